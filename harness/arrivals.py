@@ -1,0 +1,164 @@
+"""The arrivals of one stream as a compact blob, and back. Pure.
+
+Times are kept to the microsecond (each rounded by itself, so errors do not add up), sizes exactly. The layout,
+version 1, little-endian:
+
+    u8 version · u32 events · then one column each for
+    gaps        µs since the event before (the first: since the run began)
+    kinds       codes of Kind, as (code, run length) pairs
+    characters  of content in the event
+    overhead    the event's bytes minus its characters: nearly constant in most protocols
+    link lag    perceived minus arrival, µs; all 0 where no link was emulated
+    client lag  what the client stack handed over minus perceived, µs; absent where none was in between
+
+A column is: u8 width (0–8 bytes a value), i64 base, then the values minus the base. A column that never varies
+costs nine bytes.
+"""
+
+import struct
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = 1
+_HEAD = struct.Struct("<BI")
+_COLUMN = struct.Struct("<Bq")
+
+
+class Kind(StrEnum):
+    TEXT = "text"
+    THINKING = "thinking"
+    TOOL = "tool"
+    PING = "ping"
+    OTHER = "other"  # role-only deltas, usage, start and end of blocks
+
+
+_KINDS = list(Kind)  # the index is the stored code: append only
+_CODES = {kind: code for code, kind in enumerate(_KINDS)}
+
+
+class Chunk(msgspec.Struct, frozen=True, gc=False):
+    at: int  # ns on the run's clock: arrival on the wire
+    kind: Kind
+    characters: int  # of content; 0 where there is none
+    size: int  # bytes of the event
+    perceived_at: int  # ns: after the emulated link; equal to `at` where there is none
+    handed_at: int | None = None  # ns: when the client stack gave it to the application
+
+
+class Columns(msgspec.Struct, frozen=True):
+    """One stream's events as arrays of equal length; times in µs since the run began."""
+
+    at: NDArray[np.int64]
+    kind: NDArray[np.uint8]  # index into `KINDS`
+    characters: NDArray[np.int64]
+    size: NDArray[np.int64]
+    perceived_at: NDArray[np.int64]
+    handed_at: NDArray[np.int64] | None
+
+
+KINDS: tuple[Kind, ...] = tuple(_KINDS)
+CONTENT_CODES = (_CODES[Kind.TEXT], _CODES[Kind.THINKING], _CODES[Kind.TOOL])
+
+
+def encode(chunks: Sequence[Chunk]) -> bytes:
+    """Chunks in order of arrival → blob. An empty stream is an empty blob."""
+    if not chunks:
+        return b""
+    at = np.array([_microseconds(chunk.at) for chunk in chunks], np.int64)
+    perceived = np.array([_microseconds(chunk.perceived_at) for chunk in chunks], np.int64)
+    characters = np.array([chunk.characters for chunk in chunks], np.int64)
+    size = np.array([chunk.size for chunk in chunks], np.int64)
+    codes = np.array([_CODES[chunk.kind] for chunk in chunks], np.int64)
+    starts = np.flatnonzero(np.diff(codes, prepend=-1))
+    runs = np.diff(starts, append=len(codes))
+    parts = [
+        _HEAD.pack(VERSION, len(chunks)),
+        struct.pack("<q", int(at[0])),
+        _pack(np.diff(at)),
+        struct.pack("<I", len(starts)),
+        _pack(codes[starts]),
+        _pack(runs),
+        _pack(characters),
+        _pack(size - characters),
+        _pack(perceived - at),
+    ]
+    if all(chunk.handed_at is not None for chunk in chunks):
+        handed = np.array([_microseconds(chunk.handed_at or 0) for chunk in chunks], np.int64)
+        parts.append(_pack(handed - perceived))
+    return b"".join(parts)
+
+
+def columns(blob: bytes) -> Columns:
+    """Blob → arrays. ValueError for a blob of another version or one that is cut short."""
+    if not blob:
+        none = np.zeros(0, np.int64)
+        return Columns(none, none.astype(np.uint8), none, none, none, None)
+    version, count = _HEAD.unpack_from(blob)
+    if version != VERSION:
+        raise ValueError(f"arrivals blob of version {version}; this program reads {VERSION}")
+    (first,) = struct.unpack_from("<q", blob, _HEAD.size)
+    gaps, offset = _unpack(blob, _HEAD.size + 8, count - 1)
+    at = np.empty(count, np.int64)
+    at[0] = first
+    np.cumsum(gaps, out=at[1:])
+    at[1:] += first
+    (run_count,) = struct.unpack_from("<I", blob, offset)
+    codes, offset = _unpack(blob, offset + 4, run_count)
+    runs, offset = _unpack(blob, offset, run_count)
+    characters, offset = _unpack(blob, offset, count)
+    overhead, offset = _unpack(blob, offset, count)
+    link_lag, offset = _unpack(blob, offset, count)
+    perceived = at + link_lag
+    handed = None
+    if offset < len(blob):
+        client_lag, offset = _unpack(blob, offset, count)
+        handed = perceived + client_lag
+    kinds = np.repeat(codes, runs).astype(np.uint8)
+    return Columns(at, kinds, characters, characters + overhead, perceived, handed)
+
+
+def decode(blob: bytes) -> tuple[Chunk, ...]:
+    """Blob → chunks, times back in ns (to the microsecond)."""
+    seen = columns(blob)
+    handed = [None] * len(seen.at) if seen.handed_at is None else (seen.handed_at * 1000).tolist()
+    return tuple(
+        Chunk(at, _KINDS[code], characters, size, perceived, given)
+        for at, code, characters, size, perceived, given in zip(
+            (seen.at * 1000).tolist(),
+            seen.kind.tolist(),
+            seen.characters.tolist(),
+            seen.size.tolist(),
+            (seen.perceived_at * 1000).tolist(),
+            handed,
+            strict=True,
+        )
+    )
+
+
+def _microseconds(nanoseconds: int) -> int:
+    return (nanoseconds + 500) // 1000
+
+
+def _pack(values: NDArray[np.int64]) -> bytes:
+    if len(values) == 0:
+        return _COLUMN.pack(0, 0)
+    base = int(values.min())
+    rest = (values - base).astype("<u8")
+    width = (int(rest.max()).bit_length() + 7) // 8
+    raw = rest.view(np.uint8).reshape(-1, 8)[:, :width]
+    return _COLUMN.pack(width, base) + raw.tobytes()
+
+
+def _unpack(blob: bytes, offset: int, count: int) -> tuple[NDArray[np.int64], int]:
+    width, base = _COLUMN.unpack_from(blob, offset)
+    offset += _COLUMN.size
+    end = offset + width * count
+    if width > 8 or end > len(blob):
+        raise ValueError("arrivals blob is cut short")
+    wide = np.zeros((count, 8), np.uint8)
+    wide[:, :width] = np.frombuffer(blob, np.uint8, width * count, offset).reshape(count, width)
+    return wide.view("<i8").reshape(count) + base, end

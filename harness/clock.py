@@ -1,0 +1,46 @@
+"""One timeline for a run: our own stamps and the kernel's, in nanoseconds since the run began.
+
+The kernel stamps arrivals with CLOCK_REALTIME; everything else here is CLOCK_MONOTONIC, which no NTP step moves.
+`RunClock` holds the offset between the two, taken at the run's start; `drift` tells later how far it has moved.
+"""
+
+import time
+from dataclasses import dataclass
+
+
+def realtime_offset() -> int:
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC, in ns: the tightest of a few bracketed readings."""
+    best_width, best = 1 << 62, 0
+    for _ in range(16):
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        after = time.monotonic_ns()
+        if after - before < best_width:
+            best_width, best = after - before, wall - (before + after) // 2
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class RunClock:
+    origin: int  # CLOCK_MONOTONIC at the run's zero, ns
+    offset: int  # CLOCK_REALTIME minus CLOCK_MONOTONIC when the clock was made, ns
+
+    @classmethod
+    def starting_at(cls, realtime: int) -> "RunClock":
+        """The clock of a run whose zero is `realtime` (ns since 1970), however long ago that was.
+
+        A worker on another machine makes its own from the master's zero, so that one time axis serves all.
+        """
+        offset = realtime_offset()
+        return cls(origin=realtime - offset, offset=offset)
+
+    def now(self) -> int:
+        return time.monotonic_ns() - self.origin
+
+    def from_realtime(self, stamp: int) -> int:
+        """A kernel stamp (CLOCK_REALTIME, ns) on the run's timeline."""
+        return stamp - self.offset - self.origin
+
+    def drift(self) -> int:
+        """How far CLOCK_REALTIME has stepped against CLOCK_MONOTONIC since the clock was made, ns."""
+        return realtime_offset() - self.offset

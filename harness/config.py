@@ -1,0 +1,217 @@
+"""streamgauge.toml → typed values. Reads one file; resolves secrets only when asked, and never keeps them.
+
+A key that does not exist, a value of the wrong type, a duration without a unit: each is one ConfigError that names
+the file, the place and what exists there.
+"""
+
+import os
+import re
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+from harness.errors import ConfigError
+
+PROTOCOLS = ("anthropic_messages", "openai_chat", "plain_sse", "custom")
+
+_UNITS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h)")
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Duration(int):
+    """Nanoseconds; written as `250ms`, `1.5s`, `2m`."""
+
+    @classmethod
+    def parse(cls, text: object) -> "Duration":
+        found = _DURATION.fullmatch(text.strip()) if isinstance(text, str) else None
+        if found is None:
+            raise ValueError(f'{text!r} is no duration: write a number and a unit, as in "250ms", "1.5s" or "2m"')
+        return cls(round(float(found[1]) * _UNITS[found[2]]))
+
+    def __str__(self) -> str:
+        unit = next(unit for unit in ("m", "s", "ms", "us") if self % _UNITS[unit] == 0 or unit == "us")
+        return f"{self // _UNITS[unit]}{unit}"
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A table of the file: its fields are the only keys."""
+
+
+class Timeouts(Closed):
+    connect: Duration = Duration.parse("5s")
+    first_token: Duration = Duration.parse("30s")  # from the request's start to the first content
+    idle: Duration = Duration.parse("30s")  # between two reads
+    total: Duration = Duration.parse("300s")
+
+
+class Limits(Closed):
+    """What a hostile server may send before the stream is given up as malformed."""
+
+    stream_bytes: int = 8_000_000
+    event_bytes: int = 1_000_000
+
+
+class Events(Closed):
+    """A team's own stream format. Paths are dotted, into the JSON of an event's data: `choices.0.delta.text`."""
+
+    text: str | None = None  # None: the data itself is the text
+    thinking: str | None = None
+    tool: str | None = None
+    error: str | None = None  # its presence makes the event an in-band error
+    input_tokens: str | None = None
+    output_tokens: str | None = None
+    stop_reason: str | None = None
+    end_data: str | None = None  # the stream has ended when an event's data is this,
+    end_event: str | None = None  # or its event name is this,
+    end_path: str | None = None  # or this path holds something true
+
+
+class Target(Closed):
+    protocol: str = "anthropic_messages"  # one of PROTOCOLS
+    path: str | None = None  # default by protocol
+    model: str = "reference"
+    headers: dict[str, str] = {}
+    max_tokens: int = 400
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    verify: bool = True  # the TLS certificate
+    events: Events | None = None  # for protocol = "custom"
+
+
+class Where(Closed):
+    """Which streams a rule is about; every key given must match."""
+
+    scenario: str | None = None
+    user: str | None = None
+    network: str | None = None
+    behaviour: str | None = None
+    protocol: str | None = None
+    client: str | None = None
+    label: dict[str, str] = {}
+
+
+class Sla(Closed):
+    rule: str
+    where: Where = Where()
+
+
+class Config(Closed):
+    target: Target = Target()
+    sla: list[Sla] = []
+
+
+def load(path: str | os.PathLike[str]) -> Config:
+    """Read a config file. ConfigError, in one line, for whatever is wrong with it."""
+    try:
+        text = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file") from None
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
+    return parse(text, str(path))
+
+
+def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
+    """The text of a config file → Config; `name` is what errors call it."""
+    try:
+        config = msgspec.toml.decode(text, type=Config, dec_hook=_decode)
+    except msgspec.ValidationError as fault:
+        raise ConfigError(f"{name}: {_explain(str(fault))}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{name}: not valid TOML: {fault}") from None
+    _check(config.target, name)
+    return config
+
+
+def headers(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The target's headers with `${NAME}` filled in from the environment. Use them, never store them."""
+
+    def fill(found: re.Match[str]) -> str:
+        if found[1] not in environ:
+            raise ConfigError(
+                f"target.headers.{name}: the environment has no variable {found[1]!r}; "
+                f"set it, or take ${{{found[1]}}} out of the config"
+            )
+        return environ[found[1]]
+
+    resolved = {}
+    for name, value in target.headers.items():
+        resolved[name] = _VARIABLE.sub(fill, value)
+        if "\n" in resolved[name] or "\r" in resolved[name]:
+            raise ConfigError(f"target.headers.{name}: a header's value cannot hold a line break")
+    return resolved
+
+
+def public(target: Target) -> dict[str, Any]:
+    """What may be stored and shown of a target: all but the values of its headers."""
+    shown: dict[str, Any] = msgspec.to_builtins(target, enc_hook=str)
+    if target.headers:
+        shown["headers"] = {name: "…" for name in target.headers}
+    return shown
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Duration:
+        return Duration.parse(value)
+    raise NotImplementedError(kind)  # pragma: no cover - a new type in Config needs its line above
+
+
+def _check(target: Target, name: str) -> None:
+    if target.protocol not in PROTOCOLS:
+        raise ConfigError(
+            f"{name}: target.protocol: no protocol called {target.protocol!r}; there are {', '.join(PROTOCOLS)}"
+        )
+    if target.protocol == "custom" and target.events is None:
+        raise ConfigError(f'{name}: target.protocol = "custom" needs a table [target.events] that maps the events')
+    if target.protocol != "custom" and target.events is not None:
+        raise ConfigError(f'{name}: [target.events] goes with target.protocol = "custom", not {target.protocol!r}')
+    if target.events and not (target.events.end_data or target.events.end_event or target.events.end_path):
+        raise ConfigError(
+            f"{name}: [target.events] does not say what ends a stream: give end_data, end_event or end_path"
+        )
+    if target.path is not None and not target.path.startswith("/"):
+        raise ConfigError(f"{name}: target.path: {target.path!r} does not begin with a slash")
+    if target.max_tokens < 1:
+        raise ConfigError(f"{name}: target.max_tokens: {target.max_tokens} is not a positive number")
+    for limit in ("stream_bytes", "event_bytes"):
+        if getattr(target.limits, limit) < 1:
+            raise ConfigError(f"{name}: target.limits.{limit}: must be a positive number of bytes")
+    for header in target.headers:
+        if not _HEADER_NAME.fullmatch(header):
+            raise ConfigError(f"{name}: target.headers: {header!r} is no header name")
+
+
+_FAULT = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)
+
+
+def _explain(message: str) -> str:
+    """msgspec's message → path, fault, and what exists at that place."""
+    found = _FAULT.fullmatch(message)
+    assert found is not None
+    what, path = found["what"], (found["path"] or "$")
+    place = path.removeprefix("$").removeprefix(".")
+    unknown = re.search(r"unknown field `([^`]*)`", what)
+    table = _table_at(path)
+    if unknown and table:
+        here = f"{place}: " if place else ""
+        return f"{here}no key called {unknown[1]!r}; there are {', '.join(table.__struct_fields__)}"
+    return f"{place}: {what[:1].lower()}{what[1:]}" if place else what
+
+
+def _table_at(path: str) -> type[Closed] | None:
+    """The struct that a path such as `$.target.timeouts` or `$.sla[0]` leads to."""
+    kind: Any = Config
+    for name, index in re.findall(r"\.(\w+)|(\[[^]]*\])", path):
+        if name:
+            kind = typing.get_type_hints(kind).get(name) if isinstance(kind, type) else None
+        elif index:
+            kind = get_args(kind)[-1] if get_args(kind) else None
+        if get_origin(kind) in {types.UnionType, typing.Union}:
+            kind = next((option for option in get_args(kind) if option is not type(None)), None)
+    return kind if isinstance(kind, type) and issubclass(kind, Closed) else None

@@ -1,0 +1,109 @@
+"""The record of one stream: what everything else speaks of.
+
+A `StreamObservation` is made once, when its stream has ended, however it ended, with all that was received until
+then. What was not observed is None, never 0. Moments are integer nanoseconds on the run's clock (`clock.RunClock`).
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+import msgspec
+
+from harness import arrivals
+from harness.arrivals import Chunk, Kind
+
+__all__ = ["CONTENT", "FAILURES", "Chunk", "Kind", "Outcome", "StreamObservation"]
+
+
+class Outcome(StrEnum):
+    COMPLETED = "completed"
+    TRUNCATED = "truncated"  # a clean end, but no terminal event
+    SERVER_ERROR = "server_error"  # an error event inside a 200
+    REFUSED = "refused"  # an HTTP status other than 2xx
+    UNREACHABLE = "unreachable"  # no connection: DNS, TCP or TLS
+    RESET = "reset"  # the connection broke before the answer's end
+    TIMED_OUT = "timed_out"  # detail says which: connect, first token, idle, total
+    MALFORMED = "malformed"  # not the protocol, or past a limit
+    CANCELLED = "cancelled"  # the simulated person left, as the scenario meant
+    INTERRUPTED = "interrupted"  # the run ended first: neither a failure nor a completion
+
+
+FAILURES = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.CANCELLED, Outcome.INTERRUPTED}
+
+CONTENT = frozenset({Kind.TEXT, Kind.THINKING, Kind.TOOL})  # what a TTFT may end at
+
+
+class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    # identity
+    scenario: str
+    user: str  # the user class
+    protocol: str
+    client: str
+    network: str
+    behaviour: str
+    worker: str = "local"
+    sequence: int = 0  # of the stream, within its worker
+    labels: dict[str, str] = {}
+
+    # moments, ns on the run's clock
+    due_at: int
+    started_at: int | None = None  # connect begins; None when no attempt was made
+    resolved_at: int | None = None  # DNS answered; None on a reused connection, as are the next two
+    connected_at: int | None = None  # TCP
+    secured_at: int | None = None  # TLS
+    sent_at: int | None = None  # the request's last byte handed to the kernel
+    headers_at: int | None = None
+    first_content_at: int | None = None  # text, thinking or tool input, as the person got it
+    first_text_at: int | None = None
+    last_content_at: int | None = None
+    first_content_wire_at: int | None = None  # the same before the link's emulation: the server's part
+    ended_at: int
+
+    # end
+    outcome: Outcome
+    detail: str = ""  # one sentence for a person
+    http_status: int | None = None
+    stop_reason: str | None = None
+
+    # content
+    content_chunks: int = 0
+    characters: int = 0  # of content
+    body_bytes: int = 0  # of the answer, after transfer decoding
+    arrivals: bytes = b""  # every event, see `arrivals.encode`
+
+    # server, as it reported
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    request_id: str | None = None
+    resumed_from: str | None = None
+
+    # instrument
+    send_lag: int | None = None  # started_at minus due_at, less what the scenario meant to wait, ns
+    reads: int = 0
+    coalesced_reads: int = 0  # reads that held two or more events
+    unstamped_reads: int = 0  # reads without a kernel stamp: our own clock was taken
+    read_lag_mean: int | None = None  # our read minus the kernel's stamp, ns
+    read_lag_max: int | None = None
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """Every event that arrived, in order, content or not; times to the microsecond."""
+        return arrivals.decode(self.arrivals)
+
+
+def content_moments(chunks: Sequence[Chunk]) -> dict[str, int]:
+    """The fields of a StreamObservation that follow from its chunks."""
+    content = [chunk for chunk in chunks if chunk.kind in CONTENT]
+    if not content:
+        return {}
+    moments = {
+        "content_chunks": len(content),
+        "characters": sum(chunk.characters for chunk in content),
+        "first_content_at": content[0].perceived_at,
+        "last_content_at": content[-1].perceived_at,
+        "first_content_wire_at": content[0].at,
+    }
+    text = next((chunk.perceived_at for chunk in content if chunk.kind is Kind.TEXT), None)
+    return moments if text is None else {**moments, "first_text_at": text}
