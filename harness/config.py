@@ -43,21 +43,21 @@ class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A table of the file: its fields are the only keys."""
 
 
-class Timeouts(Closed):
+class Timeouts(Closed, frozen=True):
     connect: Duration = Duration.parse("5s")
     first_token: Duration = Duration.parse("30s")  # from the request's start to the first content
     idle: Duration = Duration.parse("30s")  # between two reads
     total: Duration = Duration.parse("300s")
 
 
-class Limits(Closed):
+class Limits(Closed, frozen=True):
     """What a hostile server may send before the stream is given up as malformed."""
 
     stream_bytes: int = 8_000_000
     event_bytes: int = 1_000_000
 
 
-class Events(Closed):
+class Events(Closed, frozen=True):
     """A team's own stream format. Paths are dotted, into the JSON of an event's data: `choices.0.delta.text`."""
 
     text: str | None = None  # None: the data itself is the text
@@ -72,7 +72,7 @@ class Events(Closed):
     end_path: str | None = None  # or this path holds something true
 
 
-class Target(Closed):
+class Target(Closed, frozen=True):
     protocol: str = "anthropic_messages"  # one of PROTOCOLS
     path: str | None = None  # default by protocol
     model: str = "reference"
@@ -84,7 +84,7 @@ class Target(Closed):
     events: Events | None = None  # for protocol = "custom"
 
 
-class Where(Closed):
+class Where(Closed, frozen=True):
     """Which streams a rule is about; every key given must match."""
 
     scenario: str | None = None
@@ -96,12 +96,12 @@ class Where(Closed):
     label: dict[str, str] = {}
 
 
-class Sla(Closed):
+class Sla(Closed, frozen=True):
     rule: str
     where: Where = Where()
 
 
-class Config(Closed):
+class Config(Closed, frozen=True):
     target: Target = Target()
     sla: list[Sla] = []
 
@@ -152,7 +152,7 @@ def public(target: Target) -> dict[str, Any]:
     """What may be stored and shown of a target: all but the values of its headers."""
     shown: dict[str, Any] = msgspec.to_builtins(target, enc_hook=str)
     if target.headers:
-        shown["headers"] = {name: "…" for name in target.headers}
+        shown["headers"] = dict.fromkeys(target.headers, "…")
     return shown
 
 
