@@ -82,7 +82,8 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     # instrument
     send_lag: int | None = None  # started_at minus due_at, less what the scenario meant to wait, ns
     reads: int = 0
-    coalesced_reads: int = 0  # reads that held two or more events
+    coalesced_reads: int = 0  # reads that held two or more content chunks
+    saturated_reads: int = 0  # those of them that came late: the generator's doing, not the server's
     unstamped_reads: int = 0  # reads without a kernel stamp: our own clock was taken
     read_lag_mean: int | None = None  # our read minus the kernel's stamp, ns
     read_lag_max: int | None = None
