@@ -1,0 +1,111 @@
+"""From a plan to the socket: each token at its due time, and no further than the client is there.
+
+These responses are bare ASGI callables that await `send` themselves: no generator, no task group and no queue stands
+between a token's due time and the socket. They end at once when the client has gone or the server stops.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from reference_server.truth import Outcome
+
+RAW_SEND = "streamgauge.send"  # in the scope: the server's own `send`, below every middleware's wrapper
+
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",  # nginx and its kin would collect events otherwise
+}
+
+
+@dataclass(slots=True)
+class Progress:
+    """One answer on its way. Times are CLOCK_MONOTONIC, ns."""
+
+    received_at: int
+    due: list[int]  # per token, since received_at
+    ended: Callable[["Progress", Outcome], None]  # called once, when nothing more will be sent
+    sent: list[int] = field(default_factory=list)
+
+
+class _Answer(Response):
+    def __init__(self, progress: Progress, headers: dict[str, str]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.progress = progress
+        self.init_headers(headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        watcher = asyncio.create_task(_disconnect(receive))
+        delivery = asyncio.current_task()
+        assert delivery is not None
+
+        def leave(_: "asyncio.Task[None]") -> None:
+            delivery.cancel()
+
+        watcher.add_done_callback(leave)
+        outcome: Outcome = "completed"
+        try:
+            await self.deliver(scope.get(RAW_SEND, send))
+        except asyncio.CancelledError:
+            # Not raised again: this is the whole of the request's task, and returning without the answer's end makes
+            # the server close the connection, which is how a client is told.
+            outcome = "disconnected" if watcher.done() else "stopped"
+        finally:
+            watcher.remove_done_callback(leave)
+            watcher.cancel()
+            self.progress.ended(self.progress, outcome)
+
+    async def deliver(self, send: Send) -> None:
+        raise NotImplementedError
+
+
+class EventStream(_Answer):
+    """An answer as server-sent events: `opening` at once, one event for each token when it is due, then `closing`."""
+
+    def __init__(
+        self, progress: Progress, headers: dict[str, str], opening: bytes, events: Iterable[bytes], closing: bytes
+    ) -> None:
+        super().__init__(progress, STREAM_HEADERS | headers)
+        self.opening = opening
+        self.events = events
+        self.closing = closing
+
+    async def deliver(self, send: Send) -> None:
+        sent, now = self.progress.sent, time.monotonic_ns
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        if self.opening:
+            await send({"type": "http.response.body", "body": self.opening, "more_body": True})
+        for offset, event in zip(self.progress.due, self.events, strict=True):
+            await _until(self.progress.received_at + offset)
+            await send({"type": "http.response.body", "body": event, "more_body": True})
+            sent.append(now())
+        await send({"type": "http.response.body", "body": self.closing, "more_body": False})
+
+
+class WholeAnswer(_Answer):
+    """An answer as one JSON document, sent when its last token is due."""
+
+    def __init__(self, progress: Progress, headers: dict[str, str], body: bytes) -> None:
+        self.body = body
+        super().__init__(progress, {"content-type": "application/json"} | headers)
+
+    async def deliver(self, send: Send) -> None:
+        await _until(self.progress.received_at + self.progress.due[-1])
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
+async def _until(moment: int) -> None:
+    # Also when the moment has passed: a stream that is behind must let others, and the news of a disconnect, come in.
+    await asyncio.sleep(max(0, moment - time.monotonic_ns()) / 1e9)
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

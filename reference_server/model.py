@@ -1,0 +1,135 @@
+"""The simulated model: which tokens an answer has and when each is due. Pure: no clock, no sleeping, no state.
+
+Due times are offsets from the request's arrival, fixed before the first token is sent. A late token therefore never
+delays those after it, and lateness cannot add up.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from reference_server import prose
+
+_UNITS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|s|m)")
+_LENGTH = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
+_LONGEST_WAIT = 10 * _UNITS["m"]
+_MOST_TOKENS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a model behaves. Times in nanoseconds."""
+
+    ttft: int = 400_000_000  # mean time from the request's arrival to the first token
+    itl: int = 12_000_000  # mean gap between two tokens
+    spread: float = 0.4  # coefficient of variation of both (log-normal); 0: exactly the means
+    tokens: tuple[int, int] = (60, 240)  # an answer's length is drawn evenly from here, both ends included
+    seed: int = 0  # the same seed and prompt give the same answer at the same offsets
+
+
+PRESETS: dict[str, Shape] = {
+    "haiku": Shape(),
+    "sonnet": Shape(ttft=900_000_000, itl=18_000_000, spread=0.5, tokens=(120, 400)),
+    "opus": Shape(ttft=1_600_000_000, itl=30_000_000, spread=0.5, tokens=(160, 500)),
+    "local-7b": Shape(ttft=150_000_000, itl=35_000_000, spread=0.15, tokens=(60, 240)),
+    "exact": Shape(ttft=200_000_000, itl=20_000_000, spread=0.0, tokens=(100, 100)),  # for judging a client's clock
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One answer before it is sent: token k is `texts[k]`, due at `due[k]` ns after the request's arrival."""
+
+    texts: list[str]
+    due: list[int]
+    input_tokens: int
+    capped: bool  # the request's own limit ended the answer
+
+
+def plan(shape: Shape, prompt: str, limit: int | None = None) -> Plan:
+    """The answer to `prompt`, of at most `limit` tokens. The same arguments give the same plan."""
+    digest = hashlib.blake2b(f"{shape.seed}\0{prompt}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    random = np.random.default_rng(int.from_bytes(digest, "big"))
+    shortest, longest = shape.tokens
+    wanted = int(random.integers(shortest, longest, endpoint=True))
+    count = wanted if limit is None else min(wanted, limit)
+    order = random.integers(len(prose.PARAGRAPHS), size=count)  # more than enough: each has several tokens
+    texts: list[str] = []
+    for index in order:
+        if len(texts) >= count:
+            break
+        texts += prose.PARAGRAPHS[index]
+    waits = np.full(count, float(shape.itl))
+    waits[0] = shape.ttft
+    waits *= _log_normal(random, shape.spread, count)
+    return Plan(texts[:count], np.cumsum(waits).astype(np.int64).tolist(), count_tokens(prompt), count < wanted)
+
+
+def count_tokens(text: str) -> int:
+    """Roughly what a tokenizer would count: one for every four characters."""
+    return max(1, (len(text) + 3) // 4)
+
+
+def _log_normal(random: np.random.Generator, variation: float, count: int) -> Any:
+    """Factors with mean 1 and the given coefficient of variation."""
+    sigma = math.sqrt(math.log1p(variation * variation))
+    return random.lognormal(-sigma * sigma / 2, sigma, count) if sigma else 1.0
+
+
+def duration(text: str) -> int:
+    """`200ms`, `1.5s` → ns. ValueError for what is none, or too long."""
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f'{text!r} is no duration: write a number and a unit, as in "200ms" or "1.5s"')
+    nanoseconds = round(float(found[1]) * _UNITS[found[2]])
+    if nanoseconds > _LONGEST_WAIT:
+        raise ValueError(f"{text!r} is too long: at most 10m")
+    return nanoseconds
+
+
+def length(text: str) -> tuple[int, int]:
+    """`100`, `60-240` → the shortest and the longest. ValueError for what is neither."""
+    found = _LENGTH.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f'{text!r} is no number of tokens: write a number or a range, as in "100" or "60-240"')
+    shortest, longest = int(found[1]), int(found[2] or found[1])
+    if not 1 <= shortest <= longest <= _MOST_TOKENS:
+        raise ValueError(f"{text!r} is out of range: from 1 to {_MOST_TOKENS} tokens, the smaller number first")
+    return shortest, longest
+
+
+def spread(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 5:
+        raise ValueError(f"{text!r} is no spread: write a number from 0 (none) to 5")
+    return value
+
+
+def seed(text: str) -> int:
+    if not re.fullmatch(r"\d{1,18}", text.strip()):
+        raise ValueError(f"{text!r} is no seed: write a whole number, 0 or greater")
+    return int(text)
+
+
+# Every setting of a Shape, with how it is read from text: the options and the request headers both go by this.
+SETTINGS: dict[str, Callable[[str], Any]] = {
+    "ttft": duration,
+    "itl": duration,
+    "spread": spread,
+    "tokens": length,
+    "seed": seed,
+}
+
+
+def overridden(shape: Shape, settings: Mapping[str, Any]) -> Shape:
+    """`shape` with the given settings (already read) in place of its own."""
+    return replace(shape, **settings) if settings else shape
