@@ -37,6 +37,10 @@ class RunClock:
     def now(self) -> int:
         return time.monotonic_ns() - self.origin
 
+    def from_monotonic(self, moment: int) -> int:
+        """A CLOCK_MONOTONIC time, ns, on the run's timeline."""
+        return moment - self.origin
+
     def from_realtime(self, stamp: int) -> int:
         """A kernel stamp (CLOCK_REALTIME, ns) on the run's timeline."""
         return stamp - self.offset - self.origin

@@ -6,6 +6,7 @@ then. What was not observed is None, never 0. Moments are integer nanoseconds on
 
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -94,12 +95,12 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
         return arrivals.decode(self.arrivals)
 
 
-def content_moments(chunks: Sequence[Chunk]) -> dict[str, int]:
+def content_moments(chunks: Sequence[Chunk]) -> dict[str, Any]:
     """The fields of a StreamObservation that follow from its chunks."""
     content = [chunk for chunk in chunks if chunk.kind in CONTENT]
     if not content:
         return {}
-    moments = {
+    moments: dict[str, Any] = {
         "content_chunks": len(content),
         "characters": sum(chunk.characters for chunk in content),
         "first_content_at": content[0].perceived_at,

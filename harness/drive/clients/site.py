@@ -1,0 +1,52 @@
+"""The target of a run, ready to be asked: what all clients of a run share. Opens no connection."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from harness import __version__, config
+from harness.clock import RunClock
+from harness.config import Target
+from harness.drive.prompts import Prompt
+from harness.drive.protocols import Protocol, for_target
+from harness.drive.wire import Endpoint
+
+_SHORTEST_SECRET = 8  # characters; a shorter header value is no key, and blotting it out would garble every detail
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    endpoint: Endpoint
+    target: Target
+    protocol: Protocol
+    clock: RunClock
+    head: bytes  # the request up to its content length; holds the secrets, so it is never shown
+    secrets: tuple[str, ...]  # header values to blot out of whatever the server says
+
+    @classmethod
+    def of(cls, host: str, target: Target, clock: RunClock) -> "Site":
+        """TargetError for a host that is no URL, ConfigError for a missing environment variable."""
+        endpoint = Endpoint.of(host, verify=target.verify)
+        protocol = for_target(target)
+        headers = config.headers(target)
+        head = _head(endpoint, protocol.path, {**protocol.headers, **headers})
+        secrets = tuple(value for value in headers.values() if len(value) >= _SHORTEST_SECRET)
+        return cls(endpoint, target, protocol, clock, head, secrets)
+
+    def request(self, prompt: Prompt) -> bytes:
+        """The whole HTTP request for a streamed answer to `prompt`."""
+        body = self.protocol.request(self.target, prompt, True)
+        return b"%bcontent-length: %d\r\n\r\n%b" % (self.head, len(body), body)
+
+
+def _head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
+    """Later headers win over earlier ones of the same name."""
+    named = {
+        "host": endpoint.authority,
+        "user-agent": f"streamgauge/{__version__}",
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",  # a compressed stream has no arrival times
+        "content-type": "application/json",
+        **{name.lower(): value for name, value in headers.items()},
+    }
+    lines = [f"POST {endpoint.base}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), ""]
+    return "\r\n".join(lines).encode("latin-1", "replace")

@@ -1,0 +1,224 @@
+"""The default client: one person's HTTP stack straight on a stamped socket, everything decoded after the stream.
+
+Promises one StreamObservation for each `stream`, whatever the server does: nothing that a server sends raises here.
+"""
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import gevent
+
+from harness.drive import sse
+from harness.drive.behaviour import Plan
+from harness.drive.clients.site import Site
+from harness.drive.clients.transcript import Transcript, observe
+from harness.drive.network import Link
+from harness.drive.prompts import Prompt
+from harness.drive.protocols import Answer, Malformed, Protocol
+from harness.drive.wire import Broken, Connection, Exchange
+from harness.observation import CONTENT, Outcome, StreamObservation
+
+_GRACE = 200_000_000  # ns after what looks like the terminal event until we look whether it was one
+_NEVER = 1 << 62
+
+
+class WireClient:
+    """Keeps its connection between streams, as an app does; `fresh` makes a new one for each."""
+
+    name = "wire"
+
+    def __init__(self, site: Site, *, fresh: bool = False) -> None:
+        self._site = site
+        self._fresh = fresh
+        self._idle: Connection | None = None
+
+    def stream(
+        self, prompt: Prompt, plan: Plan, link: Link, due_at: int, identity: Mapping[str, Any]
+    ) -> StreamObservation:
+        """Ask, and read until the end or until the plan says to leave. `due_at` is CLOCK_MONOTONIC ns.
+
+        INTERRUPTED is an outcome, too: the caller, whose greenlet is being killed, records it and goes.
+        """
+        request = self._site.request(prompt)
+        while True:
+            connection, reused = self._take()
+            attempt = _Attempt(connection, self._site, plan, due_at)
+            broken = None
+            try:
+                attempt.converse(link, request)
+            except Broken as fault:
+                broken = fault
+            except gevent.GreenletExit:
+                broken = Broken(Outcome.INTERRUPTED, "the run ended before the stream did")
+            transcript = attempt.end(broken)
+            if attempt.reusable:
+                self._idle = connection
+            elif plan.abort and broken is not None and broken.outcome is Outcome.CANCELLED:
+                connection.abort()
+            else:
+                connection.close()
+            if reused and attempt.stale(broken):
+                continue  # the server had closed the idle connection while our request was on its way
+            return observe(transcript, self._site, link, identity)
+
+    def close(self) -> None:
+        if self._idle is not None:
+            self._idle.close()
+            self._idle = None
+
+    def _take(self) -> tuple[Connection, bool]:
+        """A connection for one exchange, and whether it was in use before."""
+        idle, self._idle = self._idle, None
+        if idle is not None and not self._fresh and idle.usable():
+            return idle, True
+        if idle is not None:
+            idle.close()
+        return Connection(), False
+
+
+class _Attempt:
+    """One try at one stream: when to wait, when to give up, when to leave."""
+
+    def __init__(self, connection: Connection, site: Site, plan: Plan, due_at: int) -> None:
+        target, protocol = site.target, site.protocol
+        self._connection = connection
+        self._endpoint = site.endpoint
+        self._timeouts = target.timeouts
+        self._plan = plan
+        self._leave_at = _NEVER if plan.leave_after is None else due_at + plan.leave_after
+        self._total_at = time.monotonic_ns() + target.timeouts.total
+        self._transcript = Transcript(due_at)
+        self._exchange = Exchange(connection, target.limits.stream_bytes, protocol.terminal)
+        self._glance = _Glance(protocol, self._exchange, plan.leave_after_chunks)
+        self.reusable = False
+
+    def converse(self, link: Link, request: bytes) -> None:
+        """From connecting to the end of the answer. Broken when it does not get there."""
+        seen = self._transcript
+        seen.started_at = time.monotonic_ns()
+        if self._connection.sock is None:
+            self._connect(link)
+        self._pause(link.request(len(request)))
+        with suppress(OSError):  # the server hung up while we sent; it may have said why: the read below will tell
+            self._connection.send(request, self._until(self._timeouts.idle))
+        seen.sent_at = time.monotonic_ns()
+        self._read()
+
+    def _connect(self, link: Link) -> None:
+        seen, connection, endpoint = self._transcript, self._connection, self._endpoint
+        until = self._until(self._timeouts.connect)
+        try:
+            connection.open(endpoint, until)
+            self._pause(link.handshake())
+            seen.connected_at = time.monotonic_ns()
+            if endpoint.tls:
+                connection.secure(endpoint, until)
+                self._pause(link.handshake())
+                seen.secured_at = time.monotonic_ns()
+        finally:
+            seen.resolved_at = connection.resolved_at
+
+    def _read(self) -> None:
+        exchange, timeouts, glance = self._exchange, self._timeouts, self._glance
+        first_token_at = self._transcript.due_at + timeouts.first_token
+        look_at = _NEVER  # when to look whether the marker was the terminal event
+        exchange.start()
+        while not exchange.finished:
+            if glance.enough:
+                raise Broken(Outcome.CANCELLED, f"left after {glance.content} chunks, as planned")
+            deadlines = [
+                (self._leave_at, self._left()),
+                (self._total_at, _late("total", timeouts.total)),
+                (exchange.last_read_at + timeouts.idle, _late("idle: nothing came", timeouts.idle)),
+                (look_at, None),
+            ]
+            if not glance.content:
+                deadlines.append((first_token_at, _late("first token", timeouts.first_token)))
+            until, broken = min(deadlines, key=lambda deadline: deadline[0])
+            if time.monotonic_ns() < until:
+                exchange.wait(until)
+            elif broken is not None:
+                raise broken
+            elif glance.ended(bytes(exchange.body)):
+                return  # the stream is over; a server that keeps the HTTP message open costs the person nothing
+            else:
+                exchange.marker_seen, look_at = False, _NEVER
+            if exchange.marker_seen and look_at == _NEVER:
+                look_at = time.monotonic_ns() + _GRACE
+        if exchange.broken is not None:
+            raise exchange.broken
+
+    def end(self, broken: Broken | None) -> Transcript:
+        """Stop reading; everything that was seen."""
+        exchange, seen = self._exchange, self._transcript
+        seen.ended_at = time.monotonic_ns()
+        self.reusable = broken is None and exchange.keeps_alive()
+        exchange.stop()
+        seen.status, seen.headers, seen.headers_read = exchange.status, exchange.headers, exchange.headers_read
+        seen.body, seen.ends, seen.stamps, seen.seen = exchange.body, exchange.ends, exchange.stamps, exchange.seen
+        seen.broken = broken
+        return seen
+
+    def stale(self, broken: Broken | None) -> bool:
+        """Whether the connection was dead before the request reached the server: no byte came back."""
+        gone = broken is None or broken.outcome is Outcome.RESET
+        return gone and self._exchange.received == 0
+
+    def _until(self, timeout: int) -> int:
+        return min(time.monotonic_ns() + timeout, self._total_at, self._leave_at)
+
+    def _pause(self, duration: int) -> None:
+        """Let the emulated link take its time, unless the person leaves first."""
+        if duration <= 0:
+            return
+        end = time.monotonic_ns() + duration
+        gevent.sleep(max(0, min(end, self._leave_at) - time.monotonic_ns()) / 1e9)
+        if end > self._leave_at:
+            raise self._left()
+
+    def _left(self) -> Broken:
+        return Broken(Outcome.CANCELLED, f"left after {(self._plan.leave_after or 0) / 1e9:.1f} s, as planned")
+
+
+class _Glance:
+    """Reads along, only as far as a decision needs it: has the first content come, have enough chunks come?"""
+
+    def __init__(self, protocol: Protocol, exchange: Exchange, leave_after_chunks: int | None) -> None:
+        self._protocol = protocol
+        self._exchange = exchange
+        self._leave_after = leave_after_chunks
+        self._decoder = sse.Decoder()
+        self._answer = Answer()
+        self.content = 0  # chunks seen; stops at one unless the plan counts on
+        self.enough = False
+        exchange.on_data = self._on_data
+
+    def _on_data(self, data: bytes) -> None:
+        try:
+            for event in self._decoder.feed(data):
+                if self._protocol.understand(event, self._answer).kind in CONTENT:
+                    self.content += 1
+        except Malformed:
+            self._exchange.on_data = None  # the reading after the stream will say so
+            return
+        if self._leave_after is None:
+            if self.content:
+                self._exchange.on_data = None
+        elif self.content >= self._leave_after:
+            self.enough = True
+            self._exchange.on_data = None
+            self._exchange.wake()
+
+    def ended(self, body: bytes) -> bool:
+        """Whether the terminal event is among what came."""
+        answer = Answer()
+        try:
+            return any(self._protocol.understand(event, answer).ends for event in sse.Decoder().feed(body))
+        except Malformed:
+            return False
+
+
+def _late(what: str, timeout: int) -> Broken:
+    return Broken(Outcome.TIMED_OUT, f"{what} for {timeout / 1e9:g} s")

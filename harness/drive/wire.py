@@ -1,0 +1,421 @@
+"""One HTTP/1.1 exchange on a gevent loop: connect, TLS, send, stamped reads. The hot path.
+
+Promises: the arrival time of every read is the kernel's (SO_TIMESTAMPNS), or our own clock where the kernel gives
+none, and then it is counted; the waiting greenlet is switched to only when there is something to decide; whatever
+goes wrong leaves all that was received in place. Decodes nothing: bytes and stamps are all it knows.
+
+Times are CLOCK_MONOTONIC nanoseconds, kernel stamps CLOCK_REALTIME nanoseconds; `RunClock` puts both on one line.
+"""
+
+import errno
+import os
+import ssl
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+import httptools
+from gevent import monkey
+from gevent.event import Event
+from gevent.socket import wait_read, wait_write
+
+from harness.errors import TargetError
+from harness.observation import Outcome
+
+# Locust has replaced `socket.socket` with gevent's; the loop below drives the plain one by itself.
+_socket: Any = monkey.get_original("socket", "socket")
+
+SO_TIMESTAMPNS = 35  # Linux; not in Python's socket module
+_TIMESPEC = struct.Struct("@ll")
+_CONTROL = 64  # room for one timespec with its header
+_BLOCK = 65_536
+_BUFFER = bytearray(_BLOCK)  # one for the process: a read is parsed before the next one starts
+_VIEW = memoryview(_BUFFER)
+_MAX_HEADERS = 200
+_READ, _WRITE = 1, 2  # libev's event bits
+
+
+class Broken(Exception):
+    """The exchange cannot go on; `outcome` is what becomes of the stream."""
+
+    def __init__(self, outcome: Outcome, detail: str) -> None:
+        super().__init__(detail)
+        self.outcome = outcome
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a target listens."""
+
+    tls: ssl.SSLContext | None
+    host: str
+    port: int
+    base: str  # path prefix, without a trailing slash
+
+    @classmethod
+    def of(cls, url: str, *, verify: bool = True) -> "Endpoint":
+        """`https://staging.example/base` → Endpoint. TargetError for what is no http(s) URL."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as fault:
+            raise TargetError(f"host {url!r}: not a URL: {fault}") from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise TargetError(f"host {url!r}: not a URL of a server; write it like https://staging.example")
+        if parts.username or parts.password:
+            raise TargetError("host: a user name or password in the URL would be stored; use target.headers instead")
+        if parts.query or parts.fragment:
+            raise TargetError(f"host {url!r}: a query or fragment does not belong here; see target.path")
+        tls = None
+        if parts.scheme == "https":
+            tls = ssl.create_default_context()
+            if not verify:
+                tls.check_hostname = False
+                tls.verify_mode = ssl.CERT_NONE
+        default = 443 if parts.scheme == "https" else 80
+        return cls(tls, parts.hostname, default if port is None else port, parts.path.rstrip("/"))
+
+    @property
+    def authority(self) -> str:
+        """The Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+    def resolve(self) -> list[tuple[int, tuple[Any, ...]]]:
+        """Addresses to try, as (family, address). TargetError when the name does not resolve."""
+        try:
+            found = gevent.get_hub().resolver.getaddrinfo(self.host, self.port, 0, 1)  # 1: SOCK_STREAM
+        except (OSError, UnicodeError) as fault:
+            raise TargetError(f"host {self.host!r} does not resolve: {_reason(fault)}") from None
+        return [(family, address) for family, _, _, _, address in found]
+
+
+class Connection:
+    """A connected socket, with TLS above it where the endpoint has it. Not for two exchanges at once."""
+
+    __slots__ = ("_incoming", "_outgoing", "resolved_at", "sock", "tls")
+
+    def __init__(self) -> None:
+        self.sock: Any = None
+        self.tls: ssl.SSLObject | None = None
+        self.resolved_at: int | None = None  # CLOCK_MONOTONIC ns
+
+    def open(self, endpoint: Endpoint, until: int) -> None:
+        """Resolve and connect before `until`. Broken (UNREACHABLE or TIMED_OUT) otherwise."""
+        with gevent.Timeout(_seconds(until), Broken(Outcome.TIMED_OUT, f"no answer from the DNS for {endpoint.host}")):
+            try:
+                addresses = endpoint.resolve()
+            except TargetError as fault:
+                raise Broken(Outcome.UNREACHABLE, str(fault)) from None
+        self.resolved_at = time.monotonic_ns()
+        for number, (family, address) in enumerate(addresses, 1):
+            try:
+                self._connect(family, address, until)
+                break
+            except Broken as fault:
+                self.close()
+                if number == len(addresses) or fault.outcome is Outcome.TIMED_OUT:
+                    raise
+
+    def _connect(self, family: int, address: tuple[Any, ...], until: int) -> None:
+        self.sock = _socket(family, 1)
+        self.sock.setblocking(False)
+        self.sock.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY
+        stamped(self.sock)  # before connect: the first segments come stamped, too
+        code = self.sock.connect_ex(address)
+        if code == errno.EINPROGRESS:
+            wait_write(self.sock.fileno(), _seconds(until), Broken(Outcome.TIMED_OUT, "no connection in time"))
+            code = self.sock.getsockopt(1, 4)  # SOL_SOCKET, SO_ERROR
+        if code:
+            raise Broken(Outcome.UNREACHABLE, f"cannot connect to {address[0]}:{address[1]}: {_errno(code)}")
+
+    def secure(self, endpoint: Endpoint, until: int) -> None:
+        """The TLS handshake, before `until`. Broken (UNREACHABLE or TIMED_OUT) otherwise."""
+        assert endpoint.tls is not None
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = endpoint.tls.wrap_bio(self._incoming, self._outgoing, server_hostname=endpoint.host)
+        late = Broken(Outcome.TIMED_OUT, "no TLS handshake in time")
+        while True:
+            try:
+                self.tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush(until, late)
+                wait_read(self.sock.fileno(), _seconds(until), late)
+                self._incoming.write(self._receive())
+            except ssl.SSLError as fault:
+                raise Broken(Outcome.UNREACHABLE, f"TLS: {_reason(fault)}") from None
+            else:
+                self._flush(until, late)
+                return
+
+    def _receive(self) -> bytes:
+        try:
+            data: bytes = self.sock.recv(_BLOCK)
+        except BlockingIOError:
+            return b""
+        except OSError as fault:
+            raise Broken(Outcome.UNREACHABLE, f"the connection broke in the TLS handshake: {_reason(fault)}") from None
+        if not data:
+            raise Broken(Outcome.UNREACHABLE, "the server closed the connection in the TLS handshake")
+        return data
+
+    def send(self, data: bytes, until: int) -> None:
+        """Hand `data` to the kernel, however often it wants to be asked. OSError when the connection is gone."""
+        late = Broken(Outcome.TIMED_OUT, "the server did not take the request in time")
+        if self.tls is None:
+            self._push(data, until, late)
+        else:
+            self.tls.write(data)  # a memory BIO takes all of it
+            self._flush(until, late)
+
+    def _flush(self, until: int, late: Broken) -> None:
+        if self._outgoing.pending:
+            self._push(self._outgoing.read(), until, late)
+
+    def _push(self, data: bytes, until: int, late: Broken) -> None:
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self.sock.send(rest) :]
+            except BlockingIOError:
+                wait_write(self.sock.fileno(), _seconds(until), late)
+
+    def decrypt(self, data: memoryview) -> tuple[bytes, bool, Broken | None]:
+        """Ciphertext → plain text, whether the peer has ended the TLS stream, and what broke it, if anything did."""
+        assert self.tls is not None
+        self._incoming.write(data)
+        plain, ended, broken = [], False, None
+        try:
+            while block := self.tls.read(_BLOCK):
+                plain.append(block)
+            ended = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            ended = True
+        except ssl.SSLError as fault:
+            broken = Broken(Outcome.RESET, f"TLS: {_reason(fault)}")
+        if self._outgoing.pending:  # an answer to a key update; if the kernel is full, the peer does without
+            with suppress(OSError):
+                self.sock.send(self._outgoing.read())
+        return b"".join(plain), ended, broken
+
+    def usable(self) -> bool:
+        """Whether an idle connection is still open and silent."""
+        try:
+            self.sock.recv(1, 2)  # MSG_PEEK; anything at all, data or end, spoils it
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def close(self) -> None:
+        """FIN (or RST where the kernel still holds unread data, as for any program)."""
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+    def abort(self) -> None:
+        """RST: what a killed app's kernel sends when data comes for a process that is gone."""
+        if self.sock is not None:
+            self.sock.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SOL_SOCKET, SO_LINGER: on, 0 s
+            self.close()
+
+
+class Exchange:
+    """One request on a connection and what came back.
+
+    `body` grows as reads come in; read i ended at byte `ends[i]` of it, was stamped `stamps[i]` by the kernel
+    (CLOCK_REALTIME ns, 0: no stamp) and seen by us at `seen[i]` (CLOCK_MONOTONIC ns). The owner calls `wait` and
+    decides; `on_data`, where set, is called from the loop with each piece of the body and must be quick.
+    """
+
+    __slots__ = (
+        "_changed",
+        "_connection",
+        "_headers",
+        "_parser",
+        "_stamp",
+        "_status",
+        "_watcher",
+        "body",
+        "broken",
+        "complete",
+        "ends",
+        "finished",
+        "headers",
+        "headers_read",
+        "last_read_at",
+        "limit",
+        "marker",
+        "marker_seen",
+        "on_data",
+        "received",
+        "seen",
+        "stamps",
+        "status",
+    )
+
+    def __init__(self, connection: Connection, limit: int, marker: bytes) -> None:
+        self._connection = connection
+        self._changed = Event()
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._watcher: Any = None
+        self._stamp = 0
+        self.limit = limit  # bytes of body before the stream is MALFORMED
+        self.marker = marker  # bytes that hint at the terminal event
+        self.marker_seen = False
+        self.body = bytearray()
+        self.ends: list[int] = []
+        self.stamps: list[int] = []
+        self.seen: list[int] = []
+        self.received = 0  # bytes off the socket
+        self.last_read_at = 0
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self.headers_read: tuple[int, int] | None = None  # stamp and our time of the read that completed them
+        self.complete = False  # the HTTP message has ended as it should
+        self.finished = False  # nothing more will come
+        self.broken: Broken | None = None
+        self.on_data: Callable[[bytes], None] | None = None
+        self._parser: Any = httptools.HttpResponseParser(self)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self.last_read_at = time.monotonic_ns()
+        self._watcher = gevent.get_hub().loop.io(self._connection.sock.fileno(), _READ)
+        self._watcher.start(self._readable)
+
+    def wait(self, until: int) -> None:
+        """Sleep until something is to be decided: the end, the marker, a `wake`, or the time `until`."""
+        if not self._changed.is_set():
+            self._changed.wait(max(0.0, _seconds(until)))
+        self._changed.clear()
+
+    def wake(self) -> None:
+        self._changed.set()
+
+    def stop(self) -> None:
+        """Read no more. Breaks the reference cycles with watcher and parser, so the collector can stay off."""
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher.close()
+            self._watcher = None
+        self._parser = None
+        self.on_data = None
+        self.finished = True
+
+    def keeps_alive(self) -> bool:
+        """Whether the connection can carry another exchange; ask before `stop`."""
+        return self.complete and not self.broken and self._parser is not None and self._parser.should_keep_alive()
+
+    # From here to the end of the class: called by the loop for every segment that arrives.
+
+    def _readable(self) -> None:
+        try:
+            size, control, _, _ = self._connection.sock.recvmsg_into((_BUFFER,), _CONTROL)
+        except BlockingIOError:
+            return
+        except OSError as fault:
+            self._end(Broken(Outcome.RESET, f"the connection broke: {_reason(fault)}"))
+            return
+        self.last_read_at = time.monotonic_ns()
+        if control and len(control[0][2]) == _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])
+            self._stamp = seconds * 1_000_000_000 + nanoseconds
+        else:
+            self._stamp = 0  # no control data, as in the first moments after the option is switched on
+        if not size:
+            self._end(None)
+            return
+        self.received += size
+        data: Any = _VIEW[:size]
+        ended, broken = False, None
+        if self._connection.tls is not None:
+            data, ended, broken = self._connection.decrypt(data)
+        before = len(self.body)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as fault:
+            if not self.complete:  # bytes after the end of the message only spoil the connection
+                self._end(Broken(Outcome.MALFORMED, f"not HTTP: {str(fault)[:200]}"))
+                return
+        if len(self.body) > before:
+            self.ends.append(len(self.body))
+            self.stamps.append(self._stamp)
+            self.seen.append(self.last_read_at)
+            if len(self.body) > self.limit:
+                self._end(Broken(Outcome.MALFORMED, f"the answer passed {self.limit:,} bytes"))
+                return
+        if self.complete or ended or broken:
+            self._end(broken)
+
+    def _end(self, broken: Broken | None) -> None:
+        self.broken = broken
+        self.finished = True
+        self._watcher.stop()
+        self._changed.set()
+
+    # httptools calls these by name.
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self._headers) < _MAX_HEADERS:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status // 100 == 1:  # an interim answer, 100 or 103: the real one follows
+            self._headers.clear()
+            return
+        self.status = status
+        self.headers_read = (self._stamp, self.last_read_at)
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
+        self._headers.clear()
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+        if self.marker in data:
+            self.marker_seen = True
+            self._changed.set()
+        if self.on_data is not None:
+            self.on_data(data)
+
+    def on_message_complete(self) -> None:
+        if self.status is not None:
+            self.complete = True
+
+
+def stamped(sock: Any) -> bool:
+    """Ask the kernel to stamp what arrives on a socket; False where it cannot (then our own clock serves)."""
+    try:
+        sock.setsockopt(1, SO_TIMESTAMPNS, 1)  # SOL_SOCKET
+    except OSError:
+        return False
+    return True
+
+
+def _seconds(until: int) -> float:
+    """How long it is until a CLOCK_MONOTONIC time; at least a moment, since 0 would mean for ever to some callees."""
+    return max(1e-6, (until - time.monotonic_ns()) / 1e9)
+
+
+def _errno(code: int) -> str:
+    return f"{errno.errorcode.get(code, code)} ({_reason(OSError(code, ''))})"
+
+
+def _reason(fault: BaseException) -> str:
+    """What the system says of an error, without its numbers and tuples."""
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return f"the certificate does not verify: {fault.verify_message}"
+    if isinstance(fault, ssl.SSLError):
+        return fault.reason or str(fault)
+    if isinstance(fault, OSError) and fault.errno is not None:
+        return fault.strerror or os.strerror(fault.errno)
+    return str(fault)
