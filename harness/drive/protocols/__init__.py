@@ -1,0 +1,33 @@
+"""Protocols: from an event's bytes to its meaning. A new one is a file here and its line in `PROTOCOLS`."""
+
+from dataclasses import replace
+
+from harness.config import Target
+from harness.drive.protocols import anthropic_messages, openai_chat, plain_sse
+from harness.drive.protocols.custom import custom
+from harness.drive.protocols.protocol import Answer, Malformed, Meaning, Protocol
+from harness.errors import ScenarioError
+
+__all__ = ["PROTOCOLS", "Answer", "Malformed", "Meaning", "Protocol", "custom", "for_target"]
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        anthropic_messages.PROTOCOL,
+        openai_chat.PROTOCOL,
+        plain_sse.PROTOCOL,
+    )
+}
+
+
+def for_target(target: Target) -> Protocol:
+    """The target's protocol, at the target's path. ScenarioError for one that does not exist."""
+    if target.protocol == "custom" and target.events is not None:
+        protocol = custom(target.events)
+    elif target.protocol in PROTOCOLS:
+        protocol = PROTOCOLS[target.protocol]
+    else:
+        raise ScenarioError(
+            f"no protocol called {target.protocol!r}; there are {', '.join(PROTOCOLS)}, and custom with its events"
+        )
+    return protocol if target.path is None else replace(protocol, path=target.path)

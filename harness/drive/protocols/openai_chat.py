@@ -1,0 +1,160 @@
+"""OpenAI's chat completions, and the many servers that speak them. https://platform.openai.com/docs/api-reference/chat
+
+Only `[DONE]` ends a stream: a finish_reason is no end, for usage and errors come after it. `input_tokens` includes
+what was read from the prompt cache.
+"""
+
+from typing import Any
+
+import msgspec
+
+from harness.arrivals import Kind
+from harness.config import Target
+from harness.drive.prompts import Prompt
+from harness.drive.protocols.protocol import (
+    END,
+    JSON_FAULTS,
+    OTHER,
+    PING,
+    Answer,
+    Meaning,
+    Protocol,
+    Tokens,
+    failure,
+    line,
+    malformed,
+    turns,
+)
+from harness.drive.sse import Event
+
+NAME = "openai_chat"
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: Tokens | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+    prompt_tokens_details: _Details | None = None
+
+
+class _Function(msgspec.Struct):
+    arguments: str | None = None
+
+
+class _Call(msgspec.Struct):
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None  # DeepSeek, vLLM, SGLang
+    reasoning: str | None = None  # OpenRouter, newer vLLM
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    message: _Delta | None = None  # in an answer that was not streamed
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    error: Any = None
+
+
+_chunk = msgspec.json.Decoder(_Chunk).decode
+
+
+def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
+    system = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
+    body: dict[str, Any] = {
+        "model": target.model,
+        "max_tokens": prompt.max_tokens or target.max_tokens,
+        "messages": system + turns(prompt),
+        "stream": stream,
+    }
+    if stream:
+        body["stream_options"] = {"include_usage": True}  # without it the API reports no usage
+    return msgspec.json.encode(body)
+
+
+def understand(event: Event, answer: Answer) -> Meaning:
+    if event.comment:
+        return PING
+    if event.data == b"[DONE]":
+        return END
+    said = _read(event.data)
+    if said.error:
+        return failure(said.error)
+    meaning = OTHER
+    for choice in said.choices or ():
+        if choice.finish_reason is not None:
+            answer.stop_reason = line(choice.finish_reason, 100)
+        if choice.delta is not None and meaning is OTHER:
+            meaning = _content(choice.delta)
+    if said.usage is not None:
+        _report(said.usage, answer)
+    return meaning
+
+
+def plain(body: bytes, answer: Answer) -> Meaning:
+    said = _read(body)
+    if said.error:
+        return failure(said.error)
+    characters = 0
+    for choice in said.choices or ():
+        if choice.finish_reason is not None:
+            answer.stop_reason = line(choice.finish_reason, 100)
+        if choice.message is not None:
+            characters += len(choice.message.content or "")
+    if said.usage is not None:
+        _report(said.usage, answer)
+    return Meaning(Kind.TEXT if characters else Kind.OTHER, characters, ends=True)
+
+
+def _read(data: bytes) -> _Chunk:
+    try:
+        said = _chunk(data)
+    except JSON_FAULTS as fault:
+        raise malformed(NAME, data, fault) from fault
+    if said.choices is None and said.usage is None and not said.error:
+        raise malformed(NAME, data, "neither choices nor usage nor error")
+    return said
+
+
+def _content(delta: _Delta) -> Meaning:
+    text = delta.content or delta.refusal
+    if text:
+        return Meaning(Kind.TEXT, len(text))
+    thinking = delta.reasoning_content or delta.reasoning
+    if thinking:
+        return Meaning(Kind.THINKING, len(thinking))
+    tool = sum(len(call.function.arguments or "") for call in delta.tool_calls or () if call.function is not None)
+    return Meaning(Kind.TOOL, tool) if tool else OTHER
+
+
+def _report(usage: _Usage, answer: Answer) -> None:
+    """Keep what a chunk reports; some servers report in each, cumulatively, so the last one holds."""
+    if usage.prompt_tokens is not None:
+        answer.input_tokens = usage.prompt_tokens
+    if usage.completion_tokens is not None:
+        answer.output_tokens = usage.completion_tokens
+    if usage.prompt_tokens_details is not None and usage.prompt_tokens_details.cached_tokens is not None:
+        answer.cache_read_tokens = usage.prompt_tokens_details.cached_tokens
+
+
+PROTOCOL = Protocol(
+    name=NAME,
+    path="/v1/chat/completions",
+    headers={},
+    terminal=b"[DONE]",
+    request=request,
+    understand=understand,
+    plain=plain,
+)

@@ -1,0 +1,129 @@
+"""Plain SSE: the text stands in `data:` as it is, and `[DONE]` ends it.
+
+Among the text, four JSON objects have a meaning of their own: `{"done": true, …}`, which ends the stream and reports
+usage, `{"error": …}`, and `{"event": "tool_start" | "tool_end", …}`, which is progress and no content. Any other JSON
+is text: models write JSON.
+"""
+
+from typing import Any
+
+import msgspec
+
+from harness.arrivals import Kind
+from harness.config import Target
+from harness.drive.prompts import Prompt
+from harness.drive.protocols.protocol import (
+    END,
+    JSON_FAULTS,
+    OTHER,
+    PING,
+    Answer,
+    Meaning,
+    Protocol,
+    Tokens,
+    failure,
+    line,
+    malformed,
+    turns,
+)
+from harness.drive.sse import Event
+
+NAME = "plain_sse"
+
+
+class _Report(msgspec.Struct):
+    input_tokens: Tokens | None = None
+    output_tokens: Tokens | None = None
+    cache_read_tokens: Tokens | None = None
+    cache_creation_tokens: Tokens | None = None
+    stop_reason: str | None = None
+    error: Any = None
+
+
+class _Control(_Report):
+    done: bool = False
+    event: str | None = None
+
+
+class _Whole(_Report):
+    text: str | None = None
+
+
+_control = msgspec.json.Decoder(_Control).decode
+_whole = msgspec.json.Decoder(_Whole).decode
+
+
+def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
+    body: dict[str, Any] = {
+        "model": target.model,
+        "max_tokens": prompt.max_tokens or target.max_tokens,
+        "messages": turns(prompt),
+        "stream": stream,
+    }
+    if prompt.system is not None:
+        body["system"] = prompt.system
+    return msgspec.json.encode(body)
+
+
+def understand(event: Event, answer: Answer) -> Meaning:
+    if event.comment:
+        return PING
+    data = event.data
+    if data == b"[DONE]":
+        return END
+    if data.startswith(b"{"):
+        meaning = _control_event(data, answer)
+        if meaning is not None:
+            return meaning
+    try:
+        characters = len(data.decode())
+    except UnicodeDecodeError as fault:
+        raise malformed(NAME, data, fault) from fault
+    return Meaning(Kind.TEXT, characters) if characters else OTHER
+
+
+def plain(body: bytes, answer: Answer) -> Meaning:
+    """An answer that was not streamed: `{"text": "…", …}` with the same reports beside it."""
+    try:
+        said = _whole(body)
+    except JSON_FAULTS as fault:
+        raise malformed(NAME, body, fault) from fault
+    if said.error:
+        return failure(said.error)
+    if said.text is None:
+        raise malformed(NAME, body, "no text")
+    _report(said, answer)
+    return Meaning(Kind.TEXT if said.text else Kind.OTHER, len(said.text), ends=True)
+
+
+def _control_event(data: bytes, answer: Answer) -> Meaning | None:
+    """The meaning of one of the four objects; None for everything else that begins with a brace."""
+    try:
+        said = _control(data)
+    except JSON_FAULTS:
+        return None
+    if said.error:
+        return failure(said.error)
+    if said.done:
+        _report(said, answer)
+        return END
+    return OTHER if said.event in {"tool_start", "tool_end"} else None
+
+
+def _report(said: _Report, answer: Answer) -> None:
+    answer.input_tokens = said.input_tokens
+    answer.output_tokens = said.output_tokens
+    answer.cache_read_tokens = said.cache_read_tokens
+    answer.cache_write_tokens = said.cache_creation_tokens
+    answer.stop_reason = None if said.stop_reason is None else line(said.stop_reason, 100)
+
+
+PROTOCOL = Protocol(
+    name=NAME,
+    path="/chat/stream",
+    headers={},
+    terminal=b"[DONE]",
+    request=request,
+    understand=understand,
+    plain=plain,
+)

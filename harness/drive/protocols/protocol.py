@@ -1,0 +1,89 @@
+"""What a protocol is: how a question is put, and what each event of the answer means. Pure; knows no protocol by name.
+
+Everything here was sent by a server that may be broken or hostile. `understand` and `plain` raise `Malformed` and
+nothing else, and what they keep of the server's words is one printable line of bounded length.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+
+from harness.arrivals import Kind
+from harness.config import Target
+from harness.drive.prompts import Prompt
+from harness.drive.sse import Event
+
+# What msgspec raises for bytes that are not the JSON it was to find; the last for a thousand open brackets.
+JSON_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+Tokens = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # a count that every JSON reader and SQLite can hold
+
+
+class Malformed(ValueError):
+    """An event that is not of its protocol; the message is one short ASCII sentence with an excerpt."""
+
+
+class Meaning(msgspec.Struct, frozen=True, gc=False):
+    kind: Kind
+    characters: int = 0  # of content
+    error: str | None = None  # the server's error inside a 200, one line
+    ends: bool = False  # the terminal event
+
+
+class Answer(msgspec.Struct):
+    """What the server has reported of its answer so far; None until it does."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    stop_reason: str | None = None  # one line of at most 100 characters
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    name: str
+    path: str
+    headers: Mapping[str, str]  # beyond content-type and accept
+    terminal: bytes  # when these bytes come, look whether the answer has ended; b"": only its end can tell
+    request: Callable[[Target, Prompt, bool], bytes]  # the third: streaming or not → the body
+    understand: Callable[[Event, Answer], Meaning]  # one event; adds to the Answer; raises Malformed
+    plain: Callable[[bytes, Answer], Meaning]  # the whole body of an answer that was not streamed; the same
+
+
+PING = Meaning(Kind.PING)
+OTHER = Meaning(Kind.OTHER)
+END = Meaning(Kind.OTHER, ends=True)
+
+
+def line(text: str, limit: int) -> str:
+    """A server's words as one printable line of at most `limit` characters."""
+    printable = "".join(c if c.isprintable() else " " for c in text[: 2 * limit])
+    return " ".join(printable.split())[:limit]
+
+
+def failure(error: object) -> Meaning:
+    """The meaning of an error event: `error` is its decoded JSON, of whatever shape."""
+    return Meaning(Kind.OTHER, error=_sentence(error))
+
+
+def malformed(protocol: str, data: bytes, fault: object) -> Malformed:
+    excerpt = repr(data[:60])[1:] + ("..." if len(data) > 60 else "")
+    reason = line(str(fault), 100).encode("ascii", "backslashreplace").decode()[:120]
+    return Malformed(f"not {protocol}: {reason}, in {excerpt}")
+
+
+def turns(prompt: Prompt) -> list[dict[str, str]]:
+    return [{"role": role, "content": text} for role, text in prompt.messages]
+
+
+def _sentence(error: Any) -> str:
+    if not error:
+        return "an error without a message"
+    if not isinstance(error, dict):
+        return line(error if isinstance(error, str) else str(error), 300)
+    words = [error.get(key) for key in ("type", "code", "message")]
+    said = [line(str(word), 250) for word in words if isinstance(word, str | int) and word != ""]
+    return ": ".join(said)[:300] or line(str(error), 300)
