@@ -99,12 +99,15 @@ class Endpoint:
 class Connection:
     """A connected socket, with TLS above it where the endpoint has it. Not for two exchanges at once."""
 
-    __slots__ = ("_incoming", "_outgoing", "resolved_at", "sock", "tls")
+    __slots__ = ("_incoming", "_outgoing", "resolved_at", "sent_at", "sock", "tls")
 
     def __init__(self) -> None:
         self.sock: Any = None
         self.tls: ssl.SSLObject | None = None
         self.resolved_at: int | None = None  # CLOCK_MONOTONIC ns
+        self.sent_at: int | None = (
+            None  # when the last bytes went to the kernel: an answer can be back before `send` is
+        )
 
     def open(self, endpoint: Endpoint, until: int) -> None:
         """Resolve and connect before `until`. Broken (UNREACHABLE or TIMED_OUT) otherwise."""
@@ -181,6 +184,7 @@ class Connection:
     def _push(self, data: bytes, until: int, late: Broken) -> None:
         rest = memoryview(data)
         while rest:
+            self.sent_at = time.monotonic_ns()
             try:
                 rest = rest[self.sock.send(rest) :]
             except BlockingIOError:
@@ -252,6 +256,7 @@ class Exchange:
         "finished",
         "headers",
         "headers_read",
+        "keeps_alive",
         "last_read_at",
         "limit",
         "marker",
@@ -282,6 +287,7 @@ class Exchange:
         self.headers: dict[str, str] = {}
         self.headers_read: tuple[int, int] | None = None  # stamp and our time of the read that completed them
         self.complete = False  # the HTTP message has ended as it should
+        self.keeps_alive = False  # and the connection can carry another exchange
         self.finished = False  # nothing more will come
         self.broken: Broken | None = None
         self.on_data: Callable[[bytes], None] | None = None
@@ -311,10 +317,6 @@ class Exchange:
         self._parser = None
         self.on_data = None
         self.finished = True
-
-    def keeps_alive(self) -> bool:
-        """Whether the connection can carry another exchange; ask before `stop`."""
-        return self.complete and not self.broken and self._parser is not None and self._parser.should_keep_alive()
 
     # From here to the end of the class: called by the loop for every segment that arrives.
 
@@ -390,6 +392,7 @@ class Exchange:
     def on_message_complete(self) -> None:
         if self.status is not None:
             self.complete = True
+            self.keeps_alive = self._parser.should_keep_alive()
 
 
 def stamped(sock: Any) -> bool:

@@ -103,7 +103,7 @@ class _Attempt:
         self._pause(link.request(len(request)))
         with suppress(OSError):  # the server hung up while we sent; it may have said why: the read below will tell
             self._connection.send(request, self._until(self._timeouts.idle))
-        seen.sent_at = time.monotonic_ns()
+        seen.sent_at = self._connection.sent_at
         self._read()
 
     def _connect(self, link: Link) -> None:
@@ -154,7 +154,7 @@ class _Attempt:
         """Stop reading; everything that was seen."""
         exchange, seen = self._exchange, self._transcript
         seen.ended_at = time.monotonic_ns()
-        self.reusable = broken is None and exchange.keeps_alive()
+        self.reusable = broken is None and exchange.broken is None and exchange.keeps_alive
         exchange.stop()
         seen.status, seen.headers, seen.headers_read = exchange.status, exchange.headers, exchange.headers_read
         seen.body, seen.ends, seen.stamps, seen.seen = exchange.body, exchange.ends, exchange.stamps, exchange.seen
