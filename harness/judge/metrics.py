@@ -1,0 +1,546 @@
+"""What is measured: METRICS are distributions, RATES single figures. From columns of streams to samples; exact, and in
+memory that grows with distinct values, not with chunks. No quantile and no verdict is made here.
+
+Each metric has two readings. The plain one holds what was observed. The gated one, for rules, also counts what never
+came: a failed stream is +inf, or failing fast would look like an improvement. docs/metrics.md has the definitions.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.arrivals import CONTENT_CODES
+from harness.config import Where
+from harness.judge.store import Streams, matches
+from harness.observation import FAILURES, Outcome
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+
+COALESCED_US = 1_000  # two chunks closer than this came together: not a fast token
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one metric saw in a batch of streams. A sample belongs to the stream at its `owner`'s place."""
+
+    ticks: Integers  # samples: whole ns, or µs where the metric says so
+    owner: Integers
+    failed: Mask  # of the streams: adds one +inf to the gated reading, and takes this stream's own samples out of it
+    elapsed: Floats  # of the streams: ns without a value when the run cut them off, else NaN
+    missing: Mask  # of the streams: has no sample
+
+
+Observe = Callable[[Streams], Observed]
+
+
+@dataclass(frozen=True)
+class Metric:
+    name: str
+    definition: str
+    observe: Observe
+    ticks_per_ms: int = 1_000_000
+    unit: str = "ms"
+    pooled: bool = False  # many samples a stream: they are correlated, and a failure spoils none of them
+
+
+class _Tally:
+    """How often each whole number was seen. Small numbers in a table, the rest sorted: nothing is rounded."""
+
+    TABLE = 1 << 18
+    PENDING = 1 << 20
+
+    def __init__(self) -> None:
+        self._pending: list[Integers] = []
+        self._waiting = 0
+        self._table: Integers | None = None
+        self._values = np.zeros(0, np.int64)
+        self._counts = np.zeros(0, np.int64)
+
+    def add(self, values: Integers) -> None:
+        self._pending.append(values)
+        self._waiting += len(values)
+        if self._waiting > self.PENDING:
+            self._settle()
+
+    def _settle(self) -> None:
+        values = np.concatenate([np.zeros(0, np.int64), *self._pending])
+        self._pending, self._waiting = [], 0
+        small = (values >= 0) & (values < self.TABLE)
+        if self._table is None:
+            self._table = np.zeros(self.TABLE, np.int64)
+        self._table += np.bincount(values[small], minlength=self.TABLE)
+        self._values, self._counts = _merged(
+            [(self._values, self._counts), np.unique(values[~small], return_counts=True)]
+        )
+
+    def counted(self) -> tuple[Integers, Integers]:
+        """Sorted distinct values, and how often each was seen."""
+        if self._table is None:
+            return np.unique(np.concatenate([np.zeros(0, np.int64), *self._pending]), return_counts=True)
+        self._settle()
+        seen = np.flatnonzero(self._table)
+        return _merged([(seen, self._table[seen]), (self._values, self._counts)])
+
+
+class _Thinned:
+    """The samples of some whole streams, at most about LIMIT: enough to learn how alike a stream's own samples are."""
+
+    LIMIT = 1 << 18
+
+    def __init__(self) -> None:
+        self.share = 1 << 32  # streams whose hashed id is below this are kept
+        self.ticks = np.zeros(0, np.int64)
+        self.owner = np.zeros(0, np.int64)
+
+    def add(self, ticks: Integers, owner: Integers) -> None:
+        kept = _hashed(owner) < self.share
+        self.ticks = np.concatenate([self.ticks, ticks[kept]])
+        self.owner = np.concatenate([self.owner, owner[kept]])
+        while len(self.ticks) > self.LIMIT and self.share > 1:
+            self.thin(self.share // 2)
+
+    def thin(self, share: int) -> None:
+        self.share = min(share, self.share)
+        kept = _hashed(self.owner) < self.share
+        self.ticks, self.owner = self.ticks[kept], self.owner[kept]
+
+
+@dataclass
+class _Gathered:
+    """One metric's samples of one cohort of streams."""
+
+    kept: _Tally = field(default_factory=_Tally)
+    spoiled: _Tally = field(default_factory=_Tally)  # observed, but of a failed stream: in the plain reading only
+    thinned: _Thinned = field(default_factory=_Thinned)
+    elapsed: list[Floats] = field(default_factory=list)
+    failed: int = 0
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """One metric over some streams. Values are ms, sorted and distinct, with how often each occurred."""
+
+    metric: Metric
+    values: Floats  # the plain reading
+    counts: Integers
+    kept: tuple[Floats, Integers]  # the plain reading less what failed streams had
+    failed: int  # +inf in the gated reading
+    elapsed: Floats  # ms: cut off by the run's end without a value, so longer than this
+    missing: int  # streams with no sample, whatever the reason: left out of the plain reading
+    clusters: tuple[Floats, Integers]  # a pooled metric's samples (ms) of some whole streams, with the streams' ids
+
+    @property
+    def n(self) -> int:
+        return int(self.counts.sum())
+
+    def gated(self, limit: float | None = None) -> tuple[Floats, Integers]:
+        """Values and counts with +inf for what never came.
+
+        A stream that the run cut off before its value is +inf once it had waited for `limit` (ms); before that
+        nobody knows, and it is left out, as it is where there is no limit.
+        """
+        values, counts = self.kept
+        never = self.failed + (int((self.elapsed >= limit).sum()) if limit is not None else 0)
+        if never == 0:
+            return values, counts
+        return np.append(values, np.inf), np.append(counts, never)
+
+
+Texts = tuple[str, ...]  # the values of _COHORT, then the labels as JSON
+_COHORT = tuple(name for name in Where.__struct_fields__ if name != "label")
+
+
+@dataclass
+class _Cohort:
+    """Streams that no rule can tell apart."""
+
+    samples: dict[str, _Gathered] = field(default_factory=dict)
+    totals: dict[str, float] = field(default_factory=dict)
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+
+_TOTALS = ("output_tokens", "reads", "coalesced_reads", "saturated_reads", "unstamped_reads", "content_chunks")
+
+
+class Gauge:
+    """Takes a run's streams batch by batch, once, and then answers for any selection of them.
+
+    Streams fall into cohorts (equal scenario, user, network, behaviour, protocol, client, and those labels named in
+    `labels`); every selection is a union of cohorts.
+    """
+
+    def __init__(self, labels: Iterable[str] = ()) -> None:
+        self._labels = sorted(set(labels))
+        self._cohorts: dict[Texts, _Cohort] = {}
+        self.last_ns = 0.0  # when the last stream ended
+
+    def take(self, streams: Streams) -> None:
+        code, cohorts = self._sorted_into_cohorts(streams)
+        outcome = np.array(streams.text["outcome"])
+        self.last_ns = max(self.last_ns, float(streams.number["ended_at"].max()))
+        for name in METRICS:
+            _gather(METRICS[name], streams, code, cohorts)
+        span = streams.number["ended_at"] - streams.number["started_at"]
+        reported = ~np.isnan(streams.number["output_tokens"])
+        for place, cohort in enumerate(cohorts):
+            mine = code == place
+            for name, count in zip(*np.unique(outcome[mine], return_counts=True), strict=True):
+                cohort.outcomes[str(name)] = cohort.outcomes.get(str(name), 0) + int(count)
+            sums = {name: np.nansum(streams.number[name][mine]) for name in _TOTALS}
+            sums |= {"open_ns": np.nansum(span[mine]), "reported": int(reported[mine].sum())}
+            sums["with_content"] = int((streams.number["content_chunks"][mine] > 0).sum())
+            for name, value in sums.items():
+                cohort.totals[name] = cohort.totals.get(name, 0.0) + float(value)
+
+    def _sorted_into_cohorts(self, streams: Streams) -> tuple[Integers, list[_Cohort]]:
+        """For every stream the place of its cohort in the list."""
+        columns: list[Sequence[str]] = [streams.text[name] for name in _COHORT]
+        columns.append([self._labels_of(text) for text in streams.text["labels"]])
+        places: dict[Texts, int] = {}
+        code = [places.setdefault(texts, len(places)) for texts in zip(*columns, strict=True)]
+        return np.array(code, np.int64), [self._cohorts.setdefault(texts, _Cohort()) for texts in places]
+
+    def _labels_of(self, text: str) -> str:
+        if not self._labels or text == "{}":
+            return "{}"
+        labels = json.loads(text)
+        return json.dumps({name: labels[name] for name in self._labels if name in labels})
+
+    def values(self, key: str) -> list[str]:
+        """What occurred under a key of `where`: "network", or "label.NAME"."""
+        if key.startswith("label."):
+            found = (json.loads(texts[-1]).get(key.removeprefix("label.")) for texts in self._cohorts)
+        else:
+            found = (texts[_COHORT.index(key)] for texts in self._cohorts)
+        return sorted({value for value in found if value is not None})
+
+    def _chosen(self, where: Where | None) -> Iterator[_Cohort]:
+        for texts, cohort in self._cohorts.items():
+            if where is None or matches(where, dict(zip((*_COHORT, "labels"), texts, strict=True))):
+                yield cohort
+
+    def samples(self, name: str, where: Where | None = None) -> Samples:
+        """One of METRICS over the streams that `where` speaks of."""
+        metric = METRICS[name]
+        gathered = [cohort.samples[name] for cohort in self._chosen(where)]
+        kept = _merged([one.kept.counted() for one in gathered])
+        plain = _merged([kept, *(one.spoiled.counted() for one in gathered)])
+        ms = metric.ticks_per_ms
+        share = min((one.thinned.share for one in gathered), default=0)
+        for one in gathered:
+            one.thinned.thin(share)
+        elapsed = [np.zeros(0)]
+        for one in gathered:
+            elapsed += one.elapsed
+        return Samples(
+            metric=metric,
+            values=plain[0] / ms,
+            counts=plain[1],
+            kept=(kept[0] / ms, kept[1]),
+            failed=sum(one.failed for one in gathered),
+            elapsed=np.concatenate(elapsed) / 1e6,
+            missing=sum(one.missing for one in gathered),
+            clusters=(
+                np.concatenate([np.zeros(0), *(one.thinned.ticks / ms for one in gathered)]),
+                np.concatenate([np.zeros(0, np.int64), *(one.thinned.owner for one in gathered)]),
+            ),
+        )
+
+    def totals(self, where: Where | None = None) -> "Totals":
+        outcomes: dict[str, int] = {}
+        sums: dict[str, float] = {}
+        for cohort in self._chosen(where):
+            for name, count in cohort.outcomes.items():
+                outcomes[name] = outcomes.get(name, 0) + count
+            for name, value in cohort.totals.items():
+                sums[name] = sums.get(name, 0.0) + value
+        ordered = {str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes}
+        return Totals(ordered, sums)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counts and sums over some streams."""
+
+    outcomes: dict[str, int]  # in the order of Outcome; only those that occurred
+    sums: dict[str, float]
+
+    def sum(self, name: str) -> float:
+        return self.sums.get(name, 0.0)
+
+    def count(self, *outcomes: Outcome) -> int:
+        return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
+
+    @property
+    def streams(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def initiated(self) -> int:
+        """All but those that the run's end cut off: nobody knows what would have become of them."""
+        return self.streams - self.count(Outcome.INTERRUPTED)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a rate came to: `value` is None where nothing was observed."""
+
+    value: float | None
+    n: int  # streams in the denominator, or that reported
+    hits: int | None = None  # the numerator of a share; None for a throughput
+
+
+@dataclass(frozen=True)
+class Rate:
+    name: str
+    unit: Literal["ratio", "tokens/s", "streams/s", "streams"]
+    definition: str
+    over: Callable[[Totals, float], Figure]  # totals, and how long the run took in seconds
+
+
+def gauge(batches: Iterable[Streams], labels: Iterable[str] = ()) -> Gauge:
+    """Take every batch; `labels` are the label names that selections will speak of."""
+    found = Gauge(labels)
+    for streams in batches:
+        found.take(streams)
+    return found
+
+
+def _gather(metric: Metric, streams: Streams, code: Integers, cohorts: list[_Cohort]) -> None:
+    seen = metric.observe(streams)
+    of_sample = code[seen.owner]
+    spoiled = seen.failed[seen.owner] if not metric.pooled else np.zeros(len(seen.owner), bool)
+    for place, cohort in enumerate(cohorts):
+        into = cohort.samples.setdefault(metric.name, _Gathered())
+        mine = of_sample == place
+        into.kept.add(seen.ticks[mine & ~spoiled])
+        into.spoiled.add(seen.ticks[mine & spoiled])
+        if metric.pooled:
+            into.thinned.add(seen.ticks[mine], streams.id[seen.owner[mine]])
+        here = code == place
+        into.failed += int(seen.failed[here].sum())
+        into.missing += int(seen.missing[here].sum())
+        cut_off = seen.elapsed[here]
+        into.elapsed.append(cut_off[~np.isnan(cut_off)])
+
+
+def _merged(parts: Sequence[tuple[Integers, Integers]]) -> tuple[Integers, Integers]:
+    """Several sorted (values, counts) as one."""
+    parts = [part for part in parts if len(part[0])]
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    if len(parts) == 1:
+        return parts[0]
+    values, place = np.unique(np.concatenate([part[0] for part in parts]), return_inverse=True)
+    counts = np.zeros(len(values), np.int64)
+    np.add.at(counts, place, np.concatenate([part[1] for part in parts]))
+    return values, counts
+
+
+def _hashed(ids: Integers) -> Integers:
+    """Knuth's multiplicative hash into 32 bits: neighbours in the file are not neighbours here."""
+    return (ids * 2654435761) & 0xFFFFFFFF
+
+
+def _outcome(streams: Streams, *outcomes: Outcome) -> Mask:
+    return np.isin(streams.text["outcome"], [outcome.value for outcome in outcomes])
+
+
+def _one_each(streams: Streams, value: Floats, failed: Mask | None = None, elapsed: Floats | None = None) -> Observed:
+    """At most one sample a stream, in ns; NaN is none."""
+    missing = np.isnan(value)
+    owner = np.flatnonzero(~missing)
+    return Observed(
+        value[owner].astype(np.int64),
+        owner,
+        np.zeros(len(streams), bool) if failed is None else failed,
+        np.full(len(streams), np.nan) if elapsed is None else elapsed,
+        missing,
+    )
+
+
+def _first(start: str, end: str) -> Observe:
+    """Time to something first: a failure never got there, and who left before it had waited longer than they would."""
+
+    def observe(streams: Streams) -> Observed:
+        value = streams.number[end] - streams.number[start]
+        none = np.isnan(value)
+        failed = _outcome(streams, *FAILURES) | (none & _outcome(streams, Outcome.CANCELLED))
+        cut_off = none & _outcome(streams, Outcome.INTERRUPTED)
+        waited = streams.number["ended_at"] - streams.number[start]
+        return _one_each(streams, value, failed, np.where(cut_off, waited, np.nan))
+
+    return observe
+
+
+def _whole(end: str) -> Observe:
+    """Time to the end of a complete answer: only a completed stream has it, and a failed one never does."""
+
+    def observe(streams: Streams) -> Observed:
+        waited = streams.number["ended_at"] - streams.number["due_at"]
+        value = np.where(_outcome(streams, Outcome.COMPLETED), streams.number[end] - streams.number["due_at"], np.nan)
+        cut_off = _outcome(streams, Outcome.INTERRUPTED)
+        return _one_each(streams, value, _outcome(streams, *FAILURES), np.where(cut_off, waited, np.nan))
+
+    return observe
+
+
+def _tpot(streams: Streams) -> Observed:
+    tokens = streams.number["output_tokens"]
+    known = _outcome(streams, Outcome.COMPLETED) & (tokens > 1)  # NaN > 1 is false
+    span = streams.number["last_content_at"] - streams.number["first_content_at"]
+    value = np.where(known, span / np.where(known, tokens - 1, 1), np.nan)
+    return _one_each(streams, value, _outcome(streams, *FAILURES))
+
+
+def _connect(streams: Streams) -> Observed:
+    number = streams.number
+    never = _outcome(streams, *FAILURES) & ~np.isnan(number["started_at"]) & np.isnan(number["sent_at"])
+    return _one_each(streams, number["connected_at"] - number["started_at"], never)
+
+
+def _headers(streams: Streams) -> Observed:
+    return _one_each(streams, streams.number["headers_at"] - streams.number["sent_at"])
+
+
+def _column(name: str) -> Observe:
+    return lambda streams: _one_each(streams, streams.number[name])
+
+
+def content_gaps(streams: Streams, *, wire: bool = False) -> tuple[Integers, Integers]:
+    """Every gap between consecutive content chunks, µs, and the place of its stream; those under 1 ms too.
+
+    As the person got them, or (`wire`) as they left the wire, before any emulated link.
+    """
+    events = streams.events
+    content = np.isin(events.kind, CONTENT_CODES)
+    at = (events.at if wire else events.perceived_at)[content]
+    owner = events.owner[content]
+    same = owner[1:] == owner[:-1]
+    return np.diff(at)[same], owner[1:][same]
+
+
+def _gaps(*, wire: bool) -> Observe:
+    def observe(streams: Streams) -> Observed:
+        gaps, owner = content_gaps(streams, wire=wire)
+        apart = gaps >= COALESCED_US
+        has_content = ~np.isnan(streams.number["first_content_at"])
+        missing = np.ones(len(streams), bool)
+        missing[owner[apart]] = False
+        return Observed(
+            gaps[apart],
+            owner[apart],
+            _outcome(streams, *FAILURES) & has_content,  # the gap that never ended
+            np.full(len(streams), np.nan),
+            missing,
+        )
+
+    return observe
+
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in [
+        Metric("ttft", "due time to first content chunk", _first("due_at", "first_content_at")),
+        Metric("ttft_text", "due time to first visible text", _first("due_at", "first_text_at")),
+        Metric(
+            "ttft_wire",
+            "request sent to first content chunk before the emulated link: the server's part",
+            _first("sent_at", "first_content_wire_at"),
+        ),
+        Metric(
+            "itl",
+            "gap between consecutive content chunks, pooled over streams; under 1 ms is coalesced, not a gap",
+            _gaps(wire=False),
+            ticks_per_ms=1_000,
+            pooled=True,
+        ),
+        Metric(
+            "itl_wire",
+            "the same before the emulated link: the server's part",
+            _gaps(wire=True),
+            ticks_per_ms=1_000,
+            pooled=True,
+        ),
+        Metric("tpot", "first to last content chunk, per reported output token after the first", _tpot),
+        Metric("e2e", "due time to last content chunk of a completed stream", _whole("last_content_at")),
+        Metric("duration", "due time to the end of a completed stream", _whole("ended_at")),
+        Metric("connect", "connect begun to TCP connection made, name lookup included", _connect),
+        Metric("headers", "request sent to response headers", _headers),
+        Metric("send_lag", "how late the generator began the request", _column("send_lag")),
+        Metric(
+            "read_lag", "how late the generator read what had arrived, worst of each stream", _column("read_lag_max")
+        ),
+    ]
+}
+
+
+def _share(hits: Callable[[Totals], int], of: Callable[[Totals], int]) -> Callable[[Totals, float], Figure]:
+    def over(totals: Totals, _seconds: float) -> Figure:
+        n = of(totals)
+        return Figure(hits(totals) / n if n else None, n, hits(totals))
+
+    return over
+
+
+def _initiated(totals: Totals) -> int:
+    return totals.initiated
+
+
+def _output_tps(totals: Totals, seconds: float) -> Figure:
+    reported = int(totals.sum("reported"))
+    return Figure(totals.sum("output_tokens") / seconds if reported and seconds else None, reported)
+
+
+def _stream_rate(totals: Totals, seconds: float) -> Figure:
+    completed = totals.count(Outcome.COMPLETED)
+    return Figure(completed / seconds if totals.streams and seconds else None, completed)
+
+
+def _concurrency(totals: Totals, seconds: float) -> Figure:
+    known = totals.streams > 0 and seconds > 0
+    return Figure(totals.sum("open_ns") / 1e9 / seconds if known else None, totals.streams)
+
+
+RATES: Mapping[str, Rate] = {
+    rate.name: rate
+    for rate in [
+        Rate(
+            "error_rate",
+            "ratio",
+            "failed streams / initiated",
+            _share(lambda totals: totals.count(*FAILURES), _initiated),
+        ),
+        Rate(
+            "completion_rate",
+            "ratio",
+            "completed streams / (initiated − cancelled)",
+            _share(
+                lambda totals: totals.count(Outcome.COMPLETED),
+                lambda totals: totals.initiated - totals.count(Outcome.CANCELLED),
+            ),
+        ),
+        Rate(
+            "truncation_rate",
+            "ratio",
+            "streams that ended without their terminal event / initiated",
+            _share(lambda totals: totals.count(Outcome.TRUNCATED), _initiated),
+        ),
+        Rate(
+            "timeout_rate",
+            "ratio",
+            "streams that timed out / initiated",
+            _share(lambda totals: totals.count(Outcome.TIMED_OUT), _initiated),
+        ),
+        Rate("output_tps", "tokens/s", "reported output tokens per second of the run", _output_tps),
+        Rate("stream_rate", "streams/s", "completed streams per second of the run", _stream_rate),
+        Rate("concurrency", "streams", "streams open at once, mean over the run", _concurrency),
+    ]
+}
