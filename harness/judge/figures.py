@@ -1,0 +1,53 @@
+"""Numbers for people: with a unit, rounded no finer than they are known, and with their count and doubt. Pure."""
+
+import math
+
+from harness.judge.statistics import Interval
+
+NONE = "–"  # nothing was observed
+
+
+def figure(value: float | None, unit: str) -> str:
+    """`412 ms`, `0.42 %` (a ratio of 0.0042), `1,250 tokens/s`; ∞ is what never came, – what was not observed."""
+    if value is None:
+        return NONE
+    return f"{_number(value, unit)} {'%' if unit == 'ratio' else unit}"
+
+
+def between(interval: Interval, unit: str) -> str:
+    """`389–447`, without the unit where it is that of the value; an end that n cannot support is a question mark."""
+    ends = ("?" if end is None else _number(end, unit) for end in interval)
+    return "–".join(ends)
+
+
+def estimate(value: float | None, interval: Interval | None, n: int, unit: str) -> str:
+    """`412 ms (389–447, n = 1,200)`."""
+    if value is None:
+        return f"{NONE} (n = {n:,})"
+    doubt = "" if interval is None or interval == (None, None) else f"{between(interval, unit)}, "
+    return f"{figure(value, unit)} ({doubt}n = {n:,})"
+
+
+def _number(value: float, unit: str) -> str:
+    if math.isinf(value):
+        return "∞"
+    if unit == "ratio":
+        return _percent(100 * value)
+    return _three_digits(value)
+
+
+def _three_digits(value: float) -> str:
+    """Three significant digits below 100, whole numbers above; nothing finer than a thousandth."""
+    size = abs(value)
+    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 or size == 0 else 3
+    return "0" if size == 0 else f"{value:,.{places}f}"
+
+
+def _percent(value: float) -> str:
+    """As many places as keep a share that is not 0 % or 100 % from reading as one."""
+    if value in {0.0, 100.0}:
+        return f"{value:.0f}"
+    places = 1 if 1 <= value <= 99 else 2
+    while places < 6 and float(f"{value:.{places}f}") in {0.0, 100.0}:
+        places += 1
+    return f"{value:.{places}f}"
