@@ -1,0 +1,84 @@
+"""The result as a JSON document, `streamgauge/result/1`; docs/result.schema.json describes it.
+
+JSON has no infinity: a figure that is +∞ is null here, and `failed` beside it says how many samples never came.
+"""
+
+from typing import Any
+
+import msgspec
+
+from harness.config import Where
+from harness.judge.judgement import Judgement, Summary, finite
+from harness.judge.sla import Verdict
+
+SCHEMA = "streamgauge/result/1"
+
+
+def render(judgement: Judgement) -> str:
+    return msgspec.json.format(msgspec.json.encode(document(judgement)), indent=2).decode() + "\n"
+
+
+def document(judgement: Judgement) -> dict[str, Any]:
+    run = judgement.run
+    return {
+        "schema": SCHEMA,
+        "run": {
+            "id": run.id,
+            "scenario": run.scenario,
+            "host": run.host,
+            "started_at": run.started_at,
+            "seconds": judgement.seconds,
+            "status": run.status,
+            "labels": run.labels,
+            "fingerprint": run.fingerprint,
+            "instrument": run.instrument,
+        },
+        "validity": {"status": judgement.validity.value, "reasons": judgement.reasons},
+        "metrics": {
+            **{name: _metric(summary) for name, summary in judgement.metrics.items()},
+            **{name: {"value": rate.value, "n": rate.n} for name, rate in judgement.rates.items()},
+        },
+        "outcomes": judgement.totals.outcomes,
+        "coalesced": judgement.coalesced,
+        "verdicts": [_verdict(verdict) for verdict in judgement.verdicts],
+        "verdict": judgement.verdict,
+        "reason": judgement.reason,
+    }
+
+
+def _metric(summary: Summary) -> dict[str, Any]:
+    return {
+        "unit": summary.unit,
+        "n": summary.n,
+        **summary.quantiles,
+        "mean": summary.mean,
+        "min": summary.min,
+        "max": summary.max,
+        "intervals": {name: list(interval) for name, interval in summary.intervals.items()},
+        "failed": summary.failed,
+        "missing": summary.missing,
+        "gated": {name: finite(value) for name, value in summary.gated.items()},
+    }
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "rule": verdict.rule,
+        "where": where(verdict.where),
+        "status": verdict.status.value,
+        "observed": finite(verdict.observed),
+        "limit": verdict.limit,
+        "low": finite(verdict.low),
+        "high": finite(verdict.high),
+        "n": verdict.n,
+        "failed": verdict.failed,
+        "unit": verdict.unit,
+        "needed": verdict.needed,
+        "reason": verdict.reason,
+    }
+
+
+def where(where: Where) -> dict[str, Any]:
+    """Only the keys that were given."""
+    given: dict[str, Any] = msgspec.to_builtins(where)
+    return given

@@ -1,0 +1,119 @@
+"""The result as text for a terminal or a log: the verdict first. The only door to rich.
+
+Status is a word and a sign, never colour alone; strings from a server are shown as they are, never as markup.
+"""
+
+from collections.abc import Sequence
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from harness.config import Where
+from harness.judge.figures import between, figure
+from harness.judge.judgement import Judgement, Validity
+from harness.judge.metrics import METRICS, RATES
+from harness.judge.statistics import Interval
+from harness.judge.store import Run
+
+SIGNS = {"met": "✓", "missed": "✗", "inconclusive": "?", "invalid": "!"}
+_COLOURS = {"met": "green", "missed": "red", "inconclusive": "yellow", "invalid": "magenta"}
+
+
+def render(judgement: Judgement, console: Console | None = None) -> None:
+    """Print the whole result; to standard output when no console is given."""
+    console = console or Console(highlight=False)
+    run = judgement.run
+    console.print(_status(judgement.verdict, f": {judgement.reason}"))
+    console.print(Text(f"run {run.id} · {run.scenario} against {run.host} · {judgement.seconds:,.0f} s"))
+    if judgement.verdicts:
+        console.print(_rules(judgement))
+        for verdict in judgement.verdicts:
+            if verdict.status.value != "met":
+                console.print(Text(f"  {SIGNS[verdict.status]} {verdict.rule}: {verdict.reason}"))
+    console.print(_metrics(judgement))
+    console.print(_rates(judgement))
+    outcomes = ", ".join(f"{count:,} {name}" for name, count in judgement.totals.outcomes.items())
+    console.print(Text(f"outcomes: {outcomes or 'no streams'}"))
+    if judgement.coalesced:
+        console.print(Text(f"coalesced: {judgement.coalesced:,} gaps under 1 ms are in no itl"))
+    if judgement.validity is not Validity.VALID or judgement.reasons:
+        console.print(Text(f"validity: {judgement.validity.value}"))
+        for reason in judgement.reasons:
+            console.print(Text(f"  {reason}"))
+
+
+def text(judgement: Judgement, width: int = 80) -> str:
+    """The same as a string without colour."""
+    console = Console(file=StringIO(), width=width, highlight=False, color_system=None)
+    with console.capture() as captured:
+        render(judgement, console)
+    return captured.get()
+
+
+def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
+    """The runs of a database, oldest first."""
+    table = _table("run", "scenario", "host", "started", "took", "status")
+    for run in runs:
+        took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
+        table.add_row(*map(Text, (run.id, run.scenario, run.host, run.started_at, took, run.status)))
+    (console or Console(highlight=False)).print(table)
+
+
+def _rules(judgement: Judgement) -> Table:
+    table = _table("", "rule", "where", ">observed", ">95 % interval", ">n")
+    for verdict in judgement.verdicts:
+        table.add_row(
+            _status(verdict.status.value),
+            Text(verdict.rule),
+            Text(_where(verdict.where)),
+            figure(verdict.observed, verdict.unit),
+            _interval(Interval(verdict.low, verdict.high), verdict.unit),
+            f"{verdict.n:,}",
+        )
+    return table
+
+
+def _metrics(judgement: Judgement) -> Table:
+    table = _table("metric", ">p50", ">p95", ">p99", ">p95 interval", ">n", ">failed")
+    for name, summary in judgement.metrics.items():
+        if summary.n or summary.failed:
+            table.add_row(
+                f"{name}",
+                *(figure(value, METRICS[name].unit) for value in summary.quantiles.values()),
+                _interval(summary.intervals["p95"], summary.unit),
+                f"{summary.n:,}",
+                f"{summary.failed:,}" if summary.failed else "",
+            )
+    return table
+
+
+def _rates(judgement: Judgement) -> Table:
+    table = _table("rate", ">value", ">n")
+    for name, rate in judgement.rates.items():
+        if rate.value is not None:
+            table.add_row(name, figure(rate.value, RATES[name].unit), f"{rate.n:,}")
+    return table
+
+
+def _interval(interval: Interval, unit: str) -> str:
+    return "" if interval == (None, None) else between(interval, unit)
+
+
+def _status(status: str, rest: str = "") -> Text:
+    return Text.assemble((f"{SIGNS[status]} {status.upper()}", f"bold {_COLOURS[status]}"), rest)
+
+
+def _where(where: Where) -> str:
+    given = [getattr(where, name) for name in Where.__struct_fields__ if name != "label"]
+    given += [f"{name}={value}" for name, value in where.label.items()]
+    return ", ".join(value for value in given if value is not None) or "all"
+
+
+def _table(*columns: str) -> Table:
+    """A column whose name begins with `>` is aligned right."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return table
