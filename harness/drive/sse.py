@@ -8,10 +8,15 @@ is left of it. No size is limited here: the caller knows its limits.
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
 
+import re
+
 import msgspec
 
 _BOM = b"\xef\xbb\xbf"
 _CR, _LF = 13, 10
+
+# What nearly every event of every server looks like. Possessive, so that what is no such event fails in linear time.
+_USUAL = re.compile(rb"(?:event:\x20?+([^\r\n]*+)\n)?+data:\x20?+([^\r\n]*+)\n\n")
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -29,24 +34,24 @@ class Decoder:
     `last_id` and `retry` (milliseconds) are what a reconnecting client needs; None until the server gives them.
     """
 
-    __slots__ = ("_after_cr", "_at", "_data", "_held", "_id", "_line", "_name", "_told", "last_id", "retry")
+    __slots__ = ("_after_cr", "_at", "_data", "_id", "_line", "_lines", "_name", "_told", "last_id", "retry")
 
     def __init__(self) -> None:
         self.last_id: str | None = None
         self.retry: int | None = None
-        self._line = bytearray()  # of a line whose end has not come
-        self._at = 0  # offset of that line's first byte
-        self._after_cr = False  # the last byte fed was a CR: an LF now belongs to it
+        self._at = 0  # offset of the first byte that is not yet read as a line
         self._told = 0  # end of the last event told
-        self._data: list[bytes] = []  # of the event whose blank line has not come, as are the next three
-        self._held = 0
+        self._after_cr = False  # the last byte fed was a CR: an LF now belongs to it
+        self._line = bytearray()  # of a line whose end has not come
+        self._lines = 0  # bytes of the lines since the last blank one; they have set the next three
+        self._data: list[bytes] = []
         self._name = ""
         self._id: str | None = None
 
     @property
     def unfinished(self) -> int:
-        """Bytes held for an event that is not complete: to be compared with a limit after each feed."""
-        return self._held + len(self._line)
+        """Bytes of the event that is not complete: to be compared with a limit after each feed."""
+        return self._lines + len(self._line)
 
     def feed(self, data: bytes) -> list[Event]:
         """The events, comments among them, that these bytes complete."""
@@ -64,46 +69,70 @@ class Decoder:
         if self._at == 0 and data.startswith(_BOM):
             data = data[len(_BOM) :]
             self._at = len(_BOM)
-        # bytes.splitlines knows CR, LF and CRLF, and no other line end: just what the standard wants.
-        lines, whole = data.splitlines(), data.splitlines(keepends=True)
-        last = data[-1]
-        if last not in (_CR, _LF):
-            self._line += lines.pop()
-            whole.pop()
-        self._after_cr = last == _CR
-        return self._read(lines, whole)
-
-    def _read(self, lines: list[bytes], whole: list[bytes]) -> list[Event]:
-        """Complete lines, without and with their ends → events."""
-        events = []
-        next_at = self._at
-        for line, with_end in zip(lines, whole, strict=True):
-            end = next_at + len(line) + 1  # the CR of a CRLF completes the line
-            next_at += len(with_end)
-            if not line:
-                self.last_id = self._id
-                if self._data:
-                    content = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
-                    events.append(Event(content, end, end - self._told, self._name, self._id))
-                    self._told = end
-                    self._data = []
-                    self._held = 0
-                self._name = ""
-                continue
-            field, colon, value = line.partition(b":")
-            if value.startswith(b" "):
-                value = value[1:]
-            if field == b"data":
-                self._data.append(value)
-                self._held += len(line)
-            elif field == b"event":
-                self._name = str(value, "utf-8", "replace")
-            elif colon and not field:
-                events.append(Event(value, end, end - self._told, "", self.last_id, comment=True))
-                self._told = end
-            elif field == b"id" and b"\0" not in value:
-                self._id = str(value, "utf-8", "replace")
-            elif field == b"retry" and value.isdigit() and len(value) < 16:  # more digits are no time to wait
-                self.retry = int(value)
-        self._at = next_at
+        events: list[Event] = []
+        if self._lines == 0:
+            data = data[self._usual(data, events) :]
+        if data:
+            self._any(data, events)
         return events
+
+    def _usual(self, data: bytes, events: list[Event]) -> int:
+        """Read events of the usual form for as long as there is nothing else; the bytes read.
+
+        `_any` would find the same events in about twice the time.
+        """
+        read = 0
+        while found := _USUAL.match(data, read):
+            name, content = found.groups()
+            size = found.end() - read
+            read += size
+            end = self._at + read
+            name = "" if name is None else name.decode("utf-8", "replace")
+            events.append(Event(content, end, end - self._told, name, self._id))
+            self._told = end
+        self._at += read
+        return read
+
+    def _any(self, data: bytes, events: list[Event]) -> None:
+        # bytes.splitlines knows CR, LF and CRLF, and no other line end: just what the standard wants.
+        lines, with_ends = data.splitlines(), data.splitlines(keepends=True)
+        self._after_cr = data[-1] == _CR
+        if data[-1] not in (_CR, _LF):
+            self._line += lines.pop()
+            with_ends.pop()
+        for line, with_end in zip(lines, with_ends, strict=True):
+            end = self._at + len(line) + 1  # the CR of a CRLF completes the line
+            self._at += len(with_end)
+            if line.startswith(b":"):
+                events.append(Event(_value(line[1:]), end, end - self._told, "", self.last_id, comment=True))
+                self._told = end
+            elif line:
+                self._field(line)
+            else:
+                self._dispatch(end, events)
+
+    def _field(self, line: bytes) -> None:
+        self._lines += len(line)
+        name, _, rest = line.partition(b":")
+        value = _value(rest)
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._name = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and len(value) < 16:  # more digits are no time to wait
+            self.retry = int(value)
+
+    def _dispatch(self, end: int, events: list[Event]) -> None:
+        self.last_id = self._id
+        if self._data:
+            events.append(Event(b"\n".join(self._data), end, end - self._told, self._name, self._id))
+            self._told = end
+            self._data.clear()
+        self._name = ""
+        self._lines = 0
+
+
+def _value(rest: bytes) -> bytes:
+    return rest[1:] if rest.startswith(b" ") else rest

@@ -104,7 +104,8 @@ def custom(events: Events) -> Protocol:
 def _terminal(events: Events) -> bytes:
     if events.end_data or events.end_event:
         return (events.end_data or events.end_event or "").encode()
-    return (events.end_path or "").split(".")[-1].encode()
+    keys = [step for step in (events.end_path or "").split(".") if not step.isdecimal()]
+    return keys[-1].encode() if keys else b""
 
 
 def _json(data: bytes) -> Any:
