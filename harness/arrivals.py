@@ -1,21 +1,23 @@
 """The arrivals of one stream as a compact blob, and back. Pure.
 
 Times are kept to the microsecond (each rounded by itself, so errors do not add up), sizes exactly. The layout,
-version 1, little-endian:
+version 1, little-endian: u8 version, and then deflated (zlib)
 
-    u8 version · u32 events · then one column each for
-    gaps        µs since the event before (the first: since the run began)
-    kinds       codes of Kind, as (code, run length) pairs
+    u32 events · i64 first arrival, µs · then one column each for
+    gaps        µs between one event and the next
+    kinds       codes of Kind, as u32 runs · a column of codes · a column of run lengths
     characters  of content in the event
     overhead    the event's bytes minus its characters: nearly constant in most protocols
     link lag    perceived minus arrival, µs; all 0 where no link was emulated
     client lag  what the client stack handed over minus perceived, µs; absent where none was in between
 
-A column is: u8 width (0–8 bytes a value), i64 base, then the values minus the base. A column that never varies
-costs nine bytes.
+A column is: u8 width (0–8 bytes a value), i64 base, then the values minus the base: the lowest byte of every value,
+then the next byte of every value, … A column that never varies costs nine bytes; and bytes of one weight are alike,
+so a single long gap, which widens its column, all but vanishes when deflated.
 """
 
 import struct
+import zlib
 from collections.abc import Sequence
 from enum import StrEnum
 
@@ -24,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 VERSION = 1
-_HEAD = struct.Struct("<BI")
+_HEAD = struct.Struct("<Iq")
 _COLUMN = struct.Struct("<Bq")
 
 
@@ -90,8 +92,7 @@ def encode(chunks: Sequence[Chunk]) -> bytes:
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
     runs = np.diff(starts, append=len(codes))
     parts = [
-        _HEAD.pack(VERSION, len(chunks)),
-        struct.pack("<q", int(at[0])),
+        _HEAD.pack(len(chunks), int(at[0])),
         _pack(np.diff(at)),
         struct.pack("<I", len(starts)),
         _pack(codes[starts]),
@@ -103,7 +104,7 @@ def encode(chunks: Sequence[Chunk]) -> bytes:
     if all(chunk.handed_at is not None for chunk in chunks):
         handed = np.array([_microseconds(chunk.handed_at or 0) for chunk in chunks], np.int64)
         parts.append(_pack(handed - perceived))
-    return b"".join(parts)
+    return bytes([VERSION]) + zlib.compress(b"".join(parts), 1)
 
 
 def columns(blob: bytes) -> Columns:
@@ -111,11 +112,9 @@ def columns(blob: bytes) -> Columns:
     if not blob:
         none = np.zeros(0, np.int64)
         return Columns(none, none.astype(np.uint8), none, none, none, None)
-    version, count = _HEAD.unpack_from(blob)
-    if version != VERSION:
-        raise ValueError(f"arrivals blob of version {version}; this program reads {VERSION}")
-    (first,) = struct.unpack_from("<q", blob, _HEAD.size)
-    gaps, offset = _unpack(blob, _HEAD.size + 8, count - 1)
+    blob = _inflated(blob)
+    count, first = _HEAD.unpack_from(blob)
+    gaps, offset = _unpack(blob, _HEAD.size, count - 1)
     at = np.empty(count, np.int64)
     at[0] = first
     np.cumsum(gaps, out=at[1:])
@@ -136,17 +135,13 @@ def columns(blob: bytes) -> Columns:
 
 
 def batch(blobs: Sequence[bytes]) -> Batch:
-    """Many blobs at once, without a Python step per stream or per event. ValueError as for `columns`."""
-    lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
-    present = np.flatnonzero(lengths)
-    reader = _Reader(b"".join(blobs), lengths[present])
-    version = reader.take("u1", 1)
-    if len(version) and (version != VERSION).any():
-        raise ValueError(f"arrivals blob of version {version[version != VERSION][0]}; this program reads {VERSION}")
-    count = reader.take("<u4", 4)
-    first = reader.take("<i8", 8)
+    """Many blobs at once, without a Python step per event. ValueError as for `columns`."""
+    present = np.flatnonzero(np.fromiter(map(len, blobs), np.int64, len(blobs)))
+    reader = _Reader([_inflated(blob) for blob in blobs if blob])
+    count = reader.take("<u4")
+    first = reader.take("<i8")
     gaps = reader.column(count - 1)
-    runs = reader.take("<u4", 4)
+    runs = reader.take("<u4")
     codes = reader.column(runs)
     kind = np.repeat(codes, reader.column(runs)).astype(np.uint8)
     reader.skip(count)  # characters
@@ -183,14 +178,22 @@ def _microseconds(nanoseconds: int) -> int:
     return (nanoseconds + 500) // 1000
 
 
+def _inflated(blob: bytes) -> bytes:
+    if blob[0] != VERSION:
+        raise ValueError(f"arrivals blob of version {blob[0]}; this program reads {VERSION}")
+    try:
+        return zlib.decompress(blob[1:])
+    except zlib.error as fault:
+        raise ValueError(f"arrivals blob is damaged: {fault}") from None
+
+
 def _pack(values: NDArray[np.int64]) -> bytes:
     if len(values) == 0:
         return _COLUMN.pack(0, 0)
     base = int(values.min())
     rest = (values - base).astype("<u8")
     width = (int(rest.max()).bit_length() + 7) // 8
-    raw = rest.view(np.uint8).reshape(-1, 8)[:, :width]
-    return _COLUMN.pack(width, base) + raw.tobytes()
+    return _COLUMN.pack(width, base) + rest.view(np.uint8).reshape(-1, 8).T[:width].tobytes()
 
 
 def _unpack(blob: bytes, offset: int, count: int) -> tuple[NDArray[np.int64], int]:
@@ -200,18 +203,16 @@ def _unpack(blob: bytes, offset: int, count: int) -> tuple[NDArray[np.int64], in
     if width > 8 or end > len(blob):
         raise ValueError("arrivals blob is cut short")
     wide = np.zeros((count, 8), np.uint8)
-    wide[:, :width] = np.frombuffer(blob, np.uint8, width * count, offset).reshape(count, width)
+    wide[:, :width] = np.frombuffer(blob, np.uint8, width * count, offset).reshape(width, count).T
     return wide.view("<i8").reshape(count) + base, end
 
 
 class _Reader:
     """A cursor into every one of many blobs at once; each step moves all of them."""
 
-    def __init__(self, joined: bytes, lengths: NDArray[np.int64]) -> None:
-        padded = joined + bytes(8)
-        self.bytes = np.frombuffer(padded, np.uint8)
-        # Eight bytes from every offset on, as one number: an unaligned view, no copy.
-        self.words = np.ndarray((len(joined) + 1,), "<u8", padded, strides=(1,))
+    def __init__(self, blobs: list[bytes]) -> None:
+        self.bytes = np.frombuffer(b"".join(blobs), np.uint8)
+        lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
         self.ends = np.cumsum(lengths)
         self.at = self.ends - lengths
 
@@ -222,30 +223,33 @@ class _Reader:
             raise ValueError("arrivals blob is cut short")
         return before
 
-    def take(self, kind: str, size: int) -> NDArray[np.int64]:
+    def take(self, kind: str) -> NDArray[np.int64]:
         """One number from each blob."""
-        before = self._advance(size)
-        raw: NDArray[np.uint8] = self.bytes[before[:, None] + np.arange(size)]
+        size = np.dtype(kind).itemsize
+        raw: NDArray[np.uint8] = self.bytes[self._advance(size)[:, None] + np.arange(size)]
         return raw.view(kind).reshape(-1).astype(np.int64)
 
     def skip(self, count: NDArray[np.int64]) -> None:
-        width = self.take("u1", 1)
+        width = self.take("u1")
         self._advance(8 + width * count)
 
     def column(self, count: NDArray[np.int64]) -> NDArray[np.int64]:
         """A column of `count` values from each blob, end to end."""
-        width, base = self.take("u1", 1), self.take("<i8", 8)
+        width, base = self.take("u1"), self.take("<i8")
         if (width > 8).any() or (count < 0).any():
             raise ValueError("arrivals blob is damaged")
         start = self._advance(width * count)
         values = np.repeat(base, count)
-        if not width.any():
-            return values
-        within = np.arange(len(values)) - np.repeat(np.cumsum(count) - count, count)
-        each = np.repeat(width, count)
-        mask = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
-        offset = np.repeat(start, count) + within * each
-        return values + (self.words[offset] & mask[each]).view(np.int64)
+        # Where the lowest byte of each value is; the next byte of it is `count` further on.
+        first = np.arange(len(values)) + np.repeat(start - (np.cumsum(count) - count), count)
+        for weight in range(int(width.max(initial=0))):
+            wide = np.repeat(width > weight, count)
+            if wide.all():
+                values += self.bytes[first].astype(np.int64) << 8 * weight
+            else:
+                values[wide] += self.bytes[first[wide]].astype(np.int64) << 8 * weight
+            first += np.repeat(count, count)
+        return values
 
 
 def _running_sums(first: NDArray[np.int64], gaps: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
