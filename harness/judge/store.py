@@ -324,13 +324,21 @@ def m001_runs_streams_samples(database: Database) -> None:
         strict=True,
     )  # fmt: skip
     database.table("runs").create_index(["id"], unique=True)
-    text = {
-        "scenario", "user", "protocol", "client", "network", "behaviour", "worker", "labels", "outcome", "detail",
-        "stop_reason", "request_id", "resumed_from",
-    }  # fmt: skip
-    columns = {name: str if name in text else int for name in _FIELDS if name != "arrivals"}
     database.table("streams").create(
-        {"id": int, "run": int, **columns, "arrivals": bytes},
+        {
+            "id": int, "run": int,
+            "scenario": str, "user": str, "protocol": str, "client": str, "network": str, "behaviour": str,
+            "worker": str, "sequence": int, "labels": str,
+            "due_at": int, "started_at": int, "resolved_at": int, "connected_at": int, "secured_at": int,
+            "sent_at": int, "headers_at": int, "first_content_at": int, "first_text_at": int, "last_content_at": int,
+            "first_content_wire_at": int, "ended_at": int,
+            "outcome": str, "detail": str, "http_status": int, "stop_reason": str,
+            "content_chunks": int, "characters": int, "body_bytes": int, "arrivals": bytes,
+            "input_tokens": int, "output_tokens": int, "cache_read_tokens": int, "cache_write_tokens": int,
+            "request_id": str, "resumed_from": str,
+            "send_lag": int, "reads": int, "coalesced_reads": int, "saturated_reads": int, "unstamped_reads": int,
+            "read_lag_mean": int, "read_lag_max": int,
+        },
         pk="id",
         not_null={"run", "scenario", "user", "protocol", "client", "network", "behaviour", "due_at", "ended_at",
                   "outcome"},
