@@ -279,9 +279,7 @@ KEYS = st.sampled_from(
     reasoning tool_calls function arguments finish_reason prompt_tokens prompt_tokens_details cached_tokens done event
     parts thought call input problem in out why finished n""".split()  # noqa: SIM905 - a list would fill the screen
 )
-WORDS = st.sampled_from(["content_block_delta", "text_delta", "message_delta", "error", "message", "tool_end", "[DONE]"])
-    ["content_block_delta", "text_delta", "message_delta", "error", "message", "tool_start", "[DONE]"]
-)
+WORDS = st.sampled_from(["content_block_delta", "text_delta", "message_delta", "error", "message", "[DONE]"])
 VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), WORDS, st.text(max_size=5)),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=5)),
