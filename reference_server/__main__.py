@@ -13,9 +13,10 @@ import uvicorn
 
 from reference_server import model
 from reference_server.app import Settings, create_app
+from reference_server.delivery import event_loop
 from reference_server.truth import TruthLog
 
-_STOP_SECONDS = 2  # what a running stream gets to finish in when the server is told to end
+_STOP_SECONDS = 1  # what a running stream gets to finish in when the server is told to end
 
 
 def _row(name: str, shape: model.Shape) -> str:
@@ -40,7 +41,7 @@ A request can shape its own answer with headers named like the options: x-gauge-
 x-gauge-tokens, x-gauge-seed.
 
 When it accepts connections it prints one line with its URL. Ctrl-C or SIGTERM ends it; running streams get
-{_STOP_SECONDS} seconds to finish.
+{_STOP_SECONDS} s to finish.
 """
 
 
@@ -114,9 +115,7 @@ def main(host: str, port: int, preset: str, max_streams: int, truth: Path | None
     listener = _listen(host, port)
     config = uvicorn.Config(
         create_app(Settings(shape, max_streams, log)),
-        # asyncio's own loop writes to the socket inside `send`, so the truth log's stamp after it is the time of the
-        # write. uvloop collects writes until the loop's turn ends, and its timers tick in whole milliseconds.
-        loop="asyncio",
+        loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
         http="httptools",
         ws="none",
         lifespan="off",

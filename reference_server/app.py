@@ -38,7 +38,7 @@ streamgauge reference server: a simulated language model that streams.
 
 POST a question to {", ".join(DIALECTS)}.
 Headers that shape its answer: {", ".join(f"x-gauge-{name}" for name in model.SETTINGS)}.
-GET /healthz tells how many streams are on their way; GET /docs describes the bodies.
+GET /healthz tells how many answers are on their way; GET /openapi.json describes the bodies.
 """
 
 
@@ -53,6 +53,7 @@ def create_app(settings: Settings) -> ASGIApp:
     """The server as an ASGI application."""
     app = FastAPI(
         title="streamgauge reference server",
+        docs_url=None,  # these pages would load their scripts from elsewhere
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},
         exception_handlers={HTTPException: _refusal, RequestValidationError: _bad_request},
@@ -112,7 +113,8 @@ def create_app(settings: Settings) -> ASGIApp:
 
     @app.get("/healthz")
     async def healthz() -> dict[str, object]:
-        return {"status": "ok", "active_streams": len(active)}
+        """`active`: answers on their way, streaming or not. An answer that is no longer counted is in the truth log."""
+        return {"status": "ok", "active": len(active)}
 
     @app.get("/", response_class=PlainTextResponse)
     async def front_page() -> str:
@@ -161,6 +163,8 @@ def _shape(shape: model.Shape, headers: Headers) -> model.Shape:
 async def _bad_request(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, RequestValidationError)
     first = fault.errors()[0]
+    if first["type"] == "json_invalid":
+        return _error(request, 400, f"the body is not valid JSON: {first['ctx']['error']}", {})
     place = ".".join(str(part) for part in first["loc"][1:])
     return _error(request, 400, f"{place}: {first['msg']}" if place else str(first["msg"]), {})
 

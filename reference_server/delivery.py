@@ -5,6 +5,9 @@ between a token's due time and the socket. They end at once when the client has 
 """
 
 import asyncio
+import select
+import selectors
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -41,23 +44,18 @@ class _Answer(Response):
         self.init_headers(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # A task of its own, so that a token wakes a few frames and not those of every middleware.
+        delivery = asyncio.create_task(self.deliver(scope.get(RAW_SEND, send)))
         watcher = asyncio.create_task(_disconnect(receive))
-        delivery = asyncio.current_task()
-        assert delivery is not None
-
-        def leave(_: "asyncio.Task[None]") -> None:
-            delivery.cancel()
-
-        watcher.add_done_callback(leave)
+        watcher.add_done_callback(lambda _: delivery.cancel())  # of no effect once all is delivered
         outcome: Outcome = "completed"
         try:
-            await self.deliver(scope.get(RAW_SEND, send))
+            await delivery
         except asyncio.CancelledError:
-            # Not raised again: this is the whole of the request's task, and returning without the answer's end makes
-            # the server close the connection, which is how a client is told.
+            # Not raised again: a request that returns without its answer's end makes the server close the connection,
+            # which is how a client is told.
             outcome = "disconnected" if watcher.done() else "stopped"
         finally:
-            watcher.remove_done_callback(leave)
             watcher.cancel()
             self.progress.ended(self.progress, outcome)
 
@@ -109,3 +107,26 @@ async def _until(moment: int) -> None:
 async def _disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+if sys.platform == "linux":
+
+    class _PreciseSelector(selectors.EpollSelector):
+        """epoll waits in whole milliseconds; select(2) on epoll's own descriptor waits in microseconds."""
+
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            if timeout is not None and timeout > 0:
+                select.select([self], [], [], timeout)
+                timeout = 0
+            return super().select(timeout)
+else:
+    _PreciseSelector = selectors.DefaultSelector  # kqueue waits in nanoseconds
+
+
+def event_loop() -> asyncio.AbstractEventLoop:
+    """A loop whose timers are exact to some 0.1 ms and whose transports write to the socket inside `send`.
+
+    uvloop's timers tick in whole milliseconds, and it collects writes until the loop's turn ends, so the truth log's
+    stamp after a write would not be the time of the write.
+    """
+    return asyncio.SelectorEventLoop(_PreciseSelector())

@@ -5,33 +5,46 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+_REPOSITORY = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class ReferenceServer:
     url: str
     process: "subprocess.Popen[str]"
-    _log: Path
+    log: Path
 
     def truth(self) -> list[dict[str, Any]]:
-        """The rows of the streams that have ended, in the order of their ends."""
-        return [json.loads(line) for line in self._log.read_text().splitlines()]
+        """The rows of all streams (`reference_server.truth.Row`), in the order of their ends.
+
+        Waits until no answer is on its way, so that every stream's row is there; AssertionError after 10 s of that.
+        """
+        give_up_at = time.monotonic() + 10
+        while self.active():
+            assert time.monotonic() < give_up_at, "the server is still answering"
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def active(self) -> int:
+        """How many answers are on their way."""
+        with urllib.request.urlopen(f"{self.url}/healthz") as response:
+            count: int = json.load(response)["active"]
+        return count
 
 
 @contextlib.contextmanager
 def reference_server(*args: str) -> Iterator[ReferenceServer]:
-    """A server started with `args` (as `streamgauge serve` takes them), stopped on leaving.
-
-    Its rows in the truth log appear when a stream has ended: after the client saw the end, the row may take a moment.
-    """
+    """A server started with `args` (as `streamgauge serve` takes them), stopped on leaving."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "truth.jsonl"
         command = [sys.executable, "-m", "reference_server", "--port", "0", "--truth", str(log), *args]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY) as process:
             assert process.stdout is not None
             try:
                 line = process.stdout.readline()
