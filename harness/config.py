@@ -129,6 +129,15 @@ def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
     return config
 
 
+def encode_target(target: Target) -> bytes:
+    """For the way to a worker; variables stay unfilled, so that each machine uses its own environment's."""
+    return msgspec.json.encode(target, enc_hook=str)
+
+
+def decode_target(data: bytes) -> Target:
+    return msgspec.json.decode(data, type=Target, dec_hook=_decode)
+
+
 def headers(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The target's headers with `${NAME}` filled in from the environment. Use them, never store them."""
 

@@ -1,0 +1,1 @@
+"""Locustfiles: run them with `streamgauge run NAME` or with plain `locust -f`."""

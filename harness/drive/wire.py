@@ -404,6 +404,12 @@ def stamped(sock: Any) -> bool:
     return True
 
 
+def kernel_stamps() -> bool:
+    """Whether this machine's kernel stamps arrivals at all."""
+    with _socket(2, 1) as probe:  # AF_INET, SOCK_STREAM
+        return stamped(probe)
+
+
 def _seconds(until: int) -> float:
     """How long it is until a CLOCK_MONOTONIC time; at least a moment, since 0 would mean for ever to some callees."""
     return max(1e-6, (until - time.monotonic_ns()) / 1e9)

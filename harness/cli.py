@@ -1,0 +1,252 @@
+"""The `streamgauge` command. Thin: parse, call, print, exit code. Locust and the reference server run as processes
+of their own, so nothing here is monkey-patched.
+
+Exit codes: 0 all rules met · 1 a rule missed · 2 a mistake in the call · 3 inconclusive, or an invalid run.
+"""
+
+import importlib.util
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from harness import __version__, config
+from harness.errors import ScenarioError, StreamgaugeError, TargetError
+from harness.judge import judgement
+from harness.judge.outputs import json, terminal
+from harness.judge.store import Store
+from reports import page
+
+_READY = re.compile(r"http://\S+")
+_SERVER_STARTS_WITHIN = 30  # seconds
+
+
+class _Commands(click.Group):
+    """A user's mistake is one line and exit code 2, in every command."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StreamgaugeError as fault:
+            click.echo(f"streamgauge: {fault}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="streamgauge")
+def main() -> None:
+    """Load tests and SLA reports for LLM streaming endpoints, with numbers that are true.
+
+    `run` puts a scenario's users on an endpoint and records every stream in one SQLite file; `judge`, `report` and
+    `runs` read that file. `serve` starts a streaming server to try it on, `demo` does all of it at once.
+
+    \b
+    Exit codes: 0 all rules met, 1 a rule missed, 2 a mistake in the call,
+                3 inconclusive (too little to judge) or invalid (the generator could not keep up).
+    """
+
+
+_inconclusive = click.option(
+    "--inconclusive",
+    type=click.Choice(["pass", "fail"]),
+    help="Exit with 0 or 1, instead of 3, when there was too little to judge. An invalid run stays 3.",
+)
+
+
+@main.command()
+@click.argument("scenario")
+@click.option("--host", required=True, help="The endpoint's URL, as in https://staging.example")
+@click.option("--users", type=click.IntRange(1), help="How many people at the peak.")
+@click.option("--spawn-rate", type=click.FloatRange(0, min_open=True), help="How many of them arrive each second.")
+@click.option("--run-time", help="How long, as in 90s or 10m. Without it: until Ctrl-C, or the shape's end.")
+@click.option(
+    "--config", "config_path", help="Target, rules and limits.  [default: ./streamgauge.toml, if there is one]"
+)
+@click.option("--db", default="streamgauge.db", show_default=True, help="The SQLite file that the run is added to.")
+@click.option("--report", help="Write the HTML report to this file.")
+@click.option("--json", "json_path", help="Write the result document to this file.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same work.")
+@click.option("--label", multiple=True, metavar="NAME=VALUE", help="Kept with the run; may be repeated.")
+@_inconclusive
+@click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def run(ctx: click.Context, /, scenario: str, **options: Any) -> None:
+    """Run SCENARIO, a shipped one by its name or your own locustfile by its path, with Locust.
+
+    It is `locust -f SCENARIO --headless …` with less typing. Whatever follows `--` goes to Locust as it is:
+
+    \b
+        streamgauge run mixed --host https://staging.example --users 100 --run-time 2m -- --processes 2
+    """
+    ctx.exit(_locust(scenario, **options))
+
+
+@main.command()
+@click.option("--users", type=click.IntRange(1), default=60, show_default=True)
+@click.option("--run-time", default="40s", show_default=True)
+@click.option("--out", default="out", show_default=True, help="The folder for demo.db, demo.html and demo.json.")
+@click.pass_context
+def demo(ctx: click.Context, users: int, run_time: str, out: str) -> None:
+    """Try it all: a reference server, the `mixed` scenario, the verdict and the report.
+
+    Judged by ./streamgauge.toml where there is one.
+    """
+    folder = Path(out)
+    click.echo(f"demo: {users} people of the `mixed` scenario on the reference server, for {run_time}")
+    with _Server(["--port", "0"]) as url:
+        code = _locust(
+            "mixed",
+            host=url,
+            users=users,
+            spawn_rate=20,
+            run_time=run_time,
+            db=str(folder / "demo.db"),
+            report=str(folder / "demo.html"),
+            json_path=str(folder / "demo.json"),
+        )
+    if code in {0, 1, 3}:
+        click.echo(f"\nOpen {folder / 'demo.html'} in a browser; every stream is in {folder / 'demo.db'}.")
+    ctx.exit(code)
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "help_option_names": []}, add_help_option=False)
+@click.argument("server_options", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def serve(ctx: click.Context, server_options: tuple[str, ...]) -> None:
+    """Start the reference streaming server (`streamgauge serve --help` lists its options)."""
+    ctx.exit(_wait([sys.executable, "-m", "reference_server", *server_options]))
+
+
+@main.command()
+@click.argument("db")
+@click.option("--run", "run_id", help="A run's id or the beginning of it.  [default: the newest]")
+@click.option("--config", "config_path", help="Judge by this file's rules.  [default: the rules it was run with]")
+@click.option("--json", "json_path", help="Write the result document to this file; - for standard output.")
+@_inconclusive
+@click.pass_context
+def judge(
+    ctx: click.Context,
+    db: str,
+    run_id: str | None,
+    config_path: str | None,
+    json_path: str | None,
+    inconclusive: Literal["pass", "fail"] | None,
+) -> None:
+    """Judge a run again, from the database alone."""
+    rules = None if config_path is None else config.load(config_path).sla
+    with Store.open(db) as store:
+        judged = judgement.judge(store, run_id, rules)
+    if json_path == "-":
+        click.echo(json.render(judged))
+    else:
+        terminal.render(judged)
+        if json_path:
+            _write(json_path, json.render(judged))
+    ctx.exit(judgement.exit_code(judged, inconclusive))
+
+
+@main.command()
+@click.argument("db")
+@click.option("--run", "run_id", help="A run's id or the beginning of it.  [default: the newest]")
+@click.option("--config", "config_path", help="Judge by this file's rules.  [default: the rules it was run with]")
+@click.option("-o", "--output", default="report.html", show_default=True, help="The page to write.")
+def report(db: str, run_id: str | None, config_path: str | None, output: str) -> None:
+    """Write the HTML report of a run: one file that opens without a network."""
+    rules = None if config_path is None else config.load(config_path).sla
+    with Store.open(db) as store:
+        judged = judgement.judge(store, run_id, rules)
+        page.save(page.render(store, judged), output)
+    click.echo(f"{output}: {judged.run.id}, {judged.verdict}")
+
+
+@main.command()
+@click.argument("db")
+def runs(db: str) -> None:
+    """List the runs of a database, oldest first."""
+    with Store.open(db) as store:
+        terminal.render_runs(store.runs())
+
+
+_FLAGS = {  # of Locust and of our plugin
+    "host": "--host",
+    "users": "--users",
+    "spawn_rate": "--spawn-rate",
+    "run_time": "--run-time",
+    "config_path": "--gauge-config",
+    "db": "--gauge-db",
+    "report": "--gauge-report",
+    "json_path": "--gauge-json",
+    "seed": "--gauge-seed",
+    "inconclusive": "--gauge-inconclusive",
+}
+
+
+def _locust(scenario: str, label: Sequence[str] = (), locust_options: Sequence[str] = (), **options: Any) -> int:
+    """Compose the Locust command from our options (None: leave it out), run it, and return its exit code."""
+    command = [sys.executable, "-m", "locust", "--locustfile", str(_locustfile(scenario)), "--headless"]
+    for name, value in options.items():
+        if value is not None:
+            command += [_FLAGS[name], str(value)]
+    for pair in label:
+        command += ["--gauge-label", pair]
+    return _wait([*command, "--gauge-progress", "--loglevel", "WARNING", *locust_options])
+
+
+def _locustfile(scenario: str) -> Path:
+    """A path, or the name of a shipped scenario."""
+    if scenario.endswith(".py") or "/" in scenario:
+        if not Path(scenario).is_file():
+            raise ScenarioError(f"{scenario}: no such file")
+        return Path(scenario)
+    shipped = importlib.util.find_spec("scenarios")
+    assert shipped is not None
+    assert shipped.origin is not None
+    folder = Path(shipped.origin).parent
+    names = sorted(path.stem for path in folder.glob("[a-z]*.py"))
+    if scenario not in names:
+        raise ScenarioError(
+            f"no scenario called {scenario!r}; there are {', '.join(names)}, or give a path to your own"
+        )
+    return folder / f"{scenario}.py"
+
+
+def _wait(command: Sequence[str]) -> int:
+    """Run a process to its end. Ctrl-C is the child's to handle: it shares our terminal."""
+    process = subprocess.Popen(command)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    return process.wait()
+
+
+class _Server:
+    """A reference server as a process, for as long as the `with` block lasts."""
+
+    def __init__(self, options: Sequence[str]) -> None:
+        self._options = options
+
+    def __enter__(self) -> str:
+        command = [sys.executable, "-m", "reference_server", *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        found = _READY.search(self._process.stdout.readline())  # empty when the server has died, having said why
+        if found is None:
+            self.__exit__()
+            raise TargetError("the reference server did not start")
+        return found[0]
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).write_text(text + "\n", encoding="utf-8")
+    except OSError as fault:
+        raise ScenarioError(f"{path}: cannot be written: {fault.strerror}") from None

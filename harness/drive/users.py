@@ -1,0 +1,158 @@
+"""The Locust user that scenarios subclass: a person with a link, a way of behaving and something to ask.
+
+A door to locust. Knows nothing of databases: every finished stream goes to the `Assignment` of its process.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from random import Random
+from typing import Any, ClassVar
+
+import gevent
+from locust import User
+from locust.env import Environment
+from locust.exception import StopTest
+
+from harness.drive import behaviour, clients, network, prompts
+from harness.drive.clients import Site
+from harness.drive.prompts import Prompt
+from harness.observation import FAILURES, Outcome, StreamObservation
+
+
+@dataclass(slots=True)
+class Assignment:
+    """What the users of one process need to know of the run that they are in."""
+
+    scenario: str
+    seed: int
+    worker: str
+    site: Site
+    record: Callable[[StreamObservation], None]
+    streams: int = 0  # begun so far
+    users: Counter[str] = field(default_factory=Counter)  # of each class, ever spawned
+    active: int = 0  # streams under way
+
+
+def assign(environment: Environment, assignment: Assignment | None) -> None:
+    """Give the users of this process their run; None when there is none."""
+    vars(environment)["gauge_assignment"] = assignment
+
+
+def assigned(environment: Environment) -> Assignment | None:
+    found: Assignment | None = vars(environment).get("gauge_assignment")
+    return found
+
+
+class StreamFailed(Exception):
+    """What Locust's own statistics show of a failed stream; the record holds the detail."""
+
+
+class StreamUser(User):  # type: ignore[misc]  # locust ships no types
+    """Subclass it, set what differs, and write tasks that call `self.stream()`."""
+
+    abstract = True
+    network: ClassVar[str] = "direct"  # a name from harness.drive.network.NETWORKS
+    behaviour: ClassVar[str] = "patient"  # a name from harness.drive.behaviour.BEHAVIOURS
+    client: ClassVar[str] = "wire"  # a name from harness.drive.clients.CLIENTS
+    prompts: ClassVar[str] = "chat"  # a shipped set, or the path of a JSONL file
+    fresh_connections: ClassVar[bool] = False  # a new connection for every stream
+    labels: ClassVar[dict[str, str]] = {}  # kept with every stream; `where` can select by them
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        run = assigned(environment)
+        if run is None:
+            raise StopTest("streamgauge could not begin this run; the reason is above")
+        name = type(self).__name__
+        self._run = run
+        self._name = name
+        self.random = Random(f"{run.seed}/{run.worker}/{name}/{run.users[name]}")
+        run.users[name] += 1
+        self._network = network.find(self.network)
+        self._behaviour = behaviour.find(self.behaviour)
+        self._prompts = _load(self.prompts)
+        self._client = clients.find(self.client)(run.site, fresh=self.fresh_connections)
+
+    @classmethod
+    def check(cls) -> None:
+        """ScenarioError when a name that the class gives does not exist."""
+        network.find(cls.network)
+        behaviour.find(cls.behaviour)
+        clients.find(cls.client)
+        _load(cls.prompts)
+
+    @classmethod
+    def traits(cls) -> dict[str, str]:
+        """What makes this user comparable with the same one of another run, for the fingerprint."""
+        return {
+            "network": f"{cls.network}@{network.find(cls.network).version}",
+            "behaviour": f"{cls.behaviour}@{behaviour.find(cls.behaviour).version}",
+            "client": cls.client,
+            "prompts": cls.prompts,
+        }
+
+    def stream(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
+        """Ask once and live through the answer, as this person does. None asks the next of `prompts`.
+
+        Returns the record, which is stored already. Due now: a closed loop.
+        """
+        run = self._run
+        due_at = time.monotonic_ns()
+        if prompt is None:
+            prompt = prompts.choose(self._prompts, self.random)
+        elif isinstance(prompt, str):
+            prompt = prompts.ask(prompt)
+        run.streams += 1
+        run.active += 1
+        identity: dict[str, Any] = {
+            "scenario": run.scenario,
+            "user": self._name,
+            "protocol": run.site.protocol.name,
+            "client": self.client,
+            "network": self.network,
+            "behaviour": self.behaviour,
+            "worker": run.worker,
+            "sequence": run.streams,
+            "labels": {**self.labels, **(labels or {})},
+        }
+        plan = self._behaviour.plan(self.random)
+        link = network.Link(self._network, self.random)
+        seen = self._client.stream(prompt, plan, link, due_at, identity)
+        run.active -= 1
+        run.record(seen)
+        if seen.outcome is Outcome.INTERRUPTED:
+            raise gevent.GreenletExit
+        self._tell_locust(seen)
+        return seen
+
+    def on_stop(self) -> None:
+        self._client.close()
+
+    def _tell_locust(self, seen: StreamObservation) -> None:
+        """One request event a stream: its response time is the TTFT, absent where there was none."""
+        failed = None
+        if seen.outcome in FAILURES:
+            failed = StreamFailed(f"{seen.outcome} {seen.http_status or ''}".strip())
+        first = seen.first_content_at
+        self.environment.events.request.fire(
+            request_type="SSE",
+            name=f"{self._name} TTFT",
+            response_time=None if first is None else (first - seen.due_at) / 1e6,
+            response_length=seen.body_bytes,
+            response=None,
+            context=self.context(),
+            exception=failed,
+        )
+
+
+def between(least: float, most: float) -> Callable[[StreamUser], float]:
+    """Think time in seconds, even between two bounds, from the user's own seeded randomness."""
+    return lambda user: user.random.uniform(least, most)
+
+
+@cache
+def _load(name: str) -> tuple[Prompt, ...]:
+    return prompts.load(name)

@@ -1,0 +1,40 @@
+"""People who leave: does the server notice, and does everybody else's stream survive it?
+
+Some press the stop button mid-answer and ask again, some close the tab, some have the app killed under them (a
+reset instead of a goodbye). A leave that was meant is neither an error nor a completion.
+"""
+
+from harness.scenario import StreamUser, between, task
+
+
+class Stopper(StreamUser):
+    weight = 3
+    network = "wifi"
+    behaviour = "stop_button"
+    wait_time = between(1, 3)
+
+    @task
+    def ask(self) -> None:
+        self.stream()
+
+
+class TabCloser(StreamUser):
+    weight = 2
+    network = "wifi"
+    behaviour = "closed_tab"
+    wait_time = between(1, 3)
+
+    @task
+    def ask(self) -> None:
+        self.stream()
+
+
+class AppSwitcher(StreamUser):
+    weight = 1
+    network = "fast_4g"
+    behaviour = "killed_app"
+    wait_time = between(1, 3)
+
+    @task
+    def ask(self) -> None:
+        self.stream()
