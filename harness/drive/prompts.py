@@ -15,8 +15,8 @@ from harness.errors import ScenarioError
 
 _DATA = Path(__file__).parent / "prompt_data"
 
-# Set → its files, in harness/drive/prompt_data. "chat" has the lengths that people send to an assistant: half of them
-# a line, a third a task in a paragraph, the rest with a document pasted in.
+# Set → its files, in harness/drive/prompt_data. "chat" mixes the lengths that people send to an assistant: two in five
+# are a line, a third a task in a paragraph, a quarter come with a document of some 2,000 characters pasted in.
 SETS = {
     "chat": ("short", "medium", "long"),
     "short": ("short",),
