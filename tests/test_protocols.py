@@ -1,7 +1,9 @@
 """Events → meaning, for each protocol: what counts as content, what ends a stream, what is an error, what is not it."""
 
 import json
+import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -385,3 +387,13 @@ def test_a_target_has_its_protocol_at_its_path() -> None:
 )
 def test_the_terminal_hint_is_in_the_terminal_event(events: Events, terminal: bytes) -> None:
     assert custom(events).terminal == terminal
+
+
+def test_the_format_that_the_docs_map_is_read_as_they_say() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    stream = re.findall(r"```\n(data: .*?)```", page, re.DOTALL)[0]
+    settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[1]
+    protocol, seen = for_target(config.parse(settings.encode()).target), Answer()
+    meanings = [protocol.understand(event, seen) for event in Decoder().feed(stream.encode())]
+    assert meanings == [Meaning(Kind.TEXT, 3), Meaning(Kind.TEXT, 2), Meaning(Kind.OTHER, ends=True)]
+    assert seen == Answer(12, 2, stop_reason="stop")
