@@ -15,8 +15,9 @@ import msgspec
 _BOM = b"\xef\xbb\xbf"
 _CR, _LF = 13, 10
 
-# What nearly every event of every server looks like. Possessive, so that what is no such event fails in linear time.
-_USUAL = re.compile(rb"(?:event:\x20?+([^\r\n]*+)\n)?+data:\x20?+([^\r\n]*+)\n\n")
+# What nearly every event of every server looks like, where no line ends in CR. Possessive, so that what is no such
+# event fails in linear time; `.` and not `[^\r\n]`, which takes three times as long.
+_USUAL = re.compile(rb"(?:event:\x20?+(.*+)\n)?+data:\x20?+(.*+)\n\n")
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
@@ -70,7 +71,7 @@ class Decoder:
             data = data[len(_BOM) :]
             self._at = len(_BOM)
         events: list[Event] = []
-        if self._lines == 0:
+        if self._lines == 0 and b"\r" not in data:
             data = data[self._usual(data, events) :]
         if data:
             self._any(data, events)
@@ -79,7 +80,7 @@ class Decoder:
     def _usual(self, data: bytes, events: list[Event]) -> int:
         """Read events of the usual form for as long as there is nothing else; the bytes read.
 
-        `_any` would find the same events in about twice the time.
+        `_any` would find the same events in two to three times the time.
         """
         read = 0
         while found := _USUAL.match(data, read):
