@@ -72,7 +72,7 @@ def _add_options(parser: Any) -> None:
         },
     }
     for option, keywords in options.items():
-        group.add_argument(option, include_in_web_ui=False, **keywords)
+        group.add_argument(option, **keywords)
 
 
 def _begin(environment: Environment, runner: Runner, **_: Any) -> None:

@@ -17,9 +17,9 @@ from locust.env import Environment
 from locust.exception import StopTest
 
 from harness.drive import behaviour, clients, network, prompts
-from harness.drive.clients import Site
+from harness.drive.clients import Interrupted, Site
 from harness.drive.prompts import Prompt
-from harness.observation import FAILURES, Outcome, StreamObservation
+from harness.observation import FAILURES, StreamObservation
 
 
 @dataclass(slots=True)
@@ -120,11 +120,14 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         }
         plan = self._behaviour.plan(self.random)
         link = network.Link(self._network, self.random)
-        seen = self._client.stream(prompt, plan, link, due_at, identity)
-        run.active -= 1
+        try:
+            seen = self._client.stream(prompt, plan, link, due_at, identity)
+        except Interrupted as end:
+            run.record(end.seen)
+            raise gevent.GreenletExit from None
+        finally:
+            run.active -= 1
         run.record(seen)
-        if seen.outcome is Outcome.INTERRUPTED:
-            raise gevent.GreenletExit
         self._tell_locust(seen)
         return seen
 

@@ -5,13 +5,14 @@ from typing import Any, Protocol
 
 from harness.drive.behaviour import Plan
 from harness.drive.clients.site import Site
+from harness.drive.clients.transcript import Interrupted
 from harness.drive.clients.wire import WireClient
 from harness.drive.network import Link
 from harness.drive.prompts import Prompt
 from harness.errors import ScenarioError
 from harness.observation import StreamObservation
 
-__all__ = ["CLIENTS", "Client", "Site", "find"]
+__all__ = ["CLIENTS", "Client", "Interrupted", "Site", "find"]
 
 
 class Client(Protocol):

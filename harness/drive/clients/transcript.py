@@ -23,6 +23,14 @@ _LONGEST_DETAIL = 300  # characters
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff\U00010000-\U0010ffff]+")
 
 
+class Interrupted(Exception):
+    """The greenlet that the stream ran in was killed; `seen` is the record up to then."""
+
+    def __init__(self, seen: StreamObservation) -> None:
+        super().__init__("the run ended before the stream did")
+        self.seen = seen
+
+
 @dataclass(slots=True)
 class Transcript:
     """Moments are CLOCK_MONOTONIC ns; None where it did not come to that."""

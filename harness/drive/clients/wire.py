@@ -13,7 +13,7 @@ import gevent
 from harness.drive import sse
 from harness.drive.behaviour import Plan
 from harness.drive.clients.site import Site
-from harness.drive.clients.transcript import Transcript, observe
+from harness.drive.clients.transcript import Interrupted, Transcript, observe
 from harness.drive.network import Link
 from harness.drive.prompts import Prompt
 from harness.drive.protocols import Answer, Malformed, Protocol
@@ -39,7 +39,7 @@ class WireClient:
     ) -> StreamObservation:
         """Ask, and read until the end or until the plan says to leave. `due_at` is CLOCK_MONOTONIC ns.
 
-        INTERRUPTED is an outcome, too: the caller, whose greenlet is being killed, records it and goes.
+        Raises only Interrupted, when the caller's greenlet is killed: it holds the record, to be kept before dying.
         """
         request = self._site.request(prompt)
         while True:
@@ -61,7 +61,10 @@ class WireClient:
                 connection.close()
             if reused and attempt.stale(broken):
                 continue  # the server had closed the idle connection while our request was on its way
-            return observe(transcript, self._site, link, identity)
+            seen = observe(transcript, self._site, link, identity)
+            if broken is not None and broken.outcome is Outcome.INTERRUPTED:
+                raise Interrupted(seen)  # even if the stream itself was complete by then
+            return seen
 
     def close(self) -> None:
         if self._idle is not None:
