@@ -48,13 +48,15 @@ class _Answer(Response):
         delivery = asyncio.create_task(self.deliver(scope.get(RAW_SEND, send)))
         watcher = asyncio.create_task(_disconnect(receive))
         watcher.add_done_callback(lambda _: delivery.cancel())  # of no effect once all is delivered
-        outcome: Outcome = "completed"
+        outcome: Outcome = "stopped"
         try:
             await delivery
+            outcome = "completed"
         except asyncio.CancelledError:
             # Not raised again: a request that returns without its answer's end makes the server close the connection,
             # which is how a client is told.
-            outcome = "disconnected" if watcher.done() else "stopped"
+            if watcher.done() and not watcher.cancelled():
+                outcome = "disconnected"
         finally:
             watcher.cancel()
             self.progress.ended(self.progress, outcome)

@@ -59,16 +59,17 @@ def plan(shape: Shape, prompt: str, limit: int | None = None) -> Plan:
     shortest, longest = shape.tokens
     wanted = int(random.integers(shortest, longest, endpoint=True))
     count = wanted if limit is None else min(wanted, limit)
-    order = random.integers(len(prose.PARAGRAPHS), size=count)  # more than enough: each has several tokens
+    # All is drawn for the whole answer and cut afterwards, so that a limit changes nothing before the cut.
+    waits = np.full(wanted, float(shape.itl))
+    waits[0] = shape.ttft
+    waits *= _log_normal(random, shape.spread, wanted)
+    due: list[int] = np.cumsum(waits[:count]).astype(np.int64).tolist()
     texts: list[str] = []
-    for index in order:
+    for index in random.integers(len(prose.PARAGRAPHS), size=wanted):
         if len(texts) >= count:
             break
         texts += prose.PARAGRAPHS[index]
-    waits = np.full(count, float(shape.itl))
-    waits[0] = shape.ttft
-    waits *= _log_normal(random, shape.spread, count)
-    return Plan(texts[:count], np.cumsum(waits).astype(np.int64).tolist(), count_tokens(prompt), count < wanted)
+    return Plan(texts[:count], due, count_tokens(prompt), count < wanted)
 
 
 def count_tokens(text: str) -> int:

@@ -73,8 +73,10 @@ def event(document: Any, name: str = "") -> bytes:
     return (f"event: {name}\n".encode() if name else b"") + b"data: " + encode(document) + b"\n\n"
 
 
-def text_of(content: str | list[dict[str, Any]]) -> str:
-    """The text of a message's content: a string, or blocks of which some have text."""
-    if isinstance(content, str):
-        return content
-    return "\n".join(text for block in content if isinstance(text := block.get("text"), str))
+def joined(*contents: str | list[dict[str, Any]]) -> str:
+    """The text of messages' contents, line by line. A content is a string, or blocks of which some have text."""
+    lines = []
+    for content in contents:
+        blocks = [{"text": content}] if isinstance(content, str) else content
+        lines += [text for block in blocks if isinstance(text := block.get("text"), str) and text]
+    return "\n".join(lines)

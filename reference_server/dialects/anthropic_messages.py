@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from reference_server.dialects import Answer, Question, encode, event, quoted, text_of
+from reference_server.dialects import Answer, Question, encode, event, joined, quoted
 
 _ERRORS = {
     400: "invalid_request_error",
@@ -38,7 +38,7 @@ class MessagesQuestion(Question):
     stream: bool = False
 
     def prompt(self) -> str:
-        return "\n".join([text_of(self.system), *(text_of(message.content) for message in self.messages)])
+        return joined(self.system, *(message.content for message in self.messages))
 
     def limit(self) -> int:
         return self.max_tokens

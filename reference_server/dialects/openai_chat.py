@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from reference_server.dialects import Answer, Question, encode, event, quoted, text_of
+from reference_server.dialects import Answer, Question, encode, event, joined, quoted
 
 _ERRORS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
@@ -31,7 +31,7 @@ class ChatQuestion(Question):
     stream_options: StreamOptions | None = None
 
     def prompt(self) -> str:
-        return "\n".join(text_of(message.content or "") for message in self.messages)
+        return joined(*(message.content or "" for message in self.messages))
 
     def limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from reference_server.dialects import Answer, Question, encode, event, text_of
+from reference_server.dialects import Answer, Question, encode, event, joined
 
 
 class Message(BaseModel):
@@ -29,7 +29,7 @@ class PlainQuestion(Question):
     stream: bool = True
 
     def prompt(self) -> str:
-        return "\n".join([self.system, *(text_of(message.content) for message in self.messages)])
+        return joined(self.system, *(message.content for message in self.messages))
 
     def limit(self) -> int | None:
         return self.max_tokens

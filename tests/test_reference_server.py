@@ -1,0 +1,353 @@
+import json
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from reference import ReferenceServer, reference_server
+
+from reference_server.app import BODY_LIMIT, DIALECTS
+from reference_server.model import PRESETS, Shape, plan
+
+SHAPE = Shape(ttft=10_000_000, itl=1_000_000, spread=0, tokens=(60, 60))
+QUICK = ("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--tokens", "60")
+PROMPT = "Why is the line flat?"
+BODY = {"model": "reference", "max_tokens": 500, "messages": [{"role": "user", "content": PROMPT}]}
+ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "5ms", "x-gauge-tokens": "100000"}
+BODY_OF_AGES = BODY | {"max_tokens": 100_000}
+
+every_dialect = pytest.mark.parametrize("path", DIALECTS)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server(*QUICK) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def client(server: ReferenceServer) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=20) as running:
+        yield running
+
+
+def events(text: str) -> list[tuple[str, str]]:
+    """Name and data of each server-sent event."""
+    found = []
+    for block in text.removesuffix("\n\n").split("\n\n"):
+        lines = [line.partition(": ") for line in block.split("\n")]
+        name = "".join(value for field, _, value in lines if field == "event")
+        found.append((name, "\n".join(value for field, _, value in lines if field == "data")))
+    return found
+
+
+# Dialects
+
+
+def test_anthropic_messages_streams_named_events_with_usage_at_both_ends(client: httpx.Client) -> None:
+    answer = client.post("/v1/messages", json=BODY | {"stream": True})
+    seen = events(answer.text)
+    assert all(json.loads(data)["type"] == name for name, data in seen)
+    names = [name for name, _ in seen]
+    assert names[:3] == ["message_start", "content_block_start", "ping"]
+    assert names[3:-3] == ["content_block_delta"] * 60
+    assert names[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+    message = json.loads(seen[0][1])["message"]
+    assert message["usage"]["input_tokens"] > 0
+    assert message["usage"]["cache_read_input_tokens"] == 0
+    end = json.loads(seen[-2][1])
+    assert end["delta"]["stop_reason"] == "end_turn"
+    assert end["usage"]["output_tokens"] == 60
+
+
+def test_openai_chat_streams_a_role_then_text_then_the_reason_then_usage_then_done(client: httpx.Client) -> None:
+    body = BODY | {"stream": True, "stream_options": {"include_usage": True}}
+    *chunks, done = [data for _, data in events(client.post("/v1/chat/completions", json=body).text)]
+    assert done == "[DONE]"
+    first, *text, last, usage = map(json.loads, chunks)
+    assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert len(text) == 60
+    assert all(chunk["choices"][0]["delta"]["content"] and chunk["usage"] is None for chunk in text)
+    assert last["choices"][0] == {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "stop"}
+    assert usage["choices"] == []
+    assert usage["usage"]["completion_tokens"] == 60
+    assert usage["usage"]["total_tokens"] == usage["usage"]["prompt_tokens"] + 60
+    assert len({chunk["id"] for chunk in (first, *text, last, usage)}) == 1
+
+
+def test_openai_chat_gives_no_usage_that_was_not_asked_for(client: httpx.Client) -> None:
+    answer = client.post("/v1/chat/completions", json=BODY | {"stream": True})
+    assert "usage" not in answer.text
+
+
+def test_an_openai_model_name_cannot_break_out_of_the_json(client: httpx.Client) -> None:
+    name = 'a{"content":""}"\\'
+    answer = client.post("/v1/chat/completions", json=BODY | {"stream": True, "model": name})
+    assert {json.loads(data)["model"] for _, data in events(answer.text)[:-1]} == {name}
+
+
+def test_plain_sse_streams_text_then_a_json_event_then_done(client: httpx.Client) -> None:
+    *text, usage, done = [data for _, data in events(client.post("/chat/stream", json=BODY).text)]
+    assert len(text) == 60
+    assert json.loads(usage).keys() == {"done", "input_tokens", "output_tokens", "stop_reason"}
+    assert json.loads(usage)["done"] is True
+    assert done == "[DONE]"
+
+
+def test_all_dialects_stream_the_same_text_and_answer_with_it_whole(client: httpx.Client) -> None:
+    expected = "".join(plan(SHAPE, PROMPT).texts)
+
+    def streamed(path: str) -> list[str]:
+        return [data for _, data in events(client.post(path, json=BODY | {"stream": True}).text)]
+
+    def whole(path: str) -> Any:
+        return client.post(path, json=BODY | {"stream": False}).json()
+
+    deltas = [json.loads(data)["delta"]["text"] for data in streamed("/v1/messages") if '"text_delta"' in data]
+    assert "".join(deltas) == expected
+    chunks = [json.loads(data)["choices"][0]["delta"] for data in streamed("/v1/chat/completions")[:-1]]
+    assert "".join(delta.get("content", "") for delta in chunks) == expected
+    assert "".join(streamed("/chat/stream")[:-2]) == expected
+    assert whole("/v1/messages")["content"] == [{"type": "text", "text": expected}]
+    assert whole("/v1/chat/completions")["choices"][0]["message"]["content"] == expected
+    assert whole("/chat/stream")["text"] == expected
+
+
+@every_dialect
+def test_a_stream_says_that_nobody_may_buffer_it_and_names_itself(client: httpx.Client, path: str) -> None:
+    answer = client.post(path, json=BODY | {"stream": True})
+    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
+    assert answer.headers["cache-control"] == "no-cache"
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert answer.headers[DIALECTS[path].request_id_header].startswith("req_")
+
+
+@every_dialect
+def test_every_token_is_an_event_and_its_write_is_in_the_truth_log(
+    server: ReferenceServer, client: httpx.Client, path: str
+) -> None:
+    answer = client.post(path, json=BODY | {"stream": True, "max_tokens": 7}, headers={"x-gauge-stream": "w1-3"})
+    row = server.truth()[-1]
+    assert row["id"] == answer.headers[DIALECTS[path].request_id_header]
+    assert row["client"] == "w1-3"
+    assert row["outcome"] == "completed"
+    assert row["tokens"] == len(row["sent"]) == 7
+    assert row["due"] == row["received_at"] + 10_000_000
+    assert row["sent"] == sorted(row["sent"])
+    assert row["ended_at"] >= row["sent"][-1]
+
+
+@every_dialect
+def test_max_tokens_cuts_the_answer_and_is_given_as_the_reason(client: httpx.Client, path: str) -> None:
+    answer = client.post(path, json=BODY | {"stream": False, "max_tokens": 5})
+    assert "max_tokens" in answer.text or '"finish_reason":"length"' in answer.text
+
+
+# The model, shaped by headers
+
+
+def test_headers_shape_the_answer_of_their_request_only(server: ReferenceServer, client: httpx.Client) -> None:
+    headers = {"x-gauge-tokens": "3", "x-gauge-ttft": "50ms", "x-gauge-itl": "0ms", "x-gauge-spread": "0"}
+    shaped = client.post("/v1/messages", json=BODY, headers=headers).json()
+    assert shaped["usage"]["output_tokens"] == 3
+    client.post("/chat/stream", json=BODY, headers=headers)
+    row = server.truth()[-1]
+    assert row["due"] - row["received_at"] == 50_000_000
+    assert client.post("/v1/messages", json=BODY).json()["usage"]["output_tokens"] == 60
+
+
+def test_another_seed_gives_another_answer(client: httpx.Client) -> None:
+    texts = {client.post("/chat/stream", json=BODY, headers={"x-gauge-seed": seed}).text for seed in "112"}
+    assert len(texts) == 2
+
+
+def test_lateness_does_not_add_up_over_a_stream(server: ReferenceServer, client: httpx.Client) -> None:
+    client.post("/chat/stream", json=BODY, headers={"x-gauge-tokens": "400"})
+    row = server.truth()[-1]
+    late = [sent - row["due"] - k * 1_000_000 for k, sent in enumerate(row["sent"])]
+    assert min(late) >= 0
+    # Each of 400 tokens is late by 0.1 ms or more, so relative waits would have added up to 40 ms by the end. The best
+    # of 40 tokens is compared, because a busy machine may stop the server for longer than that at any single one.
+    assert min(late[-40:]) - min(late[:40]) < 20_000_000
+    assert statistics.median(late) < 400_000_000
+
+
+# Mistakes and limits
+
+
+@every_dialect
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (b"{", "not valid JSON"),
+        (b'{"model": "m", "max_tokens": 5}', "messages"),
+        (b'{"model": "m", "max_tokens": 5, "messages": []}', "messages"),
+        (b'{"model": "m", "max_tokens": 0, "messages": [{"role": "user", "content": "?"}]}', "max_tokens"),
+        (b'{"model": "m", "max_tokens": 5, "messages": [{"role": "ghost", "content": "?"}]}', "messages.0.role"),
+    ],
+)
+def test_a_bad_body_is_refused_with_its_fault_in_the_dialects_own_shape(
+    client: httpx.Client, path: str, body: bytes, complaint: str
+) -> None:
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert complaint in answer.json()["error"]["message"]
+    assert answer.headers[DIALECTS[path].request_id_header].startswith("req_")
+
+
+def test_each_dialect_has_its_own_kind_of_error(client: httpx.Client) -> None:
+    assert client.post("/v1/messages", json={}).json()["error"]["type"] == "invalid_request_error"
+    assert client.post("/v1/chat/completions", json={}).json()["error"].keys() == {"message", "type", "param", "code"}
+    assert client.post("/chat/stream", json={}).json()["error"]["status"] == 400
+    assert client.get("/v1/messages").status_code == 405
+    assert client.get("/nowhere").status_code == 404
+
+
+@pytest.mark.parametrize("header", ["x-gauge-ttft", "x-gauge-itl", "x-gauge-spread", "x-gauge-tokens", "x-gauge-seed"])
+def test_a_bad_header_is_refused_by_name(client: httpx.Client, header: str) -> None:
+    answer = client.post("/v1/messages", json=BODY, headers={header: "much"})
+    assert answer.status_code == 400
+    assert f"{header}: 'much'" in answer.json()["error"]["message"]
+
+
+@every_dialect
+def test_a_body_over_the_limit_is_refused(client: httpx.Client, path: str) -> None:
+    answer = client.post(path, content=b" " * (BODY_LIMIT + 1), headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+    assert answer.json()["error"]["message"] == "the body is larger than 1048576 bytes"
+
+
+def test_streams_over_the_limit_are_refused_until_one_ends() -> None:
+    with reference_server(*QUICK, "--max-streams", "1") as server, httpx.Client(base_url=server.url) as client:
+        with client.stream("POST", "/chat/stream", json=BODY_OF_AGES, headers=ENDLESS):
+            for path, status in [("/v1/messages", 529), ("/v1/chat/completions", 503), ("/chat/stream", 503)]:
+                refused = client.post(path, json=BODY)
+                assert (refused.status_code, refused.headers["retry-after"]) == (status, "1")
+        assert len(server.truth()) == 1
+        assert client.post("/v1/messages", json=BODY).status_code == 200
+
+
+# The client leaves, the server stops
+
+
+@every_dialect
+def test_generation_stops_when_the_client_has_gone(server: ReferenceServer, client: httpx.Client, path: str) -> None:
+    with client.stream("POST", path, json=BODY_OF_AGES | {"stream": True}, headers=ENDLESS) as answer:
+        next(answer.iter_raw())
+    row = server.truth()[-1]
+    assert row["id"] == answer.headers[DIALECTS[path].request_id_header]
+    assert row["outcome"] == "disconnected"
+    assert row["tokens"] == len(row["sent"]) < 100_000
+
+
+def test_a_client_that_leaves_before_the_first_token_is_noticed(server: ReferenceServer, client: httpx.Client) -> None:
+    with client.stream("POST", "/v1/messages", json=BODY | {"stream": True}, headers={"x-gauge-ttft": "10m"}):
+        pass
+    row = server.truth()[-1]
+    assert (row["outcome"], row["tokens"], row["sent"]) == ("disconnected", 0, [])
+
+
+def test_a_client_that_resets_the_connection_is_noticed(server: ReferenceServer) -> None:
+    body = json.dumps(BODY_OF_AGES).encode()
+    head = f"POST /chat/stream HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\ncontent-type: application/json\r\n"
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    with socket.create_connection(address) as connection:
+        connection.sendall(head.encode() + b"x-gauge-ttft: 10m\r\n\r\n" + body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close sends RST
+    assert server.truth()[-1]["outcome"] == "disconnected"
+
+
+def test_a_client_that_stops_waiting_for_a_whole_answer_is_noticed(server: ReferenceServer) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}/v1/messages", json=BODY, headers={"x-gauge-ttft": "10m"}, timeout=0.2)
+    server.truth()  # which waits until no answer is on its way
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_cleanly_with_the_log_of_running_streams(number: signal.Signals) -> None:
+    with reference_server(*QUICK) as server:
+        with httpx.stream("POST", f"{server.url}/chat/stream", json=BODY_OF_AGES, headers=ENDLESS) as answer:
+            chunks = answer.iter_raw()
+            next(chunks)
+            server.process.send_signal(number)
+            with pytest.raises(httpx.RemoteProtocolError):
+                for _ in chunks:
+                    pass
+        assert server.process.wait(10) == 0
+        (row,) = map(json.loads, server.log.read_text().splitlines())
+        assert row["outcome"] == "stopped"
+
+
+# The process
+
+
+def test_health_and_front_page_say_what_this_is(client: httpx.Client) -> None:
+    assert client.get("/healthz").json() == {"status": "ok", "active": 0}
+    assert "/v1/messages" in client.get("/").text
+
+
+def command(*args: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "reference_server", *args], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_tells_the_presets_and_the_options() -> None:
+    helped = command("--help")
+    assert helped.returncode == 0
+    for word in (
+        *PRESETS,
+        "--host",
+        "--port",
+        "--truth",
+        "--seed",
+        "--ttft",
+        "--itl",
+        "--spread",
+        "--tokens",
+        "--preset",
+    ):
+        assert word in helped.stdout
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--ttft", "5"),
+        ("--port", "70000"),
+        ("--truth", "/nowhere/at/all.jsonl"),
+        ("--host", "host.invalid"),
+        ("--speed", "9"),
+    ],
+)
+def test_a_bad_option_is_one_line_that_names_it(args: tuple[str, ...]) -> None:
+    refused = command(*args)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    (line,) = refused.stderr.splitlines()
+    assert args[0].lstrip("-") in line
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = command("--port", port)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert port in line
+    assert "in use" in line
+
+
+def test_the_presets_differ_and_exact_is_exact() -> None:
+    with reference_server("--preset", "exact", "--tokens", "2") as server:
+        httpx.post(f"{server.url}/chat/stream", json=BODY)
+        (row,) = server.truth()
+    assert row["due"] - row["received_at"] == 200_000_000
+    assert PRESETS["exact"].spread == 0
+    assert len(set(PRESETS.values())) == len(PRESETS)
