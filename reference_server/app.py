@@ -128,7 +128,8 @@ def _door(app: ASGIApp) -> ASGIApp:
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await app(scope, receive, send)
+            await app(scope, receive, send)
+            return
         scope[_RECEIVED_AT] = time.monotonic_ns()
         scope[RAW_SEND] = send
         size = 0
@@ -142,7 +143,10 @@ def _door(app: ASGIApp) -> ASGIApp:
                 raise HTTPException(413, f"the body is larger than {BODY_LIMIT} bytes", {"connection": "close"})
             return message
 
-        return await app(scope, bounded, send)
+        try:
+            await app(scope, bounded, send)
+        finally:
+            del scope[RAW_SEND]  # `send` holds the scope: a circle for every request that only the collector could free
 
     return door
 
