@@ -25,7 +25,7 @@ import gevent
 import locust
 import msgspec
 from locust.env import Environment
-from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, Runner, WorkerRunner
+from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from harness import __version__, config
 from harness.clock import RunClock
@@ -42,6 +42,7 @@ from harness.observation import FAILURES, Outcome, StreamObservation
 from reports import page
 
 _DRAIN = 20.0  # seconds that a master waits for its workers' last batches
+_FAREWELL = 3.0  # seconds in which the last batch of a worker that Locust has signed off can still come
 _PROGRESS_EVERY = 3.0  # seconds
 _USER_ERROR = 2
 _log = logging.getLogger("locust.streamgauge")
@@ -196,7 +197,7 @@ class _Keeper:
         assert self._store is not None
         ended = self._clock.now()
         if self._recorder is not None:
-            self._recorder.stop()
+            _stop(self._recorder, self._runner)
             self._recorder = None
         self._drain()
         if self._progress is not None:
@@ -275,21 +276,28 @@ class _Keeper:
         self._runner.send_message("gauge_run", self._order(), node)
 
     def _on_worker_connect(self, client_id: str, **_: Any) -> None:
-        if self._run is not None:  # it came late, or came back
+        if self._run is not None and self._runner.state in {
+            STATE_SPAWNING,
+            STATE_RUNNING,
+        }:  # it came late, or came back
             self._tell(client_id)
 
     def _drain(self) -> None:
         """Wait for what the workers still hold. One that is gone is noted: what it had not sent is lost."""
         if not isinstance(self._runner, MasterRunner):
             return
-        waiting = {node for node, done in self._workers.items() if not done}
-        for node in waiting & set(self._runner.clients):
+        for node in self._workers.keys() & self._runner.clients.keys():
             self._runner.send_message("gauge_finish", None, node)
-        deadline = time.monotonic() + _DRAIN + (self._environment.stop_timeout or 0)
-        while waiting and time.monotonic() < deadline:
+        now = time.monotonic()
+        give_up_at = now + _DRAIN + (self._environment.stop_timeout or 0)
+        there_at = dict.fromkeys(self._workers, now)  # when each was last known to live
+        while now < give_up_at and any(
+            not done and now < there_at[node] + _FAREWELL for node, done in self._workers.items()
+        ):
             gevent.sleep(0.05)
+            now = time.monotonic()
             there = {client.id for client in self._runner.clients.all if client.state != STATE_MISSING}
-            waiting = {node for node, done in self._workers.items() if not done} & there
+            there_at |= dict.fromkeys(there & self._workers.keys(), now)
         lost = sorted(node for node, done in self._workers.items() if not done)
         self._notes += [f"worker {node} was lost, and with it what it had not sent" for node in lost]
 
@@ -368,7 +376,7 @@ class _Worker:
         if self._recorder is None or self._clock is None:
             return
         recorder, self._recorder = self._recorder, None
-        recorder.stop()
+        _stop(recorder, self._runner)
         self._runner.send_message("gauge_done", {"run": self._run, "drift": self._clock.drift()})
 
     def _on_quitting(self, **_: Any) -> None:
@@ -388,6 +396,12 @@ def _drive(environment: Environment, runner: Any, site: Site, order: dict[str, A
     assign(environment, assignment)
     recorder.start()
     return recorder
+
+
+def _stop(recorder: Recorder, runner: Any) -> None:
+    """Two stops at once (Ctrl-C and the master's word) let the second one pass while users still die: see them out."""
+    runner.user_greenlets.kill()
+    recorder.stop()
 
 
 def _name(runner: Any) -> str:
