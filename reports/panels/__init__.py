@@ -1,0 +1,18 @@
+"""The panels of a report, in reading order. A new one is a file here and a line in PANELS."""
+
+from collections.abc import Callable
+
+from reports.material import Material
+from reports.panel import Panel
+from reports.panels import circumstances, distributions, latency, rates, server, sla, timeline, verdict
+
+PANELS: tuple[Callable[[Material], Panel], ...] = (
+    verdict.draw,
+    sla.draw,
+    latency.draw,
+    server.draw,
+    rates.draw,
+    timeline.draw,
+    distributions.draw,
+    circumstances.draw,
+)

@@ -1,0 +1,83 @@
+"""A run's report as one HTML file that opens without a network, for as long as there are browsers.
+
+Script, style and figures are inside; a Content-Security-Policy forbids the page any request, and any script but its
+own two. Every number is in a table too, so that it can be read without script, aloud, or on paper.
+"""
+
+import base64
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+import plotly.graph_objects as go
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from harness import __version__
+from harness.errors import StoreError
+from harness.judge.judgement import Judgement
+from harness.judge.store import Store
+from reports.material import gather
+from reports.panel import visible
+from reports.panels import PANELS
+
+_HERE = Path(__file__).parent
+BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
+
+# Inside a script element, `<` could end it; the two separators are no line ends in JSON, but were in JavaScript.
+_INERT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def render(store: Store, judgement: Judgement) -> str:
+    """The whole page. StoreError when the database cannot be read."""
+    material = gather(store, judgement)
+    panels = [draw(material) for draw in PANELS]
+    scripts = (
+        [BUNDLE.read_text("utf-8"), (_HERE / "page.js").read_text("utf-8")]
+        if any(panel.charts for panel in panels)
+        else []
+    )
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["inert"] = _inert
+    return environment.get_template("page.html.jinja").render(
+        panels=panels,
+        run=judgement.run,
+        style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file
+        scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
+        hashes=[_hash(script) for script in scripts],
+        version=__version__,
+    )
+
+
+def save(html: str, path: str | os.PathLike[str]) -> None:
+    """Write the page whole or not at all. StoreError when it cannot be written."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
+            beside = Path(file.name)
+            file.write(html)
+        beside.chmod(0o644)
+        beside.replace(path)
+    except OSError as fault:
+        raise StoreError(f"{path}: the report cannot be written: {fault.strerror}") from fault
+
+
+def _finalize(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _inert(figure: go.Figure) -> Markup:
+    return Markup(figure.to_json().translate(_INERT))  # noqa: S704 - nothing is left that could end its element
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,0 +1,131 @@
+"""What a panel is made of: plain values, and the words for them. Nothing here knows HTML.
+
+Text from a server or a config may go in as it came: `visible` makes its invisible characters harmless, the page's
+template escapes the rest, and `label` does both for text inside a figure, which plotly.js would read as markup.
+"""
+
+import html
+import math
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from harness.config import Where
+from harness.judge.figures import NONE, between, figure
+from harness.judge.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A status as a word; the page sets its icon beside it."""
+
+    status: str  # met, missed, inconclusive, invalid, valid, degraded
+
+
+Cell = str | Mark
+
+
+@dataclass(frozen=True)
+class Table:
+    caption: str
+    columns: tuple[str, ...]  # one that begins with `>` holds numbers: aligned right
+    rows: list[tuple[Cell, ...]]
+    cards: bool = False  # on a phone each row becomes a card: for rows that hold sentences
+
+    @property
+    def long(self) -> bool:
+        """Folded until it is asked for."""
+        return len(self.rows) > 24
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure and what it shows, in words: its caption, and what a screen reader says of it.
+
+    Colours are names from the page's style sheet, as in `var(--p95)`, so that light, dark and print each have theirs.
+    """
+
+    says: str
+    figure: go.Figure
+    height: int = 300  # CSS pixels
+    wide: bool = False  # takes the whole line where two charts would fit
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One number to see first."""
+
+    name: str
+    value: str
+    doubt: str = ""  # interval, count, …
+
+
+@dataclass(frozen=True)
+class Panel:
+    name: str  # its anchor on the page
+    title: str
+    lead: str  # what it says, in a sentence
+    facts: tuple[Fact, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
+    status: str | None = None  # of the run: only the first panel has it
+
+
+def drawn(traces: list[go.Scatter | go.Bar], **layout: object) -> go.Figure:
+    """A figure without plotly's own template: the page has its own."""
+    return go.Figure(traces, {"template": {}, **layout})
+
+
+_UNSEEN = {
+    **{code: f"⟨U+{code:04X}⟩" for first, last in [
+        (0x00, 0x1F), (0x7F, 0x9F), (0x061C, 0x061C), (0x200B, 0x200B), (0x200E, 0x200F), (0x2028, 0x202E),
+        (0x2060, 0x2060), (0x2066, 0x2069), (0xFEFF, 0xFEFF), (0xD800, 0xDFFF),
+    ] for code in range(first, last + 1)},
+    **dict.fromkeys((0x09, 0x0A, 0x0D), " "),
+}  # fmt: skip
+
+
+def visible(text: str) -> str:
+    """Control characters, marks that turn the direction of text, and half surrogates as `⟨U+202E⟩`."""
+    return text.translate(_UNSEEN)
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def label(text: str, most: int = 24) -> str:
+    """Text that plotly.js will show as it is."""
+    return html.escape(visible(shortened(text, most)), quote=False)
+
+
+def told(value: float | None, unit: str) -> str:
+    """A figure in which infinity is a word: what never came."""
+    return "never" if value is not None and math.isinf(value) else figure(value, unit)
+
+
+def interval_of(interval: Interval | None, unit: str) -> str:
+    return NONE if interval is None or interval == (None, None) else between(interval, unit)
+
+
+def some(n: int, singular: str, plural: str | None = None) -> str:
+    """`1 stream`, `1,200 streams`."""
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def words(where: Where) -> str:
+    """Which streams a rule speaks of."""
+    given = [(name, getattr(where, name)) for name in Where.__struct_fields__ if name != "label"]
+    given += [(f"label {name}", value) for name, value in where.label.items()]
+    return ", ".join(f"{name} {value}" for name, value in given if value is not None) or "all streams"
+
+
+def span(seconds: float) -> str:
+    """`42 s`, `2 min 5 s`, `3 h 20 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"

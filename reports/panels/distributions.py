@@ -1,0 +1,187 @@
+"""How TTFT and ITL are spread: the whole shape, and the tail that percentiles are taken from."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from harness.config import Where
+from harness.judge import statistics
+from harness.judge.figures import figure
+from harness.judge.metrics import Samples
+from reports.material import Floats, Integers, Material
+from reports.panel import Cell, Chart, Panel, Table, drawn, label, told
+
+BUCKETS = 48
+MOST_LINES = 6
+_TITLES = {"ttft": "TTFT", "itl": "ITL"}
+_LADDER = (0.01, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99, 0.999)
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+def draw(run: Material) -> Panel:
+    gauge = run.judgement.gauge
+    seen = {name: gauge.samples(name) for name in _TITLES}
+    charts: list[Chart] = []
+    for name, samples in seen.items():
+        if samples.n:
+            charts += [_histogram(name, samples), _shares(run, name)]
+    return Panel(
+        name="distributions",
+        title="Distributions",
+        lead=_lead(seen["ttft"]),
+        charts=tuple(charts),
+        tables=(_ladder(seen), *(_buckets(name, samples) for name, samples in seen.items() if samples.n)),
+        notes=(
+            "The lines count every stream that was begun, so one that ends below 100 % shows the share whose first "
+            "token, or next one, never came. An axis is logarithmic where the values spread over more than a decade.",
+        ),
+    )
+
+
+def _lead(ttft: Samples) -> str:
+    if not ttft.n:
+        return "No stream had a first token, so there is nothing to show."
+    p50, p99 = (statistics.quantile(ttft.values, ttft.counts, q) for q in (0.5, 0.99))
+    assert p50 is not None
+    assert p99 is not None
+    times = f"{p99 / p50:.1f} times" if p50 > 0 else "beyond"
+    return f"Half of the first tokens came within {figure(p50, 'ms')}; the slowest 1 % took over {times} that."
+
+
+def _is_log(samples: Samples) -> bool:
+    low, high = (statistics.quantile(samples.values, samples.counts, q) for q in (0.01, 0.99))
+    return low is not None and high is not None and low > 0 and float(samples.values[-1]) > 10 * low
+
+
+def _edges(samples: Samples) -> tuple[Floats, Integers]:
+    """Buckets over all values, and how many samples are in each."""
+    low, high = float(samples.values[0]), float(samples.values[-1])
+    if high <= low:
+        edges = np.array([low - 0.5, low + 0.5])
+    elif _is_log(samples) and low > 0:
+        edges = np.geomspace(low, high, BUCKETS + 1)
+    else:
+        edges = np.linspace(low, high, BUCKETS + 1)
+    edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
+    counts, _ = np.histogram(samples.values, edges, weights=samples.counts)
+    return edges, counts.astype(np.int64)
+
+
+def _histogram(name: str, samples: Samples) -> Chart:
+    edges, counts = _edges(samples)
+    share = 100 * counts / max(1, counts.sum())
+    said = [
+        f"{figure(low, 'ms')} to {figure(high, 'ms')}: {count:,}"
+        for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
+    ]
+    bars = go.Bar(
+        x=_rounded((edges[:-1] + edges[1:]) / 2),
+        width=_rounded(np.diff(edges)),
+        y=_rounded(share),
+        marker={"color": "var(--fill)"},
+        text=said,
+        textposition="none",
+        hovertemplate="%{text}<extra></extra>",
+        showlegend=False,
+    )
+    marks = []
+    for quantile, q, dash in (("p50", 0.5, "solid"), ("p95", 0.95, "dash"), ("p99", 0.99, "dot")):
+        value = statistics.quantile(samples.values, samples.counts, q)
+        marks.append(
+            go.Scatter(
+                x=[value, value],
+                y=[0, float(share.max()) * 1.06],
+                mode="lines",
+                name=f"{quantile.upper()} {figure(value, 'ms')}",
+                line={"color": f"var(--{quantile})", "width": 2, "dash": dash},
+                hoverinfo="skip",
+            )
+        )
+    return Chart(
+        f"{_TITLES[name]}: how many {'gaps' if name == 'itl' else 'streams'} took how long",
+        drawn(
+            [bars, *marks],
+            xaxis={"title": {"text": "ms"}, **_scale(samples)},
+            yaxis={"title": {"text": "%"}, "rangemode": "tozero"},
+            bargap=0,
+        ),
+    )
+
+
+def _scale(samples: Samples) -> dict[str, object]:
+    return {"type": "log"} if _is_log(samples) else {"type": "linear"}
+
+
+def _shares(run: Material, name: str) -> Chart:
+    gauge = run.judgement.gauge
+    networks = sorted(
+        (part for part in run.judgement.parts if part.key == "network"), key=lambda part: -part.totals.streams
+    )[:MOST_LINES]
+    chosen: list[tuple[str, Where | None]] = [(part.value, Where(network=part.value)) for part in networks]
+    traces = []
+    for place, (network, where) in enumerate(chosen):
+        values, counts = gauge.samples(name, where).gated()
+        x, y = _steps(values, counts)
+        traces.append(
+            go.Scatter(
+                x=_rounded(x),
+                y=_rounded(y),
+                mode="lines",
+                name=label(network, 20),
+                line={"color": f"var(--line-{place + 1})", "width": 2, "dash": _DASHES[place], "shape": "hv"},
+                hovertemplate=f"{label(network, 20)}: %{{y:.1f}} % within %{{x:,.4~g}} ms<extra></extra>",
+            )
+        )
+    return Chart(
+        f"{_TITLES[name]}: the share that came within a time, by network",
+        drawn(
+            traces,
+            showlegend=True,
+            xaxis={"title": {"text": "ms"}, **_scale(gauge.samples(name))},
+            yaxis={"title": {"text": "%"}, "range": [0, 101]},
+        ),
+    )
+
+
+def _steps(values: Floats, counts: Integers) -> tuple[Floats, Floats]:
+    """At most some 250 points of the share at or below each value, the tail kept whole; +inf only in the count."""
+    total = counts.sum()
+    finite = np.isfinite(values)
+    values, share = values[finite], np.cumsum(counts)[finite] / max(1, total)
+    if len(values) > 250:
+        wanted = np.concatenate([np.linspace(0, 0.98, 180), 1 - np.geomspace(0.02, 1e-5, 70)])
+        places = np.unique(np.append(np.searchsorted(share, wanted * share[-1]), len(values) - 1))
+        values, share = values[places], share[places]
+    return values, 100 * share
+
+
+def _rounded(values: Floats) -> list[float]:
+    """Five significant digits: a page has no use for more, and they are most of its size."""
+    return [float(f"{value:.5g}") for value in values]
+
+
+def _ladder(seen: dict[str, Samples]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for q in _LADDER:
+        row: list[Cell] = [f"P{100 * q:g}"]
+        for samples in seen.values():
+            row.append(figure(statistics.quantile(samples.values, samples.counts, q), "ms"))
+            row.append(told(statistics.quantile(*samples.gated(), q), "ms"))
+        rows.append(tuple(row))
+    slowest: list[Cell] = ["slowest"]
+    for samples in seen.values():
+        most = float(samples.values[-1]) if samples.n else None
+        slowest += [figure(most, "ms"), told(float("inf") if samples.failed else most, "ms")]
+    rows.append(tuple(slowest))
+    columns = ("", ">TTFT", ">with failures", ">ITL", ">with failures")
+    return Table("Percentiles of what was observed, and with what failed as never", columns, rows)
+
+
+def _buckets(name: str, samples: Samples) -> Table:
+    edges, counts = _edges(samples)
+    total = int(counts.sum())
+    rows: list[tuple[Cell, ...]] = [
+        (figure(float(low), "ms"), figure(float(high), "ms"), f"{count:,}", figure(count / total, "ratio"))
+        for low, high, count in zip(edges[:-1], edges[1:], counts.tolist(), strict=True)
+        if count
+    ]
+    return Table(f"The bars of {_TITLES[name]}", (">From", ">to", ">n", ">Share"), rows)

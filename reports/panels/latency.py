@@ -1,0 +1,130 @@
+"""TTFT and ITL by user class and by network."""
+
+import plotly.graph_objects as go
+
+from harness.judge.figures import figure
+from harness.judge.judgement import QUANTILES, Summary
+from reports.material import Material, is_spread
+from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, some, told
+
+MOST_ROWS = 24  # of a chart; the table has them all
+_SYMBOLS = {"p50": "circle", "p95": "diamond", "p99": "square"}
+_KEYS = {"user": "User class", "network": "Network"}
+_TITLES = {"ttft": "TTFT", "itl": "ITL"}
+
+
+def draw(run: Material) -> Panel:
+    judgement = run.judgement
+    ttft, itl = judgement.metrics["ttft"], judgement.metrics["itl"]
+    lead = f"The first token came within {_three(ttft)}; later ones followed within {_three(itl)} of each other."
+    return Panel(
+        name="latency",
+        title="First token and the gaps after it",
+        lead=lead if ttft.n else "No stream had a first token.",
+        charts=tuple(_by_part(run, name) for name in _TITLES if judgement.metrics[name].n),
+        tables=tuple(_table(run, name) for name in _TITLES),
+        notes=_notes(run),
+    )
+
+
+def _three(summed: Summary) -> str:
+    p50, p95, p99 = (figure(summed.quantiles[name], summed.unit) for name in QUANTILES)
+    return f"{p50} (P50), {p95} (P95) and {p99} (P99)"
+
+
+def _by_part(run: Material, name: str) -> Chart:
+    judgement = run.judgement
+    rows: list[tuple[str, Summary | None]] = [("All streams", judgement.metrics[name])]
+    for key, title in _KEYS.items():
+        parts = [part for part in judgement.parts if part.key == key and part.metrics[name].n]
+        shown = sorted(parts, key=lambda part: -part.totals.streams)[: MOST_ROWS // 2]
+        rows.append((f"<b>{title}</b>", None))
+        rows += [(label(part.value, 20), part.metrics[name]) for part in parts if part in shown]
+    return Chart(
+        f"{_TITLES[name]} by user class and network: P50, P95 and P99 of what was observed",
+        _ranges(rows),
+        height=110 + 26 * len(rows),
+    )
+
+
+def _ranges(rows: list[tuple[str, Summary | None]]) -> go.Figure:
+    """A row each: P50, P95 and P99 on one line. A row without figures is a heading."""
+    places = list(range(len(rows)))
+    there = [(place, name, seen) for place, (name, seen) in enumerate(rows) if seen is not None]
+    line_x: list[float | None] = []
+    line_y: list[int | None] = []
+    for place, _, seen in there:
+        line_x += [seen.quantiles["p50"], seen.quantiles["p99"], None]
+        line_y += [place, place, None]
+    traces = [
+        go.Scatter(x=line_x, y=line_y, mode="lines", line={"color": "var(--line)", "width": 3}, hoverinfo="skip",
+                   showlegend=False)
+    ]  # fmt: skip
+    for quantile, symbol in _SYMBOLS.items():
+        values = [seen.quantiles[quantile] for _, _, seen in there]
+        traces.append(
+            go.Scatter(
+                x=values,
+                y=[place for place, _, _ in there],
+                mode="markers",
+                name=quantile.upper(),
+                marker={"symbol": symbol, "size": 10, "color": f"var(--{quantile})"},
+                text=[f"{name}<br>{quantile.upper()} {figure(value, seen.unit)}"
+                      for (_, name, seen), value in zip(there, values, strict=True)],
+                hovertemplate="%{text}<extra></extra>",
+            )
+        )  # fmt: skip
+    spread = is_spread([value for _, _, seen in there for value in seen.quantiles.values()])
+    return drawn(
+        traces,
+        xaxis={"title": {"text": "ms"}, **_scale(spread)},
+        yaxis={"tickvals": places, "ticktext": [name for name, _ in rows], "range": [len(rows) - 0.4, -0.6],
+               "showgrid": False, "zeroline": False},
+    )  # fmt: skip
+
+
+def _scale(spread: bool) -> dict[str, object]:
+    return (
+        {"type": "log", "dtick": 1, "minor": {"dtick": "D1", "showgrid": False}} if spread else {"rangemode": "tozero"}
+    )
+
+
+def _table(run: Material, name: str) -> Table:
+    judgement = run.judgement
+    whole = judgement.metrics[name]
+    columns = ["Streams", ">P50", ">P95", ">95 % interval of P95", ">P99", ">n"]
+    if whole.failed:
+        columns += [">Failed", ">P50 with failures", ">P95 with failures", ">P99 with failures"]
+    rows = [_row("all", whole, bool(whole.failed))]
+    rows += [_row(f"{part.key} {part.value}", part.metrics[name], bool(whole.failed)) for part in judgement.parts]
+    counted = "n counts gaps" if name == "itl" else "n counts streams"
+    return Table(f"{_TITLES[name]} in ms ({counted})", tuple(columns), rows)
+
+
+def _row(name: str, seen: Summary, with_failures: bool) -> tuple[Cell, ...]:
+    p50, p95, p99 = (figure(seen.quantiles[quantile], seen.unit) for quantile in QUANTILES)
+    row = (name, p50, p95, interval_of(seen.intervals["p95"], seen.unit), p99, f"{seen.n:,}")
+    if not with_failures:
+        return row
+    return (*row, f"{seen.failed:,}", *(told(value, seen.unit) for value in seen.gated.values()))
+
+
+def _notes(run: Material) -> tuple[str, ...]:
+    judgement = run.judgement
+    notes = [
+        "TTFT counts from the moment a stream was due to its first text, thinking or tool input. ITL is every gap "
+        "between two content chunks, pooled over streams. Both are what the person got: after the emulated link."
+    ]
+    failed, missing = judgement.metrics["ttft"].failed, judgement.metrics["ttft"].missing
+    if missing:
+        notes.append(f"{some(missing, 'stream')} had no first token: left out of the plain figures.")
+    if failed:
+        notes.append(
+            f"With failures, as rules are judged: {some(failed, 'stream')} that failed, or that a person left before "
+            "the first token, count as never. “never” stands where so many did that the percentile is one of them."
+        )
+    if judgement.coalesced:
+        notes.append(f"{some(judgement.coalesced, 'gap')} under 1 ms came together in one piece and are in no ITL.")
+    if len({part.value for part in judgement.parts if part.key == "user"}) > MOST_ROWS // 2:
+        notes.append(f"The charts show the {MOST_ROWS // 2} with the most streams; the tables have all.")
+    return tuple(notes)

@@ -1,0 +1,146 @@
+"""What became of the streams: rates with their denominators, outcomes, and what the failures said."""
+
+import plotly.graph_objects as go
+
+from harness.judge.figures import NONE, figure
+from harness.judge.metrics import RATES
+from harness.judge.statistics import ratio_interval
+from harness.observation import FAILURES, Outcome
+from reports.material import MOST_FAILURES, Failure, Material
+from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, shortened, some
+
+_MEANINGS = {
+    Outcome.COMPLETED: "the whole answer came, with its terminal event",
+    Outcome.TRUNCATED: "ended cleanly, but without its terminal event",
+    Outcome.SERVER_ERROR: "an error event inside an answer that began well",
+    Outcome.REFUSED: "an HTTP status other than 2xx",
+    Outcome.UNREACHABLE: "no connection: DNS, TCP or TLS",
+    Outcome.RESET: "the connection broke before the answer's end",
+    Outcome.TIMED_OUT: "waited too long: to connect, for the first token, between reads, or in all",
+    Outcome.MALFORMED: "not the protocol, or past a limit",
+    Outcome.CANCELLED: "the simulated person left, as the scenario meant: no failure",
+    Outcome.INTERRUPTED: "the run ended first: no failure, and in no rate",
+}
+_SHARES = ("error_rate", "completion_rate")
+
+
+def draw(run: Material) -> Panel:
+    totals = run.judgement.totals
+    failed = totals.count(*FAILURES)
+    return Panel(
+        name="outcomes",
+        title="Errors and completion",
+        lead=_lead(run, failed),
+        charts=(_chart(run),) if totals.streams else (),
+        tables=tuple(
+            table
+            for table in (_rates(run), _outcomes(run), _failures(run.failures, failed), _parts(run))
+            if table.rows
+        ),
+        notes=(
+            "A stream that ends without its terminal event and an error inside a 200 are failures. "
+            "A person who leaves on purpose is neither an error nor a completion.",
+        ),
+    )  # fmt: skip
+
+
+def _lead(run: Material, failed: int) -> str:
+    totals = run.judgement.totals
+    if not totals.streams:
+        return "No stream was begun."
+    said = f"{totals.count(Outcome.COMPLETED):,} of {some(totals.streams, 'stream')} completed; {failed:,} failed"
+    left, cut = totals.count(Outcome.CANCELLED), totals.count(Outcome.INTERRUPTED)
+    said += f"; {some(left, 'person', 'people')} left on purpose" if left else ""
+    return f"{said}{f'; the end of the run cut off {cut:,}' if cut else ''}."
+
+
+def _colour(outcome: str) -> str:
+    if outcome in FAILURES:
+        return "var(--bad)"
+    return "var(--good)" if outcome == Outcome.COMPLETED else "var(--neutral)"
+
+
+def _chart(run: Material) -> Chart:
+    totals = run.judgement.totals
+    outcomes = list(totals.outcomes)
+    counts = list(totals.outcomes.values())
+    bar = go.Bar(
+        orientation="h",
+        x=counts,
+        y=[_name(outcome) for outcome in outcomes],
+        marker={"color": [_colour(outcome) for outcome in outcomes]},
+        text=[f"{count:,} ({figure(count / totals.streams, 'ratio')})" for count in counts],
+        textposition="auto",
+        hovertemplate="%{y}: %{text}<extra></extra>",
+    )
+    return Chart(
+        "Streams by outcome",
+        drawn(
+            [bar],
+            xaxis={"title": {"text": "streams"}, "range": [0, max(counts) * 1.02]},
+            yaxis={"autorange": "reversed", "showgrid": False},
+            bargap=0.35,
+            showlegend=False,
+        ),
+        height=90 + 34 * len(outcomes),
+        wide=True,
+    )
+
+
+def _name(outcome: str) -> str:
+    return outcome.replace("_", " ")
+
+
+def _rates(run: Material) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for name, rate in run.judgement.rates.items():
+        if rate.value is None:
+            continue
+        is_share = rate.hits is not None
+        rows.append(
+            (
+                _name(name),
+                figure(rate.value, RATES[name].unit),
+                interval_of(ratio_interval(rate.hits, rate.n), "ratio") if rate.hits is not None else NONE,
+                f"{rate.hits:,} / {rate.n:,}" if is_share else f"{rate.n:,}",
+                RATES[name].definition,
+            )
+        )
+    return Table("Rates", ("Rate", ">Value", ">95 % interval", ">Streams", "Definition"), rows)
+
+
+def _outcomes(run: Material) -> Table:
+    totals = run.judgement.totals
+    rows: list[tuple[Cell, ...]] = [
+        (_name(outcome), f"{count:,}", figure(count / totals.streams, "ratio"), _MEANINGS[Outcome(outcome)])
+        for outcome, count in totals.outcomes.items()
+    ]
+    return Table("Outcomes", ("Outcome", ">Streams", ">Share", "Meaning"), rows)
+
+
+def _failures(failures: list[Failure], failed: int) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (
+            _name(failure.outcome),
+            NONE if failure.http_status is None else f"{failure.http_status}",
+            f"{failure.n:,}",
+            shortened(failure.detail, 240) or NONE,
+        )
+        for failure in failures
+    ]
+    told = sum(failure.n for failure in failures)
+    rest = f": the {MOST_FAILURES} most frequent, {told:,} of {failed:,}" if told < failed else ""
+    return Table(f"What failed{rest}", ("Outcome", ">Status", ">Streams", "What was said"), rows)
+
+
+def _parts(run: Material) -> Table:
+    judgement = run.judgement
+    rows: list[tuple[Cell, ...]] = []
+    for part in judgement.parts:
+        cells: list[Cell] = [f"{part.key} {part.value}", f"{part.totals.streams:,}"]
+        for name in _SHARES:
+            rate = RATES[name].over(part.totals, judgement.seconds)
+            cells += [figure(rate.value, "ratio"), f"{rate.hits or 0:,} / {rate.n:,}"]
+        rows.append(tuple(cells))
+    columns = ("By user class and network", ">Streams", ">Error rate", ">Failed", ">Completion rate", ">Completed")
+    return Table("Errors and completion by user class and network", columns, rows)

@@ -1,0 +1,66 @@
+"""The answer first: did the run keep its rules, and which run was it?"""
+
+from datetime import datetime
+
+from harness.judge.figures import estimate, figure
+from harness.judge.judgement import Judgement, Validity
+from harness.judge.statistics import ratio_interval
+from reports.material import Material
+from reports.panel import Fact, Mark, Panel, Table, interval_of, some, span
+
+
+def draw(run: Material) -> Panel:
+    judgement = run.judgement
+    return Panel(
+        name="verdict",
+        title=judgement.verdict,
+        lead=f"{judgement.reason[:1].upper()}{judgement.reason[1:]}.",
+        facts=_facts(judgement),
+        tables=(Table("The run", ("", ""), _identity(run)),),
+        notes=tuple(f"{reason[:1].upper()}{reason[1:]}." for reason in judgement.reasons),
+        status=judgement.verdict,
+    )
+
+
+def _facts(judgement: Judgement) -> tuple[Fact, ...]:
+    facts = []
+    for name, title in (("ttft", "P95 TTFT"), ("itl", "P95 ITL")):
+        summary = judgement.metrics[name]
+        doubt = estimate(summary.quantiles["p95"], summary.intervals["p95"], summary.n, summary.unit)
+        facts.append(Fact(title, figure(summary.quantiles["p95"], summary.unit), doubt.partition("(")[2].rstrip(")")))
+    for name, title in (("error_rate", "Error rate"), ("completion_rate", "Completion rate")):
+        rate = judgement.rates[name]
+        doubt = f"{rate.hits or 0:,} of {some(rate.n, 'stream')}"
+        if rate.hits is not None and rate.n:
+            doubt = f"{interval_of(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
+        facts.append(Fact(title, figure(rate.value, "ratio"), doubt))
+    return tuple(facts)
+
+
+def _identity(run: Material) -> list[tuple[str | Mark, ...]]:
+    judgement = run.judgement
+    users = run.timeline.users
+    rows: list[tuple[str | Mark, ...]] = [
+        ("Scenario", judgement.run.scenario),
+        ("Host", judgement.run.host),
+        ("When", _when(judgement.run.started_at)),
+        ("How long", f"{span(judgement.seconds)}{_ending(judgement.run.status)}"),
+        ("Users", f"up to {max(users):,.0f} at once" if users else "not counted"),
+        ("Streams", f"{judgement.totals.streams:,}"),
+        ("Run", judgement.run.id),
+    ]
+    if judgement.validity is not Validity.VALID:
+        rows.append(("Measurement", Mark(judgement.validity.value)))
+    return rows
+
+
+def _when(started_at: str) -> str:
+    try:
+        started = datetime.fromisoformat(started_at)
+    except ValueError:
+        return started_at
+    return f"{started.day} {started:%b %Y, %H:%M:%S} {started.tzname() or ''}".strip()
+
+
+def _ending(status: str) -> str:
+    return {"interrupted": ", then interrupted", "running": ", and not ended"}.get(status, "")
