@@ -104,14 +104,16 @@ def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> floa
 def samples_for_quantile(q: float, share: float) -> int | None:
     """About how many independent samples tell the q-quantile from a limit that `share` of the samples keep.
 
-    Normal approximation, n = z² q (1 − q) / (share − q)², but never fewer than an interval with both ends needs.
+    Normal approximation, n = z² q (1 − q) / (share − q)², but never fewer than an interval with an upper end needs.
     None when the samples lie on the limit itself: no number would do.
     """
     if share == q:
         return None
+    fewest = math.ceil(math.log(_TAIL) / math.log(q))
+    if share == 1:
+        return fewest
     z = float(stats.norm.ppf(1 - _TAIL))
-    needed = max(z**2 * q * (1 - q) / (share - q) ** 2, math.log(_TAIL) / math.log(max(q, 1 - q)))
-    return math.ceil(needed)
+    return max(math.ceil(z**2 * q * (1 - q) / (share - q) ** 2), fewest)
 
 
 def samples_for_ratio(ratio: float, limit: float) -> int | None:

@@ -96,10 +96,7 @@ class Streams:
         try:
             return arrivals.batch(self.blobs)
         except ValueError as fault:
-            first, last = int(self.id[0]), int(self.id[-1])
-            raise StoreError(
-                f"the arrivals of a stream between id {first} and {last} cannot be read: {fault}"
-            ) from None
+            raise StoreError(f"arrivals of streams {self.id[0]}–{self.id[-1]} cannot be read: {fault}") from None
 
     def select(self, chosen: NDArray[np.bool_]) -> "Streams":
         places = np.flatnonzero(chosen).tolist()
