@@ -9,6 +9,7 @@ import msgspec
 
 from harness.config import Where
 from harness.judge.judgement import Judgement, Summary, finite
+from harness.judge.metrics import RATES
 from harness.judge.sla import Verdict
 
 SCHEMA = "streamgauge/result/1"
@@ -36,7 +37,10 @@ def document(judgement: Judgement) -> dict[str, Any]:
         "validity": {"status": judgement.validity.value, "reasons": judgement.reasons},
         "metrics": {
             **{name: _metric(summary) for name, summary in judgement.metrics.items()},
-            **{name: {"value": rate.value, "n": rate.n} for name, rate in judgement.rates.items()},
+            **{
+                name: {"unit": RATES[name].unit, "value": rate.value, "n": rate.n}
+                for name, rate in judgement.rates.items()
+            },
         },
         "outcomes": judgement.totals.outcomes,
         "coalesced": judgement.coalesced,

@@ -1,0 +1,217 @@
+"""What a run comes to: validity, verdict, exit code, and how they are told."""
+
+import json as stdjson
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from record import MS, a_run, database, judged, observation, ttfts
+from rich.console import Console
+
+from harness.config import Sla, Where
+from harness.errors import RuleError
+from harness.judge.figures import between, estimate, figure
+from harness.judge.judgement import Judgement, Validity, exit_code, judge
+from harness.judge.outputs import json, terminal
+from harness.judge.statistics import Interval
+from harness.judge.store import Store
+from harness.observation import Outcome
+
+SCHEMA: dict[str, Any] = stdjson.loads((Path(__file__).parents[1] / "docs" / "result.schema.json").read_text())
+GOOD = ttfts(range(100, 400), output_tokens=3, reads=10, read_lag_max=100_000, send_lag=20_000)
+BROKEN = [observation([], outcome=Outcome.REFUSED, ended=2, http_status=529, detail="[red]529[/red] overloaded")] * 30
+
+
+def mixed(tmp_path: Path) -> Judgement:
+    """Every kind of verdict, a user class and a network that differ, and failures."""
+    return judged(
+        tmp_path / "mixed.db",
+        [*GOOD, *ttfts([900] * 40, network="slow_4g", user="Commuter"), *BROKEN],
+        "p50(ttft) < 1s",
+        "p95(ttft) < 500ms",
+        "error_rate < 9%",
+        Sla(rule="p95(ttft) < 4s", where=Where(network="3g", label={"build": "a"})),
+    )
+
+
+def test_all_rules_met_is_met(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", GOOD, "p95(ttft) < 1s", "max(e2e) < 1s")
+    assert (found.verdict, found.reason, found.validity) == ("met", "all 2 rules met", Validity.VALID)
+    assert exit_code(found) == 0
+
+
+def test_missed_beats_inconclusive(tmp_path: Path) -> None:
+    found = mixed(tmp_path)
+    assert [verdict.status for verdict in found.verdicts] == ["met", "missed", "inconclusive", "inconclusive"]
+    assert (found.verdict, found.reason) == ("missed", "1 of 4 rules missed")
+    assert exit_code(found) == exit_code(found, "pass") == 1
+
+
+def test_a_run_without_rules_is_no_pass(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", GOOD)
+    assert (found.verdict, found.reason) == ("inconclusive", "no SLA rules were given: nothing was judged")
+    assert exit_code(found) == 3
+    assert exit_code(found, "pass") == 0
+    assert exit_code(found, "fail") == 1
+
+
+def test_a_run_is_judged_by_its_own_rules_unless_others_are_given(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
+    with Store.open(path) as store:
+        assert judge(store).verdict == "missed"
+        assert judge(store, rules=[Sla(rule="max(ttft) < 1s")]).verdict == "met"
+        with pytest.raises(RuleError):
+            judge(store, rules=[Sla(rule="max(ttfb) < 1s")])
+
+
+def test_a_run_without_streams_is_inconclusive(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", [], "p95(ttft) < 1s", "error_rate < 1%")
+    assert found.verdict == "inconclusive"
+    assert terminal.text(found).startswith("? INCONCLUSIVE")
+
+
+def test_a_saturated_generator_makes_no_verdict(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", [observation(reads=100, saturated_reads=21)] * 100, "max(ttft) < 1s")
+    assert (found.verdict, found.validity) == ("invalid", Validity.INVALID)
+    assert found.reason.startswith("the generator was saturated: 21.0 % of reads came late")
+    assert (exit_code(found), exit_code(found, "fail"), exit_code(found, "pass")) == (3, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"reads": 100, "saturated_reads": 6}, "6.0 % of reads came late and held several chunks"),
+        ({"reads": 100, "unstamped_reads": 2}, "2.0 % of reads had no kernel stamp"),
+        ({"send_lag": 11 * MS}, "the generator sent late: p99 11.0 ms"),
+    ],
+)
+def test_an_instrument_that_was_off_degrades_the_run_but_judges_it(
+    tmp_path: Path, fields: dict[str, Any], told: str
+) -> None:
+    found = judged(tmp_path / "one.db", [observation(**fields)] * 100, "max(ttft) < 1s")
+    assert (found.verdict, found.validity) == ("met", Validity.DEGRADED)
+    assert told in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"instrument": {"clock_drift_ns": -2 * MS}}, "the machine's clock stepped by 2.00 ms during the run"),
+        ({"notes": ["worker 2 was lost"]}, "worker 2 was lost"),
+    ],
+)
+def test_what_went_wrong_with_the_run_degrades_it(tmp_path: Path, fields: dict[str, Any], told: str) -> None:
+    found = judged(tmp_path / "one.db", GOOD, **fields)
+    assert (found.validity, found.reasons) == (Validity.DEGRADED, [told])
+
+
+def test_a_server_that_packs_its_tokens_is_not_the_generator_s_fault(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", [observation(reads=100, coalesced_reads=60)] * 100)
+    assert found.validity is Validity.VALID
+    assert "the server or a proxy sends them so" in found.reasons[0]
+
+
+def test_a_run_that_never_ended_is_judged_by_what_is_there(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "one.db") as store:
+        store.start_run(a_run(rules=[Sla(rule="max(ttft) < 1s")]))
+        store.append("run-1", [observation(due=1_000)] * 10)
+        found = judge(store)
+    assert (found.verdict, found.validity, found.seconds) == ("met", Validity.DEGRADED, 1.14)
+
+
+def test_the_parts_are_the_user_classes_and_the_networks(tmp_path: Path) -> None:
+    found = {(part.key, part.value): part for part in mixed(tmp_path).parts}
+    assert list(found) == [("user", "Commuter"), ("user", "Reader"), ("network", "none"), ("network", "slow_4g")]
+    assert found["network", "slow_4g"].metrics["ttft"].quantiles["p50"] == 900
+    assert found["network", "none"].totals.outcomes == {"completed": 300, "refused": 30}
+
+
+def test_the_plain_and_the_gated_figures_stand_side_by_side(tmp_path: Path) -> None:
+    ttft = mixed(tmp_path).metrics["ttft"]
+    assert (ttft.n, ttft.failed, ttft.missing) == (340, 30, 30)
+    assert ttft.quantiles["p95"] == 900
+    assert ttft.gated["p95"] == float("inf")
+
+
+def test_chunks_that_came_together_are_counted(tmp_path: Path) -> None:
+    packed = observation([("text", 100), ("text", 100.2), ("text", 100.4), ("text", 120)])
+    assert judged(tmp_path / "one.db", [packed] * 3 + [observation([])]).coalesced == 6
+
+
+# told
+
+
+def test_the_result_document_is_what_its_schema_says(tmp_path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    for found in (mixed(tmp_path), judged(tmp_path / "empty.db", [], "p95(ttft) < 1s")):
+        validator.validate(stdjson.loads(json.render(found), parse_constant=pytest.fail))
+
+
+def test_the_schema_refuses_what_is_no_result(tmp_path: Path) -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    good = stdjson.loads(json.render(mixed(tmp_path)))
+    for spoiled in ({"schema": "streamgauge/result/2"}, {"verdict": "passed"}, {"extra": 1}, {"outcomes": {"odd": 1}}):
+        assert not validator.is_valid(good | spoiled)
+
+
+def test_an_infinite_figure_is_null_beside_its_count(tmp_path: Path) -> None:
+    document = stdjson.loads(json.render(mixed(tmp_path)))
+    assert document["verdicts"][1]["observed"] is None
+    assert document["verdicts"][1]["failed"] == 30
+    assert document["verdicts"][3]["where"] == {"network": "3g", "label": {"build": "a"}}
+    assert document["metrics"]["ttft"]["gated"]["p95"] is None
+    assert document["metrics"]["error_rate"] == {"unit": "ratio", "value": 30 / 370, "n": 370}
+
+
+def test_the_terminal_says_the_verdict_first_and_fits_eighty_columns(tmp_path: Path) -> None:
+    lines = terminal.text(mixed(tmp_path)).splitlines()
+    assert lines[0] == "✗ MISSED: 1 of 4 rules missed"
+    assert max(map(len, lines)) <= 80
+    told = "\n".join(lines)
+    for part in ("✓ MET", "? INCONCLUSIVE", "p95(ttft) < 500ms", "∞", "340 completed, 30 refused"):
+        assert part in told
+
+
+def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", GOOD, scenario="[red]chat[/red]", host="http://[::1]:1/[b]", notes=["[i]odd"])
+    into = StringIO()
+    with Store.open(path) as store:
+        terminal.render(judge(store), Console(file=into, width=80))
+        terminal.render_runs(store.runs(), Console(file=into, width=160))
+    assert "\x1b" not in into.getvalue()
+    for part in ("[red]chat[/red]", "http://[::1]:1/[b]", "[i]odd", "2026-11-23T09:00:00+00:00"):
+        assert part in into.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "told"),
+    [
+        (411.98372, "ms", "412 ms"),
+        (41.198, "ms", "41.2 ms"),
+        (4.1198, "ms", "4.12 ms"),
+        (0.0412, "ms", "0.041 ms"),
+        (12_345.6, "ms", "12,346 ms"),
+        (0, "ms", "0 ms"),
+        (float("inf"), "ms", "∞ ms"),
+        (None, "ms", "–"),
+        (0.0042, "ratio", "0.42 %"),
+        (0.5, "ratio", "50.0 %"),
+        (1.0, "ratio", "100 %"),
+        (0.99996, "ratio", "99.996 %"),
+        (0.00001, "ratio", "0.001 %"),
+        (0.0, "ratio", "0 %"),
+        (1250.4, "tokens/s", "1,250 tokens/s"),
+    ],
+)
+def test_a_number_is_rounded_to_what_is_known(value: float | None, unit: str, told: str) -> None:
+    assert figure(value, unit) == told
+
+
+def test_an_estimate_carries_its_unit_its_count_and_its_doubt() -> None:
+    assert estimate(412.3, Interval(389.2, 446.8), 1_200, "ms") == "412 ms (389–447, n = 1,200)"
+    assert estimate(412.3, None, 3, "ms") == "412 ms (n = 3)"
+    assert estimate(None, None, 0, "ms") == "– (n = 0)"
+    assert between(Interval(389, None), "ms") == "389–?"
