@@ -22,11 +22,11 @@ Integers = NDArray[np.int64]
 
 MOST_BINS = 120
 FEWEST_BINS = 12
-STREAMS_A_BIN = 20  # below about this many, a bin's p95 is just its slowest stream
+STREAMS_A_BIN = 40  # below about this many, a bin's p95 is just its slowest stream
 SAMPLES = ("users", "active_streams", "cpu_percent", "loop_lag_ms")
 MOST_FAILURES = 12
 
-_WIDTHS = (0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
+_WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
 
 @dataclass(frozen=True)

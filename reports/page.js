@@ -33,7 +33,7 @@
     return {
       automargin: true, gridcolor: "var(--grid)", zerolinecolor: "var(--line)", linecolor: "var(--line)",
       tickcolor: "var(--line)", title: { standoff: 8 }, exponentformat: "none", separatethousands: true,
-      fixedrange: true,
+      ticklabelstandoff: 4, fixedrange: true,
     };
   }
 

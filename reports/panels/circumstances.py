@@ -33,11 +33,11 @@ def draw(run: Material) -> Panel:
     ]
     return Panel(
         name="circumstances",
-        title="Circumstances and the instrument",
+        title="Circumstances",
         lead=_lead(run),
         tables=tuple(table for table in tables if table.rows),
         notes=(
-            "Read lag is how long after the kernel's stamp our process read a chunk: it does not touch a stamped "
+            "Read lag is how long after the kernel’s stamp our process read a chunk: it does not touch a stamped "
             "time. Send lag is how late a request began: it is part of TTFT, which counts from the due time.",
         ),
     )
@@ -46,7 +46,7 @@ def draw(run: Material) -> Panel:
 def _lead(run: Material) -> str:
     judgement = run.judgement
     stamps = judgement.run.instrument.get("stamps")
-    times = {"kernel": "Arrival times are the kernel's", "python": "Arrival times are Python's, taken after each read"}
+    times = {"kernel": "Arrival times are the kernel’s", "python": "Arrival times are Python’s, taken after each read"}
     said = times.get(str(stamps), "How arrivals were stamped was not recorded")
     lag = judgement.metrics["send_lag"].quantiles["p99"]
     late = f"; the generator sent no more than {figure(lag, 'ms')} late (P99)" if lag is not None else ""
@@ -101,7 +101,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     elif isinstance(value, list | tuple):
         yield path, ", ".join(str(one) for one in value) or NONE
     elif value is not None:
-        yield path, _told(path, value)
+        yield path.removesuffix("_ns"), _told(path, value)
 
 
 def _told(path: str, value: Any) -> str:

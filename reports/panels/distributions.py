@@ -117,17 +117,20 @@ def _shares(run: Material, name: str) -> Chart:
         (part for part in run.judgement.parts if part.key == "network"), key=lambda part: -part.totals.streams
     )[:MOST_LINES]
     chosen: list[tuple[str, Where | None]] = [(part.value, Where(network=part.value)) for part in networks]
+    furthest = gauge.samples(name).values[-1]
     traces = []
     for place, (network, where) in enumerate(chosen):
         values, counts = gauge.samples(name, where).gated()
         x, y = _steps(values, counts)
+        if len(x):  # on to the edge, so that a line that ends below 100 % is seen to
+            x, y = np.append(x, furthest), np.append(y, y[-1])
         traces.append(
             go.Scatter(
                 x=_rounded(x),
                 y=_rounded(y),
                 mode="lines",
                 name=label(network, 20),
-                line={"color": f"var(--line-{place + 1})", "width": 2, "dash": _DASHES[place], "shape": "hv"},
+                line={"color": f"var(--line-{place + 1})", "width": 2, "dash": _DASHES[place]},
                 hovertemplate=f"{label(network, 20)}: %{{y:.1f}} % within %{{x:,.4~g}} ms<extra></extra>",
             )
         )

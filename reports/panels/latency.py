@@ -41,7 +41,7 @@ def _by_part(run: Material, name: str) -> Chart:
         rows.append((f"<b>{title}</b>", None))
         rows += [(label(part.value, 20), part.metrics[name]) for part in parts if part in shown]
     return Chart(
-        f"{_TITLES[name]} by user class and network: P50, P95 and P99 of what was observed",
+        f"{_TITLES[name]} by user class and network",
         _ranges(rows),
         height=110 + 26 * len(rows),
     )
@@ -92,13 +92,19 @@ def _scale(spread: bool) -> dict[str, object]:
 def _table(run: Material, name: str) -> Table:
     judgement = run.judgement
     whole = judgement.metrics[name]
-    columns = ["Streams", ">P50", ">P95", ">95 % interval of P95", ">P99", ">n"]
+    columns = [
+        "Streams",
+        ">P50",
+        ">P95",
+        ">95 % interval of P95",
+        ">P99",
+        ">n, gaps" if name == "itl" else ">n, streams",
+    ]
     if whole.failed:
         columns += [">Failed", ">P50 with failures", ">P95 with failures", ">P99 with failures"]
     rows = [_row("all", whole, bool(whole.failed))]
     rows += [_row(f"{part.key} {part.value}", part.metrics[name], bool(whole.failed)) for part in judgement.parts]
-    counted = "n counts gaps" if name == "itl" else "n counts streams"
-    return Table(f"{_TITLES[name]} in ms ({counted})", tuple(columns), rows)
+    return Table(f"{_TITLES[name]} of what was observed", tuple(columns), rows)
 
 
 def _row(name: str, seen: Summary, with_failures: bool) -> tuple[Cell, ...]:

@@ -7,7 +7,7 @@ from harness.judge.metrics import RATES
 from harness.judge.statistics import ratio_interval
 from harness.observation import FAILURES, Outcome
 from reports.material import MOST_FAILURES, Failure, Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, shortened, some
+from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, shortened, some, whole_steps
 
 _MEANINGS = {
     Outcome.COMPLETED: "the whole answer came, with its terminal event",
@@ -15,7 +15,7 @@ _MEANINGS = {
     Outcome.SERVER_ERROR: "an error event inside an answer that began well",
     Outcome.REFUSED: "an HTTP status other than 2xx",
     Outcome.UNREACHABLE: "no connection: DNS, TCP or TLS",
-    Outcome.RESET: "the connection broke before the answer's end",
+    Outcome.RESET: "the connection broke before the answer’s end",
     Outcome.TIMED_OUT: "waited too long: to connect, for the first token, between reads, or in all",
     Outcome.MALFORMED: "not the protocol, or past a limit",
     Outcome.CANCELLED: "the simulated person left, as the scenario meant: no failure",
@@ -77,7 +77,7 @@ def _chart(run: Material) -> Chart:
         "Streams by outcome",
         drawn(
             [bar],
-            xaxis={"title": {"text": "streams"}, "range": [0, max(counts) * 1.02]},
+            xaxis={"title": {"text": "streams"}, "range": [0, max(counts) * 1.02], "dtick": whole_steps(max(counts))},
             yaxis={"autorange": "reversed", "showgrid": False},
             bargap=0.35,
             showlegend=False,
@@ -142,5 +142,5 @@ def _parts(run: Material) -> Table:
             rate = RATES[name].over(part.totals, judgement.seconds)
             cells += [figure(rate.value, "ratio"), f"{rate.hits or 0:,} / {rate.n:,}"]
         rows.append(tuple(cells))
-    columns = ("By user class and network", ">Streams", ">Error rate", ">Failed", ">Completion rate", ">Completed")
+    columns = ("Streams of", ">All", ">Error rate", ">Failed", ">Completion rate", ">Completed")
     return Table("Errors and completion by user class and network", columns, rows)

@@ -10,7 +10,7 @@ from reports.panel import Cell, Chart, Panel, Table, drawn, label
 
 MOST_ROWS = 12
 _PAIRS = {"ttft": "TTFT", "itl": "ITL"}
-_SIDES = {"person": "What the person got", "server": "The server's part"}
+_SIDES = {"person": "What the person got", "server": "The server’s part"}
 
 
 def draw(run: Material) -> Panel:
@@ -26,13 +26,13 @@ def draw(run: Material) -> Panel:
     }
     return Panel(
         name="server",
-        title="The server's part and the link's",
+        title="The server’s part and the link’s",
         lead=_lead(run),
         charts=tuple(_chart(name, rows) for name, rows in seen.items() if rows[0][1].n),
         tables=tuple(_table(name, rows) for name, rows in seen.items()),
         notes=(
-            "The server's part of TTFT counts from the request's last byte sent to the first content on the wire; "
-            "the rest is connecting, waiting to be sent, and the emulated link. The server's part of ITL is the gap "
+            "The server’s part of TTFT counts from the request’s last byte sent to the first content on the wire; "
+            "the rest is connecting, waiting to be sent, and the emulated link. The server’s part of ITL is the gap "
             "on the wire. Percentiles of the two are not of the same stream, so their difference is only a guide.",
         ),
     )
@@ -69,7 +69,7 @@ def _chart(name: str, rows: list[tuple[str, Summary, Summary]]) -> Chart:
     ticks = [label(network, 20) for network, _, _ in shown]
     spread = is_spread([*values["person"], *values["server"]], 50)
     return Chart(
-        f"P95 {_PAIRS[name]} by network: what the person got, and the server's part of it",
+        f"P95 {_PAIRS[name]} by network: what the person got, and the server’s part of it",
         drawn(
             traces,
             xaxis={"title": {"text": "ms"}, "type": "log" if spread else "linear"},

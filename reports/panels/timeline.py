@@ -4,8 +4,9 @@ import plotly.graph_objects as go
 
 from harness.judge.figures import NONE, figure
 from reports.material import Course, Material, Timeline, is_spread
-from reports.panel import Cell, Chart, Panel, Table, drawn, some, span
+from reports.panel import Cell, Chart, Panel, Table, drawn, some, span, whole_steps
 
+FEW = 10  # streams a point: with fewer, its P95 is no news
 _FAILURES = ("var(--bad)", "var(--bad-2)", "var(--bad-3)", "var(--bad-4)")
 
 
@@ -32,9 +33,9 @@ def draw(run: Material) -> Panel:
 
 
 def _lead(timeline: Timeline) -> str:
-    bins = [
-        (start, value) for start, value in zip(timeline.starts, timeline.ttft.p95, strict=True) if value is not None
-    ]
+    course = list(zip(timeline.starts, timeline.ttft.p95, timeline.ttft.n, strict=True))
+    enough = min(FEW, max(timeline.ttft.n, default=0))
+    bins = [(start, value) for start, value, n in course if value is not None and n >= enough]
     if not bins:
         return "No stream had a first token at any time."
     worst_at, worst = max(bins, key=lambda one: one[1])
@@ -81,7 +82,7 @@ def _course(timeline: Timeline, course: Course, title: str) -> Chart:
     layout: dict[str, object] = {"yaxis": {"title": {"text": "ms"}, **scale}}
     if timeline.users:
         # The lines are drawn over the users, who take the lower part of the picture.
-        layout["yaxis"] = {"title": {"text": "ms"}, **scale, "overlaying": "y2"}
+        layout["yaxis"] = {"title": {"text": "ms"}, **scale, "overlaying": "y2", "tickmode": "auto"}
         top = 1.25 * max(1.0, *timeline.users)
         layout["yaxis2"] = {"title": {"text": "users"}, "side": "right", "range": [0, top], "nticks": 4,
                             "showgrid": False, "zeroline": False}  # fmt: skip
@@ -101,6 +102,7 @@ def _time(timeline: Timeline) -> dict[str, object]:
 
 def _failed(timeline: Timeline) -> Chart:
     at = [start + timeline.width / 2 for start in timeline.starts]
+    step = whole_steps(max(map(sum, zip(*timeline.failed.values(), strict=True))))
     traces = [
         go.Bar(
             x=at,
@@ -120,7 +122,7 @@ def _failed(timeline: Timeline) -> Chart:
             hovermode="x unified",
             showlegend=True,
             xaxis=_time(timeline),
-            yaxis={"title": {"text": "streams"}, "rangemode": "tozero"},
+            yaxis={"title": {"text": "streams"}, "rangemode": "tozero", "dtick": step},
         ),
         height=220,
         wide=True,

@@ -2,11 +2,15 @@
 
 from datetime import datetime
 
-from harness.judge.figures import estimate, figure
+from harness.config import Where
+from harness.judge.figures import figure
 from harness.judge.judgement import Judgement, Validity
+from harness.judge.sla import Verdict
 from harness.judge.statistics import ratio_interval
 from reports.material import Material
-from reports.panel import Fact, Mark, Panel, Table, interval_of, some, span
+from reports.panel import Fact, Mark, Panel, Table, interval_of, some, span, told, words
+
+MOST_RULES = 3
 
 
 def draw(run: Material) -> Panel:
@@ -14,7 +18,7 @@ def draw(run: Material) -> Panel:
     return Panel(
         name="verdict",
         title=judgement.verdict,
-        lead=f"{judgement.reason[:1].upper()}{judgement.reason[1:]}.",
+        lead=_lead(judgement),
         facts=_facts(judgement),
         tables=(Table("The run", ("", ""), _identity(run)),),
         notes=tuple(f"{reason[:1].upper()}{reason[1:]}." for reason in judgement.reasons),
@@ -22,12 +26,29 @@ def draw(run: Material) -> Panel:
     )
 
 
+def _lead(judgement: Judgement) -> str:
+    said = f"{judgement.reason[:1].upper()}{judgement.reason[1:]}"
+    alike = [verdict for verdict in judgement.verdicts if verdict.status.value == judgement.verdict]
+    if judgement.verdict not in {"missed", "inconclusive"} or not alike:
+        return f"{said}."
+    rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]
+    rest = f" and {len(alike) - MOST_RULES} more" if len(alike) > MOST_RULES else ""
+    return f"{said}: {', '.join(rules)}{rest}."
+
+
+def _rule(verdict: Verdict) -> str:
+    return verdict.rule if verdict.where == Where() else f"{verdict.rule} ({words(verdict.where)})"
+
+
 def _facts(judgement: Judgement) -> tuple[Fact, ...]:
     facts = []
     for name, title in (("ttft", "P95 TTFT"), ("itl", "P95 ITL")):
         summary = judgement.metrics[name]
-        doubt = estimate(summary.quantiles["p95"], summary.intervals["p95"], summary.n, summary.unit)
-        facts.append(Fact(title, figure(summary.quantiles["p95"], summary.unit), doubt.partition("(")[2].rstrip(")")))
+        p95, n = summary.quantiles["p95"], f"n = {summary.n:,}"
+        doubt = n if p95 is None else f"{interval_of(summary.intervals['p95'], 'ms')}, {n}"
+        if summary.failed:
+            doubt += f"; {told(summary.gated['p95'], 'ms')} with failures"
+        facts.append(Fact(title, figure(p95, "ms"), doubt))
     for name, title in (("error_rate", "Error rate"), ("completion_rate", "Completion rate")):
         rate = judgement.rates[name]
         doubt = f"{rate.hits or 0:,} of {some(rate.n, 'stream')}"
