@@ -150,9 +150,9 @@ def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
     together = Barrier(2, timeout=30)
 
     def write(name: str) -> None:
+        together.wait()
         with Store.create(tmp_path / "one.db") as store:
             store.start_run(a_run(id=name))
-            together.wait()
             for _ in range(20):
                 store.append(name, [observation()] * 50)
 

@@ -139,7 +139,7 @@ class Store:
                     # Bigger pages waste less on rows of about a kilobyte. Only an empty file can be told.
                     store._database.execute("PRAGMA page_size = 16384")
                 store._database.enable_wal()
-                _migrations.apply(store._database)
+                store._migrate()
             except BaseException:
                 store._database.close()
                 raise
@@ -158,7 +158,7 @@ class Store:
             try:
                 store._check_ours(may_be_empty=False)
                 if writable:
-                    _migrations.apply(store._database)
+                    store._migrate()
             except BaseException:
                 store._database.close()
                 raise
@@ -177,6 +177,13 @@ class Store:
                     f"{self.path}: written by a newer streamgauge (its schema has {migration.name!r}); "
                     f"upgrade streamgauge to read it"
                 )
+
+    def _migrate(self) -> None:
+        if _migrations.pending(self._database):
+            # Two processes may open it at once: the second waits here, and finds nothing left to do.
+            self._database.conn.execute("BEGIN IMMEDIATE")
+            with self._database.conn:
+                _migrations.apply(self._database)
 
     # writing
 
