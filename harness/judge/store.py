@@ -180,16 +180,25 @@ class Store:
 
     def _migrate(self) -> None:
         if _migrations.pending(self._database):
-            # Two processes may open it at once: the second waits here, and finds nothing left to do.
-            self._database.conn.execute("BEGIN IMMEDIATE")
-            with self._database.conn:
+            with self._writing():  # whoever opens it second waits here, and finds nothing left to do
                 _migrations.apply(self._database)
 
     # writing
 
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, whole or not at all.
+
+        It takes the write lock at once: one that began by reading would fail, not wait, if another process wrote
+        in between (SQLITE_BUSY_SNAPSHOT).
+        """
+        with _telling(self.path), self._database.conn:
+            self._database.conn.execute("BEGIN IMMEDIATE")
+            yield
+
     def start_run(self, run: Run) -> None:
         """Enter a run. StoreError when the id is taken."""
-        with _telling(self.path), self._database.atomic():
+        with self._writing():
             if self._number(run.id) is not None:
                 raise StoreError(f"{self.path}: there is a run called {run.id!r} already")
             self._database.table("runs").insert(_run_row(run))
@@ -198,13 +207,13 @@ class Store:
         """Add streams, all or none. Call it with hundreds at a time: a commit costs more than a row."""
         number = self._known(run_id)
         rows = [_stream_row(number, seen) for seen in observations]
-        with _telling(self.path), self._database.atomic():
+        with self._writing():
             self._database.conn.executemany(_INSERT_STREAM, rows)
 
     def append_samples(self, run_id: str, samples: Iterable[Sample | tuple[str, int, str, float]]) -> None:
         number = self._known(run_id)
         rows = [(number, *sample) for sample in samples]
-        with _telling(self.path), self._database.atomic():
+        with self._writing():
             self._database.conn.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", rows)
 
     def finish_run(
@@ -225,7 +234,7 @@ class Store:
             instrument={**run.instrument, **(instrument or {})},
             notes=[*run.notes, *notes],
         )
-        with _telling(self.path), self._database.atomic():
+        with self._writing():
             self._database.table("runs").update(self._known(run.id), _run_row(ended))
 
     # reading
