@@ -3,7 +3,6 @@
 Everything is computed from the database, each time anew, in one pass over the streams. Nothing is printed here.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -208,8 +207,3 @@ def _verdict(
     if n[Status.INCONCLUSIVE]:
         return "inconclusive", f"{n[Status.INCONCLUSIVE]} {of} inconclusive, none missed"
     return "met", f"all {len(verdicts)} rules met" if len(verdicts) > 1 else "the rule was met"
-
-
-def finite(value: float | None) -> float | None:
-    """JSON has no infinity: what never came is null there, beside a count of them."""
-    return value if value is not None and math.isfinite(value) else None

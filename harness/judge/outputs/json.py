@@ -3,12 +3,13 @@
 JSON has no infinity: a figure that is +∞ is null here, and `failed` beside it says how many samples never came.
 """
 
+import math
 from typing import Any
 
 import msgspec
 
 from harness.config import Where
-from harness.judge.judgement import Judgement, Summary, finite
+from harness.judge.judgement import Judgement, Summary
 from harness.judge.metrics import RATES
 from harness.judge.sla import Verdict
 
@@ -61,19 +62,19 @@ def _metric(summary: Summary) -> dict[str, Any]:
         "intervals": {name: list(interval) for name, interval in summary.intervals.items()},
         "failed": summary.failed,
         "missing": summary.missing,
-        "gated": {name: finite(value) for name, value in summary.gated.items()},
+        "gated": {name: _finite(value) for name, value in summary.gated.items()},
     }
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "rule": verdict.rule,
-        "where": where(verdict.where),
+        "where": _where(verdict.where),
         "status": verdict.status.value,
-        "observed": finite(verdict.observed),
+        "observed": _finite(verdict.observed),
         "limit": verdict.limit,
-        "low": finite(verdict.low),
-        "high": finite(verdict.high),
+        "low": _finite(verdict.low),
+        "high": _finite(verdict.high),
         "n": verdict.n,
         "failed": verdict.failed,
         "unit": verdict.unit,
@@ -82,7 +83,11 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def where(where: Where) -> dict[str, Any]:
+def _where(where: Where) -> dict[str, Any]:
     """Only the keys that were given."""
     given: dict[str, Any] = msgspec.to_builtins(where)
     return given
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
