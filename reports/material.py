@@ -174,7 +174,7 @@ def _at_bin_ends(readings: Readings, width: float, count: int) -> list[float] | 
     workers = np.array(readings.worker)
     for worker in sorted(set(readings.worker)):
         mine = workers == worker
-        last = np.searchsorted(readings.at[mine], ends, side="right") - 1
+        last = np.searchsorted(readings.at[mine], ends) - 1
         total += np.where(last >= 0, readings.value[mine][np.maximum(last, 0)], 0)
     return [float(value) for value in total]
 

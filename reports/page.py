@@ -7,7 +7,6 @@ own two. Every number is in a table too, so that it can be read without script, 
 import base64
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -62,11 +61,12 @@ def save(html: str, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            beside = Path(file.name)
-            file.write(html)
-        beside.chmod(0o644)
-        beside.replace(path)
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            beside.write_text(html, encoding="utf-8")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as fault:
         raise StoreError(f"{path}: the report cannot be written: {fault.strerror}") from fault
 

@@ -35,7 +35,7 @@ class Table:
     @property
     def long(self) -> bool:
         """Folded until it is asked for."""
-        return len(self.rows) > 24
+        return len(self.rows) > 24 and not self.cards
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,10 @@ def visible(text: str) -> str:
 
 def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def label(text: str, most: int = 24) -> str:

@@ -8,43 +8,46 @@ from harness.judge import statistics
 from harness.judge.figures import figure
 from harness.judge.metrics import Samples
 from reports.material import Floats, Integers, Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, label, told
+from reports.panel import Cell, Chart, Panel, Table, drawn, label, some, told
 
 BUCKETS = 48
 MOST_LINES = 6
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
 _LADDER = (0.01, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99, 0.999)
+ENOUGH = 100  # first tokens, for a sentence on the slowest 1 %
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_NOTE = (
+    "The lines count every stream that was begun, so one that ends below 100 % shows the share whose first token, or "
+    "next one, never came. An axis is logarithmic where the values spread over more than a decade."
+)
 
 
 def draw(run: Material) -> Panel:
     gauge = run.judgement.gauge
-    seen = {name: gauge.samples(name) for name in _TITLES}
+    seen = {name: samples for name in _TITLES if (samples := gauge.samples(name)).n}
     charts: list[Chart] = []
     for name, samples in seen.items():
-        if samples.n:
-            charts += [_histogram(name, samples), _shares(run, name)]
+        charts += [_histogram(name, samples), _shares(run, name)]
     return Panel(
         name="distributions",
         title="Distributions",
-        lead=_lead(seen["ttft"]),
+        lead=_lead(seen.get("ttft")),
         charts=tuple(charts),
-        tables=(_ladder(seen), *(_buckets(name, samples) for name, samples in seen.items() if samples.n)),
-        notes=(
-            "The lines count every stream that was begun, so one that ends below 100 % shows the share whose first "
-            "token, or next one, never came. An axis is logarithmic where the values spread over more than a decade.",
-        ),
+        tables=(_ladder(seen), *(_buckets(name, samples) for name, samples in seen.items())) if seen else (),
+        notes=(_NOTE,) if seen else (),
     )
 
 
-def _lead(ttft: Samples) -> str:
-    if not ttft.n:
+def _lead(ttft: Samples | None) -> str:
+    if ttft is None:
         return "No stream had a first token, so there is nothing to show."
-    p50, p99 = (statistics.quantile(ttft.values, ttft.counts, q) for q in (0.5, 0.99))
-    assert p50 is not None
-    assert p99 is not None
-    times = f"{p99 / p50:.1f} times" if p50 > 0 else "beyond"
-    return f"Half of the first tokens came within {figure(p50, 'ms')}; the slowest 1 % took over {times} that."
+    if ttft.n < ENOUGH:
+        most = figure(float(ttft.values[-1]), "ms")
+        return f"{some(ttft.n, 'first token')}, the slowest after {most}: too few to speak of a shape."
+    p50, p99 = (statistics.quantile(ttft.values, ttft.counts, q) or 0.0 for q in (0.5, 0.99))
+    return (
+        f"Half of the first tokens came within {figure(p50, 'ms')}; the slowest 1 % took {figure(p99, 'ms')} or more."
+    )
 
 
 def _is_log(samples: Samples) -> bool:
@@ -172,10 +175,10 @@ def _ladder(seen: dict[str, Samples]) -> Table:
         rows.append(tuple(row))
     slowest: list[Cell] = ["slowest"]
     for samples in seen.values():
-        most = float(samples.values[-1]) if samples.n else None
+        most = float(samples.values[-1])
         slowest += [figure(most, "ms"), told(float("inf") if samples.failed else most, "ms")]
     rows.append(tuple(slowest))
-    columns = ("", ">TTFT", ">with failures", ">ITL", ">with failures")
+    columns = ("", *(column for name in seen for column in (f">{_TITLES[name]}", ">with failures")))
     return Table("Percentiles of what was observed, and with what failed as never", columns, rows)
 
 

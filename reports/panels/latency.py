@@ -22,9 +22,13 @@ def draw(run: Material) -> Panel:
         title="First token and the gaps after it",
         lead=lead if ttft.n else "No stream had a first token.",
         charts=tuple(_by_part(run, name) for name in _TITLES if judgement.metrics[name].n),
-        tables=tuple(_table(run, name) for name in _TITLES),
-        notes=_notes(run),
+        tables=tuple(_table(run, name) for name in _TITLES if _has(judgement.metrics[name])),
+        notes=_notes(run) if _has(ttft) else (),
     )
+
+
+def _has(seen: Summary) -> bool:
+    return bool(seen.n or seen.failed)
 
 
 def _three(summed: Summary) -> str:

@@ -11,6 +11,11 @@ from reports.panel import Cell, Chart, Panel, Table, drawn, label
 MOST_ROWS = 12
 _PAIRS = {"ttft": "TTFT", "itl": "ITL"}
 _SIDES = {"person": "What the person got", "server": "The server’s part"}
+_NOTE = (
+    "The server’s part of TTFT counts from the request’s last byte sent to the first content on the wire; the rest is "
+    "connecting, waiting to be sent, and the emulated link. The server’s part of ITL is the gap on the wire. "
+    "Percentiles of the two are not of the same stream, so their difference is only a guide."
+)
 
 
 def draw(run: Material) -> Panel:
@@ -29,12 +34,8 @@ def draw(run: Material) -> Panel:
         title="The server’s part and the link’s",
         lead=_lead(run),
         charts=tuple(_chart(name, rows) for name, rows in seen.items() if rows[0][1].n),
-        tables=tuple(_table(name, rows) for name, rows in seen.items()),
-        notes=(
-            "The server’s part of TTFT counts from the request’s last byte sent to the first content on the wire; "
-            "the rest is connecting, waiting to be sent, and the emulated link. The server’s part of ITL is the gap "
-            "on the wire. Percentiles of the two are not of the same stream, so their difference is only a guide.",
-        ),
+        tables=tuple(_table(name, rows) for name, rows in seen.items() if rows[0][1].n),
+        notes=(_NOTE,) if run.judgement.metrics["ttft"].n else (),
     )
 
 

@@ -3,8 +3,9 @@
 from harness.judge.sla import Status, Verdict
 from harness.judge.statistics import Interval
 from reports.material import Material
-from reports.panel import Cell, Mark, Panel, Table, interval_of, some, told, words
+from reports.panel import Cell, Mark, Panel, Table, interval_of, sentence, shortened, some, told, words
 
+MOST_OF_A_REASON = 320  # characters: it may list every user class that there is
 _ORDER = [Status.MISSED, Status.INCONCLUSIVE, Status.MET]
 
 
@@ -39,7 +40,7 @@ def _row(verdict: Verdict) -> tuple[Cell, ...]:
         told(verdict.limit, verdict.unit),
         interval_of(Interval(verdict.low, verdict.high), verdict.unit),
         f"{verdict.n:,}",
-        f"{verdict.reason[:1].upper()}{verdict.reason[1:]}.{needed}",
+        f"{shortened(sentence(verdict.reason), MOST_OF_A_REASON)}{needed}",
     )
 
 

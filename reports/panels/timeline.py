@@ -8,6 +8,10 @@ from reports.panel import Cell, Chart, Panel, Table, drawn, some, span, whole_st
 
 FEW = 10  # streams a point: with fewer, its P95 is no news
 _FAILURES = ("var(--bad)", "var(--bad-2)", "var(--bad-3)", "var(--bad-4)")
+_NOTE = (
+    "A point is {}. TTFT is shown at the time its stream was due, a gap at the time it ended. Values over time are "
+    "within 0.5 %; where a point has few streams, its P95 is the slowest of them."
+)
 
 
 def draw(run: Material) -> Panel:
@@ -25,10 +29,7 @@ def draw(run: Material) -> Panel:
         lead=_lead(timeline),
         charts=tuple(charts),
         tables=(_table(timeline),) if any(timeline.streams) else (),
-        notes=(
-            f"A point is {span(timeline.width)}. TTFT is shown at the time its stream was due, a gap at the time it "
-            "ended. Values over time are within 0.5 %; where a point has few streams, its P95 is the slowest of them.",
-        ),
+        notes=(_NOTE.format(span(timeline.width)),) if charts else (),
     )
 
 
@@ -39,6 +40,8 @@ def _lead(timeline: Timeline) -> str:
     if not bins:
         return "No stream had a first token at any time."
     worst_at, worst = max(bins, key=lambda one: one[1])
+    if len(bins) == 1:
+        return f"Only the time from {_clock(worst_at)} on had first tokens enough to speak of."
     best_at, best = min(bins, key=lambda one: one[1])
     with_users = ""
     if timeline.users:

@@ -8,7 +8,7 @@ from harness.judge.judgement import Judgement, Validity
 from harness.judge.sla import Verdict
 from harness.judge.statistics import ratio_interval
 from reports.material import Material
-from reports.panel import Fact, Mark, Panel, Table, interval_of, some, span, told, words
+from reports.panel import Fact, Mark, Panel, Table, interval_of, sentence, some, span, told, words
 
 MOST_RULES = 3
 
@@ -21,19 +21,18 @@ def draw(run: Material) -> Panel:
         lead=_lead(judgement),
         facts=_facts(judgement),
         tables=(Table("The run", ("", ""), _identity(run)),),
-        notes=tuple(f"{reason[:1].upper()}{reason[1:]}." for reason in judgement.reasons),
+        notes=tuple(sentence(reason) for reason in judgement.reasons),
         status=judgement.verdict,
     )
 
 
 def _lead(judgement: Judgement) -> str:
-    said = f"{judgement.reason[:1].upper()}{judgement.reason[1:]}"
     alike = [verdict for verdict in judgement.verdicts if verdict.status.value == judgement.verdict]
     if judgement.verdict not in {"missed", "inconclusive"} or not alike:
-        return f"{said}."
+        return sentence(judgement.reason)
     rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]
     rest = f" and {len(alike) - MOST_RULES} more" if len(alike) > MOST_RULES else ""
-    return f"{said}: {', '.join(rules)}{rest}."
+    return sentence(f"{judgement.reason}: {', '.join(rules)}{rest}")
 
 
 def _rule(verdict: Verdict) -> str:

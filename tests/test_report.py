@@ -1,0 +1,309 @@
+"""The page of a real run: whole in one file, true to the judgement, and deaf to what a server says."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import plotly
+import pytest
+
+from harness.config import Sla, Where
+from harness.errors import StoreError
+from harness.judge.figures import figure
+from harness.judge.judgement import Judgement, judge
+from harness.judge.store import Store
+from harness.observation import Outcome, StreamObservation
+from reports import page
+from reports.material import MOST_BINS, gather
+from reports.panel import Table, visible
+from reports.panels import PANELS
+from tests.record import MS, database, observation, ttfts
+
+HOSTILE = '<script>alert(1)</script>"></script>{{7*7}}\u202egnp.exe<img src=x onerror=alert(2)>'
+
+
+class Page(HTMLParser):
+    """What a browser would see: tables, scripts, attributes, and the text outside scripts and styles."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tables: dict[str, list[list[str]]] = {}  # by caption; the head's row first where there is one
+        self.scripts: list[str] = []
+        self.figures: list[Any] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._inside: list[str] = []
+        self._rows: list[list[str]] = []
+        self._caption = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag in {"script", "style", "caption", "td", "th"}:
+            self._inside.append(tag)
+        if tag == "script":
+            self.scripts.append("")
+        if tag == "table":
+            self._rows, self._caption = [], ""
+        if tag == "tr":
+            self._rows.append([])
+        if tag in {"td", "th"}:
+            self._rows[-1].append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        if self._inside and tag == self._inside[-1]:
+            self._inside.pop()
+        if tag == "script" and self.tags[-1] == ("script", {"type": "application/json"}):
+            self.figures.append(json.loads(self.scripts.pop()))
+        if tag == "table":
+            self.tables[self._caption] = self._rows
+
+    def handle_data(self, data: str) -> None:
+        inside = self._inside[-1] if self._inside else ""
+        if inside == "script":
+            self.scripts[-1] += data
+        elif inside != "style":
+            self.text += data
+        if inside in {"td", "th"}:
+            self._rows[-1][-1] += data.strip()
+        if inside == "caption":
+            self._caption += data
+
+    def row(self, caption: str, first: str) -> list[str]:
+        return next(row for row in self.tables[caption] if row[0] == first)
+
+
+def rendered(path: Path, streams: list[StreamObservation], *rules: str | Sla, **fields: Any) -> tuple[str, Judgement]:
+    slas = [Sla(rule=rule) if isinstance(rule, str) else rule for rule in rules]
+    with Store.open(database(path, streams, rules=slas, **fields)) as store:
+        judgement = judge(store)
+        return page.render(store, judgement), judgement
+
+
+def empty(outcome: Outcome, **fields: Any) -> StreamObservation:
+    """A stream that ended without an answer."""
+    return observation([], outcome=outcome, **{"ended": 5, **fields})
+
+
+def mixed() -> list[StreamObservation]:
+    """400 streams of two user classes on two networks, some of which fail."""
+    streams = [
+        observation(
+            [("text", 200 + at % 97 + 20 * chunk) for chunk in range(6)],
+            due=at * 20,
+            user="Reader" if at % 3 else "Commuter",
+            network="none" if at % 2 else "slow_4g",
+            link=0 if at % 2 else 150,
+            reads=6,
+            send_lag=40_000,
+            read_lag_max=90_000,
+            output_tokens=6,
+        )
+        for at in range(390)
+    ]
+    said = "HTTP 529: overloaded"
+    return streams + [empty(Outcome.REFUSED, due=at * 700, detail=said, http_status=529) for at in range(10)]
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Judgement]:
+    rules = ("p95(ttft) < 1s", "error_rate < 1%", Sla(rule="p99(itl) < 5s", where=Where(network="slow_4g")))
+    return rendered(tmp_path_factory.mktemp("report") / "run.db", mixed(), *rules)
+
+
+def test_a_page_is_one_small_file_that_asks_for_nothing(report: tuple[str, Judgement]) -> None:
+    html, _ = report
+    seen = Page(html)
+    assert len(html.encode()) < 2_000_000
+    for tag, given in seen.tags:
+        assert tag not in {"link", "img", "iframe", "base", "object"}
+        for name in ("src", "href", "action", "data"):
+            assert (given.get(name) or "#").startswith("#")
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
+    assert style is not None
+    assert "url(" not in style[1]
+    assert "@import" not in style[1]
+
+
+def test_the_page_allows_its_own_scripts_and_no_others(report: tuple[str, Judgement]) -> None:
+    seen = Page(report[0])
+    policy = next(given["content"] or "" for tag, given in seen.tags if "http-equiv" in given)
+    assert "default-src 'none'" in policy
+    assert re.findall(r"'sha256-[^']*'", policy) == [page._hash(script) for script in seen.scripts]
+    assert "unsafe-inline" not in policy.partition("script-src")[2]
+
+
+def test_plotly_js_is_inlined_once_and_is_of_plotlys_own_version(report: tuple[str, Judgement]) -> None:
+    def version(script: str) -> str:
+        found = re.search(r"plotly\.js (?:\(basic - minified\) )?v(\S+)", script[:200])
+        assert found is not None
+        return found[1]
+
+    theirs = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    ours = page.BUNDLE.read_text("utf-8")
+    assert version(ours) == version(theirs.read_text("utf-8")[:200])
+    assert report[0].count(ours) == 1
+    assert (page.BUNDLE.parent / "LICENSE").read_text("utf-8").startswith("MIT License")
+
+
+def test_figures_use_only_what_the_basic_bundle_draws(report: tuple[str, Judgement]) -> None:
+    figures = Page(report[0]).figures
+    assert len(figures) >= 8
+    assert {trace["type"] for figure in figures for trace in figure["data"]} == {"scatter", "bar"}
+
+
+def test_every_panel_with_a_chart_has_a_table(report: tuple[str, Judgement], tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "run.db", mixed())) as store:
+        panels = [draw(gather(store, report[1])) for draw in PANELS]
+    assert all(panel.tables for panel in panels if panel.charts)
+    tables: list[Table] = [table for panel in panels for table in panel.tables]
+    assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
+    assert len({panel.name for panel in panels}) == len(panels)
+
+
+def test_the_verdict_comes_first_as_a_word(report: tuple[str, Judgement]) -> None:
+    html, judgement = report
+    assert judgement.verdict == "missed"
+    heading = html.index("<h1")
+    assert "<span>missed</span>" in html[heading : html.index("</h1>")]
+    assert "error_rate" in html[heading : html.index("<table")]
+
+
+def test_tables_hold_the_figures_of_the_judgement(report: tuple[str, Judgement]) -> None:
+    html, judgement = report
+    seen = Page(html)
+    ttft = judgement.metrics["ttft"]
+    caption = "TTFT of what was observed"
+    whole = seen.row(caption, "all")
+    assert whole[1:3] == [figure(ttft.quantiles["p50"], "ms"), figure(ttft.quantiles["p95"], "ms")]
+    assert whole[5:7] == ["390", "10"]
+    for part in judgement.parts:
+        assert figure(part.metrics["ttft"].quantiles["p99"], "ms") == seen.row(caption, f"{part.key} {part.value}")[4]
+    assert seen.row("Rates", "error rate")[1:4] == ["2.5 %", "1.2–4.5", "10 / 400"]
+    assert seen.row("Outcomes", "refused")[1] == "10"
+    assert seen.row("What failed", "refused") == ["refused", "529", "10", "HTTP 529: overloaded"]
+    wire = judgement.metrics["ttft_wire"].quantiles["p95"]
+    assert figure(wire, "ms") in seen.row("TTFT by network, as the person got it and as the server sent it", "all")
+
+
+def test_every_rule_has_its_row_the_missed_ones_first(report: tuple[str, Judgement]) -> None:
+    html, judgement = report
+    head, *rows = Page(html).tables["Rules"]
+    assert rows[0][:2] == ["missed", "error_rate < 1%"]
+    for verdict in judgement.verdicts:
+        row = dict(zip(head, next(row for row in rows if row[1] == verdict.rule), strict=True))
+        assert row["Observed"] == figure(verdict.observed, verdict.unit)
+        assert row["n"] == f"{verdict.n:,}"
+        assert row["Streams"] == ("network slow_4g" if verdict.where.network else "all streams")
+
+
+def test_text_from_servers_and_configs_stays_text(tmp_path: Path) -> None:
+    refused = empty(Outcome.REFUSED, detail=HOSTILE, http_status=500)
+    streams = [refused, *ttfts(range(100, 200), user=HOSTILE, network=HOSTILE)]
+    html, _ = rendered(
+        tmp_path / "run.db",
+        streams,
+        Sla(rule="p95(ttft) < 1s", where=Where(user=HOSTILE)),
+        scenario=HOSTILE,
+        host=HOSTILE,
+        labels={HOSTILE: HOSTILE},
+        config={"model": HOSTILE},
+        notes=[HOSTILE],
+    )
+    seen = Page(html)
+    assert len(seen.scripts) == 2
+    assert not [tag for tag, given in seen.tags if tag == "img" or any(name.startswith("on") for name in given)]
+    assert "\u202e" not in html
+    assert "49" not in seen.row("Labels", visible(HOSTILE))[1]
+    assert visible(HOSTILE) in seen.text
+    drawn = json.dumps(seen.figures)  # plotly.js reads text as markup: it must come to it escaped
+    assert "<script" not in drawn
+    assert "&lt;script" in drawn
+
+
+def test_what_never_came_is_called_so(tmp_path: Path) -> None:
+    failing = [empty(Outcome.RESET) for _ in range(60)]
+    html, _ = rendered(tmp_path / "run.db", [*ttfts(range(100, 140)), *failing], "p95(ttft) < 1s")
+    seen = Page(html)
+    assert seen.row("TTFT of what was observed", "all")[-1] == "never"
+    assert seen.row("Rules", "missed")[3] == "never"
+    assert "NaN" not in html.replace(page.BUNDLE.read_text("utf-8"), "")
+    assert "Infinity" not in json.dumps(seen.figures)
+
+
+ODD = {
+    "no streams": [],
+    "all refused": [empty(Outcome.REFUSED, http_status=401) for _ in range(30)],
+    "only people who left": [empty(Outcome.CANCELLED) for _ in range(30)],
+    "only what the run cut off": [empty(Outcome.INTERRUPTED) for _ in range(30)],
+    "one stream": ttfts([250]),
+    "one token": [observation([("text", 90)])],
+    "a first token at once": [observation([("text", 0)])],
+    "times beyond the run": [empty(Outcome.TIMED_OUT, ended=9e9, due=at, detail="x" * 9_000) for at in (0, 5e7)],
+    "60 user classes with long names": [
+        one for at in range(60) for one in ttfts([100 + at], user=f"User{at}" + "x" * 300, network=f"net{at}")
+    ],
+}
+
+
+@pytest.mark.parametrize("streams", list(ODD.values()), ids=list(ODD))
+def test_an_odd_run_has_its_page(tmp_path: Path, streams: list[StreamObservation]) -> None:
+    html, judgement = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s", "p99(itl) < 1s", "error_rate < 1%")
+    seen = Page(html)
+    assert len(seen.tables["Rules"]) == 4
+    assert judgement.verdict in seen.text
+    assert len(html.encode()) < 2_000_000
+
+
+def test_a_run_without_rules_says_that_nothing_was_judged(tmp_path: Path) -> None:
+    html, _ = rendered(tmp_path / "run.db", ttfts(range(100, 200)))
+    assert "No SLA rules were given" in html
+    assert "Rules" not in Page(html).tables
+
+
+def test_a_run_that_cannot_be_trusted_says_why_beside_the_verdict(tmp_path: Path) -> None:
+    html, _ = rendered(tmp_path / "run.db", ttfts(range(100, 200)), "p95(ttft) < 1s", notes=["worker-1 was lost"])
+    assert "Worker-1 was lost." in html[: html.index("<table")]
+    assert Page(html).row("The run", "Measurement") == ["Measurement", "degraded"]
+
+
+def test_over_time_follows_streams_gaps_and_users(tmp_path: Path) -> None:
+    early = [observation([("text", 100), ("text", 130)], due=at) for at in range(0, 1_000, 5)]
+    late = [observation([("text", 400), ("text", 900)], due=8_000 + at) for at in range(0, 1_000, 5)]
+    lost = [empty(Outcome.RESET, due=8_500)]
+    path = database(tmp_path / "run.db", early + late + lost)
+    with Store.open(path) as store:
+        samples = [("one", 500 * MS, "users", 3), ("two", 600 * MS, "users", 4), ("one", 8_000 * MS, "users", 10)]
+        store.append_samples("run-1", samples)
+        timeline = gather(store, judge(store)).timeline
+    assert timeline.width == 1
+    assert timeline.ttft.n == [200, 0, 0, 0, 0, 0, 0, 0, 200, 0]
+    assert timeline.ttft.p50[0] == pytest.approx(100, rel=0.005)  # what the buckets promise
+    assert timeline.ttft.p95[8] == pytest.approx(400, rel=0.005)
+    assert timeline.ttft.p95[1] is None
+    assert timeline.itl.n[8:] == [20, 180]  # a gap belongs to the time that it ended
+    assert timeline.itl.p95[9] == pytest.approx(500, rel=0.005)
+    assert timeline.failed == {"reset": [0, 0, 0, 0, 0, 0, 0, 0, 1, 0]}
+    assert timeline.users == [7, 7, 7, 7, 7, 7, 7, 7, 14, 14]
+
+
+def test_a_long_run_has_no_more_points_than_a_chart_can_show(tmp_path: Path) -> None:
+    streams = [empty(Outcome.RESET, due=at) for at in range(0, 9_000_000, 1_000)]
+    path = tmp_path / "run.db"
+    with Store.open(database(path, streams)) as store:
+        store.finish_run("run-1", ended_ns=9_000_000 * MS, status="finished")
+        timeline = gather(store, judge(store)).timeline
+    assert len(timeline.starts) <= MOST_BINS
+    assert sum(timeline.streams) == 9_000
+
+
+def test_a_page_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:
+    page.save("<p>one</p>", tmp_path / "new" / "page.html")
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["page.html"]
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(StoreError, match="taken: the report cannot be written"):
+        page.save("<p>one</p>", tmp_path / "taken")
+    assert {file.name for file in tmp_path.iterdir()} == {"new", "taken"}
