@@ -1,6 +1,7 @@
 """The target of a run, ready to be asked: what all clients of a run share. Opens no connection."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from harness import __version__, config
@@ -10,7 +11,7 @@ from harness.drive.prompts import Prompt
 from harness.drive.protocols import Protocol, for_target
 from harness.drive.wire import Endpoint
 
-_SHORTEST_SECRET = 8  # characters; a shorter header value is no key, and blotting it out would garble every detail
+_SHORTEST_SECRET = 8  # characters; a shorter word of a header is no key, and blotting it out would garble every detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class Site:
     protocol: Protocol
     clock: RunClock
     head: bytes  # the request up to its content length; holds the secrets, so it is never shown
-    secrets: tuple[str, ...]  # header values to blot out of whatever the server says
+    secret: re.Pattern[str]  # what to blot out of whatever the server says: all that begins like a header's value
 
     @classmethod
     def of(cls, host: str, target: Target, clock: RunClock) -> "Site":
@@ -29,8 +30,7 @@ class Site:
         protocol = for_target(target)
         headers = config.headers(target)
         head = _head(endpoint, protocol.path, {**protocol.headers, **headers})
-        secrets = tuple(value for value in headers.values() if len(value) >= _SHORTEST_SECRET)
-        return cls(endpoint, target, protocol, clock, head, secrets)
+        return cls(endpoint, target, protocol, clock, head, _secret(headers.values()))
 
     def request(self, prompt: Prompt) -> bytes:
         """The whole HTTP request for a streamed answer to `prompt`."""
@@ -50,3 +50,11 @@ def _head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
     }
     lines = [f"POST {endpoint.base}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), ""]
     return "\r\n".join(lines).encode("latin-1", "replace")
+
+
+def _secret(values: Iterable[str]) -> re.Pattern[str]:
+    """Matches every word that begins like one of a header value's: a server may repeat a key without its `Bearer`,
+    and what is quoted of it may have been cut short."""
+    words = {word for value in values for word in re.split(r"[\s,;=]+", value) if len(word) >= _SHORTEST_SECRET}
+    beginnings = sorted({re.escape(word[:_SHORTEST_SECRET]) for word in words})
+    return re.compile(rf"(?:{'|'.join(beginnings)})[^\s\"',;<>]*" if beginnings else r"(?!)")

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +14,16 @@ from harness.drive import sse
 from harness.drive.clients.site import Site
 from harness.drive.network import Link
 from harness.drive.protocols import Answer, Malformed
+from harness.drive.protocols.protocol import line
 from harness.drive.wire import Broken
 from harness.observation import CONTENT, Chunk, Outcome, StreamObservation, content_moments
 
 _LATE = 500_000  # ns of read lag from which a read of several chunks is our own doing
 _STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # what a stream may call itself
 _LONGEST_DETAIL = 300  # characters
-_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\ud7ff\ue000-\uffff\U00010000-\U0010ffff]+")
+_LONGEST_WORD = 100
+_MOST_EVENTS = 250_000  # in a stream; each costs memory of ours, however small it is
+_SLICE = 65_536  # bytes decoded at a time
 
 
 class Interrupted(Exception):
@@ -70,7 +73,7 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     reading = _read(transcript, site, arrived, perceived)
     outcome, detail = _outcome(transcript, reading)
     answer = reading.answer
-    headers_at = None
+    headers, headers_at = transcript.headers, None
     if transcript.headers_read is not None:
         stamp, seen = transcript.headers_read
         headers_at = clock.from_realtime(stamp) if stamp else on_run(seen)
@@ -87,16 +90,16 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         headers_at=headers_at,
         ended_at=on_run(transcript.ended_at),
         outcome=outcome,
-        detail=_clean(detail, site.secrets),
+        detail=_line(detail, site.secret, _LONGEST_DETAIL),
         http_status=transcript.status,
-        stop_reason=answer.stop_reason,
+        stop_reason=_word(answer.stop_reason, site.secret),
         body_bytes=len(transcript.body),
         arrivals=arrivals.encode(reading.chunks),
         input_tokens=answer.input_tokens,
         output_tokens=answer.output_tokens,
         cache_read_tokens=answer.cache_read_tokens,
         cache_write_tokens=answer.cache_write_tokens,
-        request_id=_request_id(transcript.headers),
+        request_id=_word(headers.get("request-id") or headers.get("x-request-id"), site.secret),
         send_lag=None if transcript.started_at is None else transcript.started_at - transcript.due_at,
         reads=len(arrived),
         coalesced_reads=len(reading.coalesced),
@@ -124,9 +127,8 @@ def _read(transcript: Transcript, site: Site, arrived: Sequence[int], perceived:
         return reading  # an error page is not a stream
     limit = site.target.limits.event_bytes
     decoder = sse.Decoder()
-    events = decoder.feed(bytes(transcript.body))
     read, content = 0, 0  # content chunks in the read that we are at
-    for event in events:
+    for event in _events(transcript.body, decoder):
         while transcript.ends[read] < event.end:
             read, content = read + 1, 0
         if event.size > limit:
@@ -134,6 +136,9 @@ def _read(transcript: Transcript, site: Site, arrived: Sequence[int], perceived:
                 Outcome.MALFORMED,
                 f"an event of {event.size:,} bytes; the limit is {limit:,}",
             )
+            return reading
+        if len(reading.chunks) == _MOST_EVENTS:
+            reading.fault = (Outcome.MALFORMED, f"more than {_MOST_EVENTS:,} events")
             return reading
         try:
             meaning = site.protocol.understand(event, reading.answer)
@@ -154,6 +159,11 @@ def _read(transcript: Transcript, site: Site, arrived: Sequence[int], perceived:
     if decoder.unfinished > limit:
         reading.fault = (Outcome.MALFORMED, f"an event passed {limit:,} bytes and had no end")
     return reading
+
+
+def _events(body: bytes | bytearray, decoder: sse.Decoder) -> Iterator[sse.Event]:
+    for start in range(0, len(body), _SLICE):
+        yield from decoder.feed(bytes(body[start : start + _SLICE]))
 
 
 def _outcome(transcript: Transcript, reading: _Reading) -> tuple[Outcome, str]:
@@ -183,16 +193,13 @@ def _moment(clock: RunClock, moment: int | None) -> int | None:
 
 
 def _excerpt(body: bytes | bytearray) -> str:
-    return bytes(body[:_LONGEST_DETAIL]).decode("utf-8", "replace")
+    return bytes(body).decode("utf-8", "replace")  # not cut yet: the cut could leave a part of a secret unrecognised
 
 
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    found = headers.get("request-id") or headers.get("x-request-id")
-    return _clean(found, ())[:100] if found else None
+def _word(said: str | None, secret: re.Pattern[str]) -> str | None:
+    return _line(said, secret, _LONGEST_WORD) if said else None
 
 
-def _clean(text: str, secrets: Sequence[str]) -> str:
-    """One bounded line without control characters, and without what must not be stored."""
-    for secret in secrets:
-        text = text.replace(secret, "…")
-    return _UNPRINTABLE.sub(" ", text).strip()[:_LONGEST_DETAIL]
+def _line(text: str, secret: re.Pattern[str], limit: int) -> str:
+    """One printable line of bounded length, without what must not be stored."""
+    return line(secret.sub("…", text), limit)
