@@ -37,7 +37,10 @@ _BLOCK = 65_536
 _BUFFER = bytearray(_BLOCK)  # one for the process: a read is parsed before the next one starts
 _VIEW = memoryview(_BUFFER)
 _MAX_HEADERS = 200
-_READ, _WRITE = 1, 2  # libev's event bits
+_MOST_BARREN = 262_144  # bytes of headers, interim answers, chunk extensions or trailers without any of the body
+_MOST_READS = 500_000  # each costs memory of ours, however little it brings
+_READ = 1  # libev's event bit
+_INTERIM = frozenset(range(100, 200)) - {101}  # Switching Protocols is an answer
 
 
 class Broken(Exception):
@@ -127,7 +130,10 @@ class Connection:
                     raise
 
     def _connect(self, family: int, address: tuple[Any, ...], until: int) -> None:
-        self.sock = _socket(family, 1)
+        try:
+            self.sock = _socket(family, 1)
+        except OSError as fault:
+            raise Broken(Outcome.UNREACHABLE, f"cannot open a socket: {_reason(fault)}") from None
         self.sock.setblocking(False)
         self.sock.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY
         stamped(self.sock)  # before connect: the first segments come stamped, too
@@ -242,6 +248,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_barren",
         "_changed",
         "_connection",
         "_headers",
@@ -274,8 +281,9 @@ class Exchange:
         self._headers: list[tuple[bytes, bytes]] = []
         self._watcher: Any = None
         self._stamp = 0
+        self._barren = 0  # since the last of the body
         self.limit = limit  # bytes of body before the stream is MALFORMED
-        self.marker = marker  # bytes that hint at the terminal event
+        self.marker = marker  # bytes that hint at the terminal event; b"": anything may be it
         self.marker_seen = False
         self.body = bytearray()
         self.ends: list[int] = []
@@ -342,22 +350,35 @@ class Exchange:
         ended, broken = False, None
         if self._connection.tls is not None:
             data, ended, broken = self._connection.decrypt(data)
-        before = len(self.body)
+        broken = self._take(data) or broken
+        if ended:
+            self.keeps_alive = False
+        if self.complete or ended or broken:
+            self._end(broken)
+
+    def _take(self, data: bytes) -> Broken | None:
+        """Parse and note what a read brought; what is wrong with it, if anything is."""
+        fault, before = None, len(self.body)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as fault:
-            if not self.complete:  # bytes after the end of the message only spoil the connection
-                self._end(Broken(Outcome.MALFORMED, f"not HTTP: {str(fault)[:200]}"))
-                return
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.keeps_alive = False
+            if not self.complete:  # what follows the end of the message only spoils the connection
+                fault = f"not HTTP: {str(error)[:200]}"
         if len(self.body) > before:
+            self._barren = 0
             self.ends.append(len(self.body))
             self.stamps.append(self._stamp)
             self.seen.append(self.last_read_at)
             if len(self.body) > self.limit:
-                self._end(Broken(Outcome.MALFORMED, f"the answer passed {self.limit:,} bytes"))
-                return
-        if self.complete or ended or broken:
-            self._end(broken)
+                fault = f"the answer passed {self.limit:,} bytes"
+            elif len(self.ends) > _MOST_READS:
+                fault = f"the answer came in more than {_MOST_READS:,} pieces"
+        else:
+            self._barren += len(data)
+            if self._barren > _MOST_BARREN:
+                fault = f"{self._barren:,} bytes and none of the answer among them"
+        return Broken(Outcome.MALFORMED, fault) if fault else None
 
     def _end(self, broken: Broken | None) -> None:
         self.broken = broken
@@ -367,13 +388,17 @@ class Exchange:
 
     # httptools calls these by name.
 
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise ValueError("a second answer, to a request that was not made")  # ends the parsing, see `_take`
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self._headers) < _MAX_HEADERS:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
-        if status // 100 == 1:  # an interim answer, 100 or 103: the real one follows
+        if status in _INTERIM:  # the real one follows
             self._headers.clear()
             return
         self.status = status
@@ -383,7 +408,8 @@ class Exchange:
 
     def on_body(self, data: bytes) -> None:
         self.body += data
-        if self.marker in data:
+        # A read can end in the middle of the marker.
+        if not self.marker_seen and self.body.find(self.marker, -len(data) - len(self.marker)) >= 0:
             self.marker_seen = True
             self._changed.set()
         if self.on_data is not None:
