@@ -49,9 +49,14 @@ class WireClient:
             try:
                 attempt.converse(link, request)
             except Broken as fault:
-                broken = fault
+                # Its traceback would hold this frame and all that came, and this frame it: a cycle for each stream.
+                broken = fault.with_traceback(None)
             except gevent.GreenletExit:
                 broken = Broken(Outcome.INTERRUPTED, "the run ended before the stream did")
+            except BaseException:  # a scenario's own gevent.Timeout, say: not our business, but our socket
+                attempt.end(None)
+                connection.close()
+                raise
             transcript = attempt.end(broken)
             if attempt.reusable:
                 self._idle = connection
@@ -91,22 +96,30 @@ class _Attempt:
         self._timeouts = target.timeouts
         self._plan = plan
         self._leave_at = _NEVER if plan.leave_after is None else due_at + plan.leave_after
-        self._total_at = time.monotonic_ns() + target.timeouts.total
-        self._transcript = Transcript(due_at)
+        self._started_at = time.monotonic_ns()
+        self._total_at = self._started_at + target.timeouts.total
+        self._transcript = Transcript(due_at, started_at=self._started_at)
         self._exchange = Exchange(connection, target.limits.stream_bytes, protocol.terminal)
         self._glance = _Glance(protocol, self._exchange, plan.leave_after_chunks)
         self.reusable = False
 
     def converse(self, link: Link, request: bytes) -> None:
         """From connecting to the end of the answer. Broken when it does not get there."""
+        try:
+            self._converse(link, request)
+        except Broken as fault:
+            if fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._leave_at:
+                raise self._left() from None  # the person did not wait for the timeout
+            raise
+
+    def _converse(self, link: Link, request: bytes) -> None:
         seen = self._transcript
-        seen.started_at = time.monotonic_ns()
         if self._connection.sock is None:
             self._connect(link)
         self._pause(link.request(len(request)))
         with suppress(OSError):  # the server hung up while we sent; it may have said why: the read below will tell
             self._connection.send(request, self._until(self._timeouts.idle))
-        seen.sent_at = self._connection.sent_at
+            seen.sent_at = self._connection.sent_at
         self._read()
 
     def _connect(self, link: Link) -> None:
@@ -125,7 +138,7 @@ class _Attempt:
 
     def _read(self) -> None:
         exchange, timeouts, glance = self._exchange, self._timeouts, self._glance
-        first_token_at = self._transcript.due_at + timeouts.first_token
+        first_token_at = self._started_at + timeouts.first_token
         look_at = _NEVER  # when to look whether the marker was the terminal event
         exchange.start()
         while not exchange.finished:
@@ -144,19 +157,20 @@ class _Attempt:
                 exchange.wait(until)
             elif broken is not None:
                 raise broken
-            elif glance.ended(bytes(exchange.body)):
-                return  # the stream is over; a server that keeps the HTTP message open costs the person nothing
+            elif glance.ended():
+                break  # the stream is over; a server that keeps the HTTP message open costs the person nothing
             else:
                 exchange.marker_seen, look_at = False, _NEVER
             if exchange.marker_seen and look_at == _NEVER:
                 look_at = time.monotonic_ns() + _GRACE
         if exchange.broken is not None:
             raise exchange.broken
+        self._transcript.ended_at = exchange.last_read_at
 
     def end(self, broken: Broken | None) -> Transcript:
         """Stop reading; everything that was seen."""
         exchange, seen = self._exchange, self._transcript
-        seen.ended_at = time.monotonic_ns()
+        seen.ended_at = seen.ended_at or time.monotonic_ns()
         self.reusable = broken is None and exchange.broken is None and exchange.keeps_alive
         exchange.stop()
         seen.status, seen.headers, seen.headers_read = exchange.status, exchange.headers, exchange.headers_read
@@ -193,6 +207,8 @@ class _Glance:
         self._exchange = exchange
         self._leave_after = leave_after_chunks
         self._decoder = sse.Decoder()
+        self._tail = sse.Decoder()  # for `ended`, which reads each byte once, however often it is asked
+        self._looked = 0
         self._answer = Answer()
         self.content = 0  # chunks seen; stops at one unless the plan counts on
         self.enough = False
@@ -214,13 +230,18 @@ class _Glance:
             self._exchange.on_data = None
             self._exchange.wake()
 
-    def ended(self, body: bytes) -> bool:
-        """Whether the terminal event is among what came."""
-        answer = Answer()
+    def ended(self) -> bool:
+        """Whether the terminal event is among what came since the last look, or what makes it pointless to wait."""
+        fresh = bytes(self._exchange.body[self._looked :])
+        self._looked += len(fresh)
         try:
-            return any(self._protocol.understand(event, answer).ends for event in sse.Decoder().feed(body))
+            return any(self._tells_the_end(event) for event in self._tail.feed(fresh))
         except Malformed:
-            return False
+            return True
+
+    def _tells_the_end(self, event: sse.Event) -> bool:
+        meaning = self._protocol.understand(event, self._answer)
+        return meaning.ends or meaning.error is not None
 
 
 def _late(what: str, timeout: int) -> Broken:

@@ -47,7 +47,7 @@ class Protocol:
     name: str
     path: str
     headers: Mapping[str, str]  # beyond content-type and accept
-    terminal: bytes  # when these bytes come, look whether the answer has ended; b"": only its end can tell
+    terminal: bytes  # when these bytes come, look whether the answer has ended; b"": look whenever anything came
     request: Callable[[Target, Prompt, bool], bytes]  # the third: streaming or not → the body
     understand: Callable[[Event, Answer], Meaning]  # one event; adds to the Answer; raises Malformed
     plain: Callable[[bytes, Answer], Meaning]  # the whole body of an answer that was not streamed; the same
