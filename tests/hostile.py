@@ -211,8 +211,9 @@ def target(timeouts: dict[str, str] | None = None, limits: dict[str, int] | None
     )
 
 
-def client(url: str, *, fresh: bool = False, **settings: Any) -> WireClient:
-    clock = RunClock.starting_at(time.time_ns())
+def client(url: str, *, fresh: bool = False, clock: RunClock | None = None, **settings: Any) -> WireClient:
+    """A person before their first stream; settings are those of `target`."""
+    clock = clock or RunClock.starting_at(time.time_ns())
     return WireClient(Site.of(url, target(**settings), clock), fresh=fresh)
 
 

@@ -1,0 +1,394 @@
+"""The stamped socket: true arrival times however late we read, people who leave, connections kept, nothing left."""
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import gevent
+import pytest
+from hostile import (
+    CHUNKED,
+    DONE,
+    LAST,
+    Peer,
+    Script,
+    ask,
+    asked,
+    chunk,
+    client,
+    content,
+    held,
+    observe,
+    scripted,
+    token,
+    tokens,
+)
+
+from harness.clock import RunClock
+from harness.drive.behaviour import Plan
+from harness.drive.clients import Interrupted
+from harness.drive.wire import Endpoint, kernel_stamps
+from harness.errors import TargetError
+from harness.observation import Outcome
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux stamps arrivals in its kernel")
+WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
+
+
+def paced(*pieces: bytes, gap: float = 0.03) -> Script:
+    """The script that takes a request and sends a piece every `gap` seconds."""
+
+    def script(peer: Peer) -> list[int]:
+        peer.request()
+        peer.send(CHUNKED)
+        for piece in pieces:
+            time.sleep(gap)
+            peer.send(chunk(piece))
+        peer.send(LAST)
+        return peer.sent[1:-1]
+
+    return script
+
+
+# Stamps
+
+
+@linux
+def test_every_read_on_loopback_has_a_kernel_stamp_between_the_sending_and_our_reading() -> None:
+    assert kernel_stamps()
+    clock = RunClock.starting_at(time.time_ns())
+    with scripted(paced(*map(token, range(5)), DONE)) as server:
+        person = client(server.url, clock=clock)
+        seen = ask(person)
+        sent = [clock.from_monotonic(moment) for moment in server.result()]
+        person.close()
+    assert (seen.outcome, seen.unstamped_reads, seen.reads) == (Outcome.COMPLETED, 0, 6)
+    assert seen.read_lag_mean is not None
+    assert seen.read_lag_max is not None
+    assert 0 < seen.read_lag_mean <= seen.read_lag_max
+    # `offset` is known to about a microsecond, and arrivals are kept to one.
+    assert all(left - 5_000 <= each.at for left, each in zip(sent, seen.chunks, strict=True))
+    assert seen.chunks[-1].at < seen.ended_at
+
+
+@linux
+def test_a_busy_interpreter_does_not_move_an_arrival() -> None:
+    """While the loop is blocked for 100 ms, four tokens come in, 30 ms apart, and are read at once afterwards.
+
+    What can be promised: the read's stamp is that of its last segment, so that one is true; those before it are
+    merged into it; and the record says so, as a coalesced read that was saturated.
+    """
+
+    def spin() -> None:
+        until = time.monotonic() + 0.115
+        while time.monotonic() < until:
+            pass
+
+    clock = RunClock.starting_at(time.time_ns())
+    with scripted(paced(*map(token, range(6)), DONE)) as server:
+        person = client(server.url, clock=clock)
+        blocker = gevent.spawn_later(0.045, spin)  # about half way between two tokens
+        seen = ask(person)
+        sent = [clock.from_monotonic(moment) for moment in server.result()]
+        blocker.get()
+        person.close()
+    assert content(seen) == 6
+    assert seen.coalesced_reads == seen.saturated_reads == 1
+    assert seen.read_lag_max is not None
+    assert seen.read_lag_max > 5_000_000
+    lone = [number for number in range(6) if [each.at for each in seen.chunks].count(seen.chunks[number].at) == 1]
+    merged = max(set(range(6)) - set(lone))
+    for number in [*lone, merged]:  # each arrived within moments of its sending, though the merged one was read late
+        assert (
+            -5_000 < seen.chunks[number].at - sent[number] < 10_000_000
+        )  # ms of slack: a server thread can be preempted
+
+
+@linux
+def test_a_read_that_comes_late_but_alone_has_its_true_time() -> None:
+    def spin() -> None:
+        until = time.monotonic() + 0.06
+        while time.monotonic() < until:
+            pass
+
+    clock = RunClock.starting_at(time.time_ns())
+    with scripted(paced(token(0), DONE, gap=0.05)) as server:
+        person = client(server.url, clock=clock)
+        gevent.spawn_later(0.03, spin)
+        seen = ask(person)
+        sent = [clock.from_monotonic(moment) for moment in server.result()]
+        person.close()
+    assert seen.read_lag_max is not None
+    assert seen.read_lag_max > 20_000_000
+    assert (seen.coalesced_reads, seen.saturated_reads) == (0, 0)
+    assert seen.chunks[0].at - sent[0] < 20_000_000
+
+
+def test_moments_come_in_order() -> None:
+    with scripted(asked(WHOLE)) as server:
+        seen = observe(server.url)
+    moments = [
+        seen.due_at,
+        seen.started_at,
+        seen.resolved_at,
+        seen.connected_at,
+        seen.sent_at,
+        seen.headers_at,
+        seen.first_content_at,
+        seen.last_content_at,
+        seen.ended_at,
+    ]
+    known = [moment for moment in moments if moment is not None]
+    assert len(known) == len(moments)
+    assert known == sorted(known)
+    assert seen.secured_at is None
+
+
+# Leaving
+
+
+def test_a_person_who_leaves_in_time_keeps_what_came_and_the_server_sees_a_fin() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        seen = observe(server.url, Plan(leave_after=100_000_000))
+        assert server.result() == "fin"
+    assert (seen.outcome, content(seen), seen.detail) == (Outcome.CANCELLED, 3, "left after 0.1 s, as planned")
+    assert seen.first_content_at is not None
+    assert seen.ended_at - seen.due_at >= 100_000_000
+
+
+def test_a_killed_app_leaves_with_a_reset() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        seen = observe(server.url, Plan(leave_after=100_000_000, abort=True))
+        assert server.result() == "reset"
+    assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 3)
+
+
+def test_a_person_who_leaves_after_some_chunks_leaves_at_that_chunk() -> None:
+    with scripted(held(CHUNKED, chunk(token(1)), chunk(b": ping\n\n"), chunk(token(2)), chunk(token(3)))) as server:
+        seen = observe(server.url, Plan(leave_after_chunks=3))
+        assert server.result() in {"fin", "reset"}
+    assert (seen.outcome, content(seen), seen.detail) == (Outcome.CANCELLED, 3, "left after 3 chunks, as planned")
+
+
+def test_a_person_who_would_leave_later_than_the_answer_ends_completes_it() -> None:
+    with scripted(asked(WHOLE)) as server:
+        seen = observe(server.url, Plan(leave_after=5_000_000_000, leave_after_chunks=50))
+    assert seen.outcome is Outcome.COMPLETED
+
+
+def test_a_killed_greenlet_raises_with_the_record_of_what_came() -> None:
+    came = threading.Event()
+
+    def script(peer: Peer) -> str:
+        peer.request()
+        peer.send(CHUNKED, chunk(tokens(3)))
+        came.set()
+        return peer.until_gone()
+
+    with scripted(script) as server:
+        person = client(server.url)
+        caught: list[Interrupted] = []
+
+        def stream() -> None:
+            try:
+                ask(person)
+            except Interrupted as end:
+                caught.append(end)
+
+        running = gevent.spawn(stream)
+        while not came.is_set():
+            gevent.sleep(0.001)
+        gevent.sleep(0.05)  # for the client to read it: the bytes are in its kernel
+        running.kill()
+        assert server.result() == "fin"
+    assert [(end.seen.outcome, content(end.seen)) for end in caught] == [(Outcome.INTERRUPTED, 3)]
+
+
+def test_a_timeout_of_the_scenarios_own_passes_through_and_leaves_no_socket() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        person = client(server.url)
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+            ask(person)
+        assert server.result() == "fin"
+
+
+# Connections kept
+
+
+def serve(peer: Peer) -> None:
+    """The script that answers until the client goes."""
+    while peer.request():
+        peer.send(WHOLE)
+
+
+def test_a_second_stream_goes_over_the_first_ones_connection() -> None:
+    with scripted(serve) as server:
+        person = client(server.url)
+        first, second = ask(person), ask(person)
+        person.close()
+        assert len(server.peers) == 1
+    assert first.connected_at is not None
+    assert (second.outcome, second.connected_at, second.resolved_at) == (Outcome.COMPLETED, None, None)
+    assert second.sent_at is not None
+    assert second.started_at is not None
+    assert second.started_at <= second.sent_at
+
+
+def test_fresh_connections_are_fresh() -> None:
+    with scripted(serve) as server:
+        person = client(server.url, fresh=True)
+        seen = [ask(person) for _ in range(3)]
+        person.close()
+        assert len(server.peers) == 3
+    assert all(each.connected_at is not None for each in seen)
+
+
+@pytest.mark.parametrize("header", [b"connection: close\r\n", b""])
+def test_a_connection_that_the_server_closed_is_not_used_again(header: bytes) -> None:
+    answer = WHOLE.replace(b"transfer-encoding", header + b"transfer-encoding")
+    with scripted(asked(answer), serve) as server:
+        person = client(server.url)
+        ask(person)
+        server.threads[0].join()  # the FIN is out
+        seen = ask(person)
+        person.close()
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
+    assert seen.connected_at is not None
+
+
+@pytest.mark.parametrize("goodbye", [Peer.fin, Peer.reset])
+def test_a_server_that_hangs_up_while_the_next_request_is_on_its_way_costs_a_connection_and_no_error(
+    goodbye: Callable[[Peer], None],
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(WHOLE)
+        peer.request()  # the connection looked idle and good when this was sent
+        goodbye(peer)
+
+    with scripted(script, serve) as server:
+        person = client(server.url)
+        ask(person)
+        seen = ask(person)
+        person.close()
+        assert len(server.peers) == 2
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
+
+
+def test_a_request_is_sent_once_more_at_most() -> None:
+    def script(peer: Peer) -> None:
+        if peer.request():
+            peer.send(WHOLE)
+            peer.request()
+
+    with scripted(script, Peer.request) as server:
+        person = client(server.url)
+        ask(person)
+        seen = ask(person)
+        person.close()
+        assert len(server.peers) == 2
+    assert (seen.outcome, seen.detail) == (Outcome.RESET, "the connection was closed before an answer came")
+
+
+# Nothing left over
+
+
+def test_no_stream_leaves_a_reference_cycle_whatever_its_end() -> None:
+    """The collector is off during a run: what it would have to find would stay."""
+    scripts = [
+        asked(WHOLE),
+        asked(CHUNKED + chunk(tokens(3))),
+        asked(b"garbage\r\n\r\n"),
+        asked(b"HTTP/1.1 500 Sorry\r\ncontent-length: 0\r\n\r\n"),
+        asked(CHUNKED + chunk(tokens(50))),
+        held(CHUNKED),
+        held(CHUNKED, chunk(tokens(2))),
+        Peer.request,
+        Peer.reset,
+    ]
+    plans = [Plan(), Plan(leave_after=10_000_000), Plan(leave_after_chunks=1, abort=True)]
+    with scripted(*scripts * (len(plans) + 1)) as server:
+        person = client(server.url, fresh=True, timeouts={"idle": "20ms"}, limits={"stream_bytes": 500})
+        refused = client("http://127.0.0.1:9")
+        for _ in scripts:  # what is made once is made now
+            ask(person)
+        ask(refused)
+        gc.collect()
+        gc.disable()
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        try:
+            outcomes = {ask(person, plan).outcome for plan in plans for _ in scripts} | {ask(refused).outcome}
+            gc.collect()
+            left = {type(each).__name__ for each in gc.garbage}
+        finally:
+            gc.set_debug(0)
+            gc.garbage.clear()
+            gc.enable()
+    assert outcomes == set(Outcome) - {Outcome.SERVER_ERROR, Outcome.INTERRUPTED}
+    assert not left & {"Broken", "Exchange", "Connection", "Transcript", "frame", "traceback"}, left
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@linux
+def test_hundreds_of_failed_streams_leave_no_descriptor() -> None:
+    with scripted(asked(CHUNKED + chunk(token(1)))) as server:
+        refused, cut = client("http://127.0.0.1:9"), client(server.url)
+        ask(refused)
+        ask(cut)
+        for thread in server.threads:
+            thread.join()
+        before = descriptors()
+        for _ in range(500):
+            ask(refused)
+        for _ in range(100):
+            ask(cut)
+        for thread in server.threads:
+            thread.join()
+        assert descriptors() <= before
+
+
+# Endpoints
+
+
+@pytest.mark.parametrize(
+    ("url", "authority"),
+    [
+        ("http://staging.example", "staging.example"),
+        ("http://staging.example:80/", "staging.example"),
+        ("https://staging.example:443/base/", "staging.example"),
+        ("https://staging.example:8443", "staging.example:8443"),
+        ("http://[::1]:8080", "[::1]:8080"),
+    ],
+)
+def test_the_host_header_names_the_port_only_where_it_is_not_the_usual_one(url: str, authority: str) -> None:
+    assert Endpoint.of(url).authority == authority
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "staging.example", "ftp://staging.example", "http://", "http://a:99999", "http://me:pw@a", "http://a?b=c"],
+)
+def test_what_is_no_host_is_one_line(url: str) -> None:
+    with pytest.raises(TargetError) as fault:
+        Endpoint.of(url)
+    assert "\n" not in str(fault.value)
+    assert "pw" not in str(fault.value)
+
+
+def test_the_base_of_the_host_stands_before_the_path() -> None:
+    requests = []
+
+    def script(peer: Peer) -> None:
+        requests.append(peer.request())
+        peer.send(WHOLE)
+
+    with scripted(script) as server:
+        observe(f"{server.url}/base/", path="/ask")
+        server.result()
+    assert requests[0].startswith(b"POST /base/ask HTTP/1.1\r\nhost: 127.0.0.1:")
