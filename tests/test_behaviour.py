@@ -1,0 +1,55 @@
+"""Plans: drawn before the stream, from seeded randomness alone."""
+
+from random import Random
+from statistics import mean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.drive import behaviour
+from harness.drive.behaviour import BEHAVIOURS, Plan
+from harness.errors import ScenarioError
+
+names = st.sampled_from(list(BEHAVIOURS))
+
+
+@given(names, st.integers())
+def test_the_same_seed_makes_the_same_plans(name: str, seed: int) -> None:
+    one, other = Random(seed), Random(seed)
+    plan = behaviour.find(name).plan
+    assert [plan(one) for _ in range(20)] == [plan(other) for _ in range(20)]
+
+
+@given(names, st.integers())
+def test_a_plan_leaves_in_one_way_at_most_and_never_at_once(name: str, seed: int) -> None:
+    plan = behaviour.find(name).plan(Random(seed))
+    assert plan.leave_after is None or plan.leave_after_chunks is None
+    assert plan.leave_after is None or plan.leave_after > 0
+    assert plan.leave_after_chunks is None or plan.leave_after_chunks > 0
+    assert not plan.abort or plan.leave_after is not None
+
+
+def test_a_patient_reader_never_leaves() -> None:
+    assert BEHAVIOURS["patient"].plan(Random(1)) == Plan()
+
+
+def test_the_stop_button_is_pressed_after_5_to_60_chunks() -> None:
+    pressed = [BEHAVIOURS["stop_button"].plan(Random(seed)).leave_after_chunks for seed in range(2_000)]
+    assert {min(each or 0 for each in pressed), max(each or 0 for each in pressed)} == {5, 60}
+
+
+@pytest.mark.parametrize(("name", "abort"), [("closed_tab", False), ("killed_app", True)])
+def test_a_tab_closes_a_second_and_a_half_after_asking_and_three_more_on_average(name: str, abort: bool) -> None:
+    plans = [BEHAVIOURS[name].plan(Random(seed)) for seed in range(4_000)]
+    seconds = [(plan.leave_after or 0) / 1e9 for plan in plans]
+    assert min(seconds) >= 1.5
+    assert mean(seconds) == pytest.approx(4.5, abs=0.2)  # four standard errors of 3 s over 4,000
+    assert {plan.abort for plan in plans} == {abort}
+
+
+def test_an_unknown_behaviour_is_told_with_those_that_exist() -> None:
+    with pytest.raises(ScenarioError) as fault:
+        behaviour.find("impatient")
+    assert str(fault.value) == f"no behaviour called 'impatient'; there are {', '.join(BEHAVIOURS)}"
+    assert all(behaviour.find(name).name == name for name in BEHAVIOURS)
