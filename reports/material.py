@@ -5,7 +5,6 @@ within 0.5 %. The judgement's own figures are exact; these are for looking at.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -21,8 +20,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 MOST_BINS = 120
-FEWEST_BINS = 12
-STREAMS_A_BIN = 40  # below about this many, a bin's p95 is just its slowest stream
+FEWEST_BINS = 20
+STREAMS_A_BIN = 15  # below about this many, a bin's p95 is just its slowest stream
 SAMPLES = ("users", "active_streams", "cpu_percent", "loop_lag_ms")
 MOST_FAILURES = 12
 
@@ -119,7 +118,8 @@ def _bins(judgement: Judgement) -> tuple[float, int]:
     wanted = min(MOST_BINS, max(FEWEST_BINS, judgement.totals.streams // STREAMS_A_BIN))
     seconds = max(judgement.seconds, 1.0)
     width = next((width for width in _WIDTHS if seconds / width <= wanted), seconds / wanted)
-    return width, math.ceil(seconds / width)
+    # A rest of less than half a bin goes to the last one: on its own it would be a few streams that look like a jump.
+    return width, max(1, round(seconds / width))
 
 
 def _bin_of(moments: Floats, width: float, count: int) -> Integers:
@@ -177,9 +177,3 @@ def _at_bin_ends(readings: Readings, width: float, count: int) -> list[float] | 
         last = np.searchsorted(readings.at[mine], ends) - 1
         total += np.where(last >= 0, readings.value[mine][np.maximum(last, 0)], 0)
     return [float(value) for value in total]
-
-
-def is_spread(values: Sequence[float | None], times: float = 20) -> bool:
-    """Whether a linear axis would squeeze the small ones flat."""
-    there = [value for value in values if value is not None and value > 0]
-    return bool(there) and max(there) > times * min(there)

@@ -26,6 +26,7 @@
       hoverlabel: { bgcolor: "var(--raised)", bordercolor: "var(--line)", font: { color: "var(--ink)" } },
       xaxis: axis(),
       yaxis: axis(),
+      yaxis2: axis(),
     },
   };
 
@@ -34,6 +35,7 @@
       automargin: true, gridcolor: "var(--grid)", zerolinecolor: "var(--line)", linecolor: "var(--line)",
       tickcolor: "var(--line)", title: { standoff: 8 }, exponentformat: "none", separatethousands: true,
       ticklabelstandoff: 4, fixedrange: true,
+      spikecolor: "var(--muted)", spikethickness: -1, spikedash: "solid",
     };
   }
 

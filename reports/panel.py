@@ -6,6 +6,7 @@ template escapes the rest, and `label` does both for text inside a figure, which
 
 import html
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
@@ -123,6 +124,14 @@ def words(where: Where) -> str:
     given = [(name, getattr(where, name)) for name in Where.__struct_fields__ if name != "label"]
     given += [(f"label {name}", value) for name, value in where.label.items()]
     return ", ".join(f"{name} {value}" for name, value in given if value is not None) or "all streams"
+
+
+def scale(values: Iterable[float | None], spread: float) -> dict[str, object]:
+    """An axis from zero, or a logarithmic one where the largest value is over `spread` times the smallest."""
+    there = [value for value in values if value is not None and 0 < value < math.inf]
+    if not there or max(there) <= spread * min(there):
+        return {"type": "linear", "rangemode": "tozero"}
+    return {"type": "log", "dtick": "D2" if max(there) < 1000 * min(there) else 1}
 
 
 def whole_steps(most: int) -> int:

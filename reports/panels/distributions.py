@@ -8,12 +8,12 @@ from harness.judge import statistics
 from harness.judge.figures import figure
 from harness.judge.metrics import Samples
 from reports.material import Floats, Integers, Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, label, some, told
+from reports.panel import Cell, Chart, Panel, Table, drawn, label, scale, some, told
 
 BUCKETS = 48
 MOST_LINES = 6
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
-_LADDER = (0.01, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99, 0.999)
+_LADDER = (0.01, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99, 0.999, 1.0)
 ENOUGH = 100  # first tokens, for a sentence on the slowest 1 %
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _NOTE = (
@@ -27,7 +27,7 @@ def draw(run: Material) -> Panel:
     seen = {name: samples for name in _TITLES if (samples := gauge.samples(name)).n}
     charts: list[Chart] = []
     for name, samples in seen.items():
-        charts += [_histogram(name, samples), _shares(run, name)]
+        charts += [_histogram(name, samples), _shares(run, name, samples)]
     return Panel(
         name="distributions",
         title="Distributions",
@@ -51,8 +51,8 @@ def _lead(ttft: Samples | None) -> str:
 
 
 def _is_log(samples: Samples) -> bool:
-    low, high = (statistics.quantile(samples.values, samples.counts, q) for q in (0.01, 0.99))
-    return low is not None and high is not None and low > 0 and float(samples.values[-1]) > 10 * low
+    usual = statistics.quantile(samples.values, samples.counts, 0.01) or 0.0
+    return float(samples.values[0]) > 0 and float(samples.values[-1]) > 10 * usual
 
 
 def _edges(samples: Samples) -> tuple[Floats, Integers]:
@@ -60,7 +60,7 @@ def _edges(samples: Samples) -> tuple[Floats, Integers]:
     low, high = float(samples.values[0]), float(samples.values[-1])
     if high <= low:
         edges = np.array([low - 0.5, low + 0.5])
-    elif _is_log(samples) and low > 0:
+    elif _is_log(samples):
         edges = np.geomspace(low, high, BUCKETS + 1)
     else:
         edges = np.linspace(low, high, BUCKETS + 1)
@@ -111,22 +111,22 @@ def _histogram(name: str, samples: Samples) -> Chart:
 
 
 def _scale(samples: Samples) -> dict[str, object]:
-    return {"type": "log"} if _is_log(samples) else {"type": "linear"}
+    low, high = float(samples.values[0]), float(samples.values[-1])
+    return scale((low, high), 1) if _is_log(samples) else {"type": "linear"}
 
 
-def _shares(run: Material, name: str) -> Chart:
+def _shares(run: Material, name: str, whole: Samples) -> Chart:
     gauge = run.judgement.gauge
     networks = sorted(
         (part for part in run.judgement.parts if part.key == "network"), key=lambda part: -part.totals.streams
     )[:MOST_LINES]
     chosen: list[tuple[str, Where | None]] = [(part.value, Where(network=part.value)) for part in networks]
-    furthest = gauge.samples(name).values[-1]
     traces = []
     for place, (network, where) in enumerate(chosen):
         values, counts = gauge.samples(name, where).gated()
         x, y = _steps(values, counts)
         if len(x):  # on to the edge, so that a line that ends below 100 % is seen to
-            x, y = np.append(x, furthest), np.append(y, y[-1])
+            x, y = np.append(x, whole.values[-1]), np.append(y, y[-1])
         traces.append(
             go.Scatter(
                 x=_rounded(x),
@@ -142,7 +142,7 @@ def _shares(run: Material, name: str) -> Chart:
         drawn(
             traces,
             showlegend=True,
-            xaxis={"title": {"text": "ms"}, **_scale(gauge.samples(name))},
+            xaxis={"title": {"text": "ms"}, **_scale(whole)},
             yaxis={"title": {"text": "%"}, "range": [0, 101]},
         ),
     )
@@ -166,20 +166,18 @@ def _rounded(values: Floats) -> list[float]:
 
 
 def _ladder(seen: dict[str, Samples]) -> Table:
+    columns = [""]
+    for name, samples in seen.items():
+        columns += [f">{_TITLES[name]}", *([">with failures"] if samples.failed else [])]
     rows: list[tuple[Cell, ...]] = []
     for q in _LADDER:
-        row: list[Cell] = [f"P{100 * q:g}"]
+        row: list[Cell] = [f"P{100 * q:g}" if q < 1 else "slowest"]
         for samples in seen.values():
             row.append(figure(statistics.quantile(samples.values, samples.counts, q), "ms"))
-            row.append(told(statistics.quantile(*samples.gated(), q), "ms"))
+            if samples.failed:
+                row.append(told(statistics.quantile(*samples.gated(), q), "ms"))
         rows.append(tuple(row))
-    slowest: list[Cell] = ["slowest"]
-    for samples in seen.values():
-        most = float(samples.values[-1])
-        slowest += [figure(most, "ms"), told(float("inf") if samples.failed else most, "ms")]
-    rows.append(tuple(slowest))
-    columns = ("", *(column for name in seen for column in (f">{_TITLES[name]}", ">with failures")))
-    return Table("Percentiles of what was observed, and with what failed as never", columns, rows)
+    return Table("Percentiles of what was observed", tuple(columns), rows)
 
 
 def _buckets(name: str, samples: Samples) -> Table:

@@ -4,8 +4,8 @@ import plotly.graph_objects as go
 
 from harness.judge.figures import figure
 from harness.judge.judgement import QUANTILES, Summary
-from reports.material import Material, is_spread
-from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, some, told
+from reports.material import Material
+from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, scale, some, told
 
 MOST_ROWS = 24  # of a chart; the table has them all
 _SYMBOLS = {"p50": "circle", "p95": "diamond", "p99": "square"}
@@ -78,19 +78,13 @@ def _ranges(rows: list[tuple[str, Summary | None]]) -> go.Figure:
                 hovertemplate="%{text}<extra></extra>",
             )
         )  # fmt: skip
-    spread = is_spread([value for _, _, seen in there for value in seen.quantiles.values()])
+    values = [value for _, _, seen in there for value in seen.quantiles.values()]
     return drawn(
         traces,
-        xaxis={"title": {"text": "ms"}, **_scale(spread)},
+        xaxis={"title": {"text": "ms"}, **scale(values, 20)},
         yaxis={"tickvals": places, "ticktext": [name for name, _ in rows], "range": [len(rows) - 0.4, -0.6],
                "showgrid": False, "zeroline": False},
     )  # fmt: skip
-
-
-def _scale(spread: bool) -> dict[str, object]:
-    return (
-        {"type": "log", "dtick": 1, "minor": {"dtick": "D1", "showgrid": False}} if spread else {"rangemode": "tozero"}
-    )
 
 
 def _table(run: Material, name: str) -> Table:

@@ -1,15 +1,18 @@
 """How much of the wait is the server's, and how much the link's: a slow server and a slow link are never confused."""
 
+from dataclasses import dataclass
+
 import plotly.graph_objects as go
 
 from harness.config import Where
+from harness.judge import statistics
 from harness.judge.figures import figure
-from harness.judge.judgement import Summary, summary
-from reports.material import Material, is_spread
-from reports.panel import Cell, Chart, Panel, Table, drawn, label
+from harness.judge.judgement import QUANTILES
+from reports.material import Material
+from reports.panel import Cell, Chart, Panel, Table, drawn, label, scale
 
-MOST_ROWS = 12
-_PAIRS = {"ttft": "TTFT", "itl": "ITL"}
+MOST_ROWS = 12  # of a chart; the table has them all
+_TITLES = {"ttft": "TTFT", "itl": "ITL"}
 _SIDES = {"person": "What the person got", "server": "The server’s part"}
 _NOTE = (
     "The server’s part of TTFT counts from the request’s last byte sent to the first content on the wire; the rest is "
@@ -17,25 +20,26 @@ _NOTE = (
     "Percentiles of the two are not of the same stream, so their difference is only a guide."
 )
 
+Quantiles = dict[str, float | None]  # ms, by name as in QUANTILES
+
+
+@dataclass(frozen=True)
+class _Row:
+    network: str
+    person: Quantiles
+    server: Quantiles
+    n: int  # samples of what the person got
+
 
 def draw(run: Material) -> Panel:
-    gauge = run.judgement.gauge
-    networks: list[tuple[str, Where | None]] = [("all", None)]
-    networks += [(network, Where(network=network)) for network in gauge.values("network")]
-    seen = {
-        name: [
-            (network, summary(gauge.samples(name, where)), summary(gauge.samples(f"{name}_wire", where)))
-            for network, where in networks
-        ]
-        for name in _PAIRS
-    }
+    seen = {name: _rows(run, name) for name in _TITLES if run.judgement.metrics[name].n}
     return Panel(
         name="server",
         title="The server’s part and the link’s",
         lead=_lead(run),
-        charts=tuple(_chart(name, rows) for name, rows in seen.items() if rows[0][1].n),
-        tables=tuple(_table(name, rows) for name, rows in seen.items() if rows[0][1].n),
-        notes=(_NOTE,) if run.judgement.metrics["ttft"].n else (),
+        charts=tuple(_chart(name, rows) for name, rows in seen.items()),
+        tables=tuple(_table(name, rows) for name, rows in seen.items()),
+        notes=(_NOTE,) if seen else (),
     )
 
 
@@ -47,13 +51,25 @@ def _lead(run: Material) -> str:
     return f"P95 TTFT is {figure(person, 'ms')} for the person, and {figure(server, 'ms')} as the server sent it."
 
 
-def _chart(name: str, rows: list[tuple[str, Summary, Summary]]) -> Chart:
+def _rows(run: Material, name: str) -> list[_Row]:
+    judgement = run.judgement
+    whole = judgement.metrics[name]
+    rows = [_Row("all", whole.quantiles, judgement.metrics[f"{name}_wire"].quantiles, whole.n)]
+    for part in judgement.parts:
+        if part.key == "network":
+            wire = judgement.gauge.samples(f"{name}_wire", Where(network=part.value))
+            server = {one: statistics.quantile(wire.values, wire.counts, q) for one, q in QUANTILES.items()}
+            rows.append(_Row(part.value, part.metrics[name].quantiles, server, part.metrics[name].n))
+    return rows
+
+
+def _chart(name: str, rows: list[_Row]) -> Chart:
     shown = rows[:MOST_ROWS]
-    values = {
-        "person": [person.quantiles["p95"] for _, person, _ in shown],
-        "server": [server.quantiles["p95"] for _, _, server in shown],
-    }
     places = list(range(len(shown)))
+    values = {
+        "person": [row.person["p95"] for row in shown],
+        "server": [row.server["p95"] for row in shown],
+    }
     traces = [
         go.Bar(
             orientation="h",
@@ -67,30 +83,25 @@ def _chart(name: str, rows: list[tuple[str, Summary, Summary]]) -> Chart:
         )
         for side, title in _SIDES.items()
     ]
-    ticks = [label(network, 20) for network, _, _ in shown]
-    spread = is_spread([*values["person"], *values["server"]], 50)
-    return Chart(
-        f"P95 {_PAIRS[name]} by network: what the person got, and the server’s part of it",
-        drawn(
-            traces,
-            xaxis={"title": {"text": "ms"}, "type": "log" if spread else "linear"},
-            yaxis={"tickvals": places, "ticktext": ticks, "range": [len(shown) - 0.5, -0.5], "showgrid": False,
-                   "zeroline": False},
-            bargap=0.3,
-        ),
-        height=120 + 46 * len(shown),
-    )  # fmt: skip
+    figured = drawn(
+        traces,
+        xaxis={"title": {"text": "ms"}, **scale([*values["person"], *values["server"]], 50)},
+        yaxis={
+            "tickvals": places,
+            "ticktext": [label(row.network, 20) for row in shown],
+            "range": [len(shown) - 0.5, -0.5],
+            "showgrid": False,
+            "zeroline": False,
+        },
+        bargap=0.3,
+    )
+    return Chart(f"P95 {_TITLES[name]} by network, and the server’s part of it", figured, height=120 + 46 * len(shown))
 
 
-def _table(name: str, rows: list[tuple[str, Summary, Summary]]) -> Table:
+def _table(name: str, rows: list[_Row]) -> Table:
     columns = ("Network", ">Person P50", ">P95", ">P99", ">Server P50", ">P95", ">P99", ">n")
     cells: list[tuple[Cell, ...]] = [
-        (
-            network,
-            *(figure(value, person.unit) for value in person.quantiles.values()),
-            *(figure(value, server.unit) for value in server.quantiles.values()),
-            f"{person.n:,}",
-        )
-        for network, person, server in rows
+        (row.network, *(figure(value, "ms") for value in (*row.person.values(), *row.server.values())), f"{row.n:,}")
+        for row in rows
     ]
-    return Table(f"{_PAIRS[name]} by network, as the person got it and as the server sent it", columns, cells)
+    return Table(f"{_TITLES[name]} by network, as the person got it and as the server sent it", columns, cells)

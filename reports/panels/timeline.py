@@ -3,9 +3,10 @@
 import plotly.graph_objects as go
 
 from harness.judge.figures import NONE, figure
-from reports.material import Course, Material, Timeline, is_spread
-from reports.panel import Cell, Chart, Panel, Table, drawn, some, span, whole_steps
+from reports.material import Course, Material, Timeline
+from reports.panel import Cell, Chart, Panel, Table, drawn, scale, some, span, whole_steps
 
+_TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # s
 FEW = 10  # streams a point: with fewer, its P95 is no news
 _FAILURES = ("var(--bad)", "var(--bad-2)", "var(--bad-3)", "var(--bad-4)")
 _NOTE = (
@@ -65,7 +66,9 @@ def _course(timeline: Timeline, course: Course, title: str) -> Chart:
     if timeline.users:
         traces.append(
             go.Scatter(
-                x=at, y=timeline.users, name="users", yaxis="y2", mode="lines", fill="tozeroy",
+                x=[0, *at, timeline.starts[-1] + timeline.width],
+                y=[timeline.users[0], *timeline.users, timeline.users[-1]],
+                name="users", mode="lines", fill="tozeroy",
                 line={"color": "var(--users)", "width": 1, "shape": "hvh"}, fillcolor="var(--users-fill)",
                 hovertemplate="%{y:,.0f} users<extra></extra>",
             )
@@ -74,33 +77,33 @@ def _course(timeline: Timeline, course: Course, title: str) -> Chart:
         said = [figure(value, "ms") for value in values]
         traces.append(
             go.Scatter(
-                x=at, y=values, name=quantile.upper(), mode="lines+markers", connectgaps=False, text=said,
-                line={"color": f"var(--{quantile})", "width": 2, "dash": "solid"},
+                x=at, y=values, yaxis="y2" if timeline.users else "y", name=quantile.upper(), text=said,
+                mode="lines+markers", connectgaps=False,
+                line={"color": f"var(--{quantile})", "width": 2},
                 marker={"size": 5, "symbol": "diamond" if quantile == "p95" else "circle"},
                 hovertemplate=f"{quantile.upper()} %{{text}}<extra></extra>",
             )
         )  # fmt: skip
-    spread = is_spread([*course.p50, *course.p95], 30)
-    scale: dict[str, object] = {"type": "log", "dtick": 1} if spread else {"rangemode": "tozero"}
-    layout: dict[str, object] = {"yaxis": {"title": {"text": "ms"}, **scale}}
+    axis = {"title": {"text": "ms"}, **scale([*course.p50, *course.p95], 30)}
+    layout: dict[str, object] = {"yaxis": axis}
     if timeline.users:
-        # The lines are drawn over the users, who take the lower part of the picture.
-        layout["yaxis"] = {"title": {"text": "ms"}, **scale, "overlaying": "y2", "tickmode": "auto"}
-        top = 1.25 * max(1.0, *timeline.users)
-        layout["yaxis2"] = {"title": {"text": "users"}, "side": "right", "range": [0, top], "nticks": 4,
-                            "showgrid": False, "zeroline": False}  # fmt: skip
+        # The second axis is drawn over the first, so the lines are before the users; its ticks are its own.
+        users = {"title": {"text": "users"}, "range": [0, 1.25 * max(1.0, *timeline.users)], "nticks": 4}
+        layout["yaxis"] = {**users, "side": "right", "showgrid": False, "zeroline": False}
+        layout["yaxis2"] = {**axis, "side": "left", "overlaying": "y", "tickmode": "auto"}
     return Chart(
         f"{title} over time, P50 and P95" + (", with the number of users" if timeline.users else ""),
-        drawn(traces, xaxis=_time(timeline), hovermode="x unified", **layout),
+        drawn(traces, xaxis=_time(timeline), hovermode="x unified", hoverdistance=-1, **layout),
         wide=True,
     )
 
 
 def _time(timeline: Timeline) -> dict[str, object]:
     end = timeline.starts[-1] + timeline.width
-    step = next((step for step in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600) if end / step <= 8), 7200)
+    step = next((step for step in _TICKS if end / step <= 8), end)
     ticks = [place * step for place in range(int(end // step) + 1)]
-    return {"range": [0, end], "tickvals": ticks, "ticktext": [_clock(tick) for tick in ticks], "showgrid": False}
+    return {"range": [0, end], "tickvals": ticks, "ticktext": [_clock(tick) for tick in ticks], "showgrid": False,
+            "unifiedhovertitle": {"text": "%{x:,.0f} s after the start"}}  # fmt: skip
 
 
 def _failed(timeline: Timeline) -> Chart:
@@ -123,6 +126,7 @@ def _failed(timeline: Timeline) -> Chart:
             barmode="stack",
             bargap=0.15,
             hovermode="x unified",
+            hoverdistance=-1,
             showlegend=True,
             xaxis=_time(timeline),
             yaxis={"title": {"text": "streams"}, "rangemode": "tozero", "dtick": step},
