@@ -36,7 +36,8 @@ def _lead(judgement: Judgement) -> str:
 
 
 def _rule(verdict: Verdict) -> str:
-    return verdict.rule if verdict.where == Where() else f"{verdict.rule} ({words(verdict.where)})"
+    rule = verdict.rule.replace(" ", "\N{NO-BREAK SPACE}")
+    return rule if verdict.where == Where() else f"{rule} ({words(verdict.where)})"
 
 
 def _facts(judgement: Judgement) -> tuple[Fact, ...]:
