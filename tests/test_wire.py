@@ -23,13 +23,15 @@ from hostile import (
     held,
     observe,
     scripted,
+    target,
     token,
     tokens,
 )
 
 from harness.clock import RunClock
 from harness.drive.behaviour import Plan
-from harness.drive.clients import Interrupted
+from harness.drive.clients import Interrupted, Site
+from harness.drive.clients.wire import WireClient
 from harness.drive.wire import Endpoint, kernel_stamps
 from harness.errors import TargetError
 from harness.observation import Outcome
@@ -213,6 +215,70 @@ def test_a_timeout_of_the_scenarios_own_passes_through_and_leaves_no_socket() ->
         with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
             ask(person)
         assert server.result() == "fin"
+
+
+# Decoding
+
+
+def people(url: str, count: int) -> list[WireClient]:
+    """As in a run, they share a site."""
+    site = Site.of(url, target(), RunClock.starting_at(time.time_ns()))
+    return [WireClient(site) for _ in range(count)]
+
+
+def test_streams_that_end_together_are_decoded_one_in_each_turn_of_the_loop() -> None:
+    """Else what comes for all others would run together in the kernel for as long as the decoding of all takes."""
+    all_asked = threading.Barrier(20)
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        all_asked.wait(10)
+        peer.send(WHOLE)
+
+    turn, ended_in = 0, []
+
+    def count() -> None:
+        nonlocal turn
+        turn += 1
+
+    def stream(person: WireClient) -> None:
+        assert ask(person).outcome is Outcome.COMPLETED
+        ended_in.append(turn)
+        person.close()
+
+    with scripted(script) as server:
+        watcher = gevent.get_hub().loop.prepare()
+        watcher.start(count)
+        running = [gevent.spawn(stream, person) for person in people(server.url, 20)]
+        while len(server.threads) < 20:
+            gevent.sleep(0.001)
+        for thread in server.threads:
+            thread.join()  # not gevent's: it blocks the loop until every answer is in the kernel
+        gevent.joinall(running, raise_error=True)
+        watcher.stop()
+        watcher.close()
+    assert len(set(ended_in)) == 20
+
+
+def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() -> None:
+    with scripted(asked(WHOLE)) as server:
+        (person,) = people(server.url, 1)
+        turn = person._site.turn
+        turn.acquire()
+        caught: list[Interrupted] = []
+
+        def stream() -> None:
+            try:
+                ask(person)
+            except Interrupted as end:
+                caught.append(end)
+
+        running = gevent.spawn(stream)
+        while not turn.linkcount():
+            gevent.sleep(0.001)
+        running.kill()
+        person.close()
+    assert [(end.seen.outcome, content(end.seen)) for end in caught] == [(Outcome.COMPLETED, 3)]
 
 
 # Connections kept

@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from gevent.lock import Semaphore
 
 from harness import __version__, config
 from harness.clock import RunClock
@@ -22,6 +24,7 @@ class Site:
     clock: RunClock
     head: bytes  # the request up to its content length; holds the secrets, so it is never shown
     secret: re.Pattern[str]  # what to blot out of whatever the server says: all that begins like a header's value
+    turn: Semaphore = field(default_factory=Semaphore)  # held while a stream is decoded: one at a time
 
     @classmethod
     def of(cls, host: str, target: Target, clock: RunClock) -> "Site":

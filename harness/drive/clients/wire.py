@@ -66,10 +66,18 @@ class WireClient:
                 connection.close()
             if reused and attempt.stale(broken):
                 continue  # the server had closed the idle connection while our request was on its way
-            seen = observe(transcript, self._site, link, identity)
-            if broken is not None and broken.outcome is Outcome.INTERRUPTED:
-                raise Interrupted(seen)  # even if the stream itself was complete by then
-            return seen
+            if broken is None or broken.outcome is not Outcome.INTERRUPTED:
+                with suppress(gevent.GreenletExit):
+                    return self._observe(transcript, link, identity)
+            # Also when the stream itself was complete by then.
+            raise Interrupted(observe(transcript, self._site, link, identity))
+
+    def _observe(self, transcript: Transcript, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
+        """The record, made in turn: decoding takes a millisecond, and if all of a hundred streams that end together
+        were decoded at once, the tokens of all others would meanwhile run together in the kernel."""
+        with self._site.turn:
+            gevent.sleep(1e-6)  # a timer: `sleep(0)` would come back before the loop has looked for reads
+            return observe(transcript, self._site, link, identity)
 
     def close(self) -> None:
         if self._idle is not None:
