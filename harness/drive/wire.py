@@ -27,8 +27,9 @@ from gevent.socket import wait_read, wait_write
 from harness.errors import TargetError
 from harness.observation import Outcome
 
-# Locust has replaced `socket.socket` with gevent's; the loop below drives the plain one by itself.
+# Locust has replaced these with gevent's; the loop below drives the plain socket by itself.
 _socket: Any = monkey.get_original("socket", "socket")
+_getaddrinfo: Any = monkey.get_original("socket", "getaddrinfo")
 
 SO_TIMESTAMPNS = 35  # Linux; not in Python's socket module
 _TIMESPEC = struct.Struct("@ll")
@@ -93,10 +94,12 @@ class Endpoint:
     def resolve(self) -> list[tuple[int, tuple[Any, ...]]]:
         """Addresses to try, as (family, address). TargetError when the name does not resolve."""
         try:
-            found = gevent.get_hub().resolver.getaddrinfo(self.host, self.port, 0, 1)  # 1: SOCK_STREAM
+            with suppress(OSError, UnicodeError):
+                # An address needs no thread, whose waiting for a busy interpreter would look like the server's.
+                return _addresses(_getaddrinfo(self.host, self.port, 0, 1, 0, 4))  # SOCK_STREAM, AI_NUMERICHOST
+            return _addresses(gevent.get_hub().resolver.getaddrinfo(self.host, self.port, 0, 1))
         except (OSError, UnicodeError) as fault:
             raise TargetError(f"host {self.host!r} does not resolve: {_reason(fault)}") from None
-        return [(family, address) for family, _, _, _, address in found]
 
 
 class Connection:
@@ -434,6 +437,10 @@ def kernel_stamps() -> bool:
     """Whether this machine's kernel stamps arrivals at all."""
     with _socket(2, 1) as probe:  # AF_INET, SOCK_STREAM
         return stamped(probe)
+
+
+def _addresses(found: list[tuple[int, int, int, str, tuple[Any, ...]]]) -> list[tuple[int, tuple[Any, ...]]]:
+    return [(family, address) for family, _, _, _, address in found]
 
 
 def _seconds(until: int) -> float:
