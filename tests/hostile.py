@@ -11,7 +11,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -60,7 +60,7 @@ class Peer:
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock
-        self.sent: list[int] = []  # CLOCK_MONOTONIC ns: before each `send`
+        self.sent: list[tuple[int, int]] = []  # CLOCK_MONOTONIC ns: before and after the sending of each piece
         self._left = b""
 
     def request(self) -> bytes:
@@ -81,8 +81,9 @@ class Peer:
     def send(self, *pieces: bytes) -> None:
         """Each piece in a segment of its own (TCP_NODELAY)."""
         for piece in pieces:
-            self.sent.append(time.monotonic_ns())
+            before = time.monotonic_ns()
             self.sock.sendall(piece)
+            self.sent.append((before, time.monotonic_ns()))
 
     def answer(self, body: bytes) -> None:
         """A whole chunked answer, after which the connection may serve again."""
@@ -230,6 +231,18 @@ def observe(url: str, plan: Plan | None = None, **settings: Any) -> StreamObserv
         return ask(person, plan)
     finally:
         person.close()
+
+
+def stamped_true(seen: StreamObservation, clock: RunClock, sent: Sequence[tuple[int, int]]) -> list[bool]:
+    """For each event, whether its arrival is when it was sent, by the server's stamps before and after.
+
+    The kernel's stamp is made inside the sender's call; 5 µs: how well the offset of the two clocks is known, and the
+    record's rounding; 5 ms: a kernel under load may leave the receiver's half for a moment later.
+    """
+    return [
+        clock.from_monotonic(before) - 5_000 <= each.at <= clock.from_monotonic(after) + 5_000_000
+        for (before, after), each in zip(sent, seen.chunks, strict=True)
+    ]
 
 
 def content(seen: StreamObservation) -> int:

@@ -22,6 +22,7 @@ from hostile import (
     held,
     observe,
     scripted,
+    stamped_true,
     token,
     tokens,
 )
@@ -51,11 +52,11 @@ def tls(signed: tuple[Path, Path], request: pytest.FixtureRequest) -> ssl.SSLCon
 def test_a_stream_over_tls_completes_with_stamps_and_a_moment_of_its_own(tls: ssl.SSLContext) -> None:
     clock = RunClock.starting_at(time.time_ns())
 
-    def script(peer: Peer) -> list[int]:
+    def script(peer: Peer) -> list[tuple[int, int]]:
         peer.request()
         peer.send(CHUNKED)
         for piece in (token(0), token(1), DONE):
-            time.sleep(0.02)
+            time.sleep(0.03)
             peer.send(chunk(piece))
         peer.send(LAST)
         return peer.sent[1:-1]
@@ -63,7 +64,7 @@ def test_a_stream_over_tls_completes_with_stamps_and_a_moment_of_its_own(tls: ss
     with scripted(script, tls=tls) as server:
         person = client(server.url, clock=clock, verify=False)
         seen = ask(person)
-        sent = [clock.from_monotonic(moment) for moment in server.result()]
+        assert all(stamped_true(seen, clock, server.result()))
         person.close()
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 2)
     assert seen.connected_at is not None
@@ -71,8 +72,6 @@ def test_a_stream_over_tls_completes_with_stamps_and_a_moment_of_its_own(tls: ss
     assert seen.sent_at is not None
     assert seen.connected_at < seen.secured_at <= seen.sent_at
     assert seen.unstamped_reads == (0 if kernel_stamps() else seen.reads)
-    # 5 µs: how well the two clocks' offset is known; 15 ms: a server thread can be preempted, but not for a whole gap.
-    assert all(-5_000 < each.at - left < 15_000_000 for left, each in zip(sent, seen.chunks, strict=True))
 
 
 def test_a_certificate_that_verifies_is_trusted(
