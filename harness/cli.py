@@ -18,7 +18,7 @@ import click
 from harness import __version__, config
 from harness.errors import ScenarioError, StreamgaugeError, TargetError
 from harness.judge import judgement
-from harness.judge.outputs import json, terminal
+from harness.judge.outputs import json, save, terminal
 from harness.judge.store import Store
 from reports import page
 
@@ -146,7 +146,7 @@ def judge(
     else:
         terminal.render(judged)
         if json_path:
-            _write(json_path, json.render(judged))
+            save(json.render(judged), json_path)
     ctx.exit(judgement.exit_code(judged, inconclusive))
 
 
@@ -160,7 +160,7 @@ def report(db: str, run_id: str | None, config_path: str | None, output: str) ->
     rules = None if config_path is None else config.load(config_path).sla
     with Store.open(db) as store:
         judged = judgement.judge(store, run_id, rules)
-        page.save(page.render(store, judged), output)
+        save(page.render(store, judged), output)
     click.echo(f"{output}: {judged.run.id}, {judged.verdict}")
 
 
@@ -242,11 +242,3 @@ class _Server:
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait()
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text + "\n", encoding="utf-8")
-    except OSError as fault:
-        raise ScenarioError(f"{path}: cannot be written: {fault.strerror}") from None

@@ -34,9 +34,9 @@ from harness.drive import wire
 from harness.drive.clients import Site
 from harness.drive.recorder import Batch, Recorder
 from harness.drive.users import Assignment, StreamUser, assign
-from harness.errors import ScenarioError, StreamgaugeError, TargetError
+from harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetError
 from harness.judge import judgement, sla
-from harness.judge.outputs import json, terminal
+from harness.judge.outputs import json, save, terminal
 from harness.judge.store import Run, Status, Store
 from harness.observation import FAILURES, Outcome, StreamObservation
 from reports import page
@@ -44,6 +44,7 @@ from reports import page
 _DRAIN = 20.0  # seconds that a master waits for its workers' last batches
 _FAREWELL = 3.0  # seconds in which the last batch of a worker that Locust has signed off can still come
 _PROGRESS_EVERY = 3.0  # seconds
+_MOST_UNSAVED = 20  # batches that could not be stored, before the run is given up
 _USER_ERROR = 2
 _log = logging.getLogger("locust.streamgauge")
 
@@ -116,6 +117,7 @@ class _Keeper:
         self._workers: dict[str, bool] = {}  # those that were told of the run, and whether they are done with it
         self._facts: dict[str, Any] = {}  # for the run's record, learnt on the way
         self._notes: list[str] = []
+        self._unsaved: list[tuple[str, Batch]] = []
         self._interrupted = False
         self._exit_code: int | None = None
         for user in environment.user_classes:
@@ -123,8 +125,9 @@ class _Keeper:
                 user.check()
         for rule in self._config.sla:
             sla.parse(rule)
+        config.headers(self._config.target)  # now, while it is still one line and not a run full of failures
         if options.headless or options.autostart:
-            self._host()  # now, while it is still one line and not a run full of failures
+            self._host()
         with Store.create(options.gauge_db):
             pass
         if options.gauge_progress:
@@ -137,7 +140,7 @@ class _Keeper:
         environment.events.test_start.add_listener(self._on_test_start)
         environment.events.test_stop.add_listener(self._on_test_stop)
         environment.events.quitting.add_listener(self._on_quitting)
-        signal.signal(signal.SIGINT, self._on_sigint)
+        gevent.signal_handler(signal.SIGINT, self._on_sigint)
 
     # a run's life
 
@@ -171,8 +174,8 @@ class _Keeper:
         self._store = Store.create(self._options.gauge_db)
         self._store.start_run(self._run)
         self._live = _Live()
-        self._notes, self._facts, self._workers = [], {}, {}
-        self._interrupted = False
+        self._notes, self._facts, self._workers, self._unsaved = [], {}, {}, []
+        self._interrupted, self._exit_code = False, None
         if isinstance(self._runner, MasterRunner):
             for client in self._runner.clients.all:
                 self._tell(client.id)
@@ -204,7 +207,10 @@ class _Keeper:
             self._progress.kill()
         drift = self._clock.drift()
         self._facts["clock_drift_ns"] = max(drift, self._facts.get("clock_drift_ns", 0), key=abs)
+        if self._unsaved:
+            self._notes.append(f"{sum(len(batch.streams) for _, batch in self._unsaved)} streams could not be stored")
         if self._runner.exceptions:
+            self._exit_code = _USER_ERROR
             raised = next(iter(self._runner.exceptions.values()))["msg"]
             self._notes.append(f"the scenario's own code raised: {raised[:200]}")
         run, self._run = self._run, None
@@ -212,12 +218,13 @@ class _Keeper:
         with self._store as store:
             store.finish_run(run.id, ended_ns=ended, status=status, instrument=self._facts, notes=self._notes)
             judged = judgement.judge(store, run.id)
-            self._exit_code = judgement.exit_code(judged, self._options.gauge_inconclusive)
+            if self._exit_code is None:
+                self._exit_code = judgement.exit_code(judged, self._options.gauge_inconclusive)
             terminal.render(judged)
             if self._options.gauge_json:
-                _write(self._options.gauge_json, json.render(judged))
+                save(json.render(judged), self._options.gauge_json)
             if self._options.gauge_report:
-                page.save(page.render(store, judged), self._options.gauge_report)
+                save(page.render(store, judged), self._options.gauge_report)
         _say(f"run {run.id} is in {self._options.gauge_db}")
 
     def _on_quitting(self, **_: Any) -> None:
@@ -227,19 +234,29 @@ class _Keeper:
         if self._exit_code is not None:
             self._environment.process_exit_code = self._exit_code
 
-    def _on_sigint(self, number: int, frame: Any) -> None:
+    def _on_sigint(self) -> None:
         self._interrupted = True  # Locust ends a shaped run on Ctrl-C as if it were over
-        signal.default_int_handler(number, frame)
+        _interrupt_main()
 
     # what comes in
 
     def _deliver(self, batch: Batch, worker: str = "local") -> None:
+        """Store a batch. What a full disk or a locked file keeps out is tried again with the next one."""
         if self._run is None or self._store is None:
             return
-        if batch.streams:
-            self._store.append(self._run.id, batch.streams)
-        self._store.append_samples(self._run.id, [(worker, *reading) for reading in batch.readings])
         self._live.see(batch.streams)
+        self._unsaved.append((worker, batch))
+        try:
+            while self._unsaved:
+                worker, batch = self._unsaved[0]
+                self._store.append(self._run.id, batch.streams)
+                self._store.append_samples(self._run.id, [(worker, *reading) for reading in batch.readings])
+                self._unsaved.pop(0)
+        except StoreError as fault:
+            if len(self._unsaved) == _MOST_UNSAVED:  # it will not get better: end the run while all of it is known
+                _say(f"streamgauge: {fault}; the run is ended")
+                self._exit_code = _USER_ERROR
+                gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
         if self._run is not None and msg.data["run"] == self._run.id:
@@ -348,6 +365,7 @@ class _Worker:
         self._recorder: Recorder | None = None
         self._run = ""
         self._clock: RunClock | None = None
+        gevent.signal_handler(signal.SIGINT, _interrupt_main)
         runner.register_message("gauge_run", self._on_run)
         runner.register_message("gauge_finish", self._on_finish, concurrent=True)
         environment.events.test_stop.add_listener(self._on_test_stop)
@@ -383,6 +401,11 @@ class _Worker:
         if self._recorder is not None:  # Ctrl-C reached us before the master's word did
             self._runner.stop()
         self._environment.process_exit_code = 0  # the verdict is the master's
+
+
+def _interrupt_main() -> None:
+    """Ctrl-C for Locust's main greenlet, without the traceback that gevent prints when it strikes another."""
+    gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
 
 
 def _drive(environment: Environment, runner: Any, site: Site, order: dict[str, Any], deliver: Any) -> Recorder:
@@ -464,11 +487,3 @@ def _instrument() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpus": os.cpu_count(),
     }
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as fault:
-        raise ScenarioError(f"{path}: cannot be written: {fault.strerror}") from None

@@ -6,14 +6,13 @@ within 0.5 %. The judgement's own figures are exact; these are for looking at.
 
 import math
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.judge.judgement import Judgement
 from harness.judge.metrics import COALESCED_US, content_gaps
-from harness.judge.store import Readings, Store, Streams
+from harness.judge.store import Failure, Readings, Store, Streams
 from harness.observation import FAILURES
 
 Floats = NDArray[np.float64]
@@ -26,16 +25,6 @@ SAMPLES = ("users", "active_streams", "cpu_percent", "loop_lag_ms")
 MOST_FAILURES = 12
 
 _WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """One way in which streams failed."""
-
-    outcome: str
-    http_status: int | None
-    detail: str  # as the server or the system put it
-    n: int
 
 
 @dataclass(frozen=True)
@@ -95,22 +84,7 @@ def gather(store: Store, judgement: Judgement) -> Material:
         failed={outcome: counts.tolist() for outcome, counts in failed.items()},
         users=_at_bin_ends(samples["users"], width, count),
     )
-    return Material(judgement, timeline, failures(store, run), samples)
-
-
-def failures(store: Store, run: str) -> list[Failure]:
-    """How streams failed: outcome, status and detail, counted."""
-    rows = store._database.query(  # Store has no reader of details yet; this belongs there
-        "SELECT outcome, http_status, detail, count(*) AS n FROM streams "
-        "WHERE run = (SELECT number FROM runs WHERE id = ?) "
-        "GROUP BY outcome, http_status, detail ORDER BY n DESC, outcome, detail",
-        [run],
-    )
-    failed = (row for row in rows if row["outcome"] in FAILURES)
-    return [
-        Failure(row["outcome"], row["http_status"], row["detail"] or "", row["n"])
-        for row in islice(failed, MOST_FAILURES)
-    ]
+    return Material(judgement, timeline, store.failures(run, MOST_FAILURES), samples)
 
 
 def _bins(judgement: Judgement) -> tuple[float, int]:

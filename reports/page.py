@@ -6,7 +6,6 @@ own two. Every number is in a table too, so that it can be read without script, 
 
 import base64
 import hashlib
-import os
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -14,7 +13,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness import __version__
-from harness.errors import StoreError
 from harness.judge.judgement import Judgement
 from harness.judge.store import Store
 from reports.material import gather
@@ -54,21 +52,6 @@ def render(store: Store, judgement: Judgement) -> str:
         hashes=[_hash(script) for script in scripts],
         version=__version__,
     )
-
-
-def save(html: str, path: str | os.PathLike[str]) -> None:
-    """Write the page whole or not at all. StoreError when it cannot be written."""
-    path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            beside.write_text(html, encoding="utf-8")
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as fault:
-        raise StoreError(f"{path}: the report cannot be written: {fault.strerror}") from fault
 
 
 def _finalize(value: object) -> object:

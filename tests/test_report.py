@@ -8,18 +8,19 @@ from typing import Any
 
 import plotly
 import pytest
+from record import MS, database, observation, ttfts
 
 from harness.config import Sla, Where
 from harness.errors import StoreError
 from harness.judge.figures import figure
 from harness.judge.judgement import Judgement, judge
+from harness.judge.outputs import save
 from harness.judge.store import Store
 from harness.observation import Outcome, StreamObservation
 from reports import page
 from reports.material import MOST_BINS, gather
 from reports.panel import Table, visible
 from reports.panels import PANELS
-from tests.record import MS, database, observation, ttfts
 
 HOSTILE = '<script>alert(1)</script>"></script>{{7*7}}\u202egnp.exe<img src=x onerror=alert(2)>'
 
@@ -301,9 +302,9 @@ def test_a_long_run_has_no_more_points_than_a_chart_can_show(tmp_path: Path) -> 
 
 
 def test_a_page_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:
-    page.save("<p>one</p>", tmp_path / "new" / "page.html")
+    save("<p>one</p>", tmp_path / "new" / "page.html")
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["page.html"]
     (tmp_path / "taken").mkdir()
     with pytest.raises(StoreError, match="taken: the report cannot be written"):
-        page.save("<p>one</p>", tmp_path / "taken")
+        save("<p>one</p>", tmp_path / "taken")
     assert {file.name for file in tmp_path.iterdir()} == {"new", "taken"}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special  # not scipy.stats, which takes half a second to import
 
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2
@@ -42,8 +42,8 @@ def quantile_interval(values: Values, counts: Counts, q: float, effective: float
     independent = n if effective is None else min(n, math.floor(effective))
     if independent < 1:
         return Interval(None, None)
-    low = int(stats.binom.ppf(_TAIL, independent, q))
-    high = int(stats.binom.ppf(1 - _TAIL, independent, q)) + 1
+    low = _binomial(_TAIL, independent, q)
+    high = _binomial(1 - _TAIL, independent, q) + 1
     scale = n / independent
     return Interval(
         _ranked(values, counts, max(1, math.floor(low * scale))) if low >= 1 else None,
@@ -51,13 +51,19 @@ def quantile_interval(values: Values, counts: Counts, q: float, effective: float
     )
 
 
+def _binomial(probability: float, n: int, q: float) -> int:
+    """The least k for which a binomial of n trials at q is at most k with this probability."""
+    k = math.ceil(float(special.bdtrik(probability, n, q)))
+    return k - 1 if k > 0 and float(special.bdtr(k - 1, n, q)) >= probability else k
+
+
 def ratio_interval(hits: int, n: int) -> Interval:
     """Clopper–Pearson, exact: never narrower than it says."""
     if n == 0:
         return Interval(None, None)
     return Interval(
-        float(stats.beta.ppf(_TAIL, hits, n - hits + 1)) if hits else 0.0,
-        float(stats.beta.ppf(1 - _TAIL, hits + 1, n - hits)) if hits < n else 1.0,
+        float(special.betaincinv(hits, n - hits + 1, _TAIL)) if hits else 0.0,
+        float(special.betaincinv(hits + 1, n - hits, 1 - _TAIL)) if hits < n else 1.0,
     )
 
 
@@ -74,7 +80,7 @@ def mean_interval(values: Values, counts: Counts, effective: float | None = None
     if centre is None or independent < 2 or not math.isfinite(centre):
         return Interval(None, None)
     variance = float(np.dot((values - centre) ** 2, counts)) / (n - 1)
-    half = float(stats.t.ppf(1 - _TAIL, independent - 1)) * math.sqrt(variance / independent)
+    half = float(special.stdtrit(independent - 1, 1 - _TAIL)) * math.sqrt(variance / independent)
     return Interval(centre - half, centre + half)
 
 
@@ -97,7 +103,7 @@ def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> floa
     if within == 0:
         return float(min(n, clusters))  # nothing varies: no evidence that clusters do not matter
     between = clusters / (clusters - 1) * float((np.bincount(cluster, residuals) ** 2).sum())
-    shrink = (stats.t.ppf(1 - _TAIL, max(len(values) - 1, 1)) / stats.t.ppf(1 - _TAIL, clusters - 1)) ** 2
+    shrink = (special.stdtrit(max(len(values) - 1, 1), 1 - _TAIL) / special.stdtrit(clusters - 1, 1 - _TAIL)) ** 2
     return n / max(1.0, between / within) * float(shrink)
 
 
@@ -112,7 +118,7 @@ def samples_for_quantile(q: float, share: float) -> int | None:
     fewest = math.ceil(math.log(_TAIL) / math.log(q))
     if share == 1:
         return fewest
-    z = float(stats.norm.ppf(1 - _TAIL))
+    z = float(special.ndtri(1 - _TAIL))
     return max(math.ceil(z**2 * q * (1 - q) / (share - q) ** 2), fewest)
 
 
@@ -124,7 +130,7 @@ def samples_for_ratio(ratio: float, limit: float) -> int | None:
         return math.ceil(math.log(_TAIL) / math.log1p(-limit))
     if ratio == 1:
         return math.ceil(math.log(_TAIL) / math.log(limit))
-    z = float(stats.norm.ppf(1 - _TAIL))
+    z = float(special.ndtri(1 - _TAIL))
     return math.ceil(z**2 * ratio * (1 - ratio) / (ratio - limit) ** 2)
 
 

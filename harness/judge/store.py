@@ -6,6 +6,7 @@ Python object a chunk. A writer and any number of readers may have the file open
 Moments are nanoseconds on the run's clock, NULL where not observed. docs/database.md describes the tables.
 """
 
+import itertools
 import json
 import os
 import sqlite3
@@ -24,7 +25,7 @@ from sqlite_utils import Database, Migrations
 from harness import arrivals
 from harness.config import Sla, Where
 from harness.errors import StoreError
-from harness.observation import StreamObservation
+from harness.observation import FAILURES, StreamObservation
 
 APPLICATION_ID = 0x53474147  # "SGAG" in the file's header: this database is ours
 BATCH = 5_000  # rows a reader holds at once
@@ -63,6 +64,15 @@ class Readings(NamedTuple):
     worker: list[str]
     at: NDArray[np.float64]  # ns on the run's clock
     value: NDArray[np.float64]
+
+
+class Failure(NamedTuple):
+    """One way in which streams failed, and how many did."""
+
+    outcome: str
+    http_status: int | None
+    detail: str  # what the server or the system said: untrusted text
+    n: int
 
 
 _TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "outcome", "labels")
@@ -288,6 +298,20 @@ class Store:
             np.array([row[1] for row in rows], np.float64),
             np.array([row[2] for row in rows], np.float64),
         )
+
+    def failures(self, run_id: str, most: int) -> list[Failure]:
+        """How streams failed, the most frequent way first; at most so many ways."""
+        with _telling(self.path):
+            rows = self._database.execute(
+                "SELECT outcome, http_status, detail, count(*) AS n FROM streams WHERE run = ? "
+                "GROUP BY outcome, http_status, detail ORDER BY n DESC, outcome, detail",
+                (self._known(run_id),),
+            )
+            failed = (row for row in rows if row[0] in FAILURES)
+            return [
+                Failure(outcome, status, detail or "", n)
+                for outcome, status, detail, n in itertools.islice(failed, most)
+            ]
 
     def close(self) -> None:
         """Fold the write-ahead log into the file, so that one file is all there is to hand on."""

@@ -5,8 +5,9 @@ import plotly.graph_objects as go
 from harness.judge.figures import NONE, figure
 from harness.judge.metrics import RATES
 from harness.judge.statistics import ratio_interval
+from harness.judge.store import Failure
 from harness.observation import FAILURES, Outcome
-from reports.material import MOST_FAILURES, Failure, Material
+from reports.material import MOST_FAILURES, Material
 from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, shortened, some, whole_steps
 
 _MEANINGS = {

@@ -54,10 +54,12 @@ def text(judgement: Judgement, width: int = 80) -> str:
 
 def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
     """The runs of a database, oldest first."""
-    table = _table("run", "scenario", "host", "started", "took", "status")
+    table = _table("run", "host", "started (UTC)", "took", "status")
+    table.columns[0].no_wrap = True  # it is what the other commands ask for; it begins with the scenario
+    table.columns[0].overflow = "ignore"
     for run in runs:
         took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
-        table.add_row(*map(Text, (run.id, run.scenario, run.host, run.started_at, took, run.status)))
+        table.add_row(*map(Text, (run.id, run.host, run.started_at[:19].replace("T", " "), took, run.status)))
     (console or Console(highlight=False)).print(table)
 
 

@@ -1,0 +1,309 @@
+"""Whole runs: the real command, a real Locust, the real reference server, a real database."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import psutil
+import pytest
+from reference import ReferenceServer, reference_server
+
+REPOSITORY = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+SCHEMA = json.loads((REPOSITORY / "docs/result.schema.json").read_text())
+RULES = """
+[target]
+max_tokens = 30
+[[sla]]
+rule = "max(ttft) < 20s"
+[[sla]]
+rule = "stream_rate > 0"
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "10ms") as found:
+        yield found
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES)
+    return path
+
+
+def command(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `streamgauge …` or `locust …` to its end."""
+    program, *rest = map(str, words)
+    return subprocess.run(
+        [BIN / program, *rest],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(database) as connection:
+        found = connection.execute(sql).fetchall()
+    connection.close()
+    return found
+
+
+def test_a_run_leaves_a_verdict_a_database_a_report_and_a_result(
+    server: ReferenceServer, rules: Path, tmp_path: Path
+) -> None:
+    ended = command(
+        "streamgauge", "run", "mixed", "--host", server.url, "--users", 12, "--spawn-rate", 12, "--run-time", "5s",
+        "--config", rules, "--db", "new/run.db", "--report", "new/run.html", "--json", "new/run.json",
+        "--label", "build=abc",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "MET: all 2 rules met" in ended.stdout
+    assert "12 users" in ended.stderr, "progress is shown"
+    document = json.loads((tmp_path / "new/run.json").read_text())
+    jsonschema.validate(document, SCHEMA)
+    assert document["verdict"] == "met"
+    assert document["run"]["labels"] == {"build": "abc"}
+    database = tmp_path / "new/run.db"
+    assert [path.name for path in (tmp_path / "new").iterdir()] != []
+    assert not (tmp_path / "new/run.db-wal").exists(), "a finished file is whole by itself"
+    stored = rows(database, "SELECT outcome, count(*) FROM stream_metrics GROUP BY outcome")
+    assert dict(stored) == document["outcomes"]
+    assert set(dict(rows(database, "SELECT DISTINCT user, network FROM stream_metrics"))) == {
+        "Reader", "PhoneReader", "Commuter", "Stopper", "TabCloser",
+    }  # fmt: skip
+    (least,) = rows(database, "SELECT min(ttft_ms) FROM stream_metrics")[0]
+    assert least >= 100, "no first token can come before the server sent it"
+    assert "<html" in (tmp_path / "new/run.html").read_text()
+
+
+def test_every_stream_that_the_server_saw_is_in_the_record(
+    server: ReferenceServer, rules: Path, tmp_path: Path
+) -> None:
+    before = {row["id"] for row in server.truth()}
+    ended = command(
+        "streamgauge", "run", "disconnects", "--host", server.url, "--users", 10, "--spawn-rate", 10,
+        "--run-time", "5s", "--config", rules, "--db", "run.db",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode in {0, 3}, ended.stderr
+    sent = {row["id"] for row in server.truth()} - before
+    kept = {request for (request,) in rows(tmp_path / "run.db", "SELECT request_id FROM streams")}
+    # One that was cut between the server's answer and our first read has no request id.
+    assert kept - {None} <= sent
+    assert len(sent - kept) <= sum(
+        request is None for (request,) in rows(tmp_path / "run.db", "SELECT request_id FROM streams")
+    )
+
+
+def test_the_same_seed_asks_the_same_things(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+    hasty = tmp_path / "hasty.py"
+    hasty.write_text((REPOSITORY / "scenarios/chat.py").read_text().replace("between(1, 4)", "between(0, 0.01)"))
+    asked = []
+    for seed in (7, 7, 8):
+        command(
+            "streamgauge", "run", hasty, "--host", server.url, "--users", 1, "--run-time", "2s", "--config", rules,
+            "--db", "run.db", "--seed", seed,
+            cwd=tmp_path,
+        )  # fmt: skip
+        (run,) = rows(tmp_path / "run.db", "SELECT max(number) FROM runs")[0]
+        asked.append(rows(tmp_path / "run.db", f"SELECT input_tokens FROM streams WHERE run = {run} LIMIT 3"))
+    assert len(asked[0]) == 3
+    assert asked[0] == asked[1] != asked[2]
+
+
+def test_processes_share_one_database(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+    ended = command(
+        "locust", "-f", REPOSITORY / "scenarios/chat.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
+        "--gauge-config", rules, "--gauge-db", "run.db", *processes(2),
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    workers = dict(rows(tmp_path / "run.db", "SELECT worker, count(*) FROM streams GROUP BY worker"))
+    assert set(workers) == {"worker-0", "worker-1"}
+    users = rows(tmp_path / "run.db", "SELECT worker, max(value) FROM samples WHERE name = 'users' GROUP BY worker")
+    assert dict(users) == {"worker-0": 3, "worker-1": 3}
+
+
+def test_a_worker_elsewhere_gets_its_orders_from_the_master(
+    server: ReferenceServer, rules: Path, tmp_path: Path
+) -> None:
+    port = free_port()
+    scenario = str(REPOSITORY / "scenarios/chat.py")
+    rules.write_text(RULES.replace("[target]", '[target]\nheaders = { "x-key" = "${A_KEY}" }'))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with started(
+        [BIN / "locust", "-f", scenario, "--worker", "--master-port", str(port)],
+        cwd=elsewhere,
+        env={**os.environ, "A_KEY": "the workers own secret"},
+        stderr=subprocess.PIPE,
+    ) as worker:
+        ended = command(
+            "locust", "-f", scenario, "--headless", "-u", 3, "-r", 3, "-t", "4s", "-H", server.url, "--master",
+            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", rules, "--gauge-db", "run.db",
+            cwd=tmp_path, A_KEY="the masters secret",
+        )  # fmt: skip
+        assert worker.wait(20) == 0
+    assert ended.returncode == 0, ended.stderr
+    assert rows(tmp_path / "run.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
+    assert b"secret" not in (tmp_path / "run.db").read_bytes()
+    assert list(elsewhere.iterdir()) == [], "the database is the master's"
+
+
+def test_a_killed_worker_is_noted_and_the_rest_stands(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+    with started(
+        [
+            BIN / "locust", "-f", REPOSITORY / "scenarios/chat.py", "--headless", "-u", "4", "-r", "4", "-t", "9s",
+            "-H", server.url, "--gauge-config", rules, "--gauge-db", "run.db", *processes(2),
+        ],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as master:  # fmt: skip
+        until(lambda: count(tmp_path / "run.db", "streams") > 0)
+        os.kill(psutil.Process(master.pid).children()[0].pid, signal.SIGKILL)
+        output, _ = master.communicate(timeout=60)
+    assert "was lost, and with it what it had not sent" in " ".join(output.split())
+    assert count(tmp_path / "run.db", "streams") > 0
+    assert rows(tmp_path / "run.db", "SELECT status FROM runs") == [("finished",)]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_ends_a_run_cleanly_with_its_data(
+    server: ReferenceServer, rules: Path, tmp_path: Path, workers: int
+) -> None:
+    words = ["run", "chat", "--host", server.url, "--users", "4", "--spawn-rate", "4", "--config", str(rules)]
+    with started(
+        [BIN / "streamgauge", *words, "--db", "run.db", *(["--", *processes(workers)] if workers else [])],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    ) as run:  # fmt: skip
+        until(lambda: count(tmp_path / "run.db", "streams") > 0)
+        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of them
+        output, errors = run.communicate(timeout=60)
+    assert run.returncode in {0, 3}, errors
+    assert "Traceback" not in errors
+    assert rows(tmp_path / "run.db", "SELECT status, notes FROM runs") == [("interrupted", "[]")]
+    assert "interrupted" in output
+    kept = dict(rows(tmp_path / "run.db", "SELECT outcome, count(*) FROM streams GROUP BY outcome"))
+    assert kept["completed"] > 0
+
+
+def test_the_web_ui_starts_and_stops_runs(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with started(
+        [
+            BIN / "locust", "-f", REPOSITORY / "scenarios/chat.py", "--web-host", "127.0.0.1", "--web-port", str(port),
+            "--gauge-config", rules, "--gauge-db", "run.db", "--gauge-report", "run.html",
+        ],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as locust, httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as ui:  # fmt: skip
+        until(lambda: answers(ui))
+        for _ in range(2):
+            before = count(tmp_path / "run.db", "streams")
+            swarm = {"user_count": "3", "spawn_rate": "3", "host": server.url}
+            assert ui.post("/swarm", data=swarm).json()["success"]
+            until(lambda before=before: count(tmp_path / "run.db", "streams") > before)
+            assert ui.post("/stop", timeout=30).json()["success"]
+        until((tmp_path / "run.html").exists)
+        locust.send_signal(signal.SIGINT)
+        _, errors = locust.communicate(timeout=30)
+    assert "Traceback" not in errors
+    assert [status for (status,) in rows(tmp_path / "run.db", "SELECT status FROM runs")] == ["finished"] * 2
+
+
+def test_the_database_alone_is_enough_afterwards(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+    command(
+        "streamgauge", "run", "chat", "--host", server.url, "--users", 4, "--spawn-rate", 4, "--run-time", "3s",
+        "--config", rules, "--db", "run.db",
+        cwd=tmp_path,
+    )  # fmt: skip
+    (run,) = rows(tmp_path / "run.db", "SELECT id FROM runs")[0]
+    listed = command("streamgauge", "runs", "run.db", cwd=tmp_path)
+    assert run in "".join(listed.stdout.split()), listed.stdout
+    strict = tmp_path / "strict.toml"
+    strict.write_text('[[sla]]\nrule = "max(ttft) < 1ms"\n')
+    assert command("streamgauge", "judge", "run.db", cwd=tmp_path).returncode == 0
+    missed = command(
+        "streamgauge", "judge", "run.db", "--run", run[:6], "--config", strict, "--json", "-", cwd=tmp_path
+    )
+    assert missed.returncode == 1
+    assert json.loads(missed.stdout)["verdict"] == "missed"
+    drawn = command("streamgauge", "report", "run.db", "-o", "page.html", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    assert run in (tmp_path / "page.html").read_text()
+
+
+def test_nothing_to_judge_is_inconclusive_and_the_caller_may_choose(server: ReferenceServer, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.toml"
+    empty.write_text("")
+    command(
+        "streamgauge", "run", "chat", "--host", server.url, "--users", 1, "--run-time", "2s", "--config", empty,
+        "--db", "run.db", cwd=tmp_path,
+    )  # fmt: skip
+    assert command("streamgauge", "judge", "run.db", cwd=tmp_path).returncode == 3
+    assert command("streamgauge", "judge", "run.db", "--inconclusive", "pass", cwd=tmp_path).returncode == 0
+    assert command("streamgauge", "judge", "run.db", "--inconclusive", "fail", cwd=tmp_path).returncode == 1
+
+
+@contextlib.contextmanager
+def started(words: Sequence[object], **keywords: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A process that is gone after the test, whatever the test came to."""
+    process = subprocess.Popen(list(map(str, words)), text=True, **keywords)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def processes(number: int) -> list[str]:
+    """Options for so many workers, on a port that no other run has."""
+    port = str(free_port())
+    return ["--processes", str(number), "--master-bind-port", port, "--master-port", port]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def count(database: Path, table: str) -> int:
+    """How many rows there are; 0 while there is no such table yet."""
+    try:
+        return int(rows(database, f"SELECT count(*) FROM {table}")[0][0]) if database.exists() else 0
+    except sqlite3.OperationalError:
+        return 0
+
+
+def answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def until(condition: Any) -> None:
+    """Wait for something that another process does."""
+    give_up_at = time.monotonic() + 45
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not come about"
+        time.sleep(0.05)
