@@ -88,7 +88,7 @@ class _Server(uvicorn.Server):
 @_setting("itl", "DURATION", "Mean gap between two tokens.")
 @_setting("spread", "NUMBER", "Coefficient of variation of both, log-normal; 0 makes every wait exactly the mean.")
 @_setting("tokens", "N or N-M", "Answer length, or a range to draw it from. A request's max_tokens cuts it.")
-@_setting("seed", "NUMBER", "Same seed and same prompt: same answer, same timing.")
+@_setting("seed", "NUMBER", "Same seed, same prompt: same answer. Same order of requests: same timing.")
 @click.option(
     "--max-streams",
     default=5000,

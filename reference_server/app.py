@@ -3,6 +3,7 @@
 The server keeps no conversation and asks nobody who they are; it is for loopback and for tests.
 """
 
+import itertools
 import secrets
 import time
 from collections.abc import Mapping
@@ -58,6 +59,7 @@ def create_app(settings: Settings) -> ASGIApp:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         exception_handlers={HTTPException: _refusal, RequestValidationError: _bad_request},
     )
+    occasions = itertools.count(1)
     active: set[int] = set()  # ids of the answers on their way
 
     def answer(question: Question, request: Request) -> Response:
@@ -66,9 +68,10 @@ def create_app(settings: Settings) -> ASGIApp:
                 question.overloaded, f"all {settings.max_streams} streams are in use; try again", {"retry-after": "1"}
             )
         shape = _shape(settings.shape, request.headers)
-        planned = Answer(
-            secrets.token_hex(12), int(time.time()), model.plan(shape, question.prompt(), question.limit())
-        )
+        # A pinned seed pins the pace, too; otherwise no two requests are served alike, as with any model.
+        occasion = 0 if "x-gauge-seed" in request.headers else next(occasions)
+        plan = model.plan(shape, question.prompt(), question.limit(), occasion)
+        planned = Answer(secrets.token_hex(12), int(time.time()), plan)
         request_id, client = f"req_{planned.id}", request.headers.get("x-gauge-stream")
 
         def ended(progress: Progress, outcome: Outcome) -> None:

@@ -52,17 +52,19 @@ class Plan:
     capped: bool  # the request's own limit ended the answer
 
 
-def plan(shape: Shape, prompt: str, limit: int | None = None) -> Plan:
-    """The answer to `prompt`, of at most `limit` tokens. The same arguments give the same plan."""
-    digest = hashlib.blake2b(f"{shape.seed}\0{prompt}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    random = np.random.default_rng(int.from_bytes(digest, "big"))
+def plan(shape: Shape, prompt: str, limit: int | None = None, occasion: int = 0) -> Plan:
+    """The answer to `prompt`, of at most `limit` tokens. The same arguments give the same plan.
+
+    Another `occasion` is the same answer at another pace, as when a prompt is asked twice.
+    """
+    random, pace = _random(shape.seed, prompt), _random(shape.seed, occasion, prompt)
     shortest, longest = shape.tokens
     wanted = int(random.integers(shortest, longest, endpoint=True))
     count = wanted if limit is None else min(wanted, limit)
     # All is drawn for the whole answer and cut afterwards, so that a limit changes nothing before the cut.
     waits = np.full(wanted, float(shape.itl))
     waits[0] = shape.ttft
-    waits *= _log_normal(random, shape.spread, wanted)
+    waits *= _log_normal(pace, shape.spread, wanted)
     due: list[int] = np.cumsum(waits[:count]).astype(np.int64).tolist()
     texts: list[str] = []
     for index in random.integers(len(prose.PARAGRAPHS), size=wanted):
@@ -70,6 +72,12 @@ def plan(shape: Shape, prompt: str, limit: int | None = None) -> Plan:
             break
         texts += prose.PARAGRAPHS[index]
     return Plan(texts[:count], due, count_tokens(prompt), count < wanted)
+
+
+def _random(*seeds: object) -> np.random.Generator:
+    text = "\0".join(map(str, seeds))
+    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big"))
 
 
 def count_tokens(text: str) -> int:

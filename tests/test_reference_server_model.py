@@ -23,6 +23,12 @@ def test_another_seed_or_another_prompt_gives_another_plan() -> None:
     assert plan(VARIED, "How low is the water?").due != first.due
 
 
+def test_a_prompt_asked_again_gets_the_same_answer_at_another_pace() -> None:
+    first, again = (plan(VARIED, "How high is the water?", occasion=occasion) for occasion in (1, 2))
+    assert again.texts == first.texts
+    assert again.due != first.due
+
+
 def test_without_spread_every_token_is_due_exactly_on_the_grid() -> None:
     exact = plan(PRESETS["exact"], "anything")
     assert exact.due == [200_000_000 + k * 20_000_000 for k in range(100)]
