@@ -305,6 +305,6 @@ def test_a_page_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:
     save("<p>one</p>", tmp_path / "new" / "page.html")
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["page.html"]
     (tmp_path / "taken").mkdir()
-    with pytest.raises(StoreError, match="taken: the report cannot be written"):
+    with pytest.raises(StoreError, match="taken: cannot be written"):
         save("<p>one</p>", tmp_path / "taken")
     assert {file.name for file in tmp_path.iterdir()} == {"new", "taken"}

@@ -119,7 +119,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "labels": {**self.labels, **(labels or {})},
         }
         plan = self._behaviour.plan(self.random)
-        link = network.Link(self._network, self.random)
+        # Its own randomness: how often a link draws depends on the server's pace, and must not change what is asked next.
+        link = network.Link(self._network, Random(self.random.getrandbits(64)))
         try:
             seen = self._client.stream(prompt, plan, link, due_at, identity)
         except Interrupted as end:
