@@ -119,7 +119,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "labels": {**self.labels, **(labels or {})},
         }
         plan = self._behaviour.plan(self.random)
-        # Its own randomness: how often a link draws depends on the server's pace, and must not change what is asked next.
+        # Its own randomness: how often a link draws depends on the server's pace, which must not change what is asked.
         link = network.Link(self._network, Random(self.random.getrandbits(64)))
         try:
             seen = self._client.stream(prompt, plan, link, due_at, identity)
