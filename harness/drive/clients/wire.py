@@ -6,7 +6,7 @@ Promises one StreamObservation for each `stream`, whatever the server does: noth
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 
@@ -24,156 +24,101 @@ _GRACE = 200_000_000  # ns after what looks like the terminal event until we loo
 _NEVER = 1 << 62
 
 
-class WireClient:
-    """Keeps its connection between streams, as an app does; `fresh` makes a new one for each."""
-
-    name = "wire"
-
-    def __init__(self, site: Site, *, fresh: bool = False) -> None:
-        self._site = site
-        self._fresh = fresh
-        self._idle: Connection | None = None
-
-    def stream(
-        self, prompt: Prompt, plan: Plan, link: Link, due_at: int, identity: Mapping[str, Any]
-    ) -> StreamObservation:
-        """Ask, and read until the end or until the plan says to leave. `due_at` is CLOCK_MONOTONIC ns.
-
-        Raises only Interrupted, when the caller's greenlet is killed: it holds the record, to be kept before dying.
-        """
-        request = self._site.request(prompt)
-        while True:
-            connection, reused = self._take()
-            attempt = _Attempt(connection, self._site, plan, due_at)
-            broken = None
-            try:
-                attempt.converse(link, request)
-            except Broken as fault:
-                # Its traceback would hold this frame and all that came, and this frame it: a cycle for each stream.
-                broken = fault.with_traceback(None)
-            except gevent.GreenletExit:
-                broken = Broken(Outcome.INTERRUPTED, "the run ended before the stream did")
-            except BaseException:  # a scenario's own gevent.Timeout, say: not our business, but our socket
-                attempt.end(None)
-                connection.close()
-                raise
-            transcript = attempt.end(broken)
-            if attempt.reusable:
-                self._idle = connection
-            elif plan.abort and broken is not None and broken.outcome is Outcome.CANCELLED:
-                connection.abort()
-            else:
-                connection.close()
-            if reused and attempt.stale(broken):
-                continue  # the server had closed the idle connection while our request was on its way
-            if broken is None or broken.outcome is not Outcome.INTERRUPTED:
-                with suppress(gevent.GreenletExit):
-                    return self._observe(transcript, link, identity)
-            # Also when the stream itself was complete by then.
-            raise Interrupted(observe(transcript, self._site, link, identity))
-
-    def _observe(self, transcript: Transcript, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
-        """The record, made in turn: decoding takes a millisecond, and if all of a hundred streams that end together
-        were decoded at once, the tokens of all others would meanwhile run together in the kernel."""
-        with self._site.turn:
-            gevent.sleep(1e-6)  # a timer: `sleep(0)` would come back before the loop has looked for reads
-            return observe(transcript, self._site, link, identity)
-
-    def close(self) -> None:
-        if self._idle is not None:
-            self._idle.close()
-            self._idle = None
-
-    def _take(self) -> tuple[Connection, bool]:
-        """A connection for one exchange, and whether it was in use before."""
-        idle, self._idle = self._idle, None
-        if idle is not None and not self._fresh and idle.usable():
-            return idle, True
-        if idle is not None:
-            idle.close()
-        return Connection(), False
-
-
-class _Attempt:
+class Attempt:
     """One try at one stream: when to wait, when to give up, when to leave."""
 
-    def __init__(self, connection: Connection, site: Site, plan: Plan, due_at: int) -> None:
+    _kind: ClassVar[type[Exchange]] = Exchange
+
+    def __init__(self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link) -> None:
         target, protocol = site.target, site.protocol
         self._connection = connection
         self._endpoint = site.endpoint
         self._timeouts = target.timeouts
         self._plan = plan
+        self._link = link
         self._leave_at = _NEVER if plan.leave_after is None else due_at + plan.leave_after
         self._started_at = time.monotonic_ns()
         self._total_at = self._started_at + target.timeouts.total
+        self._look_at = _NEVER  # when to look whether the marker was the terminal event
         self._transcript = Transcript(due_at, started_at=self._started_at)
-        self._exchange = Exchange(connection, target.limits.stream_bytes, protocol.terminal)
+        self._exchange = self._kind(connection, target.limits.stream_bytes, protocol.terminal)
         self._glance = _Glance(protocol, self._exchange, plan.leave_after_chunks)
+        self._over = False  # the answer has ended
         self.reusable = False
 
-    def converse(self, link: Link, request: bytes) -> None:
+    def converse(self, request: bytes) -> None:
         """From connecting to the end of the answer. Broken when it does not get there."""
         try:
-            self._converse(link, request)
+            self._connect()
+            self._ask(request)
+            while self._goes_on():
+                pass
         except Broken as fault:
-            if fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._leave_at:
-                raise self._left() from None  # the person did not wait for the timeout
+            if self._had_left(fault):
+                raise self._left() from None
             raise
 
-    def _converse(self, link: Link, request: bytes) -> None:
-        seen = self._transcript
-        if self._connection.sock is None:
-            self._connect(link)
-        self._pause(link.request(len(request)))
-        with suppress(OSError):  # the server hung up while we sent; it may have said why: the read below will tell
-            self._connection.send(request, self._until(self._timeouts.idle))
-            seen.sent_at = self._connection.sent_at
-        self._read()
-
-    def _connect(self, link: Link) -> None:
+    def _connect(self) -> None:
+        """A connection, unless there is one already."""
         seen, connection, endpoint = self._transcript, self._connection, self._endpoint
+        if connection.sock is not None:
+            return
         until = self._until(self._timeouts.connect)
         try:
             connection.open(endpoint, until)
-            self._pause(link.handshake())
+            self._pause(self._link.handshake())
             seen.connected_at = time.monotonic_ns()
             if endpoint.tls:
                 connection.secure(endpoint, until)
-                self._pause(link.handshake())
+                self._pause(self._link.handshake())
                 seen.secured_at = time.monotonic_ns()
         finally:
             seen.resolved_at = connection.resolved_at
 
-    def _read(self) -> None:
+    def _ask(self, request: bytes) -> None:
+        """Send the request and begin to read."""
+        self._pause(self._link.request(len(request)))
+        with suppress(OSError):  # the server hung up while we sent; it may have said why: the reads will tell
+            self._connection.send(request, self._until(self._timeouts.idle))
+            self._transcript.sent_at = self._connection.sent_at
+        self._exchange.start()
+
+    def _goes_on(self) -> bool:
+        """Wait for something to decide, and decide it; False once the answer has ended. Broken where it cannot."""
         exchange, timeouts, glance = self._exchange, self._timeouts, self._glance
-        first_token_at = self._started_at + timeouts.first_token
-        look_at = _NEVER  # when to look whether the marker was the terminal event
-        exchange.start()
-        while not exchange.finished:
-            if glance.enough:
-                raise Broken(Outcome.CANCELLED, f"left after {glance.content} chunks, as planned")
-            deadlines = [
-                (self._leave_at, self._left()),
-                (self._total_at, _late("total", timeouts.total)),
-                (exchange.last_read_at + timeouts.idle, _late("idle: nothing came", timeouts.idle)),
-                (look_at, None),
-            ]
-            if not glance.content:
-                deadlines.append((first_token_at, _late("first token", timeouts.first_token)))
-            until, broken = min(deadlines, key=lambda deadline: deadline[0])
-            if time.monotonic_ns() < until:
-                exchange.wait(until)
-            elif broken is not None:
-                raise broken
-            elif glance.ended():
-                break  # the stream is over; a server that keeps the HTTP message open costs the person nothing
-            else:
-                exchange.marker_seen, look_at = False, _NEVER
-            if exchange.marker_seen and look_at == _NEVER:
-                look_at = time.monotonic_ns() + _GRACE
-        if exchange.broken is not None:
-            raise exchange.broken
-        self._transcript.ended_at = exchange.last_read_at
+        if self._over:
+            return False
+        if exchange.finished:
+            if exchange.broken is not None:
+                raise exchange.broken
+            return self._end()
+        if glance.enough:
+            raise Broken(Outcome.CANCELLED, f"left after {glance.content} chunks, as planned")
+        deadlines = [
+            (self._leave_at, self._left()),
+            (self._total_at, _late("total", timeouts.total)),
+            (exchange.last_read_at + timeouts.idle, _late("idle: nothing came", timeouts.idle)),
+            (self._look_at, None),
+        ]
+        if not glance.content:
+            deadlines.append((self._started_at + timeouts.first_token, _late("first token", timeouts.first_token)))
+        until, broken = min(deadlines, key=lambda deadline: deadline[0])
+        if time.monotonic_ns() < until:
+            exchange.wait(until)
+        elif broken is not None:
+            raise broken
+        elif glance.ended():
+            return self._end()  # a server that keeps the HTTP message open after it costs the person nothing
+        else:
+            exchange.marker_seen, self._look_at = False, _NEVER
+        if exchange.marker_seen and self._look_at == _NEVER:
+            self._look_at = time.monotonic_ns() + _GRACE
+        return True
+
+    def _end(self) -> bool:
+        self._over = True
+        self._transcript.ended_at = self._exchange.last_read_at
+        return False
 
     def end(self, broken: Broken | None) -> Transcript:
         """Stop reading; everything that was seen."""
@@ -203,8 +148,86 @@ class _Attempt:
         if end > self._leave_at:
             raise self._left()
 
+    def _had_left(self, fault: Broken) -> bool:
+        """Whether the person did not wait for the timeout."""
+        return fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._leave_at
+
     def _left(self) -> Broken:
         return Broken(Outcome.CANCELLED, f"left after {(self._plan.leave_after or 0) / 1e9:.1f} s, as planned")
+
+
+class WireClient:
+    """Keeps its connection between streams, as an app does; `fresh` makes a new one for each."""
+
+    name = "wire"
+    _attempt: ClassVar[type[Attempt]] = Attempt
+
+    def __init__(self, site: Site, *, fresh: bool = False) -> None:
+        self._site = site
+        self._fresh = fresh
+        self._idle: Connection | None = None
+
+    def stream(
+        self, prompt: Prompt, plan: Plan, link: Link, due_at: int, identity: Mapping[str, Any]
+    ) -> StreamObservation:
+        """Ask, and read until the end or until the plan says to leave. `due_at` is CLOCK_MONOTONIC ns.
+
+        Raises only Interrupted, when the caller's greenlet is killed: it holds the record, to be kept before dying.
+        """
+        while True:
+            connection, reused = self._take()
+            attempt = self._attempt(connection, self._site, plan, due_at, link)
+            broken = None
+            try:
+                self._converse(attempt, prompt)
+            except Broken as fault:
+                # Its traceback would hold this frame and all that came, and this frame it: a cycle for each stream.
+                broken = fault.with_traceback(None)
+            except gevent.GreenletExit:
+                broken = Broken(Outcome.INTERRUPTED, "the run ended before the stream did")
+            except BaseException:  # a scenario's own gevent.Timeout, say: not our business, but our socket
+                attempt.end(None)
+                connection.close()
+                raise
+            transcript = attempt.end(broken)
+            if attempt.reusable:
+                self._idle = connection
+            elif plan.abort and broken is not None and broken.outcome is Outcome.CANCELLED:
+                connection.abort()
+            else:
+                connection.close()
+            if reused and attempt.stale(broken):
+                continue  # the server had closed the idle connection while our request was on its way
+            if broken is None or broken.outcome is not Outcome.INTERRUPTED:
+                with suppress(gevent.GreenletExit):
+                    return self._observe(transcript, link, identity)
+            # Also when the stream itself was complete by then.
+            raise Interrupted(observe(transcript, self._site, link, identity))
+
+    def _converse(self, attempt: Any, prompt: Prompt) -> None:
+        """One try, from connecting to the end of the answer. Broken when it does not get there."""
+        attempt.converse(self._site.request(prompt))
+
+    def _observe(self, transcript: Transcript, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
+        """The record, made in turn: decoding takes a millisecond, and if all of a hundred streams that end together
+        were decoded at once, the tokens of all others would meanwhile run together in the kernel."""
+        with self._site.turn:
+            gevent.sleep(1e-6)  # a timer: `sleep(0)` would come back before the loop has looked for reads
+            return observe(transcript, self._site, link, identity)
+
+    def close(self) -> None:
+        if self._idle is not None:
+            self._idle.close()
+            self._idle = None
+
+    def _take(self) -> tuple[Connection, bool]:
+        """A connection for one exchange, and whether it was in use before."""
+        idle, self._idle = self._idle, None
+        if idle is not None and not self._fresh and idle.usable():
+            return idle, True
+        if idle is not None:
+            idle.close()
+        return Connection(), False
 
 
 class _Glance:
