@@ -9,7 +9,8 @@ version 1, little-endian: u8 version, and then deflated (zlib)
     characters  of content in the event
     overhead    the event's bytes minus its characters: nearly constant in most protocols
     link lag    perceived minus arrival, µs; all 0 where no link was emulated
-    client lag  what the client stack handed over minus perceived, µs; absent where none was in between
+    client lag  when the client stack handed it over minus perceived, µs; −1 for what it did not hand over, or not by
+                then; absent where none was in between
 
 A column is: u8 width (0–8 bytes a value), i64 base, then the values minus the base: the lowest byte of every value,
 then the next byte of every value, … A column that never varies costs nine bytes; and bytes of one weight are alike,
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 VERSION = 1
 _HEAD = struct.Struct("<Iq")
 _COLUMN = struct.Struct("<Bq")
+_NOT_HANDED = -1
 
 
 class Kind(StrEnum):
@@ -48,7 +50,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     characters: int  # of content; 0 where there is none
     size: int  # bytes of the event
     perceived_at: int  # ns: after the emulated link; equal to `at` where there is none
-    handed_at: int | None = None  # ns: when the client stack gave it to the application
+    handed_at: int | None = None  # ns: when the client stack gave it to the application; never before `perceived_at`
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -59,7 +61,7 @@ class Columns(msgspec.Struct, frozen=True):
     characters: NDArray[np.int64]
     size: NDArray[np.int64]
     perceived_at: NDArray[np.int64]
-    handed_at: NDArray[np.int64] | None
+    client_lag: NDArray[np.int64]  # handed over minus perceived; negative: not handed over
 
 
 KINDS: tuple[Kind, ...] = tuple(_KINDS)
@@ -73,6 +75,7 @@ class Batch(msgspec.Struct, frozen=True):
     at: NDArray[np.int64]  # µs since the run began
     kind: NDArray[np.uint8]  # index into `KINDS`
     perceived_at: NDArray[np.int64]
+    client_lag: NDArray[np.int64]  # as in Columns
 
     @property
     def owner(self) -> NDArray[np.int64]:
@@ -101,9 +104,10 @@ def encode(chunks: Sequence[Chunk]) -> bytes:
         _pack(size - characters),
         _pack(perceived - at),
     ]
-    if all(chunk.handed_at is not None for chunk in chunks):
-        handed = np.array([_microseconds(chunk.handed_at or 0) for chunk in chunks], np.int64)
-        parts.append(_pack(handed - perceived))
+    if any(chunk.handed_at is not None for chunk in chunks):
+        handed = [None if chunk.handed_at is None else _microseconds(chunk.handed_at) for chunk in chunks]
+        lags = [_NOT_HANDED if at is None else at - seen for at, seen in zip(handed, perceived.tolist(), strict=True)]
+        parts.append(_pack(np.array(lags, np.int64)))
     return bytes([VERSION]) + zlib.compress(b"".join(parts), 1)
 
 
@@ -111,7 +115,7 @@ def columns(blob: bytes) -> Columns:
     """Blob → arrays. ValueError for a blob of another version or one that is cut short."""
     if not blob:
         none = np.zeros(0, np.int64)
-        return Columns(none, none.astype(np.uint8), none, none, none, None)
+        return Columns(none, none.astype(np.uint8), none, none, none, none)
     blob = _inflated(blob)
     count, first = _HEAD.unpack_from(blob)
     gaps, offset = _unpack(blob, _HEAD.size, count - 1)
@@ -125,13 +129,11 @@ def columns(blob: bytes) -> Columns:
     characters, offset = _unpack(blob, offset, count)
     overhead, offset = _unpack(blob, offset, count)
     link_lag, offset = _unpack(blob, offset, count)
-    perceived = at + link_lag
-    handed = None
+    client_lag = np.full(count, _NOT_HANDED, np.int64)
     if offset < len(blob):
         client_lag, offset = _unpack(blob, offset, count)
-        handed = perceived + client_lag
     kinds = np.repeat(codes, runs).astype(np.uint8)
-    return Columns(at, kinds, characters, characters + overhead, perceived, handed)
+    return Columns(at, kinds, characters, characters + overhead, at + link_lag, client_lag)
 
 
 def batch(blobs: Sequence[bytes]) -> Batch:
@@ -147,28 +149,31 @@ def batch(blobs: Sequence[bytes]) -> Batch:
     reader.skip(count)  # characters
     reader.skip(count)  # overhead
     lag = reader.column(count)
+    client_lag = np.full(len(lag), _NOT_HANDED, np.int64)
+    behind_client = reader.at < reader.ends
+    if behind_client.any():
+        client_lag[np.repeat(behind_client, count)] = reader.only(behind_client).column(count[behind_client])
     counts = np.zeros(len(blobs), np.int64)
     counts[present] = count
     starts = np.concatenate([[0], np.cumsum(counts)])
     if len(kind) != starts[-1]:
         raise ValueError("arrivals blob whose kinds do not add up")
     at = _running_sums(first, gaps, count)
-    return Batch(starts, at, kind, at + lag)
+    return Batch(starts, at, kind, at + lag, client_lag)
 
 
 def decode(blob: bytes) -> tuple[Chunk, ...]:
     """Blob → chunks, times back in ns (to the microsecond)."""
     seen = columns(blob)
-    handed = [None] * len(seen.at) if seen.handed_at is None else (seen.handed_at * 1000).tolist()
     return tuple(
-        Chunk(at, _KINDS[code], characters, size, perceived, given)
-        for at, code, characters, size, perceived, given in zip(
+        Chunk(at, _KINDS[code], characters, size, perceived, perceived + lag if lag >= 0 else None)
+        for at, code, characters, size, perceived, lag in zip(
             (seen.at * 1000).tolist(),
             seen.kind.tolist(),
             seen.characters.tolist(),
             seen.size.tolist(),
             (seen.perceived_at * 1000).tolist(),
-            handed,
+            (seen.client_lag * 1000).tolist(),
             strict=True,
         )
     )
@@ -215,6 +220,12 @@ class _Reader:
         lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
         self.ends = np.cumsum(lengths)
         self.at = self.ends - lengths
+
+    def only(self, chosen: NDArray[np.bool_]) -> "_Reader":
+        """A reader that goes on with some of the blobs."""
+        reader = _Reader([])
+        reader.bytes, reader.at, reader.ends = self.bytes, self.at[chosen], self.ends[chosen]
+        return reader
 
     def _advance(self, size: NDArray[np.int64] | int) -> NDArray[np.int64]:
         before = self.at

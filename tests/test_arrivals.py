@@ -18,7 +18,7 @@ def chunk(draw: st.DrawFn, *, handed: bool) -> Chunk:
         characters=draw(st.integers(0, 2**40)),
         size=draw(st.integers(0, 2**40)),
         perceived_at=perceived,
-        handed_at=perceived + draw(st.integers(0, 10**9)) * 1000 if handed else None,
+        handed_at=perceived + draw(st.integers(0, 10**9)) * 1000 if handed and draw(st.booleans()) else None,
     )
 
 
@@ -35,6 +35,8 @@ def test_many_streams_at_once_read_like_each_alone(many: list[list[Chunk]]) -> N
     batch = arrivals.batch([arrivals.encode(chunks) for chunks in many])
     assert batch.at.tolist() == [chunk.at // 1000 for chunks in many for chunk in chunks]
     assert batch.perceived_at.tolist() == [chunk.perceived_at // 1000 for chunks in many for chunk in chunks]
+    lags = [-1 if c.handed_at is None else (c.handed_at - c.perceived_at) // 1000 for chunks in many for c in chunks]
+    assert batch.client_lag.tolist() == lags
     assert [KINDS[code] for code in batch.kind] == [chunk.kind for chunks in many for chunk in chunks]
     assert batch.owner.tolist() == [place for place, chunks in enumerate(many) for _ in chunks]
 
