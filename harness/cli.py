@@ -76,9 +76,10 @@ _inconclusive = click.option(
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(ctx: click.Context, /, scenario: str, **options: Any) -> None:
-    """Run SCENARIO, a shipped one by its name or your own locustfile by its path, with Locust.
+    """Run a scenario with Locust.
 
-    It is `locust -f SCENARIO --headless …` with less typing. Whatever follows `--` goes to Locust as it is:
+    SCENARIO is a shipped one by its name (chat, slow_mobile, disconnects, steps, mixed), or the path of your own
+    locustfile. It is `locust -f SCENARIO --headless …` with less typing. Whatever follows `--` goes to Locust as it is:
 
     \b
         streamgauge run mixed --host https://staging.example --users 100 --run-time 2m -- --processes 2
@@ -92,9 +93,10 @@ def run(ctx: click.Context, /, scenario: str, **options: Any) -> None:
 @click.option("--out", default="out", show_default=True, help="The folder for demo.db, demo.html and demo.json.")
 @click.pass_context
 def demo(ctx: click.Context, users: int, run_time: str, out: str) -> None:
-    """Try it all: a reference server, the `mixed` scenario, the verdict and the report.
+    """Try it all on a simulated server.
 
-    Judged by ./streamgauge.toml where there is one.
+    Starts a reference server, runs the `mixed` scenario on it, prints the verdict and leaves the database, the report
+    and the result document. Judged by ./streamgauge.toml where there is one.
     """
     folder = Path(out)
     click.echo(f"demo: {users} people of the `mixed` scenario on the reference server, for {run_time}")
@@ -118,7 +120,7 @@ def demo(ctx: click.Context, users: int, run_time: str, out: str) -> None:
 @click.argument("server_options", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def serve(ctx: click.Context, server_options: tuple[str, ...]) -> None:
-    """Start the reference streaming server (`streamgauge serve --help` lists its options)."""
+    """Start the reference server (see its --help)."""
     ctx.exit(_wait([sys.executable, "-m", "reference_server", *server_options]))
 
 
@@ -156,7 +158,10 @@ def judge(
 @click.option("--config", "config_path", help="Judge by this file's rules.  [default: the rules it was run with]")
 @click.option("-o", "--output", default="report.html", show_default=True, help="The page to write.")
 def report(db: str, run_id: str | None, config_path: str | None, output: str) -> None:
-    """Write the HTML report of a run: one file that opens without a network."""
+    """Write the HTML report of a run.
+
+    One self-contained file that opens without a network.
+    """
     rules = None if config_path is None else config.load(config_path).sla
     with Store.open(db) as store:
         judged = judgement.judge(store, run_id, rules)

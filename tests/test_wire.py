@@ -156,6 +156,14 @@ def test_moments_come_in_order() -> None:
 # Leaving
 
 
+def test_a_stream_on_a_slow_link_ends_when_the_person_has_its_last_chunk() -> None:
+    with scripted(asked(WHOLE)) as server:
+        seen = ask(client(server.url), link="slow_3g")
+    assert seen.outcome is Outcome.COMPLETED
+    assert seen.last_content_at is not None
+    assert seen.first_content_wire_at < seen.last_content_at <= seen.ended_at  # type: ignore[operator]
+
+
 def test_a_person_who_leaves_in_time_keeps_what_came_and_the_server_sees_a_fin() -> None:
     with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
         seen = observe(server.url, Plan(leave_after=100_000_000))
