@@ -4,9 +4,11 @@
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from harness import arrivals
 from harness.clock import RunClock
@@ -52,6 +54,7 @@ class Transcript:
     ends: Sequence[int] = ()  # read i ended at this byte of the body,
     stamps: Sequence[int] = ()  # was stamped then by the kernel (CLOCK_REALTIME ns, 0 for no stamp)
     seen: Sequence[int] = ()  # and seen then by us (CLOCK_MONOTONIC ns)
+    handed: Sequence[int] | None = None  # when a library gave each content chunk on, in order; None: no library
     broken: Broken | None = None  # why it ended before the server's end
 
 
@@ -72,6 +75,8 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         perceived = [link.deliver(at, end - start) for at, start, end in zip(arrived, starts, transcript.ends)]  # noqa: B905 - starts is one longer
     reading = _read(transcript, site, arrived, perceived)
     outcome, detail = _outcome(transcript, reading)
+    if transcript.handed is not None:
+        reading.chunks = list(_handed(reading.chunks, map(on_run, transcript.handed)))
     answer = reading.answer
     headers, headers_at = transcript.headers, None
     if transcript.headers_read is not None:
@@ -88,7 +93,7 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         secured_at=_moment(clock, transcript.secured_at),
         sent_at=_moment(clock, transcript.sent_at),
         headers_at=headers_at,
-        ended_at=on_run(transcript.ended_at),
+        ended_at=max(on_run(transcript.ended_at), *perceived[-1:]),  # a slow link ends after the wire
         outcome=outcome,
         detail=_line(detail, site.secret, _LONGEST_DETAIL),
         http_status=transcript.status,
@@ -166,6 +171,20 @@ def _events(body: bytes | bytearray, decoder: sse.Decoder) -> Iterator[sse.Event
         yield from decoder.feed(bytes(body[start : start + _SLICE]))
 
 
+def _handed(chunks: Iterable[Chunk], moments: Iterator[int]) -> Iterator[Chunk]:
+    """The chunks with the moments at which a library gave on the content among them.
+
+    The library had them on the wire's time; with an emulated link, it would have had all that much later.
+    """
+    for chunk in chunks:
+        moment = next(moments, None) if chunk.kind in CONTENT else None
+        if moment is None:
+            yield chunk
+        else:
+            lag = max(0, moment - chunk.at)  # the offset of the kernel's clock is known to a few µs only
+            yield msgspec.structs.replace(chunk, handed_at=chunk.perceived_at + lag)
+
+
 def _outcome(transcript: Transcript, reading: _Reading) -> tuple[Outcome, str]:
     """What became of the stream. What the server said counts before what the connection did after it."""
     broken = transcript.broken
@@ -174,6 +193,10 @@ def _outcome(transcript: Transcript, reading: _Reading) -> tuple[Outcome, str]:
     if reading.fault is not None:
         return reading.fault
     if reading.ended:
+        came = sum(chunk.kind in CONTENT for chunk in reading.chunks)
+        handed = came if transcript.handed is None else len(transcript.handed)
+        if handed < came and (broken is None or broken.outcome is Outcome.MALFORMED):  # nobody left before it could
+            return Outcome.MALFORMED, f"the client library gave on {handed} of the {came} content chunks that came"
         return Outcome.COMPLETED, ""
     kind = transcript.headers.get("content-type", "").partition(";")[0].strip().lower()
     if transcript.status is not None and kind not in _STREAM_TYPES:

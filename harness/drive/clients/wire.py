@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import gevent
 
+from harness.config import Target
 from harness.drive import sse
 from harness.drive.behaviour import Plan
 from harness.drive.clients.site import Site
@@ -166,6 +167,10 @@ class WireClient:
         self._site = site
         self._fresh = fresh
         self._idle: Connection | None = None
+
+    @classmethod
+    def check(cls, target: Target) -> None:
+        """ScenarioError for a target that this client cannot ask; this one can ask any."""
 
     def stream(
         self, prompt: Prompt, plan: Plan, link: Link, due_at: int, identity: Mapping[str, Any]

@@ -1,0 +1,78 @@
+"""The client `anthropic`: what an app on the official SDK gets, event by event, from `messages.create(stream=True)`.
+
+The body is the wire client's; the headers are the SDK's, with the target's over them and no key but those. The SDK
+stands on httpx2, whose door this file is, too. It is told not to retry: a retried refusal would look like a slow token.
+"""
+
+import logging
+from typing import Any
+
+import anthropic
+import httpcore2
+import httpx2
+import msgspec
+from anthropic.resources.messages import Messages  # here: the SDK itself would import it in the middle of a run
+
+from harness import config
+from harness.config import Target
+from harness.drive.clients.library import LibraryClient
+from harness.drive.clients.site import Site
+from harness.drive.prompts import Prompt
+from harness.drive.protocols import for_target
+from harness.errors import ScenarioError
+
+_PROTOCOL = "anthropic_messages"
+_PATH = "/v1/messages"
+_CONTENT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+
+class _Transport(httpx2.HTTPTransport):
+    """httpx2's own, on a pool with our backend. Its own `__init__` would make a TLS context for nothing."""
+
+    def __init__(self, backend: Any, site: Site) -> None:
+        self._pool = httpcore2.ConnectionPool(
+            site.endpoint.tls,
+            max_keepalive_connections=0,  # we keep the connection, see `library`
+            network_backend=backend,
+        )
+
+
+class AnthropicClient(LibraryClient):
+    name = "anthropic"
+
+    def __init__(self, site: Site, *, fresh: bool = False) -> None:
+        self.check(site.target)
+        super().__init__(site, fresh=fresh)
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells of each request, and Locust prints it
+        endpoint = site.endpoint
+        prefix = site.protocol.path.removesuffix(_PATH)
+        headers: dict[str, Any] = {"authorization": anthropic.omit, "accept-encoding": "identity"}
+        headers |= {name.lower(): value for name, value in config.headers(site.target).items()}
+        self._sdk = anthropic.Anthropic(
+            base_url=f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{prefix}",
+            api_key="none",  # given, so that the SDK looks for none in the environment; and then not sent
+            default_headers=headers,
+            max_retries=0,
+            timeout=None,
+            http_client=httpx2.Client(transport=_Transport(self._backend, site), timeout=None, trust_env=False),
+        )
+        self._messages = Messages(self._sdk)
+
+    @classmethod
+    def check(cls, target: Target) -> None:
+        """ScenarioError for a target that the SDK cannot ask."""
+        if target.protocol != _PROTOCOL:
+            raise ScenarioError(f"the client {cls.name!r} speaks only {_PROTOCOL}; the target is {target.protocol}")
+        path = for_target(target).path
+        if not path.endswith(_PATH):
+            raise ScenarioError(f"the client {cls.name!r} asks at …{_PATH}; target.path is {path!r}")
+
+    def _use(self, prompt: Prompt, attempt: Any) -> None:
+        body = msgspec.json.decode(self._site.protocol.request(self._site.target, prompt, True))
+        for event in self._messages.create(**body):
+            if event.type == "content_block_delta" and getattr(event.delta, _CONTENT.get(event.delta.type, ""), ""):
+                attempt.hand()
+
+    def close(self) -> None:
+        self._sdk.close()
+        super().close()

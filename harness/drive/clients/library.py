@@ -1,0 +1,140 @@
+"""A person whose app uses somebody's HTTP library: the wire client with that library between socket and application.
+
+The library runs unchanged on a network backend of ours (httpcore's and httpcore2's are alike), which gives it, as plain
+text, what the stamped socket read. So arrivals, timeouts, leaving, connections and outcomes are the wire client's own,
+and what a library adds is seen as the time from a chunk's arrival to its being handed over.
+
+The socket is read as soon as the loop can, not when the library asks. What the library writes is sent as one piece when
+it first asks for the answer. A connection that we keep looks new to the library each time.
+"""
+
+import time
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from harness.drive.behaviour import Plan
+from harness.drive.clients.site import Site
+from harness.drive.clients.wire import Attempt, WireClient
+from harness.drive.network import Link
+from harness.drive.prompts import Prompt
+from harness.drive.wire import Broken, Connection, Exchange
+from harness.observation import Outcome
+
+
+class _Tapped(Exchange):
+    """An exchange that keeps what it reads, headers and framing too, until the library takes it."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self, connection: Connection, limit: int, marker: bytes) -> None:
+        super().__init__(connection, limit, marker)
+        self.raw = bytearray()
+
+    def _take(self, data: bytes) -> Broken | None:
+        self.raw += data
+        self.wake()
+        return super()._take(data)
+
+
+class _Lent(Attempt):
+    """An attempt whose steps a library takes: what httpcore calls a NetworkStream."""
+
+    _kind: ClassVar[type[Exchange]] = _Tapped
+    _exchange: _Tapped
+
+    def __init__(self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link) -> None:
+        super().__init__(connection, site, plan, due_at, link)
+        self._request = bytearray()
+        self._fault: Broken | None = None  # what we raised: on its way through the library it may be dressed up
+        self._handed: list[int] = []
+        self._transcript.handed = self._handed
+
+    def hand(self) -> None:
+        """The library has just given a content chunk to the application."""
+        self._handed.append(time.monotonic_ns())
+
+    def settle(self, complaint: str | None) -> None:
+        """See the answer to its end now that the library is done with it; `complaint`: what the library raised.
+
+        Broken when the answer did not get to its end.
+        """
+        fault, self._fault = self._fault, None  # it holds, by its traceback, all frames and this attempt
+        if fault is not None:
+            raise self._left() if self._had_left(fault) else fault.with_traceback(None)
+        if complaint is not None and not (self._over or self._exchange.finished):
+            raise Broken(Outcome.MALFORMED, complaint)
+        while self._goes_on():
+            pass
+
+    # From here to the end of the class: called by httpcore. Its timeouts are not used; ours are kept in `_goes_on`.
+
+    def connect(self) -> None:
+        try:
+            self._connect()
+        except Broken as fault:
+            self._fault = fault
+            raise
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> "_Lent":  # noqa: ARG002 - httpcore's signature
+        return self  # secured already, below what the library sees
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - httpcore's signature
+        self._request += buffer
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore's signature
+        raw = self._exchange.raw
+        try:
+            if self._request:
+                self._ask(bytes(self._request))
+                self._request.clear()
+            while not raw and self._goes_on():
+                pass
+        except Broken as fault:
+            self._fault = fault
+            raise
+        data = bytes(raw[:max_bytes])
+        del raw[:max_bytes]
+        return data
+
+    def close(self) -> None:
+        """Left to the owner of the connection, who knows whether to keep it, close it or break it."""
+
+    def get_extra_info(self, info: str) -> None:
+        """Nothing to tell, above all of no socket."""
+
+
+class _Backend:
+    """What httpcore calls a NetworkBackend: connects the attempt under way."""
+
+    def __init__(self) -> None:
+        self.attempt: _Lent | None = None
+
+    def connect_tcp(self, host: str, port: int, **_: Any) -> _Lent:  # noqa: ARG002 - the attempt knows where to go
+        assert self.attempt is not None
+        self.attempt.connect()
+        return self.attempt
+
+
+class LibraryClient(WireClient):
+    """Subclass it with a library that runs on `self._backend`."""
+
+    _attempt: ClassVar[type[Attempt]] = _Lent
+
+    def __init__(self, site: Site, *, fresh: bool = False) -> None:
+        super().__init__(site, fresh=fresh)
+        self._backend = _Backend()
+
+    @abstractmethod
+    def _use(self, prompt: Prompt, attempt: _Lent) -> None:
+        """Ask by the library, and tell the attempt of each content chunk as it comes out."""
+
+    def _converse(self, attempt: _Lent, prompt: Prompt) -> None:
+        complaint = None
+        self._backend.attempt = attempt
+        try:
+            self._use(prompt, attempt)
+        except Exception as fault:  # noqa: BLE001 - whatever a library raises, the transcript tells what happened
+            complaint = f"{self.name} gave up: {type(fault).__name__}: {fault}"
+        finally:
+            self._backend.attempt = None
+        attempt.settle(complaint)
