@@ -158,7 +158,9 @@ def test_moments_come_in_order() -> None:
 
 def test_a_stream_on_a_slow_link_ends_when_the_person_has_its_last_chunk() -> None:
     with scripted(asked(WHOLE)) as server:
-        seen = ask(client(server.url), link="slow_3g")
+        person = client(server.url)
+        seen = ask(person, link="slow_3g")
+        person.close()
     assert seen.outcome is Outcome.COMPLETED
     assert seen.last_content_at is not None
     assert seen.first_content_wire_at < seen.last_content_at <= seen.ended_at  # type: ignore[operator]
