@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import truth
+from . import locust_events, memory, stacks, truth
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "truth": truth.run,
+    "stacks": stacks.run,
+    "memory": memory.run,
+    "locust_events": locust_events.run,
 }
 OUT = Path("out/bench")
 
@@ -21,7 +24,9 @@ def main(names: list[str]) -> None:
             sys.exit(f"no benchmark called {name!r}; there are {', '.join(BENCHMARKS)}")
         found = BENCHMARKS[name]()
         (OUT / f"{name}.json").write_text(json.dumps(found, indent=2) + "\n")
-        print(f"{name}: " + " · ".join(f"{what} {value}" for what, value in found.items()))
+        plain = [f"{what} {value}" for what, value in found.items() if not isinstance(value, dict | list)]
+        if plain:
+            print(f"{name}: " + " · ".join(plain))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def _measure(database: Path, truth: Sequence[dict[str, Any]]) -> dict[str, float
         run = store.run()
         cpu = store.samples(run.id, "cpu_percent")
     used = float(cpu.value[(cpu.at > begin) & (cpu.at < end)].mean())
-    rows = list(_rows(database))
+    rows = list(stored(database))
     inside = [row for row in rows if row["outcome"] == "completed" and row["started_at"] >= begin]
     # Neither clock nor kernel has moved CLOCK_REALTIME against CLOCK_MONOTONIC since the run; it would show at once.
     clock = RunClock.starting_at(run.realtime_ns)
@@ -122,7 +122,7 @@ def _measure(database: Path, truth: Sequence[dict[str, Any]]) -> dict[str, float
     }
 
 
-def _rows(database: Path) -> Iterator[dict[str, Any]]:
+def stored(database: Path) -> Iterator[dict[str, Any]]:
     """The streams as they are stored, with the arrivals of their content (ns on the run's clock) as `content`."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.row_factory = sqlite3.Row

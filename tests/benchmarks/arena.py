@@ -1,0 +1,178 @@
+"""One client program against the benchmark's server, each on a core of its own, watched for a window of time.
+
+What a client costs is read from outside: its process's CPU over the window, against the events that the server's log
+says were sent in it. So every stack is measured by the same two clocks.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from harness import arrivals
+from harness.clock import RunClock
+from harness.judge.store import Store
+
+from .server import Row, lateness, read_rows
+from .truth import stored
+
+READERS = Path(__file__).parent / "readers"
+_REPOSITORY = Path(__file__).parents[2]
+_PATHS = [str(_REPOSITORY), str(_REPOSITORY / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+
+
+@dataclass(frozen=True)
+class Window:
+    """What was seen between `begin` and `end` (CLOCK_MONOTONIC ns)."""
+
+    begin: int
+    end: int
+    cpu: float  # seconds that the client's process used
+    memory: list[tuple[float, int]]  # seconds since the client began, its resident bytes
+    sent: dict[int, Row]  # by the server, of the whole time
+
+    @property
+    def server(self) -> dict[str, float]:
+        return lateness(self.sent.values(), self.begin, self.end)
+
+    @property
+    def events_per_cpu_second(self) -> float:
+        return self.server["events"] / self.cpu
+
+    def errors(self, seen: Iterable[Row]) -> dict[str, float]:
+        """How far a client's times are from the server's, ms: of the streams that began in the window.
+
+        A TTFT is what the client says from its own beginning to its own first token; the truth is what passed between
+        the request's arrival in the server's kernel and the first token's leaving.
+        """
+        ttft, itl = [], []
+        for row in seen:
+            truth = self.sent.get(row.id)
+            if truth is None or row.began < self.begin or not len(row.at) == len(truth.at) > 0 or row.at[-1] > self.end:
+                continue
+            ttft.append((row.at[0] - row.began) - (truth.at[0] - truth.began))
+            itl.append(np.diff(row.at) - np.diff(truth.at))
+        if not ttft:
+            return {}
+        return {**_percentiles("ttft", np.array(ttft)), **_percentiles("itl", np.concatenate(itl))}
+
+
+def watch(
+    client: Callable[[str], Sequence[str]],
+    *,
+    warm_up: float,
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+    every: float = 5.0,
+) -> Window:
+    """Run the command that `client` makes of the server's URL; end it with SIGTERM after the window."""
+    cores = sorted(os.sched_getaffinity(0))
+    with tempfile.TemporaryDirectory() as folder:
+        truth = Path(folder) / "truth"
+        server = _start([sys.executable, "-m", "benchmarks.server", str(truth)], cores[-1:], {})
+        try:
+            assert server.stdout is not None
+            url = server.stdout.readline().strip()
+            process = _start(client(url), cores[:1], environment or {})
+            try:
+                begin, end, cpu, memory = _observe(process, warm_up, seconds, every)
+            finally:
+                said = _stop(process)
+            assert process.returncode in {0, 1, 3, -signal.SIGTERM}, said
+        finally:
+            _stop(server)
+        return Window(begin, end, cpu, memory, {row.id: row for row in read_rows(truth)})
+
+
+def locust(scenario: Path, streams: int, database: Path | None = None) -> Callable[[str], list[str]]:
+    """A real Locust run of a scenario that runs until it is stopped."""
+
+    def command(url: str) -> list[str]:
+        options = ["--headless", "--only-summary", "-u", str(streams), "-r", str(streams), "--host", url]
+        ours = ["--gauge-db", str(database), "--gauge-inconclusive", "pass"] if database else []
+        return [sys.executable, "-m", "locust", "-f", str(scenario), *options, *ours]
+
+    return command
+
+
+def recorded(database: Path) -> Iterable[Row]:
+    """The streams of a run of ours as rows: what its database says, on CLOCK_MONOTONIC."""
+    with Store.open(database) as store:
+        # Nothing has moved CLOCK_REALTIME against CLOCK_MONOTONIC since the run; it would show at once.
+        origin = RunClock.starting_at(store.run().realtime_ns).origin
+    for row in stored(database):
+        if row["outcome"] == "completed":
+            yield Row(int(row["request_id"][4:]), row["due_at"] + origin, 0, row["content"] + origin)
+
+
+def handed(database: Path) -> Iterable[Row]:
+    """The same with the times at which the client stack handed the content on; none where there is no stack."""
+    with Store.open(database) as store:
+        origin = RunClock.starting_at(store.run().realtime_ns).origin
+    for row in stored(database):
+        seen = arrivals.columns(row["arrivals"] or b"")
+        content = np.isin(seen.kind, arrivals.CONTENT_CODES)
+        if row["outcome"] == "completed" and (seen.client_lag[content] >= 0).all():
+            at = (seen.perceived_at + seen.client_lag)[content] * 1_000
+            yield Row(int(row["request_id"][4:]), row["due_at"] + origin, 0, at + origin)
+
+
+def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Figure by figure."""
+    return {name: float(np.median([each[name] for each in rounds if name in each])) for name in rounds[0]}
+
+
+def _start(command: Sequence[str], cores: Sequence[int], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=_REPOSITORY,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(_PATHS), **environment},
+    )
+    os.sched_setaffinity(process.pid, cores)
+    return process
+
+
+def _stop(process: "subprocess.Popen[str]") -> str:
+    process.terminate()
+    try:
+        said, _ = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        said, _ = process.communicate()
+    return said
+
+
+def _observe(
+    process: "subprocess.Popen[str]", warm_up: float, seconds: float, every: float
+) -> tuple[int, int, float, list[tuple[float, int]]]:
+    began = time.monotonic()
+    program, memory = psutil.Process(process.pid), []
+    time.sleep(warm_up)
+    assert process.poll() is None, _stop(process)
+    begin, cpu_before = time.monotonic_ns(), sum(program.cpu_times()[:2])
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        memory.append((time.monotonic() - began, program.memory_info().rss))
+        time.sleep(min(every, left))
+    assert process.poll() is None, _stop(process)
+    end, cpu = time.monotonic_ns(), sum(program.cpu_times()[:2]) - cpu_before
+    memory.append((time.monotonic() - began, program.memory_info().rss))
+    return begin, end, cpu, memory
+
+
+def _percentiles(name: str, errors: NDArray[np.int64]) -> dict[str, float]:
+    """Of the sizes of errors, whichever way they point."""
+    found = np.percentile(np.abs(errors), [50, 99]) / 1e6
+    return {f"{name}_error_{which}_ms": round(float(ms), 3) for which, ms in zip(("p50", "p99"), found, strict=True)}

@@ -1,0 +1,38 @@
+"""asyncio and aiohttp, without any load tester around them: line by line, a stamp in Python for every token.
+
+python -m benchmarks.readers.aiohttp_reader URL STREAMS LOG      until SIGTERM
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from array import array
+from pathlib import Path
+from typing import BinaryIO
+
+import aiohttp  # type: ignore[import-not-found, unused-ignore]  # no dependency of ours: measured where it is
+
+from benchmarks.server import write_row
+
+
+async def _ask(session: aiohttp.ClientSession, url: str, log: BinaryIO) -> None:
+    while True:
+        began, at = time.monotonic_ns(), array("q")
+        async with session.post(f"{url}/v1/messages", json={"stream": True}) as response:
+            async for line in response.content:
+                if line.startswith(b"event: content_block_delta"):
+                    at.append(time.monotonic_ns())
+        write_row(log, int(response.headers["request-id"][4:]), began, 0, at)
+
+
+async def _main(url: str, streams: int, path: Path) -> None:
+    with path.open("wb") as log:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+            users = asyncio.gather(*(_ask(session, url, log) for _ in range(streams)))
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, users.cancel)
+            await asyncio.wait([users])
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])))

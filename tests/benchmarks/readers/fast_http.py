@@ -1,0 +1,30 @@
+"""Locust's own fast client, as a careful person would use it: line by line, a stamp in Python for every token."""
+
+import atexit
+import os
+import time
+from array import array
+from pathlib import Path
+
+from locust import FastHttpUser, constant, task
+
+from benchmarks.server import write_row
+
+_LOG = Path(os.environ["BENCHMARK_LOG"]).open("wb")  # noqa: SIM115 - open as long as the process is
+atexit.register(_LOG.close)
+
+
+class Reader(FastHttpUser):  # type: ignore[misc]  # locust ships no types
+    wait_time = constant(0)
+
+    @task  # type: ignore[untyped-decorator]  # Locust ships no types
+    def ask(self) -> None:
+        began, at = time.monotonic_ns(), array("q")
+        with self.client.post("/v1/messages", json={"stream": True}, stream=True, catch_response=True) as response:
+            line = response.stream.readline(b"\n")
+            while line:
+                if line.startswith(b"event: content_block_delta"):
+                    at.append(time.monotonic_ns())
+                line = response.stream.readline(b"\n")
+            response.success()
+        write_row(_LOG, int(response.headers["request-id"][4:]), began, 0, at)

@@ -1,0 +1,66 @@
+/* The floor: a client that does nothing but wait (epoll) and read with the kernel's stamp (recvmsg), in C.
+ *
+ *   floor PORT CONNECTIONS    asks 127.0.0.1 over and over until SIGTERM, then prints the events that it counted
+ *
+ * No parsing: an event is a blank line, and an answer is over when a read ends with the last chunk of chunked transfer.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t over;
+static void on_term(int number) { (void)number; over = 1; }
+
+static const char REQUEST[] =
+    "POST /v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n"
+    "{\"stream\":true}";
+
+static void ask(int sock) {
+    if (send(sock, REQUEST, sizeof REQUEST - 1, MSG_NOSIGNAL) != sizeof REQUEST - 1) { perror("send"); exit(1); }
+}
+
+int main(int argc, char **argv) {
+    if (argc != 3) return 2;
+    int connections = atoi(argv[2]), one = 1, poll = epoll_create1(0);
+    struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
+    server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    struct sigaction action = {.sa_handler = on_term};
+    sigaction(SIGTERM, &action, NULL);
+    for (int i = 0; i < connections; i++) {
+        int sock = socket(AF_INET, SOCK_STREAM, 0);
+        setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+        setsockopt(sock, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one);
+        if (connect(sock, (struct sockaddr *)&server, sizeof server)) { perror("connect"); return 1; }
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = sock};
+        epoll_ctl(poll, EPOLL_CTL_ADD, sock, &event);
+        ask(sock);
+    }
+    static char data[65536];
+    long events = 0, stamped = 0;
+    while (!over) {
+        struct epoll_event ready[256];
+        int count = epoll_wait(poll, ready, 256, 1000);
+        for (int i = 0; i < count; i++) {
+            char control[64];
+            struct iovec part = {data, sizeof data};
+            struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control,
+                                     .msg_controllen = sizeof control};
+            ssize_t size = recvmsg(ready[i].data.fd, &message, MSG_DONTWAIT);
+            if (size <= 0) { fprintf(stderr, "the server hung up\n"); return 1; }
+            struct cmsghdr *stamp = CMSG_FIRSTHDR(&message);
+            stamped += stamp && stamp->cmsg_type == SO_TIMESTAMPNS && ((struct timespec *)CMSG_DATA(stamp))->tv_sec > 0;
+            for (char *at = data; (at = memmem(at, data + size - at, "\n\n", 2)); at += 2) events++;
+            if (size >= 5 && !memcmp(data + size - 5, "0\r\n\r\n", 5)) ask(ready[i].data.fd);
+        }
+    }
+    printf("%ld events, %ld reads with a stamp\n", events, stamped);
+    return 0;
+}

@@ -1,0 +1,14 @@
+"""Ours: what a scenario of streamgauge is, with the stack that the environment names."""
+
+import os
+
+from harness.scenario import StreamUser, constant, task
+
+
+class Reader(StreamUser):
+    wait_time = constant(0)
+    client = os.environ["BENCHMARK_CLIENT"]
+
+    @task  # type: ignore[untyped-decorator]  # Locust ships no types
+    def ask(self) -> None:
+        self.stream()

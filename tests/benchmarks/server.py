@@ -1,0 +1,243 @@
+"""The load of the benchmarks: a bare asyncio server that keeps its schedule at 50,000 events a second on one core.
+
+Every answer is the same made-up Anthropic stream: its first token 200 ms after the request or up to one gap later, then
+one every 20 ms. One timer serves all streams: time is cut into ticks, every connection has its own of the ticks in a
+gap, so that the load is even, and each tick sends to its connections, one `send` for an event. Speaks just enough HTTP
+for a client that behaves.
+
+Run with the path of a log: prints its URL, writes what it sent to the log (see `Row`), and on SIGTERM prints how late
+it was. All times are CLOCK_MONOTONIC ns.
+"""
+
+import asyncio
+import ctypes
+import gc
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+import time
+from array import array
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+TOKENS, TTFT, GAP = 100, 200_000_000, 20_000_000  # ns
+TICK = 500_000
+_TICKS = GAP // TICK  # in a gap
+
+_ROW = struct.Struct("<QqqI")
+_TIMESPEC = struct.Struct("@ll")
+_SO_TIMESTAMPNS = 35
+_CLOCK_MONOTONIC, _TFD_TIMER_ABSTIME, _TFD_NONBLOCK = 1, 1, 0o4000
+
+
+class Row(NamedTuple):
+    """One stream, as the server or a client saw it."""
+
+    id: int  # the number in the response's request-id header
+    began: int  # the request came in, by the kernel's stamp; at a client: the time its TTFT is counted from
+    due: int  # the first token was to be sent; at a client: 0
+    at: NDArray[np.int64]  # when each token was sent: `send` had returned; at a client: when it arrived
+
+
+def write_row(log: BinaryIO, number: int, began: int, due: int, at: "array[int]") -> None:
+    log.write(_ROW.pack(number, began, due, len(at)) + at.tobytes())
+
+
+def read_rows(log: Path) -> Iterator[Row]:
+    data = log.read_bytes()
+    offset = 0
+    while offset < len(data):
+        number, began, due, count = _ROW.unpack_from(data, offset)
+        at = np.frombuffer(data, np.int64, count, offset + _ROW.size)
+        yield Row(number, began, due, at)
+        offset += _ROW.size + 8 * count
+
+
+def lateness(rows: Iterable[Row], begin: int = 0, end: int = 1 << 62) -> dict[str, float]:
+    """How late the tokens sent between two times were, and how many they were."""
+    late = [(row.at - row.due - GAP * np.arange(len(row.at)))[(row.at >= begin) & (row.at < end)] for row in rows]
+    ms = np.concatenate(late) / 1e6 if late else np.zeros(0)
+    if not len(ms):
+        return {"events": 0}
+    p50, p99, most = (round(float(value), 3) for value in np.percentile(ms, [50, 99, 100]))
+    return {"events": len(ms), "late_p50_ms": p50, "late_p99_ms": p99, "late_max_ms": most}
+
+
+def _chunk(*events: tuple[str, dict[str, Any]]) -> bytes:
+    said = "".join(f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n" for name, data in events)
+    return f"{len(said):x}\r\n{said}\r\n".encode()
+
+
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
+    b"request-id: req_%012d\r\ntransfer-encoding: chunked\r\n\r\n"
+)
+_MESSAGE: dict[str, Any] = {
+    "id": "msg_benchmark",
+    "type": "message",
+    "role": "assistant",
+    "model": "benchmark",
+    "content": [],
+    "stop_reason": None,
+    "stop_sequence": None,
+    "usage": {"input_tokens": 12, "output_tokens": 1},
+}
+_START = _chunk(
+    ("message_start", {"message": _MESSAGE}),
+    ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
+)
+_TOKEN = _chunk(("content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": " token"}}))
+_STOP = (
+    _chunk(
+        ("content_block_stop", {"index": 0}),
+        (
+            "message_delta",
+            {"delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": TOKENS}},
+        ),
+        ("message_stop", {}),
+    )
+    + b"0\r\n\r\n"
+)
+
+
+class _Stream:
+    __slots__ = ("began", "due", "number", "phase", "sent", "sock", "under_way")
+
+    def __init__(self, sock: socket.socket, phase: int) -> None:
+        self.sock = sock
+        self.phase = phase  # which of the ticks of a gap is its own
+        self.under_way = False
+        self.number = self.began = self.due = 0
+        self.sent = array("q")
+
+
+class _Server:
+    def __init__(self, log: BinaryIO) -> None:
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._zero = time.monotonic_ns()
+        self._offset = time.time_ns() - time.monotonic_ns()  # of the kernel's stamps
+        self._tick = 0
+        self._answers = 0
+        self._phase = 0
+        self._starting: defaultdict[int, list[_Stream]] = defaultdict(list)  # by the tick of the first token
+        self._ending: defaultdict[int, list[_Stream]] = defaultdict(list)  # by the tick after the last one
+        self._sending: list[list[_Stream]] = [[] for _ in range(_TICKS)]  # by phase
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self._listener.setblocking(False)
+        self._listener.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)  # what it accepts has it, too
+        self._timer = _timer(self._zero + TICK)
+        self._loop.add_reader(self._listener, self._accept)
+        self._loop.add_reader(self._timer, self._on_timer)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+
+    def _accept(self) -> None:
+        sock, _ = self._listener.accept()
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._phase = (self._phase + 1) % _TICKS
+        self._loop.add_reader(sock, self._read, _Stream(sock, self._phase), bytearray())
+
+    def _read(self, stream: _Stream, asked: bytearray) -> None:
+        try:
+            data, control, _, _ = stream.sock.recvmsg(65_536, 64)
+        except BlockingIOError:
+            return
+        except OSError:
+            data, control = b"", []
+        if not data:
+            self._leave(stream)
+            return
+        asked += data
+        head, blank, body = asked.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+        if not blank or len(body) < int(length or 0):
+            return
+        asked.clear()
+        began = time.monotonic_ns()
+        if control:
+            seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])
+            began = seconds * 1_000_000_000 + nanoseconds - self._offset
+        self._answer(stream, began)
+
+    def _answer(self, stream: _Stream, began: int) -> None:
+        self._answers += 1
+        first = -((self._zero - began - TTFT) // TICK)  # rounded up
+        first += (stream.phase - first) % _TICKS
+        first = max(first, self._tick + 1)
+        stream.number, stream.began, stream.due = self._answers, began, self._zero + first * TICK
+        stream.sent = array("q")
+        stream.under_way = True
+        stream.sock.send(_HEAD % stream.number + _START)
+        self._starting[first].append(stream)
+        self._ending[first + TOKENS * _TICKS].append(stream)
+
+    def _on_timer(self) -> None:
+        for _ in range(int.from_bytes(os.read(self._timer, 8), sys.byteorder)):
+            self._tick += 1
+            self._send(self._tick)
+
+    def _send(self, tick: int) -> None:
+        streams = self._sending[tick % _TICKS]
+        for stream in self._ending.pop(tick, ()):
+            if stream.under_way and len(stream.sent) == TOKENS:
+                streams.remove(stream)
+                stream.under_way = False
+                stream.sock.send(_STOP)
+                write_row(self._log, stream.number, stream.began, stream.due, stream.sent)
+        streams += [stream for stream in self._starting.pop(tick, ()) if stream.under_way]
+        gone = []
+        clock = time.monotonic_ns
+        for stream in streams:
+            try:
+                stream.sock.send(_TOKEN)
+            except OSError:  # the client is gone, or so far behind that the kernel holds no more for it
+                gone.append(stream)
+            else:
+                stream.sent.append(clock())
+        for stream in gone:
+            self._leave(stream)
+
+    def _leave(self, stream: _Stream) -> None:
+        if stream in self._sending[stream.phase]:
+            self._sending[stream.phase].remove(stream)
+        if stream.under_way:
+            write_row(self._log, stream.number, stream.began, stream.due, stream.sent)
+        stream.under_way = False
+        self._loop.remove_reader(stream.sock)
+        stream.sock.close()
+
+
+def _timer(first: int) -> int:
+    """A descriptor that becomes readable with each tick: asyncio's own timers go by whole milliseconds."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    timer: int = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK)
+    setting = struct.pack("@llll", 0, TICK, first // 10**9, first % 10**9)
+    if timer < 0 or libc.timerfd_settime(timer, _TFD_TIMER_ABSTIME, setting, None):
+        raise OSError(ctypes.get_errno(), "no timerfd")
+    return timer
+
+
+async def _serve(truth: Path) -> None:
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    with truth.open("wb") as log:
+        server = _Server(log)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        print(server.url, flush=True)
+        await over.wait()
+    print(json.dumps(lateness(read_rows(truth))), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve(Path(sys.argv[1])))

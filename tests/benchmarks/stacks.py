@@ -1,0 +1,133 @@
+"""Client stacks side by side at 50 events a second and stream: what an event costs, and how far the times are off.
+
+The floor is a C program that only waits and reads, on the same machine in the same round: every stack's events per
+CPU-second are also given as a share of it. The errors are those of the times that a stack reports (see `arena`); a
+stack of ours that has a library in between is judged by the wire's times, and `handed` are the library's.
+"""
+
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.drive.clients import CLIENTS
+
+from .arena import READERS, Window, handed, locust, medians, recorded, watch
+from .server import Row, read_rows
+
+SIZES = (50, 200, 500, 1000)
+WARM_UP, SECONDS = 5.0, 6.0
+ROUNDS = 3
+
+
+def run(sizes: Sequence[int] = SIZES, stacks: Sequence[str] = (), rounds: int = ROUNDS) -> dict[str, Any]:
+    """Medians of the rounds, by size and stack; the stacks take turns within a round."""
+    with tempfile.TemporaryDirectory() as folder:
+        every = _stacks(Path(folder))
+        chosen = {name: every[name] for name in (*dict.fromkeys(("floor", *stacks)),)} if stacks else every
+        found: dict[str, Any] = {}
+        for size in sizes:
+            seen: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
+            for _ in range(rounds):
+                for name, stack in chosen.items():
+                    seen[name].append(stack(size))
+                    share = seen[name][-1]["events_per_cpu_second"] / seen["floor"][-1]["events_per_cpu_second"]
+                    seen[name][-1]["of_the_floor"] = round(share, 3)
+            for name in chosen:
+                found[f"{size}_{name}"] = middle = medians(seen[name])
+                print(_line(size, name, middle), flush=True)
+    return found
+
+
+def _stacks(folder: Path) -> dict[str, Callable[[int], dict[str, float]]]:
+    stacks = {"floor": _floor(folder)}
+    for client in CLIENTS:
+        stacks[client] = _ours(folder, client)
+    stacks["FastHttpUser"] = _fast_http(folder)
+    if importlib.util.find_spec("aiohttp"):
+        stacks["aiohttp"] = _aiohttp(folder)
+    else:
+        print("stacks: aiohttp is not installed and is left out")
+    return stacks
+
+
+def _floor(folder: Path) -> Callable[[int], dict[str, float]]:
+    program = folder / "floor"
+    subprocess.run(["cc", "-O2", "-o", program, READERS / "floor.c"], check=True)
+
+    def stack(size: int) -> dict[str, float]:
+        return _figures(
+            watch(
+                lambda url: [str(program), url.rpartition(":")[2], str(size)],
+                warm_up=WARM_UP,
+                seconds=SECONDS,
+            )
+        )
+
+    return stack
+
+
+def _ours(folder: Path, client: str) -> Callable[[int], dict[str, float]]:
+    def stack(size: int) -> dict[str, float]:
+        database = folder / "run.db"
+        database.unlink(missing_ok=True)
+        window = watch(
+            locust(READERS / "wire.py", size, database),
+            warm_up=WARM_UP,
+            seconds=SECONDS,
+            environment={"BENCHMARK_CLIENT": client},
+        )
+        by_library = window.errors(handed(database))
+        figures = _figures(window, recorded(database))
+        return {**figures, **{f"handed_{name}": value for name, value in by_library.items()}}
+
+    return stack
+
+
+def _fast_http(folder: Path) -> Callable[[int], dict[str, float]]:
+    def stack(size: int) -> dict[str, float]:
+        log = folder / "fast_http"
+        window = watch(
+            locust(READERS / "fast_http.py", size),
+            warm_up=WARM_UP,
+            seconds=SECONDS,
+            environment={"BENCHMARK_LOG": str(log)},
+        )
+        return _figures(window, read_rows(log))
+
+    return stack
+
+
+def _aiohttp(folder: Path) -> Callable[[int], dict[str, float]]:
+    def stack(size: int) -> dict[str, float]:
+        log = folder / "aiohttp"
+        command = [sys.executable, "-m", "benchmarks.readers.aiohttp_reader"]
+        window = watch(lambda url: [*command, url, str(size), str(log)], warm_up=WARM_UP, seconds=SECONDS)
+        return _figures(window, read_rows(log))
+
+    return stack
+
+
+def _figures(window: Window, seen: Iterable[Row] = ()) -> dict[str, float]:
+    return {
+        "events_per_cpu_second": round(window.events_per_cpu_second),
+        "cpu_percent": round(window.cpu / (window.end - window.begin) * 1e11, 1),
+        "events_per_second": round(window.server["events"] / (window.end - window.begin) * 1e9),
+        **window.errors(seen),
+        "server_late_p99_ms": window.server["late_p99_ms"],
+    }
+
+
+def _line(size: int, name: str, found: dict[str, float]) -> str:
+    errors = "  ".join(
+        f"{which.upper()} error p99 {found[f'{which}_error_p99_ms']:.3f} ms"
+        for which in ("ttft", "itl")
+        if f"{which}_error_p99_ms" in found
+    )
+    return (
+        f"stacks: {size:>5,} streams  {name:<13}{found['events_per_cpu_second']:>9,.0f} events/CPU-s "
+        f"= {found['of_the_floor']:.2f} of the floor  {errors}  (server late p99 {found['server_late_p99_ms']} ms)"
+    )
