@@ -15,11 +15,12 @@ from typing import Any, Literal
 
 import click
 
-from harness import __version__, config
+from harness import __version__, calibrate, config, resolution
 from harness.errors import ScenarioError, StreamgaugeError, TargetError
 from harness.judge import judgement
 from harness.judge.outputs import json, save, terminal
 from harness.judge.store import Store
+from harness.resolution import Point
 from reports import page
 
 _READY = re.compile(r"http://\S+")
@@ -124,6 +125,30 @@ def serve(ctx: click.Context, server_options: tuple[str, ...]) -> None:
     ctx.exit(_wait([sys.executable, "-m", "reference_server", *server_options]))
 
 
+@main.command(name="calibrate")
+@click.option(
+    "--streams",
+    default=",".join(map(str, calibrate.STREAMS)),
+    show_default=True,
+    help="How many at once, one run each.",
+)
+@click.option("--seconds", type=click.IntRange(5), default=8, show_default=True, help="How long each run measures.")
+@click.option("--plain-only", is_flag=True, help="Leave TLS out.")
+def calibrate_command(streams: str, seconds: int, plain_only: bool) -> None:
+    """Find out how far this machine's times are off.
+
+    Runs real load against the reference server and holds what was recorded to the server's own log. The result is kept
+    for this machine, and every later run and report on it says so.
+    """
+    try:
+        numbers = [int(number) for number in streams.split(",")]
+    except ValueError:
+        raise ScenarioError(f"--streams {streams!r}: write numbers with commas in between, as in 50,200") from None
+    found = calibrate.calibrate(numbers, seconds, [False] if plain_only else [False, True], _tell_point)
+    resolution.keep(found)
+    click.echo(f"this machine: {found.sentence()}; kept in {resolution.path()}")
+
+
 @main.command()
 @click.argument("db")
 @click.option("--run", "run_id", help="A run's id or the beginning of it.  [default: the newest]")
@@ -175,6 +200,14 @@ def runs(db: str) -> None:
     """List the runs of a database, oldest first."""
     with Store.open(db) as store:
         terminal.render_runs(store.runs())
+
+
+def _tell_point(point: Point) -> None:
+    click.echo(
+        f"{point.streams:6,} streams{', TLS' if point.tls else '':5}  TTFT off by {point.ttft_error_p99:.3f} ms, "
+        f"ITL by {point.itl_error_p99:.3f} ms (P99)  {point.events_per_second:,.0f} events/s, "
+        f"{point.events_per_cpu_second:,.0f} a CPU-second  (server late by {point.server_late_p99:.1f} ms, P99)"
+    )
 
 
 _FLAGS = {  # of Locust and of our plugin

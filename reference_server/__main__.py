@@ -70,7 +70,7 @@ class _Server(uvicorn.Server):
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 50, 50)  # a full collection in the middle of a thousand streams is a stall for each
-        click.echo(f"streamgauge reference server: {_url(sockets[0])}")
+        click.echo(f"streamgauge reference server: {_url(sockets[0], tls=self.config.is_ssl)}")
         sys.stdout.flush()
 
 
@@ -101,7 +101,20 @@ class _Server(uvicorn.Server):
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append what was sent and when to this file, one JSON line per stream.",
 )
-def main(host: str, port: int, preset: str, max_streams: int, truth: Path | None, **settings: Any) -> None:
+@click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False), help="Speak HTTPS: the certificate, PEM.")
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False), help="Its private key, PEM.")
+def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passes them by name
+    host: str,
+    port: int,
+    preset: str,
+    max_streams: int,
+    truth: Path | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    **settings: Any,
+) -> None:
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key go together: give both or neither")
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn puts these back when it has shut down, then raises the signal again: both ways end here, with 0.
         signal.signal(number, lambda *_: sys.exit(0))
@@ -123,7 +136,13 @@ def main(host: str, port: int, preset: str, max_streams: int, truth: Path | None
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_STOP_SECONDS,
+        ssl_certfile=tls_cert,
+        ssl_keyfile=tls_key,
     )
+    try:
+        config.load()
+    except OSError as fault:  # ssl.SSLError is one
+        raise click.ClickException(f"--tls-cert, --tls-key: {tls_cert}, {tls_key}: {fault.strerror or fault}") from None
     _Server(config).run(sockets=[listener])
 
 
@@ -139,9 +158,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, *, tls: bool) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def run() -> None:

@@ -5,6 +5,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -351,3 +352,21 @@ def test_the_presets_differ_and_exact_is_exact() -> None:
     assert row["due"] - row["received_at"] == 200_000_000
     assert PRESETS["exact"].spread == 0
     assert len(set(PRESETS.values())) == len(PRESETS)
+
+
+def test_tls_needs_both_its_files_and_good_ones(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("no certificate")
+    for words, said in (
+        (["--tls-cert", "bad.pem"], "--tls-cert and --tls-key go together"),
+        (["--tls-cert", "bad.pem", "--tls-key", "bad.pem"], "--tls-cert, --tls-key: bad.pem, bad.pem: "),
+        (["--tls-cert", "none.pem", "--tls-key", "bad.pem"], "none.pem"),
+    ):
+        ended = subprocess.run(
+            [Path(sys.executable).with_name("streamgauge"), "serve", "--port", "0", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
+        assert said in ended.stderr

@@ -286,6 +286,20 @@ class Store:
             if len(found):
                 yield found
 
+    def answers(self, run_id: str) -> Iterator[tuple[str, int, arrivals.Columns]]:
+        """Each completed stream by the server's own name for it: request id, due_at (ns), and its events.
+
+        For holding a run against the server's log; streams without a request id are left out.
+        """
+        with _telling(self.path):
+            rows = self._database.execute(
+                "SELECT request_id, due_at, arrivals FROM streams WHERE run = ? AND outcome = 'completed'",
+                (self._known(run_id),),
+            )
+            for request_id, due_at, blob in rows:
+                if request_id is not None:
+                    yield request_id, due_at, arrivals.columns(blob or b"")
+
     def samples(self, run_id: str, name: str) -> Readings:
         """All readings of one name; empty arrays when there are none."""
         with _telling(self.path):
