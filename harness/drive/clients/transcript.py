@@ -93,7 +93,7 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         secured_at=_moment(clock, transcript.secured_at),
         sent_at=_moment(clock, transcript.sent_at),
         headers_at=headers_at,
-        ended_at=max(on_run(transcript.ended_at), *perceived[-1:]),  # a slow link ends after the wire
+        ended_at=max([on_run(transcript.ended_at), *perceived[-1:]]),  # a slow link ends after the wire
         outcome=outcome,
         detail=_line(detail, site.secret, _LONGEST_DETAIL),
         http_status=transcript.status,
