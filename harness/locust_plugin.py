@@ -5,8 +5,10 @@ decides the exit code. Workers (`_Worker`) drive users and send what they saw in
 terminal did wrong ends Locust with one line and exit code 2.
 
 The way of the messages, all of them Locust's own:
-    master → worker   gauge_run (what to do, before the first user), gauge_finish (stop, and send what is left)
-    worker → master   gauge_batch, gauge_done (nothing comes after it), gauge_refused (this worker cannot run it)
+    master → worker   gauge_run (what to do, before the first user), gauge_stored (batches that are in the database),
+                      gauge_pong, gauge_finish (stop, and send what is left)
+    worker → master   gauge_ready (taking part, and on which machine), gauge_batch, gauge_done (nothing comes after it),
+                      gauge_refused (this worker cannot run it), gauge_ping (what time have you?)
 """
 
 import logging
@@ -17,6 +19,7 @@ import signal
 import sys
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,14 +28,15 @@ import gevent
 import locust
 import msgspec
 from locust.env import Environment
+from locust.exception import RPCError
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, Runner, WorkerRunner
 
-from harness import __version__, config
+from harness import __version__, config, resolution
 from harness.clock import RunClock
 from harness.config import Config
 from harness.drive import wire
 from harness.drive.clients import Site
-from harness.drive.recorder import Batch, Recorder
+from harness.drive.recorder import Batch, Outbox, Recorder, clock_offset
 from harness.drive.users import Assignment, StreamUser, assign
 from harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetError
 from harness.judge import judgement, sla
@@ -44,7 +48,16 @@ from reports import page
 _DRAIN = 20.0  # seconds that a master waits for its workers' last batches
 _FAREWELL = 3.0  # seconds in which the last batch of a worker that Locust has signed off can still come
 _PROGRESS_EVERY = 3.0  # seconds
-_MOST_UNSAVED = 20  # batches that could not be stored, before the run is given up
+_MOST_REFUSED = 20  # times in a row that a batch could not be stored, before the run is given up
+_ROUNDS = 8  # pings by which a worker compares its clock with the master's
+_COMPARE_EVERY = 60.0  # seconds, while no run is on
+_WORST = {  # of a process's readings, what its summary keeps: the one farthest from 0
+    "cpu_percent": "cpu_max",
+    "loop_lag_ms": "loop_lag_max_ms",
+    "gc_pause_ms": "gc_pause_max_ms",
+    "clock_drift_ns": "clock_drift_ns",
+    "streams_begun": "streams_begun",
+}
 _USER_ERROR = 2
 _log = logging.getLogger("locust.streamgauge")
 
@@ -115,9 +128,12 @@ class _Keeper:
         self._live = _Live()
         self._progress: gevent.Greenlet | None = None
         self._workers: dict[str, bool] = {}  # those that were told of the run, and whether they are done with it
-        self._facts: dict[str, Any] = {}  # for the run's record, learnt on the way
+        self._stored: dict[str, int] = {}  # the number of each worker's last batch in the database
+        self._health: dict[str, dict[str, Any]] = {}  # of each process that drives users, by its name
+        self._held: Counter[str] = Counter()  # seconds that a process held new streams back
         self._notes: list[str] = []
-        self._unsaved: list[tuple[str, Batch]] = []
+        self._unsaved: list[Batch] = []  # of our own users
+        self._refused = 0  # times in a row that a batch could not be stored
         self._interrupted = False
         self._exit_code: int | None = None
         for user in environment.user_classes:
@@ -135,6 +151,8 @@ class _Keeper:
         if isinstance(runner, MasterRunner):
             runner.register_message("gauge_batch", self._on_batch)
             runner.register_message("gauge_done", self._on_done)
+            runner.register_message("gauge_ready", self._on_ready)
+            runner.register_message("gauge_ping", self._on_ping)
             runner.register_message("gauge_refused", self._on_refused)
             environment.events.worker_connect.add_listener(self._on_worker_connect)
         environment.events.test_start.add_listener(self._on_test_start)
@@ -174,12 +192,14 @@ class _Keeper:
         self._store = Store.create(self._options.gauge_db)
         self._store.start_run(self._run)
         self._live = _Live()
-        self._notes, self._facts, self._workers, self._unsaved = [], {}, {}, []
+        self._notes, self._workers, self._stored, self._health = [], {}, {}, {}
+        self._held, self._unsaved, self._refused = Counter(), [], 0
         self._interrupted, self._exit_code = False, None
         if isinstance(self._runner, MasterRunner):
             for client in self._runner.clients.all:
                 self._tell(client.id)
         else:
+            self._health["local"] = _machine()
             self._recorder = _drive(self._environment, self._runner, site, self._order(), self._deliver)
         if self._options.gauge_progress:
             self._progress = gevent.spawn(self._show_progress)
@@ -205,10 +225,13 @@ class _Keeper:
         self._drain()
         if self._progress is not None:
             self._progress.kill()
-        drift = self._clock.drift()
-        self._facts["clock_drift_ns"] = max(drift, self._facts.get("clock_drift_ns", 0), key=abs)
         if self._unsaved:
-            self._notes.append(f"{sum(len(batch.streams) for _, batch in self._unsaved)} streams could not be stored")
+            self._notes.append(f"{sum(len(batch.streams) for batch in self._unsaved)} streams could not be stored")
+        self._notes += [
+            f"{worker} held new streams back for {seconds} s, until what it had sent was stored: "
+            f"the load was less than asked for"
+            for worker, seconds in self._held.items()
+        ]
         if self._runner.exceptions:
             self._exit_code = _USER_ERROR
             raised = next(iter(self._runner.exceptions.values()))["msg"]
@@ -216,7 +239,7 @@ class _Keeper:
         run, self._run = self._run, None
         status: Status = "interrupted" if self._interrupted else "finished"
         with self._store as store:
-            store.finish_run(run.id, ended_ns=ended, status=status, instrument=self._facts, notes=self._notes)
+            store.finish_run(run.id, ended_ns=ended, status=status, instrument=self._facts(), notes=self._notes)
             judged = judgement.judge(store, run.id)
             if self._exit_code is None:
                 self._exit_code = judgement.exit_code(judged, self._options.gauge_inconclusive)
@@ -240,36 +263,62 @@ class _Keeper:
 
     # what comes in
 
-    def _deliver(self, batch: Batch, worker: str = "local") -> None:
-        """Store a batch. What a full disk or a locked file keeps out is tried again with the next one."""
+    def _deliver(self, batch: Batch) -> None:
+        """Store a batch of our own users. What a full disk or a locked file keeps out is tried again with the next."""
+        self._unsaved.append(batch)
+        while self._unsaved and self._keep("local", self._unsaved[0]):
+            self._unsaved.pop(0)
+
+    def _keep(self, worker: str, batch: Batch) -> bool:
+        """Whether the batch is in the database now. One that is not has to come again."""
         if self._run is None or self._store is None:
-            return
-        self._live.see(batch.streams)
-        self._unsaved.append((worker, batch))
+            return False
         try:
-            while self._unsaved:
-                worker, batch = self._unsaved[0]
-                self._store.append(self._run.id, batch.streams)
-                self._store.append_samples(self._run.id, [(worker, *reading) for reading in batch.readings])
-                self._unsaved.pop(0)
+            # Readings first: should the streams then fail, they come again, and a reading twice harms no figure.
+            self._store.append_samples(self._run.id, [(worker, *reading) for reading in batch.readings])
+            self._store.append(self._run.id, batch.streams)
         except StoreError as fault:
-            if len(self._unsaved) == _MOST_UNSAVED:  # it will not get better: end the run while all of it is known
+            self._refused += 1
+            if self._refused == _MOST_REFUSED:  # it will not get better: end the run while all of it is known
                 _say(f"streamgauge: {fault}; the run is ended")
                 self._exit_code = _USER_ERROR
                 gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
+            return False
+        self._refused = 0
+        self._live.see(batch.streams)
+        health = self._health.setdefault(worker, {})
+        health["streams"] = health.get("streams", 0) + len(batch.streams)
+        for reading in batch.readings:
+            if name := _WORST.get(reading.name):
+                health[name] = max(health.get(name, 0.0), reading.value, key=abs)
+            elif reading.name == "held_streams":
+                self._held[worker] += 1
+        return True
 
     def _on_batch(self, msg: Any, **_: Any) -> None:
+        """Only the next one in order is taken: what came twice is dropped, and what a gap lost comes again with it."""
+        if self._run is None or msg.data["run"] != self._run.id:
+            return
+        stored = self._stored.get(msg.node_id, 0)
+        if msg.data["number"] == stored + 1 and self._keep(msg.data["worker"], _unpack(msg.data["batch"])):
+            stored = self._stored[msg.node_id] = stored + 1
+        self._runner.send_message("gauge_stored", {"run": self._run.id, "upto": stored}, msg.node_id)
+
+    def _on_ready(self, msg: Any, **_: Any) -> None:
         if self._run is not None and msg.data["run"] == self._run.id:
-            self._deliver(_unpack(msg.data["batch"]), msg.data["worker"])
+            self._health.setdefault(msg.data["worker"], {}).update(msg.data["machine"])
+
+    def _on_ping(self, msg: Any, **_: Any) -> None:
+        self._runner.send_message("gauge_pong", {"asked": msg.data, "answered": time.time_ns()}, msg.node_id)
 
     def _on_done(self, msg: Any, **_: Any) -> None:
         if self._run is not None and msg.data["run"] == self._run.id:
             self._workers[msg.node_id] = True
-            self._facts["clock_drift_ns"] = max(msg.data["drift"], self._facts.get("clock_drift_ns", 0), key=abs)
 
     def _on_refused(self, msg: Any, **_: Any) -> None:
-        _say(f"streamgauge: worker {msg.node_id}: {msg.data['reason']}")
-        self._notes.append(f"worker {msg.node_id} could not take part: {msg.data['reason']}")
+        name = self._name_of(msg.node_id)
+        _say(f"streamgauge: {name}: {msg.data['reason']}")
+        self._notes.append(f"{name} could not take part: {msg.data['reason']}")
         self._workers[msg.node_id] = True
         self._exit_code = _USER_ERROR
         gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
@@ -315,10 +364,26 @@ class _Keeper:
             now = time.monotonic()
             there = {client.id for client in self._runner.clients.all if client.state != STATE_MISSING}
             there_at |= dict.fromkeys(there & self._workers.keys(), now)
-        lost = sorted(node for node, done in self._workers.items() if not done)
-        self._notes += [f"worker {node} was lost, and with it what it had not sent" for node in lost]
+        for name in sorted(self._name_of(node) for node, done in self._workers.items() if not done):
+            health = self._health.get(name, {})
+            missing = int(health.get("streams_begun", 0)) - health.get("streams", 0)
+            self._notes.append(
+                f"{name} was lost, and with it what it had not sent: at least {max(0, missing)} streams that it had begun"
+            )
+
+    def _name_of(self, node: str) -> str:
+        return f"worker-{self._runner.get_worker_index(node)}"
 
     # facts
+
+    def _facts(self) -> dict[str, Any]:
+        """What was learnt of the instrument on the way, for the run's record."""
+        assert self._clock is not None
+        for health in self._health.values():
+            health["clock_drift_ns"] = int(health.get("clock_drift_ns", 0))
+            health.pop("streams_begun", None)  # the samples have it, second by second
+        drifts = (self._clock.drift(), *(health["clock_drift_ns"] for health in self._health.values()))
+        return {"clock_drift_ns": max(drifts, key=abs), "workers": dict(sorted(self._health.items()))}
 
     def _host(self) -> str:
         """The target's URL, known to resolve. TargetError otherwise."""
@@ -364,42 +429,106 @@ class _Worker:
         self._runner = runner
         self._recorder: Recorder | None = None
         self._run = ""
-        self._clock: RunClock | None = None
+        self._outbox = Outbox(self._send)
+        self._rounds: deque[tuple[int, int, int]] = deque(maxlen=_ROUNDS)  # see `clock_offset`; CLOCK_REALTIME ns
+        self._farewell: gevent.Greenlet | None = None
         gevent.signal_handler(signal.SIGINT, _interrupt_main)
         runner.register_message("gauge_run", self._on_run)
+        runner.register_message("gauge_stored", self._on_stored)
+        runner.register_message("gauge_pong", self._on_pong)
         runner.register_message("gauge_finish", self._on_finish, concurrent=True)
+        gevent.spawn(self._compare_clocks)
+        environment.events.test_stopping.add_listener(self._on_test_stopping)
         environment.events.test_stop.add_listener(self._on_test_stop)
         environment.events.quitting.add_listener(self._on_quitting)
 
     def _on_run(self, msg: Any, **_: Any) -> None:
         order = msg.data
+        if self._recorder is not None and order["run"] == self._run:
+            return  # told again, since the connection was away for a moment
         assign(self._environment, None)
         self._run = order["run"]
-        self._clock = RunClock.starting_at(order["realtime_ns"])
+        # Due times and arrivals are differences on this machine. Only their place on the master's time axis needs to
+        # know how far apart the two clocks are; unmeasured, for a worker that came in the middle, they count as equal.
+        offset, doubt = clock_offset(self._rounds) if self._rounds else (0, None)
+        clock = RunClock.starting_at(order["realtime_ns"] + offset)
         try:
-            site = Site.of(order["host"], config.decode_target(order["target"]), self._clock)
+            site = Site.of(order["host"], config.decode_target(order["target"]), clock)
         except StreamgaugeError as fault:
-            self._runner.send_message("gauge_refused", {"run": self._run, "reason": str(fault)})
+            self._tell("gauge_refused", {"run": self._run, "reason": str(fault)})
             return
+        machine = _machine() | {"clock_offset_ns": offset, "clock_doubt_ns": doubt}
+        self._tell("gauge_ready", {"run": self._run, "worker": _name(self._runner), "machine": machine})
+        self._outbox = Outbox(self._send)
         self._recorder = _drive(self._environment, self._runner, site, order, self._deliver)
 
+    # batches
+
     def _deliver(self, batch: Batch) -> None:
-        data = {"run": self._run, "worker": _name(self._runner), "batch": _pack(batch)}
-        self._runner.send_message("gauge_batch", data)
+        self._outbox.put(_pack(batch), time.monotonic())
+        self._hold()
+
+    def _send(self, number: int, packed: bytes) -> None:
+        self._tell("gauge_batch", {"run": self._run, "worker": _name(self._runner), "number": number, "batch": packed})
+
+    def _on_stored(self, msg: Any, **_: Any) -> None:
+        if msg.data["run"] == self._run:
+            self._outbox.stored(msg.data["upto"], time.monotonic())
+            self._hold()
+
+    def _hold(self) -> None:
+        if self._recorder is not None:
+            self._recorder.hold(self._outbox.full)
+
+    def _tell(self, message: str, data: Any) -> None:
+        with suppress(RPCError):  # the connection is being made anew; what matters is sent again
+            self._runner.send_message(message, data)
+
+    # the master's clock
+
+    def _compare_clocks(self) -> None:
+        while True:
+            if self._recorder is None:
+                for _ in range(_ROUNDS):
+                    self._tell("gauge_ping", time.time_ns())
+                    gevent.sleep(0.02)
+            gevent.sleep(_COMPARE_EVERY)
+
+    def _on_pong(self, msg: Any, **_: Any) -> None:
+        self._rounds.append((msg.data["asked"], msg.data["answered"], time.time_ns()))
+
+    # the end
 
     def _on_finish(self, **_: Any) -> None:
         self._runner.stop()  # fires test_stop, unless the users have been stopped before
 
+    def _on_test_stopping(self, **_: Any) -> None:
+        if self._recorder is not None:
+            self._recorder.hold(False)  # a user that waits for room could not be stopped
+
     def _on_test_stop(self, **_: Any) -> None:
-        if self._recorder is None or self._clock is None:
+        if self._recorder is None:
             return
         recorder, self._recorder = self._recorder, None
         _stop(recorder, self._runner)
-        self._runner.send_message("gauge_done", {"run": self._run, "drift": self._clock.drift()})
+        # Not here: this may be the greenlet that takes the master's words in.
+        self._farewell = gevent.spawn(self._see_off, self._run, self._outbox)
+
+    def _see_off(self, run: str, outbox: Outbox) -> None:
+        """Wait until all is stored, and say so. Silence tells the master that something is lost."""
+        give_up_at = time.monotonic() + _DRAIN
+        # When Locust's own greenlets are gone, no word of the master's will come any more.
+        while outbox and time.monotonic() < give_up_at and self._runner.greenlet:
+            gevent.sleep(0.02)
+            outbox.push(time.monotonic())
+        if not outbox:
+            self._tell("gauge_done", {"run": run})
 
     def _on_quitting(self, **_: Any) -> None:
         if self._recorder is not None:  # Ctrl-C reached us before the master's word did
             self._runner.stop()
+        if self._farewell is not None:
+            self._farewell.join()
         self._environment.process_exit_code = 0  # the verdict is the master's
 
 
@@ -413,7 +542,11 @@ def _drive(environment: Environment, runner: Any, site: Site, order: dict[str, A
     assignment = Assignment(
         scenario=order["scenario"], seed=order["seed"], worker=_name(runner), site=site, record=lambda _: None
     )
-    gauges = {"users": lambda: runner.user_count, "active_streams": lambda: assignment.active}
+    gauges = {
+        "users": lambda: runner.user_count,
+        "active_streams": lambda: assignment.active,
+        "streams_begun": lambda: assignment.streams,
+    }
     recorder = Recorder(site.clock, gauges, deliver)
     assignment.record = recorder.record
     assign(environment, assignment)
@@ -478,8 +611,20 @@ def _labels(given: list[str]) -> dict[str, str]:
     return dict(label.split("=", 1) for label in given)
 
 
-def _instrument() -> dict[str, Any]:
+def _machine() -> dict[str, Any]:
+    """Where a process drives users, for its summary."""
     return {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "stamps": "kernel" if wire.kernel_stamps() else "python",
+    }
+
+
+def _instrument() -> dict[str, Any]:
+    calibration = resolution.known()
+    return {
+        "resolution": calibration.sentence() if calibration else "not calibrated: run `streamgauge calibrate`",
         "stamps": "kernel" if wire.kernel_stamps() else "python",
         "streamgauge": __version__,
         "locust": locust.__version__,

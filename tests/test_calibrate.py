@@ -30,7 +30,7 @@ def calibration(*points: Point, machine: str | None = None) -> Calibration:
 
 def test_it_runs_for_real_and_is_kept_for_the_machine(tmp_path: Path) -> None:
     ended = subprocess.run(
-        [BIN / "streamgauge", "calibrate", "--streams", "10", "--seconds", "5", "--plain-only"],
+        [BIN / "streamgauge", "calibrate", "--streams", "10", "--seconds", "6", "--plain-only"],
         env={**os.environ, "XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=90, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
