@@ -1,26 +1,35 @@
 """What one process sees of a run: finished streams and, once a second, its own health. Hands both on in batches.
 
-Knows neither database nor master: `deliver` is called with each batch, from a greenlet of its own.
+Knows neither database nor master: `Recorder` calls `deliver` with each batch, from a greenlet of its own; `Outbox`
+keeps what is on its way to another process until that has said that it is stored.
 """
 
 import gc
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import gevent
 import psutil
+from gevent.event import Event
 
 from harness.clock import RunClock
 from harness.observation import StreamObservation
 
 _BEAT = 0.5  # seconds between batches: a process that dies loses no more than this and what is under way
 _LARGEST = 500  # streams in a batch
+_HEAVIEST = 524_288  # bytes in a batch, about; a single stream that is heavier makes a batch by itself
+_ROW = 700  # bytes of a packed stream beside its arrivals, about
+_WINDOW = 8  # batches sent and not yet acknowledged: what a lost connection makes us send again
+_PATIENCE = 2.0  # seconds without a word of the oldest one before they are sent again
+_ROOM = 32 * 2**20  # bytes not yet acknowledged, before new streams are held back: some 30,000 streams
 _COLLECT_EVERY = 10.0  # seconds; the collector is off in between: its pauses are the largest disturbance there is
 
 
 class Reading(NamedTuple):
-    """One sample of the process: users, active streams, cpu, loop_lag, gc_pause."""
+    """One sample of the process: its gauges, cpu_percent, loop_lag_ms, clock_drift_ns; gc_pause_ms where there was one,
+    held_streams while users wait for room."""
 
     at: int  # ns on the run's clock
     name: str
@@ -46,9 +55,26 @@ class Recorder:
         self._loop_lag = 0.0
         self._collected_at = time.monotonic()
         self._greenlet: gevent.Greenlet | None = None
+        self._room = Event()
+        self._room.set()
+        self._held = 0
 
     def record(self, seen: StreamObservation) -> None:
+        """Keep a finished stream. While there is no room for more, whoever asked waits here, and asks nothing new."""
         self._streams.append(seen)
+        if not self._room.is_set():
+            self._held += 1
+            try:
+                self._room.wait()
+            finally:
+                self._held -= 1
+
+    def hold(self, full: bool) -> None:
+        """Let those who record wait, or let them go on."""
+        if full:
+            self._room.clear()
+        else:
+            self._room.set()
 
     def start(self) -> None:
         """Begin to sample and to deliver. What exists now is put out of the collector's sight."""
@@ -59,7 +85,8 @@ class Recorder:
         self._greenlet = gevent.spawn(self._beat)
 
     def stop(self) -> None:
-        """Deliver what is left."""
+        """Deliver what is left, and hold nobody back any more."""
+        self._room.set()
         if self._greenlet is not None:
             self._greenlet.kill()
             self._greenlet = None
@@ -81,7 +108,13 @@ class Recorder:
     def _sample(self) -> None:
         at = self._clock.now()
         values = {name: read() for name, read in self._gauges.items()}
-        values |= {"cpu_percent": self._process.cpu_percent(), "loop_lag_ms": self._loop_lag * 1e3}
+        values |= {
+            "cpu_percent": self._process.cpu_percent(),
+            "loop_lag_ms": self._loop_lag * 1e3,
+            "clock_drift_ns": self._clock.drift(),
+        }
+        if self._held:
+            values["held_streams"] = self._held
         self._loop_lag = 0.0
         if time.monotonic() - self._collected_at > _COLLECT_EVERY:
             began = self._collected_at = time.monotonic()
@@ -91,6 +124,82 @@ class Recorder:
 
     def _flush(self) -> None:
         while self._streams or self._readings:
-            streams, self._streams = self._streams[:_LARGEST], self._streams[_LARGEST:]
+            end = _fitting(self._streams)
+            streams, self._streams = self._streams[:end], self._streams[end:]
             readings, self._readings = self._readings, []
             self._deliver(Batch(streams, readings))
+
+
+def _fitting(streams: Sequence[StreamObservation]) -> int:
+    """How many of these, from the first on, make a batch."""
+    weight = 0
+    for place, seen in enumerate(streams[:_LARGEST]):
+        weight += _ROW + len(seen.arrivals)
+        if place and weight > _HEAVIEST:
+            return place
+    return _LARGEST
+
+
+class Outbox:
+    """Packed batches on their way, in order: numbered from 1, a few under way at a time, kept until they are stored.
+
+    What was not acknowledged in time is sent again, since a connection can lose what it took; the numbers let the
+    other side drop what it has. The caller sends, and says what time it is (seconds, monotonic).
+    """
+
+    def __init__(self, send: Callable[[int, bytes], None], room: int = _ROOM) -> None:
+        """`send` gets a batch's number and its bytes, and may lose them."""
+        self._send = send
+        self._room = room
+        self._kept: deque[bytes] = deque()
+        self._first = 1  # number of the oldest one kept
+        self._under_way = 0  # of those kept, from the oldest on
+        self._heard_at = 0.0
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Batches that are not known to be stored."""
+        return len(self._kept)
+
+    @property
+    def full(self) -> bool:
+        """Nothing is refused then; but it is time to make no more."""
+        return self._size > self._room
+
+    def put(self, batch: bytes, now: float) -> None:
+        self._kept.append(batch)
+        self._size += len(batch)
+        self.push(now)
+
+    def stored(self, upto: int, now: float) -> None:
+        """All up to this number are safe. Said twice, or late, it does no harm."""
+        while self._kept and self._first <= upto:
+            self._size -= len(self._kept.popleft())
+            self._first += 1
+            self._under_way = max(0, self._under_way - 1)
+            self._heard_at = now
+        self.push(now)
+
+    def push(self, now: float) -> None:
+        """Send what may be under way; and again all that is, when nothing was heard of it for too long."""
+        if now - self._heard_at > _PATIENCE:
+            self._under_way = 0
+        while self._under_way < min(_WINDOW, len(self._kept)):
+            if self._under_way == 0:
+                self._heard_at = now
+            batch = self._kept[self._under_way]
+            self._under_way += 1  # before it is sent: `send` may switch, and a word come back meanwhile
+            self._send(self._first + self._under_way - 1, batch)
+
+
+def clock_offset(rounds: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
+    """How far our clock is ahead of another's, and how far that may be off, in the rounds' unit.
+
+    A round is (ours when we asked, theirs when they answered, ours when the answer came). As in NTP (RFC 5905) the
+    offset is taken from the quickest round, which leaves the least room for a way there that was longer than the way
+    back. What is within that room is no offset: it is 0, as of two processes of one machine. ValueError without rounds.
+    """
+    asked, theirs, answered = min(rounds, key=lambda one: one[2] - one[0])
+    doubt = (answered - asked + 1) // 2
+    ahead = (asked + answered) // 2 - theirs
+    return (ahead if abs(ahead) > doubt else 0), doubt
