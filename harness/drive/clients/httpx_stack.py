@@ -47,7 +47,8 @@ class HttpxClient(LibraryClient):
     def _use(self, prompt: Prompt, attempt: Any) -> None:
         protocol, decoder, answer = self._site.protocol, sse.Decoder(), Answer()
         body = protocol.request(self._site.target, prompt, True)
-        with self._http.stream("POST", self._url, content=body) as response:
+        response = self._http.send(self._http.build_request("POST", self._url, content=body), stream=True)
+        try:
             if not response.is_success:
                 response.read()
                 return
@@ -55,6 +56,9 @@ class HttpxClient(LibraryClient):
                 for event in decoder.feed(piece):
                     if protocol.understand(event, answer).kind in CONTENT:
                         attempt.hand()
+        finally:
+            response.close()
+            del response.stream  # it and the response hold each other, and the collector is off during a run
 
     def close(self) -> None:
         self._http.close()

@@ -45,7 +45,7 @@ class _Lent(Attempt):
     def __init__(self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link) -> None:
         super().__init__(connection, site, plan, due_at, link)
         self._request = bytearray()
-        self._fault: Broken | None = None  # what we raised: on its way through the library it may be dressed up
+        self.fault: BaseException | None = None  # what we raised, whatever the library makes of it on its way through
         self._handed: list[int] = []
         self._transcript.handed = self._handed
 
@@ -56,11 +56,13 @@ class _Lent(Attempt):
     def settle(self, complaint: str | None) -> None:
         """See the answer to its end now that the library is done with it; `complaint`: what the library raised.
 
-        Broken when the answer did not get to its end.
+        Broken when the answer did not get to its end, or what else came up while we waited for it.
         """
-        fault, self._fault = self._fault, None  # it holds, by its traceback, all frames and this attempt
+        fault, self.fault = self.fault, None
+        if isinstance(fault, Broken) and self._had_left(fault):
+            raise self._left()
         if fault is not None:
-            raise self._left() if self._had_left(fault) else fault.with_traceback(None)
+            raise fault
         if complaint is not None and not (self._over or self._exchange.finished):
             raise Broken(Outcome.MALFORMED, complaint)
         while self._goes_on():
@@ -71,8 +73,8 @@ class _Lent(Attempt):
     def connect(self) -> None:
         try:
             self._connect()
-        except Broken as fault:
-            self._fault = fault
+        except BaseException as fault:
+            self.fault = fault
             raise
 
     def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> "_Lent":  # noqa: ARG002 - httpcore's signature
@@ -89,8 +91,8 @@ class _Lent(Attempt):
                 self._request.clear()
             while not raw and self._goes_on():
                 pass
-        except Broken as fault:
-            self._fault = fault
+        except BaseException as fault:
+            self.fault = fault
             raise
         data = bytes(raw[:max_bytes])
         del raw[:max_bytes]
@@ -133,8 +135,19 @@ class LibraryClient(WireClient):
         self._backend.attempt = attempt
         try:
             self._use(prompt, attempt)
-        except Exception as fault:  # noqa: BLE001 - whatever a library raises, the transcript tells what happened
+        except BaseException as fault:
+            if attempt.fault is None and not isinstance(fault, Exception):
+                raise
             complaint = f"{self.name} gave up: {type(fault).__name__}: {fault}"
+            _untrace(fault)
+            _untrace(attempt.fault)
         finally:
             self._backend.attempt = None
         attempt.settle(complaint)
+
+
+def _untrace(fault: BaseException | None) -> None:
+    """Let go of the frames that a fault went through: h11's hold the fault itself, a cycle for each stream."""
+    while fault is not None:
+        fault.__traceback__ = None
+        fault = fault.__context__
