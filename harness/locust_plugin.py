@@ -366,9 +366,10 @@ class _Keeper:
             there_at |= dict.fromkeys(there & self._workers.keys(), now)
         for name in sorted(self._name_of(node) for node, done in self._workers.items() if not done):
             health = self._health.get(name, {})
-            missing = int(health.get("streams_begun", 0)) - health.get("streams", 0)
+            begun = int(health.get("streams_begun", 0))  # as it had said when it was last heard of
             self._notes.append(
-                f"{name} was lost, and with it what it had not sent: at least {max(0, missing)} streams that it had begun"
+                f"{name} was lost, and with it what it had not sent: "
+                f"at least {max(0, begun - health.get('streams', 0))} streams that it had begun"
             )
 
     def _name_of(self, node: str) -> str:
