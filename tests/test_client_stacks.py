@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import gevent
+import numpy as np
 import pytest
 from hostile import (
     CHUNKED,
@@ -33,7 +34,10 @@ from hostile import (
     scripted,
     target,
 )
+from record import MS, a_run, database, observation
 
+from harness import arrivals
+from harness.arrivals import Chunk, Kind
 from harness.clock import RunClock
 from harness.config import Target
 from harness.drive import clients, network, prompts
@@ -41,6 +45,8 @@ from harness.drive.behaviour import Plan
 from harness.drive.clients import Client, Interrupted, Site
 from harness.drive.wire import kernel_stamps
 from harness.errors import ScenarioError
+from harness.judge.metrics import gauge
+from harness.judge.store import Store
 from harness.observation import CONTENT, Outcome, StreamObservation
 
 LIBRARIES = ["httpx", "anthropic"]
@@ -504,3 +510,29 @@ def test_no_stream_leaves_a_reference_cycle_of_ours_whatever_its_end(name: str) 
             gc.enable()
         who.close()
     assert not left & {"Broken", "_Tapped", "_Lent", "Connection", "Transcript", "frame", "traceback"}, left
+
+
+# What is made of it
+
+
+def given_on(lags: list[float | None], outcome: Outcome = Outcome.COMPLETED) -> StreamObservation:
+    """A stream with a ping and then a chunk every 20 ms, each given on so many ms after it came; None: it was not."""
+    chunks = [Chunk(0, Kind.PING, 0, 9, 0)]
+    for place, lag in enumerate(lags, 1):
+        at = place * 20 * MS
+        chunks.append(Chunk(at, Kind.TEXT, 4, 90, at, None if lag is None else at + round(lag * MS)))
+    return observation([("text", 20)], arrivals=arrivals.encode(chunks), outcome=outcome)
+
+
+def test_the_client_overhead_is_of_every_content_chunk_that_was_given_on(tmp_path: Path) -> None:
+    streams = [
+        given_on([0.25, 0.5]),
+        given_on([1, None], Outcome.CANCELLED),
+        given_on([2, None], Outcome.RESET),
+        given_on([None]),
+    ]
+    with Store.open(database(tmp_path / "one.db", streams)) as store:
+        found = gauge(store.streams(a_run().id)).samples("client_overhead")
+    assert np.repeat(found.values, found.counts).tolist() == [0.25, 0.5, 1, 2]
+    assert np.repeat(*found.gated()).tolist() == [0.25, 0.5, 1, 2]
+    assert found.missing == 1
