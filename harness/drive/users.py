@@ -16,6 +16,7 @@ from locust import User
 from locust.env import Environment
 from locust.exception import StopTest
 
+from harness.config import Target
 from harness.drive import behaviour, clients, network, prompts
 from harness.drive.clients import Interrupted, Site
 from harness.drive.prompts import Prompt
@@ -77,11 +78,13 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._client = clients.find(self.client)(run.site, fresh=self.fresh_connections)
 
     @classmethod
-    def check(cls) -> None:
-        """ScenarioError when a name that the class gives does not exist."""
+    def check(cls, target: Target | None = None) -> None:
+        """ScenarioError when a name that the class gives does not exist, or when its client cannot ask the target."""
         network.find(cls.network)
         behaviour.find(cls.behaviour)
-        clients.find(cls.client)
+        client = clients.find(cls.client)
+        if target is not None:
+            client.check(target)
         _load(cls.prompts)
 
     @classmethod
