@@ -1,9 +1,9 @@
-# make demo · test · lint · bench · install: each sets up what it needs in .venv first.
+# make demo · test · lint · bench · calibrate · install: each sets up what it needs in .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: install demo test lint bench clean
+.PHONY: install demo test lint bench calibrate clean
 
 install: $(READY)
 
@@ -29,6 +29,9 @@ lint: install
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
+
+calibrate: install
+	$(BIN)/streamgauge calibrate
 
 clean:
 	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

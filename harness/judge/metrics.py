@@ -93,7 +93,7 @@ class _Tally:
 class _Thinned:
     """The samples of some whole streams, at most about LIMIT: enough to learn how alike a stream's own samples are."""
 
-    LIMIT = 1 << 18
+    LIMIT = 1 << 17
 
     def __init__(self) -> None:
         self.share = 1 << 32  # streams whose hashed id is below this are kept

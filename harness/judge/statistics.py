@@ -88,14 +88,15 @@ def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> floa
     """How many independent samples `n` correlated ones are worth for their mean: n divided by the design effect.
 
     `values` are samples (or 0 and 1 for "at most x", where a quantile is wanted) and `owners` says which cluster each
-    came from; a sample of the clusters will do. The design effect is the ratio mean's linearised variance between
-    clusters over that of a simple random sample, never below 1 (Kish 1965; Woodruff 1971). With few clusters it is
-    itself unsure, so the result shrinks by the t quantiles' ratio (Korn & Graubard 1998). One cluster is worth one.
+    came from, those of one cluster together; a part of the clusters will do. The design effect is the ratio mean's
+    linearised variance between clusters over that of a simple random sample, never below 1 (Kish 1965; Woodruff 1971).
+    With few clusters it is itself unsure, so the result shrinks by the t quantiles' ratio (Korn & Graubard 1998). One
+    cluster is worth one.
     """
     if len(values) == 0:
         return 0.0
-    _, cluster = np.unique(owners, return_inverse=True)
-    clusters = int(cluster.max()) + 1
+    cluster = np.cumsum(np.diff(owners, prepend=owners[0]) != 0)
+    clusters = int(cluster[-1]) + 1
     if clusters < 2:
         return 1.0
     residuals = values - values.mean()
