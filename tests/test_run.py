@@ -8,6 +8,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -178,11 +179,111 @@ def test_a_killed_worker_is_noted_and_the_rest_stands(server: ReferenceServer, r
         cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as master:  # fmt: skip
         until(lambda: count(tmp_path / "run.db", "streams") > 0)
-        os.kill(psutil.Process(master.pid).children()[0].pid, signal.SIGKILL)
+        killed = psutil.Process(master.pid).children()[0].pid
+        os.kill(killed, signal.SIGKILL)
         output, _ = master.communicate(timeout=60)
-    assert "was lost, and with it what it had not sent" in " ".join(output.split())
-    assert count(tmp_path / "run.db", "streams") > 0
+    assert "was lost, and with it what it had not sent: at least" in " ".join(output.split())
     assert rows(tmp_path / "run.db", "SELECT status FROM runs") == [("finished",)]
+    (name,) = [name for name, worker in instrument(tmp_path / "run.db")["workers"].items() if worker["pid"] == killed]
+    ended = dict(rows(tmp_path / "run.db", "SELECT worker, max(ended_at) FROM streams GROUP BY worker"))
+    assert set(ended) == {"worker-0", "worker-1"}
+    assert ended.pop(name) < min(ended.values()), "what it sent before it died stands, and the other went on"
+
+
+HASTY = """
+from harness.scenario import StreamUser, between, task
+
+class Hasty(StreamUser):
+    wait_time = between(0, 0.05)
+
+    @task
+    def ask(self):
+        self.stream()
+"""
+
+
+def test_a_connection_to_the_master_that_breaks_loses_nothing(
+    server: ReferenceServer, rules: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "hasty.py").write_text(HASTY)
+    port = free_port()
+    with frail_line(port) as line, started(
+        [BIN / "locust", "-f", "hasty.py", "--worker", "--master-port", str(line.port)],
+        cwd=tmp_path, stderr=subprocess.DEVNULL,
+    ), started(
+        [
+            BIN / "locust", "-f", "hasty.py", "--headless", "-u", "4", "-r", "4", "-t", "7s", "-H", server.url,
+            "--master", "--master-bind-port", str(port), "--expect-workers", "1", "--gauge-config", rules,
+            "--gauge-db", "run.db",
+        ],
+        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    ) as master:  # fmt: skip
+        until(lambda: count(tmp_path / "run.db", "streams") > 0)
+        line.swallow()
+        there = count(tmp_path / "run.db", "streams")
+        until(lambda: line.swallowed > 4_000)  # bytes: some batches have gone nowhere
+        line.cut()
+        _, errors = master.communicate(timeout=60)
+    assert master.returncode == 0, errors
+    sequences = [
+        sequence for (sequence,) in rows(tmp_path / "run.db", "SELECT sequence FROM streams ORDER BY sequence")
+    ]
+    assert sequences == list(range(1, len(sequences) + 1)), "each is there, and once"
+    assert len(sequences) > there, errors
+    assert rows(tmp_path / "run.db", "SELECT notes FROM runs") == [("[]",)]
+
+
+def test_a_worker_whose_clock_is_wrong_is_on_the_run_s_time_axis_all_the_same(
+    server: ReferenceServer, rules: Path, tmp_path: Path
+) -> None:
+    hour = 3_600_000_000_000
+    (tmp_path / "hasty.py").write_text(HASTY)
+    (tmp_path / "ahead.py").write_text(
+        f"import time\nnow = time.time_ns\ntime.time_ns = lambda: now() + {hour}\n{HASTY}"
+    )
+    port = free_port()
+    with started(
+        [BIN / "locust", "-f", "ahead.py", "--worker", "--master-port", str(port)],
+        cwd=tmp_path, stderr=subprocess.DEVNULL,
+    ):  # fmt: skip
+        command(
+            "locust", "-f", "hasty.py", "--headless", "-u", 2, "-r", 2, "-t", "2s", "-H", server.url, "--master",
+            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", rules, "--gauge-db", "run.db",
+            cwd=tmp_path,
+        )  # fmt: skip
+    worker = instrument(tmp_path / "run.db")["workers"]["worker-0"]
+    assert abs(worker["clock_offset_ns"] - hour) <= worker["clock_doubt_ns"]
+    (due, ended) = rows(tmp_path / "run.db", "SELECT max(due_at), max(ended_ns) FROM streams, runs")[0]
+    assert 0 < due < ended + 1e9, "users that still ask while they are being stopped"
+
+
+def test_a_generator_that_hogs_its_own_loop_gets_no_verdict(
+    server: ReferenceServer, rules: Path, tmp_path: Path
+) -> None:
+    hog = """
+from time import monotonic
+
+class Hog(StreamUser):
+    fixed_count = 1
+    wait_time = between(0.001, 0.002)
+
+    @task
+    def compute(self):
+        end = monotonic() + 0.1
+        while monotonic() < end:
+            pass
+"""
+    (tmp_path / "hog.py").write_text(HASTY + hog)
+    ended = command(
+        "streamgauge", "run", "hog.py", "--host", server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "7s",
+        "--config", rules, "--db", "run.db",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 3, ended.stderr
+    said = " ".join(ended.stdout.split())
+    assert "INVALID: the generator was saturated" in said
+    assert "use --processes 2 or fewer users" in said
+    assert "local used 90 % of a core or more" in said
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -271,6 +372,75 @@ def started(words: Sequence[object], **keywords: Any) -> Iterator["subprocess.Po
     finally:
         process.kill()
         process.communicate()
+
+
+class FrailLine:
+    """A TCP proxy before a master, through which a worker speaks; it can swallow what comes, and break."""
+
+    def __init__(self, master_port: int) -> None:
+        self._master_port = master_port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._ends: list[socket.socket] = []
+        self._swallows = False
+        self.swallowed = 0  # bytes
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                worker, _ = self._listener.accept()
+                try:
+                    master = socket.create_connection(("127.0.0.1", self._master_port))
+                except ConnectionRefusedError:  # it is not there yet: the worker will try again
+                    worker.close()
+                    continue
+                self._ends += [worker, master]
+                for ends in ((worker, master), (master, worker)):
+                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if self._swallows:
+                    self.swallowed += len(data)
+                else:
+                    sink.sendall(data)
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)  # a close would wait for the other thread, which waits for a byte
+
+    def swallow(self) -> None:
+        self._swallows = True
+
+    def cut(self) -> None:
+        """Break what is there now; a new connection works again."""
+        for end in self._ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        self._swallows = False
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self.cut()
+        for end in self._ends:
+            end.close()
+
+
+@contextlib.contextmanager
+def frail_line(master_port: int) -> Iterator[FrailLine]:
+    line = FrailLine(master_port)
+    try:
+        yield line
+    finally:
+        line.close()
+
+
+def instrument(database: Path) -> dict[str, Any]:
+    """The instrument's facts of the only run."""
+    found: dict[str, Any] = json.loads(rows(database, "SELECT instrument FROM runs")[0][0])
+    return found
 
 
 def processes(number: int) -> list[str]:
