@@ -5,6 +5,7 @@ stands on httpx2, whose door this file is, too. It is told not to retry: a retri
 """
 
 import logging
+from functools import cache
 from typing import Any
 
 import anthropic
@@ -24,6 +25,27 @@ from harness.errors import ScenarioError
 _PROTOCOL = "anthropic_messages"
 _PATH = "/v1/messages"
 _CONTENT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+
+_EVERY_KIND: list[tuple[str, dict[str, Any]]] = [
+    ("message_start", {"message": {"role": "assistant", "content": [], "usage": {}}}),
+    ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
+    *(("content_block_delta", {"index": 0, "delta": {"type": kind, text: "…"}}) for kind, text in _CONTENT.items()),
+    ("content_block_stop", {"index": 0}),
+    ("message_delta", {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}}),
+    ("message_stop", {}),
+]
+
+
+@cache
+def _warm() -> None:
+    """Let the SDK read every kind of event: it builds its models at first sight, which would hold up all for 0.1 s."""
+    events = (b"event: %b\ndata: %b\n\n" % (k.encode(), msgspec.json.encode({"type": k, **v})) for k, v in _EVERY_KIND)
+    page = httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=b"".join(events))
+    transport = httpx2.MockTransport(lambda _: page)
+    with anthropic.Anthropic(api_key="none", http_client=httpx2.Client(transport=transport, trust_env=False)) as sdk:
+        for _ in Messages(sdk).create(model="m", max_tokens=1, messages=[{"role": "user", "content": ""}], stream=True):
+            pass
 
 
 class _Transport(httpx2.HTTPTransport):
@@ -60,12 +82,13 @@ class AnthropicClient(LibraryClient):
 
     @classmethod
     def check(cls, target: Target) -> None:
-        """ScenarioError for a target that the SDK cannot ask."""
+        """ScenarioError for a target that the SDK cannot ask; gets the SDK ready for one that it can."""
         if target.protocol != _PROTOCOL:
             raise ScenarioError(f"the client {cls.name!r} speaks only {_PROTOCOL}; the target is {target.protocol}")
         path = for_target(target).path
         if not path.endswith(_PATH):
             raise ScenarioError(f"the client {cls.name!r} asks at …{_PATH}; target.path is {path!r}")
+        _warm()
 
     def _use(self, prompt: Prompt, attempt: Any) -> None:
         body = msgspec.json.decode(self._site.protocol.request(self._site.target, prompt, True))
