@@ -85,6 +85,7 @@ def test_a_saturated_generator_makes_no_verdict(tmp_path: Path) -> None:
         ({"reads": 100, "saturated_reads": 6}, "6.0 % of reads came late and held several chunks"),
         ({"reads": 100, "unstamped_reads": 2}, "2.0 % of reads had no kernel stamp"),
         ({"send_lag": 11 * MS}, "the generator sent late: p99 11.0 ms"),
+        ({"read_lag_max": 60 * MS}, "the generator read late: by 60.0 ms or more in half of the streams, p99 60.0 ms"),
     ],
 )
 def test_an_instrument_that_was_off_degrades_the_run_but_judges_it(
@@ -105,6 +106,54 @@ def test_an_instrument_that_was_off_degrades_the_run_but_judges_it(
 def test_what_went_wrong_with_the_run_degrades_it(tmp_path: Path, fields: dict[str, Any], told: str) -> None:
     found = judged(tmp_path / "one.db", GOOD, **fields)
     assert (found.validity, found.reasons) == (Validity.DEGRADED, [told])
+
+
+def with_readings(path: Path, name: str, *values: float, worker: str = "worker-0") -> Judgement:
+    """A good run with these readings of a process, one a second."""
+    with Store.open(database(path, GOOD)) as store:
+        store.append_samples(
+            "run-1", [(worker, second * 1_000 * MS, name, value) for second, value in enumerate(values)]
+        )
+        return judge(store, rules=[Sla(rule="max(ttft) < 1s")])
+
+
+@pytest.mark.parametrize(
+    ("name", "usual", "bad", "told"),
+    [
+        ("cpu_percent", 30, 97, "worker-0 used 90 % of a core or more in 50.0 % of its seconds"),
+        ("loop_lag_ms", 1, 80, "worker-0 was late for its own timers by 50 ms or more in 50.0 % of its seconds"),
+        ("gc_pause_ms", 2, 70, "worker-0 stood still for 50 ms or more in 50.0 % of its garbage collections"),
+    ],
+)
+def test_what_a_process_did_all_the_time_degrades_the_run_and_a_spike_does_not(
+    tmp_path: Path, name: str, usual: float, bad: float, told: str
+) -> None:
+    habit = with_readings(tmp_path / "habit.db", name, *[usual] * 10, *[bad] * 10)
+    assert (habit.verdict, habit.validity) == ("met", Validity.DEGRADED)
+    assert habit.reasons[0].startswith(told)
+    for readings in ([usual, bad, bad, bad, bad, usual], [*[usual] * 90, *[bad] * 9]):
+        spike = with_readings(tmp_path / f"spike-{len(readings)}.db", name, *readings)
+        assert (spike.validity, spike.reasons) == (Validity.VALID, [])
+
+
+def test_one_busy_process_among_idle_ones_is_named(tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "one.db", GOOD)) as store:
+        for worker, load in (("worker-0", 20.0), ("worker-1", 99.0), ("worker-2", 20.0)):
+            store.append_samples("run-1", [(worker, second, "cpu_percent", load) for second in range(30)])
+        reasons = judge(store).reasons
+    assert [reason.split()[0] for reason in reasons] == ["worker-1"]
+
+
+def test_one_stop_of_the_generator_does_not_degrade_a_run(tmp_path: Path) -> None:
+    caught = [observation(reads=100, saturated_reads=3, read_lag_max=300 * MS)] * 30
+    free = [observation(reads=100, read_lag_max=MS)] * 100
+    assert judged(tmp_path / "one.db", [*caught, *free]).validity is Validity.VALID
+
+
+def test_a_clock_that_stepped_far_leaves_no_time_to_judge_by(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", GOOD, "max(ttft) < 1s", instrument={"clock_drift_ns": 60 * MS})
+    assert (found.verdict, found.reason) == ("invalid", "the machine's clock stepped by 60.0 ms during the run")
+    assert exit_code(found) == 3
 
 
 def test_a_server_that_packs_its_tokens_is_not_the_generator_s_fault(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+import numpy as np
+
 from harness.config import Sla, Where
 from harness.judge import metrics, sla, statistics
 from harness.judge.figures import figure
 from harness.judge.metrics import METRICS, RATES, Figure, Gauge, Samples, Totals
 from harness.judge.sla import Status, Verdict
 from harness.judge.statistics import Interval
-from harness.judge.store import Run, Store
+from harness.judge.store import Readings, Run, Store
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
@@ -76,7 +78,8 @@ def judge(store: Store, run_id: str | None = None, rules: Sequence[Sla] | None =
     totals = gauge.totals()
     seconds = (run.ended_ns if run.ended_ns is not None else gauge.last_ns) / 1e9
     samples = {name: gauge.samples(name) for name in METRICS}
-    validity, reasons = _validity(run, totals, samples)
+    readings = {name: store.samples(run.id, name) for name in HABITS}
+    validity, reasons = _validity(run, totals, samples, readings)
     verdicts = [sla.evaluate(rule, gauge, seconds) for rule in parsed]
     verdict, reason = _verdict(validity, reasons, verdicts)
     return Judgement(
@@ -145,14 +148,39 @@ def _parts(gauge: Gauge) -> list[Part]:
     ]
 
 
-# What the instrument may do wrong before its numbers carry a warning (DEGRADED) or no verdict (INVALID).
-SATURATED_DEGRADED, SATURATED_INVALID = 0.05, 0.20  # share of reads that came late and held several chunks
-UNSTAMPED_DEGRADED = 0.01  # share of reads without a kernel stamp
+# What the instrument may do wrong before its numbers carry a warning (DEGRADED) or no verdict (INVALID); why each
+# limit is where it is, docs/validity.md tells at more length.
+
+# A late read that holds several chunks knows only the last one's time, so the gap before it is too long and the
+# others are lost: in 1 % of reads that is p99(itl), in 10 % everything from its p90 on.
+SATURATED_DEGRADED, SATURATED_INVALID = 0.01, 0.10
+UNSTAMPED_DEGRADED = 0.01  # share of reads without a kernel stamp: p99 may be of such
+# After a step all kernel stamps are off by it, and with them every TTFT; 50 ms is no longer an error but a falsehood.
+CLOCK_STEP_DEGRADED, CLOCK_STEP_INVALID = 1_000_000, 50_000_000  # ns
 SEND_LAG_MS = 10.0  # p99: part of TTFT, since that counts from the due time
-CLOCK_DRIFT_NS = 1_000_000
+# Of each stream's latest read. Not p99: one stop of 0.3 s is in every stream that was open then. Tokens of most models
+# come 10 to 50 ms apart, so a reader that is this late in half of the streams lives by the kernel's stamps alone.
+READ_LAG_MS = 50.0  # p50
+
+PACKED_REMARKED = 0.05  # share of reads that held several chunks though they came in time: no fault of ours
+
+# Of a process's readings, one a second (of the collector: one a collection). A spike is none of our business, a habit
+# is: at least so many readings of one process beyond the limit, and at least such a share of them.
+HABIT_READINGS, HABIT_SHARE = 5, 0.10
+HABITS = {  # sample → limit, what it means, of what the share is
+    "cpu_percent": (
+        90.0,  # of one core, which is all that Python can use
+        "used 90 % of a core or more in {share} of its seconds: it can hardly drive more; "
+        "use --processes 2 or fewer users",
+    ),
+    "loop_lag_ms": (50.0, "was late for its own timers by 50 ms or more in {share} of its seconds"),
+    "gc_pause_ms": (50.0, "stood still for 50 ms or more in {share} of its garbage collections"),
+}
 
 
-def _validity(run: Run, totals: Totals, samples: dict[str, Samples]) -> tuple[Validity, list[str]]:
+def _validity(
+    run: Run, totals: Totals, samples: dict[str, Samples], readings: dict[str, Readings]
+) -> tuple[Validity, list[str]]:
     degraded = list(run.notes)
     invalid: list[str] = []
     reads = totals.sum("reads")
@@ -162,17 +190,29 @@ def _validity(run: Run, totals: Totals, samples: dict[str, Samples]) -> tuple[Va
             f"the generator was saturated: {figure(saturated, 'ratio')} of reads came late and held several chunks; "
             f"use --processes 2 or fewer users"
         )
+    step = abs(int(run.instrument.get("clock_drift_ns") or 0))
+    if step > CLOCK_STEP_DEGRADED:
+        (invalid if step > CLOCK_STEP_INVALID else degraded).append(
+            f"the machine's clock stepped by {figure(step / 1e6, 'ms')} during the run"
+        )
     unstamped = totals.sum("unstamped_reads") / reads if reads else 0.0
     if unstamped > UNSTAMPED_DEGRADED:
         degraded.append(
             f"{figure(unstamped, 'ratio')} of reads had no kernel stamp: their times are Python's, late by the read lag"
         )
-    lag = statistics.quantile(samples["send_lag"].values, samples["send_lag"].counts, 0.99)
+    sent, read = samples["send_lag"], samples["read_lag"]
+    lag = statistics.quantile(sent.values, sent.counts, 0.99)
     if lag is not None and lag > SEND_LAG_MS:
         degraded.append(f"the generator sent late: p99 {figure(lag, 'ms')}, which is part of every TTFT here")
-    drift = abs(int(run.instrument.get("clock_drift_ns") or 0))
-    if drift > CLOCK_DRIFT_NS:
-        degraded.append(f"the machine's clock stepped by {figure(drift / 1e6, 'ms')} during the run")
+    lag = statistics.quantile(read.values, read.counts, 0.50)
+    if lag is not None and lag > READ_LAG_MS:
+        worst = statistics.quantile(read.values, read.counts, 0.99)
+        degraded.append(
+            f"the generator read late: by {figure(lag, 'ms')} or more in half of the streams, "
+            f"p99 {figure(worst, 'ms')}; use --processes 2 or fewer users"
+        )
+    for name, (limit, meaning) in HABITS.items():
+        degraded += _habit(readings[name], limit, meaning)
     if run.status == "running":
         degraded.append("the run has not ended, or ended without saying so")
     if invalid or degraded:
@@ -180,12 +220,23 @@ def _validity(run: Run, totals: Totals, samples: dict[str, Samples]) -> tuple[Va
     return Validity.VALID, _remarks(run, totals)
 
 
+def _habit(readings: Readings, limit: float, meaning: str) -> list[str]:
+    """A sentence for each process whose readings were beyond the limit too often to be a spike."""
+    workers = np.array(readings.worker)
+    found = []
+    for worker in sorted(set(readings.worker)):
+        beyond = readings.value[workers == worker] >= limit
+        if beyond.sum() >= HABIT_READINGS and beyond.mean() > HABIT_SHARE:
+            found.append(f"{worker} {meaning.format(share=figure(float(beyond.mean()), 'ratio'))}")
+    return found
+
+
 def _remarks(run: Run, totals: Totals) -> list[str]:
     """What a reader of a valid run should still know."""
     remarks = ["the run was interrupted: it is judged by what it had"] if run.status == "interrupted" else []
     reads = totals.sum("reads")
     packed = (totals.sum("coalesced_reads") - totals.sum("saturated_reads")) / reads if reads else 0.0
-    if packed > SATURATED_DEGRADED:
+    if packed > PACKED_REMARKED:
         remarks.append(
             f"{figure(packed, 'ratio')} of reads held several chunks that came together: "
             f"the server or a proxy sends them so"
