@@ -18,6 +18,7 @@ from harness.clock import RunClock
 from harness.observation import StreamObservation
 
 _BEAT = 0.5  # seconds between batches: a process that dies loses no more than this and what is under way
+_PROBE = 0.05  # seconds between two looks at how late the loop's timers are: a longer stop of it cannot hide
 _LARGEST = 500  # streams in a batch
 _HEAVIEST = 524_288  # bytes in a batch, about; a single stream that is heavier makes a batch by itself
 _ROW = 700  # bytes of a packed stream beside its arrivals, about
@@ -97,9 +98,10 @@ class Recorder:
     def _beat(self) -> None:
         beats = 0
         while True:
-            slept_at = time.monotonic()
-            gevent.sleep(_BEAT)
-            self._loop_lag = max(self._loop_lag, time.monotonic() - slept_at - _BEAT)
+            beat_at = time.monotonic() + _BEAT
+            while (slept_at := time.monotonic()) < beat_at:
+                gevent.sleep(_PROBE)
+                self._loop_lag = max(self._loop_lag, time.monotonic() - slept_at - _PROBE)
             beats += 1
             if beats % 2 == 0:
                 self._sample()
