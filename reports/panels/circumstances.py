@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 
 from harness.judge.figures import NONE, figure
 from harness.judge.judgement import Validity
 from reports.material import Material
-from reports.panel import Cell, Mark, Panel, Table, shortened, some
+from reports.panel import Cell, Chart, Mark, Panel, Table, drawn, shortened, some, span
 
 _LAGS = {"read_lag": "Read lag, worst of each stream", "send_lag": "Send lag"}
 _READS = {
@@ -17,6 +18,7 @@ _READS = {
     "unstamped_reads": "had no kernel stamp",
 }
 _SAMPLES = {"cpu_percent": ("CPU of a process", "%"), "loop_lag_ms": ("Event-loop lag", "ms")}
+_ROWS, _POINTS = 12, 240  # of the generator over time, in the table and in the chart
 
 
 def draw(run: Material) -> Panel:
@@ -26,7 +28,9 @@ def draw(run: Material) -> Panel:
         _validity(run),
         _lags(run),
         _reads(run),
-        _facts("Instrument", said.instrument),
+        _processes(said.instrument.get("workers", {})),
+        _health(run),
+        _facts("Instrument", {name: value for name, value in said.instrument.items() if name != "workers"}),
         _facts("Labels", said.labels),
         _facts("Config, without secrets", said.config),
         _facts("Fingerprint: equal in runs that may be compared", said.fingerprint),
@@ -35,10 +39,13 @@ def draw(run: Material) -> Panel:
         name="circumstances",
         title="Circumstances",
         lead=_lead(run),
+        charts=_course(run),
         tables=tuple(table for table in tables if table.rows),
         notes=(
             "Read lag is how long after the kernel’s stamp our process read a chunk: it does not touch a stamped "
-            "time. Send lag is how late a request began: it is part of TTFT, which counts from the due time.",
+            "time. Send lag is how late a request began: it is part of TTFT, which counts from the due time. Clocks "
+            "of other machines are compared only to put all streams on one time axis: a stream’s own times are "
+            "differences on the machine that drove it.",
         ),
     )
 
@@ -86,6 +93,101 @@ def _reads(run: Material) -> Table:
         (title, f"{totals.sum(name):,.0f}", figure(totals.sum(name) / reads, "ratio")) for name, title in _READS.items()
     ]
     return Table(f"Of {some(int(reads), 'read')} from sockets", ("", ">Reads", ">Share"), rows)
+
+
+def _processes(workers: dict[str, dict[str, Any]]) -> Table:
+    columns = (
+        "Process",
+        "On",
+        ">CPUs",
+        "Stamps",
+        ">Streams",
+        ">CPU, most",
+        ">Loop lag, most",
+        ">GC pause, most",
+        "Clock",
+    )
+    rows: list[tuple[Cell, ...]] = [
+        (
+            name,
+            f"{said['host']}, process {said['pid']}" if "host" in said else NONE,
+            str(said.get("cpus", NONE)),
+            str(said.get("stamps", NONE)),
+            f"{said.get('streams', 0):,}",
+            _rounded(said.get("cpu_max"), "%"),
+            _rounded(said.get("loop_lag_max_ms"), "ms"),
+            _rounded(said.get("gc_pause_max_ms"), "ms"),
+            _clock(said),
+        )
+        for name, said in workers.items()
+    ]
+    return Table(f"{some(len(rows), 'process', 'processes')} drove the users", columns, rows)
+
+
+def _clock(said: dict[str, Any]) -> str:
+    """Against the master's at the start, and whether it stepped later."""
+    stepped = f", stepped by {_told('_ns', said['clock_drift_ns'])}" if abs(said.get("clock_drift_ns", 0)) > 1e6 else ""
+    if "clock_offset_ns" not in said:
+        return f"the run’s own{stepped}"
+    if said.get("clock_doubt_ns") is None:
+        return f"not compared{stepped}"
+    ahead, doubt = (_told("_ns", said[name]) for name in ("clock_offset_ns", "clock_doubt_ns"))
+    return f"{ahead} ahead, ± {doubt}{stepped}" if said["clock_offset_ns"] else f"the run’s own, ± {doubt}{stepped}"
+
+
+def _rounded(value: float | None, unit: str) -> str:
+    return NONE if value is None else f"{value:.3g} {unit}"
+
+
+def _health(run: Material) -> Table:
+    columns = [_worst(run, name, _ROWS) for name in ("cpu_percent", "loop_lag_ms", "active_streams")]
+    seconds = run.judgement.seconds / _ROWS
+    rows: list[tuple[Cell, ...]] = [
+        (span(place * seconds), _rounded(cpu, "%"), _rounded(lag, "ms"), NONE if streams is None else f"{streams:,.0f}")
+        for place, (cpu, lag, streams) in enumerate(zip(*columns, strict=True))
+        if (cpu, lag, streams) != (None, None, None)
+    ]
+    columns_ = ("From", ">CPU", ">Loop lag", ">Streams under way")
+    return Table("The generator over time: the most of any process", columns_, rows)
+
+
+def _course(run: Material) -> tuple[Chart, ...]:
+    """CPU and loop lag over time. Only where there is more to see than the table has."""
+    count = min(_POINTS, int(run.judgement.seconds))
+    if count <= _ROWS or not len(run.samples["cpu_percent"].value):
+        return ()
+    at = [(place + 0.5) * run.judgement.seconds / count for place in range(count)]
+    cpu, lag = (_worst(run, name, count) for name in _SAMPLES)
+    traces = [
+        go.Scatter(x=at, y=values, yaxis=axis, name=name, mode="lines", connectgaps=True,
+                   line={"color": colour, "width": 1.5, "dash": dash},
+                   hovertemplate=f"{name} %{{y:.3g}} {unit}<extra></extra>")
+        for values, axis, name, unit, colour, dash in (
+            (cpu, "y", "CPU", "%", "var(--line-1)", "solid"),
+            (lag, "y2", "loop lag", "ms", "var(--line-2)", "dot"),
+        )
+    ]  # fmt: skip
+    drawing = drawn(
+        traces,
+        hovermode="x unified",
+        hoverdistance=-1,
+        showlegend=True,
+        xaxis={"title": {"text": "s"}, "range": [0, run.judgement.seconds], "showgrid": False},
+        yaxis={"title": {"text": "% of a core"}, "range": [0, 1.1 * max(100.0, *(one or 0 for one in cpu))]},
+        yaxis2={
+            "title": {"text": "ms"}, "side": "right", "overlaying": "y", "showgrid": False, "rangemode": "tozero",
+            "tickmode": "auto", "nticks": 4,
+        },
+    )  # fmt: skip
+    return (Chart("The generator over time: CPU and event-loop lag, the most of any process", drawing, 220, wide=True),)
+
+
+def _worst(run: Material, name: str, parts: int) -> list[float | None]:
+    """The most that any process read in each of so many equal parts of the run; None where none did."""
+    readings, worst = run.samples[name], np.full(parts, -np.inf)
+    place = np.clip(readings.at / 1e9 // (max(run.judgement.seconds, 1e-9) / parts), 0, parts - 1).astype(int)
+    np.maximum.at(worst, place, readings.value)
+    return [None if value == -np.inf else value for value in worst.tolist()]
 
 
 def _facts(caption: str, values: dict[str, Any]) -> Table:
