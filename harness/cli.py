@@ -72,6 +72,9 @@ _inconclusive = click.option(
 @click.option("--report", help="Write the HTML report to this file.")
 @click.option("--json", "json_path", help="Write the result document to this file.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same work.")
+@click.option(
+    "--client", help="What every user has on the socket: wire, httpx or anthropic.  [default: as its class says]"
+)
 @click.option("--label", multiple=True, metavar="NAME=VALUE", help="Kept with the run; may be repeated.")
 @_inconclusive
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
@@ -219,6 +222,7 @@ _FLAGS = {  # of Locust and of our plugin
     "db": "--gauge-db",
     "report": "--gauge-report",
     "json_path": "--gauge-json",
+    "client": "--gauge-client",
     "seed": "--gauge-seed",
     "inconclusive": "--gauge-inconclusive",
 }

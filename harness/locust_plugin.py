@@ -35,7 +35,7 @@ from harness import __version__, config, resolution
 from harness.clock import RunClock
 from harness.config import Config
 from harness.drive import wire
-from harness.drive.clients import Site
+from harness.drive.clients import CLIENTS, Site
 from harness.drive.recorder import Batch, Outbox, Recorder, clock_offset
 from harness.drive.users import Assignment, StreamUser, assign
 from harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetError
@@ -75,6 +75,10 @@ def _add_options(parser: Any) -> None:
         "--gauge-db": {"default": "streamgauge.db", "help": "the SQLite file that the run is added to (%(default)s)"},
         "--gauge-report": {"metavar": "HTML", "help": "write the report of the run to this file"},
         "--gauge-json": {"metavar": "FILE", "help": "write the result document of the run to this file"},
+        "--gauge-client": {
+            "metavar": "NAME",
+            "help": f"what every user has on the socket, in place of what its class says: {', '.join(CLIENTS)}",
+        },
         "--gauge-seed": {"type": int, "default": 1, "help": "same seed, same work (default: %(default)s)"},
         "--gauge-label": {"action": "append", "metavar": "NAME=VALUE", "help": "kept with the run; may be repeated"},
         "--gauge-inconclusive": {
@@ -138,7 +142,8 @@ class _Keeper:
         self._exit_code: int | None = None
         for user in environment.user_classes:
             if issubclass(user, StreamUser):
-                user.check()
+                user.client = options.gauge_client or user.client
+                user.check(self._config.target)
         for rule in self._config.sla:
             sla.parse(rule)
         config.headers(self._config.target)  # now, while it is still one line and not a run full of failures
@@ -334,6 +339,7 @@ class _Keeper:
             "host": self._run.host,
             "realtime_ns": self._run.realtime_ns,
             "seed": self._options.gauge_seed,
+            "client": self._options.gauge_client,
             "target": config.encode_target(self._config.target),
         }
 
@@ -540,6 +546,8 @@ def _interrupt_main() -> None:
 
 def _drive(environment: Environment, runner: Any, site: Site, order: dict[str, Any], deliver: Any) -> Recorder:
     """Give this process's users their run, and begin to record."""
+    for user in environment.user_classes:
+        user.client = order["client"] or user.client
     assignment = Assignment(
         scenario=order["scenario"], seed=order["seed"], worker=_name(runner), site=site, record=lambda _: None
     )

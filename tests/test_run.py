@@ -351,6 +351,17 @@ def test_the_database_alone_is_enough_afterwards(server: ReferenceServer, rules:
     assert run in (tmp_path / "page.html").read_text()
 
 
+def test_a_run_can_put_another_client_under_every_user(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+    ended = command(
+        "streamgauge", "run", "chat", "--host", server.url, "--users", 3, "--spawn-rate", 3, "--run-time", "4s",
+        "--config", rules, "--db", "run.db", "--client", "anthropic",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert rows(tmp_path / "run.db", "SELECT DISTINCT client FROM streams") == [("anthropic",)]
+    assert "client_overhead" in ended.stdout, "what the SDK adds is told beside what the wire delivered"
+
+
 def test_nothing_to_judge_is_inconclusive_and_the_caller_may_choose(server: ReferenceServer, tmp_path: Path) -> None:
     empty = tmp_path / "empty.toml"
     empty.write_text("")
