@@ -3,6 +3,7 @@
 import gc
 import gzip
 import json
+import re
 import shutil
 import socket
 import ssl
@@ -407,6 +408,11 @@ def test_the_sdk_cannot_ask_another_protocol_or_place() -> None:
     sdk.check(Target(path="/gateway/v1/messages"))
     for name in ("wire", "httpx"):
         clients.find(name).check(Target(protocol="openai_chat", path="/ask"))
+
+
+def test_the_docs_list_the_clients_that_there_are() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "clients.md").read_text()
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(clients.CLIENTS)
 
 
 def test_httpx_speaks_every_protocol() -> None:
