@@ -19,7 +19,7 @@ so a single long gap, which widens its column, all but vanishes when deflated.
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 import msgspec
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 VERSION = 1
 _HEAD = struct.Struct("<Iq")
 _COLUMN = struct.Struct("<Bq")
-_NOT_HANDED = -1
+NOT_HANDED = -1  # a client lag
 
 
 class Kind(StrEnum):
@@ -66,6 +66,7 @@ class Columns(msgspec.Struct, frozen=True):
 
 KINDS: tuple[Kind, ...] = tuple(_KINDS)
 CONTENT_CODES = (_CODES[Kind.TEXT], _CODES[Kind.THINKING], _CODES[Kind.TOOL])
+_IS_CONTENT = np.isin(np.arange(256), CONTENT_CODES)  # by code
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -85,29 +86,57 @@ class Batch(msgspec.Struct, frozen=True):
 
 def encode(chunks: Sequence[Chunk]) -> bytes:
     """Chunks in order of arrival → blob. An empty stream is an empty blob."""
-    if not chunks:
+    perceived = [_microseconds(chunk.perceived_at) for chunk in chunks]
+    handed = [None if chunk.handed_at is None else _microseconds(chunk.handed_at) for chunk in chunks]
+    lags = [NOT_HANDED if at is None else at - seen for at, seen in zip(handed, perceived, strict=True)]
+    return pack(
+        Columns(
+            at=np.array([_microseconds(chunk.at) for chunk in chunks], np.int64),
+            kind=kind_codes(chunk.kind for chunk in chunks),
+            characters=np.array([chunk.characters for chunk in chunks], np.int64),
+            size=np.array([chunk.size for chunk in chunks], np.int64),
+            perceived_at=np.array(perceived, np.int64),
+            client_lag=np.array(lags, np.int64),
+        )
+    )
+
+
+def kind_codes(kinds: Iterable[Kind]) -> NDArray[np.uint8]:
+    """Kinds as `Columns` hold them."""
+    return np.array([_CODES[kind] for kind in kinds], np.uint8)
+
+
+def is_content(kind: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of these codes stand for content."""
+    content: NDArray[np.bool_] = _IS_CONTENT[kind]
+    return content
+
+
+def microseconds(nanoseconds: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Times as `Columns` hold them."""
+    return (nanoseconds + 500) // 1000
+
+
+def pack(seen: Columns) -> bytes:
+    """Columns in order of arrival → blob, as `encode` does without any object for an event."""
+    at, codes = seen.at, seen.kind
+    if not len(at):
         return b""
-    at = np.array([_microseconds(chunk.at) for chunk in chunks], np.int64)
-    perceived = np.array([_microseconds(chunk.perceived_at) for chunk in chunks], np.int64)
-    characters = np.array([chunk.characters for chunk in chunks], np.int64)
-    size = np.array([chunk.size for chunk in chunks], np.int64)
-    codes = np.array([_CODES[chunk.kind] for chunk in chunks], np.int64)
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    runs = np.diff(starts, append=len(codes))
+    changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
+    starts = np.concatenate([[0], changes])
+    runs = np.diff(np.concatenate([starts, [len(codes)]]))
     parts = [
-        _HEAD.pack(len(chunks), int(at[0])),
-        _pack(np.diff(at)),
+        _HEAD.pack(len(at), int(at[0])),
+        _pack(at[1:] - at[:-1]),
         struct.pack("<I", len(starts)),
-        _pack(codes[starts]),
+        _pack(codes[starts].astype(np.int64)),
         _pack(runs),
-        _pack(characters),
-        _pack(size - characters),
-        _pack(perceived - at),
+        _pack(seen.characters),
+        _pack(seen.size - seen.characters),
+        _pack(seen.perceived_at - at),
     ]
-    if any(chunk.handed_at is not None for chunk in chunks):
-        handed = [None if chunk.handed_at is None else _microseconds(chunk.handed_at) for chunk in chunks]
-        lags = [_NOT_HANDED if at is None else at - seen for at, seen in zip(handed, perceived.tolist(), strict=True)]
-        parts.append(_pack(np.array(lags, np.int64)))
+    if (seen.client_lag != NOT_HANDED).any():
+        parts.append(_pack(seen.client_lag))
     return bytes([VERSION]) + zlib.compress(b"".join(parts), 1)
 
 
@@ -129,7 +158,7 @@ def columns(blob: bytes) -> Columns:
     characters, offset = _unpack(blob, offset, count)
     overhead, offset = _unpack(blob, offset, count)
     link_lag, offset = _unpack(blob, offset, count)
-    client_lag = np.full(count, _NOT_HANDED, np.int64)
+    client_lag = np.full(count, NOT_HANDED, np.int64)
     if offset < len(blob):
         client_lag, offset = _unpack(blob, offset, count)
     kinds = np.repeat(codes, runs).astype(np.uint8)
@@ -149,7 +178,7 @@ def batch(blobs: Sequence[bytes]) -> Batch:
     reader.skip(count)  # characters
     reader.skip(count)  # overhead
     lag = reader.column(count)
-    client_lag = np.full(len(lag), _NOT_HANDED, np.int64)
+    client_lag = np.full(len(lag), NOT_HANDED, np.int64)
     behind_client = reader.at < reader.ends
     if behind_client.any():
         client_lag[np.repeat(behind_client, count)] = reader.only(behind_client).column(count[behind_client])
@@ -196,8 +225,10 @@ def _pack(values: NDArray[np.int64]) -> bytes:
     if len(values) == 0:
         return _COLUMN.pack(0, 0)
     base = int(values.min())
-    rest = (values - base).astype("<u8")
-    width = (int(rest.max()).bit_length() + 7) // 8
+    width = ((int(values.max()) - base).bit_length() + 7) // 8
+    if not width:
+        return _COLUMN.pack(0, base)
+    rest = (values - base).astype("<u8", copy=False)
     return _COLUMN.pack(width, base) + rest.view(np.uint8).reshape(-1, 8).T[:width].tobytes()
 
 

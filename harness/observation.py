@@ -9,9 +9,11 @@ from enum import StrEnum
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from harness import arrivals
-from harness.arrivals import Chunk, Kind
+from harness.arrivals import KINDS, Chunk, Kind
 
 __all__ = ["CONTENT", "FAILURES", "Chunk", "Kind", "Outcome", "StreamObservation"]
 
@@ -32,6 +34,7 @@ class Outcome(StrEnum):
 FAILURES = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.CANCELLED, Outcome.INTERRUPTED}
 
 CONTENT = frozenset({Kind.TEXT, Kind.THINKING, Kind.TOOL})  # what a TTFT may end at
+_TEXT = KINDS.index(Kind.TEXT)
 
 
 class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -97,15 +100,28 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
 
 def content_moments(chunks: Sequence[Chunk]) -> dict[str, Any]:
     """The fields of a StreamObservation that follow from its chunks."""
-    content = [chunk for chunk in chunks if chunk.kind in CONTENT]
-    if not content:
+    return moments_of(
+        arrivals.kind_codes(chunk.kind for chunk in chunks),
+        np.array([chunk.characters for chunk in chunks], np.int64),
+        np.array([chunk.at for chunk in chunks], np.int64),
+        np.array([chunk.perceived_at for chunk in chunks], np.int64),
+    )
+
+
+def moments_of(
+    kind: NDArray[np.uint8], characters: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
+) -> dict[str, Any]:
+    """`content_moments` of events given as columns; kinds in the codes of `arrivals`, times in ns."""
+    content = np.flatnonzero(arrivals.is_content(kind))
+    if not len(content):
         return {}
+    first, last = content[0], content[-1]
     moments: dict[str, Any] = {
         "content_chunks": len(content),
-        "characters": sum(chunk.characters for chunk in content),
-        "first_content_at": content[0].perceived_at,
-        "last_content_at": content[-1].perceived_at,
-        "first_content_wire_at": content[0].at,
+        "characters": int(characters[content].sum()),
+        "first_content_at": int(perceived_at[first]),
+        "last_content_at": int(perceived_at[last]),
+        "first_content_wire_at": int(at[first]),
     }
-    text = next((chunk.perceived_at for chunk in content if chunk.kind is Kind.TEXT), None)
-    return moments if text is None else {**moments, "first_text_at": text}
+    text = np.flatnonzero(kind == _TEXT)
+    return {**moments, "first_text_at": int(perceived_at[text[0]])} if len(text) else moments

@@ -4,13 +4,15 @@
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from harness import arrivals
+from harness.arrivals import Kind
 from harness.clock import RunClock
 from harness.drive import sse
 from harness.drive.clients.site import Site
@@ -18,7 +20,7 @@ from harness.drive.network import Link
 from harness.drive.protocols import Answer, Malformed
 from harness.drive.protocols.protocol import line
 from harness.drive.wire import Broken
-from harness.observation import CONTENT, Chunk, Outcome, StreamObservation, content_moments
+from harness.observation import Outcome, StreamObservation, moments_of
 
 _LATE = 500_000  # ns of read lag from which a read of several chunks is our own doing
 _STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # what a stream may call itself
@@ -62,30 +64,40 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     """The record of the stream, with the site's secrets blotted out of what the server said."""
     clock = site.clock
     on_run = clock.from_monotonic
-    arrived = [
-        clock.from_realtime(stamp) if stamp else on_run(seen)
-        for stamp, seen in zip(transcript.stamps, transcript.seen, strict=True)
-    ]
-    lags = [
-        on_run(seen) - at for stamp, seen, at in zip(transcript.stamps, transcript.seen, arrived, strict=True) if stamp
-    ]
+    stamps, seen = _times(transcript.stamps), _times(transcript.seen) - clock.origin
+    stamped = stamps != 0
+    arrived = np.where(stamped, stamps - clock.offset - clock.origin, seen)
     perceived = arrived
     if link.emulated:
         starts = [0, *transcript.ends]
-        perceived = [link.deliver(at, end - start) for at, start, end in zip(arrived, starts, transcript.ends)]  # noqa: B905 - starts is one longer
-    reading = _read(transcript, site, arrived, perceived)
+        perceived = _times(
+            [link.deliver(at, end - start) for at, start, end in zip(arrived.tolist(), starts, transcript.ends)]  # noqa: B905 - starts is one longer
+        )
+    reading = _read(transcript, site)
     outcome, detail = _outcome(transcript, reading)
-    if transcript.handed is not None:
-        reading.chunks = list(_handed(reading.chunks, map(on_run, transcript.handed)))
     answer = reading.answer
     headers, headers_at = transcript.headers, None
     if transcript.headers_read is not None:
-        stamp, seen = transcript.headers_read
-        headers_at = clock.from_realtime(stamp) if stamp else on_run(seen)
-    late = [on_run(seen) - at > _LATE for seen, at in zip(transcript.seen, arrived, strict=True)]
+        stamp, looked = transcript.headers_read
+        headers_at = clock.from_realtime(stamp) if stamp else on_run(looked)
+    lags = seen - arrived
+    in_read = np.searchsorted(_times(transcript.ends), reading.ends)  # the read that completed each event
+    at, perceived_at = arrived[in_read], perceived[in_read]
+    coalesced = _coalesced(in_read[reading.content])
+    client_lag = np.full(len(at), arrivals.NOT_HANDED, np.int64)
+    if transcript.handed is not None:
+        client_lag = _client_lag(reading, _times(transcript.handed) - clock.origin, at, perceived_at)
+    columns = arrivals.Columns(
+        arrivals.microseconds(at),
+        reading.kind,
+        reading.characters,
+        np.diff(reading.ends, prepend=0),
+        arrivals.microseconds(perceived_at),
+        client_lag,
+    )
     return StreamObservation(
         **identity,
-        **content_moments(reading.chunks),
+        **moments_of(reading.kind, reading.characters, at, perceived_at),
         due_at=on_run(transcript.due_at),
         started_at=_moment(clock, transcript.started_at),
         resolved_at=_moment(clock, transcript.resolved_at),
@@ -93,13 +105,13 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         secured_at=_moment(clock, transcript.secured_at),
         sent_at=_moment(clock, transcript.sent_at),
         headers_at=headers_at,
-        ended_at=max([on_run(transcript.ended_at), *perceived[-1:]]),  # a slow link ends after the wire
+        ended_at=max([on_run(transcript.ended_at), *perceived[-1:].tolist()]),  # a slow link ends after the wire
         outcome=outcome,
         detail=_line(detail, site.secret, _LONGEST_DETAIL),
         http_status=transcript.status,
         stop_reason=_word(answer.stop_reason, site.secret),
         body_bytes=len(transcript.body),
-        arrivals=arrivals.encode(reading.chunks),
+        arrivals=arrivals.pack(columns),
         input_tokens=answer.input_tokens,
         output_tokens=answer.output_tokens,
         cache_read_tokens=answer.cache_read_tokens,
@@ -107,63 +119,64 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         request_id=_word(headers.get("request-id") or headers.get("x-request-id"), site.secret),
         send_lag=None if transcript.started_at is None else transcript.started_at - transcript.due_at,
         reads=len(arrived),
-        coalesced_reads=len(reading.coalesced),
-        saturated_reads=sum(late[index] for index in reading.coalesced),
-        unstamped_reads=len(arrived) - len(lags),
-        read_lag_mean=round(sum(lags) / len(lags)) if lags else None,
-        read_lag_max=max(lags, default=None),
+        coalesced_reads=len(coalesced),
+        saturated_reads=int((lags[coalesced] > _LATE).sum()),
+        unstamped_reads=len(arrived) - int(stamped.sum()),
+        read_lag_mean=round(lags[stamped].mean()) if stamped.any() else None,
+        read_lag_max=int(lags[stamped].max()) if stamped.any() else None,
     )
 
 
 @dataclass(slots=True)
 class _Reading:
-    """What the body said."""
+    """What the body said; events as columns, not as objects: there are tens of thousands a second."""
 
-    chunks: list[Chunk] = field(default_factory=list)
-    answer: Answer = field(default_factory=Answer)
-    ended: bool = False  # the terminal event came
-    fault: tuple[Outcome, str] | None = None  # what the events themselves say went wrong
-    coalesced: list[int] = field(default_factory=list)  # reads that held several content chunks
+    ends: NDArray[np.int64]  # of the events, in the body; an event begins where the one before it ended
+    kind: NDArray[np.uint8]
+    characters: NDArray[np.int64]
+    answer: Answer
+    ended: bool  # the terminal event came
+    fault: tuple[Outcome, str] | None  # what the events themselves say went wrong
+
+    @property
+    def content(self) -> NDArray[np.bool_]:
+        return arrivals.is_content(self.kind)
 
 
-def _read(transcript: Transcript, site: Site, arrived: Sequence[int], perceived: Sequence[int]) -> _Reading:
-    reading = _Reading()
-    if transcript.status is None or transcript.status // 100 != 2:
-        return reading  # an error page is not a stream
-    limit = site.target.limits.event_bytes
+def _read(transcript: Transcript, site: Site) -> _Reading:
+    ends: list[int] = []
+    kinds: list[Kind] = []
+    characters: list[int] = []
+    answer, ended, fault = Answer(), False, None
+    limit, understand = site.target.limits.event_bytes, site.protocol.understand
     decoder = sse.Decoder()
-    read, content = 0, 0  # content chunks in the read that we are at
-    for event in _events(transcript.body, decoder):
-        while transcript.ends[read] < event.end:
-            read, content = read + 1, 0
+    # An error page is not a stream.
+    body = transcript.body if transcript.status is not None and transcript.status // 100 == 2 else b""
+    for event in _events(body, decoder):
         if event.size > limit:
-            reading.fault = (
-                Outcome.MALFORMED,
-                f"an event of {event.size:,} bytes; the limit is {limit:,}",
-            )
-            return reading
-        if len(reading.chunks) == _MOST_EVENTS:
-            reading.fault = (Outcome.MALFORMED, f"more than {_MOST_EVENTS:,} events")
-            return reading
+            fault = Outcome.MALFORMED, f"an event of {event.size:,} bytes; the limit is {limit:,}"
+            break
+        if len(ends) == _MOST_EVENTS:
+            fault = Outcome.MALFORMED, f"more than {_MOST_EVENTS:,} events"
+            break
         try:
-            meaning = site.protocol.understand(event, reading.answer)
-        except Malformed as fault:
-            reading.fault = (Outcome.MALFORMED, str(fault))
-            return reading
-        reading.chunks.append(Chunk(arrived[read], meaning.kind, meaning.characters, event.size, perceived[read]))
-        if meaning.kind in CONTENT:
-            content += 1
-            if content == 2:
-                reading.coalesced.append(read)
+            meaning = understand(event, answer)
+        except Malformed as malformed:
+            fault = Outcome.MALFORMED, str(malformed)
+            break
+        ends.append(event.end)
+        kinds.append(meaning.kind)
+        characters.append(meaning.characters)
         if meaning.error is not None:
-            reading.fault = (Outcome.SERVER_ERROR, meaning.error)
-            return reading
+            fault = Outcome.SERVER_ERROR, meaning.error
+            break
         if meaning.ends:
-            reading.ended = True
-            return reading
-    if decoder.unfinished > limit:
-        reading.fault = (Outcome.MALFORMED, f"an event passed {limit:,} bytes and had no end")
-    return reading
+            ended = True
+            break
+    else:
+        if decoder.unfinished > limit:
+            fault = Outcome.MALFORMED, f"an event passed {limit:,} bytes and had no end"
+    return _Reading(_times(ends), arrivals.kind_codes(kinds), _times(characters), answer, ended, fault)
 
 
 def _events(body: bytes | bytearray, decoder: sse.Decoder) -> Iterator[sse.Event]:
@@ -171,18 +184,29 @@ def _events(body: bytes | bytearray, decoder: sse.Decoder) -> Iterator[sse.Event
         yield from decoder.feed(bytes(body[start : start + _SLICE]))
 
 
-def _handed(chunks: Iterable[Chunk], moments: Iterator[int]) -> Iterator[Chunk]:
-    """The chunks with the moments at which a library gave on the content among them.
+def _coalesced(content_reads: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Which reads held several content chunks, given the read of each."""
+    again = content_reads[1:][content_reads[1:] == content_reads[:-1]]
+    return np.unique(again)
+
+
+def _client_lag(
+    reading: _Reading, moments: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """From a chunk's being there to its being given on by a library, µs; `moments` are of the content, in order.
 
     The library had them on the wire's time; with an emulated link, it would have had all that much later.
     """
-    for chunk in chunks:
-        moment = next(moments, None) if chunk.kind in CONTENT else None
-        if moment is None:
-            yield chunk
-        else:
-            lag = max(0, moment - chunk.at)  # the offset of the kernel's clock is known to a few µs only
-            yield msgspec.structs.replace(chunk, handed_at=chunk.perceived_at + lag)
+    lags = np.full(len(at), arrivals.NOT_HANDED, np.int64)
+    given = np.flatnonzero(reading.content)[: len(moments)]
+    # The offset of the kernel's clock is known to a few µs only.
+    lag = np.maximum(0, moments[: len(given)] - at[given])
+    lags[given] = arrivals.microseconds(perceived_at[given] + lag) - arrivals.microseconds(perceived_at[given])
+    return lags
+
+
+def _times(values: Sequence[int]) -> NDArray[np.int64]:
+    return np.array(values, np.int64)
 
 
 def _outcome(transcript: Transcript, reading: _Reading) -> tuple[Outcome, str]:
@@ -193,7 +217,7 @@ def _outcome(transcript: Transcript, reading: _Reading) -> tuple[Outcome, str]:
     if reading.fault is not None:
         return reading.fault
     if reading.ended:
-        came = sum(chunk.kind in CONTENT for chunk in reading.chunks)
+        came = int(reading.content.sum())
         handed = came if transcript.handed is None else len(transcript.handed)
         if handed < came and (broken is None or broken.outcome is Outcome.MALFORMED):  # nobody left before it could
             return Outcome.MALFORMED, f"the client library gave on {handed} of the {came} content chunks that came"
