@@ -134,6 +134,7 @@ class _Keeper:
         self._workers: dict[str, bool] = {}  # those that were told of the run, and whether they are done with it
         self._stored: dict[str, int] = {}  # the number of each worker's last batch in the database
         self._health: dict[str, dict[str, Any]] = {}  # of each process that drives users, by its name
+        self._left: list[str] = []  # workers that were told to end while the run went on
         self._held: Counter[str] = Counter()  # seconds that a process held new streams back
         self._notes: list[str] = []
         self._unsaved: list[Batch] = []  # of our own users
@@ -198,7 +199,7 @@ class _Keeper:
         self._store.start_run(self._run)
         self._live = _Live()
         self._notes, self._workers, self._stored, self._health = [], {}, {}, {}
-        self._held, self._unsaved, self._refused = Counter(), [], 0
+        self._left, self._held, self._unsaved, self._refused = [], Counter(), [], 0
         self._interrupted, self._exit_code = False, None
         if isinstance(self._runner, MasterRunner):
             for client in self._runner.clients.all:
@@ -232,6 +233,8 @@ class _Keeper:
             self._progress.kill()
         if self._unsaved:
             self._notes.append(f"{sum(len(batch.streams) for batch in self._unsaved)} streams could not be stored")
+        if not self._interrupted:  # Ctrl-C can reach the workers before us
+            self._notes += [f"{worker} left before the end, with all that it had seen stored" for worker in self._left]
         self._notes += [
             f"{worker} held new streams back for {seconds} s, until what it had sent was stored: "
             f"the load was less than asked for"
@@ -319,6 +322,8 @@ class _Keeper:
     def _on_done(self, msg: Any, **_: Any) -> None:
         if self._run is not None and msg.data["run"] == self._run.id:
             self._workers[msg.node_id] = True
+            if self._runner.state in {STATE_SPAWNING, STATE_RUNNING}:
+                self._left.append(self._name_of(msg.node_id))
 
     def _on_refused(self, msg: Any, **_: Any) -> None:
         name = self._name_of(msg.node_id)
@@ -457,8 +462,8 @@ class _Worker:
         self._run = order["run"]
         # Due times and arrivals are differences on this machine. Only their place on the master's time axis needs to
         # know how far apart the two clocks are; unmeasured, for a worker that came in the middle, they count as equal.
-        offset, doubt = clock_offset(self._rounds) if self._rounds else (0, None)
-        clock = RunClock.starting_at(order["realtime_ns"] + offset)
+        offset, doubt = clock_offset(self._rounds) if self._rounds else (None, None)
+        clock = RunClock.starting_at(order["realtime_ns"] + (offset or 0))
         try:
             site = Site.of(order["host"], config.decode_target(order["target"]), clock)
         except StreamgaugeError as fault:
