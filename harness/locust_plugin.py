@@ -553,6 +553,8 @@ def _drive(environment: Environment, runner: Any, site: Site, order: dict[str, A
     """Give this process's users their run, and begin to record."""
     for user in environment.user_classes:
         user.client = order["client"] or user.client
+        if issubclass(user, StreamUser):
+            user.check(site.target)  # imports its client now, and not in the middle of the run
     assignment = Assignment(
         scenario=order["scenario"], seed=order["seed"], worker=_name(runner), site=site, record=lambda _: None
     )
