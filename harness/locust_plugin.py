@@ -466,13 +466,13 @@ class _Worker:
         clock = RunClock.starting_at(order["realtime_ns"] + (offset or 0))
         try:
             site = Site.of(order["host"], config.decode_target(order["target"]), clock)
+            self._outbox = Outbox(self._send)
+            self._recorder = _drive(self._environment, self._runner, site, order, self._deliver)
         except StreamgaugeError as fault:
             self._tell("gauge_refused", {"run": self._run, "reason": str(fault)})
             return
         machine = _machine() | {"clock_offset_ns": offset, "clock_doubt_ns": doubt}
         self._tell("gauge_ready", {"run": self._run, "worker": _name(self._runner), "machine": machine})
-        self._outbox = Outbox(self._send)
-        self._recorder = _drive(self._environment, self._runner, site, order, self._deliver)
 
     # batches
 
