@@ -521,13 +521,13 @@ class _Worker:
     def _on_test_stop(self, **_: Any) -> None:
         if self._recorder is None:
             return
-        recorder, self._recorder = self._recorder, None
-        _stop(recorder, self._runner)
-        # Not here: this may be the greenlet that takes the master's words in.
-        self._farewell = gevent.spawn(self._see_off, self._run, self._outbox)
+        # Not here: this may be the greenlet that takes the master's words in, or one that Locust's end kills.
+        self._farewell = gevent.spawn(self._see_off, self._run, self._recorder, self._outbox)
+        self._recorder = None
 
-    def _see_off(self, run: str, outbox: Outbox) -> None:
-        """Wait until all is stored, and say so. Silence tells the master that something is lost."""
+    def _see_off(self, run: str, recorder: Recorder, outbox: Outbox) -> None:
+        """Send the rest, wait until all is stored, and say so. Silence tells the master that something is lost."""
+        _stop(recorder, self._runner)
         give_up_at = time.monotonic() + _DRAIN
         # When Locust's own greenlets are gone, no word of the master's will come any more.
         while outbox and time.monotonic() < give_up_at and self._runner.greenlet:
