@@ -82,15 +82,14 @@ class Decoder:
 
         `_any` would find the same events in two to three times the time.
         """
-        read = 0
+        read, base, told = 0, self._at, self._told  # locals: this loop runs for every event of a run
         while found := _USUAL.match(data, read):
             name, content = found.groups()
-            size = found.end() - read
-            read += size
-            end = self._at + read
-            name = "" if name is None else name.decode("utf-8", "replace")
-            events.append(Event(content, end, end - self._told, name, self._id))
-            self._told = end
+            read = found.end()
+            end = base + read
+            events.append(Event(content, end, end - told, name.decode("utf-8", "replace") if name else "", self._id))
+            told = end
+        self._told = told
         self._at += read
         return read
 

@@ -12,6 +12,7 @@ import os
 import ssl
 import struct
 import time
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -293,9 +294,9 @@ class Exchange:
         self.marker = marker  # bytes that hint at the terminal event; b"": anything may be it
         self.marker_seen = False
         self.body = bytearray()
-        self.ends: list[int] = []
-        self.stamps: list[int] = []
-        self.seen: list[int] = []
+        self.ends = array("q")
+        self.stamps = array("q")
+        self.seen = array("q")
         self.received = 0  # bytes off the socket
         self.last_read_at = 0
         self.status: int | None = None

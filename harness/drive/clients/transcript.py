@@ -4,6 +4,7 @@
 """
 
 import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,13 +65,13 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     """The record of the stream, with the site's secrets blotted out of what the server said."""
     clock = site.clock
     on_run = clock.from_monotonic
-    stamps, seen = _times(transcript.stamps), _times(transcript.seen) - clock.origin
+    stamps, seen = _numbers(transcript.stamps), _numbers(transcript.seen) - clock.origin
     stamped = stamps != 0
     arrived = np.where(stamped, stamps - clock.offset - clock.origin, seen)
     perceived = arrived
     if link.emulated:
         starts = [0, *transcript.ends]
-        perceived = _times(
+        perceived = _numbers(
             [link.deliver(at, end - start) for at, start, end in zip(arrived.tolist(), starts, transcript.ends)]  # noqa: B905 - starts is one longer
         )
     reading = _read(transcript, site)
@@ -81,17 +82,19 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         stamp, looked = transcript.headers_read
         headers_at = clock.from_realtime(stamp) if stamp else on_run(looked)
     lags = seen - arrived
-    in_read = np.searchsorted(_times(transcript.ends), reading.ends)  # the read that completed each event
+    stamped_lags = lags[stamped]
+    in_read = np.searchsorted(_numbers(transcript.ends), reading.ends)  # the read that completed each event
     at, perceived_at = arrived[in_read], perceived[in_read]
-    coalesced = _coalesced(in_read[reading.content])
+    content = arrivals.is_content(reading.kind)
+    coalesced = _coalesced(in_read[content])
     client_lag = np.full(len(at), arrivals.NOT_HANDED, np.int64)
     if transcript.handed is not None:
-        client_lag = _client_lag(reading, _times(transcript.handed) - clock.origin, at, perceived_at)
+        client_lag = _client_lag(content, _numbers(transcript.handed) - clock.origin, at, perceived_at)
     columns = arrivals.Columns(
         arrivals.microseconds(at),
         reading.kind,
         reading.characters,
-        np.diff(reading.ends, prepend=0),
+        reading.sizes,
         arrivals.microseconds(perceived_at),
         client_lag,
     )
@@ -121,9 +124,9 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         reads=len(arrived),
         coalesced_reads=len(coalesced),
         saturated_reads=int((lags[coalesced] > _LATE).sum()),
-        unstamped_reads=len(arrived) - int(stamped.sum()),
-        read_lag_mean=round(lags[stamped].mean()) if stamped.any() else None,
-        read_lag_max=int(lags[stamped].max()) if stamped.any() else None,
+        unstamped_reads=len(arrived) - len(stamped_lags),
+        read_lag_mean=round(stamped_lags.mean()) if len(stamped_lags) else None,
+        read_lag_max=int(stamped_lags.max()) if len(stamped_lags) else None,
     )
 
 
@@ -131,22 +134,18 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
 class _Reading:
     """What the body said; events as columns, not as objects: there are tens of thousands a second."""
 
-    ends: NDArray[np.int64]  # of the events, in the body; an event begins where the one before it ended
+    ends: NDArray[np.int64]  # of the events, in the body
+    sizes: NDArray[np.int64]
     kind: NDArray[np.uint8]
     characters: NDArray[np.int64]
     answer: Answer
     ended: bool  # the terminal event came
     fault: tuple[Outcome, str] | None  # what the events themselves say went wrong
 
-    @property
-    def content(self) -> NDArray[np.bool_]:
-        return arrivals.is_content(self.kind)
-
 
 def _read(transcript: Transcript, site: Site) -> _Reading:
-    ends: list[int] = []
+    ends, sizes, characters = array("q"), array("q"), array("q")
     kinds: list[Kind] = []
-    characters: list[int] = []
     answer, ended, fault = Answer(), False, None
     limit, understand = site.target.limits.event_bytes, site.protocol.understand
     decoder = sse.Decoder()
@@ -165,6 +164,7 @@ def _read(transcript: Transcript, site: Site) -> _Reading:
             fault = Outcome.MALFORMED, str(malformed)
             break
         ends.append(event.end)
+        sizes.append(event.size)
         kinds.append(meaning.kind)
         characters.append(meaning.characters)
         if meaning.error is not None:
@@ -176,7 +176,8 @@ def _read(transcript: Transcript, site: Site) -> _Reading:
     else:
         if decoder.unfinished > limit:
             fault = Outcome.MALFORMED, f"an event passed {limit:,} bytes and had no end"
-    return _Reading(_times(ends), arrivals.kind_codes(kinds), _times(characters), answer, ended, fault)
+    columns = _numbers(ends), _numbers(sizes), arrivals.kind_codes(kinds), _numbers(characters)
+    return _Reading(*columns, answer, ended, fault)
 
 
 def _events(body: bytes | bytearray, decoder: sse.Decoder) -> Iterator[sse.Event]:
@@ -187,26 +188,27 @@ def _events(body: bytes | bytearray, decoder: sse.Decoder) -> Iterator[sse.Event
 def _coalesced(content_reads: NDArray[np.int64]) -> NDArray[np.int64]:
     """Which reads held several content chunks, given the read of each."""
     again = content_reads[1:][content_reads[1:] == content_reads[:-1]]
-    return np.unique(again)
+    return np.unique(again) if len(again) else again  # nearly always none, and `unique` takes its time
 
 
 def _client_lag(
-    reading: _Reading, moments: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
+    content: NDArray[np.bool_], moments: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """From a chunk's being there to its being given on by a library, µs; `moments` are of the content, in order.
 
     The library had them on the wire's time; with an emulated link, it would have had all that much later.
     """
     lags = np.full(len(at), arrivals.NOT_HANDED, np.int64)
-    given = np.flatnonzero(reading.content)[: len(moments)]
+    given = np.flatnonzero(content)[: len(moments)]
     # The offset of the kernel's clock is known to a few µs only.
     lag = np.maximum(0, moments[: len(given)] - at[given])
     lags[given] = arrivals.microseconds(perceived_at[given] + lag) - arrivals.microseconds(perceived_at[given])
     return lags
 
 
-def _times(values: Sequence[int]) -> NDArray[np.int64]:
-    return np.array(values, np.int64)
+def _numbers(values: Sequence[int]) -> NDArray[np.int64]:
+    """As numpy's own; an `array` of 64-bit integers is taken as it lies in memory, which must not grow after this."""
+    return np.asarray(values, np.int64)
 
 
 def _outcome(transcript: Transcript, reading: _Reading) -> tuple[Outcome, str]:
@@ -217,7 +219,7 @@ def _outcome(transcript: Transcript, reading: _Reading) -> tuple[Outcome, str]:
     if reading.fault is not None:
         return reading.fault
     if reading.ended:
-        came = int(reading.content.sum())
+        came = int(arrivals.is_content(reading.kind).sum())
         handed = came if transcript.handed is None else len(transcript.handed)
         if handed < came and (broken is None or broken.outcome is Outcome.MALFORMED):  # nobody left before it could
             return Outcome.MALFORMED, f"the client library gave on {handed} of the {came} content chunks that came"
