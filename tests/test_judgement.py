@@ -150,6 +150,13 @@ def test_one_stop_of_the_generator_does_not_degrade_a_run(tmp_path: Path) -> Non
     assert judged(tmp_path / "one.db", [*caught, *free]).validity is Validity.VALID
 
 
+def test_a_few_reads_that_ran_together_are_no_proof_of_saturation(tmp_path: Path) -> None:
+    few = judged(tmp_path / "few.db", [observation(reads=9, saturated_reads=1)] * 3)
+    assert (few.validity, few.verdict) == (Validity.DEGRADED, "inconclusive")
+    assert few.reasons[0].startswith("the generator was saturated: 11.1 % of reads")
+    assert judged(tmp_path / "many.db", [observation(reads=9, saturated_reads=1)] * 3_000).validity is Validity.INVALID
+
+
 def test_a_clock_that_stepped_far_leaves_no_time_to_judge_by(tmp_path: Path) -> None:
     found = judged(tmp_path / "one.db", GOOD, "max(ttft) < 1s", instrument={"clock_drift_ns": 60 * MS})
     assert (found.verdict, found.reason) == ("invalid", "the machine's clock stepped by 60.0 ms during the run")
