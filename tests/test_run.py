@@ -153,6 +153,13 @@ def test_processes_share_one_database(server: ReferenceServer, rules: Path, tmp_
     assert set(workers) == {"worker-0", "worker-1"}
     users = rows(tmp_path / "run.db", "SELECT worker, max(value) FROM samples WHERE name = 'users' GROUP BY worker")
     assert dict(users) == {"worker-0": 3, "worker-1": 3}
+    told = instrument(tmp_path / "run.db")["workers"]
+    assert {name: worker["streams"] for name, worker in told.items()} == workers
+    assert len({worker["pid"] for worker in told.values()}) == 2
+    for worker in told.values():
+        assert worker["clock_offset_ns"] == 0, "one machine has one clock"
+        assert worker["clock_doubt_ns"] > 0
+        assert {"host", "cpus", "stamps", "cpu_max", "loop_lag_max_ms", "clock_drift_ns"} <= worker.keys()
 
 
 def test_a_worker_elsewhere_gets_its_orders_from_the_master(
