@@ -389,7 +389,7 @@ def test_the_database_alone_is_enough_afterwards(server: ReferenceServer, rules:
 
 def test_a_run_can_put_another_client_under_every_user(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     ended = command(
-        "streamgauge", "run", "chat", "--host", server.url, "--users", 3, "--spawn-rate", 3, "--run-time", "4s",
+        "streamgauge", "run", "chat", "--host", server.url, "--users", 6, "--spawn-rate", 6, "--run-time", "6s",
         "--config", rules, "--db", "run.db", "--client", "anthropic",
         cwd=tmp_path,
     )  # fmt: skip
