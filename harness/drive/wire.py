@@ -42,8 +42,6 @@ _MAX_HEADERS = 200
 _MOST_BARREN = 262_144  # bytes of headers, interim answers, chunk extensions or trailers without any of the body
 _MOST_READS = 500_000  # each costs memory of ours, however little it brings
 _READ = 1  # libev's event bit
-# For each size of a read, how one that is exactly one chunk of a chunked body begins: every event of most servers.
-_CHUNK_HEADS = {len(head) + size + 2: head for size in range(1, 8192) for head in [b"%x\r\n" % size]}
 _INTERIM = frozenset(range(100, 200)) - {101}  # Switching Protocols is an answer
 
 
@@ -202,7 +200,7 @@ class Connection:
             except BlockingIOError:
                 wait_write(self.sock.fileno(), _seconds(until), late)
 
-    def decrypt(self, data: bytes) -> tuple[bytes, bool, Broken | None]:
+    def decrypt(self, data: memoryview) -> tuple[bytes, bool, Broken | None]:
         """Ciphertext → plain text, whether the peer has ended the TLS stream, and what broke it, if anything did."""
         assert self.tls is not None
         self._incoming.write(data)
@@ -255,7 +253,6 @@ class Exchange:
 
     __slots__ = (
         "_barren",
-        "_between_chunks",
         "_changed",
         "_connection",
         "_headers",
@@ -289,7 +286,6 @@ class Exchange:
         self._watcher: Any = None
         self._stamp = 0
         self._barren = 0  # since the last of the body
-        self._between_chunks = False  # the parser has read a chunk of the body to its end, and nothing after it
         self.limit = limit  # bytes of body before the stream is MALFORMED
         self.marker = marker  # bytes that hint at the terminal event; b"": anything may be it
         self.marker_seen = False
@@ -354,7 +350,7 @@ class Exchange:
             self._end(None)
             return
         self.received += size
-        data: Any = bytes(_VIEW[:size])
+        data: Any = _VIEW[:size]
         ended, broken = False, None
         if self._connection.tls is not None:
             data, ended, broken = self._connection.decrypt(data)
@@ -366,12 +362,13 @@ class Exchange:
 
     def _take(self, data: bytes) -> Broken | None:
         """Parse and note what a read brought; what is wrong with it, if anything is."""
-        fault, before, size = None, len(self.body), len(data)
-        head = _CHUNK_HEADS.get(size) if self._between_chunks else None
-        if head is not None and data.startswith(head) and data.endswith(b"\r\n"):
-            self.on_body(data[len(head) : -2])  # the parser would take five times as long, to be where it was
-        else:
-            fault = self._parse(data)
+        fault, before = None, len(self.body)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self.keeps_alive = False
+            if not self.complete:  # what follows the end of the message only spoils the connection
+                fault = f"not HTTP: {str(error)[:200]}"
         if len(self.body) > before:
             self._barren = 0
             self.ends.append(len(self.body))
@@ -382,22 +379,10 @@ class Exchange:
             elif len(self.ends) > _MOST_READS:
                 fault = f"the answer came in more than {_MOST_READS:,} pieces"
         else:
-            self._barren += size
+            self._barren += len(data)
             if self._barren > _MOST_BARREN:
                 fault = f"{self._barren:,} bytes and none of the answer among them"
         return Broken(Outcome.MALFORMED, fault) if fault else None
-
-    def _parse(self, data: bytes) -> str | None:
-        fault = None
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.keeps_alive = False
-            if not self.complete:  # what follows the end of the message only spoils the connection
-                fault = f"not HTTP: {str(error)[:200]}"
-        # Behind a chunk there may be the beginning of the next one's size.
-        self._between_chunks = self._between_chunks and fault is None and data.endswith(b"\r\n")
-        return fault
 
     def _end(self, broken: Broken | None) -> None:
         self.broken = broken
@@ -425,12 +410,6 @@ class Exchange:
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
         self._headers.clear()
 
-    def on_chunk_header(self) -> None:
-        self._between_chunks = False
-
-    def on_chunk_complete(self) -> None:
-        self._between_chunks = True
-
     def on_body(self, data: bytes) -> None:
         self.body += data
         # A read can end in the middle of the marker.
@@ -441,7 +420,6 @@ class Exchange:
             self.on_data(data)
 
     def on_message_complete(self) -> None:
-        self._between_chunks = False
         if self.status is not None:
             self.complete = True
             self.keeps_alive = self._parser.should_keep_alive()
