@@ -49,7 +49,9 @@ class Window:
         return self.server["events"] / self.cpu
 
     def errors(self, seen: Iterable[Row]) -> dict[str, float]:
-        """How far a client's times are from the server's, ms: of the streams that began in the window.
+        """How far a client's times are from the server's, ms: of the streams that began and ended in the window.
+
+        A client that cannot keep up begins few of them, and the worst of it is left out: its true errors are larger.
 
         A TTFT is what the client says from its own beginning to its own first token; the truth is what passed between
         the request's arrival in the server's kernel and the first token's leaving.
@@ -63,7 +65,8 @@ class Window:
             itl.append(np.diff(row.at) - np.diff(truth.at))
         if not ttft:
             return {}
-        return {**_percentiles("ttft", np.array(ttft)), **_percentiles("itl", np.concatenate(itl))}
+        errors = {**_percentiles("ttft", np.array(ttft)), **_percentiles("itl", np.concatenate(itl))}
+        return {**errors, "streams_judged": len(ttft)}
 
 
 def watch(
