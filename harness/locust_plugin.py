@@ -1,7 +1,7 @@
 """Locust listeners: options, a run's life, worker → master batches, live numbers.
 
 One process keeps the run (`_Keeper`: the local runner or the master): it owns the database, judges at the end and
-decides the exit code. Workers (`_Worker`) drive users and send what they saw in batches. What the person at the
+decides the exit code. Workers (`locust_worker`) drive users and send what they saw in batches. What the person at the
 terminal did wrong ends Locust with one line and exit code 2.
 
 The way of the messages, all of them Locust's own:
@@ -19,16 +19,13 @@ import signal
 import sys
 import time
 from collections import Counter, deque
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import gevent
 import locust
-import msgspec
 from locust.env import Environment
-from locust.exception import RPCError
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from harness import __version__, config, resolution
@@ -36,12 +33,13 @@ from harness.clock import RunClock
 from harness.config import Config
 from harness.drive import wire
 from harness.drive.clients import CLIENTS, Site
-from harness.drive.recorder import Batch, Outbox, Recorder, clock_offset
-from harness.drive.users import Assignment, StreamUser, assign
+from harness.drive.recorder import Batch, Recorder
+from harness.drive.users import StreamUser, assign
 from harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetError
 from harness.judge import judgement, sla
 from harness.judge.outputs import json, save, terminal
 from harness.judge.store import Run, Status, Store
+from harness.locust_worker import Worker, drive, interrupt_main, machine, stop, unpack
 from harness.observation import FAILURES, Outcome, StreamObservation
 from reports import page
 
@@ -49,8 +47,6 @@ _DRAIN = 20.0  # seconds that a master waits for its workers' last batches
 _FAREWELL = 3.0  # seconds in which the last batch of a worker that Locust has signed off can still come
 _PROGRESS_EVERY = 3.0  # seconds
 _MOST_REFUSED = 20  # times in a row that a batch could not be stored, before the run is given up
-_ROUNDS = 8  # pings by which a worker compares its clock with the master's
-_COMPARE_EVERY = 60.0  # seconds, while no run is on
 _WORST = {  # of a process's readings, what its summary keeps: the one farthest from 0
     "cpu_percent": "cpu_max",
     "loop_lag_ms": "loop_lag_max_ms",
@@ -98,7 +94,7 @@ def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
     """Locust's `init`: options are parsed, nobody runs yet."""
     try:
         if isinstance(runner, WorkerRunner):
-            _Worker(environment, runner)
+            Worker(environment, runner)
         else:
             _Keeper(environment, runner)
     except StreamgaugeError as fault:
@@ -205,8 +201,8 @@ class _Keeper:
             for client in self._runner.clients.all:
                 self._tell(client.id)
         else:
-            self._health["local"] = _machine()
-            self._recorder = _drive(self._environment, self._runner, site, self._order(), self._deliver)
+            self._health["local"] = machine()
+            self._recorder = drive(self._environment, self._runner, site, self._order(), self._deliver)
         if self._options.gauge_progress:
             self._progress = gevent.spawn(self._show_progress)
 
@@ -226,7 +222,7 @@ class _Keeper:
         assert self._store is not None
         ended = self._clock.now()
         if self._recorder is not None:
-            _stop(self._recorder, self._runner)
+            stop(self._recorder, self._runner)
             self._recorder = None
         self._drain()
         if self._progress is not None:
@@ -267,7 +263,7 @@ class _Keeper:
 
     def _on_sigint(self) -> None:
         self._interrupted = True  # Locust ends a shaped run on Ctrl-C as if it were over
-        _interrupt_main()
+        interrupt_main()
 
     # what comes in
 
@@ -308,7 +304,7 @@ class _Keeper:
         if self._run is None or msg.data["run"] != self._run.id:
             return
         stored = self._stored.get(msg.node_id, 0)
-        if msg.data["number"] == stored + 1 and self._keep(msg.data["worker"], _unpack(msg.data["batch"])):
+        if msg.data["number"] == stored + 1 and self._keep(msg.data["worker"], unpack(msg.data["batch"])):
             stored = self._stored[msg.node_id] = stored + 1
         self._runner.send_message("gauge_stored", {"run": self._run.id, "upto": stored}, msg.node_id)
 
@@ -433,161 +429,6 @@ class _Keeper:
             _say(self._live.line(self._clock.now() // 1_000_000_000, self._runner.user_count))
 
 
-class _Worker:
-    """A process that drives users for a master elsewhere."""
-
-    def __init__(self, environment: Environment, runner: WorkerRunner) -> None:
-        self._environment = environment
-        self._runner = runner
-        self._recorder: Recorder | None = None
-        self._run = ""
-        self._outbox = Outbox(self._send)
-        self._rounds: deque[tuple[int, int, int]] = deque(maxlen=_ROUNDS)  # see `clock_offset`; CLOCK_REALTIME ns
-        self._farewell: gevent.Greenlet | None = None
-        gevent.signal_handler(signal.SIGINT, _interrupt_main)
-        runner.register_message("gauge_run", self._on_run)
-        runner.register_message("gauge_stored", self._on_stored)
-        runner.register_message("gauge_pong", self._on_pong)
-        runner.register_message("gauge_finish", self._on_finish, concurrent=True)
-        gevent.spawn(self._compare_clocks)
-        environment.events.test_stopping.add_listener(self._on_test_stopping)
-        environment.events.test_stop.add_listener(self._on_test_stop)
-        environment.events.quitting.add_listener(self._on_quitting)
-
-    def _on_run(self, msg: Any, **_: Any) -> None:
-        order = msg.data
-        if self._recorder is not None and order["run"] == self._run:
-            return  # told again, since the connection was away for a moment
-        assign(self._environment, None)
-        self._run = order["run"]
-        # Due times and arrivals are differences on this machine. Only their place on the master's time axis needs to
-        # know how far apart the two clocks are; unmeasured, for a worker that came in the middle, they count as equal.
-        offset, doubt = clock_offset(self._rounds) if self._rounds else (None, None)
-        clock = RunClock.starting_at(order["realtime_ns"] + (offset or 0))
-        try:
-            site = Site.of(order["host"], config.decode_target(order["target"]), clock)
-            self._outbox = Outbox(self._send)
-            self._recorder = _drive(self._environment, self._runner, site, order, self._deliver)
-        except StreamgaugeError as fault:
-            self._tell("gauge_refused", {"run": self._run, "reason": str(fault)})
-            return
-        machine = _machine() | {"clock_offset_ns": offset, "clock_doubt_ns": doubt}
-        self._tell("gauge_ready", {"run": self._run, "worker": _name(self._runner), "machine": machine})
-
-    # batches
-
-    def _deliver(self, batch: Batch) -> None:
-        self._outbox.put(_pack(batch), time.monotonic())
-        self._hold()
-
-    def _send(self, number: int, packed: bytes) -> None:
-        self._tell("gauge_batch", {"run": self._run, "worker": _name(self._runner), "number": number, "batch": packed})
-
-    def _on_stored(self, msg: Any, **_: Any) -> None:
-        if msg.data["run"] == self._run:
-            self._outbox.stored(msg.data["upto"], time.monotonic())
-            self._hold()
-
-    def _hold(self) -> None:
-        if self._recorder is not None:
-            self._recorder.hold(self._outbox.full)
-
-    def _tell(self, message: str, data: Any) -> None:
-        with suppress(RPCError):  # the connection is being made anew; what matters is sent again
-            self._runner.send_message(message, data)
-
-    # the master's clock
-
-    def _compare_clocks(self) -> None:
-        while True:
-            if self._recorder is None:
-                for _ in range(_ROUNDS):
-                    self._tell("gauge_ping", time.time_ns())
-                    gevent.sleep(0.02)
-            gevent.sleep(_COMPARE_EVERY)
-
-    def _on_pong(self, msg: Any, **_: Any) -> None:
-        self._rounds.append((msg.data["asked"], msg.data["answered"], time.time_ns()))
-
-    # the end
-
-    def _on_finish(self, **_: Any) -> None:
-        self._runner.stop()  # fires test_stop, unless the users have been stopped before
-
-    def _on_test_stopping(self, **_: Any) -> None:
-        if self._recorder is not None:
-            self._recorder.hold(False)  # a user that waits for room could not be stopped
-
-    def _on_test_stop(self, **_: Any) -> None:
-        if self._recorder is None:
-            return
-        # Not here: this may be the greenlet that takes the master's words in, or one that Locust's end kills.
-        self._farewell = gevent.spawn(self._see_off, self._run, self._recorder, self._outbox)
-        self._recorder = None
-
-    def _see_off(self, run: str, recorder: Recorder, outbox: Outbox) -> None:
-        """Send the rest, wait until all is stored, and say so. Silence tells the master that something is lost."""
-        _stop(recorder, self._runner)
-        give_up_at = time.monotonic() + _DRAIN
-        # When Locust's own greenlets are gone, no word of the master's will come any more.
-        while outbox and time.monotonic() < give_up_at and self._runner.greenlet:
-            gevent.sleep(0.02)
-            outbox.push(time.monotonic())
-        if not outbox:
-            self._tell("gauge_done", {"run": run})
-
-    def _on_quitting(self, **_: Any) -> None:
-        if self._recorder is not None:  # Ctrl-C reached us before the master's word did
-            self._runner.stop()
-        if self._farewell is not None:
-            self._farewell.join()
-        self._environment.process_exit_code = 0  # the verdict is the master's
-
-
-def _interrupt_main() -> None:
-    """Ctrl-C for Locust's main greenlet, without the traceback that gevent prints when it strikes another."""
-    gevent.get_hub().handle_system_error(KeyboardInterrupt, KeyboardInterrupt())
-
-
-def _drive(environment: Environment, runner: Any, site: Site, order: dict[str, Any], deliver: Any) -> Recorder:
-    """Give this process's users their run, and begin to record."""
-    for user in environment.user_classes:
-        user.client = order["client"] or user.client
-        if issubclass(user, StreamUser):
-            user.check(site.target)  # imports its client now, and not in the middle of the run
-    assignment = Assignment(
-        scenario=order["scenario"], seed=order["seed"], worker=_name(runner), site=site, record=lambda _: None
-    )
-    gauges = {
-        "users": lambda: runner.user_count,
-        "active_streams": lambda: assignment.active,
-        "streams_begun": lambda: assignment.streams,
-    }
-    recorder = Recorder(site.clock, gauges, deliver)
-    assignment.record = recorder.record
-    assign(environment, assignment)
-    recorder.start()
-    return recorder
-
-
-def _stop(recorder: Recorder, runner: Any) -> None:
-    """Two stops at once (Ctrl-C and the master's word) let the second one pass while users still die: see them out."""
-    runner.user_greenlets.kill()
-    recorder.stop()
-
-
-def _name(runner: Any) -> str:
-    return f"worker-{runner.worker_index}" if isinstance(runner, WorkerRunner) else "local"
-
-
-def _pack(batch: Batch) -> bytes:
-    return msgspec.msgpack.encode(batch)
-
-
-def _unpack(data: bytes) -> Batch:
-    return msgspec.msgpack.decode(data, type=Batch)
-
-
 class _Live:
     """Numbers while a run goes on: rough, recent, and never judged by."""
 
@@ -625,16 +466,6 @@ def _labels(given: list[str]) -> dict[str, str]:
         if not label.partition("=")[0] or "=" not in label:
             raise ScenarioError(f"--gauge-label {label!r}: write it as NAME=VALUE")
     return dict(label.split("=", 1) for label in given)
-
-
-def _machine() -> dict[str, Any]:
-    """Where a process drives users, for its summary."""
-    return {
-        "host": platform.node(),
-        "pid": os.getpid(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "stamps": "kernel" if wire.kernel_stamps() else "python",
-    }
 
 
 def _instrument() -> dict[str, Any]:
