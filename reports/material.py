@@ -63,7 +63,7 @@ def gather(store: Store, judgement: Judgement) -> Material:
     ttft, itl = _Course(count), _Course(count)
     streams = np.zeros(count, np.int64)
     failed: dict[str, Integers] = {}
-    for batch in store.streams(run):
+    for batch in store.decoded(run):
         due = _bin_of(batch.number["due_at"], width, count)
         streams += np.bincount(due, minlength=count)
         outcomes = np.array(batch.text["outcome"])

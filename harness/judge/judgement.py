@@ -74,7 +74,7 @@ def judge(store: Store, run_id: str | None = None, rules: Sequence[Sla] | None =
     """Judge a run (None: the newest) by `rules` (None: those it was run with). RuleError, StoreError."""
     run = store.run(run_id)
     parsed = [sla.parse(rule) for rule in (run.rules if rules is None else rules)]
-    gauge = metrics.gauge(store.streams(run.id), {name for rule in parsed for name in rule.where.label})
+    gauge = metrics.gauge(store.decoded(run.id), {name for rule in parsed for name in rule.where.label})
     totals = gauge.totals()
     seconds = (run.ended_ns if run.ended_ns is not None else gauge.last_ns) / 1e9
     samples = {name: gauge.samples(name) for name in METRICS}

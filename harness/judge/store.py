@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -285,6 +286,20 @@ class Store:
                 found = found.select(np.array([matches(where, one) for one in texts], bool))
             if len(found):
                 yield found
+
+    def decoded(self, run_id: str) -> Iterator[Streams]:
+        """All of a run's streams as `streams` gives them, their events decoded on another core while one is used."""
+        with ThreadPoolExecutor(1) as ahead:
+            before: tuple[Streams, Future[arrivals.Batch]] | None = None
+            for found in self.streams(run_id):
+                coming = ahead.submit(lambda one: one.events, found)
+                if before is not None:
+                    before[1].result()
+                    yield before[0]
+                before = found, coming
+            if before is not None:
+                before[1].result()
+                yield before[0]
 
     def answers(self, run_id: str) -> Iterator[tuple[str, int, arrivals.Columns]]:
         """Each completed stream by the server's own name for it: request id, due_at (ns), and its events.
