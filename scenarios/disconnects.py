@@ -7,34 +7,28 @@ reset instead of a goodbye). A leave that was meant is neither an error nor a co
 from harness.scenario import StreamUser, between, task
 
 
-class Stopper(StreamUser):
+class Leaver(StreamUser):
+    abstract = True
+    wait_time = between(1, 3)
+
+    @task
+    def ask(self) -> None:
+        self.stream()
+
+
+class Stopper(Leaver):
     weight = 3
     network = "wifi"
     behaviour = "stop_button"
-    wait_time = between(1, 3)
-
-    @task
-    def ask(self) -> None:
-        self.stream()
 
 
-class TabCloser(StreamUser):
+class TabCloser(Leaver):
     weight = 2
     network = "wifi"
     behaviour = "closed_tab"
-    wait_time = between(1, 3)
-
-    @task
-    def ask(self) -> None:
-        self.stream()
 
 
-class AppSwitcher(StreamUser):
+class AppSwitcher(Leaver):
     weight = 1
     network = "fast_4g"
     behaviour = "killed_app"
-    wait_time = between(1, 3)
-
-    @task
-    def ask(self) -> None:
-        self.stream()

@@ -16,7 +16,7 @@ from anthropic.resources.messages import Messages  # here: the SDK itself would 
 
 from harness import config
 from harness.config import Target
-from harness.drive.clients.library import LibraryClient
+from harness.drive.clients.stack import LibraryClient
 from harness.drive.clients.site import Site
 from harness.drive.prompts import Prompt
 from harness.drive.protocols import for_target
@@ -54,7 +54,7 @@ class _Transport(httpx2.HTTPTransport):
     def __init__(self, backend: Any, site: Site) -> None:
         self._pool = httpcore2.ConnectionPool(
             site.endpoint.tls,
-            max_keepalive_connections=0,  # we keep the connection, see `library`
+            max_keepalive_connections=0,  # we keep the connection, see `stack`
             network_backend=backend,
         )
 

@@ -10,7 +10,7 @@ import httpcore
 import httpx
 
 from harness.drive import sse
-from harness.drive.clients.library import LibraryClient
+from harness.drive.clients.stack import LibraryClient
 from harness.drive.clients.site import Site
 from harness.drive.prompts import Prompt
 from harness.drive.protocols import Answer
@@ -23,7 +23,7 @@ class _Transport(httpx.HTTPTransport):
     def __init__(self, backend: Any, site: Site) -> None:
         self._pool = httpcore.ConnectionPool(
             site.endpoint.tls,
-            max_keepalive_connections=0,  # we keep the connection, see `library`
+            max_keepalive_connections=0,  # we keep the connection, see `stack`
             network_backend=backend,
         )
 
