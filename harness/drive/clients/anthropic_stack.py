@@ -16,8 +16,8 @@ from anthropic.resources.messages import Messages  # here: the SDK itself would 
 
 from harness import config
 from harness.config import Target
-from harness.drive.clients.stack import LibraryClient
 from harness.drive.clients.site import Site
+from harness.drive.clients.stack import LibraryClient
 from harness.drive.prompts import Prompt
 from harness.drive.protocols import for_target
 from harness.errors import ScenarioError

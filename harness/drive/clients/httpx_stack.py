@@ -10,8 +10,8 @@ import httpcore
 import httpx
 
 from harness.drive import sse
-from harness.drive.clients.stack import LibraryClient
 from harness.drive.clients.site import Site
+from harness.drive.clients.stack import LibraryClient
 from harness.drive.prompts import Prompt
 from harness.drive.protocols import Answer
 from harness.observation import CONTENT
