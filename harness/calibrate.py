@@ -121,7 +121,7 @@ def _compare(store: Store, sent: dict[str, _Sent], streams: int, *, tls: bool) -
     clock = RunClock.starting_at(run.realtime_ns)
     first, gaps, begun = [], [], _WARM_UP * 10**9
     for request_id, due_at, events in store.answers(run.id):
-        content = events.at[np.isin(events.kind, arrivals.CONTENT_CODES)] * 1_000
+        content = events.at[arrivals.is_content(events.kind)] * 1_000
         row = sent.get(request_id)
         if due_at < begun or row is None or len(row.sent) != len(content):
             continue
@@ -137,7 +137,7 @@ def _compare(store: Store, sent: dict[str, _Sent], streams: int, *, tls: bool) -
         reads += float(np.nansum(batch.number["reads"]))
         saturated += float(np.nansum(batch.number["saturated_reads"]))
         at = batch.events.at
-        events_seen += int(((at > begun // 1_000) & np.isin(batch.events.kind, arrivals.CONTENT_CODES)).sum())
+        events_seen += int(((at > begun // 1_000) & arrivals.is_content(batch.events.kind)).sum())
     seconds = (run.ended_ns or 0) / 1e9 - _WARM_UP
     itl = np.abs(np.concatenate(gaps)) / 1e6
     return Point(

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrivals import CONTENT_CODES
+from harness.arrivals import is_content
 from harness.config import Where
 from harness.judge.store import Streams, matches
 from harness.observation import FAILURES, Outcome
@@ -21,8 +21,6 @@ from harness.observation import FAILURES, Outcome
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
-
-_IS_CONTENT = np.isin(np.arange(256), CONTENT_CODES)  # by the code of a kind
 
 COALESCED_US = 1_000  # two chunks closer than this came together: not a fast token
 
@@ -427,7 +425,7 @@ def content_gaps(streams: Streams, *, wire: bool = False) -> tuple[Integers, Int
     As the person got them, or (`wire`) as they left the wire, before any emulated link.
     """
     events = streams.events
-    content = _IS_CONTENT[events.kind]
+    content = is_content(events.kind)
     at = (events.at if wire else events.perceived_at)[content]
     owner = events.owner[content]
     same = owner[1:] == owner[:-1]

@@ -123,7 +123,7 @@ def handed(database: Path) -> Iterable[Row]:
         origin = RunClock.starting_at(store.run().realtime_ns).origin
     for row in stored(database):
         seen = arrivals.columns(row["arrivals"] or b"")
-        content = np.isin(seen.kind, arrivals.CONTENT_CODES)
+        content = arrivals.is_content(seen.kind)
         if row["outcome"] == "completed" and (seen.client_lag[content] >= 0).all():
             at = (seen.perceived_at + seen.client_lag)[content] * 1_000
             yield Row(int(row["request_id"][4:]), row["due_at"] + origin, 0, at + origin)

@@ -128,7 +128,7 @@ def stored(database: Path) -> Iterator[dict[str, Any]]:
         connection.row_factory = sqlite3.Row
         for row in connection.execute("SELECT * FROM streams"):
             seen = arrivals.columns(row["arrivals"] or b"")
-            yield {**row, "content": seen.at[np.isin(seen.kind, arrivals.CONTENT_CODES)] * 1_000}
+            yield {**row, "content": seen.at[arrivals.is_content(seen.kind)] * 1_000}
 
 
 def _percentiles(name: str, values: NDArray[np.int64]) -> dict[str, float]:
