@@ -5,6 +5,7 @@ The kernel stamps arrivals with CLOCK_REALTIME; everything else here is CLOCK_MO
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -48,3 +49,16 @@ class RunClock:
     def drift(self) -> int:
         """How far CLOCK_REALTIME has stepped against CLOCK_MONOTONIC since the clock was made, ns."""
         return realtime_offset() - self.offset
+
+
+def clock_offset(rounds: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
+    """How far our clock is ahead of another's, and how far that may be off, in the rounds' unit.
+
+    A round is (ours when we asked, theirs when they answered, ours when the answer came). As in NTP (RFC 5905) the
+    offset is taken from the quickest round, which leaves the least room for a way there that was longer than the way
+    back. What is within that room is no offset: it is 0, as of two processes of one machine. ValueError without rounds.
+    """
+    asked, theirs, answered = min(rounds, key=lambda one: one[2] - one[0])
+    doubt = (answered - asked + 1) // 2
+    ahead = (asked + answered) // 2 - theirs
+    return (ahead if abs(ahead) > doubt else 0), doubt

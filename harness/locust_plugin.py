@@ -54,6 +54,7 @@ _WORST = {  # of a process's readings, what its summary keeps: the one farthest 
     "clock_drift_ns": "clock_drift_ns",
     "streams_begun": "streams_begun",
 }
+_UNDER_WAY = {STATE_SPAWNING, STATE_RUNNING}  # not before the users begin, nor when they are being stopped
 _USER_ERROR = 2
 _log = logging.getLogger("locust.streamgauge")
 
@@ -318,7 +319,7 @@ class _Keeper:
     def _on_done(self, msg: Any, **_: Any) -> None:
         if self._run is not None and msg.data["run"] == self._run.id:
             self._workers[msg.node_id] = True
-            if self._runner.state in {STATE_SPAWNING, STATE_RUNNING}:
+            if self._runner.state in _UNDER_WAY:
                 self._left.append(self._name_of(msg.node_id))
 
     def _on_refused(self, msg: Any, **_: Any) -> None:
@@ -349,10 +350,7 @@ class _Keeper:
         self._runner.send_message("gauge_run", self._order(), node)
 
     def _on_worker_connect(self, client_id: str, **_: Any) -> None:
-        if self._run is not None and self._runner.state in {
-            STATE_SPAWNING,
-            STATE_RUNNING,
-        }:  # it came late, or came back
+        if self._run is not None and self._runner.state in _UNDER_WAY:  # it came late, or came back
             self._tell(client_id)
 
     def _drain(self) -> None:

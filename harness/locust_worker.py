@@ -19,10 +19,10 @@ from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
 from harness import config
-from harness.clock import RunClock
+from harness.clock import RunClock, clock_offset
 from harness.drive import wire
 from harness.drive.clients import Site
-from harness.drive.recorder import Batch, Outbox, Recorder, clock_offset
+from harness.drive.recorder import Batch, Outbox, Recorder
 from harness.drive.users import Assignment, StreamUser, assign
 from harness.errors import StreamgaugeError
 

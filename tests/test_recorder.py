@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from record import MS, observation
 
-from harness.clock import RunClock
-from harness.drive.recorder import Batch, Outbox, Recorder, clock_offset
+from harness.clock import RunClock, clock_offset
+from harness.drive.recorder import Batch, Outbox, Recorder
 
 SECOND = 1_000_000_000
 

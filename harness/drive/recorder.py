@@ -8,7 +8,7 @@ import gc
 import inspect
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import gevent
@@ -194,16 +194,3 @@ class Outbox:
             batch = self._kept[self._under_way]
             self._under_way += 1  # before it is sent: `send` may switch, and a word come back meanwhile
             self._send(self._first + self._under_way - 1, batch)
-
-
-def clock_offset(rounds: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
-    """How far our clock is ahead of another's, and how far that may be off, in the rounds' unit.
-
-    A round is (ours when we asked, theirs when they answered, ours when the answer came). As in NTP (RFC 5905) the
-    offset is taken from the quickest round, which leaves the least room for a way there that was longer than the way
-    back. What is within that room is no offset: it is 0, as of two processes of one machine. ValueError without rounds.
-    """
-    asked, theirs, answered = min(rounds, key=lambda one: one[2] - one[0])
-    doubt = (answered - asked + 1) // 2
-    ahead = (asked + answered) // 2 - theirs
-    return (ahead if abs(ahead) > doubt else 0), doubt
