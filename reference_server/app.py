@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> ASGIApp:
         shape = _shape(settings.shape, request.headers)
         # A pinned seed pins the pace, too; otherwise no two requests are served alike, as with any model.
         occasion = 0 if "x-gauge-seed" in request.headers else next(occasions)
-        plan = model.plan(shape, question.prompt(), question.limit(), occasion)
+        plan = model.plan(shape, model.Ask(question.prompt(), question.limit()), occasion)
         planned = Answer(secrets.token_hex(12), int(time.time()), plan)
         request_id, client = f"req_{planned.id}", request.headers.get("x-gauge-stream")
 

@@ -8,8 +8,9 @@ import hashlib
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +21,49 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|s|m)")
 _LENGTH = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _LONGEST_WAIT = 10 * _UNITS["m"]
 _MOST_TOKENS = 100_000
+
+
+Kind = Literal["thinking", "text", "tool_input", "tool_start", "tool_end"]
+# cancelled: somebody stopped the generation from elsewhere; a dialect without a word for it says that the turn ended.
+StopReason = Literal["end_turn", "max_tokens", "tool_use", "stop_sequence", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One use of a tool, as the model wrote it."""
+
+    id: str  # unique within the answer; letters and digits
+    name: str
+    input: dict[str, Any]
+    result: str = ""  # after it has run
+    failed: bool = False
+    client_side: bool = False  # the client runs it: the answer ends with the call
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What the model does next. `thinking`, `text` and `tool_input` are one generated token each, in `text`.
+
+    The tokens of a tool's input, put together, are the JSON of `tool.input`. `tool_start` says that the server runs the
+    tool now, `tool_end` that it has; these two are no tokens.
+    """
+
+    kind: Kind
+    text: str
+    tool: ToolCall | None = None  # of the three tool kinds
+
+
+@dataclass(slots=True)
+class Ask:
+    """What the model needs to know of a request, in whatever dialect it came."""
+
+    prompt: str  # all text that was sent
+    limit: int | None = None  # the most tokens it may generate
+    cache_prefixes: list[str] = field(default_factory=list)  # the prompt's text up to each mark, the shortest first
+    tools: list[ToolCall] = field(default_factory=list)  # for each tool on offer a call as the model might make it
+    tool_results: int = 0  # turns of this conversation that brought a tool's result
+    thinking: bool = False  # the request wants to see it
+    stop_sequences: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +88,52 @@ PRESETS: dict[str, Shape] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One answer before it is sent: token k is `texts[k]`, due at `due[k]` ns after the request's arrival."""
+    """One answer before it is sent."""
 
-    texts: list[str]
-    due: list[int]
-    input_tokens: int
-    capped: bool  # the request's own limit ended the answer
+    steps: list[Step]
+    waits: list[int]  # before each step, ns, on an idle server; the first counts from the request's arrival
+    input_tokens: int  # of the whole prompt, cached or not
+    stop_reason: StopReason
+    cache_read: int = 0  # input tokens that the prompt cache had
+    cache_write: int = 0  # input tokens that it has from now on
+    stop_sequence: str | None = None  # the one that ended the answer
+
+    @property
+    def texts(self) -> list[str]:  # until the dialects write steps
+        return [step.text for step in self.steps]
+
+    @property
+    def due(self) -> list[int]:  # until delivery goes by waits
+        return list(accumulate(self.waits))
+
+    @property
+    def capped(self) -> bool:  # until the dialects go by stop_reason
+        return self.stop_reason == "max_tokens"
 
 
-def plan(shape: Shape, prompt: str, limit: int | None = None, occasion: int = 0) -> Plan:
-    """The answer to `prompt`, of at most `limit` tokens. The same arguments give the same plan.
+def plan(shape: Shape, ask: Ask, occasion: int = 0) -> Plan:
+    """The answer to `ask`. The same arguments give the same plan.
 
     Another `occasion` is the same answer at another pace, as when a prompt is asked twice.
     """
-    random, pace = _random(shape.seed, prompt), _random(shape.seed, occasion, prompt)
+    random, pace = _random(shape.seed, ask.prompt), _random(shape.seed, occasion, ask.prompt)
     shortest, longest = shape.tokens
     wanted = int(random.integers(shortest, longest, endpoint=True))
-    count = wanted if limit is None else min(wanted, limit)
+    count = wanted if ask.limit is None else min(wanted, ask.limit)
     # All is drawn for the whole answer and cut afterwards, so that a limit changes nothing before the cut.
     waits = np.full(wanted, float(shape.itl))
     waits[0] = shape.ttft
     waits *= _log_normal(pace, shape.spread, wanted)
-    due: list[int] = np.cumsum(waits[:count]).astype(np.int64).tolist()
-    texts: list[str] = []
+    steps: list[Step] = []
     for index in random.integers(len(prose.PARAGRAPHS), size=wanted):
-        if len(texts) >= count:
+        if len(steps) >= count:
             break
-        texts += prose.PARAGRAPHS[index]
-    return Plan(texts[:count], due, count_tokens(prompt), count < wanted)
+        steps += _PARAGRAPHS[index]
+    stop_reason: StopReason = "max_tokens" if count < wanted else "end_turn"
+    return Plan(steps[:count], waits[:count].astype(np.int64).tolist(), count_tokens(ask.prompt), stop_reason)
+
+
+_PARAGRAPHS = [[Step("text", token) for token in paragraph] for paragraph in prose.PARAGRAPHS]
 
 
 def _random(*seeds: object) -> np.random.Generator:

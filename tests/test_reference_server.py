@@ -13,7 +13,7 @@ import pytest
 from reference import ReferenceServer, reference_server
 
 from reference_server.app import BODY_LIMIT, DIALECTS
-from reference_server.model import PRESETS, Shape, plan
+from reference_server.model import PRESETS, Ask, Shape, plan
 
 SHAPE = Shape(ttft=10_000_000, itl=1_000_000, spread=0, tokens=(60, 60))
 QUICK = ("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--tokens", "60")
@@ -101,7 +101,7 @@ def test_plain_sse_streams_text_then_a_json_event_then_done(client: httpx.Client
 
 
 def test_all_dialects_stream_the_same_text_and_answer_with_it_whole(client: httpx.Client) -> None:
-    expected = "".join(plan(SHAPE, PROMPT).texts)
+    expected = "".join(plan(SHAPE, Ask(PROMPT)).texts)
 
     def streamed(path: str) -> list[str]:
         return [data for _, data in events(client.post(path, json=BODY | {"stream": True}).text)]

@@ -8,56 +8,56 @@ import pytest
 from reference_server import prose
 from reference_server.dialects import Answer, joined
 from reference_server.dialects.plain_sse import PlainQuestion
-from reference_server.model import PRESETS, SETTINGS, Shape, overridden, plan
+from reference_server.model import PRESETS, SETTINGS, Ask, Shape, Step, overridden, plan
 
 VARIED = Shape(ttft=300_000_000, itl=20_000_000, spread=0.5, tokens=(50, 150), seed=7)
 
 
 def test_the_same_seed_and_prompt_give_the_same_plan() -> None:
-    assert plan(VARIED, "How high is the water?") == plan(VARIED, "How high is the water?")
+    assert plan(VARIED, Ask("How high is the water?")) == plan(VARIED, Ask("How high is the water?"))
 
 
 def test_another_seed_or_another_prompt_gives_another_plan() -> None:
-    first = plan(VARIED, "How high is the water?")
+    first = plan(VARIED, Ask("How high is the water?"))
     assert plan(replace(VARIED, seed=8), "How high is the water?").due != first.due
-    assert plan(VARIED, "How low is the water?").due != first.due
+    assert plan(VARIED, Ask("How low is the water?")).due != first.due
 
 
 def test_a_prompt_asked_again_gets_the_same_answer_at_another_pace() -> None:
-    first, again = (plan(VARIED, "How high is the water?", occasion=occasion) for occasion in (1, 2))
-    assert again.texts == first.texts
+    first, again = (plan(VARIED, Ask("How high is the water?"), occasion=occasion) for occasion in (1, 2))
+    assert again.steps == first.steps
     assert again.due != first.due
 
 
 def test_without_spread_every_token_is_due_exactly_on_the_grid() -> None:
-    exact = plan(PRESETS["exact"], "anything")
+    exact = plan(PRESETS["exact"], Ask("anything"))
     assert exact.due == [200_000_000 + k * 20_000_000 for k in range(100)]
 
 
 def test_due_times_only_grow() -> None:
-    due = plan(VARIED, "a prompt").due
+    due = plan(VARIED, Ask("a prompt")).due
     assert due == sorted(due)
 
 
 def test_waits_have_the_mean_and_the_variation_that_were_asked_for() -> None:
     shape = replace(VARIED, tokens=(50_000, 50_000))
-    gaps = np.diff(plan(shape, "long").due)
+    gaps = np.diff(plan(shape, Ask("long")).due)
     # Four standard errors of 50,000 draws: 0.9 % for the mean, some 3 % for the variation of a log-normal.
     assert gaps.mean() == pytest.approx(shape.itl, rel=0.01)
     assert gaps.std() / gaps.mean() == pytest.approx(shape.spread, rel=0.04)
-    firsts = np.array([plan(replace(shape, tokens=(1, 1)), f"prompt {k}").due[0] for k in range(4_000)])
+    firsts = np.array([plan(replace(shape, tokens=(1, 1)), Ask(f"prompt {k}")).due[0] for k in range(4_000)])
     assert firsts.mean() == pytest.approx(shape.ttft, rel=4 * shape.spread / math.sqrt(4_000))
 
 
 def test_lengths_stay_in_their_range_and_reach_both_ends() -> None:
-    lengths = {len(plan(replace(VARIED, tokens=(3, 5)), f"prompt {k}").texts) for k in range(100)}
+    lengths = {len(plan(replace(VARIED, tokens=(3, 5)), Ask(f"prompt {k}")).texts) for k in range(100)}
     assert lengths == {3, 4, 5}
 
 
 @pytest.mark.parametrize(("limit", "tokens", "capped"), [(10, 10, True), (100, 100, False), (1000, 100, False)])
 def test_a_requests_limit_cuts_the_answer_and_nothing_else(limit: int, tokens: int, capped: bool) -> None:
     shape = replace(VARIED, tokens=(100, 100))
-    whole, cut = plan(shape, "prompt"), plan(shape, "prompt", limit)
+    whole, cut = plan(shape, Ask("prompt")), plan(shape, Ask("prompt", limit))
     assert (len(cut.texts), cut.capped) == (tokens, capped)
     assert cut.texts == whole.texts[:tokens]
     assert cut.due == whole.due[:tokens]
@@ -79,7 +79,7 @@ def test_the_vocabulary_has_markdown_line_breaks_and_characters_of_several_bytes
 def test_a_plain_event_gives_its_token_back_by_the_sse_standard() -> None:
     texts = ["a", " b", "\n\n", "c\nd", " \n e"]
     question = PlainQuestion.model_validate({"messages": [{"role": "user", "content": "?"}]})
-    answer = Answer("1", 0, replace(plan(VARIED, ""), texts=texts))
+    answer = Answer("1", 0, replace(plan(VARIED, Ask("")), steps=[Step("text", text) for text in texts]))
     for text, event in zip(texts, question.events(answer), strict=True):
         lines = event.decode().removesuffix("\n\n").split("\n")
         assert "\n".join(line.removeprefix("data:").removeprefix(" ") for line in lines) == text

@@ -8,11 +8,11 @@ import anthropic
 import pytest
 from reference import ReferenceServer, reference_server
 
-from reference_server.model import Shape, plan
+from reference_server.model import Ask, Shape, plan
 
 PROMPT = "What does a gauge do?"
 QUESTION: Any = {"model": "reference", "max_tokens": 200, "messages": [{"role": "user", "content": PROMPT}]}
-TEXT = "".join(plan(Shape(spread=0, tokens=(40, 40)), PROMPT).texts)
+TEXT = "".join(plan(Shape(spread=0, tokens=(40, 40)), Ask(PROMPT)).texts)
 
 
 @pytest.fixture(scope="module")
