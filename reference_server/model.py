@@ -7,11 +7,14 @@ delays those after it, and lateness cannot add up.
 import hashlib
 import math
 import re
-from collections.abc import Callable, Mapping
+import typing
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from reference_server import prose
@@ -32,11 +35,12 @@ StopReason = Literal["end_turn", "max_tokens", "tool_use", "stop_sequence", "can
 class ToolCall:
     """One use of a tool, as the model wrote it."""
 
-    id: str  # unique within the answer; letters and digits
+    id: str  # letters and digits
     name: str
     input: dict[str, Any]
     result: str = ""  # after it has run
     failed: bool = False
+    seconds: float = 0.0  # that it ran for
     client_side: bool = False  # the client runs it: the answer ends with the call
 
 
@@ -68,22 +72,37 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a model behaves. Times in nanoseconds."""
+    """How a model behaves. Times in nanoseconds, on an idle server."""
 
-    ttft: int = 400_000_000  # mean time from the request's arrival to the first token
+    ttft: int = 400_000_000  # mean time to the first token of an empty prompt
+    prefill: int = 30_000  # mean time that each token of the prompt adds to it
     itl: int = 12_000_000  # mean gap between two tokens
-    spread: float = 0.4  # coefficient of variation of both (log-normal); 0: exactly the means
+    spread: float = 0.4  # coefficient of variation of these (log-normal); 0: exactly the means
+    pauses: float = 0.001  # share of the gaps that are long pauses, as when a batch is shuffled around
+    pause: int = 400_000_000  # mean length of these
     tokens: tuple[int, int] = (60, 240)  # an answer's length is drawn evenly from here, both ends included
+    thinking: tuple[int, int] = (0, 0)  # tokens of thinking before it; 0 to 0: some where the request asks for it
+    tools: int = 1  # turns of a conversation in which the model uses a tool, where any is on offer
+    cached: float = 0.9  # share of a cached token's prefill that is saved
+    capacity: int = 256  # sequences that are generated at a time, all others queue; 0: any number, and never slower
     seed: int = 0  # the same seed and prompt give the same answer at the same offsets
 
 
 PRESETS: dict[str, Shape] = {
     "haiku": Shape(),
-    "sonnet": Shape(ttft=900_000_000, itl=18_000_000, spread=0.5, tokens=(120, 400)),
-    "opus": Shape(ttft=1_600_000_000, itl=30_000_000, spread=0.5, tokens=(160, 500)),
-    "local-7b": Shape(ttft=150_000_000, itl=35_000_000, spread=0.15, tokens=(60, 240)),
-    "exact": Shape(ttft=200_000_000, itl=20_000_000, spread=0.0, tokens=(100, 100)),  # for judging a client's clock
+    "sonnet": Shape(
+        ttft=900_000_000, prefill=60_000, itl=18_000_000, spread=0.5, pauses=0.002, tokens=(120, 400), capacity=128
+    ),
+    "opus": Shape(
+        ttft=1_600_000_000, prefill=120_000, itl=30_000_000, spread=0.5, pauses=0.002, tokens=(160, 500), capacity=64
+    ),
+    "local-7b": Shape(ttft=150_000_000, prefill=400_000, itl=35_000_000, spread=0.15, pauses=0, capacity=4),
+    # For judging a client's clock.
+    "exact": Shape(ttft=200_000_000, prefill=0, itl=20_000_000, spread=0, pauses=0, tokens=(100, 100), capacity=0),
 }
+
+_THINKING = (20, 80)  # tokens, where a request asks for it and the shape says nothing
+_LEAD_IN = 8  # tokens of text before a tool is used
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,29 +130,128 @@ class Plan:
         return self.stop_reason == "max_tokens"
 
 
-def plan(shape: Shape, ask: Ask, occasion: int = 0) -> Plan:
-    """The answer to `ask`. The same arguments give the same plan.
+def plan(shape: Shape, ask: Ask, occasion: int = 0, cache: tuple[int, int] = (0, 0)) -> Plan:
+    """One turn of the model: its answer to `ask`, or as far as the first use of a tool. Tokens only.
 
-    Another `occasion` is the same answer at another pace, as when a prompt is asked twice.
+    The same arguments give the same plan.
+
+    Another `occasion` is the same answer at another pace, as when a prompt is asked twice. `cache` is what the prompt
+    cache said: tokens read, tokens written.
     """
-    random, pace = _random(shape.seed, ask.prompt), _random(shape.seed, occasion, ask.prompt)
-    shortest, longest = shape.tokens
-    wanted = int(random.integers(shortest, longest, endpoint=True))
-    count = wanted if ask.limit is None else min(wanted, ask.limit)
+    steps, stop_reason, stop_sequence = _content(shape, ask)
+    tokens = count_tokens(ask.prompt)
     # All is drawn for the whole answer and cut afterwards, so that a limit changes nothing before the cut.
-    waits = np.full(wanted, float(shape.itl))
-    waits[0] = shape.ttft
-    waits *= _log_normal(pace, shape.spread, wanted)
+    prefilled = tokens - min(cache[0], tokens) * shape.cached
+    waits = _waits(shape, len(steps), prefilled, _random(shape.seed, occasion, ask.prompt))
+    if ask.limit is not None and ask.limit < len(steps):
+        steps, waits, stop_reason, stop_sequence = steps[: ask.limit], waits[: ask.limit], "max_tokens", None
+    return Plan(steps, waits, tokens, stop_reason, *cache, stop_sequence)
+
+
+def _content(shape: Shape, ask: Ask) -> tuple[list[Step], StopReason, str | None]:
+    """What is said, why it ends, and with which stop sequence."""
+    random = _random(shape.seed, ask.prompt)
+    count = int(random.integers(*shape.tokens, endpoint=True))
+    # Drawn for the most paragraphs that could be needed, whatever the request's limit.
+    text = _prose("text", random.integers(len(prose.PARAGRAPHS), size=count), count)
+    steps = _thinking(shape, ask, random)
+    text = text[min(_LEAD_IN * ask.tool_results, count - 1) :]  # an earlier turn has said the rest
+    if ask.tools and ask.tool_results < shape.tools:
+        call = ask.tools[int(random.integers(len(ask.tools)))]
+        document = msgspec.json.encode(call.input).decode()
+        pieces = [Step("tool_input", piece, call) for piece in re.findall(r".{1,4}", document, re.DOTALL)]
+        return [*steps, *text[:_LEAD_IN], *pieces], "tool_use", None
+    said, stop_sequence = _stopped(text, ask.stop_sequences)
+    return steps + said, "stop_sequence" if stop_sequence else "end_turn", stop_sequence
+
+
+def _thinking(shape: Shape, ask: Ask, random: np.random.Generator) -> list[Step]:
+    length = shape.thinking
+    if length == (0, 0):
+        if not ask.thinking:
+            return []
+        length = _THINKING
+    count = int(random.integers(*length, endpoint=True))
+    return _prose("thinking", random.integers(len(prose.PARAGRAPHS), size=count), count)
+
+
+def _prose(kind: Literal["text", "thinking"], paragraphs: Iterable[int], count: int) -> list[Step]:
     steps: list[Step] = []
-    for index in random.integers(len(prose.PARAGRAPHS), size=wanted):
+    for index in paragraphs:
         if len(steps) >= count:
             break
-        steps += _PARAGRAPHS[index]
-    stop_reason: StopReason = "max_tokens" if count < wanted else "end_turn"
-    return Plan(steps[:count], waits[:count].astype(np.int64).tolist(), count_tokens(ask.prompt), stop_reason)
+        steps += _PARAGRAPHS[kind][index]
+    return steps[:count]
 
 
-_PARAGRAPHS = [[Step("text", token) for token in paragraph] for paragraph in prose.PARAGRAPHS]
+# A step is made once for each token of the vocabulary, not for each token of an answer.
+_PARAGRAPHS = {
+    kind: [[Step(kind, token) for token in paragraph] for paragraph in prose.PARAGRAPHS]
+    for kind in typing.get_args(Literal["text", "thinking"])
+}
+
+
+def _stopped(text: list[Step], sequences: list[str]) -> tuple[list[Step], str | None]:
+    """The text up to the first of the stop sequences, which is not said, and that sequence."""
+    whole = "".join(step.text for step in text)
+    found = [(at, sequence) for sequence in sequences if sequence and (at := whole.find(sequence)) >= 0]
+    if not found:
+        return text, None
+    end, sequence = min(found)
+    said: list[Step] = []
+    for step in text:
+        if end <= 0:
+            break
+        said.append(step if len(step.text) <= end else Step("text", step.text[:end]))
+        end -= len(step.text)
+    return said, sequence
+
+
+def _waits(shape: Shape, count: int, prefilled: float, pace: np.random.Generator) -> list[int]:
+    waits = np.full(count, float(shape.itl))
+    if shape.pauses:
+        waits[pace.random(count) < shape.pauses] = shape.pause
+    waits[0:1] = shape.ttft + shape.prefill * prefilled
+    waits *= _log_normal(pace, shape.spread, count)
+    return list(waits.astype(np.int64).tolist())
+
+
+def stretch(running: int, capacity: int) -> float:
+    """What waits are multiplied by when `running` sequences share the machine.
+
+    Up to half the capacity a batch costs what a single sequence does; from there on it grows evenly, to twice that when
+    the machine is full.
+    """
+    knee = capacity / 2
+    return 1.0 if running <= knee or not capacity else running / knee
+
+
+class PromptCache:
+    """The beginnings of prompts that the model has seen lately; the least recently used are dropped first."""
+
+    LIFETIME = 5 * _UNITS["m"]  # ns after the last use
+    SHORTEST = 1024  # tokens; the real services do not cache less either
+    MARKS = 4  # of one prompt; the longest count
+
+    def __init__(self, entries: int = 4096) -> None:
+        self._entries = entries
+        self._expires: OrderedDict[bytes, int] = OrderedDict()  # by the prefix's digest
+
+    def use(self, prefixes: list[str], now: int) -> tuple[int, int]:
+        """Tokens that were there of a prompt with these beginnings, and tokens that now are, too. `now` in ns."""
+        read = longest = 0
+        for prefix in prefixes[-self.MARKS :]:
+            tokens = count_tokens(prefix)
+            if tokens < self.SHORTEST:
+                continue
+            longest = tokens
+            key = hashlib.blake2b(prefix.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+            if self._expires.pop(key, 0) > now:
+                read = tokens
+            self._expires[key] = now + self.LIFETIME
+        while len(self._expires) > self._entries:
+            self._expires.popitem(last=False)
+        return read, longest - read
 
 
 def _random(*seeds: object) -> np.random.Generator:
@@ -166,39 +284,69 @@ def duration(text: str) -> int:
 
 def length(text: str) -> tuple[int, int]:
     """`100`, `60-240` → the shortest and the longest. ValueError for what is neither."""
-    found = _LENGTH.fullmatch(text.strip())
-    if not found:
-        raise ValueError(f'{text!r} is no number of tokens: write a number or a range, as in "100" or "60-240"')
-    shortest, longest = int(found[1]), int(found[2] or found[1])
+    shortest, longest = _range(text)
     if not 1 <= shortest <= longest <= _MOST_TOKENS:
         raise ValueError(f"{text!r} is out of range: from 1 to {_MOST_TOKENS} tokens, the smaller number first")
     return shortest, longest
 
 
-def spread(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 5:
-        raise ValueError(f"{text!r} is no spread: write a number from 0 (none) to 5")
-    return value
+def thinking(text: str) -> tuple[int, int]:
+    """The same, but 0 is a length, too."""
+    shortest, longest = _range(text)
+    if not shortest <= longest <= _MOST_TOKENS:
+        raise ValueError(f"{text!r} is out of range: from 0 to {_MOST_TOKENS} tokens, the smaller number first")
+    return shortest, longest
 
 
-def seed(text: str) -> int:
-    if not re.fullmatch(r"\d{1,18}", text.strip()):
-        raise ValueError(f"{text!r} is no seed: write a whole number, 0 or greater")
-    return int(text)
+def _range(text: str) -> tuple[int, int]:
+    found = _LENGTH.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f'{text!r} is no number of tokens: write a number or a range, as in "100" or "60-240"')
+    return int(found[1]), int(found[2] or found[1])
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """A reader of numbers from `least` to `most`. It raises ValueError for anything else."""
+
+    def read(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not least <= value <= most:
+            raise ValueError(f"{text!r} does not do: write a number from {least:g} to {most:g}")
+        return value
+
+    return read
+
+
+def whole(most: int) -> Callable[[str], int]:
+    """A reader of whole numbers from 0 to `most`. It raises ValueError for anything else."""
+
+    def read(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text.strip()) or int(text) > most:
+            raise ValueError(f"{text!r} does not do: write a whole number from 0 to {most}")
+        return int(text)
+
+    return read
 
 
 # Every setting of a Shape, with how it is read from text: the options and the request headers both go by this.
 SETTINGS: dict[str, Callable[[str], Any]] = {
     "ttft": duration,
+    "prefill": duration,
     "itl": duration,
-    "spread": spread,
+    "spread": number(0, 5),
+    "pauses": number(0, 1),
+    "pause": duration,
     "tokens": length,
-    "seed": seed,
+    "thinking": thinking,
+    "tools": whole(100),
+    "cached": number(0, 1),
+    "capacity": whole(100_000),
+    "seed": whole(10**18 - 1),
 }
+SERVER_WIDE = frozenset({"capacity"})  # all requests share these; no header changes them
 
 
 def overridden(shape: Shape, settings: Mapping[str, Any]) -> Shape:

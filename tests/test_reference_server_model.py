@@ -1,16 +1,13 @@
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 
 from reference_server import prose
-from reference_server.dialects import Answer, joined
-from reference_server.dialects.plain_sse import PlainQuestion
-from reference_server.model import PRESETS, SETTINGS, Ask, Shape, Step, overridden, plan
+from reference_server.model import PRESETS, SETTINGS, Ask, Shape, overridden, plan
 
-VARIED = Shape(ttft=300_000_000, itl=20_000_000, spread=0.5, tokens=(50, 150), seed=7)
+VARIED = Shape(ttft=300_000_000, prefill=0, itl=20_000_000, spread=0.5, pauses=0, tokens=(50, 150), seed=7)
 
 
 def test_the_same_seed_and_prompt_give_the_same_plan() -> None:
@@ -19,7 +16,7 @@ def test_the_same_seed_and_prompt_give_the_same_plan() -> None:
 
 def test_another_seed_or_another_prompt_gives_another_plan() -> None:
     first = plan(VARIED, Ask("How high is the water?"))
-    assert plan(replace(VARIED, seed=8), "How high is the water?").due != first.due
+    assert plan(replace(VARIED, seed=8), Ask("How high is the water?")).due != first.due
     assert plan(VARIED, Ask("How low is the water?")).due != first.due
 
 
@@ -76,15 +73,6 @@ def test_the_vocabulary_has_markdown_line_breaks_and_characters_of_several_bytes
     assert {len(character.encode()) for character in text} == {1, 2, 3, 4}
 
 
-def test_a_plain_event_gives_its_token_back_by_the_sse_standard() -> None:
-    texts = ["a", " b", "\n\n", "c\nd", " \n e"]
-    question = PlainQuestion.model_validate({"messages": [{"role": "user", "content": "?"}]})
-    answer = Answer("1", 0, replace(plan(VARIED, Ask("")), steps=[Step("text", text) for text in texts]))
-    for text, event in zip(texts, question.events(answer), strict=True):
-        lines = event.decode().removesuffix("\n\n").split("\n")
-        assert "\n".join(line.removeprefix("data:").removeprefix(" ") for line in lines) == text
-
-
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -125,12 +113,3 @@ def test_a_setting_that_makes_no_sense_is_named(name: str, text: str) -> None:
 
 def test_settings_replace_only_what_they_name() -> None:
     assert overridden(PRESETS["haiku"], {"itl": 5}) == replace(PRESETS["haiku"], itl=5)
-
-
-def test_a_prompt_is_the_text_of_all_that_was_sent() -> None:
-    blocks: list[dict[str, Any]] = [
-        {"type": "text", "text": "one"},
-        {"type": "image", "source": {}},
-        {"type": "text", "text": "two"},
-    ]
-    assert joined("", "zero", blocks) == "zero\none\ntwo"
