@@ -12,12 +12,12 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reference_server import model
+from reference_server import model, playground
 from reference_server.delivery import RAW_SEND, EventStream, Progress, WholeAnswer
 from reference_server.dialects import Answer, Question
 from reference_server.dialects.anthropic_messages import MessagesQuestion
@@ -33,14 +33,6 @@ DIALECTS: dict[str, type[Question]] = {
 
 BODY_LIMIT = 1 << 20  # bytes
 _RECEIVED_AT = "streamgauge.received_at"
-
-_FRONT_PAGE = f"""\
-streamgauge reference server: a simulated language model that streams.
-
-POST a question to {", ".join(DIALECTS)}.
-Headers that shape its answer: {", ".join(f"x-gauge-{name}" for name in model.SETTINGS)}.
-GET /healthz tells how many answers are on their way; GET /openapi.json describes the bodies.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +111,7 @@ def create_app(settings: Settings) -> ASGIApp:
         """`active`: answers on their way, streaming or not. An answer that is no longer counted is in the truth log."""
         return {"status": "ok", "active": len(active)}
 
-    @app.get("/", response_class=PlainTextResponse)
-    async def front_page() -> str:
-        return _FRONT_PAGE
-
+    playground.add_to(app)
     return _door(app)
 
 

@@ -1,0 +1,103 @@
+/**
+ * Markdown that models write → elements: headings, paragraphs, lists, quotes, code, bold and italics. All else stays the
+ * text that it is: no HTML, no images, and no links, so that an answer can neither run nor fetch nor lure.
+ */
+
+const ITEM = /^( *)(?:[-*+]|(\d{1,9})[.)]) +(.*)$/s;
+const INLINE = /`([^`]+)`|\*\*([^*]+)\*\*|\*([^\s*][^*]*)\*/g;
+
+/** Make `into` show `text`. Called again with a longer text, it leaves the blocks that have not changed alone. */
+export function render(into, text) {
+  const wanted = blocks(text);
+  wanted.forEach((block, index) => {
+    const source = `${block.kind}\n${block.lines.join("\n")}`;
+    const there = into.children[index];
+    if (there?.source === source) return;
+    const element = BUILD[block.kind](block);
+    element.source = source;
+    element.dir = "auto";
+    if (there) there.replaceWith(element);
+    else into.append(element);
+  });
+  while (into.children.length > wanted.length) into.lastElementChild.remove();
+}
+
+function blocks(text) {
+  const found = [];
+  let open = null; // the block that the next line may belong to
+  for (const line of text.split("\n")) {
+    if (open?.kind === "code") {
+      if (line.trim() === "```") open = null;
+      else open.lines.push(line);
+      continue;
+    }
+    const kind = kindOf(line);
+    if (kind === null) {
+      open = null;
+    } else if (kind === open?.kind && kind !== "heading") {
+      open.lines.push(line);
+    } else if (kind === "text" && (open?.kind === "bullets" || open?.kind === "numbers")) {
+      open.lines[open.lines.length - 1] += ` ${line.trim()}`;
+    } else {
+      open = { kind, lines: kind === "code" ? [] : [line] };
+      found.push(open);
+    }
+  }
+  return found;
+}
+
+function kindOf(line) {
+  if (!line.trim()) return null;
+  if (line.startsWith("```")) return "code";
+  if (/^#{1,6} /.test(line)) return "heading";
+  if (line.startsWith(">")) return "quote";
+  const item = ITEM.exec(line);
+  if (item) return item[2] === undefined ? "bullets" : "numbers";
+  return "text";
+}
+
+const BUILD = {
+  text: ({ lines }) => inline("p", lines.join("\n")),
+  heading: ({ lines }) => inline("h3", lines[0].replace(/^#+ /, "")),
+  quote: ({ lines }) => inline("blockquote", lines.map((line) => line.replace(/^> ?/, "")).join("\n")),
+  bullets: ({ lines }) => list("ul", lines),
+  numbers: ({ lines }) => list("ol", lines),
+  code: ({ lines }) => {
+    const code = document.createElement("pre");
+    code.tabIndex = 0; // it scrolls sideways, also for those without a mouse
+    code.append(inlineCode(lines.join("\n")));
+    return code;
+  },
+};
+
+function list(name, lines) {
+  const element = document.createElement(name);
+  if (name === "ol") element.start = Number(ITEM.exec(lines[0])[2]);
+  for (const line of lines) {
+    const [, indent, , text] = ITEM.exec(line);
+    const item = inline("li", text);
+    if (indent.length > 1) item.className = "deeper";
+    element.append(item);
+  }
+  return element;
+}
+
+function inline(name, text) {
+  const element = document.createElement(name);
+  let at = 0;
+  for (const match of text.matchAll(INLINE)) {
+    const [all, code, strong, em] = match;
+    element.append(text.slice(at, match.index));
+    if (code !== undefined) element.append(inlineCode(code));
+    else element.append(inline(strong === undefined ? "em" : "strong", strong ?? em));
+    at = match.index + all.length;
+  }
+  element.append(text.slice(at));
+  return element;
+}
+
+function inlineCode(text) {
+  const element = document.createElement("code");
+  element.textContent = text;
+  return element;
+}

@@ -1,0 +1,293 @@
+/** The page: questions and answers, drawn at most once a frame, with the gauges of the newest answer beside them. */
+
+import { render } from "./markdown.js";
+import { Answer, StreamError, streamChat } from "./streaming.js";
+
+const at = (id) => document.getElementById(id);
+const [conversation, messages, welcome, question] = ["conversation", "messages", "welcome", "question"].map(at);
+const [sendButton, stopButton, settings, spoken] = ["send", "stop", "headers", "spoken"].map(at);
+
+let turns = []; // of this conversation: {asked, answer, element}
+let running = null; // the AbortController of the answer on its way
+
+async function ask(asked) {
+  const mine = new AbortController();
+  const turn = { asked, answer: new Answer(), element: newTurn(asked) };
+  const body = { messages: [...history(), { role: "user", content: asked }], stream: !at("whole").checked };
+  const started = performance.now();
+  running = mine;
+  turns.push(turn);
+  welcome.hidden = true;
+  showRunning(true);
+  say("Waiting for the answer.");
+  conversation.scrollTop = conversation.scrollHeight;
+
+  let note = "waiting for the first token";
+  let frame = null;
+  const draw = (finished) => {
+    frame = null;
+    const follows = conversation.scrollHeight - conversation.scrollTop - conversation.clientHeight < 64;
+    drawAnswer(turn, note);
+    if (turns.at(-1) === turn) drawGauges(turn.answer, finished ? null : performance.now() - started);
+    sayFinished(turn, finished);
+    if (follows) conversation.scrollTop = conversation.scrollHeight;
+    if (!finished) frame = requestAnimationFrame(() => draw(false)); // also while nothing comes: the clock runs
+  };
+  draw(false);
+
+  let fault = null;
+  try {
+    for await (const event of streamChat({ url: "chat/stream", body, headers: headers(), signal: mine.signal })) {
+      turn.answer.take(event);
+      if (event.type === "reconnecting") {
+        note = `${event.reason} Reconnecting, attempt ${event.attempt}.`;
+        say(note);
+      } else if (event.type !== "open") {
+        note = "";
+      }
+    }
+  } catch (caught) {
+    fault = caught;
+  }
+  cancelAnimationFrame(frame);
+  turn.element.classList.remove("growing");
+  note = summary(turn.answer, mine.signal.aborted ? "stopped by you" : fault ? "incomplete" : ending(turn.answer));
+  draw(true);
+  if (running === mine) {
+    running = null;
+    showRunning(false);
+  }
+  if (mine.signal.aborted) say("Stopped.");
+  else if (fault) showFault(turn, fault);
+  else say("The answer is complete.");
+}
+
+function history() {
+  return turns
+    .flatMap(({ asked, answer }) => [{ role: "user", content: asked }, { role: "assistant", content: answer.text }])
+    .filter(({ content }) => content);
+}
+
+function headers() {
+  const found = {};
+  for (const { name, value, labels } of settings.querySelectorAll("input[name]")) {
+    if (!/^[ -~]*$/.test(value)) {
+      const label = labels[0].textContent.trim();
+      throw new StreamError("refused", `The setting “${label}” has a character that a request header cannot carry.`);
+    }
+    if (value.trim()) found[name] = value.trim();
+  }
+  return found;
+}
+
+// Drawing. What a server sent becomes text nodes only: elements come from here and from markdown.js.
+
+function element(name, className, ...children) {
+  const made = document.createElement(name);
+  if (className) made.className = className;
+  made.append(...children);
+  return made;
+}
+
+function newTurn(asked) {
+  const made = element(
+    "li",
+    "turn growing",
+    element("div", "question", element("span", "unseen", "You asked: "), element("p", "", asked)),
+    element("div", "answer", element("span", "unseen", "The answer: "), element("div", "parts"), element("p", "meta")),
+  );
+  made.querySelector(".question p").dir = "auto";
+  messages.append(made);
+  return made;
+}
+
+function drawAnswer({ answer, element: turn }, note) {
+  const parts = turn.querySelector(".parts");
+  answer.parts.forEach((part, index) => {
+    const there = parts.children[index] ?? parts.appendChild(NEW[part.kind](part));
+    const state = part.kind === "tool" ? part.seconds : part.text.length;
+    if (there.state === state) return;
+    there.state = state;
+    DRAW[part.kind](there, part);
+  });
+  const meta = turn.querySelector(".meta");
+  if (meta.textContent !== note) meta.textContent = note;
+}
+
+const NEW = {
+  text: () => element("div", "text"),
+  thinking: () => element("details", "thinking", element("summary", "", "Thinking"), element("p", "")),
+  tool: () => element("div", "tool"),
+};
+
+const DRAW = {
+  text: (there, { text }) => render(there, text),
+  thinking: (there, { text }) => {
+    there.lastElementChild.textContent = text;
+  },
+  tool: (there, { name, input, result, failed, seconds }) => {
+    const over = seconds !== null;
+    there.className = `tool ${over ? (failed ? "failed" : "done") : "busy"}`;
+    const time = Number.isFinite(seconds) ? ` after ${milliseconds(seconds * 1000)}` : "";
+    const state = over ? `${failed ? "failed" : "done"}${time}` : "running …";
+    there.replaceChildren(
+      element("p", "", element("b", "", String(name)), " ", element("span", "", state)),
+      element("code", "", brief(input)),
+    );
+    if (over) there.append(element("p", "result", brief(result)));
+    if (!over || failed) say(`The tool ${brief(name)} ${over ? "failed" : "is running"}.`);
+  },
+};
+
+function drawGauges(answer, waited) {
+  const waiting = waited !== null && answer.ttft === null;
+  const { tokens, tokensPerSecond, usage, gaps } = answer;
+  const ttft = waiting ? waited : answer.ttft;
+  put("ttft", ttft === null ? "–" : milliseconds(ttft));
+  at("ttft").classList.toggle("running", waiting);
+  put("speed", tokensPerSecond === null ? "–" : number(tokensPerSecond));
+  put("tokens", tokens ? number(tokens) : "–");
+  put("input", usage?.input_tokens === undefined ? "received" : `for ${number(usage.input_tokens)} of the question`);
+  const longest = Math.max(...gaps);
+  const middle = [...gaps].sort((a, b) => a - b)[gaps.length >> 1];
+  put(
+    "itl",
+    gaps.length
+      ? `median ${milliseconds(middle)}, longest ${milliseconds(longest)}, n = ${gaps.length}`
+      : "the gaps between tokens",
+  );
+  const bar = (gap, index, shown) => `M${241 - 2 * (shown.length - index)} 48V${48 - Math.max(1, (gap / longest) * 46)}`;
+  const bars = gaps.slice(-120).map(bar);
+  const peak = gaps.slice(-120).indexOf(longest);
+  document.querySelector("#gaps .bars").setAttribute("d", bars.join(""));
+  document.querySelector("#gaps .longest").setAttribute("d", bars[peak] ?? "");
+}
+
+function showFault(turn, fault) {
+  const known = fault instanceof StreamError;
+  const told = known ? fault.message : `This page failed: ${fault.message}.`;
+  const again = element("button", "quiet", "");
+  again.type = "button";
+  again.addEventListener("click", () => {
+    if (running) return;
+    turns = turns.filter((other) => other !== turn);
+    turn.element.remove();
+    ask(turn.asked);
+  });
+  turn.element.append(element("div", "error", element("p", "", told), again));
+  conversation.scrollTop = conversation.scrollHeight;
+  say(told);
+  if (!known) console.error(fault);
+
+  let left = Math.ceil(fault.retryAfter ?? 0);
+  const countDown = () => {
+    again.disabled = left > 0;
+    again.textContent = left > 0 ? `Try again in ${left} s` : "Try again";
+    if (left-- > 0 && again.isConnected) setTimeout(countDown, 1000);
+  };
+  countDown();
+}
+
+function showRunning(isRunning) {
+  const focused = document.activeElement;
+  sendButton.hidden = isRunning;
+  stopButton.hidden = !isRunning;
+  if (focused === sendButton) stopButton.focus();
+  // A focused question would bring up a phone's keyboard, over the answer.
+  else if (focused === stopButton) (matchMedia("(pointer: fine)").matches ? question : conversation).focus();
+}
+
+// For people who listen: each paragraph once it is whole, and what happens; never the single tokens.
+
+function sayFinished(turn, finished) {
+  const blocks = turn.element.querySelectorAll(".text > *");
+  const whole = finished ? blocks.length : blocks.length - 1;
+  for (turn.said ??= 0; turn.said < whole; turn.said++) say(blocks[turn.said].textContent);
+}
+
+function say(text) {
+  spoken.append(element("p", "", text));
+  while (spoken.children.length > 8) spoken.firstElementChild.remove();
+}
+
+// Words and numbers
+
+function put(id, text) {
+  const there = at(id);
+  if (there.textContent !== text) there.textContent = text;
+}
+
+function number(value) {
+  return value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 });
+}
+
+function milliseconds(value) {
+  return `${number(value)} ms`;
+}
+
+function brief(value) {
+  const text = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+  return text.length > 400 ? `${text.slice(0, 400)}…` : text;
+}
+
+function ending({ streaming, usage }) {
+  const reason = usage?.stop_reason === "max_tokens" ? "cut at its length limit" : "complete";
+  return streaming ? reason : `${reason}, in one piece`;
+}
+
+function summary({ ttft, tokensPerSecond, tokens }, end) {
+  const first = ttft === null ? [] : [`TTFT ${milliseconds(ttft)}`];
+  const speed = tokensPerSecond === null ? [] : [`${number(tokensPerSecond)} tokens/s`];
+  const count = tokens ? [`${number(tokens)} token${tokens === 1 ? "" : "s"}`] : [];
+  return [...first, ...speed, ...count, end].join(" · ");
+}
+
+// What people do
+
+function send() {
+  const asked = question.value.trim();
+  if (!asked || running) return;
+  question.value = "";
+  fit();
+  ask(asked);
+}
+
+function fit() {
+  question.style.height = "auto";
+  question.style.height = `${question.scrollHeight + 2}px`;
+}
+
+at("composer").addEventListener("submit", (event) => {
+  event.preventDefault();
+  send();
+});
+settings.addEventListener("submit", (event) => event.preventDefault());
+question.addEventListener("input", fit);
+question.addEventListener("keydown", (event) => {
+  // While a word is being composed (Japanese, Chinese, …), Enter takes the word.
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  send();
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.isComposing) running?.abort();
+});
+stopButton.addEventListener("click", () => running?.abort());
+at("fresh").addEventListener("click", () => {
+  running?.abort();
+  running = null;
+  showRunning(false);
+  turns = [];
+  messages.replaceChildren();
+  welcome.hidden = false;
+  drawGauges(new Answer(), null);
+  question.focus();
+});
+for (const example of document.querySelectorAll(".examples button")) {
+  example.addEventListener("click", () => {
+    if (!running) ask(example.textContent);
+    stopButton.focus();
+  });
+}
+at("settings").open = matchMedia("(min-width: 60rem)").matches;
+if (matchMedia("(pointer: fine)").matches) question.focus();
