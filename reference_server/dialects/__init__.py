@@ -1,24 +1,62 @@
 """How questions and answers look on the wire: one file per protocol. No I/O, no time.
 
-A dialect is a `Question`: the validated body of a request, which can write its own answer.
+A dialect is a `Question`, the validated body of a request, and the `Writer` that it makes for its answer. A question
+that is not of its protocol is refused with the place of the fault, as `messages.0.content.1.text: …`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from itertools import groupby
+from typing import Any, ClassVar, NoReturn, Protocol
 
 import msgspec
 from pydantic import BaseModel
+from pydantic_core import PydanticCustomError
 
-from reference_server.model import Plan
+from reference_server.model import Ask, Kind, Step, StopReason, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
+    """What is known of an answer before its first token."""
+
     id: str  # unique; letters and digits
     created: int  # seconds since 1970
-    plan: Plan
+    input_tokens: int  # of the whole prompt, cached or not
+    cache_read: int = 0  # of these: what the prompt cache had
+    cache_write: int = 0  # of these: what it has from now on
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """What is known of it after its last. Tokens are those that were generated, delivered or not."""
+
+    stop_reason: StopReason
+    output_tokens: int
+    thinking_tokens: int = 0  # of these
+    cache_read: int = 0
+    cache_write: int = 0
+    stop_sequence: str | None = None  # the one that ended it
+
+
+class Writer(Protocol):
+    """Writes one answer, its steps in their order; it remembers what it has opened and not yet closed."""
+
+    def opening(self) -> bytes:
+        """The events before the first step."""
+
+    def write(self, step: Step) -> bytes:
+        """The events of one step; b"" where the dialect says nothing of it."""
+
+    def closing(self, end: End) -> bytes:
+        """The events after the last step."""
+
+    def error(self, status: int, message: str) -> bytes:
+        """The event of an error in the middle of the stream, after which nothing comes."""
+
+    def whole(self, steps: Iterable[Step], end: End) -> bytes:
+        """The answer as one JSON document instead."""
 
 
 class Question(BaseModel):
@@ -28,34 +66,22 @@ class Question(BaseModel):
     overloaded: ClassVar[int]  # the status that says "too many at once"
     stream: bool
 
-    def prompt(self) -> str:
-        """All text that was sent."""
+    def ask(self) -> Ask:
+        """What the model is asked."""
         raise NotImplementedError
 
-    def limit(self) -> int | None:
-        """The most tokens that the answer may have; None where the request does not say."""
-        raise NotImplementedError
-
-    def opening(self, answer: Answer) -> bytes:
-        """The events before the first token."""
-        raise NotImplementedError
-
-    def events(self, answer: Answer) -> Iterator[bytes]:
-        """One event for each token."""
-        raise NotImplementedError
-
-    def closing(self, answer: Answer) -> bytes:
-        """The events after the last token."""
-        raise NotImplementedError
-
-    def whole(self, answer: Answer) -> bytes:
-        """The answer as one JSON document."""
+    def writer(self, answer: Answer) -> Writer:
         raise NotImplementedError
 
     @classmethod
     def error(cls, status: int, message: str, request_id: str) -> dict[str, Any]:
-        """The JSON document of an error."""
+        """The JSON document of an error, when it is the whole answer."""
         raise NotImplementedError
+
+
+def refuse(fault: str) -> NoReturn:
+    """In a validator: this part of the body is wrong, and the request is refused with this sentence."""
+    raise PydanticCustomError("refused", "{fault}", {"fault": fault})
 
 
 def encode(document: Any) -> bytes:
@@ -73,10 +99,23 @@ def event(document: Any, name: str = "") -> bytes:
     return (f"event: {name}\n".encode() if name else b"") + b"data: " + encode(document) + b"\n\n"
 
 
+def around_text(empty: bytes) -> tuple[bytes, bytes]:
+    """What stands before and after the last empty JSON string of an event: between them goes each token's text."""
+    before, _, after = empty.rpartition(b'""')
+    return before, after
+
+
+def blocks(steps: Iterable[Step]) -> Iterator[tuple[Kind, ToolCall | None, str]]:
+    """The runs of steps that belong together, each with its whole text: a thought, a paragraph, one tool's input."""
+    for (kind, _), together in groupby(steps, key=lambda step: (step.kind, step.tool and step.tool.id)):
+        run = list(together)
+        yield kind, run[-1].tool, "".join(step.text for step in run)
+
+
 def joined(*contents: str | list[dict[str, Any]]) -> str:
     """The text of messages' contents, line by line. A content is a string, or blocks of which some have text."""
     lines = []
     for content in contents:
-        blocks = [{"text": content}] if isinstance(content, str) else content
-        lines += [text for block in blocks if isinstance(text := block.get("text"), str) and text]
+        said = [{"text": content}] if isinstance(content, str) else content
+        lines += [text for block in said if isinstance(text := block.get("text"), str) and text]
     return "\n".join(lines)

@@ -1,30 +1,165 @@
-"""Anthropic Messages: named events, content blocks, usage at both ends."""
+"""Anthropic Messages: named events, content blocks, usage at both ends. https://docs.anthropic.com/en/api/messages
 
-from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+Tools that come with an `input_schema` are the client's: the answer ends with the call. The server's own are offered by
+`type`, such as `{"type": "gauge_level_20261101", "name": "gauge_level"}`: they run in the middle of the answer, whose
+blocks `server_tool_use` and `gauge_level_tool_result` tell of it, as those of the API's own tools do.
+"""
 
-from pydantic import BaseModel, Field
+import base64
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, ClassVar, Literal
 
-from reference_server.dialects import Answer, Question, encode, event, joined, quoted
+from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from reference_server import tools
+from reference_server.dialects import Answer, End, Question, around_text, blocks, encode, event, quoted, refuse
+from reference_server.model import Ask, Kind, Step, ToolCall
 
 _ERRORS = {
     400: "invalid_request_error",
     401: "authentication_error",
+    402: "billing_error",
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
     413: "request_too_large",
     429: "rate_limit_error",
+    504: "timeout_error",
     529: "overloaded_error",
 }
-_BEFORE, _AFTER = event(
-    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": ""}}, "content_block_delta"
-).split(b'""')
+_MOST_MARKS = 4  # cache_control, in the whole request
+_DELTAS = {  # of the steps that are tokens: the type of their deltas, and where it has the text
+    "text": ("text_delta", "text"),
+    "thinking": ("thinking_delta", "thinking"),
+    "tool_input": ("input_json_delta", "partial_json"),
+}
+
+
+class CacheControl(BaseModel):
+    type: Literal["ephemeral"]
+    ttl: Literal["5m", "1h"] = "5m"
+
+
+class Cacheable(BaseModel):
+    cache_control: CacheControl | None = None
+
+
+class TextBlock(Cacheable):
+    type: Literal["text"]
+    text: str = Field(min_length=1)
+
+
+class MediaBlock(Cacheable):
+    type: Literal["image", "document"]
+    source: dict[str, Any]
+
+
+class ToolUseBlock(Cacheable):
+    type: Literal["tool_use", "server_tool_use"]
+    id: str = Field(min_length=1)
+    name: str = Field(min_length=1)
+    input: dict[str, Any]
+
+
+class ToolResultBlock(Cacheable):
+    type: Literal["tool_result"]
+    tool_use_id: str = Field(min_length=1)
+    content: "Content" = []
+    is_error: bool = False
+
+
+class ServerToolResultBlock(Cacheable):
+    type: str
+    tool_use_id: str = Field(min_length=1)
+    content: Any
+
+
+class ThinkingBlock(BaseModel):
+    type: Literal["thinking"]
+    thinking: str
+    signature: str
+
+    @model_validator(mode="after")
+    def _unchanged(self) -> "ThinkingBlock":
+        if self.signature != _signature(self.thinking):
+            refuse("Invalid `signature` in `thinking` block")
+        return self
+
+
+class RedactedThinkingBlock(BaseModel):
+    type: Literal["redacted_thinking"]
+    data: str
+
+
+def _tag(block: Any) -> str | None:
+    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
+    if kind in {"image", "document"}:
+        return "media"
+    if isinstance(kind, str) and kind != "tool_result" and kind.endswith("_tool_result"):
+        return "server_tool_result"
+    return "tool_use" if kind == "server_tool_use" else kind
+
+
+Block = Annotated[
+    Annotated[TextBlock, Tag("text")]
+    | Annotated[MediaBlock, Tag("media")]
+    | Annotated[ToolUseBlock, Tag("tool_use")]
+    | Annotated[ToolResultBlock, Tag("tool_result")]
+    | Annotated[ServerToolResultBlock, Tag("server_tool_result")]
+    | Annotated[ThinkingBlock, Tag("thinking")]
+    | Annotated[RedactedThinkingBlock, Tag("redacted_thinking")],
+    Discriminator(_tag),
+]
+
+
+def _as_blocks(content: Any) -> Any:
+    """A string is short for one block of text; an empty one for none."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content
+
+
+Content = Annotated[list[Block], BeforeValidator(_as_blocks, json_schema_input_type=str | list[Block])]
 
 
 class Message(BaseModel):
     role: Literal["user", "assistant"]
-    content: str | list[dict[str, Any]]
+    content: Content
+
+    def results(self) -> set[str]:
+        """The ids of the tool uses that this message brings a result of."""
+        return {block.tool_use_id for block in self.content if isinstance(block, ToolResultBlock)}
+
+    def uses(self) -> set[str]:
+        """The ids of the tool uses that the client is to answer."""
+        return {block.id for block in self.content if isinstance(block, ToolUseBlock) and block.type == "tool_use"}
+
+
+class Tool(Cacheable):
+    type: str = "custom"
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,128}$")
+    description: str = ""
+    input_schema: dict[str, Any] | None = None
+
+    @model_validator(mode="after")
+    def _known(self) -> "Tool":
+        if self.type == "custom":
+            if self.input_schema is None or self.input_schema.get("type") != "object":
+                refuse("input_schema: a JSON Schema of type 'object' is required")
+        elif self.name not in tools.TOOLS or not self.type.startswith(self.name):
+            refuse(f"no tool called {self.name!r} of type {self.type!r}; there are {', '.join(tools.TOOLS)}")
+        return self
+
+
+class ToolChoice(BaseModel):
+    type: Literal["auto", "any", "tool", "none"]
+    name: str | None = None
+
+
+class Thinking(BaseModel):
+    type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: int | None = Field(default=None, ge=1024)
 
 
 class MessagesQuestion(Question):
@@ -34,70 +169,301 @@ class MessagesQuestion(Question):
     model: str = Field(min_length=1, max_length=256)
     max_tokens: int = Field(ge=1)
     messages: list[Message] = Field(min_length=1)
-    system: str | list[dict[str, Any]] = ""
+    system: Content = Field(default=[])
+    tools: list[Tool] = Field(default=[])
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking = Thinking(type="disabled")
+    stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
+    temperature: float | None = Field(default=None, ge=0, le=1)
+    cache_control: CacheControl | None = None  # marks the whole prompt
     stream: bool = False
 
-    def prompt(self) -> str:
-        return joined(self.system, *(message.content for message in self.messages))
+    @model_validator(mode="after")
+    def _conversation(self) -> "MessagesQuestion":
+        _check_turns(self.messages)
+        _check_tools(self.tools, self.tool_choice)
+        marks = sum(marked for _, marked in self._lines())
+        if marks > _MOST_MARKS:
+            refuse(f"A maximum of {_MOST_MARKS} blocks with cache_control may be provided. Found {marks}.")
+        if self.thinking.type == "enabled":
+            if self.thinking.budget_tokens is None:
+                refuse("thinking.enabled.budget_tokens: Field required")
+            if self.thinking.budget_tokens >= self.max_tokens:
+                refuse("`max_tokens` must be greater than `thinking.budget_tokens`")
+        if self.thinking.type != "disabled" and self.tool_choice and self.tool_choice.type in {"any", "tool"}:
+            refuse("Thinking may not be enabled when tool_choice forces tool use.")
+        return self
 
-    def limit(self) -> int:
-        return self.max_tokens
-
-    def opening(self, answer: Answer) -> bytes:
-        return (
-            event({"type": "message_start", "message": self._message(answer, [], None, 1)}, "message_start")
-            + event(
-                {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
-                "content_block_start",
-            )
-            + event({"type": "ping"}, "ping")
+    def ask(self) -> Ask:
+        lines: list[str] = []
+        prefixes: list[str] = []
+        for text, marked in self._lines():
+            lines += [text] if text else []
+            prefixes += ["\n".join(lines)] if marked else []
+        prompt = "\n".join(lines)
+        return Ask(
+            prompt,
+            self.max_tokens,
+            cache_prefixes=prefixes,
+            tools=list(self._calls(prompt)),
+            tool_results=_rounds(self.messages),
+            thinking=self.thinking.type != "disabled",
+            stop_sequences=self.stop_sequences,
         )
 
-    def events(self, answer: Answer) -> Iterator[bytes]:
-        return (_BEFORE + quoted(text) + _AFTER for text in answer.plan.texts)
-
-    def closing(self, answer: Answer) -> bytes:
-        return (
-            event({"type": "content_block_stop", "index": 0}, "content_block_stop")
-            + event(
-                {
-                    "type": "message_delta",
-                    "delta": {"stop_reason": _stop_reason(answer), "stop_sequence": None},
-                    "usage": {"output_tokens": len(answer.plan.texts)},
-                },
-                "message_delta",
-            )
-            + event({"type": "message_stop"}, "message_stop")
-        )
-
-    def whole(self, answer: Answer) -> bytes:
-        content = [{"type": "text", "text": "".join(answer.plan.texts)}]
-        return encode(self._message(answer, content, _stop_reason(answer), len(answer.plan.texts)))
+    def writer(self, answer: Answer) -> "MessagesWriter":
+        return MessagesWriter(self.model, answer)
 
     @classmethod
     def error(cls, status: int, message: str, request_id: str) -> dict[str, Any]:
-        kind = _ERRORS.get(status, "api_error")
-        return {"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id}
+        return _error(status, message) | {"request_id": request_id}
+
+    def _lines(self) -> Iterator[tuple[str, bool]]:
+        """The prompt in the order in which the prompt cache sees it, and where it is marked."""
+        for tool in self.tools:
+            yield encode(tool.model_dump(exclude={"cache_control"})).decode(), tool.cache_control is not None
+        for block in self.system:
+            yield _said(block), _marked(block)
+        for message in self.messages:
+            for block in message.content:
+                yield _said(block), _marked(block)
+        if self.cache_control is not None:
+            yield "", True
+
+    def _calls(self, prompt: str) -> Iterator[ToolCall]:
+        choice = self.tool_choice or ToolChoice(type="auto")
+        for tool in self.tools:
+            if choice.type == "none" or (choice.type == "tool" and choice.name != tool.name):
+                continue
+            schema = tools.TOOLS[tool.name].schema if tool.input_schema is None else tool.input_schema
+            yield tools.call(tool.name, schema, prompt, client_side=tool.type == "custom")
+
+
+class MessagesWriter:
+    def __init__(self, model: str, answer: Answer) -> None:
+        self._model = model
+        self._answer = answer
+        self._index = -1  # of the latest content block
+        self._kind: Kind | None = None  # of the steps that belong into the open block; None: no block is open
+        self._tool = ""  # the id of the tool whose input it is
+        self._around = b"", b""  # a token's text, in the open block's deltas
+        self._thoughts: list[str] = []  # of the open block
+
+    def opening(self) -> bytes:
+        # No block yet: whether the model thinks, writes or calls a tool is only known with its first token.
+        start = {"type": "message_start", "message": self._message([], None, None, self._usage(1))}
+        return event(start, "message_start") + event({"type": "ping"}, "ping")
+
+    def write(self, step: Step) -> bytes:
+        if step.kind == self._kind and (step.tool is None or step.tool.id == self._tool):
+            if step.kind == "thinking":
+                self._thoughts.append(step.text)
+            before, after = self._around
+            return before + quoted(step.text) + after
+        if step.tool is not None and step.kind == "tool_start":
+            return self._close()
+        if step.tool is not None and step.kind == "tool_end":
+            return self._close() + self._start(_result_block(step.tool)) + self._stop()
+        return self._close() + self._open(step) + self.write(step)
+
+    def closing(self, end: End) -> bytes:
+        delta = {"stop_reason": _stop_reason(end), "stop_sequence": end.stop_sequence}
+        usage = self._usage(end.output_tokens, end.thinking_tokens)
+        return (
+            self._close()
+            + event({"type": "message_delta", "delta": delta, "usage": usage}, "message_delta")
+            + event({"type": "message_stop"}, "message_stop")
+        )
+
+    def error(self, status: int, message: str) -> bytes:
+        return event(_error(status, message), "error")
+
+    def whole(self, steps: Iterable[Step], end: End) -> bytes:
+        content = [block for run in blocks(steps) if (block := _whole_block(*run)) is not None]
+        usage = self._usage(end.output_tokens, end.thinking_tokens)
+        return encode(self._message(content, _stop_reason(end), end.stop_sequence, usage))
+
+    def _open(self, step: Step) -> bytes:
+        self._kind, self._tool = step.kind, step.tool.id if step.tool else ""
+        match step.kind:
+            case "tool_input":
+                assert step.tool is not None
+                started = self._start(_use_block(step.tool, {}))
+            case "thinking":
+                started = self._start({"type": "thinking", "thinking": "", "signature": ""})
+            case _:
+                started = self._start({"type": "text", "text": ""})
+        kind, name = _DELTAS[step.kind]
+        empty = self._delta({"type": kind, name: ""})
+        self._around = around_text(empty)
+        return started + empty if step.kind == "tool_input" else started  # the API begins a tool's input with nothing
+
+    def _close(self) -> bytes:
+        if self._kind is None:
+            return b""
+        signed = b""
+        if self._kind == "thinking":
+            signed = self._delta({"type": "signature_delta", "signature": _signature("".join(self._thoughts))})
+            self._thoughts.clear()
+        self._kind = None
+        return signed + self._stop()
+
+    def _start(self, block: dict[str, Any]) -> bytes:
+        self._index += 1
+        start = {"type": "content_block_start", "index": self._index, "content_block": block}
+        return event(start, "content_block_start")
+
+    def _delta(self, delta: dict[str, str]) -> bytes:
+        return event({"type": "content_block_delta", "index": self._index, "delta": delta}, "content_block_delta")
+
+    def _stop(self) -> bytes:
+        return event({"type": "content_block_stop", "index": self._index}, "content_block_stop")
 
     def _message(
-        self, answer: Answer, content: list[dict[str, str]], stop_reason: str | None, output_tokens: int
+        self, content: list[dict[str, Any]], stop_reason: str | None, stop_sequence: str | None, usage: dict[str, Any]
     ) -> dict[str, Any]:
         return {
-            "id": f"msg_{answer.id}",
+            "id": f"msg_{self._answer.id}",
             "type": "message",
             "role": "assistant",
-            "model": self.model,
+            "model": self._model,
             "content": content,
             "stop_reason": stop_reason,
-            "stop_sequence": None,
-            "usage": {
-                "input_tokens": answer.plan.input_tokens,
-                "cache_creation_input_tokens": 0,
-                "cache_read_input_tokens": 0,
-                "output_tokens": output_tokens,
-            },
+            "stop_sequence": stop_sequence,
+            "usage": usage,
+        }
+
+    def _usage(self, output_tokens: int, thinking_tokens: int = 0) -> dict[str, Any]:
+        """So far; `input_tokens` is here what the prompt cache had no part in."""
+        read, write = self._answer.cache_read, self._answer.cache_write
+        return {
+            "input_tokens": self._answer.input_tokens - read - write,
+            "cache_creation_input_tokens": write,
+            "cache_read_input_tokens": read,
+            "output_tokens": output_tokens,
+            **({"output_tokens_details": {"thinking_tokens": thinking_tokens}} if thinking_tokens else {}),
         }
 
 
-def _stop_reason(answer: Answer) -> str:
-    return "max_tokens" if answer.plan.capped else "end_turn"
+def _whole_block(kind: Kind, tool: ToolCall | None, text: str) -> dict[str, Any] | None:
+    """The content block of a run of steps; None where it is not told."""
+    if tool is None:
+        thought = {"type": "thinking", "thinking": text, "signature": _signature(text)}
+        return thought if kind == "thinking" else {"type": "text", "text": text}
+    if kind == "tool_input":
+        return _use_block(tool, tool.input)
+    return _result_block(tool) if kind == "tool_end" else None
+
+
+def _use_block(tool: ToolCall, given: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "tool_use" if tool.client_side else "server_tool_use",
+        "id": _id(tool),
+        "name": tool.name,
+        "input": given,
+    }
+
+
+def _result_block(tool: ToolCall) -> dict[str, Any]:
+    kind = f"{tool.name}_tool_result"
+    content = (
+        {"type": f"{kind}_error", "error_code": "unavailable", "error_message": tool.result}
+        if tool.failed
+        else {"type": f"{tool.name}_result", "text": tool.result}
+    )
+    return {"type": kind, "tool_use_id": _id(tool), "content": content}
+
+
+def _id(tool: ToolCall) -> str:
+    return f"{'toolu' if tool.client_side else 'srvtoolu'}_{tool.id}"
+
+
+def _signature(thought: str) -> str:
+    """What proves that a thought which comes back in a later request is the one that was given."""
+    return base64.b64encode(hashlib.blake2b(thought.encode("utf-8", "surrogatepass"), digest_size=48).digest()).decode()
+
+
+def _stop_reason(end: End) -> str:
+    return "end_turn" if end.stop_reason == "cancelled" else end.stop_reason
+
+
+def _error(status: int, message: str) -> dict[str, Any]:
+    return {"type": "error", "error": {"type": _ERRORS.get(status, "api_error"), "message": message}}
+
+
+def _marked(block: Block) -> bool:
+    return isinstance(block, Cacheable) and block.cache_control is not None
+
+
+def _said(block: Block) -> str:
+    """The text of a block as the model reads it; earlier thoughts are not read again."""
+    match block:
+        case TextBlock():
+            return block.text
+        case ToolUseBlock():
+            return encode(block.input).decode()
+        case ToolResultBlock():
+            return "\n".join(_said(part) for part in block.content)
+        case ServerToolResultBlock():
+            return encode(block.content).decode()
+        case MediaBlock():
+            return (
+                data if block.source.get("type") == "text" and isinstance(data := block.source.get("data"), str) else ""
+            )
+    return ""
+
+
+def _turns(messages: list[Message]) -> list[tuple[str, set[str], set[str]]]:
+    """Role, tool results and tool uses of each turn; messages of one role that follow each other are one turn."""
+    turns: list[tuple[str, set[str], set[str]]] = []
+    for message in messages:
+        if not turns or turns[-1][0] != message.role:
+            turns.append((message.role, set(), set()))
+        turns[-1][1].update(message.results())
+        turns[-1][2].update(message.uses())
+    return turns
+
+
+def _check_turns(messages: list[Message]) -> None:
+    if messages[0].role != "user":
+        refuse('messages: first message must use the "user" role')
+    for place, message in enumerate(messages):
+        if not message.content and (message.role == "user" or message is not messages[-1]):
+            refuse(
+                f"messages.{place}: all messages must have non-empty content except for "
+                "the optional final assistant message"
+            )
+    asked: set[str] = set()  # the tool uses of the turn before
+    for _, results, uses in _turns(messages):
+        if unasked := results - asked:
+            refuse(
+                f"messages: unexpected `tool_use_id` found in `tool_result` blocks: {', '.join(sorted(unasked))}. Each "
+                "`tool_result` block must have a corresponding `tool_use` block in the previous message."
+            )
+        if missing := asked - results:
+            refuse(
+                f"messages: `tool_use` ids were found without `tool_result` blocks immediately after: "
+                f"{', '.join(sorted(missing))}."
+            )
+        asked = uses
+
+
+def _check_tools(offered: list[Tool], choice: ToolChoice | None) -> None:
+    names = [tool.name for tool in offered]
+    if len(set(names)) < len(names):
+        refuse("tools: Tool names must be unique.")
+    if choice is None:
+        return
+    if not names:
+        refuse("tool_choice may only be specified while providing tools")
+    if choice.type == "tool" and choice.name not in names:
+        refuse(f"Tool {choice.name!r} not found in provided tools")
+
+
+def _rounds(messages: list[Message]) -> int:
+    """How often tools have answered since the person last did."""
+    rounds = 0
+    for role, results, _ in _turns(messages):
+        if role == "user":
+            rounds = rounds + 1 if results else 0
+    return rounds

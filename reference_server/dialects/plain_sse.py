@@ -2,16 +2,19 @@
 
 A token's line breaks become several `data:` lines of one event, and its leading space survives because one space
 after the colon belongs to the syntax (WHATWG HTML, 9.2.6). A token that looked like a control event would be taken for
-one; the vocabulary has none.
+one; the vocabulary has none. What is no text has a name: `event: thinking`, and `tool_start` and `tool_end` with JSON,
+so that a client which listens for messages only gets the text and nothing else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
-from reference_server.dialects import Answer, Question, encode, event, joined
+from reference_server import tools
+from reference_server.dialects import Answer, End, Question, blocks, encode, event, joined, refuse
+from reference_server.model import Ask, Step, ToolCall
 
 
 class Message(BaseModel):
@@ -26,39 +29,89 @@ class PlainQuestion(Question):
     messages: list[Message] = Field(min_length=1)
     system: str = ""
     max_tokens: int | None = Field(default=None, ge=1)
+    tools: list[str] = Field(default=[])  # names of the server's own
+    thinking: bool = False
+    stop: list[str] = Field(default=[])
     stream: bool = True
 
-    def prompt(self) -> str:
-        return joined(self.system, *(message.content for message in self.messages))
+    @field_validator("tools")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name not in tools.TOOLS:
+                refuse(f"no tool called {name!r}; there are {', '.join(tools.TOOLS)}")
+        return names
 
-    def limit(self) -> int | None:
-        return self.max_tokens
+    def ask(self) -> Ask:
+        prompt = joined(self.system, *(message.content for message in self.messages))
+        return Ask(
+            prompt,
+            self.max_tokens,
+            tools=[tools.call(name, tools.TOOLS[name].schema, prompt, client_side=False) for name in self.tools],
+            thinking=self.thinking,
+            stop_sequences=self.stop,
+        )
 
-    def opening(self, answer: Answer) -> bytes:  # noqa: ARG002 - this dialect says nothing before the text
-        return b""
-
-    def events(self, answer: Answer) -> Iterator[bytes]:
-        return map(_text_event, answer.plan.texts)
-
-    def closing(self, answer: Answer) -> bytes:
-        return event({"done": True, **_usage(answer)}) + b"data: [DONE]\n\n"
-
-    def whole(self, answer: Answer) -> bytes:
-        return encode({"text": "".join(answer.plan.texts), **_usage(answer)})
+    def writer(self, answer: Answer) -> "PlainWriter":
+        return PlainWriter(answer)
 
     @classmethod
     def error(cls, status: int, message: str, request_id: str) -> dict[str, Any]:
         return {"error": {"status": status, "message": message, "request_id": request_id}}
 
 
+class PlainWriter:
+    def __init__(self, answer: Answer) -> None:
+        self._answer = answer
+
+    def opening(self) -> bytes:
+        return b""
+
+    def write(self, step: Step) -> bytes:
+        if step.kind == "text":
+            return _lines(step.text)
+        if step.kind == "thinking":
+            return b"event: thinking\n" + _lines(step.text)
+        if step.tool is None or step.kind == "tool_input":  # which tool_start tells as a whole
+            return b""
+        return event(_started(step.tool) if step.kind == "tool_start" else _ended(step.tool), step.kind)
+
+    def closing(self, end: End) -> bytes:
+        return event({"done": True, **self._usage(end)}) + b"data: [DONE]\n\n"
+
+    def error(self, status: int, message: str) -> bytes:
+        return event({"error": {"status": status, "message": message}})
+
+    def whole(self, steps: Iterable[Step], end: End) -> bytes:
+        said = {"text": "", "thinking": ""}
+        ran = []
+        for kind, tool, text in blocks(steps):
+            if kind in said:
+                said[kind] += text
+            elif tool is not None and kind == "tool_end":
+                ran.append({**_started(tool), **_ended(tool)})
+        return encode({**said, "tools": ran, **self._usage(end)})
+
+    def _usage(self, end: End) -> dict[str, Any]:
+        return {
+            "input_tokens": self._answer.input_tokens,
+            "output_tokens": end.output_tokens,
+            "cache_read_tokens": self._answer.cache_read,
+            "cache_creation_tokens": self._answer.cache_write,
+            "stop_reason": end.stop_reason,
+        }
+
+
+def _started(tool: ToolCall) -> dict[str, Any]:
+    return {"id": tool.id, "name": tool.name, "input": tool.input}
+
+
+def _ended(tool: ToolCall) -> dict[str, Any]:
+    seconds = round(tool.seconds, 6)
+    return {"id": tool.id, "name": tool.name, "result": tool.result, "failed": tool.failed, "seconds": seconds}
+
+
 @lru_cache(maxsize=4096)
-def _text_event(text: str) -> bytes:
+def _lines(text: str) -> bytes:
+    """An event with this text as its data."""
     return b"".join(b"data: " + line.encode() + b"\n" for line in text.split("\n")) + b"\n"
-
-
-def _usage(answer: Answer) -> dict[str, Any]:
-    return {
-        "input_tokens": answer.plan.input_tokens,
-        "output_tokens": len(answer.plan.texts),
-        "stop_reason": "max_tokens" if answer.plan.capped else "end_turn",
-    }

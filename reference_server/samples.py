@@ -1,0 +1,85 @@
+"""A JSON Schema → a value that fits it, as a model would write a tool's input. Pure; randomness is handed in.
+
+Made for the schemas that tools come with: types, enums, bounds, properties, references within the document. Patterns,
+`not` and `if` are left out of account. The schema is a stranger's: whatever it says, nothing is raised, and the value
+stays small.
+"""
+
+from random import Random
+from typing import Any
+
+_DEEPEST = 8
+_MOST_VALUES = 200
+_LONGEST = 64  # characters, items
+_WORDS = ("river", "station", "gauge", "Höfn", "level", "north", "morning", "ice")
+_FORMATS = {
+    "date": "2026-11-23",
+    "date-time": "2026-11-23T09:00:00Z",
+    "time": "09:00:00Z",
+    "email": "gauge@example.org",
+    "uri": "https://example.org/",
+}
+
+
+def sample(schema: Any, random: Random) -> Any:
+    """A value for this schema; None in places where it cannot be met, or only by something endless."""
+    return _Sampler(schema, random).value(schema, 0)
+
+
+class _Sampler:
+    def __init__(self, document: Any, random: Random) -> None:
+        self.document = document  # what references are into
+        self.random = random
+        self.values = 0
+
+    def value(self, schema: Any, depth: int) -> Any:
+        self.values += 1
+        if not isinstance(schema, dict) or depth > _DEEPEST or self.values > _MOST_VALUES:
+            return None
+        if isinstance(reference := schema.get("$ref"), str):
+            return self.value(self._referred(reference), depth + 1)
+        for given in ("const", "default"):
+            if given in schema:
+                return schema[given]
+        for listed in (schema.get("enum"), schema.get("examples")):
+            if isinstance(listed, list) and listed:
+                return self.random.choice(listed)
+        for alternatives in (schema.get("anyOf"), schema.get("oneOf"), schema.get("allOf")):
+            if isinstance(alternatives, list) and alternatives:
+                return self.value(alternatives[0], depth + 1)
+        return self._typed(schema, depth)
+
+    def _typed(self, schema: dict[str, Any], depth: int) -> Any:
+        kind = schema.get("type", "object" if "properties" in schema else "string")
+        match kind[0] if isinstance(kind, list) and kind else kind:
+            case "object":
+                properties = schema.get("properties")
+                given = properties.items() if isinstance(properties, dict) else ()
+                return {name: self.value(of, depth + 1) for name, of in list(given)[:_LONGEST]}
+            case "array":
+                least = _number(schema, "minItems", 1)
+                count = int(min(max(least, 1), _number(schema, "maxItems", _LONGEST), _LONGEST))
+                return [self.value(schema.get("items", {}), depth + 1) for _ in range(count)]
+            case "integer" | "number":
+                least = _number(schema, "minimum", 0)
+                most = _number(schema, "maximum", max(least, 0) + 10)
+                return self.random.randint(int(least), int(most)) if int(least) <= int(most) else least
+            case "boolean":
+                return self.random.random() < 0.5
+            case "string":
+                text = _FORMATS.get(str(schema.get("format")), self.random.choice(_WORDS))
+                least, most = _number(schema, "minLength", 0), _number(schema, "maxLength", _LONGEST)
+                return text.ljust(int(min(least, _LONGEST)), ".")[: int(max(most, 0))]
+        return None
+
+    def _referred(self, reference: str) -> Any:
+        found = self.document
+        for name in reference.removeprefix("#").split("/"):
+            if name:
+                found = found.get(name) if isinstance(found, dict) else None
+        return found
+
+
+def _number(schema: dict[str, Any], name: str, otherwise: float) -> float:
+    found = schema.get(name)
+    return found if isinstance(found, int | float) and abs(found) < 2**53 else otherwise
