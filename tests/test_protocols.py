@@ -172,6 +172,13 @@ def test_what_was_not_generated_is_no_content_and_no_end(protocol: Protocol, dat
     assert meaning(protocol, data) == Meaning(Kind.OTHER)
 
 
+def test_plain_sse_tells_thoughts_and_tools_from_text_by_the_events_name() -> None:
+    assert meaning(PLAIN, b"hm, [DONE]?", "thinking") == Meaning(Kind.THINKING, 11)
+    assert meaning(PLAIN, b'{"error": "is what a thought may be about"}', "thinking").kind is Kind.THINKING
+    assert meaning(PLAIN, {"name": "search", "input": {}}, "tool_start") == Meaning(Kind.OTHER)
+    assert meaning(PLAIN, {"name": "search", "error": "no tool's failure ends the stream"}, "tool_end").error is None
+
+
 @pytest.mark.parametrize(("protocol", "data", "sentence"), ERRORS)
 def test_an_error_inside_a_200_is_an_error(protocol: Protocol, data: Any, sentence: str) -> None:
     assert meaning(protocol, data).error == sentence
@@ -226,6 +233,8 @@ def test_anthropics_usage_is_cumulative_and_the_last_report_holds() -> None:
 def test_openais_usage_comes_in_a_chunk_without_choices() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}
     assert answer(OPENAI, chunk("length"), {"choices": [], "usage": usage}) == Answer(9, 4, 8, None, "length")
+    written = usage | {"prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 7}}
+    assert answer(OPENAI, {"choices": [], "usage": written}) == Answer(9, 4, 0, 7)
     assert answer(OPENAI, {"choices": [], "usage": None}) == Answer()
 
 

@@ -32,6 +32,7 @@ NAME = "openai_chat"
 
 class _Details(msgspec.Struct):
     cached_tokens: Tokens | None = None
+    cache_write_tokens: Tokens | None = None
 
 
 class _Usage(msgspec.Struct):
@@ -145,8 +146,11 @@ def _report(usage: _Usage, answer: Answer) -> None:
         answer.input_tokens = usage.prompt_tokens
     if usage.completion_tokens is not None:
         answer.output_tokens = usage.completion_tokens
-    if usage.prompt_tokens_details is not None and usage.prompt_tokens_details.cached_tokens is not None:
-        answer.cache_read_tokens = usage.prompt_tokens_details.cached_tokens
+    details = usage.prompt_tokens_details
+    if details is not None and details.cached_tokens is not None:
+        answer.cache_read_tokens = details.cached_tokens
+    if details is not None and details.cache_write_tokens is not None:
+        answer.cache_write_tokens = details.cache_write_tokens
 
 
 PROTOCOL = Protocol(

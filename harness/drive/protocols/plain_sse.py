@@ -2,7 +2,7 @@
 
 Among the text, four JSON objects have a meaning of their own: `{"done": true, …}`, which ends the stream and reports
 usage, `{"error": …}`, and `{"event": "tool_start" | "tool_end", …}`, which is progress and no content. Any other JSON
-is text: models write JSON.
+is text: models write JSON. Events named `thinking` are thoughts, those named `tool_start` and `tool_end` progress.
 """
 
 from typing import Any
@@ -29,6 +29,7 @@ from harness.drive.protocols.protocol import (
 from harness.drive.sse import Event
 
 NAME = "plain_sse"
+_PROGRESS = {"tool_start", "tool_end"}
 
 
 class _Report(msgspec.Struct):
@@ -68,18 +69,17 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
 def understand(event: Event, answer: Answer) -> Meaning:
     if event.comment:
         return PING
-    data = event.data
-    if data == b"[DONE]":
-        return END
-    if data.startswith(b"{"):
-        meaning = _control_event(data, answer)
-        if meaning is not None:
-            return meaning
+    if event.name in _PROGRESS:
+        return OTHER
+    kind = Kind.THINKING if event.name == "thinking" else Kind.TEXT
+    meaning = _control_event(event.data, answer) if kind is Kind.TEXT else None
+    if meaning is not None:
+        return meaning
     try:
-        characters = len(data.decode())
+        characters = len(event.data.decode())
     except UnicodeDecodeError as fault:
-        raise malformed(NAME, data, fault) from fault
-    return Meaning(Kind.TEXT, characters) if characters else OTHER
+        raise malformed(NAME, event.data, fault) from fault
+    return Meaning(kind, characters) if characters else OTHER
 
 
 def plain(body: bytes, answer: Answer) -> Meaning:
@@ -97,7 +97,11 @@ def plain(body: bytes, answer: Answer) -> Meaning:
 
 
 def _control_event(data: bytes, answer: Answer) -> Meaning | None:
-    """The meaning of one of the four objects; None for everything else that begins with a brace."""
+    """The meaning of `[DONE]` and the four objects; None for everything else."""
+    if data == b"[DONE]":
+        return END
+    if not data.startswith(b"{"):
+        return None
     try:
         said = _control(data)
     except JSON_FAULTS:
@@ -107,7 +111,7 @@ def _control_event(data: bytes, answer: Answer) -> Meaning | None:
     if said.done:
         _report(said, answer)
         return END
-    return OTHER if said.event in {"tool_start", "tool_end"} else None
+    return OTHER if said.event in _PROGRESS else None
 
 
 def _report(said: _Report, answer: Answer) -> None:
