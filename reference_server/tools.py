@@ -170,16 +170,15 @@ def _next(ask: Ask, plan: Plan, results: list[ToolCall], *, again: bool) -> Ask:
         ask,
         prompt=prompt,
         limit=None if ask.limit is None else ask.limit - len(plan.steps),
-        tools=[
-            call(offer.name, TOOLS[offer.name].schema, prompt, client_side=False)
-            if not offer.client_side
-            else replace(offer, id=_id())
-            for offer in ask.tools
-        ]
-        if again
-        else [],
+        tools=[_again(offer, prompt) for offer in ask.tools] if again else [],
         tool_results=ask.tool_results + 1,
     )
+
+
+def _again(offer: ToolCall, prompt: str) -> ToolCall:
+    if offer.client_side:
+        return replace(offer, id=_id())
+    return call(offer.name, TOOLS[offer.name].schema, prompt, client_side=False)
 
 
 def _id() -> str:
