@@ -4,13 +4,14 @@ Promises: the arrival time of every read is the kernel's (SO_TIMESTAMPNS), or ou
 none, and then it is counted; the waiting greenlet is switched to only when there is something to decide; whatever
 goes wrong leaves all that was received in place. Decodes nothing: bytes and stamps are all it knows.
 
-Times are CLOCK_MONOTONIC nanoseconds, kernel stamps CLOCK_REALTIME nanoseconds; `RunClock` puts both on one line.
+Times are CLOCK_MONOTONIC nanoseconds; kernel stamps are kept as the kernel wrote them, see `Exchange`.
 """
 
 import errno
 import os
 import ssl
 import struct
+import sys
 import time
 from array import array
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import gevent
 import httptools
@@ -31,13 +33,18 @@ from harness.observation import Outcome
 # Locust has replaced these with gevent's; the loop below drives the plain socket by itself.
 _socket: Any = monkey.get_original("socket", "socket")
 _getaddrinfo: Any = monkey.get_original("socket", "getaddrinfo")
+_epoll: Any = monkey.get_original("select", "epoll") if sys.platform == "linux" else None
+_now = time.monotonic_ns
 
 SO_TIMESTAMPNS = 35  # Linux; not in Python's socket module
-_TIMESPEC = struct.Struct("@ll")
+_STAMP = struct.calcsize("@ll")  # a struct timespec
+UNSTAMPED = bytes(_STAMP)
 _CONTROL = 64  # room for one timespec with its header
 _BLOCK = 65_536
 _BUFFER = bytearray(_BLOCK)  # one for the process: a read is parsed before the next one starts
 _VIEW = memoryview(_BUFFER)
+_INTO = (_BUFFER,)  # as recvmsg_into wants it
+_AT_ONCE = 128  # sockets read before the loop's timers get their turn: a millisecond of work
 _MAX_HEADERS = 200
 _MOST_BARREN = 262_144  # bytes of headers, interim answers, chunk extensions or trailers without any of the body
 _MOST_READS = 500_000  # each costs memory of ours, however little it brings
@@ -246,20 +253,23 @@ class Connection:
 class Exchange:
     """One request on a connection and what came back.
 
-    `body` grows as reads come in; read i ended at byte `ends[i]` of it, was stamped `stamps[i]` by the kernel
-    (CLOCK_REALTIME ns, 0: no stamp) and seen by us at `seen[i]` (CLOCK_MONOTONIC ns). The owner calls `wait` and
-    decides; `on_data`, where set, is called from the loop with each piece of the body and must be quick.
+    `body` grows as reads come in; read i ended at byte `ends[i]` of it, was stamped by the kernel with the i-th
+    `struct timespec` in `stamps` (16 bytes, CLOCK_REALTIME; zeros: no stamp) and seen by us at `seen[i]`
+    (CLOCK_MONOTONIC ns). The owner calls `wait` and decides; `on_data`, where set, is called from the loop with what
+    each read added to the body, and must be quick.
     """
 
     __slots__ = (
         "_barren",
         "_changed",
         "_connection",
+        "_feed",
         "_headers",
+        "_margin",
         "_parser",
-        "_stamp",
-        "_status",
-        "_watcher",
+        "_poll",
+        "_receive",
+        "_tls",
         "body",
         "broken",
         "complete",
@@ -272,9 +282,11 @@ class Exchange:
         "limit",
         "marker",
         "marker_seen",
+        "on_body",
         "on_data",
         "received",
         "seen",
+        "stamp",
         "stamps",
         "status",
     )
@@ -283,33 +295,38 @@ class Exchange:
         self._connection = connection
         self._changed = Event()
         self._headers: list[tuple[bytes, bytes]] = []
-        self._watcher: Any = None
-        self._stamp = 0
-        self._barren = 0  # since the last of the body
+        self._barren = 0  # bytes since the last of the body
+        self._poll: _Poll | None = None  # while we read
         self.limit = limit  # bytes of body before the stream is MALFORMED
         self.marker = marker  # bytes that hint at the terminal event; b"": anything may be it
+        self._margin = len(marker)
         self.marker_seen = False
         self.body = bytearray()
         self.ends = array("q")
-        self.stamps = array("q")
+        self.stamps = bytearray()
         self.seen = array("q")
         self.received = 0  # bytes off the socket
         self.last_read_at = 0
+        self.stamp = UNSTAMPED  # of the last read
         self.status: int | None = None
         self.headers: dict[str, str] = {}
-        self.headers_read: tuple[int, int] | None = None  # stamp and our time of the read that completed them
+        self.headers_read: tuple[bytes, int] | None = None  # stamp and our time of the read that completed them
         self.complete = False  # the HTTP message has ended as it should
         self.keeps_alive = False  # and the connection can carry another exchange
         self.finished = False  # nothing more will come
         self.broken: Broken | None = None
         self.on_data: Callable[[bytes], None] | None = None
+        self.on_body = self.body.extend  # called by httptools by this name: from C to C, with no frame of ours between
         self._parser: Any = httptools.HttpResponseParser(self)
 
     def start(self) -> None:
         """Begin to read."""
         self.last_read_at = time.monotonic_ns()
-        self._watcher = gevent.get_hub().loop.io(self._connection.sock.fileno(), _READ)
-        self._watcher.start(self._readable)
+        self._feed = self._parser.feed_data
+        self._receive = self._connection.sock.recvmsg_into
+        self._tls = self._connection.tls is not None
+        self._poll = _Poll.here()
+        self._poll.watch(self._connection.sock.fileno(), self)
 
     def wait(self, until: int) -> None:
         """Sleep until something is to be decided: the end, the marker, a `wake`, or the time `until`."""
@@ -321,73 +338,81 @@ class Exchange:
         self._changed.set()
 
     def stop(self) -> None:
-        """Read no more. Breaks the reference cycles with watcher and parser, so the collector can stay off."""
-        if self._watcher is not None:
-            self._watcher.stop()
-            self._watcher.close()
-            self._watcher = None
-        self._parser = None
+        """Read no more; the socket is still open. Breaks the cycle with the parser, so the collector can stay off."""
+        self._unwatch()
+        self._parser = self._feed = self._receive = None
         self.on_data = None
         self.finished = True
 
+    def _unwatch(self) -> None:
+        if self._poll is not None:
+            self._poll.forget(self._connection.sock.fileno())
+            self._poll = None
+
     # From here to the end of the class: called by the loop for every segment that arrives.
 
-    def _readable(self) -> None:
+    def readable(self) -> None:
+        """Take one read. All in one place: this runs for every event of every stream, and each call has its price."""
         try:
-            size, control, _, _ = self._connection.sock.recvmsg_into((_BUFFER,), _CONTROL)
+            size, control, _, _ = self._receive(_INTO, _CONTROL)
         except BlockingIOError:
             return
         except OSError as fault:
             self._end(Broken(Outcome.RESET, f"the connection broke: {_reason(fault)}"))
             return
-        self.last_read_at = time.monotonic_ns()
-        if control and len(control[0][2]) == _TIMESPEC.size:
-            seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])
-            self._stamp = seconds * 1_000_000_000 + nanoseconds
-        else:
-            self._stamp = 0  # no control data, as in the first moments after the option is switched on
+        self.last_read_at = read_at = _now()
+        # There is no control data in the first moments after the option is switched on, either.
+        self.stamp = stamp = control[0][2] if control and len(control[0][2]) == _STAMP else UNSTAMPED
         if not size:
             self._end(None)
             return
         self.received += size
         data: Any = _VIEW[:size]
         ended, broken = False, None
-        if self._connection.tls is not None:
+        if self._tls:
             data, ended, broken = self._connection.decrypt(data)
-        broken = self._take(data) or broken
-        if ended:
-            self.keeps_alive = False
-        if self.complete or ended or broken:
-            self._end(broken)
-
-    def _take(self, data: bytes) -> Broken | None:
-        """Parse and note what a read brought; what is wrong with it, if anything is."""
-        fault, before = None, len(self.body)
+        before = len(self.body)
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.keeps_alive = False
             if not self.complete:  # what follows the end of the message only spoils the connection
-                fault = f"not HTTP: {str(error)[:200]}"
-        if len(self.body) > before:
-            self._barren = 0
-            self.ends.append(len(self.body))
-            self.stamps.append(self._stamp)
-            self.seen.append(self.last_read_at)
-            if len(self.body) > self.limit:
-                fault = f"the answer passed {self.limit:,} bytes"
-            elif len(self.ends) > _MOST_READS:
-                fault = f"the answer came in more than {_MOST_READS:,} pieces"
+                broken = Broken(Outcome.MALFORMED, f"not HTTP: {str(error)[:200]}")
+        after = len(self.body)
+        if after == before:
+            broken = self._no_body(len(data)) or broken
         else:
-            self._barren += len(data)
-            if self._barren > _MOST_BARREN:
-                fault = f"{self._barren:,} bytes and none of the answer among them"
-        return Broken(Outcome.MALFORMED, fault) if fault else None
+            self._barren = 0
+            self.ends.append(after)
+            self.stamps += stamp  # as it is: decoded with the stream, thousands at a time
+            self.seen.append(read_at)
+            # A read can end in the middle of the marker.
+            if not self.marker_seen and self.body.find(self.marker, before - after - self._margin) >= 0:
+                self.marker_seen = True
+                self._changed.set()
+            if self.on_data is not None:
+                self.on_data(bytes(self.body[before:]))
+            if after > self.limit or len(self.ends) > _MOST_READS:
+                broken = self._too_much()
+        if self.complete or ended or broken:
+            self.keeps_alive = self.keeps_alive and not ended
+            self._end(broken)
+
+    def _no_body(self, size: int) -> Broken | None:
+        self._barren += size
+        if self._barren <= _MOST_BARREN:
+            return None
+        return Broken(Outcome.MALFORMED, f"{self._barren:,} bytes and none of the answer among them")
+
+    def _too_much(self) -> Broken:
+        if len(self.body) > self.limit:
+            return Broken(Outcome.MALFORMED, f"the answer passed {self.limit:,} bytes")
+        return Broken(Outcome.MALFORMED, f"the answer came in more than {_MOST_READS:,} pieces")
 
     def _end(self, broken: Broken | None) -> None:
         self.broken = broken
         self.finished = True
-        self._watcher.stop()
+        self._unwatch()
         self._changed.set()
 
     # httptools calls these by name.
@@ -406,23 +431,70 @@ class Exchange:
             self._headers.clear()
             return
         self.status = status
-        self.headers_read = (self._stamp, self.last_read_at)
+        self.headers_read = (self.stamp, self.last_read_at)
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
         self._headers.clear()
-
-    def on_body(self, data: bytes) -> None:
-        self.body += data
-        # A read can end in the middle of the marker.
-        if not self.marker_seen and self.body.find(self.marker, -len(data) - len(self.marker)) >= 0:
-            self.marker_seen = True
-            self._changed.set()
-        if self.on_data is not None:
-            self.on_data(data)
 
     def on_message_complete(self) -> None:
         if self.status is not None:
             self.complete = True
             self.keeps_alive = self._parser.should_keep_alive()
+
+
+class _Poll:
+    """Which exchanges have something to read: one descriptor in gevent's loop for all of them.
+
+    A watcher for each socket would make libev call Python once for each segment, at half the price of the read itself.
+    """
+
+    @staticmethod
+    def here() -> "_Poll":
+        """The one of this thread's loop."""
+        hub = gevent.get_hub()
+        if hub not in _POLLS:
+            _POLLS[hub] = _Poll(hub.loop) if _epoll else _Watchers(hub.loop)
+        return _POLLS[hub]
+
+    def __init__(self, loop: Any) -> None:
+        self._exchanges: dict[int, Exchange] = {}
+        self._epoll = _epoll()
+        # Not to keep the loop alive: whoever waits for an exchange has a timer in it.
+        self._watcher = loop.io(self._epoll.fileno(), _READ, ref=False)
+        self._watcher.start(self._ready)
+
+    def watch(self, descriptor: int, exchange: Exchange) -> None:
+        self._exchanges[descriptor] = exchange
+        self._epoll.register(descriptor, _READ)  # EPOLLIN is 1, too
+
+    def forget(self, descriptor: int) -> None:
+        del self._exchanges[descriptor]
+        self._epoll.unregister(descriptor)
+
+    def _ready(self) -> None:
+        exchanges = self._exchanges
+        for descriptor, _ in self._epoll.poll(0, _AT_ONCE):
+            exchanges[descriptor].readable()
+
+
+class _Watchers(_Poll):
+    """The same where there is no epoll."""
+
+    def __init__(self, loop: Any) -> None:
+        self._loop = loop
+        self._watchers: dict[int, Any] = {}
+
+    def watch(self, descriptor: int, exchange: Exchange) -> None:
+        self._watchers[descriptor] = watcher = self._loop.io(descriptor, _READ)
+        watcher.start(exchange.readable)
+
+    def forget(self, descriptor: int) -> None:
+        watcher = self._watchers.pop(descriptor)
+        watcher.stop()
+        watcher.close()
+
+
+_POLLS: "WeakKeyDictionary[Any, _Poll]" = WeakKeyDictionary()  # by hub
+os.register_at_fork(after_in_child=_POLLS.clear)  # a child must not read from its parent's descriptors
 
 
 def stamped(sock: Any) -> bool:

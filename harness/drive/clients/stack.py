@@ -30,10 +30,16 @@ class _Tapped(Exchange):
         super().__init__(connection, limit, marker)
         self.raw = bytearray()
 
-    def _take(self, data: bytes) -> Broken | None:
-        self.raw += data
-        self.wake()
-        return super()._take(data)
+    def start(self) -> None:
+        super().start()
+        parse, raw, wake = self._feed, self.raw, self.wake
+
+        def feed(data: bytes) -> None:
+            raw.extend(data)
+            wake()
+            parse(data)
+
+        self._feed = feed
 
 
 class _Lent(Attempt):

@@ -52,10 +52,10 @@ class Transcript:
     ended_at: int = 0
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
-    headers_read: tuple[int, int] | None = None  # as a stamp and our own time, see below
+    headers_read: tuple[bytes, int] | None = None  # as a stamp and our own time, see below
     body: bytes | bytearray = b""
     ends: Sequence[int] = ()  # read i ended at this byte of the body,
-    stamps: Sequence[int] = ()  # was stamped then by the kernel (CLOCK_REALTIME ns, 0 for no stamp)
+    stamps: bytes | bytearray = b""  # was stamped so by the kernel (16 bytes each, see `wire.Exchange`)
     seen: Sequence[int] = ()  # and seen then by us (CLOCK_MONOTONIC ns)
     handed: Sequence[int] | None = None  # when a library gave each content chunk on, in order; None: no library
     broken: Broken | None = None  # why it ended before the server's end
@@ -65,7 +65,7 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     """The record of the stream, with the site's secrets blotted out of what the server said."""
     clock = site.clock
     on_run = clock.from_monotonic
-    stamps, seen = _numbers(transcript.stamps), _numbers(transcript.seen) - clock.origin
+    stamps, seen = _realtime(transcript.stamps), _numbers(transcript.seen) - clock.origin
     stamped = stamps != 0
     arrived = np.where(stamped, stamps - clock.offset - clock.origin, seen)
     perceived = arrived
@@ -80,7 +80,8 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     headers, headers_at = transcript.headers, None
     if transcript.headers_read is not None:
         stamp, looked = transcript.headers_read
-        headers_at = clock.from_realtime(stamp) if stamp else on_run(looked)
+        realtime = int(_realtime(stamp)[0])
+        headers_at = clock.from_realtime(realtime) if realtime else on_run(looked)
     lags = seen - arrived
     stamped_lags = lags[stamped]
     in_read = np.searchsorted(_numbers(transcript.ends), reading.ends)  # the read that completed each event
@@ -204,6 +205,12 @@ def _client_lag(
     lag = np.maximum(0, moments[: len(given)] - at[given])
     lags[given] = arrivals.microseconds(perceived_at[given] + lag) - arrivals.microseconds(perceived_at[given])
     return lags
+
+
+def _realtime(stamps: bytes | bytearray) -> NDArray[np.int64]:
+    """Kernel stamps, end to end → CLOCK_REALTIME ns; 0 for none."""
+    pairs = np.frombuffer(stamps, np.dtype("l")).reshape(-1, 2).astype(np.int64)
+    return pairs[:, 0] * 1_000_000_000 + pairs[:, 1]
 
 
 def _numbers(values: Sequence[int]) -> NDArray[np.int64]:
