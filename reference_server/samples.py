@@ -5,6 +5,7 @@ Made for the schemas that tools come with: types, enums, bounds, properties, ref
 stays small.
 """
 
+import math
 from random import Random
 from typing import Any
 
@@ -57,19 +58,20 @@ class _Sampler:
                 given = properties.items() if isinstance(properties, dict) else ()
                 return {name: self.value(of, depth + 1) for name, of in list(given)[:_LONGEST]}
             case "array":
-                least = _number(schema, "minItems", 1)
-                count = int(min(max(least, 1), _number(schema, "maxItems", _LONGEST), _LONGEST))
+                count = int(
+                    min(max(_number(schema, "minItems", 1), 1), _number(schema, "maxItems", _LONGEST), _LONGEST)
+                )
                 return [self.value(schema.get("items", {}), depth + 1) for _ in range(count)]
             case "integer" | "number":
-                least = _number(schema, "minimum", 0)
-                most = _number(schema, "maximum", max(least, 0) + 10)
-                return self.random.randint(int(least), int(most)) if int(least) <= int(most) else least
+                low, high = _number(schema, "minimum", 0), _number(schema, "maximum", 10)
+                least, most = math.ceil(low), math.floor(max(high, low))
+                return self.random.randint(least, most) if least <= most else low
             case "boolean":
                 return self.random.random() < 0.5
             case "string":
                 text = _FORMATS.get(str(schema.get("format")), self.random.choice(_WORDS))
-                least, most = _number(schema, "minLength", 0), _number(schema, "maxLength", _LONGEST)
-                return text.ljust(int(min(least, _LONGEST)), ".")[: int(max(most, 0))]
+                shortest, longest = _number(schema, "minLength", 0), _number(schema, "maxLength", _LONGEST)
+                return text.ljust(int(min(shortest, _LONGEST)), ".")[: int(max(longest, 0))]
         return None
 
     def _referred(self, reference: str) -> Any:
