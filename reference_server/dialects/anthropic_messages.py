@@ -239,6 +239,12 @@ class MessagesQuestion(Question):
             yield tools.call(tool.name, schema, prompt, client_side=tool.type == "custom")
 
 
+class CountQuestion(MessagesQuestion):
+    """A message that is only to be counted: nothing is generated, so there need be no limit."""
+
+    max_tokens: int = Field(default=1 << 20, ge=1)
+
+
 class MessagesWriter:
     def __init__(self, model: str, answer: Answer) -> None:
         self._model = model
