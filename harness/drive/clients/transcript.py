@@ -4,8 +4,7 @@
 """
 
 import re
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,12 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import arrivals
-from harness.arrivals import Kind
 from harness.clock import RunClock
-from harness.drive import sse
+from harness.drive.clients.reading import Reading, read
 from harness.drive.clients.site import Site
 from harness.drive.network import Link
-from harness.drive.protocols import Answer, Malformed
 from harness.drive.protocols.protocol import line
 from harness.drive.wire import Broken
 from harness.observation import Outcome, StreamObservation, moments_of
@@ -27,8 +24,6 @@ _LATE = 500_000  # ns of read lag from which a read of several chunks is our own
 _STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # what a stream may call itself
 _LONGEST_DETAIL = 300  # characters
 _LONGEST_WORD = 100
-_MOST_EVENTS = 250_000  # in a stream; each costs memory of ours, however small it is
-_SLICE = 65_536  # bytes decoded at a time
 
 
 class Interrupted(Exception):
@@ -74,7 +69,9 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         perceived = _numbers(
             [link.deliver(at, end - start) for at, start, end in zip(arrived.tolist(), starts, transcript.ends)]  # noqa: B905 - starts is one longer
         )
-    reading = _read(transcript, site)
+    # An error page is not a stream.
+    streamed = transcript.status is not None and transcript.status // 100 == 2
+    reading = read(bytes(transcript.body) if streamed else b"", site.protocol, site.target.limits.event_bytes)
     outcome, detail = _outcome(transcript, reading)
     answer = reading.answer
     headers, headers_at = transcript.headers, None
@@ -131,61 +128,6 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     )
 
 
-@dataclass(slots=True)
-class _Reading:
-    """What the body said; events as columns, not as objects: there are tens of thousands a second."""
-
-    ends: NDArray[np.int64]  # of the events, in the body
-    sizes: NDArray[np.int64]
-    kind: NDArray[np.uint8]
-    characters: NDArray[np.int64]
-    answer: Answer
-    ended: bool  # the terminal event came
-    fault: tuple[Outcome, str] | None  # what the events themselves say went wrong
-
-
-def _read(transcript: Transcript, site: Site) -> _Reading:
-    ends, sizes, characters = array("q"), array("q"), array("q")
-    kinds: list[Kind] = []
-    answer, ended, fault = Answer(), False, None
-    limit, understand = site.target.limits.event_bytes, site.protocol.understand
-    decoder = sse.Decoder()
-    # An error page is not a stream.
-    body = transcript.body if transcript.status is not None and transcript.status // 100 == 2 else b""
-    for event in _events(body, decoder):
-        if event.size > limit:
-            fault = Outcome.MALFORMED, f"an event of {event.size:,} bytes; the limit is {limit:,}"
-            break
-        if len(ends) == _MOST_EVENTS:
-            fault = Outcome.MALFORMED, f"more than {_MOST_EVENTS:,} events"
-            break
-        try:
-            meaning = understand(event, answer)
-        except Malformed as malformed:
-            fault = Outcome.MALFORMED, str(malformed)
-            break
-        ends.append(event.end)
-        sizes.append(event.size)
-        kinds.append(meaning.kind)
-        characters.append(meaning.characters)
-        if meaning.error is not None:
-            fault = Outcome.SERVER_ERROR, meaning.error
-            break
-        if meaning.ends:
-            ended = True
-            break
-    else:
-        if decoder.unfinished > limit:
-            fault = Outcome.MALFORMED, f"an event passed {limit:,} bytes and had no end"
-    columns = _numbers(ends), _numbers(sizes), arrivals.kind_codes(kinds), _numbers(characters)
-    return _Reading(*columns, answer, ended, fault)
-
-
-def _events(body: bytes | bytearray, decoder: sse.Decoder) -> Iterator[sse.Event]:
-    for start in range(0, len(body), _SLICE):
-        yield from decoder.feed(bytes(body[start : start + _SLICE]))
-
-
 def _coalesced(content_reads: NDArray[np.int64]) -> NDArray[np.int64]:
     """Which reads held several content chunks, given the read of each."""
     again = content_reads[1:][content_reads[1:] == content_reads[:-1]]
@@ -218,7 +160,7 @@ def _numbers(values: Sequence[int]) -> NDArray[np.int64]:
     return np.asarray(values, np.int64)
 
 
-def _outcome(transcript: Transcript, reading: _Reading) -> tuple[Outcome, str]:
+def _outcome(transcript: Transcript, reading: Reading) -> tuple[Outcome, str]:
     """What became of the stream. What the server said counts before what the connection did after it."""
     broken = transcript.broken
     if transcript.status is not None and transcript.status // 100 != 2:
