@@ -1,28 +1,38 @@
 """`python -m reference_server`: the reference server as a process of its own."""
 
 import gc
+import ipaddress
 import signal
 import socket
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import uvicorn
 
-from reference_server import model
+from reference_server import delivery, model
 from reference_server.app import Settings, create_app
-from reference_server.delivery import event_loop
+from reference_server.connection import Connection
+from reference_server.delivery import Manner
+from reference_server.streams import Streams
+from reference_server.ticker import event_loop
 from reference_server.truth import TruthLog
 
-_STOP_SECONDS = 1  # what a running stream gets to finish in when the server is told to end
+_GOODBYE_SECONDS = 1  # what clients have to read the end that they were told, when the server goes down
+_BACKLOG = 4096  # connections that may wait in the kernel
+_ACCEPTED_AT_ONCE = 64  # of these, in one turn of the loop; uvicorn's own 2048 would hold up every token meanwhile
 
 
 def _row(name: str, shape: model.Shape) -> str:
     shortest, longest = shape.tokens
     tokens = f"{shortest}" if shortest == longest else f"{shortest}-{longest}"
-    return f"  {name:<9} {shape.ttft / 1e6:5.0f} ms  {shape.itl / 1e6:3.0f} ms  {shape.spread:4.2f}  {tokens}"
+    return (
+        f"  {name:<9}{shape.ttft / 1e6:>6.0f} ms {shape.prefill / 1e3:>5.0f} us {shape.itl / 1e6:>4.0f} ms"
+        f"  {shape.spread:<5.4g} {shape.pauses:<6.4g} {tokens:<8} {shape.capacity or 'any'}"
+    )
 
 
 _NEWLINE = "\n"
@@ -30,18 +40,19 @@ _HELP = f"""\
 A simulated language model that streams, to aim load tests at.
 
 It speaks Anthropic Messages (/v1/messages), OpenAI chat completions (/v1/chat/completions) and plain server-sent
-events (/chat/stream). Every token is due at a moment that is fixed when the request arrives, and with --truth the
-server writes down when it really sent each one, so that a client's measurements can be checked.
+events (/chat/stream). Every token is due at a moment that does not depend on when the one before it was sent, and with
+--truth the server writes down when it really sent each one, so that a client's measurements can be checked.
 
 \b
-Presets (mean time to the first token, mean gap, spread, tokens):
+Presets (mean time to the first token, for each token of the prompt, and between two; spread; share of long pauses;
+tokens of an answer; capacity):
 {_NEWLINE.join(_row(*preset) for preset in model.PRESETS.items())}
 
-A request can shape its own answer with headers named like the options: x-gauge-ttft, x-gauge-itl, x-gauge-spread,
-x-gauge-tokens, x-gauge-seed.
+A request can shape its own answer with headers named like the options of the model and of delivery: x-gauge-ttft,
+x-gauge-flush and so on.
 
-When it accepts connections it prints one line with its URL. Ctrl-C or SIGTERM ends it; running streams get
-{_STOP_SECONDS} s to finish.
+When it accepts connections it prints one line with its URL. Ctrl-C or SIGTERM ends it: it takes no more questions, lets
+running answers finish, and tells those that do not in time.
 """
 
 
@@ -57,16 +68,42 @@ class _Setting(click.ParamType[Any]):
             self.fail(str(fault), param, ctx)
 
 
+_SETTINGS = {**model.SETTINGS, **delivery.SETTINGS}
+
+
 def _setting(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
-    return click.option(f"--{name}", type=_Setting(name, model.SETTINGS[name]), metavar=metavar, help=text)
+    return click.option(f"--{name}", type=_Setting(name, _SETTINGS[name]), metavar=metavar, help=text)
+
+
+class _Seconds(click.ParamType[float]):
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            return model.duration(value) / 1e9
+        except ValueError as fault:
+            self.fail(str(fault), param, ctx)
 
 
 class _Server(uvicorn.Server):
-    """Says where it listens once it does, and by then has put all that start-up made out of the collector's sight."""
+    """Says where it listens once it does, and by then has put all that start-up made out of the collector's sight.
+
+    When it is told to end it drains first, with its doors open: a refusal is an answer, a closed port is none.
+    """
+
+    def __init__(self, config: uvicorn.Config, streams: Streams, drain: float) -> None:
+        super().__init__(config)
+        self._streams = streams
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._streams.drain(self._drain)
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         assert sockets is not None
+        sockets[0].listen(_BACKLOG)
         gc.collect()
         gc.freeze()
         gc.set_threshold(100_000, 50, 50)  # a full collection in the middle of a thousand streams is a stall for each
@@ -84,17 +121,53 @@ class _Server(uvicorn.Server):
     show_default=True,
     help="A model to start from.",
 )
-@_setting("ttft", "DURATION", "Mean time to the first token, such as 200ms or 1.5s.")
+@_setting("ttft", "DURATION", "Mean time to the first token of an empty prompt, such as 200ms or 1.5s.")
+@_setting("prefill", "DURATION", "Mean time that each token of the prompt adds to it, such as 30us.")
 @_setting("itl", "DURATION", "Mean gap between two tokens.")
-@_setting("spread", "NUMBER", "Coefficient of variation of both, log-normal; 0 makes every wait exactly the mean.")
+@_setting("spread", "NUMBER", "Coefficient of variation of these, log-normal; 0 makes every wait exactly the mean.")
+@_setting("pauses", "SHARE", "How many of the gaps are long pauses, from 0 to 1.")
+@_setting("pause", "DURATION", "Mean length of a long pause.")
 @_setting("tokens", "N or N-M", "Answer length, or a range to draw it from. A request's max_tokens cuts it.")
-@_setting("seed", "NUMBER", "Same seed, same prompt: same answer. Same order of requests: same timing.")
+@_setting("thinking", "N or N-M", "Tokens of thinking before an answer. 0: some where the request asks for it.")
+@_setting("tools", "N", "Turns of a conversation in which the model uses a tool, where the request offers any.")
+@_setting("cached", "SHARE", "How much of the prefill of a cached token is saved, from 0 to 1.")
+@_setting(
+    "capacity", "N", "Answers that are generated at a time; more queue, and all slow down from half of it on. 0: any."
+)
+@_setting("seed", "N", "Same seed, same prompt: same answer. Same order of requests: same timing.")
+@_setting("flush", "UNIT", "Send each token, or gather them to a word or a sentence.  [default: token]")
+@_setting("keep-alive", "DURATION", "Send a comment after so long a silence.  [default: 15s]")
+@_setting("deadline", "DURATION", "Break an answer off that takes longer; 0s: never.  [default: 10m]")
+@_setting("idle", "DURATION", "Cut a client off that reads nothing for so long; 0s: never.  [default: 60s]")
+@click.option(
+    "--send-buffer",
+    default=65_536,
+    show_default=True,
+    type=click.IntRange(0, 1 << 24),
+    metavar="BYTES",
+    help="What the kernel holds for a slow reader before generation pauses. 0: what it likes, up to 4 MB.",
+)
 @click.option(
     "--max-streams",
     default=5000,
     show_default=True,
     type=click.IntRange(1),
     help="More at a time are refused (503, 529).",
+)
+@click.option(
+    "--api-key",
+    envvar="STREAMGAUGE_API_KEY",
+    default="",
+    metavar="KEY",
+    help="Ask every client for this key. Better set as STREAMGAUGE_API_KEY: all users of a machine see options.",
+)
+@click.option(
+    "--drain",
+    type=_Seconds(),
+    default="5s",
+    show_default=True,
+    metavar="DURATION",
+    help="What running answers get to finish in when the server is told to end.",
 )
 @click.option(
     "--truth",
@@ -107,7 +180,10 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     host: str,
     port: int,
     preset: str,
+    send_buffer: int,
     max_streams: int,
+    api_key: str,
+    drain: float,
     truth: Path | None,
     tls_cert: str | None,
     tls_key: str | None,
@@ -118,24 +194,28 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn puts these back when it has shut down, then raises the signal again: both ways end here, with 0.
         signal.signal(number, lambda *_: sys.exit(0))
-    shape = model.overridden(
-        model.PRESETS[preset], {name: value for name, value in settings.items() if value is not None}
-    )
+    given = {name: value for name, value in settings.items() if value is not None}
+    shape = replace(model.PRESETS[preset], **{name: given[name] for name in model.SETTINGS if name in given})
+    manner = Manner(**{name: value for name, value in given.items() if name not in model.SETTINGS})
     try:
         log = TruthLog(truth)
     except OSError as fault:
         raise click.ClickException(f"--truth {truth}: cannot be written: {fault.strerror}") from None
-    listener = _listen(host, port)
+    listener = _listen(host, port, send_buffer)
+    if not api_key and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        click.echo(f"streamgauge serve: {host} can be reached from elsewhere, and no --api-key is asked for", err=True)
+    streams = Streams(shape.capacity, max_streams, log)
     config = uvicorn.Config(
-        create_app(Settings(shape, max_streams, log)),
+        create_app(Settings(shape, manner, api_key), streams),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=_STOP_SECONDS,
+        timeout_graceful_shutdown=_GOODBYE_SECONDS,
+        backlog=_ACCEPTED_AT_ONCE,
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,
     )
@@ -143,15 +223,17 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
         config.load()
     except OSError as fault:  # ssl.SSLError is one
         raise click.ClickException(f"--tls-cert, --tls-key: {tls_cert}, {tls_key}: {fault.strerror or fault}") from None
-    _Server(config).run(sockets=[listener])
+    _Server(config, streams, drain).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, send_buffer: int) -> socket.socket:
     """A bound socket. ClickException, in one line, when there is no such address or the port is taken."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if send_buffer:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)  # what it accepts has it, too
         listener.bind(address)
     except OSError as fault:
         raise click.ClickException(f"cannot listen on {host} port {port}: {fault.strerror}") from None

@@ -1,14 +1,16 @@
 """The routes. Thin: a request is validated, planned, and handed to delivery.
 
-The server keeps no conversation and asks nobody who they are; it is for loopback and for tests.
+The server keeps no conversation. It asks for a key where it was given one, and knows nobody by name.
 """
 
+import hmac
 import itertools
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,13 +19,16 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reference_server import model, playground
-from reference_server.delivery import RAW_SEND, EventStream, Progress, WholeAnswer
-from reference_server.dialects import Answer, Question
+from reference_server import delivery, exposition, model, playground
+from reference_server.connection import CONNECTION, SEND, EventStream, WholeAnswer
+from reference_server.delivery import Document, Manner, Source, Stream
+from reference_server.dialects import Answer, End, Question
 from reference_server.dialects.anthropic_messages import MessagesQuestion
 from reference_server.dialects.openai_chat import ChatQuestion
 from reference_server.dialects.plain_sse import PlainQuestion
-from reference_server.truth import Outcome, Row, TruthLog
+from reference_server.model import Ask, Plan, PromptCache, Shape
+from reference_server.streams import Streams
+from reference_server.tools import Turns
 
 DIALECTS: dict[str, type[Question]] = {
     "/v1/messages": MessagesQuestion,
@@ -32,17 +37,17 @@ DIALECTS: dict[str, type[Question]] = {
 }
 
 BODY_LIMIT = 1 << 20  # bytes
-_RECEIVED_AT = "streamgauge.received_at"
+_KEYLESS = {"/", "/healthz"}  # and the page's own files: they tell nothing and cost nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    shape: model.Shape
-    max_streams: int  # answers at a time; more are refused
-    truth: TruthLog
+    shape: Shape
+    manner: Manner
+    api_key: str = field(default="", repr=False)  # asked for where there is one
 
 
-def create_app(settings: Settings) -> ASGIApp:
+def create_app(settings: Settings, streams: Streams) -> ASGIApp:
     """The server as an ASGI application."""
     app = FastAPI(
         title="streamgauge reference server",
@@ -52,44 +57,30 @@ def create_app(settings: Settings) -> ASGIApp:
         exception_handlers={HTTPException: _refusal, RequestValidationError: _bad_request},
     )
     occasions = itertools.count(1)
-    active: set[int] = set()  # ids of the answers on their way
+    cache = PromptCache()
 
     def answer(question: Question, request: Request) -> Response:
-        if len(active) >= settings.max_streams:
-            raise HTTPException(
-                question.overloaded, f"all {settings.max_streams} streams are in use; try again", {"retry-after": "1"}
-            )
-        shape = _shape(settings.shape, request.headers)
+        refused = streams.refused()
+        if refused:
+            status = HTTPStatus.SERVICE_UNAVAILABLE if streams.draining else question.overloaded
+            raise HTTPException(status, refused, {"retry-after": "1"})
+        shape = replace(settings.shape, **_settings(model.SETTINGS, request.headers))
+        manner = replace(settings.manner, **_settings(delivery.SETTINGS, request.headers))
         # A pinned seed pins the pace, too; otherwise no two requests are served alike, as with any model.
         occasion = 0 if "x-gauge-seed" in request.headers else next(occasions)
-        plan = model.plan(shape, model.Ask(question.prompt(), question.limit()), occasion)
-        planned = Answer(secrets.token_hex(12), int(time.time()), plan)
-        request_id, client = f"req_{planned.id}", request.headers.get("x-gauge-stream")
-
-        def ended(progress: Progress, outcome: Outcome) -> None:
-            active.discard(id(progress))
-            if not question.stream:
-                return
-            settings.truth.write(
-                Row(
-                    id=request_id,
-                    client=client,
-                    received_at=progress.received_at,
-                    due=progress.received_at + progress.due[0],
-                    sent=progress.sent,
-                    ended_at=time.monotonic_ns(),
-                    outcome=outcome,
-                    tokens=len(progress.sent),
-                )
-            )
-
-        progress = Progress(request.scope[_RECEIVED_AT], planned.plan.due, ended)
-        active.add(id(progress))
-        headers = {question.request_id_header: request_id}
+        ask = question.ask()
+        cached = cache.use(ask.cache_prefixes, time.monotonic_ns())
+        streams.counts.cache_read += cached[0]
+        streams.counts.cache_write += cached[1]
+        source, plan = _simulated(lambda ask: model.plan(shape, ask, occasion, cached), ask)
+        known = Answer(secrets.token_hex(12), int(time.time()), plan.input_tokens, plan.cache_read, plan.cache_write)
+        writer = question.writer(known)
+        stream = Stream(f"req_{known.id}", source, writer if question.stream else Document(writer), manner, streams)
+        stream.client = request.headers.get("x-gauge-stream")
+        headers = {question.request_id_header: stream.id}
         if question.stream:
-            events = question.events(planned)
-            return EventStream(progress, headers, question.opening(planned), events, question.closing(planned))
-        return WholeAnswer(progress, headers, question.whole(planned))
+            return EventStream(stream, streams.open, headers)
+        return WholeAnswer(stream, streams.open, headers, lambda status, detail: _error(request, status, detail, {}))
 
     @app.post("/v1/messages")
     async def messages(question: MessagesQuestion, request: Request) -> Response:
@@ -106,24 +97,63 @@ def create_app(settings: Settings) -> ASGIApp:
         """Plain SSE; streams unless `"stream": false`."""
         return answer(question, request)
 
+    @app.get("/streams/{id}")
+    async def stream(id: str) -> dict[str, Any]:
+        """What is known of an answer by the id in its response's request id header; for a while after its end, too."""
+        found = streams.report(id)
+        if found is None:
+            raise HTTPException(404, f"no stream called {id!r}, or it ended too long ago")
+        return found
+
+    @app.post("/streams/{id}/cancel")
+    async def cancel(id: str) -> dict[str, Any]:
+        """Stop generating an answer; its client is told in its stream. Of no effect on one that has ended."""
+        running = streams.active.get(id)
+        if running is not None:
+            running.cancel()
+        return await stream(id)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus' text format."""
+        return Response(exposition.metrics(streams), media_type=exposition.CONTENT_TYPE)
+
     @app.get("/healthz")
     async def healthz() -> dict[str, object]:
         """`active`: answers on their way, streaming or not. An answer that is no longer counted is in the truth log."""
-        return {"status": "ok", "active": len(active)}
+        return {"status": "draining" if streams.draining else "ok", "active": len(streams.active)}
 
     playground.add_to(app)
-    return _door(app)
+    return _door(app, settings.api_key, streams.ticker.catch_up)
 
 
-def _door(app: ASGIApp) -> ASGIApp:
-    """Outermost: stamps the request's arrival, bounds its body, and keeps the server's own `send` for delivery."""
+def _simulated(turn: Callable[[Ask], Plan], ask: Ask) -> tuple[Source, Plan]:
+    """What the simulated model does, and its plan for the first turn."""
+    turns = Turns(turn, ask)
+    first = turns.plan
+
+    def end(generated: int, thinking: int) -> End:
+        last = turns.plan
+        return End(last.stop_reason, generated, thinking, first.cache_read, first.cache_write, last.stop_sequence)
+
+    # Without tools of our own nothing has to be waited for but time, and that is what delivery does best.
+    ours = any(not tool.client_side for tool in ask.tools)
+    return Source(turns.steps() if ours else zip(first.waits, first.steps, strict=True), end), first
+
+
+def _door(app: ASGIApp, api_key: str, before_each: Callable[[], None]) -> ASGIApp:
+    """Outermost: asks for the key, bounds the body, and keeps the server's own `send` for delivery."""
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        scope[_RECEIVED_AT] = time.monotonic_ns()
-        scope[RAW_SEND] = send
+        before_each()
+        if api_key and not _open(scope["path"]) and not _knows(api_key, Headers(scope=scope)):
+            fault = "this server wants its key, in `x-api-key` or as `Authorization: Bearer …`"
+            await _error(Request(scope), 401, fault, {"www-authenticate": "Bearer"})(scope, receive, send)
+            return
+        scope[SEND] = send
         size = 0
 
         async def bounded() -> Message:
@@ -138,22 +168,37 @@ def _door(app: ASGIApp) -> ASGIApp:
         try:
             await app(scope, bounded, send)
         finally:
-            del scope[RAW_SEND]  # `send` holds the scope: a circle for every request that only the collector could free
+            # These hold the scope: a circle for every request that only the collector could free.
+            del scope[SEND], scope[CONNECTION]
 
     return door
 
 
-def _shape(shape: model.Shape, headers: Headers) -> model.Shape:
+def _open(path: str) -> bool:
+    return path in _KEYLESS or path.startswith("/static/")
+
+
+def _knows(api_key: str, headers: Headers) -> bool:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token if scheme.lower() == "bearer" else ""
+    # Compared in constant time, so that a stranger cannot find the key letter by letter.
+    return any(hmac.compare_digest(api_key.encode(), said.encode()) for said in (headers.get("x-api-key", ""), bearer))
+
+
+def _settings(readers: Mapping[str, Callable[[str], Any]], headers: Headers) -> dict[str, Any]:
+    """The settings that the request's headers have, by the names of their fields. HTTPException for nonsense."""
     settings = {}
-    for name, read in model.SETTINGS.items():
+    for name, read in readers.items():
         text = headers.get(f"x-gauge-{name}")
         if text is None:
             continue
+        if name in model.SERVER_WIDE:
+            raise HTTPException(400, f"header x-gauge-{name}: all requests share this; set it when the server starts")
         try:
-            settings[name] = read(text)
+            settings[name.replace("-", "_")] = read(text)
         except ValueError as fault:
             raise HTTPException(400, f"header x-gauge-{name}: {fault}") from None
-    return model.overridden(shape, settings)
+    return settings
 
 
 async def _bad_request(request: Request, fault: Exception) -> Response:

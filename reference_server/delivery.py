@@ -1,134 +1,363 @@
-"""From a plan to the socket: each token at its due time, and no further than the client is there.
+"""One stream on its way from the model to its outlet: each token at its due time, and no further than there is room.
 
-These responses are bare ASGI callables that await `send` themselves: no generator, no task group and no queue stands
-between a token's due time and the socket. They end at once when the client has gone or the server stops.
+A `Stream` takes steps from a source, has its dialect write them, and hands the bytes to an `Outlet`. It holds one step
+and, at most, one unfinished word or sentence: when the outlet is full, because the client reads slowly, nothing more is
+generated until there is room. It ends within one token of being told to. Knows neither HTTP nor sockets; times are
+CLOCK_MONOTONIC, ns.
 """
 
 import asyncio
-import select
-import selectors
-import sys
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
-
+from reference_server import model
+from reference_server.dialects import End, Writer
+from reference_server.flushing import Flusher, Unit
+from reference_server.model import NO_TOKENS, Step
+from reference_server.ticker import Ticker
 from reference_server.truth import Outcome
 
-RAW_SEND = "streamgauge.send"  # in the scope: the server's own `send`, below every middleware's wrapper
+State = Literal["queued", "running", "paused"] | Outcome  # paused: until the client has read some
 
-STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",  # nginx and its kin would collect events otherwise
+KEEP_ALIVE = b": keep-alive\n\n"
+_NEVER = 1 << 62
+
+
+class Outlet(Protocol):
+    """Where a stream's events go."""
+
+    full: bool  # take no more for now; `Stream.resume` will be called
+
+    def write(self, events: bytes) -> None:
+        """Take these events. Never blocks and never raises: what became of the other side is told to the stream."""
+
+    def abort(self) -> None:
+        """The other side does not take what it is given: cut it off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What the model does, step by step, each with the wait before it (ns).
+
+    An asynchronous source is asked for a step when the one before has been written, so it feels a slow client, too; a
+    wait of 0 from it means: now, when the step has come. What it raises ends the stream with an error event.
+    """
+
+    steps: Iterator[tuple[int, Step]] | AsyncIterator[tuple[int, Step]]
+    end: Callable[[int, int], End]  # of so many tokens, of which so many were thinking; asked at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How an answer is delivered. Times in ns."""
+
+    flush: Unit = "token"
+    keep_alive: int = 15_000_000_000  # of silence, until a comment is sent
+    deadline: int = 600_000_000_000  # for the whole answer; 0: none
+    idle: int = 60_000_000_000  # for a client that reads nothing while it is sent something; 0: none
+
+
+def unit(text: str) -> str:
+    if text not in {"token", "word", "sentence"}:
+        raise ValueError(f"{text!r} does not do: write token, word or sentence")
+    return text
+
+
+# Every setting of a Manner, with how it is read from text: the options and the request headers both go by this.
+SETTINGS: dict[str, Callable[[str], Any]] = {
+    "flush": unit,
+    "keep-alive": model.duration,
+    "deadline": model.duration,
+    "idle": model.duration,
 }
 
 
-@dataclass(slots=True)
-class Progress:
-    """One answer on its way. Times are CLOCK_MONOTONIC, ns."""
+class Keeper(Protocol):
+    """Who keeps the stream's account: is told of its end, and says how busy the machine is."""
 
-    received_at: int
-    due: list[int]  # per token, since received_at
-    ended: Callable[["Progress", Outcome], None]  # called once, when nothing more will be sent
-    sent: list[int] = field(default_factory=list)
+    ticker: Ticker
+    stretch: float  # what waits are multiplied by
+
+    def ended(self, stream: "Stream", outcome: Outcome) -> None: ...
 
 
-class _Answer(Response):
-    def __init__(self, progress: Progress, headers: dict[str, str]) -> None:
-        self.status_code = 200
-        self.background = None
-        self.progress = progress
-        self.init_headers(headers)
+class Stream:
+    """One answer. Opened and begun by its keeper; ends by itself, or by `cancel`, `fail` or `disconnected`.
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # A task of its own, so that a token wakes a few frames and not those of every middleware.
-        delivery = asyncio.create_task(self.deliver(scope.get(RAW_SEND, send)))
-        watcher = asyncio.create_task(_disconnect(receive))
-        watcher.add_done_callback(lambda _: delivery.cancel())  # of no effect once all is delivered
-        outcome: Outcome = "stopped"
+    An end happens once; what is called after it does nothing.
+    """
+
+    def __init__(self, id: str, source: Source, writer: Writer, manner: Manner, keeper: Keeper) -> None:
+        self.id = id
+        self.client: str | None = None  # what its client calls it
+        self.streamed = not isinstance(writer, Document)
+        self.outlet: Outlet = Nowhere()
+        self.state: State = "queued"
+        self.deaf = False  # to the client's leaving: goes on generating, for nobody
+        self.generated = 0  # tokens
+        self.thinking = 0  # of these
+        self.wasted = 0  # of these: for a client that had gone
+        self.sent: list[int] = []  # when each token was handed to the outlet
+        self.received_at = self.started_at = self.ended_at = 0  # started: it was its turn
+        self.due = 0  # of the first token
+        self.pauses = 0
+        self.paused = 0  # ns, of the pauses that are over
+        self.status, self.detail = 200, ""  # of the error that ended it
+        self.ticket = 0
+        self._source = source
+        self._steps = source.steps if isinstance(source.steps, Iterator) else None
+        self._writer = writer
+        self._flusher = None if manner.flush == "token" else Flusher(manner.flush)
+        self._manner = manner
+        self._keeper = keeper
+        self._step: Step | None = None  # the next
+        self._due = _NEVER  # and when
+        self._last_due = 0  # of the one before
+        self._quiet_at = 0  # when a comment is due
+        self._paused_at = 0
+        self._left_at: int | None = None  # tokens generated until the client had gone, where that is no end
+        self._deadline: asyncio.TimerHandle | None = None
+        self._idle: asyncio.TimerHandle | None = None
+        self._pull: asyncio.Task[None] | None = None
+        self._over: asyncio.Future[None] | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.ended_at > 0
+
+    async def wait(self) -> None:
+        """Until the end."""
+        if not self.over:
+            self._over = asyncio.get_running_loop().create_future()
+            await self._over
+
+    # What its keeper does
+
+    def open(self, outlet: Outlet, received_at: int) -> None:
+        """From now on it keeps its client company, though it may have to queue."""
+        self.outlet, self.received_at = outlet, received_at
+        outlet.write(self._writer.opening())
+        if self._manner.deadline:
+            self._deadline = _after(self._manner.deadline - (time.monotonic_ns() - received_at), self._out_of_time)
+        self._quiet_at = received_at + self._manner.keep_alive
+        self._keeper.ticker.put(self, self._quiet_at)
+
+    def begin(self, at: int) -> None:
+        """It is its turn: the first wait counts from `at`."""
+        if self.over:
+            return
+        self.state, self.started_at, self._last_due = "running", at, at
+        after = self._advance()
+        self.due = self._due
+        if after:
+            self._keeper.ticker.put(self, after)
+
+    # What its time brings
+
+    def tick(self, now: int) -> int:
+        """The next step, if it is due. See `ticker.Due`."""
+        if self.over:
+            return 0
+        due, step = self._due, self._step
+        if now < due or step is None:
+            return self._keep_alive(now)
+        self._last_due = due
+        if self._flusher is None:
+            events = self._writer.write(step)
+        else:
+            events = b"".join(map(self._writer.write, self._flusher.push(step)))
+        token = step.kind == "text" or self._is_token(step)
+        self.generated += token
+        if events:
+            self.outlet.write(events)
+            now = time.monotonic_ns()
+            self._quiet_at = now + self._manner.keep_alive
+            if self._flusher is not None:
+                self._stamp(now)
+            elif token:
+                self.sent.append(now)
+        if self.outlet.full:
+            self._pause(now)
+            return 0
+        return self._advance()
+
+    def _is_token(self, step: Step) -> bool:
+        self.thinking += step.kind == "thinking"
+        return step.kind not in NO_TOKENS
+
+    def _stamp(self, now: int) -> None:
+        held = self._flusher.tokens if self._flusher else 0
+        self.sent += [now] * (self.generated - held - len(self.sent))
+
+    def _keep_alive(self, now: int) -> int:
+        if now >= self._quiet_at:
+            if not self.outlet.full:
+                self.outlet.write(KEEP_ALIVE)
+            self._quiet_at = now + self._manner.keep_alive
+        return min(self._due, self._quiet_at)
+
+    def _advance(self) -> int:
+        """Get the next step. When to tick again."""
+        if self._steps is None:
+            self._step, self._due = None, _NEVER
+            self._pull = asyncio.get_running_loop().create_task(self._pulled())
+            return self._quiet_at
+        found = next(self._steps, None)
+        if found is None:
+            self._close("completed", self._source.end(self.generated, self.thinking))
+            return 0
+        return self._plan(*found)
+
+    def _plan(self, wait: int, step: Step) -> int:
+        stretch = self._keeper.stretch
+        self._step = step
+        self._due = due = self._last_due + (wait if stretch == 1.0 else int(wait * stretch))
+        return due if due < self._quiet_at else self._quiet_at
+
+    async def _pulled(self) -> None:
+        assert isinstance(self._source.steps, AsyncIterator)
         try:
-            await delivery
-            outcome = "completed"
-        except asyncio.CancelledError:
-            # Not raised again: a request that returns without its answer's end makes the server close the connection,
-            # which is how a client is told.
-            if watcher.done() and not watcher.cancelled():
-                outcome = "disconnected"
-        finally:
-            watcher.cancel()
-            self.progress.ended(self.progress, outcome)
+            wait, step = await anext(self._source.steps)
+        except StopAsyncIteration:
+            self._close("completed", self._source.end(self.generated, self.thinking))
+        except Exception as fault:  # noqa: BLE001 - whatever it is, the client is told and the server goes on
+            self.fail(500, f"the model failed: {fault}")
+        else:
+            if not self.over:
+                if wait == 0:
+                    self._last_due = time.monotonic_ns()
+                self._keeper.ticker.put(self, self._plan(wait, step))
 
-    async def deliver(self, send: Send) -> None:
-        raise NotImplementedError
+    # Back-pressure
+
+    def _pause(self, now: int) -> None:
+        self.state, self._paused_at = "paused", now
+        self.pauses += 1
+        if self._manner.idle:
+            self._idle = _after(self._manner.idle, self._stuck)
+
+    def resume(self) -> None:
+        """There is room again. The pause was nobody's lateness: all that follows is due later by its length."""
+        if self.state != "paused":
+            return
+        if self._idle is not None:
+            self._idle.cancel()
+        now = time.monotonic_ns()
+        length = now - self._paused_at
+        self.state = "running"
+        self.paused += length
+        self._last_due += length
+        self._quiet_at = now + self._manner.keep_alive
+        after = self._advance()
+        if after:
+            self._keeper.ticker.put(self, after)
+
+    def _stuck(self) -> None:
+        self.fail(408, f"the client has read nothing for {self._manner.idle / 1e9:g} s")
+
+    # Ends
+
+    def cancel(self) -> None:
+        """Stop generating, and tell the client as at any other end."""
+        if not self.over:
+            self._close("cancelled", replace(self._source.end(self.generated, self.thinking), stop_reason="cancelled"))
+
+    def fail(self, status: int, detail: str, outcome: Outcome = "failed") -> None:
+        """Tell the client in the stream, or cut it off when it does not listen."""
+        if self.over:
+            return
+        self.status, self.detail = status, detail
+        if self.outlet.full:
+            self.outlet.abort()
+        else:
+            self._flush()
+            self.outlet.write(self._writer.error(status, detail))
+        self._end(outcome)
+
+    def disconnected(self) -> None:
+        """The client has gone."""
+        if self.over or self._left_at is not None:
+            return
+        if not self.deaf:
+            self.wasted = self.generated - len(self.sent)
+            self._end("disconnected")
+            return
+        self._left_at, self.outlet = len(self.sent), Nowhere()
+        self.resume()
+
+    def _out_of_time(self) -> None:
+        self.fail(504, f"the answer was not finished within {self._manner.deadline / 1e9:g} s")
+
+    def _close(self, outcome: Outcome, end: End) -> None:
+        self._flush()
+        self.outlet.write(self._writer.closing(end))
+        if self._left_at is not None:
+            self.wasted, outcome = self.generated - self._left_at, "disconnected"
+        self._end(outcome)
+
+    def _flush(self) -> None:
+        if self._flusher is not None and self._flusher.tokens:
+            self.outlet.write(b"".join(map(self._writer.write, self._flusher.flush())))
+            self._stamp(time.monotonic_ns())
+
+    def _end(self, outcome: Outcome) -> None:
+        self.state, self.ended_at = outcome, time.monotonic_ns()
+        for timer in (self._deadline, self._idle):
+            if timer is not None:
+                timer.cancel()
+        if self._pull is not None and self._pull is not asyncio.current_task():
+            self._pull.cancel()
+        if isinstance(self._source.steps, AsyncGenerator):
+            self._pull = asyncio.get_running_loop().create_task(_closed(self._source.steps, self._pull))
+        if self._over is not None and not self._over.done():
+            self._over.set_result(None)
+        self._keeper.ended(self, outcome)
 
 
-class EventStream(_Answer):
-    """An answer as server-sent events: `opening` at once, one event for each token when it is due, then `closing`."""
-
-    def __init__(
-        self, progress: Progress, headers: dict[str, str], opening: bytes, events: Iterable[bytes], closing: bytes
-    ) -> None:
-        super().__init__(progress, STREAM_HEADERS | headers)
-        self.opening = opening
-        self.events = events
-        self.closing = closing
-
-    async def deliver(self, send: Send) -> None:
-        sent, now = self.progress.sent, time.monotonic_ns
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        if self.opening:
-            await send({"type": "http.response.body", "body": self.opening, "more_body": True})
-        for offset, event in zip(self.progress.due, self.events, strict=True):
-            await _until(self.progress.received_at + offset)
-            await send({"type": "http.response.body", "body": event, "more_body": True})
-            sent.append(now())
-        await send({"type": "http.response.body", "body": self.closing, "more_body": False})
+async def _closed(steps: AsyncGenerator[Any, None], pull: asyncio.Task[None] | None) -> None:
+    """Let the source clean up once nobody is in it any more."""
+    if pull is not None:
+        await asyncio.wait([pull])
+    await steps.aclose()
 
 
-class WholeAnswer(_Answer):
-    """An answer as one JSON document, sent when its last token is due."""
-
-    def __init__(self, progress: Progress, headers: dict[str, str], body: bytes) -> None:
-        self.body = body
-        super().__init__(progress, {"content-type": "application/json"} | headers)
-
-    async def deliver(self, send: Send) -> None:
-        await _until(self.progress.received_at + self.progress.due[-1])
-        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+def _after(ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
+    return asyncio.get_running_loop().call_later(ns / 1e9, call)
 
 
-async def _until(moment: int) -> None:
-    # Also when the moment has passed: a stream that is behind must let others, and the news of a disconnect, come in.
-    await asyncio.sleep(max(0, moment - time.monotonic_ns()) / 1e9)
+class Nowhere:
+    """The outlet of a stream whose client has gone."""
 
+    full = False
 
-async def _disconnect(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
+    def write(self, events: bytes) -> None:
+        pass
+
+    def abort(self) -> None:
         pass
 
 
-if sys.platform == "linux":
+class Document:
+    """Writes an answer that is not streamed: nothing, until its end."""
 
-    class _PreciseSelector(selectors.EpollSelector):
-        """epoll waits in whole milliseconds; select(2) on epoll's own descriptor waits in microseconds."""
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+        self._steps: list[Step] = []
 
-        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            if timeout is not None and timeout > 0:
-                select.select([self], [], [], timeout)
-                timeout = 0
-            return super().select(timeout)
-else:
-    _PreciseSelector = selectors.DefaultSelector  # kqueue waits in nanoseconds
+    def opening(self) -> bytes:
+        return b""
 
+    def write(self, step: Step) -> bytes:
+        self._steps.append(step)
+        return b""
 
-def event_loop() -> asyncio.AbstractEventLoop:
-    """A loop whose timers are exact to some 0.1 ms and whose transports write to the socket inside `send`.
+    def closing(self, end: End) -> bytes:
+        return self._writer.whole(self._steps, end)
 
-    uvloop's timers tick in whole milliseconds, and it collects writes until the loop's turn ends, so the truth log's
-    stamp after a write would not be the time of the write.
-    """
-    return asyncio.SelectorEventLoop(_PreciseSelector())
+    def error(self, status: int, message: str) -> bytes:  # noqa: ARG002 - such an error is a response of its own
+        return b""
+
+    def whole(self, steps: Iterable[Step], end: End) -> bytes:
+        return self._writer.whole(steps, end)

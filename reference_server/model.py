@@ -30,6 +30,8 @@ Kind = Literal["thinking", "text", "tool_input", "tool_start", "tool_end"]
 # cancelled: somebody stopped the generation from elsewhere; a dialect without a word for it says that the turn ended.
 StopReason = Literal["end_turn", "max_tokens", "tool_use", "stop_sequence", "cancelled"]
 
+NO_TOKENS = frozenset({"tool_start", "tool_end"})
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:

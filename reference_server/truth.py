@@ -10,18 +10,20 @@ from typing import Literal
 
 import msgspec
 
-Outcome = Literal["completed", "disconnected", "stopped"]  # stopped: the server was told to end
+# disconnected: the client left; cancelled: somebody else stopped it; stopped: the server was told to end.
+Outcome = Literal["completed", "disconnected", "cancelled", "failed", "stopped"]
 
 
 class Row(msgspec.Struct):
     id: str  # the response's request id header
     client: str | None  # the request's x-gauge-stream header
-    received_at: int  # the request's head was parsed
+    received_at: int  # the request's head was read
     due: int  # the first token was due
-    sent: list[int]  # per generated token: its event was handed to the kernel
+    sent: list[int]  # per token: the event that it was in had been handed to the kernel
     ended_at: int
     outcome: Outcome
     tokens: int  # generated; fewer than planned when the client left
+    paused: int  # ns that the client kept the model waiting; all that came after was due later by as much
 
 
 class TruthLog:

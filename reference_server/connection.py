@@ -1,0 +1,163 @@
+"""A client's connection, and the responses that go over it: the one place that reaches below ASGI.
+
+uvicorn keeps parsing requests and writing the heads of responses, FastAPI keeps routing and validation. Between a head
+and its end a stream's events go straight into the transport, because a coroutine and a message for every token would
+cost more than all the rest; and the protocol itself tells the stream that the socket is full or the client gone, as a
+task that waits for the news gets it later.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from reference_server.delivery import Outlet, Stream
+
+# What the scope of a request has beside ASGI's own.
+CONNECTION = "streamgauge.connection"
+RECEIVED_AT = "streamgauge.received_at"  # when its first bytes were read; CLOCK_MONOTONIC, ns
+SEND = "streamgauge.send"  # the server's own `send`, below every middleware's wrapper
+
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",  # nginx and its kin would collect events otherwise
+}
+_LAST_WORDS = 10  # seconds in which a slow client can read the end of a stream that is over
+
+Opening = Callable[[Stream, Outlet, int], None]  # how a stream is taken in: `Streams.open`
+
+
+class Connection(HttpToolsProtocol):
+    """uvicorn's protocol, as the outlet of the stream that it carries.
+
+    It is full as soon as the kernel does not take everything: what waits here is never more than one event. So what a
+    slow client can make the server hold is the kernel's send buffer, which `--send-buffer` bounds.
+    """
+
+    stream: Stream | None = None
+    full = False
+    lost = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=1)  # 0 would tell a TLS transport to pause for ever
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # a TypedDict, which has no room for our keys
+        scope[CONNECTION] = self
+        scope[RECEIVED_AT] = time.monotonic_ns()
+
+    def write(self, events: bytes) -> None:
+        if events:
+            self.transport.write(b"%x\r\n%b\r\n" % (len(events), events))
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.full = True
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.full = False
+        if self.stream is not None:
+            self.stream.resume()
+
+    def eof_received(self) -> None:
+        self._gone()
+        super().eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._gone()
+        super().connection_lost(exc)
+
+    def _gone(self) -> None:
+        self.lost = True
+        if self.stream is not None:
+            self.stream.disconnected()
+
+
+class _Answer(Response):
+    """Carries one stream from its opening to its end, and returns when nothing more will be sent.
+
+    Where it returns without an end, uvicorn closes the connection, which is how the client is told.
+    """
+
+    def __init__(self, stream: Stream, opening: Opening, headers: Mapping[str, str]) -> None:
+        self.status_code = 200
+        self.background = None
+        self.stream = stream
+        self.opening = opening
+        self.init_headers(headers)
+
+    async def carry(self, scope: Scope, outlet: Outlet) -> None:
+        connection: Connection = scope[CONNECTION]
+        connection.stream = self.stream
+        try:
+            self.opening(self.stream, outlet, scope[RECEIVED_AT])
+            if connection.lost:
+                self.stream.disconnected()
+            await self.stream.wait()
+        except asyncio.CancelledError:
+            self.stream.fail(503, "the server is going down", "stopped")
+        finally:
+            connection.stream = None
+
+
+class EventStream(_Answer):
+    """The answer as server-sent events."""
+
+    def __init__(self, stream: Stream, opening: Opening, headers: Mapping[str, str]) -> None:
+        super().__init__(stream, opening, STREAM_HEADERS | dict(headers))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the body has been read
+        connection, send = scope[CONNECTION], scope[SEND]
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        await self.carry(scope, connection)
+        try:
+            async with asyncio.timeout(_LAST_WORDS):
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except TimeoutError:
+            connection.abort()
+
+
+class WholeAnswer(_Answer):
+    """The answer as one JSON document at its end; an error where the stream failed."""
+
+    def __init__(
+        self, stream: Stream, opening: Opening, headers: Mapping[str, str], error: Callable[[int, str], Response]
+    ) -> None:
+        super().__init__(stream, opening, {"content-type": "application/json", **headers})
+        self.error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        document = _Document()
+        await self.carry(scope, document)
+        if self.stream.state in {"completed", "cancelled"}:
+            headers = [*self.raw_headers, (b"content-length", str(len(document.body)).encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": document.body, "more_body": False})
+        elif self.stream.state != "disconnected":
+            await self.error(self.stream.status, self.stream.detail)(scope, receive, send)
+
+
+class _Document:
+    """The outlet of an answer that is sent whole."""
+
+    full = False
+
+    def __init__(self) -> None:
+        self.body = b""
+
+    def write(self, events: bytes) -> None:
+        self.body += events
+
+    def abort(self) -> None:
+        pass

@@ -1,0 +1,59 @@
+"""The counts as Prometheus reads them."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from reference_server.streams import Histogram, Streams
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+
+def metrics(streams: Streams) -> bytes:
+    """All counts at this moment, in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Exposed(streams))
+    return generate_latest(registry)
+
+
+class _Exposed(Collector):
+    def __init__(self, streams: Streams) -> None:
+        self._streams = streams
+
+    def collect(self) -> Iterator[Metric]:
+        streams, counts = self._streams, self._streams.counts
+        active = streams.active.values()
+        yield GaugeMetricFamily("reference_streams_active", "On their way, queued ones among them.", len(active))
+        yield GaugeMetricFamily("reference_streams_queued", "Waiting for the simulated machine.", streams.queued)
+        yield CounterMetricFamily("reference_streams_started", "Taken in.", counts.started)
+        yield CounterMetricFamily("reference_streams_refused", "Turned away: too many, or draining.", counts.refused)
+        ended = CounterMetricFamily("reference_streams_ended", "By what became of them.", labels=["outcome"])
+        for outcome, count in counts.ended.items():
+            ended.add_metric([outcome], count)
+        yield ended
+        generated = counts.generated + sum(stream.generated for stream in active)
+        wasted = counts.wasted + sum(stream.wasted for stream in active)
+        yield CounterMetricFamily("reference_tokens_generated", "By the model.", generated)
+        delivered = counts.delivered + sum(len(stream.sent) for stream in active)
+        yield CounterMetricFamily("reference_tokens_delivered", "Handed to the kernel.", delivered)
+        yield CounterMetricFamily("reference_tokens_wasted", "Generated for a client that had gone.", wasted)
+        pauses = counts.pauses + sum(stream.pauses for stream in active)
+        yield CounterMetricFamily("reference_streams_paused", "Times that a client read too slowly.", pauses)
+        seconds = (counts.paused + sum(stream.paused for stream in active)) / 1e9
+        yield CounterMetricFamily("reference_streams_paused_seconds", "Model held up by it, once over.", seconds)
+        cached = CounterMetricFamily("reference_prompt_cache_tokens", "Of prompts.", labels=["what"])
+        cached.add_metric(["read"], counts.cache_read)
+        cached.add_metric(["written"], counts.cache_write)
+        yield cached
+        yield _histogram("reference_ttft_seconds", "Request to first token, of streams that have ended.", counts.ttft)
+        yield _histogram("reference_itl_seconds", "Gaps between tokens, of streams that have ended.", counts.itl)
+
+
+def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:
+    below, buckets = 0, []
+    for bound, count in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts.tolist(), strict=True):
+        below += count
+        buckets.append((bound, below))
+    return HistogramMetricFamily(name, text, buckets, histogram.sum)
