@@ -147,7 +147,7 @@ function drawGauges(answer, waited) {
   at("ttft").classList.toggle("running", waiting);
   put("speed", tokensPerSecond === null ? "–" : number(tokensPerSecond));
   put("tokens", tokens ? number(tokens) : "–");
-  put("input", usage?.input_tokens === undefined ? "received" : `for ${number(usage.input_tokens)} of the question`);
+  put("input", usage?.input_tokens === undefined ? "received" : `for ${number(usage.input_tokens)} in the question`);
   const longest = Math.max(...gaps);
   const middle = [...gaps].sort((a, b) => a - b)[gaps.length >> 1];
   put(

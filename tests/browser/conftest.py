@@ -1,0 +1,70 @@
+"""Debian's Chromium, driven by Playwright, and a page that fails its test when it leaves its server or complains."""
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Error, Page, Request, sync_playwright
+from scripted_site import Site, site
+
+_QUIET = [  # a browser's own errands, which are none of the page's
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+@pytest.fixture(scope="module")
+def tab() -> Iterator[Page]:
+    """One for all tests of a module: a new one takes longer than most tests."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium (Debian: chromium)")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
+        opened = browser.new_page()
+        opened.set_default_timeout(10_000)  # ms until a test that hangs fails instead
+        yield opened
+        browser.close()
+
+
+@pytest.fixture
+def page(tab: Page) -> Iterator[Page]:
+    """The tab as a laptop in daylight would have it. It may load only from the origin that it was last at."""
+    urls: list[str] = []
+    complaints: list[str] = []
+
+    def asked(request: Request) -> None:
+        urls.append(request.url)
+
+    def said(message: ConsoleMessage) -> None:
+        # The browser itself tells of an answer that was cut or refused; some tests are about just that.
+        if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
+            complaints.append(message.text)
+
+    def failed(error: Error) -> None:
+        complaints.append(str(error))
+
+    tab.goto("about:blank")
+    tab.set_viewport_size({"width": 1280, "height": 800})
+    tab.emulate_media(color_scheme="light", reduced_motion="no-preference")
+    tab.on("request", asked)
+    tab.on("console", said)
+    tab.on("pageerror", failed)
+    yield tab
+    tab.remove_listener("request", asked)
+    tab.remove_listener("console", said)
+    tab.remove_listener("pageerror", failed)
+    assert complaints == []
+    home = "/".join(tab.url.split("/", 3)[:3])
+    assert [url for url in urls if not url.startswith(f"{home}/")] == []
+
+
+@pytest.fixture
+def hosted() -> Iterator[Site]:
+    with site() as served:
+        served.files["/blank"] = ("text/html; charset=utf-8", b"<!doctype html><title>blank</title>")
+        yield served

@@ -1,0 +1,144 @@
+"""A site for the browser that does as a test's scripts say, byte for byte: real sockets, a thread for each connection.
+
+Static files and any other GET come from a dict; each POST goes by the next script, and the last one serves all others.
+"""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+from urllib.parse import unquote
+
+from reference_server.playground import HEADERS
+
+STATIC = Path(__file__).parents[2] / "reference_server" / "static"
+DONE = b"data: [DONE]\n\n"
+_TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class Post:
+    """One question as it came over the wire, and the ways to answer it. Without an end it is cut."""
+
+    body: dict[str, Any]
+    headers: dict[str, str]  # names in lower case
+    connection: socket.socket
+    told: SimpleQueue[str]
+
+    def begin(self, status: str = "200 OK", **headers: str) -> None:
+        named = {"content_type": "text/event-stream", "transfer_encoding": "chunked", "x_request_id": "req_1"} | headers
+        lines = [f"{name.replace('_', '-')}: {value}" for name, value in named.items() if value]
+        self.connection.sendall("\r\n".join([f"HTTP/1.1 {status}", "connection: close", *lines, "", ""]).encode())
+
+    def send(self, *pieces: bytes) -> None:
+        """Each piece as an HTTP chunk in a segment of its own."""
+        for piece in pieces:
+            self.connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
+
+    def end(self) -> None:
+        self.connection.sendall(b"0\r\n\r\n")
+
+    def events(self, *pieces: bytes) -> None:
+        """A whole answer of these pieces, properly ended."""
+        self.begin()
+        self.send(*pieces)
+        self.end()
+
+    def document(self, status: str, document: Any, **headers: str) -> None:
+        """A JSON answer."""
+        text = json.dumps(document)
+        length = str(len(text.encode()))
+        self.begin(status, content_type="application/json", transfer_encoding="", content_length=length, **headers)
+        self.connection.sendall(text.encode())
+
+    def cut_after(self, text: str) -> None:
+        """Wait until the page has told (`GET /told?text`) that it has read this; then the connection is cut.
+
+        Without waiting, a browser throws away what has come but has not been read.
+        """
+        while self.told.get(timeout=10) != text:
+            pass
+
+    def until_gone(self) -> None:
+        """Wait until the browser has closed the connection."""
+        with contextlib.suppress(ConnectionError):
+            while self.connection.recv(65_536):
+                pass
+
+
+Script = Callable[[Post], None]
+
+
+@dataclass
+class Site:
+    url: str
+    files: dict[str, tuple[str, bytes]]  # path → content type and content; may be added to
+    scripts: list[Script] = field(default_factory=list)
+    posts: list[Post] = field(default_factory=list)  # in the order they came
+    told: SimpleQueue[str] = field(default_factory=SimpleQueue)
+    gone: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))  # released as each script ends
+    faults: list[BaseException] = field(default_factory=list)
+
+    def answers(self, *scripts: Script) -> None:
+        """From now on: the first POST by the first script, and so on."""
+        self.scripts, self.posts = [*scripts], []
+
+
+@contextlib.contextmanager
+def site() -> Iterator[Site]:
+    """The playground's own files, with the headers that the reference server sends along, and scripted answers."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        timeout = 10  # seconds until a test that hangs fails instead
+
+        def do_GET(self) -> None:
+            if self.path.startswith("/told?"):
+                served.told.put(unquote(self.path.partition("?")[2]))
+            kind, content = served.files.get(self.path, ("text/plain", b""))
+            self.send_response(200 if self.path in served.files else 204)
+            own = HEADERS if self.path == "/" or self.path.startswith("/static/") else {}
+            for name, value in {**own, "content-type": kind, "content-length": str(len(content))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            post = Post(body, headers, self.connection, served.told)
+            served.posts.append(post)
+            script = served.scripts[min(len(served.posts), len(served.scripts)) - 1]
+            try:
+                script(post)
+            except ConnectionError:
+                pass  # the browser has gone
+            except BaseException as fault:  # noqa: BLE001 - told to the test on leaving
+                served.faults.append(fault)
+            finally:
+                served.gone.release()
+                self.close_connection = True
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    files = {f"/static/{path.name}": (_TYPES[path.suffix], path.read_bytes()) for path in STATIC.iterdir()}
+    files["/"] = files["/static/index.html"]
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    served = Site(f"http://127.0.0.1:{server.server_port}", files)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+    if served.faults:
+        raise served.faults[0]
