@@ -23,7 +23,7 @@ from reference_server import delivery, exposition, model, playground
 from reference_server.connection import CONNECTION, SEND, EventStream, WholeAnswer
 from reference_server.delivery import Document, Manner, Source, Stream
 from reference_server.dialects import Answer, End, Question
-from reference_server.dialects.anthropic_messages import MessagesQuestion
+from reference_server.dialects.anthropic_messages import CountQuestion, MessagesQuestion
 from reference_server.dialects.openai_chat import ChatQuestion
 from reference_server.dialects.plain_sse import PlainQuestion
 from reference_server.model import Ask, Plan, PromptCache, Shape
@@ -96,6 +96,11 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
     async def chat_stream(question: PlainQuestion, request: Request) -> Response:
         """Plain SSE; streams unless `"stream": false`."""
         return answer(question, request)
+
+    @app.post("/v1/messages/count_tokens")
+    async def count_tokens(question: CountQuestion) -> dict[str, int]:
+        """What a question would cost, without asking it."""
+        return {"input_tokens": model.count_tokens(question.ask().prompt)}
 
     @app.get("/streams/{id}")
     async def stream(id: str) -> dict[str, Any]:
@@ -217,7 +222,8 @@ async def _refusal(request: Request, fault: Exception) -> Response:
 
 def _error(request: Request, status: int, message: str, headers: Mapping[str, str]) -> Response:
     """An error as the request's dialect has it; where no dialect is at home, as the plain one has it."""
-    dialect = DIALECTS.get(request.url.path, PlainQuestion)
+    path = request.url.path
+    dialect = next((dialect for home, dialect in DIALECTS.items() if path.startswith(home)), PlainQuestion)
     request_id = f"req_{secrets.token_hex(12)}"
     return JSONResponse(
         dialect.error(status, message or HTTPStatus(status).phrase, request_id),

@@ -1,6 +1,9 @@
 """The official SDK, sync and async, talks to the reference server as to the real service."""
 
 import asyncio
+import http.server
+import json
+import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -8,16 +11,26 @@ import anthropic
 import pytest
 from reference import ReferenceServer, reference_server
 
+from reference_server.dialects.anthropic_messages import MessagesQuestion
 from reference_server.model import Ask, Shape, plan
 
 PROMPT = "What does a gauge do?"
-QUESTION: Any = {"model": "reference", "max_tokens": 200, "messages": [{"role": "user", "content": PROMPT}]}
-TEXT = "".join(plan(Shape(spread=0, tokens=(40, 40)), Ask(PROMPT)).texts)
+QUESTION: Any = {"model": "reference", "max_tokens": 2000, "messages": [{"role": "user", "content": PROMPT}]}
+TEXT = "".join(step.text for step in plan(Shape(tokens=(40, 40)), Ask(PROMPT)).steps)
+WEATHER: Any = {
+    "name": "weather",
+    "description": "The weather in a city",
+    "input_schema": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Höfn", "Passau"]}}},
+}
+GAUGE: Any = {"type": "gauge_level_20261101", "name": "gauge_level"}
+FORECAST: Any = {"type": "forecast_20261101", "name": "forecast"}
+THINKING: Any = {"type": "enabled", "budget_tokens": 1024}
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReferenceServer]:
-    with reference_server("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--tokens", "40") as running:
+    quick = ("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--pauses", "0", "--tokens", "40")
+    with reference_server(*quick) as running:
         yield running
 
 
@@ -48,7 +61,7 @@ def test_the_stream_helper_gives_the_text_token_by_token_and_the_whole_message(c
 
 def test_raw_events_come_in_the_protocols_order(client: anthropic.Anthropic) -> None:
     kinds = [event.type for event in client.messages.create(**QUESTION, stream=True)]
-    assert kinds[:2] == ["message_start", "content_block_start"]
+    assert kinds[:2] == ["message_start", "content_block_start"]  # the SDK keeps pings to itself
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert kinds.count("content_block_delta") == 40
 
@@ -65,6 +78,128 @@ def test_the_message_carries_the_request_id_of_the_truth_log(
         request_id = stream.request_id
         stream.until_done()
     assert server.truth()[-1]["id"] == request_id
+
+
+# Tools
+
+
+def test_a_clients_tool_is_called_in_pieces_and_its_result_is_answered_with_text(client: anthropic.Anthropic) -> None:
+    with client.messages.stream(**QUESTION, tools=[WEATHER]) as stream:
+        pieces = [event.partial_json for event in stream if event.type == "input_json"]
+        asked = stream.get_final_message()
+    assert asked.stop_reason == "tool_use"
+    text, use = asked.content
+    assert text.type == "text"
+    assert use.type == "tool_use"
+    assert len(pieces) > 1
+    assert json.loads("".join(pieces)) == use.input
+    assert use.input["city"] in {"Höfn", "Passau"}
+
+    result = {"type": "tool_result", "tool_use_id": use.id, "content": "no such city", "is_error": True}
+    turns = [{"role": "assistant", "content": asked.content}, {"role": "user", "content": [result]}]
+    answer = client.messages.create(**QUESTION | {"messages": QUESTION["messages"] + turns, "tools": [WEATHER]})
+    assert answer.stop_reason == "end_turn"
+    assert text_of(answer)
+
+
+def test_the_sdks_own_tool_loop_runs_to_the_end(client: anthropic.Anthropic) -> None:
+    ran: list[str] = []
+
+    @anthropic.beta_tool
+    def depth(river: str) -> str:
+        """How deep a river is.
+
+        Args:
+            river: its name
+        """
+        ran.append(river)
+        return "3 m"
+
+    runner = client.beta.messages.tool_runner(**QUESTION, tools=[depth], extra_headers={"x-gauge-tools": "3"})
+    messages = list(runner)
+    assert [message.stop_reason for message in messages] == ["tool_use"] * 3 + ["end_turn"]
+    assert len(ran) == 3
+
+
+def test_a_choice_of_no_tool_is_followed(client: anthropic.Anthropic) -> None:
+    answer = client.messages.create(**QUESTION, tools=[WEATHER], tool_choice={"type": "none"})
+    assert answer.stop_reason == "end_turn"
+
+
+def test_a_tool_of_the_server_runs_in_the_middle_of_the_answer(client: anthropic.Anthropic) -> None:
+    with client.messages.stream(**QUESTION, tools=[GAUGE]) as stream:
+        pieces = [event.partial_json for event in stream if event.type == "input_json"]
+        message = stream.get_final_message()
+    text, use, result, more = cast("Any", message.content)
+    assert (text.type, use.type, result.type, more.type) == (
+        "text",
+        "server_tool_use",
+        "gauge_level_tool_result",
+        "text",
+    )
+    assert use.name == "gauge_level"
+    assert json.loads("".join(pieces)) == use.input
+    assert result.tool_use_id == use.id
+    assert message.stop_reason == "end_turn"
+    again = {"role": "assistant", "content": message.content}
+    messages = [*QUESTION["messages"], again, {"role": "user", "content": "Thanks."}]
+    assert client.messages.create(**QUESTION | {"messages": messages}).stop_reason == "end_turn"
+
+
+def test_a_tool_of_the_server_that_fails_does_not_end_the_answer(client: anthropic.Anthropic) -> None:
+    message = client.messages.create(**QUESTION, tools=[FORECAST], extra_headers={"x-gauge-tools": "2"})
+    kinds = [block.type for block in message.content]
+    assert kinds == ["text", "server_tool_use", "forecast_tool_result"] * 2 + ["text"]
+    failed = cast("Any", message.content[2]).content
+    assert failed["type"] == "forecast_tool_result_error"
+    assert failed["error_message"] == "no result within 0.2 s"
+
+
+# Thinking, caching, counting
+
+
+def test_thinking_comes_first_is_signed_and_can_be_sent_back(client: anthropic.Anthropic) -> None:
+    with client.messages.stream(**QUESTION, thinking=THINKING) as stream:
+        thoughts = [event.thinking for event in stream if event.type == "thinking"]
+        message = stream.get_final_message()
+    thinking, text = message.content
+    assert thinking.type == "thinking"
+    assert thinking.thinking == "".join(thoughts)
+    assert text.type == "text"
+    assert text.text == TEXT
+    details = message.usage.output_tokens_details
+    assert details is not None
+    assert message.usage.output_tokens == details.thinking_tokens + 40 == len(thoughts) + 40
+
+    turns = [{"role": "assistant", "content": message.content}, {"role": "user", "content": "And?"}]
+    assert client.messages.create(**QUESTION | {"messages": QUESTION["messages"] + turns})
+    thinking.thinking += " No."
+    with pytest.raises(anthropic.BadRequestError, match="Invalid `signature` in `thinking` block"):
+        client.messages.create(**QUESTION | {"messages": QUESTION["messages"] + turns})
+
+
+def test_a_marked_prompt_is_written_to_the_cache_and_then_read_from_it(client: anthropic.Anthropic) -> None:
+    handbook = "Read the staff twice. " * 300
+    system: Any = [{"type": "text", "text": handbook, "cache_control": {"type": "ephemeral"}}]
+    first, second = (client.messages.create(**QUESTION, system=system).usage for _ in range(2))
+    written = first.cache_creation_input_tokens
+    assert written is not None
+    assert written > 1024
+    assert (first.cache_read_input_tokens, second.cache_creation_input_tokens) == (0, 0)
+    assert second.cache_read_input_tokens == written
+    assert first.input_tokens == second.input_tokens < 20
+
+
+def test_a_message_can_be_counted_without_being_answered(client: anthropic.Anthropic) -> None:
+    counted = client.messages.count_tokens(model="reference", messages=QUESTION["messages"])
+    assert counted.input_tokens == client.messages.create(**QUESTION).usage.input_tokens
+
+
+def test_a_stop_sequence_ends_the_answer_before_it_and_is_named(client: anthropic.Anthropic) -> None:
+    word = TEXT.split()[5]
+    message = client.messages.create(**QUESTION, stop_sequences=["xyzzy", word])
+    assert (message.stop_reason, message.stop_sequence) == ("stop_sequence", word)
+    assert text_of(message) == TEXT.partition(word)[0]
 
 
 def test_a_cut_answer_says_max_tokens(client: anthropic.Anthropic) -> None:
@@ -87,6 +222,8 @@ def test_the_async_client_streams_and_answers(server: ReferenceServer) -> None:
             events = await client.messages.create(**QUESTION, stream=True)
             assert [event.type async for event in events].count("content_block_delta") == 40
             assert text_of(await client.messages.create(**QUESTION)) == TEXT
+            asked = await client.messages.create(**QUESTION, tools=[WEATHER])
+            assert [block.type for block in asked.content] == ["text", "tool_use"]
 
     asyncio.run(ask())
 
@@ -99,6 +236,34 @@ def test_breaking_off_a_stream_stops_its_generation(server: ReferenceServer, cli
     row = server.truth()[-1]
     assert row["outcome"] == "disconnected"
     assert 1 <= row["tokens"] < 100_000
+
+
+# Errors
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[str]:
+    """A service that refuses every request with the status that its path begins with, and the dialect's document."""
+
+    class Refuse(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            status = int(self.path.split("/")[1])
+            document = json.dumps(MessagesQuestion.error(status, "told you", "req_1")).encode()
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(status)
+            self.send_header("content-length", str(len(document)))
+            self.end_headers()
+            self.wfile.write(document)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refuse) as service:
+        thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{service.server_port}"
+        service.shutdown()
+        thread.join()
 
 
 def test_a_bad_body_is_the_sdks_own_error(client: anthropic.Anthropic) -> None:
@@ -123,3 +288,28 @@ def test_an_overloaded_server_is_the_sdks_own_error() -> None:
         pytest.raises(anthropic.OverloadedError),
     ):
         client.messages.create(**QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (400, anthropic.BadRequestError, "invalid_request_error"),
+        (401, anthropic.AuthenticationError, "authentication_error"),
+        (403, anthropic.PermissionDeniedError, "permission_error"),
+        (404, anthropic.NotFoundError, "not_found_error"),
+        (413, anthropic.RequestTooLargeError, "request_too_large"),
+        (429, anthropic.RateLimitError, "rate_limit_error"),
+        (500, anthropic.InternalServerError, "api_error"),
+        (504, anthropic.DeadlineExceededError, "timeout_error"),
+        (529, anthropic.OverloadedError, "overloaded_error"),
+    ],
+)
+def test_each_status_has_its_kind_of_error(
+    refusing: str, status: int, error: type[anthropic.APIStatusError], kind: str
+) -> None:
+    with (
+        anthropic.Anthropic(base_url=f"{refusing}/{status}", api_key="none", max_retries=0) as client,
+        pytest.raises(error, match="told you") as refused,
+    ):
+        client.messages.create(**QUESTION)
+    assert (refused.value.status_code, refused.value.type) == (status, kind)

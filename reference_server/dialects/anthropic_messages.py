@@ -29,6 +29,9 @@ _ERRORS = {
     529: "overloaded_error",
 }
 _MOST_MARKS = 4  # cache_control, in the whole request
+_NO_THREADS = "thread: this server keeps no conversation; send all messages"
+# What clients act on besides an error's type: the SDK goes on without a thread when it is told so.
+_DETAILS = {_NO_THREADS: {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}}
 _DELTAS = {  # of the steps that are tokens: the type of their deltas, and where it has the text
     "text": ("text_delta", "text"),
     "thinking": ("thinking_delta", "thinking"),
@@ -176,10 +179,13 @@ class MessagesQuestion(Question):
     stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
     temperature: float | None = Field(default=None, ge=0, le=1)
     cache_control: CacheControl | None = None  # marks the whole prompt
+    thread: dict[str, Any] | None = None  # only new messages come with it
     stream: bool = False
 
     @model_validator(mode="after")
     def _conversation(self) -> "MessagesQuestion":
+        if self.thread is not None:
+            refuse(_NO_THREADS)
         _check_turns(self.messages)
         _check_tools(self.tools, self.tool_choice)
         marks = sum(marked for _, marked in self._lines())
@@ -394,7 +400,8 @@ def _stop_reason(end: End) -> str:
 
 
 def _error(status: int, message: str) -> dict[str, Any]:
-    return {"type": "error", "error": {"type": _ERRORS.get(status, "api_error"), "message": message}}
+    details = {"details": _DETAILS[message]} if message in _DETAILS else {}
+    return {"type": "error", "error": {"type": _ERRORS.get(status, "api_error"), "message": message, **details}}
 
 
 def _marked(block: Block) -> bool:
