@@ -13,7 +13,7 @@ let running = null; // the AbortController of the answer on its way
 async function ask(asked) {
   const mine = new AbortController();
   const turn = { asked, answer: new Answer(), element: newTurn(asked) };
-  const body = { messages: [...history(), { role: "user", content: asked }], stream: !at("whole").checked };
+  const body = { messages: [...history(), { role: "user", content: asked }], ...wishes() };
   const started = performance.now();
   running = mine;
   turns.push(turn);
@@ -37,7 +37,8 @@ async function ask(asked) {
 
   let fault = null;
   try {
-    for await (const event of streamChat({ url: "chat/stream", body, headers: headers(), signal: mine.signal })) {
+    const options = { url: "chat/stream", cancelUrl: (id) => `streams/${encodeURIComponent(id)}/cancel` };
+    for await (const event of streamChat({ ...options, body, headers: headers(), signal: mine.signal })) {
       turn.answer.take(event);
       if (event.type === "reconnecting") {
         note = `${event.reason} Reconnecting, attempt ${event.attempt}.`;
@@ -51,7 +52,7 @@ async function ask(asked) {
   }
   cancelAnimationFrame(frame);
   turn.element.classList.remove("growing");
-  note = summary(turn.answer, mine.signal.aborted ? "stopped by you" : fault ? "incomplete" : ending(turn.answer));
+  note = summary(turn.answer, mine.signal.aborted ? "stopped by you" : fault ? "broken off" : ending(turn.answer));
   draw(true);
   if (running === mine) {
     running = null;
@@ -66,6 +67,11 @@ function history() {
   return turns
     .flatMap(({ asked, answer }) => [{ role: "user", content: asked }, { role: "assistant", content: answer.text }])
     .filter(({ content }) => content);
+}
+
+function wishes() {
+  const tools = at("tools").checked ? at("tools").dataset.names.split(" ") : [];
+  return { stream: !at("whole").checked, thinking: at("thinking").checked, tools };
 }
 
 function headers() {
@@ -147,7 +153,7 @@ function drawGauges(answer, waited) {
   at("ttft").classList.toggle("running", waiting);
   put("speed", tokensPerSecond === null ? "–" : number(tokensPerSecond));
   put("tokens", tokens ? number(tokens) : "–");
-  put("input", usage?.input_tokens === undefined ? "received" : `for ${number(usage.input_tokens)} in the question`);
+  put("input", usage?.input_tokens === undefined ? "received" : `for ${number(usage.input_tokens)} of input`);
   const longest = Math.max(...gaps);
   const middle = [...gaps].sort((a, b) => a - b)[gaps.length >> 1];
   put(
@@ -238,7 +244,7 @@ function ending({ streaming, usage }) {
 function summary({ ttft, tokensPerSecond, tokens }, end) {
   const first = ttft === null ? [] : [`TTFT ${milliseconds(ttft)}`];
   const speed = tokensPerSecond === null ? [] : [`${number(tokensPerSecond)} tokens/s`];
-  const count = tokens ? [`${number(tokens)} token${tokens === 1 ? "" : "s"}`] : [];
+  const count = tokens ? [`${number(tokens)} token${tokens === 1 ? "" : "s"}`] : ["nothing came"];
   return [...first, ...speed, ...count, end].join(" · ");
 }
 

@@ -100,35 +100,23 @@ export class EventDecoder {
  * `body` is the request's JSON document; with `stream: false` in it, or in a browser that cannot read a body piece by
  * piece, or behind a proxy that answers with something else than events, the answer is asked for in one piece.
  * `retries`: how often in a row to reconnect without getting anything new. `silence`: ms without a byte, keep-alive
- * comments included, after which a connection counts as dropped.
+ * comments included, after which a connection counts as dropped. `cancelUrl(requestId)`: where to POST that nobody will
+ * come back for the rest; a server that keeps an answer for readers who were dropped cannot tell those who left.
  */
-export async function* streamChat({ url, body, headers = {}, signal, retries = 5, silence = 45_000 }) {
+export async function* streamChat({ url, body, headers = {}, signal, retries = 5, silence = 45_000, cancelUrl }) {
   const ask = { url, body: { ...body, stream: true }, headers, signal };
   if (body.stream === false || !canStream()) {
     yield* inOnePiece(ask);
     return;
   }
-  const place = { id: "", retry: 1_000 }; // where the answer stands, and how long to wait before asking for the rest
-  for (let attempt = 0, from = ""; ; ) {
-    let fault;
-    try {
-      yield* oneConnection(ask, place, silence, from);
-      return;
-    } catch (caught) {
-      signal?.throwIfAborted();
-      if (!(caught instanceof StreamError) || !place.id || !mayPass(caught)) throw caught;
-      fault = caught;
+  // Where the answer stands, and how long to wait before asking for the rest.
+  const place = { id: "", retry: 1_000, requestId: null, complete: false };
+  try {
+    yield* overDrops(ask, place, retries, silence);
+  } finally {
+    if (!place.complete && place.requestId && cancelUrl) {
+      fetch(cancelUrl(place.requestId), { method: "POST", headers, keepalive: true }).catch(() => {});
     }
-    attempt = place.id === from ? attempt + 1 : 1;
-    from = place.id;
-    if (attempt > retries) {
-      throw new StreamError("dropped", `${fault.message} ${retries} attempts to reconnect did not help.`, fault);
-    }
-    // Twice as long each time, and never quite the same: clients that were dropped together do not return together.
-    const backoff = place.retry * 2 ** (attempt - 1) * (1 + Math.random() / 2);
-    const wait = Math.min(Math.max(backoff, (fault.retryAfter ?? 0) * 1000), LONGEST_WAIT);
-    yield { type: "reconnecting", attempt, wait, reason: fault.message };
-    await pause(wait, signal);
   }
 }
 
@@ -202,6 +190,31 @@ function canStream() {
   return typeof ReadableStream === "function" && typeof Response === "function" && "body" in Response.prototype;
 }
 
+async function* overDrops(ask, place, retries, silence) {
+  for (let attempt = 0, from = ""; ; ) {
+    let fault;
+    try {
+      yield* oneConnection(ask, place, silence, from);
+      place.complete = true;
+      return;
+    } catch (caught) {
+      ask.signal?.throwIfAborted();
+      if (!(caught instanceof StreamError) || !place.id || !mayPass(caught)) throw caught;
+      fault = caught;
+    }
+    attempt = place.id === from ? attempt + 1 : 1;
+    from = place.id;
+    if (attempt > retries) {
+      throw new StreamError("dropped", `${fault.message} ${retries} attempts to reconnect did not help.`, fault);
+    }
+    // Twice as long each time, and never quite the same: clients that were dropped together do not return together.
+    const backoff = place.retry * 2 ** (attempt - 1) * (1 + Math.random() / 2);
+    const wait = Math.min(Math.max(backoff, (fault.retryAfter ?? 0) * 1000), LONGEST_WAIT);
+    yield { type: "reconnecting", attempt, wait, reason: fault.message };
+    await pause(wait, ask.signal);
+  }
+}
+
 async function* oneConnection(ask, place, silence, from) {
   // Of its own, so that leaving in whatever way closes it, and the server stops generating.
   const connection = new AbortController();
@@ -221,7 +234,8 @@ async function* oneConnection(ask, place, silence, from) {
       }
       return;
     }
-    yield { type: "open", requestId: requestId(response), streaming: true, resumed: from !== "" };
+    place.requestId ??= requestId(response);
+    yield { type: "open", requestId: place.requestId, streaming: true, resumed: from !== "" };
     yield* events(response.body.getReader(), place, silence);
   } finally {
     ask.signal?.removeEventListener("abort", stop);
@@ -257,7 +271,7 @@ function meaning({ type, data }) {
   if (type === "thinking") return { type, text: data };
   if (!["message", "tool_start", "tool_end", "error"].includes(type)) return null;
   const document = json(data);
-  if (type === "error" || document?.error) throw new StreamError("server", sentence("The server failed", document));
+  if (type === "error" || (type === "message" && document?.error)) throw new StreamError("server", sentence("The server failed", document));
   if (type === "message" && document?.done !== true) return { type: "text", text: data };
   if (document === null) throw new StreamError("malformed", "The server sent an event that is not valid JSON.");
   if (type !== "message") return { ...document, type };
@@ -265,11 +279,17 @@ function meaning({ type, data }) {
   return { type: "usage", usage };
 }
 
-/** Whether `id` comes no later than `last`, both being `<stream>:<number>` of the same stream. */
+/** Whether `id` comes no later than `last`, both being ids of the same stream. */
 function isKnown(id, last) {
+  const [stream, number] = numbered(id) ?? [];
+  const [before, reached] = numbered(last) ?? [];
+  return stream !== undefined && stream === before && number <= reached;
+}
+
+/** `req_1:7` → `["req_1", 7]`; null for an id of another form. */
+function numbered(id) {
   const [, stream, number] = /^(.*):(\d+)$/s.exec(id) ?? [];
-  const [, before, reached] = /^(.*):(\d+)$/s.exec(last) ?? [];
-  return stream !== undefined && stream === before && Number(number) <= Number(reached);
+  return stream === undefined ? null : [stream, Number(number)];
 }
 
 async function* inOnePiece(ask) {
@@ -281,10 +301,14 @@ async function* toldWhole(response) {
   const answer = json(await response.text().catch(lost));
   if (answer?.error) throw new StreamError("server", sentence("The server failed", answer));
   if (typeof answer?.text !== "string") throw new StreamError("malformed", "The server’s answer is not one of ours.");
-  const { text, thinking, ...usage } = answer;
+  const { text, thinking, tools = [], ...usage } = answer;
   const at = performance.now();
   yield { type: "open", requestId: requestId(response), streaming: false, resumed: false };
   if (thinking) yield { type: "thinking", text: thinking, at };
+  for (const { id, name, input, ...ran } of tools) {
+    yield { type: "tool_start", id, name, input, at };
+    yield { type: "tool_end", id, name, ...ran, at };
+  }
   yield { type: "text", text, at };
   yield { type: "usage", usage, at };
 }

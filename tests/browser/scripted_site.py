@@ -110,6 +110,11 @@ def site() -> Iterator[Site]:
             self.wfile.write(content)
 
         def do_POST(self) -> None:
+            if self.path.startswith("/streams/"):
+                served.told.put(self.path)
+                self.send_response(204)
+                self.end_headers()
+                return
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             headers = {name.lower(): value for name, value in self.headers.items()}
             post = Post(body, headers, self.connection, served.told)

@@ -341,6 +341,25 @@ def test_stopping_while_it_waits_to_reconnect_ends_the_wait(page: Page, hosted: 
     assert len(hosted.posts) == 1
 
 
+def test_a_server_is_told_that_nobody_comes_back_but_not_after_the_end(page: Page, hosted: Site) -> None:
+    hosted.answers(lambda post: post.events(numbered(1, 1), DONE), cut(b"data: half\n\n", "half"))
+    page.goto(f"{hosted.url}/blank")
+    page.evaluate(
+        """
+        async () => {
+          const { streamChat } = await import("/static/streaming.js");
+          const ask = { url: "/chat/stream", body: {}, cancelUrl: (id) => `/streams/${id}/cancel` };
+          for await (const _ of streamChat(ask));
+          for await (const event of streamChat(ask)) if (event.type === "text") { fetch("/told?half"); break; }
+        }
+        """
+    )
+    assert hosted.gone.acquire(timeout=10)
+    assert hosted.gone.acquire(timeout=10)
+    assert hosted.told.get(timeout=10) == "/streams/req_1/cancel"
+    assert hosted.told.empty()
+
+
 def test_an_event_without_end_is_refused_before_it_fills_the_memory(page: Page, hosted: Site) -> None:
     def flood(post: Post) -> None:
         post.begin()

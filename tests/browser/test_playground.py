@@ -1,0 +1,321 @@
+"""The playground as a person uses it, in a real browser: with the reference server, and with one that misbehaves."""
+
+import json
+import re
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from reference import ReferenceServer, reference_server
+from scripted_site import DONE, Post, Site
+
+PACE = ("--preset", "exact", "--ttft", "30ms", "--itl", "2ms", "--tokens", "60")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server(*PACE) as running:
+        yield running
+
+
+def asked(page: Page, url: str, text: str = "How deep is the river?") -> Locator:
+    """The newest turn, as soon as the question is sent."""
+    if not page.url.startswith(url):
+        page.goto(url)
+    box = page.get_by_label("Your question")
+    box.fill(text)
+    box.press("Enter")
+    return page.locator(".turn").last
+
+
+def ended(turn: Locator) -> Locator:
+    """The same turn when its answer has ended."""
+    expect(turn).not_to_have_class(re.compile("growing"))
+    return turn
+
+
+def words_told(url: str, text: str) -> list[str]:
+    """The words of the server's own answer in one piece to the same question, but for those that are Markdown's."""
+    question = {"messages": [{"role": "user", "content": text}], "stream": False}
+    headers = {"content-type": "application/json"}
+    request = urllib.request.Request(f"{url}/chat/stream", json.dumps(question).encode(), headers)
+    with urllib.request.urlopen(request) as response:
+        answer: str = json.load(response)["text"]
+    return re.findall(r"\w+", re.sub(r"^(```.*|\d+\.)", "", answer, flags=re.MULTILINE))
+
+
+def test_an_answer_streams_in_with_its_gauges(page: Page, server: ReferenceServer) -> None:
+    turn = ended(asked(page, server.url))
+    words = re.findall(r"\w+", turn.locator(".text").inner_text())
+    assert words == words_told(server.url, "How deep is the river?")
+    expect(turn.locator(".meta")).to_have_text(re.compile(r"^TTFT \d+ ms · [\d,]+ tokens/s · 60 tokens · complete$"))
+    expect(page.locator("#ttft")).to_have_text(re.compile(r"^\d+ ms$"))
+    expect(page.locator("#speed")).to_have_text(re.compile(r"^\d+$"))
+    expect(page.locator("#tokens")).to_have_text("60")
+    expect(page.locator("#itl")).to_have_text(re.compile(r"^median [\d.]+ ms, longest [\d.]+ ms, n = \d+$"))
+    assert page.locator("#gaps .bars").get_attribute("d")
+
+
+def test_it_is_usable_by_keyboard_alone(page: Page, server: ReferenceServer) -> None:
+    page.goto(server.url)
+    box = page.get_by_label("Your question")
+    expect(box).to_be_focused()
+    page.keyboard.type("One line")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("and another")
+    expect(box).to_have_value("One line\nand another")
+    page.keyboard.press("Enter")
+    expect(page.locator(".question p")).to_have_text("One line\nand another")
+    expect(box).to_have_value("")
+    expect(box).to_be_focused()
+    ended(page.locator(".turn"))
+    page.keyboard.press("Enter")  # nothing to send
+    expect(page.locator(".turn")).to_have_count(1)
+
+
+@pytest.mark.parametrize("stop", ["the button", "the key"])
+def test_stopping_ends_the_generation_and_keeps_what_came(page: Page, server: ReferenceServer, stop: str) -> None:
+    page.goto(server.url)
+    page.get_by_label("Gap between tokens").fill("20ms")
+    page.get_by_label("Tokens", exact=True).fill("5000")
+    turn = asked(page, server.url)
+    expect(turn.locator(".text")).to_contain_text(re.compile(r"\w+"))
+    if stop == "the key":
+        page.keyboard.press("Escape")
+    else:
+        page.get_by_role("button", name="Stop").click()
+        expect(page.get_by_label("Your question")).to_be_focused()
+    expect(ended(turn).locator(".meta")).to_contain_text("stopped by you")
+    assert server.truth()[-1]["tokens"] < 1000  # waits until nothing is on its way
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+
+
+def test_the_next_question_takes_the_conversation_along(page: Page, hosted: Site) -> None:
+    hosted.answers(lambda post: post.events(b"data: **Deep**\n\n", DONE))
+    ended(asked(page, hosted.url, "How deep?"))
+    ended(asked(page, hosted.url, "How wide?"))
+    assert [message["content"] for message in hosted.posts[1].body["messages"]] == [
+        "How deep?",
+        "**Deep**",
+        "How wide?",
+    ]
+    page.get_by_role("button", name="New conversation").click()
+    expect(page.locator(".turn")).to_have_count(0)
+    expect(page.locator("#ttft")).to_have_text("–")
+    ended(asked(page, hosted.url, "Who are you?"))
+    assert len(hosted.posts[2].body["messages"]) == 1
+
+
+def test_tools_and_thinking_are_shown_as_they_happen(page: Page, server: ReferenceServer) -> None:
+    page.goto(server.url)
+    page.get_by_label("Think before answering").check()
+    page.get_by_label("Use the server’s tools").check()
+    page.get_by_label("Tool turns").fill("3")
+    turn = ended(asked(page, server.url))
+    expect(turn.locator("details.thinking p").first).to_have_text(re.compile(r"\w+"))
+    expect(turn.locator("details.thinking p").first).to_be_hidden()  # until unfolded
+    expect(turn.locator(".tool").first).to_contain_text(re.compile(r"(done|failed) after [\d.]+ ms"))
+    expect(turn.locator(".tool.busy")).to_have_count(0)
+
+
+def test_a_running_tool_says_so(page: Page, hosted: Site) -> None:
+    def tools(post: Post) -> None:
+        post.begin()
+        post.send(b'event: tool_start\ndata: {"id": "1", "name": "gauge_level", "input": {"station": "Passau"}}\n\n')
+        post.until_gone()
+
+    hosted.answers(tools)
+    turn = asked(page, hosted.url)
+    expect(turn.locator(".tool.busy")).to_contain_text('gauge_level running …{"station":"Passau"}')
+    page.keyboard.press("Escape")
+
+
+HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>[a](javascript:alert(1))'
+
+
+def test_what_a_server_says_stays_text(page: Page, hosted: Site) -> None:
+    tool = json.dumps({"id": "1", "name": HOSTILE, "input": HOSTILE}).encode()
+    end = json.dumps({"id": "1", "name": HOSTILE, "result": HOSTILE, "failed": True, "seconds": HOSTILE}).encode()
+    fault = json.dumps({"error": {"message": HOSTILE}}).encode()
+    text = f"# {HOSTILE}\n\n- {HOSTILE}\n\n**{HOSTILE}** `{HOSTILE}`\n\n```\n{HOSTILE}\n```\n\n{HOSTILE}\n\n"
+    lines = "".join(f"data: {line}\n" for line in text.split("\n")).encode()
+    hosted.answers(
+        lambda post: post.events(
+            b"event: thinking\ndata: %b\n\n" % HOSTILE.encode(),
+            b"event: tool_start\ndata: %b\n\n" % tool,
+            b"event: tool_end\ndata: %b\n\n" % end,
+            lines + b"\n",
+            b"event: error\ndata: %b\n\n" % fault,
+        )
+    )
+    turn = ended(asked(page, hosted.url, HOSTILE))
+    expect(turn.locator(".error p")).to_contain_text(HOSTILE)
+    expect(turn.locator(".text pre")).to_have_text(HOSTILE)
+    expect(turn.locator(".text h3")).to_have_text(HOSTILE)
+    assert page.locator(".turn :is(img, script, a, iframe, svg)").count() == 0
+    assert page.title() == "Playground · streamgauge"
+
+
+def test_markdown_grows_into_the_same_page_however_it_comes(page: Page, hosted: Site) -> None:
+    text = (
+        "## Three *rules*\n\nKeep **all** `raw`\nlines.\n\n1. one\n2. two\n   goes on\n\n"
+        "- a\n  - b\n\n> said\n\n```py\nx = 1\n\n```\nend"
+    )
+    hosted.files["/text"] = ("text/plain", text.encode())
+    page.goto(f"{hosted.url}/blank")
+    grown, at_once = page.evaluate(
+        """
+        async () => {
+          const { render } = await import("/static/markdown.js");
+          const text = await (await fetch("/text")).text();
+          const [grown, atOnce] = [document.createElement("div"), document.createElement("div")];
+          for (let end = 1; end <= text.length; end++) render(grown, text.slice(0, end));
+          render(atOnce, text);
+          return [grown.innerHTML, atOnce.innerHTML];
+        }
+        """
+    )
+    assert grown == at_once
+    assert re.sub(r' (dir="auto"|tabindex="0")', "", at_once) == (
+        "<h3>Three <em>rules</em></h3><p>Keep <strong>all</strong> <code>raw</code>\nlines.</p>"
+        '<ol start="1"><li>one</li><li>two goes on</li></ol><ul><li>a</li><li class="deeper">b</li></ul>'
+        "<blockquote>said</blockquote><pre><code>x = 1\n</code></pre><p>end</p>"
+    )
+
+
+def test_a_refusal_is_one_sentence_with_the_time_to_come_back(page: Page, hosted: Site) -> None:
+    busy = {"error": {"message": "all 4 streams are in use; try again"}}
+    hosted.answers(
+        lambda post: post.document("503 Service Unavailable", busy, retry_after="1"),
+        lambda post: post.events(b"data: Here I am.\n\n", DONE),
+    )
+    turn = ended(asked(page, hosted.url))
+    expect(turn.locator(".error p")).to_have_text("The server refused (503): all 4 streams are in use; try again.")
+    again = turn.get_by_role("button")
+    expect(again).to_be_disabled()
+    expect(again).to_have_text("Try again in 1 s")
+    page.get_by_role("button", name="Try again", exact=True).click()
+    expect(page.locator(".turn")).to_have_count(1)
+    expect(page.locator(".turn .text")).to_have_text("Here I am.")
+
+
+def test_a_wrong_setting_is_told_in_the_servers_words(page: Page, server: ReferenceServer) -> None:
+    page.goto(server.url)
+    page.get_by_label("First token after").fill("soon")
+    turn = ended(asked(page, server.url))
+    expect(turn.locator(".error p")).to_contain_text("header x-gauge-ttft: 'soon' is no duration")
+    page.get_by_label("First token after").fill("früh")
+    turn = ended(asked(page, server.url))
+    expect(turn.locator(".error p")).to_contain_text("“First token after” has a character that a request header cannot")
+
+
+def test_a_dropped_connection_is_shown_and_the_answer_goes_on(page: Page, hosted: Site) -> None:
+    hosted.answers(
+        lambda post: post.events(b"retry: 300\nid: req_1:1\ndata: The river\n\n"),
+        lambda post: post.events(b"id: req_1:2\ndata:  flows on.\n\n", DONE),
+    )
+    turn = asked(page, hosted.url)
+    expect(turn.locator(".meta")).to_have_text("The answer broke off before its end. Reconnecting, attempt 1.")
+    expect(ended(turn).locator(".text")).to_have_text("The river flows on.")
+    assert hosted.posts[1].headers["last-event-id"] == "req_1:1"
+
+
+def test_an_answer_in_one_piece_on_request(page: Page, server: ReferenceServer) -> None:
+    page.goto(server.url)
+    page.get_by_label("Answer in one piece, without streaming").check()
+    turn = ended(asked(page, server.url))
+    expect(turn.locator(".meta")).to_have_text(re.compile(r"^TTFT \d+ ms · 60 tokens · complete, in one piece$"))
+
+
+def test_listeners_hear_paragraphs_and_not_tokens(page: Page, hosted: Site) -> None:
+    words = [b"data: word%d \n\n" % number for number in range(200)]
+    hosted.answers(lambda post: post.events(*words, b"data:\ndata:\ndata: The end.\n\n", DONE))
+    page.goto(hosted.url)
+    page.evaluate(
+        """
+        window.heard = [];
+        new MutationObserver((changes) => heard.push(...changes.flatMap((change) => [...change.addedNodes])))
+          .observe(document.querySelector("[aria-live=polite]"), { childList: true, subtree: true });
+        """
+    )
+    ended(asked(page, hosted.url))
+    expect(page.get_by_role("status")).to_contain_text("The answer is complete.")
+    heard = page.evaluate("heard.map((node) => node.textContent)")
+    assert [text[:11] for text in heard] == ["Waiting for", "word0 word1", "The end.", "The answer "]
+
+
+_LOW_CONTRAST = """
+() => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const rgba = (colour) => {
+    canvas.clearRect(0, 0, 1, 1);
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    return canvas.getImageData(0, 0, 1, 1).data;
+  };
+  const linear = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+  const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+  const behind = (element) => {
+    for (; element; element = element.parentElement) {
+      const colour = getComputedStyle(element).backgroundColor;
+      if (rgba(colour)[3] === 255) return colour;
+    }
+  };
+  const low = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || !element.checkVisibility() || element.matches(":disabled, script")) continue;
+    const [one, other] = [getComputedStyle(element).color, behind(element)].map((colour) => light(rgba(colour)));
+    const contrast = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    if (contrast < 4.5) low.push([texts.currentNode.data, contrast]);
+  }
+  return low;
+}
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_has_contrast_and_every_width_fits(page: Page, hosted: Site, scheme: str) -> None:
+    tool = b'{"id": "1", "name": "gauge_level", "input": {}, "result": "no signal", "failed": true, "seconds": 0.1}'
+    hosted.answers(
+        lambda post: post.events(
+            b"event: thinking\ndata: Hm.\n\nevent: tool_start\ndata: %b\n\nevent: tool_end\ndata: %b\n\n"
+            % (tool, tool),
+            b"data: `code` " + b"long" * 100 + b"\ndata:\ndata: > said\n\n",
+        )
+    )
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    turn = ended(asked(page, hosted.url))
+    turn.locator("summary").click()
+    for width in (320, 390, 768, 1280, 2560):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(_LOW_CONTRAST) == []
+
+
+def test_nothing_moves_for_people_who_do_not_want_it(page: Page, hosted: Site) -> None:
+    def endless(post: Post) -> None:
+        post.begin()
+        post.send(b'event: tool_start\ndata: {"id": "1", "name": "x", "input": {}}\n\ndata: One\n\n')
+        post.until_gone()
+
+    hosted.answers(endless)
+    page.emulate_media(reduced_motion="reduce")
+    expect(asked(page, hosted.url).locator(".text")).to_have_text("One")
+    assert page.evaluate("document.getAnimations().length") == 0
+    page.emulate_media(reduced_motion="no-preference")
+    assert page.evaluate("document.getAnimations().length") > 0  # so the question was a fair one
+    page.keyboard.press("Escape")
+
+
+def test_every_control_has_a_name(page: Page, hosted: Site) -> None:
+    page.goto(hosted.url)
+    nameless = page.evaluate(
+        """
+        [...document.querySelectorAll("button, input, textarea, summary, a, [tabindex]")]
+          .filter((one) => !one.labels?.length && !one.textContent.trim() && !one.ariaLabel).map((one) => one.outerHTML)
+        """
+    )
+    assert nameless == []
