@@ -13,7 +13,6 @@ import ssl
 import struct
 import sys
 import time
-from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -253,10 +252,9 @@ class Connection:
 class Exchange:
     """One request on a connection and what came back.
 
-    `body` grows as reads come in; read i ended at byte `ends[i]` of it, was stamped by the kernel with the i-th
-    `struct timespec` in `stamps` (16 bytes, CLOCK_REALTIME; zeros: no stamp) and seen by us at `seen[i]`
-    (CLOCK_MONOTONIC ns). The owner calls `wait` and decides; `on_data`, where set, is called from the loop with what
-    each read added to the body, and must be quick.
+    `body` grows as reads come in. Of each that added to it, `reads` has where in the body it ended, the kernel's stamp
+    (a `struct timespec` of CLOCK_REALTIME; zeros: none) and when we saw it (CLOCK_MONOTONIC ns). The owner calls `wait`
+    and decides; `on_data`, where set, is called from the loop with what each read added, and must be quick.
     """
 
     __slots__ = (
@@ -273,7 +271,6 @@ class Exchange:
         "body",
         "broken",
         "complete",
-        "ends",
         "finished",
         "headers",
         "headers_read",
@@ -284,10 +281,9 @@ class Exchange:
         "marker_seen",
         "on_body",
         "on_data",
+        "reads",
         "received",
-        "seen",
         "stamp",
-        "stamps",
         "status",
     )
 
@@ -302,9 +298,7 @@ class Exchange:
         self._margin = len(marker)
         self.marker_seen = False
         self.body = bytearray()
-        self.ends = array("q")
-        self.stamps = bytearray()
-        self.seen = array("q")
+        self.reads: list[tuple[int, bytes, int]] = []  # one list: three would be three more things out of the cache
         self.received = 0  # bytes off the socket
         self.last_read_at = 0
         self.stamp = UNSTAMPED  # of the last read
@@ -383,16 +377,14 @@ class Exchange:
             broken = self._no_body(len(data)) or broken
         else:
             self._barren = 0
-            self.ends.append(after)
-            self.stamps += stamp  # as it is: decoded with the stream, thousands at a time
-            self.seen.append(read_at)
+            self.reads.append((after, stamp, read_at))
             # A read can end in the middle of the marker.
             if not self.marker_seen and self.body.find(self.marker, before - after - self._margin) >= 0:
                 self.marker_seen = True
                 self._changed.set()
             if self.on_data is not None:
                 self.on_data(bytes(self.body[before:]))
-            if after > self.limit or len(self.ends) > _MOST_READS:
+            if after > self.limit or len(self.reads) > _MOST_READS:
                 broken = self._too_much()
         if self.complete or ended or broken:
             self.keeps_alive = self.keeps_alive and not ended

@@ -49,9 +49,7 @@ class Transcript:
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     headers_read: tuple[bytes, int] | None = None  # as a stamp and our own time, see below
     body: bytes | bytearray = b""
-    ends: Sequence[int] = ()  # read i ended at this byte of the body,
-    stamps: bytes | bytearray = b""  # was stamped so by the kernel (16 bytes each, see `wire.Exchange`)
-    seen: Sequence[int] = ()  # and seen then by us (CLOCK_MONOTONIC ns)
+    reads: Sequence[tuple[int, bytes, int]] = ()  # end in the body, kernel's stamp, our time: see `wire.Exchange`
     handed: Sequence[int] | None = None  # when a library gave each content chunk on, in order; None: no library
     broken: Broken | None = None  # why it ended before the server's end
 
@@ -60,14 +58,15 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     """The record of the stream, with the site's secrets blotted out of what the server said."""
     clock = site.clock
     on_run = clock.from_monotonic
-    stamps, seen = _realtime(transcript.stamps), _numbers(transcript.seen) - clock.origin
+    ends, stamped_at, seen_at = zip(*transcript.reads, strict=True) if transcript.reads else ((), (), ())
+    stamps, seen = _realtime(b"".join(stamped_at)), _numbers(seen_at) - clock.origin
     stamped = stamps != 0
     arrived = np.where(stamped, stamps - clock.offset - clock.origin, seen)
     perceived = arrived
     if link.emulated:
-        starts = [0, *transcript.ends]
+        starts = [0, *ends]
         perceived = _numbers(
-            [link.deliver(at, end - start) for at, start, end in zip(arrived.tolist(), starts, transcript.ends)]  # noqa: B905 - starts is one longer
+            [link.deliver(at, end - start) for at, start, end in zip(arrived.tolist(), starts, ends)]  # noqa: B905 - starts is one longer
         )
     # An error page is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
@@ -81,7 +80,7 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         headers_at = clock.from_realtime(realtime) if realtime else on_run(looked)
     lags = seen - arrived
     stamped_lags = lags[stamped]
-    in_read = np.searchsorted(_numbers(transcript.ends), reading.ends)  # the read that completed each event
+    in_read = np.searchsorted(_numbers(ends), reading.ends)  # the read that completed each event
     at, perceived_at = arrived[in_read], perceived[in_read]
     content = arrivals.is_content(reading.kind)
     coalesced = _coalesced(in_read[content])

@@ -128,7 +128,7 @@ class Attempt:
         self.reusable = broken is None and exchange.broken is None and exchange.keeps_alive
         exchange.stop()
         seen.status, seen.headers, seen.headers_read = exchange.status, exchange.headers, exchange.headers_read
-        seen.body, seen.ends, seen.stamps, seen.seen = exchange.body, exchange.ends, exchange.stamps, exchange.seen
+        seen.body, seen.reads = exchange.body, exchange.reads
         seen.broken = broken
         return seen
 

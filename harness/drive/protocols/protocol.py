@@ -60,7 +60,9 @@ END = Meaning(Kind.OTHER, ends=True)
 
 def line(text: str, limit: int) -> str:
     """A server's words as one printable line of at most `limit` characters."""
-    printable = "".join(c if c.isprintable() else " " for c in text[: 2 * limit])
+    printable = text[: 2 * limit]
+    if not printable.isprintable():
+        printable = "".join(c if c.isprintable() else " " for c in printable)
     return " ".join(printable.split())[:limit]
 
 
