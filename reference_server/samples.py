@@ -9,9 +9,12 @@ import math
 from random import Random
 from typing import Any
 
+import msgspec
+
 _DEEPEST = 8
 _MOST_VALUES = 200
 _LONGEST = 64  # characters, items
+_MOST_BYTES = 4096  # of what the schema itself gives
 _WORDS = ("river", "station", "gauge", "Höfn", "level", "north", "morning", "ice")
 _FORMATS = {
     "date": "2026-11-23",
@@ -40,11 +43,11 @@ class _Sampler:
         if isinstance(reference := schema.get("$ref"), str):
             return self.value(self._referred(reference), depth + 1)
         for given in ("const", "default"):
-            if given in schema:
+            if given in schema and _small(schema[given]):
                 return schema[given]
         for listed in (schema.get("enum"), schema.get("examples")):
-            if isinstance(listed, list) and listed:
-                return self.random.choice(listed)
+            if isinstance(listed, list) and listed and _small(listed[:_LONGEST]):
+                return self.random.choice(listed[:_LONGEST])
         for alternatives in (schema.get("anyOf"), schema.get("oneOf"), schema.get("allOf")):
             if isinstance(alternatives, list) and alternatives:
                 return self.value(alternatives[0], depth + 1)
@@ -55,8 +58,8 @@ class _Sampler:
         match kind[0] if isinstance(kind, list) and kind else kind:
             case "object":
                 properties = schema.get("properties")
-                given = properties.items() if isinstance(properties, dict) else ()
-                return {name: self.value(of, depth + 1) for name, of in list(given)[:_LONGEST]}
+                given = list(properties.items())[:_LONGEST] if isinstance(properties, dict) else []
+                return {name: self.value(of, depth + 1) for name, of in given if _small(name)}
             case "array":
                 count = int(
                     min(max(_number(schema, "minItems", 1), 1), _number(schema, "maxItems", _LONGEST), _LONGEST)
@@ -80,6 +83,18 @@ class _Sampler:
             if name:
                 found = found.get(name) if isinstance(found, dict) else None
         return found
+
+
+def _small(given: Any) -> bool:
+    """Whether a value from the schema can be used as it is."""
+    try:
+        return len(msgspec.json.encode(given)) <= _MOST_BYTES
+    except (
+        ValueError,
+        RecursionError,
+        OverflowError,
+    ):  # half a surrogate pair, a thousand brackets, too great a number
+        return False
 
 
 def _number(schema: dict[str, Any], name: str, otherwise: float) -> float:

@@ -354,6 +354,8 @@ REFUSED: dict[type[Question], list[tuple[dict[str, Any], str]]] = {
         (talk(HELLO, RESULT), "unexpected `tool_use_id` found in `tool_result` blocks: toolu_1"),
         (talk(HELLO, USE, HELLO), "`tool_use` ids were found without `tool_result` blocks"),
         (talk(HELLO, USE, RESULT, USE, HELLO), "`tool_use` ids were found without `tool_result` blocks"),
+        (talk(HELLO, USE), "`tool_use` ids were found without `tool_result` blocks"),
+        (talk(HELLO, USE | {"role": "user"}), "messages.1.content.0: `tool_use` blocks may not be in `user` messages"),
         (talk(HELLO, UNSIGNED), "messages.1.content.0.thinking: Invalid `signature` in `thinking` block"),
         (user(*[{"type": "text", "text": "a", **MARK}] * 5), "A maximum of 4 blocks with cache_control"),
         (user({"type": "text", "text": "a", **BAD_MARK}), "messages.0.content.0.text.cache_control.type: Input"),

@@ -56,6 +56,14 @@ def test_a_schema_without_an_end_gives_a_small_value() -> None:
         assert len(json.dumps(sample({**endless, "$defs": {"node": endless}}, Random(0)))) < 10_000
 
 
+def test_a_schema_with_huge_or_unwritable_values_gives_a_small_value() -> None:
+    for value in ("x" * 1_000_000, ["y"] * 100_000, "\ud800", 10**400):
+        schemas: list[Any] = [{"const": value}, {"enum": [value] * 3}, {"properties": {str(value): {}}}]
+        made = sample({"properties": {str(n): schema for n, schema in enumerate(schemas)}}, Random(0))
+        assert len(json.dumps(made)) < 10_000
+        assert "ud800" not in json.dumps(made)
+
+
 WORDS = st.sampled_from(
     """type object array string integer properties items $ref # enum anyOf minItems minLength maximum minimum maxLength
     format examples""".split()  # noqa: SIM905 - a list would fill the screen

@@ -5,15 +5,27 @@ Tools that come with an `input_schema` are the client's: the answer ends with th
 blocks `server_tool_use` and `gauge_level_tool_result` tell of it, as those of the API's own tools do.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import Field, model_validator
 
 from reference_server import tools
 from reference_server.dialects import Answer, End, Question, around_text, blocks, encode, event, quoted, refuse
+from reference_server.dialects.anthropic_body import (
+    CacheControl,
+    Content,
+    Message,
+    Thinking,
+    Tool,
+    ToolChoice,
+    check_tools,
+    check_turns,
+    marked,
+    rounds,
+    said,
+    signature,
+)
 from reference_server.model import Ask, Kind, Step, ToolCall
 
 _ERRORS = {
@@ -39,132 +51,6 @@ _DELTAS = {  # of the steps that are tokens: the type of their deltas, and where
 }
 
 
-class CacheControl(BaseModel):
-    type: Literal["ephemeral"]
-    ttl: Literal["5m", "1h"] = "5m"
-
-
-class Cacheable(BaseModel):
-    cache_control: CacheControl | None = None
-
-
-class TextBlock(Cacheable):
-    type: Literal["text"]
-    text: str = Field(min_length=1)
-
-
-class MediaBlock(Cacheable):
-    type: Literal["image", "document"]
-    source: dict[str, Any]
-
-
-class ToolUseBlock(Cacheable):
-    type: Literal["tool_use", "server_tool_use"]
-    id: str = Field(min_length=1)
-    name: str = Field(min_length=1)
-    input: dict[str, Any]
-
-
-class ToolResultBlock(Cacheable):
-    type: Literal["tool_result"]
-    tool_use_id: str = Field(min_length=1)
-    content: "Content" = []
-    is_error: bool = False
-
-
-class ServerToolResultBlock(Cacheable):
-    type: str
-    tool_use_id: str = Field(min_length=1)
-    content: Any
-
-
-class ThinkingBlock(BaseModel):
-    type: Literal["thinking"]
-    thinking: str
-    signature: str
-
-    @model_validator(mode="after")
-    def _unchanged(self) -> "ThinkingBlock":
-        if self.signature != _signature(self.thinking):
-            refuse("Invalid `signature` in `thinking` block")
-        return self
-
-
-class RedactedThinkingBlock(BaseModel):
-    type: Literal["redacted_thinking"]
-    data: str
-
-
-def _tag(block: Any) -> str | None:
-    kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
-    if kind in {"image", "document"}:
-        return "media"
-    if isinstance(kind, str) and kind != "tool_result" and kind.endswith("_tool_result"):
-        return "server_tool_result"
-    return "tool_use" if kind == "server_tool_use" else kind
-
-
-Block = Annotated[
-    Annotated[TextBlock, Tag("text")]
-    | Annotated[MediaBlock, Tag("media")]
-    | Annotated[ToolUseBlock, Tag("tool_use")]
-    | Annotated[ToolResultBlock, Tag("tool_result")]
-    | Annotated[ServerToolResultBlock, Tag("server_tool_result")]
-    | Annotated[ThinkingBlock, Tag("thinking")]
-    | Annotated[RedactedThinkingBlock, Tag("redacted_thinking")],
-    Discriminator(_tag),
-]
-
-
-def _as_blocks(content: Any) -> Any:
-    """A string is short for one block of text; an empty one for none."""
-    if isinstance(content, str):
-        return [{"type": "text", "text": content}] if content else []
-    return content
-
-
-Content = Annotated[list[Block], BeforeValidator(_as_blocks, json_schema_input_type=str | list[Block])]
-
-
-class Message(BaseModel):
-    role: Literal["user", "assistant"]
-    content: Content
-
-    def results(self) -> set[str]:
-        """The ids of the tool uses that this message brings a result of."""
-        return {block.tool_use_id for block in self.content if isinstance(block, ToolResultBlock)}
-
-    def uses(self) -> set[str]:
-        """The ids of the tool uses that the client is to answer."""
-        return {block.id for block in self.content if isinstance(block, ToolUseBlock) and block.type == "tool_use"}
-
-
-class Tool(Cacheable):
-    type: str = "custom"
-    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,128}$")
-    description: str = ""
-    input_schema: dict[str, Any] | None = None
-
-    @model_validator(mode="after")
-    def _known(self) -> "Tool":
-        if self.type == "custom":
-            if self.input_schema is None or self.input_schema.get("type") != "object":
-                refuse("input_schema: a JSON Schema of type 'object' is required")
-        elif self.name not in tools.TOOLS or not self.type.startswith(self.name):
-            refuse(f"no tool called {self.name!r} of type {self.type!r}; there are {', '.join(tools.TOOLS)}")
-        return self
-
-
-class ToolChoice(BaseModel):
-    type: Literal["auto", "any", "tool", "none"]
-    name: str | None = None
-
-
-class Thinking(BaseModel):
-    type: Literal["enabled", "disabled", "adaptive"]
-    budget_tokens: int | None = Field(default=None, ge=1024)
-
-
 class MessagesQuestion(Question):
     request_id_header: ClassVar[str] = "request-id"
     overloaded: ClassVar[int] = 529
@@ -186,9 +72,9 @@ class MessagesQuestion(Question):
     def _conversation(self) -> "MessagesQuestion":
         if self.thread is not None:
             refuse(_NO_THREADS)
-        _check_turns(self.messages)
-        _check_tools(self.tools, self.tool_choice)
-        marks = sum(marked for _, marked in self._lines())
+        check_turns(self.messages)
+        check_tools(self.tools, self.tool_choice)
+        marks = sum(mark for _, mark in self._lines())
         if marks > _MOST_MARKS:
             refuse(f"A maximum of {_MOST_MARKS} blocks with cache_control may be provided. Found {marks}.")
         if self.thinking.type == "enabled":
@@ -203,16 +89,16 @@ class MessagesQuestion(Question):
     def ask(self) -> Ask:
         lines: list[str] = []
         prefixes: list[str] = []
-        for text, marked in self._lines():
+        for text, mark in self._lines():
             lines += [text] if text else []
-            prefixes += ["\n".join(lines)] if marked else []
+            prefixes += ["\n".join(lines)] if mark else []
         prompt = "\n".join(lines)
         return Ask(
             prompt,
             self.max_tokens,
             cache_prefixes=prefixes,
             tools=list(self._calls(prompt)),
-            tool_results=_rounds(self.messages),
+            tool_results=rounds(self.messages),
             thinking=self.thinking.type != "disabled",
             stop_sequences=self.stop_sequences,
         )
@@ -229,10 +115,10 @@ class MessagesQuestion(Question):
         for tool in self.tools:
             yield encode(tool.model_dump(exclude={"cache_control"})).decode(), tool.cache_control is not None
         for block in self.system:
-            yield _said(block), _marked(block)
+            yield said(block), marked(block)
         for message in self.messages:
             for block in message.content:
-                yield _said(block), _marked(block)
+                yield said(block), marked(block)
         if self.cache_control is not None:
             yield "", True
 
@@ -315,7 +201,7 @@ class MessagesWriter:
             return b""
         signed = b""
         if self._kind == "thinking":
-            signed = self._delta({"type": "signature_delta", "signature": _signature("".join(self._thoughts))})
+            signed = self._delta({"type": "signature_delta", "signature": signature("".join(self._thoughts))})
             self._thoughts.clear()
         self._kind = None
         return signed + self._stop()
@@ -360,7 +246,7 @@ class MessagesWriter:
 def _whole_block(kind: Kind, tool: ToolCall | None, text: str) -> dict[str, Any] | None:
     """The content block of a run of steps; None where it is not told."""
     if tool is None:
-        thought = {"type": "thinking", "thinking": text, "signature": _signature(text)}
+        thought = {"type": "thinking", "thinking": text, "signature": signature(text)}
         return thought if kind == "thinking" else {"type": "text", "text": text}
     if kind == "tool_input":
         return _use_block(tool, tool.input)
@@ -390,11 +276,6 @@ def _id(tool: ToolCall) -> str:
     return f"{'toolu' if tool.client_side else 'srvtoolu'}_{tool.id}"
 
 
-def _signature(thought: str) -> str:
-    """What proves that a thought which comes back in a later request is the one that was given."""
-    return base64.b64encode(hashlib.blake2b(thought.encode("utf-8", "surrogatepass"), digest_size=48).digest()).decode()
-
-
 def _stop_reason(end: End) -> str:
     return "end_turn" if end.stop_reason == "cancelled" else end.stop_reason
 
@@ -402,81 +283,3 @@ def _stop_reason(end: End) -> str:
 def _error(status: int, message: str) -> dict[str, Any]:
     details = {"details": _DETAILS[message]} if message in _DETAILS else {}
     return {"type": "error", "error": {"type": _ERRORS.get(status, "api_error"), "message": message, **details}}
-
-
-def _marked(block: Block) -> bool:
-    return isinstance(block, Cacheable) and block.cache_control is not None
-
-
-def _said(block: Block) -> str:
-    """The text of a block as the model reads it; earlier thoughts are not read again."""
-    match block:
-        case TextBlock():
-            return block.text
-        case ToolUseBlock():
-            return encode(block.input).decode()
-        case ToolResultBlock():
-            return "\n".join(_said(part) for part in block.content)
-        case ServerToolResultBlock():
-            return encode(block.content).decode()
-        case MediaBlock():
-            return (
-                data if block.source.get("type") == "text" and isinstance(data := block.source.get("data"), str) else ""
-            )
-    return ""
-
-
-def _turns(messages: list[Message]) -> list[tuple[str, set[str], set[str]]]:
-    """Role, tool results and tool uses of each turn; messages of one role that follow each other are one turn."""
-    turns: list[tuple[str, set[str], set[str]]] = []
-    for message in messages:
-        if not turns or turns[-1][0] != message.role:
-            turns.append((message.role, set(), set()))
-        turns[-1][1].update(message.results())
-        turns[-1][2].update(message.uses())
-    return turns
-
-
-def _check_turns(messages: list[Message]) -> None:
-    if messages[0].role != "user":
-        refuse('messages: first message must use the "user" role')
-    for place, message in enumerate(messages):
-        if not message.content and (message.role == "user" or message is not messages[-1]):
-            refuse(
-                f"messages.{place}: all messages must have non-empty content except for "
-                "the optional final assistant message"
-            )
-    asked: set[str] = set()  # the tool uses of the turn before
-    for _, results, uses in _turns(messages):
-        if unasked := results - asked:
-            refuse(
-                f"messages: unexpected `tool_use_id` found in `tool_result` blocks: {', '.join(sorted(unasked))}. Each "
-                "`tool_result` block must have a corresponding `tool_use` block in the previous message."
-            )
-        if missing := asked - results:
-            refuse(
-                f"messages: `tool_use` ids were found without `tool_result` blocks immediately after: "
-                f"{', '.join(sorted(missing))}."
-            )
-        asked = uses
-
-
-def _check_tools(offered: list[Tool], choice: ToolChoice | None) -> None:
-    names = [tool.name for tool in offered]
-    if len(set(names)) < len(names):
-        refuse("tools: Tool names must be unique.")
-    if choice is None:
-        return
-    if not names:
-        refuse("tool_choice may only be specified while providing tools")
-    if choice.type == "tool" and choice.name not in names:
-        refuse(f"Tool {choice.name!r} not found in provided tools")
-
-
-def _rounds(messages: list[Message]) -> int:
-    """How often tools have answered since the person last did."""
-    rounds = 0
-    for role, results, _ in _turns(messages):
-        if role == "user":
-            rounds = rounds + 1 if results else 0
-    return rounds
