@@ -181,7 +181,6 @@ function showFault(turn, fault) {
     ask(turn.asked);
   });
   turn.element.append(element("div", "error", element("p", "", told), again));
-  conversation.scrollTop = conversation.scrollHeight;
   say(told);
   if (!known) console.error(fault);
 
@@ -189,9 +188,10 @@ function showFault(turn, fault) {
   const countDown = () => {
     again.disabled = left > 0;
     again.textContent = left > 0 ? `Try again in ${left} s` : "Try again";
-    if (left-- > 0 && again.isConnected) setTimeout(countDown, 1000);
+    if (left-- > 0) setTimeout(countDown, 1000);
   };
   countDown();
+  conversation.scrollTop = conversation.scrollHeight;
 }
 
 function showRunning(isRunning) {
@@ -244,7 +244,7 @@ function ending({ streaming, usage }) {
 function summary({ ttft, tokensPerSecond, tokens }, end) {
   const first = ttft === null ? [] : [`TTFT ${milliseconds(ttft)}`];
   const speed = tokensPerSecond === null ? [] : [`${number(tokensPerSecond)} tokens/s`];
-  const count = tokens ? [`${number(tokens)} token${tokens === 1 ? "" : "s"}`] : ["nothing came"];
+  const count = [`${number(tokens)} token${tokens === 1 ? "" : "s"}`];
   return [...first, ...speed, ...count, end].join(" · ");
 }
 

@@ -10,6 +10,8 @@ from playwright.sync_api import Locator, Page, expect
 from reference import ReferenceServer, reference_server
 from scripted_site import DONE, Post, Site
 
+from reference_server import delivery, model
+
 PACE = ("--preset", "exact", "--ttft", "30ms", "--itl", "2ms", "--tokens", "60")
 
 
@@ -208,6 +210,22 @@ def test_a_wrong_setting_is_told_in_the_servers_words(page: Page, server: Refere
     page.get_by_label("First token after").fill("früh")
     turn = ended(asked(page, server.url))
     expect(turn.locator(".error p")).to_contain_text("“First token after” has a character that a request header cannot")
+
+
+def test_every_setting_is_one_that_the_server_knows(page: Page, hosted: Site) -> None:
+    page.goto(hosted.url)
+    names = page.locator("input[name^=x-gauge-]").evaluate_all("(inputs) => inputs.map((input) => input.name)")
+    known = {f"x-gauge-{name}" for name in (model.SETTINGS.keys() | delivery.SETTINGS.keys()) - model.SERVER_WIDE}
+    assert set(names) <= known | {"x-gauge-fault"}
+
+
+def test_a_server_with_a_key_shows_the_page_and_wants_the_key_for_answers(page: Page) -> None:
+    with reference_server(*PACE, "--api-key", "sesame") as guarded:
+        turn = ended(asked(page, guarded.url))
+        expect(turn.locator(".error p")).to_contain_text("The server refused (401): this server wants its key")
+        page.get_by_label("API key").fill("sesame")
+        turn.get_by_role("button", name="Try again").click()
+        expect(ended(page.locator(".turn")).locator(".meta")).to_contain_text("complete")
 
 
 def test_a_dropped_connection_is_shown_and_the_answer_goes_on(page: Page, hosted: Site) -> None:

@@ -16,7 +16,8 @@ async (options) => {
   const events = [];
   let error = null;
   try {
-    for await (const event of streamChat({ url: "/chat/stream", body: { messages: [] }, ...options })) {
+    const signal = AbortSignal.timeout(10_000); // a test that hangs fails instead
+    for await (const event of streamChat({ url: "/chat/stream", body: { messages: [] }, signal, ...options })) {
       answer.take(event);
       events.push(event);
       if (event.type === "text") fetch(`/told?${encodeURIComponent(event.text)}`);
