@@ -70,18 +70,12 @@ _IS_CONTENT = np.isin(np.arange(256), CONTENT_CODES)  # by code
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """Many streams' events, end to end: those of stream `i` are at `starts[i]` up to `starts[i + 1]`."""
+    """Many streams' content events, end to end: those of stream `i` are at `starts[i]` up to `starts[i + 1]`."""
 
     starts: NDArray[np.int64]  # one more than there are streams
     at: NDArray[np.int64]  # µs since the run began
-    kind: NDArray[np.uint8]  # index into `KINDS`
     perceived_at: NDArray[np.int64]
     client_lag: NDArray[np.int64]  # as in Columns
-
-    @property
-    def owner(self) -> NDArray[np.int64]:
-        """For every event, the place of its stream."""
-        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
 def encode(chunks: Sequence[Chunk]) -> bytes:
@@ -166,29 +160,32 @@ def columns(blob: bytes) -> Columns:
 
 
 def batch(blobs: Sequence[bytes]) -> Batch:
-    """Many blobs at once, without a Python step per event. ValueError as for `columns`."""
+    """The content of many blobs at once, without a Python step per event. ValueError as for `columns`."""
     present = np.flatnonzero(np.fromiter(map(len, blobs), np.int64, len(blobs)))
     reader = _Reader([_inflated(blob) for blob in blobs if blob])
     count = reader.take("<u4")
+    ends = np.cumsum(count)
     first = reader.take("<i8")
-    gaps = reader.column(count - 1)
+    at = _running_sums(first, reader.column(count - 1, room=1), ends - count)
     runs = reader.take("<u4")
     codes = reader.column(runs)
-    kind = np.repeat(codes, reader.column(runs)).astype(np.uint8)
+    content = np.repeat(is_content(codes.astype(np.uint8)), reader.column(runs))
+    if len(content) != len(at):
+        raise ValueError("arrivals blob whose kinds do not add up")
     reader.skip(count)  # characters
     reader.skip(count)  # overhead
-    lag = reader.column(count)
-    client_lag = np.full(len(lag), NOT_HANDED, np.int64)
+    perceived_at = at + reader.column(count)
+    client_lag = np.full(len(at), NOT_HANDED, np.int64)
     behind_client = reader.at < reader.ends
     if behind_client.any():
         client_lag[np.repeat(behind_client, count)] = reader.only(behind_client).column(count[behind_client])
+    so_far = np.concatenate([[0], np.cumsum(content)])
     counts = np.zeros(len(blobs), np.int64)
-    counts[present] = count
+    counts[present] = so_far[ends] - so_far[ends - count]
     starts = np.concatenate([[0], np.cumsum(counts)])
-    if len(kind) != starts[-1]:
-        raise ValueError("arrivals blob whose kinds do not add up")
-    at = _running_sums(first, gaps, count)
-    return Batch(starts, at, kind, at + lag, client_lag)
+    if starts[-1] == len(at):
+        return Batch(starts, at, perceived_at, client_lag)
+    return Batch(starts, at[content], perceived_at[content], client_lag[content])
 
 
 def decode(blob: bytes) -> tuple[Chunk, ...]:
@@ -247,7 +244,7 @@ class _Reader:
     """A cursor into every one of many blobs at once; each step moves all of them."""
 
     def __init__(self, blobs: list[bytes]) -> None:
-        self.bytes = np.frombuffer(b"".join(blobs), np.uint8)
+        self.bytes = b"".join(blobs)
         lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
         self.ends = np.cumsum(lengths)
         self.at = self.ends - lengths
@@ -268,41 +265,34 @@ class _Reader:
     def take(self, kind: str) -> NDArray[np.int64]:
         """One number from each blob."""
         size = np.dtype(kind).itemsize
-        raw: NDArray[np.uint8] = self.bytes[self._advance(size)[:, None] + np.arange(size)]
+        raw: NDArray[np.uint8] = np.frombuffer(self.bytes, np.uint8)[self._advance(size)[:, None] + np.arange(size)]
         return raw.view(kind).reshape(-1).astype(np.int64)
 
     def skip(self, count: NDArray[np.int64]) -> None:
         width = self.take("u1")
         self._advance(8 + width * count)
 
-    def column(self, count: NDArray[np.int64]) -> NDArray[np.int64]:
-        """A column of `count` values from each blob, end to end."""
+    def column(self, count: NDArray[np.int64], room: int = 0) -> NDArray[np.int64]:
+        """A column of `count` values from each blob, end to end; before those of each there is `room` for more."""
         width, base = self.take("u1"), self.take("<i8")
         if (width > 8).any() or (count < 0).any():
             raise ValueError("arrivals blob is damaged")
         start = self._advance(width * count)
-        values = np.repeat(base, count)
-        # Where the lowest byte of each value is; the next byte of it is `count` further on.
-        first = np.arange(len(values)) + np.repeat(start - (np.cumsum(count) - count), count)
+        full = count + room
+        values = np.repeat(base, full)
+        # A slice for each blob and byte of weight, all joined, is several times quicker than an index for each value.
+        none, before, data = bytes(int(full.max(initial=0))), bytes(room), self.bytes
         for weight in range(int(width.max(initial=0))):
-            wide = np.repeat(width > weight, count)
-            if wide.all():
-                values += self.bytes[first].astype(np.int64) << 8 * weight
-            else:
-                values[wide] += self.bytes[first[wide]].astype(np.int64) << 8 * weight
-            first += np.repeat(count, count)
+            places = zip((start + weight * count).tolist(), count.tolist(), (width > weight).tolist(), strict=True)
+            parts = (before + data[at : at + n] if there else none[: n + room] for at, n, there in places)
+            values += np.frombuffer(b"".join(parts), np.uint8).astype(np.int64) << 8 * weight
         return values
 
 
-def _running_sums(first: NDArray[np.int64], gaps: NDArray[np.int64], count: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each stream its first time, then that plus its gaps so far."""
-    starts = np.cumsum(count) - count
-    steps = np.empty(len(gaps) + len(first), np.int64)
-    is_first = np.zeros(len(steps), bool)
-    is_first[starts] = True
-    steps[~is_first] = gaps
-    steps[is_first] = first
+def _running_sums(first: NDArray[np.int64], steps: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """For each stream its first time, then that plus its steps so far; a stream's step at its start does not count."""
+    steps[starts] = first
     # One running sum over all, restarted at each stream by taking off what the streams before it came to.
     ends = np.add.reduceat(steps, starts) if len(starts) else first
     steps[starts[1:]] -= ends[:-1]
-    return np.cumsum(steps)
+    return np.cumsum(steps, out=steps)

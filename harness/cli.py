@@ -22,6 +22,7 @@ from harness.judge.outputs import json, save, terminal
 from harness.judge.store import Store
 from harness.resolution import Point
 from reports import page
+from reports.material import gather
 
 _READY = re.compile(r"http://\S+")
 _SERVER_STARTS_WITHIN = 30  # seconds
@@ -192,9 +193,9 @@ def report(db: str, run_id: str | None, config_path: str | None, output: str) ->
     """
     rules = None if config_path is None else config.load(config_path).sla
     with Store.open(db) as store:
-        judged = judgement.judge(store, run_id, rules)
-        save(page.render(store, judged), output)
-    click.echo(f"{output}: {judged.run.id}, {judged.verdict}")
+        material = gather(store, run_id, rules)
+    save(page.render(material), output)
+    click.echo(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}")
 
 
 @main.command()

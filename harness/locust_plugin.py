@@ -42,6 +42,7 @@ from harness.judge.store import Run, Status, Store
 from harness.locust_worker import Worker, drive, interrupt_main, machine, stop, unpack
 from harness.observation import FAILURES, Outcome, StreamObservation
 from reports import page
+from reports.material import gather
 
 _DRAIN = 20.0  # seconds that a master waits for its workers' last batches
 _FAREWELL = 3.0  # seconds in which the last batch of a worker that Locust has signed off can still come
@@ -245,14 +246,15 @@ class _Keeper:
         status: Status = "interrupted" if self._interrupted else "finished"
         with self._store as store:
             store.finish_run(run.id, ended_ns=ended, status=status, instrument=self._facts(), notes=self._notes)
-            judged = judgement.judge(store, run.id)
+            material = gather(store, run.id)
+            judged = material.judgement
             if self._exit_code is None:
                 self._exit_code = judgement.exit_code(judged, self._options.gauge_inconclusive)
             terminal.render(judged)
             if self._options.gauge_json:
                 save(json.render(judged), self._options.gauge_json)
             if self._options.gauge_report:
-                save(page.render(store, judged), self._options.gauge_report)
+                save(page.render(material), self._options.gauge_report)
         _say(f"run {run.id} is in {self._options.gauge_db}")
 
     def _on_quitting(self, **_: Any) -> None:

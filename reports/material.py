@@ -1,17 +1,19 @@
-"""What the panels draw from, computed once: a judgement, and one more pass over the streams for what it does not keep.
+"""What the panels draw from, computed once, in one pass over the streams: a judgement, and what it does not keep.
 
 Memory does not grow with streams: metrics over time are counted in buckets 1 % wide, so that a quantile of one bin is
 within 0.5 %. The judgement's own figures are exact; these are for looking at.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge.judgement import Judgement
-from harness.judge.metrics import COALESCED_US, content_gaps
+from harness.config import Sla
+from harness.judge.judgement import Judgement, judge
+from harness.judge.metrics import content_gaps
 from harness.judge.store import Failure, Readings, Store, Streams
 from harness.observation import FAILURES
 
@@ -55,62 +57,55 @@ class Material:
     samples: dict[str, Readings]  # by name, of SAMPLES
 
 
-def gather(store: Store, judgement: Judgement) -> Material:
-    """StoreError when the database cannot be read."""
-    run = judgement.run.id
-    samples = {name: store.samples(run, name) for name in SAMPLES}
-    width, count = _bins(judgement)
-    ttft, itl = _Course(count), _Course(count)
-    streams = np.zeros(count, np.int64)
-    failed: dict[str, Integers] = {}
-    for batch in store.decoded(run):
-        due = _bin_of(batch.number["due_at"], width, count)
-        streams += np.bincount(due, minlength=count)
-        outcomes = np.array(batch.text["outcome"])
-        for outcome in sorted({*batch.text["outcome"]} & {failure.value for failure in FAILURES}):
-            seen = np.bincount(due[outcomes == outcome], minlength=count)
-            failed[outcome] = failed.get(outcome, np.zeros(count, np.int64)) + seen
-        first = batch.number["first_content_at"] - batch.number["due_at"]
+def gather(store: Store, run_id: str | None = None, rules: Sequence[Sla] | None = None) -> Material:
+    """Judge a run as `judge` does, and draw up what the panels need besides. RuleError, StoreError."""
+    run = store.run(run_id)
+    over_time = _OverTime(store.duration(run) / 1e9, store.count(run.id))
+    judgement = judge(store, run.id, rules, also=over_time.take)
+    samples = {name: store.samples(run.id, name) for name in SAMPLES}
+    timeline = over_time.timeline(samples["users"])
+    return Material(judgement, timeline, store.failures(run.id, MOST_FAILURES), samples)
+
+
+class _OverTime:
+    """Takes a run's streams batch by batch; of `seconds` and `streams` in all, it makes bins of time."""
+
+    def __init__(self, seconds: float, streams: int) -> None:
+        wanted = min(MOST_BINS, max(FEWEST_BINS, streams // STREAMS_A_BIN))
+        seconds = max(seconds, 1.0)
+        self._width = next((width for width in _WIDTHS if seconds / width <= wanted), seconds / wanted)
+        # A rest of less than half a bin goes to the last one: on its own it would be a few streams, and look a jump.
+        self._bins = max(1, round(seconds / self._width))
+        self._ttft, self._itl = _Course(self._bins), _Course(self._bins)
+        self._streams = np.zeros(self._bins, np.int64)
+        self._failed: dict[str, Integers] = {}
+
+    def take(self, streams: Streams) -> None:
+        number = streams.number
+        due = self._bin_of(number["due_at"])
+        self._streams += np.bincount(due, minlength=self._bins)
+        for outcome in sorted({*streams.text["outcome"]} & {failure.value for failure in FAILURES}):
+            seen = np.bincount(due[streams.outcome == outcome], minlength=self._bins)
+            self._failed[outcome] = self._failed.get(outcome, 0) + seen
+        first = number["first_content_at"] - number["due_at"]
         came = ~np.isnan(first)
-        ttft.add(due[came], first[came] / 1e6)
-        ended, gaps = _gaps(batch)
-        itl.add(_bin_of(ended, width, count), gaps)
-    timeline = Timeline(
-        width=width,
-        starts=[place * width for place in range(count)],
-        ttft=ttft.course(),
-        itl=itl.course(),
-        streams=streams.tolist(),
-        failed={outcome: counts.tolist() for outcome, counts in failed.items()},
-        users=_at_bin_ends(samples["users"], width, count),
-    )
-    return Material(judgement, timeline, store.failures(run, MOST_FAILURES), samples)
+        self._ttft.add(due[came], first[came] / 1e6)
+        gaps, ends = content_gaps(streams)
+        self._itl.add(self._bin_of(streams.events.perceived_at[ends].astype(np.float64) * 1e3), gaps / 1e3)
 
+    def timeline(self, users: Readings) -> Timeline:
+        return Timeline(
+            width=self._width,
+            starts=[place * self._width for place in range(self._bins)],
+            ttft=self._ttft.course(),
+            itl=self._itl.course(),
+            streams=self._streams.tolist(),
+            failed={outcome: counts.tolist() for outcome, counts in self._failed.items()},
+            users=_at_bin_ends(users, self._width, self._bins),
+        )
 
-def _bins(judgement: Judgement) -> tuple[float, int]:
-    """How wide a bin is, s, and how many there are."""
-    wanted = min(MOST_BINS, max(FEWEST_BINS, judgement.totals.streams // STREAMS_A_BIN))
-    seconds = max(judgement.seconds, 1.0)
-    width = next((width for width in _WIDTHS if seconds / width <= wanted), seconds / wanted)
-    # A rest of less than half a bin goes to the last one: on its own it would be a few streams that look like a jump.
-    return width, max(1, round(seconds / width))
-
-
-def _bin_of(moments: Floats, width: float, count: int) -> Integers:
-    return np.clip(moments / 1e9 // width, 0, count - 1).astype(np.int64)
-
-
-def _gaps(streams: Streams) -> tuple[Floats, Floats]:
-    """When each gap of `itl` ended, ns, and how long it was, ms."""
-    gaps, owner = content_gaps(streams)
-    if len(gaps) == 0:
-        return np.zeros(0), np.zeros(0)
-    so_far = np.cumsum(gaps)
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
-    before = np.repeat(so_far[first] - gaps[first], np.diff(first, append=len(gaps)))
-    ended = streams.number["first_content_at"][owner] + (so_far - before) * 1e3
-    apart = gaps >= COALESCED_US
-    return ended[apart], gaps[apart] / 1e3
+    def _bin_of(self, moments: Floats) -> Integers:
+        return np.clip(moments / (self._width * 1e9), 0, self._bins - 1).astype(np.int64)
 
 
 class _Course:

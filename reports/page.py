@@ -13,9 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness import __version__
-from harness.judge.judgement import Judgement
-from harness.judge.store import Store
-from reports.material import gather
+from reports.material import Material
 from reports.panel import visible
 from reports.panels import PANELS
 
@@ -26,9 +24,8 @@ BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
 _INERT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
-def render(store: Store, judgement: Judgement) -> str:
-    """The whole page. StoreError when the database cannot be read."""
-    material = gather(store, judgement)
+def render(material: Material) -> str:
+    """The whole page."""
     panels = [draw(material) for draw in PANELS]
     scripts = (
         [BUNDLE.read_text("utf-8"), (_HERE / "page.js").read_text("utf-8")]
@@ -46,7 +43,7 @@ def render(store: Store, judgement: Judgement) -> str:
     environment.filters["inert"] = _inert
     return environment.get_template("page.html.jinja").render(
         panels=panels,
-        run=judgement.run,
+        run=material.judgement.run,
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
         hashes=[_hash(script) for script in scripts],

@@ -5,7 +5,6 @@ from typing import Any
 
 from record import MS, database, ttfts
 
-from harness.judge.judgement import judge
 from harness.judge.store import Store
 from reports.material import gather
 from reports.panel import Panel, Table
@@ -29,7 +28,7 @@ def drawn(path: Path, seconds: range = range(0), **fields: Any) -> Panel:
             store.append_samples(
                 "run-1", [(worker, second * 1_000 * MS, "cpu_percent", second + more) for second in seconds]
             )
-        return circumstances.draw(gather(store, judge(store)))
+        return circumstances.draw(gather(store))
 
 
 def table(panel: Panel, caption: str) -> Table:
@@ -58,7 +57,7 @@ def test_a_run_as_short_as_the_table_has_no_chart_and_one_of_a_day_a_small_one(t
     with Store.open(path) as store:
         store.append_samples("run-1", [("local", at * 10_000 * MS, "cpu_percent", at % 90) for at in range(8_640)])
         store.finish_run("run-1", ended_ns=86_400_000 * MS, status="finished")
-        (chart,) = circumstances.draw(gather(store, judge(store))).charts
+        (chart,) = circumstances.draw(gather(store)).charts
     assert [len(trace.x) for trace in chart.figure.data] == [240, 240]
     assert max(chart.figure.data[0].y) == 89
 

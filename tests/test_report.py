@@ -13,7 +13,7 @@ from record import MS, database, observation, ttfts
 from harness.config import Sla, Where
 from harness.errors import StoreError
 from harness.judge.figures import figure
-from harness.judge.judgement import Judgement, judge
+from harness.judge.judgement import Judgement
 from harness.judge.outputs import save
 from harness.judge.store import Store
 from harness.observation import Outcome, StreamObservation
@@ -80,8 +80,8 @@ class Page(HTMLParser):
 def rendered(path: Path, streams: list[StreamObservation], *rules: str | Sla, **fields: Any) -> tuple[str, Judgement]:
     slas = [Sla(rule=rule) if isinstance(rule, str) else rule for rule in rules]
     with Store.open(database(path, streams, rules=slas, **fields)) as store:
-        judgement = judge(store)
-        return page.render(store, judgement), judgement
+        material = gather(store)
+    return page.render(material), material.judgement
 
 
 def empty(outcome: Outcome, **fields: Any) -> StreamObservation:
@@ -156,9 +156,10 @@ def test_figures_use_only_what_the_basic_bundle_draws(report: tuple[str, Judgeme
     assert {trace["type"] for figure in figures for trace in figure["data"]} == {"scatter", "bar"}
 
 
-def test_every_panel_with_a_chart_has_a_table(report: tuple[str, Judgement], tmp_path: Path) -> None:
+def test_every_panel_with_a_chart_has_a_table(tmp_path: Path) -> None:
     with Store.open(database(tmp_path / "run.db", mixed())) as store:
-        panels = [draw(gather(store, report[1])) for draw in PANELS]
+        material = gather(store)
+    panels = [draw(material) for draw in PANELS]
     assert all(panel.tables for panel in panels if panel.charts)
     tables: list[Table] = [table for panel in panels for table in panel.tables]
     assert all(len(row) == len(table.columns) for table in tables for row in table.rows)
@@ -279,7 +280,7 @@ def test_over_time_follows_streams_gaps_and_users(tmp_path: Path) -> None:
     with Store.open(path) as store:
         samples = [("one", 500 * MS, "users", 3), ("two", 600 * MS, "users", 4), ("one", 8_000 * MS, "users", 10)]
         store.append_samples("run-1", samples)
-        timeline = gather(store, judge(store)).timeline
+        timeline = gather(store).timeline
     assert timeline.width == 1
     assert timeline.ttft.n == [200, 0, 0, 0, 0, 0, 0, 0, 200, 0]
     assert timeline.ttft.p50[0] == pytest.approx(100, rel=0.005)  # what the buckets promise
@@ -296,7 +297,7 @@ def test_a_long_run_has_no_more_points_than_a_chart_can_show(tmp_path: Path) -> 
     path = tmp_path / "run.db"
     with Store.open(database(path, streams)) as store:
         store.finish_run("run-1", ended_ns=9_000_000 * MS, status="finished")
-        timeline = gather(store, judge(store)).timeline
+        timeline = gather(store).timeline
     assert len(timeline.starts) <= MOST_BINS
     assert sum(timeline.streams) == 9_000
 

@@ -3,7 +3,7 @@
 Everything is computed from the database, each time anew, in one pass over the streams. Nothing is printed here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -11,12 +11,12 @@ from typing import Literal
 import numpy as np
 
 from harness.config import Sla, Where
-from harness.judge import metrics, sla, statistics
+from harness.judge import sla, statistics
 from harness.judge.figures import figure
 from harness.judge.metrics import METRICS, RATES, Figure, Gauge, Samples, Totals
 from harness.judge.sla import Status, Verdict
 from harness.judge.statistics import Interval
-from harness.judge.store import Readings, Run, Store
+from harness.judge.store import Readings, Run, Store, Streams
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
@@ -70,13 +70,25 @@ class Judgement:
     gauge: Gauge  # for any other selection, and every metric's whole distribution
 
 
-def judge(store: Store, run_id: str | None = None, rules: Sequence[Sla] | None = None) -> Judgement:
-    """Judge a run (None: the newest) by `rules` (None: those it was run with). RuleError, StoreError."""
+def judge(
+    store: Store,
+    run_id: str | None = None,
+    rules: Sequence[Sla] | None = None,
+    also: Callable[[Streams], object] | None = None,
+) -> Judgement:
+    """Judge a run (None: the newest) by `rules` (None: those it was run with). RuleError, StoreError.
+
+    `also` is given each batch of streams, too: reading a large file takes longer than most of what is done with it.
+    """
     run = store.run(run_id)
     parsed = [sla.parse(rule) for rule in (run.rules if rules is None else rules)]
-    gauge = metrics.gauge(store.decoded(run.id), {name for rule in parsed for name in rule.where.label})
+    gauge = Gauge(name for rule in parsed for name in rule.where.label)
+    for streams in map(gauge.arranged, store.streams(run.id)):
+        gauge.take(streams)
+        if also is not None:
+            also(streams)
     totals = gauge.totals()
-    seconds = (run.ended_ns if run.ended_ns is not None else gauge.last_ns) / 1e9
+    seconds = store.duration(run) / 1e9
     samples = {name: gauge.samples(name) for name in METRICS}
     readings = {name: store.samples(run.id, name) for name in HABITS}
     validity, reasons = _validity(run, totals, samples, readings)

@@ -5,6 +5,7 @@ Each metric has two readings. The plain one holds what was observed. The gated o
 came: a failed stream is +inf, or failing fast would look like an improvement. docs/metrics.md has the definitions.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrivals import is_content
 from harness.config import Where
 from harness.judge.store import Streams, matches
 from harness.observation import FAILURES, Outcome
@@ -27,13 +27,12 @@ COALESCED_US = 1_000  # two chunks closer than this came together: not a fast to
 
 @dataclass(frozen=True)
 class Observed:
-    """What one metric saw in a batch of streams. A sample belongs to the stream at its `owner`'s place."""
+    """What one metric saw in a batch of streams."""
 
-    ticks: Integers  # samples: whole ns, or µs where the metric says so
-    owner: Integers
+    ticks: Integers  # samples, in the streams' order: whole ns, or µs where the metric says so
+    counts: Integers  # of the streams: how many samples each has
     failed: Mask  # of the streams: adds one +inf to the gated reading, and takes this stream's own samples out of it
-    elapsed: Floats  # of the streams: ns without a value when the run cut them off, else NaN
-    missing: Mask  # of the streams: has no sample
+    elapsed: Floats | None = None  # of the streams: ns without a value when the run cut them off, else NaN
 
 
 Observe = Callable[[Streams], Observed]
@@ -98,10 +97,11 @@ class _Thinned:
         self.ticks = np.zeros(0, np.int64)
         self.owner = np.zeros(0, np.int64)
 
-    def add(self, ticks: Integers, owner: Integers) -> None:
-        kept = _hashed(owner) < self.share
-        self.ticks = np.concatenate([self.ticks, ticks[kept]])
-        self.owner = np.concatenate([self.owner, owner[kept]])
+    def add(self, ticks: Integers, ids: Integers, counts: Integers) -> None:
+        """Samples in the order of the streams that they belong to, and how many each of these has."""
+        kept = _hashed(ids) < self.share
+        self.ticks = np.concatenate([self.ticks, ticks[np.repeat(kept, counts)]])
+        self.owner = np.concatenate([self.owner, np.repeat(ids[kept], counts[kept])])
         while len(self.ticks) > self.LIMIT and self.share > 1:
             self.thin(self.share // 2)
 
@@ -179,22 +179,29 @@ class Gauge:
     def __init__(self, labels: Iterable[str] = ()) -> None:
         self._labels = sorted(set(labels))
         self._cohorts: dict[Texts, _Cohort] = {}
-        self.last_ns = 0.0  # when the last stream ended
+
+    def arranged(self, streams: Streams) -> Streams:
+        """The same streams with those of a cohort side by side. Their events are decoded anew: best not done before."""
+        code, _ = self._sorted_into_cohorts(streams)
+        return streams if (np.diff(code) >= 0).all() else streams.select(np.argsort(code, kind="stable"))
 
     def take(self, streams: Streams) -> None:
+        """Streams in any order; quickest as `arranged` gives them."""
         code, cohorts = self._sorted_into_cohorts(streams)
-        outcome = np.array(streams.text["outcome"])
-        self.last_ns = max(self.last_ns, float(streams.number["ended_at"].max()))
-        for name in METRICS:
-            _gather(METRICS[name], streams, code, cohorts)
+        if (np.diff(code) < 0).any():
+            streams = self.arranged(streams)
+            code, cohorts = self._sorted_into_cohorts(streams)
+        bounds = np.searchsorted(code, np.arange(len(cohorts) + 1)).tolist()
+        parts = [(cohort, slice(*ends)) for cohort, ends in zip(cohorts, itertools.pairwise(bounds), strict=True)]
+        for metric in METRICS.values():
+            _gather(metric, streams, parts)
         span = streams.number["ended_at"] - streams.number["started_at"]
         reported = ~np.isnan(streams.number["output_tokens"])
-        for place, cohort in enumerate(cohorts):
-            mine = code == place
-            for name, count in zip(*np.unique(outcome[mine], return_counts=True), strict=True):
+        for cohort, mine in parts:
+            for name, count in zip(*np.unique(streams.outcome[mine], return_counts=True), strict=True):
                 cohort.outcomes[str(name)] = cohort.outcomes.get(str(name), 0) + int(count)
-            sums = {name: np.nansum(streams.number[name][mine]) for name in _TOTALS}
-            sums |= {"open_ns": np.nansum(span[mine]), "reported": int(reported[mine].sum())}
+            sums = {name: float(np.nansum(streams.number[name][mine])) for name in _TOTALS}
+            sums |= {"open_ns": float(np.nansum(span[mine])), "reported": int(reported[mine].sum())}
             sums["with_content"] = int((streams.number["content_chunks"][mine] > 0).sum())
             for name, value in sums.items():
                 cohort.totals[name] = cohort.totals.get(name, 0.0) + float(value)
@@ -202,13 +209,14 @@ class Gauge:
     def _sorted_into_cohorts(self, streams: Streams) -> tuple[Integers, list[_Cohort]]:
         """For every stream the place of its cohort in the list."""
         columns: list[Sequence[str]] = [streams.text[name] for name in _COHORT]
-        columns.append([self._labels_of(text) for text in streams.text["labels"]])
+        labels = streams.text["labels"]
+        columns.append([self._labels_of(text) for text in labels] if self._labels else ["{}"] * len(streams))
         places: dict[Texts, int] = {}
         code = [places.setdefault(texts, len(places)) for texts in zip(*columns, strict=True)]
         return np.array(code, np.int64), [self._cohorts.setdefault(texts, _Cohort()) for texts in places]
 
     def _labels_of(self, text: str) -> str:
-        if not self._labels or text == "{}":
+        if text == "{}":
             return "{}"
         labels = json.loads(text)
         return json.dumps({name: labels[name] for name in self._labels if name in labels})
@@ -313,27 +321,26 @@ def gauge(batches: Iterable[Streams], labels: Iterable[str] = ()) -> Gauge:
     return found
 
 
-def _gather(metric: Metric, streams: Streams, code: Integers, cohorts: list[_Cohort]) -> None:
+def _gather(metric: Metric, streams: Streams, parts: list[tuple[_Cohort, slice]]) -> None:
+    """Give each cohort its own samples; `parts` says where its streams are."""
     seen = metric.observe(streams)
-    into = [cohort.samples.setdefault(metric.name, _Gathered()) for cohort in cohorts]
-    spoiled = np.zeros(len(streams), bool) if metric.pooled else seen.failed
-    for place, mine in enumerate(_by_cohort(code[seen.owner], len(cohorts))):
-        ticks, owner = seen.ticks[mine], seen.owner[mine]
-        into[place].kept.add(ticks[~spoiled[owner]])
-        into[place].spoiled.add(ticks[spoiled[owner]])
+    before = np.concatenate([[0], np.cumsum(seen.counts)])
+    for cohort, mine in parts:
+        into = cohort.samples.setdefault(metric.name, _Gathered())
+        # A copy: what waits to be counted must not hold on to the samples of all the other cohorts.
+        ticks = seen.ticks[before[mine.start] : before[mine.stop]].copy()
+        counts, failed = seen.counts[mine], seen.failed[mine]
         if metric.pooled:
-            into[place].thinned.add(ticks, streams.id[owner])
-    for place, here in enumerate(_by_cohort(code, len(cohorts))):
-        into[place].failed += int(seen.failed[here].sum())
-        into[place].missing += int(seen.missing[here].sum())
-        cut_off = seen.elapsed[here]
-        into[place].elapsed.append(cut_off[~np.isnan(cut_off)])
-
-
-def _by_cohort(code: Integers, cohorts: int) -> list[Integers]:
-    """For each cohort where its own are, in their order. One sort for all: a mask for each costs as much every time."""
-    order = np.argsort(code.astype(np.int32), kind="stable")
-    return np.split(order, np.searchsorted(code[order], np.arange(1, cohorts)))
+            into.kept.add(ticks)
+            into.thinned.add(ticks, streams.id[mine], counts)
+        else:
+            spoiled = np.repeat(failed, counts)
+            into.kept.add(ticks[~spoiled])
+            into.spoiled.add(ticks[spoiled])
+        into.failed += int(failed.sum())
+        into.missing += int((counts == 0).sum())
+        if seen.elapsed is not None:
+            into.elapsed.append(seen.elapsed[mine][~np.isnan(seen.elapsed[mine])])
 
 
 def _merged(parts: Sequence[tuple[Integers, Integers]]) -> tuple[Integers, Integers]:
@@ -355,19 +362,15 @@ def _hashed(ids: Integers) -> Integers:
 
 
 def _outcome(streams: Streams, *outcomes: Outcome) -> Mask:
-    return np.isin(streams.text["outcome"], [outcome.value for outcome in outcomes])
+    return np.isin(streams.outcome, [outcome.value for outcome in outcomes])
 
 
 def _one_each(streams: Streams, value: Floats, failed: Mask | None = None, elapsed: Floats | None = None) -> Observed:
     """At most one sample a stream, in ns; NaN is none."""
-    missing = np.isnan(value)
-    owner = np.flatnonzero(~missing)
+    there = ~np.isnan(value)
+    nowhere = np.zeros(len(streams), bool)
     return Observed(
-        value[owner].astype(np.int64),
-        owner,
-        np.zeros(len(streams), bool) if failed is None else failed,
-        np.full(len(streams), np.nan) if elapsed is None else elapsed,
-        missing,
+        value[there].astype(np.int64), there.astype(np.int64), nowhere if failed is None else failed, elapsed
     )
 
 
@@ -420,44 +423,37 @@ def _column(name: str) -> Observe:
 
 
 def content_gaps(streams: Streams, *, wire: bool = False) -> tuple[Integers, Integers]:
-    """Every gap between consecutive content chunks, µs, and the place of its stream; those under 1 ms too.
+    """Every gap of 1 ms or more between consecutive content chunks, µs, and which of `events` ended it.
 
     As the person got them, or (`wire`) as they left the wire, before any emulated link.
     """
     events = streams.events
-    content = is_content(events.kind)
-    at = (events.at if wire else events.perceived_at)[content]
-    owner = events.owner[content]
-    same = owner[1:] == owner[:-1]
-    return np.diff(at)[same], owner[1:][same]
+    at = events.at if wire else events.perceived_at
+    gaps = np.zeros_like(at)
+    np.subtract(at[1:], at[:-1], out=gaps[1:])
+    gaps[events.starts[:-1][np.diff(events.starts) > 0]] = 0  # nothing lies between two streams
+    ends = np.flatnonzero(gaps >= COALESCED_US)
+    return gaps[ends], ends
+
+
+def _counts(streams: Streams, places: Integers) -> Integers:
+    """How many of these events each stream has."""
+    return np.diff(np.searchsorted(places, streams.events.starts))
 
 
 def _gaps(*, wire: bool) -> Observe:
     def observe(streams: Streams) -> Observed:
-        gaps, owner = content_gaps(streams, wire=wire)
-        apart = gaps >= COALESCED_US
+        gaps, ends = content_gaps(streams, wire=wire)
         has_content = ~np.isnan(streams.number["first_content_at"])
-        missing = np.ones(len(streams), bool)
-        missing[owner[apart]] = False
-        return Observed(
-            gaps[apart],
-            owner[apart],
-            _outcome(streams, *FAILURES) & has_content,  # the gap that never ended
-            np.full(len(streams), np.nan),
-            missing,
-        )
+        # A failed stream has one more gap: that which never ended.
+        return Observed(gaps, _counts(streams, ends), _outcome(streams, *FAILURES) & has_content)
 
     return observe
 
 
 def _client_overhead(streams: Streams) -> Observed:
-    events = streams.events
-    handed = events.client_lag >= 0  # content only, or nothing
-    owner = events.owner[handed]
-    missing = np.ones(len(streams), bool)
-    missing[owner] = False
-    none = np.zeros(len(streams), bool)
-    return Observed(events.client_lag[handed], owner, none, np.full(len(streams), np.nan), missing)
+    handed = np.flatnonzero(streams.events.client_lag >= 0)
+    return Observed(streams.events.client_lag[handed], _counts(streams, handed), np.zeros(len(streams), bool))
 
 
 METRICS: Mapping[str, Metric] = {

@@ -11,7 +11,6 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,13 +108,18 @@ class Streams:
         except ValueError as fault:
             raise StoreError(f"arrivals of streams {self.id[0]}–{self.id[-1]} cannot be read: {fault}") from None
 
-    def select(self, chosen: NDArray[np.bool_]) -> "Streams":
-        places = np.flatnonzero(chosen).tolist()
+    @cached_property
+    def outcome(self) -> NDArray[np.str_]:
+        return np.array(self.text["outcome"])
+
+    def select(self, places: NDArray[np.int64]) -> "Streams":
+        """Those at these places, in their order."""
+        there = places.tolist()
         return Streams(
-            self.id[chosen],
-            {name: [column[place] for place in places] for name, column in self.text.items()},
-            {name: column[chosen] for name, column in self.number.items()},
-            [self.blobs[place] for place in places],
+            self.id[places],
+            {name: [column[place] for place in there] for name, column in self.text.items()},
+            {name: column[places] for name, column in self.number.items()},
+            [self.blobs[place] for place in there],
         )
 
 
@@ -283,23 +287,27 @@ class Store:
             found = _streams(rows)
             if where is not None:
                 texts = [dict(zip(_TEXTS, values, strict=True)) for values in zip(*found.text.values(), strict=True)]
-                found = found.select(np.array([matches(where, one) for one in texts], bool))
+                found = found.select(np.flatnonzero([matches(where, one) for one in texts]))
             if len(found):
                 yield found
 
-    def decoded(self, run_id: str) -> Iterator[Streams]:
-        """All of a run's streams as `streams` gives them, their events decoded on another core while one is used."""
-        with ThreadPoolExecutor(1) as ahead:
-            before: tuple[Streams, Future[arrivals.Batch]] | None = None
-            for found in self.streams(run_id):
-                coming = ahead.submit(lambda one: one.events, found)
-                if before is not None:
-                    before[1].result()
-                    yield before[0]
-                before = found, coming
-            if before is not None:
-                before[1].result()
-                yield before[0]
+    def count(self, run_id: str) -> int:
+        """How many streams a run has."""
+        with _telling(self.path):
+            (n,) = self._database.execute(
+                "SELECT count(*) FROM streams WHERE run = ?", (self._known(run_id),)
+            ).fetchone()
+        return int(n)
+
+    def duration(self, run: Run) -> int:
+        """How long a run took, ns; up to the end of its last stream where its own end is not known."""
+        if run.ended_ns is not None:
+            return run.ended_ns
+        with _telling(self.path):
+            (last,) = self._database.execute(
+                "SELECT max(ended_at) FROM streams WHERE run = ?", (self._known(run.id),)
+            ).fetchone()
+        return last or 0
 
     def answers(self, run_id: str) -> Iterator[tuple[str, int, arrivals.Columns]]:
         """Each completed stream by the server's own name for it: request id, due_at (ns), and its events.
