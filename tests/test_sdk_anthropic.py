@@ -241,6 +241,28 @@ def test_breaking_off_a_stream_stops_its_generation(server: ReferenceServer, cli
 # Errors
 
 
+def test_an_error_in_the_middle_of_a_stream_is_raised_there(client: anthropic.Anthropic) -> None:
+    texts: list[str] = []
+    slow = {"x-gauge-itl": "20ms", "x-gauge-deadline": "200ms"}
+    with (
+        pytest.raises(anthropic.APIStatusError, match="not finished within") as broken,
+        client.messages.stream(**QUESTION, extra_headers=slow) as stream,
+    ):
+        texts += stream.text_stream
+    assert texts
+    assert broken.value.type == "timeout_error"
+
+
+def test_a_wrong_key_is_the_sdks_own_error() -> None:
+    with reference_server("--api-key", "s3cret", "--ttft", "1ms", "--itl", "1ms") as server:
+        with anthropic.Anthropic(base_url=server.url, api_key="guessed", max_retries=0) as stranger:
+            with pytest.raises(anthropic.AuthenticationError) as refused:
+                stranger.messages.create(**QUESTION)
+            assert refused.value.type == "authentication_error"
+        with anthropic.Anthropic(base_url=server.url, api_key="s3cret", max_retries=0) as client:
+            assert client.messages.create(**QUESTION)
+
+
 @pytest.fixture(scope="module")
 def refusing() -> Iterator[str]:
     """A service that refuses every request with the status that its path begins with, and the dialect's document."""

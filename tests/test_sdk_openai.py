@@ -150,3 +150,20 @@ def test_a_full_server_is_the_packages_own_error() -> None:
         client.chat.completions.create(**QUESTION)
     assert refused.value.status_code == 503
     assert refused.value.response.headers["retry-after"] == "1"
+
+
+def test_an_error_in_the_middle_of_a_stream_is_raised_there(client: openai.OpenAI) -> None:
+    slow = {"x-gauge-itl": "20ms", "x-gauge-deadline": "200ms"}
+    chunks = client.chat.completions.create(**QUESTION, stream=True, extra_headers=slow)
+    with pytest.raises(openai.APIError, match="not finished within"):
+        list(chunks)
+
+
+def test_a_wrong_key_is_the_packages_own_error() -> None:
+    with reference_server("--api-key", "s3cret", "--ttft", "1ms", "--itl", "1ms") as server:
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="guessed", max_retries=0) as stranger:
+            with pytest.raises(openai.AuthenticationError) as refused:
+                stranger.chat.completions.create(**QUESTION)
+            assert refused.value.code == "invalid_api_key"
+        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="s3cret", max_retries=0) as client:
+            assert client.chat.completions.create(**QUESTION)

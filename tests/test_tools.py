@@ -1,10 +1,14 @@
 """The server's own tools: each run ends in a result, and the model's turns go on around them."""
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
 
+import httpx
 import msgspec
 import pytest
+from reference import ReferenceServer, reference_server
 
 from reference_server import tools
 from reference_server.model import Ask, Plan, Shape, Step, ToolCall, plan
@@ -156,3 +160,53 @@ def test_an_answer_that_is_broken_off_stops_its_tool(monkeypatch: pytest.MonkeyP
 
     asyncio.run(leave())
     assert stopped == [True]
+
+
+# In a stream of the real server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    quick = ("--ttft", "1ms", "--itl", "1ms", "--spread", "0", "--pauses", "0", "--tokens", "30", "--seed", "1")
+    with reference_server(*quick) as running:
+        yield running
+
+
+def events(server: ReferenceServer, *names: str, tool_turns: int) -> list[tuple[str, str]]:
+    """Name and data of each event of an answer with these tools on offer."""
+    body = {"messages": [{"role": "user", "content": PROMPT}], "tools": names}
+    answer = httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-tools": str(tool_turns)}, timeout=20)
+    blocks = [block.split("\n", 1) for block in answer.text.removesuffix("\n\n").split("\n\n")]
+    named = [block if block[0].startswith("event:") else ["event: ", "\n".join(block)] for block in blocks]
+    return [(name.removeprefix("event: "), data.removeprefix("data: ")) for name, data in named]
+
+
+def test_a_plain_stream_tells_when_a_tool_starts_and_ends(server: ReferenceServer) -> None:
+    seen = events(server, "convert", tool_turns=1)
+    names = [name for name, _ in seen]
+    start = names.index("tool_start")
+    assert names[start : start + 2] == ["tool_start", "tool_end"]
+    started, ended = (json.loads(data) for _, data in seen[start : start + 2])
+    assert started.keys() == {"id", "name", "input"}
+    assert started["input"].keys() == {"value", "unit", "to"}
+    assert ended.keys() == {"id", "name", "result", "failed", "seconds"}
+    assert started["id"] == ended["id"]
+    assert set(names[:start]) == set(names[start + 2 :]) == {""}
+    assert seen[-1][1] == "[DONE]"
+
+
+def test_a_stream_goes_on_after_every_failed_tool_until_the_rounds_are_used_up(server: ReferenceServer) -> None:
+    seen = events(server, "forecast", tool_turns=100)
+    ended: list[dict[str, Any]] = [json.loads(data) for name, data in seen if name == "tool_end"]
+    assert [end["failed"] for end in ended] == [True] * tools.MAX_ITERATIONS
+    assert all(end["seconds"] >= TOOLS["forecast"].seconds for end in ended)
+    assert json.loads(seen[-2][1])["stop_reason"] == "end_turn"
+
+
+def test_a_client_that_leaves_while_a_tool_runs_is_noticed(server: ReferenceServer) -> None:
+    body = {"messages": [{"role": "user", "content": PROMPT}], "tools": ["forecast"]}
+    with httpx.stream("POST", f"{server.url}/chat/stream", json=body, headers={"x-gauge-tools": "5"}) as answer:
+        assert any("tool_start" in line for line in answer.iter_lines())
+    row = server.truth()[-1]
+    assert row["outcome"] == "disconnected"
+    assert row["tokens"] < 30
