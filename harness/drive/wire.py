@@ -4,7 +4,7 @@ Promises: the arrival time of every read is the kernel's (SO_TIMESTAMPNS), or ou
 none, and then it is counted; the waiting greenlet is switched to only when there is something to decide; whatever
 goes wrong leaves all that was received in place. Decodes nothing: bytes and stamps are all it knows.
 
-Times are CLOCK_MONOTONIC nanoseconds; kernel stamps are kept as the kernel wrote them, see `Exchange`.
+Times are CLOCK_MONOTONIC nanoseconds, kernel stamps CLOCK_REALTIME nanoseconds; `RunClock` puts both on one line.
 """
 
 import errno
@@ -13,10 +13,10 @@ import ssl
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -26,6 +26,8 @@ from gevent import monkey
 from gevent.event import Event
 from gevent.socket import wait_read, wait_write
 
+from harness.drive import drain
+from harness.drive.drain import Drain, Slot
 from harness.errors import TargetError
 from harness.observation import Outcome
 
@@ -33,17 +35,14 @@ from harness.observation import Outcome
 _socket: Any = monkey.get_original("socket", "socket")
 _getaddrinfo: Any = monkey.get_original("socket", "getaddrinfo")
 _epoll: Any = monkey.get_original("select", "epoll") if sys.platform == "linux" else None
-_now = time.monotonic_ns
+COMPILED: Any = drain.load()  # None: Python reads, at a higher cost
 
 SO_TIMESTAMPNS = 35  # Linux; not in Python's socket module
-_STAMP = struct.calcsize("@ll")  # a struct timespec
-UNSTAMPED = bytes(_STAMP)
+_TIMESPEC = struct.Struct("@ll")
 _CONTROL = 64  # room for one timespec with its header
 _BLOCK = 65_536
 _BUFFER = bytearray(_BLOCK)  # one for the process: a read is parsed before the next one starts
 _VIEW = memoryview(_BUFFER)
-_INTO = (_BUFFER,)  # as recvmsg_into wants it
-_AT_ONCE = 128  # sockets read before the loop's timers get their turn: a millisecond of work
 _MAX_HEADERS = 200
 _MOST_BARREN = 262_144  # bytes of headers, interim answers, chunk extensions or trailers without any of the body
 _MOST_READS = 500_000  # each costs memory of ours, however little it brings
@@ -253,9 +252,12 @@ class Exchange:
     """One request on a connection and what came back.
 
     `body` grows as reads come in. Of each that added to it, `reads` has where in the body it ended, the kernel's stamp
-    (a `struct timespec` of CLOCK_REALTIME; zeros: none) and when we saw it (CLOCK_MONOTONIC ns). The owner calls `wait`
-    and decides; `on_data`, where set, is called from the loop with what each read added, and must be quick.
+    (CLOCK_REALTIME ns, 0: none) and when we saw it (CLOCK_MONOTONIC ns). The owner calls `wait` and decides; before it
+    looks at what came, it calls `catch_up`. `on_data`, where set, is called from the loop with what was added, and must
+    be quick.
     """
+
+    every_read: ClassVar[bool] = False  # somebody wants the data of each read as it comes
 
     __slots__ = (
         "_barren",
@@ -263,11 +265,10 @@ class Exchange:
         "_connection",
         "_feed",
         "_headers",
-        "_margin",
+        "_loop",
         "_parser",
-        "_poll",
-        "_receive",
-        "_tls",
+        "_slot",
+        "_stamp",
         "body",
         "broken",
         "complete",
@@ -283,7 +284,6 @@ class Exchange:
         "on_data",
         "reads",
         "received",
-        "stamp",
         "status",
     )
 
@@ -292,19 +292,19 @@ class Exchange:
         self._changed = Event()
         self._headers: list[tuple[bytes, bytes]] = []
         self._barren = 0  # bytes since the last of the body
-        self._poll: _Poll | None = None  # while we read
+        self._loop: _Loop | None = None  # that reads for us
+        self._slot: Slot | None = None  # where compiled code does
+        self._stamp = 0  # of the read that is parsed
         self.limit = limit  # bytes of body before the stream is MALFORMED
         self.marker = marker  # bytes that hint at the terminal event; b"": anything may be it
-        self._margin = len(marker)
         self.marker_seen = False
         self.body = bytearray()
-        self.reads: list[tuple[int, bytes, int]] = []  # one list: three would be three more things out of the cache
+        self.reads: list[tuple[int, int, int]] = []
         self.received = 0  # bytes off the socket
         self.last_read_at = 0
-        self.stamp = UNSTAMPED  # of the last read
         self.status: int | None = None
         self.headers: dict[str, str] = {}
-        self.headers_read: tuple[bytes, int] | None = None  # stamp and our time of the read that completed them
+        self.headers_read: tuple[int, int] | None = None  # stamp and our time of the read that completed them
         self.complete = False  # the HTTP message has ended as it should
         self.keeps_alive = False  # and the connection can carry another exchange
         self.finished = False  # nothing more will come
@@ -312,15 +312,13 @@ class Exchange:
         self.on_data: Callable[[bytes], None] | None = None
         self.on_body = self.body.extend  # called by httptools by this name: from C to C, with no frame of ours between
         self._parser: Any = httptools.HttpResponseParser(self)
+        self._feed: Callable[[bytes], None] = self._parser.feed_data
 
     def start(self) -> None:
         """Begin to read."""
         self.last_read_at = time.monotonic_ns()
-        self._feed = self._parser.feed_data
-        self._receive = self._connection.sock.recvmsg_into
-        self._tls = self._connection.tls is not None
-        self._poll = _Poll.here()
-        self._poll.watch(self._connection.sock.fileno(), self)
+        self._loop = _Loop.here()
+        self._slot = self._loop.watch(self._connection, self)
 
     def wait(self, until: int) -> None:
         """Sleep until something is to be decided: the end, the marker, a `wake`, or the time `until`."""
@@ -332,74 +330,95 @@ class Exchange:
         self._changed.set()
 
     def stop(self) -> None:
-        """Read no more; the socket is still open. Breaks the cycle with the parser, so the collector can stay off."""
+        """Read no more; the socket is still open. Breaks the cycles with the parser, so the collector can stay off."""
         self._unwatch()
-        self._parser = self._feed = self._receive = None
+        self._parser = None
+        del self._feed
         self.on_data = None
         self.finished = True
 
     def _unwatch(self) -> None:
-        if self._poll is not None:
-            self._poll.forget(self._connection.sock.fileno())
-            self._poll = None
+        if self._loop is not None:
+            self._loop.forget(self._connection, self._slot)
+            self._loop = self._slot = None
 
-    # From here to the end of the class: called by the loop for every segment that arrives.
+    # From here to the end of the class: called by the loop, for what may be an event of every stream.
 
     def readable(self) -> None:
-        """Take one read. All in one place: this runs for every event of every stream, and each call has its price."""
+        """Read once: where no compiled code does, and where TLS has to be taken off."""
         try:
-            size, control, _, _ = self._receive(_INTO, _CONTROL)
+            size, control, _, _ = self._connection.sock.recvmsg_into((_BUFFER,), _CONTROL)
         except BlockingIOError:
             return
         except OSError as fault:
             self._end(Broken(Outcome.RESET, f"the connection broke: {_reason(fault)}"))
             return
-        self.last_read_at = read_at = _now()
+        seen, stamp = time.monotonic_ns(), 0
         # There is no control data in the first moments after the option is switched on, either.
-        self.stamp = stamp = control[0][2] if control and len(control[0][2]) == _STAMP else UNSTAMPED
-        if not size:
-            self._end(None)
-            return
-        self.received += size
+        if control and len(control[0][2]) == _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])
+            stamp = seconds * 1_000_000_000 + nanoseconds
         data: Any = _VIEW[:size]
-        ended, broken = False, None
-        if self._tls:
+        ended, broken = not size, None
+        if size and self._connection.tls is not None:
             data, ended, broken = self._connection.decrypt(data)
-        before = len(self.body)
-        try:
-            self._feed(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.keeps_alive = False
-            if not self.complete:  # what follows the end of the message only spoils the connection
-                broken = Broken(Outcome.MALFORMED, f"not HTTP: {str(error)[:200]}")
-        after = len(self.body)
-        if after == before:
-            broken = self._no_body(len(data)) or broken
-        else:
-            self._barren = 0
-            self.reads.append((after, stamp, read_at))
+        self._take([(data, stamp, seen)] if size else [], ended, broken)
+
+    def catch_up(self) -> None:
+        """Take what compiled code has read and kept back."""
+        slot = self._slot
+        if slot is None:
+            return
+        broken = None
+        if slot.error:
+            broken = Broken(Outcome.RESET, f"the connection broke: {os.strerror(slot.error)}")
+        self._take(slot.take(), bool(slot.ended), broken)
+        # Once the first content has come, there is nothing to be decided until the end, which compiled code knows.
+        chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        settled = chunked and self.on_data is None and self.marker and not self.marker_seen
+        slot.alert = self.every_read or not settled
+
+    def _take(self, came: Iterable[tuple[bytes, int, int]], ended: bool, broken: Broken | None) -> None:
+        """Parse and keep reads, in order; `ended`: the peer sends no more."""
+        body, reads, feed = self.body, self.reads, self._feed
+        begin = length = len(body)
+        for data, stamp, seen in came:
+            self._stamp, self.last_read_at = stamp, seen
+            self.received += len(data)
+            try:
+                feed(data)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+                ended = True
+                if not self.complete:  # what follows the end of the message only spoils the connection
+                    broken = Broken(Outcome.MALFORMED, f"not HTTP: {str(error)[:200]}")
+            before, length = length, len(body)
+            if length > before:
+                reads.append((length, stamp, seen))
+                self._barren = 0
+            else:
+                self._barren += len(data)
+        if length > begin:
             # A read can end in the middle of the marker.
-            if not self.marker_seen and self.body.find(self.marker, before - after - self._margin) >= 0:
+            if not self.marker_seen and body.find(self.marker, begin - length - len(self.marker)) >= 0:
                 self.marker_seen = True
                 self._changed.set()
             if self.on_data is not None:
-                self.on_data(bytes(self.body[before:]))
-            if after > self.limit or len(self.reads) > _MOST_READS:
-                broken = self._too_much()
+                self.on_data(bytes(body[begin:]))
+        broken = self._excess() or broken
+        if ended:
+            self.keeps_alive = False
         if self.complete or ended or broken:
-            self.keeps_alive = self.keeps_alive and not ended
             self._end(broken)
 
-    def _no_body(self, size: int) -> Broken | None:
-        self._barren += size
-        if self._barren <= _MOST_BARREN:
-            return None
-        return Broken(Outcome.MALFORMED, f"{self._barren:,} bytes and none of the answer among them")
-
-    def _too_much(self) -> Broken:
+    def _excess(self) -> Broken | None:
+        fault = None
         if len(self.body) > self.limit:
-            return Broken(Outcome.MALFORMED, f"the answer passed {self.limit:,} bytes")
-        return Broken(Outcome.MALFORMED, f"the answer came in more than {_MOST_READS:,} pieces")
+            fault = f"the answer passed {self.limit:,} bytes"
+        elif len(self.reads) > _MOST_READS:
+            fault = f"the answer came in more than {_MOST_READS:,} pieces"
+        elif self._barren > _MOST_BARREN:
+            fault = f"{self._barren:,} bytes and none of the answer among them"
+        return Broken(Outcome.MALFORMED, fault) if fault else None
 
     def _end(self, broken: Broken | None) -> None:
         self.broken = broken
@@ -423,7 +442,7 @@ class Exchange:
             self._headers.clear()
             return
         self.status = status
-        self.headers_read = (self.stamp, self.last_read_at)
+        self.headers_read = (self._stamp, self.last_read_at)
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
         self._headers.clear()
 
@@ -433,60 +452,55 @@ class Exchange:
             self.keeps_alive = self._parser.should_keep_alive()
 
 
-class _Poll:
-    """Which exchanges have something to read: one descriptor in gevent's loop for all of them.
-
-    A watcher for each socket would make libev call Python once for each segment, at half the price of the read itself.
-    """
+class _Loop:
+    """Who reads for the exchanges of one gevent loop: compiled code for plain sockets; others are read one by one."""
 
     @staticmethod
-    def here() -> "_Poll":
-        """The one of this thread's loop."""
+    def here() -> "_Loop":
+        """That of this thread's loop."""
         hub = gevent.get_hub()
-        if hub not in _POLLS:
-            _POLLS[hub] = _Poll(hub.loop) if _epoll else _Watchers(hub.loop)
-        return _POLLS[hub]
-
-    def __init__(self, loop: Any) -> None:
-        self._exchanges: dict[int, Exchange] = {}
-        self._epoll = _epoll()
-        # Not to keep the loop alive: whoever waits for an exchange has a timer in it.
-        self._watcher = loop.io(self._epoll.fileno(), _READ, ref=False)
-        self._watcher.start(self._ready)
-
-    def watch(self, descriptor: int, exchange: Exchange) -> None:
-        self._exchanges[descriptor] = exchange
-        self._epoll.register(descriptor, _READ)  # EPOLLIN is 1, too
-
-    def forget(self, descriptor: int) -> None:
-        del self._exchanges[descriptor]
-        self._epoll.unregister(descriptor)
-
-    def _ready(self) -> None:
-        exchanges = self._exchanges
-        for descriptor, _ in self._epoll.poll(0, _AT_ONCE):
-            exchanges[descriptor].readable()
-
-
-class _Watchers(_Poll):
-    """The same where there is no epoll."""
+        if hub not in _LOOPS:
+            _LOOPS[hub] = _Loop(hub.loop)
+        return _LOOPS[hub]
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
         self._watchers: dict[int, Any] = {}
+        self._exchanges: dict[int, Exchange] = {}
+        self._drain: Drain | None = None
+        if COMPILED is not None:
+            self._epoll = _epoll()
+            self._drain = Drain(COMPILED, self._epoll.fileno())
+            # Not to keep the loop alive: whoever waits for an exchange has a timer in it.
+            self._watcher = loop.io(self._epoll.fileno(), _READ, ref=False)
+            self._watcher.start(self._ready, self._drain)
 
-    def watch(self, descriptor: int, exchange: Exchange) -> None:
+    def watch(self, connection: Connection, exchange: Exchange) -> Slot | None:
+        descriptor = connection.sock.fileno()
+        if self._drain is not None and connection.tls is None:
+            self._exchanges[descriptor] = exchange
+            return self._drain.watch(descriptor, exchange.marker)
         self._watchers[descriptor] = watcher = self._loop.io(descriptor, _READ)
         watcher.start(exchange.readable)
+        return None
 
-    def forget(self, descriptor: int) -> None:
-        watcher = self._watchers.pop(descriptor)
-        watcher.stop()
-        watcher.close()
+    def forget(self, connection: Connection, slot: Slot | None) -> None:
+        descriptor = connection.sock.fileno()
+        if self._drain is not None and slot is not None:
+            del self._exchanges[descriptor]
+            self._drain.forget(slot)
+        else:
+            watcher = self._watchers.pop(descriptor)
+            watcher.stop()
+            watcher.close()
+
+    def _ready(self, drain: Drain) -> None:
+        for descriptor in drain.read():
+            self._exchanges[descriptor].catch_up()
 
 
-_POLLS: "WeakKeyDictionary[Any, _Poll]" = WeakKeyDictionary()  # by hub
-os.register_at_fork(after_in_child=_POLLS.clear)  # a child must not read from its parent's descriptors
+_LOOPS: "WeakKeyDictionary[Any, _Loop]" = WeakKeyDictionary()  # by hub
+os.register_at_fork(after_in_child=_LOOPS.clear)  # a child must not read from its parent's descriptors
 
 
 def stamped(sock: Any) -> bool:

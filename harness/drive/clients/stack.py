@@ -24,14 +24,13 @@ from harness.observation import Outcome
 class _Tapped(Exchange):
     """An exchange that keeps what it reads, headers and framing too, until the library takes it."""
 
+    every_read = True
+
     __slots__ = ("raw",)
 
     def __init__(self, connection: Connection, limit: int, marker: bytes) -> None:
         super().__init__(connection, limit, marker)
         self.raw = bytearray()
-
-    def start(self) -> None:
-        super().start()
         parse, raw, wake = self._feed, self.raw, self.wake
 
         def feed(data: bytes) -> None:

@@ -47,9 +47,9 @@ class Transcript:
     ended_at: int = 0
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
-    headers_read: tuple[bytes, int] | None = None  # as a stamp and our own time, see below
+    headers_read: tuple[int, int] | None = None  # as a stamp and our own time, see below
     body: bytes | bytearray = b""
-    reads: Sequence[tuple[int, bytes, int]] = ()  # end in the body, kernel's stamp, our time: see `wire.Exchange`
+    reads: Sequence[tuple[int, int, int]] = ()  # end in the body, kernel's stamp, our time: see `wire.Exchange`
     handed: Sequence[int] | None = None  # when a library gave each content chunk on, in order; None: no library
     broken: Broken | None = None  # why it ended before the server's end
 
@@ -58,15 +58,15 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     """The record of the stream, with the site's secrets blotted out of what the server said."""
     clock = site.clock
     on_run = clock.from_monotonic
-    ends, stamped_at, seen_at = zip(*transcript.reads, strict=True) if transcript.reads else ((), (), ())
-    stamps, seen = _realtime(b"".join(stamped_at)), _numbers(seen_at) - clock.origin
+    ends, stamps, seen = np.array(transcript.reads, np.int64).reshape(-1, 3).T
+    seen = seen - clock.origin
     stamped = stamps != 0
     arrived = np.where(stamped, stamps - clock.offset - clock.origin, seen)
     perceived = arrived
     if link.emulated:
-        starts = [0, *ends]
+        sizes = np.diff(ends, prepend=0)
         perceived = _numbers(
-            [link.deliver(at, end - start) for at, start, end in zip(arrived.tolist(), starts, ends)]  # noqa: B905 - starts is one longer
+            [link.deliver(at, size) for at, size in zip(arrived.tolist(), sizes.tolist(), strict=True)]
         )
     # An error page is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
@@ -76,11 +76,10 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     headers, headers_at = transcript.headers, None
     if transcript.headers_read is not None:
         stamp, looked = transcript.headers_read
-        realtime = int(_realtime(stamp)[0])
-        headers_at = clock.from_realtime(realtime) if realtime else on_run(looked)
+        headers_at = clock.from_realtime(stamp) if stamp else on_run(looked)
     lags = seen - arrived
     stamped_lags = lags[stamped]
-    in_read = np.searchsorted(_numbers(ends), reading.ends)  # the read that completed each event
+    in_read = np.searchsorted(ends, reading.ends)  # the read that completed each event
     at, perceived_at = arrived[in_read], perceived[in_read]
     content = arrivals.is_content(reading.kind)
     coalesced = _coalesced(in_read[content])
@@ -146,12 +145,6 @@ def _client_lag(
     lag = np.maximum(0, moments[: len(given)] - at[given])
     lags[given] = arrivals.microseconds(perceived_at[given] + lag) - arrivals.microseconds(perceived_at[given])
     return lags
-
-
-def _realtime(stamps: bytes | bytearray) -> NDArray[np.int64]:
-    """Kernel stamps, end to end → CLOCK_REALTIME ns; 0 for none."""
-    pairs = np.frombuffer(stamps, np.dtype("l")).reshape(-1, 2).astype(np.int64)
-    return pairs[:, 0] * 1_000_000_000 + pairs[:, 1]
 
 
 def _numbers(values: Sequence[int]) -> NDArray[np.int64]:

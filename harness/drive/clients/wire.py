@@ -89,6 +89,7 @@ class Attempt:
         exchange, timeouts, glance = self._exchange, self._timeouts, self._glance
         if self._over:
             return False
+        exchange.catch_up()
         if exchange.finished:
             if exchange.broken is not None:
                 raise exchange.broken
@@ -124,6 +125,7 @@ class Attempt:
     def end(self, broken: Broken | None) -> Transcript:
         """Stop reading; everything that was seen."""
         exchange, seen = self._exchange, self._transcript
+        exchange.catch_up()
         seen.ended_at = seen.ended_at or time.monotonic_ns()
         self.reusable = broken is None and exchange.broken is None and exchange.keeps_alive
         exchange.stop()

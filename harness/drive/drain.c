@@ -1,0 +1,97 @@
+/* Reads of many plain sockets, for `drain.py`: what came, when the kernel got it and when we did, nothing decided.
+ *
+ * `sg_drain` reads once from each socket that is ready, into the stream's own room, and returns the descriptors of those
+ * that Python has to look at: all others cost it nothing. No memory is allocated here and no pointer kept beyond epoll's:
+ * a stream is a structure of fixed size that Python made and holds until `sg_forget`.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <time.h>
+
+enum { LAYOUT = 1, READS = 128, RAW = 16384, LEAST = 4096, MARKER = 64, AT_ONCE = 128 };
+
+struct read {
+    int64_t end;   /* in `raw` */
+    int64_t stamp; /* CLOCK_REALTIME ns by the kernel; 0: none came */
+    int64_t seen;  /* CLOCK_MONOTONIC ns, when it was read */
+};
+
+struct stream {
+    int32_t descriptor;
+    int32_t alert; /* tell of every read */
+    int32_t ended; /* the peer sends no more */
+    int32_t error; /* an errno */
+    int32_t length, count; /* of `raw` and `reads`; Python sets them to 0 when it has taken all */
+    int32_t marker_length, spare;
+    char marker[MARKER]; /* tell of a read that completes this */
+    struct read reads[READS];
+    char raw[RAW];
+};
+
+/* What `drain.py` has to agree with before it may call anything else. */
+int sg_layout(void) { return LAYOUT; }
+size_t sg_size(void) { return sizeof(struct stream); }
+
+int sg_watch(int poll, struct stream *stream) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = stream};
+    return epoll_ctl(poll, EPOLL_CTL_ADD, stream->descriptor, &event) ? errno : 0;
+}
+
+void sg_forget(int poll, struct stream *stream) { epoll_ctl(poll, EPOLL_CTL_DEL, stream->descriptor, NULL); }
+
+static int64_t nanoseconds(const struct timespec *time) { return time->tv_sec * INT64_C(1000000000) + time->tv_nsec; }
+
+static int64_t stamp_of(struct msghdr *message) {
+    struct cmsghdr *control = CMSG_FIRSTHDR(message);
+    struct timespec time;
+    if (!control || control->cmsg_level != SOL_SOCKET || control->cmsg_type != SO_TIMESTAMPNS ||
+        control->cmsg_len < CMSG_LEN(sizeof time))
+        return 0;
+    memcpy(&time, CMSG_DATA(control), sizeof time);
+    return nanoseconds(&time);
+}
+
+/* Whether Python has to look at the stream now. */
+static int take(struct stream *stream) {
+    char control[128];
+    struct iovec room = {stream->raw + stream->length, RAW - stream->length};
+    struct msghdr message = {
+        .msg_iov = &room, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    if (!room.iov_len || stream->count == READS) return 1; /* cannot be: it was told of before */
+    ssize_t size = recvmsg(stream->descriptor, &message, MSG_DONTWAIT);
+    if (size < 0) {
+        if (errno == EAGAIN || errno == EINTR) return 0;
+        stream->error = errno;
+        return 1;
+    }
+    if (!size) {
+        stream->ended = 1;
+        return 1;
+    }
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    /* The marker may have begun in the read before. */
+    int from = stream->length - stream->marker_length;
+    stream->length += size;
+    stream->reads[stream->count++] = (struct read){stream->length, stamp_of(&message), nanoseconds(&now)};
+    if (stream->alert || RAW - stream->length < LEAST || stream->count == READS) return 1;
+    if (from < 0) from = 0;
+    const char *end = stream->raw + stream->length;
+    return (stream->length >= 5 && !memcmp(end - 5, "0\r\n\r\n", 5)) || /* what ends a chunked answer */
+           memmem(stream->raw + from, stream->length - from, stream->marker, stream->marker_length) != NULL;
+}
+
+/* `told` has room for AT_ONCE descriptors; how many it got. */
+int sg_drain(int poll, int32_t *told) {
+    struct epoll_event ready[AT_ONCE];
+    int found = epoll_wait(poll, ready, AT_ONCE, 0), count = 0;
+    for (int i = 0; i < found; i++) {
+        struct stream *stream = ready[i].data.ptr;
+        if (take(stream)) told[count++] = stream->descriptor;
+    }
+    return count;
+}
