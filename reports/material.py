@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Sla
-from harness.judge.judgement import Judgement, judge
-from harness.judge.metrics import content_gaps
+from harness.judge.judgement import QUANTILES, Judgement, judge
+from harness.judge.metrics import COALESCED_US, content_gaps
 from harness.judge.store import Failure, Readings, Store, Streams
 from harness.observation import FAILURES
 
@@ -50,8 +50,17 @@ class Timeline:
 
 
 @dataclass(frozen=True)
+class Handed:
+    """What a client library gave to its application. Quantiles are ms by name as in QUANTILES, within 0.5 %."""
+
+    first: dict[str, float | None]  # from the due time
+    gaps: dict[str, float | None]  # of 1 ms or more between two chunks
+
+
+@dataclass(frozen=True)
 class Material:
     judgement: Judgement
+    handed: dict[str, Handed]  # by client; only of those with a library that hands over
     timeline: Timeline
     failures: list[Failure]  # the most frequent first, at most MOST_FAILURES
     samples: dict[str, Readings]  # by name, of SAMPLES
@@ -60,11 +69,16 @@ class Material:
 def gather(store: Store, run_id: str | None = None, rules: Sequence[Sla] | None = None) -> Material:
     """Judge a run as `judge` does, and draw up what the panels need besides. RuleError, StoreError."""
     run = store.run(run_id)
-    over_time = _OverTime(store.duration(run) / 1e9, store.count(run.id))
-    judgement = judge(store, run.id, rules, also=over_time.take)
+    over_time, over_hands = _OverTime(store.duration(run) / 1e9, store.count(run.id)), _OverHands()
+
+    def take(streams: Streams) -> None:
+        over_time.take(streams)
+        over_hands.take(streams)
+
+    judgement = judge(store, run.id, rules, also=take)
     samples = {name: store.samples(run.id, name) for name in SAMPLES}
     timeline = over_time.timeline(samples["users"])
-    return Material(judgement, timeline, store.failures(run.id, MOST_FAILURES), samples)
+    return Material(judgement, over_hands.handed(), timeline, store.failures(run.id, MOST_FAILURES), samples)
 
 
 class _OverTime:
@@ -108,6 +122,39 @@ class _OverTime:
         return np.clip(moments / (self._width * 1e9), 0, self._bins - 1).astype(np.int64)
 
 
+class _OverHands:
+    """Takes a run's streams batch by batch, for the times at which client libraries handed content over."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[_Course, _Course]] = {}  # by client: first content, gaps
+
+    def take(self, streams: Streams) -> None:
+        events = streams.events
+        handed = np.flatnonzero(events.client_lag >= 0)
+        if not len(handed):
+            return
+        at = events.perceived_at[handed] + events.client_lag[handed]
+        owner = np.searchsorted(events.starts, handed, side="right") - 1
+        first = handed == events.starts[owner]
+        waited = at * 1e3 - streams.number["due_at"][owner]  # ns
+        gaps = np.diff(at, prepend=at[:1])
+        apart = (gaps >= COALESCED_US) & (np.diff(owner, prepend=-1) == 0)
+        client = np.array(streams.text["client"])[owner]
+        for name in np.unique(client).tolist():
+            firsts, later = self._seen.setdefault(name, (_Course(1), _Course(1)))
+            for course, ms in (
+                (firsts, waited[first & (client == name)] / 1e6),
+                (later, gaps[apart & (client == name)] / 1e3),
+            ):
+                course.add(np.zeros(len(ms), np.int64), ms)
+
+    def handed(self) -> dict[str, Handed]:
+        return {
+            name: Handed(*({q: course.quantiles(share)[0] for q, share in QUANTILES.items()} for course in courses))
+            for name, courses in sorted(self._seen.items())
+        }
+
+
 class _Course:
     """Counts by bin of time and bucket of value."""
 
@@ -125,9 +172,11 @@ class _Course:
 
     def course(self) -> Course:
         n = self._counts.sum(axis=1)
-        return Course(n.tolist(), self._quantile(n, 0.5), self._quantile(n, 0.95))
+        return Course(n.tolist(), self.quantiles(0.5), self.quantiles(0.95))
 
-    def _quantile(self, n: Integers, q: float) -> list[float | None]:
+    def quantiles(self, q: float) -> list[float | None]:
+        """One for each bin; None where it is empty."""
+        n = self._counts.sum(axis=1)
         rank = np.ceil(q * n - 1e-9)
         bucket = (np.cumsum(self._counts, axis=1) >= np.maximum(rank, 1)[:, None]).argmax(axis=1)
         middle = self.LOWEST * np.exp((bucket + 0.5) * self.STEP)

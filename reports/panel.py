@@ -78,6 +78,36 @@ def drawn(traces: list[go.Scatter | go.Bar], **layout: object) -> go.Figure:
     return go.Figure(traces, {"template": {}, **layout})
 
 
+def paired(names: list[str], sides: dict[str, tuple[str, list[float | None]]]) -> go.Figure:
+    """Bars of ms, a group for each name; `sides` are title → colour and values. From the top down."""
+    places = list(range(len(names)))
+    traces = [
+        go.Bar(
+            orientation="h",
+            x=values,
+            y=places,
+            name=title,
+            marker={"color": f"var(--{colour})"},
+            text=[figure(value, "ms") for value in values],
+            textposition="auto",
+            hovertemplate=f"{title}: %{{text}}<extra></extra>",
+        )
+        for title, (colour, values) in sides.items()
+    ]
+    return drawn(
+        traces,
+        xaxis={"title": {"text": "ms"}, **scale((value for _, values in sides.values() for value in values), 50)},
+        yaxis={
+            "tickvals": places,
+            "ticktext": [label(name, 20) for name in names],
+            "range": [len(names) - 0.5, -0.5],
+            "showgrid": False,
+            "zeroline": False,
+        },
+        bargap=0.3,
+    )
+
+
 _UNSEEN = {
     **{code: f"⟨U+{code:04X}⟩" for first, last in [
         (0x00, 0x1F), (0x7F, 0x9F), (0x061C, 0x061C), (0x200B, 0x200B), (0x200E, 0x200F), (0x2028, 0x202E),

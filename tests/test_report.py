@@ -8,13 +8,16 @@ from typing import Any
 
 import plotly
 import pytest
+from msgspec import structs
 from record import MS, database, observation, ttfts
 
+from harness import arrivals
+from harness.arrivals import Chunk, Kind
 from harness.config import Sla, Where
 from harness.errors import StoreError
 from harness.judge.figures import figure
 from harness.judge.judgement import Judgement
-from harness.judge.outputs import save
+from harness.judge.outputs import save, terminal
 from harness.judge.store import Store
 from harness.observation import Outcome, StreamObservation
 from reports import page
@@ -300,6 +303,49 @@ def test_a_long_run_has_no_more_points_than_a_chart_can_show(tmp_path: Path) -> 
         timeline = gather(store).timeline
     assert len(timeline.starts) <= MOST_BINS
     assert sum(timeline.streams) == 9_000
+
+
+def through_a_library(lag: float, due: float, client: str = "anthropic") -> StreamObservation:
+    """Three chunks at 100, 150 and 200 ms, the second and third of which the application has `lag` ms later."""
+    chunks = [Chunk(int((due + at) * MS), Kind.TEXT, 4, 90, int((due + at) * MS)) for at in (100, 150, 200)]
+    handed = [
+        structs.replace(chunk, handed_at=int(chunk.perceived_at + more * MS))
+        for chunk, more in zip(chunks, (0, lag, lag), strict=True)
+    ]
+    moments = [("text", 100), ("text", 150), ("text", 200)]
+    return observation(moments, due=due, client=client, arrivals=arrivals.encode(handed))
+
+
+def test_what_a_client_library_added_is_told_beside_what_arrived(tmp_path: Path) -> None:
+    streams = [through_a_library(30, at) for at in range(0, 400, 4)]
+    html, judgement = rendered(tmp_path / "run.db", [*streams, *ttfts(range(100, 200))])
+    seen = Page(html)
+    assert seen.row("Added to each chunk, by client", "anthropic")[1:3] == ["30.0 ms", "30.0 ms"]
+    assert seen.row("Added to each chunk, by client", "anthropic")[-1] == "300"
+    assert judgement.metrics["client_overhead"].n == 300
+    itl = seen.row("ITL by client, as it arrived and as it was handed over", "anthropic")
+    assert itl[2] == "50.0 ms"
+    assert float(itl[5].removesuffix(" ms")) == pytest.approx(80, rel=0.005), "the first comes at once, the second late"
+    ttft = seen.row("TTFT by client, as it arrived and as it was handed over", "anthropic")
+    assert ttft[1] == "100 ms"
+    assert float(ttft[4].removesuffix(" ms")) == pytest.approx(100, rel=0.006)
+    assert len(seen.tables["Added to each chunk, by client"]) == 2, "the wire client has no library"
+
+
+def test_a_run_on_the_wire_alone_says_that_no_library_was_in_between(report: tuple[str, Judgement]) -> None:
+    seen = Page(report[0])
+    assert "The wire client hands everything over as it arrives" in seen.text
+    assert "Added to each chunk, by client" not in seen.tables
+
+
+def test_a_certificate_that_nobody_looked_at_is_said_first_of_all(tmp_path: Path) -> None:
+    shown = {"config": {"verify": False}, "host": "https://staging.example"}
+    html, judgement = rendered(tmp_path / "one.db", ttfts(range(100, 200)), **shown)
+    assert "not verified (verify = false)" in html[: html.index("<table")]
+    assert "not verified (verify = false)" in " ".join(terminal.text(judgement).split())
+    assert Page(html).row("Config, without secrets", "verify") == ["verify", "no"]
+    _, plain = rendered(tmp_path / "two.db", ttfts(range(100, 200)), **{**shown, "host": "http://staging.example"})
+    assert plain.reasons == [], "there is no certificate on plain HTTP"
 
 
 def test_a_page_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -229,9 +229,10 @@ def _validity(
         degraded += _habit(readings[name], limit, meaning)
     if run.status == "running":
         degraded.append("the run has not ended, or ended without saying so")
+    remarks = _remarks(run, totals)
     if invalid or degraded:
-        return Validity.INVALID if invalid else Validity.DEGRADED, invalid + degraded
-    return Validity.VALID, _remarks(run, totals)
+        return Validity.INVALID if invalid else Validity.DEGRADED, invalid + degraded + remarks
+    return Validity.VALID, remarks
 
 
 def _habit(readings: Readings, limit: float, meaning: str) -> list[str]:
@@ -246,8 +247,10 @@ def _habit(readings: Readings, limit: float, meaning: str) -> list[str]:
 
 
 def _remarks(run: Run, totals: Totals) -> list[str]:
-    """What a reader of a valid run should still know."""
+    """What a reader should know however good the numbers are."""
     remarks = ["the run was interrupted: it is judged by what it had"] if run.status == "interrupted" else []
+    if run.host.lower().startswith("https:") and run.config.get("verify") is False:
+        remarks.append("the TLS certificate was not verified (verify = false): another host may have answered")
     reads = totals.sum("reads")
     packed = (totals.sum("coalesced_reads") - totals.sum("saturated_reads")) / reads if reads else 0.0
     if packed > PACKED_REMARKED:

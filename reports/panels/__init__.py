@@ -4,13 +4,14 @@ from collections.abc import Callable
 
 from reports.material import Material
 from reports.panel import Panel
-from reports.panels import circumstances, distributions, latency, rates, server, sla, timeline, verdict
+from reports.panels import circumstances, client, distributions, latency, rates, server, sla, timeline, verdict
 
 PANELS: tuple[Callable[[Material], Panel], ...] = (
     verdict.draw,
     sla.draw,
     latency.draw,
     server.draw,
+    client.draw,
     rates.draw,
     timeline.draw,
     distributions.draw,

@@ -2,18 +2,15 @@
 
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
 from harness.config import Where
 from harness.judge import statistics
 from harness.judge.figures import figure
 from harness.judge.judgement import QUANTILES
 from reports.material import Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, label, scale
+from reports.panel import Cell, Chart, Panel, Table, paired
 
 MOST_ROWS = 12  # of a chart; the table has them all
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
-_SIDES = {"person": "What the person got", "server": "The server’s part"}
 _NOTE = (
     "The server’s part of TTFT counts from the request’s last byte sent to the first content on the wire; the rest is "
     "connecting, waiting to be sent, and the emulated link. The server’s part of ITL is the gap on the wire. "
@@ -65,36 +62,11 @@ def _rows(run: Material, name: str) -> list[_Row]:
 
 def _chart(name: str, rows: list[_Row]) -> Chart:
     shown = rows[:MOST_ROWS]
-    places = list(range(len(shown)))
-    values = {
-        "person": [row.person["p95"] for row in shown],
-        "server": [row.server["p95"] for row in shown],
+    sides = {
+        "What the person got": ("person", [row.person["p95"] for row in shown]),
+        "The server’s part": ("server", [row.server["p95"] for row in shown]),
     }
-    traces = [
-        go.Bar(
-            orientation="h",
-            x=values[side],
-            y=places,
-            name=title,
-            marker={"color": f"var(--{side})"},
-            text=[figure(value, "ms") for value in values[side]],
-            textposition="auto",
-            hovertemplate=f"{title}: %{{text}}<extra></extra>",
-        )
-        for side, title in _SIDES.items()
-    ]
-    figured = drawn(
-        traces,
-        xaxis={"title": {"text": "ms"}, **scale([*values["person"], *values["server"]], 50)},
-        yaxis={
-            "tickvals": places,
-            "ticktext": [label(row.network, 20) for row in shown],
-            "range": [len(shown) - 0.5, -0.5],
-            "showgrid": False,
-            "zeroline": False,
-        },
-        bargap=0.3,
-    )
+    figured = paired([row.network for row in shown], sides)
     return Chart(f"P95 {_TITLES[name]} by network, and the server’s part of it", figured, height=120 + 46 * len(shown))
 
 

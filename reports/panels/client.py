@@ -1,0 +1,83 @@
+"""What the client library added: what came from the wire, and what the library gave to the application."""
+
+from harness.config import Where
+from harness.judge.figures import figure
+from harness.judge.judgement import QUANTILES, summary
+from reports.material import Material
+from reports.panel import Cell, Chart, Panel, Table, interval_of, paired
+
+_TITLES = {"ttft": "TTFT", "itl": "ITL"}
+_ALONE = "The wire client hands everything over as it arrives: no library was in between, so nothing was added."
+_NOTE = (
+    "Each chunk’s part counts from the moment the person could have had it until the library gave it to the "
+    "application: the library’s own work, and its waiting for a turn among the others of its process. TTFT and ITL "
+    "as handed over are within 0.5 %; a chunk that the person left before it was handed over is in neither."
+)
+
+Quantiles = dict[str, float | None]  # ms, by name as in QUANTILES
+
+
+def draw(run: Material) -> Panel:
+    if not run.handed:
+        return Panel(name="client", title="What the client library added", lead=_ALONE)
+    gauge = run.judgement.gauge
+    arrived = {
+        name: {client: summary(gauge.samples(name, Where(client=client))).quantiles for client in run.handed}
+        for name in _TITLES
+    }
+    handed = {
+        "ttft": {client: seen.first for client, seen in run.handed.items()},
+        "itl": {client: seen.gaps for client, seen in run.handed.items()},
+    }
+    return Panel(
+        name="client",
+        title="What the client library added",
+        lead=_lead(run),
+        charts=tuple(_chart(title, arrived[name], handed[name]) for name, title in _TITLES.items()),
+        tables=(
+            _added(run),
+            *(_table(title, arrived[name], handed[name]) for name, title in _TITLES.items()),
+        ),
+        notes=(_NOTE,),
+    )
+
+
+def _lead(run: Material) -> str:
+    said = run.judgement.metrics["client_overhead"].quantiles
+    p50, p95, p99 = (figure(said[name], "ms") for name in QUANTILES)
+    return f"The library held a chunk for {p50} (P50), {p95} (P95) and {p99} (P99) before the application had it."
+
+
+def _added(run: Material) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for client in run.handed:
+        seen = summary(run.judgement.gauge.samples("client_overhead", Where(client=client)))
+        p50, p95, p99 = (figure(value, "ms") for value in seen.quantiles.values())
+        rows.append((client, p50, p95, interval_of(seen.intervals["p95"], "ms"), p99, f"{seen.n:,}"))
+    columns = ("Client", ">P50", ">P95", ">95 % interval of P95", ">P99", ">n, chunks")
+    return Table("Added to each chunk, by client", columns, rows)
+
+
+def _chart(title: str, arrived: dict[str, Quantiles], handed: dict[str, Quantiles]) -> Chart:
+    sides = {
+        "What arrived": ("server", [seen["p95"] for seen in arrived.values()]),
+        "What was handed over": ("person", [seen["p95"] for seen in handed.values()]),
+    }
+    return Chart(f"P95 {title} by client", paired([*arrived], sides), height=120 + 46 * len(arrived))
+
+
+def _table(title: str, arrived: dict[str, Quantiles], handed: dict[str, Quantiles]) -> Table:
+    columns = ("Client", ">Arrived P50", ">P95", ">P99", ">Handed over P50", ">P95", ">P99", ">Difference of P95")
+    rows: list[tuple[Cell, ...]] = [
+        (
+            client,
+            *(figure(value, "ms") for value in (*arrived[client].values(), *handed[client].values())),
+            _difference(arrived[client]["p95"], handed[client]["p95"]),
+        )
+        for client in arrived
+    ]
+    return Table(f"{title} by client, as it arrived and as it was handed over", columns, rows)
+
+
+def _difference(before: float | None, after: float | None) -> str:
+    return figure(None if before is None or after is None else after - before, "ms")
