@@ -7,7 +7,7 @@ import hmac
 import itertools
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -82,6 +84,8 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
             return EventStream(stream, streams.open, headers)
         return WholeAnswer(stream, streams.open, headers, lambda status, detail: _error(request, status, detail, {}))
 
+    app.router.route_class = _QuestionRoute
+
     @app.post("/v1/messages")
     async def messages(question: MessagesQuestion, request: Request) -> Response:
         """Anthropic Messages."""
@@ -96,6 +100,8 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
     async def chat_stream(question: PlainQuestion, request: Request) -> Response:
         """Plain SSE; streams unless `"stream": false`."""
         return answer(question, request)
+
+    app.router.route_class = APIRoute
 
     @app.post("/v1/messages/count_tokens")
     async def count_tokens(question: CountQuestion) -> dict[str, int]:
@@ -130,6 +136,28 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
 
     playground.add_to(app)
     return _door(app, settings.api_key, streams.ticker.catch_up)
+
+
+class _QuestionRoute(APIRoute):
+    """Reads and validates the body in one go, in pydantic's core, and calls its endpoint.
+
+    FastAPI's own handler also resolves dependencies and opens a context for each; a route that has a body and nothing
+    else pays for that with more time than it takes to plan the answer. What the two say of themselves is the same.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        question = DIALECTS[self.path]
+
+        async def handle(request: Request) -> Response:
+            try:
+                asked = question.model_validate_json(await request.body())
+            except ValidationError as fault:
+                faults = fault.errors(include_url=False)
+                raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in faults]) from None
+            response: Response = await self.endpoint(asked, request)
+            return response
+
+        return handle
 
 
 def _simulated(turn: Callable[[Ask], Plan], ask: Ask) -> tuple[Source, Plan]:
@@ -193,16 +221,16 @@ def _knows(api_key: str, headers: Headers) -> bool:
 def _settings(readers: Mapping[str, Callable[[str], Any]], headers: Headers) -> dict[str, Any]:
     """The settings that the request's headers have, by the names of their fields. HTTPException for nonsense."""
     settings = {}
-    for name, read in readers.items():
-        text = headers.get(f"x-gauge-{name}")
-        if text is None:
+    for header, text in headers.items():
+        name = header.removeprefix("x-gauge-")
+        if name == header or name not in readers:
             continue
         if name in model.SERVER_WIDE:
-            raise HTTPException(400, f"header x-gauge-{name}: all requests share this; set it when the server starts")
+            raise HTTPException(400, f"header {header}: all requests share this; set it when the server starts")
         try:
-            settings[name.replace("-", "_")] = read(text)
+            settings[name.replace("-", "_")] = readers[name](text)
         except ValueError as fault:
-            raise HTTPException(400, f"header x-gauge-{name}: {fault}") from None
+            raise HTTPException(400, f"header {header}: {fault}") from None
     return settings
 
 

@@ -121,11 +121,10 @@ class EventStream(_Answer):
         connection, send = scope[CONNECTION], scope[SEND]
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await self.carry(scope, connection)
-        try:
-            async with asyncio.timeout(_LAST_WORDS):
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except TimeoutError:
-            connection.abort()
+        timer = asyncio.get_running_loop().call_later(_LAST_WORDS, connection.abort) if connection.full else None
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        if timer is not None:
+            timer.cancel()
 
 
 class WholeAnswer(_Answer):

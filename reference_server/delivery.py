@@ -136,13 +136,12 @@ class Stream:
     # What its keeper does
 
     def open(self, outlet: Outlet, received_at: int) -> None:
-        """From now on it keeps its client company, though it may have to queue."""
+        """From now on it keeps its client company; where it has to queue, it is to be put into the ticker for that."""
         self.outlet, self.received_at = outlet, received_at
         outlet.write(self._writer.opening())
         if self._manner.deadline:
             self._deadline = _after(self._manner.deadline - (time.monotonic_ns() - received_at), self._out_of_time)
         self._quiet_at = received_at + self._manner.keep_alive
-        self._keeper.ticker.put(self, self._quiet_at)
 
     def begin(self, at: int) -> None:
         """It is its turn: the first wait counts from `at`."""

@@ -144,7 +144,7 @@ def plan(shape: Shape, ask: Ask, occasion: int = 0, cache: tuple[int, int] = (0,
     tokens = count_tokens(ask.prompt)
     # All is drawn for the whole answer and cut afterwards, so that a limit changes nothing before the cut.
     prefilled = tokens - min(cache[0], tokens) * shape.cached
-    waits = _waits(shape, len(steps), prefilled, _random(shape.seed, occasion, ask.prompt))
+    waits = _waits(shape, len(steps), prefilled, occasion, ask.prompt)
     if ask.limit is not None and ask.limit < len(steps):
         steps, waits, stop_reason, stop_sequence = steps[: ask.limit], waits[: ask.limit], "max_tokens", None
     return Plan(steps, waits, tokens, stop_reason, *cache, stop_sequence)
@@ -209,11 +209,16 @@ def _stopped(text: list[Step], sequences: list[str]) -> tuple[list[Step], str | 
     return said, sequence
 
 
-def _waits(shape: Shape, count: int, prefilled: float, pace: np.random.Generator) -> list[int]:
+def _waits(shape: Shape, count: int, prefilled: float, *seeds: object) -> list[int]:
+    """Before each token, ns."""
+    first = shape.ttft + shape.prefill * prefilled
+    if not shape.spread and not shape.pauses:
+        return [round(first), *[shape.itl] * (count - 1)][:count]
+    pace = _random(shape.seed, *seeds)
     waits = np.full(count, float(shape.itl))
     if shape.pauses:
         waits[pace.random(count) < shape.pauses] = shape.pause
-    waits[0:1] = shape.ttft + shape.prefill * prefilled
+    waits[0:1] = first
     waits *= _log_normal(pace, shape.spread, count)
     return list(waits.astype(np.int64).tolist())
 

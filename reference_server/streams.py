@@ -7,6 +7,7 @@ Streams that have ended can be asked for by their id for a while: at most `KEPT`
 import asyncio
 import contextlib
 import time
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -32,8 +33,12 @@ class Histogram:
         self.counts: NDArray[np.int64] = np.zeros(len(bounds) + 1, np.int64)
         self.sum = 0.0
 
-    def observe(self, nanoseconds: Sequence[int] | NDArray[np.int64]) -> None:
-        seconds = np.asarray(nanoseconds) / 1e9
+    def observe(self, nanoseconds: int) -> None:
+        self.counts[bisect_left(self.bounds, nanoseconds / 1e9)] += 1
+        self.sum += nanoseconds / 1e9
+
+    def observe_all(self, nanoseconds: NDArray[np.int64]) -> None:
+        seconds = nanoseconds / 1e9
         self.counts += np.bincount(np.searchsorted(self.bounds, seconds), minlength=len(self.counts))
         self.sum += float(seconds.sum())
 
@@ -97,6 +102,7 @@ class Streams:
         stream.open(outlet, received_at)
         if self._capacity and self._running >= self._capacity:
             self._queue[stream.id] = stream
+            self.ticker.put(stream, received_at)
         else:
             self._begin(stream, received_at)
 
@@ -150,8 +156,8 @@ class Streams:
         counts.pauses += stream.pauses
         counts.paused += stream.paused
         if stream.sent:
-            counts.ttft.observe([stream.sent[0] - stream.received_at])
-            counts.itl.observe(np.diff(stream.sent))
+            counts.ttft.observe(stream.sent[0] - stream.received_at)
+            counts.itl.observe_all(np.diff(stream.sent))
 
     def _keep(self, stream: Stream) -> None:
         now = time.monotonic()

@@ -12,8 +12,8 @@ import time
 from heapq import heappop, heappush, heapreplace
 from typing import Protocol
 
-_GRAIN = 200_000  # ns between two looks at the heap, so that a crowd of streams is served in batches
-_OVERDUE = 500_000  # ns; so late that a request in between has to wait
+_GRAIN = 500_000  # ns between two looks at the heap, so that a crowd of streams is served in batches
+_OVERDUE = 700_000  # ns; so late that a request in between has to wait
 
 
 class Due(Protocol):
