@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     config = uvicorn.Config(
         create_app(Settings(shape, manner, api_key), streams),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
-        http=Connection,
+        http=partial(Connection, streams.ticker),  # type: ignore[arg-type]  # called as a class is, and no more
         ws="none",
         lifespan="off",
         log_config=None,

@@ -135,7 +135,7 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
         return {"status": "draining" if streams.draining else "ok", "active": len(streams.active)}
 
     playground.add_to(app)
-    return _door(app, settings.api_key, streams.ticker.catch_up)
+    return _door(app, settings.api_key)
 
 
 class _QuestionRoute(APIRoute):
@@ -174,14 +174,14 @@ def _simulated(turn: Callable[[Ask], Plan], ask: Ask) -> tuple[Source, Plan]:
     return Source(turns.steps() if ours else zip(first.waits, first.steps, strict=True), end), first
 
 
-def _door(app: ASGIApp, api_key: str, before_each: Callable[[], None]) -> ASGIApp:
+def _door(app: ASGIApp, api_key: str) -> ASGIApp:
     """Outermost: asks for the key, bounds the body, and keeps the server's own `send` for delivery."""
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        before_each()
+        scope[CONNECTION].ticker.catch_up()
         if api_key and not _open(scope["path"]) and not _knows(api_key, Headers(scope=scope)):
             fault = "this server wants its key, in `x-api-key` or as `Authorization: Bearer …`"
             await _error(Request(scope), 401, fault, {"www-authenticate": "Bearer"})(scope, receive, send)

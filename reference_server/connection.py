@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from reference_server.delivery import Outlet, Stream
+from reference_server.ticker import Ticker
 
 # What the scope of a request has beside ASGI's own.
 CONNECTION = "streamgauge.connection"
@@ -39,13 +40,20 @@ class Connection(HttpToolsProtocol):
     slow client can make the server hold is the kernel's send buffer, which `--send-buffer` bounds.
     """
 
-    stream: Stream | None = None
-    full = False
-    lost = False
+    def __init__(self, ticker: Ticker, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.stream: Stream | None = None
+        self.full = False
+        self.lost = False
+        self.ticker = ticker
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
         transport.set_write_buffer_limits(high=1)  # 0 would tell a TLS transport to pause for ever
+
+    def data_received(self, data: bytes) -> None:
+        self.ticker.catch_up()  # a burst of requests must not hold up tokens: neither here nor in `door`
+        super().data_received(data)
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

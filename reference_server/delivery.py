@@ -89,12 +89,21 @@ class Stream:
     An end happens once; what is called after it does nothing.
     """
 
+    # One attribute is one look into memory that a thousand other streams have just pushed out of the processor's cache.
+    __slots__ = (
+        "_deadline", "_due", "_flusher", "_idle", "_keep_alive", "_keeper", "_last_due", "_left_at", "_manner", "_over",
+        "_paused_at", "_pull", "_quiet_at", "_source", "_step", "_steps", "_write", "_writer", "client", "deaf",
+        "detail", "due", "ended_at", "generated", "id", "outlet", "over", "paused", "pauses", "received_at", "sent",
+        "started_at", "state", "status", "streamed", "thinking", "ticket", "wasted",
+    )  # fmt: skip
+
     def __init__(self, id: str, source: Source, writer: Writer, manner: Manner, keeper: Keeper) -> None:
         self.id = id
         self.client: str | None = None  # what its client calls it
         self.streamed = not isinstance(writer, Document)
         self.outlet: Outlet = Nowhere()
         self.state: State = "queued"
+        self.over = False
         self.deaf = False  # to the client's leaving: goes on generating, for nobody
         self.generated = 0  # tokens
         self.thinking = 0  # of these
@@ -108,9 +117,9 @@ class Stream:
         self.ticket = 0
         self._source = source
         self._steps = source.steps if isinstance(source.steps, Iterator) else None
-        self._writer = writer
+        self._writer, self._write = writer, writer.write
         self._flusher = None if manner.flush == "token" else Flusher(manner.flush)
-        self._manner = manner
+        self._manner, self._keep_alive = manner, manner.keep_alive
         self._keeper = keeper
         self._step: Step | None = None  # the next
         self._due = _NEVER  # and when
@@ -122,10 +131,6 @@ class Stream:
         self._idle: asyncio.TimerHandle | None = None
         self._pull: asyncio.Task[None] | None = None
         self._over: asyncio.Future[None] | None = None
-
-    @property
-    def over(self) -> bool:
-        return self.ended_at > 0
 
     async def wait(self) -> None:
         """Until the end."""
@@ -141,7 +146,7 @@ class Stream:
         outlet.write(self._writer.opening())
         if self._manner.deadline:
             self._deadline = _after(self._manner.deadline - (time.monotonic_ns() - received_at), self._out_of_time)
-        self._quiet_at = received_at + self._manner.keep_alive
+        self._quiet_at = received_at + self._keep_alive
 
     def begin(self, at: int) -> None:
         """It is its turn: the first wait counts from `at`."""
@@ -157,22 +162,19 @@ class Stream:
 
     def tick(self, now: int) -> int:
         """The next step, if it is due. See `ticker.Due`."""
+        due, step = self._due, self._step
         if self.over:
             return 0
-        due, step = self._due, self._step
         if now < due or step is None:
-            return self._keep_alive(now)
+            return self._keep_company(now)
         self._last_due = due
-        if self._flusher is None:
-            events = self._writer.write(step)
-        else:
-            events = b"".join(map(self._writer.write, self._flusher.push(step)))
+        events = self._write(step) if self._flusher is None else b"".join(map(self._write, self._flusher.push(step)))
         token = step.kind == "text" or self._is_token(step)
         self.generated += token
         if events:
             self.outlet.write(events)
             now = time.monotonic_ns()
-            self._quiet_at = now + self._manner.keep_alive
+            self._quiet_at = now + self._keep_alive
             if self._flusher is not None:
                 self._stamp(now)
             elif token:
@@ -190,11 +192,11 @@ class Stream:
         held = self._flusher.tokens if self._flusher else 0
         self.sent += [now] * (self.generated - held - len(self.sent))
 
-    def _keep_alive(self, now: int) -> int:
+    def _keep_company(self, now: int) -> int:
         if now >= self._quiet_at:
             if not self.outlet.full:
                 self.outlet.write(KEEP_ALIVE)
-            self._quiet_at = now + self._manner.keep_alive
+            self._quiet_at = now + self._keep_alive
         return min(self._due, self._quiet_at)
 
     def _advance(self) -> int:
@@ -229,6 +231,12 @@ class Stream:
                     self._last_due = time.monotonic_ns()
                 self._keeper.ticker.put(self, self._plan(wait, step))
 
+    def delay(self, ns: int) -> None:
+        """All that is still to come is due so much later."""
+        self._last_due += ns
+        if self._due != _NEVER:
+            self._due += ns
+
     # Back-pressure
 
     def _pause(self, now: int) -> None:
@@ -248,7 +256,7 @@ class Stream:
         self.state = "running"
         self.paused += length
         self._last_due += length
-        self._quiet_at = now + self._manner.keep_alive
+        self._quiet_at = now + self._keep_alive
         after = self._advance()
         if after:
             self._keeper.ticker.put(self, after)
@@ -302,7 +310,7 @@ class Stream:
             self._stamp(time.monotonic_ns())
 
     def _end(self, outcome: Outcome) -> None:
-        self.state, self.ended_at = outcome, time.monotonic_ns()
+        self.over, self.state, self.ended_at = True, outcome, time.monotonic_ns()
         for timer in (self._deadline, self._idle):
             if timer is not None:
                 timer.cancel()
@@ -342,7 +350,7 @@ class Document:
     """Writes an answer that is not streamed: nothing, until its end."""
 
     def __init__(self, writer: Writer) -> None:
-        self._writer = writer
+        self._writer, self._write = writer, writer.write
         self._steps: list[Step] = []
 
     def opening(self) -> bytes:

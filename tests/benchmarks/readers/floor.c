@@ -19,12 +19,16 @@
 static volatile sig_atomic_t over;
 static void on_term(int number) { (void)number; over = 1; }
 
+/* A server that heeds max_tokens gives answers of 80 to 120 tokens, so that they do not all end, and begin, at once. */
 static const char REQUEST[] =
-    "POST /v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 15\r\n\r\n"
-    "{\"stream\":true}";
+    "POST /v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 101\r\n\r\n"
+    "{\"model\":\"m\",\"max_tokens\":%3d,\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"How high is it?\"}]}";
 
 static void ask(int sock) {
-    if (send(sock, REQUEST, sizeof REQUEST - 1, MSG_NOSIGNAL) != sizeof REQUEST - 1) { perror("send"); exit(1); }
+    static unsigned asked;
+    char request[512];
+    int size = snprintf(request, sizeof request, REQUEST, 80 + asked++ * 7 % 41);
+    if (send(sock, request, size, MSG_NOSIGNAL) != size) { perror("send"); exit(1); }
 }
 
 int main(int argc, char **argv) {

@@ -1,0 +1,116 @@
+"""The reference server at 50 events a second and stream, beside a bare asyncio server: how late, how many, how dear.
+
+Server and client have a core each; the client is the C program that only reads. Lateness is each token's writing
+against the time that it was due, by the server's own log, which both keep. The bare server sends one constant answer on
+a grid of ticks and does nothing else; what separates the two is the price of being a server.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import psutil
+
+from .arena import READERS, medians
+from .server import Row, lateness, read_rows
+
+SIZES = (250, 500, 1000)
+WARM_UP, SECONDS = 4.0, 6.0
+ROUNDS = 3
+_TESTS = Path(__file__).parents[1]
+
+
+class _Line(msgspec.Struct):
+    """What we need of the reference server's log."""
+
+    received_at: int
+    due: int
+    sent: list[int]
+
+
+def run(sizes: Sequence[int] = SIZES, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Medians of the rounds, by size and server; the servers take turns within a round."""
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        client = Path(folder) / "floor"
+        subprocess.run(["cc", "-O2", "-o", client, READERS / "floor.c"], check=True)
+        log = Path(folder) / "log"
+        for size in sizes:
+            seen: dict[str, list[dict[str, float]]] = {name: [] for name in _SERVERS}
+            for _ in range(rounds):
+                for name in _SERVERS:
+                    log.unlink(missing_ok=True)
+                    seen[name].append(_round(name, client, size, log))
+            for name in _SERVERS:
+                found[f"{size}_{name}"] = middle = medians(seen[name])
+                print(_line(size, name, middle), flush=True)
+    return found
+
+
+def _round(name: str, client: Path, size: int, log: Path) -> dict[str, float]:
+    cores = sorted(os.sched_getaffinity(0))
+    command, rows = _SERVERS[name]
+    with _started([sys.executable, *command, str(log)], cores[-1:]) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().rpartition(":")[2].strip()
+        with _started([str(client), port, str(size)], cores[:1]) as reader:
+            time.sleep(WARM_UP)
+            program = psutil.Process(server.pid)
+            begin, before = time.monotonic_ns(), sum(program.cpu_times()[:2])
+            time.sleep(SECONDS)
+            end, cpu = time.monotonic_ns(), sum(program.cpu_times()[:2]) - before
+            assert reader.poll() is None, "the client ended"
+    late = lateness(rows(log), begin, end)
+    return {
+        "events_per_second": round(late.pop("events") / SECONDS),
+        "cpu_percent": round(cpu / SECONDS * 100, 1),
+        **late,
+    }
+
+
+def _bare(log: Path) -> Iterator[Row]:
+    return read_rows(log)
+
+
+def _reference(log: Path) -> Iterator[Row]:
+    for line in log.read_bytes().splitlines():
+        row = msgspec.json.decode(line, type=_Line)
+        yield Row(0, row.received_at, row.due, np.array(row.sent, np.int64))
+
+
+_SERVERS = {
+    "bare": (["-m", "benchmarks.server"], _bare),
+    "reference": (["-m", "reference_server", "--port", "0", "--preset", "exact", "--truth"], _reference),
+}
+
+
+class _started:  # noqa: N801 - used as a function is
+    """A process on these cores, for as long as the `with` block lasts."""
+
+    def __init__(self, command: Sequence[str], cores: Sequence[int]) -> None:
+        paths = os.pathsep.join([str(_TESTS.parent), str(_TESTS)])
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+        )
+        os.sched_setaffinity(self._process.pid, cores)
+
+    def __enter__(self) -> "subprocess.Popen[str]":
+        return self._process
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate(timeout=60)
+
+
+def _line(size: int, name: str, found: dict[str, float]) -> str:
+    return (
+        f"reference: {size:>5,} streams  {name:<10}{found['events_per_second']:>7,.0f} events/s  late p50 "
+        f"{found['late_p50_ms']:.3f} ms, p99 {found['late_p99_ms']:.3f} ms  ({found['cpu_percent']:.0f} % of a core)"
+    )
