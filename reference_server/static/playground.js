@@ -111,10 +111,11 @@ function drawAnswer({ answer, element: turn }, note) {
   const parts = turn.querySelector(".parts");
   answer.parts.forEach((part, index) => {
     const there = parts.children[index] ?? parts.appendChild(NEW[part.kind](part));
-    const state = part.kind === "tool" ? part.seconds : part.text.length;
+    const growing = turn.classList.contains("growing");
+    const state = part.kind === "tool" ? `${part.seconds} ${growing}` : part.text.length;
     if (there.state === state) return;
     there.state = state;
-    DRAW[part.kind](there, part);
+    DRAW[part.kind](there, part, growing);
   });
   const meta = turn.querySelector(".meta");
   if (meta.textContent !== note) meta.textContent = note;
@@ -131,17 +132,17 @@ const DRAW = {
   thinking: (there, { text }) => {
     there.lastElementChild.textContent = text;
   },
-  tool: (there, { name, input, result, failed, seconds }) => {
+  tool: (there, { name, input, result, failed, seconds }, growing) => {
     const over = seconds !== null;
-    there.className = `tool ${over ? (failed ? "failed" : "done") : "busy"}`;
+    const state = over ? (failed ? "failed" : "done") : growing ? "running" : "left unfinished";
     const time = Number.isFinite(seconds) ? ` after ${milliseconds(seconds * 1000)}` : "";
-    const state = over ? `${failed ? "failed" : "done"}${time}` : "running …";
+    there.className = `tool ${over ? state : growing ? "busy" : ""}`;
     there.replaceChildren(
-      element("p", "", element("b", "", String(name)), " ", element("span", "", state)),
+      element("p", "", element("b", "", brief(name)), " ", element("span", "", state + time)),
       element("code", "", brief(input)),
     );
-    if (over) there.append(element("p", "result", brief(result)));
-    if (!over || failed) say(`The tool ${brief(name)} ${over ? "failed" : "is running"}.`);
+    if (over) there.append(element("p", "", brief(result)));
+    if (growing && state !== "done") say(`The tool ${brief(name)}: ${state}.`);
   },
 };
 
@@ -224,7 +225,7 @@ function put(id, text) {
 }
 
 function number(value) {
-  return value.toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 });
+  return Number(value).toLocaleString("en", { maximumFractionDigits: value < 10 ? 1 : 0 });
 }
 
 function milliseconds(value) {

@@ -222,7 +222,7 @@ async function* oneConnection(ask, place, silence, from) {
   ask.signal?.addEventListener("abort", stop);
   try {
     ask.signal?.throwIfAborted();
-    const response = await post(ask, connection.signal, silence, from ? { "last-event-id": from } : {});
+    const response = await post(ask, connection.signal, silence, from ? { "last-event-id": utf8(from) } : {});
     const type = response.headers.get("content-type") ?? "";
     if (!type.startsWith("text/event-stream") || !response.body) {
       if (from) throw new StreamError("dropped", "The server no longer has the rest of this answer.");
@@ -271,7 +271,9 @@ function meaning({ type, data }) {
   if (type === "thinking") return { type, text: data };
   if (!["message", "tool_start", "tool_end", "error"].includes(type)) return null;
   const document = json(data);
-  if (type === "error" || (type === "message" && document?.error)) throw new StreamError("server", sentence("The server failed", document));
+  if (type === "error" || (type === "message" && document?.error)) {
+    throw new StreamError("server", sentence("The server failed", document));
+  }
   if (type === "message" && document?.done !== true) return { type: "text", text: data };
   if (document === null) throw new StreamError("malformed", "The server sent an event that is not valid JSON.");
   if (type !== "message") return { ...document, type };
@@ -301,11 +303,11 @@ async function* toldWhole(response) {
   const answer = json(await response.text().catch(lost));
   if (answer?.error) throw new StreamError("server", sentence("The server failed", answer));
   if (typeof answer?.text !== "string") throw new StreamError("malformed", "The server’s answer is not one of ours.");
-  const { text, thinking, tools = [], ...usage } = answer;
+  const { text, thinking, tools, ...usage } = answer;
   const at = performance.now();
   yield { type: "open", requestId: requestId(response), streaming: false, resumed: false };
   if (thinking) yield { type: "thinking", text: thinking, at };
-  for (const { id, name, input, ...ran } of tools) {
+  for (const { id, name, input, ...ran } of Array.isArray(tools) ? tools.filter(Boolean) : []) {
     yield { type: "tool_start", id, name, input, at };
     yield { type: "tool_end", id, name, ...ran, at };
   }
@@ -395,6 +397,11 @@ function retryAfter(response) {
   const text = response.headers.get("retry-after") ?? "";
   const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
   return Number.isNaN(seconds) ? null : Math.max(0, seconds);
+}
+
+/** As a header carries it: one character for each byte. */
+function utf8(text) {
+  return String.fromCharCode(...new TextEncoder().encode(text));
 }
 
 function requestId(response) {

@@ -6,7 +6,7 @@
 let current = null; // the component that is being rendered
 
 export function mount(component) {
-  const mounted = { component, slots: [], at: 0, pending: false, renders: 0, result: null, gone: false };
+  const mounted = { component, slots: [], at: 0, pending: false, results: [], gone: false };
   render(mounted);
   const effects = () => mounted.slots.filter((slot) => slot.effect);
   const start = () => effects().forEach((slot) => (slot.cleanUp = slot.effect()));
@@ -23,9 +23,10 @@ export function mount(component) {
 
 function render(mounted) {
   if (mounted.gone) return;
-  Object.assign(mounted, { pending: false, at: 0, renders: mounted.renders + 1 });
+  Object.assign(mounted, { pending: false, at: 0 });
   current = mounted;
   mounted.result = mounted.component();
+  mounted.results.push(mounted.result);
   current = null;
 }
 

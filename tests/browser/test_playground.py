@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import urllib.request
 from collections.abc import Iterator
 
@@ -129,8 +130,9 @@ def test_a_running_tool_says_so(page: Page, hosted: Site) -> None:
 
     hosted.answers(tools)
     turn = asked(page, hosted.url)
-    expect(turn.locator(".tool.busy")).to_contain_text('gauge_level running …{"station":"Passau"}')
+    expect(turn.locator(".tool.busy")).to_have_text('gauge_level running{"station":"Passau"}')
     page.keyboard.press("Escape")
+    expect(ended(turn).locator(".tool")).to_contain_text("left unfinished")
 
 
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>[a](javascript:alert(1))'
@@ -157,6 +159,25 @@ def test_what_a_server_says_stays_text(page: Page, hosted: Site) -> None:
     expect(turn.locator(".text h3")).to_have_text(HOSTILE)
     assert page.locator(".turn :is(img, script, a, iframe, svg)").count() == 0
     assert page.title() == "Playground · streamgauge"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"text": "x", "input_tokens": None, "output_tokens": "many", "stop_reason": {}},
+        {"text": "x", "tools": [None, {"id": None, "name": None, "input": None, "seconds": "long"}], "thinking": "y"},
+        {"text": "x", "tools": None},
+        {"text": None},
+        [],
+        None,
+    ],
+)
+def test_nonsense_from_a_server_does_not_break_the_page(page: Page, hosted: Site, document: object) -> None:
+    hosted.answers(
+        lambda post: post.document("200 OK", document), lambda post: post.events(b"data: Well again.\n\n", DONE)
+    )
+    ended(asked(page, hosted.url))
+    expect(ended(asked(page, hosted.url)).locator(".text")).to_have_text("Well again.")
 
 
 def test_markdown_grows_into_the_same_page_however_it_comes(page: Page, hosted: Site) -> None:
@@ -247,8 +268,16 @@ def test_an_answer_in_one_piece_on_request(page: Page, server: ReferenceServer) 
 
 
 def test_listeners_hear_paragraphs_and_not_tokens(page: Page, hosted: Site) -> None:
-    words = [b"data: word%d \n\n" % number for number in range(200)]
-    hosted.answers(lambda post: post.events(*words, b"data:\ndata:\ndata: The end.\n\n", DONE))
+    seen = threading.Event()
+
+    def answer(post: Post) -> None:
+        post.begin()
+        post.send(b"data: The water\n\n")
+        seen.wait(10)
+        post.send(b"data:  is rising.\n\n", b"data:\ndata:\ndata: The end.\n\n", DONE)
+        post.end()
+
+    hosted.answers(answer)
     page.goto(hosted.url)
     page.evaluate(
         """
@@ -257,10 +286,13 @@ def test_listeners_hear_paragraphs_and_not_tokens(page: Page, hosted: Site) -> N
           .observe(document.querySelector("[aria-live=polite]"), { childList: true, subtree: true });
         """
     )
-    ended(asked(page, hosted.url))
+    turn = asked(page, hosted.url)
+    expect(turn.locator(".text")).to_have_text("The water")
+    seen.set()
+    ended(turn)
     expect(page.get_by_role("status")).to_contain_text("The answer is complete.")
     heard = page.evaluate("heard.map((node) => node.textContent)")
-    assert [text[:11] for text in heard] == ["Waiting for", "word0 word1", "The end.", "The answer "]
+    assert heard == ["Waiting for the answer.", "The water is rising.", "The end.", "The answer is complete."]
 
 
 _LOW_CONTRAST = """

@@ -74,14 +74,14 @@ def test_it_renders_once_a_frame_and_not_once_a_token(chat: Page, hosted: Site) 
     frames = chat.evaluate(
         """
         async () => {
-          const before = chat.renders;
+          const before = chat.results.length;
           let frames = 0;
           let over = false;
           const count = () => { frames += 1; if (!over) requestAnimationFrame(count); };
           requestAnimationFrame(count);
           await chat.result.send("Again!");
           over = true;
-          return [chat.renders - before, frames];
+          return [chat.results.length - before, frames];
         }
         """
     )
@@ -112,7 +112,10 @@ def test_another_question_stops_the_answer_on_its_way(chat: Page, hosted: Site) 
     hosted.answers(waiting, lambda post: post.events(b"data: Second\n\n", DONE))
     chat.evaluate("void chat.result.send('First?')")
     chat.wait_for_function("chat.result.status === 'streaming'")
+    before = chat.evaluate("chat.results.length")
     shown = send(chat, "Second?")
+    since = chat.evaluate("(before) => chat.results.slice(before).map(({ status }) => status)", before)
+    assert since.index("ready") == len(since) - 1  # the first answer's end is not taken for the second's
     assert [message["content"] for message in shown["messages"]] == ["First?", "The beginning", "Second?", "Second"]
 
 
@@ -132,7 +135,7 @@ def test_send_and_stop_stay_the_same_functions(chat: Page, hosted: Site) -> None
         async () => {
           const { send, stop } = chat.result;
           await send("Same?");
-          return send === chat.result.send && stop === chat.result.stop && chat.renders > 1;
+          return send === chat.result.send && stop === chat.result.stop && chat.results.length > 1;
         }
         """
     )
