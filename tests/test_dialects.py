@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -17,7 +17,7 @@ from reference_server.dialects import Answer, End, Question, Writer
 from reference_server.dialects.anthropic_messages import MessagesQuestion
 from reference_server.dialects.openai_chat import ChatQuestion
 from reference_server.dialects.plain_sse import PlainQuestion
-from reference_server.model import Step, ToolCall
+from reference_server.model import Shape, Step, ToolCall, plan
 
 ASKED: dict[str, Any] = {"model": "m", "max_tokens": 5000, "messages": [{"role": "user", "content": "Why?"}]}
 ANTHROPIC = MessagesQuestion.model_validate({**ASKED, "stream": True})
@@ -347,6 +347,7 @@ REFUSED: dict[type[Question], list[tuple[dict[str, Any], str]]] = {
         (user({"type": "text", "text": ""}), "messages.0.content.0.text.text: String should have at least 1"),
         (user({"type": "hologram"}), "messages.0.content.0: Input tag 'hologram' found using"),
         (user({}), "messages.0.content.0: Unable to extract tag"),
+        (user({"type": []}), "messages.0.content.0: Unable to extract tag"),
         (user("Hi"), "messages.0.content.0: Unable to extract tag"),
         (user(), "messages.0: all messages must have non-empty content"),
         (talk({"role": "user", "content": ""}), "messages.0: all messages must have non-empty content"),
@@ -400,3 +401,54 @@ def test_what_a_real_server_would_refuse_is_refused_with_its_place(
     first = refused.value.errors()[0]
     place = ".".join(map(str, first["loc"]))
     assert complaint in (f"{place}: {first['msg']}" if place else first["msg"])
+
+
+STRANGE = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.just(10**30), st.floats(), st.text(max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.sampled_from(["type", "text", "content", "name", "input", "items"]), inner, max_size=4),
+    ),
+    max_leaves=6,
+)
+
+
+def bodies(strange: Any) -> list[tuple[type[Question], dict[str, Any]]]:
+    """Bodies that are well-formed but for one strange thing, which is in turn in every place that has a shape."""
+    use: Any = USE["content"][0]
+    result: Any = RESULT["content"][0]
+    schema = {"type": "object", "properties": {"a": strange}}
+    called = {"id": "c", "type": "function", "function": strange}
+    return [
+        *((MessagesQuestion, {field: strange}) for field in MessagesQuestion.model_fields),
+        *((ChatQuestion, {field: strange}) for field in ChatQuestion.model_fields),
+        *((PlainQuestion, {field: strange}) for field in PlainQuestion.model_fields),
+        (MessagesQuestion, talk({"role": "user", "content": strange})),
+        (MessagesQuestion, user(strange)),
+        (MessagesQuestion, user({"type": "document", "source": {"type": "text", "data": strange}})),
+        (
+            MessagesQuestion,
+            talk(HELLO, USE, {"role": "user", "content": [result | {"content": strange}]}),
+        ),
+        (MessagesQuestion, talk(HELLO, {"role": "assistant", "content": [use | {"input": strange}]})),
+        (MessagesQuestion, {"tools": [WEATHER | {"input_schema": schema}]}),
+        (ChatQuestion, talk({"role": "user", "content": strange})),
+        (ChatQuestion, talk(HELLO, {"role": "assistant", "tool_calls": [called]})),
+        (ChatQuestion, {"tools": [{"type": "function", "function": {"name": "n", "parameters": schema}}]}),
+        (PlainQuestion, talk({"role": "user", "content": strange})),
+    ]
+
+
+@settings(max_examples=40)
+@given(STRANGE)
+def test_whatever_is_asked_is_refused_or_answered(strange: Any) -> None:
+    for dialect, fields in bodies(strange):
+        try:
+            question = dialect.model_validate_json(json.dumps(ASKED | fields))
+        except ValidationError:
+            continue
+        turn = plan(Shape(tokens=(12, 12)), question.ask())
+        written = stream(question.writer(ANSWER), turn.steps, End(turn.stop_reason, len(turn.steps)))
+        protocol = next(protocol for known, protocol in DIALECTS if type(known) is dialect)
+        assert read(protocol, written)[0][-1].ends
+        json.loads(question.writer(ANSWER).whole(turn.steps, END))

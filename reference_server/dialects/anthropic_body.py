@@ -71,9 +71,11 @@ class RedactedThinkingBlock(BaseModel):
 
 def _tag(block: Any) -> str | None:
     kind = block.get("type") if isinstance(block, dict) else getattr(block, "type", None)
+    if not isinstance(kind, str):
+        return None
     if kind in {"image", "document"}:
         return "media"
-    if isinstance(kind, str) and kind != "tool_result" and kind.endswith("_tool_result"):
+    if kind.endswith("_tool_result"):
         return "server_tool_result"
     return "tool_use" if kind == "server_tool_use" else kind
 
