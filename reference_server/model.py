@@ -9,9 +9,10 @@ import math
 import re
 import typing
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
+from random import Random
 from typing import Any, Literal
 
 import msgspec
@@ -152,14 +153,13 @@ def plan(shape: Shape, ask: Ask, occasion: int = 0, cache: tuple[int, int] = (0,
 
 def _content(shape: Shape, ask: Ask) -> tuple[list[Step], StopReason, str | None]:
     """What is said, why it ends, and with which stop sequence."""
-    random = _random(shape.seed, ask.prompt)
-    count = int(random.integers(*shape.tokens, endpoint=True))
-    # Drawn for the most paragraphs that could be needed, whatever the request's limit.
-    text = _prose("text", random.integers(len(prose.PARAGRAPHS), size=count), count)
+    # The text has a generator of its own, so that it is the same with and without thinking.
+    text = _prose("text", shape.tokens, Random(_seed(shape.seed, ask.prompt)))
+    count, random = len(text), Random(_seed(shape.seed, ask.tool_results, ask.prompt))
     steps = _thinking(shape, ask, random)
     text = text[min(_LEAD_IN * ask.tool_results, count - 1) :]  # an earlier turn has said the rest
     if ask.tools and ask.tool_results < shape.tools:
-        call = ask.tools[int(random.integers(len(ask.tools)))]
+        call = random.choice(ask.tools)
         document = msgspec.json.encode(call.input).decode()
         pieces = [Step("tool_input", piece, call) for piece in re.findall(r".{1,4}", document, re.DOTALL)]
         return [*steps, *text[:_LEAD_IN], *pieces], "tool_use", None
@@ -167,22 +167,17 @@ def _content(shape: Shape, ask: Ask) -> tuple[list[Step], StopReason, str | None
     return steps + said, "stop_sequence" if stop_sequence else "end_turn", stop_sequence
 
 
-def _thinking(shape: Shape, ask: Ask, random: np.random.Generator) -> list[Step]:
-    length = shape.thinking
-    if length == (0, 0):
-        if not ask.thinking:
-            return []
-        length = _THINKING
-    count = int(random.integers(*length, endpoint=True))
-    return _prose("thinking", random.integers(len(prose.PARAGRAPHS), size=count), count)
+def _thinking(shape: Shape, ask: Ask, random: Random) -> list[Step]:
+    if shape.thinking != (0, 0):
+        return _prose("thinking", shape.thinking, random)
+    return _prose("thinking", _THINKING, random) if ask.thinking else []
 
 
-def _prose(kind: Literal["text", "thinking"], paragraphs: Iterable[int], count: int) -> list[Step]:
+def _prose(kind: Literal["text", "thinking"], length: tuple[int, int], random: Random) -> list[Step]:
+    count = random.randint(*length)
     steps: list[Step] = []
-    for index in paragraphs:
-        if len(steps) >= count:
-            break
-        steps += _PARAGRAPHS[kind][index]
+    while len(steps) < count:
+        steps += random.choice(_PARAGRAPHS[kind])
     return steps[:count]
 
 
@@ -214,7 +209,7 @@ def _waits(shape: Shape, count: int, prefilled: float, *seeds: object) -> list[i
     first = shape.ttft + shape.prefill * prefilled
     if not shape.spread and not shape.pauses:
         return [round(first), *[shape.itl] * (count - 1)][:count]
-    pace = _random(shape.seed, *seeds)
+    pace = np.random.default_rng(_seed(shape.seed, *seeds))
     waits = np.full(count, float(shape.itl))
     if shape.pauses:
         waits[pace.random(count) < shape.pauses] = shape.pause
@@ -261,10 +256,9 @@ class PromptCache:
         return read, longest - read
 
 
-def _random(*seeds: object) -> np.random.Generator:
+def _seed(*seeds: object) -> int:
     text = "\0".join(map(str, seeds))
-    digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big"))
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest(), "big")
 
 
 def count_tokens(text: str) -> int:

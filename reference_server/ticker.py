@@ -13,7 +13,7 @@ from heapq import heappop, heappush, heapreplace
 from typing import Protocol
 
 _GRAIN = 500_000  # ns between two looks at the heap, so that a crowd of streams is served in batches
-_OVERDUE = 700_000  # ns; so late that a request in between has to wait
+_OVERDUE = 100_000  # ns; so late that a request has to wait: its first token has more time than others' next
 
 
 class Due(Protocol):
