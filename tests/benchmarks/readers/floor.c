@@ -31,6 +31,12 @@ static void ask(int sock) {
     if (send(sock, request, size, MSG_NOSIGNAL) != size) { perror("send"); exit(1); }
 }
 
+static double seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec + now.tv_nsec / 1e9;
+}
+
 int main(int argc, char **argv) {
     if (argc != 3) return 2;
     int connections = atoi(argv[2]), one = 1, poll = epoll_create1(0);
@@ -38,20 +44,23 @@ int main(int argc, char **argv) {
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     struct sigaction action = {.sa_handler = on_term};
     sigaction(SIGTERM, &action, NULL);
+    int *socks = calloc(connections, sizeof *socks), asking = 0;
     for (int i = 0; i < connections; i++) {
-        int sock = socket(AF_INET, SOCK_STREAM, 0);
+        int sock = socks[i] = socket(AF_INET, SOCK_STREAM, 0);
         setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         setsockopt(sock, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one);
         if (connect(sock, (struct sockaddr *)&server, sizeof server)) { perror("connect"); return 1; }
         struct epoll_event event = {.events = EPOLLIN, .data.fd = sock};
         epoll_ctl(poll, EPOLL_CTL_ADD, sock, &event);
-        ask(sock);
     }
     static char data[65536];
     long events = 0, stamped = 0;
+    double began = seconds();
     while (!over) {
+        /* The first questions are spread over the time of an answer, as those of clients that know nothing of each other. */
+        for (; asking < connections && seconds() - began >= 2.0 * asking / connections; asking++) ask(socks[asking]);
         struct epoll_event ready[256];
-        int count = epoll_wait(poll, ready, 256, 1000);
+        int count = epoll_wait(poll, ready, 256, asking < connections ? 1 : 1000);
         for (int i = 0; i < count; i++) {
             char control[64];
             struct iovec part = {data, sizeof data};
