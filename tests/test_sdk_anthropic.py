@@ -193,6 +193,9 @@ def test_a_marked_prompt_is_written_to_the_cache_and_then_read_from_it(client: a
 def test_a_message_can_be_counted_without_being_answered(client: anthropic.Anthropic) -> None:
     counted = client.messages.count_tokens(model="reference", messages=QUESTION["messages"])
     assert counted.input_tokens == client.messages.create(**QUESTION).usage.input_tokens
+    with pytest.raises(anthropic.BadRequestError) as refused:
+        client.messages.count_tokens(model="reference", messages=[])
+    assert refused.value.type == "invalid_request_error"
 
 
 def test_a_stop_sequence_ends_the_answer_before_it_and_is_named(client: anthropic.Anthropic) -> None:
@@ -307,9 +310,10 @@ def test_an_overloaded_server_is_the_sdks_own_error() -> None:
         reference_server("--max-streams", "1", "--ttft", "10m") as server,
         anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as client,
         client.messages.create(**QUESTION, stream=True),
-        pytest.raises(anthropic.OverloadedError),
+        pytest.raises(anthropic.OverloadedError) as refused,
     ):
         client.messages.create(**QUESTION)
+    assert refused.value.response.headers["retry-after"] == "1"
 
 
 @pytest.mark.parametrize(
