@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Error, Page, Request, sync_playwright
-from scripted_site import Site, site
+
+from browser.scripted_site import Site, site
 
 _QUIET = [  # a browser's own errands, which are none of the page's
     "--disable-background-networking",
@@ -17,9 +18,9 @@ _QUIET = [  # a browser's own errands, which are none of the page's
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def tab() -> Iterator[Page]:
-    """One for all tests of a module: a new one takes longer than most tests."""
+    """One for all tests here: a new one takes longer than most tests. Gone before others want an event loop."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium (Debian: chromium)")

@@ -90,6 +90,13 @@ class Site:
         self.scripts, self.posts = [*scripts], []
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: Any) -> None:
+        """Browsers come and go as they like; what a script raises is in `Site.faults`."""
+
+
 @contextlib.contextmanager
 def site() -> Iterator[Site]:
     """The playground's own files, with the headers that the reference server sends along, and scripted answers."""
@@ -135,8 +142,7 @@ def site() -> Iterator[Site]:
 
     files = {f"/static/{path.name}": (_TYPES[path.suffix], path.read_bytes()) for path in STATIC.iterdir()}
     files["/"] = files["/static/index.html"]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     served = Site(f"http://127.0.0.1:{server.server_port}", files)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()

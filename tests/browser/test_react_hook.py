@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
-from scripted_site import DONE, Post, Site
+
+from browser.scripted_site import DONE, Post, Site
 
 _PAGE = b"""\
 <!doctype html><title>hook</title>

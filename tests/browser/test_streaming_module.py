@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
-from scripted_site import DONE, Post, Script, Site
+
+from browser.scripted_site import DONE, Post, Script, Site
 
 _READ = """
 async (options) => {
