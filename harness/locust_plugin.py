@@ -281,9 +281,8 @@ class _Keeper:
         if self._run is None or self._store is None:
             return False
         try:
-            # Readings first: should the streams then fail, they come again, and a reading twice harms no figure.
-            self._store.append_samples(self._run.id, [(worker, *reading) for reading in batch.readings])
-            self._store.append(self._run.id, batch.streams)
+            readings = [(worker, *reading) for reading in batch.readings]
+            self._store.append(self._run.id, batch.streams, readings)
         except StoreError as fault:
             self._refused += 1
             if self._refused == _MOST_REFUSED:  # it will not get better: end the run while all of it is known

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.config import Sla
+from harness.judge import statistics
 from harness.judge.judgement import QUANTILES, Judgement, judge
-from harness.judge.metrics import COALESCED_US, content_gaps
+from harness.judge.metrics import COALESCED_US, Tally, content_gaps
 from harness.judge.store import Failure, Readings, Store, Streams
 from harness.observation import FAILURES
 
@@ -51,7 +52,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class Handed:
-    """What a client library gave to its application. Quantiles are ms by name as in QUANTILES, within 0.5 %."""
+    """What a client library gave to its application. Quantiles are ms, by name as in QUANTILES."""
 
     first: dict[str, float | None]  # from the due time
     gaps: dict[str, float | None]  # of 1 ms or more between two chunks
@@ -126,7 +127,7 @@ class _OverHands:
     """Takes a run's streams batch by batch, for the times at which client libraries handed content over."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[_Course, _Course]] = {}  # by client: first content, gaps
+        self._seen: dict[str, tuple[Tally, Tally]] = {}  # by client: first content, gaps; µs
 
     def take(self, streams: Streams) -> None:
         events = streams.events
@@ -136,23 +137,22 @@ class _OverHands:
         at = events.perceived_at[handed] + events.client_lag[handed]
         owner = np.searchsorted(events.starts, handed, side="right") - 1
         first = handed == events.starts[owner]
-        waited = at * 1e3 - streams.number["due_at"][owner]  # ns
+        waited = np.rint(at - streams.number["due_at"][owner] / 1e3).astype(np.int64)
         gaps = np.diff(at, prepend=at[:1])
         apart = (gaps >= COALESCED_US) & (np.diff(owner, prepend=-1) == 0)
         client = np.array(streams.text["client"])[owner]
         for name in np.unique(client).tolist():
-            firsts, later = self._seen.setdefault(name, (_Course(1), _Course(1)))
-            for course, ms in (
-                (firsts, waited[first & (client == name)] / 1e6),
-                (later, gaps[apart & (client == name)] / 1e3),
-            ):
-                course.add(np.zeros(len(ms), np.int64), ms)
+            firsts, later = self._seen.setdefault(name, (Tally(), Tally()))
+            firsts.add(waited[first & (client == name)])
+            later.add(gaps[apart & (client == name)])
 
     def handed(self) -> dict[str, Handed]:
-        return {
-            name: Handed(*({q: course.quantiles(share)[0] for q, share in QUANTILES.items()} for course in courses))
-            for name, courses in sorted(self._seen.items())
-        }
+        return {name: Handed(*(_quantiles(tally) for tally in tallies)) for name, tallies in sorted(self._seen.items())}
+
+
+def _quantiles(tally: Tally) -> dict[str, float | None]:
+    values, counts = tally.counted()
+    return {name: statistics.quantile(values / 1e3, counts, q) for name, q in QUANTILES.items()}
 
 
 class _Course:
@@ -172,11 +172,9 @@ class _Course:
 
     def course(self) -> Course:
         n = self._counts.sum(axis=1)
-        return Course(n.tolist(), self.quantiles(0.5), self.quantiles(0.95))
+        return Course(n.tolist(), self._quantile(n, 0.5), self._quantile(n, 0.95))
 
-    def quantiles(self, q: float) -> list[float | None]:
-        """One for each bin; None where it is empty."""
-        n = self._counts.sum(axis=1)
+    def _quantile(self, n: Integers, q: float) -> list[float | None]:
         rank = np.ceil(q * n - 1e-9)
         bucket = (np.cumsum(self._counts, axis=1) >= np.maximum(rank, 1)[:, None]).argmax(axis=1)
         middle = self.LOWEST * np.exp((bucket + 0.5) * self.STEP)

@@ -25,8 +25,8 @@ def drawn(path: Path, seconds: range = range(0), **fields: Any) -> Panel:
     """The panel of a run of 10 s, with a reading of two processes in each of these seconds."""
     with Store.open(database(path, ttfts([200] * 20), **fields)) as store:
         for worker, more in (("worker-0", 0), ("worker-1", 50)):
-            store.append_samples(
-                "run-1", [(worker, second * 1_000 * MS, "cpu_percent", second + more) for second in seconds]
+            store.append(
+                "run-1", [], [(worker, second * 1_000 * MS, "cpu_percent", second + more) for second in seconds]
             )
         return circumstances.draw(gather(store))
 
@@ -55,7 +55,7 @@ def test_a_run_as_short_as_the_table_has_no_chart_and_one_of_a_day_a_small_one(t
     assert drawn(tmp_path / "short.db", range(1, 10)).charts == ()
     path = database(tmp_path / "long.db", ttfts([200] * 20))
     with Store.open(path) as store:
-        store.append_samples("run-1", [("local", at * 10_000 * MS, "cpu_percent", at % 90) for at in range(8_640)])
+        store.append("run-1", [], [("local", at * 10_000 * MS, "cpu_percent", at % 90) for at in range(8_640)])
         store.finish_run("run-1", ended_ns=86_400_000 * MS, status="finished")
         (chart,) = circumstances.draw(gather(store)).charts
     assert [len(trace.x) for trace in chart.figure.data] == [240, 240]

@@ -111,9 +111,7 @@ def test_what_went_wrong_with_the_run_degrades_it(tmp_path: Path, fields: dict[s
 def with_readings(path: Path, name: str, *values: float, worker: str = "worker-0") -> Judgement:
     """A good run with these readings of a process, one a second."""
     with Store.open(database(path, GOOD)) as store:
-        store.append_samples(
-            "run-1", [(worker, second * 1_000 * MS, name, value) for second, value in enumerate(values)]
-        )
+        store.append("run-1", [], [(worker, second * 1_000 * MS, name, value) for second, value in enumerate(values)])
         return judge(store, rules=[Sla(rule="max(ttft) < 1s")])
 
 
@@ -139,7 +137,7 @@ def test_what_a_process_did_all_the_time_degrades_the_run_and_a_spike_does_not(
 def test_one_busy_process_among_idle_ones_is_named(tmp_path: Path) -> None:
     with Store.open(database(tmp_path / "one.db", GOOD)) as store:
         for worker, load in (("worker-0", 20.0), ("worker-1", 99.0), ("worker-2", 20.0)):
-            store.append_samples("run-1", [(worker, second, "cpu_percent", load) for second in range(30)])
+            store.append("run-1", [], [(worker, second, "cpu_percent", load) for second in range(30)])
         reasons = judge(store).reasons
     assert [reason.split()[0] for reason in reasons] == ["worker-1"]
 

@@ -193,8 +193,8 @@ def test_a_selection_takes_the_streams_that_match_every_key(tmp_path: Path) -> N
 def test_batches_and_big_counts_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = [observation([("text", 100 + i), ("text", 120 + i % 7), ("text", 400 + i % 90)], due=i) for i in range(300)]
     whole = gauged(tmp_path / "a", *many)
-    monkeypatch.setattr(metrics._Tally, "PENDING", 50)
-    monkeypatch.setattr(metrics._Tally, "TABLE", 100_000)  # µs: some gaps lie in the table, some beyond
+    monkeypatch.setattr(metrics.Tally, "PENDING", 50)
+    monkeypatch.setattr(metrics.Tally, "TABLE", 100_000)  # µs: some gaps lie in the table, some beyond
     parts = gauged(tmp_path / "b", *many, batch=7)
     for name in METRICS:
         assert plain(parts.samples(name)) == plain(whole.samples(name))

@@ -111,7 +111,7 @@ def test_runs_in_one_file_are_kept_apart(tmp_path: Path) -> None:
 def test_samples_come_back_in_order_of_time(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as store:
         store.start_run(a_run())
-        store.append_samples("run-1", [("w1", 20, "users", 2), ("w1", 10, "users", 1.5), ("w1", 10, "cpu", 0.9)])
+        store.append("run-1", [], [("w1", 20, "users", 2), ("w1", 10, "users", 1.5), ("w1", 10, "cpu", 0.9)])
         found = store.samples("run-1", "users")
         assert (found.worker, found.at.tolist(), found.value.tolist()) == (["w1", "w1"], [10, 20], [1.5, 2])
         assert len(store.samples("run-1", "no such").at) == 0
@@ -171,6 +171,9 @@ def test_a_batch_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
         with pytest.raises(StoreError):
             store.append("run-1", [observation(), observation(outcome=Outcome.RESET, detail=b"bytes")])
         assert list(store.streams("run-1")) == []
+        with pytest.raises(StoreError):
+            store.append("run-1", [observation()], [("w1", 1, "users", b"bytes")])  # type: ignore[list-item]
+        assert store.count("run-1") == 0, "its readings belong to it"
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class Metric:
     pooled: bool = False  # many samples a stream: they are correlated, and a failure spoils none of them
 
 
-class _Tally:
+class Tally:
     """How often each whole number was seen. Small numbers in a table, the rest sorted: nothing is rounded."""
 
     TABLE = 1 << 18
@@ -115,8 +115,8 @@ class _Thinned:
 class _Gathered:
     """One metric's samples of one cohort of streams."""
 
-    kept: _Tally = field(default_factory=_Tally)
-    spoiled: _Tally = field(default_factory=_Tally)  # observed, but of a failed stream: in the plain reading only
+    kept: Tally = field(default_factory=Tally)
+    spoiled: Tally = field(default_factory=Tally)  # observed, but of a failed stream: in the plain reading only
     thinned: _Thinned = field(default_factory=_Thinned)
     elapsed: list[Floats] = field(default_factory=list)
     failed: int = 0

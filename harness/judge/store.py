@@ -218,18 +218,19 @@ class Store:
                 raise StoreError(f"{self.path}: there is a run called {run.id!r} already")
             self._database.table("runs").insert(_run_row(run))
 
-    def append(self, run_id: str, observations: Sequence[StreamObservation]) -> None:
-        """Add streams, all or none. Call it with hundreds at a time: a commit costs more than a row."""
+    def append(
+        self,
+        run_id: str,
+        observations: Sequence[StreamObservation],
+        samples: Iterable[Sample | tuple[str, int, str, float]] = (),
+    ) -> None:
+        """Add streams and samples, all or none. Call it with hundreds at a time: a commit costs more than a row."""
         number = self._known(run_id)
         rows = [_stream_row(number, seen) for seen in observations]
+        readings = [(number, *sample) for sample in samples]
         with self._writing():
             self._database.conn.executemany(_INSERT_STREAM, rows)
-
-    def append_samples(self, run_id: str, samples: Iterable[Sample | tuple[str, int, str, float]]) -> None:
-        number = self._known(run_id)
-        rows = [(number, *sample) for sample in samples]
-        with self._writing():
-            self._database.conn.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", rows)
+            self._database.conn.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", readings)
 
     def finish_run(
         self,

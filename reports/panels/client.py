@@ -10,8 +10,8 @@ _TITLES = {"ttft": "TTFT", "itl": "ITL"}
 _ALONE = "The wire client hands everything over as it arrives: no library was in between, so nothing was added."
 _NOTE = (
     "Each chunk’s part counts from the moment the person could have had it until the library gave it to the "
-    "application: the library’s own work, and its waiting for a turn among the others of its process. TTFT and ITL "
-    "as handed over are within 0.5 %; a chunk that the person left before it was handed over is in neither."
+    "application: the library’s own work, and its waiting for a turn among the others of its process. A chunk that the "
+    "person left before it was handed over is in no figure of what was handed over."
 )
 
 Quantiles = dict[str, float | None]  # ms, by name as in QUANTILES
@@ -80,4 +80,4 @@ def _table(title: str, arrived: dict[str, Quantiles], handed: dict[str, Quantile
 
 
 def _difference(before: float | None, after: float | None) -> str:
-    return figure(None if before is None or after is None else after - before, "ms")
+    return figure(None if before is None or after is None else round(after - before, 3), "ms")
