@@ -17,6 +17,7 @@ then the next byte of every value, … A column that never varies costs nine byt
 so a single long gap, which widens its column, all but vanishes when deflated.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ VERSION = 1
 _HEAD = struct.Struct("<Iq")
 _COLUMN = struct.Struct("<Bq")
 NOT_HANDED = -1  # a client lag
+_RUN = re.compile(rb"(.)\1*+", re.DOTALL)  # of one kind's code
 
 
 class Kind(StrEnum):
@@ -113,18 +115,16 @@ def microseconds(nanoseconds: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def pack(seen: Columns) -> bytes:
     """Columns in order of arrival → blob, as `encode` does without any object for an event."""
-    at, codes = seen.at, seen.kind
+    at = seen.at
     if not len(at):
         return b""
-    changes = np.flatnonzero(codes[1:] != codes[:-1]) + 1
-    starts = np.concatenate([[0], changes])
-    runs = np.diff(np.concatenate([starts, [len(codes)]]))
+    runs = [(found[0][0], len(found[0])) for found in _RUN.finditer(seen.kind.tobytes())]
     parts = [
         _HEAD.pack(len(at), int(at[0])),
         _pack(at[1:] - at[:-1]),
-        struct.pack("<I", len(starts)),
-        _pack(codes[starts].astype(np.int64)),
-        _pack(runs),
+        struct.pack("<I", len(runs)),
+        _pack(np.array([code for code, _ in runs])),
+        _pack(np.array([length for _, length in runs])),
         _pack(seen.characters),
         _pack(seen.size - seen.characters),
         _pack(seen.perceived_at - at),

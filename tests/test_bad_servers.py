@@ -33,6 +33,8 @@ from hostile import (
 from harness.drive.behaviour import Plan
 from harness.observation import Outcome, StreamObservation
 
+pytestmark = pytest.mark.usefixtures("reader")
+
 SHORT = "200ms"  # a timeout that a test waits for
 GOOD = tokens(3) + DONE
 

@@ -36,6 +36,7 @@ from harness.drive.wire import Endpoint, kernel_stamps
 from harness.errors import TargetError
 from harness.observation import Outcome, StreamObservation
 
+pytestmark = pytest.mark.usefixtures("reader")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux stamps arrivals in its kernel")
 WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
 
@@ -240,14 +241,15 @@ def people(url: str, count: int) -> list[WireClient]:
     return [WireClient(site) for _ in range(count)]
 
 
-def test_streams_that_end_together_are_decoded_one_in_each_turn_of_the_loop() -> None:
+def test_the_loop_looks_for_reads_between_the_decoding_of_streams_that_end_together() -> None:
     """Else what comes for all others would run together in the kernel for as long as the decoding of all takes."""
+    long = CHUNKED + chunk(tokens(5_000) + DONE) + LAST  # some milliseconds to decode: a turn for each
     all_asked = threading.Barrier(20)
 
     def script(peer: Peer) -> None:
         peer.request()
         all_asked.wait(10)
-        peer.send(WHOLE)
+        peer.send(long)
 
     turn, ended_in = 0, []
 
@@ -277,8 +279,8 @@ def test_streams_that_end_together_are_decoded_one_in_each_turn_of_the_loop() ->
 def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() -> None:
     with scripted(asked(WHOLE)) as server:
         (person,) = people(server.url, 1)
-        turn = person._site.turn
-        turn.acquire()
+        desk = person._site.desk
+        desk.__enter__()
         caught: list[Interrupted] = []
 
         def stream() -> None:
@@ -288,7 +290,7 @@ def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() ->
                 caught.append(end)
 
         running = gevent.spawn(stream)
-        while not turn.linkcount():
+        while not desk.waiting:
             gevent.sleep(0.001)
         running.kill()
         person.close()

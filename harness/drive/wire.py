@@ -13,6 +13,7 @@ import ssl
 import struct
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -251,10 +252,10 @@ class Connection:
 class Exchange:
     """One request on a connection and what came back.
 
-    `body` grows as reads come in. Of each that added to it, `reads` has where in the body it ended, the kernel's stamp
-    (CLOCK_REALTIME ns, 0: none) and when we saw it (CLOCK_MONOTONIC ns). The owner calls `wait` and decides; before it
-    looks at what came, it calls `catch_up`. `on_data`, where set, is called from the loop with what was added, and must
-    be quick.
+    `body` grows as reads come in. Of each that added to it, `reads` has three numbers: where in the body it ended, the
+    kernel's stamp (CLOCK_REALTIME ns, 0: none) and when we saw it (CLOCK_MONOTONIC ns). The owner calls `wait` and
+    decides; before it looks at what came, it calls `catch_up`. `on_data`, where set, is called from the loop with what
+    was added, and must be quick.
     """
 
     every_read: ClassVar[bool] = False  # somebody wants the data of each read as it comes
@@ -299,7 +300,7 @@ class Exchange:
         self.marker = marker  # bytes that hint at the terminal event; b"": anything may be it
         self.marker_seen = False
         self.body = bytearray()
-        self.reads: list[tuple[int, int, int]] = []
+        self.reads = array("q")
         self.received = 0  # bytes off the socket
         self.last_read_at = 0
         self.status: int | None = None
@@ -393,7 +394,7 @@ class Exchange:
                     broken = Broken(Outcome.MALFORMED, f"not HTTP: {str(error)[:200]}")
             before, length = length, len(body)
             if length > before:
-                reads.append((length, stamp, seen))
+                reads.extend((length, stamp, seen))
                 self._barren = 0
             else:
                 self._barren += len(data)
@@ -414,7 +415,7 @@ class Exchange:
         fault = None
         if len(self.body) > self.limit:
             fault = f"the answer passed {self.limit:,} bytes"
-        elif len(self.reads) > _MOST_READS:
+        elif len(self.reads) > 3 * _MOST_READS:
             fault = f"the answer came in more than {_MOST_READS:,} pieces"
         elif self._barren > _MOST_BARREN:
             fault = f"{self._barren:,} bytes and none of the answer among them"

@@ -49,7 +49,7 @@ class Transcript:
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     headers_read: tuple[int, int] | None = None  # as a stamp and our own time, see below
     body: bytes | bytearray = b""
-    reads: Sequence[tuple[int, int, int]] = ()  # end in the body, kernel's stamp, our time: see `wire.Exchange`
+    reads: Sequence[int] = ()  # three of each: end in the body, kernel's stamp, our time; see `wire.Exchange`
     handed: Sequence[int] | None = None  # when a library gave each content chunk on, in order; None: no library
     broken: Broken | None = None  # why it ended before the server's end
 
@@ -58,16 +58,18 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     """The record of the stream, with the site's secrets blotted out of what the server said."""
     clock = site.clock
     on_run = clock.from_monotonic
-    ends, stamps, seen = np.array(transcript.reads, np.int64).reshape(-1, 3).T
-    seen = seen - clock.origin
-    stamped = stamps != 0
-    arrived = np.where(stamped, stamps - clock.offset - clock.origin, seen)
+    ends, stamps, seen = _numbers(transcript.reads).reshape(-1, 3).T
+    arrived = stamps - (clock.offset + clock.origin)
+    lags = seen - (stamps - clock.offset)
+    stamped_lags = lags
+    if not stamps.all():
+        stamped = stamps != 0
+        stamped_lags = lags[stamped]
+        arrived = np.where(stamped, arrived, seen - clock.origin)
     perceived = arrived
     if link.emulated:
-        sizes = np.diff(ends, prepend=0)
-        perceived = _numbers(
-            [link.deliver(at, size) for at, size in zip(arrived.tolist(), sizes.tolist(), strict=True)]
-        )
+        reads = zip(arrived.tolist(), np.diff(ends, prepend=0).tolist(), strict=True)
+        perceived = _numbers([link.deliver(at, size) for at, size in reads])
     # An error page is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
     reading = read(bytes(transcript.body) if streamed else b"", site.protocol, site.target.limits.event_bytes)
@@ -77,10 +79,10 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     if transcript.headers_read is not None:
         stamp, looked = transcript.headers_read
         headers_at = clock.from_realtime(stamp) if stamp else on_run(looked)
-    lags = seen - arrived
-    stamped_lags = lags[stamped]
-    in_read = np.searchsorted(ends, reading.ends)  # the read that completed each event
-    at, perceived_at = arrived[in_read], perceived[in_read]
+    in_read = ends.searchsorted(reading.ends)  # the read that completed each event
+    at = perceived_at = arrived[in_read]
+    if link.emulated:
+        perceived_at = perceived[in_read]
     content = arrivals.is_content(reading.kind)
     coalesced = _coalesced(in_read[content])
     client_lag = np.full(len(at), arrivals.NOT_HANDED, np.int64)
@@ -119,9 +121,9 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         send_lag=None if transcript.started_at is None else transcript.started_at - transcript.due_at,
         reads=len(arrived),
         coalesced_reads=len(coalesced),
-        saturated_reads=int((lags[coalesced] > _LATE).sum()),
+        saturated_reads=int(((lags[coalesced] > _LATE) & (stamps[coalesced] != 0)).sum()) if len(coalesced) else 0,
         unstamped_reads=len(arrived) - len(stamped_lags),
-        read_lag_mean=round(stamped_lags.mean()) if len(stamped_lags) else None,
+        read_lag_mean=round(int(stamped_lags.sum()) / len(stamped_lags)) if len(stamped_lags) else None,
         read_lag_max=int(stamped_lags.max()) if len(stamped_lags) else None,
     )
 

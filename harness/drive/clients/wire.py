@@ -216,10 +216,7 @@ class WireClient:
         attempt.converse(self._site.request(prompt))
 
     def _observe(self, transcript: Transcript, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
-        """The record, made in turn: decoding takes a millisecond, and if all of a hundred streams that end together
-        were decoded at once, the tokens of all others would meanwhile run together in the kernel."""
-        with self._site.turn:
-            gevent.sleep(1e-6)  # a timer: `sleep(0)` would come back before the loop has looked for reads
+        with self._site.desk:
             return observe(transcript, self._site, link, identity)
 
     def close(self) -> None:
