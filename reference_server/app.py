@@ -215,7 +215,8 @@ def _knows(api_key: str, headers: Headers) -> bool:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token if scheme.lower() == "bearer" else ""
     # Compared in constant time, so that a stranger cannot find the key letter by letter.
-    return any(hmac.compare_digest(api_key.encode(), said.encode()) for said in (headers.get("x-api-key", ""), bearer))
+    said = (headers.get("x-api-key", "").encode("latin-1"), bearer.encode("latin-1"))
+    return any(hmac.compare_digest(api_key.encode(), key) for key in said)
 
 
 def _settings(readers: Mapping[str, Callable[[str], Any]], headers: Headers) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import math
 import re
 import typing
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from itertools import accumulate
 from random import Random
 from typing import Any, Literal
@@ -348,8 +348,3 @@ SETTINGS: dict[str, Callable[[str], Any]] = {
     "seed": whole(10**18 - 1),
 }
 SERVER_WIDE = frozenset({"capacity"})  # all requests share these; no header changes them
-
-
-def overridden(shape: Shape, settings: Mapping[str, Any]) -> Shape:
-    """`shape` with the given settings (already read) in place of its own."""
-    return replace(shape, **settings) if settings else shape

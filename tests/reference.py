@@ -2,12 +2,13 @@
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,12 +40,13 @@ class ReferenceServer:
 
 
 @contextlib.contextmanager
-def reference_server(*args: str) -> Iterator[ReferenceServer]:
+def reference_server(*args: str, environment: Mapping[str, str] | None = None) -> Iterator[ReferenceServer]:
     """A server started with `args` (as `streamgauge serve` takes them), stopped on leaving."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "truth.jsonl"
         command = [sys.executable, "-m", "reference_server", "--port", "0", "--truth", str(log), *args]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY) as process:
+        around = {**os.environ, **(environment or {})}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY, env=around) as process:
             assert process.stdout is not None
             try:
                 line = process.stdout.readline()

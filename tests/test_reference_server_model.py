@@ -1,11 +1,13 @@
+import json
 import math
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pytest
 
 from reference_server import prose
-from reference_server.model import PRESETS, SETTINGS, Ask, Shape, overridden, plan
+from reference_server.model import PRESETS, SETTINGS, Ask, PromptCache, Shape, Step, ToolCall, plan, stretch
 
 VARIED = Shape(ttft=300_000_000, prefill=0, itl=20_000_000, spread=0.5, pauses=0, tokens=(50, 150), seed=7)
 
@@ -84,6 +86,11 @@ def test_the_vocabulary_has_markdown_line_breaks_and_characters_of_several_bytes
         ("tokens", "100", (100, 100)),
         ("tokens", "60-240", (60, 240)),
         ("seed", "42", 42),
+        ("prefill", "30us", 30_000),
+        ("pauses", "0.001", 0.001),
+        ("thinking", "0", (0, 0)),
+        ("cached", "1", 1),
+        ("capacity", "256", 256),
     ],
 )
 def test_a_setting_is_read_from_text(name: str, text: str, value: object) -> None:
@@ -104,6 +111,10 @@ def test_a_setting_is_read_from_text(name: str, text: str, value: object) -> Non
         ("tokens", "9-3"),
         ("tokens", "many"),
         ("seed", "-1"),
+        ("pauses", "1.5"),
+        ("thinking", "-3"),
+        ("tools", "some"),
+        ("capacity", "999999"),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_named(name: str, text: str) -> None:
@@ -111,5 +122,94 @@ def test_a_setting_that_makes_no_sense_is_named(name: str, text: str) -> None:
         SETTINGS[name](text)
 
 
-def test_settings_replace_only_what_they_name() -> None:
-    assert overridden(PRESETS["haiku"], {"itl": 5}) == replace(PRESETS["haiku"], itl=5)
+# What a prompt costs, and what the cache saves
+
+
+def test_the_first_token_waits_for_every_token_of_the_prompt_that_is_not_cached() -> None:
+    shape = replace(PRESETS["exact"], prefill=1_000_000, cached=0.75)
+    ask = Ask("x" * 4_000)
+    assert plan(shape, ask).due[0] == 200_000_000 + 1_000 * 1_000_000
+    assert plan(shape, ask, cache=(800, 200)).due[0] == 200_000_000 + (200 + 800 // 4) * 1_000_000
+    assert np.diff(plan(shape, ask).due).max() == 20_000_000
+
+
+LONG = ["a" * 5_000, "a" * 5_000 + "b" * 3_000]
+
+
+def test_a_prefix_that_comes_again_is_read_and_what_is_new_is_written() -> None:
+    cache = PromptCache()
+    assert cache.use(LONG[:1], 0) == (0, 1_250)
+    assert cache.use(LONG, 1) == (1_250, 750)
+    assert cache.use(LONG, 2) == (2_000, 0)
+    assert cache.use(["c" * 5_000], 3) == (0, 1_250)
+
+
+def test_a_prefix_is_kept_for_five_minutes_after_its_last_use() -> None:
+    cache, minute = PromptCache(), 60_000_000_000
+    for at, read in ((0, 0), (4 * minute, 1_250), (8 * minute, 1_250), (13 * minute, 0)):
+        assert cache.use(LONG[:1], at)[0] == read
+
+
+def test_a_short_prefix_is_not_kept_and_of_many_the_least_used_are_dropped() -> None:
+    cache = PromptCache(entries=2)
+    assert cache.use(["short"], 0) == cache.use(["short"], 1) == (0, 0)
+    prompts = [[letter * 5_000] for letter in "xyz"]
+    for prompt in (*prompts, prompts[1]):
+        cache.use(prompt, 2)
+    assert [cache.use(prompt, 3)[0] for prompt in (prompts[1], prompts[2], prompts[0])] == [1_250, 1_250, 0]
+
+
+# Load
+
+
+def test_waits_grow_from_half_the_capacity_on_to_twice_their_length() -> None:
+    assert [stretch(running, 100) for running in (0, 1, 50, 75, 100)] == [1, 1, 1, 1.5, 2]
+    assert stretch(10_000, 0) == 1
+
+
+def test_long_pauses_are_as_many_and_as_long_as_asked_for() -> None:
+    shape = replace(PRESETS["exact"], pauses=0.01, pause=1_000_000_000, tokens=(50_000, 50_000))
+    gaps = np.diff(plan(shape, Ask("long")).due)
+    assert set(gaps.tolist()) == {20_000_000, 1_000_000_000}
+    # Four standard errors of 50,000 draws.
+    assert (gaps > 20_000_000).mean() == pytest.approx(0.01, abs=4 * math.sqrt(0.01 / 50_000))
+
+
+# What is said
+
+
+def kinds(steps: list[Step]) -> list[str]:
+    """The kinds of the steps, each run of one kind once."""
+    return [kind for kind, _ in groupby(steps, key=lambda step: step.kind)]
+
+
+def test_the_model_thinks_where_it_is_asked_to_or_set_to() -> None:
+    assert kinds(plan(VARIED, Ask("why")).steps) == ["text"]
+    asked = plan(VARIED, Ask("why", thinking=True)).steps
+    assert kinds(asked) == ["thinking", "text"]
+    set_to = plan(replace(VARIED, thinking=(5, 5)), Ask("why")).steps
+    assert [step.kind for step in set_to[:6]] == ["thinking"] * 5 + ["text"]
+    text = [step for step in asked if step.kind == "text"]
+    assert text == plan(VARIED, Ask("why")).steps
+
+
+def test_the_model_uses_a_tool_as_often_as_it_is_set_to_and_then_answers() -> None:
+    offers = [ToolCall("1", "level", {"station": "Höfn"}), ToolCall("2", "convert", {"value": 3.5})]
+    shape = replace(VARIED, tools=2)
+    turns = [plan(shape, Ask("how high", tools=offers, tool_results=turn)) for turn in range(3)]
+    assert [turn.stop_reason for turn in turns] == ["tool_use", "tool_use", "end_turn"]
+    assert [kinds(turn.steps) for turn in turns] == [["text", "tool_input"]] * 2 + [["text"]]
+    pieces = [step for step in turns[0].steps if step.kind == "tool_input"]
+    assert pieces[0].tool in offers
+    assert json.loads("".join(step.text for step in pieces)) == pieces[0].tool.input
+    assert plan(replace(VARIED, tools=0), Ask("how high", tools=offers)).stop_reason == "end_turn"
+
+
+@pytest.mark.parametrize("limit", [None, 40])
+def test_a_stop_sequence_ends_the_answer_before_it(limit: int | None) -> None:
+    whole = "".join(step.text for step in plan(VARIED, Ask("why")).steps)
+    sequence = whole[90:97]
+    stopped = plan(VARIED, Ask("why", limit, stop_sequences=["never said", sequence]))
+    assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", sequence)
+    assert "".join(step.text for step in stopped.steps) == whole[: whole.index(sequence)]
+    assert len(stopped.waits) == len(stopped.steps)
