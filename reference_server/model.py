@@ -11,7 +11,6 @@ import typing
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import accumulate
 from random import Random
 from typing import Any, Literal
 
@@ -119,18 +118,6 @@ class Plan:
     cache_read: int = 0  # input tokens that the prompt cache had
     cache_write: int = 0  # input tokens that it has from now on
     stop_sequence: str | None = None  # the one that ended the answer
-
-    @property
-    def texts(self) -> list[str]:  # until the dialects write steps
-        return [step.text for step in self.steps]
-
-    @property
-    def due(self) -> list[int]:  # until delivery goes by waits
-        return list(accumulate(self.waits))
-
-    @property
-    def capped(self) -> bool:  # until the dialects go by stop_reason
-        return self.stop_reason == "max_tokens"
 
 
 def plan(shape: Shape, ask: Ask, occasion: int = 0, cache: tuple[int, int] = (0, 0)) -> Plan:

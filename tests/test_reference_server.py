@@ -103,7 +103,7 @@ def test_plain_sse_streams_text_then_a_json_event_then_done(client: httpx.Client
 
 
 def test_all_dialects_stream_the_same_text_and_answer_with_it_whole(client: httpx.Client) -> None:
-    expected = "".join(plan(SHAPE, Ask(PROMPT)).texts)
+    expected = "".join(step.text for step in plan(SHAPE, Ask(PROMPT)).steps)
 
     def streamed(path: str) -> list[str]:
         return [data for _, data in events(client.post(path, json=BODY | {"stream": True}).text)]

@@ -1,15 +1,20 @@
 import json
 import math
 from dataclasses import replace
-from itertools import groupby
+from itertools import accumulate, groupby
 
 import numpy as np
 import pytest
 
 from reference_server import prose
-from reference_server.model import PRESETS, SETTINGS, Ask, PromptCache, Shape, Step, ToolCall, plan, stretch
+from reference_server.model import PRESETS, SETTINGS, Ask, Plan, PromptCache, Shape, Step, ToolCall, plan, stretch
 
 VARIED = Shape(ttft=300_000_000, prefill=0, itl=20_000_000, spread=0.5, pauses=0, tokens=(50, 150), seed=7)
+
+
+def due(plan: Plan) -> list[int]:
+    """When each token is, ns after the request."""
+    return list(accumulate(plan.waits))
 
 
 def test_the_same_seed_and_prompt_give_the_same_plan() -> None:
@@ -18,38 +23,38 @@ def test_the_same_seed_and_prompt_give_the_same_plan() -> None:
 
 def test_another_seed_or_another_prompt_gives_another_plan() -> None:
     first = plan(VARIED, Ask("How high is the water?"))
-    assert plan(replace(VARIED, seed=8), Ask("How high is the water?")).due != first.due
-    assert plan(VARIED, Ask("How low is the water?")).due != first.due
+    assert due(plan(replace(VARIED, seed=8), Ask("How high is the water?"))) != due(first)
+    assert due(plan(VARIED, Ask("How low is the water?"))) != due(first)
 
 
 def test_a_prompt_asked_again_gets_the_same_answer_at_another_pace() -> None:
     first, again = (plan(VARIED, Ask("How high is the water?"), occasion=occasion) for occasion in (1, 2))
     assert again.steps == first.steps
-    assert again.due != first.due
+    assert due(again) != due(first)
 
 
 def test_without_spread_every_token_is_due_exactly_on_the_grid() -> None:
     exact = plan(PRESETS["exact"], Ask("anything"))
-    assert exact.due == [200_000_000 + k * 20_000_000 for k in range(100)]
+    assert due(exact) == [200_000_000 + k * 20_000_000 for k in range(100)]
 
 
 def test_due_times_only_grow() -> None:
-    due = plan(VARIED, Ask("a prompt")).due
-    assert due == sorted(due)
+    times = due(plan(VARIED, Ask("a prompt")))
+    assert times == sorted(times)
 
 
 def test_waits_have_the_mean_and_the_variation_that_were_asked_for() -> None:
     shape = replace(VARIED, tokens=(50_000, 50_000))
-    gaps = np.diff(plan(shape, Ask("long")).due)
+    gaps = np.diff(due(plan(shape, Ask("long"))))
     # Four standard errors of 50,000 draws: 0.9 % for the mean, some 3 % for the variation of a log-normal.
     assert gaps.mean() == pytest.approx(shape.itl, rel=0.01)
     assert gaps.std() / gaps.mean() == pytest.approx(shape.spread, rel=0.04)
-    firsts = np.array([plan(replace(shape, tokens=(1, 1)), Ask(f"prompt {k}")).due[0] for k in range(4_000)])
+    firsts = np.array([due(plan(replace(shape, tokens=(1, 1)), Ask(f"prompt {k}")))[0] for k in range(4_000)])
     assert firsts.mean() == pytest.approx(shape.ttft, rel=4 * shape.spread / math.sqrt(4_000))
 
 
 def test_lengths_stay_in_their_range_and_reach_both_ends() -> None:
-    lengths = {len(plan(replace(VARIED, tokens=(3, 5)), Ask(f"prompt {k}")).texts) for k in range(100)}
+    lengths = {len(plan(replace(VARIED, tokens=(3, 5)), Ask(f"prompt {k}")).steps) for k in range(100)}
     assert lengths == {3, 4, 5}
 
 
@@ -57,9 +62,9 @@ def test_lengths_stay_in_their_range_and_reach_both_ends() -> None:
 def test_a_requests_limit_cuts_the_answer_and_nothing_else(limit: int, tokens: int, capped: bool) -> None:
     shape = replace(VARIED, tokens=(100, 100))
     whole, cut = plan(shape, Ask("prompt")), plan(shape, Ask("prompt", limit))
-    assert (len(cut.texts), cut.capped) == (tokens, capped)
-    assert cut.texts == whole.texts[:tokens]
-    assert cut.due == whole.due[:tokens]
+    assert (len(cut.steps), cut.stop_reason == "max_tokens") == (tokens, capped)
+    assert cut.steps == whole.steps[:tokens]
+    assert cut.waits == whole.waits[:tokens]
 
 
 def test_no_token_of_the_vocabulary_is_a_control_event_of_the_plain_dialect() -> None:
@@ -128,9 +133,9 @@ def test_a_setting_that_makes_no_sense_is_named(name: str, text: str) -> None:
 def test_the_first_token_waits_for_every_token_of_the_prompt_that_is_not_cached() -> None:
     shape = replace(PRESETS["exact"], prefill=1_000_000, cached=0.75)
     ask = Ask("x" * 4_000)
-    assert plan(shape, ask).due[0] == 200_000_000 + 1_000 * 1_000_000
-    assert plan(shape, ask, cache=(800, 200)).due[0] == 200_000_000 + (200 + 800 // 4) * 1_000_000
-    assert np.diff(plan(shape, ask).due).max() == 20_000_000
+    assert due(plan(shape, ask))[0] == 200_000_000 + 1_000 * 1_000_000
+    assert due(plan(shape, ask, cache=(800, 200)))[0] == 200_000_000 + (200 + 800 // 4) * 1_000_000
+    assert np.diff(due(plan(shape, ask))).max() == 20_000_000
 
 
 LONG = ["a" * 5_000, "a" * 5_000 + "b" * 3_000]
@@ -169,7 +174,7 @@ def test_waits_grow_from_half_the_capacity_on_to_twice_their_length() -> None:
 
 def test_long_pauses_are_as_many_and_as_long_as_asked_for() -> None:
     shape = replace(PRESETS["exact"], pauses=0.01, pause=1_000_000_000, tokens=(50_000, 50_000))
-    gaps = np.diff(plan(shape, Ask("long")).due)
+    gaps = np.diff(due(plan(shape, Ask("long"))))
     assert set(gaps.tolist()) == {20_000_000, 1_000_000_000}
     # Four standard errors of 50,000 draws.
     assert (gaps > 20_000_000).mean() == pytest.approx(0.01, abs=4 * math.sqrt(0.01 / 50_000))
