@@ -7,6 +7,8 @@ const at = (id) => document.getElementById(id);
 const [conversation, messages, welcome, question] = ["conversation", "messages", "welcome", "question"].map(at);
 const [sendButton, stopButton, settings, spoken] = ["send", "stop", "headers", "spoken"].map(at);
 
+const roomy = matchMedia("(min-width: 60rem)"); // as in style.css: the gauges and settings are beside the answers
+
 let turns = []; // of this conversation: {asked, answer, element}
 let running = null; // the AbortController of the answer on its way
 
@@ -18,6 +20,7 @@ async function ask(asked) {
   running = mine;
   turns.push(turn);
   welcome.hidden = true;
+  if (!roomy.matches) at("settings").open = false; // they would cover the answer
   showRunning(true);
   say("Waiting for the answer.");
   conversation.scrollTop = conversation.scrollHeight;
@@ -163,11 +166,19 @@ function drawGauges(answer, waited) {
       ? `median ${milliseconds(middle)}, longest ${milliseconds(longest)}, n = ${gaps.length}`
       : "the gaps between tokens",
   );
-  const bar = (gap, index, shown) => `M${241 - 2 * (shown.length - index)} 48V${48 - Math.max(1, (gap / longest) * 46)}`;
-  const bars = gaps.slice(-120).map(bar);
-  const peak = gaps.slice(-120).indexOf(longest);
-  document.querySelector("#gaps .bars").setAttribute("d", bars.join(""));
-  document.querySelector("#gaps .longest").setAttribute("d", bars[peak] ?? "");
+  drawGaps(gaps.slice(-120), Math.min(longest, 5 * middle));
+}
+
+/** A bar for each gap; those that reach the ceiling stand out, or one pause would flatten all others. */
+function drawGaps(gaps, ceiling) {
+  const bars = gaps.map((gap, index) => {
+    const height = Math.max(1, Math.min(gap / ceiling, 1) * 46);
+    return { high: gap >= ceiling, path: `M${241 - 2 * (gaps.length - index)} 48v${-height}` };
+  });
+  for (const high of [false, true]) {
+    const paths = bars.filter((bar) => bar.high === high).map((bar) => bar.path);
+    document.querySelector(high ? "#gaps .high" : "#gaps .usual").setAttribute("d", paths.join(""));
+  }
 }
 
 function showFault(turn, fault) {
@@ -296,5 +307,5 @@ for (const example of document.querySelectorAll(".examples button")) {
     stopButton.focus();
   });
 }
-at("settings").open = matchMedia("(min-width: 60rem)").matches;
+at("settings").open = roomy.matches;
 if (matchMedia("(pointer: fine)").matches) question.focus();

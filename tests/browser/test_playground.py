@@ -59,7 +59,7 @@ def test_an_answer_streams_in_with_its_gauges(page: Page, server: ReferenceServe
     expect(page.locator("#speed")).to_have_text(re.compile(r"^\d+$"))
     expect(page.locator("#tokens")).to_have_text("60")
     expect(page.locator("#itl")).to_have_text(re.compile(r"^median [\d.]+ ms, longest [\d.]+ ms, n = \d+$"))
-    assert page.locator("#gaps .bars").get_attribute("d")
+    assert page.locator("#gaps .usual").get_attribute("d")
 
 
 def test_it_is_usable_by_keyboard_alone(page: Page, server: ReferenceServer) -> None:
