@@ -56,17 +56,20 @@ class Window:
         A TTFT is what the client says from its own beginning to its own first token; the truth is what passed between
         the request's arrival in the server's kernel and the first token's leaving.
         """
-        ttft, itl = [], []
+        ttft, itl, unequal = [], [], 0
         for row in seen:
             truth = self.sent.get(row.id)
-            if truth is None or row.began < self.begin or not len(row.at) == len(truth.at) > 0 or row.at[-1] > self.end:
+            if truth is None or row.began < self.begin or not len(row.at) or row.at[-1] > self.end:
+                continue
+            if len(row.at) != len(truth.at):  # which of its times stands for which token is not to be known
+                unequal += 1
                 continue
             ttft.append((row.at[0] - row.began) - (truth.at[0] - truth.began))
             itl.append(np.diff(row.at) - np.diff(truth.at))
         if not ttft:
             return {}
         errors = {**_percentiles("ttft", np.array(ttft)), **_percentiles("itl", np.concatenate(itl))}
-        return {**errors, "streams_judged": len(ttft)}
+        return {**errors, "streams_judged": len(ttft), "streams_left_out": unequal}
 
 
 def watch(
@@ -76,8 +79,12 @@ def watch(
     seconds: float,
     environment: Mapping[str, str] | None = None,
     every: float = 5.0,
+    shared: bool = False,
 ) -> Window:
-    """Run the command that `client` makes of the server's URL; end it with SIGTERM after the window."""
+    """Run the command that `client` makes of the server's URL; end it with SIGTERM after the window.
+
+    `shared`: the client may use the server's core, too. What it costs includes its child processes.
+    """
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         truth = Path(folder) / "truth"
@@ -85,7 +92,7 @@ def watch(
         try:
             assert server.stdout is not None
             url = server.stdout.readline().strip()
-            process = _start(client(url), cores[:1], environment or {})
+            process = _start(client(url), cores if shared else cores[:1], environment or {})
             try:
                 begin, end, cpu, memory = _observe(process, warm_up, seconds, every)
             finally:
@@ -96,13 +103,15 @@ def watch(
         return Window(begin, end, cpu, memory, {row.id: row for row in read_rows(truth)})
 
 
-def locust(scenario: Path, streams: int, database: Path | None = None) -> Callable[[str], list[str]]:
+def locust(
+    scenario: Path, streams: int, database: Path | None = None, more: Sequence[str] = ()
+) -> Callable[[str], list[str]]:
     """A real Locust run of a scenario that runs until it is stopped."""
 
     def command(url: str) -> list[str]:
         options = ["--headless", "--only-summary", "-u", str(streams), "-r", str(streams), "--host", url]
         ours = ["--gauge-db", str(database), "--gauge-inconclusive", "pass"] if database else []
-        return [sys.executable, "-m", "locust", "-f", str(scenario), *options, *ours]
+        return [sys.executable, "-m", "locust", "-f", str(scenario), *options, *ours, *more]
 
     return command
 
@@ -164,15 +173,21 @@ def _observe(
     program, memory = psutil.Process(process.pid), []
     time.sleep(warm_up)
     assert process.poll() is None, _stop(process)
-    begin, cpu_before = time.monotonic_ns(), sum(program.cpu_times()[:2])
+    begin, cpu_before = time.monotonic_ns(), _cpu(program)
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         memory.append((time.monotonic() - began, program.memory_info().rss))
         time.sleep(min(every, left))
     assert process.poll() is None, _stop(process)
-    end, cpu = time.monotonic_ns(), sum(program.cpu_times()[:2]) - cpu_before
+    end, cpu = time.monotonic_ns(), _cpu(program) - cpu_before
     memory.append((time.monotonic() - began, program.memory_info().rss))
     return begin, end, cpu, memory
+
+
+def _cpu(program: psutil.Process) -> float:
+    """Seconds that a process and its children have used."""
+    every = [program, *program.children(recursive=True)]
+    return float(sum(sum(each.cpu_times()[:2]) for each in every))
 
 
 def _percentiles(name: str, errors: NDArray[np.int64]) -> dict[str, float]:

@@ -127,7 +127,9 @@ def _line(size: int, name: str, found: dict[str, float]) -> str:
         for which in ("ttft", "itl")
         if f"{which}_error_p99_ms" in found
     )
+    left_out = found.get("streams_left_out", 0)
     return (
         f"stacks: {size:>5,} streams  {name:<13}{found['events_per_cpu_second']:>9,.0f} events/CPU-s "
-        f"= {found['of_the_floor']:.2f} of the floor  {errors}  (server late p99 {found['server_late_p99_ms']} ms)"
+        f"= {found['of_the_floor']:.2f} of the floor  {errors}  (server late p99 {found['server_late_p99_ms']} ms"
+        + (f"; {left_out:,.0f} streams left out: other tokens than sent)" if left_out else ")")
     )

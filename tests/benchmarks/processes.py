@@ -1,0 +1,51 @@
+"""One process of ours against two (`--processes 2`), with a server that needs a small part of a core.
+
+The second process shares its core with the server, on a machine with two, and with the master, which stores: that, and
+not the division, is what limits the sum. On a machine with more cores the server should have one of its own.
+"""
+
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from .arena import READERS, locust, medians, recorded, watch
+
+STREAMS = 300  # 15,000 events a second
+WARM_UP, SECONDS = 6.0, 6.0
+ROUNDS = 3
+
+
+def run() -> dict[str, Any]:
+    """Medians of the rounds for one process and for two; `ratio`: events per CPU-second, two against one."""
+    found = {count: medians([_round(count) for _ in range(ROUNDS)]) for count in (1, 2)}
+    for count, figures in found.items():
+        print(
+            f"processes: {count}  {STREAMS} streams  {figures['events_per_cpu_second']:,.0f} events/CPU-s in all  "
+            f"TTFT error p99 {figures['ttft_error_p99_ms']:.3f} ms  "
+            f"ITL error p99 {figures['itl_error_p99_ms']:.3f} ms  (server late p99 {figures['server_late_p99_ms']} ms)",
+            flush=True,
+        )
+    ratio = found[2]["events_per_cpu_second"] / found[1]["events_per_cpu_second"]
+    return {"streams": STREAMS, "one": found[1], "two": found[2], "ratio": round(ratio, 3)}
+
+
+def _round(count: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder, socket.create_server(("127.0.0.1", 0)) as free:
+        database, port = Path(folder) / "run.db", str(free.getsockname()[1])
+        free.close()
+        two = ["--processes", "2", "--master-bind-port", port, "--master-port", port]
+        window = watch(
+            locust(READERS / "wire.py", STREAMS, database, two if count == 2 else []),
+            warm_up=WARM_UP,
+            seconds=SECONDS,
+            environment={"BENCHMARK_CLIENT": "wire"},
+            shared=count == 2,
+        )
+        return {
+            "events_per_cpu_second": round(window.events_per_cpu_second),
+            "events_per_second": round(window.server["events"] / SECONDS),
+            "cpu_percent": round(window.cpu / SECONDS * 100, 1),
+            **window.errors(recorded(database)),
+            "server_late_p99_ms": window.server["late_p99_ms"],
+        }
