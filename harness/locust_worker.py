@@ -193,4 +193,5 @@ def machine() -> dict[str, Any]:
         "pid": os.getpid(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "stamps": "kernel" if wire.kernel_stamps() else "python",
+        "reader": "compiled" if wire.COMPILED else "python",
     }
