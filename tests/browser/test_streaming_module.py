@@ -228,7 +228,7 @@ def test_a_silent_connection_counts_as_dropped(page: Page, hosted: Site) -> None
         post.until_gone()
 
     hosted.answers(silent, lambda post: post.events(numbered(2, 2), DONE))
-    assert read(page, hosted, silence=300)["text"] == "1 2 "
+    assert read(page, hosted, silence=1000)["text"] == "1 2 "
     assert hosted.posts[1].headers["last-event-id"] == "req_1:1"
 
 
