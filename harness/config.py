@@ -4,6 +4,7 @@ A key that does not exist, a value of the wrong type, a duration without a unit:
 the file, the place and what exists there.
 """
 
+import math
 import os
 import re
 import types
@@ -21,6 +22,8 @@ PROTOCOLS = ("anthropic_messages", "openai_chat", "plain_sse", "custom")
 _UNITS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h)")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_MOST_LOST = 0.5  # share of segments; with more, hardly anything comes through
+_STEEPEST = 10  # Pareto's index
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -101,9 +104,42 @@ class Sla(Closed, frozen=True):
     where: Where = Where()
 
 
+class Silences(Closed, frozen=True):
+    """Times in which a link carries nothing. Their lengths have Pareto's distribution between two bounds."""
+
+    every: Duration  # mean time from the end of one to the beginning of the next
+    shortest: Duration
+    longest: Duration
+    tail: float = 1.0  # Pareto's index: the larger, the rarer are long ones; 0: as many from 1 to 2 s as from 2 to 4
+
+
+class Handovers(Closed, frozen=True):
+    """A phone goes over to another cell, or from a cell to a wifi: a silence, or the end of its connections."""
+
+    every: Duration  # on average
+    shortest: Duration = Duration(0)  # of the silence
+    longest: Duration = Duration(0)
+    resets: float = 0.0  # which share of them breaks connections instead
+
+
+class Profile(Closed, frozen=True):
+    """What a link does."""
+
+    rtt: Duration = Duration(0)
+    jitter: Duration = Duration(0)  # mean of an exponential delay on top of each half of the round trip
+    down_kbit: float = 0.0  # 0: any rate
+    up_kbit: float = 0.0
+    burst_bytes: int = 0  # what a link that was idle carries at once
+    loss: float = 0.0  # share of segments
+    stalls: Silences | None = None
+    handovers: Handovers | None = None
+    trace: str | None = None  # a file with the deliveries of a recorded link, in place of down_kbit and silences
+
+
 class Config(Closed, frozen=True):
     target: Target = Target()
     sla: list[Sla] = []
+    networks: dict[str, Profile] = {}
 
 
 def load(path: str | os.PathLike[str]) -> Config:
@@ -122,10 +158,14 @@ def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
     try:
         config = msgspec.toml.decode(text, type=Config, dec_hook=_decode)
     except msgspec.ValidationError as fault:
-        raise ConfigError(f"{name}: {_explain(str(fault))}") from None
+        raise ConfigError(f"{name}: {_name_network(_explain(str(fault)), text)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{name}: not valid TOML: {fault}") from None
     _check(config.target, name)
+    for network, profile in config.networks.items():
+        fault_of = _fault_of(profile)
+        if fault_of is not None:
+            raise ConfigError(f"{name}: networks.{network}.{fault_of}")
     return config
 
 
@@ -136,6 +176,15 @@ def encode_target(target: Target) -> bytes:
 
 def decode_target(data: bytes) -> Target:
     return msgspec.json.decode(data, type=Target, dec_hook=_decode)
+
+
+def encode_networks(networks: Mapping[str, Profile]) -> bytes:
+    """For the way to a worker. A trace goes as its path: each machine reads its own file."""
+    return msgspec.json.encode(networks, enc_hook=str)
+
+
+def decode_networks(data: bytes) -> dict[str, Profile]:
+    return msgspec.json.decode(data, type=dict[str, Profile], dec_hook=_decode)
 
 
 def headers(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -194,6 +243,45 @@ def _check(target: Target, name: str) -> None:
     for header in target.headers:
         if not _HEADER_NAME.fullmatch(header):
             raise ConfigError(f"{name}: target.headers: {header!r} is no header name")
+
+
+def _fault_of(profile: Profile) -> str | None:
+    """What a link cannot be like: the key, and why. Durations have no sign already."""
+    for key in ("down_kbit", "up_kbit", "burst_bytes"):
+        if not 0 <= getattr(profile, key) < math.inf:
+            return f"{key}: {getattr(profile, key)} is negative or no number; 0 means no limit"
+    if not 0 <= profile.loss <= _MOST_LOST:
+        return f"loss: {profile.loss} is no share from 0 to {_MOST_LOST}"
+    if profile.trace is not None and (profile.down_kbit or profile.burst_bytes or profile.stalls or profile.handovers):
+        return "trace: it says when the link delivers; take down_kbit, burst_bytes, stalls and handovers out"
+    for key, silences in (("stalls", profile.stalls), ("handovers", profile.handovers)):
+        if silences is None:
+            continue
+        if silences.every == 0:
+            return f"{key}.every: must be longer than nothing"
+        if silences.shortest > silences.longest:
+            return f"{key}.longest: {silences.longest} is shorter than the shortest, {silences.shortest}"
+    if profile.stalls and profile.stalls.shortest == 0:
+        return "stalls.shortest: must be longer than nothing"
+    if profile.stalls and not 0 <= profile.stalls.tail <= _STEEPEST:
+        return f"stalls.tail: {profile.stalls.tail} is no number from 0 to {_STEEPEST}"
+    if profile.handovers and not 0 <= profile.handovers.resets <= 1:
+        return f"handovers.resets: {profile.handovers.resets} is no share from 0 to 1"
+    if profile.handovers and profile.handovers.resets < 1 and profile.handovers.shortest == 0:
+        return "handovers.shortest: must be longer than nothing where not all of them are resets"
+    return None
+
+
+def _name_network(message: str, text: bytes) -> str:
+    """The message with the name of the network that it is about, which msgspec keeps to itself."""
+    if not message.startswith("networks[...]"):
+        return message
+    for name, table in msgspec.toml.decode(text)["networks"].items():
+        try:
+            msgspec.convert(table, Profile, dec_hook=_decode)
+        except msgspec.ValidationError:
+            return message.replace("networks[...]", f"networks.{name}", 1)
+    return message
 
 
 _FAULT = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)

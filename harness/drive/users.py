@@ -91,7 +91,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     def traits(cls) -> dict[str, str]:
         """What makes this user comparable with the same one of another run, for the fingerprint."""
         return {
-            "network": f"{cls.network}@{network.find(cls.network).version}",
+            "network": network.find(cls.network).fingerprint,
             "behaviour": f"{cls.behaviour}@{behaviour.find(cls.behaviour).version}",
             "client": cls.client,
             "prompts": cls.prompts,

@@ -1,0 +1,128 @@
+"""The links there are, by name: ours, those of streamgauge.toml, recorded ones. A new one is an entry of `NETWORKS`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from types import MappingProxyType
+
+import msgspec
+from msgspec.structs import replace
+
+from harness.config import Duration, Handovers, Profile, Silences
+from harness.drive.network.trace import Trace
+from harness.errors import ScenarioError
+
+_TRACE = "trace:"
+_SMALLEST_WINDOW, _LARGEST_WINDOW = 8_192, 131_072  # bytes
+_AMPLE = 15_000  # kbit/s from which on no token stream feels the rate
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    name: str
+    profile: Profile
+    source: str
+    version: int | None = 1  # raise it with any number of the profile; None: not ours, told apart by its numbers
+    trace: Trace | None = None
+
+    @property
+    def emulated(self) -> bool:
+        return self.profile != Profile()
+
+    @property
+    def fingerprint(self) -> str:
+        """What must be equal for two runs to be comparable: the name with its version, or with a digest of its numbers.
+
+        A trace counts by what it says, not by where it lies.
+        """
+        if self.version is not None:
+            return f"{self.name}@{self.version}"
+        numbers = replace(self.profile, trace=self.trace.digest if self.trace else None)
+        digest = sha256(msgspec.json.encode(numbers, enc_hook=str)).hexdigest()
+        name = "trace" if self.name.startswith(_TRACE) else self.name
+        return f"{name}#{digest[:12]}"
+
+    @property
+    def window(self) -> int | None:
+        """SO_RCVBUF of a client that paces its reads: a bandwidth-delay product. None: pacing would change nothing."""
+        profile = self.profile
+        kbit = self.trace.kbit if self.trace else profile.down_kbit
+        if not profile.stalls and not profile.handovers and not self.trace and not 0 < kbit < _AMPLE:
+            return None
+        product = kbit * profile.rtt / 8e6  # kbit/s are bits/ms
+        return round(min(max(_SMALLEST_WINDOW, product), _LARGEST_WINDOW))
+
+
+def _steady(rtt: str, jitter: str, down_kbit: float, up_kbit: float) -> Profile:
+    return Profile(rtt=Duration.parse(rtt), jitter=Duration.parse(jitter), down_kbit=down_kbit, up_kbit=up_kbit)
+
+
+def _stalls(every: str, shortest: str, longest: str, tail: float) -> Silences:
+    parse = Duration.parse
+    return Silences(every=parse(every), shortest=parse(shortest), longest=parse(longest), tail=tail)
+
+
+def _handovers(every: str, shortest: str, longest: str, resets: float) -> Handovers:
+    parse = Duration.parse
+    return Handovers(every=parse(every), shortest=parse(shortest), longest=parse(longest), resets=resets)
+
+
+# Jitter is everywhere our own estimate: the sources have none.
+_LTE = _steady("70ms", "7ms", 12_000, 12_000)
+_UMTS = _steady("300ms", "30ms", 1_600, 768)
+_CAFE = _steady("12ms", "10ms", 4_000, 2_000)
+
+# Fitted to recorded links, as docs/networks.md tells: how many a minute last over 300 ms and over 1 s, and the longest.
+_LTE_STALLS = _stalls("14.28s", "300ms", "1.5s", 0.18)  # 4 and 0.9 a minute
+_UMTS_STALLS = _stalls("6.65s", "300ms", "5.8s", 1.15)  # 8 and 1.8 a minute
+_TUNNELS = _stalls("3m", "5s", "60s", 0.7)
+_CELLS = _handovers("45s", "300ms", "3s", resets=0.2)
+_CROWD = _stalls("10s", "200ms", "4s", 1)
+
+NETWORKS = {
+    network.name: network
+    for network in [
+        Network("direct", Profile(), "no emulation: the machine's own link"),
+        Network("wifi", _steady("8ms", "2ms", 50_000, 20_000), "a home router; our estimate"),
+        Network("fiber", _steady("4ms", "500us", 20_000, 5_000), "WebPageTest's FIOS"),
+        Network("fast_4g", _steady("60ms", "5ms", 9_000, 1_500), "puppeteer's Fast 4G"),
+        Network("slow_4g", _steady("150ms", "15ms", 1_600, 750), "Lighthouse's and DevTools' Slow 4G"),
+        Network("3g", _steady("300ms", "30ms", 700, 700), "Lighthouse's 3G"),
+        Network("slow_3g", _steady("400ms", "40ms", 500, 500), "DevTools' Slow 3G"),
+        Network("edge", _steady("840ms", "80ms", 240, 200), "WebPageTest's EDGE"),
+        Network(
+            "lte_driving", replace(_LTE, stalls=_LTE_STALLS), "WebPageTest's LTE with the stalls of recorded drives"
+        ),
+        Network(
+            "umts_driving", replace(_UMTS, stalls=_UMTS_STALLS), "WebPageTest's 3G with the stalls of recorded drives"
+        ),
+        Network(
+            "commute",
+            replace(_LTE, stalls=_TUNNELS, handovers=_CELLS),
+            "WebPageTest's LTE; tunnels and hand-overs: our estimate",
+        ),
+        Network("flaky_wifi", replace(_CAFE, loss=0.02, stalls=_CROWD), "a crowded café; our estimate"),
+    ]
+}
+
+
+def find(name: str, inline: Mapping[str, Profile] = MappingProxyType({})) -> Network:
+    """The link of that name: one of ours, one of the tables `[networks.NAME]`, or a recorded one, `trace:PATH`.
+
+    ScenarioError, listing what exists, if there is none; for a broken trace; and for a name that is taken twice.
+    """
+    if name in inline and name in NETWORKS:
+        raise ScenarioError(f"[networks.{name}]: there is a network of that name already; choose another")
+    if name in inline:
+        return _own(name, inline[name], f"[networks.{name}]")
+    if name.startswith(_TRACE):
+        return _own(name, Profile(trace=name.removeprefix(_TRACE)), "a recorded link")
+    if name not in NETWORKS:
+        known = ", ".join([*NETWORKS, *inline])
+        raise ScenarioError(f"no network called {name!r}; there are {known}, and trace:PATH for a recorded one")
+    return NETWORKS[name]
+
+
+def _own(name: str, profile: Profile, source: str) -> Network:
+    trace = None if profile.trace is None else Trace.read(profile.trace)
+    return Network(name, profile, source, version=None, trace=trace)

@@ -1,0 +1,75 @@
+"""A recorded link: the moments at which it could deliver 1,500 bytes. Reads the one format that such recordings have.
+
+A file has one whole number of milliseconds a line, never falling; what nobody had waiting at such a moment is lost;
+after the last one it all begins anew (mm-link(1), Mahimahi).
+"""
+
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from functools import cache
+from hashlib import sha256
+from itertools import pairwise
+from pathlib import Path
+
+from harness.errors import ScenarioError
+
+CAPACITY = 1_500  # bytes of one delivery, IP's and TCP's headers among them
+_MS = 1_000_000
+_LAST_DIGIT = 9  # digits of the largest stamp: eleven days
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    stamps: "array[int]" = field(compare=False, repr=False)  # ms since the recording began, rising
+    digest: str  # of the stamps
+
+    @staticmethod
+    @cache
+    def read(path: str) -> "Trace":
+        """The recording in a file, read once. ScenarioError, with the line, for what is none."""
+        try:
+            text = Path(path).read_text(encoding="ascii", errors="replace")
+        except FileNotFoundError:
+            raise ScenarioError(f"trace {path}: no such file") from None
+        except OSError as fault:
+            raise ScenarioError(f"trace {path}: cannot be read: {fault.strerror}") from None
+        lines = [line.strip() for line in text.rstrip().splitlines()]
+        wrong = next((place for place, line in enumerate(lines) if not _is_stamp(line)), None)
+        if wrong is not None:
+            raise ScenarioError(
+                f"trace {path}, line {wrong + 1}: {lines[wrong][:40]!r} is no whole number of milliseconds"
+            )
+        stamps = array("q", map(int, lines))
+        back = next((place for place, (one, other) in enumerate(pairwise(stamps)) if other < one), None)
+        if back is not None:
+            raise ScenarioError(
+                f"trace {path}, line {back + 2}: time runs back, {stamps[back + 1]} after {stamps[back]}"
+            )
+        if not stamps or stamps[-1] == 0:
+            raise ScenarioError(f"trace {path}: it is over at once; a trace has one stamp a line, in milliseconds")
+        return Trace(stamps, sha256(stamps.tobytes()).hexdigest())
+
+    @property
+    def period(self) -> int:
+        """ns until it begins anew."""
+        return self.stamps[-1] * _MS
+
+    @property
+    def kbit(self) -> float:
+        """What it could carry on average, kbit/s."""
+        return len(self.stamps) * CAPACITY * 8 / self.stamps[-1]
+
+    def moment(self, number: int) -> int:
+        """When a delivery is, ns; the numbers go on where the recording begins anew."""
+        again, place = divmod(number, len(self.stamps))
+        return again * self.period + self.stamps[place] * _MS
+
+    def first(self, at: int) -> int:
+        """The number of the first delivery at `at` (ns) or later."""
+        again, rest = divmod(at - 1, self.period)
+        return again * len(self.stamps) + bisect_right(self.stamps, rest // _MS)
+
+
+def _is_stamp(line: str) -> bool:
+    return line.isascii() and line.isdigit() and len(line) <= _LAST_DIGIT
