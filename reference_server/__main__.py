@@ -107,7 +107,9 @@ class _Server(uvicorn.Server):
         sockets[0].listen(_BACKLOG)
         gc.collect()
         gc.freeze()
-        gc.set_threshold(100_000, 50, 50)  # a full collection in the middle of a thousand streams is a stall for each
+        # A full collection in the middle of a thousand streams is a stall for each. A request makes no circles, so what
+        # young objects there are is soon looked through, and the old ones can wait.
+        gc.set_threshold(2_000, 100, 20)
         click.echo(f"streamgauge reference server: {_url(sockets[0], tls=self.config.is_ssl)}")
         sys.stdout.flush()
 

@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 from reference_server import model
 from reference_server.dialects import End, Writer
 from reference_server.flushing import Flusher, Unit
-from reference_server.model import NO_TOKENS, Step
+from reference_server.model import NO_TOKENS, Failed, Step
 from reference_server.ticker import Ticker
 from reference_server.truth import Outcome
 
@@ -42,7 +42,8 @@ class Source:
     """What the model does, step by step, each with the wait before it (ns).
 
     An asynchronous source is asked for a step when the one before has been written, so it feels a slow client, too; a
-    wait of 0 from it means: now, when the step has come. What it raises ends the stream with an error event.
+    wait of 0 from it means: now, when the step has come. What it raises ends the stream with an error event: a
+    `model.Failed` with its own status, all else with 500.
     """
 
     steps: Iterator[tuple[int, Step]] | AsyncIterator[tuple[int, Step]]
@@ -91,10 +92,11 @@ class Stream:
 
     # One attribute is one look into memory that a thousand other streams have just pushed out of the processor's cache.
     __slots__ = (
-        "_deadline", "_due", "_flusher", "_idle", "_keep_alive", "_keeper", "_last_due", "_left_at", "_manner", "_over",
-        "_paused_at", "_pull", "_quiet_at", "_source", "_step", "_steps", "_write", "_writer", "client", "deaf",
-        "detail", "due", "ended_at", "generated", "id", "outlet", "over", "paused", "pauses", "received_at", "sent",
-        "started_at", "state", "status", "streamed", "thinking", "ticket", "wasted",
+        "_deadline", "_due", "_flusher", "_idle", "_keep_alive", "_keeper", "_last_due", "_left_at", "_made",
+        "_made_tokens", "_manner", "_over", "_paused_at", "_pull", "_quiet_at", "_source", "_step", "_steps",
+        "_write", "_writer", "client", "deaf", "detail", "due", "ended_at", "generated", "id", "outlet", "over",
+        "paused", "pauses", "received_at", "sent", "started_at", "state", "status", "streamed", "thinking",
+        "ticket", "wasted",
     )  # fmt: skip
 
     def __init__(self, id: str, source: Source, writer: Writer, manner: Manner, keeper: Keeper) -> None:
@@ -123,9 +125,10 @@ class Stream:
         self._keeper = keeper
         self._step: Step | None = None  # the next
         self._due = _NEVER  # and when
+        self._made, self._made_tokens = b"", 0  # events that a tick has made, until `send`
         self._last_due = 0  # of the one before
         self._quiet_at = 0  # when a comment is due
-        self._paused_at = 0
+        self._paused_at = 0  # 0: it is not
         self._left_at: int | None = None  # tokens generated until the client had gone, where that is no end
         self._deadline: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
@@ -161,42 +164,51 @@ class Stream:
     # What its time brings
 
     def tick(self, now: int) -> int:
-        """The next step, if it is due. See `ticker.Due`."""
-        due, step = self._due, self._step
-        if self.over:
+        """Make the next step's events, if it is due. See `ticker.Due`."""
+        if self.over or self._paused_at:
             return 0
+        due, step = self._due, self._step
         if now < due or step is None:
             return self._keep_company(now)
-        self._last_due = due
+        if self._made:
+            self.send()
+        self._last_due, self._quiet_at = due, now + self._keep_alive
         events = self._write(step) if self._flusher is None else b"".join(map(self._write, self._flusher.push(step)))
         token = step.kind == "text" or self._is_token(step)
         self.generated += token
         if events:
-            self.outlet.write(events)
-            now = time.monotonic_ns()
-            self._quiet_at = now + self._keep_alive
-            if self._flusher is not None:
-                self._stamp(now)
-            elif token:
-                self.sent.append(now)
-        if self.outlet.full:
-            self._pause(now)
-            return 0
+            self._made = events
+            self._made_tokens = token if self._flusher is None else self._unstamped()
         return self._advance()
+
+    def send(self) -> None:
+        """Hand on what the last tick has made."""
+        events = self._made
+        if not events:
+            return
+        self._made = b""
+        self.outlet.write(events)
+        now = time.monotonic_ns()
+        if self._made_tokens == 1:
+            self.sent.append(now)
+        else:
+            self.sent += [now] * self._made_tokens
+        if self.outlet.full and not self.over:
+            self._pause(now)
 
     def _is_token(self, step: Step) -> bool:
         self.thinking += step.kind == "thinking"
         return step.kind not in NO_TOKENS
 
-    def _stamp(self, now: int) -> None:
+    def _unstamped(self) -> int:
         held = self._flusher.tokens if self._flusher else 0
-        self.sent += [now] * (self.generated - held - len(self.sent))
+        return self.generated - held - len(self.sent)
 
     def _keep_company(self, now: int) -> int:
         if now >= self._quiet_at:
-            if not self.outlet.full:
-                self.outlet.write(KEEP_ALIVE)
             self._quiet_at = now + self._keep_alive
+            if not self._made:
+                self._made, self._made_tokens = KEEP_ALIVE, 0
         return min(self._due, self._quiet_at)
 
     def _advance(self) -> int:
@@ -223,13 +235,16 @@ class Stream:
             wait, step = await anext(self._source.steps)
         except StopAsyncIteration:
             self._close("completed", self._source.end(self.generated, self.thinking))
+        except Failed as fault:
+            self.fail(fault.status, str(fault))
         except Exception as fault:  # noqa: BLE001 - whatever it is, the client is told and the server goes on
             self.fail(500, f"the model failed: {fault}")
         else:
-            if not self.over:
-                if wait == 0:
-                    self._last_due = time.monotonic_ns()
-                self._keeper.ticker.put(self, self._plan(wait, step))
+            if wait == 0:
+                self._last_due = time.monotonic_ns()
+            after = self._plan(wait, step)
+            if not self._paused_at:
+                self._keeper.ticker.put(self, after)
 
     def delay(self, ns: int) -> None:
         """All that is still to come is due so much later."""
@@ -247,19 +262,17 @@ class Stream:
 
     def resume(self) -> None:
         """There is room again. The pause was nobody's lateness: all that follows is due later by its length."""
-        if self.state != "paused":
+        if self.over or not self._paused_at:
             return
         if self._idle is not None:
             self._idle.cancel()
         now = time.monotonic_ns()
         length = now - self._paused_at
-        self.state = "running"
+        self.state, self._paused_at = "running", 0
         self.paused += length
-        self._last_due += length
+        self.delay(length)
         self._quiet_at = now + self._keep_alive
-        after = self._advance()
-        if after:
-            self._keeper.ticker.put(self, after)
+        self._keeper.ticker.put(self, min(self._due, self._quiet_at))
 
     def _stuck(self) -> None:
         self.fail(408, f"the client has read nothing for {self._manner.idle / 1e9:g} s")
@@ -298,6 +311,7 @@ class Stream:
         self.fail(504, f"the answer was not finished within {self._manner.deadline / 1e9:g} s")
 
     def _close(self, outcome: Outcome, end: End) -> None:
+        self.send()
         self._flush()
         self.outlet.write(self._writer.closing(end))
         if self._left_at is not None:
@@ -306,8 +320,8 @@ class Stream:
 
     def _flush(self) -> None:
         if self._flusher is not None and self._flusher.tokens:
-            self.outlet.write(b"".join(map(self._writer.write, self._flusher.flush())))
-            self._stamp(time.monotonic_ns())
+            self.outlet.write(b"".join(map(self._write, self._flusher.flush())))
+            self.sent += [time.monotonic_ns()] * self._unstamped()
 
     def _end(self, outcome: Outcome) -> None:
         self.over, self.state, self.ended_at = True, outcome, time.monotonic_ns()

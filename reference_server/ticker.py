@@ -22,7 +22,10 @@ class Due(Protocol):
     ticket: int  # of its entry in the heap; all others are out of date
 
     def tick(self, now: int) -> int:
-        """Do what is due. The next time, or 0 when there is none until it is put in again."""
+        """Get ready what is due. The next time, or 0 when there is none until it is put in again."""
+
+    def send(self) -> None:
+        """Send what the last tick got ready, if anything."""
 
 
 class Ticker:
@@ -54,27 +57,36 @@ class Ticker:
             self._run()
 
     def _run(self) -> None:
-        heap, clock = self._heap, time.monotonic_ns
-        began = clock()
+        began = time.monotonic_ns()
         self._ticking = True
         try:
-            while heap:
-                at, ticket, item = heap[0]
-                if at > began:
-                    break
-                after = item.tick(clock()) if item.ticket == ticket else 0
+            # First everything that is due is got ready, then it is sent: every system call leaves the interpreter with
+            # cold caches, and so it is cheaper to do many in a row than one with each tick.
+            for item in self._ticked(began):
+                item.send()
+        finally:
+            self._ticking = False
+            if self._heap:
+                self._set_timer(max(self._heap[0][0], began + _GRAIN))
+
+    def _ticked(self, now: int) -> list[Due]:
+        heap, new, ticked = self._heap, self._new, []
+        while heap and heap[0][0] <= now:
+            _, ticket, item = heap[0]
+            after = 0
+            try:
+                after = item.tick(now) if item.ticket == ticket else 0
+            finally:  # one that breaks is dropped, and the others go on
                 if after:
                     heapreplace(heap, (after, ticket, item))
                 else:
                     heappop(heap)
-                if self._new:
-                    for entry in self._new:
-                        heappush(heap, entry)
-                    self._new.clear()
-        finally:
-            self._ticking = False
-        if heap:
-            self._set_timer(max(heap[0][0], began + _GRAIN))
+            ticked.append(item)
+            if new:
+                for entry in new:
+                    heappush(heap, entry)
+                new.clear()
+        return ticked
 
     def _set_timer(self, at: int) -> None:
         if self._timer is not None:
