@@ -14,7 +14,7 @@ from typing import Any
 import click
 import uvicorn
 
-from reference_server import delivery, model
+from reference_server import delivery, faults, model
 from reference_server.app import Settings, create_app
 from reference_server.connection import Connection
 from reference_server.delivery import Manner
@@ -23,6 +23,7 @@ from reference_server.ticker import event_loop
 from reference_server.truth import TruthLog
 
 _GOODBYE_SECONDS = 1  # what clients have to read the end that they were told, when the server goes down
+_COLLECT_FROM = 5_000  # objects more than at the last collection
 _BACKLOG = 4096  # connections that may wait in the kernel
 _ACCEPTED_AT_ONCE = 64  # of these, in one turn of the loop; uvicorn's own 2048 would hold up every token meanwhile
 
@@ -101,15 +102,20 @@ class _Server(uvicorn.Server):
         await self._streams.drain(self._drain)
         await super().shutdown(sockets)
 
+    async def on_tick(self, counter: int) -> bool:
+        if not self._streams.active and gc.get_count()[0] > _COLLECT_FROM:
+            gc.collect()
+        return await super().on_tick(counter)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         assert sockets is not None
         sockets[0].listen(_BACKLOG)
         gc.collect()
         gc.freeze()
-        # A full collection in the middle of a thousand streams is a stall for each. A request makes no circles, so what
-        # young objects there are is soon looked through, and the old ones can wait.
-        gc.set_threshold(2_000, 100, 20)
+        # A look through the young objects of a thousand streams holds all of them up, for 10 ms and more. A request
+        # makes no circles, so it can wait until nothing is under way: see `on_tick`.
+        gc.set_threshold(300_000, 100, 100)
         click.echo(f"streamgauge reference server: {_url(sockets[0], tls=self.config.is_ssl)}")
         sys.stdout.flush()
 
@@ -173,6 +179,16 @@ class _Server(uvicorn.Server):
     help="What running answers get to finish in when the server is told to end.",
 )
 @click.option(
+    "--fault",
+    "rules",
+    type=_Setting("fault", faults.rule),
+    multiple=True,
+    metavar="FAULT[:WHEN]",
+    help="What goes wrong with answers, such as reset:0.01 (one in a hundred), stall:2s@5:every=10 (after 5 tokens of "
+    "each tenth) or http_503:10s-20s (in these seconds of the server's life). Can be given several times. A request "
+    f"asks for its own with the header x-gauge-fault, less the WHEN. There are {', '.join(faults.FAULTS)}.",
+)
+@click.option(
     "--truth",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Append what was sent and when to this file, one JSON line per stream.",
@@ -187,6 +203,7 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     max_streams: int,
     api_key: str,
     drain: float,
+    rules: tuple[faults.Rule, ...],
     truth: Path | None,
     tls_cert: str | None,
     tls_key: str | None,
@@ -209,7 +226,7 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
         click.echo(f"streamgauge serve: {host} can be reached from elsewhere, and no --api-key is asked for", err=True)
     streams = Streams(shape.capacity, max_streams, log)
     config = uvicorn.Config(
-        create_app(Settings(shape, manner, api_key), streams),
+        create_app(Settings(shape, manner, rules, api_key), streams),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
         http=partial(Connection, streams.ticker),  # type: ignore[arg-type]  # called as a class is, and no more
         ws="none",
