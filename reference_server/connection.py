@@ -64,7 +64,9 @@ class Connection(HttpToolsProtocol):
         scope[RECEIVED_AT] = time.monotonic_ns()
 
     def write(self, events: bytes) -> None:
-        if events:
+        if self.transport.is_closing():  # it broke a moment ago, and asyncio has not yet said so
+            self._gone()
+        elif events:
             self.transport.write(b"%x\r\n%b\r\n" % (len(events), events))
 
     def abort(self) -> None:
