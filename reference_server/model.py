@@ -9,7 +9,7 @@ import math
 import re
 import typing
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
@@ -26,11 +26,14 @@ _LONGEST_WAIT = 10 * _UNITS["m"]
 _MOST_TOKENS = 100_000
 
 
-Kind = Literal["thinking", "text", "tool_input", "tool_start", "tool_end"]
+Kind = Literal["thinking", "text", "tool_input", "tool_start", "tool_end", "signature", "redacted_thinking"]
 # cancelled: somebody stopped the generation from elsewhere; a dialect without a word for it says that the turn ended.
-StopReason = Literal["end_turn", "max_tokens", "tool_use", "stop_sequence", "cancelled"]
+# The last two are a real model's only.
+StopReason = Literal[
+    "end_turn", "max_tokens", "tool_use", "stop_sequence", "cancelled", "refusal", "model_context_window_exceeded"
+]
 
-NO_TOKENS = frozenset({"tool_start", "tool_end"})
+NO_TOKENS = frozenset({"tool_start", "tool_end", "signature", "redacted_thinking"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,22 @@ class Step:
     """What the model does next. `thinking`, `text` and `tool_input` are one generated token each, in `text`.
 
     The tokens of a tool's input, put together, are the JSON of `tool.input`. `tool_start` says that the server runs the
-    tool now, `tool_end` that it has; these two are no tokens.
+    tool now, `tool_end` that it has; these two are no tokens. Nor are `signature`, which ends a thought of a real model
+    and proves that it was the model's, and `redacted_thinking`, a thought that only the model can read.
     """
 
     kind: Kind
     text: str
     tool: ToolCall | None = None  # of the three tool kinds
+
+
+class Failed(Exception):
+    """The model cannot answer, or not go on; the message is one sentence for the client."""
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status  # HTTP's
+        self.headers = headers or {}  # that go with it, where it is the whole answer
 
 
 @dataclass(slots=True)
