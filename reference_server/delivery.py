@@ -243,6 +243,8 @@ class Stream:
             if wait == 0:
                 self._last_due = time.monotonic_ns()
             after = self._plan(wait, step)
+            if self.due == _NEVER:
+                self.due = self._due
             if not self._paused_at:
                 self._keeper.ticker.put(self, after)
 
@@ -324,6 +326,8 @@ class Stream:
             self.sent += [time.monotonic_ns()] * self._unstamped()
 
     def _end(self, outcome: Outcome) -> None:
+        if self.over:  # by what the last write brought to light
+            return
         self.over, self.state, self.ended_at = True, outcome, time.monotonic_ns()
         for timer in (self._deadline, self._idle):
             if timer is not None:

@@ -1,11 +1,13 @@
 """How the reference server delivers: at whose pace, in which pieces, until when, and what it counts. Real sockets."""
 
+import asyncio
 import contextlib
 import json
 import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -18,8 +20,13 @@ from reference import ReferenceServer, reference_server
 
 from reference_server import prose
 from reference_server.app import DIALECTS
+from reference_server.delivery import Manner, Source, Stream
+from reference_server.dialects import Answer, End
+from reference_server.dialects.plain_sse import PlainQuestion
 from reference_server.flushing import Flusher
-from reference_server.model import PRESETS, Step
+from reference_server.model import PRESETS, Step, plan
+from reference_server.streams import Streams
+from reference_server.truth import TruthLog
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
 QUESTION = {"messages": [{"role": "user", "content": "Why is the line flat?"}], "model": "m", "max_tokens": 100_000}
@@ -252,6 +259,40 @@ def test_200_stalled_clients_pause_their_streams_and_cost_no_memory() -> None:
             assert said.count(b"text_delta") == 5_000
         (row,) = [row for row in server.truth() if row["outcome"] == "completed" and row["tokens"] == 5_000]
         assert row["paused"] > 0
+
+
+class _Broken:
+    """An outlet whose other side turns out to be gone when it is written to for the second time."""
+
+    full = False
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.writes = 0
+
+    def write(self, events: bytes) -> None:
+        self.writes += 1
+        if events and self.writes > 1:
+            self.stream.disconnected()
+
+    def abort(self) -> None: ...
+
+
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_a_client_that_is_found_gone_in_the_middle_of_a_write_is_counted_once(tokens: int) -> None:
+    async def one() -> Streams:
+        streams = Streams(0, 10, TruthLog(None))
+        question = PlainQuestion.model_validate(QUESTION)
+        planned = plan(replace(PRESETS["exact"], ttft=0, itl=0, tokens=(tokens, tokens)), question.ask())
+        source = Source(zip(planned.waits, planned.steps, strict=True), lambda count, _: End("end_turn", count))
+        stream = Stream("req_1", source, question.writer(Answer("1", 0, 1)), Manner(), streams)
+        streams.open(stream, _Broken(stream), time.monotonic_ns())
+        await stream.wait()
+        return streams
+
+    streams = asyncio.run(one())
+    assert streams.active == {}
+    assert streams.counts.ended["disconnected"] == sum(streams.counts.ended.values()) == 1
 
 
 def test_a_client_that_reads_nothing_is_cut_off_after_a_while() -> None:
