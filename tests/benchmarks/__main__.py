@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import locust_events, memory, processes, scale, stacks, truth
+from . import locust_events, memory, processes, reference, scale, stacks, truth
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "truth": truth.run,
     "stacks": stacks.run,
     "processes": processes.run,
+    "reference": reference.run,
     "memory": memory.run,
     "locust_events": locust_events.run,
     "scale": scale.run,
