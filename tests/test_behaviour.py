@@ -1,5 +1,6 @@
 """Plans: drawn before the stream, from seeded randomness alone."""
 
+from pathlib import Path
 from random import Random
 from statistics import mean
 
@@ -48,8 +49,30 @@ def test_a_tab_closes_a_second_and_a_half_after_asking_and_three_more_on_average
     assert {plan.abort for plan in plans} == {abort}
 
 
+def test_one_impatient_person_in_ten_leaves_within_three_seconds_and_one_in_two_within_eight() -> None:
+    patience = sorted((BEHAVIOURS["impatient"].plan(Random(seed)).patience or 0) / 1e9 for seed in range(4_000))
+    assert patience[400] == pytest.approx(3.06, rel=0.1)
+    assert patience[2_000] == pytest.approx(8, rel=0.1)
+
+
+def test_an_app_in_the_background_comes_back_or_is_killed_there() -> None:
+    for seed in range(200):
+        switched = BEHAVIOURS["app_switcher"].plan(Random(seed))
+        assert switched.away is not None
+        assert switched.leave_after is None
+        forgotten = BEHAVIOURS["forgotten_app"].plan(Random(seed))
+        assert forgotten.away is not None
+        assert forgotten.leave_after is not None
+        assert forgotten.away[0] < forgotten.leave_after < sum(forgotten.away)
+
+
+def test_the_docs_have_every_behaviour_with_its_meaning() -> None:
+    page = (Path(__file__).parents[1] / "docs/behaviours.md").read_text()
+    assert all(f"| `{each.name}` | {each.meaning} |" in page for each in BEHAVIOURS.values())
+
+
 def test_an_unknown_behaviour_is_told_with_those_that_exist() -> None:
     with pytest.raises(ScenarioError) as fault:
-        behaviour.find("impatient")
-    assert str(fault.value) == f"no behaviour called 'impatient'; there are {', '.join(BEHAVIOURS)}"
+        behaviour.find("hasty")
+    assert str(fault.value) == f"no behaviour called 'hasty'; there are {', '.join(BEHAVIOURS)}"
     assert all(behaviour.find(name).name == name for name in BEHAVIOURS)

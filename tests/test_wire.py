@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import gevent
 import pytest
 from hostile import (
     CHUNKED,
     DONE,
+    IDENTITY,
     LAST,
     Peer,
     ask,
@@ -29,12 +31,13 @@ from hostile import (
 )
 
 from harness.clock import RunClock
+from harness.drive import network, prompts
 from harness.drive.behaviour import Plan
 from harness.drive.clients import Interrupted, Site
 from harness.drive.clients.wire import WireClient
 from harness.drive.wire import Endpoint, kernel_stamps
 from harness.errors import TargetError
-from harness.observation import Outcome, StreamObservation
+from harness.observation import CONTENT, Outcome, StreamObservation
 
 pytestmark = pytest.mark.usefixtures("reader")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux stamps arrivals in its kernel")
@@ -194,6 +197,81 @@ def test_a_person_who_would_leave_later_than_the_answer_ends_completes_it() -> N
     with scripted(asked(WHOLE)) as server:
         seen = observe(server.url, Plan(leave_after=5_000_000_000, leave_after_chunks=50))
     assert seen.outcome is Outcome.COMPLETED
+
+
+def test_who_is_impatient_leaves_while_nothing_has_come() -> None:
+    with scripted(held(CHUNKED, chunk(b": ping\n\n"))) as server:
+        seen = observe(server.url, Plan(patience=100_000_000))
+        assert server.result() == "fin"
+    assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 0)
+    assert seen.detail == "left after 0.1 s without a word, as planned"
+
+
+def test_who_is_impatient_stays_once_something_has_come() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED, chunk(token(1)))
+        time.sleep(0.3)
+        peer.send(chunk(DONE) + LAST)
+
+    with scripted(script) as server:
+        seen = observe(server.url, Plan(patience=150_000_000))
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 1)
+
+
+def test_an_app_in_the_background_reads_when_it_comes_back_and_that_is_nobodys_lateness() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED)
+        for number in range(20):
+            peer.send(chunk(token(number)))
+            pause()
+        peer.send(chunk(DONE) + LAST)
+
+    with scripted(script) as server:
+        seen = observe(server.url, Plan(away=(100_000_000, 300_000_000)))
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 20)
+    gone, back = seen.due_at + 100_000_000, seen.due_at + 400_000_000
+    times = [one.perceived_at for one in seen.chunks if one.kind in CONTENT]
+    assert any(time < gone for time in times)
+    # To the microsecond, and the moment of looking away is a timer's.
+    assert not any(gone + 20_000_000 < time < back - 1_000 for time in times)
+    assert (seen.coalesced_reads, seen.saturated_reads) == (1, 0)
+
+
+def test_an_app_that_is_killed_in_the_background_leaves_with_a_reset() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        seen = observe(server.url, Plan(away=(50_000_000, 400_000_000), leave_after=200_000_000, abort=True))
+        assert server.result() == "reset"
+    assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 3)
+
+
+def test_a_cell_change_that_breaks_the_link_is_no_failure_of_the_server() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        person = client(server.url)
+        road = network.Link(network.find("direct"), Random(1))
+        road.breaks_at = 100_000_000
+        seen = person.stream(prompts.ask("Hello?"), Plan(), road, time.monotonic_ns(), IDENTITY)
+        assert server.result() == "reset"
+    assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 3)
+    assert seen.detail == "the phone changed cells, and the connection was lost, as the link has it"
+
+
+def test_a_slow_link_is_read_slowly_so_that_the_server_has_to_wait() -> None:
+    answer = tokens(1_500) + DONE  # 60 KB and more: a second of slow 3G
+    with scripted(asked(CHUNKED + chunk(answer) + LAST)) as server:
+        person = client(server.url)
+        quick, slow = ask(person), None
+        person.close()
+    with scripted(asked(CHUNKED + chunk(answer) + LAST)) as server:
+        person = client(server.url)
+        slow = ask(person, link="slow_3g")
+        person.close()
+    assert (quick.outcome, slow.outcome) == (Outcome.COMPLETED, Outcome.COMPLETED)
+    assert quick.body_bytes == slow.body_bytes == len(answer)
+    # Its kernel took some of it in at once, no more than the window: the rest could not leave before it was read.
+    assert slow.chunks[-1].at - slow.chunks[0].at > (len(answer) - 40_000) / 62_500 * 1e9
+    assert slow.saturated_reads == 0
 
 
 def test_a_killed_greenlet_raises_with_the_record_of_what_came() -> None:

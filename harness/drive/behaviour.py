@@ -4,6 +4,7 @@ seed leaves at the same moments whatever the server does.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import log
 from random import Random
 
 from harness.errors import ScenarioError
@@ -15,6 +16,8 @@ class Plan:
 
     leave_after: int | None = None  # ns from the stream's due time
     leave_after_chunks: int | None = None  # content chunks on the wire
+    patience: int | None = None  # ns from the due time: leaves if no content has come by then
+    away: tuple[int, int] | None = None  # ns from the due time, and for how long: the app does not read in between
     abort: bool = False  # RST instead of FIN
 
 
@@ -31,9 +34,19 @@ BEHAVIOURS = {
     for behaviour in [
         Behaviour("patient", "reads to the end", lambda _: Plan()),
         Behaviour(
+            "impatient",
+            "leaves if nothing has come after a patience of its own: 8 s for the middle one, 3 s for one in ten",
+            lambda random: Plan(patience=round(random.lognormvariate(log(8), 0.75) * 1e9)),
+        ),
+        Behaviour(
             "stop_button",
             "presses stop when 5 to 60 chunks have come, then asks on",
             lambda random: Plan(leave_after_chunks=random.randint(5, 60)),
+        ),
+        Behaviour(
+            "loses_interest",
+            "closes at any moment alike: after 10 s on average, most who ask for much do not see its end",
+            lambda random: Plan(leave_after=1 + round(random.expovariate(1 / 10) * 1e9)),
         ),
         Behaviour(
             "closed_tab",
@@ -45,8 +58,27 @@ BEHAVIOURS = {
             "the phone kills the app some seconds after asking, as above: a reset, no goodbye",
             lambda random: Plan(leave_after=round((1.5 + random.expovariate(1 / 3)) * 1e9), abort=True),
         ),
+        Behaviour(
+            "app_switcher",
+            "looks at another app some seconds after asking and comes back 2 to 20 s later; nothing is read meanwhile",
+            lambda random: Plan(away=_away(random)),
+        ),
+        Behaviour(
+            "forgotten_app",
+            "the same, but after 2 to 20 s the phone kills the app in the background",
+            lambda random: _forgotten(*_away(random)),
+        ),
     ]
 }
+
+
+def _away(random: Random) -> tuple[int, int]:
+    return round((1 + random.expovariate(1 / 2)) * 1e9), round(random.uniform(2, 20) * 1e9)
+
+
+def _forgotten(after: int, duration: int) -> Plan:
+    """In the background until the end, which is the phone's doing."""
+    return Plan(away=(after, 2 * duration), leave_after=after + duration, abort=True)
 
 
 def find(name: str) -> Behaviour:

@@ -133,6 +133,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             run.active -= 1
         run.record(seen)
         self._tell_locust(seen)
+        # What the wire has brought, a slow link has still to deliver: nobody asks on before.
+        gevent.sleep(max(0, seen.ended_at - run.site.clock.now()) / 1e9)
         return seen
 
     def on_stop(self) -> None:

@@ -17,7 +17,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
@@ -122,8 +122,11 @@ class Connection:
             None  # when the last bytes went to the kernel: an answer can be back before `send` is
         )
 
-    def open(self, endpoint: Endpoint, until: int) -> None:
-        """Resolve and connect before `until`. Broken (UNREACHABLE or TIMED_OUT) otherwise."""
+    def open(self, endpoint: Endpoint, until: int, window: int | None = None) -> None:
+        """Resolve and connect before `until`. Broken (UNREACHABLE or TIMED_OUT) otherwise.
+
+        `window`: bytes that the kernel may take in before we read them (it doubles the number); None: as it likes.
+        """
         with gevent.Timeout(_seconds(until), Broken(Outcome.TIMED_OUT, f"no answer from the DNS for {endpoint.host}")):
             try:
                 addresses = endpoint.resolve()
@@ -132,14 +135,14 @@ class Connection:
         self.resolved_at = time.monotonic_ns()
         for number, (family, address) in enumerate(addresses, 1):
             try:
-                self._connect(family, address, until)
+                self._connect(family, address, until, window)
                 break
             except Broken as fault:
                 self.close()
                 if number == len(addresses) or fault.outcome is Outcome.TIMED_OUT:
                     raise
 
-    def _connect(self, family: int, address: tuple[Any, ...], until: int) -> None:
+    def _connect(self, family: int, address: tuple[Any, ...], until: int, window: int | None) -> None:
         try:
             self.sock = _socket(family, 1)
         except OSError as fault:
@@ -147,6 +150,8 @@ class Connection:
         self.sock.setblocking(False)
         self.sock.setsockopt(6, 1, 1)  # IPPROTO_TCP, TCP_NODELAY
         stamped(self.sock)  # before connect: the first segments come stamped, too
+        if window is not None:
+            self.sock.setsockopt(1, 8, window)  # SOL_SOCKET, SO_RCVBUF; before connect, which tells the peer its scale
         code = self.sock.connect_ex(address)
         if code == errno.EINPROGRESS:
             wait_write(self.sock.fileno(), _seconds(until), Broken(Outcome.TIMED_OUT, "no connection in time"))
@@ -249,6 +254,16 @@ class Connection:
             self.close()
 
 
+class Pace(Protocol):
+    """How fast may be read; times are CLOCK_MONOTONIC ns."""
+
+    def take(self, now: int) -> tuple[int, int]:
+        """How many bytes may be read now, and when to ask again if none may."""
+
+    def took(self, now: int, size: int) -> None:
+        """So many were."""
+
+
 class Exchange:
     """One request on a connection and what came back.
 
@@ -267,15 +282,18 @@ class Exchange:
         "_feed",
         "_headers",
         "_loop",
+        "_pace",
         "_parser",
         "_slot",
         "_stamp",
+        "_timer",
         "body",
         "broken",
         "complete",
         "finished",
         "headers",
         "headers_read",
+        "holds",
         "keeps_alive",
         "last_read_at",
         "limit",
@@ -288,8 +306,10 @@ class Exchange:
         "status",
     )
 
-    def __init__(self, connection: Connection, limit: int, marker: bytes) -> None:
+    def __init__(self, connection: Connection, limit: int, marker: bytes, pace: Pace | None = None) -> None:
         self._connection = connection
+        self._pace = pace  # None: read whatever there is
+        self._timer: Any = None  # while the pace makes us wait
         self._changed = Event()
         self._headers: list[tuple[bytes, bytes]] = []
         self._barren = 0  # bytes since the last of the body
@@ -301,6 +321,7 @@ class Exchange:
         self.marker_seen = False
         self.body = bytearray()
         self.reads = array("q")
+        self.holds = array("q")  # when we began to read again after not reading on purpose, CLOCK_MONOTONIC ns
         self.received = 0  # bytes off the socket
         self.last_read_at = 0
         self.status: int | None = None
@@ -318,8 +339,22 @@ class Exchange:
     def start(self) -> None:
         """Begin to read."""
         self.last_read_at = time.monotonic_ns()
+        self._watch()
+
+    def pause(self) -> None:
+        """Read no more until `resume`: what comes waits in the kernel, and then at the server."""
+        self.catch_up()
+        self._unwatch()
+
+    def resume(self) -> None:
+        if not self.finished:
+            self.last_read_at = time.monotonic_ns()
+            self.holds.append(self.last_read_at)
+            self._watch()
+
+    def _watch(self) -> None:
         self._loop = _Loop.here()
-        self._slot = self._loop.watch(self._connection, self)
+        self._slot = self._loop.watch(self._connection, self, paced=self._pace is not None)
 
     def wait(self, until: int) -> None:
         """Sleep until something is to be decided: the end, the marker, a `wake`, or the time `until`."""
@@ -339,6 +374,9 @@ class Exchange:
         self.finished = True
 
     def _unwatch(self) -> None:
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
         if self._loop is not None:
             self._loop.forget(self._connection, self._slot)
             self._loop = self._slot = None
@@ -346,9 +384,16 @@ class Exchange:
     # From here to the end of the class: called by the loop, for what may be an event of every stream.
 
     def readable(self) -> None:
-        """Read once: where no compiled code does, and where TLS has to be taken off."""
+        """Read once: where no compiled code does, where TLS has to be taken off, and where the link sets the pace."""
+        room = _BLOCK
+        if self._pace is not None:
+            now = time.monotonic_ns()
+            room, again = self._pace.take(now)
+            if room <= 0:
+                self._hold(again - now)
+                return
         try:
-            size, control, _, _ = self._connection.sock.recvmsg_into((_BUFFER,), _CONTROL)
+            size, control, _, _ = self._connection.sock.recvmsg_into((_VIEW[:room],), _CONTROL)
         except BlockingIOError:
             return
         except OSError as fault:
@@ -359,11 +404,25 @@ class Exchange:
         if control and len(control[0][2]) == _TIMESPEC.size:
             seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])
             stamp = seconds * 1_000_000_000 + nanoseconds
+        if self._pace is not None:
+            self._pace.took(seen, size)
         data: Any = _VIEW[:size]
         ended, broken = not size, None
         if size and self._connection.tls is not None:
             data, ended, broken = self._connection.decrypt(data)
         self._take([(data, stamp, seen)] if size else [], ended, broken)
+
+    def _hold(self, wait: int) -> None:
+        """Do not look at the socket for so long, ns."""
+        self._unwatch()
+        self._timer = gevent.get_hub().loop.timer(max(0.001, wait / 1e9))
+        self._timer.start(self._go_on)
+
+    def _go_on(self) -> None:
+        self._timer.close()
+        self._timer = None
+        self.holds.append(time.monotonic_ns())
+        self._watch()
 
     def catch_up(self) -> None:
         """Take what compiled code has read and kept back."""
@@ -476,9 +535,9 @@ class _Loop:
             self._watcher = loop.io(self._epoll.fileno(), _READ, ref=False)
             self._watcher.start(self._ready, self._drain)
 
-    def watch(self, connection: Connection, exchange: Exchange) -> Slot | None:
+    def watch(self, connection: Connection, exchange: Exchange, *, paced: bool) -> Slot | None:
         descriptor = connection.sock.fileno()
-        if self._drain is not None and connection.tls is None:
+        if self._drain is not None and connection.tls is None and not paced:
             self._exchanges[descriptor] = exchange
             return self._drain.watch(descriptor, exchange.marker)
         self._watchers[descriptor] = watcher = self._loop.io(descriptor, _READ)

@@ -17,7 +17,7 @@ from harness.drive.clients.site import Site
 from harness.drive.clients.wire import Attempt, WireClient
 from harness.drive.network import Link
 from harness.drive.prompts import Prompt
-from harness.drive.wire import Broken, Connection, Exchange
+from harness.drive.wire import Broken, Connection, Exchange, Pace
 from harness.observation import Outcome
 
 
@@ -28,8 +28,8 @@ class _Tapped(Exchange):
 
     __slots__ = ("raw",)
 
-    def __init__(self, connection: Connection, limit: int, marker: bytes) -> None:
-        super().__init__(connection, limit, marker)
+    def __init__(self, connection: Connection, limit: int, marker: bytes, pace: Pace | None = None) -> None:
+        super().__init__(connection, limit, marker, pace)
         self.raw = bytearray()
         parse, raw, wake = self._feed, self.raw, self.wake
 
@@ -65,7 +65,7 @@ class _Lent(Attempt):
         """
         fault, self.fault = self.fault, None
         if isinstance(fault, Broken) and self._had_left(fault):
-            raise self._left()
+            raise self._farewell()[1]
         if fault is not None:
             raise fault
         if complaint is not None and not (self._over or self._exchange.finished):

@@ -50,6 +50,8 @@ class Transcript:
     headers_read: tuple[int, int] | None = None  # as a stamp and our own time, see below
     body: bytes | bytearray = b""
     reads: Sequence[int] = ()  # three of each: end in the body, kernel's stamp, our time; see `wire.Exchange`
+    holds: Sequence[int] = ()  # when reading went on after it had been held back on purpose (CLOCK_MONOTONIC ns)
+    away: tuple[int, int] | None = None  # from when to when the person did not look (the same)
     handed: Sequence[int] | None = None  # when a library gave each content chunk on, in order; None: no library
     broken: Broken | None = None  # why it ended before the server's end
 
@@ -60,7 +62,7 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     on_run = clock.from_monotonic
     ends, stamps, seen = _numbers(transcript.reads).reshape(-1, 3).T
     arrived = stamps - (clock.offset + clock.origin)
-    lags = seen - (stamps - clock.offset)
+    lags = seen - _readable_since(stamps - clock.offset, seen, transcript.holds)
     stamped_lags = lags
     if not stamps.all():
         stamped = stamps != 0
@@ -69,7 +71,11 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     perceived = arrived
     if link.emulated:
         reads = zip(arrived.tolist(), np.diff(ends, prepend=0).tolist(), strict=True)
-        perceived = _numbers([link.deliver(at, size) for at, size in reads])
+        began = on_run(transcript.started_at or transcript.due_at)
+        perceived = _numbers([began + link.deliver(at - began, size) for at, size in reads])
+    if transcript.away is not None:
+        gone, back = map(on_run, transcript.away)
+        perceived = np.where((perceived >= gone) & (perceived < back), back, perceived)
     # An error page is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
     reading = read(bytes(transcript.body) if streamed else b"", site.protocol, site.target.limits.event_bytes)
@@ -81,7 +87,7 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         headers_at = clock.from_realtime(stamp) if stamp else on_run(looked)
     in_read = ends.searchsorted(reading.ends)  # the read that completed each event
     at = perceived_at = arrived[in_read]
-    if link.emulated:
+    if perceived is not arrived:
         perceived_at = perceived[in_read]
     content = arrivals.is_content(reading.kind)
     coalesced = _coalesced(in_read[content])
@@ -126,6 +132,15 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         read_lag_mean=round(int(stamped_lags.sum()) / len(stamped_lags)) if len(stamped_lags) else None,
         read_lag_max=int(stamped_lags.max()) if len(stamped_lags) else None,
     )
+
+
+def _readable_since(arrived: NDArray[np.int64], seen: NDArray[np.int64], holds: Sequence[int]) -> NDArray[np.int64]:
+    """From when on each read could have been made: its arrival, or the end of the hold before it."""
+    if not len(holds):
+        return arrived
+    held_until = np.concatenate([[0], _numbers(holds)])
+    since: NDArray[np.int64] = held_until[np.searchsorted(held_until, seen, side="right") - 1]
+    return np.maximum(arrived, since)
 
 
 def _coalesced(content_reads: NDArray[np.int64]) -> NDArray[np.int64]:

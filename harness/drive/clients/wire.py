@@ -37,13 +37,17 @@ class Attempt:
         self._timeouts = target.timeouts
         self._plan = plan
         self._link = link
-        self._leave_at = _NEVER if plan.leave_after is None else due_at + plan.leave_after
+        self._due_at = due_at
         self._started_at = time.monotonic_ns()
         self._total_at = self._started_at + target.timeouts.total
         self._look_at = _NEVER  # when to look whether the marker was the terminal event
         self._transcript = Transcript(due_at, started_at=self._started_at)
-        self._exchange = self._kind(connection, target.limits.stream_bytes, protocol.terminal)
+        pace = None if link.window is None else _Pace(link, self._started_at)
+        self._exchange = self._kind(connection, target.limits.stream_bytes, protocol.terminal, pace)
         self._glance = _Glance(protocol, self._exchange, plan.leave_after_chunks)
+        self._breaks_at = _NEVER if link.breaks_at is None else self._started_at + link.breaks_at
+        self._away_at = _NEVER if plan.away is None else due_at + plan.away[0]
+        self._back_at = _NEVER
         self._over = False  # the answer has ended
         self.reusable = False
 
@@ -56,7 +60,7 @@ class Attempt:
                 pass
         except Broken as fault:
             if self._had_left(fault):
-                raise self._left() from None
+                raise self._farewell()[1] from None
             raise
 
     def _connect(self) -> None:
@@ -66,7 +70,7 @@ class Attempt:
             return
         until = self._until(self._timeouts.connect)
         try:
-            connection.open(endpoint, until)
+            connection.open(endpoint, until, self._link.window)
             self._pause(self._link.handshake())
             seen.connected_at = time.monotonic_ns()
             if endpoint.tls:
@@ -96,14 +100,18 @@ class Attempt:
             return self._end()
         if glance.enough:
             raise Broken(Outcome.CANCELLED, f"left after {glance.content} chunks, as planned")
-        deadlines = [
-            (self._leave_at, self._left()),
+        self._look_away()
+        deadlines: list[tuple[int, Broken | None]] = [
+            self._farewell(),
             (self._total_at, _late("total", timeouts.total)),
-            (exchange.last_read_at + timeouts.idle, _late("idle: nothing came", timeouts.idle)),
-            (self._look_at, None),
+            (self._away_at, None),
+            (self._back_at, None),
         ]
-        if not glance.content:
-            deadlines.append((self._started_at + timeouts.first_token, _late("first token", timeouts.first_token)))
+        if self._back_at == _NEVER:  # the app that is in the background waits for nothing
+            deadlines.append((self._look_at, None))
+            deadlines.append((exchange.last_read_at + timeouts.idle, _late("idle: nothing came", timeouts.idle)))
+            if not glance.content:
+                deadlines.append((self._started_at + timeouts.first_token, _late("first token", timeouts.first_token)))
         until, broken = min(deadlines, key=lambda deadline: deadline[0])
         if time.monotonic_ns() < until:
             exchange.wait(until)
@@ -116,6 +124,18 @@ class Attempt:
         if exchange.marker_seen and self._look_at == _NEVER:
             self._look_at = time.monotonic_ns() + _GRACE
         return True
+
+    def _look_away(self) -> None:
+        """Stop to read when the app goes to the background, and go on when it comes back."""
+        now = time.monotonic_ns()
+        if now >= self._away_at:
+            assert self._plan.away is not None
+            self._exchange.pause()
+            self._away_at, self._back_at = _NEVER, self._away_at + self._plan.away[1]
+            self._transcript.away = now, self._back_at
+        if now >= self._back_at:
+            self._exchange.resume()
+            self._back_at = _NEVER
 
     def _end(self) -> bool:
         self._over = True
@@ -130,7 +150,7 @@ class Attempt:
         self.reusable = broken is None and exchange.broken is None and exchange.keeps_alive
         exchange.stop()
         seen.status, seen.headers, seen.headers_read = exchange.status, exchange.headers, exchange.headers_read
-        seen.body, seen.reads = exchange.body, exchange.reads
+        seen.body, seen.reads, seen.holds = exchange.body, exchange.reads, exchange.holds
         seen.broken = broken
         return seen
 
@@ -140,23 +160,39 @@ class Attempt:
         return gone and self._exchange.received == 0
 
     def _until(self, timeout: int) -> int:
-        return min(time.monotonic_ns() + timeout, self._total_at, self._leave_at)
+        return min(time.monotonic_ns() + timeout, self._total_at, self._farewell()[0])
 
     def _pause(self, duration: int) -> None:
         """Let the emulated link take its time, unless the person leaves first."""
         if duration <= 0:
             return
         end = time.monotonic_ns() + duration
-        gevent.sleep(max(0, min(end, self._leave_at) - time.monotonic_ns()) / 1e9)
-        if end > self._leave_at:
-            raise self._left()
+        until, farewell = self._farewell()
+        gevent.sleep(max(0, min(end, until) - time.monotonic_ns()) / 1e9)
+        if end > until:
+            raise farewell
 
     def _had_left(self, fault: Broken) -> bool:
         """Whether the person did not wait for the timeout."""
-        return fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._leave_at
+        return fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._farewell()[0]
 
-    def _left(self) -> Broken:
-        return Broken(Outcome.CANCELLED, f"left after {(self._plan.leave_after or 0) / 1e9:.1f} s, as planned")
+    def _farewell(self) -> tuple[int, Broken]:
+        """When the person leaves, or their link breaks, if nothing ends the stream before; and what to say of it."""
+        plan = self._plan
+        leaves = [(self._breaks_at, "the phone changed cells, and the connection was lost, as the link has it")]
+        if plan.leave_after is not None:
+            leaves.append((self._due_at + plan.leave_after, f"left after {plan.leave_after / 1e9:.1f} s, as planned"))
+        if plan.patience is not None and not self._glance.content:
+            leaves.append(
+                (self._due_at + plan.patience, f"left after {plan.patience / 1e9:.1f} s without a word, as planned")
+            )
+        at, why = min(leaves)
+        return at, Broken(Outcome.CANCELLED, why)
+
+    @property
+    def aborts(self) -> bool:
+        """Whether the server learns of a leave by a reset."""
+        return self._plan.abort or time.monotonic_ns() >= self._breaks_at
 
 
 class WireClient:
@@ -199,7 +235,7 @@ class WireClient:
             transcript = attempt.end(broken)
             if attempt.reusable:
                 self._idle = connection
-            elif plan.abort and broken is not None and broken.outcome is Outcome.CANCELLED:
+            elif attempt.aborts and broken is not None and broken.outcome is Outcome.CANCELLED:
                 connection.abort()
             else:
                 connection.close()
@@ -232,6 +268,21 @@ class WireClient:
         if idle is not None:
             idle.close()
         return Connection(), False
+
+
+class _Pace:
+    """A link as it paces the reads of one stream."""
+
+    def __init__(self, link: Link, started_at: int) -> None:
+        self._link = link
+        self._started_at = started_at
+
+    def take(self, now: int) -> tuple[int, int]:
+        room, again = self._link.take(now - self._started_at)
+        return room, again + self._started_at
+
+    def took(self, now: int, size: int) -> None:
+        self._link.took(now - self._started_at, size)
 
 
 class _Glance:

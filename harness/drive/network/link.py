@@ -64,6 +64,11 @@ class Link:
     def emulated(self) -> bool:
         return self._network.emulated
 
+    @property
+    def window(self) -> int | None:
+        """See `Network.window`."""
+        return self._network.window if self.emulated else None
+
     def handshake(self) -> int:
         """How long one round trip of TCP's or TLS's handshake takes, ns, right after what was asked for before."""
         if not self.emulated:
