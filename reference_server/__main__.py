@@ -14,10 +14,12 @@ from typing import Any
 import click
 import uvicorn
 
-from reference_server import delivery, faults, model
+from reference_server import delivery, model
 from reference_server.app import Settings, create_app
 from reference_server.connection import Connection
+from reference_server.dealing import Rule, rule
 from reference_server.delivery import Manner
+from reference_server.faults import FAULTS
 from reference_server.streams import Streams
 from reference_server.ticker import event_loop
 from reference_server.truth import TruthLog
@@ -181,12 +183,12 @@ class _Server(uvicorn.Server):
 @click.option(
     "--fault",
     "rules",
-    type=_Setting("fault", faults.rule),
+    type=_Setting("fault", rule),
     multiple=True,
     metavar="FAULT[:WHEN]",
     help="What goes wrong with answers, such as reset:0.01 (one in a hundred), stall:2s@5:every=10 (after 5 tokens of "
     "each tenth) or http_503:10s-20s (in these seconds of the server's life). Can be given several times. A request "
-    f"asks for its own with the header x-gauge-fault, less the WHEN. There are {', '.join(faults.FAULTS)}.",
+    f"asks for its own with the header x-gauge-fault, less the WHEN. There are {', '.join(FAULTS)}.",
 )
 @click.option(
     "--truth",
@@ -203,7 +205,7 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     max_streams: int,
     api_key: str,
     drain: float,
-    rules: tuple[faults.Rule, ...],
+    rules: tuple[Rule, ...],
     truth: Path | None,
     tls_cert: str | None,
     tls_key: str | None,

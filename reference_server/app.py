@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reference_server import delivery, exposition, model, playground
 from reference_server.connection import CONNECTION, SEND, EventStream, WholeAnswer
+from reference_server.dealing import Faults, Rule
 from reference_server.delivery import Document, Manner, Source, Stream
 from reference_server.dialects import Answer, End, Question
 from reference_server.dialects.anthropic_messages import CountQuestion, MessagesQuestion
@@ -46,6 +47,7 @@ _KEYLESS = {"/", "/healthz"}  # and the page's own files: they tell nothing and 
 class Settings:
     shape: Shape
     manner: Manner
+    faults: tuple[Rule, ...] = ()
     api_key: str = field(default="", repr=False)  # asked for where there is one
 
 
@@ -60,12 +62,14 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
     )
     occasions = itertools.count(1)
     cache = PromptCache()
+    faults = Faults(settings.faults, settings.shape.seed, streams.counts.faults)
 
     def answer(question: Question, request: Request) -> Response:
         refused = streams.refused()
         if refused:
             status = HTTPStatus.SERVICE_UNAVAILABLE if streams.draining else question.overloaded
             raise HTTPException(status, refused, {"retry-after": "1"})
+        trouble = faults.meet(request.headers.get("x-gauge-fault"), request.scope, streamed=question.stream)
         shape = replace(settings.shape, **_settings(model.SETTINGS, request.headers))
         manner = replace(settings.manner, **_settings(delivery.SETTINGS, request.headers))
         # A pinned seed pins the pace, too; otherwise no two requests are served alike, as with any model.
@@ -77,6 +81,7 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
         source, plan = _simulated(lambda ask: model.plan(shape, ask, occasion, cached), ask)
         known = Answer(secrets.token_hex(12), int(time.time()), plan.input_tokens, plan.cache_read, plan.cache_write)
         writer = question.writer(known)
+        source = source if trouble is None else trouble.source(source)
         stream = Stream(f"req_{known.id}", source, writer if question.stream else Document(writer), manner, streams)
         stream.client = request.headers.get("x-gauge-stream")
         headers = {question.request_id_header: stream.id}

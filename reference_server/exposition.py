@@ -47,6 +47,10 @@ class _Exposed(Collector):
         cached.add_metric(["read"], counts.cache_read)
         cached.add_metric(["written"], counts.cache_write)
         yield cached
+        faults = CounterMetricFamily("reference_faults", "Dealt out, by name.", labels=["fault"])
+        for name, count in counts.faults.items():
+            faults.add_metric([name], count)
+        yield faults
         yield _histogram("reference_ttft_seconds", "Request to first token, of streams that have ended.", counts.ttft)
         yield _histogram("reference_itl_seconds", "Gaps between tokens, of streams that have ended.", counts.itl)
 

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from bisect import bisect_left
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,6 +63,7 @@ class Counts:
     paused: int = 0  # ns
     cache_read: int = 0  # tokens
     cache_write: int = 0
+    faults: Counter[str] = field(default_factory=Counter)  # dealt out, by name
     ttft: Histogram = field(default_factory=lambda: Histogram(_doubling(0.01, 14)))
     itl: Histogram = field(default_factory=lambda: Histogram(_doubling(0.001, 14)))
 
