@@ -280,7 +280,10 @@ class _Broken:
 
 @pytest.mark.parametrize("tokens", [1, 2])
 def test_a_client_that_is_found_gone_in_the_middle_of_a_write_is_counted_once(tokens: int) -> None:
+    troubles: list[object] = []
+
     async def one() -> Streams:
+        asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
         streams = Streams(0, 10, TruthLog(None))
         question = PlainQuestion.model_validate(QUESTION)
         planned = plan(replace(PRESETS["exact"], ttft=0, itl=0, tokens=(tokens, tokens)), question.ask())
@@ -291,6 +294,7 @@ def test_a_client_that_is_found_gone_in_the_middle_of_a_write_is_counted_once(to
         return streams
 
     streams = asyncio.run(one())
+    assert not troubles
     assert streams.active == {}
     assert streams.counts.ended["disconnected"] == sum(streams.counts.ended.values()) == 1
 
