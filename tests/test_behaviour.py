@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.drive import behaviour
-from harness.drive.behaviour import BEHAVIOURS, Plan
+from harness.drive.behaviour import BEHAVIOURS, Plan, Retry
 from harness.errors import ScenarioError
 
 names = st.sampled_from(list(BEHAVIOURS))
@@ -64,6 +64,17 @@ def test_an_app_in_the_background_comes_back_or_is_killed_there() -> None:
         assert forgotten.away is not None
         assert forgotten.leave_after is not None
         assert forgotten.away[0] < forgotten.leave_after < sum(forgotten.away)
+
+
+@given(st.integers(1, 20), st.floats(0, 1e9), st.integers())
+def test_who_honours_retry_after_never_comes_earlier_and_nobody_waits_over_a_minute(
+    times: int, after: float, seed: int
+) -> None:
+    polite, stormy = Retry(3, honours=True, seed=seed), Retry(10, honours=False, seed=seed)
+    assert min(after, 60) <= polite.wait(times, after) <= 60
+    assert 0 < polite.wait(times, None) <= 60
+    assert 0.05 <= stormy.wait(times, after) <= 0.25
+    assert polite.wait(times, None) == polite.wait(times, None)
 
 
 def test_the_docs_have_every_behaviour_with_its_meaning() -> None:

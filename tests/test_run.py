@@ -107,6 +107,24 @@ def test_a_run_leaves_a_verdict_a_database_a_report_and_a_result(
     assert "<html" in (tmp_path / "new/run.html").read_text()
 
 
+def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(rules: Path, tmp_path: Path) -> None:
+    (tmp_path / "storm.py").write_text(
+        HASTY.replace("between(0, 0.05)", 'between(0, 0.05)\n    behaviour = "retry_storm"')
+    )
+    with reference_server("--preset", "exact", "--tokens", "30", "--max-streams", "1") as busy:
+        ended = command(
+            "streamgauge", "run", "storm.py", "--host", busy.url, "--users", 3, "--spawn-rate", 3, "--run-time", "4s",
+            "--config", rules, "--db", "run.db",
+            cwd=tmp_path,
+        )  # fmt: skip
+    assert ended.returncode in {0, 1, 3}, ended.stderr
+    tries = dict(
+        rows(tmp_path / "run.db", "SELECT http_status, count(*) FROM streams WHERE labels LIKE '%retry%' GROUP BY 1")
+    )
+    assert tries[529] > 10, "each answer takes 800 ms; whoever else asks meanwhile asks every 50 to 250 ms"
+    assert tries.get(200, 0) > 0, "and gets through in the end"
+
+
 def test_every_stream_that_the_server_saw_is_in_the_record(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:

@@ -378,6 +378,37 @@ def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() ->
 # Connections kept
 
 
+def test_a_lingering_connection_stays_open_and_is_not_used_again() -> None:
+    with scripted(serve) as server:
+        person = client(server.url)
+        first, second = ask(person, Plan(linger=60_000_000_000)), ask(person)
+        assert len(server.peers) == 2
+        assert all(thread.is_alive() for thread in server.threads)
+        person.close()
+    assert (first.outcome, second.outcome) == (Outcome.COMPLETED, Outcome.COMPLETED)
+    assert second.connected_at is not None
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        (b"2", 2.0),
+        (b"0.5", 0.5),
+        (b"Fri, 01 Jan 2100 00:00:00 GMT", 1e9),
+        (b"soon", None),
+        (b"-3", None),
+        (b"1e999", 1e9),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: bytes, seconds: float | None) -> None:
+    refusal = b"HTTP/1.1 429 Slow Down\r\nretry-after: " + header + b"\r\ncontent-length: 0\r\n\r\n"
+    with scripted(asked(refusal)) as server:
+        person = client(server.url)
+        assert ask(person).outcome is Outcome.REFUSED
+        person.close()
+    assert person.retry_after == seconds or (seconds == 1e9 and (person.retry_after or 0) > seconds)
+
+
 def serve(peer: Peer) -> None:
     """The script that answers until the client goes."""
     while peer.request():

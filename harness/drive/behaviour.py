@@ -11,6 +11,24 @@ from harness.errors import ScenarioError
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """How somebody who is told "too much" (429, 503, 529) asks again."""
+
+    most: int  # times
+    honours: bool  # waits as long as the server's retry-after says, or ever longer where it says nothing
+    seed: int
+
+    def wait(self, times: int, retry_after: float | None) -> float:
+        """Seconds before the next try, when `times` tries have failed; never more than a minute."""
+        random = Random(f"{self.seed}/{times}")
+        if not self.honours:
+            return random.uniform(0.05, 0.25)
+        if retry_after is not None:
+            return min(60.0, retry_after + random.uniform(0, 0.2))  # who all come back at once are turned away again
+        return min(60.0, 2.0 ** (times - 1) * random.uniform(0.5, 1.5))
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """When and how the person leaves. Nothing set: reads to the end."""
 
@@ -19,6 +37,8 @@ class Plan:
     patience: int | None = None  # ns from the due time: leaves if no content has come by then
     away: tuple[int, int] | None = None  # ns from the due time, and for how long: the app does not read in between
     abort: bool = False  # RST instead of FIN
+    linger: int | None = None  # ns that the connection stays open, unused, after the answer's end; None: to be reused
+    retry: Retry | None = None  # None: takes a refusal for an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +88,25 @@ BEHAVIOURS = {
             "the same, but after 2 to 20 s the phone kills the app in the background",
             lambda random: _forgotten(*_away(random)),
         ),
+        Behaviour(
+            "lingerer",
+            "reads to the end and leaves the connection open for 30 s to 2 minutes; asks on over another one",
+            lambda random: Plan(linger=round(random.uniform(30, 120) * 1e9)),
+        ),
+        Behaviour(
+            "polite_retry",
+            "told to wait (429, 503, 529), asks again up to 3 times, when retry-after says or after 1, 2 and 4 s",
+            lambda random: Plan(retry=Retry(3, honours=True, seed=random.getrandbits(32))),
+        ),
+        Behaviour(
+            "retry_storm",
+            "told to wait, asks again at once, up to 10 times, whatever retry-after says",
+            lambda random: Plan(retry=Retry(10, honours=False, seed=random.getrandbits(32))),
+        ),
     ]
 }
+
+TOO_MUCH = frozenset({429, 503, 529})  # the statuses that a Retry is about
 
 
 def _away(random: Random) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from locust.exception import StopTest
 
 from harness.config import Target
 from harness.drive import behaviour, clients, network, prompts
+from harness.drive.behaviour import Plan
 from harness.drive.clients import Interrupted, Site
 from harness.drive.prompts import Prompt
 from harness.observation import FAILURES, StreamObservation
@@ -100,14 +101,27 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     def stream(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
         """Ask once and live through the answer, as this person does. None asks the next of `prompts`.
 
-        Returns the record, which is stored already. Due now: a closed loop.
+        Returns the record, which is stored already: of the last try, where the person asks again. Due now: a closed
+        loop.
         """
-        run = self._run
-        due_at = time.monotonic_ns()
         if prompt is None:
             prompt = prompts.choose(self._prompts, self.random)
         elif isinstance(prompt, str):
             prompt = prompts.ask(prompt)
+        plan = self._behaviour.plan(self.random)
+        # Its own randomness: how often a link draws depends on the server's pace, which must not change what is asked.
+        roads = Random(self.random.getrandbits(64))
+        seen = self._once(prompt, plan, roads, labels or {})
+        times, retry = 0, plan.retry
+        while retry is not None and times < retry.most and seen.http_status in behaviour.TOO_MUCH:
+            times += 1
+            gevent.sleep(retry.wait(times, self._client.retry_after))
+            seen = self._once(prompt, plan, roads, {**(labels or {}), "retry": str(times)})
+        return seen
+
+    def _once(self, prompt: Prompt, plan: Plan, roads: Random, labels: dict[str, str]) -> StreamObservation:
+        run = self._run
+        due_at = time.monotonic_ns()
         run.streams += 1
         run.active += 1
         identity: dict[str, Any] = {
@@ -119,11 +133,9 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "behaviour": self.behaviour,
             "worker": run.worker,
             "sequence": run.streams,
-            "labels": {**self.labels, **(labels or {})},
+            "labels": {**self.labels, **labels},
         }
-        plan = self._behaviour.plan(self.random)
-        # Its own randomness: how often a link draws depends on the server's pace, which must not change what is asked.
-        link = network.Link(self._network, Random(self.random.getrandbits(64)))
+        link = network.Link(self._network, Random(roads.getrandbits(64)))
         try:
             seen = self._client.stream(prompt, plan, link, due_at, identity)
         except Interrupted as end:

@@ -19,6 +19,8 @@ __all__ = ["CLIENTS", "Client", "Interrupted", "Site", "find"]
 class Client(Protocol):
     """One person's way to the server. Not for two streams at once."""
 
+    retry_after: float | None  # seconds, as the last answer said
+
     def __init__(self, site: Site, *, fresh: bool = False) -> None: ...
 
     @classmethod

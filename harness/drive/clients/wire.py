@@ -6,6 +6,8 @@ Promises one StreamObservation for each `stream`, whatever the server does: noth
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
 
 import gevent
@@ -205,6 +207,8 @@ class WireClient:
         self._site = site
         self._fresh = fresh
         self._idle: Connection | None = None
+        self._lingering: list[Connection] = []
+        self.retry_after: float | None = None  # seconds, from the last answer's header
 
     @classmethod
     def check(cls, target: Target) -> None:
@@ -233,7 +237,11 @@ class WireClient:
                 connection.close()
                 raise
             transcript = attempt.end(broken)
-            if attempt.reusable:
+            self.retry_after = _seconds(transcript.headers.get("retry-after"))
+            if attempt.reusable and plan.linger is not None:
+                self._lingering.append(connection)
+                gevent.spawn_later(plan.linger / 1e9, connection.close)
+            elif attempt.reusable:
                 self._idle = connection
             elif attempt.aborts and broken is not None and broken.outcome is Outcome.CANCELLED:
                 connection.abort()
@@ -256,6 +264,8 @@ class WireClient:
             return observe(transcript, self._site, link, identity)
 
     def close(self) -> None:
+        for connection in self._lingering:
+            connection.close()
         if self._idle is not None:
             self._idle.close()
             self._idle = None
@@ -328,6 +338,20 @@ class _Glance:
     def _tells_the_end(self, event: sse.Event) -> bool:
         meaning = self._protocol.understand(event, self._answer)
         return meaning.ends or meaning.error is not None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """A retry-after header: seconds or a date (RFC 9110, 10.2.3). None for what is neither."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after)) if retry_after.strip()[:1].isdigit() else max(0.0, _until(retry_after))
+    except (ValueError, OverflowError):
+        return None
+
+
+def _until(date: str) -> float:
+    return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
 
 
 def _late(what: str, timeout: int) -> Broken:

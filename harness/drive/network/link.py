@@ -19,6 +19,7 @@ from harness.drive.network.profiles import Network
 from harness.drive.network.trace import CAPACITY, Trace
 
 _SEGMENT = 1_448  # bytes of content in a full segment: 1,500 without IP's and TCP's headers, time stamps among these
+_CHUNKING = 7  # bytes of HTTP around each read's body, about: the chunk's length line, and the line end after it
 _HEADERS = 52  # IP and TCP
 _FRAME = 14  # Ethernet, which a rate counts, too
 _LEAST_TIMEOUT = 200_000_000  # ns; Linux's TCP_RTO_MIN
@@ -90,7 +91,7 @@ class Link:
         """When the person has `size` bytes that the server's kernel delivered at `at`. Call in order of arrival."""
         if not self.emulated:
             return at
-        through = self._down.carry(at, size) + self._way() + self._recovery(at, size)
+        through = self._down.carry(at, size + _CHUNKING) + self._way() + self._recovery(at, size)
         self._before = at
         self._last = max(self._last, through)
         return self._last
