@@ -2,6 +2,7 @@
 
 import gc
 import ipaddress
+import os
 import signal
 import socket
 import sys
@@ -173,6 +174,26 @@ class _Server(uvicorn.Server):
     help="Ask every client for this key. Better set as STREAMGAUGE_API_KEY: all users of a machine see options.",
 )
 @click.option(
+    "--upstream",
+    type=click.Choice(["anthropic"]),
+    help="Let a real model answer, with the key in ANTHROPIC_API_KEY.",
+)
+@click.option("--upstream-url", metavar="URL", help="Where it is, if not where the SDK looks for it.")
+@click.option(
+    "--upstream-model",
+    default="",
+    metavar="NAME",
+    help="The model to ask, whatever a question names. Plain SSE and the playground name none and need this.",
+)
+@click.option(
+    "--upstream-silence",
+    type=_Seconds(),
+    default="60s",
+    show_default=True,
+    metavar="DURATION",
+    help="Give an answer up when nothing has come from upstream for so long.",
+)
+@click.option(
     "--drain",
     type=_Seconds(),
     default="5s",
@@ -204,6 +225,10 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     send_buffer: int,
     max_streams: int,
     api_key: str,
+    upstream: str | None,
+    upstream_url: str | None,
+    upstream_model: str,
+    upstream_silence: float,
     drain: float,
     rules: tuple[Rule, ...],
     truth: Path | None,
@@ -216,6 +241,8 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn puts these back when it has shut down, then raises the signal again: both ways end here, with 0.
         signal.signal(number, lambda *_: sys.exit(0))
+    if upstream is None and (upstream_url is not None or upstream_model):
+        raise click.UsageError("--upstream-url and --upstream-model go with --upstream anthropic")
     given = {name: value for name, value in settings.items() if value is not None}
     shape = replace(model.PRESETS[preset], **{name: given[name] for name in model.SETTINGS if name in given})
     manner = Manner(**{name: value for name, value in given.items() if name not in model.SETTINGS})
@@ -226,9 +253,20 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     listener = _listen(host, port, send_buffer)
     if not api_key and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         click.echo(f"streamgauge serve: {host} can be reached from elsewhere, and no --api-key is asked for", err=True)
+    real = None
+    if upstream is not None:
+        if simulated := [f"--{name}" for name in model.SETTINGS if name in given]:
+            raise click.UsageError(f"--upstream: a real model answers; leave {', '.join(simulated)} out")
+        key = os.environ.get("ANTHROPIC_API_KEY")
+        if not key:
+            raise click.UsageError("--upstream anthropic: set ANTHROPIC_API_KEY to the key to ask with")
+        from reference_server.upstream import Upstream  # noqa: PLC0415 - the SDK is slow to import; few servers need it
+
+        shape = replace(shape, capacity=0)  # the real one has its own queue
+        real = Upstream(key, upstream_url, upstream_model, upstream_silence)
     streams = Streams(shape.capacity, max_streams, log)
     config = uvicorn.Config(
-        create_app(Settings(shape, manner, rules, api_key), streams),
+        create_app(Settings(shape, manner, rules, api_key, real), streams),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
         http=partial(Connection, streams.ticker),  # type: ignore[arg-type]  # called as a class is, and no more
         ws="none",

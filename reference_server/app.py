@@ -3,20 +3,21 @@
 The server keeps no conversation. It asks for a key where it was given one, and knows nobody by name.
 """
 
+import asyncio
 import hmac
-import itertools
 import secrets
-import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,19 +26,24 @@ from reference_server import delivery, exposition, model, playground
 from reference_server.connection import CONNECTION, SEND, EventStream, WholeAnswer
 from reference_server.dealing import Faults, Rule
 from reference_server.delivery import Document, Manner, Source, Stream
-from reference_server.dialects import Answer, End, Question
+from reference_server.dialects import Answer, Question
 from reference_server.dialects.anthropic_messages import CountQuestion, MessagesQuestion
 from reference_server.dialects.openai_chat import ChatQuestion
 from reference_server.dialects.plain_sse import PlainQuestion
-from reference_server.model import Ask, Plan, PromptCache, Shape
+from reference_server.model import Failed, Shape
+from reference_server.simulation import Simulation
 from reference_server.streams import Streams
-from reference_server.tools import Turns
+
+if TYPE_CHECKING:
+    from reference_server.upstream import Upstream  # the SDK is slow to import, and few servers need it
 
 DIALECTS: dict[str, type[Question]] = {
     "/v1/messages": MessagesQuestion,
     "/v1/chat/completions": ChatQuestion,
     "/chat/stream": PlainQuestion,
 }
+
+_T = TypeVar("_T")
 
 BODY_LIMIT = 1 << 20  # bytes
 _KEYLESS = {"/", "/healthz"}  # and the page's own files: they tell nothing and cost nothing
@@ -49,6 +55,7 @@ class Settings:
     manner: Manner
     faults: tuple[Rule, ...] = ()
     api_key: str = field(default="", repr=False)  # asked for where there is one
+    upstream: "Upstream | None" = None  # answers in place of the simulated model
 
 
 def create_app(settings: Settings, streams: Streams) -> ASGIApp:
@@ -58,28 +65,33 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
         docs_url=None,  # these pages would load their scripts from elsewhere
         redoc_url=None,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        exception_handlers={HTTPException: _refusal, RequestValidationError: _bad_request},
+        exception_handlers={
+            HTTPException: _refusal,
+            RequestValidationError: _bad_request,
+            PydanticCustomError: _unanswerable,
+            Failed: _failed,
+        },
     )
-    occasions = itertools.count(1)
-    cache = PromptCache()
+    simulation = Simulation(settings.shape)
     faults = Faults(settings.faults, settings.shape.seed, streams.counts.faults)
 
-    def answer(question: Question, request: Request) -> Response:
+    async def ask(question: Question, request: Request) -> tuple[Source, Answer]:
+        if settings.upstream is None:
+            return simulation.ask(question, _settings(model.SETTINGS, request.headers))
+        _settings(dict.fromkeys(model.SETTINGS, _not_ours), request.headers)
+        with streams.asking():
+            return await _unless_gone(request, settings.upstream.ask(question, await _sent(request), request.headers))
+
+    async def answer(question: Question, request: Request) -> Response:
         refused = streams.refused()
         if refused:
             status = HTTPStatus.SERVICE_UNAVAILABLE if streams.draining else question.overloaded
             raise HTTPException(status, refused, {"retry-after": "1"})
         trouble = faults.meet(request.headers.get("x-gauge-fault"), request.scope, streamed=question.stream)
-        shape = replace(settings.shape, **_settings(model.SETTINGS, request.headers))
         manner = replace(settings.manner, **_settings(delivery.SETTINGS, request.headers))
-        # A pinned seed pins the pace, too; otherwise no two requests are served alike, as with any model.
-        occasion = 0 if "x-gauge-seed" in request.headers else next(occasions)
-        ask = question.ask()
-        cached = cache.use(ask.cache_prefixes, time.monotonic_ns())
-        streams.counts.cache_read += cached[0]
-        streams.counts.cache_write += cached[1]
-        source, plan = _simulated(lambda ask: model.plan(shape, ask, occasion, cached), ask)
-        known = Answer(secrets.token_hex(12), int(time.time()), plan.input_tokens, plan.cache_read, plan.cache_write)
+        source, known = await ask(question, request)
+        streams.counts.cache_read += known.cache_read
+        streams.counts.cache_write += known.cache_write
         writer = question.writer(known)
         source = source if trouble is None else trouble.source(source)
         stream = Stream(f"req_{known.id}", source, writer if question.stream else Document(writer), manner, streams)
@@ -94,24 +106,34 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
     @app.post("/v1/messages")
     async def messages(question: MessagesQuestion, request: Request) -> Response:
         """Anthropic Messages."""
-        return answer(question, request)
+        return await answer(question, request)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(question: ChatQuestion, request: Request) -> Response:
         """OpenAI chat completions."""
-        return answer(question, request)
+        return await answer(question, request)
 
     @app.post("/chat/stream")
     async def chat_stream(question: PlainQuestion, request: Request) -> Response:
         """Plain SSE; streams unless `"stream": false`."""
-        return answer(question, request)
+        return await answer(question, request)
 
     app.router.route_class = APIRoute
 
     @app.post("/v1/messages/count_tokens")
-    async def count_tokens(question: CountQuestion) -> dict[str, int]:
+    async def count_tokens(question: CountQuestion, request: Request) -> dict[str, int]:
         """What a question would cost, without asking it."""
+        if settings.upstream is not None:
+            return {"input_tokens": await settings.upstream.count(question, await _sent(request), request.headers)}
         return {"input_tokens": model.count_tokens(question.ask().prompt)}
+
+    _add_accounts(app, streams)
+    playground.add_to(app)
+    return _door(app, settings.api_key)
+
+
+def _add_accounts(app: FastAPI, streams: Streams) -> None:
+    """The routes that tell of answers, and stop them."""
 
     @app.get("/streams/{id}")
     async def stream(id: str) -> dict[str, Any]:
@@ -139,9 +161,6 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
         """`active`: answers on their way, streaming or not. An answer that is no longer counted is in the truth log."""
         return {"status": "draining" if streams.draining else "ok", "active": len(streams.active)}
 
-    playground.add_to(app)
-    return _door(app, settings.api_key)
-
 
 class _QuestionRoute(APIRoute):
     """Reads and validates the body in one go, in pydantic's core, and calls its endpoint.
@@ -165,18 +184,34 @@ class _QuestionRoute(APIRoute):
         return handle
 
 
-def _simulated(turn: Callable[[Ask], Plan], ask: Ask) -> tuple[Source, Plan]:
-    """What the simulated model does, and its plan for the first turn."""
-    turns = Turns(turn, ask)
-    first = turns.plan
+async def _sent(request: Request) -> dict[str, Any]:
+    """The body as it came: with what our own types do not know of it."""
+    try:
+        return msgspec.json.decode(await request.body(), type=dict[str, Any])
+    except msgspec.DecodeError as fault:
+        raise HTTPException(400, f"the body is not valid JSON: {fault}") from None
 
-    def end(generated: int, thinking: int) -> End:
-        last = turns.plan
-        return End(last.stop_reason, generated, thinking, first.cache_read, first.cache_write, last.stop_sequence)
 
-    # Without tools of our own nothing has to be waited for but time, and that is what delivery does best.
-    ours = any(not tool.client_side for tool in ask.tools)
-    return Source(turns.steps() if ours else zip(first.waits, first.steps, strict=True), end), first
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """What `work` gives; it is given up when the client leaves, or the server ends, meanwhile."""
+    doing = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(request.receive())  # the body has been read: what comes next is `http.disconnect`
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        raise HTTPException(503, "the server is going down", {"retry-after": "1"}) from None
+    finally:
+        leaving.cancel()
+        if not doing.done():
+            doing.cancel()
+            await asyncio.wait([doing])
+    if doing.cancelled():
+        raise HTTPException(499, "the client has gone")  # which nobody reads
+    return doing.result()
+
+
+def _not_ours(_: str) -> Any:
+    raise ValueError("the model of this server is not a simulated one, and cannot be told how to behave")
 
 
 def _door(app: ASGIApp, api_key: str) -> ASGIApp:
@@ -249,6 +284,17 @@ async def _bad_request(request: Request, fault: Exception) -> Response:
     return _error(request, 400, f"{place}: {first['msg']}" if place else str(first["msg"]), {})
 
 
+async def _unanswerable(request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, PydanticCustomError)
+    return _error(request, 400, fault.message(), {})
+
+
+async def _failed(request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, Failed)
+    status = _dialect(request).overloaded if fault.status == 529 else fault.status  # which not every dialect knows
+    return _error(request, status, str(fault), fault.headers)
+
+
 async def _refusal(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException)
     return _error(request, fault.status_code, fault.detail, fault.headers or {})
@@ -256,11 +302,15 @@ async def _refusal(request: Request, fault: Exception) -> Response:
 
 def _error(request: Request, status: int, message: str, headers: Mapping[str, str]) -> Response:
     """An error as the request's dialect has it; where no dialect is at home, as the plain one has it."""
-    path = request.url.path
-    dialect = next((dialect for home, dialect in DIALECTS.items() if path.startswith(home)), PlainQuestion)
+    dialect = _dialect(request)
     request_id = f"req_{secrets.token_hex(12)}"
     return JSONResponse(
         dialect.error(status, message or HTTPStatus(status).phrase, request_id),
         status,
         {dialect.request_id_header: request_id, **headers},
     )
+
+
+def _dialect(request: Request) -> type[Question]:
+    path = request.url.path
+    return next((dialect for home, dialect in DIALECTS.items() if path.startswith(home)), PlainQuestion)

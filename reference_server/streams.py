@@ -9,7 +9,7 @@ import contextlib
 import time
 from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -81,6 +81,7 @@ class Streams:
         self._most = most
         self._truth = truth
         self._running = 0
+        self._asking = 0
         self._empty = asyncio.Event()  # nothing is on its way
         self._queue: dict[str, Stream] = {}  # in the order of arrival
         self._ended: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
@@ -91,10 +92,19 @@ class Streams:
 
     def refused(self) -> str | None:
         """Why one more stream is not taken at this moment, which is counted; None when it is."""
-        if not self.draining and len(self.active) < self._most:
+        if not self.draining and len(self.active) + self._asking < self._most:
             return None
         self.counts.refused += 1
         return "the server is going down" if self.draining else f"all {self._most} streams are in use; try again"
+
+    @contextlib.contextmanager
+    def asking(self) -> Iterator[None]:
+        """While a model elsewhere is asked, before there is a stream: that counts like one."""
+        self._asking += 1
+        try:
+            yield
+        finally:
+            self._asking -= 1
 
     def open(self, stream: Stream, outlet: Outlet, received_at: int) -> None:
         """Take the stream in, which came at `received_at`: it begins now, or when it is its turn."""

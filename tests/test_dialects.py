@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
 
 from harness.arrivals import Kind
 from harness.drive import sse
@@ -357,7 +358,6 @@ REFUSED: dict[type[Question], list[tuple[dict[str, Any], str]]] = {
         (talk(HELLO, USE, RESULT, USE, HELLO), "`tool_use` ids were found without `tool_result` blocks"),
         (talk(HELLO, USE), "`tool_use` ids were found without `tool_result` blocks"),
         (talk(HELLO, USE | {"role": "user"}), "messages.1.content.0: `tool_use` blocks may not be in `user` messages"),
-        (talk(HELLO, UNSIGNED), "messages.1.content.0.thinking: Invalid `signature` in `thinking` block"),
         (user(*[{"type": "text", "text": "a", **MARK}] * 5), "A maximum of 4 blocks with cache_control"),
         (user({"type": "text", "text": "a", **BAD_MARK}), "messages.0.content.0.text.cache_control.type: Input"),
         ({"tools": [{"name": "n"}]}, "tools.0: input_schema: a JSON Schema of type 'object' is required"),
@@ -401,6 +401,12 @@ def test_what_a_real_server_would_refuse_is_refused_with_its_place(
     first = refused.value.errors()[0]
     place = ".".join(map(str, first["loc"]))
     assert complaint in (f"{place}: {first['msg']}" if place else first["msg"])
+
+
+def test_a_thought_that_the_model_never_had_is_refused_when_the_model_is_asked() -> None:
+    question = MessagesQuestion.model_validate(ASKED | talk(HELLO, UNSIGNED, HELLO))
+    with pytest.raises(PydanticCustomError, match=r"messages\.1\.content\.0: Invalid `signature` in `thinking` block"):
+        question.ask()
 
 
 STRANGE = st.recursive(

@@ -35,9 +35,8 @@ class End:
     stop_reason: StopReason
     output_tokens: int
     thinking_tokens: int = 0  # of these
-    cache_read: int = 0
-    cache_write: int = 0
     stop_sequence: str | None = None  # the one that ended it
+    answer: Answer | None = None  # where its input came to more than at first: several turns of a real model
 
 
 class Writer(Protocol):
@@ -80,7 +79,7 @@ class Question(BaseModel):
 
 
 def refuse(fault: str) -> NoReturn:
-    """In a validator: this part of the body is wrong, and the request is refused with this sentence."""
+    """In a validator, or in `ask`: this part of the body is wrong, and the request is refused with this sentence."""
     raise PydanticCustomError("refused", "{fault}", {"fault": fault})
 
 

@@ -57,12 +57,6 @@ class ThinkingBlock(BaseModel):
     thinking: str
     signature: str
 
-    @model_validator(mode="after")
-    def _unchanged(self) -> "ThinkingBlock":
-        if self.signature != signature(self.thinking):
-            refuse("Invalid `signature` in `thinking` block")
-        return self
-
 
 class RedactedThinkingBlock(BaseModel):
     type: Literal["redacted_thinking"]
@@ -208,6 +202,14 @@ def check_turns(messages: list[Message]) -> None:
                 f"{', '.join(sorted(missing))}."
             )
         asked = uses
+
+
+def check_thoughts(messages: list[Message]) -> None:
+    """Refuse a thought that the simulated model has not had; a real one knows its own."""
+    for place, message in enumerate(messages):
+        for at, block in enumerate(message.content):
+            if isinstance(block, ThinkingBlock) and block.signature != signature(block.thinking):
+                refuse(f"messages.{place}.content.{at}: Invalid `signature` in `thinking` block")
 
 
 def check_tools(offered: list[Tool], choice: ToolChoice | None) -> None:

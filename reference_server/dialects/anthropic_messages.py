@@ -19,6 +19,7 @@ from reference_server.dialects.anthropic_body import (
     Thinking,
     Tool,
     ToolChoice,
+    check_thoughts,
     check_tools,
     check_turns,
     marked,
@@ -87,6 +88,7 @@ class MessagesQuestion(Question):
         return self
 
     def ask(self) -> Ask:
+        check_thoughts(self.messages)
         lines: list[str] = []
         prefixes: list[str] = []
         for text, mark in self._lines():
@@ -162,9 +164,14 @@ class MessagesWriter:
             return self._close()
         if step.tool is not None and step.kind == "tool_end":
             return self._close() + self._start(_result_block(step.tool)) + self._stop()
+        if step.kind == "signature":
+            return self._signed(step.text)
+        if step.kind == "redacted_thinking":
+            return self._close() + self._start(_redacted(step.text)) + self._stop()
         return self._close() + self._open(step) + self.write(step)
 
     def closing(self, end: End) -> bytes:
+        self._answer = end.answer or self._answer
         delta = {"stop_reason": _stop_reason(end), "stop_sequence": end.stop_sequence}
         usage = self._usage(end.output_tokens, end.thinking_tokens)
         return (
@@ -177,7 +184,10 @@ class MessagesWriter:
         return event(_error(status, message), "error")
 
     def whole(self, steps: Iterable[Step], end: End) -> bytes:
-        content = [block for run in blocks(steps) if (block := _whole_block(*run)) is not None]
+        self._answer = end.answer or self._answer
+        content: list[dict[str, Any]] = []
+        for run in blocks(steps):
+            _add_whole(content, *run)
         usage = self._usage(end.output_tokens, end.thinking_tokens)
         return encode(self._message(content, _stop_reason(end), end.stop_sequence, usage))
 
@@ -199,12 +209,17 @@ class MessagesWriter:
     def _close(self) -> bytes:
         if self._kind is None:
             return b""
-        signed = b""
         if self._kind == "thinking":
-            signed = self._delta({"type": "signature_delta", "signature": signature("".join(self._thoughts))})
-            self._thoughts.clear()
+            return self._signed(signature("".join(self._thoughts)))
         self._kind = None
-        return signed + self._stop()
+        return self._stop()
+
+    def _signed(self, proof: str) -> bytes:
+        """The end of a thought, of which perhaps nothing else is told."""
+        opened = b"" if self._kind == "thinking" else self._close() + self._open(Step("thinking", ""))
+        self._kind = None
+        self._thoughts.clear()
+        return opened + self._delta({"type": "signature_delta", "signature": proof}) + self._stop()
 
     def _start(self, block: dict[str, Any]) -> bytes:
         self._index += 1
@@ -243,14 +258,26 @@ class MessagesWriter:
         }
 
 
-def _whole_block(kind: Kind, tool: ToolCall | None, text: str) -> dict[str, Any] | None:
-    """The content block of a run of steps; None where it is not told."""
-    if tool is None:
-        thought = {"type": "thinking", "thinking": text, "signature": signature(text)}
-        return thought if kind == "thinking" else {"type": "text", "text": text}
-    if kind == "tool_input":
-        return _use_block(tool, tool.input)
-    return _result_block(tool) if kind == "tool_end" else None
+def _add_whole(content: list[dict[str, Any]], kind: Kind, tool: ToolCall | None, text: str) -> None:
+    """Add what a run of steps is in the content of a whole message."""
+    match kind:
+        case "text":
+            content.append({"type": "text", "text": text})
+        case "thinking":
+            content.append({"type": "thinking", "thinking": text, "signature": signature(text)})
+        case "signature":
+            thought = content.pop() if content and content[-1]["type"] == "thinking" else {"thinking": ""}
+            content.append({"type": "thinking", **thought, "signature": text})
+        case "redacted_thinking":
+            content.append(_redacted(text))
+        case "tool_input" if tool is not None:
+            content.append(_use_block(tool, tool.input))
+        case "tool_end" if tool is not None:
+            content.append(_result_block(tool))
+
+
+def _redacted(data: str) -> dict[str, Any]:
+    return {"type": "redacted_thinking", "data": data}
 
 
 def _use_block(tool: ToolCall, given: dict[str, Any]) -> dict[str, Any]:

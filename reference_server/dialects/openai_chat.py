@@ -30,7 +30,12 @@ _ERRORS = {  # status: type and code
     404: ("invalid_request_error", "not_found"),
     429: ("rate_limit_error", "rate_limit_exceeded"),
 }
-_FINISH_REASONS = {"max_tokens": "length", "tool_use": "tool_calls"}  # all others: stop
+_FINISH_REASONS = {  # all others: stop
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
 
 
 class CalledFunction(BaseModel):
@@ -158,6 +163,7 @@ class ChatWriter:
         return b""
 
     def closing(self, end: End) -> bytes:
+        self._answer = end.answer or self._answer
         last = self._chunk({}, _finish_reason(end))
         if self._tell_usage:
             last += event({**self._head, "choices": [], "usage": self._usage(end)})
@@ -167,6 +173,7 @@ class ChatWriter:
         return event(_error(status, message))
 
     def whole(self, steps: Iterable[Step], end: End) -> bytes:
+        self._answer = end.answer or self._answer
         said = {"text": "", "thinking": ""}
         calls = []
         for kind, tool, text in blocks(steps):

@@ -77,12 +77,14 @@ class PlainWriter:
         return event(_started(step.tool) if step.kind == "tool_start" else _ended(step.tool), step.kind)
 
     def closing(self, end: End) -> bytes:
+        self._answer = end.answer or self._answer
         return event({"done": True, **self._usage(end)}) + b"data: [DONE]\n\n"
 
     def error(self, status: int, message: str) -> bytes:
         return event({"error": {"status": status, "message": message}})
 
     def whole(self, steps: Iterable[Step], end: End) -> bytes:
+        self._answer = end.answer or self._answer
         said = {"text": "", "thinking": ""}
         ran = []
         for kind, tool, text in blocks(steps):
