@@ -62,7 +62,9 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     on_run = clock.from_monotonic
     ends, stamps, seen = _numbers(transcript.reads).reshape(-1, 3).T
     arrived = stamps - (clock.offset + clock.origin)
-    lags = seen - _readable_since(stamps - clock.offset, seen, transcript.holds)
+    held_until = _held_until(seen, transcript.holds)
+    held = held_until > stamps - clock.offset
+    lags = seen - np.where(held, held_until, stamps - clock.offset)
     stamped_lags = lags
     if not stamps.all():
         stamped = stamps != 0
@@ -127,20 +129,20 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         send_lag=None if transcript.started_at is None else transcript.started_at - transcript.due_at,
         reads=len(arrived),
         coalesced_reads=len(coalesced),
-        saturated_reads=int(((lags[coalesced] > _LATE) & (stamps[coalesced] != 0)).sum()) if len(coalesced) else 0,
+        saturated_reads=int(((lags > _LATE) & (stamps != 0) & ~held)[coalesced].sum()) if len(coalesced) else 0,
         unstamped_reads=len(arrived) - len(stamped_lags),
         read_lag_mean=round(int(stamped_lags.sum()) / len(stamped_lags)) if len(stamped_lags) else None,
         read_lag_max=int(stamped_lags.max()) if len(stamped_lags) else None,
     )
 
 
-def _readable_since(arrived: NDArray[np.int64], seen: NDArray[np.int64], holds: Sequence[int]) -> NDArray[np.int64]:
-    """From when on each read could have been made: its arrival, or the end of the hold before it."""
+def _held_until(seen: NDArray[np.int64], holds: Sequence[int]) -> NDArray[np.int64]:
+    """For each read the end of the last hold before it, 0 where there was none."""
     if not len(holds):
-        return arrived
-    held_until = np.concatenate([[0], _numbers(holds)])
-    since: NDArray[np.int64] = held_until[np.searchsorted(held_until, seen, side="right") - 1]
-    return np.maximum(arrived, since)
+        return np.zeros_like(seen)
+    ends = np.concatenate([[0], _numbers(holds)])
+    before: NDArray[np.int64] = ends[np.searchsorted(ends, seen, side="right") - 1]
+    return before
 
 
 def _coalesced(content_reads: NDArray[np.int64]) -> NDArray[np.int64]:
