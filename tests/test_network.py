@@ -19,6 +19,7 @@ from harness.drive.network.trace import Trace
 from harness.errors import ConfigError, ScenarioError
 
 SECOND = 10**9
+FULL = 1_448 - 7  # bytes of an answer that fill a frame of 1,514, with 7 of HTTP's chunking and 66 of headers
 EMULATED = [each for each in NETWORKS.values() if each.emulated]
 # Those that do the same all the time, so that a mean is reached soon.
 STEADY = [each for each in EMULATED if not each.profile.stalls and not each.profile.loss]
@@ -104,7 +105,7 @@ def test_a_round_trip_takes_the_profiles_time_and_its_jitter_on_average(profile:
 @every_steady_link
 def test_a_large_answer_at_once_takes_as_long_as_the_rate_says(profile: Network) -> None:
     link = Link(profile, Random(1))
-    reads = [link.deliver(0, 1_448) for _ in range(500)]  # 1,448 and 66 of headers: full frames of 1,514 bytes
+    reads = [link.deliver(0, FULL) for _ in range(500)]
     gaps = [(after - before) / 1e6 for before, after in pairwise(reads)]
     assert mean(gaps) == pytest.approx(1_514 * 8 / profile.profile.down_kbit, rel=0.1)  # jitter moves only the two ends
 
@@ -117,18 +118,18 @@ def test_a_long_request_takes_longer_by_its_bytes_over_the_uplink(profile: Netwo
 
 def test_a_link_that_was_idle_carries_a_burst_at_once_and_then_its_rate() -> None:
     link = Link(mine(down_kbit=800, burst_bytes=15_140), Random(1))  # ten full frames; 100 bytes a millisecond
-    at_once = [link.deliver(0, 1_448) for _ in range(10)]
+    at_once = [link.deliver(0, FULL) for _ in range(10)]
     assert at_once == [0] * 10
-    assert [link.deliver(0, 1_448) / 1e6 for _ in range(2)] == [15.14, 30.28]
+    assert [link.deliver(0, FULL) / 1e6 for _ in range(2)] == [15.14, 30.28]
     refilled = 30_280_000 + 10 * 15_140_000
-    assert [link.deliver(refilled, 1_448) - refilled for _ in range(11)] == [0] * 10 + [15_140_000]
+    assert [link.deliver(refilled, FULL) - refilled for _ in range(11)] == [0] * 10 + [15_140_000]
 
 
 def test_small_events_pay_for_headers_each_until_they_queue_up_into_full_segments() -> None:
     link = Link(mine(down_kbit=800), Random(1))
-    assert link.deliver(0, 134) == 2_000_000  # 134 and 66 bytes, 100 a millisecond
-    assert link.deliver(10_000_000, 134) == 12_000_000
-    waiting = [link.deliver(20_000_000, 134) for _ in range(200)]
+    assert link.deliver(0, 127) == 2_000_000  # 134 and 66 bytes, 100 a millisecond
+    assert link.deliver(10_000_000, 127) == 12_000_000
+    waiting = [link.deliver(20_000_000, 127) for _ in range(200)]
     assert mean(after - before for before, after in pairwise(waiting)) == pytest.approx(
         134 * 1_514 / 1_448 * 1e4, rel=1e-3
     )
@@ -160,7 +161,7 @@ def test_what_arrives_in_a_silence_comes_at_its_end_at_the_links_rate() -> None:
     link = Link(profile, Random(3))
     begin, end = link.silences(60 * SECOND)[1]  # it may begin in the first
     assert end - begin == 2 * SECOND
-    got = [link.deliver(begin + number * SECOND // 10, 1_448) for number in range(3)]
+    got = [link.deliver(begin + number * SECOND // 10, FULL) for number in range(3)]
     assert [each - end for each in got] == [15_140_000, 30_280_000, 45_420_000]
 
 
