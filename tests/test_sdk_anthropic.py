@@ -1,9 +1,7 @@
 """The official SDK, sync and async, talks to the reference server as to the real service."""
 
 import asyncio
-import http.server
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -11,7 +9,6 @@ import anthropic
 import pytest
 from reference import ReferenceServer, reference_server
 
-from reference_server.dialects.anthropic_messages import MessagesQuestion
 from reference_server.model import Ask, Shape, plan
 
 PROMPT = "What does a gauge do?"
@@ -266,31 +263,6 @@ def test_a_wrong_key_is_the_sdks_own_error() -> None:
             assert client.messages.create(**QUESTION)
 
 
-@pytest.fixture(scope="module")
-def refusing() -> Iterator[str]:
-    """A service that refuses every request with the status that its path begins with, and the dialect's document."""
-
-    class Refuse(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            status = int(self.path.split("/")[1])
-            document = json.dumps(MessagesQuestion.error(status, "told you", "req_1")).encode()
-            self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(status)
-            self.send_header("content-length", str(len(document)))
-            self.end_headers()
-            self.wfile.write(document)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Refuse) as service:
-        thread = threading.Thread(target=service.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{service.server_port}"
-        service.shutdown()
-        thread.join()
-
-
 def test_a_bad_body_is_the_sdks_own_error(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.BadRequestError, match=r"messages\.0\.role") as refused:
         client.messages.create(**QUESTION | {"messages": [{"role": "ghost", "content": "?"}]})
@@ -331,11 +303,9 @@ def test_an_overloaded_server_is_the_sdks_own_error() -> None:
     ],
 )
 def test_each_status_has_its_kind_of_error(
-    refusing: str, status: int, error: type[anthropic.APIStatusError], kind: str
+    client: anthropic.Anthropic, status: int, error: type[anthropic.APIStatusError], kind: str
 ) -> None:
-    with (
-        anthropic.Anthropic(base_url=f"{refusing}/{status}", api_key="none", max_retries=0) as client,
-        pytest.raises(error, match="told you") as refused,
-    ):
-        client.messages.create(**QUESTION)
+    with pytest.raises(error, match="was asked for") as refused:
+        client.messages.create(**QUESTION, extra_headers={"x-gauge-fault": f"http_{status}:7s"})
     assert (refused.value.status_code, refused.value.type) == (status, kind)
+    assert refused.value.response.headers["retry-after"] == "7"
