@@ -78,6 +78,7 @@ class Batch(msgspec.Struct, frozen=True):
     at: NDArray[np.int64]  # µs since the run began
     perceived_at: NDArray[np.int64]
     client_lag: NDArray[np.int64]  # as in Columns
+    text: NDArray[np.int64]  # characters of text to read; 0 in thinking and tool input
 
 
 def encode(chunks: Sequence[Chunk]) -> bytes:
@@ -169,10 +170,12 @@ def batch(blobs: Sequence[bytes]) -> Batch:
     at = _running_sums(first, reader.column(count - 1, room=1), ends - count)
     runs = reader.take("<u4")
     codes = reader.column(runs)
-    content = np.repeat(is_content(codes.astype(np.uint8)), reader.column(runs))
+    lengths = reader.column(runs)
+    content = np.repeat(is_content(codes.astype(np.uint8)), lengths)
     if len(content) != len(at):
         raise ValueError("arrivals blob whose kinds do not add up")
-    reader.skip(count)  # characters
+    text = reader.column(count)
+    text *= np.repeat(codes == _CODES[Kind.TEXT], lengths)
     reader.skip(count)  # overhead
     perceived_at = at + reader.column(count)
     client_lag = np.full(len(at), NOT_HANDED, np.int64)
@@ -184,8 +187,8 @@ def batch(blobs: Sequence[bytes]) -> Batch:
     counts[present] = so_far[ends] - so_far[ends - count]
     starts = np.concatenate([[0], np.cumsum(counts)])
     if starts[-1] == len(at):
-        return Batch(starts, at, perceived_at, client_lag)
-    return Batch(starts, at[content], perceived_at[content], client_lag[content])
+        return Batch(starts, at, perceived_at, client_lag, text)
+    return Batch(starts, at[content], perceived_at[content], client_lag[content], text[content])
 
 
 def decode(blob: bytes) -> tuple[Chunk, ...]:
