@@ -104,6 +104,12 @@ class Sla(Closed, frozen=True):
     where: Where = Where()
 
 
+class Reader(Closed, frozen=True):
+    """Who reads the answers, for the metrics of smoothness."""
+
+    characters_per_second: float = 24.0  # some 55 skims, 110 reads as fast as it types
+
+
 class Silences(Closed, frozen=True):
     """Times in which a link carries nothing. Their lengths have Pareto's distribution between two bounds."""
 
@@ -139,6 +145,7 @@ class Profile(Closed, frozen=True):
 class Config(Closed, frozen=True):
     target: Target = Target()
     sla: list[Sla] = []
+    reader: Reader = Reader()
     networks: dict[str, Profile] = {}
 
 
@@ -162,6 +169,9 @@ def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{name}: not valid TOML: {fault}") from None
     _check(config.target, name)
+    if not 1 <= config.reader.characters_per_second < math.inf:
+        speed = config.reader.characters_per_second
+        raise ConfigError(f"{name}: reader.characters_per_second: {speed} is no number of 1 or more")
     for network, profile in config.networks.items():
         fault_of = _fault_of(profile)
         if fault_of is not None:
