@@ -169,9 +169,9 @@ def judge(
     inconclusive: Literal["pass", "fail"] | None,
 ) -> None:
     """Judge a run again, from the database alone."""
-    rules = None if config_path is None else config.load(config_path).sla
+    rules, reader = _rules(config_path)
     with Store.open(db) as store:
-        judged = judgement.judge(store, run_id, rules)
+        judged = judgement.judge(store, run_id, rules, reader=reader)
     if json_path == "-":
         click.echo(json.render(judged))
     else:
@@ -191,9 +191,9 @@ def report(db: str, run_id: str | None, config_path: str | None, output: str) ->
 
     One self-contained file that opens without a network.
     """
-    rules = None if config_path is None else config.load(config_path).sla
+    rules, reader = _rules(config_path)
     with Store.open(db) as store:
-        material = gather(store, run_id, rules)
+        material = gather(store, run_id, rules, reader)
     save(page.render(material), output)
     click.echo(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}")
 
@@ -212,6 +212,14 @@ def _tell_point(point: Point) -> None:
         f"ITL by {point.itl_error_p99:.3f} ms (P99)  {point.events_per_second:,.0f} events/s, "
         f"{point.events_per_cpu_second:,.0f} a CPU-second  (server late by {point.server_late_p99:.1f} ms, P99)"
     )
+
+
+def _rules(config_path: str | None) -> tuple[list[config.Sla], config.Reader] | tuple[None, None]:
+    """What to judge by; None: what a run was run with."""
+    if config_path is None:
+        return None, None
+    found = config.load(config_path)
+    return found.sla, found.reader
 
 
 _FLAGS = {  # of Locust and of our plugin

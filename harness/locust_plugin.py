@@ -25,6 +25,7 @@ from typing import Any
 
 import gevent
 import locust
+import msgspec
 from locust.env import Environment
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, Runner, WorkerRunner
 
@@ -187,7 +188,7 @@ class _Keeper:
             host=host,
             started_at=started.isoformat(timespec="milliseconds"),
             realtime_ns=now,
-            config=config.public(self._config.target),
+            config={**config.public(self._config.target), "reader": msgspec.structs.asdict(self._config.reader)},
             rules=self._config.sla,
             fingerprint=self._fingerprint(scenario),
             labels=self._labels,

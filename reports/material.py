@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.config import Sla
+from harness.config import Reader, Sla
 from harness.judge import statistics
 from harness.judge.judgement import QUANTILES, Judgement, judge
 from harness.judge.metrics import COALESCED_US, Tally, content_gaps
@@ -67,7 +67,9 @@ class Material:
     samples: dict[str, Readings]  # by name, of SAMPLES
 
 
-def gather(store: Store, run_id: str | None = None, rules: Sequence[Sla] | None = None) -> Material:
+def gather(
+    store: Store, run_id: str | None = None, rules: Sequence[Sla] | None = None, reader: Reader | None = None
+) -> Material:
     """Judge a run as `judge` does, and draw up what the panels need besides. RuleError, StoreError."""
     run = store.run(run_id)
     over_time, over_hands = _OverTime(store.duration(run) / 1e9, store.count(run.id)), _OverHands()
@@ -76,7 +78,7 @@ def gather(store: Store, run_id: str | None = None, rules: Sequence[Sla] | None 
         over_time.take(streams)
         over_hands.take(streams)
 
-    judgement = judge(store, run.id, rules, also=take)
+    judgement = judge(store, run.id, rules, also=take, reader=reader)
     samples = {name: store.samples(run.id, name) for name in SAMPLES}
     timeline = over_time.timeline(samples["users"])
     return Material(judgement, over_hands.handed(), timeline, store.failures(run.id, MOST_FAILURES), samples)

@@ -5,12 +5,15 @@ import math
 from harness.judge.statistics import Interval
 
 NONE = "–"  # nothing was observed
+_COUNTED = {"stalls", "chunks", "tokens"}
 
 
 def figure(value: float | None, unit: str) -> str:
     """`412 ms`, `0.42 %` (a ratio of 0.0042), `1,250 tokens/s`; ∞ is what never came, – what was not observed."""
     if value is None:
         return NONE
+    if unit in _COUNTED and value == 1:
+        return f"1 {unit.removesuffix('s')}"
     return f"{_number(value, unit)} {'%' if unit == 'ratio' else unit}"
 
 
@@ -33,6 +36,8 @@ def _number(value: float, unit: str) -> str:
         return "∞"
     if unit == "ratio":
         return _percent(100 * value)
+    if unit in _COUNTED and value == round(value):
+        return f"{value:,.0f}"
     return _three_digits(value)
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+import msgspec
 import numpy as np
 
-from harness.config import Sla, Where
-from harness.judge import sla, statistics
+from harness.config import Reader, Sla, Where
+from harness.judge import aftermath, sla, statistics
 from harness.judge.figures import figure
 from harness.judge.metrics import METRICS, RATES, Figure, Gauge, Samples, Totals
 from harness.judge.sla import Status, Verdict
@@ -67,6 +68,7 @@ class Judgement:
     verdicts: list[Verdict]
     verdict: Literal["met", "missed", "inconclusive", "invalid"]
     reason: str  # of the verdict, one sentence
+    reader: Reader  # whose waits the smoothness is about
     gauge: Gauge  # for any other selection, and every metric's whole distribution
 
 
@@ -75,18 +77,21 @@ def judge(
     run_id: str | None = None,
     rules: Sequence[Sla] | None = None,
     also: Callable[[Streams], object] | None = None,
+    reader: Reader | None = None,
 ) -> Judgement:
-    """Judge a run (None: the newest) by `rules` (None: those it was run with). RuleError, StoreError.
+    """Judge a run (None: the newest) by `rules`, for a `reader` (None: as it was run). RuleError, StoreError.
 
     `also` is given each batch of streams, too: reading a large file takes longer than most of what is done with it.
     """
     run = store.run(run_id)
     parsed = [sla.parse(rule) for rule in (run.rules if rules is None else rules)]
-    gauge = Gauge(name for rule in parsed for name in rule.where.label)
+    person = msgspec.convert(run.config.get("reader", {}), Reader) if reader is None else reader
+    gauge = Gauge((name for rule in parsed for name in rule.where.label), person)
     for streams in map(gauge.arranged, store.streams(run.id)):
         gauge.take(streams)
         if also is not None:
             also(streams)
+    gauge.whole = _aftermath(store, run.id, gauge)
     totals = gauge.totals()
     seconds = store.duration(run) / 1e9
     samples = {name: gauge.samples(name) for name in METRICS}
@@ -107,6 +112,7 @@ def judge(
         verdicts=verdicts,
         verdict=verdict,
         reason=reason,
+        reader=person,
         gauge=gauge,
     )
 
@@ -144,6 +150,15 @@ def summary(samples: Samples) -> Summary:
         min=float(values[0]) if len(values) else None,
         max=float(values[-1]) if len(values) else None,
     )
+
+
+def _aftermath(store: Store, run_id: str, gauge: Gauge) -> dict[str, float]:
+    """Sums of the whole run from the server's own counters; without such, none."""
+    found = {
+        "server_generated": aftermath.generated(store.samples(run_id, aftermath.GENERATED)),
+        "server_stopped_ms": aftermath.stopped_after(store.samples(run_id, aftermath.ACTIVE), gauge.began, gauge.ended),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _parts(gauge: Gauge) -> list[Part]:

@@ -7,6 +7,7 @@ came: a failed stream is +inf, or failing fast would look like an improvement. d
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +15,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.config import Where
+from harness.config import Reader, Where
+from harness.judge import reader
 from harness.judge.store import Streams, matches
 from harness.observation import FAILURES, Outcome
 
@@ -29,7 +31,7 @@ COALESCED_US = 1_000  # two chunks closer than this came together: not a fast to
 class Observed:
     """What one metric saw in a batch of streams."""
 
-    ticks: Integers  # samples, in the streams' order: whole ns, or µs where the metric says so
+    ticks: Integers  # samples, in the streams' order: whole ns, or what the metric says
     counts: Integers  # of the streams: how many samples each has
     failed: Mask  # of the streams: adds one +inf to the gated reading, and takes this stream's own samples out of it
     elapsed: Floats | None = None  # of the streams: ns without a value when the run cut them off, else NaN
@@ -43,8 +45,8 @@ class Metric:
     name: str
     definition: str
     observe: Observe
-    ticks_per_ms: int = 1_000_000
-    unit: str = "ms"
+    ticks_per_unit: int = 1_000_000
+    unit: Literal["ms", "ratio", "stalls", "chunks", "tokens"] = "ms"
     pooled: bool = False  # many samples a stream: they are correlated, and a failure spoils none of them
 
 
@@ -125,7 +127,7 @@ class _Gathered:
 
 @dataclass(frozen=True)
 class Samples:
-    """One metric over some streams. Values are ms, sorted and distinct, with how often each occurred."""
+    """One metric over some streams. Values are in its unit, sorted and distinct, with how often each occurred."""
 
     metric: Metric
     values: Floats  # the plain reading
@@ -134,7 +136,7 @@ class Samples:
     failed: int  # +inf in the gated reading
     elapsed: Floats  # ms: cut off by the run's end without a value, so longer than this
     missing: int  # streams with no sample, whatever the reason: left out of the plain reading
-    clusters: tuple[Floats, Integers]  # a pooled metric's samples (ms) of some whole streams, with the streams' ids
+    clusters: tuple[Floats, Integers]  # a pooled metric's samples of some whole streams, with the streams' ids
 
     @property
     def n(self) -> int:
@@ -173,12 +175,15 @@ class Gauge:
     """Takes a run's streams batch by batch, once, and then answers for any selection of them.
 
     Streams fall into cohorts (equal scenario, user, network, behaviour, protocol, client, and those labels named in
-    `labels`); every selection is a union of cohorts.
+    `labels`); every selection is a union of cohorts. `person` is who reads the answers.
     """
 
-    def __init__(self, labels: Iterable[str] = ()) -> None:
+    def __init__(self, labels: Iterable[str] = (), person: Reader | None = None) -> None:
         self._labels = sorted(set(labels))
+        self._person = person or Reader()
         self._cohorts: dict[Texts, _Cohort] = {}
+        self.began, self.ended = math.inf, -math.inf  # ns: the first stream's start and the last one's end
+        self.whole: dict[str, float] = {}  # sums that are known of the whole run only
 
     def arranged(self, streams: Streams) -> Streams:
         """The same streams with those of a cohort side by side. Their events are decoded anew: best not done before."""
@@ -193,18 +198,34 @@ class Gauge:
             code, cohorts = self._sorted_into_cohorts(streams)
         bounds = np.searchsorted(code, np.arange(len(cohorts) + 1)).tolist()
         parts = [(cohort, slice(*ends)) for cohort, ends in zip(cohorts, itertools.pairwise(bounds), strict=True)]
+        streams = self._read(streams)
         for metric in METRICS.values():
             _gather(metric, streams, parts)
-        span = streams.number["ended_at"] - streams.number["started_at"]
-        reported = ~np.isnan(streams.number["output_tokens"])
+        number = streams.number
+        self.began = min(self.began, float(np.fmin.reduce(number["started_at"], initial=math.inf)))
+        self.ended = max(self.ended, float(number["ended_at"].max(initial=-math.inf)))
+        told = _outcome(streams, Outcome.COMPLETED) & ~np.isnan(number["output_tokens"])
+        counted = {
+            "open_ns": np.nan_to_num(number["ended_at"] - number["started_at"]),
+            "reported": ~np.isnan(number["output_tokens"]),
+            "with_content": number["content_chunks"] > 0,
+            "told_tokens": np.where(told, number["output_tokens"], 0),
+            "told_chunks": np.where(told, number["content_chunks"], 0),
+            "cache_reported": ~np.isnan(number["cache_read_tokens"]),
+            "cache_hits": number["cache_read_tokens"] > 0,
+            **{name: np.nan_to_num(number[name]) for name in _TOTALS},
+        }
         for cohort, mine in parts:
             for name, count in zip(*np.unique(streams.outcome[mine], return_counts=True), strict=True):
                 cohort.outcomes[str(name)] = cohort.outcomes.get(str(name), 0) + int(count)
-            sums = {name: float(np.nansum(streams.number[name][mine])) for name in _TOTALS}
-            sums |= {"open_ns": float(np.nansum(span[mine])), "reported": int(reported[mine].sum())}
-            sums["with_content"] = int((streams.number["content_chunks"][mine] > 0).sum())
-            for name, value in sums.items():
-                cohort.totals[name] = cohort.totals.get(name, 0.0) + float(value)
+            for name, column in counted.items():
+                cohort.totals[name] = cohort.totals.get(name, 0.0) + float(column[mine].sum())
+
+    def _read(self, streams: Streams) -> Streams:
+        """The same with what their reader waited."""
+        complete = _outcome(streams, Outcome.COMPLETED)
+        gone_at = np.where(complete, np.nan, streams.number["ended_at"] / 1e3)
+        return streams.with_numbers(reader.waits(streams.events, gone_at, self._person.characters_per_second))
 
     def _sorted_into_cohorts(self, streams: Streams) -> tuple[Integers, list[_Cohort]]:
         """For every stream the place of its cohort in the list."""
@@ -240,7 +261,7 @@ class Gauge:
         gathered = [cohort.samples[name] for cohort in self._chosen(where)]
         kept = _merged([one.kept.counted() for one in gathered])
         plain = _merged([kept, *(one.spoiled.counted() for one in gathered)])
-        ms = metric.ticks_per_ms
+        unit = metric.ticks_per_unit
         share = min((one.thinned.share for one in gathered), default=0)
         for one in gathered:
             one.thinned.thin(share)
@@ -249,14 +270,14 @@ class Gauge:
             elapsed += one.elapsed
         return Samples(
             metric=metric,
-            values=plain[0] / ms,
+            values=plain[0] / unit,
             counts=plain[1],
-            kept=(kept[0] / ms, kept[1]),
+            kept=(kept[0] / unit, kept[1]),
             failed=sum(one.failed for one in gathered),
             elapsed=np.concatenate(elapsed) / 1e6,
             missing=sum(one.missing for one in gathered),
             clusters=(
-                np.concatenate([np.zeros(0), *(one.thinned.ticks / ms for one in gathered)]),
+                np.concatenate([np.zeros(0), *(one.thinned.ticks / unit for one in gathered)]),
                 np.concatenate([np.zeros(0, np.int64), *(one.thinned.owner for one in gathered)]),
             ),
         )
@@ -269,6 +290,8 @@ class Gauge:
                 outcomes[name] = outcomes.get(name, 0) + count
             for name, value in cohort.totals.items():
                 sums[name] = sums.get(name, 0.0) + value
+        if where is None or where == Where():
+            sums |= self.whole
         ordered = {str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes}
         return Totals(ordered, sums)
 
@@ -300,7 +323,7 @@ class Totals:
 class Figure:
     """What a rate came to: `value` is None where nothing was observed."""
 
-    value: float | None
+    value: float | None  # +inf for a time to what never came
     n: int  # streams in the denominator, or that reported
     hits: int | None = None  # the numerator of a share; None for a throughput
 
@@ -308,14 +331,15 @@ class Figure:
 @dataclass(frozen=True)
 class Rate:
     name: str
-    unit: Literal["ratio", "tokens/s", "streams/s", "streams"]
+    unit: Literal["ratio", "tokens/s", "streams/s", "streams", "tokens", "ms"]
     definition: str
     over: Callable[[Totals, float], Figure]  # totals, and how long the run took in seconds
+    of_run: bool = False  # known of the whole run only, not of some of its streams
 
 
-def gauge(batches: Iterable[Streams], labels: Iterable[str] = ()) -> Gauge:
+def gauge(batches: Iterable[Streams], labels: Iterable[str] = (), person: Reader | None = None) -> Gauge:
     """Take every batch; `labels` are the label names that selections will speak of."""
-    found = Gauge(labels)
+    found = Gauge(labels, person)
     for streams in batches:
         found.take(streams)
     return found
@@ -422,6 +446,15 @@ def _column(name: str) -> Observe:
     return lambda streams: _one_each(streams, streams.number[name])
 
 
+def _of_reader(name: str, ticks: int) -> Observe:
+    """What `reader.waits` found, so many ticks to each of its own: an answer that failed was never smooth."""
+
+    def observe(streams: Streams) -> Observed:
+        return _one_each(streams, np.rint(streams.number[name] * ticks), _outcome(streams, *FAILURES))
+
+    return observe
+
+
 def content_gaps(streams: Streams, *, wire: bool = False) -> tuple[Integers, Integers]:
     """Every gap of 1 ms or more between consecutive content chunks, µs, and which of `events` ended it.
 
@@ -470,14 +503,14 @@ METRICS: Mapping[str, Metric] = {
             "itl",
             "gap between consecutive content chunks, pooled over streams; under 1 ms is coalesced, not a gap",
             _gaps(wire=False),
-            ticks_per_ms=1_000,
+            ticks_per_unit=1_000,
             pooled=True,
         ),
         Metric(
             "itl_wire",
             "the same before the emulated link: the server's part",
             _gaps(wire=True),
-            ticks_per_ms=1_000,
+            ticks_per_unit=1_000,
             pooled=True,
         ),
         Metric("tpot", "first to last content chunk, per reported output token after the first", _tpot),
@@ -493,8 +526,54 @@ METRICS: Mapping[str, Metric] = {
             "client_overhead",
             "content chunk perceived to given to the application by the client library, pooled over streams",
             _client_overhead,
-            ticks_per_ms=1_000,
+            ticks_per_unit=1_000,
             pooled=True,
+        ),
+        Metric(
+            "stall_count",
+            "how often a reader of the answer ran out of text for 250 ms or more",
+            _of_reader("stall_count", 1),
+            ticks_per_unit=1,
+            unit="stalls",
+        ),
+        Metric(
+            "stall_time",
+            "how long a reader of the answer waited for more text, all waits added up",
+            _of_reader("stall_time", 1_000),
+        ),
+        Metric("longest_stall", "the longest of these waits", _of_reader("longest_stall", 1_000)),
+        Metric(
+            "stall_ratio",
+            "waited / (waited + reading)",
+            _of_reader("stall_ratio", 1_000_000_000),
+            ticks_per_unit=1_000_000_000,
+            unit="ratio",
+        ),
+        Metric(
+            "cache_read_tokens",
+            "prompt tokens that the server took from its cache, as it reported",
+            _column("cache_read_tokens"),
+            ticks_per_unit=1,
+            unit="tokens",
+        ),
+        Metric(
+            "resume_gap",
+            "the connection's break to the first content after it was resumed",
+            _column("resume_gap"),
+        ),
+        Metric(
+            "resume_lost",
+            "content chunks that a resumed stream never delivered",
+            _column("resume_lost"),
+            ticks_per_unit=1,
+            unit="chunks",
+        ),
+        Metric(
+            "resume_duplicated",
+            "content chunks that a resumed stream delivered more than once",
+            _column("resume_duplicated"),
+            ticks_per_unit=1,
+            unit="chunks",
         ),
     ]
 }
@@ -527,6 +606,36 @@ def _concurrency(totals: Totals, seconds: float) -> Figure:
     return Figure(totals.sum("open_ns") / 1e9 / seconds if known else None, totals.streams)
 
 
+def _left(totals: Totals) -> int:
+    """Streams whose client had gone before the answer was complete."""
+    return totals.streams - totals.count(Outcome.COMPLETED)
+
+
+_COVERED = 0.98  # of what was received: with less, the counter was not of all that answered
+
+
+def received_tokens(totals: Totals) -> float:
+    """What all streams received: as reported where they completed, else by the chunks that came.
+
+    A chunk counts as many tokens as those of completed streams hold, or as one where none of them told.
+    """
+    told, chunks = totals.sum("told_tokens"), totals.sum("told_chunks")
+    return told + (totals.sum("content_chunks") - chunks) * (told / chunks if told and chunks else 1.0)
+
+
+def _wasted_tokens(totals: Totals, _seconds: float) -> Figure:
+    generated, left = totals.sums.get("server_generated"), _left(totals)
+    if generated is None or not left:
+        return Figure(None, 0)
+    received = received_tokens(totals)
+    return Figure(max(0.0, generated - received) if generated >= _COVERED * received else None, left)
+
+
+def _time_to_stop(totals: Totals, _seconds: float) -> Figure:
+    stopped, left = totals.sums.get("server_stopped_ms"), _left(totals)
+    return Figure(stopped, left) if stopped is not None and left else Figure(None, 0)
+
+
 RATES: Mapping[str, Rate] = {
     rate.name: rate
     for rate in [
@@ -557,8 +666,28 @@ RATES: Mapping[str, Rate] = {
             "streams that timed out / initiated",
             _share(lambda totals: totals.count(Outcome.TIMED_OUT), _initiated),
         ),
+        Rate(
+            "cache_hit_rate",
+            "ratio",
+            "streams with prompt tokens read from the cache / streams that reported such tokens, 0 included",
+            _share(lambda totals: int(totals.sum("cache_hits")), lambda totals: int(totals.sum("cache_reported"))),
+        ),
         Rate("output_tps", "tokens/s", "reported output tokens per second of the run", _output_tps),
         Rate("stream_rate", "streams/s", "completed streams per second of the run", _stream_rate),
         Rate("concurrency", "streams", "streams open at once, mean over the run", _concurrency),
+        Rate(
+            "wasted_tokens",
+            "tokens",
+            "tokens that the server generated in the run less those that the streams received",
+            _wasted_tokens,
+            of_run=True,
+        ),
+        Rate(
+            "time_to_stop",
+            "ms",
+            "end of the last stream to the first reading at which the server was idle again",
+            _time_to_stop,
+            of_run=True,
+        ),
     ]
 }

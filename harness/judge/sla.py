@@ -4,7 +4,7 @@
     subject     = aggregation "(" metric ")"  |  rate
     aggregation = "p" percentile  |  "mean"  |  "min"  |  "max"          p50, p95, p99, p99.9, …
     op          = "<"  |  "<="  |  ">"  |  ">="
-    limit       = number unit                    a metric in ms or s; a ratio in % or plain; a throughput plain
+    limit       = number unit                    a time in ms or s; a ratio in % or plain; the rest plain
 
     p95(ttft) < 1.5s      p99(itl) < 250ms      error_rate < 1%      output_tps > 500
 
@@ -103,7 +103,7 @@ def parse(sla: Sla) -> Rule:
         raise RuleError(f"{text!r}: no operator {op!r}; there are {', '.join(OPERATORS)}")
     call = _CALL.fullmatch(subject)
     if call is None:
-        unit = _rate_unit(text, subject)
+        unit = _rate_unit(text, subject, sla.where)
         return Rule(text, sla.where, None, subject, op, _limit(text, found["limit"], subject, unit), unit)
     aggregation, name = call["aggregation"], call["metric"]
     if name not in METRICS:
@@ -116,7 +116,7 @@ def parse(sla: Sla) -> Rule:
     return Rule(text, sla.where, aggregation, name, op, _limit(text, found["limit"], name, unit), unit)
 
 
-def _rate_unit(text: str, subject: str) -> str:
+def _rate_unit(text: str, subject: str, where: Where) -> str:
     if subject in METRICS:
         raise RuleError(f"{text!r}: {subject} needs an aggregation, as in p95({subject}); there are {_AGGREGATIONS}")
     if subject not in RATES:
@@ -124,6 +124,8 @@ def _rate_unit(text: str, subject: str) -> str:
             f"{text!r}: no rate called {subject!r}; there are {', '.join(RATES)}, "
             f"or an aggregation of a metric, as in p95(ttft)"
         )
+    if RATES[subject].of_run and where != Where():
+        raise RuleError(f"{text!r}: {subject} is known of the whole run only; take `where` out")
     return RATES[subject].unit
 
 

@@ -81,6 +81,7 @@ _NUMBERS = (
     "first_content_at", "first_text_at", "last_content_at", "first_content_wire_at", "ended_at",
     "content_chunks", "characters", "body_bytes", "input_tokens", "output_tokens", "cache_read_tokens",
     "send_lag", "reads", "coalesced_reads", "saturated_reads", "unstamped_reads", "read_lag_mean", "read_lag_max",
+    "resume_gap", "resume_lost", "resume_duplicated",
 )  # fmt: skip
 _FIELDS = StreamObservation.__struct_fields__
 
@@ -121,6 +122,12 @@ class Streams:
             {name: column[places] for name, column in self.number.items()},
             [self.blobs[place] for place in there],
         )
+
+    def with_numbers(self, more: dict[str, NDArray[np.float64]]) -> "Streams":
+        """The same with more columns; what was decoded stays so."""
+        fuller = Streams(self.id, self.text, {**self.number, **more}, self.blobs)
+        fuller.__dict__["events"] = self.events
+        return fuller
 
 
 def matches(where: Where, texts: dict[str, str]) -> bool:
@@ -279,9 +286,13 @@ class Store:
     def streams(self, run_id: str, where: Where | None = None, *, batch: int = BATCH) -> Iterator[Streams]:
         """The streams of a run in the order they were stored, at most `batch` at a time; empty batches are left out."""
         number, last = self._known(run_id), -1
+        with _telling(self.path):
+            # An older file that may not be written stays as it is: nobody observed what it has no column for.
+            there = self._database.table("streams").columns_dict
+        select = _SELECT_STREAMS.format(", ".join(name if name in there else "NULL" for name in (*_TEXTS, *_NUMBERS)))
         while True:
             with _telling(self.path):
-                rows = self._database.execute(_SELECT_STREAMS, (number, last, batch)).fetchall()
+                rows = self._database.execute(select, (number, last, batch)).fetchall()
             if not rows:
                 return
             last = rows[-1][0]
@@ -431,6 +442,16 @@ def m001_runs_streams_samples(database: Database) -> None:
     database.create_view("stream_metrics", _STREAM_METRICS)
 
 
+@_migrations()
+def m002_resumptions(database: Database) -> None:
+    for name in ("resume_gap", "resume_lost", "resume_duplicated"):
+        database.table("streams").add_column(name, int)
+    resumed = "resumed_from, resume_gap / 1e6 AS resume_gap_ms, resume_lost, resume_duplicated"
+    database.create_view(
+        "stream_metrics", _STREAM_METRICS.replace("\nFROM", f",\n    {resumed}\nFROM", 1), replace=True
+    )
+
+
 # For people and plain SQL. Nothing in this program reads it: metrics.py is where a metric is defined.
 _STREAM_METRICS = """
 SELECT run_id, streams.id AS stream_id, scenario, user, protocol, client, network, behaviour, worker,
@@ -451,10 +472,7 @@ SELECT run_id, streams.id AS stream_id, scenario, user, protocol, client, networ
 FROM streams JOIN (SELECT number, id AS run_id FROM runs) ON run = number
 """
 _INSERT_STREAM = f"INSERT INTO streams (run, {', '.join(_FIELDS)}) VALUES (?{', ?' * len(_FIELDS)})"  # noqa: S608 - our own names
-_SELECT_STREAMS = (
-    f"SELECT id, arrivals, {', '.join((*_TEXTS, *_NUMBERS))} FROM streams "  # noqa: S608 - our own names
-    "WHERE run = ? AND id > ? ORDER BY id LIMIT ?"
-)
+_SELECT_STREAMS = "SELECT id, arrivals, {} FROM streams WHERE run = ? AND id > ? ORDER BY id LIMIT ?"
 _JSON = ("config", "rules", "fingerprint", "labels", "instrument", "notes")
 
 

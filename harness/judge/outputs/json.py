@@ -35,11 +35,12 @@ def document(judgement: Judgement) -> dict[str, Any]:
             "fingerprint": run.fingerprint,
             "instrument": run.instrument,
         },
+        "reader": msgspec.structs.asdict(judgement.reader),
         "validity": {"status": judgement.validity.value, "reasons": judgement.reasons},
         "metrics": {
             **{name: _metric(summary) for name, summary in judgement.metrics.items()},
             **{
-                name: {"unit": RATES[name].unit, "value": rate.value, "n": rate.n}
+                name: {"unit": RATES[name].unit, "value": _finite(rate.value), "n": rate.n}
                 for name, rate in judgement.rates.items()
             },
         },
