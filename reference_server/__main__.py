@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import uvicorn
@@ -24,6 +24,9 @@ from reference_server.faults import FAULTS
 from reference_server.streams import Streams
 from reference_server.ticker import event_loop
 from reference_server.truth import TruthLog
+
+if TYPE_CHECKING:
+    from reference_server.upstream import Upstream
 
 _GOODBYE_SECONDS = 1  # what clients have to read the end that they were told, when the server goes down
 _COLLECT_FROM = 5_000  # objects more than at the last collection
@@ -241,10 +244,9 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     for number in (signal.SIGINT, signal.SIGTERM):
         # uvicorn puts these back when it has shut down, then raises the signal again: both ways end here, with 0.
         signal.signal(number, lambda *_: sys.exit(0))
-    if upstream is None and (upstream_url is not None or upstream_model):
-        raise click.UsageError("--upstream-url and --upstream-model go with --upstream anthropic")
     given = {name: value for name, value in settings.items() if value is not None}
     shape = replace(model.PRESETS[preset], **{name: given[name] for name in model.SETTINGS if name in given})
+    real = _upstream(upstream, upstream_url, upstream_model, upstream_silence, [*given.keys() & model.SETTINGS.keys()])
     manner = Manner(**{name: value for name, value in given.items() if name not in model.SETTINGS})
     try:
         log = TruthLog(truth)
@@ -253,17 +255,8 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     listener = _listen(host, port, send_buffer)
     if not api_key and not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
         click.echo(f"streamgauge serve: {host} can be reached from elsewhere, and no --api-key is asked for", err=True)
-    real = None
-    if upstream is not None:
-        if simulated := [f"--{name}" for name in model.SETTINGS if name in given]:
-            raise click.UsageError(f"--upstream: a real model answers; leave {', '.join(simulated)} out")
-        key = os.environ.get("ANTHROPIC_API_KEY")
-        if not key:
-            raise click.UsageError("--upstream anthropic: set ANTHROPIC_API_KEY to the key to ask with")
-        from reference_server.upstream import Upstream  # noqa: PLC0415 - the SDK is slow to import; few servers need it
-
+    if real is not None:
         shape = replace(shape, capacity=0)  # the real one has its own queue
-        real = Upstream(key, upstream_url, upstream_model, upstream_silence)
     streams = Streams(shape.capacity, max_streams, log)
     config = uvicorn.Config(
         create_app(Settings(shape, manner, rules, api_key, real), streams),
@@ -284,6 +277,26 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     except OSError as fault:  # ssl.SSLError is one
         raise click.ClickException(f"--tls-cert, --tls-key: {tls_cert}, {tls_key}: {fault.strerror or fault}") from None
     _Server(config, streams, drain).run(sockets=[listener])
+
+
+def _upstream(
+    service: str | None, url: str | None, name: str, silence: float, simulated: list[str]
+) -> "Upstream | None":
+    """What `--upstream` and its kin say; None where they say nothing. UsageError where they make no sense."""
+    if service is None:
+        if url or name:
+            raise click.UsageError("--upstream-url and --upstream-model go with --upstream anthropic")
+        return None
+    if simulated:
+        raise click.UsageError(f"--upstream: a real model answers; leave out --{', --'.join(sorted(simulated))}")
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise click.UsageError(f"--upstream-url {url}: write it as http://… or https://…")
+    key = os.environ.get("ANTHROPIC_API_KEY")
+    if not key:
+        raise click.UsageError("--upstream anthropic: set ANTHROPIC_API_KEY to the key to ask with")
+    from reference_server.upstream import Upstream  # noqa: PLC0415 - the SDK is slow to import, and few servers need it
+
+    return Upstream(key, url, name, silence)
 
 
 def _listen(host: str, port: int, send_buffer: int) -> socket.socket:

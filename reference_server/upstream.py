@@ -19,7 +19,7 @@ import httpx2
 from anthropic.lib.streaming import AsyncMessageStreamManager, ParsedMessageStreamEvent
 from anthropic.types import MessageDeltaUsage, MessageParam, Usage
 
-from reference_server import tools
+from reference_server import model, tools
 from reference_server.delivery import Source
 from reference_server.dialects import Answer, End, Question
 from reference_server.model import Failed, Step, ToolCall
@@ -35,14 +35,16 @@ _STATUSES = {  # of an error in the middle of a stream, whose own status was 200
     "overloaded_error": 529,
 }
 _OURS = {401, 402, 403}  # the key and the account are this server's: none of its clients can do anything about them
+# The last two are for a reference server as the upstream; a real one takes no notice of them.
+_PASSED_ON = {"anthropic-beta", "x-gauge-stream", *(f"x-gauge-{name}" for name in model.SETTINGS)}
 _BEGUN = Step("text", "")
 
 
 class Upstream:
     """The Anthropic API, or what speaks like it at `url` (None: where the SDK finds it)."""
 
-    def __init__(self, api_key: str, url: str | None, model: str, silence: float) -> None:
-        self._model = model  # asked for whatever a question names; "": what it names
+    def __init__(self, api_key: str, url: str | None, name: str, silence: float) -> None:
+        self._name = name  # of the model, whatever a question names; "": what it names
         self._client = anthropic.AsyncAnthropic(
             api_key=api_key,
             base_url=url,
@@ -52,7 +54,7 @@ class Upstream:
 
     async def ask(self, question: Question, sent: Body, headers: Mapping[str, str]) -> tuple[Source, Answer]:
         """The answer, which has begun. `sent` and `headers` are the question's, as they came. Raises `Failed`."""
-        asked = body(question, sent, self._model)
+        asked = body(question, sent, self._name)
         answering = _Answering(self._client, asked, server_tools(question), _passed_on(headers))
         steps = answering.steps()
         # Until the upstream has begun: only now is it known that it does, and what of the prompt its cache had. And a
@@ -62,7 +64,7 @@ class Upstream:
 
     async def count(self, question: Question, sent: Body, headers: Mapping[str, str]) -> int:
         """The input tokens of a question. Raises `Failed`."""
-        asked = {name: value for name, value in body(question, sent, self._model).items() if name != "max_tokens"}
+        asked = {name: value for name, value in body(question, sent, self._name).items() if name != "max_tokens"}
         with _told():
             counted = await self._client.messages.count_tokens(
                 model=asked.pop("model"),
@@ -196,7 +198,7 @@ def _results(ran: list[ToolCall]) -> MessageParam:
 
 def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     """What of a client's headers is for the upstream. Its key is not: that is for this server."""
-    return {"anthropic-beta": headers["anthropic-beta"]} if "anthropic-beta" in headers else {}
+    return {name: text for name, text in headers.items() if name in _PASSED_ON and text.isascii()}
 
 
 @contextmanager
