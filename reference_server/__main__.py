@@ -21,6 +21,7 @@ from reference_server.connection import Connection
 from reference_server.dealing import Rule, rule
 from reference_server.delivery import Manner
 from reference_server.faults import FAULTS
+from reference_server.sessions import Sessions
 from reference_server.streams import Streams
 from reference_server.ticker import event_loop
 from reference_server.truth import TruthLog
@@ -154,6 +155,12 @@ class _Server(uvicorn.Server):
 @_setting("keep-alive", "DURATION", "Send a comment after so long a silence.  [default: 15s]")
 @_setting("deadline", "DURATION", "Break an answer off that takes longer; 0s: never.  [default: 10m]")
 @_setting("idle", "DURATION", "Cut a client off that reads nothing for so long; 0s: never.  [default: 60s]")
+@_setting(
+    "resumable",
+    "DURATION",
+    "Number the events and keep them, so that a client that was dropped gets the rest (Last-Event-ID); generate on for "
+    "so long without one, and keep the answer for so long after its end.  [default: 0s, it ends with its client]",
+)
 @click.option(
     "--send-buffer",
     default=65_536,
@@ -258,8 +265,9 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     if real is not None:
         shape = replace(shape, capacity=0)  # the real one has its own queue
     streams = Streams(shape.capacity, max_streams, log)
+    sessions = Sessions(streams)
     config = uvicorn.Config(
-        create_app(Settings(shape, manner, rules, api_key, real), streams),
+        create_app(Settings(shape, manner, rules, api_key, real), sessions),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
         http=partial(Connection, streams.ticker),  # type: ignore[arg-type]  # called as a class is, and no more
         ws="none",

@@ -5,14 +5,16 @@ The server keeps no conversation. It asks for a key where it was given one, and 
 
 import asyncio
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import msgspec
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
@@ -31,8 +33,8 @@ from reference_server.dialects.anthropic_messages import CountQuestion, Messages
 from reference_server.dialects.openai_chat import ChatQuestion
 from reference_server.dialects.plain_sse import PlainQuestion
 from reference_server.model import Failed, Shape
+from reference_server.sessions import READERS, Reader, Session, Sessions
 from reference_server.simulation import Simulation
-from reference_server.streams import Streams
 
 if TYPE_CHECKING:
     from reference_server.upstream import Upstream  # the SDK is slow to import, and few servers need it
@@ -46,6 +48,7 @@ DIALECTS: dict[str, type[Question]] = {
 _T = TypeVar("_T")
 
 BODY_LIMIT = 1 << 20  # bytes
+_PLACE = re.compile(r"(req_[0-9a-f]+):([0-9]{1,9})")  # an event's id
 _KEYLESS = {"/", "/healthz"}  # and the page's own files: they tell nothing and cost nothing
 
 
@@ -58,8 +61,9 @@ class Settings:
     upstream: "Upstream | None" = None  # answers in place of the simulated model
 
 
-def create_app(settings: Settings, streams: Streams) -> ASGIApp:
+def create_app(settings: Settings, sessions: Sessions) -> ASGIApp:
     """The server as an ASGI application."""
+    streams = sessions.streams
     app = FastAPI(
         title="streamgauge reference server",
         docs_url=None,  # these pages would load their scripts from elsewhere
@@ -82,23 +86,33 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
             return await _unless_gone(request, settings.upstream.ask(question, await _sent(request), request.headers))
 
     async def answer(question: Question, request: Request) -> Response:
-        refused = streams.refused()
+        place = request.headers.get("last-event-id")
+        if place and question.stream:
+            return await _resumed(sessions, place, request.url.path)
+        manner = replace(settings.manner, **_settings(delivery.SETTINGS, request.headers))
+        resumable = question.stream and manner.resumable > 0
+        refused = streams.refused() or (sessions.refused() if resumable else None)
         if refused:
             status = HTTPStatus.SERVICE_UNAVAILABLE if streams.draining else question.overloaded
             raise HTTPException(status, refused, {"retry-after": "1"})
         trouble = faults.meet(request.headers.get("x-gauge-fault"), request.scope, streamed=question.stream)
-        manner = replace(settings.manner, **_settings(delivery.SETTINGS, request.headers))
         source, known = await ask(question, request)
         streams.counts.cache_read += known.cache_read
         streams.counts.cache_write += known.cache_write
         writer = question.writer(known)
         source = source if trouble is None else trouble.source(source)
-        stream = Stream(f"req_{known.id}", source, writer if question.stream else Document(writer), manner, streams)
+        id = f"req_{known.id}"
+        session = Session(id, request.url.path, writer, manner, sessions) if resumable else None
+        stream = Stream(id, source, writer if question.stream else Document(writer), manner, session or streams)
         stream.client = request.headers.get("x-gauge-stream")
-        headers = {question.request_id_header: stream.id}
+        headers = {question.request_id_header: id}
+        if session is not None:
+            reader = Reader(session, 0)
+            return EventStream(reader, partial(session.begin, stream, reader), headers)
+        opening = partial(streams.open, stream)
         if question.stream:
-            return EventStream(stream, streams.open, headers)
-        return WholeAnswer(stream, streams.open, headers, lambda status, detail: _error(request, status, detail, {}))
+            return EventStream(stream, opening, headers)
+        return WholeAnswer(stream, opening, headers, lambda status, detail: _error(request, status, detail, {}))
 
     app.router.route_class = _QuestionRoute
 
@@ -126,39 +140,73 @@ def create_app(settings: Settings, streams: Streams) -> ASGIApp:
             return {"input_tokens": await settings.upstream.count(question, await _sent(request), request.headers)}
         return {"input_tokens": model.count_tokens(question.ask().prompt)}
 
-    _add_accounts(app, streams)
+    _add_accounts(app, sessions)
     playground.add_to(app)
     return _door(app, settings.api_key)
 
 
-def _add_accounts(app: FastAPI, streams: Streams) -> None:
-    """The routes that tell of answers, and stop them."""
+def _add_accounts(app: FastAPI, sessions: Sessions) -> None:
+    """The routes that tell of answers, and stop them; with a Redis, those of all processes that share it."""
+    streams = sessions.streams
 
-    @app.get("/streams/{id}")
-    async def stream(id: str) -> dict[str, Any]:
-        """What is known of an answer by the id in its response's request id header; for a while after its end, too."""
-        found = streams.report(id)
+    async def told(verb: str, id: str) -> dict[str, Any]:
+        found = await sessions.ask(verb, id)
         if found is None:
             raise HTTPException(404, f"no stream called {id!r}, or it ended too long ago")
         return found
 
+    @app.get("/streams/{id}")
+    async def stream(id: str) -> dict[str, Any]:
+        """What is known of an answer by the id in its response's request id header; for a while after its end, too."""
+        return await told("report", id)
+
     @app.post("/streams/{id}/cancel")
     async def cancel(id: str) -> dict[str, Any]:
         """Stop generating an answer; its client is told in its stream. Of no effect on one that has ended."""
-        running = streams.active.get(id)
-        if running is not None:
-            running.cancel()
-        return await stream(id)
+        return await told("cancel", id)
+
+    @app.get("/streams/{id}/events")
+    async def events(id: str, last_event_id: Annotated[str, Header()] = "") -> Response:
+        """A resumable answer from its beginning, or from behind the event named, as `EventSource` asks for it."""
+        if last_event_id and last_event_id.partition(":")[0] != id:
+            raise HTTPException(400, f"the event {last_event_id!r} is not of this stream")
+        return await _resumed(sessions, last_event_id or f"{id}:0", None)
+
+    @app.get("/streams/{id}/audit")
+    async def audit(id: str) -> dict[str, Any]:
+        """Of a resumable answer: each event, when it was generated, and when a client was first given it."""
+        return await told("audit", id)
 
     @app.get("/metrics")
     async def metrics() -> Response:
         """Prometheus' text format."""
-        return Response(exposition.metrics(streams), media_type=exposition.CONTENT_TYPE)
+        return Response(exposition.metrics(sessions), media_type=exposition.CONTENT_TYPE)
 
     @app.get("/healthz")
     async def healthz() -> dict[str, object]:
         """`active`: answers on their way, streaming or not. An answer that is no longer counted is in the truth log."""
         return {"status": "draining" if streams.draining else "ok", "active": len(streams.active)}
+
+
+async def _resumed(sessions: Sessions, place: str, path: str | None) -> Response:
+    """What came, and is still to come, after the event of this id, of an answer to a request to `path`; None: to any.
+
+    Nothing, with the status that stops an `EventSource`, where nothing is missing. It meets no faults a second time.
+    """
+    found = _PLACE.fullmatch(place)
+    log = await sessions.find(found[1]) if found else None
+    if found is None or log is None or path not in {None, log.path}:
+        raise HTTPException(404, f"nothing is kept of an answer with an event {place!r}; ask anew, without that id")
+    position = int(found[2])
+    if position + 1 < log.first:
+        raise HTTPException(410, f"what came after the event {place!r} is no longer kept; ask anew, without that id")
+    if log.over and position >= log.last:
+        return Response(status_code=204)
+    if len(log.readers) >= READERS:
+        raise HTTPException(503, f"{READERS} clients read this answer already; try again", {"retry-after": "1"})
+    sessions.streams.counts.resumed += position > 0
+    reader = Reader(log, position)
+    return EventStream(reader, reader.open, {DIALECTS[log.path].request_id_header: log.id})
 
 
 class _QuestionRoute(APIRoute):

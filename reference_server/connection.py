@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from reference_server.delivery import Outlet, Stream
+from reference_server.delivery import Carried, Outlet, Stream
 from reference_server.ticker import Ticker
 
 # What the scope of a request has beside ASGI's own.
@@ -32,7 +32,7 @@ STREAM_HEADERS = {
 }
 _LAST_WORDS = 10  # seconds in which a slow client can read the end of a stream that is over
 
-Opening = Callable[[Stream, Outlet, int], None]  # how a stream is taken in: `Streams.open`
+Opening = Callable[[Outlet, int], None]  # how what is carried begins: with its outlet, and when the request came
 
 
 class Connection(HttpToolsProtocol):
@@ -44,7 +44,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, ticker: Ticker, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.stream: Stream | None = None
+        self.stream: Carried | None = None
         self.full = False
         self.lost = False
         self.ticker = ticker
@@ -104,10 +104,10 @@ class _Answer(Response):
     Where it returns without an end, uvicorn closes the connection, which is how the client is told.
     """
 
-    def __init__(self, stream: Stream, opening: Opening, headers: Mapping[str, str]) -> None:
+    def __init__(self, stream: Carried, opening: Opening, headers: Mapping[str, str]) -> None:
         self.status_code = 200
         self.background = None
-        self.stream = stream
+        self.stream: Carried = stream
         self.opening = opening
         self.init_headers(headers)
 
@@ -115,7 +115,7 @@ class _Answer(Response):
         connection: Connection = scope[CONNECTION]
         connection.stream = self.stream
         try:
-            self.opening(self.stream, outlet, scope[RECEIVED_AT])
+            self.opening(outlet, scope[RECEIVED_AT])
             if connection.lost:
                 self.stream.disconnected()
             await self.stream.wait()
@@ -128,7 +128,7 @@ class _Answer(Response):
 class EventStream(_Answer):
     """The answer as server-sent events."""
 
-    def __init__(self, stream: Stream, opening: Opening, headers: Mapping[str, str]) -> None:
+    def __init__(self, stream: Carried, opening: Opening, headers: Mapping[str, str]) -> None:
         super().__init__(stream, opening, STREAM_HEADERS | dict(headers))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the body has been read
@@ -143,6 +143,8 @@ class EventStream(_Answer):
 
 class WholeAnswer(_Answer):
     """The answer as one JSON document at its end; an error where the stream failed."""
+
+    stream: Stream
 
     def __init__(
         self, stream: Stream, opening: Opening, headers: Mapping[str, str], error: Callable[[int, str], Response]

@@ -58,6 +58,7 @@ class Manner:
     keep_alive: int = 15_000_000_000  # of silence, until a comment is sent
     deadline: int = 600_000_000_000  # for the whole answer; 0: none
     idle: int = 60_000_000_000  # for a client that reads nothing while it is sent something; 0: none
+    resumable: int = 0  # how long the generation and its log wait for a reader; 0: it ends with its client
 
 
 def unit(text: str) -> str:
@@ -72,14 +73,35 @@ SETTINGS: dict[str, Callable[[str], Any]] = {
     "keep-alive": model.duration,
     "deadline": model.duration,
     "idle": model.duration,
+    "resumable": model.duration,
 }
+
+
+class Carried(Protocol):
+    """What a connection carries, and tells of its client: a stream, or one of those who read its log."""
+
+    deaf: bool  # to the client's leaving
+
+    async def wait(self) -> None:
+        """Until nothing more will be written to the outlet."""
+
+    def resume(self) -> None:
+        """There is room again."""
+
+    def disconnected(self) -> None: ...
+
+    def fail(self, status: int, detail: str, outcome: Outcome = "failed") -> None: ...
 
 
 class Keeper(Protocol):
     """Who keeps the stream's account: is told of its end, and says how busy the machine is."""
 
-    ticker: Ticker
-    stretch: float  # what waits are multiplied by
+    @property
+    def ticker(self) -> Ticker: ...
+
+    @property
+    def stretch(self) -> float:
+        """What waits are multiplied by."""
 
     def ended(self, stream: "Stream", outcome: Outcome) -> None: ...
 
@@ -135,6 +157,11 @@ class Stream:
         self._pull: asyncio.Task[None] | None = None
         self._over: asyncio.Future[None] | None = None
 
+    @property
+    def written(self) -> int:
+        """Tokens whose events have been handed to the outlet, or are being so."""
+        return self.generated - (self._flusher.tokens if self._flusher else 0)
+
     async def wait(self) -> None:
         """Until the end."""
         if not self.over:
@@ -148,7 +175,7 @@ class Stream:
         self.outlet, self.received_at = outlet, received_at
         outlet.write(self._writer.opening())
         if self._manner.deadline:
-            self._deadline = _after(self._manner.deadline - (time.monotonic_ns() - received_at), self._out_of_time)
+            self._deadline = after(self._manner.deadline - (time.monotonic_ns() - received_at), self._out_of_time)
         self._quiet_at = received_at + self._keep_alive
 
     def begin(self, at: int) -> None:
@@ -156,10 +183,10 @@ class Stream:
         if self.over:
             return
         self.state, self.started_at, self._last_due = "running", at, at
-        after = self._advance()
+        again = self._advance()
         self.due = self._due
-        if after:
-            self._keeper.ticker.put(self, after)
+        if again:
+            self._keeper.ticker.put(self, again)
 
     # What its time brings
 
@@ -201,8 +228,7 @@ class Stream:
         return step.kind not in NO_TOKENS
 
     def _unstamped(self) -> int:
-        held = self._flusher.tokens if self._flusher else 0
-        return self.generated - held - len(self.sent)
+        return self.written - len(self.sent)
 
     def _keep_company(self, now: int) -> int:
         if now >= self._quiet_at:
@@ -242,11 +268,11 @@ class Stream:
         else:
             if wait == 0:
                 self._last_due = time.monotonic_ns()
-            after = self._plan(wait, step)
+            again = self._plan(wait, step)
             if self.due == _NEVER:
                 self.due = self._due
             if not self._paused_at:
-                self._keeper.ticker.put(self, after)
+                self._keeper.ticker.put(self, again)
 
     def delay(self, ns: int) -> None:
         """All that is still to come is due so much later."""
@@ -260,7 +286,7 @@ class Stream:
         self.state, self._paused_at = "paused", now
         self.pauses += 1
         if self._manner.idle:
-            self._idle = _after(self._manner.idle, self._stuck)
+            self._idle = after(self._manner.idle, self._stuck)
 
     def resume(self) -> None:
         """There is room again. The pause was nobody's lateness: all that follows is due later by its length."""
@@ -348,7 +374,8 @@ async def _closed(steps: AsyncGenerator[Any, None], pull: asyncio.Task[None] | N
     await steps.aclose()
 
 
-def _after(ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
+def after(ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
+    """Call it when so much time has gone by."""
     return asyncio.get_running_loop().call_later(ns / 1e9, call)
 
 

@@ -6,24 +6,25 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from reference_server.streams import Histogram, Streams
+from reference_server.sessions import Sessions
+from reference_server.streams import Histogram
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
-def metrics(streams: Streams) -> bytes:
+def metrics(sessions: Sessions) -> bytes:
     """All counts at this moment, in Prometheus' text format."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Exposed(streams))
+    registry.register(_Exposed(sessions))
     return generate_latest(registry)
 
 
 class _Exposed(Collector):
-    def __init__(self, streams: Streams) -> None:
-        self._streams = streams
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
 
     def collect(self) -> Iterator[Metric]:
-        streams, counts = self._streams, self._streams.counts
+        sessions, streams, counts = self._sessions, self._sessions.streams, self._sessions.streams.counts
         active = streams.active.values()
         yield GaugeMetricFamily("reference_streams_active", "On their way, queued ones among them.", len(active))
         yield GaugeMetricFamily("reference_streams_queued", "Waiting for the simulated machine.", streams.queued)
@@ -36,13 +37,18 @@ class _Exposed(Collector):
         generated = counts.generated + sum(stream.generated for stream in active)
         wasted = counts.wasted + sum(stream.wasted for stream in active)
         yield CounterMetricFamily("reference_tokens_generated", "By the model.", generated)
-        delivered = counts.delivered + sum(len(stream.sent) for stream in active)
+        delivered = counts.delivered + sum(len(stream.sent) for stream in active) - sessions.unread
         yield CounterMetricFamily("reference_tokens_delivered", "Handed to the kernel.", delivered)
         yield CounterMetricFamily("reference_tokens_wasted", "Generated for a client that had gone.", wasted)
         pauses = counts.pauses + sum(stream.pauses for stream in active)
         yield CounterMetricFamily("reference_streams_paused", "Times that a client read too slowly.", pauses)
         seconds = (counts.paused + sum(stream.paused for stream in active)) / 1e9
         yield CounterMetricFamily("reference_streams_paused_seconds", "Model held up by it, once over.", seconds)
+        yield CounterMetricFamily("reference_streams_resumed", "Clients that came back for the rest.", counts.resumed)
+        readers = sum(len(session.readers) for session in sessions.kept.values())
+        yield GaugeMetricFamily("reference_log_readers", "Clients of resumable streams.", readers)
+        yield GaugeMetricFamily("reference_logs", "Resumable streams, running or over.", len(sessions.kept))
+        yield GaugeMetricFamily("reference_log_bytes", "Of these.", sessions.size)
         cached = CounterMetricFamily("reference_prompt_cache_tokens", "Of prompts.", labels=["what"])
         cached.add_metric(["read"], counts.cache_read)
         cached.add_metric(["written"], counts.cache_write)

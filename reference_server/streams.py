@@ -61,6 +61,7 @@ class Counts:
     wasted: int = 0
     pauses: int = 0
     paused: int = 0  # ns
+    resumed: int = 0  # clients that came back with Last-Event-ID
     cache_read: int = 0  # tokens
     cache_write: int = 0
     faults: Counter[str] = field(default_factory=Counter)  # dealt out, by name

@@ -13,7 +13,7 @@ from contextlib import aclosing
 from starlette.types import Message, Send
 
 from reference_server.connection import Connection
-from reference_server.delivery import Source, Stream
+from reference_server.delivery import Carried, Source
 from reference_server.model import NO_TOKENS, Step
 
 ID = re.compile(rb"^id:.*\n", re.MULTILINE)
@@ -53,11 +53,11 @@ class Trouble:
         return self.connection.lost
 
     @property
-    def stream(self) -> Stream | None:
+    def stream(self) -> Carried | None:
         return self.connection.stream
 
     @stream.setter
-    def stream(self, stream: Stream | None) -> None:
+    def stream(self, stream: Carried | None) -> None:
         self.connection.stream = stream
         if stream is not None and self.deaf:
             stream.deaf = True
