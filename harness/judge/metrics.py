@@ -318,6 +318,14 @@ class Totals:
         """All but those that the run's end cut off: nobody knows what would have become of them."""
         return self.streams - self.count(Outcome.INTERRUPTED)
 
+    @property
+    def left(self) -> int:
+        """Those whose connection ended while the server may have been at work for them, whoever ended it."""
+        return self.count(*_LEFT)
+
+
+_LEFT = (Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.TIMED_OUT, Outcome.RESET, Outcome.MALFORMED)
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -606,11 +614,6 @@ def _concurrency(totals: Totals, seconds: float) -> Figure:
     return Figure(totals.sum("open_ns") / 1e9 / seconds if known else None, totals.streams)
 
 
-def _left(totals: Totals) -> int:
-    """Streams whose client had gone before the answer was complete."""
-    return totals.streams - totals.count(Outcome.COMPLETED)
-
-
 _COVERED = 0.98  # of what was received: with less, the counter was not of all that answered
 
 
@@ -624,16 +627,16 @@ def received_tokens(totals: Totals) -> float:
 
 
 def _wasted_tokens(totals: Totals, _seconds: float) -> Figure:
-    generated, left = totals.sums.get("server_generated"), _left(totals)
-    if generated is None or not left:
+    generated = totals.sums.get("server_generated")
+    if generated is None or not totals.left:
         return Figure(None, 0)
     received = received_tokens(totals)
-    return Figure(max(0.0, generated - received) if generated >= _COVERED * received else None, left)
+    return Figure(max(0.0, generated - received) if generated >= _COVERED * received else None, totals.left)
 
 
 def _time_to_stop(totals: Totals, _seconds: float) -> Figure:
-    stopped, left = totals.sums.get("server_stopped_ms"), _left(totals)
-    return Figure(stopped, left) if stopped is not None and left else Figure(None, 0)
+    stopped = totals.sums.get("server_stopped_ms")
+    return Figure(stopped, totals.left) if stopped is not None and totals.left else Figure(None, 0)
 
 
 RATES: Mapping[str, Rate] = {

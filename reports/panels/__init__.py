@@ -4,12 +4,24 @@ from collections.abc import Callable
 
 from reports.material import Material
 from reports.panel import Panel
-from reports.panels import circumstances, client, distributions, latency, rates, server, sla, timeline, verdict
+from reports.panels import (
+    circumstances,
+    client,
+    distributions,
+    latency,
+    rates,
+    server,
+    sla,
+    smoothness,
+    timeline,
+    verdict,
+)
 
 PANELS: tuple[Callable[[Material], Panel], ...] = (
     verdict.draw,
     sla.draw,
     latency.draw,
+    smoothness.draw,
     server.draw,
     client.draw,
     rates.draw,

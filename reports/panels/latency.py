@@ -22,7 +22,7 @@ def draw(run: Material) -> Panel:
         title="First token and the gaps after it",
         lead=lead if ttft.n else "No stream had a first token.",
         charts=tuple(_by_part(run, name) for name in _TITLES if judgement.metrics[name].n),
-        tables=tuple(_table(run, name) for name in _TITLES if _has(judgement.metrics[name])),
+        tables=(*(_table(run, name) for name in _TITLES if _has(judgement.metrics[name])), *_by_cache(run)),
         notes=_notes(run) if _has(ttft) else (),
     )
 
@@ -103,6 +103,17 @@ def _table(run: Material, name: str) -> Table:
     rows = [_row("all", whole, bool(whole.failed))]
     rows += [_row(f"{part.key} {part.value}", part.metrics[name], bool(whole.failed)) for part in judgement.parts]
     return Table(f"{_TITLES[name]} of what was observed", tuple(columns), rows)
+
+
+def _by_cache(run: Material) -> list[Table]:
+    """TTFT with a warm prompt cache and a cold one."""
+    names = {True: "read from it", False: "not read from it"}
+    rows: list[tuple[Cell, ...]] = []
+    for hit, seen in run.cached.items():
+        p50, p95, p99 = (figure(value, "ms") for value in seen.quantiles.values())
+        rows.append((names[hit], p50, p95, interval_of(seen.p95, "ms"), p99, f"{seen.n:,}"))
+    columns = ("Prompt cache", ">P50", ">P95", ">95 % interval of P95", ">P99", ">n, streams")
+    return [Table("TTFT by prompt cache, as the server reported it", columns, rows)] if rows else []
 
 
 def _row(name: str, seen: Summary, with_failures: bool) -> tuple[Cell, ...]:
