@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import anthropic
 import httpx
@@ -396,8 +396,8 @@ class Scripted(http.server.BaseHTTPRequestHandler):
     """An upstream that does as the question's model says."""
 
     left = threading.Event()  # a client has left one that never begins
-    asked: dict[str, Any]  # the latest question
-    asked_with: dict[str, str]
+    asked: ClassVar[dict[str, Any]] = {}  # the latest question
+    asked_with: ClassVar[dict[str, str]] = {}  # its headers
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -519,7 +519,7 @@ def test_a_client_that_leaves_before_the_upstream_has_begun_ends_the_call(script
     body = json.dumps(LONG | {"model": "never begins"})
     with socket.create_connection((host, int(port))) as reader:
         reader.sendall(f"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
-        wait_for(lambda: Scripted.asked["model"] == "never begins")
+        wait_for(lambda: Scripted.asked.get("model") == "never begins")
     assert Scripted.left.wait(10)
     assert scripted.get("/healthz").json()["active"] == 0
 
