@@ -19,6 +19,7 @@ from harness.drive.network.trace import Trace
 from harness.errors import ConfigError, ScenarioError
 
 SECOND = 10**9
+DOCS = Path(__file__).parents[1] / "docs" / "networks.md"
 FULL = 1_448 - 7  # bytes of an answer that fill a frame of 1,514, with 7 of HTTP's chunking and 66 of headers
 EMULATED = [each for each in NETWORKS.values() if each.emulated]
 # Those that do the same all the time, so that a mean is reached soon.
@@ -270,13 +271,19 @@ def test_pacing_takes_nothing_from_what_is_delivered() -> None:
 
 
 @every_link
-def test_a_window_holds_about_a_round_trip_of_the_rate_where_reads_are_paced(profile: Network) -> None:
+def test_a_window_is_small_and_holds_the_rate_at_a_quarter_of_the_round_trip(profile: Network) -> None:
     if profile.name in {"fiber", "wifi"}:
         assert profile.window is None
         return
     assert profile.window is not None
-    flight = profile.profile.down_kbit * profile.profile.rtt / 8e6
-    assert profile.window == pytest.approx(flight, abs=1) or profile.window == 8_192 > flight
+    assert profile.window <= 32_768
+    assert profile.window >= int(profile.profile.down_kbit * profile.profile.rtt / 8e6 / 4)
+
+
+def test_a_recorded_link_has_a_window_by_what_it_carried(tmp_path: Path) -> None:
+    path = write(tmp_path, *range(1, 101))  # 12 Mbit/s
+    train = network.find("train", {"train": Profile(rtt=Duration.parse("100ms"), trace=path)})
+    assert train.window == 12_000 * 100 / 8 / 4
 
 
 # Recorded links
@@ -371,6 +378,23 @@ def test_an_unknown_network_is_told_with_those_that_exist() -> None:
         f"no network called 'slow4g'; there are {known}, office, and trace:PATH for a recorded one"
     )
     assert all(network.find(name).name == name for name in NETWORKS)
+
+
+def test_the_docs_have_every_network_with_its_numbers() -> None:
+    rows = [line.split("|")[1:-1] for line in DOCS.read_text().splitlines() if line.startswith("| `")]
+    said = {cells[0].strip(" `"): [cell.strip() for cell in cells[1:]] for cells in rows if len(cells) == 6}
+    assert list(said) == list(NETWORKS)
+    for name, (rates, rtt, jitter, _, source) in said.items():
+        profile = NETWORKS[name].profile
+        assert source == NETWORKS[name].source
+        if NETWORKS[name].emulated:
+            assert rates == f"{profile.down_kbit:,.0f} / {profile.up_kbit:,.0f}"
+            assert (rtt, jitter) == (f"{profile.rtt / 1e6:g} ms", f"{profile.jitter / 1e6:g} ms")
+
+
+def test_the_example_of_the_docs_is_a_network() -> None:
+    example = DOCS.read_text().partition("```toml\n")[2].partition("```")[0]
+    assert network.find("office", config.parse(example.encode()).networks).emulated
 
 
 def test_a_network_of_the_config_is_found_by_its_name(tmp_path: Path) -> None:

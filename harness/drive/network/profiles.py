@@ -13,7 +13,7 @@ from harness.drive.network.trace import Trace
 from harness.errors import ScenarioError
 
 _TRACE = "trace:"
-_SMALLEST_WINDOW, _LARGEST_WINDOW = 8_192, 131_072  # bytes
+_SMALLEST_WINDOW, _LARGEST_WINDOW = 8_192, 65_536  # bytes
 _AMPLE = 15_000  # kbit/s from which on no token stream feels the rate
 
 
@@ -44,13 +44,17 @@ class Network:
 
     @property
     def window(self) -> int | None:
-        """SO_RCVBUF of a client that paces its reads: a bandwidth-delay product. None: pacing would change nothing."""
+        """SO_RCVBUF of a client that paces its reads. None: pacing would change nothing.
+
+        A quarter of the link's bandwidth-delay product: enough for the rate at a real round trip of up to a quarter of
+        the emulated one, and small, so that the server's writes feel soon that nobody reads.
+        """
         profile = self.profile
         kbit = self.trace.kbit if self.trace else profile.down_kbit
         if not profile.stalls and not profile.handovers and not self.trace and not 0 < kbit < _AMPLE:
             return None
         product = kbit * profile.rtt / 8e6  # kbit/s are bits/ms
-        return round(min(max(_SMALLEST_WINDOW, product), _LARGEST_WINDOW))
+        return round(min(max(_SMALLEST_WINDOW, product / 4), _LARGEST_WINDOW))
 
 
 def _steady(rtt: str, jitter: str, down_kbit: float, up_kbit: float) -> Profile:
