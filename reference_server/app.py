@@ -79,13 +79,15 @@ def create_app(settings: Settings, sessions: Sessions) -> ASGIApp:
     simulation = Simulation(settings.shape)
     faults = Faults(settings.faults, settings.shape.seed, streams.counts.faults)
 
-    async def ask(question: Question, request: Request) -> tuple[Source, Answer]:
+    async def ask(question: Question, request: Request, seconds: float) -> tuple[Source, Answer]:
         if settings.upstream is None:
             return simulation.ask(question, _settings(model.SETTINGS, request.headers))
+        asking = settings.upstream.ask(question, await _sent(request), request.headers)
         with streams.asking():
-            return await _unless_gone(request, settings.upstream.ask(question, await _sent(request), request.headers))
+            return await _unless_gone(request, asking, seconds)
 
     async def answer(question: Question, request: Request) -> Response:
+        trouble = faults.meet(request.headers.get("x-gauge-fault"), request.scope, streamed=question.stream)
         place = request.headers.get("last-event-id")
         if place and question.stream:
             return await _resumed(sessions, place, request.url.path)
@@ -95,8 +97,7 @@ def create_app(settings: Settings, sessions: Sessions) -> ASGIApp:
         if refused:
             status = HTTPStatus.SERVICE_UNAVAILABLE if streams.draining else question.overloaded
             raise HTTPException(status, refused, {"retry-after": "1"})
-        trouble = faults.meet(request.headers.get("x-gauge-fault"), request.scope, streamed=question.stream)
-        source, known = await ask(question, request)
+        source, known = await ask(question, request, manner.deadline / 1e9)
         streams.counts.cache_read += known.cache_read
         streams.counts.cache_write += known.cache_write
         writer = question.writer(known)
@@ -239,12 +240,12 @@ async def _sent(request: Request) -> dict[str, Any]:
         raise HTTPException(400, f"the body is not valid JSON: {fault}") from None
 
 
-async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """What `work` gives; it is given up when the client leaves, or the server ends, meanwhile."""
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T], seconds: float) -> _T:
+    """What `work` gives; it is given up when the client leaves, the server ends, or so much time passes (0: any)."""
     doing = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(request.receive())  # the body has been read: what comes next is `http.disconnect`
     try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({doing, leaving}, timeout=seconds or None, return_when=asyncio.FIRST_COMPLETED)
     except asyncio.CancelledError:
         raise HTTPException(503, "the server is going down", {"retry-after": "1"}) from None
     finally:
@@ -252,9 +253,11 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
         if not doing.done():
             doing.cancel()
             await asyncio.wait([doing])
-    if doing.cancelled():
+    if doing in done:
+        return doing.result()
+    if leaving in done:
         raise HTTPException(499, "the client has gone")  # which nobody reads
-    return doing.result()
+    raise HTTPException(504, f"the answer had not begun within {seconds:g} s")
 
 
 def _door(app: ASGIApp, api_key: str) -> ASGIApp:

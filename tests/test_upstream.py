@@ -514,9 +514,19 @@ def test_an_upstream_that_is_silent_is_given_up(scripted: httpx.Client) -> None:
     assert refused.json()["error"] == {"type": "timeout_error", "message": "the upstream was silent for too long"}
 
 
+def test_an_upstream_that_does_not_begin_in_time_is_given_up(scripted: httpx.Client) -> None:
+    Scripted.left.clear()
+    asked = LONG | {"model": "never begins"}
+    refused = scripted.post("/v1/messages", json=asked, headers={"x-gauge-deadline": "100ms"})
+    assert refused.status_code == 504
+    assert Scripted.left.wait(10)
+
+
 def test_a_client_that_leaves_before_the_upstream_has_begun_ends_the_call(scripted: httpx.Client) -> None:
     host, port = str(scripted.base_url).removeprefix("http://").rstrip("/").split(":")
     body = json.dumps(LONG | {"model": "never begins"})
+    Scripted.left.clear()
+    Scripted.asked = {}
     with socket.create_connection((host, int(port))) as reader:
         reader.sendall(f"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
         wait_for(lambda: Scripted.asked.get("model") == "never begins")
