@@ -166,6 +166,24 @@ def test_throughput_is_per_second_of_the_run(tmp_path: Path) -> None:
     assert RATES["concurrency"].over(found, 10) == Figure(0.4, 3)
 
 
+def test_a_cache_hit_is_a_stream_that_reported_tokens_from_the_cache(tmp_path: Path) -> None:
+    reported = [observation(cache_read_tokens=tokens) for tokens in (0, 0, 0, 700, 1_200)]
+    found = gauged(tmp_path, *reported, observation(), observation([], outcome=Outcome.REFUSED))
+    assert RATES["cache_hit_rate"].over(found.totals(), 1) == Figure(0.4, 5, 2)
+    assert plain(found.samples("cache_read_tokens")) == [0, 0, 0, 700, 1_200]
+    assert found.samples("cache_read_tokens").missing == 2
+
+
+def test_only_streams_that_were_resumed_have_a_gap_and_what_it_cost(tmp_path: Path) -> None:
+    resumed = observation(resumed_from="41", resume_gap=850_000_000, resume_lost=2, resume_duplicated=0)
+    untold = observation(resumed_from="x", resume_gap=900_000_000)
+    found = gauged(tmp_path, resumed, untold, observation())
+    assert plain(found.samples("resume_gap")) == [850, 900]
+    assert plain(found.samples("resume_lost")) == [2]
+    assert plain(found.samples("resume_duplicated")) == [0]
+    assert found.samples("resume_lost").missing == 2
+
+
 def test_nothing_observed_has_no_rate(tmp_path: Path) -> None:
     nothing = gauged(tmp_path).totals()
     assert {name: rate.over(nothing, 10).value for name, rate in RATES.items()} == dict.fromkeys(RATES)

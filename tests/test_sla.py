@@ -35,6 +35,9 @@ def verdict(tmp_path: Path, rule: str, *observations: StreamObservation, **where
         ("error_rate < 0.01", None, "error_rate", "<", 0.01),
         ("completion_rate > 99.5 %", None, "completion_rate", ">", 0.995),
         ("output_tps > 500", None, "output_tps", ">", 500),
+        ("p95(stall_count) < 2", "p95", "stall_count", "<", 2),
+        ("p95(stall_ratio) < 5%", "p95", "stall_ratio", "<", 0.05),
+        ("cache_hit_rate > 80%", None, "cache_hit_rate", ">", 0.8),
     ],
 )
 def test_a_rule_reads_as_it_is_written(text: str, aggregation: str | None, name: str, op: str, limit: float) -> None:

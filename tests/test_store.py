@@ -32,6 +32,9 @@ FULL = observation(
     cache_write_tokens=8,
     request_id="req_1",
     resumed_from="41",
+    resume_gap=850 * MS,
+    resume_lost=0,
+    resume_duplicated=2,
     send_lag=1_000,
     reads=5,
     coalesced_reads=1,
@@ -125,6 +128,7 @@ def test_the_view_has_a_row_for_a_person_to_read(tmp_path: Path) -> None:
     connection.close()
     assert (good["run_id"], good["ttft_ms"], good["ttft_text_ms"], good["e2e_ms"]) == ("run-1", 100, 120, 120)
     assert (good["tpot_ms"], good["chunks"], good["output_tokens"]) == (10, 2, 3)
+    assert (good["resumed_from"], good["resume_gap_ms"], good["resume_duplicated"]) == ("41", 850, 2)
     assert (refused["outcome"], refused["http_status"], refused["ttft_ms"]) == ("refused", 529, None)
 
 
@@ -240,6 +244,43 @@ def test_a_database_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
     for entrance in (Store.open, Store.create):
         with pytest.raises(StoreError, match=r"written by a newer streamgauge .*'m999_later'"):
             entrance(path)
+
+
+def _before_resumptions(path: Path) -> None:
+    """Take the file back to its first schema."""
+    _foreign(
+        path,
+        "DROP VIEW stream_metrics",
+        *(f"ALTER TABLE streams DROP COLUMN resume_{name}" for name in ("gap", "lost", "duplicated")),
+        "CREATE VIEW stream_metrics AS SELECT id FROM streams",
+        "DELETE FROM _sqlite_migrations WHERE name = 'm002_resumptions'",
+    )
+
+
+def test_an_older_file_is_brought_up_to_date_when_it_is_opened(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [FULL])
+    _before_resumptions(path)
+    with Store.create(path) as store:
+        store.append("run-1", [FULL])
+        (streams,) = store.streams("run-1")
+    assert np.isnan(streams.number["resume_gap"]).tolist() == [True, False], "nobody observed it then"
+    assert streams.number["input_tokens"].tolist() == [12, 12]
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT resume_gap_ms FROM stream_metrics").fetchall() == [(None,), (850,)]
+    connection.close()
+
+
+def test_an_older_file_that_may_not_be_written_is_read_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = database(tmp_path / "one.db", [FULL])
+    _before_resumptions(path)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.access", lambda *_: False)  # as in the test of a read-only disk
+    with Store.open(path) as store:
+        (streams,) = store.streams("run-1")
+    assert np.isnan(streams.number["resume_gap"]).all()
+    assert path.read_bytes() == before
 
 
 def test_a_damaged_blob_is_told_and_not_a_traceback(tmp_path: Path) -> None:
