@@ -121,6 +121,16 @@ def _half_character(trouble: Trouble, event: bytes) -> bytes:
     return event[: found.end()] if found else event[: len(event) // 2] + "é".encode()[:1]
 
 
+def _announced(apply: Apply) -> Apply:
+    """The response says from the first that its connection will be closed, so that no client uses it again."""
+
+    def both(trouble: Trouble, argument: Any) -> Act | None:
+        trouble.headers.append((b"connection", b"close"))
+        return apply(trouble, argument)
+
+    return both
+
+
 def _rewriting(rewrite: Callable[[bytes], bytes]) -> Apply:
     return lambda trouble, *_: trouble.rewrites.append(lambda events, _: rewrite(events))
 
@@ -244,7 +254,7 @@ FAULTS: dict[str, Fault] = {
     "error": Fault("An error event in the stream, which ends properly", _instead(_error), placed=True),
     "cut": Fault(
         "The response ends as if that were all of it: no terminal event, a clean end",
-        _instead(Trouble.cut),
+        _announced(_instead(Trouble.cut)),
         placed=True,
     ),
     "close": Fault(
@@ -258,10 +268,10 @@ FAULTS: dict[str, Fault] = {
         _silence,
         placed=True,
     ),
-    "cut_event": Fault("The response ends in the middle of the next event", _treating(_half), placed=True),
+    "cut_event": Fault("The response ends in the middle of the next event", _announced(_treating(_half)), placed=True),
     "cut_character": Fault(
         "The response ends in the middle of the next event, between the bytes of one character",
-        _treating(_half_character),
+        _announced(_treating(_half_character)),
         placed=True,
     ),
     "garbage": Fault(

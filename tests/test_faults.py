@@ -184,6 +184,11 @@ def test_ends_differ_in_how_the_message_and_the_connection_end(server: Reference
     ]
 
 
+def test_a_cut_is_announced_so_that_nobody_uses_its_connection_again(server: ReferenceServer) -> None:
+    assert b"connection: close" in raw(server, "cut@3").head
+    assert b"connection: close" not in raw(server, "crlf").head
+
+
 def test_a_cut_falls_inside_an_event_or_a_character(server: ReferenceServer) -> None:
     clean = events(raw(server, None).body)
     inside = raw(server, "cut_event@3").body.removeprefix(b"".join(clean[:3]))
@@ -313,6 +318,42 @@ def test_faults_happen_in_the_middle_of_tool_use(server: ReferenceServer) -> Non
     cut = httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-fault": "cut@100"}).content
     assert any(event.startswith(b"event: tool_end") for event in events(cut))
     assert len(events(cut)) == len(clean) - 2  # all but the report and the terminator
+
+
+# With events that have ids
+
+
+def ids(body: bytes) -> list[bytes | None]:
+    found = [re.search(rb"(?m)^id: \w+:(\d+)$", event) for event in events(body)]
+    return [each and each[1] for each in found]
+
+
+def test_ids_are_doubled_and_lost(server: ReferenceServer) -> None:
+    keep = {"x-gauge-resumable": "1s"}
+    clean = ids(raw(server, None, **keep).body)
+    assert clean == [b"%d" % number for number in range(1, TOKENS + 3)]
+    assert ids(raw(server, "duplicate_id@3", **keep).body) == [*clean[:3], b"3", *clean[4:]]
+    assert ids(raw(server, "lost_id@3", **keep).body) == [*clean[:3], None, *clean[4:]]
+    assert ids(raw(server, "repeat@3", **keep).body) == [*clean[:4], b"4", *clean[4:]]
+    assert ids(raw(server, "lose@3", **keep).body) == [*clean[:3], *clean[4:]]
+
+
+@pytest.mark.parametrize("fault", ["cut@3", "close@3", "reset@3", "cut_event@3"])
+def test_an_answer_that_can_be_resumed_survives_the_end_of_its_connection(server: ReferenceServer, fault: str) -> None:
+    begun = events(raw(server, fault, **{"x-gauge-resumable": "5s"}).body)[:3]
+    last = re.findall(rb"(?m)^id: (.*)$", begun[-1])[0].decode()
+    rest = events(raw(server, None, **{"last-event-id": last}).body)
+    assert ids(b"".join(begun + rest)) == [b"%d" % number for number in range(1, TOKENS + 3)]
+    assert [row["outcome"] for row in server.truth() if row["id"] == last.partition(":")[0]] == ["completed"]
+
+
+def test_the_way_back_to_an_answer_meets_faults_too(server: ReferenceServer) -> None:
+    begun = events(raw(server, "reset@3", **{"x-gauge-resumable": "5s"}).body)
+    back = {"last-event-id": re.findall(rb"(?m)^id: (.*)$", begun[-1])[0].decode()}
+    refused = raw(server, "http_503:2s", **back).head
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 2" in refused
+    assert raw(server, "crlf", **back).body == raw(server, None, **back).body.replace(b"\n", b"\r\n")
 
 
 # Statuses
