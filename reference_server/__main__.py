@@ -21,7 +21,7 @@ from reference_server.connection import Connection
 from reference_server.dealing import Rule, rule
 from reference_server.delivery import Manner
 from reference_server.faults import FAULTS
-from reference_server.sessions import Sessions
+from reference_server.sessions import Sessions, Shared
 from reference_server.streams import Streams
 from reference_server.ticker import event_loop
 from reference_server.truth import TruthLog
@@ -100,21 +100,25 @@ class _Server(uvicorn.Server):
     When it is told to end it drains first, with its doors open: a refusal is an answer, a closed port is none.
     """
 
-    def __init__(self, config: uvicorn.Config, streams: Streams, drain: float) -> None:
+    def __init__(self, config: uvicorn.Config, sessions: Sessions, drain: float) -> None:
         super().__init__(config)
-        self._streams = streams
+        self._sessions = sessions
         self._drain = drain
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._streams.drain(self._drain)
+        await self._sessions.streams.drain(self._drain)
         await super().shutdown(sockets)
+        if self._sessions.shared is not None:
+            await self._sessions.shared.stop()
 
     async def on_tick(self, counter: int) -> bool:
-        if not self._streams.active and gc.get_count()[0] > _COLLECT_FROM:
+        if not self._sessions.streams.active and gc.get_count()[0] > _COLLECT_FROM:
             gc.collect()
         return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._sessions.shared is not None:
+            await self._sessions.shared.start()
         await super().startup(sockets)
         assert sockets is not None
         sockets[0].listen(_BACKLOG)
@@ -160,6 +164,13 @@ class _Server(uvicorn.Server):
     "DURATION",
     "Number the events and keep them, so that a client that was dropped gets the rest (Last-Event-ID); generate on for "
     "so long without one, and keep the answer for so long after its end.  [default: 0s, it ends with its client]",
+)
+@click.option(
+    "--redis-url",
+    envvar="STREAMGAUGE_REDIS_URL",
+    metavar="URL",
+    help="Keep resumable answers in this Redis, too, such as redis://127.0.0.1:6379/0: every server that is given it "
+    "knows the answers of all, and can resume, show and cancel them.",
 )
 @click.option(
     "--send-buffer",
@@ -232,6 +243,7 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
     host: str,
     port: int,
     preset: str,
+    redis_url: str | None,
     send_buffer: int,
     max_streams: int,
     api_key: str,
@@ -266,6 +278,8 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
         shape = replace(shape, capacity=0)  # the real one has its own queue
     streams = Streams(shape.capacity, max_streams, log)
     sessions = Sessions(streams)
+    if redis_url is not None:
+        sessions.shared = _shared(redis_url, sessions)
     config = uvicorn.Config(
         create_app(Settings(shape, manner, rules, api_key, real), sessions),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
@@ -284,7 +298,7 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
         config.load()
     except OSError as fault:  # ssl.SSLError is one
         raise click.ClickException(f"--tls-cert, --tls-key: {tls_cert}, {tls_key}: {fault.strerror or fault}") from None
-    _Server(config, streams, drain).run(sockets=[listener])
+    _Server(config, sessions, drain).run(sockets=[listener])
 
 
 def _upstream(
@@ -319,6 +333,19 @@ def _listen(host: str, port: int, send_buffer: int) -> socket.socket:
     except OSError as fault:
         raise click.ClickException(f"cannot listen on {host} port {port}: {fault.strerror}") from None
     return listener
+
+
+def _shared(url: str, sessions: Sessions) -> Shared:
+    """ClickException, in one line, when there is no such Redis, or nothing to reach one with."""
+    try:
+        from reference_server import sessions_redis  # noqa: PLC0415 - an extra that few servers need
+    except ModuleNotFoundError:
+        raise click.ClickException("--redis-url needs the redis package: pip install 'streamgauge[redis]'") from None
+    try:
+        sessions_redis.check(url)
+    except ValueError as fault:
+        raise click.ClickException(f"--redis-url: {fault}") from None
+    return sessions_redis.RedisLogs(url, sessions)
 
 
 def _url(listener: socket.socket, *, tls: bool) -> str:

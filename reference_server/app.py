@@ -33,7 +33,7 @@ from reference_server.dialects.anthropic_messages import CountQuestion, Messages
 from reference_server.dialects.openai_chat import ChatQuestion
 from reference_server.dialects.plain_sse import PlainQuestion
 from reference_server.model import Failed, Shape
-from reference_server.sessions import READERS, Reader, Session, Sessions
+from reference_server.sessions import READERS, Reader, Session, Sessions, Unreachable
 from reference_server.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def create_app(settings: Settings, sessions: Sessions) -> ASGIApp:
             RequestValidationError: _bad_request,
             PydanticCustomError: _unanswerable,
             Failed: _failed,
+            Unreachable: _unreachable,
         },
     )
     simulation = Simulation(settings.shape)
@@ -339,6 +340,10 @@ async def _failed(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, Failed)
     status = _dialect(request).overloaded if fault.status == 529 else fault.status  # which not every dialect knows
     return _error(request, status, str(fault), fault.headers)
+
+
+async def _unreachable(request: Request, fault: Exception) -> Response:
+    return _error(request, 503, str(fault), {"retry-after": "1"})
 
 
 async def _refusal(request: Request, fault: Exception) -> Response:

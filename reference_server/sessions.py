@@ -39,6 +39,7 @@ class Log:
         self.idle = idle  # as in `Manner`
         self.first = 1  # that is kept
         self.last = 0
+        self.reached = 0  # the last that some reader has
         self.size = 0  # bytes
         self.over = False
         self.readers: set[Reader] = set()
@@ -77,6 +78,7 @@ class Log:
 
     def given(self, number: int) -> None:
         """A reader has all up to here."""
+        self.reached = max(self.reached, number)
 
     def joined(self, reader: "Reader") -> None:
         self.readers.add(reader)
@@ -177,7 +179,6 @@ class Session(Log):
         self.grace = manner.resumable
         self.stream: Stream | None = None
         self.delivered = 0  # tokens that some reader has
-        self._reached = 0  # the last event that some reader has
         self._tokens: list[int] = []  # generated with each event that is kept, and all before it
         self._generated_at: list[int] = []
         self._delivered_at: list[int] = []  # 0: not yet
@@ -254,7 +255,8 @@ class Session(Log):
         return self._sessions.streams.stretch
 
     def ended(self, stream: Stream, outcome: Outcome) -> None:
-        del stream.sent[self.delivered :]  # what nobody has read was not sent
+        # What nobody has read was not sent. What readers elsewhere have had of late, `read_elsewhere` will count.
+        del stream.sent[self.delivered :]
         self._sessions.streams.ended(stream, outcome)
         if self._sessions.shared is not None:
             self._sessions.shared.end(self)
@@ -265,12 +267,12 @@ class Session(Log):
     # As its readers' log
 
     def given(self, number: int) -> None:
-        if number <= self._reached or self.stream is None:
+        if number <= self.reached or self.stream is None:
             return
         now = time.monotonic_ns()
-        for index in range(max(self._reached + 1, self.first) - self.first, number - self.first + 1):
+        for index in range(max(self.reached + 1, self.first) - self.first, number - self.first + 1):
             self._delivered_at[index] = now
-        self._reached = number
+        super().given(number)
         before, self.delivered = self.delivered, self._tokens[number - self.first]
         if self.stream.over:
             self._sessions.streams.counts.delivered += self.delivered - before
@@ -288,7 +290,8 @@ class Session(Log):
 
     def read_elsewhere(self, number: int) -> None:
         """In another process somebody reads it, and has all up to this event."""
-        self.given(min(number, self.last))
+        if self.first <= number <= self.last:
+            self.given(number)
         if not self.readers:
             self._wait()
 
@@ -318,8 +321,16 @@ class Session(Log):
             self._sessions.shared.forget(self)
 
 
+class Unreachable(Exception):
+    """What is kept for all processes cannot be asked for at this moment; the message is one sentence for the client."""
+
+
 class Shared(Protocol):
     """Where sessions are kept for other processes of this server, too, and how these are asked."""
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
     def refused(self) -> str | None:
         """Why nothing can be kept there at this moment; None when it can."""
@@ -332,10 +343,13 @@ class Shared(Protocol):
     def forget(self, session: Session) -> None: ...
 
     async def find(self, id: str) -> Log | None:
-        """A log that another process writes, with all that it has so far; it goes on to grow as long as it is read."""
+        """A log that another process writes, with all that it has so far; it goes on to grow as long as it is read.
+
+        None when nothing is kept; raises Unreachable.
+        """
 
     async def ask(self, verb: str, id: str) -> dict[str, Any] | None:
-        """What the process says that knows this stream; see `Sessions.told`. None when there is none."""
+        """What the process says that knows this stream; see `Sessions.told`. None when none does; raises Unreachable."""
 
 
 class Sessions:
