@@ -33,18 +33,32 @@ _NEVER = 1 << 62
 class Link:
     """A profile in use by one stream. Times in and out are nanoseconds since the stream began to connect."""
 
-    __slots__ = ("_before", "_down", "_gate", "_last", "_network", "_random", "_silences", "_spent", "_up", "breaks_at")
+    __slots__ = (
+        "_before",
+        "_down",
+        "_gate",
+        "_last",
+        "_network",
+        "_profile",
+        "_random",
+        "_silences",
+        "_spent",
+        "_up",
+        "breaks_at",
+        "emulated",
+    )
 
     def __init__(self, network: Network, random: Random) -> None:
         self._network = network
+        self._profile = profile = network.profile
         self._random = random
+        self.emulated = network.emulated
         self._spent = 0  # what the way out has taken so far
         self._before = -_NEVER  # when the delivery before was there
         self._last = 0  # when the person got the delivery before: TCP keeps the order
         self.breaks_at: int | None = None  # when a hand-over resets the connection; None: it does not
         if not self.emulated:
             return
-        profile = network.profile
         fate = Random(random.getrandbits(64))
         handovers = profile.handovers
         if handovers and handovers.resets:
@@ -60,10 +74,6 @@ class Link:
             slack = round(profile.down_kbit * _SLACK / 8e6)
             self._down = _Bucket(self._silences, profile.down_kbit, profile.burst_bytes)
             self._gate = _Bucket(self._silences, profile.down_kbit, max(slack, profile.burst_bytes))
-
-    @property
-    def emulated(self) -> bool:
-        return self._network.emulated
 
     @property
     def window(self) -> int | None:
@@ -115,7 +125,7 @@ class Link:
 
     def _way(self) -> int:
         """One direction: half the round trip and its jitter, ns."""
-        profile = self._network.profile
+        profile = self._profile
         jitter = self._random.expovariate(1 / profile.jitter) if profile.jitter else 0
         return round(profile.rtt / 2 + jitter)
 
@@ -125,9 +135,11 @@ class Link:
         TCP learns of a loss by three later segments, or by a timeout (RFC 5681, 3.2; RFC 6298 with Linux's minimum).
         Later ones are taken to come at the pace of those before.
         """
-        profile = self._network.profile
+        profile = self._profile
+        if not profile.loss:
+            return 0
         segments = ceil(size / _SEGMENT)
-        if not profile.loss or self._random.random() >= 1 - (1 - profile.loss) ** segments:
+        if self._random.random() >= 1 - (1 - profile.loss) ** segments:
             return 0
         pace = 0 if segments > 3 else at - self._before
         timeout = profile.rtt + max(_LEAST_TIMEOUT, 4 * profile.jitter)
@@ -135,7 +147,7 @@ class Link:
 
     def _retries(self, segments: int, timeout: int) -> int:
         """The timeouts until one try of so many segments loses none, each twice as long as the one before, ns."""
-        waited, lost = 0, 1 - (1 - self._network.profile.loss) ** segments
+        waited, lost = 0, 1 - (1 - self._profile.loss) ** segments
         while lost and self._random.random() < lost:
             waited += timeout
             timeout *= 2

@@ -14,6 +14,7 @@ from harness.errors import ScenarioError
 
 _TRACE = "trace:"
 _SMALLEST_WINDOW, _LARGEST_WINDOW = 8_192, 65_536  # bytes
+_NOTHING = Profile()
 _AMPLE = 15_000  # kbit/s from which on no token stream feels the rate
 
 
@@ -27,7 +28,7 @@ class Network:
 
     @property
     def emulated(self) -> bool:
-        return self.profile != Profile()
+        return self.profile != _NOTHING
 
     @property
     def fingerprint(self) -> str:
@@ -86,7 +87,7 @@ _CROWD = _stalls("10s", "200ms", "4s", 1)
 NETWORKS = {
     network.name: network
     for network in [
-        Network("direct", Profile(), "no emulation: the machine's own link"),
+        Network("direct", _NOTHING, "no emulation: the machine's own link"),
         Network("wifi", _steady("8ms", "2ms", 50_000, 20_000), "a home router; our estimate"),
         Network("fiber", _steady("4ms", "500us", 20_000, 5_000), "WebPageTest's FIOS"),
         Network("fast_4g", _steady("60ms", "5ms", 9_000, 1_500), "puppeteer's Fast 4G"),
