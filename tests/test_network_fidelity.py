@@ -49,8 +49,8 @@ TALKS = {"x-gauge-tokens": "40"}
 STALLED = {"x-gauge-tokens": "150"}  # 3 s
 FLOOD = {"x-gauge-itl": "500us", "x-gauge-tokens": "2000"}  # more than either link carries
 QUICK_FLOOD = {"x-gauge-itl": "500us", "x-gauge-tokens": "800", "x-gauge-ttft": "1ms"}
-STALLS = Silences(every=Duration.parse("1s"), shortest=Duration.parse("700ms"), longest=Duration.parse("1200ms"))
-STALLS_AT_1_AND_3 = 12  # the seed of a link whose silences are from 1.13 to 2.04 s, 2.80 to 3.53, and 4.21 to 5.00
+STALLS = Silences(every=Duration.parse("700ms"), shortest=Duration.parse("1s"), longest=Duration.parse("1300ms"))
+TWICE = 45  # the seed of a link that is silent from 1.29 to 2.36 s and from 2.76 to 3.85, and not again until 6.58
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def test_as_much_comes_through_as_through_a_proxy(server: ReferenceServer, name:
 
 def test_streams_stall_as_often_as_behind_a_proxy_that_falls_silent(server: ReferenceServer) -> None:
     links = [Network(name, replace(NETWORKS[name].profile, stalls=STALLS), "a test", None) for name in PROFILES]
-    for real, ours in at_once(server, links, STALLED, [STALLS_AT_1_AND_3]):
+    for real, ours in at_once(server, links, STALLED, [TWICE]):
         assert ours.stalls == real.stalls == 2
 
 
@@ -207,8 +207,8 @@ class Shaped:
         return [*inside, "tc", "qdisc", "change", "dev", "inner", *below]
 
 
-def tbf(kbit: float) -> list[str]:
-    return f"handle 10: tbf rate {kbit:g}kbit burst {_BURST} latency 20s".split()
+def tbf(kbit: float, burst: int = _BURST) -> list[str]:
+    return f"handle 10: tbf rate {kbit:g}kbit burst {burst} latency 20s".split()
 
 
 @pytest.fixture(scope="module")
@@ -268,14 +268,15 @@ def test_streams_stall_as_often_where_the_kernel_falls_silent(kernel: Shaped, se
     network = kernel.like("3g", stalls=STALLS)
     rate = kernel.shape(network)
     script, at = [], 0
-    for begin, end in Link(network, Random(STALLS_AT_1_AND_3)).silences(4 * 10**9):
-        for moment, kbit in ((begin, 1), (end, network.profile.down_kbit)):
-            script += [f"sleep {(moment - at) / 1e9:.3f}", " ".join([*rate, *tbf(kbit)])]
+    for begin, end in Link(network, Random(TWICE)).silences(4 * 10**9):
+        # Less than one full frame of burst, and packets are lost.
+        for moment, bucket in ((begin, tbf(1, 1_540)), (end, tbf(network.profile.down_kbit))):
+            script += [f"sleep {(moment - at) / 1e9:.3f}", " ".join([*rate, *bucket])]
             at = moment
     with subprocess.Popen(["sh", "-e", "-c", "\n".join(script)]) as silencer:
         streams = together(
             partial(ask, kernel.url, DIRECT, 1, STALLED),
-            partial(ask, server.url, network, STALLS_AT_1_AND_3, STALLED),
+            partial(ask, server.url, network, TWICE, STALLED),
         )
     assert silencer.returncode == 0
     real, ours = compare("3g with stalls, kernel", streams)
