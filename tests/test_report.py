@@ -13,7 +13,7 @@ from record import MS, database, observation, ttfts
 
 from harness import arrivals
 from harness.arrivals import Chunk, Kind
-from harness.config import Sla, Where
+from harness.config import Reader, Sla, Where
 from harness.errors import StoreError
 from harness.judge.figures import figure
 from harness.judge.judgement import Judgement
@@ -293,6 +293,60 @@ def test_over_time_follows_streams_gaps_and_users(tmp_path: Path) -> None:
     assert timeline.itl.p95[9] == pytest.approx(500, rel=0.005)
     assert timeline.failed == {"reset": [0, 0, 0, 0, 0, 0, 0, 0, 1, 0]}
     assert timeline.users == [7, 7, 7, 7, 7, 7, 7, 7, 14, 14]
+
+
+def paused(pause: float, **fields: Any) -> StreamObservation:
+    """Two texts of 4 characters (167 ms of reading), the second of them `pause` ms after the first has been read."""
+    return observation([("text", 100), ("text", 100 + 4e3 / 24 + pause)], **fields)
+
+
+def test_smoothness_tells_how_often_and_how_long_readers_wait_and_where(tmp_path: Path) -> None:
+    smooth = [paused(-10, due=at, network="wifi") for at in range(90)]
+    stalled = [paused(1_000, due=at, network="commute") for at in range(10)]
+    html, _ = rendered(tmp_path / "run.db", [*smooth, *stalled, empty(Outcome.CANCELLED)])
+    seen = Page(html)
+    whole = seen.row("Waits in the middle of an answer", "all")
+    assert whole[1:6] == ["100", "10", "10.0 %", "4.9–17.6", "0.10"]
+    assert seen.row("Waits in the middle of an answer", "network wifi")[3] == "0 %"
+    assert seen.row("Waits in the middle of an answer", "network commute")[6:8] == ["1,000 ms", "1,000 ms"]
+    assert "In 10.0 % of the answers the reader ran out of text" in seen.text
+    assert "The reader takes 24 characters a second" in seen.text
+
+
+def test_a_reader_at_another_speed_has_another_page(tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "run.db", [paused(200)])) as store:
+        slow, quick = (page.render(gather(store, reader=Reader(characters_per_second=speed))) for speed in (24, 110))
+    assert Page(slow).row("Waits in the middle of an answer", "all")[2] == "0"
+    assert Page(quick).row("Waits in the middle of an answer", "all")[2] == "1"
+
+
+def test_ttft_is_told_apart_by_prompt_cache_where_there_was_a_hit(tmp_path: Path) -> None:
+    caption = "TTFT by prompt cache, as the server reported it"
+    cold = ttfts(range(400, 500), cache_read_tokens=0)
+    warm = ttfts(range(100, 200), cache_read_tokens=900)
+    seen = Page(rendered(tmp_path / "warm.db", [*cold, *warm, *ttfts([7])])[0])
+    assert seen.row(caption, "read from it")[1:3] == ["149 ms", "194 ms"]
+    assert seen.row(caption, "not read from it")[1:3] == ["449 ms", "494 ms"]
+    assert seen.row(caption, "not read from it")[-1] == "100", "what was not reported is neither"
+    assert caption not in Page(rendered(tmp_path / "cold.db", cold)[0]).tables
+
+
+def test_what_the_server_did_for_nobody_is_shown_where_its_counters_were_read(tmp_path: Path) -> None:
+    caption = "After people had gone"
+    streams = [*ttfts([100] * 10, output_tokens=3), *ttfts([100] * 5, outcome=Outcome.CANCELLED)]
+    path = database(tmp_path / "run.db", streams)
+    with Store.open(path) as store:
+        assert caption not in Page(page.render(gather(store))).tables
+        readings = [(0.0, 0.0, 0.0), (2.0, 60.0, 1.0), (4.0, 90.0, 1.0)]  # seconds, generated, active
+        for at, generated, active in readings:
+            moment = int(at * 1e9)
+            samples = [("one", moment, "server_generated", generated), ("one", moment, "server_active", active)]
+            store.append("run-1", [], samples)
+        seen = Page(page.render(gather(store)))
+    assert seen.row(caption, "Tokens received by all streams")[1] == "45 tokens"
+    assert seen.row(caption, "Tokens generated for nobody")[1] == "45 tokens"
+    assert seen.row(caption, "Their share of all")[1] == "50.0 %"
+    assert seen.row(caption, "Until the server was idle again")[1] == "never"
 
 
 def test_a_long_run_has_no_more_points_than_a_chart_can_show(tmp_path: Path) -> None:

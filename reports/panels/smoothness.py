@@ -63,7 +63,7 @@ def _lead(whole: _Row) -> str:
     time = whole.seen["stall_time"].quantiles
     return (
         f"In {figure(whole.share, 'ratio')} of the answers the reader ran out of text and waited 250 ms or more; "
-        f"all waits in an answer came to {figure(time['p50'], 'ms')} (P50) and {figure(time['p95'], 'ms')} (P95)."
+        f"the waits in an answer add up to {figure(time['p95'], 'ms')} (P95) and {figure(time['p99'], 'ms')} (P99)."
     )
 
 
@@ -86,7 +86,7 @@ def _shares(rows: list[_Row]) -> Chart:
         yaxis={**axis, "showgrid": False, "zeroline": False},
         bargap=0.35,
     )
-    return Chart("Answers in which the reader waited 250 ms or more", figured, height=110 + 30 * len(rows))
+    return Chart("Answers in which the reader waited 250 ms or more", figured, height=90 + 46 * len(rows))
 
 
 def _lengths(rows: list[_Row]) -> Chart:
@@ -94,7 +94,7 @@ def _lengths(rows: list[_Row]) -> Chart:
         "All waits in an answer": ("line-1", [row.seen["stall_time"].quantiles["p95"] for row in rows]),
         "Its longest wait": ("line-2", [row.seen["longest_stall"].quantiles["p95"] for row in rows]),
     }
-    return Chart("P95 of a reader’s waits", paired([row.name for row in rows], sides), height=110 + 40 * len(rows))
+    return Chart("P95 of a reader’s waits", paired([row.name for row in rows], sides), height=120 + 46 * len(rows))
 
 
 def _table(rows: list[_Row]) -> Table:
@@ -111,7 +111,7 @@ def _table(rows: list[_Row]) -> Table:
         ">95 % interval of P95",
         ">P99",
         ">Longest wait, P95",
-        ">Waited / all the time, P95",
+        ">Stall ratio, P95",
     ]
     if failed:
         columns += [">Failed", ">Waited P95 with failures"]
@@ -142,7 +142,8 @@ def _notes(run: Material, time: Summary) -> tuple[str, ...]:
     notes = [
         f"The reader takes {speed:g} characters a second from what has arrived, after the emulated link, and begins "
         "with the first text. Where the text runs dry and more is to come, they wait; what came early makes up for "
-        "what comes late. The number of waits leaves out those under 250 ms, the time has them all."
+        "what comes late. The number of waits leaves out those under 250 ms, the time has them all. The stall ratio is "
+        "waiting / (waiting + reading)."
     ]
     if time.failed:
         notes.append("With failures, as rules are judged: an answer that failed was never smooth.")
