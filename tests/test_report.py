@@ -337,7 +337,7 @@ def test_what_the_server_did_for_nobody_is_shown_where_its_counters_were_read(tm
     path = database(tmp_path / "run.db", streams)
     with Store.open(path) as store:
         assert caption not in Page(page.render(gather(store))).tables
-        readings = [(0.0, 0.0, 0.0), (2.0, 60.0, 1.0), (4.0, 90.0, 1.0)]  # seconds, generated, active
+        readings = [(0.0, 0.0, 0.0), (2.0, 60.0, 1.0), (6.0, 90.0, 1.0)]  # seconds, generated, active
         for at, generated, active in readings:
             moment = int(at * 1e9)
             samples = [("one", moment, "server_generated", generated), ("one", moment, "server_active", active)]

@@ -11,6 +11,7 @@ from harness.judge.store import Readings
 
 GENERATED = "server_generated"  # sample: tokens that the server has generated, ever: a counter
 ACTIVE = "server_active"  # sample: answers that it is generating now
+WATCHED = 5e9  # ns after the last stream: a server that is busy all that time has not stopped
 
 
 def generated(readings: Readings) -> float | None:
@@ -31,12 +32,12 @@ def generated(readings: Readings) -> float | None:
 def stopped_after(readings: Readings, began: float, ended: float) -> float | None:
     """From the end of the last stream until the server was as idle as before the first: ms, +inf if it never was.
 
-    No finer than the readings are apart, and never too short. `began` and `ended` are those moments, ns. None without
-    a reading after the end.
+    No finer than the readings are apart, and never too short. `began` and `ended` are those moments, ns. None where
+    the readings do not go on until it was idle, or for WATCHED.
     """
     earlier = readings.value[readings.at < began]
     later = readings.at >= ended
-    if not later.any():
-        return None
     idle = readings.at[later & (readings.value <= (earlier[-1] if len(earlier) else 0))]
-    return float(idle[0] - ended) / 1e6 if len(idle) else math.inf
+    if len(idle):
+        return float(idle[0] - ended) / 1e6
+    return math.inf if (readings.at[later] >= ended + WATCHED).any() else None
