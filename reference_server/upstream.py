@@ -144,21 +144,21 @@ class _Answering:
                     self._begun = True
                     yield _BEGUN
             case "text" if event.text:
-                yield Step("text", event.text)
+                yield Step("text", _sound(event.text))
             case "thinking" if event.thinking:
-                yield Step("thinking", event.thinking)
+                yield Step("thinking", _sound(event.thinking))
             case "signature":
-                yield Step("signature", event.signature)
+                yield Step("signature", _sound(event.signature))
             case "content_block_start" if event.content_block.type == "redacted_thinking":
-                yield Step("redacted_thinking", event.content_block.data)
+                yield Step("redacted_thinking", _sound(event.content_block.data))
             case "content_block_start" if event.content_block.type == "tool_use":
-                name = event.content_block.name
-                id = event.content_block.id.removeprefix("toolu_")
+                name = _sound(event.content_block.name)
+                id = _sound(event.content_block.id).removeprefix("toolu_")
                 self._calls.append(ToolCall(id, name, {}, client_side=name not in self._ours))
                 self._pieces = 0
             case "input_json" if event.partial_json:
                 self._pieces += 1
-                yield Step("tool_input", event.partial_json, self._calls[-1])
+                yield Step("tool_input", _sound(event.partial_json), self._calls[-1])
             case "content_block_stop" if event.content_block.type == "tool_use":
                 call = self._calls[-1]
                 if not self._pieces:  # of a tool that takes nothing
@@ -221,5 +221,10 @@ def _refused(fault: anthropic.APIStatusError) -> Failed:
     if status < 400:  # the error came in the middle of a stream
         status = _STATUSES.get(str(fault.type), 500)
     wait = fault.response.headers.get("retry-after")
-    said = fault.api_message or f"the upstream answered {status}"
+    said = _sound(fault.api_message or "") or f"the upstream answered {status}"
     return Failed(status, said, {} if wait is None else {"retry-after": wait})
+
+
+def _sound(text: str) -> str:
+    """Without halves of characters: JSON can say them, UTF-8 cannot."""
+    return text.encode(errors="replace").decode()

@@ -99,6 +99,11 @@ def test_a_tool_of_the_server_is_content_where_its_input_is_told_and_progress_wh
     assert content(meanings) == expected(TEXT + TEXT)
 
 
+def test_a_carriage_return_of_a_real_model_is_a_line_break_in_plain_sse() -> None:
+    written = PLAIN.writer(ANSWER).write(Step("text", "a\r\nb\rc"))
+    assert written == b"data: a\ndata: b\ndata: c\n\n"
+
+
 @every_dialect
 def test_usage_is_reported_as_the_protocol_counts(question: Question, protocol: Protocol) -> None:
     _, reported = read(protocol, stream(question.writer(ANSWER), TEXT))

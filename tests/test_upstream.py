@@ -379,6 +379,12 @@ SCRIPTS: dict[str, list[dict[str, Any]]] = {
         end("end_turn"),
         STOP,
     ],
+    "says half a character": [
+        START,
+        *block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "a\ud83db"}),
+        end("end_turn"),
+        STOP,
+    ],
     "calls what takes nothing": [
         START,
         *block(
@@ -560,6 +566,11 @@ def test_a_thought_that_is_kept_secret_is_passed_on_as_it_is(scripted: httpx.Cli
     assert {"type": "signature_delta", "signature": "S1"} in [each.get("delta") for each in seen]
     answer = scripted.post("/v1/chat/completions", json=asked | {"stream": False}).json()
     assert answer["choices"][0]["message"]["content"] == "Hello"
+
+
+def test_half_a_character_is_replaced_before_it_does_harm(scripted: httpx.Client) -> None:
+    asked = LONG | {"model": "says half a character", "stream": False}
+    assert scripted.post("/v1/messages", json=asked).json()["content"][0]["text"] == "a?b"
 
 
 def test_a_refusal_to_answer_is_a_reason_to_stop_in_each_dialect(scripted: httpx.Client) -> None:

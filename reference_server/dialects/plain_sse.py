@@ -1,11 +1,13 @@
 """Plain SSE, as many teams write it by hand: the text itself in `data:`, a JSON event with the usage, `[DONE]`.
 
 A token's line breaks become several `data:` lines of one event, and its leading space survives because one space
-after the colon belongs to the syntax (WHATWG HTML, 9.2.6). A token that looked like a control event would be taken for
-one; the vocabulary has none. What is no text has a name: `event: thinking`, and `tool_start` and `tool_end` with JSON,
-so that a client which listens for messages only gets the text and nothing else.
+after the colon belongs to the syntax (WHATWG HTML, 9.2.6). Two things cannot be said: a carriage return, which becomes
+a line feed, and text that looks like a control event, which is taken for one; the simulated model says neither. What is
+no text has a name: `event: thinking`, and `tool_start` and `tool_end` with JSON, so that a client which listens for
+messages only gets the text and nothing else.
 """
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
@@ -15,6 +17,8 @@ from pydantic import BaseModel, Field, field_validator
 from reference_server import tools
 from reference_server.dialects import Answer, End, Question, blocks, encode, event, joined, refuse
 from reference_server.model import Ask, Step, ToolCall
+
+_LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 class Message(BaseModel):
@@ -116,4 +120,4 @@ def _ended(tool: ToolCall) -> dict[str, Any]:
 @lru_cache(maxsize=4096)
 def _lines(text: str) -> bytes:
     """An event with this text as its data."""
-    return b"".join(b"data: " + line.encode() + b"\n" for line in text.split("\n")) + b"\n"
+    return b"".join(b"data: " + line.encode() + b"\n" for line in _LINE_END.split(text)) + b"\n"
