@@ -8,6 +8,7 @@ server began; of several, all have to hold. An answer that meets nothing is not 
 """
 
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from reference_server.trouble import Trouble
 
 _SOMEWHERE = 20  # tokens after which a fault without a place happens at the latest
 _PLACE = model.whole(100_000)
+_SPAN = re.compile(r"(.*[a-z])-(.*[a-z])")  # unlike 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ def rule(text: str) -> Rule:
     own = 2 if fault and fault.argument and fault.argument.needed else 1  # parts that cannot be about when
     when: dict[str, Any] = {}
     while len(parts) > own and (found := _when(parts[-1].strip())):
+        if found.keys() & when.keys():
+            raise ValueError(f"{text!r} says twice when, and both cannot be: leave {parts[-1].strip()} out")
         when |= found
         parts.pop()
     return Rule(order(":".join(parts)), **when)
@@ -83,9 +87,9 @@ def _when(text: str) -> dict[str, Any]:
     try:
         if text.startswith("every="):
             return {"every": counted(1_000_000)(text.removeprefix("every="))}
-        if "-" in text:
-            first, _, last = text.partition("-")
-            return {"window": (model.duration(first), model.duration(last))}
+        if span := _SPAN.fullmatch(text):
+            first, last = map(model.duration, span.groups())
+            return {"window": (first, last)} if first < last else {}
         return {"share": model.number(0, 1)(text)}
     except ValueError:
         return {}
@@ -107,19 +111,18 @@ class Faults:
     def meet(self, header: str | None, scope: Scope, *, streamed: bool) -> Trouble | None:
         """What this answer meets, put into its scope; None: nothing. HTTPException where that is a status or nonsense.
 
-        All but a status need a streamed answer: others do not meet them.
+        A status is all that an answer meets, and all that one meets which is not streamed.
         """
         if header is None and not self._rules:
             return None
         orders = self.chosen(time.monotonic_ns() - self._began) if header is None else _asked(header, streamed=streamed)
-        if not streamed:
-            orders = [order for order in orders if FAULTS[order.name].status]
-        self._met.update(order.name for order in orders)
-        for order in orders:
-            if FAULTS[order.name].status:
-                raise _refusal(order)
-        if not orders:
+        refusal = next((order for order in orders if FAULTS[order.name].status), None)
+        if refusal is not None:
+            self._met[refusal.name] += 1
+            raise _refusal(refusal)
+        if not orders or not streamed:
             return None
+        self._met.update(order.name for order in orders)
         trouble = Trouble(scope[CONNECTION], scope[SEND])
         for order in sorted(orders, key=lambda order: list(FAULTS).index(order.name)):
             at = self._places.randint(1, _SOMEWHERE) if order.at is None else order.at

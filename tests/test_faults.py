@@ -418,12 +418,28 @@ def test_rules_spoil_the_answers_that_they_say_and_are_counted() -> None:
 
 
 def test_a_rule_that_is_none_ends_the_start_in_one_line() -> None:
-    for text in ("rest:0.01", "reset:1.5", "stall:0.5", "crlf:every=0"):
-        command = [sys.executable, "-m", "reference_server", "--port", "0", "--fault", text]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-        assert ended.returncode == 2
-        assert ended.stderr.startswith("streamgauge serve: Invalid value for '--fault': ")
-        assert ended.stderr.count("\n") == 1
+    command = [sys.executable, "-m", "reference_server", "--port", "0", "--fault", "rest:0.01"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("streamgauge serve: Invalid value for '--fault': no fault called 'rest'; there are ")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("reset:1.5", "'1.5' says nothing of when it happens: write a share from 0 to 1, every=N or a time as 10s-20s"),
+        ("crlf:every=0", "'every=0' says nothing of when"),
+        ("cut:20s-10s", "'20s-10s' says nothing of when"),
+        ("cut:0.1:0.2", "says twice when, and both cannot be: leave 0.1 out"),
+        ("stall:0.5", "'0.5' is no duration"),
+        ("stall:2s:every=2@5", "'2s:every=2' is no duration"),
+        ("stall", "stall lacks its argument: stall:DURATION[@K]"),
+    ],
+)
+def test_a_rule_that_is_none_says_what_to_write(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        rule(text)
 
 
 @pytest.mark.parametrize(
@@ -431,6 +447,7 @@ def test_a_rule_that_is_none_ends_the_start_in_one_line() -> None:
     [
         ("reset", Rule(Order("reset"))),
         ("reset:0.01", Rule(Order("reset"), share=0.01)),
+        ("reset:1e-3", Rule(Order("reset"), share=0.001)),
         ("reset@12:0.01", Rule(Order("reset", at=12), share=0.01)),
         ("stall:2s@5:0.05", Rule(Order("stall", 2 * SECOND, 5), share=0.05)),
         ("http_503:every=10", Rule(Order("http_503"), every=10)),
