@@ -41,6 +41,8 @@ def test_the_content_of_many_streams_at_once_reads_like_that_of_each_alone(many:
     assert batch.perceived_at.tolist() == [chunk.perceived_at // 1000 for chunks in content for chunk in chunks]
     lags = [-1 if c.handed_at is None else (c.handed_at - c.perceived_at) // 1000 for chunks in content for c in chunks]
     assert batch.client_lag.tolist() == lags
+    to_read = [chunk.characters if chunk.kind is Kind.TEXT else 0 for chunks in content for chunk in chunks]
+    assert batch.text.tolist() == to_read
 
 
 @given(streams.filter(bool), st.data())

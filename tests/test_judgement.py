@@ -258,6 +258,12 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
         (0.00001, "ratio", "0.001 %"),
         (0.0, "ratio", "0 %"),
         (1250.4, "tokens/s", "1,250 tokens/s"),
+        (1250.0, "tokens", "1,250 tokens"),
+        (3, "stalls", "3 stalls"),
+        (1, "stalls", "1 stall"),
+        (0.25, "stalls", "0.250 stalls"),
+        (0, "chunks", "0 chunks"),
+        (float("inf"), "chunks", "∞ chunks"),
     ],
 )
 def test_a_number_is_rounded_to_what_is_known(value: float | None, unit: str, told: str) -> None:
