@@ -17,9 +17,23 @@ from harness import locust_plugin
 from harness.drive.behaviour import BEHAVIOURS
 from harness.drive.network import NETWORKS
 from harness.drive.prompts import Prompt
-from harness.drive.shapes import Steps
-from harness.drive.users import StreamUser, between
+from harness.drive.shapes import Ramp, Spike, Steps, Wave
+from harness.drive.users import StreamUser, between, reading
 
-__all__ = ["BEHAVIOURS", "NETWORKS", "Prompt", "Steps", "StreamUser", "between", "constant", "tag", "task"]
+__all__ = [
+    "BEHAVIOURS",
+    "NETWORKS",
+    "Prompt",
+    "Ramp",
+    "Spike",
+    "Steps",
+    "StreamUser",
+    "Wave",
+    "between",
+    "constant",
+    "reading",
+    "tag",
+    "task",
+]
 
 locust_plugin.register(events)

@@ -1,11 +1,12 @@
 """What is asked: the shipped sets, a user's own file, and the one line that says what is wrong with it."""
 
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from harness.drive.prompts import SETS, Prompt, ask, choose, load
+from harness.drive.prompts import SETS, Prompt, ask, choose, conversation, load
 from harness.errors import ScenarioError
 
 
@@ -82,3 +83,18 @@ def test_the_same_seed_asks_the_same_questions() -> None:
     prompts = load("chat")
     one, other = Random(7), Random(7)
     assert [choose(prompts, one) for _ in range(50)] == [choose(prompts, other) for _ in range(50)]
+
+
+def test_each_question_of_a_conversation_begins_with_all_that_was_said_before() -> None:
+    prompts = load("medium")
+    for seed in range(50):
+        asked = list(conversation(prompts, Random(seed), (2, 6)))
+        assert 2 <= len(asked) <= 6
+        for before, after in pairwise(asked):
+            assert after.messages[: len(before.messages)] == before.messages
+            assert [role for role, _ in after.messages[len(before.messages) :]] == ["assistant", "user"]
+
+
+def test_the_same_seed_has_the_same_conversations() -> None:
+    prompts = load("chat")
+    assert list(conversation(prompts, Random(3), (2, 6))) == list(conversation(prompts, Random(3), (2, 6)))

@@ -125,6 +125,22 @@ def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(rules: Pat
     assert tries.get(200, 0) > 0, "and gets through in the end"
 
 
+@pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "scenarios").glob("[a-z]*.py")))
+def test_every_scenario_runs(name: str, server: ReferenceServer, tmp_path: Path) -> None:
+    shaped = name in {"steps", "spike", "soak"}
+    ended = command(
+        "streamgauge", "run", name, "--host", server.url, *([] if shaped else ["--users", 5, "--spawn-rate", 5]),
+        "--run-time", "3s", "--db", "run.db",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode in {0, 3}, ended.stderr
+    begun, failed = rows(
+        tmp_path / "run.db",
+        "SELECT count(*), sum(outcome NOT IN ('completed', 'cancelled', 'interrupted')) FROM streams",
+    )[0]
+    assert (begun > 0, failed) == (True, 0)
+
+
 def test_every_stream_that_the_server_saw_is_in_the_record(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:

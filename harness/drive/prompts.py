@@ -5,6 +5,7 @@ A file is JSON Lines, one prompt a line, empty lines skipped:
     {"system": "Answer in French.", "messages": [{"role": "user", "content": "…"}], "max_tokens": 200}
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Annotated, Literal
@@ -23,6 +24,9 @@ SETS = {
     "medium": ("medium",),
     "long": ("long",),
 }
+
+
+_SENTENCE = "The level rises slowly until noon, then it falls again as before; you can see that at the old bridge. "
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -49,6 +53,26 @@ def load(name: str) -> tuple[Prompt, ...]:
 def choose(prompts: tuple[Prompt, ...], random: Random) -> Prompt:
     """The next prompt of a user: the same sequence for the same seed, each prompt equally often."""
     return random.choice(prompts)
+
+
+def conversation(prompts: tuple[Prompt, ...], random: Random, turns: tuple[int, int]) -> Iterator[Prompt]:
+    """One person's questions, each with all that was said before it: an even draw from `turns` of them.
+
+    The answers in the history are stand-ins of a drawn length, not what the server said: so that the same seed asks the
+    same, and each question begins with the very bytes of the one before, which is what a prompt cache looks at.
+    """
+    first = choose(prompts, random)
+    history = first.messages
+    for number in range(random.randint(*turns)):
+        if number:
+            history += (("assistant", _said(random)), choose(prompts, random).messages[-1])
+        yield Prompt(history, first.system, first.max_tokens)
+
+
+def _said(random: Random) -> str:
+    """As long as answers are: some 40 to 300 tokens."""
+    begin = random.randrange(len(_SENTENCE))
+    return (_SENTENCE * 14)[begin : begin + random.randint(160, 1200)]
 
 
 class _Message(msgspec.Struct, forbid_unknown_fields=True):

@@ -4,6 +4,7 @@ A door to locust.
 """
 
 from collections.abc import Sequence
+from math import cos, pi
 from typing import ClassVar
 
 from locust import LoadTestShape
@@ -15,14 +16,86 @@ def steps(at: float, users: Sequence[int], seconds: float) -> int | None:
     return users[step] if step < len(users) else None
 
 
-class Steps(LoadTestShape):  # type: ignore[misc]  # locust ships no types
-    """A staircase: each number of users for so many seconds. `--run-time` cuts it short."""
+def ramp(at: float, users: int, seconds: float, hold: float) -> int | None:
+    """A straight rise to `users` over `seconds`, held for `hold`; None after that."""
+    if at >= seconds + hold:
+        return None
+    return max(1, round(users * min(1.0, at / seconds)))
+
+
+def spike(at: float, users: tuple[int, int], seconds: tuple[float, float, float]) -> int | None:
+    """So many, suddenly more, and as before: `users` before and in the spike, `seconds` before, in and after it."""
+    before, during, after = seconds
+    if at >= before + during + after:
+        return None
+    return users[before <= at < before + during]
+
+
+def wave(at: float, users: tuple[int, int], period: float, seconds: float) -> int | None:
+    """A sine between the fewest and the most, which begins at the fewest; None after `seconds`."""
+    fewest, most = users
+    if at >= seconds:
+        return None
+    return round(fewest + (most - fewest) * (1 - cos(2 * pi * at / period)) / 2)
+
+
+class _Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
+    """A shape that ends by itself, or at `--run-time`, whichever is first."""
+
+    abstract = True
+    use_common_options = True  # else Locust says that it ignores --run-time
+
+    def planned(self, at: float) -> int | None:
+        """How many users there are `at` seconds; None after the end."""
+        raise NotImplementedError
+
+    def tick(self) -> tuple[int, float] | None:
+        at, limit = self.get_run_time(), self.runner.environment.parsed_options.run_time
+        users = None if limit and at >= limit else self.planned(at)
+        return None if users is None else (users, max(1.0, users))  # the form is in the number: each change in a second
+
+
+class Ramp(_Planned):
+    """A straight rise to `users` over `seconds`, then level for `hold` seconds."""
+
+    abstract = True
+    users: ClassVar[int] = 100
+    seconds: ClassVar[float] = 120
+    hold: ClassVar[float] = 60
+
+    def planned(self, at: float) -> int | None:
+        return ramp(at, self.users, self.seconds, self.hold)
+
+
+class Spike(_Planned):
+    """So many users, suddenly more, and as before."""
+
+    abstract = True
+    users: ClassVar[tuple[int, int]] = (10, 60)  # before and after, and in the spike
+    seconds: ClassVar[tuple[float, float, float]] = (60, 30, 90)  # before, in and after it
+
+    def planned(self, at: float) -> int | None:
+        return spike(at, self.users, self.seconds)
+
+
+class Wave(_Planned):
+    """Up and down between the fewest and the most users, as days are."""
+
+    abstract = True
+    users: ClassVar[tuple[int, int]] = (5, 50)
+    period: ClassVar[float] = 120  # seconds from low tide to low tide
+    seconds: ClassVar[float] = 600
+
+    def planned(self, at: float) -> int | None:
+        return wave(at, self.users, self.period, self.seconds)
+
+
+class Steps(_Planned):
+    """A staircase: each number of users for so many seconds."""
 
     abstract = True
     users: ClassVar[Sequence[int]] = (10, 20, 40, 80)
     seconds: ClassVar[float] = 30
-    spawn_rate: ClassVar[float] = 20  # users a second, between steps
 
-    def tick(self) -> tuple[int, float] | None:
-        users = steps(self.get_run_time(), self.users, self.seconds)
-        return None if users is None else (users, self.spawn_rate)
+    def planned(self, at: float) -> int | None:
+        return steps(at, self.users, self.seconds)

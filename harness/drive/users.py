@@ -5,7 +5,7 @@ A door to locust. Knows nothing of databases: every finished stream goes to the 
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
@@ -71,6 +71,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         name = type(self).__name__
         self._run = run
         self._name = name
+        self.last: StreamObservation | None = None  # the record of the newest stream
         self.random = Random(f"{run.seed}/{run.worker}/{name}/{run.users[name]}")
         run.users[name] += 1
         self._network = network.find(self.network)
@@ -111,12 +112,12 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         plan = self._behaviour.plan(self.random)
         # Its own randomness: how often a link draws depends on the server's pace, which must not change what is asked.
         roads = Random(self.random.getrandbits(64))
-        seen = self._once(prompt, plan, roads, labels or {})
+        seen = self.last = self._once(prompt, plan, roads, labels or {})
         times, retry = 0, plan.retry
         while retry is not None and times < retry.most and seen.http_status in behaviour.TOO_MUCH:
             times += 1
             gevent.sleep(retry.wait(times, self._client.retry_after))
-            seen = self._once(prompt, plan, roads, {**(labels or {}), "retry": str(times)})
+            seen = self.last = self._once(prompt, plan, roads, {**(labels or {}), "retry": str(times)})
         return seen
 
     def _once(self, prompt: Prompt, plan: Plan, roads: Random, labels: dict[str, str]) -> StreamObservation:
@@ -149,6 +150,10 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         gevent.sleep(max(0, seen.ended_at - run.site.clock.now()) / 1e9)
         return seen
 
+    def conversation(self, turns: tuple[int, int] = (2, 6)) -> Iterator[Prompt]:
+        """The questions of one conversation, for `stream` one after another; each has all that went before."""
+        return prompts.conversation(self._prompts, self.random, turns)
+
     def on_stop(self) -> None:
         self._client.close()
 
@@ -172,6 +177,22 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
 def between(least: float, most: float) -> Callable[[StreamUser], float]:
     """Think time in seconds, even between two bounds, from the user's own seeded randomness."""
     return lambda user: user.random.uniform(least, most)
+
+
+def reading(characters_per_second: float = 24, least: float = 0.5, most: float = 2.0) -> Callable[[StreamUser], float]:
+    """Think time in seconds of who reads the answer first: what is left to read of it, and then `least` to `most`.
+
+    Reading began with the first text and went on while the rest came. 24 characters a second: silent reading.
+    """
+
+    def wait(user: StreamUser) -> float:
+        thought = user.random.uniform(least, most)
+        seen = user.last
+        if seen is None or seen.first_text_at is None:
+            return thought
+        return thought + max(0.0, seen.characters / characters_per_second - (seen.ended_at - seen.first_text_at) / 1e9)
+
+    return wait
 
 
 @cache
