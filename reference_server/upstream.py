@@ -114,7 +114,7 @@ class _Answering:
                         yield 0, Step("tool_start", "", call)
                         results.append(await tools.execute(call))
                         yield 0, Step("tool_end", "", results[-1])
-                if len(results) < len(self._calls):
+                if not results or len(results) < len(self._calls):
                     return  # the client runs the others
                 self._messages = [*self._messages, {"role": "assistant", "content": said}, _results(results)]
                 # A choice that forced a tool has been followed; one more of it and the answer would never end.
