@@ -93,7 +93,7 @@ def make_newer(path: Path) -> None:
     row = dict(zip(columns, connection.execute(f"SELECT * FROM {name}").fetchone(), strict=True))
     row |= {"name": "m999_of_the_future"}
     if isinstance(row.get("id"), int):
-        row["id"] += 1
+        row["id"] += 998
     marks = ", ".join("?" * len(row))
     connection.execute(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
     connection.commit()
