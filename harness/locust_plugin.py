@@ -143,7 +143,7 @@ class _Keeper:
         for user in environment.user_classes:
             if issubclass(user, StreamUser):
                 user.client = options.gauge_client or user.client
-                user.check(self._config.target)
+                user.check(self._config.target, self._config.networks)
         for rule in self._config.sla:
             sla.parse(rule)
         config.headers(self._config.target)  # now, while it is still one line and not a run full of failures
@@ -345,6 +345,7 @@ class _Keeper:
             "seed": self._options.gauge_seed,
             "client": self._options.gauge_client,
             "target": config.encode_target(self._config.target),
+            "networks": config.encode_networks(self._config.networks),
         }
 
     def _tell(self, node: str) -> None:
@@ -405,12 +406,16 @@ class _Keeper:
         return host
 
     def _fingerprint(self, scenario: str) -> dict[str, Any]:
-        target, options = self._config.target, self._options
+        target, networks, options = self._config.target, self._config.networks, self._options
         shape = self._environment.shape_class
         return {
             "scenario": scenario,
             "users": {
-                user.__name__: {**user.traits(), "weight": user.weight, "fixed_count": user.fixed_count}
+                user.__name__: {
+                    **user.traits(networks),
+                    "weight": user.weight,
+                    "fixed_count": user.fixed_count,
+                }
                 for user in sorted(self._environment.user_classes, key=lambda user: str(user.__name__))
                 if issubclass(user, StreamUser)
             },

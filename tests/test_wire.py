@@ -257,6 +257,23 @@ def test_a_cell_change_that_breaks_the_link_is_no_failure_of_the_server() -> Non
     assert seen.detail == "the phone changed cells, and the connection was lost, as the link has it"
 
 
+def test_what_is_still_on_the_link_when_the_person_leaves_was_never_seen() -> None:
+    """Slow 3G brings the first token after 200 ms and more; the wire has it at once."""
+
+    def script(peer: Peer) -> str:
+        peer.request()
+        peer.send(CHUNKED, chunk(tokens(3)))
+        return peer.until_gone()
+
+    with scripted(script) as server:
+        person = client(server.url)
+        asked_for = ask(person, Plan(leave_after_chunks=3), link="slow_3g")
+        person.close()
+    assert asked_for.outcome is Outcome.CANCELLED
+    assert len([one for one in asked_for.chunks if one.kind in CONTENT]) == 3, "the wire's part is kept"
+    assert (asked_for.first_content_at, asked_for.content_chunks) == (None, 0)
+
+
 def test_a_slow_link_is_read_slowly_so_that_the_server_has_to_wait() -> None:
     answer = tokens(6_000) + DONE  # over 100 KB: almost two seconds of slow 3G
     with scripted(asked(CHUNKED + chunk(answer) + LAST)) as server:

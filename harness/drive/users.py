@@ -5,7 +5,7 @@ A door to locust. Knows nothing of databases: every finished stream goes to the 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
@@ -16,7 +16,7 @@ from locust import User
 from locust.env import Environment
 from locust.exception import StopTest
 
-from harness.config import Target
+from harness.config import Profile, Target
 from harness.drive import behaviour, clients, network, prompts
 from harness.drive.behaviour import Plan
 from harness.drive.clients import Interrupted, Site
@@ -33,6 +33,7 @@ class Assignment:
     worker: str
     site: Site
     record: Callable[[StreamObservation], None]
+    networks: Mapping[str, Profile] = field(default_factory=dict)  # of the config, beside ours
     streams: int = 0  # begun so far
     users: Counter[str] = field(default_factory=Counter)  # of each class, ever spawned
     active: int = 0  # streams under way
@@ -74,26 +75,24 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self.last: StreamObservation | None = None  # the record of the newest stream
         self.random = Random(f"{run.seed}/{run.worker}/{name}/{run.users[name]}")
         run.users[name] += 1
-        self._network = network.find(self.network)
+        self._network = network.find(self.network, run.networks)
         self._behaviour = behaviour.find(self.behaviour)
         self._prompts = _load(self.prompts)
         self._client = clients.find(self.client)(run.site, fresh=self.fresh_connections)
 
     @classmethod
-    def check(cls, target: Target | None = None) -> None:
+    def check(cls, target: Target, networks: Mapping[str, Profile]) -> None:
         """ScenarioError when a name that the class gives does not exist, or when its client cannot ask the target."""
-        network.find(cls.network)
+        network.find(cls.network, networks)
         behaviour.find(cls.behaviour)
-        client = clients.find(cls.client)
-        if target is not None:
-            client.check(target)
+        clients.find(cls.client).check(target)
         _load(cls.prompts)
 
     @classmethod
-    def traits(cls) -> dict[str, str]:
+    def traits(cls, networks: Mapping[str, Profile]) -> dict[str, str]:
         """What makes this user comparable with the same one of another run, for the fingerprint."""
         return {
-            "network": network.find(cls.network).fingerprint,
+            "network": network.find(cls.network, networks).fingerprint,
             "behaviour": f"{cls.behaviour}@{behaviour.find(cls.behaviour).version}",
             "client": cls.client,
             "prompts": cls.prompts,

@@ -152,6 +152,7 @@ class Connection:
         stamped(self.sock)  # before connect: the first segments come stamped, too
         if window is not None:
             self.sock.setsockopt(1, 8, window)  # SOL_SOCKET, SO_RCVBUF; before connect, which tells the peer its scale
+            self.sock.setsockopt(6, 2, 1460)  # TCP_MAXSEG: loopback's segments are as large as such a window
         code = self.sock.connect_ex(address)
         if code == errno.EINPROGRESS:
             wait_write(self.sock.fileno(), _seconds(until), Broken(Outcome.TIMED_OUT, "no connection in time"))

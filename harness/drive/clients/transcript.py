@@ -21,6 +21,7 @@ from harness.drive.wire import Broken
 from harness.observation import Outcome, StreamObservation, moments_of
 
 _LATE = 500_000  # ns of read lag from which a read of several chunks is our own doing
+_LEFT = frozenset({Outcome.CANCELLED, Outcome.INTERRUPTED})
 _STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # what a stream may call itself
 _LONGEST_DETAIL = 300  # characters
 _LONGEST_WORD = 100
@@ -104,9 +105,16 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         arrivals.microseconds(perceived_at),
         client_lag,
     )
+    ended_at = on_run(transcript.ended_at)
+    if outcome in _LEFT:  # what was still on the link then was never seen
+        had = perceived_at <= ended_at
+        moments = moments_of(reading.kind[had], reading.characters[had], at[had], perceived_at[had])
+    else:
+        moments = moments_of(reading.kind, reading.characters, at, perceived_at)
+        ended_at = max([ended_at, *perceived[-1:].tolist()])  # a slow link ends after the wire
     return StreamObservation(
         **identity,
-        **moments_of(reading.kind, reading.characters, at, perceived_at),
+        **moments,
         due_at=on_run(transcript.due_at),
         started_at=_moment(clock, transcript.started_at),
         resolved_at=_moment(clock, transcript.resolved_at),
@@ -114,7 +122,7 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         secured_at=_moment(clock, transcript.secured_at),
         sent_at=_moment(clock, transcript.sent_at),
         headers_at=headers_at,
-        ended_at=max([on_run(transcript.ended_at), *perceived[-1:].tolist()]),  # a slow link ends after the wire
+        ended_at=ended_at,
         outcome=outcome,
         detail=_line(detail, site.secret, _LONGEST_DETAIL),
         http_status=transcript.status,
