@@ -349,7 +349,10 @@ class Shared(Protocol):
         """
 
     async def ask(self, verb: str, id: str) -> dict[str, Any] | None:
-        """What the process says that knows this stream; see `Sessions.told`. None when none does; raises Unreachable."""
+        """What the process says that knows this stream, see `Sessions.told`; None when none does.
+
+        Raises Unreachable.
+        """
 
 
 class Sessions:
@@ -392,9 +395,13 @@ class Sessions:
         return self.kept.get(id) or (await self.shared.find(id) if self.shared is not None else None)
 
     def told(self, verb: str, id: str) -> dict[str, Any] | None:
-        """What this process knows of a stream: `report`, `cancel` (which stops it first), `audit`; None: nothing."""
-        if verb == "audit":
-            return self.kept[id].audit() if id in self.kept else None
+        """What this process knows of a stream; None: nothing.
+
+        `report`; `cancel`, which stops it first; of what is kept `audit`, and `kept`, which says no more than that.
+        """
+        if verb in {"audit", "kept"}:
+            session = self.kept.get(id)
+            return None if session is None else session.audit() if verb == "audit" else {}
         running = self.streams.active.get(id)
         if verb == "cancel" and running is not None:
             running.cancel()

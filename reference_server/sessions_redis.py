@@ -195,6 +195,8 @@ class RedisLogs:
         if mirror is None:
             try:
                 found = await self._redis.get(_log(id))
+                if found is None and await self.ask("kept", id) is not None:
+                    found = await self._redis.get(_log(id))  # the answer came behind what was on its way to Redis
                 if found is None:
                     return None
                 about = msgspec.json.decode(found, type=_About)
