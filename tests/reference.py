@@ -8,10 +8,12 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
 
 _REPOSITORY = Path(__file__).parents[1]
 
@@ -58,3 +60,17 @@ def reference_server(*args: str, environment: Mapping[str, str] | None = None) -
                     process.wait(10)
                 except subprocess.TimeoutExpired:
                     process.kill()
+
+
+def counts(url: str, key: str = "") -> dict[str, float]:
+    """The samples of /metrics by name, with the labels' values after it; `key` where the server asks for one."""
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/metrics", headers={"x-api-key": key})) as response:
+        families = text_string_to_metric_families(response.read().decode())
+    return {":".join([s.name, *s.labels.values()]): s.value for family in families for s in family.samples}
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    """AssertionError when it is not true within 10 s."""
+    give_up_at = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < give_up_at, "waited for too long"

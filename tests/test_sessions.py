@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -13,8 +12,7 @@ import pytest
 from hostile import observe
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client.parser import text_string_to_metric_families
-from reference import ReferenceServer, reference_server
+from reference import ReferenceServer, counts, reference_server, wait_for
 
 from harness.observation import Outcome
 from reference_server import sessions
@@ -40,19 +38,6 @@ def server() -> Iterator[ReferenceServer]:
 def client(server: ReferenceServer) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=server.url, timeout=20) as running:
         yield running
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    """AssertionError when it is not true within 10 s."""
-    give_up_at = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < give_up_at, "waited for too long"
-
-
-def counts(url: str) -> dict[str, float]:
-    """The samples of /metrics by name, with the labels' values after it."""
-    families = text_string_to_metric_families(httpx.get(f"{url}/metrics").text)
-    return {":".join([s.name, *s.labels.values()]): s.value for family in families for s in family.samples}
 
 
 def events(body: str) -> list[str]:

@@ -6,16 +6,14 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 import redis
-from prometheus_client.parser import text_string_to_metric_families
-from reference import ReferenceServer, reference_server
+from reference import ReferenceServer, counts, reference_server, wait_for
 
 QUICK = ("--preset", "exact", "--ttft", "5ms", "--itl", "2ms", "--tokens", "60", "--resumable", "30s", "--drain", "0s")
 STREAM = {
@@ -97,19 +95,6 @@ def pair() -> Iterator[Pair]:
         yield running
 
 
-def wait_for(true: Callable[[], bool]) -> None:
-    """AssertionError when it is not true within 10 s."""
-    give_up_at = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < give_up_at, "waited for too long"
-
-
-def counts(client: httpx.Client) -> dict[str, float]:
-    """The samples of /metrics by name, with the labels' values after it."""
-    families = text_string_to_metric_families(client.get("/metrics").text)
-    return {":".join([s.name, *s.labels.values()]): s.value for family in families for s in family.samples}
-
-
 def events(body: str) -> list[str]:
     return [f"{event}\n\n" for event in body.removesuffix("\n\n").split("\n\n")]
 
@@ -182,7 +167,7 @@ def test_any_process_tells_of_any_stream_and_stops_it(pair: Pair) -> None:
 
 
 def test_a_reader_elsewhere_keeps_the_generation_alive_and_counts_as_a_reader(pair: Pair) -> None:
-    before = counts(pair.first)
+    before = counts(pair.servers[0].url)
     short = {"x-gauge-resumable": "300ms", "x-gauge-itl": "20ms"}  # the whole takes four times the grace
     with reading(pair.first, "/chat/stream", **short) as (id, _):
         pass
@@ -190,11 +175,11 @@ def test_a_reader_elsewhere_keeps_the_generation_alive_and_counts_as_a_reader(pa
     assert len(events(whole)) == 62
     assert whole.endswith("data: [DONE]\n\n")
     names = ("reference_tokens_delivered_total", "reference_tokens_generated_total")
-    wait_for(lambda: all(counts(pair.first)[name] - before[name] == 60 for name in names))
+    wait_for(lambda: all(counts(pair.servers[0].url)[name] - before[name] == 60 for name in names))
     wait_for(lambda: not pair.redis.has(id))  # gone, after the grace
-    wait_for(lambda: counts(pair.first)["reference_logs"] == before["reference_logs"])
+    wait_for(lambda: counts(pair.servers[0].url)["reference_logs"] == before["reference_logs"])
     assert pair.second.get(f"/streams/{id}/audit").status_code == 404
-    assert counts(pair.first)["reference_tokens_wasted_total"] == before["reference_tokens_wasted_total"]
+    assert counts(pair.servers[0].url)["reference_tokens_wasted_total"] == before["reference_tokens_wasted_total"]
 
 
 def test_the_audit_is_told_by_any_process(pair: Pair) -> None:

@@ -10,8 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,8 +18,7 @@ import anthropic
 import httpx
 import openai
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
-from reference import ReferenceServer, reference_server
+from reference import ReferenceServer, counts, reference_server, wait_for
 
 from reference_server.app import DIALECTS
 
@@ -84,19 +82,6 @@ def events(text: str) -> list[tuple[str, str]]:
         name = "".join(value for field, _, value in lines if field == "event")
         found.append((name, "\n".join(value for field, _, value in lines if field == "data")))
     return found
-
-
-def counts(url: str) -> dict[str, float]:
-    """The samples of /metrics by name, with the labels' values after it."""
-    families = text_string_to_metric_families(httpx.get(f"{url}/metrics", headers={"x-api-key": KEY}).text)
-    return {":".join([s.name, *s.labels.values()]): s.value for family in families for s in family.samples}
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    """AssertionError when it is not true within 10 s."""
-    give_up_at = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < give_up_at, "waited for too long"
 
 
 def text_of(message: Any) -> str:
@@ -209,10 +194,10 @@ def test_a_thought_keeps_the_upstreams_signature_and_can_be_sent_back(
 def test_the_servers_own_tool_runs_between_two_turns_of_the_upstream(
     upstream: ReferenceServer, sdk: anthropic.Anthropic
 ) -> None:
-    before = counts(upstream.url)["reference_streams_started_total"]
+    before = counts(upstream.url, KEY)["reference_streams_started_total"]
     with sdk.messages.stream(**QUESTION, tools=[GAUGE]) as stream:
         message: Any = stream.get_final_message()
-    assert counts(upstream.url)["reference_streams_started_total"] - before == 2
+    assert counts(upstream.url, KEY)["reference_streams_started_total"] - before == 2
     text, use, result, more = message.content
     assert (text.type, use.type, result.type, more.type) == (
         "text",
@@ -295,7 +280,7 @@ def upstream_row(upstream: ReferenceServer, stream: str) -> dict[str, Any]:
 def test_a_client_that_leaves_stops_the_upstream_within_one_token(
     upstream: ReferenceServer, server: ReferenceServer, client: httpx.Client, path: str
 ) -> None:
-    before = counts(upstream.url)
+    before = counts(upstream.url, KEY)
     headers = SLOW | {"x-gauge-stream": f"leaves {path}"}
     with client.stream("POST", path, json=LONG, headers=headers) as answer:
         pieces = answer.iter_bytes()
@@ -305,7 +290,7 @@ def test_a_client_that_leaves_stops_the_upstream_within_one_token(
     theirs = upstream_row(upstream, f"leaves {path}")
     assert (ours["outcome"], theirs["outcome"]) == ("disconnected", "disconnected")
     assert theirs["tokens"] <= ours["tokens"] + 1
-    after = counts(upstream.url)
+    after = counts(upstream.url, KEY)
     name = "reference_streams_ended_total:disconnected"
     assert after[name] - before[name] == 1
     assert after["reference_streams_active"] == 0
@@ -327,12 +312,12 @@ def test_a_client_that_reads_nothing_pauses_the_upstream(upstream: ReferenceServ
     body = json.dumps(QUESTION | {"max_tokens": 100_000, "stream": True})
     head = f"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n"
     fast = "x-gauge-itl: 0ms\r\nx-gauge-tokens: 100000\r\nx-gauge-stream: paused\r\n"
-    before = counts(upstream.url)["reference_streams_paused_total"]
+    before = counts(upstream.url, KEY)["reference_streams_paused_total"]
     with socket.socket() as reader:
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.connect((host, int(port)))
         reader.sendall(f"{head}{fast}\r\n{body}".encode())
-        wait_for(lambda: counts(upstream.url)["reference_streams_paused_total"] > before)
+        wait_for(lambda: counts(upstream.url, KEY)["reference_streams_paused_total"] > before)
     assert upstream_row(upstream, "paused")["tokens"] < 100_000
 
 
