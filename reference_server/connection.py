@@ -22,7 +22,7 @@ from reference_server.ticker import Ticker
 
 # What the scope of a request has beside ASGI's own.
 CONNECTION = "streamgauge.connection"
-RECEIVED_AT = "streamgauge.received_at"  # when its first bytes were read; CLOCK_MONOTONIC, ns
+RECEIVED_AT = "streamgauge.received_at"  # when its last bytes were read; CLOCK_MONOTONIC, ns
 SEND = "streamgauge.send"  # the server's own `send`, below every middleware's wrapper
 
 STREAM_HEADERS = {
@@ -61,7 +61,11 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # a TypedDict, which has no room for our keys
         scope[CONNECTION] = self
-        scope[RECEIVED_AT] = time.monotonic_ns()
+
+    def on_message_complete(self) -> None:
+        # Not before: a model begins with the whole question, however long a slow link takes to bring it.
+        self.scope[RECEIVED_AT] = time.monotonic_ns()  # type: ignore[typeddict-unknown-key]  # as above
+        super().on_message_complete()
 
     def write(self, events: bytes) -> None:
         if self.transport.is_closing():  # it broke a moment ago, and asyncio has not yet said so

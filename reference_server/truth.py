@@ -17,7 +17,7 @@ Outcome = Literal["completed", "disconnected", "cancelled", "failed", "stopped"]
 class Row(msgspec.Struct):
     id: str  # the response's request id header
     client: str | None  # the request's x-gauge-stream header
-    received_at: int  # the request's head was read
+    received_at: int  # the whole request was there
     due: int  # the first token was due
     sent: list[int]  # per token: the event that it was in had been handed to the kernel
     ended_at: int

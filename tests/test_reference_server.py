@@ -4,6 +4,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -152,6 +153,25 @@ def test_max_tokens_cuts_the_answer_and_is_given_as_the_reason(client: httpx.Cli
 
 
 # The model, shaped by headers
+
+
+def test_the_model_begins_when_the_whole_question_is_there() -> None:
+    body = json.dumps({"messages": [{"role": "user", "content": "Hello?"}]}).encode()
+    with (
+        reference_server("--preset", "exact", "--ttft", "100ms", "--tokens", "3") as slow,
+        socket.create_connection(("127.0.0.1", int(slow.url.rpartition(":")[2])), 10) as link,
+    ):
+        link.sendall(b"POST /chat/stream HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+        time.sleep(0.3)  # a slow link: longer than the model takes
+        asked_at = time.monotonic_ns()
+        link.sendall(body)
+        answer = b""
+        while b"[DONE]" not in answer:
+            answer += link.recv(65_536)
+        link.close()
+        (row,) = slow.truth()
+    assert row["received_at"] >= asked_at
+    assert row["sent"][0] - asked_at >= 100_000_000
 
 
 def test_headers_shape_the_answer_of_their_request_only(server: ReferenceServer, client: httpx.Client) -> None:
