@@ -205,7 +205,8 @@ class Stream:
         self.generated += token
         if events:
             self._made = events
-            self._made_tokens = token if self._flusher is None else self._unstamped()
+            # All that is not out yet: of a tool's input plain SSE says nothing, until it tells the whole of it.
+            self._made_tokens = self.generated - len(self.sent) if self._flusher is None else self._unstamped()
         return self._advance()
 
     def send(self) -> None:

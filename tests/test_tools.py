@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from reference import ReferenceServer, reference_server
+from reference import ReferenceServer, counts, reference_server
 
 from reference_server import tools
 from reference_server.model import Ask, Plan, Shape, Step, ToolCall, plan
@@ -210,3 +210,15 @@ def test_a_client_that_leaves_while_a_tool_runs_is_noticed(server: ReferenceServ
     row = server.truth()[-1]
     assert row["outcome"] == "disconnected"
     assert row["tokens"] < 30
+
+
+@pytest.mark.parametrize("flush", ["token", "sentence"])
+def test_a_tools_input_is_delivered_when_the_client_is_told_of_it(server: ReferenceServer, flush: str) -> None:
+    before = counts(server.url)
+    body = {"messages": [{"role": "user", "content": PROMPT}], "tools": ["convert"]}
+    httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-flush": flush})
+    row = server.truth()[-1]
+    assert row["tokens"] == len(row["sent"]) > 30
+    after = counts(server.url)
+    for name in ("reference_tokens_generated_total", "reference_tokens_delivered_total"):
+        assert after[name] - before[name] == row["tokens"]
