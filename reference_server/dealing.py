@@ -58,7 +58,7 @@ def order(text: str) -> Order:
     if mark and not fault.placed:
         raise ValueError(f"{name} happens at no token: leave @{place} out")
     if fault.argument is None and argument:
-        raise ValueError(f"{name} takes no argument, and {argument!r} says nothing of when it happens: {_WHEN}")
+        raise ValueError(f"{name} takes no argument: leave :{argument} out")
     if fault.argument is not None and fault.argument.needed and not argument:
         raise ValueError(f"{name} lacks its argument: {syntax(name, fault)}")
     read = fault.argument.read(argument) if fault.argument is not None and argument else None
@@ -76,6 +76,8 @@ def rule(text: str) -> Rule:
             raise ValueError(f"{text!r} says twice when, and both cannot be: leave {parts[-1].strip()} out")
         when |= found
         parts.pop()
+    if fault and fault.argument is None and len(parts) > 1:
+        raise ValueError(f"{parts[-1]!r} does not say when {parts[0].strip()} happens: {_WHEN}")
     return Rule(order(":".join(parts)), **when)
 
 
