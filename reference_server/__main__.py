@@ -39,8 +39,8 @@ def _row(name: str, shape: model.Shape) -> str:
     shortest, longest = shape.tokens
     tokens = f"{shortest}" if shortest == longest else f"{shortest}-{longest}"
     return (
-        f"  {name:<9}{shape.ttft / 1e6:>6.0f} ms {shape.prefill / 1e3:>5.0f} us {shape.itl / 1e6:>4.0f} ms"
-        f"  {shape.spread:<5.4g} {shape.pauses:<6.4g} {tokens:<8} {shape.capacity or 'any'}"
+        f"  {name:<8} {shape.ttft / 1e6:>5.0f} ms {shape.prefill / 1e3:>6.0f} us {shape.itl / 1e6:>3.0f} ms"
+        f"  {shape.spread:<6.4g}  {shape.pauses:<6.4g}  {tokens:<7}  {shape.capacity or 'any'}"
     )
 
 
@@ -53,12 +53,12 @@ events (/chat/stream). Every token is due at a moment that does not depend on wh
 --truth the server writes down when it really sent each one, so that a client's measurements can be checked.
 
 \b
-Presets (mean time to the first token, for each token of the prompt, and between two; spread; share of long pauses;
-tokens of an answer; capacity):
+Presets, in the words of the options:
+               ttft   prefill    itl  spread  pauses  tokens   capacity
 {_NEWLINE.join(_row(*preset) for preset in model.PRESETS.items())}
 
-A request can shape its own answer with headers named like the options of the model and of delivery: x-gauge-ttft,
-x-gauge-flush and so on.
+A preset is what holds where an option is not given and names no default. A request can shape its own answer: the
+options from --ttft to --resumable, all but --capacity, are headers, too, as in x-gauge-ttft: 2s.
 
 When it accepts connections it prints one line with its URL. Ctrl-C or SIGTERM ends it: it takes no more questions, lets
 running answers finish, and tells those that do not in time.
@@ -230,7 +230,8 @@ class _Server(uvicorn.Server):
     metavar="FAULT[:WHEN]",
     help="What goes wrong with answers, such as reset:0.01 (one in a hundred), stall:2s@5:every=10 (after 5 tokens of "
     "each tenth) or http_503:10s-20s (in these seconds of the server's life). Can be given several times. A request "
-    f"asks for its own with the header x-gauge-fault, less the WHEN. There are {', '.join(FAULTS)}.",
+    "asks for its own with the header x-gauge-fault, less the WHEN. docs/faults.md tells what each does: "
+    f"{', '.join(FAULTS)}.",
 )
 @click.option(
     "--truth",

@@ -26,34 +26,34 @@ class _Exposed(Collector):
     def collect(self) -> Iterator[Metric]:
         sessions, streams, counts = self._sessions, self._sessions.streams, self._sessions.streams.counts
         active = streams.active.values()
-        yield GaugeMetricFamily("reference_streams_active", "On their way, queued ones among them.", len(active))
-        yield GaugeMetricFamily("reference_streams_queued", "Waiting for the simulated machine.", streams.queued)
-        yield CounterMetricFamily("reference_streams_started", "Taken in.", counts.started)
+        yield GaugeMetricFamily("reference_streams_active", "Answers on their way, queued ones too.", len(active))
+        yield GaugeMetricFamily("reference_streams_queued", "Answers waiting for the machine.", streams.queued)
+        yield CounterMetricFamily("reference_streams_started", "Answers begun.", counts.started)
         yield CounterMetricFamily("reference_streams_refused", "Turned away: too many, or draining.", counts.refused)
-        ended = CounterMetricFamily("reference_streams_ended", "By what became of them.", labels=["outcome"])
+        ended = CounterMetricFamily("reference_streams_ended", "Answers over, by outcome.", labels=["outcome"])
         for outcome, count in counts.ended.items():
             ended.add_metric([outcome], count)
         yield ended
         generated = counts.generated + sum(stream.generated for stream in active)
         wasted = counts.wasted + sum(stream.wasted for stream in active)
-        yield CounterMetricFamily("reference_tokens_generated", "By the model.", generated)
+        yield CounterMetricFamily("reference_tokens_generated", "Tokens that the model made.", generated)
         delivered = counts.delivered + sum(len(stream.sent) for stream in active) - sessions.unread
-        yield CounterMetricFamily("reference_tokens_delivered", "Handed to the kernel.", delivered)
-        yield CounterMetricFamily("reference_tokens_wasted", "Generated for a client that had gone.", wasted)
+        yield CounterMetricFamily("reference_tokens_delivered", "Tokens handed to the kernel.", delivered)
+        yield CounterMetricFamily("reference_tokens_wasted", "Tokens for a client that had gone.", wasted)
         pauses = counts.pauses + sum(stream.pauses for stream in active)
         yield CounterMetricFamily("reference_streams_paused", "Times that a client read too slowly.", pauses)
         seconds = (counts.paused + sum(stream.paused for stream in active)) / 1e9
-        yield CounterMetricFamily("reference_streams_paused_seconds", "Model held up by it, once over.", seconds)
+        yield CounterMetricFamily("reference_streams_paused_seconds", "Length of such pauses, once over.", seconds)
         yield CounterMetricFamily("reference_streams_resumed", "Clients that came back for the rest.", counts.resumed)
         readers = sum(len(session.readers) for session in sessions.kept.values())
-        yield GaugeMetricFamily("reference_log_readers", "Clients of resumable streams.", readers)
-        yield GaugeMetricFamily("reference_logs", "Resumable streams, running or over.", len(sessions.kept))
-        yield GaugeMetricFamily("reference_log_bytes", "Of these.", sessions.size)
-        cached = CounterMetricFamily("reference_prompt_cache_tokens", "Of prompts.", labels=["what"])
+        yield GaugeMetricFamily("reference_log_readers", "Readers of resumable answers.", readers)
+        yield GaugeMetricFamily("reference_logs", "Resumable answers that are kept.", len(sessions.kept))
+        yield GaugeMetricFamily("reference_log_bytes", "What the kept answers take.", sessions.size)
+        cached = CounterMetricFamily("reference_prompt_cache_tokens", "Tokens of prompts.", labels=["what"])
         cached.add_metric(["read"], counts.cache_read)
         cached.add_metric(["written"], counts.cache_write)
         yield cached
-        faults = CounterMetricFamily("reference_faults", "Dealt out, by name.", labels=["fault"])
+        faults = CounterMetricFamily("reference_faults", "Faults dealt out.", labels=["fault"])
         for name, count in counts.faults.items():
             faults.add_metric([name], count)
         yield faults
