@@ -49,6 +49,8 @@ _T = TypeVar("_T")
 
 BODY_LIMIT = 1 << 20  # bytes
 _PLACE = re.compile(r"(req_[0-9a-f]+):([0-9]{1,9})")  # an event's id
+_READERS = {**model.SETTINGS, **delivery.SETTINGS}  # of what a header can say of its answer
+_NO_SETTINGS = {"fault", "stream"}  # the other headers that begin with x-gauge-
 _KEYLESS = {"/", "/healthz"}  # and the page's own files: they tell nothing and cost nothing
 
 
@@ -68,6 +70,7 @@ def create_app(settings: Settings, sessions: Sessions) -> ASGIApp:
         title="streamgauge reference server",
         docs_url=None,  # these pages would load their scripts from elsewhere
         redoc_url=None,
+        responses={"4XX": {"description": "Refused, with an error as the route's protocol has it"}},
         telemetry={"tracing": False, "metrics": False, "logs": False},
         exception_handlers={
             HTTPException: _refusal,
@@ -133,14 +136,16 @@ def create_app(settings: Settings, sessions: Sessions) -> ASGIApp:
         """Plain SSE; streams unless `"stream": false`."""
         return await answer(question, request)
 
-    app.router.route_class = APIRoute
-
     @app.post("/v1/messages/count_tokens")
-    async def count_tokens(question: CountQuestion, request: Request) -> dict[str, int]:
+    async def count_tokens(question: CountQuestion, request: Request) -> Response:
         """What a question would cost, without asking it."""
-        if settings.upstream is not None:
-            return {"input_tokens": await settings.upstream.count(question, await _sent(request), request.headers)}
-        return {"input_tokens": model.count_tokens(question.ask().prompt)}
+        if settings.upstream is None:
+            tokens = model.count_tokens(question.ask().prompt)
+        else:
+            tokens = await settings.upstream.count(question, await _sent(request), request.headers)
+        return JSONResponse({"input_tokens": tokens})
+
+    app.router.route_class = APIRoute
 
     _add_accounts(app, sessions)
     playground.add_to(app)
@@ -198,7 +203,8 @@ async def _resumed(sessions: Sessions, place: str, path: str | None) -> Response
     found = _PLACE.fullmatch(place)
     log = await sessions.find(found[1]) if found else None
     if found is None or log is None or path not in {None, log.path}:
-        raise HTTPException(404, f"nothing is kept of an answer with an event {place!r}; ask anew, without that id")
+        fault = f"nothing is kept here of an answer {place.partition(':')[0]!r}: it was not resumable, or is long over"
+        raise HTTPException(404, f"{fault}; ask anew, without an event's id")
     position = int(found[2])
     if position + 1 < log.first:
         raise HTTPException(410, f"what came after the event {place!r} is no longer kept; ask anew, without that id")
@@ -212,14 +218,14 @@ async def _resumed(sessions: Sessions, place: str, path: str | None) -> Response
 
 
 class _QuestionRoute(APIRoute):
-    """Reads and validates the body in one go, in pydantic's core, and calls its endpoint.
+    """Reads and validates the body in one go, in pydantic's core, whatever its header calls it, and calls its endpoint.
 
     FastAPI's own handler also resolves dependencies and opens a context for each; a route that has a body and nothing
     else pays for that with more time than it takes to plan the answer. What the two say of themselves is the same.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        question = DIALECTS[self.path]
+        question = self.endpoint.__annotations__["question"]
 
         async def handle(request: Request) -> Response:
             try:
@@ -311,7 +317,12 @@ def _settings(readers: Mapping[str, Callable[[str], Any]], headers: Headers) -> 
     settings = {}
     for header, text in headers.items():
         name = header.removeprefix("x-gauge-")
-        if name == header or name not in readers:
+        if name == header or name in _NO_SETTINGS:
+            continue
+        if name not in _READERS:
+            known = sorted((_READERS.keys() | _NO_SETTINGS) - model.SERVER_WIDE)
+            raise HTTPException(400, f"header {header}: there is no such setting; there are {', '.join(known)}")
+        if name not in readers:
             continue
         if name in model.SERVER_WIDE:
             raise HTTPException(400, f"header {header}: all requests share this; set it when the server starts")

@@ -223,6 +223,11 @@ def test_a_bad_body_is_refused_with_its_fault_in_the_dialects_own_shape(
     assert answer.headers[DIALECTS[path].request_id_header].startswith("req_")
 
 
+def test_content_of_an_unknown_type_is_refused_with_its_place(client: httpx.Client) -> None:
+    answer = client.post("/v1/messages", json=BODY | {"messages": [{"role": "user", "content": [{"type": "video"}]}]})
+    assert answer.json()["error"]["message"] == "messages.0.content.0: there is no content of this type"
+
+
 def test_each_dialect_has_its_own_kind_of_error(client: httpx.Client) -> None:
     assert client.post("/v1/messages", json={}).json()["error"]["type"] == "invalid_request_error"
     assert client.post("/v1/chat/completions", json={}).json()["error"].keys() == {"message", "type", "param", "code"}
@@ -236,6 +241,19 @@ def test_a_bad_header_is_refused_by_name(client: httpx.Client, header: str) -> N
     answer = client.post("/v1/messages", json=BODY, headers={header: "much"})
     assert answer.status_code == 400
     assert f"{header}: 'much'" in answer.json()["error"]["message"]
+
+
+def test_a_header_that_is_no_setting_is_refused_with_those_that_are(client: httpx.Client) -> None:
+    answer = client.post("/chat/stream", json=BODY, headers={"x-gauge-tftt": "1s"})
+    assert answer.status_code == 400
+    said = "header x-gauge-tftt: there is no such setting; there are cached, deadline, fault, flush, idle, itl, "
+    assert answer.json()["error"]["message"].startswith(said)
+
+
+@pytest.mark.parametrize("path", [*DIALECTS, "/v1/messages/count_tokens"])
+def test_a_body_is_json_whatever_its_header_calls_it(client: httpx.Client, path: str) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}  # as `curl -d` has it
+    assert client.post(path, content=json.dumps(BODY), headers=form).status_code == 200
 
 
 @every_dialect

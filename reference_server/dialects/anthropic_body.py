@@ -82,7 +82,7 @@ Block = Annotated[
     | Annotated[ServerToolResultBlock, Tag("server_tool_result")]
     | Annotated[ThinkingBlock, Tag("thinking")]
     | Annotated[RedactedThinkingBlock, Tag("redacted_thinking")],
-    Discriminator(_tag),
+    Discriminator(_tag, custom_error_type="unknown_block", custom_error_message="there is no content of this type"),
 ]
 
 
