@@ -64,7 +64,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         # Not before: a model begins with the whole question, however long a slow link takes to bring it.
-        self.scope[RECEIVED_AT] = time.monotonic_ns()  # type: ignore[typeddict-unknown-key]  # as above
+        self.scope[RECEIVED_AT] = time.monotonic_ns()  # type: ignore[literal-required]  # as above
         super().on_message_complete()
 
     def write(self, events: bytes) -> None:
