@@ -132,8 +132,10 @@ class _Server(uvicorn.Server):
 
 
 @click.command(help=_HELP, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option(
+    "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), metavar="N", help="0 takes a free port."
+)
 @click.option(
     "--preset",
     type=click.Choice(list(model.PRESETS)),
@@ -185,6 +187,7 @@ class _Server(uvicorn.Server):
     default=5000,
     show_default=True,
     type=click.IntRange(1),
+    metavar="N",
     help="More at a time are refused (503, 529).",
 )
 @click.option(
