@@ -23,6 +23,7 @@ State = Literal["queued", "running", "paused"] | Outcome  # paused: until the cl
 
 KEEP_ALIVE = b": keep-alive\n\n"
 _NEVER = 1 << 62
+_SHORTEST_SILENCE = 10_000_000  # ns
 
 
 class Outlet(Protocol):
@@ -67,10 +68,17 @@ def unit(text: str) -> str:
     return text
 
 
+def silence(text: str) -> int:
+    nanoseconds = model.duration(text)
+    if nanoseconds < _SHORTEST_SILENCE:
+        raise ValueError(f"{text!r} is too short: at least 10ms, or comments are all that is sent")
+    return nanoseconds
+
+
 # Every setting of a Manner, with how it is read from text: the options and the request headers both go by this.
 SETTINGS: dict[str, Callable[[str], Any]] = {
     "flush": unit,
-    "keep-alive": model.duration,
+    "keep-alive": silence,
     "deadline": model.duration,
     "idle": model.duration,
     "resumable": model.duration,

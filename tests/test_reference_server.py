@@ -243,6 +243,12 @@ def test_a_bad_header_is_refused_by_name(client: httpx.Client, header: str) -> N
     assert f"{header}: 'much'" in answer.json()["error"]["message"]
 
 
+def test_comments_cannot_be_all_that_is_sent(client: httpx.Client) -> None:
+    answer = client.post("/chat/stream", json=BODY, headers={"x-gauge-keep-alive": "0s"})
+    assert answer.status_code == 400
+    assert "x-gauge-keep-alive: '0s' is too short: at least 10ms" in answer.json()["error"]["message"]
+
+
 def test_a_header_that_is_no_setting_is_refused_with_those_that_are(client: httpx.Client) -> None:
     answer = client.post("/chat/stream", json=BODY, headers={"x-gauge-tftt": "1s"})
     assert answer.status_code == 400
