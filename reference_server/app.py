@@ -279,6 +279,10 @@ def _door(app: ASGIApp, api_key: str) -> ASGIApp:
             fault = "this server wants its key, in `x-api-key` or as `Authorization: Bearer …`"
             await _error(Request(scope), 401, fault, {"www-authenticate": "Bearer"})(scope, receive, send)
             return
+        if Headers(scope=scope).get("sec-fetch-site") == "cross-site" and scope["method"] != "GET":
+            # A page from elsewhere, in the browser of somebody who runs this: it must not spend an upstream's money.
+            await _error(Request(scope), 403, "a page of another site may not ask here", {})(scope, receive, send)
+            return
         scope[SEND] = send
         size = 0
 

@@ -155,6 +155,16 @@ def test_max_tokens_cuts_the_answer_and_is_given_as_the_reason(client: httpx.Cli
 # The model, shaped by headers
 
 
+def test_a_page_of_another_site_may_not_ask(client: httpx.Client) -> None:
+    body = {"messages": [{"role": "user", "content": "Hello?"}], "stream": False}
+    sites = {site: client.post("/chat/stream", json=body, headers={"sec-fetch-site": site}) for site in
+             ("cross-site", "same-origin", "none")}  # fmt: skip
+    assert {site: answer.status_code for site, answer in sites.items()} == {
+        "cross-site": 403, "same-origin": 200, "none": 200,
+    }  # fmt: skip
+    assert "another site" in sites["cross-site"].json()["error"]["message"]
+
+
 def test_the_model_begins_when_the_whole_question_is_there() -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "Hello?"}]}).encode()
     with (
