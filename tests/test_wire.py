@@ -395,6 +395,28 @@ def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() ->
 # Connections kept
 
 
+def test_a_connection_that_dies_while_a_slow_link_takes_the_request_is_not_the_generators_lateness() -> None:
+    connections = []
+
+    def script(peer: Peer) -> None:
+        connections.append(peer)
+        peer.request()
+        peer.send(WHOLE)
+        if len(connections) == 1:
+            time.sleep(0.05)  # and then it hangs up, while the second question is on the link for 200 ms and more
+
+    with scripted(script) as server:
+        person = client(server.url)
+        ask(person)
+        seen = ask(person, link="slow_3g")
+        person.close()
+    assert (seen.outcome, len(connections)) == (Outcome.COMPLETED, 2)
+    assert seen.send_lag is not None
+    assert seen.send_lag < 100_000_000
+    assert seen.connected_at is not None
+    assert seen.connected_at - seen.due_at > 200_000_000, "what it cost is in the stream's time"
+
+
 def test_a_lingering_connection_stays_open_and_is_not_used_again() -> None:
     with scripted(serve) as server:
         person = client(server.url)

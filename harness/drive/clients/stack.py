@@ -47,8 +47,10 @@ class _Lent(Attempt):
     _kind: ClassVar[type[Exchange]] = _Tapped
     _exchange: _Tapped
 
-    def __init__(self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link) -> None:
-        super().__init__(connection, site, plan, due_at, link)
+    def __init__(
+        self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link, began: int | None = None
+    ) -> None:
+        super().__init__(connection, site, plan, due_at, link, began)
         self._request = bytearray()
         self.fault: BaseException | None = None  # what we raised, whatever the library makes of it on its way through
         self._handed: list[int] = []

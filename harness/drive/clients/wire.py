@@ -32,7 +32,10 @@ class Attempt:
 
     _kind: ClassVar[type[Exchange]] = Exchange
 
-    def __init__(self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link) -> None:
+    def __init__(
+        self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link, began: int | None = None
+    ) -> None:
+        """`began`: when the try before this one did, over a connection that proved dead (CLOCK_MONOTONIC ns)."""
         target, protocol = site.target, site.protocol
         self._connection = connection
         self._endpoint = site.endpoint
@@ -40,7 +43,7 @@ class Attempt:
         self._plan = plan
         self._link = link
         self._due_at = due_at
-        self._started_at = time.monotonic_ns()
+        self._started_at = time.monotonic_ns() if began is None else began
         self._total_at = self._started_at + target.timeouts.total
         self._look_at = _NEVER  # when to look whether the marker was the terminal event
         self._transcript = Transcript(due_at, started_at=self._started_at)
@@ -192,6 +195,10 @@ class Attempt:
         return at, Broken(Outcome.CANCELLED, why)
 
     @property
+    def began(self) -> int:
+        return self._started_at
+
+    @property
     def aborts(self) -> bool:
         """Whether the server learns of a leave by a reset."""
         return self._plan.abort or time.monotonic_ns() >= self._breaks_at
@@ -221,10 +228,11 @@ class WireClient:
 
         Raises only Interrupted, when the caller's greenlet is killed: it holds the record, to be kept before dying.
         """
+        began = None
         while True:
             connection, reused = self._take()
-            attempt = self._attempt(connection, self._site, plan, due_at, link)
-            broken = None
+            attempt = self._attempt(connection, self._site, plan, due_at, link, began)
+            began, broken = attempt.began, None
             try:
                 self._converse(attempt, prompt)
             except Broken as fault:
