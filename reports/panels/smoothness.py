@@ -47,7 +47,8 @@ def draw(run: Material) -> Panel:
         name="smoothness",
         title=title,
         lead=_lead(rows[0]),
-        charts=(_shares(shown), _lengths(shown)),
+        # Where nobody waited, a chart would be empty; the sentence above and the table say so.
+        charts=(_shares(shown), _lengths(shown)) if rows[0].waited else (),
         tables=(_table(rows),),
         notes=_notes(run, rows[0].seen["stall_time"]),
     )
