@@ -280,4 +280,5 @@ def test_streams_stall_as_often_where_the_kernel_falls_silent(kernel: Shaped, se
         )
     assert silencer.returncode == 0
     real, ours = compare("3g with stalls, kernel", streams)
-    assert ours.stalls == real.stalls == 2
+    assert ours.stalls == 2
+    assert abs(real.stalls - 2) <= 1  # a busy machine stalls by itself, or lets a token into the end of a silence

@@ -288,7 +288,8 @@ def test_a_slow_link_is_read_slowly_so_that_the_server_has_to_wait() -> None:
     assert quick.body_bytes == slow.body_bytes == len(answer)
     # Its kernel took some of it in at once, no more than the window: the rest could not leave before it was read.
     assert slow.chunks[-1].at - slow.chunks[0].at > (len(answer) - 40_000) / 62_500 * 1e9
-    assert slow.saturated_reads == 0
+    # All was sent at once, so every read has many chunks: a machine that is busy for half a millisecond shows in a few.
+    assert slow.saturated_reads < slow.reads / 10
 
 
 def test_a_killed_greenlet_raises_with_the_record_of_what_came() -> None:
@@ -339,10 +340,10 @@ def people(url: str, count: int) -> list[WireClient]:
 def test_the_loop_looks_for_reads_between_the_decoding_of_streams_that_end_together() -> None:
     """Else what comes for all others would run together in the kernel for as long as the decoding of all takes."""
     long = CHUNKED + chunk(tokens(5_000) + DONE) + LAST  # some milliseconds to decode: a turn for each
-    all_asked = threading.Barrier(20)
+    all_asked, asked_for = threading.Barrier(20), []
 
     def script(peer: Peer) -> None:
-        peer.request()
+        asked_for.append(peer.request())
         all_asked.wait(10)
         peer.send(long)
 
@@ -361,7 +362,7 @@ def test_the_loop_looks_for_reads_between_the_decoding_of_streams_that_end_toget
         watcher = gevent.get_hub().loop.prepare()
         watcher.start(count)
         running = [gevent.spawn(stream, person) for person in people(server.url, 20)]
-        while len(server.threads) < 20:
+        while len(asked_for) < 20:
             gevent.sleep(0.001)
         for thread in server.threads:
             thread.join()  # not gevent's: it blocks the loop until every answer is in the kernel
