@@ -1,8 +1,19 @@
 """Fixtures of several test files."""
 
+from collections.abc import Iterator
+
+import httpx
 import pytest
+from reference import ReferenceServer
 
 from harness.drive import wire
+
+
+@pytest.fixture(scope="module")
+def client(server: ReferenceServer) -> Iterator[httpx.Client]:
+    """A client of the `server` that the test file has."""
+    with httpx.Client(base_url=server.url, timeout=20) as running:
+        yield running
 
 
 @pytest.fixture(params=["compiled", "python"])

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 _REPOSITORY = Path(__file__).parents[1]
@@ -74,3 +75,23 @@ def wait_for(true: Callable[[], bool]) -> None:
     give_up_at = time.monotonic() + 10
     while not true():
         assert time.monotonic() < give_up_at, "waited for too long"
+
+
+def events(text: str) -> list[tuple[str, str]]:
+    """Name and data of each server-sent event."""
+    found = []
+    for block in text.removesuffix("\n\n").split("\n\n"):
+        lines = [line.partition(": ") for line in block.split("\n")]
+        name = "".join(value for field, _, value in lines if field == "event")
+        found.append((name, "\n".join(value for field, _, value in lines if field == "data")))
+    return found
+
+
+def whole_events(text: str) -> list[str]:
+    """Each server-sent event as it was sent, with its blank line."""
+    return [f"{event}\n\n" for event in text.removesuffix("\n\n").split("\n\n")]
+
+
+def named(answer: httpx.Response) -> str:
+    """The id of the stream that this is."""
+    return answer.headers.get("request-id") or answer.headers["x-request-id"]

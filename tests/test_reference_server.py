@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from reference import ReferenceServer, reference_server
+from reference import ReferenceServer, events, reference_server
 
 from reference_server.app import BODY_LIMIT, DIALECTS
 from reference_server.model import PRESETS, Ask, plan
@@ -32,22 +32,6 @@ every_dialect = pytest.mark.parametrize("path", DIALECTS)
 def server() -> Iterator[ReferenceServer]:
     with reference_server(*QUICK) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def client(server: ReferenceServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=20) as running:
-        yield running
-
-
-def events(text: str) -> list[tuple[str, str]]:
-    """Name and data of each server-sent event."""
-    found = []
-    for block in text.removesuffix("\n\n").split("\n\n"):
-        lines = [line.partition(": ") for line in block.split("\n")]
-        name = "".join(value for field, _, value in lines if field == "event")
-        found.append((name, "\n".join(value for field, _, value in lines if field == "data")))
-    return found
 
 
 # Dialects

@@ -39,12 +39,6 @@ def server() -> Iterator[ReferenceServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: ReferenceServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=20) as running:
-        yield running
-
-
 def events(body: str) -> list[str]:
     """The server-sent events of a body."""
     return body.removesuffix("\n\n").split("\n\n")

@@ -12,7 +12,7 @@ import pytest
 from hostile import observe
 from hypothesis import given
 from hypothesis import strategies as st
-from reference import ReferenceServer, counts, reference_server, wait_for
+from reference import ReferenceServer, counts, named, reference_server, wait_for, whole_events
 
 from harness.observation import Outcome
 from reference_server import sessions
@@ -34,21 +34,6 @@ def server() -> Iterator[ReferenceServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def client(server: ReferenceServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=20) as running:
-        yield running
-
-
-def events(body: str) -> list[str]:
-    return [f"{event}\n\n" for event in body.removesuffix("\n\n").split("\n\n")]
-
-
-def named(answer: httpx.Response) -> str:
-    """The id of the stream that this is."""
-    return answer.headers.get("request-id") or answer.headers["x-request-id"]
-
-
 def dropped(client: httpx.Client, path: str, after: int, **headers: str) -> tuple[str, str]:
     """The id of a stream, and its beginning: so many events, and then its client's connection is gone."""
     with client.stream("POST", path, json=STREAM, headers=KEPT | headers) as answer:
@@ -57,7 +42,7 @@ def dropped(client: httpx.Client, path: str, after: int, **headers: str) -> tupl
             said += piece
             if said.count("\n\n") >= after:
                 break
-        return named(answer), "".join(events(said)[:after])
+        return named(answer), "".join(whole_events(said)[:after])
 
 
 # What was missed
@@ -66,7 +51,7 @@ def dropped(client: httpx.Client, path: str, after: int, **headers: str) -> tupl
 @every_dialect
 def test_a_client_that_was_dropped_anywhere_gets_exactly_the_rest(client: httpx.Client, path: str) -> None:
     whole = client.post(path, json=STREAM, headers=KEPT)
-    told = events(whole.text)
+    told = whole_events(whole.text)
     assert [event.partition("id: ")[2].partition("\n")[0] for event in told] == [
         f"{named(whole)}:{number}" for number in range(1, len(told) + 1)
     ]
@@ -100,12 +85,12 @@ def test_several_clients_read_one_generation_each_from_its_own_place(client: htt
         assert client.get("/metrics").text.count("reference_log_readers 3.0") == 1
         texts = [reader.read().decode() for reader in readers]
     whole = client.get(f"/streams/{id}/events").text
-    assert texts == ["".join(events(whole)[k:]) for k in (1, 2, 3)]
+    assert texts == ["".join(whole_events(whole)[k:]) for k in (1, 2, 3)]
 
 
 def test_where_nothing_is_missing_an_event_source_is_told_to_stop(client: httpx.Client) -> None:
     whole = client.post("/chat/stream", json=STREAM, headers=KEPT)
-    last = f"{named(whole)}:{len(events(whole.text))}"
+    last = f"{named(whole)}:{len(whole_events(whole.text))}"
     for answer in (
         client.get(f"/streams/{named(whole)}/events", headers={"last-event-id": last}),
         client.post("/chat/stream", json=STREAM, headers={"last-event-id": last}),
@@ -177,7 +162,7 @@ def test_an_answer_that_was_finished_for_nobody_waits_for_its_client_and_is_then
         wait_for(lambda: server.active() == 0)
         assert counts(server.url)["reference_tokens_delivered_total"] < 10
         rest = client.get(f"/streams/{id}/events", headers={"last-event-id": f"{id}:1"}).text
-        assert len(events(said + rest)) == 32
+        assert len(whole_events(said + rest)) == 32
         wait_for(lambda: counts(server.url)["reference_logs"] == 0)
         seen = counts(server.url)
         assert seen["reference_tokens_generated_total"] == 60
@@ -221,11 +206,11 @@ def test_the_audit_tells_when_each_event_was_generated_and_first_delivered(clien
 def test_what_was_missed_too_long_ago_is_said_to_be_gone(client: httpx.Client) -> None:
     long = {"x-gauge-tokens": "25000", "x-gauge-itl": "0ms", "x-gauge-ttft": "0ms"}
     answer = client.post("/chat/stream", json=STREAM, headers=KEPT | long)
-    assert len(events(answer.text)) == 25_002
+    assert len(whole_events(answer.text)) == 25_002
     id = named(answer)
     assert client.get(f"/streams/{id}/events", headers={"last-event-id": f"{id}:5"}).status_code == 410
     rest = client.get(f"/streams/{id}/events", headers={"last-event-id": f"{id}:24000"}).text
-    assert rest == "".join(events(answer.text)[24_000:])
+    assert rest == "".join(whole_events(answer.text)[24_000:])
 
 
 @pytest.mark.parametrize("idle", ["50ms", "0s"])

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 import redis
-from reference import ReferenceServer, counts, reference_server, wait_for
+from reference import ReferenceServer, counts, named, reference_server, wait_for, whole_events
 
 QUICK = ("--preset", "exact", "--ttft", "5ms", "--itl", "2ms", "--tokens", "60", "--resumable", "30s", "--drain", "0s")
 STREAM = {
@@ -95,14 +95,6 @@ def pair() -> Iterator[Pair]:
         yield running
 
 
-def events(body: str) -> list[str]:
-    return [f"{event}\n\n" for event in body.removesuffix("\n\n").split("\n\n")]
-
-
-def named(answer: httpx.Response) -> str:
-    return answer.headers.get("request-id") or answer.headers["x-request-id"]
-
-
 @contextlib.contextmanager
 def reading(client: httpx.Client, path: str, **headers: str) -> Iterator[tuple[str, Iterator[str]]]:
     """The id of a new stream, of which something has come, and what comes."""
@@ -138,12 +130,12 @@ def test_another_process_goes_on_where_the_first_was_left(pair: Pair, path: str)
         said = ""
         while said.count("\n\n") < 4:
             said += next(pieces)
-    said = "".join(events(said)[:4])
+    said = "".join(whole_events(said)[:4])
     rest = pair.second.post(path, json=STREAM, headers={"last-event-id": f"{id}:4"})
     whole = pair.first.get(f"/streams/{id}/events").text
     assert (named(rest), said + rest.text) == (id, whole)
     assert pair.second.get(f"/streams/{id}/events").text == whole
-    last = f"{id}:{len(events(whole))}"
+    last = f"{id}:{len(whole_events(whole))}"
     assert pair.second.get(f"/streams/{id}/events", headers={"last-event-id": last}).status_code == 204
 
 
@@ -172,7 +164,7 @@ def test_a_reader_elsewhere_keeps_the_generation_alive_and_counts_as_a_reader(pa
     with reading(pair.first, "/chat/stream", **short) as (id, _):
         pass
     whole = pair.second.get(f"/streams/{id}/events").text
-    assert len(events(whole)) == 62
+    assert len(whole_events(whole)) == 62
     assert whole.endswith("data: [DONE]\n\n")
     names = ("reference_tokens_delivered_total", "reference_tokens_generated_total")
     wait_for(lambda: all(counts(pair.servers[0].url)[name] - before[name] == 60 for name in names))
@@ -201,7 +193,7 @@ def test_when_the_generating_process_is_killed_readers_elsewhere_are_told() -> N
         pair.servers[0].process.wait()
         with redis.Redis(port=pair.redis.port) as client:
             client.delete(*client.keys("streamgauge:writer:*"))  # as some seconds without a sign of life do
-        last = events("".join(there))[-1]
+        last = whole_events("".join(there))[-1]
         assert LOST in last
         assert "event: error" in last
 
@@ -215,10 +207,10 @@ def test_without_redis_resumable_streams_end_with_an_error_and_others_go_on(how:
         following(pair.second, id) as there,
     ):
         pair.redis.process.send_signal(how)
-        told = events("".join(here))[-1]
+        told = whole_events("".join(here))[-1]
         assert "event: error" in told
         assert "the Redis that keeps resumable answers does not do its work" in told
-        assert LOST in events("".join(there))[-1]
+        assert LOST in whole_events("".join(there))[-1]
         for _ in range(20):
             next(plain)
         refused = pair.first.post("/chat/stream", json=STREAM)

@@ -18,7 +18,7 @@ import anthropic
 import httpx
 import openai
 import pytest
-from reference import ReferenceServer, counts, reference_server, wait_for
+from reference import ReferenceServer, counts, events, reference_server, wait_for
 
 from reference_server.app import DIALECTS
 
@@ -57,12 +57,6 @@ def server(upstream: ReferenceServer) -> Iterator[ReferenceServer]:
 
 
 @pytest.fixture(scope="module")
-def client(server: ReferenceServer) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=server.url, timeout=20) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def sdk(server: ReferenceServer) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as running:
         yield running
@@ -72,16 +66,6 @@ def sdk(server: ReferenceServer) -> Iterator[anthropic.Anthropic]:
 def direct(upstream: ReferenceServer) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=upstream.url, api_key=KEY, max_retries=0) as running:
         yield running
-
-
-def events(text: str) -> list[tuple[str, str]]:
-    """Name and data of each server-sent event."""
-    found = []
-    for block in text.removesuffix("\n\n").split("\n\n"):
-        lines = [line.partition(": ") for line in block.split("\n")]
-        name = "".join(value for field, _, value in lines if field == "event")
-        found.append((name, "\n".join(value for field, _, value in lines if field == "data")))
-    return found
 
 
 def text_of(message: Any) -> str:

@@ -386,7 +386,7 @@ def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() ->
                 caught.append(end)
 
         running = gevent.spawn(stream)
-        while not desk.waiting:
+        while not desk._turn.linkcount():
             gevent.sleep(0.001)
         running.kill()
         person.close()

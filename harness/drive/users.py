@@ -108,15 +108,15 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             prompt = prompts.choose(self._prompts, self.random)
         elif isinstance(prompt, str):
             prompt = prompts.ask(prompt)
-        plan = self._behaviour.plan(self.random)
+        plan, labels = self._behaviour.plan(self.random), labels or {}
         # Its own randomness: how often a link draws depends on the server's pace, which must not change what is asked.
         roads = Random(self.random.getrandbits(64))
-        seen = self.last = self._once(prompt, plan, roads, labels or {})
+        seen = self.last = self._once(prompt, plan, roads, labels)
         times, retry = 0, plan.retry
         while retry is not None and times < retry.most and seen.http_status in behaviour.TOO_MUCH:
             times += 1
             gevent.sleep(retry.wait(times, self._client.retry_after))
-            seen = self.last = self._once(prompt, plan, roads, {**(labels or {}), "retry": str(times)})
+            seen = self.last = self._once(prompt, plan, roads, {**labels, "retry": str(times)})
         return seen
 
     def _once(self, prompt: Prompt, plan: Plan, roads: Random, labels: dict[str, str]) -> StreamObservation:

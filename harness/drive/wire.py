@@ -27,8 +27,7 @@ from gevent import monkey
 from gevent.event import Event
 from gevent.socket import wait_read, wait_write
 
-from harness.drive import drain
-from harness.drive.drain import Drain, Slot
+from harness.drive.drain import Drain, Slot, load
 from harness.errors import TargetError
 from harness.observation import Outcome
 
@@ -36,7 +35,7 @@ from harness.observation import Outcome
 _socket: Any = monkey.get_original("socket", "socket")
 _getaddrinfo: Any = monkey.get_original("socket", "getaddrinfo")
 _epoll: Any = monkey.get_original("select", "epoll") if sys.platform == "linux" else None
-COMPILED: Any = drain.load()  # None: Python reads, at a higher cost
+COMPILED: Any = load()  # None: Python reads, at a higher cost
 
 SO_TIMESTAMPNS = 35  # Linux; not in Python's socket module
 _TIMESPEC = struct.Struct("@ll")

@@ -30,12 +30,6 @@ class Desk:
         self._turn = Semaphore()
         self._since = 0  # the loop last looked for reads, CLOCK_MONOTONIC ns
 
-    @property
-    def waiting(self) -> int:
-        """Streams whose turn has not come."""
-        count: int = self._turn.linkcount()
-        return count
-
     def __enter__(self) -> None:
         self._turn.acquire()
         if time.monotonic_ns() - self._since > _AT_A_STRETCH:

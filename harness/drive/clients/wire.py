@@ -43,14 +43,14 @@ class Attempt:
         self._plan = plan
         self._link = link
         self._due_at = due_at
-        self._started_at = time.monotonic_ns() if began is None else began
-        self._total_at = self._started_at + target.timeouts.total
+        self.began = time.monotonic_ns() if began is None else began
+        self._total_at = self.began + target.timeouts.total
         self._look_at = _NEVER  # when to look whether the marker was the terminal event
-        self._transcript = Transcript(due_at, started_at=self._started_at)
-        pace = None if link.window is None else _Pace(link, self._started_at)
+        self._transcript = Transcript(due_at, started_at=self.began)
+        pace = None if link.window is None else _Pace(link, self.began)
         self._exchange = self._kind(connection, target.limits.stream_bytes, protocol.terminal, pace)
         self._glance = _Glance(protocol, self._exchange, plan.leave_after_chunks)
-        self._breaks_at = _NEVER if link.breaks_at is None else self._started_at + link.breaks_at
+        self._breaks_at = _NEVER if link.breaks_at is None else self.began + link.breaks_at
         self._away_at = _NEVER if plan.away is None else due_at + plan.away[0]
         self._back_at = _NEVER
         self._over = False  # the answer has ended
@@ -116,7 +116,7 @@ class Attempt:
             deadlines.append((self._look_at, None))
             deadlines.append((exchange.last_read_at + timeouts.idle, _late("idle: nothing came", timeouts.idle)))
             if not glance.content:
-                deadlines.append((self._started_at + timeouts.first_token, _late("first token", timeouts.first_token)))
+                deadlines.append((self.began + timeouts.first_token, _late("first token", timeouts.first_token)))
         until, broken = min(deadlines, key=lambda deadline: deadline[0])
         if time.monotonic_ns() < until:
             exchange.wait(until)
@@ -193,10 +193,6 @@ class Attempt:
             )
         at, why = min(leaves)
         return at, Broken(Outcome.CANCELLED, why)
-
-    @property
-    def began(self) -> int:
-        return self._started_at
 
     @property
     def aborts(self) -> bool:
