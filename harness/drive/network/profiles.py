@@ -96,6 +96,11 @@ NETWORKS = {
         Network("slow_3g", _steady("400ms", "40ms", 500, 500), "DevTools' Slow 3G"),
         Network("edge", _steady("840ms", "80ms", 240, 200), "WebPageTest's EDGE"),
         Network(
+            "trickle",
+            _steady("400ms", "40ms", 16, 16),
+            "2 KB/s, what the smallest tariffs leave when their volume is used up; our estimate",
+        ),
+        Network(
             "lte_driving", replace(_LTE, stalls=_LTE_STALLS), "WebPageTest's LTE with the stalls of recorded drives"
         ),
         Network(
