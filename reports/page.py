@@ -13,8 +13,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness import __version__
+from harness.judge.wording import visible
 from reports.material import Material
-from reports.panel import visible
 from reports.panels import PANELS
 
 _HERE = Path(__file__).parent

@@ -19,10 +19,11 @@ from harness.judge.figures import figure
 from harness.judge.judgement import Judgement
 from harness.judge.outputs import save, terminal
 from harness.judge.store import Store
+from harness.judge.wording import visible
 from harness.observation import Outcome, StreamObservation
 from reports import page
 from reports.material import MOST_BINS, gather
-from reports.panel import Table, visible
+from reports.panel import Table
 from reports.panels import PANELS
 
 HOSTILE = '<script>alert(1)</script>"></script>{{7*7}}\u202egnp.exe<img src=x onerror=alert(2)>'

@@ -7,8 +7,9 @@ from harness.judge.figures import figure
 from harness.judge.judgement import Judgement, Validity
 from harness.judge.sla import Verdict
 from harness.judge.statistics import ratio_interval
+from harness.judge.wording import words
 from reports.material import Material
-from reports.panel import Fact, Mark, Panel, Table, interval_of, sentence, some, span, told, words
+from reports.panel import Fact, Mark, Panel, Table, interval_of, sentence, some, span, told
 
 MOST_RULES = 3
 

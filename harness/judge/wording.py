@@ -1,0 +1,30 @@
+"""Text that came from a config, a scenario or a server, for people. Pure.
+
+What is told of it has no control characters left, whatever the format; each format escapes its own syntax besides.
+"""
+
+from harness.config import Where
+
+_UNSEEN = {
+    **{code: f"⟨U+{code:04X}⟩" for first, last in [
+        (0x00, 0x1F), (0x7F, 0x9F), (0x061C, 0x061C), (0x200B, 0x200B), (0x200E, 0x200F), (0x2028, 0x202E),
+        (0x2060, 0x2060), (0x2066, 0x2069), (0xFEFF, 0xFEFF), (0xFFFE, 0xFFFF), (0xD800, 0xDFFF),
+    ] for code in range(first, last + 1)},
+    **dict.fromkeys((0x09, 0x0A, 0x0D), " "),
+}  # fmt: skip
+
+
+def visible(text: str) -> str:
+    """Control characters, marks that turn the direction of text, and half surrogates as `⟨U+202E⟩`."""
+    return text.translate(_UNSEEN)
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def words(where: Where) -> str:
+    """Which streams a rule speaks of."""
+    given = [(name, getattr(where, name)) for name in Where.__struct_fields__ if name != "label"]
+    given += [(f"label {name}", value) for name, value in where.label.items()]
+    return ", ".join(f"{name} {value}" for name, value in given if value is not None) or "all streams"
