@@ -31,6 +31,7 @@ from hostile import (
 )
 
 from harness.clock import RunClock
+from harness.config import Duration, Profile
 from harness.drive import network, prompts
 from harness.drive.behaviour import Plan
 from harness.drive.clients import Interrupted, Site
@@ -257,21 +258,44 @@ def test_a_cell_change_that_breaks_the_link_is_no_failure_of_the_server() -> Non
     assert seen.detail == "the phone changed cells, and the connection was lost, as the link has it"
 
 
-def test_what_is_still_on_the_link_when_the_person_leaves_was_never_seen() -> None:
-    """Slow 3G brings the first token after 200 ms and more; the wire has it at once."""
+def far_away(plan: Plan) -> StreamObservation:
+    """An answer of three chunks, each half a second on the wire's far side, over a connection that is there."""
 
-    def script(peer: Peer) -> str:
+    def script(peer: Peer) -> None:
         peer.request()
-        peer.send(CHUNKED, chunk(tokens(3)))
-        return peer.until_gone()
+        peer.send(WHOLE)
+        peer.request()
+        peer.send(CHUNKED, *(chunk(token(number)) for number in range(3)))
+        peer.until_gone()
 
     with scripted(script) as server:
         person = client(server.url)
-        asked_for = ask(person, Plan(leave_after_chunks=3), link="slow_3g")
+        ask(person)
+        road = network.Link(network.find("moon", {"moon": Profile(rtt=Duration.parse("1s"))}), Random(1))
+        seen = person.stream(prompts.ask("Hello?"), plan, road, time.monotonic_ns(), IDENTITY)
         person.close()
-    assert asked_for.outcome is Outcome.CANCELLED
-    assert len([one for one in asked_for.chunks if one.kind in CONTENT]) == 3, "the wire's part is kept"
-    assert (asked_for.first_content_at, asked_for.content_chunks) == (None, 0)
+    assert seen.outcome is Outcome.CANCELLED
+    assert len([one for one in seen.chunks if one.kind in CONTENT]) == 3, "the wire's part is kept"
+    return seen
+
+
+def test_what_is_still_on_the_link_when_the_person_leaves_was_never_seen() -> None:
+    seen = far_away(Plan(leave_after=750_000_000))  # the question was there after 500 ms, the answer is after 1 s
+    assert (seen.first_content_at, seen.content_chunks) == (None, 0)
+
+
+def test_who_is_impatient_leaves_while_the_first_word_is_still_on_the_link() -> None:
+    seen = far_away(Plan(patience=750_000_000))
+    assert (seen.first_content_at, seen.content_chunks) == (None, 0)
+    assert seen.detail == "left after 0.8 s without a word, as planned"
+
+
+def test_stop_is_pressed_when_the_link_has_shown_so_many_chunks() -> None:
+    seen = far_away(Plan(leave_after_chunks=2))
+    assert seen.detail == "left after 2 chunks, as planned"
+    assert seen.content_chunks >= 2
+    assert seen.first_content_wire_at is not None
+    assert seen.ended_at - seen.first_content_wire_at >= 500_000_000, "half of the round trip"
 
 
 def test_a_slow_link_is_read_slowly_so_that_the_server_has_to_wait() -> None:

@@ -33,7 +33,7 @@ class Plan:
     """When and how the person leaves. Nothing set: reads to the end."""
 
     leave_after: int | None = None  # ns from the stream's due time
-    leave_after_chunks: int | None = None  # content chunks on the wire
+    leave_after_chunks: int | None = None  # content chunks that they have seen
     patience: int | None = None  # ns from the due time: leaves if no content has come by then
     away: tuple[int, int] | None = None  # ns from the due time, and for how long: the app does not read in between
     abort: bool = False  # RST instead of FIN

@@ -6,6 +6,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -52,6 +53,7 @@ class Transcript:
     body: bytes | bytearray = b""
     reads: Sequence[int] = ()  # three of each: end in the body, kernel's stamp, our time; see `wire.Exchange`
     holds: Sequence[int] = ()  # when reading went on after it had been held back on purpose (CLOCK_MONOTONIC ns)
+    shown: list[int] = field(default_factory=list)  # when the person had the first reads, as far as that was asked for
     away: tuple[int, int] | None = None  # from when to when the person did not look (the same)
     handed: Sequence[int] | None = None  # when a library gave each content chunk on, in order; None: no library
     broken: Broken | None = None  # why it ended before the server's end
@@ -75,7 +77,9 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     if link.emulated:
         reads = zip(arrived.tolist(), np.diff(ends, prepend=0).tolist(), strict=True)
         began = on_run(transcript.started_at or transcript.due_at)
-        perceived = _numbers([began + link.deliver(at - began, size) for at, size in reads])
+        shown = [on_run(at) for at in transcript.shown]  # the link has delivered these already
+        later = [began + link.deliver(at - began, size) for at, size in islice(reads, len(shown), None)]
+        perceived = _numbers(shown + later)
     if transcript.away is not None:
         gone, back = map(on_run, transcript.away)
         perceived = np.where((perceived >= gone) & (perceived < back), back, perceived)

@@ -4,6 +4,7 @@ Promises one StreamObservation for each `stream`, whatever the server does: noth
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -50,7 +51,10 @@ class Attempt:
         pace = None if link.window is None else _Pace(link, self.began)
         self._exchange = self._kind(connection, target.limits.stream_bytes, protocol.terminal, pace)
         self._glance = _Glance(protocol, self._exchange, plan.leave_after_chunks)
+        self._clock = site.clock
         self._breaks_at = _NEVER if link.breaks_at is None else self.began + link.breaks_at
+        self._word_at = _NEVER  # when the person has the first content
+        self._stops_at = _NEVER  # and when so much of it that they press stop
         self._away_at = _NEVER if plan.away is None else due_at + plan.away[0]
         self._back_at = _NEVER
         self._over = False  # the answer has ended
@@ -103,8 +107,6 @@ class Attempt:
             if exchange.broken is not None:
                 raise exchange.broken
             return self._end()
-        if glance.enough:
-            raise Broken(Outcome.CANCELLED, f"left after {glance.content} chunks, as planned")
         self._look_away()
         deadlines: list[tuple[int, Broken | None]] = [
             self._farewell(),
@@ -183,16 +185,33 @@ class Attempt:
 
     def _farewell(self) -> tuple[int, Broken]:
         """When the person leaves, or their link breaks, if nothing ends the stream before; and what to say of it."""
-        plan = self._plan
+        plan, glance = self._plan, self._glance
         leaves = [(self._breaks_at, "the phone changed cells, and the connection was lost, as the link has it")]
+        if glance.enough_at is not None:
+            if self._stops_at == _NEVER:
+                self._stops_at = self._shown_at(glance.enough_at)
+            leaves.append((self._stops_at, f"left after {plan.leave_after_chunks} chunks, as planned"))
         if plan.leave_after is not None:
             leaves.append((self._due_at + plan.leave_after, f"left after {plan.leave_after / 1e9:.1f} s, as planned"))
-        if plan.patience is not None and not self._glance.content:
-            leaves.append(
-                (self._due_at + plan.patience, f"left after {plan.patience / 1e9:.1f} s without a word, as planned")
-            )
+        if plan.patience is not None:
+            if glance.first_at is not None and self._word_at == _NEVER:
+                self._word_at = self._shown_at(glance.first_at)
+            at = self._due_at + plan.patience
+            if at < self._word_at:
+                leaves.append((at, f"left after {plan.patience / 1e9:.1f} s without a word, as planned"))
         at, why = min(leaves)
         return at, Broken(Outcome.CANCELLED, why)
+
+    def _shown_at(self, place: int) -> int:
+        """When the person has what ends at this place in the body: the link may take its time."""
+        reads, shown = self._exchange.reads, self._transcript.shown
+        number = bisect_left(reads[::3], place)
+        while len(shown) <= number:
+            before = reads[3 * len(shown) - 3] if shown else 0
+            end, stamp, seen = reads[3 * len(shown) : 3 * len(shown) + 3]
+            at = stamp - self._clock.offset if stamp else seen
+            shown.append(self.began + self._link.deliver(at - self.began, end - before))
+        return shown[number]
 
     @property
     def aborts(self) -> bool:
@@ -310,8 +329,9 @@ class _Glance:
         self._tail = sse.Decoder()  # for `ended`, which reads each byte once, however often it is asked
         self._looked = 0
         self._answer = Answer()
-        self.content = 0  # chunks seen; stops at one unless the plan counts on
-        self.enough = False
+        self.content = 0  # chunks on the wire; stops at one unless the plan counts on
+        self.first_at: int | None = None  # where the first of them ends, in the body
+        self.enough_at: int | None = None  # and where the last does that the plan waits for
         exchange.on_data = self._on_data
 
     def _on_data(self, data: bytes) -> None:
@@ -319,16 +339,18 @@ class _Glance:
             for event in self._decoder.feed(data):
                 if self._protocol.understand(event, self._answer).kind in CONTENT:
                     self.content += 1
+                    if self.first_at is None:
+                        self.first_at = event.end
+                    if self.content == self._leave_after:
+                        self.enough_at = event.end
         except Malformed:
             self._exchange.on_data = None  # the reading after the stream will say so
             return
-        if self._leave_after is None:
-            if self.content:
-                self._exchange.on_data = None
-        elif self.content >= self._leave_after:
-            self.enough = True
+        if self.enough_at is not None:
             self._exchange.on_data = None
             self._exchange.wake()
+        elif self.content and self._leave_after is None:
+            self._exchange.on_data = None
 
     def ended(self) -> bool:
         """Whether the terminal event is among what came since the last look, or what makes it pointless to wait."""
