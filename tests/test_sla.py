@@ -42,7 +42,7 @@ def verdict(tmp_path: Path, rule: str, *observations: StreamObservation, **where
 )
 def test_a_rule_reads_as_it_is_written(text: str, aggregation: str | None, name: str, op: str, limit: float) -> None:
     rule = sla.parse(Sla(rule=text))
-    assert (rule.text, rule.aggregation, rule.name, rule.op) == (text, aggregation, name, op)
+    assert (rule.text, rule.subject.aggregation, rule.subject.name, rule.op) == (text, aggregation, name, op)
     assert rule.limit == pytest.approx(limit)
 
 

@@ -41,19 +41,26 @@ class Status(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-class Rule(msgspec.Struct, frozen=True):
-    text: str  # as it was written
-    where: Where
-    aggregation: str | None  # None: the subject is a rate
+class Subject(msgspec.Struct, frozen=True):
+    """What a rule or a gate is about: `p95(ttft)`, or a rate."""
+
+    text: str
+    aggregation: str | None  # None: a rate
     name: str  # of the metric or rate
-    op: str
-    limit: float  # in `unit`
     unit: str
 
     @property
     def quantile(self) -> float | None:
         found = _PERCENTILE.fullmatch(self.aggregation or "")
         return float(found[1]) / 100 if found else None
+
+
+class Rule(msgspec.Struct, frozen=True):
+    text: str  # as it was written
+    where: Where
+    subject: Subject
+    op: str
+    limit: float  # in the subject's unit
 
     @property
     def wants_low(self) -> bool:
@@ -98,35 +105,40 @@ def parse(sla: Sla) -> Rule:
     found = _RULE.fullmatch(text)
     if found is None:
         raise RuleError(f"{text!r} is no rule; write one as in 'p95(ttft) < 1.5s' or 'error_rate < 1%'")
-    subject, op = found["subject"].strip(), found["op"]
+    op = found["op"]
     if op not in OPERATORS:
         raise RuleError(f"{text!r}: no operator {op!r}; there are {', '.join(OPERATORS)}")
-    call = _CALL.fullmatch(subject)
+    about = subject(found["subject"].strip(), text)
+    if about.aggregation is None and RATES[about.name].of_run and sla.where != Where():
+        raise RuleError(f"{text!r}: {about.name} is known of the whole run only; take `where` out")
+    return Rule(text, sla.where, about, op, _limit(text, found["limit"], about.name, about.unit))
+
+
+def subject(text: str, rule: str | None = None) -> Subject:
+    """RuleError for what is not measured; it quotes the whole `rule` where there is one."""
+    quoted = repr(rule or text)
+    call = _CALL.fullmatch(text)
     if call is None:
-        unit = _rate_unit(text, subject, sla.where)
-        return Rule(text, sla.where, None, subject, op, _limit(text, found["limit"], subject, unit), unit)
+        return Subject(text, None, text, _rate_unit(quoted, text))
     aggregation, name = call["aggregation"], call["metric"]
     if name not in METRICS:
         hint = f"; {name} is a rate: write it without {aggregation}( )" if name in RATES else ""
-        raise RuleError(f"{text!r}: no metric called {name!r}; there are {', '.join(METRICS)}{hint}")
+        raise RuleError(f"{quoted}: no metric called {name!r}; there are {', '.join(METRICS)}{hint}")
     percentile = _PERCENTILE.fullmatch(aggregation)
     if aggregation not in {"mean", "min", "max"} and not (percentile and float(percentile[1]) > 0):
-        raise RuleError(f"{text!r}: no aggregation called {aggregation!r}; there are {_AGGREGATIONS}")
-    unit = METRICS[name].unit
-    return Rule(text, sla.where, aggregation, name, op, _limit(text, found["limit"], name, unit), unit)
+        raise RuleError(f"{quoted}: no aggregation called {aggregation!r}; there are {_AGGREGATIONS}")
+    return Subject(text, aggregation, name, METRICS[name].unit)
 
 
-def _rate_unit(text: str, subject: str, where: Where) -> str:
-    if subject in METRICS:
-        raise RuleError(f"{text!r}: {subject} needs an aggregation, as in p95({subject}); there are {_AGGREGATIONS}")
-    if subject not in RATES:
+def _rate_unit(quoted: str, name: str) -> str:
+    if name in METRICS:
+        raise RuleError(f"{quoted}: {name} needs an aggregation, as in p95({name}); there are {_AGGREGATIONS}")
+    if name not in RATES:
         raise RuleError(
-            f"{text!r}: no rate called {subject!r}; there are {', '.join(RATES)}, "
+            f"{quoted}: no rate called {name!r}; there are {', '.join(RATES)}, "
             f"or an aggregation of a metric, as in p95(ttft)"
         )
-    if RATES[subject].of_run and where != Where():
-        raise RuleError(f"{text!r}: {subject} is known of the whole run only; take `where` out")
-    return RATES[subject].unit
+    return RATES[name].unit
 
 
 def _limit(text: str, written: str, name: str, unit: str) -> float:
@@ -154,10 +166,10 @@ def _limit(text: str, written: str, name: str, unit: str) -> float:
 def evaluate(rule: Rule, gauge: Gauge, seconds: float) -> Verdict:
     """Judge one rule by the streams that it speaks of; `seconds` is how long the run took."""
     absent = _absent(rule.where, gauge)
-    if rule.aggregation is None:
+    if rule.subject.aggregation is None:
         evidence = _of_rate(rule, gauge, seconds)
     else:
-        evidence = _of_metric(rule, gauge.samples(rule.name, rule.where))
+        evidence = _of_metric(rule, gauge.samples(rule.subject.name, rule.where))
     status, reason = _judge(rule, evidence)
     if absent and evidence.n == 0:
         status, reason = Status.INCONCLUSIVE, absent
@@ -172,7 +184,7 @@ def evaluate(rule: Rule, gauge: Gauge, seconds: float) -> Verdict:
         high=high,
         n=evidence.n,
         failed=evidence.failed,
-        unit=rule.unit,
+        unit=rule.subject.unit,
         reason=reason,
         needed=evidence.needed if status is Status.INCONCLUSIVE else None,
     )
@@ -190,7 +202,7 @@ def _absent(where: Where, gauge: Gauge) -> str | None:
 
 
 def _of_rate(rule: Rule, gauge: Gauge, seconds: float) -> _Evidence:
-    figures = RATES[rule.name].over(gauge.totals(rule.where), seconds)
+    figures = RATES[rule.subject.name].over(gauge.totals(rule.where), seconds)
     if figures.hits is None:
         return _Evidence(figures.value, None, figures.n, 0, None, "streams")
     interval = statistics.ratio_interval(figures.hits, figures.n)
@@ -205,13 +217,13 @@ def _of_metric(rule: Rule, samples: Samples) -> _Evidence:
     counted = "gaps" if samples.metric.pooled else "streams"
     if n == 0:
         return _Evidence(None, Interval(None, None), 0, 0, None, counted)
-    q = rule.quantile
+    q = rule.subject.quantile
     if q is not None:
         return _of_quantile(rule, samples, q, failed)
-    if rule.aggregation == "mean":
+    if rule.subject.aggregation == "mean":
         interval = statistics.mean_interval(values, counts, effective(samples, n, None))
         return _Evidence(statistics.mean(values, counts), interval, n, failed, None, counted)
-    return _Evidence(float(values[0 if rule.aggregation == "min" else -1]), None, n, failed, None, counted)
+    return _Evidence(float(values[0 if rule.subject.aggregation == "min" else -1]), None, n, failed, None, counted)
 
 
 def _of_quantile(rule: Rule, samples: Samples, q: float, failed: int) -> _Evidence:
@@ -237,13 +249,13 @@ def effective(samples: Samples, n: int, at: float | None) -> float | None:
 
 def _judge(rule: Rule, evidence: _Evidence) -> tuple[Status, str]:
     observed, interval, n, failed, needed, counted = evidence
-    limit = figure(rule.limit, rule.unit)
+    limit = figure(rule.limit, rule.subject.unit)
     if observed is None:
         return Status.INCONCLUSIVE, f"nothing was observed: no {counted} to judge"
     lost = f"; {failed:,} never came and count as ∞" if failed else ""
-    if interval is None or (math.isinf(observed) and rule.aggregation == "mean"):
+    if interval is None or (math.isinf(observed) and rule.subject.aggregation == "mean"):
         status = Status.MET if rule.holds(observed) else Status.MISSED
-        return status, f"{figure(observed, rule.unit)} is a fact of this run, over {n:,} {counted}{lost}"
+        return status, f"{figure(observed, rule.subject.unit)} is a fact of this run, over {n:,} {counted}{lost}"
     low, high = interval
     good, bad = (high, low) if rule.wants_low else (low, high)
     if good is not None and rule.holds(good):
