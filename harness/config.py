@@ -12,6 +12,7 @@ import typing
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,6 +26,7 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _MOST_LOST = 0.5  # share of segments; with more, hardly anything comes through
 _STEEPEST = 10  # Pareto's index
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")  # Prometheus's
 
 
 class Duration(int):
@@ -75,6 +77,15 @@ class Events(Closed, frozen=True):
     end_path: str | None = None  # or this path holds something true
 
 
+class Metrics(Closed, frozen=True):
+    """The page on which the server tells Prometheus of itself. The names are those of the reference server."""
+
+    url: str  # or its path on the host of the run
+    active: str = "reference_streams_active"  # a gauge: the answers that are being generated
+    generated: str = "reference_tokens_generated_total"  # a counter: the tokens generated, ever
+    headers: dict[str, str] = {}
+
+
 class Target(Closed, frozen=True):
     protocol: str = "anthropic_messages"  # one of PROTOCOLS
     path: str | None = None  # default by protocol
@@ -85,6 +96,7 @@ class Target(Closed, frozen=True):
     limits: Limits = Limits()
     verify: bool = True  # the TLS certificate
     events: Events | None = None  # for protocol = "custom"
+    metrics: Metrics | None = None  # None: nobody asks the server what it does
 
 
 class Where(Closed, frozen=True):
@@ -142,8 +154,16 @@ class Profile(Closed, frozen=True):
     trace: str | None = None  # a file with the deliveries of a recorded link, in place of down_kbit and silences
 
 
+class Load(Closed, frozen=True):
+    """An open load: streams become due on a schedule, whatever the server does. `drive.schedule` checks it."""
+
+    arrivals: str | None = None  # "constant", "poisson" or "file:PATH"; None: a closed load, Locust's users as they are
+    rate: float | None = None  # arrivals a second; not with a file
+
+
 class Config(Closed, frozen=True):
     target: Target = Target()
+    load: Load = Load()
     sla: list[Sla] = []
     reader: Reader = Reader()
     networks: dict[str, Profile] = {}
@@ -199,29 +219,64 @@ def decode_networks(data: bytes) -> dict[str, Profile]:
 
 def headers(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """The target's headers with `${NAME}` filled in from the environment. Use them, never store them."""
+    return _filled_headers("target.headers", target.headers, environ)
 
+
+def metrics(target: Target, environ: Mapping[str, str] = os.environ) -> Metrics | None:
+    """The target's metrics page with `${NAME}` filled in, in its URL too. Use it, never store it."""
+    page = target.metrics
+    if page is None:
+        return None
+    url = _filled("target.metrics.url", page.url, environ)
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound and not (url.startswith("/") and not url.startswith("//")):
+        raise ConfigError(
+            f"target.metrics.url: {_public_url(page.url)!r} is no URL; write one as https://host:port/metrics, "
+            f"or a path on the run's host as /metrics"
+        )
+    filled = _filled_headers("target.metrics.headers", page.headers, environ)
+    return msgspec.structs.replace(page, url=url, headers=filled)
+
+
+def public(target: Target) -> dict[str, Any]:
+    """What may be stored and shown of a target: all but the values of its headers, and what a URL may hide."""
+    shown: dict[str, Any] = msgspec.to_builtins(target, enc_hook=str)
+    if target.headers:
+        shown["headers"] = dict.fromkeys(target.headers, "…")
+    if target.metrics is not None:
+        shown["metrics"]["url"] = _public_url(target.metrics.url)
+        if target.metrics.headers:
+            shown["metrics"]["headers"] = dict.fromkeys(target.metrics.headers, "…")
+    return shown
+
+
+def _public_url(url: str) -> str:
+    """Without a user's name, password and query, and with its variables as they are written."""
+    return re.sub(r"[?#].*", "?…", re.sub(r"//[^/?#]*@", "//…@", url), flags=re.DOTALL)
+
+
+def _filled(place: str, text: str, environ: Mapping[str, str]) -> str:
     def fill(found: re.Match[str]) -> str:
         if found[1] not in environ:
             raise ConfigError(
-                f"target.headers.{name}: the environment has no variable {found[1]!r}; "
+                f"{place}: the environment has no variable {found[1]!r}; "
                 f"set it, or take ${{{found[1]}}} out of the config"
             )
         return environ[found[1]]
 
-    resolved = {}
-    for name, value in target.headers.items():
-        resolved[name] = _VARIABLE.sub(fill, value)
-        if "\n" in resolved[name] or "\r" in resolved[name]:
-            raise ConfigError(f"target.headers.{name}: a header's value cannot hold a line break")
-    return resolved
+    return _VARIABLE.sub(fill, text)
 
 
-def public(target: Target) -> dict[str, Any]:
-    """What may be stored and shown of a target: all but the values of its headers."""
-    shown: dict[str, Any] = msgspec.to_builtins(target, enc_hook=str)
-    if target.headers:
-        shown["headers"] = dict.fromkeys(target.headers, "…")
-    return shown
+def _filled_headers(place: str, given: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    filled = {name: _filled(f"{place}.{name}", value, environ) for name, value in given.items()}
+    for name, value in filled.items():
+        if "\n" in value or "\r" in value:
+            raise ConfigError(f"{place}.{name}: a header's value cannot hold a line break")
+    return filled
 
 
 def _decode(kind: type, value: object) -> object:
@@ -250,9 +305,19 @@ def _check(target: Target, name: str) -> None:
     for limit in ("stream_bytes", "event_bytes"):
         if getattr(target.limits, limit) < 1:
             raise ConfigError(f"{name}: target.limits.{limit}: must be a positive number of bytes")
-    for header in target.headers:
+    _check_headers(target.headers, f"{name}: target.headers")
+    if target.metrics is not None:
+        _check_headers(target.metrics.headers, f"{name}: target.metrics.headers")
+        for key in ("active", "generated"):
+            metric = getattr(target.metrics, key)
+            if not _METRIC_NAME.fullmatch(metric):
+                raise ConfigError(f"{name}: target.metrics.{key}: {metric!r} is no metric's name (it has no labels)")
+
+
+def _check_headers(given: Mapping[str, str], place: str) -> None:
+    for header in given:
         if not _HEADER_NAME.fullmatch(header):
-            raise ConfigError(f"{name}: target.headers: {header!r} is no header name")
+            raise ConfigError(f"{place}: {header!r} is no header name")
 
 
 def _fault_of(profile: Profile) -> str | None:

@@ -19,6 +19,7 @@ import signal
 import sys
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,12 @@ from harness.clock import RunClock
 from harness.config import Config
 from harness.drive import wire
 from harness.drive.clients import CLIENTS, Site
-from harness.drive.recorder import Batch, Recorder
+from harness.drive.recorder import Batch, Reading, Recorder
+from harness.drive.target import Watch
 from harness.drive.users import StreamUser, assign
 from harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetError
-from harness.judge import judgement, sla
-from harness.judge.outputs import json, save, terminal
+from harness.judge import aftermath, judgement, sla
+from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Run, Status, Store
 from harness.locust_worker import Worker, drive, interrupt_main, machine, stop, unpack
 from harness.observation import FAILURES, Outcome, StreamObservation
@@ -74,6 +76,11 @@ def _add_options(parser: Any) -> None:
         "--gauge-db": {"default": "streamgauge.db", "help": "the SQLite file that the run is added to (%(default)s)"},
         "--gauge-report": {"metavar": "HTML", "help": "write the report of the run to this file"},
         "--gauge-json": {"metavar": "FILE", "help": "write the result document of the run to this file"},
+        "--gauge-output": {
+            "action": "append",
+            "metavar": "KIND=FILE",
+            "help": f"tell the result to CI, too: {', '.join(telling.KINDS)} as KIND=FILE, or github; may be repeated",
+        },
         "--gauge-client": {
             "metavar": "NAME",
             "help": f"what every user has on the socket, in place of what its class says: {', '.join(CLIENTS)}",
@@ -124,10 +131,14 @@ class _Keeper:
         self._options = options
         self._config = _load_config(options.gauge_config)
         self._labels = _labels(options.gauge_label or [])
+        wanted = [f"json={options.gauge_json}"] if options.gauge_json else []
+        self._outputs = telling.asked_for([*wanted, *(options.gauge_output or [])])
         self._store: Store | None = None
         self._run: Run | None = None
         self._clock: RunClock | None = None
         self._recorder: Recorder | None = None
+        self._watch: Watch | None = None  # of the server's own counters
+        self._watched: list[Reading] = []  # of these, what is not stored yet
         self._live = _Live()
         self._progress: gevent.Greenlet | None = None
         self._workers: dict[str, bool] = {}  # those that were told of the run, and whether they are done with it
@@ -147,6 +158,7 @@ class _Keeper:
         for rule in self._config.sla:
             sla.parse(rule)
         config.headers(self._config.target)  # now, while it is still one line and not a run full of failures
+        config.metrics(self._config.target)
         if options.headless or options.autostart:
             self._host()
         with Store.create(options.gauge_db):
@@ -200,6 +212,9 @@ class _Keeper:
         self._notes, self._workers, self._stored, self._health = [], {}, {}, {}
         self._left, self._held, self._unsaved, self._refused = [], Counter(), [], 0
         self._interrupted, self._exit_code = False, None
+        self._watched, self._watch = [], self._watching(host)
+        if self._watch is not None:
+            self._watch.start()
         if isinstance(self._runner, MasterRunner):
             for client in self._runner.clients.all:
                 self._tell(client.id)
@@ -230,6 +245,9 @@ class _Keeper:
         self._drain()
         if self._progress is not None:
             self._progress.kill()
+        if self._watch is not None:
+            self._notes += self._watch.finish(0.0 if self._interrupted else aftermath.WATCHED / 1e9)
+            self._watch = None
         if self._unsaved:
             self._notes.append(f"{sum(len(batch.streams) for batch in self._unsaved)} streams could not be stored")
         if not self._interrupted:  # Ctrl-C can reach the workers before us
@@ -252,8 +270,7 @@ class _Keeper:
             if self._exit_code is None:
                 self._exit_code = judgement.exit_code(judged, self._options.gauge_inconclusive)
             terminal.render(judged)
-            if self._options.gauge_json:
-                save(json.render(judged), self._options.gauge_json)
+            telling.tell(judged, self._outputs)
             if self._options.gauge_report:
                 save(page.render(material), self._options.gauge_report)
         _say(f"run {run.id} is in {self._options.gauge_db}")
@@ -270,6 +287,20 @@ class _Keeper:
         interrupt_main()
 
     # what comes in
+
+    def _watching(self, host: str) -> Watch | None:
+        """Who asks the server itself, from this process alone. None where the config names no page to ask."""
+        assert self._clock is not None
+        page = config.metrics(self._config.target)
+        return None if page is None else Watch(self._config.target, page, host, self._clock, self._see)
+
+    def _see(self, readings: list[Reading]) -> None:
+        """Store what the server said of itself. What a locked file keeps out is tried again with the next."""
+        self._watched += readings
+        if self._run is not None and self._store is not None:
+            with suppress(StoreError):
+                self._store.append(self._run.id, [], [("target", *reading) for reading in self._watched])
+                self._watched = []
 
     def _deliver(self, batch: Batch) -> None:
         """Store a batch of our own users. What a full disk or a locked file keeps out is tried again with the next."""

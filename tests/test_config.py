@@ -22,6 +22,13 @@ from harness.errors import ConfigError
         ("[target.timeouts]\nidle = 3", "target.timeouts.idle: 3 is no duration"),
         ("[target.limits]\nevent_bytes = 0", "target.limits.event_bytes: must be a positive number of bytes"),
         ("[target.headers]\n'a b' = 'c'", "target.headers: 'a b' is no header name"),
+        ("[target.metrics]\nactive = 'x'", "target.metrics: object missing required field `url`"),
+        ("[target.metrics]\nurl = '/m'\nactiv = 'x'", "target.metrics: no key called 'activ'; there are url, active"),
+        (
+            "[target.metrics]\nurl = '/m'\ngenerated = 'a{b=\"c\"}'",
+            "target.metrics.generated: 'a{b=\"c\"}' is no metric's",
+        ),
+        ("[target.metrics]\nurl = '/m'\nheaders = { 'a b' = 'c' }", "target.metrics.headers: 'a b' is no header name"),
         ("[target]\nprotocol = 'custom'", "needs a table [target.events]"),
         ("[target.events]\nend_data = 'x'", '[target.events] goes with target.protocol = "custom"'),
         ("[target]\nprotocol='custom'\n[target.events]\ntext='t'", "does not say what ends a stream"),
@@ -69,6 +76,34 @@ def test_what_may_be_shown_of_a_target_holds_no_header_values() -> None:
     assert shown["headers"] == {"x-key": "…"}
     assert shown["timeouts"] == {"idle": "7s"}
     assert "literal-secret" not in str(shown)
+
+
+def test_the_metrics_page_is_filled_in_from_the_environment_and_what_may_be_shown_of_it_holds_no_secret() -> None:
+    target = config.parse(
+        b"[target.metrics]\nurl = 'https://me:literal@${HOST}/m?key=${KEY}'\n"
+        b"headers = { a = 'Bearer ${KEY}', b = 'plain' }"
+    ).target
+    page = config.metrics(target, {"HOST": "there:90", "KEY": "abc"})
+    assert page is not None
+    assert page.url == "https://me:literal@there:90/m?key=abc"
+    assert page.headers == {"a": "Bearer abc", "b": "plain"}
+    shown = config.public(target)["metrics"]
+    assert shown["url"] == "https://…@${HOST}/m?…"
+    assert shown["headers"] == {"a": "…", "b": "…"}
+    with pytest.raises(ConfigError, match=r"target\.metrics\.url: the environment has no variable 'HOST'"):
+        config.metrics(target, {"KEY": "abc"})
+    assert config.metrics(config.Target()) is None
+
+
+@pytest.mark.parametrize(
+    "url", ["metrics", "//there/metrics", "ftp://there/metrics", "http://there:port/", "https:///m"]
+)
+def test_a_metrics_page_is_a_url_or_a_path_on_the_host(url: str) -> None:
+    target = config.parse(f"[target.metrics]\nurl = '{url}'".encode()).target
+    with pytest.raises(
+        ConfigError, match=r"target\.metrics\.url: '.*' is no URL; write one as https://host:port/metrics"
+    ):
+        config.metrics(target)
 
 
 def test_a_target_survives_the_way_to_a_worker_with_its_variables_unfilled() -> None:

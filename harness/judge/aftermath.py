@@ -14,30 +14,34 @@ ACTIVE = "server_active"  # sample: answers that it is generating now
 WATCHED = 5e9  # ns after the last stream: a server that is busy all that time has not stopped
 
 
-def generated(readings: Readings) -> float | None:
-    """Tokens generated between the first reading and the last. None with fewer than two readings of one process.
+def generated(readings: Readings, began: float, ended: float) -> float | None:
+    """Tokens generated between the first reading and the last. A counter that falls began again at 0 (Prometheus's
+    reading).
 
-    A counter that falls began again at 0 (Prometheus's reading). Where several processes read the same counter, the
-    one that saw most of it is taken.
+    `began` and `ended` are when the first stream began and the last one ended, ns. None where the readings do not go
+    from before the one to after the other.
     """
-    workers = np.array(readings.worker)
-    grown = []
-    for worker in set(readings.worker):
-        values = readings.value[workers == worker]
-        if len(values) > 1:
-            grown.append(float(np.where(np.diff(values) < 0, values[1:], np.diff(values)).sum()))
-    return max(grown, default=None)
+    if not _cover(readings, began, ended):
+        return None
+    grown = np.diff(readings.value)
+    return float(np.where(grown < 0, readings.value[1:], grown).sum())
 
 
 def stopped_after(readings: Readings, began: float, ended: float) -> float | None:
     """From the end of the last stream until the server was as idle as before the first: ms, +inf if it never was.
 
     No finer than the readings are apart, and never too short. `began` and `ended` are those moments, ns. None where
-    the readings do not go on until it was idle, or for WATCHED.
+    there is no reading before the first, or where they do not go on until it was idle, or for WATCHED.
     """
-    earlier = readings.value[readings.at < began]
+    if not _cover(readings, began, ended):
+        return None
+    before = readings.value[readings.at <= began][-1]
     later = readings.at >= ended
-    idle = readings.at[later & (readings.value <= (earlier[-1] if len(earlier) else 0))]
+    idle = readings.at[later & (readings.value <= before)]
     if len(idle):
         return float(idle[0] - ended) / 1e6
-    return math.inf if (readings.at[later] >= ended + WATCHED).any() else None
+    return math.inf if readings.at[-1] >= ended + WATCHED else None
+
+
+def _cover(readings: Readings, began: float, ended: float) -> bool:
+    return len(readings.at) > 1 and readings.at[0] <= began and readings.at[-1] >= ended

@@ -154,9 +154,10 @@ def summary(samples: Samples) -> Summary:
 
 def _aftermath(store: Store, run_id: str, gauge: Gauge) -> dict[str, float]:
     """Sums of the whole run from the server's own counters; without such, none."""
+    began, ended = gauge.began, gauge.ended
     found = {
-        "server_generated": aftermath.generated(store.samples(run_id, aftermath.GENERATED)),
-        "server_stopped_ms": aftermath.stopped_after(store.samples(run_id, aftermath.ACTIVE), gauge.began, gauge.ended),
+        "server_generated": aftermath.generated(store.samples(run_id, aftermath.GENERATED), began, ended),
+        "server_stopped_ms": aftermath.stopped_after(store.samples(run_id, aftermath.ACTIVE), began, ended),
     }
     return {name: value for name, value in found.items() if value is not None}
 
