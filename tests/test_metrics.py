@@ -69,6 +69,16 @@ def test_a_link_s_gaps_and_the_wire_s_are_kept_apart(tmp_path: Path) -> None:
     assert plain(found.samples("itl_wire")) == [10, 10]
 
 
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.INTERRUPTED])
+def test_what_was_still_on_the_link_when_its_person_left_is_no_gap_of_theirs(tmp_path: Path, outcome: Outcome) -> None:
+    chunks = [("text", 10), ("text", 20), ("text", 30), ("text", 1_000)]
+    left, stayed = observation(chunks, outcome=outcome, ended=120, link=100), observation(chunks, link=100)
+    found = gauged(tmp_path, observation([("text", 5)]), left, stayed)
+    assert plain(found.samples("itl")) == [10, 10, 10, 970]
+    assert plain(found.samples("itl_wire")) == [10, 10, 10, 10, 970, 970]
+    assert plain(found.samples("stall_time")) == [0, 0, 490], "12 characters take half a second to read"
+
+
 def test_tpot_is_per_reported_token_not_per_chunk(tmp_path: Path) -> None:
     packed = observation([("text", 100), ("text", 200)], output_tokens=11)
     one = observation([("text", 100)], output_tokens=1)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -225,7 +226,12 @@ class Gauge:
         """The same with what their reader waited."""
         complete = _outcome(streams, Outcome.COMPLETED)
         gone_at = np.where(complete, np.nan, streams.number["ended_at"] / 1e3)
-        return streams.with_numbers(reader.waits(streams.events, gone_at, self._person.characters_per_second))
+        events, unseen = streams.events, _unseen(streams)
+        if len(unseen):
+            text = events.text.copy()
+            text[unseen] = 0
+            events = msgspec.structs.replace(events, text=text)
+        return streams.with_numbers(reader.waits(events, gone_at, self._person.characters_per_second))
 
     def _sorted_into_cohorts(self, streams: Streams) -> tuple[Integers, list[_Cohort]]:
         """For every stream the place of its cohort in the list."""
@@ -324,6 +330,7 @@ class Totals:
         return self.count(*_LEFT)
 
 
+_GONE = (Outcome.CANCELLED, Outcome.INTERRUPTED)  # before the answer's end, and not for the server's doing
 _LEFT = (Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.TIMED_OUT, Outcome.RESET, Outcome.MALFORMED)
 
 
@@ -473,8 +480,24 @@ def content_gaps(streams: Streams, *, wire: bool = False) -> tuple[Integers, Int
     gaps = np.zeros_like(at)
     np.subtract(at[1:], at[:-1], out=gaps[1:])
     gaps[events.starts[:-1][np.diff(events.starts) > 0]] = 0  # nothing lies between two streams
+    if not wire:
+        gaps[_unseen(streams)] = 0
     ends = np.flatnonzero(gaps >= COALESCED_US)
     return gaps[ends], ends
+
+
+def _unseen(streams: Streams) -> Integers:
+    """Which of `events` were still on the emulated link when their person left, or the run ended."""
+    events, nothing = streams.events, np.zeros(0, np.int64)
+    gone = np.where(_outcome(streams, *_GONE), streams.number["ended_at"] / 1e3 + 1, np.inf)  # µs, and for the rounding
+    starts, ends = events.starts[:-1], events.starts[1:]
+    some = np.flatnonzero(ends > starts)
+    late = some[events.perceived_at[ends[some] - 1] > gone[some]]  # a link keeps the order
+    found = [
+        np.arange(start + np.searchsorted(events.perceived_at[start:end], left, side="right"), end)
+        for start, end, left in zip(starts[late], ends[late], gone[late], strict=True)
+    ]
+    return np.concatenate([nothing, *found])
 
 
 def _counts(streams: Streams, places: Integers) -> Integers:
