@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from harness.drive.prompts import SETS, Prompt, ask, choose, conversation, load
+from harness.drive.prompts import SETS, Prompt, ask, choose, conversation, handbook, load
 from harness.errors import ScenarioError
 
 
@@ -24,6 +24,10 @@ def test_the_default_set_has_questions_of_every_length_and_bytes_beyond_ascii() 
     assert min(map(len, texts)) < 80
     assert any(not text.isascii() for text in texts)
     assert set(load("chat")) == {prompt for name in ("short", "medium", "long") for prompt in load(name)}
+
+
+def test_the_shipped_system_prompt_is_long_enough_for_a_prompt_cache() -> None:
+    assert len(handbook()) > 1_024 * 4 * 2  # twice what real services cache at the least, by 4 characters a token
 
 
 def test_a_users_file_holds_questions_and_conversations(tmp_path: Path) -> None:

@@ -98,7 +98,6 @@ NO_CONTENT = [
     (OPENAI, {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}),
     (OPENAI, {"choices": [], "prompt_filter_results": []}),
     (PLAIN, b""),
-    (PLAIN, {"event": "tool_start", "name": "search"}),
     (PLAIN, {"event": "tool_end", "name": "search", "success": True}),
     (MAPPED, {"parts": []}),
     (MAPPED, {"parts": [{"text": None}], "problem": None, "finished": False}),
@@ -175,7 +174,10 @@ def test_what_was_not_generated_is_no_content_and_no_end(protocol: Protocol, dat
 def test_plain_sse_tells_thoughts_and_tools_from_text_by_the_events_name() -> None:
     assert meaning(PLAIN, b"hm, [DONE]?", "thinking") == Meaning(Kind.THINKING, 11)
     assert meaning(PLAIN, b'{"error": "is what a thought may be about"}', "thinking").kind is Kind.THINKING
-    assert meaning(PLAIN, {"name": "search", "input": {}}, "tool_start") == Meaning(Kind.OTHER)
+    search = {"name": "search", "input": {}}
+    assert meaning(PLAIN, search, "tool_start") == Meaning(Kind.TOOL, len(json.dumps(search)))
+    search["event"] = "tool_start"
+    assert meaning(PLAIN, search) == Meaning(Kind.TOOL, len(json.dumps(search)))
     assert meaning(PLAIN, {"name": "search", "error": "no tool's failure ends the stream"}, "tool_end").error is None
 
 
@@ -364,6 +366,28 @@ def test_a_question_carries_model_limit_history_and_system() -> None:
         "messages": turns,
         "system": "Be brief.",
     }
+
+
+def test_a_system_prompt_can_be_marked_for_the_prompt_cache_where_the_protocol_has_such_marks() -> None:
+    prompt = Prompt((("user", "Hi"),), system="Be brief.", cached=True)
+    bodies = [msgspec.json.decode(protocol.request(Target(), prompt, True)) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
+    assert bodies[0]["system"] == [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
+    assert bodies[1]["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert bodies[2]["system"] == "Be brief."
+
+
+def test_a_servers_tools_are_offered_by_their_names_as_each_protocol_has_it() -> None:
+    prompt = Prompt((("user", "Hi"),), tools=("web_search_20260209", "convert"))
+    bodies = [msgspec.json.decode(protocol.request(Target(), prompt, True)) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
+    assert bodies[0]["tools"] == [
+        {"type": "web_search_20260209", "name": "web_search"},
+        {"type": "convert", "name": "convert"},
+    ]
+    assert bodies[1]["tools"] == [
+        {"type": "function", "function": {"name": "web_search"}},
+        {"type": "function", "function": {"name": "convert"}},
+    ]
+    assert bodies[2]["tools"] == ["web_search", "convert"]
 
 
 @pytest.mark.parametrize("protocol", ALL)

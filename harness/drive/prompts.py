@@ -33,11 +33,19 @@ class Prompt(msgspec.Struct, frozen=True):
     messages: tuple[tuple[str, str], ...]  # (role, text) from the first turn to the one to be answered
     system: str | None = None
     max_tokens: int | None = None  # None: as the target says
+    cached: bool = False  # the system prompt is marked for the server's prompt cache, where the protocol has such marks
+    tools: tuple[str, ...] = ()  # names of tools that the server has: it runs them itself, or ends with a call
+    streamed: bool = True  # False: the answer in one piece
 
 
 def ask(text: str) -> Prompt:
     """A single question, without a history."""
     return Prompt((("user", text),))
+
+
+def handbook() -> str:
+    """A system prompt of the length that a prompt cache is made for: some 2,500 tokens of rules and a directory."""
+    return (_DATA / "handbook.txt").read_text(encoding="utf-8")
 
 
 def load(name: str) -> tuple[Prompt, ...]:

@@ -20,6 +20,7 @@ from harness.drive.protocols.protocol import (
     Meaning,
     Protocol,
     Tokens,
+    bare,
     failure,
     line,
     malformed,
@@ -81,7 +82,10 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
         "stream": stream,
     }
     if prompt.system is not None:
-        body["system"] = prompt.system
+        mark = {"cache_control": {"type": "ephemeral"}} if prompt.cached else {}
+        body["system"] = [{"type": "text", "text": prompt.system, **mark}] if mark else prompt.system
+    if prompt.tools:
+        body["tools"] = [{"type": tool, "name": bare(tool)} for tool in prompt.tools]
     return msgspec.json.encode(body)
 
 

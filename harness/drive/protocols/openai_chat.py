@@ -20,6 +20,7 @@ from harness.drive.protocols.protocol import (
     Meaning,
     Protocol,
     Tokens,
+    bare,
     failure,
     line,
     malformed,
@@ -80,6 +81,8 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
         "messages": system + turns(prompt),
         "stream": stream,
     }
+    if prompt.tools:
+        body["tools"] = [{"type": "function", "function": {"name": bare(tool)}} for tool in prompt.tools]
     if stream:
         body["stream_options"] = {"include_usage": True}  # without it the API reports no usage
     return msgspec.json.encode(body)

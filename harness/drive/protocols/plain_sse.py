@@ -1,8 +1,9 @@
 """Plain SSE: the text stands in `data:` as it is, and `[DONE]` ends it.
 
 Among the text, four JSON objects have a meaning of their own: `{"done": true, …}`, which ends the stream and reports
-usage, `{"error": …}`, and `{"event": "tool_start" | "tool_end", …}`, which is progress and no content. Any other JSON
-is text: models write JSON. Events named `thinking` are thoughts, those named `tool_start` and `tool_end` progress.
+usage, `{"error": …}`, and `{"event": "tool_start" | "tool_end", …}`. Any other JSON is text: models write JSON. Events
+named `thinking` are thoughts. `tool_start`, as name or as `"event"`, tells the whole of a tool's input, which is
+content; `tool_end` is progress and none.
 """
 
 from typing import Any
@@ -21,6 +22,7 @@ from harness.drive.protocols.protocol import (
     Meaning,
     Protocol,
     Tokens,
+    bare,
     failure,
     line,
     malformed,
@@ -29,7 +31,7 @@ from harness.drive.protocols.protocol import (
 from harness.drive.sse import Event
 
 NAME = "plain_sse"
-_PROGRESS = {"tool_start", "tool_end"}
+_KINDS = {"thinking": Kind.THINKING, "tool_start": Kind.TOOL}  # by event name; all others: text
 
 
 class _Report(msgspec.Struct):
@@ -63,15 +65,17 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
     }
     if prompt.system is not None:
         body["system"] = prompt.system
+    if prompt.tools:
+        body["tools"] = [bare(tool) for tool in prompt.tools]
     return msgspec.json.encode(body)
 
 
 def understand(event: Event, answer: Answer) -> Meaning:
     if event.comment:
         return PING
-    if event.name in _PROGRESS:
+    if event.name == "tool_end":
         return OTHER
-    kind = Kind.THINKING if event.name == "thinking" else Kind.TEXT
+    kind = _KINDS.get(event.name, Kind.TEXT)
     meaning = _control_event(event.data, answer) if kind is Kind.TEXT else None
     if meaning is not None:
         return meaning
@@ -111,7 +115,9 @@ def _control_event(data: bytes, answer: Answer) -> Meaning | None:
     if said.done:
         _report(said, answer)
         return END
-    return OTHER if said.event in _PROGRESS else None
+    if said.event == "tool_start":
+        return Meaning(Kind.TOOL, len(data.decode("utf-8", "replace")))
+    return OTHER if said.event == "tool_end" else None
 
 
 def _report(said: _Report, answer: Answer) -> None:

@@ -4,6 +4,7 @@ Everything here was sent by a server that may be broken or hostile. `understand`
 nothing else, and what they keep of the server's words is one printable line of bounded length.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -75,6 +76,11 @@ def malformed(protocol: str, data: bytes, fault: object) -> Malformed:
     excerpt = repr(data[:60])[1:] + ("..." if len(data) > 60 else "")
     reason = line(str(fault), 100).encode("ascii", "backslashreplace").decode()[:120]
     return Malformed(f"not {protocol}: {reason}, in {excerpt}")
+
+
+def bare(tool: str) -> str:
+    """The name of a tool without the date that some APIs have in its type: `web_search_20260209` → `web_search`."""
+    return re.sub(r"_\d{8}$", "", tool)
 
 
 def turns(prompt: Prompt) -> list[dict[str, str]]:
