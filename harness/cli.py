@@ -18,7 +18,7 @@ import click
 from harness import __version__, calibrate, config, resolution
 from harness.errors import ScenarioError, StreamgaugeError, TargetError
 from harness.judge import judgement
-from harness.judge.outputs import json, save, terminal
+from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Store
 from harness.resolution import Point
 from reports import page
@@ -58,6 +58,13 @@ _inconclusive = click.option(
     type=click.Choice(["pass", "fail"]),
     help="Exit with 0 or 1, instead of 3, when there was too little to judge. An invalid run stays 3.",
 )
+_output = click.option(
+    "--output",
+    multiple=True,
+    metavar="KIND=FILE",
+    help=f"Tell the result to CI, too: {', '.join(telling.KINDS)} as KIND=FILE, or github. May be repeated; "
+    "a GitHub job gets github by itself.",
+)
 
 
 @main.command()
@@ -77,6 +84,7 @@ _inconclusive = click.option(
     "--client", help="What every user has on the socket: wire, httpx or anthropic.  [default: as its class says]"
 )
 @click.option("--label", multiple=True, metavar="NAME=VALUE", help="Kept with the run; may be repeated.")
+@_output
 @_inconclusive
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
@@ -158,26 +166,27 @@ def calibrate_command(streams: str, seconds: int, plain_only: bool) -> None:
 @click.option("--run", "run_id", help="A run's id or the beginning of it.  [default: the newest]")
 @click.option("--config", "config_path", help="Judge by this file's rules.  [default: the rules it was run with]")
 @click.option("--json", "json_path", help="Write the result document to this file; - for standard output.")
+@_output
 @_inconclusive
 @click.pass_context
-def judge(
+def judge(  # noqa: PLR0913 - click hands over each option
     ctx: click.Context,
+    *,
     db: str,
     run_id: str | None,
     config_path: str | None,
     json_path: str | None,
+    output: tuple[str, ...],
     inconclusive: Literal["pass", "fail"] | None,
 ) -> None:
     """Judge a run again, from the database alone."""
+    outputs = telling.asked_for([*([f"json={json_path}"] if json_path else []), *output])
     rules, reader = _rules(config_path)
     with Store.open(db) as store:
         judged = judgement.judge(store, run_id, rules, reader=reader)
-    if json_path == "-":
-        click.echo(json.render(judged))
-    else:
+    if not any(told.path == "-" for told in outputs):
         terminal.render(judged)
-        if json_path:
-            save(json.render(judged), json_path)
+    telling.tell(judged, outputs)
     ctx.exit(judgement.exit_code(judged, inconclusive))
 
 
@@ -237,7 +246,13 @@ _FLAGS = {  # of Locust and of our plugin
 }
 
 
-def _locust(scenario: str, label: Sequence[str] = (), locust_options: Sequence[str] = (), **options: Any) -> int:
+def _locust(
+    scenario: str,
+    label: Sequence[str] = (),
+    output: Sequence[str] = (),
+    locust_options: Sequence[str] = (),
+    **options: Any,
+) -> int:
     """Compose the Locust command from our options (None: leave it out), run it, and return its exit code."""
     command = [sys.executable, "-m", "locust", "--locustfile", str(_locustfile(scenario)), "--headless"]
     for name, value in options.items():
@@ -245,6 +260,8 @@ def _locust(scenario: str, label: Sequence[str] = (), locust_options: Sequence[s
             command += [_FLAGS[name], str(value)]
     for pair in label:
         command += ["--gauge-label", pair]
+    for told in output:
+        command += ["--gauge-output", told]
     return _wait([*command, "--gauge-progress", "--loglevel", "WARNING", *locust_options])
 
 

@@ -7,6 +7,7 @@ an Outcome in the record.
     ├── RuleError         the text of an SLA rule
     ├── ScenarioError     a scenario, prompt, network, behaviour or protocol that does not exist
     ├── TargetError       a host that is no URL, does not resolve, or a port that is taken
+    ├── OutputError       a way of telling a verdict that does not exist, or that lacks its file
     └── StoreError        a database that is missing, foreign, empty, newer than we are, or cannot be written
 """
 
@@ -28,6 +29,10 @@ class ScenarioError(StreamgaugeError):
 
 
 class TargetError(StreamgaugeError):
+    pass
+
+
+class OutputError(StreamgaugeError):
     pass
 
 

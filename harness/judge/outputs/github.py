@@ -1,0 +1,66 @@
+"""What GitHub shows of a job: the step summary, and up to five annotations at the top of the run's page."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from harness.errors import StoreError
+from harness.judge.judgement import Judgement
+from harness.judge.outputs import markdown
+from harness.judge.sla import Status
+from harness.judge.wording import shortened, visible, words
+
+MOST_ANNOTATIONS = 5  # GitHub shows ten of a step; others have something to say, too
+_MOST_CHARACTERS = 500
+
+
+def tell(judgement: Judgement, environ: Mapping[str, str] = os.environ) -> None:
+    """Annotations to standard output, where GitHub reads them; the summary to GITHUB_STEP_SUMMARY, if that is set."""
+    sys.stdout.write("".join(f"{line}\n" for line in annotations(judgement)))
+    sys.stdout.flush()
+    if environ.get("GITHUB_STEP_SUMMARY"):
+        _append(judgement, Path(environ["GITHUB_STEP_SUMMARY"]))
+
+
+def annotations(judgement: Judgement) -> list[str]:
+    """Workflow commands: what failed before what is unsure."""
+    return list(_annotations(judgement))[:MOST_ANNOTATIONS]
+
+
+def _annotations(judgement: Judgement) -> Iterator[str]:
+    if judgement.verdict == "invalid":
+        yield _command("error", f"{judgement.run.scenario}: invalid run", judgement.reason)
+        return
+    for status, level in ((Status.MISSED, "error"), (Status.INCONCLUSIVE, "warning")):
+        for verdict in judgement.verdicts:
+            if verdict.status is status:
+                where = words(verdict.where)
+                told = verdict.reason if where == "all streams" else f"{where}: {verdict.reason}"
+                yield _command(level, f"{verdict.rule} {status.value}", told)
+    if not judgement.verdicts:
+        yield _command("warning", f"{judgement.run.scenario}: {judgement.verdict}", judgement.reason)
+
+
+def _command(level: str, title: str, message: str) -> str:
+    return f"::{level} title={_property(title)}::{_data(message)}"
+
+
+def _data(foreign: str) -> str:
+    """As the runner's own toolkit escapes it; `visible` has left no line break, but GitHub's rule is kept whole."""
+    text = visible(shortened(foreign, _MOST_CHARACTERS))
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(foreign: str) -> str:
+    return _data(foreign).replace(":", "%3A").replace(",", "%2C")
+
+
+def _append(judgement: Judgement, path: Path) -> None:
+    """Behind what the step has written already, and no longer than the room that is left."""
+    try:
+        there = path.stat().st_size if path.exists() else 0
+        with path.open("a", encoding="utf-8") as file:
+            file.write(markdown.render(judgement, max(0, markdown.MOST_BYTES - there)))
+    except OSError as fault:
+        raise StoreError(f"{path}: cannot be written: {fault.strerror}") from fault

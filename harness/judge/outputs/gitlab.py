@@ -1,0 +1,61 @@
+"""OpenMetrics text, for GitLab's metrics report: a merge request then shows which figures changed, and by how much.
+
+Names and labels stay the same from run to run, or there would be nothing to compare; so nothing in them tells the run.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+
+from harness.judge.judgement import Judgement
+from harness.judge.metrics import METRICS, RATES
+from harness.judge.wording import visible, words
+
+_SUFFIX = {"ratio": "ratio", "tokens/s": "tokens_per_second", "streams/s": "streams_per_second"}
+
+
+def render(judgement: Judgement) -> str:
+    return "".join(f"{line}\n" for line in (*_lines(judgement), "# EOF"))
+
+
+def _lines(judgement: Judgement) -> Iterator[str]:
+    of_run = {"scenario": judgement.run.scenario}
+    for name, summary in judgement.metrics.items():
+        if summary.n or summary.failed:
+            family = _family(name, summary.unit)
+            yield from _head(family, METRICS[name].definition)
+            for quantile, value in summary.gated.items():  # failed streams as +Inf, as rules see them
+                yield from _sample(family, {**of_run, "quantile": quantile}, value)
+    for name, rate in judgement.rates.items():
+        if rate.value is not None:
+            family = _family(name, RATES[name].unit)
+            yield from _head(family, RATES[name].definition)
+            yield from _sample(family, of_run, rate.value)
+    yield from _head("streamgauge_streams", "streams of the run by what became of them")
+    for outcome, count in judgement.totals.outcomes.items():
+        yield from _sample("streamgauge_streams", {**of_run, "outcome": outcome}, count)
+    yield from _head("streamgauge_rule_observed", "what each SLA rule saw, in the unit of its limit or ms")
+    for place, verdict in enumerate(judgement.verdicts):
+        rule = {**of_run, "rule": verdict.rule, "streams": words(verdict.where)}
+        if (verdict.rule, verdict.where) not in [(one.rule, one.where) for one in judgement.verdicts[:place]]:
+            yield from _sample("streamgauge_rule_observed", rule, verdict.observed)
+
+
+def _family(name: str, unit: str) -> str:
+    suffix = _SUFFIX.get(unit, unit)
+    return f"streamgauge_{name}" if name.endswith(suffix) else f"streamgauge_{name}_{suffix}"
+
+
+def _head(family: str, definition: str) -> Iterator[str]:
+    yield f"# TYPE {family} gauge"
+    yield f"# HELP {family} {_escaped(definition)}"
+
+
+def _sample(family: str, labels: Mapping[str, str], value: float | None) -> Iterator[str]:
+    """Nothing for what was not observed."""
+    if value is not None:
+        told = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+        yield f"{family}{{{told}}} {'+Inf' if value == math.inf else f'{value:.6g}'}"
+
+
+def _escaped(text: str) -> str:
+    return visible(text).replace("\\", r"\\").replace('"', r"\"")

@@ -1,0 +1,107 @@
+"""JUnit XML, for the test pages of CI systems: each rule is a case, under a name that stays the same from run to run.
+
+A missed rule is a failure, an inconclusive one is skipped, and where the run is invalid every rule is an error. Each
+rule has a suite of its own, since only suites may have properties: there its figures are. Valid by the schema of
+Ant's reports (Windy Road's JUnit.xsd), the strictest of those in use, and by Jenkins's junit-10.xsd.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from harness.judge.figures import estimate
+from harness.judge.judgement import Judgement
+from harness.judge.sla import Status, Verdict
+from harness.judge.statistics import Interval
+from harness.judge.wording import visible, words
+
+
+class Case(NamedTuple):
+    name: str
+    result: str | None  # failure, error or skipped; None: passed
+    message: str
+    properties: Mapping[str, str]
+    text: str  # what there is to read about it
+
+
+def render(judgement: Judgement) -> str:
+    run = judgement.run
+    about = {"run": run.id, "host": run.host, "verdict": judgement.verdict, "validity": judgement.validity.value}
+    cases = [_case(judgement, verdict, about) for verdict in judgement.verdicts]
+    if not cases:
+        result = "error" if judgement.verdict == "invalid" else "skipped"
+        cases = [Case("SLA rules", result, judgement.reason, about, judgement.reason)]
+    return document(run.scenario, cases, run.started_at, judgement.seconds)
+
+
+def document(name: str, cases: Iterable[Case], started_at: str, seconds: float) -> str:
+    """`started_at` is ISO 8601; `seconds` is how long it took to get at what the cases tell."""
+    root = ElementTree.Element("testsuites")
+    for number, case in enumerate(cases):
+        root.append(_suite(number, name, case, started_at, seconds))
+    ElementTree.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+
+
+def _suite(number: int, name: str, case: Case, started_at: str, seconds: float) -> ElementTree.Element:
+    suite = ElementTree.Element(
+        "testsuite",
+        {
+            "name": visible(f"{name}: {case.name}"),
+            "package": "streamgauge",
+            "id": str(number),
+            "timestamp": datetime.fromisoformat(started_at).strftime("%Y-%m-%dT%H:%M:%S"),  # the schema bars zones
+            "hostname": "localhost",
+            "tests": "1",
+            "failures": str(int(case.result == "failure")),
+            "errors": str(int(case.result == "error")),
+            "skipped": str(int(case.result == "skipped")),
+            "time": f"{seconds:.3f}",
+        },
+    )
+    properties = ElementTree.SubElement(suite, "properties")
+    for key, value in case.properties.items():
+        ElementTree.SubElement(properties, "property", {"name": visible(key), "value": visible(value)})
+    told = ElementTree.SubElement(
+        suite, "testcase", {"name": visible(case.name), "classname": visible(f"streamgauge.{name}"), "time": "0"}
+    )
+    if case.result is not None:
+        why = ElementTree.SubElement(told, case.result, {"type": case.result, "message": visible(case.message)})
+        why.text = visible(case.text)
+    ElementTree.SubElement(suite, "system-out").text = visible(case.text)
+    ElementTree.SubElement(suite, "system-err")
+    return suite
+
+
+_RESULTS = {Status.MET: None, Status.MISSED: "failure", Status.INCONCLUSIVE: "skipped"}
+
+
+def _case(judgement: Judgement, verdict: Verdict, about: Mapping[str, str]) -> Case:
+    invalid = judgement.verdict == "invalid"
+    where = words(verdict.where)
+    observed = estimate(verdict.observed, Interval(verdict.low, verdict.high), verdict.n, verdict.unit)
+    figures = {
+        "status": verdict.status.value,
+        "observed": _number(verdict.observed),
+        "limit": _number(verdict.limit),
+        "low": _number(verdict.low),
+        "high": _number(verdict.high),
+        "unit": verdict.unit,
+        "n": str(verdict.n),
+        "failed": str(verdict.failed),
+        "needed": _number(verdict.needed),
+    }
+    return Case(
+        name=verdict.rule if where == "all streams" else f"{verdict.rule} [{where}]",
+        result="error" if invalid else _RESULTS[verdict.status],
+        message=judgement.reason if invalid else verdict.reason,
+        properties={**about, "where": where, **{key: value for key, value in figures.items() if value}},
+        text=f"{verdict.rule}, {where}: observed {observed}; {verdict.reason}",
+    )
+
+
+def _number(value: float | None) -> str:
+    """Empty where there is none; XML Schema's INF where it is infinite."""
+    return "" if value is None else "INF" if math.isinf(value) else f"{value:g}"

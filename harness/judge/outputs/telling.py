@@ -1,0 +1,59 @@
+"""`--output KIND=FILE`: which ways of telling a verdict were asked for, and then telling it in each of them.
+
+A GitHub job is told without being asked for: where the environment says that it is one, `github` is among them.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from harness.errors import OutputError
+from harness.judge.judgement import Judgement
+from harness.judge.outputs import badge, github, gitlab, json, junit, markdown, save, terminal
+
+KINDS: Mapping[str, Callable[[Judgement], str]] = {  # those that are written to a file
+    "json": json.render,
+    "junit": junit.render,
+    "gitlab": gitlab.render,
+    "markdown": markdown.render,
+    "badge": badge.render,
+    "text": terminal.text,
+}
+_GITHUB = "github"  # has places of its own
+
+
+class Output(NamedTuple):
+    kind: str
+    path: str | None  # None: a place of its own; "-": standard output
+
+
+def asked_for(given: Sequence[str], environ: Mapping[str, str] = os.environ) -> list[Output]:
+    """What `--output` was given, each once. OutputError for a kind that does not exist, or a file that is missing."""
+    found = [_parsed(text) for text in given]
+    if environ.get("GITHUB_ACTIONS") == "true" or environ.get("GITHUB_STEP_SUMMARY"):
+        found.append(Output(_GITHUB, None))
+    return list(dict.fromkeys(found))
+
+
+def _parsed(text: str) -> Output:
+    kind, given, path = text.partition("=")
+    if kind != _GITHUB and kind not in KINDS:
+        raise OutputError(f"--output {text!r}: no output called {kind!r}; there are {', '.join([*KINDS, _GITHUB])}")
+    if kind == _GITHUB and given:
+        raise OutputError(f"--output {text!r}: github takes no file; for one, write markdown={path or 'FILE'}")
+    if kind != _GITHUB and not path:
+        raise OutputError(f"--output {text!r}: where to? Write {kind}=FILE, or {kind}=- for standard output")
+    return Output(kind, path or None)
+
+
+def tell(judgement: Judgement, outputs: Sequence[Output]) -> None:
+    """StoreError when one cannot be written."""
+    for kind, path in outputs:
+        if path is None:
+            github.tell(judgement)
+        elif path == "-":
+            sys.stdout.write(KINDS[kind](judgement))
+            sys.stdout.flush()
+        else:
+            save(KINDS[kind](judgement), path)
