@@ -122,6 +122,22 @@ class Reader(Closed, frozen=True):
     characters_per_second: float = 24.0  # some 55 skims, 110 reads as fast as it types
 
 
+REGRESSION_TESTS = ("t", "mann_whitney")
+FEWEST_BASELINE_RUNS = 10  # with fewer, false alarms pass 1 %: tests/test_gate_simulation.py
+
+
+class Regression(Closed, frozen=True):
+    """What the regression gate watches, and what it may overlook."""
+
+    metrics: tuple[str, ...] = ("p95(ttft)", "p95(itl)")  # without a limit: rates, or aggregations of a metric
+    margin: float = 0.05  # a smaller change is not worth telling
+    margin_points: float = 0.01  # the same for a share such as error_rate, as a difference
+    may_hide: float = 0.2  # OK needs runs that rule out a larger regression
+    may_hide_points: float = 0.05
+    window: int = 20  # so many of the newest accepted runs are compared with
+    test: str = "t"  # one of REGRESSION_TESTS
+
+
 class Silences(Closed, frozen=True):
     """Times in which a link carries nothing. Their lengths have Pareto's distribution between two bounds."""
 
@@ -166,6 +182,7 @@ class Config(Closed, frozen=True):
     load: Load = Load()
     sla: list[Sla] = []
     reader: Reader = Reader()
+    regression: Regression = Regression()
     networks: dict[str, Profile] = {}
 
 
@@ -192,6 +209,7 @@ def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
     if not 1 <= config.reader.characters_per_second < math.inf:
         speed = config.reader.characters_per_second
         raise ConfigError(f"{name}: reader.characters_per_second: {speed} is no number of 1 or more")
+    _check_regression(config.regression, name)
     for network, profile in config.networks.items():
         fault_of = _fault_of(profile)
         if fault_of is not None:
@@ -318,6 +336,22 @@ def _check_headers(given: Mapping[str, str], place: str) -> None:
     for header in given:
         if not _HEADER_NAME.fullmatch(header):
             raise ConfigError(f"{place}: {header!r} is no header name")
+
+
+def _check_regression(regression: Regression, name: str) -> None:
+    for key in ("margin", "margin_points", "may_hide", "may_hide_points"):
+        if not 0 <= getattr(regression, key) < math.inf:
+            raise ConfigError(f"{name}: regression.{key}: {getattr(regression, key)} is no share; write 0.05 for 5 %")
+    if not regression.metrics:
+        raise ConfigError(f"{name}: regression.metrics: empty; name what may not get worse, as in p95(ttft)")
+    if regression.window < FEWEST_BASELINE_RUNS:
+        raise ConfigError(
+            f"{name}: regression.window: {regression.window} runs are too few; the gate needs {FEWEST_BASELINE_RUNS}"
+        )
+    if regression.test not in REGRESSION_TESTS:
+        raise ConfigError(
+            f"{name}: regression.test: no test called {regression.test!r}; there are {', '.join(REGRESSION_TESTS)}"
+        )
 
 
 def _fault_of(profile: Profile) -> str | None:
