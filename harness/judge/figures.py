@@ -31,6 +31,15 @@ def estimate(value: float | None, interval: Interval | None, n: int, unit: str) 
     return f"{figure(value, unit)} ({doubt}n = {n:,})"
 
 
+def change(value: float, unit: str) -> str:
+    """`+8.1 %` for a ratio of 1.081; where the unit is itself a ratio, a difference of 0.012 is `+1.2 points`."""
+    if math.isinf(value) or math.isnan(value):
+        return "∞"
+    percent = 100 * (value if unit == "ratio" else value - 1)
+    places = 0 if abs(percent) >= 10 else 1
+    return f"{round(percent, places) + 0.0:+,.{places}f} {'points' if unit == 'ratio' else '%'}"
+
+
 def _number(value: float, unit: str) -> str:
     if math.isinf(value):
         return "∞"

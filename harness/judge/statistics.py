@@ -141,6 +141,86 @@ def share_at_most(values: Values, counts: Counts, limit: float) -> float | None:
     return float(counts[: int(np.searchsorted(values, limit, side="right"))].sum() / n) if n else None
 
 
+class Shift(NamedTuple):
+    """How far one group of runs lies above another, along the last axis of arrays of any shape; NaN where unknown."""
+
+    by: Values
+    above: Values  # one-sided p value of "the candidate is not above the baseline"
+    below: Values  # and of "it is not below"
+    low: Values  # of the 95 % interval of `by`; NaN or ∞ where there is no such end
+    high: Values
+
+
+def shift_of_means(baseline: Values, candidate: Values) -> Shift:
+    """Student's t with pooled variance. Groups that do not vary at all differ for sure, or not at all."""
+    k, m = baseline.shape[-1], candidate.shape[-1]
+    by = candidate.mean(-1) - baseline.mean(-1)
+    squares = baseline.var(-1) * k + candidate.var(-1) * m
+    return _student(by, np.sqrt(squares / (k + m - 2) * (1 / k + 1 / m)), k + m - 2)
+
+
+def shift_of_pairs(differences: Values) -> Shift:
+    """Student's t on paired differences, candidate less baseline."""
+    pairs = differences.shape[-1]
+    return _student(differences.mean(-1), differences.std(-1, ddof=1) / math.sqrt(pairs), pairs - 1)
+
+
+def _student(by: Values, error: Values, freedom: int) -> Shift:
+    by, error = np.asarray(by), np.asarray(error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(by == 0, 0.0, by / error)  # without spread ±∞, which stdtr takes
+    half = float(special.stdtrit(freedom, 1 - _TAIL)) * error
+    return Shift(by, special.stdtr(freedom, -t), special.stdtr(freedom, t), by - half, by + half)
+
+
+def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
+    """Mann and Whitney's exact test; the shift and its interval are Hodges and Lehmann's (Biometrics 19, 1963).
+
+    Takes ±∞. A tie counts for neither side, which only ever makes the test more careful.
+    """
+    k, m = baseline.shape[-1], candidate.shape[-1]
+    ours, theirs = candidate[..., :, None], baseline[..., None, :]
+    with np.errstate(invalid="ignore"):
+        differences = np.where(ours == theirs, 0.0, ours - theirs).reshape(*candidate.shape[:-1], k * m)
+    differences = np.sort(differences, -1)
+    at_most = np.cumsum(_mann_whitney(k, m))
+    least = np.concatenate([[1.0], 1 - at_most[:-1]])  # the chance of so many wins, or more
+    cut = int(np.searchsorted(at_most, _TAIL, side="right"))  # so many may be left out at each end
+    middle = differences[..., [(k * m - 1) // 2, k * m // 2]]
+    with np.errstate(invalid="ignore"):
+        by = np.where(middle[..., 0] == middle[..., 1], middle[..., 0], middle.mean(-1))
+    nowhere = np.full(by.shape, np.inf)
+    return Shift(
+        by,
+        least[(differences > 0).sum(-1)],
+        least[(differences < 0).sum(-1)],
+        differences[..., cut - 1] if cut else -nowhere,
+        differences[..., -cut] if cut else nowhere,
+    )
+
+
+def _mann_whitney(k: int, m: int) -> Values:
+    """The chance of each number of wins from 0 to k·m, when all orders of k and m samples are equally likely."""
+    ways = np.zeros((m + 1, k * m + 1))  # [members of the candidate so far, wins]; a win: one more baseline below it
+    ways[0, 0] = 1
+    for below in range(k + 1):
+        for taken in range(1, m + 1):  # in rising order, so that any number of them may stand at this place
+            ways[taken, below:] += ways[taken - 1, : k * m + 1 - below]
+    chances: Values = ways[m] / ways[m].sum()
+    return chances
+
+
+def holm(p: Values, alpha: float, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which tests of a family reject (Holm 1979). The last axis is the family, `among` says who belongs to it."""
+    p = np.where(among, p, np.inf)
+    order = np.argsort(p, -1)
+    left = among.sum(-1, keepdims=True) - np.arange(p.shape[-1])
+    passes = np.take_along_axis(p, order, -1) <= alpha / np.maximum(left, 1)
+    rejects = np.zeros(p.shape, bool)
+    np.put_along_axis(rejects, order, np.logical_and.accumulate(passes, -1), -1)
+    return rejects
+
+
 def _ranked(values: Values, counts: Counts, rank: int) -> float:
     """The value of this rank, from 1."""
     return float(values[int(np.searchsorted(np.cumsum(counts), rank))])

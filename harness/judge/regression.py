@@ -1,0 +1,312 @@
+"""Is this build worse than the last? Figures of runs → a verdict. Pure: nothing is read or printed.
+
+The run is the unit, not the stream: the streams of one run are alike. Each run has one figure for a metric, and y is
+its logarithm (for a share, the share itself). Worse is told in two stages, both at α = 0.05:
+
+    stage 1   the first 3 candidate runs against the baseline's: one-sided t test with pooled variance, Holm over the
+              metrics, and the change itself beyond the margin. If no metric is suspicious, nothing has regressed.
+    stage 2   5 fresh runs, tested alone in the same way, Holm over the suspicious metrics. Both stages must reject.
+
+IMPROVED takes one stage at α = 0.01: it stops nobody. OK needs runs that rule out a regression beyond `may_hide`.
+How often all this is wrong, tests/test_gate_simulation.py measures; docs/regression.md tells it to people.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.config import FEWEST_BASELINE_RUNS, Regression
+from harness.judge import sla, statistics
+from harness.judge.figures import change
+from harness.judge.statistics import Interval, Shift, Values
+
+FIRST_RUNS, FRESH_RUNS = 3, 5
+_ALPHA = 0.05
+_ALPHA_ALONE = 0.01  # of a verdict that has only one stage
+_RARE, _RARE_NEEDS = 0.99, 5_000  # from this percentile on, a run needs so many samples
+_HIGH_IS_GOOD = {"output_tps", "stream_rate", "completion_rate", "cache_hit_rate", "cache_read_tokens"}
+
+Mask = NDArray[np.bool_]
+
+
+class Status(StrEnum):
+    OK = "ok"
+    REGRESSED = "regressed"
+    IMPROVED = "improved"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"  # a candidate run measured its generator: nothing is compared
+
+
+class Reading(NamedTuple):
+    """What one run had of one metric."""
+
+    value: float | None  # in the metric's unit; None: it never came (+∞), so many streams failed
+    samples: float  # independent ones, about
+
+
+Figures = Mapping[str, Reading]  # of one run, by the metric as the config writes it; absent: not observed
+
+
+@dataclass(frozen=True)
+class Row:
+    """One gating metric."""
+
+    subject: str  # as the config writes it: "p95(ttft)"
+    unit: str
+    status: Status
+    baseline: float | None  # typical of its runs; +∞: it never came. None: not observed
+    candidate: float | None
+    change: float | None  # candidate / baseline, or for a share the difference
+    interval: Interval  # of the change, 95 %
+    reason: str  # one sentence
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the gate says: `status` first, the rest is why."""
+
+    baseline: str  # its name
+    status: Status
+    reason: str  # one sentence
+    rows: list[Row]  # one for each gating metric, in the order of the config; none when INVALID
+    baseline_runs: list[str]  # ids, oldest first
+    first_runs: list[str]  # of the candidate
+    fresh_runs: list[str]  # of stage 2, if it came to that
+    wanted: int = 0  # so many more candidate runs would get it further
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A metric that may not get worse, and what that means for it."""
+
+    subject: sla.Subject
+    margin: float  # on the scale of y, as is the next
+    may_hide: float
+
+    @property
+    def sign(self) -> int:
+        """y is turned so that larger is worse."""
+        return -1 if self.subject.name in _HIGH_IS_GOOD else 1
+
+    @property
+    def share(self) -> bool:
+        return self.subject.unit == "ratio"
+
+    @property
+    def fewest(self) -> int:
+        """Samples that each run must have."""
+        q = self.subject.quantile
+        if q is None:
+            return 1
+        return _RARE_NEEDS if q >= _RARE else statistics.samples_for_quantile(q, 1) or 1
+
+    def scaled(self, readings: Sequence[Reading]) -> Values:
+        values = np.array([math.inf if each.value is None else each.value for each in readings], np.float64)
+        with np.errstate(divide="ignore"):
+            return self.sign * (values if self.share else np.log(values))
+
+    def unscaled(self, y: float) -> float:
+        """A figure from its y, or a change from a difference of two."""
+        return self.sign * y if self.share else math.exp(self.sign * y)
+
+
+def gates(settings: Regression) -> list[Gate]:
+    """RuleError for a metric that does not exist."""
+    found = []
+    for text in settings.metrics:
+        subject = sla.subject(text)
+        if subject.unit == "ratio":
+            found.append(Gate(subject, settings.margin_points, settings.may_hide_points))
+        else:
+            found.append(Gate(subject, math.log1p(settings.margin), math.log1p(settings.may_hide)))
+    return found
+
+
+# The decision. y has the shape (…, metrics, runs), so that thousands of simulated ones go the same way.
+
+
+def shift(baseline: Values, candidate: Values, test: str) -> Shift:
+    """By the test that is asked for. Where a run's y is not finite, only ranks have an answer."""
+    if test == "mann_whitney":
+        return statistics.shift_of_ranks(baseline, candidate)
+    finite = np.isfinite(baseline).all(-1) & np.isfinite(candidate).all(-1)
+    if finite.all():
+        return statistics.shift_of_means(baseline, candidate)
+    ranks = statistics.shift_of_ranks(baseline, candidate)
+    with np.errstate(invalid="ignore"):
+        means = statistics.shift_of_means(baseline, candidate)
+    return Shift(*(np.where(finite, ours, theirs) for ours, theirs in zip(means, ranks, strict=True)))
+
+
+def worse(found: Shift, margin: Values, among: Mask | None = None, alpha: float = _ALPHA) -> Mask:
+    """One stage: which metrics are surely worse, and by more than the margin. The family is `among`, or all."""
+    family = np.ones(found.by.shape, bool) if among is None else among
+    return statistics.holm(found.above, alpha, family) & (found.by > margin)
+
+
+def better(found: Shift, margin: Values) -> Mask:
+    return worse(Shift(-found.by, found.below, found.above, -found.high, -found.low), margin, alpha=_ALPHA_ALONE)
+
+
+def regressed(baseline: Values, first: Values, fresh: Values, margin: Values, test: str = "t") -> Mask:
+    """Both stages."""
+    suspicious = worse(shift(baseline, first, test), margin)
+    return worse(shift(baseline, fresh, test), margin, suspicious)
+
+
+# One comparison, and how it is told
+
+
+def compare(
+    name: str, baseline: Mapping[str, Figures], candidate: Mapping[str, Figures], settings: Regression
+) -> Comparison:
+    """Judge a candidate's runs by those of the baseline called `name`; both by run id, oldest first. RuleError.
+
+    The first 3 candidate runs are stage 1, the next 5 stage 2, and no more are looked at.
+    """
+    runs = list(candidate)[: FIRST_RUNS + FRESH_RUNS]
+    everything = {**baseline, **{run: candidate[run] for run in runs}}
+    short = _short(name, len(baseline), len(runs))
+    rows: dict[Gate, Row] = {}
+    usable = []
+    for gate in gates(settings):
+        fault = _fault(gate, everything) or (short if len(baseline) < 2 or not runs else None)
+        rows[gate] = _untested(gate, fault or "")
+        if fault is None:
+            usable.append(gate)
+    wanted = max(FIRST_RUNS - len(runs), 0)
+    if usable:
+        before = np.array([gate.scaled([run[gate.subject.text] for run in baseline.values()]) for gate in usable])
+        after = np.array([gate.scaled([candidate[run][gate.subject.text] for run in runs]) for gate in usable])
+        decided = _decide(before, after, np.array([gate.margin for gate in usable]), settings.test, short is None)
+        wanted = wanted or decided.wanted
+        rows |= {gate: _row(gate, decided, place, short) for place, gate in enumerate(usable)}
+    status, reason = _overall(list(rows.values()), short)
+    first, fresh = runs[:FIRST_RUNS], runs[FIRST_RUNS:]
+    return Comparison(name, status, reason, list(rows.values()), list(baseline), first, fresh, wanted)
+
+
+def invalid(name: str, run: str, why: str) -> Comparison:
+    """The comparison that a run with numbers of no worth has spoilt."""
+    return Comparison(name, Status.INVALID, f"{run} is invalid: {why}", [], [], [run], [])
+
+
+def exit_code(comparison: Comparison) -> int:
+    """0 ok or improved, 1 regressed, 3 inconclusive or invalid."""
+    return {Status.OK: 0, Status.IMPROVED: 0, Status.REGRESSED: 1}.get(comparison.status, 3)
+
+
+class _Decided(NamedTuple):
+    """Arrays have one entry for each metric."""
+
+    before: Values  # y of all runs
+    after: Values
+    seen: Shift  # of all candidate runs together, for the telling
+    suspicious: Mask
+    confirmed: Mask
+    improved: Mask
+    wanted: int  # fresh runs that would tell what a suspicion is worth
+
+
+def _decide(before: Values, after: Values, margin: Values, test: str, enough: bool) -> _Decided:
+    seen = shift(before, after, test)
+    none = np.zeros(len(before), bool)
+    if not enough:
+        return _Decided(before, after, seen, none, none, none, 0)
+    suspicious = worse(shift(before, after[:, :FIRST_RUNS], test), margin)
+    improved = better(seen, margin)
+    wanted = FIRST_RUNS + FRESH_RUNS - after.shape[-1] if suspicious.any() else 0
+    confirmed = none
+    if suspicious.any() and not wanted:
+        confirmed = worse(shift(before, after[:, FIRST_RUNS:], test), margin, suspicious)
+    return _Decided(before, after, seen, suspicious, confirmed, improved, wanted)
+
+
+def _row(gate: Gate, decided: _Decided, place: int, short: str | None) -> Row:
+    by, low, high = (float(each[place]) for each in (decided.seen.by, decided.seen.low, decided.seen.high))
+    calm = f"{FRESH_RUNS} fresh runs did not confirm a suspicion" if decided.suspicious[place] else "no regression seen"
+    status, reason = Status.INCONCLUSIVE, f"{calm}, but {_hidden(gate, high)}"
+    if short is not None:
+        reason = f"{short}; {_hidden(gate, high)}"
+    elif decided.confirmed[place]:
+        status, reason = Status.REGRESSED, f"worse in the first {FIRST_RUNS} runs, and in {FRESH_RUNS} fresh ones"
+    elif decided.suspicious[place] and decided.wanted:
+        reason = f"suspicious; {decided.wanted} fresh runs would tell"
+    elif decided.improved[place]:
+        status, reason = Status.IMPROVED, "better by more than the margin"
+    elif high <= gate.may_hide:
+        status, reason = Status.OK, f"{calm}; {_hidden(gate, high)}"
+    ends = sorted((gate.unscaled(low), gate.unscaled(high)))
+    return Row(
+        gate.subject.text,
+        gate.subject.unit,
+        status,
+        _typical(gate, decided.before[place]),
+        _typical(gate, decided.after[place]),
+        None if math.isnan(by) else gate.unscaled(by),
+        Interval(*(None if math.isnan(end) else end for end in ends)),
+        reason,
+    )
+
+
+def _untested(gate: Gate, reason: str) -> Row:
+    nothing = Interval(None, None)
+    return Row(gate.subject.text, gate.subject.unit, Status.INCONCLUSIVE, None, None, None, nothing, reason)
+
+
+def _hidden(gate: Gate, high: float) -> str:
+    """The worst that the runs do not rule out."""
+    if not math.isfinite(high):
+        return "these runs could hide any change"
+    return f"these runs could hide up to {change(gate.unscaled(max(high, 0.0)), gate.subject.unit)}"
+
+
+def _typical(gate: Gate, y: Values) -> float:
+    return gate.unscaled(float(y.mean() if np.isfinite(y).all() else np.median(y)))
+
+
+def _short(name: str, baseline: int, candidate: int) -> str | None:
+    """Why so few runs are no gate."""
+    if baseline < FEWEST_BASELINE_RUNS:
+        return f"{name} has {baseline} comparable runs of the {FEWEST_BASELINE_RUNS} that a gate needs"
+    if candidate < FIRST_RUNS:
+        return f"{candidate} of the {FIRST_RUNS} runs that a gate needs; one alone is a look, not a gate"
+    return None
+
+
+def _fault(gate: Gate, runs: Mapping[str, Figures]) -> str | None:
+    """Why the runs cannot be compared by this metric."""
+    text = gate.subject.text
+    without = [run for run, figures in runs.items() if text not in figures]
+    if without:
+        return f"{text} was not observed in {_few(without)}"
+    small = [run for run, figures in runs.items() if figures[text].samples < gate.fewest]
+    if small:
+        fewest = min(runs[run][text].samples for run in small)
+        return f"{text} needs {gate.fewest:,} independent samples a run; {_few(small)} had {fewest:,.0f}"
+    return None
+
+
+def _few(runs: Sequence[str]) -> str:
+    return runs[0] if len(runs) == 1 else f"{runs[0]} and {len(runs) - 1} more"
+
+
+def _overall(rows: Sequence[Row], short: str | None) -> tuple[Status, str]:
+    """The worst row's."""
+    of = {status: [row for row in rows if row.status is status] for status in Status}
+    for status in (Status.REGRESSED, Status.INCONCLUSIVE, Status.IMPROVED):
+        if found := of[status]:
+            if short is not None:
+                return status, short
+            told = "; ".join(f"{row.subject}{_by(row)} {row.reason}" for row in found)
+            return status, told
+    return Status.OK, "no metric has regressed"
+
+
+def _by(row: Row) -> str:
+    return "" if row.change is None else f" {change(row.change, row.unit)}:"
