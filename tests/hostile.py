@@ -72,7 +72,8 @@ class Peer:
                 return b""
             data += more
         head, _, rest = data.partition(b"\r\n\r\n")
-        length = next(int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        lines = head.lower().split(b"\r\n")
+        length = sum(int(line[15:]) for line in lines if line.startswith(b"content-length:"))
         while len(rest) < length:
             rest += self.sock.recv(65_536)
         self._left = rest[length:]

@@ -75,19 +75,21 @@ class Watch:
         if self._greenlet is not None:
             self._greenlet.kill()
         until = self._clock.now() + lasting * 1e9
-        last: dict[str, float] = {}
-        while True:
-            last |= (now := self._read())
-            idle = "server_active" in self._first and now.get("server_active", 1e300) <= self._first["server_active"]
-            if idle or self._clock.now() >= until:
-                break
+        last = now = self._read()
+        while self._first and not self._idle(now) and self._clock.now() < until:
             gevent.sleep(_EVERY_AFTER)
+            now = self._read()
+            last = {**last, **now}
         self._http.close()
         unknown = self._names.keys() - (self._first.keys() & last.keys())
         if not unknown:
             return []
         told = " and ".join(_TELLS[name] for name in self._names if name in unknown)
         return [f"{told} is not known: {self._page} said nothing of it before or after the streams ({self._fault})"]
+
+    def _idle(self, now: dict[str, float]) -> bool:
+        name = "server_active"
+        return name in now and name in self._first and now[name] <= self._first[name]
 
     def _go_on(self) -> None:
         due = self._clock.now()
