@@ -7,7 +7,7 @@ from harness.judge.judgement import Judgement
 from harness.judge.outputs.terminal import SIGNS
 from harness.judge.wording import shortened, visible
 
-_COLOURS = {"met": "#1a7f37", "missed": "#b32430", "inconclusive": "#8a5a00", "invalid": "#7a3ea8"}
+COLOURS = {"met": "#1a7f37", "missed": "#b32430", "inconclusive": "#8a5a00", "invalid": "#7a3ea8"}
 _MOST = 40  # characters of a scenario's name
 
 
@@ -15,7 +15,7 @@ def render(judgement: Judgement) -> str:
     p95 = judgement.metrics["ttft"].quantiles["p95"]
     first = "" if p95 is None else f" · p95 TTFT {figure(p95, 'ms')}"
     name = visible(shortened(judgement.run.scenario, _MOST))
-    return _drawn(name, f"{SIGNS[judgement.verdict]} {judgement.verdict}{first}", _COLOURS[judgement.verdict])
+    return _drawn(name, f"{SIGNS[judgement.verdict]} {judgement.verdict}{first}", COLOURS[judgement.verdict])
 
 
 def _drawn(name: str, told: str, colour: str) -> str:
