@@ -1,4 +1,4 @@
-"""Compiles harness/drive/drain.c when the package is built. Without a compiler all works, at a higher cost a stream."""
+"""Compiles the harness's C when the package is built. Without a compiler all works, at a higher cost a stream."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE, LIBRARY = "harness/drive/drain.c", "harness/drive/_drain.so"
+SOURCES, LIBRARY = ("harness/drive/drain.c", "harness/record.c"), "harness/_compiled.so"
 
 
 class CustomBuildHook(BuildHookInterface):
@@ -19,11 +19,12 @@ class CustomBuildHook(BuildHookInterface):
         if sys.platform != "linux":
             return
         compiler = os.environ.get("CC", "cc")
-        command = [compiler, "-O2", "-shared", "-fPIC", "-Wall", "-o", library, Path(self.root, SOURCE)]
+        command = [compiler, "-O2", "-shared", "-fPIC", "-Wall", "-o", library]
+        command += [Path(self.root, source) for source in SOURCES]
         try:
             subprocess.run(command, check=True)
         except (OSError, subprocess.CalledProcessError) as fault:
-            self.app.display_warning(f"not compiled, the reader in Python will be used: {fault}")
+            self.app.display_warning(f"not compiled, Python will do it: {fault}")
             return
         build_data["artifacts"].append(LIBRARY)
         build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"

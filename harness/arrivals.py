@@ -17,6 +17,7 @@ then the next byte of every value, … A column that never varies costs nine byt
 so a single long gap, which widens its column, all but vanishes when deflated.
 """
 
+import ctypes
 import re
 import struct
 import zlib
@@ -26,6 +27,8 @@ from enum import StrEnum
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from harness import compiled
 
 VERSION = 1
 _HEAD = struct.Struct("<Iq")
@@ -120,18 +123,18 @@ def pack(seen: Columns) -> bytes:
     if not len(at):
         return b""
     runs = [(found[0][0], len(found[0])) for found in _RUN.finditer(seen.kind.tobytes())]
+    lag = [seen.client_lag] if (seen.client_lag != NOT_HANDED).any() else []
+    rows = np.array([at, seen.characters, seen.size - seen.characters, seen.perceived_at - at, *lag])
+    rows[0, 1:] -= at[:-1]
+    gaps, rest = _pack_rows(rows)
     parts = [
         _HEAD.pack(len(at), int(at[0])),
-        _pack(at[1:] - at[:-1]),
+        gaps,
         struct.pack("<I", len(runs)),
         _pack(np.array([code for code, _ in runs])),
         _pack(np.array([length for _, length in runs])),
-        _pack(seen.characters),
-        _pack(seen.size - seen.characters),
-        _pack(seen.perceived_at - at),
+        rest,
     ]
-    if (seen.client_lag != NOT_HANDED).any():
-        parts.append(_pack(seen.client_lag))
     return bytes([VERSION]) + zlib.compress(b"".join(parts), 1)
 
 
@@ -230,6 +233,18 @@ def _pack(values: NDArray[np.int64]) -> bytes:
         return _COLUMN.pack(0, base)
     rest = (values - base).astype("<u8", copy=False)
     return _COLUMN.pack(width, base) + rest.view(np.uint8).reshape(-1, 8).T[:width].tobytes()
+
+
+def _pack_rows(rows: NDArray[np.int64]) -> tuple[bytes, bytes]:
+    """The first row as a column, without its first number; and all others, one after another."""
+    first, rest = rows[0, 1:], rows[1:]
+    if compiled.LIBRARY is None:
+        return _pack(first), b"".join(map(_pack, rest))
+    count = rows.shape[1]
+    packed = ctypes.create_string_buffer(len(rows) * (_COLUMN.size + 8 * count))
+    size = compiled.LIBRARY.sg_pack(rows.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), len(rows), count, packed)
+    cut = _COLUMN.size + packed.raw[0] * (count - 1)
+    return packed.raw[:cut], packed.raw[cut:size]
 
 
 def _unpack(blob: bytes, offset: int, count: int) -> tuple[NDArray[np.int64], int]:

@@ -9,6 +9,7 @@ import platform
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -18,13 +19,14 @@ from locust.env import Environment
 from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
-from harness import config
+from harness import compiled, config
 from harness.clock import RunClock, clock_offset
 from harness.drive import wire
 from harness.drive.clients import Site
 from harness.drive.recorder import Batch, Outbox, Recorder
-from harness.drive.users import Assignment, StreamUser, assign
+from harness.drive.users import Assignment, StreamUser, assign, assigned
 from harness.errors import StreamgaugeError
+from harness.locust_load import turnstile
 
 _DRAIN = 20.0  # seconds that a worker tries to get its last batches stored
 _ROUNDS = 8  # pings by which a worker compares its clock with the master's
@@ -113,6 +115,7 @@ class Worker:
         self._runner.stop()  # fires test_stop, unless the users have been stopped before
 
     def _on_test_stopping(self, **_: Any) -> None:
+        close(self._environment)
         if self._recorder is not None:
             self._recorder.hold(False)  # a user that waits for room could not be stopped
 
@@ -154,6 +157,7 @@ def drive(environment: Environment, runner: Any, site: Site, order: dict[str, An
         user.client = order["client"] or user.client
         if issubclass(user, StreamUser):
             user.check(site.target, networks)  # imports its client now, and not in the middle of the run
+    entrance = turnstile(environment, order["load"], site.clock, order["seed"])
     assignment = Assignment(
         scenario=order["scenario"],
         seed=order["seed"],
@@ -161,17 +165,27 @@ def drive(environment: Environment, runner: Any, site: Site, order: dict[str, An
         site=site,
         record=lambda _: None,
         networks=networks,
+        turnstile=entrance,
     )
-    gauges = {
+    gauges: dict[str, Callable[[], float]] = {
         "users": lambda: runner.user_count,
         "active_streams": lambda: assignment.active,
         "streams_begun": lambda: assignment.streams,
     }
+    if entrance is not None:
+        gauges |= {"arrivals": lambda: entrance.arrivals, "dropped_arrivals": lambda: entrance.dropped}
     recorder = Recorder(site.clock, gauges, deliver)
     assignment.record = recorder.record
     assign(environment, assignment)
     recorder.start()
     return recorder
+
+
+def close(environment: Environment, **_: Any) -> None:
+    """The run is about to end: an open load lets nobody in any more."""
+    run = assigned(environment)
+    if run is not None and run.turnstile is not None:
+        run.turnstile.close()
 
 
 def stop(recorder: Recorder, runner: Any) -> None:
@@ -199,5 +213,5 @@ def machine() -> dict[str, Any]:
         "pid": os.getpid(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "stamps": "kernel" if wire.kernel_stamps() else "python",
-        "reader": "compiled" if wire.COMPILED else "python",
+        "reader": "compiled" if compiled.LIBRARY else "python",
     }

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from reference import ReferenceServer
 
+from harness import compiled
 from harness.drive import wire
 
 
@@ -20,7 +21,7 @@ def client(server: ReferenceServer) -> Iterator[httpx.Client]:
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways of reading sockets: whatever a test says of one holds for the other."""
     if request.param == "python":
-        monkeypatch.setattr(wire, "COMPILED", None)
-    elif wire.COMPILED is None:
+        monkeypatch.setattr(compiled, "LIBRARY", None)
+    elif compiled.LIBRARY is None:
         pytest.skip("the package was installed without a compiler")
     monkeypatch.setattr(wire, "_LOOPS", {})

@@ -79,6 +79,28 @@ def test_every_read_on_loopback_has_a_kernel_stamp_of_its_sending() -> None:
     assert seen.chunks[-1].at < seen.ended_at
 
 
+@linux
+@pytest.mark.parametrize("cut", [1, 4, 11, -3, -1])
+def test_an_event_whose_chunk_comes_in_two_has_come_with_its_last_byte(cut: int) -> None:
+    clock = RunClock.starting_at(time.time_ns())
+
+    def script(peer: Peer) -> list[tuple[int, int]]:
+        peer.request()
+        peer.send(CHUNKED)
+        for piece in map(chunk, (token(0), token(1), token(2), DONE)):
+            for part in (piece[:cut], piece[cut:]):
+                pause()
+                peer.send(part)
+        peer.send(LAST)
+        first_has_it = cut == -1  # all but the line end of the chunk
+        return peer.sent[1 if first_has_it else 2 : -1 : 2]
+
+    with scripted(script) as server:
+        seen = observe(server.url, clock=clock)
+        assert all(stamped_true(seen, clock, server.result()))
+    assert seen.outcome is Outcome.COMPLETED
+
+
 def blocked_during(missed: int, clock: RunClock) -> tuple[StreamObservation, list[bool]]:
     """A stream of five tokens, of which so many come while the client's interpreter is busy with something else; and
     for each event whether its stamp is true."""

@@ -3,6 +3,9 @@
  * `sg_drain` reads once from each socket that is ready, into the stream's own room, and returns the descriptors of those
  * that Python has to look at: all others cost it nothing. No memory is allocated here and no pointer kept beyond epoll's:
  * a stream is a structure of fixed size that Python made and holds until `sg_forget`.
+ *
+ * What came is parsed by Python's HTTP parser, much of it at once. So that it is known which read brought how much of
+ * the body, `framed` follows the plain course of chunked transfer; at whatever else, it leaves the rest to Python.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -12,15 +15,23 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { LAYOUT = 1, READS = 128, RAW = 16384, LEAST = 4096, MARKER = 64, AT_ONCE = 128 };
+enum { READS = 128, RAW = 16384, LEAST = 4096, MARKER = 64, AT_ONCE = 128 };
 
 struct read {
-    int64_t end;   /* in `raw` */
+    int64_t end;   /* in the body; where `framed` is 0, Python has to say */
     int64_t stamp; /* CLOCK_REALTIME ns by the kernel; 0: none came */
     int64_t seen;  /* CLOCK_MONOTONIC ns, when it was read */
 };
 
+/* Where in a chunk we are; DATA's bytes are those that count. */
+enum { SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF };
+
 struct stream {
+    int64_t body;   /* bytes of it so far */
+    int64_t seen;   /* the last read, as in `read`, also if it brought nothing of the body */
+    int64_t chunk;  /* bytes of it that are still to come */
+    int32_t framed; /* `body` is right, and goes on to be counted */
+    int32_t where;
     int32_t descriptor;
     int32_t alert; /* tell of every read */
     int32_t ended; /* the peer sends no more */
@@ -33,8 +44,7 @@ struct stream {
 };
 
 /* What `drain.py` has to agree with before it may call anything else. */
-int sg_layout(void) { return LAYOUT; }
-size_t sg_size(void) { return sizeof(struct stream); }
+int sg_size(void) { return sizeof(struct stream); }
 
 int sg_watch(int poll, struct stream *stream) {
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = stream};
@@ -53,6 +63,41 @@ static int64_t stamp_of(struct msghdr *message) {
         return 0;
     memcpy(&time, CMSG_DATA(control), sizeof time);
     return nanoseconds(&time);
+}
+
+static int digit(char byte) {
+    if (byte >= '0' && byte <= '9') return byte - '0';
+    byte |= 'a' - 'A';
+    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
+/* Count the body's bytes; 0 at anything but chunk after chunk: at the last one, an extension, an error. */
+static int count_body(struct stream *stream, const char *at, const char *end) {
+    while (at < end) {
+        if (stream->where == DATA) {
+            int64_t here = end - at < stream->chunk ? end - at : stream->chunk;
+            stream->body += here;
+            stream->chunk -= here;
+            at += here;
+            if (!stream->chunk) stream->where = DATA_CR;
+        } else if (stream->where == SIZE && *at != '\r') {
+            int value = digit(*at++);
+            if (value < 0 || stream->chunk >> 32) return 0;
+            stream->chunk = stream->chunk << 4 | value;
+        } else if (*at++ != (stream->where == SIZE || stream->where == DATA_CR ? '\r' : '\n')) {
+            return 0;
+        } else {
+            if (stream->where == SIZE && !stream->chunk) return 0;
+            stream->where = stream->where == DATA_LF ? SIZE : stream->where + 1;
+        }
+    }
+    return 1;
+}
+
+/* The body begins with these bytes, which Python has read; whether the rest can be counted here. */
+int sg_count(struct stream *stream, const char *data, int length) {
+    stream->body = stream->chunk = stream->where = 0;
+    return stream->framed = count_body(stream, data, data + length);
 }
 
 /* Whether Python has to look at the stream now. */
@@ -74,15 +119,18 @@ static int take(struct stream *stream) {
     }
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    /* The marker may have begun in the read before. */
-    int from = stream->length - stream->marker_length;
+    stream->seen = nanoseconds(&now);
+    const char *came = room.iov_base, *end = came + size;
+    int64_t before = stream->body;
+    stream->framed = stream->framed && count_body(stream, came, end);
     stream->length += size;
-    stream->reads[stream->count++] = (struct read){stream->length, stamp_of(&message), nanoseconds(&now)};
-    if (stream->alert || RAW - stream->length < LEAST || stream->count == READS) return 1;
-    if (from < 0) from = 0;
-    const char *end = stream->raw + stream->length;
-    return (stream->length >= 5 && !memcmp(end - 5, "0\r\n\r\n", 5)) || /* what ends a chunked answer */
-           memmem(stream->raw + from, stream->length - from, stream->marker, stream->marker_length) != NULL;
+    if (stream->body > before || !stream->framed)
+        stream->reads[stream->count++] = (struct read){stream->body, stamp_of(&message), stream->seen};
+    if (stream->alert || !stream->framed || RAW - stream->length < LEAST || stream->count == READS) return 1;
+    /* The marker may have begun in the read before. */
+    int from = came - stream->raw - stream->marker_length;
+    const char *search = from < 0 ? stream->raw : stream->raw + from;
+    return memmem(search, end - search, stream->marker, stream->marker_length) != NULL;
 }
 
 /* `told` has room for AT_ONCE descriptors; how many it got. */

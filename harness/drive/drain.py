@@ -1,26 +1,25 @@
 """The compiled part of reading: one call into C reads all sockets that have something, and keeps it until it matters.
 
 An event of a stream nearly always asks for no decision, only for its bytes and two times to be kept. `drain.c` does
-that for a tenth of what Python takes, and tells of a stream when its answer may be over or its room is full. It is
-compiled when the package is installed; where no compiler was, or on another system than Linux, `load` finds nothing,
-and `wire` reads each socket by itself: the same record at a higher cost.
+that for a tenth of what Python takes, and tells of a stream when its answer may be over or its room is full. Where
+nothing was compiled, `wire` reads each socket by itself.
 """
 
 import ctypes
-import struct
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-_LIBRARY = Path(__file__).with_name("_drain.so")
-_LAYOUT, _READS, _RAW, _MARKER, _AT_ONCE = 1, 128, 16_384, 64, 128  # as in drain.c
-_READ = struct.Struct("@qqq")
+_READS, _RAW, _MARKER, _AT_ONCE = 128, 16_384, 64, 128  # as in drain.c
+_READ = 3 * 8  # bytes of `struct read`
 
 
 class Slot(ctypes.Structure):
     """`struct stream` of drain.c: one socket's room. Reused: its memory must outlive every call into C."""
 
     _fields_ = (
+        ("body", ctypes.c_int64),
+        ("seen", ctypes.c_int64),
+        ("chunk", ctypes.c_int64),
+        ("framed", ctypes.c_int32),
+        ("where", ctypes.c_int32),
         ("descriptor", ctypes.c_int32),
         ("alert", ctypes.c_int32),  # tell of every read
         ("ended", ctypes.c_int32),
@@ -30,31 +29,32 @@ class Slot(ctypes.Structure):
         ("marker_length", ctypes.c_int32),
         ("spare", ctypes.c_int32),
         ("marker", ctypes.c_char * _MARKER),
-        ("reads", ctypes.c_char * (_READ.size * _READS)),
+        ("reads", ctypes.c_char * (_READ * _READS)),
         ("raw", ctypes.c_char * _RAW),
     )
 
     def reset(self, descriptor: int, marker: bytes) -> None:
         self.descriptor, self.marker = descriptor, marker[:_MARKER]
         self.marker_length = min(len(marker), _MARKER)
-        self.alert, self.ended, self.error, self.length, self.count = 1, 0, 0, 0, 0
+        self.alert, self.framed, self.ended, self.error, self.length, self.count = 1, 0, 0, 0, 0, 0
 
-    def take(self) -> Iterator[tuple[bytes, int, int]]:
-        """What was read since the last time: data, kernel's stamp (CLOCK_REALTIME ns, 0 for none), our time."""
-        begin = 0
-        raw = ctypes.string_at(ctypes.addressof(self) + Slot.raw.offset, self.length)
-        reads = ctypes.string_at(ctypes.addressof(self) + Slot.reads.offset, self.count * _READ.size)
+    def take(self) -> tuple[bytes, bytes]:
+        """What was read since the last time, and the reads that brought it: three 64-bit numbers of each."""
+        here = ctypes.addressof(self)
+        raw = ctypes.string_at(here + Slot.raw.offset, self.length)
+        reads = ctypes.string_at(here + Slot.reads.offset, self.count * _READ)
         self.length = self.count = 0
-        for end, stamp, seen in _READ.iter_unpack(reads):
-            yield raw[begin:end], stamp, seen
-            begin = end
+        return raw, reads
 
 
 class Drain:
     """The sockets that one loop reads; `poll` is an epoll descriptor."""
 
     def __init__(self, library: ctypes.CDLL, poll: int) -> None:
+        if library.sg_size() != ctypes.sizeof(Slot):
+            raise RuntimeError("the compiled reader has another idea of a stream; install the package again")
         self._call, self._watch, self._forget = library.sg_drain, library.sg_watch, library.sg_forget
+        self._count = library.sg_count
         self._poll = poll
         self._told = (ctypes.c_int32 * _AT_ONCE)()
         self._spare: list[Slot] = []
@@ -71,18 +71,11 @@ class Drain:
         self._forget(self._poll, ctypes.byref(slot))
         self._spare.append(slot)
 
+    def count(self, slot: Slot, begun: bytes) -> bool:
+        """Count a chunked body, which begins like this, from now on; False where that cannot be."""
+        return bool(self._count(ctypes.byref(slot), begun, len(begun)))
+
     def read(self) -> list[int]:
         """Read from all that are ready; the descriptors of those that are to be looked at."""
         count: int = self._call(self._poll, self._told)
         return self._told[:count] if count else []
-
-
-def load() -> Any:
-    """The library; None where there is none, or another version's."""
-    try:
-        library = ctypes.CDLL(str(_LIBRARY))
-        library.sg_size.restype = ctypes.c_size_t
-        fits = library.sg_layout() == _LAYOUT and library.sg_size() == ctypes.sizeof(Slot)
-    except (OSError, AttributeError):
-        return None
-    return library if fits else None

@@ -14,7 +14,7 @@ import struct
 import sys
 import time
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -27,7 +27,8 @@ from gevent import monkey
 from gevent.event import Event
 from gevent.socket import wait_read, wait_write
 
-from harness.drive.drain import Drain, Slot, load
+from harness import compiled
+from harness.drive.drain import Drain, Slot
 from harness.errors import TargetError
 from harness.observation import Outcome
 
@@ -35,7 +36,6 @@ from harness.observation import Outcome
 _socket: Any = monkey.get_original("socket", "socket")
 _getaddrinfo: Any = monkey.get_original("socket", "getaddrinfo")
 _epoll: Any = monkey.get_original("select", "epoll") if sys.platform == "linux" else None
-COMPILED: Any = load()  # None: Python reads, at a higher cost
 
 SO_TIMESTAMPNS = 35  # Linux; not in Python's socket module
 _TIMESPEC = struct.Struct("@ll")
@@ -287,6 +287,7 @@ class Exchange:
         "_slot",
         "_stamp",
         "_timer",
+        "_uncounted",
         "body",
         "broken",
         "complete",
@@ -315,6 +316,7 @@ class Exchange:
         self._barren = 0  # bytes since the last of the body
         self._loop: _Loop | None = None  # that reads for us
         self._slot: Slot | None = None  # where compiled code does
+        self._uncounted = True  # compiled code has not been told that a body begins
         self._stamp = 0  # of the read that is parsed
         self.limit = limit  # bytes of body before the stream is MALFORMED
         self.marker = marker  # bytes that hint at the terminal event; b"": anything may be it
@@ -410,7 +412,7 @@ class Exchange:
         ended, broken = not size, None
         if size and self._connection.tls is not None:
             data, ended, broken = self._connection.decrypt(data)
-        self._take([(data, stamp, seen)] if size else [], ended, broken)
+        self._take(data, array("q", (0, stamp, seen)), seen, ended, broken)
 
     def _hold(self, wait: int) -> None:
         """Do not look at the socket for so long, ns."""
@@ -426,44 +428,51 @@ class Exchange:
 
     def catch_up(self) -> None:
         """Take what compiled code has read and kept back."""
-        slot = self._slot
-        if slot is None:
+        slot, loop = self._slot, self._loop
+        if slot is None or loop is None:
             return
         broken = None
         if slot.error:
             broken = Broken(Outcome.RESET, f"the connection broke: {os.strerror(slot.error)}")
-        self._take(slot.take(), bool(slot.ended), broken)
+        data, reads = slot.take()
+        self._take(data, array("q", reads), slot.seen, bool(slot.ended), broken)
+        if data and self._uncounted and self.status is not None:
+            self._uncounted = False
+            if self.headers.get("transfer-encoding", "").lower() == "chunked":
+                _, blank, begun = data.partition(b"\r\n\r\n")
+                slot.framed = bool(blank) and loop.count(slot, begun) and slot.body == len(self.body)
         # Once the first content has come, there is nothing to be decided until the end, which compiled code knows.
-        chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
-        settled = chunked and self.on_data is None and self.marker and not self.marker_seen
-        slot.alert = self.every_read or not settled
+        settled = self.marker and not self.marker_seen and self.on_data is None and not self.every_read
+        slot.alert = not (settled and slot.framed)
 
-    def _take(self, came: Iterable[tuple[bytes, int, int]], ended: bool, broken: Broken | None) -> None:
-        """Parse and keep reads, in order; `ended`: the peer sends no more."""
-        body, reads, feed = self.body, self.reads, self._feed
-        begin = length = len(body)
-        for data, stamp, seen in came:
-            self._stamp, self.last_read_at = stamp, seen
+    def _take(self, data: bytes, came: "array[int]", seen: int, ended: bool, broken: Broken | None) -> None:
+        """Parse what these reads brought, the last at `seen`. Their ends are known, but for one that was read alone."""
+        body, reads = self.body, self.reads
+        begin, known = len(body), len(reads)
+        if data:
+            self._stamp, self.last_read_at = came[-2] if came else 0, seen
             self.received += len(data)
             try:
-                feed(data)
+                self._feed(data)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
                 ended = True
                 if not self.complete:  # what follows the end of the message only spoils the connection
                     broken = Broken(Outcome.MALFORMED, f"not HTTP: {str(error)[:200]}")
-            before, length = length, len(body)
-            if length > before:
-                reads.extend((length, stamp, seen))
-                self._barren = 0
-            else:
-                self._barren += len(data)
+        length = len(body)
+        reads.extend(came)
+        while len(reads) > known and length <= (reads[-6] if len(reads) > 3 else 0):
+            del reads[-3:]  # it brought nothing of the body
         if length > begin:
+            reads[-3] = length
+            self._barren = 0
             # A read can end in the middle of the marker.
-            if not self.marker_seen and body.find(self.marker, begin - length - len(self.marker)) >= 0:
+            if not self.marker_seen and body.find(self.marker, max(0, begin - len(self.marker))) >= 0:
                 self.marker_seen = True
                 self._changed.set()
             if self.on_data is not None:
                 self.on_data(bytes(body[begin:]))
+        else:
+            self._barren += len(data)
         broken = self._excess() or broken
         if ended:
             self.keeps_alive = False
@@ -528,9 +537,9 @@ class _Loop:
         self._watchers: dict[int, Any] = {}
         self._exchanges: dict[int, Exchange] = {}
         self._drain: Drain | None = None
-        if COMPILED is not None:
+        if compiled.LIBRARY is not None:
             self._epoll = _epoll()
-            self._drain = Drain(COMPILED, self._epoll.fileno())
+            self._drain = Drain(compiled.LIBRARY, self._epoll.fileno())
             # Not to keep the loop alive: whoever waits for an exchange has a timer in it.
             self._watcher = loop.io(self._epoll.fileno(), _READ, ref=False)
             self._watcher.start(self._ready, self._drain)
@@ -553,6 +562,9 @@ class _Loop:
             watcher = self._watchers.pop(descriptor)
             watcher.stop()
             watcher.close()
+
+    def count(self, slot: Slot, begun: bytes) -> bool:
+        return self._drain is not None and self._drain.count(slot, begun)
 
     def _ready(self, drain: Drain) -> None:
         for descriptor in drain.read():

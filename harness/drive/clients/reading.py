@@ -6,7 +6,9 @@ the content (by asking it what it makes of two others in its place), events that
 parsed to know what they are: JSON without a quote, a backslash or a control character in a string is that string.
 """
 
+import ctypes
 import re
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import arrivals
+from harness import arrivals, compiled
 from harness.arrivals import Kind
 from harness.drive import sse
 from harness.drive.protocols import Answer, Malformed, Protocol
@@ -27,6 +29,8 @@ _SLICE = 65_536  # bytes decoded at a time, where no blank line is to be seen
 
 _STRING = re.compile(rb':\x20?"((?:[^"\\]|\\.)*+)"')  # the value of a key
 _TOKEN = re.compile(rb'[^"\\\x00-\x1f]*+')  # what stands for itself between JSON's quotes
+_ROOM = 1024  # events that compiled code tells of at a time
+_SIZES, _CHARACTERS = (ctypes.c_int64 * _ROOM)(), (ctypes.c_int64 * _ROOM)()
 _CODES = {kind: code for code, kind in enumerate(arrivals.KINDS)}
 
 
@@ -53,12 +57,12 @@ def read(body: bytes, protocol: Protocol, event_bytes: int) -> Reading:
     """The events of `body`, of at most `event_bytes` each, up to the terminal event or the first that is wrong."""
     reader = _Reader(protocol, event_bytes)
     reader.read(body)
-    sizes = np.array(reader.sizes, np.int64)
+    sizes = np.frombuffer(reader.sizes, np.int64)
     return Reading(
         np.cumsum(sizes),
         sizes,
         np.frombuffer(reader.kinds, np.uint8),
-        np.array(reader.characters, np.int64),
+        np.frombuffer(reader.characters, np.int64),
         reader.answer,
         reader.ended,
         reader.fault,
@@ -71,9 +75,9 @@ class _Reader:
         self._limit = event_bytes
         self._decoder = sse.Decoder()
         self._trials = _MOST_TRIALS
-        self.sizes: list[int] = []
+        self.sizes = array("q")
         self.kinds = bytearray()
-        self.characters: list[int] = []
+        self.characters = array("q")
         self.answer = Answer()
         self.ended = False
         self.fault: tuple[Outcome, str] | None = None
@@ -148,6 +152,8 @@ class _Reader:
 
     def _follow(self, pattern: _Pattern, body: bytes, at: int) -> int:
         """Note the events from `at` on that are of the pattern; where the first begins that is not."""
+        if compiled.LIBRARY is not None:
+            return self._follow_compiled(pattern, body, at)
         before, after, kind = pattern
         sizes, kinds, characters = self.sizes, self.kinds, self.characters
         code, ascii_only = _CODES[kind], body.isascii()
@@ -163,6 +169,18 @@ class _Reader:
             characters.append(length)
             at = next_at
         return at
+
+    def _follow_compiled(self, pattern: _Pattern, body: bytes, at: int) -> int:
+        before, after, kind = pattern
+        begin, count = ctypes.c_int64(at), _ROOM
+        while count == _ROOM:
+            room = min(_ROOM, _MOST_EVENTS - len(self.sizes))
+            strings = (before, len(before), after, len(after))
+            count = compiled.LIBRARY.sg_follow(body, len(body), begin, *strings, self._limit, room, _SIZES, _CHARACTERS)
+            self.sizes.frombytes(memoryview(_SIZES).cast("B")[: 8 * count])
+            self.characters.frombytes(memoryview(_CHARACTERS).cast("B")[: 8 * count])
+            self.kinds += bytes([_CODES[kind]]) * count
+        return begin.value
 
 
 def _characters(token: bytes) -> int:

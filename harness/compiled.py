@@ -1,0 +1,38 @@
+"""The few loops of the harness that are C, where a compiler was when the package was installed.
+
+`drive.drain`, `drive.clients.reading` and `arrivals` call them, and where there is no library, the same is done in
+Python: the same record at a higher cost. Linux only, as are the kernel's stamps.
+"""
+
+import ctypes
+from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
+from pathlib import Path
+from typing import Any
+
+_NUMBERS = POINTER(c_int64)
+_ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "sg_size": (),
+    "sg_watch": (c_int, c_void_p),
+    "sg_forget": (c_int, c_void_p),
+    "sg_count": (c_void_p, c_char_p, c_int),
+    "sg_drain": (c_int, POINTER(c_int32)),
+    "sg_follow": (
+        *(c_char_p, c_int64, _NUMBERS),
+        *(c_char_p, c_int, c_char_p, c_int),
+        *(c_int64, c_int, _NUMBERS, _NUMBERS),
+    ),
+    "sg_pack": (_NUMBERS, c_int, c_int, c_char_p),
+}
+
+
+def _load() -> Any:
+    try:
+        library = ctypes.CDLL(str(Path(__file__).with_name("_compiled.so")))
+    except OSError:
+        return None
+    for name, arguments in _ARGUMENTS.items():
+        getattr(library, name).argtypes = arguments
+    return library
+
+
+LIBRARY: Any = _load()  # None: Python does it
