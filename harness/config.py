@@ -11,7 +11,7 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
 
 import msgspec
@@ -108,6 +108,8 @@ class Where(Closed, frozen=True):
     behaviour: str | None = None
     protocol: str | None = None
     client: str | None = None
+    answer: Literal["streamed", "whole"] | None = None  # None: metrics of streaming are of the streamed ones
+    cache: Literal["hit", "miss"] | None = None  # whether prompt tokens came from the server's cache, as it reported
     label: dict[str, str] = {}
 
 

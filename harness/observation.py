@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 FAILURES = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.CANCELLED, Outcome.INTERRUPTED}
 
 CONTENT = frozenset({Kind.TEXT, Kind.THINKING, Kind.TOOL})  # what a TTFT may end at
-_TEXT = KINDS.index(Kind.TEXT)
+_TEXT, _TOOL = KINDS.index(Kind.TEXT), KINDS.index(Kind.TOOL)
 
 
 class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
@@ -45,6 +45,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     client: str
     network: str
     behaviour: str
+    answer: str = "streamed"  # or "whole": asked for in one piece, one chunk when all of it is there
     worker: str = "local"
     sequence: int = 0  # of the stream, within its worker
     labels: dict[str, str] = {}
@@ -72,6 +73,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     # content
     content_chunks: int = 0
     characters: int = 0  # of content
+    tool_pause: int | None = None  # from each tool's input to the content after it, added up, ns; None: no such
     body_bytes: int = 0  # of the answer, after transfer decoding
     arrivals: bytes = b""  # every event, see `arrivals.encode`
 
@@ -129,4 +131,16 @@ def moments_of(
         "first_content_wire_at": int(at[first]),
     }
     text = np.flatnonzero(kind == _TEXT)
-    return {**moments, "first_text_at": int(perceived_at[text[0]])} if len(text) else moments
+    if len(text):
+        moments["first_text_at"] = int(perceived_at[text[0]])
+    after = content[after_tools(kind[content])]
+    if len(after):
+        before = content[np.searchsorted(content, after) - 1]
+        moments["tool_pause"] = int((perceived_at[after] - perceived_at[before]).sum())
+    return moments
+
+
+def after_tools(content: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Which of these kinds of content come right after a tool's input and are none: before them, the tool ran."""
+    tool = content == _TOOL
+    return np.flatnonzero(tool[:-1] & ~tool[1:]) + 1

@@ -15,7 +15,6 @@ from harness.config import Reader, Sla
 from harness.judge import statistics
 from harness.judge.judgement import QUANTILES, Judgement, judge
 from harness.judge.metrics import COALESCED_US, Tally, content_gaps
-from harness.judge.statistics import Interval
 from harness.judge.store import Failure, Readings, Store, Streams
 from harness.observation import FAILURES
 
@@ -60,18 +59,8 @@ class Handed:
 
 
 @dataclass(frozen=True)
-class Cached:
-    """TTFT of the streams that had, or had not, prompt tokens from the server's cache."""
-
-    n: int  # streams with a first token
-    quantiles: dict[str, float | None]  # ms, by name as in QUANTILES
-    p95: Interval
-
-
-@dataclass(frozen=True)
 class Material:
     judgement: Judgement
-    cached: dict[bool, Cached]  # by whether the cache was hit; empty where no stream reported a hit
     handed: dict[str, Handed]  # by client; only of those with a library that hands over
     timeline: Timeline
     failures: list[Failure]  # the most frequent first, at most MOST_FAILURES
@@ -84,19 +73,16 @@ def gather(
     """Judge a run as `judge` does, and draw up what the panels need besides. RuleError, StoreError."""
     run = store.run(run_id)
     over_time, over_hands = _OverTime(store.duration(run) / 1e9, store.count(run.id)), _OverHands()
-    by_cache = _ByCache()
 
     def take(streams: Streams) -> None:
         over_time.take(streams)
         over_hands.take(streams)
-        by_cache.take(streams)
 
     judgement = judge(store, run.id, rules, also=take, reader=reader)
     samples = {name: store.samples(run.id, name) for name in SAMPLES}
     timeline = over_time.timeline(samples["users"])
     return Material(
         judgement=judgement,
-        cached=by_cache.cached(),
         handed=over_hands.handed(),
         timeline=timeline,
         failures=store.failures(run.id, MOST_FAILURES),
@@ -125,7 +111,7 @@ class _OverTime:
             seen = np.bincount(due[streams.outcome == outcome], minlength=self._bins)
             self._failed[outcome] = self._failed.get(outcome, 0) + seen
         first = number["first_content_at"] - number["due_at"]
-        came = ~np.isnan(first)
+        came = ~np.isnan(first) & (np.array(streams.text["answer"]) == "streamed")
         self._ttft.add(due[came], first[came] / 1e6)
         gaps, ends = content_gaps(streams)
         self._itl.add(self._bin_of(streams.events.perceived_at[ends].astype(np.float64) * 1e3), gaps / 1e3)
@@ -172,34 +158,9 @@ class _OverHands:
         return {name: Handed(*(_quantiles(tally) for tally in tallies)) for name, tallies in sorted(self._seen.items())}
 
 
-def _quantiles(tally: Tally, ticks_per_ms: float = 1e3) -> dict[str, float | None]:
+def _quantiles(tally: Tally) -> dict[str, float | None]:
     values, counts = tally.counted()
-    return {name: statistics.quantile(values / ticks_per_ms, counts, q) for name, q in QUANTILES.items()}
-
-
-class _ByCache:
-    """Takes a run's streams batch by batch, for TTFT (ns) with and without a hit in the server's prompt cache."""
-
-    def __init__(self) -> None:
-        self._seen = {True: Tally(), False: Tally()}
-        self._hits = False
-
-    def take(self, streams: Streams) -> None:
-        first = streams.number["first_content_at"] - streams.number["due_at"]
-        tokens = streams.number["cache_read_tokens"]
-        hit, missed = tokens > 0, tokens == 0  # neither where nothing was reported
-        self._hits = self._hits or bool(hit.any())
-        for which, mine in ((True, hit), (False, missed)):
-            self._seen[which].add(first[mine & ~np.isnan(first)].astype(np.int64))
-
-    def cached(self) -> dict[bool, Cached]:
-        return {which: _cached(tally) for which, tally in self._seen.items()} if self._hits else {}
-
-
-def _cached(tally: Tally) -> Cached:
-    values, counts = tally.counted()
-    interval = statistics.quantile_interval(values / 1e6, counts, QUANTILES["p95"])
-    return Cached(int(counts.sum()), _quantiles(tally, 1e6), interval)
+    return {name: statistics.quantile(values / 1e3, counts, q) for name, q in QUANTILES.items()}
 
 
 class _Course:

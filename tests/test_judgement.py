@@ -182,6 +182,24 @@ def test_the_parts_are_the_user_classes_and_the_networks(tmp_path: Path) -> None
     assert found["network", "none"].totals.outcomes == {"completed": 300, "refused": 30}
 
 
+def test_phases_cache_hits_and_whole_answers_are_parts_where_there_are_any(tmp_path: Path) -> None:
+    streams = [
+        *ttfts([100] * 3, labels={"phase": "alone"}, cache_read_tokens=0),
+        *ttfts([200] * 2, labels={"phase": "beside"}, cache_read_tokens=5),
+        observation([("text", 900)], answer="whole"),
+    ]
+    found = judged(tmp_path / "one.db", streams)
+    assert {(part.key, part.value): part.metrics["ttft"].n for part in found.parts[2:]} == {
+        ("phase", "alone"): 3,
+        ("phase", "beside"): 2,
+        ("cache", "hit"): 2,
+        ("cache", "miss"): 3,
+        ("answer", "streamed"): 5,
+        ("answer", "whole"): 1,
+    }
+    assert found.coalesced == 0
+
+
 def test_the_plain_and_the_gated_figures_stand_side_by_side(tmp_path: Path) -> None:
     ttft = mixed(tmp_path).metrics["ttft"]
     assert (ttft.n, ttft.failed, ttft.missing) == (340, 30, 30)

@@ -218,6 +218,47 @@ def test_a_selection_takes_the_streams_that_match_every_key(tmp_path: Path) -> N
     assert found.values("label.build") == ["a", "b"]
 
 
+def test_a_whole_answer_is_in_no_figure_of_streaming_unless_it_is_asked_for(tmp_path: Path) -> None:
+    asked_whole = {"answer": "whole", "send_lag": 7_000_000}
+    found = gauged(
+        tmp_path,
+        *ttfts([100, 110], send_lag=1_000_000),
+        observation([("text", 900)], **asked_whole),
+        observation([], outcome=Outcome.REFUSED, **asked_whole),
+    )
+    assert plain(found.samples("ttft")) == [100, 110]
+    assert gated(found.samples("ttft")) == [100, 110], "nor do the failures of the one fail the other"
+    assert gated(found.samples("ttft", Where(answer="whole"))) == [900, math.inf]
+    assert plain(found.samples("itl", Where(answer="whole"))) == []
+    assert plain(found.samples("send_lag")) == [1, 1, 7, 7], "but the generator sent them all"
+    assert RATES["error_rate"].over(found.totals(), 10) == Figure(0.25, 4, 1)
+    assert found.values("answer") == ["streamed", "whole"]
+
+
+def test_streams_are_told_apart_by_whether_the_server_reported_a_cache_hit(tmp_path: Path) -> None:
+    cold, warm = ttfts([400], cache_read_tokens=0), ttfts([100], cache_read_tokens=900)
+    found = gauged(tmp_path, *cold, *warm, *ttfts([7]))
+    assert plain(found.samples("ttft", Where(cache="hit"))) == [100]
+    assert plain(found.samples("ttft", Where(cache="miss"))) == [400]
+    assert found.values("cache") == ["hit", "miss"]
+
+
+def test_the_time_in_which_a_tool_ran_is_a_gap_of_its_own_and_none_of_the_models(tmp_path: Path) -> None:
+    twice = [("text", 100), ("tool", 120), ("tool", 140), ("other", 150), ("other", 600), ("text", 640), ("text", 660)]
+    found = gauged(tmp_path, observation([*twice, ("tool", 680), ("thinking", 1_000), ("text", 1_020)]), *ttfts([100]))
+    assert plain(found.samples("itl")) == [20] * 7
+    assert plain(found.samples("tool_pause")) == [320, 500]
+    assert plain(found.samples("itl_wire")) == [20] * 7
+    (row,) = found.samples("e2e").values[-1:].tolist()
+    assert row == 1_020, "whoever waits for the whole waits for the tools, too"
+
+
+def test_a_call_that_ends_the_answer_is_no_pause(tmp_path: Path) -> None:
+    found = gauged(tmp_path, observation([("text", 100), ("tool", 120), ("tool", 140), ("other", 200)]))
+    assert plain(found.samples("itl")) == [20, 20]
+    assert plain(found.samples("tool_pause")) == []
+
+
 def test_batches_and_big_counts_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = [observation([("text", 100 + i), ("text", 120 + i % 7), ("text", 400 + i % 90)], due=i) for i in range(300)]
     whole = gauged(tmp_path / "a", *many)

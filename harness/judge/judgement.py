@@ -19,6 +19,7 @@ from harness.judge.sla import Status, Verdict
 from harness.judge.statistics import Interval
 from harness.judge.store import Readings, Run, Store, Streams
 
+PHASE = "phase"  # the label by which a scenario parts its streams, for figures side by side
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
@@ -48,8 +49,9 @@ class Summary:
 class Part:
     """Some of a run's streams: all of one user class, say, or of one network."""
 
-    key: str  # "user" or "network"
+    key: str  # user, network, phase (a label), cache or answer
     value: str
+    where: Where
     totals: Totals
     metrics: dict[str, Summary]  # ttft and itl
 
@@ -86,7 +88,7 @@ def judge(
     run = store.run(run_id)
     parsed = [sla.parse(rule) for rule in (run.rules if rules is None else rules)]
     person = msgspec.convert(run.config.get("reader", {}), Reader) if reader is None else reader
-    gauge = Gauge((name for rule in parsed for name in rule.where.label), person)
+    gauge = Gauge([PHASE, *(name for rule in parsed for name in rule.where.label)], person)
     for streams in map(gauge.arranged, store.streams(run.id)):
         gauge.take(streams)
         if also is not None:
@@ -107,7 +109,8 @@ def judge(
         metrics={name: summary(seen) for name, seen in samples.items()},
         rates={name: rate.over(totals, seconds) for name, rate in RATES.items()},
         totals=totals,
-        coalesced=int(totals.sum("content_chunks") - totals.sum("with_content")) - samples["itl"].n,
+        coalesced=int(totals.sum("content_chunks") - totals.sum("with_content"))
+        - sum(samples[name].n for name in ("itl", "tool_pause")),
         parts=_parts(gauge),
         verdicts=verdicts,
         verdict=verdict,
@@ -163,12 +166,19 @@ def _aftermath(store: Store, run_id: str, gauge: Gauge) -> dict[str, float]:
 
 
 def _parts(gauge: Gauge) -> list[Part]:
-    chosen = [("user", user, Where(user=user)) for user in gauge.values("user")]
-    chosen += [("network", network, Where(network=network)) for network in gauge.values("network")]
+    """Those that differ in what anybody asked to know: every user class and network, the rest where there is some."""
+    chosen = [
+        (key, value, msgspec.convert({key: value}, Where)) for key in ("user", "network") for value in gauge.values(key)
+    ]
+    chosen += [(PHASE, phase, Where(label={PHASE: phase})) for phase in gauge.values(f"label.{PHASE}")]
+    for key, telling in (("cache", "hit"), ("answer", "whole")):
+        there = gauge.values(key)
+        chosen += [(key, value, msgspec.convert({key: value}, Where)) for value in there if telling in there]
     return [
         Part(
             key,
             value,
+            where,
             gauge.totals(where),
             {name: summary(gauge.samples(name, where)) for name in ("ttft", "itl")},
         )

@@ -16,10 +16,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import arrivals
 from harness.config import Reader, Where
 from harness.judge import reader
 from harness.judge.store import Streams, matches
-from harness.observation import FAILURES, Outcome
+from harness.observation import FAILURES, Outcome, after_tools
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -48,6 +49,7 @@ class Metric:
     observe: Observe
     ticks_per_unit: int = 1_000_000
     unit: Literal["ms", "ratio", "stalls", "chunks", "tokens"] = "ms"
+    streaming: bool = True  # of streamed answers; of whole ones only where a selection asks for them
     pooled: bool = False  # many samples a stream: they are correlated, and a failure spoils none of them
 
 
@@ -254,7 +256,7 @@ class Gauge:
             found = (json.loads(texts[-1]).get(key.removeprefix("label.")) for texts in self._cohorts)
         else:
             found = (texts[_COHORT.index(key)] for texts in self._cohorts)
-        return sorted({value for value in found if value is not None})
+        return sorted({value for value in found if value})
 
     def _chosen(self, where: Where | None) -> Iterator[_Cohort]:
         for texts, cohort in self._cohorts.items():
@@ -264,6 +266,8 @@ class Gauge:
     def samples(self, name: str, where: Where | None = None) -> Samples:
         """One of METRICS over the streams that `where` speaks of."""
         metric = METRICS[name]
+        if metric.streaming and (where is None or where.answer is None):
+            where = msgspec.structs.replace(where or Where(), answer="streamed")
         gathered = [cohort.samples[name] for cohort in self._chosen(where)]
         kept = _merged([one.kept.counted() for one in gathered])
         plain = _merged([kept, *(one.spoiled.counted() for one in gathered)])
@@ -473,8 +477,14 @@ def _of_reader(name: str, ticks: int) -> Observe:
 def content_gaps(streams: Streams, *, wire: bool = False) -> tuple[Integers, Integers]:
     """Every gap of 1 ms or more between consecutive content chunks, µs, and which of `events` ended it.
 
-    As the person got them, or (`wire`) as they left the wire, before any emulated link.
+    As the person got them, or (`wire`) as they left the wire, before any emulated link. Not those in which a tool ran.
     """
+    gaps, ends, tool = _parted(streams, wire=wire)
+    return gaps[~tool], ends[~tool]
+
+
+def _parted(streams: Streams, *, wire: bool) -> tuple[Integers, Integers, Mask]:
+    """Every such gap, which of `events` ended it, and whether a tool ran in it."""
     events = streams.events
     at = events.at if wire else events.perceived_at
     gaps = np.zeros_like(at)
@@ -483,7 +493,16 @@ def content_gaps(streams: Streams, *, wire: bool = False) -> tuple[Integers, Int
     if not wire:
         gaps[_unseen(streams)] = 0
     ends = np.flatnonzero(gaps >= COALESCED_US)
-    return gaps[ends], ends
+    return gaps[ends], ends, np.isin(ends, _after_tools(streams))
+
+
+def _after_tools(streams: Streams) -> Integers:
+    """Which of `events` are the first content after a tool's run."""
+    found = [np.zeros(0, np.int64)]
+    for place in np.flatnonzero(~np.isnan(streams.number["tool_pause"])).tolist():
+        kind = arrivals.columns(streams.blobs[place]).kind
+        found.append(streams.events.starts[place] + after_tools(kind[arrivals.is_content(kind)]))
+    return np.concatenate(found)
 
 
 def _unseen(streams: Streams) -> Integers:
@@ -515,6 +534,13 @@ def _gaps(*, wire: bool) -> Observe:
     return observe
 
 
+def _tool_pauses(streams: Streams) -> Observed:
+    if np.isnan(streams.number["tool_pause"]).all():  # most runs use no tools, and gaps take their time
+        return _one_each(streams, np.full(len(streams), np.nan))
+    gaps, ends, tool = _parted(streams, wire=False)
+    return Observed(gaps[tool], _counts(streams, ends[tool]), np.zeros(len(streams), bool))
+
+
 def _client_overhead(streams: Streams) -> Observed:
     handed = np.flatnonzero(streams.events.client_lag >= 0)
     return Observed(streams.events.client_lag[handed], _counts(streams, handed), np.zeros(len(streams), bool))
@@ -532,7 +558,8 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             "itl",
-            "gap between consecutive content chunks, pooled over streams; under 1 ms is coalesced, not a gap",
+            "gap between consecutive content chunks, pooled over streams; under 1 ms is coalesced, not a gap, and over "
+            "a tool's run it is a tool_pause",
             _gaps(wire=False),
             ticks_per_unit=1_000,
             pooled=True,
@@ -544,14 +571,25 @@ METRICS: Mapping[str, Metric] = {
             ticks_per_unit=1_000,
             pooled=True,
         ),
+        Metric(
+            "tool_pause",
+            "a tool's input to the next content that is none, pooled over streams: what the tool took, and the model's "
+            "next start",
+            _tool_pauses,
+            ticks_per_unit=1_000,
+            pooled=True,
+        ),
         Metric("tpot", "first to last content chunk, per reported output token after the first", _tpot),
         Metric("e2e", "due time to last content chunk of a completed stream", _whole("last_content_at")),
         Metric("duration", "due time to the end of a completed stream", _whole("ended_at")),
-        Metric("connect", "connect begun to TCP connection made, name lookup included", _connect),
+        Metric("connect", "connect begun to TCP connection made, name lookup included", _connect, streaming=False),
         Metric("headers", "request sent to response headers", _headers),
-        Metric("send_lag", "how late the generator began the request", _column("send_lag")),
+        Metric("send_lag", "how late the generator began the request", _column("send_lag"), streaming=False),
         Metric(
-            "read_lag", "how late the generator read what had arrived, worst of each stream", _column("read_lag_max")
+            "read_lag",
+            "how late the generator read what had arrived, worst of each stream",
+            _column("read_lag_max"),
+            streaming=False,
         ),
         Metric(
             "client_overhead",
@@ -584,6 +622,7 @@ METRICS: Mapping[str, Metric] = {
             "cache_read_tokens",
             "prompt tokens that the server took from its cache, as it reported",
             _column("cache_read_tokens"),
+            streaming=False,
             ticks_per_unit=1,
             unit="tokens",
         ),

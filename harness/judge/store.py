@@ -75,11 +75,11 @@ class Failure(NamedTuple):
     n: int
 
 
-_TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "outcome", "labels")
+_TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "answer", "outcome", "labels")
 _NUMBERS = (
     "due_at", "started_at", "resolved_at", "connected_at", "secured_at", "sent_at", "headers_at",
     "first_content_at", "first_text_at", "last_content_at", "first_content_wire_at", "ended_at",
-    "content_chunks", "characters", "body_bytes", "input_tokens", "output_tokens", "cache_read_tokens",
+    "content_chunks", "characters", "tool_pause", "body_bytes", "input_tokens", "output_tokens", "cache_read_tokens",
     "send_lag", "reads", "coalesced_reads", "saturated_reads", "unstamped_reads", "read_lag_mean", "read_lag_max",
     "resume_gap", "resume_lost", "resume_duplicated",
 )  # fmt: skip
@@ -94,7 +94,7 @@ class Streams:
     """
 
     id: NDArray[np.int64]
-    text: dict[str, list[str]]  # by name: scenario, user, protocol, client, network, behaviour, outcome, labels (JSON)
+    text: dict[str, list[str]]  # by name: those of Where, labels being JSON, and outcome; cache can be ""
     number: dict[str, NDArray[np.float64]]  # by name: moments in ns, counts, tokens, lags in ns
     blobs: list[bytes]
 
@@ -298,8 +298,9 @@ class Store:
             last = rows[-1][0]
             found = _streams(rows)
             if where is not None:
-                texts = [dict(zip(_TEXTS, values, strict=True)) for values in zip(*found.text.values(), strict=True)]
-                found = found.select(np.flatnonzero([matches(where, one) for one in texts]))
+                rows_of_text = zip(*found.text.values(), strict=True)
+                chosen = [matches(where, dict(zip(found.text, values, strict=True))) for values in rows_of_text]
+                found = found.select(np.flatnonzero(chosen))
             if len(found):
                 yield found
 
@@ -446,10 +447,24 @@ def m001_runs_streams_samples(database: Database) -> None:
 def m002_resumptions(database: Database) -> None:
     for name in ("resume_gap", "resume_lost", "resume_duplicated"):
         database.table("streams").add_column(name, int)
-    resumed = "resumed_from, resume_gap / 1e6 AS resume_gap_ms, resume_lost, resume_duplicated"
+    _show(database, _RESUMED)
+
+
+@_migrations()
+def m003_whole_answers_and_tools(database: Database) -> None:
+    database.table("streams").add_column("answer", str)  # NULL in what was stored before: streamed
+    database.table("streams").add_column("tool_pause", int)
+    _show(database, f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms")
+
+
+def _show(database: Database, columns: str) -> None:
+    """Make the view anew, with more columns than it began with."""
     database.create_view(
-        "stream_metrics", _STREAM_METRICS.replace("\nFROM", f",\n    {resumed}\nFROM", 1), replace=True
+        "stream_metrics", _STREAM_METRICS.replace("\nFROM", f",\n    {columns}\nFROM", 1), replace=True
     )
+
+
+_RESUMED = "resumed_from, resume_gap / 1e6 AS resume_gap_ms, resume_lost, resume_duplicated"
 
 
 # For people and plain SQL. Nothing in this program reads it: metrics.py is where a metric is defined.
@@ -535,9 +550,9 @@ _OUTCOME_PLACE = 1 + _FIELDS.index("outcome")
 def _streams(rows: list[tuple[Any, ...]]) -> Streams:
     ids, blobs, *columns = zip(*rows, strict=True)
     texts, numbers = columns[: len(_TEXTS)], columns[len(_TEXTS) :]
-    return Streams(
-        np.array(ids, np.int64),
-        {name: list(column) for name, column in zip(_TEXTS, texts, strict=True)},
-        {name: np.array(column, np.float64) for name, column in zip(_NUMBERS, numbers, strict=True)},
-        list(blobs),
-    )
+    text = {name: list(column) for name, column in zip(_TEXTS, texts, strict=True)}
+    number = {name: np.array(column, np.float64) for name, column in zip(_NUMBERS, numbers, strict=True)}
+    text["answer"] = [said or "streamed" for said in text["answer"]]
+    cached = number["cache_read_tokens"]
+    text["cache"] = np.select([cached > 0, cached == 0], ["hit", "miss"], "").tolist()
+    return Streams(np.array(ids, np.int64), text, number, list(blobs))

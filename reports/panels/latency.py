@@ -9,7 +9,13 @@ from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, 
 
 MOST_ROWS = 24  # of a chart; the table has them all
 _SYMBOLS = {"p50": "circle", "p95": "diamond", "p99": "square"}
-_KEYS = {"user": "User class", "network": "Network"}
+_KEYS = {
+    "user": "User class",
+    "network": "Network",
+    "phase": "Phase",
+    "cache": "Prompt cache",
+    "answer": "Answer",
+}
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
 
 
@@ -22,7 +28,7 @@ def draw(run: Material) -> Panel:
         title="First token and the gaps after it",
         lead=lead if ttft.n else "No stream had a first token.",
         charts=tuple(_by_part(run, name) for name in _TITLES if judgement.metrics[name].n),
-        tables=(*(_table(run, name) for name in _TITLES if _has(judgement.metrics[name])), *_by_cache(run)),
+        tables=tuple(_table(run, name) for name in _TITLES if _has(judgement.metrics[name])),
         notes=_notes(run) if _has(ttft) else (),
     )
 
@@ -42,7 +48,7 @@ def _by_part(run: Material, name: str) -> Chart:
     for key, title in _KEYS.items():
         parts = [part for part in judgement.parts if part.key == key and part.metrics[name].n]
         shown = sorted(parts, key=lambda part: -part.totals.streams)[: MOST_ROWS // 2]
-        rows.append((f"<b>{title}</b>", None))
+        rows += [(f"<b>{title}</b>", None)] if shown else []
         rows += [(label(part.value, 20), part.metrics[name]) for part in parts if part in shown]
     return Chart(
         f"{_TITLES[name]} by user class and network",
@@ -105,17 +111,6 @@ def _table(run: Material, name: str) -> Table:
     return Table(f"{_TITLES[name]} of what was observed", tuple(columns), rows)
 
 
-def _by_cache(run: Material) -> list[Table]:
-    """TTFT with a warm prompt cache and a cold one."""
-    names = {True: "read from it", False: "not read from it"}
-    rows: list[tuple[Cell, ...]] = []
-    for hit, seen in run.cached.items():
-        p50, p95, p99 = (figure(value, "ms") for value in seen.quantiles.values())
-        rows.append((names[hit], p50, p95, interval_of(seen.p95, "ms"), p99, f"{seen.n:,}"))
-    columns = ("Prompt cache", ">P50", ">P95", ">95 % interval of P95", ">P99", ">n, streams")
-    return [Table("TTFT by prompt cache, as the server reported it", columns, rows)] if rows else []
-
-
 def _row(name: str, seen: Summary, with_failures: bool) -> tuple[Cell, ...]:
     p50, p95, p99 = (figure(seen.quantiles[quantile], seen.unit) for quantile in QUANTILES)
     row = (name, p50, p95, interval_of(seen.intervals["p95"], seen.unit), p99, f"{seen.n:,}")
@@ -137,6 +132,13 @@ def _notes(run: Material) -> tuple[str, ...]:
         notes.append(
             f"With failures, as rules are judged: {some(failed, 'stream')} that failed, or that a person left before "
             "the first token, count as never. “never” stands where so many did that the percentile is one of them."
+        )
+    keys = {part.key for part in judgement.parts}
+    if "cache" in keys:
+        notes.append("Prompt cache: whether the server reported prompt tokens that it had read from its cache.")
+    if "answer" in keys:
+        notes.append(
+            "Whole answers, asked for in one piece, are in their own row only: their TTFT is when all of it was there."
         )
     if judgement.coalesced:
         notes.append(f"{some(judgement.coalesced, 'gap')} under 1 ms came together in one piece and are in no ITL.")

@@ -145,4 +145,4 @@ def _parts(run: Material) -> Table:
             cells += [figure(rate.value, "ratio"), f"{rate.hits or 0:,} / {rate.n:,}"]
         rows.append(tuple(cells))
     columns = ("Streams of", ">All", ">Error rate", ">Failed", ">Completion rate", ">Completed")
-    return Table("Errors and completion by user class and network", columns, rows)
+    return Table("Errors and completion by part of the run", columns, rows)

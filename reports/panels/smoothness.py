@@ -34,7 +34,7 @@ class _Row:
 def draw(run: Material) -> Panel:
     parts = run.judgement.parts
     rows = [_Row(run, "all", None, run.judgement.totals.streams)]
-    rows += [_Row(run, f"{part.key} {part.value}", _where(part.key, part.value), part.totals.streams) for part in parts]
+    rows += [_Row(run, f"{part.key} {part.value}", part.where, part.totals.streams) for part in parts]
     rows = [row for row in rows if row.n]
     title = "Smoothness"
     if not rows:
@@ -52,10 +52,6 @@ def draw(run: Material) -> Panel:
         tables=(_table(rows),),
         notes=_notes(run, rows[0].seen["stall_time"]),
     )
-
-
-def _where(key: str, value: str) -> Where:
-    return Where(user=value) if key == "user" else Where(network=value)
 
 
 def _lead(whole: _Row) -> str:

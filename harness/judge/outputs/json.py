@@ -44,6 +44,15 @@ def document(judgement: Judgement) -> dict[str, Any]:
                 for name, rate in judgement.rates.items()
             },
         },
+        "parts": [
+            {
+                "key": part.key,
+                "value": part.value,
+                "outcomes": part.totals.outcomes,
+                **{name: _metric(summary) for name, summary in part.metrics.items()},
+            }
+            for part in judgement.parts
+        ],
         "outcomes": judgement.totals.outcomes,
         "coalesced": judgement.coalesced,
         "verdicts": [_verdict(verdict) for verdict in judgement.verdicts],
