@@ -87,13 +87,13 @@ def test_an_event_whose_chunk_comes_in_two_has_come_with_its_last_byte(cut: int)
     def script(peer: Peer) -> list[tuple[int, int]]:
         peer.request()
         peer.send(CHUNKED)
-        for piece in map(chunk, (token(0), token(1), token(2), DONE)):
+        for piece in map(chunk, map(token, range(3))):
             for part in (piece[:cut], piece[cut:]):
                 pause()
                 peer.send(part)
-        peer.send(LAST)
+        peer.send(chunk(DONE) + LAST)
         first_has_it = cut == -1  # all but the line end of the chunk
-        return peer.sent[1 if first_has_it else 2 : -1 : 2]
+        return [*peer.sent[1 if first_has_it else 2 : -1 : 2], peer.sent[-1]]
 
     with scripted(script) as server:
         seen = observe(server.url, clock=clock)
