@@ -83,12 +83,12 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     request_id: str | None = None
-    resumed_from: str | None = None  # the last event id that a new connection went on from; None: it never did
+    resumed_from: str | None = None  # the event id after which it goes on with an answer that broke off; None: it begins
 
-    # a stream that was resumed, over all of its resumptions; None where it was not, or nobody can tell
-    resume_gap: int | None = None  # from each break to the first content after it, as the person got it, ns
-    resume_lost: int | None = None  # content chunks that no connection delivered
-    resume_duplicated: int | None = None  # content chunks that a later connection delivered again
+    # a stream that goes on with an answer; None where it does not, or nobody can tell
+    resume_gap: int | None = None  # from the last content that the person had before to the first new one, ns
+    resume_lost: int | None = None  # numbers of events that were left out until now, which no other stream tells of
+    resume_duplicated: int | None = None  # content chunks that had come before
 
     # instrument
     send_lag: int | None = None  # started_at minus due_at, less what the scenario meant to wait, ns

@@ -29,6 +29,23 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnect:
+    """How an app goes on with an answer whose connection broke."""
+
+    most: int  # times, for one answer
+    seed: int
+
+    def wait(self, times: int, barren: int, retry: float | None, retry_after: float | None) -> float:
+        """Seconds before reconnect number `times`, the last `barren` of which brought nothing; a minute at most.
+
+        What the server's `retry:` says (1 s where it says nothing), twice as long after each barren one, and never
+        before its retry-after; with up to a fifth more, for who all come back at once are dropped again.
+        """
+        least = (1.0 if retry is None else retry) * 2.0 ** min(barren, 10)
+        return min(60.0, max(least, retry_after or 0.0) * Random(f"{self.seed}/{times}").uniform(1, 1.2))
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """When and how the person leaves. Nothing set: reads to the end."""
 
@@ -39,6 +56,7 @@ class Plan:
     abort: bool = False  # RST instead of FIN
     linger: int | None = None  # ns that the connection stays open, unused, after the answer's end; None: to be reused
     retry: Retry | None = None  # None: takes a refusal for an answer
+    reconnect: Reconnect | None = None  # None: takes a broken answer as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +110,11 @@ BEHAVIOURS = {
             "lingerer",
             "reads to the end and leaves the connection open for 30 s to 2 minutes; asks on over another one",
             lambda random: Plan(linger=round(random.uniform(30, 120) * 1e9)),
+        ),
+        Behaviour(
+            "reconnects",
+            "when its connection breaks, asks for the rest with Last-Event-ID, or else anew; up to 5 times an answer",
+            lambda random: Plan(reconnect=Reconnect(5, seed=random.getrandbits(32))),
         ),
         Behaviour(
             "polite_retry",

@@ -19,7 +19,7 @@ from locust.exception import StopTest
 from harness.config import Profile, Target
 from harness.drive import behaviour, clients, network, prompts
 from harness.drive.behaviour import Plan
-from harness.drive.clients import Interrupted, Site
+from harness.drive.clients import Interrupted, Place, Site
 from harness.drive.prompts import Prompt
 from harness.observation import FAILURES, StreamObservation
 
@@ -117,9 +117,24 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             times += 1
             gevent.sleep(retry.wait(times, self._client.retry_after))
             seen = self.last = self._once(prompt, plan, roads, {**labels, "retry": str(times)})
+        return self._to_its_end(seen, prompt, plan, roads, labels)
+
+    def _to_its_end(
+        self, seen: StreamObservation, prompt: Prompt, plan: Plan, roads: Random, labels: dict[str, str]
+    ) -> StreamObservation:
+        """Go on with an answer whose connection broke, for as long as the plan is to; the record of the last piece."""
+        times = barren = 0
+        again = plan.reconnect
+        while again is not None and (place := self._client.place) is not None and times < again.most:
+            times += 1
+            gevent.sleep(again.wait(times, barren, place.retry, self._client.retry_after))
+            seen = self.last = self._once(prompt, plan, roads, {**labels, "reconnect": str(times)}, place)
+            barren = 0 if seen.content_chunks else barren + 1
         return seen
 
-    def _once(self, prompt: Prompt, plan: Plan, roads: Random, labels: dict[str, str]) -> StreamObservation:
+    def _once(
+        self, prompt: Prompt, plan: Plan, roads: Random, labels: dict[str, str], place: Place | None = None
+    ) -> StreamObservation:
         run = self._run
         due_at = time.monotonic_ns()
         run.streams += 1
@@ -137,7 +152,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         }
         link = network.Link(self._network, Random(roads.getrandbits(64)))
         try:
-            seen = self._client.stream(prompt, plan, link, due_at, identity)
+            seen = self._client.stream(prompt, plan, link, due_at, identity, place)
         except Interrupted as end:
             run.record(end.seen)
             raise gevent.GreenletExit from None
@@ -157,15 +172,20 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._client.close()
 
     def _tell_locust(self, seen: StreamObservation) -> None:
-        """One request event a stream: its response time is the TTFT, absent where there was none."""
+        """One request event a stream: its response time is the TTFT, absent where there was none.
+
+        Of a stream that went on with an answer it is the gap: the answer's first token came over another connection.
+        """
         failed = None
         if seen.outcome in FAILURES:
             failed = StreamFailed(f"{seen.outcome} {seen.http_status or ''}".strip())
-        first = seen.first_content_at
+        what, took = "TTFT", None if seen.first_content_at is None else seen.first_content_at - seen.due_at
+        if seen.resumed_from is not None:
+            what, took = "resume gap", seen.resume_gap
         self.environment.events.request.fire(
             request_type="SSE",
-            name=f"{self._name} TTFT",
-            response_time=None if first is None else (first - seen.due_at) / 1e6,
+            name=f"{self._name} {what}",
+            response_time=None if took is None else took / 1e6,
             response_length=seen.body_bytes,
             response=None,
             context=self.context(),

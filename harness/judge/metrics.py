@@ -207,7 +207,7 @@ class Gauge:
         number = streams.number
         self.began = min(self.began, float(np.fmin.reduce(number["started_at"], initial=math.inf)))
         self.ended = max(self.ended, float(number["ended_at"].max(initial=-math.inf)))
-        told = _outcome(streams, Outcome.COMPLETED) & ~np.isnan(number["output_tokens"])
+        told = _outcome(streams, Outcome.COMPLETED) & ~np.isnan(number["output_tokens"]) & ~_resumed(streams)
         counted = {
             "open_ns": np.nan_to_num(number["ended_at"] - number["started_at"]),
             "reported": ~np.isnan(number["output_tokens"]),
@@ -408,6 +408,12 @@ def _outcome(streams: Streams, *outcomes: Outcome) -> Mask:
     return np.isin(streams.outcome, [outcome.value for outcome in outcomes])
 
 
+def _resumed(streams: Streams) -> Mask:
+    """Those that went on with an answer: its beginning is in another stream, and what is reported is of the whole."""
+    number = streams.number
+    return ~(np.isnan(number["resume_gap"]) & np.isnan(number["resume_lost"]))
+
+
 def _one_each(streams: Streams, value: Floats, failed: Mask | None = None, elapsed: Floats | None = None) -> Observed:
     """At most one sample a stream, in ns; NaN is none."""
     there = ~np.isnan(value)
@@ -421,8 +427,9 @@ def _first(start: str, end: str) -> Observe:
     """Time to something first: a failure never got there, and who left before it had waited longer than they would."""
 
     def observe(streams: Streams) -> Observed:
-        value = streams.number[end] - streams.number[start]
-        none = np.isnan(value)
+        value, resumed = streams.number[end] - streams.number[start], _resumed(streams)
+        none = np.isnan(value) & ~resumed
+        value[resumed] = np.nan
         failed = _outcome(streams, *FAILURES) | (none & _outcome(streams, Outcome.CANCELLED))
         cut_off = none & _outcome(streams, Outcome.INTERRUPTED)
         waited = streams.number["ended_at"] - streams.number[start]
@@ -436,7 +443,8 @@ def _whole(end: str) -> Observe:
 
     def observe(streams: Streams) -> Observed:
         waited = streams.number["ended_at"] - streams.number["due_at"]
-        value = np.where(_outcome(streams, Outcome.COMPLETED), streams.number[end] - streams.number["due_at"], np.nan)
+        whole = _outcome(streams, Outcome.COMPLETED) & ~_resumed(streams)
+        value = np.where(whole, streams.number[end] - streams.number["due_at"], np.nan)
         cut_off = _outcome(streams, Outcome.INTERRUPTED)
         return _one_each(streams, value, _outcome(streams, *FAILURES), np.where(cut_off, waited, np.nan))
 
@@ -445,7 +453,7 @@ def _whole(end: str) -> Observe:
 
 def _tpot(streams: Streams) -> Observed:
     tokens = streams.number["output_tokens"]
-    known = _outcome(streams, Outcome.COMPLETED) & (tokens > 1)  # NaN > 1 is false
+    known = _outcome(streams, Outcome.COMPLETED) & (tokens > 1) & ~_resumed(streams)  # NaN > 1 is false
     span = streams.number["last_content_at"] - streams.number["first_content_at"]
     value = np.where(known, span / np.where(known, tokens - 1, 1), np.nan)
     return _one_each(streams, value, _outcome(streams, *FAILURES))
@@ -628,19 +636,19 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             "resume_gap",
-            "the connection's break to the first content after it was resumed",
+            "last content before a connection broke to the first new content over another",
             _column("resume_gap"),
         ),
         Metric(
             "resume_lost",
-            "content chunks that a resumed stream never delivered",
+            "numbered events that no connection of a resumed answer delivered",
             _column("resume_lost"),
             ticks_per_unit=1,
             unit="chunks",
         ),
         Metric(
             "resume_duplicated",
-            "content chunks that a resumed stream delivered more than once",
+            "content chunks that a resumed stream delivered again",
             _column("resume_duplicated"),
             ticks_per_unit=1,
             unit="chunks",

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from harness.config import Target
 from harness.drive.behaviour import Plan
+from harness.drive.clients.resumption import Place
 from harness.drive.clients.site import Site
 from harness.drive.clients.transcript import Interrupted
 from harness.drive.clients.wire import WireClient
@@ -13,13 +14,14 @@ from harness.drive.prompts import Prompt
 from harness.errors import ScenarioError
 from harness.observation import StreamObservation
 
-__all__ = ["CLIENTS", "Client", "Interrupted", "Site", "find"]
+__all__ = ["CLIENTS", "Client", "Interrupted", "Place", "Site", "find"]
 
 
 class Client(Protocol):
     """One person's way to the server. Not for two streams at once."""
 
     retry_after: float | None  # seconds, as the last answer said
+    place: Place | None  # in the last answer, if that broke off and the plan is to go on
 
     def __init__(self, site: Site, *, fresh: bool = False) -> None: ...
 
@@ -27,7 +29,13 @@ class Client(Protocol):
     def check(cls, target: Target) -> None: ...
 
     def stream(
-        self, prompt: Prompt, plan: Plan, link: Link, due_at: int, identity: Mapping[str, Any]
+        self,
+        prompt: Prompt,
+        plan: Plan,
+        link: Link,
+        due_at: int,
+        identity: Mapping[str, Any],
+        place: Place | None = None,
     ) -> StreamObservation: ...
 
     def close(self) -> None: ...

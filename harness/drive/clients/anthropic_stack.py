@@ -92,7 +92,8 @@ class AnthropicClient(LibraryClient):
 
     def _use(self, prompt: Prompt, attempt: Any) -> None:
         body = msgspec.json.decode(self._site.protocol.request(self._site.target, prompt, True))
-        for event in self._messages.create(**body):
+        place = {} if self._last_id is None else {"last-event-id": self._last_id}
+        for event in self._messages.create(**body, extra_headers=place):
             if event.type == "content_block_delta" and getattr(event.delta, _CONTENT.get(event.delta.type, ""), ""):
                 attempt.hand()
 

@@ -47,7 +47,9 @@ class HttpxClient(LibraryClient):
     def _use(self, prompt: Prompt, attempt: Any) -> None:
         protocol, decoder, answer = self._site.protocol, sse.Decoder(), Answer()
         body = protocol.request(self._site.target, prompt, True)
-        response = self._http.send(self._http.build_request("POST", self._url, content=body), stream=True)
+        place = {} if self._last_id is None else {"last-event-id": self._last_id}
+        request = self._http.build_request("POST", self._url, content=body, headers=place)
+        response = self._http.send(request, stream=True)
         try:
             if not response.is_success:
                 response.read()

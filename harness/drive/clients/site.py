@@ -63,10 +63,11 @@ class Site:
         head = _head(endpoint, protocol.path, {**protocol.headers, **headers})
         return cls(endpoint, target, protocol, clock, head, _secret(headers.values()))
 
-    def request(self, prompt: Prompt) -> bytes:
-        """The whole HTTP request for a streamed answer to `prompt`."""
+    def request(self, prompt: Prompt, last_id: str | None = None) -> bytes:
+        """The whole HTTP request for a streamed answer to `prompt`, or for what comes of it after an event's id."""
         body = self.protocol.request(self.target, prompt, True)
-        return b"%bcontent-length: %d\r\n\r\n%b" % (self.head, len(body), body)
+        place = b"" if last_id is None else b"last-event-id: %b\r\n" % last_id.encode()
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (self.head, place, len(body), body)
 
 
 def _head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:

@@ -16,6 +16,7 @@ import gevent
 from harness.config import Target
 from harness.drive import sse
 from harness.drive.behaviour import Plan
+from harness.drive.clients.resumption import Place, follow
 from harness.drive.clients.site import Site
 from harness.drive.clients.transcript import Interrupted, Transcript, observe
 from harness.drive.network import Link
@@ -26,6 +27,14 @@ from harness.observation import CONTENT, Outcome, StreamObservation
 
 _GRACE = 200_000_000  # ns after what looks like the terminal event until we look whether it was one
 _NEVER = 1 << 62
+
+
+class _CellChange(Broken):
+    """The emulated link's doing; the server learns of it by a reset."""
+
+    def __init__(self) -> None:
+        detail = "the phone changed cells, and the connection was lost, as the link has it"
+        super().__init__(Outcome.CANCELLED, detail)
 
 
 class Attempt:
@@ -186,7 +195,7 @@ class Attempt:
     def _farewell(self) -> tuple[int, Broken]:
         """When the person leaves, or their link breaks, if nothing ends the stream before; and what to say of it."""
         plan, glance = self._plan, self._glance
-        leaves = [(self._breaks_at, "the phone changed cells, and the connection was lost, as the link has it")]
+        leaves: list[tuple[int, str]] = []
         if glance.enough_at is not None:
             if self._stops_at == _NEVER:
                 self._stops_at = self._shown_at(glance.enough_at)
@@ -199,8 +208,8 @@ class Attempt:
             at = self._due_at + plan.patience
             if at < self._word_at:
                 leaves.append((at, f"left after {plan.patience / 1e9:.1f} s without a word, as planned"))
-        at, why = min(leaves)
-        return at, Broken(Outcome.CANCELLED, why)
+        at, why = min(leaves, default=(_NEVER, ""))
+        return (at, Broken(Outcome.CANCELLED, why)) if at < self._breaks_at else (self._breaks_at, _CellChange())
 
     def _shown_at(self, place: int) -> int:
         """When the person has what ends at this place in the body: the link may take its time."""
@@ -212,11 +221,6 @@ class Attempt:
             at = stamp - self._clock.offset if stamp else seen
             shown.append(self.began + self._link.deliver(at - self.began, end - before))
         return shown[number]
-
-    @property
-    def aborts(self) -> bool:
-        """Whether the server learns of a leave by a reset."""
-        return self._plan.abort or time.monotonic_ns() >= self._breaks_at
 
 
 class WireClient:
@@ -231,19 +235,28 @@ class WireClient:
         self._idle: Connection | None = None
         self._lingering: list[Connection] = []
         self.retry_after: float | None = None  # seconds, from the last answer's header
+        self.place: Place | None = None  # in the last answer, where that broke off and the plan is to go on
+        self._last_id: str | None = None  # of an event, where the stream under way is to go on from it
 
     @classmethod
     def check(cls, target: Target) -> None:
         """ScenarioError for a target that this client cannot ask; this one can ask any."""
 
     def stream(
-        self, prompt: Prompt, plan: Plan, link: Link, due_at: int, identity: Mapping[str, Any]
+        self,
+        prompt: Prompt,
+        plan: Plan,
+        link: Link,
+        due_at: int,
+        identity: Mapping[str, Any],
+        place: Place | None = None,
     ) -> StreamObservation:
         """Ask, and read until the end or until the plan says to leave. `due_at` is CLOCK_MONOTONIC ns.
 
-        Raises only Interrupted, when the caller's greenlet is killed: it holds the record, to be kept before dying.
+        `place`: ask for what comes after it in an answer that broke off. Raises only Interrupted, when the caller's
+        greenlet is killed: it holds the record, to be kept before dying.
         """
-        began = None
+        began, self._last_id = None, None if place is None else place.last_id
         while True:
             connection, reused = self._take()
             attempt = self._attempt(connection, self._site, plan, due_at, link, began)
@@ -266,7 +279,7 @@ class WireClient:
                 gevent.spawn_later(plan.linger / 1e9, connection.close)
             elif attempt.reusable:
                 self._idle = connection
-            elif attempt.aborts and broken is not None and broken.outcome is Outcome.CANCELLED:
+            elif isinstance(broken, _CellChange) or (plan.abort and _left(broken)):
                 connection.abort()
             else:
                 connection.close()
@@ -274,13 +287,17 @@ class WireClient:
                 continue  # the server had closed the idle connection while our request was on its way
             if broken is None or broken.outcome is not Outcome.INTERRUPTED:
                 with suppress(gevent.GreenletExit):
-                    return self._observe(transcript, link, identity)
+                    seen = self._observe(transcript, link, identity)
+                    if plan.reconnect is not None:
+                        by_link, secret = isinstance(broken, _CellChange), self._site.secret
+                        seen, self.place = follow(seen, bytes(transcript.body), place, secret, by_link=by_link)
+                    return seen
             # Also when the stream itself was complete by then.
             raise Interrupted(observe(transcript, self._site, link, identity))
 
     def _converse(self, attempt: Any, prompt: Prompt) -> None:
         """One try, from connecting to the end of the answer. Broken when it does not get there."""
-        attempt.converse(self._site.request(prompt))
+        attempt.converse(self._site.request(prompt, self._last_id))
 
     def _observe(self, transcript: Transcript, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
         with self._site.desk:
@@ -378,6 +395,10 @@ def _seconds(retry_after: str | None) -> float | None:
 
 def _until(date: str) -> float:
     return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+
+
+def _left(broken: Broken | None) -> bool:
+    return broken is not None and broken.outcome is Outcome.CANCELLED
 
 
 def _late(what: str, timeout: int) -> Broken:
