@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -137,18 +138,10 @@ class _Reader:
             return None
         for string in reversed(list(_STRING.finditer(chunk))):  # the token comes late in most protocols
             before, after = chunk[: string.start(1)], chunk[string.end(1) :]
-            if body.startswith(before, end) and all(
-                self._meaning(before + token + after) == Meaning(kind, len(token)) for token in (b"x", b"four")
-            ):
-                return _Pattern(before, after, kind)
+            pattern = _Pattern(before, after, kind)
+            if body.startswith(before, end) and _holds(pattern, self._understand):
+                return pattern
         return None
-
-    def _meaning(self, event: bytes) -> Meaning | None:
-        found = sse.Decoder().feed(event)
-        try:
-            return self._understand(found[0], Answer()) if len(found) == 1 else None
-        except Malformed:
-            return None
 
     def _follow(self, pattern: _Pattern, body: bytes, at: int) -> int:
         """Note the events from `at` on that are of the pattern; where the first begins that is not."""
@@ -181,6 +174,19 @@ class _Reader:
             self.characters.frombytes(memoryview(_CHARACTERS).cast("B")[: 8 * count])
             self.kinds += bytes([_CODES[kind]]) * count
         return begin.value
+
+
+@lru_cache(maxsize=256)  # a server's streams are alike, too
+def _holds(pattern: _Pattern, understand: Callable[[sse.Event, Answer], Meaning]) -> bool:
+    """Whether the protocol takes any string between `before` and `after` for that much content, asked about two."""
+    for token in (b"x", b"four"):
+        found = sse.Decoder().feed(pattern.before + token + pattern.after)
+        try:
+            if len(found) != 1 or understand(found[0], Answer()) != Meaning(pattern.kind, len(token)):
+                return False
+        except Malformed:
+            return False
+    return True
 
 
 def _characters(token: bytes) -> int:

@@ -65,24 +65,15 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     on_run = clock.from_monotonic
     ends, stamps, seen = _numbers(transcript.reads).reshape(-1, 3).T
     arrived = stamps - (clock.offset + clock.origin)
-    held_until = _held_until(seen, transcript.holds)
-    held = held_until > stamps - clock.offset
-    lags = seen - np.where(held, held_until, stamps - clock.offset)
-    stamped_lags = lags
-    if not stamps.all():
+    came = readable = stamps - clock.offset
+    if len(transcript.holds):
+        readable = np.maximum(came, _held_until(seen, transcript.holds))
+    lags = stamped_lags = seen - readable
+    if np.count_nonzero(stamps) < len(stamps):
         stamped = stamps != 0
         stamped_lags = lags[stamped]
         arrived = np.where(stamped, arrived, seen - clock.origin)
-    perceived = arrived
-    if link.emulated:
-        reads = zip(arrived.tolist(), np.diff(ends, prepend=0).tolist(), strict=True)
-        began = on_run(transcript.started_at or transcript.due_at)
-        shown = [on_run(at) for at in transcript.shown]  # the link has delivered these already
-        later = [began + link.deliver(at - began, size) for at, size in islice(reads, len(shown), None)]
-        perceived = _numbers(shown + later)
-    if transcript.away is not None:
-        gone, back = map(on_run, transcript.away)
-        perceived = np.where((perceived >= gone) & (perceived < back), back, perceived)
+    perceived = _perceived(transcript, clock, link, arrived, ends)
     # An error page is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
     reading = read(bytes(transcript.body) if streamed else b"", site.protocol, site.target.limits.event_bytes)
@@ -101,14 +92,10 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     client_lag = np.full(len(at), arrivals.NOT_HANDED, np.int64)
     if transcript.handed is not None:
         client_lag = _client_lag(content, _numbers(transcript.handed) - clock.origin, at, perceived_at)
-    columns = arrivals.Columns(
-        arrivals.microseconds(at),
-        reading.kind,
-        reading.characters,
-        reading.sizes,
-        arrivals.microseconds(perceived_at),
-        client_lag,
-    )
+    at_us = perceived_us = arrivals.microseconds(at)
+    if perceived_at is not at:
+        perceived_us = arrivals.microseconds(perceived_at)
+    columns = arrivals.Columns(at_us, reading.kind, reading.characters, reading.sizes, perceived_us, client_lag)
     ended_at = on_run(transcript.ended_at)
     if outcome in _LEFT:  # what was still on the link then was never seen
         had = perceived_at <= ended_at
@@ -141,17 +128,34 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         send_lag=None if transcript.started_at is None else transcript.started_at - transcript.due_at,
         reads=len(arrived),
         coalesced_reads=len(coalesced),
-        saturated_reads=int(((lags > _LATE) & (stamps != 0) & ~held)[coalesced].sum()) if len(coalesced) else 0,
+        saturated_reads=int(((lags > _LATE) & (stamps != 0) & (readable == came))[coalesced].sum())
+        if len(coalesced)
+        else 0,
         unstamped_reads=len(arrived) - len(stamped_lags),
         read_lag_mean=round(int(stamped_lags.sum()) / len(stamped_lags)) if len(stamped_lags) else None,
         read_lag_max=int(stamped_lags.max()) if len(stamped_lags) else None,
     )
 
 
+def _perceived(
+    transcript: Transcript, clock: RunClock, link: Link, arrived: NDArray[np.int64], ends: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """When the person had each read: the same array, where nothing was between them and the wire."""
+    on_run, perceived = clock.from_monotonic, arrived
+    if link.emulated:
+        reads = zip(arrived.tolist(), np.diff(ends, prepend=0).tolist(), strict=True)
+        began = on_run(transcript.started_at or transcript.due_at)
+        shown = [on_run(at) for at in transcript.shown]  # the link has delivered these already
+        later = [began + link.deliver(at - began, size) for at, size in islice(reads, len(shown), None)]
+        perceived = _numbers(shown + later)
+    if transcript.away is not None:
+        gone, back = map(on_run, transcript.away)
+        perceived = np.where((perceived >= gone) & (perceived < back), back, perceived)
+    return perceived
+
+
 def _held_until(seen: NDArray[np.int64], holds: Sequence[int]) -> NDArray[np.int64]:
     """For each read the end of the last hold before it, 0 where there was none."""
-    if not len(holds):
-        return np.zeros_like(seen)
     ends = np.concatenate([[0], _numbers(holds)])
     before: NDArray[np.int64] = ends[np.searchsorted(ends, seen, side="right") - 1]
     return before
@@ -191,10 +195,10 @@ def _outcome(transcript: Transcript, reading: Reading) -> tuple[Outcome, str]:
     if reading.fault is not None:
         return reading.fault
     if reading.ended:
-        came = int(arrivals.is_content(reading.kind).sum())
-        handed = came if transcript.handed is None else len(transcript.handed)
-        if handed < came and (broken is None or broken.outcome is Outcome.MALFORMED):  # nobody left before it could
-            return Outcome.MALFORMED, f"the client library gave on {handed} of the {came} content chunks that came"
+        if transcript.handed is not None and (broken is None or broken.outcome is Outcome.MALFORMED):
+            came, handed = int(arrivals.is_content(reading.kind).sum()), len(transcript.handed)
+            if handed < came:  # and nobody left before it could
+                return Outcome.MALFORMED, f"the client library gave on {handed} of the {came} content chunks that came"
         return Outcome.COMPLETED, ""
     kind = transcript.headers.get("content-type", "").partition(";")[0].strip().lower()
     if transcript.status is not None and kind not in _STREAM_TYPES:
