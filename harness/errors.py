@@ -8,6 +8,7 @@ an Outcome in the record.
     ├── ScenarioError     a scenario, prompt, network, behaviour or protocol that does not exist
     ├── TargetError       a host that is no URL, does not resolve, or a port that is taken
     ├── OutputError       a way of telling a verdict that does not exist, or that lacks its file
+    ├── BaselineError     a baseline that is unknown, empty, of another kind of run, or a file that is none
     └── StoreError        a database that is missing, foreign, empty, newer than we are, or cannot be written
 """
 
@@ -33,6 +34,10 @@ class TargetError(StreamgaugeError):
 
 
 class OutputError(StreamgaugeError):
+    pass
+
+
+class BaselineError(StreamgaugeError):
     pass
 
 

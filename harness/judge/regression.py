@@ -15,8 +15,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,6 +33,7 @@ _RARE, _RARE_NEEDS = 0.99, 5_000  # from this percentile on, a run needs so many
 _HIGH_IS_GOOD = {"output_tps", "stream_rate", "completion_rate", "cache_hit_rate", "cache_read_tokens"}
 
 Mask = NDArray[np.bool_]
+_Positive = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class Status(StrEnum):
@@ -45,8 +47,8 @@ class Status(StrEnum):
 class Reading(NamedTuple):
     """What one run had of one metric."""
 
-    value: float | None  # in the metric's unit; None: it never came (+∞), so many streams failed
-    samples: float  # independent ones, about
+    value: _Positive | None  # in the metric's unit; None: it never came (+∞), so many streams failed
+    samples: _Positive  # independent ones, about
 
 
 Figures = Mapping[str, Reading]  # of one run, by the metric as the config writes it; absent: not observed
@@ -78,6 +80,7 @@ class Comparison:
     first_runs: list[str]  # of the candidate
     fresh_runs: list[str]  # of stage 2, if it came to that
     wanted: int = 0  # so many more candidate runs would get it further
+    notes: tuple[str, ...] = ()  # what else to know of the runs, a sentence each
 
 
 @dataclass(frozen=True)

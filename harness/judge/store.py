@@ -75,6 +75,14 @@ class Failure(NamedTuple):
     n: int
 
 
+class Accepted(NamedTuple):
+    """A run of a baseline."""
+
+    run: str
+    at: str  # ISO 8601, UTC: when it was accepted
+    document: dict[str, Any] | None  # what is known of a run that was imported; None: it is in this database
+
+
 _TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "answer", "outcome", "labels")
 _NUMBERS = (
     "due_at", "started_at", "resolved_at", "connected_at", "secured_at", "sent_at", "headers_at",
@@ -260,7 +268,34 @@ class Store:
         with self._writing():
             self._database.table("runs").update(self._known(run.id), _run_row(ended))
 
+    def accept(self, name: str, accepted: Iterable[Accepted]) -> int:
+        """Add runs to a baseline; one that is there stays as it is. Says how many are new."""
+        rows = [(name, run, at, None if document is None else json.dumps(document)) for run, at, document in accepted]
+        with self._writing():
+            before = self._database.conn.total_changes
+            self._database.conn.executemany("INSERT OR IGNORE INTO baselines VALUES (?, ?, ?, ?)", rows)
+            return self._database.conn.total_changes - before
+
+    def forget(self, name: str, runs: Iterable[str]) -> int:
+        """Take runs out of a baseline, and say how many were in it. The runs themselves stay."""
+        with self._writing():
+            before = self._database.conn.total_changes
+            rows = [(name, run) for run in runs]
+            self._database.conn.executemany("DELETE FROM baselines WHERE name = ? AND run = ?", rows)
+            return self._database.conn.total_changes - before
+
     # reading
+
+    def accepted(self) -> dict[str, list[Accepted]]:
+        """Every baseline by its name, with its runs in the order of their acceptance."""
+        with _telling(self.path):
+            if not self._database.table("baselines").exists():
+                return {}  # an older file that may not be written
+            rows = self._database.execute("SELECT name, run, at, document FROM baselines ORDER BY rowid").fetchall()
+        found: dict[str, list[Accepted]] = {}
+        for name, run, at, document in rows:
+            found.setdefault(name, []).append(Accepted(run, at, None if document is None else json.loads(document)))
+        return found
 
     def runs(self) -> list[Run]:
         """Every run, oldest first."""
@@ -455,6 +490,16 @@ def m003_whole_answers_and_tools(database: Database) -> None:
     database.table("streams").add_column("answer", str)  # NULL in what was stored before: streamed
     database.table("streams").add_column("tool_pause", int)
     _show(database, f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms")
+
+
+@_migrations()
+def m004_baselines(database: Database) -> None:
+    database.table("baselines").create(
+        {"name": str, "run": str, "at": str, "document": str},
+        pk=("name", "run"),
+        not_null={"name", "run", "at"},
+        strict=True,
+    )
 
 
 def _show(database: Database, columns: str) -> None:
