@@ -86,7 +86,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     resumed_from: str | None = None  # the event id after which it goes on with an answer that broke off; None: it begins
 
     # a stream that goes on with an answer; None where it does not, or nobody can tell
-    resume_gap: int | None = None  # from the last content that the person had before to the first new one, ns
+    resume_gap: int | None = None  # from the last content that the person had, or from asking, to the first new one, ns
     resume_lost: int | None = None  # numbers of events that were left out until now, which no other stream tells of
     resume_duplicated: int | None = None  # content chunks that had come before
 

@@ -147,10 +147,10 @@ def test_the_server_says_how_long_to_wait(server: ReferenceServer) -> None:
 
 def test_an_answer_that_is_no_longer_kept_begins_anew(server: ReferenceServer) -> None:
     person = client(server.url, headers={"x-gauge-fault": "reset@4"})
-    stranger = Place(last_id="req_0123456789abcdef:4", prefix="req_0123456789abcdef:", number=4)
+    stranger = Place(7, last_id="req_0123456789abcdef:4", prefix="req_0123456789abcdef:", number=4)
     gone = person.stream(prompts.ask("Hello?"), GOES_ON, road(), time.monotonic_ns(), IDENTITY, stranger)
     assert (gone.outcome, gone.http_status, gone.resumed_from) == (Outcome.REFUSED, 404, None)
-    assert person.place == Place()
+    assert person.place == Place(7)
     person.close()
 
 
@@ -161,6 +161,15 @@ def test_a_server_that_keeps_no_answers_is_asked_again(server: ReferenceServer) 
     assert second.content_chunks == TOKENS
     assert (second.resumed_from, second.resume_gap, *told(second)) == (None, None, None, None)
     assert first.request_id != second.request_id
+
+
+def test_who_had_nothing_yet_waited_from_asking(server: ReferenceServer) -> None:
+    person = client(server.url, headers={"x-gauge-ttft": "300ms"}, protocol="anthropic_messages")
+    first, second = tried(person, road(breaks_at=150_000_000), road())
+    assert first.content_chunks == 0
+    assert first.chunks, "events with ids, before the model said anything"
+    assert second.first_content_at is not None
+    assert second.resume_gap == pytest.approx(second.first_content_at - first.due_at, abs=1_000)  # rounded
 
 
 def test_links_may_break_again_and_again(server: ReferenceServer) -> None:

@@ -636,7 +636,7 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             "resume_gap",
-            "last content before a connection broke to the first new content over another",
+            "last content before a connection broke, or asking, to the first new content over another",
             _column("resume_gap"),
         ),
         Metric(

@@ -30,8 +30,8 @@ Had = Sequence[tuple[str | None, Chunk]]  # events that the reader has, each wit
 class Place:
     """How far into an answer its reader is, once the connection is gone."""
 
+    seen_at: int  # when they had the last content, or asked, where they have none; ns on the run's clock
     last_id: str | None = None  # of the events that they have: what to send back; None: the answer begins anew
-    seen_at: int | None = None  # when they had the last content, ns on the run's clock
     retry: float | None = None  # seconds that the server wants them to wait before they come back
     prefix: str | None = None  # of the ids, before their number; None: they do not count
     number: int | None = None  # of the last event that they have, with the content after it that had no id of its own
@@ -52,9 +52,9 @@ def follow(
         assert seen.http_status is not None
         if seen.http_status == 429 or seen.http_status >= 500:
             return seen, place
-        return seen, Place(seen_at=place.seen_at, retry=place.retry) if place.last_id else None
+        return seen, Place(place.seen_at, retry=place.retry) if place.last_id else None
     broken = seen.outcome in _BROKEN and seen.http_status != _NO_CONTENT
-    seen, now = _resumed(seen, body, place or Place(), secret)
+    seen, now = _resumed(seen, body, place or Place(seen.due_at), secret)
     return seen, now if broken or (by_link and seen.outcome is Outcome.CANCELLED) else None
 
 
@@ -87,7 +87,7 @@ def _resumed(
     record = msgspec.structs.replace(
         seen,
         resumed_from=line(secret.sub("…", asked), 100),
-        resume_gap=None if first is None or place.seen_at is None else first - place.seen_at,
+        resume_gap=None if first is None else first - place.seen_at,
         resume_lost=place.lost + walked.lost if counts else None,
         resume_duplicated=walked.duplicated if counts else None,
     )
