@@ -82,6 +82,7 @@ _LTE_STALLS = _stalls("14.28s", "300ms", "1.5s", 0.18)  # 4 and 0.9 a minute
 _UMTS_STALLS = _stalls("6.65s", "300ms", "5.8s", 1.15)  # 8 and 1.8 a minute
 _TUNNELS = _stalls("3m", "5s", "60s", 0.7)
 _CELLS = _handovers("45s", "300ms", "3s", resets=0.2)
+_EDGE_OF_CELLS = _handovers("12s", "300ms", "3s", resets=0.5)
 _CROWD = _stalls("10s", "200ms", "4s", 1)
 
 NETWORKS = {
@@ -110,6 +111,11 @@ NETWORKS = {
             "commute",
             replace(_LTE, stalls=_TUNNELS, handovers=_CELLS),
             "WebPageTest's LTE; tunnels and hand-overs: our estimate",
+        ),
+        Network(
+            "cell_edge",
+            replace(_LTE, handovers=_EDGE_OF_CELLS),
+            "WebPageTest's LTE on a walk between cells; hand-overs: our estimate",
         ),
         Network("flaky_wifi", replace(_CAFE, loss=0.02, stalls=_CROWD), "a crowded café; our estimate"),
     ]
