@@ -141,6 +141,16 @@ def share_at_most(values: Values, counts: Counts, limit: float) -> float | None:
     return float(counts[: int(np.searchsorted(values, limit, side="right"))].sum() / n) if n else None
 
 
+def difference_interval(one: tuple[float, Interval], two: tuple[float, Interval]) -> Interval:
+    """Of two − one, each an estimate with its interval (Zou & Donner, Statistics in Medicine 27, 2008). None where
+    one of the ends that it is made of is None."""
+    (a, (a_low, a_high)), (b, (b_low, b_high)) = one, two
+    return Interval(
+        None if b_low is None or a_high is None else b - a - math.hypot(b - b_low, a_high - a),
+        None if b_high is None or a_low is None else b - a + math.hypot(b_high - b, a - a_low),
+    )
+
+
 class Shift(NamedTuple):
     """How far one group of runs lies above another, along the last axis of arrays of any shape; NaN where unknown."""
 
