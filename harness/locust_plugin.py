@@ -43,7 +43,8 @@ from harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetEr
 from harness.judge import aftermath, judgement, sla
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Run, Status, Store
-from harness.locust_worker import Worker, drive, interrupt_main, machine, stop, unpack
+from harness.locust_load import OpenLoad
+from harness.locust_worker import Worker, close, drive, interrupt_main, machine, stop, unpack
 from harness.observation import FAILURES, Outcome, StreamObservation
 from reports import page
 from reports.material import gather
@@ -86,6 +87,11 @@ def _add_options(parser: Any) -> None:
             "metavar": "NAME",
             "help": f"what every user has on the socket, in place of what its class says: {', '.join(CLIENTS)}",
         },
+        "--gauge-arrivals": {
+            "metavar": "SCHEDULE",
+            "help": "an open load, in place of the config's: constant or poisson, with --gauge-rate, or file:PATH",
+        },
+        "--gauge-rate": {"type": float, "metavar": "PER_SECOND", "help": "arrivals a second of an open load"},
         "--gauge-seed": {"type": int, "default": 1, "help": "same seed, same work (default: %(default)s)"},
         "--gauge-label": {"action": "append", "metavar": "NAME=VALUE", "help": "kept with the run; may be repeated"},
         "--gauge-inconclusive": {
@@ -132,6 +138,7 @@ class _Keeper:
         self._options = options
         self._config = _load_config(options.gauge_config)
         self._labels = _labels(options.gauge_label or [])
+        self._load = OpenLoad(self._config.load, environment, self._config.target.timeouts.total / 1e9)
         wanted = [f"json={options.gauge_json}"] if options.gauge_json else []
         self._outputs = telling.asked_for([*wanted, *(options.gauge_output or [])])
         self._store: Store | None = None
@@ -167,16 +174,20 @@ class _Keeper:
         if options.gauge_progress:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
         if isinstance(runner, MasterRunner):
-            runner.register_message("gauge_batch", self._on_batch)
-            runner.register_message("gauge_done", self._on_done)
-            runner.register_message("gauge_ready", self._on_ready)
-            runner.register_message("gauge_ping", self._on_ping)
-            runner.register_message("gauge_refused", self._on_refused)
+            self._listen(runner)
             environment.events.worker_connect.add_listener(self._on_worker_connect)
         environment.events.test_start.add_listener(self._on_test_start)
+        environment.events.test_stopping.add_listener(close)
         environment.events.test_stop.add_listener(self._on_test_stop)
         environment.events.quitting.add_listener(self._on_quitting)
         gevent.signal_handler(signal.SIGINT, self._on_sigint)
+
+    def _listen(self, runner: MasterRunner) -> None:
+        runner.register_message("gauge_batch", self._on_batch)
+        runner.register_message("gauge_done", self._on_done)
+        runner.register_message("gauge_ready", self._on_ready)
+        runner.register_message("gauge_ping", self._on_ping)
+        runner.register_message("gauge_refused", self._on_refused)
 
     # a run's life
 
@@ -217,11 +228,15 @@ class _Keeper:
         if self._watch is not None:
             self._watch.start()
         if isinstance(self._runner, MasterRunner):
-            for client in self._runner.clients.all:
+            clients = list(self._runner.clients.all)
+            there = [client.id for client in clients if client.state != STATE_MISSING]
+            self._load.begin(self._clock.now(), there)
+            for client in clients:
                 self._tell(client.id)
         else:
             self._health["local"] = machine()
-            self._recorder = drive(self._environment, self._runner, site, self._order(), self._deliver)
+            self._load.begin(self._clock.now(), ["local"])
+            self._recorder = drive(self._environment, self._runner, site, self._order("local"), self._deliver)
         if self._options.gauge_progress:
             self._progress = gevent.spawn(self._show_progress)
 
@@ -366,7 +381,7 @@ class _Keeper:
 
     # workers
 
-    def _order(self) -> dict[str, Any]:
+    def _order(self, node: str) -> dict[str, Any]:
         """What a process must know to take part in the run."""
         assert self._run is not None
         return {
@@ -378,11 +393,12 @@ class _Keeper:
             "client": self._options.gauge_client,
             "target": config.encode_target(self._config.target),
             "networks": config.encode_networks(self._config.networks),
+            "load": self._load.order(node),
         }
 
     def _tell(self, node: str) -> None:
         self._workers[node] = False
-        self._runner.send_message("gauge_run", self._order(), node)
+        self._runner.send_message("gauge_run", self._order(node), node)
 
     def _on_worker_connect(self, client_id: str, **_: Any) -> None:
         if self._run is not None and self._runner.state in _UNDER_WAY:  # it came late, or came back
@@ -440,6 +456,9 @@ class _Keeper:
     def _fingerprint(self, scenario: str) -> dict[str, Any]:
         target, networks, options = self._config.target, self._config.networks, self._options
         shape = self._environment.shape_class
+        load = {"users": options.num_users, "spawn_rate": options.spawn_rate}
+        if self._load.name is not None:
+            load = {"users": options.num_users, "arrivals": self._load.name}
         return {
             "scenario": scenario,
             "scenario_file": _content(self._environment.parsed_locustfiles or []),
@@ -454,7 +473,7 @@ class _Keeper:
                 for user in sorted(self._environment.user_classes, key=lambda user: str(user.__name__))
                 if issubclass(user, StreamUser)
             },
-            "load": type(shape).__name__ if shape else {"users": options.num_users, "spawn_rate": options.spawn_rate},
+            "load": type(shape).__name__ if shape else load,
             "run_time": options.run_time,
             "protocol": target.protocol,
             "model": target.model,

@@ -93,6 +93,7 @@ class Recorder:
         if self._greenlet is not None:
             self._greenlet.kill()
             self._greenlet = None
+            self._readings += self._gauged(self._clock.now())  # what they came to
             gc.enable()
             gc.unfreeze()
         self._flush()
@@ -111,8 +112,7 @@ class Recorder:
 
     def _sample(self) -> None:
         at = self._clock.now()
-        values = {name: read() for name, read in self._gauges.items()}
-        values |= {
+        values = {
             "cpu_percent": self._process.cpu_percent(),
             "loop_lag_ms": self._loop_lag * 1e3,
             "clock_drift_ns": self._clock.drift(),
@@ -124,7 +124,10 @@ class Recorder:
             began = self._collected_at = time.monotonic()
             gc.collect(1)
             values["gc_pause_ms"] = (time.monotonic() - began) * 1e3
-        self._readings += [Reading(at, name, float(value)) for name, value in values.items()]
+        self._readings += [*self._gauged(at), *(Reading(at, name, float(value)) for name, value in values.items())]
+
+    def _gauged(self, at: int) -> list[Reading]:
+        return [Reading(at, name, float(read())) for name, read in self._gauges.items()]
 
     def _flush(self) -> None:
         while self._streams or self._readings:

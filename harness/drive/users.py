@@ -6,6 +6,7 @@ A door to locust. Knows nothing of databases: every finished stream goes to the 
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from random import Random
@@ -14,13 +15,15 @@ from typing import Any, ClassVar
 import gevent
 from locust import User
 from locust.env import Environment
-from locust.exception import StopTest
+from locust.exception import RescheduleTask, RescheduleTaskImmediately, StopTest
+from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_WAITING
 
 from harness.config import Profile, Target
 from harness.drive import behaviour, clients, network, prompts
 from harness.drive.behaviour import Plan
 from harness.drive.clients import Interrupted, Place, Site
 from harness.drive.prompts import Prompt
+from harness.drive.turnstile import Turnstile
 from harness.observation import FAILURES, StreamObservation
 
 
@@ -34,6 +37,7 @@ class Assignment:
     site: Site
     record: Callable[[StreamObservation], None]
     networks: Mapping[str, Profile] = field(default_factory=dict)  # of the config, beside ours
+    turnstile: Turnstile | None = None  # an open load's; None: the users ask when they like, a closed load
     streams: int = 0  # begun so far
     users: Counter[str] = field(default_factory=Counter)  # of each class, ever spawned
     active: int = 0  # streams under way
@@ -79,6 +83,14 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._behaviour = behaviour.find(self.behaviour)
         self._prompts = _load(self.prompts)
         self._client = clients.find(self.client)(run.site, fresh=self.fresh_connections)
+        self._due_at: int | None = None  # CLOCK_MONOTONIC ns, of an arrival whose first stream has not begun
+        if run.turnstile is not None and self.takes_arrivals():
+            vars(self)["tasks"] = [type(self)._serve]  # hides those of the class
+
+    @classmethod
+    def takes_arrivals(cls) -> bool:
+        """Whether an open load is theirs to serve. A `fixed_count` of people is always there, and asks on its own."""
+        return not cls.fixed_count
 
     @classmethod
     def check(cls, target: Target, networks: Mapping[str, Profile]) -> None:
@@ -101,8 +113,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     def stream(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
         """Ask once and live through the answer, as this person does. None asks the next of `prompts`.
 
-        Returns the record, which is stored already: of the last try, where the person asks again. Due now: a closed
-        loop.
+        Returns the record, which is stored already: of the last try, where the person asks again. It is due now, but
+        for the first one of a task in an open load: that one was due when the schedule said.
         """
         if prompt is None:
             prompt = prompts.choose(self._prompts, self.random)
@@ -136,7 +148,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self, prompt: Prompt, plan: Plan, roads: Random, labels: dict[str, str], place: Place | None = None
     ) -> StreamObservation:
         run = self._run
-        due_at = time.monotonic_ns()
+        due_at, self._due_at = self._due_at or time.monotonic_ns(), None
         run.streams += 1
         run.active += 1
         identity: dict[str, Any] = {
@@ -167,6 +179,16 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     def conversation(self, turns: tuple[int, int] = (2, 6)) -> Iterator[Prompt]:
         """The questions of one conversation, for `stream` one after another; each has all that went before."""
         return prompts.conversation(self._prompts, self.random, turns)
+
+    def _serve(self) -> None:
+        """The only task that Locust knows of in an open load: wait for an arrival, and do one of the class's for it."""
+        assert self._run.turnstile is not None
+        self._state = LOCUST_STATE_WAITING  # as in Locust's own wait: who is in it may be stopped at any time
+        self.random, self._due_at = self._run.turnstile.wait(self._name)
+        self._state = LOCUST_STATE_RUNNING
+        with suppress(RescheduleTask):
+            self._taskset_instance.execute_task(self.random.choice(type(self).tasks))
+        raise RescheduleTaskImmediately  # to be free at once: think times are the schedule's
 
     def on_stop(self) -> None:
         self._client.close()

@@ -1,0 +1,92 @@
+"""When streams are due in an open load: on a schedule, whatever the server does. Pure, but for reading a file of times.
+
+The same load and seed give the same schedule. Nothing here waits: `turnstile` does.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from random import Random
+
+from harness.config import Load
+from harness.errors import ScenarioError
+
+_FILE = "file:"
+
+
+def constant(rate: float, _random: Random) -> Iterator[float]:
+    """`rate` arrivals a second at equal distances, from 0 on, without end."""
+    return (number / rate for number in count())
+
+
+def poisson(rate: float, random: Random) -> Iterator[float]:
+    """`rate` arrivals a second on average, each independent of the others, without end: exponential gaps."""
+    at = 0.0
+    while True:
+        at += random.expovariate(rate)
+        yield at
+
+
+ARRIVALS: dict[str, Callable[[float, Random], Iterator[float]]] = {"constant": constant, "poisson": poisson}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    name: str  # equal for equal schedules, whatever the seed: part of a run's fingerprint
+    rate: float  # arrivals a second, on average
+    times: Callable[[Random], Iterator[float]]  # seconds from the schedule's start, never falling
+    last: float | None = None  # of these times; None: there is no last one
+
+
+def find(load: Load) -> Schedule | None:
+    """What `[load]` says; None where it says nothing: a closed load. ScenarioError for what is no load."""
+    if load.arrivals is None:
+        if load.rate is not None:
+            raise ScenarioError(f'load.rate: {load.rate:g} goes with load.arrivals = "constant" or "poisson"')
+        return None
+    if load.arrivals.startswith(_FILE):
+        if load.rate is not None:
+            raise ScenarioError("load.rate: the file says when streams are due; leave the rate out")
+        return _from_file(Path(load.arrivals.removeprefix(_FILE)))
+    if load.arrivals not in ARRIVALS:
+        raise ScenarioError(
+            f"load.arrivals: no schedule called {load.arrivals!r}; there are {', '.join(ARRIVALS)}, and file:PATH"
+        )
+    if load.rate is None:
+        raise ScenarioError(f"load.arrivals: {load.arrivals!r} needs load.rate, the streams a second")
+    rate = load.rate
+    if not 0 < rate < math.inf:
+        raise ScenarioError(f"load.rate: {rate:g} is no number of streams a second; write one above 0")
+    draw = ARRIVALS[load.arrivals]
+    return Schedule(f"{load.arrivals}, {rate:g} a second", rate, lambda random: draw(rate, random))
+
+
+def _from_file(path: Path) -> Schedule:
+    """One time a line, in seconds from the start; empty lines and those that begin with # are skipped."""
+    try:
+        text = path.read_bytes()
+    except OSError as fault:
+        raise ScenarioError(f"load.arrivals: {path}: cannot be read: {fault.strerror}") from None
+    times: list[float] = []
+    for number, line in enumerate(text.decode(errors="replace").splitlines(), 1):
+        if line.strip() and not line.lstrip().startswith("#"):
+            times.append(_time(line, times[-1] if times else 0.0, f"{path}:{number}"))
+    if not times:
+        raise ScenarioError(f"{path}: holds no times; write one a line, in seconds from the start")
+    digest = hashlib.sha256(text).hexdigest()[:8]
+    return Schedule(f"{path.name}#{digest}", len(times) / max(1.0, times[-1]), lambda _: iter(times), times[-1])
+
+
+def _time(line: str, least: float, place: str) -> float:
+    try:
+        at = float(line)
+    except ValueError:
+        raise ScenarioError(f"{place}: {line.strip()[:40]!r} is no time; write seconds from the start") from None
+    if not 0 <= at < math.inf:
+        raise ScenarioError(f"{place}: {line.strip()[:40]} is no time from the start on")
+    if at < least:
+        raise ScenarioError(f"{place}: {at:g} is earlier than the time before it, {least:g}; sort the file")
+    return at

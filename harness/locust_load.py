@@ -1,0 +1,96 @@
+"""An open load in Locust: the scenario's users serve arrivals, and every process has its share of the schedule.
+
+`OpenLoad` is the keeper's side: it says when the schedule begins, and who serves which part of it. `turnstile` is the
+side of a process that drives users.
+"""
+
+import logging
+from collections.abc import Sequence
+from itertools import islice
+from random import Random
+from typing import Any
+
+import msgspec
+from locust.env import Environment
+
+from harness.clock import RunClock
+from harness.config import Load
+from harness.drive import schedule
+from harness.drive.turnstile import Turnstile
+from harness.drive.users import StreamUser
+from harness.errors import ScenarioError
+
+_LEAD = 1_000_000_000  # ns that a schedule begins after its run: by then everybody is there, and has heard of it
+_ENOUGH = 30  # seconds that a person may be busy with an arrival, before there are too few of them
+_FEWEST, _MOST = 100, 3_000  # people, where nobody says how many
+
+
+class OpenLoad:
+    """The load of a run whose streams are due on a schedule; without one (`name` is None), a closed load."""
+
+    def __init__(self, given: Load, environment: Environment, total: float) -> None:
+        """`total`: seconds that no stream outlasts. ScenarioError for what is no load, or not one for this scenario."""
+        options = environment.parsed_options
+        if options.gauge_arrivals is not None:
+            given = Load(arrivals=options.gauge_arrivals, rate=options.gauge_rate)
+        elif options.gauge_rate is not None:
+            given = Load(arrivals=given.arrivals, rate=options.gauge_rate)
+        found = schedule.find(given)
+        self.name = None if found is None else found.name
+        self._given = given
+        self._begins_at = 0  # ns on the run's clock
+        self._shares: dict[str, tuple[int, int]] = {}  # of each process: which of how many
+        if found is None:
+            return
+        if environment.shape_class is not None:
+            raise ScenarioError(
+                f"load.arrivals says when streams are due, and the scenario's shape, "
+                f"{type(environment.shape_class).__name__}, how many people ask: a run has one of the two"
+            )
+        if not _people(environment):
+            raise ScenarioError("load.arrivals: there is nobody to serve them: every user class has a fixed_count")
+        if options.num_users is None:
+            options.num_users = round(min(max(found.rate * _ENOUGH, _FEWEST), _MOST))
+        if options.spawn_rate is None:
+            options.spawn_rate = options.num_users
+            # Locust warns of so many at once. But these only wait for arrivals.
+            logging.getLogger("locust.runners").addFilter(lambda record: "spawn rate is very high" not in record.msg)
+        if options.run_time is None and found.last is not None:
+            options.run_time = _LEAD / 1e9 + found.last + 1
+            environment.stop_timeout = environment.stop_timeout or total
+
+    def begin(self, now: int, nodes: Sequence[str]) -> None:
+        """Divide the schedule among these processes; it begins soon after `now`, ns on the run's clock."""
+        self._begins_at = now + _LEAD
+        self._shares = {node: (place, len(nodes)) for place, node in enumerate(nodes)}
+
+    def order(self, node: str) -> dict[str, Any]:
+        """What a process must know of it. One that was not there in the beginning has no share."""
+        return {
+            "load": msgspec.json.encode(self._given),
+            "name": self.name,
+            "begins_at": self._begins_at,
+            "share": self._shares.get(node),
+        }
+
+
+def turnstile(environment: Environment, order: dict[str, Any], clock: RunClock, seed: int) -> Turnstile | None:
+    """What lets in this process's share, every so-manieth arrival; None for a closed load. `order` as OpenLoad's.
+
+    ScenarioError where a file of times is not the one that the keeper of the run has.
+    """
+    found = schedule.find(msgspec.json.decode(order["load"], type=Load))
+    if found is None:
+        return None
+    if found.name != order["name"]:
+        raise ScenarioError(f"load.arrivals: the file here is {found.name}, that of the master {order['name']}")
+    begins_at = clock.origin + order["begins_at"]
+    times = enumerate(found.times(Random(f"{seed}/arrivals")))
+    mine = islice(times, order["share"][0], None, order["share"][1]) if order["share"] else ()
+    moments = ((number, begins_at + round(at * 1e9)) for number, at in mine)
+    return Turnstile(moments, {user.__name__: user.weight for user in _people(environment)}, seed)
+
+
+def _people(environment: Environment) -> list[type[StreamUser]]:
+    """Who serves arrivals."""
+    return [user for user in environment.user_classes if issubclass(user, StreamUser) and user.takes_arrivals()]
