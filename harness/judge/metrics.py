@@ -330,12 +330,12 @@ class Totals:
 
     @property
     def left(self) -> int:
-        """Those whose connection ended while the server may have been at work for them, whoever ended it."""
-        return self.count(*_LEFT)
+        return self.count(*LEFT)
 
 
 _GONE = (Outcome.CANCELLED, Outcome.INTERRUPTED)  # before the answer's end, and not for the server's doing
-_LEFT = (Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.TIMED_OUT, Outcome.RESET, Outcome.MALFORMED)
+# Their connection ended while the server may have been at work for them, whoever ended it.
+LEFT = (Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.TIMED_OUT, Outcome.RESET, Outcome.MALFORMED)
 
 
 @dataclass(frozen=True)
