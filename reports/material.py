@@ -17,6 +17,7 @@ from harness.judge.judgement import QUANTILES, Judgement, judge
 from harness.judge.metrics import COALESCED_US, Tally, content_gaps
 from harness.judge.store import Failure, Readings, Store, Streams
 from harness.observation import FAILURES
+from reports.counters import Counters, OverCounters
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -63,6 +64,7 @@ class Material:
     judgement: Judgement
     handed: dict[str, Handed]  # by client; only of those with a library that hands over
     timeline: Timeline
+    counters: Counters | None  # None: the server was not asked
     failures: list[Failure]  # the most frequent first, at most MOST_FAILURES
     samples: dict[str, Readings]  # by name, of SAMPLES
 
@@ -74,8 +76,11 @@ def gather(
     run = store.run(run_id)
     over_time, over_hands = _OverTime(store.duration(run) / 1e9, store.count(run.id)), _OverHands()
 
+    over_counters = OverCounters(store, run.id)
+
     def take(streams: Streams) -> None:
         over_time.take(streams)
+        over_counters.take(streams)
         over_hands.take(streams)
 
     judgement = judge(store, run.id, rules, also=take, reader=reader)
@@ -85,6 +90,7 @@ def gather(
         judgement=judgement,
         handed=over_hands.handed(),
         timeline=timeline,
+        counters=over_counters.counters(),
         failures=store.failures(run.id, MOST_FAILURES),
         samples=samples,
     )

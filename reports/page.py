@@ -26,7 +26,7 @@ _INERT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028:
 
 def render(material: Material) -> str:
     """The whole page."""
-    panels = [draw(material) for draw in PANELS]
+    panels = [panel for draw in PANELS if (panel := draw(material)) is not None]
     scripts = (
         [BUNDLE.read_text("utf-8"), (_HERE / "page.js").read_text("utf-8")]
         if any(panel.charts for panel in panels)

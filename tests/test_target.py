@@ -249,9 +249,9 @@ def test_labels_are_added_up_as_prometheus_reads_them(samples: list[tuple[str, l
         lines.append(f"{metric}{f'{{{labels}}}' if labels else ''} {number}")
     text = "".join(f"{line}\n" for line in lines)
     families = text_string_to_metric_families(text)
-    values = [sample.value for family in families for sample in family.samples if sample.name == name]
-    sound = values and all(map(math.isfinite, values))
-    assert total(text.encode("utf-8", "surrogatepass"), name) == (sum(values) if sound else None)
+    numbers = [sample.value for family in families for sample in family.samples if sample.name == name]
+    sound = numbers and all(map(math.isfinite, numbers))
+    assert total(text.encode("utf-8", "surrogatepass"), name) == (sum(numbers) if sound else None)
 
 
 def test_a_page_made_to_be_slow_is_not() -> None:

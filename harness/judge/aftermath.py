@@ -6,6 +6,7 @@ The counters are the whole server's: they tell of our people only while it serve
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.judge.store import Readings
 
@@ -15,16 +16,21 @@ WATCHED = 5e9  # ns after the last stream: a server that is busy all that time h
 
 
 def generated(readings: Readings, began: float, ended: float) -> float | None:
-    """Tokens generated between the first reading and the last. A counter that falls began again at 0 (Prometheus's
-    reading).
+    """Tokens generated between the first reading and the last.
 
     `began` and `ended` are when the first stream began and the last one ended, ns. None where the readings do not go
     from before the one to after the other.
     """
     if not _cover(readings, began, ended):
         return None
-    grown = np.diff(readings.value)
-    return float(np.where(grown < 0, readings.value[1:], grown).sum())
+    return float(growth(readings)[-1])
+
+
+def growth(readings: Readings) -> NDArray[np.float64]:
+    """How much a counter had grown at each reading since the first. One that falls began again at 0, as Prometheus
+    has it."""
+    more = np.diff(readings.value)
+    return np.concatenate([[0.0], np.cumsum(np.where(more < 0, readings.value[1:], more))])
 
 
 def stopped_after(readings: Readings, began: float, ended: float) -> float | None:

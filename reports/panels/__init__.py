@@ -1,4 +1,7 @@
-"""The panels of a report, in reading order. A new one is a file here and a line in PANELS."""
+"""The panels of a report, in reading order. A new one is a file here and a line in PANELS.
+
+None is drawn where a run holds nothing that it could tell of.
+"""
 
 from collections.abc import Callable
 
@@ -9,6 +12,7 @@ from reports.panels import (
     client,
     distributions,
     latency,
+    leaving,
     rates,
     server,
     sla,
@@ -17,12 +21,13 @@ from reports.panels import (
     verdict,
 )
 
-PANELS: tuple[Callable[[Material], Panel], ...] = (
+PANELS: tuple[Callable[[Material], Panel | None], ...] = (
     verdict.draw,
     sla.draw,
     latency.draw,
     smoothness.draw,
     server.draw,
+    leaving.draw,
     client.draw,
     rates.draw,
     timeline.draw,

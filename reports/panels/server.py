@@ -6,9 +6,8 @@ from harness.config import Where
 from harness.judge import statistics
 from harness.judge.figures import figure
 from harness.judge.judgement import QUANTILES
-from harness.judge.metrics import received_tokens
 from reports.material import Material
-from reports.panel import Cell, Chart, Panel, Table, paired, told
+from reports.panel import Cell, Chart, Panel, Table, paired
 
 MOST_ROWS = 12  # of a chart; the table has them all
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
@@ -16,12 +15,6 @@ _NOTE = (
     "The server’s part of TTFT counts from the request’s last byte sent to the first content on the wire; the rest is "
     "connecting, waiting to be sent, and the emulated link. The server’s part of ITL is the gap on the wire. "
     "Percentiles of the two are not of the same stream, so their difference is only a guide."
-)
-
-_AFTER = (
-    "After people had gone: from the server’s own counters, which tell of this run only if nobody else was served. "
-    "Received tokens are as reported where an answer was complete, and by its chunks where it was not. The time to "
-    "stop is no finer than the readings are apart."
 )
 
 Quantiles = dict[str, float | None]  # ms, by name as in QUANTILES
@@ -42,30 +35,9 @@ def draw(run: Material) -> Panel:
         title="The server’s part and the link’s",
         lead=_lead(run),
         charts=tuple(_chart(name, rows) for name, rows in seen.items()),
-        tables=(*(_table(name, rows) for name, rows in seen.items()), *_aftermath(run)),
-        notes=(*([_NOTE] if seen else []), *([_AFTER] if _has_counters(run) else [])),
+        tables=tuple(_table(name, rows) for name, rows in seen.items()),
+        notes=(_NOTE,) if seen else (),
     )
-
-
-def _has_counters(run: Material) -> bool:
-    return bool(run.judgement.gauge.whole)
-
-
-def _aftermath(run: Material) -> list[Table]:
-    if not _has_counters(run):
-        return []
-    totals, rates = run.judgement.totals, run.judgement.rates
-    generated = totals.sums.get("server_generated")
-    wasted = rates["wasted_tokens"].value
-    rows: list[tuple[Cell, ...]] = [
-        ("Streams that were left, or broke, before their answer was complete", f"{totals.left:,}"),
-        ("Tokens generated during the run", figure(generated, "tokens")),
-        ("Tokens received by all streams", figure(round(received_tokens(totals)), "tokens")),
-        ("Tokens generated for nobody", figure(None if wasted is None else round(wasted), "tokens")),
-        ("Their share of all", figure(wasted / generated if wasted is not None and generated else None, "ratio")),
-        ("Until the server was idle again", told(rates["time_to_stop"].value, "ms")),
-    ]
-    return [Table("After people had gone", ("", ">"), rows)]
 
 
 def _lead(run: Material) -> str:

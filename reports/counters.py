@@ -1,0 +1,97 @@
+"""The server's own counters over time, beside what people got of it: for the panel that shows what was left running.
+
+A point for each reading, or for several in a row where there are more than a chart can show. Nothing where the run
+took no readings.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.judge import aftermath
+from harness.judge.metrics import LEFT
+from harness.judge.store import Store, Streams
+
+MOST_POINTS = 300
+_FINEST, _MOST_BINS = 0.1, 20_000  # seconds; chunks are counted in so many bins at most, for they are too many to sort
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Counters:
+    """One entry a point: what was so at that moment, or what happened since the one before. Times are s."""
+
+    at: list[float]
+    active: list[float | None]  # answers that the server was generating, the most since; None: it did not tell
+    open: list[int]  # streams that were open here
+    left: list[float]  # streams that were left, broke or were cut off, per second
+    generated: list[float] | None  # tokens per second; None where the server did not tell
+    chunks: list[float]  # content chunks that arrived, per second
+    ended: float  # when the last stream ended
+
+
+class OverCounters:
+    """Takes a run's streams batch by batch."""
+
+    def __init__(self, store: Store, run_id: str) -> None:
+        self._active, self._generated = (
+            store.samples(run_id, name) for name in (aftermath.ACTIVE, aftermath.GENERATED)
+        )
+        at = max(self._active.at, self._generated.at, key=len)
+        step = -(-len(at) // MOST_POINTS) or 1
+        self._at = at[::-step][::-1]  # with the last one, whichever they are
+        self._open, self._left = np.zeros(len(self._at), np.int64), np.zeros(len(self._at), np.int64)
+        seconds = float(self._at[-1]) / 1e9 if len(self._at) else 0.0
+        self._width = max(_FINEST, seconds / _MOST_BINS)
+        self._chunks = np.zeros(int(max(seconds, 0.0) / self._width) + 2, np.int64)
+        self._ended = 0.0
+
+    def take(self, streams: Streams) -> None:
+        if not len(self._at):
+            return
+        ended = streams.number["ended_at"]
+        started = streams.number["started_at"]
+        began: Floats = np.where(np.isnan(started), ended, started).astype(np.float64)
+        self._open += _upto(began, self._at) - _upto(ended, self._at)
+        self._left += _upto(ended[np.isin(streams.outcome, [outcome.value for outcome in LEFT])], self._at)
+        place = np.clip(streams.events.at / (self._width * 1e6), 0, len(self._chunks) - 1).astype(np.int64)
+        self._chunks += np.bincount(place, minlength=len(self._chunks))
+        self._ended = max(self._ended, float(ended.max(initial=0.0)))
+
+    def counters(self) -> Counters | None:
+        if len(self._at) < 2:
+            return None
+        return Counters(
+            at=(self._at / 1e9).tolist(),
+            active=self._most(),
+            open=self._open.tolist(),
+            left=self._rate(self._left),
+            generated=self._rate(self._grown()) if len(self._generated.at) > 1 else None,
+            chunks=self._rate(self._came()),
+            ended=self._ended / 1e9,
+        )
+
+    def _most(self) -> list[float | None]:
+        most = np.full(len(self._at), -np.inf)
+        np.maximum.at(most, np.searchsorted(self._at, self._active.at), self._active.value)
+        return [None if value == -np.inf else value for value in most.tolist()]
+
+    def _grown(self) -> Floats:
+        return np.asarray(np.interp(self._at, self._generated.at, aftermath.growth(self._generated)))
+
+    def _came(self) -> Floats:
+        ends = self._width * 1e9 * np.arange(len(self._chunks) + 1)
+        return np.asarray(np.interp(self._at, ends, np.concatenate([[0], np.cumsum(self._chunks)])))
+
+    def _rate(self, sums: Integers | Floats) -> list[float]:
+        """Per second, since the point before; what the first one has is left out."""
+        return [0.0, *(np.diff(sums) / (np.diff(self._at) / 1e9)).tolist()]
+
+
+def _upto(moments: Floats, at: Floats) -> Integers:
+    """How many had come by each time."""
+    counts, _ = np.histogram(moments, [-np.inf, *at])
+    return np.cumsum(counts)
