@@ -21,6 +21,7 @@ from harness.drive.users import StreamUser
 from harness.errors import ScenarioError
 
 _LEAD = 1_000_000_000  # ns that a schedule begins after its run: by then everybody is there, and has heard of it
+_GRACE = 100_000_000  # ns after the last arrival was due: by then it has begun
 _ENOUGH = 30  # seconds that a person may be busy with an arrival, before there are too few of them
 _FEWEST, _MOST = 100, 3_000  # people, where nobody says how many
 
@@ -37,7 +38,9 @@ class OpenLoad:
             given = Load(arrivals=given.arrivals, rate=options.gauge_rate)
         found = schedule.find(given)
         self.name = None if found is None else found.name
+        self.ends_at: int | None = None  # when its last arrival has come, ns on the run's clock; None: never
         self._given = given
+        self._lasts: int | None = None  # ns from its first moment to its last
         self._begins_at = 0  # ns on the run's clock
         self._shares: dict[str, tuple[int, int]] = {}  # of each process: which of how many
         if found is None:
@@ -55,13 +58,14 @@ class OpenLoad:
             options.spawn_rate = options.num_users
             # Locust warns of so many at once. But these only wait for arrivals.
             logging.getLogger("locust.runners").addFilter(lambda record: "spawn rate is very high" not in record.msg)
-        if options.run_time is None and found.last is not None:
-            options.run_time = _LEAD / 1e9 + found.last + 1
-            environment.stop_timeout = environment.stop_timeout or total
+        self._lasts = None if found.last is None else round(found.last * 1e9)
+        if self._lasts is not None and options.run_time is None:
+            environment.stop_timeout = environment.stop_timeout or total  # the last ones may finish
 
     def begin(self, now: int, nodes: Sequence[str]) -> None:
         """Divide the schedule among these processes; it begins soon after `now`, ns on the run's clock."""
         self._begins_at = now + _LEAD
+        self.ends_at = None if self._lasts is None else self._begins_at + self._lasts + _GRACE
         self._shares = {node: (place, len(nodes)) for place, node in enumerate(nodes)}
 
     def order(self, node: str) -> dict[str, Any]:

@@ -148,7 +148,7 @@ class _Keeper:
         self._watch: Watch | None = None  # of the server's own counters
         self._watched: list[Reading] = []  # of these, what is not stored yet
         self._live = _Live()
-        self._progress: gevent.Greenlet | None = None
+        self._beside: list[gevent.Greenlet] = []  # what goes on for as long as the run does
         self._workers: dict[str, bool] = {}  # those that were told of the run, and whether they are done with it
         self._stored: dict[str, int] = {}  # the number of each worker's last batch in the database
         self._health: dict[str, dict[str, Any]] = {}  # of each process that drives users, by its name
@@ -237,8 +237,9 @@ class _Keeper:
             self._health["local"] = machine()
             self._load.begin(self._clock.now(), ["local"])
             self._recorder = drive(self._environment, self._runner, site, self._order("local"), self._deliver)
-        if self._options.gauge_progress:
-            self._progress = gevent.spawn(self._show_progress)
+        self._beside = [gevent.spawn(self._show_progress)] if self._options.gauge_progress else []
+        if self._load.ends_at is not None:
+            self._beside.append(gevent.spawn(self._end_at, self._load.ends_at))
 
     def _on_test_stop(self, **_: Any) -> None:
         if self._run is None:
@@ -259,8 +260,7 @@ class _Keeper:
             stop(self._recorder, self._runner)
             self._recorder = None
         self._drain()
-        if self._progress is not None:
-            self._progress.kill()
+        gevent.killall(self._beside)
         if self._watch is not None:
             self._notes += self._watch.finish(0.0 if self._interrupted else aftermath.WATCHED / 1e9)
             self._watch = None
@@ -290,6 +290,16 @@ class _Keeper:
             if self._options.gauge_report:
                 save(page.render(material), self._options.gauge_report)
         _say(f"run {run.id} is in {self._options.gauge_db}")
+
+    def _end(self) -> None:
+        """End the run, in a greenlet of its own: the one that asks may be among those that end with it."""
+        gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
+
+    def _end_at(self, moment: int) -> None:
+        assert self._clock is not None
+        while (left := moment - self._clock.now()) > 0:  # a timer alone counts from when the loop last looked
+            gevent.sleep(left / 1e9)
+        self._end()
 
     def _on_quitting(self, **_: Any) -> None:
         if self._run is not None:  # Ctrl-C or SIGTERM in the middle of it
@@ -336,7 +346,7 @@ class _Keeper:
             if self._refused == _MOST_REFUSED:  # it will not get better: end the run while all of it is known
                 _say(f"streamgauge: {fault}; the run is ended")
                 self._exit_code = _USER_ERROR
-                gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
+                self._end()
             return False
         self._refused = 0
         self._live.see(batch.streams)
@@ -377,7 +387,7 @@ class _Keeper:
         self._notes.append(f"{name} could not take part: {msg.data['reason']}")
         self._workers[msg.node_id] = True
         self._exit_code = _USER_ERROR
-        gevent.spawn(self._runner.quit if self._options.headless else self._runner.stop)
+        self._end()
 
     # workers
 

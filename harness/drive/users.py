@@ -85,7 +85,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._client = clients.find(self.client)(run.site, fresh=self.fresh_connections)
         self._due_at: int | None = None  # CLOCK_MONOTONIC ns, of an arrival whose first stream has not begun
         if run.turnstile is not None and self.takes_arrivals():
-            vars(self)["tasks"] = [type(self)._serve]  # hides those of the class
+            self.__dict__["tasks"] = [type(self)._serve]  # hides those of the class
 
     @classmethod
     def takes_arrivals(cls) -> bool:
