@@ -7,6 +7,7 @@ task that waits for the news gets it later.
 """
 
 import asyncio
+import contextlib
 import socket
 import struct
 import time
@@ -75,7 +76,9 @@ class Connection(HttpToolsProtocol):
 
     def abort(self) -> None:
         # With a reset: an ordinary close would leave the kernel with all that the client has not read.
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        with contextlib.suppress(OSError):  # it is gone already
+            linger = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.transport.abort()
 
     def pause_writing(self) -> None:

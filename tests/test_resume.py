@@ -172,6 +172,15 @@ def test_who_had_nothing_yet_waited_from_asking(server: ReferenceServer) -> None
     assert second.resume_gap == pytest.approx(second.first_content_at - first.due_at, abs=1_000)  # rounded
 
 
+def test_a_server_s_own_trouble_with_a_connection_that_is_gone_does_not_spoil_the_answer(
+    server: ReferenceServer,
+) -> None:
+    person = client(server.url, headers={"x-gauge-fault": "reset@10"})
+    first, second = tried(person, road(breaks_at=80_000_000), road())
+    assert (first.outcome, second.outcome, second.detail) == (Outcome.CANCELLED, Outcome.COMPLETED, "")
+    assert first.content_chunks + second.content_chunks == TOKENS
+
+
 def test_links_may_break_again_and_again(server: ReferenceServer) -> None:
     roads = [road(breaks_at=120_000_000) for _ in range(12)]
     seen = tried(client(server.url, headers={"x-gauge-itl": "30ms"}), *roads)
