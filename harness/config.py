@@ -25,6 +25,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h)")
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _MOST_LOST = 0.5  # share of segments; with more, hardly anything comes through
 _STEEPEST = 10  # Pareto's index
+GRACE = 30_000_000_000  # ns
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")  # Prometheus's
 
@@ -116,6 +117,11 @@ class Where(Closed, frozen=True):
 class Sla(Closed, frozen=True):
     rule: str
     where: Where = Where()
+    min_samples: int = 0  # with fewer, the rule is not judged
+    lasting: Duration | None = msgspec.field(default=None, name="for")  # missed only if it stays so for so long
+    severity: Literal["fail", "warn"] = "fail"  # warn: told, but the run's verdict does not depend on it
+    abort: bool = False  # end a run that has missed it, without waiting for the rest
+    grace: Duration | None = None  # how long a run may take before it is ended; None: GRACE
 
 
 class Reader(Closed, frozen=True):
@@ -202,7 +208,7 @@ def load(path: str | os.PathLike[str]) -> Config:
 def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
     """The text of a config file → Config; `name` is what errors call it."""
     try:
-        config = msgspec.toml.decode(text, type=Config, dec_hook=_decode)
+        config = msgspec.toml.decode(text, type=Config, dec_hook=decode)
     except msgspec.ValidationError as fault:
         raise ConfigError(f"{name}: {_name_network(_explain(str(fault)), text)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
@@ -225,7 +231,7 @@ def encode_target(target: Target) -> bytes:
 
 
 def decode_target(data: bytes) -> Target:
-    return msgspec.json.decode(data, type=Target, dec_hook=_decode)
+    return msgspec.json.decode(data, type=Target, dec_hook=decode)
 
 
 def encode_networks(networks: Mapping[str, Profile]) -> bytes:
@@ -234,7 +240,7 @@ def encode_networks(networks: Mapping[str, Profile]) -> bytes:
 
 
 def decode_networks(data: bytes) -> dict[str, Profile]:
-    return msgspec.json.decode(data, type=dict[str, Profile], dec_hook=_decode)
+    return msgspec.json.decode(data, type=dict[str, Profile], dec_hook=decode)
 
 
 def headers(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -299,7 +305,8 @@ def _filled_headers(place: str, given: Mapping[str, str], environ: Mapping[str, 
     return filled
 
 
-def _decode(kind: type, value: object) -> object:
+def decode(kind: type, value: object) -> object:
+    """msgspec's `dec_hook` for whatever holds types of this module."""
     if kind is Duration:
         return Duration.parse(value)
     raise NotImplementedError(kind)  # pragma: no cover - a new type in Config needs its line above
@@ -389,7 +396,7 @@ def _name_network(message: str, text: bytes) -> str:
         return message
     for name, table in msgspec.toml.decode(text)["networks"].items():
         try:
-            msgspec.convert(table, Profile, dec_hook=_decode)
+            msgspec.convert(table, Profile, dec_hook=decode)
         except msgspec.ValidationError:
             return message.replace("networks[...]", f"networks.{name}", 1)
     return message
@@ -408,7 +415,7 @@ def _explain(message: str) -> str:
     table = _table_at(path)
     if unknown and table:
         here = f"{place}: " if place else ""
-        return f"{here}no key called {unknown[1]!r}; there are {', '.join(table.__struct_fields__)}"
+        return f"{here}no key called {unknown[1]!r}; there are {', '.join(table.__struct_encode_fields__)}"
     return f"{place}: {what[:1].lower()}{what[1:]}" if place else what
 
 

@@ -10,7 +10,7 @@ import pytest
 from record import MS, a_run, database, judged, observation, ttfts
 from rich.console import Console
 
-from harness.config import Sla, Where
+from harness.config import Duration, Sla, Where
 from harness.errors import RuleError
 from harness.judge.figures import between, estimate, figure
 from harness.judge.judgement import Judgement, Validity, exit_code, judge
@@ -47,6 +47,31 @@ def test_missed_beats_inconclusive(tmp_path: Path) -> None:
     assert [verdict.status for verdict in found.verdicts] == ["met", "missed", "inconclusive", "inconclusive"]
     assert (found.verdict, found.reason) == ("missed", "1 of 4 rules missed")
     assert exit_code(found) == exit_code(found, "pass") == 1
+
+
+def test_a_rule_that_only_warns_is_told_and_does_not_decide(tmp_path: Path) -> None:
+    warns = Sla(rule="max(ttft) < 1ms", severity="warn")
+    found = judged(tmp_path / "a.db", GOOD, "max(ttft) < 1s", warns)
+    assert (found.verdict, found.reason) == ("met", "the rule was met; 1 that only warns missed")
+    assert exit_code(found) == 0
+    assert "✗ MISSED (only warns)" in terminal.text(found, width=120)
+    found = judged(tmp_path / "b.db", GOOD, "max(ttft) < 2ms", warns, warns)
+    assert (found.verdict, found.reason) == ("missed", "1 of 1 rule missed; 2 that only warn missed")
+    found = judged(tmp_path / "c.db", GOOD, Sla(rule="p95(ttft) < 385ms", severity="warn"))
+    assert (found.verdict, found.reason) == ("met", "there are only rules that warn, and none was missed")
+
+
+def test_a_rule_s_options_are_kept_with_the_run(tmp_path: Path) -> None:
+    rule = Sla(
+        rule="p95(ttft) < 1s",
+        lasting=Duration.parse("2s"),
+        min_samples=5,
+        abort=True,
+        grace=Duration.parse("90s"),
+    )
+    with Store.open(database(tmp_path / "one.db", GOOD, rules=[rule])) as store:
+        assert store.run().rules == [rule]
+        assert judge(store).verdicts[0].reason == "it never stayed beyond the limit of 1,000 ms for 2s"
 
 
 def test_a_run_without_rules_is_no_pass(tmp_path: Path) -> None:

@@ -148,6 +148,14 @@ def test_hostile_text_in_junit_is_text(hostile: Judgement) -> None:
     assert "⟨U+0000⟩⟨U+0007⟩⟨U+202E⟩⟨U+FFFE⟩" in case(found[0]).attrib["name"]
 
 
+def test_what_only_warns_fails_nothing_and_is_told(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", GOOD, Sla(rule="max(ttft) < 1ms", severity="warn"), "max(ttft) < 1s")
+    assert results(found) == [("max(ttft) < 1ms", "skipped"), ("max(ttft) < 1s", "passed")]
+    assert case(suites(found)[0])[0].attrib["message"].startswith("missed (only warns): 399 ms")
+    assert github.annotations(found)[0].startswith("::warning title=max(ttft) < 1ms missed::")
+    assert cells(found)[1][0] == "✗ missed (only warns)"
+
+
 # Markdown and GitHub
 
 

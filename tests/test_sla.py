@@ -4,24 +4,24 @@ import contextlib
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from record import a_run, database, observation, ttfts
+from record import judged, observation, ttfts
 
-from harness.config import Sla, Where
+from harness.config import Duration, Sla, Where
 from harness.errors import RuleError
-from harness.judge import metrics, sla
+from harness.judge import sla
 from harness.judge.sla import Status, Verdict
-from harness.judge.store import Store
 from harness.observation import Outcome, StreamObservation
 
 
-def verdict(tmp_path: Path, rule: str, *observations: StreamObservation, **where: str) -> Verdict:
-    parsed = sla.parse(Sla(rule=rule, where=Where(**where)))  # type: ignore[arg-type]
-    with Store.open(database(tmp_path / "one.db", observations)) as store:
-        return sla.evaluate(parsed, metrics.gauge(store.streams(a_run().id)), seconds=10)
+def verdict(tmp_path: Path, rule: str | Sla, *observations: StreamObservation, **where: str) -> Verdict:
+    """Of a run of 10 s."""
+    given = rule if isinstance(rule, Sla) else Sla(rule=rule, where=Where(**where))  # type: ignore[arg-type]
+    return judged(tmp_path / "one.db", observations, given).verdicts[0]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def verdict(tmp_path: Path, rule: str, *observations: StreamObservation, **where
 )
 def test_a_rule_reads_as_it_is_written(text: str, aggregation: str | None, name: str, op: str, limit: float) -> None:
     rule = sla.parse(Sla(rule=text))
-    assert (rule.text, rule.subject.aggregation, rule.subject.name, rule.op) == (text, aggregation, name, op)
+    assert (rule.written.rule, rule.subject.aggregation, rule.subject.name, rule.op) == (text, aggregation, name, op)
     assert rule.limit == pytest.approx(limit)
 
 
@@ -144,13 +144,20 @@ def test_failing_fast_does_not_keep_a_latency_rule(tmp_path: Path) -> None:
     refused = [observation([], outcome=Outcome.REFUSED, ended=2) for _ in range(60)]
     found = verdict(tmp_path, "p95(ttft) < 1s", *ttfts([100] * 240), *refused)
     assert (found.status, found.observed, found.failed, found.n) == (Status.MISSED, math.inf, 60, 300)
-    assert found.reason.endswith("60 never came and count as ∞")
+    assert found.reason.endswith("60 never came and count as ∞: without them 100 ms")
 
 
 def test_a_few_failures_beyond_the_quantile_do_not_miss_it(tmp_path: Path) -> None:
     refused = [observation([], outcome=Outcome.REFUSED, ended=2)]
     found = verdict(tmp_path, "p95(ttft) < 1s", *ttfts([100] * 299), *refused)
     assert (found.status, found.observed, found.failed) == (Status.MET, 100, 1)
+
+
+def test_the_plain_figure_stands_beside_the_one_with_failures(tmp_path: Path) -> None:
+    refused = [observation([], outcome=Outcome.REFUSED, ended=2)] * 60
+    found = verdict(tmp_path, "p95(ttft) < 1s", *ttfts([100] * 240), *refused)
+    assert (found.observed, found.plain) == (math.inf, 100)
+    assert verdict(tmp_path / "2", "error_rate < 1%", *refused).plain is None
 
 
 def test_one_failure_makes_a_mean_or_a_maximum_infinite(tmp_path: Path) -> None:
@@ -206,3 +213,102 @@ def test_gaps_of_many_streams_settle_a_rule(tmp_path: Path) -> None:
 def test_a_throughput_is_a_fact(tmp_path: Path) -> None:
     found = verdict(tmp_path, "output_tps > 3", *ttfts([100, 200], output_tokens=20))
     assert (found.status, found.observed, found.unit) == (Status.MET, 4, "tokens/s")
+
+
+# options of a rule
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"rule": "wasted_tokens < 9", "where": Where(user="Reader")}, "known of the whole run only; take `where` out"),
+        ({"rule": "wasted_tokens < 9", "lasting": Duration.parse("9s")}, "of the whole run only; take `for` out"),
+        ({"rule": "time_to_stop < 9s", "abort": True}, "of the whole run only; take `abort` out"),
+        ({"min_samples": -1}, "min_samples: -1 is negative"),
+        ({"lasting": Duration.parse("0s")}, "for: must be longer than nothing"),
+        ({"abort": True, "severity": "warn"}, "a warning ends no run; take `abort` or `severity` out"),
+        ({"grace": Duration.parse("9s")}, "grace goes with abort = true"),
+    ],
+)
+def test_options_that_make_no_sense_are_one_line(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(RuleError, match=re.escape(told)):
+        sla.parse(Sla(**{"rule": "p95(ttft) < 1s", **options}))
+
+
+def test_fewer_samples_than_a_rule_asks_for_are_not_judged(tmp_path: Path) -> None:
+    for number, rule in enumerate(["max(ttft) < 1s", "max(ttft) < 1ms", "stream_rate > 1"]):
+        found = verdict(tmp_path / str(number), Sla(rule=rule, min_samples=50), *ttfts([100] * 49))
+        assert (found.status, found.n, found.needed) == (Status.INCONCLUSIVE, 49, 50)
+        assert found.reason == "49 streams, and the rule asks for 50 (min_samples)"
+    assert verdict(tmp_path / "9", Sla(rule="max(ttft) < 1s", min_samples=49), *ttfts([100] * 49)).status is Status.MET
+
+
+def lasting(tmp_path: Path, rule: str, *ttft_ms: float, every: float = 20, seconds: str = "5s") -> Verdict:
+    """Of a rule with `for`, over a run of 10 s in which a stream with the next of these TTFTs is due every 20 ms."""
+    streams = [
+        observation([("text", ttft), ("text", ttft + 20)], due=number * every) for number, ttft in enumerate(ttft_ms)
+    ]
+    return verdict(tmp_path, Sla(rule=rule, lasting=Duration.parse(seconds)), *streams)
+
+
+def test_a_rule_is_missed_when_it_stays_so(tmp_path: Path) -> None:
+    found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 150, *[2_000] * 300, *[100] * 50)  # slow from 3 s to 9 s
+    assert (found.status, found.observed, found.n) == (Status.MISSED, 2_000, 250)
+    assert found.reason == "it stayed so from 3 s to 8 s: the whole interval is beyond the limit of 1,000 ms"
+
+
+def test_a_short_spell_does_not_miss_a_rule_that_asks_whether_it_stays_so(tmp_path: Path) -> None:
+    spell = [*[100] * 150, *[2_000] * 100, *[100] * 250]  # 2 s of 10
+    assert lasting(tmp_path / "1", "max(ttft) < 1s", *spell).status is Status.MET
+    found = lasting(tmp_path / "2", "p95(ttft) < 1s", *spell)
+    assert (found.status, found.observed) == (Status.MET, 2_000)
+    assert found.reason == "it never stayed beyond the limit of 1,000 ms for 5s"
+    assert verdict(tmp_path / "3", "p95(ttft) < 1s", *ttfts(spell)).status is Status.MISSED
+
+
+def test_rates_can_stay_so_too(tmp_path: Path) -> None:
+    refused = [observation([], outcome=Outcome.REFUSED, due=4_000 + at * 20, ended=2) for at in range(300)]
+    good = [observation(due=at * 20) for at in range(500)]
+    rule = Sla(rule="error_rate < 5%", lasting=Duration.parse("5s"))
+    found = verdict(tmp_path / "1", rule, *good, *refused)
+    assert (found.status, found.observed, found.n) == (Status.MISSED, 0.5, 500)
+    assert verdict(tmp_path / "2", rule, *good, *refused[:100]).status is Status.MET
+    few = Sla(rule="stream_rate > 40", lasting=Duration.parse("5s"))
+    found = verdict(tmp_path / "3", few, *good[:200], *good[200::2])
+    assert (found.status, found.observed) == (Status.MISSED, 25)
+
+
+def test_a_run_that_is_too_short_to_tell_is_inconclusive(tmp_path: Path) -> None:
+    found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 500, seconds="11s")
+    assert found.status is Status.INCONCLUSIVE
+    assert found.reason == "the run took 10 s: too short to say whether it stays so for 11s"
+
+
+def test_a_time_in_which_nothing_was_due_leaves_it_open_whether_it_stayed_so(tmp_path: Path) -> None:
+    # All are stuck from 2 s on, so nobody asks anything until the server is back.
+    streams = [observation(due=at * 20) for at in range(100)]
+    streams += [observation([("text", 6_500)], due=2_000 + at) for at in range(50)]
+    streams += [observation(due=8_600 + at * 20) for at in range(60)]
+    found = verdict(tmp_path, Sla(rule="p95(ttft) < 1s", lasting=Duration.parse("5s")), *streams)
+    assert found.status is Status.INCONCLUSIVE
+    assert found.reason == "from 2 s to 7 s: it was missed, but for a part of that time no stream was due"
+
+
+def test_too_few_samples_keep_no_rule_about_what_lasts(tmp_path: Path) -> None:
+    found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 60, every=160)
+    assert (found.status, found.n) == (Status.INCONCLUSIVE, 60)
+    assert lasting(tmp_path / "2", "p95(ttft) < 1s", *[100] * 80, every=120).status is Status.MET
+
+
+def test_rules_with_windows_of_several_lengths_and_selections_share_a_run(tmp_path: Path) -> None:
+    slow = [observation([("text", 2_000)], due=at * 20, network="3g") for at in range(500)]
+    fast = [observation(due=at * 20, labels={"build": "b"}) for at in range(500)]
+    rules = [
+        Sla(rule="p50(ttft) < 1s", where=where, lasting=Duration.parse(seconds))
+        for where in (Where(network="3g"), Where(network="none"), Where(label={"build": "b"}), Where(network="edge"))
+        for seconds in ("2s", "5s")
+    ]
+    found = judged(tmp_path / "one.db", [*slow, *fast], *rules).verdicts
+    expected = [Status.MISSED, Status.MET, Status.MET, Status.INCONCLUSIVE]
+    assert [one.status for one in found] == [status for status in expected for _ in range(2)]
+    assert "no stream has network 'edge'" in found[-1].reason

@@ -88,9 +88,13 @@ def judge(
     run = store.run(run_id)
     parsed = [sla.parse(rule) for rule in (run.rules if rules is None else rules)]
     person = msgspec.convert(run.config.get("reader", {}), Reader) if reader is None else reader
-    gauge = Gauge([PHASE, *(name for rule in parsed for name in rule.where.label)], person)
+    labels = [PHASE, *(name for rule in parsed for name in rule.written.where.label)]
+    gauge = Gauge(labels, person)
+    windows = sla.windows(parsed, labels, person)
     for streams in map(gauge.arranged, store.streams(run.id)):
         gauge.take(streams)
+        for each in windows.values():
+            each.take(streams)
         if also is not None:
             also(streams)
     gauge.whole = _aftermath(store, run.id, gauge)
@@ -99,7 +103,7 @@ def judge(
     samples = {name: gauge.samples(name) for name in METRICS}
     readings = {name: store.samples(run.id, name) for name in HABITS}
     validity, reasons = _validity(run, totals, samples, readings)
-    verdicts = [sla.evaluate(rule, gauge, seconds) for rule in parsed]
+    verdicts = [sla.evaluate(rule, gauge, seconds, windows) for rule in parsed]
     verdict, reason = _verdict(validity, reasons, verdicts)
     return Judgement(
         run=run,
@@ -294,10 +298,15 @@ def _verdict(
         return "invalid", reasons[0]
     if not verdicts:
         return "inconclusive", "no SLA rules were given: nothing was judged"
-    n = {status: sum(verdict.status is status for verdict in verdicts) for status in Status}
-    of = f"of {len(verdicts)} rules" if len(verdicts) > 1 else "of 1 rule"
-    if n[Status.MISSED]:
-        return "missed", f"{n[Status.MISSED]} {of} missed"
-    if n[Status.INCONCLUSIVE]:
-        return "inconclusive", f"{n[Status.INCONCLUSIVE]} {of} inconclusive, none missed"
-    return "met", f"all {len(verdicts)} rules met" if len(verdicts) > 1 else "the rule was met"
+    gating = [verdict.status for verdict in verdicts if verdict.severity == "fail"]
+    missed, unsure = gating.count(Status.MISSED), gating.count(Status.INCONCLUSIVE)
+    of = f"of {len(gating)} rules" if len(gating) > 1 else "of 1 rule"
+    warned = sum(verdict.severity == "warn" and verdict.status is Status.MISSED for verdict in verdicts)
+    warning = f"; {warned} that only {'warns' if warned == 1 else 'warn'} missed" if warned else ""
+    if missed:
+        return "missed", f"{missed} {of} missed{warning}"
+    if unsure:
+        return "inconclusive", f"{unsure} {of} inconclusive, none missed{warning}"
+    if not gating:
+        return "met", f"there are only rules that warn{warning or ', and none was missed'}"
+    return "met", (f"all {len(gating)} rules met" if len(gating) > 1 else "the rule was met") + warning

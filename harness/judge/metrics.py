@@ -8,7 +8,7 @@ came: a failed stream is +inf, or failing fast would look like an improvement. d
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -27,6 +27,7 @@ Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 COALESCED_US = 1_000  # two chunks closer than this came together: not a fast token
+_SMOOTHNESS = {"stall_count", "stall_time", "longest_stall", "stall_ratio"}  # metrics of what the answer's reader waits
 
 
 @dataclass(frozen=True)
@@ -178,11 +179,16 @@ class Gauge:
     """Takes a run's streams batch by batch, once, and then answers for any selection of them.
 
     Streams fall into cohorts (equal scenario, user, network, behaviour, protocol, client, and those labels named in
-    `labels`); every selection is a union of cohorts. `person` is who reads the answers.
+    `labels`); every selection is a union of cohorts. `person` is who reads the answers; `only` names the metrics that
+    it will be asked for.
     """
 
-    def __init__(self, labels: Iterable[str] = (), person: Reader | None = None) -> None:
+    def __init__(
+        self, labels: Iterable[str] = (), person: Reader | None = None, only: Collection[str] | None = None
+    ) -> None:
         self._labels = sorted(set(labels))
+        self._metrics = [metric for name, metric in METRICS.items() if only is None or name in only]
+        self._parts: list[Gauge] = []
         self._person = person or Reader()
         self._cohorts: dict[Texts, _Cohort] = {}
         self.began, self.ended = math.inf, -math.inf  # ns: the first stream's start and the last one's end
@@ -201,8 +207,9 @@ class Gauge:
             code, cohorts = self._sorted_into_cohorts(streams)
         bounds = np.searchsorted(code, np.arange(len(cohorts) + 1)).tolist()
         parts = [(cohort, slice(*ends)) for cohort, ends in zip(cohorts, itertools.pairwise(bounds), strict=True)]
-        streams = self._read(streams)
-        for metric in METRICS.values():
+        if any(metric.name in _SMOOTHNESS for metric in self._metrics):
+            streams = self._read(streams)
+        for metric in self._metrics:
             _gather(metric, streams, parts)
         number = streams.number
         self.began = min(self.began, float(np.fmin.reduce(number["started_at"], initial=math.inf)))
@@ -253,13 +260,23 @@ class Gauge:
     def values(self, key: str) -> list[str]:
         """What occurred under a key of `where`: "network", or "label.NAME"."""
         if key.startswith("label."):
-            found = (json.loads(texts[-1]).get(key.removeprefix("label.")) for texts in self._cohorts)
+            found = (json.loads(texts[-1]).get(key.removeprefix("label.")) for texts, _ in self._all())
         else:
-            found = (texts[_COHORT.index(key)] for texts in self._cohorts)
+            found = (texts[_COHORT.index(key)] for texts, _ in self._all())
         return sorted({value for value in found if value})
 
+    @classmethod
+    def joined(cls, gauges: Iterable["Gauge"]) -> "Gauge":
+        """One that answers for the streams of all of these, and takes none itself."""
+        whole = cls()
+        whole._parts = list(gauges)
+        return whole
+
+    def _all(self) -> Iterator[tuple[Texts, _Cohort]]:
+        return itertools.chain(self._cohorts.items(), *(part._all() for part in self._parts))
+
     def _chosen(self, where: Where | None) -> Iterator[_Cohort]:
-        for texts, cohort in self._cohorts.items():
+        for texts, cohort in self._all():
             if where is None or matches(where, dict(zip((*_COHORT, "labels"), texts, strict=True))):
                 yield cohort
 

@@ -9,22 +9,25 @@
     p95(ttft) < 1.5s      p99(itl) < 250ms      error_rate < 1%      output_tps > 500
 
 A rule is MET or MISSED only when its whole 95 % interval lies on one side of the limit. All else is INCONCLUSIVE.
+One with `for` is MISSED only where it stays so: in a window of that length, and in every slice of the window.
 """
 
 import math
 import re
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
-from harness.config import Sla, Where
+from harness.config import Reader, Sla, Where
 from harness.errors import RuleError
 from harness.judge import statistics
 from harness.judge.figures import figure
-from harness.judge.metrics import METRICS, RATES, Gauge, Samples
+from harness.judge.metrics import METRICS, RATES, Floats, Gauge, Integers, Samples
 from harness.judge.statistics import Interval
+from harness.judge.windows import SLICES, Windows
 
 OPERATORS = ("<", "<=", ">", ">=")
 _AGGREGATIONS = "p50, p95, p99 or any pNN, mean, min, max"
@@ -56,8 +59,7 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    text: str  # as it was written
-    where: Where
+    written: Sla
     subject: Subject
     op: str
     limit: float  # in the subject's unit
@@ -78,8 +80,10 @@ class Rule(msgspec.Struct, frozen=True):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     rule: str
     where: Where
+    severity: Literal["fail", "warn"] = "fail"
     status: Status
     observed: float | None  # +inf: failed streams made it so. None: nothing was observed
+    plain: float | None = None  # of a metric: the same figure of what did come
     limit: float
     low: float | None  # of the 95 % interval; None where there is no such end
     high: float | None
@@ -89,6 +93,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     reason: str  # one sentence
     needed: int | None = None  # about how many samples would settle an inconclusive rule, if any number would
 
+    @property
+    def told(self) -> str:
+        """Its status as a word, and whether the run's verdict depends on it."""
+        return self.status.value if self.severity == "fail" else f"{self.status.value} (only warns)"
+
 
 class _Evidence(NamedTuple):
     observed: float | None
@@ -97,6 +106,13 @@ class _Evidence(NamedTuple):
     failed: int
     needed: int | None
     counted: str  # what n counts
+    plain: float | None = None
+
+
+class _Found(NamedTuple):
+    status: Status
+    reason: str
+    evidence: _Evidence
 
 
 def parse(sla: Sla) -> Rule:
@@ -109,9 +125,25 @@ def parse(sla: Sla) -> Rule:
     if op not in OPERATORS:
         raise RuleError(f"{text!r}: no operator {op!r}; there are {', '.join(OPERATORS)}")
     about = subject(found["subject"].strip(), text)
-    if about.aggregation is None and RATES[about.name].of_run and sla.where != Where():
-        raise RuleError(f"{text!r}: {about.name} is known of the whole run only; take `where` out")
-    return Rule(text, sla.where, about, op, _limit(text, found["limit"], about.name, about.unit))
+    fault = _fault(sla, about)
+    if fault is not None:
+        raise RuleError(f"{text!r}: {fault}")
+    return Rule(sla, about, op, _limit(text, found["limit"], about.name, about.unit))
+
+
+def _fault(sla: Sla, about: Subject) -> str | None:
+    """Why a rule cannot have the options that it was given."""
+    if about.aggregation is None and RATES[about.name].of_run:
+        given = {"where": sla.where != Where(), "for": sla.lasting is not None, "abort": sla.abort}
+        for option in (name for name, there in given.items() if there):
+            return f"{about.name} is known of the whole run only; take `{option}` out"
+    if sla.min_samples < 0:
+        return f"min_samples: {sla.min_samples} is negative"
+    if sla.lasting == 0:
+        return "for: must be longer than nothing"
+    if sla.abort and sla.severity == "warn":
+        return "a warning ends no run; take `abort` or `severity` out"
+    return None if sla.abort or sla.grace is None else "grace goes with abort = true"
 
 
 def subject(text: str, rule: str | None = None) -> Subject:
@@ -163,22 +195,42 @@ def _limit(text: str, written: str, name: str, unit: str) -> float:
     return number
 
 
-def evaluate(rule: Rule, gauge: Gauge, seconds: float) -> Verdict:
-    """Judge one rule by the streams that it speaks of; `seconds` is how long the run took."""
-    absent = _absent(rule.where, gauge)
-    if rule.subject.aggregation is None:
-        evidence = _of_rate(rule, gauge, seconds)
-    else:
-        evidence = _of_metric(rule, gauge.samples(rule.subject.name, rule.where))
-    status, reason = _judge(rule, evidence)
-    if absent and evidence.n == 0:
-        status, reason = Status.INCONCLUSIVE, absent
+def windows(rules: Iterable[Rule], labels: Sequence[str], person: Reader) -> dict[int, Windows]:
+    """What has to take the streams, besides a gauge, for rules with `for`: by its length in ns."""
+    names: dict[int, set[str]] = {}
+    for rule in rules:
+        if rule.written.lasting is not None:
+            names.setdefault(rule.written.lasting, set()).add(rule.subject.name)
+    return {length: Windows(length, labels, person, metrics) for length, metrics in names.items()}
+
+
+def evaluate(
+    rule: Rule,
+    gauge: Gauge,
+    seconds: float,
+    windows: Mapping[int, Windows] | None = None,
+    confidence: float = statistics.CONFIDENCE,
+) -> Verdict:
+    """Judge one rule by the streams that it speaks of; `seconds` is how long the run took.
+
+    `windows` are those of all rules, and must have taken the same streams; only a rule with `for` needs them.
+    """
+    found = _judge(rule, _evidence(rule, gauge, seconds, confidence))
+    absent = _absent(rule.written.where, gauge)
+    if absent and found.evidence.n == 0:
+        found = found._replace(status=Status.INCONCLUSIVE, reason=absent)
+    elif rule.written.lasting is not None and found.evidence.n:
+        assert windows is not None
+        found = _lasting(rule, found, windows[rule.written.lasting], seconds, confidence)
+    status, reason, evidence = found
     low, high = evidence.interval or (None, None)
     return Verdict(
-        rule=rule.text,
-        where=rule.where,
+        rule=rule.written.rule,
+        where=rule.written.where,
+        severity=rule.written.severity,
         status=status,
         observed=evidence.observed,
+        plain=evidence.plain,
         limit=rule.limit,
         low=low,
         high=high,
@@ -188,6 +240,34 @@ def evaluate(rule: Rule, gauge: Gauge, seconds: float) -> Verdict:
         reason=reason,
         needed=evidence.needed if status is Status.INCONCLUSIVE else None,
     )
+
+
+def _lasting(rule: Rule, run: _Found, windows: Windows, seconds: float, confidence: float) -> _Found:
+    """The verdict of a rule with `for`; `run` is what the whole run would come to."""
+    lasting = rule.written.lasting
+    if seconds < windows.seconds:
+        return run._replace(
+            status=Status.INCONCLUSIVE,
+            reason=f"the run took {seconds:,.0f} s: too short to say whether it stays so for {lasting}",
+        )
+    unsure: _Found | None = None
+    for window in windows.until(seconds):
+        figures = [_evidence(rule, part, windows.seconds / SLICES, confidence).observed for part in window.slices]
+        if all(figure is None for figure in figures) or any(f is not None and rule.holds(f) for f in figures):
+            continue  # nobody asked, or it did not stay so
+        found = _judge(rule, _evidence(rule, window.whole, windows.seconds, confidence))
+        when = f"from {window.start:,.0f} s to {window.start + windows.seconds:,.0f} s"
+        if found.status is Status.MISSED and None not in figures:
+            return found._replace(reason=f"it stayed so {when}: {found.reason}")
+        if found.status is Status.MISSED:
+            found = found._replace(reason="it was missed, but for a part of that time no stream was due")
+        unsure = unsure or found._replace(status=Status.INCONCLUSIVE, reason=f"{when}: {found.reason}")
+    if unsure is not None:
+        return unsure
+    if run.status is Status.INCONCLUSIVE and not _enough(rule, run.evidence):
+        return run
+    limit = figure(rule.limit, rule.subject.unit)
+    return run._replace(status=Status.MET, reason=f"it never stayed beyond the limit of {limit} for {lasting}")
 
 
 def _absent(where: Where, gauge: Gauge) -> str | None:
@@ -201,42 +281,61 @@ def _absent(where: Where, gauge: Gauge) -> str | None:
     return "no stream has all of what `where` asks for" if gauge.totals(where).streams == 0 else None
 
 
-def _of_rate(rule: Rule, gauge: Gauge, seconds: float) -> _Evidence:
-    figures = RATES[rule.subject.name].over(gauge.totals(rule.where), seconds)
+def _evidence(rule: Rule, gauge: Gauge, seconds: float, confidence: float) -> _Evidence:
+    if rule.subject.aggregation is None:
+        return _of_rate(rule, gauge, seconds, confidence)
+    return _of_metric(rule, gauge.samples(rule.subject.name, rule.written.where), confidence)
+
+
+def _of_rate(rule: Rule, gauge: Gauge, seconds: float, confidence: float) -> _Evidence:
+    figures = RATES[rule.subject.name].over(gauge.totals(rule.written.where), seconds)
     if figures.hits is None:
         return _Evidence(figures.value, None, figures.n, 0, None, "streams")
-    interval = statistics.ratio_interval(figures.hits, figures.n)
+    interval = statistics.ratio_interval(figures.hits, figures.n, confidence)
     needed = statistics.samples_for_ratio(figures.value, rule.limit) if figures.value is not None else None
     return _Evidence(figures.value, interval, figures.n, 0, needed, "streams")
 
 
-def _of_metric(rule: Rule, samples: Samples) -> _Evidence:
+def _of_metric(rule: Rule, samples: Samples, confidence: float) -> _Evidence:
     values, counts = samples.gated(rule.limit)
     n = int(counts.sum())
     failed = int(counts[-1]) if n and math.isinf(values[-1]) else 0
     counted = "gaps" if samples.metric.pooled else "streams"
-    if n == 0:
-        return _Evidence(None, Interval(None, None), 0, 0, None, counted)
-    q = rule.subject.quantile
-    if q is not None:
-        return _of_quantile(rule, samples, q, failed)
-    if rule.subject.aggregation == "mean":
-        interval = statistics.mean_interval(values, counts, effective(samples, n, None))
-        return _Evidence(statistics.mean(values, counts), interval, n, failed, None, counted)
-    return _Evidence(float(values[0 if rule.subject.aggregation == "min" else -1]), None, n, failed, None, counted)
+    observed = _aggregated(rule.subject, values, counts)
+    plain = _aggregated(rule.subject, samples.values, samples.counts)
+    interval, needed = _doubt(rule, samples, observed, confidence)
+    return _Evidence(observed, interval, n, failed, needed, counted, plain)
 
 
-def _of_quantile(rule: Rule, samples: Samples, q: float, failed: int) -> _Evidence:
+def _aggregated(subject: Subject, values: Floats, counts: Integers) -> float | None:
+    if not len(values):
+        return None
+    if subject.quantile is not None:
+        return statistics.quantile(values, counts, subject.quantile)
+    if subject.aggregation == "mean":
+        return statistics.mean(values, counts)
+    return float(values[0 if subject.aggregation == "min" else -1])
+
+
+def _doubt(
+    rule: Rule, samples: Samples, observed: float | None, confidence: float
+) -> tuple[Interval | None, int | None]:
+    """The interval, and about how many samples would settle the rule."""
     values, counts = samples.gated(rule.limit)
     n = int(counts.sum())
-    observed = statistics.quantile(values, counts, q)
-    assert observed is not None
+    if observed is None:
+        return Interval(None, None), None
+    q = rule.subject.quantile
+    if q is None:
+        mean = rule.subject.aggregation == "mean"
+        return (
+            statistics.mean_interval(values, counts, effective(samples, n, None), confidence) if mean else None
+        ), None
     worth = effective(samples, n, observed)
-    interval = statistics.quantile_interval(values, counts, q, worth)
+    interval = statistics.quantile_interval(values, counts, q, worth, confidence)
     share = statistics.share_at_most(values, counts, rule.limit)
     independent = statistics.samples_for_quantile(q, share) if share is not None else None
-    needed = None if independent is None else math.ceil(independent * n / (worth or n))
-    return _Evidence(observed, interval, n, failed, needed, "gaps" if samples.metric.pooled else "streams")
+    return interval, None if independent is None else math.ceil(independent * n / (worth or n))
 
 
 def effective(samples: Samples, n: int, at: float | None) -> float | None:
@@ -247,22 +346,37 @@ def effective(samples: Samples, n: int, at: float | None) -> float | None:
     return statistics.effective_samples(n, values if at is None else (values <= at).astype(np.float64), owners)
 
 
-def _judge(rule: Rule, evidence: _Evidence) -> tuple[Status, str]:
-    observed, interval, n, failed, needed, counted = evidence
-    limit = figure(rule.limit, rule.subject.unit)
+def _judge(rule: Rule, evidence: _Evidence) -> _Found:
+    observed, interval, n, failed, needed, counted, plain = evidence
+    unit, fewest = rule.subject.unit, rule.written.min_samples
+    limit = figure(rule.limit, unit)
     if observed is None:
-        return Status.INCONCLUSIVE, f"nothing was observed: no {counted} to judge"
-    lost = f"; {failed:,} never came and count as ∞" if failed else ""
+        return _Found(Status.INCONCLUSIVE, f"nothing was observed: no {counted} to judge", evidence)
+    lost = f"; {failed:,} never came and count as ∞: without them {figure(plain, unit)}" if failed else ""
+    if n < fewest:
+        reason = f"{n:,} {counted}, and the rule asks for {fewest:,} (min_samples){lost}"
+        return _Found(Status.INCONCLUSIVE, reason, evidence._replace(needed=max(fewest, needed or 0)))
     if interval is None or (math.isinf(observed) and rule.subject.aggregation == "mean"):
         status = Status.MET if rule.holds(observed) else Status.MISSED
-        return status, f"{figure(observed, rule.subject.unit)} is a fact of this run, over {n:,} {counted}{lost}"
+        return _Found(status, f"{figure(observed, unit)} is a fact of this run, over {n:,} {counted}{lost}", evidence)
     low, high = interval
     good, bad = (high, low) if rule.wants_low else (low, high)
     if good is not None and rule.holds(good):
-        return Status.MET, f"the whole interval keeps the limit of {limit}{lost}"
+        return _Found(Status.MET, f"the whole interval keeps the limit of {limit}{lost}", evidence)
     if bad is not None and not rule.holds(bad):
-        return Status.MISSED, f"the whole interval is beyond the limit of {limit}{lost}"
+        return _Found(Status.MISSED, f"the whole interval is beyond the limit of {limit}{lost}", evidence)
     more = f"; about {needed:,} {counted} would settle it" if needed and needed > n else ""
     if good is None:
-        return Status.INCONCLUSIVE, f"{n:,} {counted} are too few for this interval{more}{lost}"
-    return Status.INCONCLUSIVE, f"the interval crosses the limit of {limit}{more}{lost}"
+        reason = f"{n:,} {counted} are too few for this interval{more}{lost}"
+        return _Found(Status.INCONCLUSIVE, reason, evidence)
+    return _Found(Status.INCONCLUSIVE, f"the interval crosses the limit of {limit}{more}{lost}", evidence)
+
+
+def _enough(rule: Rule, evidence: _Evidence) -> bool:
+    """Whether there are samples enough for the rule to be met at all."""
+    if evidence.n < rule.written.min_samples:
+        return False
+    if evidence.interval is None:
+        return True
+    low, high = evidence.interval
+    return (high if rule.wants_low else low) is not None

@@ -1,7 +1,8 @@
 """Quantiles, ratios and means with their doubt. Pure; the only door to scipy.
 
 Samples come as sorted distinct `values` and how often each occurred (`counts`), so that 200 million gaps and 20
-stream times go the same way. +inf is a value like any other: what never came. All intervals are two-sided, 95 %.
+stream times go the same way. +inf is a value like any other: what never came. All intervals are two-sided, and of 95 %
+unless another confidence is asked for.
 """
 
 import math
@@ -32,7 +33,9 @@ def quantile(values: Values, counts: Counts, q: float) -> float | None:
     return _ranked(values, counts, math.ceil(q * n - 1e-9)) if n else None
 
 
-def quantile_interval(values: Values, counts: Counts, q: float, effective: float | None = None) -> Interval:
+def quantile_interval(
+    values: Values, counts: Counts, q: float, effective: float | None = None, confidence: float = CONFIDENCE
+) -> Interval:
     """Order statistics whose ranks enclose the true quantile (binomial; David & Nagaraja, Order Statistics, 7.1).
 
     `effective` is the number of independent samples that correlated ones are worth: the ranks are taken there and
@@ -42,8 +45,9 @@ def quantile_interval(values: Values, counts: Counts, q: float, effective: float
     independent = n if effective is None else min(n, math.floor(effective))
     if independent < 1:
         return Interval(None, None)
-    low = _binomial(_TAIL, independent, q)
-    high = _binomial(1 - _TAIL, independent, q) + 1
+    tail = (1 - confidence) / 2
+    low = _binomial(tail, independent, q)
+    high = _binomial(1 - tail, independent, q) + 1
     scale = n / independent
     return Interval(
         _ranked(values, counts, max(1, math.floor(low * scale))) if low >= 1 else None,
@@ -57,13 +61,14 @@ def _binomial(probability: float, n: int, q: float) -> int:
     return k - 1 if k > 0 and float(special.bdtr(k - 1, n, q)) >= probability else k
 
 
-def ratio_interval(hits: int, n: int) -> Interval:
+def ratio_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interval:
     """Clopper–Pearson, exact: never narrower than it says."""
     if n == 0:
         return Interval(None, None)
+    tail = (1 - confidence) / 2
     return Interval(
-        float(special.betaincinv(hits, n - hits + 1, _TAIL)) if hits else 0.0,
-        float(special.betaincinv(hits + 1, n - hits, 1 - _TAIL)) if hits < n else 1.0,
+        float(special.betaincinv(hits, n - hits + 1, tail)) if hits else 0.0,
+        float(special.betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0,
     )
 
 
@@ -72,7 +77,9 @@ def mean(values: Values, counts: Counts) -> float | None:
     return float(np.dot(values, counts) / n) if n else None
 
 
-def mean_interval(values: Values, counts: Counts, effective: float | None = None) -> Interval:
+def mean_interval(
+    values: Values, counts: Counts, effective: float | None = None, confidence: float = CONFIDENCE
+) -> Interval:
     """Student's t on the mean. No ends for fewer than two independent samples, or when one of them is +inf."""
     n = int(counts.sum())
     independent = n if effective is None else min(float(n), effective)
@@ -80,7 +87,7 @@ def mean_interval(values: Values, counts: Counts, effective: float | None = None
     if centre is None or independent < 2 or not math.isfinite(centre):
         return Interval(None, None)
     variance = float(np.dot((values - centre) ** 2, counts)) / (n - 1)
-    half = float(special.stdtrit(independent - 1, 1 - _TAIL)) * math.sqrt(variance / independent)
+    half = float(special.stdtrit(independent - 1, (1 + confidence) / 2)) * math.sqrt(variance / independent)
     return Interval(centre - half, centre + half)
 
 

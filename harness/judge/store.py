@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sqlite_utils import Database, Migrations
 
 from harness import arrivals
-from harness.config import Sla, Where
+from harness.config import Sla, Where, decode
 from harness.errors import StoreError
 from harness.observation import FAILURES, StreamObservation
 
@@ -578,7 +578,7 @@ def _run_row(run: Run) -> dict[str, Any]:
 
 def _run(row: dict[str, Any]) -> Run:
     fields = {name: value for name, value in row.items() if name in Run.__struct_fields__}
-    return msgspec.convert(fields | {name: json.loads(row[name]) for name in _JSON}, Run)
+    return msgspec.convert(fields | {name: json.loads(row[name]) for name in _JSON}, Run, dec_hook=decode)
 
 
 def _stream_row(number: int, seen: StreamObservation) -> tuple[object, ...]:

@@ -35,7 +35,7 @@ def _row(verdict: Verdict) -> tuple[Cell, ...]:
     needed = f" About {verdict.needed:,} samples would settle it." if _unsaid(verdict) else ""
     return (
         Mark(verdict.status.value),
-        verdict.rule,
+        f"{verdict.rule}{'' if verdict.severity == 'fail' else ' (only warns)'}",
         words(verdict.where),
         told(verdict.observed, verdict.unit),
         told(verdict.limit, verdict.unit),

@@ -28,7 +28,7 @@ def draw(run: Material) -> Panel:
 
 
 def _lead(judgement: Judgement) -> str:
-    alike = [verdict for verdict in judgement.verdicts if verdict.status.value == judgement.verdict]
+    alike = [verdict for verdict in judgement.verdicts if verdict.told == judgement.verdict]
     if judgement.verdict not in {"missed", "inconclusive"} or not alike:
         return sentence(judgement.reason)
     rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]

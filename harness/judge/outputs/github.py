@@ -13,6 +13,11 @@ from harness.judge.wording import shortened, visible, words
 
 MOST_ANNOTATIONS = 5  # GitHub shows ten of a step; others have something to say, too
 _MOST_CHARACTERS = 500
+_LEVELS = [  # in the order in which they are told
+    ("error", Status.MISSED, "fail"),
+    ("warning", Status.INCONCLUSIVE, "fail"),
+    ("warning", Status.MISSED, "warn"),
+]
 
 
 def tell(judgement: Judgement, environ: Mapping[str, str] = os.environ) -> None:
@@ -32,9 +37,9 @@ def _annotations(judgement: Judgement) -> Iterator[str]:
     if judgement.verdict == "invalid":
         yield _command("error", f"{judgement.run.scenario}: invalid run", judgement.reason)
         return
-    for status, level in ((Status.MISSED, "error"), (Status.INCONCLUSIVE, "warning")):
+    for level, status, severity in _LEVELS:
         for verdict in judgement.verdicts:
-            if verdict.status is status:
+            if (verdict.status, verdict.severity) == (status, severity):
                 where = words(verdict.where)
                 told = verdict.reason if where == "all streams" else f"{where}: {verdict.reason}"
                 yield _command(level, f"{verdict.rule} {status.value}", told)

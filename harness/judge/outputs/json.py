@@ -80,8 +80,10 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "rule": verdict.rule,
         "where": _where(verdict.where),
+        "severity": verdict.severity,
         "status": verdict.status.value,
         "observed": _finite(verdict.observed),
+        "plain": _finite(verdict.plain),
         "limit": verdict.limit,
         "low": _finite(verdict.low),
         "high": _finite(verdict.high),

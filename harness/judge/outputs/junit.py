@@ -1,8 +1,9 @@
 """JUnit XML, for the test pages of CI systems: each rule is a case, under a name that stays the same from run to run.
 
-A missed rule is a failure, an inconclusive one is skipped, and where the run is invalid every rule is an error. Each
-rule has a suite of its own, since only suites may have properties: there its figures are. Valid by the schema of
-Ant's reports (Windy Road's JUnit.xsd), the strictest of those in use, and by Jenkins's junit-10.xsd.
+A missed rule is a failure; one that only warns is skipped, as an inconclusive one is, with the reason. Where the run is
+invalid every rule is an error. Each rule has a suite of its own, since only suites may have properties: there its
+figures are. Valid by the schema of Ant's reports (Windy Road's JUnit.xsd), the strictest of those in use, and by
+Jenkins's junit-10.xsd.
 """
 
 import math
@@ -80,11 +81,14 @@ _RESULTS = {Status.MET: None, Status.MISSED: "failure", Status.INCONCLUSIVE: "sk
 
 def _case(judgement: Judgement, verdict: Verdict, about: Mapping[str, str]) -> Case:
     invalid = judgement.verdict == "invalid"
+    result = "skipped" if verdict.told == "missed (only warns)" else _RESULTS[verdict.status]
     where = words(verdict.where)
     observed = estimate(verdict.observed, Interval(verdict.low, verdict.high), verdict.n, verdict.unit)
     figures = {
         "status": verdict.status.value,
+        "severity": verdict.severity,
         "observed": _number(verdict.observed),
+        "plain": _number(verdict.plain),
         "limit": _number(verdict.limit),
         "low": _number(verdict.low),
         "high": _number(verdict.high),
@@ -95,8 +99,8 @@ def _case(judgement: Judgement, verdict: Verdict, about: Mapping[str, str]) -> C
     }
     return Case(
         name=verdict.rule if where == "all streams" else f"{verdict.rule} [{where}]",
-        result="error" if invalid else _RESULTS[verdict.status],
-        message=judgement.reason if invalid else verdict.reason,
+        result="error" if invalid else result,
+        message=judgement.reason if invalid else f"{verdict.told}: {verdict.reason}",
         properties={**about, "where": where, **{key: value for key, value in figures.items() if value}},
         text=f"{verdict.rule}, {where}: observed {observed}; {verdict.reason}",
     )

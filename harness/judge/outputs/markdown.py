@@ -49,7 +49,7 @@ def _lines(judgement: Judgement) -> Iterator[str]:
         yield from _table("", "rule", "streams", ">observed", ">95 % interval", ">n", "why")
         for one in sorted(judgement.verdicts, key=lambda each: _ORDER.index(each.status)):
             yield _row(
-                f"{SIGNS[one.status]} {one.status.value}",
+                f"{SIGNS[one.status]} {one.told}",
                 _code(one.rule),
                 _text(words(one.where)),
                 figure(one.observed, one.unit),

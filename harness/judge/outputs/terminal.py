@@ -67,7 +67,7 @@ def _rules(judgement: Judgement) -> Table:
     table = _table("", "rule", "where", ">observed", ">95 % interval", ">n")
     for verdict in judgement.verdicts:
         table.add_row(
-            _status(verdict.status.value),
+            _status(verdict.status.value, verdict.told.removeprefix(verdict.status.value)),
             Text(verdict.rule),
             Text(_where(verdict.where)),
             figure(verdict.observed, verdict.unit),
