@@ -97,7 +97,7 @@ def judge(
             each.take(streams)
         if also is not None:
             also(streams)
-    gauge.whole = _aftermath(store, run.id, gauge)
+    gauge.whole = _aftermath(store, run.id, gauge) | _arrivals(store, run.id)
     totals = gauge.totals()
     seconds = store.duration(run) / 1e9
     samples = {name: gauge.samples(name) for name in METRICS}
@@ -169,6 +169,17 @@ def _aftermath(store: Store, run_id: str, gauge: Gauge) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _arrivals(store: Store, run_id: str) -> dict[str, float]:
+    """Of an open load: what was due, and what of it nobody was free to serve. Nothing of a closed one."""
+    found = {}
+    for name in ("arrivals", "dropped_arrivals"):
+        readings = store.samples(run_id, name)
+        counted = dict(zip(readings.worker, readings.value.tolist(), strict=True))  # of each process, its last word
+        if counted:
+            found[name] = sum(counted.values())
+    return found
+
+
 def _parts(gauge: Gauge) -> list[Part]:
     """Those that differ in what anybody asked to know: every user class and network, the rest where there is some."""
     chosen = [
@@ -200,6 +211,9 @@ UNSTAMPED_DEGRADED = 0.01  # share of reads without a kernel stamp: p99 may be o
 # After a step all kernel stamps are off by it, and with them every TTFT; 50 ms is no longer an error but a falsehood.
 CLOCK_STEP_DEGRADED, CLOCK_STEP_INVALID = 1_000_000, 50_000_000  # ns
 SEND_LAG_MS = 10.0  # p99: part of TTFT, since that counts from the due time
+# Any dropped arrival is load that was asked for and not sent, and one that a slow server would have kept waiting. With
+# one in twenty gone, the p95 of those that were begun is at best the p90 of those that were due.
+DROPPED_INVALID = 0.05  # share of an open load's arrivals
 # Of each stream's latest read. Not p99: one stop of 0.3 s is in every stream that was open then. Tokens of most models
 # come 10 to 50 ms apart, so a reader that is this late in half of the streams lives by the kernel's stamps alone.
 READ_LAG_MS = 50.0  # p50
@@ -254,6 +268,12 @@ def _validity(
         degraded.append(
             f"the generator read late: by {figure(lag, 'ms')} or more in half of the streams, "
             f"p99 {figure(worst, 'ms')}; use --processes 2 or fewer users"
+        )
+    dropped, due = totals.sum("dropped_arrivals"), totals.sum("arrivals")
+    if dropped:
+        (invalid if dropped / due > DROPPED_INVALID else degraded).append(
+            f"{dropped:,.0f} of {due:,.0f} arrivals ({figure(dropped / due, 'ratio')}) were dropped, since everybody "
+            f"was busy: less load than asked for; raise --users, or lower the rate if the server cannot keep up"
         )
     for name, (limit, meaning) in HABITS.items():
         degraded += _habit(readings[name], limit, meaning)

@@ -27,6 +27,7 @@ Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 COALESCED_US = 1_000  # two chunks closer than this came together: not a fast token
+LATE = 10_000_000  # ns from a stream's due time to its beginning: more than a generator in health needs
 _SMOOTHNESS = {"stall_count", "stall_time", "longest_stall", "stall_ratio"}  # metrics of what the answer's reader waits
 
 
@@ -223,6 +224,7 @@ class Gauge:
             "told_chunks": np.where(told, number["content_chunks"], 0),
             "cache_reported": ~np.isnan(number["cache_read_tokens"]),
             "cache_hits": number["cache_read_tokens"] > 0,
+            "late": number["send_lag"] >= LATE,
             **{name: np.nan_to_num(number[name]) for name in _TOTALS},
         }
         for cohort, mine in parts:
@@ -721,6 +723,18 @@ def _wasted_tokens(totals: Totals, _seconds: float) -> Figure:
     return Figure(max(0.0, generated - received) if generated >= _COVERED * received else None, totals.left)
 
 
+def _drop_rate(totals: Totals, _seconds: float) -> Figure:
+    due, dropped = int(totals.sum("arrivals")), int(totals.sum("dropped_arrivals"))
+    return Figure(dropped / due if due else None, due, dropped)
+
+
+def _late_rate(totals: Totals, _seconds: float) -> Figure:
+    if not totals.sum("arrivals") or not totals.streams:
+        return Figure(None, 0, 0)
+    late = int(totals.sum("late"))
+    return Figure(late / totals.streams, totals.streams, late)
+
+
 def _time_to_stop(totals: Totals, _seconds: float) -> Figure:
     stopped = totals.sums.get("server_stopped_ms")
     return Figure(stopped, totals.left) if stopped is not None and totals.left else Figure(None, 0)
@@ -761,6 +775,20 @@ RATES: Mapping[str, Rate] = {
             "ratio",
             "streams with prompt tokens read from the cache / streams that reported such tokens, 0 included",
             _share(lambda totals: int(totals.sum("cache_hits")), lambda totals: int(totals.sum("cache_reported"))),
+        ),
+        Rate(
+            "drop_rate",
+            "ratio",
+            "arrivals of an open load that nobody was free to serve / arrivals that were due",
+            _drop_rate,
+            of_run=True,
+        ),
+        Rate(
+            "late_rate",
+            "ratio",
+            "streams that began 10 ms or more after they were due, in a run with an open load / all streams",
+            _late_rate,
+            of_run=True,
         ),
         Rate("output_tps", "tokens/s", "reported output tokens per second of the run", _output_tps),
         Rate("stream_rate", "streams/s", "completed streams per second of the run", _stream_rate),
