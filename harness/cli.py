@@ -70,7 +70,7 @@ _output = click.option(
 @main.command()
 @click.argument("scenario")
 @click.option("--host", required=True, help="The endpoint's URL, as in https://staging.example")
-@click.option("--users", type=click.IntRange(1), help="How many people at the peak.")
+@click.option("--users", type=click.IntRange(1), help="How many people at the peak; in an open load, at most.")
 @click.option("--spawn-rate", type=click.FloatRange(0, min_open=True), help="How many of them arrive each second.")
 @click.option("--run-time", help="How long, as in 90s or 10m. Without it: until Ctrl-C, or the shape's end.")
 @click.option(
@@ -79,6 +79,8 @@ _output = click.option(
 @click.option("--db", default="streamgauge.db", show_default=True, help="The SQLite file that the run is added to.")
 @click.option("--report", help="Write the HTML report to this file.")
 @click.option("--json", "json_path", help="Write the result document to this file.")
+@click.option("--arrivals", metavar="SCHEDULE", help="An open load: constant or poisson, with --rate, or file:PATH.")
+@click.option("--rate", type=float, help="How many streams of an open load are due each second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same work.")
 @click.option(
     "--client", help="What every user has on the socket: wire, httpx or anthropic.  [default: as its class says]"
@@ -240,6 +242,8 @@ _FLAGS = {  # of Locust and of our plugin
     "db": "--gauge-db",
     "report": "--gauge-report",
     "json_path": "--gauge-json",
+    "arrivals": "--gauge-arrivals",
+    "rate": "--gauge-rate",
     "client": "--gauge-client",
     "seed": "--gauge-seed",
     "inconclusive": "--gauge-inconclusive",
