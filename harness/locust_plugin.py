@@ -114,6 +114,7 @@ def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
             Worker(environment, runner)
         else:
             _Keeper(environment, runner)
+            gevent.get_hub().loop.update_now()  # its timers, --run-time's too, would count from before all of this
     except StreamgaugeError as fault:
         raise _user_error(fault) from None
 
