@@ -21,6 +21,7 @@ import sys
 import time
 from collections import Counter, deque
 from contextlib import suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ from harness.drive.target import Watch
 from harness.drive.users import StreamUser, assign
 from harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetError
 from harness.judge import aftermath, judgement, sla
+from harness.judge.early import Early
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Run, Status, Store
 from harness.locust_load import OpenLoad
@@ -52,6 +54,7 @@ from reports.material import gather
 _DRAIN = 20.0  # seconds that a master waits for its workers' last batches
 _FAREWELL = 3.0  # seconds in which the last batch of a worker that Locust has signed off can still come
 _PROGRESS_EVERY = 3.0  # seconds
+_LOOK_EVERY = 1.0  # seconds, for a rule that ends a run
 _MOST_REFUSED = 20  # times in a row that a batch could not be stored, before the run is given up
 _WORST = {  # of a process's readings, what its summary keeps: the one farthest from 0
     "cpu_percent": "cpu_max",
@@ -159,13 +162,13 @@ class _Keeper:
         self._unsaved: list[Batch] = []  # of our own users
         self._refused = 0  # times in a row that a batch could not be stored
         self._interrupted = False
+        self._aborted: str | None = None  # by which rule
         self._exit_code: int | None = None
         for user in environment.user_classes:
             if issubclass(user, StreamUser):
                 user.client = options.gauge_client or user.client
                 user.check(self._config.target, self._config.networks)
-        for rule in self._config.sla:
-            sla.parse(rule)
+        self._rules = [sla.parse(rule) for rule in self._config.sla]
         config.headers(self._config.target)  # now, while it is still one line and not a run full of failures
         config.metrics(self._config.target)
         if options.headless or options.autostart:
@@ -224,7 +227,7 @@ class _Keeper:
         self._live = _Live()
         self._notes, self._workers, self._stored, self._health = [], {}, {}, {}
         self._left, self._held, self._unsaved, self._refused = [], Counter(), [], 0
-        self._interrupted, self._exit_code = False, None
+        self._interrupted, self._aborted, self._exit_code = False, None, None
         self._watched, self._watch = [], self._watching(host)
         if self._watch is not None:
             self._watch.start()
@@ -239,6 +242,8 @@ class _Keeper:
             self._load.begin(self._clock.now(), ["local"])
             self._recorder = drive(self._environment, self._runner, site, self._order("local"), self._deliver)
         self._beside = [gevent.spawn(self._show_progress)] if self._options.gauge_progress else []
+        if any(rule.written.abort for rule in self._rules):
+            self._beside.append(gevent.spawn(self._look_for_a_miss))
         if self._load.ends_at is not None:
             self._beside.append(gevent.spawn(self._end_at, self._load.ends_at))
 
@@ -279,7 +284,7 @@ class _Keeper:
             raised = next(iter(self._runner.exceptions.values()))["msg"]
             self._notes.append(f"the scenario's own code raised: {raised[:200]}")
         run, self._run = self._run, None
-        status: Status = "interrupted" if self._interrupted else "finished"
+        status: Status = "interrupted" if self._interrupted else "aborted" if self._aborted else "finished"
         with self._store as store:
             store.finish_run(run.id, ended_ns=ended, status=status, instrument=self._facts(), notes=self._notes)
             material = gather(store, run.id)
@@ -301,6 +306,22 @@ class _Keeper:
         while (left := moment - self._clock.now()) > 0:  # a timer alone counts from when the loop last looked
             gevent.sleep(left / 1e9)
         self._end()
+
+    def _look_for_a_miss(self) -> None:
+        """End a run that has missed a rule with `abort`."""
+        assert self._run is not None
+        assert self._clock is not None
+        assert self._store is not None
+        early, missed = Early(self._rules, self._config.reader), None
+        while self._aborted is None:
+            gevent.sleep(_LOOK_EVERY)
+            now = self._clock.now()
+            with suppress(StoreError):  # the next look reads what this one could not
+                missed = early.look(self._store, self._run.id, now)
+            if missed is not None:
+                self._aborted = f"{missed.rule} was missed after {now / 1e9:,.0f} s: {missed.reason}"
+                _say(f"streamgauge: {self._aborted}; the run is ended")
+                self._end()
 
     def _on_quitting(self, **_: Any) -> None:
         if self._run is not None:  # Ctrl-C or SIGTERM in the middle of it
@@ -451,7 +472,8 @@ class _Keeper:
             health["clock_drift_ns"] = int(health.get("clock_drift_ns", 0))
             health.pop("streams_begun", None)  # the samples have it, second by second
         drifts = (self._clock.drift(), *(health["clock_drift_ns"] for health in self._health.values()))
-        return {"clock_drift_ns": max(drifts, key=abs), "workers": dict(sorted(self._health.items()))}
+        aborted = {"aborted": self._aborted} if self._aborted else {}
+        return {"clock_drift_ns": max(drifts, key=abs), **aborted, "workers": dict(sorted(self._health.items()))}
 
     def _host(self) -> str:
         """The target's URL, known to resolve. TargetError otherwise."""

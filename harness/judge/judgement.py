@@ -104,7 +104,7 @@ def judge(
     readings = {name: store.samples(run.id, name) for name in HABITS}
     validity, reasons = _validity(run, totals, samples, readings)
     verdicts = [sla.evaluate(rule, gauge, seconds, windows) for rule in parsed]
-    verdict, reason = _verdict(validity, reasons, verdicts)
+    verdict, reason = _verdict(run, validity, reasons, verdicts)
     return Judgement(
         run=run,
         seconds=seconds,
@@ -299,6 +299,8 @@ def _habit(readings: Readings, limit: float, meaning: str) -> list[str]:
 def _remarks(run: Run, totals: Totals) -> list[str]:
     """What a reader should know however good the numbers are."""
     remarks = ["the run was interrupted: it is judged by what it had"] if run.status == "interrupted" else []
+    if run.status == "aborted":
+        remarks.append(f"the run was ended early, and is judged by what it had: {run.instrument.get('aborted')}")
     if run.host.lower().startswith("https:") and run.config.get("verify") is False:
         remarks.append("the TLS certificate was not verified (verify = false): another host may have answered")
     reads = totals.sum("reads")
@@ -312,7 +314,7 @@ def _remarks(run: Run, totals: Totals) -> list[str]:
 
 
 def _verdict(
-    validity: Validity, reasons: list[str], verdicts: list[Verdict]
+    run: Run, validity: Validity, reasons: list[str], verdicts: list[Verdict]
 ) -> tuple[Literal["met", "missed", "inconclusive", "invalid"], str]:
     if validity is Validity.INVALID:
         return "invalid", reasons[0]
@@ -325,6 +327,8 @@ def _verdict(
     warning = f"; {warned} that only {'warns' if warned == 1 else 'warn'} missed" if warned else ""
     if missed:
         return "missed", f"{missed} {of} missed{warning}"
+    if run.status == "aborted":  # whatever the rules say that it is judged by now
+        return "missed", f"the run was ended early: {run.instrument.get('aborted')}"
     if unsure:
         return "inconclusive", f"{unsure} {of} inconclusive, none missed{warning}"
     if not gating:

@@ -30,7 +30,7 @@ from harness.observation import FAILURES, StreamObservation
 APPLICATION_ID = 0x53474147  # "SGAG" in the file's header: this database is ours
 BATCH = 5_000  # rows a reader holds at once
 
-Status = Literal["running", "finished", "interrupted"]
+Status = Literal["running", "finished", "interrupted", "aborted"]  # aborted: by a rule that was missed
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -318,9 +318,14 @@ class Store:
             raise StoreError(f"{self.path}: {run_id!r} could be any of {there}; write more of it")
         raise StoreError(f"{self.path}: no run called {run_id!r}; there are {there}")
 
-    def streams(self, run_id: str, where: Where | None = None, *, batch: int = BATCH) -> Iterator[Streams]:
-        """The streams of a run in the order they were stored, at most `batch` at a time; empty batches are left out."""
-        number, last = self._known(run_id), -1
+    def streams(
+        self, run_id: str, where: Where | None = None, *, batch: int = BATCH, after: int = -1
+    ) -> Iterator[Streams]:
+        """The streams of a run in the order they were stored, at most `batch` at a time; empty batches are left out.
+
+        `after` is the id of a stream: only those that were stored later.
+        """
+        number, last = self._known(run_id), after
         with _telling(self.path):
             # An older file that may not be written stays as it is: nobody observed what it has no column for.
             there = self._database.table("streams").columns_dict

@@ -85,4 +85,5 @@ def _when(started_at: str) -> str:
 
 
 def _ending(status: str) -> str:
-    return {"interrupted": ", then interrupted", "running": ", and not ended"}.get(status, "")
+    endings = {"interrupted": ", then interrupted", "aborted": ", then ended by a rule", "running": ", and not ended"}
+    return endings.get(status, "")
