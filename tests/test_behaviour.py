@@ -25,7 +25,7 @@ def test_the_same_seed_makes_the_same_plans(name: str, seed: int) -> None:
 @given(names, st.integers())
 def test_a_plan_leaves_in_one_way_at_most_and_never_at_once(name: str, seed: int) -> None:
     plan = behaviour.find(name).plan(Random(seed))
-    assert plan.leave_after is None or plan.leave_after_chunks is None
+    assert sum(each is not None for each in (plan.leave_after, plan.leave_after_chunks, plan.leave_after_share)) <= 1
     assert plan.leave_after is None or plan.leave_after > 0
     assert plan.leave_after_chunks is None or plan.leave_after_chunks > 0
     assert not plan.abort or plan.leave_after is not None
@@ -38,6 +38,16 @@ def test_a_patient_reader_never_leaves() -> None:
 def test_the_stop_button_is_pressed_after_5_to_60_chunks() -> None:
     pressed = [BEHAVIOURS["stop_button"].plan(Random(seed)).leave_after_chunks for seed in range(2_000)]
     assert {min(each or 0 for each in pressed), max(each or 0 for each in pressed)} == {5, 60}
+
+
+def test_a_share_is_of_the_longest_answer_that_was_asked_for() -> None:
+    plans = [BEHAVIOURS["skimmer"].plan(Random(seed)).asking_for(200) for seed in range(2_000)]
+    stops = [plan.leave_after_chunks or 0 for plan in plans]
+    assert 20 <= min(stops) <= 25
+    assert 175 <= max(stops) <= 180
+    assert mean(stops) == pytest.approx(100, abs=5)  # four standard errors of an even draw are 4.1
+    assert BEHAVIOURS["skimmer"].plan(Random(1)).asking_for(1).leave_after_chunks == 1
+    assert Plan(leave_after_chunks=7).asking_for(200) == Plan(leave_after_chunks=7)
 
 
 @pytest.mark.parametrize(("name", "abort"), [("closed_tab", False), ("killed_app", True)])

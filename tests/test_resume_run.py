@@ -32,7 +32,7 @@ def test_answers_are_whole_whatever_breaks_and_nobody_is_ahead_of_their_link(tmp
     answers = ("--preset", "exact", "--ttft", "100ms", "--itl", "20ms", "--tokens", str(TOKENS), "--resumable", "10s")
     with reference_server(*answers, "--fault", "reset:every=4") as server:
         ended = command(
-            "locust", "-f", "phones.py", "--headless", "-u", 8, "-r", 8, "-t", "7s", "-H", server.url,
+            "locust", "-f", "phones.py", "--headless", "-u", 8, "-r", 8, "-t", "5s", "-H", server.url,
             "--gauge-config", "cells.toml", "--gauge-db", "run.db", *processes(2),
             cwd=tmp_path,
         )  # fmt: skip

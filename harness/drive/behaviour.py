@@ -3,8 +3,8 @@ seed leaves at the same moments whatever the server does.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from math import log
+from dataclasses import dataclass, replace
+from math import ceil, log
 from random import Random
 
 from harness.errors import ScenarioError
@@ -51,12 +51,22 @@ class Plan:
 
     leave_after: int | None = None  # ns from the stream's due time
     leave_after_chunks: int | None = None  # content chunks that they have seen
+    leave_after_share: float | None = None  # of the longest answer that was asked for; see `asking_for`
     patience: int | None = None  # ns from the due time: leaves if no content has come by then
     away: tuple[int, int] | None = None  # ns from the due time, and for how long: the app does not read in between
     abort: bool = False  # RST instead of FIN
     linger: int | None = None  # ns that the connection stays open, unused, after the answer's end; None: to be reused
     retry: Retry | None = None  # None: takes a refusal for an answer
     reconnect: Reconnect | None = None  # None: takes a broken answer as it is
+
+    def asking_for(self, most: int) -> "Plan":
+        """The plan for an answer of at most so many tokens: a share of it is chunks, one taken for each token.
+
+        How long an answer will be, nobody knows before its end.
+        """
+        if self.leave_after_share is None:
+            return self
+        return replace(self, leave_after_share=None, leave_after_chunks=max(1, ceil(self.leave_after_share * most)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,11 @@ BEHAVIOURS = {
             "stop_button",
             "presses stop when 5 to 60 chunks have come, then asks on",
             lambda random: Plan(leave_after_chunks=random.randint(5, 60)),
+        ),
+        Behaviour(
+            "skimmer",
+            "presses stop at a tenth to nine tenths of the longest answer that was asked for (`max_tokens`)",
+            lambda random: Plan(leave_after_share=random.uniform(0.1, 0.9)),
         ),
         Behaviour(
             "loses_interest",

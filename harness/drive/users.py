@@ -120,7 +120,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             prompt = prompts.choose(self._prompts, self.random)
         elif isinstance(prompt, str):
             prompt = prompts.ask(prompt)
-        plan, labels = self._behaviour.plan(self.random), labels or {}
+        most = prompt.max_tokens or self._run.site.target.max_tokens
+        plan, labels = self._behaviour.plan(self.random).asking_for(most), labels or {}
         # Its own randomness: how often a link draws depends on the server's pace, which must not change what is asked.
         roads = Random(self.random.getrandbits(64))
         seen = self.last = self._once(prompt, plan, roads, labels)
