@@ -93,7 +93,7 @@ def test_a_run_leaves_a_verdict_a_database_a_report_and_a_result(
     document = json.loads((tmp_path / "new/run.json").read_text())
     jsonschema.validate(document, SCHEMA)
     assert document["verdict"] == "met"
-    assert document["run"]["labels"] == {"build": "abc"}
+    assert document["run"]["labels"]["build"] == "abc"
     database = tmp_path / "new/run.db"
     assert [path.name for path in (tmp_path / "new").iterdir()] != []
     assert not (tmp_path / "new/run.db-wal").exists(), "a finished file is whole by itself"
