@@ -21,7 +21,6 @@ import sys
 import time
 from collections import Counter, deque
 from contextlib import suppress
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
