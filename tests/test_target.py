@@ -3,9 +3,7 @@
 import contextlib
 import json
 import math
-import os
 import socket
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +15,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from reference import counts, reference_server
+from test_run import command, processes, rows
 
 from harness.clock import RunClock
 from harness.drive.target import total
 
-BIN = Path(sys.executable).parent
 SECOND = 1_000_000_000
 ANSWERS = ("--preset", "exact", "--ttft", "50ms", "--itl", "10ms", "--tokens", "250")
 PEOPLE = """
@@ -55,27 +53,18 @@ rule = "time_to_stop < 1s"
 """
 
 
-def run(folder: Path, host: str, *words: str, url: str = "/metrics", **environment: str) -> dict[str, Any]:
+def run(folder: Path, host: str, *words: object, url: str = "/metrics", **environment: str) -> dict[str, Any]:
     """A real run of PEOPLE, and its result document."""
     (folder / "people.py").write_text(PEOPLE)
     (folder / "run.toml").write_text(CONFIG.format(url=url))
-    ended = subprocess.run(
-        [
-            BIN / "streamgauge", "run", "people.py", "--host", host, "--config", "run.toml", "--db", "run.db",
-            "--json", "run.json", "--report", "run.html", *words,
-        ],
-        cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=90, check=False,
+    ended = command(
+        "streamgauge", "run", "people.py", "--host", host, "--config", "run.toml", "--db", "run.db",
+        "--json", "run.json", *words,
+        cwd=folder, **environment,
     )  # fmt: skip
     assert ended.returncode in {0, 1, 3}, ended.stderr
     document: dict[str, Any] = json.loads((folder / "run.json").read_text())
     return document
-
-
-def rows(folder: Path, sql: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(folder / "run.db") as connection:
-        found = connection.execute(sql).fetchall()
-    connection.close()
-    return found
 
 
 # What leaving people cost
@@ -83,13 +72,13 @@ def rows(folder: Path, sql: str) -> list[tuple[Any, ...]]:
 
 def test_after_500_leaves_every_generation_has_stopped_within_a_second(tmp_path: Path) -> None:
     with reference_server(*ANSWERS) as server:
-        found = run(tmp_path, server.url, "--users", "80", "--spawn-rate", "80", "--run-time", "6s")
+        found = run(tmp_path, server.url, "--users", 80, "--spawn-rate", 80, "--run-time", "6s")
         assert server.active() == 0
         answers = {row["id"]: row for row in server.truth()}
         wasted = counts(server.url)["reference_tokens_wasted_total"]
-    (zero,) = rows(tmp_path, "SELECT realtime_ns FROM runs")[0]
+    (zero,) = rows(tmp_path / "run.db", "SELECT realtime_ns FROM runs")[0]
     clock = RunClock.starting_at(zero)
-    left = rows(tmp_path, "SELECT behaviour, request_id, ended_at FROM streams WHERE outcome = 'cancelled'")
+    left = rows(tmp_path / "run.db", "SELECT behaviour, request_id, ended_at FROM streams WHERE outcome = 'cancelled'")
     assert len(left) >= 500
     assert {behaviour for behaviour, _, _ in left} == {"stop_button", "closed_tab", "killed_app"}
     for _, request, ended_at in left:
@@ -104,13 +93,16 @@ def test_after_500_leaves_every_generation_has_stopped_within_a_second(tmp_path:
 
 def test_the_waste_of_a_server_that_does_not_notice_is_what_it_counted_itself(tmp_path: Path) -> None:
     with reference_server(*ANSWERS, "--fault", "deaf") as server:
-        found = run(tmp_path, server.url, "--users", "40", "--spawn-rate", "40", "--run-time", "4s")
+        found = run(
+            tmp_path, server.url, "--users", 40, "--spawn-rate", 40, "--run-time", "4s", "--", *processes(2)
+        )  # fmt: skip
         assert server.active() == 0, "the readings went on until it was idle"
         own = counts(server.url)
     wasted, generated = own["reference_tokens_wasted_total"], own["reference_tokens_generated_total"]
     assert wasted > 20_000
     assert found["metrics"]["wasted_tokens"]["value"] == pytest.approx(wasted, rel=0.02)
-    assert rows(tmp_path, "SELECT max(value) FROM samples WHERE name = 'server_generated'") == [(generated,)]
+    assert rows(tmp_path / "run.db", "SELECT max(value) FROM samples WHERE name = 'server_generated'") == [(generated,)]
+    assert rows(tmp_path / "run.db", "SELECT DISTINCT worker FROM samples WHERE name LIKE 'server_%'") == [("target",)]
     # An answer takes 2.55 s; whose was the last to be left had up to 60 of its chunks, or 1.5 s of its time.
     assert 900 < found["metrics"]["time_to_stop"]["value"] < 4_000
     assert [verdict["status"] for verdict in found["verdicts"]] == ["missed", "missed"]
@@ -226,7 +218,7 @@ def test_rules_about_a_server_that_does_not_tell_are_inconclusive_and_the_rest_o
     with reference_server(*ANSWERS) as server:
         url = "https://me:${WORD}@127.0.0.1:1/metrics"
         found = run(
-            tmp_path, server.url, "--users", "5", "--spawn-rate", "5", "--run-time", "3s", url=url, WORD="of-nobody"
+            tmp_path, server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "3s", url=url, WORD="of-nobody"
         )
     assert found["outcomes"]["cancelled"] > 0
     assert [rule["status"] for rule in found["verdicts"]] == ["inconclusive", "inconclusive"]
