@@ -9,15 +9,15 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from harness import __version__, calibrate, config, resolution
+from harness import __version__, calibrate, config, gating, resolution, series
 from harness.errors import ScenarioError, StreamgaugeError, TargetError
-from harness.judge import judgement
+from harness.judge import baseline, judgement, regression
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Store
 from harness.resolution import Point
@@ -53,11 +53,7 @@ def main() -> None:
     """
 
 
-_inconclusive = click.option(
-    "--inconclusive",
-    type=click.Choice(["pass", "fail"]),
-    help="Exit with 0 or 1, instead of 3, when there was too little to judge. An invalid run stays 3.",
-)
+_inconclusive = gating.inconclusive_option
 _output = click.option(
     "--output",
     multiple=True,
@@ -86,6 +82,8 @@ _output = click.option(
     "--client", help="What every user has on the socket: wire, httpx or anthropic.  [default: as its class says]"
 )
 @click.option("--label", multiple=True, metavar="NAME=VALUE", help="Kept with the run; may be repeated.")
+@click.option("--repeat", type=click.IntRange(1), help="So many runs of the same work.  [default: 1; 3 with --gate]")
+@click.option("--gate", metavar="BASELINE", help="Then compare with this baseline; 5 more runs if that looks worse.")
 @_output
 @_inconclusive
 @click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
@@ -99,7 +97,7 @@ def run(ctx: click.Context, /, scenario: str, **options: Any) -> None:
     \b
         streamgauge run mixed --host https://staging.example --users 100 --run-time 2m -- --processes 2
     """
-    ctx.exit(_locust(scenario, **options))
+    ctx.exit(_runs(scenario, **options))
 
 
 @main.command()
@@ -217,6 +215,10 @@ def runs(db: str) -> None:
         terminal.render_runs(store.runs())
 
 
+main.add_command(gating.compare)
+main.add_command(gating.baseline_group)
+
+
 def _tell_point(point: Point) -> None:
     click.echo(
         f"{point.streams:6,} streams{', TLS' if point.tls else '':5}  TTFT off by {point.ttft_error_p99:.3f} ms, "
@@ -231,6 +233,44 @@ def _rules(config_path: str | None) -> tuple[list[config.Sla], config.Reader] | 
         return None, None
     found = config.load(config_path)
     return found.sla, found.reader
+
+
+def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[str], **options: Any) -> int:
+    """One run; or several of the same work, and the gate's verdict on them. The exit code."""
+    labels = series.provenance() | gating.pairs(label)
+    if gate is None and repeat in {None, 1}:
+        return _locust(scenario, labels, **options)
+    db, told = options["db"], {name: options.pop(name) for name in ("report", "json_path", "output")}
+    if gate is not None:
+        with Store.create(db) as store:
+            baseline.members(store, gate)  # a mistake is told now, and not after three runs
+        regression.gates(gating.config_of(options["config_path"]).regression)
+    times, this = repeat or regression.FIRST_RUNS, series.name()
+
+    def start(more: Mapping[str, str]) -> int:
+        last = int(more["repeat"]) == times
+        return _locust(scenario, {**labels, **more}, **options, **(told if last else {}))
+
+    each = [{"repeat": str(number)} for number in range(1, times + 1)]
+    runs, codes = series.run(start, each, db, this)
+    if gate is None or len(runs) < times or 2 in codes:
+        return series.worst(codes)
+    rules = gating.config_of(options["config_path"]).sla  # without any, each run was INCONCLUSIVE, and gates nothing
+    return series.worst([*(codes if rules else []), _staged(start, runs, this, gate, options)])
+
+
+def _staged(start: series.Start, runs: list[str], this: str, gate: str, options: Mapping[str, Any]) -> int:
+    """The gate, and where it is suspicious its second stage."""
+    db = options["db"]
+    settings = gating.config_of(options["config_path"]).regression
+    with Store.open(db) as store:
+        found = baseline.gate(store, gate, runs, settings)
+    if found.wanted and len(runs) >= regression.FIRST_RUNS:
+        click.echo(f"{found.reason}: running them now", err=True)
+        more = [{"repeat": str(number)} for number in range(len(runs) + 1, len(runs) + found.wanted + 1)]
+        series.run(start, more, db, this)
+    kept = {name: options[name] for name in ("config_path", "inconclusive")}
+    return gating.gate(db, name=gate, run_ids=series.found(db, this), **kept)
 
 
 _FLAGS = {  # of Locust and of our plugin
@@ -252,7 +292,7 @@ _FLAGS = {  # of Locust and of our plugin
 
 def _locust(
     scenario: str,
-    label: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
     output: Sequence[str] = (),
     locust_options: Sequence[str] = (),
     **options: Any,
@@ -262,8 +302,8 @@ def _locust(
     for name, value in options.items():
         if value is not None:
             command += [_FLAGS[name], str(value)]
-    for pair in label:
-        command += ["--gauge-label", pair]
+    for name, value in (labels or {}).items():
+        command += ["--gauge-label", f"{name}={value}"]
     for told in output:
         command += ["--gauge-output", told]
     return _wait([*command, "--gauge-progress", "--loglevel", "WARNING", *locust_options])

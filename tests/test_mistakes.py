@@ -35,7 +35,7 @@ class Reader(StreamUser):
         ([*RUN, "--config", "metric.toml"], "no metric called 'ttfb'; there are ttft"),
         ([*RUN, "--config", "secret.toml"], "the environment has no variable 'NO_SUCH_KEY'"),
         ([*RUN, "--client", "aiohttp"], "no client called 'aiohttp'; there are wire, httpx, anthropic"),
-        ([*RUN, "--label", "build"], "--gauge-label 'build': write it as NAME=VALUE"),
+        ([*RUN, "--label", "build"], "--label 'build': write it as NAME=VALUE"),
         ([*RUN, "--db", "newer.db"], "newer"),
         (["judge", "nowhere.db"], "nowhere.db"),
         (["judge", "text.db"], "text.db"),

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,10 +23,12 @@ from harness.judge import regression, sla, statistics
 from harness.judge.judgement import Judgement, Validity, judge
 from harness.judge.metrics import RATES, Gauge
 from harness.judge.regression import Comparison, Reading
+from harness.judge.statistics import Interval
 from harness.judge.store import Accepted, Run, Store
 
 SCHEMA = "streamgauge/baseline/1"
 SERIES = "series"  # the label that runs of one `streamgauge run --repeat` share
+_OF_THE_INSTRUMENT = {"send_lag", "read_lag", "client_overhead"}
 _MOST_TOLD = 3  # differences of two fingerprints, in one line
 
 
@@ -55,7 +57,7 @@ def gate(store: Store, name: str, run_ids: Sequence[str], settings: Regression) 
     `name` is a baseline of the same database, or the path of a file that ends in .json.
     """
     regression.gates(settings)  # a mistake in the config is told before minutes of reading
-    known = _load(name) if name.endswith(".json") else _stored(store, name)
+    known = members(store, name)
     runs = [store.run(run_id) for run_id in run_ids]
     for run in runs:
         if run.id in known:
@@ -125,11 +127,11 @@ def _finite(value: float) -> float | None:
 # What is comparable
 
 
-def comparable(name: str, members: Sequence[Member], run: Run, window: int) -> list[Member]:
-    """The newest members of the same kind as `run`, oldest first. BaselineError when there are members, and no such."""
-    found = [each for each in members if each.fingerprint == run.fingerprint]
+def comparable(name: str, known: Sequence[Member], run: Run, window: int) -> list[Member]:
+    """The newest members of the same kind as `run`, oldest first. BaselineError when there is none."""
+    found = [each for each in known if each.fingerprint == run.fingerprint]
     if not found:
-        nearest = min(reversed(members), key=lambda each: len(differences(each.fingerprint, run.fingerprint)))
+        nearest = min(reversed(known), key=lambda each: len(differences(each.fingerprint, run.fingerprint)))
         _same(f"{nearest.run} of the baseline {name!r}", nearest.fingerprint, run)
     return found[-window:]
 
@@ -186,6 +188,47 @@ def labelled(store: Store, labels: Mapping[str, str]) -> list[str]:
     return [run.id for run in found]
 
 
+# Two single runs
+
+
+class Sight(NamedTuple):
+    """One figure of two runs; `change` as in regression.Row."""
+
+    subject: str
+    unit: str
+    before: float
+    after: float
+    change: float
+    interval: Interval
+
+
+def look(before: Judgement, after: Judgement) -> list[Sight]:
+    """What two runs differ in, each figure with an interval that allows for the streams' scatter, not for the runs'."""
+    found = []
+    for name, old in before.metrics.items():
+        if name in _OF_THE_INSTRUMENT:
+            continue
+        new = after.metrics[name]
+        for q in ("p50", "p95"):
+            one, two = old.quantiles[q], new.quantiles[q]
+            if one and two:
+                ends = _logs(old.intervals[q]), _logs(new.intervals[q])
+                by = statistics.difference_interval((math.log(one), ends[0]), (math.log(two), ends[1]))
+                interval = Interval(*(None if end is None else math.exp(end) for end in by))
+                found.append(Sight(f"{q}({name})", old.unit, one, two, two / one, interval))
+    for name, was in before.rates.items():
+        now = after.rates[name]
+        if RATES[name].unit == "ratio" and was.value is not None and now.value is not None:
+            shares = [(each.value or 0.0, statistics.ratio_interval(each.hits or 0, each.n)) for each in (was, now)]
+            by = statistics.difference_interval(*shares)
+            found.append(Sight(name, "ratio", was.value, now.value, now.value - was.value, by))
+    return found
+
+
+def _logs(interval: Interval) -> Interval:
+    return Interval(*(math.log(end) if end else None for end in interval))
+
+
 # Keeping and handing on
 
 
@@ -202,13 +245,11 @@ def accept(store: Store, name: str, run_ids: Iterable[str]) -> int:
 
 def export(store: Store, name: str, settings: Regression) -> str:
     """A baseline as the text of a file, with the figures of the metrics that gate now."""
-    members = [
-        msgspec.structs.replace(each, figures=_figures(store, each, settings)) for each in _stored(store, name).values()
-    ]
-    return (
-        msgspec.json.format(msgspec.json.encode(_File(schema=SCHEMA, name=name, runs=members)), indent=1).decode()
-        + "\n"
-    )
+    known = members(store, name).values()
+    runs = [msgspec.structs.replace(each, figures=_figures(store, each, settings)) for each in known]
+    head = msgspec.json.encode({"schema": SCHEMA, "name": name}).decode().removesuffix("}")
+    lines = ",\n".join(msgspec.json.encode(each).decode() for each in runs)  # a line each: a diff shows what came
+    return f'{head},"runs":[\n{lines}\n]}}\n'
 
 
 def take(store: Store, path: str, name: str | None = None) -> tuple[str, int]:
@@ -219,8 +260,13 @@ def take(store: Store, path: str, name: str | None = None) -> tuple[str, int]:
     return name, store.accept(name, documents)
 
 
-def _stored(store: Store, name: str) -> dict[str, Member]:
-    """By run id, in the order of their acceptance."""
+def members(store: Store, name: str) -> dict[str, Member]:
+    """The runs of a baseline by id, in the order of their acceptance. BaselineError when there is none of that name.
+
+    `name` as in `gate`.
+    """
+    if name.endswith(".json"):
+        return {each.run: each for each in _read(name).runs}
     there = store.accepted()
     if name not in there:
         raise BaselineError(
@@ -237,10 +283,6 @@ def _stored(store: Store, name: str) -> dict[str, Member]:
                 run=run.id, started_at=run.started_at, fingerprint=run.fingerprint, labels=run.labels
             )
     return found
-
-
-def _load(path: str) -> dict[str, Member]:
-    return {each.run: each for each in _read(path).runs}
 
 
 def _read(path: str) -> _File:

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -199,9 +199,12 @@ def invalid(name: str, run: str, why: str) -> Comparison:
     return Comparison(name, Status.INVALID, f"{run} is invalid: {why}", [], [], [run], [])
 
 
-def exit_code(comparison: Comparison) -> int:
-    """0 ok or improved, 1 regressed, 3 inconclusive or invalid."""
-    return {Status.OK: 0, Status.IMPROVED: 0, Status.REGRESSED: 1}.get(comparison.status, 3)
+def exit_code(comparison: Comparison, inconclusive: Literal["pass", "fail"] | None = None) -> int:
+    """0 ok or improved, 1 regressed, 3 inconclusive or invalid; `inconclusive` as in judgement.exit_code."""
+    if comparison.status is Status.INCONCLUSIVE and inconclusive == "pass":
+        return 0
+    code = {Status.OK: 0, Status.IMPROVED: 0, Status.REGRESSED: 1}.get(comparison.status, 3)
+    return 1 if code == 3 and inconclusive == "fail" else code
 
 
 class _Decided(NamedTuple):
@@ -287,11 +290,11 @@ def _fault(gate: Gate, runs: Mapping[str, Figures]) -> str | None:
     text = gate.subject.text
     without = [run for run, figures in runs.items() if text not in figures]
     if without:
-        return f"{text} was not observed in {_few(without)}"
+        return f"was not observed in {_few(without)}"
     small = [run for run, figures in runs.items() if figures[text].samples < gate.fewest]
     if small:
         fewest = min(runs[run][text].samples for run in small)
-        return f"{text} needs {gate.fewest:,} independent samples a run; {_few(small)} had {fewest:,.0f}"
+        return f"needs {gate.fewest:,} independent samples a run; {_few(small)} had {fewest:,.0f}"
     return None
 
 

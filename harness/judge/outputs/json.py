@@ -11,9 +11,11 @@ import msgspec
 from harness.config import Where
 from harness.judge.judgement import Judgement, Summary
 from harness.judge.metrics import RATES
+from harness.judge.regression import Comparison
 from harness.judge.sla import Verdict
 
 SCHEMA = "streamgauge/result/1"
+COMPARISON = "streamgauge/comparison/1"
 
 
 def render(judgement: Judgement) -> str:
@@ -59,6 +61,36 @@ def document(judgement: Judgement) -> dict[str, Any]:
         "verdict": judgement.verdict,
         "reason": judgement.reason,
     }
+
+
+def comparison(found: Comparison) -> str:
+    """`streamgauge/comparison/1`: what the regression gate says; docs/regression.md tells its fields."""
+    document = {
+        "schema": COMPARISON,
+        "baseline": found.baseline,
+        "verdict": found.status.value,
+        "reason": found.reason,
+        "rows": [
+            {
+                "metric": row.subject,
+                "unit": row.unit,
+                "status": row.status.value,
+                "baseline": _finite(row.baseline),
+                "candidate": _finite(row.candidate),
+                "change": _finite(row.change),
+                "low": _finite(row.interval.low),
+                "high": _finite(row.interval.high),
+                "reason": row.reason,
+            }
+            for row in found.rows
+        ],
+        "baseline_runs": found.baseline_runs,
+        "first_runs": found.first_runs,
+        "fresh_runs": found.fresh_runs,
+        "wanted": found.wanted,
+        "notes": found.notes,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 
 
 def _metric(summary: Summary) -> dict[str, Any]:

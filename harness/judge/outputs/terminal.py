@@ -3,7 +3,7 @@
 Status is a word and a sign, never colour alone; strings from a server are shown as they are, never as markup.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import StringIO
 
 from rich.console import Console
@@ -11,14 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.config import Where
-from harness.judge.figures import between, figure
+from harness.judge.baseline import differences, look
+from harness.judge.figures import between, change, figure
 from harness.judge.judgement import Judgement, Validity
 from harness.judge.metrics import METRICS, RATES
+from harness.judge.regression import Comparison
 from harness.judge.statistics import Interval
-from harness.judge.store import Run
+from harness.judge.store import Accepted, Run
 
-SIGNS = {"met": "✓", "missed": "✗", "inconclusive": "?", "invalid": "!"}
-_COLOURS = {"met": "green", "missed": "red", "inconclusive": "yellow", "invalid": "magenta"}
+SIGNS = {
+    "met": "✓", "missed": "✗", "inconclusive": "?", "invalid": "!", "ok": "✓", "regressed": "✗", "improved": "✓"
+}  # fmt: skip
+_COLOURS = {
+    "met": "green", "missed": "red", "inconclusive": "yellow", "invalid": "magenta",
+    "ok": "green", "regressed": "red", "improved": "green",
+}  # fmt: skip
 
 
 def render(judgement: Judgement, console: Console | None = None) -> None:
@@ -61,6 +68,67 @@ def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
         took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
         table.add_row(*map(Text, (run.id, run.host, run.started_at[:19].replace("T", " "), took, run.status)))
     (console or Console(highlight=False)).print(table)
+
+
+def render_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """What the regression gate says, and of which runs."""
+    console = console or Console(highlight=False)
+    console.print(_status(comparison.status.value, f": {comparison.reason}"))
+    if comparison.rows:
+        table = _table("", "metric", f">{comparison.baseline}", ">now", ">change", ">95 % interval")
+        for row in comparison.rows:
+            table.add_row(
+                _status(row.status.value),
+                Text(row.subject),
+                figure(row.baseline, row.unit),
+                figure(row.candidate, row.unit),
+                "–" if row.change is None else change(row.change, row.unit),
+                _changes(row.interval, row.unit),
+            )
+        console.print(table)
+        for row in comparison.rows:
+            console.print(Text(f"  {SIGNS[row.status]} {row.subject}: {row.reason}"))
+    fresh = f" and {len(comparison.fresh_runs)} fresh" if comparison.fresh_runs else ""
+    console.print(
+        Text(
+            f"candidate: {len(comparison.first_runs)}{fresh} runs; {comparison.baseline}: {len(comparison.baseline_runs)} runs"
+        )
+    )
+    for note in comparison.notes:
+        console.print(Text(f"  {note}"))
+
+
+def render_look(before: Judgement, after: Judgement, console: Console | None = None) -> None:
+    """Two single runs side by side: the interval knows the streams' scatter, and nothing of the runs'."""
+    console = console or Console(highlight=False)
+    console.print("a look, not a gate: one run on each side cannot tell a change of the server from a run's luck")
+    for name, judged in (("before", before), ("now", after)):
+        console.print(Text(f"{name}: {judged.run.id}, {judged.validity}, {judged.verdict}"))
+    for difference in differences(before.run.fingerprint, after.run.fingerprint):
+        console.print(Text(f"  not the same work: {difference}"))
+    table = _table("figure", ">before", ">now", ">change", ">95 % interval")
+    for seen in look(before, after):
+        table.add_row(
+            seen.subject,
+            figure(seen.before, seen.unit),
+            figure(seen.after, seen.unit),
+            change(seen.change, seen.unit),
+            _changes(seen.interval, seen.unit),
+        )
+    console.print(table)
+
+
+def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Console | None = None) -> None:
+    table = _table("baseline", ">runs", "newest run", "accepted (UTC)")
+    for name, runs in baselines.items():
+        table.add_row(*map(Text, (name, f"{len(runs)}", runs[-1].run, runs[-1].at[:19].replace("T", " "))))
+    (console or Console(highlight=False)).print(table)
+
+
+def _changes(interval: Interval, unit: str) -> str:
+    if None in interval:
+        return ""
+    return " to ".join(change(end, unit) for end in interval if end is not None)
 
 
 def _rules(judgement: Judgement) -> Table:

@@ -1,0 +1,157 @@
+"""The commands `compare` and `baseline`: runs that are there already, held against others. Starts no run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from harness.config import Config, load
+from harness.errors import BaselineError, ScenarioError
+from harness.judge import baseline, judgement, regression
+from harness.judge.outputs import json, save, terminal
+from harness.judge.store import Store
+
+inconclusive_option = click.option(
+    "--inconclusive",
+    type=click.Choice(["pass", "fail"]),
+    help="Exit with 0 or 1, instead of 3, when there was too little to judge. An invalid run stays 3.",
+)
+
+
+@click.command()
+@click.argument("db")
+@click.argument("other_db", required=False)
+@click.option("--baseline", "name", metavar="NAME|FILE", help="Gate by this baseline, or by the .json file of one.")
+@click.option("--run", "run_ids", multiple=True, help="A run's id or the beginning of it; may be repeated.")
+@click.option("--config", "config_path", help="Whose [regression] to gate by.  [default: ./streamgauge.toml]")
+@click.option("--json", "json_path", help="Write the comparison to this file; - for standard output.")
+@inconclusive_option
+@click.pass_context
+def compare(ctx: click.Context, /, db: str, **options: Any) -> None:
+    """Is this build slower than the last?
+
+    With --baseline it is a gate: the newest run of DB, with all of its series (`run --repeat 3`), against the accepted
+    runs. Exit code 0: not worse, 1: worse, 3: too little to tell.
+
+    \b
+        streamgauge compare gauge.db --baseline main
+
+    Without, it is a look at two single runs, and no verdict: the newest of DB and of OTHER_DB, or two with --run.
+    """
+    ctx.exit(gate(db, **options) if options["name"] else _look(db, options["other_db"], options["run_ids"]))
+
+
+@click.group(name="baseline")
+def baseline_group() -> None:
+    """The accepted runs that others are compared with."""
+
+
+@baseline_group.command()
+@click.argument("db")
+@click.option("--name", required=True, help="The baseline; it begins with its first run.")
+@click.option("--run", "run_ids", multiple=True, help="A run's id or the beginning of it; may be repeated.")
+@click.option("--label", multiple=True, metavar="NAME=VALUE", help="Every finished run with this label.")
+@click.option("--branch", help="Every finished run of this git branch: the same as --label branch=…")
+def accept(db: str, name: str, run_ids: tuple[str, ...], label: tuple[str, ...], branch: str | None) -> None:
+    """Add runs to a baseline: by default the newest one, with all of its series."""
+    labels = pairs(label) | ({"branch": branch} if branch else {})
+    with Store.open(db) as store:
+        chosen = run_ids or (baseline.labelled(store, labels) if labels else baseline.newest(store))
+        added = baseline.accept(store, name, chosen)
+        click.echo(f"{name}: {added} runs added, {len(store.accepted()[name])} in all")
+
+
+@baseline_group.command(name="list")
+@click.argument("db")
+def list_baselines(db: str) -> None:
+    """The baselines of a database."""
+    with Store.open(db) as store:
+        terminal.render_baselines(store.accepted())
+
+
+@baseline_group.command()
+@click.argument("db")
+@click.option("--name", required=True)
+@click.option("--run", "run_ids", multiple=True, help="Only this run; may be repeated.")
+def remove(db: str, name: str, run_ids: tuple[str, ...]) -> None:
+    """Take runs out of a baseline, or drop it whole. The runs stay in the database."""
+    with Store.open(db) as store:
+        there = [each.run for each in baseline.members(store, name).values()]
+        gone = store.forget(name, [store.run(run_id).id for run_id in run_ids] or there)
+    click.echo(f"{name}: {gone} runs taken out, {len(there) - gone} left")
+
+
+@baseline_group.command()
+@click.argument("db")
+@click.option("--name", required=True)
+@click.option("--config", "config_path", help="Whose [regression] names the metrics.  [default: ./streamgauge.toml]")
+@click.option("-o", "--output", required=True, help="The file to write, as in main.json; - for standard output.")
+def export(db: str, name: str, config_path: str | None, output: str) -> None:
+    """Write a baseline to one small file, to be committed or kept by CI."""
+    with Store.open(db) as store:
+        text = baseline.export(store, name, config_of(config_path).regression)
+    if output == "-":
+        click.echo(text, nl=False)
+    else:
+        save(text, output)
+
+
+@baseline_group.command(name="import")
+@click.argument("db")
+@click.argument("file")
+@click.option("--name", help="Another name than it has in the file.")
+def import_baseline(db: str, file: str, name: str | None) -> None:
+    """Add the runs of such a file to a baseline of this database."""
+    with Store.create(db) as store:
+        name, added = baseline.take(store, file, name)
+        click.echo(f"{name}: {added} runs added, {len(store.accepted()[name])} in all")
+
+
+def config_of(config_path: str | None) -> Config:
+    """As a run takes it: the file that was named, else ./streamgauge.toml, else the defaults."""
+    if config_path is None and not Path("streamgauge.toml").is_file():
+        return Config()
+    return load(config_path or "streamgauge.toml")
+
+
+def pairs(labels: Sequence[str]) -> dict[str, str]:
+    for label in labels:
+        if not label.partition("=")[0] or "=" not in label:
+            raise ScenarioError(f"--label {label!r}: write it as NAME=VALUE")
+    return dict(label.split("=", 1) for label in labels)
+
+
+def gate(  # noqa: PLR0913 - click hands over each option
+    db: str,
+    *,
+    name: str,
+    other_db: str | None = None,
+    run_ids: Sequence[str] = (),
+    config_path: str | None = None,
+    json_path: str | None = None,
+    inconclusive: Literal["pass", "fail"] | None = None,
+) -> int:
+    """Compare with a baseline, say so, and return the exit code."""
+    if other_db:
+        raise BaselineError(f"a baseline is of the database itself, or a .json file: take {other_db} out")
+    with Store.open(db) as store:
+        found = baseline.gate(store, name, run_ids or baseline.newest(store), config_of(config_path).regression)
+    if json_path == "-":
+        click.echo(json.comparison(found), nl=False)
+    else:
+        terminal.render_comparison(found)
+        if json_path:
+            save(json.comparison(found), json_path)
+    return regression.exit_code(found, inconclusive)
+
+
+def _look(db: str, other_db: str | None, run_ids: Sequence[str]) -> int:
+    if len(run_ids) != (0 if other_db else 2):
+        raise BaselineError(
+            "compare with what? Write --baseline NAME for a gate; for a look two databases, or one with two --run"
+        )
+    before, after = run_ids or (None, None)
+    with Store.open(db) as one, Store.open(other_db or db) as two:
+        terminal.render_look(judgement.judge(one, before), judgement.judge(two, after))
+    return 0

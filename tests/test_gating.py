@@ -1,0 +1,209 @@
+"""`compare`, `baseline` and `run --gate`, as the command that people and CI call."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+from click.testing import CliRunner, Result
+from record import MS, a_run, ttfts
+from reference import ReferenceServer, reference_server
+
+from harness import series
+from harness.cli import main
+from harness.judge.store import Run, Store
+
+STREAMGAUGE = Path(sys.executable).parent / "streamgauge"
+KIND = {"scenario": "chat", "load": {"users": 20}}
+CONFIG = """
+[target]
+max_tokens = 3
+[regression]
+metrics = ["p95(ttft)"]
+"""
+HUNDRED = """
+import gevent
+from harness.scenario import StreamUser, task
+
+class Reader(StreamUser):
+    asked = 0
+
+    @task
+    def ask(self):
+        if Reader.asked == 100:
+            gevent.spawn(self.environment.runner.quit)  # a user that stops all users would stop itself first
+        Reader.asked += 1
+        self.stream()
+"""
+
+
+def command(*words: object) -> Result:
+    """In this process and this folder: these commands start no other."""
+    return CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(word) for word in words])
+
+
+def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """`streamgauge run …`, to its end."""
+    environment = {**os.environ, "COLUMNS": "200"}
+    told = [str(STREAMGAUGE), "run", *map(str, words)]
+    return subprocess.run(told, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+def add(store: Store, run: Run, ttft: float) -> str:
+    """A finished run of 80 streams with about this TTFT, in ms."""
+    draw = Random(run.id)
+    store.start_run(run)
+    store.append(run.id, ttfts([ttft * draw.gauss(1, 0.01) * draw.uniform(0.8, 1.2) for _ in range(80)]))
+    store.finish_run(run.id, ended_ns=10_000 * MS, status="finished")
+    return run.id
+
+
+@pytest.fixture
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a config, and with a database of ten runs of the branch main and then one series of three."""
+    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    with Store.create(tmp_path / "gauge.db") as store:
+        for place in range(10):
+            add(store, a_run(id=f"old-{place}", fingerprint=KIND, labels={"branch": "main"}), 400)
+        for place in range(3):
+            add(store, a_run(id=f"new-{place}", fingerprint=KIND, labels={"series": "7"}), 402)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("there")
+def test_a_baseline_is_accepted_listed_compared_with_and_removed() -> None:
+    accepted = command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    assert accepted.stdout == "main: 10 runs added, 10 in all\n"
+    assert "old-9" in command("baseline", "list", "gauge.db").stdout
+    compared = command("compare", "gauge.db", "--baseline", "main")
+    assert compared.exit_code == 0, compared.stderr
+    assert compared.stdout.startswith("✓ OK: no metric has regressed")
+    assert "candidate: 3 runs; main: 10 runs" in compared.stdout
+    less = command("baseline", "remove", "gauge.db", "--name", "main", "--run", "old-3")
+    assert less.stdout == "main: 1 runs taken out, 9 left\n"
+    few = command("compare", "gauge.db", "--baseline", "main")
+    assert (few.exit_code, "main has 9 comparable runs of the 10" in few.stdout) == (3, True)
+    assert command("compare", "gauge.db", "--baseline", "main", "--inconclusive", "pass").exit_code == 0
+    command("baseline", "remove", "gauge.db", "--name", "main")
+    none = command("compare", "gauge.db", "--baseline", "main")
+    assert (none.exit_code, "no baseline called 'main'; there are none yet" in none.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("there")
+def test_a_baseline_travels_as_a_file() -> None:
+    command("baseline", "accept", "gauge.db", "--name", "main", "--label", "branch=main")
+    command("baseline", "export", "gauge.db", "--name", "main", "-o", "ci/main.json")
+    by_file = command("compare", "gauge.db", "--baseline", "ci/main.json", "--json", "-")
+    assert by_file.exit_code == 0, by_file.stderr
+    document = json.loads(by_file.stdout)
+    assert (document["schema"], document["verdict"]) == ("streamgauge/comparison/1", "ok")
+    assert document["first_runs"] == ["new-0", "new-1", "new-2"]
+    (row,) = document["rows"]
+    assert row["low"] < row["change"] < row["high"]
+    came = command("baseline", "import", "fresh.db", "ci/main.json", "--name", "release")
+    assert came.stdout == "release: 10 runs added, 10 in all\n"
+
+
+def test_two_single_runs_are_a_look_and_no_gate(there: Path) -> None:
+    with Store.create(there / "other.db") as store:
+        add(store, a_run(id="elsewhere", fingerprint={**KIND, "load": {"users": 50}}), 600)
+    seen = command("compare", "gauge.db", "other.db")
+    assert seen.exit_code == 0, seen.stderr
+    assert seen.stdout.startswith("a look, not a gate")
+    assert "not the same work: load.users was 20 and is 50" in seen.stdout
+    assert "p95(ttft)" in seen.stdout
+    assert command("compare", "gauge.db", "--run", "old-1", "--run", "new-1").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["compare", "gauge.db"], "compare with what?"),
+        (["compare", "gauge.db", "--run", "new-0"], "compare with what?"),
+        (["compare", "gauge.db", "gauge.db", "--baseline", "main"], "take gauge.db out"),
+        (["compare", "gauge.db", "--baseline", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["compare", "gauge.db", "--baseline", "broken.json"], "broken.json: no baseline, or a damaged one"),
+        (["compare", "gauge.db", "--baseline", "main", "--config", "metric.toml"], "no metric called 'ttfb'"),
+        (["baseline", "accept", "gauge.db", "--name", "main", "--branch", "dev"], "has the label branch=dev"),
+        (["baseline", "accept", "gauge.db", "--name", "main", "--label", "dev"], "write it as NAME=VALUE"),
+        (["baseline", "export", "gauge.db", "--name", "main", "-o", "main.json"], "no baseline called 'main'"),
+        (["run", "chat", "--host", "http://127.0.0.1:9", "--gate", "main"], "no baseline called 'main'"),
+        (["run", "chat", "--host", "http://127.0.0.1:9", "--gate", "broken.json"], "damaged"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_one_line_and_exit_code_2(there: Path, words: list[str], told: str) -> None:
+    (there / "broken.json").write_text('{"schema": "streamgauge/baseline/1", "na')
+    (there / "metric.toml").write_text('[regression]\nmetrics = ["p95(ttfb)"]\n')
+    if "metric.toml" in words:
+        command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    ended = command(*words)
+    assert ended.exit_code == 2
+    assert told in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+# With real runs
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server("--preset", "exact", "--ttft", "40ms", "--itl", "1ms") as found:
+        yield found
+
+
+def runs_of(database: Path) -> list[Run]:
+    with Store.open(database) as store:
+        return store.runs()
+
+
+def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
+    server: ReferenceServer, tmp_path: Path
+) -> None:
+    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    (tmp_path / "hundred.py").write_text(HUNDRED)
+    words = ("hundred.py", "--host", server.url, "--users", 10, "--spawn-rate", 100, "--run-time", "20s")
+    plain = run(*words, "--repeat", 2, "--db", "gauge.db", "--json", "last.json", cwd=tmp_path)
+    assert plain.returncode == 3, "there are no rules"
+    first, second = runs_of(tmp_path / "gauge.db")
+    assert first.labels["series"] == second.labels["series"]
+    assert json.loads((tmp_path / "last.json").read_text())["run"]["id"] == second.id
+    with Store.create(tmp_path / "gauge.db") as store:  # as if the server had once been twice as fast
+        ids = [add(store, a_run(id=f"old-{place}", fingerprint=first.fingerprint), 20) for place in range(10)]
+    options = [word for each in ids for word in ("--run", each)]
+    command("baseline", "accept", tmp_path / "gauge.db", "--name", "main", *options)
+    gated = run(*words, "--gate", "main", "--db", "gauge.db", cwd=tmp_path)
+    assert gated.returncode == 1, gated.stderr
+    assert "suspicious; 5 fresh runs would tell" in gated.stderr
+    assert "✗ REGRESSED: p95(ttft) +" in gated.stdout
+    assert len(runs_of(tmp_path / "gauge.db")) == 2 + 10 + 8
+
+
+def test_a_series_ends_with_a_mistake(tmp_path: Path) -> None:
+    ended = run("chat", "--host", "http://nowhere.invalid", "--repeat", 3, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.count("does not resolve") == 1
+
+
+def test_the_worst_exit_code_is_that_of_the_series() -> None:
+    assert [series.worst(codes) for codes in ([0, 0], [0, 3], [3, 1, 0], [1, 2], [])] == [0, 3, 1, 2, 0]
+
+
+def test_where_a_run_comes_from_is_ci_s_word_or_git_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    github = {"GITHUB_HEAD_REF": "", "GITHUB_REF_NAME": "main", "GITHUB_SHA": "abc"}
+    assert series.provenance(github) == {"branch": "main", "commit": "abc"}
+    assert series.provenance({**github, "GITHUB_HEAD_REF": "fix"})["branch"] == "fix"
+    monkeypatch.chdir(tmp_path)
+    assert series.provenance({"CI_COMMIT_REF_NAME": "dev"}) == {"branch": "dev"}
+    for words in (
+        ["init", "-b", "topic"],
+        ["-c", "user.name=a", "-c", "user.email=b", "commit", "--allow-empty", "-m", "c"],
+    ):
+        subprocess.run(["git", *words], check=True, capture_output=True)
+    assert series.provenance({})["branch"] == "topic"
+    assert len(series.provenance({})["commit"]) == 40
