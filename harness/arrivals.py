@@ -135,7 +135,9 @@ def pack(seen: Columns) -> bytes:
         _pack_few([length for _, length in runs]),
         rest,
     ]
-    return bytes([VERSION]) + zlib.compress(b"".join(parts), 1)
+    # A small window and little memory: by default zlib clears 128 KiB for the thousand bytes of a stream.
+    deflate = zlib.compressobj(1, wbits=12, memLevel=5)
+    return bytes([VERSION]) + deflate.compress(b"".join(parts)) + deflate.flush()
 
 
 def columns(blob: bytes) -> Columns:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from harness.clock import RunClock
@@ -221,7 +220,7 @@ def client(url: str, *, fresh: bool = False, clock: RunClock | None = None, **se
 
 def ask(person: WireClient, plan: Plan | None = None, link: str = "direct", text: str = "Hello?") -> StreamObservation:
     """One stream, due now."""
-    road = network.Link(network.find(link), Random(1))
+    road = network.Link(network.find(link), 1)
     return person.stream(prompts.ask(text), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
 
 

@@ -84,7 +84,7 @@ def lives(server: ReferenceServer) -> Iterator[dict[str, Life]]:
     }
 
     def live(name: str) -> StreamObservation:
-        road = network.Link(network.find("direct"), Random(1))
+        road = network.Link(network.find("direct"), 1)
         return people[name].stream(prompts.ask("Hello?"), plans[name], road, time.monotonic_ns(), IDENTITY)
 
     streams = {name: gevent.spawn(live, name) for name in LIVED}

@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import gevent
@@ -94,7 +93,7 @@ def person(name: str, url: str, *, fresh: bool = False, clock: RunClock | None =
 
 
 def ask(who: Client, plan: Plan | None = None, link: str = "direct") -> StreamObservation:
-    road = network.Link(network.find(link), Random(1))
+    road = network.Link(network.find(link), 1)
     return who.stream(prompts.ask("Hello?"), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
 
 

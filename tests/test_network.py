@@ -3,7 +3,6 @@
 from array import array
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 from statistics import mean
 
 import pytest
@@ -55,7 +54,7 @@ def silences(every: str, shortest: str, longest: str, tail: float = 1) -> Silenc
 def test_deliveries_stay_in_order_and_none_comes_before_it_arrived(
     steps: list[tuple[int, int]], profile: Network, seed: int
 ) -> None:
-    link = Link(profile, Random(seed))
+    link = Link(profile, seed)
     sent = arrivals(steps)
     got = [link.deliver(at, size) for at, size in sent]
     assert got == sorted(got)
@@ -64,7 +63,7 @@ def test_deliveries_stay_in_order_and_none_comes_before_it_arrived(
 
 @given(deliveries, st.sampled_from(EMULATED), st.integers())
 def test_no_more_comes_through_than_the_rate_allows(steps: list[tuple[int, int]], profile: Network, seed: int) -> None:
-    link = Link(profile, Random(seed))
+    link = Link(profile, seed)
     sent = arrivals(steps)
     got = [link.deliver(at, size) for at, size in sent]
     carried = sum(size for _, size in sent)
@@ -74,7 +73,7 @@ def test_no_more_comes_through_than_the_rate_allows(steps: list[tuple[int, int]]
 
 @given(deliveries, st.integers())
 def test_a_direct_link_adds_nothing(steps: list[tuple[int, int]], seed: int) -> None:
-    link = Link(NETWORKS["direct"], Random(seed))
+    link = Link(NETWORKS["direct"], seed)
     assert not link.emulated
     assert all(link.deliver(at, size) == at for at, size in arrivals(steps))
     assert (link.handshake(), link.request(10_000), link.breaks_at) == (0, 0, None)
@@ -86,7 +85,7 @@ def test_a_direct_link_adds_nothing(steps: list[tuple[int, int]], seed: int) -> 
 
 @given(deliveries, st.sampled_from(EMULATED), st.integers())
 def test_the_same_seed_is_the_same_link(steps: list[tuple[int, int]], profile: Network, seed: int) -> None:
-    one, other = Link(profile, Random(seed)), Link(profile, Random(seed))
+    one, other = Link(profile, seed), Link(profile, seed)
     assert one.handshake() == other.handshake()
     assert one.request(500) == other.request(500)
     assert one.breaks_at == other.breaks_at
@@ -95,7 +94,7 @@ def test_the_same_seed_is_the_same_link(steps: list[tuple[int, int]], profile: N
 
 @every_steady_link
 def test_a_round_trip_takes_the_profiles_time_and_its_jitter_on_average(profile: Network) -> None:
-    link = Link(profile, Random(1))
+    link = Link(profile, 1)
     trips = [link.handshake() for _ in range(4_000)]
     rtt, jitter = profile.profile.rtt, profile.profile.jitter
     assert min(trips) >= rtt
@@ -105,7 +104,7 @@ def test_a_round_trip_takes_the_profiles_time_and_its_jitter_on_average(profile:
 
 @every_steady_link
 def test_a_large_answer_at_once_takes_as_long_as_the_rate_says(profile: Network) -> None:
-    link = Link(profile, Random(1))
+    link = Link(profile, 1)
     reads = [link.deliver(0, FULL) for _ in range(500)]
     gaps = [(after - before) / 1e6 for before, after in pairwise(reads)]
     assert mean(gaps) == pytest.approx(1_514 * 8 / profile.profile.down_kbit, rel=0.1)  # jitter moves only the two ends
@@ -113,12 +112,12 @@ def test_a_large_answer_at_once_takes_as_long_as_the_rate_says(profile: Network)
 
 @every_steady_link
 def test_a_long_request_takes_longer_by_its_bytes_over_the_uplink(profile: Network) -> None:
-    short, long = (Link(profile, Random(1)).request(size) for size in (1_448, 101 * 1_448))
+    short, long = (Link(profile, 1).request(size) for size in (1_448, 101 * 1_448))
     assert (long - short) / 1e6 == pytest.approx(100 * 1_514 * 8 / profile.profile.up_kbit)
 
 
 def test_a_link_that_was_idle_carries_a_burst_at_once_and_then_its_rate() -> None:
-    link = Link(mine(down_kbit=800, burst_bytes=15_140), Random(1))  # ten full frames; 100 bytes a millisecond
+    link = Link(mine(down_kbit=800, burst_bytes=15_140), 1)  # ten full frames; 100 bytes a millisecond
     at_once = [link.deliver(0, FULL) for _ in range(10)]
     assert at_once == [0] * 10
     assert [link.deliver(0, FULL) / 1e6 for _ in range(2)] == [15.14, 30.28]
@@ -127,7 +126,7 @@ def test_a_link_that_was_idle_carries_a_burst_at_once_and_then_its_rate() -> Non
 
 
 def test_small_events_pay_for_headers_each_until_they_queue_up_into_full_segments() -> None:
-    link = Link(mine(down_kbit=800), Random(1))
+    link = Link(mine(down_kbit=800), 1)
     assert link.deliver(0, 127) == 2_000_000  # 134 and 66 bytes, 100 a millisecond
     assert link.deliver(10_000_000, 127) == 12_000_000
     waiting = [link.deliver(20_000_000, 127) for _ in range(200)]
@@ -149,7 +148,7 @@ def test_driving_stalls_as_often_and_as_long_as_recorded_links_did(
     seen = [
         (end - begin) / SECOND
         for seed in range(60)
-        for begin, end in Link(Network("it", stalls, "a test"), Random(seed)).silences(10 * 60 * SECOND)
+        for begin, end in Link(Network("it", stalls, "a test"), seed).silences(10 * 60 * SECOND)
     ]
     # Counts of 600 minutes: four standard errors of the rarer ones, 540 and 1,080, are 17 and 12 %.
     assert sum(each >= 0.3 for each in seen) / 600 == pytest.approx(over_300ms, rel=0.1)
@@ -159,7 +158,7 @@ def test_driving_stalls_as_often_and_as_long_as_recorded_links_did(
 
 def test_what_arrives_in_a_silence_comes_at_its_end_at_the_links_rate() -> None:
     profile = mine(down_kbit=800, stalls=silences("1s", "2s", "2s"))
-    link = Link(profile, Random(3))
+    link = Link(profile, 3)
     begin, end = link.silences(60 * SECOND)[1]  # it may begin in the first
     assert end - begin == 2 * SECOND
     got = [link.deliver(begin + number * SECOND // 10, FULL) for number in range(3)]
@@ -169,7 +168,7 @@ def test_what_arrives_in_a_silence_comes_at_its_end_at_the_links_rate() -> None:
 @given(st.lists(st.integers(0, 100 * SECOND), max_size=30), st.integers(0, 9))
 def test_the_servers_pace_does_not_move_a_links_silences(asked: list[int], seed: int) -> None:
     profile = NETWORKS["commute"]
-    busy, idle = Link(profile, Random(seed)), Link(profile, Random(seed))
+    busy, idle = Link(profile, seed), Link(profile, seed)
     for at in sorted(asked):
         busy.deliver(at, 100)
     assert busy.silences(1_000 * SECOND) == idle.silences(1_000 * SECOND) != []
@@ -178,7 +177,7 @@ def test_the_servers_pace_does_not_move_a_links_silences(asked: list[int], seed:
 
 def test_some_people_ask_in_the_middle_of_a_tunnel() -> None:
     profile = mine(stalls=silences("30s", "10s", "60s", 0.5))
-    waits = [Link(profile, Random(seed)).handshake() / SECOND for seed in range(2_000)]
+    waits = [Link(profile, seed).handshake() / SECOND for seed in range(2_000)]
     blocked = [wait for wait in waits if wait]
     stalls = profile.profile.stalls
     assert stalls is not None
@@ -193,13 +192,13 @@ def test_hand_overs_are_silences_and_resets_in_their_shares() -> None:
         every=Duration.parse("10s"), shortest=Duration.parse("1s"), longest=Duration.parse("1s"), resets=0.25
     )
     profile = mine(handovers=handovers)
-    links = [Link(profile, Random(seed)) for seed in range(400)]
+    links = [Link(profile, seed) for seed in range(400)]
     breaks = [link.breaks_at for link in links if link.breaks_at is not None]
     assert mean(breaks) / SECOND == pytest.approx(10 / 0.25, rel=0.2)  # four standard errors of 400 exponentials
     gaps = [gap for link in links[:100] for gap in link.silences(60 * SECOND)]
     assert len(gaps) / 6_000 == pytest.approx(1 / (10 / 0.75 + 1), rel=0.2)  # 420 of them
-    assert Link(mine(handovers=replace(handovers, resets=1.0)), Random(1)).breaks_at is not None
-    assert Link(mine(handovers=replace(handovers, resets=1.0)), Random(1)).silences(100 * SECOND) == []
+    assert Link(mine(handovers=replace(handovers, resets=1.0)), 1).breaks_at is not None
+    assert Link(mine(handovers=replace(handovers, resets=1.0)), 1).silences(100 * SECOND) == []
 
 
 # Loss
@@ -210,7 +209,7 @@ def test_a_lost_segment_comes_a_round_trip_later_where_others_follow_and_a_timeo
 
     def late(gap: int) -> list[int]:
         """How much later than half a round trip the hit ones come, ms, at one segment each `gap` ns."""
-        link, hit, last = Link(profile, Random(1)), [], 0
+        link, hit, last = Link(profile, 1), [], 0
         for number in range(1, 5_000):
             at = number * gap
             got = link.deliver(at, 500)
@@ -228,7 +227,7 @@ def test_a_lost_segment_comes_a_round_trip_later_where_others_follow_and_a_timeo
 
 
 def test_a_lost_first_segment_of_a_connection_costs_a_second_at_least() -> None:
-    trips = [Link(mine(rtt="100ms", loss=0.02), Random(seed)).handshake() for seed in range(2_000)]
+    trips = [Link(mine(rtt="100ms", loss=0.02), seed).handshake() for seed in range(2_000)]
     late = [trip for trip in trips if trip > 100_000_000]
     assert min(late) == SECOND + 100_000_000
     assert len(late) / 2_000 == pytest.approx(1 - 0.98**2, rel=0.45)  # 80 of them
@@ -253,19 +252,19 @@ def drink(link: Link, seconds: int, lateness: int = 0) -> int:
 @pytest.mark.parametrize("lateness", [0, 4_000_000], ids=["on time", "4 ms late each time"])
 @pytest.mark.parametrize("name", ["edge", "3g", "slow_4g", "fast_4g"])
 def test_a_paced_reader_gets_the_profiles_rate(name: str, lateness: int) -> None:
-    read = drink(Link(NETWORKS[name], Random(1)), 20, lateness)
+    read = drink(Link(NETWORKS[name], 1), 20, lateness)
     assert read * 8 / 20 / 1_000 * 1_514 / 1_448 == pytest.approx(NETWORKS[name].profile.down_kbit, rel=0.03)
 
 
 def test_a_paced_reader_waits_for_the_end_of_a_silence() -> None:
-    link = Link(mine(down_kbit=800, stalls=silences("1s", "2s", "2s")), Random(3))
+    link = Link(mine(down_kbit=800, stalls=silences("1s", "2s", "2s")), 3)
     begin, end = link.silences(60 * SECOND)[1]  # it may begin in the first
     assert link.take(begin + SECOND) == (0, end)
     assert link.take(end)[0] > 0
 
 
 def test_pacing_takes_nothing_from_what_is_delivered() -> None:
-    paced, other = (Link(NETWORKS["slow_4g"], Random(1)) for _ in range(2))
+    paced, other = (Link(NETWORKS["slow_4g"], 1) for _ in range(2))
     drink(paced, 2)
     assert [paced.deliver(0, 1_000) for _ in range(50)] == [other.deliver(0, 1_000) for _ in range(50)]
 
@@ -312,7 +311,7 @@ def test_a_recorded_link_delivers_in_order_at_its_stamps_only(
     steps: list[tuple[int, int]], seed: int, stamps: list[int], last: int
 ) -> None:
     made = Trace(array("q", [*sorted(stamps), max([*stamps, last])]), "")
-    link = Link(Network("it", Profile(trace="it"), "a test", None, made), Random(seed))
+    link = Link(Network("it", Profile(trace="it"), "a test", None, made), seed)
     sent = arrivals(steps)
     got = [link.deliver(at, size) for at, size in sent]
     assert got == sorted(got)
@@ -324,7 +323,7 @@ def test_a_recorded_link_delivers_in_order_at_its_stamps_only(
 
 def test_the_gaps_of_a_recording_are_gaps_of_the_stream(tmp_path: Path) -> None:
     path = write(tmp_path, *range(1, 1_000), 3_000)  # 12 Mbit/s for a second, nothing for two
-    link = Link(network.find(f"trace:{path}"), Random(1))
+    link = Link(network.find(f"trace:{path}"), 1)
     got = [link.deliver(number * 20_000_000, 200) for number in range(600)]  # 12 s, four rounds of the recording
     gaps = [after - before for before, after in pairwise(got)]
     assert sum(gap > 500_000_000 for gap in gaps) == 4
@@ -332,7 +331,7 @@ def test_the_gaps_of_a_recording_are_gaps_of_the_stream(tmp_path: Path) -> None:
 
 
 def test_a_paced_reader_of_a_recording_gets_what_it_carried(tmp_path: Path) -> None:
-    link = Link(network.find(f"trace:{write(tmp_path, *range(2, 1_001, 2))}"), Random(1))  # 6 Mbit/s
+    link = Link(network.find(f"trace:{write(tmp_path, *range(2, 1_001, 2))}"), 1)  # 6 Mbit/s
     assert drink(link, 10, lateness=4_000_000) == pytest.approx(6e6 / 8 * 10 * 1_448 / 1_500, rel=0.03)
 
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 from statistics import mean
 from typing import Any
 
@@ -71,7 +70,7 @@ def ask(url: str, network: Network, seed: int, headers: dict[str, str], text: st
     )
     person = WireClient(site)
     try:
-        return person.stream(prompts.ask(text), Plan(), Link(network, Random(seed)), time.monotonic_ns(), IDENTITY)
+        return person.stream(prompts.ask(text), Plan(), Link(network, seed), time.monotonic_ns(), IDENTITY)
     finally:
         person.close()
 
@@ -134,7 +133,7 @@ def server() -> Iterator[ReferenceServer]:
 
 def both(server: ReferenceServer, network: Network, headers: dict[str, str], seeds: Sequence[int]) -> tuple[Seen, Seen]:
     """What people see through the proxy, and what others see at the same time through our link."""
-    silences = Link(network, Random(seeds[0])).silences(10_000_000_000)
+    silences = Link(network, seeds[0]).silences(10_000_000_000)
     with proxy(server, network, silences) as behind:
         streams = together(
             *[partial(ask, behind, DIRECT, seed, headers) for seed in seeds],
@@ -268,7 +267,7 @@ def test_streams_stall_as_often_where_the_kernel_falls_silent(kernel: Shaped, se
     network = kernel.like("3g", stalls=STALLS)
     rate = kernel.shape(network)
     script, at = [], 0
-    for begin, end in Link(network, Random(TWICE)).silences(4 * 10**9):
+    for begin, end in Link(network, TWICE).silences(4 * 10**9):
         # Less than one full frame of burst, and packets are lost.
         for moment, bucket in ((begin, tbf(1, 1_540)), (end, tbf(network.profile.down_kbit))):
             script += [f"sleep {(moment - at) / 1e9:.3f}", " ".join([*rate, *bucket])]

@@ -4,7 +4,6 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import pytest
@@ -35,7 +34,7 @@ def server() -> Iterator[ReferenceServer]:
 
 
 def road(breaks_at: int | None = None, name: str = "direct") -> network.Link:
-    link = network.Link(network.find(name), Random(1))
+    link = network.Link(network.find(name), 1)
     link.breaks_at = breaks_at
     return link
 

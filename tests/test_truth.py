@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from random import Random
 
 import gevent
 import numpy as np
@@ -56,7 +55,7 @@ def round_of(url: str, clock: RunClock) -> list[StreamObservation]:
 
     def stream(person: WireClient) -> StreamObservation:
         try:
-            link = network.Link(direct, Random(1))
+            link = network.Link(direct, 1)
             return person.stream(prompt, Plan(), link, time.monotonic_ns(), IDENTITY_HERE)
         finally:
             person.close()

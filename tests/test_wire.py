@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import gevent
 import pytest
@@ -272,7 +271,7 @@ def test_an_app_that_is_killed_in_the_background_leaves_with_a_reset() -> None:
 def test_a_cell_change_that_breaks_the_link_is_no_failure_of_the_server() -> None:
     with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
         person = client(server.url)
-        road = network.Link(network.find("direct"), Random(1))
+        road = network.Link(network.find("direct"), 1)
         road.breaks_at = 100_000_000
         seen = person.stream(prompts.ask("Hello?"), Plan(), road, time.monotonic_ns(), IDENTITY)
         assert server.result() == "reset"
@@ -293,7 +292,7 @@ def far_away(plan: Plan) -> StreamObservation:
     with scripted(script) as server:
         person = client(server.url)
         ask(person)
-        road = network.Link(network.find("moon", {"moon": Profile(rtt=Duration.parse("1s"))}), Random(1))
+        road = network.Link(network.find("moon", {"moon": Profile(rtt=Duration.parse("1s"))}), 1)
         seen = person.stream(prompts.ask("Hello?"), plan, road, time.monotonic_ns(), IDENTITY)
         person.close()
     assert seen.outcome is Outcome.CANCELLED

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import count
 from random import Random
 from typing import Any, ClassVar
 
@@ -123,7 +124,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         most = prompt.max_tokens or self._run.site.target.max_tokens
         plan, labels = self._behaviour.plan(self.random).asking_for(most), labels or {}
         # Its own randomness: how often a link draws depends on the server's pace, which must not change what is asked.
-        roads = Random(self.random.getrandbits(64))
+        roads = count(self.random.getrandbits(64))
         seen = self.last = self._once(prompt, plan, roads, labels)
         times, retry = 0, plan.retry
         while retry is not None and times < retry.most and seen.http_status in behaviour.TOO_MUCH:
@@ -133,7 +134,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         return self._to_its_end(seen, prompt, plan, roads, labels)
 
     def _to_its_end(
-        self, seen: StreamObservation, prompt: Prompt, plan: Plan, roads: Random, labels: dict[str, str]
+        self, seen: StreamObservation, prompt: Prompt, plan: Plan, roads: Iterator[int], labels: dict[str, str]
     ) -> StreamObservation:
         """Go on with an answer whose connection broke, for as long as the plan is to; the record of the last piece."""
         times = barren = 0
@@ -146,7 +147,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         return seen
 
     def _once(
-        self, prompt: Prompt, plan: Plan, roads: Random, labels: dict[str, str], place: Place | None = None
+        self, prompt: Prompt, plan: Plan, roads: Iterator[int], labels: dict[str, str], place: Place | None = None
     ) -> StreamObservation:
         run = self._run
         due_at, self._due_at = self._due_at or time.monotonic_ns(), None
@@ -163,7 +164,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "sequence": run.streams,
             "labels": {**self.labels, **labels},
         }
-        link = network.Link(self._network, Random(roads.getrandbits(64)))
+        link = network.Link(self._network, next(roads))
         try:
             seen = self._client.stream(prompt, plan, link, due_at, identity, place)
         except Interrupted as end:
@@ -174,7 +175,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         run.record(seen)
         self._tell_locust(seen)
         # What the wire has brought, a slow link has still to deliver: nobody asks on before.
-        gevent.sleep(max(0, seen.ended_at - run.site.clock.now()) / 1e9)
+        if (left := seen.ended_at - run.site.clock.now()) > 0:
+            gevent.sleep(left / 1e9)
         return seen
 
     def conversation(self, turns: tuple[int, int] = (2, 6)) -> Iterator[Prompt]:

@@ -48,10 +48,9 @@ class Link:
         "emulated",
     )
 
-    def __init__(self, network: Network, random: Random) -> None:
+    def __init__(self, network: Network, seed: int) -> None:
         self._network = network
         self._profile = profile = network.profile
-        self._random = random
         self.emulated = network.emulated
         self._spent = 0  # what the way out has taken so far
         self._before = -_NEVER  # when the delivery before was there
@@ -59,6 +58,7 @@ class Link:
         self.breaks_at: int | None = None  # when a hand-over resets the connection; None: it does not
         if not self.emulated:
             return
+        self._random = random = Random(seed)
         fate = Random(random.getrandbits(64))
         handovers = profile.handovers
         if handovers and handovers.resets:
