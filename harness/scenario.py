@@ -16,7 +16,7 @@ from locust import constant, events, tag, task
 from harness import locust_plugin
 from harness.drive.behaviour import BEHAVIOURS
 from harness.drive.network import NETWORKS
-from harness.drive.prompts import Prompt
+from harness.drive.prompts import Prompt, handbook
 from harness.drive.shapes import Ramp, Spike, Steps, Wave
 from harness.drive.users import StreamUser, between, reading
 
@@ -31,6 +31,7 @@ __all__ = [
     "Wave",
     "between",
     "constant",
+    "handbook",
     "reading",
     "tag",
     "task",

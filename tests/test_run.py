@@ -146,7 +146,7 @@ def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(rules: Pat
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "scenarios").glob("[a-z]*.py")))
 def test_every_scenario_runs(name: str, server: ReferenceServer, tmp_path: Path) -> None:
-    shaped = name in {"steps", "spike", "soak"}
+    shaped = name in {"steps", "spike", "soak", "noisy_neighbour"}
     ended = command(
         "streamgauge", "run", name, "--host", server.url, *([] if shaped else ["--users", 5, "--spawn-rate", 5]),
         "--run-time", "3s", "--db", "run.db",

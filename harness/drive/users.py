@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import sha256
 from itertools import count
 from random import Random
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from locust import User
 from locust.env import Environment
 from locust.exception import RescheduleTask, RescheduleTaskImmediately, StopTest
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_WAITING
+from msgspec.structs import replace
 
 from harness.config import Profile, Target
 from harness.drive import behaviour, clients, network, prompts
@@ -59,13 +61,15 @@ class StreamFailed(Exception):
 
 
 class StreamUser(User):  # type: ignore[misc]  # locust ships no types
-    """Subclass it, set what differs, and write tasks that call `self.stream()`."""
+    """Subclass it, set what differs, and write tasks that call `self.stream()` or `self.fetch()`."""
 
     abstract = True
     network: ClassVar[str] = "direct"  # a name from harness.drive.network.NETWORKS
     behaviour: ClassVar[str] = "patient"  # a name from harness.drive.behaviour.BEHAVIOURS
     client: ClassVar[str] = "wire"  # a name from harness.drive.clients.CLIENTS
     prompts: ClassVar[str] = "chat"  # a shipped set, or the path of a JSONL file
+    system: str | None = None  # the system prompt of questions without one; marked for the server's prompt cache
+    tools: ClassVar[tuple[str, ...]] = ()  # names of tools that the server has, for every question
     fresh_connections: ClassVar[bool] = False  # a new connection for every stream
     labels: ClassVar[dict[str, str]] = {}  # kept with every stream; `where` can select by them
 
@@ -104,12 +108,17 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     @classmethod
     def traits(cls, networks: Mapping[str, Profile]) -> dict[str, str]:
         """What makes this user comparable with the same one of another run, for the fingerprint."""
-        return {
+        traits = {
             "network": network.find(cls.network, networks).fingerprint,
             "behaviour": f"{cls.behaviour}@{behaviour.find(cls.behaviour).version}",
             "client": cls.client,
             "prompts": cls.prompts,
         }
+        if cls.system is not None:
+            traits["system"] = sha256(cls.system.encode()).hexdigest()[:12]
+        if cls.tools:
+            traits["tools"] = ", ".join(cls.tools)
+        return traits
 
     def stream(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
         """Ask once and live through the answer, as this person does. None asks the next of `prompts`.
@@ -117,12 +126,27 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         Returns the record, which is stored already: of the last try, where the person asks again. It is due now, but
         for the first one of a task in an open load: that one was due when the schedule said.
         """
+        return self._live_through(self._question(prompt), labels or {})
+
+    def fetch(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
+        """The same for an answer in one piece, as a page without streaming asks for it.
+
+        Its record says `answer = "whole"`, and it is in no figure of streaming: see docs/metrics.md.
+        """
+        return self._live_through(replace(self._question(prompt), streamed=False), labels or {})
+
+    def _question(self, prompt: Prompt | str | None) -> Prompt:
+        """With all that this person adds to it."""
         if prompt is None:
             prompt = prompts.choose(self._prompts, self.random)
         elif isinstance(prompt, str):
             prompt = prompts.ask(prompt)
-        most = prompt.max_tokens or self._run.site.target.max_tokens
-        plan, labels = self._behaviour.plan(self.random).asking_for(most), labels or {}
+        if self.system is not None and prompt.system is None:
+            prompt = replace(prompt, system=self.system, cached=True)
+        return replace(prompt, tools=self.tools) if self.tools and not prompt.tools else prompt
+
+    def _live_through(self, prompt: Prompt, labels: dict[str, str]) -> StreamObservation:
+        plan = self._behaviour.plan(self.random).asking_for(prompt.max_tokens or self._run.site.target.max_tokens)
         # Its own randomness: how often a link draws depends on the server's pace, which must not change what is asked.
         roads = count(self.random.getrandbits(64))
         seen = self.last = self._once(prompt, plan, roads, labels)
@@ -160,6 +184,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "client": self.client,
             "network": self.network,
             "behaviour": self.behaviour,
+            "answer": "streamed" if prompt.streamed else "whole",
             "worker": run.worker,
             "sequence": run.streams,
             "labels": {**self.labels, **labels},
@@ -207,9 +232,10 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         what, took = "TTFT", None if seen.first_content_at is None else seen.first_content_at - seen.due_at
         if seen.resumed_from is not None:
             what, took = "resume gap", seen.resume_gap
+        streamed = seen.answer == "streamed"
         self.environment.events.request.fire(
-            request_type="SSE",
-            name=f"{self._name} {what}",
+            request_type="SSE" if streamed else "POST",
+            name=f"{self._name} {what if streamed else 'answer'}",
             response_time=None if took is None else took / 1e6,
             response_length=seen.body_bytes,
             response=None,

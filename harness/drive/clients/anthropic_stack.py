@@ -91,9 +91,13 @@ class AnthropicClient(LibraryClient):
         _warm()
 
     def _use(self, prompt: Prompt, attempt: Any) -> None:
-        body = msgspec.json.decode(self._site.protocol.request(self._site.target, prompt, True))
+        body = msgspec.json.decode(self._site.protocol.request(self._site.target, prompt, prompt.streamed))
         place = {} if self._last_id is None else {"last-event-id": self._last_id}
-        for event in self._messages.create(**body, extra_headers=place):
+        answer = self._messages.create(**body, extra_headers=place)
+        if not prompt.streamed:
+            attempt.hand()
+            return
+        for event in answer:
             if event.type == "content_block_delta" and getattr(event.delta, _CONTENT.get(event.delta.type, ""), ""):
                 attempt.hand()
 

@@ -46,13 +46,19 @@ class HttpxClient(LibraryClient):
 
     def _use(self, prompt: Prompt, attempt: Any) -> None:
         protocol, decoder, answer = self._site.protocol, sse.Decoder(), Answer()
-        body = protocol.request(self._site.target, prompt, True)
-        place = {} if self._last_id is None else {"last-event-id": self._last_id}
-        request = self._http.build_request("POST", self._url, content=body, headers=place)
+        body = protocol.request(self._site.target, prompt, prompt.streamed)
+        headers = {} if self._last_id is None else {"last-event-id": self._last_id}
+        if not prompt.streamed:
+            headers["accept"] = "application/json"
+        request = self._http.build_request("POST", self._url, content=body, headers=headers)
         response = self._http.send(request, stream=True)
         try:
             if not response.is_success:
                 response.read()
+                return
+            if not prompt.streamed:
+                response.read()
+                attempt.hand()
                 return
             for piece in response.iter_bytes():
                 for event in decoder.feed(piece):

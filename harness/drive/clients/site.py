@@ -16,6 +16,7 @@ from harness.drive.protocols import Protocol, for_target
 from harness.drive.wire import Endpoint
 
 _AT_A_STRETCH = 1_000_000  # ns of decoding
+_STREAM, _DOCUMENT = b"\r\naccept: text/event-stream\r\n", b"\r\naccept: application/json\r\n"
 _SHORTEST_SECRET = 8  # characters; a shorter word of a header is no key, and blotting it out would garble every detail
 
 
@@ -64,10 +65,11 @@ class Site:
         return cls(endpoint, target, protocol, clock, head, _secret(headers.values()))
 
     def request(self, prompt: Prompt, last_id: str | None = None) -> bytes:
-        """The whole HTTP request for a streamed answer to `prompt`, or for what comes of it after an event's id."""
-        body = self.protocol.request(self.target, prompt, True)
+        """The whole HTTP request for an answer to `prompt`, or for what comes of it after an event's id."""
+        body = self.protocol.request(self.target, prompt, prompt.streamed)
         place = b"" if last_id is None else b"last-event-id: %b\r\n" % last_id.encode()
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (self.head, place, len(body), body)
+        head = self.head if prompt.streamed else self.head.replace(_STREAM, _DOCUMENT, 1)
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, place, len(body), body)
 
 
 def _head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:

@@ -19,6 +19,7 @@ from harness.drive.behaviour import Plan
 from harness.drive.clients.resumption import Place, follow
 from harness.drive.clients.site import Site
 from harness.drive.clients.transcript import Interrupted, Transcript, observe
+from harness.drive.clients.whole import observe_whole, patient
 from harness.drive.network import Link
 from harness.drive.prompts import Prompt
 from harness.drive.protocols import Answer, Malformed, Protocol
@@ -66,6 +67,7 @@ class Attempt:
         self._stops_at = _NEVER  # and when so much of it that they press stop
         self._away_at = _NEVER if plan.away is None else due_at + plan.away[0]
         self._back_at = _NEVER
+        self._overslept = 0  # ns, in the emulated link's time so far
         self._over = False  # the answer has ended
         self.reusable = False
 
@@ -125,9 +127,11 @@ class Attempt:
         ]
         if self._back_at == _NEVER:  # the app that is in the background waits for nothing
             deadlines.append((self._look_at, None))
-            deadlines.append((exchange.last_read_at + timeouts.idle, _late("idle: nothing came", timeouts.idle)))
+            idle_at = self._on_link(exchange.last_read_at, timeouts.idle)
+            deadlines.append((idle_at, _late("idle: nothing came", timeouts.idle)))
             if not glance.content:
-                deadlines.append((self.began + timeouts.first_token, _late("first token", timeouts.first_token)))
+                first_at = self._on_link(self.began, timeouts.first_token)
+                deadlines.append((first_at, _late("first token", timeouts.first_token)))
         until, broken = min(deadlines, key=lambda deadline: deadline[0])
         if time.monotonic_ns() < until:
             exchange.wait(until)
@@ -175,18 +179,24 @@ class Attempt:
         gone = broken is None or broken.outcome is Outcome.RESET
         return gone and self._exchange.received == 0
 
+    def _on_link(self, since: int, timeout: int) -> int:
+        """When a timeout is over that does not count the time in which the link carries nothing: it is the server's."""
+        return self.began + self._link.after(since - self.began, timeout)
+
     def _until(self, timeout: int) -> int:
         return min(time.monotonic_ns() + timeout, self._total_at, self._farewell()[0])
 
     def _pause(self, duration: int) -> None:
-        """Let the emulated link take its time, unless the person leaves first."""
+        """Let the emulated link take its time, unless the person leaves first. A busy loop sleeps too long; the next
+        sleep is shorter by that."""
         if duration <= 0:
             return
-        end = time.monotonic_ns() + duration
+        end = time.monotonic_ns() + duration - self._overslept
         until, farewell = self._farewell()
         gevent.sleep(max(0, min(end, until) - time.monotonic_ns()) / 1e9)
         if end > until:
             raise farewell
+        self._overslept = time.monotonic_ns() - end
 
     def _had_left(self, fault: Broken) -> bool:
         """Whether the person did not wait for the timeout."""
@@ -257,9 +267,10 @@ class WireClient:
         greenlet is killed: it holds the record, to be kept before dying.
         """
         began, self._last_id = None, None if place is None else place.last_id
+        site, look = (self._site, observe) if prompt.streamed else (patient(self._site), observe_whole)
         while True:
             connection, reused = self._take()
-            attempt = self._attempt(connection, self._site, plan, due_at, link, began)
+            attempt = self._attempt(connection, site, plan, due_at, link, began)
             began, broken = attempt.began, None
             try:
                 self._converse(attempt, prompt)
@@ -287,21 +298,18 @@ class WireClient:
                 continue  # the server had closed the idle connection while our request was on its way
             if broken is None or broken.outcome is not Outcome.INTERRUPTED:
                 with suppress(gevent.GreenletExit):
-                    seen = self._observe(transcript, link, identity)
+                    with site.desk:
+                        seen = look(transcript, site, link, identity)
                     if plan.reconnect is not None:
                         by_link, secret = isinstance(broken, _CellChange), self._site.secret
                         seen, self.place = follow(seen, bytes(transcript.body), place, secret, by_link=by_link)
                     return seen
             # Also when the stream itself was complete by then.
-            raise Interrupted(observe(transcript, self._site, link, identity))
+            raise Interrupted(look(transcript, site, link, identity))
 
     def _converse(self, attempt: Any, prompt: Prompt) -> None:
         """One try, from connecting to the end of the answer. Broken when it does not get there."""
         attempt.converse(self._site.request(prompt, self._last_id))
-
-    def _observe(self, transcript: Transcript, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
-        with self._site.desk:
-            return observe(transcript, self._site, link, identity)
 
     def close(self) -> None:
         for connection in self._lingering:

@@ -1,0 +1,43 @@
+"""Readers who hardly read: do fifty of them, at 2 KB/s, make the answers of the others stutter?
+
+Twenty patient readers have the server to themselves for a minute; then fifty come whose links carry less than the model
+writes, so that the server has to hold back. Each patient answer says in which phase it was asked for: report and JSON
+have ITL of `alone` and `beside` next to each other. Only long answers fill the kernels' buffers (docs/networks.md).
+"""
+
+from time import monotonic
+
+from harness.scenario import Steps, StreamUser, between, task
+
+ALONE = 60.0  # seconds until the others come
+MARGIN = 10.0  # an answer that is asked for so shortly before, or after, is of neither phase
+
+
+class Patient(StreamUser):
+    fixed_count = 20
+    network = "wifi"
+    wait_time = between(1, 3)
+
+    def on_start(self) -> None:
+        self.began = monotonic()
+
+    @task
+    def ask(self) -> None:
+        at = monotonic() - self.began
+        phase = "alone" if at < ALONE - MARGIN else "beside" if at > ALONE + MARGIN else "between"
+        self.stream(labels={"phase": phase})
+
+
+class Stalled(StreamUser):
+    network = "trickle"
+    prompts = "long"
+    wait_time = between(1, 3)
+
+    @task
+    def ask(self) -> None:
+        self.stream()
+
+
+class Street(Steps):
+    users = (20, 70)
+    seconds = ALONE
