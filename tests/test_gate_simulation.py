@@ -186,3 +186,34 @@ def test_ok_overlooks_what_it_may_hide_no_more_often_than_it_says() -> None:
         runs = simulated(model, change=0.2)
         overlooked = regression.shift(runs.baseline, runs.first, "t").high <= math.log(1.2)
         assert overlooked.mean() <= 0.03  # 10,000 repetitions know their own rate to ± 0.3 %
+
+
+# Runs of two builds that take turns: A B, B A, A B, …
+
+
+def in_turns(model: Model, change: float = 0.0, drift: float = 0.0, pairs: int = 6) -> tuple[Floats, Floats, Floats]:
+    """y of A and of B by pair, and of all runs in the order of time; `drift` is how much slower the last run is."""
+    times = TIMES // 5 if model is correlated else TIMES
+    y = model(np.random.default_rng(7), (times, 1, 2 * pairs)) + np.linspace(0, math.log1p(drift), 2 * pairs)
+    a_is_first = np.arange(pairs) % 2 == 0
+    first, second = y[..., 0::2], y[..., 1::2]
+    return np.where(a_is_first, first, second), np.where(a_is_first, second, first) + math.log1p(change), y
+
+
+@pytest.mark.parametrize("model", NOISE)
+def test_builds_that_take_turns_raise_few_false_alarms(model: str) -> None:
+    a, b, _ = in_turns(NOISE[model])
+    assert regression.regressed_in_turns(a, b, MARGIN).mean() <= 0.01
+
+
+def test_builds_that_take_turns_show_their_difference() -> None:
+    for total, change, pairs, least in ((0.03, 0.10, 6, 0.9), (0.03, 0.10, 8, 0.98), (0.05, 0.20, 6, 0.97)):
+        a, b, _ = in_turns(spread(total), change, pairs=pairs)
+        assert regression.regressed_in_turns(a, b, MARGIN).mean() >= least
+
+
+def test_a_drift_of_the_machine_is_no_difference_of_builds_that_take_turns() -> None:
+    a, b, y = in_turns(spread(0.03), drift=0.1)
+    assert regression.regressed_in_turns(a, b, MARGIN).mean() <= 0.01
+    one_after_the_other = regression.worse(regression.shift(y[..., :6], y[..., 6:], "t"), MARGIN)
+    assert one_after_the_other.mean() > 0.3, "which is why they take turns"

@@ -7,14 +7,16 @@ its logarithm (for a share, the share itself). Worse is told in two stages, both
               metrics, and the change itself beyond the margin. If no metric is suspicious, nothing has regressed.
     stage 2   5 fresh runs, tested alone in the same way, Holm over the suspicious metrics. Both stages must reject.
 
+Runs of two builds that took turns are compared in pairs, in one stage at α = 0.01.
 IMPROVED takes one stage at α = 0.01: it stops nobody. OK needs runs that rule out a regression beyond `may_hide`.
 How often all this is wrong, tests/test_gate_simulation.py measures; docs/regression.md tells it to people.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
@@ -27,6 +29,7 @@ from harness.judge.figures import change
 from harness.judge.statistics import Interval, Shift, Values
 
 FIRST_RUNS, FRESH_RUNS = 3, 5
+FEWEST_PAIRS = 4
 _ALPHA = 0.05
 _ALPHA_ALONE = 0.01  # of a verdict that has only one stage
 _RARE, _RARE_NEEDS = 0.99, 5_000  # from this percentile on, a run needs so many samples
@@ -162,6 +165,19 @@ def regressed(baseline: Values, first: Values, fresh: Values, margin: Values, te
     return worse(shift(baseline, fresh, test), margin, suspicious)
 
 
+def shift_in_turns(before: Values, after: Values) -> Shift:
+    """Of runs in pairs. Where a run's y is not finite, ranks decide, and the pairs are given up."""
+    finite = np.isfinite(before).all(-1) & np.isfinite(after).all(-1)
+    with np.errstate(invalid="ignore"):
+        pairs = statistics.shift_of_pairs(after - before)
+    ranks = statistics.shift_of_ranks(before, after)
+    return Shift(*(np.where(finite, ours, theirs) for ours, theirs in zip(pairs, ranks, strict=True)))
+
+
+def regressed_in_turns(before: Values, after: Values, margin: Values) -> Mask:
+    return worse(shift_in_turns(before, after), margin, alpha=_ALPHA_ALONE)
+
+
 # One comparison, and how it is told
 
 
@@ -173,25 +189,26 @@ def compare(
     The first 3 candidate runs are stage 1, the next 5 stage 2, and no more are looked at.
     """
     runs = list(candidate)[: FIRST_RUNS + FRESH_RUNS]
-    everything = {**baseline, **{run: candidate[run] for run in runs}}
     short = _short(name, len(baseline), len(runs))
-    rows: dict[Gate, Row] = {}
-    usable = []
-    for gate in gates(settings):
-        fault = _fault(gate, everything) or (short if len(baseline) < 2 or not runs else None)
-        rows[gate] = _untested(gate, fault or "")
-        if fault is None:
-            usable.append(gate)
-    wanted = max(FIRST_RUNS - len(runs), 0)
-    if usable:
-        before = np.array([gate.scaled([run[gate.subject.text] for run in baseline.values()]) for gate in usable])
-        after = np.array([gate.scaled([candidate[run][gate.subject.text] for run in runs]) for gate in usable])
-        decided = _decide(before, after, np.array([gate.margin for gate in usable]), settings.test, short is None)
-        wanted = wanted or decided.wanted
-        rows |= {gate: _row(gate, decided, place, short) for place, gate in enumerate(usable)}
-    status, reason = _overall(list(rows.values()), short)
-    first, fresh = runs[:FIRST_RUNS], runs[FIRST_RUNS:]
-    return Comparison(name, status, reason, list(rows.values()), list(baseline), first, fresh, wanted)
+    decide = partial(_in_stages, test=settings.test)
+    rows, wanted = _rows(baseline, {run: candidate[run] for run in runs}, settings, short, decide)
+    status, reason = _overall(rows, short)
+    wanted = max(FIRST_RUNS - len(runs), 0) or wanted
+    return Comparison(name, status, reason, rows, list(baseline), runs[:FIRST_RUNS], runs[FIRST_RUNS:], wanted)
+
+
+def compare_pairs(
+    name: str, before: Mapping[str, Figures], after: Mapping[str, Figures], settings: Regression
+) -> Comparison:
+    """Judge runs that took turns, as many `after` as `before` (the side called `name`); by run id, in pairs. RuleError.
+
+    One stage, at α = 0.01: Student's t on the pairs' differences, so that a drift that both sides share falls out.
+    """
+    pairs = len(before)
+    short = f"{pairs} of the {FEWEST_PAIRS} pairs that a verdict needs" if pairs < FEWEST_PAIRS else None
+    rows, _ = _rows(before, after, settings, short, _in_turns)
+    status, reason = _overall(rows, short)
+    return Comparison(name, status, reason, rows, list(before), list(after), [])
 
 
 def invalid(name: str, run: str, why: str) -> Comparison:
@@ -217,20 +234,51 @@ class _Decided(NamedTuple):
     confirmed: Mask
     improved: Mask
     wanted: int  # fresh runs that would tell what a suspicion is worth
+    proof: str  # of what is confirmed
 
 
-def _decide(before: Values, after: Values, margin: Values, test: str, enough: bool) -> _Decided:
-    seen = shift(before, after, test)
-    none = np.zeros(len(before), bool)
-    if not enough:
-        return _Decided(before, after, seen, none, none, none, 0)
+def _in_stages(before: Values, after: Values, margin: Values, test: str) -> _Decided:
     suspicious = worse(shift(before, after[:, :FIRST_RUNS], test), margin)
-    improved = better(seen, margin)
     wanted = FIRST_RUNS + FRESH_RUNS - after.shape[-1] if suspicious.any() else 0
-    confirmed = none
+    confirmed = np.zeros(len(before), bool)
     if suspicious.any() and not wanted:
         confirmed = worse(shift(before, after[:, FIRST_RUNS:], test), margin, suspicious)
-    return _Decided(before, after, seen, suspicious, confirmed, improved, wanted)
+    seen = shift(before, after, test)
+    proof = f"worse in the first {FIRST_RUNS} runs, and in {FRESH_RUNS} fresh ones"
+    return _Decided(before, after, seen, suspicious, confirmed, better(seen, margin), wanted, proof)
+
+
+def _in_turns(before: Values, after: Values, margin: Values) -> _Decided:
+    seen = shift_in_turns(before, after)
+    confirmed = regressed_in_turns(before, after, margin)
+    none = np.zeros(len(before), bool)
+    proof = f"worse in {before.shape[-1]} pairs of runs that took turns"
+    return _Decided(before, after, seen, none, confirmed, better(seen, margin), 0, proof)
+
+
+def _rows(
+    before: Mapping[str, Figures],
+    after: Mapping[str, Figures],
+    settings: Regression,
+    short: str | None,
+    decide: Callable[[Values, Values, Values], _Decided],
+) -> tuple[list[Row], int]:
+    """A row for each gating metric, and how many more runs the decision wants."""
+    found = gates(settings)
+    faults = {gate: _fault(gate, {**before, **after}) for gate in found}
+    usable = [gate for gate in found if faults[gate] is None and len(before) > 1 and after]
+    if not usable:
+        return [_untested(gate, faults[gate] or short or "") for gate in found], 0
+    old, new = (
+        np.array([gate.scaled([run[gate.subject.text] for run in side.values()]) for gate in usable])
+        for side in (before, after)
+    )
+    decided = decide(old, new, np.array([gate.margin for gate in usable]))
+    rows = [
+        _row(gate, decided, usable.index(gate), short) if gate in usable else _untested(gate, faults[gate] or "")
+        for gate in found
+    ]
+    return rows, decided.wanted if short is None else 0
 
 
 def _row(gate: Gate, decided: _Decided, place: int, short: str | None) -> Row:
@@ -240,7 +288,7 @@ def _row(gate: Gate, decided: _Decided, place: int, short: str | None) -> Row:
     if short is not None:
         reason = f"{short}; {_hidden(gate, high)}"
     elif decided.confirmed[place]:
-        status, reason = Status.REGRESSED, f"worse in the first {FIRST_RUNS} runs, and in {FRESH_RUNS} fresh ones"
+        status, reason = Status.REGRESSED, decided.proof
     elif decided.suspicious[place] and decided.wanted:
         reason = f"suspicious; {decided.wanted} fresh runs would tell"
     elif decided.improved[place]:

@@ -148,6 +148,14 @@ def share_at_most(values: Values, counts: Counts, limit: float) -> float | None:
     return float(counts[: int(np.searchsorted(values, limit, side="right"))].sum() / n) if n else None
 
 
+def deviation_interval(deviation: float, n: int) -> Interval:
+    """Of a standard deviation from n normal samples, by χ². No ends for fewer than two."""
+    if n < 2:
+        return Interval(None, None)
+    low, high = special.chdtri(n - 1, [_TAIL, 1 - _TAIL])
+    return Interval(deviation * math.sqrt((n - 1) / low), deviation * math.sqrt((n - 1) / high))
+
+
 def difference_interval(one: tuple[float, Interval], two: tuple[float, Interval]) -> Interval:
     """Of two − one, each an estimate with its interval (Zou & Donner, Statistics in Medicine 27, 2008). None where
     one of the ends that it is made of is None."""
