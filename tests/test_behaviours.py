@@ -45,11 +45,13 @@ LIVED = {
     "patient": Lived(lambda _: True, Outcome.COMPLETED, "completed"),
     "impatient": Lived(lambda plan: (plan.patience or 0) < SECOND, Outcome.CANCELLED, "disconnected", ttft="5s"),
     "stop_button": Lived(lambda plan: (plan.leave_after_chunks or 0) < 9, Outcome.CANCELLED, "disconnected"),
+    "skimmer": Lived(lambda plan: (plan.leave_after_chunks or 0) < 40, Outcome.CANCELLED, "disconnected"),
     "loses_interest": Lived(leaves_soon, Outcome.CANCELLED, "disconnected"),
     "closed_tab": Lived(leaves_soon, Outcome.CANCELLED, "disconnected"),
     "killed_app": Lived(leaves_soon, Outcome.CANCELLED, "disconnected"),
     "app_switcher": Lived(soon_away, Outcome.COMPLETED, "completed"),
     "forgotten_app": Lived(soon_away, Outcome.CANCELLED, "disconnected"),
+    "tunnel_rider": Lived(lambda plan: sum(plan.tunnel or ()) < 3.8 * SECOND, Outcome.COMPLETED, "completed"),
     "lingerer": Lived(lambda _: True, Outcome.COMPLETED, "completed"),
 }
 IN_A_RUN = {"reconnects", "polite_retry", "retry_storm"}  # of several streams: below, and in test_resume_run
@@ -84,7 +86,7 @@ def lives(server: ReferenceServer) -> Iterator[dict[str, Life]]:
     }
 
     def live(name: str) -> StreamObservation:
-        road = network.Link(network.find("direct"), 1)
+        road = network.Link(network.find("direct"), 1, plans[name].tunnel)
         return people[name].stream(prompts.ask("Hello?"), plans[name], road, time.monotonic_ns(), IDENTITY)
 
     streams = {name: gevent.spawn(live, name) for name in LIVED}
@@ -102,7 +104,7 @@ def lives(server: ReferenceServer) -> Iterator[dict[str, Life]]:
 
 
 def drawn(name: str) -> Iterator[Plan]:
-    return (BEHAVIOURS[name].plan(Random(seed)) for seed in count())
+    return (BEHAVIOURS[name].plan(Random(seed)).asking_for(TOKENS) for seed in count())
 
 
 def test_every_behaviour_is_lived_with_a_real_server() -> None:

@@ -54,6 +54,7 @@ class Plan:
     leave_after_share: float | None = None  # of the longest answer that was asked for; see `asking_for`
     patience: int | None = None  # ns from the due time: leaves if no content has come by then
     away: tuple[int, int] | None = None  # ns from the due time, and for how long: the app does not read in between
+    tunnel: tuple[int, int] | None = None  # ns from when connecting begins, and for how long: the link is gone
     abort: bool = False  # RST instead of FIN
     linger: int | None = None  # ns that the connection stays open, unused, after the answer's end; None: to be reused
     retry: Retry | None = None  # None: takes a refusal for an answer
@@ -120,6 +121,11 @@ BEHAVIOURS = {
             "forgotten_app",
             "the same, but after 2 to 20 s the phone kills the app in the background",
             lambda random: _forgotten(*_away(random)),
+        ),
+        Behaviour(
+            "tunnel_rider",
+            "rides into a tunnel some seconds after asking: the link is gone for 2 to 20 s, and then goes on",
+            lambda random: Plan(tunnel=_away(random)),
         ),
         Behaviour(
             "lingerer",

@@ -189,7 +189,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "sequence": run.streams,
             "labels": {**self.labels, **labels},
         }
-        link = network.Link(self._network, next(roads))
+        link = network.Link(self._network, next(roads), plan.tunnel)
         try:
             seen = self._client.stream(prompt, plan, link, due_at, identity, place)
         except Interrupted as end:

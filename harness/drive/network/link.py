@@ -24,6 +24,7 @@ _HEADERS = 52  # IP and TCP
 _FRAME = 14  # Ethernet, which a rate counts, too
 _LEAST_TIMEOUT = 200_000_000  # ns; Linux's TCP_RTO_MIN
 _FIRST_TIMEOUT = 1_000_000_000  # ns; of a connection's first segment (RFC 6298, 2.1)
+_TUNNEL_WINDOW = 16_384  # bytes
 _STEP = 10_000_000  # ns of the rate that one paced read may take, or a segment where that is more
 _SLACK = 20_000_000  # ns that a paced read may come late without a loss
 _UNLIMITED = 1 << 30
@@ -38,7 +39,6 @@ class Link:
         "_down",
         "_gate",
         "_last",
-        "_network",
         "_profile",
         "_random",
         "_silences",
@@ -46,39 +46,42 @@ class Link:
         "_up",
         "breaks_at",
         "emulated",
+        "window",
     )
 
-    def __init__(self, network: Network, seed: int) -> None:
-        self._network = network
+    def __init__(self, network: Network, seed: int, tunnel: tuple[int, int] | None = None) -> None:
+        """`tunnel`: when the link is gone besides, and for how long; ns."""
         self._profile = profile = network.profile
-        self.emulated = network.emulated
+        self.emulated = network.emulated or tunnel is not None
         self._spent = 0  # what the way out has taken so far
         self._before = -_NEVER  # when the delivery before was there
         self._last = 0  # when the person got the delivery before: TCP keeps the order
         self.breaks_at: int | None = None  # when a hand-over resets the connection; None: it does not
+        self.window: int | None = None  # see `Network.window`
         if not self.emulated:
             return
+        # In a tunnel a kernel with room would take all that comes.
+        self.window = network.window or (_TUNNEL_WINDOW if tunnel is not None else None)
         self._random = random = Random(seed)
         fate = Random(random.getrandbits(64))
         handovers = profile.handovers
         if handovers and handovers.resets:
             self.breaks_at = round(fate.expovariate(handovers.resets / handovers.every))
-        self._silences = _Timeline(_silences(profile.stalls, handovers, fate))
+        silences = _silences(profile.stalls, handovers, fate)
+        if tunnel is not None:
+            silences = heapq.merge([(tunnel[0], sum(tunnel))], silences)
+        self._silences = _Timeline(silences)
         self._up = _Bucket(self._silences, profile.up_kbit, profile.burst_bytes)
         self._down: _Way
         self._gate: _Way
         if network.trace:
             begin = fate.randrange(network.trace.period)
-            self._down, self._gate = _Recording(network.trace, begin, 0), _Recording(network.trace, begin, _SLACK)
+            self._down = _Recording(self._silences, network.trace, begin, 0)
+            self._gate = _Recording(self._silences, network.trace, begin, _SLACK)
         else:
             slack = round(profile.down_kbit * _SLACK / 8e6)
             self._down = _Bucket(self._silences, profile.down_kbit, profile.burst_bytes)
             self._gate = _Bucket(self._silences, profile.down_kbit, max(slack, profile.burst_bytes))
-
-    @property
-    def window(self) -> int | None:
-        """See `Network.window`."""
-        return self._network.window if self.emulated else None
 
     def handshake(self) -> int:
         """How long one round trip of TCP's or TLS's handshake takes, ns, right after what was asked for before."""
@@ -118,6 +121,12 @@ class Link:
         """So many bytes were read."""
         if self.emulated:
             self._gate.carry(now, size)
+
+    def after(self, at: int, duration: int) -> int:
+        """When the link will have carried for so long from `at` on: its silences do not count."""
+        if not self.emulated:
+            return at + duration
+        return self._silences.moment(self._silences.worked(at) + duration)
 
     def silences(self, until: int) -> list[tuple[int, int]]:
         """Begin and end of each silence that begins before `until`; a recording's gaps are not among them."""
@@ -245,11 +254,12 @@ class _Bucket:
 
 
 class _Recording:
-    """A direction as it was recorded, from some moment of the recording on."""
+    """A direction as it was recorded, from some moment of the recording on; silences are beside its own gaps."""
 
-    __slots__ = ("_begin", "_number", "_room", "_slack", "_trace")
+    __slots__ = ("_begin", "_number", "_room", "_slack", "_timeline", "_trace")
 
-    def __init__(self, trace: Trace, begin: int, slack: int) -> None:
+    def __init__(self, timeline: _Timeline, trace: Trace, begin: int, slack: int) -> None:
+        self._timeline = timeline
         self._trace = trace
         self._slack = slack  # how late a delivery may be used, ns
         self._begin = begin  # of the recording, ns, where the stream begins
@@ -265,9 +275,12 @@ class _Recording:
             self._number += more
             self._room += more * CAPACITY
         self._room -= weight
-        return max(at, self._now())
+        return self._timeline.over(max(at, self._now()))
 
     def open(self, at: int) -> tuple[int, int]:
+        free_at = self._timeline.over(at)
+        if free_at > at:
+            return 0, free_at
         self._skip(at)
         past = self._trace.first(at + self._begin + 1)
         room = (past - self._number - 1) * CAPACITY + self._room
