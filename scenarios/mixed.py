@@ -1,7 +1,7 @@
-"""A population like the one outside: most read at home, many are on phones, some leave in the middle.
+"""A population like the one outside: does the SLA hold for all the people who are there?
 
-The default scenario, and the one to hold an SLA against: of twelve users six read patiently on wifi, two on a good
-phone link, two on slow 4G, one presses stop, and one closes the tab.
+Most read at home, many are on phones, some leave in the middle; the default scenario. Of twelve users six read
+patiently on wifi, two on a good phone link, two on slow 4G, one presses stop, and one closes the tab.
 """
 
 from harness.scenario import StreamUser, between, task
