@@ -13,14 +13,13 @@ from typing import Any
 import msgspec
 from locust.env import Environment
 
-from harness.clock import RunClock
 from harness.config import Load
 from harness.drive import schedule
 from harness.drive.turnstile import Turnstile
-from harness.drive.users import StreamUser
+from harness.drive.users import StreamUser, assigned
 from harness.errors import ScenarioError
 
-_LEAD = 1_000_000_000  # ns that a schedule begins after its run: by then everybody is there, and has heard of it
+_LEAD = 500_000_000  # ns that a schedule begins after all users are there: by then every worker has heard of it
 _GRACE = 100_000_000  # ns after the last arrival was due: by then it has begun
 _ENOUGH = 30  # seconds that a person may be busy with an arrival, before there are too few of them
 _FEWEST, _MOST = 100, 3_000  # people, where nobody says how many
@@ -41,7 +40,7 @@ class OpenLoad:
         self.ends_at: int | None = None  # when its last arrival has come, ns on the run's clock; None: never
         self._given = given
         self._lasts: int | None = None  # ns from its first moment to its last
-        self._begins_at = 0  # ns on the run's clock
+        self._begins_at: int | None = None  # ns on the run's clock; None: nobody knows yet
         self._shares: dict[str, tuple[int, int]] = {}  # of each process: which of how many
         if found is None:
             return
@@ -62,11 +61,18 @@ class OpenLoad:
         if self._lasts is not None and options.run_time is None:
             environment.stop_timeout = environment.stop_timeout or total  # the last ones may finish
 
-    def begin(self, now: int, nodes: Sequence[str]) -> None:
-        """Divide the schedule among these processes; it begins soon after `now`, ns on the run's clock."""
+    def divide(self, nodes: Sequence[str]) -> None:
+        """Give each of these processes its share of a schedule that has not begun."""
+        self._begins_at = self.ends_at = None
+        self._shares = {node: (place, len(nodes)) for place, node in enumerate(nodes)}
+
+    def begin(self, now: int) -> bool:
+        """Everybody is there at `now`, ns on the run's clock. False where none begins by that."""
+        if self.name is None or self._begins_at is not None:
+            return False
         self._begins_at = now + _LEAD
         self.ends_at = None if self._lasts is None else self._begins_at + self._lasts + _GRACE
-        self._shares = {node: (place, len(nodes)) for place, node in enumerate(nodes)}
+        return True
 
     def order(self, node: str) -> dict[str, Any]:
         """What a process must know of it. One that was not there in the beginning has no share."""
@@ -78,7 +84,7 @@ class OpenLoad:
         }
 
 
-def turnstile(environment: Environment, order: dict[str, Any], clock: RunClock, seed: int) -> Turnstile | None:
+def turnstile(environment: Environment, order: dict[str, Any], seed: int) -> Turnstile | None:
     """What lets in this process's share, every so-manieth arrival; None for a closed load. `order` as OpenLoad's.
 
     ScenarioError where a file of times is not the one that the keeper of the run has.
@@ -88,11 +94,30 @@ def turnstile(environment: Environment, order: dict[str, Any], clock: RunClock, 
         return None
     if found.name != order["name"]:
         raise ScenarioError(f"load.arrivals: the file here is {found.name}, that of the master {order['name']}")
-    begins_at = clock.origin + order["begins_at"]
     times = enumerate(found.times(Random(f"{seed}/arrivals")))
     mine = islice(times, order["share"][0], None, order["share"][1]) if order["share"] else ()
-    moments = ((number, begins_at + round(at * 1e9)) for number, at in mine)
-    return Turnstile(moments, {user.__name__: user.weight for user in _people(environment)}, seed)
+    return Turnstile(
+        ((number, round(at * 1e9)) for number, at in mine),
+        seed,
+        weights={user.__name__: user.weight for user in _people(environment)},
+        most=lambda: environment.runner.target_user_count,
+        # Locust shares classes out among its workers as it comes, and one may have none of a class.
+        fetch=lambda kind: environment.user_classes_by_name[kind](environment).start(environment.runner.user_greenlets),
+    )
+
+
+def let_in(environment: Environment, order: dict[str, Any]) -> None:
+    """Open the turnstile of this process for when the schedule begins, if its keeper knows that already."""
+    run = assigned(environment)
+    if run is not None and run.turnstile is not None and order["begins_at"] is not None:
+        run.turnstile.open(run.site.clock.origin + order["begins_at"])
+
+
+def close(environment: Environment, **_: Any) -> None:
+    """The run is about to end: let nobody in any more."""
+    run = assigned(environment)
+    if run is not None and run.turnstile is not None:
+        run.turnstile.close()
 
 
 def _people(environment: Environment) -> list[type[StreamUser]]:

@@ -44,8 +44,8 @@ from harness.judge import aftermath, judgement, sla
 from harness.judge.early import Early
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Run, Status, Store
-from harness.locust_load import OpenLoad
-from harness.locust_worker import Worker, close, drive, interrupt_main, machine, stop, unpack
+from harness.locust_load import OpenLoad, close, let_in
+from harness.locust_worker import Worker, drive, interrupt_main, machine, stop, unpack
 from harness.observation import FAILURES, Outcome, StreamObservation
 from reports import page
 from reports.material import gather
@@ -180,6 +180,7 @@ class _Keeper:
             self._listen(runner)
             environment.events.worker_connect.add_listener(self._on_worker_connect)
         environment.events.test_start.add_listener(self._on_test_start)
+        environment.events.spawning_complete.add_listener(self._on_spawning_complete)
         environment.events.test_stopping.add_listener(close)
         environment.events.test_stop.add_listener(self._on_test_stop)
         environment.events.quitting.add_listener(self._on_quitting)
@@ -233,16 +234,24 @@ class _Keeper:
         if isinstance(self._runner, MasterRunner):
             clients = list(self._runner.clients.all)
             there = [client.id for client in clients if client.state != STATE_MISSING]
-            self._load.begin(self._clock.now(), there)
+            self._load.divide(there)
             for client in clients:
                 self._tell(client.id)
         else:
             self._health["local"] = machine()
-            self._load.begin(self._clock.now(), ["local"])
+            self._load.divide(["local"])
             self._recorder = drive(self._environment, self._runner, site, self._order("local"), self._deliver)
         self._beside = [gevent.spawn(self._show_progress)] if self._options.gauge_progress else []
         if any(rule.written.abort for rule in self._rules):
             self._beside.append(gevent.spawn(self._look_for_a_miss))
+
+    def _on_spawning_complete(self, **_: Any) -> None:
+        if self._run is None or self._clock is None or not self._load.begin(self._clock.now()):
+            return
+        for node in self._workers:
+            self._runner.send_message("gauge_run", self._order(node), node)  # they know it, but for when it begins
+        if isinstance(self._runner, LocalRunner):
+            let_in(self._environment, self._load.order("local"))
         if self._load.ends_at is not None:
             self._beside.append(gevent.spawn(self._end_at, self._load.ends_at))
 

@@ -24,9 +24,9 @@ from harness.clock import RunClock, clock_offset
 from harness.drive import wire
 from harness.drive.clients import Site
 from harness.drive.recorder import Batch, Outbox, Recorder
-from harness.drive.users import Assignment, StreamUser, assign, assigned
+from harness.drive.users import Assignment, StreamUser, assign
 from harness.errors import StreamgaugeError
-from harness.locust_load import turnstile
+from harness.locust_load import close, let_in, turnstile
 
 _DRAIN = 20.0  # seconds that a worker tries to get its last batches stored
 _ROUNDS = 8  # pings by which a worker compares its clock with the master's
@@ -57,7 +57,8 @@ class Worker:
     def _on_run(self, msg: Any, **_: Any) -> None:
         order = msg.data
         if self._recorder is not None and order["run"] == self._run:
-            return  # told again, since the connection was away for a moment
+            let_in(self._environment, order["load"])
+            return  # told again: when an open load begins, or since the connection was away for a moment
         assign(self._environment, None)
         self._run = order["run"]
         # Due times and arrivals are differences on this machine. Only their place on the master's time axis needs to
@@ -157,7 +158,7 @@ def drive(environment: Environment, runner: Any, site: Site, order: dict[str, An
         user.client = order["client"] or user.client
         if issubclass(user, StreamUser):
             user.check(site.target, networks)  # imports its client now, and not in the middle of the run
-    entrance = turnstile(environment, order["load"], site.clock, order["seed"])
+    entrance = turnstile(environment, order["load"], order["seed"])
     assignment = Assignment(
         scenario=order["scenario"],
         seed=order["seed"],
@@ -179,13 +180,6 @@ def drive(environment: Environment, runner: Any, site: Site, order: dict[str, An
     assign(environment, assignment)
     recorder.start()
     return recorder
-
-
-def close(environment: Environment, **_: Any) -> None:
-    """The run is about to end: an open load lets nobody in any more."""
-    run = assigned(environment)
-    if run is not None and run.turnstile is not None:
-        run.turnstile.close()
 
 
 def stop(recorder: Recorder, runner: Any) -> None:

@@ -212,9 +212,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         """The only task that Locust knows of in an open load: wait for an arrival, and do one of the class's for it."""
         assert self._run.turnstile is not None
         self._state = LOCUST_STATE_WAITING  # as in Locust's own wait: who is in it may be stopped at any time
-        self.random, self._due_at = self._run.turnstile.wait(self._name)
-        self._state = LOCUST_STATE_RUNNING
-        with suppress(RescheduleTask):
+        with self._run.turnstile.arrival(self._name) as (self.random, self._due_at), suppress(RescheduleTask):
+            self._state = LOCUST_STATE_RUNNING
             self._taskset_instance.execute_task(self.random.choice(type(self).tasks))
         raise RescheduleTaskImmediately  # to be free at once: think times are the schedule's
 
