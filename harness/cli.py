@@ -54,13 +54,7 @@ def main() -> None:
 
 
 _inconclusive = gating.inconclusive_option
-_output = click.option(
-    "--output",
-    multiple=True,
-    metavar="KIND=FILE",
-    help=f"Tell the result to CI, too: {', '.join(telling.KINDS)} as KIND=FILE, or github. May be repeated; "
-    "a GitHub job gets github by itself.",
-)
+_output = gating.output_option
 
 
 @main.command()

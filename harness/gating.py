@@ -9,13 +9,22 @@ import click
 from harness.config import Config, load
 from harness.errors import BaselineError, ScenarioError
 from harness.judge import baseline, judgement, regression
-from harness.judge.outputs import json, save, terminal
+from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Store
 
 inconclusive_option = click.option(
     "--inconclusive",
     type=click.Choice(["pass", "fail"]),
     help="Exit with 0 or 1, instead of 3, when there was too little to judge. An invalid run stays 3.",
+)
+
+
+output_option = click.option(
+    "--output",
+    multiple=True,
+    metavar="KIND=FILE",
+    help=f"Tell the result to CI, too: {', '.join(telling.KINDS)} as KIND=FILE, or github. May be repeated; "
+    "a GitHub job gets github by itself.",
 )
 
 
@@ -26,6 +35,7 @@ inconclusive_option = click.option(
 @click.option("--run", "run_ids", multiple=True, help="A run's id or the beginning of it; may be repeated.")
 @click.option("--config", "config_path", help="Whose [regression] to gate by.  [default: ./streamgauge.toml]")
 @click.option("--json", "json_path", help="Write the comparison to this file; - for standard output.")
+@output_option
 @inconclusive_option
 @click.pass_context
 def compare(ctx: click.Context, /, db: str, **options: Any) -> None:
@@ -130,19 +140,18 @@ def gate(  # noqa: PLR0913 - click hands over each option
     run_ids: Sequence[str] = (),
     config_path: str | None = None,
     json_path: str | None = None,
+    output: Sequence[str] = (),
     inconclusive: Literal["pass", "fail"] | None = None,
 ) -> int:
     """Compare with a baseline, say so, and return the exit code."""
+    outputs = telling.asked_for([*([f"json={json_path}"] if json_path else []), *output])
     if other_db:
         raise BaselineError(f"a baseline is of the database itself, or a .json file: take {other_db} out")
     with Store.open(db) as store:
         found = baseline.gate(store, name, run_ids or baseline.newest(store), config_of(config_path).regression)
-    if json_path == "-":
-        click.echo(json.comparison(found), nl=False)
-    else:
+    if not any(told.path == "-" for told in outputs):
         terminal.render_comparison(found)
-        if json_path:
-            save(json.comparison(found), json_path)
+    telling.tell(found, outputs)
     return regression.exit_code(found, inconclusive)
 
 

@@ -1,11 +1,13 @@
 """How a verdict is told to CI: each format by its own rules, and what came from outside cannot speak its syntax."""
 
 import json
+import math
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -21,6 +23,9 @@ from harness.errors import OutputError
 from harness.judge.judgement import Judgement
 from harness.judge.outputs import badge, github, gitlab, junit, markdown, telling
 from harness.judge.outputs.telling import Output
+from harness.judge.regression import Comparison, Row
+from harness.judge.regression import Status as Change
+from harness.judge.statistics import Interval
 from harness.observation import Outcome
 
 HOSTILE = ']]><script>alert(1)</script>\n::error::owned\r\n|`@everyone`|**b**\x00\x07\u202e\ufffe \\" # EOF\n# 100%,:'
@@ -310,6 +315,52 @@ def test_hostile_text_in_a_badge_is_text(hostile: Judgement) -> None:
     root = ElementTree.fromstring(badge.render(hostile))
     assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
     assert root.attrib["aria-label"].startswith("]]><script>")
+
+
+# a comparison with a baseline
+
+AGAINST = Comparison(
+    baseline=HOSTILE,
+    status=Change.REGRESSED,
+    reason="1 of 3 metrics regressed",
+    rows=[
+        Row("p95(ttft)", "ms", Change.REGRESSED, 400, 480, 1.2, Interval(1.15, 1.25), f"worse {HOSTILE}"),
+        Row("p95(itl)", "ms", Change.INCONCLUSIVE, 20, math.inf, None, Interval(None, None), "could hide up to +14 %"),
+        Row("error_rate", "ratio", Change.OK, 0.01, 0.01, 0.0, Interval(-0.001, 0.001), "no change"),
+    ],
+    baseline_runs=["a", "b"],
+    first_runs=["c"],
+    fresh_runs=["d"],
+    notes=(HOSTILE,),
+)
+
+
+def test_a_comparison_is_told_in_every_format_too() -> None:
+    root = ElementTree.fromstring(junit.comparison(AGAINST))
+    assert [(case(suite).attrib["name"], len(case(suite)) and case(suite)[0].tag) for suite in root] == [
+        ("p95(ttft)", "failure"), ("p95(itl)", "skipped"), ("error_rate", 0),
+    ]  # fmt: skip
+    assert properties(root[0])["change"] == "1.2"
+    text = markdown.comparison(AGAINST)
+    assert text.startswith("## ✗ REGRESSED: 1 of 3 metrics regressed\n")
+    assert "| ✗ regressed | `p95(ttft)` | 400 ms | 480 ms | +20 % | +15 % to +25 % |" in text
+    assert "<script>" not in text.replace("\\<script\\>", "").replace("` ]]><script>", "")
+    (error, warning) = github.annotations(AGAINST)
+    assert re.fullmatch(r"::error title=p95\(ttft\) regressed against [^:,]*::worse .*", error)
+    assert warning.startswith("::warning title=p95(itl) inconclusive against")
+    samples = families(gitlab.comparison(AGAINST))["streamgauge_compared"].samples
+    assert [sample.value for sample in samples] == [400, 480, 20, math.inf, 0.01, 0.01]
+    assert "✗ regressed" in ElementTree.fromstring(badge.comparison(AGAINST)).attrib["aria-label"]
+
+
+def test_a_comparison_that_could_not_be_made_is_no_pass() -> None:
+    invalid = replace(AGAINST, status=Change.INVALID, reason="the generator was saturated", rows=[])
+    (suite,) = ElementTree.fromstring(junit.comparison(invalid))
+    assert case(suite)[0].tag == "error"
+    assert github.annotations(invalid)[0].startswith("::error title=invalid against")
+    unsure = replace(invalid, status=Change.INCONCLUSIVE)
+    (suite,) = ElementTree.fromstring(junit.comparison(unsure))
+    assert case(suite)[0].tag == "skipped"
 
 
 # --output

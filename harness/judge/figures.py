@@ -40,6 +40,12 @@ def change(value: float, unit: str) -> str:
     return f"{round(percent, places) + 0.0:+,.{places}f} {'points' if unit == 'ratio' else '%'}"
 
 
+def changes(interval: Interval, unit: str) -> str:
+    """`+1.2 % to +8.1 %`; nothing where an end is not known."""
+    low, high = interval
+    return "" if low is None or high is None else f"{change(low, unit)} to {change(high, unit)}"
+
+
 def _number(value: float, unit: str) -> str:
     if math.isinf(value):
         return "∞"

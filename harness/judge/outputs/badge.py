@@ -5,9 +5,14 @@ from html import escape
 from harness.judge.figures import figure
 from harness.judge.judgement import Judgement
 from harness.judge.outputs.terminal import SIGNS
+from harness.judge.regression import Comparison
 from harness.judge.wording import shortened, visible
 
-COLOURS = {"met": "#1a7f37", "missed": "#b32430", "inconclusive": "#8a5a00", "invalid": "#7a3ea8"}
+_GREEN, _RED = "#1a7f37", "#b32430"
+COLOURS = {
+    "met": _GREEN, "missed": _RED, "inconclusive": "#8a5a00", "invalid": "#7a3ea8",
+    "ok": _GREEN, "regressed": _RED, "improved": _GREEN,
+}  # fmt: skip
 _MOST = 40  # characters of a scenario's name
 
 
@@ -16,6 +21,11 @@ def render(judgement: Judgement) -> str:
     first = "" if p95 is None else f" · p95 TTFT {figure(p95, 'ms')}"
     name = visible(shortened(judgement.run.scenario, _MOST))
     return _drawn(name, f"{SIGNS[judgement.verdict]} {judgement.verdict}{first}", COLOURS[judgement.verdict])
+
+
+def comparison(found: Comparison) -> str:
+    name = visible(shortened(f"against {found.baseline}", _MOST))
+    return _drawn(name, f"{SIGNS[found.status]} {found.status}", COLOURS[found.status])
 
 
 def _drawn(name: str, told: str, colour: str) -> str:

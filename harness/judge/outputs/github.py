@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from harness.errors import StoreError
+from harness.judge import regression
 from harness.judge.judgement import Judgement
 from harness.judge.outputs import markdown
+from harness.judge.regression import Comparison
 from harness.judge.sla import Status
 from harness.judge.wording import shortened, visible, words
 
@@ -20,17 +22,18 @@ _LEVELS = [  # in the order in which they are told
 ]
 
 
-def tell(judgement: Judgement, environ: Mapping[str, str] = os.environ) -> None:
+def tell(found: Judgement | Comparison, environ: Mapping[str, str] = os.environ) -> None:
     """Annotations to standard output, where GitHub reads them; the summary to GITHUB_STEP_SUMMARY, if that is set."""
-    sys.stdout.write("".join(f"{line}\n" for line in annotations(judgement)))
+    sys.stdout.write("".join(f"{line}\n" for line in annotations(found)))
     sys.stdout.flush()
     if environ.get("GITHUB_STEP_SUMMARY"):
-        _append(judgement, Path(environ["GITHUB_STEP_SUMMARY"]))
+        _append(found, Path(environ["GITHUB_STEP_SUMMARY"]))
 
 
-def annotations(judgement: Judgement) -> list[str]:
+def annotations(found: Judgement | Comparison) -> list[str]:
     """Workflow commands: what failed before what is unsure."""
-    return list(_annotations(judgement))[:MOST_ANNOTATIONS]
+    commands = _annotations(found) if isinstance(found, Judgement) else _compared(found)
+    return list(commands)[:MOST_ANNOTATIONS]
 
 
 def _annotations(judgement: Judgement) -> Iterator[str]:
@@ -47,6 +50,15 @@ def _annotations(judgement: Judgement) -> Iterator[str]:
         yield _command("warning", f"{judgement.run.scenario}: {judgement.verdict}", judgement.reason)
 
 
+def _compared(found: Comparison) -> Iterator[str]:
+    for status, level in ((regression.Status.REGRESSED, "error"), (regression.Status.INCONCLUSIVE, "warning")):
+        for row in (row for row in found.rows if row.status is status):
+            yield _command(level, f"{row.subject} {status} against {found.baseline}", row.reason)
+    if not found.rows:
+        level = "error" if found.status is regression.Status.INVALID else "warning"
+        yield _command(level, f"{found.status} against {found.baseline}", found.reason)
+
+
 def _command(level: str, title: str, message: str) -> str:
     return f"::{level} title={_property(title)}::{_data(message)}"
 
@@ -61,11 +73,13 @@ def _property(foreign: str) -> str:
     return _data(foreign).replace(":", "%3A").replace(",", "%2C")
 
 
-def _append(judgement: Judgement, path: Path) -> None:
+def _append(found: Judgement | Comparison, path: Path) -> None:
     """Behind what the step has written already, and no longer than the room that is left."""
     try:
         there = path.stat().st_size if path.exists() else 0
+        room = max(0, markdown.MOST_BYTES - there)
+        told = markdown.render(found, room) if isinstance(found, Judgement) else markdown.comparison(found, room)
         with path.open("a", encoding="utf-8") as file:
-            file.write(markdown.render(judgement, max(0, markdown.MOST_BYTES - there)))
+            file.write(told)
     except OSError as fault:
         raise StoreError(f"{path}: cannot be written: {fault.strerror}") from fault

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from harness.judge.judgement import Judgement
 from harness.judge.metrics import METRICS, RATES
+from harness.judge.regression import Comparison
 from harness.judge.wording import visible, words
 
 _SUFFIX = {"ratio": "ratio", "tokens/s": "tokens_per_second", "streams/s": "streams_per_second"}
@@ -15,6 +16,14 @@ _SUFFIX = {"ratio": "ratio", "tokens/s": "tokens_per_second", "streams/s": "stre
 
 def render(judgement: Judgement) -> str:
     return "".join(f"{line}\n" for line in (*_lines(judgement), "# EOF"))
+
+
+def comparison(found: Comparison) -> str:
+    lines = [*_head("streamgauge_compared", "the gating metrics of a baseline and of the runs now, typical of a run")]
+    for row in found.rows:
+        for side, value in ((found.baseline, row.baseline), ("now", row.candidate)):
+            lines += _sample("streamgauge_compared", {"metric": row.subject, "runs": side}, value)
+    return "".join(f"{line}\n" for line in (*lines, "# EOF"))
 
 
 def _lines(judgement: Judgement) -> Iterator[str]:

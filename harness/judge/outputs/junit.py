@@ -1,4 +1,5 @@
-"""JUnit XML, for the test pages of CI systems: each rule is a case, under a name that stays the same from run to run.
+"""JUnit XML, for the test pages of CI systems: each rule (of a comparison: each metric) is a case, under a name that
+stays the same from run to run.
 
 A missed rule is a failure; one that only warns is skipped, as an inconclusive one is, with the reason. Where the run is
 invalid every rule is an error. Each rule has a suite of its own, since only suites may have properties: there its
@@ -8,13 +9,15 @@ Jenkins's junit-10.xsd.
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from harness.judge.figures import estimate
+from harness.judge import regression
+from harness.judge.figures import estimate, figure
 from harness.judge.judgement import Judgement
-from harness.judge.sla import Status, Verdict
+from harness.judge.regression import Comparison
+from harness.judge.sla import Verdict
 from harness.judge.statistics import Interval
 from harness.judge.wording import visible, words
 
@@ -35,6 +38,15 @@ def render(judgement: Judgement) -> str:
         result = "error" if judgement.verdict == "invalid" else "skipped"
         cases = [Case("SLA rules", result, judgement.reason, about, judgement.reason)]
     return document(run.scenario, cases, run.started_at, judgement.seconds)
+
+
+def comparison(found: Comparison) -> str:
+    about = {"baseline": found.baseline, "verdict": found.status.value}
+    cases = [_compared(row, about) for row in found.rows]
+    if not cases:
+        result = "error" if found.status is regression.Status.INVALID else "skipped"
+        cases = [Case("regression", result, found.reason, about, found.reason)]
+    return document(f"against {found.baseline}", cases, datetime.now(UTC).isoformat(), 0)
 
 
 def document(name: str, cases: Iterable[Case], started_at: str, seconds: float) -> str:
@@ -76,12 +88,12 @@ def _suite(number: int, name: str, case: Case, started_at: str, seconds: float) 
     return suite
 
 
-_RESULTS = {Status.MET: None, Status.MISSED: "failure", Status.INCONCLUSIVE: "skipped"}
+_RESULTS = {"missed": "failure", "inconclusive": "skipped", "regressed": "failure", "invalid": "error"}
 
 
 def _case(judgement: Judgement, verdict: Verdict, about: Mapping[str, str]) -> Case:
     invalid = judgement.verdict == "invalid"
-    result = "skipped" if verdict.told == "missed (only warns)" else _RESULTS[verdict.status]
+    result = "skipped" if verdict.told == "missed (only warns)" else _RESULTS.get(verdict.status)
     where = words(verdict.where)
     observed = estimate(verdict.observed, Interval(verdict.low, verdict.high), verdict.n, verdict.unit)
     figures = {
@@ -103,6 +115,25 @@ def _case(judgement: Judgement, verdict: Verdict, about: Mapping[str, str]) -> C
         message=judgement.reason if invalid else f"{verdict.told}: {verdict.reason}",
         properties={**about, "where": where, **{key: value for key, value in figures.items() if value}},
         text=f"{verdict.rule}, {where}: observed {observed}; {verdict.reason}",
+    )
+
+
+def _compared(row: regression.Row, about: Mapping[str, str]) -> Case:
+    figures = {
+        "status": row.status.value,
+        "baseline": _number(row.baseline),
+        "candidate": _number(row.candidate),
+        "change": _number(row.change),
+        "low": _number(row.interval.low),
+        "high": _number(row.interval.high),
+        "unit": row.unit,
+    }
+    return Case(
+        name=row.subject,
+        result=_RESULTS.get(row.status),
+        message=f"{row.status}: {row.reason}",
+        properties={**about, **{key: value for key, value in figures.items() if value}},
+        text=f"{row.subject}: {figure(row.baseline, row.unit)} → {figure(row.candidate, row.unit)}; {row.reason}",
     )
 
 

@@ -6,10 +6,11 @@ What came from outside is shown as text: it makes no markup, no link, and mentio
 import re
 from collections.abc import Iterable, Iterator
 
-from harness.judge.figures import between, figure
+from harness.judge.figures import between, change, changes, figure
 from harness.judge.judgement import Judgement, Validity
 from harness.judge.metrics import METRICS, RATES
 from harness.judge.outputs.terminal import SIGNS
+from harness.judge.regression import Comparison
 from harness.judge.sla import Status
 from harness.judge.statistics import Interval
 from harness.judge.wording import shortened, visible, words
@@ -22,11 +23,19 @@ _SYNTAX = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:$=])")
 
 def render(judgement: Judgement, most_bytes: int = MOST_BYTES) -> str:
     """At most so many bytes of UTF-8: what comes last is left out, and that is said."""
+    return _bounded(_lines(judgement), most_bytes)
+
+
+def comparison(found: Comparison, most_bytes: int = MOST_BYTES) -> str:
+    return _bounded(_compared(found), most_bytes)
+
+
+def _bounded(given: Iterable[str], most_bytes: int) -> str:
     lines: list[str] = []
     size = 0
     left_out = "\n… the rest is left out: it would be too long here.\n"
     room = most_bytes - len(left_out.encode())
-    for line in _lines(judgement):
+    for line in given:
         size += len(line.encode()) + 1
         if size > room:
             return "\n".join(lines) + left_out
@@ -72,6 +81,27 @@ def _lines(judgement: Judgement) -> Iterator[str]:
     yield ""
     outcomes = (f"{count:,} {name}" for name, count in judgement.totals.outcomes.items())
     yield f"Streams: {', '.join(outcomes) or 'none'}"
+
+
+def _compared(found: Comparison) -> Iterator[str]:
+    yield f"## {SIGNS[found.status]} {found.status.upper()}: {_text(found.reason)}"
+    yield ""
+    if found.rows:
+        yield from _table("", "metric", f">{_text(found.baseline)}", ">now", ">change", ">95 % interval", "why")
+        for row in found.rows:
+            yield _row(
+                f"{SIGNS[row.status]} {row.status}",
+                _code(row.subject),
+                figure(row.baseline, row.unit),
+                figure(row.candidate, row.unit),
+                "–" if row.change is None else change(row.change, row.unit),
+                changes(row.interval, row.unit),
+                _text(row.reason),
+            )
+        yield ""
+    fresh = f" and {len(found.fresh_runs)} fresh" if found.fresh_runs else ""
+    yield f"{len(found.first_runs)}{fresh} runs against {len(found.baseline_runs)} of {_code(found.baseline)}"
+    yield from (f"\n- {_text(note)}" for note in found.notes)
 
 
 def _table(*columns: str) -> Iterable[str]:

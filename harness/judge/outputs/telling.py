@@ -11,14 +11,15 @@ from typing import NamedTuple
 from harness.errors import OutputError
 from harness.judge.judgement import Judgement
 from harness.judge.outputs import badge, github, gitlab, json, junit, markdown, save, terminal
+from harness.judge.regression import Comparison
 
-KINDS: Mapping[str, Callable[[Judgement], str]] = {  # those that are written to a file
-    "json": json.render,
-    "junit": junit.render,
-    "gitlab": gitlab.render,
-    "markdown": markdown.render,
-    "badge": badge.render,
-    "text": terminal.text,
+KINDS: Mapping[str, tuple[Callable[[Judgement], str], Callable[[Comparison], str]]] = {  # those with a file
+    "json": (json.render, json.comparison),
+    "junit": (junit.render, junit.comparison),
+    "gitlab": (gitlab.render, gitlab.comparison),
+    "markdown": (markdown.render, markdown.comparison),
+    "badge": (badge.render, badge.comparison),
+    "text": (terminal.text, terminal.comparison_text),
 }
 _GITHUB = "github"  # has places of its own
 
@@ -47,13 +48,16 @@ def _parsed(text: str) -> Output:
     return Output(kind, path or None)
 
 
-def tell(judgement: Judgement, outputs: Sequence[Output]) -> None:
+def tell(found: Judgement | Comparison, outputs: Sequence[Output]) -> None:
     """StoreError when one cannot be written."""
     for kind, path in outputs:
         if path is None:
-            github.tell(judgement)
-        elif path == "-":
-            sys.stdout.write(KINDS[kind](judgement))
+            github.tell(found)
+            continue
+        of_run, of_runs = KINDS[kind]
+        text = of_run(found) if isinstance(found, Judgement) else of_runs(found)
+        if path == "-":
+            sys.stdout.write(text)
             sys.stdout.flush()
         else:
-            save(KINDS[kind](judgement), path)
+            save(text, path)

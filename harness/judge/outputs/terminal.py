@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.config import Where
 from harness.judge.baseline import differences, look
-from harness.judge.figures import between, change, figure
+from harness.judge.figures import between, change, changes, figure
 from harness.judge.judgement import Judgement, Validity
 from harness.judge.metrics import METRICS, RATES
 from harness.judge.regression import Comparison
@@ -83,19 +83,23 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
                 figure(row.baseline, row.unit),
                 figure(row.candidate, row.unit),
                 "–" if row.change is None else change(row.change, row.unit),
-                _changes(row.interval, row.unit),
+                changes(row.interval, row.unit),
             )
         console.print(table)
         for row in comparison.rows:
             console.print(Text(f"  {SIGNS[row.status]} {row.subject}: {row.reason}"))
     fresh = f" and {len(comparison.fresh_runs)} fresh" if comparison.fresh_runs else ""
-    console.print(
-        Text(
-            f"candidate: {len(comparison.first_runs)}{fresh} runs; {comparison.baseline}: {len(comparison.baseline_runs)} runs"
-        )
-    )
+    before = f"{comparison.baseline}: {len(comparison.baseline_runs)} runs"
+    console.print(Text(f"candidate: {len(comparison.first_runs)}{fresh} runs; {before}"))
     for note in comparison.notes:
         console.print(Text(f"  {note}"))
+
+
+def comparison_text(comparison: Comparison, width: int = 80) -> str:
+    console = Console(file=StringIO(), width=width, highlight=False, color_system=None)
+    with console.capture() as captured:
+        render_comparison(comparison, console)
+    return captured.get()
 
 
 def render_look(before: Judgement, after: Judgement, console: Console | None = None) -> None:
@@ -113,7 +117,7 @@ def render_look(before: Judgement, after: Judgement, console: Console | None = N
             figure(seen.before, seen.unit),
             figure(seen.after, seen.unit),
             change(seen.change, seen.unit),
-            _changes(seen.interval, seen.unit),
+            changes(seen.interval, seen.unit),
         )
     console.print(table)
 
@@ -123,12 +127,6 @@ def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Conso
     for name, runs in baselines.items():
         table.add_row(*map(Text, (name, f"{len(runs)}", runs[-1].run, runs[-1].at[:19].replace("T", " "))))
     (console or Console(highlight=False)).print(table)
-
-
-def _changes(interval: Interval, unit: str) -> str:
-    if None in interval:
-        return ""
-    return " to ".join(change(end, unit) for end in interval if end is not None)
 
 
 def _rules(judgement: Judgement) -> Table:
