@@ -104,6 +104,25 @@ def test_idle_is_as_busy_as_before_the_first_stream(tmp_path: Path) -> None:
     assert found.rates["time_to_stop"].value == 1_000
 
 
+def test_a_gauge_that_is_not_refreshed_is_overruled_by_a_counter_that_stands_still(tmp_path: Path) -> None:
+    streams = [left(2, ended=3_000)]
+    active = [(0.0, 0.0), *((at, 7.0) for at in range(1, 10))]
+    counted = [(0.0, 0.0), (1.0, 9.0), (2.0, 20.0), (3.0, 30.0), (4.0, 35.0), *((at, 36.0) for at in range(5, 10))]
+    stands = judged(tmp_path / "stands", streams, generated=counted, active=active)
+    assert stands.rates["time_to_stop"] == Figure(2_000, 1)
+    late = judged(tmp_path / "late", streams, generated=[*counted[:-2], (8.0, 40.0), (9.0, 40.0)], active=active)
+    assert late.rates["time_to_stop"] == Figure(math.inf, 1)
+
+
+def test_a_gauge_that_was_stale_before_the_run_is_no_level_to_come_back_to(tmp_path: Path) -> None:
+    stream = observation(texts(2), due=2_000, outcome=Outcome.CANCELLED, ended=1_000)
+    active = [(0.0, 50.0), (1.0, 50.0), (2.5, 8.0), (3.0, 8.0), (4.0, 4.0), (5.0, 0.0)]
+    for before, stopped in ((100.0, 2_000), (90.0, 0)):  # the counter stood still; it did not: somebody else was served
+        counted = [(0.0, before), (1.0, 100.0), (2.5, 120.0), (3.0, 130.0), (4.0, 140.0), (5.0, 140.0)]
+        found = judged(tmp_path / str(stopped), [stream], generated=counted, active=active)
+        assert found.rates["time_to_stop"] == Figure(stopped, 1)
+
+
 def test_readings_that_end_soon_after_the_streams_do_not_tell_when_it_stopped(tmp_path: Path) -> None:
     for last in (2, 4):  # seconds; the stream ends at 3
         found = judged(tmp_path / str(last), [left(2, ended=3_000)], active=[(0, 0), (1, 1), (last, 1)])

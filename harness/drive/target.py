@@ -5,10 +5,10 @@ which only the lines asked for are understood. A reading that fails is left out,
 """
 
 import logging
+import math
 import re
 import ssl
 from collections.abc import Callable
-from math import isfinite
 from urllib.parse import urljoin
 
 import gevent
@@ -59,12 +59,23 @@ class Watch:
         except (httpx.InvalidURL, UnicodeError):
             raise ConfigError(f"target.metrics: {self._page!r}, or one of its headers, cannot be sent") from None
         self._first: dict[str, float] = {}
+        self._level: float | None = None  # of `server_active`, where the server is idle but for others
         self._fault = ""  # of the latest reading that failed
         self._greenlet: gevent.Greenlet | None = None
 
     def start(self) -> None:
-        """Take the first reading, and go on in a greenlet of its own. To be called before the first stream."""
+        """Take the first reading, and go on in a greenlet of its own. To be called before the first stream.
+
+        Where the server is at work then, there is a second one a second later: whether for others, or whether its
+        gauge is stale, only the counter knows.
+        """
         self._first = self._read()
+        self._level = self._first.get("server_active")
+        if self._level:
+            gevent.sleep(_EVERY)
+            now = self._read()
+            stale = "server_generated" in now and now["server_generated"] == self._first.get("server_generated")
+            self._level = 0.0 if stale else now.get("server_active", self._level)
         self._greenlet = gevent.spawn(self._go_on)
 
     def finish(self, lasting: float) -> list[str]:
@@ -88,8 +99,7 @@ class Watch:
         return [f"{told} is not known: {self._page} said nothing of it before or after the streams ({self._fault})"]
 
     def _idle(self, now: dict[str, float]) -> bool:
-        name = "server_active"
-        return name in now and name in self._first and now[name] <= self._first[name]
+        return self._level is not None and now.get("server_active", math.inf) <= self._level
 
     def _go_on(self) -> None:
         due = self._clock.now()
@@ -148,7 +158,7 @@ def total(page: bytes, metric: str) -> float | None:
             values.append(float(found[1]))
         except ValueError:
             return None
-    return sum(values) if values and all(map(isfinite, values)) else None
+    return sum(values) if values and all(map(math.isfinite, values)) else None
 
 
 # name {label="value",…} number: a value may hold anything but a line's end, with a backslash before quotes. It never

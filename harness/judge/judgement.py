@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from harness.config import Reader, Sla, Where
+from harness.config import Reader, Sla, Where, decode
 from harness.judge import aftermath, sla, statistics
 from harness.judge.figures import figure
 from harness.judge.metrics import METRICS, RATES, Figure, Gauge, Samples, Totals
@@ -87,7 +87,7 @@ def judge(
     """
     run = store.run(run_id)
     parsed = [sla.parse(rule) for rule in (run.rules if rules is None else rules)]
-    person = msgspec.convert(run.config.get("reader", {}), Reader) if reader is None else reader
+    person = msgspec.convert(run.config.get("reader", {}), Reader, dec_hook=decode) if reader is None else reader
     labels = [PHASE, *(name for rule in parsed for name in rule.written.where.label)]
     gauge = Gauge(labels, person)
     windows = sla.windows(parsed, labels, person)
@@ -162,9 +162,10 @@ def summary(samples: Samples) -> Summary:
 def _aftermath(store: Store, run_id: str, gauge: Gauge) -> dict[str, float]:
     """Sums of the whole run from the server's own counters; without such, none."""
     began, ended = gauge.began, gauge.ended
+    generated, active = (store.samples(run_id, name) for name in (aftermath.GENERATED, aftermath.ACTIVE))
     found = {
-        "server_generated": aftermath.generated(store.samples(run_id, aftermath.GENERATED), began, ended),
-        "server_stopped_ms": aftermath.stopped_after(store.samples(run_id, aftermath.ACTIVE), began, ended),
+        "server_generated": aftermath.generated(generated, began, ended),
+        "server_stopped_ms": aftermath.stopped_after(active, generated, began, ended),
     }
     return {name: value for name, value in found.items() if value is not None}
 
