@@ -9,7 +9,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,13 +18,14 @@ import click
 
 from harness import __version__, calibrate, config, gating, resolution, series
 from harness.errors import ScenarioError, StreamgaugeError, TargetError
-from harness.judge import baseline, judgement, regression
+from harness.judge import baseline, judgement, noise, regression
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Store
 from harness.resolution import Point
 from reports import page
 from reports.material import gather
 
+Command = Callable[..., Any]
 _READY = re.compile(r"http://\S+")
 _SERVER_STARTS_WITHIN = 30  # seconds
 
@@ -57,30 +59,41 @@ _inconclusive = gating.inconclusive_option
 _output = gating.output_option
 
 
+_OF_A_RUN = [  # options of every command that runs a scenario
+    click.option("--users", type=click.IntRange(1), help="How many people at the peak; in an open load, at most."),
+    click.option("--spawn-rate", type=click.FloatRange(0, min_open=True), help="How many of them arrive each second."),
+    click.option("--run-time", help="How long, as in 90s or 10m. Without it: until Ctrl-C, or the shape's end."),
+    click.option(
+        "--config", "config_path", help="Target, rules and limits.  [default: ./streamgauge.toml, if there is one]"
+    ),
+    click.option("--db", default="streamgauge.db", show_default=True, help="The SQLite file that the run is added to."),
+    click.option(
+        "--arrivals", metavar="SCHEDULE", help="An open load: constant or poisson, with --rate, or file:PATH."
+    ),
+    click.option("--rate", type=float, help="How many streams of an open load are due each second."),
+    click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same work."),
+    click.option(
+        "--client", help="What every user has on the socket: wire, httpx or anthropic.  [default: as its class says]"
+    ),
+    click.option("--label", multiple=True, metavar="NAME=VALUE", help="Kept with the run; may be repeated."),
+    click.argument("locust_options", nargs=-1, type=click.UNPROCESSED),
+]
+
+
+def _of_a_run(command: Command) -> Command:
+    return reduce(lambda sofar, option: option(sofar), reversed(_OF_A_RUN), command)
+
+
 @main.command()
 @click.argument("scenario")
 @click.option("--host", required=True, help="The endpoint's URL, as in https://staging.example")
-@click.option("--users", type=click.IntRange(1), help="How many people at the peak; in an open load, at most.")
-@click.option("--spawn-rate", type=click.FloatRange(0, min_open=True), help="How many of them arrive each second.")
-@click.option("--run-time", help="How long, as in 90s or 10m. Without it: until Ctrl-C, or the shape's end.")
-@click.option(
-    "--config", "config_path", help="Target, rules and limits.  [default: ./streamgauge.toml, if there is one]"
-)
-@click.option("--db", default="streamgauge.db", show_default=True, help="The SQLite file that the run is added to.")
+@_of_a_run
 @click.option("--report", help="Write the HTML report to this file.")
 @click.option("--json", "json_path", help="Write the result document to this file.")
-@click.option("--arrivals", metavar="SCHEDULE", help="An open load: constant or poisson, with --rate, or file:PATH.")
-@click.option("--rate", type=float, help="How many streams of an open load are due each second.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Same seed, same work.")
-@click.option(
-    "--client", help="What every user has on the socket: wire, httpx or anthropic.  [default: as its class says]"
-)
-@click.option("--label", multiple=True, metavar="NAME=VALUE", help="Kept with the run; may be repeated.")
 @click.option("--repeat", type=click.IntRange(1), help="So many runs of the same work.  [default: 1; 3 with --gate]")
 @click.option("--gate", metavar="BASELINE", help="Then compare with this baseline; 5 more runs if that looks worse.")
 @_output
 @_inconclusive
-@click.argument("locust_options", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def run(ctx: click.Context, /, scenario: str, **options: Any) -> None:
     """Run a scenario with Locust.
@@ -92,6 +105,72 @@ def run(ctx: click.Context, /, scenario: str, **options: Any) -> None:
         streamgauge run mixed --host https://staging.example --users 100 --run-time 2m -- --processes 2
     """
     ctx.exit(_runs(scenario, **options))
+
+
+@main.command(name="noise")
+@click.argument("scenario")
+@click.option("--host", required=True, help="The endpoint's URL, as in https://staging.example")
+@click.option("--runs", type=click.IntRange(noise.FEWEST_RUNS), default=10, show_default=True)
+@_of_a_run
+@click.pass_context
+def noise_command(ctx: click.Context, /, scenario: str, runs: int, label: Sequence[str], **options: Any) -> None:
+    """How far are equal runs apart, and what can a gate see through that?
+
+    Runs the scenario so many times on one target, and says of each metric that gates how often the regression gate
+    would stop an equal build, and which change it would find. The runs can be accepted as a baseline.
+    """
+    settings = gating.config_of(options["config_path"]).regression
+    regression.gates(settings)
+    labels, this = series.provenance() | gating.pairs(label), series.name()
+
+    def start(more: Mapping[str, str]) -> int:
+        return _locust(scenario, {**labels, **more}, **options)
+
+    ids, codes = series.run(start, [{"repeat": str(number + 1)} for number in range(runs)], options["db"], this)
+    if 2 in codes:
+        ctx.exit(2)
+    with Store.open(options["db"]) as store:
+        seen, faults, notes = baseline.observed(store, ids, settings)
+    gating.tell_noise(seen.values(), settings)
+    for sentence in (*(f"{one} is left out: {fault}" for one, fault in faults.items()), *notes):
+        click.echo(f"  {sentence}")
+
+
+@main.command()
+@click.argument("scenario")
+@click.option("--a", "a", required=True, metavar="URL", help="The build that is known.")
+@click.option("--b", "b", required=True, metavar="URL", help="The build that may be worse.")
+@click.option("--pairs", type=click.IntRange(1), default=6, show_default=True, help="So many runs of each.")
+@_of_a_run
+@click.option("--json", "json_path", help="Write the comparison to this file; - for standard output.")
+@_output
+@_inconclusive
+@click.pass_context
+def ab(ctx: click.Context, /, scenario: str, a: str, b: str, pairs: int, label: Sequence[str], **options: Any) -> None:
+    """Compare two builds that are both up.
+
+    Their runs take turns, A B, B A, A B, …, and are compared in pairs: so a drift of the machine or the network falls
+    out. Exit code 0: B is not worse, 1: worse, 3: too little to tell.
+
+    \b
+        streamgauge ab chat --a https://old.example --b https://new.example --users 20 --run-time 1m
+    """
+    settings = gating.config_of(options["config_path"]).regression
+    regression.gates(settings)
+    json_path, output, inconclusive = (options.pop(name) for name in ("json_path", "output", "inconclusive"))
+    outputs = telling.asked_for([*([f"json={json_path}"] if json_path else []), *output])
+    labels, this, hosts = series.provenance() | gating.pairs(label), series.name(), {"a": a, "b": b}
+
+    def start(more: Mapping[str, str]) -> int:
+        return _locust(scenario, {**labels, **more}, host=hosts[more["side"]], **options)
+
+    turns = [{"pair": str(pair + 1), "side": side} for pair in range(pairs) for side in ("ab", "ba")[pair % 2]]
+    _, codes = series.run(start, turns, options["db"], this)
+    if 2 in codes:
+        ctx.exit(2)
+    with Store.open(options["db"]) as store:
+        found = baseline.in_turns(store, *series.sides(store.runs(), this), settings)
+    ctx.exit(gating.tell(found, outputs, inconclusive))
 
 
 @main.command()

@@ -1,14 +1,14 @@
 """The commands `compare` and `baseline`: runs that are there already, held against others. Starts no run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from harness.config import Config, load
+from harness.config import FEWEST_BASELINE_RUNS, Config, Regression, load
 from harness.errors import BaselineError, ScenarioError
-from harness.judge import baseline, judgement, regression
+from harness.judge import baseline, judgement, noise, regression
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Store
 
@@ -80,6 +80,18 @@ def list_baselines(db: str) -> None:
         terminal.render_baselines(store.accepted())
 
 
+@baseline_group.command(name="noise")
+@click.argument("db")
+@click.option("--name", required=True)
+@click.option("--config", "config_path", help="Whose [regression] names the metrics.  [default: ./streamgauge.toml]")
+def noise_of_baseline(db: str, name: str, config_path: str | None) -> None:
+    """How far its runs are apart, and what a gate by it would find."""
+    settings = config_of(config_path).regression
+    with Store.open(db) as store:
+        known = baseline.members(store, name).values()
+        tell_noise([baseline.figures_of(store, member, settings) for member in known], settings)
+
+
 @baseline_group.command()
 @click.argument("db")
 @click.option("--name", required=True)
@@ -149,10 +161,26 @@ def gate(  # noqa: PLR0913 - click hands over each option
         raise BaselineError(f"a baseline is of the database itself, or a .json file: take {other_db} out")
     with Store.open(db) as store:
         found = baseline.gate(store, name, run_ids or baseline.newest(store), config_of(config_path).regression)
+    return tell(found, outputs, inconclusive)
+
+
+def tell(
+    found: regression.Comparison, outputs: Sequence[telling.Output], inconclusive: Literal["pass", "fail"] | None
+) -> int:
+    """Print a comparison, write it where it was asked for, and return the exit code."""
     if not any(told.path == "-" for told in outputs):
         terminal.render_comparison(found)
     telling.tell(found, outputs)
     return regression.exit_code(found, inconclusive)
+
+
+def tell_noise(runs: Iterable[regression.Figures], settings: Regression) -> None:
+    """How far these runs are apart in each gating metric, and what a gate makes of that."""
+    seen = list(runs)
+    for each in regression.gates(settings):
+        readings = [run[each.subject.text] for run in seen if each.subject.text in run]
+        sizes = sorted({FEWEST_BASELINE_RUNS, settings.window})
+        click.echo("\n".join(noise.told(each, readings, sizes, settings.test)))
 
 
 def _look(db: str, other_db: str | None, run_ids: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.errors import StoreError
 from harness.judge.baseline import SERIES
-from harness.judge.store import Store
+from harness.judge.store import Run, Store
 
 Start = Callable[[Mapping[str, str]], int]  # runs with these labels; the exit code
 _MISTAKE = 2
@@ -46,6 +46,16 @@ def found(database: str, series: str) -> list[str]:
     with suppress(StoreError), Store.open(database) as store:
         return [run.id for run in store.runs() if run.labels.get(SERIES) == series]
     return []
+
+
+def sides(runs: Iterable[Run], series: str) -> tuple[list[str], list[str]]:
+    """The ids of a series' runs of A and of B, whole pairs only: the k-th of A goes with the k-th of B."""
+    pairs: dict[str, dict[str, str]] = {}
+    for run in runs:
+        if run.labels.get(SERIES) == series:
+            pairs.setdefault(run.labels["pair"], {})[run.labels["side"]] = run.id
+    whole = [pair for pair in pairs.values() if len(pair) == 2]
+    return [pair["a"] for pair in whole], [pair["b"] for pair in whole]
 
 
 def _finished(database: str) -> bool:

@@ -205,6 +205,17 @@ def test_a_file_that_is_no_baseline_is_refused_in_one_line(store: Store, tmp_pat
         assert "\n" not in str(fault.value)
 
 
+def test_runs_that_took_turns_must_be_of_the_same_work(store: Store) -> None:
+    a, b = several(store, "a", 6), several(store, "b", 6, ttft=480)
+    found = baseline.in_turns(store, a, b, SETTINGS)
+    assert found.status is Status.REGRESSED, found.reason
+    other = several(store, "c", 6, fingerprint={"scenario": "mixed"})
+    with pytest.raises(BaselineError, match="c-00 cannot be compared with a-00, which it took turns with"):
+        baseline.in_turns(store, a, other, SETTINGS)
+    spoilt = several(store, "d", 6, status="interrupted")
+    assert baseline.in_turns(store, a, spoilt, SETTINGS).status is Status.INVALID
+
+
 def test_a_name_that_reads_as_a_file_is_no_name(store: Store) -> None:
     with pytest.raises(BaselineError, match=r"'main\.json' is no name"):
         baseline.accept(store, "main.json", ["old-00"])

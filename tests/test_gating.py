@@ -19,6 +19,7 @@ from harness.judge.store import Run, Store
 
 STREAMGAUGE = Path(sys.executable).parent / "streamgauge"
 KIND = {"scenario": "chat", "load": {"users": 20}}
+WORK = ("--users", 10, "--spawn-rate", 100, "--run-time", "20s", "--db", "gauge.db")
 CONFIG = """
 [target]
 max_tokens = 3
@@ -47,9 +48,9 @@ def command(*words: object) -> Result:
 
 
 def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """`streamgauge run …`, to its end."""
+    """A process of its own, to its end."""
     environment = {**os.environ, "COLUMNS": "200"}
-    told = [str(STREAMGAUGE), "run", *map(str, words)]
+    told = [str(STREAMGAUGE), *map(str, words)]
     return subprocess.run(told, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -148,6 +149,15 @@ def test_a_mistake_is_one_line_and_exit_code_2(there: Path, words: list[str], to
     assert ended.stderr.count("\n") == 1
 
 
+def test_a_baseline_says_what_it_can_see(there: Path) -> None:
+    command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    told = command("baseline", "noise", "gauge.db", "--name", "main").stdout
+    command("baseline", "export", "gauge.db", "--name", "main", "-o", "main.json")
+    assert "standard deviation of 10 runs" in told
+    assert command("baseline", "noise", "gauge.db", "--name", "main.json").stdout == told
+    assert (there / "main.json").exists()
+
+
 # With real runs
 
 
@@ -162,30 +172,54 @@ def runs_of(database: Path) -> list[Run]:
         return store.runs()
 
 
+@pytest.fixture(scope="module")
+def noisy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with a scenario, a config and five equal runs of it; and what `noise` said of them."""
+    folder = tmp_path_factory.mktemp("noisy")
+    (folder / "streamgauge.toml").write_text(CONFIG)
+    (folder / "hundred.py").write_text(HUNDRED)
+    told = run("noise", "hundred.py", "--host", server.url, *WORK, "--runs", 5, cwd=folder)
+    assert told.returncode == 0, told.stderr
+    return folder, told.stdout
+
+
+def test_noise_tells_how_far_equal_runs_are_apart_and_what_a_gate_would_find(noisy: tuple[Path, str]) -> None:
+    folder, told = noisy
+    assert "p95(ttft): equal runs are " in told
+    assert "standard deviation of 5 runs" in told
+    assert "10 accepted runs against 3 + 5: stops" in told
+    assert len({each.labels["series"] for each in runs_of(folder / "gauge.db")}) == 1
+
+
 def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
-    server: ReferenceServer, tmp_path: Path
+    server: ReferenceServer, noisy: tuple[Path, str]
 ) -> None:
-    (tmp_path / "streamgauge.toml").write_text(CONFIG)
-    (tmp_path / "hundred.py").write_text(HUNDRED)
-    words = ("hundred.py", "--host", server.url, "--users", 10, "--spawn-rate", 100, "--run-time", "20s")
-    plain = run(*words, "--repeat", 2, "--db", "gauge.db", "--json", "last.json", cwd=tmp_path)
-    assert plain.returncode == 3, "there are no rules"
-    first, second = runs_of(tmp_path / "gauge.db")
-    assert first.labels["series"] == second.labels["series"]
-    assert json.loads((tmp_path / "last.json").read_text())["run"]["id"] == second.id
-    with Store.create(tmp_path / "gauge.db") as store:  # as if the server had once been twice as fast
-        ids = [add(store, a_run(id=f"old-{place}", fingerprint=first.fingerprint), 20) for place in range(10)]
+    folder, _ = noisy
+    work = runs_of(folder / "gauge.db")[0].fingerprint
+    with Store.create(folder / "gauge.db") as store:  # as if the server had once been twice as fast
+        ids = [add(store, a_run(id=f"old-{place}", fingerprint=work), 20) for place in range(10)]
     options = [word for each in ids for word in ("--run", each)]
-    command("baseline", "accept", tmp_path / "gauge.db", "--name", "main", *options)
-    gated = run(*words, "--gate", "main", "--db", "gauge.db", cwd=tmp_path)
+    command("baseline", "accept", folder / "gauge.db", "--name", "main", *options)
+    gated = run("run", "hundred.py", "--host", server.url, *WORK, "--gate", "main", "--json", "r.json", cwd=folder)
     assert gated.returncode == 1, gated.stderr
     assert "suspicious; 5 fresh runs would tell" in gated.stderr
     assert "✗ REGRESSED: p95(ttft) +" in gated.stdout
-    assert len(runs_of(tmp_path / "gauge.db")) == 2 + 10 + 8
+    there = runs_of(folder / "gauge.db")
+    assert len(there) == 5 + 10 + 8
+    assert len({each.labels["series"] for each in there[-8:]}) == 1
+    assert json.loads((folder / "r.json").read_text())["run"]["id"] == there[-6].id, "the last of the three"
+
+
+def test_two_builds_take_turns(server: ReferenceServer, noisy: tuple[Path, str]) -> None:
+    folder, _ = noisy
+    told = run("ab", "hundred.py", "--a", server.url, "--b", server.url, *WORK, "--pairs", 1, cwd=folder)
+    assert told.returncode == 3, told.stderr
+    assert "? INCONCLUSIVE: 1 of the 4 pairs that a verdict needs" in told.stdout
+    assert [each.labels["side"] for each in runs_of(folder / "gauge.db")[-2:]] == ["a", "b"]
 
 
 def test_a_series_ends_with_a_mistake(tmp_path: Path) -> None:
-    ended = run("chat", "--host", "http://nowhere.invalid", "--repeat", 3, cwd=tmp_path)
+    ended = run("run", "chat", "--host", "http://nowhere.invalid", "--repeat", 3, cwd=tmp_path)
     assert ended.returncode == 2
     assert ended.stderr.count("does not resolve") == 1
 

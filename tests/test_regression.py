@@ -11,7 +11,7 @@ from scipy import stats
 
 from harness.config import Regression
 from harness.errors import RuleError
-from harness.judge import regression, statistics
+from harness.judge import noise, regression, statistics
 from harness.judge.regression import Comparison, Reading, Status
 
 # Ten runs of one build: 3 % apart, as a standard deviation.
@@ -186,6 +186,63 @@ def test_ranks_can_be_asked_for() -> None:
 def test_a_metric_that_does_not_exist_is_an_error_that_lists_what_does() -> None:
     with pytest.raises(RuleError, match=r"no metric called 'ttfb'; there are ttft"):
         regression.gates(Regression(metrics=("p95(ttfb)",)))
+
+
+# Runs that took turns
+
+
+def in_turns(a: Sequence[float | None], b: Sequence[float | None]) -> Comparison:
+    return regression.compare_pairs("a", runs("a", a), runs("b", b), TTFT)
+
+
+def test_a_drift_that_both_builds_share_is_no_difference() -> None:
+    drifting = [400, 430, 460, 490, 520, 550]
+    assert in_turns(drifting, [value * 1.01 for value in drifting]).status is Status.OK
+    found = in_turns(drifting, [value * factor for value, factor in zip(drifting, (1.1, 1.12, 1.09) * 2, strict=True)])
+    assert found.status is Status.REGRESSED
+    assert found.reason.startswith("p95(ttft) +10 %: worse in 6 pairs of runs that took turns")
+    assert in_turns(
+        drifting, [value * factor for value, factor in zip(drifting, (0.8, 0.82) * 3, strict=True)]
+    ).status is (Status.IMPROVED)
+
+
+def test_few_pairs_are_inconclusive() -> None:
+    found = in_turns([400, 401, 399], [800, 801, 799])
+    assert (found.status, found.reason) == (Status.INCONCLUSIVE, "3 of the 4 pairs that a verdict needs")
+    assert in_turns([], []).status is Status.INCONCLUSIVE
+
+
+def test_a_build_on_which_nothing_comes_is_worse_than_its_pair() -> None:
+    assert in_turns(BASELINE[:6], [None] * 6).status is Status.REGRESSED
+    assert in_turns(BASELINE[:6], [*BASELINE[:5], None]).status is Status.INCONCLUSIVE
+
+
+# What a gate sees through the noise
+
+
+def test_noise_is_the_spread_of_runs_and_what_a_gate_finds_through_it() -> None:
+    (gate,) = regression.gates(TTFT)
+    draw = np.random.default_rng(1)
+    readings = [Reading(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.03, 200)]
+    found = noise.measure(gate, readings, 10, "t")
+    assert found is not None
+    assert found.spread == pytest.approx(0.03, rel=0.1)
+    assert found.false_alarms <= 0.01
+    # The simulation of the gate has 99 % at +10 % for this spread; nine out of ten come earlier.
+    assert found.detectable == pytest.approx(1.08, abs=0.01)
+    wider = noise.measure(gate, [Reading(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.1, 200)], 10, "t")
+    assert wider is not None
+    assert wider.detectable is not None
+    assert wider.detectable > 1.2
+
+
+def test_noise_of_too_few_runs_or_of_none_that_can_be_compared_says_so() -> None:
+    (gate,) = regression.gates(TTFT)
+    assert noise.told(gate, [Reading(400, 80)] * 4, [10], "t") == ["p95(ttft): 4 runs had it; 5 are needed"]
+    assert "some runs had 0 or ∞" in noise.told(gate, [Reading(None, 80), *[Reading(400, 80)] * 5], [10], "t")[0]
+    still, told = noise.told(gate, [Reading(400, 80)] * 6, [10], "t")
+    assert still.startswith("p95(ttft): equal runs are 0 % apart")
+    assert "stops 0 % of equal builds, and nine out of ten that changed by +5." in told
 
 
 # The tests beneath, against another's implementation

@@ -65,16 +65,39 @@ def gate(store: Store, name: str, run_ids: Sequence[str], settings: Regression) 
     chosen = comparable(name, list(known.values()), runs[0], settings.window)
     for run in runs[1:]:
         _same(f"{runs[0].id}, which is to be judged with it,", runs[0].fingerprint, run)
-    candidate, notes = {}, []
-    for run in runs:
-        judged = judge(store, run.id, rules=[])
-        if (fault := unfit(judged)) is not None:
-            return regression.invalid(name, run.id, fault)
-        if judged.validity is Validity.DEGRADED:
-            notes.append(f"{run.id} is degraded: {judged.reasons[0]}")
-        candidate[run.id] = figures(judged, settings)
-    baseline = {each.run: _figures(store, each, settings) for each in chosen}
+    candidate, faults, notes = observed(store, [run.id for run in runs], settings)
+    if faults:
+        return regression.invalid(name, *next(iter(faults.items())))
+    baseline = {each.run: figures_of(store, each, settings) for each in chosen}
     return replace(regression.compare(name, baseline, candidate, settings), notes=tuple(notes))
+
+
+def in_turns(store: Store, a: Sequence[str], b: Sequence[str], settings: Regression) -> Comparison:
+    """Compare runs that took turns, as many of the one as of the other. BaselineError, RuleError, StoreError."""
+    runs = [store.run(run_id) for run_id in (*a, *b)]
+    for run in runs[1:]:
+        _same(f"{runs[0].id}, which it took turns with,", runs[0].fingerprint, run)
+    found, faults, notes = observed(store, [run.id for run in runs], settings)
+    if faults:
+        return regression.invalid("a", *next(iter(faults.items())))
+    before, after = ({run_id: found[run_id] for run_id in side} for side in (a, b))
+    return replace(regression.compare_pairs("a", before, after, settings), notes=tuple(notes))
+
+
+def observed(
+    store: Store, run_ids: Iterable[str], settings: Regression
+) -> tuple[dict[str, dict[str, Reading]], dict[str, str], list[str]]:
+    """What each run had, by id; why some are unfit, by id; and what else to know of the others, a sentence each."""
+    found, faults, notes = {}, {}, []
+    for run_id in run_ids:
+        judged = judge(store, run_id, rules=[])
+        if (fault := unfit(judged)) is not None:
+            faults[run_id] = fault
+            continue
+        if judged.validity is Validity.DEGRADED:
+            notes.append(f"{run_id} is degraded: {judged.reasons[0]}")
+        found[run_id] = figures(judged, settings)
+    return found, faults, notes
 
 
 def unfit(judged: Judgement) -> str | None:
@@ -96,7 +119,8 @@ def figures(judged: Judgement, settings: Regression) -> dict[str, Reading]:
     return found
 
 
-def _figures(store: Store, member: Member, settings: Regression) -> dict[str, Reading]:
+def figures_of(store: Store, member: Member, settings: Regression) -> dict[str, Reading]:
+    """What a run of a baseline had: computed, or as its file says."""
     return figures(judge(store, member.run, rules=[]), settings) if member.figures is None else member.figures
 
 
@@ -246,7 +270,7 @@ def accept(store: Store, name: str, run_ids: Iterable[str]) -> int:
 def export(store: Store, name: str, settings: Regression) -> str:
     """A baseline as the text of a file, with the figures of the metrics that gate now."""
     known = members(store, name).values()
-    runs = [msgspec.structs.replace(each, figures=_figures(store, each, settings)) for each in known]
+    runs = [msgspec.structs.replace(each, figures=figures_of(store, each, settings)) for each in known]
     head = msgspec.json.encode({"schema": SCHEMA, "name": name}).decode().removesuffix("}")
     lines = ",\n".join(msgspec.json.encode(each).decode() for each in runs)  # a line each: a diff shows what came
     return f'{head},"runs":[\n{lines}\n]}}\n'
