@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import locust_events, memory, processes, reference, scale, stacks, truth
+from . import gate, locust_events, memory, processes, reference, scale, stacks, truth
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "truth": truth.run,
@@ -16,6 +16,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "memory": memory.run,
     "locust_events": locust_events.run,
     "scale": scale.run,
+    "gate": gate.run,
 }
 OUT = Path("out/bench")
 

@@ -1,0 +1,96 @@
+"""The regression gate on real runs: 40 short ones of the same server, split at random, and 12 of one that is slower.
+
+Splits of equal runs say how often it cries wolf, splits with the slower server's runs how often it finds 15 % more
+time to the first token. Settings are the shipped ones: p95(ttft) and p95(itl), a margin of 5 %.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from harness.config import Regression
+from harness.judge import baseline, regression
+from harness.judge.noise import measure
+from harness.judge.regression import Reading, Status
+from harness.judge.store import Store
+
+EQUAL, SLOWER = 40, 12
+TTFT_MS, CHANGE = 120, 0.15
+SECONDS, USERS = 4, 12  # some 280 streams a run
+BASELINE, CANDIDATE = 20, regression.FIRST_RUNS + regression.FRESH_RUNS
+SPLITS = 1_000
+SETTINGS = Regression()
+_STREAMGAUGE = [sys.executable, "-c", "from harness.cli import main; main()"]
+_SCENARIO = """
+from harness.scenario import StreamUser, between, task
+
+class Reader(StreamUser):
+    wait_time = between(0, 0.02)
+
+    @task
+    def ask(self):
+        self.stream()
+"""
+
+Runs = Mapping[str, Mapping[str, Reading]]
+
+
+def run() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        equal = record(Path(folder) / "equal.db", EQUAL, TTFT_MS)
+        slower = record(Path(folder) / "slower.db", SLOWER, TTFT_MS * (1 + CHANGE))
+    return judge(equal, slower)
+
+
+def record(database: Path, runs: int, ttft_ms: float) -> Runs:
+    """What so many runs had of the gating metrics, on a server of their own."""
+    scenario = database.with_suffix(".py")
+    scenario.write_text(_SCENARIO)
+    options = ["--port", "0", "--preset", "exact", "--ttft", f"{ttft_ms}ms", "--itl", "4ms", "--spread", "0.3"]
+    serve = [sys.executable, "-m", "reference_server", *options, "--tokens", "10"]
+    with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        url = server.stdout.readline().rpartition(" ")[2].strip()
+        work = ["--users", USERS, "--spawn-rate", 100, "--run-time", f"{SECONDS}s", "--repeat", runs, "--db", database]
+        command = [*_STREAMGAUGE, "run", str(scenario), "--host", url, *map(str, work)]
+        subprocess.run(command, capture_output=True, cwd=database.parent, check=False)  # 3: there are no rules
+        server.terminate()
+    with Store.open(database) as store:
+        found, faults, _ = baseline.observed(store, [each.id for each in store.runs()], SETTINGS)
+    assert not faults, faults
+    return found
+
+
+def judge(equal: Runs, slower: Runs) -> dict[str, Any]:
+    """How many of the random splits of these runs are REGRESSED, and what the runs' spread is."""
+    false = [_verdict(seed, equal, None) for seed in range(SPLITS)]
+    found = [_verdict(seed, equal, slower) for seed in range(SPLITS)]
+    for told, verdicts in ((f"{len(equal)} equal runs", false), (f"{CHANGE:.0%} slower", found)):
+        shares = {status.value: verdicts.count(status) / SPLITS for status in Status if status in verdicts}
+        print(f"gate: {told}, {SPLITS:,} splits: {', '.join(f'{name} {share:.1%}' for name, share in shares.items())}")
+    noise = {
+        gate.subject.text: measure(gate, [run[gate.subject.text] for run in equal.values()], BASELINE, SETTINGS.test)
+        for gate in regression.gates(SETTINGS)
+    }
+    return {
+        "alarm_rate": false.count(Status.REGRESSED) / SPLITS,
+        "detection_rate": found.count(Status.REGRESSED) / SPLITS,
+        "spread": {name: round(each.spread, 4) for name, each in noise.items() if each is not None},
+        "streams_per_run": round(sum(run["p95(ttft)"].samples for run in equal.values()) / len(equal)),
+        "equal": [run["p95(ttft)"].value for run in equal.values()],
+        "slower": [run["p95(ttft)"].value for run in slower.values()],
+    }
+
+
+def _verdict(seed: int, equal: Runs, slower: Runs | None) -> Status:
+    """Of one split: a baseline out of the equal runs, and a candidate out of the rest of them, or of the slower."""
+    rng = Random(seed)
+    drawn = rng.sample(list(equal), BASELINE + CANDIDATE)
+    candidate: Runs = {run: equal[run] for run in drawn[BASELINE:]}
+    if slower is not None:
+        candidate = {run: slower[run] for run in rng.sample(list(slower), CANDIDATE)}
+    return regression.compare("equal", {run: equal[run] for run in drawn[:BASELINE]}, candidate, SETTINGS).status
