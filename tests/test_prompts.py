@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from harness.drive.prompts import SETS, Prompt, ask, choose, conversation, handbook, load
+from harness.drive.prompts import SETS, Prompt, ask, choose, conversation, fingerprint, handbook, load
 from harness.errors import ScenarioError
 
 
@@ -102,3 +102,13 @@ def test_each_question_of_a_conversation_begins_with_all_that_was_said_before() 
 def test_the_same_seed_has_the_same_conversations() -> None:
     prompts = load("chat")
     assert list(conversation(prompts, Random(3), (2, 6))) == list(conversation(prompts, Random(3), (2, 6)))
+
+
+def test_a_file_of_prompts_counts_by_what_it_says(tmp_path: Path) -> None:
+    first, copy, other = tmp_path / "mine.jsonl", tmp_path / "elsewhere" / "mine.jsonl", tmp_path / "other.jsonl"
+    copy.parent.mkdir()
+    for path in (first, copy):
+        path.write_text('{"prompt": "How long do eggs keep?"}')
+    other.write_text('{"prompt": "How long does milk keep?"}')
+    assert fingerprint("chat") == "chat"
+    assert fingerprint(str(first)) == fingerprint(str(copy)) != fingerprint(str(other))

@@ -6,6 +6,7 @@ A file is JSON Lines, one prompt a line, empty lines skipped:
 """
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 from typing import Annotated, Literal
@@ -46,6 +47,14 @@ def ask(text: str) -> Prompt:
 def handbook() -> str:
     """A system prompt of the length that a prompt cache is made for: some 2,500 tokens of rules and a directory."""
     return (_DATA / "handbook.txt").read_text(encoding="utf-8")
+
+
+def fingerprint(name: str) -> str:
+    """What must be equal for two runs to be comparable: a set's name, or what a file says, wherever it lies."""
+    if name in SETS:
+        return name
+    path = Path(name)
+    return f"{path.name}#{sha256(path.read_bytes()).hexdigest()[:12]}"
 
 
 def load(name: str) -> tuple[Prompt, ...]:

@@ -112,7 +112,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "network": network.find(cls.network, networks).fingerprint,
             "behaviour": f"{cls.behaviour}@{behaviour.find(cls.behaviour).version}",
             "client": cls.client,
-            "prompts": cls.prompts,
+            "prompts": prompts.fingerprint(cls.prompts),
         }
         if cls.system is not None:
             traits["system"] = sha256(cls.system.encode()).hexdigest()[:12]
