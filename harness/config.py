@@ -124,10 +124,20 @@ class Sla(Closed, frozen=True):
     grace: Duration | None = None  # how long a run may take before it is ended; None: GRACE
 
 
+class Good(Closed, frozen=True):
+    """What an answer must keep to count in the goodput; None: any."""
+
+    ttft: Duration | None = None
+    tpot: Duration | None = None
+    e2e: Duration | None = None
+    longest_stall: Duration | None = None
+
+
 class Reader(Closed, frozen=True):
-    """Who reads the answers, for the metrics of smoothness."""
+    """Who reads the answers, for the metrics of smoothness, and what is good enough for them."""
 
     characters_per_second: float = 24.0  # some 55 skims, 110 reads as fast as it types
+    good: Good = Good()
 
 
 REGRESSION_TESTS = ("t", "mann_whitney")
@@ -217,6 +227,8 @@ def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
     if not 1 <= config.reader.characters_per_second < math.inf:
         speed = config.reader.characters_per_second
         raise ConfigError(f"{name}: reader.characters_per_second: {speed} is no number of 1 or more")
+    if config.reader.good == Good() and any("goodput" in each.rule for each in config.sla):
+        raise ConfigError(f'{name}: goodput of what? Say it under [reader], as in good = {{ ttft = "1s" }}')
     _check_regression(config.regression, name)
     for network, profile in config.networks.items():
         fault_of = _fault_of(profile)

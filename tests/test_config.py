@@ -11,7 +11,7 @@ from harness.errors import ConfigError
     ("text", "said"),
     [
         ("[target", "x.toml: not valid TOML: Expected ']'"),
-        ("extra = 1", "x.toml: no key called 'extra'; there are target, sla"),
+        ("extra = 1", "x.toml: no key called 'extra'; there are target, load, sla"),
         ("[target]\nprotocoll = 'x'", "x.toml: target: no key called 'protocoll'; there are protocol, path, model"),
         ("[target]\nprotocol = 'grpc'", "no protocol called 'grpc'; there are anthropic_messages, openai_chat"),
         ("[target]\nmax_tokens = 'many'", "x.toml: target.max_tokens: expected `int`, got `str`"),
@@ -34,6 +34,11 @@ from harness.errors import ConfigError
         ("[target]\nprotocol='custom'\n[target.events]\ntext='t'", "does not say what ends a stream"),
         ("[reader]\ncharacters_per_second = 0", "reader.characters_per_second: 0.0 is no number of 1 or more"),
         ("[reader]\ncharacters_per_second = nan", "reader.characters_per_second: nan is no number of 1 or more"),
+        ("[[sla]]\nrule = 'goodput > 99%'", "goodput of what? Say it under [reader], as in good = { ttft"),
+        (
+            "[reader]\ngood = { tfft = '1s' }",
+            "reader.good: no key called 'tfft'; there are ttft, tpot",
+        ),
         ("[reader]\nspeed = 55", "reader: no key called 'speed'; there are characters_per_second"),
         ("[[sla]]\nrul = 'x'", "sla[0]: no key called 'rul'; there are rule, where"),
         ("[[sla]]\nrule = 'x'\nwhere = { netwrk = 'x' }", "sla[0].where: no key called 'netwrk'; there are scenario"),

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import msgspec
 import pytest
 from record import MS, a_run, database, judged, observation, ttfts
 from rich.console import Console
 
-from harness.config import Duration, Sla, Where
+from harness.config import Duration, Good, Reader, Sla, Where
 from harness.errors import RuleError
 from harness.judge.figures import between, estimate, figure
 from harness.judge.judgement import Judgement, Validity, exit_code, judge
@@ -72,6 +73,16 @@ def test_a_rule_s_options_are_kept_with_the_run(tmp_path: Path) -> None:
     with Store.open(database(tmp_path / "one.db", GOOD, rules=[rule])) as store:
         assert store.run().rules == [rule]
         assert judge(store).verdicts[0].reason == "it never stayed beyond the limit of 1,000 ms for 2s"
+
+
+def test_what_is_good_enough_is_kept_with_the_run(tmp_path: Path) -> None:
+    good = Good(ttft=Duration.parse("350ms"))
+    reader = msgspec.structs.asdict(Reader(good=good))
+    found = judged(tmp_path / "one.db", GOOD, "goodput > 80%", config={"reader": reader})
+    assert (found.rates["goodput"].value, found.rates["goodput"].hits) == (251 / 300, 251)
+    document = stdjson.loads(json.render(found))
+    jsonschema.validate(document, SCHEMA)
+    assert document["reader"]["good"] == {"ttft": "350ms"}
 
 
 def test_a_run_without_rules_is_no_pass(tmp_path: Path) -> None:

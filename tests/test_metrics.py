@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from record import a_run, database, observation, ttfts
 
-from harness.config import Where
+from harness.config import Duration, Good, Reader, Where
 from harness.judge import metrics
 from harness.judge.metrics import METRICS, RATES, Figure, Gauge, Samples
 from harness.judge.store import Store
@@ -192,6 +192,38 @@ def test_only_streams_that_were_resumed_have_a_gap_and_what_it_cost(tmp_path: Pa
     assert plain(found.samples("resume_lost")) == [2]
     assert plain(found.samples("resume_duplicated")) == [0]
     assert found.samples("resume_lost").missing == 2
+
+
+def goodput(tmp_path: Path, good: Good, *observations: StreamObservation) -> Figure:
+    with Store.open(database(tmp_path / "one.db", observations)) as store:
+        totals = metrics.gauge(store.streams(a_run().id), person=Reader(good=good)).totals()
+    return RATES["goodput"].over(totals, 10)
+
+
+def test_goodput_is_the_share_of_answers_within_every_limit(tmp_path: Path) -> None:
+    quick, slow = ttfts([100] * 6, output_tokens=3), ttfts([900] * 2, output_tokens=3)
+    refused = [observation([], outcome=Outcome.REFUSED, ended=2)]
+    ttft = Good(ttft=Duration.parse("500ms"))
+    assert goodput(tmp_path / "1", ttft, *quick, *slow, *refused) == Figure(6 / 9, 9, 6)
+    assert goodput(tmp_path / "2", Good(ttft=Duration.parse("1s")), *quick, *slow) == Figure(1, 8, 8)
+    tpot = Good(ttft=Duration.parse("1s"), tpot=Duration.parse("19ms"))  # a token each 20 ms
+    assert goodput(tmp_path / "3", tpot, *quick).value == 0
+    e2e = Good(e2e=Duration.parse("500ms"))
+    assert goodput(tmp_path / "4", e2e, *quick, *slow) == Figure(6 / 8, 8, 6)
+    stalled = observation([("text", 100), ("text", 3_000)])
+    stall = Good(longest_stall=Duration.parse("1s"))
+    assert goodput(tmp_path / "5", stall, *quick, stalled) == Figure(6 / 7, 7, 6)
+
+
+def test_goodput_leaves_out_what_nobody_knows(tmp_path: Path) -> None:
+    left = [observation([("text", 100)], outcome=Outcome.CANCELLED), observation(outcome=Outcome.INTERRUPTED)]
+    gave_up = observation([], outcome=Outcome.CANCELLED, ended=3_000)
+    ttft = Good(ttft=Duration.parse("500ms"))
+    assert goodput(tmp_path / "1", ttft, *left, *ttfts([100])) == Figure(1, 1, 1)
+    assert goodput(tmp_path / "2", ttft, gave_up, *ttfts([100])) == Figure(0.5, 2, 1), "they had waited long enough"
+    tpot = Good(tpot=Duration.parse("1s"))
+    assert goodput(tmp_path / "3", tpot, *ttfts([100])) == Figure(None, 0, 0), "no usage was reported"
+    assert goodput(tmp_path / "4", Good(), *ttfts([100])) == Figure(None, 0, 0), "good by what?"
 
 
 def test_nothing_observed_has_no_rate(tmp_path: Path) -> None:

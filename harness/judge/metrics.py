@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import arrivals
-from harness.config import Reader, Where
+from harness.config import Good, Reader, Where
 from harness.judge import reader
 from harness.judge.store import Streams, matches
 from harness.observation import FAILURES, Outcome, after_tools
@@ -208,7 +208,7 @@ class Gauge:
             code, cohorts = self._sorted_into_cohorts(streams)
         bounds = np.searchsorted(code, np.arange(len(cohorts) + 1)).tolist()
         parts = [(cohort, slice(*ends)) for cohort, ends in zip(cohorts, itertools.pairwise(bounds), strict=True)]
-        if any(metric.name in _SMOOTHNESS for metric in self._metrics):
+        if self._person.good.longest_stall or any(metric.name in _SMOOTHNESS for metric in self._metrics):
             streams = self._read(streams)
         for metric in self._metrics:
             _gather(metric, streams, parts)
@@ -224,6 +224,7 @@ class Gauge:
             "told_chunks": np.where(told, number["content_chunks"], 0),
             "cache_reported": ~np.isnan(number["cache_read_tokens"]),
             "cache_hits": number["cache_read_tokens"] > 0,
+            **_goodness(streams, self._person.good),
             "late": number["send_lag"] >= LATE,
             **{name: np.nan_to_num(number[name]) for name in _TOTALS},
         }
@@ -471,11 +472,33 @@ def _whole(end: str) -> Observe:
 
 
 def _tpot(streams: Streams) -> Observed:
+    return _one_each(streams, _tpot_of(streams), _outcome(streams, *FAILURES))
+
+
+def _tpot_of(streams: Streams) -> Floats:
     tokens = streams.number["output_tokens"]
     known = _outcome(streams, Outcome.COMPLETED) & (tokens > 1) & ~_resumed(streams)  # NaN > 1 is false
     span = streams.number["last_content_at"] - streams.number["first_content_at"]
-    value = np.where(known, span / np.where(known, tokens - 1, 1), np.nan)
-    return _one_each(streams, value, _outcome(streams, *FAILURES))
+    return np.where(known, span / np.where(known, tokens - 1, 1), np.nan)
+
+
+def _goodness(streams: Streams, good: Good) -> dict[str, Mask]:
+    """Which streams kept every limit, and which did not; the others cannot be judged, and without limits none."""
+    number = streams.number
+    limits = {
+        "ttft": (good.ttft, number["first_content_at"] - number["due_at"]),
+        "tpot": (good.tpot, _tpot_of(streams)),
+        "e2e": (good.e2e, number["last_content_at"] - number["due_at"]),
+        "longest_stall": (good.longest_stall, number.get("longest_stall", np.zeros(len(streams))) * 1e3),
+    }
+    asked = [(limit, value) for limit, value in limits.values() if limit is not None]
+    if not asked:
+        return {}
+    kept = np.all([value <= limit for limit, value in asked], axis=0)
+    beyond = np.any([value > limit for limit, value in asked], axis=0)
+    complete = _outcome(streams, Outcome.COMPLETED)
+    left = _outcome(streams, Outcome.CANCELLED) & np.isnan(number["first_content_at"])  # they had waited long enough
+    return {"good": complete & kept, "not_good": (complete & beyond) | left | _outcome(streams, *FAILURES)}
 
 
 def _connect(streams: Streams) -> Observed:
@@ -769,6 +792,14 @@ RATES: Mapping[str, Rate] = {
             "ratio",
             "streams that timed out / initiated",
             _share(lambda totals: totals.count(Outcome.TIMED_OUT), _initiated),
+        ),
+        Rate(
+            "goodput",
+            "ratio",
+            "completed streams within every limit of [reader] good / those of which it is known",
+            _share(
+                lambda totals: int(totals.sum("good")), lambda totals: int(totals.sum("good") + totals.sum("not_good"))
+            ),
         ),
         Rate(
             "cache_hit_rate",

@@ -33,7 +33,7 @@ FEWEST_PAIRS = 4
 _ALPHA = 0.05
 _ALPHA_ALONE = 0.01  # of a verdict that has only one stage
 _RARE, _RARE_NEEDS = 0.99, 5_000  # from this percentile on, a run needs so many samples
-_HIGH_IS_GOOD = {"output_tps", "stream_rate", "completion_rate", "cache_hit_rate", "cache_read_tokens"}
+_HIGH_IS_GOOD = {"output_tps", "stream_rate", "completion_rate", "cache_hit_rate", "cache_read_tokens", "goodput"}
 
 Mask = NDArray[np.bool_]
 _Positive = Annotated[float, msgspec.Meta(ge=0)]

@@ -37,7 +37,10 @@ def document(judgement: Judgement) -> dict[str, Any]:
             "fingerprint": run.fingerprint,
             "instrument": run.instrument,
         },
-        "reader": msgspec.structs.asdict(judgement.reader),
+        "reader": {
+            "characters_per_second": judgement.reader.characters_per_second,
+            "good": msgspec.to_builtins(judgement.reader.good, enc_hook=str),
+        },
         "validity": {"status": judgement.validity.value, "reasons": judgement.reasons},
         "metrics": {
             **{name: _metric(summary) for name, summary in judgement.metrics.items()},
