@@ -248,8 +248,8 @@ class _Keeper:
     def _on_spawning_complete(self, **_: Any) -> None:
         if self._run is None or self._clock is None or not self._load.begin(self._clock.now()):
             return
-        for node in self._workers:
-            self._runner.send_message("gauge_run", self._order(node), node)  # they know it, but for when it begins
+        for node in [node for node, done in self._workers.items() if not done]:
+            self._tell(node)  # they know it all, but for when the schedule begins
         if isinstance(self._runner, LocalRunner):
             let_in(self._environment, self._load.order("local"))
         if self._load.ends_at is not None:
