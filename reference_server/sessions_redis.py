@@ -12,6 +12,7 @@ While it does not answer, what is kept there fails, in the streams themselves, a
 import asyncio
 import contextlib
 import secrets
+import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -26,6 +27,7 @@ from redis.exceptions import RedisError
 from reference_server.delivery import KEEP_ALIVE, Manner
 from reference_server.sessions import Log, Session, Sessions, Unreachable
 
+_AWAY = "the Redis that keeps resumable answers does not do its work"
 _ASKED = "streamgauge:asked"
 _ANSWER_SECONDS = 2  # that Redis, or another process, has
 _BEAT_SECONDS = 1
@@ -180,7 +182,10 @@ class RedisLogs:
             await asyncio.sleep(_BEAT_SECONDS)
 
     def _failed(self, fault: BaseException) -> None:
-        self._fault = _sentence(fault)
+        if not self._fault:
+            # For who runs the server: where its Redis is concerns no client.
+            sys.stderr.write(f"streamgauge serve: --redis-url: {fault or type(fault).__name__}\n")
+        self._fault = _AWAY
         running, self._running = self._running, {}
         self._broken += running
         self._commands.clear()
@@ -202,8 +207,8 @@ class RedisLogs:
                 about = msgspec.json.decode(found, type=_About)
                 mirror = _Mirror(id, about)
                 at = await self._load(mirror)
-            except _FAULTS as fault:
-                raise Unreachable(_sentence(fault)) from None
+            except _FAULTS:
+                raise Unreachable(_AWAY) from None
             if id not in self._mirrors:
                 self._mirrors[id] = mirror
                 self._spawn(self._follow(mirror, at, about))
@@ -260,8 +265,8 @@ class RedisLogs:
                 said: dict[str, Any] | None = msgspec.json.decode(found[1])
                 if said is not None:
                     return said
-        except _FAULTS as fault:
-            raise Unreachable(_sentence(fault)) from None
+        except _FAULTS:
+            raise Unreachable(_AWAY) from None
         return None
 
     async def _tell(self, asked: _Asked) -> int:
@@ -298,10 +303,6 @@ class RedisLogs:
             except _FAULTS as fault:
                 self._failed(fault)
             await asyncio.sleep(_BEAT_SECONDS / 4)
-
-
-def _sentence(fault: BaseException) -> str:
-    return f"the Redis that keeps resumable answers does not do its work: {fault or type(fault).__name__}"
 
 
 def _log(id: str) -> str:

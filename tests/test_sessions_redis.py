@@ -215,6 +215,7 @@ def test_without_redis_resumable_streams_end_with_an_error_and_others_go_on(how:
             next(plain)
         refused = pair.first.post("/chat/stream", json=STREAM)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert str(pair.redis.port) not in told + refused.text  # where it is concerns no client
         assert pair.second.get(f"/streams/{id}/events").status_code == 503
         assert pair.first.post("/chat/stream", json=STREAM, headers={"x-gauge-resumable": "0s"}).status_code == 200
 
