@@ -8,6 +8,7 @@ CLOCK_MONOTONIC, ns.
 
 import asyncio
 import time
+from array import array
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
@@ -122,11 +123,10 @@ class Stream:
 
     # One attribute is one look into memory that a thousand other streams have just pushed out of the processor's cache.
     __slots__ = (
-        "_deadline", "_due", "_flusher", "_idle", "_keep_alive", "_keeper", "_last_due", "_left_at", "_made",
-        "_made_tokens", "_manner", "_over", "_paused_at", "_pull", "_quiet_at", "_source", "_step", "_steps",
-        "_write", "_writer", "client", "deaf", "detail", "due", "ended_at", "generated", "id", "outlet", "over",
-        "paused", "pauses", "received_at", "sent", "started_at", "state", "status", "streamed", "thinking",
-        "ticket", "wasted",
+        "_alarm", "_due", "_flusher", "_idle", "_keeper", "_left_at", "_made", "_manner", "_over", "_paused_at",
+        "_pull", "_source", "_step", "_steps", "_write", "_writer", "_wrote_at", "client", "deaf", "detail", "due",
+        "ended_at", "generated", "id", "outlet", "over", "paused", "pauses", "received_at", "sent", "started_at",
+        "state", "status", "streamed", "thinking", "wasted",
     )  # fmt: skip
 
     def __init__(self, id: str, source: Source, writer: Writer, manner: Manner, keeper: Keeper) -> None:
@@ -140,27 +140,25 @@ class Stream:
         self.generated = 0  # tokens
         self.thinking = 0  # of these
         self.wasted = 0  # of these: for a client that had gone
-        self.sent: list[int] = []  # when each token was handed to the outlet
+        self.sent = array("q")  # when each token was handed to the outlet
         self.received_at = self.started_at = self.ended_at = 0  # started: it was its turn
-        self.due = 0  # of the first token
+        self.due: int | None = None  # of the first token, once that is known
         self.pauses = 0
         self.paused = 0  # ns, of the pauses that are over
         self.status, self.detail = 200, ""  # of the error that ended it
-        self.ticket = 0
         self._source = source
         self._steps = source.steps if isinstance(source.steps, Iterator) else None
         self._writer, self._write = writer, writer.write
         self._flusher = None if manner.flush == "token" else Flusher(manner.flush)
-        self._manner, self._keep_alive = manner, manner.keep_alive
+        self._manner = manner
         self._keeper = keeper
-        self._step: Step | None = None  # the next
-        self._due = _NEVER  # and when
-        self._made, self._made_tokens = b"", 0  # events that a tick has made, until `send`
-        self._last_due = 0  # of the one before
-        self._quiet_at = 0  # when a comment is due
+        self._step: Step | None = None  # the next, where it is known
+        self._due = 0  # when it is; where it is not known, when the one before was
+        self._made = b""  # events that a tick has made, until `send`
+        self._wrote_at = 0  # anything, at last
         self._paused_at = 0  # 0: it is not
         self._left_at: int | None = None  # tokens generated until the client had gone, where that is no end
-        self._deadline: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.TimerHandle | None = None
         self._idle: asyncio.TimerHandle | None = None
         self._pull: asyncio.Task[None] | None = None
         self._over: asyncio.Future[None] | None = None
@@ -179,42 +177,38 @@ class Stream:
     # What its keeper does
 
     def open(self, outlet: Outlet, received_at: int) -> None:
-        """From now on it keeps its client company; where it has to queue, it is to be put into the ticker for that."""
-        self.outlet, self.received_at = outlet, received_at
+        """From now on it keeps its client company."""
+        self.outlet, self.received_at, self._wrote_at = outlet, received_at, received_at
         outlet.write(self._writer.opening())
-        if self._manner.deadline:
-            self._deadline = after(self._manner.deadline - (time.monotonic_ns() - received_at), self._out_of_time)
-        self._quiet_at = received_at + self._keep_alive
+        self._set_alarm()
 
     def begin(self, at: int) -> None:
         """It is its turn: the first wait counts from `at`."""
         if self.over:
             return
-        self.state, self.started_at, self._last_due = "running", at, at
-        again = self._advance()
-        self.due = self._due
-        if again:
-            self._keeper.ticker.put(self, again)
+        self.state, self.started_at, self._due = "running", at, at
+        after = self._advance()
+        if after:
+            self.due = after
+            self._keeper.ticker.put(self, after)
 
     # What its time brings
 
     def tick(self, now: int) -> int:
         """Make the next step's events, if it is due. See `ticker.Due`."""
-        if self.over or self._paused_at:
-            return 0
-        due, step = self._due, self._step
-        if now < due or step is None:
-            return self._keep_company(now)
         if self._made:
             self.send()
-        self._last_due, self._quiet_at = due, now + self._keep_alive
-        events = self._write(step) if self._flusher is None else b"".join(map(self._write, self._flusher.push(step)))
-        token = step.kind == "text" or self._is_token(step)
-        self.generated += token
-        if events:
-            self._made = events
-            # All that is not out yet: of a tool's input plain SSE says nothing, until it tells the whole of it.
-            self._made_tokens = self.generated - len(self.sent) if self._flusher is None else self._unstamped()
+        step = self._step
+        if step is None or now < self._due or self._paused_at or self.over:
+            return 0
+        if self._flusher is None:
+            self._made = self._write(step)
+        else:
+            self._made = b"".join(map(self._write, self._flusher.push(step)))
+        if step.kind == "text":
+            self.generated += 1
+        else:
+            self._count(step)
         return self._advance()
 
     def send(self) -> None:
@@ -224,45 +218,35 @@ class Stream:
             return
         self._made = b""
         self.outlet.write(events)
-        now = time.monotonic_ns()
-        if self._made_tokens == 1:
+        now = self._wrote_at = time.monotonic_ns()
+        if self._flusher is None and self.generated - len(self.sent) == 1:
             self.sent.append(now)
         else:
-            self.sent += [now] * self._made_tokens
+            self._stamp(now)
         if self.outlet.full and not self.over:
             self._pause(now)
 
-    def _is_token(self, step: Step) -> bool:
+    def _stamp(self, now: int) -> None:
+        # More than the last token: of a tool's input plain SSE says nothing until it tells the whole of it.
+        self.sent.extend([now] * (self.written - len(self.sent)))
+
+    def _count(self, step: Step) -> None:
         self.thinking += step.kind == "thinking"
-        return step.kind not in NO_TOKENS
-
-    def _unstamped(self) -> int:
-        return self.written - len(self.sent)
-
-    def _keep_company(self, now: int) -> int:
-        if now >= self._quiet_at:
-            self._quiet_at = now + self._keep_alive
-            if not self._made:
-                self._made, self._made_tokens = KEEP_ALIVE, 0
-        return min(self._due, self._quiet_at)
+        self.generated += step.kind not in NO_TOKENS
 
     def _advance(self) -> int:
-        """Get the next step. When to tick again."""
+        """Get the next step. When it is due; 0: that is not yet known, or there is none."""
         if self._steps is None:
-            self._step, self._due = None, _NEVER
+            self._step = None
             self._pull = asyncio.get_running_loop().create_task(self._pulled())
-            return self._quiet_at
+            return 0
         found = next(self._steps, None)
         if found is None:
             self._close("completed", self._source.end(self.generated, self.thinking))
             return 0
-        return self._plan(*found)
-
-    def _plan(self, wait: int, step: Step) -> int:
-        stretch = self._keeper.stretch
-        self._step = step
-        self._due = due = self._last_due + (wait if stretch == 1.0 else int(wait * stretch))
-        return due if due < self._quiet_at else self._quiet_at
+        wait, self._step = found
+        self._due = due = self._due + int(wait * self._keeper.stretch)
+        return due
 
     async def _pulled(self) -> None:
         assert isinstance(self._source.steps, AsyncIterator)
@@ -275,19 +259,38 @@ class Stream:
         except Exception as fault:  # noqa: BLE001 - whatever it is, the client is told and the server goes on
             self.fail(500, f"the model failed: {fault}")
         else:
-            if wait == 0:
-                self._last_due = time.monotonic_ns()
-            again = self._plan(wait, step)
-            if self.due == _NEVER:
+            self._step = step
+            self._due = self._due + int(wait * self._keeper.stretch) if wait else time.monotonic_ns()
+            if self.due is None:
                 self.due = self._due
             if not self._paused_at:
-                self._keeper.ticker.put(self, again)
+                self._keeper.ticker.put(self, self._due)
 
     def delay(self, ns: int) -> None:
         """All that is still to come is due so much later."""
-        self._last_due += ns
-        if self._due != _NEVER:
-            self._due += ns
+        self._due += ns
+
+    # Silence, and the deadline
+
+    def _set_alarm(self) -> None:
+        """Look again when a comment may be due, or time be up. Once for many tokens: not each of them moves a timer."""
+        at = min(self._wrote_at + self._manner.keep_alive, self._ends_at)
+        self._alarm = asyncio.get_running_loop().call_at(at / 1e9, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        now = time.monotonic_ns()
+        if now >= self._ends_at:
+            self.fail(504, f"the answer was not finished within {self._manner.deadline / 1e9:g} s")
+            return
+        if now >= self._wrote_at + self._manner.keep_alive:
+            self._wrote_at = now
+            if not self._paused_at:
+                self.outlet.write(KEEP_ALIVE)
+        self._set_alarm()
+
+    @property
+    def _ends_at(self) -> int:
+        return self.received_at + (self._manner.deadline or _NEVER)
 
     # Back-pressure
 
@@ -308,8 +311,9 @@ class Stream:
         self.state, self._paused_at = "running", 0
         self.paused += length
         self.delay(length)
-        self._quiet_at = now + self._keep_alive
-        self._keeper.ticker.put(self, min(self._due, self._quiet_at))
+        self._wrote_at = now
+        if self._step is not None:
+            self._keeper.ticker.put(self, self._due)
 
     def _stuck(self) -> None:
         self.fail(408, f"the client has read nothing for {self._manner.idle / 1e9:g} s")
@@ -344,11 +348,7 @@ class Stream:
         self._left_at, self.outlet = len(self.sent), Nowhere()
         self.resume()
 
-    def _out_of_time(self) -> None:
-        self.fail(504, f"the answer was not finished within {self._manner.deadline / 1e9:g} s")
-
     def _close(self, outcome: Outcome, end: End) -> None:
-        self.send()
         self._flush()
         self.outlet.write(self._writer.closing(end))
         if self._left_at is not None:
@@ -356,15 +356,17 @@ class Stream:
         self._end(outcome)
 
     def _flush(self) -> None:
+        """Send what is made, and what is held back."""
+        self.send()
         if self._flusher is not None and self._flusher.tokens:
             self.outlet.write(b"".join(map(self._write, self._flusher.flush())))
-            self.sent += [time.monotonic_ns()] * self._unstamped()
+            self._stamp(time.monotonic_ns())
 
     def _end(self, outcome: Outcome) -> None:
         if self.over:  # by what the last write brought to light
             return
         self.over, self.state, self.ended_at = True, outcome, time.monotonic_ns()
-        for timer in (self._deadline, self._idle):
+        for timer in (self._alarm, self._idle):
             if timer is not None:
                 timer.cancel()
         if self._pull is not None and self._pull is not asyncio.current_task():

@@ -62,8 +62,5 @@ class _Exposed(Collector):
 
 
 def _histogram(name: str, text: str, histogram: Histogram) -> HistogramMetricFamily:
-    below, buckets = 0, []
-    for bound, count in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts.tolist(), strict=True):
-        below += count
-        buckets.append((bound, below))
+    buckets = [*zip(map(str, histogram.bounds), histogram.up_to(), strict=True), ("+Inf", histogram.count)]
     return HistogramMetricFamily(name, text, buckets, histogram.sum)

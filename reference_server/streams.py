@@ -7,7 +7,6 @@ Streams that have ended can be asked for by their id for a while: at most `KEPT`
 import asyncio
 import contextlib
 import time
-from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -29,18 +28,22 @@ class Histogram:
     """Counts of seconds by bucket, as Prometheus wants them."""
 
     def __init__(self, bounds: Sequence[float]) -> None:
-        self.bounds = bounds  # upper ends, included; one more bucket takes the rest
-        self.counts: NDArray[np.int64] = np.zeros(len(bounds) + 1, np.int64)
+        self.bounds = bounds  # upper ends, included
+        self.count = 0
         self.sum = 0.0
+        self._ends = np.array(bounds) * 1e9
+        self._up_to: NDArray[np.int64] = np.zeros(len(bounds), np.int64)
 
-    def observe(self, nanoseconds: int) -> None:
-        self.counts[bisect_left(self.bounds, nanoseconds / 1e9)] += 1
-        self.sum += nanoseconds / 1e9
+    def observe(self, nanoseconds: NDArray[np.int64]) -> None:
+        self.count += len(nanoseconds)
+        self.sum += int(nanoseconds.sum()) / 1e9
+        nanoseconds.sort()
+        self._up_to += nanoseconds.searchsorted(self._ends, "right")
 
-    def observe_all(self, nanoseconds: NDArray[np.int64]) -> None:
-        seconds = nanoseconds / 1e9
-        self.counts += np.bincount(np.searchsorted(self.bounds, seconds), minlength=len(self.counts))
-        self.sum += float(seconds.sum())
+    def up_to(self) -> list[int]:
+        """How many were not above each bound."""
+        counts: list[int] = self._up_to.tolist()
+        return counts
 
 
 def _doubling(first: float, count: int) -> list[float]:
@@ -114,7 +117,6 @@ class Streams:
         stream.open(outlet, received_at)
         if self._capacity and self._running >= self._capacity:
             self._queue[stream.id] = stream
-            self.ticker.put(stream, received_at)
         else:
             self._begin(stream, received_at)
 
@@ -122,7 +124,8 @@ class Streams:
         del self.active[stream.id]
         if self._queue.pop(stream.id, None) is None:
             self._set_running(self._running - 1)
-            asyncio.get_running_loop().call_soon(self._begin_queued)
+            if self._queue:
+                asyncio.get_running_loop().call_soon(self._begin_queued)
         self._count(stream, outcome)
         self._keep(stream)
         if stream.streamed:
@@ -168,8 +171,9 @@ class Streams:
         counts.pauses += stream.pauses
         counts.paused += stream.paused
         if stream.sent:
-            counts.ttft.observe(stream.sent[0] - stream.received_at)
-            counts.itl.observe_all(np.diff(stream.sent))
+            sent = np.array(stream.sent)
+            counts.ttft.observe(sent[:1] - stream.received_at)
+            counts.itl.observe(sent[1:] - sent[:-1])
 
     def _keep(self, stream: Stream) -> None:
         now = time.monotonic()
@@ -184,7 +188,7 @@ def _row(stream: Stream, outcome: Outcome) -> Row:
         client=stream.client,
         received_at=stream.received_at,
         due=stream.due,
-        sent=stream.sent,
+        sent=stream.sent.tolist(),
         ended_at=stream.ended_at,
         outcome=outcome,
         tokens=stream.generated,

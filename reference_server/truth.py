@@ -18,7 +18,7 @@ class Row(msgspec.Struct):
     id: str  # the response's request id header
     client: str | None  # the request's x-gauge-stream header
     received_at: int  # the whole request was there
-    due: int  # the first token was due
+    due: int | None  # the first token was due; None: it was never known when
     sent: list[int]  # per token: the event that it was in had been handed to the kernel
     ended_at: int
     outcome: Outcome

@@ -98,6 +98,25 @@ def event(document: Any, name: str = "") -> bytes:
     return (f"event: {name}\n".encode() if name else b"") + b"data: " + encode(document) + b"\n\n"
 
 
+class Deltas(dict[str, bytes]):
+    """The events that bring a token, by its text, where they are the same in every answer: each is made once.
+
+    The vocabulary is small; what is said besides it is not kept.
+    """
+
+    _MOST = 1024
+
+    def __init__(self, empty: bytes) -> None:
+        super().__init__()
+        self._before, self._after = around_text(empty)
+
+    def __missing__(self, text: str) -> bytes:
+        made = self._before + encode(text) + self._after
+        if len(self) < self._MOST:
+            self[text] = made
+        return made
+
+
 def around_text(empty: bytes) -> tuple[bytes, bytes]:
     """What stands before and after the last empty JSON string of an event: between them goes each token's text."""
     before, _, after = empty.rpartition(b'""')

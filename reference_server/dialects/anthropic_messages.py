@@ -5,13 +5,14 @@ Tools that come with an `input_schema` are the client's: the answer ends with th
 blocks `server_tool_use` and `gauge_level_tool_result` tell of it, as those of the API's own tools do.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
 from reference_server import tools
-from reference_server.dialects import Answer, End, Question, around_text, blocks, encode, event, quoted, refuse
+from reference_server.dialects import Answer, Deltas, End, Question, blocks, encode, event, refuse
 from reference_server.dialects.anthropic_body import (
     CacheControl,
     Content,
@@ -45,6 +46,7 @@ _MOST_MARKS = 4  # cache_control, in the whole request
 _NO_THREADS = "thread: this server keeps no conversation; send all messages"
 # What clients act on besides an error's type: the SDK goes on without a thread when it is told so.
 _DETAILS = {_NO_THREADS: {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}}
+_NO_THINKING = Thinking(type="disabled")
 _DELTAS = {  # of the steps that are tokens: the type of their deltas, and where it has the text
     "text": ("text_delta", "text"),
     "thinking": ("thinking_delta", "thinking"),
@@ -59,11 +61,11 @@ class MessagesQuestion(Question):
     model: str = Field(min_length=1, max_length=256)
     max_tokens: int = Field(ge=1)
     messages: list[Message] = Field(min_length=1)
-    system: Content = Field(default=[])
-    tools: list[Tool] = Field(default=[])
+    system: Content = Field(default_factory=list)
+    tools: list[Tool] = Field(default_factory=list)
     tool_choice: ToolChoice | None = None
-    thinking: Thinking = Thinking(type="disabled")
-    stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(default=[])
+    thinking: Thinking = Field(default_factory=lambda: _NO_THINKING)  # a plain default would be copied for each
+    stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     temperature: float | None = Field(default=None, ge=0, le=1)
     cache_control: CacheControl | None = None  # marks the whole prompt
     thread: dict[str, Any] | None = None  # only new messages come with it
@@ -140,13 +142,15 @@ class CountQuestion(MessagesQuestion):
 
 
 class MessagesWriter:
+    __slots__ = ("_answer", "_deltas", "_index", "_kind", "_model", "_thoughts", "_tool")
+
     def __init__(self, model: str, answer: Answer) -> None:
         self._model = model
         self._answer = answer
         self._index = -1  # of the latest content block
         self._kind: Kind | None = None  # of the steps that belong into the open block; None: no block is open
         self._tool = ""  # the id of the tool whose input it is
-        self._around = b"", b""  # a token's text, in the open block's deltas
+        self._deltas: Mapping[str, bytes] = {}  # of the open block
         self._thoughts: list[str] = []  # of the open block
 
     def opening(self) -> bytes:
@@ -158,8 +162,7 @@ class MessagesWriter:
         if step.kind == self._kind and (step.tool is None or step.tool.id == self._tool):
             if step.kind == "thinking":
                 self._thoughts.append(step.text)
-            before, after = self._around
-            return before + quoted(step.text) + after
+            return self._deltas[step.text]
         if step.tool is not None and step.kind == "tool_start":
             return self._close()
         if step.tool is not None and step.kind == "tool_end":
@@ -201,10 +204,9 @@ class MessagesWriter:
                 started = self._start({"type": "thinking", "thinking": "", "signature": ""})
             case _:
                 started = self._start({"type": "text", "text": ""})
-        kind, name = _DELTAS[step.kind]
-        empty = self._delta({"type": kind, name: ""})
-        self._around = around_text(empty)
-        return started + empty if step.kind == "tool_input" else started  # the API begins a tool's input with nothing
+        self._deltas = _deltas(self._index, step.kind)
+        # The API begins a tool's input with nothing.
+        return started + self._deltas[""] if step.kind == "tool_input" else started
 
     def _close(self) -> bytes:
         if self._kind is None:
@@ -219,15 +221,12 @@ class MessagesWriter:
         opened = b"" if self._kind == "thinking" else self._close() + self._open(Step("thinking", ""))
         self._kind = None
         self._thoughts.clear()
-        return opened + self._delta({"type": "signature_delta", "signature": proof}) + self._stop()
+        return opened + _delta(self._index, {"type": "signature_delta", "signature": proof}) + self._stop()
 
     def _start(self, block: dict[str, Any]) -> bytes:
         self._index += 1
         start = {"type": "content_block_start", "index": self._index, "content_block": block}
         return event(start, "content_block_start")
-
-    def _delta(self, delta: dict[str, str]) -> bytes:
-        return event({"type": "content_block_delta", "index": self._index, "delta": delta}, "content_block_delta")
 
     def _stop(self) -> bytes:
         return event({"type": "content_block_stop", "index": self._index}, "content_block_stop")
@@ -256,6 +255,16 @@ class MessagesWriter:
             "output_tokens": output_tokens,
             **({"output_tokens_details": {"thinking_tokens": thinking_tokens}} if thinking_tokens else {}),
         }
+
+
+def _delta(index: int, delta: dict[str, str]) -> bytes:
+    return event({"type": "content_block_delta", "index": index, "delta": delta}, "content_block_delta")
+
+
+@lru_cache(maxsize=32)
+def _deltas(index: int, kind: Kind) -> Deltas:
+    name, text = _DELTAS[kind]
+    return Deltas(_delta(index, {"type": name, text: ""}))
 
 
 def _add_whole(content: list[dict[str, Any]], kind: Kind, tool: ToolCall | None, text: str) -> None:

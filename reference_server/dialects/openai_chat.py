@@ -52,7 +52,7 @@ class Call(BaseModel):
 class Message(BaseModel):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | list[dict[str, Any]] | None = None
-    tool_calls: list[Call] = Field(default=[])
+    tool_calls: list[Call] = Field(default_factory=list)
     tool_call_id: str | None = None
 
 
@@ -88,7 +88,7 @@ class ChatQuestion(Question):
     messages: list[Message] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)  # the older name of the same
-    tools: list[Tool] = Field(default=[])
+    tools: list[Tool] = Field(default_factory=list)
     tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
     reasoning_effort: str | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None

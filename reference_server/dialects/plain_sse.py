@@ -33,9 +33,9 @@ class PlainQuestion(Question):
     messages: list[Message] = Field(min_length=1)
     system: str = ""
     max_tokens: int | None = Field(default=None, ge=1)
-    tools: list[str] = Field(default=[])  # names of the server's own
+    tools: list[str] = Field(default_factory=list)  # names of the server's own
     thinking: bool = False
-    stop: list[str] = Field(default=[])
+    stop: list[str] = Field(default_factory=list)
     stream: bool = True
 
     @field_validator("tools")
