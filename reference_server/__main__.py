@@ -292,6 +292,7 @@ def main(  # noqa: PLR0913, PLR0917 - one parameter for each option; click passe
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=_GOODBYE_SECONDS,
         backlog=_ACCEPTED_AT_ONCE,

@@ -72,30 +72,25 @@ def create_app(settings: Settings, sessions: Sessions) -> ASGIApp:
         redoc_url=None,
         responses={"4XX": {"description": "Refused, with an error as the route's protocol has it"}},
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        exception_handlers={
-            HTTPException: _refusal,
-            RequestValidationError: _bad_request,
-            PydanticCustomError: _unanswerable,
-            Failed: _failed,
-            Unreachable: _unreachable,
-        },
+        exception_handlers=_REFUSALS,
     )
     simulation = Simulation(settings.shape)
     faults = Faults(settings.faults, settings.shape.seed, streams.counts.faults)
 
     async def ask(question: Question, request: Request, seconds: float) -> tuple[Source, Answer]:
         if settings.upstream is None:
-            return simulation.ask(question, _settings(model.SETTINGS, request.headers))
+            return simulation.ask(question, _settings(model.SETTINGS, _own(request)))
         asking = settings.upstream.ask(question, await _sent(request), request.headers)
         with streams.asking():
             return await _unless_gone(request, asking, seconds)
 
     async def answer(question: Question, request: Request) -> Response:
-        trouble = faults.meet(request.headers.get("x-gauge-fault"), request.scope, streamed=question.stream)
+        own = _own(request)
+        trouble = faults.meet(own.get("fault"), request.scope, streamed=question.stream)
         place = request.headers.get("last-event-id")
         if place and question.stream:
             return await _resumed(sessions, place, request.url.path)
-        manner = replace(settings.manner, **_settings(delivery.SETTINGS, request.headers))
+        manner = _with(settings.manner, _settings(delivery.SETTINGS, own))
         resumable = question.stream and manner.resumable > 0
         refused = streams.refused() or (sessions.refused() if resumable else None)
         if refused:
@@ -109,7 +104,7 @@ def create_app(settings: Settings, sessions: Sessions) -> ASGIApp:
         id = f"req_{known.id}"
         session = Session(id, request.url.path, writer, manner, sessions) if resumable else None
         stream = Stream(id, source, writer if question.stream else Document(writer), manner, session or streams)
-        stream.client = request.headers.get("x-gauge-stream")
+        stream.client = own.get("stream")
         headers = {question.request_id_header: id}
         if session is not None:
             reader = Reader(session, 0)
@@ -220,23 +215,29 @@ async def _resumed(sessions: Sessions, place: str, path: str | None) -> Response
 class _QuestionRoute(APIRoute):
     """Reads and validates the body in one go, in pydantic's core, whatever its header calls it, and calls its endpoint.
 
-    FastAPI's own handler also resolves dependencies and opens a context for each; a route that has a body and nothing
-    else pays for that with more time than it takes to plan the answer. What the two say of themselves is the same.
+    FastAPI's own handler also resolves dependencies and opens a context for each, and comes after a router and a row of
+    middlewares. A route that has a body and nothing else pays for that with more time than it takes to plan the answer,
+    so `_door` comes here at once. What the two say of themselves is the same.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        question = self.endpoint.__annotations__["question"]
+        return self.handle_question
 
-        async def handle(request: Request) -> Response:
-            try:
-                asked = question.model_validate_json(await request.body())
-            except ValidationError as fault:
-                faults = fault.errors(include_url=False)
-                raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in faults]) from None
-            response: Response = await self.endpoint(asked, request)
-            return response
+    async def handle_question(self, request: Request) -> Response:
+        try:
+            return await self._asked(request)
+        except (HTTPException, RequestValidationError, PydanticCustomError, Failed, Unreachable) as fault:
+            refuse = next(_REFUSALS[kind] for kind in type(fault).__mro__ if kind in _REFUSALS)
+            return await refuse(request, fault)
 
-        return handle
+    async def _asked(self, request: Request) -> Response:
+        try:
+            question = self.endpoint.__annotations__["question"].model_validate_json(await request.body())
+        except ValidationError as fault:
+            faults = fault.errors(include_url=False)
+            raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in faults]) from None
+        response: Response = await self.endpoint(question, request)
+        return response
 
 
 async def _sent(request: Request) -> dict[str, Any]:
@@ -267,8 +268,12 @@ async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T], seconds:
     raise HTTPException(504, f"the answer had not begun within {seconds:g} s")
 
 
-def _door(app: ASGIApp, api_key: str) -> ASGIApp:
-    """Outermost: asks for the key, bounds the body, and keeps the server's own `send` for delivery."""
+def _door(app: FastAPI, api_key: str) -> ASGIApp:
+    """Outermost: asks for the key, bounds the body, and keeps the server's own `send` for delivery.
+
+    Questions go from here to their handlers by the shortest way, all else through the whole of `app`.
+    """
+    questions = {route.path: route.handle_question for route in app.routes if isinstance(route, _QuestionRoute)}
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -279,7 +284,7 @@ def _door(app: ASGIApp, api_key: str) -> ASGIApp:
             fault = "this server wants its key, in `x-api-key` or as `Authorization: Bearer …`"
             await _error(Request(scope), 401, fault, {"www-authenticate": "Bearer"})(scope, receive, send)
             return
-        if Headers(scope=scope).get("sec-fetch-site") == "cross-site" and scope["method"] != "GET":
+        if scope["method"] != "GET" and (b"sec-fetch-site", b"cross-site") in scope["headers"]:
             # A page from elsewhere, in the browser of somebody who runs this: it must not spend an upstream's money.
             await _error(Request(scope), 403, "a page of another site may not ask here", {})(scope, receive, send)
             return
@@ -295,8 +300,13 @@ def _door(app: ASGIApp, api_key: str) -> ASGIApp:
                 raise HTTPException(413, f"the body is larger than {BODY_LIMIT} bytes", {"connection": "close"})
             return message
 
+        handle = questions.get(scope["path"]) if scope["method"] == "POST" else None
         try:
-            await app(scope, bounded, send)
+            if handle is None:
+                await app(scope, bounded, send)
+            else:
+                response = await handle(Request(scope, bounded))
+                await response(scope, bounded, send)
         finally:
             # These hold the scope: a circle for every request that only the collector could free.
             del scope[SEND], scope[CONNECTION]
@@ -316,13 +326,22 @@ def _knows(api_key: str, headers: Headers) -> bool:
     return any(hmac.compare_digest(api_key.encode(), key) for key in said)
 
 
-def _settings(readers: Mapping[str, Callable[[str], Any]], headers: Headers) -> dict[str, Any]:
-    """The settings that the request's headers have, by the names of their fields. HTTPException for nonsense."""
+def _own(request: Request) -> dict[str, str]:
+    """What the headers say that begin with `x-gauge-`, by the rest of their names."""
+    return {
+        name.removeprefix(b"x-gauge-").decode("latin-1"): text.decode("latin-1")
+        for name, text in request.scope["headers"]
+        if name.startswith(b"x-gauge-")
+    }
+
+
+def _settings(readers: Mapping[str, Callable[[str], Any]], own: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that the request's own headers have, by the names of their fields. HTTPException for nonsense."""
     settings = {}
-    for header, text in headers.items():
-        name = header.removeprefix("x-gauge-")
-        if name == header or name in _NO_SETTINGS:
+    for name, text in own.items():
+        if name in _NO_SETTINGS:
             continue
+        header = f"x-gauge-{name}"
         if name not in _READERS:
             known = sorted((_READERS.keys() | _NO_SETTINGS) - model.SERVER_WIDE)
             raise HTTPException(400, f"header {header}: there is no such setting; there are {', '.join(known)}")
@@ -335,6 +354,10 @@ def _settings(readers: Mapping[str, Callable[[str], Any]], headers: Headers) -> 
         except ValueError as fault:
             raise HTTPException(400, f"header {header}: {fault}") from None
     return settings
+
+
+def _with(manner: Manner, given: Mapping[str, Any]) -> Manner:
+    return replace(manner, **given) if given else manner  # which is most requests, and a copy would take its time
 
 
 async def _bad_request(request: Request, fault: Exception) -> Response:
@@ -364,6 +387,15 @@ async def _unreachable(request: Request, fault: Exception) -> Response:
 async def _refusal(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException)
     return _error(request, fault.status_code, fault.detail, fault.headers or {})
+
+
+_REFUSALS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    HTTPException: _refusal,
+    RequestValidationError: _bad_request,
+    PydanticCustomError: _unanswerable,
+    Failed: _failed,
+    Unreachable: _unreachable,
+}
 
 
 def _error(request: Request, status: int, message: str, headers: Mapping[str, str]) -> Response:

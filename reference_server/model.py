@@ -190,6 +190,8 @@ _PARAGRAPHS = {
 
 def _stopped(text: list[Step], sequences: list[str]) -> tuple[list[Step], str | None]:
     """The text up to the first of the stop sequences, which is not said, and that sequence."""
+    if not sequences:
+        return text, None
     whole = "".join(step.text for step in text)
     found = [(at, sequence) for sequence in sequences if sequence and (at := whole.find(sequence)) >= 0]
     if not found:

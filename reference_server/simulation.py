@@ -22,7 +22,7 @@ class Simulation:
 
     def ask(self, question: Question, given: Mapping[str, Any]) -> tuple[Source, Answer]:
         """The answer, and what is known of it. `given`: what this question has its own way of the shape."""
-        shape = replace(self._shape, **given)
+        shape = replace(self._shape, **given) if given else self._shape
         # A pinned seed pins the pace, too; otherwise no two requests are served alike, as with any model.
         occasion = 0 if "seed" in given else next(self._occasions)
         ask = question.ask()
