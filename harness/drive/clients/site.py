@@ -15,7 +15,7 @@ from harness.drive.prompts import Prompt
 from harness.drive.protocols import Protocol, for_target
 from harness.drive.wire import Endpoint
 
-_AT_A_STRETCH = 1_000_000  # ns of decoding
+_AT_A_STRETCH = 0.001  # seconds of decoding
 _STREAM, _DOCUMENT = b"\r\naccept: text/event-stream\r\n", b"\r\naccept: application/json\r\n"
 _SHORTEST_SECRET = 8  # characters; a shorter word of a header is no key, and blotting it out would garble every detail
 
@@ -29,17 +29,15 @@ class Desk:
 
     def __init__(self) -> None:
         self._turn = Semaphore()
-        self._since = 0  # the loop last looked for reads, CLOCK_MONOTONIC ns
 
     def __enter__(self) -> None:
         self._turn.acquire()
-        if time.monotonic_ns() - self._since > _AT_A_STRETCH:
+        if time.time() - gevent.get_hub().loop.now() > _AT_A_STRETCH:  # since the loop last looked for reads
             try:
                 gevent.sleep(1e-6)  # a timer: `sleep(0)` would come back before the loop has looked for reads
             except BaseException:
                 self._turn.release()
                 raise
-            self._since = time.monotonic_ns()
 
     def __exit__(self, *_: object) -> None:
         self._turn.release()
