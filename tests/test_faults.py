@@ -228,6 +228,11 @@ def test_a_stall_delays_all_that_follows_and_is_kept_alive(server: ReferenceServ
     assert b": keep-alive\n\n" in answer.writes
 
 
+def test_an_answer_that_fails_before_its_first_token_is_known_has_no_due_time(server: ReferenceServer) -> None:
+    raw(server, "error@0")
+    assert [server.truth()[-1][name] for name in ("outcome", "due", "sent")] == ["failed", None, []]
+
+
 def test_a_blocked_loop_holds_up_every_stream(server: ReferenceServer) -> None:
     with asking(server, None, **ENDLESS, **{"x-gauge-stream": "other"}) as other:
         other.recv(100)
