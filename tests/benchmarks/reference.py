@@ -1,8 +1,9 @@
-"""The reference server at 50 events a second and stream, beside a bare asyncio server: how late, how many, how dear.
+"""The reference server at 25 and 50 events a second and stream: how late, how many, how dear.
 
-Server and client have a core each; the client is the C program that only reads. Lateness is each token's writing
-against the time that it was due, by the server's own log, which both keep. The bare server sends one constant answer on
-a grid of ticks and does nothing else; what separates the two is the price of being a server.
+Beside it, at 50, a bare asyncio server. Server and client have a core each; the client is the C program that only
+reads. Lateness is each token's writing against the time that it was due, by the server's own log, which both keep. The
+bare server sends one constant answer on a grid of ticks and does nothing else; what separates the two is the price of
+being a server.
 """
 
 import os
@@ -19,9 +20,9 @@ import numpy as np
 import psutil
 
 from .arena import READERS, medians
-from .server import Row, lateness, read_rows
+from .server import GAP, Row, lateness, read_rows
 
-SIZES = (250, 500, 1000)
+LOADS = ((500, 20), (1000, 40), (1000, 20))  # streams, ms between two tokens
 WARM_UP, SECONDS = 4.0, 6.0
 ROUNDS = 3
 _TESTS = Path(__file__).parents[1]
@@ -35,29 +36,31 @@ class _Line(msgspec.Struct):
     sent: list[int]
 
 
-def run(sizes: Sequence[int] = SIZES, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Medians of the rounds, by size and server; the servers take turns within a round."""
+def run(loads: Sequence[tuple[int, int]] = LOADS, rounds: int = ROUNDS) -> dict[str, Any]:
+    """Medians of the rounds, by load and server; the servers take turns within a round."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         client = Path(folder) / "floor"
         subprocess.run(["cc", "-O2", "-o", client, READERS / "floor.c"], check=True)
         log = Path(folder) / "log"
-        for size in sizes:
-            seen: dict[str, list[dict[str, float]]] = {name: [] for name in _SERVERS}
+        for size, gap in loads:
+            names = [name for name in _SERVERS if name != "bare" or gap * 1_000_000 == GAP]  # which has but one gap
+            seen: dict[str, list[dict[str, float]]] = {name: [] for name in names}
             for _ in range(rounds):
-                for name in _SERVERS:
+                for name in names:
                     log.unlink(missing_ok=True)
-                    seen[name].append(_round(name, client, size, log))
-            for name in _SERVERS:
-                found[f"{size}_{name}"] = middle = medians(seen[name])
-                print(_line(size, name, middle), flush=True)
+                    seen[name].append(_round(name, client, size, gap, log))
+            for name in names:
+                found[f"{size}_{gap}ms_{name}"] = middle = medians(seen[name])
+                print(_line(size, gap, name, middle), flush=True)
     return found
 
 
-def _round(name: str, client: Path, size: int, log: Path) -> dict[str, float]:
+def _round(name: str, client: Path, size: int, gap: int, log: Path) -> dict[str, float]:
     cores = sorted(os.sched_getaffinity(0))
     command, rows = _SERVERS[name]
-    with _started([sys.executable, *command, str(log)], cores[-1:]) as server:
+    pace = [] if name == "bare" else ["--itl", f"{gap}ms"]
+    with _started([sys.executable, *command, str(log), *pace], cores[-1:]) as server:
         assert server.stdout is not None
         port = server.stdout.readline().rpartition(":")[2].strip()
         with _started([str(client), port, str(size)], cores[:1]) as reader:
@@ -67,7 +70,7 @@ def _round(name: str, client: Path, size: int, log: Path) -> dict[str, float]:
             time.sleep(SECONDS)
             end, cpu = time.monotonic_ns(), sum(program.cpu_times()[:2]) - before
             assert reader.poll() is None, "the client ended"
-    late = lateness(rows(log), begin, end)
+    late = lateness(rows(log), begin, end, gap * 1_000_000)
     return {
         "events_per_second": round(late.pop("events") / SECONDS),
         "cpu_percent": round(cpu / SECONDS * 100, 1),
@@ -109,8 +112,8 @@ class _started:  # noqa: N801 - used as a function is
         self._process.communicate(timeout=60)
 
 
-def _line(size: int, name: str, found: dict[str, float]) -> str:
+def _line(size: int, gap: int, name: str, found: dict[str, float]) -> str:
     return (
-        f"reference: {size:>5,} streams  {name:<10}{found['events_per_second']:>7,.0f} events/s  late p50 "
+        f"reference: {size:>5,} streams, {gap} ms  {name:<10}{found['events_per_second']:>7,.0f} events/s  late p50 "
         f"{found['late_p50_ms']:.3f} ms, p99 {found['late_p99_ms']:.3f} ms  ({found['cpu_percent']:.0f} % of a core)"
     )

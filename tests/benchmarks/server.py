@@ -61,9 +61,9 @@ def read_rows(log: Path) -> Iterator[Row]:
         offset += _ROW.size + 8 * count
 
 
-def lateness(rows: Iterable[Row], begin: int = 0, end: int = 1 << 62) -> dict[str, float]:
+def lateness(rows: Iterable[Row], begin: int = 0, end: int = 1 << 62, gap: int = GAP) -> dict[str, float]:
     """How late the tokens sent between two times were, and how many they were."""
-    late = [(row.at - row.due - GAP * np.arange(len(row.at)))[(row.at >= begin) & (row.at < end)] for row in rows]
+    late = [(row.at - row.due - gap * np.arange(len(row.at)))[(row.at >= begin) & (row.at < end)] for row in rows]
     ms = np.concatenate(late) / 1e6 if late else np.zeros(0)
     if not len(ms):
         return {"events": 0}
