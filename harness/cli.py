@@ -290,6 +290,7 @@ def runs(db: str) -> None:
 
 main.add_command(gating.compare)
 main.add_command(gating.baseline_group)
+main.add_command(gating.history_command)
 
 
 def _tell_point(point: Point) -> None:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 import click
 
 from harness.config import FEWEST_BASELINE_RUNS, Config, Regression, load
-from harness.errors import BaselineError, ScenarioError
-from harness.judge import baseline, judgement, noise, regression
+from harness.errors import BaselineError, ScenarioError, StoreError
+from harness.judge import baseline, history, judgement, noise, regression
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Store
+from reports import history as trend
 
 inconclusive_option = click.option(
     "--inconclusive",
@@ -50,6 +51,33 @@ def compare(ctx: click.Context, /, db: str, **options: Any) -> None:
     Without, it is a look at two single runs, and no verdict: the newest of DB and of OTHER_DB, or two with --run.
     """
     ctx.exit(gate(db, **options) if options["name"] else _look(db, options["other_db"], options["run_ids"]))
+
+
+@click.command(name="history")
+@click.argument("db")
+@click.option("--run", "run_id", help="Runs of the same work as this one.  [default: as the newest]")
+@click.option("-o", "--output", "path", help="Write the page to this file, as in history.html.")
+@click.option("--csv", "csv_path", help="Write the runs as CSV to this file; - for standard output.")
+@click.option("--config", "config_path", help="Whose [regression] has the margin.  [default: ./streamgauge.toml]")
+def history_command(
+    db: str, run_id: str | None, path: str | None, csv_path: str | None, config_path: str | None
+) -> None:
+    """How did TTFT go over all the runs?
+
+    P95 by run, with accepted baselines and the points where it changed for good; the page has a histogram of each day.
+    """
+    with Store.open(db) as store:
+        found = history.read(store, run_id, config_of(config_path).regression.margin)
+    if not found.points:
+        raise StoreError(f"{db}: no run of this work has finished yet")
+    if csv_path == "-":
+        click.echo(history.table(found), nl=False)
+    else:
+        terminal.render_history(found)
+    if csv_path not in {None, "-"}:
+        save(history.table(found), str(csv_path))
+    if path:
+        save(trend.render(found), path)
 
 
 @click.group(name="baseline")

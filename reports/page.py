@@ -6,6 +6,7 @@ own two. Every number is in a table too, so that it can be read without script, 
 
 import base64
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import plotly.graph_objects as go
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from harness import __version__
 from harness.judge.wording import visible
 from reports.material import Material
+from reports.panel import Panel
 from reports.panels import PANELS
 
 _HERE = Path(__file__).parent
@@ -25,8 +27,14 @@ _INERT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028:
 
 
 def render(material: Material) -> str:
-    """The whole page."""
+    """The whole page of a run."""
     panels = [panel for draw in PANELS if (panel := draw(material)) is not None]
+    run = material.judgement.run
+    return assembled(panels, run.scenario, f"run {run.id}")
+
+
+def assembled(panels: Sequence[Panel], subject: str, source: str) -> str:
+    """A page of panels, the first at its head: what it is about, and what it was made from."""
     scripts = (
         [BUNDLE.read_text("utf-8"), (_HERE / "page.js").read_text("utf-8")]
         if any(panel.charts for panel in panels)
@@ -43,7 +51,8 @@ def render(material: Material) -> str:
     environment.filters["inert"] = _inert
     return environment.get_template("page.html.jinja").render(
         panels=panels,
-        run=material.judgement.run,
+        subject=subject,
+        source=source,
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
         hashes=[_hash(script) for script in scripts],

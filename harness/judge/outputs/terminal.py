@@ -13,6 +13,7 @@ from rich.text import Text
 from harness.config import Where
 from harness.judge.baseline import differences, look
 from harness.judge.figures import between, change, changes, figure
+from harness.judge.history import History
 from harness.judge.judgement import Judgement, Validity
 from harness.judge.metrics import METRICS, RATES
 from harness.judge.regression import Comparison
@@ -120,6 +121,27 @@ def render_look(before: Judgement, after: Judgement, console: Console | None = N
             changes(seen.interval, seen.unit),
         )
     console.print(table)
+
+
+def render_history(history: History, console: Console | None = None) -> None:
+    """P95 TTFT by run, oldest first, with what was accepted and where it changed."""
+    console = console or Console(highlight=False)
+    table = _table("started (UTC)", "commit", ">streams", ">p50", ">p95 ttft", ">95 % interval", "accepted", "change")
+    table.columns[0].no_wrap = True
+    for point in history.points:
+        table.add_row(
+            Text(point.run.started_at[:16].replace("T", " ")),
+            Text(point.run.labels.get("commit", "")[:8]),
+            f"{point.streams:,}",
+            figure(point.p50, "ms"),
+            figure(point.p95, "ms"),
+            _interval(point.interval, "ms"),
+            Text(", ".join(point.baselines)),
+            "" if point.change is None else f"{change(point.change, 'ms')} since",
+        )
+    console.print(table)
+    if history.others:
+        console.print(f"{history.others} runs of other work are left out: only runs of the same work compare")
 
 
 def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Console | None = None) -> None:
