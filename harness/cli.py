@@ -404,9 +404,12 @@ def _locustfile(scenario: str) -> Path:
 def _wait(command: Sequence[str]) -> int:
     """Run a process to its end. Ctrl-C is the child's to handle: it shares our terminal."""
     process = subprocess.Popen(command)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    return process.wait()
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)  # the next process of a series would be born deaf to it
 
 
 class _Server:
