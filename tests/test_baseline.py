@@ -186,6 +186,7 @@ RUN = {"run": "a", "started_at": "", "fingerprint": KIND, "figures": {"p95(ttft)
         ),
         ({"runs": []}, "the baseline 'main' has no runs"),
         ({"runs": [{"run": "a"}]}, "missing required field"),
+        ({"runs": [{**RUN, "run": "a\x1b[2J"}]}, "a name in it has characters that no name has"),
         ({"runs": [{**RUN, "figures": {"p95(ttft)": [-400, 80]}}]}, "damaged"),
         ({"runs": [{**RUN, "figures": {"p95(ttft)": "400"}}]}, "damaged"),
         ({"runs": [{key: RUN[key] for key in ("run", "started_at", "fingerprint")}]}, "'a' has no figures"),

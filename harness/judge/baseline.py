@@ -328,6 +328,8 @@ def _read(path: str) -> _File:
         raise BaselineError(f"{path}: no baseline, or a damaged one: {fault}") from None
     if not found.runs:
         raise BaselineError(f"{path}: the baseline {found.name!r} has no runs")
+    if not all(text.isprintable() for text in (found.name, *(each.run for each in found.runs))):
+        raise BaselineError(f"{path}: a name in it has characters that no name has")
     bare = next((each.run for each in found.runs if each.figures is None), None)
     if bare is not None:
         raise BaselineError(f"{path}: {bare!r} has no figures; `streamgauge baseline export` writes them")
