@@ -1,7 +1,8 @@
 """The `streamgauge` command. Thin: parse, call, print, exit code. Locust and the reference server run as processes
 of their own, so nothing here is monkey-patched.
 
-Exit codes: 0 all rules met · 1 a rule missed · 2 a mistake in the call · 3 inconclusive, or an invalid run.
+Exit codes: 0 all rules met, nothing regressed · 1 a rule missed, or a regression · 2 a mistake in the call
+· 3 inconclusive, or an invalid run.
 """
 
 import importlib.util
@@ -47,10 +48,11 @@ def main() -> None:
     """Load tests and SLA reports for LLM streaming endpoints, with numbers that are true.
 
     `run` puts a scenario's users on an endpoint and records every stream in one SQLite file; `judge`, `report` and
-    `runs` read that file. `serve` starts a streaming server to try it on, `demo` does all of it at once.
+    `runs` read that file. `compare`, `baseline`, `ab`, `noise` and `history` hold runs against others. `serve` starts a
+    streaming server to try it on, `demo` does all of it at once.
 
     \b
-    Exit codes: 0 all rules met, 1 a rule missed, 2 a mistake in the call,
+    Exit codes: 0 all rules met, nothing regressed, 1 a rule missed or a regression, 2 a mistake in the call,
                 3 inconclusive (too little to judge) or invalid (the generator could not keep up).
     """
 
