@@ -83,7 +83,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     request_id: str | None = None
-    resumed_from: str | None = None  # the event id after which it goes on with an answer that broke off; None: it begins
+    resumed_from: str | None = None  # the event id after which it went on with an answer; None: it began one
 
     # a stream that goes on with an answer; None where it does not, or nobody can tell
     resume_gap: int | None = None  # from the last content that the person had, or from asking, to the first new one, ns
@@ -119,7 +119,7 @@ def moments_of(
     kind: NDArray[np.uint8], characters: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
 ) -> dict[str, Any]:
     """`content_moments` of events given as columns; kinds in the codes of `arrivals`, times in ns."""
-    content = np.flatnonzero(arrivals.is_content(kind))
+    (content,) = arrivals.is_content(kind).nonzero()
     if not len(content):
         return {}
     first, last = content[0], content[-1]
@@ -130,13 +130,14 @@ def moments_of(
         "last_content_at": int(perceived_at[last]),
         "first_content_wire_at": int(at[first]),
     }
-    text = np.flatnonzero(kind == _TEXT)
-    if len(text):
-        moments["first_text_at"] = int(perceived_at[text[0]])
-    after = content[after_tools(kind[content])]
-    if len(after):
+    codes = kind.tobytes()
+    if (text := codes.find(_TEXT)) >= 0:
+        moments["first_text_at"] = int(perceived_at[text])
+    if _TOOL in codes:
+        after = content[after_tools(kind[content])]
         before = content[np.searchsorted(content, after) - 1]
-        moments["tool_pause"] = int((perceived_at[after] - perceived_at[before]).sum())
+        if len(after):
+            moments["tool_pause"] = int((perceived_at[after] - perceived_at[before]).sum())
     return moments
 
 

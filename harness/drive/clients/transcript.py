@@ -227,4 +227,4 @@ def _word(said: str | None, secret: re.Pattern[str]) -> str | None:
 
 def _line(text: str, secret: re.Pattern[str], limit: int) -> str:
     """One printable line of bounded length, without what must not be stored."""
-    return line(secret.sub("…", text), limit)
+    return line(secret.sub("…", text), limit) if text else ""
