@@ -270,6 +270,18 @@ def test_without_ids_the_answer_begins_anew() -> None:
     assert (second.content_chunks, second.resumed_from) == (8, None)
 
 
+def test_an_id_of_one_answer_is_not_sent_for_another() -> None:
+    questions = []
+
+    def script(peer: Peer) -> None:
+        questions.append(peer.request())
+        peer.send(CHUNKED + chunk(events(range(1, 4)) if len(questions) == 1 else tokens(2)))
+
+    with scripted(script) as server:
+        tried(client(server.url), road(), road(), road())
+    assert [b"last-event-id" in question for question in questions] == [False, True, False]
+
+
 @pytest.mark.parametrize("id", ["ü", "a\tb", "x" * 2_000, "\x1b[31m"])
 def test_an_id_that_is_no_word_for_a_header_is_not_sent_back(id: str) -> None:
     _, questions = broken_then(f"id: {id}\ndata: word\n\n".encode(), tokens(2))

@@ -81,6 +81,8 @@ def _resumed(
     now = replace(place, seen_at=seen_at, retry=place.retry if decoder.retry is None else decoder.retry / 1e3)
     if ids:
         now = replace(now, last_id=_sendable(ids[-1]), prefix=prefix, number=walked.number, lost=0)
+    elif seen_at != place.seen_at:  # content without ids: another answer, in which nobody can be found again
+        now = Place(seen_at, retry=now.retry)
     if asked is None or not resumed:
         return seen, replace(now, lost=walked.lost) if ids else now
     first, counts = walked.first_new_at, prefix is not None
