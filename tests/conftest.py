@@ -1,5 +1,6 @@
 """Fixtures of several test files."""
 
+import os
 from collections.abc import Iterator
 
 import httpx
@@ -8,6 +9,9 @@ from reference import ReferenceServer
 
 from harness import compiled
 from harness.drive import wire
+
+for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
+    os.environ.pop(name, None)
 
 
 @pytest.fixture(scope="module")

@@ -47,9 +47,10 @@ class Early:
     def _take(self, streams: Streams, until: float) -> Streams:
         """Count those that were due before; the others come back."""
         known = streams.number["due_at"] < until
-        if known.any():
-            chosen = streams.select(np.flatnonzero(known))
-            self._gauge.take(chosen)
-            for each in self._windows.values():
-                each.take(chosen)
+        if not known.any():
+            return streams
+        chosen = streams.select(np.flatnonzero(known))
+        self._gauge.take(chosen)
+        for each in self._windows.values():
+            each.take(chosen)
         return streams.select(np.flatnonzero(~known))
