@@ -22,7 +22,7 @@ from harness import arrivals
 from harness.clock import RunClock
 from harness.judge.store import Store
 
-from .server import Row, lateness, read_rows
+from .server import ANSWER, Row, lateness, read_rows
 from .truth import stored
 
 READERS = Path(__file__).parent / "readers"
@@ -106,10 +106,11 @@ def watch(
 def locust(
     scenario: Path, streams: int, database: Path | None = None, more: Sequence[str] = ()
 ) -> Callable[[str], list[str]]:
-    """A real Locust run of a scenario that runs until it is stopped."""
+    """A real Locust run of a scenario that runs until it is stopped; its users begin over the time of one answer."""
 
     def command(url: str) -> list[str]:
-        options = ["--headless", "--only-summary", "-u", str(streams), "-r", str(streams), "--host", url]
+        rate = str(streams / ANSWER)
+        options = ["--headless", "--only-summary", "-u", str(streams), "-r", rate, "--host", url]
         ours = ["--gauge-db", str(database), "--gauge-inconclusive", "pass"] if database else []
         return [sys.executable, "-m", "locust", "-f", str(scenario), *options, *ours, *more]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from .arena import READERS, locust, medians, recorded, watch
+from .server import ANSWER
 
 STREAMS = 300  # 15,000 events a second
-WARM_UP, SECONDS = 6.0, 6.0
+WARM_UP, SECONDS = ANSWER + 2, 2 * ANSWER
 ROUNDS = 3
 
 

@@ -1,4 +1,4 @@
-"""The reference server at 25 and 50 events a second and stream: how late, how many, how dear.
+"""The reference server at 28 and 50 events a second and stream: how late, how many, how dear.
 
 Beside it, at 50, a bare asyncio server. Server and client have a core each; the client is the C program that only
 reads. Lateness is each token's writing against the time that it was due, by the server's own log, which both keep. The
@@ -20,10 +20,10 @@ import numpy as np
 import psutil
 
 from .arena import READERS, medians
-from .server import GAP, Row, lateness, read_rows
+from .server import ANSWER, GAP, TOKENS, Row, lateness, read_rows
 
-LOADS = ((500, 20), (1000, 40), (1000, 20))  # streams, ms between two tokens
-WARM_UP, SECONDS = 4.0, 6.0
+LOADS = ((500, 20), (1000, 36), (1000, 20))  # streams, ms between two tokens
+WARM_UP, SECONDS = ANSWER + 2, 2 * ANSWER
 ROUNDS = 3
 _TESTS = Path(__file__).parents[1]
 
@@ -63,7 +63,7 @@ def _round(name: str, client: Path, size: int, gap: int, log: Path) -> dict[str,
     with _started([sys.executable, *command, str(log), *pace], cores[-1:]) as server:
         assert server.stdout is not None
         port = server.stdout.readline().rpartition(":")[2].strip()
-        with _started([str(client), port, str(size)], cores[:1]) as reader:
+        with _started([str(client), port, str(size), str(TOKENS)], cores[:1]) as reader:
             time.sleep(WARM_UP)
             program = psutil.Process(server.pid)
             begin, before = time.monotonic_ns(), sum(program.cpu_times()[:2])

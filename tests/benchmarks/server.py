@@ -28,7 +28,8 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-TOKENS, TTFT, GAP = 100, 200_000_000, 20_000_000  # ns
+TOKENS, TTFT, GAP = 200, 200_000_000, 20_000_000  # ns
+ANSWER = (TTFT + TOKENS * GAP) / 1e9  # seconds that one takes
 TICK = 500_000
 _TICKS = GAP // TICK  # in a gap
 

@@ -16,10 +16,10 @@ from typing import Any
 from harness.drive.clients import CLIENTS
 
 from .arena import READERS, Window, handed, locust, medians, recorded, watch
-from .server import Row, read_rows
+from .server import ANSWER, TOKENS, Row, read_rows
 
 SIZES = (50, 200, 500, 1000)
-WARM_UP, SECONDS = 5.0, 6.0
+WARM_UP, SECONDS = ANSWER + 2, 2 * ANSWER
 ROUNDS = 3
 
 
@@ -61,7 +61,7 @@ def _floor(folder: Path) -> Callable[[int], dict[str, float]]:
     def stack(size: int) -> dict[str, float]:
         return _figures(
             watch(
-                lambda url: [str(program), url.rpartition(":")[2], str(size)],
+                lambda url: [str(program), url.rpartition(":")[2], str(size), str(TOKENS)],
                 warm_up=WARM_UP,
                 seconds=SECONDS,
             )

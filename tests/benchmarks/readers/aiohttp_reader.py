@@ -13,10 +13,11 @@ from typing import BinaryIO
 
 import aiohttp  # type: ignore[import-not-found, unused-ignore]  # no dependency of ours: measured where it is
 
-from benchmarks.server import write_row
+from benchmarks.server import ANSWER, write_row
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, log: BinaryIO) -> None:
+async def _ask(session: aiohttp.ClientSession, url: str, log: BinaryIO, after: float) -> None:
+    await asyncio.sleep(after)
     while True:
         began, at = time.monotonic_ns(), array("q")
         async with session.post(f"{url}/v1/messages", json={"stream": True}) as response:
@@ -29,7 +30,7 @@ async def _ask(session: aiohttp.ClientSession, url: str, log: BinaryIO) -> None:
 async def _main(url: str, streams: int, path: Path) -> None:
     with path.open("wb") as log:
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
-            users = asyncio.gather(*(_ask(session, url, log) for _ in range(streams)))
+            users = asyncio.gather(*(_ask(session, url, log, ANSWER * number / streams) for number in range(streams)))
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, users.cancel)
             await asyncio.wait([users])
 

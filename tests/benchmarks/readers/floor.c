@@ -1,6 +1,6 @@
 /* The floor: a client that does nothing but wait (epoll) and read with the kernel's stamp (recvmsg), in C.
  *
- *   floor PORT CONNECTIONS    asks 127.0.0.1 over and over until SIGTERM, then prints the events that it counted
+ *   floor PORT CONNECTIONS [TOKENS]   asks 127.0.0.1 over and over until SIGTERM, then prints the events that it counted
  *
  * No parsing: an event is a blank line, and an answer is over when a read ends with the last chunk of chunked transfer.
  */
@@ -19,7 +19,9 @@
 static volatile sig_atomic_t over;
 static void on_term(int number) { (void)number; over = 1; }
 
-/* A server that heeds max_tokens gives answers of 80 to 120 tokens, so that they do not all end, and begin, at once. */
+/* A server that heeds max_tokens gives answers of TOKENS (100) and up to a fifth more or less, so that they do not all end,
+ * and begin, at once. */
+static int tokens = 100;
 static const char REQUEST[] =
     "POST /v1/messages HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: 101\r\n\r\n"
     "{\"model\":\"m\",\"max_tokens\":%3d,\"stream\":true,\"messages\":[{\"role\":\"user\",\"content\":\"How high is it?\"}]}";
@@ -27,7 +29,7 @@ static const char REQUEST[] =
 static void ask(int sock) {
     static unsigned asked;
     char request[512];
-    int size = snprintf(request, sizeof request, REQUEST, 80 + asked++ * 7 % 41);
+    int size = snprintf(request, sizeof request, REQUEST, tokens * 4 / 5 + asked++ * 7 % (tokens * 2 / 5 + 1));
     if (send(sock, request, size, MSG_NOSIGNAL) != size) { perror("send"); exit(1); }
 }
 
@@ -38,7 +40,8 @@ static double seconds(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3) return 2;
+    if (argc < 3) return 2;
+    if (argc > 3) tokens = atoi(argv[3]);
     int connections = atoi(argv[2]), one = 1, poll = epoll_create1(0);
     struct sockaddr_in server = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
     server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -58,7 +61,7 @@ int main(int argc, char **argv) {
     double began = seconds();
     while (!over) {
         /* The first questions are spread over the time of an answer, as those of clients that know nothing of each other. */
-        for (; asking < connections && seconds() - began >= 2.0 * asking / connections; asking++) ask(socks[asking]);
+        for (; asking < connections && seconds() - began >= 0.02 * tokens * asking / connections; asking++) ask(socks[asking]);
         struct epoll_event ready[256];
         int count = epoll_wait(poll, ready, 256, asking < connections ? 1 : 1000);
         for (int i = 0; i < count; i++) {
