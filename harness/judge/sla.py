@@ -246,10 +246,8 @@ def _lasting(rule: Rule, run: _Found, windows: Windows, seconds: float, confiden
     """The verdict of a rule with `for`; `run` is what the whole run would come to."""
     lasting = rule.written.lasting
     if seconds < windows.seconds:
-        return run._replace(
-            status=Status.INCONCLUSIVE,
-            reason=f"the run took {seconds:,.0f} s: too short to say whether it stays so for {lasting}",
-        )
+        reason = f"the run took {seconds:,.0f} s: too short to say whether it stays so for {lasting}"
+        return _Found(Status.INCONCLUSIVE, reason, run.evidence._replace(needed=None))
     unsure: _Found | None = None
     for window in windows.until(seconds):
         figures = [_evidence(rule, part, windows.seconds / SLICES, confidence).observed for part in window.slices]
@@ -260,7 +258,8 @@ def _lasting(rule: Rule, run: _Found, windows: Windows, seconds: float, confiden
         if found.status is Status.MISSED and None not in figures:
             return found._replace(reason=f"it stayed so {when}: {found.reason}")
         if found.status is Status.MISSED:
-            found = found._replace(reason="it was missed, but for a part of that time no stream was due")
+            reason = "it was missed, but for a part of that time no stream was due"
+            found = _Found(Status.INCONCLUSIVE, reason, found.evidence._replace(needed=None))
         unsure = unsure or found._replace(status=Status.INCONCLUSIVE, reason=f"{when}: {found.reason}")
     if unsure is not None:
         return unsure
