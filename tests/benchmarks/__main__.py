@@ -6,13 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import gate, locust_events, memory, processes, reference, scale, stacks, truth
+from . import gate, locust_events, memory, processes, reference, scale, shaped, stacks, truth
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "truth": truth.run,
     "stacks": stacks.run,
     "processes": processes.run,
     "reference": reference.run,
+    "shaped": shaped.run,
     "memory": memory.run,
     "locust_events": locust_events.run,
     "scale": scale.run,
