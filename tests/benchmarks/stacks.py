@@ -46,7 +46,8 @@ def _stacks(folder: Path) -> dict[str, Callable[[int], dict[str, float]]]:
     stacks = {"floor": _floor(folder)}
     for client in CLIENTS:
         stacks[client] = _ours(folder, client)
-    stacks["FastHttpUser"] = _fast_http(folder)
+    stacks["sdk_script"] = _script(folder, "sdk")
+    stacks["FastHttpUser"] = _script(folder, "fast_http")
     if importlib.util.find_spec("aiohttp"):
         stacks["aiohttp"] = _aiohttp(folder)
     else:
@@ -87,11 +88,13 @@ def _ours(folder: Path, client: str) -> Callable[[int], dict[str, float]]:
     return stack
 
 
-def _fast_http(folder: Path) -> Callable[[int], dict[str, float]]:
+def _script(folder: Path, name: str) -> Callable[[int], dict[str, float]]:
+    """A locustfile as people write them, without anything of ours."""
+
     def stack(size: int) -> dict[str, float]:
-        log = folder / "fast_http"
+        log = folder / name
         window = watch(
-            locust(READERS / "fast_http.py", size),
+            locust(READERS / f"{name}.py", size),
             warm_up=WARM_UP,
             seconds=SECONDS,
             environment={"BENCHMARK_LOG": str(log)},

@@ -1,0 +1,32 @@
+"""The usual Locust script: the anthropic SDK on its own connections, a stamp in Python for every token."""
+
+import atexit
+import os
+import time
+from array import array
+from pathlib import Path
+
+from anthropic import Anthropic
+from locust import User, constant, task
+
+from benchmarks.server import write_row
+
+_LOG = Path(os.environ["BENCHMARK_LOG"]).open("wb")  # noqa: SIM115 - open as long as the process is
+atexit.register(_LOG.close)
+
+
+class Reader(User):  # type: ignore[misc]  # locust ships no types
+    wait_time = constant(0)
+
+    def on_start(self) -> None:
+        self.sdk = Anthropic(base_url=self.host, api_key="none", max_retries=0)
+
+    @task  # type: ignore[untyped-decorator]  # Locust ships no types
+    def ask(self) -> None:
+        began, at = time.monotonic_ns(), array("q")
+        asked = {"model": "benchmark", "max_tokens": 1000, "messages": [{"role": "user", "content": "How high is it?"}]}
+        with self.sdk.messages.create(**asked, stream=True) as answer:  # type: ignore[call-overload]  # as a dict
+            for event in answer:
+                if event.type == "content_block_delta":
+                    at.append(time.monotonic_ns())
+        write_row(_LOG, int(answer.response.headers["request-id"][4:]), began, 0, at)
