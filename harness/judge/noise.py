@@ -17,6 +17,7 @@ from harness.judge.statistics import Interval, deviation_interval
 FEWEST_RUNS = 5
 _TIMES = 4_000
 _POWER = 0.9
+_SURELY = 0.001  # a rate below this, so many repetitions do not know any better
 _WORST = 1.0  # on the scale of y: a larger change than e-fold is not looked for
 
 
@@ -74,8 +75,10 @@ def told(gate: Gate, readings: Sequence[Reading], baselines: Sequence[int], test
                 f"({doubt}; standard deviation of {noise.n} runs)"
             )
         least = "no change at all" if noise.detectable is None else change(noise.detectable, gate.subject.unit)
+        rarely = noise.false_alarms < _SURELY
+        false = f"less than {figure(_SURELY, 'ratio')}" if rarely else figure(noise.false_alarms, "ratio")
         lines.append(
-            f"  {runs} accepted runs against {FIRST_RUNS} + {FRESH_RUNS}: stops {figure(noise.false_alarms, 'ratio')} "
+            f"  {runs} accepted runs against {FIRST_RUNS} + {FRESH_RUNS}: stops {false} "
             f"of equal builds, and nine out of ten that changed by {least} or more"
         )
     return lines
