@@ -1,8 +1,12 @@
 """The C of the harness says what its Python says, of whatever comes."""
 
 import ctypes
+import select
+import socket
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from harness import arrivals, compiled
 from harness.arrivals import Columns
 from harness.drive import sse
 from harness.drive.clients.reading import read
-from harness.drive.drain import Slot
+from harness.drive.drain import Drain, Slot
 from harness.drive.protocols import PROTOCOLS, Answer, Malformed
 from harness.observation import Outcome
 
@@ -36,15 +40,68 @@ def count(sent: bytes) -> tuple[bool, int]:
     return bool(compiled.LIBRARY.sg_count(ctypes.byref(slot), sent, len(sent))), slot.body
 
 
-@given(some.lists(some.tuples(some.binary(min_size=1, max_size=40), some.sampled_from(["%x", "%X", "00%x"]))))
-def test_bytes_of_the_body_are_counted_however_chunks_are_written_and_cut(chunks: list[tuple[bytes, str]]) -> None:
-    sent, body = b"", [0]  # of each prefix of what is sent
+chunked = some.lists(some.tuples(some.binary(min_size=1, max_size=40), some.sampled_from(["%x", "%X", "00%x"])))
+
+
+def written(chunks: list[tuple[bytes, str]]) -> tuple[bytes, list[int]]:
+    """What is sent, and of each prefix of it, how many bytes of the body are among it."""
+    sent, body = b"", [0]
     for data, form in chunks:
         size = (form % len(data)).encode() + b"\r\n"
         sent += size + data + b"\r\n"
         begin = body[-1]
         body += [begin] * len(size) + [begin + done for done in range(1, len(data) + 1)] + [begin + len(data)] * 2
+    return sent, body
+
+
+@given(chunked)
+def test_bytes_of_the_body_are_counted_however_chunks_are_written_and_cut(chunks: list[tuple[bytes, str]]) -> None:
+    sent, body = written(chunks)
     assert [count(sent[:length]) for length in range(len(sent) + 1)] == [(True, there) for there in body]
+
+
+def drained(pieces: list[bytes]) -> tuple[bytes, bytes, list[int], bool]:
+    """Of a stream whose first chunk is about to begin: the body, the rest, the reads' ends, and whether it is torn."""
+    body, rest, ends = b"", b"", array("q")
+    near, far = socket.socketpair()
+    with near, far, select.epoll() as poll:
+        drain = Drain(compiled.LIBRARY, poll.fileno())
+        slot = drain.watch(near.fileno(), b"never")
+        slot.body, slot.framed, slot.bare, slot.where, slot.chunk = 0, 1, 1, 0, 0
+        for piece in pieces:
+            far.sendall(piece)
+            assert drain.read() == [near.fileno()], "told of each"
+            more, left, reads = slot.take()
+            body, rest, ends = body + more, rest + left, ends + array("q", reads)
+        torn = bool(slot.torn)
+        drain.forget(slot)
+    return body, rest, ends[::3].tolist(), torn
+
+
+@given(chunked, some.lists(some.integers(0, 400)))
+def test_a_body_is_freed_of_its_chunks_however_they_are_cut(chunks: list[tuple[bytes, str]], cuts: list[int]) -> None:
+    sent, body = written(chunks)
+    places = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
+    pieces = [sent[begin:end] for begin, end in pairwise(places)]
+    lengths = [body[place] for place in places]
+    ends = [after for before, after in pairwise(lengths) if after > before]
+    assert drained([*pieces, b"0\r\n\r\n"]) == (
+        b"".join(data for data, _ in chunks),
+        b"0\r\n\r\n",
+        [*ends, body[-1]],
+        False,
+    )
+
+
+@given(some.lists(some.integers(0, 12)))
+def test_a_line_that_is_no_size_is_the_parsers_from_its_beginning(cuts: list[int]) -> None:
+    sent = b"3\r\nabc\r\n1f;x=y"
+    places = sorted({0, len(sent), *cuts})
+    assert drained([sent[begin:end] for begin, end in pairwise(places)])[:2] == (b"abc", b"1f;x=y")
+
+
+def test_a_chunk_that_does_not_end_where_it_said_is_torn() -> None:
+    assert drained([b"3\r\nabcd\r\n"])[3]
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\r\n", b"5;name=value\r\n", b"x", b"\r\n", b"fffffffffff\r\n", b"-1\r\n"])

@@ -4,8 +4,9 @@
  * that Python has to look at: all others cost it nothing. No memory is allocated here and no pointer kept beyond epoll's:
  * a stream is a structure of fixed size that Python made and holds until `sg_forget`.
  *
- * What came is parsed by Python's HTTP parser, much of it at once. So that it is known which read brought how much of
- * the body, `framed` follows the plain course of chunked transfer; at whatever else, it leaves the rest to Python.
+ * Python's HTTP parser reads the head of an answer, and whatever is not the plain course of chunked transfer. That course
+ * is followed here, so that it is known which read brought how much of the body; and from the beginning of a chunk on, a
+ * `bare` stream is freed of its framing here, too, until something else comes.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -31,13 +32,16 @@ struct stream {
     int64_t seen;   /* the last read, as in `read`, also if it brought nothing of the body */
     int64_t chunk;  /* bytes of it that are still to come */
     int32_t framed; /* `body` is right, and goes on to be counted */
+    int32_t bare;   /* `raw` holds the body alone, and after it `rest` bytes of a line that is not whole, or not plain */
+    int32_t rest;
+    int32_t torn;   /* a chunk did not end where it said */
     int32_t where;
     int32_t descriptor;
     int32_t alert; /* tell of every read */
     int32_t ended; /* the peer sends no more */
     int32_t error; /* an errno */
     int32_t length, count; /* of `raw` and `reads`; Python sets them to 0 when it has taken all */
-    int32_t marker_length, spare;
+    int32_t marker_length;
     char marker[MARKER]; /* tell of a read that completes this */
     struct read reads[READS];
     char raw[RAW];
@@ -71,39 +75,55 @@ static int digit(char byte) {
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/* Count the body's bytes; 0 at anything but chunk after chunk: at the last one, an extension, an error. */
-static int count_body(struct stream *stream, const char *at, const char *end) {
-    while (at < end) {
+/* Follow chunked transfer; 0 at anything but chunk after chunk: at the last one, an extension, an error. */
+static int follow(struct stream *stream, char *at, char *end) {
+    char *line = at - stream->rest; /* of a size, where we are in one */
+    int plain = 1;
+    while (plain && at < end) {
         if (stream->where == DATA) {
             int64_t here = end - at < stream->chunk ? end - at : stream->chunk;
+            if (stream->bare) {
+                memmove(stream->raw + stream->length, at, here);
+                stream->length += here;
+            }
             stream->body += here;
             stream->chunk -= here;
             at += here;
             if (!stream->chunk) stream->where = DATA_CR;
         } else if (stream->where == SIZE && *at != '\r') {
             int value = digit(*at++);
-            if (value < 0 || stream->chunk >> 32) return 0;
-            stream->chunk = stream->chunk << 4 | value;
-        } else if (*at++ != (stream->where == SIZE || stream->where == DATA_CR ? '\r' : '\n')) {
-            return 0;
+            plain = value >= 0 && !(stream->chunk >> 32);
+            if (plain) stream->chunk = stream->chunk << 4 | value;
         } else {
-            if (stream->where == SIZE && !stream->chunk) return 0;
-            stream->where = stream->where == DATA_LF ? SIZE : stream->where + 1;
+            plain = *at++ == (stream->where == SIZE || stream->where == DATA_CR ? '\r' : '\n');
+            stream->torn = !plain && stream->where > DATA;
+            if (stream->where == SIZE && !stream->chunk) plain = 0;
+            if (plain && stream->where == DATA_LF) {
+                stream->where = SIZE;
+                line = at;
+            } else if (plain) {
+                stream->where++;
+            }
         }
     }
-    return 1;
+    if (stream->bare) {
+        stream->rest = stream->where < DATA ? end - line : 0;
+        memmove(stream->raw + stream->length, line, stream->rest);
+    }
+    return plain;
 }
 
 /* The body begins with these bytes, which Python has read; whether the rest can be counted here. */
-int sg_count(struct stream *stream, const char *data, int length) {
+int sg_count(struct stream *stream, char *data, int length) {
     stream->body = stream->chunk = stream->where = 0;
-    return stream->framed = count_body(stream, data, data + length);
+    return stream->framed = follow(stream, data, data + length);
 }
 
 /* Whether Python has to look at the stream now. */
 static int take(struct stream *stream) {
     char control[128];
-    struct iovec room = {stream->raw + stream->length, RAW - stream->length};
+    int used = stream->length + stream->rest;
+    struct iovec room = {stream->raw + used, RAW - used};
     struct msghdr message = {
         .msg_iov = &room, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
     if (!room.iov_len || stream->count == READS) return 1; /* cannot be: it was told of before */
@@ -120,17 +140,17 @@ static int take(struct stream *stream) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     stream->seen = nanoseconds(&now);
-    const char *came = room.iov_base, *end = came + size;
     int64_t before = stream->body;
-    stream->framed = stream->framed && count_body(stream, came, end);
-    stream->length += size;
+    /* The marker may have begun in the read before. */
+    const char *from = stream->raw + stream->length - stream->marker_length;
+    if (from < stream->raw) from = stream->raw;
+    if (!stream->bare) stream->length += size;
+    stream->framed = stream->framed && follow(stream, stream->raw + used, stream->raw + used + size);
     if (stream->body > before || !stream->framed)
         stream->reads[stream->count++] = (struct read){stream->body, stamp_of(&message), stream->seen};
-    if (stream->alert || !stream->framed || RAW - stream->length < LEAST || stream->count == READS) return 1;
-    /* The marker may have begun in the read before. */
-    int from = came - stream->raw - stream->marker_length;
-    const char *search = from < 0 ? stream->raw : stream->raw + from;
-    return memmem(search, end - search, stream->marker, stream->marker_length) != NULL;
+    used = stream->length + stream->rest;
+    if (stream->alert || !stream->framed || RAW - used < LEAST || stream->count == READS) return 1;
+    return memmem(from, stream->raw + used - from, stream->marker, stream->marker_length) != NULL;
 }
 
 /* `told` has room for AT_ONCE descriptors; how many it got. */

@@ -19,6 +19,9 @@ class Slot(ctypes.Structure):
         ("seen", ctypes.c_int64),
         ("chunk", ctypes.c_int64),
         ("framed", ctypes.c_int32),
+        ("bare", ctypes.c_int32),
+        ("rest", ctypes.c_int32),
+        ("torn", ctypes.c_int32),
         ("where", ctypes.c_int32),
         ("descriptor", ctypes.c_int32),
         ("alert", ctypes.c_int32),  # tell of every read
@@ -27,7 +30,6 @@ class Slot(ctypes.Structure):
         ("length", ctypes.c_int32),
         ("count", ctypes.c_int32),
         ("marker_length", ctypes.c_int32),
-        ("spare", ctypes.c_int32),
         ("marker", ctypes.c_char * _MARKER),
         ("reads", ctypes.c_char * (_READ * _READS)),
         ("raw", ctypes.c_char * _RAW),
@@ -36,15 +38,26 @@ class Slot(ctypes.Structure):
     def reset(self, descriptor: int, marker: bytes) -> None:
         self.descriptor, self.marker = descriptor, marker[:_MARKER]
         self.marker_length = min(len(marker), _MARKER)
-        self.alert, self.framed, self.ended, self.error, self.length, self.count = 1, 0, 0, 0, 0, 0
+        self.alert, self.framed, self.bare, self.rest, self.torn = 1, 0, 0, 0, 0
+        self.ended, self.error, self.length, self.count = 0, 0, 0, 0
 
-    def take(self) -> tuple[bytes, bytes]:
-        """What was read since the last time, and the reads that brought it: three 64-bit numbers of each."""
+    def take(self) -> tuple[bytes, bytes, bytes]:
+        """What was read since the last time: of the body alone; for the parser; and the reads that brought it, three
+        64-bit numbers of each."""
         here = ctypes.addressof(self)
-        raw = ctypes.string_at(here + Slot.raw.offset, self.length)
+        raw, rest = here + Slot.raw.offset, b""
+        came = ctypes.string_at(raw, self.length)
         reads = ctypes.string_at(here + Slot.reads.offset, self.count * _READ)
+        bare = self.bare
+        if self.rest:
+            rest = ctypes.string_at(raw + self.length, self.rest)
+            if self.framed:  # a line that is not whole
+                ctypes.memmove(raw, rest, self.rest)
+                rest = b""
+        if not self.framed:
+            self.bare = self.rest = 0
         self.length = self.count = 0
-        return raw, reads
+        return (came, rest, reads) if bare else (b"", came, reads)
 
 
 class Drain:

@@ -412,7 +412,7 @@ class Exchange:
         ended, broken = not size, None
         if size and self._connection.tls is not None:
             data, ended, broken = self._connection.decrypt(data)
-        self._take(data, array("q", (0, stamp, seen)), seen, ended, broken)
+        self._take(len(self.body), data, array("q", (0, stamp, seen)), seen, ended, broken)
 
     def _hold(self, wait: int) -> None:
         """Do not look at the socket for so long, ns."""
@@ -434,23 +434,32 @@ class Exchange:
         broken = None
         if slot.error:
             broken = Broken(Outcome.RESET, f"the connection broke: {os.strerror(slot.error)}")
-        data, reads = slot.take()
-        self._take(data, array("q", reads), slot.seen, bool(slot.ended), broken)
+        elif slot.torn:
+            broken = Broken(Outcome.MALFORMED, "not HTTP: a chunk did not end where it said")
+        bare, data, reads = slot.take()
+        begin = len(self.body)
+        self.body += bare
+        self._take(begin, data, array("q", reads), slot.seen, bool(slot.ended), broken)
         if data and self._uncounted and self.status is not None:
             self._uncounted = False
             if self.headers.get("transfer-encoding", "").lower() == "chunked":
                 _, blank, begun = data.partition(b"\r\n\r\n")
                 slot.framed = bool(blank) and loop.count(slot, begun) and slot.body == len(self.body)
+        if slot.framed and not self.every_read and slot.where == 0 and data.endswith(b"\n"):
+            slot.bare = 1  # the next byte begins a chunk, for the parser, too
         # Once the first content has come, there is nothing to be decided until the end, which compiled code knows.
         settled = self.marker and not self.marker_seen and self.on_data is None and not self.every_read
-        slot.alert = not (settled and slot.framed)
+        slot.alert = not (settled and slot.bare)
 
-    def _take(self, data: bytes, came: "array[int]", seen: int, ended: bool, broken: Broken | None) -> None:
-        """Parse what these reads brought, the last at `seen`. Their ends are known, but for one that was read alone."""
+    def _take(self, begin: int, data: bytes, came: "array[int]", seen: int, ended: bool, broken: Broken | None) -> None:
+        """Parse what these reads brought, the last at `seen`; the body was `begin` long before them.
+
+        Their ends are known, but for one that was read alone.
+        """
         body, reads = self.body, self.reads
-        begin, known = len(body), len(reads)
+        known = len(reads)
+        self._stamp, self.last_read_at = came[-2] if came else 0, max(self.last_read_at, seen)
         if data:
-            self._stamp, self.last_read_at = came[-2] if came else 0, seen
             self.received += len(data)
             try:
                 self._feed(data)

@@ -29,6 +29,8 @@ Mask = NDArray[np.bool_]
 COALESCED_US = 1_000  # two chunks closer than this came together: not a fast token
 LATE = 10_000_000  # ns from a stream's due time to its beginning: more than a generator in health needs
 _SMOOTHNESS = {"stall_count", "stall_time", "longest_stall", "stall_ratio"}  # metrics of what the answer's reader waits
+LATE = 10_000_000  # ns from a stream's due time to its beginning: more than a generator in health needs
+_SMOOTHNESS = {"stall_count", "stall_time", "longest_stall", "stall_ratio"}  # metrics of what the answer's reader waits
 
 
 @dataclass(frozen=True)
