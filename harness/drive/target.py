@@ -126,7 +126,8 @@ class Watch:
         found = {name: total(page, metric) for name, metric in self._names.items()}
         there = {name: value for name, value in found.items() if value is not None}
         if len(there) < len(found):
-            self._fault = f"the page has no {' and no '.join(metric for name, metric in self._names.items() if name not in there)}"
+            lacking = [metric for name, metric in self._names.items() if name not in there]
+            self._fault = f"the page has no {' and no '.join(lacking)}"
         self._see([Reading(at, name, value) for name, value in there.items()])
         return there
 
