@@ -112,7 +112,7 @@ def run(ctx: click.Context, /, scenario: str, **options: Any) -> None:
 @main.command(name="noise")
 @click.argument("scenario")
 @click.option("--host", required=True, help="The endpoint's URL, as in https://staging.example")
-@click.option("--runs", type=click.IntRange(noise.FEWEST_RUNS), default=10, show_default=True)
+@click.option("--runs", type=click.IntRange(noise.FEWEST_RUNS), default=10, show_default=True, help="How many.")
 @_of_a_run
 @click.pass_context
 def noise_command(ctx: click.Context, /, scenario: str, runs: int, label: Sequence[str], **options: Any) -> None:
