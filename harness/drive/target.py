@@ -53,6 +53,7 @@ class Watch:
                 headers=asked,
                 verify=context,
                 timeout=None,  # noqa: S113 - ours is for the whole reading
+                limits=httpx.Limits(max_keepalive_connections=0),  # one kept may be closed just when we ask
                 trust_env=False,
             )
             self._question = self._http.build_request("GET", urljoin(host, metrics.url))
