@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,7 +252,7 @@ def test_a_selection_takes_the_streams_that_match_every_key(tmp_path: Path) -> N
 
 
 def test_a_whole_answer_is_in_no_figure_of_streaming_unless_it_is_asked_for(tmp_path: Path) -> None:
-    asked_whole = {"answer": "whole", "send_lag": 7_000_000}
+    asked_whole: dict[str, Any] = {"answer": "whole", "send_lag": 7_000_000}
     found = gauged(
         tmp_path,
         *ttfts([100, 110], send_lag=1_000_000),
