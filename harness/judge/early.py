@@ -38,11 +38,17 @@ class Early:
         until = now - self._longest
         self._waiting = [rest for streams in self._waiting if len(rest := self._take(streams, until))]
         for rule in self.rules:
-            if now >= (GRACE if rule.written.grace is None else rule.written.grace):
+            if now >= self._grace(rule):
                 verdict = sla.evaluate(rule, self._gauge, until / 1e9, self._windows, CONFIDENCE)
                 if verdict.status is Status.MISSED:
                     return verdict
+        if all(now >= self._grace(rule) for rule in self.rules):
+            for each in self._windows.values():  # a look costs what is new, however long the run goes on
+                each.settle(until / 1e9)
         return None
+
+    def _grace(self, rule: Rule) -> int:
+        return GRACE if rule.written.grace is None else rule.written.grace
 
     def _take(self, streams: Streams, until: float) -> Streams:
         """Count those that were due before; the others come back."""
