@@ -1,7 +1,7 @@
 """One client program against the benchmark's server, each on a core of its own, watched for a window of time.
 
-What a client costs is read from outside: its process's CPU over the window, against the events that the server's log
-says were sent in it. So every stack is measured by the same two clocks.
+What a client costs is its process's CPU over the window, read from outside, against the events that it had dealt with
+in it: those that its own record has there. What was sent says nothing of a client that is seconds behind.
 """
 
 import os
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -22,7 +23,7 @@ from harness import arrivals
 from harness.clock import RunClock
 from harness.judge.store import Store
 
-from .server import ANSWER, Row, lateness, read_rows
+from .server import ANSWER, CUT_OFF, Row, lateness, read_rows
 from .truth import stored
 
 READERS = Path(__file__).parent / "readers"
@@ -44,9 +45,9 @@ class Window:
     def server(self) -> dict[str, float]:
         return lateness(self.sent.values(), self.begin, self.end)
 
-    @property
-    def events_per_cpu_second(self) -> float:
-        return self.server["events"] / self.cpu
+    def events(self, seen: Iterable[Row]) -> int:
+        """How many of these a client had in the window."""
+        return sum(int(((row.at >= self.begin) & (row.at < self.end)).sum()) for row in seen)
 
     def errors(self, seen: Iterable[Row]) -> dict[str, float]:
         """How far a client's times are from the server's, ms: of the streams that began and ended in the window.
@@ -118,13 +119,12 @@ def locust(
 
 
 def recorded(database: Path) -> Iterable[Row]:
-    """The streams of a run of ours as rows: what its database says, on CLOCK_MONOTONIC."""
+    """The streams of a run of ours as rows, also those that its end cut off; its times on CLOCK_MONOTONIC."""
     with Store.open(database) as store:
         # Nothing has moved CLOCK_REALTIME against CLOCK_MONOTONIC since the run; it would show at once.
         origin = RunClock.starting_at(store.run().realtime_ns).origin
     for row in stored(database):
-        if row["outcome"] == "completed":
-            yield Row(int(row["request_id"][4:]), row["due_at"] + origin, 0, row["content"] + origin)
+        yield Row(_number(row), row["due_at"] + origin, 0, row["content"] + origin)
 
 
 def handed(database: Path) -> Iterable[Row]:
@@ -133,10 +133,13 @@ def handed(database: Path) -> Iterable[Row]:
         origin = RunClock.starting_at(store.run().realtime_ns).origin
     for row in stored(database):
         seen = arrivals.columns(row["arrivals"] or b"")
-        content = arrivals.is_content(seen.kind)
-        if row["outcome"] == "completed" and (seen.client_lag[content] >= 0).all():
-            at = (seen.perceived_at + seen.client_lag)[content] * 1_000
-            yield Row(int(row["request_id"][4:]), row["due_at"] + origin, 0, at + origin)
+        handed_on = arrivals.is_content(seen.kind) & (seen.client_lag >= 0)
+        at = (seen.perceived_at + seen.client_lag)[handed_on] * 1_000
+        yield Row(_number(row), row["due_at"] + origin, 0, at + origin)
+
+
+def _number(row: Mapping[str, Any]) -> int:
+    return int(row["request_id"][4:]) if row["outcome"] == "completed" else CUT_OFF
 
 
 def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:

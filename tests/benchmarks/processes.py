@@ -43,10 +43,11 @@ def _round(count: int) -> dict[str, float]:
             environment={"BENCHMARK_CLIENT": "wire"},
             shared=count == 2,
         )
+        seen = list(recorded(database))
         return {
-            "events_per_cpu_second": round(window.events_per_cpu_second),
-            "events_per_second": round(window.server["events"] / SECONDS),
+            "events_per_cpu_second": round(window.events(seen) / window.cpu),
+            "events_per_second": round(window.events(seen) / SECONDS),
             "cpu_percent": round(window.cpu / SECONDS * 100, 1),
-            **window.errors(recorded(database)),
+            **window.errors(seen),
             "server_late_p99_ms": window.server["late_p99_ms"],
         }

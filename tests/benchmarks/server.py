@@ -39,10 +39,13 @@ _SO_TIMESTAMPNS = 35
 _CLOCK_MONOTONIC, _TFD_TIMER_ABSTIME, _TFD_NONBLOCK = 1, 1, 0o4000
 
 
+CUT_OFF = 0
+
+
 class Row(NamedTuple):
     """One stream, as the server or a client saw it."""
 
-    id: int  # the number in the response's request-id header
+    id: int  # the number in the response's request-id header; at a client also CUT_OFF, for an answer that was
     began: int  # the request came in, by the kernel's stamp; at a client: the time its TTFT is counted from
     due: int  # the first token was to be sent; at a client: 0
     at: NDArray[np.int64]  # when each token was sent: `send` had returned; at a client: when it arrived

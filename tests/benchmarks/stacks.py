@@ -60,13 +60,9 @@ def _floor(folder: Path) -> Callable[[int], dict[str, float]]:
     subprocess.run(["cc", "-O2", "-o", program, READERS / "floor.c"], check=True)
 
     def stack(size: int) -> dict[str, float]:
-        return _figures(
-            watch(
-                lambda url: [str(program), url.rpartition(":")[2], str(size), str(TOKENS)],
-                warm_up=WARM_UP,
-                seconds=SECONDS,
-            )
-        )
+        command = [str(program), str(size), str(TOKENS)]
+        window = watch(lambda url: [command[0], url.rpartition(":")[2], *command[1:]], warm_up=WARM_UP, seconds=SECONDS)
+        return _figures(window, int(window.server["events"]))  # it keeps up, and no record
 
     return stack
 
@@ -81,9 +77,10 @@ def _ours(folder: Path, client: str) -> Callable[[int], dict[str, float]]:
             seconds=SECONDS,
             environment={"BENCHMARK_CLIENT": client},
         )
-        by_library = window.errors(handed(database))
-        figures = _figures(window, recorded(database))
-        return {**figures, **{f"handed_{name}": value for name, value in by_library.items()}}
+        on_the_wire, by_library = list(recorded(database)), list(handed(database))
+        events = window.events(on_the_wire if client == "wire" else by_library)
+        handed_on = {f"handed_{name}": value for name, value in window.errors(by_library).items()}
+        return {**_figures(window, events, on_the_wire), **handed_on}
 
     return stack
 
@@ -99,7 +96,7 @@ def _script(folder: Path, name: str) -> Callable[[int], dict[str, float]]:
             seconds=SECONDS,
             environment={"BENCHMARK_LOG": str(log)},
         )
-        return _figures(window, read_rows(log))
+        return _logged(window, log)
 
     return stack
 
@@ -109,16 +106,21 @@ def _aiohttp(folder: Path) -> Callable[[int], dict[str, float]]:
         log = folder / "aiohttp"
         command = [sys.executable, "-m", "benchmarks.readers.aiohttp_reader"]
         window = watch(lambda url: [*command, url, str(size), str(log)], warm_up=WARM_UP, seconds=SECONDS)
-        return _figures(window, read_rows(log))
+        return _logged(window, log)
 
     return stack
 
 
-def _figures(window: Window, seen: Iterable[Row] = ()) -> dict[str, float]:
+def _logged(window: Window, log: Path) -> dict[str, float]:
+    seen = list(read_rows(log))
+    return _figures(window, window.events(seen), seen)
+
+
+def _figures(window: Window, events: int, seen: Iterable[Row] = ()) -> dict[str, float]:
     return {
-        "events_per_cpu_second": round(window.events_per_cpu_second),
+        "events_per_cpu_second": round(events / window.cpu),
         "cpu_percent": round(window.cpu / (window.end - window.begin) * 1e11, 1),
-        "events_per_second": round(window.server["events"] / (window.end - window.begin) * 1e9),
+        "events_per_second": round(events / (window.end - window.begin) * 1e9),
         **window.errors(seen),
         "server_late_p99_ms": window.server["late_p99_ms"],
     }

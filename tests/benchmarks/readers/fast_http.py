@@ -8,7 +8,7 @@ from pathlib import Path
 
 from locust import FastHttpUser, constant, task
 
-from benchmarks.server import write_row
+from benchmarks.server import CUT_OFF, write_row
 
 _LOG = Path(os.environ["BENCHMARK_LOG"]).open("wb")  # noqa: SIM115 - open as long as the process is
 atexit.register(_LOG.close)
@@ -19,12 +19,15 @@ class Reader(FastHttpUser):  # type: ignore[misc]  # locust ships no types
 
     @task  # type: ignore[untyped-decorator]  # Locust ships no types
     def ask(self) -> None:
-        began, at = time.monotonic_ns(), array("q")
+        began, at, number = time.monotonic_ns(), array("q"), CUT_OFF
         with self.client.post("/v1/messages", json={"stream": True}, stream=True, catch_response=True) as response:
-            line = response.stream.readline(b"\n")
-            while line:
-                if line.startswith(b"event: content_block_delta"):
-                    at.append(time.monotonic_ns())
+            try:
                 line = response.stream.readline(b"\n")
+                while line:
+                    if line.startswith(b"event: content_block_delta"):
+                        at.append(time.monotonic_ns())
+                    line = response.stream.readline(b"\n")
+                number = int(response.headers["request-id"][4:])
+            finally:  # at the run's end, in the middle of an answer
+                write_row(_LOG, number, began, 0, at)
             response.success()
-        write_row(_LOG, int(response.headers["request-id"][4:]), began, 0, at)
