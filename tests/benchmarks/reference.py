@@ -25,6 +25,7 @@ from .server import ANSWER, GAP, TOKENS, Row, lateness, read_rows
 LOADS = ((500, 20), (1000, 36), (1000, 20))  # streams, ms between two tokens
 WARM_UP, SECONDS = ANSWER + 2, 2 * ANSWER
 ROUNDS = 3
+_LONGEST = TOKENS * 6 // 5  # tokens; the client asks for that many at most
 _TESTS = Path(__file__).parents[1]
 
 
@@ -59,7 +60,7 @@ def run(loads: Sequence[tuple[int, int]] = LOADS, rounds: int = ROUNDS) -> dict[
 def _round(name: str, client: Path, size: int, gap: int, log: Path) -> dict[str, float]:
     cores = sorted(os.sched_getaffinity(0))
     command, rows = _SERVERS[name]
-    pace = [] if name == "bare" else ["--itl", f"{gap}ms"]
+    pace = [] if name == "bare" else ["--itl", f"{gap}ms", "--tokens", str(_LONGEST)]
     with _started([sys.executable, *command, str(log), *pace], cores[-1:]) as server:
         assert server.stdout is not None
         port = server.stdout.readline().rpartition(":")[2].strip()

@@ -58,12 +58,14 @@ int main(int argc, char **argv) {
     }
     static char data[65536];
     long events = 0, stamped = 0;
-    double began = seconds();
+    /* The first questions are spread over the time of an answer, as those of clients that know nothing of each other: an
+     * even step between them could divide the gap between two tokens, and all streams' tokens would be due at a few
+     * moments. */
+    double step = 0.02 * tokens / connections, next = seconds();
     while (!over) {
-        /* The first questions are spread over the time of an answer, as those of clients that know nothing of each other. */
-        for (; asking < connections && seconds() - began >= 0.02 * tokens * asking / connections; asking++) ask(socks[asking]);
+        for (; asking < connections && seconds() >= next; next += 2 * step * drand48()) ask(socks[asking++]);
         struct epoll_event ready[256];
-        int count = epoll_wait(poll, ready, 256, asking < connections ? 1 : 1000);
+        int count = epoll_wait(poll, ready, 256, asking < connections ? 0 : 1000);
         for (int i = 0; i < count; i++) {
             char control[64];
             struct iovec part = {data, sizeof data};
