@@ -91,12 +91,14 @@ def test_the_input_of_a_clients_tool_is_content(question: Question, protocol: Pr
     assert reported.stop_reason in {"tool_use", "tool_calls"}
 
 
-def test_a_tool_of_the_server_is_content_where_its_input_is_told_and_progress_where_it_is_not() -> None:
+def test_the_input_of_a_tool_of_the_server_is_content_in_pieces_or_as_a_whole() -> None:
     steps = TEXT + RUN + TEXT
     meanings, _ = read(PROTOCOLS["anthropic_messages"], stream(ANTHROPIC.writer(ANSWER), steps))
     assert content(meanings) == expected(steps)
     meanings, _ = read(PROTOCOLS["plain_sse"], stream(PLAIN.writer(ANSWER), steps))
-    assert content(meanings) == expected(TEXT + TEXT)
+    told = [(kind, size) for kind, size in content(meanings) if kind is not Kind.TOOL]
+    assert told == expected(TEXT + TEXT)
+    assert [meaning.kind for meaning in meanings].count(Kind.TOOL) == 1
 
 
 def test_a_carriage_return_of_a_real_model_is_a_line_break_in_plain_sse() -> None:
