@@ -9,6 +9,7 @@ import click
 from harness.config import FEWEST_BASELINE_RUNS, Config, Regression, load
 from harness.errors import BaselineError, ScenarioError, StoreError
 from harness.judge import baseline, history, judgement, noise, regression
+from harness.judge.figures import counted
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Store
 from reports import history as trend
@@ -16,7 +17,7 @@ from reports import history as trend
 inconclusive_option = click.option(
     "--inconclusive",
     type=click.Choice(["pass", "fail"]),
-    help="Exit with 0 or 1, instead of 3, when there was too little to judge. An invalid run stays 3.",
+    help="Exit with 0 or 1, instead of 3, when there was too little to judge. An invalid run never passes.",
 )
 
 
@@ -97,7 +98,7 @@ def accept(db: str, name: str, run_ids: tuple[str, ...], label: tuple[str, ...],
     with Store.open(db) as store:
         chosen = run_ids or (baseline.labelled(store, labels) if labels else baseline.newest(store))
         added = baseline.accept(store, name, chosen)
-        click.echo(f"{name}: {added} runs added, {len(store.accepted()[name])} in all")
+        click.echo(f"{name}: {counted(added, 'run')} added, {len(store.accepted()[name])} in all")
 
 
 @baseline_group.command(name="list")
@@ -127,9 +128,8 @@ def noise_of_baseline(db: str, name: str, config_path: str | None) -> None:
 def remove(db: str, name: str, run_ids: tuple[str, ...]) -> None:
     """Take runs out of a baseline, or drop it whole. The runs stay in the database."""
     with Store.open(db) as store:
-        there = [each.run for each in baseline.members(store, name).values()]
-        gone = store.forget(name, [store.run(run_id).id for run_id in run_ids] or there)
-    click.echo(f"{name}: {gone} runs taken out, {len(there) - gone} left")
+        gone, left = baseline.remove(store, name, run_ids)
+    click.echo(f"{name}: {counted(gone, 'run')} taken out, {left} left")
 
 
 @baseline_group.command()
@@ -155,7 +155,7 @@ def import_baseline(db: str, file: str, name: str | None) -> None:
     """Add the runs of such a file to a baseline of this database."""
     with Store.create(db) as store:
         name, added = baseline.take(store, file, name)
-        click.echo(f"{name}: {added} runs added, {len(store.accepted()[name])} in all")
+        click.echo(f"{name}: {counted(added, 'run')} added, {len(store.accepted()[name])} in all")
 
 
 def config_of(config_path: str | None) -> Config:

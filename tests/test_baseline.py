@@ -167,6 +167,7 @@ def test_a_metric_that_a_file_does_not_have_is_inconclusive(store: Store, tmp_pa
     found = baseline.gate(store, str(path), several(store, "new", 3), Regression(metrics=("p95(ttft)", "p50(e2e)")))
     assert [row.status for row in found.rows] == [Status.OK, Status.INCONCLUSIVE]
     assert "p50(e2e) was not observed in old-00 and 9 more" in found.reason
+    assert found.notes == (f"{path} was exported without p50(e2e): export it again where its runs are",)
 
 
 RUN = {"run": "a", "started_at": "", "fingerprint": KIND, "figures": {"p95(ttft)": [400, 80]}}
@@ -217,9 +218,26 @@ def test_runs_that_took_turns_must_be_of_the_same_work(store: Store) -> None:
     assert baseline.in_turns(store, a, spoilt, SETTINGS).status is Status.INVALID
 
 
-def test_a_name_that_reads_as_a_file_is_no_name(store: Store) -> None:
+def test_a_name_that_reads_as_a_file_is_no_name(store: Store, tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match=r"'main\.json' is no name"):
         baseline.accept(store, "main.json", ["old-00"])
+    (tmp_path / "main.json").write_text(baseline.export(store, "main", SETTINGS))
+    with pytest.raises(BaselineError, match=r"'release\.json' is no name"):
+        baseline.take(store, str(tmp_path / "main.json"), "release.json")
+    with pytest.raises(BaselineError, match=r"' ' is no name"):
+        baseline.take(store, str(tmp_path / "main.json"), " ")
+
+
+def test_a_run_that_came_from_a_file_can_be_taken_out(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "main.json").write_text(baseline.export(store, "main", SETTINGS))
+    with Store.create(tmp_path / "fresh.db") as fresh:
+        baseline.take(fresh, str(tmp_path / "main.json"))
+        assert baseline.remove(fresh, "main", ["old-03"]) == (1, 9)
+        with pytest.raises(BaselineError, match="'old-03' is not in it; its newest is old-09"):
+            baseline.remove(fresh, "main", ["old-03"])
+        with pytest.raises(BaselineError, match="'old-0' begins more than one run: old-07, old-08, old-09"):
+            baseline.remove(fresh, "main", ["old-0"])
+        assert baseline.remove(fresh, "main", []) == (9, 0)
 
 
 def test_the_newest_run_stands_with_its_series(store: Store) -> None:

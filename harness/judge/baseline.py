@@ -69,7 +69,15 @@ def gate(store: Store, name: str, run_ids: Sequence[str], settings: Regression) 
     if faults:
         return regression.invalid(name, *next(iter(faults.items())))
     baseline = {each.run: figures_of(store, each, settings) for each in chosen}
+    notes += _lacking(name, chosen, settings)
     return replace(regression.compare(name, baseline, candidate, settings), notes=tuple(notes))
+
+
+def _lacking(name: str, chosen: Sequence[Member], settings: Regression) -> list[str]:
+    """What a file cannot tell, since it was exported when other metrics gated; at most a sentence."""
+    known = {text for each in chosen for text in (settings.metrics if each.figures is None else each.figures)}
+    lacking = [text for text in settings.metrics if text not in known]
+    return [f"{name} was exported without {', '.join(lacking)}: export it again where its runs are"] if lacking else []
 
 
 def in_turns(store: Store, a: Sequence[str], b: Sequence[str], settings: Regression) -> Comparison:
@@ -258,13 +266,39 @@ def _logs(interval: Interval) -> Interval:
 
 def accept(store: Store, name: str, run_ids: Iterable[str]) -> int:
     """Add runs to a baseline; says how many are new. BaselineError for a run that proves nothing."""
-    if not name or name.endswith(".json"):
-        raise BaselineError(f"{name!r} is no name for a baseline: --baseline takes what ends in .json as a file")
+    _proper(name)
     ids = [store.run(run_id).id for run_id in run_ids]
     for run_id in ids:
         if (fault := unfit(judge(store, run_id, rules=[]))) is not None:
             raise BaselineError(f"{run_id} cannot be accepted: {fault}")
     return store.accept(name, [Accepted(run_id, _now(), None) for run_id in ids])
+
+
+def remove(store: Store, name: str, runs: Sequence[str]) -> tuple[int, int]:
+    """Take runs out of a baseline, all of them where none is named; says how many went, and how many are left.
+
+    Runs are named by their id or its beginning. BaselineError for one that is not, or not clearly, in the baseline.
+    """
+    _proper(name)
+    there = list(members(store, name))
+    chosen = [_member(there, run, name) for run in runs] or there
+    gone = store.forget(name, chosen)
+    return gone, len(there) - gone
+
+
+def _member(there: Sequence[str], given: str, name: str) -> str:
+    found = [given] if given in there else [run for run in there if run.startswith(given)]
+    if len(found) != 1:
+        many = f"begins more than one run: {', '.join(found[-_MOST_TOLD:])}" if found else "is not in it"
+        raise BaselineError(f"the baseline {name!r}: {given!r} {many}; its newest is {there[-1]}")
+    return found[0]
+
+
+def _proper(name: str) -> None:
+    if not name.strip() or not name.isprintable():
+        raise BaselineError(f"{name!r} is no name for a baseline: give it one of letters, as in main")
+    if name.endswith(".json"):
+        raise BaselineError(f"{name!r} is no name for a baseline: --baseline takes what ends in .json as a file")
 
 
 def export(store: Store, name: str, settings: Regression) -> str:
@@ -279,7 +313,8 @@ def export(store: Store, name: str, settings: Regression) -> str:
 def take(store: Store, path: str, name: str | None = None) -> tuple[str, int]:
     """Add the runs of a file to a baseline (None: of the name that it had); the name, and how many are new."""
     file = _read(path)
-    name = name or file.name
+    name = file.name if name is None else name
+    _proper(name)
     documents = [Accepted(each.run, _now(), msgspec.to_builtins(each)) for each in file.runs]
     return name, store.accept(name, documents)
 

@@ -17,6 +17,11 @@ def figure(value: float | None, unit: str) -> str:
     return f"{_number(value, unit)} {'%' if unit == 'ratio' else unit}"
 
 
+def counted(n: int, noun: str) -> str:
+    """`1 run`, `1,200 runs`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def between(interval: Interval, unit: str) -> str:
     """`389–447`, without the unit where it is that of the value; an end that n cannot support is a question mark."""
     ends = ("?" if end is None else _number(end, unit) for end in interval)

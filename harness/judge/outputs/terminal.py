@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.config import Where
 from harness.judge.baseline import differences, look
-from harness.judge.figures import between, change, changes, figure
+from harness.judge.figures import between, change, changes, counted, figure
 from harness.judge.history import History
 from harness.judge.judgement import Judgement, Validity
 from harness.judge.metrics import METRICS, RATES
@@ -90,8 +90,8 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
         for row in comparison.rows:
             console.print(Text(f"  {SIGNS[row.status]} {row.subject}: {row.reason}"))
     fresh = f" and {len(comparison.fresh_runs)} fresh" if comparison.fresh_runs else ""
-    before = f"{comparison.baseline}: {len(comparison.baseline_runs)} runs"
-    console.print(Text(f"candidate: {len(comparison.first_runs)}{fresh} runs; {before}"))
+    before = f"{comparison.baseline}: {counted(len(comparison.baseline_runs), 'run')}"
+    console.print(Text(f"candidate: {counted(len(comparison.first_runs), 'run')}{fresh}; {before}"))
     for note in comparison.notes:
         console.print(Text(f"  {note}"))
 
@@ -205,5 +205,5 @@ def _table(*columns: str) -> Table:
     """A column whose name begins with `>` is aligned right."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        table.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+        table.add_column(Text(column.removeprefix(">")), justify="right" if column.startswith(">") else "left")
     return table
