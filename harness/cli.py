@@ -22,6 +22,7 @@ from harness.errors import ScenarioError, StreamgaugeError, TargetError
 from harness.judge import baseline, judgement, noise, regression
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Store
+from harness.judge.wording import visible
 from harness.resolution import Point
 from reports import page
 from reports.material import gather
@@ -38,7 +39,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except StreamgaugeError as fault:
-            click.echo(f"streamgauge: {fault}", err=True)
+            click.echo(f"streamgauge: {visible(str(fault))}", err=True)
             ctx.exit(2)
 
 
@@ -126,7 +127,7 @@ def noise_command(ctx: click.Context, /, scenario: str, runs: int, label: Sequen
     labels, this = series.provenance() | gating.pairs(label), series.name()
 
     def start(more: Mapping[str, str]) -> int:
-        return _locust(scenario, {**labels, **more}, **options)
+        return _locust(scenario, {**labels, **more}, environ=telling.unheard(), **options)
 
     ids, codes = series.run(start, [{"repeat": str(number + 1)} for number in range(runs)], options["db"], this)
     if 2 in codes:
@@ -164,7 +165,7 @@ def ab(ctx: click.Context, /, scenario: str, a: str, b: str, pairs: int, label: 
     labels, this, hosts = series.provenance() | gating.pairs(label), series.name(), {"a": a, "b": b}
 
     def start(more: Mapping[str, str]) -> int:
-        return _locust(scenario, {**labels, **more}, host=hosts[more["side"]], **options)
+        return _locust(scenario, {**labels, **more}, environ=telling.unheard(), host=hosts[more["side"]], **options)
 
     turns = [{"pair": str(pair + 1), "side": side} for pair in range(pairs) for side in ("ab", "ba")[pair % 2]]
     _, codes = series.run(start, turns, options["db"], this)
@@ -324,8 +325,8 @@ def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[s
     times, this = repeat or regression.FIRST_RUNS, series.name()
 
     def start(more: Mapping[str, str]) -> int:
-        last = int(more["repeat"]) == times
-        return _locust(scenario, {**labels, **more}, **options, **(told if last else {}))
+        news = told if int(more["repeat"]) == times else {"environ": telling.unheard()}
+        return _locust(scenario, {**labels, **more}, **options, **news)
 
     each = [{"repeat": str(number)} for number in range(1, times + 1)]
     runs, codes = series.run(start, each, db, this)
@@ -371,9 +372,13 @@ def _locust(
     labels: Mapping[str, str] | None = None,
     output: Sequence[str] = (),
     locust_options: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
     **options: Any,
 ) -> int:
-    """Compose the Locust command from our options (None: leave it out), run it, and return its exit code."""
+    """Compose the Locust command from our options (None: leave it out), run it, and return its exit code.
+
+    `environ` as in subprocess: None is this process's own.
+    """
     command = [sys.executable, "-m", "locust", "--locustfile", str(_locustfile(scenario)), "--headless"]
     for name, value in options.items():
         if value is not None:
@@ -382,7 +387,7 @@ def _locust(
         command += ["--gauge-label", f"{name}={value}"]
     for told in output:
         command += ["--gauge-output", told]
-    return _wait([*command, "--gauge-progress", "--loglevel", "WARNING", *locust_options])
+    return _wait([*command, "--gauge-progress", "--loglevel", "WARNING", *locust_options], environ)
 
 
 def _locustfile(scenario: str) -> Path:
@@ -403,9 +408,9 @@ def _locustfile(scenario: str) -> Path:
     return folder / f"{scenario}.py"
 
 
-def _wait(command: Sequence[str]) -> int:
+def _wait(command: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """Run a process to its end. Ctrl-C is the child's to handle: it shares our terminal."""
-    process = subprocess.Popen(command)
+    process = subprocess.Popen(command, env=environ)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:

@@ -6,7 +6,6 @@ and in Python. A comparison holds only if the rule that it stands for is MET: wi
 """
 
 import math
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,12 +20,12 @@ from harness.errors import RuleError
 from harness.judge import judgement, metrics, sla
 from harness.judge.figures import estimate
 from harness.judge.judgement import Judgement
+from harness.judge.outputs import telling
 from harness.judge.sla import Rule, Status, Subject, Verdict
 from harness.judge.statistics import Interval
 from harness.judge.store import Store
 
 _COMMAND = [sys.executable, "-c", "from harness.cli import main; main(prog_name='streamgauge')"]
-_NO_NEWS = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")  # pytest tells of its tests itself
 
 
 class Streamgauge:
@@ -58,7 +57,7 @@ class Streamgauge:
         command = [*_COMMAND, "run", scenario, *_flags({**given, **places})]
         ended = subprocess.run(
             [*command, *(["--", *locust] if locust else [])],
-            env={name: value for name, value in os.environ.items() if name not in _NO_NEWS},
+            env=telling.unheard(),  # pytest tells of its tests itself
             capture_output=True,
             text=True,
             check=False,

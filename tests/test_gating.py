@@ -86,13 +86,20 @@ def test_a_baseline_is_accepted_listed_compared_with_and_removed() -> None:
     assert compared.stdout.startswith("✓ OK: no metric has regressed")
     assert "candidate: 3 runs; main: 10 runs" in compared.stdout
     less = command("baseline", "remove", "gauge.db", "--name", "main", "--run", "old-3")
-    assert less.stdout == "main: 1 runs taken out, 9 left\n"
+    assert less.stdout == "main: 1 run taken out, 9 left\n"
     few = command("compare", "gauge.db", "--baseline", "main")
     assert (few.exit_code, "main has 9 comparable runs of the 10" in few.stdout) == (3, True)
     assert command("compare", "gauge.db", "--baseline", "main", "--inconclusive", "pass").exit_code == 0
     command("baseline", "remove", "gauge.db", "--name", "main")
     none = command("compare", "gauge.db", "--baseline", "main")
     assert (none.exit_code, "no baseline called 'main'; there are none yet" in none.stderr) == (2, True)
+
+
+@pytest.mark.usefixtures("there")
+def test_a_name_is_text_and_no_markup() -> None:
+    command("baseline", "accept", "gauge.db", "--name", "[/x]", "--branch", "main")
+    compared = command("compare", "gauge.db", "--baseline", "[/x]")
+    assert (compared.exit_code, "candidate: 3 runs; [/x]: 10 runs" in compared.stdout) == (0, True)
 
 
 @pytest.mark.usefixtures("there")
@@ -192,9 +199,10 @@ def test_noise_tells_how_far_equal_runs_are_apart_and_what_a_gate_would_find(noi
 
 
 def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
-    server: ReferenceServer, noisy: tuple[Path, str]
+    server: ReferenceServer, noisy: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _ = noisy
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
     work = runs_of(folder / "gauge.db")[0].fingerprint
     with Store.create(folder / "gauge.db") as store:  # as if the server had once been twice as fast
         ids = [add(store, a_run(id=f"old-{place}", fingerprint=work), 20) for place in range(10)]
@@ -208,6 +216,8 @@ def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
     assert len(there) == 5 + 10 + 8
     assert len({each.labels["series"] for each in there[-8:]}) == 1
     assert json.loads((folder / "r.json").read_text())["run"]["id"] == there[-6].id, "the last of the three"
+    headings = [line for line in (folder / "summary.md").read_text().splitlines() if line.startswith("## ")]
+    assert [heading.split()[2] for heading in headings] == ["INCONCLUSIVE:", "REGRESSED:"], "one run, and the gate"
 
 
 def test_two_builds_take_turns(server: ReferenceServer, noisy: tuple[Path, str]) -> None:

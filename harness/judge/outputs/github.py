@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from harness.errors import StoreError
 from harness.judge import regression
@@ -22,10 +23,12 @@ _LEVELS = [  # in the order in which they are told
 ]
 
 
-def tell(found: Judgement | Comparison, environ: Mapping[str, str] = os.environ) -> None:
-    """Annotations to standard output, where GitHub reads them; the summary to GITHUB_STEP_SUMMARY, if that is set."""
-    sys.stdout.write("".join(f"{line}\n" for line in annotations(found)))
-    sys.stdout.flush()
+def tell(found: Judgement | Comparison, environ: Mapping[str, str] = os.environ, to: TextIO | None = None) -> None:
+    """Annotations to standard output or to standard error (GitHub reads both); the summary to GITHUB_STEP_SUMMARY,
+    if that is set."""
+    to = to or sys.stdout
+    to.write("".join(f"{line}\n" for line in annotations(found)))
+    to.flush()
     if environ.get("GITHUB_STEP_SUMMARY"):
         _append(found, Path(environ["GITHUB_STEP_SUMMARY"]))
 

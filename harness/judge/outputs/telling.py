@@ -22,6 +22,7 @@ KINDS: Mapping[str, tuple[Callable[[Judgement], str], Callable[[Comparison], str
     "text": (terminal.text, terminal.comparison_text),
 }
 _GITHUB = "github"  # has places of its own
+_NEWS = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")
 
 
 class Output(NamedTuple):
@@ -37,6 +38,11 @@ def asked_for(given: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     return list(dict.fromkeys(found))
 
 
+def unheard(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of a run that CI is not to hear of by itself: one of several that are told together."""
+    return {name: value for name, value in environ.items() if name not in _NEWS}
+
+
 def _parsed(text: str) -> Output:
     kind, given, path = text.partition("=")
     if kind != _GITHUB and kind not in KINDS:
@@ -50,9 +56,10 @@ def _parsed(text: str) -> Output:
 
 def tell(found: Judgement | Comparison, outputs: Sequence[Output]) -> None:
     """StoreError when one cannot be written."""
+    taken = any(output.path == "-" for output in outputs)  # what goes to standard output goes alone
     for kind, path in outputs:
         if path is None:
-            github.tell(found)
+            github.tell(found, to=sys.stderr if taken else None)
             continue
         of_run, of_runs = KINDS[kind]
         text = of_run(found) if isinstance(found, Judgement) else of_runs(found)
