@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from record import database, observation, ttfts
@@ -14,6 +15,7 @@ from reference import reference_server
 from harness.errors import RuleError
 from harness.measured import Run
 from harness.observation import Outcome
+from harness.pytest_plugin import pytest_assertrepr_compare
 
 GOOD = ttfts(range(100, 400), output_tokens=3)
 REFUSED = [observation([], outcome=Outcome.REFUSED, ended=2)]
@@ -65,6 +67,13 @@ def test_a_comparison_reads_the_same_from_both_sides(run: Run) -> None:
     assert 0.5 > run.p95("ttft")  # noqa: SIM300 - that is the point
     assert not 0.386 > run.p95("ttft")  # noqa: SIM300
     assert not 0.386 <= run.p95("ttft")  # noqa: SIM300
+
+
+def test_what_others_call_explain_is_left_alone(run: Run) -> None:
+    query = SimpleNamespace(explain=lambda *_: pytest.fail("asked"))
+    assert pytest_assertrepr_compare("==", query, query) is None
+    assert pytest_assertrepr_compare("==", 1, query) is None
+    assert pytest_assertrepr_compare("<", run.p95("ttft"), 0.1)
 
 
 def test_figures_are_numbers_in_seconds_and_failures_are_infinite(run: Run, tmp_path: Path) -> None:
