@@ -4,10 +4,10 @@ import math
 
 import plotly.graph_objects as go
 
-from harness.judge.figures import change, figure
+from harness.judge.figures import change, figure, some
 from harness.judge.history import EDGES_MS, Day, History, Point
 from reports.page import assembled
-from reports.panel import Cell, Chart, Fact, Panel, Table, drawn, interval_of, scale, sentence, some, told
+from reports.panel import Cell, Chart, Fact, Panel, Table, drawn, interval_of, scale, sentence, told
 
 _SHADES = ("var(--good)", "var(--p50)", "var(--p95)", "var(--p99)", "var(--bad)")
 

@@ -126,11 +126,6 @@ def interval_of(interval: Interval | None, unit: str) -> str:
     return NONE if interval is None or interval == (None, None) else between(interval, unit)
 
 
-def some(n: int, singular: str, plural: str | None = None) -> str:
-    """`1 stream`, `1,200 streams`."""
-    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
-
-
 def scale(values: Iterable[float | None], spread: float) -> dict[str, object]:
     """An axis from zero, or a logarithmic one where the largest value is over `spread` times the smallest."""
     there = [value for value in values if value is not None and 0 < value < math.inf]

@@ -17,9 +17,9 @@ def figure(value: float | None, unit: str) -> str:
     return f"{_number(value, unit)} {'%' if unit == 'ratio' else unit}"
 
 
-def counted(n: int, noun: str) -> str:
-    """`1 run`, `1,200 runs`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+def some(n: int, singular: str, plural: str | None = None) -> str:
+    """`1 stream`, `1,200 streams`."""
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
 def between(interval: Interval, unit: str) -> str:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from harness.config import FEWEST_BASELINE_RUNS, Regression
 from harness.judge import sla, statistics
-from harness.judge.figures import change, counted
+from harness.judge.figures import change, some
 from harness.judge.statistics import Interval, Shift, Values
 
 FIRST_RUNS, FRESH_RUNS = 3, 5
@@ -290,7 +290,7 @@ def _row(gate: Gate, decided: _Decided, place: int, short: str | None) -> Row:
     elif decided.confirmed[place]:
         status, reason = Status.REGRESSED, decided.proof
     elif decided.suspicious[place] and decided.wanted:
-        reason = f"suspicious; {counted(decided.wanted, 'fresh run')} would tell"
+        reason = f"suspicious; {some(decided.wanted, 'fresh run')} would tell"
     elif decided.improved[place]:
         status, reason = Status.IMPROVED, "better by more than the margin"
     elif high <= gate.may_hide:

@@ -5,10 +5,10 @@ import plotly.graph_objects as go
 
 from harness.config import Where
 from harness.judge import statistics
-from harness.judge.figures import figure
+from harness.judge.figures import figure, some
 from harness.judge.metrics import Samples
 from reports.material import Floats, Integers, Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, label, scale, some, told
+from reports.panel import Cell, Chart, Panel, Table, drawn, label, scale, told
 
 BUCKETS = 48
 MOST_LINES = 6

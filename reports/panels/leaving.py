@@ -4,11 +4,11 @@ import math
 
 import plotly.graph_objects as go
 
-from harness.judge.figures import NONE, figure
+from harness.judge.figures import NONE, figure, some
 from harness.judge.metrics import received_tokens
 from reports.counters import Counters
 from reports.material import Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, some, told
+from reports.panel import Cell, Chart, Panel, Table, drawn, told
 
 _NOTE = (
     "From the server’s own counters, which tell of this run only if nobody else was served; the dotted line is where "

@@ -2,14 +2,14 @@
 
 import plotly.graph_objects as go
 
-from harness.judge.figures import NONE, figure
+from harness.judge.figures import NONE, figure, some
 from harness.judge.metrics import RATES
 from harness.judge.statistics import ratio_interval
 from harness.judge.store import Failure
 from harness.judge.wording import shortened
 from harness.observation import FAILURES, Outcome
 from reports.material import MOST_FAILURES, Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, some, whole_steps
+from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, whole_steps
 
 _MEANINGS = {
     Outcome.COMPLETED: "the whole answer came, with its terminal event",

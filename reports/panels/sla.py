@@ -1,10 +1,11 @@
 """Every rule with what was observed, how sure that is, and why it was judged so."""
 
+from harness.judge.figures import some
 from harness.judge.sla import Status, Verdict
 from harness.judge.statistics import Interval
 from harness.judge.wording import shortened, words
 from reports.material import Material
-from reports.panel import Cell, Mark, Panel, Table, interval_of, sentence, some, told
+from reports.panel import Cell, Mark, Panel, Table, interval_of, sentence, told
 
 MOST_OF_A_REASON = 320  # characters: it may list every user class that there is
 _ORDER = [Status.MISSED, Status.INCONCLUSIVE, Status.MET]

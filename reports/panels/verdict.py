@@ -3,13 +3,13 @@
 from datetime import datetime
 
 from harness.config import Where
-from harness.judge.figures import figure
+from harness.judge.figures import figure, some
 from harness.judge.judgement import Judgement, Validity
 from harness.judge.sla import Verdict
 from harness.judge.statistics import ratio_interval
 from harness.judge.wording import words
 from reports.material import Material
-from reports.panel import Fact, Mark, Panel, Table, interval_of, sentence, some, span, told
+from reports.panel import Fact, Mark, Panel, Table, interval_of, sentence, span, told
 
 MOST_RULES = 3
 

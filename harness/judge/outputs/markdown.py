@@ -6,7 +6,7 @@ What came from outside is shown as text: it makes no markup, no link, and mentio
 import re
 from collections.abc import Iterable, Iterator
 
-from harness.judge.figures import between, change, changes, counted, figure
+from harness.judge.figures import between, change, changes, figure, some
 from harness.judge.judgement import Judgement, Validity
 from harness.judge.metrics import METRICS, RATES
 from harness.judge.outputs.terminal import SIGNS
@@ -100,7 +100,7 @@ def _compared(found: Comparison) -> Iterator[str]:
             )
         yield ""
     fresh = f" and {len(found.fresh_runs)} fresh" if found.fresh_runs else ""
-    runs = f"{counted(len(found.first_runs), 'run')}{fresh}"
+    runs = f"{some(len(found.first_runs), 'run')}{fresh}"
     yield f"{runs} against {len(found.baseline_runs)} of {_code(found.baseline)}"
     yield from (f"\n- {_text(note)}" for note in found.notes)
 

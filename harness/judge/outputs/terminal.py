@@ -12,7 +12,7 @@ from rich.text import Text
 
 from harness.config import Where
 from harness.judge.baseline import differences, look
-from harness.judge.figures import between, change, changes, counted, figure
+from harness.judge.figures import between, change, changes, figure, some
 from harness.judge.history import History
 from harness.judge.judgement import Judgement, Validity
 from harness.judge.metrics import METRICS, RATES
@@ -90,8 +90,8 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
         for row in comparison.rows:
             console.print(Text(f"  {SIGNS[row.status]} {row.subject}: {row.reason}"))
     fresh = f" and {len(comparison.fresh_runs)} fresh" if comparison.fresh_runs else ""
-    before = f"{comparison.baseline}: {counted(len(comparison.baseline_runs), 'run')}"
-    console.print(Text(f"candidate: {counted(len(comparison.first_runs), 'run')}{fresh}; {before}"))
+    before = f"{comparison.baseline}: {some(len(comparison.baseline_runs), 'run')}"
+    console.print(Text(f"candidate: {some(len(comparison.first_runs), 'run')}{fresh}; {before}"))
     for note in comparison.notes:
         console.print(Text(f"  {note}"))
 
