@@ -260,7 +260,7 @@ def judge(  # noqa: PLR0913 - click hands over each option
     rules, reader = _rules(config_path)
     with Store.open(db) as store:
         judged = judgement.judge(store, run_id, rules, reader=reader)
-    if not any(told.path == "-" for told in outputs):
+    if not telling.to_standard_output(outputs):
         terminal.render(judged)
     telling.tell(judged, outputs)
     ctx.exit(judgement.exit_code(judged, inconclusive))

@@ -9,7 +9,7 @@ import click
 from harness.config import FEWEST_BASELINE_RUNS, Config, Regression, load
 from harness.errors import BaselineError, ScenarioError, StoreError
 from harness.judge import baseline, history, judgement, noise, regression
-from harness.judge.figures import counted
+from harness.judge.figures import some
 from harness.judge.outputs import save, telling, terminal
 from harness.judge.store import Store
 from reports import history as trend
@@ -98,7 +98,7 @@ def accept(db: str, name: str, run_ids: tuple[str, ...], label: tuple[str, ...],
     with Store.open(db) as store:
         chosen = run_ids or (baseline.labelled(store, labels) if labels else baseline.newest(store))
         added = baseline.accept(store, name, chosen)
-        click.echo(f"{name}: {counted(added, 'run')} added, {len(store.accepted()[name])} in all")
+        click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
 
 
 @baseline_group.command(name="list")
@@ -129,7 +129,7 @@ def remove(db: str, name: str, run_ids: tuple[str, ...]) -> None:
     """Take runs out of a baseline, or drop it whole. The runs stay in the database."""
     with Store.open(db) as store:
         gone, left = baseline.remove(store, name, run_ids)
-    click.echo(f"{name}: {counted(gone, 'run')} taken out, {left} left")
+    click.echo(f"{name}: {some(gone, 'run')} taken out, {left} left")
 
 
 @baseline_group.command()
@@ -155,7 +155,7 @@ def import_baseline(db: str, file: str, name: str | None) -> None:
     """Add the runs of such a file to a baseline of this database."""
     with Store.create(db) as store:
         name, added = baseline.take(store, file, name)
-        click.echo(f"{name}: {counted(added, 'run')} added, {len(store.accepted()[name])} in all")
+        click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
 
 
 def config_of(config_path: str | None) -> Config:
@@ -196,7 +196,7 @@ def tell(
     found: regression.Comparison, outputs: Sequence[telling.Output], inconclusive: Literal["pass", "fail"] | None
 ) -> int:
     """Print a comparison, write it where it was asked for, and return the exit code."""
-    if not any(told.path == "-" for told in outputs):
+    if not telling.to_standard_output(outputs):
         terminal.render_comparison(found)
     telling.tell(found, outputs)
     return regression.exit_code(found, inconclusive)

@@ -299,7 +299,8 @@ class _Keeper:
             judged = material.judgement
             if self._exit_code is None:
                 self._exit_code = judgement.exit_code(judged, self._options.gauge_inconclusive)
-            terminal.render(judged)
+            if not telling.to_standard_output(self._outputs):
+                terminal.render(judged)
             telling.tell(judged, self._outputs)
             if self._options.gauge_report:
                 save(page.render(material), self._options.gauge_report)

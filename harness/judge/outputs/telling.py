@@ -5,7 +5,7 @@ A GitHub job is told without being asked for: where the environment says that it
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from harness.errors import OutputError
@@ -54,9 +54,14 @@ def _parsed(text: str) -> Output:
     return Output(kind, path or None)
 
 
+def to_standard_output(outputs: Iterable[Output]) -> bool:
+    """Whether one of them goes there; then it goes alone."""
+    return any(output.path == "-" for output in outputs)
+
+
 def tell(found: Judgement | Comparison, outputs: Sequence[Output]) -> None:
     """StoreError when one cannot be written."""
-    taken = any(output.path == "-" for output in outputs)  # what goes to standard output goes alone
+    taken = to_standard_output(outputs)
     for kind, path in outputs:
         if path is None:
             github.tell(found, to=sys.stderr if taken else None)
