@@ -26,6 +26,7 @@ from harness.judge.outputs.telling import Output
 from harness.judge.regression import Comparison, Row
 from harness.judge.regression import Status as Change
 from harness.judge.statistics import Interval
+from harness.judge.wording import visible
 from harness.observation import Outcome
 
 HOSTILE = ']]><script>alert(1)</script>\n::error::owned\r\n|`@everyone`|**b**\x00\x07\u202e\ufffe \\" # EOF\n# 100%,:'
@@ -340,7 +341,8 @@ def test_a_comparison_is_told_in_every_format_too() -> None:
     assert [(case(suite).attrib["name"], len(case(suite)) and case(suite)[0].tag) for suite in root] == [
         ("p95(ttft)", "failure"), ("p95(itl)", "skipped"), ("error_rate", 0),
     ]  # fmt: skip
-    assert properties(root[0])["change"] == "1.2"
+    found = properties(root[0])
+    assert (found["against"], found["baseline"], found["change"]) == (visible(HOSTILE), "400", "1.2")
     text = markdown.comparison(AGAINST)
     assert text.startswith("## ✗ REGRESSED: 1 of 3 metrics regressed\n")
     assert "| ✗ regressed | `p95(ttft)` | 400 ms | 480 ms | +20 % | +15 % to +25 % |" in text

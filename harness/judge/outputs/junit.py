@@ -41,7 +41,7 @@ def render(judgement: Judgement) -> str:
 
 
 def comparison(found: Comparison) -> str:
-    about = {"baseline": found.baseline, "verdict": found.status.value}
+    about = {"against": found.baseline, "verdict": found.status.value}
     cases = [_compared(row, about) for row in found.rows]
     if not cases:
         result = "error" if found.status is regression.Status.INVALID else "skipped"

@@ -126,22 +126,24 @@ def render_look(before: Judgement, after: Judgement, console: Console | None = N
 def render_history(history: History, console: Console | None = None) -> None:
     """P95 TTFT by run, oldest first, with what was accepted and where it changed."""
     console = console or Console(highlight=False)
-    table = _table("started (UTC)", "commit", ">streams", ">p50", ">p95 ttft", ">95 % interval", "accepted", "change")
-    table.columns[0].no_wrap = True
+    table = _table("started (UTC)", "commit", ">n", ">p50", ">p95 ttft", ">interval", "accepted", ">change")
+    for column in table.columns:
+        column.no_wrap = True  # half a number would be another
+    table.columns[6].no_wrap, table.columns[6].min_width = False, 8
     for point in history.points:
         table.add_row(
             Text(point.run.started_at[:16].replace("T", " ")),
-            Text(point.run.labels.get("commit", "")[:8]),
+            Text(point.run.labels.get("commit", "")[:7]),
             f"{point.streams:,}",
             figure(point.p50, "ms"),
             figure(point.p95, "ms"),
             _interval(point.interval, "ms"),
             Text(", ".join(point.baselines)),
-            "" if point.change is None else f"{change(point.change, 'ms')} since",
+            "" if point.change is None else change(point.change, "ms"),
         )
     console.print(table)
     if history.others:
-        console.print(f"{history.others} runs of other work are left out: only runs of the same work compare")
+        console.print(f"left out: {some(history.others, 'run')} of other work; only runs of the same work compare")
 
 
 def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Console | None = None) -> None:
