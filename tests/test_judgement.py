@@ -60,6 +60,10 @@ def test_a_rule_that_only_warns_is_told_and_does_not_decide(tmp_path: Path) -> N
     assert (found.verdict, found.reason) == ("missed", "1 of 1 rule missed; 2 that only warn missed")
     found = judged(tmp_path / "c.db", GOOD, Sla(rule="p95(ttft) < 385ms", severity="warn"))
     assert (found.verdict, found.reason) == ("met", "there are only rules that warn, and none was missed")
+    found = judged(tmp_path / "d.db", [], warns)
+    assert (found.verdict, found.reason) == (
+        "inconclusive", "there are only rules that warn, and they had nothing to judge",
+    )  # fmt: skip
 
 
 def test_a_rule_s_options_are_kept_with_the_run(tmp_path: Path) -> None:

@@ -332,6 +332,8 @@ def _verdict(
         return "missed", f"the run was ended early: {run.instrument.get('aborted')}"
     if unsure:
         return "inconclusive", f"{unsure} {of} inconclusive, none missed{warning}"
+    if not gating and not any(verdict.n for verdict in verdicts):
+        return "inconclusive", "there are only rules that warn, and they had nothing to judge"
     if not gating:
         return "met", f"there are only rules that warn{warning or ', and none was missed'}"
     return "met", (f"all {len(gating)} rules met" if len(gating) > 1 else "the rule was met") + warning
