@@ -21,7 +21,7 @@ from record import database, judged, observation, ttfts
 from harness.config import Sla, Where
 from harness.errors import OutputError
 from harness.judge.judgement import Judgement
-from harness.judge.outputs import badge, github, gitlab, junit, markdown, telling
+from harness.judge.outputs import badge, github, gitlab, junit, markdown, telling, terminal
 from harness.judge.outputs.telling import Output
 from harness.judge.regression import Comparison, Row
 from harness.judge.regression import Status as Change
@@ -316,6 +316,21 @@ def test_hostile_text_in_a_badge_is_text(hostile: Judgement) -> None:
     root = ElementTree.fromstring(badge.render(hostile))
     assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
     assert root.attrib["aria-label"].startswith("]]><script>")
+
+
+# the terminal, which in CI is a log
+
+
+def test_hostile_text_in_a_log_is_no_command(hostile: Judgement) -> None:
+    for width in (60, 80, 200):
+        text = terminal.text(hostile, width)
+        assert "⟨U+202E⟩" in text
+        assert "::error::" not in text
+        assert "\r" not in text
+
+
+def test_an_address_in_a_log_can_be_copied(tmp_path: Path) -> None:
+    assert "http://[::1]:80" in terminal.text(judged(tmp_path / "one.db", GOOD, host="http://[::1]:80"))
 
 
 # a comparison with a baseline

@@ -1,8 +1,9 @@
 """The result as text for a terminal or a log: the verdict first. The only door to rich.
 
-Status is a word and a sign, never colour alone; strings from a server are shown as they are, never as markup.
+Status is a word and a sign, never colour alone; strings from outside are shown as text, never as markup.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
 
@@ -19,6 +20,7 @@ from harness.judge.metrics import METRICS, RATES
 from harness.judge.regression import Comparison
 from harness.judge.statistics import Interval
 from harness.judge.store import Accepted, Run
+from harness.judge.wording import visible
 
 SIGNS = {
     "met": "✓", "missed": "✗", "inconclusive": "?", "invalid": "!", "ok": "✓", "regressed": "✗", "improved": "✓"
@@ -27,6 +29,7 @@ _COLOURS = {
     "met": "green", "missed": "red", "inconclusive": "yellow", "invalid": "magenta",
     "ok": "green", "regressed": "red", "improved": "green",
 }  # fmt: skip
+_COMMAND = re.compile(r"(:)(?=:[a-z-]+[ :])|(#)(?=#\[)")  # of a workflow; folded, a line could begin with one
 
 
 def render(judgement: Judgement, console: Console | None = None) -> None:
@@ -34,22 +37,22 @@ def render(judgement: Judgement, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     run = judgement.run
     console.print(_status(judgement.verdict, f": {judgement.reason}"))
-    console.print(Text(f"run {run.id} · {run.scenario} against {run.host} · {judgement.seconds:,.0f} s"))
+    console.print(_text(f"run {run.id} · {run.scenario} against {run.host} · {judgement.seconds:,.0f} s"))
     if judgement.verdicts:
         console.print(_rules(judgement))
         for verdict in judgement.verdicts:
             if verdict.status.value != "met":
-                console.print(Text(f"  {SIGNS[verdict.status]} {verdict.rule}: {verdict.reason}"))
+                console.print(_text(f"  {SIGNS[verdict.status]} {verdict.rule}: {verdict.reason}"))
     console.print(_metrics(judgement))
     console.print(_rates(judgement))
     outcomes = ", ".join(f"{count:,} {name}" for name, count in judgement.totals.outcomes.items())
-    console.print(Text(f"outcomes: {outcomes or 'no streams'}"))
+    console.print(_text(f"outcomes: {outcomes or 'no streams'}"))
     if judgement.coalesced:
-        console.print(Text(f"coalesced: {judgement.coalesced:,} gaps under 1 ms are in no itl"))
+        console.print(_text(f"coalesced: {judgement.coalesced:,} gaps under 1 ms are in no itl"))
     if judgement.validity is not Validity.VALID or judgement.reasons:
-        console.print(Text(f"validity: {judgement.validity.value}"))
+        console.print(_text(f"validity: {judgement.validity.value}"))
         for reason in judgement.reasons:
-            console.print(Text(f"  {reason}"))
+            console.print(_text(f"  {reason}"))
 
 
 def text(judgement: Judgement, width: int = 80) -> str:
@@ -67,7 +70,7 @@ def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
     table.columns[0].overflow = "ignore"
     for run in runs:
         took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
-        table.add_row(*map(Text, (run.id, run.host, run.started_at[:19].replace("T", " "), took, run.status)))
+        table.add_row(*map(_text, (run.id, run.host, run.started_at[:19].replace("T", " "), took, run.status)))
     (console or Console(highlight=False)).print(table)
 
 
@@ -80,7 +83,7 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
         for row in comparison.rows:
             table.add_row(
                 _status(row.status.value),
-                Text(row.subject),
+                _text(row.subject),
                 figure(row.baseline, row.unit),
                 figure(row.candidate, row.unit),
                 "–" if row.change is None else change(row.change, row.unit),
@@ -88,12 +91,12 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
             )
         console.print(table)
         for row in comparison.rows:
-            console.print(Text(f"  {SIGNS[row.status]} {row.subject}: {row.reason}"))
+            console.print(_text(f"  {SIGNS[row.status]} {row.subject}: {row.reason}"))
     fresh = f" and {len(comparison.fresh_runs)} fresh" if comparison.fresh_runs else ""
     before = f"{comparison.baseline}: {some(len(comparison.baseline_runs), 'run')}"
-    console.print(Text(f"candidate: {some(len(comparison.first_runs), 'run')}{fresh}; {before}"))
+    console.print(_text(f"candidate: {some(len(comparison.first_runs), 'run')}{fresh}; {before}"))
     for note in comparison.notes:
-        console.print(Text(f"  {note}"))
+        console.print(_text(f"  {note}"))
 
 
 def comparison_text(comparison: Comparison, width: int = 80) -> str:
@@ -108,9 +111,9 @@ def render_look(before: Judgement, after: Judgement, console: Console | None = N
     console = console or Console(highlight=False)
     console.print("a look, not a gate: one run on each side cannot tell a change of the server from a run's luck")
     for name, judged in (("before", before), ("now", after)):
-        console.print(Text(f"{name}: {judged.run.id}, {judged.validity}, {judged.verdict}"))
+        console.print(_text(f"{name}: {judged.run.id}, {judged.validity}, {judged.verdict}"))
     for difference in differences(before.run.fingerprint, after.run.fingerprint):
-        console.print(Text(f"  not the same work: {difference}"))
+        console.print(_text(f"  not the same work: {difference}"))
     table = _table("figure", ">before", ">now", ">change", ">95 % interval")
     for seen in look(before, after):
         table.add_row(
@@ -132,13 +135,13 @@ def render_history(history: History, console: Console | None = None) -> None:
     table.columns[6].no_wrap, table.columns[6].min_width = False, 8
     for point in history.points:
         table.add_row(
-            Text(point.run.started_at[:16].replace("T", " ")),
-            Text(point.run.labels.get("commit", "")[:7]),
+            _text(point.run.started_at[:16].replace("T", " ")),
+            _text(point.run.labels.get("commit", "")[:7]),
             f"{point.streams:,}",
             figure(point.p50, "ms"),
             figure(point.p95, "ms"),
             _interval(point.interval, "ms"),
-            Text(", ".join(point.baselines)),
+            _text(", ".join(point.baselines)),
             "" if point.change is None else change(point.change, "ms"),
         )
     console.print(table)
@@ -149,7 +152,7 @@ def render_history(history: History, console: Console | None = None) -> None:
 def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Console | None = None) -> None:
     table = _table("baseline", ">runs", "newest run", "accepted (UTC)")
     for name, runs in baselines.items():
-        table.add_row(*map(Text, (name, f"{len(runs)}", runs[-1].run, runs[-1].at[:19].replace("T", " "))))
+        table.add_row(*map(_text, (name, f"{len(runs)}", runs[-1].run, runs[-1].at[:19].replace("T", " "))))
     (console or Console(highlight=False)).print(table)
 
 
@@ -158,8 +161,8 @@ def _rules(judgement: Judgement) -> Table:
     for verdict in judgement.verdicts:
         table.add_row(
             _status(verdict.status.value, verdict.told.removeprefix(verdict.status.value)),
-            Text(verdict.rule),
-            Text(_where(verdict.where)),
+            _text(verdict.rule),
+            _text(_where(verdict.where)),
             figure(verdict.observed, verdict.unit),
             _interval(Interval(verdict.low, verdict.high), verdict.unit),
             f"{verdict.n:,}",
@@ -194,7 +197,12 @@ def _interval(interval: Interval, unit: str) -> str:
 
 
 def _status(status: str, rest: str = "") -> Text:
-    return Text.assemble((f"{SIGNS[status]} {status.upper()}", f"bold {_COLOURS[status]}"), rest)
+    return Text.assemble((f"{SIGNS[status]} {status.upper()}", f"bold {_COLOURS[status]}"), _text(rest))
+
+
+def _text(foreign: str) -> Text:
+    """As it is: no markup, no control characters, and nothing that GitHub would obey when it reads the log."""
+    return Text(_COMMAND.sub("\\g<0>\u200b", visible(foreign)))
 
 
 def _where(where: Where) -> str:
@@ -207,5 +215,5 @@ def _table(*columns: str) -> Table:
     """A column whose name begins with `>` is aligned right."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        table.add_column(Text(column.removeprefix(">")), justify="right" if column.startswith(">") else "left")
+        table.add_column(_text(column.removeprefix(">")), justify="right" if column.startswith(">") else "left")
     return table
