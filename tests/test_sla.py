@@ -254,6 +254,7 @@ def lasting(tmp_path: Path, rule: str, *ttft_ms: float, every: float = 20, secon
 def test_a_rule_is_missed_when_it_stays_so(tmp_path: Path) -> None:
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 150, *[2_000] * 300, *[100] * 50)  # slow from 3 s to 9 s
     assert (found.status, found.observed, found.n) == (Status.MISSED, 2_000, 250)
+    assert found.rule == "p95(ttft) < 1s for 5s", "one without it is another rule"
     assert found.reason == "it stayed so from 3 s to 8 s: the whole interval is beyond the limit of 1,000 ms"
 
 

@@ -65,6 +65,12 @@ class Rule(msgspec.Struct, frozen=True):
     limit: float  # in the subject's unit
 
     @property
+    def told(self) -> str:
+        """As it was written, with its `for`: what it holds, and what tells it from one without."""
+        lasting = self.written.lasting
+        return self.written.rule if lasting is None else f"{self.written.rule} for {lasting}"
+
+    @property
     def wants_low(self) -> bool:
         return self.op.startswith("<")
 
@@ -78,7 +84,7 @@ class Rule(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    rule: str
+    rule: str  # as in Rule.told
     where: Where
     severity: Literal["fail", "warn"] = "fail"
     status: Status
@@ -225,7 +231,7 @@ def evaluate(
     status, reason, evidence = found
     low, high = evidence.interval or (None, None)
     return Verdict(
-        rule=rule.written.rule,
+        rule=rule.told,
         where=rule.written.where,
         severity=rule.written.severity,
         status=status,

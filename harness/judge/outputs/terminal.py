@@ -158,6 +158,7 @@ def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Conso
 
 def _rules(judgement: Judgement) -> Table:
     table = _table("", "rule", "where", ">observed", ">95 % interval", ">n")
+    table.columns[1].overflow = table.columns[2].overflow = "fold"  # a rule that is met is told nowhere else
     for verdict in judgement.verdicts:
         table.add_row(
             _status(verdict.status.value, verdict.told.removeprefix(verdict.status.value)),
