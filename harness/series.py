@@ -16,7 +16,8 @@ from harness.judge.baseline import SERIES
 from harness.judge.store import Run, Store
 
 Start = Callable[[Mapping[str, str]], int]  # runs with these labels; the exit code
-_MISTAKE = 2
+_CODES = (0, 1, 2, 3)
+_MISTAKE, _NOTHING_SAID = 2, 3
 _CI = {  # label → where a CI job has it
     "branch": ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME"),
     "commit": ("GITHUB_SHA", "CI_COMMIT_SHA"),
@@ -64,8 +65,12 @@ def _finished(database: str) -> bool:
 
 
 def worst(codes: Sequence[int]) -> int:
-    """Of exit codes: a mistake, then a missed rule or a regression, then what was not conclusive."""
-    return next((code for code in (2, 1, 3) if code in codes), 0)
+    """Of exit codes: a mistake, then a missed rule or a regression, then what was not conclusive.
+
+    Nothing can be said of a process that had another: something killed it.
+    """
+    known = {code if code in _CODES else _NOTHING_SAID for code in codes}
+    return next((code for code in (_MISTAKE, 1, _NOTHING_SAID) if code in known), 0)
 
 
 def provenance(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -234,8 +234,29 @@ def test_a_series_ends_with_a_mistake(tmp_path: Path) -> None:
     assert ended.stderr.count("does not resolve") == 1
 
 
+KILLED = """
+import os, signal
+from harness.scenario import StreamUser, task
+
+class Reader(StreamUser):
+    @task
+    def ask(self):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("gate", [[], ["--gate", "main"]], ids=["repeat", "gate"])
+def test_a_run_that_was_killed_is_no_pass(server: ReferenceServer, there: Path, gate: list[str]) -> None:
+    (there / "killed.py").write_text(KILLED)
+    command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    ended = run("run", "killed.py", "--host", server.url, *WORK, "--repeat", 3, *gate, cwd=there)
+    assert ended.returncode == 3
+    assert ("a run did not come to its end" in ended.stderr) == bool(gate)
+    assert len(runs_of(there / "gauge.db")) == 13 + 1, "the series ends with it"
+
+
 def test_the_worst_exit_code_is_that_of_the_series() -> None:
-    assert [series.worst(codes) for codes in ([0, 0], [0, 3], [3, 1, 0], [1, 2], [])] == [0, 3, 1, 2, 0]
+    assert [series.worst(codes) for codes in ([0, 0], [0, 3], [3, 1, 0], [1, 2], [0, -9], [])] == [0, 3, 1, 2, 3, 0]
 
 
 def test_where_a_run_comes_from_is_ci_s_word_or_git_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
