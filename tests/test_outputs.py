@@ -294,9 +294,9 @@ def test_the_same_rule_twice_is_one_sample(tmp_path: Path) -> None:
 
 def test_a_badge_is_an_svg_that_says_the_verdict_in_words(mixed: Judgement) -> None:
     root = ElementTree.fromstring(badge.render(mixed))
-    assert root.attrib["aria-label"] == "chat: ✗ missed · p95 TTFT 900 ms"
+    assert root.attrib["aria-label"] == "chat: ✗ missed · p95 TTFT ∞ ms", "REFUSED streams are infinitely late"
     texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
-    assert [text.text for text in texts] == ["chat", "✗ missed · p95 TTFT 900 ms"]
+    assert [text.text for text in texts] == ["chat", "✗ missed · p95 TTFT ∞ ms"]
     assert float(root.attrib["width"]) == sum(float(text.attrib["textLength"]) + 12 for text in texts)
 
 

@@ -17,7 +17,7 @@ _MOST = 40  # characters of a scenario's name
 
 
 def render(judgement: Judgement) -> str:
-    p95 = judgement.metrics["ttft"].quantiles["p95"]
+    p95 = judgement.metrics["ttft"].gated["p95"]  # failed streams as ∞: or failing fast would look good here
     first = "" if p95 is None else f" · p95 TTFT {figure(p95, 'ms')}"
     name = visible(shortened(judgement.run.scenario, _MOST))
     return _drawn(name, f"{SIGNS[judgement.verdict]} {judgement.verdict}{first}", COLOURS[judgement.verdict])
