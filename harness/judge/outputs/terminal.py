@@ -68,6 +68,7 @@ def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
     table = _table("run", "host", "started (UTC)", "took", "status")
     table.columns[0].no_wrap = True  # it is what the other commands ask for; it begins with the scenario
     table.columns[0].overflow = "ignore"
+    table.columns[1].overflow = "fold"
     for run in runs:
         took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
         table.add_row(*map(_text, (run.id, run.host, run.started_at[:19].replace("T", " "), took, run.status)))
