@@ -325,6 +325,9 @@ def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[s
     times, this = repeat or regression.FIRST_RUNS, series.name()
 
     def start(more: Mapping[str, str]) -> int:
+        if gate is not None and more["repeat"] == "2":  # and other work after one run
+            with Store.open(db) as store:
+                baseline.check(store, gate, series.found(db, this)[0])
         news = told if int(more["repeat"]) == times else {"environ": telling.unheard()}
         return _locust(scenario, {**labels, **more}, **options, **news)
 

@@ -234,6 +234,14 @@ def test_a_series_ends_with_a_mistake(tmp_path: Path) -> None:
     assert ended.stderr.count("does not resolve") == 1
 
 
+def test_other_work_is_refused_after_one_run_and_not_after_three(server: ReferenceServer, there: Path) -> None:
+    (there / "hundred.py").write_text(HUNDRED)
+    command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    ended = run("run", "hundred.py", "--host", server.url, *WORK, "--gate", "main", cwd=there)
+    assert (ended.returncode, "cannot be compared with old-9 of the baseline 'main'" in ended.stderr) == (2, True)
+    assert len(runs_of(there / "gauge.db")) == 13 + 1
+
+
 KILLED = """
 import os, signal
 from harness.scenario import StreamUser, task

@@ -80,6 +80,11 @@ def _lacking(name: str, chosen: Sequence[Member], settings: Regression) -> list[
     return [f"{name} was exported without {', '.join(lacking)}: export it again where its runs are"] if lacking else []
 
 
+def check(store: Store, name: str, run_id: str) -> None:
+    """BaselineError where no run of the baseline is of the same work as this one, as `gate` would say."""
+    comparable(name, list(members(store, name).values()), store.run(run_id), 1)
+
+
 def in_turns(store: Store, a: Sequence[str], b: Sequence[str], settings: Regression) -> Comparison:
     """Compare runs that took turns, as many of the one as of the other. BaselineError, RuleError, StoreError."""
     runs = [store.run(run_id) for run_id in (*a, *b)]
