@@ -66,7 +66,8 @@ def drained(pieces: list[bytes]) -> tuple[bytes, bytes, list[int], bool]:
     near, far = socket.socketpair()
     with near, far, select.epoll() as poll:
         drain = Drain(compiled.LIBRARY, poll.fileno())
-        slot = drain.watch(near.fileno(), b"never")
+        slot = drain.slot(near.fileno(), b"never")
+        drain.watch(slot)
         slot.body, slot.framed, slot.bare, slot.where, slot.chunk = 0, 1, 1, 0, 0
         for piece in pieces:
             far.sendall(piece)
@@ -74,7 +75,7 @@ def drained(pieces: list[bytes]) -> tuple[bytes, bytes, list[int], bool]:
             more, left, reads = slot.take()
             body, rest, ends = body + more, rest + left, ends + array("q", reads)
         torn = bool(slot.torn)
-        drain.forget(slot)
+        drain.leave(slot)
     return body, rest, ends[::3].tolist(), torn
 
 
@@ -98,6 +99,25 @@ def test_a_line_that_is_no_size_is_the_parsers_from_its_beginning(cuts: list[int
     sent = b"3\r\nabc\r\n1f;x=y"
     places = sorted({0, len(sent), *cuts})
     assert drained([sent[begin:end] for begin, end in pairwise(places)])[:2] == (b"abc", b"1f;x=y")
+
+
+def test_no_more_is_read_than_there_is_room_for_and_little_room_is_told_of() -> None:
+    near, far = socket.socketpair()
+    with near, far, select.epoll() as poll:
+        drain = Drain(compiled.LIBRARY, poll.fileno())
+        slot = drain.slot(near.fileno(), b"never")
+        slot.framed, slot.alert, slot.room, slot.where, slot.chunk = 1, 0, 3_000, 2, 1 << 20  # within a chunk
+        drain.watch(slot)
+        far.sendall(bytes(1_000))
+        assert (drain.read(), slot.length, slot.room) == ([], 1_000, 2_000)
+        far.sendall(bytes(3_000))
+        assert (drain.read(), slot.length, slot.room) == ([near.fileno()], 3_000, 0)
+        drain.leave(slot)
+        assert drain.read() == []
+        slot.room = 10_000
+        drain.watch(slot)
+        assert (drain.read(), slot.length) == ([], 4_000)
+        drain.leave(slot)
 
 
 def test_a_chunk_that_does_not_end_where_it_said_is_torn() -> None:

@@ -261,6 +261,24 @@ def test_an_app_in_the_background_reads_when_it_comes_back_and_that_is_nobodys_l
     assert (seen.coalesced_reads, seen.saturated_reads) == (1, 0)
 
 
+@pytest.mark.parametrize("cut", [1, 4, 11, -3, -1])
+def test_an_app_can_go_to_the_background_in_the_middle_of_a_chunk(cut: int) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED)
+        for number in range(3):
+            peer.send(chunk(token(number)))
+            pause()
+        half = chunk(token(3))
+        peer.send(half[:cut])
+        time.sleep(0.25)  # they look away meanwhile
+        peer.send(half[cut:] + chunk(DONE) + LAST)
+
+    with scripted(script) as server:
+        seen = observe(server.url, Plan(away=(200_000_000, 200_000_000)))
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 4)
+
+
 def test_an_app_that_is_killed_in_the_background_leaves_with_a_reset() -> None:
     with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
         seen = observe(server.url, Plan(away=(50_000_000, 400_000_000), leave_after=200_000_000, abort=True))

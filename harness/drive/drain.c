@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { READS = 128, RAW = 16384, LEAST = 4096, MARKER = 64, AT_ONCE = 128 };
+enum { READS = 128, RAW = 16384, LEAST = 4096, MARKER = 64, AT_ONCE = 128, SEGMENT = 1448 };
 
 struct read {
     int64_t end;   /* in the body; where `framed` is 0, Python has to say */
@@ -31,6 +31,7 @@ struct stream {
     int64_t body;   /* bytes of it so far */
     int64_t seen;   /* the last read, as in `read`, also if it brought nothing of the body */
     int64_t chunk;  /* bytes of it that are still to come */
+    int64_t room;   /* bytes that may be read; less than a segment is told of, so that none is read in small pieces */
     int32_t framed; /* `body` is right, and goes on to be counted */
     int32_t bare;   /* `raw` holds the body alone, and after it `rest` bytes of a line that is not whole, or not plain */
     int32_t rest;
@@ -123,10 +124,10 @@ int sg_count(struct stream *stream, char *data, int length) {
 static int take(struct stream *stream) {
     char control[128];
     int used = stream->length + stream->rest;
-    struct iovec room = {stream->raw + used, RAW - used};
+    struct iovec there = {stream->raw + used, RAW - used < stream->room ? RAW - used : stream->room};
     struct msghdr message = {
-        .msg_iov = &room, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    if (!room.iov_len || stream->count == READS) return 1; /* cannot be: it was told of before */
+        .msg_iov = &there, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    if (!there.iov_len || stream->count == READS) return 1; /* cannot be: it was told of before */
     ssize_t size = recvmsg(stream->descriptor, &message, MSG_DONTWAIT);
     if (size < 0) {
         if (errno == EAGAIN || errno == EINTR) return 0;
@@ -140,6 +141,7 @@ static int take(struct stream *stream) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     stream->seen = nanoseconds(&now);
+    stream->room -= size;
     int64_t before = stream->body;
     /* The marker may have begun in the read before. */
     const char *from = stream->raw + stream->length - stream->marker_length;
@@ -149,7 +151,8 @@ static int take(struct stream *stream) {
     if (stream->body > before || !stream->framed)
         stream->reads[stream->count++] = (struct read){stream->body, stamp_of(&message), stream->seen};
     used = stream->length + stream->rest;
-    if (stream->alert || !stream->framed || RAW - used < LEAST || stream->count == READS) return 1;
+    if (stream->alert || !stream->framed || RAW - used < LEAST || stream->count == READS || stream->room < SEGMENT)
+        return 1;
     return memmem(from, stream->raw + used - from, stream->marker, stream->marker_length) != NULL;
 }
 

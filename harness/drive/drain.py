@@ -9,6 +9,7 @@ import ctypes
 
 _READS, _RAW, _MARKER, _AT_ONCE = 128, 16_384, 64, 128  # as in drain.c
 _READ = 3 * 8  # bytes of `struct read`
+_UNLIMITED = 1 << 62
 
 
 class Slot(ctypes.Structure):
@@ -18,6 +19,7 @@ class Slot(ctypes.Structure):
         ("body", ctypes.c_int64),
         ("seen", ctypes.c_int64),
         ("chunk", ctypes.c_int64),
+        ("room", ctypes.c_int64),  # bytes that may be read; the caller's to set
         ("framed", ctypes.c_int32),
         ("bare", ctypes.c_int32),
         ("rest", ctypes.c_int32),
@@ -38,6 +40,7 @@ class Slot(ctypes.Structure):
     def reset(self, descriptor: int, marker: bytes) -> None:
         self.descriptor, self.marker = descriptor, marker[:_MARKER]
         self.marker_length = min(len(marker), _MARKER)
+        self.room = _UNLIMITED
         self.alert, self.framed, self.bare, self.rest, self.torn = 1, 0, 0, 0, 0
         self.ended, self.error, self.length, self.count = 0, 0, 0, 0
 
@@ -72,16 +75,22 @@ class Drain:
         self._told = (ctypes.c_int32 * _AT_ONCE)()
         self._spare: list[Slot] = []
 
-    def watch(self, descriptor: int, marker: bytes) -> Slot:
-        """OSError where the kernel does not want to."""
+    def slot(self, descriptor: int, marker: bytes) -> Slot:
         slot = self._spare.pop() if self._spare else Slot()
         slot.reset(descriptor, marker)
-        if code := self._watch(self._poll, ctypes.byref(slot)):
-            raise OSError(code, "cannot watch a socket")
         return slot
 
-    def forget(self, slot: Slot) -> None:
+    def watch(self, slot: Slot) -> None:
+        """Read from it until it is to be left. OSError where the kernel does not want to."""
+        if code := self._watch(self._poll, ctypes.byref(slot)):
+            raise OSError(code, "cannot watch a socket")
+
+    def leave(self, slot: Slot) -> None:
+        """Read no more for now; it can be watched again, and goes on where it was."""
         self._forget(self._poll, ctypes.byref(slot))
+
+    def free(self, slot: Slot) -> None:
+        """It is left, and not needed any more."""
         self._spare.append(slot)
 
     def count(self, slot: Slot, begun: bytes) -> bool:

@@ -17,6 +17,7 @@ from array import array
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
@@ -46,6 +47,7 @@ _VIEW = memoryview(_BUFFER)
 _MAX_HEADERS = 200
 _MOST_BARREN = 262_144  # bytes of headers, interim answers, chunk extensions or trailers without any of the body
 _MOST_READS = 500_000  # each costs memory of ours, however little it brings
+_LONG = 86_400_000_000_000  # ns; no timer is set for what is so far away
 _READ = 1  # libev's event bit
 _INTERIM = frozenset(range(100, 200)) - {101}  # Switching Protocols is an answer
 
@@ -102,7 +104,7 @@ class Endpoint:
         try:
             with suppress(OSError, UnicodeError):
                 # An address needs no thread, whose waiting for a busy interpreter would look like the server's.
-                return _addresses(_getaddrinfo(self.host, self.port, 0, 1, 0, 4))  # SOCK_STREAM, AI_NUMERICHOST
+                return _as_it_is(self.host, self.port)
             return _addresses(gevent.get_hub().resolver.getaddrinfo(self.host, self.port, 0, 1))
         except (OSError, UnicodeError) as fault:
             raise TargetError(f"host {self.host!r} does not resolve: {_reason(fault)}") from None
@@ -257,11 +259,13 @@ class Connection:
 class Pace(Protocol):
     """How fast may be read; times are CLOCK_MONOTONIC ns."""
 
+    steady: bool  # what may be read now may be read later, too; else it is to be asked before each read
+
     def take(self, now: int) -> tuple[int, int]:
-        """How many bytes may be read now, and when to ask again if none may."""
+        """How many bytes may be read from now on, and until when; or 0, and when to ask again."""
 
     def took(self, now: int, size: int) -> None:
-        """So many were."""
+        """So many were, from `now` on."""
 
 
 class Exchange:
@@ -280,6 +284,7 @@ class Exchange:
         "_changed",
         "_connection",
         "_feed",
+        "_granted",
         "_headers",
         "_loop",
         "_pace",
@@ -288,6 +293,7 @@ class Exchange:
         "_stamp",
         "_timer",
         "_uncounted",
+        "_watched",
         "body",
         "broken",
         "complete",
@@ -310,12 +316,14 @@ class Exchange:
     def __init__(self, connection: Connection, limit: int, marker: bytes, pace: Pace | None = None) -> None:
         self._connection = connection
         self._pace = pace  # None: read whatever there is
-        self._timer: Any = None  # while the pace makes us wait
+        self._granted = 0  # bytes that the pace last let compiled code read
+        self._timer: Any = None  # to ask the pace again
         self._changed = Event()
         self._headers: list[tuple[bytes, bytes]] = []
         self._barren = 0  # bytes since the last of the body
         self._loop: _Loop | None = None  # that reads for us
         self._slot: Slot | None = None  # where compiled code does
+        self._watched = False  # and it looks at the socket now
         self._uncounted = True  # compiled code has not been told that a body begins
         self._stamp = 0  # of the read that is parsed
         self.limit = limit  # bytes of body before the stream is MALFORMED
@@ -341,22 +349,20 @@ class Exchange:
     def start(self) -> None:
         """Begin to read."""
         self.last_read_at = time.monotonic_ns()
-        self._watch()
+        self._loop = _Loop.here()
+        self._slot = self._loop.slot(self._connection, self, self._pace)
+        self._look()
 
     def pause(self) -> None:
         """Read no more until `resume`: what comes waits in the kernel, and then at the server."""
         self.catch_up()
-        self._unwatch()
+        self._look_away()
 
     def resume(self) -> None:
         if not self.finished:
             self.last_read_at = time.monotonic_ns()
             self.holds.append(self.last_read_at)
-            self._watch()
-
-    def _watch(self) -> None:
-        self._loop = _Loop.here()
-        self._slot = self._loop.watch(self._connection, self, paced=self._pace is not None)
+            self._look()
 
     def wait(self, until: int) -> None:
         """Sleep until something is to be decided: the end, the marker, a `wake`, or the time `until`."""
@@ -369,16 +375,21 @@ class Exchange:
 
     def stop(self) -> None:
         """Read no more; the socket is still open. Breaks the cycles with the parser, so the collector can stay off."""
-        self._unwatch()
+        self._let_go()
         self._parser = None
         del self._feed
         self.on_data = None
         self.finished = True
 
-    def _unwatch(self) -> None:
-        if self._timer is not None:
-            self._timer.close()
-            self._timer = None
+    def _look_away(self, wait: int = _LONG) -> None:
+        """Read no more; ask the pace after so long, ns, whether to go on."""
+        self._ask_in(wait)
+        if self._watched and self._loop is not None:
+            self._loop.leave(self._connection, self._slot)
+            self._watched = False
+
+    def _let_go(self) -> None:
+        self._look_away()
         if self._loop is not None:
             self._loop.forget(self._connection, self._slot)
             self._loop = self._slot = None
@@ -392,7 +403,7 @@ class Exchange:
             now = time.monotonic_ns()
             room, again = self._pace.take(now)
             if room <= 0:
-                self._hold(again - now)
+                self._look_away(again - now)
                 return
         try:
             size, control, _, _ = self._connection.sock.recvmsg_into((_VIEW[:room],), _CONTROL)
@@ -414,17 +425,37 @@ class Exchange:
             data, ended, broken = self._connection.decrypt(data)
         self._take(len(self.body), data, array("q", (0, stamp, seen)), seen, ended, broken)
 
-    def _hold(self, wait: int) -> None:
-        """Do not look at the socket for so long, ns."""
-        self._unwatch()
-        self._timer = gevent.get_hub().loop.timer(max(0.001, wait / 1e9))
-        self._timer.start(self._go_on)
+    def _look(self) -> None:
+        """Read what comes; compiled code no more of it than the pace lets it, Python asks at each read."""
+        if self._slot is not None and self._pace is not None:
+            now = time.monotonic_ns()
+            self._granted, again = self._pace.take(now)
+            self._slot.room = self._granted
+            if not self._granted:
+                self._look_away(again - now)
+                return
+            self._ask_in(again - now)
+        if not self._watched and self._loop is not None:
+            self._loop.watch(self._connection, self, self._slot)
+            self._watched = True
 
-    def _go_on(self) -> None:
+    def _ask_in(self, wait: int) -> None:
+        """Ask the pace again after so long, ns; compiled code does not know when its grant ends."""
+        if self._timer is not None:
+            self._timer.close()
+            self._timer = None
+        if wait < _LONG:
+            self._timer = gevent.get_hub().loop.timer(max(0.001, wait / 1e9))
+            self._timer.start(self._ask)
+
+    def _ask(self) -> None:
         self._timer.close()
         self._timer = None
-        self.holds.append(time.monotonic_ns())
-        self._watch()
+        if not self._watched:
+            self.holds.append(time.monotonic_ns())
+        self.catch_up()
+        if not self.finished:
+            self._look()
 
     def catch_up(self) -> None:
         """Take what compiled code has read and kept back."""
@@ -437,9 +468,12 @@ class Exchange:
         elif slot.torn:
             broken = Broken(Outcome.MALFORMED, "not HTTP: a chunk did not end where it said")
         bare, data, reads = slot.take()
-        begin = len(self.body)
+        begin, came = len(self.body), array("q", reads)
         self.body += bare
-        self._take(begin, data, array("q", reads), slot.seen, bool(slot.ended), broken)
+        first_at = came[2] if came else slot.seen
+        self._take(begin, data, came, slot.seen, bool(slot.ended), broken)
+        if self.finished:
+            return
         if data and self._uncounted and self.status is not None:
             self._uncounted = False
             if self.headers.get("transfer-encoding", "").lower() == "chunked":
@@ -450,6 +484,9 @@ class Exchange:
         # Once the first content has come, there is nothing to be decided until the end, which compiled code knows.
         settled = self.marker and not self.marker_seen and self.on_data is None and not self.every_read
         slot.alert = not (settled and slot.bare)
+        if self._pace is not None and slot.room < self._granted:
+            self._pace.took(first_at, self._granted - slot.room)
+            self._look()
 
     def _take(self, begin: int, data: bytes, came: "array[int]", seen: int, ended: bool, broken: Broken | None) -> None:
         """Parse what these reads brought, the last at `seen`; the body was `begin` long before them.
@@ -501,7 +538,7 @@ class Exchange:
     def _end(self, broken: Broken | None) -> None:
         self.broken = broken
         self.finished = True
-        self._unwatch()
+        self._let_go()
         self._changed.set()
 
     # httptools calls these by name.
@@ -553,24 +590,35 @@ class _Loop:
             self._watcher = loop.io(self._epoll.fileno(), _READ, ref=False)
             self._watcher.start(self._ready, self._drain)
 
-    def watch(self, connection: Connection, exchange: Exchange, *, paced: bool) -> Slot | None:
+    def slot(self, connection: Connection, exchange: Exchange, pace: Pace | None) -> Slot | None:
+        """Where compiled code reads for an exchange, None where it cannot; to be forgotten."""
+        if self._drain is None or connection.tls is not None or not (pace is None or pace.steady):
+            return None
         descriptor = connection.sock.fileno()
-        if self._drain is not None and connection.tls is None and not paced:
-            self._exchanges[descriptor] = exchange
-            return self._drain.watch(descriptor, exchange.marker)
+        self._exchanges[descriptor] = exchange
+        return self._drain.slot(descriptor, exchange.marker)
+
+    def watch(self, connection: Connection, exchange: Exchange, slot: Slot | None) -> None:
+        """Read when there is something, until it is to be left."""
+        if self._drain is not None and slot is not None:
+            self._drain.watch(slot)
+            return
+        descriptor = connection.sock.fileno()
         self._watchers[descriptor] = watcher = self._loop.io(descriptor, _READ)
         watcher.start(exchange.readable)
-        return None
+
+    def leave(self, connection: Connection, slot: Slot | None) -> None:
+        if self._drain is not None and slot is not None:
+            self._drain.leave(slot)
+            return
+        watcher = self._watchers.pop(connection.sock.fileno())
+        watcher.stop()
+        watcher.close()
 
     def forget(self, connection: Connection, slot: Slot | None) -> None:
-        descriptor = connection.sock.fileno()
         if self._drain is not None and slot is not None:
-            del self._exchanges[descriptor]
-            self._drain.forget(slot)
-        else:
-            watcher = self._watchers.pop(descriptor)
-            watcher.stop()
-            watcher.close()
+            del self._exchanges[connection.sock.fileno()]
+            self._drain.free(slot)
 
     def count(self, slot: Slot, begun: bytes) -> bool:
         return self._drain is not None and self._drain.count(slot, begun)
@@ -597,6 +645,12 @@ def kernel_stamps() -> bool:
     """Whether this machine's kernel stamps arrivals at all."""
     with _socket(2, 1) as probe:  # AF_INET, SOCK_STREAM
         return stamped(probe)
+
+
+@lru_cache
+def _as_it_is(host: str, port: int) -> list[tuple[int, tuple[Any, ...]]]:
+    """A host that is an address already; OSError for a name."""
+    return _addresses(_getaddrinfo(host, port, 0, 1, 0, 4))  # SOCK_STREAM, AI_NUMERICHOST
 
 
 def _addresses(found: list[tuple[int, int, int, str, tuple[Any, ...]]]) -> list[tuple[int, tuple[Any, ...]]]:

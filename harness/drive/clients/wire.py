@@ -334,6 +334,7 @@ class _Pace:
     def __init__(self, link: Link, started_at: int) -> None:
         self._link = link
         self._started_at = started_at
+        self.steady = link.steady
 
     def take(self, now: int) -> tuple[int, int]:
         room, again = self._link.take(now - self._started_at)

@@ -46,6 +46,7 @@ class Link:
         "_up",
         "breaks_at",
         "emulated",
+        "steady",
         "window",
     )
 
@@ -58,6 +59,7 @@ class Link:
         self._last = 0  # when the person got the delivery before: TCP keeps the order
         self.breaks_at: int | None = None  # when a hand-over resets the connection; None: it does not
         self.window: int | None = None  # see `Network.window`
+        self.steady = network.trace is None  # else what `take` says is good for that moment only
         if not self.emulated:
             return
         # In a tunnel a kernel with room would take all that comes.
@@ -110,15 +112,15 @@ class Link:
         return self._last
 
     def take(self, now: int) -> tuple[int, int]:
-        """How many bytes a paced client may read `now`, and when to look again if it may read none.
+        """How many bytes a paced client may read from `now` on, and until when; or 0, and when to look again.
 
         Only the rate and the silences are in it: what was read is still half a round trip away from the person, as
         `deliver` says. Tell `took` what was read.
         """
-        return self._gate.open(now) if self.emulated else (_UNLIMITED, now)
+        return self._gate.open(now) if self.emulated else (_UNLIMITED, _NEVER)
 
     def took(self, now: int, size: int) -> None:
-        """So many bytes were read."""
+        """So many bytes were read, from `now` on."""
         if self.emulated:
             self._gate.carry(now, size)
 
@@ -135,7 +137,7 @@ class Link:
     def _way(self) -> int:
         """One direction: half the round trip and its jitter, ns."""
         profile = self._profile
-        jitter = self._random.expovariate(1 / profile.jitter) if profile.jitter else 0
+        jitter = -log(1 - self._random.random()) * profile.jitter if profile.jitter else 0  # exponential
         return round(profile.rtt / 2 + jitter)
 
     def _recovery(self, at: int, size: int) -> int:
@@ -170,7 +172,7 @@ class _Way(Protocol):
         """When the last of `size` bytes that are there at `at` is through. In order of `at`."""
 
     def open(self, at: int) -> tuple[int, int]:
-        """How many bytes may go at `at`, without their taking any, and when some may if none may now."""
+        """How many bytes may go at `at`, without their taking any, and until when they may; or 0, and when some may."""
 
 
 class _Timeline:
@@ -188,6 +190,8 @@ class _Timeline:
 
     def worked(self, at: int) -> int:
         """How long the link had worked at `at`, ns."""
+        if at < self._next[0] and not self._starts:
+            return at
         while self._next[0] <= at:
             self._extend()
         place = bisect_right(self._starts, at) - 1
@@ -195,6 +199,8 @@ class _Timeline:
 
     def moment(self, worked: int) -> int:
         """When the link will have worked so long, and works; ns."""
+        if worked < self._next[0] and not self._starts:
+            return worked
         while self._next[0] - self._silent() <= worked:
             self._extend()
         place = bisect_right(self._worked, worked) - 1
@@ -203,6 +209,12 @@ class _Timeline:
     def over(self, at: int) -> int:
         """`at`, or the end of the silence that it is in."""
         return self.moment(self.worked(at))
+
+    def works_until(self, at: int) -> int:
+        """When the next silence begins."""
+        self.worked(at)
+        place = bisect_right(self._starts, at)
+        return self._starts[place] if place < len(self._starts) else self._next[0]
 
     def upto(self, until: int) -> list[tuple[int, int]]:
         """The silences that begin before."""
@@ -250,7 +262,7 @@ class _Bucket:
         if free_at > at:
             return 0, free_at
         saved = min(self._burst, now - self._free_at) / self._cost if self._cost else 0
-        return self._step + int(saved / _SEGMENT) * _SEGMENT, at
+        return self._step + int(saved / _SEGMENT) * _SEGMENT, self._timeline.works_until(at)
 
 
 class _Recording:
