@@ -7,6 +7,8 @@ import os
 from copy import copy
 from typing import Any
 
+import gevent
+
 from harness.observation import StreamObservation
 from harness.scenario import StreamUser, constant, reading, task
 
@@ -15,6 +17,9 @@ class Shaped(StreamUser):
     abstract = True
     fresh_connections = True
     wait_time = reading() if os.environ.get("BENCHMARK_READING") else constant(0)
+
+    def on_start(self) -> None:
+        gevent.sleep(self.random.random())  # Locust lets in those of a second together
 
     @task  # type: ignore[untyped-decorator]  # Locust ships no types
     def ask(self) -> None:
