@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _GOODBYE_SECONDS = 1  # what clients have to read the end that they were told, when the server goes down
 _COLLECT_FROM = 5_000  # objects more than at the last collection
 _BACKLOG = 4096  # connections that may wait in the kernel
-_ACCEPTED_AT_ONCE = 64  # of these, in one turn of the loop; uvicorn's own 2048 would hold up every token meanwhile
+_ACCEPTED_AT_ONCE = 8  # of these, in one turn of the loop; uvicorn's own 2048 would hold up every token meanwhile
 
 
 def _row(name: str, shape: model.Shape) -> str:

@@ -55,6 +55,7 @@ class Connection(HttpToolsProtocol):
         self._descriptor = -1  # of the socket, where events need no more than to be written to it
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        self.ticker.catch_up()  # as in `data_received`: connections come in bursts, too
         super().connection_made(transport)
         if self.scheme == "https":
             transport.set_write_buffer_limits(high=1)  # 0 would tell it to pause for ever
