@@ -283,7 +283,8 @@ def test_generation_stops_when_the_client_has_gone(server: ReferenceServer, clie
     row = server.truth()[-1]
     assert row["id"] == answer.headers[DIALECTS[path].request_id_header]
     assert row["outcome"] == "disconnected"
-    assert row["tokens"] == len(row["sent"]) < 100_000
+    assert row["tokens"] - len(row["sent"]) in {0, 1}  # the one whose writing finds that the client has gone
+    assert row["tokens"] < 100_000
 
 
 def test_a_client_that_leaves_before_the_first_token_is_noticed(server: ReferenceServer, client: httpx.Client) -> None:
