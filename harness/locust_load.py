@@ -15,6 +15,7 @@ from locust.env import Environment
 
 from harness.config import Load
 from harness.drive import schedule
+from harness.drive.shapes import Planned
 from harness.drive.turnstile import Turnstile
 from harness.drive.users import StreamUser, assigned
 from harness.errors import ScenarioError
@@ -31,6 +32,8 @@ class OpenLoad:
     def __init__(self, given: Load, environment: Environment, total: float) -> None:
         """`total`: seconds that no stream outlasts. ScenarioError for what is no load, or not one for this scenario."""
         options = environment.parsed_options
+        if isinstance(environment.shape_class, Planned):
+            environment.shape_class.check()
         if options.gauge_arrivals is not None:
             given = Load(arrivals=options.gauge_arrivals, rate=options.gauge_rate)
         elif options.gauge_rate is not None:

@@ -21,6 +21,20 @@ class Reader(StreamUser):
     def ask(self):
         self.stream()
 """
+NUMBERS = """
+from harness.scenario import Steps, StreamUser, task
+
+class Reader(StreamUser):
+    tools = {tools}
+
+    @task
+    def ask(self):
+        self.stream()
+
+class Stairs(Steps):
+    users = {users}
+    seconds = {seconds}
+"""
 
 
 @pytest.mark.parametrize(
@@ -72,6 +86,25 @@ def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], said: str, tmp_
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert said in ended.stderr
     assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("mistake", "said"),
+    [
+        ({"users": "(5, -1)"}, "Stairs.users: (5, -1) holds what is no number from 0 on"),
+        ({"seconds": "0"}, "Stairs.seconds: 0 is no time; write one above 0"),
+        ({"tools": "'gauge_level'"}, "Reader.tools: write a tuple of names, as in ('gauge_level',)"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_scenario_that_cannot_be_meant_is_one_line_and_nothing_is_sent(
+    mistake: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(NUMBERS.format(**{"tools": "()", "users": "(5,)", "seconds": "30"} | mistake))
+    words = [str(BIN / "streamgauge"), "run", "mine.py", "--host", "http://127.0.0.1:9"]
+    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+    assert ended.stderr.splitlines() == [f"streamgauge: {said}"]
 
 
 def make_database(path: Path, sql: str) -> None:

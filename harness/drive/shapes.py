@@ -4,10 +4,12 @@ A door to locust.
 """
 
 from collections.abc import Sequence
-from math import cos, pi
+from math import cos, inf, pi
 from typing import ClassVar
 
 from locust import LoadTestShape
+
+from harness.errors import ScenarioError
 
 
 def steps(at: float, users: Sequence[int], seconds: float) -> int | None:
@@ -39,11 +41,21 @@ def wave(at: float, users: tuple[int, int], period: float, seconds: float) -> in
     return round(fewest + (most - fewest) * (1 - cos(2 * pi * at / period)) / 2)
 
 
-class _Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
+class Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
     """A shape that ends by itself, or at `--run-time`, whichever is first."""
 
     abstract = True
     use_common_options = True  # else Locust says that it ignores --run-time
+
+    def check(self) -> None:
+        """ScenarioError for numbers that are no load: fewer users than none, or a time that does not pass."""
+        for name in ("users", "seconds", "period", "hold"):
+            given = getattr(self, name, 1)
+            numbers = given if isinstance(given, Sequence) else (given,)
+            if not all(isinstance(number, int | float) and 0 <= number < inf for number in numbers):
+                raise ScenarioError(f"{type(self).__name__}.{name}: {given!r} holds what is no number from 0 on")
+            if name in ("seconds", "period") and not any(numbers):
+                raise ScenarioError(f"{type(self).__name__}.{name}: {given!r} is no time; write one above 0")
 
     def planned(self, at: float) -> int | None:
         """How many users there are `at` seconds; None after the end."""
@@ -55,7 +67,7 @@ class _Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
         return None if users is None else (users, max(1.0, users))  # the form is in the number: each change in a second
 
 
-class Ramp(_Planned):
+class Ramp(Planned):
     """A straight rise to `users` over `seconds`, then level for `hold` seconds."""
 
     abstract = True
@@ -67,7 +79,7 @@ class Ramp(_Planned):
         return ramp(at, self.users, self.seconds, self.hold)
 
 
-class Spike(_Planned):
+class Spike(Planned):
     """So many users, suddenly more, and as before."""
 
     abstract = True
@@ -78,7 +90,7 @@ class Spike(_Planned):
         return spike(at, self.users, self.seconds)
 
 
-class Wave(_Planned):
+class Wave(Planned):
     """Up and down between the fewest and the most users, as days are."""
 
     abstract = True
@@ -90,7 +102,7 @@ class Wave(_Planned):
         return wave(at, self.users, self.period, self.seconds)
 
 
-class Steps(_Planned):
+class Steps(Planned):
     """A staircase: each number of users for so many seconds."""
 
     abstract = True

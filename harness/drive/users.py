@@ -5,7 +5,7 @@ A door to locust. Knows nothing of databases: every finished stream goes to the 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,6 +27,7 @@ from harness.drive.behaviour import Plan
 from harness.drive.clients import Interrupted, Place, Site
 from harness.drive.prompts import Prompt
 from harness.drive.turnstile import Turnstile
+from harness.errors import ScenarioError
 from harness.observation import FAILURES, StreamObservation
 
 
@@ -100,6 +101,9 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     @classmethod
     def check(cls, target: Target, networks: Mapping[str, Profile]) -> None:
         """ScenarioError when a name that the class gives does not exist, or when its client cannot ask the target."""
+        tools: Sequence[str] = cls.tools
+        if isinstance(tools, str):  # else each of its letters would be a tool
+            raise ScenarioError(f"{cls.__name__}.tools: write a tuple of names, as in ({tools!r},)")
         network.find(cls.network, networks)
         behaviour.find(cls.behaviour)
         clients.find(cls.client).check(target)
