@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from hypothesis import settings
 from reference import ReferenceServer
 
 from harness import compiled
@@ -12,6 +13,11 @@ from harness.drive import wire
 
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
+
+
+# A machine that is busy for a moment says nothing of the code.
+settings.register_profile("streamgauge", deadline=None)
+settings.load_profile("streamgauge")
 
 
 @pytest.fixture(scope="module")
