@@ -96,9 +96,14 @@ def accept(db: str, name: str, run_ids: tuple[str, ...], label: tuple[str, ...],
     """Add runs to a baseline: by default the newest one, with all of its series."""
     labels = pairs(label) | ({"branch": branch} if branch else {})
     with Store.open(db) as store:
-        chosen = run_ids or (baseline.labelled(store, labels) if labels else baseline.newest(store))
+        chosen: list[str] = list(run_ids)
+        faults: dict[str, str] = {}
+        if not chosen:  # of many, one that failed keeps no other out
+            chosen, faults = baseline.fit(store, baseline.labelled(store, labels) if labels else baseline.newest(store))
         added = baseline.accept(store, name, chosen)
         click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
+    for run_id, fault in faults.items():
+        click.echo(f"  {run_id} is left out: {fault}")
 
 
 @baseline_group.command(name="list")

@@ -95,6 +95,17 @@ def test_a_baseline_is_accepted_listed_compared_with_and_removed() -> None:
     assert (none.exit_code, "no baseline called 'main'; there are none yet" in none.stderr) == (2, True)
 
 
+def test_a_run_of_a_series_that_proves_nothing_is_left_out_and_said(there: Path) -> None:
+    with Store.create(there / "gauge.db") as store:
+        store.start_run(a_run(id="new-9", fingerprint=KIND, labels={"series": "7"}))
+        store.finish_run("new-9", ended_ns=10_000 * MS, status="finished")
+    accepted = command("baseline", "accept", "gauge.db", "--name", "main")
+    told = "main: 3 runs added, 3 in all\n  new-9 is left out: the run has no streams\n"
+    assert (accepted.exit_code, accepted.stdout) == (0, told)
+    asked = command("baseline", "accept", "gauge.db", "--name", "main", "--run", "new-9")
+    assert (asked.exit_code, "new-9 cannot be accepted: the run has no streams" in asked.stderr) == (2, True)
+
+
 @pytest.mark.usefixtures("there")
 def test_a_name_is_text_and_no_markup() -> None:
     command("baseline", "accept", "gauge.db", "--name", "[/x]", "--branch", "main")

@@ -299,6 +299,15 @@ def _member(there: Sequence[str], given: str, name: str) -> str:
     return found[0]
 
 
+def fit(store: Store, run_ids: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+    """Which runs can be accepted, and why the others cannot, by id. BaselineError where none can."""
+    ids = list(run_ids)
+    faults = {run_id: fault for run_id in ids if (fault := unfit(judge(store, run_id, rules=[]))) is not None}
+    if len(faults) == len(ids):
+        raise BaselineError(f"{ids[0]} cannot be accepted: {faults[ids[0]]}")
+    return [run_id for run_id in ids if run_id not in faults], faults
+
+
 def _proper(name: str) -> None:
     if not name.strip() or not name.isprintable():
         raise BaselineError(f"{name!r} is no name for a baseline: give it one of letters, as in main")
