@@ -16,7 +16,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { READS = 128, RAW = 16384, LEAST = 4096, MARKER = 64, AT_ONCE = 128, SEGMENT = 1448 };
+enum { READS = 256, RAW = 32768, LEAST = 4096, MARKER = 64, AT_ONCE = 128, SEGMENT = 1448 };
 
 struct read {
     int64_t end;   /* in the body; where `framed` is 0, Python has to say */

@@ -7,7 +7,7 @@ nothing was compiled, `wire` reads each socket by itself.
 
 import ctypes
 
-_READS, _RAW, _MARKER, _AT_ONCE = 128, 16_384, 64, 128  # as in drain.c
+_READS, _RAW, _MARKER, _AT_ONCE = 256, 32_768, 64, 128  # as in drain.c
 _READ = 3 * 8  # bytes of `struct read`
 _UNLIMITED = 1 << 62
 

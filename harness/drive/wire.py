@@ -511,8 +511,9 @@ class Exchange:
         if length > begin:
             reads[-3] = length
             self._barren = 0
-            # A read can end in the middle of the marker.
-            if not self.marker_seen and body.find(self.marker, max(0, begin - len(self.marker))) >= 0:
+            # Compiled code tells at once, so it is in the last read; which can begin in the middle of it.
+            last = reads[-6] if len(reads) > 3 else 0
+            if not self.marker_seen and body.find(self.marker, max(0, last - len(self.marker))) >= 0:
                 self.marker_seen = True
                 self._changed.set()
             if self.on_data is not None:
