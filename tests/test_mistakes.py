@@ -41,7 +41,7 @@ class Stairs(Steps):
     ("words", "said"),
     [
         ([*RUN, "--config", "nowhere.toml"], "nowhere.toml: no such config file"),
-        (["run", "chatt", "--host", "http://127.0.0.1:9"], "no scenario called 'chatt'; there are app_switchers, arrivals, "),
+        (["run", "chatt", "--host", "http://127.0.0.1:9"], "no scenario called 'chatt'; there are app_switchers, "),
         (["run", "no/such.py", "--host", "http://127.0.0.1:9"], "no/such.py: no such file"),
         (["run", "mine.py", "--host", "http://127.0.0.1:9"], "no network called 'slow_5g'; there are direct, wifi"),
         (["run", "chat", "--host", "http://nowhere.invalid"], "host 'nowhere.invalid' does not resolve"),

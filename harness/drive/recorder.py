@@ -26,8 +26,8 @@ _ROW = 700  # bytes of a packed stream beside its arrivals, about
 _WINDOW = 8  # batches sent and not yet acknowledged: what a lost connection makes us send again
 _PATIENCE = 2.0  # seconds without a word of the oldest one before they are sent again
 _ROOM = 32 * 2**20  # bytes not yet acknowledged, before new streams are held back: some 30,000 streams
-# The collector is off in between. At a thousand streams it stands still for 10 to 30 ms, however seldom it looks, since it
-# looks at what lives. We make no cycles; those of a scenario's own code may wait for a minute.
+# The collector is off in between. At a thousand streams it stands still for 10 to 30 ms, however seldom it looks, as it
+# looks at all that lives. We make no cycles; those of a scenario's own code may wait for a minute.
 _COLLECT_EVERY = 60.0  # seconds
 
 

@@ -34,7 +34,7 @@ from .server import Row
 
 AT_ONCE = (200, 500, 700, 1000)  # users who ask all the time
 READING = 1000  # users who read what they get
-WARM_UP, READING_WARM_UP, SECONDS = 6.0, 40.0, 10.0
+WARM_UP, READING_WARM_UP, SECONDS = 8.0, 80.0, 10.0
 NEIGHBOURS_SECONDS = 40
 ROUNDS = 3
 
