@@ -10,11 +10,15 @@ from uuid import uuid4
 from harness.scenario import StreamUser, between, handbook, task
 
 
-class Warm(StreamUser):
-    weight = 3
+class Clerk(StreamUser):
+    abstract = True
     network = "wifi"
     prompts = "short"
     wait_time = between(1, 4)
+
+
+class Warm(Clerk):
+    weight = 3
     system = handbook()
 
     @task
@@ -22,9 +26,7 @@ class Warm(StreamUser):
         self.stream()
 
 
-class Cold(Warm):
-    weight = 1
-
+class Cold(Clerk):
     @task
     def ask(self) -> None:
         self.system = f"Case {uuid4()}.\n\n{handbook()}"

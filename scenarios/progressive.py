@@ -7,16 +7,19 @@ serves both. Compare TTFT of `answer streamed` and `answer whole` in the report.
 from harness.scenario import StreamUser, between, task
 
 
-class Streaming(StreamUser):
+class Visitor(StreamUser):
+    abstract = True
     network = "fast_4g"
     wait_time = between(1, 4)
 
+
+class Streaming(Visitor):
     @task
     def ask(self) -> None:
         self.stream()
 
 
-class Waiting(Streaming):
+class Waiting(Visitor):
     @task
     def ask(self) -> None:
         self.fetch()

@@ -66,6 +66,19 @@ def test_every_scenario_says_which_question_it_answers(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 60
 
 
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_no_class_of_a_scenario_does_what_its_base_does_beside_its_own(path: Path) -> None:
+    """Locust adds a class's tasks to those of its base, also where they have the same name."""
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    busy = {
+        one.name
+        for one in classes
+        if any(isinstance(part, ast.FunctionDef) and part.decorator_list for part in one.body)
+    }
+    for one in classes:
+        assert one.name not in busy or not busy & {base.id for base in one.bases if isinstance(base, ast.Name)}
+
+
 def test_the_readme_has_every_scenario_and_no_other() -> None:
     assert sorted(re.findall(r"^\| \[`(\w+)`\]\(\1\.py\)", README, re.MULTILINE)) == [path.stem for path in SCENARIOS]
 
