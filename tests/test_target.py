@@ -228,7 +228,7 @@ def test_rules_about_a_server_that_does_not_tell_are_inconclusive_and_the_rest_o
     assert [rule["status"] for rule in found["verdicts"]] == ["inconclusive", "inconclusive"]
     (note,) = found["validity"]["reasons"]
     assert "is not known: https://…@127.0.0.1:1/metrics said nothing of it" in note
-    for file in tmp_path.iterdir():
+    for file in filter(Path.is_file, tmp_path.rglob("*")):
         assert b"of-nobody" not in file.read_bytes(), file
 
 
