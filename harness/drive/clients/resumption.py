@@ -14,7 +14,7 @@ import msgspec
 
 from harness.arrivals import Chunk
 from harness.drive import sse
-from harness.drive.protocols.protocol import line
+from harness.drive.clients.transcript import word
 from harness.observation import CONTENT, Outcome, StreamObservation
 
 _COUNTED = re.compile(r"(.*?)([0-9]{1,15})", re.DOTALL)
@@ -88,7 +88,7 @@ def _resumed(
     first, counts = walked.first_new_at, prefix is not None
     record = msgspec.structs.replace(
         seen,
-        resumed_from=line(secret.sub("…", asked), 100),
+        resumed_from=word(asked, secret),
         resume_gap=None if first is None else first - place.seen_at,
         resume_lost=place.lost + walked.lost if counts else None,
         resume_duplicated=walked.duplicated if counts else None,

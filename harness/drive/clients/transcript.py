@@ -115,16 +115,16 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
         headers_at=headers_at,
         ended_at=ended_at,
         outcome=outcome,
-        detail=_line(detail, site.secret, _LONGEST_DETAIL),
+        detail=sentence(detail, site.secret),
         http_status=transcript.status,
-        stop_reason=_word(answer.stop_reason, site.secret),
+        stop_reason=word(answer.stop_reason, site.secret),
         body_bytes=len(transcript.body),
         arrivals=arrivals.pack(columns),
         input_tokens=answer.input_tokens,
         output_tokens=answer.output_tokens,
         cache_read_tokens=answer.cache_read_tokens,
         cache_write_tokens=answer.cache_write_tokens,
-        request_id=_word(headers.get("request-id") or headers.get("x-request-id"), site.secret),
+        request_id=word(headers.get("request-id") or headers.get("x-request-id"), site.secret),
         send_lag=None if transcript.started_at is None else transcript.started_at - transcript.due_at,
         reads=len(arrived),
         coalesced_reads=len(coalesced),
@@ -221,10 +221,15 @@ def _excerpt(body: bytes | bytearray) -> str:
     return bytes(body).decode("utf-8", "replace")  # not cut yet: the cut could leave a part of a secret unrecognised
 
 
-def _word(said: str | None, secret: re.Pattern[str]) -> str | None:
+def word(said: str | None, secret: re.Pattern[str]) -> str | None:
+    """A name that the server gave: printable, short, and without what must not be stored. None for nothing."""
     return _line(said, secret, _LONGEST_WORD) if said else None
 
 
+def sentence(said: str, secret: re.Pattern[str]) -> str:
+    """The same of what the server, or somebody quoting it, says went wrong; "" for nothing."""
+    return _line(said, secret, _LONGEST_DETAIL)
+
+
 def _line(text: str, secret: re.Pattern[str], limit: int) -> str:
-    """One printable line of bounded length, without what must not be stored."""
     return line(secret.sub("…", text), limit) if text else ""

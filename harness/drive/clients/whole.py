@@ -12,10 +12,10 @@ import msgspec
 from harness import arrivals
 from harness.clock import RunClock
 from harness.drive.clients.site import Site
-from harness.drive.clients.transcript import Transcript, observe
+from harness.drive.clients.transcript import Transcript, observe, sentence, word
 from harness.drive.network import Link
 from harness.drive.protocols import Answer, Malformed
-from harness.drive.protocols.protocol import Meaning, line
+from harness.drive.protocols.protocol import Meaning
 from harness.observation import Chunk, Outcome, StreamObservation, content_moments
 
 
@@ -55,12 +55,12 @@ def observe_whole(transcript: Transcript, site: Site, link: Link, identity: Mapp
         output_tokens=answer.output_tokens,
         cache_read_tokens=answer.cache_read_tokens,
         cache_write_tokens=answer.cache_write_tokens,
-        stop_reason=answer.stop_reason and line(site.secret.sub("…", answer.stop_reason), 100),
+        stop_reason=word(answer.stop_reason, site.secret),
     )
 
 
 def _ended(seen: StreamObservation, site: Site, outcome: Outcome, detail: str) -> StreamObservation:
-    return msgspec.structs.replace(seen, outcome=outcome, detail=line(site.secret.sub("…", detail), 300))
+    return msgspec.structs.replace(seen, outcome=outcome, detail=sentence(detail, site.secret))
 
 
 def _chunk(transcript: Transcript, meaning: Meaning, clock: RunClock, perceived_at: int | None) -> Chunk:
