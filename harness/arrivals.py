@@ -131,8 +131,8 @@ def pack(seen: Columns) -> bytes:
         _HEAD.pack(len(at), int(at[0])),
         gaps,
         struct.pack("<I", len(runs)),
-        _pack_few([code for code, _ in runs]),
-        _pack_few([length for _, length in runs]),
+        _pack([code for code, _ in runs]),
+        _pack([length for _, length in runs]),
         rest,
     ]
     # A small window and little memory: by default zlib clears 128 KiB for the thousand bytes of a stream.
@@ -226,36 +226,25 @@ def _inflated(blob: bytes) -> bytes:
         raise ValueError(f"arrivals blob is damaged: {fault}") from None
 
 
-def _pack(values: NDArray[np.int64]) -> bytes:
-    if len(values) == 0:
+def _pack(values: list[int]) -> bytes:
+    if not values:
         return _COLUMN.pack(0, 0)
-    base = int(values.min())
-    width = ((int(values.max()) - base).bit_length() + 7) // 8
-    if not width:
-        return _COLUMN.pack(0, base)
-    rest = (values - base).astype("<u8", copy=False)
-    return _COLUMN.pack(width, base) + rest.view(np.uint8).reshape(-1, 8).T[:width].tobytes()
-
-
-def _pack_few(values: list[int]) -> bytes:
-    """A column as `_pack` makes it, in less time where it is short."""
     base = min(values)
     width = ((max(values) - base).bit_length() + 7) // 8
-    return _COLUMN.pack(width, base) + bytes(
-        value - base >> 8 * byte & 255 for byte in range(width) for value in values
-    )
+    planes = (value - base >> 8 * byte & 255 for byte in range(width) for value in values)
+    return _COLUMN.pack(width, base) + bytes(planes)
 
 
 def _pack_rows(rows: NDArray[np.int64]) -> tuple[bytes, bytes]:
     """The first row as a column, without its first number; and all others, one after another."""
-    first, rest = rows[0, 1:], rows[1:]
     if compiled.LIBRARY is None:
-        return _pack(first), b"".join(map(_pack, rest))
+        first, *rest = rows.tolist()
+        return _pack(first[1:]), b"".join(map(_pack, rest))
     count = rows.shape[1]
-    packed = ctypes.create_string_buffer(len(rows) * (_COLUMN.size + 8 * count))
-    size = compiled.LIBRARY.sg_pack(rows.ctypes.data_as(ctypes.POINTER(ctypes.c_int64)), len(rows), count, packed)
-    cut = _COLUMN.size + packed.raw[0] * (count - 1)
-    return packed.raw[:cut], packed.raw[cut:size]
+    room = ctypes.create_string_buffer(len(rows) * (_COLUMN.size + 8 * count))
+    packed = ctypes.string_at(room, compiled.LIBRARY.sg_pack(rows.ctypes.data, len(rows), count, room))
+    cut = _COLUMN.size + packed[0] * (count - 1)
+    return packed[:cut], packed[cut:]
 
 
 def _unpack(blob: bytes, offset: int, count: int) -> tuple[NDArray[np.int64], int]:

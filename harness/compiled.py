@@ -21,7 +21,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
         *(c_char_p, c_int, c_char_p, c_int),
         *(c_int64, c_int, _NUMBERS, _NUMBERS),
     ),
-    "sg_pack": (_NUMBERS, c_int, c_int, c_char_p),
+    "sg_pack": (c_void_p, c_int, c_int, c_char_p),
 }
 
 
