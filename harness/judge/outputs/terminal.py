@@ -4,7 +4,7 @@ Status is a word and a sign, never colour alone; strings from outside are shown 
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 
 from rich.console import Console
@@ -57,10 +57,7 @@ def render(judgement: Judgement, console: Console | None = None) -> None:
 
 def text(judgement: Judgement, width: int = 80) -> str:
     """The same as a string without colour."""
-    console = Console(file=StringIO(), width=width, highlight=False, color_system=None)
-    with console.capture() as captured:
-        render(judgement, console)
-    return captured.get()
+    return _without_colour(lambda console: render(judgement, console), width)
 
 
 def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
@@ -101,9 +98,13 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
 
 
 def comparison_text(comparison: Comparison, width: int = 80) -> str:
+    return _without_colour(lambda console: render_comparison(comparison, console), width)
+
+
+def _without_colour(draw: Callable[[Console], None], width: int) -> str:
     console = Console(file=StringIO(), width=width, highlight=False, color_system=None)
     with console.capture() as captured:
-        render_comparison(comparison, console)
+        draw(console)
     return captured.get()
 
 
