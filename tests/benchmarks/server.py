@@ -84,6 +84,7 @@ _HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\ncache-control: no-cache\r\n"
     b"request-id: req_%012d\r\ntransfer-encoding: chunked\r\n\r\n"
 )
+_NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
 _MESSAGE: dict[str, Any] = {
     "id": "msg_benchmark",
     "type": "message",
@@ -166,6 +167,9 @@ class _Server:
         if not blank or len(body) < int(length or 0):
             return
         asked.clear()
+        if head.startswith(b"GET "):  # for figures of its own, of which it has none
+            stream.sock.send(_NOT_FOUND)
+            return
         began = time.monotonic_ns()
         if control:
             seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])
