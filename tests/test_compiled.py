@@ -120,6 +120,21 @@ def test_no_more_is_read_than_there_is_room_for_and_little_room_is_told_of() -> 
         drain.leave(slot)
 
 
+def test_what_one_read_leaves_in_the_kernel_is_read_by_the_next_without_anything_new() -> None:
+    near, far = socket.socketpair()
+    with near, far, select.epoll() as poll:
+        drain = Drain(compiled.LIBRARY, poll.fileno())
+        slot = drain.slot(near.fileno(), b"never")
+        drain.watch(slot)
+        far.sendall(bytes(100_000))
+        far.close()  # the end came with the data, and is told of by nothing else
+        came = 0
+        while drain.read() and not slot.ended:
+            came += len(slot.take()[1])
+        assert (came, slot.ended) == (100_000, 1)
+        drain.leave(slot)
+
+
 def test_a_chunk_that_does_not_end_where_it_said_is_torn() -> None:
     assert drained([b"3\r\nabcd\r\n"])[3]
 

@@ -51,10 +51,13 @@ struct stream {
 /* What `drain.py` has to agree with before it may call anything else. */
 int sg_size(void) { return sizeof(struct stream); }
 
-int sg_watch(int poll, struct stream *stream) {
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = stream};
-    return epoll_ctl(poll, EPOLL_CTL_ADD, stream->descriptor, &event) ? errno : 0;
+/* Told once of what comes: else each poll asks every socket of the one before, mostly in vain, whether there is more. */
+static int look(int poll, int how, struct stream *stream) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = stream};
+    return epoll_ctl(poll, how, stream->descriptor, &event) ? errno : 0;
 }
+
+int sg_watch(int poll, struct stream *stream) { return look(poll, EPOLL_CTL_ADD, stream); }
 
 void sg_forget(int poll, struct stream *stream) { epoll_ctl(poll, EPOLL_CTL_DEL, stream->descriptor, NULL); }
 
@@ -120,8 +123,8 @@ int sg_count(struct stream *stream, char *data, int length) {
     return stream->framed = follow(stream, data, data + length);
 }
 
-/* Whether Python has to look at the stream now. */
-static int take(struct stream *stream) {
+/* Whether Python has to look at the stream now; `*more`: whether something may be left. */
+static int take(struct stream *stream, int *more) {
     char control[128];
     int used = stream->length + stream->rest;
     struct iovec there = {stream->raw + used, RAW - used < stream->room ? RAW - used : stream->room};
@@ -142,6 +145,7 @@ static int take(struct stream *stream) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     stream->seen = nanoseconds(&now);
     stream->room -= size;
+    if (size == (ssize_t)there.iov_len) *more = 1;
     int64_t before = stream->body;
     /* The marker may have begun in the read before. */
     const char *from = stream->raw + stream->length - stream->marker_length;
@@ -162,7 +166,9 @@ int sg_drain(int poll, int32_t *told) {
     int found = epoll_wait(poll, ready, AT_ONCE, 0), count = 0;
     for (int i = 0; i < found; i++) {
         struct stream *stream = ready[i].data.ptr;
-        if (take(stream)) told[count++] = stream->descriptor;
+        int more = ready[i].events != EPOLLIN;
+        if (take(stream, &more)) told[count++] = stream->descriptor;
+        if (more) look(poll, EPOLL_CTL_MOD, stream);
     }
     return count;
 }
