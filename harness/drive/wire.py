@@ -273,8 +273,8 @@ class Exchange:
 
     `body` grows as reads come in. Of each that added to it, `reads` has three numbers: where in the body it ended, the
     kernel's stamp (CLOCK_REALTIME ns, 0: none) and when we saw it (CLOCK_MONOTONIC ns). The owner calls `wait` and
-    decides; before it looks at what came, it calls `catch_up`. `on_data`, where set, is called from the loop with what
-    was added, and must be quick.
+    decides; before it looks at what came, it calls `catch_up`. `on_data`, where set, is called from the loop when
+    something was added, and must be quick.
     """
 
     every_read: ClassVar[bool] = False  # somebody wants the data of each read as it comes
@@ -341,7 +341,7 @@ class Exchange:
         self.keeps_alive = False  # and the connection can carry another exchange
         self.finished = False  # nothing more will come
         self.broken: Broken | None = None
-        self.on_data: Callable[[bytes], None] | None = None
+        self.on_data: Callable[[], None] | None = None
         self.on_body = self.body.extend  # called by httptools by this name: from C to C, with no frame of ours between
         self._parser: Any = httptools.HttpResponseParser(self)
         self._feed: Callable[[bytes], None] = self._parser.feed_data
@@ -517,7 +517,7 @@ class Exchange:
                 self.marker_seen = True
                 self._changed.set()
             if self.on_data is not None:
-                self.on_data(bytes(body[begin:]))
+                self.on_data()
         else:
             self._barren += len(data)
         broken = self._excess() or broken

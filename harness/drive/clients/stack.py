@@ -67,7 +67,7 @@ class _Lent(Attempt):
         """
         fault, self.fault = self.fault, None
         if isinstance(fault, Broken) and self._had_left(fault):
-            raise self._farewell()[1]
+            raise self._farewell()
         if fault is not None:
             raise fault
         if complaint is not None and not (self._over or self._exchange.finished):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from operator import itemgetter
 from typing import Any, ClassVar
 
 import gevent
@@ -60,7 +61,7 @@ class Attempt:
         self._transcript = Transcript(due_at, started_at=self.began)
         pace = None if link.window is None else _Pace(link, self.began)
         self._exchange = self._kind(connection, target.limits.stream_bytes, protocol.terminal, pace)
-        self._glance = _Glance(protocol, self._exchange, plan.leave_after_chunks)
+        self._glance = _Glance(protocol, self._exchange, plan)
         self._clock = site.clock
         self._breaks_at = _NEVER if link.breaks_at is None else self.began + link.breaks_at
         self._word_at = _NEVER  # when the person has the first content
@@ -80,7 +81,7 @@ class Attempt:
                 pass
         except Broken as fault:
             if self._had_left(fault):
-                raise self._farewell()[1] from None
+                raise self._farewell() from None
             raise
 
     def _connect(self) -> None:
@@ -110,7 +111,7 @@ class Attempt:
 
     def _goes_on(self) -> bool:
         """Wait for something to decide, and decide it; False once the answer has ended. Broken where it cannot."""
-        exchange, timeouts, glance = self._exchange, self._timeouts, self._glance
+        exchange, timeouts = self._exchange, self._timeouts
         if self._over:
             return False
         exchange.catch_up()
@@ -119,31 +120,38 @@ class Attempt:
                 raise exchange.broken
             return self._end()
         self._look_away()
-        deadlines: list[tuple[int, Broken | None]] = [
-            self._farewell(),
-            (self._total_at, _late("total", timeouts.total)),
-            (self._away_at, None),
-            (self._back_at, None),
-        ]
-        if self._back_at == _NEVER:  # the app that is in the background waits for nothing
-            deadlines.append((self._look_at, None))
-            idle_at = self._on_link(exchange.last_read_at, timeouts.idle)
-            deadlines.append((idle_at, _late("idle: nothing came", timeouts.idle)))
-            if not glance.content:
-                first_at = self._on_link(self.began, timeouts.first_token)
-                deadlines.append((first_at, _late("first token", timeouts.first_token)))
-        until, broken = min(deadlines, key=lambda deadline: deadline[0])
-        if time.monotonic_ns() < until:
-            exchange.wait(until)
-        elif broken is not None:
-            raise broken
-        elif glance.ended():
-            return self._end()  # a server that keeps the HTTP message open after it costs the person nothing
-        else:
-            exchange.marker_seen, self._look_at = False, _NEVER
         if exchange.marker_seen and self._look_at == _NEVER:
             self._look_at = time.monotonic_ns() + _GRACE
+        until, what = min(self._deadlines(), key=itemgetter(0))
+        if time.monotonic_ns() < until:
+            exchange.wait(until)
+        elif what == "farewell":
+            raise self._farewell()
+        elif what == "idle":
+            raise _late("idle: nothing came", timeouts.idle)
+        elif what == "total":
+            raise _late("total", timeouts.total)
+        elif what == "first token":
+            self._glance.look()
+            if not self._glance.content:
+                raise _late("first token", timeouts.first_token)
+        elif what == "end":
+            self._glance.look()
+            if self._glance.over:
+                return self._end()  # a server that keeps the HTTP message open after it costs the person nothing
+            exchange.marker_seen, self._look_at = False, _NEVER
         return True
+
+    def _deadlines(self) -> list[tuple[int, str]]:
+        """When there is something to decide, and what, the weightiest first; "": only to wake up."""
+        away = min(self._away_at, self._back_at)
+        deadlines = [(self._leaves()[0], "farewell"), (self._total_at, "total"), (away, "")]
+        if self._back_at == _NEVER:  # the app that is in the background waits for nothing
+            deadlines.append((self._look_at, "end"))
+            deadlines.append((self._on_link(self._exchange.last_read_at, self._timeouts.idle), "idle"))
+            if not self._glance.content:
+                deadlines.append((self._on_link(self.began, self._timeouts.first_token), "first token"))
+        return deadlines
 
     def _look_away(self) -> None:
         """Stop to read when the app goes to the background, and go on when it comes back."""
@@ -184,7 +192,7 @@ class Attempt:
         return self.began + self._link.after(since - self.began, timeout)
 
     def _until(self, timeout: int) -> int:
-        return min(time.monotonic_ns() + timeout, self._total_at, self._farewell()[0])
+        return min(time.monotonic_ns() + timeout, self._total_at, self._leaves()[0])
 
     def _pause(self, duration: int) -> None:
         """Let the emulated link take its time, unless the person leaves first. A busy loop sleeps too long; the next
@@ -192,18 +200,23 @@ class Attempt:
         if duration <= 0:
             return
         end = time.monotonic_ns() + duration - self._overslept
-        until, farewell = self._farewell()
+        until, _ = self._leaves()
         gevent.sleep(max(0, min(end, until) - time.monotonic_ns()) / 1e9)
         if end > until:
-            raise farewell
+            raise self._farewell()
         self._overslept = time.monotonic_ns() - end
 
     def _had_left(self, fault: Broken) -> bool:
         """Whether the person did not wait for the timeout."""
-        return fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._farewell()[0]
+        return fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._leaves()[0]
 
-    def _farewell(self) -> tuple[int, Broken]:
-        """When the person leaves, or their link breaks, if nothing ends the stream before; and what to say of it."""
+    def _farewell(self) -> Broken:
+        """What to say when the person leaves, or their link breaks."""
+        at, why = self._leaves()
+        return Broken(Outcome.CANCELLED, why) if at < self._breaks_at else _CellChange()
+
+    def _leaves(self) -> tuple[int, str]:
+        """When the person leaves, or their link breaks, if nothing ends the stream before; and why they do."""
         plan, glance = self._plan, self._glance
         leaves: list[tuple[int, str]] = []
         if glance.enough_at is not None:
@@ -218,8 +231,7 @@ class Attempt:
             at = self._due_at + plan.patience
             if at < self._word_at:
                 leaves.append((at, f"left after {plan.patience / 1e9:.1f} s without a word, as planned"))
-        at, why = min(leaves, default=(_NEVER, ""))
-        return (at, Broken(Outcome.CANCELLED, why)) if at < self._breaks_at else (self._breaks_at, _CellChange())
+        return min([*leaves, (self._breaks_at, "")])
 
     def _shown_at(self, place: int) -> int:
         """When the person has what ends at this place in the body: the link may take its time."""
@@ -345,51 +357,46 @@ class _Pace:
 
 
 class _Glance:
-    """Reads along, only as far as a decision needs it: has the first content come, have enough chunks come?"""
+    """Reads along, only as far as a decision needs it: has the first content come, have enough chunks, is it over?"""
 
-    def __init__(self, protocol: Protocol, exchange: Exchange, leave_after_chunks: int | None) -> None:
+    def __init__(self, protocol: Protocol, exchange: Exchange, plan: Plan) -> None:
         self._protocol = protocol
         self._exchange = exchange
-        self._leave_after = leave_after_chunks
+        self._leave_after = plan.leave_after_chunks
         self._decoder = sse.Decoder()
-        self._tail = sse.Decoder()  # for `ended`, which reads each byte once, however often it is asked
         self._looked = 0
         self._answer = Answer()
-        self.content = 0  # chunks on the wire; stops at one unless the plan counts on
+        self.content = 0  # chunks on the wire, as far as was looked
         self.first_at: int | None = None  # where the first of them ends, in the body
         self.enough_at: int | None = None  # and where the last does that the plan waits for
-        exchange.on_data = self._on_data
+        self.over = False  # the terminal event came, or what makes it pointless to wait for it
+        if plan.leave_after_chunks is not None or plan.patience is not None:
+            exchange.on_data = self._on_data
 
-    def _on_data(self, data: bytes) -> None:
+    def look(self) -> None:
+        """At what has come since the last look: each byte is read once."""
+        fresh = bytes(self._exchange.body[self._looked :])
+        self._looked += len(fresh)
         try:
-            for event in self._decoder.feed(data):
-                if self._protocol.understand(event, self._answer).kind in CONTENT:
+            for event in self._decoder.feed(fresh):
+                meaning = self._protocol.understand(event, self._answer)
+                self.over = self.over or meaning.ends or meaning.error is not None
+                if meaning.kind in CONTENT:
                     self.content += 1
                     if self.first_at is None:
                         self.first_at = event.end
                     if self.content == self._leave_after:
                         self.enough_at = event.end
         except Malformed:
-            self._exchange.on_data = None  # the reading after the stream will say so
-            return
+            self.over = True  # the reading after the stream will say why
+
+    def _on_data(self) -> None:
+        self.look()
         if self.enough_at is not None:
-            self._exchange.on_data = None
             self._exchange.wake()
-        elif self.content and self._leave_after is None:
-            self._exchange.on_data = None
-
-    def ended(self) -> bool:
-        """Whether the terminal event is among what came since the last look, or what makes it pointless to wait."""
-        fresh = bytes(self._exchange.body[self._looked :])
-        self._looked += len(fresh)
-        try:
-            return any(self._tells_the_end(event) for event in self._tail.feed(fresh))
-        except Malformed:
-            return True
-
-    def _tells_the_end(self, event: sse.Event) -> bool:
-        meaning = self._protocol.understand(event, self._answer)
-        return meaning.ends or meaning.error is not None
+        elif not self.over and (not self.content or self._leave_after is not None):
+            return
+        self._exchange.on_data = None
 
 
 def _seconds(retry_after: str | None) -> float | None:
