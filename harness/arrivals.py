@@ -120,15 +120,22 @@ def microseconds(nanoseconds: NDArray[np.int64]) -> NDArray[np.int64]:
 def pack(seen: Columns) -> bytes:
     """Columns in order of arrival → blob, as `encode` does without any object for an event."""
     at = seen.at
-    if not len(at):
-        return b""
-    runs = [(found[0][0], len(found[0])) for found in _RUN.finditer(seen.kind.tobytes())]
-    lag = [seen.client_lag] if (seen.client_lag != NOT_HANDED).any() else []
-    rows = np.array([at, seen.characters, seen.size - seen.characters, seen.perceived_at - at, *lag])
+    rows = np.array([at, seen.characters, seen.size - seen.characters, seen.perceived_at - at, seen.client_lag])
     rows[0, 1:] -= at[:-1]
+    return pack_rows(seen.kind.tobytes(), rows)
+
+
+def pack_rows(kinds: bytes, rows: NDArray[np.int64]) -> bytes:
+    """The same of the kinds' codes and five rows: the gaps, with the first arrival as the first; characters; overhead;
+    link lag; client lag."""
+    if not kinds:
+        return b""
+    runs = [(found[0][0], len(found[0])) for found in _RUN.finditer(kinds)]
+    if (rows[4] == NOT_HANDED).all():
+        rows = rows[:4]
     gaps, rest = _pack_rows(rows)
     parts = [
-        _HEAD.pack(len(at), int(at[0])),
+        _HEAD.pack(len(kinds), int(rows[0, 0])),
         gaps,
         struct.pack("<I", len(runs)),
         _pack([code for code, _ in runs]),

@@ -1,7 +1,7 @@
 """The few loops of the harness that are C, where a compiler was when the package was installed.
 
-`drive.drain`, `drive.clients.reading` and `arrivals` call them, and where there is no library, the same is done in
-Python: the same record at a higher cost. Linux only, as are the kernel's stamps.
+`drive.drain`, `drive.clients.reading` and `.timing`, and `arrivals` call them, and where there is no library, the same
+is done in Python: the same record at a higher cost. Linux only, as are the kernel's stamps.
 """
 
 import ctypes
@@ -22,6 +22,10 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
         *(c_int64, c_int, _NUMBERS, _NUMBERS),
     ),
     "sg_pack": (c_void_p, c_int, c_int, c_char_p),
+    "sg_timing": (
+        *(c_void_p, c_int, c_void_p, c_void_p, c_int, c_void_p, c_int, c_int64, c_int64),
+        *(c_void_p, c_void_p, c_void_p, c_int, c_int64, c_void_p, c_void_p),
+    ),
 }
 
 

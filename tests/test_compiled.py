@@ -15,8 +15,10 @@ from hypothesis import strategies as some
 
 from harness import arrivals, compiled
 from harness.arrivals import Columns
+from harness.clock import RunClock
 from harness.drive import sse
-from harness.drive.clients.reading import read
+from harness.drive.clients.reading import Reading, read
+from harness.drive.clients.timing import Times, timed
 from harness.drive.drain import Drain, Slot
 from harness.drive.protocols import PROTOCOLS, Answer, Malformed
 from harness.observation import Outcome
@@ -180,7 +182,7 @@ def test_events_that_are_alike_are_read_as_each_would_be_alone(
         slowly = read(body, protocol, limit)
     quickly = read(body, protocol, limit)
     for seen in (slowly, quickly):
-        columns = zip(seen.sizes.tolist(), seen.kind.tolist(), seen.characters.tolist(), strict=True)
+        columns = zip(seen.sizes, seen.kinds, seen.characters, strict=True)
         assert list(columns) == alone
         assert (seen.fault is not None) == fault
         assert seen.fault is None or seen.fault[0] is Outcome.MALFORMED
@@ -199,3 +201,37 @@ def test_columns_are_packed_to_the_same_bytes(rows: list[tuple[int, ...]]) -> No
     assert arrivals.pack(columns) == slowly
     back = arrivals.columns(slowly)
     assert [back.at.tolist(), back.perceived_at.tolist()] == [at.tolist(), perceived_at.tolist()]
+
+
+near = some.integers(0, 5_000_000)  # ns; some reads are late, and some are not
+events = some.tuples(some.integers(1, 9), some.integers(0, 4), some.integers(0, 9))  # size, kind, characters
+
+
+@given(
+    some.lists(some.tuples(some.lists(events, max_size=4), near, near, some.booleans())),
+    some.lists(near, max_size=4),
+    some.none() | some.lists(near, max_size=30),
+    some.booleans(),
+    some.none() | some.integers(0, 100_000_000),
+)
+def test_the_times_of_a_stream_come_to_the_same(
+    came: list[tuple[list[tuple[int, int, int]], int, int, bool]],
+    holds: list[int],
+    handed: list[int] | None,
+    on_a_link: bool,
+    until: int | None,
+) -> None:
+    clock, reads, now, end = RunClock(1_000, 10**18), array("q"), 10**6, 0
+    found = [event for held, *_ in came for event in held]
+    for held, wait, lag, stamped in came:
+        now, end = now + wait, end + sum(size for size, _, _ in held)
+        reads.extend([end, now + clock.offset if stamped else 0, now + lag])
+        now += lag
+    sizes, kinds, characters = zip(*found, strict=True) if found else [()] * 3
+    reading = Reading(array("q", sizes), bytes(kinds), array("q", characters), Answer(), ended=True, fault=None)
+    times = Times(clock, reads, array("q", sorted(holds)), None if handed is None else sorted(handed))
+    if on_a_link:
+        times.shown = times.arrived() + 70_000_000
+    with in_python():
+        slowly = timed(times, reading, until)
+    assert timed(times, reading, until) == slowly

@@ -14,9 +14,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness import arrivals, compiled
 from harness.arrivals import Kind
 from harness.drive import sse
@@ -37,10 +34,9 @@ _CODES = {kind: code for code, kind in enumerate(arrivals.KINDS)}
 
 @dataclass(slots=True)
 class Reading:
-    ends: NDArray[np.int64]  # of the events, in the body
-    sizes: NDArray[np.int64]
-    kind: NDArray[np.uint8]
-    characters: NDArray[np.int64]
+    sizes: "array[int]"  # of the events, one after another in the body
+    kinds: bytes  # codes, as `arrivals` has them
+    characters: "array[int]"  # of content
     answer: Answer
     ended: bool  # the terminal event came
     fault: tuple[Outcome, str] | None  # what the events themselves say went wrong
@@ -58,16 +54,7 @@ def read(body: bytes, protocol: Protocol, event_bytes: int) -> Reading:
     """The events of `body`, of at most `event_bytes` each, up to the terminal event or the first that is wrong."""
     reader = _Reader(protocol, event_bytes)
     reader.read(body)
-    sizes = np.frombuffer(reader.sizes, np.int64)
-    return Reading(
-        np.cumsum(sizes),
-        sizes,
-        np.frombuffer(reader.kinds, np.uint8),
-        np.frombuffer(reader.characters, np.int64),
-        reader.answer,
-        reader.ended,
-        reader.fault,
-    )
+    return Reading(reader.sizes, bytes(reader.kinds), reader.characters, reader.answer, reader.ended, reader.fault)
 
 
 class _Reader:
