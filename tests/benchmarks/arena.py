@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import psutil
@@ -93,12 +93,14 @@ def watch(
         try:
             assert server.stdout is not None
             url = server.stdout.readline().strip()
-            process = _start(client(url), cores if shared else cores[:1], environment or {})
-            try:
-                begin, end, cpu, memory = _observe(process, warm_up, seconds, every)
-            finally:
-                said = _stop(process)
-            assert process.returncode in {0, 1, 3, -signal.SIGTERM}, said
+            # What an overloaded client has to say would fill a pipe, and it would wait for somebody to read that.
+            with (Path(folder) / "said").open("w+") as said:
+                process = _start(client(url), cores if shared else cores[:1], environment or {}, said)
+                try:
+                    begin, end, cpu, memory = _observe(process, said, warm_up, seconds, every)
+                finally:
+                    _stop(process)
+                assert process.returncode in {0, 1, 3, -signal.SIGTERM}, _tail(said)
         finally:
             _stop(server)
         return Window(begin, end, cpu, memory, {row.id: row for row in read_rows(truth)})
@@ -147,10 +149,12 @@ def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: float(np.median([each[name] for each in rounds if name in each])) for name in rounds[0]}
 
 
-def _start(command: Sequence[str], cores: Sequence[int], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+def _start(
+    command: Sequence[str], cores: Sequence[int], environment: Mapping[str, str], said: int | IO[str] = subprocess.PIPE
+) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         command,
-        stdout=subprocess.PIPE,
+        stdout=said,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=_REPOSITORY,
@@ -160,29 +164,33 @@ def _start(command: Sequence[str], cores: Sequence[int], environment: Mapping[st
     return process
 
 
-def _stop(process: "subprocess.Popen[str]") -> str:
+def _stop(process: "subprocess.Popen[str]") -> None:
     process.terminate()
     try:
-        said, _ = process.communicate(timeout=60)
+        process.communicate(timeout=60)
     except subprocess.TimeoutExpired:
         process.kill()
-        said, _ = process.communicate()
-    return said
+        process.communicate()
+
+
+def _tail(said: IO[str]) -> str:
+    said.seek(0)
+    return said.read()[-2_000:]
 
 
 def _observe(
-    process: "subprocess.Popen[str]", warm_up: float, seconds: float, every: float
+    process: "subprocess.Popen[str]", said: IO[str], warm_up: float, seconds: float, every: float
 ) -> tuple[int, int, float, list[tuple[float, int]]]:
     began = time.monotonic()
     program, memory = psutil.Process(process.pid), []
     time.sleep(warm_up)
-    assert process.poll() is None, _stop(process)
+    assert process.poll() is None, _tail(said)
     begin, cpu_before = time.monotonic_ns(), _cpu(program)
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         memory.append((time.monotonic() - began, program.memory_info().rss))
         time.sleep(min(every, left))
-    assert process.poll() is None, _stop(process)
+    assert process.poll() is None, _tail(said)
     end, cpu = time.monotonic_ns(), _cpu(program) - cpu_before
     memory.append((time.monotonic() - began, program.memory_info().rss))
     return begin, end, cpu, memory

@@ -22,6 +22,7 @@ import time
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -199,7 +200,8 @@ class _Server:
             if stream.under_way and len(stream.sent) == TOKENS:
                 streams.remove(stream)
                 stream.under_way = False
-                stream.sock.send(_STOP)
+                with suppress(OSError):  # the client is gone; it had all tokens
+                    stream.sock.send(_STOP)
                 write_row(self._log, stream.number, stream.began, stream.due, stream.sent)
         streams += [stream for stream in self._starting.pop(tick, ()) if stream.under_way]
         gone = []
