@@ -376,6 +376,16 @@ def test_a_system_prompt_can_be_marked_for_the_prompt_cache_where_the_protocol_h
     assert bodies[2]["system"] == "Be brief."
 
 
+def test_of_a_conversation_the_last_two_questions_are_marked() -> None:
+    """The one before, to find in the cache what it left there, and the newest, to leave more."""
+    said = (("user", "One"), ("assistant", "1"), ("user", "Two"), ("assistant", "2"), ("user", "Three"))
+    for turns, marked in ((said, [2, 4]), (said[:3], [0, 2]), (said[:1], [0])):
+        body = msgspec.json.decode(ANTHROPIC.request(Target(), Prompt(turns, goes_on=True), True))
+        contents = [message["content"] for message in body["messages"]]
+        assert [place for place, content in enumerate(contents) if not isinstance(content, str)] == marked
+        assert contents[-1] == [{"type": "text", "text": turns[-1][1], "cache_control": {"type": "ephemeral"}}]
+
+
 def test_a_servers_tools_are_offered_by_their_names_as_each_protocol_has_it() -> None:
     prompt = Prompt((("user", "Hi"),), tools=("web_search_20260209", "convert"))
     bodies = [msgspec.json.decode(protocol.request(Target(), prompt, True)) for protocol in (ANTHROPIC, OPENAI, PLAIN)]

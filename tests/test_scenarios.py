@@ -8,10 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 from hostile import IDENTITY
+from msgspec.structs import replace
 from reference import ReferenceServer, reference_server
 
 from harness.clock import RunClock
@@ -20,7 +22,7 @@ from harness.drive import network
 from harness.drive.behaviour import Plan
 from harness.drive.clients import Site
 from harness.drive.clients.wire import WireClient
-from harness.drive.prompts import Prompt, handbook
+from harness.drive.prompts import Prompt, conversation, handbook, load
 from harness.observation import Kind, Outcome, StreamObservation
 
 REPOSITORY = Path(__file__).parents[1]
@@ -79,6 +81,13 @@ def test_no_class_of_a_scenario_does_what_its_base_does_beside_its_own(path: Pat
         assert one.name not in busy or not busy & {base.id for base in one.bases if isinstance(base, ast.Name)}
 
 
+def test_the_help_of_run_names_every_scenario_and_no_other() -> None:
+    program = str(Path(sys.executable).parent / "streamgauge")
+    said = subprocess.run([program, "run", "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
+    names = " ".join(said.split()).partition("by its name: ")[2].partition(". scenarios/README.md")[0]
+    assert re.findall(r"\w+", names.replace(" or ", ", ")) == [path.stem for path in SCENARIOS]
+
+
 def test_the_readme_has_every_scenario_and_no_other() -> None:
     assert sorted(re.findall(r"^\| \[`(\w+)`\]\(\1\.py\)", README, re.MULTILINE)) == [path.stem for path in SCENARIOS]
 
@@ -110,6 +119,16 @@ def test_the_second_who_asks_behind_a_marked_system_prompt_finds_it_in_the_cache
     assert second.cache_read_tokens is not None
     assert second.cache_read_tokens > 2_000
     assert second.cache_write_tokens == 0
+
+
+def test_each_turn_of_a_conversation_finds_what_the_one_before_left_in_the_cache(server: ReferenceServer) -> None:
+    system = f"{handbook()} Good luck."
+    turns = [replace(turn, system=system) for turn in conversation(load("medium"), Random(1), (4, 4))]
+    seen = [ask(server, turn) for turn in turns]
+    assert [one.outcome for one in seen] == [Outcome.COMPLETED] * 4
+    left = [(one.cache_read_tokens or 0) + (one.cache_write_tokens or 0) for one in seen]
+    assert [one.cache_read_tokens for one in seen] == [0, *left[:-1]]
+    assert left == sorted(set(left)), "each left more"
 
 
 def test_cached_prompts_tells_what_a_warm_prefix_saves(server: ReferenceServer, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ class Prompt(msgspec.Struct, frozen=True):
     system: str | None = None
     max_tokens: int | None = None  # None: as the target says
     cached: bool = False  # the system prompt is marked for the server's prompt cache, where the protocol has such marks
+    goes_on: bool = (
+        False  # a turn of a conversation: so are its last two questions, to find what the one before left there
+    )
     tools: tuple[str, ...] = ()  # names of tools that the server has: it runs them itself, or ends with a call
     streamed: bool = True  # False: the answer in one piece
 
@@ -83,7 +86,7 @@ def conversation(prompts: tuple[Prompt, ...], random: Random, turns: tuple[int, 
     for number in range(random.randint(*turns)):
         if number:
             history += (("assistant", _said(random)), choose(prompts, random).messages[-1])
-        yield Prompt(history, first.system, first.max_tokens)
+        yield Prompt(history, first.system, first.max_tokens, goes_on=True)
 
 
 def _said(random: Random) -> str:

@@ -75,18 +75,26 @@ _message = msgspec.json.Decoder(_Message).decode
 
 
 def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
+    messages: list[dict[str, Any]] = [*turns(prompt)]
+    if prompt.goes_on:
+        for question in messages[-1:-4:-2]:  # the last two; between them is an answer
+            question["content"] = _marked(question["content"])
     body = {
         "model": target.model,
         "max_tokens": prompt.max_tokens or target.max_tokens,
-        "messages": turns(prompt),
+        "messages": messages,
         "stream": stream,
     }
     if prompt.system is not None:
-        mark = {"cache_control": {"type": "ephemeral"}} if prompt.cached else {}
-        body["system"] = [{"type": "text", "text": prompt.system, **mark}] if mark else prompt.system
+        body["system"] = _marked(prompt.system) if prompt.cached else prompt.system
     if prompt.tools:
         body["tools"] = [{"type": tool, "name": bare(tool)} for tool in prompt.tools]
     return msgspec.json.encode(body)
+
+
+def _marked(text: str) -> list[dict[str, Any]]:
+    """Up to its end, the prompt is to be kept in the server's cache, and looked for there."""
+    return [{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}]
 
 
 def understand(event: Event, answer: Answer) -> Meaning:
