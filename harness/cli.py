@@ -101,8 +101,11 @@ def _of_a_run(command: Command) -> Command:
 def run(ctx: click.Context, /, scenario: str, **options: Any) -> None:
     """Run a scenario with Locust.
 
-    SCENARIO is a shipped one by its name (chat, slow_mobile, disconnects, steps, mixed), or the path of your own
-    locustfile. It is `locust -f SCENARIO --headless …` with less typing. Whatever follows `--` goes to Locust as it is:
+    SCENARIO is the path of your own locustfile, or a shipped one by its name: app_switchers, arrivals, cached_prompts,
+    chat, commuters, conversation, disconnects, handover, mixed, noisy_neighbour, progressive, retry_storm, slow_mobile,
+    soak, spike, steps or tools. scenarios/README.md says what each is for.
+
+    It is `locust -f SCENARIO --headless …` with less typing. Whatever follows `--` goes to Locust as it is:
 
     \b
         streamgauge run mixed --host https://staging.example --users 100 --run-time 2m -- --processes 2

@@ -423,12 +423,14 @@ def _explain(message: str) -> str:
     assert found is not None
     what, path = found["what"], (found["path"] or "$")
     place = path.removeprefix("$").removeprefix(".")
-    unknown = re.search(r"unknown field `([^`]*)`", what)
+    here = f"{place}: " if place else ""
+    unknown, missing = (re.search(rf"{how} field `([^`]*)`", what) for how in ("unknown", "missing required"))
     table = _table_at(path)
+    if missing:
+        return f"{here}the key {missing[1]!r} is missing"
     if unknown and table:
-        here = f"{place}: " if place else ""
         return f"{here}no key called {unknown[1]!r}; there are {', '.join(table.__struct_encode_fields__)}"
-    return f"{place}: {what[:1].lower()}{what[1:]}" if place else what
+    return f"{here}{what[:1].lower()}{what[1:]}" if place else what
 
 
 def _table_at(path: str) -> type[Closed] | None:

@@ -22,7 +22,7 @@ from harness.errors import ConfigError
         ("[target.timeouts]\nidle = 3", "target.timeouts.idle: 3 is no duration"),
         ("[target.limits]\nevent_bytes = 0", "target.limits.event_bytes: must be a positive number of bytes"),
         ("[target.headers]\n'a b' = 'c'", "target.headers: 'a b' is no header name"),
-        ("[target.metrics]\nactive = 'x'", "target.metrics: object missing required field `url`"),
+        ("[target.metrics]\nactive = 'x'", "target.metrics: the key 'url' is missing"),
         ("[target.metrics]\nurl = '/m'\nactiv = 'x'", "target.metrics: no key called 'activ'; there are url, active"),
         (
             "[target.metrics]\nurl = '/m'\ngenerated = 'a{b=\"c\"}'",
@@ -42,7 +42,7 @@ from harness.errors import ConfigError
         ("[reader]\nspeed = 55", "reader: no key called 'speed'; there are characters_per_second"),
         ("[[sla]]\nrul = 'x'", "sla[0]: no key called 'rul'; there are rule, where"),
         ("[[sla]]\nrule = 'x'\nwhere = { netwrk = 'x' }", "sla[0].where: no key called 'netwrk'; there are scenario"),
-        ("[[sla]]\nwhere = {}", "sla[0]: object missing required field `rule`"),
+        ("[[sla]]\nwhere = {}", "sla[0]: the key 'rule' is missing"),
     ],
 )
 def test_a_fault_is_one_line_with_its_place_and_what_exists(text: str, said: str) -> None:

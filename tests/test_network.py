@@ -446,7 +446,7 @@ def test_runs_compare_by_the_numbers_of_a_network_that_is_not_ours(tmp_path: Pat
         ("burst_bytes = -1", "x.toml: networks.a.burst_bytes: -1 is negative"),
         ("loss = 2", "x.toml: networks.a.loss: 2.0 is no share from 0 to 0.5"),
         ("loss = -0.1", "x.toml: networks.a.loss: -0.1 is no share"),
-        ("stalls = { every = '1s', shortest = '1s' }", "x.toml: networks.a.stalls: object missing required field `lon"),
+        ("stalls = { every = '1s', shortest = '1s' }", "x.toml: networks.a.stalls: the key 'longest' is missing"),
         ("stalls = { every = '0s', shortest = '1s', longest = '1s' }", "stalls.every: must be longer than nothing"),
         ("stalls = { every = '1s', shortest = '0s', longest = '1s' }", "stalls.shortest: must be longer than nothing"),
         ("stalls = { every = '1s', shortest = '2s', longest = '1s' }", "longest: 1s is shorter than the shortest, 2s"),

@@ -290,7 +290,7 @@ def _row(gate: Gate, decided: _Decided, place: int, short: str | None) -> Row:
     elif decided.confirmed[place]:
         status, reason = Status.REGRESSED, decided.proof
     elif decided.suspicious[place] and decided.wanted:
-        reason = f"suspicious; {some(decided.wanted, 'fresh run')} would tell"
+        reason = f"suspicious; {some(decided.wanted, 'fresh run')} would tell (run --gate makes them)"
     elif decided.improved[place]:
         status, reason = Status.IMPROVED, "better by more than the margin"
     elif high <= gate.may_hide:
