@@ -19,7 +19,7 @@ class CustomBuildHook(BuildHookInterface):
         if sys.platform != "linux":
             return
         compiler = os.environ.get("CC", "cc")
-        command = [compiler, "-O2", "-shared", "-fPIC", "-Wall", "-o", library]
+        command = [compiler, "-O2", "-shared", "-fPIC", "-pthread", "-Wall", "-o", library]
         command += [Path(self.root, source) for source in SOURCES]
         try:
             subprocess.run(command, check=True)

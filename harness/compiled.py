@@ -5,17 +5,21 @@ is done in Python: the same record at a higher cost. Linux only, as are the kern
 """
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
 _NUMBERS = POINTER(c_int64)
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "sg_size": (),
-    "sg_watch": (c_int, c_void_p),
-    "sg_forget": (c_int, c_void_p),
+    "sg_sizes": (POINTER(c_int),),
+    "sg_start": (c_void_p, c_int),
+    "sg_stop": (c_void_p,),
+    "sg_lock": (c_void_p,),
+    "sg_unlock": (c_void_p,),
+    "sg_watch": (c_void_p, c_void_p),
+    "sg_resume": (c_void_p, c_void_p),
+    "sg_leave": (c_void_p, c_void_p),
     "sg_count": (c_void_p, c_char_p, c_int),
-    "sg_drain": (c_int, POINTER(c_int32)),
     "sg_follow": (
         *(c_char_p, c_int64, _NUMBERS),
         *(c_char_p, c_int, c_char_p, c_int),

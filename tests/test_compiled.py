@@ -1,12 +1,13 @@
 """The C of the harness says what its Python says, of whatever comes."""
 
 import ctypes
-import select
 import socket
+import time
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,23 +63,48 @@ def test_bytes_of_the_body_are_counted_however_chunks_are_written_and_cut(chunks
     assert [count(sent[:length]) for length in range(len(sent) + 1)] == [(True, there) for there in body]
 
 
+@contextmanager
+def watched(*, room: int | None = None, **state: int) -> Iterator[tuple[Drain, Slot, socket.socket]]:
+    """A slot that is read, in this state, and the socket that it is sent by."""
+    near, far = socket.socketpair()
+    with near, far:
+        drain = Drain(compiled.LIBRARY)
+        slot = drain.slot(near.fileno(), b"never")
+        for name, value in state.items():
+            setattr(slot, name, value)
+        slot.room = slot.room if room is None else room
+        drain.watch(slot)
+        try:
+            yield drain, slot, far
+        finally:
+            drain.leave(slot)
+
+
+def looked_at(drain: Drain, slot: Slot) -> tuple[bytes, bytes, bytes]:
+    """What was there when it was told of."""
+    assert drain.told().tolist() == [slot.descriptor]
+    with drain:
+        taken = slot.take()
+        drain.resume(slot)
+    return taken
+
+
+def until(happens: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
 def drained(pieces: list[bytes]) -> tuple[bytes, bytes, list[int], bool]:
     """Of a stream whose first chunk is about to begin: the body, the rest, the reads' ends, and whether it is torn."""
     body, rest, ends = b"", b"", array("q")
-    near, far = socket.socketpair()
-    with near, far, select.epoll() as poll:
-        drain = Drain(compiled.LIBRARY, poll.fileno())
-        slot = drain.slot(near.fileno(), b"never")
-        drain.watch(slot)
-        slot.body, slot.framed, slot.bare, slot.where, slot.chunk = 0, 1, 1, 0, 0
+    with watched(framed=1, bare=1, body=0, where=0, chunk=0) as (drain, slot, far):
         for piece in pieces:
             far.sendall(piece)
-            assert drain.read() == [near.fileno()], "told of each"
-            more, left, reads = slot.take()
+            more, left, reads = looked_at(drain, slot)
             body, rest, ends = body + more, rest + left, ends + array("q", reads)
-        torn = bool(slot.torn)
-        drain.leave(slot)
-    return body, rest, ends[::3].tolist(), torn
+        return body, rest, ends[::3].tolist(), bool(slot.torn)
 
 
 @given(chunked, some.lists(some.integers(0, 400)))
@@ -103,38 +129,73 @@ def test_a_line_that_is_no_size_is_the_parsers_from_its_beginning(cuts: list[int
     assert drained([sent[begin:end] for begin, end in pairwise(places)])[:2] == (b"abc", b"1f;x=y")
 
 
+IN_A_CHUNK = {"framed": 1, "alert": 0, "where": 2, "chunk": 1 << 20}
+
+
 def test_no_more_is_read_than_there_is_room_for_and_little_room_is_told_of() -> None:
-    near, far = socket.socketpair()
-    with near, far, select.epoll() as poll:
-        drain = Drain(compiled.LIBRARY, poll.fileno())
-        slot = drain.slot(near.fileno(), b"never")
-        slot.framed, slot.alert, slot.room, slot.where, slot.chunk = 1, 0, 3_000, 2, 1 << 20  # within a chunk
-        drain.watch(slot)
+    with watched(**IN_A_CHUNK, room=3_000) as (drain, slot, far):
         far.sendall(bytes(1_000))
-        assert (drain.read(), slot.length, slot.room) == ([], 1_000, 2_000)
+        until(lambda: slot.length == 1_000)
         far.sendall(bytes(3_000))
-        assert (drain.read(), slot.length, slot.room) == ([near.fileno()], 3_000, 0)
+        assert drain.told().tolist() == [slot.descriptor]
+        assert (slot.length, slot.room) == (3_000, 0)
+        with drain:
+            slot.room = 10_000
+            drain.resume(slot)  # of what is left in the kernel, nothing else will tell
+        until(lambda: slot.length == 4_000)
+
+
+def test_a_read_whose_place_is_not_known_is_the_last_until_somebody_has_looked() -> None:
+    with watched(framed=0) as (drain, slot, far):
+        far.sendall(b"one")
+        assert drain.told().tolist() == [slot.descriptor]
+        far.sendall(b"two")
+        time.sleep(0.05)
+        assert slot.length == 3
+        with drain:
+            drain.resume(slot)
+        until(lambda: slot.length == 6)
+
+
+def test_a_stream_that_was_told_of_is_read_on_where_there_is_room() -> None:
+    with watched(**{**IN_A_CHUNK, "alert": 1}) as (drain, slot, far):
+        far.sendall(b"one")
+        assert drain.told().tolist() == [slot.descriptor]
+        far.sendall(b"two")
+        until(lambda: slot.length == 6)
+
+
+def test_a_stream_that_is_left_or_held_is_not_read() -> None:
+    with watched(**IN_A_CHUNK) as (drain, slot, far):
+        with drain:
+            far.sendall(b"held")
+            time.sleep(0.05)
+            assert slot.length == 0
+        until(lambda: slot.length == 4)
         drain.leave(slot)
-        assert drain.read() == []
-        slot.room = 10_000
+        far.sendall(b"left")
+        time.sleep(0.05)
+        assert slot.length == 4
         drain.watch(slot)
-        assert (drain.read(), slot.length) == ([], 4_000)
-        drain.leave(slot)
+        until(lambda: slot.length == 8)
 
 
 def test_what_one_read_leaves_in_the_kernel_is_read_by_the_next_without_anything_new() -> None:
-    near, far = socket.socketpair()
-    with near, far, select.epoll() as poll:
-        drain = Drain(compiled.LIBRARY, poll.fileno())
-        slot = drain.slot(near.fileno(), b"never")
-        drain.watch(slot)
+    with watched() as (drain, slot, far):
         far.sendall(bytes(100_000))
         far.close()  # the end came with the data, and is told of by nothing else
         came = 0
-        while drain.read() and not slot.ended:
-            came += len(slot.take()[1])
+        while not slot.ended:
+            came += len(looked_at(drain, slot)[1])
         assert (came, slot.ended) == (100_000, 1)
-        drain.leave(slot)
+
+
+def test_a_reader_ends_with_its_owner() -> None:
+    before = len(list(Path("/proc/self/task").iterdir()))
+    drain = Drain(compiled.LIBRARY)
+    assert len(list(Path("/proc/self/task").iterdir())) == before + 1
+    del drain
+    until(lambda: len(list(Path("/proc/self/task").iterdir())) == before)
 
 
 def test_a_chunk_that_does_not_end_where_it_said_is_torn() -> None:

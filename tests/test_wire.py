@@ -29,6 +29,7 @@ from hostile import (
     tokens,
 )
 
+from harness import compiled
 from harness.clock import RunClock
 from harness.config import Duration, Profile
 from harness.drive import network, prompts
@@ -145,15 +146,19 @@ def test_a_token_that_comes_while_the_interpreter_is_busy_has_its_true_time() ->
     seen, true = blocked_during(1, RunClock.starting_at(time.time_ns()))
     assert true == [True] * 6
     assert seen.read_lag_max is not None
-    assert seen.read_lag_max > 25_000_000  # it was read 30 ms late
+    in_python = compiled.LIBRARY is None  # compiled code has a thread of its own
+    assert (seen.read_lag_max > 25_000_000) == in_python, "it was read 30 ms late"
     assert (seen.coalesced_reads, seen.saturated_reads) == (0, 0)
 
 
 @linux
 def test_tokens_that_come_together_while_the_interpreter_is_busy_are_counted_and_the_last_has_its_true_time() -> None:
-    """More cannot be promised: the kernel gives one stamp a read, that of its last segment."""
+    """More cannot be promised where Python reads: the kernel gives one stamp a read, that of its last segment."""
     seen, true = blocked_during(3, RunClock.starting_at(time.time_ns()))
     assert content(seen) == 5
+    if compiled.LIBRARY is not None:
+        assert (true, seen.coalesced_reads, seen.saturated_reads) == ([True] * 6, 0, 0)
+        return
     assert true == [True, False, False, True, True, True]
     assert seen.chunks[1].at == seen.chunks[2].at == seen.chunks[3].at
     assert (seen.coalesced_reads, seen.saturated_reads) == (1, 1)

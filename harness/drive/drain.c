@@ -1,8 +1,10 @@
 /* Reads of many plain sockets, for `drain.py`: what came, when the kernel got it and when we did, nothing decided.
  *
- * `sg_drain` reads once from each socket that is ready, into the stream's own room, and returns the descriptors of those
- * that Python has to look at: all others cost it nothing. No memory is allocated here and no pointer kept beyond epoll's:
- * a stream is a structure of fixed size that Python made and holds until `sg_forget`.
+ * A thread of its own reads from each socket that is ready, once, into the stream's own room, and writes the descriptors of
+ * those that Python has to look at into a pipe: all others cost it nothing, and no decoding keeps the thread from reading.
+ * A stream that is `full` is read no more until Python has looked. Whoever touches a stream that is watched holds the
+ * reader's lock. A stream is a structure of fixed size that Python made; no pointer to it is kept beyond epoll's,
+ * and none followed after `sg_leave`.
  *
  * Python's HTTP parser reads the head of an answer, and whatever is not the plain course of chunked transfer. That course
  * is followed here, so that it is known which read brought how much of the body; and from the beginning of a chunk on, a
@@ -10,11 +12,15 @@
  */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { READS = 256, RAW = 32768, LEAST = 4096, MARKER = 64, AT_ONCE = 128, SEGMENT = 1448 };
 
@@ -38,6 +44,9 @@ struct stream {
     int32_t torn;   /* a chunk did not end where it said */
     int32_t where;
     int32_t descriptor;
+    int32_t watched;
+    int32_t told;  /* of, and Python has not looked yet */
+    int32_t full;  /* there is no room, the place of a read in the body is not known, or nothing more comes */
     int32_t alert; /* tell of every read */
     int32_t ended; /* the peer sends no more */
     int32_t error; /* an errno */
@@ -48,18 +57,50 @@ struct stream {
     char raw[RAW];
 };
 
-/* What `drain.py` has to agree with before it may call anything else. */
-int sg_size(void) { return sizeof(struct stream); }
+struct reader {
+    pthread_mutex_t lock; /* recursive: who looks at a stream may leave it */
+    pthread_t thread;
+    int32_t poll, stop, news; /* an epoll; an eventfd that ends the thread; a pipe's end, which the owner closes */
+    int32_t over;
+};
 
-/* Told once of what comes: else each poll asks every socket of the one before, mostly in vain, whether there is more. */
-static int look(int poll, int how, struct stream *stream) {
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = stream};
-    return epoll_ctl(poll, how, stream->descriptor, &event) ? errno : 0;
+/* What `drain.py` has to agree with before it may call anything else. */
+int sg_sizes(int *reader) {
+    *reader = sizeof(struct reader);
+    return sizeof(struct stream);
 }
 
-int sg_watch(int poll, struct stream *stream) { return look(poll, EPOLL_CTL_ADD, stream); }
+void sg_lock(struct reader *reader) { pthread_mutex_lock(&reader->lock); }
 
-void sg_forget(int poll, struct stream *stream) { epoll_ctl(poll, EPOLL_CTL_DEL, stream->descriptor, NULL); }
+void sg_unlock(struct reader *reader) { pthread_mutex_unlock(&reader->lock); }
+
+/* Told once of what comes: else each poll asks every socket of the one before, mostly in vain, whether there is more. */
+static int look(struct reader *reader, int how, struct stream *stream) {
+    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP | EPOLLET, .data.ptr = stream};
+    return epoll_ctl(reader->poll, how, stream->descriptor, &event) ? errno : 0;
+}
+
+int sg_watch(struct reader *reader, struct stream *stream) {
+    sg_lock(reader);
+    stream->watched = 1;
+    stream->told = stream->full = 0;
+    int fault = look(reader, EPOLL_CTL_ADD, stream);
+    sg_unlock(reader);
+    return fault;
+}
+
+/* Python has looked at it. */
+void sg_resume(struct reader *reader, struct stream *stream) {
+    if (stream->full && stream->watched) look(reader, EPOLL_CTL_MOD, stream); /* tells of what came meanwhile */
+    stream->told = stream->full = 0;
+}
+
+void sg_leave(struct reader *reader, struct stream *stream) {
+    sg_lock(reader);
+    stream->watched = 0;
+    epoll_ctl(reader->poll, EPOLL_CTL_DEL, stream->descriptor, NULL);
+    sg_unlock(reader);
+}
 
 static int64_t nanoseconds(const struct timespec *time) { return time->tv_sec * INT64_C(1000000000) + time->tv_nsec; }
 
@@ -130,16 +171,11 @@ static int take(struct stream *stream, int *more) {
     struct iovec there = {stream->raw + used, RAW - used < stream->room ? RAW - used : stream->room};
     struct msghdr message = {
         .msg_iov = &there, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    if (!there.iov_len || stream->count == READS) return 1; /* cannot be: it was told of before */
     ssize_t size = recvmsg(stream->descriptor, &message, MSG_DONTWAIT);
-    if (size < 0) {
-        if (errno == EAGAIN || errno == EINTR) return 0;
-        stream->error = errno;
-        return 1;
-    }
-    if (!size) {
-        stream->ended = 1;
-        return 1;
+    if (size < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
+    if (size <= 0) {
+        stream->error = size ? errno : 0;
+        return stream->ended = stream->full = 1;
     }
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -155,20 +191,64 @@ static int take(struct stream *stream, int *more) {
     if (stream->body > before || !stream->framed)
         stream->reads[stream->count++] = (struct read){stream->body, stamp_of(&message), stream->seen};
     used = stream->length + stream->rest;
-    if (stream->alert || !stream->framed || RAW - used < LEAST || stream->count == READS || stream->room < SEGMENT)
-        return 1;
+    stream->full = !stream->framed || RAW - used < LEAST || stream->count == READS || stream->room < SEGMENT;
+    if (stream->alert || stream->full) return 1;
     return memmem(from, stream->raw + used - from, stream->marker, stream->marker_length) != NULL;
 }
 
-/* `told` has room for AT_ONCE descriptors; how many it got. */
-int sg_drain(int poll, int32_t *told) {
-    struct epoll_event ready[AT_ONCE];
-    int found = epoll_wait(poll, ready, AT_ONCE, 0), count = 0;
+/* Read from all of these that are watched; how many descriptors are in `told` then. */
+static int drain(struct reader *reader, const struct epoll_event *ready, int found, int32_t *told) {
+    int count = 0;
+    sg_lock(reader);
     for (int i = 0; i < found; i++) {
         struct stream *stream = ready[i].data.ptr;
+        if (!stream || !stream->watched || stream->full) continue;
         int more = ready[i].events != EPOLLIN;
-        if (take(stream, &more)) told[count++] = stream->descriptor;
-        if (more) look(poll, EPOLL_CTL_MOD, stream);
+        if (take(stream, &more) && !stream->told) {
+            stream->told = 1;
+            told[count++] = stream->descriptor;
+        }
+        if (more && !stream->full) look(reader, EPOLL_CTL_MOD, stream);
     }
+    sg_unlock(reader);
     return count;
+}
+
+static void *run(void *argument) {
+    struct reader *reader = argument;
+    struct epoll_event ready[AT_ONCE];
+    int32_t told[AT_ONCE];
+    while (!__atomic_load_n(&reader->over, __ATOMIC_ACQUIRE)) {
+        int count = drain(reader, ready, epoll_wait(reader->poll, ready, AT_ONCE, -1), told);
+        if (count && write(reader->news, told, count * sizeof *told) < 0) break; /* nobody is there to look any more */
+    }
+    return NULL;
+}
+
+/* Begin to read; `news` is where to write the descriptors that Python has to look at. An errno. */
+int sg_start(struct reader *reader, int news) {
+    pthread_mutexattr_t recursive;
+    pthread_mutexattr_init(&recursive);
+    pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&reader->lock, &recursive);
+    reader->over = 0;
+    reader->news = news;
+    reader->poll = epoll_create1(EPOLL_CLOEXEC);
+    reader->stop = eventfd(0, EFD_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+    if (reader->poll < 0 || reader->stop < 0 || epoll_ctl(reader->poll, EPOLL_CTL_ADD, reader->stop, &event)) return errno;
+    sigset_t all, before;
+    sigfillset(&all); /* signals are for Python's thread */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int fault = pthread_create(&reader->thread, NULL, run, reader);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return fault;
+}
+
+void sg_stop(struct reader *reader) {
+    __atomic_store_n(&reader->over, 1, __ATOMIC_RELEASE);
+    eventfd_write(reader->stop, 1);
+    pthread_join(reader->thread, NULL);
+    close(reader->poll);
+    close(reader->stop);
 }

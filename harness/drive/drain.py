@@ -1,15 +1,20 @@
-"""The compiled part of reading: one call into C reads all sockets that have something, and keeps it until it matters.
+"""The compiled part of reading: a thread in C reads all sockets that have something, and keeps it until it matters.
 
 An event of a stream nearly always asks for no decision, only for its bytes and two times to be kept. `drain.c` does
-that for a tenth of what Python takes, and tells of a stream when its answer may be over or its room is full. Where
-nothing was compiled, `wire` reads each socket by itself.
+that for a tenth of what Python takes and whatever Python does meanwhile, and tells of a stream when its answer may be
+over or its room is full. Where nothing was compiled, `wire` reads each socket by itself.
 """
 
 import ctypes
+import os
+import weakref
+from array import array
+from typing import Any
 
-_READS, _RAW, _MARKER, _AT_ONCE = 256, 32_768, 64, 128  # as in drain.c
-_READ = 3 * 8  # bytes of `struct read`
+_READS, _RAW, _MARKER = 256, 32_768, 64  # as in drain.c
+_READ = 24  # bytes of `struct read`: three numbers
 _UNLIMITED = 1 << 62
+_NEWS = 65_536  # bytes that a pipe holds
 
 
 class Slot(ctypes.Structure):
@@ -26,6 +31,9 @@ class Slot(ctypes.Structure):
         ("torn", ctypes.c_int32),
         ("where", ctypes.c_int32),
         ("descriptor", ctypes.c_int32),
+        ("watched", ctypes.c_int32),
+        ("told", ctypes.c_int32),
+        ("full", ctypes.c_int32),  # no more is read until it is resumed
         ("alert", ctypes.c_int32),  # tell of every read
         ("ended", ctypes.c_int32),
         ("error", ctypes.c_int32),
@@ -33,7 +41,7 @@ class Slot(ctypes.Structure):
         ("count", ctypes.c_int32),
         ("marker_length", ctypes.c_int32),
         ("marker", ctypes.c_char * _MARKER),
-        ("reads", ctypes.c_char * (_READ * _READS)),
+        ("reads", ctypes.c_int64 * (3 * _READS)),
         ("raw", ctypes.c_char * _RAW),
     )
 
@@ -64,16 +72,25 @@ class Slot(ctypes.Structure):
 
 
 class Drain:
-    """The sockets that one loop reads; `poll` is an epoll descriptor."""
+    """The sockets that one thread reads for one loop. Held (`with`), it reads none of them."""
 
-    def __init__(self, library: ctypes.CDLL, poll: int) -> None:
-        if library.sg_size() != ctypes.sizeof(Slot):
+    def __init__(self, library: Any) -> None:
+        size = ctypes.c_int()
+        if library.sg_sizes(size) != ctypes.sizeof(Slot):
             raise RuntimeError("the compiled reader has another idea of a stream; install the package again")
-        self._call, self._watch, self._forget = library.sg_drain, library.sg_watch, library.sg_forget
-        self._count = library.sg_count
-        self._poll = poll
-        self._told = (ctypes.c_int32 * _AT_ONCE)()
+        self._library = library
+        self._reader = ctypes.create_string_buffer(size.value)
+        self.news, self._tell = os.pipe()  # readable when there is something to look at
+        if code := library.sg_start(self._reader, self._tell):
+            raise OSError(code, "cannot start to read")
+        weakref.finalize(self, _stop, library, self._reader, (self.news, self._tell), os.getpid())
         self._spare: list[Slot] = []
+
+    def __enter__(self) -> None:
+        self._library.sg_lock(self._reader)
+
+    def __exit__(self, *_: object) -> None:
+        self._library.sg_unlock(self._reader)
 
     def slot(self, descriptor: int, marker: bytes) -> Slot:
         slot = self._spare.pop() if self._spare else Slot()
@@ -82,12 +99,16 @@ class Drain:
 
     def watch(self, slot: Slot) -> None:
         """Read from it until it is to be left. OSError where the kernel does not want to."""
-        if code := self._watch(self._poll, ctypes.byref(slot)):
+        if code := self._library.sg_watch(self._reader, ctypes.byref(slot)):
             raise OSError(code, "cannot watch a socket")
+
+    def resume(self, slot: Slot) -> None:
+        """It was looked at, and more may be read. To be called while this is held."""
+        self._library.sg_resume(self._reader, ctypes.byref(slot))
 
     def leave(self, slot: Slot) -> None:
         """Read no more for now; it can be watched again, and goes on where it was."""
-        self._forget(self._poll, ctypes.byref(slot))
+        self._library.sg_leave(self._reader, ctypes.byref(slot))
 
     def free(self, slot: Slot) -> None:
         """It is left, and not needed any more."""
@@ -95,9 +116,16 @@ class Drain:
 
     def count(self, slot: Slot, begun: bytes) -> bool:
         """Count a chunked body, which begins like this, from now on; False where that cannot be."""
-        return bool(self._count(ctypes.byref(slot), begun, len(begun)))
+        return bool(self._library.sg_count(ctypes.byref(slot), begun, len(begun)))
 
-    def read(self) -> list[int]:
-        """Read from all that are ready; the descriptors of those that are to be looked at."""
-        count: int = self._call(self._poll, self._told)
-        return self._told[:count] if count else []
+    def told(self) -> "array[int]":
+        """The descriptors of those that are to be looked at; waits for one."""
+        return array("i", os.read(self.news, _NEWS))
+
+
+def _stop(library: Any, reader: Any, pipe: tuple[int, int], process: int) -> None:
+    """At the latest when the interpreter ends: it frees what the thread would read into."""
+    if os.getpid() == process:  # a fork has the memory, but no thread
+        library.sg_stop(reader)
+    for end in pipe:
+        os.close(end)

@@ -11,11 +11,10 @@ import errno
 import os
 import ssl
 import struct
-import sys
 import time
 from array import array
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
@@ -36,7 +35,6 @@ from harness.observation import Outcome
 # Locust has replaced these with gevent's; the loop below drives the plain socket by itself.
 _socket: Any = monkey.get_original("socket", "socket")
 _getaddrinfo: Any = monkey.get_original("socket", "getaddrinfo")
-_epoll: Any = monkey.get_original("select", "epoll") if sys.platform == "linux" else None
 
 SO_TIMESTAMPNS = 35  # Linux; not in Python's socket module
 _TIMESPEC = struct.Struct("@ll")
@@ -453,15 +451,21 @@ class Exchange:
         self._timer = None
         if not self._watched:
             self.holds.append(time.monotonic_ns())
-        self.catch_up()
-        if not self.finished:
-            self._look()
+        with self._loop.held if self._loop is not None else nullcontext():  # or a read would go by between the two
+            self.catch_up()
+            if not self.finished:
+                self._look()
 
     def catch_up(self) -> None:
         """Take what compiled code has read and kept back."""
         slot, loop = self._slot, self._loop
-        if slot is None or loop is None:
+        if slot is None or loop is None or loop.drain is None:
             return
+        with loop.drain:
+            self._take_from(slot, loop.drain)
+            loop.drain.resume(slot)
+
+    def _take_from(self, slot: Slot, drain: Drain) -> None:
         broken = None
         if slot.error:
             broken = Broken(Outcome.RESET, f"the connection broke: {os.strerror(slot.error)}")
@@ -478,7 +482,7 @@ class Exchange:
             self._uncounted = False
             if self.headers.get("transfer-encoding", "").lower() == "chunked":
                 _, blank, begun = data.partition(b"\r\n\r\n")
-                slot.framed = bool(blank) and loop.count(slot, begun) and slot.body == len(self.body)
+                slot.framed = bool(blank) and drain.count(slot, begun) and slot.body == len(self.body)
         if slot.framed and not self.every_read and slot.where == 0 and data.endswith(b"\n"):
             slot.bare = 1  # the next byte begins a chunk, for the parser, too
         # Once the first content has come, there is nothing to be decided until the end, which compiled code knows.
@@ -511,9 +515,7 @@ class Exchange:
         if length > begin:
             reads[-3] = length
             self._barren = 0
-            # Compiled code tells at once, so it is in the last read; which can begin in the middle of it.
-            last = reads[-6] if len(reads) > 3 else 0
-            if not self.marker_seen and body.find(self.marker, max(0, last - len(self.marker))) >= 0:
+            if not self.marker_seen and body.find(self.marker, max(0, begin - len(self.marker))) >= 0:
                 self.marker_seen = True
                 self._changed.set()
             if self.on_data is not None:
@@ -583,50 +585,47 @@ class _Loop:
         self._loop = loop
         self._watchers: dict[int, Any] = {}
         self._exchanges: dict[int, Exchange] = {}
-        self._drain: Drain | None = None
-        if compiled.LIBRARY is not None:
-            self._epoll = _epoll()
-            self._drain = Drain(compiled.LIBRARY, self._epoll.fileno())
+        self.drain = None if compiled.LIBRARY is None else Drain(compiled.LIBRARY)
+        self.held: AbstractContextManager[None] = nullcontext() if self.drain is None else self.drain
+        if self.drain is not None:
             # Not to keep the loop alive: whoever waits for an exchange has a timer in it.
-            self._watcher = loop.io(self._epoll.fileno(), _READ, ref=False)
-            self._watcher.start(self._ready, self._drain)
+            self._watcher = loop.io(self.drain.news, _READ, ref=False)
+            self._watcher.start(self._look, self.drain)
 
     def slot(self, connection: Connection, exchange: Exchange, pace: Pace | None) -> Slot | None:
         """Where compiled code reads for an exchange, None where it cannot; to be forgotten."""
-        if self._drain is None or connection.tls is not None or not (pace is None or pace.steady):
+        if self.drain is None or connection.tls is not None or not (pace is None or pace.steady):
             return None
         descriptor = connection.sock.fileno()
         self._exchanges[descriptor] = exchange
-        return self._drain.slot(descriptor, exchange.marker)
+        return self.drain.slot(descriptor, exchange.marker)
 
     def watch(self, connection: Connection, exchange: Exchange, slot: Slot | None) -> None:
         """Read when there is something, until it is to be left."""
-        if self._drain is not None and slot is not None:
-            self._drain.watch(slot)
+        if self.drain is not None and slot is not None:
+            self.drain.watch(slot)
             return
         descriptor = connection.sock.fileno()
         self._watchers[descriptor] = watcher = self._loop.io(descriptor, _READ)
         watcher.start(exchange.readable)
 
     def leave(self, connection: Connection, slot: Slot | None) -> None:
-        if self._drain is not None and slot is not None:
-            self._drain.leave(slot)
+        if self.drain is not None and slot is not None:
+            self.drain.leave(slot)
             return
         watcher = self._watchers.pop(connection.sock.fileno())
         watcher.stop()
         watcher.close()
 
     def forget(self, connection: Connection, slot: Slot | None) -> None:
-        if self._drain is not None and slot is not None:
+        if self.drain is not None and slot is not None:
             del self._exchanges[connection.sock.fileno()]
-            self._drain.free(slot)
+            self.drain.free(slot)
 
-    def count(self, slot: Slot, begun: bytes) -> bool:
-        return self._drain is not None and self._drain.count(slot, begun)
-
-    def _ready(self, drain: Drain) -> None:
-        for descriptor in drain.read():
-            self._exchanges[descriptor].catch_up()
+    def _look(self, drain: Drain) -> None:
+        for descriptor in drain.told():
+            if descriptor in self._exchanges:  # else it was left since
+                self._exchanges[descriptor].catch_up()
 
 
 _LOOPS: "WeakKeyDictionary[Any, _Loop]" = WeakKeyDictionary()  # by hub

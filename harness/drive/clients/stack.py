@@ -99,8 +99,9 @@ class _Lent(Attempt):
             while not raw and self._goes_on():
                 pass
         except BaseException as fault:
-            self.fault = fault
-            raise
+            if not (raw and isinstance(fault, Broken)):  # what came before is handed on first; it will ask again
+                self.fault = fault
+                raise
         data = bytes(raw[:max_bytes])
         del raw[:max_bytes]
         return data
