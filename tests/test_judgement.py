@@ -155,6 +155,12 @@ def with_readings(path: Path, name: str, *values: float, worker: str = "worker-0
         return judge(store, rules=[Sla(rule="max(ttft) < 1s")])
 
 
+def test_a_loop_that_is_late_as_a_rule_makes_the_run_invalid(tmp_path: Path) -> None:
+    seen = with_readings(tmp_path / "late.db", "loop_lag_ms", *[1] * 9, *[80] * 11)
+    assert (seen.verdict, seen.validity) == ("invalid", Validity.INVALID)
+    assert seen.reasons[0].startswith("worker-0 was late for its own timers by 50 ms or more in 55.0 % of its seconds")
+
+
 @pytest.mark.parametrize(
     ("name", "usual", "bad", "told"),
     [

@@ -451,7 +451,8 @@ class Exchange:
         self._timer = None
         if not self._watched:
             self.holds.append(time.monotonic_ns())
-        with self._loop.held if self._loop is not None else nullcontext():  # or a read would go by between the two
+        assert self._loop is not None  # who lets go of it stops the timer
+        with self._loop.held:  # or a read would go by between the two
             self.catch_up()
             if not self.finished:
                 self._look()

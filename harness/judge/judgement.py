@@ -230,9 +230,14 @@ HABITS = {  # sample → limit, what it means, of what the share is
         "used 90 % of a core or more in {share} of its seconds: it can hardly drive more; "
         "use --processes 2 or fewer users",
     ),
-    "loop_lag_ms": (50.0, "was late for its own timers by 50 ms or more in {share} of its seconds"),
+    "loop_lag_ms": (
+        50.0,
+        "was late for its own timers by 50 ms or more in {share} of its seconds; use --processes 2 or fewer users",
+    ),
     "gc_pause_ms": (50.0, "stood still for 50 ms or more in {share} of its garbage collections"),
 }
+# Beyond it, who is late for their timers is late as a rule: so are new connections and requests, and TTFT has that in it.
+LATE_INVALID = 0.5  # share of the readings of `loop_lag_ms`
 
 
 def _validity(
@@ -277,7 +282,8 @@ def _validity(
             f"was busy: less load than asked for; raise --users, or lower the rate if the server cannot keep up"
         )
     for name, (limit, meaning) in HABITS.items():
-        degraded += _habit(readings[name], limit, meaning)
+        for share, told in _habits(readings[name], limit, meaning):
+            (invalid if name == "loop_lag_ms" and share > LATE_INVALID else degraded).append(told)
     if run.status == "running":
         degraded.append("the run has not ended, or ended without saying so")
     remarks = _remarks(run, totals)
@@ -286,14 +292,15 @@ def _validity(
     return Validity.VALID, remarks
 
 
-def _habit(readings: Readings, limit: float, meaning: str) -> list[str]:
-    """A sentence for each process whose readings were beyond the limit too often to be a spike."""
+def _habits(readings: Readings, limit: float, meaning: str) -> list[tuple[float, str]]:
+    """Of each process whose readings were beyond the limit too often to be a spike: their share, and a sentence."""
     workers = np.array(readings.worker)
     found = []
     for worker in sorted(set(readings.worker)):
         beyond = readings.value[workers == worker] >= limit
         if beyond.sum() >= HABIT_READINGS and beyond.mean() > HABIT_SHARE:
-            found.append(f"{worker} {meaning.format(share=figure(float(beyond.mean()), 'ratio'))}")
+            share = float(beyond.mean())
+            found.append((share, f"{worker} {meaning.format(share=figure(share, 'ratio'))}"))
     return found
 
 
