@@ -236,7 +236,7 @@ HABITS = {  # sample → limit, what it means, of what the share is
     ),
     "gc_pause_ms": (50.0, "stood still for 50 ms or more in {share} of its garbage collections"),
 }
-# Beyond it, who is late for their timers is late as a rule: so are new connections and requests, and TTFT has that in it.
+# Beyond it, late is the rule: new connections and requests are late, too, and TTFT has that in it.
 LATE_INVALID = 0.5  # share of the readings of `loop_lag_ms`
 
 
