@@ -5,7 +5,7 @@ is done in Python: the same record at a higher cost. Linux only, as are the kern
 """
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_int, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ _NUMBERS = POINTER(c_int64)
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_sizes": (POINTER(c_int),),
     "sg_start": (c_void_p, c_int),
+    "sg_poll": (c_void_p,),
+    "sg_read": (c_void_p, POINTER(c_int32)),
     "sg_stop": (c_void_p,),
     "sg_lock": (c_void_p,),
     "sg_unlock": (c_void_p,),

@@ -82,7 +82,7 @@ def watched(*, room: int | None = None, **state: int) -> Iterator[tuple[Drain, S
 
 def looked_at(drain: Drain, slot: Slot) -> tuple[bytes, bytes, bytes]:
     """What was there when it was told of."""
-    assert drain.told().tolist() == [slot.descriptor]
+    assert drain.told() == [slot.descriptor]
     with drain:
         taken = slot.take()
         drain.resume(slot)
@@ -137,7 +137,7 @@ def test_no_more_is_read_than_there_is_room_for_and_little_room_is_told_of() -> 
         far.sendall(bytes(1_000))
         until(lambda: slot.length == 1_000)
         far.sendall(bytes(3_000))
-        assert drain.told().tolist() == [slot.descriptor]
+        assert drain.told() == [slot.descriptor]
         assert (slot.length, slot.room) == (3_000, 0)
         with drain:
             slot.room = 10_000
@@ -148,7 +148,7 @@ def test_no_more_is_read_than_there_is_room_for_and_little_room_is_told_of() -> 
 def test_a_read_whose_place_is_not_known_is_the_last_until_somebody_has_looked() -> None:
     with watched(framed=0) as (drain, slot, far):
         far.sendall(b"one")
-        assert drain.told().tolist() == [slot.descriptor]
+        assert drain.told() == [slot.descriptor]
         far.sendall(b"two")
         time.sleep(0.05)
         assert slot.length == 3
@@ -160,7 +160,7 @@ def test_a_read_whose_place_is_not_known_is_the_last_until_somebody_has_looked()
 def test_a_stream_that_was_told_of_is_read_on_where_there_is_room() -> None:
     with watched(**{**IN_A_CHUNK, "alert": 1}) as (drain, slot, far):
         far.sendall(b"one")
-        assert drain.told().tolist() == [slot.descriptor]
+        assert drain.told() == [slot.descriptor]
         far.sendall(b"two")
         until(lambda: slot.length == 6)
 

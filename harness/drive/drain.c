@@ -2,6 +2,7 @@
  *
  * A thread of its own reads from each socket that is ready, once, into the stream's own room, and writes the descriptors of
  * those that Python has to look at into a pipe: all others cost it nothing, and no decoding keeps the thread from reading.
+ * Where nearly each read is to be looked at, Python calls `sg_read` instead, and no second thread has to be woken.
  * A stream that is `full` is read no more until Python has looked. Whoever touches a stream that is watched holds the
  * reader's lock. A stream is a structure of fixed size that Python made; no pointer to it is kept beyond epoll's,
  * and none followed after `sg_leave`.
@@ -13,6 +14,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdint.h>
 #include <string.h>
@@ -61,7 +63,7 @@ struct reader {
     pthread_mutex_t lock; /* recursive: who looks at a stream may leave it */
     pthread_t thread;
     int32_t poll, stop, news; /* an epoll; an eventfd that ends the thread; a pipe's end, which the owner closes */
-    int32_t over;
+    int32_t alone, over;      /* has a thread; which is to end */
 };
 
 /* What `drain.py` has to agree with before it may call anything else. */
@@ -218,6 +220,9 @@ static void *run(void *argument) {
     struct reader *reader = argument;
     struct epoll_event ready[AT_ONCE];
     int32_t told[AT_ONCE];
+    /* On a core that it shares with Python, it waits until Python sleeps, or for a few milliseconds: the kernel has the
+     * times, and what Python sends, or is woken for, is not to wait for each packet. */
+    sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     while (!__atomic_load_n(&reader->over, __ATOMIC_ACQUIRE)) {
         int count = drain(reader, ready, epoll_wait(reader->poll, ready, AT_ONCE, -1), told);
         if (count && write(reader->news, told, count * sizeof *told) < 0) break; /* nobody is there to look any more */
@@ -225,7 +230,13 @@ static void *run(void *argument) {
     return NULL;
 }
 
-/* Begin to read; `news` is where to write the descriptors that Python has to look at. An errno. */
+/* Without a thread: read from all that are ready; how many descriptors are in `told`, which has room for AT_ONCE. */
+int sg_read(struct reader *reader, int32_t *told) {
+    struct epoll_event ready[AT_ONCE];
+    return drain(reader, ready, epoll_wait(reader->poll, ready, AT_ONCE, 0), told);
+}
+
+/* Begin to read; `news` is where a thread is to write the descriptors that Python has to look at, -1: no thread. An errno. */
 int sg_start(struct reader *reader, int news) {
     pthread_mutexattr_t recursive;
     pthread_mutexattr_init(&recursive);
@@ -233,10 +244,12 @@ int sg_start(struct reader *reader, int news) {
     pthread_mutex_init(&reader->lock, &recursive);
     reader->over = 0;
     reader->news = news;
+    reader->alone = news >= 0;
     reader->poll = epoll_create1(EPOLL_CLOEXEC);
     reader->stop = eventfd(0, EFD_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
     if (reader->poll < 0 || reader->stop < 0 || epoll_ctl(reader->poll, EPOLL_CTL_ADD, reader->stop, &event)) return errno;
+    if (!reader->alone) return 0;
     sigset_t all, before;
     sigfillset(&all); /* signals are for Python's thread */
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -245,10 +258,12 @@ int sg_start(struct reader *reader, int news) {
     return fault;
 }
 
+int sg_poll(struct reader *reader) { return reader->poll; }
+
 void sg_stop(struct reader *reader) {
     __atomic_store_n(&reader->over, 1, __ATOMIC_RELEASE);
     eventfd_write(reader->stop, 1);
-    pthread_join(reader->thread, NULL);
+    if (reader->alone) pthread_join(reader->thread, NULL);
     close(reader->poll);
     close(reader->stop);
 }

@@ -9,9 +9,10 @@ import ctypes
 import os
 import weakref
 from array import array
+from collections.abc import Sequence
 from typing import Any
 
-_READS, _RAW, _MARKER = 256, 32_768, 64  # as in drain.c
+_READS, _RAW, _MARKER, _AT_ONCE = 256, 32_768, 64, 128  # as in drain.c
 _READ = 24  # bytes of `struct read`: three numbers
 _UNLIMITED = 1 << 62
 _NEWS = 65_536  # bytes that a pipe holds
@@ -72,18 +73,22 @@ class Slot(ctypes.Structure):
 
 
 class Drain:
-    """The sockets that one thread reads for one loop. Held (`with`), it reads none of them."""
+    """The sockets that are read for one loop: by a thread, or when `told` is called. Held (`with`), none is read."""
 
-    def __init__(self, library: Any) -> None:
+    def __init__(self, library: Any, *, alone: bool = True) -> None:
+        """`alone`: in a thread of its own."""
         size = ctypes.c_int()
         if library.sg_sizes(size) != ctypes.sizeof(Slot):
             raise RuntimeError("the compiled reader has another idea of a stream; install the package again")
         self._library = library
         self._reader = ctypes.create_string_buffer(size.value)
-        self.news, self._tell = os.pipe()  # readable when there is something to look at
-        if code := library.sg_start(self._reader, self._tell):
+        pipe = os.pipe() if alone else ()
+        if code := library.sg_start(self._reader, pipe[1] if pipe else -1):
             raise OSError(code, "cannot start to read")
-        weakref.finalize(self, _stop, library, self._reader, (self.news, self._tell), os.getpid())
+        weakref.finalize(self, _stop, library, self._reader, pipe, os.getpid())
+        self.news: int = pipe[0] if pipe else library.sg_poll(self._reader)  # readable when `told` has something to do
+        self._alone = alone
+        self._told = (ctypes.c_int32 * _AT_ONCE)()
         self._spare: list[Slot] = []
 
     def __enter__(self) -> None:
@@ -118,12 +123,15 @@ class Drain:
         """Count a chunked body, which begins like this, from now on; False where that cannot be."""
         return bool(self._library.sg_count(ctypes.byref(slot), begun, len(begun)))
 
-    def told(self) -> "array[int]":
-        """The descriptors of those that are to be looked at; waits for one."""
-        return array("i", os.read(self.news, _NEWS))
+    def told(self) -> list[int]:
+        """The descriptors of those that are to be looked at; a thread's are waited for."""
+        if self._alone:
+            return array("i", os.read(self.news, _NEWS)).tolist()
+        count: int = self._library.sg_read(self._reader, self._told)
+        return self._told[:count]
 
 
-def _stop(library: Any, reader: Any, pipe: tuple[int, int], process: int) -> None:
+def _stop(library: Any, reader: Any, pipe: Sequence[int], process: int) -> None:
     """At the latest when the interpreter ends: it frees what the thread would read into."""
     if os.getpid() == process:  # a fork has the memory, but no thread
         library.sg_stop(reader)

@@ -14,7 +14,7 @@ import struct
 import time
 from array import array
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, Protocol
@@ -281,6 +281,7 @@ class Exchange:
         "_barren",
         "_changed",
         "_connection",
+        "_drain",
         "_feed",
         "_granted",
         "_headers",
@@ -320,7 +321,8 @@ class Exchange:
         self._headers: list[tuple[bytes, bytes]] = []
         self._barren = 0  # bytes since the last of the body
         self._loop: _Loop | None = None  # that reads for us
-        self._slot: Slot | None = None  # where compiled code does
+        self._drain: Drain | None = None  # and its compiled code
+        self._slot: Slot | None = None  # where that does
         self._watched = False  # and it looks at the socket now
         self._uncounted = True  # compiled code has not been told that a body begins
         self._stamp = 0  # of the read that is parsed
@@ -348,7 +350,9 @@ class Exchange:
         """Begin to read."""
         self.last_read_at = time.monotonic_ns()
         self._loop = _Loop.here()
-        self._slot = self._loop.slot(self._connection, self, self._pace)
+        self._drain = self._loop.drain_for(self._connection, self._pace)
+        if self._drain is not None:
+            self._slot = self._loop.slot(self._drain, self._connection, self)
         self._look()
 
     def pause(self) -> None:
@@ -383,14 +387,14 @@ class Exchange:
         """Read no more; ask the pace after so long, ns, whether to go on."""
         self._ask_in(wait)
         if self._watched and self._loop is not None:
-            self._loop.leave(self._connection, self._slot)
+            self._loop.leave(self._connection, self._drain, self._slot)
             self._watched = False
 
     def _let_go(self) -> None:
         self._look_away()
         if self._loop is not None:
-            self._loop.forget(self._connection, self._slot)
-            self._loop = self._slot = None
+            self._loop.forget(self._connection, self._drain, self._slot)
+            self._loop = self._drain = self._slot = None
 
     # From here to the end of the class: called by the loop, for what may be an event of every stream.
 
@@ -434,7 +438,7 @@ class Exchange:
                 return
             self._ask_in(again - now)
         if not self._watched and self._loop is not None:
-            self._loop.watch(self._connection, self, self._slot)
+            self._loop.watch(self._connection, self, self._drain, self._slot)
             self._watched = True
 
     def _ask_in(self, wait: int) -> None:
@@ -451,20 +455,19 @@ class Exchange:
         self._timer = None
         if not self._watched:
             self.holds.append(time.monotonic_ns())
-        assert self._loop is not None  # who lets go of it stops the timer
-        with self._loop.held:  # or a read would go by between the two
+        with self._drain or nullcontext():  # or a read would go by between the two
             self.catch_up()
             if not self.finished:
                 self._look()
 
     def catch_up(self) -> None:
         """Take what compiled code has read and kept back."""
-        slot, loop = self._slot, self._loop
-        if slot is None or loop is None or loop.drain is None:
+        slot, drain = self._slot, self._drain
+        if slot is None or drain is None:
             return
-        with loop.drain:
-            self._take_from(slot, loop.drain)
-            loop.drain.resume(slot)
+        with drain:
+            self._take_from(slot, drain)
+            drain.resume(slot)
 
     def _take_from(self, slot: Slot, drain: Drain) -> None:
         broken = None
@@ -586,42 +589,49 @@ class _Loop:
         self._loop = loop
         self._watchers: dict[int, Any] = {}
         self._exchanges: dict[int, Exchange] = {}
-        self.drain = None if compiled.LIBRARY is None else Drain(compiled.LIBRARY)
-        self.held: AbstractContextManager[None] = nullcontext() if self.drain is None else self.drain
-        if self.drain is not None:
+        self._news: list[Any] = []  # watchers
+        self._drains: list[Drain] = []
+        if compiled.LIBRARY is not None:
+            self._drains = [Drain(compiled.LIBRARY), Drain(compiled.LIBRARY, alone=False)]
+        for drain in self._drains:
             # Not to keep the loop alive: whoever waits for an exchange has a timer in it.
-            self._watcher = loop.io(self.drain.news, _READ, ref=False)
-            self._watcher.start(self._look, self.drain)
+            drain_watcher = loop.io(drain.news, _READ, ref=False)
+            drain_watcher.start(self._look, drain)
+            self._news.append(drain_watcher)
 
-    def slot(self, connection: Connection, exchange: Exchange, pace: Pace | None) -> Slot | None:
-        """Where compiled code reads for an exchange, None where it cannot; to be forgotten."""
-        if self.drain is None or connection.tls is not None or not (pace is None or pace.steady):
+    def drain_for(self, connection: Connection, pace: Pace | None) -> Drain | None:
+        """Who reads a connection, None where compiled code cannot."""
+        if not self._drains or connection.tls is not None or not (pace is None or pace.steady):
             return None
+        return self._drains[0 if pace is None else 1]  # a link's pace is asked at every few reads
+
+    def slot(self, drain: Drain, connection: Connection, exchange: Exchange) -> Slot:
+        """Where compiled code reads for an exchange; to be forgotten."""
         descriptor = connection.sock.fileno()
         self._exchanges[descriptor] = exchange
-        return self.drain.slot(descriptor, exchange.marker)
+        return drain.slot(descriptor, exchange.marker)
 
-    def watch(self, connection: Connection, exchange: Exchange, slot: Slot | None) -> None:
+    def watch(self, connection: Connection, exchange: Exchange, drain: Drain | None, slot: Slot | None) -> None:
         """Read when there is something, until it is to be left."""
-        if self.drain is not None and slot is not None:
-            self.drain.watch(slot)
+        if drain is not None and slot is not None:
+            drain.watch(slot)
             return
         descriptor = connection.sock.fileno()
         self._watchers[descriptor] = watcher = self._loop.io(descriptor, _READ)
         watcher.start(exchange.readable)
 
-    def leave(self, connection: Connection, slot: Slot | None) -> None:
-        if self.drain is not None and slot is not None:
-            self.drain.leave(slot)
+    def leave(self, connection: Connection, drain: Drain | None, slot: Slot | None) -> None:
+        if drain is not None and slot is not None:
+            drain.leave(slot)
             return
         watcher = self._watchers.pop(connection.sock.fileno())
         watcher.stop()
         watcher.close()
 
-    def forget(self, connection: Connection, slot: Slot | None) -> None:
-        if self.drain is not None and slot is not None:
+    def forget(self, connection: Connection, drain: Drain | None, slot: Slot | None) -> None:
+        if drain is not None and slot is not None:
             del self._exchanges[connection.sock.fileno()]
-            self.drain.free(slot)
+            drain.free(slot)
 
     def _look(self, drain: Drain) -> None:
         for descriptor in drain.told():
