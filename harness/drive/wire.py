@@ -489,7 +489,7 @@ class Exchange:
                 slot.framed = bool(blank) and drain.count(slot, begun) and slot.body == len(self.body)
         if slot.framed and not self.every_read and slot.where == 0 and data.endswith(b"\n"):
             slot.bare = 1  # the next byte begins a chunk, for the parser, too
-        # Once the first content has come, there is nothing to be decided until the end, which compiled code knows.
+        # Where nobody waits for the data, there is nothing to be decided until the end, which compiled code knows.
         settled = self.marker and not self.marker_seen and self.on_data is None and not self.every_read
         slot.alert = not (settled and slot.bare)
         if self._pace is not None and slot.room < self._granted:
@@ -595,9 +595,9 @@ class _Loop:
             self._drains = [Drain(compiled.LIBRARY), Drain(compiled.LIBRARY, alone=False)]
         for drain in self._drains:
             # Not to keep the loop alive: whoever waits for an exchange has a timer in it.
-            drain_watcher = loop.io(drain.news, _READ, ref=False)
-            drain_watcher.start(self._look, drain)
-            self._news.append(drain_watcher)
+            watcher = loop.io(drain.news, _READ, ref=False)
+            watcher.start(self._look, drain)
+            self._news.append(watcher)
 
     def drain_for(self, connection: Connection, pace: Pace | None) -> Drain | None:
         """Who reads a connection, None where compiled code cannot."""
