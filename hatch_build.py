@@ -9,7 +9,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES, LIBRARY = ("harness/drive/drain.c", "harness/record.c"), "harness/_compiled.so"
+FOLDER = "harness/native"
+SOURCES, LIBRARY = (f"{FOLDER}/drain.c", f"{FOLDER}/record.c"), f"{FOLDER}/_compiled.so"
 
 
 class CustomBuildHook(BuildHookInterface):

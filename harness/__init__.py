@@ -1,3 +1,4 @@
-"""streamgauge: load tests and SLA reports for LLM streaming endpoints. Importing this package has no effect."""
+"""The load generator, the record, the verdict and the commands; docs/architecture.md draws the parts."""
 
-__version__ = "0.1.0"
+if __name__ != "streamgauge.harness":  # found by its folder's name: each class would then exist twice
+    raise ImportError(f"import streamgauge.harness instead of {__name__}")

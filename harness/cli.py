@@ -17,15 +17,20 @@ from typing import Any, Literal
 
 import click
 
-from harness import __version__, calibrate, config, gating, resolution, series
-from harness.errors import ScenarioError, StreamgaugeError, TargetError
-from harness.judge import baseline, judgement, noise, regression
-from harness.judge.outputs import save, telling, terminal
-from harness.judge.store import Store
-from harness.judge.wording import visible
-from harness.resolution import Point
-from reports import page
-from reports.material import gather
+from streamgauge import __version__
+from streamgauge.harness import config
+from streamgauge.harness.calibration import measurement, resolution
+from streamgauge.harness.calibration.resolution import Point
+from streamgauge.harness.commands import gating
+from streamgauge.harness.compare import series
+from streamgauge.harness.errors import ScenarioError, StreamgaugeError, TargetError
+from streamgauge.harness.judge.compare import baseline, noise, regression
+from streamgauge.harness.judge.outputs import save, telling, terminal
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict import judgement
+from streamgauge.harness.judge.wording import visible
+from streamgauge.reports import page
+from streamgauge.reports.material import gather
 
 Command = Callable[..., Any]
 _READY = re.compile(r"http://\S+")
@@ -213,13 +218,13 @@ def demo(ctx: click.Context, users: int, run_time: str, out: str) -> None:
 @click.pass_context
 def serve(ctx: click.Context, server_options: tuple[str, ...]) -> None:
     """Start the reference server (see its --help)."""
-    ctx.exit(_wait([sys.executable, "-m", "reference_server", *server_options]))
+    ctx.exit(_wait([sys.executable, "-m", "streamgauge.reference_server", *server_options]))
 
 
 @main.command(name="calibrate")
 @click.option(
     "--streams",
-    default=",".join(map(str, calibrate.STREAMS)),
+    default=",".join(map(str, measurement.STREAMS)),
     show_default=True,
     help="How many at once, one run each.",
 )
@@ -235,7 +240,7 @@ def calibrate_command(streams: str, seconds: int, plain_only: bool) -> None:
         numbers = [int(number) for number in streams.split(",")]
     except ValueError:
         raise ScenarioError(f"--streams {streams!r}: write numbers with commas in between, as in 50,200") from None
-    found = calibrate.calibrate(numbers, seconds, [False] if plain_only else [False, True], _tell_point)
+    found = measurement.calibrate(numbers, seconds, [False] if plain_only else [False, True], _tell_point)
     resolution.keep(found)
     click.echo(f"this machine: {found.sentence()}; kept in {resolution.path()}")
 
@@ -405,7 +410,7 @@ def _locustfile(scenario: str) -> Path:
         if not Path(scenario).is_file():
             raise ScenarioError(f"{scenario}: no such file")
         return Path(scenario)
-    shipped = importlib.util.find_spec("scenarios")
+    shipped = importlib.util.find_spec("streamgauge.scenarios")
     assert shipped is not None
     assert shipped.origin is not None
     folder = Path(shipped.origin).parent
@@ -435,7 +440,7 @@ class _Server:
         self._options = options
 
     def __enter__(self) -> str:
-        command = [sys.executable, "-m", "reference_server", *self._options]
+        command = [sys.executable, "-m", "streamgauge.reference_server", *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         found = _READY.search(self._process.stdout.readline())  # empty when the server has died, having said why

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from harness.errors import ConfigError
+from streamgauge.harness.errors import ConfigError
 
 PROTOCOLS = ("anthropic_messages", "openai_chat", "plain_sse", "custom")
 

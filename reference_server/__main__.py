@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Any
 import click
 import uvicorn
 
-from reference_server import delivery, model
-from reference_server.app import Settings, create_app
-from reference_server.connection import Connection
-from reference_server.dealing import Rule, rule
-from reference_server.delivery import Manner
-from reference_server.faults import FAULTS
-from reference_server.sessions import Sessions, Shared
-from reference_server.streams import Streams
-from reference_server.ticker import event_loop
-from reference_server.truth import TruthLog
+from streamgauge.reference_server import delivery, model
+from streamgauge.reference_server.app import Settings, create_app
+from streamgauge.reference_server.connection import Connection
+from streamgauge.reference_server.dealing import Rule, rule
+from streamgauge.reference_server.delivery import Manner
+from streamgauge.reference_server.faults import FAULTS
+from streamgauge.reference_server.sessions import Sessions, Shared
+from streamgauge.reference_server.streams import Streams
+from streamgauge.reference_server.ticker import event_loop
+from streamgauge.reference_server.truth import TruthLog
 
 if TYPE_CHECKING:
-    from reference_server.upstream import Upstream
+    from streamgauge.reference_server.upstream import Upstream
 
 _GOODBYE_SECONDS = 1  # what clients have to read the end that they were told, when the server goes down
 _COLLECT_FROM = 5_000  # objects more than at the last collection
@@ -321,7 +321,7 @@ def _upstream(
     key = os.environ.get("ANTHROPIC_API_KEY")
     if not key:
         raise click.UsageError("--upstream anthropic: set ANTHROPIC_API_KEY to the key to ask with")
-    from reference_server.upstream import Upstream  # noqa: PLC0415 - the SDK is slow to import, and few servers need it
+    from streamgauge.reference_server.upstream import Upstream  # noqa: PLC0415 - the SDK is slow to import, and few servers need it
 
     return Upstream(key, url, name, silence)
 
@@ -343,7 +343,7 @@ def _listen(host: str, port: int, send_buffer: int) -> socket.socket:
 def _shared(url: str, sessions: Sessions) -> Shared:
     """ClickException, in one line, when there is no such Redis, or nothing to reach one with."""
     try:
-        from reference_server import sessions_redis  # noqa: PLC0415 - an extra that few servers need
+        from streamgauge.reference_server import sessions_redis  # noqa: PLC0415 - an extra that few servers need
     except ModuleNotFoundError:
         raise click.ClickException("--redis-url needs the redis package: pip install 'streamgauge[redis]'") from None
     try:

@@ -24,20 +24,20 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reference_server import delivery, exposition, model, playground
-from reference_server.connection import CONNECTION, SEND, EventStream, WholeAnswer
-from reference_server.dealing import Faults, Rule
-from reference_server.delivery import Document, Manner, Source, Stream
-from reference_server.dialects import Answer, Question
-from reference_server.dialects.anthropic_messages import CountQuestion, MessagesQuestion
-from reference_server.dialects.openai_chat import ChatQuestion
-from reference_server.dialects.plain_sse import PlainQuestion
-from reference_server.model import Failed, Shape
-from reference_server.sessions import READERS, Reader, Session, Sessions, Unreachable
-from reference_server.simulation import Simulation
+from streamgauge.reference_server import delivery, exposition, model, playground
+from streamgauge.reference_server.connection import CONNECTION, SEND, EventStream, WholeAnswer
+from streamgauge.reference_server.dealing import Faults, Rule
+from streamgauge.reference_server.delivery import Document, Manner, Source, Stream
+from streamgauge.reference_server.dialects import Answer, Question
+from streamgauge.reference_server.dialects.anthropic_messages import CountQuestion, MessagesQuestion
+from streamgauge.reference_server.dialects.openai_chat import ChatQuestion
+from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
+from streamgauge.reference_server.model import Failed, Shape
+from streamgauge.reference_server.sessions import READERS, Reader, Session, Sessions, Unreachable
+from streamgauge.reference_server.simulation import Simulation
 
 if TYPE_CHECKING:
-    from reference_server.upstream import Upstream  # the SDK is slow to import, and few servers need it
+    from streamgauge.reference_server.upstream import Upstream  # the SDK is slow to import, and few servers need it
 
 DIALECTS: dict[str, type[Question]] = {
     "/v1/messages": MessagesQuestion,

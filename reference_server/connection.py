@@ -19,8 +19,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from reference_server.delivery import Carried, Outlet, Stream
-from reference_server.ticker import Ticker
+from streamgauge.reference_server.delivery import Carried, Outlet, Stream
+from streamgauge.reference_server.ticker import Ticker
 
 # What the scope of a request has beside ASGI's own.
 CONNECTION = "streamgauge.connection"

@@ -19,10 +19,10 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from reference_server import model
-from reference_server.connection import CONNECTION, SEND
-from reference_server.faults import FAULTS, counted, syntax
-from reference_server.trouble import Trouble
+from streamgauge.reference_server import model
+from streamgauge.reference_server.connection import CONNECTION, SEND
+from streamgauge.reference_server.faults import FAULTS, counted, syntax
+from streamgauge.reference_server.trouble import Trouble
 
 _SOMEWHERE = 20  # tokens after which a fault without a place happens at the latest
 _PLACE = model.whole(100_000)

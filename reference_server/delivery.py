@@ -13,12 +13,12 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from reference_server import model
-from reference_server.dialects import End, Writer
-from reference_server.flushing import Flusher, Unit
-from reference_server.model import NO_TOKENS, Failed, Step
-from reference_server.ticker import Ticker
-from reference_server.truth import Outcome
+from streamgauge.reference_server import model
+from streamgauge.reference_server.dialects import End, Writer
+from streamgauge.reference_server.flushing import Flusher, Unit
+from streamgauge.reference_server.model import NO_TOKENS, Failed, Step
+from streamgauge.reference_server.ticker import Ticker
+from streamgauge.reference_server.truth import Outcome
 
 State = Literal["queued", "running", "paused"] | Outcome  # paused: until the client has read some
 

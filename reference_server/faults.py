@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from reference_server import model
-from reference_server.model import Failed
-from reference_server.trouble import ID, Act, Trouble
+from streamgauge.reference_server import model
+from streamgauge.reference_server.model import Failed
+from streamgauge.reference_server.trouble import ID, Act, Trouble
 
 _MOST_HELD = 1 << 20  # bytes that a fault keeps back for one client
 _LONGEST_BLOCK = 10_000_000_000  # ns

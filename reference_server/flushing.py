@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from typing import Literal
 
-from reference_server.model import Step
+from streamgauge.reference_server.model import Step
 
 Unit = Literal["token", "word", "sentence"]
 

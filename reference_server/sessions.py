@@ -14,11 +14,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from reference_server.delivery import Manner, Outlet, Stream, after
-from reference_server.dialects import Writer
-from reference_server.streams import Streams
-from reference_server.ticker import Ticker
-from reference_server.truth import Outcome
+from streamgauge.reference_server.delivery import Manner, Outlet, Stream, after
+from streamgauge.reference_server.dialects import Writer
+from streamgauge.reference_server.streams import Streams
+from streamgauge.reference_server.ticker import Ticker
+from streamgauge.reference_server.truth import Outcome
 
 EVENTS = 20_000  # of one log; beyond them, and beyond its bytes, the oldest go
 BYTES = 4 << 20

@@ -24,8 +24,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from reference_server.delivery import KEEP_ALIVE, Manner
-from reference_server.sessions import Log, Session, Sessions, Unreachable
+from streamgauge.reference_server.delivery import KEEP_ALIVE, Manner
+from streamgauge.reference_server.sessions import Log, Session, Sessions, Unreachable
 
 _AWAY = "the Redis that keeps resumable answers does not do its work"
 _ASKED = "streamgauge:asked"

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from reference_server import model
-from reference_server.delivery import Source
-from reference_server.dialects import Answer, End, Question
-from reference_server.model import PromptCache, Shape
-from reference_server.tools import Turns
+from streamgauge.reference_server import model
+from streamgauge.reference_server.delivery import Source
+from streamgauge.reference_server.dialects import Answer, End, Question
+from streamgauge.reference_server.model import PromptCache, Shape
+from streamgauge.reference_server.tools import Turns
 
 
 class Simulation:

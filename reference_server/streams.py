@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reference_server import model
-from reference_server.delivery import Outlet, Stream
-from reference_server.ticker import Ticker
-from reference_server.truth import Outcome, Row, TruthLog
+from streamgauge.reference_server import model
+from streamgauge.reference_server.delivery import Outlet, Stream
+from streamgauge.reference_server.ticker import Ticker
+from streamgauge.reference_server.truth import Outcome, Row, TruthLog
 
 KEPT = 1000
 KEPT_SECONDS = 300

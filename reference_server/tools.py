@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from reference_server.model import Ask, Plan, Step, ToolCall
-from reference_server.samples import sample
+from streamgauge.reference_server.model import Ask, Plan, Step, ToolCall
+from streamgauge.reference_server.samples import sample
 
 MAX_ITERATIONS = 5  # rounds of tools in one answer; after them the model answers with what it has
 

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from reference_server.dialects import Question, refuse
-from reference_server.dialects.anthropic_messages import MessagesQuestion
-from reference_server.dialects.openai_chat import ChatQuestion, NamedTool
-from reference_server.dialects.openai_chat import Message as ChatMessage
-from reference_server.dialects.plain_sse import PlainQuestion
-from reference_server.tools import TOOLS
+from streamgauge.reference_server.dialects import Question, refuse
+from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
+from streamgauge.reference_server.dialects.openai_chat import ChatQuestion, NamedTool
+from streamgauge.reference_server.dialects.openai_chat import Message as ChatMessage
+from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
+from streamgauge.reference_server.tools import TOOLS
 
 Body = dict[str, Any]
 

@@ -12,9 +12,9 @@ from contextlib import aclosing
 
 from starlette.types import Message, Send
 
-from reference_server.connection import Connection
-from reference_server.delivery import Carried, Source
-from reference_server.model import NO_TOKENS, Step
+from streamgauge.reference_server.connection import Connection
+from streamgauge.reference_server.delivery import Carried, Source
+from streamgauge.reference_server.model import NO_TOKENS, Step
 
 ID = re.compile(rb"^id:.*\n", re.MULTILINE)
 

@@ -19,11 +19,11 @@ import httpx2
 from anthropic.lib.streaming import AsyncMessageStreamManager, ParsedMessageStreamEvent
 from anthropic.types import MessageDeltaUsage, MessageParam, Usage
 
-from reference_server import model, tools
-from reference_server.delivery import Source
-from reference_server.dialects import Answer, End, Question
-from reference_server.model import Failed, Step, ToolCall
-from reference_server.translation import Body, body, server_tools
+from streamgauge.reference_server import model, tools
+from streamgauge.reference_server.delivery import Source
+from streamgauge.reference_server.dialects import Answer, End, Question
+from streamgauge.reference_server.model import Failed, Step, ToolCall
+from streamgauge.reference_server.translation import Body, body, server_tools
 
 _CONNECT_SECONDS = 5
 _STATUSES = {  # of an error in the middle of a stream, whose own status was 200

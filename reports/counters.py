@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.judge import aftermath
-from harness.judge.metrics import LEFT
-from harness.judge.store import Store, Streams
+from streamgauge.harness.judge.measure.metrics import LEFT
+from streamgauge.harness.judge.store import Store, Streams
+from streamgauge.harness.judge.verdict import aftermath
 
 MOST_POINTS = 300
 _FINEST, _MOST_BINS = 0.1, 20_000  # seconds; chunks are counted in so many bins at most, for they are too many to sort

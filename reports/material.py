@@ -11,13 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.config import Reader, Sla
-from harness.judge import statistics
-from harness.judge.judgement import QUANTILES, Judgement, judge
-from harness.judge.metrics import COALESCED_US, Tally, content_gaps
-from harness.judge.store import Failure, Readings, Store, Streams
-from harness.observation import FAILURES
-from reports.counters import Counters, OverCounters
+from streamgauge.harness.config import Reader, Sla
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.metrics import COALESCED_US, Tally, content_gaps
+from streamgauge.harness.judge.store import Failure, Readings, Store, Streams
+from streamgauge.harness.judge.verdict.judgement import QUANTILES, Judgement, judge
+from streamgauge.harness.record.observation import FAILURES
+from streamgauge.reports.counters import Counters, OverCounters
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -13,11 +13,11 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from harness import __version__
-from harness.judge.wording import visible
-from reports.material import Material
-from reports.panel import Panel
-from reports.panels import PANELS
+from streamgauge import __version__
+from streamgauge.harness.judge.wording import visible
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Panel
+from streamgauge.reports.panels import PANELS
 
 _HERE = Path(__file__).parent
 BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"

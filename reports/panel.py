@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from harness.judge.figures import NONE, between, figure
-from harness.judge.statistics import Interval
-from harness.judge.wording import shortened, visible
+from streamgauge.harness.judge.figures import NONE, between, figure
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.wording import shortened, visible
 
 
 @dataclass(frozen=True)

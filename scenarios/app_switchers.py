@@ -4,7 +4,7 @@ Most come back after some seconds; some phones kill the app meanwhile. What was 
 and then at the server, so look at its memory and at its paused streams while this runs.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Switcher(StreamUser):

@@ -4,7 +4,7 @@ Run it as an open load: `streamgauge run arrivals --arrivals poisson --rate 20`,
 `--gauge-rate`. Raise the rate until TTFT over time climbs and never comes back: that is more than the server can serve.
 """
 
-from harness.scenario import StreamUser, task
+from streamgauge.scenario import StreamUser, task
 
 
 class Visitor(StreamUser):

@@ -7,7 +7,7 @@ TTFT with and without a hit, and `cache_hit_rate`.
 
 from uuid import uuid4
 
-from harness.scenario import StreamUser, between, handbook, task
+from streamgauge.scenario import StreamUser, between, handbook, task
 
 
 class Clerk(StreamUser):

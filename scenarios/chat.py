@@ -4,7 +4,7 @@ Everybody asks, reads the whole answer, thinks for a moment and asks on. Start h
 endpoints are built for, and the baseline to compare every other scenario with.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Reader(StreamUser):

@@ -4,7 +4,7 @@ A third sit in a train with tunnels, a third in a car on LTE, a third have only 
 the streams that a cell change broke off: they are cancelled, since the server could do nothing about it.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Commuter(StreamUser):

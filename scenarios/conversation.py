@@ -4,7 +4,7 @@ Two to six questions each behind a long system prompt, every one with all that w
 between. Prefill grows with the history unless the server caches it: see the cached tokens, and TTFT turn by turn.
 """
 
-from harness.scenario import StreamUser, handbook, reading, task
+from streamgauge.scenario import StreamUser, handbook, reading, task
 
 
 class Talker(StreamUser):

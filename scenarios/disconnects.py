@@ -4,7 +4,7 @@ Some press the stop button mid-answer and ask again, some close the tab, some ha
 reset instead of a goodbye). A leave that was meant is neither an error nor a completion.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Leaver(StreamUser):

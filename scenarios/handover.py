@@ -4,7 +4,7 @@ Half of them have an app that comes back with the id of the last event; the othe
 `resume_gap`, `resume_lost` and `resume_duplicated`, and, where a server keeps no answers, at how many are asked anew.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Walker(StreamUser):

@@ -4,7 +4,7 @@ Most read at home, many are on phones, some leave in the middle; the default sce
 patiently on wifi, two on a good phone link, two on slow 4G, one presses stop, and one closes the tab.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Person(StreamUser):

@@ -7,7 +7,7 @@ have ITL of `alone` and `beside` next to each other. Only long answers fill the 
 
 from time import monotonic
 
-from harness.scenario import Steps, StreamUser, between, task
+from streamgauge.scenario import Steps, StreamUser, between, task
 
 ALONE = 60.0  # seconds until the others come
 MARGIN = 10.0  # an answer that is asked for so shortly before, or after, is of neither phase

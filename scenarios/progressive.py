@@ -4,7 +4,7 @@ Half have a page that streams, half an older one that waits for the whole answer
 serves both. Compare TTFT of `answer streamed` and `answer whole` in the report.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Visitor(StreamUser):

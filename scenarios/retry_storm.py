@@ -4,7 +4,7 @@ Four of five do as retry-after says; one asks again at once, up to ten times. Ev
 the label `retry`. Give the server less room than there are users, or a fault that refuses some.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Polite(StreamUser):

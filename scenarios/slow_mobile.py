@@ -4,7 +4,7 @@ Two thirds have slow 4G, one third 3G. Their TTFT holds the link's round trips (
 `ttft_wire` beside it is the server's own part, so that neither is blamed for the other.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Commuter(StreamUser):

@@ -4,7 +4,7 @@ Between 5 and 30 readers, up and down every ten minutes, for four hours (`--run-
 hour later should look the same.
 """
 
-from harness.scenario import StreamUser, Wave, reading, task
+from streamgauge.scenario import StreamUser, Wave, reading, task
 
 
 class Reader(StreamUser):

@@ -4,7 +4,7 @@ Ten readers for a minute, sixty for half a minute, ten again. In the report, TTF
 spike the answers are late.
 """
 
-from harness.scenario import Spike, StreamUser, between, task
+from streamgauge.scenario import Spike, StreamUser, between, task
 
 
 class Reader(StreamUser):

@@ -4,7 +4,7 @@ Every half minute there are twice as many patient readers. Look at TTFT and ITL 
 at which they leave the floor is the server's knee.
 """
 
-from harness.scenario import Steps, StreamUser, between, task
+from streamgauge.scenario import Steps, StreamUser, between, task
 
 
 class Reader(StreamUser):

@@ -5,7 +5,7 @@ comes back in time); for an endpoint of your own, write the names of its tools. 
 model's next start, and in no ITL.
 """
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 
 class Reader(StreamUser):

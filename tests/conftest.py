@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from hypothesis import settings
-from reference import ReferenceServer
 
-from harness import compiled
-from harness.drive import wire
+from streamgauge.harness.drive.wire import exchange
+from streamgauge.harness.native import library
+from tests.support.reference import ReferenceServer
 
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
@@ -31,7 +31,7 @@ def client(server: ReferenceServer) -> Iterator[httpx.Client]:
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways of reading sockets: whatever a test says of one holds for the other."""
     if request.param == "python":
-        monkeypatch.setattr(compiled, "LIBRARY", None)
-    elif compiled.LIBRARY is None:
+        monkeypatch.setattr(library, "LIBRARY", None)
+    elif library.LIBRARY is None:
         pytest.skip("the package was installed without a compiler")
-    monkeypatch.setattr(wire, "_LOOPS", {})
+    monkeypatch.setattr(exchange, "_LOOPS", {})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from math import ceil, log
 from random import Random
 
-from harness.errors import ScenarioError
+from streamgauge.harness.errors import ScenarioError
 
 
 @dataclass(frozen=True, slots=True)

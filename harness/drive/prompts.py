@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from harness.errors import ScenarioError
+from streamgauge.harness.errors import ScenarioError
 
 _DATA = Path(__file__).parent / "prompt_data"
 

@@ -15,8 +15,8 @@ import gevent
 import psutil
 from gevent.event import Event
 
-from harness.clock import RunClock
-from harness.observation import StreamObservation
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.observation import StreamObservation
 
 _BEAT = 0.5  # seconds between batches: a process that dies loses no more than this and what is under way
 _PROBE = 0.05  # seconds between two looks at how late the loop's timers are: a longer stop of it cannot hide

@@ -11,8 +11,8 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from harness.config import Load
-from harness.errors import ScenarioError
+from streamgauge.harness.config import Load
+from streamgauge.harness.errors import ScenarioError
 
 _FILE = "file:"
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from locust import LoadTestShape
 
-from harness.errors import ScenarioError
+from streamgauge.harness.errors import ScenarioError
 
 
 def steps(at: float, users: Sequence[int], seconds: float) -> int | None:

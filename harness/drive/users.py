@@ -21,14 +21,14 @@ from locust.exception import RescheduleTask, RescheduleTaskImmediately, StopTest
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_WAITING
 from msgspec.structs import replace
 
-from harness.config import Profile, Target
-from harness.drive import behaviour, clients, network, prompts
-from harness.drive.behaviour import Plan
-from harness.drive.clients import Interrupted, Place, Site
-from harness.drive.prompts import Prompt
-from harness.drive.turnstile import Turnstile
-from harness.errors import ScenarioError
-from harness.observation import FAILURES, StreamObservation
+from streamgauge.harness.config import Profile, Target
+from streamgauge.harness.drive import behaviour, clients, network, prompts
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients import Interrupted, Place, Site
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.turnstile import Turnstile
+from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.record.observation import FAILURES, StreamObservation
 
 
 @dataclass(slots=True)
@@ -65,9 +65,9 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     """Subclass it, set what differs, and write tasks that call `self.stream()` or `self.fetch()`."""
 
     abstract = True
-    network: ClassVar[str] = "direct"  # a name from harness.drive.network.NETWORKS
-    behaviour: ClassVar[str] = "patient"  # a name from harness.drive.behaviour.BEHAVIOURS
-    client: ClassVar[str] = "wire"  # a name from harness.drive.clients.CLIENTS
+    network: ClassVar[str] = "direct"  # a name from streamgauge.harness.drive.network.NETWORKS
+    behaviour: ClassVar[str] = "patient"  # a name from streamgauge.harness.drive.behaviour.BEHAVIOURS
+    client: ClassVar[str] = "wire"  # a name from streamgauge.harness.drive.clients.CLIENTS
     prompts: ClassVar[str] = "chat"  # a shipped set, or the path of a JSONL file
     system: str | None = None  # the system prompt of questions without one; marked for the server's prompt cache
     tools: ClassVar[tuple[str, ...]] = ()  # names of tools that the server has, for every question

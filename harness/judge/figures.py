@@ -2,7 +2,7 @@
 
 import math
 
-from harness.judge.statistics import Interval
+from streamgauge.harness.judge.measure.statistics import Interval
 
 NONE = "–"  # nothing was observed
 _COUNTED = {"stalls", "chunks", "tokens"}

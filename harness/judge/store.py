@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlite_utils import Database, Migrations
 
-from harness import arrivals
-from harness.config import Sla, Where, decode
-from harness.errors import StoreError
-from harness.observation import FAILURES, StreamObservation
+from streamgauge.harness.config import Sla, Where, decode
+from streamgauge.harness.errors import StoreError
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.observation import FAILURES, StreamObservation
 
 APPLICATION_ID = 0x53474147  # "SGAG" in the file's header: this database is ours
 BATCH = 5_000  # rows a reader holds at once

@@ -3,7 +3,7 @@
 What is told of it has no control characters left, whatever the format; each format escapes its own syntax besides.
 """
 
-from harness.config import Where
+from streamgauge.harness.config import Where
 
 _UNSEEN = {
     **{code: f"⟨U+{code:04X}⟩" for first, last in [

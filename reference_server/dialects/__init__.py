@@ -14,7 +14,7 @@ import msgspec
 from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
-from reference_server.model import Ask, Kind, Step, StopReason, ToolCall
+from streamgauge.reference_server.model import Ask, Kind, Step, StopReason, ToolCall
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from reference_server import tools
-from reference_server.dialects import encode, refuse
+from streamgauge.reference_server import tools
+from streamgauge.reference_server.dialects import encode, refuse
 
 
 class CacheControl(BaseModel):

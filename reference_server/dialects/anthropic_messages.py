@@ -11,9 +11,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from reference_server import tools
-from reference_server.dialects import Answer, Deltas, End, Question, blocks, encode, event, refuse
-from reference_server.dialects.anthropic_body import (
+from streamgauge.reference_server import tools
+from streamgauge.reference_server.dialects import Answer, Deltas, End, Question, blocks, encode, event, refuse
+from streamgauge.reference_server.dialects.anthropic_body import (
     CacheControl,
     Content,
     Message,
@@ -28,7 +28,7 @@ from reference_server.dialects.anthropic_body import (
     said,
     signature,
 )
-from reference_server.model import Ask, Kind, Step, ToolCall
+from streamgauge.reference_server.model import Ask, Kind, Step, ToolCall
 
 _ERRORS = {
     400: "invalid_request_error",

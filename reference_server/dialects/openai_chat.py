@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from reference_server import tools
-from reference_server.dialects import (
+from streamgauge.reference_server import tools
+from streamgauge.reference_server.dialects import (
     Answer,
     End,
     Question,
@@ -22,7 +22,7 @@ from reference_server.dialects import (
     quoted,
     refuse,
 )
-from reference_server.model import Ask, Step
+from streamgauge.reference_server.model import Ask, Step
 
 _ERRORS = {  # status: type and code
     401: ("invalid_request_error", "invalid_api_key"),

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from reference_server import tools
-from reference_server.dialects import Answer, End, Question, blocks, encode, event, joined, refuse
-from reference_server.model import Ask, Step, ToolCall
+from streamgauge.reference_server import tools
+from streamgauge.reference_server.dialects import Answer, End, Question, blocks, encode, event, joined, refuse
+from streamgauge.reference_server.model import Ask, Step, ToolCall
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 

@@ -5,17 +5,17 @@ None is drawn where a run holds nothing that it could tell of.
 
 from collections.abc import Callable
 
-from reports.material import Material
-from reports.panel import Panel
-from reports.panels import (
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Panel
+from streamgauge.reports.panels import (
     circumstances,
     client,
     distributions,
     latency,
     leaving,
     rates,
+    rules,
     server,
-    sla,
     smoothness,
     timeline,
     verdict,
@@ -23,7 +23,7 @@ from reports.panels import (
 
 PANELS: tuple[Callable[[Material], Panel | None], ...] = (
     verdict.draw,
-    sla.draw,
+    rules.draw,
     latency.draw,
     smoothness.draw,
     server.draw,

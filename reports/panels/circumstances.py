@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from harness.judge.figures import NONE, figure, some
-from harness.judge.judgement import Validity
-from harness.judge.wording import shortened
-from reports.material import Material
-from reports.panel import Cell, Chart, Mark, Panel, Table, drawn, span
+from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.verdict.judgement import Validity
+from streamgauge.harness.judge.wording import shortened
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, drawn, span
 
 _LAGS = {"read_lag": "Read lag, worst of each stream", "send_lag": "Send lag"}
 _READS = {

@@ -1,10 +1,10 @@
 """What the client library added: what came from the wire, and what the library gave to the application."""
 
-from harness.config import Where
-from harness.judge.figures import figure
-from harness.judge.judgement import QUANTILES, summary
-from reports.material import Material
-from reports.panel import Cell, Chart, Panel, Table, interval_of, paired
+from streamgauge.harness.config import Where
+from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.verdict.judgement import QUANTILES, summary
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, paired
 
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
 _ALONE = "The wire client hands everything over as it arrives: no library was in between, so nothing was added."

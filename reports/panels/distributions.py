@@ -3,12 +3,12 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from harness.config import Where
-from harness.judge import statistics
-from harness.judge.figures import figure, some
-from harness.judge.metrics import Samples
-from reports.material import Floats, Integers, Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, label, scale, told
+from streamgauge.harness.config import Where
+from streamgauge.harness.judge.figures import figure, some
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.metrics import Samples
+from streamgauge.reports.material import Floats, Integers, Material
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, label, scale, told
 
 BUCKETS = 48
 MOST_LINES = 6

@@ -2,10 +2,10 @@
 
 import plotly.graph_objects as go
 
-from harness.judge.figures import figure, some
-from harness.judge.judgement import QUANTILES, Summary
-from reports.material import Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, scale, told
+from streamgauge.harness.judge.figures import figure, some
+from streamgauge.harness.judge.verdict.judgement import QUANTILES, Summary
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, scale, told
 
 MOST_ROWS = 24  # of a chart; the table has them all
 _SYMBOLS = {"p50": "circle", "p95": "diamond", "p99": "square"}

@@ -4,11 +4,11 @@ import math
 
 import plotly.graph_objects as go
 
-from harness.judge.figures import NONE, figure, some
-from harness.judge.metrics import received_tokens
-from reports.counters import Counters
-from reports.material import Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, told
+from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.measure.metrics import received_tokens
+from streamgauge.reports.counters import Counters
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, told
 
 _NOTE = (
     "From the server’s own counters, which tell of this run only if nobody else was served; the dotted line is where "

@@ -2,14 +2,14 @@
 
 import plotly.graph_objects as go
 
-from harness.judge.figures import NONE, figure, some
-from harness.judge.metrics import RATES
-from harness.judge.statistics import ratio_interval
-from harness.judge.store import Failure
-from harness.judge.wording import shortened
-from harness.observation import FAILURES, Outcome
-from reports.material import MOST_FAILURES, Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, whole_steps
+from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.measure.metrics import RATES
+from streamgauge.harness.judge.measure.statistics import ratio_interval
+from streamgauge.harness.judge.store import Failure
+from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.record.observation import FAILURES, Outcome
+from streamgauge.reports.material import MOST_FAILURES, Material
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, whole_steps
 
 _MEANINGS = {
     Outcome.COMPLETED: "the whole answer came, with its terminal event",

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass
 
-from harness.config import Where
-from harness.judge import statistics
-from harness.judge.figures import figure
-from harness.judge.judgement import QUANTILES
-from reports.material import Material
-from reports.panel import Cell, Chart, Panel, Table, paired
+from streamgauge.harness.config import Where
+from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.verdict.judgement import QUANTILES
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, paired
 
 MOST_ROWS = 12  # of a chart; the table has them all
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}

@@ -2,12 +2,12 @@
 
 import plotly.graph_objects as go
 
-from harness.config import Where
-from harness.judge import statistics
-from harness.judge.figures import figure
-from harness.judge.judgement import Summary, summary
-from reports.material import Material
-from reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, paired, told
+from streamgauge.harness.config import Where
+from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.verdict.judgement import Summary, summary
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, paired, told
 
 MOST_ROWS = 12  # of a chart, for each of user classes and networks; the table has them all
 _METRICS = ("stall_count", "stall_time", "longest_stall", "stall_ratio")

@@ -2,9 +2,9 @@
 
 import plotly.graph_objects as go
 
-from harness.judge.figures import NONE, figure, some
-from reports.material import Course, Material, Timeline
-from reports.panel import Cell, Chart, Panel, Table, drawn, scale, span, whole_steps
+from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.reports.material import Course, Material, Timeline
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, scale, span, whole_steps
 
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # s
 FEW = 10  # streams a point: with fewer, its P95 is no news

@@ -2,14 +2,14 @@
 
 from datetime import datetime
 
-from harness.config import Where
-from harness.judge.figures import figure, some
-from harness.judge.judgement import Judgement, Validity
-from harness.judge.sla import Verdict
-from harness.judge.statistics import ratio_interval
-from harness.judge.wording import words
-from reports.material import Material
-from reports.panel import Fact, Mark, Panel, Table, interval_of, sentence, span, told
+from streamgauge.harness.config import Where
+from streamgauge.harness.judge.figures import figure, some
+from streamgauge.harness.judge.measure.statistics import ratio_interval
+from streamgauge.harness.judge.verdict.judgement import Judgement, Validity
+from streamgauge.harness.judge.verdict.sla import Verdict
+from streamgauge.harness.judge.wording import words
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Fact, Mark, Panel, Table, interval_of, sentence, span, told
 
 MOST_RULES = 3
 

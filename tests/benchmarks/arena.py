@@ -19,9 +19,9 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from harness import arrivals
-from harness.clock import RunClock
-from harness.judge.store import Store
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.clock import RunClock
 
 from .server import ANSWER, CUT_OFF, Row, lateness, read_rows
 from .truth import stored
@@ -89,7 +89,7 @@ def watch(
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         truth = Path(folder) / "truth"
-        server = _start([sys.executable, "-m", "benchmarks.server", str(truth)], cores[-1:], {})
+        server = _start([sys.executable, "-m", "tests.benchmarks.server", str(truth)], cores[-1:], {})
         try:
             assert server.stdout is not None
             url = server.stdout.readline().strip()

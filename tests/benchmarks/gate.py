@@ -12,11 +12,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from harness.config import Regression
-from harness.judge import baseline, regression
-from harness.judge.noise import measure
-from harness.judge.regression import Reading, Status
-from harness.judge.store import Store
+from streamgauge.harness.config import Regression
+from streamgauge.harness.judge.compare import baseline, regression
+from streamgauge.harness.judge.compare.noise import measure
+from streamgauge.harness.judge.compare.regression import Reading, Status
+from streamgauge.harness.judge.store import Store
 
 EQUAL, SLOWER = 40, 12
 TTFT_MS, CHANGE = 120, 0.15
@@ -24,9 +24,9 @@ SECONDS, USERS = 4, 12  # some 280 streams a run
 BASELINE, CANDIDATE = 20, regression.FIRST_RUNS + regression.FRESH_RUNS
 SPLITS = 1_000
 SETTINGS = Regression()
-_STREAMGAUGE = [sys.executable, "-c", "from harness.cli import main; main()"]
+_STREAMGAUGE = [sys.executable, "-c", "from streamgauge.harness.cli import main; main()"]
 _SCENARIO = """
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 class Reader(StreamUser):
     wait_time = between(0, 0.02)
@@ -51,7 +51,7 @@ def record(database: Path, runs: int, ttft_ms: float) -> Runs:
     scenario = database.with_suffix(".py")
     scenario.write_text(_SCENARIO)
     options = ["--port", "0", "--preset", "exact", "--ttft", f"{ttft_ms}ms", "--itl", "4ms", "--spread", "0.3"]
-    serve = [sys.executable, "-m", "reference_server", *options, "--tokens", "10"]
+    serve = [sys.executable, "-m", "streamgauge.reference_server", *options, "--tokens", "10"]
     with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         url = server.stdout.readline().rpartition(" ")[2].strip()

@@ -90,8 +90,8 @@ def _reference(log: Path) -> Iterator[Row]:
 
 
 _SERVERS = {
-    "bare": (["-m", "benchmarks.server"], _bare),
-    "reference": (["-m", "reference_server", "--port", "0", "--preset", "exact", "--truth"], _reference),
+    "bare": (["-m", "tests.benchmarks.server"], _bare),
+    "reference": (["-m", "streamgauge.reference_server", "--port", "0", "--preset", "exact", "--truth"], _reference),
 }
 
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import msgspec
 
-from harness import arrivals
-from harness.arrivals import Chunk, Kind
-from harness.config import Sla
-from harness.judge.store import Run, Store
-from harness.observation import Outcome, StreamObservation, content_moments
+from streamgauge.harness.config import Sla
+from streamgauge.harness.judge.store import Run, Store
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.arrivals import Chunk, Kind
+from streamgauge.harness.record.observation import Outcome, StreamObservation, content_moments
 
 STREAMS, CHUNKS = int(os.environ.get("BENCH_STREAMS", "1000000")), 200
 DISTINCT = 20_000  # streams made; each is stored as often as it takes
@@ -129,7 +129,7 @@ def _bare(path: Path, made: Sequence[StreamObservation]) -> float:
 def _timed(*words: str) -> tuple[float, float]:
     """Seconds and MiB of a command of ours, from its start to its end."""
     code = (
-        "import resource, sys; from harness.cli import main\n"
+        "import resource, sys; from streamgauge.harness.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "finally: print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)"
     )

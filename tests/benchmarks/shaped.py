@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import arrivals
-from harness.clock import RunClock
-from harness.drive import network
-from harness.judge.store import Store
+from streamgauge.harness.drive import network
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.clock import RunClock
 
 from .arena import READERS, Window, locust, medians, watch
 from .server import Row
@@ -139,7 +139,7 @@ def neighbours() -> dict[str, float]:
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         options = ["--preset", "exact", "--tokens", "5000", "--send-buffer", "16384"]
-        command = [sys.executable, "-m", "reference_server", "--port", "0", *options]
+        command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
             try:
                 os.sched_setaffinity(server.pid, cores[-1:])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.drive.clients import CLIENTS
+from streamgauge.harness.drive.clients import CLIENTS
 
 from .arena import READERS, Window, handed, locust, medians, recorded, watch
 from .server import ANSWER, TOKENS, Row, read_rows
@@ -104,7 +104,7 @@ def _script(folder: Path, name: str) -> Callable[[int], dict[str, float]]:
 def _aiohttp(folder: Path) -> Callable[[int], dict[str, float]]:
     def stack(size: int) -> dict[str, float]:
         log = folder / "aiohttp"
-        command = [sys.executable, "-m", "benchmarks.readers.aiohttp_reader"]
+        command = [sys.executable, "-m", "tests.benchmarks.readers.aiohttp_reader"]
         window = watch(lambda url: [*command, url, str(size), str(log)], warm_up=WARM_UP, seconds=SECONDS)
         return _logged(window, log)
 

@@ -15,9 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import arrivals
-from harness.calibrate import calibrate
-from harness.clock import RunClock
+from streamgauge.harness.calibration.measurement import calibrate
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.clock import RunClock
 
 STREAMS, SECONDS = 200, 10
 ROUNDS = 3

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import ConsoleMessage, Error, Page, Request, sync_playwright
 
-from browser.scripted_site import Site, site
+from tests.browser.scripted_site import Site, site
 
 _QUIET = [  # a browser's own errands, which are none of the page's
     "--disable-background-networking",

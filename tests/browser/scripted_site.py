@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 from urllib.parse import unquote
 
-from reference_server.playground import HEADERS
+from streamgauge.reference_server.playground import HEADERS
 
 STATIC = Path(__file__).parents[2] / "reference_server" / "static"
 DONE = b"data: [DONE]\n\n"

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from reference import ReferenceServer, reference_server
 
-from browser.scripted_site import DONE, Post, Site
-from reference_server import delivery, model
+from streamgauge.reference_server import delivery, model
+from tests.browser.scripted_site import DONE, Post, Site
+from tests.support.reference import ReferenceServer, reference_server
 
 PACE = ("--preset", "exact", "--ttft", "30ms", "--itl", "2ms", "--tokens", "60")
 

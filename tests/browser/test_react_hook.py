@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from browser.scripted_site import DONE, Post, Site
+from tests.browser.scripted_site import DONE, Post, Site
 
 _PAGE = b"""\
 <!doctype html><title>hook</title>

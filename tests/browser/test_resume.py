@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
-from reference import ReferenceServer, reference_server
+
+from tests.support.reference import ReferenceServer, reference_server
 
 PACE = ("--preset", "exact", "--ttft", "5ms", "--itl", "2ms", "--tokens", "80", "--resumable", "30s")
 

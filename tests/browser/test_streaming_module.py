@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from browser.scripted_site import DONE, Post, Script, Site
+from tests.browser.scripted_site import DONE, Post, Script, Site
 
 _READ = """
 async (options) => {

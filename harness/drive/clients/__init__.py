@@ -3,16 +3,16 @@
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from harness.config import Target
-from harness.drive.behaviour import Plan
-from harness.drive.clients.resumption import Place
-from harness.drive.clients.site import Site
-from harness.drive.clients.transcript import Interrupted
-from harness.drive.clients.wire import WireClient
-from harness.drive.network import Link
-from harness.drive.prompts import Prompt
-from harness.errors import ScenarioError
-from harness.observation import StreamObservation
+from streamgauge.harness.config import Target
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients.wire import WireClient
+from streamgauge.harness.drive.network import Link
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.reading.resumption import Place
+from streamgauge.harness.drive.reading.transcript import Interrupted
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.record.observation import StreamObservation
 
 __all__ = ["CLIENTS", "Client", "Interrupted", "Place", "Site", "find"]
 
@@ -46,13 +46,13 @@ def _wire() -> type[Client]:
 
 
 def _httpx() -> type[Client]:
-    from harness.drive.clients.httpx_stack import HttpxClient  # noqa: PLC0415 - 0.1 s that only its users should pay
+    from streamgauge.harness.drive.clients.httpx import HttpxClient  # noqa: PLC0415 - 0.1 s that only its users should pay
 
     return HttpxClient
 
 
 def _anthropic() -> type[Client]:
-    from harness.drive.clients.anthropic_stack import AnthropicClient  # noqa: PLC0415 - 1 s and 40 MB, as above
+    from streamgauge.harness.drive.clients.anthropic import AnthropicClient  # noqa: PLC0415 - 1 s and 40 MB, as above
 
     return AnthropicClient
 

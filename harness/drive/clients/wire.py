@@ -14,18 +14,18 @@ from typing import Any, ClassVar
 
 import gevent
 
-from harness.config import Target
-from harness.drive import sse
-from harness.drive.behaviour import Plan
-from harness.drive.clients.resumption import Place, follow
-from harness.drive.clients.site import Site
-from harness.drive.clients.transcript import Interrupted, Transcript, observe
-from harness.drive.clients.whole import observe_whole, patient
-from harness.drive.network import Link
-from harness.drive.prompts import Prompt
-from harness.drive.protocols import Answer, Malformed, Protocol
-from harness.drive.wire import Broken, Connection, Exchange
-from harness.observation import CONTENT, Outcome, StreamObservation
+from streamgauge.harness.config import Target
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.network import Link
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
+from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.drive.reading.resumption import Place, follow
+from streamgauge.harness.drive.reading.transcript import Interrupted, Transcript, observe
+from streamgauge.harness.drive.reading.whole import observe_whole, patient
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.wire.exchange import Broken, Connection, Exchange
+from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 
 _GRACE = 200_000_000  # ns after what looks like the terminal event until we look whether it was one
 _NEVER = 1 << 62

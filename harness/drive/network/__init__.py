@@ -5,7 +5,7 @@ is computed from the arrivals, read by read and in order (`deliver`), so that th
 saw them and the person's are the link's on top.
 """
 
-from harness.drive.network.link import Link
-from harness.drive.network.profiles import NETWORKS, Network, find
+from streamgauge.harness.drive.network.link import Link
+from streamgauge.harness.drive.network.profiles import NETWORKS, Network, find
 
 __all__ = ["NETWORKS", "Link", "Network", "find"]

@@ -14,9 +14,9 @@ from math import ceil, log
 from random import Random
 from typing import Protocol
 
-from harness.config import Duration, Handovers, Silences
-from harness.drive.network.profiles import Network
-from harness.drive.network.trace import CAPACITY, Trace
+from streamgauge.harness.config import Duration, Handovers, Silences
+from streamgauge.harness.drive.network.profiles import Network
+from streamgauge.harness.drive.network.trace import CAPACITY, Trace
 
 _SEGMENT = 1_448  # bytes of content in a full segment: 1,500 without IP's and TCP's headers, time stamps among these
 _CHUNKING = 7  # bytes of HTTP around each read's body, about: the chunk's length line, and the line end after it

@@ -8,9 +8,9 @@ from types import MappingProxyType
 import msgspec
 from msgspec.structs import replace
 
-from harness.config import Duration, Handovers, Profile, Silences
-from harness.drive.network.trace import Trace
-from harness.errors import ScenarioError
+from streamgauge.harness.config import Duration, Handovers, Profile, Silences
+from streamgauge.harness.drive.network.trace import Trace
+from streamgauge.harness.errors import ScenarioError
 
 _TRACE = "trace:"
 _SMALLEST_WINDOW, _LARGEST_WINDOW = 8_192, 65_536  # bytes

@@ -12,7 +12,7 @@ from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
-from harness.errors import ScenarioError
+from streamgauge.harness.errors import ScenarioError
 
 CAPACITY = 1_500  # bytes of one delivery, IP's and TCP's headers among them
 _MS = 1_000_000

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from harness.config import Target
-from harness.drive.protocols import anthropic_messages, openai_chat, plain_sse
-from harness.drive.protocols.custom import custom
-from harness.drive.protocols.protocol import Answer, Malformed, Meaning, Protocol
-from harness.errors import ScenarioError
+from streamgauge.harness.config import Target
+from streamgauge.harness.drive.protocols import anthropic_messages, openai_chat, plain_sse
+from streamgauge.harness.drive.protocols.custom import custom
+from streamgauge.harness.drive.protocols.protocol import Answer, Malformed, Meaning, Protocol
+from streamgauge.harness.errors import ScenarioError
 
 __all__ = ["PROTOCOLS", "Answer", "Malformed", "Meaning", "Protocol", "custom", "for_target"]
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from harness.arrivals import Kind
-from harness.config import Target
-from harness.drive.prompts import Prompt
-from harness.drive.protocols.protocol import (
+from streamgauge.harness.config import Target
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.protocols.protocol import (
     END,
     JSON_FAULTS,
     OTHER,
@@ -26,7 +26,7 @@ from harness.drive.protocols.protocol import (
     malformed,
     turns,
 )
-from harness.drive.sse import Event
+from streamgauge.harness.record.arrivals import Kind
 
 NAME = "anthropic_messages"
 

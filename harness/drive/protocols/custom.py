@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
-from harness.arrivals import Kind
-from harness.config import Events
-from harness.drive.protocols import plain_sse
-from harness.drive.protocols.protocol import (
+from streamgauge.harness.config import Events
+from streamgauge.harness.drive.protocols import plain_sse
+from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.protocols.protocol import (
     JSON_FAULTS,
     OTHER,
     PING,
@@ -23,7 +23,7 @@ from harness.drive.protocols.protocol import (
     line,
     malformed,
 )
-from harness.drive.sse import Event
+from streamgauge.harness.record.arrivals import Kind
 
 NAME = "custom"
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 
-from harness.arrivals import Kind
-from harness.config import Target
-from harness.drive.prompts import Prompt
-from harness.drive.protocols.protocol import (
+from streamgauge.harness.config import Target
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.protocols.protocol import (
     END,
     JSON_FAULTS,
     OTHER,
@@ -28,7 +28,7 @@ from harness.drive.protocols.protocol import (
     malformed,
     turns,
 )
-from harness.drive.sse import Event
+from streamgauge.harness.record.arrivals import Kind
 
 NAME = "plain_sse"
 _KINDS = {"thinking": Kind.THINKING, "tool_start": Kind.TOOL}  # by event name; all others: text

@@ -11,10 +11,10 @@ from typing import Annotated, Any
 
 import msgspec
 
-from harness.arrivals import Kind
-from harness.config import Target
-from harness.drive.prompts import Prompt
-from harness.drive.sse import Event
+from streamgauge.harness.config import Target
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.record.arrivals import Kind
 
 # What msgspec raises for bytes that are not the JSON it was to find; the last for a thousand open brackets.
 JSON_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from harness.errors import StoreError
+from streamgauge.harness.errors import StoreError
 
 
 def save(text: str, path: str | os.PathLike[str]) -> None:

@@ -2,11 +2,11 @@
 
 from html import escape
 
-from harness.judge.figures import figure
-from harness.judge.judgement import Judgement
-from harness.judge.outputs.terminal import SIGNS
-from harness.judge.regression import Comparison
-from harness.judge.wording import shortened, visible
+from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.outputs.terminal import SIGNS
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.wording import shortened, visible
 
 _GREEN, _RED = "#1a7f37", "#b32430"
 COLOURS = {

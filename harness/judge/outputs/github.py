@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
-from harness.errors import StoreError
-from harness.judge import regression
-from harness.judge.judgement import Judgement
-from harness.judge.outputs import markdown
-from harness.judge.regression import Comparison
-from harness.judge.sla import Status
-from harness.judge.wording import shortened, visible, words
+from streamgauge.harness.errors import StoreError
+from streamgauge.harness.judge.compare import regression
+from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.outputs import markdown
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.sla import Status
+from streamgauge.harness.judge.wording import shortened, visible, words
 
 MOST_ANNOTATIONS = 5  # GitHub shows ten of a step; others have something to say, too
 _MOST_CHARACTERS = 500

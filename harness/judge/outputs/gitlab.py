@@ -6,10 +6,10 @@ Names and labels stay the same from run to run, or there would be nothing to com
 import math
 from collections.abc import Iterator, Mapping
 
-from harness.judge.judgement import Judgement
-from harness.judge.metrics import METRICS, RATES
-from harness.judge.regression import Comparison
-from harness.judge.wording import visible, words
+from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.measure.metrics import METRICS, RATES
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.wording import visible, words
 
 _SUFFIX = {"ratio": "ratio", "tokens/s": "tokens_per_second", "streams/s": "streams_per_second"}
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 
-from harness.config import Where
-from harness.judge.judgement import Judgement, Summary
-from harness.judge.metrics import RATES
-from harness.judge.regression import Comparison
-from harness.judge.sla import Verdict
+from streamgauge.harness.config import Where
+from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.measure.metrics import RATES
+from streamgauge.harness.judge.verdict.judgement import Judgement, Summary
+from streamgauge.harness.judge.verdict.sla import Verdict
 
 SCHEMA = "streamgauge/result/1"
 COMPARISON = "streamgauge/comparison/1"

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from harness.judge import regression
-from harness.judge.figures import estimate, figure
-from harness.judge.judgement import Judgement
-from harness.judge.regression import Comparison
-from harness.judge.sla import Verdict
-from harness.judge.statistics import Interval
-from harness.judge.wording import visible, words
+from streamgauge.harness.judge.compare import regression
+from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.figures import estimate, figure
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.sla import Verdict
+from streamgauge.harness.judge.wording import visible, words
 
 
 class Case(NamedTuple):

@@ -6,14 +6,14 @@ What came from outside is shown as text: it makes no markup, no link, and mentio
 import re
 from collections.abc import Iterable, Iterator
 
-from harness.judge.figures import between, change, changes, figure, some
-from harness.judge.judgement import Judgement, Validity
-from harness.judge.metrics import METRICS, RATES
-from harness.judge.outputs.terminal import SIGNS
-from harness.judge.regression import Comparison
-from harness.judge.sla import Status
-from harness.judge.statistics import Interval
-from harness.judge.wording import shortened, visible, words
+from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.figures import between, change, changes, figure, some
+from streamgauge.harness.judge.measure.metrics import METRICS, RATES
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.outputs.terminal import SIGNS
+from streamgauge.harness.judge.verdict.judgement import Judgement, Validity
+from streamgauge.harness.judge.verdict.sla import Status
+from streamgauge.harness.judge.wording import shortened, visible, words
 
 MOST_BYTES = 900_000  # GitHub refuses a step summary above 1 MiB
 _MOST_CHARACTERS = 400  # of one cell

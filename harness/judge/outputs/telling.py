@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from harness.errors import OutputError
-from harness.judge.judgement import Judgement
-from harness.judge.outputs import badge, github, gitlab, json, junit, markdown, save, terminal
-from harness.judge.regression import Comparison
+from streamgauge.harness.errors import OutputError
+from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.outputs import badge, github, gitlab, json, junit, markdown, save, terminal
+from streamgauge.harness.judge.verdict.judgement import Judgement
 
 KINDS: Mapping[str, tuple[Callable[[Judgement], str], Callable[[Comparison], str]]] = {  # those with a file
     "json": (json.render, json.comparison),

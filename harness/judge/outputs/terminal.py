@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from harness.config import Where
-from harness.judge.baseline import differences, look
-from harness.judge.figures import between, change, changes, figure, some
-from harness.judge.history import History
-from harness.judge.judgement import Judgement, Validity
-from harness.judge.metrics import METRICS, RATES
-from harness.judge.regression import Comparison
-from harness.judge.statistics import Interval
-from harness.judge.store import Accepted, Run
-from harness.judge.wording import visible
+from streamgauge.harness.config import Where
+from streamgauge.harness.judge.compare.baseline import differences, look
+from streamgauge.harness.judge.compare.history import History
+from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.figures import between, change, changes, figure, some
+from streamgauge.harness.judge.measure.metrics import METRICS, RATES
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.store import Accepted, Run
+from streamgauge.harness.judge.verdict.judgement import Judgement, Validity
+from streamgauge.harness.judge.wording import visible
 
 SIGNS = {
     "met": "✓", "missed": "✗", "inconclusive": "?", "invalid": "!", "ok": "✓", "regressed": "✗", "improved": "✓"

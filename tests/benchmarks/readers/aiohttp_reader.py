@@ -1,6 +1,6 @@
 """asyncio and aiohttp, without any load tester around them: line by line, a stamp in Python for every token.
 
-python -m benchmarks.readers.aiohttp_reader URL STREAMS LOG      until SIGTERM
+python -m tests.benchmarks.readers.aiohttp_reader URL STREAMS LOG      until SIGTERM
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import aiohttp  # type: ignore[import-not-found, unused-ignore]  # no dependency of ours: measured where it is
 
-from benchmarks.server import ANSWER, CUT_OFF, write_row
+from tests.benchmarks.server import ANSWER, CUT_OFF, write_row
 
 
 async def _ask(session: aiohttp.ClientSession, url: str, log: BinaryIO, after: float) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from locust import FastHttpUser, constant, task
 
-from benchmarks.server import CUT_OFF, write_row
+from tests.benchmarks.server import CUT_OFF, write_row
 
 _LOG = Path(os.environ["BENCHMARK_LOG"]).open("wb")  # noqa: SIM115 - open as long as the process is
 atexit.register(_LOG.close)

@@ -2,7 +2,7 @@
 
 from time import monotonic
 
-from harness.scenario import Prompt, Steps, StreamUser, constant, task
+from streamgauge.scenario import Prompt, Steps, StreamUser, constant, task
 
 STARTED, ALONE, SETTLED = 3.0, 12.0, 25.0  # seconds: until all go their way; until the others come, and are held back
 _QUESTION = (("user", "How does a lock work?"),)

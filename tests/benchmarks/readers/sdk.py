@@ -9,7 +9,7 @@ from pathlib import Path
 from anthropic import Anthropic, DefaultHttpxClient
 from locust import User, constant, task
 
-from benchmarks.server import CUT_OFF, write_row
+from tests.benchmarks.server import CUT_OFF, write_row
 
 _LOG = Path(os.environ["BENCHMARK_LOG"]).open("wb")  # noqa: SIM115 - open as long as the process is
 atexit.register(_LOG.close)

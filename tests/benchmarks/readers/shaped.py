@@ -9,8 +9,8 @@ from typing import Any
 
 import gevent
 
-from harness.observation import StreamObservation
-from harness.scenario import StreamUser, constant, reading, task
+from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.scenario import StreamUser, constant, reading, task
 
 
 class Shaped(StreamUser):

@@ -2,7 +2,7 @@
 
 import os
 
-from harness.scenario import StreamUser, constant, task
+from streamgauge.scenario import StreamUser, constant, task
 
 
 class Reader(StreamUser):

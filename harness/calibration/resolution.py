@@ -1,0 +1,89 @@
+"""How fine the instrument is on this machine: what `streamgauge calibrate` found, kept from one run to the next.
+
+One small JSON file in the user's state folder, one calibration in it, good for the machine that it names.
+"""
+
+import os
+import platform
+from pathlib import Path
+
+import msgspec
+
+from streamgauge.harness.errors import StoreError
+
+GOOD_ENOUGH = 1.0  # ms: the p99 error up to which a number of streams counts as carried
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """The error at one load. Times in ms, as absolute values; events are content chunks."""
+
+    streams: int
+    tls: bool
+    ttft_error_p99: float
+    itl_error_p50: float
+    itl_error_p99: float
+    events_per_second: float
+    events_per_cpu_second: float  # of the generator's process
+    server_late_p99: float  # the server against its own schedule: its knee, not ours
+    saturated_share: float  # of our reads
+
+    @property
+    def error(self) -> float:
+        return max(self.ttft_error_p99, self.itl_error_p99)
+
+
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    machine: str
+    made_at: str  # ISO 8601, UTC
+    streamgauge: str
+    points: list[Point]
+
+    def carried(self, *, tls: bool) -> Point | None:
+        """The largest load with an error that is good enough, of those before the first that is not."""
+        best = None
+        for point in sorted((one for one in self.points if one.tls is tls), key=lambda one: one.streams):
+            if point.error > GOOD_ENOUGH:
+                return best
+            best = point
+        return best
+
+    def sentence(self) -> str:
+        """What a report says of it, such as "± 0.1 ms up to 1,000 streams"."""
+        parts = []
+        for tls in (False, True):
+            loads = [point for point in self.points if point.tls is tls]
+            point = self.carried(tls=tls)
+            if point is not None:
+                error = max(one.error for one in loads if one.streams <= point.streams)
+                parts.append(f"± {error:.2g} ms up to {point.streams:,} streams{' over TLS' if tls else ''}")
+            elif loads:
+                parts.append(f"worse than ± {GOOD_ENOUGH:g} ms{' over TLS' if tls else ''}")
+        return ", ".join(parts)
+
+
+def machine() -> str:
+    """What a calibration is good for: a change of any of it asks for a new one."""
+    return f"{platform.node()}, {os.cpu_count()} cpus, {platform.system()} {platform.release()} {platform.machine()}"
+
+
+def path() -> Path:
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "streamgauge" / "calibration.json"
+
+
+def keep(calibration: Calibration) -> None:
+    """StoreError when the state folder cannot be written."""
+    try:
+        path().parent.mkdir(parents=True, exist_ok=True)
+        path().write_bytes(msgspec.json.format(msgspec.json.encode(calibration)))
+    except OSError as fault:
+        raise StoreError(f"{path()}: cannot be written: {fault.strerror}") from None
+
+
+def known() -> Calibration | None:
+    """This machine's calibration; None when there is none, or none that can be read."""
+    try:
+        found = msgspec.json.decode(path().read_bytes(), type=Calibration)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found if found.machine == machine() else None

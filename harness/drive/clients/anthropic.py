@@ -1,0 +1,106 @@
+"""The client `anthropic`: what an app on the official SDK gets, event by event, from `messages.create(stream=True)`.
+
+The body is the wire client's; the headers are the SDK's, with the target's over them and no key but those. The SDK
+stands on httpx2, whose door this file is, too. It is told not to retry: a retried refusal would look like a slow token.
+"""
+
+import logging
+from functools import cache
+from typing import Any
+
+import anthropic
+import httpcore2
+import httpx2
+import msgspec
+from anthropic.resources.messages import Messages  # here: the SDK itself would import it in the middle of a run
+
+from streamgauge.harness import config
+from streamgauge.harness.config import Target
+from streamgauge.harness.drive.clients.library import LibraryClient
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.protocols import for_target
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.errors import ScenarioError
+
+_PROTOCOL = "anthropic_messages"
+_PATH = "/v1/messages"
+_CONTENT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+
+
+_EVERY_KIND: list[tuple[str, dict[str, Any]]] = [
+    ("message_start", {"message": {"role": "assistant", "content": [], "usage": {}}}),
+    ("content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}),
+    *(("content_block_delta", {"index": 0, "delta": {"type": kind, text: "…"}}) for kind, text in _CONTENT.items()),
+    ("content_block_stop", {"index": 0}),
+    ("message_delta", {"delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}}),
+    ("message_stop", {}),
+]
+
+
+@cache
+def _warm() -> None:
+    """Let the SDK read every kind of event: it builds its models at first sight, which would hold up all for 0.1 s."""
+    events = (b"event: %b\ndata: %b\n\n" % (k.encode(), msgspec.json.encode({"type": k, **v})) for k, v in _EVERY_KIND)
+    page = httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=b"".join(events))
+    transport = httpx2.MockTransport(lambda _: page)
+    with anthropic.Anthropic(api_key="none", http_client=httpx2.Client(transport=transport, trust_env=False)) as sdk:
+        for _ in Messages(sdk).create(model="m", max_tokens=1, messages=[{"role": "user", "content": ""}], stream=True):
+            pass
+
+
+class _Transport(httpx2.HTTPTransport):
+    """httpx2's own, on a pool with our backend. Its own `__init__` would make a TLS context for nothing."""
+
+    def __init__(self, backend: Any, site: Site) -> None:
+        self._pool = httpcore2.ConnectionPool(
+            site.endpoint.tls,
+            max_keepalive_connections=0,  # we keep the connection, see `stack`
+            network_backend=backend,
+        )
+
+
+class AnthropicClient(LibraryClient):
+    name = "anthropic"
+
+    def __init__(self, site: Site, *, fresh: bool = False) -> None:
+        self.check(site.target)
+        super().__init__(site, fresh=fresh)
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells of each request, and Locust prints it
+        endpoint = site.endpoint
+        prefix = site.protocol.path.removesuffix(_PATH)
+        headers: dict[str, Any] = {"authorization": anthropic.omit, "accept-encoding": "identity"}
+        headers |= {name.lower(): value for name, value in config.headers(site.target).items()}
+        self._sdk = anthropic.Anthropic(
+            base_url=f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{prefix}",
+            api_key="none",  # given, so that the SDK looks for none in the environment; and then not sent
+            default_headers=headers,
+            max_retries=0,
+            timeout=None,
+            http_client=httpx2.Client(transport=_Transport(self._backend, site), timeout=None, trust_env=False),
+        )
+        self._messages = Messages(self._sdk)
+
+    @classmethod
+    def check(cls, target: Target) -> None:
+        """ScenarioError for a target that the SDK cannot ask; gets the SDK ready for one that it can."""
+        if target.protocol != _PROTOCOL:
+            raise ScenarioError(f"the client {cls.name!r} speaks only {_PROTOCOL}; the target is {target.protocol}")
+        path = for_target(target).path
+        if not path.endswith(_PATH):
+            raise ScenarioError(f"the client {cls.name!r} asks at …{_PATH}; target.path is {path!r}")
+        _warm()
+
+    def _use(self, prompt: Prompt, attempt: Any) -> None:
+        body = msgspec.json.decode(self._site.protocol.request(self._site.target, prompt, prompt.streamed))
+        place = {} if self._last_id is None else {"last-event-id": self._last_id}
+        answer = self._messages.create(**body, extra_headers=place)
+        if not prompt.streamed:
+            attempt.hand()
+            return
+        for event in answer:
+            if event.type == "content_block_delta" and getattr(event.delta, _CONTENT.get(event.delta.type, ""), ""):
+                attempt.hand()
+
+    def close(self) -> None:
+        self._sdk.close()
+        super().close()

@@ -1,0 +1,73 @@
+"""The client `httpx`: what an app on httpx gets. It reads `iter_bytes` and decodes each event as it comes.
+
+The request is the wire client's, header for header.
+"""
+
+import logging
+from typing import Any
+
+import httpcore
+import httpx
+
+from streamgauge.harness.drive.clients.library import LibraryClient
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.protocols import Answer
+from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.record.observation import CONTENT
+
+
+class _Transport(httpx.HTTPTransport):
+    """httpx's own, on a pool with our backend. Its own `__init__` would make a TLS context for nothing."""
+
+    def __init__(self, backend: Any, site: Site) -> None:
+        self._pool = httpcore.ConnectionPool(
+            site.endpoint.tls,
+            max_keepalive_connections=0,  # we keep the connection, see `stack`
+            network_backend=backend,
+        )
+
+
+class HttpxClient(LibraryClient):
+    name = "httpx"
+
+    def __init__(self, site: Site, *, fresh: bool = False) -> None:
+        super().__init__(site, fresh=fresh)
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each request, and Locust prints it
+        endpoint = site.endpoint
+        _, *headers = site.head.decode("latin-1").splitlines()
+        self._url = f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{site.protocol.path}"
+        self._http = httpx.Client(
+            transport=_Transport(self._backend, site),
+            headers=dict(line.split(": ", 1) for line in headers),
+            timeout=None,  # noqa: S113 - ours are kept below
+            trust_env=False,
+        )
+
+    def _use(self, prompt: Prompt, attempt: Any) -> None:
+        protocol, decoder, answer = self._site.protocol, sse.Decoder(), Answer()
+        body = protocol.request(self._site.target, prompt, prompt.streamed)
+        headers = {} if self._last_id is None else {"last-event-id": self._last_id}
+        if not prompt.streamed:
+            headers["accept"] = "application/json"
+        request = self._http.build_request("POST", self._url, content=body, headers=headers)
+        response = self._http.send(request, stream=True)
+        try:
+            if not response.is_success:
+                response.read()
+                return
+            if not prompt.streamed:
+                response.read()
+                attempt.hand()
+                return
+            for piece in response.iter_bytes():
+                for event in decoder.feed(piece):
+                    if protocol.understand(event, answer).kind in CONTENT:
+                        attempt.hand()
+        finally:
+            response.close()
+            del response.stream  # it and the response hold each other, and the collector is off during a run
+
+    def close(self) -> None:
+        self._http.close()
+        super().close()

@@ -1,0 +1,161 @@
+"""A person whose app uses somebody's HTTP library: the wire client with that library between socket and application.
+
+The library runs unchanged on a network backend of ours (httpcore's and httpcore2's are alike), which gives it, as plain
+text, what the stamped socket read. So arrivals, timeouts, leaving, connections and outcomes are the wire client's own,
+and what a library adds is seen as the time from a chunk's arrival to its being handed over.
+
+The socket is read as soon as the loop can, not when the library asks. What the library writes is sent as one piece when
+it first asks for the answer. A connection that we keep looks new to the library each time.
+"""
+
+import time
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients.wire import Attempt, WireClient
+from streamgauge.harness.drive.network import Link
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.wire.exchange import Broken, Connection, Exchange, Pace
+from streamgauge.harness.record.observation import Outcome
+
+
+class _Tapped(Exchange):
+    """An exchange that keeps what it reads, headers and framing too, until the library takes it."""
+
+    every_read = True
+
+    __slots__ = ("raw",)
+
+    def __init__(self, connection: Connection, limit: int, marker: bytes, pace: Pace | None = None) -> None:
+        super().__init__(connection, limit, marker, pace)
+        self.raw = bytearray()
+        parse, raw, wake = self._feed, self.raw, self.wake
+
+        def feed(data: bytes) -> None:
+            raw.extend(data)
+            wake()
+            parse(data)
+
+        self._feed = feed
+
+
+class _Lent(Attempt):
+    """An attempt whose steps a library takes: what httpcore calls a NetworkStream."""
+
+    _kind: ClassVar[type[Exchange]] = _Tapped
+    _exchange: _Tapped
+
+    def __init__(
+        self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link, began: int | None = None
+    ) -> None:
+        super().__init__(connection, site, plan, due_at, link, began)
+        self._request = bytearray()
+        self.fault: BaseException | None = None  # what we raised, whatever the library makes of it on its way through
+        self._handed: list[int] = []
+        self._transcript.handed = self._handed
+
+    def hand(self) -> None:
+        """The library has just given a content chunk to the application."""
+        self._handed.append(time.monotonic_ns())
+
+    def settle(self, complaint: str | None) -> None:
+        """See the answer to its end now that the library is done with it; `complaint`: what the library raised.
+
+        Broken when the answer did not get to its end, or what else came up while we waited for it.
+        """
+        fault, self.fault = self.fault, None
+        if isinstance(fault, Broken) and self._had_left(fault):
+            raise self._farewell()
+        if fault is not None:
+            raise fault
+        if complaint is not None and not (self._over or self._exchange.finished):
+            raise Broken(Outcome.MALFORMED, complaint)
+        while self._goes_on():
+            pass
+
+    # From here to the end of the class: called by httpcore. Its timeouts are not used; ours are kept in `_goes_on`.
+
+    def connect(self) -> None:
+        try:
+            self._connect()
+        except BaseException as fault:
+            self.fault = fault
+            raise
+
+    def start_tls(self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None) -> "_Lent":  # noqa: ARG002 - httpcore's signature
+        return self  # secured already, below what the library sees
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - httpcore's signature
+        self._request += buffer
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002 - httpcore's signature
+        raw = self._exchange.raw
+        try:
+            if self._request:
+                self._ask(bytes(self._request))
+                self._request.clear()
+            while not raw and self._goes_on():
+                pass
+        except BaseException as fault:
+            if not (raw and isinstance(fault, Broken)):  # what came before is handed on first; it will ask again
+                self.fault = fault
+                raise
+        data = bytes(raw[:max_bytes])
+        del raw[:max_bytes]
+        return data
+
+    def close(self) -> None:
+        """Left to the owner of the connection, who knows whether to keep it, close it or break it."""
+
+    def get_extra_info(self, info: str) -> None:
+        """Nothing to tell, above all of no socket."""
+
+
+class _Backend:
+    """What httpcore calls a NetworkBackend: connects the attempt under way."""
+
+    def __init__(self) -> None:
+        self.attempt: _Lent | None = None
+
+    def connect_tcp(self, host: str, port: int, **_: Any) -> _Lent:  # noqa: ARG002 - the attempt knows where to go
+        assert self.attempt is not None
+        self.attempt.connect()
+        return self.attempt
+
+
+class LibraryClient(WireClient):
+    """Subclass it with a library that runs on `self._backend`."""
+
+    _attempt: ClassVar[type[Attempt]] = _Lent
+
+    def __init__(self, site: Site, *, fresh: bool = False) -> None:
+        super().__init__(site, fresh=fresh)
+        self._backend = _Backend()
+
+    @abstractmethod
+    def _use(self, prompt: Prompt, attempt: _Lent) -> None:
+        """Ask by the library, and tell the attempt of each content chunk as it comes out."""
+
+    def _converse(self, attempt: _Lent, prompt: Prompt) -> None:
+        complaint = None
+        self._backend.attempt = attempt
+        try:
+            self._use(prompt, attempt)
+        except BaseException as fault:
+            if attempt.fault is None and not isinstance(fault, Exception):
+                raise
+            complaint = f"{self.name} gave up: {type(fault).__name__}: {fault}"
+            _untrace(fault)
+            _untrace(attempt.fault)
+        finally:
+            self._backend.attempt = None
+        attempt.settle(complaint)
+
+
+def _untrace(fault: BaseException | None) -> None:
+    """Let go of the frames that a fault went through: h11's hold the fault itself, a cycle for each stream."""
+    while fault is not None:
+        fault.__traceback__ = None
+        fault = fault.__context__

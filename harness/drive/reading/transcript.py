@@ -1,0 +1,169 @@
+"""One stream as its socket saw it, and what that means. Pure: made after the stream, off the hot path.
+
+`observe` turns bytes and stamps into the record. Nothing that a server sent can make it raise.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.harness.drive.network import Link
+from streamgauge.harness.drive.protocols.protocol import line
+from streamgauge.harness.drive.reading.body import Reading, read
+from streamgauge.harness.drive.reading.timing import Times, timed
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.wire.exchange import Broken
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+
+_LEFT = frozenset({Outcome.CANCELLED, Outcome.INTERRUPTED})
+_STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # what a stream may call itself
+_LONGEST_DETAIL = 300  # characters
+_LONGEST_WORD = 100
+
+
+class Interrupted(Exception):
+    """The greenlet that the stream ran in was killed; `seen` is the record up to then."""
+
+    def __init__(self, seen: StreamObservation) -> None:
+        super().__init__("the run ended before the stream did")
+        self.seen = seen
+
+
+@dataclass(slots=True)
+class Transcript:
+    """Moments are CLOCK_MONOTONIC ns; None where it did not come to that."""
+
+    due_at: int
+    started_at: int | None = None
+    resolved_at: int | None = None
+    connected_at: int | None = None
+    secured_at: int | None = None
+    sent_at: int | None = None
+    ended_at: int = 0
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
+    headers_read: tuple[int, int] | None = None  # as a stamp and our own time, see below
+    body: bytes | bytearray = b""
+    reads: Sequence[int] = ()  # three of each: end in the body, kernel's stamp, our time; see `wire.Exchange`
+    holds: Sequence[int] = ()  # when reading went on after it had been held back on purpose (CLOCK_MONOTONIC ns)
+    shown: list[int] = field(default_factory=list)  # when the person had the first reads, as far as that was asked for
+    away: tuple[int, int] | None = None  # from when to when the person did not look (the same)
+    handed: Sequence[int] | None = None  # when a library gave each content chunk on, in order; None: no library
+    broken: Broken | None = None  # why it ended before the server's end
+
+
+def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
+    """The record of the stream, with the site's secrets blotted out of what the server said."""
+    clock = site.clock
+    on_run = clock.from_monotonic
+    # An error page is not a stream.
+    streamed = transcript.status is not None and transcript.status // 100 == 2
+    reading = read(bytes(transcript.body) if streamed else b"", site.protocol, site.target.limits.event_bytes)
+    outcome, detail = _outcome(transcript, reading)
+    answer = reading.answer
+    headers, headers_at = transcript.headers, None
+    if transcript.headers_read is not None:
+        stamp, looked = transcript.headers_read
+        headers_at = clock.from_realtime(stamp) if stamp else on_run(looked)
+    times = Times(clock, transcript.reads, transcript.holds, transcript.handed)
+    if link.emulated or transcript.away is not None:
+        times.shown = _perceived(transcript, clock, link, times.arrived())
+    ended_at, left = on_run(transcript.ended_at), outcome in _LEFT
+    timing, last = timed(times, reading, ended_at if left else None)  # what was still on the link then was never seen
+    if last is not None and not left:
+        ended_at = max(ended_at, last)  # a slow link ends after the wire
+    return StreamObservation(
+        **identity,
+        **timing,
+        due_at=on_run(transcript.due_at),
+        started_at=_moment(clock, transcript.started_at),
+        resolved_at=_moment(clock, transcript.resolved_at),
+        connected_at=_moment(clock, transcript.connected_at),
+        secured_at=_moment(clock, transcript.secured_at),
+        sent_at=_moment(clock, transcript.sent_at),
+        headers_at=headers_at,
+        ended_at=ended_at,
+        outcome=outcome,
+        detail=sentence(detail, site.secret),
+        http_status=transcript.status,
+        stop_reason=word(answer.stop_reason, site.secret),
+        body_bytes=len(transcript.body),
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
+        cache_read_tokens=answer.cache_read_tokens,
+        cache_write_tokens=answer.cache_write_tokens,
+        request_id=word(headers.get("request-id") or headers.get("x-request-id"), site.secret),
+        send_lag=None if transcript.started_at is None else transcript.started_at - transcript.due_at,
+    )
+
+
+def _perceived(transcript: Transcript, clock: RunClock, link: Link, arrived: NDArray[np.int64]) -> NDArray[np.int64]:
+    """When the person had each read."""
+    on_run, perceived = clock.from_monotonic, arrived
+    if link.emulated:
+        ends = np.asarray(transcript.reads, np.int64)[::3]
+        reads = zip(arrived.tolist(), np.diff(ends, prepend=0).tolist(), strict=True)
+        began = on_run(transcript.started_at or transcript.due_at)
+        shown = [on_run(at) for at in transcript.shown]  # the link has delivered these already
+        later = [began + link.deliver(at - began, size) for at, size in islice(reads, len(shown), None)]
+        perceived = np.array(shown + later, np.int64)
+    if transcript.away is not None:
+        gone, back = map(on_run, transcript.away)
+        perceived = np.where((perceived >= gone) & (perceived < back), back, perceived)
+    return perceived
+
+
+def _outcome(transcript: Transcript, reading: Reading) -> tuple[Outcome, str]:
+    """What became of the stream. What the server said counts before what the connection did after it."""
+    broken = transcript.broken
+    if transcript.status is not None and transcript.status // 100 != 2:
+        return Outcome.REFUSED, f"HTTP {transcript.status}: {_excerpt(transcript.body)}"
+    if reading.fault is not None:
+        return reading.fault
+    if reading.ended:
+        if transcript.handed is not None and (broken is None or broken.outcome is Outcome.MALFORMED):
+            came = sum(map(reading.kinds.count, arrivals.CONTENT_CODES))
+            handed = len(transcript.handed)
+            if handed < came:  # and nobody left before it could
+                return Outcome.MALFORMED, f"the client library gave on {handed} of the {came} content chunks that came"
+        return Outcome.COMPLETED, ""
+    kind = transcript.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if transcript.status is not None and kind not in _STREAM_TYPES:
+        return Outcome.MALFORMED, f"{kind} instead of text/event-stream: {_excerpt(transcript.body)}"
+    encoding = transcript.headers.get("content-encoding", "identity").strip().lower()
+    if transcript.status is not None and encoding != "identity":
+        return Outcome.MALFORMED, f"the stream is {encoding}-encoded, which was not asked for"
+    if broken is not None:
+        return broken.outcome, str(broken)
+    if transcript.status is None:
+        return Outcome.RESET, "the connection was closed before an answer came"
+    return Outcome.TRUNCATED, "the answer ended without its terminal event"
+
+
+def _moment(clock: RunClock, moment: int | None) -> int | None:
+    return None if moment is None else clock.from_monotonic(moment)
+
+
+def _excerpt(body: bytes | bytearray) -> str:
+    return bytes(body).decode("utf-8", "replace")  # not cut yet: the cut could leave a part of a secret unrecognised
+
+
+def word(said: str | None, secret: re.Pattern[str]) -> str | None:
+    """A name that the server gave: printable, short, and without what must not be stored. None for nothing."""
+    return _line(said, secret, _LONGEST_WORD) if said else None
+
+
+def sentence(said: str, secret: re.Pattern[str]) -> str:
+    """The same of what the server, or somebody quoting it, says went wrong; "" for nothing."""
+    return _line(said, secret, _LONGEST_DETAIL)
+
+
+def _line(text: str, secret: re.Pattern[str], limit: int) -> str:
+    return line(secret.sub("…", text), limit) if text else ""

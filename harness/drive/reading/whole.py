@@ -1,0 +1,74 @@
+"""Answers in one piece, as a page without streaming asks for them: from what the socket saw to the record.
+
+Nothing comes before all of it does, so the whole is one chunk, and its first token is its last. Pure.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from streamgauge.harness.drive.network import Link
+from streamgauge.harness.drive.protocols import Answer, Malformed
+from streamgauge.harness.drive.protocols.protocol import Meaning
+from streamgauge.harness.drive.reading.transcript import Transcript, observe, sentence, word
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.observation import Chunk, Outcome, StreamObservation, content_moments
+
+
+def patient(site: Site) -> Site:
+    """The same with no other limit than that of the whole: nothing can come before."""
+    timeouts = site.target.timeouts
+    timeouts = msgspec.structs.replace(timeouts, first_token=timeouts.total, idle=timeouts.total)
+    return replace(site, target=msgspec.structs.replace(site.target, timeouts=timeouts))
+
+
+def observe_whole(transcript: Transcript, site: Site, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
+    """The record of an answer that was asked for in one piece. Nothing that a server sent can make it raise."""
+    transcript.headers = {**transcript.headers, "content-type": ""}  # that of a stream is not to be expected
+    seen = observe(transcript, site, link, identity)
+    if seen.outcome is not Outcome.TRUNCATED:
+        return seen
+    # All has come that will, and none of it is an event of a stream.
+    length = transcript.headers.get("content-length", "")
+    if length.isdecimal() and len(transcript.body) < int(length):
+        return _ended(
+            seen, site, Outcome.TRUNCATED, f"{len(transcript.body):,} bytes of the {length} that were promised"
+        )
+    answer = Answer()
+    try:
+        meaning = site.protocol.plain(bytes(transcript.body), answer)
+    except Malformed as fault:
+        return _ended(seen, site, Outcome.MALFORMED, str(fault))
+    if meaning.error is not None:
+        return _ended(seen, site, Outcome.SERVER_ERROR, meaning.error)
+    later = link.emulated or transcript.away is not None
+    chunk = _chunk(transcript, meaning, site.clock, seen.ended_at if later else None)
+    return msgspec.structs.replace(
+        _ended(seen, site, Outcome.COMPLETED, ""),
+        **content_moments([chunk]),
+        arrivals=arrivals.encode([chunk]),
+        input_tokens=answer.input_tokens,
+        output_tokens=answer.output_tokens,
+        cache_read_tokens=answer.cache_read_tokens,
+        cache_write_tokens=answer.cache_write_tokens,
+        stop_reason=word(answer.stop_reason, site.secret),
+    )
+
+
+def _ended(seen: StreamObservation, site: Site, outcome: Outcome, detail: str) -> StreamObservation:
+    return msgspec.structs.replace(seen, outcome=outcome, detail=sentence(detail, site.secret))
+
+
+def _chunk(transcript: Transcript, meaning: Meaning, clock: RunClock, perceived_at: int | None) -> Chunk:
+    """The answer as the last read completed it; `perceived_at` is None where the person had it at once."""
+    _, stamp, looked = transcript.reads[-3:]
+    at = clock.from_realtime(stamp) if stamp else clock.from_monotonic(looked)
+    perceived_at = at if perceived_at is None else perceived_at
+    handed_at = None
+    if transcript.handed:
+        handed_at = perceived_at + max(0, clock.from_monotonic(transcript.handed[-1]) - at)
+    return Chunk(at, meaning.kind, meaning.characters, len(transcript.body), perceived_at, handed_at)

@@ -1,0 +1,93 @@
+"""The target of a run, ready to be asked: what all clients of a run share. Opens no connection."""
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import gevent
+from gevent.lock import Semaphore
+
+from streamgauge import __version__
+from streamgauge.harness import config
+from streamgauge.harness.config import Target
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.protocols import Protocol, for_target
+from streamgauge.harness.drive.wire.exchange import Endpoint
+from streamgauge.harness.record.clock import RunClock
+
+_AT_A_STRETCH = 0.001  # seconds of decoding
+_STREAM, _DOCUMENT = b"\r\naccept: text/event-stream\r\n", b"\r\naccept: application/json\r\n"
+_SHORTEST_SECRET = 8  # characters; a shorter word of a header is no key, and blotting it out would garble every detail
+
+
+class Desk:
+    """Where the streams of a process are decoded, one after another, with a look for reads every millisecond.
+
+    All at once, when a hundred streams end together, and the tokens of all others would run together in the kernel; a
+    look after each one, and none would find the decoder's code still in the processor's cache.
+    """
+
+    def __init__(self) -> None:
+        self._turn = Semaphore()
+
+    def __enter__(self) -> None:
+        self._turn.acquire()
+        if time.time() - gevent.get_hub().loop.now() > _AT_A_STRETCH:  # since the loop last looked for reads
+            try:
+                gevent.sleep(1e-6)  # a timer: `sleep(0)` would come back before the loop has looked for reads
+            except BaseException:
+                self._turn.release()
+                raise
+
+    def __exit__(self, *_: object) -> None:
+        self._turn.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    endpoint: Endpoint
+    target: Target
+    protocol: Protocol
+    clock: RunClock
+    head: bytes  # the request up to its content length; holds the secrets, so it is never shown
+    secret: re.Pattern[str]  # what to blot out of whatever the server says: all that begins like a header's value
+    desk: Desk = field(default_factory=Desk)
+
+    @classmethod
+    def of(cls, host: str, target: Target, clock: RunClock) -> "Site":
+        """TargetError for a host that is no URL, ConfigError for a missing environment variable."""
+        endpoint = Endpoint.of(host, verify=target.verify)
+        protocol = for_target(target)
+        headers = config.headers(target)
+        head = _head(endpoint, protocol.path, {**protocol.headers, **headers})
+        return cls(endpoint, target, protocol, clock, head, _secret(headers.values()))
+
+    def request(self, prompt: Prompt, last_id: str | None = None) -> bytes:
+        """The whole HTTP request for an answer to `prompt`, or for what comes of it after an event's id."""
+        body = self.protocol.request(self.target, prompt, prompt.streamed)
+        place = b"" if last_id is None else b"last-event-id: %b\r\n" % last_id.encode()
+        head = self.head if prompt.streamed else self.head.replace(_STREAM, _DOCUMENT, 1)
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, place, len(body), body)
+
+
+def _head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
+    """Later headers win over earlier ones of the same name."""
+    named = {
+        "host": endpoint.authority,
+        "user-agent": f"streamgauge/{__version__}",
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",  # a compressed stream has no arrival times
+        "content-type": "application/json",
+        **{name.lower(): value for name, value in headers.items()},
+    }
+    lines = [f"POST {endpoint.base}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), ""]
+    return "\r\n".join(lines).encode("latin-1", "replace")
+
+
+def _secret(values: Iterable[str]) -> re.Pattern[str]:
+    """Matches every word that begins like one of a header value's: a server may repeat a key without its `Bearer`,
+    and what is quoted of it may have been cut short."""
+    words = {word for value in values for word in re.split(r"[\s,;=]+", value) if len(word) >= _SHORTEST_SECRET}
+    beginnings = sorted({re.escape(word[:_SHORTEST_SECRET]) for word in words})
+    return re.compile(rf"(?:{'|'.join(beginnings)})[^\s\"',;<>]*" if beginnings else r"(?!)")

@@ -1,0 +1,147 @@
+"""The record of one stream: what everything else speaks of.
+
+A `StreamObservation` is made once, when its stream has ended, however it ended, with all that was received until
+then. What was not observed is None, never 0. Moments are integer nanoseconds on the run's clock (`clock.RunClock`).
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.arrivals import KINDS, Chunk, Kind
+
+__all__ = ["CONTENT", "FAILURES", "Chunk", "Kind", "Outcome", "StreamObservation"]
+
+
+class Outcome(StrEnum):
+    COMPLETED = "completed"
+    TRUNCATED = "truncated"  # a clean end, but no terminal event
+    SERVER_ERROR = "server_error"  # an error event inside a 200
+    REFUSED = "refused"  # an HTTP status other than 2xx
+    UNREACHABLE = "unreachable"  # no connection: DNS, TCP or TLS
+    RESET = "reset"  # the connection broke before the answer's end
+    TIMED_OUT = "timed_out"  # detail says which: connect, first token, idle, total
+    MALFORMED = "malformed"  # not the protocol, or past a limit
+    CANCELLED = "cancelled"  # the simulated person left, as the scenario meant
+    INTERRUPTED = "interrupted"  # the run ended first: neither a failure nor a completion
+
+
+FAILURES = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.CANCELLED, Outcome.INTERRUPTED}
+
+CONTENT = frozenset({Kind.TEXT, Kind.THINKING, Kind.TOOL})  # what a TTFT may end at
+_TEXT, _TOOL = KINDS.index(Kind.TEXT), KINDS.index(Kind.TOOL)
+
+
+class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
+    # identity
+    scenario: str
+    user: str  # the user class
+    protocol: str
+    client: str
+    network: str
+    behaviour: str
+    answer: str = "streamed"  # or "whole": asked for in one piece, one chunk when all of it is there
+    worker: str = "local"
+    sequence: int = 0  # of the stream, within its worker
+    labels: dict[str, str] = {}
+
+    # moments, ns on the run's clock
+    due_at: int
+    started_at: int | None = None  # connect begins; None when no attempt was made
+    resolved_at: int | None = None  # DNS answered; None on a reused connection, as are the next two
+    connected_at: int | None = None  # TCP
+    secured_at: int | None = None  # TLS
+    sent_at: int | None = None  # the request's last byte handed to the kernel
+    headers_at: int | None = None
+    first_content_at: int | None = None  # text, thinking or tool input, as the person got it
+    first_text_at: int | None = None
+    last_content_at: int | None = None
+    first_content_wire_at: int | None = None  # the same before the link's emulation: the server's part
+    ended_at: int
+
+    # end
+    outcome: Outcome
+    detail: str = ""  # one sentence for a person
+    http_status: int | None = None
+    stop_reason: str | None = None
+
+    # content
+    content_chunks: int = 0
+    characters: int = 0  # of content
+    tool_pause: int | None = None  # from each tool's input to the content after it, added up, ns; None: no such
+    body_bytes: int = 0  # of the answer, after transfer decoding
+    arrivals: bytes = b""  # every event, see `arrivals.encode`
+
+    # server, as it reported
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    request_id: str | None = None
+    resumed_from: str | None = None  # the event id after which it went on with an answer; None: it began one
+
+    # a stream that goes on with an answer; None where it does not, or nobody can tell
+    resume_gap: int | None = None  # from the last content that the person had, or from asking, to the first new one, ns
+    resume_lost: int | None = None  # numbers of events that were left out until now, which no other stream tells of
+    resume_duplicated: int | None = None  # content chunks that had come before
+
+    # instrument
+    send_lag: int | None = None  # started_at minus due_at, less what the scenario meant to wait, ns
+    reads: int = 0
+    coalesced_reads: int = 0  # reads that held two or more content chunks
+    saturated_reads: int = 0  # those of them that came late: the generator's doing, not the server's
+    unstamped_reads: int = 0  # reads without a kernel stamp: our own clock was taken
+    read_lag_mean: int | None = None  # our read minus the kernel's stamp, ns
+    read_lag_max: int | None = None
+
+    @property
+    def chunks(self) -> tuple[Chunk, ...]:
+        """Every event that arrived, in order, content or not; times to the microsecond."""
+        return arrivals.decode(self.arrivals)
+
+
+def content_moments(chunks: Sequence[Chunk]) -> dict[str, Any]:
+    """The fields of a StreamObservation that follow from its chunks."""
+    return moments_of(
+        arrivals.kind_codes(chunk.kind for chunk in chunks),
+        np.array([chunk.characters for chunk in chunks], np.int64),
+        np.array([chunk.at for chunk in chunks], np.int64),
+        np.array([chunk.perceived_at for chunk in chunks], np.int64),
+    )
+
+
+def moments_of(
+    kind: NDArray[np.uint8], characters: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
+) -> dict[str, Any]:
+    """`content_moments` of events given as columns; kinds in the codes of `arrivals`, times in ns."""
+    (content,) = arrivals.is_content(kind).nonzero()
+    if not len(content):
+        return {}
+    first, last = content[0], content[-1]
+    moments: dict[str, Any] = {
+        "content_chunks": len(content),
+        "characters": int(characters[content].sum()),
+        "first_content_at": int(perceived_at[first]),
+        "last_content_at": int(perceived_at[last]),
+        "first_content_wire_at": int(at[first]),
+    }
+    codes = kind.tobytes()
+    if (text := codes.find(_TEXT)) >= 0:
+        moments["first_text_at"] = int(perceived_at[text])
+    if _TOOL in codes:
+        after = content[after_tools(kind[content])]
+        before = content[np.searchsorted(content, after) - 1]
+        if len(after):
+            moments["tool_pause"] = int((perceived_at[after] - perceived_at[before]).sum())
+    return moments
+
+
+def after_tools(content: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Which of these kinds of content come right after a tool's input and are none: before them, the tool ran."""
+    tool = content == _TOOL
+    return np.flatnonzero(tool[:-1] & ~tool[1:]) + 1

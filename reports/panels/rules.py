@@ -1,0 +1,62 @@
+"""Every rule with what was observed, how sure that is, and why it was judged so."""
+
+from streamgauge.harness.judge.figures import some
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.verdict.sla import Status, Verdict
+from streamgauge.harness.judge.wording import shortened, words
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Mark, Panel, Table, interval_of, sentence, told
+
+MOST_OF_A_REASON = 320  # characters: it may list every user class that there is
+_ORDER = [Status.MISSED, Status.INCONCLUSIVE, Status.MET]
+
+
+def draw(run: Material) -> Panel:
+    verdicts = sorted(run.judgement.verdicts, key=lambda verdict: _ORDER.index(verdict.status))
+    columns = ("Status", "Rule", "Streams", ">Observed", ">Limit", ">95 % interval", ">n", "Why")
+    table = Table("Rules", columns, [_row(verdict) for verdict in verdicts], cards=True)
+    return Panel(
+        name="sla",
+        title="Service levels",
+        lead=_lead(verdicts),
+        tables=(table,) if verdicts else (),
+        notes=_notes(verdicts),
+    )
+
+
+def _lead(verdicts: list[Verdict]) -> str:
+    if not verdicts:
+        return "No rules were given, so nothing was judged. Put them into the config under [[sla]]."
+    n = {status: sum(verdict.status is status for verdict in verdicts) for status in _ORDER}
+    said = [f"{n[status]} {status.value}" for status in _ORDER if n[status]]
+    return f"{some(len(verdicts), 'rule')}: {', '.join(said)}."
+
+
+def _row(verdict: Verdict) -> tuple[Cell, ...]:
+    needed = f" About {verdict.needed:,} samples would settle it." if _unsaid(verdict) else ""
+    return (
+        Mark(verdict.status.value),
+        f"{verdict.rule}{'' if verdict.severity == 'fail' else ' (only warns)'}",
+        words(verdict.where),
+        told(verdict.observed, verdict.unit),
+        told(verdict.limit, verdict.unit),
+        interval_of(Interval(verdict.low, verdict.high), verdict.unit),
+        f"{verdict.n:,}",
+        f"{shortened(sentence(verdict.reason), MOST_OF_A_REASON)}{needed}",
+    )
+
+
+def _unsaid(verdict: Verdict) -> bool:
+    return verdict.needed is not None and f"{verdict.needed:,}" not in verdict.reason
+
+
+def _notes(verdicts: list[Verdict]) -> tuple[str, ...]:
+    if not verdicts:
+        return ()
+    notes = [
+        "A rule is met or missed only when its whole 95 % interval is on one side of the limit. "
+        "A question mark is an end that so few samples cannot support."
+    ]
+    if any(verdict.failed for verdict in verdicts):
+        notes.append("A stream that failed counts as one whose answer never came (∞), or failing fast would look good.")
+    return tuple(notes)

@@ -1,0 +1,40 @@
+"""The face for scenario authors: all that a locustfile of ours needs. Importing it registers the listeners.
+
+from harness.scenario import StreamUser, between, task
+
+class Reader(StreamUser):
+    wait_time = between(1, 4)
+    network = "slow_4g"
+
+    @task
+    def ask(self):
+        self.stream()
+"""
+
+from locust import constant, events, tag, task
+
+from streamgauge.harness.drive.behaviour import BEHAVIOURS
+from streamgauge.harness.drive.network import NETWORKS
+from streamgauge.harness.drive.prompts import Prompt, handbook
+from streamgauge.harness.drive.shapes import Ramp, Spike, Steps, Wave
+from streamgauge.harness.drive.users import StreamUser, between, reading
+from streamgauge.harness.run import plugin
+
+__all__ = [
+    "BEHAVIOURS",
+    "NETWORKS",
+    "Prompt",
+    "Ramp",
+    "Spike",
+    "Steps",
+    "StreamUser",
+    "Wave",
+    "between",
+    "constant",
+    "handbook",
+    "reading",
+    "tag",
+    "task",
+]
+
+plugin.register(events)

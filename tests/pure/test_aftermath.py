@@ -1,0 +1,136 @@
+"""What the server did for nobody: tokens wasted, and how long it went on, from its own counters."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.errors import RuleError
+from streamgauge.harness.judge.measure.metrics import Figure
+from streamgauge.harness.judge.outputs import json
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict import sla
+from streamgauge.harness.judge.verdict.judgement import Judgement, judge
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.record import MS, a_run, observation
+
+Reading = tuple[float, float]  # seconds, value
+
+
+def judged(
+    path: Path,
+    streams: list[StreamObservation],
+    *rules: str,
+    generated: list[Reading] | None = None,
+    active: list[Reading] | None = None,
+) -> Judgement:
+    named = {"server_generated": generated or [], "server_active": active or []}
+    with Store.create(path / "one.db") as store:
+        store.start_run(a_run())
+        readings = [("local", int(at * 1e9), name, value) for name, readings in named.items() for at, value in readings]
+        store.append("run-1", streams, readings)
+        store.finish_run("run-1", ended_ns=10_000 * MS, status="finished")
+        return judge(store, rules=[Sla(rule=rule) for rule in rules])
+
+
+def texts(n: int) -> list[tuple[str, float]]:
+    return [("text", 100 + 20 * at) for at in range(n)]
+
+
+def complete(tokens: int = 10) -> StreamObservation:
+    return observation(texts(10), output_tokens=tokens)
+
+
+def left(chunks: int, **fields: object) -> StreamObservation:
+    return observation(texts(chunks), **{"outcome": Outcome.CANCELLED, **fields})  # type: ignore[arg-type]
+
+
+def test_wasted_is_what_was_generated_and_not_received(tmp_path: Path) -> None:
+    streams = [complete(), complete(), left(3), left(5), left(0)]
+    found = judged(tmp_path, streams, generated=[(0, 1_000), (1, 1_020), (5, 1_060)])
+    assert found.rates["wasted_tokens"] == Figure(60 - 20 - 8, 3)
+
+
+def test_a_chunk_of_a_stream_that_was_left_holds_as_many_tokens_as_others_do(tmp_path: Path) -> None:
+    streams = [complete(30), left(4, output_tokens=1)]  # reported at its start: not what it received
+    assert judged(tmp_path, streams, generated=[(0, 0), (5, 50)]).rates["wasted_tokens"].value == 50 - 30 - 12
+
+
+def test_a_server_that_began_again_went_on_counting(tmp_path: Path) -> None:
+    found = judged(tmp_path, [left(3)], generated=[(0, 900), (1, 910), (2, 5), (3, 25)])
+    assert found.rates["wasted_tokens"].value == 10 + 5 + 20 - 3
+
+
+def test_a_counter_that_saw_fewer_tokens_than_came_says_nothing(tmp_path: Path) -> None:
+    half = judged(tmp_path, [complete(), complete(), left(2)], "wasted_tokens < 5", generated=[(0, 0), (5, 11)])
+    assert half.rates["wasted_tokens"] == Figure(None, 1)
+    assert half.verdict == "inconclusive"
+
+
+def test_no_waste_is_none_at_all(tmp_path: Path) -> None:
+    hundred = [complete() for _ in range(100)]
+    found = judged(tmp_path, [*hundred, left(2)], generated=[(0, 0), (5, 1_001)])
+    assert found.rates["wasted_tokens"].value == 0, "one token was on its way to the counter"
+
+
+@pytest.mark.parametrize("generated", [None, [(3.0, 50.0)]])
+def test_without_readings_nothing_is_known(tmp_path: Path, generated: list[Reading] | None) -> None:
+    found = judged(tmp_path, [complete(), left(2)], generated=generated)
+    assert found.rates["wasted_tokens"] == found.rates["time_to_stop"] == Figure(None, 0)
+
+
+def test_where_nobody_left_there_is_nothing_to_waste_or_to_stop(tmp_path: Path) -> None:
+    found = judged(tmp_path, [complete()], generated=[(0, 0), (5, 70)], active=[(0, 0), (5, 0)])
+    assert found.rates["wasted_tokens"] == found.rates["time_to_stop"] == Figure(None, 0)
+
+
+def test_the_time_to_stop_goes_from_the_last_stream_s_end_to_the_first_idle_reading(tmp_path: Path) -> None:
+    streams = [left(2, ended=3_000), complete()]
+    found = judged(tmp_path, streams, active=[(0, 0), (1, 2), (2, 0), (3, 1), (4, 1), (5, 0), (6, 0)])
+    assert found.rates["time_to_stop"] == Figure(2_000, 1)
+
+
+def test_a_server_that_was_never_idle_again_never_stopped(tmp_path: Path) -> None:
+    found = judged(tmp_path, [left(2, ended=3_000)], "time_to_stop < 5s", active=[(0, 0), (4, 1), (9, 1)])
+    assert found.rates["time_to_stop"] == Figure(math.inf, 1)
+    assert found.verdict == "missed"
+    assert json.document(found)["metrics"]["time_to_stop"] == {"unit": "ms", "value": None, "n": 1}
+
+
+def test_idle_is_as_busy_as_before_the_first_stream(tmp_path: Path) -> None:
+    stream = observation(texts(2), due=1_000, outcome=Outcome.CANCELLED, ended=1_000)
+    found = judged(tmp_path, [stream], active=[(0, 9), (0.5, 4), (1.5, 6), (2.5, 5), (3, 4), (4, 0)])
+    assert found.rates["time_to_stop"].value == 1_000
+
+
+def test_a_gauge_that_is_not_refreshed_is_overruled_by_a_counter_that_stands_still(tmp_path: Path) -> None:
+    streams = [left(2, ended=3_000)]
+    active = [(0.0, 0.0), *((at, 7.0) for at in range(1, 10))]
+    counted = [(0.0, 0.0), (1.0, 9.0), (2.0, 20.0), (3.0, 30.0), (4.0, 35.0), *((at, 36.0) for at in range(5, 10))]
+    stands = judged(tmp_path / "stands", streams, generated=counted, active=active)
+    assert stands.rates["time_to_stop"] == Figure(2_000, 1)
+    late = judged(tmp_path / "late", streams, generated=[*counted[:-2], (8.0, 40.0), (9.0, 40.0)], active=active)
+    assert late.rates["time_to_stop"] == Figure(math.inf, 1)
+
+
+def test_a_gauge_that_was_stale_before_the_run_is_no_level_to_come_back_to(tmp_path: Path) -> None:
+    stream = observation(texts(2), due=2_000, outcome=Outcome.CANCELLED, ended=1_000)
+    active = [(0.0, 50.0), (1.0, 50.0), (2.5, 8.0), (3.0, 8.0), (4.0, 4.0), (5.0, 0.0)]
+    for before, stopped in ((100.0, 2_000), (90.0, 0)):  # the counter stood still; it did not: somebody else was served
+        counted = [(0.0, before), (1.0, 100.0), (2.5, 120.0), (3.0, 130.0), (4.0, 140.0), (5.0, 140.0)]
+        found = judged(tmp_path / str(stopped), [stream], generated=counted, active=active)
+        assert found.rates["time_to_stop"] == Figure(stopped, 1)
+
+
+def test_readings_that_end_soon_after_the_streams_do_not_tell_when_it_stopped(tmp_path: Path) -> None:
+    for last in (2, 4):  # seconds; the stream ends at 3
+        found = judged(tmp_path / str(last), [left(2, ended=3_000)], active=[(0, 0), (1, 1), (last, 1)])
+        assert found.rates["time_to_stop"] == Figure(None, 0)
+
+
+def test_what_is_known_of_the_whole_run_cannot_be_asked_of_a_part() -> None:
+    with pytest.raises(RuleError, match=r"time_to_stop is known of the whole run only; take `where` out"):
+        sla.parse(Sla(rule="time_to_stop < 2s", where=Where(user="Leaver")))
+    assert sla.parse(Sla(rule="time_to_stop < 2s")).limit == 2_000
+    assert sla.parse(Sla(rule="wasted_tokens < 500")).limit == 500

@@ -1,0 +1,78 @@
+"""The blob of a stream's arrivals: nothing is lost but what is below a microsecond."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.arrivals import KINDS, Chunk, Kind
+from streamgauge.harness.record.observation import CONTENT
+
+
+@st.composite
+def chunk(draw: st.DrawFn, *, handed: bool) -> Chunk:
+    at = draw(st.integers(-(10**12), 10**13)) * 1000
+    perceived = at + draw(st.integers(0, 10**10)) * 1000
+    return Chunk(
+        at=at,
+        kind=draw(st.sampled_from(KINDS)),
+        characters=draw(st.integers(0, 2**40)),
+        size=draw(st.integers(0, 2**40)),
+        perceived_at=perceived,
+        handed_at=perceived + draw(st.integers(0, 10**9)) * 1000 if handed and draw(st.booleans()) else None,
+    )
+
+
+streams = st.booleans().flatmap(lambda handed: st.lists(chunk(handed=handed), max_size=40))
+
+
+@given(streams)
+def test_a_stream_comes_back_as_it_was(chunks: list[Chunk]) -> None:
+    assert arrivals.decode(arrivals.encode(chunks)) == tuple(chunks)
+
+
+@given(st.lists(streams, max_size=8))
+def test_the_content_of_many_streams_at_once_reads_like_that_of_each_alone(many: list[list[Chunk]]) -> None:
+    batch = arrivals.batch([arrivals.encode(chunks) for chunks in many])
+    content = [[chunk for chunk in chunks if chunk.kind in CONTENT] for chunks in many]
+    assert np.diff(batch.starts).tolist() == [len(chunks) for chunks in content]
+    assert batch.at.tolist() == [chunk.at // 1000 for chunks in content for chunk in chunks]
+    assert batch.perceived_at.tolist() == [chunk.perceived_at // 1000 for chunks in content for chunk in chunks]
+    lags = [-1 if c.handed_at is None else (c.handed_at - c.perceived_at) // 1000 for chunks in content for c in chunks]
+    assert batch.client_lag.tolist() == lags
+    to_read = [chunk.characters if chunk.kind is Kind.TEXT else 0 for chunks in content for chunk in chunks]
+    assert batch.text.tolist() == to_read
+
+
+@given(streams.filter(bool), st.data())
+def test_a_damaged_blob_is_an_error_and_nothing_worse(chunks: list[Chunk], data: st.DataObject) -> None:
+    blob = bytearray(arrivals.encode(chunks))
+    blob[data.draw(st.integers(0, len(blob) - 1))] ^= data.draw(st.integers(1, 255))
+    cut = bytes(blob[: data.draw(st.integers(1, len(blob)))])
+    for read in (arrivals.columns, lambda damaged: arrivals.batch([damaged])):
+        with pytest.raises(ValueError, match="arrivals blob"):
+            read(cut)
+
+
+def test_times_are_rounded_to_the_microsecond_each_by_itself() -> None:
+    chunks = [Chunk(at, Kind.TEXT, 1, 2, at) for at in (1_499, 2_998, 4_497)]
+    assert [chunk.at for chunk in arrivals.decode(arrivals.encode(chunks))] == [1_000, 3_000, 4_000]
+
+
+def test_a_blob_of_another_version_says_so() -> None:
+    for read in (arrivals.columns, lambda blob: arrivals.batch([blob])):
+        with pytest.raises(ValueError, match="version 9; this program reads 1"):
+            read(b"\x09rest")
+
+
+def test_two_hundred_tokens_take_little_room() -> None:
+    at, chunks = 0, []
+    for place in range(200):
+        at += 250_000_000 if place == 1 else 20_000_000 + (place * 7_919_333) % 4_000_000  # ± 2 ms, as servers do
+        chunks.append(Chunk(at, Kind.TEXT, 1 + place * 7 % 9, 130 + place * 7 % 9, at))
+    assert len(arrivals.encode(chunks)) < 700
+
+
+def test_kinds_are_stored_by_codes_that_never_change() -> None:
+    assert KINDS == (Kind.TEXT, Kind.THINKING, Kind.TOOL, Kind.PING, Kind.OTHER)

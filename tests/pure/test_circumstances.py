@@ -1,0 +1,67 @@
+"""The panel that tells how a run was made, and how the processes that made it fared."""
+
+from pathlib import Path
+from typing import Any
+
+from streamgauge.harness.judge.store import Store
+from streamgauge.reports.material import gather
+from streamgauge.reports.panel import Panel, Table
+from streamgauge.reports.panels import circumstances
+from tests.support.record import MS, database, ttfts
+
+WORKERS: dict[str, Any] = {
+    "local": {"host": "here", "pid": 7, "cpus": 2, "stamps": "kernel", "streams": 1_200, "clock_drift_ns": 2 * MS},
+    "worker-0": {
+        "host": "there", "pid": 8, "cpus": 4, "stamps": "python", "streams": 3, "cpu_max": 97.44,
+        "loop_lag_max_ms": 12.06, "gc_pause_max_ms": 4.0, "clock_offset_ns": -250 * MS, "clock_doubt_ns": MS,
+        "clock_drift_ns": 0,
+    },
+    "worker-1": {"streams": 5},
+}  # fmt: skip
+
+
+def drawn(path: Path, seconds: range = range(0), **fields: Any) -> Panel:
+    """The panel of a run of 10 s, with a reading of two processes in each of these seconds."""
+    with Store.open(database(path, ttfts([200] * 20), **fields)) as store:
+        for worker, more in (("worker-0", 0), ("worker-1", 50)):
+            store.append(
+                "run-1", [], [(worker, second * 1_000 * MS, "cpu_percent", second + more) for second in seconds]
+            )
+        return circumstances.draw(gather(store))
+
+
+def table(panel: Panel, caption: str) -> Table:
+    return next(table for table in panel.tables if table.caption.startswith(caption))
+
+
+def test_each_process_that_drove_users_has_a_row(tmp_path: Path) -> None:
+    panel = drawn(tmp_path / "one.db", instrument={"stamps": "kernel", "workers": WORKERS})
+    assert table(panel, "3 processes drove the users").rows == [
+        ("local", "here, process 7", "2", "kernel", "1,200", "–", "–", "–", "the run’s own, stepped by 2.00 ms"),
+        ("worker-0", "there, process 8", "4", "python", "3", "97.4 %", "12.1 ms", "4 ms", "-250 ms ahead, ± 1.00 ms"),
+        ("worker-1", "–", "–", "–", "5", "–", "–", "–", "the run’s own"),
+    ]
+    assert table(panel, "Instrument").rows == [("stamps", "kernel")], "the processes are not listed a second time"
+
+
+def test_the_generator_s_health_is_shown_over_time_by_its_busiest_process(tmp_path: Path) -> None:
+    rows = table(drawn(tmp_path / "one.db", range(1, 10)), "The generator over time").rows
+    assert rows[0][1:] == ("51 %", "–", "–"), "1 s is in the second twelfth of 10 s; the first had no reading"
+    assert rows[-1][1:] == ("59 %", "–", "–")
+
+
+def test_a_run_as_short_as_the_table_has_no_chart_and_one_of_a_day_a_small_one(tmp_path: Path) -> None:
+    assert drawn(tmp_path / "short.db", range(1, 10)).charts == ()
+    path = database(tmp_path / "long.db", ttfts([200] * 20))
+    with Store.open(path) as store:
+        store.append("run-1", [], [("local", at * 10_000 * MS, "cpu_percent", at % 90) for at in range(8_640)])
+        store.finish_run("run-1", ended_ns=86_400_000 * MS, status="finished")
+        (chart,) = circumstances.draw(gather(store)).charts
+    assert [len(trace.x) for trace in chart.figure.data] == [240, 240]
+    assert max(chart.figure.data[0].y) == 89
+
+
+def test_a_run_whose_health_nobody_noted_shows_none_of_it(tmp_path: Path) -> None:
+    panel = drawn(tmp_path / "one.db")
+    assert panel.charts == ()
+    assert not any(table.caption.startswith(("The generator over", "0 processes")) for table in panel.tables)

@@ -1,0 +1,120 @@
+"""streamgauge.toml: what it says, and one clear line for whatever is wrong with it."""
+
+import pytest
+
+from streamgauge.harness import config
+from streamgauge.harness.config import PROTOCOLS, Duration
+from streamgauge.harness.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[target", "x.toml: not valid TOML: Expected ']'"),
+        ("extra = 1", "x.toml: no key called 'extra'; there are target, load, sla"),
+        ("[target]\nprotocoll = 'x'", "x.toml: target: no key called 'protocoll'; there are protocol, path, model"),
+        ("[target]\nprotocol = 'grpc'", "no protocol called 'grpc'; there are anthropic_messages, openai_chat"),
+        ("[target]\nmax_tokens = 'many'", "x.toml: target.max_tokens: expected `int`, got `str`"),
+        ("[target]\nmax_tokens = 0", "target.max_tokens: 0 is not a positive number"),
+        ("[target]\npath = 'v1'", "target.path: 'v1' does not begin with a slash"),
+        ("[target.timeouts]\nidel = '3s'", "target.timeouts: no key called 'idel'; there are connect, first_token"),
+        ("[target.timeouts]\nidle = '3'", "target.timeouts.idle: '3' is no duration: write a number and a unit"),
+        ("[target.timeouts]\nidle = 3", "target.timeouts.idle: 3 is no duration"),
+        ("[target.limits]\nevent_bytes = 0", "target.limits.event_bytes: must be a positive number of bytes"),
+        ("[target.headers]\n'a b' = 'c'", "target.headers: 'a b' is no header name"),
+        ("[target.metrics]\nactive = 'x'", "target.metrics: the key 'url' is missing"),
+        ("[target.metrics]\nurl = '/m'\nactiv = 'x'", "target.metrics: no key called 'activ'; there are url, active"),
+        (
+            "[target.metrics]\nurl = '/m'\ngenerated = 'a{b=\"c\"}'",
+            "target.metrics.generated: 'a{b=\"c\"}' is no metric's",
+        ),
+        ("[target.metrics]\nurl = '/m'\nheaders = { 'a b' = 'c' }", "target.metrics.headers: 'a b' is no header name"),
+        ("[target]\nprotocol = 'custom'", "needs a table [target.events]"),
+        ("[target.events]\nend_data = 'x'", '[target.events] goes with target.protocol = "custom"'),
+        ("[target]\nprotocol='custom'\n[target.events]\ntext='t'", "does not say what ends a stream"),
+        ("[reader]\ncharacters_per_second = 0", "reader.characters_per_second: 0.0 is no number of 1 or more"),
+        ("[reader]\ncharacters_per_second = nan", "reader.characters_per_second: nan is no number of 1 or more"),
+        ("[[sla]]\nrule = 'goodput > 99%'", "goodput of what? Say it under [reader], as in good = { ttft"),
+        (
+            "[reader]\ngood = { tfft = '1s' }",
+            "reader.good: no key called 'tfft'; there are ttft, tpot",
+        ),
+        ("[reader]\nspeed = 55", "reader: no key called 'speed'; there are characters_per_second"),
+        ("[[sla]]\nrul = 'x'", "sla[0]: no key called 'rul'; there are rule, where"),
+        ("[[sla]]\nrule = 'x'\nwhere = { netwrk = 'x' }", "sla[0].where: no key called 'netwrk'; there are scenario"),
+        ("[[sla]]\nwhere = {}", "sla[0]: the key 'rule' is missing"),
+    ],
+)
+def test_a_fault_is_one_line_with_its_place_and_what_exists(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as fault:
+        config.parse(text.encode(), "x.toml")
+    assert said in str(fault.value)
+    assert str(fault.value).startswith("x.toml: ")
+    assert "\n" not in str(fault.value)
+
+
+def test_an_empty_file_is_a_config_of_defaults() -> None:
+    assert config.parse(b"") == config.Config()
+    assert config.Config().target.protocol in PROTOCOLS
+
+
+@pytest.mark.parametrize(
+    ("text", "nanoseconds"), [("250ms", 250_000_000), ("1.5s", 1_500_000_000), ("2m", 120 * 10**9), ("7us", 7_000)]
+)
+def test_a_duration_has_a_unit_and_reads_back(text: str, nanoseconds: int) -> None:
+    assert Duration.parse(text) == nanoseconds
+    assert Duration.parse(str(Duration.parse(text))) == nanoseconds
+
+
+def test_headers_are_filled_in_from_the_environment() -> None:
+    target = config.parse(b"[target]\nheaders = { authorization = 'Bearer ${KEY}', x = 'plain' }").target
+    assert config.headers(target, {"KEY": "abc"}) == {"authorization": "Bearer abc", "x": "plain"}
+    with pytest.raises(ConfigError, match=r"target\.headers\.authorization: the environment has no variable 'KEY'"):
+        config.headers(target, {})
+    with pytest.raises(ConfigError, match="a header's value cannot hold a line break"):
+        config.headers(target, {"KEY": "abc\r\nx-evil: 1"})
+
+
+def test_what_may_be_shown_of_a_target_holds_no_header_values() -> None:
+    target = config.parse(b"[target]\nheaders = { x-key = 'literal-secret' }\ntimeouts = { idle = '7s' }").target
+    shown = config.public(target)
+    assert shown["headers"] == {"x-key": "…"}
+    assert shown["timeouts"] == {"idle": "7s"}
+    assert "literal-secret" not in str(shown)
+
+
+def test_the_metrics_page_is_filled_in_from_the_environment_and_what_may_be_shown_of_it_holds_no_secret() -> None:
+    target = config.parse(
+        b"[target.metrics]\nurl = 'https://me:literal@${HOST}/m?key=${KEY}'\n"
+        b"headers = { a = 'Bearer ${KEY}', b = 'plain' }"
+    ).target
+    page = config.metrics(target, {"HOST": "there:90", "KEY": "abc"})
+    assert page is not None
+    assert page.url == "https://me:literal@there:90/m?key=abc"
+    assert page.headers == {"a": "Bearer abc", "b": "plain"}
+    shown = config.public(target)["metrics"]
+    assert shown["url"] == "https://…@${HOST}/m?…"
+    assert shown["headers"] == {"a": "…", "b": "…"}
+    with pytest.raises(ConfigError, match=r"target\.metrics\.url: the environment has no variable 'HOST'"):
+        config.metrics(target, {"KEY": "abc"})
+    assert config.metrics(config.Target()) is None
+
+
+@pytest.mark.parametrize(
+    "url", ["metrics", "//there/metrics", "ftp://there/metrics", "http://there:port/", "https:///m"]
+)
+def test_a_metrics_page_is_a_url_or_a_path_on_the_host(url: str) -> None:
+    target = config.parse(f"[target.metrics]\nurl = '{url}'".encode()).target
+    with pytest.raises(
+        ConfigError, match=r"target\.metrics\.url: '.*' is no URL; write one as https://host:port/metrics"
+    ):
+        config.metrics(target)
+
+
+def test_a_target_survives_the_way_to_a_worker_with_its_variables_unfilled() -> None:
+    target = config.parse(
+        b"[target]\nprotocol='custom'\nheaders={ k = '${KEY}' }\n[target.timeouts]\nidle='1.5s'\n"
+        b"[target.events]\nend_data='x'"
+    ).target
+    assert config.decode_target(config.encode_target(target)) == target
+    assert b"${KEY}" in config.encode_target(target)

@@ -1,0 +1,341 @@
+"""What a run comes to: validity, verdict, exit code, and how they are told."""
+
+import json as stdjson
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+from rich.console import Console
+
+from streamgauge.harness.config import Duration, Good, Reader, Sla, Where
+from streamgauge.harness.errors import RuleError
+from streamgauge.harness.judge.figures import between, estimate, figure
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.outputs import json, terminal
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import Judgement, Validity, exit_code, judge
+from streamgauge.harness.record.observation import Outcome
+from tests.support.record import MS, a_run, database, judged, observation, ttfts
+
+SCHEMA: dict[str, Any] = stdjson.loads((Path(__file__).parents[2] / "docs" / "result.schema.json").read_text())
+GOOD = ttfts(range(100, 400), output_tokens=3, reads=10, read_lag_max=100_000, send_lag=20_000)
+BROKEN = [observation([], outcome=Outcome.REFUSED, ended=2, http_status=529, detail="[red]529[/red] overloaded")] * 30
+
+
+def mixed(tmp_path: Path) -> Judgement:
+    """Every kind of verdict, a user class and a network that differ, and failures."""
+    return judged(
+        tmp_path / "mixed.db",
+        [*GOOD, *ttfts([900] * 40, network="slow_4g", user="Commuter"), *BROKEN],
+        "p50(ttft) < 1s",
+        "p95(ttft) < 500ms",
+        "error_rate < 9%",
+        Sla(rule="p95(ttft) < 4s", where=Where(network="3g", label={"build": "a"})),
+    )
+
+
+def test_all_rules_met_is_met(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", GOOD, "p95(ttft) < 1s", "max(e2e) < 1s")
+    assert (found.verdict, found.reason, found.validity) == ("met", "all 2 rules met", Validity.VALID)
+    assert exit_code(found) == 0
+
+
+def test_missed_beats_inconclusive(tmp_path: Path) -> None:
+    found = mixed(tmp_path)
+    assert [verdict.status for verdict in found.verdicts] == ["met", "missed", "inconclusive", "inconclusive"]
+    assert (found.verdict, found.reason) == ("missed", "1 of 4 rules missed")
+    assert exit_code(found) == exit_code(found, "pass") == 1
+
+
+def test_a_rule_that_only_warns_is_told_and_does_not_decide(tmp_path: Path) -> None:
+    warns = Sla(rule="max(ttft) < 1ms", severity="warn")
+    found = judged(tmp_path / "a.db", GOOD, "max(ttft) < 1s", warns)
+    assert (found.verdict, found.reason) == ("met", "the rule was met; 1 that only warns missed")
+    assert exit_code(found) == 0
+    assert "✗ MISSED (only warns)" in terminal.text(found, width=120)
+    found = judged(tmp_path / "b.db", GOOD, "max(ttft) < 2ms", warns, warns)
+    assert (found.verdict, found.reason) == ("missed", "1 of 1 rule missed; 2 that only warn missed")
+    found = judged(tmp_path / "c.db", GOOD, Sla(rule="p95(ttft) < 385ms", severity="warn"))
+    assert (found.verdict, found.reason) == ("met", "there are only rules that warn, and none was missed")
+    found = judged(tmp_path / "d.db", [], warns)
+    assert (found.verdict, found.reason) == (
+        "inconclusive", "there are only rules that warn, and they had nothing to judge",
+    )  # fmt: skip
+
+
+def test_a_rule_s_options_are_kept_with_the_run(tmp_path: Path) -> None:
+    rule = Sla(
+        rule="p95(ttft) < 1s",
+        lasting=Duration.parse("2s"),
+        min_samples=5,
+        abort=True,
+        grace=Duration.parse("90s"),
+    )
+    with Store.open(database(tmp_path / "one.db", GOOD, rules=[rule])) as store:
+        assert store.run().rules == [rule]
+        assert judge(store).verdicts[0].reason == "it never stayed beyond the limit of 1,000 ms for 2s"
+
+
+def test_what_is_good_enough_is_kept_with_the_run(tmp_path: Path) -> None:
+    good = Good(ttft=Duration.parse("350ms"))
+    reader = msgspec.structs.asdict(Reader(good=good))
+    found = judged(tmp_path / "one.db", GOOD, "goodput > 80%", config={"reader": reader})
+    assert (found.rates["goodput"].value, found.rates["goodput"].hits) == (251 / 300, 251)
+    document = stdjson.loads(json.render(found))
+    jsonschema.validate(document, SCHEMA)
+    assert document["reader"]["good"] == {"ttft": "350ms"}
+
+
+def test_a_run_without_rules_is_no_pass(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", GOOD)
+    assert (found.verdict, found.reason) == ("inconclusive", "no SLA rules were given: nothing was judged")
+    assert exit_code(found) == 3
+    assert exit_code(found, "pass") == 0
+    assert exit_code(found, "fail") == 1
+
+
+def test_a_run_is_judged_by_its_own_rules_unless_others_are_given(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
+    with Store.open(path) as store:
+        assert judge(store).verdict == "missed"
+        assert judge(store, rules=[Sla(rule="max(ttft) < 1s")]).verdict == "met"
+        with pytest.raises(RuleError):
+            judge(store, rules=[Sla(rule="max(ttfb) < 1s")])
+
+
+def test_a_run_without_streams_is_inconclusive(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", [], "p95(ttft) < 1s", "error_rate < 1%")
+    assert found.verdict == "inconclusive"
+    assert terminal.text(found).startswith("? INCONCLUSIVE")
+
+
+def test_a_saturated_generator_makes_no_verdict(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", [observation(reads=100, saturated_reads=21)] * 100, "max(ttft) < 1s")
+    assert (found.verdict, found.validity) == ("invalid", Validity.INVALID)
+    assert found.reason.startswith("the generator was saturated: 21.0 % of reads came late")
+    assert (exit_code(found), exit_code(found, "fail"), exit_code(found, "pass")) == (3, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"reads": 100, "saturated_reads": 6}, "6.0 % of reads came late and held several chunks"),
+        ({"reads": 100, "unstamped_reads": 2}, "2.0 % of reads had no kernel stamp"),
+        ({"send_lag": 11 * MS}, "the generator sent late: p99 11.0 ms"),
+        ({"read_lag_max": 60 * MS}, "the generator read late: by 60.0 ms or more in half of the streams, p99 60.0 ms"),
+    ],
+)
+def test_an_instrument_that_was_off_degrades_the_run_but_judges_it(
+    tmp_path: Path, fields: dict[str, Any], told: str
+) -> None:
+    found = judged(tmp_path / "one.db", [observation(**fields)] * 100, "max(ttft) < 1s")
+    assert (found.verdict, found.validity) == ("met", Validity.DEGRADED)
+    assert told in found.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"instrument": {"clock_drift_ns": -2 * MS}}, "the machine's clock stepped by 2.00 ms during the run"),
+        ({"notes": ["worker 2 was lost"]}, "worker 2 was lost"),
+    ],
+)
+def test_what_went_wrong_with_the_run_degrades_it(tmp_path: Path, fields: dict[str, Any], told: str) -> None:
+    found = judged(tmp_path / "one.db", GOOD, **fields)
+    assert (found.validity, found.reasons) == (Validity.DEGRADED, [told])
+
+
+def with_readings(path: Path, name: str, *values: float, worker: str = "worker-0") -> Judgement:
+    """A good run with these readings of a process, one a second."""
+    with Store.open(database(path, GOOD)) as store:
+        store.append("run-1", [], [(worker, second * 1_000 * MS, name, value) for second, value in enumerate(values)])
+        return judge(store, rules=[Sla(rule="max(ttft) < 1s")])
+
+
+def test_a_loop_that_is_late_as_a_rule_makes_the_run_invalid(tmp_path: Path) -> None:
+    seen = with_readings(tmp_path / "late.db", "loop_lag_ms", *[1] * 9, *[80] * 11)
+    assert (seen.verdict, seen.validity) == ("invalid", Validity.INVALID)
+    assert seen.reasons[0].startswith("worker-0 was late for its own timers by 50 ms or more in 55.0 % of its seconds")
+
+
+@pytest.mark.parametrize(
+    ("name", "usual", "bad", "told"),
+    [
+        ("cpu_percent", 30, 97, "worker-0 used 90 % of a core or more in 50.0 % of its seconds"),
+        ("loop_lag_ms", 1, 80, "worker-0 was late for its own timers by 50 ms or more in 50.0 % of its seconds"),
+        ("gc_pause_ms", 2, 70, "worker-0 stood still for 50 ms or more in 50.0 % of its garbage collections"),
+    ],
+)
+def test_what_a_process_did_all_the_time_degrades_the_run_and_a_spike_does_not(
+    tmp_path: Path, name: str, usual: float, bad: float, told: str
+) -> None:
+    habit = with_readings(tmp_path / "habit.db", name, *[usual] * 10, *[bad] * 10)
+    assert (habit.verdict, habit.validity) == ("met", Validity.DEGRADED)
+    assert habit.reasons[0].startswith(told)
+    for readings in ([usual, bad, bad, bad, bad, usual], [*[usual] * 90, *[bad] * 9]):
+        spike = with_readings(tmp_path / f"spike-{len(readings)}.db", name, *readings)
+        assert (spike.validity, spike.reasons) == (Validity.VALID, [])
+
+
+def test_one_busy_process_among_idle_ones_is_named(tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "one.db", GOOD)) as store:
+        for worker, load in (("worker-0", 20.0), ("worker-1", 99.0), ("worker-2", 20.0)):
+            store.append("run-1", [], [(worker, second, "cpu_percent", load) for second in range(30)])
+        reasons = judge(store).reasons
+    assert [reason.split()[0] for reason in reasons] == ["worker-1"]
+
+
+def test_one_stop_of_the_generator_does_not_degrade_a_run(tmp_path: Path) -> None:
+    caught = [observation(reads=100, saturated_reads=3, read_lag_max=300 * MS)] * 30
+    free = [observation(reads=100, read_lag_max=MS)] * 100
+    assert judged(tmp_path / "one.db", [*caught, *free]).validity is Validity.VALID
+
+
+def test_a_few_reads_that_ran_together_are_no_proof_of_saturation(tmp_path: Path) -> None:
+    few = judged(tmp_path / "few.db", [observation(reads=9, saturated_reads=1)] * 3)
+    assert (few.validity, few.verdict) == (Validity.DEGRADED, "inconclusive")
+    assert few.reasons[0].startswith("the generator was saturated: 11.1 % of reads")
+    assert judged(tmp_path / "many.db", [observation(reads=9, saturated_reads=1)] * 3_000).validity is Validity.INVALID
+
+
+def test_a_clock_that_stepped_far_leaves_no_time_to_judge_by(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", GOOD, "max(ttft) < 1s", instrument={"clock_drift_ns": 60 * MS})
+    assert (found.verdict, found.reason) == ("invalid", "the machine's clock stepped by 60.0 ms during the run")
+    assert exit_code(found) == 3
+
+
+def test_a_server_that_packs_its_tokens_is_not_the_generator_s_fault(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", [observation(reads=100, coalesced_reads=60)] * 100)
+    assert found.validity is Validity.VALID
+    assert "the server or a proxy sends them so" in found.reasons[0]
+
+
+def test_a_run_that_never_ended_is_judged_by_what_is_there(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "one.db") as store:
+        store.start_run(a_run(rules=[Sla(rule="max(ttft) < 1s")]))
+        store.append("run-1", [observation(due=1_000)] * 10)
+        found = judge(store)
+    assert (found.verdict, found.validity, found.seconds) == ("met", Validity.DEGRADED, 1.14)
+
+
+def test_the_parts_are_the_user_classes_and_the_networks(tmp_path: Path) -> None:
+    found = {(part.key, part.value): part for part in mixed(tmp_path).parts}
+    assert list(found) == [("user", "Commuter"), ("user", "Reader"), ("network", "none"), ("network", "slow_4g")]
+    assert found["network", "slow_4g"].metrics["ttft"].quantiles["p50"] == 900
+    assert found["network", "none"].totals.outcomes == {"completed": 300, "refused": 30}
+
+
+def test_phases_cache_hits_and_whole_answers_are_parts_where_there_are_any(tmp_path: Path) -> None:
+    streams = [
+        *ttfts([100] * 3, labels={"phase": "alone"}, cache_read_tokens=0),
+        *ttfts([200] * 2, labels={"phase": "beside"}, cache_read_tokens=5),
+        observation([("text", 900)], answer="whole"),
+    ]
+    found = judged(tmp_path / "one.db", streams)
+    assert {(part.key, part.value): part.metrics["ttft"].n for part in found.parts[2:]} == {
+        ("phase", "alone"): 3,
+        ("phase", "beside"): 2,
+        ("cache", "hit"): 2,
+        ("cache", "miss"): 3,
+        ("answer", "streamed"): 5,
+        ("answer", "whole"): 1,
+    }
+    assert found.coalesced == 0
+
+
+def test_the_plain_and_the_gated_figures_stand_side_by_side(tmp_path: Path) -> None:
+    ttft = mixed(tmp_path).metrics["ttft"]
+    assert (ttft.n, ttft.failed, ttft.missing) == (340, 30, 30)
+    assert ttft.quantiles["p95"] == 900
+    assert ttft.gated["p95"] == float("inf")
+
+
+def test_chunks_that_came_together_are_counted(tmp_path: Path) -> None:
+    packed = observation([("text", 100), ("text", 100.2), ("text", 100.4), ("text", 120)])
+    assert judged(tmp_path / "one.db", [packed] * 3 + [observation([])]).coalesced == 6
+
+
+# told
+
+
+def test_the_result_document_is_what_its_schema_says(tmp_path: Path) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    for found in (mixed(tmp_path), judged(tmp_path / "empty.db", [], "p95(ttft) < 1s")):
+        validator.validate(stdjson.loads(json.render(found), parse_constant=pytest.fail))
+
+
+def test_the_schema_refuses_what_is_no_result(tmp_path: Path) -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMA)
+    good = stdjson.loads(json.render(mixed(tmp_path)))
+    for spoiled in ({"schema": "streamgauge/result/2"}, {"verdict": "passed"}, {"extra": 1}, {"outcomes": {"odd": 1}}):
+        assert not validator.is_valid(good | spoiled)
+
+
+def test_an_infinite_figure_is_null_beside_its_count(tmp_path: Path) -> None:
+    document = stdjson.loads(json.render(mixed(tmp_path)))
+    assert document["verdicts"][1]["observed"] is None
+    assert document["verdicts"][1]["failed"] == 30
+    assert document["verdicts"][3]["where"] == {"network": "3g", "label": {"build": "a"}}
+    assert document["metrics"]["ttft"]["gated"]["p95"] is None
+    assert document["metrics"]["error_rate"] == {"unit": "ratio", "value": 30 / 370, "n": 370}
+
+
+def test_the_terminal_says_the_verdict_first_and_fits_eighty_columns(tmp_path: Path) -> None:
+    lines = terminal.text(mixed(tmp_path)).splitlines()
+    assert lines[0] == "✗ MISSED: 1 of 4 rules missed"
+    assert max(map(len, lines)) <= 80
+    told = "\n".join(lines)
+    for part in ("✓ MET", "? INCONCLUSIVE", "p95(ttft) < 500ms", "∞", "340 completed, 30 refused"):
+        assert part in told
+
+
+def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", GOOD, scenario="[red]chat[/red]", host="http://[::1]:1/[b]", notes=["[i]odd"])
+    into = StringIO()
+    with Store.open(path) as store:
+        terminal.render(judge(store), Console(file=into, width=80))
+        terminal.render_runs(store.runs(), Console(file=into, width=160))
+    assert "\x1b" not in into.getvalue()
+    for part in ("[red]chat[/red]", "http://[::1]:1/[b]", "[i]odd", "2026-11-23 09:00:00"):
+        assert part in into.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "told"),
+    [
+        (411.98372, "ms", "412 ms"),
+        (41.198, "ms", "41.2 ms"),
+        (4.1198, "ms", "4.12 ms"),
+        (0.0412, "ms", "0.041 ms"),
+        (12_345.6, "ms", "12,346 ms"),
+        (0, "ms", "0 ms"),
+        (float("inf"), "ms", "∞ ms"),
+        (None, "ms", "–"),
+        (0.0042, "ratio", "0.42 %"),
+        (0.5, "ratio", "50.0 %"),
+        (1.0, "ratio", "100 %"),
+        (0.99996, "ratio", "99.996 %"),
+        (0.00001, "ratio", "0.001 %"),
+        (0.0, "ratio", "0 %"),
+        (1250.4, "tokens/s", "1,250 tokens/s"),
+        (1250.0, "tokens", "1,250 tokens"),
+        (3, "stalls", "3 stalls"),
+        (1, "stalls", "1 stall"),
+        (0.25, "stalls", "0.250 stalls"),
+        (0, "chunks", "0 chunks"),
+        (float("inf"), "chunks", "∞ chunks"),
+    ],
+)
+def test_a_number_is_rounded_to_what_is_known(value: float | None, unit: str, told: str) -> None:
+    assert figure(value, unit) == told
+
+
+def test_an_estimate_carries_its_unit_its_count_and_its_doubt() -> None:
+    assert estimate(412.3, Interval(389.2, 446.8), 1_200, "ms") == "412 ms (389–447, n = 1,200)"
+    assert estimate(412.3, None, 3, "ms") == "412 ms (n = 3)"
+    assert estimate(None, None, 0, "ms") == "– (n = 0)"
+    assert between(Interval(389, None), "ms") == "389–?"

@@ -1,0 +1,435 @@
+"""How a verdict is told to CI: each format by its own rules, and what came from outside cannot speak its syntax."""
+
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+import pytest
+from markdown_it import MarkdownIt
+from prometheus_client.metrics_core import Metric
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.errors import OutputError
+from streamgauge.harness.judge.compare.regression import Comparison, Row
+from streamgauge.harness.judge.compare.regression import Status as Change
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.outputs import badge, github, gitlab, junit, markdown, telling, terminal
+from streamgauge.harness.judge.outputs.telling import Output
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.wording import visible
+from streamgauge.harness.record.observation import Outcome
+from tests.support.record import database, judged, observation, ttfts
+
+HOSTILE = ']]><script>alert(1)</script>\n::error::owned\r\n|`@everyone`|**b**\x00\x07\u202e\ufffe \\" # EOF\n# 100%,:'
+GOOD = ttfts(range(100, 400), output_tokens=3)
+REFUSED = [observation([], outcome=Outcome.REFUSED, ended=2)] * 30
+SATURATED = [observation(reads=100, saturated_reads=21)] * 100
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Judgement:
+    """Every kind of verdict."""
+    return judged(
+        tmp_path / "mixed.db",
+        [*GOOD, *ttfts([900] * 40, network="slow_4g"), *REFUSED],
+        "p50(ttft) < 1s",
+        "p95(ttft) < 500ms",
+        "error_rate < 9%",
+        Sla(rule="p95(ttft) < 4s", where=Where(network="3g", label={"build": "a"})),
+    )
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Judgement:
+    """Whatever a config, a scenario or a server can bring in is an attack."""
+    return judged(
+        tmp_path / "hostile.db",
+        [*ttfts(range(100, 200), user=HOSTILE, network=HOSTILE, labels={HOSTILE: HOSTILE}), *REFUSED],
+        Sla(rule="p95(ttft) < 1ms", where=Where(user=HOSTILE, label={HOSTILE: HOSTILE})),
+        Sla(rule="p95(ttft) < 1s", where=Where(network="none of them")),
+        scenario=HOSTILE,
+        host=HOSTILE,
+        notes=[HOSTILE],
+    )
+
+
+# JUnit
+
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+SUITE = {"name", "package", "id", "timestamp", "hostname", "tests", "failures", "errors", "skipped", "time"}
+
+
+def suites(judgement: Judgement) -> list[Element]:
+    """Parsed, and held to what both schemas in use ask for: Windy Road's for Ant, and Jenkins's junit-10."""
+    root = ElementTree.fromstring(junit.render(judgement).encode())
+    assert (root.tag, root.attrib) == ("testsuites", {})
+    for number, suite in enumerate(root):
+        assert (suite.tag, set(suite.attrib)) == ("testsuite", SUITE)
+        assert [child.tag for child in suite] == ["properties", "testcase", "system-out", "system-err"]
+        assert suite.attrib["id"] == str(number)
+        assert TIMESTAMP.fullmatch(suite.attrib["timestamp"])
+        assert float(suite.attrib["time"]) >= 0
+        assert all(re.fullmatch(r"\S(.*\S)?", suite.attrib[name]) for name in ("name", "package", "hostname"))
+        (properties, case, *_) = suite
+        assert {child.tag for child in properties} == {"property"}
+        assert all(set(child.attrib) == {"name", "value"} for child in properties)
+        assert (set(case.attrib), case.attrib["time"]) == ({"name", "classname", "time"}, "0")
+        assert len(case) <= 1
+        for result in case:
+            assert result.tag in {"skipped", "failure", "error"}
+            assert set(result.attrib) == {"type", "message"}
+            assert len(result) == 0
+        found = [result.tag for result in case]
+        counted = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+        assert {name: int(suite.attrib[name]) for name in counted} == {
+            name: found.count(tag) for name, tag in counted.items()
+        }
+        assert suite.attrib["tests"] == "1"
+    return list(root)
+
+
+def case(suite: Element) -> Element:
+    found = suite.find("testcase")
+    assert found is not None
+    return found
+
+
+def results(judgement: Judgement) -> list[tuple[str, str]]:
+    """The name of each case and what came of it."""
+    return [(case(s).attrib["name"], case(s)[0].tag if len(case(s)) else "passed") for s in suites(judgement)]
+
+
+def properties(suite: Element) -> dict[str, str]:
+    return {each.attrib["name"]: each.attrib["value"] for each in suite.iter("property")}
+
+
+def test_junit_has_one_case_for_each_rule(mixed: Judgement) -> None:
+    assert results(mixed) == [
+        ("p50(ttft) < 1s", "passed"),
+        ("p95(ttft) < 500ms", "failure"),
+        ("error_rate < 9%", "skipped"),
+        ("p95(ttft) < 4s [network 3g, label build a]", "skipped"),
+    ]
+    assert {case(suite).attrib["classname"] for suite in suites(mixed)} == {"streamgauge.chat"}
+
+
+def test_junit_carries_the_values_as_properties(mixed: Judgement) -> None:
+    found = properties(suites(mixed)[1])
+    assert found["status"] == "missed"
+    assert (found["observed"], found["limit"], found["unit"], found["n"], found["failed"]) == (
+        "INF", "500", "ms", "370", "30",
+    )  # fmt: skip
+    assert "observed" not in properties(suites(mixed)[3]), "what was not observed is absent"
+
+
+def test_names_in_junit_do_not_depend_on_what_was_measured(mixed: Judgement, tmp_path: Path) -> None:
+    rules = [Sla(rule=verdict.rule, where=verdict.where) for verdict in mixed.verdicts]
+    other = judged(tmp_path / "other.db", [*ttfts([5_000] * 90), *REFUSED], *rules, id="run-2")
+    assert [name for name, _ in results(other)] == [name for name, _ in results(mixed)]
+
+
+def test_an_invalid_run_is_an_error_in_junit_whatever_its_rules_would_say(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", SATURATED, "max(ttft) < 1s", "max(ttft) < 1ms")
+    assert [result for _, result in results(found)] == ["error", "error"]
+    assert case(suites(found)[0])[0].attrib["message"].startswith("the generator was saturated")
+
+
+def test_a_run_without_rules_is_still_a_case_and_no_pass(tmp_path: Path) -> None:
+    assert results(judged(tmp_path / "one.db", GOOD)) == [("SLA rules", "skipped")]
+
+
+def test_hostile_text_in_junit_is_text(hostile: Judgement) -> None:
+    found = suites(hostile)
+    assert len(found) == 2
+    assert "]]><script>alert(1)</script> ::error::owned" in case(found[0]).attrib["name"]
+    assert "⟨U+0000⟩⟨U+0007⟩⟨U+202E⟩⟨U+FFFE⟩" in case(found[0]).attrib["name"]
+
+
+def test_what_only_warns_fails_nothing_and_is_told(tmp_path: Path) -> None:
+    found = judged(tmp_path / "one.db", GOOD, Sla(rule="max(ttft) < 1ms", severity="warn"), "max(ttft) < 1s")
+    assert results(found) == [("max(ttft) < 1ms", "skipped"), ("max(ttft) < 1s", "passed")]
+    assert case(suites(found)[0])[0].attrib["message"].startswith("missed (only warns): 399 ms")
+    assert github.annotations(found)[0].startswith("::warning title=max(ttft) < 1ms missed::")
+    assert cells(found)[1][0] == "✗ missed (only warns)"
+
+
+# Markdown and GitHub
+
+
+def tokens(judgement: Judgement, most_bytes: int = markdown.MOST_BYTES) -> Iterator[tuple[str, str]]:
+    """Type and content of all that a reader of GitHub's dialect makes of it; bare URLs become links there."""
+    reader = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    for token in reader.parse(markdown.render(judgement, most_bytes)):
+        yield token.type, token.content
+        for child in token.children or []:
+            yield child.type, child.content
+
+
+def cells(judgement: Judgement) -> list[list[str]]:
+    """The rows of all tables as text."""
+    reader = MarkdownIt("gfm-like", {"linkify": False})
+    found: list[list[str]] = []
+    for token in reader.parse(markdown.render(judgement)):
+        if token.type == "tr_open":
+            found.append([])
+        elif token.type == "inline" and found and token.level == 4:
+            found[-1].append("".join(child.content for child in token.children or []))
+    return found
+
+
+def test_markdown_tells_the_verdict_first_and_the_worst_rules_before_the_others(mixed: Judgement) -> None:
+    assert markdown.render(mixed).startswith("## ✗ MISSED: 1 of 4 rules missed\n")
+    table = cells(mixed)
+    assert table[0] == ["", "rule", "streams", "observed", "95 % interval", "n", "why"]
+    assert [row[:2] for row in table[1:5]] == [
+        ["✗ missed", "p95(ttft) < 500ms"],
+        ["? inconclusive", "error_rate < 9%"],
+        ["? inconclusive", "p95(ttft) < 4s"],
+        ["✓ met", "p50(ttft) < 1s"],
+    ]
+    assert table[1][3] == "∞ ms"
+    assert table[3][6] == "no stream has network '3g'; there are none, slow_4g"
+    assert {len(row) for row in table} == {7, 3}
+
+
+def test_hostile_text_in_markdown_makes_no_markup(hostile: Judgement) -> None:
+    found = list(tokens(hostile))
+    markup = {"html_inline", "html_block", "strong_open", "em_open", "link_open", "image", "s_open", "fence"}
+    assert not markup & {name for name, _ in found}
+    assert {len(row) for row in cells(hostile)} == {7, 3}, "no | of theirs began a cell"
+    told = "".join(content for name, content in found if name == "text")
+    assert "<script>alert(1)</script>" in told
+    assert "@everyone" not in told, "a mention is broken up"
+    code = [content for name, content in found if name == "code_inline"]
+    assert any("`@everyone`" in each for each in code), "and in code it is none"
+
+
+def test_a_summary_stays_below_githubs_limit_and_is_still_whole_lines(tmp_path: Path) -> None:
+    many = [Sla(rule="p95(ttft) < 1s", where=Where(user=f"{number}{HOSTILE * 4}")) for number in range(1_500)]
+    found = judged(tmp_path / "many.db", ttfts([1]), *many)
+    whole = markdown.render(found)
+    assert len(whole.encode()) <= 900_000
+    assert whole.startswith("## ? INCONCLUSIVE")
+    assert whole.endswith("the rest is left out: it would be too long here.\n")
+    assert {len(row) for row in cells(found)} == {7}
+
+
+def test_at_most_five_annotations_and_what_failed_comes_first(tmp_path: Path) -> None:
+    unsure = [Sla(rule="p95(ttft) < 1s", where=Where(network="3g"))] * 6
+    found = github.annotations(judged(tmp_path / "one.db", GOOD, *unsure, "max(ttft) < 1ms"))
+    assert len(found) == 5
+    assert found[0] == "::error title=max(ttft) < 1ms missed::399 ms is a fact of this run, over 300 streams"
+    assert {line.partition(" ")[0] for line in found[1:]} == {"::warning"}
+
+
+def test_annotations_escape_what_the_runner_would_read_as_a_command(hostile: Judgement) -> None:
+    for line in github.annotations(hostile):
+        assert re.fullmatch(r"::(error|warning) title=[^:,\r\n]*::[^\r\n]*", line)
+        assert not re.search(r"%(?!25|3A|2C)", line)
+    assert "::error::owned" in github.annotations(hostile)[0], "within a message, where it is text"
+
+
+def test_a_good_run_needs_no_annotation_and_one_without_rules_does(tmp_path: Path) -> None:
+    assert github.annotations(judged(tmp_path / "a.db", GOOD, "max(ttft) < 1s")) == []
+    (warning,) = github.annotations(judged(tmp_path / "b.db", GOOD))
+    assert warning.startswith("::warning title=chat%3A inconclusive::no SLA rules were given")
+    (error,) = github.annotations(judged(tmp_path / "c.db", SATURATED, "max(ttft) < 1s", "max(e2e) < 1s"))
+    assert error.startswith("::error title=chat%3A invalid run::the generator was saturated")
+
+
+def test_summaries_of_several_runs_share_the_room_of_a_step(mixed: Judgement, tmp_path: Path) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("x" * 899_000 + "\n")
+    for _ in range(3):
+        github.tell(mixed, {"GITHUB_STEP_SUMMARY": str(summary)})
+    assert "## ✗ MISSED" in summary.read_text()
+    assert summary.stat().st_size < 901_000
+
+
+# GitLab
+
+
+def families(text: str) -> dict[str, Metric]:
+    parsed = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]  # the library's omission
+    return {family.name: family for family in parsed}
+
+
+def test_gitlab_gets_openmetrics_with_names_that_can_be_compared(mixed: Judgement) -> None:
+    found = families(gitlab.render(mixed))
+    ttft = {sample.labels["quantile"]: sample.value for sample in found["streamgauge_ttft_ms"].samples}
+    assert ttft == {"p50": 284, "p95": float("inf"), "p99": float("inf")}
+    assert found["streamgauge_error_rate_ratio"].samples[0].value == pytest.approx(30 / 370, rel=1e-5)
+    assert {sample.labels["outcome"]: sample.value for sample in found["streamgauge_streams"].samples} == {
+        "completed": 340, "refused": 30,
+    }  # fmt: skip
+    observed = {sample.labels["rule"]: sample.value for sample in found["streamgauge_rule_observed"].samples}
+    assert observed["p50(ttft) < 1s"] == 284
+    assert "p95(ttft) < 4s" not in observed, "what was not observed is absent"
+    assert "run-1" not in gitlab.render(mixed)
+
+
+def test_hostile_text_in_openmetrics_is_a_label(hostile: Judgement) -> None:
+    text = gitlab.render(hostile)
+    assert "]]><script>" in families(text)["streamgauge_rule_observed"].samples[0].labels["streams"]
+    assert text.count("\n# EOF") == 1
+    assert "streamgauge_itl_ms" in text
+
+
+def test_the_same_rule_twice_is_one_sample(tmp_path: Path) -> None:
+    text = gitlab.render(judged(tmp_path / "one.db", GOOD, "max(ttft) < 1s", "max(ttft) < 1s"))
+    assert text.count("streamgauge_rule_observed{") == 1
+
+
+# the badge
+
+
+def test_a_badge_is_an_svg_that_says_the_verdict_in_words(mixed: Judgement) -> None:
+    root = ElementTree.fromstring(badge.render(mixed))
+    assert root.attrib["aria-label"] == "chat: ✗ missed · p95 TTFT ∞ ms", "REFUSED streams are infinitely late"
+    texts = list(root.iter("{http://www.w3.org/2000/svg}text"))
+    assert [text.text for text in texts] == ["chat", "✗ missed · p95 TTFT ∞ ms"]
+    assert float(root.attrib["width"]) == sum(float(text.attrib["textLength"]) + 12 for text in texts)
+
+
+def luminance(colour: str) -> float:
+    """WCAG's relative luminance of #rrggbb."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_white_on_each_colour_of_a_badge_is_legible() -> None:
+    for colour in (*badge.COLOURS.values(), "#444444"):
+        assert 1.05 / (luminance(colour) + 0.05) >= 4.5  # WCAG AA
+
+
+def test_hostile_text_in_a_badge_is_text(hostile: Judgement) -> None:
+    root = ElementTree.fromstring(badge.render(hostile))
+    assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
+    assert root.attrib["aria-label"].startswith("]]><script>")
+
+
+# the terminal, which in CI is a log
+
+
+def test_hostile_text_in_a_log_is_no_command(hostile: Judgement) -> None:
+    for width in (60, 80, 200):
+        text = terminal.text(hostile, width)
+        assert "⟨U+202E⟩" in text
+        assert "::error::" not in text
+        assert "\r" not in text
+
+
+def test_an_address_in_a_log_can_be_copied(tmp_path: Path) -> None:
+    assert "http://[::1]:80" in terminal.text(judged(tmp_path / "one.db", GOOD, host="http://[::1]:80"))
+
+
+# a comparison with a baseline
+
+AGAINST = Comparison(
+    baseline=HOSTILE,
+    status=Change.REGRESSED,
+    reason="1 of 3 metrics regressed",
+    rows=[
+        Row("p95(ttft)", "ms", Change.REGRESSED, 400, 480, 1.2, Interval(1.15, 1.25), f"worse {HOSTILE}"),
+        Row("p95(itl)", "ms", Change.INCONCLUSIVE, 20, math.inf, None, Interval(None, None), "could hide up to +14 %"),
+        Row("error_rate", "ratio", Change.OK, 0.01, 0.01, 0.0, Interval(-0.001, 0.001), "no change"),
+    ],
+    baseline_runs=["a", "b"],
+    first_runs=["c"],
+    fresh_runs=["d"],
+    notes=(HOSTILE,),
+)
+
+
+def test_a_comparison_is_told_in_every_format_too() -> None:
+    root = ElementTree.fromstring(junit.comparison(AGAINST))
+    assert [(case(suite).attrib["name"], len(case(suite)) and case(suite)[0].tag) for suite in root] == [
+        ("p95(ttft)", "failure"), ("p95(itl)", "skipped"), ("error_rate", 0),
+    ]  # fmt: skip
+    found = properties(root[0])
+    assert (found["against"], found["baseline"], found["change"]) == (visible(HOSTILE), "400", "1.2")
+    text = markdown.comparison(AGAINST)
+    assert text.startswith("## ✗ REGRESSED: 1 of 3 metrics regressed\n")
+    assert "| ✗ regressed | `p95(ttft)` | 400 ms | 480 ms | +20 % | +15 % to +25 % |" in text
+    assert "<script>" not in text.replace("\\<script\\>", "").replace("` ]]><script>", "")
+    (error, warning) = github.annotations(AGAINST)
+    assert re.fullmatch(r"::error title=p95\(ttft\) regressed against [^:,]*::worse .*", error)
+    assert warning.startswith("::warning title=p95(itl) inconclusive against")
+    samples = families(gitlab.comparison(AGAINST))["streamgauge_compared"].samples
+    assert [sample.value for sample in samples] == [400, 480, 20, math.inf, 0.01, 0.01]
+    assert "✗ regressed" in ElementTree.fromstring(badge.comparison(AGAINST)).attrib["aria-label"]
+
+
+def test_a_comparison_that_could_not_be_made_is_no_pass() -> None:
+    invalid = replace(AGAINST, status=Change.INVALID, reason="the generator was saturated", rows=[])
+    (suite,) = ElementTree.fromstring(junit.comparison(invalid))
+    assert case(suite)[0].tag == "error"
+    assert github.annotations(invalid)[0].startswith("::error title=invalid against")
+    unsure = replace(invalid, status=Change.INCONCLUSIVE)
+    (suite,) = ElementTree.fromstring(junit.comparison(unsure))
+    assert case(suite)[0].tag == "skipped"
+
+
+# --output
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("junitt=x.xml", "no output called 'junitt'; there are json, junit, gitlab, markdown, badge, text, github"),
+        ("junit", "where to? Write junit=FILE, or junit=- for standard output"),
+        ("badge=", "where to? Write badge=FILE"),
+        ("github=x.md", "github takes no file; for one, write markdown=x.md"),
+        ("", "no output called ''"),
+    ],
+)
+def test_a_mistake_in_output_says_what_exists(given: str, told: str) -> None:
+    with pytest.raises(OutputError, match=re.escape(told)):
+        telling.asked_for([given], {})
+
+
+def test_a_github_job_is_told_without_being_asked_for_and_once() -> None:
+    assert telling.asked_for(["junit=x.xml"], {}) == [Output("junit", "x.xml")]
+    for environment in ({"GITHUB_ACTIONS": "true"}, {"GITHUB_STEP_SUMMARY": "/x"}):
+        assert telling.asked_for(["github", "text=-"], environment) == [Output("github", None), Output("text", "-")]
+        assert telling.asked_for([], environment) == [Output("github", None)]
+
+
+def test_judge_tells_all_of_them_from_the_database_alone(tmp_path: Path) -> None:
+    database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
+    kinds = [option for kind in telling.KINDS for option in ("--output", f"{kind}=ci/{kind}")]
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "streamgauge", "judge", "one.db", *kinds],
+        cwd=tmp_path,
+        env={**os.environ, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "summary.md"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stderr) == (1, "")
+    assert ended.stdout.startswith("✗ MISSED")
+    assert "\n::error title=max(ttft) < 1ms missed::" in ended.stdout
+    assert {path.name for path in (tmp_path / "ci").iterdir()} == set(telling.KINDS)
+    assert json.loads((tmp_path / "ci/json").read_text())["verdict"] == "missed"
+    assert (tmp_path / "ci/text").read_text().startswith("✗ MISSED")
+    assert (tmp_path / "summary.md").read_text() == (tmp_path / "ci/markdown").read_text()
+
+
+def test_what_goes_to_standard_output_goes_alone(tmp_path: Path) -> None:
+    database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
+    ended = subprocess.run(
+        [Path(sys.executable).parent / "streamgauge", "judge", "one.db", "--output", "junit=-"],
+        cwd=tmp_path,
+        env={**os.environ, "GITHUB_ACTIONS": "true"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ElementTree.fromstring(ended.stdout).tag == "testsuites"
+    assert ended.stderr.startswith("::error title=max(ttft) < 1ms missed::"), "GitHub reads standard error, too"

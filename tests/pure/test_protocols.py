@@ -1,0 +1,443 @@
+"""Events → meaning, for each protocol: what counts as content, what ends a stream, what is an error, what is not it."""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgauge.harness import config
+from streamgauge.harness.config import Events, Target
+from streamgauge.harness.drive.prompts import Prompt, ask
+from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Malformed, Meaning, Protocol, custom, for_target
+from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.reading.sse import Decoder
+from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.record.arrivals import Kind
+
+ANTHROPIC, OPENAI, PLAIN = (PROTOCOLS[name] for name in ("anthropic_messages", "openai_chat", "plain_sse"))
+MAPPED = custom(
+    Events(
+        text="parts.0.text",
+        thinking="thought",
+        tool="call.input",
+        error="problem",
+        input_tokens="usage.in",
+        output_tokens="usage.out",
+        stop_reason="why",
+        end_path="finished",
+    )
+)
+AS_TEXT = custom(Events(error="error", output_tokens="n", end_data="<end>", end_event="bye"))
+ALL = [ANTHROPIC, OPENAI, PLAIN, MAPPED, AS_TEXT]
+
+
+def event(data: Any, name: str = "") -> Event:
+    raw = data if isinstance(data, bytes) else json.dumps(data).encode()
+    return Event(raw, len(raw), len(raw), name)
+
+
+def meaning(protocol: Protocol, data: Any, name: str = "") -> Meaning:
+    return protocol.understand(event(data, name), Answer())
+
+
+def answer(protocol: Protocol, *events: Any) -> Answer:
+    seen = Answer()
+    for data in events:
+        protocol.understand(event(data), seen)
+    return seen
+
+
+def delta(**fields: Any) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": 0, "delta": fields}
+
+
+def chunk(finish_reason: str | None = None, **fields: Any) -> dict[str, Any]:
+    return {"id": "c", "choices": [{"index": 0, "delta": fields, "finish_reason": finish_reason}]}
+
+
+CONTENT = [
+    (ANTHROPIC, delta(type="text_delta", text="Grüße 😀"), Kind.TEXT, 7),
+    (ANTHROPIC, delta(type="thinking_delta", thinking="hm"), Kind.THINKING, 2),
+    (ANTHROPIC, delta(type="input_json_delta", partial_json='{"a'), Kind.TOOL, 3),
+    (OPENAI, chunk(content="Grüße 😀"), Kind.TEXT, 7),
+    (OPENAI, chunk(refusal="No."), Kind.TEXT, 3),
+    (OPENAI, chunk(reasoning_content="hm"), Kind.THINKING, 2),
+    (OPENAI, chunk(reasoning="hm", content=""), Kind.THINKING, 2),
+    (OPENAI, chunk(tool_calls=[{"index": 0, "function": {"arguments": '{"a'}}]), Kind.TOOL, 3),
+    (PLAIN, "Grüße 😀".encode(), Kind.TEXT, 7),
+    (PLAIN, b" ", Kind.TEXT, 1),
+    (PLAIN, b'{"an": "object that the model wrote"}', Kind.TEXT, 37),
+    (PLAIN, b"{ not json", Kind.TEXT, 10),
+    (PLAIN, b'{"event": "birthday"}', Kind.TEXT, 21),
+    (MAPPED, {"parts": [{"text": "Grüße 😀"}]}, Kind.TEXT, 7),
+    (MAPPED, {"thought": "hm"}, Kind.THINKING, 2),
+    (MAPPED, {"call": {"input": '{"a'}}, Kind.TOOL, 3),
+    (AS_TEXT, "Grüße 😀".encode(), Kind.TEXT, 7),
+    (AS_TEXT, b'{"no": "path leads here"}', Kind.TEXT, 25),
+]
+
+NO_CONTENT = [
+    (ANTHROPIC, {"type": "message_start", "message": {"type": "message", "role": "assistant", "content": []}}),
+    (ANTHROPIC, {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+    (ANTHROPIC, {"type": "content_block_stop", "index": 0}),
+    (ANTHROPIC, {"type": "message_delta", "delta": {"stop_reason": None}, "usage": {"output_tokens": 3}}),
+    (ANTHROPIC, {"type": "an_event_of_next_year", "delta": {"text": "?"}}),
+    (ANTHROPIC, delta(type="text_delta", text="")),
+    (ANTHROPIC, delta(type="input_json_delta", partial_json="")),
+    (ANTHROPIC, delta(type="signature_delta", signature="EqQB")),
+    (ANTHROPIC, delta(type="a_delta_of_next_year", text="?")),
+    (OPENAI, chunk(role="assistant", content="")),
+    (OPENAI, chunk(role="assistant", content=None, refusal=None, tool_calls=None)),
+    (OPENAI, chunk(tool_calls=[{"index": 0, "id": "call_1", "function": {"name": "f", "arguments": ""}}])),
+    (OPENAI, chunk(finish_reason="stop")),
+    (OPENAI, {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 4}}),
+    (OPENAI, {"choices": [], "prompt_filter_results": []}),
+    (PLAIN, b""),
+    (PLAIN, {"event": "tool_end", "name": "search", "success": True}),
+    (MAPPED, {"parts": []}),
+    (MAPPED, {"parts": [{"text": None}], "problem": None, "finished": False}),
+    (AS_TEXT, {"n": 12}),
+]
+
+ERRORS = [
+    (
+        ANTHROPIC,
+        {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},
+        "overloaded_error: Overloaded",
+    ),
+    (ANTHROPIC, {"type": "error"}, "an error without a message"),
+    (
+        OPENAI,
+        {"error": {"message": "The engine fell over", "type": "server_error"}},
+        "server_error: The engine fell over",
+    ),
+    (OPENAI, {"error": {"message": "out of memory", "code": 500}, "choices": []}, "500: out of memory"),
+    (OPENAI, {"error": "boom"}, "boom"),
+    (PLAIN, {"error": "Overloaded", "type": "APIError"}, "Overloaded"),
+    (PLAIN, {"error": {"why": ["many", "reasons"]}}, "{'why': ['many', 'reasons']}"),
+    (MAPPED, {"problem": {"code": 7}}, "7"),
+    (AS_TEXT, {"error": True}, "True"),
+]
+
+ENDS = [
+    (ANTHROPIC, {"type": "message_stop"}, ""),
+    (ANTHROPIC, {}, "message_stop"),
+    (OPENAI, b"[DONE]", ""),
+    (PLAIN, b"[DONE]", ""),
+    (PLAIN, {"done": True}, ""),
+    (MAPPED, {"finished": True}, ""),
+    (AS_TEXT, b"<end>", ""),
+    (AS_TEXT, b"", "bye"),
+    (AS_TEXT, {"n": 12}, "bye"),
+]
+
+MALFORMED = [
+    (ANTHROPIC, b"<html>"),
+    (ANTHROPIC, b""),
+    (ANTHROPIC, b"[]"),
+    (ANTHROPIC, b"{}"),
+    (ANTHROPIC, b'{"type": "content_block_delta"}'),
+    (ANTHROPIC, b'{"type": "content_block_delta", "delta": {"type": "text_delta", "text": "\xff"}}'),
+    (ANTHROPIC, delta(type="text_delta", text=7)),
+    (ANTHROPIC, {"type": "message_delta", "usage": {"output_tokens": -1}}),
+    (ANTHROPIC, {"type": "message_delta", "usage": {"output_tokens": 10**30}}),
+    (OPENAI, b"[done]"),
+    (OPENAI, b"{}"),
+    (OPENAI, {"type": "message_stop"}),
+    (OPENAI, {"choices": {"0": {}}}),
+    (OPENAI, b'{"choices": [{"delta": {"content": "\xff"}}]}'),
+    (OPENAI, b'{"choices": [{"delta": {"content": "a\0b"}}]}'),
+    (PLAIN, b"caf\xe9"),
+    (MAPPED, b"text without json"),
+    (MAPPED, b'{"parts": '),
+    (MAPPED, {"parts": [{"text": ["a"]}]}),
+    (MAPPED, {"usage": {"out": True}}),
+    (AS_TEXT, b"caf\xe9"),
+]
+
+
+@pytest.mark.parametrize(("protocol", "data", "kind", "characters"), CONTENT)
+def test_generated_content_is_counted_in_characters(protocol: Protocol, data: Any, kind: Kind, characters: int) -> None:
+    assert meaning(protocol, data) == Meaning(kind, characters)
+
+
+@pytest.mark.parametrize(("protocol", "data"), NO_CONTENT)
+def test_what_was_not_generated_is_no_content_and_no_end(protocol: Protocol, data: Any) -> None:
+    assert meaning(protocol, data) == Meaning(Kind.OTHER)
+
+
+def test_plain_sse_tells_thoughts_and_tools_from_text_by_the_events_name() -> None:
+    assert meaning(PLAIN, b"hm, [DONE]?", "thinking") == Meaning(Kind.THINKING, 11)
+    assert meaning(PLAIN, b'{"error": "is what a thought may be about"}', "thinking").kind is Kind.THINKING
+    search = {"name": "search", "input": {}}
+    assert meaning(PLAIN, search, "tool_start") == Meaning(Kind.TOOL, len(json.dumps(search)))
+    search["event"] = "tool_start"
+    assert meaning(PLAIN, search) == Meaning(Kind.TOOL, len(json.dumps(search)))
+    assert meaning(PLAIN, {"name": "search", "error": "no tool's failure ends the stream"}, "tool_end").error is None
+
+
+@pytest.mark.parametrize(("protocol", "data", "sentence"), ERRORS)
+def test_an_error_inside_a_200_is_an_error(protocol: Protocol, data: Any, sentence: str) -> None:
+    assert meaning(protocol, data).error == sentence
+
+
+@pytest.mark.parametrize(("protocol", "data", "name"), ENDS)
+def test_the_terminal_event_ends_the_stream(protocol: Protocol, data: Any, name: str) -> None:
+    assert meaning(protocol, data, name) == Meaning(Kind.OTHER, ends=True)
+
+
+@pytest.mark.parametrize(("protocol", "data"), MALFORMED)
+def test_what_is_not_of_the_protocol_is_malformed(protocol: Protocol, data: Any) -> None:
+    with pytest.raises(Malformed) as caught:
+        meaning(protocol, data)
+    told = str(caught.value)
+    assert told.startswith(f"not {protocol.name}: ")
+    assert told.isascii()
+    assert told.isprintable()
+    assert len(told) < 450
+
+
+@pytest.mark.parametrize("protocol", ALL)
+def test_a_keep_alive_comment_is_a_ping_in_every_protocol(protocol: Protocol) -> None:
+    (comment,) = Decoder().feed(b": ping\n")
+    assert protocol.understand(comment, Answer()) == Meaning(Kind.PING)
+
+
+def test_anthropics_ping_event_is_a_ping() -> None:
+    assert meaning(ANTHROPIC, {"type": "ping"}, "ping") == Meaning(Kind.PING)
+    assert meaning(ANTHROPIC, {}, "ping") == Meaning(Kind.PING)
+
+
+def test_the_type_in_the_data_counts_before_the_events_name() -> None:
+    assert meaning(ANTHROPIC, delta(type="text_delta", text="a"), "ping").kind is Kind.TEXT
+
+
+def test_anthropics_usage_is_cumulative_and_the_last_report_holds() -> None:
+    usage = {
+        "input_tokens": 25,
+        "output_tokens": 1,
+        "cache_read_input_tokens": 100,
+        "cache_creation_input_tokens": 0,
+    }
+    assert answer(
+        ANTHROPIC,
+        {"type": "message_start", "message": {"usage": usage}},
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 5}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 15}},
+    ) == Answer(25, 15, 100, 0, "end_turn")
+
+
+def test_openais_usage_comes_in_a_chunk_without_choices() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}
+    assert answer(OPENAI, chunk("length"), {"choices": [], "usage": usage}) == Answer(9, 4, 8, None, "length")
+    written = usage | {"prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 7}}
+    assert answer(OPENAI, {"choices": [], "usage": written}) == Answer(9, 4, 0, 7)
+    assert answer(OPENAI, {"choices": [], "usage": None}) == Answer()
+
+
+def test_plain_sse_reports_usage_with_done() -> None:
+    done = {"done": True, "input_tokens": 3, "output_tokens": 5, "stop_reason": "end_turn", "cache_hit": True}
+    cached = {"cache_read_tokens": 2, "cache_creation_tokens": 1}
+    assert answer(PLAIN, done, b"[DONE]") == Answer(3, 5, stop_reason="end_turn")
+    assert answer(PLAIN, done | cached) == Answer(3, 5, 2, 1, "end_turn")
+
+
+def test_a_mapped_format_reports_usage_and_text_in_one_event() -> None:
+    seen = Answer()
+    last = {"parts": [{"text": "ok"}], "usage": {"in": 3, "out": 5}, "why": "stop", "finished": True}
+    assert MAPPED.understand(event(last), seen) == Meaning(Kind.TEXT, 2, ends=True)
+    assert seen == Answer(3, 5, stop_reason="stop")
+
+
+@pytest.mark.parametrize("protocol", [OPENAI, PLAIN, MAPPED])
+def test_a_servers_words_are_kept_short_and_printable(protocol: Protocol) -> None:
+    hostile = "\x1b[31m\u202e" + "boom\r\n" * 10_000
+    told = meaning(protocol, {"error": hostile, "problem": hostile}).error
+    assert told is not None
+    assert told.startswith("[31m boom boom")
+    assert told.isprintable()
+    assert len(told) <= 300
+    reason = answer(ANTHROPIC, {"type": "message_delta", "delta": {"stop_reason": "x\n" * 500}}).stop_reason
+    assert reason is not None
+    assert reason.isprintable()
+    assert len(reason) <= 100
+
+
+@pytest.mark.parametrize("protocol", ALL)
+@pytest.mark.parametrize("opening", [b"[", b'{"error":', b'{"choices":[{"delta":', b'{"x":['])
+def test_a_hundred_thousand_open_brackets_do_no_harm(protocol: Protocol, opening: bytes) -> None:
+    _survives(protocol, opening * 100_000)
+
+
+def _survives(protocol: Protocol, data: bytes, name: str = "") -> None:
+    seen = Answer()
+    for read in (partial(protocol.understand, event(data, name)), partial(protocol.plain, data)):
+        try:
+            meant = read(seen)
+        except Malformed:
+            continue
+        assert meant.characters >= 0
+        assert meant.error is None or len(meant.error) <= 300
+    for count in (seen.input_tokens, seen.output_tokens, seen.cache_read_tokens, seen.cache_write_tokens):
+        assert count is None or 0 <= count < 2**53
+
+
+KEYS = st.sampled_from(
+    """type delta text thinking partial_json message usage error input_tokens output_tokens stop_reason content choices
+    reasoning tool_calls function arguments finish_reason prompt_tokens prompt_tokens_details cached_tokens done event
+    parts thought call input problem in out why finished n""".split()  # noqa: SIM905 - a list would fill the screen
+)
+WORDS = st.sampled_from(["content_block_delta", "text_delta", "message_delta", "error", "message", "[DONE]"])
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), WORDS, st.text(max_size=5)),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=5)),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("protocol", ALL, ids=["anthropic", "openai", "plain", "mapped", "as_text"])
+@given(value=VALUES)
+def test_any_json_is_understood_or_malformed(protocol: Protocol, value: Any) -> None:
+    _survives(protocol, json.dumps(value).encode())
+
+
+@pytest.mark.parametrize("protocol", ALL, ids=["anthropic", "openai", "plain", "mapped", "as_text"])
+@given(data=st.binary(max_size=40), name=WORDS)
+def test_any_bytes_are_understood_or_malformed(protocol: Protocol, data: bytes, name: str) -> None:
+    _survives(protocol, data, name)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "body", "reported"),
+    [
+        (
+            ANTHROPIC,
+            {
+                "type": "message",
+                "content": [{"type": "text", "text": "Hello"}],
+                "stop_reason": "end_turn",
+                "usage": {"input_tokens": 3, "output_tokens": 5},
+            },
+            Answer(3, 5, stop_reason="end_turn"),
+        ),
+        (
+            OPENAI,
+            {
+                "choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 3, "completion_tokens": 5},
+            },
+            Answer(3, 5, stop_reason="stop"),
+        ),
+        (PLAIN, {"text": "Hello", "input_tokens": 3, "output_tokens": 5}, Answer(3, 5)),
+        (MAPPED, {"parts": [{"text": "Hello"}], "usage": {"in": 3, "out": 5}}, Answer(3, 5)),
+    ],
+)
+def test_an_answer_that_was_not_streamed_has_the_same_meaning(
+    protocol: Protocol, body: dict[str, Any], reported: Answer
+) -> None:
+    seen = Answer()
+    assert protocol.plain(json.dumps(body).encode(), seen) == Meaning(Kind.TEXT, 5, ends=True)
+    assert seen == reported
+
+
+def test_a_question_carries_model_limit_history_and_system() -> None:
+    target = Target(model="m", max_tokens=50)
+    history = (("user", "Hi"), ("assistant", "Hello!"), ("user", "Grüße?"))
+    prompt = Prompt(history, system="Be brief.", max_tokens=7)
+    turns = [{"role": role, "content": text} for role, text in history]
+    common = {"model": "m", "max_tokens": 7, "stream": True}
+    assert msgspec.json.decode(ANTHROPIC.request(target, prompt, True)) == {
+        **common,
+        "messages": turns,
+        "system": "Be brief.",
+    }
+    assert msgspec.json.decode(OPENAI.request(target, prompt, True)) == {
+        **common,
+        "messages": [{"role": "system", "content": "Be brief."}, *turns],
+        "stream_options": {"include_usage": True},
+    }
+    assert msgspec.json.decode(PLAIN.request(target, prompt, True)) == {
+        **common,
+        "messages": turns,
+        "system": "Be brief.",
+    }
+
+
+def test_a_system_prompt_can_be_marked_for_the_prompt_cache_where_the_protocol_has_such_marks() -> None:
+    prompt = Prompt((("user", "Hi"),), system="Be brief.", cached=True)
+    bodies = [msgspec.json.decode(protocol.request(Target(), prompt, True)) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
+    assert bodies[0]["system"] == [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
+    assert bodies[1]["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert bodies[2]["system"] == "Be brief."
+
+
+def test_of_a_conversation_the_last_two_questions_are_marked() -> None:
+    """The one before, to find in the cache what it left there, and the newest, to leave more."""
+    said = (("user", "One"), ("assistant", "1"), ("user", "Two"), ("assistant", "2"), ("user", "Three"))
+    for turns, marked in ((said, [2, 4]), (said[:3], [0, 2]), (said[:1], [0])):
+        body = msgspec.json.decode(ANTHROPIC.request(Target(), Prompt(turns, goes_on=True), True))
+        contents = [message["content"] for message in body["messages"]]
+        assert [place for place, content in enumerate(contents) if not isinstance(content, str)] == marked
+        assert contents[-1] == [{"type": "text", "text": turns[-1][1], "cache_control": {"type": "ephemeral"}}]
+
+
+def test_a_servers_tools_are_offered_by_their_names_as_each_protocol_has_it() -> None:
+    prompt = Prompt((("user", "Hi"),), tools=("web_search_20260209", "convert"))
+    bodies = [msgspec.json.decode(protocol.request(Target(), prompt, True)) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
+    assert bodies[0]["tools"] == [
+        {"type": "web_search_20260209", "name": "web_search"},
+        {"type": "convert", "name": "convert"},
+    ]
+    assert bodies[1]["tools"] == [
+        {"type": "function", "function": {"name": "web_search"}},
+        {"type": "function", "function": {"name": "convert"}},
+    ]
+    assert bodies[2]["tools"] == ["web_search", "convert"]
+
+
+@pytest.mark.parametrize("protocol", ALL)
+def test_a_question_without_a_limit_of_its_own_takes_the_targets(protocol: Protocol) -> None:
+    body = msgspec.json.decode(protocol.request(Target(max_tokens=50), ask("Hi"), False))
+    assert (body["max_tokens"], body["stream"]) == (50, False)
+    assert "system" not in body
+
+
+def test_the_config_names_the_protocols_that_exist() -> None:
+    assert (*PROTOCOLS, "custom") == config.PROTOCOLS
+    assert all(name == protocol.name for name, protocol in PROTOCOLS.items())
+
+
+def test_a_target_has_its_protocol_at_its_path() -> None:
+    assert for_target(Target()) is ANTHROPIC
+    assert for_target(Target(protocol="openai_chat", path="/v2/chat")).path == "/v2/chat"
+    assert for_target(Target(protocol="custom", events=Events(end_data="."))).terminal == b"."
+    with pytest.raises(ScenarioError, match="no protocol called 'grpc'; there are anthropic_messages, "):
+        for_target(Target(protocol="grpc"))
+
+
+@pytest.mark.parametrize(
+    ("events", "terminal"),
+    [
+        (Events(end_data="<end>"), b"<end>"),
+        (Events(end_event="bye"), b"bye"),
+        (Events(end_path="choices.0.finished"), b"finished"),
+    ],
+)
+def test_the_terminal_hint_is_in_the_terminal_event(events: Events, terminal: bytes) -> None:
+    assert custom(events).terminal == terminal
+
+
+def test_the_format_that_the_docs_map_is_read_as_they_say() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    stream = re.findall(r"```\n(data: .*?)```", page, re.DOTALL)[0]
+    settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[1]
+    protocol, seen = for_target(config.parse(settings.encode()).target), Answer()
+    meanings = [protocol.understand(event, seen) for event in Decoder().feed(stream.encode())]
+    assert meanings == [Meaning(Kind.TEXT, 3), Meaning(Kind.TEXT, 2), Meaning(Kind.OTHER, ends=True)]
+    assert seen == Answer(12, 2, stop_reason="stop")

@@ -1,0 +1,80 @@
+"""A tool's input is made from its schema, whatever a stranger wrote there."""
+
+import json
+from random import Random
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgauge.reference_server import tools
+from streamgauge.reference_server.samples import sample
+
+SCHEMAS: list[dict[str, Any]] = [
+    {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]},
+    {"type": "object"},
+    {"type": "object", "properties": {"unit": {"enum": ["C", "F"]}, "exact": {"type": "boolean"}}},
+    {
+        "type": "object",
+        "properties": {"at": {"type": "string", "format": "date-time"}, "note": {"type": ["string", "null"]}},
+    },
+    {"type": "object", "properties": {"n": {"type": "integer", "minimum": -40, "maximum": -30}}},
+    {"type": "object", "properties": {"share": {"type": "number", "minimum": 0.25, "maximum": 0.5}}},
+    {
+        "type": "object",
+        "properties": {"names": {"type": "array", "items": {"type": "string", "maxLength": 2}, "minItems": 3}},
+    },
+    {"type": "object", "properties": {"code": {"type": "string", "minLength": 12}, "mode": {"const": "fast"}}},
+    {"type": "object", "properties": {"either": {"anyOf": [{"type": "integer"}, {"type": "string"}]}}},
+    {
+        "type": "object",
+        "properties": {"where": {"$ref": "#/$defs/Place"}},
+        "required": ["where"],
+        "$defs": {"Place": {"type": "object", "properties": {"lat": {"type": "number"}}, "required": ["lat"]}},
+    },
+    *(tool.schema for tool in tools.TOOLS.values()),
+]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+@given(seed=st.integers(0, 100))
+def test_a_sample_fits_its_schema(schema: dict[str, Any], seed: int) -> None:
+    jsonschema.validate(sample(schema, Random(seed)), schema)
+
+
+def test_the_same_randomness_gives_the_same_sample() -> None:
+    assert sample(SCHEMAS[0], Random(7)) == sample(SCHEMAS[0], Random(7))
+    assert len({json.dumps(sample(SCHEMAS[0], Random(seed))) for seed in range(20)}) > 1
+
+
+def test_a_schema_without_an_end_gives_a_small_value() -> None:
+    node: dict[str, Any] = {"type": "array", "items": {"$ref": "#/$defs/node"}, "minItems": 50}
+    tree = {"type": "object", "properties": {str(n): {"$ref": "#/$defs/node"} for n in range(60)}}
+    for endless in (node, tree, {"$ref": "#"}, {"anyOf": [{"$ref": "#"}]}):
+        assert len(json.dumps(sample({**endless, "$defs": {"node": endless}}, Random(0)))) < 10_000
+
+
+def test_a_schema_with_huge_or_unwritable_values_gives_a_small_value() -> None:
+    for value in ("x" * 1_000_000, ["y"] * 100_000, "\ud800", 10**400):
+        schemas: list[Any] = [{"const": value}, {"enum": [value] * 3}, {"properties": {str(value): {}}}]
+        made = sample({"properties": {str(n): schema for n, schema in enumerate(schemas)}}, Random(0))
+        assert len(json.dumps(made)) < 10_000
+        assert "ud800" not in json.dumps(made)
+
+
+WORDS = st.sampled_from(
+    """type object array string integer properties items $ref # enum anyOf minItems minLength maximum minimum maxLength
+    format examples""".split()  # noqa: SIM905 - a list would fill the screen
+)
+ANY_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), WORDS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(WORDS, inner, max_size=4)),
+    max_leaves=10,
+)
+
+
+@given(ANY_JSON)
+def test_whatever_calls_itself_a_schema_does_no_harm(schema: Any) -> None:
+    assert len(repr(sample(schema, Random(0)))) < 20_000

@@ -1,0 +1,329 @@
+"""The database: what goes in comes out, and whatever is wrong with a file is one line."""
+
+import sqlite3
+from pathlib import Path
+from threading import Barrier, Thread
+
+import numpy as np
+import pytest
+
+from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.errors import StoreError
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.record import MS, a_run, database, observation
+
+FULL = observation(
+    [("ping", 50), ("thinking", 100), ("text", 120)],
+    worker="worker-2",
+    sequence=7,
+    labels={"build": "a'b\"c", "größe": "…"},
+    resolved_at=1,
+    connected_at=2,
+    secured_at=3,
+    headers_at=90 * MS,
+    detail="an [bold]odd[/bold] detail\n",
+    http_status=200,
+    stop_reason="end_turn",
+    body_bytes=4_000,
+    input_tokens=12,
+    output_tokens=3,
+    cache_read_tokens=0,
+    cache_write_tokens=8,
+    request_id="req_1",
+    resumed_from="41",
+    resume_gap=850 * MS,
+    resume_lost=0,
+    resume_duplicated=2,
+    send_lag=1_000,
+    reads=5,
+    coalesced_reads=1,
+    saturated_reads=1,
+    unstamped_reads=2,
+    read_lag_mean=10_000,
+    read_lag_max=90_000,
+)
+
+
+def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
+    run = a_run(
+        config={"path": "/v1/messages"},
+        rules=[Sla(rule="p95(ttft) < 4s", where=Where(network="3g", label={"build": "a"}))],
+        fingerprint={"scenario": "chat"},
+        labels={"branch": "main"},
+        instrument={"stamps": "kernel"},
+        notes=["a note"],
+    )
+    with Store.create(tmp_path / "new" / "folder" / "one.db") as store:
+        store.start_run(run)
+        assert store.run() == run
+        store.finish_run(run.id, ended_ns=5, status="interrupted", instrument={"clock_drift_ns": 3}, notes=["another"])
+        ended = store.run()
+    assert (ended.ended_ns, ended.status, ended.notes) == (5, "interrupted", ["a note", "another"])
+    assert ended.instrument == {"stamps": "kernel", "clock_drift_ns": 3}
+    assert ended.rules == run.rules
+
+
+def test_every_field_of_an_observation_has_its_column(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [FULL])
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    (row,) = connection.execute("SELECT * FROM streams").fetchall()
+    connection.close()
+    assert set(row.keys()) == {"id", "run", *StreamObservation.__struct_fields__}
+    for name in StreamObservation.__struct_fields__:
+        if name != "labels":
+            assert row[name] == getattr(FULL, name)
+
+
+def test_streams_come_back_as_columns_and_what_was_not_observed_is_nan(tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "one.db", [FULL, observation([], outcome=Outcome.REFUSED)])) as store:
+        (streams,) = store.streams("run-1")
+    assert streams.text["outcome"] == ["completed", "refused"]
+    assert streams.text["labels"] == ['{"build": "a\'b\\"c", "gr\\u00f6\\u00dfe": "\\u2026"}', "{}"]
+    assert streams.number["output_tokens"][0] == 3
+    assert np.isnan(streams.number["first_content_at"]).tolist() == [False, True]
+    assert streams.events.at.tolist() == [100_000, 120_000], "those of content"
+    assert streams.events.starts.tolist() == [0, 2, 2]
+
+
+def test_a_selection_keeps_the_columns_in_step(tmp_path: Path) -> None:
+    mixed = [observation(user=f"User{i % 3}", output_tokens=i, labels={"n": str(i % 2)}) for i in range(100)]
+    with Store.open(database(tmp_path / "one.db", mixed)) as store:
+        found = list(store.streams("run-1", Where(user="User1", label={"n": "0"}), batch=10))
+    tokens = np.concatenate([streams.number["output_tokens"] for streams in found])
+    assert tokens.tolist() == [i for i in range(100) if i % 3 == 1 and i % 2 == 0]
+    assert all(len(streams) == len(streams.events.starts) - 1 for streams in found)
+
+
+def test_batches_are_bounded_and_miss_nothing(tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "one.db", [observation(sequence=i) for i in range(23)])) as store:
+        assert [len(streams) for streams in store.streams("run-1", batch=10)] == [10, 10, 3]
+
+
+def test_runs_in_one_file_are_kept_apart(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [observation()] * 3)
+    database(path, [observation()] * 5, id="run-2")
+    with Store.open(path) as store:
+        assert [run.id for run in store.runs()] == ["run-1", "run-2"]
+        assert store.run().id == "run-2"
+        assert sum(map(len, store.streams("run-1"))) == 3
+        assert sum(map(len, store.streams("run-2"))) == 5
+
+
+def test_samples_come_back_in_order_of_time(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "one.db") as store:
+        store.start_run(a_run())
+        store.append("run-1", [], [("w1", 20, "users", 2), ("w1", 10, "users", 1.5), ("w1", 10, "cpu", 0.9)])
+        found = store.samples("run-1", "users")
+        assert (found.worker, found.at.tolist(), found.value.tolist()) == (["w1", "w1"], [10, 20], [1.5, 2])
+        assert len(store.samples("run-1", "no such").at) == 0
+
+
+def test_the_view_has_a_row_for_a_person_to_read(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [FULL, observation([], outcome=Outcome.REFUSED, http_status=529)])
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    good, refused = connection.execute("SELECT * FROM stream_metrics").fetchall()
+    connection.close()
+    assert (good["run_id"], good["ttft_ms"], good["ttft_text_ms"], good["e2e_ms"]) == ("run-1", 100, 120, 120)
+    assert (good["tpot_ms"], good["chunks"], good["output_tokens"]) == (10, 2, 3)
+    assert (good["resumed_from"], good["resume_gap_ms"], good["resume_duplicated"]) == ("41", 850, 2)
+    assert (refused["outcome"], refused["http_status"], refused["ttft_ms"]) == ("refused", 529, None)
+
+
+def test_a_finished_file_is_one_file(tmp_path: Path) -> None:
+    database(tmp_path / "one.db", [observation()])
+    assert [path.name for path in tmp_path.iterdir()] == ["one.db"]
+
+
+def test_readers_see_what_was_stored_while_a_run_goes_on(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "one.db") as writer:
+        writer.start_run(a_run())
+        writer.append("run-1", [observation()] * 10)
+        with Store.open(tmp_path / "one.db") as reader:
+            reading = reader.streams("run-1", batch=4)
+            assert len(next(reading)) == 4
+            writer.append("run-1", [observation()] * 3)
+            assert sum(map(len, reading)) == 9
+            assert reader.run().status == "running"
+
+
+def test_two_writers_wait_for_each_other(tmp_path: Path) -> None:
+    Store.create(tmp_path / "one.db").close()
+    together = Barrier(2, timeout=30)
+
+    def write(name: str) -> None:
+        together.wait()
+        with Store.create(tmp_path / "one.db") as store:
+            store.start_run(a_run(id=name))
+            for _ in range(20):
+                store.append(name, [observation()] * 50)
+
+    threads = [Thread(target=write, args=(name,)) for name in ("a", "b")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with Store.open(tmp_path / "one.db") as store:
+        assert [sum(map(len, store.streams(name))) for name in ("a", "b")] == [1_000, 1_000]
+
+
+def test_a_batch_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "one.db") as store:
+        store.start_run(a_run())
+        with pytest.raises(StoreError):
+            store.append("run-1", [observation(), observation(outcome=Outcome.RESET, detail=b"bytes")])
+        assert list(store.streams("run-1")) == []
+        with pytest.raises(StoreError):
+            store.append("run-1", [observation()], [("w1", 1, "users", b"bytes")])  # type: ignore[list-item]
+        assert store.count("run-1") == 0, "its readings belong to it"
+
+
+def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
+    path = tmp_path / "one.db"
+    for name in ("20260101-a", "20260102-b", "20260102-bc"):
+        database(path, [], id=name)
+    with Store.open(path) as store:
+        assert store.run("20260101").id == "20260101-a"
+        assert store.run("20260102-b").id == "20260102-b"
+        with pytest.raises(StoreError, match="could be any of 20260102-b, 20260102-bc"):
+            store.run("20260102")
+        with pytest.raises(StoreError, match="no run called 'x'; there are 20260101-a, 20260102-b, 20260102-bc"):
+            store.run("x")
+
+
+def test_an_id_is_given_once(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [])
+    with Store.open(path) as store, pytest.raises(StoreError, match="a run called 'run-1' already"):
+        store.start_run(a_run())
+
+
+def test_a_stream_needs_its_run(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "one.db") as store, pytest.raises(StoreError, match="no run called 'run-1'"):
+        store.append("run-1", [observation()])
+
+
+def _foreign(path: Path, *statements: str) -> None:
+    connection = sqlite3.connect(path)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+def test_a_database_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no such database"):
+        Store.open(tmp_path / "none.db")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_another_kind_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("not a database, but long enough to be looked at" * 30)
+    _foreign(tmp_path / "theirs.db", "CREATE TABLE runs (id)")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for entrance in (Store.open, Store.create):
+        with pytest.raises(StoreError, match="not an SQLite file"):
+            entrance(tmp_path / "notes.txt")
+        with pytest.raises(StoreError, match="not a streamgauge database"):
+            entrance(tmp_path / "theirs.db")
+        with pytest.raises(StoreError, match="cannot be opened"):
+            entrance(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_database_without_a_run_says_so(tmp_path: Path) -> None:
+    Store.create(tmp_path / "one.db").close()
+    with Store.open(tmp_path / "one.db") as store, pytest.raises(StoreError, match="holds no run yet"):
+        store.run()
+
+
+def test_a_database_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [])
+    _foreign(path, "INSERT INTO _sqlite_migrations VALUES (99, 'streamgauge', 'm999_later', 'then')")
+    for entrance in (Store.open, Store.create):
+        with pytest.raises(StoreError, match=r"written by a newer streamgauge .*'m999_later'"):
+            entrance(path)
+
+
+def _before_resumptions(path: Path) -> None:
+    """Take the file back to its first schema."""
+    _foreign(
+        path,
+        "DROP VIEW stream_metrics",
+        *(f"ALTER TABLE streams DROP COLUMN resume_{name}" for name in ("gap", "lost", "duplicated")),
+        "CREATE VIEW stream_metrics AS SELECT id FROM streams",
+        "DELETE FROM _sqlite_migrations WHERE name = 'm002_resumptions'",
+    )
+
+
+def test_an_older_file_is_brought_up_to_date_when_it_is_opened(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [FULL])
+    _before_resumptions(path)
+    with Store.create(path) as store:
+        store.append("run-1", [FULL])
+        (streams,) = store.streams("run-1")
+    assert np.isnan(streams.number["resume_gap"]).tolist() == [True, False], "nobody observed it then"
+    assert streams.number["input_tokens"].tolist() == [12, 12]
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT resume_gap_ms FROM stream_metrics").fetchall() == [(None,), (850,)]
+    connection.close()
+
+
+def test_an_older_file_that_may_not_be_written_is_read_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = database(tmp_path / "one.db", [FULL])
+    _before_resumptions(path)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.access", lambda *_: False)  # as in the test of a read-only disk
+    with Store.open(path) as store:
+        (streams,) = store.streams("run-1")
+    assert np.isnan(streams.number["resume_gap"]).all()
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_blob_is_told_and_not_a_traceback(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [observation()])
+    _foreign(path, "UPDATE streams SET arrivals = x'01020304'")
+    with Store.open(path) as store:
+        (streams,) = store.streams("run-1")
+        with pytest.raises(StoreError, match=r"arrivals of streams 1–1 cannot be read"):
+            _ = streams.events
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    with Store.create(tmp_path / "one.db") as store:
+        store.start_run(a_run())
+        store._database.execute("PRAGMA max_page_count = 20").fetchall()  # SQLite's own way to be out of room
+        with pytest.raises(StoreError, match="the disk is full; what was stored before stands"):
+            store.append("run-1", [observation(detail="x" * 1_000)] * 1_000)
+        assert store.run().id == "run-1"
+
+
+def test_a_file_on_a_read_only_disk_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = database(tmp_path / "one.db", [observation()])
+    # Tests may run as root, who may write everywhere: so the answer of the system is what is changed.
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with Store.open(path) as store:
+        assert [len(streams) for streams in store.streams("run-1")] == [1]
+        with pytest.raises(StoreError, match="read-only"):
+            store.append("run-1", [observation()])
+    assert [path.name for path in tmp_path.iterdir()] == ["one.db"]
+
+
+def test_odd_names_of_files_are_just_names(tmp_path: Path) -> None:
+    path = database(tmp_path / "50%41 off?mode=memory#x.db", [observation()])
+    assert path.stat().st_size > 0
+    with Store.open(path) as store:
+        assert store.run().id == "run-1"
+
+
+def test_a_stream_of_two_hundred_tokens_takes_under_a_kilobyte(tmp_path: Path) -> None:
+    at, chunks = 0.0, []
+    for place in range(200):
+        at += 250 if place == 1 else 20 + (place * 7_919_333 % 4_000_000) / 1e6  # ± 2 ms, as servers do
+        chunks.append(("text", at))
+    one = observation(chunks, request_id="req_0123456789abcdef", output_tokens=200, reads=200)
+    path = database(tmp_path / "one.db", [one] * 500)
+    assert path.stat().st_size / 500 < 1_024

@@ -1,0 +1,83 @@
+"""The GitHub action and the GitLab template do what docs/ci.md says: their own script is run, as CI would run it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from streamgauge.harness.judge.outputs.telling import KINDS
+from tests.support.reference import reference_server
+
+REPOSITORY = Path(__file__).parents[2]
+ACTION = (REPOSITORY / "action.yml").read_text()
+TEMPLATE = (REPOSITORY / "templates/streamgauge.yml").read_text()
+GUIDE = (REPOSITORY / "docs/ci.md").read_text()
+USED = {ACTION: r"\$\{\{ inputs\.([\w-]+) \}\}", TEMPLATE: r"\$\[\[ inputs\.([\w-]+) \]\]"}
+GIVEN = {
+    "scenario": "chat",
+    "users": "5",
+    "run-time": "3s",
+    "arguments": "--config rules.toml --spawn-rate 5 --inconclusive pass",
+    "folder": "streamgauge",
+    "stage": "test",
+    "image": "any",
+    "source": "here",
+}
+
+
+def declared(file: str) -> set[str]:
+    """The names of the file's inputs: they are the keys that have a description or a default right below them."""
+    return set(re.findall(r"^ +([\w-]+):\n +(?:description|default):", file, re.MULTILINE))
+
+
+def script(file: str) -> str:
+    """The last block of shell."""
+    return dedent(re.findall(r"\|\n((?: {6,}\S.*\n)+)", file)[-1])
+
+
+def variables(file: str, host: str) -> dict[str, str]:
+    """What the job's environment is when these inputs are given."""
+    pairs = re.findall(rf"^ +([A-Z_]+): \"?{USED[file]}", file, re.MULTILINE)
+    return {name: {**GIVEN, "host": host}[key] for name, key in pairs}
+
+
+@pytest.mark.parametrize("file", [ACTION, TEMPLATE], ids=["GitHub", "GitLab"])
+def test_every_input_is_declared_and_used(file: str) -> None:
+    assert declared(file) == set(re.findall(USED[file], file))
+
+
+@pytest.mark.parametrize("file", [ACTION, TEMPLATE], ids=["GitHub", "GitLab"])
+def test_the_script_leaves_what_the_guide_says_and_ends_by_the_verdict(file: str, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text('[target]\nmax_tokens = 20\n[[sla]]\nrule = "max(ttft) < 1ms"\n')
+    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "5ms") as server:
+        ended = subprocess.run(
+            ["bash", "-eo", "pipefail", "-c", script(file)],
+            cwd=tmp_path,
+            env={
+                **os.environ,
+                **variables(file, server.url),
+                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            },
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    assert "MISSED: 1 of 1 rule missed" in ended.stdout
+    left = {path.name for path in (tmp_path / "streamgauge").iterdir()}
+    expected = {"run.db", "report.html", "junit.xml", "summary.md"} | ({"metrics.txt"} if file is TEMPLATE else set())
+    assert left == expected
+
+
+def test_the_guide_gives_only_inputs_that_there_are() -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+    for block, file in zip(blocks, (ACTION, TEMPLATE), strict=True):
+        given = re.search(r"(?:OWNER/streamgauge@main\n +with|inputs):\n((?: {6,}[\w-]+: .*\n)+)", block)
+        assert given is not None
+        assert {line.split(":")[0].strip() for line in given[1].splitlines()} <= declared(file)
+
+
+def test_the_guide_speaks_of_every_output() -> None:
+    assert set(re.findall(r"^\| `(\w+)=FILE` \|", GUIDE, re.MULTILINE)) == set(KINDS)

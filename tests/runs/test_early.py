@@ -1,0 +1,150 @@
+"""Rules with `abort`: when a run that goes on is ended by one, and what is left of it."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from streamgauge.harness.config import Duration, Reader, Sla
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict import sla
+from streamgauge.harness.judge.verdict.early import Early
+from streamgauge.harness.judge.verdict.judgement import judge
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.record import MS, a_run, observation
+from tests.support.reference import ReferenceServer, reference_server
+
+SECOND = 1_000 * MS
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """With a run that goes on."""
+    with Store.create(tmp_path / "one.db") as opened:
+        opened.start_run(a_run())
+        yield opened
+
+
+def early(rule: str, grace: str = "5s", lasting: str | None = None) -> Early:
+    given = Sla(
+        rule=rule, abort=True, grace=Duration.parse(grace), lasting=None if lasting is None else Duration.parse(lasting)
+    )
+    return Early([sla.parse(given), sla.parse(Sla(rule="max(ttft) < 1ms"))], Reader())
+
+
+def good(seconds: Sequence[float]) -> list[StreamObservation]:
+    """Streams due at these seconds that take 2 s each."""
+    return [observation([("text", 100), ("text", 2_000)], due=at * 1_000) for at in seconds]
+
+
+def refused(seconds: Sequence[float]) -> list[StreamObservation]:
+    return [observation([], outcome=Outcome.REFUSED, due=at * 1_000, ended=1) for at in seconds]
+
+
+def test_a_rule_that_is_missed_ends_the_run_but_not_within_its_grace(store: Store) -> None:
+    store.append("run-1", refused([at / 10 for at in range(30)]))
+    found = early("error_rate < 20%")
+    assert found.look(store, "run-1", 4 * SECOND) is None
+    missed = found.look(store, "run-1", 5 * SECOND)
+    assert missed is not None
+    assert (missed.rule, missed.observed, missed.n) == ("error_rate < 20%", 1, 30)
+
+
+def test_rules_without_abort_end_nothing(store: Store) -> None:
+    store.append("run-1", good(range(20)))
+    assert early("error_rate < 20%").look(store, "run-1", 30 * SECOND) is None
+
+
+def test_failures_are_not_judged_before_the_answers_that_were_asked_for_with_them(store: Store) -> None:
+    # One in four fails at once, which the rule allows; the answers of the last 2 s have not ended.
+    answers = good([at / 40 for at in range(320)])
+    ended = [seen for seen in answers if seen.ended_at <= 8 * SECOND]
+    store.append("run-1", [*ended, *refused([at / 13 for at in range(104)])])
+    found = early("error_rate < 27%")
+    assert found.look(store, "run-1", 8 * SECOND) is None
+    store.append("run-1", answers[len(ended) :])
+    assert found.look(store, "run-1", 10 * SECOND) is None
+    store.append("run-1", refused([10 + at / 100 for at in range(200)]))
+    assert found.look(store, "run-1", 12 * SECOND) is None, "nobody knows yet what else was due then"
+    assert found.look(store, "run-1", 14 * SECOND) is not None
+
+
+def test_a_look_needs_more_certainty_than_a_verdict(store: Store) -> None:
+    streams = [*good([at / 10 for at in range(88)]), *refused([at / 10 for at in range(18)])]
+    store.append("run-1", streams)
+    assert early("error_rate < 10%").look(store, "run-1", 20 * SECOND) is None
+    (verdict,) = judge(store, rules=[Sla(rule="error_rate < 10%")]).verdicts
+    assert verdict.status is sla.Status.MISSED
+
+
+def test_what_has_to_last_has_to_last_here_too(store: Store) -> None:
+    slow = [observation([("text", 900)], due=at * 20) for at in range(1_000)]  # for 20 s
+    store.append("run-1", slow[:150])
+    found = early("p95(ttft) < 500ms", lasting="5s")
+    assert found.look(store, "run-1", 6 * SECOND) is None
+    store.append("run-1", slow[150:])
+    missed = found.look(store, "run-1", 22 * SECOND)
+    assert missed is not None
+    assert missed.reason == "it stayed so from 0 s to 5 s: the whole interval is beyond the limit of 500 ms"
+
+
+RULES = """
+[target]
+max_tokens = 20
+[[sla]]
+rule = "error_rate < 20%"
+abort = true
+grace = "1s"
+[[sla]]
+rule = "max(ttft) < 60s"
+"""
+HASTY = """
+from streamgauge.scenario import StreamUser, between, task
+
+class Hasty(StreamUser):
+    wait_time = between(0.05, 0.1)
+
+    @task
+    def ask(self):
+        self.stream()
+"""
+
+
+@pytest.fixture(scope="module")
+def broken() -> Iterator[ReferenceServer]:
+    """A server that refuses every stream."""
+    with reference_server("--preset", "exact", "--fault", "http_503") as found:
+        yield found
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["local", "workers"])
+def test_a_hopeless_run_ends_early_with_all_that_it_saw(
+    broken: ReferenceServer, processes: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.toml").write_text(RULES)
+    (tmp_path / "hasty.py").write_text(HASTY)
+    ended = subprocess.run(
+        [
+            Path(sys.executable).parent / "streamgauge", "run", "hasty.py", "--host", broken.url, "--users", "5",
+            "--spawn-rate", "5", "--run-time", "60s", "--config", "rules.toml", "--db", "run.db", "--json", "run.json",
+            "--report", "run.html", "--", *processes,
+        ],
+        cwd=tmp_path,
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    assert "error_rate < 20% was missed after" in ended.stderr
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert document["run"]["status"] == "aborted"
+    assert document["run"]["seconds"] < 45, "it would have taken 60"
+    assert document["verdict"] == "missed"
+    assert any("the run was ended early" in reason for reason in document["validity"]["reasons"])
+    with sqlite3.connect(tmp_path / "run.db") as connection:
+        (streams,) = connection.execute("SELECT count(*) FROM streams").fetchone()
+    connection.close()
+    assert streams == sum(document["outcomes"].values()) > 10
+    assert "then ended by a rule" in (tmp_path / "run.html").read_text()

@@ -1,0 +1,293 @@
+"""An emulated link against the same link made by others: a TCP proxy that really waits, and the kernel's own.
+
+Each time the same reference server is asked through the other's link without emulation, and directly with it. What the
+person sees must agree within 10 %. docs/networks.md has a table of it; `pytest -s` prints the numbers.
+"""
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import gevent
+import pytest
+from msgspec.structs import replace
+
+from streamgauge.harness.config import Duration, Silences
+from streamgauge.harness.drive import prompts
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients import Site
+from streamgauge.harness.drive.clients.wire import WireClient
+from streamgauge.harness.drive.network import NETWORKS, Link, Network
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
+from tests.support.hostile import IDENTITY, target
+from tests.support.reference import ReferenceServer, reference_server
+
+PROFILES = ["slow_4g", "3g"]
+DIRECT = NETWORKS["direct"]
+AGREES = 0.1
+SERVER = ("--ttft", "200ms", "--prefill", "0us", "--itl", "20ms", "--spread", "0", "--pauses", "0", "--tokens", "100")
+_STREAMS = 24  # a mean of so many, each with four jitters of a tenth of the round trip, is within 2 % of the truth
+
+_BURST = 3_028  # bytes, two full frames: tbf needs some
+
+# The same server in another temper.
+TALKS = {"x-gauge-tokens": "40"}
+STALLED = {"x-gauge-tokens": "150"}  # 3 s
+FLOOD = {"x-gauge-itl": "500us", "x-gauge-tokens": "2000"}  # more than either link carries
+QUICK_FLOOD = {"x-gauge-itl": "500us", "x-gauge-tokens": "800", "x-gauge-ttft": "1ms"}
+STALLS = Silences(every=Duration.parse("700ms"), shortest=Duration.parse("1s"), longest=Duration.parse("1300ms"))
+TWICE = 45  # the seed of a link that is silent from 1.29 to 2.36 s and from 2.76 to 3.85, and not again until 6.58
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One kind of work through one link, as the people saw it."""
+
+    ttft: float  # ms, mean
+    stalls: int  # gaps over 500 ms
+    kbit: float  # of the answers' bodies, per stream, first to last content
+
+
+def ask(url: str, network: Network, seed: int, headers: dict[str, str], text: str = "Hello?") -> StreamObservation:
+    # The run begins with the stream, so that a link's silences lie where its own `silences` says.
+    site = Site.of(
+        url,
+        target(protocol="anthropic_messages", headers=headers, max_tokens=10_000),
+        RunClock.starting_at(time.time_ns()),
+    )
+    person = WireClient(site)
+    try:
+        return person.stream(prompts.ask(text), Plan(), Link(network, seed), time.monotonic_ns(), IDENTITY)
+    finally:
+        person.close()
+
+
+def look(streams: Sequence[StreamObservation]) -> Seen:
+    assert {each.outcome for each in streams} == {Outcome.COMPLETED}, [each.detail for each in streams]
+    gaps, took, bits = 0, 0, 0
+    for each in streams:
+        came = [chunk.perceived_at for chunk in each.chunks if chunk.kind in CONTENT]
+        gaps += sum(after - before > 500_000_000 for before, after in pairwise(came))
+        took += came[-1] - came[0]
+        bits += each.body_bytes * 8
+    ttfts = [(each.first_content_at or 0) - each.due_at for each in streams]
+    return Seen(mean(ttfts) / 1e6, gaps, bits / took * 1e6)
+
+
+def together(*people: Callable[[], StreamObservation]) -> list[StreamObservation]:
+    running = [gevent.spawn(person) for person in people]
+    gevent.joinall(running, raise_error=True)
+    return [each.value for each in running]
+
+
+def compare(what: str, streams: Sequence[StreamObservation]) -> tuple[Seen, Seen]:
+    """Those who came first are behind the real link."""
+    half = len(streams) // 2
+    real, ours = look(streams[:half]), look(streams[half:])
+    print(f"\n{what}\n  real {real}\n  ours {ours}")
+    return real, ours
+
+
+# A proxy
+
+
+@contextlib.contextmanager
+def proxy(server: ReferenceServer, network: Network, silences: list[tuple[int, int]]) -> Iterator[str]:
+    """The URL of the server behind a link that really takes its time."""
+    profile = network.profile
+    link = {
+        "target": int(server.url.rpartition(":")[2]),
+        "rtt": profile.rtt / 1e9,
+        "jitter": profile.jitter / 1e9,
+        "down": profile.down_kbit,
+        "up": profile.up_kbit,
+        "silences": [(begin / 1e9, end / 1e9) for begin, end in silences],
+    }
+    command = [sys.executable, str(Path(__file__).with_name("link_proxy.py")), json.dumps(link)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.terminate()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server(*SERVER) as running:
+        yield running
+
+
+def both(server: ReferenceServer, network: Network, headers: dict[str, str], seeds: Sequence[int]) -> tuple[Seen, Seen]:
+    """What people see through the proxy, and what others see at the same time through our link."""
+    silences = Link(network, seeds[0]).silences(10_000_000_000)
+    with proxy(server, network, silences) as behind:
+        streams = together(
+            *[partial(ask, behind, DIRECT, seed, headers) for seed in seeds],
+            *[partial(ask, server.url, network, seed, headers) for seed in seeds],
+        )
+    return compare(f"{network.name}, proxy", streams)
+
+
+def at_once(
+    server: ReferenceServer, links: Sequence[Network], headers: dict[str, str], seeds: Sequence[int]
+) -> list[tuple[Seen, Seen]]:
+    pairs = [gevent.spawn(both, server, link, headers, seeds) for link in links]
+    gevent.joinall(pairs, raise_error=True)
+    return [pair.value for pair in pairs]
+
+
+def test_first_tokens_come_when_they_do_behind_a_proxy(server: ReferenceServer) -> None:
+    for real, ours in at_once(server, [NETWORKS[name] for name in PROFILES], TALKS, range(_STREAMS)):
+        assert ours.ttft == pytest.approx(real.ttft, rel=AGREES)
+        assert ours.stalls == real.stalls == 0
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_as_much_comes_through_as_through_a_proxy(server: ReferenceServer, name: str) -> None:
+    real, ours = both(server, NETWORKS[name], FLOOD, [1])
+    assert ours.kbit == pytest.approx(real.kbit, rel=AGREES)
+    assert ours.stalls == real.stalls == 0
+
+
+def test_streams_stall_as_often_as_behind_a_proxy_that_falls_silent(server: ReferenceServer) -> None:
+    links = [Network(name, replace(NETWORKS[name].profile, stalls=STALLS), "a test", None) for name in PROFILES]
+    for real, ours in at_once(server, links, STALLED, [TWICE]):
+        assert ours.stalls == real.stalls == 2
+
+
+# The kernel
+
+
+def run(*command: str) -> str:
+    """Run a command of iproute2. Why it failed, or nothing."""
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    return ended.stderr.strip() if ended.returncode else ""
+
+
+@dataclass(frozen=True)
+class Shaped:
+    """A network namespace with the reference server in it, behind a pair of Ethernet devices that the kernel slows."""
+
+    space: str
+    url: str
+    delays: bool  # whether this kernel has netem
+
+    def like(self, name: str, **changes: Any) -> Network:
+        """A profile as far as this kernel can make it: no jitter, and no delay without netem."""
+        rtt = NETWORKS[name].profile.rtt if self.delays else Duration(0)
+        of_kernel = {"rtt": rtt, "jitter": Duration(0), "burst_bytes": _BURST}
+        return Network(name, replace(NETWORKS[name].profile, **of_kernel, **changes), "a test", None)
+
+    def shape(self, network: Network) -> list[str]:
+        """Give both directions the network's rates, and its delay. The command that changes the former."""
+        profile = network.profile
+        inside = ("ip", "netns", "exec", self.space)
+        below = ("parent", "1:1") if self.delays else ("root",)
+        for where, device, kbit in ((inside, "inner", profile.down_kbit), ((), self.space, profile.up_kbit)):
+            run(*where, "tc", "qdisc", "del", "dev", device, "root")
+            if self.delays:
+                delay = f"tc qdisc add dev {device} root handle 1: netem limit 9999 delay {profile.rtt / 2e6:g}ms"
+                assert run(*where, *delay.split()) == ""
+            assert run(*where, "tc", "qdisc", "add", "dev", device, *below, *tbf(kbit)) == ""
+        return [*inside, "tc", "qdisc", "change", "dev", "inner", *below]
+
+
+def tbf(kbit: float, burst: int = _BURST) -> list[str]:
+    return f"handle 10: tbf rate {kbit:g}kbit burst {burst} latency 20s".split()
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Shaped]:
+    if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc")):
+        pytest.skip("needs root and iproute2, to make a network namespace")
+    number = secrets.randbelow(1 << 12)
+    space = f"gauge{number:03x}"
+    # Of the addresses for such tests (RFC 2544, C.2.2): they lead nowhere else.
+    ours, theirs = (f"198.18.{number >> 6}.{(number & 63) * 4 + end}" for end in (1, 2))
+    inside = ("ip", "netns", "exec", space)
+    refused = run("ip", "netns", "add", space)
+    if refused:
+        pytest.skip(f"no network namespaces here: {refused}")
+    try:
+        for command in (
+            ("ip", "link", "add", space, "type", "veth", "peer", "name", "inner", "netns", space),
+            ("ip", "address", "add", f"{ours}/30", "dev", space),
+            ("ip", "link", "set", space, "up"),
+            (*inside, "ip", "address", "add", f"{theirs}/30", "dev", "inner"),
+            (*inside, "ip", "link", "set", "inner", "up"),
+            (*inside, "tc", "qdisc", "add", "dev", "inner", "root", *tbf(1_000)),
+        ):
+            refused = run(*command)
+            if refused:
+                pytest.skip(f"no shaped links here: {' '.join(command)}: {refused}")
+        delays = run(*inside, *["tc", "qdisc", "replace", "dev", "inner", "root", "netem", "delay", "1ms"]) == ""
+        serve = [
+            *inside,
+            sys.executable,
+            "-m",
+            "streamgauge.reference_server",
+            "--host",
+            theirs,
+            "--port",
+            "0",
+            *SERVER,
+        ]
+        with subprocess.Popen(
+            serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=Path(__file__).parents[2]
+        ) as process:
+            assert process.stdout is not None
+            try:
+                yield Shaped(space, process.stdout.readline().rpartition(" ")[2].strip(), delays)
+            finally:
+                process.terminate()
+    finally:
+        run("ip", "netns", "delete", space)  # and its devices with it
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_the_kernels_link_takes_as_long(kernel: Shaped, server: ReferenceServer, name: str) -> None:
+    network = kernel.like(name)
+    kernel.shape(network)
+    question = "Why? " * 10_000  # 50 KB: they take their time on the way up
+    streams = together(
+        partial(ask, kernel.url, DIRECT, 1, QUICK_FLOOD, question),
+        partial(ask, server.url, network, 1, QUICK_FLOOD, question),
+    )
+    real, ours = compare(f"{name}, kernel", streams)
+    assert ours.ttft == pytest.approx(real.ttft, rel=AGREES)
+    assert ours.kbit == pytest.approx(real.kbit, rel=AGREES)
+    assert ours.stalls == real.stalls == 0
+
+
+def test_streams_stall_as_often_where_the_kernel_falls_silent(kernel: Shaped, server: ReferenceServer) -> None:
+    network = kernel.like("3g", stalls=STALLS)
+    rate = kernel.shape(network)
+    script, at = [], 0
+    for begin, end in Link(network, TWICE).silences(4 * 10**9):
+        # Less than one full frame of burst, and packets are lost.
+        for moment, bucket in ((begin, tbf(1, 1_540)), (end, tbf(network.profile.down_kbit))):
+            script += [f"sleep {(moment - at) / 1e9:.3f}", " ".join([*rate, *bucket])]
+            at = moment
+    with subprocess.Popen(["sh", "-e", "-c", "\n".join(script)]) as silencer:
+        streams = together(
+            partial(ask, kernel.url, DIRECT, 1, STALLED),
+            partial(ask, server.url, network, TWICE, STALLED),
+        )
+    assert silencer.returncode == 0
+    real, ours = compare("3g with stalls, kernel", streams)
+    assert ours.stalls == 2
+    assert abs(real.stalls - 2) <= 1  # a busy machine stalls by itself, or lets a token into the end of a silence

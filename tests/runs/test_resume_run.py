@@ -1,0 +1,78 @@
+"""Whole runs of people whose connections break, and who come back: the real command, two processes, a real server."""
+
+from itertools import pairwise
+from pathlib import Path
+
+from tests.runs.test_run import command, processes, rows
+from tests.support.reference import counts, reference_server
+
+TOKENS = 20
+PHONES = """
+from streamgauge.scenario import StreamUser, between, task
+
+class Phone(StreamUser):
+    wait_time = between(0.2, 0.2)
+    network = "cells"
+    behaviour = "reconnects"
+
+    @task
+    def ask(self):
+        self.stream()
+"""
+CELLS = """
+[networks.cells]
+rtt = "100ms"
+handovers = { every = "1s", resets = 1.0 }
+"""
+
+
+def test_answers_are_whole_whatever_breaks_and_nobody_is_ahead_of_their_link(tmp_path: Path) -> None:
+    (tmp_path / "phones.py").write_text(PHONES)
+    (tmp_path / "cells.toml").write_text(CELLS)
+    answers = ("--preset", "exact", "--ttft", "100ms", "--itl", "20ms", "--tokens", str(TOKENS), "--resumable", "10s")
+    with reference_server(*answers, "--fault", "reset:every=4") as server:
+        ended = command(
+            "locust", "-f", "phones.py", "--headless", "-u", 8, "-r", 8, "-t", "5s", "-H", server.url,
+            "--gauge-config", "cells.toml", "--gauge-db", "run.db", *processes(2),
+            cwd=tmp_path,
+        )  # fmt: skip
+        resumed = counts(server.url)["reference_streams_resumed_total"]
+    assert ended.returncode in {0, 3}, ended.stderr
+    database = tmp_path / "run.db"
+    gone_on = rows(
+        database,
+        "SELECT resume_lost, resume_duplicated, resume_gap, labels LIKE '%reconnect%' FROM streams"
+        " WHERE resumed_from IS NOT NULL",
+    )
+    assert 3 < len(gone_on) <= resumed
+    assert {(lost, twice, labelled) for lost, twice, _, labelled in gone_on} == {(0, 0, 1)}
+    # The server's `retry:` is half a second; a few tokens may have been on the way.
+    assert all(gap is None or gap > 500_000_000 for _, _, gap, _ in gone_on)
+    pieces = rows(
+        database,
+        "SELECT sum(content_chunks), max(outcome = 'completed'), count(*) FROM streams WHERE request_id IS NOT NULL"
+        " GROUP BY request_id",
+    )
+    whole = [(chunks, count) for chunks, completed, count in pieces if completed]
+    assert {chunks for chunks, _ in whole} == {TOKENS}
+    assert max(count for _, count in whole) > 1
+    # Both ends of a connection: what a link broke is nobody's failure, what the server reset is its own.
+    outcomes = dict(rows(database, "SELECT outcome, count(*) FROM streams GROUP BY outcome"))
+    assert {"completed", "cancelled", "reset"} <= outcomes.keys() <= {"completed", "cancelled", "reset", "interrupted"}
+
+
+def test_a_think_time_begins_when_the_link_has_brought_the_answer(tmp_path: Path) -> None:
+    slow = PHONES.replace('"reconnects"', '"patient"').replace('"cells"', '"slow_3g"')
+    (tmp_path / "phones.py").write_text(slow)
+    with reference_server("--preset", "exact", "--ttft", "10ms", "--itl", "5ms", "--tokens", "20") as server:
+        ended = command(
+            "locust", "-f", "phones.py", "--headless", "-u", 1, "-r", 1, "-t", "5s", "-H", server.url,
+            "--gauge-db", "run.db",
+            cwd=tmp_path,
+        )  # fmt: skip
+    assert ended.returncode in {0, 3}, ended.stderr
+    streams = rows(tmp_path / "run.db", "SELECT due_at, last_content_at, ended_at FROM streams ORDER BY sequence")
+    assert len(streams) > 2
+    for (_, last, over), (due, _, _) in pairwise(streams):
+        assert last <= over
+        assert due - over >= 200_000_000

@@ -1,0 +1,255 @@
+"""What the server says of itself, read into a run: what leaving people cost it, and pages that do not tell."""
+
+import contextlib
+import json
+import math
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamgauge.harness.drive.server_metrics import total
+from streamgauge.harness.record.clock import RunClock
+from tests.runs.test_run import command, processes, rows
+from tests.support.hostile import UNTIL_CLOSED, Peer, Script, asked, held, scripted
+from tests.support.reference import counts, reference_server
+
+SECOND = 1_000_000_000
+ANSWERS = ("--preset", "exact", "--ttft", "50ms", "--itl", "10ms", "--tokens", "250")
+PEOPLE = """
+from streamgauge.scenario import StreamUser, between, task
+
+class Leaver(StreamUser):
+    abstract = True
+    wait_time = between(0, 0.05)
+
+    @task
+    def ask(self):
+        self.stream()
+
+class Stopper(Leaver):
+    weight = 3
+    behaviour = "stop_button"
+
+class TabCloser(Leaver):
+    behaviour = "closed_tab"
+
+class Killed(Leaver):
+    behaviour = "killed_app"
+"""
+CONFIG = """
+[target.metrics]
+url = "{url}"
+[[sla]]
+rule = "wasted_tokens < 2000"
+[[sla]]
+rule = "time_to_stop < 1s"
+"""
+
+
+def run(folder: Path, host: str, *words: object, url: str = "/metrics", **environment: str) -> dict[str, Any]:
+    """A real run of PEOPLE, and its result document."""
+    (folder / "people.py").write_text(PEOPLE)
+    (folder / "run.toml").write_text(CONFIG.format(url=url))
+    ended = command(
+        "streamgauge", "run", "people.py", "--host", host, "--config", "run.toml", "--db", "run.db",
+        "--json", "run.json", *words,
+        cwd=folder, **environment,
+    )  # fmt: skip
+    assert ended.returncode in {0, 1, 3}, ended.stderr
+    document: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    return document
+
+
+# What leaving people cost
+
+
+def test_after_500_leaves_every_generation_has_stopped_within_a_second(tmp_path: Path) -> None:
+    with reference_server(*ANSWERS) as server:
+        found = run(tmp_path, server.url, "--users", 80, "--spawn-rate", 80, "--run-time", "6s")
+        assert server.active() == 0
+        answers = {row["id"]: row for row in server.truth()}
+        wasted = counts(server.url)["reference_tokens_wasted_total"]
+    (zero,) = rows(tmp_path / "run.db", "SELECT realtime_ns FROM runs")[0]
+    clock = RunClock.starting_at(zero)
+    left = rows(tmp_path / "run.db", "SELECT behaviour, request_id, ended_at FROM streams WHERE outcome = 'cancelled'")
+    assert len(left) >= 500
+    assert {behaviour for behaviour, _, _ in left} == {"stop_button", "closed_tab", "killed_app"}
+    for _, request, ended_at in left:
+        if request:  # none, where they left between the server's answer and our first read
+            assert answers[request]["outcome"] == "disconnected"
+            assert clock.from_monotonic(answers[request]["ended_at"]) - ended_at < SECOND
+    assert found["metrics"]["time_to_stop"]["value"] < 1_000
+    assert [verdict["status"] for verdict in found["verdicts"]] == ["met", "met"], found["verdicts"]
+    # What was on its way when they left was received by nobody: a token or two of each.
+    assert wasted <= found["metrics"]["wasted_tokens"]["value"] <= wasted + 2 * found["metrics"]["wasted_tokens"]["n"]
+
+
+def test_the_waste_of_a_server_that_does_not_notice_is_what_it_counted_itself(tmp_path: Path) -> None:
+    with reference_server(*ANSWERS, "--fault", "deaf") as server:
+        found = run(
+            tmp_path, server.url, "--users", 40, "--spawn-rate", 40, "--run-time", "4s", "--", *processes(2)
+        )  # fmt: skip
+        assert server.active() == 0, "the readings went on until it was idle"
+        own = counts(server.url)
+    wasted, generated = own["reference_tokens_wasted_total"], own["reference_tokens_generated_total"]
+    assert wasted > 20_000
+    assert found["metrics"]["wasted_tokens"]["value"] == pytest.approx(wasted, rel=0.02)
+    assert rows(tmp_path / "run.db", "SELECT max(value) FROM samples WHERE name = 'server_generated'") == [(generated,)]
+    assert rows(tmp_path / "run.db", "SELECT DISTINCT worker FROM samples WHERE name LIKE 'server_%'") == [("target",)]
+    # An answer takes 2.55 s; whose was the last to be left had up to 60 of its chunks, or 1.5 s of its time.
+    assert 900 < found["metrics"]["time_to_stop"]["value"] < 4_000
+    assert [verdict["status"] for verdict in found["verdicts"]] == ["missed", "missed"]
+
+
+# Pages that do not tell
+
+PAGE = b"""# HELP reference_streams_active Answers.
+reference_streams_active{model="a"} 2
+reference_streams_active{model="b}\\"x"} 1 1700000000
+reference_tokens_generated_total 1.5e3
+"""
+WATCH = """
+from gevent import monkey
+monkey.patch_all()
+import gevent, json, sys
+from harness import config
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.drive.server_metrics import Watch
+
+def watch(host):
+    target = config.parse(b"[target.metrics]\\nurl = '/metrics?key=hidden'").target
+    readings = []
+    return Watch(target, config.metrics(target), host, RunClock(0, 0), readings.extend), readings
+
+def watched(watch, readings):
+    watch.start()
+    notes = watch.finish(0)
+    return [(reading.name, reading.value) for reading in readings], notes
+
+watches = [watch(host) for host in sys.argv[1:]]  # all before any: making a TLS context takes the others' time
+watchers = [gevent.spawn(watched, *each) for each in watches]
+gevent.joinall(watchers, raise_error=True)
+print(json.dumps([watcher.value for watcher in watchers]))
+"""
+
+
+def page(text: bytes, head: bytes = b"HTTP/1.1 200 OK\r\n") -> Script:
+    return asked(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(text), text))
+
+
+def endless(peer: Peer) -> None:
+    peer.request()
+    peer.send(UNTIL_CLOSED)
+    while True:
+        peer.send(b"# nothing\n" * 1_000)
+
+
+def dripping(peer: Peer) -> None:
+    peer.request()
+    peer.send(UNTIL_CLOSED)
+    peer.sock.settimeout(0.05)
+    gone = False
+    while not gone:
+        peer.send(b"#")
+        with contextlib.suppress(TimeoutError):
+            gone = peer.sock.recv(1) == b""
+
+
+BOTH = "how soon the server stopped and how much it generated for nobody is not known: "
+WHERE = "/metrics?… said nothing of it before or after the streams "
+SAID: dict[str, tuple[Script, dict[str, float], str]] = {  # what is read of a page, and what is said of it
+    "good": (page(PAGE), {"server_active": 3, "server_generated": 1_500}, ""),
+    "of an unknown status": (page(PAGE, b"HTTP/1.1 503 Sorry\r\n"), {}, f"{BOTH}{WHERE}(HTTP 503)"),
+    "elsewhere": (page(b"", b"HTTP/1.1 307 There\r\nlocation: /there\r\n"), {}, f"{BOTH}{WHERE}(HTTP 307)"),
+    "silent": (held(), {}, f"{BOTH}{WHERE}(no answer within 1 s)"),
+    "held": (held(UNTIL_CLOSED + PAGE), {}, f"{BOTH}{WHERE}(no answer within 1 s)"),
+    "dripping": (dripping, {}, f"{BOTH}{WHERE}(no answer within 1 s)"),
+    "endless": (endless, {}, f"{BOTH}{WHERE}(it is larger than 1 MiB)"),
+    "compressed": (
+        page(PAGE, b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n"), {},
+        f"{BOTH}{WHERE}(it is compressed, though that was not asked for)",
+    ),
+    "no HTTP": (
+        asked(b"<html>hidden</html>\r\n\r\n"), {}, f"{BOTH}{WHERE}(the connection broke, or what came is no HTTP)"
+    ),
+    "cut": (
+        asked(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n" + PAGE), {},
+        f"{BOTH}{WHERE}(the connection broke, or what came is no HTTP)",
+    ),
+    "of something else": (
+        page(b"<html>reference_streams_active</html>"), {},
+        f"{BOTH}{WHERE}(the page has no reference_streams_active and no reference_tokens_generated_total)",
+    ),
+    "of half of it": (
+        page(b"reference_tokens_generated_total 5"), {"server_generated": 5},
+        f"how soon the server stopped is not known: {WHERE}(the page has no reference_streams_active)",
+    ),
+    "not of numbers": (
+        page(b"reference_streams_active NaN\nreference_tokens_generated_total many"), {},
+        f"{BOTH}{WHERE}(the page has no reference_streams_active and no reference_tokens_generated_total)",
+    ),
+}  # fmt: skip
+
+
+def test_whatever_the_page_does_the_run_goes_on_and_says_what_is_not_known() -> None:
+    with contextlib.ExitStack() as servers:
+        hosts = [servers.enter_context(scripted(script)).url for script, _, _ in SAID.values()]
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            hosts.append(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        ended = subprocess.run(
+            [sys.executable, "-c", WATCH, *hosts], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert ended.returncode == 0, ended.stderr
+    *watched, (nothing, notes) = json.loads(ended.stdout)
+    for (kind, (_, figures, note)), (readings, said) in zip(SAID.items(), watched, strict=True):
+        assert dict(readings) == figures, kind
+        before = 2 if figures.get("server_active") else 1  # a gauge that is up is looked at again
+        assert len(readings) == (before + 1) * len(figures), f"{kind}: once after the streams"
+        assert said == ([note] if note else []), kind
+    assert (nothing, notes) == ([], [f"{BOTH}{WHERE}([Errno 111] Connection refused)"])
+
+
+def test_rules_about_a_server_that_does_not_tell_are_inconclusive_and_the_rest_of_the_run_stands(
+    tmp_path: Path,
+) -> None:
+    with reference_server(*ANSWERS) as server:
+        url = "https://me:${WORD}@127.0.0.1:1/metrics"
+        found = run(
+            tmp_path, server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "3s", url=url, WORD="of-nobody"
+        )
+    assert found["outcomes"]["cancelled"] > 0
+    assert [rule["status"] for rule in found["verdicts"]] == ["inconclusive", "inconclusive"]
+    (note,) = found["validity"]["reasons"]
+    assert "is not known: https://…@127.0.0.1:1/metrics said nothing of it" in note
+    for file in filter(Path.is_file, tmp_path.rglob("*")):
+        assert b"of-nobody" not in file.read_bytes(), file
+
+
+label = st.text().map(lambda text: text.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\""))
+samples = st.tuples(st.sampled_from(["a", "a_total", "ab", "a:b"]), st.lists(label, max_size=2), st.floats())
+
+
+@given(st.lists(samples), st.sampled_from(["a", "a_total"]))
+@example([("a", ["}"], 1.0), ("a", ['\\"} 7'], 2.0), ("ab", [], 4.0)], "a")
+def test_labels_are_added_up_as_prometheus_reads_them(samples: list[tuple[str, list[str], float]], name: str) -> None:
+    lines = ["# TYPE a gauge"]
+    for metric, values, number in samples:
+        labels = ",".join(f'l{place}="{value}"' for place, value in enumerate(values))
+        lines.append(f"{metric}{f'{{{labels}}}' if labels else ''} {number}")
+    text = "".join(f"{line}\n" for line in lines)
+    families = text_string_to_metric_families(text)
+    numbers = [sample.value for family in families for sample in family.samples if sample.name == name]
+    sound = numbers and all(map(math.isfinite, numbers))
+    assert total(text.encode("utf-8", "surrogatepass"), name) == (sum(numbers) if sound else None)
+
+
+def test_a_page_made_to_be_slow_is_not() -> None:
+    evil = [b"a{" + b'"' * 1_000_000, b'a{"' + rb"\"" * 500_000, b"a {" * 300_000, b" " * 1_000_000, b"\n" * 1_000_000]
+    assert [total(text, "a") for text in evil] == [None] * len(evil)

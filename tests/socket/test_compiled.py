@@ -1,0 +1,299 @@
+"""The C of the harness says what its Python says, of whatever comes."""
+
+import ctypes
+import socket
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Malformed
+from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.drive.reading.body import Reading, read
+from streamgauge.harness.drive.reading.timing import Times, timed
+from streamgauge.harness.drive.wire.drain import Drain, Slot
+from streamgauge.harness.native import library
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.arrivals import Columns
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.observation import Outcome
+
+pytestmark = pytest.mark.skipif(library.LIBRARY is None, reason="the package was installed without a compiler")
+
+LARGE = 1 << 20
+numbers = some.integers(-(1 << 50), 1 << 50) | some.integers(0, 300)
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "LIBRARY", None)
+        yield
+
+
+def count(sent: bytes) -> tuple[bool, int]:
+    """Whether all of this was plain chunks, and how many bytes of the body are among it."""
+    slot = Slot()
+    return bool(library.LIBRARY.sg_count(ctypes.byref(slot), sent, len(sent))), slot.body
+
+
+chunked = some.lists(some.tuples(some.binary(min_size=1, max_size=40), some.sampled_from(["%x", "%X", "00%x"])))
+
+
+def written(chunks: list[tuple[bytes, str]]) -> tuple[bytes, list[int]]:
+    """What is sent, and of each prefix of it, how many bytes of the body are among it."""
+    sent, body = b"", [0]
+    for data, form in chunks:
+        size = (form % len(data)).encode() + b"\r\n"
+        sent += size + data + b"\r\n"
+        begin = body[-1]
+        body += [begin] * len(size) + [begin + done for done in range(1, len(data) + 1)] + [begin + len(data)] * 2
+    return sent, body
+
+
+@given(chunked)
+def test_bytes_of_the_body_are_counted_however_chunks_are_written_and_cut(chunks: list[tuple[bytes, str]]) -> None:
+    sent, body = written(chunks)
+    assert [count(sent[:length]) for length in range(len(sent) + 1)] == [(True, there) for there in body]
+
+
+@contextmanager
+def watched(*, room: int | None = None, **state: int) -> Iterator[tuple[Drain, Slot, socket.socket]]:
+    """A slot that is read, in this state, and the socket that it is sent by."""
+    near, far = socket.socketpair()
+    with near, far:
+        drain = Drain(library.LIBRARY)
+        slot = drain.slot(near.fileno(), b"never")
+        for name, value in state.items():
+            setattr(slot, name, value)
+        slot.room = slot.room if room is None else room
+        drain.watch(slot)
+        try:
+            yield drain, slot, far
+        finally:
+            drain.leave(slot)
+
+
+def looked_at(drain: Drain, slot: Slot) -> tuple[bytes, bytes, bytes]:
+    """What was there when it was told of."""
+    assert drain.told() == [slot.descriptor]
+    with drain:
+        taken = slot.take()
+        drain.resume(slot)
+    return taken
+
+
+def until(happens: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not happens():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def drained(pieces: list[bytes]) -> tuple[bytes, bytes, list[int], bool]:
+    """Of a stream whose first chunk is about to begin: the body, the rest, the reads' ends, and whether it is torn."""
+    body, rest, ends = b"", b"", array("q")
+    with watched(framed=1, bare=1, body=0, where=0, chunk=0) as (drain, slot, far):
+        for piece in pieces:
+            far.sendall(piece)
+            more, left, reads = looked_at(drain, slot)
+            body, rest, ends = body + more, rest + left, ends + array("q", reads)
+        return body, rest, ends[::3].tolist(), bool(slot.torn)
+
+
+@given(chunked, some.lists(some.integers(0, 400)))
+def test_a_body_is_freed_of_its_chunks_however_they_are_cut(chunks: list[tuple[bytes, str]], cuts: list[int]) -> None:
+    sent, body = written(chunks)
+    places = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
+    pieces = [sent[begin:end] for begin, end in pairwise(places)]
+    lengths = [body[place] for place in places]
+    ends = [after for before, after in pairwise(lengths) if after > before]
+    assert drained([*pieces, b"0\r\n\r\n"]) == (
+        b"".join(data for data, _ in chunks),
+        b"0\r\n\r\n",
+        [*ends, body[-1]],
+        False,
+    )
+
+
+@given(some.lists(some.integers(0, 12)))
+def test_a_line_that_is_no_size_is_the_parsers_from_its_beginning(cuts: list[int]) -> None:
+    sent = b"3\r\nabc\r\n1f;x=y"
+    places = sorted({0, len(sent), *cuts})
+    assert drained([sent[begin:end] for begin, end in pairwise(places)])[:2] == (b"abc", b"1f;x=y")
+
+
+IN_A_CHUNK = {"framed": 1, "alert": 0, "where": 2, "chunk": 1 << 20}
+
+
+def test_no_more_is_read_than_there_is_room_for_and_little_room_is_told_of() -> None:
+    with watched(**IN_A_CHUNK, room=3_000) as (drain, slot, far):
+        far.sendall(bytes(1_000))
+        until(lambda: slot.length == 1_000)
+        far.sendall(bytes(3_000))
+        assert drain.told() == [slot.descriptor]
+        assert (slot.length, slot.room) == (3_000, 0)
+        with drain:
+            slot.room = 10_000
+            drain.resume(slot)  # of what is left in the kernel, nothing else will tell
+        until(lambda: slot.length == 4_000)
+
+
+def test_a_read_whose_place_is_not_known_is_the_last_until_somebody_has_looked() -> None:
+    with watched(framed=0) as (drain, slot, far):
+        far.sendall(b"one")
+        assert drain.told() == [slot.descriptor]
+        far.sendall(b"two")
+        time.sleep(0.05)
+        assert slot.length == 3
+        with drain:
+            drain.resume(slot)
+        until(lambda: slot.length == 6)
+
+
+def test_a_stream_that_was_told_of_is_read_on_where_there_is_room() -> None:
+    with watched(**{**IN_A_CHUNK, "alert": 1}) as (drain, slot, far):
+        far.sendall(b"one")
+        assert drain.told() == [slot.descriptor]
+        far.sendall(b"two")
+        until(lambda: slot.length == 6)
+
+
+def test_a_stream_that_is_left_or_held_is_not_read() -> None:
+    with watched(**IN_A_CHUNK) as (drain, slot, far):
+        with drain:
+            far.sendall(b"held")
+            time.sleep(0.05)
+            assert slot.length == 0
+        until(lambda: slot.length == 4)
+        drain.leave(slot)
+        far.sendall(b"left")
+        time.sleep(0.05)
+        assert slot.length == 4
+        drain.watch(slot)
+        until(lambda: slot.length == 8)
+
+
+def test_what_one_read_leaves_in_the_kernel_is_read_by_the_next_without_anything_new() -> None:
+    with watched() as (drain, slot, far):
+        far.sendall(bytes(100_000))
+        far.close()  # the end came with the data, and is told of by nothing else
+        came = 0
+        while not slot.ended:
+            came += len(looked_at(drain, slot)[1])
+        assert (came, slot.ended) == (100_000, 1)
+
+
+def test_a_reader_ends_with_its_owner() -> None:
+    before = len(list(Path("/proc/self/task").iterdir()))
+    drain = Drain(library.LIBRARY)
+    assert len(list(Path("/proc/self/task").iterdir())) == before + 1
+    del drain
+    until(lambda: len(list(Path("/proc/self/task").iterdir())) == before)
+
+
+def test_a_chunk_that_does_not_end_where_it_said_is_torn() -> None:
+    assert drained([b"3\r\nabcd\r\n"])[3]
+
+
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", b"5;name=value\r\n", b"x", b"\r\n", b"fffffffffff\r\n", b"-1\r\n"])
+def test_what_is_no_plain_chunk_is_left_to_the_parser(end: bytes) -> None:
+    assert count(b"3\r\nabc\r\n" + end) == (False, 3)
+
+
+def test_a_chunk_without_its_end_is_left_to_the_parser() -> None:
+    assert count(b"3\r\nabcd\r\n") == (False, 3)
+
+
+tokens = some.lists(
+    some.binary(max_size=6) | some.text(max_size=6).map(str.encode) | some.just(b"\\u00e9\\n\\ud83d\\ude00")
+)
+seams = some.sampled_from([b"", b": ping\n\n", b"data: {}\n\n", b"event: ping\ndata: {}\n\n", b"\n", b"\0"])
+
+
+def delta(token: bytes) -> bytes:
+    said = b'{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"%b"}}' % token
+    return b"event: content_block_delta\ndata: " + said + b"\n\n"
+
+
+@given(tokens, some.lists(seams, max_size=3), some.sampled_from([LARGE, 140]))
+def test_events_that_are_alike_are_read_as_each_would_be_alone(
+    said: list[bytes], between: list[bytes], limit: int
+) -> None:
+    body = b"".join(delta(token) + seam for token, seam in zip(said, between + [b""] * len(said), strict=False))
+    protocol = PROTOCOLS["anthropic_messages"]
+    alone: list[tuple[int, int, int]] = []
+    fault = False
+    for event in sse.Decoder().feed(body):
+        try:
+            meaning = protocol.understand(event, Answer())
+        except Malformed:
+            fault = True
+        if fault or event.size > limit:
+            fault = True
+            break
+        alone.append((event.size, arrivals.KINDS.index(meaning.kind), meaning.characters))
+    with in_python():
+        slowly = read(body, protocol, limit)
+    quickly = read(body, protocol, limit)
+    for seen in (slowly, quickly):
+        columns = zip(seen.sizes, seen.kinds, seen.characters, strict=True)
+        assert list(columns) == alone
+        assert (seen.fault is not None) == fault
+        assert seen.fault is None or seen.fault[0] is Outcome.MALFORMED
+
+
+@given(
+    some.lists(some.tuples(numbers, some.integers(0, 4), numbers, numbers, numbers, some.integers(-1, 9)), min_size=1)
+)
+def test_columns_are_packed_to_the_same_bytes(rows: list[tuple[int, ...]]) -> None:
+    at, kind, characters, size, perceived_at, client_lag = (
+        np.array(column, np.int64) for column in zip(*rows, strict=True)
+    )
+    columns = Columns(at, kind.astype(np.uint8), characters, size, perceived_at, client_lag)
+    with in_python():
+        slowly = arrivals.pack(columns)
+    assert arrivals.pack(columns) == slowly
+    back = arrivals.columns(slowly)
+    assert [back.at.tolist(), back.perceived_at.tolist()] == [at.tolist(), perceived_at.tolist()]
+
+
+near = some.integers(0, 5_000_000)  # ns; some reads are late, and some are not
+events = some.tuples(some.integers(1, 9), some.integers(0, 4), some.integers(0, 9))  # size, kind, characters
+
+
+@given(
+    some.lists(some.tuples(some.lists(events, max_size=4), near, near, some.booleans())),
+    some.lists(near, max_size=4),
+    some.none() | some.lists(near, max_size=30),
+    some.booleans(),
+    some.none() | some.integers(0, 100_000_000),
+)
+def test_the_times_of_a_stream_come_to_the_same(
+    came: list[tuple[list[tuple[int, int, int]], int, int, bool]],
+    holds: list[int],
+    handed: list[int] | None,
+    on_a_link: bool,
+    until: int | None,
+) -> None:
+    clock, reads, now, end = RunClock(1_000, 10**18), array("q"), 10**6, 0
+    found = [event for held, *_ in came for event in held]
+    for held, wait, lag, stamped in came:
+        now, end = now + wait, end + sum(size for size, _, _ in held)
+        reads.extend([end, now + clock.offset if stamped else 0, now + lag])
+        now += lag
+    sizes, kinds, characters = zip(*found, strict=True) if found else [()] * 3
+    reading = Reading(array("q", sizes), bytes(kinds), array("q", characters), Answer(), ended=True, fault=None)
+    times = Times(clock, reads, array("q", sorted(holds)), None if handed is None else sorted(handed))
+    if on_a_link:
+        times.shown = times.arrived() + 70_000_000
+    with in_python():
+        slowly = timed(times, reading, until)
+    assert timed(times, reading, until) == slowly

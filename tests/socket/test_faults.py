@@ -1,0 +1,514 @@
+"""What goes wrong on request: on a raw socket, byte for byte, and as the harness's own client records it."""
+
+import contextlib
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from streamgauge.harness.record.observation import Outcome
+from streamgauge.reference_server.app import DIALECTS
+from streamgauge.reference_server.dealing import Faults, Order, Rule, order, rule
+from streamgauge.reference_server.faults import FAULTS, table
+from tests.support.hostile import content, observe
+from tests.support.reference import ReferenceServer, reference_server
+
+TOKENS = 12
+QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "3ms", "--tokens", str(TOKENS))
+QUESTION = {"model": "m", "max_tokens": 100_000, "messages": [{"role": "user", "content": "How deep is it?"}]}
+ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "2ms", "x-gauge-tokens": "100000"}
+SECOND = 1_000_000_000
+
+every_dialect = pytest.mark.parametrize("path", DIALECTS)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server(*QUICK) as running:
+        yield running
+
+
+@dataclass(frozen=True)
+class Raw:
+    head: bytes
+    writes: list[bytes]  # each HTTP chunk
+    end: str  # of the message: whole · fin · reset
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(self.writes)
+
+
+@contextlib.contextmanager
+def asking(server: ReferenceServer, fault: str | None, **headers: str) -> Iterator[socket.socket]:
+    """A connection on which a plain stream has been asked for."""
+    body = json.dumps(QUESTION).encode()
+    given = headers if fault is None else {"x-gauge-fault": fault, **headers}
+    lines = ["POST /chat/stream HTTP/1.1", "host: x", f"content-length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in given.items()]
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=10) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        yield connection
+
+
+def raw(server: ReferenceServer, fault: str | None, **headers: str) -> Raw:
+    said, end = b"", ""
+    with asking(server, fault, **headers) as connection:
+        while not end:
+            try:
+                more = connection.recv(65_536)
+            except ConnectionResetError:
+                end = "reset"
+                break
+            said += more
+            end = "whole" if said.endswith(b"\r\n0\r\n\r\n") else "" if more else "fin"
+    head, _, rest = said.partition(b"\r\n\r\n")
+    writes = []
+    while rest and not rest.startswith(b"0\r\n"):
+        size, _, rest = rest.partition(b"\r\n")
+        writes.append(rest[: int(size, 16)])
+        rest = rest[int(size, 16) + 2 :]
+    return Raw(head, writes, end)
+
+
+def events(body: bytes) -> list[bytes]:
+    return [event + b"\n\n" for event in body.removesuffix(b"\n\n").split(b"\n\n")]
+
+
+def status(server: ReferenceServer, **question: Any) -> int:
+    return httpx.post(f"{server.url}/chat/stream", json=QUESTION | question).status_code
+
+
+def met(server: ReferenceServer) -> dict[str, float]:
+    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
+    return {
+        sample.labels["fault"]: sample.value
+        for family in families
+        for sample in family.samples
+        if sample.name == "reference_faults_total"
+    }
+
+
+# What the harness makes of each
+
+# The outcome, the content chunks that it keeps; and of the same answer the server's outcome and tokens.
+RECORDED: dict[str, tuple[Outcome, int, str | None, int]] = {
+    **{name: (Outcome.REFUSED, 0, None, 0) for name, fault in FAULTS.items() if fault.status},
+    "slow_headers:100ms": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "stall:100ms@3": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "stall:10m@3": (Outcome.TIMED_OUT, 3, "disconnected", 3),
+    "block:20ms@3": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "error@3": (Outcome.SERVER_ERROR, 3, "failed", 3),
+    "error@0": (Outcome.SERVER_ERROR, 0, "failed", 0),
+    "cut@3": (Outcome.TRUNCATED, 3, "disconnected", 3),
+    "cut@0": (Outcome.TRUNCATED, 0, "disconnected", 0),
+    "cut@99": (Outcome.TRUNCATED, TOKENS, "disconnected", TOKENS),  # after the last, where there are fewer
+    "close@3": (Outcome.TRUNCATED, 3, "disconnected", 3),
+    "reset@3": (Outcome.RESET, 3, "disconnected", 3),
+    "reset@0": (Outcome.RESET, 0, "disconnected", 0),
+    "silence@3": (Outcome.TIMED_OUT, 3, "disconnected", 3),
+    "silence@0": (Outcome.TIMED_OUT, 0, "disconnected", 0),
+    "cut_event@3": (Outcome.TRUNCATED, 3, "disconnected", 4),
+    "cut_character@3": (Outcome.TRUNCATED, 3, "disconnected", 4),
+    "garbage@3": (Outcome.MALFORMED, 3, "completed", TOKENS),
+    "repeat@3": (Outcome.COMPLETED, TOKENS + 1, "completed", TOKENS),
+    "lose@3": (Outcome.COMPLETED, TOKENS - 1, "completed", TOKENS),
+    "duplicate_id@3": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "lost_id@3": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "no_terminator": (Outcome.TRUNCATED, TOKENS, "completed", TOKENS),
+    "batch:5": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "comments": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "crlf": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "cr": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "bom": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "gzip": (Outcome.MALFORMED, 0, "completed", TOKENS),
+    "buffer:100": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "buffer_time:20ms": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "deaf": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "bom, crlf, comments, batch:2, cut@3, buffer:64": (Outcome.TRUNCATED, 3, "disconnected", 3),
+    "cr, repeat@3, lose@5, no_terminator": (Outcome.TRUNCATED, TOKENS, "completed", TOKENS),
+}
+
+
+def test_every_fault_is_among_the_recorded() -> None:
+    assert {re.split("[:@]", name.strip())[0] for names in RECORDED for name in names.split(",")} == set(FAULTS)
+
+
+@pytest.mark.parametrize("protocol", ["anthropic_messages", "openai_chat", "plain_sse"])
+@pytest.mark.parametrize("fault", RECORDED)
+def test_the_harness_records_what_was_asked_for(server: ReferenceServer, fault: str, protocol: str) -> None:
+    outcome, kept, server_outcome, tokens = RECORDED[fault]
+    before = met(server)
+    patience = {"idle" if kept else "first_token": "200ms"} if outcome is Outcome.TIMED_OUT else {}
+    seen = observe(server.url, protocol=protocol, headers={"x-gauge-fault": fault}, timeouts=patience)
+    assert (seen.outcome, content(seen)) == (outcome, kept), seen.detail
+    rows = [(row["outcome"], row["tokens"], len(row["sent"])) for row in server.truth() if row["id"] == seen.request_id]
+    assert rows == ([(server_outcome, tokens, tokens)] if server_outcome else [])
+    if seen.outcome is Outcome.REFUSED:
+        assert seen.http_status == FAULTS[fault].status
+    dealt = Counter(re.split("[:@]", name.strip())[0] for name in fault.split(","))
+    assert Counter(met(server)) - Counter(before) == dealt
+
+
+def test_after_all_of_that_the_server_answers_as_ever(server: ReferenceServer) -> None:
+    assert observe(server.url).outcome is Outcome.COMPLETED
+    assert server.active() == 0
+
+
+# What goes over the wire
+
+
+def test_the_truth_log_has_the_tokens_that_were_sent_before_the_end(server: ReferenceServer) -> None:
+    for fault in ("cut@3", "close@3", "reset@3"):
+        answer = raw(server, fault)
+        row = server.truth()[-1]
+        assert answer.body.count(b"data: ") == len(row["sent"]) == row["tokens"] == 3
+        assert row["outcome"] == "disconnected"
+
+
+def test_ends_differ_in_how_the_message_and_the_connection_end(server: ReferenceServer) -> None:
+    assert [raw(server, fault).end for fault in ("cut@3", "cut_event@3", "close@3", "reset@3", "error@3")] == [
+        "whole",
+        "whole",
+        "fin",
+        "reset",
+        "whole",
+    ]
+
+
+def test_a_cut_is_announced_so_that_nobody_uses_its_connection_again(server: ReferenceServer) -> None:
+    assert b"connection: close" in raw(server, "cut@3").head
+    assert b"connection: close" not in raw(server, "crlf").head
+
+
+def test_a_cut_falls_inside_an_event_or_a_character(server: ReferenceServer) -> None:
+    clean = events(raw(server, None).body)
+    inside = raw(server, "cut_event@3").body.removeprefix(b"".join(clean[:3]))
+    assert inside
+    assert clean[3].startswith(inside)
+    assert inside != clean[3]
+    with pytest.raises(UnicodeDecodeError, match="unexpected end of data"):
+        raw(server, "cut_character@3").body.decode()
+    # Where the next event has such a character, it is that one.
+    long = {"x-gauge-tokens": "200", "x-gauge-itl": "0ms"}
+    said = raw(server, None, **long).body
+    place = next(number for number, event in enumerate(events(said)) if not event.isascii())
+    assert said.startswith(raw(server, f"cut_character@{place}", **long).body)
+
+
+def test_silence_keeps_the_connection_open_and_sends_no_comment(server: ReferenceServer) -> None:
+    with asking(server, "silence@1", **{"x-gauge-keep-alive": "10ms", "x-gauge-deadline": "300ms"}) as connection:
+        said = b""
+        while not said.endswith(b"0\r\n\r\n"):  # at the deadline, which has no word either
+            said += connection.recv(65_536)
+    assert said.count(b"data: ") == 1
+    assert b"keep-alive" not in said.partition(b"\r\n\r\n")[2].rpartition(b"data: ")[2]
+    assert server.truth()[-1]["outcome"] == "failed"
+
+
+def test_a_stall_delays_all_that_follows_and_is_kept_alive(server: ReferenceServer) -> None:
+    answer = raw(server, "stall:200ms@3", **{"x-gauge-keep-alive": "20ms"})
+    row = server.truth()[-1]
+    for number in range(3, TOKENS):
+        assert row["sent"][number] - row["due"] >= number * 3_000_000 + 200_000_000
+    assert b": keep-alive\n\n" in answer.writes
+
+
+def test_an_answer_that_fails_before_its_first_token_is_known_has_no_due_time(server: ReferenceServer) -> None:
+    raw(server, "error@0")
+    assert [server.truth()[-1][name] for name in ("outcome", "due", "sent")] == ["failed", None, []]
+
+
+def test_a_blocked_loop_holds_up_every_stream(server: ReferenceServer) -> None:
+    with asking(server, None, **ENDLESS, **{"x-gauge-stream": "other"}) as other:
+        other.recv(100)
+        raw(server, "block:150ms@3")
+    (row,) = [row for row in server.truth() if row["client"] == "other"]
+    assert max(later - at for at, later in zip(row["sent"], row["sent"][1:], strict=False)) >= 150_000_000
+
+
+def test_headers_come_late_and_what_was_due_comes_with_them(server: ReferenceServer) -> None:
+    seen = observe(server.url, headers={"x-gauge-fault": "slow_headers:200ms"})
+    assert seen.headers_at is not None
+    assert seen.sent_at is not None
+    assert seen.headers_at - seen.sent_at >= 200_000_000
+    assert server.truth()[-1]["due"] < server.truth()[-1]["sent"][0] - 150_000_000
+
+
+def test_a_generation_that_is_deaf_goes_on_for_nobody(server: ReferenceServer) -> None:
+    with asking(server, "deaf", **ENDLESS) as connection:
+        said = connection.recv(65_536)
+    found = re.search(rb"x-request-id: (\w+)", said)
+    assert found
+    url = f"{server.url}/streams/{found[1].decode()}"
+    known = httpx.get(url).json()["tokens"]["generated"]  # by now the server has read that its client is gone
+    give_up_at = time.monotonic() + 10
+    while httpx.get(url).json()["tokens"]["generated"] < known + 20:
+        assert time.monotonic() < give_up_at, "it stopped"
+    report = httpx.post(f"{url}/cancel").json()
+    assert report["state"] == "disconnected"
+    assert report["tokens"]["wasted"] >= 20
+
+
+def test_events_are_lost_repeated_and_spoiled(server: ReferenceServer) -> None:
+    clean = events(raw(server, None).body)
+    assert events(raw(server, "lose@3").body) == clean[:3] + clean[4:]
+    assert events(raw(server, "repeat@3").body) == [*clean[:4], *clean[3:]]
+    assert events(raw(server, "garbage@3").body) == [*clean[:3], b"data: {\xff\xfe\n\n", *clean[3:]]
+
+
+def test_lines_end_as_asked(server: ReferenceServer) -> None:
+    clean = raw(server, None).body
+    assert raw(server, "crlf").body == clean.replace(b"\n", b"\r\n")
+    assert raw(server, "cr").body == clean.replace(b"\n", b"\r")
+    assert raw(server, "bom, crlf").body == b"\xef\xbb\xbf" + clean.replace(b"\n", b"\r\n")
+
+
+def test_comments_are_everywhere_and_change_nothing(server: ReferenceServer) -> None:
+    said = raw(server, "comments").body
+    assert said.startswith(b": between events\n\n: within one\ndata: ")
+    assert re.sub(rb"(?m)^:.*\n(\n)?", b"", said) == raw(server, None).body
+
+
+def test_a_compressed_stream_is_readable_event_by_event(server: ReferenceServer) -> None:
+    answer = raw(server, "gzip")
+    assert b"content-encoding: gzip" in answer.head
+    unpacker = zlib.decompressobj(wbits=31)
+    unpacked = [unpacker.decompress(piece) for piece in answer.writes]
+    assert [piece for piece in unpacked if piece][:TOKENS] == events(raw(server, None).body)[:TOKENS]
+    assert unpacker.eof
+
+
+def test_buffers_hold_back_by_events_bytes_and_time(server: ReferenceServer) -> None:
+    clean = raw(server, None).body
+    several = raw(server, "batch:5")
+    assert [write.count(b"\n\n") for write in several.writes] == [5, 5, 4]
+    sized = raw(server, "buffer:50")
+    assert all(len(write) % 50 == 0 for write in sized.writes[:-1])
+    assert len(sized.writes) > 2
+    timed = raw(server, "buffer_time:10m")  # until the end, which lets go of it
+    assert len(timed.writes) == 1
+    assert several.body == sized.body == timed.body == clean
+
+
+def test_a_buffer_is_let_go_of_in_time(server: ReferenceServer) -> None:
+    with asking(server, "buffer_time:20ms, stall:10m@3") as connection:
+        said = b""
+        while said.count(b"data: ") < 3:
+            said += connection.recv(65_536)
+
+
+@every_dialect
+def test_the_terminator_is_all_that_is_missing(server: ReferenceServer, path: str) -> None:
+    def names(headers: dict[str, str]) -> list[str]:
+        answer = httpx.post(f"{server.url}{path}", json=QUESTION | {"stream": True}, headers=headers)
+        return re.findall(r"event: (\w+)|(\[DONE\])|(\"done\":true)", answer.text)
+
+    clean, spoiled = names({}), names({"x-gauge-fault": "no_terminator"})
+    assert clean[: len(spoiled)] == spoiled
+    assert len(clean) - len(spoiled) == (2 if path == "/chat/stream" else 1)
+
+
+def test_faults_happen_in_the_middle_of_tool_use(server: ReferenceServer) -> None:
+    body = QUESTION | {"tools": ["gauge_level"]}
+    clean = events(httpx.post(f"{server.url}/chat/stream", json=body).content)
+    cut = httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-fault": "cut@100"}).content
+    assert any(event.startswith(b"event: tool_end") for event in events(cut))
+    assert len(events(cut)) == len(clean) - 2  # all but the report and the terminator
+
+
+# With events that have ids
+
+
+def ids(body: bytes) -> list[bytes | None]:
+    found = [re.search(rb"(?m)^id: \w+:(\d+)$", event) for event in events(body)]
+    return [each and each[1] for each in found]
+
+
+def test_ids_are_doubled_and_lost(server: ReferenceServer) -> None:
+    keep = {"x-gauge-resumable": "1s"}
+    clean = ids(raw(server, None, **keep).body)
+    assert clean == [b"%d" % number for number in range(1, TOKENS + 3)]
+    assert ids(raw(server, "duplicate_id@3", **keep).body) == [*clean[:3], b"3", *clean[4:]]
+    assert ids(raw(server, "lost_id@3", **keep).body) == [*clean[:3], None, *clean[4:]]
+    assert ids(raw(server, "repeat@3", **keep).body) == [*clean[:4], b"4", *clean[4:]]
+    assert ids(raw(server, "lose@3", **keep).body) == [*clean[:3], *clean[4:]]
+
+
+@pytest.mark.parametrize("fault", ["cut@3", "close@3", "reset@3", "cut_event@3"])
+def test_an_answer_that_can_be_resumed_survives_the_end_of_its_connection(server: ReferenceServer, fault: str) -> None:
+    begun = events(raw(server, fault, **{"x-gauge-resumable": "5s"}).body)[:3]
+    last = re.findall(rb"(?m)^id: (.*)$", begun[-1])[0].decode()
+    rest = events(raw(server, None, **{"last-event-id": last}).body)
+    assert ids(b"".join(begun + rest)) == [b"%d" % number for number in range(1, TOKENS + 3)]
+    assert [row["outcome"] for row in server.truth() if row["id"] == last.partition(":")[0]] == ["completed"]
+
+
+def test_the_way_back_to_an_answer_meets_faults_too(server: ReferenceServer) -> None:
+    begun = events(raw(server, "reset@3", **{"x-gauge-resumable": "5s"}).body)
+    back = {"last-event-id": re.findall(rb"(?m)^id: (.*)$", begun[-1])[0].decode()}
+    refused = httpx.post(f"{server.url}/chat/stream", json=QUESTION, headers={"x-gauge-fault": "http_503:2s", **back})
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+    assert raw(server, "crlf", **back).body == raw(server, None, **back).body.replace(b"\n", b"\r\n")
+
+
+# Statuses
+
+
+@every_dialect
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_status_comes_in_the_dialects_shape_with_retry_after_if_asked(
+    server: ReferenceServer, path: str, stream: bool
+) -> None:
+    for fault, retry_after in (("http_429", None), ("http_429:1500ms", "2"), ("http_529:30s", "30")):
+        answer = httpx.post(f"{server.url}{path}", json=QUESTION | {"stream": stream}, headers={"x-gauge-fault": fault})
+        assert answer.status_code == int(fault[5:8])
+        assert answer.headers.get("retry-after") == retry_after
+        assert "was asked for" in answer.json()["error"]["message"]
+
+
+@every_dialect
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        ("rest", "no fault called 'rest'; there are http_400, "),
+        ("reset@x", "'x' does not do: write a whole number from 0 to 100000"),
+        ("stall@3", "stall lacks its argument: stall:DURATION[@K]"),
+        ("stall:2@3", "'2' is no duration"),
+        ("crlf@3", "crlf happens at no token: leave @3 out"),
+        ("reset:0.01", "reset takes no argument: leave :0.01 out"),
+        ("block:11s", "at most 10s"),
+        ("batch:0", "write a whole number from 1 to 1000"),
+        ("buffer:9999999", "write a whole number from 1 to 1048576"),
+    ],
+)
+def test_a_header_that_asks_for_nonsense_is_refused_with_what_there_is(
+    server: ReferenceServer, path: str, header: str, said: str
+) -> None:
+    answer = httpx.post(f"{server.url}{path}", json=QUESTION | {"stream": True}, headers={"x-gauge-fault": header})
+    assert answer.status_code == 400
+    message = answer.json()["error"]["message"]
+    assert message.startswith("header x-gauge-fault: ")
+    assert said in message
+
+
+def test_an_answer_that_is_not_streamed_can_only_be_refused(server: ReferenceServer) -> None:
+    answer = httpx.post(
+        f"{server.url}/chat/stream", json=QUESTION | {"stream": False}, headers={"x-gauge-fault": "reset"}
+    )
+    assert answer.status_code == 400
+    assert "reset is for streamed answers" in answer.text
+
+
+# By rule
+
+
+def test_rules_spoil_the_answers_that_they_say_and_are_counted() -> None:
+    with reference_server(*QUICK, "--fault", "http_503:2s:every=3", "--fault", "reset@1:every=2") as server:
+        statuses = [status(server, stream=False) for _ in range(6)]
+        assert statuses == [200, 200, 503, 200, 200, 503]
+        assert [observe(server.url).outcome.value for _ in range(4)] == ["completed", "reset", "refused", "reset"]
+        # A request that says what it wants, and be it nothing, gets that.
+        for _ in range(6):
+            assert observe(server.url, headers={"x-gauge-fault": " "}).outcome is Outcome.COMPLETED
+        assert met(server) == {"http_503": 3, "reset": 2}
+
+
+def test_a_rule_that_is_none_ends_the_start_in_one_line() -> None:
+    command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", "--fault", "rest:0.01"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("streamgauge serve: Invalid value for '--fault': no fault called 'rest'; there are ")
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("reset:1.5", "'1.5' does not say when reset happens: write a share from 0 to 1, every=N or a time as 10s-20s"),
+        ("crlf:every=0", "'every=0' does not say when crlf happens"),
+        ("cut:20s-10s", "'20s-10s' does not say when cut happens"),
+        ("cut:0.1:0.2", "says twice when, and both cannot be: leave 0.1 out"),
+        ("stall:0.5", "'0.5' is no duration"),
+        ("stall:2s:every=2@5", "'2s:every=2' is no duration"),
+        ("stall", "stall lacks its argument: stall:DURATION[@K]"),
+    ],
+)
+def test_a_rule_that_is_none_says_what_to_write(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        rule(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("reset", Rule(Order("reset"))),
+        ("reset:0.01", Rule(Order("reset"), share=0.01)),
+        ("reset:1e-3", Rule(Order("reset"), share=0.001)),
+        ("reset@12:0.01", Rule(Order("reset", at=12), share=0.01)),
+        ("stall:2s@5:0.05", Rule(Order("stall", 2 * SECOND, 5), share=0.05)),
+        ("http_503:every=10", Rule(Order("http_503"), every=10)),
+        ("http_429:2s:every=10", Rule(Order("http_429", 2 * SECOND), every=10)),
+        ("http_503:10s-20s", Rule(Order("http_503"), window=(10 * SECOND, 20 * SECOND))),
+        ("buffer:1", Rule(Order("buffer", 1))),
+        ("buffer:1:1", Rule(Order("buffer", 1), share=1)),
+        (" crlf:every=2:0s-1m:0.5 ", Rule(Order("crlf"), 0.5, 2, (0, 60 * SECOND))),
+    ],
+)
+def test_a_rule_is_a_fault_and_when(text: str, meant: Rule) -> None:
+    assert rule(text) == meant
+
+
+def dealt(*texts: str, seed: int = 0, answers: int = 10_000) -> list[list[str]]:
+    faults = Faults([rule(text) for text in texts], seed, Counter())
+    return [[order.name for order in faults.chosen(0)] for _ in range(answers)]
+
+
+def test_the_same_seed_deals_the_same_faults_and_another_rule_changes_no_luck() -> None:
+    alone = dealt("reset:0.01")
+    assert alone == dealt("reset:0.01")
+    assert alone != dealt("reset:0.01", seed=1)
+    both = dealt("reset:0.01", "crlf:0.5")
+    assert [[name for name in names if name == "reset"] for names in both] == alone
+    # Five standard deviations of a binomial: 10,000 answers, 1 in 100.
+    assert 50 <= sum(map(len, alone)) <= 150
+
+
+def test_a_window_is_from_its_first_moment_until_before_its_last() -> None:
+    faults = Faults([rule("cut:10s-20s")], 0, Counter())
+    moments = [0, 10 * SECOND - 1, 10 * SECOND, 20 * SECOND - 1, 20 * SECOND]
+    assert [len(faults.chosen(now)) for now in moments] == [0, 0, 1, 1, 0]
+
+
+WORDS = st.sampled_from([*FAULTS, ":", "@", "every=", "-", "2s", "0.5", "7", "", " ", "x"])
+
+
+@given(st.lists(WORDS, max_size=8).map("".join) | st.text(max_size=20))
+@example("\0")
+@example("http_429:٣s")
+@example("reset@²")
+def test_any_text_is_a_fault_or_is_refused(text: str) -> None:
+    for read in (order, rule):
+        with contextlib.suppress(ValueError):
+            read(text)
+
+
+# The documentation
+
+
+def test_the_documentation_shows_the_table_of_the_code() -> None:
+    assert table() in (Path(__file__).parents[2] / "docs/faults.md").read_text()

@@ -1,0 +1,248 @@
+"""Resumable streams of two server processes that share a Redis: Debian's own, on a free port, with nothing on disk."""
+
+import contextlib
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import redis
+
+from tests.support.reference import ReferenceServer, counts, named, reference_server, wait_for, whole_events
+
+QUICK = ("--preset", "exact", "--ttft", "5ms", "--itl", "2ms", "--tokens", "60", "--resumable", "30s", "--drain", "0s")
+STREAM = {
+    "messages": [{"role": "user", "content": "How deep is it?"}],
+    "model": "m",
+    "max_tokens": 100_000,
+    "stream": True,
+}
+ENDLESS = {"x-gauge-itl": "2ms", "x-gauge-tokens": "100000"}
+LOST = "the rest of this answer is lost"
+
+
+@dataclass
+class Redis:
+    port: int
+    process: "subprocess.Popen[str]"
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def has(self, id: str) -> bool:
+        """Whether anything of this stream is kept."""
+        with redis.Redis(port=self.port) as client:
+            return bool(client.keys(f"streamgauge:*{id}*"))
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def redis_server(port: int = 0) -> Iterator[Redis]:
+    path = shutil.which("redis-server")
+    if path is None:
+        pytest.skip("no redis-server (Debian: redis-server)")
+    port = port or free_port()
+    command = [path, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                if "Ready to accept connections" in line:
+                    break
+            else:
+                raise AssertionError("redis-server ended before it listened")
+            yield Redis(port, process)
+        finally:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+
+
+@dataclass
+class Pair:
+    """Two server processes, and a client of each."""
+
+    redis: Redis
+    servers: tuple[ReferenceServer, ReferenceServer]
+    first: httpx.Client
+    second: httpx.Client
+
+
+@contextlib.contextmanager
+def pair_of_servers(*args: str) -> Iterator[Pair]:
+    with contextlib.ExitStack() as stack:
+        shared = stack.enter_context(redis_server())
+        options = (*QUICK, *args, "--redis-url", shared.url)
+        servers = stack.enter_context(reference_server(*options)), stack.enter_context(reference_server(*options))
+        clients = [stack.enter_context(httpx.Client(base_url=server.url, timeout=20)) for server in servers]
+        yield Pair(shared, servers, *clients)
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[Pair]:
+    with pair_of_servers() as running:
+        yield running
+
+
+@contextlib.contextmanager
+def reading(client: httpx.Client, path: str, **headers: str) -> Iterator[tuple[str, Iterator[str]]]:
+    """The id of a new stream, of which something has come, and what comes."""
+    with client.stream("POST", path, json=STREAM, headers=headers) as answer:
+        pieces = answer.iter_text()
+        first = next(pieces)
+
+        def all_pieces() -> Iterator[str]:
+            yield first
+            yield from pieces
+
+        yield named(answer), all_pieces()
+
+
+@contextlib.contextmanager
+def following(client: httpx.Client, id: str) -> Iterator[Iterator[str]]:
+    """The same stream, read elsewhere, when something of it has come there."""
+    with client.stream("GET", f"/streams/{id}/events") as answer:
+        assert answer.status_code == 200
+        pieces = answer.iter_text()
+        first = next(pieces)
+
+        def all_pieces() -> Iterator[str]:
+            yield first
+            yield from pieces
+
+        yield all_pieces()
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/chat/stream"])
+def test_another_process_goes_on_where_the_first_was_left(pair: Pair, path: str) -> None:
+    with reading(pair.first, path) as (id, pieces):
+        said = ""
+        while said.count("\n\n") < 4:
+            said += next(pieces)
+    said = "".join(whole_events(said)[:4])
+    rest = pair.second.post(path, json=STREAM, headers={"last-event-id": f"{id}:4"})
+    whole = pair.first.get(f"/streams/{id}/events").text
+    assert (named(rest), said + rest.text) == (id, whole)
+    assert pair.second.get(f"/streams/{id}/events").text == whole
+    last = f"{id}:{len(whole_events(whole))}"
+    assert pair.second.get(f"/streams/{id}/events", headers={"last-event-id": last}).status_code == 204
+
+
+def test_clients_of_both_processes_follow_one_generation_live(pair: Pair) -> None:
+    with reading(pair.first, "/v1/messages", **ENDLESS) as (id, here), following(pair.second, id) as there:
+        assert pair.second.post(f"/streams/{id}/cancel").json()["state"] == "cancelled"
+        said = "".join(here)
+        assert said.rstrip().endswith('"message_stop"}')
+        assert "".join(there) == said
+
+
+def test_any_process_tells_of_any_stream_and_stops_it(pair: Pair) -> None:
+    plain = {**ENDLESS, "x-gauge-resumable": "0s"}
+    with reading(pair.first, "/chat/stream", **plain) as (id, pieces):
+        assert pair.second.get(f"/streams/{id}").json()["state"] == "running"
+        assert pair.second.post(f"/streams/{id}/cancel").json()["state"] == "cancelled"
+        assert "".join(pieces).endswith("data: [DONE]\n\n")
+    assert pair.second.get(f"/streams/{id}").json() == pair.first.get(f"/streams/{id}").json()
+    for unknown in (pair.first.get("/streams/req_0"), pair.second.post("/streams/req_0/cancel")):
+        assert unknown.status_code == 404
+
+
+def test_a_reader_elsewhere_keeps_the_generation_alive_and_counts_as_a_reader(pair: Pair) -> None:
+    before = counts(pair.servers[0].url)
+    short = {"x-gauge-resumable": "300ms", "x-gauge-itl": "20ms"}  # the whole takes four times the grace
+    with reading(pair.first, "/chat/stream", **short) as (id, _):
+        pass
+    whole = pair.second.get(f"/streams/{id}/events").text
+    assert len(whole_events(whole)) == 62
+    assert whole.endswith("data: [DONE]\n\n")
+    names = ("reference_tokens_delivered_total", "reference_tokens_generated_total")
+    wait_for(lambda: all(counts(pair.servers[0].url)[name] - before[name] == 60 for name in names))
+    wait_for(lambda: not pair.redis.has(id))  # gone, after the grace
+    wait_for(lambda: counts(pair.servers[0].url)["reference_logs"] == before["reference_logs"])
+    assert pair.second.get(f"/streams/{id}/audit").status_code == 404
+    assert counts(pair.servers[0].url)["reference_tokens_wasted_total"] == before["reference_tokens_wasted_total"]
+
+
+def test_the_audit_is_told_by_any_process(pair: Pair) -> None:
+    with reading(pair.first, "/chat/stream") as (id, pieces):
+        said = "".join(pieces)
+    audit = pair.second.get(f"/streams/{id}/audit").json()
+    assert "".join(event["event"] for event in audit["events"]) == said
+    assert audit == pair.first.get(f"/streams/{id}/audit").json()
+
+
+def test_when_the_generating_process_is_killed_readers_elsewhere_are_told() -> None:
+    with (
+        pair_of_servers() as pair,
+        contextlib.suppress(httpx.RemoteProtocolError),  # of its own client
+        reading(pair.first, "/v1/messages", **ENDLESS) as (id, _),
+        following(pair.second, id) as there,
+    ):
+        pair.servers[0].process.kill()
+        pair.servers[0].process.wait()
+        with redis.Redis(port=pair.redis.port) as client:
+            client.delete(*client.keys("streamgauge:writer:*"))  # as some seconds without a sign of life do
+        last = whole_events("".join(there))[-1]
+        assert LOST in last
+        assert "event: error" in last
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+def test_without_redis_resumable_streams_end_with_an_error_and_others_go_on(how: signal.Signals) -> None:
+    with (
+        pair_of_servers() as pair,
+        reading(pair.first, "/chat/stream", **ENDLESS, **{"x-gauge-resumable": "0s"}) as (_, plain),
+        reading(pair.first, "/v1/messages", **ENDLESS) as (id, here),
+        following(pair.second, id) as there,
+    ):
+        pair.redis.process.send_signal(how)
+        told = whole_events("".join(here))[-1]
+        assert "event: error" in told
+        assert "the Redis that keeps resumable answers does not do its work" in told
+        assert LOST in whole_events("".join(there))[-1]
+        for _ in range(20):
+            next(plain)
+        refused = pair.first.post("/chat/stream", json=STREAM)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        assert str(pair.redis.port) not in told + refused.text  # where it is concerns no client
+        assert pair.second.get(f"/streams/{id}/events").status_code == 503
+        assert pair.first.post("/chat/stream", json=STREAM, headers={"x-gauge-resumable": "0s"}).status_code == 200
+
+        with contextlib.ExitStack() as stack:
+            if how is signal.SIGKILL:
+                pair.redis.process.wait()
+                stack.enter_context(redis_server(pair.redis.port))
+            else:
+                pair.redis.process.send_signal(signal.SIGCONT)
+            wait_for(lambda: pair.first.post("/chat/stream", json=STREAM).status_code == 200)
+            with reading(pair.first, "/chat/stream") as (new, pieces), following(pair.second, new) as again:
+                assert "".join(again) == "".join(pieces)
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        (f"redis://127.0.0.1:{free_port()}", "cannot be used: Error 111 connecting to 127.0.0.1"),
+        ("http://127.0.0.1", "Redis URL must specify one of the following schemes"),
+    ],
+)
+def test_a_redis_that_is_not_there_at_the_start_is_told_in_one_line(url: str, said: str) -> None:
+    command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", "--redis-url", url]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=20, cwd=Path(__file__).parents[2], check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"streamgauge serve: --redis-url: {said}")
+    assert ended.stderr.count("\n") == 1

@@ -1,0 +1,224 @@
+"""The server's own tools: each run ends in a result, and the model's turns go on around them."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+
+from streamgauge.reference_server import tools
+from streamgauge.reference_server.model import Ask, Plan, Shape, Step, ToolCall, plan
+from streamgauge.reference_server.tools import TOOLS, Tool, Turns, execute
+from tests.support.reference import ReferenceServer, counts, reference_server
+
+PROMPT = "How high is the river?"
+
+
+def run(name: str, **given: object) -> ToolCall:
+    return asyncio.run(execute(ToolCall("1", name, given)))
+
+
+def offered(*names: str) -> list[ToolCall]:
+    return [tools.call(name, TOOLS[name].schema, PROMPT, client_side=False) for name in names]
+
+
+def taken(turns: Turns) -> list[Step]:
+    async def take() -> list[Step]:
+        return [step async for _, step in turns.steps()]
+
+    return asyncio.run(take())
+
+
+def kinds(steps: list[Step]) -> list[str]:
+    """The kinds, each run of them once."""
+    return [
+        step.kind for step, before in zip(steps, [None, *steps], strict=False) if not before or step.kind != before.kind
+    ]
+
+
+def model(tool_turns: int, asked: list[Ask] | None = None) -> Callable[[Ask], Plan]:
+    """A model that uses tools in so many turns; what it is asked goes to `asked`."""
+
+    def turn(ask: Ask) -> Plan:
+        if asked is not None:
+            asked.append(ask)
+        return plan(Shape(tools=tool_turns, tokens=(40, 40)), ask)
+
+    return turn
+
+
+def test_a_tool_gives_a_result_and_its_time() -> None:
+    level = run("gauge_level", station="Passau")
+    assert (level.result, level.failed) == ("4.87 m", False)
+    assert level.seconds > 0
+    assert run("convert", value=100, unit="ft", to="m").result == "30.48 m"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "result"),
+    [
+        ("gauge_level", {"station": "Zweibrücken"}, "the gauge at Zweibrücken has sent nothing since yesterday"),
+        ("convert", {"value": 1, "unit": "m", "to": "fathom"}, "no conversion to fathom; there are m, cm, ft, in"),
+        ("forecast", {"station": "Passau", "hours": 6}, "no result within 0.2 s"),
+        ("gauge_level", {"station": "Atlantis"}, "Invalid enum value 'Atlantis' - at `$.station`"),
+        ("gauge_level", {}, "Object missing required field `station`"),
+        ("teleport", {}, "no tool called 'teleport'; there are gauge_level, convert, forecast"),
+    ],
+)
+def test_what_goes_wrong_in_a_tool_is_its_result(name: str, given: dict[str, object], result: str) -> None:
+    ended = run(name, **given)
+    assert (ended.result, ended.failed) == (result, True)
+
+
+def test_a_tools_defect_is_its_failure_and_tells_strangers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nothing(msgspec.Struct):
+        pass
+
+    async def broken(_: Nothing) -> str:
+        raise RuntimeError("password=hunter2")
+
+    monkeypatch.setitem(TOOLS, "broken", Tool("broken", Nothing, broken, 1))
+    assert (run("broken").result, run("broken").failed) == ("the tool broke: RuntimeError", True)
+
+
+def test_the_answer_pauses_for_a_tool_and_goes_on_after_it() -> None:
+    asked: list[Ask] = []
+    turns = Turns(model(1, asked), Ask(PROMPT, tools=offered("convert")))
+    steps = taken(turns)
+    assert kinds(steps) == ["text", "tool_input", "tool_start", "tool_end", "text"]
+    (started,) = (step.tool for step in steps if step.kind == "tool_start")
+    (ended,) = (step.tool for step in steps if step.kind == "tool_end")
+    assert started is not None
+    assert ended is not None
+    assert started.id == ended.id
+    assert msgspec.json.decode("".join(step.text for step in steps if step.kind == "tool_input")) == started.input
+    assert ended.result
+    assert asked[1].prompt == f"{PROMPT}\n{ended.result}"
+    assert turns.plan.stop_reason == "end_turn"
+
+
+def test_a_tool_that_fails_does_not_end_the_answer() -> None:
+    steps = taken(Turns(model(1), Ask(PROMPT, tools=offered("forecast"))))
+    assert kinds(steps) == ["text", "tool_input", "tool_start", "tool_end", "text"]
+    assert [step.tool.failed for step in steps if step.tool and step.kind == "tool_end"] == [True]
+
+
+def test_after_the_last_round_the_model_is_offered_no_tool() -> None:
+    asked: list[Ask] = []
+    turns = Turns(model(100, asked), Ask(PROMPT, tools=offered("convert", "gauge_level")), max_iterations=3)
+    steps = taken(turns)
+    assert kinds(steps).count("tool_end") == 3
+    assert steps[-1].kind == "text"
+    assert turns.plan.stop_reason == "end_turn"
+    assert [len(ask.tools) for ask in asked] == [2, 2, 2, 0]
+    ids = [step.tool.id for step in steps if step.tool and step.kind == "tool_start"]
+    assert len(set(ids)) == 3
+
+
+def test_the_limit_on_tokens_is_for_all_turns_together() -> None:
+    turns = Turns(model(2), Ask(PROMPT, limit=40, tools=offered("convert")))
+    steps = taken(turns)
+    assert sum(step.kind in {"text", "tool_input"} for step in steps) == 40
+    assert turns.plan.stop_reason == "max_tokens"
+
+
+def test_a_call_that_the_limit_cuts_off_is_not_run() -> None:
+    steps = taken(turns := Turns(model(1), Ask(PROMPT, limit=10, tools=offered("convert"))))
+    assert kinds(steps) == ["text", "tool_input"]
+    assert turns.plan.stop_reason == "max_tokens"
+
+
+def test_a_call_of_the_clients_tool_ends_the_answer() -> None:
+    call = tools.call("theirs", {"type": "object"}, PROMPT, client_side=True)
+    steps = taken(turns := Turns(model(1), Ask(PROMPT, tools=[call])))
+    assert kinds(steps) == ["text", "tool_input"]
+    assert turns.plan.stop_reason == "tool_use"
+
+
+def test_an_answer_that_is_broken_off_stops_its_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[bool] = []
+
+    async def endless(_: tools.Forecast) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.append(True)
+        return ""
+
+    monkeypatch.setitem(TOOLS, "forecast", Tool("forecast", tools.Forecast, endless, 600))
+
+    async def leave() -> None:
+        steps = Turns(model(1), Ask(PROMPT, tools=offered("forecast"))).steps()
+        while (await anext(steps))[1].kind != "tool_start":
+            pass
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):  # cancels at the first thing that waits, which is the tool
+                await anext(steps)
+
+    asyncio.run(leave())
+    assert stopped == [True]
+
+
+# In a stream of the real server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    quick = ("--ttft", "1ms", "--itl", "1ms", "--spread", "0", "--pauses", "0", "--tokens", "30", "--seed", "1")
+    with reference_server(*quick) as running:
+        yield running
+
+
+def events(server: ReferenceServer, *names: str, tool_turns: int) -> list[tuple[str, str]]:
+    """Name and data of each event of an answer with these tools on offer."""
+    body = {"messages": [{"role": "user", "content": PROMPT}], "tools": names}
+    answer = httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-tools": str(tool_turns)}, timeout=20)
+    blocks = [block.split("\n", 1) for block in answer.text.removesuffix("\n\n").split("\n\n")]
+    named = [block if block[0].startswith("event:") else ["event: ", "\n".join(block)] for block in blocks]
+    return [(name.removeprefix("event: "), data.removeprefix("data: ")) for name, data in named]
+
+
+def test_a_plain_stream_tells_when_a_tool_starts_and_ends(server: ReferenceServer) -> None:
+    seen = events(server, "convert", tool_turns=1)
+    names = [name for name, _ in seen]
+    start = names.index("tool_start")
+    assert names[start : start + 2] == ["tool_start", "tool_end"]
+    started, ended = (json.loads(data) for _, data in seen[start : start + 2])
+    assert started.keys() == {"id", "name", "input"}
+    assert started["input"].keys() == {"value", "unit", "to"}
+    assert ended.keys() == {"id", "name", "result", "failed", "seconds"}
+    assert started["id"] == ended["id"]
+    assert set(names[:start]) == set(names[start + 2 :]) == {""}
+    assert seen[-1][1] == "[DONE]"
+
+
+def test_a_stream_goes_on_after_every_failed_tool_until_the_rounds_are_used_up(server: ReferenceServer) -> None:
+    seen = events(server, "forecast", tool_turns=100)
+    ended: list[dict[str, Any]] = [json.loads(data) for name, data in seen if name == "tool_end"]
+    assert [end["failed"] for end in ended] == [True] * tools.MAX_ITERATIONS
+    assert all(end["seconds"] >= TOOLS["forecast"].seconds for end in ended)
+    assert json.loads(seen[-2][1])["stop_reason"] == "end_turn"
+
+
+def test_a_client_that_leaves_while_a_tool_runs_is_noticed(server: ReferenceServer) -> None:
+    body = {"messages": [{"role": "user", "content": PROMPT}], "tools": ["forecast"]}
+    with httpx.stream("POST", f"{server.url}/chat/stream", json=body, headers={"x-gauge-tools": "5"}) as answer:
+        assert any("tool_start" in line for line in answer.iter_lines())
+    row = server.truth()[-1]
+    assert row["outcome"] == "disconnected"
+    assert row["tokens"] < 30
+
+
+@pytest.mark.parametrize("flush", ["token", "sentence"])
+def test_a_tools_input_is_delivered_when_the_client_is_told_of_it(server: ReferenceServer, flush: str) -> None:
+    before = counts(server.url)
+    body = {"messages": [{"role": "user", "content": PROMPT}], "tools": ["convert"]}
+    httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-flush": flush})
+    row = server.truth()[-1]
+    assert row["tokens"] == len(row["sent"]) > 30
+    after = counts(server.url)
+    for name in ("reference_tokens_generated_total", "reference_tokens_delivered_total"):
+        assert after[name] - before[name] == row["tokens"]

@@ -1,0 +1,122 @@
+"""Answers in one piece, beside those that stream: one chunk, and every way in which they can go wrong."""
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from streamgauge.harness.config import Target
+from streamgauge.harness.drive import clients, network
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients import Site
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.hostile import IDENTITY, asked, content, held, scripted, target
+from tests.support.reference import ReferenceServer, reference_server
+
+QUESTION = Prompt((("user", "Hello?"),), streamed=False)
+PROTOCOLS = ["anthropic_messages", "openai_chat", "plain_sse"]
+GOOD = json.dumps({"text": "Grüße", "output_tokens": 2, "stop_reason": "end_turn"}).encode()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "5ms", "--tokens", "30") as running:
+        yield running
+
+
+def fetch(
+    url: str, wanted: Target, client: str = "wire", link: str = "direct", plan: Plan | None = None
+) -> StreamObservation:
+    person = clients.find(client)(Site.of(url, wanted, RunClock.starting_at(time.time_ns())))
+    try:
+        road = network.Link(network.find(link), 1)
+        return person.stream(QUESTION, plan or Plan(), road, time.monotonic_ns(), IDENTITY)
+    finally:
+        person.close()
+
+
+def said(body: bytes, status: bytes = b"200 OK", length: int | None = None) -> bytes:
+    length = len(body) if length is None else length
+    return b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (status, length, body)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_whole_answer_is_one_chunk_when_all_of_it_is_there(server: ReferenceServer, protocol: str) -> None:
+    seen = fetch(server.url, Target(protocol=protocol))
+    assert (seen.outcome, seen.http_status, seen.detail) == (Outcome.COMPLETED, 200, "")
+    assert content(seen) == 1
+    assert seen.characters > 60
+    assert seen.output_tokens == 30
+    assert seen.first_content_at == seen.first_text_at == seen.last_content_at
+    assert seen.first_content_at is not None
+    assert seen.headers_at is not None
+    assert seen.headers_at <= seen.first_content_at <= seen.ended_at
+    assert seen.first_content_at - seen.due_at >= 50_000_000 + 29 * 5_000_000, "no sooner than the last token"
+    assert seen.chunks[0].size == seen.body_bytes
+
+
+@pytest.mark.parametrize("client", ["httpx", "anthropic"])
+def test_a_library_hands_the_whole_answer_on_at_once(server: ReferenceServer, client: str) -> None:
+    seen = fetch(server.url, Target(), client)
+    assert (seen.outcome, seen.content_chunks) == (Outcome.COMPLETED, 1)
+    (chunk,) = seen.chunks
+    assert chunk.handed_at is not None
+    assert chunk.handed_at >= chunk.perceived_at
+
+
+def test_it_is_asked_for_as_a_document() -> None:
+    def script(peer: Any) -> bytes:
+        request: bytes = peer.request()
+        peer.send(said(GOOD))
+        return request
+
+    with scripted(script) as peers:
+        seen = fetch(peers.url, target())
+        request = peers.result()
+    head, _, body = request.partition(b"\r\n\r\n")
+    assert b"accept: application/json" in head
+    assert b"event-stream" not in head
+    assert json.loads(body)["stream"] is False
+    assert (seen.outcome, seen.characters, seen.output_tokens, seen.stop_reason) == ("completed", 5, 2, "end_turn")
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "detail"),
+    [
+        (said(b'{"error": {"message": "Overloaded"}}', b"529 Busy"), Outcome.REFUSED, "HTTP 529"),
+        (said(b'{"error": {"type": "too_busy", "message": "later"}}'), Outcome.SERVER_ERROR, "too_busy: later"),
+        (said(b"<html>"), Outcome.MALFORMED, "not plain_sse"),
+        (said(b""), Outcome.MALFORMED, "not plain_sse"),
+        (said(GOOD, length=1_000), Outcome.TRUNCATED, "74 bytes of the 1000 that were promised"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_has_the_outcome_of_a_stream(answer: bytes, outcome: Outcome, detail: str) -> None:
+    with scripted(asked(answer)) as peers:
+        seen = fetch(peers.url, target())
+    assert seen.outcome is outcome
+    assert detail in seen.detail
+    assert (seen.content_chunks, seen.first_content_at) == (0, None)
+
+
+def test_only_the_total_timeout_ends_the_wait_for_a_whole_answer() -> None:
+    with scripted(held(said(b"", length=10))) as peers:
+        seen = fetch(peers.url, target({"first_token": "50ms", "idle": "60ms", "total": "400ms"}))
+    assert seen.outcome is Outcome.TIMED_OUT
+    assert seen.detail == "total for 0.4 s"
+
+
+def test_who_does_not_wait_for_it_has_nothing() -> None:
+    with scripted(held()) as peers:
+        seen = fetch(peers.url, target(), plan=Plan(patience=100_000_000))
+    assert (seen.outcome, seen.detail) == (Outcome.CANCELLED, "left after 0.1 s without a word, as planned")
+
+
+def test_a_slow_link_brings_it_later(server: ReferenceServer) -> None:
+    seen = fetch(server.url, Target(), link="slow_4g")
+    assert seen.first_content_at is not None
+    assert seen.first_content_wire_at is not None
+    assert seen.first_content_at - seen.first_content_wire_at >= 75_000_000, "half of the link's round trip"

@@ -1,0 +1,97 @@
+"""The reference server as tests use it: the real process, on a free port, with its truth log."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+_REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class ReferenceServer:
+    url: str
+    process: "subprocess.Popen[str]"
+    log: Path
+
+    def truth(self) -> list[dict[str, Any]]:
+        """The rows of all streams (`reference_server.truth.Row`), in the order of their ends.
+
+        Waits until no answer is on its way, so that every stream's row is there; AssertionError after 10 s of that.
+        """
+        give_up_at = time.monotonic() + 10
+        while self.active():
+            assert time.monotonic() < give_up_at, "the server is still answering"
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def active(self) -> int:
+        """How many answers are on their way."""
+        with urllib.request.urlopen(f"{self.url}/healthz") as response:
+            count: int = json.load(response)["active"]
+        return count
+
+
+@contextlib.contextmanager
+def reference_server(*args: str, environment: Mapping[str, str] | None = None) -> Iterator[ReferenceServer]:
+    """A server started with `args` (as `streamgauge serve` takes them), stopped on leaving."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "truth.jsonl"
+        command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", "--truth", str(log), *args]
+        around = {**os.environ, **(environment or {})}
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY, env=around) as process:
+            assert process.stdout is not None
+            try:
+                line = process.stdout.readline()
+                assert line, f"{' '.join(command)} ended before it listened"
+                yield ReferenceServer(line.rpartition(" ")[2].strip(), process, log)
+            finally:
+                process.terminate()
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+
+
+def counts(url: str, key: str = "") -> dict[str, float]:
+    """The samples of /metrics by name, with the labels' values after it; `key` where the server asks for one."""
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/metrics", headers={"x-api-key": key})) as response:
+        families = text_string_to_metric_families(response.read().decode())
+    return {":".join([s.name, *s.labels.values()]): s.value for family in families for s in family.samples}
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    """AssertionError when it is not true within 10 s."""
+    give_up_at = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < give_up_at, "waited for too long"
+
+
+def events(text: str) -> list[tuple[str, str]]:
+    """Name and data of each server-sent event."""
+    found = []
+    for block in text.removesuffix("\n\n").split("\n\n"):
+        lines = [line.partition(": ") for line in block.split("\n")]
+        name = "".join(value for field, _, value in lines if field == "event")
+        found.append((name, "\n".join(value for field, _, value in lines if field == "data")))
+    return found
+
+
+def whole_events(text: str) -> list[str]:
+    """Each server-sent event as it was sent, with its blank line."""
+    return [f"{event}\n\n" for event in text.removesuffix("\n\n").split("\n\n")]
+
+
+def named(answer: httpx.Response) -> str:
+    """The id of the stream that this is."""
+    return answer.headers.get("request-id") or answer.headers["x-request-id"]
