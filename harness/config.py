@@ -141,7 +141,7 @@ class Reader(Closed, frozen=True):
 
 
 REGRESSION_TESTS = ("t", "mann_whitney")
-FEWEST_BASELINE_RUNS = 10  # with fewer, false alarms pass 1 %: tests/test_gate_simulation.py
+FEWEST_BASELINE_RUNS = 10  # with fewer, false alarms pass 1 %: tests/pure/test_gate_simulation.py
 
 
 class Regression(Closed, frozen=True):

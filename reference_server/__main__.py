@@ -233,7 +233,7 @@ class _Server(uvicorn.Server):
     metavar="FAULT[:WHEN]",
     help="What goes wrong with answers, such as reset:0.01 (one in a hundred), stall:2s@5:every=10 (after 5 tokens of "
     "each tenth) or http_503:10s-20s (in these seconds of the server's life). Can be given several times. A request "
-    "asks for its own with the header x-gauge-fault, less the WHEN. docs/faults.md tells what each does: "
+    "asks for its own with the header x-gauge-fault, less the WHEN. docs/reference/faults.md tells what each does: "
     f"{', '.join(FAULTS)}.",
 )
 @click.option(

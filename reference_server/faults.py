@@ -1,4 +1,4 @@
-"""Everything that can go wrong with an answer: one entry each in FAULTS, which docs/faults.md shows as a table.
+"""Everything that can go wrong with an answer: one entry each in FAULTS, the table of docs/reference/faults.md.
 
 The truth log goes on to tell what the server did: a token counts as sent when it was handed to the fault.
 """
@@ -318,7 +318,7 @@ FAULTS: dict[str, Fault] = {
 
 
 def table() -> str:
-    """FAULTS for docs/faults.md."""
+    """FAULTS for docs/reference/faults.md."""
     rows = [f"| `{syntax(name, fault)}` | {fault.does} |" for name, fault in FAULTS.items()]
     return "\n".join(["| fault | what happens |", "|---|---|", *rows]) + "\n"
 

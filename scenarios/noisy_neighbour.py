@@ -2,7 +2,8 @@
 
 Twenty patient readers have the server to themselves for a minute; then fifty come whose links carry less than the model
 writes, so that the server has to hold back. Each patient answer says in which phase it was asked for: report and JSON
-have ITL of `alone` and `beside` next to each other. Only long answers fill the kernels' buffers (docs/networks.md).
+have ITL of `alone` and `beside` next to each other. Only long answers fill the kernels' buffers: see
+docs/reference/networks.md.
 """
 
 from time import monotonic

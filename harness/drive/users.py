@@ -135,7 +135,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     def fetch(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
         """The same for an answer in one piece, as a page without streaming asks for it.
 
-        Its record says `answer = "whole"`, and it is in no figure of streaming: see docs/metrics.md.
+        Its record says `answer = "whole"`, and it is in no figure of streaming: see docs/concepts/metrics.md.
         """
         return self._live_through(replace(self._question(prompt), streamed=False), labels or {})
 

@@ -3,7 +3,7 @@
 Rows hold what was observed; nothing derived is stored as truth. Readers get columns in bounded batches, never a
 Python object a chunk. A writer and any number of readers may have the file open at once. Nothing here knows a metric.
 
-Moments are nanoseconds on the run's clock, NULL where not observed. docs/database.md describes the tables.
+Moments are nanoseconds on the run's clock, NULL where not observed. docs/reference/database.md describes the tables.
 """
 
 import itertools

@@ -88,7 +88,7 @@ def test_who_honours_retry_after_never_comes_earlier_and_nobody_waits_over_a_min
 
 
 def test_the_docs_have_every_behaviour_with_its_meaning() -> None:
-    page = (Path(__file__).parents[2] / "docs/behaviours.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/reference/behaviours.md").read_text()
     assert all(f"| `{each.name}` | {each.meaning} |" in page for each in BEHAVIOURS.values())
 
 

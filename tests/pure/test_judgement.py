@@ -20,7 +20,7 @@ from streamgauge.harness.judge.verdict.judgement import Judgement, Validity, exi
 from streamgauge.harness.record.observation import Outcome
 from tests.support.record import MS, a_run, database, judged, observation, ttfts
 
-SCHEMA: dict[str, Any] = stdjson.loads((Path(__file__).parents[2] / "docs" / "result.schema.json").read_text())
+SCHEMA: dict[str, Any] = stdjson.loads((Path(__file__).parents[2] / "docs/reference/result.schema.json").read_text())
 GOOD = ttfts(range(100, 400), output_tokens=3, reads=10, read_lag_max=100_000, send_lag=20_000)
 BROKEN = [observation([], outcome=Outcome.REFUSED, ended=2, http_status=529, detail="[red]529[/red] overloaded")] * 30
 

@@ -18,7 +18,7 @@ from streamgauge.harness.drive.network.trace import Trace
 from streamgauge.harness.errors import ConfigError, ScenarioError
 
 SECOND = 10**9
-DOCS = Path(__file__).parents[2] / "docs" / "networks.md"
+DOCS = Path(__file__).parents[2] / "docs/reference/networks.md"
 FULL = 1_448 - 7  # bytes of an answer that fill a frame of 1,514, with 7 of HTTP's chunking and 66 of headers
 EMULATED = [each for each in NETWORKS.values() if each.emulated]
 # Those that do the same all the time, so that a mean is reached soon.

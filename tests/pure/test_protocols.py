@@ -434,7 +434,7 @@ def test_the_terminal_hint_is_in_the_terminal_event(events: Events, terminal: by
 
 
 def test_the_format_that_the_docs_map_is_read_as_they_say() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs/reference/protocols.md").read_text(encoding="utf-8")
     stream = re.findall(r"```\n(data: .*?)```", page, re.DOTALL)[0]
     settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[1]
     protocol, seen = for_target(config.parse(settings.encode()).target), Answer()

@@ -1,4 +1,4 @@
-"""The GitHub action and the GitLab template do what docs/ci.md says: their own script is run, as CI would run it."""
+"""The GitHub action and the GitLab template do what docs/how-to/ci.md says; the tests run the scripts as CI would."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tests.support.reference import reference_server
 REPOSITORY = Path(__file__).parents[2]
 ACTION = (REPOSITORY / "action.yml").read_text()
 TEMPLATE = (REPOSITORY / "templates/streamgauge.yml").read_text()
-GUIDE = (REPOSITORY / "docs/ci.md").read_text()
+GUIDE = (REPOSITORY / "docs/how-to/ci.md").read_text()
 USED = {ACTION: r"\$\{\{ inputs\.([\w-]+) \}\}", TEMPLATE: r"\$\[\[ inputs\.([\w-]+) \]\]"}
 GIVEN = {
     "scenario": "chat",

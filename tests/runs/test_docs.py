@@ -13,7 +13,7 @@ from streamgauge.reference_server.streams import Streams
 from streamgauge.reference_server.truth import TruthLog
 
 FOLDER = Path(__file__).parents[2] / "docs"
-DOCS = sorted(FOLDER.glob("*.md"))
+DOCS = sorted(FOLDER.rglob("*.md"))
 LINK = re.compile(r"\[([^\]]+)\]\((?!https?:)([^)#]+)\)")
 
 
@@ -32,7 +32,7 @@ def names(module: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: str(page.relative_to(FOLDER)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     for text, target in LINK.findall(page.read_text()):
         file = page.parent / target
@@ -47,4 +47,4 @@ def test_every_metric_of_the_reference_server_is_documented_and_no_other() -> No
         f"{family.name}_total" if family.type == "counter" else family.name
         for family in text_string_to_metric_families(text)
     }
-    assert set(re.findall(r"`(reference_\w+)`", (FOLDER / "reference-server.md").read_text())) == families
+    assert set(re.findall(r"`(reference_\w+)`", (FOLDER / "reference/reference-server.md").read_text())) == families

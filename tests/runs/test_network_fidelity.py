@@ -1,7 +1,7 @@
 """An emulated link against the same link made by others: a TCP proxy that really waits, and the kernel's own.
 
 Each time the same reference server is asked through the other's link without emulation, and directly with it. What the
-person sees must agree within 10 %. docs/networks.md has a table of it; `pytest -s` prints the numbers.
+person sees must agree within 10 %. docs/reference/networks.md has a table of it; `pytest -s` prints the numbers.
 """
 
 import contextlib

@@ -30,7 +30,7 @@ from tests.support.record import MS, a_run, ttfts
 from tests.support.reference import ReferenceServer, reference_server, wait_for
 
 BIN = Path(sys.executable).parent
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs/result.schema.json").read_text())
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/result.schema.json").read_text())
 CONFIG = '[target]\nmax_tokens = 20\n[[sla]]\nrule = "max(ttft) < 20s"\n'
 CROWD = """
 from streamgauge.scenario import StreamUser, between, task

@@ -23,7 +23,7 @@ from tests.support.reference import ReferenceServer, reference_server
 
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-SCHEMA = json.loads((REPOSITORY / "docs/result.schema.json").read_text())
+SCHEMA = json.loads((REPOSITORY / "docs/reference/result.schema.json").read_text())
 RULES = """
 [target]
 max_tokens = 30

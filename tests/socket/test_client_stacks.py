@@ -410,7 +410,7 @@ def test_the_sdk_cannot_ask_another_protocol_or_place() -> None:
 
 
 def test_the_docs_list_the_clients_that_there_are() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
+    page = (Path(__file__).parents[2] / "docs/reference/clients.md").read_text()
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(clients.CLIENTS)
 
 

@@ -511,4 +511,4 @@ def test_any_text_is_a_fault_or_is_refused(text: str) -> None:
 
 
 def test_the_documentation_shows_the_table_of_the_code() -> None:
-    assert table() in (Path(__file__).parents[2] / "docs/faults.md").read_text()
+    assert table() in (Path(__file__).parents[2] / "docs/reference/faults.md").read_text()

@@ -77,7 +77,8 @@ _LTE = _steady("70ms", "7ms", 12_000, 12_000)
 _UMTS = _steady("300ms", "30ms", 1_600, 768)
 _CAFE = _steady("12ms", "10ms", 4_000, 2_000)
 
-# Fitted to recorded links, as docs/networks.md tells: how many a minute last over 300 ms and over 1 s, and the longest.
+# Fitted to recorded links (docs/reference/networks.md): how many stalls a minute last over 300 ms and over 1 s, and the
+# longest one.
 _LTE_STALLS = _stalls("14.28s", "300ms", "1.5s", 0.18)  # 4 and 0.9 a minute
 _UMTS_STALLS = _stalls("6.65s", "300ms", "5.8s", 1.15)  # 8 and 1.8 a minute
 _TUNNELS = _stalls("3m", "5s", "60s", 0.7)

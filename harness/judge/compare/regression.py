@@ -9,7 +9,7 @@ its logarithm (for a share, the share itself). Worse is told in two stages, both
 
 Runs of two builds that took turns are compared in pairs, in one stage at α = 0.01.
 IMPROVED takes one stage at α = 0.01: it stops nobody. OK needs runs that rule out a regression beyond `may_hide`.
-How often all this is wrong, tests/test_gate_simulation.py measures; docs/regression.md tells it to people.
+tests/pure/test_gate_simulation.py measures how often this is wrong; docs/concepts/regression.md explains it.
 """
 
 import math

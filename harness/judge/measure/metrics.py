@@ -2,7 +2,7 @@
 memory that grows with distinct values, not with chunks. No quantile and no verdict is made here.
 
 Each metric has two readings. The plain one holds what was observed. The gated one, for rules, also counts what never
-came: a failed stream is +inf, or failing fast would look like an improvement. docs/metrics.md has the definitions.
+came: a failed stream is +inf, or failing fast would look like an improvement. Definitions: docs/concepts/metrics.md.
 """
 
 import itertools

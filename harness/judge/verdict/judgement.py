@@ -204,7 +204,7 @@ def _parts(gauge: Gauge) -> list[Part]:
 
 
 # What the instrument may do wrong before its numbers carry a warning (DEGRADED) or no verdict (INVALID); why each
-# limit is where it is, docs/validity.md tells at more length.
+# limit is where it is, docs/concepts/validity.md tells at more length.
 
 # A late read that holds several chunks knows only the last one's time, so the gap before it is too long and the
 # others are lost: in 1 % of reads that is p99(itl), in 10 % everything from its p90 on.
