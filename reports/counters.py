@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.judge.measure.metrics import LEFT
 from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.judge.verdict import aftermath
+from streamgauge.harness.record.observation import DISCONNECTED
 
 MOST_POINTS = 300
 _FINEST, _MOST_BINS = 0.1, 20_000  # seconds; chunks are counted in so many bins at most, for they are too many to sort
@@ -27,7 +27,7 @@ class Counters:
     at: list[float]
     active: list[float | None]  # answers that the server was generating, the most since; None: it did not tell
     open: list[int]  # streams that were open here
-    left: list[float]  # streams that were left, broke or were cut off, per second
+    disconnected: list[float]  # streams whose connection ended while the server may still have been at work, per second
     generated: list[float] | None  # tokens per second; None where the server did not tell
     chunks: list[float]  # content chunks that arrived, per second
     ended: float  # when the last stream ended
@@ -43,7 +43,7 @@ class OverCounters:
         at = max(self._active.at, self._generated.at, key=len)
         step = -(-len(at) // MOST_POINTS) or 1
         self._at = at[::-step][::-1]  # with the last one, whichever they are
-        self._open, self._left = np.zeros(len(self._at), np.int64), np.zeros(len(self._at), np.int64)
+        self._open, self._disconnected = np.zeros(len(self._at), np.int64), np.zeros(len(self._at), np.int64)
         seconds = float(self._at[-1]) / 1e9 if len(self._at) else 0.0
         self._width = max(_FINEST, seconds / _MOST_BINS)
         self._chunks = np.zeros(int(max(seconds, 0.0) / self._width) + 2, np.int64)
@@ -56,7 +56,9 @@ class OverCounters:
         started = streams.number["started_at"]
         began: Floats = np.where(np.isnan(started), ended, started).astype(np.float64)
         self._open += _upto(began, self._at) - _upto(ended, self._at)
-        self._left += _upto(ended[np.isin(streams.outcome, [outcome.value for outcome in LEFT])], self._at)
+        self._disconnected += _upto(
+            ended[np.isin(streams.outcome, [outcome.value for outcome in DISCONNECTED])], self._at
+        )
         place = np.clip(streams.events.at / (self._width * 1e6), 0, len(self._chunks) - 1).astype(np.int64)
         self._chunks += np.bincount(place, minlength=len(self._chunks))
         self._ended = max(self._ended, float(ended.max(initial=0.0)))
@@ -68,7 +70,7 @@ class OverCounters:
             at=(self._at / 1e9).tolist(),
             active=self._most(),
             open=self._open.tolist(),
-            left=self._rate(self._left),
+            disconnected=self._rate(self._disconnected),
             generated=self._rate(self._grown()) if len(self._generated.at) > 1 else None,
             chunks=self._rate(self._came()),
             ended=self._ended / 1e9,

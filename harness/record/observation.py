@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import KINDS, Chunk, Kind
 
-__all__ = ["CONTENT", "FAILURES", "Chunk", "Kind", "Outcome", "StreamObservation"]
+__all__ = ["ABANDONED", "CONTENT", "DISCONNECTED", "FAILURES", "Chunk", "Kind", "Outcome", "StreamObservation"]
 
 
 class Outcome(StrEnum):
@@ -31,7 +31,10 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"  # the run ended first: neither a failure nor a completion
 
 
-FAILURES = frozenset(Outcome) - {Outcome.COMPLETED, Outcome.CANCELLED, Outcome.INTERRUPTED}
+ABANDONED = frozenset({Outcome.CANCELLED, Outcome.INTERRUPTED})  # we ended it before the answer was complete
+FAILURES = frozenset(Outcome) - ABANDONED - {Outcome.COMPLETED}
+# The connection ended, by whichever side, while the server may still have been generating the answer.
+DISCONNECTED = ABANDONED | {Outcome.TIMED_OUT, Outcome.RESET, Outcome.MALFORMED}
 
 CONTENT = frozenset({Kind.TEXT, Kind.THINKING, Kind.TOOL})  # what a TTFT may end at
 _TEXT, _TOOL = KINDS.index(Kind.TEXT), KINDS.index(Kind.TOOL)

@@ -36,11 +36,11 @@ def draw(run: Material) -> Panel | None:
 def _lead(run: Material) -> str:
     totals, rates = run.judgement.totals, run.judgement.rates
     wasted, stopped = rates["wasted_tokens"].value, rates["time_to_stop"].value
-    if not totals.left:
+    if not totals.disconnected:
         return "Nobody left before an answer was complete, so nothing was generated for nobody."
     if wasted is None and stopped is None:
         return "The server’s counters do not tell what it did after people had gone."
-    said = [f"{some(totals.left, 'stream')} ended before the answer was complete"]
+    said = [f"{some(totals.disconnected, 'stream')} ended before the answer was complete"]
     if wasted is not None:
         share = _share(run)
         said.append(f"{figure(round(wasted), 'tokens')} ({figure(share, 'ratio')} of all) were generated for nobody")
@@ -63,7 +63,7 @@ def _sums(run: Material) -> Table:
     totals, rates = run.judgement.totals, run.judgement.rates
     wasted = rates["wasted_tokens"].value
     rows: list[tuple[Cell, ...]] = [
-        ("Streams that were left, or broke, before their answer was complete", f"{totals.left:,}"),
+        ("Streams that were left, or broke, before their answer was complete", f"{totals.disconnected:,}"),
         ("Tokens generated during the run", figure(totals.sums.get("server_generated"), "tokens")),
         ("Tokens received by all streams", figure(round(received_tokens(totals)), "tokens")),
         ("Tokens generated for nobody", figure(None if wasted is None else round(wasted), "tokens")),
@@ -132,7 +132,7 @@ def _bars(counters: Counters) -> go.Bar:
     widths = [after - before for before, after in zip(counters.at, counters.at[1:], strict=False)]
     return go.Bar(
         x=[at - width / 2 for at, width in zip(counters.at[1:], widths, strict=True)],
-        y=counters.left[1:],
+        y=counters.disconnected[1:],
         width=widths,
         name="left in a second",
         marker={"color": "var(--users)"},
@@ -178,7 +178,7 @@ def _course(run: Material, counters: Counters) -> Table:
             f"{counters.at[place]:,.1f} s",
             NONE if (active := counters.active[place]) is None else f"{active:,.0f}",
             f"{counters.open[place]:,}",
-            f"{counters.left[place]:,.0f}",
+            f"{counters.disconnected[place]:,.0f}",
             figure(None if counters.generated is None else counters.generated[place], "tokens/s"),
             figure(received[place], "tokens/s"),
         )

@@ -375,7 +375,7 @@ def test_a_day_of_readings_is_drawn_in_few_points_which_come_to_the_same_sums(tm
     spans = [later - at for at, later in itertools.pairwise(counters.at)]
     assert np.dot(spans, counters.generated[1:]) == pytest.approx(7.0 * sum(spans))
     assert np.dot(spans, counters.chunks[1:]) == pytest.approx(2 * 1_999, abs=2 * spans[0])
-    assert np.dot(spans, counters.left[1:]) == pytest.approx(1_999, abs=spans[0])
+    assert np.dot(spans, counters.disconnected[1:]) == pytest.approx(1_999, abs=spans[0])
 
 
 def test_a_long_run_has_no_more_points_than_a_chart_can_show(tmp_path: Path) -> None:

@@ -20,9 +20,8 @@ from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire.exchange import Broken
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
-from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
 
-_LEFT = frozenset({Outcome.CANCELLED, Outcome.INTERRUPTED})
 _STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # what a stream may call itself
 _LONGEST_DETAIL = 300  # characters
 _LONGEST_WORD = 100
@@ -75,7 +74,7 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     times = Times(clock, transcript.reads, transcript.holds, transcript.handed)
     if link.emulated or transcript.away is not None:
         times.shown = _perceived(transcript, clock, link, times.arrived())
-    ended_at, left = on_run(transcript.ended_at), outcome in _LEFT
+    ended_at, left = on_run(transcript.ended_at), outcome in ABANDONED
     timing, last = timed(times, reading, ended_at if left else None)  # what was still on the link then was never seen
     if last is not None and not left:
         ended_at = max(ended_at, last)  # a slow link ends after the wire

@@ -20,15 +20,13 @@ from streamgauge.harness.config import Good, Reader, Where
 from streamgauge.harness.judge.measure import reader
 from streamgauge.harness.judge.store import Streams, matches
 from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.observation import FAILURES, Outcome, after_tools
+from streamgauge.harness.record.observation import ABANDONED, DISCONNECTED, FAILURES, Outcome, after_tools
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 COALESCED_US = 1_000  # two chunks closer than this came together: not a fast token
-LATE = 10_000_000  # ns from a stream's due time to its beginning: more than a generator in health needs
-_SMOOTHNESS = {"stall_count", "stall_time", "longest_stall", "stall_ratio"}  # metrics of what the answer's reader waits
 LATE = 10_000_000  # ns from a stream's due time to its beginning: more than a generator in health needs
 _SMOOTHNESS = {"stall_count", "stall_time", "longest_stall", "stall_ratio"}  # metrics of what the answer's reader waits
 
@@ -351,13 +349,8 @@ class Totals:
         return self.streams - self.count(Outcome.INTERRUPTED)
 
     @property
-    def left(self) -> int:
-        return self.count(*LEFT)
-
-
-_GONE = (Outcome.CANCELLED, Outcome.INTERRUPTED)  # before the answer's end, and not for the server's doing
-# Their connection ended while the server may have been at work for them, whoever ended it.
-LEFT = (Outcome.CANCELLED, Outcome.INTERRUPTED, Outcome.TIMED_OUT, Outcome.RESET, Outcome.MALFORMED)
+    def disconnected(self) -> int:
+        return self.count(*DISCONNECTED)
 
 
 @dataclass(frozen=True)
@@ -560,7 +553,9 @@ def _after_tools(streams: Streams) -> Integers:
 def _unseen(streams: Streams) -> Integers:
     """Which of `events` were still on the emulated link when their person left, or the run ended."""
     events, nothing = streams.events, np.zeros(0, np.int64)
-    gone = np.where(_outcome(streams, *_GONE), streams.number["ended_at"] / 1e3 + 1, np.inf)  # µs, and for the rounding
+    gone = np.where(
+        _outcome(streams, *ABANDONED), streams.number["ended_at"] / 1e3 + 1, np.inf
+    )  # µs, and for the rounding
     starts, ends = events.starts[:-1], events.starts[1:]
     some = np.flatnonzero(ends > starts)
     late = some[events.perceived_at[ends[some] - 1] > gone[some]]  # a link keeps the order
@@ -742,10 +737,10 @@ def received_tokens(totals: Totals) -> float:
 
 def _wasted_tokens(totals: Totals, _seconds: float) -> Figure:
     generated = totals.sums.get("server_generated")
-    if generated is None or not totals.left:
+    if generated is None or not totals.disconnected:
         return Figure(None, 0)
     received = received_tokens(totals)
-    return Figure(max(0.0, generated - received) if generated >= _COVERED * received else None, totals.left)
+    return Figure(max(0.0, generated - received) if generated >= _COVERED * received else None, totals.disconnected)
 
 
 def _drop_rate(totals: Totals, _seconds: float) -> Figure:
@@ -762,7 +757,7 @@ def _late_rate(totals: Totals, _seconds: float) -> Figure:
 
 def _time_to_stop(totals: Totals, _seconds: float) -> Figure:
     stopped = totals.sums.get("server_stopped_ms")
-    return Figure(stopped, totals.left) if stopped is not None and totals.left else Figure(None, 0)
+    return Figure(stopped, totals.disconnected) if stopped is not None and totals.disconnected else Figure(None, 0)
 
 
 RATES: Mapping[str, Rate] = {
