@@ -1,8 +1,5 @@
 """The `streamgauge` command. Thin: parse, call, print, exit code. Locust and the reference server run as processes
 of their own, so nothing here is monkey-patched.
-
-Exit codes: 0 all rules met, nothing regressed · 1 a rule missed, or a regression · 2 a mistake in the call
-· 3 inconclusive, or an invalid run.
 """
 
 import importlib.util
@@ -24,6 +21,7 @@ from streamgauge.harness.calibration.resolution import Point
 from streamgauge.harness.commands import gating
 from streamgauge.harness.compare import series
 from streamgauge.harness.errors import ScenarioError, StreamgaugeError, TargetError
+from streamgauge.harness.exit_codes import VERDICTS, Exit
 from streamgauge.harness.judge.compare import baseline, noise, regression
 from streamgauge.harness.judge.outputs import save, telling, terminal
 from streamgauge.harness.judge.store import Store
@@ -45,7 +43,7 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except StreamgaugeError as fault:
             click.echo(f"streamgauge: {visible(str(fault))}", err=True)
-            ctx.exit(2)
+            ctx.exit(Exit.MISTAKE)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -138,8 +136,8 @@ def noise_command(ctx: click.Context, /, scenario: str, runs: int, label: Sequen
         return _locust(scenario, {**labels, **more}, environ=telling.unheard(), **options)
 
     ids, codes = series.run(start, [{"repeat": str(number + 1)} for number in range(runs)], options["db"], this)
-    if 2 in codes:
-        ctx.exit(2)
+    if Exit.MISTAKE in codes:
+        ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
         seen, faults, notes = baseline.observed(store, ids, settings)
     gating.tell_noise(seen.values(), settings)
@@ -177,8 +175,8 @@ def ab(ctx: click.Context, /, scenario: str, a: str, b: str, pairs: int, label: 
 
     turns = [{"pair": str(pair + 1), "side": side} for pair in range(pairs) for side in ("ab", "ba")[pair % 2]]
     _, codes = series.run(start, turns, options["db"], this)
-    if 2 in codes:
-        ctx.exit(2)
+    if Exit.MISTAKE in codes:
+        ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
         found = baseline.in_turns(store, *series.sides(store.runs(), this), settings)
     ctx.exit(gating.tell(found, outputs, inconclusive))
@@ -208,7 +206,7 @@ def demo(ctx: click.Context, users: int, run_time: str, out: str) -> None:
             report=str(folder / "demo.html"),
             json_path=str(folder / "demo.json"),
         )
-    if code in {0, 1, 3}:
+    if code in VERDICTS:
         click.echo(f"\nOpen {folder / 'demo.html'} in a browser; every stream is in {folder / 'demo.db'}.")
     ctx.exit(code)
 
@@ -341,11 +339,11 @@ def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[s
 
     each = [{"repeat": str(number)} for number in range(1, times + 1)]
     runs, codes = series.run(start, each, db, this)
-    if gate is None or 2 in codes:
+    if gate is None or Exit.MISTAKE in codes:
         return series.worst(codes)
     if len(runs) < times:
         click.echo("streamgauge: a run did not come to its end, so there is nothing for the gate to judge", err=True)
-        return series.worst([*codes, 3])
+        return series.worst([*codes, Exit.INCONCLUSIVE])
     rules = gating.config_of(options["config_path"]).sla  # without any, each run was INCONCLUSIVE, and gates nothing
     return series.worst([*(codes if rules else []), _staged(start, runs, this, gate, options)])
 

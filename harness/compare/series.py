@@ -12,12 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from streamgauge.harness.errors import StoreError
+from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare.baseline import SERIES
 from streamgauge.harness.judge.store import Run, Store
 
 Start = Callable[[Mapping[str, str]], int]  # runs with these labels; the exit code
-_CODES = (0, 1, 2, 3)
-_MISTAKE, _NOTHING_SAID = 2, 3
 _CI = {  # label → where a CI job has it
     "branch": ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME"),
     "commit": ("GITHUB_SHA", "CI_COMMIT_SHA"),
@@ -38,7 +37,7 @@ def run(start: Start, each: Iterable[Mapping[str, str]], database: str, series: 
     codes: list[int] = []
     for labels in each:
         codes.append(start({SERIES: series, **labels}))
-        if codes[-1] == _MISTAKE or not _finished(database):
+        if codes[-1] == Exit.MISTAKE or not _finished(database):
             break
     return found(database, series), codes
 
@@ -64,13 +63,13 @@ def _finished(database: str) -> bool:
         return store.run().status == "finished"
 
 
-def worst(codes: Sequence[int]) -> int:
+def worst(codes: Sequence[int]) -> Exit:
     """Of exit codes: a mistake, then a missed rule or a regression, then what was not conclusive.
 
     Nothing can be said of a process that had another: something killed it.
     """
-    known = {code if code in _CODES else _NOTHING_SAID for code in codes}
-    return next((code for code in (_MISTAKE, 1, _NOTHING_SAID) if code in known), 0)
+    known = {Exit(code) if code in list(Exit) else Exit.INCONCLUSIVE for code in codes}
+    return next((code for code in (Exit.MISTAKE, Exit.MISSED, Exit.INCONCLUSIVE) if code in known), Exit.MET)
 
 
 def provenance(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

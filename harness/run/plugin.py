@@ -41,6 +41,7 @@ from streamgauge.harness.drive.server_metrics import Watch
 from streamgauge.harness.drive.users import StreamUser, assign
 from streamgauge.harness.drive.wire import exchange
 from streamgauge.harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetError
+from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import save, telling, terminal
 from streamgauge.harness.judge.store import Run, Status, Store
 from streamgauge.harness.judge.verdict import aftermath, judgement, sla
@@ -65,7 +66,6 @@ _WORST = {  # of a process's readings, what its summary keeps: the one farthest 
     "streams_begun": "streams_begun",
 }
 _UNDER_WAY = {STATE_SPAWNING, STATE_RUNNING}  # not before the users begin, nor when they are being stopped
-_USER_ERROR = 2
 _log = logging.getLogger("locust.streamgauge")
 
 
@@ -125,7 +125,7 @@ def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
 
 def _user_error(fault: StreamgaugeError) -> SystemExit:
     _say(f"streamgauge: {fault}")
-    return SystemExit(_USER_ERROR)
+    return SystemExit(Exit.MISTAKE)
 
 
 def _say(line: str) -> None:
@@ -203,7 +203,7 @@ class _Keeper:
             self._start()
         except StreamgaugeError as fault:  # in the web UI the host can be wrong now, too
             _log.error("%s", fault)
-            self._exit_code = _USER_ERROR
+            self._exit_code = Exit.MISTAKE
 
     def _start(self) -> None:
         host = self._host()
@@ -264,7 +264,7 @@ class _Keeper:
             self._finish()
         except StreamgaugeError as fault:
             _say(f"streamgauge: {fault}")
-            self._exit_code = _USER_ERROR
+            self._exit_code = Exit.MISTAKE
 
     def _finish(self) -> None:
         """The run is over: take in the last batches, close the record, judge, tell."""
@@ -290,7 +290,7 @@ class _Keeper:
             for worker, seconds in self._held.items()
         ]
         if self._runner.exceptions:
-            self._exit_code = _USER_ERROR
+            self._exit_code = Exit.MISTAKE
             raised = next(iter(self._runner.exceptions.values()))["msg"]
             self._notes.append(f"the scenario's own code raised: {raised[:200]}")
         run, self._run = self._run, None
@@ -378,7 +378,7 @@ class _Keeper:
             self._refused += 1
             if self._refused == _MOST_REFUSED:  # it will not get better: end the run while all of it is known
                 _say(f"streamgauge: {fault}; the run is ended")
-                self._exit_code = _USER_ERROR
+                self._exit_code = Exit.MISTAKE
                 self._end()
             return False
         self._refused = 0
@@ -419,7 +419,7 @@ class _Keeper:
         _say(f"streamgauge: {name}: {msg.data['reason']}")
         self._notes.append(f"{name} could not take part: {msg.data['reason']}")
         self._workers[msg.node_id] = True
-        self._exit_code = _USER_ERROR
+        self._exit_code = Exit.MISTAKE
         self._end()
 
     # workers

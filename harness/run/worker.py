@@ -25,6 +25,7 @@ from streamgauge.harness.drive.recorder import Batch, Outbox, Recorder
 from streamgauge.harness.drive.users import Assignment, StreamUser, assign
 from streamgauge.harness.drive.wire import exchange
 from streamgauge.harness.errors import StreamgaugeError
+from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock, clock_offset
 from streamgauge.harness.run.open_load import close, let_in, turnstile
@@ -144,7 +145,7 @@ class Worker:
             self._runner.stop()
         if self._farewell is not None:
             self._farewell.join()
-        self._environment.process_exit_code = 0  # the verdict is the master's
+        self._environment.process_exit_code = Exit.MET  # the verdict is the master's
 
 
 def interrupt_main() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from streamgauge.harness.config import Sla, Where
 from streamgauge.harness.errors import RuleError
+from streamgauge.harness.exit_codes import VERDICTS
 from streamgauge.harness.judge.figures import estimate
 from streamgauge.harness.judge.measure import metrics
 from streamgauge.harness.judge.measure.statistics import Interval
@@ -63,7 +64,7 @@ class Streamgauge:
             text=True,
             check=False,
         )
-        if ended.returncode not in {0, 1, 3}:
+        if ended.returncode not in VERDICTS:
             pytest.fail(ended.stderr.strip(), pytrace=False)
         sys.stdout.write(ended.stdout)  # pytest shows it with a failure
         return Run(places["db"], places["report"], ended.returncode)

@@ -17,13 +17,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.harness.config import FEWEST_BASELINE_RUNS, Regression
+from streamgauge.harness.exit_codes import Exit, ForInconclusive
 from streamgauge.harness.judge.figures import change, some
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.statistics import Interval, Shift, Values
@@ -217,12 +218,13 @@ def invalid(name: str, run: str, why: str) -> Comparison:
     return Comparison(name, Status.INVALID, f"{run} is invalid: {why}", [], [], [run], [])
 
 
-def exit_code(comparison: Comparison, inconclusive: Literal["pass", "fail"] | None = None) -> int:
-    """0 ok or improved, 1 regressed, 3 inconclusive or invalid; `inconclusive` as in judgement.exit_code."""
+def exit_code(comparison: Comparison, inconclusive: ForInconclusive | None = None) -> Exit:
+    """The comparison's status as an exit code; `inconclusive` as in judgement.exit_code."""
     if comparison.status is Status.INCONCLUSIVE and inconclusive == "pass":
-        return 0
-    code = {Status.OK: 0, Status.IMPROVED: 0, Status.REGRESSED: 1}.get(comparison.status, 3)
-    return 1 if code == 3 and inconclusive == "fail" else code
+        return Exit.MET
+    known = {Status.OK: Exit.MET, Status.IMPROVED: Exit.MET, Status.REGRESSED: Exit.MISSED}
+    code = known.get(comparison.status, Exit.INCONCLUSIVE)
+    return Exit.MISSED if code is Exit.INCONCLUSIVE and inconclusive == "fail" else code
 
 
 class _Decided(NamedTuple):

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 
 from streamgauge.harness.config import Reader, Sla, Where, decode
+from streamgauge.harness.exit_codes import Exit, ForInconclusive
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.metrics import METRICS, RATES, Figure, Gauge, Samples, Totals
@@ -125,17 +126,17 @@ def judge(
     )
 
 
-def exit_code(judgement: Judgement, inconclusive: Literal["pass", "fail"] | None = None) -> int:
-    """0 met, 1 missed, 3 inconclusive or invalid.
+def exit_code(judgement: Judgement, inconclusive: ForInconclusive | None = None) -> Exit:
+    """The verdict as an exit code.
 
-    `inconclusive` turns a 3 into 0 or 1. But "pass" forgives only that there was too little to judge: an invalid
-    run, whose numbers cannot be believed, stays 3.
+    `inconclusive` replaces INCONCLUSIVE by MET ("pass") or MISSED ("fail"). "pass" is for runs with too few samples
+    only: an invalid run, whose numbers cannot be believed, stays INCONCLUSIVE.
     """
     if judgement.verdict in {"met", "missed"}:
-        return 0 if judgement.verdict == "met" else 1
+        return Exit.MET if judgement.verdict == "met" else Exit.MISSED
     if inconclusive == "fail":
-        return 1
-    return 0 if inconclusive == "pass" and judgement.verdict == "inconclusive" else 3
+        return Exit.MISSED
+    return Exit.MET if inconclusive == "pass" and judgement.verdict == "inconclusive" else Exit.INCONCLUSIVE
 
 
 def summary(samples: Samples) -> Summary:

@@ -1,0 +1,16 @@
+"""What a streamgauge process returns to the shell."""
+
+from enum import IntEnum
+from typing import Literal
+
+ForInconclusive = Literal["pass", "fail"]  # the choices of --inconclusive: exit with MET or MISSED instead
+
+
+class Exit(IntEnum):
+    MET = 0  # every rule is met, and nothing regressed
+    MISSED = 1  # a rule is missed, or a metric regressed
+    MISTAKE = 2  # the call or the config is wrong: the error message says what to change
+    INCONCLUSIVE = 3  # too few samples to judge, or an invalid run
+
+
+VERDICTS = frozenset({Exit.MET, Exit.MISSED, Exit.INCONCLUSIVE})  # the run came to its end and was judged
