@@ -1,5 +1,7 @@
-"""What the person does with the answer. Pure: a behaviour draws a plan before its stream starts, so that the same
-seed leaves at the same moments whatever the server does.
+"""Behaviours: what the person does with the answer. Pure.
+
+A behaviour draws its plan before the stream starts, so that with the same seed people leave at the same moments,
+whatever the server does.
 """
 
 from collections.abc import Callable
@@ -12,34 +14,36 @@ from streamgauge.harness.errors import ScenarioError
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How somebody who is told "too much" (429, 503, 529) asks again."""
+    """How an app retries a request that was refused for overload (429, 503, 529)."""
 
-    most: int  # times
-    honours: bool  # waits as long as the server's retry-after says, or ever longer where it says nothing
+    most: int  # retries
+    honours: bool  # waits as long as retry-after says; without that header, exponentially longer each time
     seed: int
 
     def wait(self, times: int, retry_after: float | None) -> float:
-        """Seconds before the next try, when `times` tries have failed; never more than a minute."""
+        """Seconds to wait after `times` failed tries; at most a minute."""
         random = Random(f"{self.seed}/{times}")
         if not self.honours:
             return random.uniform(0.05, 0.25)
         if retry_after is not None:
-            return min(60.0, retry_after + random.uniform(0, 0.2))  # who all come back at once are turned away again
+            return min(
+                60.0, retry_after + random.uniform(0, 0.2)
+            )  # jitter: clients that all return at once are refused again
         return min(60.0, 2.0 ** (times - 1) * random.uniform(0.5, 1.5))
 
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """How an app goes on with an answer whose connection broke."""
+    """How an app resumes an answer whose connection broke."""
 
-    most: int  # times, for one answer
+    most: int  # reconnects for one answer
     seed: int
 
     def wait(self, times: int, barren: int, retry: float | None, retry_after: float | None) -> float:
-        """Seconds before reconnect number `times`, the last `barren` of which brought nothing; a minute at most.
+        """Seconds to wait before reconnect number `times`; at most a minute.
 
-        What the server's `retry:` says (1 s where it says nothing), twice as long after each barren one, and never
-        before its retry-after; with up to a fifth more, for who all come back at once are dropped again.
+        `barren` is how many of the last reconnects brought no content. The wait is the server's `retry:` field (1 s
+        without one), doubled for each barren reconnect, at least `retry_after`, plus up to 20 % of jitter.
         """
         least = (1.0 if retry is None else retry) * 2.0 ** min(barren, 10)
         return min(60.0, max(least, retry_after or 0.0) * Random(f"{self.seed}/{times}").uniform(1, 1.2))
@@ -47,23 +51,23 @@ class Reconnect:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """When and how the person leaves. Nothing set: reads to the end."""
+    """When and how the person leaves. The default reads to the end."""
 
     leave_after: int | None = None  # ns from the stream's due time
-    leave_after_chunks: int | None = None  # content chunks that they have seen
-    leave_after_share: float | None = None  # of the longest answer that was asked for; see `asking_for`
+    leave_after_chunks: int | None = None  # leaves after seeing so many content chunks
+    leave_after_share: float | None = None  # leaves after this share of `max_tokens`; see `asking_for`
     patience: int | None = None  # ns from the due time: leaves if no content has come by then
-    away: tuple[int, int] | None = None  # ns from the due time, and for how long: the app does not read in between
-    tunnel: tuple[int, int] | None = None  # ns from when connecting begins, and for how long: the link is gone
-    abort: bool = False  # RST instead of FIN
-    linger: int | None = None  # ns that the connection stays open, unused, after the answer's end; None: to be reused
-    retry: Retry | None = None  # None: takes a refusal for an answer
-    reconnect: Reconnect | None = None  # None: takes a broken answer as it is
+    away: tuple[int, int] | None = None  # (ns from the due time, duration): the app does not read meanwhile
+    tunnel: tuple[int, int] | None = None  # (ns from the start of connecting, duration): the link carries nothing
+    abort: bool = False  # leaves with RST instead of FIN
+    linger: int | None = None  # ns that the connection stays open and unused after the answer; None: it is reused
+    retry: Retry | None = None  # None: accepts a refusal
+    reconnect: Reconnect | None = None  # None: accepts a broken answer
 
     def asking_for(self, most: int) -> "Plan":
-        """The plan for an answer of at most so many tokens: a share of it is chunks, one taken for each token.
+        """The plan for an answer of at most `most` tokens: `leave_after_share` becomes `leave_after_chunks`.
 
-        How long an answer will be, nobody knows before its end.
+        One chunk is taken for one token, since the real length of an answer is known only at its end.
         """
         if self.leave_after_share is None:
             return self
@@ -75,7 +79,7 @@ class Behaviour:
     name: str
     meaning: str
     plan: Callable[[Random], Plan]
-    version: int = 1  # part of a run's fingerprint: raise it with any change of the plan
+    version: int = 1  # part of a run's fingerprint: raise it with every change of the plan
 
 
 BEHAVIOURS = {
@@ -150,7 +154,7 @@ BEHAVIOURS = {
     ]
 }
 
-TOO_MUCH = frozenset({429, 503, 529})  # the statuses that a Retry is about
+TOO_MUCH = frozenset({429, 503, 529})  # HTTP statuses that a Retry reacts to
 
 
 def _away(random: Random) -> tuple[int, int]:
@@ -158,7 +162,7 @@ def _away(random: Random) -> tuple[int, int]:
 
 
 def _forgotten(after: int, duration: int) -> Plan:
-    """In the background until the end, which is the phone's doing."""
+    """In the background until the phone kills the app after `duration`."""
     return Plan(away=(after, 2 * duration), leave_after=after + duration, abort=True)
 
 

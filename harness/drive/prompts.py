@@ -1,6 +1,6 @@
-"""What is asked: the shipped sets of prompts, and a user's own file. Reads files; sends nothing.
+"""Prompts: the shipped sets and a team's own files. Reads files; sends nothing.
 
-A file is JSON Lines, one prompt a line, empty lines skipped:
+A prompt file is JSON Lines, one prompt per line; empty lines are skipped:
     {"prompt": "How long do eggs keep?"}
     {"system": "Answer in French.", "messages": [{"role": "user", "content": "…"}], "max_tokens": 200}
 """
@@ -17,8 +17,8 @@ from streamgauge.harness.errors import ScenarioError
 
 _DATA = Path(__file__).parent / "prompt_data"
 
-# Set → its files, in harness/drive/prompt_data. "chat" mixes the lengths that people send to an assistant: two in five
-# are a line, a third a task in a paragraph, a quarter come with a document of some 2,000 characters pasted in.
+# Name of a set → its files in prompt_data. "chat" mixes the lengths that people send to an assistant: 40 % are one
+# line, a third are a task in a paragraph, a quarter include a pasted document of about 2,000 characters.
 SETS = {
     "chat": ("short", "medium", "long"),
     "short": ("short",),
@@ -31,29 +31,27 @@ _SENTENCE = "The level rises slowly until noon, then it falls again as before; y
 
 
 class Prompt(msgspec.Struct, frozen=True):
-    messages: tuple[tuple[str, str], ...]  # (role, text) from the first turn to the one to be answered
+    messages: tuple[tuple[str, str], ...]  # (role, text), oldest first; the last one is the question
     system: str | None = None
-    max_tokens: int | None = None  # None: as the target says
-    cached: bool = False  # the system prompt is marked for the server's prompt cache, where the protocol has such marks
-    goes_on: bool = (
-        False  # a turn of a conversation: so are its last two questions, to find what the one before left there
-    )
-    tools: tuple[str, ...] = ()  # names of tools that the server has: it runs them itself, or ends with a call
-    streamed: bool = True  # False: the answer in one piece
+    max_tokens: int | None = None  # None: the target's own setting
+    cached: bool = False  # mark the system prompt for the server's prompt cache, if the protocol has such marks
+    goes_on: bool = False  # a turn of a conversation: mark the last two questions too, so that turns share a prefix
+    tools: tuple[str, ...] = ()  # names of tools that the server knows: it runs them itself, or ends with a tool call
+    streamed: bool = True  # False: ask for the answer in one piece
 
 
 def ask(text: str) -> Prompt:
-    """A single question, without a history."""
+    """A single question without history."""
     return Prompt((("user", text),))
 
 
 def handbook() -> str:
-    """A system prompt of the length that a prompt cache is made for: some 2,500 tokens of rules and a directory."""
+    """A system prompt long enough for a prompt cache to matter: rules and a directory, about 2,500 tokens."""
     return (_DATA / "handbook.txt").read_text(encoding="utf-8")
 
 
 def fingerprint(name: str) -> str:
-    """What must be equal for two runs to be comparable: a set's name, or what a file says, wherever it lies."""
+    """Identifies the prompts of a run: the set's name, or the file's name and a digest of its content."""
     if name in SETS:
         return name
     path = Path(name)
@@ -61,7 +59,7 @@ def fingerprint(name: str) -> str:
 
 
 def load(name: str) -> tuple[Prompt, ...]:
-    """A shipped set by its name, or else a file by its path. ScenarioError for what does not exist or is no prompt."""
+    """The prompts of a shipped set or of the file at that path. ScenarioError if there is none or a line is wrong."""
     if name in SETS:
         return tuple(prompt for file in SETS[name] for prompt in _read(_DATA / f"{file}.jsonl"))
     path = Path(name)
@@ -71,26 +69,26 @@ def load(name: str) -> tuple[Prompt, ...]:
 
 
 def choose(prompts: tuple[Prompt, ...], random: Random) -> Prompt:
-    """The next prompt of a user: the same sequence for the same seed, each prompt equally often."""
+    """A user's next prompt: uniformly drawn, so the same seed gives the same sequence."""
     return random.choice(prompts)
 
 
 def conversation(prompts: tuple[Prompt, ...], random: Random, turns: tuple[int, int]) -> Iterator[Prompt]:
-    """One person's questions, each with all that was said before it: an even draw from `turns` of them.
+    """One person's questions, each with the history before it. The number of turns is drawn from `turns`, inclusive.
 
-    The answers in the history are stand-ins of a drawn length, not what the server said: so that the same seed asks the
-    same, and each question begins with the very bytes of the one before, which is what a prompt cache looks at.
+    The answers in the history are made up, with a drawn length, and are not what the server said. So the same seed
+    sends the same requests, and each question starts with the same bytes as the one before, as a prompt cache needs.
     """
     first = choose(prompts, random)
     history = first.messages
     for number in range(random.randint(*turns)):
         if number:
-            history += (("assistant", _said(random)), choose(prompts, random).messages[-1])
+            history += (("assistant", _made_up_answer(random)), choose(prompts, random).messages[-1])
         yield Prompt(history, first.system, first.max_tokens, goes_on=True)
 
 
-def _said(random: Random) -> str:
-    """As long as answers are: some 40 to 300 tokens."""
+def _made_up_answer(random: Random) -> str:
+    """Text of a typical answer's length: about 40 to 300 tokens."""
     begin = random.randrange(len(_SENTENCE))
     return (_SENTENCE * 14)[begin : begin + random.randint(160, 1200)]
 
@@ -114,7 +112,7 @@ def _read(path: Path) -> tuple[Prompt, ...]:
         raise ScenarioError(f"{path}: cannot be read: {fault.strerror}") from None
     prompts = tuple(_prompt(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())
     if not prompts:
-        raise ScenarioError(f'{path}: holds no prompts; write one a line, as in {{"prompt": "…"}}')
+        raise ScenarioError(f'{path}: holds no prompts; write one per line, as in {{"prompt": "…"}}')
     return prompts
 
 

@@ -1,6 +1,6 @@
-"""When streams are due in an open load: on a schedule, whatever the server does. Pure, but for reading a file of times.
+"""Schedules of an open load: when streams are due, however slow the server is. Reads a file of times; never waits.
 
-The same load and seed give the same schedule. Nothing here waits: `turnstile` does.
+The same load and seed give the same schedule.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ _FILE = "file:"
 
 
 def constant(rate: float, _random: Random) -> Iterator[float]:
-    """`rate` arrivals a second at equal distances, from 0 on, without end."""
+    """`rate` arrivals per second at equal intervals, the first at 0; endless."""
     return (number / rate for number in count())
 
 
 def poisson(rate: float, random: Random) -> Iterator[float]:
-    """`rate` arrivals a second on average, each independent of the others, without end: exponential gaps."""
+    """A Poisson process of `rate` arrivals per second: exponential gaps; endless."""
     at = 0.0
     while True:
         at += random.expovariate(rate)
@@ -35,14 +35,14 @@ ARRIVALS: dict[str, Callable[[float, Random], Iterator[float]]] = {"constant": c
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    name: str  # equal for equal schedules, whatever the seed: part of a run's fingerprint
-    rate: float  # arrivals a second, on average
-    times: Callable[[Random], Iterator[float]]  # seconds from the schedule's start, never falling
-    last: float | None = None  # of these times; None: there is no last one
+    name: str  # the same for the same schedule with any seed: part of a run's fingerprint
+    rate: float  # arrivals per second, on average
+    times: Callable[[Random], Iterator[float]]  # seconds from the schedule's start, in ascending order
+    last: float | None = None  # the last of these times; None: the schedule is endless
 
 
 def find(load: Load) -> Schedule | None:
-    """What `[load]` says; None where it says nothing: a closed load. ScenarioError for what is no load."""
+    """The schedule that `[load]` asks for; None for a closed load. ScenarioError if the table makes no sense."""
     if load.arrivals is None:
         if load.rate is not None:
             raise ScenarioError(f'load.rate: {load.rate:g} goes with load.arrivals = "constant" or "poisson"')
@@ -56,16 +56,16 @@ def find(load: Load) -> Schedule | None:
             f"load.arrivals: no schedule called {load.arrivals!r}; there are {', '.join(ARRIVALS)}, and file:PATH"
         )
     if load.rate is None:
-        raise ScenarioError(f"load.arrivals: {load.arrivals!r} needs load.rate, the streams a second")
+        raise ScenarioError(f"load.arrivals: {load.arrivals!r} needs load.rate, the streams per second")
     rate = load.rate
     if not 0 < rate < math.inf:
-        raise ScenarioError(f"load.rate: {rate:g} is no number of streams a second; write one above 0")
+        raise ScenarioError(f"load.rate: {rate:g} is not a number of streams per second; write one above 0")
     draw = ARRIVALS[load.arrivals]
     return Schedule(f"{load.arrivals}, {rate:g} a second", rate, lambda random: draw(rate, random))
 
 
 def _from_file(path: Path) -> Schedule:
-    """One time a line, in seconds from the start; empty lines and those that begin with # are skipped."""
+    """One time per line, in seconds from the start; empty lines and lines that begin with # are skipped."""
     try:
         text = path.read_bytes()
     except OSError as fault:
@@ -75,7 +75,7 @@ def _from_file(path: Path) -> Schedule:
         if line.strip() and not line.lstrip().startswith("#"):
             times.append(_time(line, times[-1] if times else 0.0, f"{path}:{number}"))
     if not times:
-        raise ScenarioError(f"{path}: holds no times; write one a line, in seconds from the start")
+        raise ScenarioError(f"{path}: holds no times; write one per line, in seconds from the start")
     digest = hashlib.sha256(text).hexdigest()[:8]
     return Schedule(f"{path.name}#{digest}", len(times) / max(1.0, times[-1]), lambda _: iter(times), times[-1])
 
@@ -84,9 +84,9 @@ def _time(line: str, least: float, place: str) -> float:
     try:
         at = float(line)
     except ValueError:
-        raise ScenarioError(f"{place}: {line.strip()[:40]!r} is no time; write seconds from the start") from None
+        raise ScenarioError(f"{place}: {line.strip()[:40]!r} is not a time; write seconds from the start") from None
     if not 0 <= at < math.inf:
-        raise ScenarioError(f"{place}: {line.strip()[:40]} is no time from the start on")
+        raise ScenarioError(f"{place}: {line.strip()[:40]} is not a time of 0 or later")
     if at < least:
         raise ScenarioError(f"{place}: {at:g} is earlier than the time before it, {least:g}; sort the file")
     return at

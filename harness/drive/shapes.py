@@ -1,6 +1,6 @@
-"""Load shapes: how many users there are, when. The arithmetic is pure; Locust's ticks are at the edge.
+"""Load shapes: how many users there are at each moment. Pure functions, and the Locust classes that call them.
 
-A door to locust.
+One of the modules that import locust.
 """
 
 from collections.abc import Sequence
@@ -13,20 +13,20 @@ from streamgauge.harness.errors import ScenarioError
 
 
 def steps(at: float, users: Sequence[int], seconds: float) -> int | None:
-    """How many users there are `at` seconds into a staircase; None after its last step."""
+    """The number of users `at` seconds into a staircase; None after its last step."""
     step = int(at // seconds)
     return users[step] if step < len(users) else None
 
 
 def ramp(at: float, users: int, seconds: float, hold: float) -> int | None:
-    """A straight rise to `users` over `seconds`, held for `hold`; None after that."""
+    """A linear rise to `users` over `seconds`, held for `hold` seconds; None after that."""
     if at >= seconds + hold:
         return None
     return max(1, round(users * min(1.0, at / seconds)))
 
 
 def spike(at: float, users: tuple[int, int], seconds: tuple[float, float, float]) -> int | None:
-    """So many, suddenly more, and as before: `users` before and in the spike, `seconds` before, in and after it."""
+    """A sudden peak. `users`: outside and during it; `seconds`: before, during and after it; None after that."""
     before, during, after = seconds
     if at >= before + during + after:
         return None
@@ -34,7 +34,7 @@ def spike(at: float, users: tuple[int, int], seconds: tuple[float, float, float]
 
 
 def wave(at: float, users: tuple[int, int], period: float, seconds: float) -> int | None:
-    """A sine between the fewest and the most, which begins at the fewest; None after `seconds`."""
+    """A sine wave between the fewest and the most users, starting at the fewest; None after `seconds`."""
     fewest, most = users
     if at >= seconds:
         return None
@@ -42,33 +42,33 @@ def wave(at: float, users: tuple[int, int], period: float, seconds: float) -> in
 
 
 class Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
-    """A shape that ends by itself, or at `--run-time`, whichever is first."""
+    """A shape that ends by itself or at `--run-time`, whichever comes first."""
 
     abstract = True
-    use_common_options = True  # else Locust says that it ignores --run-time
+    use_common_options = True  # without this, Locust warns that it ignores --run-time
 
     def check(self) -> None:
-        """ScenarioError for numbers that are no load: fewer users than none, or a time that does not pass."""
+        """ScenarioError for a negative number of users or a length of time that is not positive."""
         for name in ("users", "seconds", "period", "hold"):
             given = getattr(self, name, 1)
             numbers = given if isinstance(given, Sequence) else (given,)
             if not all(isinstance(number, int | float) and 0 <= number < inf for number in numbers):
-                raise ScenarioError(f"{type(self).__name__}.{name}: {given!r} holds what is no number from 0 on")
+                raise ScenarioError(f"{type(self).__name__}.{name}: {given!r} must hold numbers of 0 or more")
             if name in ("seconds", "period") and not any(numbers):
-                raise ScenarioError(f"{type(self).__name__}.{name}: {given!r} is no time; write one above 0")
+                raise ScenarioError(f"{type(self).__name__}.{name}: {given!r} is not a duration; write one above 0")
 
     def planned(self, at: float) -> int | None:
-        """How many users there are `at` seconds; None after the end."""
+        """The number of users `at` seconds after the start; None after the end."""
         raise NotImplementedError
 
     def tick(self) -> tuple[int, float] | None:
         at, limit = self.get_run_time(), self.runner.environment.parsed_options.run_time
         users = None if limit and at >= limit else self.planned(at)
-        return None if users is None else (users, max(1.0, users))  # the form is in the number: each change in a second
+        return None if users is None else (users, max(1.0, users))  # spawn rate: each change takes one second
 
 
 class Ramp(Planned):
-    """A straight rise to `users` over `seconds`, then level for `hold` seconds."""
+    """A linear rise to `users` over `seconds`, then constant for `hold` seconds."""
 
     abstract = True
     users: ClassVar[int] = 100
@@ -80,22 +80,22 @@ class Ramp(Planned):
 
 
 class Spike(Planned):
-    """So many users, suddenly more, and as before."""
+    """A constant number of users with a sudden peak."""
 
     abstract = True
-    users: ClassVar[tuple[int, int]] = (10, 60)  # before and after, and in the spike
-    seconds: ClassVar[tuple[float, float, float]] = (60, 30, 90)  # before, in and after it
+    users: ClassVar[tuple[int, int]] = (10, 60)  # outside the peak, during the peak
+    seconds: ClassVar[tuple[float, float, float]] = (60, 30, 90)  # before, during and after the peak
 
     def planned(self, at: float) -> int | None:
         return spike(at, self.users, self.seconds)
 
 
 class Wave(Planned):
-    """Up and down between the fewest and the most users, as days are."""
+    """A sine wave between the fewest and the most users, as load over the day."""
 
     abstract = True
     users: ClassVar[tuple[int, int]] = (5, 50)
-    period: ClassVar[float] = 120  # seconds from low tide to low tide
+    period: ClassVar[float] = 120  # seconds from one minimum to the next
     seconds: ClassVar[float] = 600
 
     def planned(self, at: float) -> int | None:
@@ -103,7 +103,7 @@ class Wave(Planned):
 
 
 class Steps(Planned):
-    """A staircase: each number of users for so many seconds."""
+    """A staircase: each number of users for `seconds` seconds."""
 
     abstract = True
     users: ClassVar[Sequence[int]] = (10, 20, 40, 80)

@@ -1,7 +1,7 @@
-"""Open load in one process: each arrival goes, at the moment when it is due, to somebody who is free.
+"""Open load in one process: hands each arrival, at the moment it is due, to a user who is free.
 
-Nobody waits in line here. When as many as may be are busy, an arrival is dropped, which is counted. Knows neither
-Locust nor sockets, and of people only which kind they are of.
+Arrivals never queue: when all users are busy, an arrival is dropped and counted. Knows neither Locust nor sockets; of
+users it knows only their kind (the name of their class).
 """
 
 import time
@@ -16,7 +16,7 @@ from gevent.event import AsyncResult
 
 
 class Arrival(NamedTuple):
-    random: Random  # of this arrival alone: what it asks depends on its number, not on who serves it
+    random: Random  # seeded by the arrival's number: what is asked does not depend on which user serves it
     due_at: int  # CLOCK_MONOTONIC ns
 
 
@@ -29,9 +29,9 @@ class Turnstile:
         most: Callable[[], int],
         fetch: Callable[[str], None],
     ) -> None:
-        """`moments`: number and due time of each arrival, ns after the opening, in order. `weights`: of the kinds.
+        """`moments`: number and due time (ns after `open`) of each arrival, in order. `weights`: share of each kind.
 
-        `most`: how many may be busy at once. `fetch` brings one more of a kind, who comes to `arrival` by and by.
+        `most` returns how many users may be busy at once. `fetch` starts one more user, who will call `arrival`.
         """
         self._moments = moments
         self._seed = seed
@@ -39,25 +39,26 @@ class Turnstile:
         self._most = most
         self._fetch = fetch
         self._free: dict[str, list[AsyncResult]] = {kind: [] for kind in weights}
-        self._ahead: dict[str, deque[Arrival]] = {kind: deque() for kind in weights}  # for those who are being fetched
+        # Arrivals for users that have been asked for and have not called `arrival` yet.
+        self._ahead: dict[str, deque[Arrival]] = {kind: deque() for kind in weights}
         self._busy = 0
-        self.arrivals = 0  # that were due so far
-        self.dropped = 0  # of them, nobody was free
+        self.arrivals = 0  # due so far
+        self.dropped = 0  # of these, dropped because every user was busy
         self._greenlet: gevent.Greenlet | None = None
 
     def open(self, at: int) -> None:
-        """Let arrivals in from this moment on, CLOCK_MONOTONIC ns. Said again it changes nothing."""
+        """Start the schedule at this CLOCK_MONOTONIC time, ns. A second call has no effect."""
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._let_in, at)
 
     def close(self) -> None:
-        """Let nobody in any more."""
+        """Hand out no more arrivals."""
         if self._greenlet is not None:
             self._greenlet.kill()
 
     @contextmanager
     def arrival(self, kind: str) -> Iterator[Arrival]:
-        """Be free until an arrival is due for somebody of this kind, and busy with it for the length of the block."""
+        """Wait until an arrival is due for a user of this kind; the user counts as busy until the block ends."""
         mine = AsyncResult()
         if self._ahead[kind]:
             mine.set(self._ahead[kind].popleft())
@@ -68,13 +69,13 @@ class Turnstile:
         finally:
             if mine.ready():
                 self._busy -= 1
-            else:  # stopped while free
+            else:  # the user was stopped while waiting
                 self._free[kind].remove(mine)
 
     def _let_in(self, opened_at: int) -> None:
         for number, after in self._moments:
             due_at = opened_at + after
-            gevent.sleep(0)  # behind time, too: who has become free must be able to say so
+            gevent.sleep(0)  # even when late: users that have finished must get a turn to become free
             while (early := due_at - time.monotonic_ns()) > 0:
                 gevent.sleep(early / 1e9)
             self.arrivals += 1
@@ -85,7 +86,9 @@ class Turnstile:
             (kind,) = random.choices(list(self._weights), list(self._weights.values()))
             self._busy += 1
             if free := self._free[kind]:
-                free.pop().set(Arrival(random, due_at))  # the last one to become free: its connection is the freshest
+                free.pop().set(
+                    Arrival(random, due_at)
+                )  # the user freed last has the connection that was idle for the shortest time
             else:
                 self._ahead[kind].append(Arrival(random, due_at))
                 self._fetch(kind)

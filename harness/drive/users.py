@@ -1,6 +1,6 @@
-"""The Locust user that scenarios subclass: a person with a link, a way of behaving and something to ask.
+"""The Locust user that scenarios subclass: a person with a link, a behaviour and questions.
 
-A door to locust. Knows nothing of databases: every finished stream goes to the `Assignment` of its process.
+One of the modules that import locust. Knows nothing of databases: finished streams go to its process's `Assignment`.
 """
 
 import time
@@ -33,22 +33,22 @@ from streamgauge.harness.record.observation import FAILURES, StreamObservation
 
 @dataclass(slots=True)
 class Assignment:
-    """What the users of one process need to know of the run that they are in."""
+    """What the users of one process need to know about the current run."""
 
     scenario: str
     seed: int
     worker: str
     site: Site
     record: Callable[[StreamObservation], None]
-    networks: Mapping[str, Profile] = field(default_factory=dict)  # of the config, beside ours
-    turnstile: Turnstile | None = None  # an open load's; None: the users ask when they like, a closed load
-    streams: int = 0  # begun so far
-    users: Counter[str] = field(default_factory=Counter)  # of each class, ever spawned
+    networks: Mapping[str, Profile] = field(default_factory=dict)  # from the config, in addition to the shipped ones
+    turnstile: Turnstile | None = None  # None: a closed load, users ask on their own
+    streams: int = 0  # started so far
+    users: Counter[str] = field(default_factory=Counter)  # users of each class spawned so far
     active: int = 0  # streams under way
 
 
 def assign(environment: Environment, assignment: Assignment | None) -> None:
-    """Give the users of this process their run; None when there is none."""
+    """Set the current run of this process's users; None when there is none."""
     vars(environment)["gauge_assignment"] = assignment
 
 
@@ -58,21 +58,21 @@ def assigned(environment: Environment) -> Assignment | None:
 
 
 class StreamFailed(Exception):
-    """What Locust's own statistics show of a failed stream; the record holds the detail."""
+    """How a failed stream appears in Locust's statistics; the details are in the record."""
 
 
 class StreamUser(User):  # type: ignore[misc]  # locust ships no types
-    """Subclass it, set what differs, and write tasks that call `self.stream()` or `self.fetch()`."""
+    """Subclass this, set the attributes that differ, and write tasks that call `self.stream()` or `self.fetch()`."""
 
     abstract = True
     network: ClassVar[str] = "direct"  # a name from streamgauge.harness.drive.network.NETWORKS
     behaviour: ClassVar[str] = "patient"  # a name from streamgauge.harness.drive.behaviour.BEHAVIOURS
     client: ClassVar[str] = "wire"  # a name from streamgauge.harness.drive.clients.CLIENTS
     prompts: ClassVar[str] = "chat"  # a shipped set, or the path of a JSONL file
-    system: str | None = None  # the system prompt of questions without one; marked for the server's prompt cache
-    tools: ClassVar[tuple[str, ...]] = ()  # names of tools that the server has, for every question
+    system: str | None = None  # system prompt for questions that have none; marked for the server's prompt cache
+    tools: ClassVar[tuple[str, ...]] = ()  # names of tools that the server knows, offered with every question
     fresh_connections: ClassVar[bool] = False  # a new connection for every stream
-    labels: ClassVar[dict[str, str]] = {}  # kept with every stream; `where` can select by them
+    labels: ClassVar[dict[str, str]] = {}  # stored with every stream; rules can select by them with `where`
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
@@ -82,27 +82,27 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         name = type(self).__name__
         self._run = run
         self._name = name
-        self.last: StreamObservation | None = None  # the record of the newest stream
+        self.last: StreamObservation | None = None  # the record of the latest stream
         self.random = Random(f"{run.seed}/{run.worker}/{name}/{run.users[name]}")
         run.users[name] += 1
         self._network = network.find(self.network, run.networks)
         self._behaviour = behaviour.find(self.behaviour)
         self._prompts = _load(self.prompts)
         self._client = clients.find(self.client)(run.site, fresh=self.fresh_connections)
-        self._due_at: int | None = None  # CLOCK_MONOTONIC ns, of an arrival whose first stream has not begun
+        self._due_at: int | None = None  # CLOCK_MONOTONIC ns; of an arrival whose first stream has not started
         if run.turnstile is not None and self.takes_arrivals():
-            self.__dict__["tasks"] = [type(self)._serve]  # hides those of the class
+            self.__dict__["tasks"] = [type(self)._serve]  # overrides the tasks of the class
 
     @classmethod
     def takes_arrivals(cls) -> bool:
-        """Whether an open load is theirs to serve. A `fixed_count` of people is always there, and asks on its own."""
+        """Whether these users serve an open load. Users with a `fixed_count` ask on their own instead."""
         return not cls.fixed_count
 
     @classmethod
     def check(cls, target: Target, networks: Mapping[str, Profile]) -> None:
-        """ScenarioError when a name that the class gives does not exist, or when its client cannot ask the target."""
+        """ScenarioError if an attribute names something that does not exist, or the client cannot ask the target."""
         tools: Sequence[str] = cls.tools
-        if isinstance(tools, str):  # else each of its letters would be a tool
+        if isinstance(tools, str):  # otherwise each letter would be taken for a tool
             raise ScenarioError(f"{cls.__name__}.tools: write a tuple of names, as in ({tools!r},)")
         network.find(cls.network, networks)
         behaviour.find(cls.behaviour)
@@ -111,7 +111,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
 
     @classmethod
     def traits(cls, networks: Mapping[str, Profile]) -> dict[str, str]:
-        """What makes this user comparable with the same one of another run, for the fingerprint."""
+        """What identifies this user class in a run's fingerprint: runs are comparable if it is equal."""
         traits = {
             "network": network.find(cls.network, networks).fingerprint,
             "behaviour": f"{cls.behaviour}@{behaviour.find(cls.behaviour).version}",
@@ -125,22 +125,22 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         return traits
 
     def stream(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
-        """Ask once and live through the answer, as this person does. None asks the next of `prompts`.
+        """Send one question and read the answer as this person does. None sends the next of `prompts`.
 
-        Returns the record, which is stored already: of the last try, where the person asks again. It is due now, but
-        for the first one of a task in an open load: that one was due when the schedule said.
+        Returns the record of the stream, which is already stored; after retries, that of the last try. The stream is
+        due now, except for the first one of a task in an open load: that one was due when the schedule said.
         """
         return self._live_through(self._question(prompt), labels or {})
 
     def fetch(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
-        """The same for an answer in one piece, as a page without streaming asks for it.
+        """Like `stream`, but asks for the answer in one piece.
 
-        Its record says `answer = "whole"`, and it is in no figure of streaming: see docs/concepts/metrics.md.
+        Its record has `answer = "whole"`; it counts in no streaming metric: see docs/concepts/metrics.md.
         """
         return self._live_through(replace(self._question(prompt), streamed=False), labels or {})
 
     def _question(self, prompt: Prompt | str | None) -> Prompt:
-        """With all that this person adds to it."""
+        """The prompt with this user's system prompt and tools added."""
         if prompt is None:
             prompt = prompts.choose(self._prompts, self.random)
         elif isinstance(prompt, str):
@@ -151,7 +151,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
 
     def _live_through(self, prompt: Prompt, labels: dict[str, str]) -> StreamObservation:
         plan = self._behaviour.plan(self.random).asking_for(prompt.max_tokens or self._run.site.target.max_tokens)
-        # Its own randomness: how often a link draws depends on the server's pace, which must not change what is asked.
+        # Links get their own seeds: how often a link draws depends on the server's pace, which must not change prompts.
         roads = count(self.random.getrandbits(64))
         seen = self.last = self._once(prompt, plan, roads, labels)
         times, retry = 0, plan.retry
@@ -164,7 +164,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     def _to_its_end(
         self, seen: StreamObservation, prompt: Prompt, plan: Plan, roads: Iterator[int], labels: dict[str, str]
     ) -> StreamObservation:
-        """Go on with an answer whose connection broke, for as long as the plan is to; the record of the last piece."""
+        """Resume an answer whose connection broke, as often as the plan allows. The record of the last stream."""
         times = barren = 0
         again = plan.reconnect
         while again is not None and (place := self._client.place) is not None and times < again.most:
@@ -203,31 +203,31 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             run.active -= 1
         run.record(seen)
         self._tell_locust(seen)
-        # What the wire has brought, a slow link has still to deliver: nobody asks on before.
+        # A slow link may deliver after the wire has finished: the person asks on only when it has.
         if (left := seen.ended_at - run.site.clock.now()) > 0:
             gevent.sleep(left / 1e9)
         return seen
 
     def conversation(self, turns: tuple[int, int] = (2, 6)) -> Iterator[Prompt]:
-        """The questions of one conversation, for `stream` one after another; each has all that went before."""
+        """The questions of one conversation, to pass to `stream` one by one; each includes the history before it."""
         return prompts.conversation(self._prompts, self.random, turns)
 
     def _serve(self) -> None:
-        """The only task that Locust knows of in an open load: wait for an arrival, and do one of the class's for it."""
+        """The only task that Locust sees in an open load: wait for an arrival, then do one of the class's tasks."""
         assert self._run.turnstile is not None
-        self._state = LOCUST_STATE_WAITING  # as in Locust's own wait: who is in it may be stopped at any time
+        self._state = LOCUST_STATE_WAITING  # as in Locust's own wait(): a user in this state may be stopped at any time
         with self._run.turnstile.arrival(self._name) as (self.random, self._due_at), suppress(RescheduleTask):
             self._state = LOCUST_STATE_RUNNING
             self._taskset_instance.execute_task(self.random.choice(type(self).tasks))
-        raise RescheduleTaskImmediately  # to be free at once: think times are the schedule's
+        raise RescheduleTaskImmediately  # without think time: the schedule decides when streams are due
 
     def on_stop(self) -> None:
         self._client.close()
 
     def _tell_locust(self, seen: StreamObservation) -> None:
-        """One request event a stream: its response time is the TTFT, absent where there was none.
+        """Fire one Locust request event per stream. Its response time is the TTFT; None if no content came.
 
-        Of a stream that went on with an answer it is the gap: the answer's first token came over another connection.
+        For a stream that resumed an answer it is the resume gap, since the answer's first token came earlier.
         """
         failed = None
         if seen.outcome in FAILURES:
@@ -248,22 +248,22 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
 
 
 def between(least: float, most: float) -> Callable[[StreamUser], float]:
-    """Think time in seconds, even between two bounds, from the user's own seeded randomness."""
+    """Think time in seconds: uniform between two bounds, from the user's own seeded random generator."""
     return lambda user: user.random.uniform(least, most)
 
 
 def reading(characters_per_second: float = 24, least: float = 0.5, most: float = 2.0) -> Callable[[StreamUser], float]:
-    """Think time in seconds of who reads the answer first: what is left to read of it, and then `least` to `most`.
+    """Think time in seconds of a person who finishes reading first: the rest of the reading, plus `least` to `most`.
 
-    Reading began with the first text and went on while the rest came. 24 characters a second: silent reading.
+    Reading starts with the first text and goes on while the rest arrives. 24 characters per second: silent reading.
     """
 
     def wait(user: StreamUser) -> float:
-        thought = user.random.uniform(least, most)
+        pause = user.random.uniform(least, most)
         seen = user.last
         if seen is None or seen.first_text_at is None:
-            return thought
-        return thought + max(0.0, seen.characters / characters_per_second - (seen.ended_at - seen.first_text_at) / 1e9)
+            return pause
+        return pause + max(0.0, seen.characters / characters_per_second - (seen.ended_at - seen.first_text_at) / 1e9)
 
     return wait
 

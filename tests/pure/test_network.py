@@ -338,16 +338,16 @@ def test_a_paced_reader_of_a_recording_gets_what_it_carried(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "it is over at once; a trace has one stamp a line, in milliseconds"),
-        ("0\n0\n", "it is over at once"),
-        ("1\n2.5\n", "line 2: '2.5' is no whole number of milliseconds"),
-        ("1\n\n2\n", "line 2: '' is no whole number"),
-        ("-1\n", "line 1: '-1' is no whole number"),
-        ("1 2\n", "line 1: '1 2' is no whole number"),
-        ("١\n", "is no whole number"),
-        ("9" * 400, "line 1: '9999999999999999999999999999999999999999' is no whole number"),
-        ("5\n9\n7\n", "line 3: time runs back, 7 after 9"),
-        ("\0\1\2", "line 1: '\\x00\\x01\\x02' is no whole number"),
+        ("", "the trace is empty; write one time per line, in milliseconds"),
+        ("0\n0\n", "the trace is empty"),
+        ("1\n2.5\n", "line 2: '2.5' is not a whole number of milliseconds"),
+        ("1\n\n2\n", "line 2: '' is not a whole number"),
+        ("-1\n", "line 1: '-1' is not a whole number"),
+        ("1 2\n", "line 1: '1 2' is not a whole number"),
+        ("١\n", "is not a whole number"),
+        ("9" * 400, "line 1: '9999999999999999999999999999999999999999' is not a whole number"),
+        ("5\n9\n7\n", "line 3: times must not decrease: 7 after 9"),
+        ("\0\1\2", "line 1: '\\x00\\x01\\x02' is not a whole number"),
     ],
 )
 def test_a_broken_trace_is_one_line_with_its_place(tmp_path: Path, text: str, said: str) -> None:

@@ -79,7 +79,7 @@ def test_a_bad_line_is_named_by_file_and_number(tmp_path: Path, line: bytes, fau
 def test_a_file_without_prompts_says_how_to_write_one(tmp_path: Path) -> None:
     path = tmp_path / "empty.jsonl"
     path.write_bytes(b"\n\n")
-    with pytest.raises(ScenarioError, match="holds no prompts; write one a line"):
+    with pytest.raises(ScenarioError, match="holds no prompts; write one per line"):
         load(str(path))
 
 

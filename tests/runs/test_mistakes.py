@@ -91,8 +91,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], said: str, tmp_
 @pytest.mark.parametrize(
     ("mistake", "said"),
     [
-        ({"users": "(5, -1)"}, "Stairs.users: (5, -1) holds what is no number from 0 on"),
-        ({"seconds": "0"}, "Stairs.seconds: 0 is no time; write one above 0"),
+        ({"users": "(5, -1)"}, "Stairs.users: (5, -1) must hold numbers of 0 or more"),
+        ({"seconds": "0"}, "Stairs.seconds: 0 is not a duration; write one above 0"),
         ({"tools": "'gauge_level'"}, "Reader.tools: write a tuple of names, as in ('gauge_level',)"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -142,8 +142,8 @@ def test_a_file_says_when_and_its_content_tells_it_apart(tmp_path: Path) -> None
     [
         (Load(arrivals="uniform", rate=3), "load.arrivals: no schedule called 'uniform'; there are constant, poisson"),
         (Load(arrivals="poisson"), "load.arrivals: 'poisson' needs load.rate"),
-        (Load(arrivals="poisson", rate=-3), "load.rate: -3 is no number of streams a second"),
-        (Load(arrivals="constant", rate=0), "load.rate: 0 is no number of streams a second"),
+        (Load(arrivals="poisson", rate=-3), "load.rate: -3 is not a number of streams per second"),
+        (Load(arrivals="constant", rate=0), "load.rate: 0 is not a number of streams per second"),
         (Load(arrivals="constant", rate=float("inf")), "load.rate: inf is no number"),
         (Load(arrivals="constant", rate=float("nan")), "load.rate: nan is no number"),
         (Load(rate=3), 'load.rate: 3 goes with load.arrivals = "constant" or "poisson"'),
@@ -162,9 +162,9 @@ def test_what_is_no_load_is_told_in_one_line(load: Load, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"1\nsoon\n", "times.txt:2: 'soon' is no time"),
-        (b"# what follows is broken\n\n-1\n", "times.txt:3: -1 is no time from the start on"),
-        (b"nan\n", "times.txt:1: nan is no time"),
+        (b"1\nsoon\n", "times.txt:2: 'soon' is not a time"),
+        (b"# what follows is broken\n\n-1\n", "times.txt:3: -1 is not a time of 0 or later"),
+        (b"nan\n", "times.txt:1: nan is not a time"),
         (b"1\n2\n1.5\n", "times.txt:3: 1.5 is earlier than the time before it, 2"),
         (b"\xff\xfe\x00", "times.txt:1: "),
         (b"# nothing\n", "times.txt: holds no times"),
@@ -361,7 +361,7 @@ def test_a_run_that_dropped_arrivals_is_degraded_and_with_more_than_5_percent_in
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["crowd.py", "--arrivals", "poisson", "--rate", "-3"], "load.rate: -3 is no number of streams a second"),
+        (["crowd.py", "--arrivals", "poisson", "--rate", "-3"], "load.rate: -3 is not a number of streams per second"),
         (["steps", "--arrivals", "poisson", "--rate", "3"], "the scenario's shape, Staircase, how many people ask"),
     ],
 )

@@ -1,8 +1,8 @@
-"""Links: what the road between the person and the server does. Pure: no socket, no sleep, randomness handed in.
+"""Emulated links between the person and the server. Pure: no socket, no sleep, randomness handed in.
 
-The client sleeps for the delays of the way out (`handshake`, `request`) and may pace its reads by `take`; the way back
-is computed from the arrivals, read by read and in order (`deliver`), so that the wire's own times stay as the kernel
-saw them and the person's are the link's on top.
+Upstream, the client sleeps for the delays that `handshake` and `request` return. Downstream, `deliver` computes from
+each read when the person gets it, so the wire's times stay as the kernel saw them; `take` may also pace the reads, so
+that the server feels a slow link.
 """
 
 from streamgauge.harness.drive.network.link import Link

@@ -1,10 +1,10 @@
-"""A link in use by one stream: when what is sent arrives, and how fast may be read.
+"""An emulated link in use by one stream: when data arrives, and how fast it may be read.
 
-Its silences and hand-overs lie on a line of time that is drawn as far as it is looked at, by a randomness of its own:
-the server's pace does not move them. Jitter and losses are drawn delivery by delivery.
+Silences and handovers are drawn from their own random generator, as far ahead as they are needed, so the server's pace
+does not move them. Jitter and losses are drawn for each delivery.
 
-Not modelled: packets that a silence loses rather than holds back (their senders would try again later and later), and
-what the streams of one person take from each other.
+Not modelled: packets that a silence loses instead of delaying (TCP would back off), and the competition between streams
+of one person for the same link.
 """
 
 import heapq
@@ -18,21 +18,21 @@ from streamgauge.harness.config import Duration, Handovers, Silences
 from streamgauge.harness.drive.network.profiles import Network
 from streamgauge.harness.drive.network.trace import CAPACITY, Trace
 
-_SEGMENT = 1_448  # bytes of content in a full segment: 1,500 without IP's and TCP's headers, time stamps among these
-_CHUNKING = 7  # bytes of HTTP around each read's body, about: the chunk's length line, and the line end after it
-_HEADERS = 52  # IP and TCP
-_FRAME = 14  # Ethernet, which a rate counts, too
+_SEGMENT = 1_448  # bytes of payload in a full segment: 1,500 less IP and TCP headers, with TCP timestamps
+_CHUNKING = 7  # approximate bytes of HTTP chunk framing around each read: the length line and the closing line end
+_HEADERS = 52  # bytes of IP and TCP headers
+_FRAME = 14  # bytes of the Ethernet header, which a link's rate includes
 _LEAST_TIMEOUT = 200_000_000  # ns; Linux's TCP_RTO_MIN
-_FIRST_TIMEOUT = 1_000_000_000  # ns; of a connection's first segment (RFC 6298, 2.1)
+_FIRST_TIMEOUT = 1_000_000_000  # ns; the retransmission timeout of a connection's first segment (RFC 6298, 2.1)
 _TUNNEL_WINDOW = 16_384  # bytes
-_STEP = 10_000_000  # ns of the rate that one paced read may take, or a segment where that is more
-_SLACK = 20_000_000  # ns that a paced read may come late without a loss
+_STEP = 10_000_000  # ns; a paced read may take what the rate carries in this time, and at least one segment
+_SLACK = 20_000_000  # ns; a paced read may be this late without losing capacity
 _UNLIMITED = 1 << 30
 _NEVER = 1 << 62
 
 
 class Link:
-    """A profile in use by one stream. Times in and out are nanoseconds since the stream began to connect."""
+    """A link profile in use by one stream. All times are nanoseconds since the stream began to connect."""
 
     __slots__ = (
         "_before",
@@ -51,18 +51,18 @@ class Link:
     )
 
     def __init__(self, network: Network, seed: int, tunnel: tuple[int, int] | None = None) -> None:
-        """`tunnel`: when the link is gone besides, and for how long; ns."""
+        """`tunnel`: (start, duration) of one more silence, ns."""
         self._profile = profile = network.profile
         self.emulated = network.emulated or tunnel is not None
-        self._spent = 0  # what the way out has taken so far
-        self._before = -_NEVER  # when the delivery before was there
-        self._last = 0  # when the person got the delivery before: TCP keeps the order
-        self.breaks_at: int | None = None  # when a hand-over resets the connection; None: it does not
-        self.window: int | None = None  # see `Network.window`
-        self.steady = network.trace is None  # else what `take` says is good for that moment only
+        self._spent = 0  # total delay of the handshakes and the request so far
+        self._before = -_NEVER  # when the previous delivery reached the wire's end
+        self._last = 0  # when the person got the previous delivery: TCP keeps the order
+        self.breaks_at: int | None = None  # when a handover resets the connection; None: never
+        self.window: int | None = None  # SO_RCVBUF, see `Network.window`
+        self.steady = network.trace is None  # False: what `take` allows is valid at that moment only
         if not self.emulated:
             return
-        # In a tunnel a kernel with room would take all that comes.
+        # Without a small window, the kernel would accept everything that arrives during the tunnel.
         self.window = network.window or (_TUNNEL_WINDOW if tunnel is not None else None)
         self._random = random = Random(seed)
         fate = Random(random.getrandbits(64))
@@ -74,8 +74,8 @@ class Link:
             silences = heapq.merge([(tunnel[0], sum(tunnel))], silences)
         self._silences = _Timeline(silences)
         self._up = _Bucket(self._silences, profile.up_kbit, profile.burst_bytes)
-        self._down: _Way
-        self._gate: _Way
+        self._down: _Direction
+        self._gate: _Direction
         if network.trace:
             begin = fate.randrange(network.trace.period)
             self._down = _Recording(self._silences, network.trace, begin, 0)
@@ -86,7 +86,7 @@ class Link:
             self._gate = _Bucket(self._silences, profile.down_kbit, max(slack, profile.burst_bytes))
 
     def handshake(self) -> int:
-        """How long one round trip of TCP's or TLS's handshake takes, ns, right after what was asked for before."""
+        """Duration of one round trip of a TCP or TLS handshake, ns. It begins where the previous delay ended."""
         if not self.emulated:
             return 0
         began = self._spent
@@ -95,7 +95,7 @@ class Link:
         return self._spent - began
 
     def request(self, size: int) -> int:
-        """How long a request of `size` bytes takes to reach the server, ns, right after what was asked for before."""
+        """How long a request of `size` bytes takes to reach the server, ns, after the last handshake."""
         if not self.emulated:
             return 0
         began = self._spent
@@ -103,7 +103,7 @@ class Link:
         return self._spent - began
 
     def deliver(self, at: int, size: int) -> int:
-        """When the person has `size` bytes that the server's kernel delivered at `at`. Call in order of arrival."""
+        """When the person gets `size` bytes that arrived on the wire at `at`. Call it in order of arrival."""
         if not self.emulated:
             return at
         through = self._down.carry(at, size + _CHUNKING) + self._way() + self._recovery(at, size)
@@ -112,39 +112,38 @@ class Link:
         return self._last
 
     def take(self, now: int) -> tuple[int, int]:
-        """How many bytes a paced client may read from `now` on, and until when; or 0, and when to look again.
+        """(bytes, until): how many bytes a paced client may read from `now` until then; or (0, when to ask again).
 
-        Only the rate and the silences are in it: what was read is still half a round trip away from the person, as
-        `deliver` says. Tell `took` what was read.
+        Covers the rate and the silences only; `deliver` adds the way to the person. Report what was read to `took`.
         """
         return self._gate.open(now) if self.emulated else (_UNLIMITED, _NEVER)
 
     def took(self, now: int, size: int) -> None:
-        """So many bytes were read, from `now` on."""
+        """Record that `size` bytes were read at `now`."""
         if self.emulated:
             self._gate.carry(now, size)
 
     def after(self, at: int, duration: int) -> int:
-        """When the link will have carried for so long from `at` on: its silences do not count."""
+        """The time at which the link has worked for `duration` since `at`; silences do not count."""
         if not self.emulated:
             return at + duration
         return self._silences.moment(self._silences.worked(at) + duration)
 
     def silences(self, until: int) -> list[tuple[int, int]]:
-        """Begin and end of each silence that begins before `until`; a recording's gaps are not among them."""
+        """(start, end) of each silence that starts before `until`, without the gaps of a recording."""
         return self._silences.upto(until) if self.emulated else []
 
     def _way(self) -> int:
-        """One direction: half the round trip and its jitter, ns."""
+        """Delay in one direction: half the round trip plus jitter, ns."""
         profile = self._profile
         jitter = -log(1 - self._random.random()) * profile.jitter if profile.jitter else 0  # exponential
         return round(profile.rtt / 2 + jitter)
 
     def _recovery(self, at: int, size: int) -> int:
-        """How much later it comes because segments of it were lost, ns.
+        """Extra delay of a delivery because segments of it were lost, ns.
 
-        TCP learns of a loss by three later segments, or by a timeout (RFC 5681, 3.2; RFC 6298 with Linux's minimum).
-        Later ones are taken to come at the pace of those before.
+        TCP detects a loss by three later segments or by a timeout (RFC 5681, 3.2; RFC 6298 with Linux's minimum). The
+        later segments are assumed to come at the pace of the earlier ones.
         """
         profile = self._profile
         if not profile.loss:
@@ -157,7 +156,7 @@ class Link:
         return min(timeout, profile.rtt + 3 * pace) + self._retries(1, 2 * timeout)
 
     def _retries(self, segments: int, timeout: int) -> int:
-        """The timeouts until one try of so many segments loses none, each twice as long as the one before, ns."""
+        """Total timeouts, ns, until a try of `segments` segments loses none; each timeout is twice the previous one."""
         waited, lost = 0, 1 - (1 - self._profile.loss) ** segments
         while lost and self._random.random() < lost:
             waited += timeout
@@ -165,28 +164,28 @@ class Link:
         return waited
 
 
-class _Way(Protocol):
-    """One direction of a link."""
+class _Direction(Protocol):
+    """The capacity of one direction of a link."""
 
     def carry(self, at: int, size: int) -> int:
-        """When the last of `size` bytes that are there at `at` is through. In order of `at`."""
+        """When the last of `size` bytes that arrive at `at` has been carried. Call it in order of `at`."""
 
     def open(self, at: int) -> tuple[int, int]:
-        """How many bytes may go at `at`, without their taking any, and until when they may; or 0, and when some may."""
+        """(bytes, until): what could be carried at `at`, valid until then; or (0, when some could). No side effect."""
 
 
 class _Timeline:
-    """When a link carries nothing. Counts the time in which it works: rates are of that."""
+    """A link's silences, and the time that it has worked: rates count working time only."""
 
     __slots__ = ("_coming", "_ends", "_next", "_starts", "_worked")
 
     def __init__(self, silences: Iterator[tuple[int, int]]) -> None:
-        """`silences` have begin and end, and come in order."""
+        """`silences`: (start, end), ordered by start."""
         self._coming = silences
-        self._next = next(silences, (_NEVER, _NEVER))  # the first that is not in the lists yet
+        self._next = next(silences, (_NEVER, _NEVER))  # the first silence that is not in the lists yet
         self._starts: list[int] = []
         self._ends: list[int] = []
-        self._worked: list[int] = []  # how long the link had worked when each began
+        self._worked: list[int] = []  # how long the link had worked when each silence began
 
     def worked(self, at: int) -> int:
         """How long the link had worked at `at`, ns."""
@@ -198,7 +197,7 @@ class _Timeline:
         return at if place < 0 else self._worked[place] + max(0, at - self._ends[place])
 
     def moment(self, worked: int) -> int:
-        """When the link will have worked so long, and works; ns."""
+        """The time at which the link has worked for `worked` and is not in a silence, ns."""
         if worked < self._next[0] and not self._starts:
             return worked
         while self._next[0] - self._silent() <= worked:
@@ -207,7 +206,7 @@ class _Timeline:
         return worked if place < 0 else self._ends[place] + worked - self._worked[place]
 
     def over(self, at: int) -> int:
-        """`at`, or the end of the silence that it is in."""
+        """`at`, or the end of the silence that contains it."""
         return self.moment(self.worked(at))
 
     def works_until(self, at: int) -> int:
@@ -217,16 +216,16 @@ class _Timeline:
         return self._starts[place] if place < len(self._starts) else self._next[0]
 
     def upto(self, until: int) -> list[tuple[int, int]]:
-        """The silences that begin before."""
+        """The silences that start before `until`."""
         self.worked(until)
         return [(start, end) for start, end in zip(self._starts, self._ends, strict=True) if start < until]
 
     def _silent(self) -> int:
-        """How long all the silences in the lists are, ns."""
+        """Total length of the silences in the lists, ns."""
         return self._ends[-1] - self._worked[-1] if self._ends else 0
 
     def _extend(self) -> None:
-        """Take the next silence into the lists, with all that begin before it is over."""
+        """Add the next silence to the lists, merged with those that overlap it."""
         start, end = self._next
         self._worked.append(start - self._silent())
         self._next = next(self._coming, (_NEVER, _NEVER))
@@ -238,16 +237,16 @@ class _Timeline:
 
 
 class _Bucket:
-    """A rate with a burst: a bucket whose tokens come while the link works."""
+    """A rate with a burst: a token bucket that fills while the link works."""
 
     __slots__ = ("_burst", "_cost", "_free_at", "_step", "_timeline")
 
     def __init__(self, timeline: _Timeline, kbit: float, burst: int) -> None:
-        """0 kbit/s: any rate. `burst` in bytes."""
+        """0 kbit/s: unlimited. `burst` in bytes."""
         self._timeline = timeline
-        self._cost = 8e6 / kbit if kbit else 0.0  # ns for a byte
+        self._cost = 8e6 / kbit if kbit else 0.0  # ns per byte
         self._burst = round(burst * self._cost)
-        self._free_at = -self._burst  # when all before is through, in time that the link worked
+        self._free_at = -self._burst  # when everything accepted so far has been carried, in working time
         self._step = ceil(_STEP / self._cost / _SEGMENT) * _SEGMENT if kbit else _UNLIMITED
 
     def carry(self, at: int, size: int) -> int:
@@ -266,17 +265,17 @@ class _Bucket:
 
 
 class _Recording:
-    """A direction as it was recorded, from some moment of the recording on; silences are beside its own gaps."""
+    """A recorded direction, played from some moment of the recording; the timeline's silences add to its own gaps."""
 
     __slots__ = ("_begin", "_number", "_room", "_slack", "_timeline", "_trace")
 
     def __init__(self, timeline: _Timeline, trace: Trace, begin: int, slack: int) -> None:
         self._timeline = timeline
         self._trace = trace
-        self._slack = slack  # how late a delivery may be used, ns
-        self._begin = begin  # of the recording, ns, where the stream begins
-        self._number = trace.first(begin)  # the delivery whose room is used next
-        self._room = CAPACITY  # bytes left of it
+        self._slack = slack  # ns; how late a delivery may be used
+        self._begin = begin  # the moment of the recording at which the stream begins, ns
+        self._number = trace.first(begin)  # the delivery that is used next
+        self._room = CAPACITY  # bytes left in that delivery
 
     def carry(self, at: int, size: int) -> int:
         waits = self._now() > at
@@ -302,22 +301,22 @@ class _Recording:
         return self._trace.moment(self._number) - self._begin
 
     def _skip(self, at: int) -> None:
-        """Lose what nobody used in time."""
+        """Drop the deliveries that nobody used in time."""
         number = self._trace.first(at + self._begin - self._slack)
         if number > self._number:
             self._number, self._room = number, CAPACITY
 
 
 def _on_wire(size: int, headers: int, *, waits: bool) -> float:
-    """Bytes of a delivery with its headers. What waits behind others shares full segments with them."""
+    """Bytes on the wire, headers included. Data that waits behind other data shares full segments with it."""
     return size + headers * (size / _SEGMENT if waits else ceil(size / _SEGMENT))
 
 
 def _silences(stalls: Silences | None, handovers: Handovers | None, random: Random) -> Iterator[tuple[int, int]]:
-    """Begin and end of all silences, in order of their beginnings, overlapping or not; endless, or none at all."""
+    """(start, end) of all silences, ordered by start; they may overlap. Endless, or empty."""
     processes = [] if stalls is None else [_renewal(stalls, random)]
     if handovers is not None and handovers.resets < 1:
-        # Of events at random moments, a share at random: still at random moments, and so is the rest.
+        # A random share of a Poisson process is a Poisson process, and so is the rest.
         every = Duration(handovers.every / (1 - handovers.resets))
         gaps = Silences(every=every, shortest=handovers.shortest, longest=handovers.longest)
         processes.append(_renewal(gaps, random))
@@ -325,11 +324,11 @@ def _silences(stalls: Silences | None, handovers: Handovers | None, random: Rand
 
 
 def _renewal(process: Silences, random: Random) -> Iterator[tuple[int, int]]:
-    """Silences with exponential times between them, looked at from a moment that does not depend on them."""
+    """An alternating renewal process: silences with exponential gaps, observed from an independent moment."""
     at = 0.0
     length = _mean(process)
     if random.random() < length / (length + process.every):
-        # Who comes at any moment meets long silences more often than short ones, each at any place of it.
+        # The stream starts inside a silence: longer ones are likelier (length-biased), at a uniform position.
         at = random.random() * _length(process, process.tail - 1, random)
         yield 0, round(at)
     while True:
@@ -339,7 +338,7 @@ def _renewal(process: Silences, random: Random) -> Iterator[tuple[int, int]]:
 
 
 def _length(process: Silences, tail: float, random: Random) -> float:
-    """Drawn from Pareto's distribution between two bounds, ns, by the inverse of its distribution function."""
+    """A draw from the bounded Pareto distribution, ns, by inverting its distribution function."""
     shortest, longest, share = process.shortest, process.longest, random.random()
     if abs(tail) < 1e-9:
         return float(shortest * (longest / shortest) ** share)
@@ -348,7 +347,7 @@ def _length(process: Silences, tail: float, random: Random) -> float:
 
 
 def _mean(process: Silences) -> float:
-    """Of the lengths, ns."""
+    """Mean of the bounded Pareto distribution, ns."""
     shortest, longest, tail = process.shortest, process.longest, process.tail
     if longest - shortest < 1:
         return float(shortest)

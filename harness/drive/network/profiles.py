@@ -1,4 +1,4 @@
-"""The links there are, by name: ours, those of streamgauge.toml, recorded ones. A new one is an entry of `NETWORKS`."""
+"""Link profiles by name: shipped ones, those of streamgauge.toml, recordings. A new one is an entry of `NETWORKS`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from streamgauge.harness.errors import ScenarioError
 _TRACE = "trace:"
 _SMALLEST_WINDOW, _LARGEST_WINDOW = 8_192, 65_536  # bytes
 _NOTHING = Profile()
-_AMPLE = 15_000  # kbit/s from which on no token stream feels the rate
+_AMPLE = 15_000  # kbit/s; at this rate and above, no token stream is slowed down
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Network:
     name: str
     profile: Profile
     source: str
-    version: int | None = 1  # raise it with any number of the profile; None: not ours, told apart by its numbers
+    version: int | None = 1  # raise it when the profile changes; None: not shipped, identified by its numbers
     trace: Trace | None = None
 
     @property
@@ -32,9 +32,9 @@ class Network:
 
     @property
     def fingerprint(self) -> str:
-        """What must be equal for two runs to be comparable: the name with its version, or with a digest of its numbers.
+        """Identifies the link in a run's fingerprint: the name with its version, or with a digest of its numbers.
 
-        A trace counts by what it says, not by where it lies.
+        A trace is identified by its content, not by its path.
         """
         if self.version is not None:
             return f"{self.name}@{self.version}"
@@ -45,10 +45,10 @@ class Network:
 
     @property
     def window(self) -> int | None:
-        """SO_RCVBUF of a client that paces its reads. None: pacing would change nothing.
+        """SO_RCVBUF for a client that paces its reads; None if pacing would change nothing.
 
-        A quarter of the link's bandwidth-delay product: enough for the rate at a real round trip of up to a quarter of
-        the emulated one, and small, so that the server's writes feel soon that nobody reads.
+        A quarter of the link's bandwidth-delay product: enough for the link's rate while the real round trip is at most
+        a quarter of the emulated one, and small enough that the server's writes soon block when nobody reads.
         """
         profile = self.profile
         kbit = self.trace.kbit if self.trace else profile.down_kbit
@@ -72,12 +72,12 @@ def _handovers(every: str, shortest: str, longest: str, resets: float) -> Handov
     return Handovers(every=parse(every), shortest=parse(shortest), longest=parse(longest), resets=resets)
 
 
-# Jitter is everywhere our own estimate: the sources have none.
+# Jitter is our own estimate in every profile: the sources give none.
 _LTE = _steady("70ms", "7ms", 12_000, 12_000)
 _UMTS = _steady("300ms", "30ms", 1_600, 768)
 _CAFE = _steady("12ms", "10ms", 4_000, 2_000)
 
-# Fitted to recorded links (docs/reference/networks.md): how many stalls a minute last over 300 ms and over 1 s, and the
+# Fitted to recorded links (docs/reference/networks.md): stalls per minute over 300 ms and over 1 s, and the
 # longest one.
 _LTE_STALLS = _stalls("14.28s", "300ms", "1.5s", 0.18)  # 4 and 0.9 a minute
 _UMTS_STALLS = _stalls("6.65s", "300ms", "5.8s", 1.15)  # 8 and 1.8 a minute
@@ -124,9 +124,9 @@ NETWORKS = {
 
 
 def find(name: str, inline: Mapping[str, Profile] = MappingProxyType({})) -> Network:
-    """The link of that name: one of ours, one of the tables `[networks.NAME]`, or a recorded one, `trace:PATH`.
+    """The link of that name: a shipped one, a table `[networks.NAME]` of the config, or a recording, `trace:PATH`.
 
-    ScenarioError, listing what exists, if there is none; for a broken trace; and for a name that is taken twice.
+    ScenarioError if there is none (listing what exists), if the trace is invalid, or if the name exists twice.
     """
     if name in inline and name in NETWORKS:
         raise ScenarioError(f"[networks.{name}]: there is a network of that name already; choose another")

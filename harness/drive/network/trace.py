@@ -1,7 +1,7 @@
-"""A recorded link: the moments at which it could deliver 1,500 bytes. Reads the one format that such recordings have.
+"""Recorded links: the moments at which a link could deliver 1,500 bytes, in the trace format of Mahimahi's mm-link(1).
 
-A file has one whole number of milliseconds a line, never falling; what nobody had waiting at such a moment is lost;
-after the last one it all begins anew (mm-link(1), Mahimahi).
+Each line of a file is a whole number of milliseconds, in ascending order. A delivery that nothing was waiting for is
+lost. After the last line, the recording starts over.
 """
 
 from array import array
@@ -14,20 +14,20 @@ from pathlib import Path
 
 from streamgauge.harness.errors import ScenarioError
 
-CAPACITY = 1_500  # bytes of one delivery, IP's and TCP's headers among them
+CAPACITY = 1_500  # bytes of one delivery, IP and TCP headers included
 _MS = 1_000_000
 _LAST_DIGIT = 9  # digits of the largest stamp: eleven days
 
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    stamps: "array[int]" = field(compare=False, repr=False)  # ms since the recording began, rising
+    stamps: "array[int]" = field(compare=False, repr=False)  # ms since the recording began, ascending
     digest: str  # of the stamps
 
     @staticmethod
     @cache
     def read(path: str) -> "Trace":
-        """The recording in a file, read once. ScenarioError, with the line, for what is none."""
+        """The recording in a file, read once. ScenarioError with the line number for an invalid file."""
         try:
             text = Path(path).read_text(encoding="ascii", errors="replace")
         except FileNotFoundError:
@@ -38,30 +38,30 @@ class Trace:
         wrong = next((place for place, line in enumerate(lines) if not _is_stamp(line)), None)
         if wrong is not None:
             raise ScenarioError(
-                f"trace {path}, line {wrong + 1}: {lines[wrong][:40]!r} is no whole number of milliseconds"
+                f"trace {path}, line {wrong + 1}: {lines[wrong][:40]!r} is not a whole number of milliseconds"
             )
         stamps = array("q", map(int, lines))
         back = next((place for place, (one, other) in enumerate(pairwise(stamps)) if other < one), None)
         if back is not None:
             raise ScenarioError(
-                f"trace {path}, line {back + 2}: time runs back, {stamps[back + 1]} after {stamps[back]}"
+                f"trace {path}, line {back + 2}: times must not decrease: {stamps[back + 1]} after {stamps[back]}"
             )
         if not stamps or stamps[-1] == 0:
-            raise ScenarioError(f"trace {path}: it is over at once; a trace has one stamp a line, in milliseconds")
+            raise ScenarioError(f"trace {path}: the trace is empty; write one time per line, in milliseconds")
         return Trace(stamps, sha256(stamps.tobytes()).hexdigest())
 
     @property
     def period(self) -> int:
-        """ns until it begins anew."""
+        """ns until the recording starts over."""
         return self.stamps[-1] * _MS
 
     @property
     def kbit(self) -> float:
-        """What it could carry on average, kbit/s."""
+        """Average capacity, kbit/s."""
         return len(self.stamps) * CAPACITY * 8 / self.stamps[-1]
 
     def moment(self, number: int) -> int:
-        """When a delivery is, ns; the numbers go on where the recording begins anew."""
+        """Time of a delivery, ns; its number keeps counting when the recording starts over."""
         again, place = divmod(number, len(self.stamps))
         return again * self.period + self.stamps[place] * _MS
 
