@@ -1,0 +1,124 @@
+"""What people install: an sdist, the wheel that is built from it, and that wheel among a user's own packages."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.reference import reference_server
+
+pytest.importorskip("hatchling", reason="hatchling builds the package; `make install` installs it")
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDERS = ("harness", "scenarios", "reports", "reference_server")
+
+
+def build(target: str, source: Path, into: Path) -> Path:
+    """Build without isolation, since isolation would download hatchling."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(into)]
+    subprocess.run(command, cwd=source, check=True, capture_output=True, timeout=120)
+    return next(into.iterdir())
+
+
+def contents(wheel: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(wheel) as opened:
+        return {name: opened.read(name) for name in opened.namelist()}
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("sdist", REPOSITORY, tmp_path_factory.mktemp("sdist"))
+
+
+@pytest.fixture(scope="module")
+def unpacked(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as opened:
+        opened.extractall(folder, filter="data")
+    return next(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def wheel(unpacked: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", unpacked, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel alone in a folder. Its dependencies come from the environment that runs the tests."""
+    folder = tmp_path_factory.mktemp("installed")
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--target", str(folder)]
+    subprocess.run([*command, str(wheel)], check=True, capture_output=True, timeout=120)
+    return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A user's working directory, with packages of the names that our repository gives to its folders."""
+    for folder in FOLDERS:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "__init__.py").write_text("raise AssertionError('the user’s package was imported')\n")
+    return tmp_path
+
+
+def call(installed: Path, cwd: Path, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "PYTHONPATH": str(installed), "XDG_STATE_HOME": str(cwd / "state")}
+    return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_an_sdist_holds_sources_and_no_compiled_library(sdist: Path) -> None:
+    with tarfile.open(sdist) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    assert not [name for name in names if name.endswith((".so", ".pyc", ".db"))]
+    assert {"harness/cli.py", "scenarios/chat.py", "docs/README.md", "constraints.txt", "Makefile", "LICENSE"} <= names
+    assert {f"tests/{tier}/__init__.py" for tier in ("pure", "socket", "runs", "browser")} <= names
+
+
+def test_a_wheel_from_the_sdist_is_the_wheel_from_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    direct = contents(build("wheel", REPOSITORY, tmp_path))
+    through_sdist = contents(wheel)
+    assert sorted(through_sdist) == sorted(direct)
+    # The compiler decides what is in a library, and RECORD holds its checksum.
+    assert [
+        name for name in direct if direct[name] != through_sdist[name] and not name.endswith((".so", "RECORD"))
+    ] == []
+
+
+def test_a_wheel_holds_one_top_level_package(wheel: Path) -> None:
+    tops = {name.partition("/")[0] for name in contents(wheel)}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"streamgauge"}
+
+
+def test_an_unpacked_sdist_can_be_installed_in_editable_mode(unpacked: Path, tmp_path: Path) -> None:
+    build("wheel:editable", unpacked, tmp_path / "built")
+    program = "import streamgauge.reports.page, streamgauge.reference_server.app as app; print(app.__file__)"
+    done = call(unpacked / "src", tmp_path, [sys.executable, "-c", program])
+    assert done.stdout.strip() == str(unpacked / "src/streamgauge/reference_server/app.py"), done.stderr
+
+
+def test_the_command_runs_beside_packages_of_the_same_names(installed: Path, home: Path) -> None:
+    done = call(installed, home, [str(installed / "bin/streamgauge"), "--help"])
+    assert done.returncode == 0, done.stderr
+    assert "Usage: streamgauge" in done.stdout
+    where = call(installed, home, [sys.executable, "-c", "import streamgauge; print(streamgauge.__file__)"])
+    assert where.stdout.strip() == str(installed / "streamgauge/__init__.py")
+
+
+def test_locust_runs_an_own_scenario_beside_packages_of_the_same_names(installed: Path, home: Path) -> None:
+    (home / "mine.py").write_text(
+        "from streamgauge.scenario import StreamUser, constant, task\n\n\n"
+        "class Reader(StreamUser):\n    wait_time = constant(0)\n\n"
+        "    @task\n    def ask(self):\n        self.stream()\n"
+    )
+    with reference_server("--preset", "exact", "--ttft", "10ms", "--itl", "1ms") as server:
+        command = [sys.executable, "-m", "locust", "-f", "mine.py", "--headless", "-u", "2", "-r", "2", "-t", "2s"]
+        done = call(installed, home, [*command, "-H", server.url, "--gauge-db", "mine.db"])
+    assert done.returncode in {0, 3}, done.stderr  # 3: no rules, so there is nothing that could be met
+    listed = call(installed, home, [str(installed / "bin/streamgauge"), "runs", "mine.db"])
+    assert listed.returncode == 0, listed.stderr
+    assert "mine" in listed.stdout
