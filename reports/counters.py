@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.judge.verdict import aftermath
 from streamgauge.harness.record.observation import DISCONNECTED
+from streamgauge.harness.record.vitals import Vital
 
 MOST_POINTS = 300
 _FINEST, _MOST_BINS = 0.1, 20_000  # seconds; chunks are counted in so many bins at most, for they are too many to sort
@@ -38,7 +39,7 @@ class OverCounters:
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._active, self._generated = (
-            store.samples(run_id, name) for name in (aftermath.ACTIVE, aftermath.GENERATED)
+            store.samples(run_id, vital) for vital in (Vital.SERVER_ACTIVE, Vital.SERVER_GENERATED)
         )
         at = max(self._active.at, self._generated.at, key=len)
         step = -(-len(at) // MOST_POINTS) or 1

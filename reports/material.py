@@ -17,6 +17,7 @@ from streamgauge.harness.judge.measure.metrics import COALESCED_US, Tally, conte
 from streamgauge.harness.judge.store import Failure, Readings, Store, Streams
 from streamgauge.harness.judge.verdict.judgement import QUANTILES, Judgement, judge
 from streamgauge.harness.record.observation import FAILURES
+from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import Counters, OverCounters
 
 Floats = NDArray[np.float64]
@@ -25,7 +26,7 @@ Integers = NDArray[np.int64]
 MOST_BINS = 120
 FEWEST_BINS = 20
 STREAMS_A_BIN = 15  # below about this many, a bin's p95 is just its slowest stream
-SAMPLES = ("users", "active_streams", "cpu_percent", "loop_lag_ms")
+SAMPLES = (Vital.USERS, Vital.ACTIVE_STREAMS, Vital.CPU_PERCENT, Vital.LOOP_LAG)
 MOST_FAILURES = 12
 
 _WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -66,7 +67,7 @@ class Material:
     timeline: Timeline
     counters: Counters | None  # None: the server was not asked
     failures: list[Failure]  # the most frequent first, at most MOST_FAILURES
-    samples: dict[str, Readings]  # by name, of SAMPLES
+    samples: dict[Vital, Readings]  # by name, of SAMPLES
 
 
 def gather(
@@ -85,7 +86,7 @@ def gather(
 
     judgement = judge(store, run.id, rules, also=take, reader=reader)
     samples = {name: store.samples(run.id, name) for name in SAMPLES}
-    timeline = over_time.timeline(samples["users"])
+    timeline = over_time.timeline(samples[Vital.USERS])
     return Material(
         judgement=judgement,
         handed=over_hands.handed(),

@@ -23,6 +23,7 @@ from streamgauge.harness.errors import ScenarioError, TargetError
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.vitals import Vital
 
 STREAMS = (50, 200, 500, 1000)
 _WARM_UP = 3  # seconds, until every user has begun
@@ -132,7 +133,7 @@ def _compare(store: Store, sent: dict[str, _Sent], streams: int, *, tls: bool) -
         gaps.append(np.diff(off))
     if not first:
         raise TargetError(f"no stream of {streams:,} completed in time: the machine is too slow, or too busy")
-    cpu = store.samples(run.id, "cpu_percent")
+    cpu = store.samples(run.id, Vital.CPU_PERCENT)
     used = float(cpu.value[cpu.at > begun].mean()) / 100
     reads = saturated = events_seen = 0.0
     for batch in store.streams(run.id):

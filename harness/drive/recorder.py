@@ -17,6 +17,7 @@ from gevent.event import Event
 
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.harness.record.vitals import Vital, VitalSample
 
 _BEAT = 0.5  # seconds between batches: a process that dies loses no more than this and what is under way
 _PROBE = 0.05  # seconds between two looks at how late the loop's timers are: a longer stop of it cannot hide
@@ -31,30 +32,21 @@ _ROOM = 32 * 2**20  # bytes not yet acknowledged, before new streams are held ba
 _COLLECT_EVERY = 60.0  # seconds
 
 
-class Reading(NamedTuple):
-    """One sample of the process: its gauges, cpu_percent, loop_lag_ms, clock_drift_ns; gc_pause_ms where there was one,
-    held_streams while users wait for room."""
-
-    at: int  # ns on the run's clock
-    name: str
-    value: float
-
-
 class Batch(NamedTuple):
     streams: list[StreamObservation]
-    readings: list[Reading]
+    vitals: list[VitalSample]
 
 
 class Recorder:
     def __init__(
-        self, clock: RunClock, gauges: dict[str, Callable[[], float]], deliver: Callable[[Batch], None]
+        self, clock: RunClock, gauges: dict[Vital, Callable[[], float]], deliver: Callable[[Batch], None]
     ) -> None:
         """`gauges` are read once a second beside the process's own; each is a name and how to get its value."""
         self._clock = clock
         self._gauges = gauges
         self._deliver = deliver
         self._streams: list[StreamObservation] = []
-        self._readings: list[Reading] = []
+        self._vitals: list[VitalSample] = []
         self._process = psutil.Process()
         self._loop_lag = 0.0
         self._collected_at = time.monotonic()
@@ -95,7 +87,7 @@ class Recorder:
         if self._greenlet is not None:
             self._greenlet.kill()
             self._greenlet = None
-            self._readings += self._gauged(self._clock.now())  # what they came to
+            self._vitals += self._gauged(self._clock.now())  # what they came to
             gc.enable()
             gc.unfreeze()
         self._flush()
@@ -115,28 +107,28 @@ class Recorder:
     def _sample(self) -> None:
         at = self._clock.now()
         values = {
-            "cpu_percent": self._process.cpu_percent(),
-            "loop_lag_ms": self._loop_lag * 1e3,
-            "clock_drift_ns": self._clock.drift(),
+            Vital.CPU_PERCENT: self._process.cpu_percent(),
+            Vital.LOOP_LAG: self._loop_lag * 1e3,
+            Vital.CLOCK_DRIFT: self._clock.drift(),
         }
         if self._held:
-            values["held_streams"] = self._held
+            values[Vital.HELD_STREAMS] = self._held
         self._loop_lag = 0.0
         if time.monotonic() - self._collected_at > _COLLECT_EVERY:
             began = self._collected_at = time.monotonic()
             gc.collect()
-            values["gc_pause_ms"] = (time.monotonic() - began) * 1e3
-        self._readings += [*self._gauged(at), *(Reading(at, name, float(value)) for name, value in values.items())]
+            values[Vital.GC_PAUSE] = (time.monotonic() - began) * 1e3
+        self._vitals += [*self._gauged(at), *(VitalSample(at, name, float(value)) for name, value in values.items())]
 
-    def _gauged(self, at: int) -> list[Reading]:
-        return [Reading(at, name, float(read())) for name, read in self._gauges.items()]
+    def _gauged(self, at: int) -> list[VitalSample]:
+        return [VitalSample(at, name, float(read())) for name, read in self._gauges.items()]
 
     def _flush(self) -> None:
-        while self._streams or self._readings:
+        while self._streams or self._vitals:
             end = _fitting(self._streams)
             streams, self._streams = self._streams[:end], self._streams[end:]
-            readings, self._readings = self._readings, []
-            self._deliver(Batch(streams, readings))
+            vitals, self._vitals = self._vitals, []
+            self._deliver(Batch(streams, vitals))
 
 
 def _fitting(streams: Sequence[StreamObservation]) -> int:

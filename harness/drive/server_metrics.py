@@ -16,15 +16,19 @@ import httpx
 
 from streamgauge.harness import config
 from streamgauge.harness.config import Metrics, Target
-from streamgauge.harness.drive.recorder import Reading
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.idleness import idle_level
+from streamgauge.harness.record.vitals import Vital, VitalSample
 
 _EVERY = 1.0  # seconds between readings,
 _EVERY_AFTER = 0.25  # and after the last stream, when it is asked how soon the server stops
 _PATIENCE = 1.0  # seconds for a reading
 _LARGEST = 1 << 20  # bytes of the page
-_TELLS = {"server_active": "how soon the server stopped", "server_generated": "how much it generated for nobody"}
+_TELLS = {
+    Vital.SERVER_ACTIVE: "how soon the server stopped",
+    Vital.SERVER_GENERATED: "how much it generated for nobody",
+}
 
 
 class _Unreadable(Exception):
@@ -35,11 +39,11 @@ class Watch:
     """Readings of one server, handed on as they come: `server_active` and `server_generated`, see config.Metrics."""
 
     def __init__(
-        self, target: Target, metrics: Metrics, host: str, clock: RunClock, see: Callable[[list[Reading]], None]
+        self, target: Target, metrics: Metrics, host: str, clock: RunClock, see: Callable[[list[VitalSample]], None]
     ) -> None:
         """`metrics` as `config.metrics` has filled them in. ConfigError for a URL that is none."""
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each request, and Locust prints it
-        self._names = {"server_active": metrics.active, "server_generated": metrics.generated}
+        self._names = {Vital.SERVER_ACTIVE: metrics.active, Vital.SERVER_GENERATED: metrics.generated}
         self._page = config.public(target)["metrics"]["url"]
         self._clock = clock
         self._see = see
@@ -59,7 +63,7 @@ class Watch:
             self._question = self._http.build_request("GET", urljoin(host, metrics.url))
         except (httpx.InvalidURL, UnicodeError):
             raise ConfigError(f"target.metrics: {self._page!r}, or one of its headers, cannot be sent") from None
-        self._first: dict[str, float] = {}
+        self._first: dict[Vital, float] = {}
         self._level: float | None = None  # of `server_active`, where the server is idle but for others
         self._fault = ""  # of the latest reading that failed
         self._greenlet: gevent.Greenlet | None = None
@@ -71,12 +75,11 @@ class Watch:
         gauge is stale, only the counter knows.
         """
         self._first = self._read()
-        self._level = self._first.get("server_active")
-        if self._level:
+        before = [self._first]
+        if self._first.get(Vital.SERVER_ACTIVE):
             gevent.sleep(_EVERY)
-            now = self._read()
-            stale = "server_generated" in now and now["server_generated"] == self._first.get("server_generated")
-            self._level = 0.0 if stale else now.get("server_active", self._level)
+            before.append(self._read())
+        self._level = idle_level(*([page[vital] for page in before if vital in page] for vital in self._names))
         self._greenlet = gevent.spawn(self._go_on)
 
     def finish(self, lasting: float) -> list[str]:
@@ -99,8 +102,8 @@ class Watch:
         told = " and ".join(_TELLS[name] for name in self._names if name in unknown)
         return [f"{told} is not known: {self._page} said nothing of it before or after the streams ({self._fault})"]
 
-    def _idle(self, now: dict[str, float]) -> bool:
-        return self._level is not None and now.get("server_active", math.inf) <= self._level
+    def _idle(self, now: dict[Vital, float]) -> bool:
+        return self._level is not None and now.get(Vital.SERVER_ACTIVE, math.inf) <= self._level
 
     def _go_on(self) -> None:
         due = self._clock.now()
@@ -109,7 +112,7 @@ class Watch:
             gevent.sleep((due - self._clock.now()) / 1e9)
             self._read()
 
-    def _read(self) -> dict[str, float]:
+    def _read(self) -> dict[Vital, float]:
         """What the page says now; without what it does not say."""
         try:
             with gevent.Timeout(_PATIENCE, _Unreadable(f"no answer within {_PATIENCE:g} s")):
@@ -129,7 +132,7 @@ class Watch:
         if len(there) < len(found):
             lacking = [metric for name, metric in self._names.items() if name not in there]
             self._fault = f"the page has no {' and no '.join(lacking)}"
-        self._see([Reading(at, name, value) for name, value in there.items()])
+        self._see([VitalSample(at, name, value) for name, value in there.items()])
         return there
 
     def _ask(self) -> bytes:

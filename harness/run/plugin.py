@@ -36,7 +36,7 @@ from streamgauge.harness import config
 from streamgauge.harness.calibration import resolution
 from streamgauge.harness.config import Config
 from streamgauge.harness.drive.clients import CLIENTS, Site
-from streamgauge.harness.drive.recorder import Batch, Reading, Recorder
+from streamgauge.harness.drive.recorder import Batch, Recorder
 from streamgauge.harness.drive.server_metrics import Watch
 from streamgauge.harness.drive.users import StreamUser, assign
 from streamgauge.harness.drive.wire import exchange
@@ -44,10 +44,12 @@ from streamgauge.harness.errors import ScenarioError, StoreError, StreamgaugeErr
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import save, telling, terminal
 from streamgauge.harness.judge.store import Run, Status, Store
-from streamgauge.harness.judge.verdict import aftermath, judgement, sla
+from streamgauge.harness.judge.verdict import judgement, sla
 from streamgauge.harness.judge.verdict.early import Early
 from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.idleness import WATCHED
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
+from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.open_load import OpenLoad, close, let_in
 from streamgauge.harness.run.worker import Worker, drive, interrupt_main, machine, stop, unpack
 from streamgauge.reports import page
@@ -58,13 +60,6 @@ _FAREWELL = 3.0  # seconds in which the last batch of a worker that Locust has s
 _PROGRESS_EVERY = 3.0  # seconds
 _LOOK_EVERY = 1.0  # seconds, for a rule that ends a run
 _MOST_REFUSED = 20  # times in a row that a batch could not be stored, before the run is given up
-_WORST = {  # of a process's readings, what its summary keeps: the one farthest from 0
-    "cpu_percent": "cpu_max",
-    "loop_lag_ms": "loop_lag_max_ms",
-    "gc_pause_ms": "gc_pause_max_ms",
-    "clock_drift_ns": "clock_drift_ns",
-    "streams_begun": "streams_begun",
-}
 _UNDER_WAY = {STATE_SPAWNING, STATE_RUNNING}  # not before the users begin, nor when they are being stopped
 _log = logging.getLogger("locust.streamgauge")
 
@@ -151,7 +146,7 @@ class _Keeper:
         self._clock: RunClock | None = None
         self._recorder: Recorder | None = None
         self._watch: Watch | None = None  # of the server's own counters
-        self._watched: list[Reading] = []  # of these, what is not stored yet
+        self._watched: list[VitalSample] = []  # of these, what is not stored yet
         self._live = _Live()
         self._beside: list[gevent.Greenlet] = []  # what goes on for as long as the run does
         self._workers: dict[str, bool] = {}  # those that were told of the run, and whether they are done with it
@@ -278,7 +273,7 @@ class _Keeper:
         self._drain()
         gevent.killall(self._beside)
         if self._watch is not None:
-            self._notes += self._watch.finish(0.0 if self._interrupted else aftermath.WATCHED / 1e9)
+            self._notes += self._watch.finish(0.0 if self._interrupted else WATCHED / 1e9)
             self._watch = None
         if self._unsaved:
             self._notes.append(f"{sum(len(batch.streams) for batch in self._unsaved)} streams could not be stored")
@@ -353,12 +348,12 @@ class _Keeper:
         page = config.metrics(self._config.target)
         return None if page is None else Watch(self._config.target, page, host, self._clock, self._see)
 
-    def _see(self, readings: list[Reading]) -> None:
+    def _see(self, readings: list[VitalSample]) -> None:
         """Store what the server said of itself. What a locked file keeps out is tried again with the next."""
         self._watched += readings
         if self._run is not None and self._store is not None:
             with suppress(StoreError):
-                self._store.append(self._run.id, [], [("target", *reading) for reading in self._watched])
+                self._store.append(self._run.id, [], [("target", *sample) for sample in self._watched])
                 self._watched = []
 
     def _deliver(self, batch: Batch) -> None:
@@ -372,8 +367,7 @@ class _Keeper:
         if self._run is None or self._store is None:
             return False
         try:
-            readings = [(worker, *reading) for reading in batch.readings]
-            self._store.append(self._run.id, batch.streams, readings)
+            self._store.append(self._run.id, batch.streams, [(worker, *sample) for sample in batch.vitals])
         except StoreError as fault:
             self._refused += 1
             if self._refused == _MOST_REFUSED:  # it will not get better: end the run while all of it is known
@@ -385,10 +379,10 @@ class _Keeper:
         self._live.see(batch.streams)
         health = self._health.setdefault(worker, {})
         health["streams"] = health.get("streams", 0) + len(batch.streams)
-        for reading in batch.readings:
-            if name := _WORST.get(reading.name):
-                health[name] = max(health.get(name, 0.0), reading.value, key=abs)
-            elif reading.name == "held_streams":
+        for sample in batch.vitals:
+            if name := sample.vital.worst_as:
+                health[name] = max(health.get(name, 0.0), sample.value, key=abs)
+            elif sample.vital is Vital.HELD_STREAMS:
                 self._held[worker] += 1
         return True
 

@@ -28,6 +28,7 @@ from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock, clock_offset
+from streamgauge.harness.record.vitals import Vital
 from streamgauge.harness.run.open_load import close, let_in, turnstile
 
 _DRAIN = 20.0  # seconds that a worker tries to get its last batches stored
@@ -170,13 +171,13 @@ def drive(environment: Environment, runner: Any, site: Site, order: dict[str, An
         networks=networks,
         turnstile=entrance,
     )
-    gauges: dict[str, Callable[[], float]] = {
-        "users": lambda: runner.user_count,
-        "active_streams": lambda: assignment.active,
-        "streams_begun": lambda: assignment.streams,
+    gauges: dict[Vital, Callable[[], float]] = {
+        Vital.USERS: lambda: runner.user_count,
+        Vital.ACTIVE_STREAMS: lambda: assignment.active,
+        Vital.STREAMS_BEGUN: lambda: assignment.streams,
     }
     if entrance is not None:
-        gauges |= {"arrivals": lambda: entrance.arrivals, "dropped_arrivals": lambda: entrance.dropped}
+        gauges |= {Vital.ARRIVALS: lambda: entrance.arrivals, Vital.DROPPED_ARRIVALS: lambda: entrance.dropped}
     recorder = Recorder(site.clock, gauges, deliver)
     assignment.record = recorder.record
     assign(environment, assignment)

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.verdict.judgement import Validity
 from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, drawn, span
 
@@ -18,7 +19,7 @@ _READS = {
     "saturated_reads": "of those, came late: the generator was busy",
     "unstamped_reads": "had no kernel stamp",
 }
-_SAMPLES = {"cpu_percent": ("CPU of a process", "%"), "loop_lag_ms": ("Event-loop lag", "ms")}
+_VITALS = {Vital.CPU_PERCENT: "CPU of a process", Vital.LOOP_LAG: "Event-loop lag"}
 _ROWS, _POINTS = 12, 240  # of the generator over time, in the table and in the chart
 
 
@@ -77,11 +78,11 @@ def _lags(run: Material) -> Table:
             rows.append(
                 (title, *(figure(value, "ms") for value in (*seen.quantiles.values(), seen.max)), f"{seen.n:,} streams")
             )
-    for name, (title, unit) in _SAMPLES.items():
-        values = run.samples[name].value
+    for vital, title in _VITALS.items():
+        values = run.samples[vital].value
         if len(values):
             quantiles = np.quantile(values, (0.5, 0.95, 0.99, 1.0), method="inverted_cdf").tolist()
-            rows.append((title, *(f"{value:.3g} {unit}" for value in quantiles), f"{len(values):,} seconds"))
+            rows.append((title, *(f"{value:.3g} {vital.unit}" for value in quantiles), f"{len(values):,} seconds"))
     return Table("The generator", ("", ">P50", ">P95", ">P99", ">Most", ">n"), rows)
 
 
@@ -115,9 +116,9 @@ def _processes(workers: dict[str, dict[str, Any]]) -> Table:
             str(said.get("cpus", NONE)),
             ", ".join(str(said[name]) for name in ("stamps", "reader") if name in said) or NONE,
             f"{said.get('streams', 0):,}",
-            _rounded(said.get("cpu_max"), "%"),
-            _rounded(said.get("loop_lag_max_ms"), "ms"),
-            _rounded(said.get("gc_pause_max_ms"), "ms"),
+            _most(said, Vital.CPU_PERCENT),
+            _most(said, Vital.LOOP_LAG),
+            _most(said, Vital.GC_PAUSE),
             _clock(said),
         )
         for name, said in workers.items()
@@ -127,7 +128,8 @@ def _processes(workers: dict[str, dict[str, Any]]) -> Table:
 
 def _clock(said: dict[str, Any]) -> str:
     """Against the master's at the start, and whether it stepped later."""
-    stepped = f", stepped by {_told('_ns', said['clock_drift_ns'])}" if abs(said.get("clock_drift_ns", 0)) > 1e6 else ""
+    drift = said.get(Vital.CLOCK_DRIFT.worst_as, 0)
+    stepped = f", stepped by {_told('_ns', drift)}" if abs(drift) > 1e6 else ""
     if "clock_offset_ns" not in said:
         return f"the run’s own{stepped}"
     if said.get("clock_doubt_ns") is None:
@@ -136,12 +138,17 @@ def _clock(said: dict[str, Any]) -> str:
     return f"{ahead} ahead, ± {doubt}{stepped}" if said["clock_offset_ns"] else f"the run’s own, ± {doubt}{stepped}"
 
 
+def _most(said: dict[str, Any], vital: Vital) -> str:
+    """The worst value of a vital in a process's summary."""
+    return _rounded(said.get(vital.worst_as), vital.unit)
+
+
 def _rounded(value: float | None, unit: str) -> str:
     return NONE if value is None else f"{value:.3g} {unit}"
 
 
 def _health(run: Material) -> Table:
-    columns = [_worst(run, name, _ROWS) for name in ("cpu_percent", "loop_lag_ms", "active_streams")]
+    columns = [_worst(run, name, _ROWS) for name in (Vital.CPU_PERCENT, Vital.LOOP_LAG, Vital.ACTIVE_STREAMS)]
     seconds = run.judgement.seconds / _ROWS
     rows: list[tuple[Cell, ...]] = [
         (span(place * seconds), _rounded(cpu, "%"), _rounded(lag, "ms"), NONE if streams is None else f"{streams:,.0f}")
@@ -155,10 +162,10 @@ def _health(run: Material) -> Table:
 def _course(run: Material) -> tuple[Chart, ...]:
     """CPU and loop lag over time. Only where there is more to see than the table has."""
     count = min(_POINTS, int(run.judgement.seconds))
-    if count <= _ROWS or not len(run.samples["cpu_percent"].value):
+    if count <= _ROWS or not len(run.samples[Vital.CPU_PERCENT].value):
         return ()
     at = [(place + 0.5) * run.judgement.seconds / count for place in range(count)]
-    cpu, lag = (_worst(run, name, count) for name in _SAMPLES)
+    cpu, lag = (_worst(run, name, count) for name in _VITALS)
     traces = [
         go.Scatter(x=at, y=values, yaxis=axis, name=name, mode="lines", connectgaps=True,
                    line={"color": colour, "width": 1.5, "dash": dash},
@@ -183,7 +190,7 @@ def _course(run: Material) -> tuple[Chart, ...]:
     return (Chart("The generator over time: CPU and event-loop lag, the most of any process", drawing, 220, wide=True),)
 
 
-def _worst(run: Material, name: str, parts: int) -> list[float | None]:
+def _worst(run: Material, name: Vital, parts: int) -> list[float | None]:
     """The most that any process read in each of so many equal parts of the run; None where none did."""
     readings, worst = run.samples[name], np.full(parts, -np.inf)
     place = np.clip(readings.at / 1e9 // (max(run.judgement.seconds, 1e-9) / parts), 0, parts - 1).astype(int)

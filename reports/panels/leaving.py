@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.measure.metrics import received_tokens
+from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import Counters
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, told
@@ -54,7 +55,7 @@ def _lead(run: Material) -> str:
 
 
 def _share(run: Material) -> float | None:
-    generated = run.judgement.totals.sums.get("server_generated")
+    generated = run.judgement.totals.sums.get(Vital.SERVER_GENERATED)
     wasted = run.judgement.rates["wasted_tokens"].value
     return wasted / generated if wasted is not None and generated else None
 
@@ -64,7 +65,7 @@ def _sums(run: Material) -> Table:
     wasted = rates["wasted_tokens"].value
     rows: list[tuple[Cell, ...]] = [
         ("Streams that were left, or broke, before their answer was complete", f"{totals.disconnected:,}"),
-        ("Tokens generated during the run", figure(totals.sums.get("server_generated"), "tokens")),
+        ("Tokens generated during the run", figure(totals.sums.get(Vital.SERVER_GENERATED), "tokens")),
         ("Tokens received by all streams", figure(round(received_tokens(totals)), "tokens")),
         ("Tokens generated for nobody", figure(None if wasted is None else round(wasted), "tokens")),
         ("Their share of all", figure(_share(run), "ratio")),

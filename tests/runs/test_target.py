@@ -119,7 +119,7 @@ WATCH = """
 from gevent import monkey
 monkey.patch_all()
 import gevent, json, sys
-from harness import config
+from streamgauge.harness import config
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.drive.server_metrics import Watch
 
@@ -131,7 +131,7 @@ def watch(host):
 def watched(watch, readings):
     watch.start()
     notes = watch.finish(0)
-    return [(reading.name, reading.value) for reading in readings], notes
+    return [(sample.vital, sample.value) for sample in readings], notes
 
 watches = [watch(host) for host in sys.argv[1:]]  # all before any: making a TLS context takes the others' time
 watchers = [gevent.spawn(watched, *each) for each in watches]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streamgauge.harness.drive.recorder import Batch, Outbox, Recorder
 from streamgauge.harness.record.clock import RunClock, clock_offset
+from streamgauge.harness.record.vitals import Vital
 from tests.support.record import MS, observation
 
 SECOND = 1_000_000_000
@@ -135,7 +136,7 @@ def delivered() -> list[Batch]:
 
 @pytest.fixture
 def recorder(delivered: list[Batch]) -> Iterator[Recorder]:
-    found = Recorder(RunClock(origin=0, offset=0), {"users": lambda: 3}, delivered.append)
+    found = Recorder(RunClock(origin=0, offset=0), {Vital.USERS: lambda: 3}, delivered.append)
     yield found
     found.stop()
 
@@ -185,12 +186,12 @@ def test_a_process_tells_of_its_own_health_and_of_those_that_it_holds_back(
     recorder.start()
     recorder.hold(True)
     gevent.spawn(recorder.record, observation())
-    while not any(batch.readings for batch in delivered):
+    while not any(batch.vitals for batch in delivered):
         gevent.sleep(0.05)
-    values = {reading.name: reading.value for batch in delivered for reading in batch.readings}
-    assert values["users"] == 3
-    assert values["held_streams"] == 1
-    assert {"cpu_percent", "loop_lag_ms", "clock_drift_ns"} <= values.keys()
+    values = {sample.vital: sample.value for batch in delivered for sample in batch.vitals}
+    assert values[Vital.USERS] == 3
+    assert values[Vital.HELD_STREAMS] == 1
+    assert {Vital.CPU_PERCENT, Vital.LOOP_LAG, Vital.CLOCK_DRIFT} <= values.keys()
     recorder.stop()
     assert gc.isenabled(), "the collector is off only while a run is on"
 

@@ -21,6 +21,7 @@ from streamgauge.harness.judge.measure import reader
 from streamgauge.harness.judge.store import Streams, matches
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.observation import ABANDONED, DISCONNECTED, FAILURES, Outcome, after_tools
+from streamgauge.harness.record.vitals import Vital
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -736,7 +737,7 @@ def received_tokens(totals: Totals) -> float:
 
 
 def _wasted_tokens(totals: Totals, _seconds: float) -> Figure:
-    generated = totals.sums.get("server_generated")
+    generated = totals.sums.get(Vital.SERVER_GENERATED)
     if generated is None or not totals.disconnected:
         return Figure(None, 0)
     received = received_tokens(totals)
@@ -744,12 +745,12 @@ def _wasted_tokens(totals: Totals, _seconds: float) -> Figure:
 
 
 def _drop_rate(totals: Totals, _seconds: float) -> Figure:
-    due, dropped = int(totals.sum("arrivals")), int(totals.sum("dropped_arrivals"))
+    due, dropped = int(totals.sum(Vital.ARRIVALS)), int(totals.sum(Vital.DROPPED_ARRIVALS))
     return Figure(dropped / due if due else None, due, dropped)
 
 
 def _late_rate(totals: Totals, _seconds: float) -> Figure:
-    if not totals.sum("arrivals") or not totals.streams:
+    if not totals.sum(Vital.ARRIVALS) or not totals.streams:
         return Figure(None, 0, 0)
     late = int(totals.sum("late"))
     return Figure(late / totals.streams, totals.streams, late)

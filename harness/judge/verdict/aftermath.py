@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.harness.judge.store import Readings
+from streamgauge.harness.record.idleness import WATCHED, idle_level
 
-GENERATED = "server_generated"  # sample: tokens that the server has generated, ever: a counter
-ACTIVE = "server_active"  # sample: answers that it is generating now
-WATCHED = 5e9  # ns after the last stream: a server that is busy all that time has not stopped
 _STILL = 3e9  # ns without a new token, though answers are said to be generated: the gauge is stale
 
 
@@ -44,11 +42,9 @@ def stopped_after(active: Readings, generated: Readings, began: float, ended: fl
     where it stays up, a counter that stands still to the end says when the server stopped; and a level before the
     first stream at which the counter stood still is none.
     """
-    if not _cover(active, began, ended):
+    level = idle_level(active.value[active.at <= began].tolist(), generated.value[generated.at <= began].tolist())
+    if level is None or not _cover(active, began, ended):
         return None
-    counted = generated.value[generated.at <= began]
-    stale = len(counted) > 1 and counted[0] == counted[-1]
-    level = 0.0 if stale else active.value[active.at <= began][-1]
     idle = active.at[(active.at >= ended) & (active.value <= level)]
     if len(idle):
         return float(idle[0] - ended) / 1e6

@@ -20,6 +20,7 @@ from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.store import Readings, Run, Store, Streams
 from streamgauge.harness.judge.verdict import aftermath, sla
 from streamgauge.harness.judge.verdict.sla import Status, Verdict
+from streamgauge.harness.record.vitals import Vital
 
 PHASE = "phase"  # the label by which a scenario parts its streams, for figures side by side
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -164,9 +165,9 @@ def summary(samples: Samples) -> Summary:
 def _aftermath(store: Store, run_id: str, gauge: Gauge) -> dict[str, float]:
     """Sums of the whole run from the server's own counters; without such, none."""
     began, ended = gauge.began, gauge.ended
-    generated, active = (store.samples(run_id, name) for name in (aftermath.GENERATED, aftermath.ACTIVE))
+    generated, active = (store.samples(run_id, vital) for vital in (Vital.SERVER_GENERATED, Vital.SERVER_ACTIVE))
     found = {
-        "server_generated": aftermath.generated(generated, began, ended),
+        Vital.SERVER_GENERATED: aftermath.generated(generated, began, ended),
         "server_stopped_ms": aftermath.stopped_after(active, generated, began, ended),
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -174,8 +175,8 @@ def _aftermath(store: Store, run_id: str, gauge: Gauge) -> dict[str, float]:
 
 def _arrivals(store: Store, run_id: str) -> dict[str, float]:
     """Of an open load: what was due, and what of it nobody was free to serve. Nothing of a closed one."""
-    found = {}
-    for name in ("arrivals", "dropped_arrivals"):
+    found: dict[str, float] = {}
+    for name in (Vital.ARRIVALS, Vital.DROPPED_ARRIVALS):
         readings = store.samples(run_id, name)
         counted = dict(zip(readings.worker, readings.value.tolist(), strict=True))  # of each process, its last word
         if counted:
@@ -227,23 +228,23 @@ PACKED_REMARKED = 0.05  # share of reads that held several chunks though they ca
 # is: at least so many readings of one process beyond the limit, and at least such a share of them.
 HABIT_READINGS, HABIT_SHARE = 5, 0.10
 HABITS = {  # sample → limit, what it means, of what the share is
-    "cpu_percent": (
+    Vital.CPU_PERCENT: (
         90.0,  # of one core, which is all that Python can use
         "used 90 % of a core or more in {share} of its seconds: it can hardly drive more; "
         "use --processes 2 or fewer users",
     ),
-    "loop_lag_ms": (
+    Vital.LOOP_LAG: (
         50.0,
         "was late for its own timers by 50 ms or more in {share} of its seconds; use --processes 2 or fewer users",
     ),
-    "gc_pause_ms": (50.0, "stood still for 50 ms or more in {share} of its garbage collections"),
+    Vital.GC_PAUSE: (50.0, "stood still for 50 ms or more in {share} of its garbage collections"),
 }
 # Beyond it, late is the rule: new connections and requests are late, too, and TTFT has that in it.
 LATE_INVALID = 0.5  # share of the readings of `loop_lag_ms`
 
 
 def _validity(
-    run: Run, totals: Totals, samples: dict[str, Samples], readings: dict[str, Readings]
+    run: Run, totals: Totals, samples: dict[str, Samples], readings: dict[Vital, Readings]
 ) -> tuple[Validity, list[str]]:
     degraded = list(run.notes)
     invalid: list[str] = []
@@ -256,7 +257,7 @@ def _validity(
             f"the generator was saturated: {figure(saturated, 'ratio')} of reads came late and held several chunks; "
             f"use --processes 2 or fewer users"
         )
-    step = abs(int(run.instrument.get("clock_drift_ns") or 0))
+    step = abs(int(run.instrument.get(Vital.CLOCK_DRIFT) or 0))
     if step > CLOCK_STEP_DEGRADED:
         (invalid if step > CLOCK_STEP_INVALID else degraded).append(
             f"the machine's clock stepped by {figure(step / 1e6, 'ms')} during the run"
@@ -277,7 +278,7 @@ def _validity(
             f"the generator read late: by {figure(lag, 'ms')} or more in half of the streams, "
             f"p99 {figure(worst, 'ms')}; use --processes 2 or fewer users"
         )
-    dropped, due = totals.sum("dropped_arrivals"), totals.sum("arrivals")
+    dropped, due = totals.sum(Vital.DROPPED_ARRIVALS), totals.sum(Vital.ARRIVALS)
     if dropped:
         (invalid if dropped / due > DROPPED_INVALID else degraded).append(
             f"{dropped:,.0f} of {due:,.0f} arrivals ({figure(dropped / due, 'ratio')}) were dropped, since everybody "
@@ -285,7 +286,7 @@ def _validity(
         )
     for name, (limit, meaning) in HABITS.items():
         for share, told in _habits(readings[name], limit, meaning):
-            (invalid if name == "loop_lag_ms" and share > LATE_INVALID else degraded).append(told)
+            (invalid if name is Vital.LOOP_LAG and share > LATE_INVALID else degraded).append(told)
     if run.status == "running":
         degraded.append("the run has not ended, or ended without saying so")
     remarks = _remarks(run, totals)

@@ -1,0 +1,45 @@
+"""Vitals: the once-a-second figures of a process that drives users, and of the server under test.
+
+`Vital` names each of them once, for the half that samples them and for the half that judges and draws them. A member
+is the name that the database stores; a stored name never changes.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Vital(StrEnum):
+    """Each entry: stored name, unit, meaning and, where a process's summary has its worst value, the name there."""
+
+    unit: str
+    meaning: str
+    worst_as: str
+
+    def __new__(cls, name: str, unit: str, meaning: str, worst_as: str = "") -> "Vital":
+        vital = str.__new__(cls, name)
+        vital._value_ = name
+        vital.unit, vital.meaning = unit, meaning
+        vital.worst_as = worst_as  # "worst" is the value farthest from 0
+        return vital
+
+    # of each process that drives users
+    USERS = "users", "users", "simulated users"
+    ACTIVE_STREAMS = "active_streams", "streams", "streams under way"
+    STREAMS_BEGUN = "streams_begun", "streams", "streams begun since the run began", "streams_begun"
+    HELD_STREAMS = "held_streams", "streams", "finished streams whose users wait for room in the outbox; absent if none"
+    ARRIVALS = "arrivals", "arrivals", "arrivals of an open load that were due so far"
+    DROPPED_ARRIVALS = "dropped_arrivals", "arrivals", "of these, dropped so far because nobody was free to serve them"
+    CPU_PERCENT = "cpu_percent", "%", "CPU use of the process, as a share of one core", "cpu_max"
+    LOOP_LAG = "loop_lag_ms", "ms", "the most that a timer of the event loop was late in this second", "loop_lag_max_ms"
+    GC_PAUSE = "gc_pause_ms", "ms", "length of one garbage collection, once a minute", "gc_pause_max_ms"
+    CLOCK_DRIFT = "clock_drift_ns", "ns", "how far the wall clock was stepped since the run began", "clock_drift_ns"
+
+    # of the server, from its own metrics page
+    SERVER_ACTIVE = "server_active", "answers", "answers that the server is generating: a gauge"
+    SERVER_GENERATED = "server_generated", "tokens", "tokens that the server has generated since it started: a counter"
+
+
+class VitalSample(NamedTuple):
+    at: int  # ns on the run's clock
+    vital: Vital
+    value: float
