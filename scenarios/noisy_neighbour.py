@@ -1,8 +1,8 @@
 """Readers who hardly read: do fifty of them, at 2 KB/s, make the answers of the others stutter?
 
-Twenty patient readers have the server to themselves for a minute; then fifty come whose links carry less than the model
-writes, so that the server has to hold back. Each patient answer says in which phase it was asked for: report and JSON
-have ITL of `alone` and `beside` next to each other. Only long answers fill the kernels' buffers: see
+Twenty patient readers have the server to themselves for a minute; then fifty users join whose links carry less than the
+model writes, so that the server must hold data back. Each patient answer is labelled with its phase: report and JSON
+show ITL of `alone` and `beside` next to each other. Only long answers fill the kernels' buffers: see
 docs/reference/networks.md.
 """
 
@@ -11,7 +11,7 @@ from time import monotonic
 from streamgauge.scenario import Steps, StreamUser, between, task
 
 ALONE = 60.0  # seconds until the others come
-MARGIN = 10.0  # an answer that is asked for so shortly before, or after, is of neither phase
+MARGIN = 10.0  # seconds; a question asked this close to the change belongs to neither phase
 
 
 class Patient(StreamUser):

@@ -1,4 +1,4 @@
-"""The face for scenario authors: all that a locustfile of ours needs. Importing it registers the listeners.
+"""For scenario authors: everything that a locustfile needs. Importing it registers streamgauge's Locust listeners.
 
 from harness.scenario import StreamUser, between, task
 

@@ -1,4 +1,4 @@
-"""Protocols: from an event's bytes to its meaning. A new one is a file here and its line in `PROTOCOLS`."""
+"""Protocols: what an event's bytes mean. To add one, add a file here and an entry in `PROTOCOLS`."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ PROTOCOLS = {
 
 
 def for_target(target: Target) -> Protocol:
-    """The target's protocol, at the target's path. ScenarioError for one that does not exist."""
+    """The target's protocol, with the target's path. ScenarioError if there is no such protocol."""
     if target.protocol == "custom" and target.events is not None:
         protocol = custom(target.events)
     elif target.protocol in PROTOCOLS:

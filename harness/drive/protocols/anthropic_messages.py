@@ -1,7 +1,7 @@
 """Anthropic's Messages API. https://docs.anthropic.com/en/api/messages-streaming
 
-An event's type is its data's `type`, and failing that its name. Types that we do not know are no content: the API
-says that new ones will come. `input_tokens` is without what was read from or written to the prompt cache.
+An event's type is the `type` in its data, or else its name. Unknown types are not content: the API announces that it
+will add some. `input_tokens` excludes tokens read from and written to the prompt cache.
 """
 
 from typing import Any
@@ -20,11 +20,11 @@ from streamgauge.harness.drive.protocols.protocol import (
     Meaning,
     Protocol,
     Tokens,
-    bare,
     failure,
     line,
     malformed,
     turns,
+    undated,
 )
 from streamgauge.harness.record.arrivals import Kind
 
@@ -53,7 +53,7 @@ class _Block(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """Begins a stream, with its usage so far; is the whole of an answer that was not streamed."""
+    """The start of a stream with the usage so far, or the whole of an answer that was not streamed."""
 
     type: str | None = None
     content: list[_Block] = []
@@ -77,7 +77,7 @@ _message = msgspec.json.Decoder(_Message).decode
 def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
     messages: list[dict[str, Any]] = [*turns(prompt)]
     if prompt.goes_on:
-        for question in messages[-1:-4:-2]:  # the last two; between them is an answer
+        for question in messages[-1:-4:-2]:  # the last two questions; the answer between them is skipped
             question["content"] = _marked(question["content"])
     body = {
         "model": target.model,
@@ -88,12 +88,12 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
     if prompt.system is not None:
         body["system"] = _marked(prompt.system) if prompt.cached else prompt.system
     if prompt.tools:
-        body["tools"] = [{"type": tool, "name": bare(tool)} for tool in prompt.tools]
+        body["tools"] = [{"type": tool, "name": undated(tool)} for tool in prompt.tools]
     return msgspec.json.encode(body)
 
 
 def _marked(text: str) -> list[dict[str, Any]]:
-    """Up to its end, the prompt is to be kept in the server's cache, and looked for there."""
+    """A text block that ends a cached prefix: the server caches the prompt up to here, and looks it up."""
     return [{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}]
 
 
@@ -101,22 +101,22 @@ def understand(event: Event, answer: Answer) -> Meaning:
     if event.comment:
         return PING
     try:
-        said = _event(event.data)
+        decoded = _event(event.data)
     except JSON_FAULTS as fault:
         raise malformed(NAME, event.data, fault) from fault
-    kind = said.type or event.name
+    kind = decoded.type or event.name
     if kind == "content_block_delta":
-        return _content(said.delta, event.data)
+        return _content(decoded.delta, event.data)
     if kind == "ping":
         return PING
     if kind == "message_stop":
         return END
     if kind == "error":
-        return failure(said.error)
-    if kind == "message_start" and said.message is not None:
-        _report(said.message.usage, said.message.stop_reason, answer)
+        return failure(decoded.error)
+    if kind == "message_start" and decoded.message is not None:
+        _report(decoded.message.usage, decoded.message.stop_reason, answer)
     elif kind == "message_delta":
-        _report(said.usage, said.delta.stop_reason if said.delta is not None else None, answer)
+        _report(decoded.usage, decoded.delta.stop_reason if decoded.delta is not None else None, answer)
     elif not kind:
         raise malformed(NAME, event.data, "an event without a type")
     return OTHER
@@ -124,15 +124,15 @@ def understand(event: Event, answer: Answer) -> Meaning:
 
 def plain(body: bytes, answer: Answer) -> Meaning:
     try:
-        said = _message(body)
+        message = _message(body)
     except JSON_FAULTS as fault:
         raise malformed(NAME, body, fault) from fault
-    if said.type == "error":
-        return failure(said.error)
-    if said.type != "message":
+    if message.type == "error":
+        return failure(message.error)
+    if message.type != "message":
         raise malformed(NAME, body, "not a message")
-    _report(said.usage, said.stop_reason, answer)
-    text = sum(len(block.text) for block in said.content)
+    _report(message.usage, message.stop_reason, answer)
+    text = sum(len(block.text) for block in message.content)
     return Meaning(Kind.TEXT if text else Kind.OTHER, text, ends=True)
 
 
@@ -145,11 +145,11 @@ def _content(delta: _Delta | None, data: bytes) -> Meaning:
         return Meaning(Kind.THINKING, len(delta.thinking))
     if delta.partial_json and delta.type == "input_json_delta":
         return Meaning(Kind.TOOL, len(delta.partial_json))
-    return OTHER  # empty, a signature, a citation, or a delta of a type still to come
+    return OTHER  # empty, a signature, a citation, or a type that we do not know
 
 
 def _report(usage: _Usage | None, stop_reason: str | None, answer: Answer) -> None:
-    """Keep what an event reports; counts are cumulative, so the last one holds."""
+    """Keep the reported values. Counts are cumulative: a later one replaces an earlier one."""
     if stop_reason is not None:
         answer.stop_reason = line(stop_reason, 100)
     if usage is None:

@@ -1,10 +1,11 @@
 """A team's own stream format, mapped by `[target.events]` instead of code.
 
-A path leads into the JSON of an event's data: `choices.0.delta.text`, a number being an index of a list. A path that
-leads nowhere, or to null, false, zero or something empty, finds nothing. Without a path to the text, what is not one
-of the other things is text as it stands. Questions are put as in plain_sse.
+A path points into the JSON of an event's data, as in `choices.0.delta.text`; a number is a list index. A path finds
+nothing if it does not exist or leads to null, false, zero or an empty value. Without a path to the text, the data of
+every event that matches no other path is text. Requests look like those of plain_sse.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -30,75 +31,100 @@ NAME = "custom"
 
 def custom(events: Events) -> Protocol:
     """The protocol that the table `[target.events]` describes."""
-    contents = [
-        (kind, path.split("."))
-        for kind, path in ((Kind.TEXT, events.text), (Kind.THINKING, events.thinking), (Kind.TOOL, events.tool))
-        if path is not None
-    ]
-    counts = {
-        field: path.split(".")
-        for field, path in (("input_tokens", events.input_tokens), ("output_tokens", events.output_tokens))
-        if path is not None
-    }
-    error = events.error.split(".") if events.error else []
-    stop_reason = events.stop_reason.split(".") if events.stop_reason else []
-    end_path = events.end_path.split(".") if events.end_path else []
-    end_data = None if events.end_data is None else events.end_data.encode()
-    reads_json = bool(contents or counts or error or stop_reason or end_path)
-
-    def understand(event: Event, answer: Answer) -> Meaning:
-        if event.comment:
-            return PING
-        ends = event.data == end_data or (events.end_event is not None and event.name == events.end_event)
-        said = _json(event.data) if reads_json else None
-        if said is None:
-            if ends:
-                return Meaning(Kind.OTHER, ends=True)
-            if events.text is not None:
-                raise malformed(NAME, event.data, "no JSON object or list")
-            return _as_it_stands(event.data)
-        meaning = find(said, event.data, answer)
-        ends = ends or bool(_at(said, end_path))
-        if ends:
-            return Meaning(meaning.kind, meaning.characters, meaning.error, ends=True)
-        if meaning is OTHER and events.text is None and not reported(said):
-            return _as_it_stands(event.data)
-        return meaning
-
-    def find(said: object, data: bytes, answer: Answer) -> Meaning:
-        """Error or content; what is reported beside it goes into the answer."""
-        fault = _at(said, error)
-        if fault:
-            return failure(fault)
-        for field, path in counts.items():
-            count = _at(said, path)
-            if count is not None:
-                setattr(answer, field, _count(count, data))
-        reason = _at(said, stop_reason)
-        if reason:
-            answer.stop_reason = line(str(reason), 100)
-        for kind, path in contents:
-            content = _at(said, path)
-            if content:
-                return Meaning(kind, len(_string(content, data)))
-        return OTHER
-
-    def reported(said: object) -> bool:
-        return any(_at(said, path) is not None for path in (*counts.values(), stop_reason))
-
-    def plain(body: bytes, answer: Answer) -> Meaning:
-        meaning = understand(Event(body, len(body), len(body)), answer)
-        return Meaning(meaning.kind, meaning.characters, meaning.error, ends=meaning.error is None)
-
+    mapping = _Mapping.of(events)
     return Protocol(
         name=NAME,
         path="/",
         headers={},
         terminal=_terminal(events),
         request=plain_sse.request,
-        understand=understand,
-        plain=plain,
+        understand=mapping.understand,
+        plain=mapping.plain,
     )
+
+
+_Path = tuple[str, ...]  # empty: there is no path
+
+
+@dataclass(frozen=True, slots=True)
+class _Mapping:
+    """`[target.events]` with its paths split into steps."""
+
+    contents: tuple[tuple[Kind, _Path], ...]
+    counts: tuple[tuple[str, _Path], ...]  # field of the Answer, path
+    error: _Path
+    stop_reason: _Path
+    end_path: _Path
+    end_data: bytes | None
+    end_event: str | None
+    has_text_path: bool
+
+    @classmethod
+    def of(cls, events: Events) -> "_Mapping":
+        contents = ((Kind.TEXT, events.text), (Kind.THINKING, events.thinking), (Kind.TOOL, events.tool))
+        counts = (("input_tokens", events.input_tokens), ("output_tokens", events.output_tokens))
+        return cls(
+            contents=tuple((kind, _steps(path)) for kind, path in contents if path is not None),
+            counts=tuple((field, _steps(path)) for field, path in counts if path is not None),
+            error=_steps(events.error),
+            stop_reason=_steps(events.stop_reason),
+            end_path=_steps(events.end_path),
+            end_data=None if events.end_data is None else events.end_data.encode(),
+            end_event=events.end_event,
+            has_text_path=events.text is not None,
+        )
+
+    @property
+    def reads_json(self) -> bool:
+        return bool(self.contents or self.counts or self.error or self.stop_reason or self.end_path)
+
+    def understand(self, event: Event, answer: Answer) -> Meaning:
+        if event.comment:
+            return PING
+        ends = event.data == self.end_data or (self.end_event is not None and event.name == self.end_event)
+        decoded = _json(event.data) if self.reads_json else None
+        if decoded is None:
+            if ends:
+                return Meaning(Kind.OTHER, ends=True)
+            if self.has_text_path:
+                raise malformed(NAME, event.data, "not a JSON object or list")
+            return _raw_text(event.data)
+        meaning = self._find(decoded, event.data, answer)
+        if ends or _at(decoded, self.end_path):
+            return Meaning(meaning.kind, meaning.characters, meaning.error, ends=True)
+        if meaning is OTHER and not self.has_text_path and not self._reports(decoded):
+            return _raw_text(event.data)
+        return meaning
+
+    def plain(self, body: bytes, answer: Answer) -> Meaning:
+        meaning = self.understand(Event(body, len(body), len(body)), answer)
+        return Meaning(meaning.kind, meaning.characters, meaning.error, ends=meaning.error is None)
+
+    def _find(self, decoded: object, data: bytes, answer: Answer) -> Meaning:
+        """The error or content of an event; token counts and the stop reason go into the answer."""
+        fault = _at(decoded, self.error)
+        if fault:
+            return failure(fault)
+        for field, path in self.counts:
+            count = _at(decoded, path)
+            if count is not None:
+                setattr(answer, field, _count(count, data))
+        reason = _at(decoded, self.stop_reason)
+        if reason:
+            answer.stop_reason = line(str(reason), 100)
+        for kind, path in self.contents:
+            content = _at(decoded, path)
+            if content:
+                return Meaning(kind, len(_string(content, data)))
+        return OTHER
+
+    def _reports(self, decoded: object) -> bool:
+        """Whether an event without content reports a count or a stop reason."""
+        return any(_at(decoded, path) is not None for path in (*(path for _, path in self.counts), self.stop_reason))
+
+
+def _steps(path: str | None) -> _Path:
+    return tuple(path.split(".")) if path else ()
 
 
 def _terminal(events: Events) -> bytes:
@@ -109,7 +135,7 @@ def _terminal(events: Events) -> bytes:
 
 
 def _json(data: bytes) -> Any:
-    """The object or list that the data is; None for anything else."""
+    """The data as a JSON object or list; None for anything else."""
     if not data.lstrip().startswith((b"{", b"[")):
         return None
     try:
@@ -118,21 +144,21 @@ def _json(data: bytes) -> Any:
         return None
 
 
-def _at(said: Any, path: list[str]) -> Any:
-    """What a path leads to; None where it leads nowhere, and for no path."""
+def _at(value: Any, path: _Path) -> Any:
+    """The value at a path; None if there is none, or no path."""
     if not path:
         return None
     for step in path:
-        if isinstance(said, dict):
-            said = said.get(step)
-        elif isinstance(said, list) and step.isdecimal() and int(step) < len(said):
-            said = said[int(step)]
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
         else:
             return None
-    return said
+    return value
 
 
-def _as_it_stands(data: bytes) -> Meaning:
+def _raw_text(data: bytes) -> Meaning:
     try:
         text = data.decode()
     except UnicodeDecodeError as fault:
@@ -142,11 +168,11 @@ def _as_it_stands(data: bytes) -> Meaning:
 
 def _count(value: object, data: bytes) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise malformed(NAME, data, "a number of tokens that is none")
+        raise malformed(NAME, data, "the token count is not a whole number")
     return value
 
 
 def _string(value: object, data: bytes) -> str:
     if not isinstance(value, str):
-        raise malformed(NAME, data, "content that is no string")
+        raise malformed(NAME, data, "the content is not a string")
     return value

@@ -1,7 +1,7 @@
-"""OpenAI's chat completions, and the many servers that speak them. https://platform.openai.com/docs/api-reference/chat
+"""OpenAI chat completions and compatible servers. https://platform.openai.com/docs/api-reference/chat
 
-Only `[DONE]` ends a stream: a finish_reason is no end, for usage and errors come after it. `input_tokens` includes
-what was read from the prompt cache.
+Only `[DONE]` ends a stream: usage and errors can follow a finish_reason. `input_tokens` includes tokens read from the
+prompt cache.
 """
 
 from typing import Any
@@ -20,11 +20,11 @@ from streamgauge.harness.drive.protocols.protocol import (
     Meaning,
     Protocol,
     Tokens,
-    bare,
     failure,
     line,
     malformed,
     turns,
+    undated,
 )
 from streamgauge.harness.record.arrivals import Kind
 
@@ -82,7 +82,7 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
         "stream": stream,
     }
     if prompt.tools:
-        body["tools"] = [{"type": "function", "function": {"name": bare(tool)}} for tool in prompt.tools]
+        body["tools"] = [{"type": "function", "function": {"name": undated(tool)}} for tool in prompt.tools]
     if stream:
         body["stream_options"] = {"include_usage": True}  # without it the API reports no usage
     return msgspec.json.encode(body)
@@ -93,43 +93,43 @@ def understand(event: Event, answer: Answer) -> Meaning:
         return PING
     if event.data == b"[DONE]":
         return END
-    said = _read(event.data)
-    if said.error:
-        return failure(said.error)
+    decoded = _read(event.data)
+    if decoded.error:
+        return failure(decoded.error)
     meaning = OTHER
-    for choice in said.choices or ():
+    for choice in decoded.choices or ():
         if choice.finish_reason is not None:
             answer.stop_reason = line(choice.finish_reason, 100)
         if choice.delta is not None and meaning is OTHER:
             meaning = _content(choice.delta)
-    if said.usage is not None:
-        _report(said.usage, answer)
+    if decoded.usage is not None:
+        _report(decoded.usage, answer)
     return meaning
 
 
 def plain(body: bytes, answer: Answer) -> Meaning:
-    said = _read(body)
-    if said.error:
-        return failure(said.error)
+    decoded = _read(body)
+    if decoded.error:
+        return failure(decoded.error)
     characters = 0
-    for choice in said.choices or ():
+    for choice in decoded.choices or ():
         if choice.finish_reason is not None:
             answer.stop_reason = line(choice.finish_reason, 100)
         if choice.message is not None:
             characters += len(choice.message.content or "")
-    if said.usage is not None:
-        _report(said.usage, answer)
+    if decoded.usage is not None:
+        _report(decoded.usage, answer)
     return Meaning(Kind.TEXT if characters else Kind.OTHER, characters, ends=True)
 
 
 def _read(data: bytes) -> _Chunk:
     try:
-        said = _chunk(data)
+        decoded = _chunk(data)
     except JSON_FAULTS as fault:
         raise malformed(NAME, data, fault) from fault
-    if said.choices is None and said.usage is None and not said.error:
+    if decoded.choices is None and decoded.usage is None and not decoded.error:
         raise malformed(NAME, data, "neither choices nor usage nor error")
-    return said
+    return decoded
 
 
 def _content(delta: _Delta) -> Meaning:
@@ -144,7 +144,7 @@ def _content(delta: _Delta) -> Meaning:
 
 
 def _report(usage: _Usage, answer: Answer) -> None:
-    """Keep what a chunk reports; some servers report in each, cumulatively, so the last one holds."""
+    """Keep the reported values. Some servers report in every chunk, cumulatively: the last count holds."""
     if usage.prompt_tokens is not None:
         answer.input_tokens = usage.prompt_tokens
     if usage.completion_tokens is not None:

@@ -1,9 +1,9 @@
-"""Plain SSE: the text stands in `data:` as it is, and `[DONE]` ends it.
+"""Plain SSE: `data:` holds the text itself, and `[DONE]` ends the stream.
 
-Among the text, four JSON objects have a meaning of their own: `{"done": true, …}`, which ends the stream and reports
-usage, `{"error": …}`, and `{"event": "tool_start" | "tool_end", …}`. Any other JSON is text: models write JSON. Events
-named `thinking` are thoughts. `tool_start`, as name or as `"event"`, tells the whole of a tool's input, which is
-content; `tool_end` is progress and none.
+Four JSON objects have a special meaning: `{"done": true, …}` ends the stream and reports usage; `{"error": …}` is an
+error; `{"event": "tool_start", …}` holds a tool's whole input and is content; `{"event": "tool_end", …}` reports
+progress and is not. Any other JSON is text, since models write JSON. An event's name can say `thinking`, `tool_start`
+or `tool_end`, too.
 """
 
 from typing import Any
@@ -22,16 +22,16 @@ from streamgauge.harness.drive.protocols.protocol import (
     Meaning,
     Protocol,
     Tokens,
-    bare,
     failure,
     line,
     malformed,
     turns,
+    undated,
 )
 from streamgauge.harness.record.arrivals import Kind
 
 NAME = "plain_sse"
-_KINDS = {"thinking": Kind.THINKING, "tool_start": Kind.TOOL}  # by event name; all others: text
+_KINDS = {"thinking": Kind.THINKING, "tool_start": Kind.TOOL}  # by event name; every other name is text
 
 
 class _Report(msgspec.Struct):
@@ -66,7 +66,7 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
     if prompt.system is not None:
         body["system"] = prompt.system
     if prompt.tools:
-        body["tools"] = [bare(tool) for tool in prompt.tools]
+        body["tools"] = [undated(tool) for tool in prompt.tools]
     return msgspec.json.encode(body)
 
 
@@ -87,52 +87,52 @@ def understand(event: Event, answer: Answer) -> Meaning:
 
 
 def plain(body: bytes, answer: Answer) -> Meaning:
-    """An answer that was not streamed: `{"text": "…", …}` with the same reports beside it."""
+    """An answer that was not streamed: `{"text": "…", …}` with the same usage fields."""
     try:
-        said = _whole(body)
+        decoded = _whole(body)
     except JSON_FAULTS as fault:
         raise malformed(NAME, body, fault) from fault
-    if said.error:
-        return failure(said.error)
-    if said.text is None:
+    if decoded.error:
+        return failure(decoded.error)
+    if decoded.text is None:
         raise malformed(NAME, body, "no text")
-    _report(said, answer)
-    return Meaning(Kind.TEXT if said.text else Kind.OTHER, len(said.text), ends=True)
+    _report(decoded, answer)
+    return Meaning(Kind.TEXT if decoded.text else Kind.OTHER, len(decoded.text), ends=True)
 
 
 def _control_event(data: bytes, answer: Answer) -> Meaning | None:
-    """The meaning of `[DONE]` and the four objects; None for everything else."""
+    """The meaning of `[DONE]` and of the four special objects; None for everything else."""
     if data == b"[DONE]":
         return END
     if not data.startswith(b"{"):
         return None
     try:
-        said = _control(data)
+        decoded = _control(data)
     except JSON_FAULTS:
         return None
-    if said.error:
-        return failure(said.error)
-    if said.done:
-        _report(said, answer)
+    if decoded.error:
+        return failure(decoded.error)
+    if decoded.done:
+        _report(decoded, answer)
         return END
-    if said.event == "tool_start":
+    if decoded.event == "tool_start":
         return Meaning(Kind.TOOL, len(data.decode("utf-8", "replace")))
-    return OTHER if said.event == "tool_end" else None
+    return OTHER if decoded.event == "tool_end" else None
 
 
-def _report(said: _Report, answer: Answer) -> None:
-    answer.input_tokens = said.input_tokens
-    answer.output_tokens = said.output_tokens
-    answer.cache_read_tokens = said.cache_read_tokens
-    answer.cache_write_tokens = said.cache_creation_tokens
-    answer.stop_reason = None if said.stop_reason is None else line(said.stop_reason, 100)
+def _report(decoded: _Report, answer: Answer) -> None:
+    answer.input_tokens = decoded.input_tokens
+    answer.output_tokens = decoded.output_tokens
+    answer.cache_read_tokens = decoded.cache_read_tokens
+    answer.cache_write_tokens = decoded.cache_creation_tokens
+    answer.stop_reason = None if decoded.stop_reason is None else line(decoded.stop_reason, 100)
 
 
 PROTOCOL = Protocol(
     name=NAME,
     path="/chat/stream",
     headers={},
-    terminal=b"",  # `{"done": true}`, in whatever spelling, ends it, too
+    terminal=b"",  # `{"done": true}` ends it too, however it is spaced
     request=request,
     understand=understand,
     plain=plain,

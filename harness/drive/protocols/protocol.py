@@ -1,7 +1,7 @@
-"""What a protocol is: how a question is put, and what each event of the answer means. Pure; knows no protocol by name.
+"""What a protocol is: how to ask, and what each event of the answer means. Pure; knows no protocol by name.
 
-Everything here was sent by a server that may be broken or hostile. `understand` and `plain` raise `Malformed` and
-nothing else, and what they keep of the server's words is one printable line of bounded length.
+The data comes from servers that may be broken or hostile. `understand` and `plain` raise nothing but `Malformed`, and
+keep of the server's words one printable line of bounded length.
 """
 
 import re
@@ -16,25 +16,25 @@ from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.record.arrivals import Kind
 
-# What msgspec raises for bytes that are not the JSON it was to find; the last for a thousand open brackets.
+# What msgspec raises for data that is not the expected JSON; RecursionError for deeply nested brackets.
 JSON_FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
-Tokens = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # a count that every JSON reader and SQLite can hold
+Tokens = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]  # a count that JSON and SQLite represent exactly
 
 
 class Malformed(ValueError):
-    """An event that is not of its protocol; the message is one short ASCII sentence with an excerpt."""
+    """Data that does not follow the protocol; the message is one short ASCII sentence with an excerpt."""
 
 
 class Meaning(msgspec.Struct, frozen=True, gc=False):
     kind: Kind
     characters: int = 0  # of content
-    error: str | None = None  # the server's error inside a 200, one line
-    ends: bool = False  # the terminal event
+    error: str | None = None  # one line: an error that the server sent inside a 200
+    ends: bool = False  # whether this is the terminal event
 
 
 class Answer(msgspec.Struct):
-    """What the server has reported of its answer so far; None until it does."""
+    """What the server has reported about its answer so far; None until it does."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -47,11 +47,13 @@ class Answer(msgspec.Struct):
 class Protocol:
     name: str
     path: str
-    headers: Mapping[str, str]  # beyond content-type and accept
-    terminal: bytes  # when these bytes come, look whether the answer has ended; b"": look whenever anything came
-    request: Callable[[Target, Prompt, bool], bytes]  # the third: streaming or not → the body
-    understand: Callable[[Event, Answer], Meaning]  # one event; adds to the Answer; raises Malformed
-    plain: Callable[[bytes, Answer], Meaning]  # the whole body of an answer that was not streamed; the same
+    headers: Mapping[str, str]  # in addition to content-type and accept
+    terminal: (
+        bytes  # occurs in the terminal event, so data without it need not be decoded early; b"": anything may end it
+    )
+    request: Callable[[Target, Prompt, bool], bytes]  # (target, prompt, streamed) → the request's body
+    understand: Callable[[Event, Answer], Meaning]  # reads one event and updates the Answer; raises Malformed
+    plain: Callable[[bytes, Answer], Meaning]  # the same for the whole body of an answer that was not streamed
 
 
 PING = Meaning(Kind.PING)
@@ -60,7 +62,7 @@ END = Meaning(Kind.OTHER, ends=True)
 
 
 def line(text: str, limit: int) -> str:
-    """A server's words as one printable line of at most `limit` characters."""
+    """A server's text as one printable line of at most `limit` characters."""
     printable = text[: 2 * limit]
     if not printable.isprintable():
         printable = "".join(c if c.isprintable() else " " for c in printable)
@@ -68,7 +70,7 @@ def line(text: str, limit: int) -> str:
 
 
 def failure(error: object) -> Meaning:
-    """The meaning of an error event: `error` is its decoded JSON, of whatever shape."""
+    """The meaning of an error event; `error` is its decoded JSON, of any shape."""
     return Meaning(Kind.OTHER, error=_sentence(error))
 
 
@@ -78,8 +80,8 @@ def malformed(protocol: str, data: bytes, fault: object) -> Malformed:
     return Malformed(f"not {protocol}: {reason}, in {excerpt}")
 
 
-def bare(tool: str) -> str:
-    """The name of a tool without the date that some APIs have in its type: `web_search_20260209` → `web_search`."""
+def undated(tool: str) -> str:
+    """A tool's name without the date that some APIs append to it: `web_search_20260209` → `web_search`."""
     return re.sub(r"_\d{8}$", "", tool)
 
 
@@ -93,5 +95,5 @@ def _sentence(error: Any) -> str:
     if not isinstance(error, dict):
         return line(error if isinstance(error, str) else str(error), 300)
     words = [error.get(key) for key in ("type", "code", "message")]
-    said = [line(str(word), 250) for word in words if isinstance(word, str | int) and word != ""]
-    return ": ".join(said)[:300] or line(str(error), 300)
+    parts = [line(str(word), 250) for word in words if isinstance(word, str | int) and word != ""]
+    return ": ".join(parts)[:300] or line(str(error), 300)
