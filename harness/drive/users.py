@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from streamgauge.harness.config import Profile, Target
 from streamgauge.harness.drive import behaviour, clients, network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Interrupted, Place, Site
+from streamgauge.harness.drive.clients import Interrupted, Place, Question, Reply, Site
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.turnstile import Turnstile
 from streamgauge.harness.errors import ScenarioError
@@ -153,30 +153,30 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         plan = self._behaviour.plan(self.random).asking_for(prompt.max_tokens or self._run.site.target.max_tokens)
         # Links get their own seeds: how often a link draws depends on the server's pace, which must not change prompts.
         roads = count(self.random.getrandbits(64))
-        seen = self.last = self._once(prompt, plan, roads, labels)
+        reply = self._once(prompt, plan, roads, labels)
         times, retry = 0, plan.retry
-        while retry is not None and times < retry.most and seen.http_status in behaviour.TOO_MUCH:
+        while retry is not None and times < retry.most and reply.observation.http_status in behaviour.TOO_MUCH:
             times += 1
-            gevent.sleep(retry.wait(times, self._client.retry_after))
-            seen = self.last = self._once(prompt, plan, roads, {**labels, "retry": str(times)})
-        return self._to_its_end(seen, prompt, plan, roads, labels)
+            gevent.sleep(retry.wait(times, reply.retry_after))
+            reply = self._once(prompt, plan, roads, {**labels, "retry": str(times)})
+        return self._to_its_end(reply, prompt, plan, roads, labels)
 
     def _to_its_end(
-        self, seen: StreamObservation, prompt: Prompt, plan: Plan, roads: Iterator[int], labels: dict[str, str]
+        self, reply: Reply, prompt: Prompt, plan: Plan, roads: Iterator[int], labels: dict[str, str]
     ) -> StreamObservation:
         """Resume an answer whose connection broke, as often as the plan allows. The record of the last stream."""
         times = barren = 0
         again = plan.reconnect
-        while again is not None and (place := self._client.place) is not None and times < again.most:
+        while again is not None and (place := reply.place) is not None and times < again.most:
             times += 1
-            gevent.sleep(again.wait(times, barren, place.retry, self._client.retry_after))
-            seen = self.last = self._once(prompt, plan, roads, {**labels, "reconnect": str(times)}, place)
-            barren = 0 if seen.content_chunks else barren + 1
-        return seen
+            gevent.sleep(again.wait(times, barren, place.retry, reply.retry_after))
+            reply = self._once(prompt, plan, roads, {**labels, "reconnect": str(times)}, place)
+            barren = 0 if reply.observation.content_chunks else barren + 1
+        return reply.observation
 
     def _once(
         self, prompt: Prompt, plan: Plan, roads: Iterator[int], labels: dict[str, str], place: Place | None = None
-    ) -> StreamObservation:
+    ) -> Reply:
         run = self._run
         due_at, self._due_at = self._due_at or time.monotonic_ns(), None
         run.streams += 1
@@ -195,18 +195,19 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         }
         link = network.Link(self._network, next(roads), plan.tunnel)
         try:
-            seen = self._client.stream(prompt, plan, link, due_at, identity, place)
+            reply = self._client.stream(Question(prompt, plan, link, due_at, identity, place))
         except Interrupted as end:
             run.record(end.seen)
             raise gevent.GreenletExit from None
         finally:
             run.active -= 1
+        seen = self.last = reply.observation
         run.record(seen)
         self._tell_locust(seen)
         # A slow link may deliver after the wire has finished: the person asks on only when it has.
         if (left := seen.ended_at - run.site.clock.now()) > 0:
             gevent.sleep(left / 1e9)
-        return seen
+        return reply
 
     def conversation(self, turns: tuple[int, int] = (2, 6)) -> Iterator[Prompt]:
         """The questions of one conversation, to pass to `stream` one by one; each includes the history before it."""

@@ -13,6 +13,7 @@ import pytest
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import BEHAVIOURS, Plan
+from streamgauge.harness.drive.clients import Question
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.runs.test_run import command, rows
@@ -87,7 +88,8 @@ def lives(server: ReferenceServer) -> Iterator[dict[str, Life]]:
 
     def live(name: str) -> StreamObservation:
         road = network.Link(network.find("direct"), 1, plans[name].tunnel)
-        return people[name].stream(prompts.ask("Hello?"), plans[name], road, time.monotonic_ns(), IDENTITY)
+        question = Question(prompts.ask("Hello?"), plans[name], road, time.monotonic_ns(), IDENTITY)
+        return people[name].stream(question).observation
 
     streams = {name: gevent.spawn(live, name) for name in LIVED}
     gevent.joinall(streams.values(), raise_error=True)

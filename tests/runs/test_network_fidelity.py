@@ -27,7 +27,7 @@ from msgspec.structs import replace
 from streamgauge.harness.config import Duration, Silences
 from streamgauge.harness.drive import prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Site
+from streamgauge.harness.drive.clients import Question, Site
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.network import NETWORKS, Link, Network
 from streamgauge.harness.record.clock import RunClock
@@ -70,7 +70,8 @@ def ask(url: str, network: Network, seed: int, headers: dict[str, str], text: st
     )
     person = WireClient(site)
     try:
-        return person.stream(prompts.ask(text), Plan(), Link(network, seed), time.monotonic_ns(), IDENTITY)
+        question = Question(prompts.ask(text), Plan(), Link(network, seed), time.monotonic_ns(), IDENTITY)
+        return person.stream(question).observation
     finally:
         person.close()
 

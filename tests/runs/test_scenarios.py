@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from streamgauge.harness.config import Target
 from streamgauge.harness.drive import network
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Site
+from streamgauge.harness.drive.clients import Question, Site
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.prompts import Prompt, conversation, handbook, load
 from streamgauge.harness.record.clock import RunClock
@@ -44,7 +44,7 @@ def ask(server: ReferenceServer, prompt: Prompt, protocol: str = "anthropic_mess
     person = WireClient(site)
     try:
         road = network.Link(network.find("direct"), 1)
-        return person.stream(prompt, Plan(), road, time.monotonic_ns(), IDENTITY)
+        return person.stream(Question(prompt, Plan(), road, time.monotonic_ns(), IDENTITY)).observation
     finally:
         person.close()
 

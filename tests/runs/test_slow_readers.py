@@ -7,6 +7,7 @@ import pytest
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients import Question
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.hostile import IDENTITY, client
 from tests.support.reference import ReferenceServer, counts, reference_server
@@ -26,9 +27,8 @@ def read(server: ReferenceServer, link: str, plan: Plan) -> StreamObservation:
     person = client(server.url, protocol="anthropic_messages")
     try:
         road = network.Link(network.find(link), 1)
-        return person.stream(
-            prompts.Prompt((("user", "?"),), max_tokens=99_999), plan, road, time.monotonic_ns(), IDENTITY
-        )
+        prompt = prompts.Prompt((("user", "?"),), max_tokens=99_999)
+        return person.stream(Question(prompt, plan, road, time.monotonic_ns(), IDENTITY)).observation
     finally:
         person.close()
 

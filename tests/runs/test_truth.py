@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Site
+from streamgauge.harness.drive.clients import Question, Site
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
@@ -56,7 +56,7 @@ def round_of(url: str, clock: RunClock) -> list[StreamObservation]:
     def stream(person: WireClient) -> StreamObservation:
         try:
             link = network.Link(direct, 1)
-            return person.stream(prompt, Plan(), link, time.monotonic_ns(), IDENTITY_HERE)
+            return person.stream(Question(prompt, Plan(), link, time.monotonic_ns(), IDENTITY_HERE)).observation
         finally:
             person.close()
 

@@ -10,6 +10,7 @@ import pytest
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients import Question
 from streamgauge.harness.drive.network import Link
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.support.hostile import IDENTITY, client
@@ -31,7 +32,8 @@ def gone(begins: float, lasts: float, name: str = "wifi") -> Link:
 
 def live(server: ReferenceServer, link: Link, **settings: Any) -> StreamObservation:
     person = client(server.url, **settings)
-    seen = person.stream(prompts.ask("Hello?"), Plan(), link, time.monotonic_ns(), IDENTITY)
+    question = Question(prompts.ask("Hello?"), Plan(), link, time.monotonic_ns(), IDENTITY)
+    seen = person.stream(question).observation
     person.close()
     return seen
 

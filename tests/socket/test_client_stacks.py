@@ -22,7 +22,7 @@ import pytest
 from streamgauge.harness.config import Target
 from streamgauge.harness.drive import clients, network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Client, Interrupted, Site
+from streamgauge.harness.drive.clients import Client, Interrupted, Question, Site
 from streamgauge.harness.drive.wire.exchange import kernel_stamps
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.judge.measure.metrics import gauge
@@ -94,7 +94,8 @@ def person(name: str, url: str, *, fresh: bool = False, clock: RunClock | None =
 
 def ask(who: Client, plan: Plan | None = None, link: str = "direct") -> StreamObservation:
     road = network.Link(network.find(link), 1)
-    return who.stream(prompts.ask("Hello?"), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
+    question = Question(prompts.ask("Hello?"), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
+    return who.stream(question).observation
 
 
 def observe(name: str, url: str, plan: Plan | None = None, **settings: Any) -> StreamObservation:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamgauge.harness.drive import clients, network, prompts
 from streamgauge.harness.drive.behaviour import Plan, Reconnect
-from streamgauge.harness.drive.clients import Client, Place, Site
+from streamgauge.harness.drive.clients import Client, Place, Question, Reply, Site
 from streamgauge.harness.drive.reading.resumption import follow
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
@@ -53,17 +53,23 @@ def road(breaks_at: int | None = None, name: str = "direct") -> network.Link:
     return link
 
 
-def tried(person: Client, *roads: network.Link) -> list[StreamObservation]:
+def ask(person: Client, link: network.Link, plan: Plan = GOES_ON, place: Place | None = None) -> Reply:
+    return person.stream(Question(prompts.ask("Hello?"), plan, link, time.monotonic_ns(), IDENTITY, place))
+
+
+def replies(person: Client, *roads: network.Link) -> list[Reply]:
     """One answer, over these links one after another for as long as there may be more of it, without a wait."""
-    found: list[StreamObservation] = []
-    place: Place | None = None
+    found: list[Reply] = []
     for link in roads:
-        if found and person.place is None:
+        if found and found[-1].place is None:
             break
-        place = person.place if found else None
-        found.append(person.stream(prompts.ask("Hello?"), GOES_ON, link, time.monotonic_ns(), IDENTITY, place))
+        found.append(ask(person, link, place=found[-1].place if found else None))
     person.close()
     return found
+
+
+def tried(person: Client, *roads: network.Link) -> list[StreamObservation]:
+    return [reply.observation for reply in replies(person, *roads)]
 
 
 def told(seen: StreamObservation) -> tuple[int | None, int | None]:
@@ -153,17 +159,18 @@ def test_every_client_can_go_on(server: ReferenceServer, name: str) -> None:
 
 def test_the_server_says_how_long_to_wait(server: ReferenceServer) -> None:
     person = client(server.url, headers={"x-gauge-fault": "reset@4"})
-    tried(person, road())
-    assert person.place is not None
-    assert person.place.retry == 0.5
+    (reply,) = replies(person, road())
+    assert reply.place is not None
+    assert reply.place.retry == 0.5
 
 
 def test_an_answer_that_is_no_longer_kept_begins_anew(server: ReferenceServer) -> None:
     person = client(server.url, headers={"x-gauge-fault": "reset@4"})
     stranger = Place(7, last_id="req_0123456789abcdef:4", prefix="req_0123456789abcdef:", number=4)
-    gone = person.stream(prompts.ask("Hello?"), GOES_ON, road(), time.monotonic_ns(), IDENTITY, stranger)
+    reply = ask(person, road(), place=stranger)
+    gone = reply.observation
     assert (gone.outcome, gone.http_status, gone.resumed_from) == (Outcome.REFUSED, 404, None)
-    assert person.place == Place(7)
+    assert reply.place == Place(7)
     person.close()
 
 
@@ -311,9 +318,9 @@ def test_an_id_that_holds_a_secret_does_not_bring_it_into_the_record() -> None:
 
 def test_who_is_told_that_there_is_no_more_does_not_come_back() -> None:
     with scripted(asked(CHUNKED + chunk(events(range(1, 4)))), asked(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
-        person = client(server.url)
-        assert len(tried(person, road(), road(), road())) == 2
-    assert person.place is None
+        found = replies(client(server.url), road(), road(), road())
+    assert len(found) == 2
+    assert found[-1].place is None
 
 
 @pytest.mark.parametrize("status", [b"429 Too Many Requests", b"503 Service Unavailable"])
@@ -332,17 +339,17 @@ def test_a_first_refusal_and_an_error_of_the_model_are_final() -> None:
     error = CHUNKED + chunk(events(range(1, 3)) + b'data: {"error": {"message": "no"}}\n\n') + LAST
     for answer in (refusal, error):
         with scripted(asked(answer)) as server:
-            person = client(server.url)
-            assert len(tried(person, road(), road())) == 1
-        assert person.place is None
+            found = replies(client(server.url), road(), road())
+        assert len(found) == 1
+        assert found[0].place is None
 
 
 def test_who_does_not_reconnect_has_no_place() -> None:
     with scripted(asked(CHUNKED + chunk(events(range(1, 4))))) as server:
         person = client(server.url)
-        person.stream(prompts.ask("Hello?"), Plan(), road(), time.monotonic_ns(), IDENTITY)
+        reply = ask(person, road(), Plan())
         person.close()
-    assert person.place is None
+    assert reply.place is None
 
 
 # Judged

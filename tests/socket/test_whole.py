@@ -10,14 +10,14 @@ import pytest
 from streamgauge.harness.config import Target
 from streamgauge.harness.drive import clients, network
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Site
+from streamgauge.harness.drive.clients import Question, Site
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.hostile import IDENTITY, asked, content, held, scripted, target
 from tests.support.reference import ReferenceServer, reference_server
 
-QUESTION = Prompt((("user", "Hello?"),), streamed=False)
+PROMPT = Prompt((("user", "Hello?"),), streamed=False)
 PROTOCOLS = ["anthropic_messages", "openai_chat", "plain_sse"]
 GOOD = json.dumps({"text": "Grüße", "output_tokens": 2, "stop_reason": "end_turn"}).encode()
 
@@ -34,7 +34,7 @@ def fetch(
     person = clients.find(client)(Site.of(url, wanted, RunClock.starting_at(time.time_ns())))
     try:
         road = network.Link(network.find(link), 1)
-        return person.stream(QUESTION, plan or Plan(), road, time.monotonic_ns(), IDENTITY)
+        return person.stream(Question(PROMPT, plan or Plan(), road, time.monotonic_ns(), IDENTITY)).observation
     finally:
         person.close()
 

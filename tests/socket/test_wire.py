@@ -13,7 +13,7 @@ import pytest
 from streamgauge.harness.config import Duration, Profile
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Interrupted, Site
+from streamgauge.harness.drive.clients import Interrupted, Question, Site
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.wire.exchange import Endpoint, kernel_stamps
 from streamgauge.harness.errors import TargetError
@@ -296,7 +296,7 @@ def test_a_cell_change_that_breaks_the_link_is_no_failure_of_the_server() -> Non
         person = client(server.url)
         road = network.Link(network.find("direct"), 1)
         road.breaks_at = 100_000_000
-        seen = person.stream(prompts.ask("Hello?"), Plan(), road, time.monotonic_ns(), IDENTITY)
+        seen = person.stream(Question(prompts.ask("Hello?"), Plan(), road, time.monotonic_ns(), IDENTITY)).observation
         assert server.result() == "reset"
     assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 3)
     assert seen.detail == "the phone changed cells, and the connection was lost, as the link has it"
@@ -316,7 +316,7 @@ def far_away(plan: Plan) -> StreamObservation:
         person = client(server.url)
         ask(person)
         road = network.Link(network.find("moon", {"moon": Profile(rtt=Duration.parse("1s"))}), 1)
-        seen = person.stream(prompts.ask("Hello?"), plan, road, time.monotonic_ns(), IDENTITY)
+        seen = person.stream(Question(prompts.ask("Hello?"), plan, road, time.monotonic_ns(), IDENTITY)).observation
         person.close()
     assert seen.outcome is Outcome.CANCELLED
     assert len([one for one in seen.chunks if one.kind in CONTENT]) == 3, "the wire's part is kept"
@@ -512,9 +512,11 @@ def test_retry_after_is_seconds_or_a_date(header: bytes, seconds: float | None) 
     refusal = b"HTTP/1.1 429 Slow Down\r\nretry-after: " + header + b"\r\ncontent-length: 0\r\n\r\n"
     with scripted(asked(refusal)) as server:
         person = client(server.url)
-        assert ask(person).outcome is Outcome.REFUSED
+        road = network.Link(network.find("direct"), 1)
+        reply = person.stream(Question(prompts.ask("Hello?"), Plan(), road, time.monotonic_ns(), IDENTITY))
         person.close()
-    assert person.retry_after == seconds or (seconds == 1e9 and (person.retry_after or 0) > seconds)
+    assert reply.observation.outcome is Outcome.REFUSED
+    assert reply.retry_after == seconds or (seconds == 1e9 and (reply.retry_after or 0) > seconds)
 
 
 def serve(peer: Peer) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 from streamgauge.harness.config import Duration, Limits, Target, Timeouts
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Site
+from streamgauge.harness.drive.clients import Question, Site
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, StreamObservation
@@ -221,7 +221,8 @@ def client(url: str, *, fresh: bool = False, clock: RunClock | None = None, **se
 def ask(person: WireClient, plan: Plan | None = None, link: str = "direct", text: str = "Hello?") -> StreamObservation:
     """One stream, due now."""
     road = network.Link(network.find(link), 1)
-    return person.stream(prompts.ask(text), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
+    question = Question(prompts.ask(text), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
+    return person.stream(question).observation
 
 
 def observe(url: str, plan: Plan | None = None, **settings: Any) -> StreamObservation:

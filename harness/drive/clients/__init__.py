@@ -1,42 +1,28 @@
-"""What sits on the socket, by name. A new client stack is one file here and one line in `CLIENTS`."""
+"""The client stacks, by name. A new one is one file here and one line in `CLIENTS`."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 from streamgauge.harness.config import Target
-from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.clients.wire import WireClient
-from streamgauge.harness.drive.network import Link
-from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.reading.resumption import Place
 from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.errors import ScenarioError
-from streamgauge.harness.record.observation import StreamObservation
 
-__all__ = ["CLIENTS", "Client", "Interrupted", "Place", "Site", "find"]
+__all__ = ["CLIENTS", "Client", "Interrupted", "Place", "Question", "Reply", "Site", "find"]
 
 
 class Client(Protocol):
-    """One person's way to the server. Not for two streams at once."""
-
-    retry_after: float | None  # seconds, as the last answer said
-    place: Place | None  # in the last answer, if that broke off and the plan is to go on
+    """One person's connection to the server: one stream at a time."""
 
     def __init__(self, site: Site, *, fresh: bool = False) -> None: ...
 
     @classmethod
     def check(cls, target: Target) -> None: ...
 
-    def stream(
-        self,
-        prompt: Prompt,
-        plan: Plan,
-        link: Link,
-        due_at: int,
-        identity: Mapping[str, Any],
-        place: Place | None = None,
-    ) -> StreamObservation: ...
+    def stream(self, question: Question) -> Reply: ...
 
     def close(self) -> None: ...
 

@@ -17,7 +17,7 @@ from anthropic.resources.messages import Messages  # here: the SDK itself would 
 from streamgauge.harness import config
 from streamgauge.harness.config import Target
 from streamgauge.harness.drive.clients.library import LibraryClient
-from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.errors import ScenarioError
@@ -90,9 +90,10 @@ class AnthropicClient(LibraryClient):
             raise ScenarioError(f"the client {cls.name!r} asks at …{_PATH}; target.path is {path!r}")
         _warm()
 
-    def _use(self, prompt: Prompt, attempt: Any) -> None:
+    def _use(self, question: Question, attempt: Any) -> None:
+        prompt = question.prompt
         body = msgspec.json.decode(self._site.protocol.request(self._site.target, prompt, prompt.streamed))
-        place = {} if self._last_id is None else {"last-event-id": self._last_id}
+        place = {} if question.last_id is None else {"last-event-id": question.last_id}
         answer = self._messages.create(**body, extra_headers=place)
         if not prompt.streamed:
             attempt.hand()

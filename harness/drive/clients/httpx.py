@@ -10,7 +10,7 @@ import httpcore
 import httpx
 
 from streamgauge.harness.drive.clients.library import LibraryClient
-from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.protocols import Answer
 from streamgauge.harness.drive.reading import sse
 from streamgauge.harness.drive.site import Site
@@ -44,10 +44,11 @@ class HttpxClient(LibraryClient):
             trust_env=False,
         )
 
-    def _use(self, prompt: Prompt, attempt: Any) -> None:
+    def _use(self, question: Question, attempt: Any) -> None:
+        prompt = question.prompt
         protocol, decoder, answer = self._site.protocol, sse.Decoder(), Answer()
         body = protocol.request(self._site.target, prompt, prompt.streamed)
-        headers = {} if self._last_id is None else {"last-event-id": self._last_id}
+        headers = {} if question.last_id is None else {"last-event-id": question.last_id}
         if not prompt.streamed:
             headers["accept"] = "application/json"
         request = self._http.build_request("POST", self._url, content=body, headers=headers)

@@ -12,10 +12,8 @@ import time
 from abc import abstractmethod
 from typing import Any, ClassVar
 
-from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.clients.wire import Attempt, WireClient
-from streamgauge.harness.drive.network import Link
-from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire.exchange import Broken, Connection, Exchange, Pace
 from streamgauge.harness.record.observation import Outcome
@@ -47,10 +45,8 @@ class _Lent(Attempt):
     _kind: ClassVar[type[Exchange]] = _Tapped
     _exchange: _Tapped
 
-    def __init__(
-        self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link, began: int | None = None
-    ) -> None:
-        super().__init__(connection, site, plan, due_at, link, began)
+    def __init__(self, connection: Connection, site: Site, question: Question, began: int | None = None) -> None:
+        super().__init__(connection, site, question, began)
         self._request = bytearray()
         self.fault: BaseException | None = None  # what we raised, whatever the library makes of it on its way through
         self._handed: list[int] = []
@@ -135,14 +131,14 @@ class LibraryClient(WireClient):
         self._backend = _Backend()
 
     @abstractmethod
-    def _use(self, prompt: Prompt, attempt: _Lent) -> None:
+    def _use(self, question: Question, attempt: _Lent) -> None:
         """Ask by the library, and tell the attempt of each content chunk as it comes out."""
 
-    def _converse(self, attempt: _Lent, prompt: Prompt) -> None:
+    def _converse(self, attempt: _Lent, question: Question) -> None:
         complaint = None
         self._backend.attempt = attempt
         try:
-            self._use(prompt, attempt)
+            self._use(question, attempt)
         except BaseException as fault:
             if attempt.fault is None and not isinstance(fault, Exception):
                 raise

@@ -5,7 +5,6 @@ Promises one StreamObservation for each `stream`, whatever the server does: noth
 
 import time
 from bisect import bisect_left
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,16 +15,16 @@ import gevent
 
 from streamgauge.harness.config import Target
 from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.network import Link
-from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.reading import sse
-from streamgauge.harness.drive.reading.resumption import Place, follow
+from streamgauge.harness.drive.reading.resumption import follow
 from streamgauge.harness.drive.reading.transcript import Interrupted, Transcript, observe
 from streamgauge.harness.drive.reading.whole import observe_whole, patient
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire.exchange import Broken, Connection, Exchange
-from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
+from streamgauge.harness.record.observation import CONTENT, Outcome
 
 _GRACE = 200_000_000  # ns after what looks like the terminal event until we look whether it was one
 _NEVER = 1 << 62
@@ -44,11 +43,10 @@ class Attempt:
 
     _kind: ClassVar[type[Exchange]] = Exchange
 
-    def __init__(
-        self, connection: Connection, site: Site, plan: Plan, due_at: int, link: Link, began: int | None = None
-    ) -> None:
+    def __init__(self, connection: Connection, site: Site, question: Question, began: int | None = None) -> None:
         """`began`: when the try before this one did, over a connection that proved dead (CLOCK_MONOTONIC ns)."""
         target, protocol = site.target, site.protocol
+        plan, due_at, link = question.plan, question.due_at, question.link
         self._connection = connection
         self._endpoint = site.endpoint
         self._timeouts = target.timeouts
@@ -256,36 +254,24 @@ class WireClient:
         self._fresh = fresh
         self._idle: Connection | None = None
         self._lingering: list[Connection] = []
-        self.retry_after: float | None = None  # seconds, from the last answer's header
-        self.place: Place | None = None  # in the last answer, where that broke off and the plan is to go on
-        self._last_id: str | None = None  # of an event, where the stream under way is to go on from it
 
     @classmethod
     def check(cls, target: Target) -> None:
         """ScenarioError for a target that this client cannot ask; this one can ask any."""
 
-    def stream(
-        self,
-        prompt: Prompt,
-        plan: Plan,
-        link: Link,
-        due_at: int,
-        identity: Mapping[str, Any],
-        place: Place | None = None,
-    ) -> StreamObservation:
-        """Ask, and read until the end or until the plan says to leave. `due_at` is CLOCK_MONOTONIC ns.
+    def stream(self, question: Question) -> Reply:
+        """Ask, and read until the end or until the plan says to leave.
 
-        `place`: ask for what comes after it in an answer that broke off. Raises only Interrupted, when the caller's
-        greenlet is killed: it holds the record, to be kept before dying.
+        Raises only Interrupted, when the caller's greenlet is killed: it holds the record, to be kept before dying.
         """
-        began, self._last_id = None, None if place is None else place.last_id
-        site, look = (self._site, observe) if prompt.streamed else (patient(self._site), observe_whole)
+        plan, link, identity, began = question.plan, question.link, question.identity, None
+        site, look = (self._site, observe) if question.prompt.streamed else (patient(self._site), observe_whole)
         while True:
             connection, reused = self._take()
-            attempt = self._attempt(connection, site, plan, due_at, link, began)
+            attempt = self._attempt(connection, site, question, began)
             began, broken = attempt.began, None
             try:
-                self._converse(attempt, prompt)
+                self._converse(attempt, question)
             except Broken as fault:
                 # Its traceback would hold this frame and all that came, and this frame it: a cycle for each stream.
                 broken = fault.with_traceback(None)
@@ -296,7 +282,6 @@ class WireClient:
                 connection.close()
                 raise
             transcript = attempt.end(broken)
-            self.retry_after = _seconds(transcript.headers.get("retry-after"))
             if attempt.reusable and plan.linger is not None:
                 self._lingering.append(connection)
                 gevent.spawn_later(plan.linger / 1e9, connection.close)
@@ -312,16 +297,18 @@ class WireClient:
                 with suppress(gevent.GreenletExit):
                     with site.desk:
                         seen = look(transcript, site, link, identity)
+                    place, retry_after = None, _seconds(transcript.headers.get("retry-after"))
                     if plan.reconnect is not None:
                         by_link, secret = isinstance(broken, _CellChange), self._site.secret
-                        seen, self.place = follow(seen, bytes(transcript.body), place, secret, by_link=by_link)
-                    return seen
+                        body = bytes(transcript.body)
+                        seen, place = follow(seen, body, question.place, secret, by_link=by_link)
+                    return Reply(seen, retry_after, place)
             # Also when the stream itself was complete by then.
             raise Interrupted(look(transcript, site, link, identity))
 
-    def _converse(self, attempt: Any, prompt: Prompt) -> None:
+    def _converse(self, attempt: Any, question: Question) -> None:
         """One try, from connecting to the end of the answer. Broken when it does not get there."""
-        attempt.converse(self._site.request(prompt, self._last_id))
+        attempt.converse(self._site.request(question.prompt, question.last_id))
 
     def close(self) -> None:
         for connection in self._lingering:

@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 
-from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.harness.drive.clients import Reply
 from streamgauge.scenario import StreamUser, constant, reading, task
 
 
@@ -25,7 +25,7 @@ class Shaped(StreamUser):
     def ask(self) -> None:
         self.stream()
 
-    def _once(self, prompt: Any, plan: Any, roads: Any, labels: dict[str, str], *more: Any) -> StreamObservation:
+    def _once(self, prompt: Any, plan: Any, roads: Any, labels: dict[str, str], *more: Any) -> Reply:
         asked = {"link": str(next(copy(roads))), "bytes": str(len(self._run.site.request(prompt)))}
         return super()._once(prompt, plan, roads, {**labels, **asked}, *more)
 

@@ -1,0 +1,33 @@
+"""What a client is asked, and what it gives back: one stream's question and reply."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.network import Link
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.reading.resumption import Place
+from streamgauge.harness.record.observation import StreamObservation
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    prompt: Prompt
+    plan: Plan  # how the person behaves
+    link: Link  # for this stream alone
+    due_at: int  # CLOCK_MONOTONIC ns
+    identity: Mapping[str, Any]  # the fields of the record that say which stream it is
+    place: Place | None = None  # continue a broken answer after this place; None: ask for a whole one
+
+    @property
+    def last_id(self) -> str | None:
+        """The `Last-Event-ID` to send; None: send none."""
+        return None if self.place is None else self.place.last_id
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    observation: StreamObservation
+    retry_after: float | None  # seconds, from the answer's Retry-After header; None: it had none that is valid
+    place: Place | None = None  # where the answer broke off, if the plan is to reconnect and more may come
