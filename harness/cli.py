@@ -26,6 +26,7 @@ from streamgauge.harness.judge.compare import baseline, noise, regression
 from streamgauge.harness.judge.outputs import save, telling, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
+from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.wording import visible
 from streamgauge.reports import page
 from streamgauge.reports.material import gather
@@ -310,12 +311,12 @@ def _tell_point(point: Point) -> None:
     )
 
 
-def _rules(config_path: str | None) -> tuple[list[config.Sla], config.Reader] | tuple[None, None]:
+def _rules(config_path: str | None) -> tuple[list[Rule], config.Reader] | tuple[None, None]:
     """What to judge by; None: what a run was run with."""
     if config_path is None:
         return None, None
     found = config.load(config_path)
-    return found.sla, found.reader
+    return parse_all(found.sla), found.reader
 
 
 def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[str], **options: Any) -> int:

@@ -14,3 +14,10 @@ class Exit(IntEnum):
 
 
 VERDICTS = frozenset({Exit.MET, Exit.MISSED, Exit.INCONCLUSIVE})  # the run came to its end and was judged
+
+
+def without_verdict(inconclusive: ForInconclusive | None, *, invalid: bool) -> Exit:
+    """The exit code if nothing was decided. `pass` excuses too few samples, but never an invalid run."""
+    if inconclusive == "fail":
+        return Exit.MISSED
+    return Exit.MET if inconclusive == "pass" and not invalid else Exit.INCONCLUSIVE

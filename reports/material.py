@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.config import Reader, Sla
+from streamgauge.harness.config import Reader
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.metrics import COALESCED_US, Tally, content_gaps
 from streamgauge.harness.judge.store import Failure, Readings, Store, Streams
-from streamgauge.harness.judge.verdict.judgement import QUANTILES, Judgement, judge
+from streamgauge.harness.judge.verdict.judgement import Judgement, judge
+from streamgauge.harness.judge.verdict.rules import Rule
+from streamgauge.harness.judge.verdict.summary import QUANTILES
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import Counters, OverCounters
@@ -71,7 +73,7 @@ class Material:
 
 
 def gather(
-    store: Store, run_id: str | None = None, rules: Sequence[Sla] | None = None, reader: Reader | None = None
+    store: Store, run_id: str | None = None, rules: Sequence[Rule] | None = None, reader: Reader | None = None
 ) -> Material:
     """Judge a run as `judge` does, and draw up what the panels need besides. RuleError, StoreError."""
     run = store.run(run_id)

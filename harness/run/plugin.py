@@ -44,8 +44,9 @@ from streamgauge.harness.errors import ScenarioError, StoreError, StreamgaugeErr
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import save, telling, terminal
 from streamgauge.harness.judge.store import Run, Status, Store
-from streamgauge.harness.judge.verdict import judgement, sla
+from streamgauge.harness.judge.verdict import judgement
 from streamgauge.harness.judge.verdict.early import Early
+from streamgauge.harness.judge.verdict.rules import parse_all
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
@@ -164,7 +165,7 @@ class _Keeper:
             if issubclass(user, StreamUser):
                 user.client = options.gauge_client or user.client
                 user.check(self._config.target, self._config.networks)
-        self._rules = [sla.parse(rule) for rule in self._config.sla]
+        self._rules = parse_all(self._config.sla)
         config.headers(self._config.target)  # now, while it is still one line and not a run full of failures
         config.metrics(self._config.target)
         if options.headless or options.autostart:
@@ -292,7 +293,7 @@ class _Keeper:
         status: Status = "interrupted" if self._interrupted else "aborted" if self._aborted else "finished"
         with self._store as store:
             store.finish_run(run.id, ended_ns=ended, status=status, instrument=self._facts(), notes=self._notes)
-            material = gather(store, run.id)
+            material = gather(store, run.id, self._rules)
             judged = material.judgement
             if self._exit_code is None:
                 self._exit_code = judgement.exit_code(judged, self._options.gauge_inconclusive)

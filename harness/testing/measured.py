@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,9 +23,11 @@ from streamgauge.harness.judge.measure import metrics
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.outputs import telling
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict import judgement, sla
-from streamgauge.harness.judge.verdict.judgement import Judgement
-from streamgauge.harness.judge.verdict.sla import Rule, Status, Subject, Verdict
+from streamgauge.harness.judge.verdict import judgement, rules, sla, subjects
+from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
+from streamgauge.harness.judge.verdict.rules import Rule
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
+from streamgauge.harness.judge.verdict.subjects import Subject
 
 _COMMAND = [sys.executable, "-c", "from streamgauge.harness.cli import main; main(prog_name='streamgauge')"]
 
@@ -88,7 +90,7 @@ class Run:
             self.judgement: Judgement = judgement.judge(store)
 
     @property
-    def verdict(self) -> Literal["met", "missed", "inconclusive", "invalid"]:
+    def verdict(self) -> RunVerdict:
         return self.judgement.verdict
 
     def p50(self, metric: str, **where: Any) -> "Measured":
@@ -107,7 +109,7 @@ class Run:
 
     def measured(self, subject: str, **where: Any) -> "Measured":
         """What the left side of an SLA rule may be: `p99.9(itl)`, `mean(e2e)`, `max(ttft)`, `error_rate`."""
-        return Measured(self, sla.subject(subject), _where(where))
+        return Measured(self, subjects.parse(subject), _where(where))
 
     def judge(self, rule: Rule) -> Verdict:
         """By the streams of this run."""
@@ -145,7 +147,7 @@ class Measured(float):
         return self.run.judge(_rule(self._subject, self._where, op, float(limit) * _scale(self._subject)))
 
     def _holds(self, op: str, limit: float) -> bool:
-        return self.run.verdict != "invalid" and self.against(op, limit).status is Status.MET
+        return self.run.verdict != "invalid" and self.against(op, limit).status is RuleStatus.MET
 
     def __lt__(self, limit: float) -> bool:
         return self._holds("<", limit)
@@ -162,7 +164,7 @@ class Measured(float):
     def explain(self, op: str, limit: Any) -> list[str]:
         """Why a comparison does not hold, line by line."""
         told = [f"{self!r} {op} {limit}"]
-        if op in sla.OPERATORS:
+        if op in rules.OPERATORS:
             verdict = self.against(op, limit)
             invalid = self.run.verdict == "invalid"
             told.append(f"invalid: {self.run.judgement.reason}" if invalid else f"{verdict.status}: {verdict.reason}")

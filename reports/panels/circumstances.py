@@ -7,7 +7,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
-from streamgauge.harness.judge.verdict.judgement import Validity
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.material import Material

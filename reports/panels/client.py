@@ -2,7 +2,7 @@
 
 from streamgauge.harness.config import Where
 from streamgauge.harness.judge.figures import figure
-from streamgauge.harness.judge.verdict.judgement import QUANTILES, summary
+from streamgauge.harness.judge.verdict.summary import QUANTILES, summary
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, paired
 

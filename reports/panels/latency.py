@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import figure, some
-from streamgauge.harness.judge.verdict.judgement import QUANTILES, Summary
+from streamgauge.harness.judge.verdict.summary import QUANTILES, Summary
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, scale, told
 

@@ -2,13 +2,13 @@
 
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.verdict.sla import Status, Verdict
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.wording import shortened, words
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Mark, Panel, Table, interval_of, sentence, told
 
 MOST_OF_A_REASON = 320  # characters: it may list every user class that there is
-_ORDER = [Status.MISSED, Status.INCONCLUSIVE, Status.MET]
+_ORDER = [RuleStatus.MISSED, RuleStatus.INCONCLUSIVE, RuleStatus.MET]
 
 
 def draw(run: Material) -> Panel:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from streamgauge.harness.config import Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.verdict.judgement import QUANTILES
+from streamgauge.harness.judge.verdict.summary import QUANTILES
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, paired
 

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from streamgauge.harness.config import Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.verdict.judgement import Summary, summary
+from streamgauge.harness.judge.verdict.summary import Summary, summary
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, paired, told
 

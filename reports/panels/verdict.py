@@ -5,8 +5,9 @@ from datetime import datetime
 from streamgauge.harness.config import Where
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure.statistics import ratio_interval
-from streamgauge.harness.judge.verdict.judgement import Judgement, Validity
+from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import words
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Fact, Mark, Panel, Table, interval_of, sentence, span, told
@@ -28,7 +29,7 @@ def draw(run: Material) -> Panel:
 
 
 def _lead(judgement: Judgement) -> str:
-    alike = [verdict for verdict in judgement.verdicts if verdict.told == judgement.verdict]
+    alike = [verdict for verdict in judgement.verdicts if verdict.status_text == judgement.verdict]
     if judgement.verdict not in {"missed", "inconclusive"} or not alike:
         return sentence(judgement.reason)
     rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]

@@ -10,8 +10,8 @@ from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.measure.metrics import Figure
 from streamgauge.harness.judge.outputs import json
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
+from streamgauge.harness.judge.verdict.rules import parse, parse_all
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.record import MS, a_run, observation
 
@@ -31,7 +31,7 @@ def judged(
         readings = [("local", int(at * 1e9), name, value) for name, readings in named.items() for at, value in readings]
         store.append("run-1", streams, readings)
         store.finish_run("run-1", ended_ns=10_000 * MS, status="finished")
-        return judge(store, rules=[Sla(rule=rule) for rule in rules])
+        return judge(store, rules=parse_all(Sla(rule=rule) for rule in rules))
 
 
 def texts(n: int) -> list[tuple[str, float]]:
@@ -130,7 +130,7 @@ def test_readings_that_end_soon_after_the_streams_do_not_tell_when_it_stopped(tm
 
 
 def test_what_is_known_of_the_whole_run_cannot_be_asked_of_a_part() -> None:
-    with pytest.raises(RuleError, match=r"time_to_stop is known of the whole run only; take `where` out"):
-        sla.parse(Sla(rule="time_to_stop < 2s", where=Where(user="Leaver")))
-    assert sla.parse(Sla(rule="time_to_stop < 2s")).limit == 2_000
-    assert sla.parse(Sla(rule="wasted_tokens < 500")).limit == 500
+    with pytest.raises(RuleError, match=r"time_to_stop is known only for the whole run; remove `where`"):
+        parse(Sla(rule="time_to_stop < 2s", where=Where(user="Leaver")))
+    assert parse(Sla(rule="time_to_stop < 2s")).limit == 2_000
+    assert parse(Sla(rule="wasted_tokens < 500")).limit == 500

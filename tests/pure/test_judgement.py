@@ -16,7 +16,9 @@ from streamgauge.harness.judge.figures import between, estimate, figure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.outputs import json, terminal
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict.judgement import Judgement, Validity, exit_code, judge
+from streamgauge.harness.judge.verdict.judgement import Judgement, exit_code, judge
+from streamgauge.harness.judge.verdict.rules import parse_all
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.record.observation import Outcome
 from tests.support.record import MS, a_run, database, judged, observation, ttfts
 
@@ -101,9 +103,9 @@ def test_a_run_is_judged_by_its_own_rules_unless_others_are_given(tmp_path: Path
     path = database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
     with Store.open(path) as store:
         assert judge(store).verdict == "missed"
-        assert judge(store, rules=[Sla(rule="max(ttft) < 1s")]).verdict == "met"
+        assert judge(store, rules=parse_all([Sla(rule="max(ttft) < 1s")])).verdict == "met"
         with pytest.raises(RuleError):
-            judge(store, rules=[Sla(rule="max(ttfb) < 1s")])
+            judge(store, rules=parse_all([Sla(rule="max(ttfb) < 1s")]))
 
 
 def test_a_run_without_streams_is_inconclusive(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def with_readings(path: Path, name: str, *values: float, worker: str = "worker-0
     """A good run with these readings of a process, one a second."""
     with Store.open(database(path, GOOD)) as store:
         store.append("run-1", [], [(worker, second * 1_000 * MS, name, value) for second, value in enumerate(values)])
-        return judge(store, rules=[Sla(rule="max(ttft) < 1s")])
+        return judge(store, rules=parse_all([Sla(rule="max(ttft) < 1s")]))
 
 
 def test_a_loop_that_is_late_as_a_rule_makes_the_run_invalid(tmp_path: Path) -> None:
@@ -166,7 +168,7 @@ def test_a_loop_that_is_late_as_a_rule_makes_the_run_invalid(tmp_path: Path) -> 
     [
         ("cpu_percent", 30, 97, "worker-0 used 90 % of a core or more in 50.0 % of its seconds"),
         ("loop_lag_ms", 1, 80, "worker-0 was late for its own timers by 50 ms or more in 50.0 % of its seconds"),
-        ("gc_pause_ms", 2, 70, "worker-0 stood still for 50 ms or more in 50.0 % of its garbage collections"),
+        ("gc_pause_ms", 2, 70, "worker-0 paused for 50 ms or more in 50.0 % of its garbage collections"),
     ],
 )
 def test_what_a_process_did_all_the_time_degrades_the_run_and_a_spike_does_not(
@@ -210,7 +212,7 @@ def test_a_clock_that_stepped_far_leaves_no_time_to_judge_by(tmp_path: Path) -> 
 def test_a_server_that_packs_its_tokens_is_not_the_generator_s_fault(tmp_path: Path) -> None:
     found = judged(tmp_path / "one.db", [observation(reads=100, coalesced_reads=60)] * 100)
     assert found.validity is Validity.VALID
-    assert "the server or a proxy sends them so" in found.reasons[0]
+    assert "the server or a proxy sends them that way" in found.reasons[0]
 
 
 def test_a_run_that_never_ended_is_judged_by_what_is_there(tmp_path: Path) -> None:

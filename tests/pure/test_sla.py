@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from streamgauge.harness.config import Duration, Sla, Where
 from streamgauge.harness.errors import RuleError
-from streamgauge.harness.judge.verdict import sla
-from streamgauge.harness.judge.verdict.sla import Status, Verdict
+from streamgauge.harness.judge.verdict import rules
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.record import judged, observation, ttfts
 
@@ -41,7 +41,7 @@ def verdict(tmp_path: Path, rule: str | Sla, *observations: StreamObservation, *
     ],
 )
 def test_a_rule_reads_as_it_is_written(text: str, aggregation: str | None, name: str, op: str, limit: float) -> None:
-    rule = sla.parse(Sla(rule=text))
+    rule = rules.parse(Sla(rule=text))
     assert (rule.written.rule, rule.subject.aggregation, rule.subject.name, rule.op) == (text, aggregation, name, op)
     assert rule.limit == pytest.approx(limit)
 
@@ -62,20 +62,20 @@ def test_a_rule_reads_as_it_is_written(text: str, aggregation: str | None, name:
         ("p95(ttft) < 800", "the limit has no unit; there are ms, s"),
         ("p95(ttft) < 2 minutes", "no unit 'minutes' for ttft; there are ms, s"),
         ("p95(ttft) < 5%", "no unit '%' for ttft; there are ms, s"),
-        ("p95(ttft) < soon", "'soon' is no limit"),
-        ("p95(ttft) < -5ms", "'-5ms' is no limit"),
-        ("p95(ttft) < nan", "'nan' is no limit"),
+        ("p95(ttft) < soon", "'soon' is not a limit"),
+        ("p95(ttft) < -5ms", "'-5ms' is not a limit"),
+        ("p95(ttft) < nan", "'nan' is not a limit"),
         ("error_rate < 5", "error_rate is never above 100 %; did you mean 5%?"),
         ("error_rate < 1ms", "no unit 'ms' for error_rate; write 1% or 0.01"),
-        ("output_tps > 500 tps", "it is in tokens/s, write the plain number"),
-        ("p95(ttft)", "is no rule; write one as in"),
-        ("p95(ttft) < 1s < 2s", "is no rule; write one as in"),
-        ("", "is no rule; write one as in"),
+        ("output_tps > 500 tps", "it is in tokens/s, so write a plain number"),
+        ("p95(ttft)", "is not a rule; write it like"),
+        ("p95(ttft) < 1s < 2s", "is not a rule; write it like"),
+        ("", "is not a rule; write it like"),
     ],
 )
 def test_a_mistake_in_a_rule_is_one_line_that_says_what_exists(text: str, told: str) -> None:
     with pytest.raises(RuleError, match=re.escape(told)) as raised:
-        sla.parse(Sla(rule=text))
+        rules.parse(Sla(rule=text))
     assert "\n" not in str(raised.value)
     assert repr(text) in str(raised.value)
 
@@ -83,23 +83,23 @@ def test_a_mistake_in_a_rule_is_one_line_that_says_what_exists(text: str, told: 
 @given(st.text(alphabet="p95(ttferor_a)<>=!% .ms\n", max_size=30))
 def test_no_text_does_worse_than_a_rule_error(text: str) -> None:
     with contextlib.suppress(RuleError):
-        sla.parse(Sla(rule=text))
+        rules.parse(Sla(rule=text))
 
 
 def test_a_rule_is_met_when_the_whole_interval_keeps_the_limit(tmp_path: Path) -> None:
     found = verdict(tmp_path, "p95(ttft) < 500ms", *ttfts(range(100, 400)))
-    assert (found.status, found.observed, found.limit, found.n, found.unit) == (Status.MET, 384, 500, 300, "ms")
+    assert (found.status, found.observed, found.limit, found.n, found.unit) == (RuleStatus.MET, 384, 500, 300, "ms")
     assert (found.low, found.high) == (376, 392)
     assert found.needed is None
 
 
 def test_a_rule_is_missed_when_the_whole_interval_is_beyond_the_limit(tmp_path: Path) -> None:
-    assert verdict(tmp_path, "p95(ttft) < 370ms", *ttfts(range(100, 400))).status is Status.MISSED
+    assert verdict(tmp_path, "p95(ttft) < 370ms", *ttfts(range(100, 400))).status is RuleStatus.MISSED
 
 
 def test_an_interval_across_the_limit_is_inconclusive_and_says_what_would_settle_it(tmp_path: Path) -> None:
     found = verdict(tmp_path, "p95(ttft) < 386ms", *ttfts(range(100, 400)))
-    assert found.status is Status.INCONCLUSIVE
+    assert found.status is RuleStatus.INCONCLUSIVE
     assert found.needed is not None
     assert found.needed > 300
     assert f"about {found.needed:,} streams would settle it" in found.reason
@@ -107,50 +107,50 @@ def test_an_interval_across_the_limit_is_inconclusive_and_says_what_would_settle
 
 def test_too_few_samples_are_inconclusive_however_good_they_are(tmp_path: Path) -> None:
     found = verdict(tmp_path, "p95(ttft) < 10s", *ttfts(range(100, 171)))
-    assert (found.status, found.high, found.n, found.needed) == (Status.INCONCLUSIVE, None, 71, 72)
-    assert verdict(tmp_path / "2", "p95(ttft) < 10s", *ttfts(range(100, 173))).status is Status.MET
+    assert (found.status, found.high, found.n, found.needed) == (RuleStatus.INCONCLUSIVE, None, 71, 72)
+    assert verdict(tmp_path / "2", "p95(ttft) < 10s", *ttfts(range(100, 173))).status is RuleStatus.MET
 
 
 def test_few_samples_can_still_miss(tmp_path: Path) -> None:
-    assert verdict(tmp_path, "p95(ttft) < 10ms", *ttfts(range(100, 120))).status is Status.MISSED
+    assert verdict(tmp_path, "p95(ttft) < 10ms", *ttfts(range(100, 120))).status is RuleStatus.MISSED
 
 
 def test_nothing_observed_is_inconclusive(tmp_path: Path) -> None:
     for number, rule in enumerate(["p95(ttft) < 1s", "max(ttft) < 1s", "error_rate < 1%", "output_tps > 1"]):
         found = verdict(tmp_path / str(number), rule)
-        assert (found.status, found.observed, found.n) == (Status.INCONCLUSIVE, None, 0)
+        assert (found.status, found.observed, found.n) == (RuleStatus.INCONCLUSIVE, None, 0)
 
 
 def test_an_empty_selection_is_inconclusive_and_names_what_there_is(tmp_path: Path) -> None:
     found = verdict(tmp_path, "error_rate < 1%", *ttfts([1, 2], network="3g"), *ttfts([3]), network="slow_4g")
-    assert found.status is Status.INCONCLUSIVE
+    assert found.status is RuleStatus.INCONCLUSIVE
     assert found.reason == "no stream has network 'slow_4g'; there are 3g, none"
 
 
 def test_keys_that_exist_but_never_together_are_an_empty_selection(tmp_path: Path) -> None:
     streams = [*ttfts([1], network="3g", user="A"), *ttfts([2], network="4g", user="B")]
     found = verdict(tmp_path, "p95(ttft) < 1s", *streams, network="3g", user="B")
-    assert found.status is Status.INCONCLUSIVE
-    assert found.reason == "no stream has all of what `where` asks for"
+    assert found.status is RuleStatus.INCONCLUSIVE
+    assert found.reason == "no stream matches all keys of `where` at once"
 
 
 def test_a_rule_judges_only_the_streams_it_speaks_of(tmp_path: Path) -> None:
     streams = [*ttfts([100] * 80, network="none"), *ttfts([5_000] * 80, network="3g")]
-    assert verdict(tmp_path / "a", "p95(ttft) < 1s", *streams, network="none").status is Status.MET
-    assert verdict(tmp_path / "b", "p95(ttft) < 1s", *streams, network="3g").status is Status.MISSED
+    assert verdict(tmp_path / "a", "p95(ttft) < 1s", *streams, network="none").status is RuleStatus.MET
+    assert verdict(tmp_path / "b", "p95(ttft) < 1s", *streams, network="3g").status is RuleStatus.MISSED
 
 
 def test_failing_fast_does_not_keep_a_latency_rule(tmp_path: Path) -> None:
     refused = [observation([], outcome=Outcome.REFUSED, ended=2) for _ in range(60)]
     found = verdict(tmp_path, "p95(ttft) < 1s", *ttfts([100] * 240), *refused)
-    assert (found.status, found.observed, found.failed, found.n) == (Status.MISSED, math.inf, 60, 300)
+    assert (found.status, found.observed, found.failed, found.n) == (RuleStatus.MISSED, math.inf, 60, 300)
     assert found.reason.endswith("60 never came and count as ∞: without them 100 ms")
 
 
 def test_a_few_failures_beyond_the_quantile_do_not_miss_it(tmp_path: Path) -> None:
     refused = [observation([], outcome=Outcome.REFUSED, ended=2)]
     found = verdict(tmp_path, "p95(ttft) < 1s", *ttfts([100] * 299), *refused)
-    assert (found.status, found.observed, found.failed) == (Status.MET, 100, 1)
+    assert (found.status, found.observed, found.failed) == (RuleStatus.MET, 100, 1)
 
 
 def test_the_plain_figure_stands_beside_the_one_with_failures(tmp_path: Path) -> None:
@@ -164,55 +164,55 @@ def test_one_failure_makes_a_mean_or_a_maximum_infinite(tmp_path: Path) -> None:
     streams = [*ttfts([100] * 50), observation([], outcome=Outcome.RESET, ended=2)]
     for number, rule in enumerate(["mean(ttft) < 1s", "max(ttft) < 1s"]):
         found = verdict(tmp_path / str(number), rule, *streams)
-        assert (found.status, found.observed) == (Status.MISSED, math.inf)
+        assert (found.status, found.observed) == (RuleStatus.MISSED, math.inf)
 
 
 def test_a_maximum_is_a_fact_that_needs_no_interval(tmp_path: Path) -> None:
     found = verdict(tmp_path, "max(ttft) <= 300ms", *ttfts([100, 200, 300]))
-    assert (found.status, found.observed, found.low, found.high) == (Status.MET, 300, None, None)
+    assert (found.status, found.observed, found.low, found.high) == (RuleStatus.MET, 300, None, None)
     assert found.reason == "300 ms is a fact of this run, over 3 streams"
-    assert verdict(tmp_path / "2", "max(ttft) < 300ms", *ttfts([100, 200, 300])).status is Status.MISSED
+    assert verdict(tmp_path / "2", "max(ttft) < 300ms", *ttfts([100, 200, 300])).status is RuleStatus.MISSED
 
 
 def test_a_mean_is_judged_by_its_interval(tmp_path: Path) -> None:
     streams = ttfts([100, 200, 300] * 20)
-    assert verdict(tmp_path / "1", "mean(ttft) < 300ms", *streams).status is Status.MET
-    assert verdict(tmp_path / "2", "mean(ttft) < 201ms", *streams).status is Status.INCONCLUSIVE
-    assert verdict(tmp_path / "3", "mean(ttft) < 100ms", *streams).status is Status.MISSED
+    assert verdict(tmp_path / "1", "mean(ttft) < 300ms", *streams).status is RuleStatus.MET
+    assert verdict(tmp_path / "2", "mean(ttft) < 201ms", *streams).status is RuleStatus.INCONCLUSIVE
+    assert verdict(tmp_path / "3", "mean(ttft) < 100ms", *streams).status is RuleStatus.MISSED
 
 
 def test_a_ratio_is_judged_by_its_interval(tmp_path: Path) -> None:
     good = ttfts([100] * 300)
     found = verdict(tmp_path / "1", "error_rate < 1%", *good)
-    assert (found.status, found.observed, found.n, found.needed) == (Status.INCONCLUSIVE, 0, 300, 368)
-    assert verdict(tmp_path / "2", "error_rate < 1%", *good, *good).status is Status.MET
+    assert (found.status, found.observed, found.n, found.needed) == (RuleStatus.INCONCLUSIVE, 0, 300, 368)
+    assert verdict(tmp_path / "2", "error_rate < 1%", *good, *good).status is RuleStatus.MET
     refused = [observation([], outcome=Outcome.REFUSED)] * 30
-    assert verdict(tmp_path / "3", "error_rate < 1%", *good, *refused).status is Status.MISSED
-    assert verdict(tmp_path / "4", "completion_rate > 99%", *good, *refused).status is Status.MISSED
+    assert verdict(tmp_path / "3", "error_rate < 1%", *good, *refused).status is RuleStatus.MISSED
+    assert verdict(tmp_path / "4", "completion_rate > 99%", *good, *refused).status is RuleStatus.MISSED
 
 
 def test_no_number_of_streams_can_show_that_nothing_ever_fails(tmp_path: Path) -> None:
     found = verdict(tmp_path, "error_rate <= 0%", *ttfts([100] * 300))
-    assert (found.status, found.needed) == (Status.INCONCLUSIVE, None)
+    assert (found.status, found.needed) == (RuleStatus.INCONCLUSIVE, None)
 
 
 def test_many_gaps_of_few_streams_are_few_samples(tmp_path: Path) -> None:
     # 10 streams of 200 equal gaps, each with its own pace: 2,000 gaps, but ten things that were seen.
     few = [observation([("text", pace * step) for step in range(201)]) for pace in range(10, 20)]
     found = verdict(tmp_path, "p95(itl) < 25ms", *few)
-    assert (found.status, found.n, found.high) == (Status.INCONCLUSIVE, 2_000, None)
+    assert (found.status, found.n, found.high) == (RuleStatus.INCONCLUSIVE, 2_000, None)
     assert found.needed is not None
     assert found.needed > 2_000
 
 
 def test_gaps_of_many_streams_settle_a_rule(tmp_path: Path) -> None:
     many = [observation([("text", (10 + pace % 10) * step) for step in range(30)]) for pace in range(150)]
-    assert verdict(tmp_path, "p95(itl) < 25ms", *many).status is Status.MET
+    assert verdict(tmp_path, "p95(itl) < 25ms", *many).status is RuleStatus.MET
 
 
 def test_a_throughput_is_a_fact(tmp_path: Path) -> None:
     found = verdict(tmp_path, "output_tps > 3", *ttfts([100, 200], output_tokens=20))
-    assert (found.status, found.observed, found.unit) == (Status.MET, 4, "tokens/s")
+    assert (found.status, found.observed, found.unit) == (RuleStatus.MET, 4, "tokens/s")
 
 
 # options of a rule
@@ -221,26 +221,31 @@ def test_a_throughput_is_a_fact(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"rule": "wasted_tokens < 9", "where": Where(user="Reader")}, "known of the whole run only; take `where` out"),
-        ({"rule": "wasted_tokens < 9", "lasting": Duration.parse("9s")}, "of the whole run only; take `for` out"),
-        ({"rule": "time_to_stop < 9s", "abort": True}, "of the whole run only; take `abort` out"),
+        ({"rule": "wasted_tokens < 9", "where": Where(user="Reader")}, "known only for the whole run; remove `where`"),
+        ({"rule": "wasted_tokens < 9", "lasting": Duration.parse("9s")}, "only for the whole run; remove `for`"),
+        ({"rule": "time_to_stop < 9s", "abort": True}, "only for the whole run; remove `abort`"),
         ({"min_samples": -1}, "min_samples: -1 is negative"),
-        ({"lasting": Duration.parse("0s")}, "for: must be longer than nothing"),
-        ({"abort": True, "severity": "warn"}, "a warning ends no run; take `abort` or `severity` out"),
-        ({"grace": Duration.parse("9s")}, "grace goes with abort = true"),
+        ({"lasting": Duration.parse("0s")}, "for: must be longer than 0"),
+        (
+            {"abort": True, "severity": "warn"},
+            'a rule with severity = "warn" cannot abort a run; remove `abort` or `severity`',
+        ),
+        ({"grace": Duration.parse("9s")}, "grace needs abort = true"),
     ],
 )
 def test_options_that_make_no_sense_are_one_line(options: dict[str, Any], told: str) -> None:
     with pytest.raises(RuleError, match=re.escape(told)):
-        sla.parse(Sla(**{"rule": "p95(ttft) < 1s", **options}))
+        rules.parse(Sla(**{"rule": "p95(ttft) < 1s", **options}))
 
 
 def test_fewer_samples_than_a_rule_asks_for_are_not_judged(tmp_path: Path) -> None:
     for number, rule in enumerate(["max(ttft) < 1s", "max(ttft) < 1ms", "stream_rate > 1"]):
         found = verdict(tmp_path / str(number), Sla(rule=rule, min_samples=50), *ttfts([100] * 49))
-        assert (found.status, found.n, found.needed) == (Status.INCONCLUSIVE, 49, 50)
+        assert (found.status, found.n, found.needed) == (RuleStatus.INCONCLUSIVE, 49, 50)
         assert found.reason == "49 streams, and the rule asks for 50 (min_samples)"
-    assert verdict(tmp_path / "9", Sla(rule="max(ttft) < 1s", min_samples=49), *ttfts([100] * 49)).status is Status.MET
+    assert (
+        verdict(tmp_path / "9", Sla(rule="max(ttft) < 1s", min_samples=49), *ttfts([100] * 49)).status is RuleStatus.MET
+    )
 
 
 def lasting(tmp_path: Path, rule: str, *ttft_ms: float, every: float = 20, seconds: str = "5s") -> Verdict:
@@ -253,18 +258,18 @@ def lasting(tmp_path: Path, rule: str, *ttft_ms: float, every: float = 20, secon
 
 def test_a_rule_is_missed_when_it_stays_so(tmp_path: Path) -> None:
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 150, *[2_000] * 300, *[100] * 50)  # slow from 3 s to 9 s
-    assert (found.status, found.observed, found.n) == (Status.MISSED, 2_000, 250)
+    assert (found.status, found.observed, found.n) == (RuleStatus.MISSED, 2_000, 250)
     assert found.rule == "p95(ttft) < 1s for 5s", "one without it is another rule"
-    assert found.reason == "it stayed so from 3 s to 8 s: the whole interval is beyond the limit of 1,000 ms"
+    assert found.reason == "missed all the time from 3 s to 8 s: the whole interval is beyond the limit of 1,000 ms"
 
 
 def test_a_short_spell_does_not_miss_a_rule_that_asks_whether_it_stays_so(tmp_path: Path) -> None:
     spell = [*[100] * 150, *[2_000] * 100, *[100] * 250]  # 2 s of 10
-    assert lasting(tmp_path / "1", "max(ttft) < 1s", *spell).status is Status.MET
+    assert lasting(tmp_path / "1", "max(ttft) < 1s", *spell).status is RuleStatus.MET
     found = lasting(tmp_path / "2", "p95(ttft) < 1s", *spell)
-    assert (found.status, found.observed) == (Status.MET, 2_000)
+    assert (found.status, found.observed) == (RuleStatus.MET, 2_000)
     assert found.reason == "it never stayed beyond the limit of 1,000 ms for 5s"
-    assert verdict(tmp_path / "3", "p95(ttft) < 1s", *ttfts(spell)).status is Status.MISSED
+    assert verdict(tmp_path / "3", "p95(ttft) < 1s", *ttfts(spell)).status is RuleStatus.MISSED
 
 
 def test_rates_can_stay_so_too(tmp_path: Path) -> None:
@@ -272,17 +277,17 @@ def test_rates_can_stay_so_too(tmp_path: Path) -> None:
     good = [observation(due=at * 20) for at in range(500)]
     rule = Sla(rule="error_rate < 5%", lasting=Duration.parse("5s"))
     found = verdict(tmp_path / "1", rule, *good, *refused)
-    assert (found.status, found.observed, found.n) == (Status.MISSED, 0.5, 500)
-    assert verdict(tmp_path / "2", rule, *good, *refused[:100]).status is Status.MET
+    assert (found.status, found.observed, found.n) == (RuleStatus.MISSED, 0.5, 500)
+    assert verdict(tmp_path / "2", rule, *good, *refused[:100]).status is RuleStatus.MET
     few = Sla(rule="stream_rate > 40", lasting=Duration.parse("5s"))
     found = verdict(tmp_path / "3", few, *good[:200], *good[200::2])
-    assert (found.status, found.observed) == (Status.MISSED, 25)
+    assert (found.status, found.observed) == (RuleStatus.MISSED, 25)
 
 
 def test_a_run_that_is_too_short_to_tell_is_inconclusive(tmp_path: Path) -> None:
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 500, seconds="11s")
-    assert (found.status, found.needed) == (Status.INCONCLUSIVE, None)
-    assert found.reason == "the run took 10 s: too short to say whether it stays so for 11s"
+    assert (found.status, found.needed) == (RuleStatus.INCONCLUSIVE, None)
+    assert found.reason == "the run took 10 s: too short for a rule that must last 11s"
 
 
 def test_a_time_in_which_nothing_was_due_leaves_it_open_whether_it_stayed_so(tmp_path: Path) -> None:
@@ -291,25 +296,25 @@ def test_a_time_in_which_nothing_was_due_leaves_it_open_whether_it_stayed_so(tmp
     streams += [observation([("text", 6_500)], due=2_000 + at) for at in range(50)]
     streams += [observation(due=8_600 + at * 20) for at in range(60)]
     found = verdict(tmp_path, Sla(rule="p95(ttft) < 1s", lasting=Duration.parse("5s")), *streams)
-    assert (found.status, found.needed) == (Status.INCONCLUSIVE, None)
+    assert (found.status, found.needed) == (RuleStatus.INCONCLUSIVE, None)
     assert found.reason == "from 2 s to 7 s: it was missed, but for a part of that time no stream was due"
 
 
 def test_too_few_samples_keep_no_rule_about_what_lasts(tmp_path: Path) -> None:
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 60, every=160)
-    assert (found.status, found.n) == (Status.INCONCLUSIVE, 60)
-    assert lasting(tmp_path / "2", "p95(ttft) < 1s", *[100] * 80, every=120).status is Status.MET
+    assert (found.status, found.n) == (RuleStatus.INCONCLUSIVE, 60)
+    assert lasting(tmp_path / "2", "p95(ttft) < 1s", *[100] * 80, every=120).status is RuleStatus.MET
 
 
 def test_rules_with_windows_of_several_lengths_and_selections_share_a_run(tmp_path: Path) -> None:
     slow = [observation([("text", 2_000)], due=at * 20, network="3g") for at in range(500)]
     fast = [observation(due=at * 20, labels={"build": "b"}) for at in range(500)]
-    rules = [
+    written = [
         Sla(rule="p50(ttft) < 1s", where=where, lasting=Duration.parse(seconds))
         for where in (Where(network="3g"), Where(network="none"), Where(label={"build": "b"}), Where(network="edge"))
         for seconds in ("2s", "5s")
     ]
-    found = judged(tmp_path / "one.db", [*slow, *fast], *rules).verdicts
-    expected = [Status.MISSED, Status.MET, Status.MET, Status.INCONCLUSIVE]
+    found = judged(tmp_path / "one.db", [*slow, *fast], *written).verdicts
+    expected = [RuleStatus.MISSED, RuleStatus.MET, RuleStatus.MET, RuleStatus.INCONCLUSIVE]
     assert [one.status for one in found] == [status for status in expected for _ in range(2)]
     assert "no stream has network 'edge'" in found[-1].reason

@@ -11,9 +11,10 @@ import pytest
 
 from streamgauge.harness.config import Duration, Reader, Sla
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict import sla
+from streamgauge.harness.judge.verdict import rules
 from streamgauge.harness.judge.verdict.early import Early
 from streamgauge.harness.judge.verdict.judgement import judge
+from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.record import MS, a_run, observation
 from tests.support.reference import ReferenceServer, reference_server
@@ -33,7 +34,7 @@ def early(rule: str, grace: str = "5s", lasting: str | None = None) -> Early:
     given = Sla(
         rule=rule, abort=True, grace=Duration.parse(grace), lasting=None if lasting is None else Duration.parse(lasting)
     )
-    return Early([sla.parse(given), sla.parse(Sla(rule="max(ttft) < 1ms"))], Reader())
+    return Early([rules.parse(given), rules.parse(Sla(rule="max(ttft) < 1ms"))], Reader())
 
 
 def good(seconds: Sequence[float]) -> list[StreamObservation]:
@@ -77,8 +78,8 @@ def test_a_look_needs_more_certainty_than_a_verdict(store: Store) -> None:
     streams = [*good([at / 10 for at in range(88)]), *refused([at / 10 for at in range(18)])]
     store.append("run-1", streams)
     assert early("error_rate < 10%").look(store, "run-1", 20 * SECOND) is None
-    (verdict,) = judge(store, rules=[Sla(rule="error_rate < 10%")]).verdicts
-    assert verdict.status is sla.Status.MISSED
+    (verdict,) = judge(store, rules=[rules.parse(Sla(rule="error_rate < 10%"))]).verdicts
+    assert verdict.status is RuleStatus.MISSED
 
 
 def test_what_has_to_last_has_to_last_here_too(store: Store) -> None:
@@ -89,7 +90,7 @@ def test_what_has_to_last_has_to_last_here_too(store: Store) -> None:
     store.append("run-1", slow[150:])
     missed = found.look(store, "run-1", 22 * SECOND)
     assert missed is not None
-    assert missed.reason == "it stayed so from 0 s to 5 s: the whole interval is beyond the limit of 500 ms"
+    assert missed.reason == "missed all the time from 0 s to 5 s: the whole interval is beyond the limit of 500 ms"
 
 
 RULES = """

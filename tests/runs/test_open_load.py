@@ -25,7 +25,8 @@ from streamgauge.harness.drive import schedule
 from streamgauge.harness.drive.turnstile import Turnstile
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict.judgement import Validity, judge
+from streamgauge.harness.judge.verdict.judgement import judge
+from streamgauge.harness.judge.verdict.validity import Validity
 from tests.support.record import MS, a_run, ttfts
 from tests.support.reference import ReferenceServer, reference_server, wait_for
 

@@ -7,6 +7,7 @@ from typing import Any
 from streamgauge.harness.config import Sla
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
+from streamgauge.harness.judge.verdict.rules import parse_all
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import Chunk, Kind
 from streamgauge.harness.record.observation import Outcome, StreamObservation, content_moments
@@ -80,4 +81,4 @@ def judged(path: Path, observations: Sequence[StreamObservation], *rules: str | 
     """The judgement of a run of these streams by these rules."""
     slas = [Sla(rule=rule) if isinstance(rule, str) else rule for rule in rules]
     with Store.open(database(path, observations, **fields)) as store:
-        return judge(store, rules=slas)
+        return judge(store, rules=parse_all(slas))

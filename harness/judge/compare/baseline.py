@@ -25,8 +25,10 @@ from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.metrics import RATES, Gauge
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.store import Accepted, Run, Store
-from streamgauge.harness.judge.verdict import sla
-from streamgauge.harness.judge.verdict.judgement import Judgement, Validity, judge
+from streamgauge.harness.judge.verdict.judgement import Judgement, judge
+from streamgauge.harness.judge.verdict.subjects import Subject
+from streamgauge.harness.judge.verdict.summary import independent_samples
+from streamgauge.harness.judge.verdict.validity import Validity
 
 SCHEMA = "streamgauge/baseline/1"
 SERIES = "series"  # the label that runs of one `streamgauge run --repeat` share
@@ -139,7 +141,7 @@ def figures_of(store: Store, member: Member, settings: Regression) -> dict[str, 
     return figures(judge(store, member.run, rules=[]), settings) if member.figures is None else member.figures
 
 
-def _reading(subject: sla.Subject, gauge: Gauge, seconds: float) -> Reading | None:
+def _reading(subject: Subject, gauge: Gauge, seconds: float) -> Reading | None:
     if subject.aggregation is None:
         rate = RATES[subject.name].over(gauge.totals(), seconds)
         return None if rate.value is None else Reading(_finite(rate.value), rate.n)
@@ -148,14 +150,9 @@ def _reading(subject: sla.Subject, gauge: Gauge, seconds: float) -> Reading | No
     n = int(counts.sum())
     if n == 0:
         return None
-    if subject.quantile is not None:
-        value = statistics.quantile(values, counts, subject.quantile)
-    elif subject.aggregation == "mean":
-        value = statistics.mean(values, counts)
-    else:
-        value = float(values[0 if subject.aggregation == "min" else -1])
+    value = subject.aggregate(values, counts)
     assert value is not None
-    worth = sla.effective(samples, n, value if subject.quantile is not None else None)
+    worth = independent_samples(samples, n, value if subject.quantile is not None else None)
     return Reading(_finite(value), n if worth is None else worth)
 
 

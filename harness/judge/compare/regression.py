@@ -28,7 +28,8 @@ from streamgauge.harness.exit_codes import Exit, ForInconclusive
 from streamgauge.harness.judge.figures import change, some
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.statistics import Interval, Shift, Values
-from streamgauge.harness.judge.verdict import sla
+from streamgauge.harness.judge.verdict import subjects
+from streamgauge.harness.judge.verdict.subjects import Subject
 
 FIRST_RUNS, FRESH_RUNS = 3, 5
 FEWEST_PAIRS = 4
@@ -92,7 +93,7 @@ class Comparison:
 class Gate:
     """A metric that may not get worse, and what that means for it."""
 
-    subject: sla.Subject
+    subject: Subject
     margin: float  # on the scale of y, as is the next
     may_hide: float
 
@@ -127,7 +128,7 @@ def gates(settings: Regression) -> list[Gate]:
     """RuleError for a metric that does not exist."""
     found = []
     for text in settings.metrics:
-        subject = sla.subject(text)
+        subject = subjects.parse(text)
         if subject.unit == "ratio":
             found.append(Gate(subject, settings.margin_points, settings.may_hide_points))
         else:

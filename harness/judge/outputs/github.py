@@ -11,15 +11,15 @@ from streamgauge.harness.judge.compare import regression
 from streamgauge.harness.judge.compare.regression import Comparison
 from streamgauge.harness.judge.outputs import markdown
 from streamgauge.harness.judge.verdict.judgement import Judgement
-from streamgauge.harness.judge.verdict.sla import Status
+from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.wording import shortened, visible, words
 
 MOST_ANNOTATIONS = 5  # GitHub shows ten of a step; others have something to say, too
 _MOST_CHARACTERS = 500
 _LEVELS = [  # in the order in which they are told
-    ("error", Status.MISSED, "fail"),
-    ("warning", Status.INCONCLUSIVE, "fail"),
-    ("warning", Status.MISSED, "warn"),
+    ("error", RuleStatus.MISSED, "fail"),
+    ("warning", RuleStatus.INCONCLUSIVE, "fail"),
+    ("warning", RuleStatus.MISSED, "warn"),
 ]
 
 

@@ -11,8 +11,9 @@ import msgspec
 from streamgauge.harness.config import Where
 from streamgauge.harness.judge.compare.regression import Comparison
 from streamgauge.harness.judge.measure.metrics import RATES
-from streamgauge.harness.judge.verdict.judgement import Judgement, Summary
+from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict
+from streamgauge.harness.judge.verdict.summary import Summary
 
 SCHEMA = "streamgauge/result/1"
 COMPARISON = "streamgauge/comparison/1"

@@ -93,7 +93,7 @@ _RESULTS = {"missed": "failure", "inconclusive": "skipped", "regressed": "failur
 
 def _case(judgement: Judgement, verdict: Verdict, about: Mapping[str, str]) -> Case:
     invalid = judgement.verdict == "invalid"
-    result = "skipped" if verdict.told == "missed (only warns)" else _RESULTS.get(verdict.status)
+    result = "skipped" if verdict.status_text == "missed (only warns)" else _RESULTS.get(verdict.status)
     where = words(verdict.where)
     observed = estimate(verdict.observed, Interval(verdict.low, verdict.high), verdict.n, verdict.unit)
     figures = {
@@ -112,7 +112,7 @@ def _case(judgement: Judgement, verdict: Verdict, about: Mapping[str, str]) -> C
     return Case(
         name=verdict.rule if where == "all streams" else f"{verdict.rule} [{where}]",
         result="error" if invalid else result,
-        message=judgement.reason if invalid else f"{verdict.told}: {verdict.reason}",
+        message=judgement.reason if invalid else f"{verdict.status_text}: {verdict.reason}",
         properties={**about, "where": where, **{key: value for key, value in figures.items() if value}},
         text=f"{verdict.rule}, {where}: observed {observed}; {verdict.reason}",
     )

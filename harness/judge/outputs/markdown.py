@@ -11,13 +11,14 @@ from streamgauge.harness.judge.figures import between, change, changes, figure, 
 from streamgauge.harness.judge.measure.metrics import METRICS, RATES
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.outputs.terminal import SIGNS
-from streamgauge.harness.judge.verdict.judgement import Judgement, Validity
-from streamgauge.harness.judge.verdict.sla import Status
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.sla import RuleStatus
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened, visible, words
 
 MOST_BYTES = 900_000  # GitHub refuses a step summary above 1 MiB
 _MOST_CHARACTERS = 400  # of one cell
-_ORDER = [Status.MISSED, Status.INCONCLUSIVE, Status.MET]
+_ORDER = [RuleStatus.MISSED, RuleStatus.INCONCLUSIVE, RuleStatus.MET]
 _SYNTAX = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:$=])")
 
 
@@ -58,7 +59,7 @@ def _lines(judgement: Judgement) -> Iterator[str]:
         yield from _table("", "rule", "streams", ">observed", ">95 % interval", ">n", "why")
         for one in sorted(judgement.verdicts, key=lambda each: _ORDER.index(each.status)):
             yield _row(
-                f"{SIGNS[one.status]} {one.told}",
+                f"{SIGNS[one.status]} {one.status_text}",
                 _code(one.rule),
                 _text(words(one.where)),
                 figure(one.observed, one.unit),

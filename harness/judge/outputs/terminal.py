@@ -19,7 +19,8 @@ from streamgauge.harness.judge.figures import between, change, changes, figure, 
 from streamgauge.harness.judge.measure.metrics import METRICS, RATES
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.store import Accepted, Run
-from streamgauge.harness.judge.verdict.judgement import Judgement, Validity
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import visible
 
 SIGNS = {
@@ -163,7 +164,7 @@ def _rules(judgement: Judgement) -> Table:
     table.columns[1].overflow = table.columns[2].overflow = "fold"  # a rule that is met is told nowhere else
     for verdict in judgement.verdicts:
         table.add_row(
-            _status(verdict.status.value, verdict.told.removeprefix(verdict.status.value)),
+            _status(verdict.status.value, verdict.status_text.removeprefix(verdict.status.value)),
             _text(verdict.rule),
             _text(_where(verdict.where)),
             figure(verdict.observed, verdict.unit),

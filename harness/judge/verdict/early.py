@@ -12,7 +12,8 @@ from streamgauge.harness.config import GRACE, Reader
 from streamgauge.harness.judge.measure.metrics import Gauge
 from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.judge.verdict import sla
-from streamgauge.harness.judge.verdict.sla import Rule, Status, Verdict
+from streamgauge.harness.judge.verdict.rules import Rule
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 
 CONFIDENCE = 0.999  # a look a second at 95 % would end one good run in a few
 
@@ -40,7 +41,7 @@ class Early:
         for rule in self.rules:
             if now >= self._grace(rule):
                 verdict = sla.evaluate(rule, self._gauge, until / 1e9, self._windows, CONFIDENCE)
-                if verdict.status is Status.MISSED:
+                if verdict.status is RuleStatus.MISSED:
                     return verdict
         if all(now >= self._grace(rule) for rule in self.rules):
             for each in self._windows.values():  # a look costs what is new, however long the run goes on

@@ -1,0 +1,108 @@
+"""The text of an SLA rule → a `Rule`. Pure. `sla` judges it; `subjects` parses its left side.
+
+rule  = subject op limit
+op    = "<"  |  "<="  |  ">"  |  ">="
+limit = number unit                          a time in ms or s; a ratio in % or plain; other units as a plain number
+
+p95(ttft) < 1.5s      p99(itl) < 250ms      error_rate < 1%      output_tps > 500
+"""
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.errors import RuleError
+from streamgauge.harness.judge.measure.metrics import RATES
+from streamgauge.harness.judge.verdict import subjects
+from streamgauge.harness.judge.verdict.subjects import Subject
+
+OPERATORS = ("<", "<=", ">", ">=")
+_MS_PER_UNIT = {"ms": 1.0, "s": 1000.0}
+_RULE = re.compile(r"(?P<subject>[^<>=!]*)(?P<op>[<>=!]+)(?P<limit>[^<>=!]*)")
+_LIMIT = re.compile(r"(?P<number>\d+(?:\.\d+)?|\.\d+)\s*(?P<unit>[^\s\d.]*)")
+
+
+class Rule(msgspec.Struct, frozen=True):
+    written: Sla  # the rule's table in the config: its text and its options
+    subject: Subject
+    op: str
+    limit: float  # in the subject's unit
+
+    @property
+    def text(self) -> str:
+        """As it was written, followed by its `for`: a rule with `for` and one without are two rules."""
+        lasting = self.written.lasting
+        return self.written.rule if lasting is None else f"{self.written.rule} for {lasting}"
+
+    @property
+    def wants_low(self) -> bool:
+        return self.op.startswith("<")
+
+    def holds(self, value: float) -> bool:
+        return {
+            "<": value < self.limit,
+            "<=": value <= self.limit,
+            ">": value > self.limit,
+            ">=": value >= self.limit,
+        }[self.op]
+
+
+def parse_all(written: Iterable[Sla]) -> list[Rule]:
+    return [parse(each) for each in written]
+
+
+def parse(written: Sla) -> Rule:
+    """RuleError, in one line that lists what exists, for a text that is not a rule or options that contradict."""
+    text = written.rule
+    found = _RULE.fullmatch(text)
+    if found is None:
+        raise RuleError(f"{text!r} is not a rule; write it like 'p95(ttft) < 1.5s' or 'error_rate < 1%'")
+    op = found["op"]
+    if op not in OPERATORS:
+        raise RuleError(f"{text!r}: no operator {op!r}; there are {', '.join(OPERATORS)}")
+    subject = subjects.parse(found["subject"].strip(), text)
+    fault = _fault_of_options(written, subject)
+    if fault is not None:
+        raise RuleError(f"{text!r}: {fault}")
+    return Rule(written, subject, op, _limit(text, found["limit"], subject))
+
+
+def _fault_of_options(written: Sla, subject: Subject) -> str | None:
+    """Why this rule cannot have its options; None if it can."""
+    if subject.aggregation is None and RATES[subject.name].of_run:
+        given = {"where": written.where != Where(), "for": written.lasting is not None, "abort": written.abort}
+        for option in (name for name, is_given in given.items() if is_given):
+            return f"{subject.name} is known only for the whole run; remove `{option}`"
+    if written.min_samples < 0:
+        return f"min_samples: {written.min_samples} is negative"
+    if written.lasting == 0:
+        return "for: must be longer than 0"
+    if written.abort and written.severity == "warn":
+        return 'a rule with severity = "warn" cannot abort a run; remove `abort` or `severity`'
+    return None if written.abort or written.grace is None else "grace needs abort = true"
+
+
+def _limit(text: str, written: str, subject: Subject) -> float:
+    found = _LIMIT.fullmatch(written.strip())
+    if found is None:
+        raise RuleError(f"{text!r}: {written.strip()!r} is not a limit; write a number and a unit, as in 1.5s or 1%")
+    number, unit = float(found["number"]), found["unit"]
+    if subject.unit == "ms":
+        if unit not in _MS_PER_UNIT:
+            problem = f"no unit {unit!r} for {subject.name}" if unit else "the limit has no unit"
+            raise RuleError(f"{text!r}: {problem}; there are {', '.join(_MS_PER_UNIT)}")
+        return number * _MS_PER_UNIT[unit]
+    if subject.unit == "ratio":
+        if unit not in {"%", ""}:
+            raise RuleError(f"{text!r}: no unit {unit!r} for {subject.name}; write 1% or 0.01")
+        ratio = number / 100 if unit else number
+        if ratio > 1:
+            raise RuleError(f"{text!r}: {subject.name} is never above 100 %; did you mean {written.strip()}%?")
+        return ratio
+    if unit:
+        raise RuleError(
+            f"{text!r}: no unit {unit!r} for {subject.name}; it is in {subject.unit}, so write a plain number"
+        )
+    return number

@@ -1,0 +1,67 @@
+"""What a rule or a regression gate is about: `p95(ttft)`, or a rate such as `error_rate`. Pure.
+
+subject     = aggregation "(" metric ")"  |  rate
+aggregation = "p" percentile  |  "mean"  |  "min"  |  "max"          p50, p95, p99, p99.9, …
+"""
+
+import re
+
+import msgspec
+
+from streamgauge.harness.errors import RuleError
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.metrics import METRICS, RATES, Floats, Integers
+
+_AGGREGATIONS = "p50, p95, p99 or any pNN, mean, min, max"
+_CALL = re.compile(r"(?P<aggregation>[^()\s]+)\s*\(\s*(?P<metric>[^()\s]*)\s*\)")
+_PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?)")
+
+
+class Subject(msgspec.Struct, frozen=True):
+    text: str  # as it was written
+    aggregation: str | None  # None: the subject is a rate
+    name: str  # of the metric or the rate
+    unit: str
+
+    @property
+    def quantile(self) -> float | None:
+        """0.95 for a subject such as p95(ttft); None for a mean, a minimum, a maximum and a rate."""
+        found = _PERCENTILE.fullmatch(self.aggregation or "")
+        return float(found[1]) / 100 if found else None
+
+    def aggregate(self, values: Floats, counts: Integers) -> float | None:
+        """The figure of sorted distinct values and how often each occurred; None if there are none."""
+        if not len(values):
+            return None
+        if self.quantile is not None:
+            return statistics.quantile(values, counts, self.quantile)
+        if self.aggregation == "mean":
+            return statistics.mean(values, counts)
+        return float(values[0 if self.aggregation == "min" else -1])
+
+
+def parse(text: str, rule: str | None = None) -> Subject:
+    """RuleError for a metric, rate or aggregation that does not exist; it quotes the whole `rule` if there is one."""
+    quoted = repr(rule or text)
+    call = _CALL.fullmatch(text)
+    if call is None:
+        return Subject(text, None, text, _unit_of_rate(quoted, text))
+    aggregation, name = call["aggregation"], call["metric"]
+    if name not in METRICS:
+        hint = f"; {name} is a rate: write it without {aggregation}( )" if name in RATES else ""
+        raise RuleError(f"{quoted}: no metric called {name!r}; there are {', '.join(METRICS)}{hint}")
+    percentile = _PERCENTILE.fullmatch(aggregation)
+    if aggregation not in {"mean", "min", "max"} and not (percentile and float(percentile[1]) > 0):
+        raise RuleError(f"{quoted}: no aggregation called {aggregation!r}; there are {_AGGREGATIONS}")
+    return Subject(text, aggregation, name, METRICS[name].unit)
+
+
+def _unit_of_rate(quoted: str, name: str) -> str:
+    if name in METRICS:
+        raise RuleError(f"{quoted}: {name} needs an aggregation, as in p95({name}); there are {_AGGREGATIONS}")
+    if name not in RATES:
+        raise RuleError(
+            f"{quoted}: no rate called {name!r}; there are {', '.join(RATES)}, "
+            f"or an aggregation of a metric, as in p95(ttft)"
+        )
+    return RATES[name].unit

@@ -1,0 +1,196 @@
+"""Can a run's numbers be believed? What the generator may do wrong before it measures itself and not the server. Pure.
+
+docs/concepts/validity.md gives the reason for each limit at more length.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.metrics import Samples, Totals
+from streamgauge.harness.judge.store import Readings, Run
+from streamgauge.harness.record.vitals import Vital
+
+
+class Validity(StrEnum):
+    VALID = "valid"
+    DEGRADED = "degraded"  # the numbers stand, with the error that the reasons name
+    INVALID = "invalid"  # the generator measured itself: no verdict
+
+
+# A late read that holds several chunks knows only the last one's time, so the gap before it is too long and the other
+# gaps are lost: 1 % of such reads spoils p99(itl), 10 % spoils everything from p90 on.
+SATURATED_DEGRADED, SATURATED_INVALID = 0.01, 0.10
+UNSTAMPED_DEGRADED = 0.01  # share of reads without a kernel stamp: p99 may come from such reads
+# A step of the clock shifts all later kernel stamps, and with them every TTFT. Above 50 ms the figures are false.
+CLOCK_STEP_DEGRADED, CLOCK_STEP_INVALID = 1_000_000, 50_000_000  # ns
+SEND_LAG_MS = 10.0  # p99: part of TTFT, since that counts from the due time
+# A dropped arrival is load that was asked for and not sent, and that a slow server would have kept waiting. With one in
+# twenty dropped, the p95 of the streams that began is at best the p90 of those that were due.
+DROPPED_INVALID = 0.05  # share of an open load's arrivals
+# The latest read of each stream, by its median. Not p99: one pause of 0.3 s is in every stream that was open then. Most
+# models send tokens 10 to 50 ms apart, so a generator that late in half of the streams has only kernel stamps to go by.
+READ_LAG_MS = 50.0  # p50
+PACKED_REMARKED = 0.05  # share of reads that held several chunks and were in time: not the generator's fault
+HABIT_SAMPLES, HABIT_SHARE = 5, 0.10  # fewer samples of a process beyond a limit, or a smaller share, are a spike
+
+
+@dataclass(frozen=True)
+class Habit:
+    """A vital of a process that degrades a run if it is beyond its limit often."""
+
+    limit: float
+    sentence: str  # `{share}` is the share of samples beyond the limit
+    invalid_share: float | None = None  # a larger share makes the run INVALID
+
+
+HABITS: Mapping[Vital, Habit] = {
+    Vital.CPU_PERCENT: Habit(
+        90.0,  # of one core: Python cannot use more
+        "used 90 % of a core or more in {share} of its seconds: it can hardly drive more; "
+        "use --processes 2 or fewer users",
+    ),
+    Vital.LOOP_LAG: Habit(
+        50.0,
+        "was late for its own timers by 50 ms or more in {share} of its seconds; use --processes 2 or fewer users",
+        invalid_share=0.5,  # new connections and requests are then late as a rule, and TTFT contains that
+    ),
+    Vital.GC_PAUSE: Habit(50.0, "paused for 50 ms or more in {share} of its garbage collections"),
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    run: Run
+    totals: Totals
+    samples: Mapping[str, Samples]  # by metric
+    vitals: Mapping[Vital, Readings]  # those of HABITS
+
+    def share_of_reads(self, name: str, less: str | None = None) -> float:
+        """How many of all reads `name` counts, without those that `less` counts."""
+        reads, counted = self.totals.sum("reads"), self.totals.sum(name)
+        return (counted - (self.totals.sum(less) if less else 0.0)) / reads if reads else 0.0
+
+
+class Fault(NamedTuple):
+    invalid: bool  # else it only degrades the run
+    sentence: str
+
+
+def assess(evidence: Evidence) -> tuple[Validity, list[str]]:
+    """The validity and its reasons, the worst first; of a valid run, remarks that its reader should still know."""
+    faults = [Fault(invalid=False, sentence=note) for note in evidence.run.notes]
+    faults += [fault for check in _CHECKS for fault in check(evidence)]
+    invalid = [fault.sentence for fault in faults if fault.invalid]
+    degraded = [fault.sentence for fault in faults if not fault.invalid]
+    validity = Validity.INVALID if invalid else Validity.DEGRADED if degraded else Validity.VALID
+    return validity, invalid + degraded + list(_remarks(evidence))
+
+
+def _saturation(evidence: Evidence) -> Iterator[Fault]:
+    reads, saturated = evidence.totals.sum("reads"), evidence.totals.sum("saturated_reads")
+    # The lower end of the interval: one pause while three short streams are open is a tenth of all their reads.
+    surely = statistics.ratio_interval(int(saturated), int(reads)).low or 0.0
+    if surely > SATURATED_DEGRADED:
+        share = figure(evidence.share_of_reads("saturated_reads"), "ratio")
+        yield Fault(
+            surely > SATURATED_INVALID,
+            f"the generator was saturated: {share} of reads came late and held several chunks; "
+            f"use --processes 2 or fewer users",
+        )
+
+
+def _clock_step(evidence: Evidence) -> Iterator[Fault]:
+    step = abs(int(evidence.run.instrument.get(Vital.CLOCK_DRIFT) or 0))
+    if step > CLOCK_STEP_DEGRADED:
+        sentence = f"the machine's clock stepped by {figure(step / 1e6, 'ms')} during the run"
+        yield Fault(step > CLOCK_STEP_INVALID, sentence)
+
+
+def _unstamped(evidence: Evidence) -> Iterator[Fault]:
+    share = evidence.share_of_reads("unstamped_reads")
+    if share > UNSTAMPED_DEGRADED:
+        yield Fault(
+            invalid=False,
+            sentence=f"{figure(share, 'ratio')} of reads had no kernel stamp: "
+            f"their times are Python's, late by the read lag",
+        )
+
+
+def _sent_late(evidence: Evidence) -> Iterator[Fault]:
+    lag = _quantile(evidence.samples["send_lag"], 0.99)
+    if lag is not None and lag > SEND_LAG_MS:
+        sentence = f"the generator sent late: p99 {figure(lag, 'ms')}, which is part of every TTFT here"
+        yield Fault(invalid=False, sentence=sentence)
+
+
+def _read_late(evidence: Evidence) -> Iterator[Fault]:
+    lag, worst = (_quantile(evidence.samples["read_lag"], q) for q in (0.50, 0.99))
+    if lag is not None and lag > READ_LAG_MS:
+        yield Fault(
+            invalid=False,
+            sentence=f"the generator read late: by {figure(lag, 'ms')} or more in half of the streams, "
+            f"p99 {figure(worst, 'ms')}; use --processes 2 or fewer users",
+        )
+
+
+def _dropped(evidence: Evidence) -> Iterator[Fault]:
+    dropped, due = evidence.totals.sum(Vital.DROPPED_ARRIVALS), evidence.totals.sum(Vital.ARRIVALS)
+    if dropped:
+        yield Fault(
+            dropped / due > DROPPED_INVALID,
+            f"{dropped:,.0f} of {due:,.0f} arrivals ({figure(dropped / due, 'ratio')}) were dropped, since all users "
+            f"were busy: less load than asked for; raise --users, or lower the rate if the server cannot keep up",
+        )
+
+
+def _habits(evidence: Evidence) -> Iterator[Fault]:
+    for name, habit in HABITS.items():
+        for worker, share in _beyond(evidence.vitals[name], habit.limit):
+            invalid = habit.invalid_share is not None and share > habit.invalid_share
+            yield Fault(invalid, f"{worker} {habit.sentence.format(share=figure(share, 'ratio'))}")
+
+
+def _beyond(samples: Readings, limit: float) -> Iterator[tuple[str, float]]:
+    """The processes that reached the limit too often for a spike, each with its share of such samples."""
+    workers = np.array(samples.worker)
+    for worker in sorted(set(samples.worker)):
+        beyond = samples.value[workers == worker] >= limit
+        if beyond.sum() >= HABIT_SAMPLES and beyond.mean() > HABIT_SHARE:
+            yield worker, float(beyond.mean())
+
+
+def _unfinished(evidence: Evidence) -> Iterator[Fault]:
+    if evidence.run.status == "running":
+        yield Fault(invalid=False, sentence="the run has no recorded end: it still runs, or its process was killed")
+
+
+_CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
+    _saturation, _clock_step, _unstamped, _sent_late, _read_late, _dropped, _habits, _unfinished,
+)  # fmt: skip
+
+
+def _remarks(evidence: Evidence) -> Iterator[str]:
+    """What a reader should know however good the numbers are."""
+    run = evidence.run
+    if run.status == "interrupted":
+        yield "the run was interrupted: it is judged by the streams until then"
+    if run.status == "aborted":
+        yield f"the run was ended early, and is judged by the streams until then: {run.instrument.get('aborted')}"
+    if run.host.lower().startswith("https:") and run.config.get("verify") is False:
+        yield "the TLS certificate was not verified (verify = false): another host may have answered"
+    packed = evidence.share_of_reads("coalesced_reads", less="saturated_reads")
+    if packed > PACKED_REMARKED:
+        yield (
+            f"{figure(packed, 'ratio')} of reads held several chunks that arrived together: "
+            f"the server or a proxy sends them that way"
+        )
+
+
+def _quantile(samples: Samples, q: float) -> float | None:
+    return statistics.quantile(samples.values, samples.counts, q)
