@@ -1,16 +1,11 @@
-"""How a verdict is told to CI: each format by its own rules, and what came from outside cannot speak its syntax."""
+"""How a verdict is told to CI: summaries, annotations, metrics, a badge and a log."""
 
-import json
 import math
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
-from xml.etree.ElementTree import Element
 
 import pytest
 from markdown_it import MarkdownIt
@@ -23,144 +18,10 @@ from streamgauge.harness.judge.compare.regression import Comparison, Row
 from streamgauge.harness.judge.compare.regression import Status as Change
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.outputs import badge, github, gitlab, junit, markdown, telling, terminal
-from streamgauge.harness.judge.outputs.telling import Output
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.wording import visible
-from streamgauge.harness.record.observation import Outcome
-from tests.support.record import database, judged, observation, ttfts
-
-HOSTILE = ']]><script>alert(1)</script>\n::error::owned\r\n|`@everyone`|**b**\x00\x07\u202e\ufffe \\" # EOF\n# 100%,:'
-GOOD = ttfts(range(100, 400), output_tokens=3)
-REFUSED = [observation([], outcome=Outcome.REFUSED, ended=2)] * 30
-SATURATED = [observation(reads=100, saturated_reads=21)] * 100
-
-
-@pytest.fixture
-def mixed(tmp_path: Path) -> Judgement:
-    """Every kind of verdict."""
-    return judged(
-        tmp_path / "mixed.db",
-        [*GOOD, *ttfts([900] * 40, network="slow_4g"), *REFUSED],
-        "p50(ttft) < 1s",
-        "p95(ttft) < 500ms",
-        "error_rate < 9%",
-        Sla(rule="p95(ttft) < 4s", where=Where(network="3g", label={"build": "a"})),
-    )
-
-
-@pytest.fixture
-def hostile(tmp_path: Path) -> Judgement:
-    """Whatever a config, a scenario or a server can bring in is an attack."""
-    return judged(
-        tmp_path / "hostile.db",
-        [*ttfts(range(100, 200), user=HOSTILE, network=HOSTILE, labels={HOSTILE: HOSTILE}), *REFUSED],
-        Sla(rule="p95(ttft) < 1ms", where=Where(user=HOSTILE, label={HOSTILE: HOSTILE})),
-        Sla(rule="p95(ttft) < 1s", where=Where(network="none of them")),
-        scenario=HOSTILE,
-        host=HOSTILE,
-        notes=[HOSTILE],
-    )
-
-
-# JUnit
-
-TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
-SUITE = {"name", "package", "id", "timestamp", "hostname", "tests", "failures", "errors", "skipped", "time"}
-
-
-def suites(judgement: Judgement) -> list[Element]:
-    """Parsed, and held to what both schemas in use ask for: Windy Road's for Ant, and Jenkins's junit-10."""
-    root = ElementTree.fromstring(junit.render(judgement).encode())
-    assert (root.tag, root.attrib) == ("testsuites", {})
-    for number, suite in enumerate(root):
-        assert (suite.tag, set(suite.attrib)) == ("testsuite", SUITE)
-        assert [child.tag for child in suite] == ["properties", "testcase", "system-out", "system-err"]
-        assert suite.attrib["id"] == str(number)
-        assert TIMESTAMP.fullmatch(suite.attrib["timestamp"])
-        assert float(suite.attrib["time"]) >= 0
-        assert all(re.fullmatch(r"\S(.*\S)?", suite.attrib[name]) for name in ("name", "package", "hostname"))
-        (properties, case, *_) = suite
-        assert {child.tag for child in properties} == {"property"}
-        assert all(set(child.attrib) == {"name", "value"} for child in properties)
-        assert (set(case.attrib), case.attrib["time"]) == ({"name", "classname", "time"}, "0")
-        assert len(case) <= 1
-        for result in case:
-            assert result.tag in {"skipped", "failure", "error"}
-            assert set(result.attrib) == {"type", "message"}
-            assert len(result) == 0
-        found = [result.tag for result in case]
-        counted = {"failures": "failure", "errors": "error", "skipped": "skipped"}
-        assert {name: int(suite.attrib[name]) for name in counted} == {
-            name: found.count(tag) for name, tag in counted.items()
-        }
-        assert suite.attrib["tests"] == "1"
-    return list(root)
-
-
-def case(suite: Element) -> Element:
-    found = suite.find("testcase")
-    assert found is not None
-    return found
-
-
-def results(judgement: Judgement) -> list[tuple[str, str]]:
-    """The name of each case and what came of it."""
-    return [(case(s).attrib["name"], case(s)[0].tag if len(case(s)) else "passed") for s in suites(judgement)]
-
-
-def properties(suite: Element) -> dict[str, str]:
-    return {each.attrib["name"]: each.attrib["value"] for each in suite.iter("property")}
-
-
-def test_junit_has_one_case_for_each_rule(mixed: Judgement) -> None:
-    assert results(mixed) == [
-        ("p50(ttft) < 1s", "passed"),
-        ("p95(ttft) < 500ms", "failure"),
-        ("error_rate < 9%", "skipped"),
-        ("p95(ttft) < 4s [network 3g, label build a]", "skipped"),
-    ]
-    assert {case(suite).attrib["classname"] for suite in suites(mixed)} == {"streamgauge.chat"}
-
-
-def test_junit_carries_the_values_as_properties(mixed: Judgement) -> None:
-    found = properties(suites(mixed)[1])
-    assert found["status"] == "missed"
-    assert (found["observed"], found["limit"], found["unit"], found["n"], found["failed"]) == (
-        "INF", "500", "ms", "370", "30",
-    )  # fmt: skip
-    assert "observed" not in properties(suites(mixed)[3]), "what was not observed is absent"
-
-
-def test_names_in_junit_do_not_depend_on_what_was_measured(mixed: Judgement, tmp_path: Path) -> None:
-    rules = [Sla(rule=verdict.rule, where=verdict.where) for verdict in mixed.verdicts]
-    other = judged(tmp_path / "other.db", [*ttfts([5_000] * 90), *REFUSED], *rules, id="run-2")
-    assert [name for name, _ in results(other)] == [name for name, _ in results(mixed)]
-
-
-def test_an_invalid_run_is_an_error_in_junit_whatever_its_rules_would_say(tmp_path: Path) -> None:
-    found = judged(tmp_path / "one.db", SATURATED, "max(ttft) < 1s", "max(ttft) < 1ms")
-    assert [result for _, result in results(found)] == ["error", "error"]
-    assert case(suites(found)[0])[0].attrib["message"].startswith("the generator was saturated")
-
-
-def test_a_run_without_rules_is_still_a_case_and_no_pass(tmp_path: Path) -> None:
-    assert results(judged(tmp_path / "one.db", GOOD)) == [("SLA rules", "skipped")]
-
-
-def test_hostile_text_in_junit_is_text(hostile: Judgement) -> None:
-    found = suites(hostile)
-    assert len(found) == 2
-    assert "]]><script>alert(1)</script> ::error::owned" in case(found[0]).attrib["name"]
-    assert "⟨U+0000⟩⟨U+0007⟩⟨U+202E⟩⟨U+FFFE⟩" in case(found[0]).attrib["name"]
-
-
-def test_what_only_warns_fails_nothing_and_is_told(tmp_path: Path) -> None:
-    found = judged(tmp_path / "one.db", GOOD, Sla(rule="max(ttft) < 1ms", severity="warn"), "max(ttft) < 1s")
-    assert results(found) == [("max(ttft) < 1ms", "skipped"), ("max(ttft) < 1s", "passed")]
-    assert case(suites(found)[0])[0].attrib["message"].startswith("missed (only warns): 399 ms")
-    assert github.annotations(found)[0].startswith("::warning title=max(ttft) < 1ms missed::")
-    assert cells(found)[1][0] == "✗ missed (only warns)"
-
+from tests.support.record import judged, ttfts
+from tests.support.verdicts import GOOD, HOSTILE, SATURATED, case, cells, properties
 
 # Markdown and GitHub
 
@@ -172,18 +33,6 @@ def tokens(judgement: Judgement, most_bytes: int = markdown.MOST_BYTES) -> Itera
         yield token.type, token.content
         for child in token.children or []:
             yield child.type, child.content
-
-
-def cells(judgement: Judgement) -> list[list[str]]:
-    """The rows of all tables as text."""
-    reader = MarkdownIt("gfm-like", {"linkify": False})
-    found: list[list[str]] = []
-    for token in reader.parse(markdown.render(judgement)):
-        if token.type == "tr_open":
-            found.append([])
-        elif token.type == "inline" and found and token.level == 4:
-            found[-1].append("".join(child.content for child in token.children or []))
-    return found
 
 
 def test_markdown_tells_the_verdict_first_and_the_worst_rules_before_the_others(mixed: Judgement) -> None:
@@ -334,7 +183,6 @@ def test_an_address_in_a_log_can_be_copied(tmp_path: Path) -> None:
 
 
 # a comparison with a baseline
-
 AGAINST = Comparison(
     baseline=HOSTILE,
     status=Change.REGRESSED,
@@ -396,40 +244,3 @@ def test_a_comparison_that_could_not_be_made_is_no_pass() -> None:
 def test_a_mistake_in_output_says_what_exists(given: str, told: str) -> None:
     with pytest.raises(OutputError, match=re.escape(told)):
         telling.asked_for([given], {})
-
-
-def test_a_github_job_is_told_without_being_asked_for_and_once() -> None:
-    assert telling.asked_for(["junit=x.xml"], {}) == [Output("junit", "x.xml")]
-    for environment in ({"GITHUB_ACTIONS": "true"}, {"GITHUB_STEP_SUMMARY": "/x"}):
-        assert telling.asked_for(["github", "text=-"], environment) == [Output("github", None), Output("text", "-")]
-        assert telling.asked_for([], environment) == [Output("github", None)]
-
-
-def test_judge_tells_all_of_them_from_the_database_alone(tmp_path: Path) -> None:
-    database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
-    kinds = [option for kind in telling.KINDS for option in ("--output", f"{kind}=ci/{kind}")]
-    ended = subprocess.run(
-        [Path(sys.executable).parent / "streamgauge", "judge", "one.db", *kinds],
-        cwd=tmp_path,
-        env={**os.environ, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "summary.md"},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert (ended.returncode, ended.stderr) == (1, "")
-    assert ended.stdout.startswith("✗ MISSED")
-    assert "\n::error title=max(ttft) < 1ms missed::" in ended.stdout
-    assert {path.name for path in (tmp_path / "ci").iterdir()} == set(telling.KINDS)
-    assert json.loads((tmp_path / "ci/json").read_text())["verdict"] == "missed"
-    assert (tmp_path / "ci/text").read_text().startswith("✗ MISSED")
-    assert (tmp_path / "summary.md").read_text() == (tmp_path / "ci/markdown").read_text()
-
-
-def test_what_goes_to_standard_output_goes_alone(tmp_path: Path) -> None:
-    database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
-    ended = subprocess.run(
-        [Path(sys.executable).parent / "streamgauge", "judge", "one.db", "--output", "junit=-"],
-        cwd=tmp_path,
-        env={**os.environ, "GITHUB_ACTIONS": "true"},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert ElementTree.fromstring(ended.stdout).tag == "testsuites"
-    assert ended.stderr.startswith("::error title=max(ttft) < 1ms missed::"), "GitHub reads standard error, too"

@@ -1,40 +1,19 @@
 """Events → meaning, for each protocol: what counts as content, what ends a stream, what is an error, what is not it."""
 
 import json
-import re
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgauge.harness import config
-from streamgauge.harness.config import Events, Target
-from streamgauge.harness.drive.prompts import Prompt, ask
-from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Malformed, Meaning, Protocol, custom, for_target
+from streamgauge.harness.config import Events
+from streamgauge.harness.drive.protocols import Answer, Malformed, Meaning, Protocol, custom
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.reading.sse import Decoder
-from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.record.arrivals import Kind
-
-ANTHROPIC, OPENAI, PLAIN = (PROTOCOLS[name] for name in ("anthropic_messages", "openai_chat", "plain_sse"))
-MAPPED = custom(
-    Events(
-        text="parts.0.text",
-        thinking="thought",
-        tool="call.input",
-        error="problem",
-        input_tokens="usage.in",
-        output_tokens="usage.out",
-        stop_reason="why",
-        end_path="finished",
-    )
-)
-AS_TEXT = custom(Events(error="error", output_tokens="n", end_data="<end>", end_event="bye"))
-ALL = [ANTHROPIC, OPENAI, PLAIN, MAPPED, AS_TEXT]
+from tests.support.formats import ALL, ANTHROPIC, AS_TEXT, MAPPED, OPENAI, PLAIN
 
 
 def event(data: Any, name: str = "") -> Event:
@@ -81,7 +60,6 @@ CONTENT = [
     (AS_TEXT, "Grüße 😀".encode(), Kind.TEXT, 7),
     (AS_TEXT, b'{"no": "path leads here"}', Kind.TEXT, 25),
 ]
-
 NO_CONTENT = [
     (ANTHROPIC, {"type": "message_start", "message": {"type": "message", "role": "assistant", "content": []}}),
     (ANTHROPIC, {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
@@ -104,7 +82,6 @@ NO_CONTENT = [
     (MAPPED, {"parts": [{"text": None}], "problem": None, "finished": False}),
     (AS_TEXT, {"n": 12}),
 ]
-
 ERRORS = [
     (
         ANTHROPIC,
@@ -124,7 +101,6 @@ ERRORS = [
     (MAPPED, {"problem": {"code": 7}}, "7"),
     (AS_TEXT, {"error": True}, "True"),
 ]
-
 ENDS = [
     (ANTHROPIC, {"type": "message_stop"}, ""),
     (ANTHROPIC, {}, "message_stop"),
@@ -136,7 +112,6 @@ ENDS = [
     (AS_TEXT, b"", "bye"),
     (AS_TEXT, {"n": 12}, "bye"),
 ]
-
 MALFORMED = [
     (ANTHROPIC, b"<html>"),
     (ANTHROPIC, b""),
@@ -346,81 +321,6 @@ def test_an_answer_that_was_not_streamed_has_the_same_meaning(
     assert seen == reported
 
 
-def test_a_question_carries_model_limit_history_and_system() -> None:
-    target = Target(model="m", max_tokens=50)
-    history = (("user", "Hi"), ("assistant", "Hello!"), ("user", "Grüße?"))
-    prompt = Prompt(history, system="Be brief.", max_tokens=7)
-    turns = [{"role": role, "content": text} for role, text in history]
-    common = {"model": "m", "max_tokens": 7, "stream": True}
-    assert msgspec.json.decode(ANTHROPIC.request(target, prompt, True)) == {
-        **common,
-        "messages": turns,
-        "system": "Be brief.",
-    }
-    assert msgspec.json.decode(OPENAI.request(target, prompt, True)) == {
-        **common,
-        "messages": [{"role": "system", "content": "Be brief."}, *turns],
-        "stream_options": {"include_usage": True},
-    }
-    assert msgspec.json.decode(PLAIN.request(target, prompt, True)) == {
-        **common,
-        "messages": turns,
-        "system": "Be brief.",
-    }
-
-
-def test_a_system_prompt_can_be_marked_for_the_prompt_cache_where_the_protocol_has_such_marks() -> None:
-    prompt = Prompt((("user", "Hi"),), system="Be brief.", cached=True)
-    bodies = [msgspec.json.decode(protocol.request(Target(), prompt, True)) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
-    assert bodies[0]["system"] == [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
-    assert bodies[1]["messages"][0] == {"role": "system", "content": "Be brief."}
-    assert bodies[2]["system"] == "Be brief."
-
-
-def test_of_a_conversation_the_last_two_questions_are_marked() -> None:
-    """The one before, to find in the cache what it left there, and the newest, to leave more."""
-    said = (("user", "One"), ("assistant", "1"), ("user", "Two"), ("assistant", "2"), ("user", "Three"))
-    for turns, marked in ((said, [2, 4]), (said[:3], [0, 2]), (said[:1], [0])):
-        body = msgspec.json.decode(ANTHROPIC.request(Target(), Prompt(turns, goes_on=True), True))
-        contents = [message["content"] for message in body["messages"]]
-        assert [place for place, content in enumerate(contents) if not isinstance(content, str)] == marked
-        assert contents[-1] == [{"type": "text", "text": turns[-1][1], "cache_control": {"type": "ephemeral"}}]
-
-
-def test_a_servers_tools_are_offered_by_their_names_as_each_protocol_has_it() -> None:
-    prompt = Prompt((("user", "Hi"),), tools=("web_search_20260209", "convert"))
-    bodies = [msgspec.json.decode(protocol.request(Target(), prompt, True)) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
-    assert bodies[0]["tools"] == [
-        {"type": "web_search_20260209", "name": "web_search"},
-        {"type": "convert", "name": "convert"},
-    ]
-    assert bodies[1]["tools"] == [
-        {"type": "function", "function": {"name": "web_search"}},
-        {"type": "function", "function": {"name": "convert"}},
-    ]
-    assert bodies[2]["tools"] == ["web_search", "convert"]
-
-
-@pytest.mark.parametrize("protocol", ALL)
-def test_a_question_without_a_limit_of_its_own_takes_the_targets(protocol: Protocol) -> None:
-    body = msgspec.json.decode(protocol.request(Target(max_tokens=50), ask("Hi"), False))
-    assert (body["max_tokens"], body["stream"]) == (50, False)
-    assert "system" not in body
-
-
-def test_the_config_names_the_protocols_that_exist() -> None:
-    assert (*PROTOCOLS, "custom") == config.PROTOCOLS
-    assert all(name == protocol.name for name, protocol in PROTOCOLS.items())
-
-
-def test_a_target_has_its_protocol_at_its_path() -> None:
-    assert for_target(Target()) is ANTHROPIC
-    assert for_target(Target(protocol="openai_chat", path="/v2/chat")).path == "/v2/chat"
-    assert for_target(Target(protocol="custom", events=Events(end_data="."))).terminal == b"."
-    with pytest.raises(ScenarioError, match="no protocol called 'grpc'; there are anthropic_messages, "):
-        for_target(Target(protocol="grpc"))
-
-
 @pytest.mark.parametrize(
     ("events", "terminal"),
     [
@@ -431,13 +331,3 @@ def test_a_target_has_its_protocol_at_its_path() -> None:
 )
 def test_the_terminal_hint_is_in_the_terminal_event(events: Events, terminal: bytes) -> None:
     assert custom(events).terminal == terminal
-
-
-def test_the_format_that_the_docs_map_is_read_as_they_say() -> None:
-    page = (Path(__file__).parents[2] / "docs/reference/protocols.md").read_text(encoding="utf-8")
-    stream = re.findall(r"```\n(data: .*?)```", page, re.DOTALL)[0]
-    settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[1]
-    protocol, seen = for_target(config.parse(settings.encode()).target), Answer()
-    meanings = [protocol.understand(event, seen) for event in Decoder().feed(stream.encode())]
-    assert meanings == [Meaning(Kind.TEXT, 3), Meaning(Kind.TEXT, 2), Meaning(Kind.OTHER, ends=True)]
-    assert seen == Answer(12, 2, stop_reason="stop")

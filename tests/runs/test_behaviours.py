@@ -16,7 +16,7 @@ from streamgauge.harness.drive.behaviour import BEHAVIOURS, Plan
 from streamgauge.harness.drive.clients import Question
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.runs.test_run import command, rows
+from tests.support.command import command, rows
 from tests.support.hostile import IDENTITY, client, content
 from tests.support.reference import ReferenceServer, counts, reference_server
 

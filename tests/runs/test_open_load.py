@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import judge
 from streamgauge.harness.judge.verdict.validity import Validity
+from tests.support.command import processes
 from tests.support.record import MS, a_run, ttfts
 from tests.support.reference import ReferenceServer, reference_server, wait_for
 
@@ -371,11 +371,3 @@ def test_a_load_that_cannot_be_is_one_line_and_exit_code_2(words: list[str], sai
     assert (code, output) == (2, "")
     assert len(errors.splitlines()) == 1, errors
     assert said in errors
-
-
-def processes(number: int) -> list[str]:
-    """Options for so many workers, on a port that no other run has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    return ["--processes", str(number), "--master-bind-port", port, "--master-port", port]

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
-from tests.runs.test_run import command, processes, rows
+from tests.support.command import command, processes, rows
 from tests.support.reference import counts, reference_server
 
 TOKENS = 20

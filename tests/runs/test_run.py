@@ -1,48 +1,19 @@
 """Whole runs: the real command, a real Locust, the real reference server, a real database."""
 
-import contextlib
 import json
-import os
 import signal
-import socket
-import sqlite3
 import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import jsonschema
-import psutil
 import pytest
 
+from tests.support.command import BIN, HASTY, REPOSITORY, RULES, command, count, free_port, rows, started, until
 from tests.support.reference import ReferenceServer, reference_server
 
-REPOSITORY = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 SCHEMA = json.loads((REPOSITORY / "docs/reference/result.schema.json").read_text())
-RULES = """
-[target]
-max_tokens = 30
-[[sla]]
-rule = "max(ttft) < 20s"
-[[sla]]
-rule = "stream_rate > 0"
-"""
-
-HASTY = """
-from streamgauge.scenario import StreamUser, between, task
-
-class Hasty(StreamUser):
-    wait_time = between(0, 0.05)
-
-    @task
-    def ask(self):
-        self.stream()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -56,27 +27,6 @@ def rules(tmp_path: Path) -> Path:
     path = tmp_path / "rules.toml"
     path.write_text(RULES)
     return path
-
-
-def command(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `streamgauge …` or `locust …` to its end."""
-    program, *rest = map(str, words)
-    return subprocess.run(
-        [BIN / program, *rest],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-
-
-def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(database) as connection:
-        found = connection.execute(sql).fetchall()
-    connection.close()
-    return found
 
 
 def test_a_run_leaves_a_verdict_a_database_a_report_and_a_result(
@@ -196,206 +146,6 @@ def test_the_same_seed_asks_the_same_things(server: ReferenceServer, rules: Path
     assert asked[0] == asked[1] != asked[2]
 
 
-def test_processes_share_one_database(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
-    ended = command(
-        "locust", "-f", REPOSITORY / "scenarios/chat.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
-        "--gauge-config", rules, "--gauge-db", "run.db", *processes(2),
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    workers = dict(rows(tmp_path / "run.db", "SELECT worker, count(*) FROM streams GROUP BY worker"))
-    assert set(workers) == {"worker-0", "worker-1"}
-    users = rows(tmp_path / "run.db", "SELECT worker, max(value) FROM samples WHERE name = 'users' GROUP BY worker")
-    assert dict(users) == {"worker-0": 3, "worker-1": 3}
-    told = instrument(tmp_path / "run.db")["workers"]
-    assert {name: worker["streams"] for name, worker in told.items()} == workers
-    assert len({worker["pid"] for worker in told.values()}) == 2
-    for worker in told.values():
-        assert worker["clock_offset_ns"] == 0, "one machine has one clock"
-        assert worker["clock_doubt_ns"] > 0
-        assert {"host", "cpus", "stamps", "cpu_max", "loop_lag_max_ms", "clock_drift_ns"} <= worker.keys()
-
-
-def test_a_worker_elsewhere_gets_its_orders_from_the_master(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
-    port = free_port()
-    scenario = str(REPOSITORY / "scenarios/chat.py")
-    rules.write_text(RULES.replace("[target]", '[target]\nheaders = { "x-key" = "${A_KEY}" }'))
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    with started(
-        [BIN / "locust", "-f", scenario, "--worker", "--master-port", str(port)],
-        cwd=elsewhere,
-        env={**os.environ, "A_KEY": "the workers own secret"},
-        stderr=subprocess.PIPE,
-    ) as worker:
-        ended = command(
-            "locust", "-f", scenario, "--headless", "-u", 3, "-r", 3, "-t", "4s", "-H", server.url, "--master",
-            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", rules, "--gauge-db", "run.db",
-            cwd=tmp_path, A_KEY="the masters secret",
-        )  # fmt: skip
-        assert worker.wait(20) == 0
-    assert ended.returncode == 0, ended.stderr
-    assert rows(tmp_path / "run.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
-    assert b"secret" not in (tmp_path / "run.db").read_bytes()
-    assert list(elsewhere.iterdir()) == [], "the database is the master's"
-
-
-def test_a_killed_worker_is_noted_and_the_rest_stands(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
-    (tmp_path / "hasty.py").write_text(HASTY)
-    with started(
-        [
-            BIN / "locust", "-f", "hasty.py", "--headless", "-u", "4", "-r", "4", "-t", "5s",
-            "-H", server.url, "--gauge-config", rules, "--gauge-db", "run.db", *processes(2),
-        ],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    ) as master:  # fmt: skip
-        until(lambda: count(tmp_path / "run.db", "(SELECT DISTINCT worker FROM streams)") == 2)
-        killed = psutil.Process(master.pid).children()[0].pid
-        os.kill(killed, signal.SIGKILL)
-        output, _ = master.communicate(timeout=60)
-    assert "was lost, and with it what it had not sent: at least" in " ".join(output.split())
-    assert rows(tmp_path / "run.db", "SELECT status FROM runs") == [("finished",)]
-    (name,) = [name for name, worker in instrument(tmp_path / "run.db")["workers"].items() if worker["pid"] == killed]
-    ended = dict(rows(tmp_path / "run.db", "SELECT worker, max(ended_at) FROM streams GROUP BY worker"))
-    assert ended.pop(name) < min(ended.values()), "what it sent before it died stands, and the other went on"
-
-
-def test_a_worker_that_is_told_to_end_leaves_all_that_it_saw(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "hasty.py").write_text(HASTY)
-    port = free_port()
-    with started(
-        [BIN / "locust", "-f", "hasty.py", "--worker", "--master-port", port],
-        cwd=tmp_path, stderr=subprocess.DEVNULL,
-    ) as worker, started(
-        [
-            BIN / "locust", "-f", "hasty.py", "--headless", "-u", "4", "-r", "4", "-t", "60s", "-H", server.url,
-            "--master", "--master-bind-port", port, "--expect-workers", "1", "--gauge-config", rules,
-            "--gauge-db", "run.db",
-        ],
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    ) as master:  # fmt: skip
-        until(lambda: count(tmp_path / "run.db", "streams") > 0)
-        worker.terminate()
-        _, errors = master.communicate(timeout=60)
-    assert master.returncode == 0, errors
-    sequences = [
-        sequence for (sequence,) in rows(tmp_path / "run.db", "SELECT sequence FROM streams ORDER BY sequence")
-    ]
-    assert sequences == list(range(1, len(sequences) + 1))
-    assert rows(tmp_path / "run.db", "SELECT notes FROM runs") == [
-        ('["worker-0 left before the end, with all that it had seen stored"]',)
-    ]
-
-
-def test_a_connection_to_the_master_that_breaks_loses_nothing(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "hasty.py").write_text(HASTY)
-    port = free_port()
-    with frail_line(port) as line, started(
-        [BIN / "locust", "-f", "hasty.py", "--worker", "--master-port", str(line.port)],
-        cwd=tmp_path, stderr=subprocess.DEVNULL,
-    ), started(
-        [
-            BIN / "locust", "-f", "hasty.py", "--headless", "-u", "4", "-r", "4", "-t", "60s", "-H", server.url,
-            "--master", "--master-bind-port", str(port), "--expect-workers", "1", "--gauge-config", rules,
-            "--gauge-db", "run.db",
-        ],
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    ) as master:  # fmt: skip
-        until(lambda: count(tmp_path / "run.db", "streams") > 0)
-        line.swallow()
-        there = count(tmp_path / "run.db", "streams")
-        until(lambda: line.swallowed > 4_000)  # bytes: some batches have gone nowhere
-        line.cut()
-        until(lambda: count(tmp_path / "run.db", "streams") > there)
-        master.send_signal(signal.SIGINT)
-        _, errors = master.communicate(timeout=60)
-    assert master.returncode == 0, errors
-    sequences = [
-        sequence for (sequence,) in rows(tmp_path / "run.db", "SELECT sequence FROM streams ORDER BY sequence")
-    ]
-    assert sequences == list(range(1, len(sequences) + 1)), "each is there, and once"
-    assert rows(tmp_path / "run.db", "SELECT notes FROM runs") == [("[]",)]
-
-
-def test_a_worker_whose_clock_is_wrong_is_on_the_run_s_time_axis_all_the_same(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
-    hour = 3_600_000_000_000
-    (tmp_path / "hasty.py").write_text(HASTY)
-    (tmp_path / "ahead.py").write_text(
-        f"import time\nnow = time.time_ns\ntime.time_ns = lambda: now() + {hour}\n{HASTY}"
-    )
-    port = free_port()
-    with started(
-        [BIN / "locust", "-f", "ahead.py", "--worker", "--master-port", str(port)],
-        cwd=tmp_path, stderr=subprocess.DEVNULL,
-    ):  # fmt: skip
-        command(
-            "locust", "-f", "hasty.py", "--headless", "-u", 2, "-r", 2, "-t", "2s", "-H", server.url, "--master",
-            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", rules, "--gauge-db", "run.db",
-            cwd=tmp_path,
-        )  # fmt: skip
-    worker = instrument(tmp_path / "run.db")["workers"]["worker-0"]
-    assert abs(worker["clock_offset_ns"] - hour) <= worker["clock_doubt_ns"]
-    (due, ended) = rows(tmp_path / "run.db", "SELECT max(due_at), max(ended_ns) FROM streams, runs")[0]
-    assert 0 < due < ended + 1e9, "users that still ask while they are being stopped"
-
-
-def test_a_generator_that_hogs_its_own_loop_gets_no_verdict(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
-    hog = """
-from time import monotonic
-
-class Hog(StreamUser):
-    fixed_count = 1
-    wait_time = between(0.001, 0.002)
-
-    @task
-    def compute(self):
-        end = monotonic() + 0.1
-        while monotonic() < end:
-            pass
-"""
-    (tmp_path / "hog.py").write_text(HASTY + hog)
-    ended = command(
-        "streamgauge", "run", "hog.py", "--host", server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "8s",
-        "--config", rules, "--db", "run.db",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert ended.returncode == 3, ended.stderr
-    said = " ".join(ended.stdout.split())
-    assert "INVALID: local was late for its own timers by 50 ms or more in " in said
-    assert "use --processes 2 or fewer users" in said
-    assert instrument(tmp_path / "run.db")["workers"]["local"]["loop_lag_max_ms"] > 40, "it stops for 100 ms at a time"
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-def test_ctrl_c_ends_a_run_cleanly_with_its_data(
-    server: ReferenceServer, rules: Path, tmp_path: Path, workers: int
-) -> None:
-    words = ["run", "chat", "--host", server.url, "--users", "4", "--spawn-rate", "4", "--config", str(rules)]
-    with started(
-        [BIN / "streamgauge", *words, "--db", "run.db", *(["--", *processes(workers)] if workers else [])],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    ) as run:  # fmt: skip
-        until(lambda: count(tmp_path / "run.db", "streams") > 0)
-        os.killpg(run.pid, signal.SIGINT)  # as a terminal does: to all of them
-        output, errors = run.communicate(timeout=60)
-    assert run.returncode in {0, 3}, errors
-    assert "Traceback" not in errors
-    assert rows(tmp_path / "run.db", "SELECT status, notes FROM runs") == [("interrupted", "[]")]
-    assert "interrupted" in output
-    kept = dict(rows(tmp_path / "run.db", "SELECT outcome, count(*) FROM streams GROUP BY outcome"))
-    assert kept["completed"] > 0
-
-
 def test_the_web_ui_starts_and_stops_runs(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     port = free_port()
     with started(
@@ -464,117 +214,8 @@ def test_nothing_to_judge_is_inconclusive_and_the_caller_may_choose(server: Refe
     assert command("streamgauge", "judge", "run.db", "--inconclusive", "fail", cwd=tmp_path).returncode == 1
 
 
-@contextlib.contextmanager
-def started(words: Sequence[object], **keywords: Any) -> Iterator["subprocess.Popen[str]"]:
-    """A process that is gone after the test, whatever the test came to."""
-    process = subprocess.Popen(list(map(str, words)), text=True, **keywords)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-class FrailLine:
-    """A TCP proxy before a master, through which a worker speaks; it can swallow what comes, and break."""
-
-    def __init__(self, master_port: int) -> None:
-        self._master_port = master_port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._ends: list[socket.socket] = []
-        self._swallows = False
-        self.swallowed = 0  # bytes
-        self.port: int = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # closed
-            while True:
-                worker, _ = self._listener.accept()
-                try:
-                    master = socket.create_connection(("127.0.0.1", self._master_port))
-                except ConnectionRefusedError:  # it is not there yet: the worker will try again
-                    worker.close()
-                    continue
-                self._ends += [worker, master]
-                for ends in ((worker, master), (master, worker)):
-                    threading.Thread(target=self._carry, args=ends, daemon=True).start()
-
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(65_536):
-                if self._swallows:
-                    self.swallowed += len(data)
-                else:
-                    sink.sendall(data)
-        for end in (source, sink):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)  # a close would wait for the other thread, which waits for a byte
-
-    def swallow(self) -> None:
-        self._swallows = True
-
-    def cut(self) -> None:
-        """Break what is there now; a new connection works again."""
-        for end in self._ends:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        self._swallows = False
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self.cut()
-        for end in self._ends:
-            end.close()
-
-
-@contextlib.contextmanager
-def frail_line(master_port: int) -> Iterator[FrailLine]:
-    line = FrailLine(master_port)
-    try:
-        yield line
-    finally:
-        line.close()
-
-
-def instrument(database: Path) -> dict[str, Any]:
-    """The instrument's facts of the only run."""
-    found: dict[str, Any] = json.loads(rows(database, "SELECT instrument FROM runs")[0][0])
-    return found
-
-
-def processes(number: int) -> list[str]:
-    """Options for so many workers, on a port that no other run has."""
-    port = str(free_port())
-    return ["--processes", str(number), "--master-bind-port", port, "--master-port", port]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def count(database: Path, table: str) -> int:
-    """How many rows there are; 0 while there is no such table yet."""
-    try:
-        return int(rows(database, f"SELECT count(*) FROM {table}")[0][0]) if database.exists() else 0
-    except sqlite3.OperationalError:
-        return 0
-
-
 def answers(client: httpx.Client) -> bool:
     try:
         return client.get("/").status_code == 200
     except httpx.TransportError:
         return False
-
-
-def until(condition: Any) -> None:
-    """Wait for something that another process does."""
-    give_up_at = time.monotonic() + 45
-    while not condition():
-        assert time.monotonic() < give_up_at, "it did not come about"
-        time.sleep(0.05)

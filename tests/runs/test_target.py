@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamgauge.harness.drive.server_metrics import total
 from streamgauge.harness.record.clock import RunClock
-from tests.runs.test_run import command, processes, rows
+from tests.support.command import command, processes, rows
 from tests.support.hostile import UNTIL_CLOSED, Peer, Script, asked, held, scripted
 from tests.support.reference import counts, reference_server
 

@@ -1,82 +1,45 @@
-"""The clients `httpx` and `anthropic`: the wire client's records, and when the library gave each chunk on."""
+"""The clients `httpx` and `anthropic` beside the wire client: the same servers, the same people, the same records."""
 
 import gc
 import gzip
-import json
-import re
-import shutil
 import socket
-import ssl
-import statistics
-import subprocess
-import sys
 import threading
 import time
-from pathlib import Path
-from typing import Any
 
 import gevent
-import numpy as np
 import pytest
 
-from streamgauge.harness.config import Target
-from streamgauge.harness.drive import clients, network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Client, Interrupted, Question, Site
-from streamgauge.harness.drive.wire.exchange import kernel_stamps
-from streamgauge.harness.errors import ScenarioError
-from streamgauge.harness.judge.measure.metrics import gauge
-from streamgauge.harness.judge.store import Store
-from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.arrivals import Chunk, Kind
-from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.drive.clients import Interrupted
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.support.hostile import (
     CHUNKED,
     HEAD,
-    IDENTITY,
     LAST,
     UNTIL_CLOSED,
     Peer,
     Script,
     asked,
-    certificate,
     chunk,
     content,
     held,
     scripted,
-    target,
 )
-from tests.support.record import MS, a_run, database, observation
+from tests.support.stacks import (
+    END,
+    GOOD,
+    LIBRARIES,
+    PING,
+    START,
+    WHOLE,
+    ask,
+    delta,
+    event,
+    observe,
+    person,
+)
 
-LIBRARIES = ["httpx", "anthropic"]
 ALL = ["wire", *LIBRARIES]
-
-
-def event(kind: str, **fields: Any) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (kind.encode(), json.dumps({"type": kind, **fields}).encode())
-
-
-def delta(kind: str = "text_delta", **fields: Any) -> bytes:
-    return event("content_block_delta", index=0, delta={"type": kind, **(fields or {"text": "word "})})
-
-
-MESSAGE: dict[str, Any] = {
-    "id": "msg_1",
-    "type": "message",
-    "role": "assistant",
-    "content": [],
-    "model": "m",
-    "stop_reason": None,
-}
-START = event("message_start", message={**MESSAGE, "usage": {"input_tokens": 7, "output_tokens": 1}})
-START += event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-PING = event("ping")
-END = event("content_block_stop", index=0)
-END += event("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 3})
-END += event("message_stop")
-GOOD = START + delta() + PING + delta() + delta() + END
-WHOLE = CHUNKED + chunk(GOOD) + LAST
 BUSY = event("error", error={"type": "overloaded_error", "message": "Overloaded"})
 SHORT = {"idle": "200ms"}
 GONE = b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
@@ -84,26 +47,6 @@ GONE = b"HTTP/1.1 %b\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n%b"
 
 def refusal(status: bytes, body: bytes, kind: bytes = b"application/json") -> bytes:
     return GONE % (status, kind, len(body), body)
-
-
-def person(name: str, url: str, *, fresh: bool = False, clock: RunClock | None = None, **settings: Any) -> Client:
-    wanted = target(**{"protocol": "anthropic_messages", **settings})
-    site = Site.of(url, wanted, clock or RunClock.starting_at(time.time_ns()))
-    return clients.find(name)(site, fresh=fresh)
-
-
-def ask(who: Client, plan: Plan | None = None, link: str = "direct") -> StreamObservation:
-    road = network.Link(network.find(link), 1)
-    question = Question(prompts.ask("Hello?"), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
-    return who.stream(question).observation
-
-
-def observe(name: str, url: str, plan: Plan | None = None, **settings: Any) -> StreamObservation:
-    who = person(name, url, **settings)
-    try:
-        return ask(who, plan)
-    finally:
-        who.close()
 
 
 def reset_after_two(peer: Peer) -> None:
@@ -114,7 +57,6 @@ def reset_after_two(peer: Peer) -> None:
 
 
 # A server's behaviour → what becomes of the stream, and how much content is kept. The same for every client.
-
 BEHAVIOURS: dict[str, tuple[Script, Outcome, int]] = {
     "good": (asked(WHOLE), Outcome.COMPLETED, 3),
     "byte by byte": (
@@ -178,7 +120,6 @@ def test_a_refused_connection_is_unreachable(name: str) -> None:
 
 
 # Leaving
-
 WAYS = [(False, "fin"), (True, "reset")]
 
 
@@ -251,78 +192,6 @@ def test_a_timeout_of_the_scenarios_own_passes_through_and_leaves_no_socket(name
         who.close()
 
 
-# What the library gave on
-
-
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_every_content_chunk_has_the_moment_at_which_the_library_gave_it_on(name: str) -> None:
-    kinds = [
-        delta(),
-        delta("thinking_delta", thinking="hm"),
-        delta("input_json_delta", partial_json="{"),
-        delta(text=""),
-    ]
-    pieces = [START, *kinds, PING, delta(), END]
-    with scripted(asked(CHUNKED, *map(chunk, pieces), LAST)) as server:
-        seen = observe(name, server.url)
-    handed = [each.handed_at for each in seen.chunks if each.kind in CONTENT]
-    known = [moment for moment in handed if moment is not None]
-    assert (seen.outcome, len(known), len(handed)) == (Outcome.COMPLETED, 4, 4)
-    assert known == sorted(known)
-    assert all(each.handed_at is None for each in seen.chunks if each.kind not in CONTENT)
-    assert all(each.handed_at >= each.perceived_at for each in seen.chunks if each.handed_at is not None)
-
-
-def test_the_wire_client_has_no_library_that_could_give_anything_on() -> None:
-    with scripted(asked(WHOLE)) as server:
-        assert {each.handed_at for each in observe("wire", server.url).chunks} == {None}
-
-
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_what_comes_while_the_application_is_busy_is_given_on_late_and_arrived_in_time(name: str) -> None:
-    """The overhead is what the application saw later than the wire, whatever the reason."""
-    clock = RunClock.starting_at(time.time_ns())
-    ready, sent = threading.Event(), threading.Event()
-
-    def script(peer: Peer) -> None:
-        peer.request()
-        peer.send(CHUNKED, chunk(START))
-        assert ready.wait(10)
-        peer.send(chunk(delta()))
-        time.sleep(0.05)
-        sent.set()
-        time.sleep(0.05)  # for the client to read it: one read of two segments has the stamp of the second
-        peer.send(chunk(END), LAST)
-
-    def busy() -> None:
-        gevent.sleep(0.1)
-        ready.set()
-        sent.wait(10)  # not gevent's: the loop stands still
-
-    with scripted(script) as server:
-        who = person(name, server.url, clock=clock)
-        other = gevent.spawn(busy)
-        seen = ask(who)
-        other.get()
-        who.close()
-    (first,) = [each for each in seen.chunks if each.kind in CONTENT]
-    assert first.handed_at is not None
-    if kernel_stamps():
-        assert first.handed_at - first.at > 45_000_000
-
-
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_a_slow_link_makes_the_person_late_and_the_library_no_slower(name: str) -> None:
-    with scripted(asked(WHOLE)) as server:
-        who = person(name, server.url)
-        seen = ask(who, link="slow_4g")
-        who.close()
-    lags = [each.handed_at - each.perceived_at for each in seen.chunks if each.handed_at is not None]
-    assert seen.outcome is Outcome.COMPLETED
-    assert all(each.perceived_at - each.at > 75_000_000 for each in seen.chunks)
-    assert 0 <= statistics.median(lags) < 75_000_000  # half the link's round trip: it is not among them
-
-
 def test_events_that_the_sdk_passes_over_are_not_a_completed_stream() -> None:
     """The SDK goes by the events' names; a gateway that leaves them out gives its users nothing."""
     nameless = b"".join(line + b"\n" for line in GOOD.splitlines() if not line.startswith(b"event:"))
@@ -349,150 +218,6 @@ def test_a_library_that_quotes_a_secret_does_not_bring_it_into_the_record(monkey
             assert (seen.outcome, "sk-very" in seen.detail) == (Outcome.REFUSED, False)
 
 
-# What is asked
-
-
-def requests_of(name: str, **settings: Any) -> list[bytes]:
-    requests = []
-
-    def script(peer: Peer) -> None:
-        requests.append(peer.request())
-        peer.send(WHOLE)
-
-    with scripted(script) as server:
-        observe(name, f"{server.url}/base", **settings)
-        server.result()
-    return [request.replace(str(server.port).encode(), b"PORT") for request in requests]
-
-
-def fields(request: bytes) -> dict[str, str]:
-    _, *lines = request.partition(b"\r\n\r\n")[0].decode().splitlines()
-    return {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
-
-
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_every_client_asks_the_same_at_the_same_place(name: str) -> None:
-    (wire,), (library,) = requests_of("wire"), requests_of(name)
-    assert library.startswith(b"POST /base/v1/messages HTTP/1.1\r\n")
-    asked_by_wire, asked_by_library = (json.loads(each.partition(b"\r\n\r\n")[2]) for each in (wire, library))
-    assert asked_by_library == asked_by_wire
-    assert fields(library)["accept-encoding"] == "identity"
-
-
-def test_httpx_sends_the_wire_clients_headers() -> None:
-    (wire,), (library,) = requests_of("wire"), requests_of("httpx")
-    assert fields(library) == {**fields(wire), "connection": "keep-alive"}
-
-
-def test_the_sdk_sends_the_targets_key_and_none_that_it_finds_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "from-the-environment")
-    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
-    monkeypatch.setenv("KEY", "from-the-target")
-    (none,) = requests_of("anthropic")
-    assert {"x-api-key", "authorization"}.isdisjoint(fields(none))
-    (key,) = requests_of("anthropic", headers={"X-Api-Key": "${KEY}"})
-    assert (fields(key)["x-api-key"], "authorization" in fields(key)) == ("from-the-target", False)
-    (bearer,) = requests_of("anthropic", headers={"Authorization": "Bearer ${KEY}"})
-    assert (fields(bearer)["authorization"], "x-api-key" in fields(bearer)) == ("Bearer from-the-target", False)
-    assert b"from-the-environment" not in none + key + bearer
-
-
-def test_the_sdk_cannot_ask_another_protocol_or_place() -> None:
-    sdk = clients.find("anthropic")
-    with pytest.raises(ScenarioError) as fault:
-        sdk.check(Target(protocol="openai_chat"))
-    assert str(fault.value) == "the client 'anthropic' speaks only anthropic_messages; the target is openai_chat"
-    with pytest.raises(ScenarioError) as fault:
-        sdk.check(Target(path="/ask"))
-    assert str(fault.value) == "the client 'anthropic' asks at …/v1/messages; target.path is '/ask'"
-    sdk.check(Target(path="/gateway/v1/messages"))
-    for name in ("wire", "httpx"):
-        clients.find(name).check(Target(protocol="openai_chat", path="/ask"))
-
-
-def test_the_docs_list_the_clients_that_there_are() -> None:
-    page = (Path(__file__).parents[2] / "docs/reference/clients.md").read_text()
-    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(clients.CLIENTS)
-
-
-def test_httpx_speaks_every_protocol() -> None:
-    with scripted(asked(CHUNKED + chunk(b"data: one\n\ndata: two\n\ndata: [DONE]\n\n") + LAST)) as server:
-        seen = observe("httpx", server.url, protocol="plain_sse")
-    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 2)
-
-
-def test_a_library_is_imported_only_for_a_client_that_uses_it() -> None:
-    imports = "import sys, streamgauge.harness.drive.clients"
-    program = f"{imports}; print(sorted({{'anthropic', 'httpx', 'httpx2'}} & set(sys.modules)))"
-    command = [sys.executable, "-c", program]
-    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip() == "[]"
-
-
-# Connections
-
-
-def serve(peer: Peer) -> None:
-    """The script that answers until the client goes."""
-    while peer.request():
-        peer.send(WHOLE)
-
-
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_a_second_stream_goes_over_the_first_ones_connection(name: str) -> None:
-    with scripted(serve) as server:
-        who = person(name, server.url)
-        first, second = ask(who), ask(who)
-        who.close()
-        assert len(server.peers) == 1
-    assert first.connected_at is not None
-    assert (second.outcome, second.connected_at) == (Outcome.COMPLETED, None)
-    assert second.sent_at is not None
-
-
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_fresh_connections_are_fresh(name: str) -> None:
-    with scripted(serve) as server:
-        who = person(name, server.url, fresh=True)
-        seen = [ask(who) for _ in range(3)]
-        who.close()
-        assert len(server.peers) == 3
-    assert all(each.connected_at is not None for each in seen)
-
-
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_a_server_that_hangs_up_while_the_next_request_is_on_its_way_costs_a_connection_and_no_error(name: str) -> None:
-    def script(peer: Peer) -> None:
-        peer.request()
-        peer.send(WHOLE)
-        peer.request()  # the connection looked idle and good when this was sent
-
-    with scripted(script, serve) as server:
-        who = person(name, server.url)
-        ask(who)
-        seen = ask(who)
-        who.close()
-        assert len(server.peers) == 2
-    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with")
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_over_tls_the_stamps_are_the_sockets_too(name: str, tmp_path: Path) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate(tmp_path))
-    with scripted(serve, tls=context) as server:
-        who = person(name, server.url, verify=False)
-        seen = [ask(who), ask(who)]
-        who.close()
-        assert len(server.peers) == 1
-        strict = observe(name, server.url)
-    assert [each.outcome for each in seen] == [Outcome.COMPLETED] * 2
-    assert seen[0].secured_at is not None
-    assert (seen[0].unstamped_reads, content(seen[0])) == (0 if kernel_stamps() else seen[0].reads, 3)
-    assert strict.outcome is Outcome.UNREACHABLE
-    assert strict.detail.startswith("TLS: the certificate does not verify")
-
-
 @pytest.mark.parametrize("name", LIBRARIES)
 def test_no_stream_leaves_a_reference_cycle_of_ours_whatever_its_end(name: str) -> None:
     """The collector is off during a run: what it would have to find would stay."""
@@ -517,29 +242,3 @@ def test_no_stream_leaves_a_reference_cycle_of_ours_whatever_its_end(name: str) 
             gc.enable()
         who.close()
     assert not left & {"Broken", "_Tapped", "_Lent", "Connection", "Transcript", "frame", "traceback"}, left
-
-
-# What is made of it
-
-
-def given_on(lags: list[float | None], outcome: Outcome = Outcome.COMPLETED) -> StreamObservation:
-    """A stream with a ping and then a chunk every 20 ms, each given on so many ms after it came; None: it was not."""
-    chunks = [Chunk(0, Kind.PING, 0, 9, 0)]
-    for place, lag in enumerate(lags, 1):
-        at = place * 20 * MS
-        chunks.append(Chunk(at, Kind.TEXT, 4, 90, at, None if lag is None else at + round(lag * MS)))
-    return observation([("text", 20)], arrivals=arrivals.encode(chunks), outcome=outcome)
-
-
-def test_the_client_overhead_is_of_every_content_chunk_that_was_given_on(tmp_path: Path) -> None:
-    streams = [
-        given_on([0.25, 0.5]),
-        given_on([1, None], Outcome.CANCELLED),
-        given_on([2, None], Outcome.RESET),
-        given_on([None]),
-    ]
-    with Store.open(database(tmp_path / "one.db", streams)) as store:
-        found = gauge(store.streams(a_run().id)).samples("client_overhead")
-    assert np.repeat(found.values, found.counts).tolist() == [0.25, 0.5, 1, 2]
-    assert np.repeat(*found.gated()).tolist() == [0.25, 0.5, 1, 2]
-    assert found.missing == 1

@@ -1,4 +1,4 @@
-"""What goes wrong on request: on a raw socket, byte for byte, and as the harness's own client records it."""
+"""What goes wrong on request: on a raw socket, byte for byte."""
 
 import contextlib
 import json
@@ -8,31 +8,23 @@ import subprocess
 import sys
 import time
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.reference_server.app import DIALECTS
-from streamgauge.reference_server.dealing import Faults, Order, Rule, order, rule
-from streamgauge.reference_server.faults import FAULTS, table
-from tests.support.hostile import content, observe
+from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, reference_server
 
 TOKENS = 12
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "3ms", "--tokens", str(TOKENS))
 QUESTION = {"model": "m", "max_tokens": 100_000, "messages": [{"role": "user", "content": "How deep is it?"}]}
 ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "2ms", "x-gauge-tokens": "100000"}
-SECOND = 1_000_000_000
-
 every_dialect = pytest.mark.parametrize("path", DIALECTS)
 
 
@@ -101,72 +93,6 @@ def met(server: ReferenceServer) -> dict[str, float]:
         for sample in family.samples
         if sample.name == "reference_faults_total"
     }
-
-
-# What the harness makes of each
-
-# The outcome, the content chunks that it keeps; and of the same answer the server's outcome and tokens.
-RECORDED: dict[str, tuple[Outcome, int, str | None, int]] = {
-    **{name: (Outcome.REFUSED, 0, None, 0) for name, fault in FAULTS.items() if fault.status},
-    "slow_headers:100ms": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "stall:100ms@3": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "stall:10m@3": (Outcome.TIMED_OUT, 3, "disconnected", 3),
-    "block:20ms@3": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "error@3": (Outcome.SERVER_ERROR, 3, "failed", 3),
-    "error@0": (Outcome.SERVER_ERROR, 0, "failed", 0),
-    "cut@3": (Outcome.TRUNCATED, 3, "disconnected", 3),
-    "cut@0": (Outcome.TRUNCATED, 0, "disconnected", 0),
-    "cut@99": (Outcome.TRUNCATED, TOKENS, "disconnected", TOKENS),  # after the last, where there are fewer
-    "close@3": (Outcome.TRUNCATED, 3, "disconnected", 3),
-    "reset@3": (Outcome.RESET, 3, "disconnected", 3),
-    "reset@0": (Outcome.RESET, 0, "disconnected", 0),
-    "silence@3": (Outcome.TIMED_OUT, 3, "disconnected", 3),
-    "silence@0": (Outcome.TIMED_OUT, 0, "disconnected", 0),
-    "cut_event@3": (Outcome.TRUNCATED, 3, "disconnected", 4),
-    "cut_character@3": (Outcome.TRUNCATED, 3, "disconnected", 4),
-    "garbage@3": (Outcome.MALFORMED, 3, "completed", TOKENS),
-    "repeat@3": (Outcome.COMPLETED, TOKENS + 1, "completed", TOKENS),
-    "lose@3": (Outcome.COMPLETED, TOKENS - 1, "completed", TOKENS),
-    "duplicate_id@3": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "lost_id@3": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "no_terminator": (Outcome.TRUNCATED, TOKENS, "completed", TOKENS),
-    "batch:5": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "comments": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "crlf": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "cr": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "bom": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "gzip": (Outcome.MALFORMED, 0, "completed", TOKENS),
-    "buffer:100": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "buffer_time:20ms": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "deaf": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "bom, crlf, comments, batch:2, cut@3, buffer:64": (Outcome.TRUNCATED, 3, "disconnected", 3),
-    "cr, repeat@3, lose@5, no_terminator": (Outcome.TRUNCATED, TOKENS, "completed", TOKENS),
-}
-
-
-def test_every_fault_is_among_the_recorded() -> None:
-    assert {re.split("[:@]", name.strip())[0] for names in RECORDED for name in names.split(",")} == set(FAULTS)
-
-
-@pytest.mark.parametrize("protocol", ["anthropic_messages", "openai_chat", "plain_sse"])
-@pytest.mark.parametrize("fault", RECORDED)
-def test_the_harness_records_what_was_asked_for(server: ReferenceServer, fault: str, protocol: str) -> None:
-    outcome, kept, server_outcome, tokens = RECORDED[fault]
-    before = met(server)
-    patience = {"idle" if kept else "first_token": "200ms"} if outcome is Outcome.TIMED_OUT else {}
-    seen = observe(server.url, protocol=protocol, headers={"x-gauge-fault": fault}, timeouts=patience)
-    assert (seen.outcome, content(seen)) == (outcome, kept), seen.detail
-    rows = [(row["outcome"], row["tokens"], len(row["sent"])) for row in server.truth() if row["id"] == seen.request_id]
-    assert rows == ([(server_outcome, tokens, tokens)] if server_outcome else [])
-    if seen.outcome is Outcome.REFUSED:
-        assert seen.http_status == FAULTS[fault].status
-    dealt = Counter(re.split("[:@]", name.strip())[0] for name in fault.split(","))
-    assert Counter(met(server)) - Counter(before) == dealt
-
-
-def test_after_all_of_that_the_server_answers_as_ever(server: ReferenceServer) -> None:
-    assert observe(server.url).outcome is Outcome.COMPLETED
-    assert server.active() == 0
 
 
 # What goes over the wire
@@ -434,81 +360,3 @@ def test_a_rule_that_is_none_ends_the_start_in_one_line() -> None:
     assert ended.returncode == 2
     assert ended.stderr.startswith("streamgauge serve: Invalid value for '--fault': no fault called 'rest'; there are ")
     assert ended.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("reset:1.5", "'1.5' does not say when reset happens: write a share from 0 to 1, every=N or a time as 10s-20s"),
-        ("crlf:every=0", "'every=0' does not say when crlf happens"),
-        ("cut:20s-10s", "'20s-10s' does not say when cut happens"),
-        ("cut:0.1:0.2", "says twice when, and both cannot be: leave 0.1 out"),
-        ("stall:0.5", "'0.5' is no duration"),
-        ("stall:2s:every=2@5", "'2s:every=2' is no duration"),
-        ("stall", "stall lacks its argument: stall:DURATION[@K]"),
-    ],
-)
-def test_a_rule_that_is_none_says_what_to_write(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(said)):
-        rule(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "meant"),
-    [
-        ("reset", Rule(Order("reset"))),
-        ("reset:0.01", Rule(Order("reset"), share=0.01)),
-        ("reset:1e-3", Rule(Order("reset"), share=0.001)),
-        ("reset@12:0.01", Rule(Order("reset", at=12), share=0.01)),
-        ("stall:2s@5:0.05", Rule(Order("stall", 2 * SECOND, 5), share=0.05)),
-        ("http_503:every=10", Rule(Order("http_503"), every=10)),
-        ("http_429:2s:every=10", Rule(Order("http_429", 2 * SECOND), every=10)),
-        ("http_503:10s-20s", Rule(Order("http_503"), window=(10 * SECOND, 20 * SECOND))),
-        ("buffer:1", Rule(Order("buffer", 1))),
-        ("buffer:1:1", Rule(Order("buffer", 1), share=1)),
-        (" crlf:every=2:0s-1m:0.5 ", Rule(Order("crlf"), 0.5, 2, (0, 60 * SECOND))),
-    ],
-)
-def test_a_rule_is_a_fault_and_when(text: str, meant: Rule) -> None:
-    assert rule(text) == meant
-
-
-def dealt(*texts: str, seed: int = 0, answers: int = 10_000) -> list[list[str]]:
-    faults = Faults([rule(text) for text in texts], seed, Counter())
-    return [[order.name for order in faults.chosen(0)] for _ in range(answers)]
-
-
-def test_the_same_seed_deals_the_same_faults_and_another_rule_changes_no_luck() -> None:
-    alone = dealt("reset:0.01")
-    assert alone == dealt("reset:0.01")
-    assert alone != dealt("reset:0.01", seed=1)
-    both = dealt("reset:0.01", "crlf:0.5")
-    assert [[name for name in names if name == "reset"] for names in both] == alone
-    # Five standard deviations of a binomial: 10,000 answers, 1 in 100.
-    assert 50 <= sum(map(len, alone)) <= 150
-
-
-def test_a_window_is_from_its_first_moment_until_before_its_last() -> None:
-    faults = Faults([rule("cut:10s-20s")], 0, Counter())
-    moments = [0, 10 * SECOND - 1, 10 * SECOND, 20 * SECOND - 1, 20 * SECOND]
-    assert [len(faults.chosen(now)) for now in moments] == [0, 0, 1, 1, 0]
-
-
-WORDS = st.sampled_from([*FAULTS, ":", "@", "every=", "-", "2s", "0.5", "7", "", " ", "x"])
-
-
-@given(st.lists(WORDS, max_size=8).map("".join) | st.text(max_size=20))
-@example("\0")
-@example("http_429:٣s")
-@example("reset@²")
-def test_any_text_is_a_fault_or_is_refused(text: str) -> None:
-    for read in (order, rule):
-        with contextlib.suppress(ValueError):
-            read(text)
-
-
-# The documentation
-
-
-def test_the_documentation_shows_the_table_of_the_code() -> None:
-    assert table() in (Path(__file__).parents[2] / "docs/reference/faults.md").read_text()

@@ -1,19 +1,17 @@
+"""What the reference server streams: each dialect, what shapes an answer, and when its writes are due."""
+
 import json
-import signal
 import socket
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from streamgauge.reference_server.app import BODY_LIMIT, DIALECTS
+from streamgauge.reference_server.app import DIALECTS
 from streamgauge.reference_server.model import PRESETS, Ask, plan
 from tests.support.reference import ReferenceServer, events, reference_server
 
@@ -21,10 +19,6 @@ SHAPE = replace(PRESETS["exact"], ttft=10_000_000, itl=1_000_000, tokens=(60, 60
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
 PROMPT = "Why is the line flat?"
 BODY = {"model": "reference", "max_tokens": 500, "messages": [{"role": "user", "content": PROMPT}]}
-ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "5ms", "x-gauge-tokens": "100000"}
-BODY_OF_AGES = BODY | {"max_tokens": 100_000}
-STREAM_OF_AGES = BODY_OF_AGES | {"stream": True}
-
 every_dialect = pytest.mark.parametrize("path", DIALECTS)
 
 
@@ -194,196 +188,12 @@ def test_lateness_does_not_add_up_over_a_stream(server: ReferenceServer, client:
     assert statistics.median(late) < 400_000_000
 
 
-# Mistakes and limits
-
-
-@every_dialect
-@pytest.mark.parametrize(
-    ("body", "complaint"),
-    [
-        (b"{", "not valid JSON"),
-        (b'{"model": "m", "max_tokens": 5}', "messages"),
-        (b'{"model": "m", "max_tokens": 5, "messages": []}', "messages"),
-        (b'{"model": "m", "max_tokens": 0, "messages": [{"role": "user", "content": "?"}]}', "max_tokens"),
-        (b'{"model": "m", "max_tokens": 5, "messages": [{"role": "ghost", "content": "?"}]}', "messages.0.role"),
-    ],
-)
-def test_a_bad_body_is_refused_with_its_fault_in_the_dialects_own_shape(
-    client: httpx.Client, path: str, body: bytes, complaint: str
-) -> None:
-    answer = client.post(path, content=body, headers={"content-type": "application/json"})
-    assert answer.status_code == 400
-    assert complaint in answer.json()["error"]["message"]
-    assert answer.headers[DIALECTS[path].request_id_header].startswith("req_")
-
-
-def test_content_of_an_unknown_type_is_refused_with_its_place(client: httpx.Client) -> None:
-    answer = client.post("/v1/messages", json=BODY | {"messages": [{"role": "user", "content": [{"type": "video"}]}]})
-    assert answer.json()["error"]["message"] == "messages.0.content.0: there is no content of this type"
-
-
-def test_each_dialect_has_its_own_kind_of_error(client: httpx.Client) -> None:
-    assert client.post("/v1/messages", json={}).json()["error"]["type"] == "invalid_request_error"
-    assert client.post("/v1/chat/completions", json={}).json()["error"].keys() == {"message", "type", "param", "code"}
-    assert client.post("/chat/stream", json={}).json()["error"]["status"] == 400
-    assert client.get("/v1/messages").status_code == 405
-    assert client.get("/nowhere").status_code == 404
-
-
-@pytest.mark.parametrize("header", ["x-gauge-ttft", "x-gauge-itl", "x-gauge-spread", "x-gauge-tokens", "x-gauge-seed"])
-def test_a_bad_header_is_refused_by_name(client: httpx.Client, header: str) -> None:
-    answer = client.post("/v1/messages", json=BODY, headers={header: "much"})
-    assert answer.status_code == 400
-    assert f"{header}: 'much'" in answer.json()["error"]["message"]
-
-
-def test_comments_cannot_be_all_that_is_sent(client: httpx.Client) -> None:
-    answer = client.post("/chat/stream", json=BODY, headers={"x-gauge-keep-alive": "0s"})
-    assert answer.status_code == 400
-    assert "x-gauge-keep-alive: '0s' is too short: at least 10ms" in answer.json()["error"]["message"]
-
-
-def test_a_header_that_is_no_setting_is_refused_with_those_that_are(client: httpx.Client) -> None:
-    answer = client.post("/chat/stream", json=BODY, headers={"x-gauge-tftt": "1s"})
-    assert answer.status_code == 400
-    said = "header x-gauge-tftt: there is no such setting; there are cached, deadline, fault, flush, idle, itl, "
-    assert answer.json()["error"]["message"].startswith(said)
-
-
-@pytest.mark.parametrize("path", [*DIALECTS, "/v1/messages/count_tokens"])
-def test_a_body_is_json_whatever_its_header_calls_it(client: httpx.Client, path: str) -> None:
-    form = {"content-type": "application/x-www-form-urlencoded"}  # as `curl -d` has it
-    assert client.post(path, content=json.dumps(BODY), headers=form).status_code == 200
-
-
-@every_dialect
-def test_a_body_over_the_limit_is_refused(client: httpx.Client, path: str) -> None:
-    answer = client.post(path, content=b" " * (BODY_LIMIT + 1), headers={"content-type": "application/json"})
-    assert answer.status_code == 413
-    assert answer.json()["error"]["message"] == "the body is larger than 1048576 bytes"
-
-
-def test_streams_over_the_limit_are_refused_until_one_ends() -> None:
-    with reference_server(*QUICK, "--max-streams", "1") as server, httpx.Client(base_url=server.url) as client:
-        with client.stream("POST", "/chat/stream", json=BODY_OF_AGES, headers=ENDLESS):
-            for path, status in [("/v1/messages", 529), ("/v1/chat/completions", 503), ("/chat/stream", 503)]:
-                refused = client.post(path, json=BODY)
-                assert (refused.status_code, refused.headers["retry-after"]) == (status, "1")
-        assert len(server.truth()) == 1
-        assert client.post("/v1/messages", json=BODY).status_code == 200
-
-
-# The client leaves, the server stops
-
-
-@every_dialect
-def test_generation_stops_when_the_client_has_gone(server: ReferenceServer, client: httpx.Client, path: str) -> None:
-    with client.stream("POST", path, json=BODY_OF_AGES | {"stream": True}, headers=ENDLESS) as answer:
-        next(answer.iter_raw())
-    row = server.truth()[-1]
-    assert row["id"] == answer.headers[DIALECTS[path].request_id_header]
-    assert row["outcome"] == "disconnected"
-    assert row["tokens"] - len(row["sent"]) in {0, 1}  # the one whose writing finds that the client has gone
-    assert row["tokens"] < 100_000
-
-
-def test_a_client_that_leaves_before_the_first_token_is_noticed(server: ReferenceServer, client: httpx.Client) -> None:
-    with client.stream("POST", "/v1/messages", json=BODY | {"stream": True}, headers={"x-gauge-ttft": "10m"}):
-        pass
-    row = server.truth()[-1]
-    assert (row["outcome"], row["tokens"], row["sent"]) == ("disconnected", 0, [])
-
-
-def test_a_client_that_resets_the_connection_is_noticed(server: ReferenceServer) -> None:
-    body = json.dumps(BODY_OF_AGES).encode()
-    head = f"POST /chat/stream HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\ncontent-type: application/json\r\n"
-    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
-    with socket.create_connection(address) as connection:
-        connection.sendall(head.encode() + b"x-gauge-ttft: 10m\r\n\r\n" + body)
-        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close sends RST
-    assert server.truth()[-1]["outcome"] == "disconnected"
-
-
-def test_a_client_that_stops_waiting_for_a_whole_answer_is_noticed(server: ReferenceServer) -> None:
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{server.url}/v1/messages", json=BODY, headers={"x-gauge-ttft": "10m"}, timeout=0.2)
-    server.truth()  # which waits until no answer is on its way
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_cleanly_and_running_streams_are_told_and_logged(number: signal.Signals) -> None:
-    with reference_server(*QUICK, "--drain", "10ms") as server:
-        with httpx.stream("POST", f"{server.url}/v1/messages", json=STREAM_OF_AGES, headers=ENDLESS) as answer:
-            chunks = answer.iter_text()
-            said = next(chunks)
-            server.process.send_signal(number)
-            said += "".join(chunks)
-        assert server.process.wait(10) == 0
-        name, data = events(said)[-1]
-        assert (name, json.loads(data)["error"]["type"]) == ("error", "api_error")
-        (row,) = map(json.loads, server.log.read_text().splitlines())
-        assert row["outcome"] == "stopped"
-
-
 # The process
 
 
 def test_health_and_front_page_say_what_this_is(client: httpx.Client) -> None:
     assert client.get("/healthz").json() == {"status": "ok", "active": 0}
     assert "/v1/messages" in client.get("/").text
-
-
-def command(*args: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "streamgauge.reference_server", *args], capture_output=True, text=True, check=False
-    )
-
-
-def test_help_tells_the_presets_and_the_options() -> None:
-    helped = command("--help")
-    assert helped.returncode == 0
-    for word in (
-        *PRESETS,
-        "--host",
-        "--port",
-        "--truth",
-        "--seed",
-        "--ttft",
-        "--itl",
-        "--spread",
-        "--tokens",
-        "--preset",
-    ):
-        assert word in helped.stdout
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        ("--ttft", "5"),
-        ("--port", "70000"),
-        ("--truth", "/nowhere/at/all.jsonl"),
-        ("--host", "host.invalid"),
-        ("--speed", "9"),
-    ],
-)
-def test_a_bad_option_is_one_line_that_names_it(args: tuple[str, ...]) -> None:
-    refused = command(*args)
-    assert refused.returncode == 2
-    assert refused.stdout == ""
-    (line,) = refused.stderr.splitlines()
-    assert args[0].lstrip("-") in line
-
-
-def test_a_port_that_is_taken_is_one_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        refused = command("--port", port)
-    assert refused.returncode == 2
-    (line,) = refused.stderr.splitlines()
-    assert port in line
-    assert "in use" in line
 
 
 def test_the_presets_differ_and_exact_is_exact() -> None:
@@ -393,21 +203,3 @@ def test_the_presets_differ_and_exact_is_exact() -> None:
     assert row["due"] - row["received_at"] == 200_000_000
     assert PRESETS["exact"].spread == 0
     assert len(set(PRESETS.values())) == len(PRESETS)
-
-
-def test_tls_needs_both_its_files_and_good_ones(tmp_path: Path) -> None:
-    (tmp_path / "bad.pem").write_text("no certificate")
-    for words, said in (
-        (["--tls-cert", "bad.pem"], "--tls-cert and --tls-key go together"),
-        (["--tls-cert", "bad.pem", "--tls-key", "bad.pem"], "--tls-cert, --tls-key: bad.pem, bad.pem: "),
-        (["--tls-cert", "none.pem", "--tls-key", "bad.pem"], "none.pem"),
-    ):
-        ended = subprocess.run(
-            [Path(sys.executable).with_name("streamgauge"), "serve", "--port", "0", *words],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
-        assert said in ended.stderr

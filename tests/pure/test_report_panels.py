@@ -1,0 +1,164 @@
+"""The panels of the page: what each tells of a run."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from msgspec import structs
+
+from streamgauge.harness.config import Reader
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.arrivals import Chunk, Kind
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.reports import page
+from streamgauge.reports.counters import MOST_POINTS
+from streamgauge.reports.material import MOST_BINS, gather
+from tests.support.record import MS, database, observation, ttfts
+from tests.support.report_page import Page, empty, rendered
+
+
+def test_over_time_follows_streams_gaps_and_users(tmp_path: Path) -> None:
+    early = [observation([("text", 100), ("text", 130)], due=at) for at in range(0, 1_000, 5)]
+    late = [observation([("text", 400), ("text", 900)], due=8_000 + at) for at in range(0, 1_000, 5)]
+    lost = [empty(Outcome.RESET, due=8_500)]
+    path = database(tmp_path / "run.db", early + late + lost)
+    with Store.open(path) as store:
+        samples = [("one", 500 * MS, "users", 3), ("two", 600 * MS, "users", 4), ("one", 8_000 * MS, "users", 10)]
+        store.append("run-1", [], samples)
+        timeline = gather(store).timeline
+    assert timeline.width == 1
+    assert timeline.ttft.n == [200, 0, 0, 0, 0, 0, 0, 0, 200, 0]
+    assert timeline.ttft.p50[0] == pytest.approx(100, rel=0.005)  # what the buckets promise
+    assert timeline.ttft.p95[8] == pytest.approx(400, rel=0.005)
+    assert timeline.ttft.p95[1] is None
+    assert timeline.itl.n[8:] == [20, 180]  # a gap belongs to the time that it ended
+    assert timeline.itl.p95[9] == pytest.approx(500, rel=0.005)
+    assert timeline.failed == {"reset": [0, 0, 0, 0, 0, 0, 0, 0, 1, 0]}
+    assert timeline.users == [7, 7, 7, 7, 7, 7, 7, 7, 14, 14]
+
+
+def paused(pause: float, **fields: Any) -> StreamObservation:
+    """Two texts of 4 characters (167 ms of reading), the second of them `pause` ms after the first has been read."""
+    return observation([("text", 100), ("text", 100 + 4e3 / 24 + pause)], **fields)
+
+
+def test_smoothness_tells_how_often_and_how_long_readers_wait_and_where(tmp_path: Path) -> None:
+    smooth = [paused(-10, due=at, network="wifi") for at in range(90)]
+    stalled = [paused(1_000, due=at, network="commute") for at in range(10)]
+    html, _ = rendered(tmp_path / "run.db", [*smooth, *stalled, empty(Outcome.CANCELLED)])
+    seen = Page(html)
+    whole = seen.row("Waits in the middle of an answer", "all")
+    assert whole[1:6] == ["100", "10", "10.0 %", "4.9–17.6", "0.10"]
+    assert seen.row("Waits in the middle of an answer", "network wifi")[3] == "0 %"
+    assert seen.row("Waits in the middle of an answer", "network commute")[6:8] == ["1,000 ms", "1,000 ms"]
+    assert "In 10.0 % of the answers the reader ran out of text" in seen.text
+    assert "The reader takes 24 characters a second" in seen.text
+
+
+def test_a_reader_at_another_speed_has_another_page(tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "run.db", [paused(200)])) as store:
+        slow, quick = (page.render(gather(store, reader=Reader(characters_per_second=speed))) for speed in (24, 110))
+    assert Page(slow).row("Waits in the middle of an answer", "all")[2] == "0"
+    assert Page(quick).row("Waits in the middle of an answer", "all")[2] == "1"
+
+
+def test_ttft_is_told_apart_by_prompt_cache_where_there_was_a_hit(tmp_path: Path) -> None:
+    caption = "TTFT of what was observed"
+    cold = ttfts(range(400, 500), cache_read_tokens=0)
+    warm = ttfts(range(100, 200), cache_read_tokens=900)
+    seen = Page(rendered(tmp_path / "warm.db", [*cold, *warm, *ttfts([7])])[0])
+    assert seen.row(caption, "cache hit")[1:3] == ["149 ms", "194 ms"]
+    assert seen.row(caption, "cache miss")[1:3] == ["449 ms", "494 ms"]
+    assert seen.row(caption, "cache miss")[-1] == "100", "what was not reported is neither"
+    assert "cache miss" not in {row[0] for row in Page(rendered(tmp_path / "cold.db", cold)[0]).tables[caption]}
+
+
+def test_what_the_server_did_for_nobody_is_shown_where_its_counters_were_read(tmp_path: Path) -> None:
+    caption = "After people had gone"
+    streams = [*ttfts([100] * 10, output_tokens=3), *ttfts([100] * 5, outcome=Outcome.CANCELLED)]
+    path = database(tmp_path / "run.db", streams)
+    with Store.open(path) as store:
+        assert caption not in Page(page.render(gather(store))).tables
+        readings = [(0.0, 0.0, 0.0), (2.0, 60.0, 1.0), (6.0, 90.0, 1.0)]  # seconds, generated, active
+        for at, generated, active in readings:
+            moment = int(at * 1e9)
+            samples = [("one", moment, "server_generated", generated), ("one", moment, "server_active", active)]
+            store.append("run-1", [], samples)
+        seen = Page(page.render(gather(store)))
+    assert seen.row(caption, "Tokens received by all streams")[1] == "45 tokens"
+    assert seen.row(caption, "Tokens generated for nobody")[1] == "45 tokens"
+    assert seen.row(caption, "Their share of all")[1] == "50.0 %"
+    assert seen.row(caption, "Until the server was idle again")[1] == "never"
+    assert "5 streams ended before the answer was complete; 45 tokens (50.0 % of all) were generated" in seen.text
+    course = "The server’s counters over time: 2 rows"
+    assert seen.row(course, "2.0 s") == ["2.0 s", "1", "0", "2", "30.0 tokens/s", "22.5 tokens/s"]
+    assert seen.row(course, "6.0 s") == ["6.0 s", "1", "0", "0", "7.50 tokens/s", "0 tokens/s"]
+    drawn = {trace.get("name"): trace["y"] for figure in seen.figures for trace in figure["data"]}
+    assert drawn["generated by the server"] == [0, 1, 1]
+    assert drawn["left in a second"] == [2.5, 0]
+
+
+def test_a_day_of_readings_is_drawn_in_few_points_which_come_to_the_same_sums(tmp_path: Path) -> None:
+    streams = [
+        observation([("text", 100), ("text", 900)], due=at * 1e3, outcome=Outcome.CANCELLED) for at in range(1, 2_000)
+    ]
+    with Store.open(database(tmp_path / "run.db", streams)) as store:
+        for name, slope in (("server_generated", 7.0), ("server_active", 0.0)):
+            store.append("run-1", [], [("target", at * 1_000_000_000, name, slope * at) for at in range(2_003)])
+        counters = gather(store).counters
+    assert counters is not None
+    assert counters.generated is not None
+    assert 150 < len(counters.at) <= MOST_POINTS
+    assert counters.at[-1] == 2_002
+    spans = [later - at for at, later in itertools.pairwise(counters.at)]
+    assert np.dot(spans, counters.generated[1:]) == pytest.approx(7.0 * sum(spans))
+    assert np.dot(spans, counters.chunks[1:]) == pytest.approx(2 * 1_999, abs=2 * spans[0])
+    assert np.dot(spans, counters.disconnected[1:]) == pytest.approx(1_999, abs=spans[0])
+
+
+def test_a_long_run_has_no_more_points_than_a_chart_can_show(tmp_path: Path) -> None:
+    streams = [empty(Outcome.RESET, due=at) for at in range(0, 9_000_000, 1_000)]
+    path = tmp_path / "run.db"
+    with Store.open(database(path, streams)) as store:
+        store.finish_run("run-1", ended_ns=9_000_000 * MS, status="finished")
+        timeline = gather(store).timeline
+    assert len(timeline.starts) <= MOST_BINS
+    assert sum(timeline.streams) == 9_000
+
+
+def through_a_library(lag: float, due: float, client: str = "anthropic") -> StreamObservation:
+    """Three chunks at 100, 150 and 200 ms, the second and third of which the application has `lag` ms later."""
+    chunks = [Chunk(int((due + at) * MS), Kind.TEXT, 4, 90, int((due + at) * MS)) for at in (100, 150, 200)]
+    handed = [
+        structs.replace(chunk, handed_at=int(chunk.perceived_at + more * MS))
+        for chunk, more in zip(chunks, (0, lag, lag), strict=True)
+    ]
+    moments = [("text", 100), ("text", 150), ("text", 200)]
+    return observation(moments, due=due, client=client, arrivals=arrivals.encode(handed))
+
+
+def test_what_a_client_library_added_is_told_beside_what_arrived(tmp_path: Path) -> None:
+    streams = [through_a_library(30, at) for at in range(0, 400, 4)]
+    html, judgement = rendered(tmp_path / "run.db", [*streams, *ttfts(range(100, 200))])
+    seen = Page(html)
+    assert seen.row("Added to each chunk, by client", "anthropic")[1:3] == ["30.0 ms", "30.0 ms"]
+    assert seen.row("Added to each chunk, by client", "anthropic")[-1] == "300"
+    assert judgement.metrics["client_overhead"].n == 300
+    itl = seen.row("ITL by client, as it arrived and as it was handed over", "anthropic")
+    assert itl[2] == "50.0 ms"
+    assert itl[5] == "80.0 ms", "the first comes at once, the second late"
+    ttft = seen.row("TTFT by client, as it arrived and as it was handed over", "anthropic")
+    assert ttft[1] == "100 ms"
+    assert ttft[4] == "100 ms"
+    assert ttft[-1] == "0 ms"
+    assert len(seen.tables["Added to each chunk, by client"]) == 2, "the wire client has no library"
+
+
+def test_a_run_on_the_wire_alone_says_that_no_library_was_in_between(report: tuple[str, Judgement]) -> None:
+    seen = Page(report[0])
+    assert "The wire client hands everything over as it arrives" in seen.text
+    assert "Added to each chunk, by client" not in seen.tables

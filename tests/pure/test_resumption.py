@@ -1,0 +1,76 @@
+"""The arithmetic of answers over several connections: gaps, what is lost and twice, when to come back."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgauge.harness.drive.behaviour import Reconnect
+from streamgauge.harness.drive.reading.resumption import follow
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.hostile import (
+    token,
+)
+from tests.support.record import judged, observation
+
+NOTHING = re.compile("(?!)")  # to be blotted out
+
+# Judged
+
+
+def test_the_rest_of_an_answer_has_a_gap_and_no_times_of_a_whole_one(tmp_path: Path) -> None:
+    rest: dict[str, Any] = {"resumed_from": "a:3", "resume_gap": 700_000_000, "resume_lost": 0, "resume_duplicated": 0}
+    chunks = [("text", 5.0), ("text", 25.0)]
+    streams = [
+        observation(output_tokens=3),
+        observation(chunks, due=1_000, output_tokens=9, **rest),
+        observation(chunks, due=2_000, outcome=Outcome.CANCELLED, **rest),
+        observation([], due=3_000, outcome=Outcome.CANCELLED, **{**rest, "resume_gap": None}),
+    ]
+    found = judged(tmp_path / "run.db", streams, "max(resume_gap) < 1s")
+    assert found.verdict == "met"
+    assert found.metrics["resume_gap"].n == 2
+    for name in ("ttft", "ttft_text", "ttft_wire", "e2e", "duration", "tpot"):
+        assert (found.metrics[name].n, found.metrics[name].failed) == (1, 0), name
+    failed = judged(tmp_path / "two.db", [*streams, observation([], outcome=Outcome.RESET)])
+    assert failed.metrics["ttft"].failed == 1
+
+
+# By itself
+
+
+def piece(numbers: list[int], outcome: Outcome = Outcome.RESET) -> tuple[StreamObservation, bytes]:
+    """A record of one chunk of content for each number, and its body."""
+    body = b"".join(b"id: r:%d\n%b" % (number, token(number)) for number in numbers)
+    return observation([("text", 10.0 * place) for place in range(len(numbers))], outcome=outcome), body
+
+
+@given(st.integers(1, 20), st.lists(st.tuples(st.integers(1, 21), st.integers(0, 20)), max_size=4))
+def test_lost_and_twice_add_up_over_any_breaks(begun: int, pieces: list[tuple[int, int]]) -> None:
+    """Each connection brings some numbers in a row from anywhere. Had = the highest − what was lost, and each once or
+    more often."""
+    seen, body = piece(list(range(1, begun + 1)))
+    _, place = follow(seen, body, None, NOTHING, by_link=False)
+    had, highest, lost, twice = list(range(1, begun + 1)), begun, 0, 0
+    for start, count in pieces:
+        numbers = list(range(start, start + count))
+        seen, place = follow(*piece(numbers), place, NOTHING, by_link=False)
+        lost += seen.resume_lost or 0
+        twice += seen.resume_duplicated or 0
+        had += numbers
+        highest = max([highest, *numbers])
+    # What was left out and came later after all is told as lost, and as brought again: nobody waits for it any more.
+    assert highest - lost + twice == len(had)
+
+
+@given(st.integers(1, 5), st.integers(0, 5), st.floats(0, 1e6), st.floats(0, 1e6), st.integers())
+def test_nobody_comes_back_before_they_are_told_to_or_later_than_in_a_minute(
+    times: int, barren: int, retry: float, after: float, seed: int
+) -> None:
+    plan = Reconnect(5, seed)
+    assert min(60, max(retry, after)) <= plan.wait(times, barren, retry, after) <= 60
+    assert 1 <= plan.wait(1, 0, None, None) <= 1.2
+    assert min(60, 2**barren) <= plan.wait(times, barren, None, None) <= min(60, 1.2 * 2**barren)
+    assert plan.wait(times, barren, retry, after) == plan.wait(times, barren, retry, after)

@@ -1,0 +1,153 @@
+"""How the reference server and its streams end: clients that go, signals, options that cannot be."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from streamgauge.reference_server.app import DIALECTS
+from streamgauge.reference_server.model import PRESETS
+from tests.support.reference import ReferenceServer, events, reference_server
+
+QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
+PROMPT = "Why is the line flat?"
+BODY = {"model": "reference", "max_tokens": 500, "messages": [{"role": "user", "content": PROMPT}]}
+ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "5ms", "x-gauge-tokens": "100000"}
+BODY_OF_AGES = BODY | {"max_tokens": 100_000}
+STREAM_OF_AGES = BODY_OF_AGES | {"stream": True}
+every_dialect = pytest.mark.parametrize("path", DIALECTS)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server(*QUICK) as running:
+        yield running
+
+
+# The client leaves, the server stops
+
+
+@every_dialect
+def test_generation_stops_when_the_client_has_gone(server: ReferenceServer, client: httpx.Client, path: str) -> None:
+    with client.stream("POST", path, json=BODY_OF_AGES | {"stream": True}, headers=ENDLESS) as answer:
+        next(answer.iter_raw())
+    row = server.truth()[-1]
+    assert row["id"] == answer.headers[DIALECTS[path].request_id_header]
+    assert row["outcome"] == "disconnected"
+    assert row["tokens"] - len(row["sent"]) in {0, 1}  # the one whose writing finds that the client has gone
+    assert row["tokens"] < 100_000
+
+
+def test_a_client_that_leaves_before_the_first_token_is_noticed(server: ReferenceServer, client: httpx.Client) -> None:
+    with client.stream("POST", "/v1/messages", json=BODY | {"stream": True}, headers={"x-gauge-ttft": "10m"}):
+        pass
+    row = server.truth()[-1]
+    assert (row["outcome"], row["tokens"], row["sent"]) == ("disconnected", 0, [])
+
+
+def test_a_client_that_resets_the_connection_is_noticed(server: ReferenceServer) -> None:
+    body = json.dumps(BODY_OF_AGES).encode()
+    head = f"POST /chat/stream HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\ncontent-type: application/json\r\n"
+    address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+    with socket.create_connection(address) as connection:
+        connection.sendall(head.encode() + b"x-gauge-ttft: 10m\r\n\r\n" + body)
+        assert connection.recv(1000).startswith(b"HTTP/1.1 200")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close sends RST
+    assert server.truth()[-1]["outcome"] == "disconnected"
+
+
+def test_a_client_that_stops_waiting_for_a_whole_answer_is_noticed(server: ReferenceServer) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{server.url}/v1/messages", json=BODY, headers={"x-gauge-ttft": "10m"}, timeout=0.2)
+    server.truth()  # which waits until no answer is on its way
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_server_cleanly_and_running_streams_are_told_and_logged(number: signal.Signals) -> None:
+    with reference_server(*QUICK, "--drain", "10ms") as server:
+        with httpx.stream("POST", f"{server.url}/v1/messages", json=STREAM_OF_AGES, headers=ENDLESS) as answer:
+            chunks = answer.iter_text()
+            said = next(chunks)
+            server.process.send_signal(number)
+            said += "".join(chunks)
+        assert server.process.wait(10) == 0
+        name, data = events(said)[-1]
+        assert (name, json.loads(data)["error"]["type"]) == ("error", "api_error")
+        (row,) = map(json.loads, server.log.read_text().splitlines())
+        assert row["outcome"] == "stopped"
+
+
+def command(*args: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "streamgauge.reference_server", *args], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_tells_the_presets_and_the_options() -> None:
+    helped = command("--help")
+    assert helped.returncode == 0
+    for word in (
+        *PRESETS,
+        "--host",
+        "--port",
+        "--truth",
+        "--seed",
+        "--ttft",
+        "--itl",
+        "--spread",
+        "--tokens",
+        "--preset",
+    ):
+        assert word in helped.stdout
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("--ttft", "5"),
+        ("--port", "70000"),
+        ("--truth", "/nowhere/at/all.jsonl"),
+        ("--host", "host.invalid"),
+        ("--speed", "9"),
+    ],
+)
+def test_a_bad_option_is_one_line_that_names_it(args: tuple[str, ...]) -> None:
+    refused = command(*args)
+    assert refused.returncode == 2
+    assert refused.stdout == ""
+    (line,) = refused.stderr.splitlines()
+    assert args[0].lstrip("-") in line
+
+
+def test_a_port_that_is_taken_is_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = command("--port", port)
+    assert refused.returncode == 2
+    (line,) = refused.stderr.splitlines()
+    assert port in line
+    assert "in use" in line
+
+
+def test_tls_needs_both_its_files_and_good_ones(tmp_path: Path) -> None:
+    (tmp_path / "bad.pem").write_text("no certificate")
+    for words, said in (
+        (["--tls-cert", "bad.pem"], "--tls-cert and --tls-key go together"),
+        (["--tls-cert", "bad.pem", "--tls-key", "bad.pem"], "--tls-cert, --tls-key: bad.pem, bad.pem: "),
+        (["--tls-cert", "none.pem", "--tls-key", "bad.pem"], "none.pem"),
+    ):
+        ended = subprocess.run(
+            [Path(sys.executable).with_name("streamgauge"), "serve", "--port", "0", *words],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
+        assert said in ended.stderr

@@ -1,0 +1,94 @@
+"""What the reference server refuses: bodies, headers and too many streams."""
+
+import json
+
+import httpx
+import pytest
+
+from streamgauge.reference_server.app import BODY_LIMIT, DIALECTS
+from tests.support.reference import reference_server
+
+QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
+PROMPT = "Why is the line flat?"
+BODY = {"model": "reference", "max_tokens": 500, "messages": [{"role": "user", "content": PROMPT}]}
+ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "5ms", "x-gauge-tokens": "100000"}
+BODY_OF_AGES = BODY | {"max_tokens": 100_000}
+every_dialect = pytest.mark.parametrize("path", DIALECTS)
+
+# Mistakes and limits
+
+
+@every_dialect
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        (b"{", "not valid JSON"),
+        (b'{"model": "m", "max_tokens": 5}', "messages"),
+        (b'{"model": "m", "max_tokens": 5, "messages": []}', "messages"),
+        (b'{"model": "m", "max_tokens": 0, "messages": [{"role": "user", "content": "?"}]}', "max_tokens"),
+        (b'{"model": "m", "max_tokens": 5, "messages": [{"role": "ghost", "content": "?"}]}', "messages.0.role"),
+    ],
+)
+def test_a_bad_body_is_refused_with_its_fault_in_the_dialects_own_shape(
+    client: httpx.Client, path: str, body: bytes, complaint: str
+) -> None:
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert complaint in answer.json()["error"]["message"]
+    assert answer.headers[DIALECTS[path].request_id_header].startswith("req_")
+
+
+def test_content_of_an_unknown_type_is_refused_with_its_place(client: httpx.Client) -> None:
+    answer = client.post("/v1/messages", json=BODY | {"messages": [{"role": "user", "content": [{"type": "video"}]}]})
+    assert answer.json()["error"]["message"] == "messages.0.content.0: there is no content of this type"
+
+
+def test_each_dialect_has_its_own_kind_of_error(client: httpx.Client) -> None:
+    assert client.post("/v1/messages", json={}).json()["error"]["type"] == "invalid_request_error"
+    assert client.post("/v1/chat/completions", json={}).json()["error"].keys() == {"message", "type", "param", "code"}
+    assert client.post("/chat/stream", json={}).json()["error"]["status"] == 400
+    assert client.get("/v1/messages").status_code == 405
+    assert client.get("/nowhere").status_code == 404
+
+
+@pytest.mark.parametrize("header", ["x-gauge-ttft", "x-gauge-itl", "x-gauge-spread", "x-gauge-tokens", "x-gauge-seed"])
+def test_a_bad_header_is_refused_by_name(client: httpx.Client, header: str) -> None:
+    answer = client.post("/v1/messages", json=BODY, headers={header: "much"})
+    assert answer.status_code == 400
+    assert f"{header}: 'much'" in answer.json()["error"]["message"]
+
+
+def test_comments_cannot_be_all_that_is_sent(client: httpx.Client) -> None:
+    answer = client.post("/chat/stream", json=BODY, headers={"x-gauge-keep-alive": "0s"})
+    assert answer.status_code == 400
+    assert "x-gauge-keep-alive: '0s' is too short: at least 10ms" in answer.json()["error"]["message"]
+
+
+def test_a_header_that_is_no_setting_is_refused_with_those_that_are(client: httpx.Client) -> None:
+    answer = client.post("/chat/stream", json=BODY, headers={"x-gauge-tftt": "1s"})
+    assert answer.status_code == 400
+    said = "header x-gauge-tftt: there is no such setting; there are cached, deadline, fault, flush, idle, itl, "
+    assert answer.json()["error"]["message"].startswith(said)
+
+
+@pytest.mark.parametrize("path", [*DIALECTS, "/v1/messages/count_tokens"])
+def test_a_body_is_json_whatever_its_header_calls_it(client: httpx.Client, path: str) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}  # as `curl -d` has it
+    assert client.post(path, content=json.dumps(BODY), headers=form).status_code == 200
+
+
+@every_dialect
+def test_a_body_over_the_limit_is_refused(client: httpx.Client, path: str) -> None:
+    answer = client.post(path, content=b" " * (BODY_LIMIT + 1), headers={"content-type": "application/json"})
+    assert answer.status_code == 413
+    assert answer.json()["error"]["message"] == "the body is larger than 1048576 bytes"
+
+
+def test_streams_over_the_limit_are_refused_until_one_ends() -> None:
+    with reference_server(*QUICK, "--max-streams", "1") as server, httpx.Client(base_url=server.url) as client:
+        with client.stream("POST", "/chat/stream", json=BODY_OF_AGES, headers=ENDLESS):
+            for path, status in [("/v1/messages", 529), ("/v1/chat/completions", 503), ("/chat/stream", 503)]:
+                refused = client.post(path, json=BODY)
+                assert (refused.status_code, refused.headers["retry-after"]) == (status, "1")
+        assert len(server.truth()) == 1
+        assert client.post("/v1/messages", json=BODY).status_code == 200

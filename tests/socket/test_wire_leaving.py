@@ -1,0 +1,250 @@
+"""People who leave, look away or are killed over the stamped socket, and what is kept of their streams."""
+
+import threading
+import time
+
+import gevent
+import pytest
+
+from streamgauge.harness.config import Duration, Profile
+from streamgauge.harness.drive import network, prompts
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients import Interrupted, Question
+from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
+from tests.support.hostile import (
+    CHUNKED,
+    DONE,
+    IDENTITY,
+    LAST,
+    Peer,
+    ask,
+    asked,
+    chunk,
+    client,
+    content,
+    held,
+    observe,
+    scripted,
+    token,
+    tokens,
+)
+
+pytestmark = pytest.mark.usefixtures("reader")
+WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
+
+
+def pause() -> None:
+    """A server's own pace: long enough for a client that can to read what was sent."""
+    time.sleep(0.03)
+
+
+# Leaving
+
+
+def test_a_stream_on_a_slow_link_ends_when_the_person_has_its_last_chunk() -> None:
+    with scripted(asked(WHOLE)) as server:
+        person = client(server.url)
+        seen = ask(person, link="slow_3g")
+        person.close()
+    assert seen.outcome is Outcome.COMPLETED
+    assert seen.last_content_at is not None
+    assert seen.first_content_wire_at < seen.last_content_at <= seen.ended_at  # type: ignore[operator]
+
+
+def test_a_person_who_leaves_in_time_keeps_what_came_and_the_server_sees_a_fin() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        seen = observe(server.url, Plan(leave_after=100_000_000))
+        assert server.result() == "fin"
+    assert (seen.outcome, content(seen), seen.detail) == (Outcome.CANCELLED, 3, "left after 0.1 s, as planned")
+    assert seen.first_content_at is not None
+    assert seen.ended_at - seen.due_at >= 100_000_000
+
+
+def test_a_killed_app_leaves_with_a_reset() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        seen = observe(server.url, Plan(leave_after=100_000_000, abort=True))
+        assert server.result() == "reset"
+    assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 3)
+
+
+def test_a_person_who_leaves_after_some_chunks_leaves_at_that_chunk() -> None:
+    with scripted(held(CHUNKED, chunk(token(1)), chunk(b": ping\n\n"), chunk(token(2)), chunk(token(3)))) as server:
+        seen = observe(server.url, Plan(leave_after_chunks=3))
+        assert server.result() in {"fin", "reset"}
+    assert (seen.outcome, content(seen), seen.detail) == (Outcome.CANCELLED, 3, "left after 3 chunks, as planned")
+
+
+def test_a_person_who_would_leave_later_than_the_answer_ends_completes_it() -> None:
+    with scripted(asked(WHOLE)) as server:
+        seen = observe(server.url, Plan(leave_after=5_000_000_000, leave_after_chunks=50))
+    assert seen.outcome is Outcome.COMPLETED
+
+
+def test_who_is_impatient_leaves_while_nothing_has_come() -> None:
+    with scripted(held(CHUNKED, chunk(b": ping\n\n"))) as server:
+        seen = observe(server.url, Plan(patience=100_000_000))
+        assert server.result() == "fin"
+    assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 0)
+    assert seen.detail == "left after 0.1 s without a word, as planned"
+
+
+def test_who_is_impatient_stays_once_something_has_come() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED, chunk(token(1)))
+        time.sleep(0.3)
+        peer.send(chunk(DONE) + LAST)
+
+    with scripted(script) as server:
+        seen = observe(server.url, Plan(patience=150_000_000))
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 1)
+
+
+def test_an_app_in_the_background_reads_when_it_comes_back_and_that_is_nobodys_lateness() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED)
+        for number in range(20):
+            peer.send(chunk(token(number)))
+            pause()
+        peer.send(chunk(DONE) + LAST)
+
+    with scripted(script) as server:
+        seen = observe(server.url, Plan(away=(100_000_000, 300_000_000)))
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 20)
+    gone, back = seen.due_at + 100_000_000, seen.due_at + 400_000_000
+    times = [one.perceived_at for one in seen.chunks if one.kind in CONTENT]
+    assert any(time < gone for time in times)
+    # To the microsecond, and the moment of looking away is a timer's.
+    assert not any(gone + 20_000_000 < time < back - 1_000 for time in times)
+    assert (seen.coalesced_reads, seen.saturated_reads) == (1, 0)
+
+
+@pytest.mark.parametrize("cut", [1, 4, 11, -3, -1])
+def test_an_app_can_go_to_the_background_in_the_middle_of_a_chunk(cut: int) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED)
+        for number in range(3):
+            peer.send(chunk(token(number)))
+            pause()
+        half = chunk(token(3))
+        peer.send(half[:cut])
+        time.sleep(0.25)  # they look away meanwhile
+        peer.send(half[cut:] + chunk(DONE) + LAST)
+
+    with scripted(script) as server:
+        seen = observe(server.url, Plan(away=(200_000_000, 200_000_000)))
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 4)
+
+
+def test_an_app_that_is_killed_in_the_background_leaves_with_a_reset() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        seen = observe(server.url, Plan(away=(50_000_000, 400_000_000), leave_after=200_000_000, abort=True))
+        assert server.result() == "reset"
+    assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 3)
+
+
+def test_a_cell_change_that_breaks_the_link_is_no_failure_of_the_server() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        person = client(server.url)
+        road = network.Link(network.find("direct"), 1)
+        road.breaks_at = 100_000_000
+        seen = person.stream(Question(prompts.ask("Hello?"), Plan(), road, time.monotonic_ns(), IDENTITY)).observation
+        assert server.result() == "reset"
+    assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 3)
+    assert seen.detail == "the phone changed cells, and the connection was lost, as the link has it"
+
+
+def far_away(plan: Plan) -> StreamObservation:
+    """An answer of three chunks, each half a second on the wire's far side, over a connection that is there."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(WHOLE)
+        peer.request()
+        peer.send(CHUNKED, *(chunk(token(number)) for number in range(3)))
+        peer.until_gone()
+
+    with scripted(script) as server:
+        person = client(server.url)
+        ask(person)
+        road = network.Link(network.find("moon", {"moon": Profile(rtt=Duration.parse("1s"))}), 1)
+        seen = person.stream(Question(prompts.ask("Hello?"), plan, road, time.monotonic_ns(), IDENTITY)).observation
+        person.close()
+    assert seen.outcome is Outcome.CANCELLED
+    assert len([one for one in seen.chunks if one.kind in CONTENT]) == 3, "the wire's part is kept"
+    return seen
+
+
+def test_what_is_still_on_the_link_when_the_person_leaves_was_never_seen() -> None:
+    seen = far_away(Plan(leave_after=750_000_000))  # the question was there after 500 ms, the answer is after 1 s
+    assert (seen.first_content_at, seen.content_chunks) == (None, 0)
+
+
+def test_who_is_impatient_leaves_while_the_first_word_is_still_on_the_link() -> None:
+    seen = far_away(Plan(patience=750_000_000))
+    assert (seen.first_content_at, seen.content_chunks) == (None, 0)
+    assert seen.detail == "left after 0.8 s without a word, as planned"
+
+
+def test_stop_is_pressed_when_the_link_has_shown_so_many_chunks() -> None:
+    seen = far_away(Plan(leave_after_chunks=2))
+    assert seen.detail == "left after 2 chunks, as planned"
+    assert seen.content_chunks >= 2
+    assert seen.first_content_wire_at is not None
+    assert seen.ended_at - seen.first_content_wire_at >= 500_000_000, "half of the round trip"
+
+
+def test_a_slow_link_is_read_slowly_so_that_the_server_has_to_wait() -> None:
+    answer = tokens(6_000) + DONE  # over 100 KB: almost two seconds of slow 3G
+    with scripted(asked(CHUNKED + chunk(answer) + LAST)) as server:
+        person = client(server.url)
+        quick = ask(person)
+        person.close()
+    with scripted(asked(CHUNKED + chunk(answer) + LAST)) as server:
+        person = client(server.url)
+        slow = ask(person, link="slow_3g")
+        person.close()
+    assert (quick.outcome, slow.outcome) == (Outcome.COMPLETED, Outcome.COMPLETED)
+    assert quick.body_bytes == slow.body_bytes == len(answer)
+    # Its kernel took some of it in at once, no more than the window: the rest could not leave before it was read.
+    assert slow.chunks[-1].at - slow.chunks[0].at > (len(answer) - 40_000) / 62_500 * 1e9
+    # All was sent at once, so every read has many chunks: a machine that is busy for half a millisecond shows in a few.
+    assert slow.saturated_reads < slow.reads / 10
+
+
+def test_a_killed_greenlet_raises_with_the_record_of_what_came() -> None:
+    came = threading.Event()
+
+    def script(peer: Peer) -> str:
+        peer.request()
+        peer.send(CHUNKED, chunk(tokens(3)))
+        came.set()
+        return peer.until_gone()
+
+    with scripted(script) as server:
+        person = client(server.url)
+        caught: list[Interrupted] = []
+
+        def stream() -> None:
+            try:
+                ask(person)
+            except Interrupted as end:
+                caught.append(end)
+
+        running = gevent.spawn(stream)
+        while not came.is_set():
+            gevent.sleep(0.001)
+        gevent.sleep(0.05)  # for the client to read it: the bytes are in its kernel
+        running.kill()
+        assert server.result() == "fin"
+    assert [(end.seen.outcome, content(end.seen)) for end in caught] == [(Outcome.INTERRUPTED, 3)]
+
+
+def test_a_timeout_of_the_scenarios_own_passes_through_and_leaves_no_socket() -> None:
+    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+        person = client(server.url)
+        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+            ask(person)
+        assert server.result() == "fin"

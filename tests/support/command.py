@@ -1,0 +1,94 @@
+"""The streamgauge command as tests call it, and what it left."""
+
+import contextlib
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+RULES = """
+[target]
+max_tokens = 30
+[[sla]]
+rule = "max(ttft) < 20s"
+[[sla]]
+rule = "stream_rate > 0"
+"""
+HASTY = """
+from streamgauge.scenario import StreamUser, between, task
+
+class Hasty(StreamUser):
+    wait_time = between(0, 0.05)
+
+    @task
+    def ask(self):
+        self.stream()
+"""
+
+
+def command(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `streamgauge …` or `locust …` to its end."""
+    program, *rest = map(str, words)
+    return subprocess.run(
+        [BIN / program, *rest],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(database) as connection:
+        found = connection.execute(sql).fetchall()
+    connection.close()
+    return found
+
+
+@contextlib.contextmanager
+def started(words: Sequence[object], **keywords: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A process that is gone after the test, whatever the test came to."""
+    process = subprocess.Popen(list(map(str, words)), text=True, **keywords)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def processes(number: int) -> list[str]:
+    """Options for so many workers, on a port that no other run has."""
+    port = str(free_port())
+    return ["--processes", str(number), "--master-bind-port", port, "--master-port", port]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def count(database: Path, table: str) -> int:
+    """How many rows there are; 0 while there is no such table yet."""
+    try:
+        return int(rows(database, f"SELECT count(*) FROM {table}")[0][0]) if database.exists() else 0
+    except sqlite3.OperationalError:
+        return 0
+
+
+def until(condition: Any) -> None:
+    """Wait for something that another process does."""
+    give_up_at = time.monotonic() + 45
+    while not condition():
+        assert time.monotonic() < give_up_at, "it did not come about"
+        time.sleep(0.05)
