@@ -15,11 +15,12 @@ from typing import Any, Literal
 import click
 
 from streamgauge import __version__
-from streamgauge.harness import config
 from streamgauge.harness.calibration import measurement, resolution
 from streamgauge.harness.calibration.resolution import Point
 from streamgauge.harness.commands import gating
 from streamgauge.harness.compare import series
+from streamgauge.harness.config.load import load
+from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.errors import ScenarioError, StreamgaugeError, TargetError
 from streamgauge.harness.exit_codes import VERDICTS, Exit
 from streamgauge.harness.judge.compare import baseline, noise, regression
@@ -129,7 +130,7 @@ def noise_command(ctx: click.Context, /, scenario: str, runs: int, label: Sequen
     Runs the scenario so many times on one target, and says of each metric that gates how often the regression gate
     would stop an equal build, and which change it would find. The runs can be accepted as a baseline.
     """
-    settings = gating.config_of(options["config_path"]).regression
+    settings = load(options["config_path"]).regression
     regression.gates(settings)
     labels, this = series.provenance() | gating.pairs(label), series.name()
 
@@ -165,7 +166,7 @@ def ab(ctx: click.Context, /, scenario: str, a: str, b: str, pairs: int, label: 
     \b
         streamgauge ab chat --a https://old.example --b https://new.example --users 20 --run-time 1m
     """
-    settings = gating.config_of(options["config_path"]).regression
+    settings = load(options["config_path"]).regression
     regression.gates(settings)
     json_path, output, inconclusive = (options.pop(name) for name in ("json_path", "output", "inconclusive"))
     outputs = telling.asked_for([*([f"json={json_path}"] if json_path else []), *output])
@@ -311,11 +312,11 @@ def _tell_point(point: Point) -> None:
     )
 
 
-def _rules(config_path: str | None) -> tuple[list[Rule], config.Reader] | tuple[None, None]:
+def _rules(config_path: str | None) -> tuple[list[Rule], Reader] | tuple[None, None]:
     """What to judge by; None: what a run was run with."""
     if config_path is None:
         return None, None
-    found = config.load(config_path)
+    found = load(config_path)
     return parse_all(found.sla), found.reader
 
 
@@ -328,7 +329,7 @@ def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[s
     if gate is not None:
         with Store.create(db) as store:
             baseline.members(store, gate)  # a mistake is told now, and not after three runs
-        regression.gates(gating.config_of(options["config_path"]).regression)
+        regression.gates(load(options["config_path"]).regression)
     times, this = repeat or regression.FIRST_RUNS, series.name()
 
     def start(more: Mapping[str, str]) -> int:
@@ -345,14 +346,14 @@ def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[s
     if len(runs) < times:
         click.echo("streamgauge: a run did not come to its end, so there is nothing for the gate to judge", err=True)
         return series.worst([*codes, Exit.INCONCLUSIVE])
-    rules = gating.config_of(options["config_path"]).sla  # without any, each run was INCONCLUSIVE, and gates nothing
+    rules = load(options["config_path"]).sla  # without any, each run was INCONCLUSIVE, and gates nothing
     return series.worst([*(codes if rules else []), _staged(start, runs, this, gate, options)])
 
 
 def _staged(start: series.Start, runs: list[str], this: str, gate: str, options: Mapping[str, Any]) -> int:
     """The gate, and where it is suspicious its second stage."""
     db = options["db"]
-    settings = gating.config_of(options["config_path"]).regression
+    settings = load(options["config_path"]).regression
     with Store.open(db) as store:
         found = baseline.gate(store, gate, runs, settings)
     if found.wanted and len(runs) >= regression.FIRST_RUNS:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.config import Reader
+from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.metrics import COALESCED_US, Tally, content_gaps
 from streamgauge.harness.judge.store import Failure, Readings, Store, Streams

@@ -1,12 +1,12 @@
 """The commands `compare` and `baseline`: runs that are there already, held against others. Starts no run."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from streamgauge.harness.config import FEWEST_BASELINE_RUNS, Config, Regression, load
+from streamgauge.harness.config.load import load
+from streamgauge.harness.config.schema import FEWEST_BASELINE_RUNS, Regression
 from streamgauge.harness.errors import BaselineError, ScenarioError, StoreError
 from streamgauge.harness.judge.compare import baseline, history, noise, regression
 from streamgauge.harness.judge.figures import some
@@ -69,7 +69,7 @@ def history_command(
     P95 by run, with accepted baselines and the points where it changed for good; the page has a histogram of each day.
     """
     with Store.open(db) as store:
-        found = history.read(store, run_id, config_of(config_path).regression.margin)
+        found = history.read(store, run_id, load(config_path).regression.margin)
     if not found.points:
         raise StoreError(f"{db}: no run of this work has finished yet")
     if csv_path == "-":
@@ -121,7 +121,7 @@ def list_baselines(db: str) -> None:
 @click.option("--config", "config_path", help="Whose [regression] names the metrics.  [default: ./streamgauge.toml]")
 def noise_of_baseline(db: str, name: str, config_path: str | None) -> None:
     """How far its runs are apart, and what a gate by it would find."""
-    settings = config_of(config_path).regression
+    settings = load(config_path).regression
     with Store.open(db) as store:
         known = baseline.members(store, name).values()
         tell_noise([baseline.figures_of(store, member, settings) for member in known], settings)
@@ -146,7 +146,7 @@ def remove(db: str, name: str, run_ids: tuple[str, ...]) -> None:
 def export(db: str, name: str, config_path: str | None, output: str) -> None:
     """Write a baseline to one small file, to be committed or kept by CI."""
     with Store.open(db) as store:
-        text = baseline.export(store, name, config_of(config_path).regression)
+        text = baseline.export(store, name, load(config_path).regression)
     if output == "-":
         click.echo(text, nl=False)
     else:
@@ -162,13 +162,6 @@ def import_baseline(db: str, file: str, name: str | None) -> None:
     with Store.create(db) as store:
         name, added = baseline.take(store, file, name)
         click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
-
-
-def config_of(config_path: str | None) -> Config:
-    """As a run takes it: the file that was named, else ./streamgauge.toml, else the defaults."""
-    if config_path is None and not Path("streamgauge.toml").is_file():
-        return Config()
-    return load(config_path or "streamgauge.toml")
 
 
 def pairs(labels: Sequence[str]) -> dict[str, str]:
@@ -194,7 +187,7 @@ def gate(  # noqa: PLR0913 - click hands over each option
     if other_db:
         raise BaselineError(f"a baseline is of the database itself, or a .json file: take {other_db} out")
     with Store.open(db) as store:
-        found = baseline.gate(store, name, run_ids or baseline.newest(store), config_of(config_path).regression)
+        found = baseline.gate(store, name, run_ids or baseline.newest(store), load(config_path).regression)
     return tell(found, outputs, inconclusive)
 
 

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
-from streamgauge.harness.config import Load
+from streamgauge.harness.config.schema import Load
 from streamgauge.harness.errors import ScenarioError
 
 _FILE = "file:"

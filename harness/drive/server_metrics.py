@@ -14,8 +14,8 @@ from urllib.parse import urljoin
 import gevent
 import httpx
 
-from streamgauge.harness import config
-from streamgauge.harness.config import Metrics, Target
+from streamgauge.harness.config.schema import Metrics, Target
+from streamgauge.harness.config.secrets import public
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import idle_level
@@ -36,15 +36,15 @@ class _Unreadable(Exception):
 
 
 class Watch:
-    """Readings of one server, handed on as they come: `server_active` and `server_generated`, see config.Metrics."""
+    """Readings of one server, handed on as they come: `server_active` and `server_generated`, see schema.Metrics."""
 
     def __init__(
         self, target: Target, metrics: Metrics, host: str, clock: RunClock, see: Callable[[list[VitalSample]], None]
     ) -> None:
-        """`metrics` as `config.metrics` has filled them in. ConfigError for a URL that is none."""
+        """`metrics` as `secrets.filled_metrics` has filled them in. ConfigError for a URL that is none."""
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each request, and Locust prints it
         self._names = {Vital.SERVER_ACTIVE: metrics.active, Vital.SERVER_GENERATED: metrics.generated}
-        self._page = config.public(target)["metrics"]["url"]
+        self._page = public(target)["metrics"]["url"]
         self._clock = clock
         self._see = see
         context = ssl.create_default_context()

@@ -9,8 +9,8 @@ import gevent
 from gevent.lock import Semaphore
 
 from streamgauge import __version__
-from streamgauge.harness import config
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import Target
+from streamgauge.harness.config.secrets import filled_headers
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import Protocol, for_target
 from streamgauge.harness.drive.wire.exchange import Endpoint
@@ -59,7 +59,7 @@ class Site:
         """TargetError for a host that is no URL, ConfigError for a missing environment variable."""
         endpoint = Endpoint.of(host, verify=target.verify)
         protocol = for_target(target)
-        headers = config.headers(target)
+        headers = filled_headers(target)
         head = _head(endpoint, protocol.path, {**protocol.headers, **headers})
         return cls(endpoint, target, protocol, clock, head, _secret(headers.values()))
 

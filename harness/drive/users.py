@@ -21,7 +21,7 @@ from locust.exception import RescheduleTask, RescheduleTaskImmediately, StopTest
 from locust.user.task import LOCUST_STATE_RUNNING, LOCUST_STATE_WAITING
 from msgspec.structs import replace
 
-from streamgauge.harness.config import Profile, Target
+from streamgauge.harness.config.schema import Profile, Target
 from streamgauge.harness.drive import behaviour, clients, network, prompts
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients import Interrupted, Place, Question, Reply, Site

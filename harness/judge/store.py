@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlite_utils import Database, Migrations
 
-from streamgauge.harness.config import Sla, Where, decode
+from streamgauge.harness.config.duration import decode
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.observation import FAILURES, StreamObservation
@@ -41,7 +42,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     realtime_ns: int  # CLOCK_REALTIME at the run's zero
     ended_ns: int | None = None  # on the run's clock; None while it runs, or when it died
     status: Status = "running"
-    config: dict[str, Any] = {}  # what may be shown of it: see config.public
+    config: dict[str, Any] = {}  # what may be shown of it: see config.secrets.public
     rules: list[Sla] = []  # as they were written
     fingerprint: dict[str, Any] = {}  # what must be equal for two runs to be comparable
     labels: dict[str, str] = {}

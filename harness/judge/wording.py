@@ -3,7 +3,7 @@
 What is told of it has no control characters left, whatever the format; each format escapes its own syntax besides.
 """
 
-from streamgauge.harness.config import Where
+from streamgauge.harness.config.schema import Where
 
 _UNSEEN = {
     **{code: f"⟨U+{code:04X}⟩" for first, last in [
@@ -25,6 +25,5 @@ def shortened(text: str, most: int) -> str:
 
 def words(where: Where) -> str:
     """Which streams a rule speaks of."""
-    given = [(name, getattr(where, name)) for name in Where.__struct_fields__ if name != "label"]
-    given += [(f"label {name}", value) for name, value in where.label.items()]
-    return ", ".join(f"{name} {value}" for name, value in given if value is not None) or "all streams"
+    given = where.selected().items()
+    return ", ".join(f"{key.replace('label.', 'label ', 1)} {value}" for key, value in given) or "all streams"

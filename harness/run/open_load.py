@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from locust.env import Environment
 
-from streamgauge.harness.config import Load
+from streamgauge.harness.config.schema import Load
 from streamgauge.harness.drive import schedule
 from streamgauge.harness.drive.shapes import Planned
 from streamgauge.harness.drive.turnstile import Turnstile

@@ -32,9 +32,10 @@ from locust.env import Environment
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, LocalRunner, MasterRunner, Runner, WorkerRunner
 
 from streamgauge import __version__
-from streamgauge.harness import config
 from streamgauge.harness.calibration import resolution
-from streamgauge.harness.config import Config
+from streamgauge.harness.config.encoding import encode_networks, encode_target
+from streamgauge.harness.config.load import load
+from streamgauge.harness.config.secrets import filled_headers, filled_metrics, public
 from streamgauge.harness.drive.clients import CLIENTS, Site
 from streamgauge.harness.drive.recorder import Batch, Recorder
 from streamgauge.harness.drive.server_metrics import Watch
@@ -137,7 +138,7 @@ class _Keeper:
         self._environment = environment
         self._runner = runner
         self._options = options
-        self._config = _load_config(options.gauge_config)
+        self._config = load(options.gauge_config)
         self._labels = _labels(options.gauge_label or [])
         self._load = OpenLoad(self._config.load, environment, self._config.target.timeouts.total / 1e9)
         wanted = [f"json={options.gauge_json}"] if options.gauge_json else []
@@ -166,8 +167,8 @@ class _Keeper:
                 user.client = options.gauge_client or user.client
                 user.check(self._config.target, self._config.networks)
         self._rules = parse_all(self._config.sla)
-        config.headers(self._config.target)  # now, while it is still one line and not a run full of failures
-        config.metrics(self._config.target)
+        filled_headers(self._config.target)  # now, while it is still one line and not a run full of failures
+        filled_metrics(self._config.target)
         if options.headless or options.autostart:
             self._host()
         with Store.create(options.gauge_db):
@@ -214,7 +215,7 @@ class _Keeper:
             host=host,
             started_at=started.isoformat(timespec="milliseconds"),
             realtime_ns=now,
-            config={**config.public(self._config.target), "reader": msgspec.structs.asdict(self._config.reader)},
+            config={**public(self._config.target), "reader": msgspec.structs.asdict(self._config.reader)},
             rules=self._config.sla,
             fingerprint=self._fingerprint(scenario),
             labels=self._labels,
@@ -346,7 +347,7 @@ class _Keeper:
     def _watching(self, host: str) -> Watch | None:
         """Who asks the server itself, from this process alone. None where the config names no page to ask."""
         assert self._clock is not None
-        page = config.metrics(self._config.target)
+        page = filled_metrics(self._config.target)
         return None if page is None else Watch(self._config.target, page, host, self._clock, self._see)
 
     def _see(self, readings: list[VitalSample]) -> None:
@@ -429,8 +430,8 @@ class _Keeper:
             "realtime_ns": self._run.realtime_ns,
             "seed": self._options.gauge_seed,
             "client": self._options.gauge_client,
-            "target": config.encode_target(self._config.target),
-            "networks": config.encode_networks(self._config.networks),
+            "target": encode_target(self._config.target),
+            "networks": encode_networks(self._config.networks),
             "load": self._load.order(node),
         }
 
@@ -551,12 +552,6 @@ class _Live:
             f"{self._outcomes[Outcome.COMPLETED]:,} completed, {self._outcomes[Outcome.CANCELLED]:,} left, "
             f"{failed:,} failed  TTFT {ttft}"
         )
-
-
-def _load_config(path: str | None) -> Config:
-    if path is not None:
-        return config.load(path)
-    return config.load("streamgauge.toml") if Path("streamgauge.toml").is_file() else Config()
 
 
 def _labels(given: list[str]) -> dict[str, str]:

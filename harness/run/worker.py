@@ -19,7 +19,7 @@ from locust.env import Environment
 from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
-from streamgauge.harness import config
+from streamgauge.harness.config.encoding import decode_networks, decode_target
 from streamgauge.harness.drive.clients import Site
 from streamgauge.harness.drive.recorder import Batch, Outbox, Recorder
 from streamgauge.harness.drive.users import Assignment, StreamUser, assign
@@ -69,7 +69,7 @@ class Worker:
         offset, doubt = clock_offset(self._rounds) if self._rounds else (None, None)
         clock = RunClock.starting_at(order["realtime_ns"] + (offset or 0))
         try:
-            site = Site.of(order["host"], config.decode_target(order["target"]), clock)
+            site = Site.of(order["host"], decode_target(order["target"]), clock)
             self._outbox = Outbox(self._send)
             self._recorder = drive(self._environment, self._runner, site, order, self._deliver)
         except StreamgaugeError as fault:
@@ -156,7 +156,7 @@ def interrupt_main() -> None:
 
 def drive(environment: Environment, runner: Any, site: Site, order: dict[str, Any], deliver: Any) -> Recorder:
     """Give this process's users their run, and begin to record."""
-    networks = config.decode_networks(order["networks"])
+    networks = decode_networks(order["networks"])
     for user in environment.user_classes:
         user.client = order["client"] or user.client
         if issubclass(user, StreamUser):

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.exit_codes import VERDICTS
 from streamgauge.harness.judge.figures import estimate

@@ -1,6 +1,6 @@
 """What the client library added: what came from the wire, and what the library gave to the application."""
 
-from streamgauge.harness.config import Where
+from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.verdict.summary import QUANTILES, summary
 from streamgauge.reports.material import Material

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from streamgauge.harness.config import Where
+from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.metrics import Samples

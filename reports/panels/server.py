@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from streamgauge.harness.config import Where
+from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.verdict.summary import QUANTILES

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from streamgauge.harness.config import Where
+from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure.statistics import ratio_interval
 from streamgauge.harness.judge.verdict.judgement import Judgement

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from streamgauge.harness.config import Regression
+from streamgauge.harness.config.schema import Regression
 from streamgauge.harness.judge.compare import baseline, regression
 from streamgauge.harness.judge.compare.noise import measure
 from streamgauge.harness.judge.compare.regression import Reading, Status

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.harness.config import Sla
+from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import Chunk, Kind

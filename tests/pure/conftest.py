@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from tests.support import report_page
 from tests.support.record import judged, ttfts

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.measure.metrics import Figure
 from streamgauge.harness.judge.outputs import json

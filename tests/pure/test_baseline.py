@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from streamgauge.harness.config import Regression
+from streamgauge.harness.config.schema import Regression
 from streamgauge.harness.errors import BaselineError, StoreError
 from streamgauge.harness.judge.compare import baseline, regression
 from streamgauge.harness.judge.compare.regression import Status

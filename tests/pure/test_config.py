@@ -1,9 +1,14 @@
 """streamgauge.toml: what it says, and one clear line for whatever is wrong with it."""
 
+from pathlib import Path
+
 import pytest
 
-from streamgauge.harness import config
-from streamgauge.harness.config import PROTOCOLS, Duration
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.encoding import decode_target, encode_target
+from streamgauge.harness.config.load import load, parse
+from streamgauge.harness.config.schema import Config, Target
+from streamgauge.harness.config.secrets import filled_headers, filled_metrics, public
 from streamgauge.harness.errors import ConfigError
 
 
@@ -14,27 +19,32 @@ from streamgauge.harness.errors import ConfigError
         ("extra = 1", "x.toml: no key called 'extra'; there are target, load, sla"),
         ("[target]\nprotocoll = 'x'", "x.toml: target: no key called 'protocoll'; there are protocol, path, model"),
         ("[target]\nprotocol = 'grpc'", "no protocol called 'grpc'; there are anthropic_messages, openai_chat"),
+        ("[[sla]]\nrule = 'x'\nseverity = 'bad'", "sla[0].severity: no severity called 'bad'; there are fail, warn"),
+        ("[regression]\ntest = 'z'", "regression.test: no test called 'z'; there are t, mann_whitney"),
         ("[target]\nmax_tokens = 'many'", "x.toml: target.max_tokens: expected `int`, got `str`"),
         ("[target]\nmax_tokens = 0", "target.max_tokens: 0 is not a positive number"),
         ("[target]\npath = 'v1'", "target.path: 'v1' does not begin with a slash"),
         ("[target.timeouts]\nidel = '3s'", "target.timeouts: no key called 'idel'; there are connect, first_token"),
-        ("[target.timeouts]\nidle = '3'", "target.timeouts.idle: '3' is no duration: write a number and a unit"),
-        ("[target.timeouts]\nidle = 3", "target.timeouts.idle: 3 is no duration"),
+        ("[target.timeouts]\nidle = '3'", "target.timeouts.idle: '3' is not a duration: write a number and a unit"),
+        ("[target.timeouts]\nidle = 3", "target.timeouts.idle: 3 is not a duration"),
         ("[target.limits]\nevent_bytes = 0", "target.limits.event_bytes: must be a positive number of bytes"),
-        ("[target.headers]\n'a b' = 'c'", "target.headers: 'a b' is no header name"),
+        ("[target.headers]\n'a b' = 'c'", "target.headers: 'a b' is not a header name"),
         ("[target.metrics]\nactive = 'x'", "target.metrics: the key 'url' is missing"),
         ("[target.metrics]\nurl = '/m'\nactiv = 'x'", "target.metrics: no key called 'activ'; there are url, active"),
         (
             "[target.metrics]\nurl = '/m'\ngenerated = 'a{b=\"c\"}'",
-            "target.metrics.generated: 'a{b=\"c\"}' is no metric's",
+            "target.metrics.generated: 'a{b=\"c\"}' is not a metric's",
         ),
-        ("[target.metrics]\nurl = '/m'\nheaders = { 'a b' = 'c' }", "target.metrics.headers: 'a b' is no header name"),
+        (
+            "[target.metrics]\nurl = '/m'\nheaders = { 'a b' = 'c' }",
+            "metrics.headers: 'a b' is not a header name",
+        ),
         ("[target]\nprotocol = 'custom'", "needs a table [target.events]"),
         ("[target.events]\nend_data = 'x'", '[target.events] goes with target.protocol = "custom"'),
         ("[target]\nprotocol='custom'\n[target.events]\ntext='t'", "does not say what ends a stream"),
-        ("[reader]\ncharacters_per_second = 0", "reader.characters_per_second: 0.0 is no number of 1 or more"),
-        ("[reader]\ncharacters_per_second = nan", "reader.characters_per_second: nan is no number of 1 or more"),
-        ("[[sla]]\nrule = 'goodput > 99%'", "goodput of what? Say it under [reader], as in good = { ttft"),
+        ("[reader]\ncharacters_per_second = 0", "reader.characters_per_second: 0.0 is not a number of 1 or more"),
+        ("[reader]\ncharacters_per_second = nan", "reader.characters_per_second: nan is not a number of 1 or more"),
+        ("[[sla]]\nrule = 'goodput > 99%'", "goodput needs limits: write them under [reader], as in good = { ttft"),
         (
             "[reader]\ngood = { tfft = '1s' }",
             "reader.good: no key called 'tfft'; there are ttft, tpot",
@@ -47,15 +57,25 @@ from streamgauge.harness.errors import ConfigError
 )
 def test_a_fault_is_one_line_with_its_place_and_what_exists(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as fault:
-        config.parse(text.encode(), "x.toml")
+        parse(text.encode(), "x.toml")
     assert said in str(fault.value)
     assert str(fault.value).startswith("x.toml: ")
     assert "\n" not in str(fault.value)
 
 
+def test_without_a_path_the_file_of_this_folder_is_read_if_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load() == Config()
+    Path("streamgauge.toml").write_text("[target]\nmax_tokens = 7")
+    assert load().target.max_tokens == 7
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: no such config file"):
+        load("nowhere.toml")
+
+
 def test_an_empty_file_is_a_config_of_defaults() -> None:
-    assert config.parse(b"") == config.Config()
-    assert config.Config().target.protocol in PROTOCOLS
+    assert parse(b"") == Config()
 
 
 @pytest.mark.parametrize(
@@ -67,54 +87,52 @@ def test_a_duration_has_a_unit_and_reads_back(text: str, nanoseconds: int) -> No
 
 
 def test_headers_are_filled_in_from_the_environment() -> None:
-    target = config.parse(b"[target]\nheaders = { authorization = 'Bearer ${KEY}', x = 'plain' }").target
-    assert config.headers(target, {"KEY": "abc"}) == {"authorization": "Bearer abc", "x": "plain"}
+    target = parse(b"[target]\nheaders = { authorization = 'Bearer ${KEY}', x = 'plain' }").target
+    assert filled_headers(target, {"KEY": "abc"}) == {"authorization": "Bearer abc", "x": "plain"}
     with pytest.raises(ConfigError, match=r"target\.headers\.authorization: the environment has no variable 'KEY'"):
-        config.headers(target, {})
+        filled_headers(target, {})
     with pytest.raises(ConfigError, match="a header's value cannot hold a line break"):
-        config.headers(target, {"KEY": "abc\r\nx-evil: 1"})
+        filled_headers(target, {"KEY": "abc\r\nx-evil: 1"})
 
 
 def test_what_may_be_shown_of_a_target_holds_no_header_values() -> None:
-    target = config.parse(b"[target]\nheaders = { x-key = 'literal-secret' }\ntimeouts = { idle = '7s' }").target
-    shown = config.public(target)
+    target = parse(b"[target]\nheaders = { x-key = 'literal-secret' }\ntimeouts = { idle = '7s' }").target
+    shown = public(target)
     assert shown["headers"] == {"x-key": "…"}
     assert shown["timeouts"] == {"idle": "7s"}
     assert "literal-secret" not in str(shown)
 
 
 def test_the_metrics_page_is_filled_in_from_the_environment_and_what_may_be_shown_of_it_holds_no_secret() -> None:
-    target = config.parse(
+    target = parse(
         b"[target.metrics]\nurl = 'https://me:literal@${HOST}/m?key=${KEY}'\n"
         b"headers = { a = 'Bearer ${KEY}', b = 'plain' }"
     ).target
-    page = config.metrics(target, {"HOST": "there:90", "KEY": "abc"})
+    page = filled_metrics(target, {"HOST": "there:90", "KEY": "abc"})
     assert page is not None
     assert page.url == "https://me:literal@there:90/m?key=abc"
     assert page.headers == {"a": "Bearer abc", "b": "plain"}
-    shown = config.public(target)["metrics"]
+    shown = public(target)["metrics"]
     assert shown["url"] == "https://…@${HOST}/m?…"
     assert shown["headers"] == {"a": "…", "b": "…"}
     with pytest.raises(ConfigError, match=r"target\.metrics\.url: the environment has no variable 'HOST'"):
-        config.metrics(target, {"KEY": "abc"})
-    assert config.metrics(config.Target()) is None
+        filled_metrics(target, {"KEY": "abc"})
+    assert filled_metrics(Target()) is None
 
 
 @pytest.mark.parametrize(
     "url", ["metrics", "//there/metrics", "ftp://there/metrics", "http://there:port/", "https:///m"]
 )
 def test_a_metrics_page_is_a_url_or_a_path_on_the_host(url: str) -> None:
-    target = config.parse(f"[target.metrics]\nurl = '{url}'".encode()).target
-    with pytest.raises(
-        ConfigError, match=r"target\.metrics\.url: '.*' is no URL; write one as https://host:port/metrics"
-    ):
-        config.metrics(target)
+    target = parse(f"[target.metrics]\nurl = '{url}'".encode()).target
+    with pytest.raises(ConfigError, match=r"target\.metrics\.url: '.*' is not a URL: write https://host:port/metrics"):
+        filled_metrics(target)
 
 
 def test_a_target_survives_the_way_to_a_worker_with_its_variables_unfilled() -> None:
-    target = config.parse(
+    target = parse(
         b"[target]\nprotocol='custom'\nheaders={ k = '${KEY}' }\n[target.timeouts]\nidle='1.5s'\n"
         b"[target.events]\nend_data='x'"
     ).target
-    assert config.decode_target(config.encode_target(target)) == target
-    assert b"${KEY}" in config.encode_target(target)
+    assert decode_target(encode_target(target)) == target
+    assert b"${KEY}" in encode_target(target)

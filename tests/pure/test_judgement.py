@@ -10,7 +10,8 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from streamgauge.harness.config import Duration, Good, Reader, Sla, Where
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Good, Reader, Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.figures import between, estimate, figure
 from streamgauge.harness.judge.measure.statistics import Interval

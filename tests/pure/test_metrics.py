@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from streamgauge.harness.config import Duration, Good, Reader, Where
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Good, Reader, Where
 from streamgauge.harness.judge.measure import metrics
 from streamgauge.harness.judge.measure.metrics import METRICS, RATES, Figure, Gauge, Samples
 from streamgauge.harness.judge.store import Store

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from streamgauge.harness.config import Duration, Handovers, Profile
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Handovers, Profile
 from streamgauge.harness.drive.network import NETWORKS, Link, Network
 from tests.support.links import SECOND, arrivals, deliveries, drink, silences
 

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import OutputError
 from streamgauge.harness.judge.compare.regression import Comparison, Row
 from streamgauge.harness.judge.compare.regression import Status as Change

@@ -5,7 +5,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
-from streamgauge.harness.config import Sla
+from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.outputs import github, junit
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from tests.support.record import judged, ttfts

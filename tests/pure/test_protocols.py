@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgauge.harness.config import Events
+from streamgauge.harness.config.schema import Events
 from streamgauge.harness.drive.protocols import Answer, Malformed, Meaning, Protocol, custom
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.reading.sse import Decoder

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgauge.harness.config import Reader
+from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.measure import reader
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from streamgauge.harness.config import Regression
+from streamgauge.harness.config.schema import Regression
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.compare import noise, regression
 from streamgauge.harness.judge.compare.regression import Comparison, Reading, Status

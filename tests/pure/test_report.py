@@ -7,7 +7,7 @@ from pathlib import Path
 import plotly
 import pytest
 
-from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.outputs import save, terminal

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from streamgauge.harness.config import Reader
+from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.record import arrivals

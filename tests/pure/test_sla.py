@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgauge.harness.config import Duration, Sla, Where
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.verdict import rules
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict

@@ -7,7 +7,7 @@ from threading import Barrier, Thread
 import numpy as np
 import pytest
 
-from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.observation import Outcome, StreamObservation

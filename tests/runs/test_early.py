@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from streamgauge.harness.config import Duration, Reader, Sla
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Reader, Sla
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import rules
 from streamgauge.harness.judge.verdict.early import Early

@@ -24,7 +24,8 @@ import gevent
 import pytest
 from msgspec.structs import replace
 
-from streamgauge.harness.config import Duration, Silences
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Silences
 from streamgauge.harness.drive import prompts
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients import Question, Site

@@ -19,7 +19,7 @@ import jsonschema
 import pytest
 from gevent.event import Event
 
-from streamgauge.harness.config import Load
+from streamgauge.harness.config.schema import Load
 from streamgauge.harness.drive import schedule
 from streamgauge.harness.drive.turnstile import Turnstile
 from streamgauge.harness.errors import ScenarioError

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
-from streamgauge.harness.config import Sla
+from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.outputs import telling
 from streamgauge.harness.judge.outputs.telling import Output
 from tests.support.record import database

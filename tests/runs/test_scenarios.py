@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive import network
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients import Question, Site
@@ -39,7 +39,7 @@ def server() -> Iterator[ReferenceServer]:
         yield running
 
 
-def ask(server: ReferenceServer, prompt: Prompt, protocol: str = "anthropic_messages") -> StreamObservation:
+def ask(server: ReferenceServer, prompt: Prompt, protocol: ProtocolName = "anthropic_messages") -> StreamObservation:
     site = Site.of(server.url, Target(protocol=protocol), RunClock.starting_at(time.time_ns()))
     person = WireClient(site)
     try:
@@ -93,7 +93,9 @@ def test_the_readme_has_every_scenario_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("protocol", ["anthropic_messages", "plain_sse"])
-def test_a_tool_that_the_server_runs_is_a_pause_as_long_as_its_run(server: ReferenceServer, protocol: str) -> None:
+def test_a_tool_that_the_server_runs_is_a_pause_as_long_as_its_run(
+    server: ReferenceServer, protocol: ProtocolName
+) -> None:
     seen = ask(server, Prompt((("user", "Will it rise?"),), tools=("forecast",)), protocol)
     assert (seen.outcome, seen.stop_reason) == (Outcome.COMPLETED, "end_turn")
     kinds = [chunk.kind for chunk in seen.chunks if chunk.kind in {Kind.TEXT, Kind.TOOL}]

@@ -119,14 +119,15 @@ WATCH = """
 from gevent import monkey
 monkey.patch_all()
 import gevent, json, sys
-from streamgauge.harness import config
+from streamgauge.harness.config.load import parse
+from streamgauge.harness.config.secrets import filled_metrics
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.drive.server_metrics import Watch
 
 def watch(host):
-    target = config.parse(b"[target.metrics]\\nurl = '/metrics?key=hidden'").target
+    target = parse(b"[target.metrics]\\nurl = '/metrics?key=hidden'").target
     readings = []
-    return Watch(target, config.metrics(target), host, RunClock(0, 0), readings.extend), readings
+    return Watch(target, filled_metrics(target), host, RunClock(0, 0), readings.extend), readings
 
 def watched(watch, readings):
     watch.start()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import Target
 from streamgauge.harness.drive import clients
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.record.observation import Outcome

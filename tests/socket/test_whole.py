@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive import clients, network
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients import Question, Site
@@ -45,7 +45,7 @@ def said(body: bytes, status: bytes = b"200 OK", length: int | None = None) -> b
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_whole_answer_is_one_chunk_when_all_of_it_is_there(server: ReferenceServer, protocol: str) -> None:
+def test_a_whole_answer_is_one_chunk_when_all_of_it_is_there(server: ReferenceServer, protocol: ProtocolName) -> None:
     seen = fetch(server.url, Target(protocol=protocol))
     assert (seen.outcome, seen.http_status, seen.detail) == (Outcome.COMPLETED, 200, "")
     assert content(seen) == 1

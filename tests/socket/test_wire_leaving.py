@@ -6,7 +6,8 @@ import time
 import gevent
 import pytest
 
-from streamgauge.harness.config import Duration, Profile
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Profile
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients import Interrupted, Question

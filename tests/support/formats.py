@@ -1,6 +1,6 @@
 """The protocols that tests read answers by: the shipped ones, and two mapped formats."""
 
-from streamgauge.harness.config import Events
+from streamgauge.harness.config.schema import Events
 from streamgauge.harness.drive.protocols import PROTOCOLS, custom
 
 ANTHROPIC, OPENAI, PLAIN = (PROTOCOLS[name] for name in ("anthropic_messages", "openai_chat", "plain_sse"))

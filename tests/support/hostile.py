@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamgauge.harness.config import Duration, Limits, Target, Timeouts
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Limits, Target, Timeouts
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients import Question, Site

@@ -2,7 +2,8 @@
 
 from hypothesis import strategies as st
 
-from streamgauge.harness.config import Duration, Silences
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Silences
 from streamgauge.harness.drive.network import Link
 
 SECOND = 10**9

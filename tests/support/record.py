@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from streamgauge.harness.config import Sla
+from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import parse_all

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from streamgauge.harness.config import Sla
+from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.record.observation import Outcome, StreamObservation

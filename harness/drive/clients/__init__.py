@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import Target
 from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.reading.resumption import Place

@@ -14,8 +14,8 @@ import httpx2
 import msgspec
 from anthropic.resources.messages import Messages  # here: the SDK itself would import it in the middle of a run
 
-from streamgauge.harness import config
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import Target
+from streamgauge.harness.config.secrets import filled_headers
 from streamgauge.harness.drive.clients.library import LibraryClient
 from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.protocols import for_target
@@ -69,7 +69,7 @@ class AnthropicClient(LibraryClient):
         endpoint = site.endpoint
         prefix = site.protocol.path.removesuffix(_PATH)
         headers: dict[str, Any] = {"authorization": anthropic.omit, "accept-encoding": "identity"}
-        headers |= {name.lower(): value for name, value in config.headers(site.target).items()}
+        headers |= {name.lower(): value for name, value in filled_headers(site.target).items()}
         self._sdk = anthropic.Anthropic(
             base_url=f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{prefix}",
             api_key="none",  # given, so that the SDK looks for none in the environment; and then not sent

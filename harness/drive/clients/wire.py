@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import gevent
 
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import Target
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.network import Link

@@ -14,7 +14,8 @@ from math import ceil, log
 from random import Random
 from typing import Protocol
 
-from streamgauge.harness.config import Duration, Handovers, Silences
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Handovers, Silences
 from streamgauge.harness.drive.network.profiles import Network
 from streamgauge.harness.drive.network.trace import CAPACITY, Trace
 

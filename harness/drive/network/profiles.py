@@ -8,7 +8,8 @@ from types import MappingProxyType
 import msgspec
 from msgspec.structs import replace
 
-from streamgauge.harness.config import Duration, Handovers, Profile, Silences
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Handovers, Profile, Silences
 from streamgauge.harness.drive.network.trace import Trace
 from streamgauge.harness.errors import ScenarioError
 

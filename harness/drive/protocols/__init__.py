@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive.protocols import anthropic_messages, openai_chat, plain_sse
 from streamgauge.harness.drive.protocols.custom import custom
 from streamgauge.harness.drive.protocols.protocol import Answer, Malformed, Meaning, Protocol
@@ -10,7 +10,7 @@ from streamgauge.harness.errors import ScenarioError
 
 __all__ = ["PROTOCOLS", "Answer", "Malformed", "Meaning", "Protocol", "custom", "for_target"]
 
-PROTOCOLS = {
+PROTOCOLS: dict[ProtocolName, Protocol] = {
     protocol.name: protocol
     for protocol in (
         anthropic_messages.PROTOCOL,

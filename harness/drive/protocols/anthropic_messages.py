@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.protocols.protocol import (
@@ -28,7 +28,7 @@ from streamgauge.harness.drive.protocols.protocol import (
 )
 from streamgauge.harness.record.arrivals import Kind
 
-NAME = "anthropic_messages"
+NAME: ProtocolName = "anthropic_messages"
 
 
 class _Usage(msgspec.Struct):

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.harness.config import Events
+from streamgauge.harness.config.schema import Events, ProtocolName
 from streamgauge.harness.drive.protocols import plain_sse
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.protocols.protocol import (
@@ -26,7 +26,7 @@ from streamgauge.harness.drive.protocols.protocol import (
 )
 from streamgauge.harness.record.arrivals import Kind
 
-NAME = "custom"
+NAME: ProtocolName = "custom"
 
 
 def custom(events: Events) -> Protocol:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.protocols.protocol import (
@@ -30,7 +30,7 @@ from streamgauge.harness.drive.protocols.protocol import (
 )
 from streamgauge.harness.record.arrivals import Kind
 
-NAME = "plain_sse"
+NAME: ProtocolName = "plain_sse"
 _KINDS = {"thinking": Kind.THINKING, "tool_start": Kind.TOOL}  # by event name; every other name is text
 
 

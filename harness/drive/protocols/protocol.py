@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from streamgauge.harness.config import Target
+from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.record.arrivals import Kind
@@ -45,7 +45,7 @@ class Answer(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    name: str
+    name: ProtocolName
     path: str
     headers: Mapping[str, str]  # in addition to content-type and accept
     terminal: (

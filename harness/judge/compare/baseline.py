@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from streamgauge.harness.config import Regression
+from streamgauge.harness.config.schema import Regression
 from streamgauge.harness.errors import BaselineError
 from streamgauge.harness.judge.compare import regression
 from streamgauge.harness.judge.compare.regression import Comparison, Reading

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.config import FEWEST_BASELINE_RUNS, Regression
+from streamgauge.harness.config.schema import FEWEST_BASELINE_RUNS, Regression
 from streamgauge.harness.exit_codes import Exit, ForInconclusive
 from streamgauge.harness.judge.figures import change, some
 from streamgauge.harness.judge.measure import statistics

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.config import Good, Reader, Where
+from streamgauge.harness.config.schema import Good, Reader, Where
 from streamgauge.harness.judge.measure import reader
 from streamgauge.harness.judge.store import Streams, matches
 from streamgauge.harness.record import arrivals

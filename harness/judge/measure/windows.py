@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamgauge.harness.config import Reader
+from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.measure.metrics import Gauge
 from streamgauge.harness.judge.store import Streams
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.harness.config import Where
+from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.regression import Comparison
 from streamgauge.harness.judge.measure.metrics import RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamgauge.harness.config import Where
+from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.baseline import differences, look
 from streamgauge.harness.judge.compare.history import History
 from streamgauge.harness.judge.compare.regression import Comparison
@@ -210,9 +210,9 @@ def _text(foreign: str) -> Text:
 
 
 def _where(where: Where) -> str:
-    given = [getattr(where, name) for name in Where.__struct_fields__ if name != "label"]
-    given += [f"{name}={value}" for name, value in where.label.items()]
-    return ", ".join(value for value in given if value is not None) or "all"
+    given = where.selected().items()
+    named = (f"{key.removeprefix('label.')}={value}" if key.startswith("label.") else value for key, value in given)
+    return ", ".join(named) or "all"
 
 
 def _table(*columns: str) -> Table:

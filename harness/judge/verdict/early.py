@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from streamgauge.harness.config import GRACE, Reader
+from streamgauge.harness.config.schema import GRACE, Reader
 from streamgauge.harness.judge.measure.metrics import Gauge
 from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.judge.verdict import sla

@@ -9,7 +9,8 @@ from enum import StrEnum
 
 import msgspec
 
-from streamgauge.harness.config import Reader, Where, decode
+from streamgauge.harness.config.duration import decode
+from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
 from streamgauge.harness.judge.measure.metrics import METRICS, RATES, Figure, Gauge, Totals
 from streamgauge.harness.judge.store import Run, Store, Streams

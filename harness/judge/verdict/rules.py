@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from streamgauge.harness.config import Sla, Where
+from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.measure.metrics import RATES
 from streamgauge.harness.judge.verdict import subjects

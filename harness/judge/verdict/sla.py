@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from streamgauge.harness.config import Reader, Where
+from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.metrics import RATES, Gauge, Samples
@@ -176,11 +176,9 @@ def _can_be_met(rule: Rule, evidence: _Evidence) -> bool:
 
 def _absent(where: Where, gauge: Gauge) -> str | None:
     """Which key of `where` selects no stream, and which values would; None if `where` selects some."""
-    given = {name: getattr(where, name) for name in Where.__struct_fields__ if name != "label"}
-    given |= {f"label.{name}": value for name, value in where.label.items()}
-    for key, value in given.items():
-        occurred = gauge.values(key) if value is not None else []
-        if value is not None and value not in occurred:
+    for key, value in where.selected().items():
+        occurred = gauge.values(key)
+        if value not in occurred:
             return f"no stream has {key} {value!r}; there are {', '.join(occurred) or 'none with that key'}"
     return "no stream matches all keys of `where` at once" if gauge.totals(where).streams == 0 else None
 

@@ -1,0 +1,122 @@
+"""What types alone cannot say of a config: ranges, names and keys that exclude each other.
+
+`faults` gives each fault as a line without the file's name: `target.max_tokens: 0 is not a positive number`.
+"""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+
+from streamgauge.harness.config.schema import (
+    FEWEST_BASELINE_RUNS,
+    Config,
+    Good,
+    Handovers,
+    Metrics,
+    Profile,
+    Reader,
+    Regression,
+    Silences,
+    Target,
+)
+
+_MOST_LOST = 0.5  # share of segments; with more, hardly anything comes through
+_STEEPEST = 10  # Pareto's index
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")  # Prometheus's
+
+
+def faults(config: Config) -> Iterator[str]:
+    yield from _of_target(config.target)
+    yield from _of_reader(config.reader)
+    if config.reader.good == Good() and any("goodput" in sla.rule for sla in config.sla):
+        yield 'goodput needs limits: write them under [reader], as in good = { ttft = "1s" }'
+    yield from _of_regression(config.regression)
+    for name, profile in config.networks.items():
+        yield from (f"networks.{name}.{fault}" for fault in _of_profile(profile))
+
+
+def _of_target(target: Target) -> Iterator[str]:
+    if target.protocol == "custom" and target.events is None:
+        yield 'target.protocol = "custom" needs a table [target.events] that maps the events'
+    if target.protocol != "custom" and target.events is not None:
+        yield f'[target.events] goes with target.protocol = "custom", not {target.protocol!r}'
+    if target.events and not (target.events.end_data or target.events.end_event or target.events.end_path):
+        yield "[target.events] does not say what ends a stream: give end_data, end_event or end_path"
+    if target.path is not None and not target.path.startswith("/"):
+        yield f"target.path: {target.path!r} does not begin with a slash"
+    if target.max_tokens < 1:
+        yield f"target.max_tokens: {target.max_tokens} is not a positive number"
+    for limit in ("stream_bytes", "event_bytes"):
+        if getattr(target.limits, limit) < 1:
+            yield f"target.limits.{limit}: must be a positive number of bytes"
+    yield from _of_headers(target.headers, "target.headers")
+    if target.metrics is not None:
+        yield from _of_metrics(target.metrics)
+
+
+def _of_metrics(metrics: Metrics) -> Iterator[str]:
+    yield from _of_headers(metrics.headers, "target.metrics.headers")
+    for key in ("active", "generated"):
+        name = getattr(metrics, key)
+        if not _METRIC_NAME.fullmatch(name):
+            yield f"target.metrics.{key}: {name!r} is not a metric's name: write it without labels"
+
+
+def _of_headers(headers: Mapping[str, str], place: str) -> Iterator[str]:
+    for name in headers:
+        if not _HEADER_NAME.fullmatch(name):
+            yield f"{place}: {name!r} is not a header name"
+
+
+def _of_reader(reader: Reader) -> Iterator[str]:
+    if not 1 <= reader.characters_per_second < math.inf:
+        yield f"reader.characters_per_second: {reader.characters_per_second} is not a number of 1 or more"
+
+
+def _of_regression(regression: Regression) -> Iterator[str]:
+    for key in ("margin", "margin_points", "may_hide", "may_hide_points"):
+        if not 0 <= getattr(regression, key) < math.inf:
+            yield f"regression.{key}: {getattr(regression, key)} is not a share: write 0.05 for 5 %"
+    if not regression.metrics:
+        yield "regression.metrics: empty: name what may not get worse, as in p95(ttft)"
+    if regression.window < FEWEST_BASELINE_RUNS:
+        yield f"regression.window: {regression.window} runs are too few: the gate needs {FEWEST_BASELINE_RUNS}"
+
+
+def _of_profile(profile: Profile) -> Iterator[str]:
+    """Durations are not checked: they have no sign."""
+    for key in ("down_kbit", "up_kbit", "burst_bytes"):
+        if not 0 <= getattr(profile, key) < math.inf:
+            yield f"{key}: {getattr(profile, key)} is negative or infinite: 0 means no limit"
+    if not 0 <= profile.loss <= _MOST_LOST:
+        yield f"loss: {profile.loss} is not a share from 0 to {_MOST_LOST}"
+    if profile.trace is not None and (profile.down_kbit or profile.burst_bytes or profile.stalls or profile.handovers):
+        yield "trace: it says when the link delivers: take down_kbit, burst_bytes, stalls and handovers out"
+    if profile.stalls is not None:
+        yield from (f"stalls.{fault}" for fault in _of_stalls(profile.stalls))
+    if profile.handovers is not None:
+        yield from (f"handovers.{fault}" for fault in _of_handovers(profile.handovers))
+
+
+def _of_stalls(stalls: Silences) -> Iterator[str]:
+    yield from _of_lengths(stalls)
+    if stalls.shortest == 0:
+        yield "shortest: must be more than 0"
+    if not 0 <= stalls.tail <= _STEEPEST:
+        yield f"tail: {stalls.tail} is not a number from 0 to {_STEEPEST}"
+
+
+def _of_handovers(handovers: Handovers) -> Iterator[str]:
+    yield from _of_lengths(handovers)
+    if not 0 <= handovers.resets <= 1:
+        yield f"resets: {handovers.resets} is not a share from 0 to 1"
+    elif handovers.resets < 1 and handovers.shortest == 0:
+        yield "shortest: must be more than 0 unless every handover resets (resets = 1)"
+
+
+def _of_lengths(silences: Silences | Handovers) -> Iterator[str]:
+    if silences.every == 0:
+        yield "every: must be more than 0"
+    if silences.shortest > silences.longest:
+        yield f"longest: {silences.longest} is shorter than the shortest, {silences.shortest}"

@@ -1,0 +1,97 @@
+"""streamgauge.toml → Config. Each fault is one ConfigError that names the file, the place and what exists there."""
+
+import os
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from streamgauge.harness.config import checks
+from streamgauge.harness.config.duration import decode
+from streamgauge.harness.config.schema import Closed, Config, Profile
+from streamgauge.harness.errors import ConfigError
+
+_DEFAULT = Path("streamgauge.toml")
+_MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)  # msgspec's
+
+
+def load(path: str | os.PathLike[str] | None = None) -> Config:
+    """Read a config file. Without a path: ./streamgauge.toml if there is one, else the defaults."""
+    if path is None and not _DEFAULT.is_file():
+        return Config()
+    path = path or _DEFAULT
+    try:
+        text = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such config file") from None
+    except OSError as fault:
+        raise ConfigError(f"{path}: cannot be read: {fault.strerror}") from None
+    return parse(text, str(path))
+
+
+def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
+    """The text of a config file → Config; `name` is what errors call the file."""
+    try:
+        config = msgspec.toml.decode(text, type=Config, dec_hook=decode)
+    except msgspec.ValidationError as fault:
+        raise ConfigError(f"{name}: {_name_network(_explain(str(fault)), text)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise ConfigError(f"{name}: not valid TOML: {fault}") from None
+    for found in checks.faults(config):
+        raise ConfigError(f"{name}: {found}")
+    return config
+
+
+def _name_network(message: str, text: bytes) -> str:
+    """msgspec writes `networks[...]`: put in the name of the network that is at fault."""
+    if not message.startswith("networks[...]"):
+        return message
+    for name, table in msgspec.toml.decode(text)["networks"].items():
+        try:
+            msgspec.convert(table, Profile, dec_hook=decode)
+        except msgspec.ValidationError:
+            return message.replace("networks[...]", f"networks.{name}", 1)
+    return message
+
+
+def _explain(message: str) -> str:
+    """msgspec's message → place, fault, and what exists at that place."""
+    match = _MESSAGE.fullmatch(message)
+    assert match is not None
+    what, path = match["what"], (match["path"] or "$")
+    place = path.removeprefix("$").removeprefix(".")
+    before = f"{place}: " if place else ""
+    unknown, missing = (re.search(rf"{how} field `([^`]*)`", what) for how in ("unknown", "missing required"))
+    invalid = re.fullmatch(r"Invalid enum value '(.*)'", what, re.DOTALL)
+    kind = _type_at(path)
+    if missing:
+        return f"{before}the key {missing[1]!r} is missing"
+    if unknown and isinstance(kind, type) and issubclass(kind, Closed):
+        return f"{before}no key called {unknown[1]!r}; there are {', '.join(kind.__struct_encode_fields__)}"
+    if invalid and get_origin(kind) is Literal:
+        key = place.rpartition(".")[2]
+        return f"{before}no {key} called {invalid[1]!r}; there are {', '.join(get_args(kind))}"
+    return f"{before}{what[:1].lower()}{what[1:]}" if place else what
+
+
+def _type_at(path: str) -> Any:
+    """The type that a path such as `$.target.timeouts` or `$.sla[0]` leads to; None if it leads nowhere."""
+    kind: Any = Config
+    for name, index in re.findall(r"\.(\w+)|(\[[^]]*\])", path):
+        if name:
+            kind = _fields(kind).get(name)
+        elif index:
+            kind = get_args(kind)[-1] if get_args(kind) else None
+        if get_origin(kind) in {types.UnionType, typing.Union}:
+            kind = next((option for option in get_args(kind) if option is not type(None)), None)
+    return kind
+
+
+def _fields(kind: Any) -> dict[str, Any]:
+    """The types of a struct's keys, by the names that the file has for them."""
+    if not (isinstance(kind, type) and issubclass(kind, Closed)):
+        return {}
+    return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}

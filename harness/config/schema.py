@@ -1,0 +1,173 @@
+"""The tables of streamgauge.toml, their keys and their defaults. A struct is a table, its fields are its keys."""
+
+from typing import Literal
+
+import msgspec
+
+from streamgauge.harness.config.duration import Duration
+
+ProtocolName = Literal["anthropic_messages", "openai_chat", "plain_sse", "custom"]
+
+GRACE = Duration.parse("30s")
+FEWEST_BASELINE_RUNS = 10  # with fewer, false alarms pass 1 %: tests/pure/test_gate_simulation.py
+
+
+class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A table that may have no other keys than its fields."""
+
+
+class Timeouts(Closed, frozen=True):
+    connect: Duration = Duration.parse("5s")
+    first_token: Duration = Duration.parse("30s")  # from the request's start to the first content
+    idle: Duration = Duration.parse("30s")  # between two reads
+    total: Duration = Duration.parse("300s")
+
+
+class Limits(Closed, frozen=True):
+    """How much a hostile server may send before the stream is given up as malformed."""
+
+    stream_bytes: int = 8_000_000
+    event_bytes: int = 1_000_000
+
+
+class Events(Closed, frozen=True):
+    """A team's own stream format. Paths are dotted, into the JSON of an event's data: `choices.0.delta.text`."""
+
+    text: str | None = None  # None: the data itself is the text
+    thinking: str | None = None
+    tool: str | None = None
+    error: str | None = None  # its presence makes the event an in-band error
+    input_tokens: str | None = None
+    output_tokens: str | None = None
+    stop_reason: str | None = None
+    end_data: str | None = None  # the stream has ended when an event's data is this,
+    end_event: str | None = None  # or its event name is this,
+    end_path: str | None = None  # or this path holds something true
+
+
+class Metrics(Closed, frozen=True):
+    """The server's Prometheus page. The default names are those of the reference server."""
+
+    url: str  # or its path on the host of the run
+    active: str = "reference_streams_active"  # a gauge: the answers that are being generated
+    generated: str = "reference_tokens_generated_total"  # a counter: the tokens generated since the server started
+    headers: dict[str, str] = {}
+
+
+class Target(Closed, frozen=True):
+    protocol: ProtocolName = "anthropic_messages"
+    path: str | None = None  # None: the protocol's own
+    model: str = "reference"
+    headers: dict[str, str] = {}
+    max_tokens: int = 400
+    timeouts: Timeouts = Timeouts()
+    limits: Limits = Limits()
+    verify: bool = True  # the TLS certificate
+    events: Events | None = None  # for protocol = "custom"
+    metrics: Metrics | None = None  # None: the server's own metrics are not read
+
+
+class Where(Closed, frozen=True):
+    """Which streams a rule is about; every key given must match."""
+
+    scenario: str | None = None
+    user: str | None = None
+    network: str | None = None
+    behaviour: str | None = None
+    protocol: str | None = None
+    client: str | None = None
+    answer: Literal["streamed", "whole"] | None = None  # None: for a metric of streaming, the streamed answers
+    cache: Literal["hit", "miss"] | None = None  # whether the server reported prompt tokens from its cache
+    label: dict[str, str] = {}
+
+    def selected(self) -> dict[str, str]:
+        """What each key given must be. A label's key is `label.NAME`."""
+        keys = {name: getattr(self, name) for name in self.__struct_fields__ if name != "label"}
+        labels = {f"label.{name}": value for name, value in self.label.items()}
+        return {name: value for name, value in keys.items() if value is not None} | labels
+
+
+class Sla(Closed, frozen=True):
+    rule: str
+    where: Where = Where()
+    min_samples: int = 0  # with fewer, the rule is not judged
+    lasting: Duration | None = msgspec.field(default=None, name="for")  # missed only if it is missed for this long
+    severity: Literal["fail", "warn"] = "fail"  # warn: reported, but the run's verdict does not depend on it
+    abort: bool = False  # end the run as soon as it has missed the rule
+    grace: Duration | None = None  # how long a run goes on before `abort` may end it; None: GRACE
+
+
+class Good(Closed, frozen=True):
+    """The limits within which an answer counts in the goodput; None: no limit."""
+
+    ttft: Duration | None = None
+    tpot: Duration | None = None
+    e2e: Duration | None = None
+    longest_stall: Duration | None = None
+
+
+class Reader(Closed, frozen=True):
+    """The person who reads the answers: how fast, for the metrics of smoothness, and what is good enough."""
+
+    characters_per_second: float = 24.0  # skimming is about 55; 110 is reading as fast as the text appears
+    good: Good = Good()
+
+
+class Regression(Closed, frozen=True):
+    """What the regression gate compares, and which changes are too small to count."""
+
+    metrics: tuple[str, ...] = ("p95(ttft)", "p95(itl)")  # without a limit: rates, or aggregations of a metric
+    margin: float = 0.05  # a smaller change is no regression
+    margin_points: float = 0.01  # the same for a share such as error_rate, as a difference
+    may_hide: float = 0.2  # OK needs runs that rule out a larger regression
+    may_hide_points: float = 0.05
+    window: int = 20  # how many of the newest accepted runs are compared with
+    test: Literal["t", "mann_whitney"] = "t"
+
+
+class Silences(Closed, frozen=True):
+    """Times in which a link carries nothing. Their lengths have a Pareto distribution between two bounds."""
+
+    every: Duration  # mean time from the end of one to the beginning of the next
+    shortest: Duration
+    longest: Duration
+    tail: float = 1.0  # Pareto's index: the larger, the rarer long ones are; 0: as many from 1 to 2 s as from 2 to 4 s
+
+
+class Handovers(Closed, frozen=True):
+    """A phone changes its cell, or goes from a cell to a wifi: a silence, or the end of its connections."""
+
+    every: Duration  # on average
+    shortest: Duration = Duration(0)  # of the silence
+    longest: Duration = Duration(0)
+    resets: float = 0.0  # the share of handovers that break connections instead
+
+
+class Profile(Closed, frozen=True):
+    """An emulated link."""
+
+    rtt: Duration = Duration(0)
+    jitter: Duration = Duration(0)  # mean of an exponential delay on top of each half of the round trip
+    down_kbit: float = 0.0  # 0: any rate
+    up_kbit: float = 0.0
+    burst_bytes: int = 0  # how much a link that was idle carries at once
+    loss: float = 0.0  # share of segments
+    stalls: Silences | None = None
+    handovers: Handovers | None = None
+    trace: str | None = None  # a file with the deliveries of a recorded link, in place of down_kbit and silences
+
+
+class Load(Closed, frozen=True):
+    """An open load: streams become due on a schedule, whatever the server does. `drive.schedule` checks it."""
+
+    arrivals: str | None = None  # "constant", "poisson" or "file:PATH"; None: a closed load, Locust's users as they are
+    rate: float | None = None  # arrivals a second; not with a file
+
+
+class Config(Closed, frozen=True):
+    target: Target = Target()
+    load: Load = Load()
+    sla: list[Sla] = []
+    reader: Reader = Reader()
+    regression: Regression = Regression()
+    networks: dict[str, Profile] = {}
