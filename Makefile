@@ -1,9 +1,9 @@
-# make demo · test · lint · bench · calibrate · install: each sets up what it needs in .venv first.
+# make demo · test · lint · bench · calibrate · report-picture · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 
-.PHONY: install demo test lint bench calibrate clean
+.PHONY: install demo test lint bench calibrate report-picture dist clean
 
 install: $(READY)
 
@@ -33,5 +33,15 @@ bench: install
 calibrate: install
 	$(BIN)/streamgauge calibrate
 
+report-picture: install
+	$(BIN)/python -m tests.browser.report_picture
+
+dist: install
+	rm -rf dist
+	$(BIN)/python -m hatchling build -t sdist -d dist
+	mkdir dist/unpacked && tar -xzf dist/*.tar.gz -C dist/unpacked --strip-components 1
+	cd dist/unpacked && ../../$(BIN)/python -m hatchling build -t wheel -d ..
+	rm -rf dist/unpacked
+
 clean:
-	rm -rf .venv out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv out dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
