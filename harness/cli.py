@@ -24,6 +24,9 @@ from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.errors import ScenarioError, StreamgaugeError, TargetError
 from streamgauge.harness.exit_codes import VERDICTS, Exit
 from streamgauge.harness.judge.compare import baseline, noise, regression
+from streamgauge.harness.judge.compare import runs as compared_runs
+from streamgauge.harness.judge.compare.gate import Gate
+from streamgauge.harness.judge.compare.run_figures import observe
 from streamgauge.harness.judge.outputs import save, telling, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
@@ -130,8 +133,7 @@ def noise_command(ctx: click.Context, /, scenario: str, runs: int, label: Sequen
     Runs the scenario so many times on one target, and says of each metric that gates how often the regression gate
     would stop an equal build, and which change it would find. The runs can be accepted as a baseline.
     """
-    settings = load(options["config_path"]).regression
-    regression.gates(settings)
+    watched = Gate.of(load(options["config_path"]).regression)
     labels, this = series.provenance() | gating.pairs(label), series.name()
 
     def start(more: Mapping[str, str]) -> int:
@@ -141,8 +143,8 @@ def noise_command(ctx: click.Context, /, scenario: str, runs: int, label: Sequen
     if Exit.MISTAKE in codes:
         ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
-        seen, faults, notes = baseline.observed(store, ids, settings)
-    gating.tell_noise(seen.values(), settings)
+        seen, faults, notes = observe(store, ids, watched)
+    gating.tell_noise(seen.values(), watched)
     for sentence in (*(f"{one} is left out: {fault}" for one, fault in faults.items()), *notes):
         click.echo(f"  {sentence}")
 
@@ -166,8 +168,7 @@ def ab(ctx: click.Context, /, scenario: str, a: str, b: str, pairs: int, label: 
     \b
         streamgauge ab chat --a https://old.example --b https://new.example --users 20 --run-time 1m
     """
-    settings = load(options["config_path"]).regression
-    regression.gates(settings)
+    watched = Gate.of(load(options["config_path"]).regression)
     json_path, output, inconclusive = (options.pop(name) for name in ("json_path", "output", "inconclusive"))
     outputs = telling.asked_for([*([f"json={json_path}"] if json_path else []), *output])
     labels, this, hosts = series.provenance() | gating.pairs(label), series.name(), {"a": a, "b": b}
@@ -180,7 +181,7 @@ def ab(ctx: click.Context, /, scenario: str, a: str, b: str, pairs: int, label: 
     if Exit.MISTAKE in codes:
         ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
-        found = baseline.in_turns(store, *series.sides(store.runs(), this), settings)
+        found = compared_runs.in_turns(store, *series.sides(store.runs(), this), watched)
     ctx.exit(gating.tell(found, outputs, inconclusive))
 
 
@@ -329,13 +330,13 @@ def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[s
     if gate is not None:
         with Store.create(db) as store:
             baseline.members(store, gate)  # a mistake is told now, and not after three runs
-        regression.gates(load(options["config_path"]).regression)
+        Gate.of(load(options["config_path"]).regression)
     times, this = repeat or regression.FIRST_RUNS, series.name()
 
     def start(more: Mapping[str, str]) -> int:
         if gate is not None and more["repeat"] == "2":  # and other work after one run
             with Store.open(db) as store:
-                baseline.check(store, gate, series.found(db, this)[0])
+                compared_runs.require_comparable(store, gate, series.found(db, this)[0])
         news = told if int(more["repeat"]) == times else {"environ": telling.unheard()}
         return _locust(scenario, {**labels, **more}, **options, **news)
 
@@ -353,9 +354,9 @@ def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[s
 def _staged(start: series.Start, runs: list[str], this: str, gate: str, options: Mapping[str, Any]) -> int:
     """The gate, and where it is suspicious its second stage."""
     db = options["db"]
-    settings = load(options["config_path"]).regression
+    watched = Gate.of(load(options["config_path"]).regression)
     with Store.open(db) as store:
-        found = baseline.gate(store, gate, runs, settings)
+        found = compared_runs.with_baseline(store, gate, runs, watched)
     if found.wanted and len(runs) >= regression.FIRST_RUNS:
         click.echo(f"{found.reason}: running them now", err=True)
         more = [{"repeat": str(number)} for number in range(len(runs) + 1, len(runs) + found.wanted + 1)]

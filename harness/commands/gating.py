@@ -6,9 +6,12 @@ from typing import Any, Literal
 import click
 
 from streamgauge.harness.config.load import load
-from streamgauge.harness.config.schema import FEWEST_BASELINE_RUNS, Regression
+from streamgauge.harness.config.schema import FEWEST_BASELINE_RUNS
 from streamgauge.harness.errors import BaselineError, ScenarioError, StoreError
-from streamgauge.harness.judge.compare import baseline, history, noise, regression
+from streamgauge.harness.judge.compare import baseline, comparison, history, noise
+from streamgauge.harness.judge.compare import runs as compared_runs
+from streamgauge.harness.judge.compare.comparison import Comparison, Figures
+from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.outputs import save, telling, terminal
 from streamgauge.harness.judge.store import Store
@@ -121,10 +124,10 @@ def list_baselines(db: str) -> None:
 @click.option("--config", "config_path", help="Whose [regression] names the metrics.  [default: ./streamgauge.toml]")
 def noise_of_baseline(db: str, name: str, config_path: str | None) -> None:
     """How far its runs are apart, and what a gate by it would find."""
-    settings = load(config_path).regression
+    watched = Gate.of(load(config_path).regression)
     with Store.open(db) as store:
         known = baseline.members(store, name).values()
-        tell_noise([baseline.figures_of(store, member, settings) for member in known], settings)
+        tell_noise([baseline.figures_of(store, member, watched) for member in known], watched)
 
 
 @baseline_group.command()
@@ -146,7 +149,7 @@ def remove(db: str, name: str, run_ids: tuple[str, ...]) -> None:
 def export(db: str, name: str, config_path: str | None, output: str) -> None:
     """Write a baseline to one small file, to be committed or kept by CI."""
     with Store.open(db) as store:
-        text = baseline.export(store, name, load(config_path).regression)
+        text = baseline.export(store, name, Gate.of(load(config_path).regression))
     if output == "-":
         click.echo(text, nl=False)
     else:
@@ -160,7 +163,7 @@ def export(db: str, name: str, config_path: str | None, output: str) -> None:
 def import_baseline(db: str, file: str, name: str | None) -> None:
     """Add the runs of such a file to a baseline of this database."""
     with Store.create(db) as store:
-        name, added = baseline.take(store, file, name)
+        name, added = baseline.import_file(store, file, name)
         click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
 
 
@@ -187,27 +190,26 @@ def gate(  # noqa: PLR0913 - click hands over each option
     if other_db:
         raise BaselineError(f"a baseline is of the database itself, or a .json file: take {other_db} out")
     with Store.open(db) as store:
-        found = baseline.gate(store, name, run_ids or baseline.newest(store), load(config_path).regression)
+        watched = Gate.of(load(config_path).regression)
+        found = compared_runs.with_baseline(store, name, run_ids or baseline.newest(store), watched)
     return tell(found, outputs, inconclusive)
 
 
-def tell(
-    found: regression.Comparison, outputs: Sequence[telling.Output], inconclusive: Literal["pass", "fail"] | None
-) -> int:
+def tell(found: Comparison, outputs: Sequence[telling.Output], inconclusive: Literal["pass", "fail"] | None) -> int:
     """Print a comparison, write it where it was asked for, and return the exit code."""
     if not telling.to_standard_output(outputs):
         terminal.render_comparison(found)
     telling.tell(found, outputs)
-    return regression.exit_code(found, inconclusive)
+    return comparison.exit_code(found, inconclusive)
 
 
-def tell_noise(runs: Iterable[regression.Figures], settings: Regression) -> None:
+def tell_noise(runs: Iterable[Figures], watched: Gate) -> None:
     """How far these runs are apart in each gating metric, and what a gate makes of that."""
     seen = list(runs)
-    for each in regression.gates(settings):
+    for each in watched.metrics:
         readings = [run[each.subject.text] for run in seen if each.subject.text in run]
-        sizes = sorted({FEWEST_BASELINE_RUNS, settings.window})
-        click.echo("\n".join(noise.told(each, readings, sizes, settings.test)))
+        sizes = sorted({FEWEST_BASELINE_RUNS, watched.window})
+        click.echo("\n".join(noise.report(each, readings, sizes, watched.test)))
 
 
 def _look(db: str, other_db: str | None, run_ids: Sequence[str]) -> int:

@@ -3,6 +3,9 @@
 What is told of it has no control characters left, whatever the format; each format escapes its own syntax besides.
 """
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from streamgauge.harness.config.schema import Where
 
 _UNSEEN = {
@@ -27,3 +30,12 @@ def words(where: Where) -> str:
     """Which streams a rule speaks of."""
     given = where.selected().items()
     return ", ".join(f"{key.replace('label.', 'label ', 1)} {value}" for key, value in given) or "all streams"
+
+
+def leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """A tree of dicts as dotted names and values, in its own order; an empty dict is a value."""
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value

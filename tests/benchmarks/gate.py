@@ -13,9 +13,11 @@ from random import Random
 from typing import Any
 
 from streamgauge.harness.config.schema import Regression
-from streamgauge.harness.judge.compare import baseline, regression
+from streamgauge.harness.judge.compare import regression
+from streamgauge.harness.judge.compare.comparison import GateStatus, compare
+from streamgauge.harness.judge.compare.gate import Gate, RunFigure
 from streamgauge.harness.judge.compare.noise import measure
-from streamgauge.harness.judge.compare.regression import Reading, Status
+from streamgauge.harness.judge.compare.run_figures import observe
 from streamgauge.harness.judge.store import Store
 
 EQUAL, SLOWER = 40, 12
@@ -23,7 +25,7 @@ TTFT_MS, CHANGE = 120, 0.15
 SECONDS, USERS = 4, 12  # some 280 streams a run
 BASELINE, CANDIDATE = 20, regression.FIRST_RUNS + regression.FRESH_RUNS
 SPLITS = 1_000
-SETTINGS = Regression()
+GATE = Gate.of(Regression())
 _STREAMGAUGE = [sys.executable, "-c", "from streamgauge.harness.cli import main; main()"]
 _SCENARIO = """
 from streamgauge.scenario import StreamUser, between, task
@@ -36,7 +38,7 @@ class Reader(StreamUser):
         self.stream()
 """
 
-Runs = Mapping[str, Mapping[str, Reading]]
+Runs = Mapping[str, Mapping[str, RunFigure]]
 
 
 def run() -> dict[str, Any]:
@@ -60,7 +62,7 @@ def record(database: Path, runs: int, ttft_ms: float) -> Runs:
         subprocess.run(command, capture_output=True, cwd=database.parent, check=False)  # 3: there are no rules
         server.terminate()
     with Store.open(database) as store:
-        found, faults, _ = baseline.observed(store, [each.id for each in store.runs()], SETTINGS)
+        found, faults, _ = observe(store, [each.id for each in store.runs()], GATE)
     assert not faults, faults
     return found
 
@@ -70,15 +72,15 @@ def judge(equal: Runs, slower: Runs) -> dict[str, Any]:
     false = [_verdict(seed, equal, None) for seed in range(SPLITS)]
     found = [_verdict(seed, equal, slower) for seed in range(SPLITS)]
     for told, verdicts in ((f"{len(equal)} equal runs", false), (f"{CHANGE:.0%} slower", found)):
-        shares = {status.value: verdicts.count(status) / SPLITS for status in Status if status in verdicts}
+        shares = {status.value: verdicts.count(status) / SPLITS for status in GateStatus if status in verdicts}
         print(f"gate: {told}, {SPLITS:,} splits: {', '.join(f'{name} {share:.1%}' for name, share in shares.items())}")
     noise = {
-        gate.subject.text: measure(gate, [run[gate.subject.text] for run in equal.values()], BASELINE, SETTINGS.test)
-        for gate in regression.gates(SETTINGS)
+        metric.subject.text: measure(metric, [run[metric.subject.text] for run in equal.values()], BASELINE, GATE.test)
+        for metric in GATE.metrics
     }
     return {
-        "alarm_rate": false.count(Status.REGRESSED) / SPLITS,
-        "detection_rate": found.count(Status.REGRESSED) / SPLITS,
+        "alarm_rate": false.count(GateStatus.REGRESSED) / SPLITS,
+        "detection_rate": found.count(GateStatus.REGRESSED) / SPLITS,
         "spread": {name: round(each.spread, 4) for name, each in noise.items() if each is not None},
         "streams_per_run": round(sum(run["p95(ttft)"].samples for run in equal.values()) / len(equal)),
         "equal": [run["p95(ttft)"].value for run in equal.values()],
@@ -86,11 +88,11 @@ def judge(equal: Runs, slower: Runs) -> dict[str, Any]:
     }
 
 
-def _verdict(seed: int, equal: Runs, slower: Runs | None) -> Status:
+def _verdict(seed: int, equal: Runs, slower: Runs | None) -> GateStatus:
     """Of one split: a baseline out of the equal runs, and a candidate out of the rest of them, or of the slower."""
     rng = Random(seed)
     drawn = rng.sample(list(equal), BASELINE + CANDIDATE)
     candidate: Runs = {run: equal[run] for run in drawn[BASELINE:]}
     if slower is not None:
         candidate = {run: slower[run] for run in rng.sample(list(slower), CANDIDATE)}
-    return regression.compare("equal", {run: equal[run] for run in drawn[:BASELINE]}, candidate, SETTINGS).status
+    return compare("equal", {run: equal[run] for run in drawn[:BASELINE]}, candidate, GATE).status

@@ -10,12 +10,14 @@ import pytest
 
 from streamgauge.harness.config.schema import Regression
 from streamgauge.harness.errors import BaselineError, StoreError
-from streamgauge.harness.judge.compare import baseline, regression
-from streamgauge.harness.judge.compare.regression import Status
+from streamgauge.harness.judge.compare import baseline
+from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, exit_code
+from streamgauge.harness.judge.compare.gate import Gate
+from streamgauge.harness.judge.compare.runs import in_turns, with_baseline
 from streamgauge.harness.judge.store import Store
 from tests.support.record import MS, a_run, ttfts
 
-SETTINGS = Regression(metrics=("p95(ttft)",))
+GATE = Gate.of(Regression(metrics=("p95(ttft)",)))
 KIND = {"scenario": "chat", "load": {"users": 20, "spawn_rate": 5}}
 
 
@@ -42,16 +44,16 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield there
 
 
-def gate(store: Store, runs: Sequence[str], name: str = "main") -> regression.Comparison:
-    return baseline.gate(store, name, runs, SETTINGS)
+def gate(store: Store, runs: Sequence[str], name: str = "main") -> Comparison:
+    return with_baseline(store, name, runs, GATE)
 
 
 def test_runs_are_compared_with_the_accepted_ones(store: Store) -> None:
     same = gate(store, several(store, "new", 3))
-    assert same.status is Status.OK, same.reason
+    assert same.status is GateStatus.OK, same.reason
     assert len(same.baseline_runs) == 10
     slower = gate(store, several(store, "slow", 8, ttft=480))
-    assert slower.status is Status.REGRESSED
+    assert slower.status is GateStatus.REGRESSED
     assert slower.rows[0].change == pytest.approx(1.2, abs=0.05)
 
 
@@ -62,7 +64,7 @@ def test_a_run_is_accepted_once(store: Store) -> None:
 
 def test_only_the_newest_accepted_runs_count(store: Store) -> None:
     baseline.accept(store, "main", several(store, "young", 12))
-    found = baseline.gate(store, "main", several(store, "new", 3), Regression(window=15))
+    found = with_baseline(store, "main", several(store, "new", 3), Gate.of(Regression(window=15)))
     assert len(found.baseline_runs) == 15
     assert (found.baseline_runs[0], found.baseline_runs[-1]) == ("old-07", "young-11")
 
@@ -70,7 +72,7 @@ def test_only_the_newest_accepted_runs_count(store: Store) -> None:
 def test_a_baseline_of_few_runs_is_inconclusive(store: Store) -> None:
     assert store.forget("main", ["old-00", "nobody"]) == 1
     found = gate(store, several(store, "new", 3))
-    assert found.status is Status.INCONCLUSIVE
+    assert found.status is GateStatus.INCONCLUSIVE
     assert "main has 9 comparable runs of the 10" in found.reason
 
 
@@ -130,9 +132,9 @@ def test_a_run_that_proves_nothing_is_neither_accepted_nor_compared(
     with pytest.raises(BaselineError, match=f"bad cannot be accepted: .*{told}"):
         baseline.accept(store, "main", [bad])
     found = gate(store, [*several(store, "new", 2), bad])
-    assert found.status is Status.INVALID
+    assert found.status is GateStatus.INVALID
     assert told in found.reason
-    assert regression.exit_code(found) == 3
+    assert exit_code(found) == 3
 
 
 def test_what_is_off_with_a_run_is_told_beside_the_verdict(store: Store) -> None:
@@ -144,30 +146,31 @@ def test_a_file_judges_as_the_database_does(store: Store, tmp_path: Path) -> Non
     new = several(store, "new", 3)
     here = gate(store, new)
     path = tmp_path / "main.json"
-    path.write_text(baseline.export(store, "main", SETTINGS))
+    path.write_text(baseline.export(store, "main", GATE))
     there = gate(store, new, str(path))
     assert (there.rows, there.baseline_runs) == (here.rows, here.baseline_runs)
     with Store.create(tmp_path / "elsewhere.db") as elsewhere:
-        assert baseline.take(elsewhere, str(path)) == ("main", 10)
-        assert baseline.take(elsewhere, str(path), "release") == ("release", 10)
+        assert baseline.import_file(elsewhere, str(path)) == ("main", 10)
+        assert baseline.import_file(elsewhere, str(path), "release") == ("release", 10)
         several(elsewhere, "new", 3)
         assert gate(elsewhere, new).rows == here.rows
-        assert (
-            json.loads(baseline.export(elsewhere, "release", SETTINGS))["runs"] == json.loads(path.read_text())["runs"]
-        )
+        assert json.loads(baseline.export(elsewhere, "release", GATE))["runs"] == json.loads(path.read_text())["runs"]
 
 
 def test_a_file_is_small(store: Store) -> None:
-    assert len(baseline.export(store, "main", Regression())) < 10 * 700
+    assert len(baseline.export(store, "main", Gate.of(Regression()))) < 10 * 700
 
 
 def test_a_metric_that_a_file_does_not_have_is_inconclusive(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "main.json"
-    path.write_text(baseline.export(store, "main", SETTINGS))
-    found = baseline.gate(store, str(path), several(store, "new", 3), Regression(metrics=("p95(ttft)", "p50(e2e)")))
-    assert [row.status for row in found.rows] == [Status.OK, Status.INCONCLUSIVE]
+    path.write_text(baseline.export(store, "main", GATE))
+    two = Gate.of(Regression(metrics=("p95(ttft)", "p50(e2e)")))
+    found = with_baseline(store, str(path), several(store, "new", 3), two)
+    assert [row.status for row in found.rows] == [GateStatus.OK, GateStatus.INCONCLUSIVE]
     assert "p50(e2e) was not observed in old-00 and 9 more" in found.reason
-    assert found.notes == (f"{path} was exported without p50(e2e): export it again where its runs are",)
+    assert found.notes == (
+        f"{path} was exported without p50(e2e): export it again from the database that has its runs",
+    )
 
 
 RUN = {"run": "a", "started_at": "", "fingerprint": KIND, "figures": {"p95(ttft)": [400, 80]}}
@@ -177,17 +180,17 @@ RUN = {"run": "a", "started_at": "", "fingerprint": KIND, "figures": {"p95(ttft)
     ("text", "told"),
     [
         (None, "cannot be read: No such file"),
-        ("", "no baseline, or a damaged one"),
+        ("", "not a baseline, or a damaged one"),
         ('{"schema": "streamgauge/baseline/1", "name": "main", "runs": [{"run": "a"', "damaged"),
-        ("[1]", "no baseline, or a damaged one"),
-        ('{"schema": "streamgauge/result/1"}', "no baseline; `streamgauge baseline export` writes one"),
+        ("[1]", "not a baseline, or a damaged one"),
+        ('{"schema": "streamgauge/result/1"}', "not a baseline; `streamgauge baseline export` writes one"),
         (
             '{"schema": "streamgauge/baseline/2", "people": 3}',
             "another version of streamgauge (streamgauge/baseline/2)",
         ),
         ({"runs": []}, "the baseline 'main' has no runs"),
         ({"runs": [{"run": "a"}]}, "missing required field"),
-        ({"runs": [{**RUN, "run": "a\x1b[2J"}]}, "a name in it has characters that no name has"),
+        ({"runs": [{**RUN, "run": "a\x1b[2J"}]}, "a name in it has characters that cannot be printed"),
         ({"runs": [{**RUN, "figures": {"p95(ttft)": [-400, 80]}}]}, "damaged"),
         ({"runs": [{**RUN, "figures": {"p95(ttft)": "400"}}]}, "damaged"),
         ({"runs": [{key: RUN[key] for key in ("run", "started_at", "fingerprint")}]}, "'a' has no figures"),
@@ -199,7 +202,7 @@ def test_a_file_that_is_no_baseline_is_refused_in_one_line(store: Store, tmp_pat
         text = json.dumps({"schema": "streamgauge/baseline/1", "name": "main", **text})
     if text is not None:
         path.write_text(text)
-    for use in (lambda: gate(store, [add(store, "new")], str(path)), lambda: baseline.take(store, str(path))):
+    for use in (lambda: gate(store, [add(store, "new")], str(path)), lambda: baseline.import_file(store, str(path))):
         with pytest.raises(BaselineError) as fault:
             use()
         assert told in str(fault.value)
@@ -209,29 +212,29 @@ def test_a_file_that_is_no_baseline_is_refused_in_one_line(store: Store, tmp_pat
 
 def test_runs_that_took_turns_must_be_of_the_same_work(store: Store) -> None:
     a, b = several(store, "a", 6), several(store, "b", 6, ttft=480)
-    found = baseline.in_turns(store, a, b, SETTINGS)
-    assert found.status is Status.REGRESSED, found.reason
+    found = in_turns(store, a, b, GATE)
+    assert found.status is GateStatus.REGRESSED, found.reason
     other = several(store, "c", 6, fingerprint={"scenario": "mixed"})
     with pytest.raises(BaselineError, match="c-00 cannot be compared with a-00, which it took turns with"):
-        baseline.in_turns(store, a, other, SETTINGS)
+        in_turns(store, a, other, GATE)
     spoilt = several(store, "d", 6, status="interrupted")
-    assert baseline.in_turns(store, a, spoilt, SETTINGS).status is Status.INVALID
+    assert in_turns(store, a, spoilt, GATE).status is GateStatus.INVALID
 
 
 def test_a_name_that_reads_as_a_file_is_no_name(store: Store, tmp_path: Path) -> None:
-    with pytest.raises(BaselineError, match=r"'main\.json' is no name"):
+    with pytest.raises(BaselineError, match=r"'main\.json' is not a name"):
         baseline.accept(store, "main.json", ["old-00"])
-    (tmp_path / "main.json").write_text(baseline.export(store, "main", SETTINGS))
-    with pytest.raises(BaselineError, match=r"'release\.json' is no name"):
-        baseline.take(store, str(tmp_path / "main.json"), "release.json")
-    with pytest.raises(BaselineError, match=r"' ' is no name"):
-        baseline.take(store, str(tmp_path / "main.json"), " ")
+    (tmp_path / "main.json").write_text(baseline.export(store, "main", GATE))
+    with pytest.raises(BaselineError, match=r"'release\.json' is not a name"):
+        baseline.import_file(store, str(tmp_path / "main.json"), "release.json")
+    with pytest.raises(BaselineError, match=r"' ' is not a name"):
+        baseline.import_file(store, str(tmp_path / "main.json"), " ")
 
 
 def test_a_run_that_came_from_a_file_can_be_taken_out(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "main.json").write_text(baseline.export(store, "main", SETTINGS))
+    (tmp_path / "main.json").write_text(baseline.export(store, "main", GATE))
     with Store.create(tmp_path / "fresh.db") as fresh:
-        baseline.take(fresh, str(tmp_path / "main.json"))
+        baseline.import_file(fresh, str(tmp_path / "main.json"))
         assert baseline.remove(fresh, "main", ["old-03"]) == (1, 9)
         with pytest.raises(BaselineError, match="'old-03' is not in it; its newest is old-09"):
             baseline.remove(fresh, "main", ["old-03"])

@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from streamgauge.harness.cli import main
-from streamgauge.harness.judge.compare import baseline
+from streamgauge.harness.judge.compare import two_runs
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import judge
 from tests.support.record import observation
@@ -95,7 +95,7 @@ def test_runs_are_compared_with_an_old_baseline_s_file_as_before(database: Path)
 def test_two_runs_of_an_old_database_differ_by_as_much_as_before(database: Path) -> None:
     before, after = ids(database)[22:24]
     with Store.open(database) as store:
-        seen = baseline.look(judge(store, before), judge(store, after))
+        seen = two_runs.differences(judge(store, before), judge(store, after))
     equal(
         written("compare-look.json"),
         [[row.subject, row.unit, row.before, row.after, row.change, *row.interval] for row in seen],

@@ -14,8 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import OutputError
-from streamgauge.harness.judge.compare.regression import Comparison, Row
-from streamgauge.harness.judge.compare.regression import Status as Change
+from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, Row
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.outputs import badge, github, gitlab, junit, markdown, telling, terminal
 from streamgauge.harness.judge.verdict.judgement import Judgement
@@ -185,12 +184,21 @@ def test_an_address_in_a_log_can_be_copied(tmp_path: Path) -> None:
 # a comparison with a baseline
 AGAINST = Comparison(
     baseline=HOSTILE,
-    status=Change.REGRESSED,
+    status=GateStatus.REGRESSED,
     reason="1 of 3 metrics regressed",
     rows=[
-        Row("p95(ttft)", "ms", Change.REGRESSED, 400, 480, 1.2, Interval(1.15, 1.25), f"worse {HOSTILE}"),
-        Row("p95(itl)", "ms", Change.INCONCLUSIVE, 20, math.inf, None, Interval(None, None), "could hide up to +14 %"),
-        Row("error_rate", "ratio", Change.OK, 0.01, 0.01, 0.0, Interval(-0.001, 0.001), "no change"),
+        Row("p95(ttft)", "ms", GateStatus.REGRESSED, 400, 480, 1.2, Interval(1.15, 1.25), f"worse {HOSTILE}"),
+        Row(
+            "p95(itl)",
+            "ms",
+            GateStatus.INCONCLUSIVE,
+            20,
+            math.inf,
+            None,
+            Interval(None, None),
+            "could hide up to +14 %",
+        ),
+        Row("error_rate", "ratio", GateStatus.OK, 0.01, 0.01, 0.0, Interval(-0.001, 0.001), "no change"),
     ],
     baseline_runs=["a", "b"],
     first_runs=["c"],
@@ -219,11 +227,11 @@ def test_a_comparison_is_told_in_every_format_too() -> None:
 
 
 def test_a_comparison_that_could_not_be_made_is_no_pass() -> None:
-    invalid = replace(AGAINST, status=Change.INVALID, reason="the generator was saturated", rows=[])
+    invalid = replace(AGAINST, status=GateStatus.INVALID, reason="the generator was saturated", rows=[])
     (suite,) = ElementTree.fromstring(junit.comparison(invalid))
     assert case(suite)[0].tag == "error"
     assert github.annotations(invalid)[0].startswith("::error title=invalid against")
-    unsure = replace(invalid, status=Change.INCONCLUSIVE)
+    unsure = replace(invalid, status=GateStatus.INCONCLUSIVE)
     (suite,) = ElementTree.fromstring(junit.comparison(unsure))
     assert case(suite)[0].tag == "skipped"
 

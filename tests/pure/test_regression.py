@@ -11,8 +11,9 @@ from scipy import stats
 
 from streamgauge.harness.config.schema import Regression
 from streamgauge.harness.errors import RuleError
-from streamgauge.harness.judge.compare import noise, regression
-from streamgauge.harness.judge.compare.regression import Comparison, Reading, Status
+from streamgauge.harness.judge.compare import noise
+from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, compare, compare_in_turns, exit_code
+from streamgauge.harness.judge.compare.gate import Gate, RunFigure
 from streamgauge.harness.judge.measure import statistics
 
 # Ten runs of one build: 3 % apart, as a standard deviation.
@@ -22,8 +23,8 @@ TTFT = Regression(metrics=("p95(ttft)",))
 
 def runs(
     name: str, figures: Sequence[float | None], subject: str = "p95(ttft)", samples: float = 1_000
-) -> dict[str, dict[str, Reading]]:
-    return {f"{name}{place}": {subject: Reading(value, samples)} for place, value in enumerate(figures)}
+) -> dict[str, dict[str, RunFigure]]:
+    return {f"{name}{place}": {subject: RunFigure(value, samples)} for place, value in enumerate(figures)}
 
 
 def compared(
@@ -31,59 +32,59 @@ def compared(
 ) -> Comparison:
     given = msgspec.convert({"metrics": ["p95(ttft)"], **settings}, Regression)
     (subject,) = given.metrics
-    return regression.compare("main", runs("old", baseline, subject), runs("new", candidate, subject), given)
+    return compare("main", runs("old", baseline, subject), runs("new", candidate, subject), Gate.of(given))
 
 
 def test_runs_like_those_of_the_baseline_are_ok_and_say_what_they_could_hide() -> None:
     found = compared([401, 395, 408])
-    assert found.status is Status.OK
+    assert found.status is GateStatus.OK
     (row,) = found.rows
     assert row.change == pytest.approx(1.0, abs=0.01)
     assert row.interval.high is not None
     assert 1.0 < row.interval.high < 1.06
     assert row.reason == f"no regression seen; these runs could hide up to +{100 * row.interval.high - 100:.1f} %"
-    assert regression.exit_code(found) == 0
+    assert exit_code(found) == 0
 
 
 def test_a_suspicion_asks_for_fresh_runs_and_is_no_alarm_by_itself() -> None:
     found = compared([440, 452, 446])
-    assert (found.status, found.wanted) == (Status.INCONCLUSIVE, 5)
+    assert (found.status, found.wanted) == (GateStatus.INCONCLUSIVE, 5)
     assert "suspicious; 5 fresh runs would tell" in found.reason
     assert compared([440, 452, 446, 449, 450]).wanted == 3
-    assert regression.exit_code(found) == 3
+    assert exit_code(found) == 3
 
 
 def test_what_fresh_runs_confirm_has_regressed() -> None:
     found = compared([440, 452, 446, 451, 447, 443, 438, 455])
-    assert (found.status, found.wanted) == (Status.REGRESSED, 0)
+    assert (found.status, found.wanted) == (GateStatus.REGRESSED, 0)
     assert found.reason.startswith("p95(ttft) +11 %: worse in the first 3 runs, and in 5 fresh ones")
     assert found.first_runs == ["new0", "new1", "new2"]
     assert len(found.fresh_runs) == 5
-    assert regression.exit_code(found) == 1
+    assert exit_code(found) == 1
 
 
 def test_what_fresh_runs_do_not_confirm_has_not() -> None:
     found = compared([440, 452, 446, 401, 399, 405, 402, 396])
-    assert found.status is Status.OK
+    assert found.status is GateStatus.OK
     assert "5 fresh runs did not confirm a suspicion" in found.rows[0].reason
 
 
 def test_a_change_within_the_margin_is_not_worth_an_alarm_however_sure() -> None:
     steady = [400.0, 400.1, 399.9, 400.2, 399.8, 400, 400, 400.1, 399.9, 400]
-    assert compared([412.0] * 8, steady).status is Status.OK
-    assert compared([412.0] * 8, steady, margin=0.02).status is Status.REGRESSED
+    assert compared([412.0] * 8, steady).status is GateStatus.OK
+    assert compared([412.0] * 8, steady, margin=0.02).status is GateStatus.REGRESSED
 
 
 def test_faster_runs_have_improved() -> None:
     found = compared([350, 342, 356])
-    assert found.status is Status.IMPROVED
-    assert regression.exit_code(found) == 0
+    assert found.status is GateStatus.IMPROVED
+    assert exit_code(found) == 0
 
 
 def test_for_a_throughput_less_is_worse() -> None:
-    assert compared([350, 342, 356] * 2 + [350, 350], metrics=["output_tps"]).status is Status.REGRESSED
+    assert compared([350, 342, 356] * 2 + [350, 350], metrics=["output_tps"]).status is GateStatus.REGRESSED
     found = compared([450, 462, 446], metrics=["output_tps"])
-    assert found.status is Status.IMPROVED
+    assert found.status is GateStatus.IMPROVED
     low, high = found.rows[0].interval
     assert low is not None
     assert high is not None
@@ -93,54 +94,54 @@ def test_for_a_throughput_less_is_worse() -> None:
 def test_a_share_is_compared_in_points() -> None:
     none = [0.0] * 10
     found = compared([0.03, 0.02, 0.025, 0.02, 0.03, 0.03, 0.025, 0.02], none, metrics=["error_rate"])
-    assert found.status is Status.REGRESSED
+    assert found.status is GateStatus.REGRESSED
     assert found.reason.startswith("error_rate +2.5 points:")
-    assert compared([0.0, 0.004, 0.0], none, metrics=["error_rate"]).status is Status.OK
-    assert compared([0.0] * 3, none, metrics=["error_rate"]).status is Status.OK
+    assert compared([0.0, 0.004, 0.0], none, metrics=["error_rate"]).status is GateStatus.OK
+    assert compared([0.0] * 3, none, metrics=["error_rate"]).status is GateStatus.OK
 
 
 @pytest.mark.parametrize("runs_there", [0, 1, 2, 9])
 def test_too_few_baseline_runs_are_inconclusive_however_good_it_looks(runs_there: int) -> None:
     found = compared([401, 395, 408], BASELINE[:runs_there])
-    assert found.status is Status.INCONCLUSIVE
+    assert found.status is GateStatus.INCONCLUSIVE
     assert found.reason == f"main has {runs_there} comparable runs of the 10 that a gate needs"
 
 
 @pytest.mark.parametrize("runs_there", [0, 1, 2])
 def test_too_few_candidate_runs_are_inconclusive(runs_there: int) -> None:
     found = compared([800, 790][:runs_there])
-    assert (found.status, found.wanted) == (Status.INCONCLUSIVE, 3 - runs_there)
+    assert (found.status, found.wanted) == (GateStatus.INCONCLUSIVE, 3 - runs_there)
 
 
 def test_runs_too_far_apart_could_hide_too_much_and_pass_nothing() -> None:
     found = compared([410, 300, 520], [400, 520, 300, 610, 280, 450, 390, 330, 500, 420])
-    assert found.status is Status.INCONCLUSIVE
+    assert found.status is GateStatus.INCONCLUSIVE
     assert "no regression seen, but these runs could hide up to +" in found.reason
 
 
 def test_runs_in_which_nothing_came_are_worse_than_any_time() -> None:
     found = compared([None] * 8)
-    assert found.status is Status.REGRESSED
+    assert found.status is GateStatus.REGRESSED
     assert found.rows[0].change == math.inf
     assert compared([None] * 3).wanted == 5
 
 
 def test_one_run_in_which_nothing_came_is_no_alarm_and_no_pass() -> None:
     found = compared([401, None, 399])
-    assert found.status is Status.INCONCLUSIVE
+    assert found.status is GateStatus.INCONCLUSIVE
     assert "could hide any change" in found.reason
 
 
 def test_one_run_far_out_is_no_alarm() -> None:
-    assert compared([401, 395, 700]).status is not Status.REGRESSED
-    assert compared([401, 395, 700, 398, 402, 406, 800, 390]).status is not Status.REGRESSED
+    assert compared([401, 395, 700]).status is not GateStatus.REGRESSED
+    assert compared([401, 395, 700, 398, 402, 406, 800, 390]).status is not GateStatus.REGRESSED
 
 
 def test_a_metric_that_a_run_did_not_observe_is_inconclusive() -> None:
     old, new = runs("old", BASELINE), runs("new", [401, 395, 408])
     new["new1"] = {}
-    found = regression.compare("main", old, new, TTFT)
-    assert found.status is Status.INCONCLUSIVE
+    found = compare("main", old, new, Gate.of(TTFT))
+    assert found.status is GateStatus.INCONCLUSIVE
     assert found.rows[0].reason == "was not observed in new1"
 
 
@@ -153,95 +154,97 @@ def test_a_metric_that_a_run_did_not_observe_is_inconclusive() -> None:
 )
 def test_a_percentile_of_too_few_samples_is_not_judged(subject: str, samples: float, told: str) -> None:
     old, new = (runs(name, [400] * n, subject, samples) for name, n in (("old", 10), ("new", 3)))
-    found = regression.compare("main", old, new, Regression(metrics=(subject,)))
-    assert found.status is Status.INCONCLUSIVE
+    found = compare("main", old, new, Gate.of(Regression(metrics=(subject,))))
+    assert found.status is GateStatus.INCONCLUSIVE
     assert told in found.reason
 
 
 def test_the_more_metrics_gate_the_surer_each_must_be() -> None:
     wide, mild = [400 + 2 * (value - 401) for value in BASELINE], [435, 425, 440, 432, 428, 437, 433, 430]
-    assert compared(mild, wide).status is Status.REGRESSED
+    assert compared(mild, wide).status is GateStatus.REGRESSED
     subjects = ("p95(ttft)", *(f"p{percent}(e2e)" for percent in range(50, 60)))
     old, new = runs("old", wide), runs("new", mild)
     for run, value in zip((*old, *new), (*wide, *wide), strict=False):
-        (old.get(run) or new[run]).update(dict.fromkeys(subjects[1:], Reading(value, 1_000)))
-    found = regression.compare("main", old, new, Regression(metrics=subjects))
-    assert {row.status for row in found.rows} == {Status.OK}
+        (old.get(run) or new[run]).update(dict.fromkeys(subjects[1:], RunFigure(value, 1_000)))
+    found = compare("main", old, new, Gate.of(Regression(metrics=subjects)))
+    assert {row.status for row in found.rows} == {GateStatus.OK}
 
 
 def test_one_metric_that_regressed_is_the_verdict_whatever_the_others_say() -> None:
     old, new = runs("old", BASELINE), runs("new", [440, 452, 446, 451, 447, 443, 438, 455])
     for side, values in ((old, BASELINE), (new, [300] * 8)):
         for run, value in zip(side, values, strict=True):
-            side[run]["p95(itl)"] = Reading(value, 1_000)
-    found = regression.compare("main", old, new, Regression())
-    assert [row.status for row in found.rows] == [Status.REGRESSED, Status.IMPROVED]
-    assert found.status is Status.REGRESSED
+            side[run]["p95(itl)"] = RunFigure(value, 1_000)
+    found = compare("main", old, new, Gate.of(Regression()))
+    assert [row.status for row in found.rows] == [GateStatus.REGRESSED, GateStatus.IMPROVED]
+    assert found.status is GateStatus.REGRESSED
 
 
 def test_ranks_can_be_asked_for() -> None:
-    assert compared([440, 452, 446, 451, 447, 443, 438, 455], test="mann_whitney").status is Status.REGRESSED
-    assert compared([401, 395, 408], test="mann_whitney").status is Status.OK
+    assert compared([440, 452, 446, 451, 447, 443, 438, 455], test="mann_whitney").status is GateStatus.REGRESSED
+    assert compared([401, 395, 408], test="mann_whitney").status is GateStatus.OK
 
 
 def test_a_metric_that_does_not_exist_is_an_error_that_lists_what_does() -> None:
     with pytest.raises(RuleError, match=r"no metric called 'ttfb'; there are ttft"):
-        regression.gates(Regression(metrics=("p95(ttfb)",)))
+        Gate.of(Regression(metrics=("p95(ttfb)",)))
 
 
 # Runs that took turns
 
 
 def in_turns(a: Sequence[float | None], b: Sequence[float | None]) -> Comparison:
-    return regression.compare_pairs("a", runs("a", a), runs("b", b), TTFT)
+    return compare_in_turns("a", runs("a", a), runs("b", b), Gate.of(TTFT))
 
 
 def test_a_drift_that_both_builds_share_is_no_difference() -> None:
     drifting = [400, 430, 460, 490, 520, 550]
-    assert in_turns(drifting, [value * 1.01 for value in drifting]).status is Status.OK
+    assert in_turns(drifting, [value * 1.01 for value in drifting]).status is GateStatus.OK
     found = in_turns(drifting, [value * factor for value, factor in zip(drifting, (1.1, 1.12, 1.09) * 2, strict=True)])
-    assert found.status is Status.REGRESSED
+    assert found.status is GateStatus.REGRESSED
     assert found.reason.startswith("p95(ttft) +10 %: worse in 6 pairs of runs that took turns")
     assert in_turns(
         drifting, [value * factor for value, factor in zip(drifting, (0.8, 0.82) * 3, strict=True)]
-    ).status is (Status.IMPROVED)
+    ).status is (GateStatus.IMPROVED)
 
 
 def test_few_pairs_are_inconclusive() -> None:
     found = in_turns([400, 401, 399], [800, 801, 799])
-    assert (found.status, found.reason) == (Status.INCONCLUSIVE, "3 of the 4 pairs that a verdict needs")
-    assert in_turns([], []).status is Status.INCONCLUSIVE
+    assert (found.status, found.reason) == (GateStatus.INCONCLUSIVE, "3 of the 4 pairs that a verdict needs")
+    assert in_turns([], []).status is GateStatus.INCONCLUSIVE
 
 
 def test_a_build_on_which_nothing_comes_is_worse_than_its_pair() -> None:
-    assert in_turns(BASELINE[:6], [None] * 6).status is Status.REGRESSED
-    assert in_turns(BASELINE[:6], [*BASELINE[:5], None]).status is Status.INCONCLUSIVE
+    assert in_turns(BASELINE[:6], [None] * 6).status is GateStatus.REGRESSED
+    assert in_turns(BASELINE[:6], [*BASELINE[:5], None]).status is GateStatus.INCONCLUSIVE
 
 
 # What a gate sees through the noise
 
 
 def test_noise_is_the_spread_of_runs_and_what_a_gate_finds_through_it() -> None:
-    (gate,) = regression.gates(TTFT)
+    (metric,) = Gate.of(TTFT).metrics
     draw = np.random.default_rng(1)
-    readings = [Reading(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.03, 200)]
-    found = noise.measure(gate, readings, 10, "t")
+    readings = [RunFigure(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.03, 200)]
+    found = noise.measure(metric, readings, 10, "t")
     assert found is not None
     assert found.spread == pytest.approx(0.03, rel=0.1)
     assert found.false_alarms <= 0.01
     # The simulation of the gate has 99 % at +10 % for this spread; nine out of ten come earlier.
     assert found.detectable == pytest.approx(1.08, abs=0.01)
-    wider = noise.measure(gate, [Reading(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.1, 200)], 10, "t")
+    wider = noise.measure(metric, [RunFigure(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.1, 200)], 10, "t")
     assert wider is not None
     assert wider.detectable is not None
     assert wider.detectable > 1.2
 
 
 def test_noise_of_too_few_runs_or_of_none_that_can_be_compared_says_so() -> None:
-    (gate,) = regression.gates(TTFT)
-    assert noise.told(gate, [Reading(400, 80)] * 4, [10], "t") == ["p95(ttft): 4 runs had it; 5 are needed"]
-    assert "some runs had 0 or ∞" in noise.told(gate, [Reading(None, 80), *[Reading(400, 80)] * 5], [10], "t")[0]
-    still, told = noise.told(gate, [Reading(400, 80)] * 6, [10], "t")
+    (metric,) = Gate.of(TTFT).metrics
+    assert noise.report(metric, [RunFigure(400, 80)] * 4, [10], "t") == ["p95(ttft): 4 runs had it; 5 are needed"]
+    assert (
+        "some runs had 0 or ∞" in noise.report(metric, [RunFigure(None, 80), *[RunFigure(400, 80)] * 5], [10], "t")[0]
+    )
+    still, told = noise.report(metric, [RunFigure(400, 80)] * 6, [10], "t")
     assert still.startswith("p95(ttft): equal runs are 0 % apart")
     assert "stops less than 0.10 % of equal builds, and nine out of ten that changed by +5." in told
 

@@ -1,7 +1,7 @@
-"""How far equal runs are apart, and what a gate can see through that. Pure; seeded.
+"""How far equal runs are apart, and which changes the regression gate finds in spite of that. Pure; seeded.
 
-The runs' own deviations are drawn again by the thousand and judged by the gate that ships, without a change and with
-one (Efron's bootstrap). With few runs the answer is rough: the spread's interval says how rough.
+The deviations of real runs from their mean are drawn again, by the thousand, and judged by the gate itself, without a
+change and with one (Efron's bootstrap). With few runs the answer is rough: the interval of the spread says how rough.
 """
 
 import math
@@ -10,32 +10,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamgauge.harness.judge.compare.regression import FIRST_RUNS, FRESH_RUNS, Gate, Reading, regressed
+from streamgauge.harness.judge.compare.gate import GatedMetric, RunFigure
+from streamgauge.harness.judge.compare.regression import FIRST_RUNS, FRESH_RUNS, regressed
 from streamgauge.harness.judge.figures import between, change, figure
 from streamgauge.harness.judge.measure.statistics import Interval, deviation_interval
 
 FEWEST_RUNS = 5
 _TIMES = 4_000
 _POWER = 0.9
-_SURELY = 0.001  # a rate below this, so many repetitions do not know any better
-_WORST = 1.0  # on the scale of y: a larger change than e-fold is not looked for
+_LEAST_RATE = 0.001  # so many repetitions cannot tell a smaller rate from 0
+_LARGEST_CHANGE = 1.0  # in y: changes of more than e-fold are not searched
+_PRECISION = 0.001  # in y, of the smallest detectable change
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What equal runs say of one metric."""
+    """Of one metric."""
 
-    gate: Gate
+    metric: GatedMetric
     n: int  # runs
     spread: float  # standard deviation of y between runs: 0.03 is about 3 %
     interval: Interval  # of the spread, 95 %
     false_alarms: float  # share of equal builds that the gate would stop
-    detectable: float | None  # the smallest change (as in regression.Row) that it finds nine times out of ten
+    detectable: float | None  # the smallest change (as in comparison.Row) that it finds nine times out of ten
 
 
-def measure(gate: Gate, readings: Sequence[Reading], baseline: int, test: str) -> Noise | None:
-    """None where the runs are too few, or have a figure without a logarithm. `baseline` runs are what the gate has."""
-    y = gate.scaled(readings)
+def measure(metric: GatedMetric, figures: Sequence[RunFigure], baseline: int, test: str) -> Noise | None:
+    """For a gate with `baseline` accepted runs. None if there are too few figures, or one is 0 or ∞."""
+    y = metric.scaled(figures)
     n = len(y)
     if n < FEWEST_RUNS or not np.isfinite(y).all():
         return None
@@ -43,53 +45,55 @@ def measure(gate: Gate, readings: Sequence[Reading], baseline: int, test: str) -
     # A sample's deviations from its own mean are too small by this factor.
     deviations = (y - y.mean()) * math.sqrt(n / (n - 1))
     drawn = np.random.default_rng(n).choice(deviations, (_TIMES, 1, baseline + FIRST_RUNS + FRESH_RUNS))
-    margin = np.array([gate.margin])
+    old, first, fresh = np.split(drawn, [baseline, baseline + FIRST_RUNS], axis=-1)
+    margin = np.array([metric.margin])
 
     def alarms(change: float) -> float:
-        old, first, fresh = np.split(drawn, [baseline, baseline + FIRST_RUNS], axis=-1)
         return float(regressed(old, first + change, fresh + change, margin, test).mean())
 
-    found = _smallest(alarms)
+    found = _smallest_detectable(alarms)
     return Noise(
-        gate=gate,
+        metric=metric,
         n=n,
         spread=spread,
         interval=deviation_interval(spread, n),
         false_alarms=alarms(0.0),
-        detectable=None if found is None else gate.unscaled(found),
+        detectable=None if found is None else metric.unscaled(found),
     )
 
 
-def told(gate: Gate, readings: Sequence[Reading], baselines: Sequence[int], test: str) -> list[str]:
-    """In plain words: how far the runs are apart, and for each size of a baseline what the gate makes of that."""
-    found = [measure(gate, readings, runs, test) for runs in baselines]
+def report(metric: GatedMetric, figures: Sequence[RunFigure], baselines: Sequence[int], test: str) -> list[str]:
+    """Lines for a person: how far the runs are apart, and what the gate finds with baselines of these sizes."""
+    text = metric.subject.text
+    found = [measure(metric, figures, runs, test) for runs in baselines]
     lines: list[str] = []
     for noise, runs in zip(found, baselines, strict=True):
+        if noise is None and len(figures) < FEWEST_RUNS:
+            return [f"{text}: {len(figures)} runs had it; {FEWEST_RUNS} are needed"]
         if noise is None:
-            few = f"{len(readings)} runs had it; {FEWEST_RUNS} are needed"
-            return [f"{gate.subject.text}: {few if len(readings) < FEWEST_RUNS else 'some runs had 0 or ∞: no spread'}"]
+            return [f"{text}: some runs had 0 or ∞: no spread"]
         if not lines:
-            doubt = between(noise.interval, "ratio")
             lines.append(
-                f"{gate.subject.text}: equal runs are {figure(noise.spread, 'ratio')} apart "
-                f"({doubt}; standard deviation of {noise.n} runs)"
+                f"{text}: equal runs are {figure(noise.spread, 'ratio')} apart "
+                f"({between(noise.interval, 'ratio')}; standard deviation of {noise.n} runs)"
             )
-        least = "no change at all" if noise.detectable is None else change(noise.detectable, gate.subject.unit)
-        rarely = noise.false_alarms < _SURELY
-        false = f"less than {figure(_SURELY, 'ratio')}" if rarely else figure(noise.false_alarms, "ratio")
-        lines.append(
-            f"  {runs} accepted runs against {FIRST_RUNS} + {FRESH_RUNS}: stops {false} "
-            f"of equal builds, and nine out of ten that changed by {least} or more"
-        )
+        lines.append(f"  {runs} accepted runs against {FIRST_RUNS} + {FRESH_RUNS}: {_power(noise)}")
     return lines
 
 
-def _smallest(power: Callable[[float], float]) -> float | None:
-    """The smallest change with enough power, to a thousandth; None where not even a large one has it."""
-    low, high = 0.0, _WORST
+def _power(noise: Noise) -> str:
+    rarely = noise.false_alarms < _LEAST_RATE
+    false = f"less than {figure(_LEAST_RATE, 'ratio')}" if rarely else figure(noise.false_alarms, "ratio")
+    least = "no change at all" if noise.detectable is None else change(noise.detectable, noise.metric.subject.unit)
+    return f"stops {false} of equal builds, and nine out of ten that changed by {least} or more"
+
+
+def _smallest_detectable(power: Callable[[float], float]) -> float | None:
+    """The smallest change that is found often enough; None if not even the largest is."""
+    low, high = 0.0, _LARGEST_CHANGE
     if power(high) < _POWER:
         return None
-    while high - low > 0.001:
+    while high - low > _PRECISION:
         middle = (low + high) / 2
         low, high = (low, middle) if power(middle) >= _POWER else (middle, high)
     return high

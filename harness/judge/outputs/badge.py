@@ -2,7 +2,7 @@
 
 from html import escape
 
-from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.outputs.terminal import SIGNS
 from streamgauge.harness.judge.verdict.judgement import Judgement

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from streamgauge.harness.errors import StoreError
-from streamgauge.harness.judge.compare import regression
-from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus
 from streamgauge.harness.judge.outputs import markdown
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus
@@ -54,11 +53,11 @@ def _annotations(judgement: Judgement) -> Iterator[str]:
 
 
 def _compared(found: Comparison) -> Iterator[str]:
-    for status, level in ((regression.Status.REGRESSED, "error"), (regression.Status.INCONCLUSIVE, "warning")):
+    for status, level in ((GateStatus.REGRESSED, "error"), (GateStatus.INCONCLUSIVE, "warning")):
         for row in (row for row in found.rows if row.status is status):
             yield _command(level, f"{row.subject} {status} against {found.baseline}", row.reason)
     if not found.rows:
-        level = "error" if found.status is regression.Status.INVALID else "warning"
+        level = "error" if found.status is GateStatus.INVALID else "warning"
         yield _command(level, f"{found.status} against {found.baseline}", found.reason)
 
 

@@ -6,7 +6,7 @@ Names and labels stay the same from run to run, or there would be nothing to com
 import math
 from collections.abc import Iterator, Mapping
 
-from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.measure.metrics import METRICS, RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.wording import visible, words

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from streamgauge.harness.config.schema import Where
-from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.measure.metrics import RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict

@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from streamgauge.harness.judge.compare import regression
-from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, Row
 from streamgauge.harness.judge.figures import estimate, figure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.judgement import Judgement
@@ -44,7 +43,7 @@ def comparison(found: Comparison) -> str:
     about = {"against": found.baseline, "verdict": found.status.value}
     cases = [_compared(row, about) for row in found.rows]
     if not cases:
-        result = "error" if found.status is regression.Status.INVALID else "skipped"
+        result = "error" if found.status is GateStatus.INVALID else "skipped"
         cases = [Case("regression", result, found.reason, about, found.reason)]
     return document(f"against {found.baseline}", cases, datetime.now(UTC).isoformat(), 0)
 
@@ -118,7 +117,7 @@ def _case(judgement: Judgement, verdict: Verdict, about: Mapping[str, str]) -> C
     )
 
 
-def _compared(row: regression.Row, about: Mapping[str, str]) -> Case:
+def _compared(row: Row, about: Mapping[str, str]) -> Case:
     figures = {
         "status": row.status.value,
         "baseline": _number(row.baseline),

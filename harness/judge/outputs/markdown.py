@@ -6,7 +6,7 @@ What came from outside is shown as text: it makes no markup, no link, and mentio
 import re
 from collections.abc import Iterable, Iterator
 
-from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.figures import between, change, changes, figure, some
 from streamgauge.harness.judge.measure.metrics import METRICS, RATES
 from streamgauge.harness.judge.measure.statistics import Interval

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from streamgauge.harness.errors import OutputError
-from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.outputs import badge, github, gitlab, json, junit, markdown, save, terminal
 from streamgauge.harness.judge.verdict.judgement import Judgement
 

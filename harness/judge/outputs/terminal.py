@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from streamgauge.harness.config.schema import Where
-from streamgauge.harness.judge.compare.baseline import differences, look
+from streamgauge.harness.judge.compare import two_runs
+from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.history import History
-from streamgauge.harness.judge.compare.regression import Comparison
+from streamgauge.harness.judge.compare.same_work import differences
 from streamgauge.harness.judge.figures import between, change, changes, figure, some
 from streamgauge.harness.judge.measure.metrics import METRICS, RATES
 from streamgauge.harness.judge.measure.statistics import Interval
@@ -118,7 +119,7 @@ def render_look(before: Judgement, after: Judgement, console: Console | None = N
     for difference in differences(before.run.fingerprint, after.run.fingerprint):
         console.print(_text(f"  not the same work: {difference}"))
     table = _table("figure", ">before", ">now", ">change", ">95 % interval")
-    for seen in look(before, after):
+    for seen in two_runs.differences(before, after):
         table.add_row(
             seen.subject,
             figure(seen.before, seen.unit),

@@ -1,0 +1,66 @@
+"""A baseline as one small JSON file, `streamgauge/baseline/1`: to commit it, or to hand it to CI.
+
+{"schema": "streamgauge/baseline/1", "name": "main", "runs": [{"run": …, "fingerprint": {…},
+ "figures": {"p95(ttft)": [412.3, 1000]}, …}]}        a figure is [value, samples]; the value is null if it is +∞
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamgauge.harness.errors import BaselineError
+from streamgauge.harness.judge.compare.gate import RunFigure
+
+SCHEMA = "streamgauge/baseline/1"
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of a baseline."""
+
+    run: str
+    started_at: str
+    fingerprint: dict[str, Any]
+    labels: dict[str, str] = {}
+    figures: dict[str, RunFigure] | None = None  # by metric, as the config writes it; None: computed from its streams
+
+
+class BaselineFile(msgspec.Struct, frozen=True, kw_only=True):
+    schema: str
+    name: str
+    runs: list[Member]
+
+
+def render(name: str, runs: Iterable[Member]) -> str:
+    head = msgspec.json.encode({"schema": SCHEMA, "name": name}).decode().removesuffix("}")
+    lines = ",\n".join(msgspec.json.encode(each).decode() for each in runs)  # one run a line keeps diffs readable
+    return f'{head},"runs":[\n{lines}\n]}}\n'
+
+
+def read(path: str) -> BaselineFile:
+    """BaselineError for a file that is missing, damaged, empty, or of another version."""
+    try:
+        data = Path(path).read_bytes()
+        _check_schema(path, msgspec.json.decode(data, type=dict[str, Any]).get("schema"))
+        found = msgspec.json.decode(data, type=BaselineFile)
+    except OSError as fault:
+        raise BaselineError(f"{path}: cannot be read: {fault.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise BaselineError(f"{path}: not a baseline, or a damaged one: {fault}") from None
+    if not found.runs:
+        raise BaselineError(f"{path}: the baseline {found.name!r} has no runs")
+    if not all(text.isprintable() for text in (found.name, *(each.run for each in found.runs))):
+        raise BaselineError(f"{path}: a name in it has characters that cannot be printed")
+    without = next((each.run for each in found.runs if each.figures is None), None)
+    if without is not None:
+        raise BaselineError(f"{path}: {without!r} has no figures; `streamgauge baseline export` writes them")
+    return found
+
+
+def _check_schema(path: str, schema: object) -> None:
+    if schema == SCHEMA:
+        return
+    if isinstance(schema, str) and schema.startswith(SCHEMA.rpartition("/")[0]):
+        raise BaselineError(f"{path}: written by another version of streamgauge ({schema}); this one reads {SCHEMA}")
+    raise BaselineError(f"{path}: not a baseline; `streamgauge baseline export` writes one")

@@ -1,0 +1,85 @@
+"""What the regression gate watches: [regression] of the config, checked once and passed on. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple, Self
+
+import msgspec
+import numpy as np
+
+from streamgauge.harness.config.schema import Regression
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.statistics import Values
+from streamgauge.harness.judge.verdict import subjects
+from streamgauge.harness.judge.verdict.subjects import Subject
+
+_RARE, _SAMPLES_FOR_RARE = 0.99, 5_000  # from this percentile on, a run needs so many samples
+_HIGH_IS_GOOD = {"output_tps", "stream_rate", "completion_rate", "cache_hit_rate", "cache_read_tokens", "goodput"}
+
+_NotNegative = Annotated[float, msgspec.Meta(ge=0)]
+
+
+class RunFigure(NamedTuple):
+    """One gated metric of one run. A file of a baseline has it as an array, in this order."""
+
+    value: _NotNegative | None  # in the metric's unit; None: +∞, since too many streams failed
+    samples: _NotNegative  # about how many independent ones
+
+
+@dataclass(frozen=True)
+class GatedMetric:
+    """A metric that may not get worse, and how much worse is tolerated.
+
+    Runs are compared by y: the logarithm of the figure, or for a share the figure itself, signed so that larger is
+    worse.
+    """
+
+    subject: Subject
+    margin: float  # in y: a smaller change is not reported
+    may_hide: float  # in y: OK needs runs that rule out a larger regression
+
+    @property
+    def sign(self) -> int:
+        return -1 if self.subject.name in _HIGH_IS_GOOD else 1
+
+    @property
+    def is_share(self) -> bool:
+        return self.subject.unit == "ratio"
+
+    @property
+    def fewest_samples(self) -> int:
+        """That each run must have."""
+        q = self.subject.quantile
+        if q is None:
+            return 1
+        return _SAMPLES_FOR_RARE if q >= _RARE else statistics.samples_for_quantile(q, 1) or 1
+
+    def scaled(self, figures: Sequence[RunFigure]) -> Values:
+        """The y of each run."""
+        values = np.array([math.inf if each.value is None else each.value for each in figures], np.float64)
+        with np.errstate(divide="ignore"):
+            return self.sign * (values if self.is_share else np.log(values))
+
+    def unscaled(self, y: float) -> float:
+        """A figure from its y; or from a difference of two y, a ratio (of a share: a difference)."""
+        return self.sign * y if self.is_share else math.exp(self.sign * y)
+
+
+@dataclass(frozen=True)
+class Gate:
+    metrics: tuple[GatedMetric, ...]  # in the order of the config
+    test: str  # one of config.REGRESSION_TESTS
+    window: int  # a candidate is compared with so many of the newest accepted runs
+
+    @classmethod
+    def of(cls, settings: Regression) -> Self:
+        """RuleError for a metric that does not exist."""
+        return cls(tuple(_gated(text, settings) for text in settings.metrics), settings.test, settings.window)
+
+
+def _gated(text: str, settings: Regression) -> GatedMetric:
+    subject = subjects.parse(text)
+    if subject.unit == "ratio":
+        return GatedMetric(subject, settings.margin_points, settings.may_hide_points)
+    return GatedMetric(subject, math.log1p(settings.margin), math.log1p(settings.may_hide))

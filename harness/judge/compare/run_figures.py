@@ -1,0 +1,72 @@
+"""What a run had of each gated metric, computed from its streams; and which runs are unfit to be compared."""
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from streamgauge.harness.judge.compare.gate import Gate, RunFigure
+from streamgauge.harness.judge.measure.metrics import RATES, Gauge
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import Judgement, judge
+from streamgauge.harness.judge.verdict.subjects import Subject
+from streamgauge.harness.judge.verdict.summary import independent_samples
+from streamgauge.harness.judge.verdict.validity import Validity
+
+
+class Observed(NamedTuple):
+    """What several runs had."""
+
+    figures: dict[str, dict[str, RunFigure]]  # of each fit run, by its id and by metric
+    faults: dict[str, str]  # why the other runs are unfit, by their id
+    notes: list[str]  # what else to know about the fit runs, a sentence each
+
+
+def observe(store: Store, run_ids: Iterable[str], gate: Gate) -> Observed:
+    found = Observed({}, {}, [])
+    for run_id in run_ids:
+        judged = judge(store, run_id, rules=[])
+        fault = unfit(judged)
+        if fault is not None:
+            found.faults[run_id] = fault
+            continue
+        if judged.validity is Validity.DEGRADED:
+            found.notes.append(f"{run_id} is degraded: {judged.reasons[0]}")
+        found.figures[run_id] = figures(judged, gate)
+    return found
+
+
+def unfit(judged: Judgement) -> str | None:
+    """Why a run can neither be compared nor be accepted into a baseline; None if it can."""
+    if judged.validity is Validity.INVALID:
+        return judged.reasons[0]
+    if judged.run.status != "finished":
+        return f"the run is {judged.run.status}, not finished"
+    return None if judged.totals.streams else "the run has no streams"
+
+
+def figures(judged: Judgement, gate: Gate) -> dict[str, RunFigure]:
+    """By metric, with failed streams as +∞. What was not observed is absent."""
+    found = {}
+    for metric in gate.metrics:
+        figure = _figure(metric.subject, judged.gauge, judged.seconds)
+        if figure is not None:
+            found[metric.subject.text] = figure
+    return found
+
+
+def _figure(subject: Subject, gauge: Gauge, seconds: float) -> RunFigure | None:
+    if subject.aggregation is None:
+        rate = RATES[subject.name].over(gauge.totals(), seconds)
+        return None if rate.value is None else RunFigure(_finite(rate.value), rate.n)
+    samples = gauge.samples(subject.name)
+    values, counts = samples.gated()
+    value = subject.aggregate(values, counts)
+    if value is None:
+        return None
+    n = int(counts.sum())
+    worth = independent_samples(samples, n, value if subject.quantile is not None else None)
+    return RunFigure(_finite(value), n if worth is None else worth)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,58 @@
+"""Two single runs side by side. Pure. No verdict: with one run each, a change of the server looks like chance."""
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.metrics import RATES, Figure
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.summary import Summary
+
+_OF_THE_INSTRUMENT = {"send_lag", "read_lag", "client_overhead"}
+
+
+class Difference(NamedTuple):
+    """One figure of two runs; `change` as in comparison.Row. The interval ignores how far equal runs are apart."""
+
+    subject: str
+    unit: str
+    before: float
+    after: float
+    change: float
+    interval: Interval
+
+
+def differences(before: Judgement, after: Judgement) -> list[Difference]:
+    found = [
+        each
+        for name, old in before.metrics.items()
+        if name not in _OF_THE_INSTRUMENT
+        for each in _of_metric(name, old, after.metrics[name])
+    ]
+    for name, rate in before.rates.items():
+        if RATES[name].unit == "ratio":
+            found += _of_share(name, rate, after.rates[name])
+    return found
+
+
+def _of_metric(name: str, before: Summary, after: Summary) -> Iterator[Difference]:
+    for q in ("p50", "p95"):
+        one, two = before.quantiles[q], after.quantiles[q]
+        if one and two:
+            intervals = _logs(before.intervals[q]), _logs(after.intervals[q])
+            by = statistics.difference_interval((math.log(one), intervals[0]), (math.log(two), intervals[1]))
+            interval = Interval(*(None if end is None else math.exp(end) for end in by))
+            yield Difference(f"{q}({name})", before.unit, one, two, two / one, interval)
+
+
+def _of_share(name: str, before: Figure, after: Figure) -> Iterator[Difference]:
+    if before.value is not None and after.value is not None:
+        one, two = ((each.value or 0.0, statistics.ratio_interval(each.hits or 0, each.n)) for each in (before, after))
+        by = statistics.difference_interval(one, two)
+        yield Difference(name, "ratio", before.value, after.value, after.value - before.value, by)
+
+
+def _logs(interval: Interval) -> Interval:
+    return Interval(*(math.log(end) if end else None for end in interval))
