@@ -10,21 +10,21 @@ from streamgauge.harness.record.arrivals import KINDS, Chunk, Kind
 from streamgauge.harness.record.observation import CONTENT
 
 
-@st.composite
-def chunk(draw: st.DrawFn, *, handed: bool) -> Chunk:
-    at = draw(st.integers(-(10**12), 10**13)) * 1000
-    perceived = at + draw(st.integers(0, 10**10)) * 1000
-    return Chunk(
-        at=at,
-        kind=draw(st.sampled_from(KINDS)),
-        characters=draw(st.integers(0, 2**40)),
-        size=draw(st.integers(0, 2**40)),
-        perceived_at=perceived,
-        handed_at=perceived + draw(st.integers(0, 10**9)) * 1000 if handed and draw(st.booleans()) else None,
-    )
+def chunk(at: int, link: int, kind: Kind, characters: int, size: int, lag: int | None = None) -> Chunk:
+    """Times in µs: when it arrived, how long it was on the link, and how long in a client library."""
+    perceived_at = (at + link) * 1000
+    return Chunk(at * 1000, kind, characters, size, perceived_at, None if lag is None else perceived_at + lag * 1000)
 
 
-streams = st.booleans().flatmap(lambda handed: st.lists(chunk(handed=handed), max_size=40))
+PARTS = (
+    st.integers(-(10**12), 10**13),
+    st.integers(0, 10**10),
+    st.sampled_from(KINDS),
+    st.integers(0, 2**40),
+    st.integers(0, 2**40),
+)
+LAG = st.none() | st.integers(0, 10**9)
+streams = st.lists(st.builds(chunk, *PARTS), max_size=40) | st.lists(st.builds(chunk, *PARTS, LAG), max_size=40)
 
 
 @given(streams)

@@ -1,6 +1,7 @@
 """Baselines: which runs they hold, which of them are compared, and what is refused in one line."""
 
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus,
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.runs import in_turns, with_baseline
 from streamgauge.harness.judge.store import Store
-from tests.support.record import MS, a_run, ttfts
+from tests.support.record import MS, a_run, new_store, ttfts
 
 GATE = Gate.of(Regression(metrics=("p95(ttft)",)))
 KIND = {"scenario": "chat", "load": {"users": 20, "spawn_rate": 5}}
@@ -36,11 +37,18 @@ def several(store: Store, name: str, n: int, **fields: Any) -> list[str]:
     return [add(store, f"{name}-{place:02}", **fields) for place in range(n)]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    """A database whose baseline `main` has ten runs."""
-    with Store.create(tmp_path / "gauge.db") as there:
+@pytest.fixture(scope="module")
+def ten_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ten_runs") / "gauge.db"
+    with new_store(path) as there:
         assert baseline.accept(there, "main", several(there, "old", 10)) == 10
+    return path
+
+
+@pytest.fixture
+def store(ten_runs: Path, tmp_path: Path) -> Iterator[Store]:
+    """A database whose baseline `main` has ten runs."""
+    with Store.open(shutil.copy(ten_runs, tmp_path)) as there:
         yield there
 
 

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -17,7 +18,7 @@ from streamgauge.harness.judge.compare import baseline, history
 from streamgauge.harness.judge.compare.history import change_points
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.record import MS, a_run, observation, ttfts
+from tests.support.record import MS, a_run, new_store, observation, ttfts
 
 KIND = {"scenario": "chat", "load": {"users": 20}}
 MARGIN = math.log(1.05)
@@ -47,17 +48,22 @@ def answers(place: int, ttft: float) -> list[StreamObservation]:
     return ttfts([typical * draw.uniform(0.8, 1.2) for _ in range(80)])
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    """Twelve runs on three days: slower by a half from the seventh on, and the fourth a bad one."""
-    path = tmp_path / "gauge.db"
-    with Store.create(path) as store:
+@pytest.fixture(scope="module")
+def thirteen_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("thirteen_runs") / "gauge.db"
+    with new_store(path) as store:
         for place in range(12):
             broken = [observation([], outcome=Outcome.REFUSED, http_status=503, ended=5)] * (20 if place == 3 else 0)
             add(store, place, [*answers(place, 300 if place < 6 else 450), *broken])
         add(store, 12, answers(12, 900), fingerprint={"scenario": "other"})
         baseline.accept(store, "main", ["run-00", "run-01"])
     return path
+
+
+@pytest.fixture
+def database(thirteen_runs: Path, tmp_path: Path) -> Path:
+    """Twelve runs on three days: slower by a half from the seventh on, and the fourth a bad one."""
+    return Path(shutil.copy(thirteen_runs, tmp_path))
 
 
 def read(path: Path) -> history.History:

@@ -1,6 +1,8 @@
 """Observations, runs and databases as tests write them: times in milliseconds, only what matters given."""
 
+import tempfile
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +69,25 @@ def a_run(**fields: Any) -> Run:
     return Run(**given)
 
 
+@cache
+def _empty_database() -> bytes:
+    """An empty file with our schema, made once: most of the cost of a small database is its migrations."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        Store.create(path).close()
+        return path.read_bytes()
+
+
+def new_store(path: Path) -> Store:
+    """A new database, open for writing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(_empty_database())
+    return Store.create(path)
+
+
 def database(path: Path, observations: Sequence[StreamObservation], **fields: Any) -> Path:
     """A file with one finished run of 10 s."""
-    with Store.create(path) as store:
+    with new_store(path) as store:
         run = a_run(**fields)
         store.start_run(run)
         store.append(run.id, observations)

@@ -25,11 +25,11 @@ def properties(suite: Element) -> dict[str, str]:
     return {each.attrib["name"]: each.attrib["value"] for each in suite.iter("property")}
 
 
-def cells(judgement: Judgement) -> list[list[str]]:
+def cells(judgement: Judgement, most_bytes: int = markdown.MOST_BYTES) -> list[list[str]]:
     """The rows of all tables as text."""
     reader = MarkdownIt("gfm-like", {"linkify": False})
     found: list[list[str]] = []
-    for token in reader.parse(markdown.render(judgement)):
+    for token in reader.parse(markdown.render(judgement, most_bytes)):
         if token.type == "tr_open":
             found.append([])
         elif token.type == "inline" and found and token.level == 4:
