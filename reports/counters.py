@@ -1,7 +1,6 @@
-"""The server's own counters over time, beside what people got of it: for the panel that shows what was left running.
+"""The server's own counters over time beside what clients received, for the panel on abandoned streams.
 
-A point for each reading, or for several in a row where there are more than a chart can show. Nothing where the run
-took no readings.
+There is one point per sample, or one for several consecutive samples if there are more than a chart can show.
 """
 
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from streamgauge.harness.record.observation import DISCONNECTED
 from streamgauge.harness.record.vitals import Vital
 
 MOST_POINTS = 300
-_FINEST, _MOST_BINS = 0.1, 20_000  # seconds; chunks are counted in so many bins at most, for they are too many to sort
+_FINEST, _MOST_BINS = 0.1, 20_000  # seconds per bin at least, bins at most: chunks are counted in bins, not sorted
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -23,19 +22,21 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Counters:
-    """One entry a point: what was so at that moment, or what happened since the one before. Times are s."""
+    """One entry per point: the state at that time, or what happened since the previous point. Times are seconds."""
 
     at: list[float]
-    active: list[float | None]  # answers that the server was generating, the most since; None: it did not tell
-    open: list[int]  # streams that were open here
-    disconnected: list[float]  # streams whose connection ended while the server may still have been at work, per second
-    generated: list[float] | None  # tokens per second; None where the server did not tell
-    chunks: list[float]  # content chunks that arrived, per second
+    active: list[float | None]  # largest number of answers in generation since the previous point; None: not reported
+    open: list[int]  # streams that were open at the client
+    disconnected: list[
+        float
+    ]  # per second: streams whose connection ended while the server may still have been generating
+    generated: list[float] | None  # tokens per second; None: not reported
+    chunks: list[float]  # content chunks received per second
     ended: float  # when the last stream ended
 
 
-class OverCounters:
-    """Takes a run's streams batch by batch."""
+class CounterCollector:
+    """Collects `Counters` from a run's streams, batch by batch."""
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._active, self._generated = (
@@ -43,7 +44,7 @@ class OverCounters:
         )
         at = max(self._active.at, self._generated.at, key=len)
         step = -(-len(at) // MOST_POINTS) or 1
-        self._at = at[::-step][::-1]  # with the last one, whichever they are
+        self._at = at[::-step][::-1]  # always including the last sample
         self._open, self._disconnected = np.zeros(len(self._at), np.int64), np.zeros(len(self._at), np.int64)
         seconds = float(self._at[-1]) / 1e9 if len(self._at) else 0.0
         self._width = max(_FINEST, seconds / _MOST_BINS)
@@ -90,11 +91,11 @@ class OverCounters:
         return np.asarray(np.interp(self._at, ends, np.concatenate([[0], np.cumsum(self._chunks)])))
 
     def _rate(self, sums: Integers | Floats) -> list[float]:
-        """Per second, since the point before; what the first one has is left out."""
+        """Rate per second since the previous point; 0 for the first one."""
         return [0.0, *(np.diff(sums) / (np.diff(self._at) / 1e9)).tolist()]
 
 
 def _upto(moments: Floats, at: Floats) -> Integers:
-    """How many had come by each time."""
+    """How many moments are at or before each time."""
     counts, _ = np.histogram(moments, [-np.inf, *at])
     return np.cumsum(counts)

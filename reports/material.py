@@ -1,7 +1,7 @@
-"""What the panels draw from, computed once, in one pass over the streams: a judgement, and what it does not keep.
+"""What the panels draw: a run's judgement and the data it does not keep, computed in one pass over the streams.
 
-Memory does not grow with streams: metrics over time are counted in buckets 1 % wide, so that a quantile of one bin is
-within 0.5 %. The judgement's own figures are exact; these are for looking at.
+Memory does not grow with the number of streams: metrics over time are counted in buckets 1 % wide, so a quantile of one
+time bin is exact to 0.5 %. The judgement's own figures are exact.
 """
 
 import math
@@ -20,14 +20,14 @@ from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import QUANTILES
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
-from streamgauge.reports.counters import Counters, OverCounters
+from streamgauge.reports.counters import CounterCollector, Counters
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 MOST_BINS = 120
 FEWEST_BINS = 20
-STREAMS_A_BIN = 15  # below about this many, a bin's p95 is just its slowest stream
+STREAMS_A_BIN = 15  # with fewer, a bin's p95 is simply its slowest stream
 SAMPLES = (Vital.USERS, Vital.ACTIVE_STREAMS, Vital.CPU_PERCENT, Vital.LOOP_LAG)
 MOST_FAILURES = 12
 
@@ -35,8 +35,8 @@ _WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400,
 
 
 @dataclass(frozen=True)
-class Course:
-    """A metric over time, one entry a bin; None where the bin had no sample."""
+class Series:
+    """A metric over time, one entry per bin; None if the bin has no sample."""
 
     n: list[int]
     p50: list[float | None]  # ms
@@ -45,70 +45,73 @@ class Course:
 
 @dataclass(frozen=True)
 class Timeline:
-    width: float  # of a bin, s
-    starts: list[float]  # s since the run began
-    ttft: Course  # by the time that the stream was due
-    itl: Course  # by the time that the gap ended
-    streams: list[int]  # due in the bin
-    failed: dict[str, list[int]]  # of those, by outcome; only outcomes that occurred
-    users: list[float] | None  # at the bin's end, over all workers; None where nobody counted them
+    width: float  # seconds per bin
+    starts: list[float]  # seconds since the run began
+    ttft: Series  # by the due time of the stream
+    itl: Series  # by the end of the gap
+    streams: list[int]  # streams due in the bin
+    failed: dict[str, list[int]]  # failed streams by outcome; only outcomes that occurred
+    users: list[float] | None  # users of all workers at the bin's end; None: not recorded
 
 
 @dataclass(frozen=True)
-class Handed:
-    """What a client library gave to its application. Quantiles are ms, by name as in QUANTILES."""
+class HandedOver:
+    """When a client library handed chunks to its application. Quantiles in ms, by name as in QUANTILES."""
 
-    first: dict[str, float | None]  # from the due time
-    gaps: dict[str, float | None]  # of 1 ms or more between two chunks
+    first: dict[str, float | None]  # due time to the first chunk handed over
+    gaps: dict[str, float | None]  # gaps of 1 ms or more between chunks handed over
 
 
 @dataclass(frozen=True)
 class Material:
     judgement: Judgement
-    handed: dict[str, Handed]  # by client; only of those with a library that hands over
+    handed: dict[str, HandedOver]  # by client; only clients that have a library
     timeline: Timeline
-    counters: Counters | None  # None: the server was not asked
-    failures: list[Failure]  # the most frequent first, at most MOST_FAILURES
+    counters: Counters | None  # None: the server's metrics page was not read
+    failures: list[Failure]  # most frequent first, at most MOST_FAILURES
     samples: dict[Vital, Readings]  # by name, of SAMPLES
 
 
 def gather(
     store: Store, run_id: str | None = None, rules: Sequence[Rule] | None = None, reader: Reader | None = None
 ) -> Material:
-    """Judge a run as `judge` does, and draw up what the panels need besides. RuleError, StoreError."""
+    """Judge a run as `judge` does, and compute what else the panels need. RuleError, StoreError."""
     run = store.run(run_id)
-    over_time, over_hands = _OverTime(store.duration(run) / 1e9, store.count(run.id)), _OverHands()
+    timeline_collector, handover_collector = (
+        _TimelineCollector(store.duration(run) / 1e9, store.count(run.id)),
+        _HandoverCollector(),
+    )
 
-    over_counters = OverCounters(store, run.id)
+    counter_collector = CounterCollector(store, run.id)
 
     def take(streams: Streams) -> None:
-        over_time.take(streams)
-        over_counters.take(streams)
-        over_hands.take(streams)
+        timeline_collector.take(streams)
+        counter_collector.take(streams)
+        handover_collector.take(streams)
 
     judgement = judge(store, run.id, rules, also=take, reader=reader)
     samples = {name: store.samples(run.id, name) for name in SAMPLES}
-    timeline = over_time.timeline(samples[Vital.USERS])
+    timeline = timeline_collector.timeline(samples[Vital.USERS])
     return Material(
         judgement=judgement,
-        handed=over_hands.handed(),
+        handed=handover_collector.handed(),
         timeline=timeline,
-        counters=over_counters.counters(),
+        counters=counter_collector.counters(),
         failures=store.failures(run.id, MOST_FAILURES),
         samples=samples,
     )
 
 
-class _OverTime:
-    """Takes a run's streams batch by batch; of `seconds` and `streams` in all, it makes bins of time."""
+class _TimelineCollector:
+    """Collects a Timeline batch by batch, for a run of `seconds` with `streams` streams in total."""
 
     def __init__(self, seconds: float, streams: int) -> None:
         wanted = min(MOST_BINS, max(FEWEST_BINS, streams // STREAMS_A_BIN))
         seconds = max(seconds, 1.0)
         self._width = next((width for width in _WIDTHS if seconds / width <= wanted), seconds / wanted)
-        # A rest of less than half a bin goes to the last one: on its own it would be a few streams, and look a jump.
+        # A remainder of less than half a bin joins the last bin: alone it would hold few streams and look like a jump.
         self._bins = max(1, round(seconds / self._width))
-        self._ttft, self._itl = _Course(self._bins), _Course(self._bins)
+        self._ttft, self._itl = _QuantilesOverTime(self._bins), _QuantilesOverTime(self._bins)
         self._streams = np.zeros(self._bins, np.int64)
         self._failed: dict[str, Integers] = {}
 
@@ -140,11 +143,11 @@ class _OverTime:
         return np.clip(moments / (self._width * 1e9), 0, self._bins - 1).astype(np.int64)
 
 
-class _OverHands:
-    """Takes a run's streams batch by batch, for the times at which client libraries handed content over."""
+class _HandoverCollector:
+    """Collects, batch by batch, the times at which client libraries handed content over."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[Tally, Tally]] = {}  # by client: first content, gaps; µs
+        self._seen: dict[str, tuple[Tally, Tally]] = {}  # by client: first content and gaps, µs
 
     def take(self, streams: Streams) -> None:
         events = streams.events
@@ -163,8 +166,10 @@ class _OverHands:
             firsts.add(waited[first & (client == name)])
             later.add(gaps[apart & (client == name)])
 
-    def handed(self) -> dict[str, Handed]:
-        return {name: Handed(*(_quantiles(tally) for tally in tallies)) for name, tallies in sorted(self._seen.items())}
+    def handed(self) -> dict[str, HandedOver]:
+        return {
+            name: HandedOver(*(_quantiles(tally) for tally in tallies)) for name, tallies in sorted(self._seen.items())
+        }
 
 
 def _quantiles(tally: Tally) -> dict[str, float | None]:
@@ -172,12 +177,12 @@ def _quantiles(tally: Tally) -> dict[str, float | None]:
     return {name: statistics.quantile(values / 1e3, counts, q) for name, q in QUANTILES.items()}
 
 
-class _Course:
-    """Counts by bin of time and bucket of value."""
+class _QuantilesOverTime:
+    """Counts per time bin and value bucket, for quantiles over time."""
 
     STEP = math.log(1.01)
     LOWEST = 0.01  # ms
-    BUCKETS = 2_200  # up to 0.01 ms · 1.01^2200: a year
+    BUCKETS = 2_200  # up to 0.01 ms × 1.01^2200, about a year
 
     def __init__(self, bins: int) -> None:
         self._counts = np.zeros((bins, self.BUCKETS), np.int64)
@@ -187,9 +192,9 @@ class _Course:
         flat = place * self.BUCKETS + np.minimum(bucket, self.BUCKETS - 1).astype(np.int64)
         self._counts += np.bincount(flat, minlength=self._counts.size).reshape(self._counts.shape)
 
-    def course(self) -> Course:
+    def course(self) -> Series:
         n = self._counts.sum(axis=1)
-        return Course(n.tolist(), self._quantile(n, 0.5), self._quantile(n, 0.95))
+        return Series(n.tolist(), self._quantile(n, 0.5), self._quantile(n, 0.95))
 
     def _quantile(self, n: Integers, q: float) -> list[float | None]:
         rank = np.ceil(q * n - 1e-9)
@@ -199,7 +204,7 @@ class _Course:
 
 
 def _at_bin_ends(readings: Readings, width: float, count: int) -> list[float] | None:
-    """What every worker had last said by the end of each bin, added up."""
+    """Each worker's last value before the end of each bin, summed over workers."""
     if not readings.worker:
         return None
     total = np.zeros(count)

@@ -1,7 +1,7 @@
-"""A run's report as one HTML file that opens without a network, for as long as there are browsers.
+"""A run's report as one HTML file that opens without a network.
 
-Script, style and figures are inside; a Content-Security-Policy forbids the page any request, and any script but its
-own two. Every number is in a table too, so that it can be read without script, aloud, or on paper.
+Scripts, styles and figures are inline; a Content-Security-Policy forbids all requests, and all scripts but the page's
+own two. Every number is also in a table, so that it can be read without script, by a screen reader, or on paper.
 """
 
 import base64
@@ -22,19 +22,19 @@ from streamgauge.reports.panels import PANELS
 _HERE = Path(__file__).parent
 BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
 
-# Inside a script element, `<` could end it; the two separators are no line ends in JSON, but were in JavaScript.
+# `<` could end a script element; U+2028 and U+2029 are valid in JSON strings, but ended lines in older JavaScript.
 _INERT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 
 
 def render(material: Material) -> str:
-    """The whole page of a run."""
+    """The HTML page of a run."""
     panels = [panel for draw in PANELS if (panel := draw(material)) is not None]
     run = material.judgement.run
-    return assembled(panels, run.scenario, f"run {run.id}")
+    return assemble(panels, run.scenario, f"run {run.id}")
 
 
-def assembled(panels: Sequence[Panel], subject: str, source: str) -> str:
-    """A page of panels, the first at its head: what it is about, and what it was made from."""
+def assemble(panels: Sequence[Panel], subject: str, source: str) -> str:
+    """A page of panels; the first one is the header. `subject` goes into the title, `source` into the footer."""
     scripts = (
         [BUNDLE.read_text("utf-8"), (_HERE / "page.js").read_text("utf-8")]
         if any(panel.charts for panel in panels)
@@ -65,7 +65,7 @@ def _finalize(value: object) -> object:
 
 
 def _inert(figure: go.Figure) -> Markup:
-    return Markup(figure.to_json().translate(_INERT))  # noqa: S704 - nothing is left that could end its element
+    return Markup(figure.to_json().translate(_INERT))  # noqa: S704 - _INERT escapes what could end the element
 
 
 def _hash(script: str) -> str:

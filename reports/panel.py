@@ -1,7 +1,7 @@
-"""What a panel is made of: plain values, and the words for them. Nothing here knows HTML.
+"""What a panel is made of: plain values and their formatting. Nothing here knows HTML.
 
-Text from a server or a config may go in as it came: `visible` makes its invisible characters harmless, the page's
-template escapes the rest, and `label` does both for text inside a figure, which plotly.js would read as markup.
+Untrusted text from a server or a config may be passed in as it is: the page's template escapes it and makes invisible
+characters visible. Text inside a figure must go through `label`, since plotly.js interprets markup.
 """
 
 import html
@@ -18,7 +18,7 @@ from streamgauge.harness.judge.wording import shortened, visible
 
 @dataclass(frozen=True)
 class Mark:
-    """A status as a word; the page sets its icon beside it."""
+    """A status as a word; the page adds its icon."""
 
     status: str  # met, missed, inconclusive, invalid, valid, degraded
 
@@ -29,32 +29,32 @@ Cell = str | Mark
 @dataclass(frozen=True)
 class Table:
     caption: str
-    columns: tuple[str, ...]  # one that begins with `>` holds numbers: aligned right
+    columns: tuple[str, ...]  # a leading `>` marks a column of numbers: right-aligned
     rows: list[tuple[Cell, ...]]
-    cards: bool = False  # on a phone each row becomes a card: for rows that hold sentences
+    cards: bool = False  # show each row as a card on a phone: for rows with sentences
 
     @property
     def long(self) -> bool:
-        """Folded until it is asked for."""
+        """Whether the table is folded at first."""
         return len(self.rows) > 24 and not self.cards
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure and what it shows, in words: its caption, and what a screen reader says of it.
+    """A figure with its caption, which screen readers also use as its description.
 
-    Colours are names from the page's style sheet, as in `var(--p95)`, so that light, dark and print each have theirs.
+    Colours are variables of the page's style sheet, as in `var(--p95)`, so that they follow light, dark and print.
     """
 
-    says: str
+    caption: str
     figure: go.Figure
     height: int = 300  # CSS pixels
-    wide: bool = False  # takes the whole line where two charts would fit
+    wide: bool = False  # takes the full width, where otherwise two charts stand side by side
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One number to see first."""
+    """A key number at the top of the page."""
 
     name: str
     value: str
@@ -65,21 +65,21 @@ class Fact:
 class Panel:
     name: str  # its anchor on the page
     title: str
-    lead: str  # what it says, in a sentence
+    lead: str  # the panel's message in one sentence
     facts: tuple[Fact, ...] = ()
     charts: tuple[Chart, ...] = ()
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
-    status: str | None = None  # of the run: only the first panel has it
+    status: str | None = None  # the run's verdict; only in the first panel
 
 
-def drawn(traces: list[go.Scatter | go.Bar], **layout: object) -> go.Figure:
-    """A figure without plotly's own template: the page has its own."""
+def plot(traces: list[go.Scatter | go.Bar], **layout: object) -> go.Figure:
+    """A figure without plotly's default template: the page applies its own."""
     return go.Figure(traces, {"template": {}, **layout})
 
 
-def paired(names: list[str], sides: dict[str, tuple[str, list[float | None]]]) -> go.Figure:
-    """Bars of ms, a group for each name; `sides` are title → colour and values. From the top down."""
+def paired_bars(names: list[str], sides: dict[str, tuple[str, list[float | None]]]) -> go.Figure:
+    """Horizontal bars in ms, one group per name, top down. `sides`: title → (colour, one value per name)."""
     places = list(range(len(names)))
     traces = [
         go.Bar(
@@ -94,7 +94,7 @@ def paired(names: list[str], sides: dict[str, tuple[str, list[float | None]]]) -
         )
         for title, (colour, values) in sides.items()
     ]
-    return drawn(
+    return plot(
         traces,
         xaxis={"title": {"text": "ms"}, **scale((value for _, values in sides.values() for value in values), 50)},
         yaxis={
@@ -113,12 +113,12 @@ def sentence(text: str) -> str:
 
 
 def label(text: str, most: int = 24) -> str:
-    """Text that plotly.js will show as it is."""
+    """Text escaped for use in a figure: plotly.js shows it unchanged."""
     return html.escape(visible(shortened(text, most)), quote=False)
 
 
-def told(value: float | None, unit: str) -> str:
-    """A figure in which infinity is a word: what never came."""
+def figure_or_never(value: float | None, unit: str) -> str:
+    """A formatted number; infinity, which stands for what never came, reads `never`."""
     return "never" if value is not None and math.isinf(value) else figure(value, unit)
 
 
@@ -127,15 +127,15 @@ def interval_of(interval: Interval | None, unit: str) -> str:
 
 
 def scale(values: Iterable[float | None], spread: float) -> dict[str, object]:
-    """An axis from zero, or a logarithmic one where the largest value is over `spread` times the smallest."""
-    there = [value for value in values if value is not None and 0 < value < math.inf]
-    if not there or max(there) <= spread * min(there):
+    """An axis from zero, or a logarithmic one if the largest value is over `spread` times the smallest."""
+    known = [value for value in values if value is not None and 0 < value < math.inf]
+    if not known or max(known) <= spread * min(known):
         return {"type": "linear", "rangemode": "tozero"}
-    return {"type": "log", "dtick": "D2" if max(there) < 1000 * min(there) else 1}
+    return {"type": "log", "dtick": "D2" if max(known) < 1000 * min(known) else 1}
 
 
 def whole_steps(most: int) -> int:
-    """The distance of ticks on an axis that counts up to `most`: 1, 2 or 5 times a power of ten, some five of them."""
+    """The tick step of an axis of counts up to `most`: 1, 2 or 5 times a power of ten, for about five ticks."""
     size = int(10 ** max(0, len(str(most)) - 1))
     return next(step for step in (size // 5, size // 2, size, 2 * size) if step and most <= 6 * step)
 

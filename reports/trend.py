@@ -1,4 +1,4 @@
-"""The page of a trend: P95 TTFT by run, with accepted runs and change points, and how TTFT was spread on each day."""
+"""The history page: P95 TTFT by run with accepted baselines and change points, and the spread of TTFT by day."""
 
 import math
 
@@ -6,17 +6,28 @@ import plotly.graph_objects as go
 
 from streamgauge.harness.judge.compare.history import EDGES_MS, Day, History, Point
 from streamgauge.harness.judge.figures import change, figure, some
-from streamgauge.reports.page import assembled
-from streamgauge.reports.panel import Cell, Chart, Fact, Panel, Table, drawn, interval_of, scale, sentence, told
+from streamgauge.reports.page import assemble
+from streamgauge.reports.panel import (
+    Cell,
+    Chart,
+    Fact,
+    Panel,
+    Table,
+    figure_or_never,
+    interval_of,
+    plot,
+    scale,
+    sentence,
+)
 
 _SHADES = ("var(--good)", "var(--p50)", "var(--p95)", "var(--p99)", "var(--bad)")
 
 
 def render(history: History) -> str:
-    """Self-contained, as the page of a run is."""
+    """One self-contained HTML page."""
     newest = history.points[-1].run
     panels = [_head(history), _by_run(history), _by_day(history)]
-    return assembled(panels, newest.scenario, f"{some(len(history.points), 'run')} up to {newest.id}")
+    return assemble(panels, newest.scenario, f"{some(len(history.points), 'run')} up to {newest.id}")
 
 
 def _head(history: History) -> Panel:
@@ -31,7 +42,7 @@ def _head(history: History) -> Panel:
         title=f"trend of {last.run.scenario}",
         lead=f"{some(len(history.points), 'run')} on {some(len(history.days), 'day')}.",
         facts=(
-            Fact("P95 TTFT of the newest run", told(last.p95, "ms"), interval_of(last.interval, "ms")),
+            Fact("P95 TTFT of the newest run", figure_or_never(last.p95, "ms"), interval_of(last.interval, "ms")),
             last_change,
             Fact("Accepted runs", f"{sum(bool(point.baselines) for point in history.points):,}"),
         ),
@@ -50,8 +61,8 @@ def _by_run(history: History) -> Panel:
     traces[0].mode = "lines+markers"
     axis = {"title": {"text": "ms"}, **scale([point.p95 for point in points], 50)}
     chart = Chart(
-        says="P95 TTFT by run, oldest first",
-        figure=drawn(traces, xaxis={"title": {"text": "run"}}, yaxis=axis),
+        caption="P95 TTFT by run, oldest first",
+        figure=plot(traces, xaxis={"title": {"text": "run"}}, yaxis=axis),
         wide=True,
     )
     found = [point for point in points if point.change is not None]
@@ -83,7 +94,7 @@ def _by_run(history: History) -> Panel:
 
 
 def _dots(name: str, colour: str, symbol: str, numbered: list[tuple[int, Point]]) -> go.Scatter:
-    """A run whose P95 never came leaves a gap."""
+    """Markers; a run whose P95 is infinite leaves a gap."""
     return go.Scatter(
         x=[number for number, _ in numbered],
         y=[None if point.p95 is None or math.isinf(point.p95) else point.p95 for _, point in numbered],
@@ -102,8 +113,8 @@ def _row(place: int, point: Point) -> tuple[Cell, ...]:
         _when(point),
         point.run.labels.get("commit", "")[:12],
         f"{point.streams:,}",
-        told(point.p50, "ms"),
-        told(point.p95, "ms"),
+        figure_or_never(point.p50, "ms"),
+        figure_or_never(point.p95, "ms"),
         interval_of(point.interval, "ms"),
         ", ".join(point.baselines),
         "" if point.change is None else _change(point),
@@ -116,7 +127,7 @@ def _by_day(history: History) -> Panel:
     places = list(range(used[0], used[-1] + 1)) if used else []
     dates = [day.date for day in history.days]
     shares = [[_share(day, day.counts[place]) for day in history.days] for place in places]
-    # From quick to slow through five colours; the last is that of failures, too, which have a bar of their own.
+    # Five colours from fast to slow; the last one is also used for failures, which have their own bar.
     traces = [
         _bars(_bucket(place), dates, values, _SHADES[min(number * 4 // max(len(places), 1), 3)])
         for number, (place, values) in enumerate(zip(places, shares, strict=True))
@@ -131,7 +142,7 @@ def _by_day(history: History) -> Panel:
         name="days",
         title="By day",
         lead="How long the first token took, for all streams of a day (UTC).",
-        charts=(Chart("Share of streams by TTFT, for each day", drawn(traces, **layout), wide=True),),
+        charts=(Chart("Share of streams by TTFT, for each day", plot(traces, **layout), wide=True),),
         tables=(Table("Streams by TTFT", ("day", *(f">{_bucket(place)}" for place in places), ">failed"), rows),),
     )
 

@@ -1,6 +1,6 @@
-"""The panels of a report, in reading order. A new one is a file here and a line in PANELS.
+"""The panels of a report, in reading order. To add one, add a file here and an entry in PANELS.
 
-None is drawn where a run holds nothing that it could tell of.
+A panel's `draw` returns None if the run has no data for it.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How the run was made, what the instrument did meanwhile, and everything needed to repeat it."""
+"""How the run was made, how the instrument did, and everything needed to repeat the run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, drawn, span
+from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, plot, span
 
 _LAGS = {"read_lag": "Read lag, worst of each stream", "send_lag": "Send lag"}
 _READS = {
@@ -20,7 +20,7 @@ _READS = {
     "unstamped_reads": "had no kernel stamp",
 }
 _VITALS = {Vital.CPU_PERCENT: "CPU of a process", Vital.LOOP_LAG: "Event-loop lag"}
-_ROWS, _POINTS = 12, 240  # of the generator over time, in the table and in the chart
+_ROWS, _POINTS = 12, 240  # points of the generator over time, in the table and in the chart
 
 
 def draw(run: Material) -> Panel:
@@ -127,7 +127,7 @@ def _processes(workers: dict[str, dict[str, Any]]) -> Table:
 
 
 def _clock(said: dict[str, Any]) -> str:
-    """Against the master's at the start, and whether it stepped later."""
+    """The process's clock compared with the master's at the start, and whether it stepped later."""
     drift = said.get(Vital.CLOCK_DRIFT.worst_as, 0)
     stepped = f", stepped by {_told('_ns', drift)}" if abs(drift) > 1e6 else ""
     if "clock_offset_ns" not in said:
@@ -160,7 +160,7 @@ def _health(run: Material) -> Table:
 
 
 def _course(run: Material) -> tuple[Chart, ...]:
-    """CPU and loop lag over time. Only where there is more to see than the table has."""
+    """CPU and loop lag over time; none for a run so short that the table shows as much."""
     count = min(_POINTS, int(run.judgement.seconds))
     if count <= _ROWS or not len(run.samples[Vital.CPU_PERCENT].value):
         return ()
@@ -175,7 +175,7 @@ def _course(run: Material) -> tuple[Chart, ...]:
             (lag, "y2", "loop lag", "ms", "var(--line-2)", "dot"),
         )
     ]  # fmt: skip
-    drawing = drawn(
+    drawing = plot(
         traces,
         hovermode="x unified",
         hoverdistance=-1,
@@ -191,7 +191,7 @@ def _course(run: Material) -> tuple[Chart, ...]:
 
 
 def _worst(run: Material, name: Vital, parts: int) -> list[float | None]:
-    """The most that any process read in each of so many equal parts of the run; None where none did."""
+    """The largest sample of any process in each of `parts` equal parts of the run; None without a sample."""
     readings, worst = run.samples[name], np.full(parts, -np.inf)
     place = np.clip(readings.at / 1e9 // (max(run.judgement.seconds, 1e-9) / parts), 0, parts - 1).astype(int)
     np.maximum.at(worst, place, readings.value)
@@ -204,7 +204,7 @@ def _facts(caption: str, values: dict[str, Any]) -> Table:
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """A tree as dotted names and texts, in its own order; what is empty is left out."""
+    """A nested value as pairs of dotted name and text, in its own order; None is left out."""
     if isinstance(value, dict):
         for name, inner in value.items():
             yield from _flat(inner, f"{path}.{name}" if path else str(name))

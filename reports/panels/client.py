@@ -1,10 +1,10 @@
-"""What the client library added: what came from the wire, and what the library gave to the application."""
+"""What the client library added between the arrival of a chunk and the application."""
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.verdict.summary import QUANTILES, summary
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, paired
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, paired_bars
 
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
 _ALONE = "The wire client hands everything over as it arrives: no library was in between, so nothing was added."
@@ -63,7 +63,7 @@ def _chart(title: str, arrived: dict[str, Quantiles], handed: dict[str, Quantile
         "What arrived": ("server", [seen["p95"] for seen in arrived.values()]),
         "What was handed over": ("person", [seen["p95"] for seen in handed.values()]),
     }
-    return Chart(f"P95 {title} by client", paired([*arrived], sides), height=120 + 46 * len(arrived))
+    return Chart(f"P95 {title} by client", paired_bars([*arrived], sides), height=120 + 46 * len(arrived))
 
 
 def _table(title: str, arrived: dict[str, Quantiles], handed: dict[str, Quantiles]) -> Table:

@@ -1,4 +1,4 @@
-"""How TTFT and ITL are spread: the whole shape, and the tail that percentiles are taken from."""
+"""Distributions of TTFT and ITL: histograms, cumulative shares, and the tail."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -8,7 +8,7 @@ from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.metrics import Samples
 from streamgauge.reports.material import Floats, Integers, Material
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, label, scale, told
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, label, plot, scale
 
 BUCKETS = 48
 MOST_LINES = 6
@@ -56,7 +56,7 @@ def _is_log(samples: Samples) -> bool:
 
 
 def _edges(samples: Samples) -> tuple[Floats, Integers]:
-    """Buckets over all values, and how many samples are in each."""
+    """Bucket edges over all values, and the number of samples in each bucket."""
     low, high = float(samples.values[0]), float(samples.values[-1])
     if high <= low:
         edges = np.array([low - 0.5, low + 0.5])
@@ -101,7 +101,7 @@ def _histogram(name: str, samples: Samples) -> Chart:
         )
     return Chart(
         f"{_TITLES[name]}: how many {'gaps' if name == 'itl' else 'streams'} took how long",
-        drawn(
+        plot(
             [bars, *marks],
             xaxis={"title": {"text": "ms"}, **_scale(samples)},
             yaxis={"title": {"text": "%"}, "rangemode": "tozero"},
@@ -125,7 +125,7 @@ def _shares(run: Material, name: str, whole: Samples) -> Chart:
     for place, (network, where) in enumerate(chosen):
         values, counts = gauge.samples(name, where).gated()
         x, y = _steps(values, counts)
-        if len(x):  # on to the edge, so that a line that ends below 100 % is seen to
+        if len(x):  # extend the line to the edge, so that an end below 100 % is visible
             x, y = np.append(x, whole.values[-1]), np.append(y, y[-1])
         traces.append(
             go.Scatter(
@@ -139,7 +139,7 @@ def _shares(run: Material, name: str, whole: Samples) -> Chart:
         )
     return Chart(
         f"{_TITLES[name]}: the share that came within a time, by network",
-        drawn(
+        plot(
             traces,
             showlegend=True,
             xaxis={"title": {"text": "ms"}, **_scale(whole)},
@@ -149,7 +149,7 @@ def _shares(run: Material, name: str, whole: Samples) -> Chart:
 
 
 def _steps(values: Floats, counts: Integers) -> tuple[Floats, Floats]:
-    """At most some 250 points of the share at or below each value, the tail kept whole; +inf only in the count."""
+    """At most about 250 points (value, % of samples at or below it), dense in the tail. +inf has no point."""
     total = counts.sum()
     finite = np.isfinite(values)
     values, share = values[finite], np.cumsum(counts)[finite] / max(1, total)
@@ -161,7 +161,7 @@ def _steps(values: Floats, counts: Integers) -> tuple[Floats, Floats]:
 
 
 def _rounded(values: Floats) -> list[float]:
-    """Five significant digits: a page has no use for more, and they are most of its size."""
+    """Rounded to five significant digits: more would not be visible, and digits are most of the page's size."""
     return [float(f"{value:.5g}") for value in values]
 
 
@@ -175,7 +175,7 @@ def _ladder(seen: dict[str, Samples]) -> Table:
         for samples in seen.values():
             row.append(figure(statistics.quantile(samples.values, samples.counts, q), "ms"))
             if samples.failed:
-                row.append(told(statistics.quantile(*samples.gated(), q), "ms"))
+                row.append(figure_or_never(statistics.quantile(*samples.gated(), q), "ms"))
         rows.append(tuple(row))
     return Table("Percentiles of what was observed", tuple(columns), rows)
 

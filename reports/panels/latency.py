@@ -5,9 +5,9 @@ import plotly.graph_objects as go
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.verdict.summary import QUANTILES, Summary
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, scale, told
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, interval_of, label, plot, scale
 
-MOST_ROWS = 24  # of a chart; the table has them all
+MOST_ROWS = 24  # of a chart; the table has all rows
 _SYMBOLS = {"p50": "circle", "p95": "diamond", "p99": "square"}
 _KEYS = {
     "user": "User class",
@@ -58,7 +58,7 @@ def _by_part(run: Material, name: str) -> Chart:
 
 
 def _ranges(rows: list[tuple[str, Summary | None]]) -> go.Figure:
-    """A row each: P50, P95 and P99 on one line. A row without figures is a heading."""
+    """One line per row with its P50, P95 and P99. A row without a summary is a heading."""
     places = list(range(len(rows)))
     there = [(place, name, seen) for place, (name, seen) in enumerate(rows) if seen is not None]
     line_x: list[float | None] = []
@@ -85,7 +85,7 @@ def _ranges(rows: list[tuple[str, Summary | None]]) -> go.Figure:
             )
         )  # fmt: skip
     values = [value for _, _, seen in there for value in seen.quantiles.values()]
-    return drawn(
+    return plot(
         traces,
         xaxis={"title": {"text": "ms"}, **scale(values, 20)},
         yaxis={"tickvals": places, "ticktext": [name for name, _ in rows], "range": [len(rows) - 0.4, -0.6],
@@ -116,7 +116,7 @@ def _row(name: str, seen: Summary, with_failures: bool) -> tuple[Cell, ...]:
     row = (name, p50, p95, interval_of(seen.intervals["p95"], seen.unit), p99, f"{seen.n:,}")
     if not with_failures:
         return row
-    return (*row, f"{seen.failed:,}", *(told(value, seen.unit) for value in seen.gated.values()))
+    return (*row, f"{seen.failed:,}", *(figure_or_never(value, seen.unit) for value in seen.gated.values()))
 
 
 def _notes(run: Material) -> tuple[str, ...]:

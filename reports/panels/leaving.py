@@ -1,4 +1,4 @@
-"""What the server did for nobody: its own counters over time, beside the people who left."""
+"""What the server generated for nobody: its own counters over time, and the people who left."""
 
 import math
 
@@ -9,7 +9,7 @@ from streamgauge.harness.judge.measure.metrics import received_tokens
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import Counters
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, told
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, plot
 
 _NOTE = (
     "From the server’s own counters, which tell of this run only if nobody else was served; the dotted line is where "
@@ -20,7 +20,7 @@ _MOST_ROWS = 24
 
 
 def draw(run: Material) -> Panel | None:
-    """None where the run did not ask the server."""
+    """None if the run did not read the server's metrics page."""
     counters = run.counters
     if counters is None:
         return None
@@ -69,13 +69,13 @@ def _sums(run: Material) -> Table:
         ("Tokens received by all streams", figure(round(received_tokens(totals)), "tokens")),
         ("Tokens generated for nobody", figure(None if wasted is None else round(wasted), "tokens")),
         ("Their share of all", figure(_share(run), "ratio")),
-        ("Until the server was idle again", told(rates["time_to_stop"].value, "ms")),
+        ("Until the server was idle again", figure_or_never(rates["time_to_stop"].value, "ms")),
     ]
     return Table("After people had gone", ("", ">"), rows)
 
 
 def _received(run: Material, counters: Counters) -> list[float]:
-    """Tokens per second, at so many a chunk as over the whole run."""
+    """Received tokens per second, with the average number of tokens per chunk of the whole run."""
     chunks = run.judgement.totals.sum("content_chunks")
     each = received_tokens(run.judgement.totals) / chunks if chunks else 1.0
     return [rate * each for rate in counters.chunks]
@@ -142,8 +142,8 @@ def _bars(counters: Counters) -> go.Bar:
 
 
 def _over_time(counters: Counters, traces: list[go.Scatter | go.Bar], unit: str) -> go.Figure:
-    """With a line where the last stream ended: what is right of it, the server did for nobody."""
-    return drawn(
+    """A figure over time with a line at the end of the last stream: generation after it was for nobody."""
+    return plot(
         traces,
         hovermode="x unified",
         hoverdistance=-1,

@@ -1,4 +1,4 @@
-"""What became of the streams: rates with their denominators, outcomes, and what the failures said."""
+"""Outcomes of the streams: rates with their denominators, and the messages of failures."""
 
 import plotly.graph_objects as go
 
@@ -9,7 +9,7 @@ from streamgauge.harness.judge.store import Failure
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports.material import MOST_FAILURES, Material
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, whole_steps
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, plot, whole_steps
 
 _MEANINGS = {
     Outcome.COMPLETED: "the whole answer came, with its terminal event",
@@ -77,7 +77,7 @@ def _chart(run: Material) -> Chart:
     )
     return Chart(
         "Streams by outcome",
-        drawn(
+        plot(
             [bar],
             xaxis={"title": {"text": "streams"}, "range": [0, max(counts) * 1.02], "dtick": whole_steps(max(counts))},
             yaxis={"autorange": "reversed", "showgrid": False},

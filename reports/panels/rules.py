@@ -1,13 +1,13 @@
-"""Every rule with what was observed, how sure that is, and why it was judged so."""
+"""Each rule with its observed value, confidence interval, verdict and reason."""
 
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.wording import shortened, words
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Mark, Panel, Table, interval_of, sentence, told
+from streamgauge.reports.panel import Cell, Mark, Panel, Table, figure_or_never, interval_of, sentence
 
-MOST_OF_A_REASON = 320  # characters: it may list every user class that there is
+MOST_OF_A_REASON = 320  # characters; a reason may list every user class
 _ORDER = [RuleStatus.MISSED, RuleStatus.INCONCLUSIVE, RuleStatus.MET]
 
 
@@ -38,8 +38,8 @@ def _row(verdict: Verdict) -> tuple[Cell, ...]:
         Mark(verdict.status.value),
         f"{verdict.rule}{'' if verdict.severity == 'fail' else ' (only warns)'}",
         words(verdict.where),
-        told(verdict.observed, verdict.unit),
-        told(verdict.limit, verdict.unit),
+        figure_or_never(verdict.observed, verdict.unit),
+        figure_or_never(verdict.limit, verdict.unit),
         interval_of(Interval(verdict.low, verdict.high), verdict.unit),
         f"{verdict.n:,}",
         f"{shortened(sentence(verdict.reason), MOST_OF_A_REASON)}{needed}",

@@ -1,4 +1,4 @@
-"""How much of the wait is the server's, and how much the link's: a slow server and a slow link are never confused."""
+"""How much of the latency is the server's and how much the link's."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.verdict.summary import QUANTILES
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, paired
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, paired_bars
 
-MOST_ROWS = 12  # of a chart; the table has them all
+MOST_ROWS = 12  # of a chart; the table has all rows
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
 _NOTE = (
     "The server’s part of TTFT counts from the request’s last byte sent to the first content on the wire; the rest is "
@@ -25,7 +25,7 @@ class _Row:
     network: str
     person: Quantiles
     server: Quantiles
-    n: int  # samples of what the person got
+    n: int  # samples of the person's side
 
 
 def draw(run: Material) -> Panel:
@@ -66,7 +66,7 @@ def _chart(name: str, rows: list[_Row]) -> Chart:
         "What the person got": ("person", [row.person["p95"] for row in shown]),
         "The server’s part": ("server", [row.server["p95"] for row in shown]),
     }
-    figured = paired([row.network for row in shown], sides)
+    figured = paired_bars([row.network for row in shown], sides)
     return Chart(f"P95 {_TITLES[name]} by network, and the server’s part of it", figured, height=120 + 46 * len(shown))
 
 

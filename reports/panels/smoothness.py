@@ -1,4 +1,4 @@
-"""How often and how long a reader waits in the middle of an answer, by user class and network."""
+"""How often and how long a reader waits in mid-answer, by user class and network."""
 
 import plotly.graph_objects as go
 
@@ -7,14 +7,14 @@ from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.verdict.summary import Summary, summary
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, interval_of, label, paired, told
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, interval_of, label, paired_bars, plot
 
-MOST_ROWS = 12  # of a chart, for each of user classes and networks; the table has them all
+MOST_ROWS = 12  # of a chart, for user classes and for networks; the table has all rows
 _METRICS = ("stall_count", "stall_time", "longest_stall", "stall_ratio")
 
 
 class _Row:
-    """The waits in some of the run's streams."""
+    """Waits in the streams of one part of the run."""
 
     def __init__(self, run: Material, name: str, where: Where | None, streams: int) -> None:
         counted = run.judgement.gauge.samples("stall_count", where)
@@ -47,7 +47,7 @@ def draw(run: Material) -> Panel:
         name="smoothness",
         title=title,
         lead=_lead(rows[0]),
-        # Where nobody waited, a chart would be empty; the sentence above and the table say so.
+        # Without any wait, the charts would be empty; lead and table say so.
         charts=(_shares(shown), _lengths(shown)) if rows[0].waited else (),
         tables=(_table(rows),),
         notes=_notes(run, rows[0].seen["stall_time"]),
@@ -77,7 +77,7 @@ def _shares(rows: list[_Row]) -> Chart:
         showlegend=False,
     )
     axis = {"tickvals": places, "ticktext": [label(row.name, 24) for row in rows], "range": [len(rows) - 0.5, -0.5]}
-    figured = drawn(
+    figured = plot(
         [bars],
         xaxis={"title": {"text": "%"}, "range": [0, max(1.0, *(105 * row.share for row in rows))]},
         yaxis={**axis, "showgrid": False, "zeroline": False},
@@ -91,7 +91,7 @@ def _lengths(rows: list[_Row]) -> Chart:
         "All waits in an answer": ("line-1", [row.seen["stall_time"].quantiles["p95"] for row in rows]),
         "Its longest wait": ("line-2", [row.seen["longest_stall"].quantiles["p95"] for row in rows]),
     }
-    return Chart("P95 of a reader’s waits", paired([row.name for row in rows], sides), height=120 + 46 * len(rows))
+    return Chart("P95 of a reader’s waits", paired_bars([row.name for row in rows], sides), height=120 + 46 * len(rows))
 
 
 def _table(rows: list[_Row]) -> Table:
@@ -131,7 +131,7 @@ def _cells(row: _Row, with_failures: bool) -> tuple[Cell, ...]:
         figure(row.seen["longest_stall"].quantiles["p95"], "ms"),
         figure(row.seen["stall_ratio"].quantiles["p95"], "ratio"),
     )
-    return (*cells, f"{time.failed:,}", told(time.gated["p95"], "ms")) if with_failures else cells
+    return (*cells, f"{time.failed:,}", figure_or_never(time.gated["p95"], "ms")) if with_failures else cells
 
 
 def _notes(run: Material, time: Summary) -> tuple[str, ...]:

@@ -1,13 +1,13 @@
-"""TTFT and ITL while the run went on, with the users behind them, and when streams failed."""
+"""TTFT and ITL over time with the number of users, and failures over time."""
 
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
-from streamgauge.reports.material import Course, Material, Timeline
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, drawn, scale, span, whole_steps
+from streamgauge.reports.material import Material, Series, Timeline
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, plot, scale, span, whole_steps
 
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # s
-FEW = 10  # streams a point: with fewer, its P95 is no news
+FEW = 10  # streams per point; with fewer, its P95 means little
 _FAILURES = ("var(--bad)", "var(--bad-2)", "var(--bad-3)", "var(--bad-4)")
 _NOTE = (
     "A point is {}. TTFT is shown at the time its stream was due, a gap at the time it ended. Values over time are "
@@ -60,7 +60,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{whole % 60:02d}"
 
 
-def _course(timeline: Timeline, course: Course, title: str) -> Chart:
+def _course(timeline: Timeline, course: Series, title: str) -> Chart:
     at = [start + timeline.width / 2 for start in timeline.starts]
     traces = []
     if timeline.users:
@@ -87,13 +87,13 @@ def _course(timeline: Timeline, course: Course, title: str) -> Chart:
     axis = {"title": {"text": "ms"}, **scale([*course.p50, *course.p95], 30)}
     layout: dict[str, object] = {"yaxis": axis}
     if timeline.users:
-        # The second axis is drawn over the first, so the lines are before the users; its ticks are its own.
+        # The second axis is drawn on top, so it holds the lines; the first one holds the users, with its own ticks.
         users = {"title": {"text": "users"}, "range": [0, 1.25 * max(1.0, *timeline.users)], "nticks": 4}
         layout["yaxis"] = {**users, "side": "right", "showgrid": False, "zeroline": False}
         layout["yaxis2"] = {**axis, "side": "left", "overlaying": "y", "tickmode": "auto"}
     return Chart(
         f"{title} over time, P50 and P95" + (", with the number of users" if timeline.users else ""),
-        drawn(traces, xaxis=_time(timeline), hovermode="x unified", hoverdistance=-1, **layout),
+        plot(traces, xaxis=_time(timeline), hovermode="x unified", hoverdistance=-1, **layout),
         wide=True,
     )
 
@@ -121,7 +121,7 @@ def _failed(timeline: Timeline) -> Chart:
     ]
     return Chart(
         "Failed streams by outcome, at the time that they were due",
-        drawn(
+        plot(
             traces,
             barmode="stack",
             bargap=0.15,

@@ -1,4 +1,4 @@
-"""The answer first: did the run keep its rules, and which run was it?"""
+"""The header: the verdict, key numbers, and which run it was."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from streamgauge.harness.judge.verdict.sla import Verdict
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import words
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Fact, Mark, Panel, Table, interval_of, sentence, span, told
+from streamgauge.reports.panel import Fact, Mark, Panel, Table, figure_or_never, interval_of, sentence, span
 
 MOST_RULES = 3
 
@@ -49,7 +49,7 @@ def _facts(judgement: Judgement) -> tuple[Fact, ...]:
         p95, n = summary.quantiles["p95"], f"n = {summary.n:,}"
         doubt = n if p95 is None else f"{interval_of(summary.intervals['p95'], 'ms')}, {n}"
         if summary.failed:
-            doubt += f"; {told(summary.gated['p95'], 'ms')} with failures"
+            doubt += f"; {figure_or_never(summary.gated['p95'], 'ms')} with failures"
         facts.append(Fact(title, figure(p95, "ms"), doubt))
     for name, title in (("error_rate", "Error rate"), ("completion_rate", "Completion rate")):
         rate = judgement.rates[name]
