@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.measure.metrics import COALESCED_US, Tally, content_gaps
+from streamgauge.harness.judge.measure.gaps import COALESCED_US, content_gaps
+from streamgauge.harness.judge.measure.tally import Tally
 from streamgauge.harness.judge.store import Failure, Readings, Store, Streams
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import Rule

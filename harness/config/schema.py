@@ -80,9 +80,14 @@ class Where(Closed, frozen=True):
     cache: Literal["hit", "miss"] | None = None  # whether the server reported prompt tokens from its cache
     label: dict[str, str] = {}
 
+    @classmethod
+    def keys(cls) -> tuple[str, ...]:
+        """Every key but `label`."""
+        return tuple(name for name in cls.__struct_fields__ if name != "label")
+
     def selected(self) -> dict[str, str]:
         """What each key given must be. A label's key is `label.NAME`."""
-        keys = {name: getattr(self, name) for name in self.__struct_fields__ if name != "label"}
+        keys = {name: getattr(self, name) for name in self.keys()}
         labels = {f"label.{name}": value for name, value in self.label.items()}
         return {name: value for name, value in keys.items() if value is not None} | labels
 

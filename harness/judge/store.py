@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +26,7 @@ from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.observation import FAILURES, StreamObservation
+from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 
 APPLICATION_ID = 0x53474147  # "SGAG" in the file's header: this database is ours
 BATCH = 5_000  # rows a reader holds at once
@@ -121,6 +121,14 @@ class Streams:
     @cached_property
     def outcome(self) -> NDArray[np.str_]:
         return np.array(self.text["outcome"])
+
+    @cached_property
+    def resumed(self) -> NDArray[np.bool_]:
+        """Which of them went on with an answer: its beginning is in another stream, its usage is of the whole."""
+        return ~(np.isnan(self.number["resume_gap"]) & np.isnan(self.number["resume_lost"]))
+
+    def ended_as(self, outcomes: Collection[Outcome]) -> NDArray[np.bool_]:
+        return np.isin(self.outcome, [outcome.value for outcome in outcomes])
 
     def select(self, places: NDArray[np.int64]) -> "Streams":
         """Those at these places, in their order."""

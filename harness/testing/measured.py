@@ -19,7 +19,7 @@ from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.exit_codes import VERDICTS
 from streamgauge.harness.judge.figures import estimate
-from streamgauge.harness.judge.measure import metrics
+from streamgauge.harness.judge.measure.measurements import measure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.outputs import telling
 from streamgauge.harness.judge.store import Store
@@ -113,11 +113,11 @@ class Run:
 
     def judge(self, rule: Rule) -> Verdict:
         """By the streams of this run."""
-        gauge, names = self.judgement.gauge, rule.written.where.label
+        measurements, names = self.judgement.measurements, rule.written.where.label
         if names:  # which streams have which labels is known of those only that were asked for
             with Store.open(self.db) as store:
-                gauge = metrics.gauge(store.streams(self.judgement.run.id), names, self.judgement.reader)
-        return sla.evaluate(rule, gauge, self.judgement.seconds)
+                measurements = measure(store.streams(self.judgement.run.id), names, self.judgement.reader)
+        return sla.evaluate(rule, measurements, self.judgement.seconds)
 
     def __repr__(self) -> str:
         return f"<run {self.judgement.run.id}: {self.verdict}>"

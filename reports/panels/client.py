@@ -20,9 +20,11 @@ Quantiles = dict[str, float | None]  # ms, by name as in QUANTILES
 def draw(run: Material) -> Panel:
     if not run.handed:
         return Panel(name="client", title="What the client library added", lead=_ALONE)
-    gauge = run.judgement.gauge
+    measurements = run.judgement.measurements
     arrived = {
-        name: {client: summary(gauge.samples(name, Where(client=client))).quantiles for client in run.handed}
+        name: {
+            client: summary(measurements.distribution(name, Where(client=client))).quantiles for client in run.handed
+        }
         for name in _TITLES
     }
     handed = {
@@ -51,7 +53,7 @@ def _lead(run: Material) -> str:
 def _added(run: Material) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for client in run.handed:
-        seen = summary(run.judgement.gauge.samples("client_overhead", Where(client=client)))
+        seen = summary(run.judgement.measurements.distribution("client_overhead", Where(client=client)))
         p50, p95, p99 = (figure(value, "ms") for value in seen.quantiles.values())
         rows.append((client, p50, p95, interval_of(seen.intervals["p95"], "ms"), p99, f"{seen.n:,}"))
     columns = ("Client", ">P50", ">P95", ">95 % interval of P95", ">P99", ">n, chunks")

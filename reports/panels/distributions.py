@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.measure.metrics import Samples
+from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.reports.material import Floats, Integers, Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, label, plot, scale
 
@@ -23,8 +23,8 @@ _NOTE = (
 
 
 def draw(run: Material) -> Panel:
-    gauge = run.judgement.gauge
-    seen = {name: samples for name in _TITLES if (samples := gauge.samples(name)).n}
+    measurements = run.judgement.measurements
+    seen = {name: samples for name in _TITLES if (samples := measurements.distribution(name)).n}
     charts: list[Chart] = []
     for name, samples in seen.items():
         charts += [_histogram(name, samples), _shares(run, name, samples)]
@@ -38,7 +38,7 @@ def draw(run: Material) -> Panel:
     )
 
 
-def _lead(ttft: Samples | None) -> str:
+def _lead(ttft: Distribution | None) -> str:
     if ttft is None:
         return "No stream had a first token, so there is nothing to show."
     if ttft.n < ENOUGH:
@@ -50,12 +50,12 @@ def _lead(ttft: Samples | None) -> str:
     )
 
 
-def _is_log(samples: Samples) -> bool:
+def _is_log(samples: Distribution) -> bool:
     usual = statistics.quantile(samples.values, samples.counts, 0.01) or 0.0
     return float(samples.values[0]) > 0 and float(samples.values[-1]) > 10 * usual
 
 
-def _edges(samples: Samples) -> tuple[Floats, Integers]:
+def _edges(samples: Distribution) -> tuple[Floats, Integers]:
     """Bucket edges over all values, and the number of samples in each bucket."""
     low, high = float(samples.values[0]), float(samples.values[-1])
     if high <= low:
@@ -69,7 +69,7 @@ def _edges(samples: Samples) -> tuple[Floats, Integers]:
     return edges, counts.astype(np.int64)
 
 
-def _histogram(name: str, samples: Samples) -> Chart:
+def _histogram(name: str, samples: Distribution) -> Chart:
     edges, counts = _edges(samples)
     share = 100 * counts / max(1, counts.sum())
     said = [
@@ -110,20 +110,20 @@ def _histogram(name: str, samples: Samples) -> Chart:
     )
 
 
-def _scale(samples: Samples) -> dict[str, object]:
+def _scale(samples: Distribution) -> dict[str, object]:
     low, high = float(samples.values[0]), float(samples.values[-1])
     return scale((low, high), 1) if _is_log(samples) else {"type": "linear"}
 
 
-def _shares(run: Material, name: str, whole: Samples) -> Chart:
-    gauge = run.judgement.gauge
+def _shares(run: Material, name: str, whole: Distribution) -> Chart:
+    measurements = run.judgement.measurements
     networks = sorted(
         (part for part in run.judgement.parts if part.key == "network"), key=lambda part: -part.totals.streams
     )[:MOST_LINES]
     chosen: list[tuple[str, Where | None]] = [(part.value, Where(network=part.value)) for part in networks]
     traces = []
     for place, (network, where) in enumerate(chosen):
-        values, counts = gauge.samples(name, where).gated()
+        values, counts = measurements.distribution(name, where).gated()
         x, y = _steps(values, counts)
         if len(x):  # extend the line to the edge, so that an end below 100 % is visible
             x, y = np.append(x, whole.values[-1]), np.append(y, y[-1])
@@ -165,7 +165,7 @@ def _rounded(values: Floats) -> list[float]:
     return [float(f"{value:.5g}") for value in values]
 
 
-def _ladder(seen: dict[str, Samples]) -> Table:
+def _ladder(seen: dict[str, Distribution]) -> Table:
     columns = [""]
     for name, samples in seen.items():
         columns += [f">{_TITLES[name]}", *([">with failures"] if samples.failed else [])]
@@ -180,7 +180,7 @@ def _ladder(seen: dict[str, Samples]) -> Table:
     return Table("Percentiles of what was observed", tuple(columns), rows)
 
 
-def _buckets(name: str, samples: Samples) -> Table:
+def _buckets(name: str, samples: Distribution) -> Table:
     edges, counts = _edges(samples)
     total = int(counts.sum())
     rows: list[tuple[Cell, ...]] = [

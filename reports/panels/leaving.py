@@ -5,7 +5,7 @@ import math
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
-from streamgauge.harness.judge.measure.metrics import received_tokens
+from streamgauge.harness.judge.measure.rates import received_tokens
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import Counters
 from streamgauge.reports.material import Material

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
-from streamgauge.harness.judge.measure.metrics import RATES
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import ratio_interval
 from streamgauge.harness.judge.store import Failure
 from streamgauge.harness.judge.wording import shortened

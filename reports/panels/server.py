@@ -54,7 +54,7 @@ def _rows(run: Material, name: str) -> list[_Row]:
     rows = [_Row("all", whole.quantiles, judgement.metrics[f"{name}_wire"].quantiles, whole.n)]
     for part in judgement.parts:
         if part.key == "network":
-            wire = judgement.gauge.samples(f"{name}_wire", Where(network=part.value))
+            wire = judgement.measurements.distribution(f"{name}_wire", Where(network=part.value))
             server = {one: statistics.quantile(wire.values, wire.counts, q) for one, q in QUANTILES.items()}
             rows.append(_Row(part.value, part.metrics[name].quantiles, server, part.metrics[name].n))
     return rows

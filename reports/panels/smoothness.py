@@ -17,9 +17,9 @@ class _Row:
     """Waits in the streams of one part of the run."""
 
     def __init__(self, run: Material, name: str, where: Where | None, streams: int) -> None:
-        counted = run.judgement.gauge.samples("stall_count", where)
+        counted = run.judgement.measurements.distribution("stall_count", where)
         self.name, self.streams = name, streams
-        self.seen = {metric: summary(run.judgement.gauge.samples(metric, where)) for metric in _METRICS}
+        self.seen = {metric: summary(run.judgement.measurements.distribution(metric, where)) for metric in _METRICS}
         self.waited = int(counted.counts[counted.values > 0].sum())  # answers with a stall
 
     @property

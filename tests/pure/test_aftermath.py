@@ -7,7 +7,7 @@ import pytest
 
 from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
-from streamgauge.harness.judge.measure.metrics import Figure
+from streamgauge.harness.judge.measure.rates import Figure
 from streamgauge.harness.judge.outputs import json
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge

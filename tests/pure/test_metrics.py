@@ -10,27 +10,33 @@ import pytest
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Good, Reader, Where
-from streamgauge.harness.judge.measure import metrics
-from streamgauge.harness.judge.measure.metrics import METRICS, RATES, Figure, Gauge, Samples
+from streamgauge.harness.judge.measure.clusters import ClusterSample
+from streamgauge.harness.judge.measure.distribution import Distribution
+from streamgauge.harness.judge.measure.measurements import Measurements, measure
+from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.measure.rates import RATES, Figure
+from streamgauge.harness.judge.measure.tally import Tally
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 from tests.support.record import a_run, database, observation, ttfts
 
 
-def gauged(tmp_path: Path, *observations: StreamObservation, labels: Sequence[str] = (), batch: int = 5_000) -> Gauge:
+def gauged(
+    tmp_path: Path, *observations: StreamObservation, labels: Sequence[str] = (), batch: int = 5_000
+) -> Measurements:
     with Store.open(database(tmp_path / "one.db", observations)) as store:
-        return metrics.gauge(store.streams(a_run().id, batch=batch), labels)
+        return measure(store.streams(a_run().id, batch=batch), labels)
 
 
-def samples(tmp_path: Path, name: str, *observations: StreamObservation) -> Samples:
-    return gauged(tmp_path, *observations).samples(name)
+def samples(tmp_path: Path, name: str, *observations: StreamObservation) -> Distribution:
+    return gauged(tmp_path, *observations).distribution(name)
 
 
-def plain(found: Samples) -> list[float]:
+def plain(found: Distribution) -> list[float]:
     return np.repeat(found.values, found.counts).tolist()
 
 
-def gated(found: Samples, limit: float | None = None) -> list[float]:
+def gated(found: Distribution, limit: float | None = None) -> list[float]:
     return np.repeat(*found.gated(limit)).tolist()
 
 
@@ -40,15 +46,15 @@ def test_a_ping_is_not_a_first_token(tmp_path: Path) -> None:
 
 def test_thinking_is_a_first_token_but_no_first_text(tmp_path: Path) -> None:
     found = gauged(tmp_path, observation([("thinking", 100), ("text", 900)]))
-    assert plain(found.samples("ttft")) == [100]
-    assert plain(found.samples("ttft_text")) == [900]
+    assert plain(found.distribution("ttft")) == [100]
+    assert plain(found.distribution("ttft_text")) == [900]
 
 
 def test_ttft_counts_from_the_due_time_and_the_wire_s_from_the_sending(tmp_path: Path) -> None:
     late = observation([("text", 500)], due=1_000, sent_at=1_300_000_000, link=50)
     found = gauged(tmp_path, late)
-    assert plain(found.samples("ttft")) == [550]
-    assert plain(found.samples("ttft_wire")) == [200]
+    assert plain(found.distribution("ttft")) == [550]
+    assert plain(found.distribution("ttft_wire")) == [200]
 
 
 def test_every_gap_between_content_counts_even_when_a_ping_lies_in_it(tmp_path: Path) -> None:
@@ -67,8 +73,8 @@ def test_chunks_that_came_together_are_no_fast_token(tmp_path: Path) -> None:
 
 def test_a_link_s_gaps_and_the_wire_s_are_kept_apart(tmp_path: Path) -> None:
     found = gauged(tmp_path, observation([("text", 10), ("text", 20), ("text", 30)], link=[0, 40, 35]))
-    assert plain(found.samples("itl")) == [5, 50]
-    assert plain(found.samples("itl_wire")) == [10, 10]
+    assert plain(found.distribution("itl")) == [5, 50]
+    assert plain(found.distribution("itl_wire")) == [10, 10]
 
 
 @pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.INTERRUPTED])
@@ -76,9 +82,9 @@ def test_what_was_still_on_the_link_when_its_person_left_is_no_gap_of_theirs(tmp
     chunks = [("text", 10), ("text", 20), ("text", 30), ("text", 1_000)]
     left, stayed = observation(chunks, outcome=outcome, ended=120, link=100), observation(chunks, link=100)
     found = gauged(tmp_path, observation([("text", 5)]), left, stayed)
-    assert plain(found.samples("itl")) == [10, 10, 10, 970]
-    assert plain(found.samples("itl_wire")) == [10, 10, 10, 10, 970, 970]
-    assert plain(found.samples("stall_time")) == [0, 0, 490], "12 characters take half a second to read"
+    assert plain(found.distribution("itl")) == [10, 10, 10, 970]
+    assert plain(found.distribution("itl_wire")) == [10, 10, 10, 10, 970, 970]
+    assert plain(found.distribution("stall_time")) == [0, 0, 490], "12 characters take half a second to read"
 
 
 def test_tpot_is_per_reported_token_not_per_chunk(tmp_path: Path) -> None:
@@ -92,10 +98,10 @@ def test_only_a_completed_stream_has_an_end_to_end_time(tmp_path: Path) -> None:
     done = observation([("text", 100), ("text", 300), ("other", 310)])
     left = observation(outcome=Outcome.CANCELLED)
     found = gauged(tmp_path, done, left)
-    assert plain(found.samples("e2e")) == [300]
-    assert plain(found.samples("duration")) == [310]
-    assert found.samples("e2e").missing == 1
-    assert gated(found.samples("e2e"), 1_000) == [300]
+    assert plain(found.distribution("e2e")) == [300]
+    assert plain(found.distribution("duration")) == [310]
+    assert found.distribution("e2e").missing == 1
+    assert gated(found.distribution("e2e"), 1_000) == [300]
 
 
 @pytest.mark.parametrize("name", ["ttft", "ttft_text", "ttft_wire", "e2e", "duration", "tpot"])
@@ -150,9 +156,9 @@ def test_a_server_that_cannot_be_reached_is_infinitely_far(tmp_path: Path) -> No
 
 def test_the_instrument_s_own_lags_are_what_was_observed(tmp_path: Path) -> None:
     found = gauged(tmp_path, observation(send_lag=2_000_000, read_lag_max=500_000), observation())
-    assert plain(found.samples("send_lag")) == [2]
-    assert plain(found.samples("read_lag")) == [0.5]
-    assert found.samples("read_lag").missing == 1
+    assert plain(found.distribution("send_lag")) == [2]
+    assert plain(found.distribution("read_lag")) == [0.5]
+    assert found.distribution("read_lag").missing == 1
 
 
 def test_a_cancel_is_neither_an_error_nor_a_completion(tmp_path: Path) -> None:
@@ -182,23 +188,23 @@ def test_a_cache_hit_is_a_stream_that_reported_tokens_from_the_cache(tmp_path: P
     reported = [observation(cache_read_tokens=tokens) for tokens in (0, 0, 0, 700, 1_200)]
     found = gauged(tmp_path, *reported, observation(), observation([], outcome=Outcome.REFUSED))
     assert RATES["cache_hit_rate"].over(found.totals(), 1) == Figure(0.4, 5, 2)
-    assert plain(found.samples("cache_read_tokens")) == [0, 0, 0, 700, 1_200]
-    assert found.samples("cache_read_tokens").missing == 2
+    assert plain(found.distribution("cache_read_tokens")) == [0, 0, 0, 700, 1_200]
+    assert found.distribution("cache_read_tokens").missing == 2
 
 
 def test_only_streams_that_were_resumed_have_a_gap_and_what_it_cost(tmp_path: Path) -> None:
     resumed = observation(resumed_from="41", resume_gap=850_000_000, resume_lost=2, resume_duplicated=0)
     untold = observation(resumed_from="x", resume_gap=900_000_000)
     found = gauged(tmp_path, resumed, untold, observation())
-    assert plain(found.samples("resume_gap")) == [850, 900]
-    assert plain(found.samples("resume_lost")) == [2]
-    assert plain(found.samples("resume_duplicated")) == [0]
-    assert found.samples("resume_lost").missing == 2
+    assert plain(found.distribution("resume_gap")) == [850, 900]
+    assert plain(found.distribution("resume_lost")) == [2]
+    assert plain(found.distribution("resume_duplicated")) == [0]
+    assert found.distribution("resume_lost").missing == 2
 
 
 def goodput(tmp_path: Path, good: Good, *observations: StreamObservation) -> Figure:
     with Store.open(database(tmp_path / "one.db", observations)) as store:
-        totals = metrics.gauge(store.streams(a_run().id), person=Reader(good=good)).totals()
+        totals = measure(store.streams(a_run().id), person=Reader(good=good)).totals()
     return RATES["goodput"].over(totals, 10)
 
 
@@ -244,10 +250,10 @@ def test_a_selection_takes_the_streams_that_match_every_key(tmp_path: Path) -> N
         *ttfts([400]),
         labels=["build"],
     )
-    assert plain(found.samples("ttft", Where(network="slow_4g"))) == [100, 200]
-    assert plain(found.samples("ttft", Where(label={"build": "a"}))) == [100, 300]
-    assert plain(found.samples("ttft", Where(network="slow_4g", label={"build": "a"}))) == [100]
-    assert plain(found.samples("ttft", Where(network="3g"))) == []
+    assert plain(found.distribution("ttft", Where(network="slow_4g"))) == [100, 200]
+    assert plain(found.distribution("ttft", Where(label={"build": "a"}))) == [100, 300]
+    assert plain(found.distribution("ttft", Where(network="slow_4g", label={"build": "a"}))) == [100]
+    assert plain(found.distribution("ttft", Where(network="3g"))) == []
     assert found.values("network") == ["none", "slow_4g"]
     assert found.values("label.build") == ["a", "b"]
 
@@ -260,11 +266,11 @@ def test_a_whole_answer_is_in_no_figure_of_streaming_unless_it_is_asked_for(tmp_
         observation([("text", 900)], **asked_whole),
         observation([], outcome=Outcome.REFUSED, **asked_whole),
     )
-    assert plain(found.samples("ttft")) == [100, 110]
-    assert gated(found.samples("ttft")) == [100, 110], "nor do the failures of the one fail the other"
-    assert gated(found.samples("ttft", Where(answer="whole"))) == [900, math.inf]
-    assert plain(found.samples("itl", Where(answer="whole"))) == []
-    assert plain(found.samples("send_lag")) == [1, 1, 7, 7], "but the generator sent them all"
+    assert plain(found.distribution("ttft")) == [100, 110]
+    assert gated(found.distribution("ttft")) == [100, 110], "nor do the failures of the one fail the other"
+    assert gated(found.distribution("ttft", Where(answer="whole"))) == [900, math.inf]
+    assert plain(found.distribution("itl", Where(answer="whole"))) == []
+    assert plain(found.distribution("send_lag")) == [1, 1, 7, 7], "but the generator sent them all"
     assert RATES["error_rate"].over(found.totals(), 10) == Figure(0.25, 4, 1)
     assert found.values("answer") == ["streamed", "whole"]
 
@@ -272,41 +278,41 @@ def test_a_whole_answer_is_in_no_figure_of_streaming_unless_it_is_asked_for(tmp_
 def test_streams_are_told_apart_by_whether_the_server_reported_a_cache_hit(tmp_path: Path) -> None:
     cold, warm = ttfts([400], cache_read_tokens=0), ttfts([100], cache_read_tokens=900)
     found = gauged(tmp_path, *cold, *warm, *ttfts([7]))
-    assert plain(found.samples("ttft", Where(cache="hit"))) == [100]
-    assert plain(found.samples("ttft", Where(cache="miss"))) == [400]
+    assert plain(found.distribution("ttft", Where(cache="hit"))) == [100]
+    assert plain(found.distribution("ttft", Where(cache="miss"))) == [400]
     assert found.values("cache") == ["hit", "miss"]
 
 
 def test_the_time_in_which_a_tool_ran_is_a_gap_of_its_own_and_none_of_the_models(tmp_path: Path) -> None:
     twice = [("text", 100), ("tool", 120), ("tool", 140), ("other", 150), ("other", 600), ("text", 640), ("text", 660)]
     found = gauged(tmp_path, observation([*twice, ("tool", 680), ("thinking", 1_000), ("text", 1_020)]), *ttfts([100]))
-    assert plain(found.samples("itl")) == [20] * 7
-    assert plain(found.samples("tool_pause")) == [320, 500]
-    assert plain(found.samples("itl_wire")) == [20] * 7
-    (row,) = found.samples("e2e").values[-1:].tolist()
+    assert plain(found.distribution("itl")) == [20] * 7
+    assert plain(found.distribution("tool_pause")) == [320, 500]
+    assert plain(found.distribution("itl_wire")) == [20] * 7
+    (row,) = found.distribution("e2e").values[-1:].tolist()
     assert row == 1_020, "whoever waits for the whole waits for the tools, too"
 
 
 def test_a_call_that_ends_the_answer_is_no_pause(tmp_path: Path) -> None:
     found = gauged(tmp_path, observation([("text", 100), ("tool", 120), ("tool", 140), ("other", 200)]))
-    assert plain(found.samples("itl")) == [20, 20]
-    assert plain(found.samples("tool_pause")) == []
+    assert plain(found.distribution("itl")) == [20, 20]
+    assert plain(found.distribution("tool_pause")) == []
 
 
 def test_batches_and_big_counts_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     many = [observation([("text", 100 + i), ("text", 120 + i % 7), ("text", 400 + i % 90)], due=i) for i in range(300)]
     whole = gauged(tmp_path / "a", *many)
-    monkeypatch.setattr(metrics.Tally, "PENDING", 50)
-    monkeypatch.setattr(metrics.Tally, "TABLE", 100_000)  # µs: some gaps lie in the table, some beyond
+    monkeypatch.setattr(Tally, "PENDING", 50)
+    monkeypatch.setattr(Tally, "TABLE", 100_000)  # µs: some gaps lie in the table, some beyond
     parts = gauged(tmp_path / "b", *many, batch=7)
     for name in METRICS:
-        assert plain(parts.samples(name)) == plain(whole.samples(name))
+        assert plain(parts.distribution(name)) == plain(whole.distribution(name))
 
 
 def test_a_sample_of_whole_streams_is_kept_to_learn_how_alike_their_gaps_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(metrics._Thinned, "LIMIT", 400)
+    monkeypatch.setattr(ClusterSample, "LIMIT", 400)
     found = samples(tmp_path, "itl", *[observation([("text", at) for at in range(0, 220, 20)]) for _ in range(200)])
     values, owners = found.clusters
     assert found.n == 2_000

@@ -106,12 +106,12 @@ def test_a_person_who_left_had_waited_until_then_and_failed_nothing(tmp_path: Pa
 def test_each_stream_has_a_reader_of_its_own(tmp_path: Path) -> None:
     even = [answer((due, 20), (due + 900, 20), due_at=due * MS) for due in (5_000, 0, 70_000)]
     stalled = answer((100, 20), (2_100, 20), (4_100, 20))
-    found = read(tmp_path, even[0], stalled, even[1], observation([]), even[2]).gauge
-    assert [found.samples("stall_count").values.tolist(), found.samples("stall_count").counts.tolist()] == [
+    found = read(tmp_path, even[0], stalled, even[1], observation([]), even[2]).measurements
+    assert [found.distribution("stall_count").values.tolist(), found.distribution("stall_count").counts.tolist()] == [
         [0, 2],
         [3, 1],
     ]
-    assert found.samples("stall_time").values.tolist() == [0, 2_000]
+    assert found.distribution("stall_time").values.tolist() == [0, 2_000]
 
 
 def test_a_run_is_judged_with_the_reader_that_it_was_run_with(tmp_path: Path) -> None:

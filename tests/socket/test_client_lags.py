@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from streamgauge.harness.drive.wire.exchange import kernel_stamps
-from streamgauge.harness.judge.measure.metrics import gauge
+from streamgauge.harness.judge.measure.measurements import measure
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import Chunk, Kind
@@ -141,7 +141,7 @@ def test_the_client_overhead_is_of_every_content_chunk_that_was_given_on(tmp_pat
         given_on([None]),
     ]
     with Store.open(database(tmp_path / "one.db", streams)) as store:
-        found = gauge(store.streams(a_run().id)).samples("client_overhead")
+        found = measure(store.streams(a_run().id)).distribution("client_overhead")
     assert np.repeat(found.values, found.counts).tolist() == [0.25, 0.5, 1, 2]
     assert np.repeat(*found.gated()).tolist() == [0.25, 0.5, 1, 2]
     assert found.missing == 1

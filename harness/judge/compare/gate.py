@@ -10,12 +10,12 @@ import numpy as np
 
 from streamgauge.harness.config.schema import Regression
 from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.metrics import Better
 from streamgauge.harness.judge.measure.statistics import Values
 from streamgauge.harness.judge.verdict import subjects
 from streamgauge.harness.judge.verdict.subjects import Subject
 
 _RARE, _SAMPLES_FOR_RARE = 0.99, 5_000  # from this percentile on, a run needs so many samples
-_HIGH_IS_GOOD = {"output_tps", "stream_rate", "completion_rate", "cache_hit_rate", "cache_read_tokens", "goodput"}
 
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -41,7 +41,7 @@ class GatedMetric:
 
     @property
     def sign(self) -> int:
-        return -1 if self.subject.name in _HIGH_IS_GOOD else 1
+        return -1 if self.subject.better is Better.HIGHER else 1
 
     @property
     def is_share(self) -> bool:

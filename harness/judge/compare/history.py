@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.measure.metrics import Gauge
+from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.statistics import Interval, Values
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.record.observation import FAILURES
@@ -70,9 +70,9 @@ def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> Histo
 
 
 def _point(store: Store, run: Run, baselines: tuple[str, ...], days: dict[int, NDArray[np.int64]]) -> Point:
-    gauge = Gauge(only=("ttft",))
+    measurements = Measurements(only=("ttft",))
     for streams in store.streams(run.id):
-        gauge.take(streams)
+        measurements.take(streams)
         ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
         failed = np.isin(streams.outcome, [outcome.value for outcome in FAILURES])
         bucket = np.where(failed, len(EDGES_MS) + 1, np.searchsorted(EDGES_MS, ttft))
@@ -81,11 +81,11 @@ def _point(store: Store, run: Run, baselines: tuple[str, ...], days: dict[int, N
             mine = (on == day) & (failed | ~np.isnan(ttft))
             counts = np.bincount(bucket[mine], minlength=len(EDGES_MS) + 2)
             days[int(day)] = days.get(int(day), np.zeros(len(EDGES_MS) + 2, np.int64)) + counts
-    samples = gauge.samples("ttft")
+    samples = measurements.distribution("ttft")
     values, counts = samples.gated()
     return Point(
         run=run,
-        streams=gauge.totals().streams,
+        streams=measurements.totals().streams,
         failed=samples.failed,
         p50=statistics.quantile(values, counts, 0.50),
         p95=statistics.quantile(values, counts, 0.95),

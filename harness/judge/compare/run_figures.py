@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
-from streamgauge.harness.judge.measure.metrics import RATES, Gauge
+from streamgauge.harness.judge.measure.measurements import Measurements
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.subjects import Subject
@@ -48,17 +49,17 @@ def figures(judged: Judgement, gate: Gate) -> dict[str, RunFigure]:
     """By metric, with failed streams as +∞. What was not observed is absent."""
     found = {}
     for metric in gate.metrics:
-        figure = _figure(metric.subject, judged.gauge, judged.seconds)
+        figure = _figure(metric.subject, judged.measurements, judged.seconds)
         if figure is not None:
             found[metric.subject.text] = figure
     return found
 
 
-def _figure(subject: Subject, gauge: Gauge, seconds: float) -> RunFigure | None:
+def _figure(subject: Subject, measurements: Measurements, seconds: float) -> RunFigure | None:
     if subject.aggregation is None:
-        rate = RATES[subject.name].over(gauge.totals(), seconds)
+        rate = RATES[subject.name].over(measurements.totals(), seconds)
         return None if rate.value is None else RunFigure(_finite(rate.value), rate.n)
-    samples = gauge.samples(subject.name)
+    samples = measurements.distribution(subject.name)
     values, counts = samples.gated()
     value = subject.aggregate(values, counts)
     if value is None:

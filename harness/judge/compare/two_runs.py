@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.measure.metrics import RATES, Figure
+from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.measure.rates import RATES, Figure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.summary import Summary
-
-_OF_THE_INSTRUMENT = {"send_lag", "read_lag", "client_overhead"}
 
 
 class Difference(NamedTuple):
@@ -28,7 +27,7 @@ def differences(before: Judgement, after: Judgement) -> list[Difference]:
     found = [
         each
         for name, old in before.metrics.items()
-        if name not in _OF_THE_INSTRUMENT
+        if not METRICS[name].of_instrument
         for each in _of_metric(name, old, after.metrics[name])
     ]
     for name, rate in before.rates.items():

@@ -1,6 +1,6 @@
-"""A run in slices of time, for rules that are missed only if it stays so: five of them make a window. Pure.
+"""A run in slices of time, for rules with `for`: SLICES of them make a window. Pure.
 
-A stream belongs to the slice in which it was due, with all that came of it later.
+A stream belongs to the slice in which it was due, with all that it received later.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -9,28 +9,28 @@ from typing import NamedTuple
 import numpy as np
 
 from streamgauge.harness.config.schema import Reader
-from streamgauge.harness.judge.measure.metrics import Gauge
+from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.store import Streams
 
-SLICES = 5  # of a window; windows begin a slice apart, so what lasts a fifth longer than one fills one
+SLICES = 5  # of a window; windows start a slice apart, so whatever lasts a fifth longer than a window fills one
 
 
 class Window(NamedTuple):
     start: float  # s since the run began
-    whole: Gauge
-    slices: list[Gauge]
+    whole: Measurements
+    slices: list[Measurements]
 
 
 class Windows:
-    """Takes a run's streams batch by batch, as `Gauge` does, for all rules about windows of one length."""
+    """Takes a run's streams batch by batch, as `Measurements` does, for all rules about windows of one length."""
 
     def __init__(self, length_ns: int, labels: Iterable[str], person: Reader, metrics: Collection[str]) -> None:
         self.seconds = length_ns / 1e9
         self._labels = list(labels)
         self._person = person
         self._metrics = metrics
-        self._slices: dict[int, Gauge] = {}
-        self._settled: set[int] = set()  # windows, by their first slice
+        self._slices: dict[int, Measurements] = {}
+        self._settled: set[int] = set()  # windows, each by its first slice
 
     def take(self, streams: Streams) -> None:
         place = (streams.number["due_at"] * SLICES // (self.seconds * 1e9)).astype(np.int64)
@@ -39,21 +39,21 @@ class Windows:
             self._settled.difference_update(range(one - SLICES + 1, one + 1))
 
     def until(self, seconds: float) -> Iterator[Window]:
-        """Those that were over so long after the run began, in order of time."""
+        """The windows that had ended this long after the run began, in order of time; settled ones are left out."""
         step = self.seconds / SLICES
-        for first in range(self._beyond(seconds)):
+        for first in range(self._first_unfinished(seconds)):
             if first in self._settled:
                 continue
             slices = [self._slice(place) for place in range(first, first + SLICES)]
-            yield Window(first * step, Gauge.joined(slices), slices)
+            yield Window(first * step, Measurements.joined(slices), slices)
 
     def settle(self, seconds: float) -> None:
-        """Leave out the windows that were over by then, until streams come that were due in them."""
-        self._settled.update(range(self._beyond(seconds)))
+        """Leave out the windows that had ended by then, until a stream comes that was due in one of them."""
+        self._settled.update(range(self._first_unfinished(seconds)))
 
-    def _beyond(self, seconds: float) -> int:
-        """The first window that was not over so long after the run began."""
+    def _first_unfinished(self, seconds: float) -> int:
+        """The first window that had not ended this long after the run began."""
         return int(seconds * SLICES / self.seconds + 1e-9) - SLICES + 1
 
-    def _slice(self, place: int) -> Gauge:
-        return self._slices.setdefault(place, Gauge(self._labels, self._person, self._metrics))
+    def _slice(self, place: int) -> Measurements:
+        return self._slices.setdefault(place, Measurements(self._labels, self._person, self._metrics))

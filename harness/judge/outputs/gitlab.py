@@ -7,7 +7,8 @@ import math
 from collections.abc import Iterator, Mapping
 
 from streamgauge.harness.judge.compare.comparison import Comparison
-from streamgauge.harness.judge.measure.metrics import METRICS, RATES
+from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.wording import visible, words
 

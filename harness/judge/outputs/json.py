@@ -10,7 +10,7 @@ import msgspec
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.comparison import Comparison
-from streamgauge.harness.judge.measure.metrics import RATES
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict
 from streamgauge.harness.judge.verdict.summary import Summary

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 
 from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.figures import between, change, changes, figure, some
-from streamgauge.harness.judge.measure.metrics import METRICS, RATES
+from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.outputs.terminal import SIGNS
 from streamgauge.harness.judge.verdict.judgement import Judgement

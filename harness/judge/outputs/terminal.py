@@ -17,7 +17,8 @@ from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.history import History
 from streamgauge.harness.judge.compare.same_work import differences
 from streamgauge.harness.judge.figures import between, change, changes, figure, some
-from streamgauge.harness.judge.measure.metrics import METRICS, RATES
+from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.store import Accepted, Run
 from streamgauge.harness.judge.verdict.judgement import Judgement

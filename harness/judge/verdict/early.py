@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from streamgauge.harness.config.schema import GRACE, Reader
-from streamgauge.harness.judge.measure.metrics import Gauge
+from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.rules import Rule
@@ -24,7 +24,7 @@ class Early:
     def __init__(self, rules: Iterable[Rule], person: Reader) -> None:
         self.rules = [rule for rule in rules if rule.written.abort]
         labels = [name for rule in self.rules for name in rule.written.where.label]
-        self._gauge = Gauge(labels, person, {rule.subject.name for rule in self.rules})
+        self._measurements = Measurements(labels, person, {rule.subject.name for rule in self.rules})
         self._windows = sla.windows(self.rules, labels, person)
         self._last = -1  # id of the last stream that was read
         self._waiting: list[Streams] = []
@@ -40,7 +40,7 @@ class Early:
         self._waiting = [rest for streams in self._waiting if len(rest := self._take(streams, until))]
         for rule in self.rules:
             if now >= self._grace(rule):
-                verdict = sla.evaluate(rule, self._gauge, until / 1e9, self._windows, CONFIDENCE)
+                verdict = sla.evaluate(rule, self._measurements, until / 1e9, self._windows, CONFIDENCE)
                 if verdict.status is RuleStatus.MISSED:
                     return verdict
         if all(now >= self._grace(rule) for rule in self.rules):
@@ -57,7 +57,7 @@ class Early:
         if not known.any():
             return streams
         chosen = streams.select(np.flatnonzero(known))
-        self._gauge.take(chosen)
+        self._measurements.take(chosen)
         for each in self._windows.values():
             each.take(chosen)
         return streams.select(np.flatnonzero(~known))

@@ -12,7 +12,10 @@ import msgspec
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
-from streamgauge.harness.judge.measure.metrics import METRICS, RATES, Figure, Gauge, Totals
+from streamgauge.harness.judge.measure.measurements import Measurements
+from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.measure.rates import RATES, SERVER_STOPPED, Figure
+from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Store, Streams
 from streamgauge.harness.judge.verdict import aftermath, sla
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
@@ -57,7 +60,7 @@ class Judgement:
     verdict: RunVerdict
     reason: str  # of the verdict, one sentence
     reader: Reader  # whose waits the metrics of smoothness are about
-    gauge: Gauge  # for any other selection, and every metric's whole distribution
+    measurements: Measurements  # for any other selection, and every metric's whole distribution
 
 
 def judge(
@@ -76,26 +79,25 @@ def judge(
     rules = parse_all(run.rules) if rules is None else rules
     person = msgspec.convert(run.config.get("reader", {}), Reader, dec_hook=decode) if reader is None else reader
     labels = [PHASE, *(name for rule in rules for name in rule.written.where.label)]
-    gauge = Gauge(labels, person)
+    measurements = Measurements(labels, person)
     windows = sla.windows(rules, labels, person)
-    for streams in map(gauge.arranged, store.streams(run.id)):
-        gauge.take(streams)
+    for streams in map(measurements.arranged, store.streams(run.id)):
+        measurements.take(streams)
         for each in windows.values():
             each.take(streams)
         if also is not None:
             also(streams)
-    gauge.whole = _aftermath(store, run.id, gauge) | _arrivals(store, run.id)
+    measurements.of_run = _aftermath(store, run.id, measurements) | _arrivals(store, run.id)
     seconds = store.duration(run) / 1e9
-    return _judgement(
-        store, run, gauge, seconds, person, [sla.evaluate(rule, gauge, seconds, windows) for rule in rules]
-    )
+    verdicts = [sla.evaluate(rule, measurements, seconds, windows) for rule in rules]
+    return _judgement(store, run, measurements, seconds, person, verdicts)
 
 
 def _judgement(
-    store: Store, run: Run, gauge: Gauge, seconds: float, reader: Reader, verdicts: list[Verdict]
+    store: Store, run: Run, measurements: Measurements, seconds: float, reader: Reader, verdicts: list[Verdict]
 ) -> Judgement:
-    totals = gauge.totals()
-    samples = {name: gauge.samples(name) for name in METRICS}
+    totals = measurements.totals()
+    samples = {name: measurements.distribution(name) for name in METRICS}
     vitals = {name: store.samples(run.id, name) for name in HABITS}
     validity, reasons = assess(Evidence(run, totals, samples, vitals))
     verdict, reason = _verdict(run, validity, reasons, verdicts)
@@ -109,12 +111,12 @@ def _judgement(
         totals=totals,
         coalesced=int(totals.sum("content_chunks") - totals.sum("with_content"))
         - sum(samples[name].n for name in ("itl", "tool_pause")),
-        parts=_parts(gauge),
+        parts=_parts(measurements),
         verdicts=verdicts,
         verdict=verdict,
         reason=reason,
         reader=reader,
-        gauge=gauge,
+        measurements=measurements,
     )
 
 
@@ -126,13 +128,13 @@ def exit_code(judgement: Judgement, inconclusive: ForInconclusive | None = None)
     return without_verdict(inconclusive, invalid=judgement.verdict is RunVerdict.INVALID)
 
 
-def _aftermath(store: Store, run_id: str, gauge: Gauge) -> dict[str, float]:
+def _aftermath(store: Store, run_id: str, measurements: Measurements) -> dict[str, float]:
     """Sums of the whole run from the server's own counters; empty if the server was not asked for them."""
-    began, ended = gauge.began, gauge.ended
+    began, ended = measurements.began, measurements.ended
     generated, active = (store.samples(run_id, vital) for vital in (Vital.SERVER_GENERATED, Vital.SERVER_ACTIVE))
     found = {
         Vital.SERVER_GENERATED: aftermath.generated(generated, began, ended),
-        "server_stopped_ms": aftermath.stopped_after(active, generated, began, ended),
+        SERVER_STOPPED: aftermath.stopped_after(active, generated, began, ended),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -148,14 +150,16 @@ def _arrivals(store: Store, run_id: str) -> dict[str, float]:
     return found
 
 
-def _parts(gauge: Gauge) -> list[Part]:
+def _parts(measurements: Measurements) -> list[Part]:
     """Every user class and every network; phases, cache hits and whole answers only if the run has some."""
     chosen = [
-        (key, value, msgspec.convert({key: value}, Where)) for key in ("user", "network") for value in gauge.values(key)
+        (key, value, msgspec.convert({key: value}, Where))
+        for key in ("user", "network")
+        for value in measurements.values(key)
     ]
-    chosen += [(PHASE, phase, Where(label={PHASE: phase})) for phase in gauge.values(f"label.{PHASE}")]
+    chosen += [(PHASE, phase, Where(label={PHASE: phase})) for phase in measurements.values(f"label.{PHASE}")]
     for key, noteworthy in (("cache", "hit"), ("answer", "whole")):
-        occurred = gauge.values(key)
+        occurred = measurements.values(key)
         if noteworthy in occurred:
             chosen += [(key, value, msgspec.convert({key: value}, Where)) for value in occurred]
     return [
@@ -163,8 +167,8 @@ def _parts(gauge: Gauge) -> list[Part]:
             key,
             value,
             where,
-            gauge.totals(where),
-            {name: summary(gauge.samples(name, where)) for name in ("ttft", "itl")},
+            measurements.totals(where),
+            {name: summary(measurements.distribution(name, where)) for name in ("ttft", "itl")},
         )
         for key, value, where in chosen
     ]

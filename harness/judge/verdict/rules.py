@@ -14,7 +14,7 @@ import msgspec
 
 from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
-from streamgauge.harness.judge.measure.metrics import RATES
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.verdict import subjects
 from streamgauge.harness.judge.verdict.subjects import Subject
 

@@ -14,7 +14,9 @@ import msgspec
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.measure.metrics import RATES, Gauge, Samples
+from streamgauge.harness.judge.measure.distribution import Distribution
+from streamgauge.harness.judge.measure.measurements import Measurements
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.measure.windows import SLICES, Window, Windows
 from streamgauge.harness.judge.verdict.rules import Rule
@@ -83,7 +85,7 @@ def windows(rules: Iterable[Rule], labels: Sequence[str], person: Reader) -> dic
 
 def evaluate(
     rule: Rule,
-    gauge: Gauge,
+    measurements: Measurements,
     seconds: float,
     windows: Mapping[int, Windows] | None = None,
     confidence: float = statistics.CONFIDENCE,
@@ -92,8 +94,8 @@ def evaluate(
 
     `windows` are those of all rules, and must have taken the same streams; only a rule with `for` needs them.
     """
-    found = _conclude(rule, _evidence(rule, gauge, seconds, confidence))
-    absent = _absent(rule.written.where, gauge)
+    found = _conclude(rule, _evidence(rule, measurements, seconds, confidence))
+    absent = _absent(rule.written.where, measurements)
     if absent and found.evidence.n == 0:
         found = found.as_inconclusive(absent)
     elif rule.written.lasting is not None and found.evidence.n:
@@ -174,23 +176,23 @@ def _can_be_met(rule: Rule, evidence: _Evidence) -> bool:
 # Evidence
 
 
-def _absent(where: Where, gauge: Gauge) -> str | None:
+def _absent(where: Where, measurements: Measurements) -> str | None:
     """Which key of `where` selects no stream, and which values would; None if `where` selects some."""
     for key, value in where.selected().items():
-        occurred = gauge.values(key)
+        occurred = measurements.values(key)
         if value not in occurred:
             return f"no stream has {key} {value!r}; there are {', '.join(occurred) or 'none with that key'}"
-    return "no stream matches all keys of `where` at once" if gauge.totals(where).streams == 0 else None
+    return "no stream matches all keys of `where` at once" if measurements.totals(where).streams == 0 else None
 
 
-def _evidence(rule: Rule, gauge: Gauge, seconds: float, confidence: float) -> _Evidence:
+def _evidence(rule: Rule, measurements: Measurements, seconds: float, confidence: float) -> _Evidence:
     if rule.subject.aggregation is None:
-        return _of_rate(rule, gauge, seconds, confidence)
-    return _of_metric(rule, gauge.samples(rule.subject.name, rule.written.where), confidence)
+        return _of_rate(rule, measurements, seconds, confidence)
+    return _of_metric(rule, measurements.distribution(rule.subject.name, rule.written.where), confidence)
 
 
-def _of_rate(rule: Rule, gauge: Gauge, seconds: float, confidence: float) -> _Evidence:
-    rate = RATES[rule.subject.name].over(gauge.totals(rule.written.where), seconds)
+def _of_rate(rule: Rule, measurements: Measurements, seconds: float, confidence: float) -> _Evidence:
+    rate = RATES[rule.subject.name].over(measurements.totals(rule.written.where), seconds)
     if rate.hits is None:
         return _Evidence(rate.value, None, rate.n, 0, None, "streams")
     interval = statistics.ratio_interval(rate.hits, rate.n, confidence)
@@ -198,7 +200,7 @@ def _of_rate(rule: Rule, gauge: Gauge, seconds: float, confidence: float) -> _Ev
     return _Evidence(rate.value, interval, rate.n, 0, needed, "streams")
 
 
-def _of_metric(rule: Rule, samples: Samples, confidence: float) -> _Evidence:
+def _of_metric(rule: Rule, samples: Distribution, confidence: float) -> _Evidence:
     values, counts = samples.gated(rule.limit)
     n = int(counts.sum())
     observed = rule.subject.aggregate(values, counts)
@@ -215,7 +217,7 @@ def _of_metric(rule: Rule, samples: Samples, confidence: float) -> _Evidence:
 
 
 def _uncertainty(
-    rule: Rule, samples: Samples, observed: float | None, confidence: float
+    rule: Rule, samples: Distribution, observed: float | None, confidence: float
 ) -> tuple[Interval | None, int | None]:
     """The interval of the observed figure, and about how many samples would settle the rule."""
     values, counts = samples.gated(rule.limit)

@@ -10,7 +10,9 @@ import msgspec
 
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.measure.metrics import METRICS, RATES, Floats, Integers
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
+from streamgauge.harness.judge.measure.metrics import METRICS, Better
+from streamgauge.harness.judge.measure.rates import RATES
 
 _AGGREGATIONS = "p50, p95, p99 or any pNN, mean, min, max"
 _CALL = re.compile(r"(?P<aggregation>[^()\s]+)\s*\(\s*(?P<metric>[^()\s]*)\s*\)")
@@ -28,6 +30,11 @@ class Subject(msgspec.Struct, frozen=True):
         """0.95 for a subject such as p95(ttft); None for a mean, a minimum, a maximum and a rate."""
         found = _PERCENTILE.fullmatch(self.aggregation or "")
         return float(found[1]) / 100 if found else None
+
+    @property
+    def better(self) -> Better:
+        """The direction in which it is good."""
+        return RATES[self.name].better if self.aggregation is None else METRICS[self.name].better
 
     def aggregate(self, values: Floats, counts: Integers) -> float | None:
         """The figure of sorted distinct values and how often each occurred; None if there are none."""

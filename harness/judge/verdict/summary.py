@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.measure.metrics import Samples
+from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.statistics import Interval
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -27,7 +27,7 @@ class Summary:
     max: float | None
 
 
-def summary(samples: Samples) -> Summary:
+def summary(samples: Distribution) -> Summary:
     """The intervals of a pooled metric allow for the samples of one stream being alike."""
     values, counts = samples.values, samples.counts
     gated = samples.gated()
@@ -51,7 +51,7 @@ def summary(samples: Samples) -> Summary:
     )
 
 
-def independent_samples(samples: Samples, n: int, at: float | None) -> float | None:
+def independent_samples(samples: Distribution, n: int, at: float | None) -> float | None:
     """How many independent samples `n` pooled ones are worth; None if the metric is not pooled, so that all n count.
 
     For the share of samples at most `at`; if that is None, for their mean.

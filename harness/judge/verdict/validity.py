@@ -12,7 +12,8 @@ import numpy as np
 
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.measure.metrics import Samples, Totals
+from streamgauge.harness.judge.measure.distribution import Distribution
+from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Readings, Run
 from streamgauge.harness.record.vitals import Vital
 
@@ -68,7 +69,7 @@ HABITS: Mapping[Vital, Habit] = {
 class Evidence:
     run: Run
     totals: Totals
-    samples: Mapping[str, Samples]  # by metric
+    samples: Mapping[str, Distribution]  # by metric
     vitals: Mapping[Vital, Readings]  # those of HABITS
 
     def share_of_reads(self, name: str, less: str | None = None) -> float:
@@ -192,5 +193,5 @@ def _remarks(evidence: Evidence) -> Iterator[str]:
         )
 
 
-def _quantile(samples: Samples, q: float) -> float | None:
+def _quantile(samples: Distribution, q: float) -> float | None:
     return statistics.quantile(samples.values, samples.counts, q)

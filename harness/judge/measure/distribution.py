@@ -1,0 +1,94 @@
+"""All samples of one metric over some streams, in two readings.
+
+The plain reading holds what was observed. The gated reading, for rules and gates, also counts what never came: a
+failed stream is +inf, or failing fast would look like an improvement. No quantile is computed here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streamgauge.harness.judge.measure import clusters
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
+from streamgauge.harness.judge.measure.clusters import ClusterSample
+from streamgauge.harness.judge.measure.metrics import Metric
+from streamgauge.harness.judge.measure.observe import Observed
+from streamgauge.harness.judge.measure.tally import Tally, merged
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Values are in the metric's unit, sorted and distinct; counts say how often each occurred."""
+
+    metric: Metric
+    values: Floats  # the plain reading
+    counts: Integers
+    kept: tuple[Floats, Integers]  # the plain reading without the samples of failed streams
+    failed: int  # how many +inf the gated reading has
+    elapsed: Floats  # ms that each stream waited which the run's end cut off before it had a value
+    missing: int  # streams without a sample, for whatever reason: not in the plain reading
+    clusters: tuple[Floats, Integers]  # of a pooled metric: the samples of some whole streams, and their streams' ids
+
+    @property
+    def n(self) -> int:
+        return int(self.counts.sum())
+
+    def gated(self, limit: float | None = None) -> tuple[Floats, Integers]:
+        """Values and counts with +inf for what never came.
+
+        A stream that the run's end cut off before it had a value counts as +inf if it had waited for `limit` (ms).
+        Otherwise nobody knows what it would have had, and it is left out; so are all of them without a limit.
+        """
+        values, counts = self.kept
+        never = self.failed + (int((self.elapsed >= limit).sum()) if limit is not None else 0)
+        if never == 0:
+            return values, counts
+        return np.append(values, np.inf), np.append(counts, never)
+
+
+@dataclass
+class Gathered:
+    """What was observed of one metric so far, in the metric's ticks, for streams that no rule can tell apart."""
+
+    kept: Tally = field(default_factory=Tally)
+    of_failed: Tally = field(default_factory=Tally)  # samples of failed streams: in the plain reading only
+    clusters: ClusterSample = field(default_factory=ClusterSample)
+    elapsed: list[Floats] = field(default_factory=list)
+    failed: int = 0
+    missing: int = 0
+
+    def add(self, metric: Metric, seen: Observed, ids: Integers) -> None:
+        """`ids` are those of the streams that `seen` is of."""
+        if metric.pooled:
+            self.kept.add(seen.ticks)
+            self.clusters.add(seen.ticks, ids, seen.counts)
+        else:
+            of_failed = np.repeat(seen.failed, seen.counts)
+            self.kept.add(seen.ticks[~of_failed])
+            self.of_failed.add(seen.ticks[of_failed])
+        self.failed += int(seen.failed.sum())
+        self.missing += int((seen.counts == 0).sum())
+        if seen.elapsed is not None:
+            self.elapsed.append(seen.elapsed[~np.isnan(seen.elapsed)])
+
+
+def distribution(metric: Metric, parts: Sequence[Gathered]) -> Distribution:
+    """One distribution of all that the parts gathered."""
+    kept = merged([part.kept.counted() for part in parts])
+    plain = merged([kept, *(part.of_failed.counted() for part in parts)])
+    ticks, owners = clusters.joined([part.clusters for part in parts])
+    unit = metric.ticks_per_unit
+    elapsed = [np.zeros(0)]
+    for part in parts:
+        elapsed += part.elapsed
+    return Distribution(
+        metric=metric,
+        values=plain[0] / unit,
+        counts=plain[1],
+        kept=(kept[0] / unit, kept[1]),
+        failed=sum(part.failed for part in parts),
+        elapsed=np.concatenate(elapsed) / 1e6,
+        missing=sum(part.missing for part in parts),
+        clusters=(ticks / unit, owners),
+    )

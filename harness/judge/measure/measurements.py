@@ -1,0 +1,168 @@
+"""Measurements: a run's streams taken batch by batch, once, and then the answers for any selection of them. Pure."""
+
+import itertools
+import json
+import math
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from streamgauge.harness.config.schema import Reader, Where
+from streamgauge.harness.judge.measure import gaps, reader
+from streamgauge.harness.judge.measure.arrays import Integers
+from streamgauge.harness.judge.measure.distribution import Distribution, Gathered, distribution
+from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.measure.totals import SUMS, Totals
+from streamgauge.harness.judge.store import Streams, matches
+from streamgauge.harness.record.observation import Outcome
+
+_KEYS = Where.keys()
+Texts = tuple[str, ...]  # the values of _KEYS, then the labels as JSON
+
+
+@dataclass
+class _Cohort:
+    """What was measured of streams that no rule can tell apart."""
+
+    gathered: dict[str, Gathered] = field(default_factory=dict)  # by metric
+    sums: dict[str, float] = field(default_factory=dict)  # by the name of SUMS
+    outcomes: dict[str, int] = field(default_factory=dict)
+
+
+class Measurements:
+    """Streams fall into cohorts: those that are equal in every key of `where` and in the labels of `labels`.
+
+    Every selection is a union of cohorts. `person` is who reads the answers; `only` names the metrics that will be
+    asked for (None: all).
+    """
+
+    def __init__(
+        self, labels: Iterable[str] = (), person: Reader | None = None, only: Collection[str] | None = None
+    ) -> None:
+        self._labels = sorted(set(labels))
+        self._metrics = [metric for name, metric in METRICS.items() if only is None or name in only]
+        self._parts: list[Measurements] = []
+        self._person = person or Reader()
+        self._needs_waits = self._person.good.longest_stall is not None or any(
+            column in reader.COLUMNS for metric in self._metrics for column in metric.columns
+        )
+        self._cohorts: dict[Texts, _Cohort] = {}
+        self.began, self.ended = math.inf, -math.inf  # ns: the first stream's start and the last one's end
+        self.of_run: dict[str, float] = {}  # sums that are known only of the whole run
+
+    def arranged(self, streams: Streams) -> Streams:
+        """The same streams with those of a cohort side by side. Call it before their events are decoded.
+
+        The result decodes its events anew.
+        """
+        code, _ = self._sorted_into_cohorts(streams)
+        return streams if (np.diff(code) >= 0).all() else streams.select(np.argsort(code, kind="stable"))
+
+    def take(self, streams: Streams) -> None:
+        """Streams in any order; fastest as `arranged` returns them."""
+        code, cohorts = self._sorted_into_cohorts(streams)
+        if (np.diff(code) < 0).any():
+            streams = self.arranged(streams)
+            code, cohorts = self._sorted_into_cohorts(streams)
+        bounds = np.searchsorted(code, np.arange(len(cohorts) + 1)).tolist()
+        places = [slice(*ends) for ends in itertools.pairwise(bounds)]
+        if self._needs_waits:
+            streams = _with_waits(streams, self._person)
+        self._take_metrics(streams, cohorts, places)
+        self._take_totals(streams, cohorts, places)
+
+    def _take_metrics(self, streams: Streams, cohorts: list[_Cohort], places: list[slice]) -> None:
+        for metric in self._metrics:
+            observed = metric.observe(streams).parts(places)
+            for cohort, mine, seen in zip(cohorts, places, observed, strict=True):
+                cohort.gathered.setdefault(metric.name, Gathered()).add(metric, seen, streams.id[mine])
+
+    def _take_totals(self, streams: Streams, cohorts: list[_Cohort], places: list[slice]) -> None:
+        number = streams.number
+        self.began = min(self.began, float(np.fmin.reduce(number["started_at"], initial=math.inf)))
+        self.ended = max(self.ended, float(number["ended_at"].max(initial=-math.inf)))
+        columns = {name: each.of(streams, self._person.good) for name, each in SUMS.items()}
+        for cohort, mine in zip(cohorts, places, strict=True):
+            for name, count in zip(*np.unique(streams.outcome[mine], return_counts=True), strict=True):
+                cohort.outcomes[str(name)] = cohort.outcomes.get(str(name), 0) + int(count)
+            for name, column in columns.items():
+                cohort.sums[name] = cohort.sums.get(name, 0.0) + float(column[mine].sum())
+
+    def _sorted_into_cohorts(self, streams: Streams) -> tuple[Integers, list[_Cohort]]:
+        """For each stream the index of its cohort in the list."""
+        columns: list[Sequence[str]] = [streams.text[name] for name in _KEYS]
+        labels = streams.text["labels"]
+        columns.append([self._labels_of(text) for text in labels] if self._labels else ["{}"] * len(streams))
+        places: dict[Texts, int] = {}
+        code = [places.setdefault(texts, len(places)) for texts in zip(*columns, strict=True)]
+        return np.array(code, np.int64), [self._cohorts.setdefault(texts, _Cohort()) for texts in places]
+
+    def _labels_of(self, text: str) -> str:
+        if text == "{}":
+            return "{}"
+        labels = json.loads(text)
+        return json.dumps({name: labels[name] for name in self._labels if name in labels})
+
+    def values(self, key: str) -> list[str]:
+        """The values that occurred under a key of `where`: "network", or "label.NAME"."""
+        if key.startswith("label."):
+            found = (json.loads(texts[-1]).get(key.removeprefix("label.")) for texts, _ in self._all())
+        else:
+            found = (texts[_KEYS.index(key)] for texts, _ in self._all())
+        return sorted({value for value in found if value})
+
+    @classmethod
+    def joined(cls, parts: Iterable["Measurements"]) -> "Measurements":
+        """Answers for the streams of all parts. It takes no streams itself."""
+        whole = cls()
+        whole._parts = list(parts)
+        return whole
+
+    def _all(self) -> Iterator[tuple[Texts, _Cohort]]:
+        return itertools.chain(self._cohorts.items(), *(part._all() for part in self._parts))
+
+    def _selected(self, where: Where | None) -> Iterator[_Cohort]:
+        for texts, cohort in self._all():
+            if where is None or matches(where, dict(zip((*_KEYS, "labels"), texts, strict=True))):
+                yield cohort
+
+    def distribution(self, name: str, where: Where | None = None) -> Distribution:
+        """One of METRICS over the streams that `where` selects."""
+        metric = METRICS[name]
+        if metric.streaming and (where is None or where.answer is None):
+            where = msgspec.structs.replace(where or Where(), answer="streamed")
+        return distribution(metric, [cohort.gathered[name] for cohort in self._selected(where)])
+
+    def totals(self, where: Where | None = None) -> Totals:
+        outcomes: dict[str, int] = {}
+        sums: dict[str, float] = {}
+        for cohort in self._selected(where):
+            for name, count in cohort.outcomes.items():
+                outcomes[name] = outcomes.get(name, 0) + count
+            for name, value in cohort.sums.items():
+                sums[name] = sums.get(name, 0.0) + value
+        if where is None or where == Where():
+            sums |= self.of_run
+        return Totals({str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes}, sums)
+
+
+def measure(batches: Iterable[Streams], labels: Iterable[str] = (), person: Reader | None = None) -> Measurements:
+    """Take every batch; `labels` are the label names that selections will use."""
+    found = Measurements(labels, person)
+    for streams in batches:
+        found.take(streams)
+    return found
+
+
+def _with_waits(streams: Streams, person: Reader) -> Streams:
+    """The same streams with the columns of the reader model."""
+    complete = streams.ended_as({Outcome.COMPLETED})
+    broke_at = np.where(complete, np.nan, streams.number["ended_at"] / 1e3)
+    events, unseen = streams.events, gaps.unseen(streams)
+    if len(unseen):
+        text = events.text.copy()
+        text[unseen] = 0
+        events = msgspec.structs.replace(events, text=text)
+    return streams.with_numbers(reader.waits(events, broke_at, person.characters_per_second))

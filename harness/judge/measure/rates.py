@@ -1,0 +1,211 @@
+"""RATES: what is measured as a single figure of a selection of streams. Each entry says all about its rate."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from streamgauge.harness.judge.measure.metrics import Better
+from streamgauge.harness.judge.measure.totals import Totals
+from streamgauge.harness.record.observation import FAILURES, Outcome
+from streamgauge.harness.record.vitals import Vital
+
+SERVER_STOPPED = "server_stopped_ms"  # a sum of the whole run: ms from the end of the last stream to an idle server
+_COVERED = 0.98  # of what the streams received: a counter that grew by less did not count all of their answers
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What a rate came to: `value` is None if nothing was observed."""
+
+    value: float | None  # +inf for the time to what never came
+    n: int  # streams in the denominator, or streams that reported
+    hits: int | None = None  # the numerator of a share; None for a throughput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    name: str
+    definition: str
+    better: Better
+    unit: Literal["ratio", "tokens/s", "streams/s", "streams", "tokens", "ms"]
+    over: Callable[[Totals, float], Figure]  # totals, and how long the run took in seconds
+    sums: tuple[str, ...] = ()  # that `over` reads: of SUMS, or of the whole run
+    options: tuple[str, ...] = ()  # keys of the config without which it has no figure
+    of_run: bool = False  # known only of the whole run, not of some of its streams
+    of_instrument: bool = False  # about the load generator, not about the server
+
+
+def _share(hits: Callable[[Totals], float], of: Callable[[Totals], float]) -> Callable[[Totals, float], Figure]:
+    def over(totals: Totals, _seconds: float) -> Figure:
+        n, counted = int(of(totals)), int(hits(totals))
+        return Figure(counted / n if n else None, n, counted)
+
+    return over
+
+
+def _initiated(totals: Totals) -> int:
+    return totals.initiated
+
+
+def _output_tps(totals: Totals, seconds: float) -> Figure:
+    reported = int(totals.sum("reported"))
+    return Figure(totals.sum("output_tokens") / seconds if reported and seconds else None, reported)
+
+
+def _stream_rate(totals: Totals, seconds: float) -> Figure:
+    completed = totals.count(Outcome.COMPLETED)
+    return Figure(completed / seconds if totals.streams and seconds else None, completed)
+
+
+def _concurrency(totals: Totals, seconds: float) -> Figure:
+    known = totals.streams > 0 and seconds > 0
+    return Figure(totals.sum("open_ns") / 1e9 / seconds if known else None, totals.streams)
+
+
+def received_tokens(totals: Totals) -> float:
+    """What all streams received: the reported tokens if the stream completed, else an estimate from its chunks.
+
+    A chunk counts for as many tokens as one of a completed stream holds, or for one if the server reported none.
+    """
+    tokens, chunks = totals.sum("counted_tokens"), totals.sum("counted_chunks")
+    return tokens + (totals.sum("content_chunks") - chunks) * (tokens / chunks if tokens and chunks else 1.0)
+
+
+def _wasted_tokens(totals: Totals, _seconds: float) -> Figure:
+    generated = totals.sums.get(Vital.SERVER_GENERATED)
+    if generated is None or not totals.disconnected:
+        return Figure(None, 0)
+    received = received_tokens(totals)
+    return Figure(max(0.0, generated - received) if generated >= _COVERED * received else None, totals.disconnected)
+
+
+def _drop_rate(totals: Totals, _seconds: float) -> Figure:
+    due, dropped = int(totals.sum(Vital.ARRIVALS)), int(totals.sum(Vital.DROPPED_ARRIVALS))
+    return Figure(dropped / due if due else None, due, dropped)
+
+
+def _late_rate(totals: Totals, _seconds: float) -> Figure:
+    if not totals.sum(Vital.ARRIVALS) or not totals.streams:
+        return Figure(None, 0, 0)
+    late = int(totals.sum("late"))
+    return Figure(late / totals.streams, totals.streams, late)
+
+
+def _time_to_stop(totals: Totals, _seconds: float) -> Figure:
+    stopped = totals.sums.get(SERVER_STOPPED)
+    return Figure(stopped, totals.disconnected) if stopped is not None and totals.disconnected else Figure(None, 0)
+
+
+RATES: Mapping[str, Rate] = {
+    rate.name: rate
+    for rate in [
+        Rate(
+            name="error_rate",
+            definition="failed streams / initiated",
+            better=Better.LOWER,
+            unit="ratio",
+            over=_share(lambda totals: totals.count(*FAILURES), _initiated),
+        ),
+        Rate(
+            name="completion_rate",
+            definition="completed streams / (initiated − cancelled)",
+            better=Better.HIGHER,
+            unit="ratio",
+            over=_share(
+                lambda totals: totals.count(Outcome.COMPLETED),
+                lambda totals: totals.initiated - totals.count(Outcome.CANCELLED),
+            ),
+        ),
+        Rate(
+            name="truncation_rate",
+            definition="streams that ended without their terminal event / initiated",
+            better=Better.LOWER,
+            unit="ratio",
+            over=_share(lambda totals: totals.count(Outcome.TRUNCATED), _initiated),
+        ),
+        Rate(
+            name="timeout_rate",
+            definition="streams that timed out / initiated",
+            better=Better.LOWER,
+            unit="ratio",
+            over=_share(lambda totals: totals.count(Outcome.TIMED_OUT), _initiated),
+        ),
+        Rate(
+            name="goodput",
+            definition="completed streams within every limit of [reader] good / those of which it is known",
+            better=Better.HIGHER,
+            unit="ratio",
+            over=_share(lambda totals: totals.sum("good"), lambda totals: totals.sum("good") + totals.sum("not_good")),
+            sums=("good", "not_good"),
+            options=("reader.good",),
+        ),
+        Rate(
+            name="cache_hit_rate",
+            definition="streams with prompt tokens read from the cache / streams that reported such tokens, 0 included",
+            better=Better.HIGHER,
+            unit="ratio",
+            over=_share(lambda totals: totals.sum("cache_hits"), lambda totals: totals.sum("cache_reported")),
+            sums=("cache_hits", "cache_reported"),
+        ),
+        Rate(
+            name="drop_rate",
+            definition="arrivals of an open load that nobody was free to serve / arrivals that were due",
+            better=Better.LOWER,
+            unit="ratio",
+            over=_drop_rate,
+            sums=(Vital.ARRIVALS, Vital.DROPPED_ARRIVALS),
+            of_run=True,
+        ),
+        Rate(
+            name="late_rate",
+            definition="streams that began 10 ms or more after they were due, in a run with an open load / all streams",
+            better=Better.LOWER,
+            unit="ratio",
+            over=_late_rate,
+            sums=(Vital.ARRIVALS, "late"),
+            of_run=True,
+            of_instrument=True,
+        ),
+        Rate(
+            name="output_tps",
+            definition="reported output tokens per second of the run",
+            better=Better.HIGHER,
+            unit="tokens/s",
+            over=_output_tps,
+            sums=("reported", "output_tokens"),
+        ),
+        Rate(
+            name="stream_rate",
+            definition="completed streams per second of the run",
+            better=Better.HIGHER,
+            unit="streams/s",
+            over=_stream_rate,
+        ),
+        Rate(
+            name="concurrency",
+            definition="streams open at once, mean over the run",
+            better=Better.LOWER,  # of the same load: slower answers stay open for longer
+            unit="streams",
+            over=_concurrency,
+            sums=("open_ns",),
+        ),
+        Rate(
+            name="wasted_tokens",
+            definition="tokens that the server generated in the run less those that the streams received",
+            better=Better.LOWER,
+            unit="tokens",
+            over=_wasted_tokens,
+            sums=(Vital.SERVER_GENERATED, "counted_tokens", "counted_chunks", "content_chunks"),
+            of_run=True,
+        ),
+        Rate(
+            name="time_to_stop",
+            definition="end of the last stream to the first sample at which the server was idle again",
+            better=Better.LOWER,
+            unit="ms",
+            over=_time_to_stop,
+            sums=(SERVER_STOPPED,),
+            of_run=True,
+        ),
+    ]
+}

@@ -1,0 +1,143 @@
+"""Counts and sums over streams, from which the rates are computed. SUMS says what is summed. Pure."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.harness.config.schema import Good
+from streamgauge.harness.judge.measure.arrays import Floats, Mask
+from streamgauge.harness.judge.measure.observe import time_per_token
+from streamgauge.harness.judge.store import Streams
+from streamgauge.harness.record.observation import DISCONNECTED, FAILURES, Outcome
+
+LATE = 10_000_000  # ns from a stream's due time to its start: a generator that keeps up needs less
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counts and sums over some streams."""
+
+    outcomes: dict[str, int]  # in the order of Outcome; only those that occurred
+    sums: dict[str, float]  # by the name of SUMS; of the whole run also what is known only of it
+
+    def sum(self, name: str) -> float:
+        return self.sums.get(name, 0.0)
+
+    def count(self, *outcomes: Outcome) -> int:
+        return sum(self.outcomes.get(outcome, 0) for outcome in outcomes)
+
+    @property
+    def streams(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def initiated(self) -> int:
+        """All but those that the run's end cut off: nobody knows what would have become of them."""
+        return self.streams - self.count(Outcome.INTERRUPTED)
+
+    @property
+    def disconnected(self) -> int:
+        return self.count(*DISCONNECTED)
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A number of each stream, added up over a selection."""
+
+    name: str
+    of: Callable[[Streams, Good], NDArray[Any]]  # by stream; what was not observed adds 0
+    columns: tuple[str, ...]  # of `Streams` that `of` reads
+
+
+def _column(name: str) -> Sum:
+    return Sum(name, lambda streams, _: np.nan_to_num(streams.number[name]), (name,))
+
+
+def _reported(name: str, column: str) -> Sum:
+    """How many streams have a value in this column."""
+    return Sum(name, lambda streams, _: ~np.isnan(streams.number[column]), (column,))
+
+
+def _positive(name: str, column: str) -> Sum:
+    """How many streams have more than 0 in this column."""
+    return Sum(name, lambda streams, _: streams.number[column] > 0, (column,))
+
+
+_COUNTED_WHOLE = ("outcome", "output_tokens", "resume_gap", "resume_lost")
+
+
+def _of_counted_whole(name: str, column: str) -> Sum:
+    """Over completed streams whose tokens the server reported and which hold the whole answer."""
+
+    def of(streams: Streams, _: Good) -> NDArray[Any]:
+        whole = streams.ended_as({Outcome.COMPLETED}) & ~np.isnan(streams.number["output_tokens"]) & ~streams.resumed
+        return np.where(whole, streams.number[column], 0)
+
+    return Sum(name, of, (*_COUNTED_WHOLE, *({column} - {*_COUNTED_WHOLE})))
+
+
+def _open_ns(streams: Streams, _: Good) -> NDArray[Any]:
+    return np.nan_to_num(streams.number["ended_at"] - streams.number["started_at"])
+
+
+def _limits(streams: Streams, good: Good) -> list[tuple[Mask, Mask]]:
+    """For each limit of `good` that is given: which streams keep it, and which are beyond it."""
+    number = streams.number
+    limits: list[tuple[int | None, Callable[[], Floats]]] = [
+        (good.ttft, lambda: number["first_content_at"] - number["due_at"]),
+        (good.tpot, lambda: time_per_token(streams)),
+        (good.e2e, lambda: number["last_content_at"] - number["due_at"]),
+        (good.longest_stall, lambda: number["longest_stall"] * 1e3),
+    ]
+    given = [(limit, value()) for limit, value in limits if limit is not None]
+    return [(value <= limit, value > limit) for limit, value in given]
+
+
+def _good(streams: Streams, good: Good) -> NDArray[Any]:
+    """Completed within every limit; without limits nobody can tell, and no stream counts."""
+    limits = _limits(streams, good)
+    if not limits:
+        return np.zeros(len(streams), bool)
+    kept: Mask = np.all([kept for kept, _ in limits], axis=0)
+    return streams.ended_as({Outcome.COMPLETED}) & kept
+
+
+def _not_good(streams: Streams, good: Good) -> NDArray[Any]:
+    """Completed beyond a limit, failed, or left by a person before any content: they had waited long enough."""
+    limits = _limits(streams, good)
+    if not limits:
+        return np.zeros(len(streams), bool)
+    beyond: Mask = np.any([beyond for _, beyond in limits], axis=0)
+    left = streams.ended_as({Outcome.CANCELLED}) & np.isnan(streams.number["first_content_at"])
+    return (streams.ended_as({Outcome.COMPLETED}) & beyond) | left | streams.ended_as(FAILURES)
+
+
+_JUDGED_BY_LIMITS = (
+    *("outcome", "due_at", "first_content_at", "last_content_at", "output_tokens", "longest_stall"),
+    *("resume_gap", "resume_lost"),
+)
+
+SUMS: Mapping[str, Sum] = {
+    each.name: each
+    for each in [
+        Sum("open_ns", _open_ns, ("started_at", "ended_at")),
+        _reported("reported", "output_tokens"),
+        _positive("with_content", "content_chunks"),
+        _of_counted_whole("counted_tokens", "output_tokens"),
+        _of_counted_whole("counted_chunks", "content_chunks"),
+        _reported("cache_reported", "cache_read_tokens"),
+        _positive("cache_hits", "cache_read_tokens"),
+        Sum("good", _good, _JUDGED_BY_LIMITS),
+        Sum("not_good", _not_good, _JUDGED_BY_LIMITS),
+        Sum("late", lambda streams, _: streams.number["send_lag"] >= LATE, ("send_lag",)),
+        _column("output_tokens"),
+        _column("reads"),
+        _column("coalesced_reads"),
+        _column("saturated_reads"),
+        _column("unstamped_reads"),
+        _column("content_chunks"),
+    ]
+}
