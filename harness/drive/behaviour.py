@@ -88,22 +88,22 @@ BEHAVIOURS = {
         Behaviour("patient", "reads to the end", lambda _: Plan()),
         Behaviour(
             "impatient",
-            "leaves if nothing has come after a patience of its own: 8 s for the middle one, 3 s for one in ten",
+            "leaves if no content has come within its patience: 8 s in the median, under 3 s for one in ten",
             lambda random: Plan(patience=round(random.lognormvariate(log(8), 0.75) * 1e9)),
         ),
         Behaviour(
             "stop_button",
-            "presses stop when 5 to 60 chunks have come, then asks on",
+            "presses stop after 5 to 60 chunks, then asks the next question",
             lambda random: Plan(leave_after_chunks=random.randint(5, 60)),
         ),
         Behaviour(
             "skimmer",
-            "presses stop at a tenth to nine tenths of the longest answer that was asked for (`max_tokens`)",
+            "presses stop at 10 to 90 % of the longest possible answer (`max_tokens`)",
             lambda random: Plan(leave_after_share=random.uniform(0.1, 0.9)),
         ),
         Behaviour(
             "loses_interest",
-            "closes at any moment alike: after 10 s on average, most who ask for much do not see its end",
+            "closes at a random moment, 10 s after asking on average: most do not see the end of a long answer",
             lambda random: Plan(leave_after=1 + round(random.expovariate(1 / 10) * 1e9)),
         ),
         Behaviour(
@@ -113,42 +113,42 @@ BEHAVIOURS = {
         ),
         Behaviour(
             "killed_app",
-            "the phone kills the app some seconds after asking, as above: a reset, no goodbye",
+            "the phone kills the app after as many seconds: the connection is reset, not closed",
             lambda random: Plan(leave_after=round((1.5 + random.expovariate(1 / 3)) * 1e9), abort=True),
         ),
         Behaviour(
             "app_switcher",
-            "looks at another app some seconds after asking and comes back 2 to 20 s later; nothing is read meanwhile",
+            "switches to another app some seconds after asking and returns 2 to 20 s later; nothing is read in between",
             lambda random: Plan(away=_away(random)),
         ),
         Behaviour(
             "forgotten_app",
-            "the same, but after 2 to 20 s the phone kills the app in the background",
+            "the same, but the phone kills the app in the background after 2 to 20 s",
             lambda random: _forgotten(*_away(random)),
         ),
         Behaviour(
             "tunnel_rider",
-            "rides into a tunnel some seconds after asking: the link is gone for 2 to 20 s, and then goes on",
+            "rides into a tunnel some seconds after asking: nothing gets through for 2 to 20 s, then all goes on",
             lambda random: Plan(tunnel=_away(random)),
         ),
         Behaviour(
             "lingerer",
-            "reads to the end and leaves the connection open for 30 s to 2 minutes; asks on over another one",
+            "reads to the end and keeps the connection open for 30 s to 2 minutes; the next question uses another one",
             lambda random: Plan(linger=round(random.uniform(30, 120) * 1e9)),
         ),
         Behaviour(
             "reconnects",
-            "when its connection breaks, asks for the rest with Last-Event-ID, or else anew; up to 5 times an answer",
+            "asks for the rest with Last-Event-ID after a broken connection, or else asks again; up to 5 times",
             lambda random: Plan(reconnect=Reconnect(5, seed=random.getrandbits(32))),
         ),
         Behaviour(
             "polite_retry",
-            "told to wait (429, 503, 529), asks again up to 3 times, when retry-after says or after 1, 2 and 4 s",
+            "asks again if refused with 429, 503 or 529: up to 3 times, when retry-after says or after 1, 2 and 4 s",
             lambda random: Plan(retry=Retry(3, honours=True, seed=random.getrandbits(32))),
         ),
         Behaviour(
             "retry_storm",
-            "told to wait, asks again at once, up to 10 times, whatever retry-after says",
+            "asks again at once if refused in that way: up to 10 times, whatever retry-after says",
             lambda random: Plan(retry=Retry(10, honours=False, seed=random.getrandbits(32))),
         ),
     ]
