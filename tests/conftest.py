@@ -7,7 +7,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
-from streamgauge.harness.drive.wire import exchange
+from streamgauge.harness.drive.wire import loop
 from streamgauge.harness.native import library
 from tests.support.reference import ReferenceServer
 
@@ -34,4 +34,4 @@ def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(library, "LIBRARY", None)
     elif library.LIBRARY is None:
         pytest.skip("the package was installed without a compiler")
-    monkeypatch.setattr(exchange, "_LOOPS", {})
+    monkeypatch.setattr(loop, "_LOOPS", {})

@@ -13,7 +13,7 @@ from streamgauge.harness.config.schema import Target
 from streamgauge.harness.config.secrets import filled_headers
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import Protocol, for_target
-from streamgauge.harness.drive.wire.exchange import Endpoint
+from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 
 _AT_A_STRETCH = 0.001  # seconds of decoding

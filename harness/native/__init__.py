@@ -1,0 +1,1 @@
+"""The harness's C, what Python must know of it, and its loader."""

@@ -1,7 +1,7 @@
-"""The few loops of the harness that are C, where a compiler was when the package was installed.
+"""Loads the harness's C, if a compiler was there when the package was installed.
 
-`drive.drain`, `drive.clients.reading` and `.timing`, and `arrivals` call them, and where there is no library, the same
-is done in Python: the same record at a higher cost. Linux only, as are the kernel's stamps.
+`drive.wire.compiled`, `drive.reading.body` and `.timing`, and `record.arrivals` call it. Where there is no library,
+Python does the same and makes the same record, at a higher cost. Linux only, as are the kernel's stamps.
 """
 
 import ctypes
@@ -9,40 +9,52 @@ from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
+from streamgauge.harness.native import layout
+
 _NUMBERS = POINTER(c_int64)
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "sg_sizes": (POINTER(c_int),),
+    "sg_number": (c_char_p,),
+    "sg_reader_size": (),
     "sg_start": (c_void_p, c_int),
-    "sg_poll": (c_void_p,),
-    "sg_read": (c_void_p, POINTER(c_int32)),
+    "sg_epoll": (c_void_p,),
+    "sg_read_ready": (c_void_p, POINTER(c_int32)),
     "sg_stop": (c_void_p,),
     "sg_lock": (c_void_p,),
     "sg_unlock": (c_void_p,),
     "sg_watch": (c_void_p, c_void_p),
     "sg_resume": (c_void_p, c_void_p),
-    "sg_leave": (c_void_p, c_void_p),
+    "sg_unwatch": (c_void_p, c_void_p),
     "sg_count": (c_void_p, c_char_p, c_int),
-    "sg_follow": (
+    "sg_match": (
         *(c_char_p, c_int64, _NUMBERS),
         *(c_char_p, c_int, c_char_p, c_int),
         *(c_int64, c_int, _NUMBERS, _NUMBERS),
     ),
     "sg_pack": (c_void_p, c_int, c_int, c_char_p),
-    "sg_timing": (
-        *(c_void_p, c_int, c_void_p, c_void_p, c_int, c_void_p, c_int, c_int64, c_int64),
-        *(c_void_p, c_void_p, c_void_p, c_int, c_int64, c_void_p, c_void_p),
-    ),
+    "sg_timing": (POINTER(layout.Timing), POINTER(layout.Figures)),
 }
 
 
-def _load() -> Any:
+def load() -> Any:
+    """The library; None where there is none. RuntimeError if it was compiled from another version."""
+    path = Path(__file__).with_name("_compiled.so")
     try:
-        library = ctypes.CDLL(str(Path(__file__).with_name("_compiled.so")))
+        library = ctypes.CDLL(str(path))
     except OSError:
         return None
-    for name, arguments in _ARGUMENTS.items():
-        getattr(library, name).argtypes = arguments
+    if not _fits(library):
+        raise RuntimeError(f"{path} was compiled from another version; install the package again")
     return library
 
 
-LIBRARY: Any = _load()  # None: Python does it
+def _fits(library: Any) -> bool:
+    """Whether the library has every function and number that this version calls and expects."""
+    if not all(hasattr(library, name) for name in _ARGUMENTS):
+        return False
+    for name, arguments in _ARGUMENTS.items():
+        getattr(library, name).argtypes = arguments
+    library.sg_number.restype = c_int64
+    return all(library.sg_number(name.encode()) == value for name, value in layout.numbers().items())
+
+
+LIBRARY: Any = load()  # None: Python does it

@@ -1,11 +1,11 @@
-/* The loops over a stream's events that make its record, for `clients/reading.py`, `clients/timing.py` and `arrivals.py`,
- * which do the same in Python where nothing was compiled. No memory is allocated here: Python says where to write, and how
- * much fits.
+/* The loops over a stream's events that make its record. `reading/body.py`, `reading/timing.py` and `record/arrivals.py` do the
+ * same in Python where nothing was compiled. Nothing is allocated here: Python says where to write and how much fits.
  */
-#include <stdint.h>
+#include "layout.h"
+
 #include <string.h>
 
-/* Bytes of the well-formed character of UTF-8 that begins here, 0 for what is none (Unicode 15, table 3-7). */
+/* Bytes of the well-formed UTF-8 character that begins here; 0 if it is not well-formed (Unicode 15, table 3-7). */
 static int utf8(const unsigned char *at, const unsigned char *end) {
     if (*at < 0x80) return 1;
     int size = *at >= 0xc2 && *at < 0xe0 ? 2 : *at >= 0xe0 && *at < 0xf0 ? 3 : *at >= 0xf0 && *at < 0xf5 ? 4 : 0;
@@ -17,33 +17,34 @@ static int utf8(const unsigned char *at, const unsigned char *end) {
     return size;
 }
 
-/* How many events from `*begin` on are `before`, a string of JSON that stands for itself and is not empty, and `after`;
- * `sizes` and `characters` of at most `room` of them; `*begin` is then where the next one does. */
-int sg_follow(const char *body, int64_t length, int64_t *begin, const char *before, int before_length, const char *after,
-              int after_length, int64_t largest, int room, int64_t *sizes, int64_t *characters) {
+/* Match events that consist of `before`, a JSON string that needs no unescaping and is not empty, and `after`. Starts at
+ * `*begin`, stops after `room` events or at the first that does not match, and sets `*begin` to where it stopped. Writes the
+ * size and the characters of each event. Returns how many matched. */
+int sg_match(const char *body, int64_t length, int64_t *begin, const char *before, int before_length, const char *after,
+             int after_length, int64_t largest, int room, int64_t *sizes, int64_t *characters) {
     const char *at = body + *begin, *end = body + length;
     int count = 0;
     while (count < room && end - at >= before_length && !memcmp(at, before, before_length)) {
-        const unsigned char *from = (const unsigned char *)at + before_length, *byte = from;
-        int64_t said = 0;
+        const unsigned char *byte = (const unsigned char *)at + before_length;
+        int64_t found = 0;
         int size = 1;
         while (byte < (const unsigned char *)end && *byte != '"' && *byte != '\\' && *byte >= 0x20 &&
                (size = utf8(byte, (const unsigned char *)end))) {
             byte += size;
-            said++;
+            found++;
         }
         const char *next = (const char *)byte + after_length;
-        if (!said || end - (const char *)byte < after_length || memcmp(byte, after, after_length) || next - at > largest) break;
+        if (!found || end - (const char *)byte < after_length || memcmp(byte, after, after_length) || next - at > largest) break;
         sizes[count] = next - at;
-        characters[count++] = said;
+        characters[count++] = found;
         at = next;
     }
     *begin = at - body;
     return count;
 }
 
-/* `rows` columns of `count` numbers each, one after another, as `arrivals` stores them; the bytes written, which are at
- * most rows × (9 + 8 × count). The first number of the first column is left out. */
+/* Write `rows` columns of `count` numbers each, as `arrivals` stores them, one after another; the first number of the first
+ * column is left out. Returns the bytes written, at most rows × (9 + 8 × count). */
 int sg_pack(const int64_t *values, int rows, int count, unsigned char *out) {
     unsigned char *begin = out;
     for (int row = 0; row < rows; row++, values += count) {
@@ -63,75 +64,87 @@ int sg_pack(const int64_t *values, int rows, int count, unsigned char *out) {
     return out - begin;
 }
 
-enum { TEXT = 0, TOOL = 2 }; /* codes of kinds; those up to TOOL are content */
-static const int64_t NONE = INT64_MIN, LATE = 500000;
-
-/* What `timing.py` makes the record of: NONE where there is none. */
-struct figures {
-    int64_t shown; /* the last read, as the person had it */
-    int64_t chunks, characters, first, first_wire, first_text, last, tool_pause;
-    int64_t coalesced, saturated, stamped, lag_sum, lag_max;
-};
-
+/* Nanoseconds to microseconds, halves up, as `arrivals.microseconds` rounds. */
 static int64_t microseconds(int64_t ns) {
     int64_t up = ns + 500;
     return up / 1000 - (up % 1000 < 0);
 }
 
-/* One pass over the reads of a stream and the events that each of them completed; all times but `handed`, `holds` and those
- * of the reads are on the run's clock. `shown` (NULL: the wire's time) is when the person had each read, `until` when they
- * left. `rows` are five of `events` numbers, as `arrivals.pack_rows` takes them. How many events it found a read for. */
-int sg_timing(const int64_t *reads, int count, const int64_t *shown, const int64_t *holds, int held, const int64_t *handed,
-              int given, int64_t offset, int64_t origin, const int64_t *sizes, const unsigned char *kinds,
-              const int64_t *characters, int events, int64_t until, int64_t *rows, struct figures *found) {
-    int64_t end = 0, before = 0, hold = NONE;
-    int event = 0, tool = 0;
+/* How far the pass over a stream has come. */
+struct pass {
+    int64_t event_end;  /* bytes of the body up to the next event */
+    int64_t arrived_us; /* when the event before arrived */
+    int event;          /* index of the next event */
+    int handed;         /* moments of handing on that are used up */
+    int after_tool;     /* the content before was a tool's input */
+};
+
+/* Add a content chunk that the person had, to the figures. `at`: when it arrived; `person`: when they had it. */
+static void add_content(struct figures *found, struct pass *pass, int kind, int64_t characters, int64_t at, int64_t person) {
+    if (!found->chunks++) {
+        found->first = person;
+        found->first_wire = at;
+    }
+    if (kind == TEXT && found->first_text == NONE) found->first_text = person;
+    if (pass->after_tool && kind != TOOL)
+        found->tool_pause = (found->tool_pause == NONE ? 0 : found->tool_pause) + person - found->last;
+    found->characters += characters;
+    found->last = person;
+    pass->after_tool = kind == TOOL;
+}
+
+/* Write the rows of the events that one read completed. Returns how many of them are content. */
+static int add_events(const struct timing *stream, struct figures *found, struct pass *pass, int64_t end, int64_t at,
+                      int64_t person) {
+    int content = 0, events = stream->events;
+    for (; pass->event < events && pass->event_end + stream->sizes[pass->event] <= end; pass->event++) {
+        int event = pass->event, kind = stream->kinds[event];
+        int64_t client_lag = -1, arrived = microseconds(at);
+        int64_t size = stream->sizes[event], characters = stream->characters[event];
+        pass->event_end += size;
+        if (kind <= TOOL) {
+            content++;
+            if (pass->handed < stream->handed_count) {
+                int64_t late = stream->handed[pass->handed++] - stream->origin - at;
+                /* Never negative: the offset of the kernel's clock is known only to a few µs. */
+                client_lag = microseconds(person + (late > 0 ? late : 0)) - microseconds(person);
+            }
+            if (person <= stream->until) add_content(found, pass, kind, characters, at, person);
+        }
+        int64_t *row = stream->rows + event;
+        row[0] = arrived - pass->arrived_us;
+        row[events] = characters;
+        row[2 * events] = size - characters;
+        row[3 * events] = microseconds(person) - arrived;
+        row[4 * events] = client_lag;
+        pass->arrived_us = arrived;
+    }
+    return content;
+}
+
+/* One pass over a stream's reads and the events that each of them completed. Returns how many events it found a read for. */
+int sg_timing(const struct timing *stream, struct figures *found) {
+    struct pass pass = {0};
+    int64_t hold = NONE;
+    int held = 0;
     *found = (struct figures){.shown = NONE, .first = NONE, .first_wire = NONE, .first_text = NONE, .last = NONE,
                               .tool_pause = NONE, .lag_max = NONE};
-    for (int read = 0; read < count; read++, reads += 3) {
-        int64_t stamp = reads[1], seen = reads[2], came = stamp - offset, lag = 0;
-        int64_t at = (stamp ? came : seen) - origin, person = shown ? shown[read] : at;
-        for (; held && *holds <= seen; held--) hold = *holds++;
-        if (stamp) {
-            lag = seen - (hold > came ? hold : came);
+    for (int i = 0; i < stream->read_count; i++) {
+        const struct read *read = stream->reads + i;
+        int64_t came = read->stamp - stream->offset, lag = 0;
+        int64_t at = (read->stamp ? came : read->seen) - stream->origin, person = stream->shown ? stream->shown[i] : at;
+        for (; held < stream->hold_count && stream->holds[held] <= read->seen; held++) hold = stream->holds[held];
+        if (read->stamp) {
+            lag = read->seen - (hold > came ? hold : came);
             found->stamped++;
             found->lag_sum += lag;
             if (lag > found->lag_max) found->lag_max = lag;
         }
         found->shown = person;
-        int content = 0;
-        for (; event < events && end + sizes[event] <= reads[0]; event++) {
-            int64_t behind = -1;
-            int kind = kinds[event];
-            end += sizes[event];
-            if (kind <= TOOL) {
-                content++;
-                if (given) {
-                    int64_t late = *handed++ - origin - at; /* the offset of the kernel's clock is known to a few µs only */
-                    given--;
-                    behind = microseconds(person + (late > 0 ? late : 0)) - microseconds(person);
-                }
-                if (person <= until) {
-                    if (!found->chunks++) found->first = person, found->first_wire = at;
-                    if (kind == TEXT && found->first_text == NONE) found->first_text = person;
-                    if (tool && kind != TOOL) found->tool_pause = (found->tool_pause == NONE ? 0 : found->tool_pause) + person - found->last;
-                    found->characters += characters[event];
-                    found->last = person;
-                    tool = kind == TOOL;
-                }
-            }
-            int64_t arrived = microseconds(at);
-            rows[event] = arrived - before;
-            rows[events + event] = characters[event];
-            rows[2 * events + event] = sizes[event] - characters[event];
-            rows[3 * events + event] = microseconds(person) - arrived;
-            rows[4 * events + event] = behind;
-            before = arrived;
-        }
-        if (content > 1) {
+        if (add_events(stream, found, &pass, read->end, at, person) > 1) {
             found->coalesced++;
-            found->saturated += stamp && lag > LATE && hold <= came;
+            found->saturated += read->stamp && lag > LATE && hold <= came;
         }
     }
-    return event;
+    return pass.event;
 }

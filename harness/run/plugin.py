@@ -40,7 +40,8 @@ from streamgauge.harness.drive.clients import CLIENTS, Site
 from streamgauge.harness.drive.recorder import Batch, Recorder
 from streamgauge.harness.drive.server_metrics import Watch
 from streamgauge.harness.drive.users import StreamUser, assign
-from streamgauge.harness.drive.wire import exchange
+from streamgauge.harness.drive.wire.endpoint import Endpoint
+from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import save, telling, terminal
@@ -490,7 +491,7 @@ class _Keeper:
         if len(hosts) > 1:
             raise TargetError(f"one run has one host; the user classes name {', '.join(sorted(hosts))}: choose with -H")
         host: str = hosts.pop()
-        exchange.Endpoint.of(host).resolve()
+        Endpoint.of(host).resolve()
         return host
 
     def _fingerprint(self, scenario: str) -> dict[str, Any]:
@@ -503,7 +504,7 @@ class _Keeper:
             "scenario": scenario,
             "scenario_file": _content(self._environment.parsed_locustfiles or []),
             "streamgauge": _generation(__version__),
-            "stamps": "kernel" if exchange.kernel_stamps() else "python",
+            "stamps": "kernel" if kernel_stamps() else "python",
             "users": {
                 user.__name__: {
                     **user.traits(networks),
@@ -580,7 +581,7 @@ def _instrument() -> dict[str, Any]:
     calibration = resolution.known()
     return {
         "resolution": calibration.sentence() if calibration else "not calibrated: run `streamgauge calibrate`",
-        "stamps": "kernel" if exchange.kernel_stamps() else "python",
+        "stamps": "kernel" if kernel_stamps() else "python",
         "streamgauge": __version__,
         "locust": locust.__version__,
         "python": platform.python_version(),

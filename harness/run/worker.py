@@ -23,7 +23,7 @@ from streamgauge.harness.config.encoding import decode_networks, decode_target
 from streamgauge.harness.drive.clients import Site
 from streamgauge.harness.drive.recorder import Batch, Outbox, Recorder
 from streamgauge.harness.drive.users import Assignment, StreamUser, assign
-from streamgauge.harness.drive.wire import exchange
+from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
@@ -209,6 +209,6 @@ def machine() -> dict[str, Any]:
         "host": platform.node(),
         "pid": os.getpid(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "stamps": "kernel" if exchange.kernel_stamps() else "python",
+        "stamps": "kernel" if kernel_stamps() else "python",
         "reader": "compiled" if library.LIBRARY else "python",
     }

@@ -11,7 +11,7 @@ import gevent
 import numpy as np
 import pytest
 
-from streamgauge.harness.drive.wire.exchange import kernel_stamps
+from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.judge.measure.measurements import measure
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record import arrivals

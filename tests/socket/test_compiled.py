@@ -16,10 +16,12 @@ from hypothesis import strategies as some
 
 from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Malformed
 from streamgauge.harness.drive.reading import sse
-from streamgauge.harness.drive.reading.body import Reading, read
+from streamgauge.harness.drive.reading.body import DecodedBody, decode
 from streamgauge.harness.drive.reading.timing import Times, timed
-from streamgauge.harness.drive.wire.drain import Drain, Slot
-from streamgauge.harness.native import library
+from streamgauge.harness.drive.wire.compiled import Inbox, ReadingThread
+from streamgauge.harness.drive.wire.exchange import Piece
+from streamgauge.harness.drive.wire.reads import Read, Reads
+from streamgauge.harness.native import layout, library
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import Columns
 from streamgauge.harness.record.clock import RunClock
@@ -40,8 +42,8 @@ def in_python() -> Iterator[None]:
 
 def count(sent: bytes) -> tuple[bool, int]:
     """Whether all of this was plain chunks, and how many bytes of the body are among it."""
-    slot = Slot()
-    return bool(library.LIBRARY.sg_count(ctypes.byref(slot), sent, len(sent))), slot.body
+    inbox = Inbox()
+    return bool(library.LIBRARY.sg_count(ctypes.byref(inbox), sent, len(sent))), inbox.body
 
 
 chunked = some.lists(some.tuples(some.binary(min_size=1, max_size=40), some.sampled_from(["%x", "%X", "00%x"])))
@@ -65,29 +67,28 @@ def test_bytes_of_the_body_are_counted_however_chunks_are_written_and_cut(chunks
 
 
 @contextmanager
-def watched(*, room: int | None = None, **state: int) -> Iterator[tuple[Drain, Slot, socket.socket]]:
-    """A slot that is read, in this state, and the socket that it is sent by."""
+def watched(**state: int) -> Iterator[tuple[ReadingThread, Inbox, socket.socket]]:
+    """An inbox in this state whose socket is read, and the socket at the other end."""
     near, far = socket.socketpair()
     with near, far:
-        drain = Drain(library.LIBRARY)
-        slot = drain.slot(near.fileno(), b"never")
+        thread = ReadingThread(library.LIBRARY)
+        inbox = thread.inbox(near.fileno(), b"never")
         for name, value in state.items():
-            setattr(slot, name, value)
-        slot.room = slot.room if room is None else room
-        drain.watch(slot)
+            setattr(inbox, name, value)
+        thread.watch(inbox)
         try:
-            yield drain, slot, far
+            yield thread, inbox, far
         finally:
-            drain.leave(slot)
+            thread.unwatch(inbox)
 
 
-def looked_at(drain: Drain, slot: Slot) -> tuple[bytes, bytes, bytes]:
-    """What was there when it was told of."""
-    assert drain.told() == [slot.descriptor]
-    with drain:
-        taken = slot.take()
-        drain.resume(slot)
-    return taken
+def taken(thread: ReadingThread, inbox: Inbox) -> Piece:
+    """What was there when it was reported."""
+    assert thread.reported() == [inbox.descriptor]
+    with thread:
+        piece = inbox.take()
+        thread.resume(inbox)
+    return piece
 
 
 def until(happens: Callable[[], bool]) -> None:
@@ -97,15 +98,16 @@ def until(happens: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
-def drained(pieces: list[bytes]) -> tuple[bytes, bytes, list[int], bool]:
+def stripped(pieces: list[bytes]) -> tuple[bytes, bytes, list[int], bool]:
     """Of a stream whose first chunk is about to begin: the body, the rest, the reads' ends, and whether it is torn."""
-    body, rest, ends = b"", b"", array("q")
-    with watched(framed=1, bare=1, body=0, where=0, chunk=0) as (drain, slot, far):
-        for piece in pieces:
-            far.sendall(piece)
-            more, left, reads = looked_at(drain, slot)
-            body, rest, ends = body + more, rest + left, ends + array("q", reads)
-        return body, rest, ends[::3].tolist(), bool(slot.torn)
+    body, rest, reads = b"", b"", Reads()
+    with watched(counted=1, stripped=1, body=0, state=layout.SIZE, chunk_left=0) as (thread, inbox, far):
+        for sent in pieces:
+            far.sendall(sent)
+            piece = taken(thread, inbox)
+            body, rest = body + piece.body, rest + piece.data
+            reads.extend(piece.reads)
+        return body, rest, reads.columns()[0].tolist(), bool(inbox.torn)
 
 
 @given(chunked, some.lists(some.integers(0, 400)))
@@ -115,7 +117,7 @@ def test_a_body_is_freed_of_its_chunks_however_they_are_cut(chunks: list[tuple[b
     pieces = [sent[begin:end] for begin, end in pairwise(places)]
     lengths = [body[place] for place in places]
     ends = [after for before, after in pairwise(lengths) if after > before]
-    assert drained([*pieces, b"0\r\n\r\n"]) == (
+    assert stripped([*pieces, b"0\r\n\r\n"]) == (
         b"".join(data for data, _ in chunks),
         b"0\r\n\r\n",
         [*ends, body[-1]],
@@ -127,80 +129,93 @@ def test_a_body_is_freed_of_its_chunks_however_they_are_cut(chunks: list[tuple[b
 def test_a_line_that_is_no_size_is_the_parsers_from_its_beginning(cuts: list[int]) -> None:
     sent = b"3\r\nabc\r\n1f;x=y"
     places = sorted({0, len(sent), *cuts})
-    assert drained([sent[begin:end] for begin, end in pairwise(places)])[:2] == (b"abc", b"1f;x=y")
+    assert stripped([sent[begin:end] for begin, end in pairwise(places)])[:2] == (b"abc", b"1f;x=y")
 
 
-IN_A_CHUNK = {"framed": 1, "alert": 0, "where": 2, "chunk": 1 << 20}
+IN_A_CHUNK = {"counted": 1, "report_all": 0, "state": layout.DATA, "chunk_left": 1 << 20}
 
 
-def test_no_more_is_read_than_there_is_room_for_and_little_room_is_told_of() -> None:
-    with watched(**IN_A_CHUNK, room=3_000) as (drain, slot, far):
+def test_no_more_is_read_than_is_allowed_and_a_small_allowance_is_reported() -> None:
+    with watched(**IN_A_CHUNK, allowance=3_000) as (thread, inbox, far):
         far.sendall(bytes(1_000))
-        until(lambda: slot.length == 1_000)
+        until(lambda: inbox.length == 1_000)
         far.sendall(bytes(3_000))
-        assert drain.told() == [slot.descriptor]
-        assert (slot.length, slot.room) == (3_000, 0)
-        with drain:
-            slot.room = 10_000
-            drain.resume(slot)  # of what is left in the kernel, nothing else will tell
-        until(lambda: slot.length == 4_000)
+        assert thread.reported() == [inbox.descriptor]
+        assert (inbox.length, inbox.allowance) == (3_000, 0)
+        with thread:
+            inbox.allowance = 10_000
+            thread.resume(inbox)  # nothing else would report what is left in the kernel
+        until(lambda: inbox.length == 4_000)
 
 
-def test_a_read_whose_place_is_not_known_is_the_last_until_somebody_has_looked() -> None:
-    with watched(framed=0) as (drain, slot, far):
+def test_after_a_read_whose_place_is_not_known_nothing_is_read_until_it_is_taken() -> None:
+    with watched(counted=0) as (thread, inbox, far):
         far.sendall(b"one")
-        assert drain.told() == [slot.descriptor]
+        assert thread.reported() == [inbox.descriptor]
         far.sendall(b"two")
         time.sleep(0.05)
-        assert slot.length == 3
-        with drain:
-            drain.resume(slot)
-        until(lambda: slot.length == 6)
+        assert inbox.length == 3
+        with thread:
+            thread.resume(inbox)
+        until(lambda: inbox.length == 6)
 
 
-def test_a_stream_that_was_told_of_is_read_on_where_there_is_room() -> None:
-    with watched(**{**IN_A_CHUNK, "alert": 1}) as (drain, slot, far):
+def test_a_stream_that_was_reported_is_still_read_where_there_is_room() -> None:
+    with watched(**{**IN_A_CHUNK, "report_all": 1}) as (thread, inbox, far):
         far.sendall(b"one")
-        assert drain.told() == [slot.descriptor]
+        assert thread.reported() == [inbox.descriptor]
         far.sendall(b"two")
-        until(lambda: slot.length == 6)
+        until(lambda: inbox.length == 6)
 
 
 def test_a_stream_that_is_left_or_held_is_not_read() -> None:
-    with watched(**IN_A_CHUNK) as (drain, slot, far):
-        with drain:
+    with watched(**IN_A_CHUNK) as (thread, inbox, far):
+        with thread:
             far.sendall(b"held")
             time.sleep(0.05)
-            assert slot.length == 0
-        until(lambda: slot.length == 4)
-        drain.leave(slot)
+            assert inbox.length == 0
+        until(lambda: inbox.length == 4)
+        thread.unwatch(inbox)
         far.sendall(b"left")
         time.sleep(0.05)
-        assert slot.length == 4
-        drain.watch(slot)
-        until(lambda: slot.length == 8)
+        assert inbox.length == 4
+        thread.watch(inbox)
+        until(lambda: inbox.length == 8)
 
 
 def test_what_one_read_leaves_in_the_kernel_is_read_by_the_next_without_anything_new() -> None:
-    with watched() as (drain, slot, far):
+    with watched() as (thread, inbox, far):
         far.sendall(bytes(100_000))
-        far.close()  # the end came with the data, and is told of by nothing else
+        far.close()  # the end came with the data, and nothing else reports it
         came = 0
-        while not slot.ended:
-            came += len(looked_at(drain, slot)[1])
-        assert (came, slot.ended) == (100_000, 1)
+        while not inbox.ended:
+            came += len(taken(thread, inbox).data)
+        assert (came, inbox.ended) == (100_000, 1)
 
 
 def test_a_reader_ends_with_its_owner() -> None:
     before = len(list(Path("/proc/self/task").iterdir()))
-    drain = Drain(library.LIBRARY)
+    thread = ReadingThread(library.LIBRARY)
     assert len(list(Path("/proc/self/task").iterdir())) == before + 1
-    del drain
+    del thread
     until(lambda: len(list(Path("/proc/self/task").iterdir())) == before)
 
 
+def test_the_codes_of_kinds_are_those_that_are_stored() -> None:
+    assert (arrivals.KINDS[layout.TEXT], arrivals.KINDS[layout.TOOL]) == (arrivals.Kind.TEXT, arrivals.Kind.TOOL)
+    assert set(range(layout.TOOL + 1)) == set(arrivals.CONTENT_CODES)
+
+
+@pytest.mark.parametrize("number", ["READS", "read.stamp", "inbox"])
+def test_a_library_of_another_version_is_refused(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = layout.numbers()
+    monkeypatch.setattr(layout, "numbers", lambda: {**numbers, number: numbers[number] + 8})
+    with pytest.raises(RuntimeError, match="install the package again"):
+        library.load()
+
+
 def test_a_chunk_that_does_not_end_where_it_said_is_torn() -> None:
-    assert drained([b"3\r\nabcd\r\n"])[3]
+    assert stripped([b"3\r\nabcd\r\n"])[3]
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\r\n", b"5;name=value\r\n", b"x", b"\r\n", b"fffffffffff\r\n", b"-1\r\n"])
@@ -241,8 +256,8 @@ def test_events_that_are_alike_are_read_as_each_would_be_alone(
             break
         alone.append((event.size, arrivals.KINDS.index(meaning.kind), meaning.characters))
     with in_python():
-        slowly = read(body, protocol, limit)
-    quickly = read(body, protocol, limit)
+        slowly = decode(body, protocol, limit)
+    quickly = decode(body, protocol, limit)
     for seen in (slowly, quickly):
         columns = zip(seen.sizes, seen.kinds, seen.characters, strict=True)
         assert list(columns) == alone
@@ -283,17 +298,17 @@ def test_the_times_of_a_stream_come_to_the_same(
     on_a_link: bool,
     until: int | None,
 ) -> None:
-    clock, reads, now, end = RunClock(1_000, 10**18), array("q"), 10**6, 0
+    clock, reads, now, end = RunClock(1_000, 10**18), [], 10**6, 0
     found = [event for held, *_ in came for event in held]
     for held, wait, lag, stamped in came:
         now, end = now + wait, end + sum(size for size, _, _ in held)
-        reads.extend([end, now + clock.offset if stamped else 0, now + lag])
+        reads.append(Read(end, now + clock.offset if stamped else 0, now + lag))
         now += lag
     sizes, kinds, characters = zip(*found, strict=True) if found else [()] * 3
-    reading = Reading(array("q", sizes), bytes(kinds), array("q", characters), Answer(), ended=True, fault=None)
-    times = Times(clock, reads, array("q", sorted(holds)), None if handed is None else sorted(handed))
+    decoded = DecodedBody(array("q", sizes), bytes(kinds), array("q", characters), Answer(), ended=True, fault=None)
+    times = Times(clock, Reads.of(*reads), array("q", sorted(holds)), None if handed is None else sorted(handed))
     if on_a_link:
         times.shown = times.arrived() + 70_000_000
     with in_python():
-        slowly = timed(times, reading, until)
-    assert timed(times, reading, until) == slowly
+        slowly = timed(times, decoded, until)
+    assert timed(times, decoded, until) == slowly

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.wire.exchange import kernel_stamps
+from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome
 from tests.support.hostile import (

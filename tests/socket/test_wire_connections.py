@@ -12,7 +12,7 @@ import pytest
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients import Question
-from streamgauge.harness.drive.wire.exchange import Endpoint
+from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.record.observation import Outcome
 from tests.support.hostile import (
@@ -205,7 +205,7 @@ def test_no_stream_leaves_a_reference_cycle_whatever_its_end() -> None:
             gc.garbage.clear()
             gc.enable()
     assert outcomes == set(Outcome) - {Outcome.SERVER_ERROR, Outcome.INTERRUPTED}
-    assert not left & {"Broken", "Exchange", "Connection", "Transcript", "frame", "traceback"}, left
+    assert not left & {"Broken", "Exchange", "Response", "Connection", "Transcript", "frame", "traceback"}, left
 
 
 def descriptors() -> int:

@@ -9,7 +9,7 @@ import pytest
 
 from streamgauge.harness.drive.clients import Interrupted, Site
 from streamgauge.harness.drive.clients.wire import WireClient
-from streamgauge.harness.drive.wire.exchange import kernel_stamps
+from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation

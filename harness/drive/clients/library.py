@@ -15,7 +15,10 @@ from typing import Any, ClassVar
 from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.clients.wire import Attempt, WireClient
 from streamgauge.harness.drive.site import Site
-from streamgauge.harness.drive.wire.exchange import Broken, Connection, Exchange, Pace
+from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.drive.wire.connection import Connection
+from streamgauge.harness.drive.wire.exchange import Exchange
+from streamgauge.harness.drive.wire.pace import Pace
 from streamgauge.harness.record.observation import Outcome
 
 
@@ -29,14 +32,14 @@ class _Tapped(Exchange):
     def __init__(self, connection: Connection, limit: int, marker: bytes, pace: Pace | None = None) -> None:
         super().__init__(connection, limit, marker, pace)
         self.raw = bytearray()
-        parse, raw, wake = self._feed, self.raw, self.wake
+        parse, raw, wake = self.feed, self.raw, self.wake
 
         def feed(data: bytes) -> None:
             raw.extend(data)
             wake()
             parse(data)
 
-        self._feed = feed
+        self.feed = feed
 
 
 class _Lent(Attempt):

@@ -4,7 +4,6 @@ Promises one StreamObservation for each `stream`, whatever the server does: noth
 """
 
 import time
-from bisect import bisect_left
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -23,7 +22,10 @@ from streamgauge.harness.drive.reading.resumption import follow
 from streamgauge.harness.drive.reading.transcript import Interrupted, Transcript, observe
 from streamgauge.harness.drive.reading.whole import observe_whole, patient
 from streamgauge.harness.drive.site import Site
-from streamgauge.harness.drive.wire.exchange import Broken, Connection, Exchange
+from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.drive.wire.connection import Connection
+from streamgauge.harness.drive.wire.exchange import Exchange
+from streamgauge.harness.drive.wire.loop import Loop
 from streamgauge.harness.record.observation import CONTENT, Outcome
 
 _GRACE = 200_000_000  # ns after what looks like the terminal event until we look whether it was one
@@ -105,7 +107,7 @@ class Attempt:
         with suppress(OSError):  # the server hung up while we sent; it may have said why: the reads will tell
             self._connection.send(request, self._until(self._timeouts.idle))
             self._transcript.sent_at = self._connection.sent_at
-        self._exchange.start()
+        Loop.current().read(self._exchange)
 
     def _goes_on(self) -> bool:
         """Wait for something to decide, and decide it; False once the answer has ended. Broken where it cannot."""
@@ -173,10 +175,11 @@ class Attempt:
         exchange, seen = self._exchange, self._transcript
         exchange.catch_up()
         seen.ended_at = seen.ended_at or time.monotonic_ns()
-        self.reusable = broken is None and exchange.broken is None and exchange.keeps_alive
+        self.reusable = broken is None and exchange.broken is None and exchange.response.keeps_alive
         exchange.stop()
-        seen.status, seen.headers, seen.headers_read = exchange.status, exchange.headers, exchange.headers_read
-        seen.body, seen.reads, seen.holds = exchange.body, exchange.reads, exchange.holds
+        response = exchange.response
+        seen.status, seen.headers, seen.headers_read = response.status, response.headers, response.headers_read
+        seen.body, seen.reads, seen.holds = response.body, exchange.reads, exchange.holds
         seen.broken = broken
         return seen
 
@@ -234,12 +237,11 @@ class Attempt:
     def _shown_at(self, place: int) -> int:
         """When the person has what ends at this place in the body: the link may take its time."""
         reads, shown = self._exchange.reads, self._transcript.shown
-        number = bisect_left(reads[::3], place)
+        number = reads.completing(place)
         while len(shown) <= number:
-            before = reads[3 * len(shown) - 3] if shown else 0
-            end, stamp, seen = reads[3 * len(shown) : 3 * len(shown) + 3]
-            at = stamp - self._clock.offset if stamp else seen
-            shown.append(self.began + self._link.deliver(at - self.began, end - before))
+            before = reads[len(shown) - 1].end if shown else 0
+            read = reads[len(shown)]
+            shown.append(self.began + self._link.deliver(read.arrived(self._clock) - self.began, read.end - before))
         return shown[number]
 
 
@@ -335,11 +337,11 @@ class _Pace:
         self._started_at = started_at
         self.steady = link.steady
 
-    def take(self, now: int) -> tuple[int, int]:
+    def allowance(self, now: int) -> tuple[int, int]:
         room, again = self._link.take(now - self._started_at)
         return room, again + self._started_at
 
-    def took(self, now: int, size: int) -> None:
+    def spend(self, now: int, size: int) -> None:
         self._link.took(now - self._started_at, size)
 
 
@@ -362,7 +364,7 @@ class _Glance:
 
     def look(self) -> None:
         """At what has come since the last look: each byte is read once."""
-        fresh = bytes(self._exchange.body[self._looked :])
+        fresh = bytes(self._exchange.response.body[self._looked :])
         self._looked += len(fresh)
         try:
             for event in self._decoder.feed(fresh):

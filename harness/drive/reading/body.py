@@ -1,9 +1,9 @@
-"""What the body of an answer says: its events as columns. Pure; nothing that a server sent makes it raise.
+"""The body of an answer, decoded: its events as columns. Pure; nothing that a server sent makes it raise.
 
-Promises what `sse.Decoder` and the protocol say of every event, and has most of them said only once: a server writes
-the chunks of a stream alike but for one string, the token. Where it is shown that the protocol takes that string for
-the content (by asking it what it makes of two others in its place), events that differ in nothing else need not be
-parsed to know what they are: JSON without a quote, a backslash or a control character in a string is that string.
+Gives what `sse.Decoder` and the protocol would give for each event, but parses few of them. The chunks of a stream
+differ only in one string, the token. First, the protocol is asked about two other strings in that place, to show that
+it takes the string for the content. Then events that differ in nothing else need no parsing: a JSON string without a
+quote, a backslash or a control character stands for itself.
 """
 
 import ctypes
@@ -24,42 +24,43 @@ from streamgauge.harness.record.arrivals import Kind
 from streamgauge.harness.record.observation import CONTENT, Outcome
 
 _MOST_EVENTS = 250_000  # in a stream; each costs memory of ours, however small it is
-_MOST_TRIALS = 16  # to find what the chunks of a stream have in common: some streams' chunks have nothing
-_SLICE = 65_536  # bytes decoded at a time, where no blank line is to be seen
+_MOST_TRIALS = 16  # to find what the chunks of a stream have in common; in some streams they have nothing
+_SLICE = 65_536  # bytes decoded at a time in a body without LF LF
 
 _STRING = re.compile(rb':\x20?"((?:[^"\\]|\\.)*+)"')  # the value of a key
-_TOKEN = re.compile(rb'[^"\\\x00-\x1f]*+')  # what stands for itself between JSON's quotes
-_ROOM = 1024  # events that compiled code tells of at a time
+_TOKEN = re.compile(rb'[^"\\\x00-\x1f]*+')  # a JSON string that stands for itself
+_ROOM = 1024  # events that compiled code matches at a time
 _SIZES, _CHARACTERS = (ctypes.c_int64 * _ROOM)(), (ctypes.c_int64 * _ROOM)()
 _CODES = {kind: code for code, kind in enumerate(arrivals.KINDS)}
 
 
 @dataclass(slots=True)
-class Reading:
+class DecodedBody:
     sizes: "array[int]"  # of the events, one after another in the body
     kinds: bytes  # codes, as `arrivals` has them
     characters: "array[int]"  # of content
     answer: Answer
     ended: bool  # the terminal event came
-    fault: tuple[Outcome, str] | None  # what the events themselves say went wrong
+    fault: tuple[Outcome, str] | None  # what went wrong, as the events show
 
 
 class _Pattern(NamedTuple):
-    """Events of one kind that are alike: `before`, then a token, then `after`."""
+    """Events of one kind that consist of `before`, a token and `after`."""
 
     before: bytes
     after: bytes
     kind: Kind
 
 
-def read(body: bytes, protocol: Protocol, event_bytes: int) -> Reading:
+def decode(body: bytes, protocol: Protocol, event_bytes: int) -> DecodedBody:
     """The events of `body`, of at most `event_bytes` each, up to the terminal event or the first that is wrong."""
-    reader = _Reader(protocol, event_bytes)
-    reader.read(body)
-    return Reading(reader.sizes, bytes(reader.kinds), reader.characters, reader.answer, reader.ended, reader.fault)
+    decoder = _BodyDecoder(protocol, event_bytes)
+    decoder.decode(body)
+    columns = decoder.sizes, bytes(decoder.kinds), decoder.characters
+    return DecodedBody(*columns, decoder.answer, decoder.ended, decoder.fault)
 
 
-class _Reader:
+class _BodyDecoder:
     def __init__(self, protocol: Protocol, event_bytes: int) -> None:
         self._understand: Callable[[Event, Answer], Meaning] = protocol.understand
         self._limit = event_bytes
@@ -72,19 +73,19 @@ class _Reader:
         self.ended = False
         self.fault: tuple[Outcome, str] | None = None
 
-    def read(self, body: bytes) -> None:
+    def decode(self, body: bytes) -> None:
         at, lines_blank, pattern = 0, True, None
         while at < len(body) and not self._over:
             end = body.find(b"\n\n", at) + 2 if lines_blank else 1
             if end == 1:
                 lines_blank, end = False, at + _SLICE
             chunk = body[at:end]
-            kind = self._decode(chunk)
+            kind = self._add(chunk)
             if kind is not None:
                 if pattern is None or not body.startswith(pattern.before, end):
                     pattern = self._pattern(chunk, kind, body, end)
                 if pattern is not None:
-                    end = self._follow(pattern, body, end)
+                    end = self._match(pattern, body, end)
             at = end
         if not self._over and self._decoder.unfinished > self._limit:
             self.fault = Outcome.MALFORMED, f"an event passed {self._limit:,} bytes and had no end"
@@ -93,8 +94,8 @@ class _Reader:
     def _over(self) -> bool:
         return self.ended or self.fault is not None
 
-    def _decode(self, data: bytes) -> Kind | None:
-        """Note the events that these bytes complete. If they are one chunk of content, all of it, its kind."""
+    def _add(self, data: bytes) -> Kind | None:
+        """Add the events that these bytes complete. Returns the kind if the bytes are exactly one chunk of content."""
         for event in self._decoder.feed(data):
             if event.size > self._limit:
                 self.fault = Outcome.MALFORMED, f"an event of {event.size:,} bytes; the limit is {self._limit:,}"
@@ -121,7 +122,7 @@ class _Reader:
         return None
 
     def _pattern(self, chunk: bytes, kind: Kind, body: bytes, end: int) -> _Pattern | None:
-        """What this chunk has in common with the next, which begins at `end` of the body; None for too little."""
+        """What this chunk has in common with the next, which begins at `end` of the body; None if too little."""
         self._trials -= 1
         if self._trials < 0:
             return None
@@ -132,16 +133,16 @@ class _Reader:
                 return pattern
         return None
 
-    def _follow(self, pattern: _Pattern, body: bytes, at: int) -> int:
-        """Note the events from `at` on that are of the pattern; where the first begins that is not."""
+    def _match(self, pattern: _Pattern, body: bytes, at: int) -> int:
+        """Add the events from `at` on that match the pattern. Returns where the first begins that does not."""
         if library.LIBRARY is not None:
-            return self._follow_compiled(pattern, body, at)
+            return self._match_compiled(pattern, body, at)
         before, after, kind = pattern
         sizes, kinds, characters = self.sizes, self.kinds, self.characters
         code, ascii_only = _CODES[kind], body.isascii()
         while body.startswith(before, at) and len(sizes) < _MOST_EVENTS:
             begin = at + len(before)
-            end = _TOKEN.match(body, begin).end()  # type: ignore[union-attr]  # it matches nothing, too
+            end = _TOKEN.match(body, begin).end()  # type: ignore[union-attr]  # it also matches nothing
             next_at = end + len(after)
             length = end - begin if ascii_only else _characters(body[begin:end])
             if not length or next_at - at > self._limit or not body.startswith(after, end):
@@ -152,22 +153,22 @@ class _Reader:
             at = next_at
         return at
 
-    def _follow_compiled(self, pattern: _Pattern, body: bytes, at: int) -> int:
+    def _match_compiled(self, pattern: _Pattern, body: bytes, at: int) -> int:
         before, after, kind = pattern
         begin, count = ctypes.c_int64(at), _ROOM
         while count == _ROOM:
             room = min(_ROOM, _MOST_EVENTS - len(self.sizes))
             strings = (before, len(before), after, len(after))
-            count = library.LIBRARY.sg_follow(body, len(body), begin, *strings, self._limit, room, _SIZES, _CHARACTERS)
+            count = library.LIBRARY.sg_match(body, len(body), begin, *strings, self._limit, room, _SIZES, _CHARACTERS)
             self.sizes.frombytes(memoryview(_SIZES).cast("B")[: 8 * count])
             self.characters.frombytes(memoryview(_CHARACTERS).cast("B")[: 8 * count])
             self.kinds += bytes([_CODES[kind]]) * count
         return begin.value
 
 
-@lru_cache(maxsize=256)  # a server's streams are alike, too
+@lru_cache(maxsize=256)  # the streams of a server share their patterns
 def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning]) -> bool:
-    """Whether the protocol takes any string between `before` and `after` for that much content, asked about two."""
+    """Whether the protocol takes any string between `before` and `after` for the content; asks it about two."""
     for token in (b"x", b"four"):
         found = sse.Decoder().feed(pattern.before + token + pattern.after)
         try:
@@ -179,7 +180,7 @@ def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning]) ->
 
 
 def _characters(token: bytes) -> int:
-    """Of UTF-8; 0 for what is none."""
+    """How many, of UTF-8; 0 if it is not well-formed."""
     try:
         return len(token.decode())
     except UnicodeDecodeError:

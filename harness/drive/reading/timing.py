@@ -1,32 +1,35 @@
-"""What the times of a stream's reads and events come to: its moments, its arrivals, how late we read. Pure.
+"""The times of a stream's reads and events: its moments, its arrivals, and how late the generator read. Pure.
 
-Compiled code does it in one pass where there is any: numpy takes some forty steps, and by the time a stream ends, the
-processor has forgotten how each of them goes.
+Compiled code does it in one pass, if there is any. Numpy takes some forty steps, each of which runs with a cold cache
+when a stream ends.
 """
 
-import ctypes
 from array import array
 from collections.abc import Sequence
+from ctypes import byref
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.drive.reading.body import Reading
-from streamgauge.harness.native import library
+from streamgauge.harness.drive.reading.body import DecodedBody
+from streamgauge.harness.drive.wire.reads import Reads
+from streamgauge.harness.native import layout, library
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import moments_of
 
-_LATE = 500_000  # ns of read lag from which a read of several chunks is our own doing
-_EVER = (1 << 63) - 1
-_NONE = -1 << 63  # of compiled code
-_MOMENTS = (
-    *("content_chunks", "characters", "first_content_at", "first_content_wire_at", "first_text_at"),
-    *("last_content_at", "tool_pause"),
-)
-_FIGURES = (ctypes.c_int64 * 13)()  # `struct figures` of record.c
+_ALWAYS = (1 << 63) - 1  # a moment that no event is after
+_MOMENTS = {  # fields of the record, and where compiled code has them
+    "content_chunks": "chunks",
+    "characters": "characters",
+    "first_content_at": "first",
+    "first_content_wire_at": "first_wire",
+    "first_text_at": "first_text",
+    "last_content_at": "last",
+    "tool_pause": "tool_pause",
+}
 
 
 @dataclass(slots=True)
@@ -34,52 +37,68 @@ class Times:
     """Of one stream. CLOCK_MONOTONIC ns, but for `shown`."""
 
     clock: RunClock
-    reads: Sequence[int]  # three of each: end in the body, kernel's stamp, our time; see `wire.Exchange`
+    reads: Reads
     holds: Sequence[int]  # when reading went on after it had been held back on purpose
-    handed: Sequence[int] | None  # when a library gave each content chunk on, in order; None: no library
+    handed: Sequence[int] | None  # when a library handed on each content chunk, in order; None: no library
     shown: NDArray[np.int64] | None = None  # when the person had each read, on the run's clock; None: at once
 
     def arrived(self) -> NDArray[np.int64]:
-        """When each read was there, on the run's clock: by the kernel's stamp, or by ours where there is none."""
-        _, stamps, seen = _numbers(self.reads).reshape(-1, 3).T
+        """When each read was there, on the run's clock: by the kernel's stamp, or by our clock where there is none."""
+        _, stamps, seen = self.reads.columns()
         return np.where(stamps != 0, stamps - self.clock.offset, seen) - self.clock.origin
 
 
-def timed(times: Times, reading: Reading, until: int | None) -> tuple[dict[str, Any], int | None]:
-    """The fields of the record that follow from these, and when the person had the last read. Of what they had after
-    `until` (run's clock, ns; None: they stayed), no moment is told."""
-    until = _EVER if until is None else until
-    return (_compiled if library.LIBRARY is not None else _by_numpy)(times, reading, until)
+def timed(times: Times, decoded: DecodedBody, until: int | None) -> tuple[dict[str, Any], int | None]:
+    """The fields of the record that follow from these, and when the person had the last read.
+
+    No moment in the fields is of an event that the person had after `until` (run's clock, ns; None: they stayed).
+    """
+    until = _ALWAYS if until is None else until
+    return (_compiled if library.LIBRARY is not None else _by_numpy)(times, decoded, until)
 
 
-def _compiled(times: Times, reading: Reading, until: int) -> tuple[dict[str, Any], int | None]:
-    reads, holds, handed = (_block(values) for values in (times.reads, times.holds, times.handed or ()))
-    shown, events, clock = times.shown, len(reading.kinds), times.clock
-    rows = np.empty((5, events), np.int64)
-    placed = library.LIBRARY.sg_timing(
-        *(_at(reads), len(reads) // 3, None if shown is None else shown.ctypes.data),
-        *(_at(holds), len(holds), _at(handed), len(handed), clock.offset, clock.origin),
-        *(_at(reading.sizes), reading.kinds, _at(reading.characters), events, until, rows.ctypes.data, _FIGURES),
+def _compiled(times: Times, decoded: DecodedBody, until: int) -> tuple[dict[str, Any], int | None]:
+    holds, handed = _block(times.holds), _block(times.handed or ())
+    reads, clock, shown, events = times.reads, times.clock, times.shown, len(decoded.kinds)
+    rows, found = np.empty((5, events), np.int64), layout.Figures()
+    stream = layout.Timing(
+        reads.address,
+        None if shown is None else shown.ctypes.data,
+        _address(holds),
+        _address(handed),
+        _address(decoded.sizes),
+        decoded.kinds,
+        _address(decoded.characters),
+        rows.ctypes.data,
+        clock.offset,
+        clock.origin,
+        until,
+        len(reads),
+        len(holds),
+        len(handed),
+        events,
     )
+    placed = library.LIBRARY.sg_timing(byref(stream), byref(found))
     assert placed == events, "the reads brought less than the body"
-    last, *moments, coalesced, saturated, stamped, lag, most = _FIGURES
     fields: dict[str, Any] = {}
-    if moments[0]:
-        fields = {name: value for name, value in zip(_MOMENTS, moments, strict=True) if value != _NONE}
-    fields |= _instrument(len(reads) // 3, coalesced, saturated, stamped, lag, most)
-    fields["arrivals"] = arrivals.pack_rows(reading.kinds, rows)
-    return fields, None if last == _NONE else last
+    if found.chunks:
+        moments = {name: getattr(found, figure) for name, figure in _MOMENTS.items()}
+        fields = {name: moment for name, moment in moments.items() if moment != layout.NONE}
+    lag = _Lag(found.coalesced, found.saturated, found.stamped, found.lag_sum, found.lag_max)
+    fields |= lag.fields(len(reads))
+    fields["arrivals"] = arrivals.pack_rows(decoded.kinds, rows)
+    return fields, None if found.shown == layout.NONE else found.shown
 
 
-def _by_numpy(times: Times, reading: Reading, until: int) -> tuple[dict[str, Any], int | None]:
-    ends, stamps, seen = _numbers(times.reads).reshape(-1, 3).T
+def _by_numpy(times: Times, decoded: DecodedBody, until: int) -> tuple[dict[str, Any], int | None]:
+    ends, stamps, seen = times.reads.columns()
     came = readable = stamps - times.clock.offset
     if len(times.holds):
         readable = np.maximum(came, _held_until(seen, times.holds))
     lags, stamped = seen - readable, stamps != 0
     arrived = times.arrived()
     perceived = arrived if times.shown is None else times.shown
-    kind, sizes = np.frombuffer(reading.kinds, np.uint8), _numbers(reading.sizes)
+    kind, sizes = np.frombuffer(decoded.kinds, np.uint8), _numbers(decoded.sizes)
     in_read = ends.searchsorted(np.cumsum(sizes))  # the read that completed each event
     at, perceived_at = arrived[in_read], perceived[in_read]
     content = arrivals.is_content(kind)
@@ -88,31 +107,42 @@ def _by_numpy(times: Times, reading: Reading, until: int) -> tuple[dict[str, Any
     client_lag = np.full(len(at), arrivals.NOT_HANDED, np.int64)
     if times.handed is not None:
         client_lag = _client_lag(content, _numbers(times.handed) - times.clock.origin, at, perceived_at)
-    characters, had = _numbers(reading.characters), perceived_at <= until
+    characters, had = _numbers(decoded.characters), perceived_at <= until
     at_us, perceived_us = arrivals.microseconds(at), arrivals.microseconds(perceived_at)
-    lag, most = (int(lags[stamped].sum()), int(lags[stamped].max())) if stamped.any() else (0, 0)
-    saturated = int((coalesced & (lags > _LATE) & stamped & (readable == came)).sum())
+    lag_sum, lag_max = (int(lags[stamped].sum()), int(lags[stamped].max())) if stamped.any() else (0, 0)
+    saturated = int((coalesced & (lags > layout.LATE) & stamped & (readable == came)).sum())
+    lag = _Lag(int(coalesced.sum()), saturated, int(stamped.sum()), lag_sum, lag_max)
     return {
         **moments_of(kind[had], characters[had], at[had], perceived_at[had]),
-        **_instrument(len(ends), int(coalesced.sum()), saturated, int(stamped.sum()), lag, most),
+        **lag.fields(len(ends)),
         "arrivals": arrivals.pack(arrivals.Columns(at_us, kind, characters, sizes, perceived_us, client_lag)),
     }, int(perceived[-1]) if len(perceived) else None
 
 
-def _instrument(reads: int, coalesced: int, saturated: int, stamped: int, lag: int, most: int) -> dict[str, Any]:
-    return {
-        "reads": reads,
-        "coalesced_reads": coalesced,
-        "saturated_reads": saturated,
-        "unstamped_reads": reads - stamped,
-        "read_lag_mean": round(lag / stamped) if stamped else None,
-        "read_lag_max": most if stamped else None,
-    }
+@dataclass(frozen=True, slots=True)
+class _Lag:
+    """How late a stream's reads were: the instrument's own part in its record."""
+
+    coalesced: int  # reads of two or more content chunks
+    saturated: int  # those of them that came late
+    stamped: int  # reads with a kernel stamp
+    total: int  # ns, of the stamped reads
+    most: int  # ns
+
+    def fields(self, reads: int) -> dict[str, Any]:
+        return {
+            "reads": reads,
+            "coalesced_reads": self.coalesced,
+            "saturated_reads": self.saturated,
+            "unstamped_reads": reads - self.stamped,
+            "read_lag_mean": round(self.total / self.stamped) if self.stamped else None,
+            "read_lag_max": self.most if self.stamped else None,
+        }
 
 
 def _held_until(seen: NDArray[np.int64], holds: Sequence[int]) -> NDArray[np.int64]:
     """For each read the end of the last hold before it."""
-    ends = np.concatenate([[_NONE], _numbers(holds)])
+    ends = np.concatenate([[layout.NONE], _numbers(holds)])
     before: NDArray[np.int64] = ends[np.searchsorted(ends, seen, side="right") - 1]
     return before
 
@@ -120,20 +150,20 @@ def _held_until(seen: NDArray[np.int64], holds: Sequence[int]) -> NDArray[np.int
 def _client_lag(
     content: NDArray[np.bool_], moments: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """From a chunk's being there to its being given on by a library, µs; `moments` are of the content, in order.
+    """From a chunk's arrival to its being handed on by a library, µs; `moments` are of the content, in order.
 
-    The library had them on the wire's time; with an emulated link, it would have had all that much later.
+    The library got the chunks at the wire's times; behind an emulated link everything would have been as much later.
     """
     lags = np.full(len(at), arrivals.NOT_HANDED, np.int64)
-    given = np.flatnonzero(content)[: len(moments)]
-    # The offset of the kernel's clock is known to a few µs only.
-    lag = np.maximum(0, moments[: len(given)] - at[given])
-    lags[given] = arrivals.microseconds(perceived_at[given] + lag) - arrivals.microseconds(perceived_at[given])
+    handed = np.flatnonzero(content)[: len(moments)]
+    # Never negative: the offset of the kernel's clock is known only to a few µs.
+    lag = np.maximum(0, moments[: len(handed)] - at[handed])
+    lags[handed] = arrivals.microseconds(perceived_at[handed] + lag) - arrivals.microseconds(perceived_at[handed])
     return lags
 
 
 def _numbers(values: Sequence[int]) -> NDArray[np.int64]:
-    """As numpy's own; an `array` of 64-bit integers is taken as it lies in memory, which must not grow after this."""
+    """As a numpy array. An `array` of 64-bit integers is not copied, so it must not grow while this is in use."""
     return np.asarray(values, np.int64)
 
 
@@ -141,5 +171,5 @@ def _block(values: Sequence[int]) -> "array[int]":
     return values if isinstance(values, array) else array("q", values)
 
 
-def _at(values: "array[int]") -> int:
+def _address(values: "array[int]") -> int:
     return values.buffer_info()[0]

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from streamgauge.harness.drive.network import Link
 from streamgauge.harness.drive.protocols.protocol import line
-from streamgauge.harness.drive.reading.body import Reading, read
+from streamgauge.harness.drive.reading.body import DecodedBody, decode
 from streamgauge.harness.drive.reading.timing import Times, timed
 from streamgauge.harness.drive.site import Site
-from streamgauge.harness.drive.wire.exchange import Broken
+from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.drive.wire.reads import Read, Reads
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
@@ -48,9 +49,9 @@ class Transcript:
     ended_at: int = 0
     status: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
-    headers_read: tuple[int, int] | None = None  # as a stamp and our own time, see below
+    headers_read: Read | None = None
     body: bytes | bytearray = b""
-    reads: Sequence[int] = ()  # three of each: end in the body, kernel's stamp, our time; see `wire.Exchange`
+    reads: Reads = field(default_factory=Reads)
     holds: Sequence[int] = ()  # when reading went on after it had been held back on purpose (CLOCK_MONOTONIC ns)
     shown: list[int] = field(default_factory=list)  # when the person had the first reads, as far as that was asked for
     away: tuple[int, int] | None = None  # from when to when the person did not look (the same)
@@ -64,18 +65,17 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     on_run = clock.from_monotonic
     # An error page is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
-    reading = read(bytes(transcript.body) if streamed else b"", site.protocol, site.target.limits.event_bytes)
-    outcome, detail = _outcome(transcript, reading)
-    answer = reading.answer
+    decoded = decode(bytes(transcript.body) if streamed else b"", site.protocol, site.target.limits.event_bytes)
+    outcome, detail = _outcome(transcript, decoded)
+    answer = decoded.answer
     headers, headers_at = transcript.headers, None
     if transcript.headers_read is not None:
-        stamp, looked = transcript.headers_read
-        headers_at = clock.from_realtime(stamp) if stamp else on_run(looked)
+        headers_at = on_run(transcript.headers_read.arrived(clock))
     times = Times(clock, transcript.reads, transcript.holds, transcript.handed)
     if link.emulated or transcript.away is not None:
         times.shown = _perceived(transcript, clock, link, times.arrived())
     ended_at, left = on_run(transcript.ended_at), outcome in ABANDONED
-    timing, last = timed(times, reading, ended_at if left else None)  # what was still on the link then was never seen
+    timing, last = timed(times, decoded, ended_at if left else None)  # what was still on the link then was never seen
     if last is not None and not left:
         ended_at = max(ended_at, last)  # a slow link ends after the wire
     return StreamObservation(
@@ -107,7 +107,7 @@ def _perceived(transcript: Transcript, clock: RunClock, link: Link, arrived: NDA
     """When the person had each read."""
     on_run, perceived = clock.from_monotonic, arrived
     if link.emulated:
-        ends = np.asarray(transcript.reads, np.int64)[::3]
+        ends, _, _ = transcript.reads.columns()
         reads = zip(arrived.tolist(), np.diff(ends, prepend=0).tolist(), strict=True)
         began = on_run(transcript.started_at or transcript.due_at)
         shown = [on_run(at) for at in transcript.shown]  # the link has delivered these already
@@ -119,16 +119,16 @@ def _perceived(transcript: Transcript, clock: RunClock, link: Link, arrived: NDA
     return perceived
 
 
-def _outcome(transcript: Transcript, reading: Reading) -> tuple[Outcome, str]:
+def _outcome(transcript: Transcript, decoded: DecodedBody) -> tuple[Outcome, str]:
     """What became of the stream. What the server said counts before what the connection did after it."""
     broken = transcript.broken
     if transcript.status is not None and transcript.status // 100 != 2:
         return Outcome.REFUSED, f"HTTP {transcript.status}: {_excerpt(transcript.body)}"
-    if reading.fault is not None:
-        return reading.fault
-    if reading.ended:
+    if decoded.fault is not None:
+        return decoded.fault
+    if decoded.ended:
         if transcript.handed is not None and (broken is None or broken.outcome is Outcome.MALFORMED):
-            came = sum(map(reading.kinds.count, arrivals.CONTENT_CODES))
+            came = sum(map(decoded.kinds.count, arrivals.CONTENT_CODES))
             handed = len(transcript.handed)
             if handed < came:  # and nobody left before it could
                 return Outcome.MALFORMED, f"the client library gave on {handed} of the {came} content chunks that came"

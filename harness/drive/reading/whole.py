@@ -65,8 +65,7 @@ def _ended(seen: StreamObservation, site: Site, outcome: Outcome, detail: str) -
 
 def _chunk(transcript: Transcript, meaning: Meaning, clock: RunClock, perceived_at: int | None) -> Chunk:
     """The answer as the last read completed it; `perceived_at` is None where the person had it at once."""
-    _, stamp, looked = transcript.reads[-3:]
-    at = clock.from_realtime(stamp) if stamp else clock.from_monotonic(looked)
+    at = clock.from_monotonic(transcript.reads[-1].arrived(clock))
     perceived_at = at if perceived_at is None else perceived_at
     handed_at = None
     if transcript.handed:

@@ -1,0 +1,251 @@
+"""Socket readers in C: `native/reader.c` reads all sockets that are ready, and keeps what came until it matters.
+
+Nearly every event of a stream needs no decision: its bytes and two times only have to be kept. C does that at a tenth
+of Python's cost and however busy Python is, and reports a stream when its answer may be over or its inbox is full.
+"""
+
+import ctypes
+import os
+import time
+import weakref
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Sequence
+from typing import Any
+
+from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.drive.wire.exchange import Exchange, Piece
+from streamgauge.harness.drive.wire.pace import Alarm, Pace
+from streamgauge.harness.drive.wire.reads import Reads
+from streamgauge.harness.native import layout
+from streamgauge.harness.record.observation import Outcome
+
+_UNLIMITED = 1 << 62
+_PIPE = 65_536  # bytes that a pipe holds
+
+
+class Inbox(layout.Inbox):
+    """One socket's room in memory. Reused, and never freed while C may write to it."""
+
+    def reset(self, descriptor: int, marker: bytes) -> None:
+        self.descriptor, self.marker = descriptor, marker[: layout.MARKER]
+        self.marker_length = min(len(marker), layout.MARKER)
+        self.allowance = _UNLIMITED
+        self.report_all, self.counted, self.stripped, self.tail, self.torn = 1, 0, 0, 0, 0
+        self.ended, self.error, self.length, self.count = 0, 0, 0, 0
+
+    def take(self) -> Piece:
+        """What was read since the last time."""
+        address = ctypes.addressof(self)
+        raw, rest = address + Inbox.raw.offset, b""
+        came = ctypes.string_at(raw, self.length)
+        reads = Reads.at(address + Inbox.reads.offset, self.count)
+        stripped = self.stripped
+        if self.tail:
+            rest = ctypes.string_at(raw + self.length, self.tail)
+            if self.counted:  # an incomplete line, which C goes on with
+                ctypes.memmove(raw, rest, self.tail)
+                rest = b""
+        if not self.counted:
+            self.stripped = self.tail = 0
+        self.length = self.count = 0
+        body, data = (came, rest) if stripped else (b"", came)
+        return Piece(data, reads, self.seen, body, bool(self.ended), self._broken())
+
+    def _broken(self) -> Broken | None:
+        if self.error:
+            return Broken(Outcome.RESET, f"the connection broke: {os.strerror(self.error)}")
+        if self.torn:
+            return Broken(Outcome.MALFORMED, "not HTTP: a chunk did not end where it said")
+        return None
+
+
+class SocketSet(ABC):
+    """The sockets that C reads for one gevent loop. While it is locked (`with`), none is read."""
+
+    news: int  # a descriptor that is readable when `reported` has something to say
+
+    def __init__(self, library: Any, *, pipe: Sequence[int] = ()) -> None:
+        self._library = library
+        self._reader = ctypes.create_string_buffer(library.sg_reader_size())
+        if code := library.sg_start(self._reader, pipe[1] if pipe else -1):
+            raise OSError(code, "cannot start to read")
+        weakref.finalize(self, _stop, library, self._reader, pipe, os.getpid())
+        self._readers: dict[int, CompiledReader] = {}  # by descriptor
+        self._spare: list[Inbox] = []
+
+    def __enter__(self) -> None:
+        self._library.sg_lock(self._reader)
+
+    def __exit__(self, *_: object) -> None:
+        self._library.sg_unlock(self._reader)
+
+    @abstractmethod
+    def reported(self) -> list[int]:
+        """The descriptors of the sockets that Python has to look at."""
+
+    def catch_up(self) -> None:
+        """Have all readers catch up that C reports."""
+        for descriptor in self.reported():
+            if descriptor in self._readers:  # otherwise it was released after the report
+                self._readers[descriptor].catch_up()
+
+    def inbox(self, descriptor: int, marker: bytes) -> Inbox:
+        inbox = self._spare.pop() if self._spare else Inbox()
+        inbox.reset(descriptor, marker)
+        return inbox
+
+    def add(self, reader: "CompiledReader", inbox: Inbox) -> None:
+        self._readers[inbox.descriptor] = reader
+
+    def remove(self, inbox: Inbox) -> None:
+        """An inbox that is not watched and not needed any more."""
+        del self._readers[inbox.descriptor]
+        self._spare.append(inbox)
+
+    def watch(self, inbox: Inbox) -> None:
+        """Read into it until `unwatch`. OSError where the kernel refuses."""
+        if code := self._library.sg_watch(self._reader, ctypes.byref(inbox)):
+            raise OSError(code, "cannot watch a socket")
+
+    def resume(self, inbox: Inbox) -> None:
+        """Go on reading after it was taken. To be called while this is locked."""
+        self._library.sg_resume(self._reader, ctypes.byref(inbox))
+
+    def unwatch(self, inbox: Inbox) -> None:
+        """Read no more for now; `watch` goes on where it was."""
+        self._library.sg_unwatch(self._reader, ctypes.byref(inbox))
+
+    def count(self, inbox: Inbox, begun: bytes) -> bool:
+        """Count a chunked body from now on, which has begun with these bytes; False if C cannot count this one."""
+        return bool(self._library.sg_count(ctypes.byref(inbox), begun, len(begun)))
+
+
+class ReadingThread(SocketSet):
+    """A thread in C reads whenever something comes, and reports through a pipe."""
+
+    def __init__(self, library: Any) -> None:
+        pipe = os.pipe()
+        self.news = pipe[0]
+        super().__init__(library, pipe=pipe)
+
+    def reported(self) -> list[int]:
+        """Waits for the thread to report something."""
+        return array("i", os.read(self.news, _PIPE)).tolist()
+
+
+class PolledSet(SocketSet):
+    """C reads when Python asks it to: cheaper where nearly every read needs a decision, as on an emulated link."""
+
+    def __init__(self, library: Any) -> None:
+        super().__init__(library)
+        self.news = library.sg_epoll(self._reader)
+        self._report = (ctypes.c_int32 * layout.AT_ONCE)()
+
+    def reported(self) -> list[int]:
+        count: int = self._library.sg_read_ready(self._reader, self._report)
+        return self._report[:count]
+
+
+def _stop(library: Any, reader: Any, pipe: Sequence[int], process: int) -> None:
+    """At the latest when the interpreter ends, before it frees the memory that the thread reads into."""
+    if os.getpid() == process:  # a forked child has the memory, but no thread
+        library.sg_stop(reader)
+    for end in pipe:
+        os.close(end)
+
+
+class CompiledReader:
+    """Reads whatever there is."""
+
+    __slots__ = ("_awaits_body", "_exchange", "_inbox", "_sockets", "_watched")
+
+    def __init__(self, exchange: Exchange, sockets: SocketSet) -> None:
+        self._exchange = exchange
+        self._sockets = sockets
+        self._inbox = sockets.inbox(exchange.connection.sock.fileno(), exchange.marker)
+        self._watched = False
+        self._awaits_body = True  # C does not know yet that the body has begun
+        sockets.add(self, self._inbox)
+
+    def resume(self) -> None:
+        if not self._watched:
+            self._sockets.watch(self._inbox)
+            self._watched = True
+
+    def pause(self) -> None:
+        if self._watched:
+            self._sockets.unwatch(self._inbox)
+            self._watched = False
+
+    def catch_up(self) -> None:
+        with self._sockets:
+            self._take()
+            self._sockets.resume(self._inbox)
+
+    def release(self) -> None:
+        self.pause()
+        self._sockets.remove(self._inbox)
+
+    def _take(self) -> None:
+        piece = self._inbox.take()
+        self._exchange.take(piece)
+        if not self._exchange.finished:
+            self._prepare(piece)
+
+    def _prepare(self, piece: Piece) -> None:
+        """Tell C what to do with what comes after this piece."""
+        inbox, exchange, data = self._inbox, self._exchange, piece.data
+        response = exchange.response
+        if data and self._awaits_body and response.status is not None:
+            self._awaits_body = False
+            if response.headers.get("transfer-encoding", "").lower() == "chunked":
+                _, blank, begun = bytes(data).partition(b"\r\n\r\n")
+                counted = bool(blank) and self._sockets.count(inbox, begun)
+                inbox.counted = counted and inbox.body == len(response.body)
+        if inbox.counted and not exchange.every_read and inbox.state == layout.SIZE and data[-1:] == b"\n":
+            inbox.stripped = 1  # the next byte begins a chunk, for the parser too
+        # In a stripped inbox C knows the marker and the end, so the rest need not be reported.
+        inbox.report_all = not (exchange.only_the_end_matters and inbox.stripped)
+
+
+class PacedCompiledReader(CompiledReader):
+    """Lets C read only as much as the pace allows, and asks again when that is used up or over."""
+
+    __slots__ = ("_alarm", "_allowed", "_pace")
+
+    def __init__(self, exchange: Exchange, sockets: SocketSet, pace: Pace) -> None:
+        super().__init__(exchange, sockets)
+        self._pace = pace
+        self._alarm = Alarm()  # C does not know when its allowance ends
+        self._allowed = 0  # bytes that C was last allowed to read
+
+    def resume(self) -> None:
+        now = time.monotonic_ns()
+        self._allowed, again_at = self._pace.allowance(now)
+        self._inbox.allowance = self._allowed
+        if not self._allowed:
+            super().pause()
+        self._alarm.set(again_at - now, self._ask_again)
+        if self._allowed:
+            super().resume()
+
+    def pause(self) -> None:
+        self._alarm.cancel()
+        super().pause()
+
+    def _ask_again(self) -> None:
+        self._alarm.cancel()
+        if not self._watched:
+            self._exchange.holds.append(time.monotonic_ns())
+        with self._sockets:  # or a read could come between catching up and the new allowance
+            self.catch_up()
+            if not self._exchange.finished:
+                self.resume()
+
+    def _prepare(self, piece: Piece) -> None:
+        super()._prepare(piece)
+        spent = self._allowed - self._inbox.allowance
+        if spent > 0:
+            self._pace.spend(piece.reads[0].seen if piece.reads else piece.seen, spent)
+            self.resume()

@@ -1,0 +1,77 @@
+"""Where a target listens: the parts of its URL, and the addresses of its host."""
+
+import socket
+import ssl
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from urllib.parse import urlsplit
+
+import gevent
+from gevent import monkey
+
+from streamgauge.harness.drive.wire.broken import reason
+from streamgauge.harness.errors import TargetError
+
+# Locust has replaced this with gevent's, which asks a thread even for an address.
+_getaddrinfo: Any = monkey.get_original("socket", "getaddrinfo")
+
+Address = tuple[int, tuple[Any, ...]]  # family, and what `connect` takes
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    tls: ssl.SSLContext | None
+    host: str
+    port: int
+    base: str  # path prefix, without a trailing slash
+
+    @classmethod
+    def of(cls, url: str, *, verify: bool = True) -> "Endpoint":
+        """`https://staging.example/base` → Endpoint. TargetError if `url` is not an http(s) URL."""
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as fault:
+            raise TargetError(f"host {url!r}: not a URL: {fault}") from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise TargetError(f"host {url!r}: not a URL of a server; write it like https://staging.example")
+        if parts.username or parts.password:
+            raise TargetError("host: a user name or password in the URL would be stored; use target.headers instead")
+        if parts.query or parts.fragment:
+            raise TargetError(f"host {url!r}: a query or fragment does not belong here; see target.path")
+        tls = None
+        if parts.scheme == "https":
+            tls = ssl.create_default_context()
+            if not verify:
+                tls.check_hostname = False
+                tls.verify_mode = ssl.CERT_NONE
+        default = 443 if parts.scheme == "https" else 80
+        return cls(tls, parts.hostname, default if port is None else port, parts.path.rstrip("/"))
+
+    @property
+    def authority(self) -> str:
+        """The Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+    def resolve(self) -> list[Address]:
+        """Addresses to try, in order. TargetError if the name does not resolve."""
+        try:
+            with suppress(OSError, UnicodeError):
+                # Without a thread: on a busy interpreter, waiting for one would look like the server's delay.
+                return _numeric(self.host, self.port)
+            return _addresses(gevent.get_hub().resolver.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as fault:
+            raise TargetError(f"host {self.host!r} does not resolve: {reason(fault)}") from None
+
+
+@lru_cache
+def _numeric(host: str, port: int) -> list[Address]:
+    """A host that is an address already; OSError for a name."""
+    return _addresses(_getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST))
+
+
+def _addresses(found: list[tuple[int, int, int, str, tuple[Any, ...]]]) -> list[Address]:
+    return [(family, address) for family, _, _, _, address in found]

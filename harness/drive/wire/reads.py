@@ -1,0 +1,83 @@
+"""The reads of one answer: how far each came in the body, and when. The only place in Python that knows their layout.
+
+Three 64-bit numbers for each read in one block of memory, as `struct read` in `native/layout.h`: compiled code writes
+such blocks and reads them.
+"""
+
+import ctypes
+from array import array
+from bisect import bisect_left
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.harness.native import layout
+from streamgauge.harness.record.clock import RunClock
+
+_FIELDS = 3
+_BYTES = ctypes.sizeof(layout.Read)
+
+
+class Read(NamedTuple):
+    end: int  # bytes of the body after this read
+    stamp: int  # CLOCK_REALTIME ns: the kernel's; 0: there is none
+    seen: int  # CLOCK_MONOTONIC ns: when we read it
+
+    def arrived(self, clock: RunClock) -> int:
+        """CLOCK_MONOTONIC ns: by the kernel's stamp, or by our clock where there is none."""
+        return self.stamp - clock.offset if self.stamp else self.seen
+
+
+class Reads:
+    __slots__ = ("_numbers",)
+
+    def __init__(self) -> None:
+        self._numbers = array("q")
+
+    @classmethod
+    def of(cls, *reads: Read) -> "Reads":
+        found = cls()
+        for read in reads:
+            found._numbers.extend(read)
+        return found
+
+    @classmethod
+    def at(cls, address: int, count: int) -> "Reads":
+        """A copy of what compiled code has written there."""
+        found = cls()
+        found._numbers.frombytes(ctypes.string_at(address, count * _BYTES))
+        return found
+
+    def __len__(self) -> int:
+        return len(self._numbers) // _FIELDS
+
+    def __getitem__(self, number: int) -> Read:
+        begin = _FIELDS * (number if number >= 0 else len(self) + number)
+        return Read(*self._numbers[begin : begin + _FIELDS])
+
+    @property
+    def address(self) -> int:
+        """Where compiled code finds them; good until more are added."""
+        return self._numbers.buffer_info()[0]
+
+    def columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Ends, stamps and times of reading, not copied: no reads can be added while one of these is in use."""
+        ends, stamps, seen = np.asarray(self._numbers, np.int64).reshape(-1, _FIELDS).T
+        return ends, stamps, seen
+
+    def extend(self, more: "Reads") -> None:
+        self._numbers.extend(more._numbers)
+
+    def settle(self, known: int, length: int) -> None:
+        """Say that the reads from number `known` on, the last of which has no end yet, brought the body to `length`:
+        forgets those at the end that brought nothing of it."""
+        numbers = self._numbers
+        while len(numbers) > _FIELDS * known and length <= (numbers[-2 * _FIELDS] if len(numbers) > _FIELDS else 0):
+            del numbers[-_FIELDS:]
+        if len(numbers) > _FIELDS * known:
+            numbers[-_FIELDS] = length
+
+    def completing(self, place: int) -> int:
+        """The number of the read that brought the body up to `place`."""
+        return bisect_left(self._numbers[::_FIELDS], place)

@@ -1,0 +1,71 @@
+"""The HTTP answer to one request, as its parser finds it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+
+from streamgauge.harness.drive.wire.reads import Read
+
+_MAX_HEADERS = 200
+_INTERIM = frozenset(range(100, 200)) - {101}  # Switching Protocols is a final answer
+
+
+class Response:
+    """`body` grows with what `feed` is given. Call `close` at the end: the parser and this refer to each other."""
+
+    __slots__ = (
+        "_headers",
+        "_parser",
+        "body",
+        "complete",
+        "feed",
+        "headers",
+        "headers_read",
+        "keeps_alive",
+        "on_body",
+        "read",
+        "status",
+    )
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self.body = bytearray()
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}  # names in lower case
+        self.headers_read: Read | None = None  # the read that completed them
+        self.complete = False  # the HTTP message has ended as it should
+        self.keeps_alive = False  # and the connection can carry another exchange
+        self.read = Read(0, 0, 0)  # the one that is being parsed; its end is not used
+        self.on_body = self.body.extend  # httptools calls it: from C to C, without a Python frame
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self.feed: Callable[[bytes], None] = self._parser.feed_data  # raises the errors of httptools
+
+    def close(self) -> None:
+        self._parser = None
+        del self.feed
+
+    # httptools calls these by name.
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            raise ValueError("a second answer, though there was one request")  # httptools ends the parsing
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self._headers) < _MAX_HEADERS:
+            self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status in _INTERIM:  # the final answer follows
+            self._headers.clear()
+            return
+        self.status = status
+        self.headers_read = self.read
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
+        self._headers.clear()
+
+    def on_message_complete(self) -> None:
+        if self.status is not None:
+            self.complete = True
+            self.keeps_alive = self._parser.should_keep_alive()

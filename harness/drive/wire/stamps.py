@@ -1,0 +1,41 @@
+"""The kernel's arrival times: a control message with each read, CLOCK_REALTIME nanoseconds.
+
+The kernel gives one stamp for a read, that of the read's last segment.
+"""
+
+import socket
+import struct
+from typing import Any
+
+from gevent import monkey
+
+# Locust has replaced the class with gevent's; the probe below must not wait on a gevent loop.
+_socket: Any = monkey.get_original("socket", "socket")
+
+SO_TIMESTAMPNS = 35  # Linux; Python's `socket` has no name for it
+CONTROL_SPACE = 64  # bytes: room for one timespec with its header
+_TIMESPEC = struct.Struct("@ll")
+
+
+def switch_on(sock: Any) -> bool:
+    """Ask the kernel to stamp what arrives on a socket; False where it cannot (then our own clock serves)."""
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    except OSError:
+        return False
+    return True
+
+
+def kernel_stamps() -> bool:
+    """Whether this machine's kernel stamps arrivals at all."""
+    with _socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        return switch_on(probe)
+
+
+def stamp_of(control: list[tuple[int, int, bytes]]) -> int:
+    """The stamp among a read's control messages, ns; 0 for none, as in the first moments after `switch_on`."""
+    if not control or len(control[0][2]) != _TIMESPEC.size:
+        return 0
+    seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])
+    stamp: int = seconds * 1_000_000_000 + nanoseconds
+    return stamp

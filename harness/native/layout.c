@@ -1,0 +1,52 @@
+/* Lets Python check that `layout.py` agrees with `layout.h`. */
+#include "layout.h"
+
+#include <stddef.h>
+#include <string.h>
+
+struct number {
+    const char *name;
+    int64_t value;
+};
+
+#define NUMBER(name) {#name, name}
+#define OFFSET(structure, field) {#structure "." #field, offsetof(struct structure, field)}
+#define LENGTH(structure) {#structure, sizeof(struct structure)}
+
+static const struct number NUMBERS[] = {
+    NUMBER(READS),
+    NUMBER(RAW),
+    NUMBER(MARKER),
+    NUMBER(AT_ONCE),
+    NUMBER(SIZE),
+    NUMBER(DATA),
+    NUMBER(TEXT),
+    NUMBER(TOOL),
+    NUMBER(LATE),
+    NUMBER(NONE),
+    LENGTH(read),
+    OFFSET(read, end),
+    OFFSET(read, stamp),
+    OFFSET(read, seen),
+    LENGTH(inbox),
+    OFFSET(inbox, counted),
+    OFFSET(inbox, state),
+    OFFSET(inbox, reported),
+    OFFSET(inbox, count),
+    OFFSET(inbox, reads),
+    OFFSET(inbox, raw),
+    LENGTH(timing),
+    OFFSET(timing, rows),
+    OFFSET(timing, until),
+    OFFSET(timing, events),
+    LENGTH(figures),
+    OFFSET(figures, tool_pause),
+    OFFSET(figures, lag_max),
+};
+
+/* The number of that name, the offset of a field ("read.stamp") or the size of a structure ("read"); -1 for none. */
+int64_t sg_number(const char *name) {
+    for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++)
+        if (!strcmp(NUMBERS[i].name, name)) return NUMBERS[i].value;
+    return -1;
+}

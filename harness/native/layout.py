@@ -1,0 +1,122 @@
+"""The numbers and structures that C and Python share, as in `layout.h`. `library.py` compares both when it loads."""
+
+import ctypes
+from ctypes import c_char, c_char_p, c_int32, c_int64, c_void_p
+
+READS = 256  # reads that an inbox holds
+RAW = 32_768  # bytes that an inbox holds
+MARKER = 64  # bytes of the longest marker
+AT_ONCE = 128  # sockets that one poll reports at most
+
+SIZE, DATA = 0, 2  # places in a chunk of HTTP's chunked transfer coding
+
+TEXT, TOOL = 0, 2  # codes of kinds of events, as stored; those up to TOOL are content
+
+LATE = 500_000  # ns of read lag from which a read of several chunks is the generator's own fault
+NONE = -1 << 63  # a figure that a stream does not have
+
+
+class Read(ctypes.Structure):
+    """One read from a socket."""
+
+    _fields_ = (
+        ("end", c_int64),  # bytes of the answer's body after this read
+        ("stamp", c_int64),  # CLOCK_REALTIME ns: when the kernel received its last segment; 0: the kernel did not say
+        ("seen", c_int64),  # CLOCK_MONOTONIC ns: when it was read
+    )
+
+
+class Inbox(ctypes.Structure):
+    """What was read from one socket and not yet taken by Python."""
+
+    _fields_ = (
+        ("body", c_int64),  # bytes of the body so far; right while `counted`
+        ("seen", c_int64),  # of the last read, also of one that brought nothing of the body
+        ("chunk_left", c_int64),
+        ("allowance", c_int64),  # bytes that may still be read
+        ("counted", c_int32),  # `body` is right, and C goes on counting
+        ("stripped", c_int32),  # `raw` holds only body, followed by `tail` bytes of an incomplete or unusual line
+        ("tail", c_int32),
+        ("torn", c_int32),  # a chunk did not end where its size said
+        ("state", c_int32),  # the place in a chunk
+        ("descriptor", c_int32),
+        ("watched", c_int32),
+        ("reported", c_int32),
+        ("full", c_int32),  # not read until Python has taken it
+        ("report_all", c_int32),  # report every read to Python
+        ("ended", c_int32),  # the peer sends no more
+        ("error", c_int32),  # errno of the failed read; 0: none
+        ("length", c_int32),  # bytes in `raw` that Python has not taken
+        ("count", c_int32),  # reads in `reads` that Python has not taken
+        ("marker_length", c_int32),
+        ("marker", c_char * MARKER),
+        ("reads", Read * READS),
+        ("raw", c_char * RAW),
+    )
+
+
+class Timing(ctypes.Structure):
+    """What `sg_timing` is given: one stream's reads and events, as addresses and counts.
+
+    Its fields are in the order of `layout.h`; see there.
+    """
+
+    _fields_ = (
+        ("reads", c_void_p),
+        ("shown", c_void_p),
+        ("holds", c_void_p),
+        ("handed", c_void_p),
+        ("sizes", c_void_p),
+        ("kinds", c_char_p),
+        ("characters", c_void_p),
+        ("rows", c_void_p),
+        ("offset", c_int64),
+        ("origin", c_int64),
+        ("until", c_int64),
+        ("read_count", c_int32),
+        ("hold_count", c_int32),
+        ("handed_count", c_int32),
+        ("events", c_int32),
+    )
+
+
+class Figures(ctypes.Structure):
+    """What `sg_timing` finds; NONE where a stream has no such figure."""
+
+    _fields_ = (
+        ("shown", c_int64),
+        ("chunks", c_int64),
+        ("characters", c_int64),
+        ("first", c_int64),
+        ("first_wire", c_int64),
+        ("first_text", c_int64),
+        ("last", c_int64),
+        ("tool_pause", c_int64),
+        ("coalesced", c_int64),
+        ("saturated", c_int64),
+        ("stamped", c_int64),
+        ("lag_sum", c_int64),
+        ("lag_max", c_int64),
+    )
+
+
+def numbers() -> dict[str, int]:
+    """Every number that C must say the same, by the name that `sg_number` knows it by."""
+    constants = {name: value for name, value in globals().items() if isinstance(value, int)}
+    structures = {"read": Read, "inbox": Inbox, "timing": Timing, "figures": Figures}
+    sizes = {name: ctypes.sizeof(structure) for name, structure in structures.items()}
+    offsets = {
+        f"{name}.{field}": getattr(structures[name], field).offset
+        for name, fields in _CHECKED.items()
+        for field in fields
+    }
+    return constants | sizes | offsets
+
+
+# The fields whose offsets are compared: a field that is added, removed or moved shifts one of them.
+_CHECKED = {
+    "read": ("end", "stamp", "seen"),
+    "inbox": ("counted", "state", "reported", "count", "reads", "raw"),
+    "timing": ("rows", "until", "events"),
+    "figures": ("tool_pause", "lag_max"),
+}
