@@ -27,7 +27,7 @@ from streamgauge.harness.judge.compare import baseline, noise, regression
 from streamgauge.harness.judge.compare import runs as compared_runs
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.run_figures import observe
-from streamgauge.harness.judge.outputs import save, telling, terminal
+from streamgauge.harness.judge.outputs import dispatch, save, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
@@ -137,7 +137,7 @@ def noise_command(ctx: click.Context, /, scenario: str, runs: int, label: Sequen
     labels, this = series.provenance() | gating.pairs(label), series.name()
 
     def start(more: Mapping[str, str]) -> int:
-        return _locust(scenario, {**labels, **more}, environ=telling.unheard(), **options)
+        return _locust(scenario, {**labels, **more}, environ=dispatch.environment_without_github(), **options)
 
     ids, codes = series.run(start, [{"repeat": str(number + 1)} for number in range(runs)], options["db"], this)
     if Exit.MISTAKE in codes:
@@ -170,11 +170,17 @@ def ab(ctx: click.Context, /, scenario: str, a: str, b: str, pairs: int, label: 
     """
     watched = Gate.of(load(options["config_path"]).regression)
     json_path, output, inconclusive = (options.pop(name) for name in ("json_path", "output", "inconclusive"))
-    outputs = telling.asked_for([*([f"json={json_path}"] if json_path else []), *output])
+    outputs = dispatch.requested(output, json_path)
     labels, this, hosts = series.provenance() | gating.pairs(label), series.name(), {"a": a, "b": b}
 
     def start(more: Mapping[str, str]) -> int:
-        return _locust(scenario, {**labels, **more}, environ=telling.unheard(), host=hosts[more["side"]], **options)
+        return _locust(
+            scenario,
+            {**labels, **more},
+            environ=dispatch.environment_without_github(),
+            host=hosts[more["side"]],
+            **options,
+        )
 
     turns = [{"pair": str(pair + 1), "side": side} for pair in range(pairs) for side in ("ab", "ba")[pair % 2]]
     _, codes = series.run(start, turns, options["db"], this)
@@ -265,13 +271,11 @@ def judge(  # noqa: PLR0913 - click hands over each option
     inconclusive: Literal["pass", "fail"] | None,
 ) -> None:
     """Judge a run again, from the database alone."""
-    outputs = telling.asked_for([*([f"json={json_path}"] if json_path else []), *output])
+    outputs = dispatch.requested(output, json_path)
     rules, reader = _rules(config_path)
     with Store.open(db) as store:
         judged = judgement.judge(store, run_id, rules, reader=reader)
-    if not telling.to_standard_output(outputs):
-        terminal.render(judged)
-    telling.tell(judged, outputs)
+    dispatch.show(judged, outputs)
     ctx.exit(judgement.exit_code(judged, inconclusive))
 
 
@@ -337,7 +341,7 @@ def _runs(scenario: str, repeat: int | None, gate: str | None, label: Sequence[s
         if gate is not None and more["repeat"] == "2":  # and other work after one run
             with Store.open(db) as store:
                 compared_runs.require_comparable(store, gate, series.found(db, this)[0])
-        news = told if int(more["repeat"]) == times else {"environ": telling.unheard()}
+        news = told if int(more["repeat"]) == times else {"environ": dispatch.environment_without_github()}
         return _locust(scenario, {**labels, **more}, **options, **news)
 
     each = [{"repeat": str(number)} for number in range(1, times + 1)]

@@ -13,7 +13,7 @@ from streamgauge.harness.judge.compare import runs as compared_runs
 from streamgauge.harness.judge.compare.comparison import Comparison, Figures
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.figures import some
-from streamgauge.harness.judge.outputs import save, telling, terminal
+from streamgauge.harness.judge.outputs import dispatch, save, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
 from streamgauge.reports import trend
@@ -29,7 +29,7 @@ output_option = click.option(
     "--output",
     multiple=True,
     metavar="KIND=FILE",
-    help=f"Tell the result to CI, too: {', '.join(telling.KINDS)} as KIND=FILE, or github. May be repeated; "
+    help=f"Tell the result to CI, too: {', '.join(dispatch.KINDS)} as KIND=FILE, or github. May be repeated; "
     "a GitHub job gets github by itself.",
 )
 
@@ -186,7 +186,7 @@ def gate(  # noqa: PLR0913 - click hands over each option
     inconclusive: Literal["pass", "fail"] | None = None,
 ) -> int:
     """Compare with a baseline, say so, and return the exit code."""
-    outputs = telling.asked_for([*([f"json={json_path}"] if json_path else []), *output])
+    outputs = dispatch.requested(output, json_path)
     if other_db:
         raise BaselineError(f"a baseline is of the database itself, or a .json file: take {other_db} out")
     with Store.open(db) as store:
@@ -195,11 +195,9 @@ def gate(  # noqa: PLR0913 - click hands over each option
     return tell(found, outputs, inconclusive)
 
 
-def tell(found: Comparison, outputs: Sequence[telling.Output], inconclusive: Literal["pass", "fail"] | None) -> int:
+def tell(found: Comparison, outputs: Sequence[dispatch.Output], inconclusive: Literal["pass", "fail"] | None) -> int:
     """Print a comparison, write it where it was asked for, and return the exit code."""
-    if not telling.to_standard_output(outputs):
-        terminal.render_comparison(found)
-    telling.tell(found, outputs)
+    dispatch.show(found, outputs)
     return comparison.exit_code(found, inconclusive)
 
 
@@ -219,5 +217,5 @@ def _look(db: str, other_db: str | None, run_ids: Sequence[str]) -> int:
         )
     before, after = run_ids or (None, None)
     with Store.open(db) as one, Store.open(other_db or db) as two:
-        terminal.render_look(judgement.judge(one, before), judgement.judge(two, after))
+        terminal.render_two_runs(judgement.judge(one, before), judgement.judge(two, after))
     return 0

@@ -1,6 +1,6 @@
-"""Text that came from a config, a scenario or a server, for people. Pure.
+"""Text for people: what a config, a scenario or a server sent in, made safe to show. Pure.
 
-What is told of it has no control characters left, whatever the format; each format escapes its own syntax besides.
+`visible` is for every format; each format also escapes its own syntax.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ _UNSEEN = {
 
 
 def visible(text: str) -> str:
-    """Control characters, marks that turn the direction of text, and half surrogates as `⟨U+202E⟩`."""
+    """With control characters, bidirectional marks and lone surrogates written as `⟨U+202E⟩`."""
     return text.translate(_UNSEEN)
 
 
@@ -27,7 +27,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def words(where: Where) -> str:
-    """Which streams a rule speaks of."""
+    """Which streams a rule selects."""
     given = where.selected().items()
     return ", ".join(f"{key.replace('label.', 'label ', 1)} {value}" for key, value in given) or "all streams"
 

@@ -44,7 +44,7 @@ from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.errors import ScenarioError, StoreError, StreamgaugeError, TargetError
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.outputs import save, telling, terminal
+from streamgauge.harness.judge.outputs import dispatch, save
 from streamgauge.harness.judge.store import Run, Status, Store
 from streamgauge.harness.judge.verdict import judgement
 from streamgauge.harness.judge.verdict.early import Early
@@ -83,7 +83,7 @@ def _add_options(parser: Any) -> None:
         "--gauge-output": {
             "action": "append",
             "metavar": "KIND=FILE",
-            "help": f"tell the result to CI, too: {', '.join(telling.KINDS)} as KIND=FILE, or github; may be repeated",
+            "help": f"tell the result to CI, too: {', '.join(dispatch.KINDS)} as KIND=FILE, or github; may be repeated",
         },
         "--gauge-client": {
             "metavar": "NAME",
@@ -142,8 +142,7 @@ class _Keeper:
         self._config = load(options.gauge_config)
         self._labels = _labels(options.gauge_label or [])
         self._load = OpenLoad(self._config.load, environment, self._config.target.timeouts.total / 1e9)
-        wanted = [f"json={options.gauge_json}"] if options.gauge_json else []
-        self._outputs = telling.asked_for([*wanted, *(options.gauge_output or [])])
+        self._outputs = dispatch.requested(options.gauge_output or [], options.gauge_json)
         self._store: Store | None = None
         self._run: Run | None = None
         self._clock: RunClock | None = None
@@ -299,9 +298,7 @@ class _Keeper:
             judged = material.judgement
             if self._exit_code is None:
                 self._exit_code = judgement.exit_code(judged, self._options.gauge_inconclusive)
-            if not telling.to_standard_output(self._outputs):
-                terminal.render(judged)
-            telling.tell(judged, self._outputs)
+            dispatch.show(judged, self._outputs)
             if self._options.gauge_report:
                 save(page.render(material), self._options.gauge_report)
         _say(f"run {run.id} is in {self._options.gauge_db}")

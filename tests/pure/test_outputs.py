@@ -16,7 +16,8 @@ from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import OutputError
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, Row
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.outputs import badge, github, gitlab, junit, markdown, telling, terminal
+from streamgauge.harness.judge.outputs import badge, dispatch, github, gitlab, junit, markdown, terminal
+from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.wording import visible
 from tests.support.record import judged, ttfts
@@ -101,7 +102,7 @@ def test_summaries_of_several_runs_share_the_room_of_a_step(mixed: Judgement, tm
     summary = tmp_path / "summary.md"
     summary.write_text("x" * 899_000 + "\n")
     for _ in range(3):
-        github.tell(mixed, {"GITHUB_STEP_SUMMARY": str(summary)})
+        github.write(mixed, {"GITHUB_STEP_SUMMARY": str(summary)})
     assert "## ✗ MISSED" in summary.read_text()
     assert summary.stat().st_size < 901_000
 
@@ -159,7 +160,7 @@ def luminance(colour: str) -> float:
 
 
 def test_white_on_each_colour_of_a_badge_is_legible() -> None:
-    for colour in (*badge.COLOURS.values(), "#444444"):
+    for colour in (*(style.badge for style in STYLES.values()), "#444444"):
         assert 1.05 / (luminance(colour) + 0.05) >= 4.5  # WCAG AA
 
 
@@ -246,12 +247,12 @@ def test_a_comparison_that_could_not_be_made_is_no_pass() -> None:
     ("given", "told"),
     [
         ("junitt=x.xml", "no output called 'junitt'; there are json, junit, gitlab, markdown, badge, text, github"),
-        ("junit", "where to? Write junit=FILE, or junit=- for standard output"),
-        ("badge=", "where to? Write badge=FILE"),
-        ("github=x.md", "github takes no file; for one, write markdown=x.md"),
+        ("junit", "no file is given; write junit=FILE, or junit=- for standard output"),
+        ("badge=", "no file is given; write badge=FILE"),
+        ("github=x.md", "github takes no file; for a file, write markdown=x.md"),
         ("", "no output called ''"),
     ],
 )
 def test_a_mistake_in_output_says_what_exists(given: str, told: str) -> None:
     with pytest.raises(OutputError, match=re.escape(told)):
-        telling.asked_for([given], {})
+        dispatch.requested([given], environ={})

@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from streamgauge.harness.judge.outputs.telling import KINDS
+from streamgauge.harness.judge.outputs.dispatch import KINDS
 from tests.support.reference import reference_server
 
 REPOSITORY = Path(__file__).parents[2]

@@ -133,7 +133,7 @@ def test_two_single_runs_are_a_look_and_no_gate(there: Path) -> None:
         add(store, a_run(id="elsewhere", fingerprint={**KIND, "load": {"users": 50}}), 600)
     seen = command("compare", "gauge.db", "other.db")
     assert seen.exit_code == 0, seen.stderr
-    assert seen.stdout.startswith("a look, not a gate")
+    assert seen.stdout.startswith("not a gate: with one run on each side")
     assert "not the same work: load.users was 20 and is 50" in seen.stdout
     assert "p95(ttft)" in seen.stdout
     assert command("compare", "gauge.db", "--run", "old-1", "--run", "new-1").exit_code == 0
@@ -146,7 +146,7 @@ def test_two_single_runs_are_a_look_and_no_gate(there: Path) -> None:
         (["compare", "gauge.db", "--run", "new-0"], "compare with what?"),
         (["compare", "gauge.db", "gauge.db", "--baseline", "main"], "take gauge.db out"),
         (["compare", "gauge.db", "--baseline", "nowhere.json"], "nowhere.json: cannot be read"),
-        (["compare", "gauge.db", "--baseline", "broken.json"], "broken.json: no baseline, or a damaged one"),
+        (["compare", "gauge.db", "--baseline", "broken.json"], "broken.json: not a baseline, or a damaged one"),
         (["compare", "gauge.db", "--baseline", "main", "--config", "metric.toml"], "no metric called 'ttfb'"),
         (["baseline", "accept", "gauge.db", "--name", "main", "--branch", "dev"], "has the label branch=dev"),
         (["baseline", "accept", "gauge.db", "--name", "main", "--label", "dev"], "write it as NAME=VALUE"),

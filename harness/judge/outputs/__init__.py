@@ -1,4 +1,4 @@
-"""How a verdict is told, one file for each way. A new one is a file here and its call in the command."""
+"""A verdict in the formats that people and CI systems read, one file for each. `dispatch` lists them."""
 
 import os
 from pathlib import Path
@@ -7,15 +7,15 @@ from streamgauge.harness.errors import StoreError
 
 
 def save(text: str, path: str | os.PathLike[str]) -> None:
-    """Write a document whole or not at all, with its folder. StoreError when it cannot be written."""
+    """Write a file whole or not at all, and its folder if that is missing. StoreError if it cannot be written."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(path)
         finally:
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     except OSError as fault:
         raise StoreError(f"{path}: cannot be written: {fault.strerror}") from fault

@@ -9,22 +9,22 @@ from typing import TextIO
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus
 from streamgauge.harness.judge.outputs import markdown
-from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.wording import shortened, visible, words
 
-MOST_ANNOTATIONS = 5  # GitHub shows ten of a step; others have something to say, too
+MOST_ANNOTATIONS = 5  # GitHub shows ten of a step, and other tools need some of them
 _MOST_CHARACTERS = 500
-_LEVELS = [  # in the order in which they are told
+_LEVELS = [  # the most important first
     ("error", RuleStatus.MISSED, "fail"),
     ("warning", RuleStatus.INCONCLUSIVE, "fail"),
     ("warning", RuleStatus.MISSED, "warn"),
 ]
 
 
-def tell(found: Judgement | Comparison, environ: Mapping[str, str] = os.environ, to: TextIO | None = None) -> None:
-    """Annotations to standard output or to standard error (GitHub reads both); the summary to GITHUB_STEP_SUMMARY,
-    if that is set."""
+def write(found: Judgement | Comparison, environ: Mapping[str, str] = os.environ, to: TextIO | None = None) -> None:
+    """Annotations to `to` (None: standard output; GitHub reads standard error, too); the summary to the file that
+    GITHUB_STEP_SUMMARY names, if it is set."""
     to = to or sys.stdout
     to.write("".join(f"{line}\n" for line in annotations(found)))
     to.flush()
@@ -33,26 +33,26 @@ def tell(found: Judgement | Comparison, environ: Mapping[str, str] = os.environ,
 
 
 def annotations(found: Judgement | Comparison) -> list[str]:
-    """Workflow commands: what failed before what is unsure."""
-    commands = _annotations(found) if isinstance(found, Judgement) else _compared(found)
+    """Workflow commands, the most important first."""
+    commands = _of_run(found) if isinstance(found, Judgement) else _of_comparison(found)
     return list(commands)[:MOST_ANNOTATIONS]
 
 
-def _annotations(judgement: Judgement) -> Iterator[str]:
-    if judgement.verdict == "invalid":
+def _of_run(judgement: Judgement) -> Iterator[str]:
+    if judgement.verdict is RunVerdict.INVALID:
         yield _command("error", f"{judgement.run.scenario}: invalid run", judgement.reason)
         return
     for level, status, severity in _LEVELS:
         for verdict in judgement.verdicts:
             if (verdict.status, verdict.severity) == (status, severity):
                 where = words(verdict.where)
-                told = verdict.reason if where == "all streams" else f"{where}: {verdict.reason}"
-                yield _command(level, f"{verdict.rule} {status.value}", told)
+                message = verdict.reason if where == "all streams" else f"{where}: {verdict.reason}"
+                yield _command(level, f"{verdict.rule} {status.value}", message)
     if not judgement.verdicts:
         yield _command("warning", f"{judgement.run.scenario}: {judgement.verdict}", judgement.reason)
 
 
-def _compared(found: Comparison) -> Iterator[str]:
+def _of_comparison(found: Comparison) -> Iterator[str]:
     for status, level in ((GateStatus.REGRESSED, "error"), (GateStatus.INCONCLUSIVE, "warning")):
         for row in (row for row in found.rows if row.status is status):
             yield _command(level, f"{row.subject} {status} against {found.baseline}", row.reason)
@@ -66,7 +66,7 @@ def _command(level: str, title: str, message: str) -> str:
 
 
 def _data(foreign: str) -> str:
-    """As the runner's own toolkit escapes it; `visible` has left no line break, but GitHub's rule is kept whole."""
+    """As GitHub's own toolkit escapes it."""
     text = visible(shortened(foreign, _MOST_CHARACTERS))
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
@@ -76,12 +76,12 @@ def _property(foreign: str) -> str:
 
 
 def _append(found: Judgement | Comparison, path: Path) -> None:
-    """Behind what the step has written already, and no longer than the room that is left."""
+    """After what the step has already written, and within the room that is left."""
     try:
-        there = path.stat().st_size if path.exists() else 0
-        room = max(0, markdown.MOST_BYTES - there)
-        told = markdown.render(found, room) if isinstance(found, Judgement) else markdown.comparison(found, room)
+        used = path.stat().st_size if path.exists() else 0
+        room = max(0, markdown.MOST_BYTES - used)
+        text = markdown.render(found, room) if isinstance(found, Judgement) else markdown.comparison(found, room)
         with path.open("a", encoding="utf-8") as file:
-            file.write(told)
+            file.write(text)
     except OSError as fault:
         raise StoreError(f"{path}: cannot be written: {fault.strerror}") from fault

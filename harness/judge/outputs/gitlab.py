@@ -1,6 +1,6 @@
 """OpenMetrics text, for GitLab's metrics report: a merge request then shows which figures changed, and by how much.
 
-Names and labels stay the same from run to run, or there would be nothing to compare; so nothing in them tells the run.
+GitLab matches names and labels, so these are the same from run to run: none of them names the run.
 """
 
 import math
@@ -20,7 +20,7 @@ def render(judgement: Judgement) -> str:
 
 
 def comparison(found: Comparison) -> str:
-    lines = [*_head("streamgauge_compared", "the gating metrics of a baseline and of the runs now, typical of a run")]
+    lines = [*_head("streamgauge_compared", "the gated metrics: typical of a run of the baseline, and of a run now")]
     for row in found.rows:
         for side, value in ((found.baseline, row.baseline), ("now", row.candidate)):
             lines += _sample("streamgauge_compared", {"metric": row.subject, "runs": side}, value)
@@ -40,10 +40,10 @@ def _lines(judgement: Judgement) -> Iterator[str]:
             family = _family(name, RATES[name].unit)
             yield from _head(family, RATES[name].definition)
             yield from _sample(family, of_run, rate.value)
-    yield from _head("streamgauge_streams", "streams of the run by what became of them")
+    yield from _head("streamgauge_streams", "streams of the run by outcome")
     for outcome, count in judgement.totals.outcomes.items():
         yield from _sample("streamgauge_streams", {**of_run, "outcome": outcome}, count)
-    yield from _head("streamgauge_rule_observed", "what each SLA rule saw, in the unit of its limit or ms")
+    yield from _head("streamgauge_rule_observed", "what each SLA rule observed, in ms or in the unit of its metric")
     for place, verdict in enumerate(judgement.verdicts):
         rule = {**of_run, "rule": verdict.rule, "streams": words(verdict.where)}
         if (verdict.rule, verdict.where) not in [(one.rule, one.where) for one in judgement.verdicts[:place]]:
@@ -61,10 +61,10 @@ def _head(family: str, definition: str) -> Iterator[str]:
 
 
 def _sample(family: str, labels: Mapping[str, str], value: float | None) -> Iterator[str]:
-    """Nothing for what was not observed."""
+    """No line if nothing was observed."""
     if value is not None:
-        told = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
-        yield f"{family}{{{told}}} {'+Inf' if value == math.inf else f'{value:.6g}'}"
+        pairs = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+        yield f"{family}{{{pairs}}} {'+Inf' if value == math.inf else f'{value:.6g}'}"
 
 
 def _escaped(text: str) -> str:

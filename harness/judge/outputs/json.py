@@ -1,6 +1,6 @@
 """The result as a JSON document, `streamgauge/result/1`; docs/reference/result.schema.json describes it.
 
-JSON has no infinity: a figure that is +∞ is null here, and `failed` beside it says how many samples never came.
+JSON has no infinity: a figure of +∞ is null, and `failed` beside it says how many samples were +∞.
 """
 
 import math
@@ -68,7 +68,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
 
 
 def comparison(found: Comparison) -> str:
-    """`streamgauge/comparison/1`: what the regression gate says; docs/concepts/regression.md tells its fields."""
+    """`streamgauge/comparison/1`: what the regression gate says; docs/concepts/regression.md lists its fields."""
     document = {
         "schema": COMPARISON,
         "baseline": found.baseline,

@@ -1,6 +1,6 @@
 """The result as text for a terminal or a log: the verdict first. The only door to rich.
 
-Status is a word and a sign, never colour alone; strings from outside are shown as text, never as markup.
+A status is a word and a sign, never colour alone. Text from outside is shown as text, never as markup.
 """
 
 import re
@@ -17,26 +17,28 @@ from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.history import History
 from streamgauge.harness.judge.compare.same_work import differences
 from streamgauge.harness.judge.figures import between, change, changes, figure, some
-from streamgauge.harness.judge.measure.metrics import METRICS
-from streamgauge.harness.judge.measure.rates import RATES
-from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.outputs import cells
+from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.store import Accepted, Run
 from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import visible
 
-SIGNS = {
-    "met": "✓", "missed": "✗", "inconclusive": "?", "invalid": "!", "ok": "✓", "regressed": "✗", "improved": "✓"
-}  # fmt: skip
-_COLOURS = {
-    "met": "green", "missed": "red", "inconclusive": "yellow", "invalid": "magenta",
-    "ok": "green", "regressed": "red", "improved": "green",
-}  # fmt: skip
-_COMMAND = re.compile(r"(:)(?=:[a-z-]+[ :])|(#)(?=#\[)")  # of a workflow; folded, a line could begin with one
+# GitHub obeys a workflow command at the beginning of a line in a log, and a folded text could begin a line with one.
+_WORKFLOW_COMMAND = re.compile(r"(:)(?=:[a-z-]+[ :])|(#)(?=#\[)")
+
+
+def show(found: Judgement | Comparison) -> None:
+    """To standard output."""
+    if isinstance(found, Judgement):
+        render(found)
+    else:
+        render_comparison(found)
 
 
 def render(judgement: Judgement, console: Console | None = None) -> None:
-    """Print the whole result; to standard output when no console is given."""
+    """The whole result of a run; to standard output if no console is given."""
     console = console or Console(highlight=False)
     run = judgement.run
     console.print(_status(judgement.verdict, f": {judgement.reason}"))
@@ -44,12 +46,11 @@ def render(judgement: Judgement, console: Console | None = None) -> None:
     if judgement.verdicts:
         console.print(_rules(judgement))
         for verdict in judgement.verdicts:
-            if verdict.status.value != "met":
-                console.print(_text(f"  {SIGNS[verdict.status]} {verdict.rule}: {verdict.reason}"))
+            if verdict.status is not RuleStatus.MET:
+                console.print(_text(f"  {STYLES[verdict.status].sign} {verdict.rule}: {verdict.reason}"))
     console.print(_metrics(judgement))
     console.print(_rates(judgement))
-    outcomes = ", ".join(f"{count:,} {name}" for name, count in judgement.totals.outcomes.items())
-    console.print(_text(f"outcomes: {outcomes or 'no streams'}"))
+    console.print(_text(f"outcomes: {cells.outcomes(judgement) or 'no streams'}"))
     if judgement.coalesced:
         console.print(_text(f"coalesced: {judgement.coalesced:,} gaps under 1 ms are in no itl"))
     if judgement.validity is not Validity.VALID or judgement.reasons:
@@ -63,39 +64,18 @@ def text(judgement: Judgement, width: int = 80) -> str:
     return _without_colour(lambda console: render(judgement, console), width)
 
 
-def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
-    """The runs of a database, oldest first."""
-    table = _table("run", "host", "started (UTC)", "took", "status")
-    table.columns[0].no_wrap = True  # it is what the other commands ask for; it begins with the scenario
-    table.columns[0].overflow = "ignore"
-    table.columns[1].overflow = "fold"
-    for run in runs:
-        took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
-        table.add_row(*map(_text, (run.id, run.host, run.started_at[:19].replace("T", " "), took, run.status)))
-    (console or Console(highlight=False)).print(table)
-
-
 def render_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """What the regression gate says, and of which runs."""
     console = console or Console(highlight=False)
-    console.print(_status(comparison.status.value, f": {comparison.reason}"))
+    console.print(_status(comparison.status, f": {comparison.reason}"))
     if comparison.rows:
-        table = _table("", "metric", f">{comparison.baseline}", ">now", ">change", ">95 % interval")
+        table = _table("", "metric", f">{comparison.baseline}", *cells.COMPARED_COLUMNS)
         for row in comparison.rows:
-            table.add_row(
-                _status(row.status.value),
-                _text(row.subject),
-                figure(row.baseline, row.unit),
-                figure(row.candidate, row.unit),
-                "–" if row.change is None else change(row.change, row.unit),
-                changes(row.interval, row.unit),
-            )
+            table.add_row(_status(row.status), _text(row.subject), *cells.of_compared(row))
         console.print(table)
         for row in comparison.rows:
-            console.print(_text(f"  {SIGNS[row.status]} {row.subject}: {row.reason}"))
-    fresh = f" and {len(comparison.fresh_runs)} fresh" if comparison.fresh_runs else ""
+            console.print(_text(f"  {STYLES[row.status].sign} {row.subject}: {row.reason}"))
     before = f"{comparison.baseline}: {some(len(comparison.baseline_runs), 'run')}"
-    console.print(_text(f"candidate: {some(len(comparison.first_runs), 'run')}{fresh}; {before}"))
+    console.print(_text(f"candidate: {cells.candidate_runs(comparison)}; {before}"))
     for note in comparison.notes:
         console.print(_text(f"  {note}"))
 
@@ -111,32 +91,32 @@ def _without_colour(draw: Callable[[Console], None], width: int) -> str:
     return captured.get()
 
 
-def render_look(before: Judgement, after: Judgement, console: Console | None = None) -> None:
-    """Two single runs side by side: the interval knows the streams' scatter, and nothing of the runs'."""
+def render_two_runs(before: Judgement, after: Judgement, console: Console | None = None) -> None:
+    """Two single runs side by side. The intervals know how far streams are apart, but not how far runs are."""
     console = console or Console(highlight=False)
-    console.print("a look, not a gate: one run on each side cannot tell a change of the server from a run's luck")
+    console.print("not a gate: with one run on each side, a change of the server looks like chance")
     for name, judged in (("before", before), ("now", after)):
         console.print(_text(f"{name}: {judged.run.id}, {judged.validity}, {judged.verdict}"))
     for difference in differences(before.run.fingerprint, after.run.fingerprint):
         console.print(_text(f"  not the same work: {difference}"))
     table = _table("figure", ">before", ">now", ">change", ">95 % interval")
-    for seen in two_runs.differences(before, after):
+    for each in two_runs.differences(before, after):
         table.add_row(
-            seen.subject,
-            figure(seen.before, seen.unit),
-            figure(seen.after, seen.unit),
-            change(seen.change, seen.unit),
-            changes(seen.interval, seen.unit),
+            each.subject,
+            figure(each.before, each.unit),
+            figure(each.after, each.unit),
+            change(each.change, each.unit),
+            changes(each.interval, each.unit),
         )
     console.print(table)
 
 
 def render_history(history: History, console: Console | None = None) -> None:
-    """P95 TTFT by run, oldest first, with what was accepted and where it changed."""
+    """P95 TTFT by run, oldest first, with the baselines that accepted the run, and the points of change."""
     console = console or Console(highlight=False)
     table = _table("started (UTC)", "commit", ">n", ">p50", ">p95 ttft", ">interval", "accepted", ">change")
     for column in table.columns:
-        column.no_wrap = True  # half a number would be another
+        column.no_wrap = True  # a number that is broken over two lines reads as another number
     table.columns[6].no_wrap, table.columns[6].min_width = False, 8
     for point in history.points:
         table.add_row(
@@ -145,13 +125,25 @@ def render_history(history: History, console: Console | None = None) -> None:
             f"{point.streams:,}",
             figure(point.p50, "ms"),
             figure(point.p95, "ms"),
-            _interval(point.interval, "ms"),
+            "" if point.interval == (None, None) else between(point.interval, "ms"),
             _text(", ".join(point.baselines)),
             "" if point.change is None else change(point.change, "ms"),
         )
     console.print(table)
     if history.others:
         console.print(f"left out: {some(history.others, 'run')} of other work; only runs of the same work compare")
+
+
+def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
+    """The runs of a database, oldest first."""
+    table = _table("run", "host", "started (UTC)", "took", "status")
+    table.columns[0].no_wrap = True  # other commands ask for the id: it must be possible to copy it
+    table.columns[0].overflow = "ignore"
+    table.columns[1].overflow = "fold"
+    for run in runs:
+        took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
+        table.add_row(*map(_text, (run.id, run.host, run.started_at[:19].replace("T", " "), took, run.status)))
+    (console or Console(highlight=False)).print(table)
 
 
 def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Console | None = None) -> None:
@@ -162,53 +154,42 @@ def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Conso
 
 
 def _rules(judgement: Judgement) -> Table:
-    table = _table("", "rule", "where", ">observed", ">95 % interval", ">n")
-    table.columns[1].overflow = table.columns[2].overflow = "fold"  # a rule that is met is told nowhere else
+    table = _table("", "rule", "where", *cells.RULE_COLUMNS)
+    table.columns[1].overflow = table.columns[2].overflow = "fold"  # a rule that is met appears nowhere else
     for verdict in judgement.verdicts:
         table.add_row(
-            _status(verdict.status.value, verdict.status_text.removeprefix(verdict.status.value)),
+            _status(verdict.status, verdict.status_text.removeprefix(verdict.status)),
             _text(verdict.rule),
             _text(_where(verdict.where)),
-            figure(verdict.observed, verdict.unit),
-            _interval(Interval(verdict.low, verdict.high), verdict.unit),
-            f"{verdict.n:,}",
+            *cells.of_rule(verdict),
         )
     return table
 
 
 def _metrics(judgement: Judgement) -> Table:
-    table = _table("metric", ">p50", ">p95", ">p99", ">p95 interval", ">n", ">failed")
+    table = _table(*cells.METRIC_COLUMNS)
     for name, summary in judgement.metrics.items():
         if summary.n or summary.failed:
-            table.add_row(
-                f"{name}",
-                *(figure(value, METRICS[name].unit) for value in summary.quantiles.values()),
-                _interval(summary.intervals["p95"], summary.unit),
-                f"{summary.n:,}",
-                f"{summary.failed:,}" if summary.failed else "",
-            )
+            table.add_row(name, *cells.of_metric(summary), f"{summary.failed:,}" if summary.failed else "")
     return table
 
 
 def _rates(judgement: Judgement) -> Table:
-    table = _table("rate", ">value", ">n")
+    table = _table(*cells.RATE_COLUMNS)
     for name, rate in judgement.rates.items():
         if rate.value is not None:
-            table.add_row(name, figure(rate.value, RATES[name].unit), f"{rate.n:,}")
+            table.add_row(name, *cells.of_rate(name, rate))
     return table
 
 
-def _interval(interval: Interval, unit: str) -> str:
-    return "" if interval == (None, None) else between(interval, unit)
-
-
 def _status(status: str, rest: str = "") -> Text:
-    return Text.assemble((f"{SIGNS[status]} {status.upper()}", f"bold {_COLOURS[status]}"), _text(rest))
+    style = STYLES[status]
+    return Text.assemble((f"{style.sign} {status.upper()}", f"bold {style.terminal}"), _text(rest))
 
 
 def _text(foreign: str) -> Text:
-    """As it is: no markup, no control characters, and nothing that GitHub would obey when it reads the log."""
-    return Text(_COMMAND.sub("\\g<0>\u200b", visible(foreign)))
+    """No markup, no control characters, and nothing that GitHub would obey when it reads the log."""
+    return Text(_WORKFLOW_COMMAND.sub("\\g<0>\u200b", visible(foreign)))
 
 
 def _where(where: Where) -> str:

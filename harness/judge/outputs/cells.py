@@ -1,0 +1,56 @@
+"""The figures in the tables of the terminal and of Markdown. Plain text; each format escapes it."""
+
+from streamgauge.harness.judge.compare.comparison import Comparison, Row
+from streamgauge.harness.judge.figures import NONE, between, change, changes, figure, some
+from streamgauge.harness.judge.measure.rates import RATES, Figure
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.sla import Verdict
+from streamgauge.harness.judge.verdict.summary import Summary
+
+METRIC_COLUMNS = ("metric", ">p50", ">p95", ">p99", ">p95 interval", ">n", ">failed")  # `>` aligns right
+RATE_COLUMNS = ("rate", ">value", ">n")
+RULE_COLUMNS = (">observed", ">95 % interval", ">n")
+COMPARED_COLUMNS = (">now", ">change", ">95 % interval")
+
+
+def of_metric(summary: Summary) -> list[str]:
+    """All of METRIC_COLUMNS but the name and the failed streams."""
+    quantiles = [figure(value, summary.unit) for value in summary.quantiles.values()]
+    return [*quantiles, _interval(summary.intervals["p95"], summary.unit), f"{summary.n:,}"]
+
+
+def of_rate(name: str, rate: Figure) -> list[str]:
+    """All of RATE_COLUMNS but the name."""
+    return [figure(rate.value, RATES[name].unit), f"{rate.n:,}"]
+
+
+def of_rule(verdict: Verdict) -> list[str]:
+    """RULE_COLUMNS."""
+    interval = _interval(Interval(verdict.low, verdict.high), verdict.unit)
+    return [figure(verdict.observed, verdict.unit), interval, f"{verdict.n:,}"]
+
+
+def of_compared(row: Row) -> list[str]:
+    """The baseline's figure and COMPARED_COLUMNS."""
+    return [
+        figure(row.baseline, row.unit),
+        figure(row.candidate, row.unit),
+        NONE if row.change is None else change(row.change, row.unit),
+        changes(row.interval, row.unit),
+    ]
+
+
+def outcomes(judgement: Judgement) -> str:
+    """`340 completed, 30 refused`; empty without streams."""
+    return ", ".join(f"{count:,} {name}" for name, count in judgement.totals.outcomes.items())
+
+
+def candidate_runs(comparison: Comparison) -> str:
+    """`3 runs and 5 fresh`."""
+    fresh = f" and {len(comparison.fresh_runs)} fresh" if comparison.fresh_runs else ""
+    return f"{some(len(comparison.first_runs), 'run')}{fresh}"
+
+
+def _interval(interval: Interval, unit: str) -> str:
+    return "" if interval == (None, None) else between(interval, unit)

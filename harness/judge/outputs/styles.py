@@ -1,0 +1,24 @@
+"""The sign and the colours of each verdict. Never colour alone: the word or the sign stands beside it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Style(NamedTuple):
+    sign: str
+    terminal: str  # a colour of rich
+    badge: str  # white on it is legible (WCAG AA)
+
+
+_GOOD = Style("✓", "green", "#1a7f37")
+_BAD = Style("✗", "red", "#b32430")
+
+STYLES: Mapping[str, Style] = {  # by RunVerdict, RuleStatus and GateStatus
+    "met": _GOOD,
+    "missed": _BAD,
+    "inconclusive": Style("?", "yellow", "#8a5a00"),
+    "invalid": Style("!", "magenta", "#7a3ea8"),
+    "ok": _GOOD,
+    "regressed": _BAD,
+    "improved": _GOOD,
+}
