@@ -1,7 +1,7 @@
-"""The browser playground's files: one page and its modules, read once. Nothing is built or comes from elsewhere.
+"""The files of the browser playground: one page and its modules. There is no build step and no file from elsewhere.
 
-The page may reach its own server and no other, runs no script but these files, and cannot turn a string into markup:
-whatever a model says, the browser itself refuses to run it.
+The page may reach only its own server, runs no scripts but these files, and cannot turn a string into markup. So the
+browser itself refuses to run anything that a model writes.
 """
 
 from pathlib import Path
@@ -20,12 +20,12 @@ HEADERS = {
     "object-src 'none'; require-trusted-types-for 'script'; trusted-types 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
-    "cache-control": "no-cache",  # a newer server's page at once
+    "cache-control": "no-cache",  # so that a newer server's page is used at once
 }
 
 
 def add_to(app: FastAPI) -> None:
-    """Serve the page at `/` and its files under `/static/`. The files are read now, so that no request reads any."""
+    """Serve the page at `/` and its files under `/static/`. The files are read here, so no request touches the disk."""
     files = {path.name: (path.read_bytes(), _TYPES[path.suffix]) for path in _FOLDER.iterdir()}
 
     @app.get("/static/{name}", include_in_schema=False)

@@ -1,6 +1,6 @@
-"""What may stand in the body of Anthropic Messages, and how its parts must fit together.
+"""The body of Anthropic Messages: its parts, and the rules for how they fit together.
 
-Sentences that refuse a body are the API's own where we know them: people search for them.
+Where we know the API's own sentence for a refusal we use it, because people search for it.
 """
 
 import base64
@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from streamgauge.reference_server import tools
-from streamgauge.reference_server.dialects import encode, refuse
+from streamgauge.reference_server.dialects.events import encode
+from streamgauge.reference_server.dialects.question import refuse
+from streamgauge.reference_server.model import tools
 
 
 class CacheControl(BaseModel):
@@ -87,7 +88,7 @@ Block = Annotated[
 
 
 def _as_blocks(content: Any) -> Any:
-    """A string is short for one block of text; an empty one for none."""
+    """A string stands for one block of text, an empty string for none."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
     return content
@@ -101,11 +102,11 @@ class Message(BaseModel):
     content: Content
 
     def results(self) -> set[str]:
-        """The ids of the tool uses that this message brings a result of."""
+        """The ids of the tool uses whose results this message brings."""
         return {block.tool_use_id for block in self.content if isinstance(block, ToolResultBlock)}
 
     def uses(self) -> set[str]:
-        """The ids of the tool uses that the client is to answer."""
+        """The ids of the tool uses whose results the client must send."""
         return {block.id for block in self.content if isinstance(block, ToolUseBlock) and block.type == "tool_use"}
 
 
@@ -136,23 +137,23 @@ class Thinking(BaseModel):
 
 
 def signature(thought: str) -> str:
-    """What proves that a thought which comes back in a later request is the one that was given."""
+    """Proves that a thought which a later request brings back is unchanged."""
     return base64.b64encode(hashlib.blake2b(thought.encode("utf-8", "surrogatepass"), digest_size=48).digest()).decode()
 
 
-def marked(block: Block) -> bool:
+def has_cache_mark(block: Block) -> bool:
     return isinstance(block, Cacheable) and block.cache_control is not None
 
 
-def said(block: Block) -> str:
-    """The text of a block as the model reads it; earlier thoughts are not read again."""
+def text_of(block: Block) -> str:
+    """The text of a block as the model reads it. The model does not read earlier thoughts again."""
     match block:
         case TextBlock():
             return block.text
         case ToolUseBlock():
             return encode(block.input).decode()
         case ToolResultBlock():
-            return "\n".join(said(part) for part in block.content)
+            return "\n".join(text_of(part) for part in block.content)
         case ServerToolResultBlock():
             return encode(block.content).decode()
         case MediaBlock():
@@ -167,7 +168,7 @@ _ROLES = {"tool_result": "user", "tool_use": "assistant", "server_tool_use": "as
 
 
 def _turns(messages: list[Message]) -> list[_Turn]:
-    """Messages of one role that follow each other are one turn."""
+    """Consecutive messages of one role form one turn."""
     turns: list[_Turn] = []
     for message in messages:
         if not turns or turns[-1][0] != message.role:
@@ -189,23 +190,23 @@ def check_turns(messages: list[Message]) -> None:
         for at, block in enumerate(message.content):
             if _ROLES.get(block.type, message.role) != message.role:
                 refuse(f"messages.{place}.content.{at}: `{block.type}` blocks may not be in `{message.role}` messages")
-    asked: set[str] = set()  # the tool uses of the turn before
+    expected: set[str] = set()  # the tool uses of the turn before
     for _, results, uses in [*_turns(messages), _END]:
-        if unasked := results - asked:
+        if unexpected := results - expected:
             refuse(
-                f"messages: unexpected `tool_use_id` found in `tool_result` blocks: {', '.join(sorted(unasked))}. Each "
-                "`tool_result` block must have a corresponding `tool_use` block in the previous message."
+                f"messages: unexpected `tool_use_id` found in `tool_result` blocks: {', '.join(sorted(unexpected))}. "
+                "Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
             )
-        if missing := asked - results:
+        if missing := expected - results:
             refuse(
                 "messages: `tool_use` ids were found without `tool_result` blocks immediately after: "
                 f"{', '.join(sorted(missing))}."
             )
-        asked = uses
+        expected = uses
 
 
 def check_thoughts(messages: list[Message]) -> None:
-    """Refuse a thought that the simulated model has not had; a real one knows its own."""
+    """Refuse a thought that the simulated model did not write. A real model checks its own."""
     for place, message in enumerate(messages):
         for at, block in enumerate(message.content):
             if isinstance(block, ThinkingBlock) and block.signature != signature(block.thinking):
@@ -224,8 +225,8 @@ def check_tools(offered: list[Tool], choice: ToolChoice | None) -> None:
         refuse(f"Tool {choice.name!r} not found in provided tools")
 
 
-def rounds(messages: list[Message]) -> int:
-    """How often tools have answered since the person last did."""
+def tool_rounds(messages: list[Message]) -> int:
+    """How many rounds of tool results came since the person's last message."""
     count = 0
     for role, results, _ in _turns(messages):
         if role == "user":

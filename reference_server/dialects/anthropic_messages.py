@@ -1,8 +1,8 @@
 """Anthropic Messages: named events, content blocks, usage at both ends. https://docs.anthropic.com/en/api/messages
 
-Tools that come with an `input_schema` are the client's: the answer ends with the call. The server's own are offered by
-`type`, such as `{"type": "gauge_level_20261101", "name": "gauge_level"}`: they run in the middle of the answer, whose
-blocks `server_tool_use` and `gauge_level_tool_result` tell of it, as those of the API's own tools do.
+Tools that come with an `input_schema` are the client's: the answer ends with the call. A request offers the server's
+own tools by `type`, such as `{"type": "gauge_level_20261101", "name": "gauge_level"}`. They run in the middle of the
+answer and appear in it as `server_tool_use` and `gauge_level_tool_result` blocks, like the API's own tools.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,8 +11,6 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from streamgauge.reference_server import tools
-from streamgauge.reference_server.dialects import Answer, Deltas, End, Question, blocks, encode, event, refuse
 from streamgauge.reference_server.dialects.anthropic_body import (
     CacheControl,
     Content,
@@ -23,12 +21,17 @@ from streamgauge.reference_server.dialects.anthropic_body import (
     check_thoughts,
     check_tools,
     check_turns,
-    marked,
-    rounds,
-    said,
+    has_cache_mark,
     signature,
+    text_of,
+    tool_rounds,
 )
-from streamgauge.reference_server.model import Ask, Kind, Step, ToolCall
+from streamgauge.reference_server.dialects.events import Deltas, blocks, encode, event
+from streamgauge.reference_server.dialects.question import Question, refuse
+from streamgauge.reference_server.model import tools
+from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
+from streamgauge.reference_server.model.input import ModelInput
+from streamgauge.reference_server.model.steps import Kind, Step, ToolCall
 
 _ERRORS = {
     400: "invalid_request_error",
@@ -42,12 +45,12 @@ _ERRORS = {
     504: "timeout_error",
     529: "overloaded_error",
 }
-_MOST_MARKS = 4  # cache_control, in the whole request
+_MOST_MARKS = 4  # blocks with cache_control in a request
 _NO_THREADS = "thread: this server keeps no conversation; send all messages"
-# What clients act on besides an error's type: the SDK goes on without a thread when it is told so.
+# Clients act on these, too: the SDK sends the request again without a thread when it reads this code.
 _DETAILS = {_NO_THREADS: {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}}
 _NO_THINKING = Thinking(type="disabled")
-_DELTAS = {  # of the steps that are tokens: the type of their deltas, and where it has the text
+_DELTAS = {  # for each kind of token: the type of its delta, and the field that has the text
     "text": ("text_delta", "text"),
     "thinking": ("thinking_delta", "thinking"),
     "tool_input": ("input_json_delta", "partial_json"),
@@ -64,11 +67,13 @@ class MessagesQuestion(Question):
     system: Content = Field(default_factory=list)
     tools: list[Tool] = Field(default_factory=list)
     tool_choice: ToolChoice | None = None
-    thinking: Thinking = Field(default_factory=lambda: _NO_THINKING)  # a plain default would be copied for each
+    thinking: Thinking = Field(
+        default_factory=lambda: _NO_THINKING
+    )  # pydantic would copy a plain default for each question
     stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     temperature: float | None = Field(default=None, ge=0, le=1)
-    cache_control: CacheControl | None = None  # marks the whole prompt
-    thread: dict[str, Any] | None = None  # only new messages come with it
+    cache_control: CacheControl | None = None  # marks the whole prompt for the cache
+    thread: dict[str, Any] | None = None  # with a thread, clients send new messages only
     stream: bool = False
 
     @model_validator(mode="after")
@@ -89,7 +94,7 @@ class MessagesQuestion(Question):
             refuse("Thinking may not be enabled when tool_choice forces tool use.")
         return self
 
-    def ask(self) -> Ask:
+    def model_input(self) -> ModelInput:
         check_thoughts(self.messages)
         lines: list[str] = []
         prefixes: list[str] = []
@@ -97,32 +102,32 @@ class MessagesQuestion(Question):
             lines += [text] if text else []
             prefixes += ["\n".join(lines)] if mark else []
         prompt = "\n".join(lines)
-        return Ask(
+        return ModelInput(
             prompt,
             self.max_tokens,
             cache_prefixes=prefixes,
             tools=list(self._calls(prompt)),
-            tool_results=rounds(self.messages),
+            tool_results=tool_rounds(self.messages),
             thinking=self.thinking.type != "disabled",
             stop_sequences=self.stop_sequences,
         )
 
-    def writer(self, answer: Answer) -> "MessagesWriter":
-        return MessagesWriter(self.model, answer)
+    def writer(self, start: AnswerStart) -> "MessagesWriter":
+        return MessagesWriter(self.model, start)
 
     @classmethod
     def error(cls, status: int, message: str, request_id: str) -> dict[str, Any]:
         return _error(status, message) | {"request_id": request_id}
 
     def _lines(self) -> Iterator[tuple[str, bool]]:
-        """The prompt in the order in which the prompt cache sees it, and where it is marked."""
+        """The prompt in the order of the prompt cache; True where a cache mark follows."""
         for tool in self.tools:
             yield encode(tool.model_dump(exclude={"cache_control"})).decode(), tool.cache_control is not None
         for block in self.system:
-            yield said(block), marked(block)
+            yield text_of(block), has_cache_mark(block)
         for message in self.messages:
             for block in message.content:
-                yield said(block), marked(block)
+                yield text_of(block), has_cache_mark(block)
         if self.cache_control is not None:
             yield "", True
 
@@ -136,27 +141,27 @@ class MessagesQuestion(Question):
 
 
 class CountQuestion(MessagesQuestion):
-    """A message that is only to be counted: nothing is generated, so there need be no limit."""
+    """A question whose tokens are only counted. Nothing is generated, so it needs no limit."""
 
     max_tokens: int = Field(default=1 << 20, ge=1)
 
 
 class MessagesWriter:
-    __slots__ = ("_answer", "_deltas", "_index", "_kind", "_model", "_thoughts", "_tool")
+    __slots__ = ("_deltas", "_index", "_kind", "_model", "_start", "_thoughts", "_tool")
 
-    def __init__(self, model: str, answer: Answer) -> None:
+    def __init__(self, model: str, start: AnswerStart) -> None:
         self._model = model
-        self._answer = answer
+        self._start = start
         self._index = -1  # of the latest content block
-        self._kind: Kind | None = None  # of the steps that belong into the open block; None: no block is open
-        self._tool = ""  # the id of the tool whose input it is
-        self._deltas: Mapping[str, bytes] = {}  # of the open block
+        self._kind: Kind | None = None  # of the steps in the open block; None: no block is open
+        self._tool = ""  # the id of the tool whose input is in the open block
+        self._deltas: Mapping[str, bytes] = {}  # the events of the open block, by the text of the token
         self._thoughts: list[str] = []  # of the open block
 
     def opening(self) -> bytes:
-        # No block yet: whether the model thinks, writes or calls a tool is only known with its first token.
-        start = {"type": "message_start", "message": self._message([], None, None, self._usage(1))}
-        return event(start, "message_start") + event({"type": "ping"}, "ping")
+        # No content block yet: only the first token shows whether the model thinks, writes or calls a tool.
+        message_start = {"type": "message_start", "message": self._message([], None, None, self._usage(1))}
+        return event(message_start, "message_start") + event({"type": "ping"}, "ping")
 
     def write(self, step: Step) -> bytes:
         if step.kind == self._kind and (step.tool is None or step.tool.id == self._tool):
@@ -166,15 +171,15 @@ class MessagesWriter:
         if step.tool is not None and step.kind == "tool_start":
             return self._close()
         if step.tool is not None and step.kind == "tool_end":
-            return self._close() + self._start(_result_block(step.tool)) + self._stop()
+            return self._close() + self._start_block(_result_block(step.tool)) + self._stop_block()
         if step.kind == "signature":
             return self._signed(step.text)
         if step.kind == "redacted_thinking":
-            return self._close() + self._start(_redacted(step.text)) + self._stop()
+            return self._close() + self._start_block(_redacted(step.text)) + self._stop_block()
         return self._close() + self._open(step) + self.write(step)
 
-    def closing(self, end: End) -> bytes:
-        self._answer = end.answer or self._answer
+    def closing(self, end: AnswerEnd) -> bytes:
+        self._start = end.start or self._start
         delta = {"stop_reason": _stop_reason(end), "stop_sequence": end.stop_sequence}
         usage = self._usage(end.output_tokens, end.thinking_tokens)
         return (
@@ -186,11 +191,11 @@ class MessagesWriter:
     def error(self, status: int, message: str) -> bytes:
         return event(_error(status, message), "error")
 
-    def whole(self, steps: Iterable[Step], end: End) -> bytes:
-        self._answer = end.answer or self._answer
+    def whole(self, steps: Iterable[Step], end: AnswerEnd) -> bytes:
+        self._start = end.start or self._start
         content: list[dict[str, Any]] = []
         for run in blocks(steps):
-            _add_whole(content, *run)
+            _add_block(content, *run)
         usage = self._usage(end.output_tokens, end.thinking_tokens)
         return encode(self._message(content, _stop_reason(end), end.stop_sequence, usage))
 
@@ -199,13 +204,13 @@ class MessagesWriter:
         match step.kind:
             case "tool_input":
                 assert step.tool is not None
-                started = self._start(_use_block(step.tool, {}))
+                started = self._start_block(_use_block(step.tool, {}))
             case "thinking":
-                started = self._start({"type": "thinking", "thinking": "", "signature": ""})
+                started = self._start_block({"type": "thinking", "thinking": "", "signature": ""})
             case _:
-                started = self._start({"type": "text", "text": ""})
+                started = self._start_block({"type": "text", "text": ""})
         self._deltas = _deltas(self._index, step.kind)
-        # The API begins a tool's input with nothing.
+        # Like the API, begin the input of a tool with an empty delta.
         return started + self._deltas[""] if step.kind == "tool_input" else started
 
     def _close(self) -> bytes:
@@ -214,28 +219,28 @@ class MessagesWriter:
         if self._kind == "thinking":
             return self._signed(signature("".join(self._thoughts)))
         self._kind = None
-        return self._stop()
+        return self._stop_block()
 
     def _signed(self, proof: str) -> bytes:
-        """The end of a thought, of which perhaps nothing else is told."""
+        """The end of a thought. A real model may hide its text, so the block may not be open yet."""
         opened = b"" if self._kind == "thinking" else self._close() + self._open(Step("thinking", ""))
         self._kind = None
         self._thoughts.clear()
-        return opened + _delta(self._index, {"type": "signature_delta", "signature": proof}) + self._stop()
+        return opened + _delta(self._index, {"type": "signature_delta", "signature": proof}) + self._stop_block()
 
-    def _start(self, block: dict[str, Any]) -> bytes:
+    def _start_block(self, block: dict[str, Any]) -> bytes:
         self._index += 1
-        start = {"type": "content_block_start", "index": self._index, "content_block": block}
-        return event(start, "content_block_start")
+        block_start = {"type": "content_block_start", "index": self._index, "content_block": block}
+        return event(block_start, "content_block_start")
 
-    def _stop(self) -> bytes:
+    def _stop_block(self) -> bytes:
         return event({"type": "content_block_stop", "index": self._index}, "content_block_stop")
 
     def _message(
         self, content: list[dict[str, Any]], stop_reason: str | None, stop_sequence: str | None, usage: dict[str, Any]
     ) -> dict[str, Any]:
         return {
-            "id": f"msg_{self._answer.id}",
+            "id": f"msg_{self._start.id}",
             "type": "message",
             "role": "assistant",
             "model": self._model,
@@ -246,10 +251,10 @@ class MessagesWriter:
         }
 
     def _usage(self, output_tokens: int, thinking_tokens: int = 0) -> dict[str, Any]:
-        """So far; `input_tokens` is here what the prompt cache had no part in."""
-        read, write = self._answer.cache_read, self._answer.cache_write
+        """The usage so far. In this protocol `input_tokens` leaves out what was read from or written to the cache."""
+        read, write = self._start.cache_read, self._start.cache_write
         return {
-            "input_tokens": self._answer.input_tokens - read - write,
+            "input_tokens": self._start.input_tokens - read - write,
             "cache_creation_input_tokens": write,
             "cache_read_input_tokens": read,
             "output_tokens": output_tokens,
@@ -267,8 +272,8 @@ def _deltas(index: int, kind: Kind) -> Deltas:
     return Deltas(_delta(index, {"type": name, text: ""}))
 
 
-def _add_whole(content: list[dict[str, Any]], kind: Kind, tool: ToolCall | None, text: str) -> None:
-    """Add what a run of steps is in the content of a whole message."""
+def _add_block(content: list[dict[str, Any]], kind: Kind, tool: ToolCall | None, text: str) -> None:
+    """Add a run of steps to the content of a whole message."""
     match kind:
         case "text":
             content.append({"type": "text", "text": text})
@@ -312,7 +317,7 @@ def _id(tool: ToolCall) -> str:
     return f"{'toolu' if tool.client_side else 'srvtoolu'}_{tool.id}"
 
 
-def _stop_reason(end: End) -> str:
+def _stop_reason(end: AnswerEnd) -> str:
     return "end_turn" if end.stop_reason == "cancelled" else end.stop_reason
 
 

@@ -1,7 +1,7 @@
 """OpenAI chat completions: unnamed chunks, a role before the text, usage on request, `[DONE]` at the end.
 
-https://platform.openai.com/docs/api-reference/chat. Thoughts are told as `reasoning_content`, as the servers do that
-tell them at all. All tools are the client's.
+https://platform.openai.com/docs/api-reference/chat. Thoughts are sent as `reasoning_content`, like other servers that
+send them. All tools are the client's.
 """
 
 from collections.abc import Iterable
@@ -9,28 +9,20 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from streamgauge.reference_server import tools
-from streamgauge.reference_server.dialects import (
-    Answer,
-    End,
-    Question,
-    around_text,
-    blocks,
-    encode,
-    event,
-    joined,
-    quoted,
-    refuse,
-)
-from streamgauge.reference_server.model import Ask, Step
+from streamgauge.reference_server.dialects.events import around_text, blocks, encode, event, joined, quoted
+from streamgauge.reference_server.dialects.question import Question, refuse
+from streamgauge.reference_server.model import tools
+from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
+from streamgauge.reference_server.model.input import ModelInput
+from streamgauge.reference_server.model.steps import Step
 
-_ERRORS = {  # status: type and code
+_ERRORS = {  # by status: type and code
     401: ("invalid_request_error", "invalid_api_key"),
     403: ("permission_error", None),
     404: ("invalid_request_error", "not_found"),
     429: ("rate_limit_error", "rate_limit_exceeded"),
 }
-_FINISH_REASONS = {  # all others: stop
+_FINISH_REASONS = {  # `stop` for all others
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "tool_use": "tool_calls",
@@ -87,12 +79,12 @@ class ChatQuestion(Question):
     model: str = Field(min_length=1, max_length=256)
     messages: list[Message] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
-    max_tokens: int | None = Field(default=None, ge=1)  # the older name of the same
+    max_tokens: int | None = Field(default=None, ge=1)  # the older name of max_completion_tokens
     tools: list[Tool] = Field(default_factory=list)
     tool_choice: Literal["none", "auto", "required"] | NamedTool = "auto"
     reasoning_effort: str | None = None
     stop: str | Annotated[list[str], Field(max_length=4)] | None = None
-    n: int = Field(default=1, ge=1, le=1)  # more than one answer at a time is not simulated
+    n: int = Field(default=1, ge=1, le=1)  # several answers to one request are not simulated
     temperature: float | None = Field(default=None, ge=0, le=2)
     stream: bool = False
     stream_options: StreamOptions | None = None
@@ -106,30 +98,30 @@ class ChatQuestion(Question):
         _check_calls(self.messages)
         return self
 
-    def ask(self) -> Ask:
+    def model_input(self) -> ModelInput:
         prompt = joined(
             *(encode(tool.model_dump()).decode() for tool in self.tools),
-            *(said for message in self.messages for said in _said(message)),
+            *(content for message in self.messages for content in _contents(message)),
         )
-        offered = self.tool_choice.function.name if isinstance(self.tool_choice, NamedTool) else None
-        return Ask(
+        forced = self.tool_choice.function.name if isinstance(self.tool_choice, NamedTool) else None
+        return ModelInput(
             prompt,
             self.max_completion_tokens or self.max_tokens,
             tools=[
                 tools.call(tool.function.name, tool.function.parameters, prompt, client_side=True)
                 for tool in self.tools
-                if self.tool_choice != "none" and offered in {None, tool.function.name}
+                if self.tool_choice != "none" and forced in {None, tool.function.name}
             ],
-            tool_results=_rounds(self.messages),
+            tool_results=_tool_rounds(self.messages),
             thinking=self.reasoning_effort not in {None, "none"},
             stop_sequences=[self.stop] if isinstance(self.stop, str) else self.stop or [],
         )
 
-    def writer(self, answer: Answer) -> "ChatWriter":
-        return ChatWriter(self.model, answer, self.stream_options is not None and self.stream_options.include_usage)
+    def writer(self, start: AnswerStart) -> "ChatWriter":
+        return ChatWriter(self.model, start, self.stream_options is not None and self.stream_options.include_usage)
 
     @classmethod
-    def error(cls, status: int, message: str, request_id: str) -> dict[str, Any]:  # noqa: ARG003 - here it is a header only
+    def error(cls, status: int, message: str, request_id: str) -> dict[str, Any]:  # noqa: ARG003 - in this protocol the id is only in a header
         return _error(status, message)
 
     def _names(self) -> set[str]:
@@ -137,14 +129,14 @@ class ChatQuestion(Question):
 
 
 class ChatWriter:
-    def __init__(self, model: str, answer: Answer, tell_usage: bool) -> None:
-        self._answer = answer
-        self._tell_usage = tell_usage
+    def __init__(self, model: str, start: AnswerStart, include_usage: bool) -> None:
+        self._start = start
+        self._include_usage = include_usage
         self._calls: list[str] = []  # ids of the tool calls that have begun
         self._head = {
-            "id": f"chatcmpl-{answer.id}",
+            "id": f"chatcmpl-{start.id}",
             "object": "chat.completion.chunk",
-            "created": answer.created,
+            "created": start.created,
             "model": model,
         }
         self._text = around_text(self._chunk({"content": ""}))
@@ -162,36 +154,36 @@ class ChatWriter:
             return self._begun(step) + self._called({"arguments": step.text})
         return b""
 
-    def closing(self, end: End) -> bytes:
-        self._answer = end.answer or self._answer
+    def closing(self, end: AnswerEnd) -> bytes:
+        self._start = end.start or self._start
         last = self._chunk({}, _finish_reason(end))
-        if self._tell_usage:
+        if self._include_usage:
             last += event({**self._head, "choices": [], "usage": self._usage(end)})
         return last + b"data: [DONE]\n\n"
 
     def error(self, status: int, message: str) -> bytes:
         return event(_error(status, message))
 
-    def whole(self, steps: Iterable[Step], end: End) -> bytes:
-        self._answer = end.answer or self._answer
-        said = {"text": "", "thinking": ""}
+    def whole(self, steps: Iterable[Step], end: AnswerEnd) -> bytes:
+        self._start = end.start or self._start
+        texts = {"text": "", "thinking": ""}
         calls = []
         for kind, tool, text in blocks(steps):
             if kind == "tool_input" and tool is not None:
                 called = {"name": tool.name, "arguments": text}
                 calls.append({"id": f"call_{tool.id}", "type": "function", "function": called})
-            elif kind in said:
-                said[kind] += text
-        message: dict[str, Any] = {"role": "assistant", "content": said["text"] or None, "refusal": None}
-        if said["thinking"]:
-            message["reasoning_content"] = said["thinking"]
+            elif kind in texts:
+                texts[kind] += text
+        message: dict[str, Any] = {"role": "assistant", "content": texts["text"] or None, "refusal": None}
+        if texts["thinking"]:
+            message["reasoning_content"] = texts["thinking"]
         if calls:
             message["tool_calls"] = calls
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(end)}
         return encode({**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage(end)})
 
     def _begun(self, step: Step) -> bytes:
-        """The chunk that begins a tool call, if it has not begun."""
+        """The chunk that begins a tool call; b"" if the call has begun before."""
         assert step.tool is not None
         if step.tool.id in self._calls:
             return b""
@@ -206,23 +198,23 @@ class ChatWriter:
 
     def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
         choices = [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}]
-        return event({**self._head, "choices": choices, **({"usage": None} if self._tell_usage else {})})
+        return event({**self._head, "choices": choices, **({"usage": None} if self._include_usage else {})})
 
-    def _usage(self, end: End) -> dict[str, Any]:
-        asked = self._answer.input_tokens
+    def _usage(self, end: AnswerEnd) -> dict[str, Any]:
+        prompt_tokens = self._start.input_tokens
         return {
-            "prompt_tokens": asked,
+            "prompt_tokens": prompt_tokens,
             "completion_tokens": end.output_tokens,
-            "total_tokens": asked + end.output_tokens,
+            "total_tokens": prompt_tokens + end.output_tokens,
             "prompt_tokens_details": {
-                "cached_tokens": self._answer.cache_read,
-                "cache_write_tokens": self._answer.cache_write,
+                "cached_tokens": self._start.cache_read,
+                "cache_write_tokens": self._start.cache_write,
             },
             "completion_tokens_details": {"reasoning_tokens": end.thinking_tokens},
         }
 
 
-def _finish_reason(end: End) -> str:
+def _finish_reason(end: AnswerEnd) -> str:
     return _FINISH_REASONS.get(end.stop_reason, "stop")
 
 
@@ -231,12 +223,12 @@ def _error(status: int, message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-def _said(message: Message) -> list[str | list[dict[str, Any]]]:
+def _contents(message: Message) -> list[str | list[dict[str, Any]]]:
     return [message.content or "", *(call.function.arguments for call in message.tool_calls)]
 
 
 def _check_calls(messages: list[Message]) -> None:
-    open_calls: set[str] = set()  # asked for by the assistant, not yet answered
+    open_calls: set[str] = set()  # ids of the assistant's calls that have no result yet
     for place, message in enumerate(messages):
         if message.role == "tool":
             if message.tool_call_id not in open_calls:
@@ -254,8 +246,8 @@ def _check_calls(messages: list[Message]) -> None:
         open_calls = {call.id for call in message.tool_calls} if message.role == "assistant" else set()
 
 
-def _rounds(messages: list[Message]) -> int:
-    """How often tools have answered since the person last did."""
+def _tool_rounds(messages: list[Message]) -> int:
+    """How many rounds of tool calls came since the person's last message."""
     rounds = 0
     for message in messages:
         if message.role == "user":

@@ -1,10 +1,10 @@
 """Plain SSE, as many teams write it by hand: the text itself in `data:`, a JSON event with the usage, `[DONE]`.
 
-A token's line breaks become several `data:` lines of one event, and its leading space survives because one space
-after the colon belongs to the syntax (WHATWG HTML, 9.2.6). Two things cannot be said: a carriage return, which becomes
-a line feed, and text that looks like a control event, which is taken for one; the simulated model says neither. What is
-no text has a name: `event: thinking`, and `tool_start` and `tool_end` with JSON, so that a client which listens for
-messages only gets the text and nothing else.
+A token with line breaks becomes several `data:` lines of one event. A leading space survives, because the syntax has
+one space of its own after the colon (WHATWG HTML, 9.2.6). Two things cannot be sent: a carriage return, which becomes a
+line feed, and text that looks like a control event, which clients take for one. The simulated model writes neither.
+Events that are not text have a name (`thinking`; `tool_start` and `tool_end` with JSON), so a client that listens only
+for unnamed messages gets the text and nothing else.
 """
 
 import re
@@ -14,9 +14,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field, field_validator
 
-from streamgauge.reference_server import tools
-from streamgauge.reference_server.dialects import Answer, End, Question, blocks, encode, event, joined, refuse
-from streamgauge.reference_server.model import Ask, Step, ToolCall
+from streamgauge.reference_server.dialects.events import blocks, encode, event, joined
+from streamgauge.reference_server.dialects.question import Question, refuse
+from streamgauge.reference_server.model import tools
+from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
+from streamgauge.reference_server.model.input import ModelInput
+from streamgauge.reference_server.model.steps import Step, ToolCall
 
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
@@ -33,7 +36,7 @@ class PlainQuestion(Question):
     messages: list[Message] = Field(min_length=1)
     system: str = ""
     max_tokens: int | None = Field(default=None, ge=1)
-    tools: list[str] = Field(default_factory=list)  # names of the server's own
+    tools: list[str] = Field(default_factory=list)  # names of the server's own tools
     thinking: bool = False
     stop: list[str] = Field(default_factory=list)
     stream: bool = True
@@ -46,9 +49,9 @@ class PlainQuestion(Question):
                 refuse(f"no tool called {name!r}; there are {', '.join(tools.TOOLS)}")
         return names
 
-    def ask(self) -> Ask:
+    def model_input(self) -> ModelInput:
         prompt = joined(self.system, *(message.content for message in self.messages))
-        return Ask(
+        return ModelInput(
             prompt,
             self.max_tokens,
             tools=[tools.call(name, tools.TOOLS[name].schema, prompt, client_side=False) for name in self.tools],
@@ -56,8 +59,8 @@ class PlainQuestion(Question):
             stop_sequences=self.stop,
         )
 
-    def writer(self, answer: Answer) -> "PlainWriter":
-        return PlainWriter(answer)
+    def writer(self, start: AnswerStart) -> "PlainWriter":
+        return PlainWriter(start)
 
     @classmethod
     def error(cls, status: int, message: str, request_id: str) -> dict[str, Any]:
@@ -65,8 +68,8 @@ class PlainQuestion(Question):
 
 
 class PlainWriter:
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
+    def __init__(self, start: AnswerStart) -> None:
+        self._start = start
 
     def opening(self) -> bytes:
         return b""
@@ -76,34 +79,34 @@ class PlainWriter:
             return _lines(step.text)
         if step.kind == "thinking":
             return b"event: thinking\n" + _lines(step.text)
-        if step.tool is None or step.kind == "tool_input":  # which tool_start tells as a whole
+        if step.tool is None or step.kind == "tool_input":  # `tool_start` has the whole input
             return b""
         return event(_started(step.tool) if step.kind == "tool_start" else _ended(step.tool), step.kind)
 
-    def closing(self, end: End) -> bytes:
-        self._answer = end.answer or self._answer
+    def closing(self, end: AnswerEnd) -> bytes:
+        self._start = end.start or self._start
         return event({"done": True, **self._usage(end)}) + b"data: [DONE]\n\n"
 
     def error(self, status: int, message: str) -> bytes:
         return event({"error": {"status": status, "message": message}})
 
-    def whole(self, steps: Iterable[Step], end: End) -> bytes:
-        self._answer = end.answer or self._answer
-        said = {"text": "", "thinking": ""}
+    def whole(self, steps: Iterable[Step], end: AnswerEnd) -> bytes:
+        self._start = end.start or self._start
+        texts = {"text": "", "thinking": ""}
         ran = []
         for kind, tool, text in blocks(steps):
-            if kind in said:
-                said[kind] += text
+            if kind in texts:
+                texts[kind] += text
             elif tool is not None and kind == "tool_end":
                 ran.append({**_started(tool), **_ended(tool)})
-        return encode({**said, "tools": ran, **self._usage(end)})
+        return encode({**texts, "tools": ran, **self._usage(end)})
 
-    def _usage(self, end: End) -> dict[str, Any]:
+    def _usage(self, end: AnswerEnd) -> dict[str, Any]:
         return {
-            "input_tokens": self._answer.input_tokens,
+            "input_tokens": self._start.input_tokens,
             "output_tokens": end.output_tokens,
-            "cache_read_tokens": self._answer.cache_read,
-            "cache_creation_tokens": self._answer.cache_write,
+            "cache_read_tokens": self._start.cache_read,
+            "cache_creation_tokens": self._start.cache_write,
             "stop_reason": end.stop_reason,
         }
 

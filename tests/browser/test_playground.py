@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from streamgauge.reference_server import delivery, model
+from streamgauge.reference_server.delivery.settings import DELIVERY_SETTINGS
+from streamgauge.reference_server.model.settings import MODEL_SETTINGS, SERVER_WIDE
 from tests.browser.scripted_site import DONE, Post, Site
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -226,7 +227,7 @@ def test_a_wrong_setting_is_told_in_the_servers_words(page: Page, server: Refere
     page.goto(server.url)
     page.get_by_label("First token after").fill("soon")
     turn = ended(asked(page, server.url))
-    expect(turn.locator(".error p")).to_contain_text("header x-gauge-ttft: 'soon' is no duration")
+    expect(turn.locator(".error p")).to_contain_text("header x-gauge-ttft: 'soon' is not a duration")
     page.get_by_label("First token after").fill("früh")
     turn = ended(asked(page, server.url))
     expect(turn.locator(".error p")).to_contain_text("“First token after” has a character that a request header cannot")
@@ -235,14 +236,14 @@ def test_a_wrong_setting_is_told_in_the_servers_words(page: Page, server: Refere
 def test_every_setting_is_one_that_the_server_knows(page: Page, hosted: Site) -> None:
     page.goto(hosted.url)
     names = page.locator("input[name^=x-gauge-]").evaluate_all("(inputs) => inputs.map((input) => input.name)")
-    known = {f"x-gauge-{name}" for name in (model.SETTINGS.keys() | delivery.SETTINGS.keys()) - model.SERVER_WIDE}
+    known = {f"x-gauge-{name}" for name in (MODEL_SETTINGS.keys() | DELIVERY_SETTINGS.keys()) - SERVER_WIDE}
     assert set(names) <= known | {"x-gauge-fault"}
 
 
 def test_a_server_with_a_key_shows_the_page_and_wants_the_key_for_answers(page: Page) -> None:
     with reference_server(*PACE, "--api-key", "sesame") as guarded:
         turn = ended(asked(page, guarded.url))
-        expect(turn.locator(".error p")).to_contain_text("The server refused (401): this server wants its key")
+        expect(turn.locator(".error p")).to_contain_text("The server refused (401): this server requires its API key")
         page.get_by_label("API key").fill("sesame")
         turn.get_by_role("button", name="Try again").click()
         expect(ended(page.locator(".turn")).locator(".meta")).to_contain_text("complete")

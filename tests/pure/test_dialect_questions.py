@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from streamgauge.reference_server.dialects import End, Question
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion
 from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
-from streamgauge.reference_server.model import Shape, plan
+from streamgauge.reference_server.dialects.question import Question
+from streamgauge.reference_server.model.answer import AnswerEnd
+from streamgauge.reference_server.model.script import write_script
+from streamgauge.reference_server.model.settings import ModelSettings
 from tests.support.dialects import ANSWER, ASKED, DIALECTS, END, read, stream
 
 
@@ -22,8 +24,8 @@ def test_tool_results_before_the_persons_last_question_do_not_count() -> None:
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}
     done = [*ASKED["messages"], use, result, {"role": "assistant", "content": "So."}]
     again = [*done, {"role": "user", "content": "And?"}]
-    assert MessagesQuestion.model_validate(ASKED | {"messages": done}).ask().tool_results == 1
-    assert MessagesQuestion.model_validate(ASKED | {"messages": again}).ask().tool_results == 0
+    assert MessagesQuestion.model_validate(ASKED | {"messages": done}).model_input().tool_results == 1
+    assert MessagesQuestion.model_validate(ASKED | {"messages": again}).model_input().tool_results == 0
 
 
 # What the model is asked
@@ -36,7 +38,7 @@ WEATHER = {
 
 
 def ask(**fields: Any) -> Any:
-    return MessagesQuestion.model_validate(ASKED | fields).ask()
+    return MessagesQuestion.model_validate(ASKED | fields).model_input()
 
 
 def test_the_prompt_is_cached_up_to_each_mark_in_the_order_tools_system_messages() -> None:
@@ -85,15 +87,15 @@ def test_openais_choice_of_a_tool_is_followed() -> None:
         ("none", []),
         ({"type": "function", "function": {"name": "maps"}}, ["maps"]),
     ]:
-        asked = ChatQuestion.model_validate(ASKED | {"tools": offered, "tool_choice": choice}).ask()
+        asked = ChatQuestion.model_validate(ASKED | {"tools": offered, "tool_choice": choice}).model_input()
         assert [tool.name for tool in asked.tools] == names
 
 
 def test_every_dialect_asks_for_thinking_and_stop_sequences_in_its_own_words() -> None:
     for asked in (
         ask(thinking={"type": "enabled", "budget_tokens": 1024}, stop_sequences=["\n\n"]),
-        ChatQuestion.model_validate(ASKED | {"reasoning_effort": "low", "stop": "\n\n"}).ask(),
-        PlainQuestion.model_validate(ASKED | {"thinking": True, "stop": ["\n\n"]}).ask(),
+        ChatQuestion.model_validate(ASKED | {"reasoning_effort": "low", "stop": "\n\n"}).model_input(),
+        PlainQuestion.model_validate(ASKED | {"thinking": True, "stop": ["\n\n"]}).model_input(),
     ):
         assert asked.thinking
         assert asked.stop_sequences == ["\n\n"]
@@ -185,7 +187,7 @@ def test_what_a_real_server_would_refuse_is_refused_with_its_place(
 def test_a_thought_that_the_model_never_had_is_refused_when_the_model_is_asked() -> None:
     question = MessagesQuestion.model_validate(ASKED | talk(HELLO, UNSIGNED, HELLO))
     with pytest.raises(PydanticCustomError, match=r"messages\.1\.content\.0: Invalid `signature` in `thinking` block"):
-        question.ask()
+        question.model_input()
 
 
 STRANGE = st.recursive(
@@ -232,8 +234,8 @@ def test_whatever_is_asked_is_refused_or_answered(strange: Any) -> None:
             question = dialect.model_validate_json(json.dumps(ASKED | fields))
         except ValidationError:
             continue
-        turn = plan(Shape(tokens=(12, 12)), question.ask())
-        written = stream(question.writer(ANSWER), turn.steps, End(turn.stop_reason, len(turn.steps)))
+        script = write_script(ModelSettings(tokens=(12, 12)), question.model_input())
+        written = stream(question.writer(ANSWER), script.steps, AnswerEnd(script.stop_reason, len(script.steps)))
         protocol = next(protocol for known, protocol in DIALECTS if type(known) is dialect)
         assert read(protocol, written)[0][-1].ends
-        json.loads(question.writer(ANSWER).whole(turn.steps, END))
+        json.loads(question.writer(ANSWER).whole(script.steps, END))

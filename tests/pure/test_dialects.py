@@ -12,10 +12,11 @@ from streamgauge.harness.drive.protocols import PROTOCOLS, Meaning, Protocol
 from streamgauge.harness.drive.protocols import Answer as Reported
 from streamgauge.harness.drive.reading import sse
 from streamgauge.harness.record.arrivals import Kind
-from streamgauge.reference_server.dialects import End, Question
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion
-from streamgauge.reference_server.model import Step, ToolCall
+from streamgauge.reference_server.dialects.question import Question
+from streamgauge.reference_server.model.answer import AnswerEnd
+from streamgauge.reference_server.model.steps import Step, ToolCall
 from tests.support.dialects import ANSWER, ANTHROPIC, ASKED, DIALECTS, END, OPENAI, PLAIN, read, stream
 
 every_dialect = pytest.mark.parametrize(("question", "protocol"), DIALECTS, ids=["anthropic", "openai", "plain"])
@@ -61,7 +62,7 @@ def test_thoughts_and_text_are_read_as_they_were_generated(question: Question, p
 @pytest.mark.parametrize(("question", "protocol"), DIALECTS[:2], ids=["anthropic", "openai"])
 def test_the_input_of_a_clients_tool_is_content(question: Question, protocol: Protocol) -> None:
     steps = TEXT + called(THEIRS)
-    meanings, reported = read(protocol, stream(question.writer(ANSWER), steps, End("tool_use", 5)))
+    meanings, reported = read(protocol, stream(question.writer(ANSWER), steps, AnswerEnd("tool_use", 5)))
     assert content(meanings) == expected(steps)
     assert reported.stop_reason in {"tool_use", "tool_calls"}
 
@@ -114,7 +115,7 @@ def test_an_error_in_the_middle_is_read_as_one(question: Question, protocol: Pro
 
 @every_dialect
 def test_an_answer_that_ends_before_its_first_token_is_complete(question: Question, protocol: Protocol) -> None:
-    meanings, reported = read(protocol, stream(question.writer(ANSWER), [], End("max_tokens", 0)))
+    meanings, reported = read(protocol, stream(question.writer(ANSWER), [], AnswerEnd("max_tokens", 0)))
     assert content(meanings) == []
     assert meanings[-1].ends
     assert reported.stop_reason in {"max_tokens", "length"}
@@ -200,7 +201,7 @@ def test_a_whole_anthropic_answer_can_be_sent_back_as_it_came() -> None:
         "is_error": True,
     }
     turns = [{"role": "assistant", "content": message["content"]}, {"role": "user", "content": [result]}]
-    ask = MessagesQuestion.model_validate(ASKED | {"messages": ASKED["messages"] + turns}).ask()
+    ask = MessagesQuestion.model_validate(ASKED | {"messages": ASKED["messages"] + turns}).model_input()
     assert ask.tool_results == 1
     assert ask.prompt.splitlines()[-1] == "snow"
 
@@ -209,6 +210,6 @@ def test_a_whole_openai_answer_can_be_sent_back_as_it_came() -> None:
     message = json.loads(OPENAI.writer(ANSWER).whole(THOUGHT + TEXT + called(THEIRS), END))["choices"][0]["message"]
     assert message["reasoning_content"] == "Hm,\n so."
     result = {"role": "tool", "tool_call_id": "call_c1", "content": "snow"}
-    ask = ChatQuestion.model_validate(ASKED | {"messages": [*ASKED["messages"], message, result]}).ask()
+    ask = ChatQuestion.model_validate(ASKED | {"messages": [*ASKED["messages"], message, result]}).model_input()
     assert ask.tool_results == 1
     assert ask.prompt.splitlines()[-2:] == ['{"city":"Höfn"}', "snow"]

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from streamgauge.reference_server.dealing import Faults, Order, Rule, order, rule
-from streamgauge.reference_server.faults import FAULTS, table
+from streamgauge.reference_server.faults.catalogue import FAULTS, table
+from streamgauge.reference_server.faults.injector import FaultInjector
+from streamgauge.reference_server.faults.rules import FaultRule, RequestedFault, parse_fault, parse_rule
 
 SECOND = 1_000_000_000
 
@@ -21,40 +22,40 @@ SECOND = 1_000_000_000
         ("reset:1.5", "'1.5' does not say when reset happens: write a share from 0 to 1, every=N or a time as 10s-20s"),
         ("crlf:every=0", "'every=0' does not say when crlf happens"),
         ("cut:20s-10s", "'20s-10s' does not say when cut happens"),
-        ("cut:0.1:0.2", "says twice when, and both cannot be: leave 0.1 out"),
-        ("stall:0.5", "'0.5' is no duration"),
-        ("stall:2s:every=2@5", "'2s:every=2' is no duration"),
+        ("cut:0.1:0.2", "has two conditions of one kind: leave 0.1 out"),
+        ("stall:0.5", "'0.5' is not a duration"),
+        ("stall:2s:every=2@5", "'2s:every=2' is not a duration"),
         ("stall", "stall lacks its argument: stall:DURATION[@K]"),
     ],
 )
 def test_a_rule_that_is_none_says_what_to_write(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        rule(text)
+        parse_rule(text)
 
 
 @pytest.mark.parametrize(
     ("text", "meant"),
     [
-        ("reset", Rule(Order("reset"))),
-        ("reset:0.01", Rule(Order("reset"), share=0.01)),
-        ("reset:1e-3", Rule(Order("reset"), share=0.001)),
-        ("reset@12:0.01", Rule(Order("reset", at=12), share=0.01)),
-        ("stall:2s@5:0.05", Rule(Order("stall", 2 * SECOND, 5), share=0.05)),
-        ("http_503:every=10", Rule(Order("http_503"), every=10)),
-        ("http_429:2s:every=10", Rule(Order("http_429", 2 * SECOND), every=10)),
-        ("http_503:10s-20s", Rule(Order("http_503"), window=(10 * SECOND, 20 * SECOND))),
-        ("buffer:1", Rule(Order("buffer", 1))),
-        ("buffer:1:1", Rule(Order("buffer", 1), share=1)),
-        (" crlf:every=2:0s-1m:0.5 ", Rule(Order("crlf"), 0.5, 2, (0, 60 * SECOND))),
+        ("reset", FaultRule(RequestedFault("reset"))),
+        ("reset:0.01", FaultRule(RequestedFault("reset"), share=0.01)),
+        ("reset:1e-3", FaultRule(RequestedFault("reset"), share=0.001)),
+        ("reset@12:0.01", FaultRule(RequestedFault("reset", at=12), share=0.01)),
+        ("stall:2s@5:0.05", FaultRule(RequestedFault("stall", 2 * SECOND, 5), share=0.05)),
+        ("http_503:every=10", FaultRule(RequestedFault("http_503"), every=10)),
+        ("http_429:2s:every=10", FaultRule(RequestedFault("http_429", 2 * SECOND), every=10)),
+        ("http_503:10s-20s", FaultRule(RequestedFault("http_503"), window=(10 * SECOND, 20 * SECOND))),
+        ("buffer:1", FaultRule(RequestedFault("buffer", 1))),
+        ("buffer:1:1", FaultRule(RequestedFault("buffer", 1), share=1)),
+        (" crlf:every=2:0s-1m:0.5 ", FaultRule(RequestedFault("crlf"), 0.5, 2, (0, 60 * SECOND))),
     ],
 )
-def test_a_rule_is_a_fault_and_when(text: str, meant: Rule) -> None:
-    assert rule(text) == meant
+def test_a_rule_is_a_fault_and_when(text: str, meant: FaultRule) -> None:
+    assert parse_rule(text) == meant
 
 
 def dealt(*texts: str, seed: int = 0, answers: int = 10_000) -> list[list[str]]:
-    faults = Faults([rule(text) for text in texts], seed, Counter())
-    return [[order.name for order in faults.chosen(0)] for _ in range(answers)]
+    faults = FaultInjector([parse_rule(text) for text in texts], seed, Counter())
+    return [[order.name for order in faults.by_rule(0)] for _ in range(answers)]
 
 
 def test_the_same_seed_deals_the_same_faults_and_another_rule_changes_no_luck() -> None:
@@ -68,9 +69,9 @@ def test_the_same_seed_deals_the_same_faults_and_another_rule_changes_no_luck() 
 
 
 def test_a_window_is_from_its_first_moment_until_before_its_last() -> None:
-    faults = Faults([rule("cut:10s-20s")], 0, Counter())
+    faults = FaultInjector([parse_rule("cut:10s-20s")], 0, Counter())
     moments = [0, 10 * SECOND - 1, 10 * SECOND, 20 * SECOND - 1, 20 * SECOND]
-    assert [len(faults.chosen(now)) for now in moments] == [0, 0, 1, 1, 0]
+    assert [len(faults.by_rule(now)) for now in moments] == [0, 0, 1, 1, 0]
 
 
 WORDS = st.sampled_from([*FAULTS, ":", "@", "every=", "-", "2s", "0.5", "7", "", " ", "x"])
@@ -81,9 +82,9 @@ WORDS = st.sampled_from([*FAULTS, ":", "@", "every=", "-", "2s", "0.5", "7", "",
 @example("http_429:٣s")
 @example("reset@²")
 def test_any_text_is_a_fault_or_is_refused(text: str) -> None:
-    for read in (order, rule):
+    for parse in (parse_fault, parse_rule):
         with contextlib.suppress(ValueError):
-            read(text)
+            parse(text)
 
 
 # The documentation

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgauge.reference_server import tools
-from streamgauge.reference_server.samples import sample
+from streamgauge.reference_server.model import tools
+from streamgauge.reference_server.model.samples import sample
 
 SCHEMAS: list[dict[str, Any]] = [
     {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]},

@@ -18,10 +18,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamgauge.harness import cli
 from streamgauge.harness.config.load import load
 from streamgauge.harness.judge.store import Store
-from streamgauge.reference_server import __main__ as serve
 from streamgauge.reference_server import exposition
-from streamgauge.reference_server.sessions import Sessions
-from streamgauge.reference_server.streams import Streams
+from streamgauge.reference_server import options as serve
+from streamgauge.reference_server.delivery.streams import Streams
+from streamgauge.reference_server.sessions.registry import Sessions
 from streamgauge.reference_server.truth import TruthLog
 
 REPOSITORY = Path(__file__).parents[2]
@@ -205,7 +205,7 @@ def test_a_shell_block_uses_commands_and_options_that_exist(text: str, locust_he
     for words in commands(text):
         match words:
             case ["streamgauge", "serve", *rest]:
-                parse(serve.main, "serve", rest)
+                parse(serve.parse, "serve", rest)
             case ["streamgauge", *rest]:
                 ours, _, locusts = " ".join(shlex.quote(word) for word in rest).partition(" -- ")
                 parse(cli.main, "streamgauge", shlex.split(ours))
@@ -220,7 +220,7 @@ def test_a_shell_block_uses_commands_and_options_that_exist(text: str, locust_he
 
 
 def test_every_metric_of_the_reference_server_is_documented_and_no_other() -> None:
-    text = exposition.metrics(Sessions(Streams(0, 1, TruthLog(None)))).decode()
+    text = exposition.metrics(Sessions(Streams(0, TruthLog(None)))).decode()
     families = {
         f"{family.name}_total" if family.type == "counter" else family.name
         for family in text_string_to_metric_families(text)

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamgauge.harness.record.observation import Outcome
-from streamgauge.reference_server.faults import FAULTS
+from streamgauge.reference_server.faults.catalogue import FAULTS
 from tests.support.hostile import content, observe
 from tests.support.reference import ReferenceServer, reference_server
 

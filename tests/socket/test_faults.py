@@ -17,7 +17,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamgauge.harness.record.observation import Outcome
-from streamgauge.reference_server.app import DIALECTS
+from streamgauge.reference_server.dialects import DIALECTS
 from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -312,10 +312,10 @@ def test_a_status_comes_in_the_dialects_shape_with_retry_after_if_asked(
     ("header", "said"),
     [
         ("rest", "no fault called 'rest'; there are http_400, "),
-        ("reset@x", "'x' does not do: write a whole number from 0 to 100000"),
+        ("reset@x", "'x' is not allowed: write a whole number from 0 to 100000"),
         ("stall@3", "stall lacks its argument: stall:DURATION[@K]"),
-        ("stall:2@3", "'2' is no duration"),
-        ("crlf@3", "crlf happens at no token: leave @3 out"),
+        ("stall:2@3", "'2' is not a duration"),
+        ("crlf@3", "crlf does not happen at a token: leave @3 out"),
         ("reset:0.01", "reset takes no argument: leave :0.01 out"),
         ("block:11s", "at most 10s"),
         ("batch:0", "write a whole number from 1 to 1000"),
@@ -337,7 +337,7 @@ def test_an_answer_that_is_not_streamed_can_only_be_refused(server: ReferenceSer
         f"{server.url}/chat/stream", json=QUESTION | {"stream": False}, headers={"x-gauge-fault": "reset"}
     )
     assert answer.status_code == 400
-    assert "reset is for streamed answers" in answer.text
+    assert "reset needs a streamed answer" in answer.text
 
 
 # By rule

@@ -11,8 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from streamgauge.reference_server.app import DIALECTS
-from streamgauge.reference_server.model import PRESETS, Ask, plan
+from streamgauge.reference_server.dialects import DIALECTS
+from streamgauge.reference_server.model.input import ModelInput
+from streamgauge.reference_server.model.script import write_script
+from streamgauge.reference_server.model.settings import PRESETS
 from tests.support.reference import ReferenceServer, events, reference_server
 
 SHAPE = replace(PRESETS["exact"], ttft=10_000_000, itl=1_000_000, tokens=(60, 60))
@@ -82,7 +84,7 @@ def test_plain_sse_streams_text_then_a_json_event_then_done(client: httpx.Client
 
 
 def test_all_dialects_stream_the_same_text_and_answer_with_it_whole(client: httpx.Client) -> None:
-    expected = "".join(step.text for step in plan(SHAPE, Ask(PROMPT)).steps)
+    expected = "".join(step.text for step in write_script(SHAPE, ModelInput(PROMPT)).steps)
 
     def streamed(path: str) -> list[str]:
         return [data for _, data in events(client.post(path, json=BODY | {"stream": True}).text)]
@@ -140,7 +142,7 @@ def test_a_page_of_another_site_may_not_ask(client: httpx.Client) -> None:
     assert {site: answer.status_code for site, answer in sites.items()} == {
         "cross-site": 403, "same-origin": 200, "none": 200,
     }  # fmt: skip
-    assert "another site" in sites["cross-site"].json()["error"]["message"]
+    assert "other sites" in sites["cross-site"].json()["error"]["message"]
 
 
 def test_the_model_begins_when_the_whole_question_is_there() -> None:

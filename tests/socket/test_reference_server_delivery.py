@@ -16,14 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgauge.reference_server import prose
-from streamgauge.reference_server.app import DIALECTS
-from streamgauge.reference_server.delivery import Manner, Source, Stream
-from streamgauge.reference_server.dialects import Answer, End
+from streamgauge.reference_server.delivery.flushing import Flusher
+from streamgauge.reference_server.delivery.settings import DeliverySettings
+from streamgauge.reference_server.delivery.stream import Stream
+from streamgauge.reference_server.delivery.streams import Streams
+from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
-from streamgauge.reference_server.flushing import Flusher
-from streamgauge.reference_server.model import PRESETS, Step, plan
-from streamgauge.reference_server.streams import Streams
+from streamgauge.reference_server.model import prose
+from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart, Source
+from streamgauge.reference_server.model.script import write_script
+from streamgauge.reference_server.model.settings import PRESETS
+from streamgauge.reference_server.model.steps import Step
 from streamgauge.reference_server.truth import TruthLog
 from tests.support.reference import ReferenceServer, counts, reference_server, wait_for
 
@@ -242,7 +245,7 @@ def test_200_stalled_clients_pause_their_streams_and_cost_no_memory() -> None:
 
 
 class _Broken:
-    """An outlet whose other side turns out to be gone when it is written to for the second time."""
+    """A sink that finds out at the second write that its client has left."""
 
     full = False
 
@@ -264,11 +267,11 @@ def test_a_client_that_is_found_gone_in_the_middle_of_a_write_is_counted_once(to
 
     async def one() -> Streams:
         asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
-        streams = Streams(0, 10, TruthLog(None))
+        streams = Streams(0, TruthLog(None))
         question = PlainQuestion.model_validate(QUESTION)
-        planned = plan(replace(PRESETS["exact"], ttft=0, itl=0, tokens=(tokens, tokens)), question.ask())
-        source = Source(zip(planned.waits, planned.steps, strict=True), lambda count, _: End("end_turn", count))
-        stream = Stream("req_1", source, question.writer(Answer("1", 0, 1)), Manner(), streams)
+        script = write_script(replace(PRESETS["exact"], ttft=0, itl=0, tokens=(tokens, tokens)), question.model_input())
+        source = Source(zip(script.waits, script.steps, strict=True), lambda count, _: AnswerEnd("end_turn", count))
+        stream = Stream("req_1", source, question.writer(AnswerStart("1", 0, 1)), DeliverySettings(), streams)
         streams.open(stream, _Broken(stream), time.monotonic_ns())
         await stream.wait()
         return streams

@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from streamgauge.reference_server.app import DIALECTS
-from streamgauge.reference_server.model import PRESETS
+from streamgauge.reference_server.dialects import DIALECTS
+from streamgauge.reference_server.model.settings import PRESETS
 from tests.support.reference import ReferenceServer, events, reference_server
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")

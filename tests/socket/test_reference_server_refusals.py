@@ -5,7 +5,8 @@ import json
 import httpx
 import pytest
 
-from streamgauge.reference_server.app import BODY_LIMIT, DIALECTS
+from streamgauge.reference_server.dialects import DIALECTS
+from streamgauge.reference_server.door import BODY_LIMIT
 from tests.support.reference import reference_server
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")

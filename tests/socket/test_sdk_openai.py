@@ -8,12 +8,14 @@ from typing import Any
 import openai
 import pytest
 
-from streamgauge.reference_server.model import Ask, Shape, plan
+from streamgauge.reference_server.model.input import ModelInput
+from streamgauge.reference_server.model.script import write_script
+from streamgauge.reference_server.model.settings import ModelSettings
 from tests.support.reference import ReferenceServer, reference_server
 
 PROMPT = "What does a gauge do?"
 QUESTION: Any = {"model": "reference", "messages": [{"role": "user", "content": PROMPT}]}
-TEXT = "".join(step.text for step in plan(Shape(tokens=(40, 40)), Ask(PROMPT)).steps)
+TEXT = "".join(step.text for step in write_script(ModelSettings(tokens=(40, 40)), ModelInput(PROMPT)).steps)
 WEATHER: Any = {
     "type": "function",
     "function": {

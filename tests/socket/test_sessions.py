@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.harness.record.observation import Outcome
-from streamgauge.reference_server import sessions
-from streamgauge.reference_server.app import DIALECTS
-from streamgauge.reference_server.sessions import Log, Reader
+from streamgauge.reference_server.dialects import DIALECTS
+from streamgauge.reference_server.sessions import registry
+from streamgauge.reference_server.sessions.log import EventLog, LogLimits, Subscriber
 from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, counts, named, reference_server, wait_for, whole_events
 
@@ -266,52 +266,50 @@ class Room:
 
 
 @given(st.lists(st.one_of(st.integers(1, 200), st.booleans(), st.just("come")), max_size=30), st.integers(0, 50))
-def test_every_reader_gets_each_event_once_and_in_order(doings: list[Any], position: int) -> None:
+def test_every_subscriber_gets_each_event_once_and_in_order(doings: list[Any], position: int) -> None:
     async def run() -> None:
-        log = Log("req_0", "/", b"lost", 0)
+        log = EventLog("req_0", "/", b"lost", 0)
         log.append([b"%d," % number for number in range(1, 51)])
-        readers: list[tuple[int, Reader, Room]] = []
+        subscribers: list[tuple[int, Subscriber, Room]] = []
 
         def come(after: int) -> None:
-            readers.append((after, Reader(log, after), Room()))
-            readers[-1][1].open(readers[-1][2], 0)
+            subscribers.append((after, Subscriber(log, after), Room()))
+            subscribers[-1][1].open(subscribers[-1][2], 0)
 
         come(position)
         for doing in doings:
             if doing == "come":
                 come(log.last)
             elif isinstance(doing, bool):
-                for _, reader, room in readers[::2]:
+                for _, subscriber, room in subscribers[::2]:
                     room.full = doing
                     if not doing:
-                        reader.resume()
+                        subscriber.resume()
             else:
                 log.append([b"%d," % number for number in range(log.last + 1, log.last + 1 + doing)])
         log.end()
-        for after, reader, room in readers:
+        for after, subscriber, room in subscribers:
             room.full = False
-            reader.resume()
-            await reader.wait()
+            subscriber.resume()
+            await subscriber.wait()
             assert room.taken == b"".join(b"%d," % number for number in range(after + 1, log.last + 1))
-        assert log.readers == set()
+        assert log.subscribers == set()
 
     asyncio.run(run())
 
 
-def test_a_reader_that_the_log_has_left_behind_is_told_so_and_gets_no_hole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "EVENTS", 10)
-
+def test_a_subscriber_that_is_further_behind_than_the_log_reaches_gets_an_error_and_no_gap() -> None:
     async def run() -> None:
-        log, room = Log("req_0", "/", b"lost", 0), Room()
-        reader = Reader(log, 0)
-        reader.open(room, 0)
+        log, room = EventLog("req_0", "/", b"lost", 0, limits=LogLimits(events=10)), Room()
+        subscriber = Subscriber(log, 0)
+        subscriber.open(room, 0)
         log.append([b"1", b"2"])
         room.full = True
         for number in range(3, 30):
             log.append([b"%d" % number])
         room.full = False
-        reader.resume()
-        await reader.wait()
+        subscriber.resume()
+        await subscriber.wait()
         assert room.taken == b"12lost"
 
     asyncio.run(run())
@@ -320,7 +318,7 @@ def test_a_reader_that_the_log_has_left_behind_is_told_so_and_gets_no_hole(monke
 def test_so_many_answers_are_kept_and_no_more(client: httpx.Client) -> None:
     headers = KEPT | {"x-gauge-tokens": "1", "x-gauge-ttft": "0ms"}
     first = client.post("/chat/stream", json=STREAM, headers=headers)
-    for _ in range(sessions.LOGS):
+    for _ in range(registry.LOGS):
         client.post("/chat/stream", json=STREAM, headers=headers)
-    assert counts(str(client.base_url))["reference_logs"] <= sessions.LOGS
+    assert counts(str(client.base_url))["reference_logs"] <= registry.LOGS
     assert client.get(f"/streams/{named(first)}/events").status_code == 404

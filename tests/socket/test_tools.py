@@ -9,9 +9,13 @@ import httpx
 import msgspec
 import pytest
 
-from streamgauge.reference_server import tools
-from streamgauge.reference_server.model import Ask, Plan, Shape, Step, ToolCall, plan
-from streamgauge.reference_server.tools import TOOLS, Tool, Turns, execute
+from streamgauge.reference_server.model import tools
+from streamgauge.reference_server.model.input import ModelInput
+from streamgauge.reference_server.model.script import Script, write_script
+from streamgauge.reference_server.model.settings import ModelSettings
+from streamgauge.reference_server.model.steps import Step, ToolCall
+from streamgauge.reference_server.model.tools import TOOLS, Tool, execute
+from streamgauge.reference_server.model.turns import MAX_TOOL_ROUNDS, Turns
 from tests.support.reference import ReferenceServer, counts, reference_server
 
 PROMPT = "How high is the river?"
@@ -39,13 +43,13 @@ def kinds(steps: list[Step]) -> list[str]:
     ]
 
 
-def model(tool_turns: int, asked: list[Ask] | None = None) -> Callable[[Ask], Plan]:
+def model(tool_turns: int, asked: list[ModelInput] | None = None) -> Callable[[ModelInput], Script]:
     """A model that uses tools in so many turns; what it is asked goes to `asked`."""
 
-    def turn(ask: Ask) -> Plan:
+    def turn(ask: ModelInput) -> Script:
         if asked is not None:
             asked.append(ask)
-        return plan(Shape(tools=tool_turns, tokens=(40, 40)), ask)
+        return write_script(ModelSettings(tools=tool_turns, tokens=(40, 40)), ask)
 
     return turn
 
@@ -85,8 +89,8 @@ def test_a_tools_defect_is_its_failure_and_tells_strangers_nothing(monkeypatch: 
 
 
 def test_the_answer_pauses_for_a_tool_and_goes_on_after_it() -> None:
-    asked: list[Ask] = []
-    turns = Turns(model(1, asked), Ask(PROMPT, tools=offered("convert")))
+    asked: list[ModelInput] = []
+    turns = Turns(model(1, asked), ModelInput(PROMPT, tools=offered("convert")))
     steps = taken(turns)
     assert kinds(steps) == ["text", "tool_input", "tool_start", "tool_end", "text"]
     (started,) = (step.tool for step in steps if step.kind == "tool_start")
@@ -97,45 +101,45 @@ def test_the_answer_pauses_for_a_tool_and_goes_on_after_it() -> None:
     assert msgspec.json.decode("".join(step.text for step in steps if step.kind == "tool_input")) == started.input
     assert ended.result
     assert asked[1].prompt == f"{PROMPT}\n{ended.result}"
-    assert turns.plan.stop_reason == "end_turn"
+    assert turns.script.stop_reason == "end_turn"
 
 
 def test_a_tool_that_fails_does_not_end_the_answer() -> None:
-    steps = taken(Turns(model(1), Ask(PROMPT, tools=offered("forecast"))))
+    steps = taken(Turns(model(1), ModelInput(PROMPT, tools=offered("forecast"))))
     assert kinds(steps) == ["text", "tool_input", "tool_start", "tool_end", "text"]
     assert [step.tool.failed for step in steps if step.tool and step.kind == "tool_end"] == [True]
 
 
 def test_after_the_last_round_the_model_is_offered_no_tool() -> None:
-    asked: list[Ask] = []
-    turns = Turns(model(100, asked), Ask(PROMPT, tools=offered("convert", "gauge_level")), max_iterations=3)
+    asked: list[ModelInput] = []
+    turns = Turns(model(100, asked), ModelInput(PROMPT, tools=offered("convert", "gauge_level")), max_rounds=3)
     steps = taken(turns)
     assert kinds(steps).count("tool_end") == 3
     assert steps[-1].kind == "text"
-    assert turns.plan.stop_reason == "end_turn"
+    assert turns.script.stop_reason == "end_turn"
     assert [len(ask.tools) for ask in asked] == [2, 2, 2, 0]
     ids = [step.tool.id for step in steps if step.tool and step.kind == "tool_start"]
     assert len(set(ids)) == 3
 
 
 def test_the_limit_on_tokens_is_for_all_turns_together() -> None:
-    turns = Turns(model(2), Ask(PROMPT, limit=40, tools=offered("convert")))
+    turns = Turns(model(2), ModelInput(PROMPT, limit=40, tools=offered("convert")))
     steps = taken(turns)
     assert sum(step.kind in {"text", "tool_input"} for step in steps) == 40
-    assert turns.plan.stop_reason == "max_tokens"
+    assert turns.script.stop_reason == "max_tokens"
 
 
 def test_a_call_that_the_limit_cuts_off_is_not_run() -> None:
-    steps = taken(turns := Turns(model(1), Ask(PROMPT, limit=10, tools=offered("convert"))))
+    steps = taken(turns := Turns(model(1), ModelInput(PROMPT, limit=10, tools=offered("convert"))))
     assert kinds(steps) == ["text", "tool_input"]
-    assert turns.plan.stop_reason == "max_tokens"
+    assert turns.script.stop_reason == "max_tokens"
 
 
 def test_a_call_of_the_clients_tool_ends_the_answer() -> None:
     call = tools.call("theirs", {"type": "object"}, PROMPT, client_side=True)
-    steps = taken(turns := Turns(model(1), Ask(PROMPT, tools=[call])))
+    steps = taken(turns := Turns(model(1), ModelInput(PROMPT, tools=[call])))
     assert kinds(steps) == ["text", "tool_input"]
-    assert turns.plan.stop_reason == "tool_use"
+    assert turns.script.stop_reason == "tool_use"
 
 
 def test_an_answer_that_is_broken_off_stops_its_tool(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +155,7 @@ def test_an_answer_that_is_broken_off_stops_its_tool(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(TOOLS, "forecast", Tool("forecast", tools.Forecast, endless, 600))
 
     async def leave() -> None:
-        steps = Turns(model(1), Ask(PROMPT, tools=offered("forecast"))).steps()
+        steps = Turns(model(1), ModelInput(PROMPT, tools=offered("forecast"))).steps()
         while (await anext(steps))[1].kind != "tool_start":
             pass
         with pytest.raises(TimeoutError):
@@ -198,7 +202,7 @@ def test_a_plain_stream_tells_when_a_tool_starts_and_ends(server: ReferenceServe
 def test_a_stream_goes_on_after_every_failed_tool_until_the_rounds_are_used_up(server: ReferenceServer) -> None:
     seen = events(server, "forecast", tool_turns=100)
     ended: list[dict[str, Any]] = [json.loads(data) for name, data in seen if name == "tool_end"]
-    assert [end["failed"] for end in ended] == [True] * tools.MAX_ITERATIONS
+    assert [end["failed"] for end in ended] == [True] * MAX_TOOL_ROUNDS
     assert all(end["seconds"] >= TOOLS["forecast"].seconds for end in ended)
     assert json.loads(seen[-2][1])["stop_reason"] == "end_turn"
 

@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from streamgauge.reference_server.app import DIALECTS
+from streamgauge.reference_server.dialects import DIALECTS
 from tests.support.reference import ReferenceServer, counts, events, reference_server, wait_for
 from tests.support.upstream import KEY, LONG, QUESTION, in_front_of
 

@@ -1,8 +1,8 @@
-"""A JSON Schema → a value that fits it, as a model would write a tool's input. Pure; randomness is handed in.
+"""A JSON Schema → a value that fits it, as a model would write a tool's input. Pure: the caller gives the randomness.
 
-Made for the schemas that tools come with: types, enums, bounds, properties, references within the document. Patterns,
-`not` and `if` are left out of account. The schema is a stranger's: whatever it says, nothing is raised, and the value
-stays small.
+It follows what the schemas of tools use: types, enums, bounds, properties, references within the document. It ignores
+patterns, `not` and `if`. The schema comes from a stranger: whatever it contains, nothing is raised and the value stays
+small.
 """
 
 import math
@@ -14,7 +14,7 @@ import msgspec
 _DEEPEST = 8
 _MOST_VALUES = 200
 _LONGEST = 64  # characters, items
-_MOST_BYTES = 4096  # of what the schema itself gives
+_MOST_BYTES = 4096  # of a value that the schema itself contains
 _WORDS = ("river", "station", "gauge", "Höfn", "level", "north", "morning", "ice")
 _FORMATS = {
     "date": "2026-11-23",
@@ -26,13 +26,13 @@ _FORMATS = {
 
 
 def sample(schema: Any, random: Random) -> Any:
-    """A value for this schema; None in places where it cannot be met, or only by something endless."""
+    """A value for this schema. None stands where nothing fits, or where only an endless value would."""
     return _Sampler(schema, random).value(schema, 0)
 
 
 class _Sampler:
     def __init__(self, document: Any, random: Random) -> None:
-        self.document = document  # what references are into
+        self.document = document  # the document that references point into
         self.random = random
         self.values = 0
 
@@ -86,14 +86,11 @@ class _Sampler:
 
 
 def _small(given: Any) -> bool:
-    """Whether a value from the schema can be used as it is."""
+    """Whether a value in the schema can be used as it is."""
     try:
         return len(msgspec.json.encode(given)) <= _MOST_BYTES
-    except (
-        ValueError,
-        RecursionError,
-        OverflowError,
-    ):  # half a surrogate pair, a thousand brackets, too great a number
+    # An unpaired surrogate, nesting that is too deep, a number that is too large.
+    except (ValueError, RecursionError, OverflowError):
         return False
 
 

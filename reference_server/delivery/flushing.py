@@ -1,36 +1,36 @@
-"""How tokens are gathered before they are sent: not at all, up to a word's end, or up to a sentence's.
+"""How tokens are gathered before they are sent: not at all, to the end of a word, or to the end of a sentence.
 
-Text is only ever joined, never changed: what is flushed, put together, is what the tokens were, so Markdown comes out
-as it went in, and no character is divided. What is held back is flushed by the next thing that is no text.
+Text is joined but never changed: the flushed parts together are exactly the tokens. So Markdown survives, and no
+character is divided. The next step that is not text flushes what is held back.
 """
 
 import re
 from dataclasses import replace
 from typing import Literal
 
-from streamgauge.reference_server.model import Step
+from streamgauge.reference_server.model.steps import Step
 
 Unit = Literal["token", "word", "sentence"]
 
-# Up to the last place where something ends: a word before a space, a sentence before the space after its mark (and the
-# quotes or asterisks that close with it), or a line. A mark with no space after it ends nothing: "4.2 m".
+# Match up to the last end of a word (before a space), of a sentence (before the space after its mark and any closing
+# quotes or asterisks), or of a line. A mark with no space after it ends nothing, as in "4.2 m".
 _ENDS = {
     "word": re.compile(r"(.*\S(?=\s)|.*\n)", re.DOTALL),
     "sentence": re.compile(r"(.*[.!?…][\"'”’»)\]*_`]*(?=\s)|.*\n)", re.DOTALL),
 }
-_MOST = 2_000  # characters; a "sentence" that is longer is flushed as it is
+_MOST = 2_000  # characters; a longer "sentence" is flushed although it has not ended
 
 
 class Flusher:
-    """Gathers text, and thinking, into words or sentences. Everything else goes straight through."""
+    """Gathers text and thinking into words or sentences. Steps of other kinds pass through at once."""
 
     def __init__(self, unit: Literal["word", "sentence"]) -> None:
         self._end = _ENDS[unit]
         self._held: Step | None = None
-        self.tokens = 0  # wholly or partly held
+        self.tokens = 0  # of which at least a part is held back
 
     def push(self, step: Step) -> list[Step]:
-        """What is to be written now that this step has come."""
+        """The steps to write now, after this one has come."""
         held = self._held
         if step.kind not in {"text", "thinking"}:
             return [*self.flush(), step]
@@ -47,6 +47,6 @@ class Flusher:
         return [*before, replace(whole, text=whole.text[:end])]
 
     def flush(self) -> list[Step]:
-        """What is held back, now."""
+        """The step that is held back, to be written now."""
         held, self._held, self.tokens = self._held, None, 0
         return [] if held is None else [held]

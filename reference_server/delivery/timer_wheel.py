@@ -1,8 +1,8 @@
-"""Due times: thousands of streams, one wheel of time slots, one timer of the loop.
+"""Due times of thousands of streams: a wheel of time slots and one timer of the event loop.
 
-No task, future or timer of asyncio for a token. Whatever is due is done within a slot's length, and never early. A
-thing that is late is done at once and its next time is its own to say, so lateness does not add up. Times are
-CLOCK_MONOTONIC, ns.
+No token costs a task, a future or a timer of asyncio. What is due is done within the length of a slot, and never early.
+What is late is done at once, and each item says itself when it is due next, so delays do not add up. Times are
+CLOCK_MONOTONIC, in ns.
 """
 
 import asyncio
@@ -10,38 +10,40 @@ import select
 import selectors
 import sys
 import time
+from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Protocol
 
-_SLOT = 500_000  # ns; a crowd of streams is served in batches
-_OVERDUE = 100_000  # ns; so late that a request has to wait: its first token has more time than others' next
+_SLOT = 500_000  # ns; streams that are due in one slot are served together
+# Streams that are late by more than this go before a new request: its first token has more time than their next.
+_OVERDUE = 100_000  # ns
 
 
 class Due(Protocol):
-    """Something that has times at which it is due; one at a time."""
+    """Something that is due at certain times, one after the other."""
 
     def tick(self, now: int) -> int:
-        """Get ready what is due, if anything is: it may be asked at a time that it was once put in for.
+        """Prepare what is due at `now`. When it is due next; 0: not before it is put in again.
 
-        The next time, or 0 when there is none until it is put in again.
+        An item may be called at a time that no longer holds, because `put` cannot be taken back. Then nothing is due.
         """
 
     def send(self) -> None:
-        """Send what the last tick got ready, if anything."""
+        """Send what the last tick prepared, if anything."""
 
 
-class Ticker:
-    """Calls `tick` of what was put in, each at its time. Belongs to the loop that is running when it is used."""
+class TimerWheel:
+    """Calls `tick` and `send` of each item when it is due. Belongs to the event loop in which it is used."""
 
     def __init__(self) -> None:
-        self._slots: dict[int, list[Due]] = {}  # by their number: slot n is served at n * _SLOT
+        self._slots: dict[int, list[Due]] = {}  # slot n is served at n * _SLOT
         self._numbers: list[int] = []  # of the slots, as a heap
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0
         self._ticking = False
 
     def put(self, item: Due, at: int) -> None:
-        """Let `item` be due then."""
+        """Let `item` be due at this time."""
         number = at // _SLOT + 1
         slot = self._slots.get(number)
         if slot is not None:
@@ -53,15 +55,15 @@ class Ticker:
             self._set_timer(number * _SLOT)
 
     def catch_up(self) -> None:
-        """Do what is overdue before something else that takes its time: a burst of requests must not hold up tokens."""
+        """Serve overdue items now. Called before work that takes long: a burst of requests must not delay tokens."""
         if self._numbers and self._numbers[0] * _SLOT < time.monotonic_ns() - _OVERDUE and not self._ticking:
             self._run()
 
     def _run(self) -> None:
         self._ticking = True
         try:
-            # First everything that is due is got ready, then it is sent: every system call leaves the interpreter with
-            # cold caches, and so it is cheaper to do many in a row than one with each tick.
+            # All items prepare their events before the first one sends. A system call leaves the interpreter with cold
+            # caches, so many of them in a row cost less than one after each tick.
             for item in self._ticked(time.monotonic_ns()):
                 item.send()
         finally:
@@ -75,8 +77,8 @@ class Ticker:
             for item in self._slots.pop(heappop(numbers)):
                 try:
                     after = item.tick(now)
-                except Exception as fault:  # noqa: BLE001 - one that breaks is dropped, and the others go on
-                    _tell(item, fault)
+                except Exception as fault:  # noqa: BLE001 - an item that raises is dropped; the others must be served
+                    _report(item, fault)
                     continue
                 if after:
                     self.put(item, after)
@@ -93,8 +95,13 @@ class Ticker:
         self._run()
 
 
-def _tell(item: Due, fault: Exception) -> None:
-    asyncio.get_running_loop().call_exception_handler({"message": f"{item!r} broke", "exception": fault})
+def _report(item: Due, fault: Exception) -> None:
+    asyncio.get_running_loop().call_exception_handler({"message": f"{item!r} failed", "exception": fault})
+
+
+def call_after(ns: int, call: Callable[[], None]) -> asyncio.TimerHandle:
+    """For a timer that is set once for many tokens, which asyncio serves well enough."""
+    return asyncio.get_running_loop().call_later(ns / 1e9, call)
 
 
 if sys.platform == "linux":
@@ -113,9 +120,9 @@ else:
 
 
 def event_loop() -> asyncio.AbstractEventLoop:
-    """A loop whose timers are exact to some 0.1 ms and whose transports write to the socket inside `write`.
+    """A loop whose timers are exact to about 0.1 ms and whose transports write to the socket inside `write`.
 
-    uvloop's timers tick in whole milliseconds, and it collects writes until the loop's turn ends, so the truth log's
-    stamp after a write would not be the time of the write.
+    uvloop's timers tick in whole milliseconds. It also collects writes until the end of the loop's turn, so the truth
+    log's stamp after a write would not be the time of the write.
     """
     return asyncio.SelectorEventLoop(_PreciseSelector())

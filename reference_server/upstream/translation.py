@@ -1,8 +1,8 @@
 """A question of any dialect → the body of an Anthropic Messages request. Pure.
 
-A question that came as one goes through as its client wrote it, unknown fields and all, but for this server's own
-tools: the upstream knows nothing of them, so to it they are a client's. Raises `refuse`'s error for what the upstream
-has no counterpart for.
+A question in that dialect goes through as its client wrote it, unknown fields included. Only this server's own tools
+change: the upstream does not know them, so it gets them like tools of a client. What Anthropic's API has no counterpart
+for is refused, see `dialects.question.refuse`.
 """
 
 import base64
@@ -12,20 +12,20 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from streamgauge.reference_server.dialects import Question, refuse
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion, NamedTool
 from streamgauge.reference_server.dialects.openai_chat import Message as ChatMessage
 from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
-from streamgauge.reference_server.tools import TOOLS
+from streamgauge.reference_server.dialects.question import Question, refuse
+from streamgauge.reference_server.model.tools import TOOLS
 
 Body = dict[str, Any]
 
-_MOST_TOKENS = 4096  # where the question sets no limit; Anthropic's wants one
+_MOST_TOKENS = 4096  # if the question sets no limit; Anthropic's API requires one
 _CACHED = {"cache_control": {"type": "ephemeral"}}
-# The model decides how much; and unlike its default, this lets the client see it.
+# The model decides how much it thinks. Unlike the API's default, `summarized` lets the client see it.
 _THINKING = {"thinking": {"type": "adaptive", "display": "summarized"}}
-_EFFORTS = {"minimal": "low"}  # all others have the same name
+_EFFORTS = {"minimal": "low"}  # the other efforts have the same name
 _DATA_URL = re.compile(r"data:(image/[a-z+.-]+);base64,(.*)", re.DOTALL)
 
 
@@ -40,7 +40,7 @@ def server_tools(question: Question) -> set[str]:
 
 
 def body(question: Question, sent: Body, model: str) -> Body:
-    """What the upstream is asked. `sent`: the question as it came; `model`: asked for, whatever the question names."""
+    """The body for the upstream. `sent`: the body as it came; `model`: the model to ask, "" for the question's own."""
     match question:
         case MessagesQuestion():
             asked = _messages(sent)
@@ -72,32 +72,32 @@ def _offered(tool: Body) -> Body:
 
 
 def definition(name: str) -> Body:
-    """One of this server's tools, as a client's."""
+    """One of this server's tools, in the form of a client's tool."""
     tool = TOOLS[name]
     return {"name": name, "description": tool.description, "input_schema": tool.schema}
 
 
 def _as_turns(messages: list[Body]) -> Iterator[Body]:
-    """Answers in the middle of which this server ran tools, as the turns that they were for the upstream."""
-    results: list[Body] = []  # that the next user turn begins with
+    """Split answers in which this server ran tools into the turns that the upstream saw."""
+    results: list[Body] = []  # the next user turn begins with these
     for message in messages:
         content = message["content"]
         if isinstance(content, str) and not results:
             yield message
             continue
-        said: list[Body] = []
+        kept: list[Body] = []
         for block in [{"type": "text", "text": content}] if isinstance(content, str) else content:
             if _is_result(block):
                 results.append(_result(block))
                 continue
             if results and message["role"] == "assistant" and block["type"] not in {"tool_use", "server_tool_use"}:
-                yield {"role": "assistant", "content": said}
+                yield {"role": "assistant", "content": kept}
                 yield {"role": "user", "content": results}
-                said, results = [], []
-            said.append(_use(block))
+                kept, results = [], []
+            kept.append(_use(block))
         if message["role"] == "user":
-            said, results = results + said, []
-        yield {**message, "content": said}
+            kept, results = results + kept, []
+        yield {**message, "content": kept}
     if results:
         yield {"role": "user", "content": results}
 
@@ -227,7 +227,7 @@ def _arguments(text: str, place: str) -> Body:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        refuse(f"{place}: the arguments of a tool call are no JSON object")
+        refuse(f"{place}: the arguments of a tool call are not a JSON object")
     return found
 
 
@@ -253,7 +253,7 @@ def _plain(question: PlainQuestion) -> Body:
     }
 
 
-# Both of them
+# OpenAI and plain SSE
 
 
 def _is_system(role: str) -> bool:
@@ -267,6 +267,6 @@ def _texts(content: str | list[dict[str, Any]] | None) -> Iterator[str]:
 
 
 def _cached_system(system: list[str]) -> Body:
-    """These dialects have no marks for the prompt cache: what all conversations share and each so far is cached."""
+    """Cache marks for dialects that have none: after the system prompt and after the whole prompt."""
     blocks: list[Body] = [{"type": "text", "text": text} for text in system]
     return {**_CACHED, "system": [*blocks[:-1], {**blocks[-1], **_CACHED}]} if blocks else {**_CACHED}

@@ -1,7 +1,7 @@
-"""What the simulated model says: our own few paragraphs on rivers and measuring, cut into tokens.
+"""What the simulated model says: a few paragraphs of our own on rivers and measuring, cut into tokens.
 
-A token is a word with the space before it, a mark, or a paragraph's end, as with real tokenizers. Some have characters
-of several bytes. No token can be taken for a control event of the plain dialect: none begins with `{` or is `[DONE]`.
+A token is a word with the space before it, a punctuation mark, or the end of a paragraph, as with real tokenizers. Some
+contain characters of several bytes. No token begins with `{` or is `[DONE]`, which plain SSE uses for control events.
 """
 
 import re

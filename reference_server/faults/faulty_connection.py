@@ -1,0 +1,159 @@
+"""A connection on which things go wrong: the mechanism behind every entry of `catalogue.FAULTS`.
+
+A `FaultyConnection` wraps what it disturbs: the model's steps, for what happens after a number of tokens, and the
+connection, for what happens to the bytes that go out. It decides nothing: `catalogue` says what each fault does to it,
+`injector` which answers get faults.
+"""
+
+import asyncio
+import re
+from collections import defaultdict
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing
+
+from starlette.types import Message, Send
+
+from streamgauge.reference_server.delivery.connection import Connection
+from streamgauge.reference_server.delivery.sink import Producer
+from streamgauge.reference_server.model.answer import Source
+from streamgauge.reference_server.model.steps import NO_TOKENS, Step
+
+ID = re.compile(rb"^id:.*\n", re.MULTILINE)
+
+Steps = AsyncIterator[tuple[int, Step]]
+Action = Callable[[int], Awaitable[int]]  # from the wait before the next token to the wait that it gets instead, ns
+Rewrite = Callable[[bytes, bool], bytes]  # from events to the bytes that go out; True: these are the last
+
+
+class FaultyConnection:
+    """Replaces the connection of one answer in the scope of its request.
+
+    There it is the sink that events are written to, and the `send` that the response's head and end go through.
+    """
+
+    def __init__(self, real: Connection, send: Send) -> None:
+        self.real = real
+        self.headers: list[tuple[bytes, bytes]] = []  # added to those of the response
+        self.headers_wait = 0  # ns
+        self.ignores_disconnect = False
+        self.silent = False  # nothing goes out any more
+        self.rewrites: list[Rewrite] = []  # of everything that goes out, in this order
+        self.changes: list[Callable[[bytes], bytes]] = []  # of the next event
+        self.last_id = b""  # the `id:` line of the last event that went out
+        self._send = send
+        self._actions: defaultdict[int, list[Action]] = defaultdict(list)
+        self._after_write: Callable[[], None] | None = None
+
+    # As a connection
+
+    @property
+    def full(self) -> bool:
+        return self.real.full
+
+    @property
+    def lost(self) -> bool:
+        return self.real.lost
+
+    @property
+    def producer(self) -> Producer | None:
+        return self.real.producer
+
+    @producer.setter
+    def producer(self, producer: Producer | None) -> None:
+        self.real.producer = producer
+        if producer is not None and self.ignores_disconnect:
+            producer.ignores_disconnect = True
+
+    def write(self, events: bytes) -> None:
+        if not events or self.silent:
+            return
+        self._out(events if events.startswith(b":") else self._changed(events), last=False)
+        if self._after_write is not None:
+            self._after_write()
+
+    def abort(self) -> None:
+        self.real.abort()
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await asyncio.sleep(self.headers_wait / 1e9)
+            message = {**message, "headers": [*message["headers"], *self.headers]}
+        elif not self.silent:
+            self._out(b"", last=True)
+        await self._send(message)
+
+    def _changed(self, events: bytes) -> bytes:
+        *before, event = _events(events)
+        for change in self.changes:
+            event = change(event)
+        self.changes.clear()
+        found = ID.findall(events)
+        self.last_id = found[-1] if found else self.last_id
+        return b"".join(before) + event
+
+    def _out(self, events: bytes, *, last: bool) -> None:
+        for rewrite in self.rewrites:
+            events = rewrite(events, last)
+        self.real.write(events)
+
+    # As a source
+
+    def at(self, token: int, action: Action) -> None:
+        """Do this after so many tokens, or after the last one if there are fewer."""
+        self._actions[token].append(action)
+
+    def source(self, source: Source) -> Source:
+        """The same source, with the actions between its steps."""
+        return Source(self._steps(source.steps), source.end) if self._actions else source
+
+    async def _steps(self, steps: Iterator[tuple[int, Step]] | Steps) -> AsyncGenerator[tuple[int, Step], None]:
+        count = 0
+        async with aclosing(_each(steps)) as each:
+            async for wait, step in each:
+                if step.kind not in NO_TOKENS:
+                    for action in self._actions.pop(count, ()):
+                        wait = await action(wait)  # noqa: PLW2901 - each action gets the wait that the one before returned
+                    count += 1
+                yield wait, step
+        for token in sorted(self._actions):
+            for action in self._actions[token]:
+                await action(0)
+
+    # Ends. To the stream each of them looks like a client that left.
+
+    def reset(self) -> None:
+        self.silent = True
+        self.real.abort()
+
+    def close(self) -> None:
+        """Close the connection and leave the HTTP message unfinished."""
+        self._out(b"", last=True)
+        self.silent = True
+        self.real.transport.close()
+
+    def cut(self) -> None:
+        """End the HTTP message as if the answer were complete."""
+        self._out(b"", last=True)
+        self.silent = True
+        self.real.transport.write(b"0\r\n\r\n")
+        self.real.transport.close()
+
+    def cut_after_this(self) -> None:
+        self._after_write = self.cut
+
+
+async def _each(steps: Iterator[tuple[int, Step]] | Steps) -> AsyncGenerator[tuple[int, Step], None]:
+    if isinstance(steps, Iterator):
+        for found in steps:
+            yield found
+        return
+    try:
+        async for found in steps:
+            yield found
+    finally:
+        if isinstance(steps, AsyncGenerator):
+            await steps.aclose()
+
+
+def _events(events: bytes) -> list[bytes]:
+    return [event + b"\n\n" for event in events.removesuffix(b"\n\n").split(b"\n\n")]

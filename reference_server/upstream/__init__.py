@@ -1,0 +1,1 @@
+"""Upstream mode: a real model answers in place of the simulated one."""
