@@ -9,11 +9,10 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from click.testing import CliRunner, Result
 
-from streamgauge.harness.cli import main
 from streamgauge.harness.compare import series
 from streamgauge.harness.judge.store import Run, Store
+from tests.support.command import invoke
 from tests.support.record import MS, a_run, ttfts
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -40,11 +39,6 @@ class Reader(StreamUser):
         Reader.asked += 1
         self.stream()
 """
-
-
-def command(*words: object) -> Result:
-    """In this process and this folder: these commands start no other."""
-    return CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(word) for word in words])
 
 
 def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -78,20 +72,20 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("there")
 def test_a_baseline_is_accepted_listed_compared_with_and_removed() -> None:
-    accepted = command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    accepted = invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
     assert accepted.stdout == "main: 10 runs added, 10 in all\n"
-    assert "old-9" in command("baseline", "list", "gauge.db").stdout
-    compared = command("compare", "gauge.db", "--baseline", "main")
+    assert "old-9" in invoke("baseline", "list", "gauge.db").stdout
+    compared = invoke("compare", "gauge.db", "--baseline", "main")
     assert compared.exit_code == 0, compared.stderr
     assert compared.stdout.startswith("✓ OK: no metric has regressed")
     assert "candidate: 3 runs; main: 10 runs" in compared.stdout
-    less = command("baseline", "remove", "gauge.db", "--name", "main", "--run", "old-3")
+    less = invoke("baseline", "remove", "gauge.db", "--name", "main", "--run", "old-3")
     assert less.stdout == "main: 1 run taken out, 9 left\n"
-    few = command("compare", "gauge.db", "--baseline", "main")
+    few = invoke("compare", "gauge.db", "--baseline", "main")
     assert (few.exit_code, "main has 9 comparable runs of the 10" in few.stdout) == (3, True)
-    assert command("compare", "gauge.db", "--baseline", "main", "--inconclusive", "pass").exit_code == 0
-    command("baseline", "remove", "gauge.db", "--name", "main")
-    none = command("compare", "gauge.db", "--baseline", "main")
+    assert invoke("compare", "gauge.db", "--baseline", "main", "--inconclusive", "pass").exit_code == 0
+    invoke("baseline", "remove", "gauge.db", "--name", "main")
+    none = invoke("compare", "gauge.db", "--baseline", "main")
     assert (none.exit_code, "no baseline called 'main'; there are none yet" in none.stderr) == (2, True)
 
 
@@ -99,44 +93,44 @@ def test_a_run_of_a_series_that_proves_nothing_is_left_out_and_said(there: Path)
     with Store.create(there / "gauge.db") as store:
         store.start_run(a_run(id="new-9", fingerprint=KIND, labels={"series": "7"}))
         store.finish_run("new-9", ended_ns=10_000 * MS, status="finished")
-    accepted = command("baseline", "accept", "gauge.db", "--name", "main")
+    accepted = invoke("baseline", "accept", "gauge.db", "--name", "main")
     told = "main: 3 runs added, 3 in all\n  new-9 is left out: the run has no streams\n"
     assert (accepted.exit_code, accepted.stdout) == (0, told)
-    asked = command("baseline", "accept", "gauge.db", "--name", "main", "--run", "new-9")
+    asked = invoke("baseline", "accept", "gauge.db", "--name", "main", "--run", "new-9")
     assert (asked.exit_code, "new-9 cannot be accepted: the run has no streams" in asked.stderr) == (2, True)
 
 
 @pytest.mark.usefixtures("there")
 def test_a_name_is_text_and_no_markup() -> None:
-    command("baseline", "accept", "gauge.db", "--name", "[/x]", "--branch", "main")
-    compared = command("compare", "gauge.db", "--baseline", "[/x]")
+    invoke("baseline", "accept", "gauge.db", "--name", "[/x]", "--branch", "main")
+    compared = invoke("compare", "gauge.db", "--baseline", "[/x]")
     assert (compared.exit_code, "candidate: 3 runs; [/x]: 10 runs" in compared.stdout) == (0, True)
 
 
 @pytest.mark.usefixtures("there")
 def test_a_baseline_travels_as_a_file() -> None:
-    command("baseline", "accept", "gauge.db", "--name", "main", "--label", "branch=main")
-    command("baseline", "export", "gauge.db", "--name", "main", "-o", "ci/main.json")
-    by_file = command("compare", "gauge.db", "--baseline", "ci/main.json", "--json", "-")
+    invoke("baseline", "accept", "gauge.db", "--name", "main", "--label", "branch=main")
+    invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "ci/main.json")
+    by_file = invoke("compare", "gauge.db", "--baseline", "ci/main.json", "--json", "-")
     assert by_file.exit_code == 0, by_file.stderr
     document = json.loads(by_file.stdout)
     assert (document["schema"], document["verdict"]) == ("streamgauge/comparison/1", "ok")
     assert document["first_runs"] == ["new-0", "new-1", "new-2"]
     (row,) = document["rows"]
     assert row["low"] < row["change"] < row["high"]
-    came = command("baseline", "import", "fresh.db", "ci/main.json", "--name", "release")
+    came = invoke("baseline", "import", "fresh.db", "ci/main.json", "--name", "release")
     assert came.stdout == "release: 10 runs added, 10 in all\n"
 
 
 def test_two_single_runs_are_a_look_and_no_gate(there: Path) -> None:
     with Store.create(there / "other.db") as store:
         add(store, a_run(id="elsewhere", fingerprint={**KIND, "load": {"users": 50}}), 600)
-    seen = command("compare", "gauge.db", "other.db")
+    seen = invoke("compare", "gauge.db", "other.db")
     assert seen.exit_code == 0, seen.stderr
     assert seen.stdout.startswith("not a gate: with one run on each side")
     assert "not the same work: load.users was 20 and is 50" in seen.stdout
     assert "p95(ttft)" in seen.stdout
-    assert command("compare", "gauge.db", "--run", "old-1", "--run", "new-1").exit_code == 0
+    assert invoke("compare", "gauge.db", "--run", "old-1", "--run", "new-1").exit_code == 0
 
 
 @pytest.mark.parametrize(
@@ -160,19 +154,19 @@ def test_a_mistake_is_one_line_and_exit_code_2(there: Path, words: list[str], to
     (there / "broken.json").write_text('{"schema": "streamgauge/baseline/1", "na')
     (there / "metric.toml").write_text('[regression]\nmetrics = ["p95(ttfb)"]\n')
     if "metric.toml" in words:
-        command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
-    ended = command(*words)
+        invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    ended = invoke(*words)
     assert ended.exit_code == 2
     assert told in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
 def test_a_baseline_says_what_it_can_see(there: Path) -> None:
-    command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
-    told = command("baseline", "noise", "gauge.db", "--name", "main").stdout
-    command("baseline", "export", "gauge.db", "--name", "main", "-o", "main.json")
+    invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    told = invoke("baseline", "noise", "gauge.db", "--name", "main").stdout
+    invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "main.json")
     assert "standard deviation of 10 runs" in told
-    assert command("baseline", "noise", "gauge.db", "--name", "main.json").stdout == told
+    assert invoke("baseline", "noise", "gauge.db", "--name", "main.json").stdout == told
     assert (there / "main.json").exists()
 
 
@@ -218,7 +212,7 @@ def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
     with Store.create(folder / "gauge.db") as store:  # as if the server had once been twice as fast
         ids = [add(store, a_run(id=f"old-{place}", fingerprint=work), 20) for place in range(10)]
     options = [word for each in ids for word in ("--run", each)]
-    command("baseline", "accept", folder / "gauge.db", "--name", "main", *options)
+    invoke("baseline", "accept", folder / "gauge.db", "--name", "main", *options)
     gated = run("run", "hundred.py", "--host", server.url, *WORK, "--gate", "main", "--json", "r.json", cwd=folder)
     assert gated.returncode == 1, gated.stderr
     assert "suspicious; 5 fresh runs would tell" in gated.stderr
@@ -247,7 +241,7 @@ def test_a_series_ends_with_a_mistake(tmp_path: Path) -> None:
 
 def test_other_work_is_refused_after_one_run_and_not_after_three(server: ReferenceServer, there: Path) -> None:
     (there / "hundred.py").write_text(HUNDRED)
-    command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
     ended = run("run", "hundred.py", "--host", server.url, *WORK, "--gate", "main", cwd=there)
     assert (ended.returncode, "cannot be compared with old-9 of the baseline 'main'" in ended.stderr) == (2, True)
     assert len(runs_of(there / "gauge.db")) == 13 + 1
@@ -267,7 +261,7 @@ class Reader(StreamUser):
 @pytest.mark.parametrize("gate", [[], ["--gate", "main"]], ids=["repeat", "gate"])
 def test_a_run_that_was_killed_is_no_pass(server: ReferenceServer, there: Path, gate: list[str]) -> None:
     (there / "killed.py").write_text(KILLED)
-    command("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
     ended = run("run", "killed.py", "--host", server.url, *WORK, "--repeat", 3, *gate, cwd=there)
     assert ended.returncode == 3
     assert ("a run did not come to its end" in ended.stderr) == bool(gate)

@@ -1,15 +1,14 @@
 """A user's mistake is one line that says what was wrong, where, and what to do; exit code 2; no traceback."""
 
-import os
 import socket
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-BIN = Path(sys.executable).parent
+from tests.support.command import command, invoke
+from tests.support.record import new_store
+
 RUN = ("run", "chat", "--host", "http://127.0.0.1:9")
 SCENARIO = """
 from streamgauge.scenario import StreamUser, task
@@ -37,34 +36,41 @@ class Stairs(Steps):
 """
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ([*RUN, "--config", "nowhere.toml"], "nowhere.toml: no such config file"),
-        (["run", "chatt", "--host", "http://127.0.0.1:9"], "no scenario called 'chatt'; there are app_switchers, "),
-        (["run", "no/such.py", "--host", "http://127.0.0.1:9"], "no/such.py: no such file"),
-        (["run", "mine.py", "--host", "http://127.0.0.1:9"], "no network called 'slow_5g'; there are direct, wifi"),
-        (["run", "chat", "--host", "http://nowhere.invalid"], "host 'nowhere.invalid' does not resolve"),
-        ([*RUN, "--config", "key.toml"], "key.toml: target: no key called 'protocoll'; there are protocol, path"),
-        ([*RUN, "--config", "metric.toml"], "no metric called 'ttfb'; there are ttft"),
-        ([*RUN, "--config", "secret.toml"], "the environment has no variable 'NO_SUCH_KEY'"),
-        ([*RUN, "--client", "aiohttp"], "no client called 'aiohttp'; there are wire, httpx, anthropic"),
-        ([*RUN, "--label", "build"], "--label 'build': write it as NAME=VALUE"),
-        ([*RUN, "--db", "newer.db"], "newer"),
-        (["judge", "nowhere.db"], "nowhere.db"),
-        (["judge", "text.db"], "text.db"),
-        (["judge", "foreign.db"], "foreign.db"),
-        (["judge", "newer.db"], "newer"),
-        (["judge", "empty.db"], "empty.db"),
-        (["report", "nowhere.db"], "nowhere.db"),
-        (["runs", "nowhere.db"], "nowhere.db"),
-        (["serve", "--port", "TAKEN"], "in use"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], said: str, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(SCENARIO)
+ALONE = [  # found before another process starts
+    (["run", "chatt", "--host", "http://127.0.0.1:9"], "no scenario called 'chatt'; there are app_switchers, "),
+    (["run", "no/such.py", "--host", "http://127.0.0.1:9"], "no/such.py: no such file"),
+    ([*RUN, "--label", "build"], "--label 'build': write it as NAME=VALUE"),
+    (["judge", "nowhere.db"], "nowhere.db"),
+    (["judge", "text.db"], "text.db"),
+    (["judge", "foreign.db"], "foreign.db"),
+    (["judge", "newer.db"], "newer"),
+    (["judge", "empty.db"], "empty.db"),
+    (["report", "nowhere.db"], "nowhere.db"),
+    (["runs", "nowhere.db"], "nowhere.db"),
+]
+BY_PROCESSES = [  # found by Locust's process or by the server's; and one of the above, as a person meets it
+    ([*RUN, "--config", "nowhere.toml"], "nowhere.toml: no such config file"),
+    (["run", "mine.py", "--host", "http://127.0.0.1:9"], "no network called 'slow_5g'; there are direct, wifi"),
+    (["run", "chat", "--host", "http://nowhere.invalid"], "host 'nowhere.invalid' does not resolve"),
+    ([*RUN, "--config", "key.toml"], "key.toml: target: no key called 'protocoll'; there are protocol, path"),
+    ([*RUN, "--config", "metric.toml"], "no metric called 'ttfb'; there are ttft"),
+    ([*RUN, "--config", "secret.toml"], "the environment has no variable 'NO_SUCH_KEY'"),
+    ([*RUN, "--client", "aiohttp"], "no client called 'aiohttp'; there are wire, httpx, anthropic"),
+    ([*RUN, "--db", "newer.db"], "newer"),
+    (["serve", "--port", "TAKEN"], "in use"),
+    (["judge", "nowhere.db"], "nowhere.db"),
+]
+
+
+def words_of(value: object) -> str:
+    return " ".join(value) if isinstance(value, list) else ""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a file for each mistake."""
     for name, text in {
+        "mine.py": SCENARIO,
         "key.toml": '[target]\nprotocoll = "openai_chat"',
         "metric.toml": '[[sla]]\nrule = "p95(ttfb) < 1s"',
         "secret.toml": '[target]\nheaders = { "x-api-key" = "${NO_SUCH_KEY}" }',
@@ -74,14 +80,28 @@ def test_a_mistake_is_one_line_and_exit_code_2(words: list[str], said: str, tmp_
         (tmp_path / name).write_text(text)
     make_database(tmp_path / "foreign.db", "CREATE TABLE songs (title)")
     make_newer(tmp_path / "newer.db")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("words", "said"), ALONE, ids=words_of)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    words: list[str], said: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    ended = invoke(*words)
+    assert ended.exit_code == 2, (ended.stdout, ended.stderr)
+    assert len(ended.stderr.splitlines()) == 1, ended.stderr
+    assert said in ended.stderr
+    assert ended.stdout == ""
+
+
+@pytest.mark.parametrize(("words", "said"), BY_PROCESSES, ids=words_of)
+def test_a_mistake_is_one_line_and_exit_code_2_of_a_process(words: list[str], said: str, folder: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         words = [str(taken.getsockname()[1]) if word == "TAKEN" else word for word in words]
-        ended = subprocess.run(
-            [BIN / "streamgauge", *words],
-            cwd=tmp_path, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+        ended = command("streamgauge", *words, cwd=folder, COLUMNS="200")
     assert ended.returncode == 2, (ended.stdout, ended.stderr)
     assert len(ended.stderr.splitlines()) == 1, ended.stderr
     assert said in ended.stderr
@@ -101,8 +121,7 @@ def test_a_scenario_that_cannot_be_meant_is_one_line_and_nothing_is_sent(
     mistake: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(NUMBERS.format(**{"tools": "()", "users": "(5,)", "seconds": "30"} | mistake))
-    words = [str(BIN / "streamgauge"), "run", "mine.py", "--host", "http://127.0.0.1:9"]
-    ended = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    ended = command("streamgauge", "run", "mine.py", "--host", "http://127.0.0.1:9", cwd=tmp_path)
     assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
     assert ended.stderr.splitlines() == [f"streamgauge: {said}"]
 
@@ -116,14 +135,7 @@ def make_database(path: Path, sql: str) -> None:
 
 def make_newer(path: Path) -> None:
     """A database of ours that a later version has migrated further."""
-    subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"from streamgauge.harness.judge.store import Store; Store.create({str(path)!r}).close()",
-        ],
-        check=True,
-    )
+    new_store(path).close()
     connection = sqlite3.connect(path)
     name = next(n for (n,) in connection.execute("SELECT name FROM sqlite_master") if "migrations" in n)
     columns = [column for _, column, *_ in connection.execute(f"PRAGMA table_info({name})")]

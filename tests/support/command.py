@@ -11,6 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner, Result
+
+from streamgauge.harness.cli import main
+
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 RULES = """
@@ -45,6 +49,11 @@ def command(*words: object, cwd: Path, **environment: str) -> subprocess.Complet
         timeout=90,
         check=False,
     )
+
+
+def invoke(*words: object) -> Result:
+    """`streamgauge …` in this process and its folder, for commands that start no other process."""
+    return CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(word) for word in words])
 
 
 def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
