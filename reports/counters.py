@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.harness.judge.measure import server_counters
 from streamgauge.harness.judge.store import Store, Streams
-from streamgauge.harness.judge.verdict import aftermath
 from streamgauge.harness.record.observation import DISCONNECTED
 from streamgauge.harness.record.vitals import Vital
 
@@ -84,7 +84,7 @@ class CounterCollector:
         return [None if value == -np.inf else value for value in most.tolist()]
 
     def _grown(self) -> Floats:
-        return np.asarray(np.interp(self._at, self._generated.at, aftermath.growth(self._generated)))
+        return np.asarray(np.interp(self._at, self._generated.at, server_counters.growth(self._generated)))
 
     def _came(self) -> Floats:
         ends = self._width * 1e9 * np.arange(len(self._chunks) + 1)

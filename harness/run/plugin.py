@@ -47,7 +47,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import dispatch, save
 from streamgauge.harness.judge.store import Run, Status, Store
 from streamgauge.harness.judge.verdict import judgement
-from streamgauge.harness.judge.verdict.early import Early
+from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.judge.verdict.rules import parse_all
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
@@ -318,12 +318,12 @@ class _Keeper:
         assert self._run is not None
         assert self._clock is not None
         assert self._store is not None
-        early, missed = Early(self._rules, self._config.reader), None
+        rules, missed = AbortRules(self._rules, self._config.reader), None
         while self._aborted is None:
             gevent.sleep(_LOOK_EVERY)
             now = self._clock.now()
             with suppress(StoreError):  # the next look reads what this one could not
-                missed = early.look(self._store, self._run.id, now)
+                missed = rules.check(self._store, self._run.id, now)
             if missed is not None:
                 self._aborted = f"{missed.rule} was missed after {now / 1e9:,.0f} s: {missed.reason}"
                 _say(f"streamgauge: {self._aborted}; the run is ended")

@@ -12,12 +12,13 @@ import msgspec
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
+from streamgauge.harness.judge.measure import server_counters
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import RATES, SERVER_STOPPED, Figure
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Store, Streams
-from streamgauge.harness.judge.verdict import aftermath, sla
+from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary, summary
@@ -87,7 +88,7 @@ def judge(
             each.take(streams)
         if also is not None:
             also(streams)
-    measurements.of_run = _aftermath(store, run.id, measurements) | _arrivals(store, run.id)
+    measurements.of_run = _server_counters(store, run.id, measurements) | _arrivals(store, run.id)
     seconds = store.duration(run) / 1e9
     verdicts = [sla.evaluate(rule, measurements, seconds, windows) for rule in rules]
     return _judgement(store, run, measurements, seconds, person, verdicts)
@@ -128,13 +129,13 @@ def exit_code(judgement: Judgement, inconclusive: ForInconclusive | None = None)
     return without_verdict(inconclusive, invalid=judgement.verdict is RunVerdict.INVALID)
 
 
-def _aftermath(store: Store, run_id: str, measurements: Measurements) -> dict[str, float]:
+def _server_counters(store: Store, run_id: str, measurements: Measurements) -> dict[str, float]:
     """Sums of the whole run from the server's own counters; empty if the server was not asked for them."""
     began, ended = measurements.began, measurements.ended
     generated, active = (store.samples(run_id, vital) for vital in (Vital.SERVER_GENERATED, Vital.SERVER_ACTIVE))
     found = {
-        Vital.SERVER_GENERATED: aftermath.generated(generated, began, ended),
-        SERVER_STOPPED: aftermath.stopped_after(active, generated, began, ended),
+        Vital.SERVER_GENERATED: server_counters.generated(generated, began, ended),
+        SERVER_STOPPED: server_counters.stopped_after(active, generated, began, ended),
     }
     return {name: value for name, value in found.items() if value is not None}
 

@@ -1,0 +1,58 @@
+"""What the server did after people had left, from samples of its own counters during the run. Pure.
+
+The counters are the whole server's: they say something about our streams only while it serves nobody else.
+"""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.harness.judge.store import Readings
+from streamgauge.harness.record.idleness import WATCHED, idle_level
+
+_STILL = 3e9  # ns without a new token, although the gauge shows active answers: then the gauge is stale
+
+
+def generated(samples: Readings, began: float, ended: float) -> float | None:
+    """Tokens generated between the first sample and the last.
+
+    `began` and `ended` are when the first stream began and the last one ended, ns. None if the samples do not reach
+    from before the one to after the other.
+    """
+    if not _cover(samples, began, ended):
+        return None
+    return float(growth(samples)[-1])
+
+
+def growth(samples: Readings) -> NDArray[np.float64]:
+    """How much a counter had grown at each sample since the first. A counter that falls was reset to 0, as Prometheus
+    assumes."""
+    more = np.diff(samples.value, prepend=samples.value[:1])
+    return np.cumsum(np.where(more < 0, samples.value, more))
+
+
+def stopped_after(active: Readings, generated: Readings, began: float, ended: float) -> float | None:
+    """From the end of the last stream until the server was as idle as before the first: ms, +inf if it never was.
+
+    Never too short, and no finer than the samples are apart. `began` and `ended` are as in `generated`. None if there
+    is no sample before the first stream, or if the samples end before the server is idle and before WATCHED.
+
+    If a stale gauge never falls (see `idle_level`), a counter that stands still to the end says when the server
+    stopped.
+    """
+    level = idle_level(active.value[active.at <= began].tolist(), generated.value[generated.at <= began].tolist())
+    if level is None or not _cover(active, began, ended):
+        return None
+    idle = active.at[(active.at >= ended) & (active.value <= level)]
+    if len(idle):
+        return float(idle[0] - ended) / 1e6
+    if active.at[-1] < ended + WATCHED:
+        return None
+    tokens = growth(generated)
+    still = generated.at[(generated.at >= ended) & (tokens == max(tokens, default=0.0))]
+    return float(still[0] - ended) / 1e6 if len(still) and still[-1] - still[0] >= _STILL else math.inf
+
+
+def _cover(samples: Readings, began: float, ended: float) -> bool:
+    return len(samples.at) > 1 and samples.at[0] <= began and samples.at[-1] >= ended

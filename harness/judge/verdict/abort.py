@@ -1,0 +1,65 @@
+"""Rules with `abort`: has a run that still goes on missed one of them, by the streams that are stored so far?
+
+A stream is stored when it has ended. Of the streams that were due lately, only the quick ones have ended, and failures
+are quicker than answers. So a stream counts only when the longest stream until now, had it been due at the same moment,
+would have ended, too. This module only says so; the caller ends the run.
+"""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from streamgauge.harness.config.schema import GRACE, Reader
+from streamgauge.harness.judge.measure.measurements import Measurements
+from streamgauge.harness.judge.store import Store, Streams
+from streamgauge.harness.judge.verdict import sla
+from streamgauge.harness.judge.verdict.rules import Rule
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
+
+CONFIDENCE = 0.999  # at 95 %, a check each second would end one good run in a few
+
+
+class AbortRules:
+    """The rules with `abort` of one run. Each stream is read and counted once, however often `check` is called."""
+
+    def __init__(self, rules: Iterable[Rule], person: Reader) -> None:
+        self._rules = [rule for rule in rules if rule.written.abort]
+        labels = [name for rule in self._rules for name in rule.written.where.label]
+        self._measurements = Measurements(labels, person, {rule.subject.name for rule in self._rules})
+        self._windows = sla.windows(self._rules, labels, person)
+        self._last_id = -1  # of the streams that were read
+        self._not_counted: list[Streams] = []
+        self._longest = 0.0  # ns from a stream's due time to its end
+
+    def check(self, store: Store, run_id: str, now: int) -> Verdict | None:
+        """The first rule that is missed after its grace; `now` is on the run's clock, ns."""
+        for streams in store.streams(run_id, after=self._last_id):
+            self._last_id = int(streams.id[-1])
+            self._longest = max(self._longest, float((streams.number["ended_at"] - streams.number["due_at"]).max()))
+            self._not_counted.append(streams)
+        until = now - self._longest
+        self._not_counted = [rest for streams in self._not_counted if len(rest := self._count(streams, until))]
+        due = [rule for rule in self._rules if now >= _grace(rule)]
+        for rule in due:
+            verdict = sla.evaluate(rule, self._measurements, until / 1e9, self._windows, CONFIDENCE)
+            if verdict.status is RuleStatus.MISSED:
+                return verdict
+        if len(due) == len(self._rules):
+            for windows in self._windows.values():  # so that a check costs only what is new, however long the run is
+                windows.settle(until / 1e9)
+        return None
+
+    def _count(self, streams: Streams, until: float) -> Streams:
+        """Count the streams that were due before `until`, and return the others."""
+        counts = streams.number["due_at"] < until
+        if not counts.any():
+            return streams
+        chosen = streams.select(np.flatnonzero(counts))
+        self._measurements.take(chosen)
+        for windows in self._windows.values():
+            windows.take(chosen)
+        return streams.select(np.flatnonzero(~counts))
+
+
+def _grace(rule: Rule) -> int:
+    return GRACE if rule.written.grace is None else rule.written.grace

@@ -1,0 +1,69 @@
+"""Rules with `abort`: a run that is ended by one keeps all that it saw."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.reference import ReferenceServer, reference_server
+
+RULES = """
+[target]
+max_tokens = 20
+[[sla]]
+rule = "error_rate < 20%"
+abort = true
+grace = "1s"
+[[sla]]
+rule = "max(ttft) < 60s"
+"""
+HASTY = """
+from streamgauge.scenario import StreamUser, between, task
+
+class Hasty(StreamUser):
+    wait_time = between(0.05, 0.1)
+
+    @task
+    def ask(self):
+        self.stream()
+"""
+
+
+@pytest.fixture(scope="module")
+def broken() -> Iterator[ReferenceServer]:
+    """A server that refuses every stream."""
+    with reference_server("--preset", "exact", "--fault", "http_503") as found:
+        yield found
+
+
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["local", "workers"])
+def test_a_hopeless_run_ends_early_with_all_that_it_saw(
+    broken: ReferenceServer, processes: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.toml").write_text(RULES)
+    (tmp_path / "hasty.py").write_text(HASTY)
+    ended = subprocess.run(
+        [
+            Path(sys.executable).parent / "streamgauge", "run", "hasty.py", "--host", broken.url, "--users", "5",
+            "--spawn-rate", "5", "--run-time", "60s", "--config", "rules.toml", "--db", "run.db", "--json", "run.json",
+            "--report", "run.html", "--", *processes,
+        ],
+        cwd=tmp_path,
+        capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stderr
+    assert "error_rate < 20% was missed after" in ended.stderr
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert document["run"]["status"] == "aborted"
+    assert document["run"]["seconds"] < 45, "it would have taken 60"
+    assert document["verdict"] == "missed"
+    assert any("the run was ended early" in reason for reason in document["validity"]["reasons"])
+    with sqlite3.connect(tmp_path / "run.db") as connection:
+        (streams,) = connection.execute("SELECT count(*) FROM streams").fetchone()
+    connection.close()
+    assert streams == sum(document["outcomes"].values()) > 10
+    assert "then ended by a rule" in (tmp_path / "run.html").read_text()
