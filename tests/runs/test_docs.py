@@ -17,6 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streamgauge.harness import cli
 from streamgauge.harness.config.load import load
+from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.store import Store
 from streamgauge.reference_server import exposition
 from streamgauge.reference_server import options as serve
@@ -113,6 +115,12 @@ def test_every_page_that_the_code_names_exists() -> None:
 def test_every_page_is_in_the_index() -> None:
     listed = {(FOLDER / target).resolve() for _, target, _ in LINK.findall((FOLDER / "README.md").read_text())}
     assert [name_of(page) for page in FOLDER.rglob("*.md") if page not in {*listed, FOLDER / "README.md"}] == []
+
+
+def test_every_metric_and_rate_is_defined_and_no_other() -> None:
+    page = (FOLDER / "concepts/metrics.md").read_text()
+    tables = page[page.index("## Distributions") : page.index("## Smoothness")]
+    assert set(re.findall(r"^\| `(\w+)` \|", tables, re.MULTILINE)) == {*METRICS, *RATES}
 
 
 def test_the_front_page_is_short() -> None:

@@ -1,6 +1,6 @@
 """METRICS: what is measured as a distribution over streams. Each entry says all about its metric.
 
-docs/reference/metrics.md has the definitions at length. To add a metric, add an entry here, and to `observe` the
+docs/concepts/metrics.md has the definitions at length. To add a metric, add an entry here, and to `observe` the
 function that finds its samples.
 """
 

@@ -1,0 +1,75 @@
+"""The diffs of docs/extending.md can be applied to this version, and what they add works."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = (REPOSITORY / "docs/extending.md").read_text()
+DIFFS = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources with every diff applied."""
+    if shutil.which("git") is None:
+        pytest.skip("no git, which applies the diffs")
+    folder = tmp_path_factory.mktemp("extended")
+    for name in ("harness", "reports", "reference_server", "scenarios", "docs", "src"):
+        shutil.copytree(REPOSITORY / name, folder / name, symlinks=True)
+    shutil.copy(REPOSITORY / "streamgauge.toml", folder)
+    for diff in DIFFS:
+        subprocess.run(["git", "apply", "-"], cwd=folder, input=diff, text=True, check=True)
+    return folder
+
+
+def said(folder: Path, program: str) -> str:
+    program = f"import sys; sys.path.insert(0, {str(folder / 'src')!r})\n{program}"
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_each_of_the_four_has_its_diff() -> None:
+    assert len(DIFFS) == len(re.findall(r"^## A ", PAGE, re.MULTILINE)) == 4
+
+
+def test_the_protocol_reads_its_events(extended: Path) -> None:
+    program = """
+from streamgauge.harness.config.schema import Target
+from streamgauge.harness.drive.protocols import Answer, for_target
+from streamgauge.harness.drive.reading.sse import Decoder
+protocol, answer = for_target(Target(protocol="json_text")), Answer()
+stream = b'data: {"text": "Hello"}\\n\\nevent: end\\ndata: {"tokens": 2}\\n\\n'
+meanings = [protocol.understand(event, answer) for event in Decoder().feed(stream)]
+print([(meaning.kind.value, meaning.characters, meaning.ends) for meaning in meanings], answer.output_tokens)
+"""
+    assert said(extended, program) == "[('text', 5, False), ('other', 0, True)] 2"
+
+
+def test_a_rule_knows_the_metric(extended: Path) -> None:
+    program = """
+from streamgauge.harness.judge.measure.metrics import METRICS
+print(METRICS["headers_to_content"].better.value)
+"""
+    assert said(extended, program) == "lower"
+
+
+def test_the_panel_is_drawn_after_the_errors(extended: Path) -> None:
+    program = """
+from streamgauge.reports.panels import PANELS
+print([draw.__module__.rpartition(".")[2] for draw in PANELS])
+"""
+    assert "'rates', 'outcomes', 'timeline'" in said(extended, program)
+
+
+def test_the_fault_is_in_the_table_of_the_documentation(extended: Path) -> None:
+    program = """
+from streamgauge.reference_server.faults.catalogue import table
+print(table())
+"""
+    rows = said(extended, program)
+    assert "| `hurry` |" in rows
+    assert rows in (extended / "docs/reference/faults.md").read_text()
