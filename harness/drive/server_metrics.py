@@ -1,14 +1,14 @@
-"""What the server says of itself while a run goes on: readings of the page that Prometheus would read.
+"""Samples of the server's own vitals, from the metrics page that Prometheus would scrape, while a run goes on.
 
-Promises that the load does not notice, whatever the page does: one question at a time, bounded in time and size, of
-which only the lines asked for are understood. A reading that fails is left out, and never 0. It knows no database.
+Whatever the page does, the load does not notice: one request at a time, bounded in time and size, of which only the
+wanted lines are parsed. What a page did not say is absent, never 0. Knows no database.
 """
 
 import logging
 import math
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from urllib.parse import urljoin
 
 import gevent
@@ -21,9 +21,9 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import idle_level
 from streamgauge.harness.record.vitals import Vital, VitalSample
 
-_EVERY = 1.0  # seconds between readings,
-_EVERY_AFTER = 0.25  # and after the last stream, when it is asked how soon the server stops
-_PATIENCE = 1.0  # seconds for a reading
+_EVERY = 1.0  # seconds between two samples during the run
+_EVERY_AFTER = 0.25  # and after the last stream, to find out how soon the server stops
+_PATIENCE = 1.0  # seconds for the page
 _LARGEST = 1 << 20  # bytes of the page
 _TELLS = {
     Vital.SERVER_ACTIVE: "how soon the server stopped",
@@ -32,111 +32,129 @@ _TELLS = {
 
 
 class _Unreadable(Exception):
-    """A reading that failed, told as a person would."""
+    """The page could not be read; the message says why in a few words for a person."""
 
 
-class Watch:
-    """Readings of one server, handed on as they come: `server_active` and `server_generated`, see schema.Metrics."""
+class ServerWatch:
+    """Samples one server's vitals and hands them on as they come. `schema.Metrics` names the page and its metrics."""
 
     def __init__(
         self, target: Target, metrics: Metrics, host: str, clock: RunClock, see: Callable[[list[VitalSample]], None]
     ) -> None:
-        """`metrics` as `secrets.filled_metrics` has filled them in. ConfigError for a URL that is none."""
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each request, and Locust prints it
-        self._names = {Vital.SERVER_ACTIVE: metrics.active, Vital.SERVER_GENERATED: metrics.generated}
-        self._page = public(target)["metrics"]["url"]
+        """`metrics` as returned by `secrets.filled_metrics`. ConfigError for a URL or a header that cannot be sent."""
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request, and Locust prints that
+        self._page = _Page(target, metrics, host)
         self._clock = clock
         self._see = see
-        context = ssl.create_default_context()
-        if not target.verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        asked = {"accept": "text/plain;version=0.0.4", "accept-encoding": "identity", **metrics.headers}
-        try:
-            self._http = httpx.Client(
-                headers=asked,
-                verify=context,
-                timeout=None,  # noqa: S113 - ours is for the whole reading
-                limits=httpx.Limits(max_keepalive_connections=0),  # one kept may be closed just when we ask
-                trust_env=False,
-            )
-            self._question = self._http.build_request("GET", urljoin(host, metrics.url))
-        except (httpx.InvalidURL, UnicodeError):
-            raise ConfigError(f"target.metrics: {self._page!r}, or one of its headers, cannot be sent") from None
-        self._first: dict[Vital, float] = {}
-        self._level: float | None = None  # of `server_active`, where the server is idle but for others
-        self._fault = ""  # of the latest reading that failed
-        self._greenlet: gevent.Greenlet | None = None
+        self._first: Mapping[Vital, float] = {}  # the sample before the first stream
+        self._idle_level: float | None = None  # see `idle_level`
+        self._greenlet = gevent.Greenlet(self._sample_on)
 
     def start(self) -> None:
-        """Take the first reading, and go on in a greenlet of its own. To be called before the first stream.
+        """Take the first sample, and go on in a greenlet of its own. Call it before the first stream.
 
-        Where the server is at work then, there is a second one a second later: whether for others, or whether its
-        gauge is stale, only the counter knows.
+        A server that is busy then is sampled again a second later: only its counter tells whether it works for other
+        people, or whether its gauge is stale.
         """
-        self._first = self._read()
+        self._first = self._sample()
         before = [self._first]
         if self._first.get(Vital.SERVER_ACTIVE):
             gevent.sleep(_EVERY)
-            before.append(self._read())
-        self._level = idle_level(*([page[vital] for page in before if vital in page] for vital in self._names))
-        self._greenlet = gevent.spawn(self._go_on)
+            before.append(self._sample())
+        active = [page[Vital.SERVER_ACTIVE] for page in before if Vital.SERVER_ACTIVE in page]
+        generated = [page[Vital.SERVER_GENERATED] for page in before if Vital.SERVER_GENERATED in page]
+        self._idle_level = idle_level(active, generated)
+        self._greenlet.start()
 
-    def finish(self, lasting: float) -> list[str]:
-        """Read on until the server is as idle as at first, or for `lasting` seconds. What a person should know then.
+    def finish(self, seconds: float) -> list[str]:
+        """Sample until the server is idle again, or for so many seconds. Call it when the last stream has ended.
 
-        To be called when the last stream is over.
+        Returns notes for the run's record: what is unknown, and why.
         """
-        if self._greenlet is not None:
-            self._greenlet.kill()
-        until = self._clock.now() + lasting * 1e9
-        last = now = self._read()
+        self._greenlet.kill()
+        until = self._clock.now() + seconds * 1e9
+        now = self._sample()
+        seen = {*now}
         while self._first and not self._idle(now) and self._clock.now() < until:
             gevent.sleep(_EVERY_AFTER)
-            now = self._read()
-            last = {**last, **now}
-        self._http.close()
-        unknown = self._names.keys() - (self._first.keys() & last.keys())
+            now = self._sample()
+            seen |= now.keys()
+        self._page.close()
+        unknown = [tells for vital, tells in _TELLS.items() if vital not in self._first or vital not in seen]
         if not unknown:
             return []
-        told = " and ".join(_TELLS[name] for name in self._names if name in unknown)
-        return [f"{told} is not known: {self._page} said nothing of it before or after the streams ({self._fault})"]
+        return [
+            f"{' and '.join(unknown)} is not known: {self._page.shown} said nothing of it before or after the streams "
+            f"({self._page.fault})"
+        ]
 
-    def _idle(self, now: dict[Vital, float]) -> bool:
-        return self._level is not None and now.get(Vital.SERVER_ACTIVE, math.inf) <= self._level
+    def _idle(self, now: Mapping[Vital, float]) -> bool:
+        return self._idle_level is not None and now.get(Vital.SERVER_ACTIVE, math.inf) <= self._idle_level
 
-    def _go_on(self) -> None:
+    def _sample_on(self) -> None:
         due = self._clock.now()
         while True:
             due = max(due + int(_EVERY * 1e9), self._clock.now())
             gevent.sleep((due - self._clock.now()) / 1e9)
-            self._read()
+            self._sample()
 
-    def _read(self) -> dict[Vital, float]:
-        """What the page says now; without what it does not say."""
+    def _sample(self) -> dict[Vital, float]:
+        """What the page says now, which is also handed on. A vital that it does not say is left out."""
+        values = self._page.read()
+        at = self._clock.now()
+        self._see([VitalSample(at, vital, value) for vital, value in values.items()])
+        return values
+
+
+class _Page:
+    """The metrics page of one server."""
+
+    def __init__(self, target: Target, metrics: Metrics, host: str) -> None:
+        self.shown = public(target)["metrics"]["url"]  # without secrets
+        self.fault = ""  # of the latest time that it could not be read, or not wholly
+        self._metrics = {Vital.SERVER_ACTIVE: metrics.active, Vital.SERVER_GENERATED: metrics.generated}
+        context = ssl.create_default_context()
+        if not target.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        headers = {"accept": "text/plain;version=0.0.4", "accept-encoding": "identity", **metrics.headers}
+        try:
+            self._http = httpx.Client(
+                headers=headers,
+                verify=context,
+                timeout=None,  # noqa: S113 - httpx has no limit for the whole answer; `read` has one
+                limits=httpx.Limits(max_keepalive_connections=0),  # the server may close a kept one as we send
+                trust_env=False,
+            )
+            self._request = self._http.build_request("GET", urljoin(host, metrics.url))
+        except (httpx.InvalidURL, UnicodeError):
+            raise ConfigError(f"target.metrics: {self.shown!r}, or one of its headers, cannot be sent") from None
+
+    def close(self) -> None:
+        self._http.close()
+
+    def read(self) -> dict[Vital, float]:
+        """The server's vitals; `fault` says why one is missing."""
         try:
             with gevent.Timeout(_PATIENCE, _Unreadable(f"no answer within {_PATIENCE:g} s")):
-                page = self._ask()
+                text = self._fetch()
         except _Unreadable as fault:
-            self._fault = str(fault)
+            self.fault = str(fault)
             return {}
         except (httpx.ConnectError, OSError, UnicodeError) as fault:
-            self._fault = str(fault)[:200]
+            self.fault = str(fault)[:200]
             return {}
-        except httpx.HTTPError:  # its words may be the server's
-            self._fault = "the connection broke, or what came is no HTTP"
+        except httpx.HTTPError:  # its message may quote the server
+            self.fault = "the connection broke, or what came is no HTTP"
             return {}
-        at = self._clock.now()
-        found = {name: total(page, metric) for name, metric in self._names.items()}
-        there = {name: value for name, value in found.items() if value is not None}
-        if len(there) < len(found):
-            lacking = [metric for name, metric in self._names.items() if name not in there]
-            self._fault = f"the page has no {' and no '.join(lacking)}"
-        self._see([VitalSample(at, name, value) for name, value in there.items()])
-        return there
+        totals = {vital: total(text, metric) for vital, metric in self._metrics.items()}
+        lacking = [metric for vital, metric in self._metrics.items() if totals[vital] is None]
+        if lacking:
+            self.fault = f"the page has no {' and no '.join(lacking)}"
+        return {vital: value for vital, value in totals.items() if value is not None}
 
-    def _ask(self) -> bytes:
-        answer = self._http.send(self._question, stream=True)
+    def _fetch(self) -> bytes:
+        answer = self._http.send(self._request, stream=True)
         try:
             if answer.status_code != httpx.codes.OK:
                 raise _Unreadable(f"HTTP {answer.status_code}")
@@ -153,9 +171,9 @@ class Watch:
 
 
 def total(page: bytes, metric: str) -> float | None:
-    """The sum of a metric's samples, whatever their labels. None where the page has none, or one that is no number.
+    """The sum of a metric's samples over all labels. None if the page has none, or one that is not a finite number.
 
-    The page is Prometheus's text format 0.0.4 or OpenMetrics; its other lines are not looked at, and may be anything.
+    The page is Prometheus's text format 0.0.4 or OpenMetrics; its other lines are not parsed, and may be anything.
     """
     values = []
     for found in re.finditer(_SAMPLE % metric.encode(), page, re.MULTILINE):
@@ -166,6 +184,6 @@ def total(page: bytes, metric: str) -> float | None:
     return sum(values) if values and all(map(math.isfinite, values)) else None
 
 
-# name {label="value",…} number: a value may hold anything but a line's end, with a backslash before quotes. It never
-# steps back (++, *+), so that no page can make it slow.
+# name {label="value",…} number: a label's value may hold anything but a line end, with a backslash before quotes. The
+# possessive quantifiers (++, *+) never backtrack, so that no page can make the search slow.
 _SAMPLE = rb"""^[ \t]*%b[ \t]*+(?:\{(?:[^"}\n]|"(?:[^"\\\n]|\\.)*+")*+\}[ \t]*+|(?<=[ \t]))(\S+)"""

@@ -25,7 +25,7 @@ class Vital(StrEnum):
     # of each process that drives users
     USERS = "users", "users", "simulated users"
     ACTIVE_STREAMS = "active_streams", "streams", "streams under way"
-    STREAMS_BEGUN = "streams_begun", "streams", "streams begun since the run began", "streams_begun"
+    STREAMS_BEGUN = "streams_begun", "streams", "streams begun since the run began"
     HELD_STREAMS = "held_streams", "streams", "finished streams whose users wait for room in the outbox; absent if none"
     ARRIVALS = "arrivals", "arrivals", "arrivals of an open load that were due so far"
     DROPPED_ARRIVALS = "dropped_arrivals", "arrivals", "of these, dropped so far because nobody was free to serve them"

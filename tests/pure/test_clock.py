@@ -1,6 +1,14 @@
+"""One timeline for a run, on one machine and on several."""
+
 import time
 
-from streamgauge.harness.record.clock import RunClock
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgauge.harness.record.clock import RunClock, clock_offset
+from tests.support.record import MS
+
+SECOND = 1_000_000_000
 
 
 def test_kernel_stamps_and_our_own_stand_on_one_line() -> None:
@@ -23,3 +31,26 @@ def test_monotonic_times_come_onto_the_runs_line() -> None:
     clock = RunClock(origin=1_000, offset=50)
     assert clock.from_monotonic(1_250) == 250
     assert clock.from_realtime(1_300) == 250
+
+
+def test_the_quickest_round_tells_how_far_two_clocks_are_apart() -> None:
+    slow = (0, 3_000, 10_000)  # ours, theirs, ours: 10 s there and back
+    quick = (20_000, 22_050, 20_100)
+    assert clock_offset([slow, quick]) == (-2_000, 50)
+
+
+def test_two_processes_of_one_machine_have_one_clock() -> None:
+    assert clock_offset([(100, 101, 140), (200, 239, 240)]) == (0, 20)
+
+
+@given(
+    ahead=st.integers(-3600 * SECOND, 3600 * SECOND),
+    ways=st.lists(st.tuples(st.integers(0, 50 * MS), st.integers(0, 50 * MS)), min_size=1),
+)
+def test_an_offset_is_never_further_off_than_it_says(ahead: int, ways: list[tuple[int, int]]) -> None:
+    rounds, theirs = [], 10 * SECOND
+    for there, back in ways:
+        theirs += SECOND
+        rounds.append((theirs - there + ahead, theirs, theirs + back + ahead))
+    offset, doubt = clock_offset(rounds)
+    assert abs(offset - ahead) <= 2 * doubt + 1 if offset == 0 else abs(offset - ahead) <= doubt + 1

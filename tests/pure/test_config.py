@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from streamgauge.harness.config.duration import Duration
-from streamgauge.harness.config.encoding import decode_target, encode_target
 from streamgauge.harness.config.load import load, parse
 from streamgauge.harness.config.schema import Config, Target
 from streamgauge.harness.config.secrets import filled_headers, filled_metrics, public
@@ -127,12 +126,3 @@ def test_a_metrics_page_is_a_url_or_a_path_on_the_host(url: str) -> None:
     target = parse(f"[target.metrics]\nurl = '{url}'".encode()).target
     with pytest.raises(ConfigError, match=r"target\.metrics\.url: '.*' is not a URL: write https://host:port/metrics"):
         filled_metrics(target)
-
-
-def test_a_target_survives_the_way_to_a_worker_with_its_variables_unfilled() -> None:
-    target = parse(
-        b"[target]\nprotocol='custom'\nheaders={ k = '${KEY}' }\n[target.timeouts]\nidle='1.5s'\n"
-        b"[target.events]\nend_data='x'"
-    ).target
-    assert decode_target(encode_target(target)) == target
-    assert b"${KEY}" in encode_target(target)

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.harness.config.duration import Duration
-from streamgauge.harness.config.encoding import decode_networks, encode_networks
 from streamgauge.harness.config.load import parse
 from streamgauge.harness.config.schema import Profile
 from streamgauge.harness.drive import network
@@ -160,7 +159,6 @@ def test_a_network_of_the_config_is_found_by_its_name(tmp_path: Path) -> None:
     assert office.profile.stalls == silences("1m", "500ms", "5s")
     assert office.source == "[networks.office]"
     assert network.find("train", networks).trace == network.find(f"trace:{path}").trace
-    assert decode_networks(encode_networks(networks)) == networks
     with pytest.raises(ScenarioError, match=r"\[networks\.wifi\]: there is a network of that name already"):
         network.find("wifi", {"wifi": Profile()})
 

@@ -134,7 +134,7 @@ def test_a_worker_that_is_told_to_end_leaves_all_that_it_saw(
     ]
     assert sequences == list(range(1, len(sequences) + 1))
     assert rows(tmp_path / "run.db", "SELECT notes FROM runs") == [
-        ('["worker-0 left before the end, with all that it had seen stored"]',)
+        ('["worker-0 finished early; all that it had seen is stored"]',)
     ]
 
 

@@ -122,12 +122,12 @@ import gevent, json, sys
 from streamgauge.harness.config.load import parse
 from streamgauge.harness.config.secrets import filled_metrics
 from streamgauge.harness.record.clock import RunClock
-from streamgauge.harness.drive.server_metrics import Watch
+from streamgauge.harness.drive.server_metrics import ServerWatch
 
 def watch(host):
     target = parse(b"[target.metrics]\\nurl = '/metrics?key=hidden'").target
     readings = []
-    return Watch(target, filled_metrics(target), host, RunClock(0, 0), readings.extend), readings
+    return ServerWatch(target, filled_metrics(target), host, RunClock(0, 0), readings.extend), readings
 
 def watched(watch, readings):
     watch.start()

@@ -1,0 +1,88 @@
+"""Driving users in one process, for its own run or for a master's: gives them the run, and records what they see."""
+
+import os
+import platform
+from collections.abc import Callable
+from typing import Any
+
+from locust.env import Environment
+from locust.runners import WorkerRunner
+
+from streamgauge.harness.drive.clients import Site
+from streamgauge.harness.drive.recorder import Deliver, Recorder
+from streamgauge.harness.drive.turnstile import Turnstile
+from streamgauge.harness.drive.users import Assignment, StreamUser, assign
+from streamgauge.harness.drive.wire.stamps import kernel_stamps
+from streamgauge.harness.native import library
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.vitals import Vital
+from streamgauge.harness.run.messages import Machine, StartRun
+from streamgauge.harness.run.open_load import turnstile
+
+
+class Driving:
+    """The users of one process in one run."""
+
+    def __init__(
+        self, environment: Environment, runner: Any, order: StartRun, clock: RunClock, deliver: Deliver
+    ) -> None:
+        """Nothing starts yet. StreamgaugeError if the users cannot take part."""
+        site = Site.of(order.host, order.target, clock)
+        for user in environment.user_classes:
+            user.client = order.client or user.client
+            if issubclass(user, StreamUser):
+                user.check(order.target, order.networks)  # imports its client now, and not in the middle of the run
+        self._environment = environment
+        self._runner = runner
+        entrance = turnstile(environment, order.load, order.seed)
+        self._assignment = Assignment(
+            scenario=order.scenario,
+            seed=order.seed,
+            worker=name_of(runner),
+            site=site,
+            record=lambda _: None,  # the recorder, which needs this assignment, comes next
+            networks=order.networks,
+            turnstile=entrance,
+        )
+        self.recorder = Recorder(clock, _vitals(runner, self._assignment, entrance), deliver)
+        self._assignment.record = self.recorder.record
+
+    def start(self) -> None:
+        """Users that are spawned from now on have this run."""
+        assign(self._environment, self._assignment)
+        self.recorder.start()
+
+    def stop(self) -> None:
+        """Stop recording when the last user is gone.
+
+        Locust lets a second stop (by Ctrl-C and by the master's message) pass while it still stops users.
+        """
+        self._runner.user_greenlets.kill()
+        self.recorder.stop()
+
+
+def _vitals(runner: Any, assignment: Assignment, entrance: Turnstile | None) -> dict[Vital, Callable[[], float]]:
+    """The vitals that the recorder cannot know by itself, and how to get their values."""
+    found: dict[Vital, Callable[[], float]] = {
+        Vital.USERS: lambda: runner.user_count,
+        Vital.ACTIVE_STREAMS: lambda: assignment.active,
+        Vital.STREAMS_BEGUN: lambda: assignment.streams,
+    }
+    if entrance is not None:
+        found |= {Vital.ARRIVALS: lambda: entrance.arrivals, Vital.DROPPED_ARRIVALS: lambda: entrance.dropped}
+    return found
+
+
+def name_of(runner: Any) -> str:
+    """The name of this process in the run's record."""
+    return f"worker-{runner.worker_index}" if isinstance(runner, WorkerRunner) else "local"
+
+
+def machine() -> Machine:
+    return Machine(
+        host=platform.node(),
+        pid=os.getpid(),
+        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        stamps="kernel" if kernel_stamps() else "python",
+        reader="compiled" if library.LIBRARY else "python",
+    )

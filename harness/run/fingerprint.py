@@ -1,0 +1,92 @@
+"""What must be equal for two runs to be comparable, and what the run was measured with."""
+
+import hashlib
+import os
+import platform
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import locust
+from locust.env import Environment
+
+from streamgauge import __version__
+from streamgauge.harness.calibration import resolution
+from streamgauge.harness.drive.users import StreamUser
+from streamgauge.harness.drive.wire.stamps import kernel_stamps
+from streamgauge.harness.run.open_load import OpenLoad
+from streamgauge.harness.run.settings import Settings
+
+
+def fingerprint(environment: Environment, settings: Settings, load: OpenLoad) -> dict[str, Any]:
+    """Two runs are comparable if these values are equal."""
+    target, networks, options = settings.config.target, settings.config.networks, environment.parsed_options
+    return {
+        "scenario": scenario_of(environment),
+        "scenario_file": _content(environment.parsed_locustfiles or []),
+        "streamgauge": _generation(__version__),
+        "stamps": _stamps(),
+        "users": {
+            user.__name__: {
+                **user.traits(networks),
+                "weight": user.weight,
+                "fixed_count": user.fixed_count,
+            }
+            for user in sorted(environment.user_classes, key=lambda user: str(user.__name__))
+            if issubclass(user, StreamUser)
+        },
+        "load": _load(environment, load),
+        "run_time": options.run_time,
+        "protocol": target.protocol,
+        "model": target.model,
+        "max_tokens": target.max_tokens,
+        "seed": settings.seed,
+    }
+
+
+def scenario_of(environment: Environment) -> str:
+    """The scenario's name: that of its file."""
+    return Path((environment.parsed_locustfiles or ["scenario"])[0]).stem
+
+
+def instrument() -> dict[str, Any]:
+    """The versions and the machine that a run was measured with. Runs are comparable even if these differ."""
+    calibration = resolution.known()
+    return {
+        "resolution": calibration.sentence() if calibration else "not calibrated: run `streamgauge calibrate`",
+        "stamps": _stamps(),
+        "streamgauge": __version__,
+        "locust": locust.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+    }
+
+
+def _load(environment: Environment, load: OpenLoad) -> Any:
+    options = environment.parsed_options
+    if load.name is not None:
+        return {"users": options.num_users, "arrivals": load.name}
+    if environment.shape_class:
+        return type(environment.shape_class).__name__
+    return {"users": options.num_users, "spawn_rate": options.spawn_rate}
+
+
+def _stamps() -> str:
+    return "kernel" if kernel_stamps() else "python"
+
+
+def _content(files: Iterable[str]) -> str:
+    """Hash of the scenario's files: a scenario with one line changed may ask for other work under the same name."""
+    found = hashlib.sha256()
+    for file in files:
+        with suppress(OSError):  # Locust may have it from a URL or from the master
+            found.update(Path(file).read_bytes())
+    return found.hexdigest()[:12]
+
+
+def _generation(version: str) -> str:
+    """Figures mean the same in all releases of one generation: 1.4.2 → 1, and before version 1, 0.1.0 → 0.1."""
+    major, minor, *_ = version.split(".")
+    return major if major != "0" else f"0.{minor}"

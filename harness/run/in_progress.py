@@ -1,0 +1,207 @@
+"""One run from its start to its end: starts the recording, the users and whatever watches them, and ends them again."""
+
+import secrets
+import time
+from datetime import UTC, datetime
+
+import gevent
+import msgspec
+from gevent.pool import Group
+from locust.env import Environment
+from locust.runners import LocalRunner, MasterRunner
+
+from streamgauge.harness.config.secrets import filled_metrics, public
+from streamgauge.harness.drive.server_metrics import ServerWatch
+from streamgauge.harness.errors import StreamgaugeError
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.store import Run, Status, Store
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.idleness import WATCHED
+from streamgauge.harness.run import abort
+from streamgauge.harness.run.conclusion import conclude
+from streamgauge.harness.run.console import say
+from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenario_of
+from streamgauge.harness.run.host import host_of
+from streamgauge.harness.run.local import LOCAL, LocalUsers
+from streamgauge.harness.run.messages import FromWorker, StartRun
+from streamgauge.harness.run.open_load import OpenLoad, Sharing
+from streamgauge.harness.run.recording import Recording
+from streamgauge.harness.run.settings import Settings
+from streamgauge.harness.run.workers import Workers, connected
+
+_PROGRESS_EVERY = 3.0  # seconds
+
+
+class RunInProgress:
+    def __init__(
+        self, environment: Environment, runner: LocalRunner | MasterRunner, settings: Settings, load: OpenLoad
+    ) -> None:
+        """Nothing starts yet. StreamgaugeError if this run cannot be made; then the database has nothing of it."""
+        self.interrupted = False  # by Ctrl-C or SIGTERM
+        self._environment = environment
+        self._runner = runner
+        self._settings = settings
+        self._aborted = ""  # which rule ended the run; "" if none did
+        self._mistake = False  # something other than the verdict decides the exit code
+        self._beside = Group()  # greenlets that go on for as long as the run does
+        run = _new_run(environment, settings, load)
+        clock = RunClock.starting_at(run.realtime_ns)
+        self._sharing = Sharing(load, connected(runner) if isinstance(runner, MasterRunner) else [LOCAL])
+        self._recording = Recording(Store.create(settings.database), run, clock, self._fail)
+        try:
+            self._server = self._server_watch(run.host)
+            self._users = self._users_of(runner)
+            self._recording.store.start_run(run)
+        except StreamgaugeError:
+            self._recording.store.close()
+            raise
+
+    @property
+    def id(self) -> str:
+        return self._recording.run.id
+
+    def start(self) -> None:
+        """Start everything, the server's first sample before any user."""
+        if self._server is not None:
+            self._server.start()
+        self._users.start()
+        if self._settings.progress:
+            self._beside.spawn(self._show_progress)
+        rules, reader = self._settings.rules, self._settings.config.reader
+        if any(rule.written.abort for rule in rules):
+            self._beside.spawn(abort.watch, rules, reader, self._recording, self._abort)
+
+    def users_spawned(self) -> None:
+        """All users have been spawned: an open load's schedule begins, if it has not begun before."""
+        if not self._sharing.begin(self._recording.clock.now()):
+            return
+        self._users.schedule_begins()
+        if self._sharing.ends_at is not None:
+            self._beside.spawn(self._end_at, self._sharing.ends_at)
+
+    def worker_joined(self, node: str) -> None:
+        if isinstance(self._users, Workers):
+            self._users.joined(node)
+
+    def take(self, message: FromWorker, node: str) -> None:
+        if isinstance(self._users, Workers):
+            self._users.take(message, node)
+
+    def finish(self) -> int:
+        """The users have been stopped: take in what the processes and the server's page still have to say.
+
+        Returns when they had been stopped, ns on the run's clock.
+        """
+        recording = self._recording
+        ended = recording.clock.now()
+        self._users.finish()
+        self._beside.kill()
+        if self._server is not None:
+            recording.notes += self._server.finish(0.0 if self.interrupted else WATCHED / 1e9)
+        recording.notes += self._users.notes(interrupted=self.interrupted)
+        recording.notes += recording.held_back()
+        if self._runner.exceptions:
+            self._mistake = True
+            raised = next(iter(self._runner.exceptions.values()))["msg"]
+            recording.notes.append(f"the scenario's own code raised: {raised[:200]}")
+        return ended
+
+    def conclude(self, ended: int) -> Exit:
+        """Close the record, judge it and write the results. To be called last; `ended` as `finish` returned it."""
+        aborted = {"aborted": self._aborted} if self._aborted else {}
+        with self._recording.store as store:
+            self._recording.finish(self._status, ended, aborted)
+            verdict = conclude(store, self.id, self._settings)
+        say(f"run {self.id} is in {self._settings.database}")
+        return Exit.MISTAKE if self._mistake else verdict
+
+    @property
+    def _status(self) -> Status:
+        if self.interrupted:
+            return "interrupted"
+        return "aborted" if self._aborted else "finished"
+
+    # made once, at the start
+
+    def _server_watch(self, host: str) -> ServerWatch | None:
+        """Samples the server's own metrics page. None if the config names none."""
+        target, recording = self._settings.config.target, self._recording
+        page = filled_metrics(target)
+        if page is None:
+            return None
+        return ServerWatch(target, page, host, recording.clock, recording.keep_server_vitals)
+
+    def _users_of(self, runner: LocalRunner | MasterRunner) -> LocalUsers | Workers:
+        if isinstance(runner, MasterRunner):
+            return Workers(self._environment, runner, self._recording, self._order, self._refused)
+        return LocalUsers(self._environment, runner, self._recording, self._order)
+
+    def _order(self, node: str) -> StartRun:
+        """What a process must know to take part in the run."""
+        run, settings = self._recording.run, self._settings
+        return StartRun(
+            run=run.id,
+            scenario=run.scenario,
+            host=run.host,
+            realtime_ns=run.realtime_ns,
+            seed=settings.seed,
+            client=settings.client,
+            target=settings.config.target,
+            networks=settings.config.networks,
+            load=self._sharing.of(node),
+        )
+
+    # what can end the run before its time
+
+    def _abort(self, missed: str) -> None:
+        self._aborted = missed
+        say(f"streamgauge: {missed}; the run is ended")
+        self._end()
+
+    def _fail(self, reason: str) -> None:
+        self._mistake = True
+        say(f"streamgauge: {reason}; the run is ended")
+        self._end()
+
+    def _refused(self, worker: str, reason: str) -> None:
+        self._mistake = True
+        say(f"streamgauge: {worker}: {reason}")
+        self._recording.notes.append(f"{worker} could not take part: {reason}")
+        self._end()
+
+    def _end_at(self, moment: int) -> None:
+        while (left := moment - self._recording.clock.now()) > 0:  # a gevent timer can fire early
+            gevent.sleep(left / 1e9)
+        self._end()
+
+    def _end(self) -> None:
+        """In a greenlet of its own, since the present one may be among those that end with the run."""
+        gevent.spawn(self._runner.quit if self._settings.headless else self._runner.stop)
+
+    def _show_progress(self) -> None:
+        while True:
+            gevent.sleep(_PROGRESS_EVERY)
+            say(self._recording.live.line(self._recording.clock.now() // 1_000_000_000, self._runner.user_count))
+
+
+def _new_run(environment: Environment, settings: Settings, load: OpenLoad) -> Run:
+    """TargetError if the host cannot be tested."""
+    host = host_of(environment)
+    now = time.time_ns()
+    started = datetime.fromtimestamp(now / 1e9, UTC)
+    scenario = scenario_of(environment)
+    return Run(
+        id=f"{scenario}-{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        scenario=scenario,
+        host=host,
+        started_at=started.isoformat(timespec="milliseconds"),
+        realtime_ns=now,
+        config={
+            **public(settings.config.target),
+            "reader": msgspec.structs.asdict(settings.config.reader),
+        },
+        rules=settings.config.sla,
+        fingerprint=fingerprint(environment, settings, load),
+        labels=settings.labels,
+        instrument=instrument(),
+    )

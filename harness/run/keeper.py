@@ -1,0 +1,120 @@
+"""The process that keeps the runs: the one with a local runner, or the master. Turns Locust's events into runs.
+
+It makes a `RunInProgress` for each run and drops it afterwards; what a run consists of, and how it ends, is decided
+there.
+"""
+
+import logging
+import signal
+import time
+from typing import Any
+
+import gevent
+from locust.env import Environment
+from locust.runners import LocalRunner, MasterRunner
+
+from streamgauge.harness.drive.users import StreamUser, assign
+from streamgauge.harness.errors import StreamgaugeError
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.run import messages
+from streamgauge.harness.run.console import say
+from streamgauge.harness.run.host import host_of
+from streamgauge.harness.run.in_progress import RunInProgress
+from streamgauge.harness.run.interrupt import interrupt_main
+from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
+from streamgauge.harness.run.open_load import close, open_load
+from streamgauge.harness.run.settings import settings
+
+_log = logging.getLogger("locust.streamgauge")
+
+
+class Keeper:
+    def __init__(self, environment: Environment, runner: LocalRunner | MasterRunner) -> None:
+        """StreamgaugeError for whatever is wrong with the options, the config or the scenario."""
+        options = environment.parsed_options
+        self._environment = environment
+        self._runner = runner
+        self._settings = settings(options)
+        self._load = open_load(
+            self._settings.config.load, environment, self._settings.config.target.timeouts.total / 1e9
+        )
+        self._run: RunInProgress | None = None  # None between two runs
+        self._check()
+        self._listen(environment.events)
+        if isinstance(runner, MasterRunner):
+            kinds: tuple[type[FromWorker], ...] = (Ready, Batch, Done, Refused)
+            for kind in kinds:
+                messages.listen(runner, kind, self._on_message)
+            messages.listen(runner, Ping, self._on_ping)
+        if options.gauge_progress:
+            logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
+        gevent.signal_handler(signal.SIGINT, self._on_sigint)
+
+    def _check(self) -> None:
+        """Find now what would fail every run."""
+        options = self._environment.parsed_options
+        for user in self._environment.user_classes:
+            if issubclass(user, StreamUser):
+                user.client = self._settings.client or user.client
+                user.check(self._settings.config.target, self._settings.config.networks)
+        if options.headless or options.autostart:
+            host_of(self._environment)  # in the web UI the person can still give another one
+        with Store.create(self._settings.database):
+            pass
+
+    def _listen(self, events: Any) -> None:
+        events.worker_connect.add_listener(self._on_worker_connect)
+        events.test_start.add_listener(self._on_test_start)
+        events.spawning_complete.add_listener(self._on_spawning_complete)
+        events.test_stopping.add_listener(close)
+        events.test_stop.add_listener(self._on_test_stop)
+        events.quitting.add_listener(self._on_quitting)
+
+    def _on_test_start(self, **_: Any) -> None:
+        assign(self._environment, None)
+        try:
+            self._run = RunInProgress(self._environment, self._runner, self._settings, self._load)
+        except StreamgaugeError as fault:  # for example, a host given in the web UI does not resolve
+            _log.error("%s", fault)
+            self._environment.process_exit_code = Exit.MISTAKE
+        else:
+            self._run.start()
+
+    def _on_spawning_complete(self, **_: Any) -> None:
+        if self._run is not None:
+            self._run.users_spawned()
+
+    def _on_test_stop(self, **_: Any) -> None:
+        if self._run is None:
+            return
+        try:
+            run, ended = self._run, self._run.finish()
+            self._run = None  # a message that still comes is too late
+            self._environment.process_exit_code = run.conclude(ended)
+        except StreamgaugeError as fault:
+            say(f"streamgauge: {fault}")
+            self._environment.process_exit_code = Exit.MISTAKE
+
+    def _on_quitting(self, **_: Any) -> None:
+        if self._run is not None:  # Ctrl-C or SIGTERM in the middle of it
+            self._run.interrupted = True
+            self._runner.stop()  # fires test_stop
+
+    def _on_sigint(self) -> None:
+        if self._run is not None:  # Locust ends a run with a shape on Ctrl-C as if it were over
+            self._run.interrupted = True
+        interrupt_main()
+
+    # messages of workers
+
+    def _on_worker_connect(self, client_id: str, **_: Any) -> None:
+        if self._run is not None:
+            self._run.worker_joined(client_id)
+
+    def _on_message(self, message: FromWorker, node: str) -> None:
+        if self._run is not None and self._run.id == message.run:
+            self._run.take(message, node)
+
+    def _on_ping(self, ping: Ping, node: str) -> None:
+        messages.send(self._runner, Pong(ping.asked, time.time_ns()), node)

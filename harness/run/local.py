@@ -1,0 +1,54 @@
+"""The users of a run without workers: this process, which keeps the run, drives them itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+from locust.env import Environment
+
+from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.harness.record.vitals import VitalSample
+from streamgauge.harness.run import processes
+from streamgauge.harness.run.driving import Driving, machine
+from streamgauge.harness.run.messages import Batch, StartRun
+from streamgauge.harness.run.open_load import let_in
+from streamgauge.harness.run.recording import Recording
+
+LOCAL = "local"  # the name of this process in the record, and of its share of an open load
+
+
+class LocalUsers:
+    def __init__(
+        self, environment: Environment, runner: Any, recording: Recording, order: Callable[[str], StartRun]
+    ) -> None:
+        """`order`: what the process of this name must do.
+
+        Nothing starts yet. StreamgaugeError if the users cannot take part.
+        """
+        self._environment = environment
+        self._recording = recording
+        self._unsaved: list[Batch] = []
+        self._batches = 0
+        self._order = order
+        self._driving = Driving(environment, runner, order(LOCAL), recording.clock, self._deliver)
+
+    def start(self) -> None:
+        self._recording.processes[LOCAL].about = processes.of_this_machine(machine())
+        self._driving.start()
+
+    def schedule_begins(self) -> None:
+        let_in(self._environment, self._order(LOCAL).load)
+
+    def finish(self) -> None:
+        self._driving.stop()
+
+    def notes(self, *, interrupted: bool) -> list[str]:  # noqa: ARG002 - only workers have a note that depends on it
+        """What went wrong, for the run's record. To be called after `finish`."""
+        lost = sum(len(batch.streams) for batch in self._unsaved)
+        return [f"{lost} streams could not be stored"] if self._unsaved else []
+
+    def _deliver(self, streams: list[StreamObservation], vitals: list[VitalSample]) -> None:
+        """Store a batch. If the disk is full or the file locked, it is tried again with the next one."""
+        self._batches += 1
+        self._unsaved.append(Batch(self._recording.run.id, LOCAL, self._batches, streams, vitals))
+        while self._unsaved and self._recording.keep(self._unsaved[0]):
+            self._unsaved.pop(0)

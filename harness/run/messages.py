@@ -1,0 +1,154 @@
+"""Every message between a master and its workers, as a typed value. They are encoded and decoded here and nowhere else.
+
+    master → worker   StartRun, Stored, Pong, FinishRun
+    worker → master   Ready, Batch, Done, Refused, Ping
+
+They travel as custom messages of Locust's runners, so that Locust keeps the connections. This module knows no locust.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+
+from streamgauge.harness.config import duration
+from streamgauge.harness.config.schema import Load, Profile, Target
+from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.harness.record.vitals import VitalSample
+
+
+class Message(msgspec.Struct, frozen=True):
+    name: ClassVar[str]  # of Locust's message
+
+
+class LoadShare(msgspec.Struct, frozen=True):
+    """One process's share of an open load."""
+
+    load: Load
+    schedule: str | None  # name of the schedule, to compare with the worker's own file; None: a closed load
+    begins_at: int | None  # ns on the run's clock; None until all users have been spawned
+    place: tuple[int, int] | None  # this process takes arrivals i, i + n, i + 2n, …; None: it joined too late for any
+
+
+class StartRun(Message, frozen=True):
+    """Take part in this run. Sent again when the schedule of an open load begins, and after a lost connection.
+
+    Variables in the target stay unfilled, since each machine uses its own environment's. A recorded link goes as the
+    path of its trace, which each machine reads itself.
+    """
+
+    name = "gauge_run"
+    run: str
+    scenario: str
+    host: str
+    realtime_ns: int  # CLOCK_REALTIME at the run's zero, by the master's clock
+    seed: int
+    client: str | None  # the client of every user; None: the one that its class names
+    target: Target
+    networks: dict[str, Profile]
+    load: LoadShare
+
+
+class Stored(Message, frozen=True):
+    name = "gauge_stored"
+    run: str
+    upto: int  # batches of this worker up to this number are in the database
+
+
+class Pong(Message, frozen=True):
+    name = "gauge_pong"
+    asked: int  # the ping's time
+    answered: int  # CLOCK_REALTIME of the master, ns
+
+
+class FinishRun(Message, frozen=True):
+    """Stop the users and send what is left."""
+
+    name = "gauge_finish"
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """Where a process drives users."""
+
+    host: str
+    pid: int
+    cpus: int | None  # that the process may use; None: unknown
+    stamps: str  # "kernel" or "python": who takes the time of an arrival
+    reader: str  # "compiled" or "python": who reads the sockets
+
+
+class FromWorker(Message, frozen=True):
+    """What a worker says about a run."""
+
+    run: str
+
+
+class Ready(FromWorker, frozen=True):
+    """The worker takes part."""
+
+    name = "gauge_ready"
+    worker: str
+    machine: Machine
+    clock_offset_ns: int | None  # how far its clock is ahead of the master's; None: not measured
+    clock_doubt_ns: int | None  # how far that may be off
+
+
+class Batch(FromWorker, frozen=True):
+    """What a process recorded since its last batch."""
+
+    name = "gauge_batch"
+    worker: str
+    number: int  # 1, 2, 3, … of this worker in this run
+    streams: list[StreamObservation]
+    vitals: list[VitalSample]
+
+
+class Done(FromWorker, frozen=True):
+    """The worker's users have stopped and all its batches are stored."""
+
+    name = "gauge_done"
+
+
+class Refused(FromWorker, frozen=True):
+    """The worker cannot take part."""
+
+    name = "gauge_refused"
+    reason: str
+
+
+class Ping(Message, frozen=True):
+    """What time is it? Sent before a run, to compare the two machines' clocks."""
+
+    name = "gauge_ping"
+    asked: int  # CLOCK_REALTIME of the worker, ns
+
+
+M = TypeVar("M", bound=Message)
+_encoder = msgspec.msgpack.Encoder(enc_hook=str)  # a Duration is written as in the config
+
+
+def encode(message: Message) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode(kind: type[M], data: bytes) -> M:
+    return msgspec.msgpack.decode(data, type=kind, dec_hook=duration.decode)
+
+
+def send(runner: Any, message: Message, node: str | None = None) -> None:
+    """From a worker to its master, or from the master to the worker with this node id."""
+    send_encoded(runner, type(message), encode(message), node)
+
+
+def send_encoded(runner: Any, kind: type[Message], message: bytes, node: str | None = None) -> None:
+    """The same of a message that is encoded already."""
+    runner.send_message(kind.name, message, node)
+
+
+def listen(runner: Any, kind: type[M], take: Callable[[M, str], None], *, concurrent: bool = False) -> None:
+    """Call `take` with each message of this kind and its sender's node id; `concurrent`: each in its own greenlet."""
+
+    def decoded(msg: Any, **_: Any) -> None:
+        take(decode(kind, msg.data), msg.node_id)
+
+    runner.register_message(kind.name, decoded, concurrent=concurrent)

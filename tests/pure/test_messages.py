@@ -1,0 +1,87 @@
+"""What the master and its workers say to each other arrives as it was sent."""
+
+from typing import Any
+
+import pytest
+
+from streamgauge.harness.config.load import parse
+from streamgauge.harness.config.schema import Load
+from streamgauge.harness.record.vitals import Vital, VitalSample
+from streamgauge.harness.run import messages
+from streamgauge.harness.run.messages import Batch, FinishRun, LoadShare, Machine, Message, Ready, StartRun
+from tests.support.record import observation
+
+CONFIG = b"""
+[target]
+protocol = "custom"
+headers = { "x-api-key" = "${KEY}" }
+[target.timeouts]
+idle = "1500ms"
+[target.events]
+end_data = "x"
+[networks.office]
+rtt = "80ms"
+down_kbit = 2000
+stalls = { every = "20s", shortest = "1s", longest = "2s" }
+"""
+
+
+def start() -> StartRun:
+    given = parse(CONFIG)
+    return StartRun(
+        run="chat-1",
+        scenario="chat",
+        host="http://127.0.0.1:1",
+        realtime_ns=1_795_424_400_000_000_000,
+        seed=3,
+        client=None,
+        target=given.target,
+        networks=given.networks,
+        load=LoadShare(Load(arrivals="poisson", rate=5.0), "poisson 5/s", None, (1, 4)),
+    )
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        start(),
+        FinishRun(),
+        Batch("chat-1", "worker-0", 7, [observation(labels={"a": "b"})], [VitalSample(5, Vital.USERS, 3.0)]),
+        Ready("chat-1", "worker-0", Machine("here", 7, 2, "kernel", "compiled"), None, None),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
+    assert messages.decode(type(message), messages.encode(message)) == message
+
+
+def test_a_worker_fills_in_the_secrets_itself() -> None:
+    assert b"${KEY}" in messages.encode(start())
+
+
+def test_a_listener_gets_the_message_and_its_sender() -> None:
+    line = Line()
+    heard: list[tuple[Message, str]] = []
+    messages.listen(line, FinishRun, lambda *what: heard.append(what))
+    messages.send(line, FinishRun(), "node-1")
+    assert heard == [(FinishRun(), "node-1")]
+
+
+class Line:
+    """A runner of Locust's whose messages come back to itself."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[str, Any] = {}
+
+    def register_message(self, name: str, listener: Any, *, concurrent: bool) -> None:
+        assert not concurrent
+        self._listeners[name] = listener
+
+    def send_message(self, name: str, data: bytes, node: str) -> None:
+        self._listeners[name](environment=None, msg=Said(data, node))
+
+
+class Said:
+    def __init__(self, data: bytes, node_id: str) -> None:
+        self.data = data
+        self.node_id = node_id
