@@ -1,9 +1,11 @@
-# make demo · test · lint · bench · calibrate · report-picture · dist · install: each sets up .venv first.
+# make demo · quick · test · lint · bench · calibrate · report-picture · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
+# pytest's processes
+JOBS ?= 2
 READY := .venv/.installed
 
-.PHONY: install demo test lint bench calibrate report-picture dist clean
+.PHONY: install demo test quick lint bench calibrate report-picture dist clean
 
 install: $(READY)
 
@@ -18,8 +20,13 @@ $(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard harness/nativ
 demo: install
 	@$(BIN)/streamgauge demo
 
+# With nobody else on the machine: `timing` holds times to bounds that a busy machine breaks.
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -m "not timing"
+	$(BIN)/pytest -m timing
+
+quick: install
+	$(BIN)/pytest -q -n $(JOBS) --dist worksteal tests/pure
 
 lint: install
 	$(BIN)/ruff check .

@@ -20,6 +20,19 @@ settings.register_profile("streamgauge", deadline=None)
 settings.load_profile("streamgauge")
 
 
+LONGEST_FIRST = ("runs", "browser", "socket", "pure")  # so that no worker begins a long file when the others are done
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Under xdist: a file goes to one worker, with its servers; of tests/runs each test may go to another."""
+    if not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if "runs" not in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.parent.name))
+
+
 @pytest.fixture(scope="module")
 def client(server: ReferenceServer) -> Iterator[httpx.Client]:
     """A client of the `server` that the test file has."""

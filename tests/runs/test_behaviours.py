@@ -20,6 +20,8 @@ from tests.support.command import command, rows
 from tests.support.hostile import IDENTITY, client, content
 from tests.support.reference import ReferenceServer, counts, reference_server
 
+pytestmark = pytest.mark.timing
+
 TOKENS = 200
 ITL = 20_000_000  # ns
 LATE = 10_000_000  # ns that a token may be on its way on a busy machine, or a person late to leave

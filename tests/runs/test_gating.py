@@ -184,6 +184,9 @@ def runs_of(database: Path) -> list[Run]:
         return store.runs()
 
 
+five_equal_runs = pytest.mark.xdist_group("noisy")  # one worker makes them for all
+
+
 @pytest.fixture(scope="module")
 def noisy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A folder with a scenario, a config and five equal runs of it; and what `noise` said of them."""
@@ -195,6 +198,7 @@ def noisy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder, told.stdout
 
 
+@five_equal_runs
 def test_noise_tells_how_far_equal_runs_are_apart_and_what_a_gate_would_find(noisy: tuple[Path, str]) -> None:
     folder, told = noisy
     assert "p95(ttft): equal runs are " in told
@@ -203,6 +207,7 @@ def test_noise_tells_how_far_equal_runs_are_apart_and_what_a_gate_would_find(noi
     assert len({each.labels["series"] for each in runs_of(folder / "gauge.db")}) == 1
 
 
+@five_equal_runs
 def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
     server: ReferenceServer, noisy: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,6 +230,7 @@ def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
     assert [heading.split()[2] for heading in headings] == ["INCONCLUSIVE:", "REGRESSED:"], "one run, and the gate"
 
 
+@five_equal_runs
 def test_two_builds_take_turns(server: ReferenceServer, noisy: tuple[Path, str]) -> None:
     folder, _ = noisy
     told = run("ab", "hundred.py", "--a", server.url, "--b", server.url, *WORK, "--pairs", 1, cwd=folder)

@@ -36,6 +36,8 @@ from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObser
 from tests.support.hostile import IDENTITY, target
 from tests.support.reference import ReferenceServer, reference_server
 
+pytestmark = pytest.mark.timing
+
 PROFILES = ["slow_4g", "3g"]
 DIRECT = NETWORKS["direct"]
 AGREES = 0.1

@@ -12,6 +12,8 @@ from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.hostile import IDENTITY, client
 from tests.support.reference import ReferenceServer, counts, reference_server
 
+pytestmark = pytest.mark.timing
+
 SECONDS = 3  # that a reader looks at the answer before they leave
 PAUSES, PAUSED = "reference_streams_paused_total", "reference_streams_paused_seconds_total"
 

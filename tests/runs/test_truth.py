@@ -24,9 +24,10 @@ from tests.support.reference import ReferenceServer, reference_server
 STREAMS, TOKENS = 50, 100  # 100 tokens at 20 ms: 2 s a round
 IDENTITY_HERE = {**IDENTITY, "protocol": "anthropic_messages"}
 
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="the server's log and the kernel's stamps share a clock"
-)
+pytestmark = [
+    pytest.mark.timing,
+    pytest.mark.skipif(sys.platform != "linux", reason="the server's log and the kernel's stamps share a clock"),
+]
 
 
 @pytest.fixture(scope="module")

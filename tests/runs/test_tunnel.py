@@ -16,6 +16,8 @@ from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObser
 from tests.support.hostile import IDENTITY, client
 from tests.support.reference import ReferenceServer, counts, reference_server
 
+pytestmark = pytest.mark.timing
+
 TOKENS = 60
 
 

@@ -31,6 +31,8 @@ from tests.support.hostile import (
 from tests.support.record import MS, a_run, database, observation
 from tests.support.stacks import END, LIBRARIES, PING, START, WHOLE, ask, delta, observe, person, serve
 
+pytestmark = pytest.mark.timing
+
 # What the library gave on
 
 

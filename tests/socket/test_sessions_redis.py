@@ -3,7 +3,6 @@
 import contextlib
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import httpx
 import pytest
 import redis
 
+from tests.support.command import free_port
 from tests.support.reference import ReferenceServer, counts, named, reference_server, wait_for, whole_events
 
 QUICK = ("--preset", "exact", "--ttft", "5ms", "--itl", "2ms", "--tokens", "60", "--resumable", "30s", "--drain", "0s")
@@ -40,13 +40,6 @@ class Redis:
         """Whether anything of this stream is kept."""
         with redis.Redis(port=self.port) as client:
             return bool(client.keys(f"streamgauge:*{id}*"))
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
 
 
 @contextlib.contextmanager
@@ -234,12 +227,20 @@ def test_without_redis_resumable_streams_end_with_an_error_and_others_go_on(how:
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        (f"redis://127.0.0.1:{free_port()}", "cannot be used: Error 111 connecting to 127.0.0.1"),
+        ("redis://127.0.0.1:FREE", "cannot be used: Error 111 connecting to 127.0.0.1"),
         ("http://127.0.0.1", "Redis URL must specify one of the following schemes"),
     ],
 )
 def test_a_redis_that_is_not_there_at_the_start_is_told_in_one_line(url: str, said: str) -> None:
-    command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", "--redis-url", url]
+    command = [
+        sys.executable,
+        "-m",
+        "streamgauge.reference_server",
+        "--port",
+        "0",
+        "--redis-url",
+        url.replace("FREE", str(free_port())),
+    ]
     ended = subprocess.run(
         command, capture_output=True, text=True, timeout=20, cwd=Path(__file__).parents[2], check=False
     )

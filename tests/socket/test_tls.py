@@ -32,7 +32,10 @@ from tests.support.hostile import (
     tokens,
 )
 
-pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with")
+pytestmark = [
+    pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with"),
+    pytest.mark.timing,
+]
 WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
 
 

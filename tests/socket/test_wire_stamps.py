@@ -31,7 +31,7 @@ from tests.support.hostile import (
     tokens,
 )
 
-pytestmark = pytest.mark.usefixtures("reader")
+pytestmark = [pytest.mark.usefixtures("reader"), pytest.mark.timing]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux stamps arrivals in its kernel")
 WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
 
