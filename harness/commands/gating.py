@@ -13,7 +13,7 @@ from streamgauge.harness.judge.compare import runs as compared_runs
 from streamgauge.harness.judge.compare.comparison import Comparison, Figures
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.figures import some
-from streamgauge.harness.judge.outputs import dispatch, save, terminal
+from streamgauge.harness.judge.outputs import dispatch, history_csv, save, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
 from streamgauge.reports import trend
@@ -76,11 +76,11 @@ def history_command(
     if not found.points:
         raise StoreError(f"{db}: no run of this work has finished yet")
     if csv_path == "-":
-        click.echo(history.table(found), nl=False)
+        click.echo(history_csv.render(found), nl=False)
     else:
         terminal.render_history(found)
     if csv_path not in {None, "-"}:
-        save(history.table(found), str(csv_path))
+        save(history_csv.render(found), str(csv_path))
     if path:
         save(trend.render(found), path)
 

@@ -2,17 +2,16 @@
 
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
+from streamgauge.harness.judge.verdict.sla import WORST_FIRST, Verdict
 from streamgauge.harness.judge.wording import shortened, words
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Mark, Panel, Table, figure_or_never, interval_of, sentence
 
 MOST_OF_A_REASON = 320  # characters; a reason may list every user class
-_ORDER = [RuleStatus.MISSED, RuleStatus.INCONCLUSIVE, RuleStatus.MET]
 
 
 def draw(run: Material) -> Panel:
-    verdicts = sorted(run.judgement.verdicts, key=lambda verdict: _ORDER.index(verdict.status))
+    verdicts = sorted(run.judgement.verdicts, key=lambda verdict: WORST_FIRST.index(verdict.status))
     columns = ("Status", "Rule", "Streams", ">Observed", ">Limit", ">95 % interval", ">n", "Why")
     table = Table("Rules", columns, [_row(verdict) for verdict in verdicts], cards=True)
     return Panel(
@@ -27,8 +26,8 @@ def draw(run: Material) -> Panel:
 def _lead(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return "No rules were given, so nothing was judged. Put them into the config under [[sla]]."
-    n = {status: sum(verdict.status is status for verdict in verdicts) for status in _ORDER}
-    said = [f"{n[status]} {status.value}" for status in _ORDER if n[status]]
+    n = {status: sum(verdict.status is status for verdict in verdicts) for status in WORST_FIRST}
+    said = [f"{n[status]} {status.value}" for status in WORST_FIRST if n[status]]
     return f"{some(len(verdicts), 'rule')}: {', '.join(said)}."
 
 

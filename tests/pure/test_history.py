@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from streamgauge.harness.cli import main
 from streamgauge.harness.judge.compare import baseline, history
-from streamgauge.harness.judge.compare.history import change_points
+from streamgauge.harness.judge.compare.change_points import change_points
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.record import MS, a_run, new_store, observation, ttfts

@@ -1,12 +1,5 @@
-"""How runs of the same work went over weeks: their TTFT by run and by day, accepted baselines, and where it changed.
+"""The runs of the same work over weeks: their TTFT by run and by day, accepted baselines, and points of change."""
 
-A change point is where runs before and after differ for good: the best cut of the series into two levels, kept if
-fewer than 1 % of random orders of the same runs have one as good, and if the levels are further apart than the margin;
-then each part is searched again (binary segmentation with a permutation test; Vostrikova 1981, Matteson & James 2014).
-"""
-
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,29 +8,30 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.harness.judge.compare.change_points import change_points
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.measurements import Measurements
-from streamgauge.harness.judge.measure.statistics import Interval, Values
-from streamgauge.harness.judge.store import Run, Store
+from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.store import Run, Store, Streams
 from streamgauge.harness.record.observation import FAILURES
 
 EDGES_MS = tuple(125.0 * 2**power for power in range(10))  # of the daily histogram: up to 125 ms, 250 ms, … 64 s
-_FEWEST = 3  # runs on each side of a change
-_ALPHA, _ORDERS = 0.01, 999
 _DAY_NS = 86_400 * 10**9
+
+_Counts = NDArray[np.int64]  # streams by their TTFT: up to each of EDGES_MS, then above, then failed ones
 
 
 @dataclass(frozen=True)
 class Point:
-    """One run. Times in ms; +∞ where so many streams failed, None where nothing was observed."""
+    """One run. Times are ms; +∞ if too many streams failed, None if nothing was observed."""
 
     run: Run
     streams: int
-    failed: int  # of those with a TTFT that counts, how many never had one
-    p50: float | None  # failed streams as +∞
+    failed: int  # streams that count in the TTFT and never had one
+    p50: float | None  # with failed streams as +∞, as the next
     p95: float | None
     interval: Interval  # of the p95
-    baselines: tuple[str, ...]  # that it was accepted into
+    baselines: tuple[str, ...]  # into which it was accepted
     change: float | None = None  # the level from here on / the level before; None: no change point
 
 
@@ -52,105 +46,76 @@ class Day:
 class History:
     points: list[Point]  # oldest first
     days: list[Day]
-    others: int  # runs of the database that did other work
+    others: int  # finished runs of the database that did other work
 
 
 def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> History:
-    """The finished runs of the same work as one of them (None: the newest). StoreError."""
-    kind = store.run(run_id).fingerprint
+    """The finished runs that did the same work as this one (None: the newest). StoreError."""
+    fingerprint = store.run(run_id).fingerprint
     finished = [run for run in store.runs() if run.status == "finished"]
-    alike = [run for run in finished if run.fingerprint == kind]
-    accepted: dict[str, list[str]] = {}
-    for name, runs in store.accepted().items():
-        for each in runs:
-            accepted.setdefault(each.run, []).append(name)
-    days: dict[int, NDArray[np.int64]] = {}
-    points = [_point(store, run, tuple(accepted.get(run.id, ())), days) for run in alike]
-    return History(_marked(points, margin), [_day(*one) for one in sorted(days.items())], len(finished) - len(alike))
+    alike = [run for run in finished if run.fingerprint == fingerprint]
+    baselines: dict[str, list[str]] = {}
+    for name, accepted in store.accepted().items():
+        for each in accepted:
+            baselines.setdefault(each.run, []).append(name)
+    points: list[Point] = []
+    days: dict[int, _Counts] = {}
+    for run in alike:
+        point, counts = _read_run(store, run, tuple(baselines.get(run.id, ())))
+        points.append(point)
+        for day, count in counts.items():
+            days[day] = days.get(day, 0) + count
+    return History(
+        _with_changes(points, margin), [_day(*one) for one in sorted(days.items())], len(finished) - len(alike)
+    )
 
 
-def _point(store: Store, run: Run, baselines: tuple[str, ...], days: dict[int, NDArray[np.int64]]) -> Point:
+def _read_run(store: Store, run: Run, baselines: tuple[str, ...]) -> tuple[Point, dict[int, _Counts]]:
+    """The run's point, and its streams by the day on which they were due."""
     measurements = Measurements(only=("ttft",))
+    days: dict[int, _Counts] = {}
     for streams in store.streams(run.id):
         measurements.take(streams)
-        ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
-        failed = np.isin(streams.outcome, [outcome.value for outcome in FAILURES])
-        bucket = np.where(failed, len(EDGES_MS) + 1, np.searchsorted(EDGES_MS, ttft))
-        on = ((run.realtime_ns + streams.number["due_at"]) // _DAY_NS).astype(np.int64)
-        for day in np.unique(on):
-            mine = (on == day) & (failed | ~np.isnan(ttft))
-            counts = np.bincount(bucket[mine], minlength=len(EDGES_MS) + 2)
-            days[int(day)] = days.get(int(day), np.zeros(len(EDGES_MS) + 2, np.int64)) + counts
-    samples = measurements.distribution("ttft")
-    values, counts = samples.gated()
-    return Point(
+        for day, count in _by_day(streams, run.realtime_ns).items():
+            days[day] = days.get(day, 0) + count
+    ttft = measurements.distribution("ttft")
+    values, counts = ttft.gated()
+    point = Point(
         run=run,
         streams=measurements.totals().streams,
-        failed=samples.failed,
+        failed=ttft.failed,
         p50=statistics.quantile(values, counts, 0.50),
         p95=statistics.quantile(values, counts, 0.95),
         interval=statistics.quantile_interval(values, counts, 0.95),
         baselines=baselines,
     )
+    return point, days
 
 
-def _day(number: int, counts: NDArray[np.int64]) -> Day:
+def _by_day(streams: Streams, realtime_ns: int) -> dict[int, _Counts]:
+    """The key is the number of days since 1970. Streams that neither failed nor have a TTFT are left out."""
+    ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
+    failed = np.isin(streams.outcome, [outcome.value for outcome in FAILURES])
+    bucket = np.where(failed, len(EDGES_MS) + 1, np.searchsorted(EDGES_MS, ttft))
+    day = ((realtime_ns + streams.number["due_at"]) // _DAY_NS).astype(np.int64)
+    counted = failed | ~np.isnan(ttft)
+    return {
+        one: np.bincount(bucket[(day == one) & counted], minlength=len(EDGES_MS) + 2) for one in np.unique(day).tolist()
+    }
+
+
+def _day(number: int, counts: _Counts) -> Day:
     date = datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
     return Day(date, tuple(int(count) for count in counts[:-1]), int(counts[-1]))
 
 
-def _marked(points: Sequence[Point], margin: float) -> list[Point]:
-    """The same with their change points. A run without a finite p95 is no part of any level."""
+def _with_changes(points: Sequence[Point], margin: float) -> list[Point]:
+    """The same with their points of change. A run without a finite p95 belongs to no level."""
     known = [place for place, point in enumerate(points) if point.p95 is not None and 0 < point.p95 < math.inf]
     y = np.log([points[place].p95 or math.nan for place in known])
-    marked = list(points)
+    found = list(points)
     bounds = [0, *change_points(y, math.log1p(margin)), len(y)]
     for before, at, after in zip(bounds, bounds[1:-1], bounds[2:], strict=False):
         change = float(np.exp(y[at:after].mean() - y[before:at].mean()))
-        marked[known[at]] = replace(points[known[at]], change=change)
-    return marked
-
-
-def change_points(y: Values, margin: float) -> list[int]:
-    """The places at which a new level of y begins, in order."""
-    n = len(y)
-    if n < 2 * _FEWEST:
-        return []
-    orders = np.random.default_rng(n).permuted(np.tile(y, (_ORDERS, 1)), axis=1)
-    gains = _gains(y[None, :])[0]
-    best = int(gains.argmax())
-    cut = best + _FEWEST
-    as_good = int((_gains(orders).max(axis=1) >= gains[best]).sum())
-    if (as_good + 1) / (_ORDERS + 1) > _ALPHA or abs(y[cut:].mean() - y[:cut].mean()) <= margin:
-        return []
-    return [*change_points(y[:cut], margin), cut, *(cut + place for place in change_points(y[cut:], margin))]
-
-
-def _gains(series: Values) -> Values:
-    """For each row and each cut that leaves enough on both sides: the sum of squares that two levels explain."""
-    n = series.shape[-1]
-    left = np.arange(_FEWEST, n - _FEWEST + 1)
-    sums = np.cumsum(series - series.mean(-1, keepdims=True), -1)[:, left - 1]
-    gains: Values = sums**2 * n / (left * (n - left))
-    return gains
-
-
-_COLUMNS = (
-    "run", "started_at", "branch", "commit", "streams", "failed", "ttft_p50_ms", "ttft_p95_ms", "ttft_p95_low_ms",
-    "ttft_p95_high_ms", "baselines", "change",
-)  # fmt: skip
-
-
-def table(history: History) -> str:
-    """The runs as CSV (RFC 4180), a header first. Empty is what was not observed, `inf` what never came."""
-    text = io.StringIO()
-    rows = csv.DictWriter(text, _COLUMNS)
-    rows.writeheader()
-    for point in history.points:
-        low, high = point.interval
-        named = {name: point.run.labels.get(name) for name in ("branch", "commit")}
-        figures = {"ttft_p50_ms": point.p50, "ttft_p95_ms": point.p95, "ttft_p95_low_ms": low, "ttft_p95_high_ms": high}
-        counted = {"streams": point.streams, "failed": point.failed, "change": point.change}
-        told = {"run": point.run.id, "started_at": point.run.started_at, "baselines": " ".join(point.baselines)}
-        rows.writerow({**told, **named, **counted, **figures})
-    return text.getvalue()
+        found[known[at]] = replace(points[known[at]], change=change)
+    return found

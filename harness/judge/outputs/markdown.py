@@ -10,13 +10,12 @@ from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.verdict.judgement import Judgement
-from streamgauge.harness.judge.verdict.sla import RuleStatus
+from streamgauge.harness.judge.verdict.sla import WORST_FIRST
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened, visible, words
 
 MOST_BYTES = 900_000  # GitHub refuses a step summary above 1 MiB
 _MOST_CHARACTERS = 400  # of one cell
-_ORDER = [RuleStatus.MISSED, RuleStatus.INCONCLUSIVE, RuleStatus.MET]
 _SYNTAX = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:$=])")
 
 
@@ -72,7 +71,7 @@ def _of_run(judgement: Judgement) -> Iterator[str]:
 def _rules(judgement: Judgement) -> Iterator[str]:
     """The worst first."""
     yield from _table("", "rule", "streams", *cells.RULE_COLUMNS, "why")
-    for verdict in sorted(judgement.verdicts, key=lambda each: _ORDER.index(each.status)):
+    for verdict in sorted(judgement.verdicts, key=lambda each: WORST_FIRST.index(each.status)):
         yield _row(
             f"{STYLES[verdict.status].sign} {verdict.status_text}",
             _code(verdict.rule),

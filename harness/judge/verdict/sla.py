@@ -29,6 +29,9 @@ class RuleStatus(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
+WORST_FIRST = (RuleStatus.MISSED, RuleStatus.INCONCLUSIVE, RuleStatus.MET)
+
+
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one rule."""
 
