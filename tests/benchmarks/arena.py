@@ -1,7 +1,7 @@
-"""One client program against the benchmark's server, each on a core of its own, watched for a window of time.
+"""One client program against the benchmark's server, each on its own core, observed for a window of time.
 
-What a client costs is its process's CPU over the window, read from outside, against the events that it had dealt with
-in it: those that its own record has there. What was sent says nothing of a client that is seconds behind.
+A client's cost is the CPU time of its process over the window, measured from outside, per event that its own record has
+in that window. Events that the server sent do not count: a client that is seconds behind has not handled them.
 """
 
 import os
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -28,41 +29,41 @@ from .truth import stored
 
 READERS = Path(__file__).parent / "readers"
 _REPOSITORY = Path(__file__).parents[2]
-_PATHS = [str(_REPOSITORY), str(_REPOSITORY / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
+_PATHS = [str(_REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
 
 
 @dataclass(frozen=True)
 class Window:
-    """What was seen between `begin` and `end` (CLOCK_MONOTONIC ns)."""
+    """What was observed between `begin` and `end` (CLOCK_MONOTONIC ns)."""
 
     begin: int
     end: int
-    cpu: float  # seconds that the client's process used
-    memory: list[tuple[float, int]]  # seconds since the client began, its resident bytes
-    sent: dict[int, Row]  # by the server, of the whole time
+    cpu: float  # CPU seconds of the client's process
+    memory: list[tuple[float, int]]  # (seconds since the client began, its resident bytes)
+    sent: dict[int, Row]  # the server's record, not limited to the window
 
     @property
     def server(self) -> dict[str, float]:
         return lateness(self.sent.values(), self.begin, self.end)
 
     def events(self, seen: Iterable[Row]) -> int:
-        """How many of these a client had in the window."""
+        """The number of events that a client received in the window."""
         return sum(int(((row.at >= self.begin) & (row.at < self.end)).sum()) for row in seen)
 
     def errors(self, seen: Iterable[Row]) -> dict[str, float]:
-        """How far a client's times are from the server's, ms: of the streams that began and ended in the window.
+        """Errors of a client's times in ms, over the streams that began and ended in the window.
 
-        A client that cannot keep up begins few of them, and the worst of it is left out: its true errors are larger.
+        An overloaded client begins few streams in the window, so its true errors are larger than these.
 
-        A TTFT is what the client says from its own beginning to its own first token; the truth is what passed between
-        the request's arrival in the server's kernel and the first token's leaving.
+        TTFT is the client's own time from start to first token; the truth is the time from the request's arrival in the
+        server's kernel to the sending of the first token.
         """
         ttft, itl, unequal = [], [], 0
         for row in seen:
             truth = self.sent.get(row.id)
             if truth is None or row.began < self.begin or not len(row.at) or row.at[-1] > self.end:
                 continue
-            if len(row.at) != len(truth.at):  # which of its times stands for which token is not to be known
+            if len(row.at) != len(truth.at):  # its times cannot be matched to tokens
                 unequal += 1
                 continue
             ttft.append((row.at[0] - row.began) - (truth.at[0] - truth.began))
@@ -82,34 +83,32 @@ def watch(
     every: float = 5.0,
     shared: bool = False,
 ) -> Window:
-    """Run the command that `client` makes of the server's URL; end it with SIGTERM after the window.
+    """Run the command that `client` makes from the server's URL; end it with SIGTERM after the window.
 
-    `shared`: the client may use the server's core, too. What it costs includes its child processes.
+    `shared`: the client may also use the server's core. Its cost includes its child processes.
     """
     cores = sorted(os.sched_getaffinity(0))
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         truth = Path(folder) / "truth"
         server = _start([sys.executable, "-m", "tests.benchmarks.server", str(truth)], cores[-1:], {})
-        try:
-            assert server.stdout is not None
-            url = server.stdout.readline().strip()
-            # What an overloaded client has to say would fill a pipe, and it would wait for somebody to read that.
-            with (Path(folder) / "said").open("w+") as said:
-                process = _start(client(url), cores if shared else cores[:1], environment or {}, said)
-                try:
-                    begin, end, cpu, memory = _observe(process, said, warm_up, seconds, every)
-                finally:
-                    _stop(process)
-                assert process.returncode in {0, 1, 3, -signal.SIGTERM}, _tail(said)
-        finally:
-            _stop(server)
+        running.callback(_stop, server)
+        assert server.stdout is not None
+        url = server.stdout.readline().strip()
+        # A file, since an overloaded client would fill a pipe and then block until somebody reads it.
+        output = running.enter_context((Path(folder) / "output").open("w+"))
+        process = _start(client(url), cores if shared else cores[:1], environment or {}, output)
+        running.callback(_stop, process)
+        begin, end, cpu, memory = _observe(process, output, warm_up, seconds, every)
+        _stop(process)
+        assert process.returncode in {0, 1, 3, -signal.SIGTERM}, _tail(output)
+        _stop(server)
         return Window(begin, end, cpu, memory, {row.id: row for row in read_rows(truth)})
 
 
 def locust(
     scenario: Path, streams: int, database: Path | None = None, more: Sequence[str] = ()
 ) -> Callable[[str], list[str]]:
-    """A real Locust run of a scenario that runs until it is stopped; its users begin over the time of one answer."""
+    """The command of a Locust run that goes on until it is stopped; its users start over the time of one answer."""
 
     def command(url: str) -> list[str]:
         rate = str(streams / ANSWER)
@@ -121,16 +120,16 @@ def locust(
 
 
 def recorded(database: Path) -> Iterable[Row]:
-    """The streams of a run of ours as rows, also those that its end cut off; its times on CLOCK_MONOTONIC."""
+    """The streams of a recorded run as rows, including interrupted ones; times on CLOCK_MONOTONIC."""
     with Store.open(database) as store:
-        # Nothing has moved CLOCK_REALTIME against CLOCK_MONOTONIC since the run; it would show at once.
+        # Assumes that CLOCK_REALTIME has not stepped since the run; a step would show as a huge error.
         origin = RunClock.starting_at(store.run().realtime_ns).origin
     for row in stored(database):
         yield Row(_number(row), row["due_at"] + origin, 0, row["content"] + origin)
 
 
 def handed(database: Path) -> Iterable[Row]:
-    """The same with the times at which the client stack handed the content on; none where there is no stack."""
+    """The same with the times at which the client library handed the content over; no times without a library."""
     with Store.open(database) as store:
         origin = RunClock.starting_at(store.run().realtime_ns).origin
     for row in stored(database):
@@ -145,16 +144,19 @@ def _number(row: Mapping[str, Any]) -> int:
 
 
 def medians(rounds: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Figure by figure."""
+    """The median of each figure."""
     return {name: float(np.median([each[name] for each in rounds if name in each])) for name in rounds[0]}
 
 
 def _start(
-    command: Sequence[str], cores: Sequence[int], environment: Mapping[str, str], said: int | IO[str] = subprocess.PIPE
+    command: Sequence[str],
+    cores: Sequence[int],
+    environment: Mapping[str, str],
+    output: int | IO[str] = subprocess.PIPE,
 ) -> "subprocess.Popen[str]":
     process = subprocess.Popen(
         command,
-        stdout=said,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         cwd=_REPOSITORY,
@@ -173,36 +175,38 @@ def _stop(process: "subprocess.Popen[str]") -> None:
         process.communicate()
 
 
-def _tail(said: IO[str]) -> str:
-    said.seek(0)
-    return said.read()[-2_000:]
+def _tail(output: IO[str]) -> str:
+    output.seek(0)
+    return output.read()[-2_000:]
 
 
 def _observe(
-    process: "subprocess.Popen[str]", said: IO[str], warm_up: float, seconds: float, every: float
+    process: "subprocess.Popen[str]", output: IO[str], warm_up: float, seconds: float, every: float
 ) -> tuple[int, int, float, list[tuple[float, int]]]:
     began = time.monotonic()
     program, memory = psutil.Process(process.pid), []
     time.sleep(warm_up)
-    assert process.poll() is None, _tail(said)
+    assert process.poll() is None, _tail(output)
     begin, cpu_before = time.monotonic_ns(), _cpu(program)
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         memory.append((time.monotonic() - began, program.memory_info().rss))
         time.sleep(min(every, left))
-    assert process.poll() is None, _tail(said)
+    assert process.poll() is None, _tail(output)
     end, cpu = time.monotonic_ns(), _cpu(program) - cpu_before
     memory.append((time.monotonic() - began, program.memory_info().rss))
     return begin, end, cpu, memory
 
 
 def _cpu(program: psutil.Process) -> float:
-    """Seconds that a process and its children have used."""
+    """CPU seconds of a process and its children."""
     every = [program, *program.children(recursive=True)]
     return float(sum(sum(each.cpu_times()[:2]) for each in every))
 
 
 def _percentiles(name: str, errors: NDArray[np.int64]) -> dict[str, float]:
-    """Of the sizes of errors, whichever way they point."""
-    found = np.percentile(np.abs(errors), [50, 99]) / 1e6
-    return {f"{name}_error_{which}_ms": round(float(ms), 3) for which, ms in zip(("p50", "p99"), found, strict=True)}
+    """P50 and P99 of the absolute errors, ms."""
+    percentiles = np.percentile(np.abs(errors), [50, 99]) / 1e6
+    return {
+        f"{name}_error_{which}_ms": round(float(ms), 3) for which, ms in zip(("p50", "p99"), percentiles, strict=True)
+    }

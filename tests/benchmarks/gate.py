@@ -1,7 +1,7 @@
-"""The regression gate on real runs: 40 short ones of the same server, split at random, and 12 of one that is slower.
+"""The regression gate on real runs: 40 short runs of one server, and 12 of a server with 15 % more TTFT.
 
-Splits of equal runs say how often it cries wolf, splits with the slower server's runs how often it finds 15 % more
-time to the first token. Settings are the shipped ones: p95(ttft) and p95(itl), a margin of 5 %.
+Random splits of the equal runs give the false-alarm rate; splits with the slower server's runs give the detection rate.
+The settings are the defaults: p95(ttft) and p95(itl) with a margin of 5 %.
 """
 
 import subprocess
@@ -22,7 +22,7 @@ from streamgauge.harness.judge.store import Store
 
 EQUAL, SLOWER = 40, 12
 TTFT_MS, CHANGE = 120, 0.15
-SECONDS, USERS = 4, 12  # some 280 streams a run
+SECONDS, USERS = 4, 12  # about 280 streams per run
 BASELINE, CANDIDATE = 20, regression.FIRST_RUNS + regression.FRESH_RUNS
 SPLITS = 1_000
 GATE = Gate.of(Regression())
@@ -49,7 +49,7 @@ def run() -> dict[str, Any]:
 
 
 def record(database: Path, runs: int, ttft_ms: float) -> Runs:
-    """What so many runs had of the gating metrics, on a server of their own."""
+    """The gating metrics of `runs` runs against a server of their own."""
     scenario = database.with_suffix(".py")
     scenario.write_text(_SCENARIO)
     options = ["--port", "0", "--preset", "exact", "--ttft", f"{ttft_ms}ms", "--itl", "4ms", "--spread", "0.3"]
@@ -68,7 +68,7 @@ def record(database: Path, runs: int, ttft_ms: float) -> Runs:
 
 
 def judge(equal: Runs, slower: Runs) -> dict[str, Any]:
-    """How many of the random splits of these runs are REGRESSED, and what the runs' spread is."""
+    """The share of random splits that are REGRESSED, and the spread of the runs."""
     false = [_verdict(seed, equal, None) for seed in range(SPLITS)]
     found = [_verdict(seed, equal, slower) for seed in range(SPLITS)]
     for told, verdicts in ((f"{len(equal)} equal runs", false), (f"{CHANGE:.0%} slower", found)):
@@ -89,7 +89,7 @@ def judge(equal: Runs, slower: Runs) -> dict[str, Any]:
 
 
 def _verdict(seed: int, equal: Runs, slower: Runs | None) -> GateStatus:
-    """Of one split: a baseline out of the equal runs, and a candidate out of the rest of them, or of the slower."""
+    """The verdict of one split: baseline from equal runs, candidate from other equal runs or slower ones."""
     rng = Random(seed)
     drawn = rng.sample(list(equal), BASELINE + CANDIDATE)
     candidate: Runs = {run: equal[run] for run in drawn[BASELINE:]}

@@ -1,6 +1,6 @@
-"""What Locust's own request event costs a stream, with Locust's statistics listening: we fire it once a stream.
+"""The cost of Locust's request event, which fires once per stream, with Locust's statistics listening.
 
-The reference is an append to a list in the same process: what it would cost to keep a number and tell nobody.
+The reference is an append to a list in the same process.
 """
 
 import json
@@ -13,9 +13,9 @@ _FIRES = 100_000
 
 
 def run() -> dict[str, Any]:
-    # In a process of its own: importing Locust changes the one that does it.
-    said = subprocess.run([sys.executable, "-m", __name__], check=True, capture_output=True, text=True).stdout
-    found: dict[str, Any] = json.loads(said)
+    # In its own process: importing Locust patches the process that imports it.
+    output = subprocess.run([sys.executable, "-m", __name__], check=True, capture_output=True, text=True).stdout
+    found: dict[str, Any] = json.loads(output)
     print(
         f"locust_events: {found['fire_us']} µs a stream for events.request.fire, {found['times_an_append']:,.0f} × a "
         f"list append ({found['append_us']} µs)"
@@ -27,7 +27,7 @@ def _measure() -> dict[str, float]:
     from locust.env import Environment  # noqa: PLC0415 - see `run`
 
     environment = Environment()
-    environment.create_local_runner()  # its statistics begin to listen
+    environment.create_local_runner()  # starts the statistics
     kept: list[float] = []
     number = 0.0
 

@@ -1,6 +1,6 @@
-"""Resident memory of a run at constant load: it must not grow after the first minute, and what a stream costs.
+"""Resident memory of a run at constant load: growth after the first minute, and memory per stream.
 
-A straight line is laid through the samples after the first minute; growth is what it gains over the rest of the run.
+Growth is that of a straight line fitted to the samples after the first minute.
 """
 
 import tempfile
@@ -11,7 +11,7 @@ import numpy as np
 
 from .arena import READERS, Window, locust, watch
 
-STREAMS, SECONDS, FIRST = 200, 180, 60  # s; growth is looked for after the first so many
+STREAMS, SECONDS, FIRST = 200, 180, 60  # s; growth is measured after FIRST
 CROWD = 1000
 _MIB = 2**20
 

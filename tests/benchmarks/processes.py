@@ -1,7 +1,7 @@
-"""One process of ours against two (`--processes 2`), with a server that needs a small part of a core.
+"""One process against two (`--processes 2`), with a server that needs a small part of a core.
 
-The second process shares its core with the server, on a machine with two, and with the master, which stores: that, and
-not the division, is what limits the sum. On a machine with more cores the server should have one of its own.
+On a machine with two cores, the second process shares its core with the server and with the master, which stores the
+streams. That limits the total, not the division into processes. With more cores, the server should have its own.
 """
 
 import socket
@@ -12,13 +12,13 @@ from typing import Any
 from .arena import READERS, locust, medians, recorded, watch
 from .server import ANSWER
 
-STREAMS = 300  # 15,000 events a second
-WARM_UP, SECONDS = ANSWER + 4, 2 * ANSWER  # Locust lets users in once a second, from its start on
+STREAMS = 300  # 15,000 events per second
+WARM_UP, SECONDS = ANSWER + 4, 2 * ANSWER  # Locust starts users once per second
 ROUNDS = 3
 
 
 def run() -> dict[str, Any]:
-    """Medians of the rounds for one process and for two; `ratio`: events per CPU-second, two against one."""
+    """Medians of the rounds for one and two processes; `ratio`: events per CPU-second of two against one."""
     found = {count: medians([_round(count) for _ in range(ROUNDS)]) for count in (1, 2)}
     for count, figures in found.items():
         print(

@@ -1,9 +1,8 @@
-"""The reference server at 28 and 50 events a second and stream: how late, how many, how dear.
+"""The reference server at 28 and 50 events per second and stream: lateness, throughput and CPU.
 
-Beside it, at 50, a bare asyncio server. Server and client have a core each; the client is the C program that only
-reads. Lateness is each token's writing against the time that it was due, by the server's own log, which both keep. The
-bare server sends one constant answer on a grid of ticks and does nothing else; what separates the two is the price of
-being a server.
+At 50, a bare asyncio server runs beside it. Server and client have a core each; the client is the C program that only
+reads. Lateness is the time of each token's write minus its due time, from the server's own log. The bare server sends
+one constant answer and does nothing else; the difference is the cost of being a real server.
 """
 
 import os
@@ -25,12 +24,12 @@ from .server import ANSWER, GAP, TOKENS, Row, lateness, read_rows
 LOADS = ((500, 20), (1000, 36), (1000, 20))  # streams, ms between two tokens
 WARM_UP, SECONDS = ANSWER + 2, 2 * ANSWER
 ROUNDS = 3
-_LONGEST = TOKENS * 6 // 5  # tokens; the client asks for that many at most
-_TESTS = Path(__file__).parents[1]
+_LONGEST = TOKENS * 6 // 5  # tokens; the most that the client asks for
+_REPOSITORY = Path(__file__).parents[2]
 
 
 class _Line(msgspec.Struct):
-    """What we need of the reference server's log."""
+    """The fields used from the reference server's log."""
 
     received_at: int
     due: int
@@ -38,27 +37,24 @@ class _Line(msgspec.Struct):
 
 
 def run(loads: Sequence[tuple[int, int]] = LOADS, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Medians of the rounds, by load and server; the servers take turns within a round."""
+    """Medians of the rounds by load and server; within a round, the servers run one after another."""
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         client = Path(folder) / "floor"
         subprocess.run(["cc", "-O2", "-o", client, READERS / "floor.c"], check=True)
         log = Path(folder) / "log"
         for size, gap in loads:
-            names = [name for name in _SERVERS if name != "bare" or gap * 1_000_000 == GAP]  # which has but one gap
-            seen: dict[str, list[dict[str, float]]] = {name: [] for name in names}
-            for _ in range(rounds):
-                for name in names:
-                    log.unlink(missing_ok=True)
-                    seen[name].append(_round(name, client, size, gap, log))
+            names = [name for name in _SERVERS if name != "bare" or gap * 1_000_000 == GAP]  # it has one fixed gap
+            results = [{name: _round(name, client, size, gap, log) for name in names} for _ in range(rounds)]
             for name in names:
-                found[f"{size}_{gap}ms_{name}"] = middle = medians(seen[name])
-                print(_line(size, gap, name, middle), flush=True)
+                found[f"{size}_{gap}ms_{name}"] = median = medians([result[name] for result in results])
+                print(_line(size, gap, name, median), flush=True)
     return found
 
 
 def _round(name: str, client: Path, size: int, gap: int, log: Path) -> dict[str, float]:
     cores = sorted(os.sched_getaffinity(0))
+    log.unlink(missing_ok=True)
     command, rows = _SERVERS[name]
     pace = [] if name == "bare" else ["--itl", f"{gap}ms", "--tokens", str(_LONGEST)]
     with _started([sys.executable, *command, str(log), *pace], cores[-1:]) as server:
@@ -95,13 +91,12 @@ _SERVERS = {
 }
 
 
-class _started:  # noqa: N801 - used as a function is
-    """A process on these cores, for as long as the `with` block lasts."""
+class _started:  # noqa: N801 - used like a function
+    """A process pinned to these cores for the duration of the `with` block."""
 
     def __init__(self, command: Sequence[str], cores: Sequence[int]) -> None:
-        paths = os.pathsep.join([str(_TESTS.parent), str(_TESTS)])
         self._process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(_REPOSITORY)}
         )
         os.sched_setaffinity(self._process.pid, cores)
 

@@ -1,7 +1,7 @@
-"""The second half at size: storing, judging and reporting a million streams of 200 chunks each.
+"""The right half at full size: storing, judging and reporting a million streams of 200 chunks each.
 
-References in the same run: for the store, bare sqlite3 inserting the same blobs; for judge and report, how long it
-takes just to read every row of the file once.
+References in the same run: for the store, bare sqlite3 inserting the same blobs; for judge and report, the time to read
+every row of the file once.
 """
 
 import os
@@ -24,8 +24,8 @@ from streamgauge.harness.record.arrivals import Chunk, Kind
 from streamgauge.harness.record.observation import Outcome, StreamObservation, content_moments
 
 STREAMS, CHUNKS = int(os.environ.get("BENCH_STREAMS", "1000000")), 200
-DISTINCT = 20_000  # streams made; each is stored as often as it takes
-SECONDS = 600  # of the run that they belong to
+DISTINCT = 20_000  # distinct streams; each is stored several times
+SECONDS = 600  # duration of the run
 BATCH = 500
 _NETWORKS = ("wifi", "fast_4g", "slow_4g")
 _RULES = [Sla("p95(ttft) < 1.5s"), Sla("p99(itl) < 250ms"), Sla("error_rate < 5%"), Sla("completion_rate > 90%")]
@@ -94,7 +94,7 @@ def _batches(made: Sequence[StreamObservation]) -> Any:
 
 
 def _store(path: Path, made: Sequence[StreamObservation]) -> float:
-    """Streams a second, a transaction for each batch, as a run does it."""
+    """Streams per second with one transaction per batch, as in a run."""
     now = time.time_ns()
     with Store.create(path) as store:
         store.start_run(
@@ -127,7 +127,7 @@ def _bare(path: Path, made: Sequence[StreamObservation]) -> float:
 
 
 def _timed(*words: str) -> tuple[float, float]:
-    """Seconds and MiB of a command of ours, from its start to its end."""
+    """Duration (s) and peak memory (MiB) of a streamgauge command."""
     code = (
         "import resource, sys; from streamgauge.harness.cli import main\n"
         "try: main(sys.argv[1:])\n"

@@ -1,12 +1,11 @@
-"""The load of the benchmarks: a bare asyncio server that keeps its schedule at 50,000 events a second on one core.
+"""The server of the benchmarks: bare asyncio, on schedule at 50,000 events per second on one core.
 
-Every answer is the same made-up Anthropic stream: its first token 200 ms after the request or up to one gap later, then
-one every 20 ms. One timer serves all streams: time is cut into ticks, every connection has its own of the ticks in a
-gap, so that the load is even, and each tick sends to its connections, one `send` for an event. Speaks just enough HTTP
-for a client that behaves.
+Every answer is the same made-up Anthropic stream: the first token 200 ms after the request or up to one gap later,
+then one token every 20 ms. One timer serves all streams: a gap is divided into ticks, each connection is assigned one
+tick, so that the load is even, and each event is one `send`. Speaks just enough HTTP for well-behaved clients.
 
-Run with the path of a log: prints its URL, writes what it sent to the log (see `Row`), and on SIGTERM prints how late
-it was. All times are CLOCK_MONOTONIC ns.
+Its argument is the path of a log: it prints its URL, logs what it sent (see `Row`), and on SIGTERM prints how late it
+was. All times are CLOCK_MONOTONIC ns.
 """
 
 import asyncio
@@ -30,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 TOKENS, TTFT, GAP = 200, 200_000_000, 20_000_000  # ns
-ANSWER = (TTFT + TOKENS * GAP) / 1e9  # seconds that one takes
+ANSWER = (TTFT + TOKENS * GAP) / 1e9  # duration of an answer, seconds
 TICK = 500_000
-_TICKS = GAP // TICK  # in a gap
+_TICKS = GAP // TICK  # ticks per gap
 
 _ROW = struct.Struct("<QqqI")
 _TIMESPEC = struct.Struct("@ll")
@@ -44,12 +43,12 @@ CUT_OFF = 0
 
 
 class Row(NamedTuple):
-    """One stream, as the server or a client saw it."""
+    """One stream as recorded by the server or by a client."""
 
-    id: int  # the number in the response's request-id header; at a client also CUT_OFF, for an answer that was
-    began: int  # the request came in, by the kernel's stamp; at a client: the time its TTFT is counted from
-    due: int  # the first token was to be sent; at a client: 0
-    at: NDArray[np.int64]  # when each token was sent: `send` had returned; at a client: when it arrived
+    id: int  # the number in the request-id header; a client has CUT_OFF for an interrupted answer
+    began: int  # server: kernel stamp of the request's arrival; client: the start of its TTFT
+    due: int  # server: when the first token was due; client: 0
+    at: NDArray[np.int64]  # server: when `send` of each token returned; client: when each token arrived
 
 
 def write_row(log: BinaryIO, number: int, began: int, due: int, at: "array[int]") -> None:
@@ -67,7 +66,7 @@ def read_rows(log: Path) -> Iterator[Row]:
 
 
 def lateness(rows: Iterable[Row], begin: int = 0, end: int = 1 << 62, gap: int = GAP) -> dict[str, float]:
-    """How late the tokens sent between two times were, and how many they were."""
+    """Number and lateness of the tokens sent between two times."""
     late = [(row.at - row.due - gap * np.arange(len(row.at)))[(row.at >= begin) & (row.at < end)] for row in rows]
     ms = np.concatenate(late) / 1e6 if late else np.zeros(0)
     if not len(ms):
@@ -77,8 +76,8 @@ def lateness(rows: Iterable[Row], begin: int = 0, end: int = 1 << 62, gap: int =
 
 
 def _chunk(*events: tuple[str, dict[str, Any]]) -> bytes:
-    said = "".join(f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n" for name, data in events)
-    return f"{len(said):x}\r\n{said}\r\n".encode()
+    events_text = "".join(f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n" for name, data in events)
+    return f"{len(events_text):x}\r\n{events_text}\r\n".encode()
 
 
 _HEAD = (
@@ -119,7 +118,7 @@ class _Stream:
 
     def __init__(self, sock: socket.socket, phase: int) -> None:
         self.sock = sock
-        self.phase = phase  # which of the ticks of a gap is its own
+        self.phase = phase  # its tick within a gap
         self.under_way = False
         self.number = self.began = self.due = 0
         self.sent = array("q")
@@ -130,7 +129,7 @@ class _Server:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._zero = time.monotonic_ns()
-        self._offset = time.time_ns() - time.monotonic_ns()  # of the kernel's stamps
+        self._offset = time.time_ns() - time.monotonic_ns()  # between the kernel's stamps and CLOCK_MONOTONIC
         self._tick = 0
         self._answers = 0
         self._phase = 0
@@ -139,7 +138,7 @@ class _Server:
         self._sending: list[list[_Stream]] = [[] for _ in range(_TICKS)]  # by phase
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
         self._listener.setblocking(False)
-        self._listener.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)  # what it accepts has it, too
+        self._listener.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)  # accepted sockets inherit it
         self._timer = _timer(self._zero + TICK)
         self._loop.add_reader(self._listener, self._accept)
         self._loop.add_reader(self._timer, self._on_timer)
@@ -168,7 +167,7 @@ class _Server:
         if not blank or len(body) < int(length or 0):
             return
         asked.clear()
-        if head.startswith(b"GET "):  # for figures of its own, of which it has none
+        if head.startswith(b"GET "):  # a metrics page, which it does not have
             stream.sock.send(_NOT_FOUND)
             return
         began = time.monotonic_ns()
@@ -200,7 +199,7 @@ class _Server:
             if stream.under_way and len(stream.sent) == TOKENS:
                 streams.remove(stream)
                 stream.under_way = False
-                with suppress(OSError):  # the client is gone; it had all tokens
+                with suppress(OSError):  # the client has gone, with all tokens
                     stream.sock.send(_STOP)
                 write_row(self._log, stream.number, stream.began, stream.due, stream.sent)
         streams += [stream for stream in self._starting.pop(tick, ()) if stream.under_way]
@@ -209,7 +208,7 @@ class _Server:
         for stream in streams:
             try:
                 stream.sock.send(_TOKEN)
-            except OSError:  # the client is gone, or so far behind that the kernel holds no more for it
+            except OSError:  # the client has gone, or is so far behind that its buffers are full
                 gone.append(stream)
             else:
                 stream.sent.append(clock())
@@ -227,7 +226,7 @@ class _Server:
 
 
 def _timer(first: int) -> int:
-    """A descriptor that becomes readable with each tick: asyncio's own timers go by whole milliseconds."""
+    """A timerfd that becomes readable at each tick: asyncio's own timers have millisecond resolution."""
     libc = ctypes.CDLL(None, use_errno=True)
     timer: int = libc.timerfd_create(_CLOCK_MONOTONIC, _TFD_NONBLOCK)
     setting = struct.pack("@llll", 0, TICK, first // 10**9, first % 10**9)

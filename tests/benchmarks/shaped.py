@@ -1,8 +1,8 @@
-"""People on slow links: how far their times are off, and what those who hardly read do to the others.
+"""People on slow links: errors of their times, and the effect of very slow readers on others.
 
-Users of fast and slow 4G and of 3G in one Locust process, with the benchmark's server at 50 events a second and stream.
-What left the wire is held to the server's log. What the person saw is held to the link itself: the same link, drawn
-anew from its seed, is given the times of the server's log.
+Users on fast 4G, slow 4G and 3G in one Locust process, with the benchmark's server at 50 events per second and stream.
+Wire times are compared with the server's log. Perceived times are compared with the link model: the same link, drawn
+again from its seed, is fed with the times of the server's log.
 
 Neighbours: 50 patient users of the reference server, alone and beside 200 readers at 2 KB/s.
 """
@@ -33,14 +33,14 @@ from .arena import READERS, Window, locust, medians, watch
 from .server import Row
 
 AT_ONCE = (200, 500, 700, 1000)  # users who ask all the time
-READING = 1000  # users who read what they get
+READING = 1000  # users who read each answer
 WARM_UP, READING_WARM_UP, SECONDS = 8.0, 80.0, 10.0
 NEIGHBOURS_SECONDS = 40
 ROUNDS = 3
 
 
 def run(at_once: Sequence[int] = AT_ONCE, rounds: int = ROUNDS) -> dict[str, Any]:
-    """Medians of the rounds for those who ask all the time; one round of the others."""
+    """Medians of the rounds for users who ask all the time; one round of the other two."""
     found: dict[str, Any] = {}
     for size in at_once:
         found[f"{size}_at_once"] = middle = medians([users(size) for _ in range(rounds)])
@@ -56,7 +56,7 @@ def users(size: int, *, reading: bool = False) -> dict[str, float]:
     """One round."""
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "run.db"
-        # Who read begin one after another, or all would ask at once again and again.
+        # Readers start one after another; otherwise they would all ask at once again and again.
         window = watch(
             locust(READERS / "shaped.py", size, database, ["-r", str(size / 30)] if reading else []),
             warm_up=READING_WARM_UP if reading else WARM_UP,
@@ -72,7 +72,7 @@ def users(size: int, *, reading: bool = False) -> dict[str, float]:
 
 
 def _errors(window: Window, database: Path) -> dict[str, float]:
-    """P99s, in ms, of the streams that began and ended in the window."""
+    """P99 errors in ms, over the streams that began and ended in the window."""
     wire_first, wire_gaps, person_first, person = [], [], [], []
     left_out = 0
     with Store.open(database) as store:
@@ -105,9 +105,9 @@ def _errors(window: Window, database: Path) -> dict[str, float]:
 
 
 def _modelled(row: dict[str, Any], seen: arrivals.Columns, truth: Row, started: int) -> tuple[int, NDArray[np.int64]]:
-    """By the link alone: how long the way to the server takes, and when the person has each token that was sent.
+    """What the link model says: the request's time to the server, and when the person gets each token that was sent.
 
-    Tokens that were read together are one delivery here, too: the link draws for each.
+    Tokens that were read together are one delivery here too, since the link draws once per delivery.
     """
     labels = json.loads(row["labels"])
     link = network.Link(network.find(row["network"]), int(labels["link"]))
@@ -116,7 +116,7 @@ def _modelled(row: dict[str, Any], seen: arrivals.Columns, truth: Row, started: 
     content = arrivals.is_content(seen.kind)
     first = int(np.argmax(content))
     link.deliver(truth.began - started, int(seen.size[:first].sum()))
-    ends = np.flatnonzero(np.diff(seen.at[content], append=-1))  # of the reads
+    ends = np.flatnonzero(np.diff(seen.at[content], append=-1))  # last chunk of each read
     sizes = np.add.reduceat(seen.size[content], np.concatenate([[0], ends[:-1] + 1]))
     reads = zip(truth.at[ends].tolist(), sizes.tolist(), strict=True)
     way = np.array([started + link.deliver(at - started, size) - at for at, size in reads])
@@ -135,7 +135,7 @@ def _p99(errors: NDArray[np.int64]) -> float:
 
 
 def neighbours() -> dict[str, float]:
-    """One round: the patient users' ITL, what the slow ones did to it, and to how many of them the server held back."""
+    """One round: the patient users' ITL alone and beside the slow ones, and how often the server paused a stream."""
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
         options = ["--preset", "exact", "--tokens", "5000", "--send-buffer", "16384"]
@@ -161,7 +161,7 @@ def neighbours() -> dict[str, float]:
 
 
 def _drive(folder: Path, url: str, cores: Sequence[int]) -> float:
-    """Run the scenario; the server's count of pauses before it is over."""
+    """Run the scenario. Returns the server's count of pauses shortly before its end."""
     command = [sys.executable, "-m", "locust", "-f", str(READERS / "neighbours.py"), "--headless", "--only-summary"]
     command += ["-H", url, "--run-time", f"{NEIGHBOURS_SECONDS}s", "--loglevel", "ERROR", "--gauge-db", "run.db"]
     command += ["--gauge-json", "run.json", "--gauge-inconclusive", "pass", "--gauge-progress"]
@@ -169,13 +169,13 @@ def _drive(folder: Path, url: str, cores: Sequence[int]) -> float:
         os.sched_setaffinity(process.pid, cores)
         time.sleep(NEIGHBOURS_SECONDS - 2)
         with urllib.request.urlopen(f"{url}/metrics") as page:
-            said = page.read().decode()
-    return float(re.findall(r"^reference_streams_paused_total (\S+)", said, re.MULTILINE)[0])
+            text = page.read().decode()
+    return float(re.findall(r"^reference_streams_paused_total (\S+)", text, re.MULTILINE)[0])
 
 
 def _line(who: str, found: dict[str, float]) -> str:
     if not found.get("streams_judged"):
-        return f"shaped: {who:<14}no stream was whole"
+        return f"shaped: {who:<14}no stream was complete"
     return (
         f"shaped: {who:<14}wire: TTFT error p99 {found['wire_ttft_error_p99_ms']:.3f} ms, "
         f"ITL {found['wire_itl_error_p99_ms']:.3f} ms  person: TTFT {found['person_ttft_error_p99_ms']:.3f} ms, "

@@ -1,15 +1,16 @@
-"""Client stacks side by side at 50 events a second and stream: what an event costs, and how far the times are off.
+"""Client stacks side by side at 50 events per second and stream: the cost of an event, and the errors of the times.
 
-The floor is a C program that only waits and reads, on the same machine in the same round: every stack's events per
-CPU-second are also given as a share of it. The errors are those of the times that a stack reports (see `arena`); a
-stack of ours that has a library in between is judged by the wire's times, and `handed` are the library's.
+The floor is a C program that only waits and reads, run on the same machine in the same round; every stack's events per
+CPU-second are also given as a share of the floor's. Errors are those of the times that a stack reports (see `arena`).
+For our stacks with a library, `ttft` and `itl` are the wire's times, and `handed` those at which the library hands
+over.
 """
 
 import importlib.util
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,31 @@ from .arena import READERS, Window, handed, locust, medians, recorded, watch
 from .server import ANSWER, TOKENS, Row, read_rows
 
 SIZES = (50, 200, 500, 1000)
-WARM_UP, SECONDS = ANSWER + 4, 2 * ANSWER  # Locust lets users in once a second, from its start on
+WARM_UP, SECONDS = ANSWER + 4, 2 * ANSWER  # Locust starts users once per second
 ROUNDS = 3
 
 
 def run(sizes: Sequence[int] = SIZES, stacks: Sequence[str] = (), rounds: int = ROUNDS) -> dict[str, Any]:
-    """Medians of the rounds, by size and stack; the stacks take turns within a round."""
+    """Medians of the rounds by size and stack; within a round, the stacks run one after another."""
     with tempfile.TemporaryDirectory() as folder:
         every = _stacks(Path(folder))
         chosen = {name: every[name] for name in (*dict.fromkeys(("floor", *stacks)),)} if stacks else every
         found: dict[str, Any] = {}
         for size in sizes:
-            seen: dict[str, list[dict[str, float]]] = {name: [] for name in chosen}
-            for _ in range(rounds):
-                for name, stack in chosen.items():
-                    seen[name].append(stack(size))
-                    share = seen[name][-1]["events_per_cpu_second"] / seen["floor"][-1]["events_per_cpu_second"]
-                    seen[name][-1]["of_the_floor"] = round(share, 3)
+            results = [_round(chosen, size) for _ in range(rounds)]
             for name in chosen:
-                found[f"{size}_{name}"] = middle = medians(seen[name])
-                print(_line(size, name, middle), flush=True)
+                found[f"{size}_{name}"] = median = medians([result[name] for result in results])
+                print(_line(size, name, median), flush=True)
     return found
+
+
+def _round(stacks: Mapping[str, Callable[[int], dict[str, float]]], size: int) -> dict[str, dict[str, float]]:
+    """The figures of each stack, run once; the first stack is the floor."""
+    figures = {name: stack(size) for name, stack in stacks.items()}
+    floor = figures["floor"]["events_per_cpu_second"]
+    for each in figures.values():
+        each["of_the_floor"] = round(each["events_per_cpu_second"] / floor, 3)
+    return figures
 
 
 def _stacks(folder: Path) -> dict[str, Callable[[int], dict[str, float]]]:
@@ -62,7 +67,7 @@ def _floor(folder: Path) -> Callable[[int], dict[str, float]]:
     def stack(size: int) -> dict[str, float]:
         command = [str(program), str(size), str(TOKENS)]
         window = watch(lambda url: [command[0], url.rpartition(":")[2], *command[1:]], warm_up=WARM_UP, seconds=SECONDS)
-        return _figures(window, int(window.server["events"]))  # it keeps up, and no record
+        return _figures(window, int(window.server["events"]))  # it keeps up with the server, and keeps no record
 
     return stack
 
@@ -86,7 +91,7 @@ def _ours(folder: Path, client: str) -> Callable[[int], dict[str, float]]:
 
 
 def _script(folder: Path, name: str) -> Callable[[int], dict[str, float]]:
-    """A locustfile as people write them, without anything of ours."""
+    """A locustfile as people write it, without streamgauge."""
 
     def stack(size: int) -> dict[str, float]:
         log = folder / name

@@ -1,8 +1,8 @@
-"""How far our times are from the reference server's own log: 200 streams at 20 ms gaps, through a real Locust run.
+"""Errors of our times against the reference server's own log: 200 streams with 20 ms gaps, in a real Locust run.
 
-What `streamgauge calibrate` does, at one load and three times over. The log's stamp is taken after `send` has
-returned, and on loopback the kernel stamps the arrival within that `send`: so errors are some tens of microseconds
-below zero, and a server that is preempted between the two makes them larger without any fault of ours.
+Does what `streamgauge calibrate` does, at one load and three times. The log's stamp is taken after `send` has
+returned, and on loopback the kernel stamps the arrival during `send`, so errors are some tens of microseconds below
+zero. A server that is preempted between the two makes them larger, which is not the client's error.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ ROUNDS = 3
 
 
 class Errors(NamedTuple):
-    """Of times, in ns, all streams together."""
+    """Errors of times in ns, pooled over streams."""
 
     ttft: NDArray[np.int64]  # of each first token's arrival
     itl: NDArray[np.int64]  # of each gap between two tokens
@@ -44,7 +44,7 @@ def errors(streams: Iterable[tuple[str, Sequence[int]]], truth: Iterable[dict[st
 
 
 def run() -> dict[str, Any]:
-    """The median of three rounds, figure by figure: on a shared machine one round may tell of the neighbours."""
+    """The median of each figure over three rounds: on a shared machine, one round may be disturbed."""
     rounds = [
         msgspec.to_builtins(point)
         for _ in range(ROUNDS)
@@ -54,7 +54,7 @@ def run() -> dict[str, Any]:
 
 
 def stored(database: Path) -> Iterator[dict[str, Any]]:
-    """The streams as they are stored, with the arrivals of their content (ns on the run's clock) as `content`."""
+    """The stored streams; `content` holds the arrivals of their content chunks, ns on the run's clock."""
     with contextlib.closing(sqlite3.connect(database)) as connection:
         connection.row_factory = sqlite3.Row
         for row in connection.execute("SELECT * FROM streams"):

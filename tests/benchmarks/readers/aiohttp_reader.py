@@ -1,4 +1,4 @@
-"""asyncio and aiohttp, without any load tester around them: line by line, a stamp in Python for every token.
+"""asyncio and aiohttp without a load tester: reads line by line, and takes Python's clock for every token.
 
 python -m tests.benchmarks.readers.aiohttp_reader URL STREAMS LOG      until SIGTERM
 """
@@ -11,12 +11,14 @@ from array import array
 from pathlib import Path
 from typing import BinaryIO
 
-import aiohttp  # type: ignore[import-not-found, unused-ignore]  # no dependency of ours: measured where it is
+import aiohttp  # type: ignore[import-not-found, unused-ignore]  # optional: measured if it is installed
 
 from tests.benchmarks.server import ANSWER, CUT_OFF, write_row
 
 
-async def _ask(session: aiohttp.ClientSession, url: str, log: BinaryIO, after: float) -> None:
+async def _ask(
+    session: aiohttp.ClientSession, url: str, log: BinaryIO, after: float
+) -> None:  # deep: written as people write it
     await asyncio.sleep(after)
     while True:
         began, at, number = time.monotonic_ns(), array("q"), CUT_OFF
@@ -26,7 +28,7 @@ async def _ask(session: aiohttp.ClientSession, url: str, log: BinaryIO, after: f
                     if line.startswith(b"event: content_block_delta"):
                         at.append(time.monotonic_ns())
                 number = int(response.headers["request-id"][4:])
-            finally:  # at the end of it all, in the middle of an answer
+            finally:  # also when the run ends in mid-answer
                 write_row(log, number, began, 0, at)
 
 

@@ -1,10 +1,14 @@
-"""Fifty patient readers; after a while two hundred beside them whose links carry a third of what the model writes."""
+"""Fifty patient readers, later joined by two hundred whose links carry a third of what the model writes."""
 
 from time import monotonic
 
 from streamgauge.scenario import Prompt, Steps, StreamUser, constant, task
 
-STARTED, ALONE, SETTLED = 3.0, 12.0, 25.0  # seconds: until all go their way; until the others come, and are held back
+STARTED, ALONE, SETTLED = (
+    3.0,
+    12.0,
+    25.0,
+)  # seconds until all patient readers run; the others join; these are slowed down
 _QUESTION = (("user", "How does a lock work?"),)
 
 

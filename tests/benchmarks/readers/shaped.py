@@ -1,6 +1,6 @@
-"""People on phones. The seed of each stream's link is kept, so that the link can be drawn anew.
+"""People on phones. Each stream's link seed is kept as a label, so that the benchmark can draw the same link again.
 
-They ask all the time, or (BENCHMARK_READING) read each answer before they ask on.
+They ask all the time or, with BENCHMARK_READING, read each answer before they ask again.
 """
 
 import os
@@ -19,7 +19,7 @@ class Shaped(StreamUser):
     wait_time = reading() if os.environ.get("BENCHMARK_READING") else constant(0)
 
     def on_start(self) -> None:
-        gevent.sleep(self.random.random())  # Locust lets in those of a second together
+        gevent.sleep(self.random.random())  # Locust starts all users of one second together
 
     @task  # type: ignore[untyped-decorator]  # Locust ships no types
     def ask(self) -> None:

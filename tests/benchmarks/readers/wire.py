@@ -1,4 +1,4 @@
-"""Ours: what a scenario of streamgauge is, with the stack that the environment names."""
+"""A streamgauge scenario with the client that the environment names."""
 
 import os
 
