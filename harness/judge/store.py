@@ -111,10 +111,10 @@ class Streams:
         return len(self.blobs)
 
     @cached_property
-    def events(self) -> arrivals.Batch:
+    def events(self) -> arrivals.ContentEvents:
         """Every event of every stream, decoded on first use. StoreError for a damaged blob."""
         try:
-            return arrivals.batch(self.blobs)
+            return arrivals.content_events(self.blobs)
         except ValueError as fault:
             raise StoreError(f"arrivals of streams {self.id[0]}–{self.id[-1]} cannot be read: {fault}") from None
 

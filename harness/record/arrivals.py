@@ -1,20 +1,20 @@
 """The arrivals of one stream as a compact blob, and back. Pure.
 
-Times are kept to the microsecond (each rounded by itself, so errors do not add up), sizes exactly. The layout,
-version 1, little-endian: u8 version, and then deflated (zlib)
+Times are kept to the microsecond (each is rounded by itself, so that errors do not add up), sizes exactly. The layout
+of version 1, little-endian: u8 version, and then, deflated (zlib),
 
     u32 events · i64 first arrival, µs · then one column each for
     gaps        µs between one event and the next
     kinds       codes of Kind, as u32 runs · a column of codes · a column of run lengths
     characters  of content in the event
     overhead    the event's bytes minus its characters: nearly constant in most protocols
-    link lag    perceived minus arrival, µs; all 0 where no link was emulated
-    client lag  when the client stack handed it over minus perceived, µs; −1 for what it did not hand over, or not by
-                then; absent where none was in between
+    link lag    perceived minus arrival, µs; all 0 if no link was emulated
+    client lag  when the client stack handed the event over minus perceived, µs; −1 for an event that it did not hand
+                over before the stream ended; the column is absent if all its values are −1
 
 A column is: u8 width (0–8 bytes a value), i64 base, then the values minus the base: the lowest byte of every value,
-then the next byte of every value, … A column that never varies costs nine bytes; and bytes of one weight are alike,
-so a single long gap, which widens its column, all but vanishes when deflated.
+then the next byte of every value, … A column whose values are all equal costs nine bytes. Bytes of one weight are
+similar, so a single long gap, which widens its column, adds next to nothing after deflating.
 """
 
 import ctypes
@@ -33,8 +33,8 @@ from streamgauge.harness.native import library
 VERSION = 1
 _HEAD = struct.Struct("<Iq")
 _COLUMN = struct.Struct("<Bq")
-NOT_HANDED = -1  # a client lag
-_RUN = re.compile(rb"(.)\1*+", re.DOTALL)  # of one kind's code
+NOT_HANDED = -1  # the client lag of an event that was not handed over
+_RUN = re.compile(rb"(.)\1*+", re.DOTALL)  # equal codes of kinds in a row
 
 
 class Kind(StrEnum):
@@ -42,7 +42,7 @@ class Kind(StrEnum):
     THINKING = "thinking"
     TOOL = "tool"
     PING = "ping"
-    OTHER = "other"  # role-only deltas, usage, start and end of blocks
+    OTHER = "other"  # role-only deltas, usage, block starts and ends
 
 
 _KINDS = list(Kind)  # the index is the stored code: append only
@@ -52,10 +52,10 @@ _CODES = {kind: code for code, kind in enumerate(_KINDS)}
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     at: int  # ns on the run's clock: arrival on the wire
     kind: Kind
-    characters: int  # of content; 0 where there is none
+    characters: int  # of content; 0 if there is none
     size: int  # bytes of the event
-    perceived_at: int  # ns: after the emulated link; equal to `at` where there is none
-    handed_at: int | None = None  # ns: when the client stack gave it to the application; never before `perceived_at`
+    perceived_at: int  # ns: after the emulated link; equal to `at` without one
+    handed_at: int | None = None  # ns: the client stack handed it to the application, never before `perceived_at`
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -74,8 +74,8 @@ CONTENT_CODES = (_CODES[Kind.TEXT], _CODES[Kind.THINKING], _CODES[Kind.TOOL])
 _IS_CONTENT = np.isin(np.arange(256), CONTENT_CODES)  # by code
 
 
-class Batch(msgspec.Struct, frozen=True):
-    """Many streams' content events, end to end: those of stream `i` are at `starts[i]` up to `starts[i + 1]`."""
+class ContentEvents(msgspec.Struct, frozen=True):
+    """The content events of many streams, end to end: stream `i` has those from `starts[i]` up to `starts[i + 1]`."""
 
     starts: NDArray[np.int64]  # one more than there are streams
     at: NDArray[np.int64]  # µs since the run began
@@ -118,7 +118,7 @@ def microseconds(nanoseconds: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def pack(seen: Columns) -> bytes:
-    """Columns in order of arrival → blob, as `encode` does without any object for an event."""
+    """Columns in order of arrival → the blob that `encode` makes, without an object for each event."""
     at = seen.at
     rows = np.array([at, seen.characters, seen.size - seen.characters, seen.perceived_at - at, seen.client_lag])
     rows[0, 1:] -= at[:-1]
@@ -126,8 +126,10 @@ def pack(seen: Columns) -> bytes:
 
 
 def pack_rows(kinds: bytes, rows: NDArray[np.int64]) -> bytes:
-    """The same of the kinds' codes and five rows: the gaps, with the first arrival as the first; characters; overhead;
-    link lag; client lag."""
+    """Codes of kinds and five rows → blob.
+
+    The rows are the gaps (with the first arrival in front), characters, overhead, link lag and client lag.
+    """
     if not kinds:
         return b""
     runs = [(found[0][0], len(found[0])) for found in _RUN.finditer(kinds)]
@@ -142,13 +144,13 @@ def pack_rows(kinds: bytes, rows: NDArray[np.int64]) -> bytes:
         _pack([length for _, length in runs]),
         rest,
     ]
-    # A small window and little memory: by default zlib clears 128 KiB for the thousand bytes of a stream.
+    # With its default window and memory level, zlib would clear 128 KiB for the thousand bytes of a stream.
     deflate = zlib.compressobj(1, wbits=12, memLevel=5)
     return bytes([VERSION]) + deflate.compress(b"".join(parts)) + deflate.flush()
 
 
 def columns(blob: bytes) -> Columns:
-    """Blob → arrays. ValueError for a blob of another version or one that is cut short."""
+    """Blob → arrays. ValueError for a blob that is of another version, damaged or cut short."""
     if not blob:
         none = np.zeros(0, np.int64)
         return Columns(none, none.astype(np.uint8), none, none, none, none)
@@ -172,35 +174,35 @@ def columns(blob: bytes) -> Columns:
     return Columns(at, kinds, characters, characters + overhead, at + link_lag, client_lag)
 
 
-def batch(blobs: Sequence[bytes]) -> Batch:
-    """The content of many blobs at once, without a Python step per event. ValueError as for `columns`."""
+def content_events(blobs: Sequence[bytes]) -> ContentEvents:
+    """Many blobs at once, without a Python step for each event. ValueError as for `columns`."""
     present = np.flatnonzero(np.fromiter(map(len, blobs), np.int64, len(blobs)))
-    reader = _Reader([_inflated(blob) for blob in blobs if blob])
-    count = reader.take("<u4")
+    cursors = _Cursors([_inflated(blob) for blob in blobs if blob])
+    count = cursors.take("<u4")
     ends = np.cumsum(count)
-    first = reader.take("<i8")
-    at = _running_sums(first, reader.column(count - 1, room=1), ends - count)
-    runs = reader.take("<u4")
-    codes = reader.column(runs)
-    lengths = reader.column(runs)
+    first = cursors.take("<i8")
+    at = _running_sums(first, cursors.column(count - 1, room=1), ends - count)
+    runs = cursors.take("<u4")
+    codes = cursors.column(runs)
+    lengths = cursors.column(runs)
     content = np.repeat(is_content(codes.astype(np.uint8)), lengths)
     if len(content) != len(at):
         raise ValueError("arrivals blob whose kinds do not add up")
-    text = reader.column(count)
+    text = cursors.column(count)
     text *= np.repeat(codes == _CODES[Kind.TEXT], lengths)
-    reader.skip(count)  # overhead
-    perceived_at = at + reader.column(count)
+    cursors.skip(count)  # overhead
+    perceived_at = at + cursors.column(count)
     client_lag = np.full(len(at), NOT_HANDED, np.int64)
-    behind_client = reader.at < reader.ends
+    behind_client = cursors.at < cursors.ends
     if behind_client.any():
-        client_lag[np.repeat(behind_client, count)] = reader.only(behind_client).column(count[behind_client])
+        client_lag[np.repeat(behind_client, count)] = cursors.only(behind_client).column(count[behind_client])
     so_far = np.concatenate([[0], np.cumsum(content)])
     counts = np.zeros(len(blobs), np.int64)
     counts[present] = so_far[ends] - so_far[ends - count]
     starts = np.concatenate([[0], np.cumsum(counts)])
     if starts[-1] == len(at):
-        return Batch(starts, at, perceived_at, client_lag, text)
-    return Batch(starts, at[content], perceived_at[content], client_lag[content], text[content])
+        return ContentEvents(starts, at, perceived_at, client_lag, text)
+    return ContentEvents(starts, at[content], perceived_at[content], client_lag[content], text[content])
 
 
 def decode(blob: bytes) -> tuple[Chunk, ...]:
@@ -243,7 +245,7 @@ def _pack(values: list[int]) -> bytes:
 
 
 def _pack_rows(rows: NDArray[np.int64]) -> tuple[bytes, bytes]:
-    """The first row as a column, without its first number; and all others, one after another."""
+    """The first row as a column, without its first number; and all other rows as columns, end to end."""
     if library.LIBRARY is None:
         first, *rest = rows.tolist()
         return _pack(first[1:]), b"".join(map(_pack, rest))
@@ -265,8 +267,8 @@ def _unpack(blob: bytes, offset: int, count: int) -> tuple[NDArray[np.int64], in
     return wide.view("<i8").reshape(count) + base, end
 
 
-class _Reader:
-    """A cursor into every one of many blobs at once; each step moves all of them."""
+class _Cursors:
+    """One cursor in each of many blobs; every step moves all of them."""
 
     def __init__(self, blobs: list[bytes]) -> None:
         self.bytes = b"".join(blobs)
@@ -274,11 +276,11 @@ class _Reader:
         self.ends = np.cumsum(lengths)
         self.at = self.ends - lengths
 
-    def only(self, chosen: NDArray[np.bool_]) -> "_Reader":
-        """A reader that goes on with some of the blobs."""
-        reader = _Reader([])
-        reader.bytes, reader.at, reader.ends = self.bytes, self.at[chosen], self.ends[chosen]
-        return reader
+    def only(self, chosen: NDArray[np.bool_]) -> "_Cursors":
+        """The cursors of some of the blobs, where they are now."""
+        cursors = _Cursors([])
+        cursors.bytes, cursors.at, cursors.ends = self.bytes, self.at[chosen], self.ends[chosen]
+        return cursors
 
     def _advance(self, size: NDArray[np.int64] | int) -> NDArray[np.int64]:
         before = self.at
@@ -298,14 +300,14 @@ class _Reader:
         self._advance(8 + width * count)
 
     def column(self, count: NDArray[np.int64], room: int = 0) -> NDArray[np.int64]:
-        """A column of `count` values from each blob, end to end; before those of each there is `room` for more."""
+        """A column of `count` values from each blob, end to end, with `room` for more values before each of them."""
         width, base = self.take("u1"), self.take("<i8")
         if (width > 8).any() or (count < 0).any():
             raise ValueError("arrivals blob is damaged")
         start = self._advance(width * count)
         full = count + room
         values = np.repeat(base, full)
-        # A slice for each blob and byte of weight, all joined, is several times quicker than an index for each value.
+        # Joining a slice for each blob and byte weight is several times faster than an index for each value.
         none, before, data = bytes(int(full.max(initial=0))), bytes(room), self.bytes
         for weight in range(int(width.max(initial=0))):
             places = zip((start + weight * count).tolist(), count.tolist(), (width > weight).tolist(), strict=True)
@@ -315,9 +317,12 @@ class _Reader:
 
 
 def _running_sums(first: NDArray[np.int64], steps: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each stream its first time, then that plus its steps so far; a stream's step at its start does not count."""
+    """The times of all streams, end to end: each stream's first time, and that plus its steps so far.
+
+    `starts` are the places of the first times. Overwrites `steps`, whose values at `starts` do not count.
+    """
     steps[starts] = first
-    # One running sum over all, restarted at each stream by taking off what the streams before it came to.
+    # One running sum over all streams, restarted at each stream by subtracting the sum of the one before.
     ends = np.add.reduceat(steps, starts) if len(starts) else first
     steps[starts[1:]] -= ends[:-1]
     return np.cumsum(steps, out=steps)

@@ -1,7 +1,7 @@
-"""One timeline for a run: our own stamps and the kernel's, in nanoseconds since the run began.
+"""One time axis for a run: our own stamps and the kernel's, in nanoseconds since the run began.
 
-The kernel stamps arrivals with CLOCK_REALTIME; everything else here is CLOCK_MONOTONIC, which no NTP step moves.
-`RunClock` holds the offset between the two, taken at the run's start; `drift` tells later how far it has moved.
+The kernel stamps arrivals with CLOCK_REALTIME; all other times are CLOCK_MONOTONIC, which no NTP step moves. `RunClock`
+holds the offset between the two, measured when the run starts; `drift` says how far the offset has moved since then.
 """
 
 import time
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 def realtime_offset() -> int:
-    """CLOCK_REALTIME minus CLOCK_MONOTONIC, in ns: the tightest of a few bracketed readings."""
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC, in ns: the reading with the tightest bracket of a few."""
     best_width, best = 1 << 62, 0
     for _ in range(16):
         before = time.monotonic_ns()
@@ -30,7 +30,7 @@ class RunClock:
     def starting_at(cls, realtime: int) -> "RunClock":
         """The clock of a run whose zero is `realtime` (ns since 1970), however long ago that was.
 
-        A worker on another machine makes its own from the master's zero, so that one time axis serves all.
+        A worker on another machine makes its own clock from the master's zero, so that all have one time axis.
         """
         offset = realtime_offset()
         return cls(origin=realtime - offset, offset=offset)
@@ -39,11 +39,11 @@ class RunClock:
         return time.monotonic_ns() - self.origin
 
     def from_monotonic(self, moment: int) -> int:
-        """A CLOCK_MONOTONIC time, ns, on the run's timeline."""
+        """A CLOCK_MONOTONIC time, ns, on the run's clock."""
         return moment - self.origin
 
     def from_realtime(self, stamp: int) -> int:
-        """A kernel stamp (CLOCK_REALTIME, ns) on the run's timeline."""
+        """A kernel stamp (CLOCK_REALTIME, ns) on the run's clock."""
         return stamp - self.offset - self.origin
 
     def drift(self) -> int:
@@ -54,9 +54,9 @@ class RunClock:
 def clock_offset(rounds: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
     """How far our clock is ahead of another's, and how far that may be off, in the rounds' unit.
 
-    A round is (ours when we asked, theirs when they answered, ours when the answer came). As in NTP (RFC 5905) the
-    offset is taken from the quickest round, which leaves the least room for a way there that was longer than the way
-    back. What is within that room is no offset: it is 0, as of two processes of one machine. ValueError without rounds.
+    A round is (ours when we asked, theirs when they answered, ours when the answer came). As in NTP (RFC 5905), the
+    offset is taken from the quickest round: the two ways there and back can differ by its duration at most. An offset
+    within that doubt counts as 0, as it is between two processes of one machine. ValueError without rounds.
     """
     asked, theirs, answered = min(rounds, key=lambda one: one[2] - one[0])
     doubt = (answered - asked + 1) // 2

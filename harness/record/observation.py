@@ -1,6 +1,6 @@
-"""The record of one stream: what everything else speaks of.
+"""The record of one stream.
 
-A `StreamObservation` is made once, when its stream has ended, however it ended, with all that was received until
+A `StreamObservation` is made once, when its stream has ended, however it ended, with everything that was received until
 then. What was not observed is None, never 0. Moments are integer nanoseconds on the run's clock (`clock.RunClock`).
 """
 
@@ -20,13 +20,13 @@ __all__ = ["ABANDONED", "CONTENT", "DISCONNECTED", "FAILURES", "Chunk", "Kind", 
 
 class Outcome(StrEnum):
     COMPLETED = "completed"
-    TRUNCATED = "truncated"  # a clean end, but no terminal event
+    TRUNCATED = "truncated"  # the response ended cleanly, but without a terminal event
     SERVER_ERROR = "server_error"  # an error event inside a 200
     REFUSED = "refused"  # an HTTP status other than 2xx
     UNREACHABLE = "unreachable"  # no connection: DNS, TCP or TLS
     RESET = "reset"  # the connection broke before the answer's end
     TIMED_OUT = "timed_out"  # detail says which: connect, first token, idle, total
-    MALFORMED = "malformed"  # not the protocol, or past a limit
+    MALFORMED = "malformed"  # not the protocol, or beyond a limit of the config
     CANCELLED = "cancelled"  # the simulated person left, as the scenario meant
     INTERRUPTED = "interrupted"  # the run ended first: neither a failure nor a completion
 
@@ -36,7 +36,7 @@ FAILURES = frozenset(Outcome) - ABANDONED - {Outcome.COMPLETED}
 # The connection ended, by whichever side, while the server may still have been generating the answer.
 DISCONNECTED = ABANDONED | {Outcome.TIMED_OUT, Outcome.RESET, Outcome.MALFORMED}
 
-CONTENT = frozenset({Kind.TEXT, Kind.THINKING, Kind.TOOL})  # what a TTFT may end at
+CONTENT = frozenset({Kind.TEXT, Kind.THINKING, Kind.TOOL})  # the first of these ends the TTFT
 _TEXT, _TOOL = KINDS.index(Kind.TEXT), KINDS.index(Kind.TOOL)
 
 
@@ -48,23 +48,23 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     client: str
     network: str
     behaviour: str
-    answer: str = "streamed"  # or "whole": asked for in one piece, one chunk when all of it is there
+    answer: str = "streamed"  # or "whole": the request asked for one piece, which is one chunk
     worker: str = "local"
     sequence: int = 0  # of the stream, within its worker
     labels: dict[str, str] = {}
 
     # moments, ns on the run's clock
     due_at: int
-    started_at: int | None = None  # connect begins; None when no attempt was made
-    resolved_at: int | None = None  # DNS answered; None on a reused connection, as are the next two
+    started_at: int | None = None  # connect begins; None if no attempt was made
+    resolved_at: int | None = None  # DNS answered; this and the next two are None on a reused connection
     connected_at: int | None = None  # TCP
     secured_at: int | None = None  # TLS
     sent_at: int | None = None  # the request's last byte handed to the kernel
     headers_at: int | None = None
-    first_content_at: int | None = None  # text, thinking or tool input, as the person got it
+    first_content_at: int | None = None  # text, thinking or tool input, as perceived
     first_text_at: int | None = None
     last_content_at: int | None = None
-    first_content_wire_at: int | None = None  # the same before the link's emulation: the server's part
+    first_content_wire_at: int | None = None  # on the wire, before the emulated link
     ended_at: int
 
     # end
@@ -76,29 +76,29 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     # content
     content_chunks: int = 0
     characters: int = 0  # of content
-    tool_pause: int | None = None  # from each tool's input to the content after it, added up, ns; None: no such
+    tool_pause: int | None = None  # total time between a tool's input and the content after it, ns; None: no such
     body_bytes: int = 0  # of the answer, after transfer decoding
-    arrivals: bytes = b""  # every event, see `arrivals.encode`
+    arrivals: bytes = b""  # every event, content or not; see `arrivals.encode`
 
-    # server, as it reported
+    # as the server reported
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     request_id: str | None = None
-    resumed_from: str | None = None  # the event id after which it went on with an answer; None: it began one
+    resumed_from: str | None = None  # id of the event after which it resumed an answer; None: it started one
 
-    # a stream that goes on with an answer; None where it does not, or nobody can tell
-    resume_gap: int | None = None  # from the last content that the person had, or from asking, to the first new one, ns
-    resume_lost: int | None = None  # numbers of events that were left out until now, which no other stream tells of
-    resume_duplicated: int | None = None  # content chunks that had come before
+    # of a stream that resumed an answer; None for any other stream, or if it is unknown
+    resume_gap: int | None = None  # from the last content before (or the first request) to the first new content, ns
+    resume_lost: int | None = None  # event numbers skipped so far that no other stream of the answer reports
+    resume_duplicated: int | None = None  # content chunks that had arrived before
 
-    # instrument
-    send_lag: int | None = None  # started_at minus due_at, less what the scenario meant to wait, ns
+    # the instrument's own errors
+    send_lag: int | None = None  # started_at minus due_at, without the delay that the scenario asked for, ns
     reads: int = 0
     coalesced_reads: int = 0  # reads that held two or more content chunks
-    saturated_reads: int = 0  # those of them that came late: the generator's doing, not the server's
-    unstamped_reads: int = 0  # reads without a kernel stamp: our own clock was taken
+    saturated_reads: int = 0  # those of them that came late: caused by the generator, not by the server
+    unstamped_reads: int = 0  # reads without a kernel stamp, which got a time of our own clock
     read_lag_mean: int | None = None  # our read minus the kernel's stamp, ns
     read_lag_max: int | None = None
 
@@ -109,7 +109,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
 
 
 def content_moments(chunks: Sequence[Chunk]) -> dict[str, Any]:
-    """The fields of a StreamObservation that follow from its chunks."""
+    """The fields of a StreamObservation that its chunks determine."""
     return moments_of(
         arrivals.kind_codes(chunk.kind for chunk in chunks),
         np.array([chunk.characters for chunk in chunks], np.int64),
@@ -121,7 +121,7 @@ def content_moments(chunks: Sequence[Chunk]) -> dict[str, Any]:
 def moments_of(
     kind: NDArray[np.uint8], characters: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """`content_moments` of events given as columns; kinds in the codes of `arrivals`, times in ns."""
+    """`content_moments` for events given as columns; kinds as codes of `arrivals`, times in ns."""
     (content,) = arrivals.is_content(kind).nonzero()
     if not len(content):
         return {}
@@ -145,6 +145,6 @@ def moments_of(
 
 
 def after_tools(content: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Which of these kinds of content come right after a tool's input and are none: before them, the tool ran."""
+    """Places of the content that comes right after a tool's input and is not itself one: the tool ran before it."""
     tool = content == _TOOL
     return np.flatnonzero(tool[:-1] & ~tool[1:]) + 1

@@ -17,7 +17,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Run, Status, Store
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
-from streamgauge.harness.run import abort
+from streamgauge.harness.run import early_end
 from streamgauge.harness.run.conclusion import conclude
 from streamgauge.harness.run.console import say
 from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenario_of
@@ -69,7 +69,7 @@ class RunInProgress:
             self._beside.spawn(self._show_progress)
         rules, reader = self._settings.rules, self._settings.config.reader
         if any(rule.written.abort for rule in rules):
-            self._beside.spawn(abort.watch, rules, reader, self._recording, self._abort)
+            self._beside.spawn(early_end.watch, rules, reader, self._recording, self._abort)
 
     def users_spawned(self) -> None:
         """All users have been spawned: an open load's schedule begins, if it has not begun before."""

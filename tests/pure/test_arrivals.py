@@ -34,15 +34,15 @@ def test_a_stream_comes_back_as_it_was(chunks: list[Chunk]) -> None:
 
 @given(st.lists(streams, max_size=8))
 def test_the_content_of_many_streams_at_once_reads_like_that_of_each_alone(many: list[list[Chunk]]) -> None:
-    batch = arrivals.batch([arrivals.encode(chunks) for chunks in many])
+    found = arrivals.content_events([arrivals.encode(chunks) for chunks in many])
     content = [[chunk for chunk in chunks if chunk.kind in CONTENT] for chunks in many]
-    assert np.diff(batch.starts).tolist() == [len(chunks) for chunks in content]
-    assert batch.at.tolist() == [chunk.at // 1000 for chunks in content for chunk in chunks]
-    assert batch.perceived_at.tolist() == [chunk.perceived_at // 1000 for chunks in content for chunk in chunks]
+    assert np.diff(found.starts).tolist() == [len(chunks) for chunks in content]
+    assert found.at.tolist() == [chunk.at // 1000 for chunks in content for chunk in chunks]
+    assert found.perceived_at.tolist() == [chunk.perceived_at // 1000 for chunks in content for chunk in chunks]
     lags = [-1 if c.handed_at is None else (c.handed_at - c.perceived_at) // 1000 for chunks in content for c in chunks]
-    assert batch.client_lag.tolist() == lags
+    assert found.client_lag.tolist() == lags
     to_read = [chunk.characters if chunk.kind is Kind.TEXT else 0 for chunks in content for chunk in chunks]
-    assert batch.text.tolist() == to_read
+    assert found.text.tolist() == to_read
 
 
 @given(streams.filter(bool), st.data())
@@ -50,7 +50,7 @@ def test_a_damaged_blob_is_an_error_and_nothing_worse(chunks: list[Chunk], data:
     blob = bytearray(arrivals.encode(chunks))
     blob[data.draw(st.integers(0, len(blob) - 1))] ^= data.draw(st.integers(1, 255))
     cut = bytes(blob[: data.draw(st.integers(1, len(blob)))])
-    for read in (arrivals.columns, lambda damaged: arrivals.batch([damaged])):
+    for read in (arrivals.columns, lambda damaged: arrivals.content_events([damaged])):
         with pytest.raises(ValueError, match="arrivals blob"):
             read(cut)
 
@@ -61,7 +61,7 @@ def test_times_are_rounded_to_the_microsecond_each_by_itself() -> None:
 
 
 def test_a_blob_of_another_version_says_so() -> None:
-    for read in (arrivals.columns, lambda blob: arrivals.batch([blob])):
+    for read in (arrivals.columns, lambda blob: arrivals.content_events([blob])):
         with pytest.raises(ValueError, match="version 9; this program reads 1"):
             read(b"\x09rest")
 

@@ -14,7 +14,7 @@ from streamgauge.harness.judge.measure import reader
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.arrivals import Batch, Chunk, Kind
+from streamgauge.harness.record.arrivals import Chunk, ContentEvents, Kind
 from streamgauge.harness.record.observation import Outcome, StreamObservation, content_moments
 from tests.support.record import MS, judged, observation
 
@@ -151,7 +151,7 @@ def test_many_streams_at_once_are_read_as_each_alone(
     at, gone = at.astype(np.int64), [np.nan] * len(streams)
     for place, (chunks, after) in enumerate(streams):
         gone[place] = np.nan if after is None else sum(gap for gap, _ in chunks) + after
-    found = reader.waits(Batch(ends, at, at, at, sizes), np.array(gone), speed)
+    found = reader.waits(ContentEvents(ends, at, at, at, sizes), np.array(gone), speed)
     for place in range(len(streams)):
         mine = slice(ends[place], ends[place + 1])
         alone = _alone(list(zip(at[mine].tolist(), sizes[mine].tolist(), strict=True)), gone[place], speed)

@@ -9,13 +9,13 @@ not read: a pause for them is a wait.
 import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
-from streamgauge.harness.record.arrivals import Batch
+from streamgauge.harness.record.arrivals import ContentEvents
 
 STALL_US = 250_000  # the shortest wait that counts as a stall; shorter ones count only in the time
 COLUMNS = ("stall_count", "stall_time", "longest_stall", "stall_ratio")
 
 
-def waits(events: Batch, broke_at: Floats, speed: float) -> dict[str, Floats]:
+def waits(events: ContentEvents, broke_at: Floats, speed: float) -> dict[str, Floats]:
     """How long the reader of each stream waited, at `speed` characters a second; NaN if no text came.
 
     `stall_count` (waits of STALL_US or more), `stall_time` and `longest_stall` in µs (all waits, however short), and
@@ -51,7 +51,7 @@ def waits(events: Batch, broke_at: Floats, speed: float) -> dict[str, Floats]:
     return found
 
 
-def _texts(events: Batch) -> tuple[Integers, Integers, Integers]:
+def _texts(events: ContentEvents) -> tuple[Integers, Integers, Integers]:
     """Only the events with text to read: where each stream's begin, when they arrived, and their characters."""
     readable = events.text > 0
     if readable.all():
