@@ -12,13 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.harness.config.schema import Reader
-from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.gaps import COALESCED_US, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
 from streamgauge.harness.judge.store import Failure, Readings, Store, Streams
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import Rule
-from streamgauge.harness.judge.verdict.summary import QUANTILES
+from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import CounterCollector, Counters
@@ -57,10 +56,10 @@ class Timeline:
 
 @dataclass(frozen=True)
 class HandedOver:
-    """When a client library handed chunks to its application. Quantiles in ms, by name as in QUANTILES."""
+    """When a client library handed chunks to its application. Quantiles in ms."""
 
-    first: dict[str, float | None]  # due time to the first chunk handed over
-    gaps: dict[str, float | None]  # gaps of 1 ms or more between chunks handed over
+    first: Quantiles[float | None]  # due time to the first chunk handed over
+    gaps: Quantiles[float | None]  # gaps of 1 ms or more between chunks handed over
 
 
 @dataclass(frozen=True)
@@ -173,9 +172,9 @@ class _HandoverCollector:
         }
 
 
-def _quantiles(tally: Tally) -> dict[str, float | None]:
+def _quantiles(tally: Tally) -> Quantiles[float | None]:
     values, counts = tally.counted()
-    return {name: statistics.quantile(values / 1e3, counts, q) for name, q in QUANTILES.items()}
+    return quantiles(values / 1e3, counts)
 
 
 class _QuantilesOverTime:

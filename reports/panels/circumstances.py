@@ -57,7 +57,7 @@ def _lead(run: Material) -> str:
     stamps = judgement.run.instrument.get("stamps")
     times = {"kernel": "Arrival times are the kernel’s", "python": "Arrival times are Python’s, taken after each read"}
     said = times.get(str(stamps), "How arrivals were stamped was not recorded")
-    lag = judgement.metrics["send_lag"].quantiles["p99"]
+    lag = judgement.metrics["send_lag"].quantiles.p99
     late = f"; the generator sent no more than {figure(lag, 'ms')} late (P99)" if lag is not None else ""
     return f"{said}{late}."
 
@@ -75,9 +75,7 @@ def _lags(run: Material) -> Table:
     for name, title in _LAGS.items():
         seen = run.judgement.metrics[name]
         if seen.n:
-            rows.append(
-                (title, *(figure(value, "ms") for value in (*seen.quantiles.values(), seen.max)), f"{seen.n:,} streams")
-            )
+            rows.append((title, *(figure(value, "ms") for value in (*seen.quantiles, seen.max)), f"{seen.n:,} streams"))
     for vital, title in _VITALS.items():
         values = run.samples[vital].value
         if len(values):

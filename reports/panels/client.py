@@ -2,7 +2,7 @@
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
-from streamgauge.harness.judge.verdict.summary import QUANTILES, summary
+from streamgauge.harness.judge.verdict.summary import Quantiles, summary
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, paired_bars
 
@@ -14,7 +14,7 @@ _NOTE = (
     "person left before it was handed over is in no figure of what was handed over."
 )
 
-Quantiles = dict[str, float | None]  # ms, by name as in QUANTILES
+Figures = Quantiles[float | None]  # ms
 
 
 def draw(run: Material) -> Panel:
@@ -45,8 +45,7 @@ def draw(run: Material) -> Panel:
 
 
 def _lead(run: Material) -> str:
-    said = run.judgement.metrics["client_overhead"].quantiles
-    p50, p95, p99 = (figure(said[name], "ms") for name in QUANTILES)
+    p50, p95, p99 = (figure(value, "ms") for value in run.judgement.metrics["client_overhead"].quantiles)
     return f"The library held a chunk for {p50} (P50), {p95} (P95) and {p99} (P99) before the application had it."
 
 
@@ -54,27 +53,27 @@ def _added(run: Material) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for client in run.handed:
         seen = summary(run.judgement.measurements.distribution("client_overhead", Where(client=client)))
-        p50, p95, p99 = (figure(value, "ms") for value in seen.quantiles.values())
-        rows.append((client, p50, p95, interval_of(seen.intervals["p95"], "ms"), p99, f"{seen.n:,}"))
+        p50, p95, p99 = (figure(value, "ms") for value in seen.quantiles)
+        rows.append((client, p50, p95, interval_of(seen.intervals.p95, "ms"), p99, f"{seen.n:,}"))
     columns = ("Client", ">P50", ">P95", ">95 % interval of P95", ">P99", ">n, chunks")
     return Table("Added to each chunk, by client", columns, rows)
 
 
-def _chart(title: str, arrived: dict[str, Quantiles], handed: dict[str, Quantiles]) -> Chart:
+def _chart(title: str, arrived: dict[str, Figures], handed: dict[str, Figures]) -> Chart:
     sides = {
-        "What arrived": ("server", [seen["p95"] for seen in arrived.values()]),
-        "What was handed over": ("person", [seen["p95"] for seen in handed.values()]),
+        "What arrived": ("server", [seen.p95 for seen in arrived.values()]),
+        "What was handed over": ("person", [seen.p95 for seen in handed.values()]),
     }
     return Chart(f"P95 {title} by client", paired_bars([*arrived], sides), height=120 + 46 * len(arrived))
 
 
-def _table(title: str, arrived: dict[str, Quantiles], handed: dict[str, Quantiles]) -> Table:
+def _table(title: str, arrived: dict[str, Figures], handed: dict[str, Figures]) -> Table:
     columns = ("Client", ">Arrived P50", ">P95", ">P99", ">Handed over P50", ">P95", ">P99", ">Difference of P95")
     rows: list[tuple[Cell, ...]] = [
         (
             client,
-            *(figure(value, "ms") for value in (*arrived[client].values(), *handed[client].values())),
-            _difference(arrived[client]["p95"], handed[client]["p95"]),
+            *(figure(value, "ms") for value in (*arrived[client], *handed[client])),
+            _difference(arrived[client].p95, handed[client].p95),
         )
         for client in arrived
     ]

@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import figure, some
-from streamgauge.harness.judge.verdict.summary import QUANTILES, Summary
+from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, interval_of, label, plot, scale
 
@@ -38,7 +38,7 @@ def _has(seen: Summary) -> bool:
 
 
 def _three(summed: Summary) -> str:
-    p50, p95, p99 = (figure(summed.quantiles[name], summed.unit) for name in QUANTILES)
+    p50, p95, p99 = (figure(value, summed.unit) for value in summed.quantiles)
     return f"{p50} (P50), {p95} (P95) and {p99} (P99)"
 
 
@@ -64,14 +64,14 @@ def _ranges(rows: list[tuple[str, Summary | None]]) -> go.Figure:
     line_x: list[float | None] = []
     line_y: list[int | None] = []
     for place, _, seen in there:
-        line_x += [seen.quantiles["p50"], seen.quantiles["p99"], None]
+        line_x += [seen.quantiles.p50, seen.quantiles.p99, None]
         line_y += [place, place, None]
     traces = [
         go.Scatter(x=line_x, y=line_y, mode="lines", line={"color": "var(--line)", "width": 3}, hoverinfo="skip",
                    showlegend=False)
     ]  # fmt: skip
-    for quantile, symbol in _SYMBOLS.items():
-        values = [seen.quantiles[quantile] for _, _, seen in there]
+    for at, (quantile, symbol) in enumerate(_SYMBOLS.items()):
+        values = [seen.quantiles[at] for _, _, seen in there]
         traces.append(
             go.Scatter(
                 x=values,
@@ -84,7 +84,7 @@ def _ranges(rows: list[tuple[str, Summary | None]]) -> go.Figure:
                 hovertemplate="%{text}<extra></extra>",
             )
         )  # fmt: skip
-    values = [value for _, _, seen in there for value in seen.quantiles.values()]
+    values = [value for _, _, seen in there for value in seen.quantiles]
     return plot(
         traces,
         xaxis={"title": {"text": "ms"}, **scale(values, 20)},
@@ -112,11 +112,11 @@ def _table(run: Material, name: str) -> Table:
 
 
 def _row(name: str, seen: Summary, with_failures: bool) -> tuple[Cell, ...]:
-    p50, p95, p99 = (figure(seen.quantiles[quantile], seen.unit) for quantile in QUANTILES)
-    row = (name, p50, p95, interval_of(seen.intervals["p95"], seen.unit), p99, f"{seen.n:,}")
+    p50, p95, p99 = (figure(value, seen.unit) for value in seen.quantiles)
+    row = (name, p50, p95, interval_of(seen.intervals.p95, seen.unit), p99, f"{seen.n:,}")
     if not with_failures:
         return row
-    return (*row, f"{seen.failed:,}", *(figure_or_never(value, seen.unit) for value in seen.gated.values()))
+    return (*row, f"{seen.failed:,}", *(figure_or_never(value, seen.unit) for value in seen.gated))
 
 
 def _notes(run: Material) -> tuple[str, ...]:

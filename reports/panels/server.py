@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
-from streamgauge.harness.judge.measure import statistics
-from streamgauge.harness.judge.verdict.summary import QUANTILES
+from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, paired_bars
 
@@ -17,14 +16,14 @@ _NOTE = (
     "Percentiles of the two are not of the same stream, so their difference is only a guide."
 )
 
-Quantiles = dict[str, float | None]  # ms, by name as in QUANTILES
+Figures = Quantiles[float | None]  # ms
 
 
 @dataclass(frozen=True)
 class _Row:
     network: str
-    person: Quantiles
-    server: Quantiles
+    person: Figures
+    server: Figures
     n: int  # samples of the person's side
 
 
@@ -42,7 +41,7 @@ def draw(run: Material) -> Panel:
 
 def _lead(run: Material) -> str:
     metrics = run.judgement.metrics
-    person, server = metrics["ttft"].quantiles["p95"], metrics["ttft_wire"].quantiles["p95"]
+    person, server = metrics["ttft"].quantiles.p95, metrics["ttft_wire"].quantiles.p95
     if person is None or server is None:
         return "No stream had a first token, so there is no wait to divide."
     return f"P95 TTFT is {figure(person, 'ms')} for the person, and {figure(server, 'ms')} as the server sent it."
@@ -55,7 +54,7 @@ def _rows(run: Material, name: str) -> list[_Row]:
     for part in judgement.parts:
         if part.key == "network":
             wire = judgement.measurements.distribution(f"{name}_wire", Where(network=part.value))
-            server = {one: statistics.quantile(wire.values, wire.counts, q) for one, q in QUANTILES.items()}
+            server = quantiles(wire.values, wire.counts)
             rows.append(_Row(part.value, part.metrics[name].quantiles, server, part.metrics[name].n))
     return rows
 
@@ -63,8 +62,8 @@ def _rows(run: Material, name: str) -> list[_Row]:
 def _chart(name: str, rows: list[_Row]) -> Chart:
     shown = rows[:MOST_ROWS]
     sides = {
-        "What the person got": ("person", [row.person["p95"] for row in shown]),
-        "The server’s part": ("server", [row.server["p95"] for row in shown]),
+        "What the person got": ("person", [row.person.p95 for row in shown]),
+        "The server’s part": ("server", [row.server.p95 for row in shown]),
     }
     figured = paired_bars([row.network for row in shown], sides)
     return Chart(f"P95 {_TITLES[name]} by network, and the server’s part of it", figured, height=120 + 46 * len(shown))
@@ -73,7 +72,6 @@ def _chart(name: str, rows: list[_Row]) -> Chart:
 def _table(name: str, rows: list[_Row]) -> Table:
     columns = ("Network", ">Person P50", ">P95", ">P99", ">Server P50", ">P95", ">P99", ">n")
     cells: list[tuple[Cell, ...]] = [
-        (row.network, *(figure(value, "ms") for value in (*row.person.values(), *row.server.values())), f"{row.n:,}")
-        for row in rows
+        (row.network, *(figure(value, "ms") for value in (*row.person, *row.server)), f"{row.n:,}") for row in rows
     ]
     return Table(f"{_TITLES[name]} by network, as the person got it and as the server sent it", columns, cells)

@@ -60,7 +60,7 @@ def _lead(whole: _Row) -> str:
     time = whole.seen["stall_time"].quantiles
     return (
         f"In {figure(whole.share, 'ratio')} of the answers the reader ran out of text and waited 250 ms or more; "
-        f"the waits in an answer add up to {figure(time['p95'], 'ms')} (P95) and {figure(time['p99'], 'ms')} (P99)."
+        f"the waits in an answer add up to {figure(time.p95, 'ms')} (P95) and {figure(time.p99, 'ms')} (P99)."
     )
 
 
@@ -88,8 +88,8 @@ def _shares(rows: list[_Row]) -> Chart:
 
 def _lengths(rows: list[_Row]) -> Chart:
     sides = {
-        "All waits in an answer": ("line-1", [row.seen["stall_time"].quantiles["p95"] for row in rows]),
-        "Its longest wait": ("line-2", [row.seen["longest_stall"].quantiles["p95"] for row in rows]),
+        "All waits in an answer": ("line-1", [row.seen["stall_time"].quantiles.p95 for row in rows]),
+        "Its longest wait": ("line-2", [row.seen["longest_stall"].quantiles.p95 for row in rows]),
     }
     return Chart("P95 of a reader’s waits", paired_bars([row.name for row in rows], sides), height=120 + 46 * len(rows))
 
@@ -124,14 +124,14 @@ def _cells(row: _Row, with_failures: bool) -> tuple[Cell, ...]:
         figure(row.share, "ratio"),
         interval_of(statistics.ratio_interval(row.waited, row.n), "ratio"),
         f"{row.seen['stall_count'].mean or 0:.2f}",
-        figure(time.quantiles["p50"], "ms"),
-        figure(time.quantiles["p95"], "ms"),
-        interval_of(time.intervals["p95"], "ms"),
-        figure(time.quantiles["p99"], "ms"),
-        figure(row.seen["longest_stall"].quantiles["p95"], "ms"),
-        figure(row.seen["stall_ratio"].quantiles["p95"], "ratio"),
+        figure(time.quantiles.p50, "ms"),
+        figure(time.quantiles.p95, "ms"),
+        interval_of(time.intervals.p95, "ms"),
+        figure(time.quantiles.p99, "ms"),
+        figure(row.seen["longest_stall"].quantiles.p95, "ms"),
+        figure(row.seen["stall_ratio"].quantiles.p95, "ratio"),
     )
-    return (*cells, f"{time.failed:,}", figure_or_never(time.gated["p95"], "ms")) if with_failures else cells
+    return (*cells, f"{time.failed:,}", figure_or_never(time.gated.p95, "ms")) if with_failures else cells
 
 
 def _notes(run: Material, time: Summary) -> tuple[str, ...]:

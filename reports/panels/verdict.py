@@ -46,10 +46,10 @@ def _facts(judgement: Judgement) -> tuple[Fact, ...]:
     facts = []
     for name, title in (("ttft", "P95 TTFT"), ("itl", "P95 ITL")):
         summary = judgement.metrics[name]
-        p95, n = summary.quantiles["p95"], f"n = {summary.n:,}"
-        doubt = n if p95 is None else f"{interval_of(summary.intervals['p95'], 'ms')}, {n}"
+        p95, n = summary.quantiles.p95, f"n = {summary.n:,}"
+        doubt = n if p95 is None else f"{interval_of(summary.intervals.p95, 'ms')}, {n}"
         if summary.failed:
-            doubt += f"; {figure_or_never(summary.gated['p95'], 'ms')} with failures"
+            doubt += f"; {figure_or_never(summary.gated.p95, 'ms')} with failures"
         facts.append(Fact(title, figure(p95, "ms"), doubt))
     for name, title in (("error_rate", "Error rate"), ("completion_rate", "Completion rate")):
         rate = judgement.rates[name]

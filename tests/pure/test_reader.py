@@ -90,7 +90,7 @@ def test_the_reader_of_a_broken_answer_waited_until_it_broke(tmp_path: Path) -> 
     found = read(tmp_path, broken)
     assert waited(found)[:3] == [1, 30_000, 30_000]
     assert found.metrics["stall_time"].failed == 1
-    assert found.metrics["stall_time"].gated["p50"] == math.inf
+    assert found.metrics["stall_time"].gated.p50 == math.inf
 
 
 def test_nobody_waits_for_the_end_of_a_complete_answer(tmp_path: Path) -> None:

@@ -90,14 +90,14 @@ def test_tables_hold_the_figures_of_the_judgement(report: tuple[str, Judgement])
     ttft = judgement.metrics["ttft"]
     caption = "TTFT of what was observed"
     whole = seen.row(caption, "all")
-    assert whole[1:3] == [figure(ttft.quantiles["p50"], "ms"), figure(ttft.quantiles["p95"], "ms")]
+    assert whole[1:3] == [figure(ttft.quantiles.p50, "ms"), figure(ttft.quantiles.p95, "ms")]
     assert whole[5:7] == ["390", "10"]
     for part in judgement.parts:
-        assert figure(part.metrics["ttft"].quantiles["p99"], "ms") == seen.row(caption, f"{part.key} {part.value}")[4]
+        assert figure(part.metrics["ttft"].quantiles.p99, "ms") == seen.row(caption, f"{part.key} {part.value}")[4]
     assert seen.row("Rates", "error rate")[1:4] == ["2.5 %", "1.2–4.5", "10 / 400"]
     assert seen.row("Outcomes", "refused")[1] == "10"
     assert seen.row("What failed", "refused") == ["refused", "529", "10", "HTTP 529: overloaded"]
-    wire = judgement.metrics["ttft_wire"].quantiles["p95"]
+    wire = judgement.metrics["ttft_wire"].quantiles.p95
     assert figure(wire, "ms") in seen.row("TTFT by network, as the person got it and as the server sent it", "all")
 
 

@@ -37,10 +37,10 @@ def differences(before: Judgement, after: Judgement) -> list[Difference]:
 
 
 def _of_metric(name: str, before: Summary, after: Summary) -> Iterator[Difference]:
-    for q in ("p50", "p95"):
-        one, two = before.quantiles[q], after.quantiles[q]
+    for place, q in enumerate(("p50", "p95")):
+        one, two = before.quantiles[place], after.quantiles[place]
         if one and two:
-            intervals = _logs(before.intervals[q]), _logs(after.intervals[q])
+            intervals = _logs(before.intervals[place]), _logs(after.intervals[place])
             by = statistics.difference_interval((math.log(one), intervals[0]), (math.log(two), intervals[1]))
             interval = Interval(*(None if end is None else math.exp(end) for end in by))
             yield Difference(f"{q}({name})", before.unit, one, two, two / one, interval)

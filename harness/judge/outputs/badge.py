@@ -12,7 +12,7 @@ _MOST_CHARACTERS = 40  # of a scenario's name
 
 
 def render(judgement: Judgement) -> str:
-    p95 = judgement.metrics["ttft"].gated["p95"]  # with failed streams as ∞: failing fast must not look good here
+    p95 = judgement.metrics["ttft"].gated.p95  # with failed streams as ∞: failing fast must not look good here
     ttft = "" if p95 is None else f" · p95 TTFT {figure(p95, 'ms')}"
     return _badge(judgement.run.scenario, judgement.verdict, ttft)
 

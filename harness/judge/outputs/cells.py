@@ -16,8 +16,8 @@ COMPARED_COLUMNS = (">now", ">change", ">95 % interval")
 
 def of_metric(summary: Summary) -> list[str]:
     """All of METRIC_COLUMNS but the name and the failed streams."""
-    quantiles = [figure(value, summary.unit) for value in summary.quantiles.values()]
-    return [*quantiles, _interval(summary.intervals["p95"], summary.unit), f"{summary.n:,}"]
+    quantiles = [figure(value, summary.unit) for value in summary.quantiles]
+    return [*quantiles, _interval(summary.intervals.p95, summary.unit), f"{summary.n:,}"]
 
 
 def of_rate(name: str, rate: Figure) -> list[str]:

@@ -33,7 +33,7 @@ def _lines(judgement: Judgement) -> Iterator[str]:
         if summary.n or summary.failed:
             family = _family(name, summary.unit)
             yield from _head(family, METRICS[name].definition)
-            for quantile, value in summary.gated.items():  # failed streams as +Inf, as rules see them
+            for quantile, value in summary.gated._asdict().items():  # failed streams as +Inf, as rules see them
                 yield from _sample(family, {**of_run, "quantile": quantile}, value)
     for name, rate in judgement.rates.items():
         if rate.value is not None:

@@ -101,14 +101,14 @@ def _metric(summary: Summary) -> dict[str, Any]:
     return {
         "unit": summary.unit,
         "n": summary.n,
-        **summary.quantiles,
+        **summary.quantiles._asdict(),
         "mean": summary.mean,
         "min": summary.min,
         "max": summary.max,
-        "intervals": {name: list(interval) for name, interval in summary.intervals.items()},
+        "intervals": {name: list(interval) for name, interval in summary.intervals._asdict().items()},
         "failed": summary.failed,
         "missing": summary.missing,
-        "gated": {name: _finite(value) for name, value in summary.gated.items()},
+        "gated": {name: _finite(value) for name, value in summary.gated._asdict().items()},
     }
 
 

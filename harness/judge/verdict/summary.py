@@ -1,14 +1,34 @@
 """One metric in figures: quantiles, mean, extremes, and the intervals that say how far to trust them. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.statistics import Interval
 
-QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+T = TypeVar("T")
+
+
+class Quantiles(NamedTuple, Generic[T]):
+    """One value for each quantile that a summary has."""
+
+    p50: T
+    p95: T
+    p99: T
+
+    @classmethod
+    def of(cls, figure: Callable[[float], T]) -> "Quantiles[T]":
+        return cls(figure(0.50), figure(0.95), figure(0.99))
+
+
+def quantiles(values: Floats, counts: Integers) -> Quantiles[float | None]:
+    """Of sorted distinct values and how often each occurred; None if there are none."""
+    return Quantiles.of(lambda q: statistics.quantile(values, counts, q))
 
 
 @dataclass(frozen=True)
@@ -19,9 +39,9 @@ class Summary:
     n: int  # samples that were observed
     failed: int  # failed streams, which are +inf in `gated`
     missing: int  # streams without a sample, which `quantiles` leave out
-    quantiles: dict[str, float | None]  # p50, p95 and p99 of what was observed
-    intervals: dict[str, Interval]  # of the quantiles
-    gated: dict[str, float | None]  # the quantiles with failed streams as +inf
+    quantiles: Quantiles[float | None]  # of what was observed
+    intervals: Quantiles[Interval]  # of the quantiles
+    gated: Quantiles[float | None]  # the quantiles with failed streams as +inf
     mean: float | None
     min: float | None
     max: float | None
@@ -30,25 +50,24 @@ class Summary:
 def summary(samples: Distribution) -> Summary:
     """The intervals of a pooled metric allow for the samples of one stream being alike."""
     values, counts = samples.values, samples.counts
-    gated = samples.gated()
-    quantiles = {name: statistics.quantile(values, counts, q) for name, q in QUANTILES.items()}
     return Summary(
         unit=samples.metric.unit,
         n=samples.n,
         failed=samples.failed,
         missing=samples.missing,
-        quantiles=quantiles,
-        intervals={
-            name: statistics.quantile_interval(
-                values, counts, q, independent_samples(samples, samples.n, quantiles[name])
-            )
-            for name, q in QUANTILES.items()
-        },
-        gated={name: statistics.quantile(*gated, q) for name, q in QUANTILES.items()},
+        quantiles=quantiles(values, counts),
+        intervals=Quantiles.of(lambda q: _interval(samples, q)),
+        gated=quantiles(*samples.gated()),
         mean=statistics.mean(values, counts),
         min=float(values[0]) if len(values) else None,
         max=float(values[-1]) if len(values) else None,
     )
+
+
+def _interval(samples: Distribution, q: float) -> Interval:
+    values, counts = samples.values, samples.counts
+    worth = independent_samples(samples, samples.n, statistics.quantile(values, counts, q))
+    return statistics.quantile_interval(values, counts, q, worth)
 
 
 def independent_samples(samples: Distribution, n: int, at: float | None) -> float | None:
