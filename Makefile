@@ -9,7 +9,7 @@ READY := .venv/.installed
 
 install: $(READY)
 
-$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard harness/native/*.c)
+$(READY): pyproject.toml constraints.txt hatch_build.py $(wildcard harness/native/*.[ch])
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "streamgauge needs Python 3.11 or newer; this is $$($(PYTHON) --version). Try: make PYTHON=python3.12"; exit 2; }
 	@test -x $(BIN)/python || { echo "making .venv"; $(PYTHON) -m venv .venv; }

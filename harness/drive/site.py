@@ -1,4 +1,4 @@
-"""The target of a run, ready to be asked: what all clients of a run share. Opens no connection."""
+"""The target of a run, prepared for its clients, which share it. Opens no connection."""
 
 import re
 import time
@@ -16,16 +16,17 @@ from streamgauge.harness.drive.protocols import Protocol, for_target
 from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 
-_AT_A_STRETCH = 0.001  # seconds of decoding
+_WITHOUT_READS = 0.001  # seconds of decoding
 _STREAM, _DOCUMENT = b"\r\naccept: text/event-stream\r\n", b"\r\naccept: application/json\r\n"
-_SHORTEST_SECRET = 8  # characters; a shorter word of a header is no key, and blotting it out would garble every detail
+_SHORTEST_SECRET = 8  # characters; a shorter word of a header is no key, and masking it would garble every detail
 
 
-class Desk:
-    """Where the streams of a process are decoded, one after another, with a look for reads every millisecond.
+class Decoding:
+    """A turn (`with`) in which one stream is decoded. Once a millisecond, the gevent loop may read between two turns.
 
-    All at once, when a hundred streams end together, and the tokens of all others would run together in the kernel; a
-    look after each one, and none would find the decoder's code still in the processor's cache.
+    If a hundred streams that end together were decoded without a break, the tokens of all others would pile up in the
+    kernel, and several would share one stamp. A break after each stream would cost more: the decoder's code would no
+    longer be in the processor's cache.
     """
 
     def __init__(self) -> None:
@@ -33,9 +34,9 @@ class Desk:
 
     def __enter__(self) -> None:
         self._turn.acquire()
-        if time.time() - gevent.get_hub().loop.now() > _AT_A_STRETCH:  # since the loop last looked for reads
+        if time.time() - gevent.get_hub().loop.now() > _WITHOUT_READS:  # `now` is when the loop last polled
             try:
-                gevent.sleep(1e-6)  # a timer: `sleep(0)` would come back before the loop has looked for reads
+                gevent.sleep(1e-6)  # a timer: `sleep(0)` would return before the loop polls
             except BaseException:
                 self._turn.release()
                 raise
@@ -51,12 +52,12 @@ class Site:
     protocol: Protocol
     clock: RunClock
     head: bytes  # the request up to its content length; holds the secrets, so it is never shown
-    secret: re.Pattern[str]  # what to blot out of whatever the server says: all that begins like a header's value
-    desk: Desk = field(default_factory=Desk)
+    secret: re.Pattern[str]  # what to mask in the server's words: all that begins like a header's value
+    decoding: Decoding = field(default_factory=Decoding)
 
     @classmethod
     def of(cls, host: str, target: Target, clock: RunClock) -> "Site":
-        """TargetError for a host that is no URL, ConfigError for a missing environment variable."""
+        """TargetError if `host` is not a URL, ConfigError for a missing environment variable."""
         endpoint = Endpoint.of(host, verify=target.verify)
         protocol = for_target(target)
         headers = filled_headers(target)
@@ -64,7 +65,7 @@ class Site:
         return cls(endpoint, target, protocol, clock, head, _secret(headers.values()))
 
     def request(self, prompt: Prompt, last_id: str | None = None) -> bytes:
-        """The whole HTTP request for an answer to `prompt`, or for what comes of it after an event's id."""
+        """The whole HTTP request for an answer to `prompt`; with `last_id`, for the part of it after that event."""
         body = self.protocol.request(self.target, prompt, prompt.streamed)
         place = b"" if last_id is None else b"last-event-id: %b\r\n" % last_id.encode()
         head = self.head if prompt.streamed else self.head.replace(_STREAM, _DOCUMENT, 1)
@@ -86,8 +87,10 @@ def _head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
 
 
 def _secret(values: Iterable[str]) -> re.Pattern[str]:
-    """Matches every word that begins like one of a header value's: a server may repeat a key without its `Bearer`,
-    and what is quoted of it may have been cut short."""
+    """Matches every word that begins like a word of these header values.
+
+    Only the beginning, because a server may repeat a key without its `Bearer`, or cut it short.
+    """
     words = {word for value in values for word in re.split(r"[\s,;=]+", value) if len(word) >= _SHORTEST_SECRET}
     beginnings = sorted({re.escape(word[:_SHORTEST_SECRET]) for word in words})
     return re.compile(rf"(?:{'|'.join(beginnings)})[^\s\"',;<>]*" if beginnings else r"(?!)")

@@ -222,8 +222,8 @@ def test_the_loop_looks_for_reads_between_the_decoding_of_streams_that_end_toget
 def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() -> None:
     with scripted(asked(WHOLE)) as server:
         (person,) = people(server.url, 1)
-        desk = person._site.desk
-        desk.__enter__()
+        decoding = person._site.decoding
+        decoding.__enter__()
         caught: list[Interrupted] = []
 
         def stream() -> None:
@@ -233,7 +233,7 @@ def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() ->
                 caught.append(end)
 
         running = gevent.spawn(stream)
-        while not desk._turn.linkcount():
+        while not decoding._turn.linkcount():
             gevent.sleep(0.001)
         running.kill()
         person.close()

@@ -96,11 +96,11 @@ class AnthropicClient(LibraryClient):
         place = {} if question.last_id is None else {"last-event-id": question.last_id}
         answer = self._messages.create(**body, extra_headers=place)
         if not prompt.streamed:
-            attempt.hand()
+            attempt.chunk_handed_on()
             return
         for event in answer:
             if event.type == "content_block_delta" and getattr(event.delta, _CONTENT.get(event.delta.type, ""), ""):
-                attempt.hand()
+                attempt.chunk_handed_on()
 
     def close(self) -> None:
         self._sdk.close()

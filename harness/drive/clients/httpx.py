@@ -59,12 +59,12 @@ class HttpxClient(LibraryClient):
                 return
             if not prompt.streamed:
                 response.read()
-                attempt.hand()
+                attempt.chunk_handed_on()
                 return
             for piece in response.iter_bytes():
                 for event in decoder.feed(piece):
                     if protocol.understand(event, answer).kind in CONTENT:
-                        attempt.hand()
+                        attempt.chunk_handed_on()
         finally:
             response.close()
             del response.stream  # it and the response hold each other, and the collector is off during a run

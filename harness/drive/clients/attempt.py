@@ -1,0 +1,194 @@
+"""One try at one stream: connect, send, wait for what has to be decided, and keep everything for the record."""
+
+import time
+from contextlib import suppress
+from typing import ClassVar
+
+import gevent
+
+from streamgauge.harness.drive.clients.deadlines import NEVER, Deadline, Deadlines
+from streamgauge.harness.drive.clients.question import Question
+from streamgauge.harness.drive.network import Link
+from streamgauge.harness.drive.reading.delivery import Delivery
+from streamgauge.harness.drive.reading.progress import Progress
+from streamgauge.harness.drive.reading.transcript import Transcript
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.drive.wire.connection import Connection
+from streamgauge.harness.drive.wire.exchange import Exchange
+from streamgauge.harness.drive.wire.loop import Loop
+from streamgauge.harness.record.observation import Outcome
+
+
+class LinkPace:
+    """A link as it paces the reads of one stream."""
+
+    def __init__(self, link: Link, began: int) -> None:
+        self._link = link
+        self._began = began
+        self.steady = link.steady
+
+    def allowance(self, now: int) -> tuple[int, int]:
+        room, until = self._link.take(now - self._began)
+        return room, until + self._began
+
+    def spend(self, now: int, size: int) -> None:
+        self._link.took(now - self._began, size)
+
+
+class Attempt:
+    _exchange_type: ClassVar[type[Exchange]] = Exchange
+
+    def __init__(self, connection: Connection, site: Site, question: Question, began: int | None = None) -> None:
+        """`began`: when an earlier try began, whose connection proved dead (CLOCK_MONOTONIC ns)."""
+        target, protocol, plan, link = site.target, site.protocol, question.plan, question.link
+        self.began = time.monotonic_ns() if began is None else began
+        self._connection = connection
+        self._endpoint = site.endpoint
+        self._timeouts = target.timeouts
+        self._plan = plan
+        self._link = link
+        pace = None if link.window is None else LinkPace(link, self.began)
+        self._exchange = self._exchange_type(connection, target.limits.stream_bytes, protocol.terminal, pace)
+        body, reads = self._exchange.response.body, self._exchange.reads
+        self._progress = Progress(protocol, body, plan.leave_after_chunks)
+        if plan.leave_after_chunks is not None or plan.patience is not None:
+            self._exchange.on_data = self._follow
+        delivery = Delivery(link, site.clock, self.began, reads)
+        self._transcript = Transcript(question.due_at, started_at=self.began, shown=delivery.moments)
+        self._deadlines = Deadlines(question, target.timeouts, self._exchange, self._progress, delivery)
+        self._overslept = 0  # ns, in the emulated link's delays so far
+        self._over = False  # the answer has ended
+        self.reusable = False
+
+    def converse(self, request: bytes) -> None:
+        """From connecting to the end of the answer. Broken when it does not get there."""
+        try:
+            self._connect()
+            self._ask(request)
+            self._wait_for_end()
+        except Broken as fault:
+            if self._had_left(fault):
+                raise self._deadlines.farewell() from None
+            raise
+
+    def _connect(self) -> None:
+        """A connection, unless there is one already."""
+        seen, connection, endpoint = self._transcript, self._connection, self._endpoint
+        if connection.sock is not None:
+            return
+        until = self._until(self._timeouts.connect)
+        try:
+            connection.open(endpoint, until, self._link.window)
+            self._pause(self._link.handshake())
+            seen.connected_at = time.monotonic_ns()
+            if endpoint.tls:
+                connection.secure(endpoint, until)
+                self._pause(self._link.handshake())
+                seen.secured_at = time.monotonic_ns()
+        finally:
+            seen.resolved_at = connection.resolved_at
+
+    def _ask(self, request: bytes) -> None:
+        """Send the request and begin to read."""
+        self._pause(self._link.request(len(request)))
+        with suppress(OSError):  # the server hung up during the request; the reads will show if it said why
+            self._connection.send(request, self._until(self._timeouts.idle))
+            self._transcript.sent_at = self._connection.sent_at
+        Loop.current().read(self._exchange)
+
+    def _wait_for_end(self) -> None:
+        """Wait for the end of the answer. Broken when it does not get there."""
+        while not self._over:
+            self._step()
+
+    def _step(self) -> None:
+        """Wait for something to decide, and decide it. Broken when the answer cannot get to its end."""
+        exchange, deadlines = self._exchange, self._deadlines
+        exchange.catch_up()
+        if exchange.finished:
+            if exchange.broken is not None:
+                raise exchange.broken
+            self._end()
+            return
+        self._switch_apps()
+        if exchange.marker_seen:
+            deadlines.marker_came(time.monotonic_ns())
+        until, deadline = deadlines.next()
+        if time.monotonic_ns() < until:
+            exchange.wait(until)
+        else:
+            self._decide(deadline)
+
+    def _decide(self, deadline: Deadline) -> None:
+        broken = deadline.becomes(self._deadlines)
+        try:
+            if broken is not None:
+                raise broken
+        finally:
+            del broken  # its traceback holds this frame: a reference cycle
+        if self._deadlines.answered:
+            self._end()
+
+    def _switch_apps(self) -> None:
+        """Stop reading when the app goes to the background, and resume when it comes back."""
+        now, deadlines = time.monotonic_ns(), self._deadlines
+        if now >= deadlines.away_at:
+            assert self._plan.away is not None
+            self._exchange.pause()
+            deadlines.away_at, deadlines.back_at = NEVER, deadlines.away_at + self._plan.away[1]
+            self._transcript.away = now, deadlines.back_at
+        if now >= deadlines.back_at:
+            self._exchange.resume()
+            deadlines.back_at = NEVER
+
+    def _follow(self) -> None:
+        """Called when something came: the plan depends on the content that the person has."""
+        self._progress.update()
+        if self._progress.stop_end is not None:
+            self._exchange.wake()
+        if self._progress.settled:
+            self._exchange.on_data = None
+
+    def _end(self) -> None:
+        self._over = True
+        self._transcript.ended_at = self._exchange.last_read_at
+
+    def end(self, broken: Broken | None) -> Transcript:
+        """Stop reading. Returns everything that was seen."""
+        exchange, seen = self._exchange, self._transcript
+        exchange.catch_up()
+        seen.ended_at = seen.ended_at or time.monotonic_ns()
+        response = exchange.response
+        self.reusable = broken is None and exchange.broken is None and response.keeps_alive
+        exchange.stop()
+        seen.status, seen.headers, seen.headers_read = response.status, response.headers, response.headers_read
+        seen.body, seen.reads, seen.holds = response.body, exchange.reads, exchange.holds
+        seen.broken = broken
+        return seen
+
+    def stale(self, broken: Broken | None) -> bool:
+        """Whether the connection was dead before the request reached the server: no byte came back."""
+        closed = broken is None or broken.outcome is Outcome.RESET
+        return closed and self._exchange.received == 0
+
+    def _until(self, timeout: int) -> int:
+        return self._deadlines.until(time.monotonic_ns(), timeout)
+
+    def _pause(self, duration: int) -> None:
+        """Wait for the emulated link's delay, unless the person leaves before.
+
+        On a busy loop a sleep takes too long; the next one is shorter by as much.
+        """
+        if duration <= 0:
+            return
+        end = time.monotonic_ns() + duration - self._overslept
+        until = self._deadlines.leave_at()
+        gevent.sleep(max(0, min(end, until) - time.monotonic_ns()) / 1e9)
+        if end > until:
+            raise self._deadlines.farewell()
+        self._overslept = time.monotonic_ns() - end
+
+    def _had_left(self, fault: Broken) -> bool:
+        """Whether the person left before the timeout was over."""
+        return fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._deadlines.leave_at()
