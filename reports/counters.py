@@ -40,7 +40,7 @@ class CounterCollector:
 
     def __init__(self, store: Store, run_id: str) -> None:
         self._active, self._generated = (
-            store.samples(run_id, vital) for vital in (Vital.SERVER_ACTIVE, Vital.SERVER_GENERATED)
+            store.vital(run_id, vital) for vital in (Vital.SERVER_ACTIVE, Vital.SERVER_GENERATED)
         )
         at = max(self._active.at, self._generated.at, key=len)
         step = -(-len(at) // MOST_POINTS) or 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.measure.gaps import COALESCED_US, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
-from streamgauge.harness.judge.store import Failure, Readings, Store, Streams
+from streamgauge.harness.judge.store import Failure, Store, Streams, VitalSeries
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
@@ -69,7 +69,7 @@ class Material:
     timeline: Timeline
     counters: Counters | None  # None: the server's metrics page was not read
     failures: list[Failure]  # most frequent first, at most MOST_FAILURES
-    samples: dict[Vital, Readings]  # by name, of SAMPLES
+    samples: dict[Vital, VitalSeries]  # by name, of SAMPLES
 
 
 def gather(
@@ -90,7 +90,7 @@ def gather(
         handover_collector.take(streams)
 
     judgement = judge(store, run.id, rules, also=take, reader=reader)
-    samples = {name: store.samples(run.id, name) for name in SAMPLES}
+    samples = {name: store.vital(run.id, name) for name in SAMPLES}
     timeline = timeline_collector.timeline(samples[Vital.USERS])
     return Material(
         judgement=judgement,
@@ -128,7 +128,7 @@ class _TimelineCollector:
         gaps, ends = content_gaps(streams)
         self._itl.add(self._bin_of(streams.events.perceived_at[ends].astype(np.float64) * 1e3), gaps / 1e3)
 
-    def timeline(self, users: Readings) -> Timeline:
+    def timeline(self, users: VitalSeries) -> Timeline:
         return Timeline(
             width=self._width,
             starts=[place * self._width for place in range(self._bins)],
@@ -203,7 +203,7 @@ class _QuantilesOverTime:
         return [float(value) if count else None for value, count in zip(middle, n, strict=True)]
 
 
-def _at_bin_ends(readings: Readings, width: float, count: int) -> list[float] | None:
+def _at_bin_ends(readings: VitalSeries, width: float, count: int) -> list[float] | None:
     """Each worker's last value before the end of each bin, summed over workers."""
     if not readings.worker:
         return None

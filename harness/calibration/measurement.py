@@ -133,7 +133,7 @@ def _compare(store: Store, sent: dict[str, _Sent], streams: int, *, tls: bool) -
         gaps.append(np.diff(off))
     if not first:
         raise TargetError(f"no stream of {streams:,} completed in time: the machine is too slow, or too busy")
-    cpu = store.samples(run.id, Vital.CPU_PERCENT)
+    cpu = store.vital(run.id, Vital.CPU_PERCENT)
     used = float(cpu.value[cpu.at > begun].mean()) / 100
     reads = saturated = events_seen = 0.0
     for batch in store.streams(run.id):

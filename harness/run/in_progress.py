@@ -14,7 +14,7 @@ from streamgauge.harness.config.secrets import filled_metrics, public
 from streamgauge.harness.drive.server_metrics import ServerWatch
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.store import Run, Status, Store
+from streamgauge.harness.judge.store import Run, RunStatus, Store
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
 from streamgauge.harness.run import early_end
@@ -116,7 +116,7 @@ class RunInProgress:
         return Exit.MISTAKE if self._mistake else verdict
 
     @property
-    def _status(self) -> Status:
+    def _status(self) -> RunStatus:
         if self.interrupted:
             return "interrupted"
         return "aborted" if self._aborted else "finished"

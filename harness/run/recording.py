@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from streamgauge.harness.errors import StoreError
-from streamgauge.harness.judge.store import Run, Status, Store
+from streamgauge.harness.judge.store import Run, RunStatus, Store
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.live import LiveProgress
@@ -60,7 +60,7 @@ class Recording:
             if process.held_seconds
         ]
 
-    def finish(self, status: Status, ended: int, facts: dict[str, Any]) -> None:
+    def finish(self, status: RunStatus, ended: int, facts: dict[str, Any]) -> None:
         """Write the end of the run, which was at `ended` (ns on its clock), with more facts about the instrument."""
         drifts = (self.clock.drift(), *(process.clock_drift for process in self.processes.values()))
         workers = {name: process.facts() for name, process in sorted(self.processes.items())}

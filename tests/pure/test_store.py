@@ -115,9 +115,9 @@ def test_samples_come_back_in_order_of_time(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as store:
         store.start_run(a_run())
         store.append("run-1", [], [("w1", 20, "users", 2), ("w1", 10, "users", 1.5), ("w1", 10, "cpu", 0.9)])
-        found = store.samples("run-1", "users")
+        found = store.vital("run-1", "users")
         assert (found.worker, found.at.tolist(), found.value.tolist()) == (["w1", "w1"], [10, 20], [1.5, 2])
-        assert len(store.samples("run-1", "no such").at) == 0
+        assert len(store.vital("run-1", "no such").at) == 0
 
 
 def test_the_view_has_a_row_for_a_person_to_read(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as store:
         store.start_run(a_run())
         store._database.execute("PRAGMA max_page_count = 20").fetchall()  # SQLite's own way to be out of room
-        with pytest.raises(StoreError, match="the disk is full; what was stored before stands"):
+        with pytest.raises(StoreError, match="the disk is full; what was stored before is safe"):
             store.append("run-1", [observation(detail="x" * 1_000)] * 1_000)
         assert store.run().id == "run-1"
 

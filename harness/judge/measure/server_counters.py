@@ -8,13 +8,13 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.judge.store import Readings
+from streamgauge.harness.judge.store import VitalSeries
 from streamgauge.harness.record.idleness import WATCHED, idle_level
 
 _STILL = 3e9  # ns without a new token, although the gauge shows active answers: then the gauge is stale
 
 
-def generated(samples: Readings, began: float, ended: float) -> float | None:
+def generated(samples: VitalSeries, began: float, ended: float) -> float | None:
     """Tokens generated between the first sample and the last.
 
     `began` and `ended` are when the first stream began and the last one ended, ns. None if the samples do not reach
@@ -25,14 +25,14 @@ def generated(samples: Readings, began: float, ended: float) -> float | None:
     return float(growth(samples)[-1])
 
 
-def growth(samples: Readings) -> NDArray[np.float64]:
+def growth(samples: VitalSeries) -> NDArray[np.float64]:
     """How much a counter had grown at each sample since the first. A counter that falls was reset to 0, as Prometheus
     assumes."""
     more = np.diff(samples.value, prepend=samples.value[:1])
     return np.cumsum(np.where(more < 0, samples.value, more))
 
 
-def stopped_after(active: Readings, generated: Readings, began: float, ended: float) -> float | None:
+def stopped_after(active: VitalSeries, generated: VitalSeries, began: float, ended: float) -> float | None:
     """From the end of the last stream until the server was as idle as before the first: ms, +inf if it never was.
 
     Never too short, and no finer than the samples are apart. `began` and `ended` are as in `generated`. None if there
@@ -54,5 +54,5 @@ def stopped_after(active: Readings, generated: Readings, began: float, ended: fl
     return float(still[0] - ended) / 1e6 if len(still) and still[-1] - still[0] >= _STILL else math.inf
 
 
-def _cover(samples: Readings, began: float, ended: float) -> bool:
+def _cover(samples: VitalSeries, began: float, ended: float) -> bool:
     return len(samples.at) > 1 and samples.at[0] <= began and samples.at[-1] >= ended

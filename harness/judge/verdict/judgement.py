@@ -99,7 +99,7 @@ def _judgement(
 ) -> Judgement:
     totals = measurements.totals()
     samples = {name: measurements.distribution(name) for name in METRICS}
-    vitals = {name: store.samples(run.id, name) for name in HABITS}
+    vitals = {name: store.vital(run.id, name) for name in HABITS}
     validity, reasons = assess(Evidence(run, totals, samples, vitals))
     verdict, reason = _verdict(run, validity, reasons, verdicts)
     return Judgement(
@@ -132,7 +132,7 @@ def exit_code(judgement: Judgement, inconclusive: ForInconclusive | None = None)
 def _server_counters(store: Store, run_id: str, measurements: Measurements) -> dict[str, float]:
     """Sums of the whole run from the server's own counters; empty if the server was not asked for them."""
     began, ended = measurements.began, measurements.ended
-    generated, active = (store.samples(run_id, vital) for vital in (Vital.SERVER_GENERATED, Vital.SERVER_ACTIVE))
+    generated, active = (store.vital(run_id, vital) for vital in (Vital.SERVER_GENERATED, Vital.SERVER_ACTIVE))
     found = {
         Vital.SERVER_GENERATED: server_counters.generated(generated, began, ended),
         SERVER_STOPPED: server_counters.stopped_after(active, generated, began, ended),
@@ -144,7 +144,7 @@ def _arrivals(store: Store, run_id: str) -> dict[str, float]:
     """Of an open load: the streams that were due, and those dropped as no user was free. Empty for a closed load."""
     found: dict[str, float] = {}
     for name in (Vital.ARRIVALS, Vital.DROPPED_ARRIVALS):
-        readings = store.samples(run_id, name)
+        readings = store.vital(run_id, name)
         counted = dict(zip(readings.worker, readings.value.tolist(), strict=True))  # the last sample of each process
         if counted:
             found[name] = sum(counted.values())

@@ -14,7 +14,7 @@ from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.totals import Totals
-from streamgauge.harness.judge.store import Readings, Run
+from streamgauge.harness.judge.store import Run, VitalSeries
 from streamgauge.harness.record.vitals import Vital
 
 
@@ -70,7 +70,7 @@ class Evidence:
     run: Run
     totals: Totals
     samples: Mapping[str, Distribution]  # by metric
-    vitals: Mapping[Vital, Readings]  # those of HABITS
+    vitals: Mapping[Vital, VitalSeries]  # those of HABITS
 
     def share_of_reads(self, name: str, less: str | None = None) -> float:
         """How many of all reads `name` counts, without those that `less` counts."""
@@ -157,7 +157,7 @@ def _habits(evidence: Evidence) -> Iterator[Fault]:
             yield Fault(invalid, f"{worker} {habit.sentence.format(share=figure(share, 'ratio'))}")
 
 
-def _beyond(samples: Readings, limit: float) -> Iterator[tuple[str, float]]:
+def _beyond(samples: VitalSeries, limit: float) -> Iterator[tuple[str, float]]:
     """The processes that reached the limit too often for a spike, each with its share of such samples."""
     workers = np.array(samples.worker)
     for worker in sorted(set(samples.worker)):

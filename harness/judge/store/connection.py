@@ -1,0 +1,52 @@
+"""The connection to an SQLite file, and SQLite's errors in words that say what to do."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from sqlite_utils import Database
+
+from streamgauge.harness.errors import StoreError
+
+_ADVICE = {  # by a part of SQLite's message
+    "not a database": "not an SQLite file; give another path",
+    "locked": "another process is writing to it; wait for that run to end, or give another path",
+    "readonly": "cannot be written: the file or its folder is read-only",
+    "disk is full": "the disk is full; what was stored before is safe",
+    "unable to open": "cannot be opened; is it a file, in a folder that you may write to?",
+    "malformed": "the file is damaged; `.recover` of the sqlite3 shell saves what can be saved",
+}
+
+
+def connect(path: Path, mode: str) -> Database:
+    """`mode` as in SQLite's URIs: rwc, rw, ro."""
+    uri = f"file:{_quoted(path)}?mode={mode}"
+    # A writer may run in a thread beside the event loop, one call at a time.
+    connection = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return Database(connection, execute_plugins=False)
+
+
+def _quoted(path: Path) -> str:
+    return path.absolute().as_posix().replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+
+
+def close(database: Database) -> None:
+    """Fold the write-ahead log into the file first, so that the database is a single file."""
+    with suppress(sqlite3.Error):  # a reader still uses the log; the last one to close folds it
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    database.close()
+
+
+@contextmanager
+def as_store_errors(path: Path) -> Iterator[None]:
+    """Turn errors of SQLite and of the file system into a StoreError of one line that says what to do."""
+    try:
+        yield
+    except sqlite3.DatabaseError as fault:
+        message = str(fault)
+        advice = next((advice for part, advice in _ADVICE.items() if part in message), f"SQLite says: {message}")
+        raise StoreError(f"{path}: {advice}") from fault
+    except OSError as fault:
+        raise StoreError(f"{path}: cannot be opened: {fault.strerror}") from fault

@@ -1,0 +1,311 @@
+"""The database: one SQLite file with every stream of every run.
+
+Rows hold what was observed; nothing derived is stored as truth. Readers get columns in bounded batches. One writer and
+any number of readers may have the file open at once. Nothing here knows a metric.
+"""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+from sqlite_utils import Database
+
+from streamgauge.harness.config.schema import Where
+from streamgauge.harness.errors import StoreError
+from streamgauge.harness.judge.store import connection, schema
+from streamgauge.harness.judge.store.connection import as_store_errors
+from streamgauge.harness.judge.store.rows import (
+    INSERT_STREAM,
+    Accepted,
+    Failure,
+    Run,
+    RunStatus,
+    VitalRow,
+    VitalSeries,
+    accepted_of_row,
+    row_of_accepted,
+    row_of_run,
+    row_of_stream,
+    run_of_row,
+)
+from streamgauge.harness.judge.store.streams import Streams, select_statement, selected, streams_of_rows
+from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.observation import FAILURES, StreamObservation
+
+BATCH = 5_000  # rows that a reader holds at once
+
+
+class Store:
+    """One database. Use `create` to write and `open` to read; not from two threads at once."""
+
+    def __init__(self, path: Path, database: Database) -> None:
+        self.path = path
+        self._database = database
+        self._numbers: dict[str, int] = {}  # a run's id → its key in the tables
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> Self:
+        """Open the database for writing; create it and its folder if they are missing."""
+        path = Path(path)
+        with as_store_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            store = cls(path, connection.connect(path, "rwc"))
+            try:
+                if not store._is_empty():
+                    store._check_ours()
+                if not store._database.tables:
+                    # Larger pages waste less on rows of about a kilobyte. Their size is fixed once there is a table.
+                    store._database.execute("PRAGMA page_size = 16384")
+                store._database.enable_wal()
+                store._migrate()
+            except BaseException:
+                store._database.close()
+                raise
+        return store
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """Open an existing database. StoreError if there is none or it is not one of ours."""
+        path = Path(path)
+        if not path.exists():
+            raise StoreError(f"{path}: no such database")
+        with as_store_errors(path):
+            # WAL needs a -shm file, which a file on a read-only disk cannot have: but then nobody writes it either.
+            writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+            store = cls(path, connection.connect(path, "rw" if writable else "ro&immutable=1"))
+            try:
+                store._check_ours()
+                if writable:
+                    store._migrate()
+            except BaseException:
+                store._database.close()
+                raise
+        return store
+
+    def _application_id(self) -> int:
+        (mark,) = self._database.execute("PRAGMA application_id").fetchone()
+        return int(mark)
+
+    def _is_empty(self) -> bool:
+        return self._application_id() == 0 and not self._database.table_names()
+
+    def _check_ours(self) -> None:
+        if self._application_id() != schema.APPLICATION_ID:
+            raise StoreError(f"{self.path}: an SQLite file, but not a streamgauge database; give another path")
+        if unknown := schema.unknown_migration(self._database):
+            raise StoreError(
+                f"{self.path}: written by a newer streamgauge (its schema has {unknown!r}); "
+                f"upgrade streamgauge to read it"
+            )
+
+    def _migrate(self) -> None:
+        if schema.needs_migration(self._database):
+            with self._writing():  # a second process waits here and then finds nothing left to do
+                schema.migrate(self._database)
+
+    # writing
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """One transaction, whole or not at all.
+
+        It takes the write lock at once. A transaction that starts with reading would fail instead of waiting if
+        another process wrote in between (SQLITE_BUSY_SNAPSHOT).
+        """
+        with as_store_errors(self.path), self._database.conn:
+            self._database.conn.execute("BEGIN IMMEDIATE")
+            yield
+
+    def start_run(self, run: Run) -> None:
+        """Enter a run. StoreError if its id is taken."""
+        with self._writing():
+            if self._number(run.id) is not None:
+                raise StoreError(f"{self.path}: there is a run called {run.id!r} already")
+            self._database.table("runs").insert(row_of_run(run))
+
+    def append(self, run_id: str, observations: Sequence[StreamObservation], vitals: Iterable[VitalRow] = ()) -> None:
+        """Add streams and samples of vitals, all or none. Call it with hundreds at a time: commits are expensive."""
+        number = self._known(run_id)
+        streams = [row_of_stream(number, seen) for seen in observations]
+        samples = [(number, *sample) for sample in vitals]
+        with self._writing():
+            self._database.conn.executemany(INSERT_STREAM, streams)
+            self._database.conn.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", samples)
+
+    def finish_run(
+        self,
+        run_id: str,
+        *,
+        ended_ns: int,
+        status: RunStatus,
+        instrument: dict[str, Any] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Enter a run's end. `instrument` and `notes` are added to those that the run started with."""
+        run = self.run(run_id)
+        ended = msgspec.structs.replace(
+            run,
+            ended_ns=ended_ns,
+            status=status,
+            instrument={**run.instrument, **(instrument or {})},
+            notes=[*run.notes, *notes],
+        )
+        with self._writing():
+            self._database.table("runs").update(self._known(run.id), row_of_run(ended))
+
+    def accept(self, name: str, accepted: Iterable[Accepted]) -> int:
+        """Add runs to a baseline and return how many are new; one that it has already stays as it is."""
+        rows = [row_of_accepted(name, each) for each in accepted]
+        with self._writing():
+            before = self._database.conn.total_changes
+            self._database.conn.executemany("INSERT OR IGNORE INTO baselines VALUES (?, ?, ?, ?)", rows)
+            return self._database.conn.total_changes - before
+
+    def forget(self, name: str, runs: Iterable[str]) -> int:
+        """Take runs out of a baseline and return how many were in it. The runs themselves stay."""
+        with self._writing():
+            before = self._database.conn.total_changes
+            rows = [(name, run) for run in runs]
+            self._database.conn.executemany("DELETE FROM baselines WHERE name = ? AND run = ?", rows)
+            return self._database.conn.total_changes - before
+
+    # reading
+
+    def accepted(self) -> dict[str, list[Accepted]]:
+        """Every baseline by its name, with its runs in the order of their acceptance."""
+        with as_store_errors(self.path):
+            if not self._database.table("baselines").exists():
+                return {}  # an older file that may not be written
+            rows = self._database.execute("SELECT name, run, at, document FROM baselines ORDER BY rowid").fetchall()
+        found: dict[str, list[Accepted]] = {}
+        for name, *row in rows:
+            found.setdefault(name, []).append(accepted_of_row(*row))
+        return found
+
+    def runs(self) -> list[Run]:
+        """Every run, oldest first."""
+        with as_store_errors(self.path):
+            rows = list(self._database.query("SELECT * FROM runs ORDER BY number"))
+        return [run_of_row(row) for row in rows]
+
+    def run(self, run_id: str | None = None) -> Run:
+        """A run by its id or an unambiguous start of it; None is the newest. StoreError names the runs there are."""
+        runs = self.runs()
+        if not runs:
+            raise StoreError(f"{self.path}: holds no run yet")
+        if run_id is None:
+            return runs[-1]
+        found = [run for run in runs if run.id == run_id] or [run for run in runs if run.id.startswith(run_id)]
+        if len(found) == 1:
+            return found[0]
+        names = ", ".join(run.id for run in (found or runs)[-10:])
+        if found:
+            raise StoreError(f"{self.path}: {run_id!r} could be any of {names}; write more of it")
+        raise StoreError(f"{self.path}: no run called {run_id!r}; there are {names}")
+
+    def streams(
+        self, run_id: str, where: Where | None = None, *, batch: int = BATCH, after: int = -1
+    ) -> Iterator[Streams]:
+        """The streams of a run in the order they were stored, at most `batch` at a time; never an empty batch.
+
+        `after` is the id of a stream: only streams that were stored later.
+        """
+        number, last = self._known(run_id), after
+        with as_store_errors(self.path):
+            select = select_statement(self._database.table("streams").columns_dict.keys())
+        while True:
+            with as_store_errors(self.path):
+                rows = self._database.execute(select, (number, last, batch)).fetchall()
+            if not rows:
+                return
+            last = rows[-1][0]
+            found = streams_of_rows(rows)
+            if where is not None:
+                found = selected(found, where)
+            if len(found):
+                yield found
+
+    def count(self, run_id: str) -> int:
+        """How many streams a run has."""
+        return int(self._figure("SELECT count(*) FROM streams WHERE run = ?", run_id))
+
+    def duration(self, run: Run) -> int:
+        """How long a run took, ns; up to the end of its last stream if its own end is not known."""
+        if run.ended_ns is not None:
+            return run.ended_ns
+        return self._figure("SELECT max(ended_at) FROM streams WHERE run = ?", run.id) or 0
+
+    def _figure(self, statement: str, run_id: str) -> Any:
+        with as_store_errors(self.path):
+            (figure,) = self._database.execute(statement, (self._known(run_id),)).fetchone()
+        return figure
+
+    def answers(self, run_id: str) -> Iterator[tuple[str, int, arrivals.Columns]]:
+        """Each completed stream that has a request id: the id, due_at (ns), and its events.
+
+        For comparing a run with the server's log.
+        """
+        with as_store_errors(self.path):
+            rows = self._database.execute(
+                "SELECT request_id, due_at, arrivals FROM streams WHERE run = ? AND outcome = 'completed'",
+                (self._known(run_id),),
+            )
+            for request_id, due_at, blob in rows:
+                if request_id is not None:
+                    yield request_id, due_at, arrivals.columns(blob or b"")
+
+    def vital(self, run_id: str, name: str) -> VitalSeries:
+        """All samples of one vital; empty arrays if there are none."""
+        with as_store_errors(self.path):
+            rows = self._database.execute(
+                "SELECT worker, at_ns, value FROM samples WHERE run = ? AND name = ? ORDER BY at_ns",
+                (self._known(run_id), name),
+            ).fetchall()
+        return VitalSeries(
+            [row[0] for row in rows],
+            np.array([row[1] for row in rows], np.float64),
+            np.array([row[2] for row in rows], np.float64),
+        )
+
+    def failures(self, run_id: str, most: int) -> list[Failure]:
+        """How streams failed, the most frequent way first; at most so many ways."""
+        with as_store_errors(self.path):
+            rows = self._database.execute(
+                "SELECT outcome, http_status, detail, count(*) AS n FROM streams WHERE run = ? "
+                "GROUP BY outcome, http_status, detail ORDER BY n DESC, outcome, detail",
+                (self._known(run_id),),
+            )
+            failed = (row for row in rows if row[0] in FAILURES)
+            return [
+                Failure(outcome, http_status, detail or "", n)
+                for outcome, http_status, detail, n in itertools.islice(failed, most)
+            ]
+
+    def close(self) -> None:
+        connection.close(self._database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _number(self, run_id: str) -> int | None:
+        if run_id not in self._numbers:
+            row = self._database.execute("SELECT number FROM runs WHERE id = ?", (run_id,)).fetchone()
+            if row is None:
+                return None
+            self._numbers[run_id] = row[0]
+        return self._numbers[run_id]
+
+    def _known(self, run_id: str) -> int:
+        with as_store_errors(self.path):
+            number = self._number(run_id)
+        if number is None:
+            raise StoreError(f"{self.path}: no run called {run_id!r}")
+        return number

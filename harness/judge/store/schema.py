@@ -1,0 +1,122 @@
+"""The tables as migrations: they bring a database of any older version to the schema of this one.
+
+A migration that has been released never changes. docs/reference/database.md describes the tables.
+"""
+
+from sqlite_utils import Database, Migrations
+
+APPLICATION_ID = 0x53474147  # "SGAG" in the header of the file: the database is ours
+
+# For people and plain SQL. This program never reads it: measure/metrics.py defines the metrics.
+_STREAM_METRICS = """
+SELECT run_id, streams.id AS stream_id, scenario, user, protocol, client, network, behaviour, worker,
+    labels, outcome, http_status, detail, stop_reason,
+    due_at / 1e9 AS due_s,
+    (connected_at - started_at) / 1e6 AS connect_ms,
+    (headers_at - sent_at) / 1e6 AS headers_ms,
+    (first_content_at - due_at) / 1e6 AS ttft_ms,
+    (first_text_at - due_at) / 1e6 AS ttft_text_ms,
+    (first_content_wire_at - sent_at) / 1e6 AS ttft_wire_ms,
+    (last_content_at - due_at) / 1e6 AS e2e_ms,
+    (ended_at - due_at) / 1e6 AS duration_ms,
+    CASE WHEN output_tokens > 1 THEN (last_content_at - first_content_at) / 1e6 / (output_tokens - 1) END AS tpot_ms,
+    content_chunks AS chunks, characters, body_bytes, input_tokens, output_tokens, cache_read_tokens,
+    cache_write_tokens, request_id,
+    send_lag / 1e6 AS send_lag_ms, read_lag_max / 1e6 AS read_lag_ms,
+    reads, coalesced_reads, saturated_reads, unstamped_reads
+FROM streams JOIN (SELECT number, id AS run_id FROM runs) ON run = number
+"""
+_RESUMED = "resumed_from, resume_gap / 1e6 AS resume_gap_ms, resume_lost, resume_duplicated"
+
+_MIGRATIONS = Migrations("streamgauge")
+
+
+def needs_migration(database: Database) -> bool:
+    return bool(_MIGRATIONS.pending(database))
+
+
+def migrate(database: Database) -> None:
+    _MIGRATIONS.apply(database)
+
+
+def unknown_migration(database: Database) -> str | None:
+    """The name of a migration that a newer version applied; None if this version knows all that were applied."""
+    known = {migration.name for migration in _MIGRATIONS.pending(Database(memory=True))}
+    return next((each.name for each in _MIGRATIONS.applied(database) if each.name not in known), None)
+
+
+@_MIGRATIONS()
+def m001_runs_streams_samples(database: Database) -> None:
+    database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    database.table("runs").create(
+        {
+            "number": int, "id": str, "scenario": str, "host": str, "started_at": str, "realtime_ns": int,
+            "ended_ns": int, "status": str, "config": str, "rules": str, "fingerprint": str, "labels": str,
+            "instrument": str, "notes": str,
+        },
+        pk="number",
+        not_null={"id", "scenario", "host", "started_at", "realtime_ns", "status"},
+        strict=True,
+    )  # fmt: skip
+    database.table("runs").create_index(["id"], unique=True)
+    database.table("streams").create(
+        {
+            "id": int, "run": int,
+            "scenario": str, "user": str, "protocol": str, "client": str, "network": str, "behaviour": str,
+            "worker": str, "sequence": int, "labels": str,
+            "due_at": int, "started_at": int, "resolved_at": int, "connected_at": int, "secured_at": int,
+            "sent_at": int, "headers_at": int, "first_content_at": int, "first_text_at": int, "last_content_at": int,
+            "first_content_wire_at": int, "ended_at": int,
+            "outcome": str, "detail": str, "http_status": int, "stop_reason": str,
+            "content_chunks": int, "characters": int, "body_bytes": int, "arrivals": bytes,
+            "input_tokens": int, "output_tokens": int, "cache_read_tokens": int, "cache_write_tokens": int,
+            "request_id": str, "resumed_from": str,
+            "send_lag": int, "reads": int, "coalesced_reads": int, "saturated_reads": int, "unstamped_reads": int,
+            "read_lag_mean": int, "read_lag_max": int,
+        },
+        pk="id",
+        not_null={"run", "scenario", "user", "protocol", "client", "network", "behaviour", "due_at", "ended_at",
+                  "outcome"},
+        foreign_keys=[("run", "runs", "number")],
+        strict=True,
+    )  # fmt: skip
+    database.table("streams").create_index(["run"])
+    database.table("samples").create(
+        {"run": int, "worker": str, "at_ns": int, "name": str, "value": float},
+        not_null={"run", "worker", "at_ns", "name", "value"},
+        foreign_keys=[("run", "runs", "number")],
+        strict=True,
+    )
+    database.table("samples").create_index(["run", "name", "at_ns"])
+    database.create_view("stream_metrics", _STREAM_METRICS)
+
+
+@_MIGRATIONS()
+def m002_resumptions(database: Database) -> None:
+    for name in ("resume_gap", "resume_lost", "resume_duplicated"):
+        database.table("streams").add_column(name, int)
+    _show(database, _RESUMED)
+
+
+@_MIGRATIONS()
+def m003_whole_answers_and_tools(database: Database) -> None:
+    database.table("streams").add_column("answer", str)  # NULL in what was stored before: streamed
+    database.table("streams").add_column("tool_pause", int)
+    _show(database, f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms")
+
+
+@_MIGRATIONS()
+def m004_baselines(database: Database) -> None:
+    database.table("baselines").create(
+        {"name": str, "run": str, "at": str, "document": str},
+        pk=("name", "run"),
+        not_null={"name", "run", "at"},
+        strict=True,
+    )
+
+
+def _show(database: Database, columns: str) -> None:
+    """Create the view again with more columns than m001 gave it."""
+    database.create_view(
+        "stream_metrics", _STREAM_METRICS.replace("\nFROM", f",\n    {columns}\nFROM", 1), replace=True
+    )
