@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from streamgauge.harness.judge.figures import NONE, between, figure
+from streamgauge.harness.judge.figures import NONE, between_or, figure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.wording import shortened, visible
 
@@ -123,7 +123,7 @@ def figure_or_never(value: float | None, unit: str) -> str:
 
 
 def interval_of(interval: Interval | None, unit: str) -> str:
-    return NONE if interval is None or interval == (None, None) else between(interval, unit)
+    return between_or(NONE, interval, unit)
 
 
 def scale(values: Iterable[float | None], spread: float) -> dict[str, object]:

@@ -28,6 +28,11 @@ def between(interval: Interval, unit: str) -> str:
     return "–".join(ends)
 
 
+def between_or(absent: str, interval: Interval | None, unit: str) -> str:
+    """As `between`; `absent` if no end is known, or there is no interval."""
+    return absent if interval is None or interval == (None, None) else between(interval, unit)
+
+
 def estimate(value: float | None, interval: Interval | None, n: int, unit: str) -> str:
     """`412 ms (389–447, n = 1,200)`."""
     if value is None:

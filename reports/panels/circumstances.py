@@ -1,6 +1,5 @@
 """How the run was made, how the instrument did, and everything needed to repeat the run."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.verdict.validity import Validity
-from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.judge.wording import leaves, shortened
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, plot, span
@@ -197,22 +196,17 @@ def _worst(run: Material, name: Vital, parts: int) -> list[float | None]:
 
 
 def _facts(caption: str, values: dict[str, Any]) -> Table:
-    rows: list[tuple[Cell, ...]] = [(name, shortened(value, 400)) for name, value in _flat(values)]
+    rows: list[tuple[Cell, ...]] = [
+        (path.removesuffix("_ns"), shortened(_told(path, value), 400))
+        for path, value in leaves(values)
+        if value is not None and value != {}
+    ]
     return Table(caption, ("", ""), rows)
 
 
-def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """A nested value as pairs of dotted name and text, in its own order; None is left out."""
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _flat(inner, f"{path}.{name}" if path else str(name))
-    elif isinstance(value, list | tuple):
-        yield path, ", ".join(str(one) for one in value) or NONE
-    elif value is not None:
-        yield path.removesuffix("_ns"), _told(path, value)
-
-
 def _told(path: str, value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(str(one) for one in value) or NONE
     if path.endswith("_ns") and isinstance(value, int | float):
         return figure(value / 1e6, "ms")
     if isinstance(value, bool):

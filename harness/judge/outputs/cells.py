@@ -1,7 +1,7 @@
 """The figures in the tables of the terminal and of Markdown. Plain text; each format escapes it."""
 
 from streamgauge.harness.judge.compare.comparison import Comparison, Row
-from streamgauge.harness.judge.figures import NONE, between, change, changes, figure, some
+from streamgauge.harness.judge.figures import NONE, between_or, change, changes, figure, some
 from streamgauge.harness.judge.measure.rates import RATES, Figure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.judgement import Judgement
@@ -17,7 +17,7 @@ COMPARED_COLUMNS = (">now", ">change", ">95 % interval")
 def of_metric(summary: Summary) -> list[str]:
     """All of METRIC_COLUMNS but the name and the failed streams."""
     quantiles = [figure(value, summary.unit) for value in summary.quantiles]
-    return [*quantiles, _interval(summary.intervals.p95, summary.unit), f"{summary.n:,}"]
+    return [*quantiles, between_or("", summary.intervals.p95, summary.unit), f"{summary.n:,}"]
 
 
 def of_rate(name: str, rate: Figure) -> list[str]:
@@ -27,7 +27,7 @@ def of_rate(name: str, rate: Figure) -> list[str]:
 
 def of_rule(verdict: Verdict) -> list[str]:
     """RULE_COLUMNS."""
-    interval = _interval(Interval(verdict.low, verdict.high), verdict.unit)
+    interval = between_or("", Interval(verdict.low, verdict.high), verdict.unit)
     return [figure(verdict.observed, verdict.unit), interval, f"{verdict.n:,}"]
 
 
@@ -50,7 +50,3 @@ def candidate_runs(comparison: Comparison) -> str:
     """`3 runs and 5 fresh`."""
     fresh = f" and {len(comparison.fresh_runs)} fresh" if comparison.fresh_runs else ""
     return f"{some(len(comparison.first_runs), 'run')}{fresh}"
-
-
-def _interval(interval: Interval, unit: str) -> str:
-    return "" if interval == (None, None) else between(interval, unit)

@@ -16,7 +16,7 @@ from streamgauge.harness.judge.compare import two_runs
 from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.history import History
 from streamgauge.harness.judge.compare.same_work import differences
-from streamgauge.harness.judge.figures import between, change, changes, figure, some
+from streamgauge.harness.judge.figures import between_or, change, changes, figure, some
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.store import Accepted, Run
@@ -125,7 +125,7 @@ def render_history(history: History, console: Console | None = None) -> None:
             f"{point.streams:,}",
             figure(point.p50, "ms"),
             figure(point.p95, "ms"),
-            "" if point.interval == (None, None) else between(point.interval, "ms"),
+            between_or("", point.interval, "ms"),
             _text(", ".join(point.baselines)),
             "" if point.change is None else change(point.change, "ms"),
         )
