@@ -98,6 +98,20 @@ def test_every_path_that_a_page_names_exists(page: Path) -> None:
     assert missing == []
 
 
+def test_the_folders_that_the_architecture_draws_are_those_that_exist() -> None:
+    page = (FOLDER / "architecture.md").read_text()
+    drawn = page[page.index("## The folders") : page.index("**Who may import whom**")]
+    parents: list[str] = []
+    folders = set()
+    for indent, name in re.findall(r"^    ( *)([\w/.]+)(?:  +.*)$", drawn, re.MULTILINE):
+        del parents[len(indent) // 2 :]
+        parents.append(name)
+        folders.add("/".join(part.rstrip("/") for part in parents))
+    assert [folder for folder in folders if not (REPOSITORY / folder).exists()] == []
+    packages = {str(init.parent.relative_to(REPOSITORY)) for init in (REPOSITORY / "harness").rglob("__init__.py")}
+    assert packages - folders == set()
+
+
 def test_every_page_that_the_code_names_exists() -> None:
     named = {
         (name_of(source), page)
@@ -234,3 +248,31 @@ def test_every_metric_of_the_reference_server_is_documented_and_no_other() -> No
         for family in text_string_to_metric_families(text)
     }
     assert set(re.findall(r"`(reference_\w+)`", (FOLDER / "reference/reference-server.md").read_text())) == families
+
+
+def messages_of_the_code() -> list[str]:
+    """Every string in the sources; the placeholders of f-strings read `\0`."""
+    found = []
+    for source in SOURCES:
+        if source.suffix != ".py" or source.is_relative_to(REPOSITORY / "tests"):
+            continue
+        for node in ast.walk(ast.parse(source.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = (each.value if isinstance(each, ast.Constant) else "\0" for each in node.values)
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+    return found
+
+
+def test_every_message_of_the_troubleshooting_page_occurs_in_the_code() -> None:
+    page = (FOLDER / "troubleshooting.md").read_text()
+    quoted = re.findall(r"^\| `([^`]+)`", prose(FOLDER / "troubleshooting.md"), re.MULTILINE)
+    assert len(quoted) == len(re.findall(r"^\| `", page, re.MULTILINE)) > 40
+    strings = messages_of_the_code()
+    missing = []
+    for message in quoted:
+        pieces = [re.escape(piece.strip()) for piece in message.split("…")]
+        if not any(map(re.compile(".*".join(pieces), re.DOTALL).search, strings)):
+            missing.append(message)
+    assert missing == []
