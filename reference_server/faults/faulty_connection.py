@@ -111,13 +111,17 @@ class FaultyConnection:
         async with aclosing(_each(steps)) as each:
             async for wait, step in each:
                 if step.kind not in NO_TOKENS:
-                    for action in self._actions.pop(count, ()):
-                        wait = await action(wait)  # noqa: PLW2901 - each action gets the wait that the one before returned
+                    wait = await self._act(count, wait)  # noqa: PLW2901 - an action can change the wait
                     count += 1
                 yield wait, step
         for token in sorted(self._actions):
-            for action in self._actions[token]:
-                await action(0)
+            await self._act(token, 0)
+
+    async def _act(self, token: int, wait: int) -> int:
+        """Do what is to happen after this token. Each action gets the wait that the one before returned."""
+        for action in self._actions.pop(token, ()):
+            wait = await action(wait)
+        return wait
 
     # Ends. To the stream each of them looks like a client that left.
 

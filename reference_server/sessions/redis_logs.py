@@ -204,23 +204,28 @@ class RedisLogs:
         mirror = self._mirrors.get(id)
         if mirror is None:
             try:
-                found = await self._redis.get(_log(id))
-                if found is None and await self.ask("kept", id) is not None:
-                    found = await self._redis.get(
-                        _log(id)
-                    )  # that process answered after its commands had reached Redis
-                if found is None:
-                    return None
-                header = msgspec.json.decode(found, type=_LogHeader)
-                mirror = _Mirror(id, header)
-                at = await self._load(mirror)
+                mirror = await self._mirrored(id)
             except _FAULTS:
                 raise Unreachable(_AWAY) from None
-            if id not in self._mirrors:
-                self._mirrors[id] = mirror
-                self._spawn(self._follow(mirror, at, header))
-        mirror = self._mirrors.get(id, mirror)
-        mirror.wanted_at = time.monotonic()
+        if mirror is not None:
+            mirror.wanted_at = time.monotonic()
+        return mirror
+
+    async def _mirrored(self, id: str) -> _Mirror | None:
+        """A new copy of a log, which follows the log from now on; None if there is no such log."""
+        found = await self._redis.get(_log(id))
+        if found is None and await self.ask("kept", id) is not None:
+            # The process that keeps the log has answered, and before its answer it sent the log to Redis.
+            found = await self._redis.get(_log(id))
+        if found is None:
+            return None
+        header = msgspec.json.decode(found, type=_LogHeader)
+        mirror = _Mirror(id, header)
+        at = await self._load(mirror)
+        if id in self._mirrors:  # another request was faster
+            return self._mirrors[id]
+        self._mirrors[id] = mirror
+        self._spawn(self._follow(mirror, at, header))
         return mirror
 
     async def _load(self, mirror: _Mirror) -> str:

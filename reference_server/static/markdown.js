@@ -1,12 +1,13 @@
 /**
- * Markdown that models write → elements: headings, paragraphs, lists, quotes, code, bold and italics. All else stays the
- * text that it is: no HTML, no images, and no links, so that an answer can neither run nor fetch nor lure.
+ * The Markdown that models write → elements: headings, paragraphs, lists, quotes, code, bold and italics. Everything else
+ * stays plain text. There is no HTML, no image and no link, so an answer cannot run code, fetch anything or deceive with
+ * a link.
  */
 
 const ITEM = /^( *)(?:[-*+]|(\d{1,9})[.)]) +(.*)$/s;
 const INLINE = /`([^`]+)`|\*\*([^*]+)\*\*|\*([^\s*][^*]*)\*/g;
 
-/** Make `into` show `text`. Called again with a longer text, it leaves the blocks that have not changed alone. */
+/** Show `text` in `into`. When called again with a longer text, it does not touch blocks that have not changed. */
 export function render(into, text) {
   const wanted = blocks(text);
   wanted.forEach((block, index) => {

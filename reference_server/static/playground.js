@@ -1,4 +1,4 @@
-/** The page: questions and answers, drawn at most once a frame, with the gauges of the newest answer beside them. */
+/** The page: questions and answers, drawn at most once per frame, with the measurements of the newest answer. */
 
 import { render } from "./markdown.js";
 import { Answer, StreamError, streamChat } from "./streaming.js";
@@ -7,10 +7,10 @@ const at = (id) => document.getElementById(id);
 const [conversation, messages, welcome, question] = ["conversation", "messages", "welcome", "question"].map(at);
 const [sendButton, stopButton, settings, spoken] = ["send", "stop", "headers", "spoken"].map(at);
 
-const roomy = matchMedia("(min-width: 60rem)"); // as in style.css: the gauges and settings are beside the answers
+const roomy = matchMedia("(min-width: 60rem)"); // as in style.css: measurements and settings are beside the answers
 
 let turns = []; // of this conversation: {asked, answer, element}
-let running = null; // the AbortController of the answer on its way
+let running = null; // the AbortController of the answer that is streaming
 
 async function ask(asked) {
   const mine = new AbortController();
@@ -20,7 +20,7 @@ async function ask(asked) {
   running = mine;
   turns.push(turn);
   welcome.hidden = true;
-  if (!roomy.matches) at("settings").open = false; // they would cover the answer
+  if (!roomy.matches) at("settings").open = false; // the settings would cover the answer
   showRunning(true);
   say("Waiting for the answer.");
   conversation.scrollTop = conversation.scrollHeight;
@@ -34,7 +34,7 @@ async function ask(asked) {
     if (turns.at(-1) === turn) drawGauges(turn.answer, finished ? null : performance.now() - started);
     sayFinished(turn, finished);
     if (follows) conversation.scrollTop = conversation.scrollHeight;
-    if (!finished) frame = requestAnimationFrame(() => draw(false)); // also while nothing comes: the clock runs
+    if (!finished) frame = requestAnimationFrame(() => draw(false)); // also while nothing arrives, because the clock runs
   };
   draw(false);
 
@@ -89,7 +89,7 @@ function headers() {
   return found;
 }
 
-// Drawing. What a server sent becomes text nodes only: elements come from here and from markdown.js.
+// Drawing. What a server sends becomes text nodes only. Elements are made here and in markdown.js.
 
 function element(name, className, ...children) {
   const made = document.createElement(name);
@@ -169,7 +169,7 @@ function drawGauges(answer, waited) {
   drawGaps(gaps.slice(-120), Math.min(longest, 5 * middle));
 }
 
-/** A bar for each gap; those that reach the ceiling stand out, or one pause would flatten all others. */
+/** A bar for each gap. Bars are cut at `ceiling` and then highlighted, or one pause would flatten all others. */
 function drawGaps(gaps, ceiling) {
   const bars = gaps.map((gap, index) => {
     const height = Math.max(1, Math.min(gap / ceiling, 1) * 46);
@@ -183,7 +183,7 @@ function drawGaps(gaps, ceiling) {
 
 function showFault(turn, fault) {
   const known = fault instanceof StreamError;
-  const told = known ? fault.message : `This page failed: ${fault.message}.`;
+  const message = known ? fault.message : `This page failed: ${fault.message}.`;
   const again = element("button", "quiet", "");
   again.type = "button";
   again.addEventListener("click", () => {
@@ -192,8 +192,8 @@ function showFault(turn, fault) {
     turn.element.remove();
     ask(turn.asked);
   });
-  turn.element.append(element("div", "error", element("p", "", told), again));
-  say(told);
+  turn.element.append(element("div", "error", element("p", "", message), again));
+  say(message);
   if (!known) console.error(fault);
 
   let left = Math.ceil(fault.retryAfter ?? 0);
@@ -211,11 +211,11 @@ function showRunning(isRunning) {
   sendButton.hidden = isRunning;
   stopButton.hidden = !isRunning;
   if (focused === sendButton) stopButton.focus();
-  // A focused question would bring up a phone's keyboard, over the answer.
+  // Focusing the question would open a phone's keyboard over the answer.
   else if (focused === stopButton) (matchMedia("(pointer: fine)").matches ? question : conversation).focus();
 }
 
-// For people who listen: each paragraph once it is whole, and what happens; never the single tokens.
+// For screen readers: each paragraph when it is complete, and changes of state, but not single tokens.
 
 function sayFinished(turn, finished) {
   const blocks = turn.element.querySelectorAll(".text > *");
@@ -260,7 +260,7 @@ function summary({ ttft, tokensPerSecond, tokens }, end) {
   return [...first, ...speed, ...count, end].join(" · ");
 }
 
-// What people do
+// User input
 
 function send() {
   const asked = question.value.trim();
@@ -282,7 +282,7 @@ at("composer").addEventListener("submit", (event) => {
 settings.addEventListener("submit", (event) => event.preventDefault());
 question.addEventListener("input", fit);
 question.addEventListener("keydown", (event) => {
-  // While a word is being composed (Japanese, Chinese, …), Enter takes the word.
+  // While an input method composes a word (Japanese, Chinese, …), Enter accepts the word.
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
   send();

@@ -1,19 +1,20 @@
 /**
- * A streamed answer in a browser: from one POST to the events of one answer, over split characters, proxies and
- * dropped connections. No DOM, no framework, nothing to build: an ES module that any page can import.
+ * A streamed answer in a browser: from one POST to the events of one answer, despite split characters, proxies and
+ * dropped connections. No DOM, no framework, no build step: an ES module that any page can import.
  *
- * What is asked is asked once. Only an answer whose events carry ids is taken up again after a drop, because only then
- * does the server know what is missing; everything else that goes wrong is a StreamError, and what came before it stays.
+ * A question is sent once. After a dropped connection an answer is resumed only if its events have ids, because only then
+ * can the server know what is missing. Any other failure is a StreamError, and what came before it stays.
  */
 
-const LONGEST_WAIT = 30_000; // ms between two attempts, whatever the server's `retry` or `retry-after` says
-const LONGEST_EVENT = 1 << 20; // characters; a server that never ends its line must not fill the memory
+const LONGEST_WAIT = 30_000; // ms between two attempts, even if the server's `retry` or `retry-after` says more
+const LONGEST_EVENT = 1 << 20; // characters; a line without an end must not fill the memory
 
-/** Why an answer did not come, or not whole. `message` is one sentence for a person. */
+/** Why an answer did not arrive, or not completely. `message` is one sentence for a person. */
 export class StreamError extends Error {
   /**
-   * `kind`: unreachable (no answer at all), refused (an HTTP status), server (an error inside the stream), dropped (it
-   * ended before its end), malformed. `status`, `requestId` and `retryAfter` (seconds) are null where unknown.
+   * `kind`: unreachable (no response at all), refused (an HTTP status), server (an error inside the stream), dropped (the
+   * stream ended without its terminal event), malformed. `status`, `requestId` and `retryAfter` (seconds) are null if
+   * unknown.
    */
   constructor(kind, message, { status = null, retryAfter = null, requestId = null } = {}) {
     super(message);
@@ -23,24 +24,24 @@ export class StreamError extends Error {
 }
 
 /**
- * Bytes → server-sent events, however the bytes were cut; linear in their number.
+ * Bytes → server-sent events, wherever the bytes were cut. The time is linear in the number of bytes.
  * https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
 export class EventDecoder {
-  lastEventId = ""; // of the last event that was complete: where a new connection goes on
-  retry = null; // ms to wait before one; null until the server says
-  #text = new TextDecoder(); // drops a leading BOM, and keeps a character's first bytes until the rest is there
-  #afterCR = false; // the text so far ended in CR: an LF now belongs to it
-  #line = ""; // the line whose end has not come
+  lastEventId = ""; // of the last complete event, after which a new connection continues
+  retry = null; // ms to wait before a new connection; null until the server sends it
+  #text = new TextDecoder(); // drops a leading BOM, and holds the first bytes of a character until the rest arrives
+  #afterCR = false; // the text so far ended in CR: an LF that follows belongs to it
+  #line = ""; // the line whose end has not arrived
   #data = [];
-  #size = 0; // characters of #data
+  #size = 0; // of #data, in characters
   #type = "";
   #id = "";
-  #own = null; // the id that the event in the making has of its own
+  #own = null; // the id that the incomplete event has itself
 
   /**
-   * The events that these bytes complete: `{type, data, id}`, with the id null where the event itself has none.
-   * An event that the end of the body cuts off never comes.
+   * The events that these bytes complete: `{type, data, id}`; the id is null if the event itself has none.
+   * An event that the end of the body cuts off is dropped.
    */
   decode(bytes) {
     const text = this.#text.decode(bytes, { stream: true });
@@ -64,7 +65,7 @@ export class EventDecoder {
 
   #field(line) {
     const colon = line.indexOf(":");
-    const name = colon < 0 ? line : line.slice(0, colon); // "" where the line is a comment
+    const name = colon < 0 ? line : line.slice(0, colon); // "" if the line is a comment
     const value = colon < 0 ? "" : line.slice(colon + (line[colon + 1] === " " ? 2 : 1));
     if (name === "data") {
       this.#data.push(value);
@@ -85,23 +86,23 @@ export class EventDecoder {
 }
 
 /**
- * Ask for an answer, and yield what becomes of it, in order:
+ * Ask for an answer and yield its events, in order:
  *
- *     {type: "open", requestId, streaming, resumed}       the server has begun to answer; streaming: false: in one piece
- *     {type: "text" | "thinking", text, at}               at: performance.now() of the read that brought it
- *     {type: "tool_start", id, name, input, at}           a tool runs on the server …
+ *     {type: "open", requestId, streaming, resumed}       the server has begun to answer; streaming: false: as one document
+ *     {type: "text" | "thinking", text, at}               at: performance.now() at the read that brought it
+ *     {type: "tool_start", id, name, input, at}           the server runs a tool …
  *     {type: "tool_end", id, name, result, failed, seconds, at}
- *     {type: "usage", usage, at}                          tokens and the stop reason, as the server counts them
- *     {type: "reconnecting", attempt, wait, reason}       dropped; asks for the rest in `wait` ms
+ *     {type: "usage", usage, at}                          tokens and the stop reason, as the server reports them
+ *     {type: "reconnecting", attempt, wait, reason}       dropped; will ask for the rest in `wait` ms
  *
- * Returns when the answer is complete. Throws a StreamError when it will not be, and the signal's reason when `signal`
- * stops it; leaving the loop early closes the connection, too.
+ * Returns when the answer is complete. Throws a StreamError if it fails, and the signal's reason if `signal` stops it.
+ * Leaving the loop early closes the connection, too.
  *
- * `body` is the request's JSON document; with `stream: false` in it, or in a browser that cannot read a body piece by
- * piece, or behind a proxy that answers with something else than events, the answer is asked for in one piece.
- * `retries`: how often in a row to reconnect without getting anything new. `silence`: ms without a byte, keep-alive
- * comments included, after which a connection counts as dropped. `cancelUrl(requestId)`: where to POST that nobody will
- * come back for the rest; a server that keeps an answer for readers who were dropped cannot tell those who left.
+ * `body` is the request's JSON document. The answer is asked for as one document if the body has `stream: false`, if the
+ * browser cannot read a body piece by piece, or if a proxy answers with something other than events.
+ * `retries`: how many times in a row to reconnect without getting anything new. `silence`: ms without a byte, keep-alive
+ * comments included, after which a connection counts as dropped. `cancelUrl(requestId)`: where to POST when the user
+ * stops, because a server that keeps answers for dropped clients cannot see that this one will not come back.
  */
 export async function* streamChat({ url, body, headers = {}, signal, retries = 5, silence = 45_000, cancelUrl }) {
   const ask = { url, body: { ...body, stream: true }, headers, signal };
@@ -109,10 +110,10 @@ export async function* streamChat({ url, body, headers = {}, signal, retries = 5
     yield* inOnePiece(ask);
     return;
   }
-  // Where the answer stands, and how long to wait before asking for the rest.
+  // How far the answer has been read, and how long to wait before asking for the rest.
   const place = { id: "", retry: 1_000, requestId: null, complete: false };
   try {
-    yield* overDrops(ask, place, retries, silence);
+    yield* withReconnects(ask, place, retries, silence);
   } finally {
     if (!place.complete && place.requestId && cancelUrl) {
       fetch(cancelUrl(place.requestId), { method: "POST", headers, keepalive: true }).catch(() => {});
@@ -120,14 +121,14 @@ export async function* streamChat({ url, body, headers = {}, signal, retries = 5
   }
 }
 
-/** One answer as it grows: `take` each event of `streamChat`, read the fields whenever you draw. */
+/** One answer as it grows: `take` each event of `streamChat`, and read the fields when you draw. */
 export class Answer {
-  parts = []; // in order: {kind: "text" | "thinking", text} or {kind: "tool", id, name, input, result, failed, seconds}
+  parts = []; // in their order: {kind: "text" | "thinking", text} or {kind: "tool", id, name, input, result, failed, seconds}
   requestId = null;
-  usage = null; // as the server counts; null until it says
-  streaming = true; // false: it came in one piece
-  ttft = null; // ms from asking to the first text or thinking
-  gaps = []; // ms between pieces, the last 240; what came in one read has no gap, and none is invented
+  usage = null; // as the server reports it; null until then
+  streaming = true; // false: it came as one document
+  ttft = null; // ms from the request to the first text or thinking
+  gaps = []; // ms between pieces, the last 240; pieces that came in one read have no gap between them
   #asked;
   #first = null;
   #last = null;
@@ -157,17 +158,17 @@ export class Answer {
     }
   }
 
-  /** The text alone, without thinking and tools: what the next question takes along. */
+  /** The text without thinking and tools, as the next question sends it back. */
   get text() {
     return this.parts.map((part) => (part.kind === "text" ? part.text : "")).join("");
   }
 
-  /** As the server counts once it has said so; until then one for each piece that came. */
+  /** The server's count once it has reported one; until then one token for each piece. */
   get tokens() {
     return this.usage?.output_tokens ?? this.#pieces;
   }
 
-  /** Between the first piece and the last; null until there are two, and for an answer in one piece. */
+  /** Between the first piece and the last. Null until there are two, and for an answer that came as one document. */
   get tokensPerSecond() {
     const seconds = (this.#last - this.#first) / 1000;
     return this.streaming && this.tokens > 1 && seconds > 0 ? (this.tokens - 1) / seconds : null;
@@ -190,7 +191,7 @@ function canStream() {
   return typeof ReadableStream === "function" && typeof Response === "function" && "body" in Response.prototype;
 }
 
-async function* overDrops(ask, place, retries, silence) {
+async function* withReconnects(ask, place, retries, silence) {
   for (let attempt = 0, from = ""; ; ) {
     let fault;
     try {
@@ -199,7 +200,7 @@ async function* overDrops(ask, place, retries, silence) {
       return;
     } catch (caught) {
       ask.signal?.throwIfAborted();
-      if (!(caught instanceof StreamError) || !place.id || !mayPass(caught)) throw caught;
+      if (!(caught instanceof StreamError) || !place.id || !isTemporary(caught)) throw caught;
       fault = caught;
     }
     attempt = place.id === from ? attempt + 1 : 1;
@@ -207,7 +208,7 @@ async function* overDrops(ask, place, retries, silence) {
     if (attempt > retries) {
       throw new StreamError("dropped", `${fault.message} ${retries} attempts to reconnect did not help.`, fault);
     }
-    // Twice as long each time, and never quite the same: clients that were dropped together do not return together.
+    // Exponential backoff with jitter: clients that were dropped at the same time must not return at the same time.
     const backoff = place.retry * 2 ** (attempt - 1) * (1 + Math.random() / 2);
     const wait = Math.min(Math.max(backoff, (fault.retryAfter ?? 0) * 1000), LONGEST_WAIT);
     yield { type: "reconnecting", attempt, wait, reason: fault.message };
@@ -216,7 +217,7 @@ async function* overDrops(ask, place, retries, silence) {
 }
 
 async function* oneConnection(ask, place, silence, from) {
-  // Of its own, so that leaving in whatever way closes it, and the server stops generating.
+  // Its own controller: leaving the loop in any way closes the connection, so that the server stops generating.
   const connection = new AbortController();
   const stop = () => connection.abort();
   ask.signal?.addEventListener("abort", stop);
@@ -227,7 +228,7 @@ async function* oneConnection(ask, place, silence, from) {
     if (!type.startsWith("text/event-stream") || !response.body) {
       if (from) throw new StreamError("dropped", "The server no longer has the rest of this answer.");
       if (type.startsWith("application/json")) {
-        yield* toldWhole(response);
+        yield* wholeAnswer(response);
       } else {
         connection.abort();
         yield* inOnePiece(ask);
@@ -252,19 +253,19 @@ async function* events(reader, place, silence) {
     const decoded = decoder.decode(value);
     if (decoder.retry !== null) place.retry = decoder.retry;
     for (const event of decoded) {
-      if (event.id && isKnown(event.id, place.id)) continue; // a server may send again what we have
+      if (event.id && isKnown(event.id, place.id)) continue; // the server may repeat events
       if (event.id) place.id = event.id;
-      const told = meaning(event);
-      if (told === END) return;
-      if (told) yield { ...told, at };
+      const found = meaning(event);
+      if (found === END) return;
+      if (found) yield { ...found, at };
     }
-    if (!isKnown(decoder.lastEventId, place.id)) place.id = decoder.lastEventId || place.id; // of an event without data
+    if (!isKnown(decoder.lastEventId, place.id)) place.id = decoder.lastEventId || place.id; // the id of an event without data
   }
 }
 
 const END = Symbol("the answer is complete");
 
-/** What an event of the plain dialect says; null for what is not ours. Throws the error that it tells. */
+/** The meaning of an event of plain SSE; null for unknown events. Throws the error of an error event. */
 function meaning({ type, data }) {
   if (type === "message" && data === "[DONE]") return END;
   if (type === "message" && !data.startsWith("{")) return { type: "text", text: data };
@@ -281,7 +282,7 @@ function meaning({ type, data }) {
   return { type: "usage", usage };
 }
 
-/** Whether `id` comes no later than `last`, both being ids of the same stream. */
+/** Whether `id` is not after `last`, and both are ids of the same stream. */
 function isKnown(id, last) {
   const [stream, number] = numbered(id) ?? [];
   const [before, reached] = numbered(last) ?? [];
@@ -296,10 +297,10 @@ function numbered(id) {
 
 async function* inOnePiece(ask) {
   const whole = { ...ask, body: { ...ask.body, stream: false } };
-  yield* toldWhole(await post(whole, ask.signal, null, {}));
+  yield* wholeAnswer(await post(whole, ask.signal, null, {}));
 }
 
-async function* toldWhole(response) {
+async function* wholeAnswer(response) {
   const answer = json(await response.text().catch(lost));
   if (answer?.error) throw new StreamError("server", sentence("The server failed", answer));
   if (typeof answer?.text !== "string") throw new StreamError("malformed", "The server’s answer is not one of ours.");
@@ -331,20 +332,20 @@ async function post({ url, body, headers }, signal, silence, more) {
     throw new StreamError("unreachable", "The server cannot be reached.");
   }
   if (response.ok) return response;
-  const told = sentence(`The server refused (${response.status})`, json(await response.text().catch(() => "")));
-  throw new StreamError("refused", told, {
+  const message = sentence(`The server refused (${response.status})`, json(await response.text().catch(() => "")));
+  throw new StreamError("refused", message, {
     status: response.status,
     retryAfter: retryAfter(response),
     requestId: requestId(response),
   });
 }
 
-/** What a browser says of a broken connection differs by browser, and helps nobody. */
+/** Replaces the browser's own message for a broken connection, which differs by browser and explains nothing. */
 function lost(fault) {
   throw fault instanceof TypeError ? new StreamError("dropped", "The connection was lost.") : fault;
 }
 
-/** `promise`, or a drop after `ms` of waiting; null waits for ever. */
+/** `promise`, or a drop if it takes longer than `ms`; null: no limit. */
 async function within(ms, promise) {
   let timer;
   const silent = new Promise((_, reject) => {
@@ -359,8 +360,8 @@ async function within(ms, promise) {
   }
 }
 
-/** Whether the same request may do better a little later. */
-function mayPass({ kind, status }) {
+/** Whether the same request can succeed a little later. */
+function isTemporary({ kind, status }) {
   return kind === "dropped" || kind === "unreachable" || (kind === "refused" && (status === 429 || status >= 500));
 }
 
@@ -385,21 +386,21 @@ function json(text) {
   }
 }
 
-/** `beginning: what the error document says.` – or the beginning alone, where it says nothing. */
+/** `beginning: message of the error document.`, or only the beginning if the document has no message. */
 function sentence(beginning, document) {
   const said = document?.error?.message;
   if (typeof said !== "string" || !said) return `${beginning}.`;
   return `${beginning}: ${said.slice(0, 300).replace(/[.\s]+$/, "")}.`;
 }
 
-/** Seconds; null where the server does not say. It may say a number or a date. */
+/** Seconds from `retry-after`, which can be a number or a date; null without it. */
 function retryAfter(response) {
   const text = response.headers.get("retry-after") ?? "";
   const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
   return Number.isNaN(seconds) ? null : Math.max(0, seconds);
 }
 
-/** As a header carries it: one character for each byte. */
+/** In the form of a header value: one character for each byte. */
 function utf8(text) {
   return String.fromCharCode(...new TextEncoder().encode(text));
 }

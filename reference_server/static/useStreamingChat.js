@@ -1,7 +1,7 @@
 /**
- * A conversation with a streaming endpoint as a React hook, on top of streaming.js. The app brings React: a bundler
- * finds it, or an import map does. It renders at most once a frame, however many tokens come in, and stops when its
- * component goes.
+ * A conversation with a streaming endpoint as a React hook, on top of streaming.js. The app provides React, through a
+ * bundler or an import map. The hook renders at most once per frame, however many tokens arrive, and stops when its
+ * component unmounts.
  */
 
 import { useCallback, useEffect, useRef, useState } from "react";
@@ -9,23 +9,24 @@ import { useCallback, useEffect, useRef, useState } from "react";
 import { Answer, streamChat } from "./streaming.js";
 
 /**
- * Options: those of `streamChat` but `signal`; `body` without its messages.
+ * Options: those of `streamChat` except `signal`; `body` without its messages.
  *
- * - `messages`: `{role, content}`; the assistant's also have `parts` (text, thinking and tools in order, see `Answer`).
+ * - `messages`: `{role, content}`; the assistant's also have `parts` (text, thinking and tools in their order, see `Answer`).
  * - `status`: ready, waiting (for the first token), streaming or reconnecting.
- * - `error`: the StreamError that ended the last answer, or null. What had come of that answer stays.
+ * - `error`: the StreamError that ended the last answer, or null. What had arrived of that answer stays.
  * - `ttft` (ms) and `tokensPerSecond` of the last answer: null until observed.
- * - `send(text)` asks, and stops an answer that is on its way; resolves when its own has ended, in whatever way.
- * - `stop()` leaves the answer as far as it has come.
+ * - `send(text)` asks a question and stops an answer that is still streaming. It resolves when its answer has ended,
+ *   also if it failed.
+ * - `stop()` ends the answer and keeps what has arrived.
  *
- * `send` and `stop` stay the same functions for the component's life.
+ * `send` and `stop` are the same functions for the component's lifetime.
  */
 export function useStreamingChat({ url = "/chat/stream", body = {}, ...options } = {}) {
   const [shown, show] = useState({ messages: [], status: "ready", error: null, ttft: null, tokensPerSecond: null });
   const settings = useRef(null);
   settings.current = { url, body, ...options };
   const messages = useRef([]);
-  const running = useRef(null); // the AbortController of the answer on its way
+  const running = useRef(null); // the AbortController of the answer that is streaming
 
   const stop = useCallback(() => running.current?.abort(), []);
   useEffect(() => stop, [stop]);

@@ -87,9 +87,8 @@ class _UpstreamAnswer:
     def __init__(
         self, client: anthropic.AsyncAnthropic, asked: Body, server_tools: set[str], headers: dict[str, str]
     ) -> None:
-        self.start = AnswerStart(
-            secrets.token_hex(12), int(time.time()), 0
-        )  # with the input tokens of all turns so far
+        # Its input tokens are those of all turns so far.
+        self.start = AnswerStart(secrets.token_hex(12), int(time.time()), 0)
         self._client = client
         self._asked = dict(asked)
         self._model: str = self._asked.pop("model")
@@ -105,7 +104,7 @@ class _UpstreamAnswer:
         self._calls: list[ToolCall] = []  # of the current turn
         self._pieces = 0  # of the latest call's input
 
-    async def steps(self) -> AsyncGenerator[tuple[int, Step], None]:
+    async def steps(self) -> AsyncGenerator[tuple[int, Step], None]:  # deep: closing this generator closes the upstream
         """All steps, after a first one, `_BEGUN`, that comes when the upstream has begun to answer."""
         with _as_model_failed():
             for turn in range(MAX_TOOL_ROUNDS + 1):
@@ -216,10 +215,8 @@ def _as_model_failed() -> Iterator[None]:
     """Turn the SDK's errors into ModelFailed, with sentences for the client. None of them contains the key."""
     try:
         yield
-    except (
-        anthropic.APITimeoutError,
-        httpx2.TimeoutException,
-    ):  # the SDK lets httpx2's errors through in the middle of a stream
+    # In the middle of a stream the SDK lets httpx2's errors through.
+    except (anthropic.APITimeoutError, httpx2.TimeoutException):
         raise ModelFailed(504, "the upstream was silent for too long") from None
     except (anthropic.APIConnectionError, httpx2.TransportError):
         raise ModelFailed(502, "the upstream cannot be reached, or it closed the connection") from None

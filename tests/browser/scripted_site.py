@@ -1,6 +1,6 @@
-"""A site for the browser that does as a test's scripts say, byte for byte: real sockets, a thread for each connection.
+"""A site for the browser with answers that a test scripts, byte for byte: real sockets, one thread per connection.
 
-Static files and any other GET come from a dict; each POST goes by the next script, and the last one serves all others.
+Static files and other GETs come from a dict. Each POST is answered by the next script, the rest by the last one.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ _TYPES = {".html": "text/html; charset=utf-8", ".css": "text/css", ".js": "text/
 
 @dataclass(frozen=True)
 class Post:
-    """One question as it came over the wire, and the ways to answer it. Without an end it is cut."""
+    """One question as it came over the wire, and ways to answer it. An answer without `end` is cut off."""
 
     body: dict[str, Any]
     headers: dict[str, str]  # names in lower case
@@ -58,9 +58,9 @@ class Post:
         self.connection.sendall(text.encode())
 
     def cut_after(self, text: str) -> None:
-        """Wait until the page has told (`GET /told?text`) that it has read this; then the connection is cut.
+        """Wait until the page reports (`GET /told?text`) that it has read this text. Then the connection is cut.
 
-        Without waiting, a browser throws away what has come but has not been read.
+        Without the wait a browser would discard bytes that have arrived but have not been read.
         """
         while self.told.get(timeout=10) != text:
             pass
@@ -86,7 +86,7 @@ class Site:
     faults: list[BaseException] = field(default_factory=list)
 
     def answers(self, *scripts: Script) -> None:
-        """From now on: the first POST by the first script, and so on."""
+        """From now on the first POST is answered by the first script, and so on."""
         self.scripts, self.posts = [*scripts], []
 
 
@@ -94,13 +94,10 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, *_: Any) -> None:
-        """Browsers come and go as they like; what a script raises is in `Site.faults`."""
+        """A browser may close connections at any time. `Site.faults` has what scripts raise."""
 
 
-@contextlib.contextmanager
-def site() -> Iterator[Site]:
-    """The playground's own files, with the headers that the reference server sends along, and scripted answers."""
-
+def _handler(served: Site) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = 10  # seconds until a test that hangs fails instead
@@ -130,7 +127,7 @@ def site() -> Iterator[Site]:
             try:
                 script(post)
             except ConnectionError:
-                pass  # the browser has gone
+                pass  # the browser has left
             except BaseException as fault:  # noqa: BLE001 - told to the test on leaving
                 served.faults.append(fault)
             finally:
@@ -140,10 +137,17 @@ def site() -> Iterator[Site]:
         def log_message(self, *_: Any) -> None:
             pass
 
+    return Handler
+
+
+@contextlib.contextmanager
+def site() -> Iterator[Site]:
+    """The playground's own files, with the headers that the reference server sends, and scripted answers."""
     files = {f"/static/{path.name}": (_TYPES[path.suffix], path.read_bytes()) for path in STATIC.iterdir()}
     files["/"] = files["/static/index.html"]
-    server = _Server(("127.0.0.1", 0), Handler)
-    served = Site(f"http://127.0.0.1:{server.server_port}", files)
+    served = Site("", files)
+    server = _Server(("127.0.0.1", 0), _handler(served))
+    served.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:

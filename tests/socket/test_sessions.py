@@ -264,6 +264,11 @@ class Room:
     def abort(self) -> None:
         self.aborted = True
 
+    def set_full(self, full: bool, subscriber: Subscriber) -> None:
+        self.full = full
+        if not full:
+            subscriber.resume()
+
 
 @given(st.lists(st.one_of(st.integers(1, 200), st.booleans(), st.just("come")), max_size=30), st.integers(0, 50))
 def test_every_subscriber_gets_each_event_once_and_in_order(doings: list[Any], position: int) -> None:
@@ -282,9 +287,7 @@ def test_every_subscriber_gets_each_event_once_and_in_order(doings: list[Any], p
                 come(log.last)
             elif isinstance(doing, bool):
                 for _, subscriber, room in subscribers[::2]:
-                    room.full = doing
-                    if not doing:
-                        subscriber.resume()
+                    room.set_full(doing, subscriber)
             else:
                 log.append([b"%d," % number for number in range(log.last + 1, log.last + 1 + doing)])
         log.end()

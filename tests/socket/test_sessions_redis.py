@@ -52,11 +52,8 @@ def redis_server(port: int = 0) -> Iterator[Redis]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
-            for line in process.stdout:
-                if "Ready to accept connections" in line:
-                    break
-            else:
-                raise AssertionError("redis-server ended before it listened")
+            ready = any("Ready to accept connections" in line for line in process.stdout)
+            assert ready, "redis-server ended before it listened"
             yield Redis(port, process)
         finally:
             process.send_signal(signal.SIGCONT)

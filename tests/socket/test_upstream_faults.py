@@ -100,17 +100,20 @@ class Scripted(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         if model == "never begins":
             with contextlib.suppress(OSError):
-                while True:
-                    self.wfile.write(b": not yet\n\n")
-                    self.connection.settimeout(0.05)
-                    with contextlib.suppress(TimeoutError):
-                        if not self.connection.recv(1):
-                            break
+                self._comment_until_left()
             self.left.set()
             return None
         for each in SCRIPTS[model]:
             self.wfile.write(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n".encode())
         return None
+
+    def _comment_until_left(self) -> None:
+        self.connection.settimeout(0.05)
+        while True:
+            self.wfile.write(b": not yet\n\n")
+            with contextlib.suppress(TimeoutError):
+                if not self.connection.recv(1):
+                    return
 
     def _refuse(self, status: int) -> None:
         said = f"told you, {self.headers['authorization']}" if status == 401 else "told you"
