@@ -218,14 +218,30 @@ def drain(connection: socket.socket) -> None:
 FAST = ("x-gauge-ttft: 0ms", "x-gauge-itl: 0ms", "x-gauge-tokens: 5000")
 
 
+def counts_of_stalled(server: ReferenceServer, clients: int) -> dict[str, float]:
+    """The counts once each of these clients' streams is paused.
+
+    A stream can pause more than once while the socket's buffers fill, so the number of pauses is not enough.
+    """
+    seen = [counts(server.url)]
+
+    def stands_still() -> bool:
+        seen.append(counts(server.url))
+        before, now = seen[-2:]
+        same = before["reference_tokens_generated_total"] == now["reference_tokens_generated_total"]
+        return same and now["reference_streams_paused_total"] >= clients
+
+    wait_for(stands_still)
+    return seen[-1]
+
+
 def test_200_stalled_clients_pause_their_streams_and_cost_no_memory() -> None:
     with reference_server(*QUICK, "--send-buffer", "8192") as server:
         httpx.post(f"{server.url}/v1/messages", json=STREAM)
         process = psutil.Process(server.process.pid)
         before = process.memory_info().rss
         with not_reading(server, 200, *FAST) as connections:
-            wait_for(lambda: counts(server.url)["reference_streams_paused_total"] >= 200)
-            stalled = counts(server.url)
+            stalled = counts_of_stalled(server, 200)
             assert stalled["reference_streams_active"] == 200
             # Each would send 700 KB and was given its 5,000 tokens as a plan of 80 KB at once.
             assert process.memory_info().rss - before < 200 * 250_000

@@ -1,13 +1,14 @@
 """What the reference server refuses: bodies, headers and too many streams."""
 
 import json
+from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.door import BODY_LIMIT
-from tests.support.reference import reference_server
+from tests.support.reference import ReferenceServer, reference_server
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
 PROMPT = "Why is the line flat?"
@@ -15,6 +16,13 @@ BODY = {"model": "reference", "max_tokens": 500, "messages": [{"role": "user", "
 ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "5ms", "x-gauge-tokens": "100000"}
 BODY_OF_AGES = BODY | {"max_tokens": 100_000}
 every_dialect = pytest.mark.parametrize("path", DIALECTS)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server(*QUICK) as running:
+        yield running
+
 
 # Mistakes and limits
 
