@@ -1,13 +1,12 @@
-"""How far this machine's times are off: real runs against the reference server, held to the server's own log.
+"""How exact this machine's times are: real runs against the reference server, compared with the server's own log.
 
-Starts both as processes, on a core each where there are two. The server's stamps and the kernel's are of one clock,
-so an error is a plain difference: what we recorded minus when the server had sent it.
+Server and load generator are processes, on a core each if the machine has two. Both take their stamps from the same
+clock, so an error is a plain difference: the recorded arrival minus the moment at which the server sent the event.
 """
 
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import msgspec
 import numpy as np
 
 from streamgauge import __version__
+from streamgauge.harness import processes
 from streamgauge.harness.calibration import resolution
 from streamgauge.harness.calibration.resolution import Calibration, Point
 from streamgauge.harness.errors import ScenarioError, TargetError
@@ -26,8 +26,8 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.vitals import Vital
 
 STREAMS = (50, 200, 500, 1000)
-_WARM_UP = 3  # seconds, until every user has begun
-_TOKENS = 100  # an answer, at 50 a second
+_WARM_UP = 3  # seconds in which the users start
+_TOKENS = 100  # per answer, at 50 a second
 _SCENARIO = """\
 from streamgauge.scenario import StreamUser, constant, task
 
@@ -43,7 +43,7 @@ _CONFIG = "[target]\nverify = false\n"
 
 
 class _Sent(msgspec.Struct):
-    """A row of the server's log. Times are CLOCK_MONOTONIC ns."""
+    """A stream in the server's log. Times are CLOCK_MONOTONIC in ns."""
 
     id: str
     due: int | None
@@ -53,9 +53,9 @@ class _Sent(msgspec.Struct):
 def calibrate(
     streams: Sequence[int], seconds: int, kinds: Sequence[bool], tell: Callable[[Point], None]
 ) -> Calibration:
-    """Measure at each number of streams, over plain HTTP and TLS as `kinds` says (False, True), telling each result.
+    """Measure with each number of streams, over plain HTTP (False in `kinds`) and TLS (True); `tell` gets each result.
 
-    TargetError when a server or a run does not come about, ScenarioError when TLS is asked for without `openssl`.
+    TargetError if a server or a run does not start, ScenarioError if TLS is asked for and `openssl` is missing.
     """
     points = []
     with tempfile.TemporaryDirectory() as name:
@@ -79,38 +79,23 @@ def _point(folder: Path, streams: int, seconds: int, certificate: Sequence[str])
     log, database = folder / "truth.jsonl", folder / "run.db"
     for old in (log, database):
         old.unlink(missing_ok=True)
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-    command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", "--preset", "exact"]
-    command += ["--tokens", str(_TOKENS), "--truth", str(log), *certificate]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            _pin(server.pid, cores[:1])
-            assert server.stdout is not None
-            url = server.stdout.readline().rpartition(" ")[2].strip()  # empty when it died, having said why
-            if not url:
-                raise TargetError("the reference server did not start")
-            _drive(folder, url, streams, _WARM_UP + seconds, cores[-1:])
-        finally:
-            server.terminate()
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []  # absent on macOS
+    options = ["--preset", "exact", "--tokens", str(_TOKENS), "--truth", str(log), *certificate]
+    with processes.reference_server(*options, cores=cores[:1]) as url:
+        _drive(folder, url, streams, _WARM_UP + seconds, cores[-1:])
     with Store.open(database) as store:
         return _compare(store, _sent(log), streams, tls=bool(certificate))
 
 
 def _drive(folder: Path, url: str, streams: int, seconds: int, cores: Sequence[int]) -> None:
-    command = [sys.executable, "-m", "locust", "-f", "readers.py", "--headless", "--host", url, "--only-summary"]
-    command += ["-u", str(streams), "-r", str(max(10, streams / 2)), "-t", f"{seconds}s", "--loglevel", "ERROR"]
-    command += ["--gauge-db", "run.db", "--gauge-inconclusive", "pass", "--gauge-progress"]
+    load = ["--host", url, "--users", str(streams), "--spawn-rate", str(max(10, streams / 2))]
+    record = ["--run-time", f"{seconds}s", "--gauge-db", "run.db", "--gauge-inconclusive", "pass"]
+    command = processes.locust_command(Path("readers.py"), *load, *record, "--only-summary", "--loglevel", "ERROR")
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        _pin(process.pid, cores)
-        _, said = process.communicate()
+        processes.pin(process.pid, cores)
+        _, errors = process.communicate()
     if not (folder / "run.db").exists():
-        raise TargetError(f"the run did not come about: {said.strip().splitlines()[-1:]}")
-
-
-def _pin(process: int, cores: Sequence[int]) -> None:
-    """Keep the two out of each other's way, where the system lets us."""
-    if cores:
-        os.sched_setaffinity(process, cores)
+        raise TargetError(f"the run did not start: {' '.join(errors.strip().splitlines()[-1:])}")
 
 
 def _sent(log: Path) -> dict[str, _Sent]:
@@ -120,7 +105,7 @@ def _sent(log: Path) -> dict[str, _Sent]:
 
 def _compare(store: Store, sent: dict[str, _Sent], streams: int, *, tls: bool) -> Point:
     run: Run = store.run()
-    # CLOCK_REALTIME has not been stepped since the run began, or the run's own drift would show it.
+    # This needs a CLOCK_REALTIME that nobody has set since the run began; its clock drift would show that.
     clock = RunClock.starting_at(run.realtime_ns)
     first, gaps, begun = [], [], _WARM_UP * 10**9
     for request_id, due_at, events in store.answers(run.id):
@@ -132,7 +117,7 @@ def _compare(store: Store, sent: dict[str, _Sent], streams: int, *, tls: bool) -
         first.append(off[:1])
         gaps.append(np.diff(off))
     if not first:
-        raise TargetError(f"no stream of {streams:,} completed in time: the machine is too slow, or too busy")
+        raise TargetError(f"none of {streams:,} streams completed in time: the machine is too slow or too busy")
     cpu = store.vital(run.id, Vital.CPU_PERCENT)
     used = float(cpu.value[cpu.at > begun].mean()) / 100
     reads = saturated = events_seen = 0.0
@@ -160,7 +145,7 @@ def _round(value: "np.floating[object]") -> float:  # type: ignore[type-var]
 
 
 def _certificate(folder: Path) -> list[str]:
-    """A key and a self-signed certificate for loopback, as options of the server."""
+    """Options of the server: a new self-signed certificate for localhost, and its key."""
     if shutil.which("openssl") is None:
         raise ScenarioError("calibrating TLS needs the `openssl` command; install it, or add --plain-only")
     cert, key = folder / "cert.pem", folder / "key.pem"

@@ -1,6 +1,6 @@
-"""How fine the instrument is on this machine: what `streamgauge calibrate` found, kept from one run to the next.
+"""How exact the recorded times are on this machine: what `streamgauge calibrate` measured, kept for later runs.
 
-One small JSON file in the user's state folder, one calibration in it, good for the machine that it names.
+It is one calibration in a small JSON file in the user's state folder, valid for the machine that the file names.
 """
 
 import os
@@ -11,7 +11,7 @@ import msgspec
 
 from streamgauge.harness.errors import StoreError
 
-GOOD_ENOUGH = 1.0  # ms: the p99 error up to which a number of streams counts as carried
+GOOD_ENOUGH = 1.0  # ms: up to this p99 error the generator carries a number of streams
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,9 +23,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     itl_error_p50: float
     itl_error_p99: float
     events_per_second: float
-    events_per_cpu_second: float  # of the generator's process
-    server_late_p99: float  # the server against its own schedule: its knee, not ours
-    saturated_share: float  # of our reads
+    events_per_cpu_second: float  # of the load generator
+    server_late_p99: float  # how late the server sent, by its own schedule: its limit, not ours
+    saturated_share: float  # of the load generator's reads: those that came late
 
     @property
     def error(self) -> float:
@@ -39,7 +39,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     points: list[Point]
 
     def carried(self, *, tls: bool) -> Point | None:
-        """The largest load with an error that is good enough, of those before the first that is not."""
+        """The largest load below the first one whose error is too large; None if already the smallest load's is."""
         best = None
         for point in sorted((one for one in self.points if one.tls is tls), key=lambda one: one.streams):
             if point.error > GOOD_ENOUGH:
@@ -48,7 +48,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
         return best
 
     def sentence(self) -> str:
-        """What a report says of it, such as "± 0.1 ms up to 1,000 streams"."""
+        """For people: "± 0.1 ms up to 1,000 streams"."""
         parts = []
         for tls in (False, True):
             loads = [point for point in self.points if point.tls is tls]
@@ -62,7 +62,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def machine() -> str:
-    """What a calibration is good for: a change of any of it asks for a new one."""
+    """The machine that a calibration is valid for: after a change of any of these a new one is needed."""
     return f"{platform.node()}, {os.cpu_count()} cpus, {platform.system()} {platform.release()} {platform.machine()}"
 
 
@@ -72,7 +72,7 @@ def path() -> Path:
 
 
 def keep(calibration: Calibration) -> None:
-    """StoreError when the state folder cannot be written."""
+    """StoreError if the state folder cannot be written."""
     try:
         path().parent.mkdir(parents=True, exist_ok=True)
         path().write_bytes(msgspec.json.format(msgspec.json.encode(calibration)))
@@ -81,7 +81,7 @@ def keep(calibration: Calibration) -> None:
 
 
 def known() -> Calibration | None:
-    """This machine's calibration; None when there is none, or none that can be read."""
+    """This machine's calibration; None if there is none, or if it cannot be read."""
     try:
         found = msgspec.json.decode(path().read_bytes(), type=Calibration)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):

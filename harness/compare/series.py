@@ -1,98 +1,94 @@
-"""Several runs of the same work, one after another: for the gate, for noise, and for A against B.
+"""Several runs of the same work, one after another, each a process: for the gate, for noise, and for A against B."""
 
-Each run is a process that `start` runs to its end. Nothing is judged here beyond what the runs themselves say.
-"""
-
-import os
 import secrets
-import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any
 
 from streamgauge.harness.errors import StoreError
-from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.exit_codes import VERDICTS, Exit
 from streamgauge.harness.judge.compare.baseline import SERIES
+from streamgauge.harness.judge.outputs import dispatch
 from streamgauge.harness.judge.store import Run, Store
-
-Start = Callable[[Mapping[str, str]], int]  # runs with these labels; the exit code
-_CI = {  # label → where a CI job has it
-    "branch": ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME"),
-    "commit": ("GITHUB_SHA", "CI_COMMIT_SHA"),
-}
-_GIT = {"branch": ["--abbrev-ref", "HEAD"], "commit": ["HEAD"]}
+from streamgauge.harness.run import labels
+from streamgauge.harness.run.launch import launch
 
 
-def name() -> str:
-    """A new series: what its runs have as their label."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What each run of a series does."""
+
+    scenario: str
+    options: Mapping[str, Any]  # by their names in run.options, with `db`; none of those that report a result
+    labels: Mapping[str, str]
+    passed_on: Sequence[str] = ()  # to Locust, as it is
 
 
-def run(start: Start, each: Iterable[Mapping[str, str]], database: str, series: str) -> tuple[list[str], list[int]]:
-    """Run once with each of these labels; the runs' ids, oldest first, and their exit codes.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One run of a series: what it has beyond the work."""
 
-    Ends early, with what there is, after a mistake in the call and after a run that was interrupted.
-    """
-    codes: list[int] = []
-    for labels in each:
-        codes.append(start({SERIES: series, **labels}))
-        if codes[-1] == Exit.MISTAKE or not _finished(database):
-            break
-    return found(database, series), codes
+    labels: Mapping[str, str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    environ: Mapping[str, str] | None = field(default_factory=dispatch.environment_without_github)  # None: our own
 
 
-def found(database: str, series: str) -> list[str]:
-    with suppress(StoreError), Store.open(database) as store:
-        return [run.id for run in store.runs() if run.labels.get(SERIES) == series]
-    return []
+def turns(first: int, count: int) -> list[Turn]:
+    """Runs that differ only in their number, and that CI does not hear of."""
+    return [Turn({"repeat": str(number)}) for number in range(first, first + count)]
 
 
-def sides(runs: Iterable[Run], series: str) -> tuple[list[str], list[str]]:
-    """The ids of a series' runs of A and of B, whole pairs only: the k-th of A goes with the k-th of B."""
+class Series:
+    """The runs of one series share a label with its id. It ends after a mistake, and after an interrupted run."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        self.codes: list[int] = []  # exit codes of its runs so far
+        self.ended = False
+
+    def run(self, turns: Iterable[Turn]) -> None:
+        """One run for each turn, until the series ends."""
+        for turn in turns:
+            if self.ended:
+                return
+            self.codes.append(self._launch(turn))
+            self.ended = self.codes[-1] == Exit.MISTAKE or not self._last_finished()
+
+    def runs(self) -> list[Run]:
+        """Its runs in the database, oldest first."""
+        with suppress(StoreError), Store.open(self.work.options["db"]) as store:
+            return [run for run in store.runs() if run.labels.get(SERIES) == self.id]
+        return []
+
+    def ids(self) -> list[str]:
+        return [run.id for run in self.runs()]
+
+    def _launch(self, turn: Turn) -> int:
+        work = self.work
+        given = labels.written({**work.labels, SERIES: self.id, **turn.labels})
+        return launch(work.scenario, {**work.options, **turn.options, "label": given}, work.passed_on, turn.environ)
+
+    def _last_finished(self) -> bool:
+        with Store.open(self.work.options["db"]) as store:
+            return store.run().status == "finished"
+
+
+def sides(runs: Iterable[Run]) -> tuple[list[str], list[str]]:
+    """The ids of the runs of A and of B, whole pairs only: the n-th of A goes with the n-th of B."""
     pairs: dict[str, dict[str, str]] = {}
     for run in runs:
-        if run.labels.get(SERIES) == series:
-            pairs.setdefault(run.labels["pair"], {})[run.labels["side"]] = run.id
+        pairs.setdefault(run.labels["pair"], {})[run.labels["side"]] = run.id
     whole = [pair for pair in pairs.values() if len(pair) == 2]
     return [pair["a"] for pair in whole], [pair["b"] for pair in whole]
 
 
-def _finished(database: str) -> bool:
-    with Store.open(database) as store:
-        return store.run().status == "finished"
+def worst(codes: Iterable[int]) -> Exit:
+    """The exit code of several runs: a mistake, else a missed rule or a regression, else inconclusive.
 
-
-def worst(codes: Sequence[int]) -> Exit:
-    """Of exit codes: a mistake, then a missed rule or a regression, then what was not conclusive.
-
-    Nothing can be said of a process that had another: something killed it.
+    A process with another exit code was killed: nothing is known of its run.
     """
-    known = {Exit(code) if code in list(Exit) else Exit.INCONCLUSIVE for code in codes}
+    known = {Exit(code) if code in {*VERDICTS, Exit.MISTAKE} else Exit.INCONCLUSIVE for code in codes}
     return next((code for code in (Exit.MISTAKE, Exit.MISSED, Exit.INCONCLUSIVE) if code in known), Exit.MET)
-
-
-def provenance(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Labels `branch` and `commit`, as CI or git in the working directory has them; absent where nobody knows."""
-    labels = {}
-    for label, variables in _CI.items():
-        told = next((environ[variable] for variable in variables if environ.get(variable)), None) or _git(_GIT[label])
-        if told:
-            labels[label] = told
-    return labels
-
-
-def _git(words: Sequence[str]) -> str | None:
-    try:
-        asked = subprocess.run(
-            ["git", "rev-parse", *words],  # noqa: S607 - whichever git the user has
-            cwd=Path.cwd(),
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    told = asked.stdout.strip()
-    return None if told == "HEAD" else told  # a detached one has no branch

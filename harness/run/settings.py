@@ -6,11 +6,11 @@ from typing import Any
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.config.secrets import filled_headers, filled_metrics
-from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.exit_codes import ForInconclusive
 from streamgauge.harness.judge.outputs import dispatch
 from streamgauge.harness.judge.outputs.dispatch import Output
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
+from streamgauge.harness.run import labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,10 @@ class Settings:
 def settings(options: Any) -> Settings:
     """From Locust's parsed options. StreamgaugeError for whatever is wrong, before anything starts."""
     given = load(options.gauge_config)
-    labels = _labels(options.gauge_label or [])
     found = Settings(
         config=given,
         rules=parse_all(given.sla),
-        labels=labels,
+        labels=labels.parse(options.gauge_label or [], "--gauge-label"),
         seed=options.gauge_seed,
         client=options.gauge_client,
         database=options.gauge_db,
@@ -48,10 +47,3 @@ def settings(options: Any) -> Settings:
     filled_headers(given.target)  # a missing variable is one line now, and would be a run full of failures later
     filled_metrics(given.target)
     return found
-
-
-def _labels(given: list[str]) -> dict[str, str]:
-    for label in given:
-        if not label.partition("=")[0] or "=" not in label:
-            raise ScenarioError(f"--gauge-label {label!r}: write it as NAME=VALUE")
-    return dict(label.split("=", 1) for label in given)

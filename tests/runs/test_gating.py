@@ -10,8 +10,9 @@ from random import Random
 
 import pytest
 
-from streamgauge.harness.compare import series
+from streamgauge.harness.compare.series import worst
 from streamgauge.harness.judge.store import Run, Store
+from streamgauge.harness.run.labels import provenance
 from tests.support.command import invoke
 from tests.support.record import MS, a_run, ttfts
 from tests.support.reference import ReferenceServer, reference_server
@@ -275,19 +276,19 @@ def test_a_run_that_was_killed_is_no_pass(server: ReferenceServer, there: Path, 
 
 
 def test_the_worst_exit_code_is_that_of_the_series() -> None:
-    assert [series.worst(codes) for codes in ([0, 0], [0, 3], [3, 1, 0], [1, 2], [0, -9], [])] == [0, 3, 1, 2, 3, 0]
+    assert [worst(codes) for codes in ([0, 0], [0, 3], [3, 1, 0], [1, 2], [0, -9], [])] == [0, 3, 1, 2, 3, 0]
 
 
 def test_where_a_run_comes_from_is_ci_s_word_or_git_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     github = {"GITHUB_HEAD_REF": "", "GITHUB_REF_NAME": "main", "GITHUB_SHA": "abc"}
-    assert series.provenance(github) == {"branch": "main", "commit": "abc"}
-    assert series.provenance({**github, "GITHUB_HEAD_REF": "fix"})["branch"] == "fix"
+    assert provenance(github) == {"branch": "main", "commit": "abc"}
+    assert provenance({**github, "GITHUB_HEAD_REF": "fix"})["branch"] == "fix"
     monkeypatch.chdir(tmp_path)
-    assert series.provenance({"CI_COMMIT_REF_NAME": "dev"}) == {"branch": "dev"}
+    assert provenance({"CI_COMMIT_REF_NAME": "dev"}) == {"branch": "dev"}
     for words in (
         ["init", "-b", "topic"],
         ["-c", "user.name=a", "-c", "user.email=b", "commit", "--allow-empty", "-m", "c"],
     ):
         subprocess.run(["git", *words], check=True, capture_output=True)
-    assert series.provenance({})["branch"] == "topic"
-    assert len(series.provenance({})["commit"]) == 40
+    assert provenance({})["branch"] == "topic"
+    assert len(provenance({})["commit"]) == 40

@@ -5,12 +5,14 @@ change and with one (Efron's bootstrap). With few runs the answer is rough: the 
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from streamgauge.harness.judge.compare.gate import GatedMetric, RunFigure
+from streamgauge.harness.config.schema import FEWEST_BASELINE_RUNS
+from streamgauge.harness.judge.compare.comparison import Figures
+from streamgauge.harness.judge.compare.gate import Gate, GatedMetric, RunFigure
 from streamgauge.harness.judge.compare.regression import FIRST_RUNS, FRESH_RUNS, regressed
 from streamgauge.harness.judge.figures import between, change, figure
 from streamgauge.harness.judge.measure.statistics import Interval, deviation_interval
@@ -60,6 +62,17 @@ def measure(metric: GatedMetric, figures: Sequence[RunFigure], baseline: int, te
         false_alarms=alarms(0.0),
         detectable=None if found is None else metric.unscaled(found),
     )
+
+
+def report_all(runs: Iterable[Figures], gate: Gate) -> list[str]:
+    """`report` for each metric of the gate, with the smallest baseline that a gate needs and the largest it takes."""
+    figures = list(runs)
+    sizes = sorted({FEWEST_BASELINE_RUNS, gate.window})
+    lines: list[str] = []
+    for metric in gate.metrics:
+        name = metric.subject.text
+        lines += report(metric, [run[name] for run in figures if name in run], sizes, gate.test)
+    return lines
 
 
 def report(metric: GatedMetric, figures: Sequence[RunFigure], baselines: Sequence[int], test: str) -> list[str]:

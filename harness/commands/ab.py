@@ -1,0 +1,58 @@
+"""`streamgauge ab`: two builds that both run, compared in turns."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from streamgauge.harness.commands import click_options
+from streamgauge.harness.compare.series import Series, Turn, Work, sides
+from streamgauge.harness.config.load import load
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.compare import comparison
+from streamgauge.harness.judge.compare import runs as compared_runs
+from streamgauge.harness.judge.compare.gate import Gate
+from streamgauge.harness.judge.outputs import dispatch
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.run import labels
+
+
+@click.command(name="ab")
+@click.argument("scenario")
+@click.option("--a", "a", required=True, metavar="URL", help="The endpoint of the known build.")
+@click.option("--b", "b", required=True, metavar="URL", help="The endpoint of the build that may be worse.")
+@click.option("--pairs", type=click.IntRange(1), default=6, show_default=True, help="Number of runs on each endpoint.")
+@click_options.of_every_run
+@click_options.of_run("json", "output", "inconclusive")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    scenario: str,
+    pairs: int,
+    passed_on: Sequence[str],
+    label: Sequence[str],
+    **options: Any,
+) -> None:
+    """Compare two builds that are both running.
+
+    Their runs take turns (A B, B A, A B, …) and are compared in pairs, so that a drift of the machine or of the
+    network cancels out. Exit code 0: B is not worse, 1: B is worse, 3: too few runs to tell.
+
+    \b
+        streamgauge ab chat --a https://old.example --b https://new.example --users 20 --run-time 1m
+    """
+    gate = Gate.of(load(options["config"]).regression)
+    outputs = dispatch.requested(options.pop("output"), options.pop("json"))
+    inconclusive = options.pop("inconclusive")
+    hosts = {side: options.pop(side) for side in ("a", "b")}
+    given = labels.provenance() | labels.parse(label, "--label")
+    series = Series(Work(scenario, options, given, passed_on))
+    order = [(pair, side) for pair in range(pairs) for side in ("ab", "ba")[pair % 2]]
+    series.run(Turn({"pair": str(pair + 1), "side": side}, {"host": hosts[side]}) for pair, side in order)
+    if Exit.MISTAKE in series.codes:
+        ctx.exit(Exit.MISTAKE)
+    with Store.open(options["db"]) as store:
+        found = compared_runs.in_turns(store, *sides(series.runs()), gate)
+    dispatch.show(found, outputs)
+    ctx.exit(comparison.exit_code(found, inconclusive))

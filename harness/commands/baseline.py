@@ -1,0 +1,113 @@
+"""`streamgauge baseline …`: the accepted runs that others are compared with."""
+
+from collections.abc import Sequence
+
+import click
+
+from streamgauge.harness.commands import click_options
+from streamgauge.harness.config.load import load
+from streamgauge.harness.judge.compare import baseline
+from streamgauge.harness.judge.compare.gate import Gate
+from streamgauge.harness.judge.compare.noise import report_all
+from streamgauge.harness.judge.figures import some
+from streamgauge.harness.judge.outputs import save, terminal
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.run import labels
+
+_name = click.option("--name", required=True, help="The name of the baseline.")
+_config = click_options.config_for("Take the metrics of this file's [regression].")
+
+
+@click.group(name="baseline")
+def command() -> None:
+    """Manage baselines: accepted runs to compare with."""
+
+
+@command.command()
+@click.argument("db")
+@click.option("--name", required=True, help="The name of the baseline; a new name begins a new baseline.")
+@click_options.run_ids
+@click.option("--label", multiple=True, metavar="NAME=VALUE", help="Every finished run with this label.")
+@click.option("--branch", help="Every finished run of this git branch: the same as --label branch=BRANCH.")
+def accept(db: str, name: str, run_ids: Sequence[str], label: Sequence[str], branch: str | None) -> None:
+    """Add runs to a baseline.
+
+    Without --run, --label and --branch: the newest run, with all runs of its series.
+    """
+    wanted = labels.parse(label, "--label") | ({"branch": branch} if branch else {})
+    with Store.open(db) as store:
+        chosen: list[str] = list(run_ids)
+        faults: dict[str, str] = {}
+        if not chosen:  # a run that failed is left out, and does not keep out the others
+            chosen, faults = baseline.fit(store, baseline.labelled(store, wanted) if wanted else baseline.newest(store))
+        added = baseline.accept(store, name, chosen)
+        click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
+    for run_id, fault in faults.items():
+        click.echo(f"  {run_id} is left out: {fault}")
+
+
+@command.command(name="list")
+@click.argument("db")
+def list_baselines(db: str) -> None:
+    """List the baselines of a database."""
+    with Store.open(db) as store:
+        terminal.render_baselines(store.accepted())
+
+
+@command.command()
+@click.argument("db")
+@_name
+@_config
+def noise(db: str, name: str, config: str | None) -> None:
+    """Show how far apart a baseline's runs are.
+
+    For each gated metric it says how often a gate by this baseline would stop a build that is equal, and how large a
+    change it would find.
+    """
+    gate = Gate.of(load(config).regression)
+    with Store.open(db) as store:
+        members = baseline.members(store, name).values()
+        lines = report_all([baseline.figures_of(store, member, gate) for member in members], gate)
+    click.echo("\n".join(lines))
+
+
+@command.command()
+@click.argument("db")
+@_name
+@click.option("--run", "run_ids", metavar="ID", multiple=True, help="Remove only this run; may be repeated.")
+def remove(db: str, name: str, run_ids: Sequence[str]) -> None:
+    """Take runs out of a baseline, or delete it.
+
+    The runs themselves stay in the database.
+    """
+    with Store.open(db) as store:
+        removed, left = baseline.remove(store, name, run_ids)
+    click.echo(f"{name}: {some(removed, 'run')} taken out, {left} left")
+
+
+@command.command()
+@click.argument("db")
+@_name
+@_config
+@click.option(
+    "-o", "--output", metavar="FILE", required=True, help="The file to write, such as main.json; - for standard output."
+)
+def export(db: str, name: str, config: str | None, output: str) -> None:
+    """Write a baseline to a small file, to be committed or kept by CI."""
+    with Store.open(db) as store:
+        text = baseline.export(store, name, Gate.of(load(config).regression))
+    if output == "-":
+        click.echo(text, nl=False)
+    else:
+        save(text, output)
+
+
+@command.command(name="import")
+@click.argument("db")
+@click.argument("file")
+@click.option("--name", help="The name of the baseline.  [default: the name in the file]")
+def import_baseline(db: str, file: str, name: str | None) -> None:
+    """Add the runs of an exported file to a baseline."""
+    with Store.create(db) as store:
+        name, added = baseline.import_file(store, file, name)
+        click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")

@@ -1,0 +1,65 @@
+"""Options and arguments that several commands share. Those of a run come from `run.options`, which says them once."""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import click
+
+from streamgauge.harness.run.options import OPTIONS, Option, help_for_command
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+_EVERY_RUN = ("users", "spawn_rate", "run_time", "config", "db", "arrivals", "rate", "seed", "client", "label")
+
+
+def of_run(*names: str, required: bool = False) -> Decorator:
+    """These options of a run, as click's."""
+    return _all([_option(OPTIONS[name], required) for name in names])
+
+
+def of_every_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """What every command that runs a scenario takes: the options of the load, and `-- …` for Locust."""
+    passed_on = click.argument("passed_on", metavar="[-- LOCUST_OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+    return _all([of_run(*_EVERY_RUN), passed_on])(command)
+
+
+def config_for(purpose: str, default: str = "./streamgauge.toml, if it exists") -> Decorator:
+    """--config of a command that starts no run."""
+    return click.option("--config", metavar="FILE", help=f"{purpose}  [default: {default}]")
+
+
+run_id = click.option(
+    "--run", "run_id", metavar="ID", help="A run's id, or the beginning of it.  [default: the newest run]"
+)
+run_ids = click.option(
+    "--run", "run_ids", metavar="ID", multiple=True, help="A run's id, or the beginning of it; may be repeated."
+)
+
+
+def _all(decorators: list[Decorator]) -> Decorator:
+    return lambda command: reduce(lambda decorated, decorate: decorate(decorated), reversed(decorators), command)
+
+
+def _option(option: Option, required: bool) -> Decorator:
+    return click.option(
+        str(option.command),
+        option.name,
+        type=_type(option),
+        default=option.default,
+        show_default=option.default is not None,
+        metavar=option.metavar,
+        multiple=option.repeated,
+        required=required,
+        help=help_for_command(option) + (f"  [default: {option.without}]" if option.without else ""),
+    )
+
+
+def _type(option: Option) -> Any:
+    if option.choices:
+        return click.Choice(option.choices)
+    if option.least is not None:
+        return click.IntRange(option.least)
+    if option.above is not None:
+        return click.FloatRange(option.above, min_open=True)
+    return option.kind

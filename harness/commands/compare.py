@@ -1,0 +1,67 @@
+"""`streamgauge compare`: runs that exist already, against a baseline or one against another. Starts no run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from streamgauge.harness.commands import click_options
+from streamgauge.harness.config.load import load
+from streamgauge.harness.errors import BaselineError
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.compare import baseline, comparison
+from streamgauge.harness.judge.compare import runs as compared_runs
+from streamgauge.harness.judge.compare.gate import Gate
+from streamgauge.harness.judge.outputs import dispatch, terminal
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict import judgement
+
+
+@click.command(name="compare")
+@click.argument("db")
+@click.argument("other_db", required=False)
+@click.option(
+    "--baseline",
+    "name",
+    metavar="NAME|FILE",
+    help="Gate by this baseline of DB, or by the .json file of an exported one.",
+)
+@click_options.run_ids
+@click_options.config_for("Gate by the [regression] of this file.")
+@click_options.of_run("json", "output", "inconclusive")
+@click.pass_context
+def command(
+    ctx: click.Context, /, db: str, other_db: str | None, name: str | None, run_ids: Sequence[str], **options: Any
+) -> None:
+    """Find out whether a build is slower than the one before.
+
+    With --baseline it is a gate: the newest run of DB, together with all runs of its series (`run --repeat 3`),
+    against the accepted runs. Exit code 0: not worse, 1: worse, 3: too few runs to tell.
+
+    \b
+        streamgauge compare gauge.db --baseline main
+
+    Without --baseline it shows the differences of two single runs and gives no verdict: the newest run of DB and
+    the newest of OTHER_DB, or two runs of DB that --run names.
+    """
+    if name is None:
+        ctx.exit(_two_runs(db, other_db, run_ids))
+    outputs = dispatch.requested(options["output"], options["json"])
+    if other_db:
+        raise BaselineError(f"a baseline is in the database itself, or in a .json file: take {other_db} out")
+    gate = Gate.of(load(options["config"]).regression)
+    with Store.open(db) as store:
+        found = compared_runs.with_baseline(store, name, run_ids or baseline.newest(store), gate)
+    dispatch.show(found, outputs)
+    ctx.exit(comparison.exit_code(found, options["inconclusive"]))
+
+
+def _two_runs(db: str, other_db: str | None, run_ids: Sequence[str]) -> Exit:
+    if len(run_ids) != (0 if other_db else 2):
+        raise BaselineError(
+            "compare with what? Give --baseline NAME for a gate, or a second database, or two --run for a look"
+        )
+    before, after = run_ids or (None, None)
+    with Store.open(db) as one, Store.open(other_db or db) as two:
+        terminal.render_two_runs(judgement.judge(one, before), judgement.judge(two, after))
+    return Exit.MET

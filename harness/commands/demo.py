@@ -1,0 +1,36 @@
+"""`streamgauge demo`: everything once, on a simulated server."""
+
+from pathlib import Path
+
+import click
+
+from streamgauge.harness import processes
+from streamgauge.harness.exit_codes import VERDICTS
+from streamgauge.harness.run.launch import launch
+
+_SPAWN_RATE = 20
+
+
+@click.command(name="demo")
+@click.option("--users", type=click.IntRange(1), default=60, show_default=True, help="Number of users.")
+@click.option("--run-time", metavar="TIME", default="40s", show_default=True, help="How long to run.")
+@click.option(
+    "--out", metavar="FOLDER", default="out", show_default=True, help="Where demo.db, demo.html and demo.json go."
+)
+@click.pass_context
+def command(ctx: click.Context, users: int, run_time: str, out: str) -> None:
+    """Try everything once on a simulated server.
+
+    Starts a reference server, runs the scenario `mixed` against it and prints the verdict. The database, the report
+    and the result document stay in the folder. ./streamgauge.toml has the rules, if it exists.
+    """
+    folder = Path(out)
+    click.echo(f"demo: {users} users of the scenario `mixed` on the reference server, for {run_time}")
+    files = {"db": "demo.db", "report": "demo.html", "json": "demo.json"}
+    options = {name: str(folder / file) for name, file in files.items()}
+    with processes.reference_server() as url:
+        load = {"host": url, "users": users, "spawn_rate": _SPAWN_RATE, "run_time": run_time}
+        code = launch("mixed", {**load, **options})
+    if code in VERDICTS:
+        click.echo(f"\nOpen {options['report']} in a browser; every stream is in {options['db']}.")
+    ctx.exit(code)

@@ -1,0 +1,39 @@
+"""`streamgauge history`: TTFT over all runs of the same work."""
+
+import click
+
+from streamgauge.harness.commands import click_options
+from streamgauge.harness.config.load import load
+from streamgauge.harness.errors import StoreError
+from streamgauge.harness.judge.compare import history
+from streamgauge.harness.judge.outputs import history_csv, save, terminal
+from streamgauge.harness.judge.store import Store
+from streamgauge.reports import trend
+
+
+@click.command(name="history")
+@click.argument("db")
+@click.option(
+    "--run", "run_id", metavar="ID", help="Show the runs of the same work as this one.  [default: as the newest run]"
+)
+@click.option("-o", "--output", metavar="FILE", help="Write a page to this file, such as history.html.")
+@click.option("--csv", metavar="FILE", help="Write the runs as CSV to this file; - for standard output.")
+@click_options.config_for("Take the margin of this file's [regression].")
+def command(db: str, run_id: str | None, output: str | None, csv: str | None, config: str | None) -> None:
+    """Show how TTFT developed over all runs.
+
+    Prints the P95 of each run, the accepted baselines, and the points where the level changed. The page also has a
+    histogram of each day.
+    """
+    with Store.open(db) as store:
+        found = history.read(store, run_id, load(config).regression.margin)
+    if not found.points:
+        raise StoreError(f"{db}: no run of this work has finished yet")
+    if csv == "-":
+        click.echo(history_csv.render(found), nl=False)
+    else:
+        terminal.render_history(found)
+    if csv not in {None, "-"}:
+        save(history_csv.render(found), str(csv))
+    if output:
+        save(trend.render(found), output)

@@ -1,0 +1,27 @@
+"""`streamgauge judge`: a verdict from the database alone."""
+
+from typing import Any
+
+import click
+
+from streamgauge.harness.commands import click_options
+from streamgauge.harness.commands.rules_file import rules_and_reader
+from streamgauge.harness.judge.outputs import dispatch
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict import judgement
+
+
+@click.command(name="judge")
+@click.argument("db")
+@click_options.run_id
+@click_options.config_for("Judge by the rules of this file.", "the rules that the run was run with")
+@click_options.of_run("json", "output", "inconclusive")
+@click.pass_context
+def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | None, **options: Any) -> None:
+    """Judge a run again, from its database alone."""
+    outputs = dispatch.requested(options["output"], options["json"])
+    rules, reader = rules_and_reader(config)
+    with Store.open(db) as store:
+        judged = judgement.judge(store, run_id, rules, reader=reader)
+    dispatch.show(judged, outputs)
+    ctx.exit(judgement.exit_code(judged, options["inconclusive"]))

@@ -1,0 +1,14 @@
+"""`streamgauge runs`: what a database has."""
+
+import click
+
+from streamgauge.harness.judge.outputs import terminal
+from streamgauge.harness.judge.store import Store
+
+
+@click.command(name="runs")
+@click.argument("db")
+def command(db: str) -> None:
+    """List the runs of a database, oldest first."""
+    with Store.open(db) as store:
+        terminal.render_runs(store.runs())

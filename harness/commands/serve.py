@@ -1,0 +1,17 @@
+"""`streamgauge serve`: the reference server, with its own options."""
+
+import click
+
+from streamgauge.harness import processes
+
+
+@click.command(
+    name="serve",
+    context_settings={"ignore_unknown_options": True, "help_option_names": []},
+    add_help_option=False,  # --help goes to the server, too
+)
+@click.argument("server_options", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def command(ctx: click.Context, server_options: tuple[str, ...]) -> None:
+    """Start the reference server; `serve --help` has its options."""
+    ctx.exit(processes.wait(processes.server_command(*server_options)))

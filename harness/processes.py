@@ -1,0 +1,69 @@
+"""The processes that a command starts: Locust, and the reference server.
+
+They are processes of their own because importing Locust monkey-patches the standard library, and because the server
+must not share a core or an interpreter with the load generator.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from streamgauge.harness.errors import TargetError
+
+_REFERENCE_SERVER = (sys.executable, "-m", "streamgauge.reference_server")
+_URL = re.compile(r"https?://\S+")
+
+
+def locust_command(locustfile: Path, *options: str) -> list[str]:
+    """Locust without its web UI and its tables. Where an option is given twice, Locust takes the last."""
+    locust = [sys.executable, "-m", "locust", "--locustfile", str(locustfile), "--headless"]
+    return [*locust, "--gauge-progress", "--loglevel", "WARNING", *options]
+
+
+def server_command(*options: str) -> list[str]:
+    return [*_REFERENCE_SERVER, *options]
+
+
+def wait(command: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
+    """Run a process to its end; its exit code. `environ` is as in subprocess: None is this process's own.
+
+    Ctrl-C is left to the child, which gets it from the terminal too; SIGTERM is passed on to it.
+    """
+    process = subprocess.Popen(command, env=environ)
+    # Both handlers are put back: a later child of the same command would inherit that SIGINT is ignored.
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    terminate = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    try:
+        return process.wait()
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, terminate)
+
+
+@contextmanager
+def reference_server(*options: str, cores: Sequence[int] = ()) -> Iterator[str]:
+    """A reference server on a free port, for as long as the `with` block lasts; gives its URL.
+
+    TargetError if it does not start.
+    """
+    with subprocess.Popen(server_command("--port", "0", *options), stdout=subprocess.PIPE, text=True) as process:
+        try:
+            pin(process.pid, cores)
+            assert process.stdout is not None
+            url = _URL.search(process.stdout.readline())  # the line is empty if it died: then stderr says why
+            if url is None:
+                raise TargetError("the reference server did not start")
+            yield url[0]
+        finally:
+            process.terminate()
+
+
+def pin(process: int, cores: Sequence[int]) -> None:
+    """Restrict a process to these cores; no cores: leave it as it is."""
+    if cores:
+        os.sched_setaffinity(process, cores)

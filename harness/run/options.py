@@ -1,0 +1,205 @@
+"""The options of a run, each once: for Locust's parser, for the `streamgauge` command and for the docs' table.
+
+Data only. It imports no Locust, because the commands read it and Locust's import would monkey-patch them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from streamgauge.harness.exit_codes import ForInconclusive
+from streamgauge.harness.judge.outputs.dispatch import KINDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    name: str  # in Python
+    locust: str  # the flag of plain `locust`
+    command: str | None  # the flag of `streamgauge run`; None: only plain Locust has it
+    help: str  # `{rate}` stands for the flag of the option `rate`
+    kind: type[str] | type[int] | type[float] | type[bool] = str  # bool: a flag without a value
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    default: str | int | None = None
+    without: str | None = None  # what happens without the option, if that is not a value
+    repeated: bool = False
+    least: int | None = None  # `streamgauge run` refuses smaller numbers,
+    above: int | None = None  # and numbers up to this one
+
+    @property
+    def ours(self) -> bool:
+        """Whether we add it to Locust's parser, which has the others already."""
+        return self.locust.startswith("--gauge-")
+
+
+OPTIONS = {
+    option.name: option
+    for option in (
+        Option(
+            name="host",
+            command="--host",
+            locust="--host",
+            metavar="URL",
+            help="The endpoint's URL, such as https://staging.example; a path in it is put before `target.path`.",
+        ),
+        Option(
+            name="users",
+            command="--users",
+            locust="--users",
+            kind=int,
+            least=1,
+            help="Number of users at the peak; in an open load, the most that run at once.",
+        ),
+        Option(
+            name="spawn_rate",
+            command="--spawn-rate",
+            locust="--spawn-rate",
+            kind=float,
+            above=0,
+            help="Users started per second.",
+        ),
+        Option(
+            name="run_time",
+            command="--run-time",
+            locust="--run-time",
+            metavar="TIME",
+            help="How long to run, such as 90s or 10m.",
+            without="until Ctrl-C, or the end of the load shape",
+        ),
+        Option(
+            name="config",
+            command="--config",
+            locust="--gauge-config",
+            metavar="FILE",
+            help="The target, the SLA rules and the limits.",
+            without="./streamgauge.toml, if it exists",
+        ),
+        Option(
+            name="db",
+            command="--db",
+            locust="--gauge-db",
+            metavar="FILE",
+            default="streamgauge.db",
+            help="The SQLite file that the run is added to.",
+        ),
+        Option(
+            name="arrivals",
+            command="--arrivals",
+            locust="--gauge-arrivals",
+            metavar="SCHEDULE",
+            help="Open load, in place of the config's: constant or poisson, with {rate}, or file:PATH.",
+        ),
+        Option(
+            name="rate",
+            command="--rate",
+            locust="--gauge-rate",
+            kind=float,
+            metavar="PER_SECOND",
+            help="Streams due per second in an open load.",
+        ),
+        Option(
+            name="seed",
+            command="--seed",
+            locust="--gauge-seed",
+            kind=int,
+            default=1,
+            help="Two runs with the same seed send the same prompts at the same think times, over the same links.",
+        ),
+        Option(
+            name="client",
+            command="--client",
+            locust="--gauge-client",
+            metavar="NAME",
+            help="The client stack of every user: wire, httpx or anthropic.",
+            without="the one that the user class names",
+        ),
+        Option(
+            name="label",
+            command="--label",
+            locust="--gauge-label",
+            metavar="NAME=VALUE",
+            repeated=True,
+            help="Stored with the run; may be repeated.",
+        ),
+        Option(
+            name="report",
+            command="--report",
+            locust="--gauge-report",
+            metavar="HTML",
+            help="Write the HTML report to this file.",
+        ),
+        Option(
+            name="json",
+            command="--json",
+            locust="--gauge-json",
+            metavar="FILE",
+            help="Write the result document to this file; - for standard output.",
+        ),
+        Option(
+            name="output",
+            command="--output",
+            locust="--gauge-output",
+            metavar="KIND=FILE",
+            repeated=True,
+            help=f"Also report to CI: {', '.join(KINDS)} as KIND=FILE, or github. May be repeated; "
+            f"a GitHub job gets github without asking.",
+        ),
+        Option(
+            name="inconclusive",
+            command="--inconclusive",
+            locust="--gauge-inconclusive",
+            choices=get_args(ForInconclusive),
+            help="Exit with 0 (pass) or 1 (fail) if there are too few samples to judge. An invalid run never passes.",
+            without="exit with 3",
+        ),
+        Option(
+            name="progress",
+            command=None,
+            locust="--gauge-progress",
+            kind=bool,
+            help="Print a line of live figures every few seconds in place of Locust's tables; "
+            "`streamgauge run` always does.",
+        ),
+    )
+}
+
+
+def help_for_command(option: Option) -> str:
+    return option.help.format_map({each.name: each.command for each in OPTIONS.values()})
+
+
+def help_for_locust(option: Option) -> str:
+    return option.help.format_map({each.name: each.locust for each in OPTIONS.values()})
+
+
+def add_to_locust(group: Any) -> None:
+    """Add our options to a group of Locust's argument parser."""
+    for option in OPTIONS.values():
+        if not option.ours:
+            continue
+        default = option.without or option.default
+        text = help_for_locust(option) + (f" (default: {default})" if default is not None else "")
+        keywords: dict[str, Any] = {"help": text}
+        if option.kind is bool:
+            keywords["action"] = "store_true"
+        elif option.repeated:
+            keywords |= {"action": "append", "metavar": option.metavar}
+        elif option.choices:
+            keywords["choices"] = option.choices
+        else:
+            keywords |= {"type": option.kind, "default": option.default, "metavar": option.metavar}
+        group.add_argument(option.locust, **keywords)
+
+
+def locust_options(values: Mapping[str, object]) -> list[str]:
+    """Values by option name, as words of Locust's command line. None is left out."""
+    return list(_words(values))
+
+
+def _words(values: Mapping[str, object]) -> Iterator[str]:
+    for name, value in values.items():
+        option = OPTIONS[name]
+        each = value if option.repeated and isinstance(value, Sequence) else [value]
+        for one in each:
+            if one is not None:
+                yield from (option.locust, str(one))
