@@ -1,15 +1,15 @@
-"""Numbers for people: with a unit, rounded no finer than they are known, and with their count and doubt. Pure."""
+"""Numbers as text for people: with their unit, rounded to what is known, with their count and interval. Pure."""
 
 import math
 
 from streamgauge.harness.judge.measure.statistics import Interval
 
 NONE = "–"  # nothing was observed
-_COUNTED = {"stalls", "chunks", "tokens"}
+_COUNTED = {"stalls", "chunks", "tokens"}  # units of whole numbers
 
 
 def figure(value: float | None, unit: str) -> str:
-    """`412 ms`, `0.42 %` (a ratio of 0.0042), `1,250 tokens/s`; ∞ is what never came, – what was not observed."""
+    """`412 ms`, `0.42 %` (a ratio of 0.0042), `1,250 tokens/s`; `∞` for what never came, `–` for None."""
     if value is None:
         return NONE
     if unit in _COUNTED and value == 1:
@@ -23,7 +23,7 @@ def some(n: int, singular: str, plural: str | None = None) -> str:
 
 
 def between(interval: Interval, unit: str) -> str:
-    """`389–447`, without the unit where it is that of the value; an end that n cannot support is a question mark."""
+    """`389–447`, without the unit; an end that does not exist for lack of samples is a question mark."""
     ends = ("?" if end is None else _number(end, unit) for end in interval)
     return "–".join(ends)
 
@@ -37,12 +37,12 @@ def estimate(value: float | None, interval: Interval | None, n: int, unit: str) 
     """`412 ms (389–447, n = 1,200)`."""
     if value is None:
         return f"{NONE} (n = {n:,})"
-    doubt = "" if interval is None or interval == (None, None) else f"{between(interval, unit)}, "
-    return f"{figure(value, unit)} ({doubt}n = {n:,})"
+    ends = "" if interval is None or interval == (None, None) else f"{between(interval, unit)}, "
+    return f"{figure(value, unit)} ({ends}n = {n:,})"
 
 
 def change(value: float, unit: str) -> str:
-    """`+8.1 %` for a ratio of 1.081; where the unit is itself a ratio, a difference of 0.012 is `+1.2 points`."""
+    """`+8.1 %` for a ratio of 1.081. For a metric whose unit is a ratio: `+1.2 points` for a difference of 0.012."""
     if math.isinf(value) or math.isnan(value):
         return "∞"
     percent = 100 * (value if unit == "ratio" else value - 1)
@@ -51,7 +51,7 @@ def change(value: float, unit: str) -> str:
 
 
 def changes(interval: Interval, unit: str) -> str:
-    """`+1.2 % to +8.1 %`; nothing where an end is not known."""
+    """`+1.2 % to +8.1 %`; an empty text if an end is None."""
     low, high = interval
     return "" if low is None or high is None else f"{change(low, unit)} to {change(high, unit)}"
 
@@ -67,14 +67,14 @@ def _number(value: float, unit: str) -> str:
 
 
 def _three_digits(value: float) -> str:
-    """Three significant digits below 100, whole numbers above; nothing finer than a thousandth."""
+    """Three significant digits below 100, whole numbers from 100 on; never more than three decimals."""
     size = abs(value)
     places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 or size == 0 else 3
     return "0" if size == 0 else f"{value:,.{places}f}"
 
 
 def _percent(value: float) -> str:
-    """As many places as keep a share that is not 0 % or 100 % from reading as one."""
+    """With enough decimals that a share which is not 0 % or 100 % does not read as 0 or 100."""
     if value in {0.0, 100.0}:
         return f"{value:.0f}"
     places = 1 if 1 <= value <= 99 else 2

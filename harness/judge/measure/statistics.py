@@ -1,8 +1,8 @@
-"""Quantiles, ratios and means with their doubt. Pure; the only door to scipy.
+"""Quantiles, ratios and means with their confidence intervals, and tests between groups of runs. Pure.
 
-Samples come as sorted distinct `values` and how often each occurred (`counts`), so that 200 million gaps and 20
-stream times go the same way. +inf is a value like any other: what never came. All intervals are two-sided, and of 95 %
-unless another confidence is asked for.
+Samples are given as sorted distinct `values` and how often each occurred (`counts`), so that 200 million gaps need no
+other code than 20 streams. +inf is a value like any other: it stands for what never came. Intervals are two-sided, at
+95 % unless a `confidence` is given. The only door to scipy.
 """
 
 import math
@@ -20,26 +20,26 @@ Counts = NDArray[np.int64]
 
 
 class Interval(NamedTuple):
-    """None at an end that this many samples cannot support."""
+    """An end is None if there are too few samples for it."""
 
     low: float | None
     high: float | None
 
 
 def quantile(values: Values, counts: Counts, q: float) -> float | None:
-    """The order statistic of rank ⌈q n⌉ (Hyndman & Fan's definition 1): a value that occurred. None without samples."""
+    """The order statistic of rank ⌈q n⌉ (Hyndman & Fan's definition 1), so always a sample. None without samples."""
     n = int(counts.sum())
-    # 1e-9 forgives the float product: 0.07 * 100 is 7.000000000000001, whose rank is 7.
+    # 1e-9 absorbs the rounding of the product: 0.07 * 100 is 7.000000000000001, and the rank is 7.
     return _ranked(values, counts, math.ceil(q * n - 1e-9)) if n else None
 
 
 def quantile_interval(
     values: Values, counts: Counts, q: float, effective: float | None = None, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Order statistics whose ranks enclose the true quantile (binomial; David & Nagaraja, Order Statistics, 7.1).
+    """The two samples whose ranks enclose the true quantile (binomial; David & Nagaraja, Order Statistics, 7.1).
 
-    `effective` is the number of independent samples that correlated ones are worth: the ranks are taken there and
-    scaled up (Woodruff 1952; Korn & Graubard 1998). An end exists from n = 72 for p95 and from 368 for p99.
+    `effective` is how many independent samples the correlated ones are worth: the ranks are computed for that number
+    and scaled up (Woodruff 1952; Korn & Graubard 1998). The upper end exists from n = 72 for p95, from 368 for p99.
     """
     n = int(counts.sum())
     independent = n if effective is None else min(n, math.floor(effective))
@@ -56,13 +56,13 @@ def quantile_interval(
 
 
 def _binomial(probability: float, n: int, q: float) -> int:
-    """The least k for which a binomial of n trials at q is at most k with this probability."""
+    """The smallest k such that a binomial variable (n trials, success q) is at most k with this probability."""
     k = math.ceil(float(special.bdtrik(probability, n, q)))
     return k - 1 if k > 0 and float(special.bdtr(k - 1, n, q)) >= probability else k
 
 
 def ratio_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """Clopper–Pearson, exact: never narrower than it says."""
+    """Clopper–Pearson: exact, it covers at least as often as its confidence says."""
     if n == 0:
         return Interval(None, None)
     tail = (1 - confidence) / 2
@@ -80,7 +80,7 @@ def mean(values: Values, counts: Counts) -> float | None:
 def mean_interval(
     values: Values, counts: Counts, effective: float | None = None, confidence: float = CONFIDENCE
 ) -> Interval:
-    """Student's t on the mean. No ends for fewer than two independent samples, or when one of them is +inf."""
+    """Student's t interval of the mean. No ends for fewer than two independent samples, or if a sample is +inf."""
     n = int(counts.sum())
     independent = n if effective is None else min(float(n), effective)
     centre = mean(values, counts)
@@ -94,11 +94,11 @@ def mean_interval(
 def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> float:
     """How many independent samples `n` correlated ones are worth for their mean: n divided by the design effect.
 
-    `values` are samples (or 0 and 1 for "at most x", where a quantile is wanted) and `owners` says which cluster each
-    came from, those of one cluster together; a part of the clusters will do. The design effect is the ratio mean's
-    linearised variance between clusters over that of a simple random sample, never below 1 (Kish 1965; Woodruff 1971).
-    With few clusters it is itself unsure, so the result shrinks by the t quantiles' ratio (Korn & Graubard 1998). One
-    cluster is worth one.
+    `values` are samples of some or all clusters; for a quantile, give 0 and 1 for "is at most x" instead. `owners` says
+    which cluster each sample is from; the samples of a cluster stand together. The design effect is the linearised
+    variance of the ratio mean between clusters over that of a simple random sample, at least 1 (Kish 1965; Woodruff
+    1971). An estimate from few clusters is uncertain, so the result is reduced by the ratio of the t quantiles (Korn &
+    Graubard 1998). A single cluster is worth one sample.
     """
     if len(values) == 0:
         return 0.0
@@ -109,17 +109,17 @@ def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> floa
     residuals = values - values.mean()
     within = float(np.dot(residuals, residuals))
     if within == 0:
-        return float(min(n, clusters))  # nothing varies: no evidence that clusters do not matter
+        return float(min(n, clusters))  # nothing varies: no evidence that samples of a cluster are independent
     between = clusters / (clusters - 1) * float((np.bincount(cluster, residuals) ** 2).sum())
     shrink = (special.stdtrit(max(len(values) - 1, 1), 1 - _TAIL) / special.stdtrit(clusters - 1, 1 - _TAIL)) ** 2
     return n / max(1.0, between / within) * float(shrink)
 
 
 def samples_for_quantile(q: float, share: float) -> int | None:
-    """About how many independent samples tell the q-quantile from a limit that `share` of the samples keep.
+    """About how many independent samples can tell the q-quantile from a limit that `share` of the samples keep.
 
-    Normal approximation, n = z² q (1 − q) / (share − q)², but never fewer than an interval with an upper end needs.
-    None when the samples lie on the limit itself: no number would do.
+    Normal approximation, n = z² q (1 − q) / (share − q)², but at least as many as an interval with an upper end needs.
+    None if the quantile lies on the limit: no number of samples is enough.
     """
     if share == q:
         return None
@@ -131,7 +131,7 @@ def samples_for_quantile(q: float, share: float) -> int | None:
 
 
 def samples_for_ratio(ratio: float, limit: float) -> int | None:
-    """The same for a ratio; where nothing (or everything) was hit, the n at which Clopper–Pearson passes the limit."""
+    """The same for a ratio. For a ratio of 0 or 1: the n from which the Clopper–Pearson interval keeps the limit."""
     if ratio == limit or (ratio in {0.0, 1.0} and limit in {0.0, 1.0}):
         return None
     if ratio == 0:
@@ -143,13 +143,13 @@ def samples_for_ratio(ratio: float, limit: float) -> int | None:
 
 
 def share_at_most(values: Values, counts: Counts, limit: float) -> float | None:
-    """The share of samples that are no larger than `limit`."""
+    """The share of samples that are at most `limit`; None without samples."""
     n = int(counts.sum())
     return float(counts[: int(np.searchsorted(values, limit, side="right"))].sum() / n) if n else None
 
 
 def deviation_interval(deviation: float, n: int) -> Interval:
-    """Of a standard deviation from n normal samples, by χ². No ends for fewer than two."""
+    """The interval of a standard deviation of n normal samples, by χ². No ends for fewer than two samples."""
     if n < 2:
         return Interval(None, None)
     low, high = special.chdtri(n - 1, [_TAIL, 1 - _TAIL])
@@ -157,8 +157,10 @@ def deviation_interval(deviation: float, n: int) -> Interval:
 
 
 def difference_interval(one: tuple[float, Interval], two: tuple[float, Interval]) -> Interval:
-    """Of two − one, each an estimate with its interval (Zou & Donner, Statistics in Medicine 27, 2008). None where
-    one of the ends that it is made of is None."""
+    """The interval of two − one, each an estimate with its interval (Zou & Donner, Statistics in Medicine 27, 2008).
+
+    An end is None if one of the ends that it is computed from is None.
+    """
     (a, (a_low, a_high)), (b, (b_low, b_high)) = one, two
     return Interval(
         None if b_low is None or a_high is None else b - a - math.hypot(b - b_low, a_high - a),
@@ -167,17 +169,17 @@ def difference_interval(one: tuple[float, Interval], two: tuple[float, Interval]
 
 
 class Shift(NamedTuple):
-    """How far one group of runs lies above another, along the last axis of arrays of any shape; NaN where unknown."""
+    """How far a group of candidate runs lies above a group of baseline runs, along the last axis; NaN if unknown."""
 
     by: Values
     above: Values  # one-sided p value of "the candidate is not above the baseline"
     below: Values  # and of "it is not below"
-    low: Values  # of the 95 % interval of `by`; NaN or ∞ where there is no such end
+    low: Values  # of the 95 % interval of `by`; NaN or ∞ if there is no such end
     high: Values
 
 
 def shift_of_means(baseline: Values, candidate: Values) -> Shift:
-    """Student's t with pooled variance. Groups that do not vary at all differ for sure, or not at all."""
+    """Student's t test with pooled variance. Without any variance, every difference is significant."""
     k, m = baseline.shape[-1], candidate.shape[-1]
     by = candidate.mean(-1) - baseline.mean(-1)
     squares = baseline.var(-1) * k + candidate.var(-1) * m
@@ -185,7 +187,7 @@ def shift_of_means(baseline: Values, candidate: Values) -> Shift:
 
 
 def shift_of_pairs(differences: Values) -> Shift:
-    """Student's t on paired differences, candidate less baseline."""
+    """Student's t test on the differences of pairs, candidate minus baseline."""
     pairs = differences.shape[-1]
     return _student(differences.mean(-1), differences.std(-1, ddof=1) / math.sqrt(pairs), pairs - 1)
 
@@ -193,7 +195,7 @@ def shift_of_pairs(differences: Values) -> Shift:
 def _student(by: Values, error: Values, freedom: int) -> Shift:
     by, error = np.asarray(by), np.asarray(error)
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(by == 0, 0.0, by / error)  # without spread ±∞, which stdtr takes
+        t = np.where(by == 0, 0.0, by / error)  # ±∞ if there is no variance; stdtr accepts it
     half = float(special.stdtrit(freedom, 1 - _TAIL)) * error
     return Shift(by, special.stdtr(freedom, -t), special.stdtr(freedom, t), by - half, by + half)
 
@@ -201,7 +203,7 @@ def _student(by: Values, error: Values, freedom: int) -> Shift:
 def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
     """Mann and Whitney's exact test; the shift and its interval are Hodges and Lehmann's (Biometrics 19, 1963).
 
-    Takes ±∞. A tie counts for neither side, which only ever makes the test more careful.
+    Accepts ±∞. A tie counts for neither side, which makes the test conservative.
     """
     k, m = baseline.shape[-1], candidate.shape[-1]
     ours, theirs = candidate[..., :, None], baseline[..., None, :]
@@ -209,8 +211,8 @@ def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
         differences = np.where(ours == theirs, 0.0, ours - theirs).reshape(*candidate.shape[:-1], k * m)
     differences = np.sort(differences, -1)
     at_most = np.cumsum(_mann_whitney(k, m))
-    least = np.concatenate([[1.0], 1 - at_most[:-1]])  # the chance of so many wins, or more
-    cut = int(np.searchsorted(at_most, _TAIL, side="right"))  # so many may be left out at each end
+    least = np.concatenate([[1.0], 1 - at_most[:-1]])  # the probability of so many wins or more
+    cut = int(np.searchsorted(at_most, _TAIL, side="right"))  # so many differences are beyond the interval at each end
     middle = differences[..., [(k * m - 1) // 2, k * m // 2]]
     with np.errstate(invalid="ignore"):
         by = np.where(middle[..., 0] == middle[..., 1], middle[..., 0], middle.mean(-1))
@@ -225,18 +227,20 @@ def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
 
 
 def _mann_whitney(k: int, m: int) -> Values:
-    """The chance of each number of wins from 0 to k·m, when all orders of k and m samples are equally likely."""
-    ways = np.zeros((m + 1, k * m + 1))  # [members of the candidate so far, wins]; a win: one more baseline below it
+    """The probability of each number of wins from 0 to k·m if all orders of k and m samples are equally likely."""
+    ways = np.zeros(
+        (m + 1, k * m + 1)
+    )  # [candidate samples placed, wins]; a win: a baseline sample below one of them
     ways[0, 0] = 1
     for below in range(k + 1):
-        for taken in range(1, m + 1):  # in rising order, so that any number of them may stand at this place
+        for taken in range(1, m + 1):  # ascending, so that several candidate samples may stand at this place
             ways[taken, below:] += ways[taken - 1, : k * m + 1 - below]
     chances: Values = ways[m] / ways[m].sum()
     return chances
 
 
 def holm(p: Values, alpha: float, among: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which tests of a family reject (Holm 1979). The last axis is the family, `among` says who belongs to it."""
+    """Which tests of a family reject (Holm 1979). The last axis is the family; `among` says which tests are in it."""
     p = np.where(among, p, np.inf)
     order = np.argsort(p, -1)
     left = among.sum(-1, keepdims=True) - np.arange(p.shape[-1])
@@ -247,5 +251,5 @@ def holm(p: Values, alpha: float, among: NDArray[np.bool_]) -> NDArray[np.bool_]
 
 
 def _ranked(values: Values, counts: Counts, rank: int) -> float:
-    """The value of this rank, from 1."""
+    """The sample of this rank; ranks start at 1."""
     return float(values[int(np.searchsorted(np.cumsum(counts), rank))])
