@@ -6,18 +6,15 @@ There is one point per sample, or one for several consecutive samples if there a
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamgauge.harness.judge.measure import server_counters
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.record.observation import DISCONNECTED
 from streamgauge.harness.record.vitals import Vital
 
 MOST_POINTS = 300
 _FINEST, _MOST_BINS = 0.1, 20_000  # seconds per bin at least, bins at most: chunks are counted in bins, not sorted
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,7 @@ class CounterCollector:
         started = streams.number["started_at"]
         began: Floats = np.where(np.isnan(started), ended, started).astype(np.float64)
         self._open += _upto(began, self._at) - _upto(ended, self._at)
-        self._disconnected += _upto(
-            ended[np.isin(streams.outcome, [outcome.value for outcome in DISCONNECTED])], self._at
-        )
+        self._disconnected += _upto(ended[streams.ended_as(DISCONNECTED)], self._at)
         place = np.clip(streams.events.at / (self._width * 1e6), 0, len(self._chunks) - 1).astype(np.int64)
         self._chunks += np.bincount(place, minlength=len(self._chunks))
         self._ended = max(self._ended, float(ended.max(initial=0.0)))

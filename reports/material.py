@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamgauge.harness.config.schema import Reader
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.gaps import COALESCED_US, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
 from streamgauge.harness.judge.store import Failure, Store, Streams, VitalSeries
@@ -21,9 +21,6 @@ from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import CounterCollector, Counters
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 MOST_BINS = 120
 FEWEST_BINS = 20

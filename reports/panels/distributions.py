@@ -6,8 +6,9 @@ import plotly.graph_objects as go
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.distribution import Distribution
-from streamgauge.reports.material import Floats, Integers, Material
+from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, label, plot, scale
 
 BUCKETS = 48

@@ -95,7 +95,7 @@ def _read_run(store: Store, run: Run, baselines: tuple[str, ...]) -> tuple[Point
 def _by_day(streams: Streams, realtime_ns: int) -> dict[int, _Counts]:
     """The key is the number of days since 1970. Streams that neither failed nor have a TTFT are left out."""
     ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
-    failed = np.isin(streams.outcome, [outcome.value for outcome in FAILURES])
+    failed = streams.ended_as(FAILURES)
     bucket = np.where(failed, len(EDGES_MS) + 1, np.searchsorted(EDGES_MS, ttft))
     day = ((realtime_ns + streams.number["due_at"]) // _DAY_NS).astype(np.int64)
     counted = failed | ~np.isnan(ttft)

@@ -228,9 +228,7 @@ def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
 
 def _mann_whitney(k: int, m: int) -> Values:
     """The probability of each number of wins from 0 to k·m if all orders of k and m samples are equally likely."""
-    ways = np.zeros(
-        (m + 1, k * m + 1)
-    )  # [candidate samples placed, wins]; a win: a baseline sample below one of them
+    ways = np.zeros((m + 1, k * m + 1))  # [candidate samples placed, wins]; a win: a baseline sample below one of them
     ways[0, 0] = 1
     for below in range(k + 1):
         for taken in range(1, m + 1):  # ascending, so that several candidate samples may stand at this place
