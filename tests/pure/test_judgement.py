@@ -21,6 +21,7 @@ from streamgauge.harness.judge.verdict.judgement import Judgement, exit_code, ju
 from streamgauge.harness.judge.verdict.rules import parse_all
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.record.observation import Outcome
+from tests.support.command import invoke
 from tests.support.record import MS, a_run, database, judged, observation, ttfts
 
 SCHEMA: dict[str, Any] = stdjson.loads((Path(__file__).parents[2] / "docs/reference/result.schema.json").read_text())
@@ -342,3 +343,10 @@ def test_an_estimate_carries_its_unit_its_count_and_its_doubt() -> None:
     assert estimate(412.3, None, 3, "ms") == "412 ms (n = 3)"
     assert estimate(None, None, 0, "ms") == "– (n = 0)"
     assert between(Interval(389, None), "ms") == "389–?"
+
+
+def test_nothing_to_judge_is_inconclusive_and_the_caller_may_choose(tmp_path: Path) -> None:
+    run = database(tmp_path / "run.db", ttfts(range(100, 400)))
+    assert invoke("judge", run).exit_code == 3
+    assert invoke("judge", run, "--inconclusive", "pass").exit_code == 0
+    assert invoke("judge", run, "--inconclusive", "fail").exit_code == 1

@@ -1,19 +1,42 @@
 """Whole runs: the real command, a real Locust, the real reference server, a real database."""
 
+import contextlib
 import json
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import jsonschema
 import pytest
 
-from tests.support.command import BIN, HASTY, REPOSITORY, RULES, command, count, free_port, rows, started, until
+from tests.support.command import (
+    BIN,
+    FAILED,
+    HASTY,
+    REPOSITORY,
+    RULES,
+    command,
+    count,
+    free_port,
+    invoke,
+    rows,
+    started,
+    until,
+)
 from tests.support.reference import ReferenceServer, reference_server
 
 SCHEMA = json.loads((REPOSITORY / "docs/reference/result.schema.json").read_text())
+
+
+@dataclass(frozen=True)
+class Ended:
+    process: "subprocess.CompletedProcess[str]"
+    folder: Path
+    served: set[str]  # the ids of the streams that the server saw of it
 
 
 @pytest.fixture(scope="module")
@@ -29,52 +52,72 @@ def rules(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_run_leaves_a_verdict_a_database_a_report_and_a_result(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def mixed(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A run of the scenario `mixed` in a folder `new` that it makes."""
+    folder = tmp_path_factory.mktemp("mixed")
+    (folder / "rules.toml").write_text(RULES)
+    before = {row["id"] for row in server.truth()}
     ended = command(
         "streamgauge", "run", "mixed", "--host", server.url, "--users", 12, "--spawn-rate", 12, "--run-time", "5s",
-        "--config", rules, "--db", "new/run.db", "--report", "new/run.html", "--json", "new/run.json",
+        "--config", "rules.toml", "--db", "new/run.db", "--report", "new/run.html", "--json", "new/run.json",
         "--label", "build=abc",
-        cwd=tmp_path,
+        cwd=folder,
     )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    assert "MET: all 2 rules met" in ended.stdout
-    assert "12 users" in ended.stderr, "progress is shown"
-    document = json.loads((tmp_path / "new/run.json").read_text())
-    jsonschema.validate(document, SCHEMA)
-    assert document["verdict"] == "met"
-    assert document["run"]["labels"]["build"] == "abc"
-    database = tmp_path / "new/run.db"
-    assert [path.name for path in (tmp_path / "new").iterdir()] != []
-    assert not (tmp_path / "new/run.db-wal").exists(), "a finished file is whole by itself"
-    stored = rows(database, "SELECT outcome, count(*) FROM stream_metrics GROUP BY outcome")
-    assert dict(stored) == document["outcomes"]
-    assert set(dict(rows(database, "SELECT DISTINCT user, network FROM stream_metrics"))) == {
-        "Reader", "PhoneReader", "Commuter", "Stopper", "TabCloser",
-    }  # fmt: skip
-    (least,) = rows(database, "SELECT min(ttft_ms) FROM stream_metrics")[0]
-    assert least >= 100, "no first token can come before the server sent it"
-    assert "<html" in (tmp_path / "new/run.html").read_text()
+    return Ended(ended, folder / "new", {row["id"] for row in server.truth()} - before)
 
 
-def test_a_link_of_ones_own_is_used_by_its_name_and_told_apart_by_its_numbers(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "office.py").write_text(HASTY.replace("(StreamUser):", '(StreamUser):\n    network = "office"'))
-    rules.write_text(RULES + '[networks.office]\nrtt = "80ms"\ndown_kbit = 2000\nup_kbit = 1000\n')
-    port = free_port()
-    ended = command(
-        "locust", "-f", "office.py", "--headless", "-u", 2, "-r", 2, "-t", "4s", "-H", server.url, "--processes", 2,
-        "--master-bind-port", port, "--master-port", port, "--gauge-config", rules, "--gauge-db", "run.db",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert ended.returncode in {0, 3}, ended.stderr
-    network, least = rows(tmp_path / "run.db", "SELECT network, min(ttft_ms) FROM stream_metrics")[0]
-    assert network == "office"
-    assert least > 100 + 80, "the server's first token, and the link's round trips"
-    (fingerprint,) = rows(tmp_path / "run.db", "SELECT fingerprint FROM runs")[0]
-    assert '"office#' in fingerprint.replace(": ", ":")
+@pytest.mark.xdist_group("mixed")
+class TestARunOfMixed:
+    def test_it_leaves_a_verdict_a_database_a_report_and_a_result(self, mixed: Ended) -> None:
+        assert mixed.process.returncode == 0, mixed.process.stderr
+        assert "MET: all 2 rules met" in mixed.process.stdout
+        assert "12 users" in mixed.process.stderr, "progress is shown"
+        document = json.loads((mixed.folder / "run.json").read_text())
+        jsonschema.validate(document, SCHEMA)
+        assert document["verdict"] == "met"
+        assert document["run"]["labels"]["build"] == "abc"
+        assert {path.name for path in mixed.folder.iterdir()} == {"run.db", "run.html", "run.json"}, (
+            "a finished database is whole by itself, without a write-ahead log"
+        )
+        assert "<html" in (mixed.folder / "run.html").read_text()
+
+    def test_the_result_counts_what_the_database_has(self, mixed: Ended) -> None:
+        document = json.loads((mixed.folder / "run.json").read_text())
+        stored = rows(mixed.folder / "run.db", "SELECT outcome, count(*) FROM stream_metrics GROUP BY outcome")
+        assert dict(stored) == document["outcomes"]
+
+    def test_every_kind_of_user_asks_and_none_fails(self, mixed: Ended) -> None:
+        kinds = rows(mixed.folder / "run.db", f"SELECT user, sum({FAILED}) FROM streams GROUP BY user")
+        assert dict(kinds) == dict.fromkeys(("Reader", "PhoneReader", "Commuter", "Stopper", "TabCloser"), 0)
+
+    def test_no_first_token_comes_before_the_server_sent_it(self, mixed: Ended) -> None:
+        (least,) = rows(mixed.folder / "run.db", "SELECT min(ttft_ms) FROM stream_metrics")[0]
+        assert least >= 100
+
+    def test_every_stream_that_the_server_saw_is_in_the_record(self, mixed: Ended) -> None:
+        requests = [request for (request,) in rows(mixed.folder / "run.db", "SELECT request_id FROM streams")]
+        kept = {request for request in requests if request}
+        # One that was cut between the server's answer and our first read has no request id.
+        assert kept <= mixed.served
+        assert len(mixed.served - kept) <= requests.count(None)
+
+    def test_the_database_alone_is_enough_afterwards(
+        self, mixed: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        shutil.copy(mixed.folder / "run.db", "run.db")
+        (run,) = rows(tmp_path / "run.db", "SELECT id FROM runs")[0]
+        listed = invoke("runs", "run.db")
+        assert run in "".join(listed.stdout.split()), listed.stdout
+        Path("strict.toml").write_text('[[sla]]\nrule = "max(ttft) < 1ms"\n')
+        assert invoke("judge", "run.db").exit_code == 0
+        missed = invoke("judge", "run.db", "--run", run[:6], "--config", "strict.toml", "--json", "-")
+        assert missed.exit_code == 1
+        assert json.loads(missed.stdout)["verdict"] == "missed"
+        drawn = invoke("report", "run.db", "-o", "page.html")
+        assert drawn.exit_code == 0, drawn.stderr
+        assert run in Path("page.html").read_text()
 
 
 def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(rules: Path, tmp_path: Path) -> None:
@@ -95,53 +138,20 @@ def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(rules: Pat
     assert tries.get(200, 0) > 0, "and gets through in the end"
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "scenarios").glob("[a-z]*.py")))
-def test_every_scenario_runs(name: str, server: ReferenceServer, tmp_path: Path) -> None:
-    shaped = name in {"steps", "spike", "soak", "noisy_neighbour"}
-    ended = command(
-        "streamgauge", "run", name, "--host", server.url, *([] if shaped else ["--users", 5, "--spawn-rate", 5]),
-        "--run-time", "3s", "--db", "run.db",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert ended.returncode in {0, 3}, ended.stderr
-    begun, failed = rows(
-        tmp_path / "run.db",
-        "SELECT count(*), sum(outcome NOT IN ('completed', 'cancelled', 'interrupted')) FROM streams",
-    )[0]
-    assert (begun > 0, failed) == (True, 0)
-
-
-def test_every_stream_that_the_server_saw_is_in_the_record(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
-    before = {row["id"] for row in server.truth()}
-    ended = command(
-        "streamgauge", "run", "disconnects", "--host", server.url, "--users", 10, "--spawn-rate", 10,
-        "--run-time", "5s", "--config", rules, "--db", "run.db",
-        cwd=tmp_path,
-    )  # fmt: skip
-    assert ended.returncode in {0, 3}, ended.stderr
-    sent = {row["id"] for row in server.truth()} - before
-    kept = {request for (request,) in rows(tmp_path / "run.db", "SELECT request_id FROM streams")}
-    # One that was cut between the server's answer and our first read has no request id.
-    assert kept - {None} <= sent
-    assert len(sent - kept) <= sum(
-        request is None for (request,) in rows(tmp_path / "run.db", "SELECT request_id FROM streams")
-    )
-
-
 def test_the_same_seed_asks_the_same_things(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     hasty = tmp_path / "hasty.py"
     hasty.write_text((REPOSITORY / "scenarios/chat.py").read_text().replace("between(1, 4)", "between(0, 0.01)"))
     asked = []
-    for seed in (7, 7, 8):
-        command(
-            "streamgauge", "run", hasty, "--host", server.url, "--users", 1, "--run-time", "4s", "--config", rules,
-            "--db", "run.db", "--seed", seed,
-            cwd=tmp_path,
-        )  # fmt: skip
-        (run,) = rows(tmp_path / "run.db", "SELECT max(number) FROM runs")[0]
-        asked.append(rows(tmp_path / "run.db", f"SELECT input_tokens FROM streams WHERE run = {run} LIMIT 3"))
+    with contextlib.ExitStack() as all_of_them:
+        for place, seed in enumerate((7, 7, 8)):
+            words = [
+                BIN / "streamgauge", "run", hasty, "--host", server.url, "--users", 1, "--run-time", "4s",
+                "--config", rules, "--db", f"{place}.db", "--seed", seed,
+            ]  # fmt: skip
+            running = started(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            all_of_them.callback(all_of_them.enter_context(running).wait, 60)
+    for place in range(3):
+        asked.append(rows(tmp_path / f"{place}.db", "SELECT input_tokens FROM streams LIMIT 3"))
     assert len(asked[0]) == 3
     assert asked[0] == asked[1] != asked[2]
 
@@ -169,28 +179,6 @@ def test_the_web_ui_starts_and_stops_runs(server: ReferenceServer, rules: Path, 
     assert [status for (status,) in rows(tmp_path / "run.db", "SELECT status FROM runs")] == ["finished"] * 2
 
 
-def test_the_database_alone_is_enough_afterwards(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
-    command(
-        "streamgauge", "run", "chat", "--host", server.url, "--users", 4, "--spawn-rate", 4, "--run-time", "3s",
-        "--config", rules, "--db", "run.db",
-        cwd=tmp_path,
-    )  # fmt: skip
-    (run,) = rows(tmp_path / "run.db", "SELECT id FROM runs")[0]
-    listed = command("streamgauge", "runs", "run.db", cwd=tmp_path)
-    assert run in "".join(listed.stdout.split()), listed.stdout
-    strict = tmp_path / "strict.toml"
-    strict.write_text('[[sla]]\nrule = "max(ttft) < 1ms"\n')
-    assert command("streamgauge", "judge", "run.db", cwd=tmp_path).returncode == 0
-    missed = command(
-        "streamgauge", "judge", "run.db", "--run", run[:6], "--config", strict, "--json", "-", cwd=tmp_path
-    )
-    assert missed.returncode == 1
-    assert json.loads(missed.stdout)["verdict"] == "missed"
-    drawn = command("streamgauge", "report", "run.db", "-o", "page.html", cwd=tmp_path)
-    assert drawn.returncode == 0, drawn.stderr
-    assert run in (tmp_path / "page.html").read_text()
-
-
 def test_a_run_can_put_another_client_under_every_user(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     ended = command(
         "streamgauge", "run", "chat", "--host", server.url, "--users", 6, "--spawn-rate", 6, "--run-time", "6s",
@@ -198,20 +186,9 @@ def test_a_run_can_put_another_client_under_every_user(server: ReferenceServer, 
         cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
+    assert rows(tmp_path / "run.db", f"SELECT sum({FAILED}) FROM streams") == [(0,)]
     assert rows(tmp_path / "run.db", "SELECT DISTINCT client FROM streams") == [("anthropic",)]
     assert "client_overhead" in ended.stdout, "what the SDK adds is told beside what the wire delivered"
-
-
-def test_nothing_to_judge_is_inconclusive_and_the_caller_may_choose(server: ReferenceServer, tmp_path: Path) -> None:
-    empty = tmp_path / "empty.toml"
-    empty.write_text("")
-    command(
-        "streamgauge", "run", "chat", "--host", server.url, "--users", 1, "--run-time", "2s", "--config", empty,
-        "--db", "run.db", cwd=tmp_path,
-    )  # fmt: skip
-    assert command("streamgauge", "judge", "run.db", cwd=tmp_path).returncode == 3
-    assert command("streamgauge", "judge", "run.db", "--inconclusive", "pass", cwd=tmp_path).returncode == 0
-    assert command("streamgauge", "judge", "run.db", "--inconclusive", "fail", cwd=tmp_path).returncode == 1
 
 
 def answers(client: httpx.Client) -> bool:

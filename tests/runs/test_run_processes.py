@@ -43,24 +43,43 @@ def rules(tmp_path: Path) -> Path:
     return path
 
 
-def test_processes_share_one_database(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of a run by two processes on a link of our own."""
+    folder = tmp_path_factory.mktemp("divided")
+    (folder / "office.py").write_text(HASTY.replace("(StreamUser):", '(StreamUser):\n    network = "office"'))
+    (folder / "rules.toml").write_text(RULES + '[networks.office]\nrtt = "80ms"\ndown_kbit = 2000\nup_kbit = 1000\n')
     ended = command(
-        "locust", "-f", REPOSITORY / "scenarios/chat.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
-        "--gauge-config", rules, "--gauge-db", "run.db", *processes(2),
-        cwd=tmp_path,
+        "locust", "-f", "office.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
+        "--gauge-config", "rules.toml", "--gauge-db", "run.db", *processes(2),
+        cwd=folder,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
-    workers = dict(rows(tmp_path / "run.db", "SELECT worker, count(*) FROM streams GROUP BY worker"))
+    return folder / "run.db"
+
+
+@pytest.mark.xdist_group("divided")
+def test_processes_share_one_database(divided: Path) -> None:
+    workers = dict(rows(divided, "SELECT worker, count(*) FROM streams GROUP BY worker"))
     assert set(workers) == {"worker-0", "worker-1"}
-    users = rows(tmp_path / "run.db", "SELECT worker, max(value) FROM samples WHERE name = 'users' GROUP BY worker")
+    users = rows(divided, "SELECT worker, max(value) FROM samples WHERE name = 'users' GROUP BY worker")
     assert dict(users) == {"worker-0": 3, "worker-1": 3}
-    told = instrument(tmp_path / "run.db")["workers"]
+    told = instrument(divided)["workers"]
     assert {name: worker["streams"] for name, worker in told.items()} == workers
     assert len({worker["pid"] for worker in told.values()}) == 2
     for worker in told.values():
         assert worker["clock_offset_ns"] == 0, "one machine has one clock"
         assert worker["clock_doubt_ns"] > 0
         assert {"host", "cpus", "stamps", "cpu_max", "loop_lag_max_ms", "clock_drift_ns"} <= worker.keys()
+
+
+@pytest.mark.xdist_group("divided")
+def test_a_link_of_ones_own_is_used_by_its_name_and_told_apart_by_its_numbers(divided: Path) -> None:
+    network, least = rows(divided, "SELECT network, min(ttft_ms) FROM stream_metrics")[0]
+    assert network == "office"
+    assert least > 100 + 80, "the server's first token, and the link's round trips"
+    (fingerprint,) = rows(divided, "SELECT fingerprint FROM runs")[0]
+    assert '"office#' in fingerprint.replace(": ", ":")
 
 
 def test_a_worker_elsewhere_gets_its_orders_from_the_master(

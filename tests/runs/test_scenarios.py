@@ -3,8 +3,6 @@
 import ast
 import json
 import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +20,7 @@ from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.prompts import Prompt, conversation, handbook, load
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Kind, Outcome, StreamObservation
+from tests.support.command import FAILED, command, invoke, rows
 from tests.support.hostile import IDENTITY
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -51,10 +50,11 @@ def ask(server: ReferenceServer, prompt: Prompt, protocol: ProtocolName = "anthr
 
 def run(server: ReferenceServer, scenario: str, seconds: int, folder: Path, *more: str) -> dict[str, Any]:
     """The result of a short run. Parts are by (key, value)."""
-    program = str(Path(sys.executable).parent / "streamgauge")
-    command = [program, "run", scenario, "--host", server.url, "--db", "run.db"]
-    command += ["--run-time", f"{seconds}s", "--json", "run.json", "--inconclusive", "pass", *more]
-    ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=90, check=False)
+    ended = command(
+        "streamgauge", "run", scenario, "--host", server.url, "--db", "run.db", "--run-time", f"{seconds}s",
+        "--json", "run.json", "--inconclusive", "pass", *more,
+        cwd=folder,
+    )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads((folder / "run.json").read_text())
     found["parts"] = {(part["key"], part["value"]): part for part in found["parts"]}
@@ -81,9 +81,49 @@ def test_no_class_of_a_scenario_does_what_its_base_does_beside_its_own(path: Pat
         assert one.name not in busy or not busy & {base.id for base in one.bases if isinstance(base, ast.Name)}
 
 
+SHAPED = ("noisy_neighbour", "soak", "spike", "steps")
+ELSEWHERE = ("chat", "mixed")  # test_run.py; their classes have the names of others', which one Locust does not take
+TOGETHER = [path for path in SCENARIOS if path.stem not in {*SHAPED, *ELSEWHERE}]
+
+
+@pytest.fixture(scope="module")
+def crowd(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, int]]:
+    """One Locust with all scenarios that have no shape: the streams of each class of users, and how many failed."""
+    folder = tmp_path_factory.mktemp("crowd")
+    ended = command(
+        "locust", "-f", ",".join(map(str, TOGETHER)), "--headless", "-u", 60, "-r", 60, "-t", "4s", "-H", server.url,
+        "--gauge-db", "run.db",
+        cwd=folder,
+    )  # fmt: skip
+    assert ended.returncode in {0, 3}, ended.stderr
+    found = rows(folder / "run.db", f"SELECT user, count(*), sum({FAILED}) FROM streams GROUP BY user")
+    return {user: (begun, failed) for user, begun, failed in found}
+
+
+@pytest.mark.xdist_group("crowd")
+@pytest.mark.parametrize("path", TOGETHER, ids=lambda path: path.stem)
+def test_every_scenario_runs(path: Path, crowd: dict[str, tuple[int, int]]) -> None:
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    users = [one.name for one in classes if "abstract = True" not in ast.unparse(one)]
+    assert users
+    for user in users:
+        begun, failed = crowd[user]
+        assert (begun > 0, failed) == (True, 0), user
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_every_scenario_with_a_shape_runs_and_without_rules_is_no_pass(
+    name: str, server: ReferenceServer, tmp_path: Path
+) -> None:
+    words = ("streamgauge", "run", name, "--host", server.url, "--run-time", "3s", "--db", "run.db")
+    ended = command(*words, cwd=tmp_path)
+    assert ended.returncode == 3, ended.stderr
+    ((begun, failed),) = rows(tmp_path / "run.db", f"SELECT count(*), sum({FAILED}) FROM streams")
+    assert (begun > 0, failed) == (True, 0)
+
+
 def test_the_help_of_run_names_every_scenario_and_no_other() -> None:
-    program = str(Path(sys.executable).parent / "streamgauge")
-    said = subprocess.run([program, "run", "--help"], capture_output=True, text=True, timeout=60, check=True).stdout
+    said = invoke("run", "--help").stdout
     names = " ".join(said.split()).partition("by its name: ")[2].partition(". scenarios/README.md")[0]
     assert re.findall(r"\w+", names.replace(" or ", ", ")) == [path.stem for path in SCENARIOS]
 

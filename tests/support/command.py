@@ -26,6 +26,7 @@ rule = "max(ttft) < 20s"
 [[sla]]
 rule = "stream_rate > 0"
 """
+FAILED = "outcome NOT IN ('completed', 'cancelled', 'interrupted')"  # in SQL, of a stream
 HASTY = """
 from streamgauge.scenario import StreamUser, between, task
 
