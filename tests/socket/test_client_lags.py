@@ -33,7 +33,7 @@ from tests.support.stacks import END, LIBRARIES, PING, START, WHOLE, ask, delta,
 
 pytestmark = pytest.mark.timing
 
-# What the library gave on
+# What the library handed on
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

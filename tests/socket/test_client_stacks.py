@@ -199,7 +199,7 @@ def test_events_that_the_sdk_passes_over_are_not_a_completed_stream() -> None:
         assert observe("wire", server.url).outcome is Outcome.COMPLETED
         seen = observe("anthropic", server.url)
     assert (seen.outcome, content(seen)) == (Outcome.MALFORMED, 3)
-    assert seen.detail == "the client library gave on 0 of the 3 content chunks that came"
+    assert seen.detail == "the client library handed on 0 of the 3 content chunks that came"
 
 
 def test_an_answer_that_only_the_library_refuses_is_malformed_in_the_librarys_words() -> None:

@@ -55,7 +55,7 @@ class Attempt:
         if plan.leave_after_chunks is not None or plan.patience is not None:
             self._exchange.on_data = self._follow
         delivery = Delivery(link, site.clock, self.began, reads)
-        self._transcript = Transcript(question.due_at, started_at=self.began, shown=delivery.moments)
+        self._transcript = Transcript(question.due_at, delivery, started_at=self.began)
         self._deadlines = Deadlines(question, target.timeouts, self._exchange, self._progress, delivery)
         self._overslept = 0  # ns, in the emulated link's delays so far
         self._over = False  # the answer has ended

@@ -1,4 +1,4 @@
-"""The client `httpx`: what an app on httpx gets. It reads `iter_bytes` and decodes each event as it comes.
+"""The client `httpx`: what an app on httpx gets that reads `iter_bytes` and decodes each event as it comes.
 
 The request is the wire client's, header for header.
 """
@@ -18,12 +18,12 @@ from streamgauge.harness.record.observation import CONTENT
 
 
 class _Transport(httpx.HTTPTransport):
-    """httpx's own, on a pool with our backend. Its own `__init__` would make a TLS context for nothing."""
+    """httpx's own transport, on a pool with our backend. Its `__init__` would make a TLS context that nobody needs."""
 
     def __init__(self, backend: Any, site: Site) -> None:
         self._pool = httpcore.ConnectionPool(
             site.endpoint.tls,
-            max_keepalive_connections=0,  # we keep the connection, see `stack`
+            max_keepalive_connections=0,  # the wire client keeps the connection, see `library`
             network_backend=backend,
         )
 
@@ -33,14 +33,14 @@ class HttpxClient(LibraryClient):
 
     def __init__(self, site: Site, *, fresh: bool = False) -> None:
         super().__init__(site, fresh=fresh)
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it tells of each request, and Locust prints it
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request, and Locust prints that
         endpoint = site.endpoint
         _, *headers = site.head.decode("latin-1").splitlines()
         self._url = f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{site.protocol.path}"
         self._http = httpx.Client(
             transport=_Transport(self._backend, site),
             headers=dict(line.split(": ", 1) for line in headers),
-            timeout=None,  # noqa: S113 - ours are kept below
+            timeout=None,  # noqa: S113 - `Deadlines` keeps ours
             trust_env=False,
         )
 
@@ -61,13 +61,12 @@ class HttpxClient(LibraryClient):
                 response.read()
                 attempt.chunk_handed_on()
                 return
-            for piece in response.iter_bytes():
-                for event in decoder.feed(piece):
-                    if protocol.understand(event, answer).kind in CONTENT:
-                        attempt.chunk_handed_on()
+            for event in (event for piece in response.iter_bytes() for event in decoder.feed(piece)):
+                if protocol.understand(event, answer).kind in CONTENT:
+                    attempt.chunk_handed_on()
         finally:
             response.close()
-            del response.stream  # it and the response hold each other, and the collector is off during a run
+            del response.stream  # a reference cycle with the response, and the collector is off during a run
 
     def close(self) -> None:
         self._http.close()

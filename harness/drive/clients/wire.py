@@ -107,18 +107,18 @@ class WireClient:
 
     def _reply(self, transcript: Transcript, site: Site, question: Question) -> Reply:
         """What the transcript says. Raises Interrupted if the greenlet was killed, during the stream or here."""
-        broken, link, identity = transcript.broken, question.link, question.identity
+        broken, identity = transcript.broken, question.identity
         record = observe if question.prompt.streamed else observe_whole
         if broken is None or broken.outcome is not Outcome.INTERRUPTED:
             with suppress(gevent.GreenletExit):
                 with site.decoding:
-                    seen = record(transcript, site, link, identity)
+                    seen = record(transcript, site, identity)
                 place, retry_after = None, _seconds(transcript.headers.get("retry-after"))
                 if question.plan.reconnect is not None:
                     by_link, body = isinstance(broken, LinkBroke), bytes(transcript.body)
                     seen, place = follow(seen, body, question.place, site.secret, by_link=by_link)
                 return Reply(seen, retry_after, place)
-        raise Interrupted(record(transcript, site, link, identity))
+        raise Interrupted(record(transcript, site, identity))
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -1,14 +1,17 @@
 """When the person has what the wire brought: the emulated link's deliveries, read by read. Pure."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from streamgauge.harness.drive.network import Link
 from streamgauge.harness.drive.wire.reads import Reads
 from streamgauge.harness.record.clock import RunClock
 
 
 class Delivery:
-    """Of one stream, for as many of its first reads as was asked for. Times are CLOCK_MONOTONIC ns."""
+    """Of one stream. Times are CLOCK_MONOTONIC ns."""
 
-    __slots__ = ("_clock", "_link", "_reads", "began", "moments")
+    __slots__ = ("_clock", "_link", "_moments", "_reads", "began", "emulated")
 
     def __init__(self, link: Link, clock: RunClock, began: int, reads: Reads) -> None:
         """`began`: when the stream began to connect, the link's zero. `reads` grows."""
@@ -16,18 +19,27 @@ class Delivery:
         self._clock = clock
         self._reads = reads
         self.began = began
-        self.moments: list[int] = []  # of each read so far
+        self.emulated = link.emulated
+        self._moments: list[int] = []  # of the reads that were delivered; the link draws its delays in their order
 
     def shown_at(self, place: int) -> int:
         """When the person has the body up to `place`, which has been read."""
         number = self._reads.completing(place)
-        while len(self.moments) <= number:
-            self._deliver(len(self.moments))
-        return self.moments[number]
+        while len(self._moments) <= number:
+            self._deliver(len(self._moments))
+        return self._moments[number]
+
+    def shown(self) -> NDArray[np.int64]:
+        """When the person has each read."""
+        began, deliver, delivered = self.began, self._link.deliver, len(self._moments)
+        ends, _, _ = self._reads.columns()
+        arrived = (self._reads.arrived(self._clock) - began)[delivered:].tolist()
+        sizes = np.diff(ends, prepend=0)[delivered:].tolist()
+        self._moments += [began + deliver(at, size) for at, size in zip(arrived, sizes, strict=True)]
+        return np.array(self._moments, np.int64)
 
     def _deliver(self, number: int) -> None:
-        """The link draws its delays in order, so each read is delivered once."""
         read = self._reads[number]
         before = self._reads[number - 1].end if number else 0
         at = read.arrived(self._clock) - self.began
-        self.moments.append(self.began + self._link.deliver(at, read.end - before))
+        self._moments.append(self.began + self._link.deliver(at, read.end - before))

@@ -1,7 +1,7 @@
-"""One answer over several connections: where its reader was when one broke, and what the next made of that. Pure.
+"""One answer over several connections: where its reader was when one broke, and what the next one brought. Pure.
 
-Goes by the ids of server-sent events. Where they count (`req_1:17`, `req_1:18`), they tell what was lost and what came
-twice. Ids that do not count tell only where to go on from, and without ids an answer begins anew.
+Uses the ids of server-sent events. Ids that count (`req_1:17`, `req_1:18`) show what was lost and what came twice. Ids
+that do not count show only where to continue, and without ids the answer begins anew.
 """
 
 import re
@@ -20,114 +20,117 @@ from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObser
 _COUNTED = re.compile(r"(.*?)([0-9]{1,15})", re.DOTALL)
 _LONGEST_ID = 1_000  # characters that are sent back to a server
 _BROKEN = frozenset({Outcome.RESET, Outcome.TRUNCATED, Outcome.TIMED_OUT, Outcome.UNREACHABLE})
-_NO_CONTENT = 204  # what tells an EventSource not to come back
+_NO_CONTENT = 204  # tells an EventSource not to reconnect
 _ROUNDING = 500  # ns, of a chunk's times
 
-Had = Sequence[tuple[str | None, Chunk]]  # events that the reader has, each with the id in force
+Received = Sequence[tuple[str | None, Chunk]]  # events that the reader has, each with the id in force
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far into an answer its reader is, once the connection is gone."""
+    """How far into an answer its reader was when the connection broke."""
 
-    seen_at: int  # when they had the last content, or asked, where they have none; ns on the run's clock
-    last_id: str | None = None  # of the events that they have: what to send back; None: the answer begins anew
-    retry: float | None = None  # seconds that the server wants them to wait before they come back
-    prefix: str | None = None  # of the ids, before their number; None: they do not count
-    number: int | None = None  # of the last event that they have, with the content after it that had no id of its own
-    lost: int = 0  # numbers left out before, which no record tells of yet
+    seen_at: int  # when they had the last content, or asked if they have none; ns on the run's clock
+    last_id: str | None = None  # of the events that they have, to be sent back; None: the answer begins anew
+    retry: float | None = None  # seconds that the server wants them to wait before they reconnect
+    prefix: str | None = None  # what the ids begin with before their number; None: they do not count
+    number: int | None = None  # of the last event that they have; content without an id of its own counts on from it
+    lost: int = 0  # numbers that were left out and that no record counts yet
 
 
 def follow(
-    seen: StreamObservation, body: bytes, place: Place | None, secret: re.Pattern[str], *, by_link: bool
+    record: StreamObservation, body: bytes, place: Place | None, secret: re.Pattern[str], *, by_link: bool
 ) -> tuple[StreamObservation, Place | None]:
-    """The record with what it went on from, lost and brought again; and where the reader is, if there may be more.
+    """The record with its `resumed_from` and `resume_…` fields; and where the reader is, if more may come.
 
-    `body` is what the record was made of; `place` is where the reader was before, None for a first try; `secret` is
-    blotted out; `by_link`: the emulated link broke the connection. A refusal is final at a first try. Later, one that
-    says "too much" or "out of order" is for the time being, and any other one only for going on: then the answer
-    begins anew.
+    `body` is what the record was made of. `place` is where the reader was before, None for a first try. `secret` is
+    masked. `by_link`: the emulated link broke the connection. A first try's refusal is final. A later refusal that says
+    "too much" or "out of order" is temporary; any other refuses only to continue, and then the answer begins anew.
     """
-    if seen.outcome is Outcome.REFUSED and place is not None:
-        assert seen.http_status is not None
-        if seen.http_status == 429 or seen.http_status >= 500:
-            return seen, place
-        return seen, Place(place.seen_at, retry=place.retry) if place.last_id else None
-    broken = seen.outcome in _BROKEN and seen.http_status != _NO_CONTENT
-    seen, now = _resumed(seen, body, place or Place(seen.due_at), secret)
-    return seen, now if broken or (by_link and seen.outcome is Outcome.CANCELLED) else None
+    if record.outcome is Outcome.REFUSED and place is not None:
+        assert record.http_status is not None
+        if record.http_status == 429 or record.http_status >= 500:
+            return record, place
+        return record, Place(place.seen_at, retry=place.retry) if place.last_id else None
+    broken = record.outcome in _BROKEN and record.http_status != _NO_CONTENT
+    record, now = _resumed(record, body, place or Place(record.due_at), secret)
+    return record, now if broken or (by_link and record.outcome is Outcome.CANCELLED) else None
 
 
 def _resumed(
-    seen: StreamObservation, body: bytes, place: Place, secret: re.Pattern[str]
+    record: StreamObservation, body: bytes, place: Place, secret: re.Pattern[str]
 ) -> tuple[StreamObservation, Place]:
     decoder = sse.Decoder()
-    events = decoder.feed(body)
-    # What was still on the link, the reader does not have.
-    until = seen.ended_at + _ROUNDING if seen.outcome is Outcome.CANCELLED else None
-    had = [
-        (event.id, chunk)
-        for event, chunk in zip(events, seen.chunks, strict=False)  # fewer chunks: the answer went wrong before its end
-        if not event.comment and (until is None or chunk.perceived_at <= until)
-    ]
-    ids = [id for id, _ in groupby(id for id, _ in had) if id]
+    received = _received(record, decoder, body)
+    ids = [id for id, _ in groupby(id for id, _ in received) if id]
     prefix = _prefix(ids)
     asked = place.last_id if ids else None
     resumed = asked is not None and (place.prefix is None or ids[0].startswith(place.prefix))
     if resumed or not ids:
         prefix = place.prefix
-    walked = _walk(had, prefix, place.number if resumed else None)
-    seen_at = max((chunk.perceived_at for _, chunk in had if chunk.kind in CONTENT), default=place.seen_at)
+    counted = _count(received, prefix, place.number if resumed else None)
+    seen_at = max((chunk.perceived_at for _, chunk in received if chunk.kind in CONTENT), default=place.seen_at)
     now = replace(place, seen_at=seen_at, retry=place.retry if decoder.retry is None else decoder.retry / 1e3)
     if ids:
-        now = replace(now, last_id=_sendable(ids[-1]), prefix=prefix, number=walked.number, lost=0)
-    elif seen_at != place.seen_at:  # content without ids: another answer, in which nobody can be found again
+        now = replace(now, last_id=_sendable(ids[-1]), prefix=prefix, number=counted.number, lost=0)
+    elif seen_at != place.seen_at:  # content without ids: another answer, in which there is no place to find again
         now = Place(seen_at, retry=now.retry)
     if asked is None or not resumed:
-        return seen, replace(now, lost=walked.lost) if ids else now
-    first, counts = walked.first_new_at, prefix is not None
+        return record, replace(now, lost=counted.lost) if ids else now
+    first, counts = counted.first_new_at, prefix is not None
     record = msgspec.structs.replace(
-        seen,
+        record,
         resumed_from=word(asked, secret),
         resume_gap=None if first is None else first - place.seen_at,
-        resume_lost=place.lost + walked.lost if counts else None,
-        resume_duplicated=walked.duplicated if counts else None,
+        resume_lost=place.lost + counted.lost if counts else None,
+        resume_duplicated=counted.duplicated if counts else None,
     )
     return record, now
 
 
-class _Walked(NamedTuple):
+def _received(record: StreamObservation, decoder: sse.Decoder, body: bytes) -> Received:
+    """The events of `body` that the reader has; they do not have what was still on the link when it broke."""
+    events = decoder.feed(body)
+    until = record.ended_at + _ROUNDING if record.outcome is Outcome.CANCELLED else None
+    return [
+        (event.id, chunk)
+        for event, chunk in zip(events, record.chunks, strict=False)  # fewer chunks, if an event was malformed
+        if not event.comment and (until is None or chunk.perceived_at <= until)
+    ]
+
+
+class _Counted(NamedTuple):
     number: int | None  # of the last event
     lost: int  # numbers that were left out
     duplicated: int  # content chunks whose number had come before
-    first_new_at: int | None  # when the reader had the first content chunk that had not
+    first_new_at: int | None  # when the reader had the first content chunk whose number had not
 
 
-def _walk(had: Had, prefix: str | None, number: int | None) -> _Walked:
-    """Go on from this number of the last event before; None: whatever comes first is the first.
+def _count(received: Received, prefix: str | None, number: int | None) -> _Counted:
+    """Count on from this number of the last event before; None: begin with the first that comes.
 
-    Content that has no id of its own has the next number; other events without one are not counted.
+    Content without an id of its own has the next number; other events without one are not counted.
     """
     lost, duplicated, first_new_at, in_force = 0, 0, None, None
-    for id, chunk in had:
+    for id, chunk in received:
         content, again = chunk.kind in CONTENT, False
-        its_own = _number(id, prefix) if id != in_force else None
+        own_number = _number(id, prefix) if id != in_force else None
         in_force = id
-        if its_own is not None:
-            again = number is not None and its_own <= number
-            lost += max(0, its_own - number - 1) if number is not None else 0
-            number = its_own if number is None else max(number, its_own)
+        if own_number is not None:
+            again = number is not None and own_number <= number
+            lost += max(0, own_number - number - 1) if number is not None else 0
+            number = own_number if number is None else max(number, own_number)
         elif content and number is not None:
             number += 1
         if content and again:
             duplicated += 1
         elif content and first_new_at is None:
             first_new_at = chunk.perceived_at
-    return _Walked(number, lost, duplicated, first_new_at)
+    return _Counted(number, lost, duplicated, first_new_at)
 
 
 def _prefix(ids: Sequence[str]) -> str | None:
-    """What these ids begin with before their number; None where that differs, or where they do not count by one."""
+    """What these ids begin with before their number; None if that differs, or if they do not count by one."""
     found = [_COUNTED.fullmatch(id) for id in ids]
     prefixes = {each and each[1] for each in found}
     if len(prefixes) != 1:
@@ -142,5 +145,5 @@ def _number(id: str | None, prefix: str | None) -> int | None:
 
 
 def _sendable(id: str) -> str | None:
-    """What may stand in a header of ours, whoever made it up."""
+    """The id if it may stand in a header of ours, whatever server made it up."""
     return id if len(id) <= _LONGEST_ID and id.isascii() and id.isprintable() else None

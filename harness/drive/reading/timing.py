@@ -44,8 +44,7 @@ class Times:
 
     def arrived(self) -> NDArray[np.int64]:
         """When each read was there, on the run's clock: by the kernel's stamp, or by our clock where there is none."""
-        _, stamps, seen = self.reads.columns()
-        return np.where(stamps != 0, stamps - self.clock.offset, seen) - self.clock.origin
+        return self.reads.arrived(self.clock) - self.clock.origin
 
 
 def timed(times: Times, decoded: DecodedBody, until: int | None) -> tuple[dict[str, Any], int | None]:

@@ -1,4 +1,4 @@
-"""One stream as its socket saw it, and what that means. Pure: made after the stream, off the hot path.
+"""One stream as its socket saw it, and the record of it. Pure: made after the stream, off the hot path.
 
 `observe` turns bytes and stamps into the record. Nothing that a server sent can make it raise.
 """
@@ -6,15 +6,14 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.drive.network import Link
 from streamgauge.harness.drive.protocols.protocol import line
 from streamgauge.harness.drive.reading.body import DecodedBody, decode
+from streamgauge.harness.drive.reading.delivery import Delivery
 from streamgauge.harness.drive.reading.timing import Times, timed
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire.broken import Broken
@@ -38,9 +37,10 @@ class Interrupted(Exception):
 
 @dataclass(slots=True)
 class Transcript:
-    """Moments are CLOCK_MONOTONIC ns; None where it did not come to that."""
+    """Moments are CLOCK_MONOTONIC ns; None for what did not happen."""
 
     due_at: int
+    delivery: Delivery
     started_at: int | None = None
     resolved_at: int | None = None
     connected_at: int | None = None
@@ -52,15 +52,14 @@ class Transcript:
     headers_read: Read | None = None
     body: bytes | bytearray = b""
     reads: Reads = field(default_factory=Reads)
-    holds: Sequence[int] = ()  # when reading went on after it had been held back on purpose (CLOCK_MONOTONIC ns)
-    shown: list[int] = field(default_factory=list)  # when the person had the first reads, as far as that was asked for
-    away: tuple[int, int] | None = None  # from when to when the person did not look (the same)
-    handed: Sequence[int] | None = None  # when a library gave each content chunk on, in order; None: no library
+    holds: Sequence[int] = ()  # when reading went on after the client had paused it on purpose
+    away: tuple[int, int] | None = None  # from when to when the app was in the background
+    handed: Sequence[int] | None = None  # when a library handed on each content chunk, in order; None: no library
     broken: Broken | None = None  # why it ended before the server's end
 
 
-def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
-    """The record of the stream, with the site's secrets blotted out of what the server said."""
+def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> StreamObservation:
+    """The record of the stream, with the site's secrets masked in the server's words."""
     clock = site.clock
     on_run = clock.from_monotonic
     # An error page is not a stream.
@@ -72,12 +71,12 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     if transcript.headers_read is not None:
         headers_at = on_run(transcript.headers_read.arrived(clock))
     times = Times(clock, transcript.reads, transcript.holds, transcript.handed)
-    if link.emulated or transcript.away is not None:
-        times.shown = _perceived(transcript, clock, link, times.arrived())
+    if transcript.delivery.emulated or transcript.away is not None:
+        times.shown = _perceived(transcript, clock)
     ended_at, left = on_run(transcript.ended_at), outcome in ABANDONED
-    timing, last = timed(times, decoded, ended_at if left else None)  # what was still on the link then was never seen
+    timing, last = timed(times, decoded, ended_at if left else None)  # they never saw what was still on the link
     if last is not None and not left:
-        ended_at = max(ended_at, last)  # a slow link ends after the wire
+        ended_at = max(ended_at, last)  # a slow link delivers the end later than the wire
     return StreamObservation(
         **identity,
         **timing,
@@ -103,36 +102,26 @@ def observe(transcript: Transcript, site: Site, link: Link, identity: Mapping[st
     )
 
 
-def _perceived(transcript: Transcript, clock: RunClock, link: Link, arrived: NDArray[np.int64]) -> NDArray[np.int64]:
-    """When the person had each read."""
-    on_run, perceived = clock.from_monotonic, arrived
-    if link.emulated:
-        ends, _, _ = transcript.reads.columns()
-        reads = zip(arrived.tolist(), np.diff(ends, prepend=0).tolist(), strict=True)
-        began = on_run(transcript.started_at or transcript.due_at)
-        shown = [on_run(at) for at in transcript.shown]  # the link has delivered these already
-        later = [began + link.deliver(at - began, size) for at, size in islice(reads, len(shown), None)]
-        perceived = np.array(shown + later, np.int64)
+def _perceived(transcript: Transcript, clock: RunClock) -> NDArray[np.int64]:
+    """When the person had each read, on the run's clock."""
+    delivery = transcript.delivery
+    perceived = delivery.shown() if delivery.emulated else transcript.reads.arrived(clock)
     if transcript.away is not None:
-        gone, back = map(on_run, transcript.away)
-        perceived = np.where((perceived >= gone) & (perceived < back), back, perceived)
-    return perceived
+        left, back = transcript.away
+        perceived = np.where((perceived >= left) & (perceived < back), back, perceived)
+    return perceived - clock.origin
 
 
 def _outcome(transcript: Transcript, decoded: DecodedBody) -> tuple[Outcome, str]:
-    """What became of the stream. What the server said counts before what the connection did after it."""
+    """What became of the stream. The server's events count more than what the connection did after them."""
     broken = transcript.broken
     if transcript.status is not None and transcript.status // 100 != 2:
         return Outcome.REFUSED, f"HTTP {transcript.status}: {_excerpt(transcript.body)}"
     if decoded.fault is not None:
         return decoded.fault
     if decoded.ended:
-        if transcript.handed is not None and (broken is None or broken.outcome is Outcome.MALFORMED):
-            came = sum(map(decoded.kinds.count, arrivals.CONTENT_CODES))
-            handed = len(transcript.handed)
-            if handed < came:  # and nobody left before it could
-                return Outcome.MALFORMED, f"the client library gave on {handed} of the {came} content chunks that came"
-        return Outcome.COMPLETED, ""
+        lost = _lost_by_library(transcript, decoded)
+        return (Outcome.MALFORMED, lost) if lost else (Outcome.COMPLETED, "")
     kind = transcript.headers.get("content-type", "").partition(";")[0].strip().lower()
     if transcript.status is not None and kind not in _STREAM_TYPES:
         return Outcome.MALFORMED, f"{kind} instead of text/event-stream: {_excerpt(transcript.body)}"
@@ -146,21 +135,30 @@ def _outcome(transcript: Transcript, decoded: DecodedBody) -> tuple[Outcome, str
     return Outcome.TRUNCATED, "the answer ended without its terminal event"
 
 
+def _lost_by_library(transcript: Transcript, decoded: DecodedBody) -> str:
+    """What the client library did not hand on, though nobody left before it could; "" for nothing."""
+    broken = transcript.broken
+    if transcript.handed is None or not (broken is None or broken.outcome is Outcome.MALFORMED):
+        return ""
+    came, handed = sum(map(decoded.kinds.count, arrivals.CONTENT_CODES)), len(transcript.handed)
+    return f"the client library handed on {handed} of the {came} content chunks that came" if handed < came else ""
+
+
 def _moment(clock: RunClock, moment: int | None) -> int | None:
     return None if moment is None else clock.from_monotonic(moment)
 
 
 def _excerpt(body: bytes | bytearray) -> str:
-    return bytes(body).decode("utf-8", "replace")  # not cut yet: the cut could leave a part of a secret unrecognised
+    return bytes(body).decode("utf-8", "replace")  # not cut: a cut secret might not be recognised
 
 
 def word(said: str | None, secret: re.Pattern[str]) -> str | None:
-    """A name that the server gave: printable, short, and without what must not be stored. None for nothing."""
+    """A name from the server: printable, short, and with secrets masked. None for nothing."""
     return _line(said, secret, _LONGEST_WORD) if said else None
 
 
 def sentence(said: str, secret: re.Pattern[str]) -> str:
-    """The same of what the server, or somebody quoting it, says went wrong; "" for nothing."""
+    """A sentence of or about the server on what went wrong, likewise; "" for nothing."""
     return _line(said, secret, _LONGEST_DETAIL)
 
 

@@ -1,6 +1,6 @@
-"""Answers in one piece, as a page without streaming asks for them: from what the socket saw to the record.
+"""Answers in one piece, as a page without streaming asks for them: from what the socket saw to the record. Pure.
 
-Nothing comes before all of it does, so the whole is one chunk, and its first token is its last. Pure.
+The person has nothing until everything is there, so the answer is one chunk, and its first token is its last.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.harness.drive.network import Link
 from streamgauge.harness.drive.protocols import Answer, Malformed
 from streamgauge.harness.drive.protocols.protocol import Meaning
 from streamgauge.harness.drive.reading.transcript import Transcript, observe, sentence, word
@@ -20,19 +19,19 @@ from streamgauge.harness.record.observation import Chunk, Outcome, StreamObserva
 
 
 def patient(site: Site) -> Site:
-    """The same with no other limit than that of the whole: nothing can come before."""
+    """The same site with no timeout but the total one: an answer in one piece brings nothing before its end."""
     timeouts = site.target.timeouts
     timeouts = msgspec.structs.replace(timeouts, first_token=timeouts.total, idle=timeouts.total)
     return replace(site, target=msgspec.structs.replace(site.target, timeouts=timeouts))
 
 
-def observe_whole(transcript: Transcript, site: Site, link: Link, identity: Mapping[str, Any]) -> StreamObservation:
+def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> StreamObservation:
     """The record of an answer that was asked for in one piece. Nothing that a server sent can make it raise."""
-    transcript.headers = {**transcript.headers, "content-type": ""}  # that of a stream is not to be expected
-    seen = observe(transcript, site, link, identity)
+    transcript.headers = {**transcript.headers, "content-type": ""}  # it need not be that of a stream
+    seen = observe(transcript, site, identity)
     if seen.outcome is not Outcome.TRUNCATED:
         return seen
-    # All has come that will, and none of it is an event of a stream.
+    # The answer has ended, and nothing of it was an event of a stream.
     length = transcript.headers.get("content-length", "")
     if length.isdecimal() and len(transcript.body) < int(length):
         return _ended(
@@ -45,7 +44,7 @@ def observe_whole(transcript: Transcript, site: Site, link: Link, identity: Mapp
         return _ended(seen, site, Outcome.MALFORMED, str(fault))
     if meaning.error is not None:
         return _ended(seen, site, Outcome.SERVER_ERROR, meaning.error)
-    later = link.emulated or transcript.away is not None
+    later = transcript.delivery.emulated or transcript.away is not None
     chunk = _chunk(transcript, meaning, site.clock, seen.ended_at if later else None)
     return msgspec.structs.replace(
         _ended(seen, site, Outcome.COMPLETED, ""),

@@ -66,6 +66,11 @@ class Reads:
         ends, stamps, seen = np.asarray(self._numbers, np.int64).reshape(-1, _FIELDS).T
         return ends, stamps, seen
 
+    def arrived(self, clock: RunClock) -> NDArray[np.int64]:
+        """When each arrived, as `Read.arrived`."""
+        _, stamps, seen = self.columns()
+        return np.where(stamps != 0, stamps - clock.offset, seen)
+
     def extend(self, more: "Reads") -> None:
         self._numbers.extend(more._numbers)
 
