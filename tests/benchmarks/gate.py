@@ -71,9 +71,9 @@ def judge(equal: Runs, slower: Runs) -> dict[str, Any]:
     """The share of random splits that are REGRESSED, and the spread of the runs."""
     false = [_verdict(seed, equal, None) for seed in range(SPLITS)]
     found = [_verdict(seed, equal, slower) for seed in range(SPLITS)]
-    for told, verdicts in ((f"{len(equal)} equal runs", false), (f"{CHANGE:.0%} slower", found)):
+    for name, verdicts in ((f"{len(equal)} equal runs", false), (f"{CHANGE:.0%} slower", found)):
         shares = {status.value: verdicts.count(status) / SPLITS for status in GateStatus if status in verdicts}
-        print(f"gate: {told}, {SPLITS:,} splits: {', '.join(f'{name} {share:.1%}' for name, share in shares.items())}")
+        print(f"gate: {name}, {SPLITS:,} splits: {', '.join(f'{one} {share:.1%}' for one, share in shares.items())}")
     noise = {
         metric.subject.text: measure(metric, [run[metric.subject.text] for run in equal.values()], BASELINE, GATE.test)
         for metric in GATE.metrics

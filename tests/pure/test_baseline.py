@@ -84,7 +84,7 @@ def test_a_baseline_of_few_runs_is_inconclusive(store: Store) -> None:
     assert "main has 9 comparable runs of the 10" in found.reason
 
 
-def test_a_run_that_was_taken_out_stays_in_the_database(store: Store) -> None:
+def test_a_run_that_is_removed_from_a_baseline_stays_in_the_database(store: Store) -> None:
     store.forget("main", [each.run for each in store.accepted()["main"]])
     assert store.accepted() == {}
     assert len(store.runs()) == 10
@@ -117,7 +117,7 @@ def test_a_run_is_not_compared_with_itself(store: Store) -> None:
         gate(store, ["old-04"])
 
 
-def test_an_unknown_baseline_is_told_with_those_there_are(store: Store) -> None:
+def test_an_error_for_an_unknown_baseline_lists_those_that_exist(store: Store) -> None:
     run = add(store, "new")
     with pytest.raises(BaselineError, match="no baseline called 'mian'; there are main"):
         gate(store, [run], "mian")
@@ -126,26 +126,24 @@ def test_an_unknown_baseline_is_told_with_those_there_are(store: Store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({"status": "interrupted"}, "the run is interrupted, not finished"),
         ({"n": 0}, "the run has no streams"),
         ({"instrument": {"clock_drift_ns": 80 * MS}}, "clock stepped by 80"),
     ],
 )
-def test_a_run_that_proves_nothing_is_neither_accepted_nor_compared(
-    store: Store, fields: dict[str, Any], told: str
-) -> None:
+def test_an_unfit_run_is_neither_accepted_nor_compared(store: Store, fields: dict[str, Any], expected: str) -> None:
     bad = add(store, "bad", **fields)
-    with pytest.raises(BaselineError, match=f"bad cannot be accepted: .*{told}"):
+    with pytest.raises(BaselineError, match=f"bad cannot be accepted: .*{expected}"):
         baseline.accept(store, "main", [bad])
     found = gate(store, [*several(store, "new", 2), bad])
     assert found.status is GateStatus.INVALID
-    assert told in found.reason
+    assert expected in found.reason
     assert exit_code(found) == 3
 
 
-def test_what_is_off_with_a_run_is_told_beside_the_verdict(store: Store) -> None:
+def test_why_a_run_is_degraded_stands_beside_the_verdict(store: Store) -> None:
     runs = [*several(store, "new", 2), add(store, "lame", notes=["worker-1 was lost"])]
     assert gate(store, runs).notes == ("lame is degraded: worker-1 was lost",)
 
@@ -185,7 +183,7 @@ RUN = {"run": "a", "started_at": "", "fingerprint": KIND, "figures": {"p95(ttft)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         (None, "cannot be read: No such file"),
         ("", "not a baseline, or a damaged one"),
@@ -204,7 +202,9 @@ RUN = {"run": "a", "started_at": "", "fingerprint": KIND, "figures": {"p95(ttft)
         ({"runs": [{key: RUN[key] for key in ("run", "started_at", "fingerprint")}]}, "'a' has no figures"),
     ],
 )
-def test_a_file_that_is_no_baseline_is_refused_in_one_line(store: Store, tmp_path: Path, text: Any, told: str) -> None:
+def test_a_file_that_is_no_baseline_is_refused_in_one_line(
+    store: Store, tmp_path: Path, text: Any, expected: str
+) -> None:
     path = tmp_path / "main.json"
     if isinstance(text, dict):
         text = json.dumps({"schema": "streamgauge/baseline/1", "name": "main", **text})
@@ -213,7 +213,7 @@ def test_a_file_that_is_no_baseline_is_refused_in_one_line(store: Store, tmp_pat
     for use in (lambda: gate(store, [add(store, "new")], str(path)), lambda: baseline.import_file(store, str(path))):
         with pytest.raises(BaselineError) as fault:
             use()
-        assert told in str(fault.value)
+        assert expected in str(fault.value)
         assert str(path) in str(fault.value)
         assert "\n" not in str(fault.value)
 
@@ -229,7 +229,7 @@ def test_runs_that_took_turns_must_be_of_the_same_work(store: Store) -> None:
     assert in_turns(store, a, spoilt, GATE).status is GateStatus.INVALID
 
 
-def test_a_name_that_reads_as_a_file_is_no_name(store: Store, tmp_path: Path) -> None:
+def test_the_name_of_a_baseline_cannot_be_that_of_a_file(store: Store, tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match=r"'main\.json' is not a name"):
         baseline.accept(store, "main.json", ["old-00"])
     (tmp_path / "main.json").write_text(baseline.export(store, "main", GATE))
@@ -239,7 +239,7 @@ def test_a_name_that_reads_as_a_file_is_no_name(store: Store, tmp_path: Path) ->
         baseline.import_file(store, str(tmp_path / "main.json"), " ")
 
 
-def test_a_run_that_came_from_a_file_can_be_taken_out(store: Store, tmp_path: Path) -> None:
+def test_a_run_that_was_imported_from_a_file_can_be_removed(store: Store, tmp_path: Path) -> None:
     (tmp_path / "main.json").write_text(baseline.export(store, "main", GATE))
     with Store.create(tmp_path / "fresh.db") as fresh:
         baseline.import_file(fresh, str(tmp_path / "main.json"))
@@ -251,7 +251,7 @@ def test_a_run_that_came_from_a_file_can_be_taken_out(store: Store, tmp_path: Pa
         assert baseline.remove(fresh, "main", []) == (9, 0)
 
 
-def test_the_newest_run_stands_with_its_series(store: Store) -> None:
+def test_the_newest_run_means_all_runs_of_its_series(store: Store) -> None:
     several(store, "first", 3, labels={"series": "a"})
     second = several(store, "second", 3, labels={"series": "b"})
     assert baseline.newest(store) == second

@@ -1,4 +1,4 @@
-"""The trend of runs: levels, days, what was accepted, and the page and the table that tell it."""
+"""The history of runs: levels, days, accepted baselines, and the page and the table that show them."""
 
 import csv
 import math
@@ -78,7 +78,7 @@ def test_a_new_level_is_found_where_it_begins(database: Path) -> None:
     assert changed[0].change == pytest.approx(1.5, abs=0.03)
 
 
-def test_a_run_whose_percentile_never_came_is_shown_and_is_on_no_level(database: Path) -> None:
+def test_a_run_with_an_infinite_percentile_is_shown_and_belongs_to_no_level(database: Path) -> None:
     bad = read(database).points[3]
     assert (bad.p95, bad.failed, bad.streams) == (math.inf, 20, 100)
 
@@ -110,7 +110,7 @@ def test_a_stream_counts_on_the_day_on_which_it_was_due(tmp_path: Path) -> None:
     ]
 
 
-def test_equal_runs_have_hardly_ever_a_change_point_and_changed_ones_have_it() -> None:
+def test_equal_runs_rarely_have_a_change_point_and_changed_ones_have_one() -> None:
     draw = np.random.default_rng(3)
     equal = [bool(change_points(draw.normal(0, 0.05, 20), MARGIN)) for _ in range(200)]
     assert np.mean(equal) <= 0.02
@@ -119,7 +119,7 @@ def test_equal_runs_have_hardly_ever_a_change_point_and_changed_ones_have_it() -
     assert np.mean([len(found) == 1 and abs(found[0] - 12) <= 1 for found in near]) >= 0.9
 
 
-def test_two_changes_are_two_and_too_few_runs_have_none() -> None:
+def test_two_changes_are_found_and_too_few_runs_have_none() -> None:
     draw = np.random.default_rng(4).normal(0, 0.01, 30)
     assert change_points(np.repeat([0, 0.3, 0.1], 10) + draw, MARGIN) == [10, 20]
     assert change_points(np.array([0, 0, 0, 1, 1.0]), MARGIN) == []
@@ -132,10 +132,10 @@ def command(*words: object) -> Result:
 
 def test_the_command_shows_a_table_and_writes_a_page_and_csv(database: Path, tmp_path: Path) -> None:
     page, table = tmp_path / "trend.html", tmp_path / "runs.csv"
-    told = command("history", database, "--run", "run-00", "-o", page, "--csv", table)
-    assert told.exit_code == 0, told.stderr
-    assert re.search(r"\+(49|50|51) %\n", told.stdout)
-    assert "left out: 1 run of other work" in told.stdout
+    ended = command("history", database, "--run", "run-00", "-o", page, "--csv", table)
+    assert ended.exit_code == 0, ended.stderr
+    assert re.search(r"\+(49|50|51) %\n", ended.stdout)
+    assert "left out: 1 run of other work" in ended.stdout
     rows = list(csv.DictReader(table.read_text().splitlines()))
     assert len(rows) == 12
     assert rows[3]["ttft_p95_ms"] == "inf"
@@ -148,14 +148,14 @@ def test_the_command_shows_a_table_and_writes_a_page_and_csv(database: Path, tmp
 
 
 def test_csv_can_go_to_standard_output(database: Path) -> None:
-    told = command("history", database, "--run", "run-00", "--csv", "-")
-    assert told.stdout.startswith("run,started_at,branch,commit,")
-    assert len(told.stdout.splitlines()) == 13
+    ended = command("history", database, "--run", "run-00", "--csv", "-")
+    assert ended.stdout.startswith("run,started_at,branch,commit,")
+    assert len(ended.stdout.splitlines()) == 13
 
 
 def test_a_history_without_a_finished_run_is_a_mistake(tmp_path: Path) -> None:
     with Store.create(tmp_path / "gauge.db") as store:
         add(store, 0, [], status="interrupted")
-    told = command("history", tmp_path / "gauge.db")
-    assert told.exit_code == 2
-    assert "no run of this work has finished yet" in told.stderr
+    ended = command("history", tmp_path / "gauge.db")
+    assert ended.exit_code == 2
+    assert "no run of this work has finished yet" in ended.stderr

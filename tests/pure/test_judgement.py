@@ -1,4 +1,4 @@
-"""What a run comes to: validity, verdict, exit code, and how they are told."""
+"""Validity, verdict and exit code of a run, and how the result document and the terminal show them."""
 
 import json as stdjson
 from io import StringIO
@@ -54,7 +54,7 @@ def test_missed_beats_inconclusive(tmp_path: Path) -> None:
     assert exit_code(found) == exit_code(found, "pass") == 1
 
 
-def test_a_rule_that_only_warns_is_told_and_does_not_decide(tmp_path: Path) -> None:
+def test_a_rule_that_only_warns_is_shown_and_does_not_decide(tmp_path: Path) -> None:
     warns = Sla(rule="max(ttft) < 1ms", severity="warn")
     found = judged(tmp_path / "a.db", GOOD, "max(ttft) < 1s", warns)
     assert (found.verdict, found.reason) == ("met", "the rule was met; 1 that only warns missed")
@@ -116,7 +116,7 @@ def test_a_run_without_streams_is_inconclusive(tmp_path: Path) -> None:
     assert terminal.text(found).startswith("? INCONCLUSIVE")
 
 
-def test_a_saturated_generator_makes_no_verdict(tmp_path: Path) -> None:
+def test_a_saturated_generator_makes_the_run_invalid(tmp_path: Path) -> None:
     found = judged(tmp_path / "one.db", [observation(reads=100, saturated_reads=21)] * 100, "max(ttft) < 1s")
     assert (found.verdict, found.validity) == ("invalid", Validity.INVALID)
     assert found.reason.startswith("the generator was saturated: 21.0 % of reads came late")
@@ -124,7 +124,7 @@ def test_a_saturated_generator_makes_no_verdict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({"reads": 100, "saturated_reads": 6}, "6.0 % of reads came late and held several chunks"),
         ({"reads": 100, "unstamped_reads": 2}, "2.0 % of reads had no kernel stamp"),
@@ -132,55 +132,55 @@ def test_a_saturated_generator_makes_no_verdict(tmp_path: Path) -> None:
         ({"read_lag_max": 60 * MS}, "the generator read late: by 60.0 ms or more in half of the streams, p99 60.0 ms"),
     ],
 )
-def test_an_instrument_that_was_off_degrades_the_run_but_judges_it(
-    tmp_path: Path, fields: dict[str, Any], told: str
+def test_a_generator_that_was_late_degrades_the_run_which_is_still_judged(
+    tmp_path: Path, fields: dict[str, Any], expected: str
 ) -> None:
     found = judged(tmp_path / "one.db", [observation(**fields)] * 100, "max(ttft) < 1s")
     assert (found.verdict, found.validity) == ("met", Validity.DEGRADED)
-    assert told in found.reasons[0]
+    assert expected in found.reasons[0]
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({"instrument": {"clock_drift_ns": -2 * MS}}, "the machine's clock stepped by 2.00 ms during the run"),
         ({"notes": ["worker 2 was lost"]}, "worker 2 was lost"),
     ],
 )
-def test_what_went_wrong_with_the_run_degrades_it(tmp_path: Path, fields: dict[str, Any], told: str) -> None:
+def test_what_went_wrong_with_the_run_degrades_it(tmp_path: Path, fields: dict[str, Any], expected: str) -> None:
     found = judged(tmp_path / "one.db", GOOD, **fields)
-    assert (found.validity, found.reasons) == (Validity.DEGRADED, [told])
+    assert (found.validity, found.reasons) == (Validity.DEGRADED, [expected])
 
 
-def with_readings(path: Path, name: str, *values: float, worker: str = "worker-0") -> Judgement:
-    """A good run with these readings of a process, one a second."""
+def with_vitals(path: Path, name: str, *values: float, worker: str = "worker-0") -> Judgement:
+    """A good run with these samples of a vital of one process, one a second."""
     with Store.open(database(path, GOOD)) as store:
         store.append("run-1", [], [(worker, second * 1_000 * MS, name, value) for second, value in enumerate(values)])
         return judge(store, rules=parse_all([Sla(rule="max(ttft) < 1s")]))
 
 
-def test_a_loop_that_is_late_as_a_rule_makes_the_run_invalid(tmp_path: Path) -> None:
-    seen = with_readings(tmp_path / "late.db", "loop_lag_ms", *[1] * 9, *[80] * 11)
+def test_an_event_loop_that_is_late_most_of_the_time_makes_the_run_invalid(tmp_path: Path) -> None:
+    seen = with_vitals(tmp_path / "late.db", "loop_lag_ms", *[1] * 9, *[80] * 11)
     assert (seen.verdict, seen.validity) == ("invalid", Validity.INVALID)
     assert seen.reasons[0].startswith("worker-0 was late for its own timers by 50 ms or more in 55.0 % of its seconds")
 
 
 @pytest.mark.parametrize(
-    ("name", "usual", "bad", "told"),
+    ("name", "usual", "bad", "expected"),
     [
         ("cpu_percent", 30, 97, "worker-0 used 90 % of a core or more in 50.0 % of its seconds"),
         ("loop_lag_ms", 1, 80, "worker-0 was late for its own timers by 50 ms or more in 50.0 % of its seconds"),
         ("gc_pause_ms", 2, 70, "worker-0 paused for 50 ms or more in 50.0 % of its garbage collections"),
     ],
 )
-def test_what_a_process_did_all_the_time_degrades_the_run_and_a_spike_does_not(
-    tmp_path: Path, name: str, usual: float, bad: float, told: str
+def test_a_habit_of_a_process_degrades_the_run_and_a_spike_does_not(
+    tmp_path: Path, name: str, usual: float, bad: float, expected: str
 ) -> None:
-    habit = with_readings(tmp_path / "habit.db", name, *[usual] * 10, *[bad] * 10)
+    habit = with_vitals(tmp_path / "habit.db", name, *[usual] * 10, *[bad] * 10)
     assert (habit.verdict, habit.validity) == ("met", Validity.DEGRADED)
-    assert habit.reasons[0].startswith(told)
-    for readings in ([usual, bad, bad, bad, bad, usual], [*[usual] * 90, *[bad] * 9]):
-        spike = with_readings(tmp_path / f"spike-{len(readings)}.db", name, *readings)
+    assert habit.reasons[0].startswith(expected)
+    for samples in ([usual, bad, bad, bad, bad, usual], [*[usual] * 90, *[bad] * 9]):
+        spike = with_vitals(tmp_path / f"spike-{len(samples)}.db", name, *samples)
         assert (spike.validity, spike.reasons) == (Validity.VALID, [])
 
 
@@ -192,20 +192,20 @@ def test_one_busy_process_among_idle_ones_is_named(tmp_path: Path) -> None:
     assert [reason.split()[0] for reason in reasons] == ["worker-1"]
 
 
-def test_one_stop_of_the_generator_does_not_degrade_a_run(tmp_path: Path) -> None:
+def test_one_pause_of_the_generator_does_not_degrade_a_run(tmp_path: Path) -> None:
     caught = [observation(reads=100, saturated_reads=3, read_lag_max=300 * MS)] * 30
     free = [observation(reads=100, read_lag_max=MS)] * 100
     assert judged(tmp_path / "one.db", [*caught, *free]).validity is Validity.VALID
 
 
-def test_a_few_reads_that_ran_together_are_no_proof_of_saturation(tmp_path: Path) -> None:
+def test_few_saturated_reads_do_not_make_a_run_invalid(tmp_path: Path) -> None:
     few = judged(tmp_path / "few.db", [observation(reads=9, saturated_reads=1)] * 3)
     assert (few.validity, few.verdict) == (Validity.DEGRADED, "inconclusive")
     assert few.reasons[0].startswith("the generator was saturated: 11.1 % of reads")
     assert judged(tmp_path / "many.db", [observation(reads=9, saturated_reads=1)] * 3_000).validity is Validity.INVALID
 
 
-def test_a_clock_that_stepped_far_leaves_no_time_to_judge_by(tmp_path: Path) -> None:
+def test_a_large_step_of_the_clock_makes_the_run_invalid(tmp_path: Path) -> None:
     found = judged(tmp_path / "one.db", GOOD, "max(ttft) < 1s", instrument={"clock_drift_ns": 60 * MS})
     assert (found.verdict, found.reason) == ("invalid", "the machine's clock stepped by 60.0 ms during the run")
     assert exit_code(found) == 3
@@ -217,7 +217,7 @@ def test_a_server_that_packs_its_tokens_is_not_the_generator_s_fault(tmp_path: P
     assert "the server or a proxy sends them that way" in found.reasons[0]
 
 
-def test_a_run_that_never_ended_is_judged_by_what_is_there(tmp_path: Path) -> None:
+def test_a_run_without_an_end_is_judged_by_what_is_stored(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as store:
         store.start_run(a_run(rules=[Sla(rule="max(ttft) < 1s")]))
         store.append("run-1", [observation(due=1_000)] * 10)
@@ -262,7 +262,7 @@ def test_chunks_that_came_together_are_counted(tmp_path: Path) -> None:
     assert judged(tmp_path / "one.db", [packed] * 3 + [observation([])]).coalesced == 6
 
 
-# told
+# The result document and the terminal
 
 
 def test_the_result_document_is_what_its_schema_says(tmp_path: Path) -> None:
@@ -292,9 +292,9 @@ def test_the_terminal_says_the_verdict_first_and_fits_eighty_columns(tmp_path: P
     lines = terminal.text(mixed(tmp_path)).splitlines()
     assert lines[0] == "✗ MISSED: 1 of 4 rules missed"
     assert max(map(len, lines)) <= 80
-    told = "\n".join(lines)
+    text = "\n".join(lines)
     for part in ("✓ MET", "? INCONCLUSIVE", "p95(ttft) < 500ms", "∞", "340 completed, 30 refused"):
-        assert part in told
+        assert part in text
 
 
 def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "unit", "told"),
+    ("value", "unit", "expected"),
     [
         (411.98372, "ms", "412 ms"),
         (41.198, "ms", "41.2 ms"),
@@ -334,8 +334,8 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
         (float("inf"), "chunks", "∞ chunks"),
     ],
 )
-def test_a_number_is_rounded_to_what_is_known(value: float | None, unit: str, told: str) -> None:
-    assert figure(value, unit) == told
+def test_a_number_is_rounded_to_what_is_known(value: float | None, unit: str, expected: str) -> None:
+    assert figure(value, unit) == expected
 
 
 def test_an_estimate_carries_its_unit_its_count_and_its_doubt() -> None:

@@ -1,4 +1,4 @@
-"""How a verdict is told to CI: summaries, annotations, metrics, a badge and a log."""
+"""A verdict in the formats of CI systems: summaries, annotations, metrics, a badge and a log."""
 
 import math
 import re
@@ -35,7 +35,7 @@ def tokens(judgement: Judgement, most_bytes: int = markdown.MOST_BYTES) -> Itera
             yield child.type, child.content
 
 
-def test_markdown_tells_the_verdict_first_and_the_worst_rules_before_the_others(mixed: Judgement) -> None:
+def test_markdown_begins_with_the_verdict_and_lists_the_worst_rules_first(mixed: Judgement) -> None:
     assert markdown.render(mixed).startswith("## ✗ MISSED: 1 of 4 rules missed\n")
     table = cells(mixed)
     assert table[0] == ["", "rule", "streams", "observed", "95 % interval", "n", "why"]
@@ -55,9 +55,9 @@ def test_hostile_text_in_markdown_makes_no_markup(hostile: Judgement) -> None:
     markup = {"html_inline", "html_block", "strong_open", "em_open", "link_open", "image", "s_open", "fence"}
     assert not markup & {name for name, _ in found}
     assert {len(row) for row in cells(hostile)} == {7, 3}, "no | of theirs began a cell"
-    told = "".join(content for name, content in found if name == "text")
-    assert "<script>alert(1)</script>" in told
-    assert "@everyone" not in told, "a mention is broken up"
+    text = "".join(content for name, content in found if name == "text")
+    assert "<script>alert(1)</script>" in text
+    assert "@everyone" not in text, "a mention is broken up"
     code = [content for name, content in found if name == "code_inline"]
     assert any("`@everyone`" in each for each in code), "and in code it is none"
 
@@ -98,7 +98,7 @@ def test_a_good_run_needs_no_annotation_and_one_without_rules_does(tmp_path: Pat
     assert error.startswith("::error title=chat%3A invalid run::the generator was saturated")
 
 
-def test_summaries_of_several_runs_share_the_room_of_a_step(mixed: Judgement, tmp_path: Path) -> None:
+def test_summaries_of_several_runs_together_stay_below_githubs_limit(mixed: Judgement, tmp_path: Path) -> None:
     summary = tmp_path / "summary.md"
     summary.write_text("x" * 899_000 + "\n")
     for _ in range(3):
@@ -211,7 +211,7 @@ AGAINST = Comparison(
 )
 
 
-def test_a_comparison_is_told_in_every_format_too() -> None:
+def test_a_comparison_can_be_written_in_every_format() -> None:
     root = ElementTree.fromstring(junit.comparison(AGAINST))
     assert [(case(suite).attrib["name"], len(case(suite)) and case(suite)[0].tag) for suite in root] == [
         ("p95(ttft)", "failure"), ("p95(itl)", "skipped"), ("error_rate", 0),
@@ -230,7 +230,7 @@ def test_a_comparison_is_told_in_every_format_too() -> None:
     assert "✗ regressed" in ElementTree.fromstring(badge.comparison(AGAINST)).attrib["aria-label"]
 
 
-def test_a_comparison_that_could_not_be_made_is_no_pass() -> None:
+def test_a_comparison_without_rows_is_no_pass() -> None:
     invalid = replace(AGAINST, status=GateStatus.INVALID, reason="the generator was saturated", rows=[])
     (suite,) = ElementTree.fromstring(junit.comparison(invalid))
     assert case(suite)[0].tag == "error"
@@ -244,7 +244,7 @@ def test_a_comparison_that_could_not_be_made_is_no_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "expected"),
     [
         ("junitt=x.xml", "no output called 'junitt'; there are json, junit, gitlab, markdown, badge, text, github"),
         ("junit", "no file is given; write junit=FILE, or junit=- for standard output"),
@@ -253,6 +253,6 @@ def test_a_comparison_that_could_not_be_made_is_no_pass() -> None:
         ("", "no output called ''"),
     ],
 )
-def test_a_mistake_in_output_says_what_exists(given: str, told: str) -> None:
-    with pytest.raises(OutputError, match=re.escape(told)):
+def test_a_mistake_in_output_says_what_exists(given: str, expected: str) -> None:
+    with pytest.raises(OutputError, match=re.escape(expected)):
         dispatch.requested([given], environ={})

@@ -1,4 +1,4 @@
-"""How a verdict is told as JUnit's XML."""
+"""A verdict as JUnit XML."""
 
 import re
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_hostile_text_in_junit_is_text(hostile: Judgement) -> None:
     assert "⟨U+0000⟩⟨U+0007⟩⟨U+202E⟩⟨U+FFFE⟩" in case(found[0]).attrib["name"]
 
 
-def test_what_only_warns_fails_nothing_and_is_told(tmp_path: Path) -> None:
+def test_a_rule_that_only_warns_is_skipped_with_its_reason(tmp_path: Path) -> None:
     found = judged(tmp_path / "one.db", GOOD, Sla(rule="max(ttft) < 1ms", severity="warn"), "max(ttft) < 1s")
     assert results(found) == [("max(ttft) < 1ms", "skipped"), ("max(ttft) < 1s", "passed")]
     assert case(suites(found)[0])[0].attrib["message"].startswith("missed (only warns): 399 ms")

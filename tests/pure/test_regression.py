@@ -100,33 +100,33 @@ def test_a_share_is_compared_in_points() -> None:
     assert compared([0.0] * 3, none, metrics=["error_rate"]).status is GateStatus.OK
 
 
-@pytest.mark.parametrize("runs_there", [0, 1, 2, 9])
-def test_too_few_baseline_runs_are_inconclusive_however_good_it_looks(runs_there: int) -> None:
-    found = compared([401, 395, 408], BASELINE[:runs_there])
+@pytest.mark.parametrize("n", [0, 1, 2, 9])
+def test_too_few_baseline_runs_are_inconclusive_however_good_it_looks(n: int) -> None:
+    found = compared([401, 395, 408], BASELINE[:n])
     assert found.status is GateStatus.INCONCLUSIVE
-    assert found.reason == f"main has {runs_there} comparable runs of the 10 that a gate needs"
+    assert found.reason == f"main has {n} comparable runs of the 10 that a gate needs"
 
 
-@pytest.mark.parametrize("runs_there", [0, 1, 2])
-def test_too_few_candidate_runs_are_inconclusive(runs_there: int) -> None:
-    found = compared([800, 790][:runs_there])
-    assert (found.status, found.wanted) == (GateStatus.INCONCLUSIVE, 3 - runs_there)
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_too_few_candidate_runs_are_inconclusive(n: int) -> None:
+    found = compared([800, 790][:n])
+    assert (found.status, found.wanted) == (GateStatus.INCONCLUSIVE, 3 - n)
 
 
-def test_runs_too_far_apart_could_hide_too_much_and_pass_nothing() -> None:
+def test_runs_that_scatter_too_much_are_inconclusive() -> None:
     found = compared([410, 300, 520], [400, 520, 300, 610, 280, 450, 390, 330, 500, 420])
     assert found.status is GateStatus.INCONCLUSIVE
     assert "no regression seen, but these runs could hide up to +" in found.reason
 
 
-def test_runs_in_which_nothing_came_are_worse_than_any_time() -> None:
+def test_runs_in_which_all_streams_failed_are_worse_than_any_time() -> None:
     found = compared([None] * 8)
     assert found.status is GateStatus.REGRESSED
     assert found.rows[0].change == math.inf
     assert compared([None] * 3).wanted == 5
 
 
-def test_one_run_in_which_nothing_came_is_no_alarm_and_no_pass() -> None:
+def test_one_run_in_which_all_streams_failed_is_no_alarm_and_no_pass() -> None:
     found = compared([401, None, 399])
     assert found.status is GateStatus.INCONCLUSIVE
     assert "could hide any change" in found.reason
@@ -146,20 +146,20 @@ def test_a_metric_that_a_run_did_not_observe_is_inconclusive() -> None:
 
 
 @pytest.mark.parametrize(
-    ("subject", "samples", "told"),
+    ("subject", "samples", "expected"),
     [
         ("p99(ttft)", 4_000, "needs 5,000 independent samples a run; old0 and 12 more had 4,000"),
         ("p95(ttft)", 40, "needs 72 independent samples a run; old0 and 12 more had 40"),
     ],
 )
-def test_a_percentile_of_too_few_samples_is_not_judged(subject: str, samples: float, told: str) -> None:
+def test_a_percentile_of_too_few_samples_is_not_judged(subject: str, samples: float, expected: str) -> None:
     old, new = (runs(name, [400] * n, subject, samples) for name, n in (("old", 10), ("new", 3)))
     found = compare("main", old, new, Gate.of(Regression(metrics=(subject,))))
     assert found.status is GateStatus.INCONCLUSIVE
-    assert told in found.reason
+    assert expected in found.reason
 
 
-def test_the_more_metrics_gate_the_surer_each_must_be() -> None:
+def test_each_of_many_metrics_needs_more_evidence_than_a_single_one() -> None:
     wide, mild = [400 + 2 * (value - 401) for value in BASELINE], [435, 425, 440, 432, 428, 437, 433, 430]
     assert compared(mild, wide).status is GateStatus.REGRESSED
     subjects = ("p95(ttft)", *(f"p{percent}(e2e)" for percent in range(50, 60)))
@@ -214,7 +214,7 @@ def test_few_pairs_are_inconclusive() -> None:
     assert in_turns([], []).status is GateStatus.INCONCLUSIVE
 
 
-def test_a_build_on_which_nothing_comes_is_worse_than_its_pair() -> None:
+def test_a_build_on_which_all_streams_fail_is_worse_than_the_other() -> None:
     assert in_turns(BASELINE[:6], [None] * 6).status is GateStatus.REGRESSED
     assert in_turns(BASELINE[:6], [*BASELINE[:5], None]).status is GateStatus.INCONCLUSIVE
 
@@ -225,8 +225,8 @@ def test_a_build_on_which_nothing_comes_is_worse_than_its_pair() -> None:
 def test_noise_is_the_spread_of_runs_and_what_a_gate_finds_through_it() -> None:
     (metric,) = Gate.of(TTFT).metrics
     draw = np.random.default_rng(1)
-    readings = [RunFigure(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.03, 200)]
-    found = noise.measure(metric, readings, 10, "t")
+    figures = [RunFigure(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.03, 200)]
+    found = noise.measure(metric, figures, 10, "t")
     assert found is not None
     assert found.spread == pytest.approx(0.03, rel=0.1)
     assert found.false_alarms <= 0.01
@@ -244,9 +244,9 @@ def test_noise_of_too_few_runs_or_of_none_that_can_be_compared_says_so() -> None
     assert (
         "some runs had 0 or ∞" in noise.report(metric, [RunFigure(None, 80), *[RunFigure(400, 80)] * 5], [10], "t")[0]
     )
-    still, told = noise.report(metric, [RunFigure(400, 80)] * 6, [10], "t")
-    assert still.startswith("p95(ttft): equal runs are 0 % apart")
-    assert "stops less than 0.10 % of equal builds, and nine out of ten that changed by +5." in told
+    first, second = noise.report(metric, [RunFigure(400, 80)] * 6, [10], "t")
+    assert first.startswith("p95(ttft): equal runs are 0 % apart")
+    assert "stops less than 0.10 % of equal builds, and nine out of ten that changed by +5." in second
 
 
 # The tests beneath, against another's implementation

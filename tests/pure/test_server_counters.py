@@ -1,4 +1,4 @@
-"""What the server did for nobody: tokens wasted, and how long it went on, from its own counters."""
+"""Wasted tokens and the time to stop, from samples of the server's own counters."""
 
 import math
 from pathlib import Path
@@ -15,21 +15,21 @@ from streamgauge.harness.judge.verdict.rules import parse, parse_all
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.record import MS, a_run, observation
 
-Reading = tuple[float, float]  # seconds, value
+Sample = tuple[float, float]  # seconds, value
 
 
 def judged(
     path: Path,
     streams: list[StreamObservation],
     *rules: str,
-    generated: list[Reading] | None = None,
-    active: list[Reading] | None = None,
+    generated: list[Sample] | None = None,
+    active: list[Sample] | None = None,
 ) -> Judgement:
     named = {"server_generated": generated or [], "server_active": active or []}
     with Store.create(path / "one.db") as store:
         store.start_run(a_run())
-        readings = [("local", int(at * 1e9), name, value) for name, readings in named.items() for at, value in readings]
-        store.append("run-1", streams, readings)
+        samples = [("local", int(at * 1e9), name, value) for name, values in named.items() for at, value in values]
+        store.append("run-1", streams, samples)
         store.finish_run("run-1", ended_ns=10_000 * MS, status="finished")
         return judge(store, rules=parse_all(Sla(rule=rule) for rule in rules))
 
@@ -52,46 +52,46 @@ def test_wasted_is_what_was_generated_and_not_received(tmp_path: Path) -> None:
     assert found.rates["wasted_tokens"] == Figure(60 - 20 - 8, 3)
 
 
-def test_a_chunk_of_a_stream_that_was_left_holds_as_many_tokens_as_others_do(tmp_path: Path) -> None:
+def test_a_chunk_of_a_cancelled_stream_counts_as_many_tokens_as_others_do(tmp_path: Path) -> None:
     streams = [complete(30), left(4, output_tokens=1)]  # reported at its start: not what it received
     assert judged(tmp_path, streams, generated=[(0, 0), (5, 50)]).rates["wasted_tokens"].value == 50 - 30 - 12
 
 
-def test_a_server_that_began_again_went_on_counting(tmp_path: Path) -> None:
+def test_a_counter_that_was_reset_goes_on_from_0(tmp_path: Path) -> None:
     found = judged(tmp_path, [left(3)], generated=[(0, 900), (1, 910), (2, 5), (3, 25)])
     assert found.rates["wasted_tokens"].value == 10 + 5 + 20 - 3
 
 
-def test_a_counter_that_saw_fewer_tokens_than_came_says_nothing(tmp_path: Path) -> None:
+def test_a_counter_with_fewer_tokens_than_were_received_says_nothing(tmp_path: Path) -> None:
     half = judged(tmp_path, [complete(), complete(), left(2)], "wasted_tokens < 5", generated=[(0, 0), (5, 11)])
     assert half.rates["wasted_tokens"] == Figure(None, 1)
     assert half.verdict == "inconclusive"
 
 
-def test_no_waste_is_none_at_all(tmp_path: Path) -> None:
+def test_the_waste_is_never_negative(tmp_path: Path) -> None:
     hundred = [complete() for _ in range(100)]
     found = judged(tmp_path, [*hundred, left(2)], generated=[(0, 0), (5, 1_001)])
     assert found.rates["wasted_tokens"].value == 0, "one token was on its way to the counter"
 
 
 @pytest.mark.parametrize("generated", [None, [(3.0, 50.0)]])
-def test_without_readings_nothing_is_known(tmp_path: Path, generated: list[Reading] | None) -> None:
+def test_without_samples_nothing_is_known(tmp_path: Path, generated: list[Sample] | None) -> None:
     found = judged(tmp_path, [complete(), left(2)], generated=generated)
     assert found.rates["wasted_tokens"] == found.rates["time_to_stop"] == Figure(None, 0)
 
 
-def test_where_nobody_left_there_is_nothing_to_waste_or_to_stop(tmp_path: Path) -> None:
+def test_without_cancelled_streams_there_is_no_waste_and_no_time_to_stop(tmp_path: Path) -> None:
     found = judged(tmp_path, [complete()], generated=[(0, 0), (5, 70)], active=[(0, 0), (5, 0)])
     assert found.rates["wasted_tokens"] == found.rates["time_to_stop"] == Figure(None, 0)
 
 
-def test_the_time_to_stop_goes_from_the_last_stream_s_end_to_the_first_idle_reading(tmp_path: Path) -> None:
+def test_the_time_to_stop_goes_from_the_last_stream_s_end_to_the_first_idle_sample(tmp_path: Path) -> None:
     streams = [left(2, ended=3_000), complete()]
     found = judged(tmp_path, streams, active=[(0, 0), (1, 2), (2, 0), (3, 1), (4, 1), (5, 0), (6, 0)])
     assert found.rates["time_to_stop"] == Figure(2_000, 1)
 
 
-def test_a_server_that_was_never_idle_again_never_stopped(tmp_path: Path) -> None:
+def test_a_server_that_is_never_idle_again_takes_an_infinite_time_to_stop(tmp_path: Path) -> None:
     found = judged(tmp_path, [left(2, ended=3_000)], "time_to_stop < 5s", active=[(0, 0), (4, 1), (9, 1)])
     assert found.rates["time_to_stop"] == Figure(math.inf, 1)
     assert found.verdict == "missed"
@@ -104,7 +104,7 @@ def test_idle_is_as_busy_as_before_the_first_stream(tmp_path: Path) -> None:
     assert found.rates["time_to_stop"].value == 1_000
 
 
-def test_a_gauge_that_is_not_refreshed_is_overruled_by_a_counter_that_stands_still(tmp_path: Path) -> None:
+def test_a_counter_that_stands_still_overrules_a_stale_gauge(tmp_path: Path) -> None:
     streams = [left(2, ended=3_000)]
     active = [(0.0, 0.0), *((at, 7.0) for at in range(1, 10))]
     counted = [(0.0, 0.0), (1.0, 9.0), (2.0, 20.0), (3.0, 30.0), (4.0, 35.0), *((at, 36.0) for at in range(5, 10))]
@@ -114,7 +114,7 @@ def test_a_gauge_that_is_not_refreshed_is_overruled_by_a_counter_that_stands_sti
     assert late.rates["time_to_stop"] == Figure(math.inf, 1)
 
 
-def test_a_gauge_that_was_stale_before_the_run_is_no_level_to_come_back_to(tmp_path: Path) -> None:
+def test_a_gauge_that_was_stale_before_the_run_is_not_an_idle_level(tmp_path: Path) -> None:
     stream = observation(texts(2), due=2_000, outcome=Outcome.CANCELLED, ended=1_000)
     active = [(0.0, 50.0), (1.0, 50.0), (2.5, 8.0), (3.0, 8.0), (4.0, 4.0), (5.0, 0.0)]
     for before, stopped in ((100.0, 2_000), (90.0, 0)):  # the counter stood still; it did not: somebody else was served
@@ -123,13 +123,13 @@ def test_a_gauge_that_was_stale_before_the_run_is_no_level_to_come_back_to(tmp_p
         assert found.rates["time_to_stop"] == Figure(stopped, 1)
 
 
-def test_readings_that_end_soon_after_the_streams_do_not_tell_when_it_stopped(tmp_path: Path) -> None:
+def test_samples_that_end_soon_after_the_streams_do_not_say_when_the_server_stopped(tmp_path: Path) -> None:
     for last in (2, 4):  # seconds; the stream ends at 3
         found = judged(tmp_path / str(last), [left(2, ended=3_000)], active=[(0, 0), (1, 1), (last, 1)])
         assert found.rates["time_to_stop"] == Figure(None, 0)
 
 
-def test_what_is_known_of_the_whole_run_cannot_be_asked_of_a_part() -> None:
+def test_a_rule_about_a_figure_of_the_whole_run_can_have_no_where() -> None:
     with pytest.raises(RuleError, match=r"time_to_stop is known only for the whole run; remove `where`"):
         parse(Sla(rule="time_to_stop < 2s", where=Where(user="Leaver")))
     assert parse(Sla(rule="time_to_stop < 2s")).limit == 2_000

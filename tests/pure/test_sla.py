@@ -48,7 +48,7 @@ def test_a_rule_reads_as_it_is_written(text: str, aggregation: str | None, name:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("p95(ttfb) < 800ms", "no metric called 'ttfb'; there are ttft, ttft_text"),
         ("p95() < 800ms", "no metric called ''; there are ttft"),
@@ -74,15 +74,15 @@ def test_a_rule_reads_as_it_is_written(text: str, aggregation: str | None, name:
         ("", "is not a rule; write it like"),
     ],
 )
-def test_a_mistake_in_a_rule_is_one_line_that_says_what_exists(text: str, told: str) -> None:
-    with pytest.raises(RuleError, match=re.escape(told)) as raised:
+def test_a_mistake_in_a_rule_is_one_line_that_says_what_exists(text: str, expected: str) -> None:
+    with pytest.raises(RuleError, match=re.escape(expected)) as raised:
         rules.parse(Sla(rule=text))
     assert "\n" not in str(raised.value)
     assert repr(text) in str(raised.value)
 
 
 @given(st.text(alphabet="p95(ttferor_a)<>=!% .ms\n", max_size=30))
-def test_no_text_does_worse_than_a_rule_error(text: str) -> None:
+def test_any_text_is_a_rule_or_a_rule_error(text: str) -> None:
     with contextlib.suppress(RuleError):
         rules.parse(Sla(rule=text))
 
@@ -128,14 +128,14 @@ def test_an_empty_selection_is_inconclusive_and_names_what_there_is(tmp_path: Pa
     assert found.reason == "no stream has network 'slow_4g'; there are 3g, none"
 
 
-def test_keys_that_exist_but_never_together_are_an_empty_selection(tmp_path: Path) -> None:
+def test_keys_that_no_stream_has_together_are_an_empty_selection(tmp_path: Path) -> None:
     streams = [*ttfts([1], network="3g", user="A"), *ttfts([2], network="4g", user="B")]
     found = verdict(tmp_path, "p95(ttft) < 1s", *streams, network="3g", user="B")
     assert found.status is RuleStatus.INCONCLUSIVE
     assert found.reason == "no stream matches all keys of `where` at once"
 
 
-def test_a_rule_judges_only_the_streams_it_speaks_of(tmp_path: Path) -> None:
+def test_a_rule_judges_only_the_streams_that_it_selects(tmp_path: Path) -> None:
     streams = [*ttfts([100] * 80, network="none"), *ttfts([5_000] * 80, network="3g")]
     assert verdict(tmp_path / "a", "p95(ttft) < 1s", *streams, network="none").status is RuleStatus.MET
     assert verdict(tmp_path / "b", "p95(ttft) < 1s", *streams, network="3g").status is RuleStatus.MISSED
@@ -148,7 +148,7 @@ def test_failing_fast_does_not_keep_a_latency_rule(tmp_path: Path) -> None:
     assert found.reason.endswith("60 never came and count as ∞: without them 100 ms")
 
 
-def test_a_few_failures_beyond_the_quantile_do_not_miss_it(tmp_path: Path) -> None:
+def test_fewer_failures_than_the_quantile_allows_do_not_miss_a_rule(tmp_path: Path) -> None:
     refused = [observation([], outcome=Outcome.REFUSED, ended=2)]
     found = verdict(tmp_path, "p95(ttft) < 1s", *ttfts([100] * 299), *refused)
     assert (found.status, found.observed, found.failed) == (RuleStatus.MET, 100, 1)
@@ -198,7 +198,7 @@ def test_no_number_of_streams_can_show_that_nothing_ever_fails(tmp_path: Path) -
 
 
 def test_many_gaps_of_few_streams_are_few_samples(tmp_path: Path) -> None:
-    # 10 streams of 200 equal gaps, each with its own pace: 2,000 gaps, but ten things that were seen.
+    # 10 streams of 200 equal gaps, each stream with its own gap: 2,000 samples, of which ten are independent.
     few = [observation([("text", pace * step) for step in range(201)]) for pace in range(10, 20)]
     found = verdict(tmp_path, "p95(itl) < 25ms", *few)
     assert (found.status, found.n, found.high) == (RuleStatus.INCONCLUSIVE, 2_000, None)
@@ -220,7 +220,7 @@ def test_a_throughput_is_a_fact(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "expected"),
     [
         ({"rule": "wasted_tokens < 9", "where": Where(user="Reader")}, "known only for the whole run; remove `where`"),
         ({"rule": "wasted_tokens < 9", "lasting": Duration.parse("9s")}, "only for the whole run; remove `for`"),
@@ -234,8 +234,8 @@ def test_a_throughput_is_a_fact(tmp_path: Path) -> None:
         ({"grace": Duration.parse("9s")}, "grace needs abort = true"),
     ],
 )
-def test_options_that_make_no_sense_are_one_line(options: dict[str, Any], told: str) -> None:
-    with pytest.raises(RuleError, match=re.escape(told)):
+def test_options_that_contradict_each_other_are_an_error_in_one_line(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(RuleError, match=re.escape(expected)):
         rules.parse(Sla(**{"rule": "p95(ttft) < 1s", **options}))
 
 
@@ -257,14 +257,14 @@ def lasting(tmp_path: Path, rule: str, *ttft_ms: float, every: float = 20, secon
     return verdict(tmp_path, Sla(rule=rule, lasting=Duration.parse(seconds)), *streams)
 
 
-def test_a_rule_is_missed_when_it_stays_so(tmp_path: Path) -> None:
+def test_a_rule_with_for_is_missed_if_that_lasts(tmp_path: Path) -> None:
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 150, *[2_000] * 300, *[100] * 50)  # slow from 3 s to 9 s
     assert (found.status, found.observed, found.n) == (RuleStatus.MISSED, 2_000, 250)
     assert found.rule == "p95(ttft) < 1s for 5s", "one without it is another rule"
     assert found.reason == "missed all the time from 3 s to 8 s: the whole interval is beyond the limit of 1,000 ms"
 
 
-def test_a_short_spell_does_not_miss_a_rule_that_asks_whether_it_stays_so(tmp_path: Path) -> None:
+def test_a_short_spell_does_not_miss_a_rule_with_for(tmp_path: Path) -> None:
     spell = [*[100] * 150, *[2_000] * 100, *[100] * 250]  # 2 s of 10
     assert lasting(tmp_path / "1", "max(ttft) < 1s", *spell).status is RuleStatus.MET
     found = lasting(tmp_path / "2", "p95(ttft) < 1s", *spell)
@@ -273,7 +273,7 @@ def test_a_short_spell_does_not_miss_a_rule_that_asks_whether_it_stays_so(tmp_pa
     assert verdict(tmp_path / "3", "p95(ttft) < 1s", *ttfts(spell)).status is RuleStatus.MISSED
 
 
-def test_rates_can_stay_so_too(tmp_path: Path) -> None:
+def test_a_rule_with_for_can_be_about_a_rate(tmp_path: Path) -> None:
     refused = [observation([], outcome=Outcome.REFUSED, due=4_000 + at * 20, ended=2) for at in range(300)]
     good = [observation(due=at * 20) for at in range(500)]
     rule = Sla(rule="error_rate < 5%", lasting=Duration.parse("5s"))
@@ -285,14 +285,14 @@ def test_rates_can_stay_so_too(tmp_path: Path) -> None:
     assert (found.status, found.observed) == (RuleStatus.MISSED, 25)
 
 
-def test_a_run_that_is_too_short_to_tell_is_inconclusive(tmp_path: Path) -> None:
+def test_a_run_shorter_than_a_rule_s_for_is_inconclusive(tmp_path: Path) -> None:
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 500, seconds="11s")
     assert (found.status, found.needed) == (RuleStatus.INCONCLUSIVE, None)
     assert found.reason == "the run took 10 s: too short for a rule that must last 11s"
 
 
-def test_a_time_in_which_nothing_was_due_leaves_it_open_whether_it_stayed_so(tmp_path: Path) -> None:
-    # All are stuck from 2 s on, so nobody asks anything until the server is back.
+def test_a_time_in_which_no_stream_was_due_makes_a_rule_with_for_inconclusive(tmp_path: Path) -> None:
+    # All users wait from 2 s on, so no stream is due until the server answers again.
     streams = [observation(due=at * 20) for at in range(100)]
     streams += [observation([("text", 6_500)], due=2_000 + at) for at in range(50)]
     streams += [observation(due=8_600 + at * 20) for at in range(60)]
@@ -301,7 +301,7 @@ def test_a_time_in_which_nothing_was_due_leaves_it_open_whether_it_stayed_so(tmp
     assert found.reason == "from 2 s to 7 s: it was missed, but for a part of that time no stream was due"
 
 
-def test_too_few_samples_keep_no_rule_about_what_lasts(tmp_path: Path) -> None:
+def test_too_few_samples_cannot_meet_a_rule_with_for(tmp_path: Path) -> None:
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 60, every=160)
     assert (found.status, found.n) == (RuleStatus.INCONCLUSIVE, 60)
     assert lasting(tmp_path / "2", "p95(ttft) < 1s", *[100] * 80, every=120).status is RuleStatus.MET

@@ -1,4 +1,4 @@
-"""`judge` tells a verdict in every format, and what goes to standard output goes alone."""
+"""`judge` writes a verdict in every format; an output to standard output replaces what is printed."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.support.record import database
 from tests.support.verdicts import GOOD
 
 
-def test_a_github_job_is_told_without_being_asked_for_and_once() -> None:
+def test_a_github_job_gets_the_github_output_once_without_an_option() -> None:
     assert dispatch.requested(["junit=x.xml"], environ={}) == [Output("junit", "x.xml")]
     for environment in ({"GITHUB_ACTIONS": "true"}, {"GITHUB_STEP_SUMMARY": "/x"}):
         assert dispatch.requested(["github", "text=-"], environ=environment) == [
@@ -24,7 +24,7 @@ def test_a_github_job_is_told_without_being_asked_for_and_once() -> None:
         assert dispatch.requested([], environ=environment) == [Output("github", None)]
 
 
-def test_judge_tells_all_of_them_from_the_database_alone(tmp_path: Path) -> None:
+def test_judge_writes_all_formats_from_the_database_alone(tmp_path: Path) -> None:
     database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
     kinds = [option for kind in dispatch.KINDS for option in ("--output", f"{kind}=ci/{kind}")]
     ended = subprocess.run(
@@ -42,7 +42,7 @@ def test_judge_tells_all_of_them_from_the_database_alone(tmp_path: Path) -> None
     assert (tmp_path / "summary.md").read_text() == (tmp_path / "ci/markdown").read_text()
 
 
-def test_what_goes_to_standard_output_goes_alone(tmp_path: Path) -> None:
+def test_an_output_to_standard_output_is_alone_there(tmp_path: Path) -> None:
     database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
     ended = subprocess.run(
         [Path(sys.executable).parent / "streamgauge", "judge", "one.db", "--output", "junit=-"],

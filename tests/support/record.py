@@ -81,6 +81,7 @@ def _empty_database() -> bytes:
 def new_store(path: Path) -> Store:
     """The database at this path, made if it is missing, and open for writing."""
     if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_empty_database())
     return Store.create(path)
 
