@@ -1,20 +1,21 @@
-"""Every error that streamgauge raises on purpose. Each message is one line that says what was wrong, where,
-and what to do; the command prints it and exits with 2. What a *server* does wrong is never an error here: it is
-an Outcome in the record.
+"""The errors that streamgauge raises on purpose: a user's mistake, or something that is missing.
+
+Each message is one line that says what is wrong, where, and what to do; the command prints it and exits with 2. What
+a *server* does wrong is never one of these errors: it is an Outcome in the record.
 
     StreamgaugeError
     ├── ConfigError       streamgauge.toml: a file, a key, a value, a missing environment variable
     ├── RuleError         the text of an SLA rule
-    ├── ScenarioError     a scenario, prompt, network, behaviour or protocol that does not exist
-    ├── TargetError       a host that is no URL, does not resolve, or a port that is taken
-    ├── OutputError       a way of telling a verdict that does not exist, or that lacks its file
-    ├── BaselineError     a baseline that is unknown, empty, of another kind of run, or a file that is none
-    └── StoreError        a database that is missing, foreign, empty, newer than we are, or cannot be written
+    ├── ScenarioError     a scenario, prompt, network, behaviour or protocol that does not exist, or a wrong option
+    ├── TargetError       a host that is not a URL or does not resolve, a taken port, a server that does not start
+    ├── OutputError       an --output that does not exist, or that lacks its file
+    ├── BaselineError     a baseline that is unknown, empty, of other work, or a file that is not a baseline
+    └── StoreError        a database that is missing, foreign, empty, from a newer version, or cannot be written
 """
 
 
 class StreamgaugeError(Exception):
-    """A user's mistake or a missing thing, told in one line."""
+    """Its message is one line."""
 
 
 class ConfigError(StreamgaugeError):

@@ -1,8 +1,8 @@
-"""A run within a program, and its figures as values to compare. For tests: see `pytest_plugin`.
+"""Runs that a test starts, and their figures as values to compare; `testing.plugin` is the fixture.
 
-Locust runs in a process of its own, since it would monkey-patch this one. Times are in seconds here, as in `run_time`
-and in Python. A comparison holds only if the rule that it stands for is MET: with the whole interval, with failures as
-+∞, and never where the run is invalid; so neither `x < 1` nor `x >= 1` holds where too little is known.
+Locust runs as a process of its own, because it would monkey-patch this one. Times are in seconds, as `run_time` and
+Python have them. A comparison holds only if the SLA rule with the same words is MET: the whole interval is within the
+limit, failed streams count as +∞, and the run is valid. So with too few samples neither `x < 1` nor `x >= 1` holds.
 """
 
 import math
@@ -33,7 +33,7 @@ _COMMAND = [sys.executable, "-c", "from streamgauge.harness.cli import main; mai
 
 
 class Streamgauge:
-    """What the fixture is."""
+    """The value of the fixture: runs scenarios, each in a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -49,10 +49,10 @@ class Streamgauge:
         locust: Sequence[str] = (),
         **options: object,
     ) -> "Run":
-        """Run a scenario, as `streamgauge run` does, and wait for its end. The test fails where that cannot run.
+        """Run a scenario, as `streamgauge run` does, and wait for its end. The test fails if it cannot run.
 
-        `options` are the command's, as in `config="ci.toml", spawn_rate=10, label=["build=abc"]`; `locust` is given to
-        Locust as it is. A run that missed its SLA is returned like any other: `verdict` says so.
+        `options` are those of the command, as in `config="ci.toml", spawn_rate=10, label=["build=abc"]`; `locust` goes
+        to Locust unchanged. A run that missed its SLA is returned too: its `verdict` says so.
         """
         self._runs += 1
         folder = self._folder / f"streamgauge-{self._runs}"
@@ -68,7 +68,7 @@ class Streamgauge:
         )
         if ended.returncode not in VERDICTS:
             pytest.fail(ended.stderr.strip(), pytrace=False)
-        sys.stdout.write(ended.stdout)  # pytest shows it with a failure
+        sys.stdout.write(ended.stdout)  # pytest shows it if the test fails
         return Run(places["db"], places["report"], ended.returncode)
 
 
@@ -80,7 +80,7 @@ def _flags(options: Mapping[str, object]) -> Iterable[str]:
 
 
 class Run:
-    """A run that is over. StreamgaugeError, which lists what exists, for a metric or a selection that does not."""
+    """A finished run. A metric or a selection that does not exist is a StreamgaugeError that lists those that do."""
 
     def __init__(self, db: Path, report: Path, exit_code: int) -> None:
         self.db = db
@@ -97,7 +97,7 @@ class Run:
         return self.measured(f"p50({metric})", **where)
 
     def p95(self, metric: str, **where: Any) -> "Measured":
-        """Of all streams, or of those that `where` selects: `run.p95("ttft", network="slow_4g")`."""
+        """Of all streams, or of the streams that `where` selects: `run.p95("ttft", network="slow_4g")`."""
         return self.measured(f"p95({metric})", **where)
 
     def p99(self, metric: str, **where: Any) -> "Measured":
@@ -108,13 +108,13 @@ class Run:
         return self.measured(name, **where)
 
     def measured(self, subject: str, **where: Any) -> "Measured":
-        """What the left side of an SLA rule may be: `p99.9(itl)`, `mean(e2e)`, `max(ttft)`, `error_rate`."""
+        """Whatever an SLA rule may have on its left side: `p99.9(itl)`, `mean(e2e)`, `max(ttft)`, `error_rate`."""
         return Measured(self, subjects.parse(subject), _where(where))
 
     def judge(self, rule: Rule) -> Verdict:
-        """By the streams of this run."""
+        """The verdict of an SLA rule on this run."""
         measurements, names = self.judgement.measurements, rule.written.where.label
-        if names:  # which streams have which labels is known of those only that were asked for
+        if names:  # the judgement has sorted the streams by no other labels than its own rules name
             with Store.open(self.db) as store:
                 measurements = measure(store.streams(self.judgement.run.id), names, self.judgement.reader)
         return sla.evaluate(rule, measurements, self.judgement.seconds)
@@ -131,7 +131,7 @@ def _where(given: Mapping[str, Any]) -> Where:
 
 
 class Measured(float):
-    """A figure of a run: seconds for a time, else what its metric says; NaN where nothing was observed."""
+    """A figure of a run: a time in seconds, anything else in its metric's unit; NaN if nothing was observed."""
 
     def __new__(cls, run: Run, subject: Subject, where: Where) -> "Measured":
         observed = run.judge(_rule(subject, where, "<", math.inf)).observed
@@ -143,7 +143,7 @@ class Measured(float):
         self._where = where
 
     def against(self, op: str, limit: float) -> Verdict:
-        """The verdict of the rule that a comparison stands for."""
+        """The verdict of the SLA rule with this operator and limit."""
         return self.run.judge(_rule(self._subject, self._where, op, float(limit) * _scale(self._subject)))
 
     def _holds(self, op: str, limit: float) -> bool:
@@ -162,18 +162,18 @@ class Measured(float):
         return self._holds(">=", limit)
 
     def explain(self, op: str, limit: Any) -> list[str]:
-        """Why a comparison does not hold, line by line."""
-        told = [f"{self!r} {op} {limit}"]
+        """Lines that say why a comparison does not hold."""
+        lines = [f"{self!r} {op} {limit}"]
         if op in rules.OPERATORS:
             verdict = self.against(op, limit)
             invalid = self.run.verdict == "invalid"
-            told.append(f"invalid: {self.run.judgement.reason}" if invalid else f"{verdict.status}: {verdict.reason}")
-        return [*told, f"verdict, every figure and the outcomes: captured stdout, and {self.run.report}"]
+            lines.append(f"invalid: {self.run.judgement.reason}" if invalid else f"{verdict.status}: {verdict.reason}")
+        return [*lines, f"verdict, every figure and the outcomes: captured stdout, and {self.run.report}"]
 
     def __repr__(self) -> str:
         found = self.against("<", math.inf)
-        told = estimate(found.observed, Interval(found.low, found.high), found.n, found.unit)
-        return f"{self._subject.text} = {told}"
+        figure = estimate(found.observed, Interval(found.low, found.high), found.n, found.unit)
+        return f"{self._subject.text} = {figure}"
 
     __hash__ = float.__hash__
 
@@ -183,5 +183,5 @@ def _rule(subject: Subject, where: Where, op: str, limit: float) -> Rule:
 
 
 def _scale(subject: Subject) -> float:
-    """ms to s; the rest stays."""
+    """How many of the metric's units are one unit here: times are in seconds here."""
     return 1_000.0 if subject.unit == "ms" else 1.0
