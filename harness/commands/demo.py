@@ -4,11 +4,14 @@ from pathlib import Path
 
 import click
 
+import streamgauge
 from streamgauge.harness import processes
 from streamgauge.harness.exit_codes import VERDICTS
 from streamgauge.harness.run.launch import launch
 
 _SPAWN_RATE = 20
+_CONFIG = Path("streamgauge.toml")
+_SHIPPED_CONFIG = Path(streamgauge.__file__).with_name("demo.toml")
 
 
 @click.command(name="demo")
@@ -22,7 +25,8 @@ def command(ctx: click.Context, users: int, run_time: str, out: str) -> None:
     """Try everything once on a simulated server.
 
     Starts a reference server, runs the scenario `mixed` against it and prints the verdict. The database, the report
-    and the result document stay in the folder. ./streamgauge.toml has the rules, if it exists.
+    and the result document stay in the folder. The rules are those of ./streamgauge.toml, if it exists, or else shipped
+    ones.
     """
     folder = Path(out)
     click.echo(f"demo: {users} users of the scenario `mixed` on the reference server, for {run_time}")
@@ -30,7 +34,8 @@ def command(ctx: click.Context, users: int, run_time: str, out: str) -> None:
     options = {name: str(folder / file) for name, file in files.items()}
     with processes.reference_server() as url:
         load = {"host": url, "users": users, "spawn_rate": _SPAWN_RATE, "run_time": run_time}
-        code = launch("mixed", {**load, **options})
+        config = _CONFIG if _CONFIG.is_file() else _SHIPPED_CONFIG
+        code = launch("mixed", {**load, **options, "config": str(config)})
     if code in VERDICTS:
         click.echo(f"\nOpen {options['report']} in a browser; every stream is in {options['db']}.")
     ctx.exit(code)
