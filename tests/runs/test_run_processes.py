@@ -47,7 +47,7 @@ def rules(tmp_path: Path) -> Path:
 def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of a run by two processes on a link of our own."""
     folder = tmp_path_factory.mktemp("divided")
-    (folder / "office.py").write_text(HASTY.replace("(StreamUser):", '(StreamUser):\n    network = "office"'))
+    (folder / "office.py").write_text(HASTY.replace("between(0, 0.05)", 'between(1, 4)\n    network = "office"'))
     (folder / "rules.toml").write_text(RULES + '[networks.office]\nrtt = "80ms"\ndown_kbit = 2000\nup_kbit = 1000\n')
     ended = command(
         "locust", "-f", "office.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
