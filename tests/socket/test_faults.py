@@ -4,8 +4,6 @@ import contextlib
 import json
 import re
 import socket
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Iterator
@@ -19,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.reference_server.dialects import DIALECTS
 from tests.support.hostile import observe
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer, reference_server, refused
 
 TOKENS = 12
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "3ms", "--tokens", str(TOKENS))
@@ -355,8 +353,7 @@ def test_rules_spoil_the_answers_that_they_say_and_are_counted() -> None:
 
 
 def test_a_rule_that_is_none_ends_the_start_in_one_line() -> None:
-    command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", "--fault", "rest:0.01"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    ended = refused("--port", "0", "--fault", "rest:0.01")
     assert ended.returncode == 2
     assert ended.stderr.startswith("streamgauge serve: Invalid value for '--fault': no fault called 'rest'; there are ")
     assert ended.stderr.count("\n") == 1

@@ -13,7 +13,7 @@ import pytest
 
 from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.model.settings import PRESETS
-from tests.support.reference import ReferenceServer, events, reference_server
+from tests.support.reference import ReferenceServer, events, reference_server, refused
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
 PROMPT = "Why is the line flat?"
@@ -83,14 +83,14 @@ def test_a_signal_ends_the_server_cleanly_and_running_streams_are_told_and_logge
         assert row["outcome"] == "stopped"
 
 
-def command(*args: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "streamgauge.reference_server", *args], capture_output=True, text=True, check=False
-    )
+def process(*words: str) -> "subprocess.CompletedProcess[str]":
+    """To its end, for options that it refuses when it has begun to listen."""
+    command = [sys.executable, "-m", "streamgauge.reference_server", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def test_help_tells_the_presets_and_the_options() -> None:
-    helped = command("--help")
+    helped = refused("--help")
     assert helped.returncode == 0
     for word in (
         *PRESETS,
@@ -118,36 +118,31 @@ def test_help_tells_the_presets_and_the_options() -> None:
     ],
 )
 def test_a_bad_option_is_one_line_that_names_it(args: tuple[str, ...]) -> None:
-    refused = command(*args)
-    assert refused.returncode == 2
-    assert refused.stdout == ""
-    (line,) = refused.stderr.splitlines()
+    ended = refused(*args)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    (line,) = ended.stderr.splitlines()
     assert args[0].lstrip("-") in line
 
 
 def test_a_port_that_is_taken_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        refused = command("--port", port)
-    assert refused.returncode == 2
-    (line,) = refused.stderr.splitlines()
+        ended = process("--port", port)
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
     assert port in line
     assert "in use" in line
 
 
-def test_tls_needs_both_its_files_and_good_ones(tmp_path: Path) -> None:
+def test_tls_needs_both_its_files_and_good_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.pem").write_text("no certificate")
-    for words, said in (
-        (["--tls-cert", "bad.pem"], "--tls-cert and --tls-key go together"),
-        (["--tls-cert", "bad.pem", "--tls-key", "bad.pem"], "--tls-cert, --tls-key: bad.pem, bad.pem: "),
-        (["--tls-cert", "none.pem", "--tls-key", "bad.pem"], "none.pem"),
+    for start, words, said in (
+        (refused, ["--tls-cert", "bad.pem"], "--tls-cert and --tls-key go together"),
+        (process, ["--tls-cert", "bad.pem", "--tls-key", "bad.pem"], "--tls-cert, --tls-key: bad.pem, bad.pem: "),
+        (process, ["--tls-cert", "none.pem", "--tls-key", "bad.pem"], "none.pem"),
     ):
-        ended = subprocess.run(
-            [Path(sys.executable).with_name("streamgauge"), "serve", "--port", "0", *words],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        ended = start("--port", "0", *words)
         assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1), ended.stderr
         assert said in ended.stderr

@@ -4,17 +4,14 @@ import contextlib
 import http.server
 import json
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import httpx
 import pytest
 
-from tests.support.reference import events, wait_for
+from tests.support.reference import events, refused, wait_for
 from tests.support.upstream import KEY, LONG, QUESTION, in_front_of
 
 # Errors of the upstream
@@ -284,12 +281,9 @@ def test_a_tool_that_takes_nothing_is_called_all_the_same(scripted: httpx.Client
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_options_that_make_no_sense_are_one_line(words: list[str], said: str) -> None:
-    command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", *words]
-    environment = {"PATH": "", "PYTHONIOENCODING": "utf-8"}
-    ran = subprocess.run(
-        command, capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[2], check=False
-    )
+def test_options_that_make_no_sense_are_one_line(words: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    ran = refused("--port", "0", *words)
     assert ran.returncode == 2
     assert said in ran.stderr
     assert ran.stderr.count("\n") == 1

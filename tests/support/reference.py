@@ -1,8 +1,10 @@
 """The reference server as tests use it: the real process, on a free port, with its truth log."""
 
 import contextlib
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,8 @@ from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+
+from streamgauge.reference_server.__main__ import run
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -61,6 +65,31 @@ def reference_server(*args: str, environment: Mapping[str, str] | None = None) -
                     process.wait(10)
                 except subprocess.TimeoutExpired:
                     process.kill()
+
+
+@dataclass(frozen=True)
+class Said:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def refused(*words: str) -> Said:
+    """`python -m streamgauge.reference_server …` in this process, for options that end it before it listens."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    output, errors, arguments = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["streamgauge serve", *words]
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            run()
+        code = 0
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 0
+    finally:
+        sys.argv = arguments
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    return Said(code, output.getvalue(), errors.getvalue())
 
 
 def counts(url: str, key: str = "") -> dict[str, float]:
