@@ -17,6 +17,11 @@ def figure(value: float | None, unit: str) -> str:
     return f"{_number(value, unit)} {'%' if unit == 'ratio' else unit}"
 
 
+def finite(value: float | None) -> float | None:
+    """None for +∞, too, which JSON does not have."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def some(n: int, singular: str, plural: str | None = None) -> str:
     """`1 stream`, `1,200 streams`."""
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"

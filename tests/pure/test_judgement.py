@@ -110,6 +110,14 @@ def test_a_run_is_judged_by_its_own_rules_unless_others_are_given(tmp_path: Path
             judge(store, rules=parse_all([Sla(rule="max(ttfb) < 1s")]))
 
 
+def test_stored_rules_are_not_parsed_if_others_are_given(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(a_metric_of_another_version) < 1s")])
+    with Store.open(path) as store:
+        assert judge(store, rules=parse_all([Sla(rule="max(ttft) < 1s")])).verdict == "met"
+        with pytest.raises(RuleError, match="no metric called 'a_metric_of_another_version'"):
+            judge(store)
+
+
 def test_a_run_without_streams_is_inconclusive(tmp_path: Path) -> None:
     found = judged(tmp_path / "one.db", [], "p95(ttft) < 1s", "error_rate < 1%")
     assert found.verdict == "inconclusive"

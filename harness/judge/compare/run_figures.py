@@ -1,10 +1,10 @@
 """What a run had of each gated metric, computed from its streams; and which runs are unfit to be compared."""
 
-import math
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
+from streamgauge.harness.judge.figures import finite
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.store import Store
@@ -58,7 +58,7 @@ def figures(judged: Judgement, gate: Gate) -> dict[str, RunFigure]:
 def _figure(subject: Subject, measurements: Measurements, seconds: float) -> RunFigure | None:
     if subject.aggregation is None:
         rate = RATES[subject.name].over(measurements.totals(), seconds)
-        return None if rate.value is None else RunFigure(_finite(rate.value), rate.n)
+        return None if rate.value is None else RunFigure(finite(rate.value), rate.n)
     samples = measurements.distribution(subject.name)
     values, counts = samples.gated()
     value = subject.aggregate(values, counts)
@@ -66,8 +66,4 @@ def _figure(subject: Subject, measurements: Measurements, seconds: float) -> Run
         return None
     n = int(counts.sum())
     worth = independent_samples(samples, n, value if subject.quantile is not None else None)
-    return RunFigure(_finite(value), n if worth is None else worth)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return RunFigure(finite(value), n if worth is None else worth)

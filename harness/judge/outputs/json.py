@@ -3,13 +3,12 @@
 JSON has no infinity: a figure of +∞ is null, and `failed` beside it says how many samples were +∞.
 """
 
-import math
 from typing import Any
 
 import msgspec
 
-from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.comparison import Comparison
+from streamgauge.harness.judge.figures import finite
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict
@@ -46,7 +45,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
         "metrics": {
             **{name: _metric(summary) for name, summary in judgement.metrics.items()},
             **{
-                name: {"unit": RATES[name].unit, "value": _finite(rate.value), "n": rate.n}
+                name: {"unit": RATES[name].unit, "value": finite(rate.value), "n": rate.n}
                 for name, rate in judgement.rates.items()
             },
         },
@@ -79,11 +78,11 @@ def comparison(found: Comparison) -> str:
                 "metric": row.subject,
                 "unit": row.unit,
                 "status": row.status.value,
-                "baseline": _finite(row.baseline),
-                "candidate": _finite(row.candidate),
-                "change": _finite(row.change),
-                "low": _finite(row.interval.low),
-                "high": _finite(row.interval.high),
+                "baseline": finite(row.baseline),
+                "candidate": finite(row.candidate),
+                "change": finite(row.change),
+                "low": finite(row.interval.low),
+                "high": finite(row.interval.high),
                 "reason": row.reason,
             }
             for row in found.rows
@@ -108,34 +107,24 @@ def _metric(summary: Summary) -> dict[str, Any]:
         "intervals": {name: list(interval) for name, interval in summary.intervals._asdict().items()},
         "failed": summary.failed,
         "missing": summary.missing,
-        "gated": {name: _finite(value) for name, value in summary.gated._asdict().items()},
+        "gated": {name: finite(value) for name, value in summary.gated._asdict().items()},
     }
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "rule": verdict.rule,
-        "where": _where(verdict.where),
+        "where": msgspec.to_builtins(verdict.where),  # only the keys that were given
         "severity": verdict.severity,
         "status": verdict.status.value,
-        "observed": _finite(verdict.observed),
-        "plain": _finite(verdict.plain),
+        "observed": finite(verdict.observed),
+        "plain": finite(verdict.plain),
         "limit": verdict.limit,
-        "low": _finite(verdict.low),
-        "high": _finite(verdict.high),
+        "low": finite(verdict.low),
+        "high": finite(verdict.high),
         "n": verdict.n,
         "failed": verdict.failed,
         "unit": verdict.unit,
         "needed": verdict.needed,
         "reason": verdict.reason,
     }
-
-
-def _where(where: Where) -> dict[str, Any]:
-    """Only the keys that were given."""
-    given: dict[str, Any] = msgspec.to_builtins(where)
-    return given
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
