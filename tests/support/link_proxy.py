@@ -15,7 +15,7 @@ from typing import Any
 _SEGMENT, _HEADERS = 1_448, 66
 
 
-async def pump(
+async def pump(  # long: its three tasks share the state of one direction
     link: dict[str, Any], kbit: float, came_at: float, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     """One direction: wait for the wire, occupy it for as long as the bytes take, hand them on after the delay."""

@@ -49,22 +49,26 @@ class ReferenceServer:
 @contextlib.contextmanager
 def reference_server(*args: str, environment: Mapping[str, str] | None = None) -> Iterator[ReferenceServer]:
     """A server started with `args` (as `streamgauge serve` takes them), stopped on leaving."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
         log = Path(folder) / "truth.jsonl"
         command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", "--truth", str(log), *args]
         around = {**os.environ, **(environment or {})}
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY, env=around) as process:
-            assert process.stdout is not None
-            try:
-                line = process.stdout.readline()
-                assert line, f"{' '.join(command)} ended before it listened"
-                yield ReferenceServer(line.rpartition(" ")[2].strip(), process, log)
-            finally:
-                process.terminate()
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    process.kill()
+        process = running.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY, env=around)
+        )
+        running.callback(_stop, process)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, f"{' '.join(command)} ended before it listened"
+        yield ReferenceServer(line.rpartition(" ")[2].strip(), process, log)
+
+
+def _stop(process: "subprocess.Popen[str]") -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 @dataclass(frozen=True)

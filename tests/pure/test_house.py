@@ -1,0 +1,68 @@
+"""How large a file and a function may be. An exception carries its reason on the line of its `def`."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+FOLDERS = ("harness", "reports", "reference_server", "scenarios", "src/streamgauge", "tests")
+FILE_LINES, FUNCTION_LINES, DEPTH = 400, 50, 3
+
+FILES = sorted(path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.py") if not path.is_symlink())
+_BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_REASON = re.compile(r"# (long|deep): \S")
+
+
+def _depth(node: ast.AST) -> int:
+    """How many blocks are inside each other below this node; an `elif` is no deeper than its `if`."""
+    deepest = 0
+    for name, value in ast.iter_fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            if not isinstance(child, ast.AST) or isinstance(child, (*_FUNCTIONS, ast.ClassDef)):
+                continue
+            chained = name == "orelse" and isinstance(node, ast.If) and isinstance(child, ast.If) and len(value) == 1
+            deepest = max(deepest, _depth(child) + (isinstance(child, _BLOCKS) and not chained))
+    return deepest
+
+
+def _faults(source: str) -> list[str]:
+    """What is too large in a file, a sentence each."""
+    lines, faults = source.splitlines(), []
+    if len(lines) > FILE_LINES:
+        faults.append(f"{len(lines)} lines, of at most {FILE_LINES}")
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, _FUNCTIONS):
+            continue
+        # ruff may have put the reason on the line that closes the parameters
+        signature = " ".join(lines[node.lineno - 1 : node.body[0].lineno])
+        excused = {found[1] for found in _REASON.finditer(signature)}
+        length = (node.end_lineno or node.lineno) - node.lineno + 1
+        if length > FUNCTION_LINES and "long" not in excused:
+            faults.append(f"line {node.lineno}: {node.name} has {length} lines, of at most {FUNCTION_LINES}")
+        if _depth(node) > DEPTH and "deep" not in excused:
+            faults.append(f"line {node.lineno}: {node.name} is nested {_depth(node)} deep, of at most {DEPTH}")
+    return faults
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_a_file_and_its_functions_fit_in_one_look(path: Path) -> None:
+    assert not _faults(path.read_text())
+
+
+def test_what_is_too_large_is_found() -> None:
+    long = "def long():\n" + "    pass\n" * FUNCTION_LINES
+    blocks = (
+        "    if 1:\n        for _ in ():\n            while 1:\n                with x:\n                    pass\n"
+    )
+    deep = f"def deep():\n{blocks}"
+    assert len(_faults(long + deep)) == 2
+    assert _faults(long.replace("():", "():  # long: a table")) == []
+    assert _faults("pass\n" * (FILE_LINES + 1)) == [f"{FILE_LINES + 1} lines, of at most {FILE_LINES}"]
+
+
+def test_an_elif_is_no_deeper_than_its_if() -> None:
+    chain = "def chain():\n    if 1:\n        pass\n" + "    elif 2:\n        pass\n" * 9
+    assert _faults(chain) == []
