@@ -120,7 +120,7 @@ def proxy(server: ReferenceServer, network: Network, silences: list[tuple[int, i
         "up": profile.up_kbit,
         "silences": [(begin / 1e9, end / 1e9) for begin, end in silences],
     }
-    command = [sys.executable, str(Path(__file__).with_name("link_proxy.py")), json.dumps(link)]
+    command = [sys.executable, str(Path(__file__).parents[1] / "support" / "link_proxy.py"), json.dumps(link)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
