@@ -60,7 +60,15 @@ class Streams:
         return ~(np.isnan(self.number["resume_gap"]) & np.isnan(self.number["resume_lost"]))
 
     def ended_as(self, outcomes: Collection[Outcome]) -> NDArray[np.bool_]:
-        return np.isin(self.outcome, [outcome.value for outcome in outcomes])
+        names, code = self._outcome_codes
+        chosen: NDArray[np.bool_] = np.array([name in outcomes for name in names], bool)[code]
+        return chosen
+
+    @cached_property
+    def _outcome_codes(self) -> tuple[list[str], NDArray[np.int64]]:
+        """The outcomes that occur, and for each stream which of them it has: comparing texts is slow."""
+        names, code = np.unique(self.outcome, return_inverse=True)
+        return names.tolist(), code
 
     def select(self, places: NDArray[np.int64]) -> "Streams":
         """The streams at these places, in this order."""
