@@ -1,4 +1,4 @@
-"""What a reader waits in the middle of an answer: by hand, and against the model in its plainest form."""
+"""The reader model: waits computed by hand, and compared with a plain model that takes one chunk at a time."""
 
 import math
 from pathlib import Path
@@ -34,7 +34,7 @@ def read(tmp_path: Path, *streams: StreamObservation, speed: float = 20) -> Judg
 
 
 def waited(judgement: Judgement) -> list[Any]:
-    """Count, ms in all, ms of the longest, ratio: of one stream."""
+    """Of one stream: number of stalls, total and longest wait in ms, ratio."""
     names = ("stall_count", "stall_time", "longest_stall", "stall_ratio")
     return [judgement.metrics[name].max for name in names]
 
@@ -45,11 +45,11 @@ def test_a_reader_waits_where_the_text_runs_dry(tmp_path: Path) -> None:
     assert waited(found) == [2, 900, 500, pytest.approx(0.9 / 3.9)]
 
 
-def test_what_came_early_makes_up_for_what_comes_late(tmp_path: Path) -> None:
+def test_text_that_came_early_makes_up_for_text_that_comes_late(tmp_path: Path) -> None:
     assert waited(read(tmp_path, answer((100, 100), (4_000, 20), (5_900, 20)))) == [0, 0, 0, 0]
 
 
-def test_waits_under_250_ms_are_in_the_time_but_not_in_the_number(tmp_path: Path) -> None:
+def test_waits_under_250_ms_count_in_the_time_but_are_no_stalls(tmp_path: Path) -> None:
     found = read(tmp_path, answer((0, 10), (700, 10), (1_449, 10), (2_199, 10)))
     assert waited(found) == [1, pytest.approx(200 + 249 + 250), 250, pytest.approx(0.699 / 2.699)]
 
@@ -80,7 +80,7 @@ def test_a_faster_reader_waits_more(tmp_path: Path) -> None:
     ]
 
 
-def test_waits_are_those_behind_the_link(tmp_path: Path) -> None:
+def test_waits_are_measured_after_the_link(tmp_path: Path) -> None:
     late = Chunk(100 * MS, Kind.TEXT, 20, 90, 3_000 * MS)
     assert waited(read(tmp_path, answer((0, 20), more=(late,))))[1] == 2_000
 
@@ -97,7 +97,7 @@ def test_nobody_waits_for_the_end_of_a_complete_answer(tmp_path: Path) -> None:
     assert waited(read(tmp_path, answer((0, 20), ended_at=31_000 * MS))) == [0, 0, 0, 0]
 
 
-def test_a_person_who_left_had_waited_until_then_and_failed_nothing(tmp_path: Path) -> None:
+def test_a_person_who_left_had_waited_until_then_and_the_stream_did_not_fail(tmp_path: Path) -> None:
     found = read(tmp_path, answer((0, 20), outcome=Outcome.CANCELLED, ended_at=1_400 * MS))
     assert waited(found)[:3] == [1, 400, 400]
     assert found.metrics["stall_count"].failed == 0
@@ -124,7 +124,7 @@ def test_a_run_is_judged_with_the_reader_that_it_was_run_with(tmp_path: Path) ->
         assert judge(store, reader=Reader(characters_per_second=80)).metrics["stall_time"].max == 650
 
 
-def test_rules_speak_of_waits(tmp_path: Path) -> None:
+def test_rules_can_be_about_waits(tmp_path: Path) -> None:
     streams = [answer((0, 20), (1_500, 20)) for _ in range(100)] + [answer((0, 20)) for _ in range(100)]
     rules = ("max(stall_count) < 2", "p95(stall_ratio) < 10%", "p95(longest_stall) < 1s", "mean(stall_time) < 1s")
     found = judged(tmp_path / "one.db", streams, *rules)
@@ -134,15 +134,17 @@ def test_rules_speak_of_waits(tmp_path: Path) -> None:
 
 answers = st.lists(
     st.tuples(
-        st.lists(st.tuples(st.integers(0, 2_000_000), st.integers(0, 40)), max_size=30),  # µs after the one before
-        st.one_of(st.none(), st.integers(0, 5_000_000)),  # µs after its last, if it never was complete
+        st.lists(
+            st.tuples(st.integers(0, 2_000_000), st.integers(0, 40)), max_size=30
+        ),  # µs after the chunk before, and its characters
+        st.one_of(st.none(), st.integers(0, 5_000_000)),  # µs after the last chunk, if the answer never was complete
     ),
     max_size=8,
 )
 
 
 @given(answers, st.floats(1, 200))
-def test_many_streams_at_once_are_read_as_each_alone(
+def test_many_streams_at_once_are_read_as_each_one_alone(
     streams: list[tuple[list[tuple[int, int]], int | None]], speed: float
 ) -> None:
     ends = np.cumsum([0, *(len(chunks) for chunks, _ in streams)])
@@ -160,7 +162,7 @@ def test_many_streams_at_once_are_read_as_each_alone(
 
 
 def _alone(chunks: list[tuple[int, int]], gone: float, speed: float) -> list[float]:
-    """One reader, chunk by chunk: µs waited, and the longest of the waits."""
+    """One reader, chunk by chunk: total and longest wait, µs."""
     texts = [(at, size) for at, size in chunks if size]
     if not texts:
         return [math.nan, math.nan]

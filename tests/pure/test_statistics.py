@@ -1,4 +1,4 @@
-"""Quantiles and intervals against what is known of them."""
+"""Quantiles and intervals against textbook values, and against how often they cover the truth in simulations."""
 
 import math
 
@@ -42,12 +42,12 @@ def test_an_upper_end_exists_only_from_enough_samples_on(q: float, enough: int) 
     assert statistics.quantile_interval(*counted(np.arange(float(enough))), q).high == enough - 1
 
 
-def test_the_ranks_of_an_interval_are_the_textbooks() -> None:
+def test_the_ranks_of_an_interval_are_those_of_the_textbook() -> None:
     # The median of 20 samples: order statistics 6 and 15 (95.9 %).
     assert statistics.quantile_interval(*counted(np.arange(1.0, 21)), 0.5) == Interval(6, 15)
 
 
-def test_what_never_came_is_a_value_like_any_other() -> None:
+def test_infinity_is_a_value_like_any_other() -> None:
     samples = counted(np.array([*np.arange(80.0), *[math.inf] * 20]))
     assert statistics.quantile(*samples, 0.95) == math.inf
     assert statistics.quantile_interval(*samples, 0.95).low == math.inf
@@ -59,11 +59,11 @@ def test_what_never_came_is_a_value_like_any_other() -> None:
 def test_an_interval_covers_the_true_quantile_as_often_as_it_says(q: float) -> None:
     n, times = 2_000, 4_000
     uniform = np.sort(np.random.default_rng(7).random((times, n)), axis=1)
-    found = statistics.quantile_interval(*counted(np.arange(1.0, n + 1)), q)  # the ranks
+    found = statistics.quantile_interval(*counted(np.arange(1.0, n + 1)), q)  # each value is its rank
     assert found.low is not None
     assert found.high is not None
     covered = (uniform[:, int(found.low) - 1] <= q) & (q <= uniform[:, int(found.high) - 1])
-    # 4,000 repetitions know their own rate to ± 0.7 %.
+    # With 4,000 repetitions the observed coverage is accurate to ± 0.7 %.
     assert 0.94 <= covered.mean() <= 0.97
 
 
@@ -80,15 +80,15 @@ def test_the_interval_of_pooled_gaps_covers_although_a_stream_s_own_gaps_are_ali
         effective = statistics.effective_samples(len(samples), (samples <= at).astype(float), owners)
         covered += _covers(statistics.quantile_interval(values, counts, q, effective), truth)
         naive += _covers(statistics.quantile_interval(values, counts, q), truth)
-    assert 0.94 <= covered / times <= 0.97  # 1,500 repetitions know their own rate to ± 1.1 %
-    assert naive / times < 0.75  # what the correction is for
+    assert 0.94 <= covered / times <= 0.97  # with 1,500 repetitions accurate to ± 1.1 %
+    assert naive / times < 0.75  # without the correction for correlated gaps
 
 
 def _covers(interval: Interval, truth: float) -> bool:
     return interval.low is not None and interval.high is not None and interval.low <= truth <= interval.high
 
 
-def test_independent_samples_are_worth_about_what_they_are() -> None:
+def test_independent_samples_are_worth_nearly_their_number() -> None:
     rng = np.random.default_rng(3)
     owners = np.repeat(np.arange(500), 40)
     assert statistics.effective_samples(20_000, rng.normal(size=20_000), owners) > 17_000
@@ -107,18 +107,18 @@ def test_one_stream_alone_supports_no_interval() -> None:
 @pytest.mark.parametrize(
     ("hits", "n", "low", "high"), [(0, 20, 0.0, 0.168433), (10, 10, 0.691503, 1.0), (5, 20, 0.086571, 0.491046)]
 )
-def test_a_ratio_s_interval_is_clopper_and_pearson_s(hits: int, n: int, low: float, high: float) -> None:
+def test_the_interval_of_a_ratio_is_clopper_and_pearson_s(hits: int, n: int, low: float, high: float) -> None:
     assert statistics.ratio_interval(hits, n) == pytest.approx((low, high), abs=1e-6)
 
 
-def test_a_mean_s_interval_is_student_s() -> None:
+def test_the_interval_of_a_mean_is_student_s() -> None:
     samples = np.array([4.0, 5.0, 6.0, 9.0])
     theirs = stats.t.interval(0.95, 3, loc=samples.mean(), scale=stats.sem(samples))
     assert statistics.mean_interval(*counted(samples)) == pytest.approx(theirs)
 
 
-def test_a_needed_number_is_near_the_number_that_settles_it() -> None:
-    # 97 % keep the limit, 95 % must: at that many samples the interval of the share just leaves the 95 %.
+def test_the_number_of_samples_said_to_be_needed_settles_a_quantile() -> None:
+    # 97 % keep the limit and 95 % must: with this many samples the interval of the share ends just above 95 %.
     needed = statistics.samples_for_quantile(0.95, 0.97)
     assert needed is not None
     hits = round(0.97 * needed)
@@ -126,7 +126,7 @@ def test_a_needed_number_is_near_the_number_that_settles_it() -> None:
     assert statistics.samples_for_quantile(0.95, 0.95) is None
 
 
-def test_a_ratio_of_nothing_needs_what_its_interval_needs() -> None:
+def test_the_number_of_samples_said_to_be_needed_settles_a_ratio_of_0() -> None:
     needed = statistics.samples_for_ratio(0.0, 0.01)
     assert needed is not None
     before, after = statistics.ratio_interval(0, needed - 1).high, statistics.ratio_interval(0, needed).high

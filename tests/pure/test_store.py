@@ -1,4 +1,4 @@
-"""The database: what goes in comes out, and whatever is wrong with a file is one line."""
+"""The database: rows come back as they were stored, and a fault of a file is an error of one line."""
 
 import sqlite3
 from pathlib import Path
@@ -83,11 +83,11 @@ def test_streams_come_back_as_columns_and_what_was_not_observed_is_nan(tmp_path:
     assert streams.text["labels"] == ['{"build": "a\'b\\"c", "gr\\u00f6\\u00dfe": "\\u2026"}', "{}"]
     assert streams.number["output_tokens"][0] == 3
     assert np.isnan(streams.number["first_content_at"]).tolist() == [False, True]
-    assert streams.events.at.tolist() == [100_000, 120_000], "those of content"
+    assert streams.events.at.tolist() == [100_000, 120_000], "only events with content"
     assert streams.events.starts.tolist() == [0, 2, 2]
 
 
-def test_a_selection_keeps_the_columns_in_step(tmp_path: Path) -> None:
+def test_a_selection_keeps_all_columns_equally_long(tmp_path: Path) -> None:
     mixed = [observation(user=f"User{i % 3}", output_tokens=i, labels={"n": str(i % 2)}) for i in range(100)]
     with Store.open(database(tmp_path / "one.db", mixed)) as store:
         found = list(store.streams("run-1", Where(user="User1", label={"n": "0"}), batch=10))
@@ -96,7 +96,7 @@ def test_a_selection_keeps_the_columns_in_step(tmp_path: Path) -> None:
     assert all(len(streams) == len(streams.events.starts) - 1 for streams in found)
 
 
-def test_batches_are_bounded_and_miss_nothing(tmp_path: Path) -> None:
+def test_batches_are_bounded_and_complete(tmp_path: Path) -> None:
     with Store.open(database(tmp_path / "one.db", [observation(sequence=i) for i in range(23)])) as store:
         assert [len(streams) for streams in store.streams("run-1", batch=10)] == [10, 10, 3]
 
@@ -111,7 +111,7 @@ def test_runs_in_one_file_are_kept_apart(tmp_path: Path) -> None:
         assert sum(map(len, store.streams("run-2"))) == 5
 
 
-def test_samples_come_back_in_order_of_time(tmp_path: Path) -> None:
+def test_samples_of_a_vital_come_back_in_order_of_time(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as store:
         store.start_run(a_run())
         store.append("run-1", [], [("w1", 20, "users", 2), ("w1", 10, "users", 1.5), ("w1", 10, "cpu", 0.9)])
@@ -120,7 +120,7 @@ def test_samples_come_back_in_order_of_time(tmp_path: Path) -> None:
         assert len(store.vital("run-1", "no such").at) == 0
 
 
-def test_the_view_has_a_row_for_a_person_to_read(tmp_path: Path) -> None:
+def test_the_view_has_a_readable_row_for_each_stream(tmp_path: Path) -> None:
     path = database(tmp_path / "one.db", [FULL, observation([], outcome=Outcome.REFUSED, http_status=529)])
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
@@ -132,12 +132,12 @@ def test_the_view_has_a_row_for_a_person_to_read(tmp_path: Path) -> None:
     assert (refused["outcome"], refused["http_status"], refused["ttft_ms"]) == ("refused", 529, None)
 
 
-def test_a_finished_file_is_one_file(tmp_path: Path) -> None:
+def test_a_closed_database_is_a_single_file(tmp_path: Path) -> None:
     database(tmp_path / "one.db", [observation()])
     assert [path.name for path in tmp_path.iterdir()] == ["one.db"]
 
 
-def test_readers_see_what_was_stored_while_a_run_goes_on(tmp_path: Path) -> None:
+def test_readers_see_rows_stored_after_they_opened_the_file(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as writer:
         writer.start_run(a_run())
         writer.append("run-1", [observation()] * 10)
@@ -177,7 +177,7 @@ def test_a_batch_is_stored_whole_or_not_at_all(tmp_path: Path) -> None:
         assert list(store.streams("run-1")) == []
         with pytest.raises(StoreError):
             store.append("run-1", [observation()], [("w1", 1, "users", b"bytes")])  # type: ignore[list-item]
-        assert store.count("run-1") == 0, "its readings belong to it"
+        assert store.count("run-1") == 0, "the streams of a batch whose vitals cannot be stored are not stored either"
 
 
 def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
@@ -193,13 +193,13 @@ def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
             store.run("x")
 
 
-def test_an_id_is_given_once(tmp_path: Path) -> None:
+def test_a_run_s_id_can_be_used_once(tmp_path: Path) -> None:
     path = database(tmp_path / "one.db", [])
     with Store.open(path) as store, pytest.raises(StoreError, match="a run called 'run-1' already"):
         store.start_run(a_run())
 
 
-def test_a_stream_needs_its_run(tmp_path: Path) -> None:
+def test_streams_cannot_be_stored_without_their_run(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as store, pytest.raises(StoreError, match="no run called 'run-1'"):
         store.append("run-1", [observation()])
 
@@ -247,7 +247,7 @@ def test_a_database_of_a_newer_schema_is_refused(tmp_path: Path) -> None:
 
 
 def _before_resumptions(path: Path) -> None:
-    """Take the file back to its first schema."""
+    """Take the file back to its first schema, that of m001."""
     _foreign(
         path,
         "DROP VIEW stream_metrics",
@@ -263,7 +263,7 @@ def test_an_older_file_is_brought_up_to_date_when_it_is_opened(tmp_path: Path) -
     with Store.create(path) as store:
         store.append("run-1", [FULL])
         (streams,) = store.streams("run-1")
-    assert np.isnan(streams.number["resume_gap"]).tolist() == [True, False], "nobody observed it then"
+    assert np.isnan(streams.number["resume_gap"]).tolist() == [True, False], "the older version did not observe it"
     assert streams.number["input_tokens"].tolist() == [12, 12]
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT resume_gap_ms FROM stream_metrics").fetchall() == [(None,), (850,)]
@@ -283,7 +283,7 @@ def test_an_older_file_that_may_not_be_written_is_read_as_it_is(
     assert path.read_bytes() == before
 
 
-def test_a_damaged_blob_is_told_and_not_a_traceback(tmp_path: Path) -> None:
+def test_a_damaged_blob_is_an_error_of_one_line(tmp_path: Path) -> None:
     path = database(tmp_path / "one.db", [observation()])
     _foreign(path, "UPDATE streams SET arrivals = x'01020304'")
     with Store.open(path) as store:
@@ -292,10 +292,10 @@ def test_a_damaged_blob_is_told_and_not_a_traceback(tmp_path: Path) -> None:
             _ = streams.events
 
 
-def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_of_one_line(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as store:
         store.start_run(a_run())
-        store._database.execute("PRAGMA max_page_count = 20").fetchall()  # SQLite's own way to be out of room
+        store._database.execute("PRAGMA max_page_count = 20").fetchall()  # SQLite's own way to simulate a full disk
         with pytest.raises(StoreError, match="the disk is full; what was stored before is safe"):
             store.append("run-1", [observation(detail="x" * 1_000)] * 1_000)
         assert store.run().id == "run-1"
@@ -303,7 +303,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
 
 def test_a_file_on_a_read_only_disk_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = database(tmp_path / "one.db", [observation()])
-    # Tests may run as root, who may write everywhere: so the answer of the system is what is changed.
+    # Tests may run as root, who may write everywhere, so the answer of the system is replaced.
     monkeypatch.setattr("os.access", lambda *_: False)
     with Store.open(path) as store:
         assert [len(streams) for streams in store.streams("run-1")] == [1]
@@ -312,7 +312,7 @@ def test_a_file_on_a_read_only_disk_can_be_read(tmp_path: Path, monkeypatch: pyt
     assert [path.name for path in tmp_path.iterdir()] == ["one.db"]
 
 
-def test_odd_names_of_files_are_just_names(tmp_path: Path) -> None:
+def test_special_characters_of_uris_may_be_in_a_file_s_name(tmp_path: Path) -> None:
     path = database(tmp_path / "50%41 off?mode=memory#x.db", [observation()])
     assert path.stat().st_size > 0
     with Store.open(path) as store:
@@ -322,7 +322,7 @@ def test_odd_names_of_files_are_just_names(tmp_path: Path) -> None:
 def test_a_stream_of_two_hundred_tokens_takes_under_a_kilobyte(tmp_path: Path) -> None:
     at, chunks = 0.0, []
     for place in range(200):
-        at += 250 if place == 1 else 20 + (place * 7_919_333 % 4_000_000) / 1e6  # ± 2 ms, as servers do
+        at += 250 if place == 1 else 20 + (place * 7_919_333 % 4_000_000) / 1e6  # ± 2 ms, as real servers have it
         chunks.append(("text", at))
     one = observation(chunks, request_id="req_0123456789abcdef", output_tokens=200, reads=200)
     path = database(tmp_path / "one.db", [one] * 500)
