@@ -1,4 +1,4 @@
-"""Debian's Chromium, driven by Playwright, and a page that fails its test when it leaves its server or complains."""
+"""Debian's Chromium, driven by Playwright. A test fails on a console error and on a request to another server."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from playwright.sync_api import ConsoleMessage, Error, Page, Request, sync_playw
 
 from tests.browser.scripted_site import Site, site
 
-_QUIET = [  # a browser's own errands, which are none of the page's
+_QUIET = [  # switches off the browser's own requests
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-gpu",
@@ -20,7 +20,7 @@ _QUIET = [  # a browser's own errands, which are none of the page's
 
 @pytest.fixture(scope="package")
 def tab() -> Iterator[Page]:
-    """One for all tests here: a new one takes longer than most tests. Gone before others want an event loop."""
+    """One browser for all tests here: starting it takes longer than most tests. It ends before others need a loop."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium (Debian: chromium)")
@@ -34,7 +34,7 @@ def tab() -> Iterator[Page]:
 
 @pytest.fixture
 def page(tab: Page) -> Iterator[Page]:
-    """The tab as a laptop in daylight would have it. It may load only from the origin that it was last at."""
+    """A tab with the size of a laptop and light colours. It may load only from the origin of its page."""
     urls: list[str] = []
     complaints: list[str] = []
 
@@ -42,7 +42,7 @@ def page(tab: Page) -> Iterator[Page]:
         urls.append(request.url)
 
     def said(message: ConsoleMessage) -> None:
-        # The browser itself tells of an answer that was cut or refused; some tests are about just that.
+        # The browser itself reports responses that were cut or refused, which some tests want.
         if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
             complaints.append(message.text)
 

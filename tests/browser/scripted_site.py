@@ -37,7 +37,7 @@ class Post:
         self.connection.sendall("\r\n".join([f"HTTP/1.1 {status}", "connection: close", *lines, "", ""]).encode())
 
     def send(self, *pieces: bytes) -> None:
-        """Each piece as an HTTP chunk in a segment of its own."""
+        """Send each piece as one HTTP chunk in its own segment."""
         for piece in pieces:
             self.connection.sendall(b"%x\r\n%b\r\n" % (len(piece), piece))
 
@@ -80,7 +80,7 @@ class Site:
     url: str
     files: dict[str, tuple[str, bytes]]  # path → content type and content; may be added to
     scripts: list[Script] = field(default_factory=list)
-    posts: list[Post] = field(default_factory=list)  # in the order they came
+    posts: list[Post] = field(default_factory=list)  # in the order of arrival
     told: SimpleQueue[str] = field(default_factory=SimpleQueue)
     gone: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))  # released as each script ends
     faults: list[BaseException] = field(default_factory=list)
@@ -128,7 +128,7 @@ def _handler(served: Site) -> type[BaseHTTPRequestHandler]:
                 script(post)
             except ConnectionError:
                 pass  # the browser has left
-            except BaseException as fault:  # noqa: BLE001 - told to the test on leaving
+            except BaseException as fault:  # noqa: BLE001 - raised in the test when it leaves `site`
                 served.faults.append(fault)
             finally:
                 served.gone.release()

@@ -26,7 +26,7 @@ def server() -> Iterator[ReferenceServer]:
 
 
 def asked(page: Page, url: str, text: str = "How deep is the river?") -> Locator:
-    """The newest turn, as soon as the question is sent."""
+    """The newest turn, once the question has been sent."""
     if not page.url.startswith(url):
         page.goto(url)
     box = page.get_by_label("Your question")
@@ -36,13 +36,13 @@ def asked(page: Page, url: str, text: str = "How deep is the river?") -> Locator
 
 
 def ended(turn: Locator) -> Locator:
-    """The same turn when its answer has ended."""
+    """The same turn, once its answer has ended."""
     expect(turn).not_to_have_class(re.compile("growing"))
     return turn
 
 
 def words_told(url: str, text: str) -> list[str]:
-    """The words of the server's own answer in one piece to the same question, but for those that are Markdown's."""
+    """The words of the server's whole answer to the same question, without Markdown's marks."""
     question = {"messages": [{"role": "user", "content": text}], "stream": False}
     headers = {"content-type": "application/json"}
     request = urllib.request.Request(f"{url}/chat/stream", json.dumps(question).encode(), headers)
@@ -51,7 +51,7 @@ def words_told(url: str, text: str) -> list[str]:
     return re.findall(r"\w+", re.sub(r"^(```.*|\d+\.)", "", answer, flags=re.MULTILINE))
 
 
-def test_an_answer_streams_in_with_its_gauges(page: Page, server: ReferenceServer) -> None:
+def test_an_answer_streams_in_with_its_measurements(page: Page, server: ReferenceServer) -> None:
     turn = ended(asked(page, server.url))
     words = re.findall(r"\w+", turn.locator(".text").inner_text())
     assert words == words_told(server.url, "How deep is the river?")
@@ -93,11 +93,11 @@ def test_stopping_ends_the_generation_and_keeps_what_came(page: Page, server: Re
         page.get_by_role("button", name="Stop").click()
         expect(page.get_by_label("Your question")).to_be_focused()
     expect(ended(turn).locator(".meta")).to_contain_text("stopped by you")
-    assert server.truth()[-1]["tokens"] < 1000  # waits until nothing is on its way
+    assert server.truth()[-1]["tokens"] < 1000  # waits until no answer is active
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 
 
-def test_the_next_question_takes_the_conversation_along(page: Page, hosted: Site) -> None:
+def test_the_next_question_sends_the_conversation(page: Page, hosted: Site) -> None:
     hosted.answers(lambda post: post.events(b"data: **Deep**\n\n", DONE))
     ended(asked(page, hosted.url, "How deep?"))
     ended(asked(page, hosted.url, "How wide?"))
@@ -120,7 +120,7 @@ def test_tools_and_thinking_are_shown_as_they_happen(page: Page, server: Referen
     page.get_by_label("Tool turns").fill("3")
     turn = ended(asked(page, server.url))
     expect(turn.locator("details.thinking p").first).to_have_text(re.compile(r"\w+"))
-    expect(turn.locator("details.thinking p").first).to_be_hidden()  # until unfolded
+    expect(turn.locator("details.thinking p").first).to_be_hidden()  # until it is opened
     expect(turn.locator(".tool").first).to_contain_text(re.compile(r"(done|failed) after [\d.]+ ms"))
     expect(turn.locator(".tool.busy")).to_have_count(0)
 
@@ -141,7 +141,7 @@ def test_a_running_tool_says_so(page: Page, hosted: Site) -> None:
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=2</script>[a](javascript:alert(1))'
 
 
-def test_what_a_server_says_stays_text(page: Page, hosted: Site) -> None:
+def test_markup_from_a_server_is_shown_as_text(page: Page, hosted: Site) -> None:
     tool = json.dumps({"id": "1", "name": HOSTILE, "input": HOSTILE}).encode()
     end = json.dumps({"id": "1", "name": HOSTILE, "result": HOSTILE, "failed": True, "seconds": HOSTILE}).encode()
     fault = json.dumps({"error": {"message": HOSTILE}}).encode()
@@ -218,12 +218,14 @@ def test_a_refusal_is_one_sentence_with_the_time_to_come_back(page: Page, hosted
     expect(turn.locator(".error p")).to_have_text("The server refused (503): all 4 streams are in use; try again.")
     expect(turn.get_by_role("button")).to_be_disabled()
     expect(turn.get_by_role("button")).to_have_text(re.compile(r"^Try again in [56]\d s$"))
-    ended(asked(page, hosted.url)).get_by_role("button", name="Try again", exact=True).click()  # when it may
+    ended(asked(page, hosted.url)).get_by_role(
+        "button", name="Try again", exact=True
+    ).click()  # as soon as it is enabled
     expect(page.locator(".turn")).to_have_count(2)
     expect(page.locator(".turn .text")).to_have_text("Here I am.")
 
 
-def test_a_wrong_setting_is_told_in_the_servers_words(page: Page, server: ReferenceServer) -> None:
+def test_a_wrong_setting_is_shown_with_the_servers_message(page: Page, server: ReferenceServer) -> None:
     page.goto(server.url)
     page.get_by_label("First token after").fill("soon")
     turn = ended(asked(page, server.url))
@@ -240,7 +242,7 @@ def test_every_setting_is_one_that_the_server_knows(page: Page, hosted: Site) ->
     assert set(names) <= known | {"x-gauge-fault"}
 
 
-def test_a_server_with_a_key_shows_the_page_and_wants_the_key_for_answers(page: Page) -> None:
+def test_a_server_with_a_key_shows_the_page_without_it_and_requires_it_for_answers(page: Page) -> None:
     with reference_server(*PACE, "--api-key", "sesame") as guarded:
         turn = ended(asked(page, guarded.url))
         expect(turn.locator(".error p")).to_contain_text("The server refused (401): this server requires its API key")
@@ -249,7 +251,7 @@ def test_a_server_with_a_key_shows_the_page_and_wants_the_key_for_answers(page: 
         expect(ended(page.locator(".turn")).locator(".meta")).to_contain_text("complete")
 
 
-def test_a_dropped_connection_is_shown_and_the_answer_goes_on(page: Page, hosted: Site) -> None:
+def test_a_dropped_connection_is_shown_and_the_answer_continues(page: Page, hosted: Site) -> None:
     seen = threading.Event()
 
     def rest(post: Post) -> None:
@@ -271,7 +273,7 @@ def test_an_answer_in_one_piece_on_request(page: Page, server: ReferenceServer) 
     expect(turn.locator(".meta")).to_have_text(re.compile(r"^TTFT \d+ ms · 60 tokens · complete, in one piece$"))
 
 
-def test_listeners_hear_paragraphs_and_not_tokens(page: Page, hosted: Site) -> None:
+def test_screen_readers_get_paragraphs_and_not_tokens(page: Page, hosted: Site) -> None:
     seen = threading.Event()
 
     def answer(post: Post) -> None:
@@ -349,7 +351,7 @@ def test_every_text_has_contrast_and_every_width_fits(page: Page, hosted: Site, 
         assert page.evaluate(_LOW_CONTRAST) == []
 
 
-def test_nothing_moves_for_people_who_do_not_want_it(page: Page, hosted: Site) -> None:
+def test_nothing_moves_with_reduced_motion(page: Page, hosted: Site) -> None:
     def endless(post: Post) -> None:
         post.begin()
         post.send(b'event: tool_start\ndata: {"id": "1", "name": "x", "input": {}}\n\ndata: One\n\n')
@@ -360,7 +362,7 @@ def test_nothing_moves_for_people_who_do_not_want_it(page: Page, hosted: Site) -
     expect(asked(page, hosted.url).locator(".text")).to_have_text("One")
     assert page.evaluate("document.getAnimations().length") == 0
     page.emulate_media(reduced_motion="no-preference")
-    assert page.evaluate("document.getAnimations().length") > 0  # so the question was a fair one
+    assert page.evaluate("document.getAnimations().length") > 0  # without reduced motion there is an animation
     page.keyboard.press("Escape")
 
 

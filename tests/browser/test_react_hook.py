@@ -30,13 +30,13 @@ def chat(page: Page, hosted: Site) -> Page:
 
 
 def result(chat: Page) -> dict[str, Any]:
-    """What the component was last rendered with."""
+    """The result of the last render."""
     shown: dict[str, Any] = chat.evaluate("({ ...chat.result, error: chat.result.error?.message ?? null })")
     return shown
 
 
 def send(chat: Page, text: str) -> dict[str, Any]:
-    """The result when the answer has ended."""
+    """The result, once the answer has ended."""
     chat.evaluate("(text) => chat.result.send(text)", text)
     return result(chat)
 
@@ -47,7 +47,7 @@ def waiting(post: Post) -> None:
     post.until_gone()
 
 
-def test_a_conversation_takes_its_history_along(chat: Page, hosted: Site) -> None:
+def test_each_question_sends_the_conversation_before_it(chat: Page, hosted: Site) -> None:
     hosted.answers(lambda post: post.events(b"data: One\n\ndata:  two\n\n", DONE))
     assert result(chat)["messages"] == []
     first = send(chat, "Count.")
@@ -69,7 +69,7 @@ def test_a_conversation_takes_its_history_along(chat: Page, hosted: Site) -> Non
     }
 
 
-def test_it_renders_once_a_frame_and_not_once_a_token(chat: Page, hosted: Site) -> None:
+def test_it_renders_once_per_frame_and_not_once_per_token(chat: Page, hosted: Site) -> None:
     hosted.answers(lambda post: post.events(*[b"data: x\n\n"] * 1000, DONE))
     assert len(send(chat, "Hurry!")["messages"][1]["content"]) == 1000
     frames = chat.evaluate(
@@ -87,7 +87,7 @@ def test_it_renders_once_a_frame_and_not_once_a_token(chat: Page, hosted: Site) 
         """
     )
     renders, seen = frames
-    assert renders <= seen + 2  # the question's own, and the end's
+    assert renders <= seen + 2  # one for the question and one for the end
 
 
 def test_stop_keeps_what_came_and_closes_the_connection(chat: Page, hosted: Site) -> None:
@@ -109,18 +109,18 @@ def test_unmounting_stops_the_answer(chat: Page, hosted: Site) -> None:
     assert hosted.gone.acquire(timeout=10)
 
 
-def test_another_question_stops_the_answer_on_its_way(chat: Page, hosted: Site) -> None:
+def test_another_question_stops_the_answer_that_is_streaming(chat: Page, hosted: Site) -> None:
     hosted.answers(waiting, lambda post: post.events(b"data: Second\n\n", DONE))
     chat.evaluate("void chat.result.send('First?')")
     chat.wait_for_function("chat.result.status === 'streaming'")
     before = chat.evaluate("chat.results.length")
     shown = send(chat, "Second?")
     since = chat.evaluate("(before) => chat.results.slice(before).map(({ status }) => status)", before)
-    assert since.index("ready") == len(since) - 1  # the first answer's end is not taken for the second's
+    assert since.index("ready") == len(since) - 1  # the end of the first answer is not reported as that of the second
     assert [message["content"] for message in shown["messages"]] == ["First?", "The beginning", "Second?", "Second"]
 
 
-def test_an_error_is_told_and_what_came_before_it_stays(chat: Page, hosted: Site) -> None:
+def test_an_error_is_reported_and_what_came_before_it_stays(chat: Page, hosted: Site) -> None:
     event = b'event: error\ndata: {"error": {"message": "overloaded"}}\n\n'
     hosted.answers(lambda post: post.events(b"data: Half\n\n", event), lambda post: post.events(b"data: x\n\n", DONE))
     shown = send(chat, "Anything?")

@@ -1,4 +1,4 @@
-"""A resumable stream in a real browser, with the real server: dropped, taken up again, followed, stopped."""
+"""A resumable stream in a real browser, with the real server: dropped, resumed, followed, stopped."""
 
 import re
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def server() -> Iterator[ReferenceServer]:
 
 
 def asked(page: Page) -> Locator:
-    """The newest turn, as soon as the question is sent."""
+    """The newest turn, once the question has been sent."""
     box = page.get_by_label("Your question")
     box.fill("How deep is the river?")
     box.press("Enter")
@@ -30,7 +30,7 @@ def words(turn: Locator) -> list[str]:
 
 
 @pytest.mark.parametrize("fault", ["reset@20", "cut@20", "close@20", "cut_event@20", "repeat@20"])
-def test_an_answer_that_was_dropped_comes_whole_all_the_same(page: Page, server: ReferenceServer, fault: str) -> None:
+def test_a_dropped_answer_is_resumed_and_becomes_whole(page: Page, server: ReferenceServer, fault: str) -> None:
     page.goto(server.url)
     page.get_by_label("Fault").fill("")
     turn = asked(page)
@@ -44,17 +44,17 @@ def test_an_answer_that_was_dropped_comes_whole_all_the_same(page: Page, server:
     assert server.truth()[-1]["outcome"] == "completed"
 
 
-def test_stopping_ends_a_generation_that_would_wait_for_its_reader(page: Page, server: ReferenceServer) -> None:
+def test_stopping_cancels_a_resumable_generation_at_once(page: Page, server: ReferenceServer) -> None:
     page.goto(server.url)
     page.get_by_label("Tokens", exact=True).fill("100000")
     turn = asked(page)
     expect(turn.locator(".text")).to_contain_text(re.compile(r"\w+"))
     page.keyboard.press("Escape")
     expect(turn.locator(".meta")).to_contain_text("stopped by you")
-    assert server.truth()[-1]["outcome"] == "cancelled"  # waits until nothing is on its way
+    assert server.truth()[-1]["outcome"] == "cancelled"  # waits until no answer is active
 
 
-def test_an_event_source_reads_along_and_stops_at_the_end(page: Page, server: ReferenceServer) -> None:
+def test_an_event_source_follows_an_answer_and_stops_at_its_end(page: Page, server: ReferenceServer) -> None:
     page.goto(server.url)
     told = page.evaluate(
         """async () => {

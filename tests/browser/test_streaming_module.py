@@ -33,7 +33,7 @@ async (options) => {
 
 
 def read(page: Page, site: Site, **options: Any) -> dict[str, Any]:
-    """What one `streamChat` yields and throws, and what an `Answer` makes of it."""
+    """What one `streamChat` yields and throws, and the fields of an `Answer` that took its events."""
     page.goto(f"{site.url}/blank")
     seen: dict[str, Any] = page.evaluate(_READ, options)
     return seen
@@ -44,12 +44,12 @@ def kinds(seen: dict[str, Any]) -> list[str]:
 
 
 def numbered(first: int, last: int, stream: str = "req_1") -> bytes:
-    """Token events first … last, with ids."""
+    """Token events from first to last, with ids."""
     return b"".join(f"id: {stream}:{n}\ndata: {n} \n\n".encode() for n in range(first, last + 1))
 
 
 def cut(body: bytes, after: str) -> Script:
-    """The script that sends this and, when the page has read the text `after`, cuts the connection."""
+    """The script that sends this, and cuts the connection when the page has read the text `after`."""
 
     def script(post: Post) -> None:
         post.begin()
@@ -115,7 +115,7 @@ def test_the_decoder_reads_what_the_browsers_own_event_source_reads(page: Page, 
     assert differing == []
 
 
-def test_characters_and_lines_that_are_cut_anywhere_come_out_whole(page: Page, hosted: Site) -> None:
+def test_characters_and_lines_that_are_cut_anywhere_are_decoded_whole(page: Page, hosted: Site) -> None:
     body = "\ufeffid: req_1:1\r\ndata: Höfn 🌊\r\n\r\ndata: two\rdata: lines\r\r: ping\n\ndata:  m³\n\n".encode() + DONE
     hosted.answers(lambda post: post.events(*(body[at : at + 1] for at in range(len(body)))))
     seen = read(page, hosted)
@@ -152,10 +152,10 @@ def test_an_answer_has_its_text_its_thinking_its_tools_and_its_usage_in_order(pa
     assert seen["ttft"] > 0
 
 
-def test_a_dropped_answer_goes_on_where_it_was(page: Page, hosted: Site) -> None:
+def test_a_dropped_answer_continues_where_it_was(page: Page, hosted: Site) -> None:
     hosted.answers(
         cut(b"retry: 5\n" + numbered(1, 3) + b"id: req_1:4\ndata: half an event", "3 "),
-        cut(numbered(2, 5), "5 "),  # two of them again: each is taken once
+        cut(numbered(2, 5), "5 "),  # two events are repeated: each counts once
         lambda post: post.events(numbered(6, 7) + DONE),
     )
     seen = read(page, hosted, body={"messages": [{"role": "user", "content": "Go on?"}], "max_tokens": 7})
@@ -165,7 +165,7 @@ def test_a_dropped_answer_goes_on_where_it_was(page: Page, hosted: Site) -> None
     assert hosted.posts[0].body == hosted.posts[1].body == hosted.posts[2].body
     waits = [event for event in seen["events"] if event["type"] == "reconnecting"]
     assert [(event["attempt"], event["reason"]) for event in waits] == [(1, "The connection was lost.")] * 2
-    assert all(5 <= event["wait"] <= 7.5 for event in waits)  # what the server said, and up to half as much again
+    assert all(5 <= event["wait"] <= 7.5 for event in waits)  # the server's `retry`, plus up to half of it
     assert [event["resumed"] for event in seen["events"] if event["type"] == "open"] == [False, True, True]
 
 
@@ -176,7 +176,7 @@ def test_an_end_without_the_terminal_event_is_a_drop(page: Page, hosted: Site) -
     assert read(page, hosted)["text"] == "1 2 "
 
 
-def test_any_id_is_sent_back_as_it_came(page: Page, hosted: Site) -> None:
+def test_any_event_id_is_sent_back_unchanged(page: Page, hosted: Site) -> None:
     hosted.answers(
         lambda post: post.events("retry: 1\nid: Höfn 🌊\ndata: 1 \n\n".encode()),
         lambda post: post.events(b"data: 2 \n\n", DONE),
@@ -185,14 +185,14 @@ def test_any_id_is_sent_back_as_it_came(page: Page, hosted: Site) -> None:
     assert hosted.posts[1].headers["last-event-id"].encode("latin-1").decode() == "Höfn 🌊"
 
 
-def test_an_id_without_data_marks_the_place_too(page: Page, hosted: Site) -> None:
+def test_the_id_of_an_event_without_data_counts_too(page: Page, hosted: Site) -> None:
     begun = cut(b"retry: 1\ndata: 0 \n\nid: req_1:0\n\n", "0 ")
     hosted.answers(begun, lambda post: post.events(numbered(1, 1), DONE))
     assert read(page, hosted)["text"] == "0 1 "
     assert hosted.posts[1].headers["last-event-id"] == "req_1:0"
 
 
-def test_without_ids_a_dropped_answer_is_told_and_not_asked_again(page: Page, hosted: Site) -> None:
+def test_a_dropped_answer_without_event_ids_is_an_error_and_not_asked_for_again(page: Page, hosted: Site) -> None:
     hosted.answers(cut(b"data: half\n\n", "half"))
     seen = read(page, hosted)
     assert seen["error"]["kind"] == "dropped"
@@ -200,7 +200,7 @@ def test_without_ids_a_dropped_answer_is_told_and_not_asked_again(page: Page, ho
     assert len(hosted.posts) == 1
 
 
-def test_reconnecting_ends_when_it_brings_nothing(page: Page, hosted: Site) -> None:
+def test_reconnecting_ends_after_five_attempts_without_progress(page: Page, hosted: Site) -> None:
     hosted.answers(cut(b"retry: 1\n" + numbered(1, 1), "1 "), lambda post: post.events(numbered(1, 1)))
     seen = read(page, hosted, retries=3)
     assert len(hosted.posts) == 4
@@ -209,7 +209,7 @@ def test_reconnecting_ends_when_it_brings_nothing(page: Page, hosted: Site) -> N
     assert seen["text"] == "1 "
 
 
-def test_a_busy_server_is_asked_for_the_rest_again_and_one_that_lost_it_is_not(page: Page, hosted: Site) -> None:
+def test_a_busy_server_is_asked_for_the_rest_again_but_not_one_that_lost_it(page: Page, hosted: Site) -> None:
     busy = {"error": {"message": "all streams are in use"}}
     hosted.answers(
         cut(b"retry: 1\n" + numbered(1, 1), "1 "),
@@ -284,7 +284,7 @@ def test_a_browser_that_cannot_stream_asks_for_the_whole_answer(page: Page, host
     assert (seen["text"], seen["streaming"], seen["tokens"]) == ("All at once.", False, 3)
 
 
-def test_behind_a_proxy_that_serves_no_events_the_whole_answer_is_asked_for(page: Page, hosted: Site) -> None:
+def test_behind_a_proxy_without_events_the_whole_answer_is_asked_for(page: Page, hosted: Site) -> None:
     def page_of_a_proxy(post: Post) -> None:
         assert post.body["stream"] is True
         post.begin(content_type="text/html")
@@ -295,7 +295,7 @@ def test_behind_a_proxy_that_serves_no_events_the_whole_answer_is_asked_for(page
     assert read(page, hosted)["text"] == "All at once."
 
 
-def test_a_server_that_answers_in_one_piece_unasked_is_not_asked_twice(page: Page, hosted: Site) -> None:
+def test_a_server_that_answers_with_a_document_unasked_is_not_asked_twice(page: Page, hosted: Site) -> None:
     hosted.answers(lambda post: post.document("200 OK", {"text": "No streams here."}))
     assert read(page, hosted)["text"] == "No streams here."
     assert len(hosted.posts) == 1
@@ -352,7 +352,7 @@ def test_stopping_while_it_waits_to_reconnect_ends_the_wait(page: Page, hosted: 
     assert len(hosted.posts) == 1
 
 
-def test_a_server_is_told_that_nobody_comes_back_but_not_after_the_end(page: Page, hosted: Site) -> None:
+def test_stopping_cancels_the_answer_at_the_server_but_not_after_its_end(page: Page, hosted: Site) -> None:
     def left(post: Post) -> None:
         post.begin(x_request_id="req_2")
         post.send(b"data: half\n\n")

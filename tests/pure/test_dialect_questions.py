@@ -1,4 +1,4 @@
-"""What the reference server's dialects understand of a question, what they refuse, and why."""
+"""How the reference server's dialects read a question, and what they refuse."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ from streamgauge.reference_server.model.settings import ModelSettings
 from tests.support.dialects import ANSWER, ASKED, DIALECTS, END, read, stream
 
 
-def test_tool_results_before_the_persons_last_question_do_not_count() -> None:
+def test_tool_results_before_the_last_question_do_not_count() -> None:
     use = {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "n", "input": {}}]}
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]}
     done = [*ASKED["messages"], use, result, {"role": "assistant", "content": "So."}]
@@ -28,7 +28,7 @@ def test_tool_results_before_the_persons_last_question_do_not_count() -> None:
     assert MessagesQuestion.model_validate(ASKED | {"messages": again}).model_input().tool_results == 0
 
 
-# What the model is asked
+# The input of the model
 MARK = {"cache_control": {"type": "ephemeral"}}
 WEATHER = {
     "name": "weather",
@@ -56,7 +56,7 @@ def test_the_prompt_is_cached_up_to_each_mark_in_the_order_tools_system_messages
     assert asked.prompt == f"{question}\nHow?"
 
 
-def test_a_mark_on_the_request_is_one_on_the_whole_prompt() -> None:
+def test_a_cache_mark_on_the_request_marks_the_whole_prompt() -> None:
     assert ask(**MARK).cache_prefixes == ["Why?"]
 
 
@@ -75,12 +75,12 @@ def test_tools_with_a_schema_are_the_clients_and_those_with_a_type_the_servers()
         ({"type": "none"}, []),
     ],
 )
-def test_the_choice_of_a_tool_is_followed(choice: dict[str, str], names: list[str]) -> None:
+def test_anthropics_tool_choice_is_followed(choice: dict[str, str], names: list[str]) -> None:
     asked = ask(tools=[WEATHER, WEATHER | {"name": "maps"}], tool_choice=choice)
     assert [tool.name for tool in asked.tools] == names
 
 
-def test_openais_choice_of_a_tool_is_followed() -> None:
+def test_openais_tool_choice_is_followed() -> None:
     offered = [{"type": "function", "function": {"name": name}} for name in ("weather", "maps")]
     for choice, names in [
         ("required", ["weather", "maps"]),
@@ -91,7 +91,7 @@ def test_openais_choice_of_a_tool_is_followed() -> None:
         assert [tool.name for tool in asked.tools] == names
 
 
-def test_every_dialect_asks_for_thinking_and_stop_sequences_in_its_own_words() -> None:
+def test_thinking_and_stop_sequences_are_read_from_every_dialect() -> None:
     for asked in (
         ask(thinking={"type": "enabled", "budget_tokens": 1024}, stop_sequences=["\n\n"]),
         ChatQuestion.model_validate(ASKED | {"reasoning_effort": "low", "stop": "\n\n"}).model_input(),
@@ -174,7 +174,7 @@ REFUSED: dict[type[Question], list[tuple[dict[str, Any], str]]] = {
 @pytest.mark.parametrize(
     ("dialect", "fields", "complaint"), [(dialect, *row) for dialect, rows in REFUSED.items() for row in rows]
 )
-def test_what_a_real_server_would_refuse_is_refused_with_its_place(
+def test_a_question_that_a_real_server_refuses_is_refused_with_the_place_of_the_fault(
     dialect: type[Question], fields: dict[str, Any], complaint: str
 ) -> None:
     with pytest.raises(ValidationError) as refused:
@@ -184,7 +184,7 @@ def test_what_a_real_server_would_refuse_is_refused_with_its_place(
     assert complaint in (f"{place}: {first['msg']}" if place else first["msg"])
 
 
-def test_a_thought_that_the_model_never_had_is_refused_when_the_model_is_asked() -> None:
+def test_a_thought_that_the_model_did_not_write_is_refused() -> None:
     question = MessagesQuestion.model_validate(ASKED | talk(HELLO, UNSIGNED, HELLO))
     with pytest.raises(PydanticCustomError, match=r"messages\.1\.content\.0: Invalid `signature` in `thinking` block"):
         question.model_input()
@@ -201,7 +201,7 @@ STRANGE = st.recursive(
 
 
 def bodies(strange: Any) -> list[tuple[type[Question], dict[str, Any]]]:
-    """Bodies that are well-formed but for one strange thing, which is in turn in every place that has a shape."""
+    """Bodies that are well-formed except for one strange value, once in each place that is validated."""
     use: Any = USE["content"][0]
     result: Any = RESULT["content"][0]
     schema = {"type": "object", "properties": {"a": strange}}
@@ -228,7 +228,7 @@ def bodies(strange: Any) -> list[tuple[type[Question], dict[str, Any]]]:
 
 @settings(max_examples=40)
 @given(STRANGE)
-def test_whatever_is_asked_is_refused_or_answered(strange: Any) -> None:
+def test_any_question_is_refused_or_answered(strange: Any) -> None:
     for dialect, fields in bodies(strange):
         try:
             question = dialect.model_validate_json(json.dumps(ASKED | fields))

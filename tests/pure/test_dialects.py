@@ -1,4 +1,4 @@
-"""What the reference server's dialects write is what the harness's protocols read."""
+"""The harness's protocols read exactly what the reference server's dialects write."""
 
 import json
 from collections.abc import Sequence
@@ -105,7 +105,7 @@ def test_a_whole_answer_has_the_text_of_the_stream(question: Question, protocol:
 
 
 @every_dialect
-def test_an_error_in_the_middle_is_read_as_one(question: Question, protocol: Protocol) -> None:
+def test_an_error_event_is_read_as_an_error(question: Question, protocol: Protocol) -> None:
     writer = question.writer(ANSWER)
     begun = writer.opening() + b"".join(map(writer.write, TEXT))
     meanings, _ = read(protocol, begun + writer.error(529, "no room\nleft"))
@@ -157,7 +157,7 @@ def test_blocks_open_and_close_one_after_the_other_and_hold_only_their_own_delta
     assert told == "".join(step.text for step in steps)
 
 
-def test_a_tool_of_the_server_is_a_native_use_and_a_native_result() -> None:
+def test_a_tool_of_the_server_appears_as_the_protocols_own_blocks() -> None:
     events = json_events(stream(ANTHROPIC.writer(ANSWER), RUN))
     use, result = [event["content_block"] for event in events if event["type"] == "content_block_start"]
     assert use == {"type": "server_tool_use", "id": "srvtoolu_s1", "name": "gauge_level", "input": {}}
@@ -168,7 +168,7 @@ def test_a_tool_of_the_server_is_a_native_use_and_a_native_result() -> None:
     }
 
 
-def test_a_tool_that_failed_is_told_as_the_apis_own_tools_tell_it() -> None:
+def test_a_failed_tool_appears_like_a_failed_tool_of_the_api() -> None:
     failed = ToolCall("s1", "gauge_level", {}, result="no gauge", failed=True)
     events = json_events(ANTHROPIC.writer(ANSWER).write(Step("tool_end", "", failed)))
     assert events[0]["content_block"]["content"] == {
@@ -178,7 +178,7 @@ def test_a_tool_that_failed_is_told_as_the_apis_own_tools_tell_it() -> None:
     }
 
 
-def test_plain_tool_events_have_names_and_tell_all_about_the_run() -> None:
+def test_plain_tool_events_have_names_and_all_facts_of_the_run() -> None:
     events = sse.Decoder().feed(stream(PLAIN.writer(ANSWER), RUN))
     start, end = events[:2]
     assert (start.name, end.name) == ("tool_start", "tool_end")
@@ -190,7 +190,7 @@ def test_plain_tool_events_have_names_and_tell_all_about_the_run() -> None:
 # A whole answer, and the next question that brings it back
 
 
-def test_a_whole_anthropic_answer_can_be_sent_back_as_it_came() -> None:
+def test_a_whole_anthropic_answer_can_be_sent_back_unchanged() -> None:
     message = json.loads(ANTHROPIC.writer(ANSWER).whole(THOUGHT + TEXT + RUN + TEXT + called(THEIRS), END))
     kinds = ["thinking", "text", "server_tool_use", "gauge_level_tool_result", "text", "tool_use"]
     assert [block["type"] for block in message["content"]] == kinds
@@ -206,7 +206,7 @@ def test_a_whole_anthropic_answer_can_be_sent_back_as_it_came() -> None:
     assert ask.prompt.splitlines()[-1] == "snow"
 
 
-def test_a_whole_openai_answer_can_be_sent_back_as_it_came() -> None:
+def test_a_whole_openai_answer_can_be_sent_back_unchanged() -> None:
     message = json.loads(OPENAI.writer(ANSWER).whole(THOUGHT + TEXT + called(THEIRS), END))["choices"][0]["message"]
     assert message["reasoning_content"] == "Hm,\n so."
     result = {"role": "tool", "tool_call_id": "call_c1", "content": "snow"}

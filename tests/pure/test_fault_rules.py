@@ -1,4 +1,4 @@
-"""Faults as they are written: which texts are a fault or a rule, what they mean, and whom a rule deals them to."""
+"""Faults as text: which texts are a fault or a rule, what they mean, and which answers a rule hits."""
 
 import contextlib
 import re
@@ -28,7 +28,7 @@ SECOND = 1_000_000_000
         ("stall", "stall lacks its argument: stall:DURATION[@K]"),
     ],
 )
-def test_a_rule_that_is_none_says_what_to_write(text: str, said: str) -> None:
+def test_a_wrong_rule_is_refused_with_what_to_write(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
         parse_rule(text)
 
@@ -49,7 +49,7 @@ def test_a_rule_that_is_none_says_what_to_write(text: str, said: str) -> None:
         (" crlf:every=2:0s-1m:0.5 ", FaultRule(RequestedFault("crlf"), 0.5, 2, (0, 60 * SECOND))),
     ],
 )
-def test_a_rule_is_a_fault_and_when(text: str, meant: FaultRule) -> None:
+def test_a_rule_is_parsed_into_a_fault_and_its_conditions(text: str, meant: FaultRule) -> None:
     assert parse_rule(text) == meant
 
 
@@ -58,7 +58,7 @@ def dealt(*texts: str, seed: int = 0, answers: int = 10_000) -> list[list[str]]:
     return [[order.name for order in faults.by_rule(0)] for _ in range(answers)]
 
 
-def test_the_same_seed_deals_the_same_faults_and_another_rule_changes_no_luck() -> None:
+def test_the_same_seed_gives_the_same_faults_whatever_other_rules_there_are() -> None:
     alone = dealt("reset:0.01")
     assert alone == dealt("reset:0.01")
     assert alone != dealt("reset:0.01", seed=1)
@@ -68,7 +68,7 @@ def test_the_same_seed_deals_the_same_faults_and_another_rule_changes_no_luck() 
     assert 50 <= sum(map(len, alone)) <= 150
 
 
-def test_a_window_is_from_its_first_moment_until_before_its_last() -> None:
+def test_a_window_includes_its_start_and_excludes_its_end() -> None:
     faults = FaultInjector([parse_rule("cut:10s-20s")], 0, Counter())
     moments = [0, 10 * SECOND - 1, 10 * SECOND, 20 * SECOND - 1, 20 * SECOND]
     assert [len(faults.by_rule(now)) for now in moments] == [0, 0, 1, 1, 0]
@@ -81,7 +81,7 @@ WORDS = st.sampled_from([*FAULTS, ":", "@", "every=", "-", "2s", "0.5", "7", "",
 @example("\0")
 @example("http_429:٣s")
 @example("reset@²")
-def test_any_text_is_a_fault_or_is_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     for parse in (parse_fault, parse_rule):
         with contextlib.suppress(ValueError):
             parse(text)

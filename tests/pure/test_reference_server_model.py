@@ -18,7 +18,7 @@ VARIED = ModelSettings(ttft=300_000_000, prefill=0, itl=20_000_000, spread=0.5, 
 
 
 def due(script: Script) -> list[int]:
-    """When each token is, ns after the request."""
+    """When each token is due, ns after the request."""
     return list(accumulate(script.waits))
 
 
@@ -28,13 +28,13 @@ def test_the_same_seed_and_prompt_give_the_same_script() -> None:
     )
 
 
-def test_another_seed_or_another_prompt_gives_another_plan() -> None:
+def test_another_seed_or_another_prompt_gives_another_script() -> None:
     first = write_script(VARIED, ModelInput("How high is the water?"))
     assert due(write_script(replace(VARIED, seed=8), ModelInput("How high is the water?"))) != due(first)
     assert due(write_script(VARIED, ModelInput("How low is the water?"))) != due(first)
 
 
-def test_a_prompt_asked_again_gets_the_same_answer_at_another_pace() -> None:
+def test_a_repeated_prompt_gets_the_same_answer_at_another_pace() -> None:
     first, again = (
         write_script(VARIED, ModelInput("How high is the water?"), occasion=occasion) for occasion in (1, 2)
     )
@@ -55,7 +55,7 @@ def test_due_times_only_grow() -> None:
 def test_waits_have_the_mean_and_the_variation_that_were_asked_for() -> None:
     shape = replace(VARIED, tokens=(50_000, 50_000))
     gaps = np.diff(due(write_script(shape, ModelInput("long"))))
-    # Four standard errors of 50,000 draws: 0.9 % for the mean, some 3 % for the variation of a log-normal.
+    # Four standard errors of 50,000 draws: 0.9 % for the mean, about 3 % for the variation of a log-normal.
     assert gaps.mean() == pytest.approx(shape.itl, rel=0.01)
     assert gaps.std() / gaps.mean() == pytest.approx(shape.spread, rel=0.04)
     firsts = np.array(
@@ -70,7 +70,7 @@ def test_lengths_stay_in_their_range_and_reach_both_ends() -> None:
 
 
 @pytest.mark.parametrize(("limit", "tokens", "capped"), [(10, 10, True), (100, 100, False), (1000, 100, False)])
-def test_a_requests_limit_cuts_the_answer_and_nothing_else(limit: int, tokens: int, capped: bool) -> None:
+def test_a_token_limit_cuts_the_answer_and_changes_nothing_else(limit: int, tokens: int, capped: bool) -> None:
     shape = replace(VARIED, tokens=(100, 100))
     whole, cut = write_script(shape, ModelInput("prompt")), write_script(shape, ModelInput("prompt", limit))
     assert (len(cut.steps), cut.stop_reason == "max_tokens") == (tokens, capped)
@@ -138,7 +138,7 @@ def test_a_setting_that_makes_no_sense_is_named(name: str, text: str) -> None:
         MODEL_SETTINGS[name](text)
 
 
-# What a prompt costs, and what the cache saves
+# The cost of a prompt, and the prompt cache
 
 
 def test_the_first_token_waits_for_every_token_of_the_prompt_that_is_not_cached() -> None:
@@ -152,7 +152,7 @@ def test_the_first_token_waits_for_every_token_of_the_prompt_that_is_not_cached(
 LONG = ["a" * 5_000, "a" * 5_000 + "b" * 3_000]
 
 
-def test_a_prefix_that_comes_again_is_read_and_what_is_new_is_written() -> None:
+def test_a_known_prefix_is_read_and_the_rest_is_written() -> None:
     cache = PromptCache()
     assert cache.use(LONG[:1], 0) == (0, 1_250)
     assert cache.use(LONG, 1) == (1_250, 750)
@@ -166,7 +166,7 @@ def test_a_prefix_is_kept_for_five_minutes_after_its_last_use() -> None:
         assert cache.use(LONG[:1], at)[0] == read
 
 
-def test_a_short_prefix_is_not_kept_and_of_many_the_least_used_are_dropped() -> None:
+def test_a_short_prefix_is_not_kept_and_the_least_recently_used_are_dropped() -> None:
     cache = PromptCache(entries=2)
     assert cache.use(["short"], 0) == cache.use(["short"], 1) == (0, 0)
     prompts = [[letter * 5_000] for letter in "xyz"]
@@ -178,7 +178,7 @@ def test_a_short_prefix_is_not_kept_and_of_many_the_least_used_are_dropped() -> 
 # Load
 
 
-def test_waits_grow_from_half_the_capacity_on_to_twice_their_length() -> None:
+def test_waits_grow_above_half_of_the_capacity_up_to_twice_their_length() -> None:
     assert [slowdown(running, 100) for running in (0, 1, 50, 75, 100)] == [1, 1, 1, 1.5, 2]
     assert slowdown(10_000, 0) == 1
 
@@ -191,15 +191,15 @@ def test_long_pauses_are_as_many_and_as_long_as_asked_for() -> None:
     assert (gaps > 20_000_000).mean() == pytest.approx(0.01, abs=4 * math.sqrt(0.01 / 50_000))
 
 
-# What is said
+# The content of an answer
 
 
 def kinds(steps: list[Step]) -> list[str]:
-    """The kinds of the steps, each run of one kind once."""
+    """The kinds of the steps, consecutive equal ones once."""
     return [kind for kind, _ in groupby(steps, key=lambda step: step.kind)]
 
 
-def test_the_model_thinks_where_it_is_asked_to_or_set_to() -> None:
+def test_the_model_thinks_if_the_request_or_the_settings_say_so() -> None:
     assert kinds(write_script(VARIED, ModelInput("why")).steps) == ["text"]
     asked = write_script(VARIED, ModelInput("why", thinking=True)).steps
     assert kinds(asked) == ["thinking", "text"]
@@ -209,7 +209,7 @@ def test_the_model_thinks_where_it_is_asked_to_or_set_to() -> None:
     assert text == write_script(VARIED, ModelInput("why")).steps
 
 
-def test_the_model_uses_a_tool_as_often_as_it_is_set_to_and_then_answers() -> None:
+def test_the_model_uses_a_tool_as_often_as_the_settings_say_and_then_answers() -> None:
     offers = [ToolCall("1", "level", {"station": "Höfn"}), ToolCall("2", "convert", {"value": 3.5})]
     shape = replace(VARIED, tools=2)
     turns = [write_script(shape, ModelInput("how high", tools=offers, tool_results=turn)) for turn in range(3)]

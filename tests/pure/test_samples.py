@@ -1,4 +1,4 @@
-"""A tool's input is made from its schema, whatever a stranger wrote there."""
+"""A tool's input is made from its schema, whatever a stranger wrote into the schema."""
 
 import json
 from random import Random
@@ -56,7 +56,7 @@ def test_a_schema_without_an_end_gives_a_small_value() -> None:
         assert len(json.dumps(sample({**endless, "$defs": {"node": endless}}, Random(0)))) < 10_000
 
 
-def test_a_schema_with_huge_or_unwritable_values_gives_a_small_value() -> None:
+def test_a_schema_with_values_that_are_huge_or_not_json_gives_a_small_value() -> None:
     for value in ("x" * 1_000_000, ["y"] * 100_000, "\ud800", 10**400):
         schemas: list[Any] = [{"const": value}, {"enum": [value] * 3}, {"properties": {str(value): {}}}]
         made = sample({"properties": {str(n): schema for n, schema in enumerate(schemas)}}, Random(0))

@@ -1,4 +1,4 @@
-"""What goes wrong on request, as the harness's own client records it."""
+"""Each fault as the harness's own client records it."""
 
 import re
 from collections import Counter
@@ -33,8 +33,8 @@ def met(server: ReferenceServer) -> dict[str, float]:
     }
 
 
-# What the harness makes of each
-# The outcome, the content chunks that it keeps; and of the same answer the server's outcome and tokens.
+# What the harness records of each fault
+# The outcome and the number of content chunks; then the server's outcome and tokens of the same answer.
 RECORDED: dict[str, tuple[Outcome, int, str | None, int]] = {
     **{name: (Outcome.REFUSED, 0, None, 0) for name, fault in FAULTS.items() if fault.status},
     "slow_headers:100ms": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
@@ -45,7 +45,7 @@ RECORDED: dict[str, tuple[Outcome, int, str | None, int]] = {
     "error@0": (Outcome.SERVER_ERROR, 0, "failed", 0),
     "cut@3": (Outcome.TRUNCATED, 3, "disconnected", 3),
     "cut@0": (Outcome.TRUNCATED, 0, "disconnected", 0),
-    "cut@99": (Outcome.TRUNCATED, TOKENS, "disconnected", TOKENS),  # after the last, where there are fewer
+    "cut@99": (Outcome.TRUNCATED, TOKENS, "disconnected", TOKENS),  # after the last token, because there are fewer
     "close@3": (Outcome.TRUNCATED, 3, "disconnected", 3),
     "reset@3": (Outcome.RESET, 3, "disconnected", 3),
     "reset@0": (Outcome.RESET, 0, "disconnected", 0),
@@ -73,7 +73,7 @@ RECORDED: dict[str, tuple[Outcome, int, str | None, int]] = {
 }
 
 
-def test_every_fault_is_among_the_recorded() -> None:
+def test_every_fault_is_among_the_recorded_ones() -> None:
     assert {re.split("[:@]", name.strip())[0] for names in RECORDED for name in names.split(",")} == set(FAULTS)
 
 
@@ -93,6 +93,6 @@ def test_the_harness_records_what_was_asked_for(server: ReferenceServer, fault: 
     assert Counter(met(server)) - Counter(before) == dealt
 
 
-def test_after_all_of_that_the_server_answers_as_ever(server: ReferenceServer) -> None:
+def test_after_all_faults_the_server_still_answers(server: ReferenceServer) -> None:
     assert observe(server.url).outcome is Outcome.COMPLETED
     assert server.active() == 0

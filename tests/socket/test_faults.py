@@ -1,4 +1,4 @@
-"""What goes wrong on request: on a raw socket, byte for byte."""
+"""Each fault on a raw socket, byte for byte."""
 
 import contextlib
 import json
@@ -36,7 +36,7 @@ def server() -> Iterator[ReferenceServer]:
 class Raw:
     head: bytes
     writes: list[bytes]  # each HTTP chunk
-    end: str  # of the message: whole · fin · reset
+    end: str  # how the response ended: whole · fin · reset
 
     @property
     def body(self) -> bytes:
@@ -45,7 +45,7 @@ class Raw:
 
 @contextlib.contextmanager
 def asking(server: ReferenceServer, fault: str | None, **headers: str) -> Iterator[socket.socket]:
-    """A connection on which a plain stream has been asked for."""
+    """A connection on which the request for a plain stream has been sent."""
     body = json.dumps(QUESTION).encode()
     given = headers if fault is None else {"x-gauge-fault": fault, **headers}
     lines = ["POST /chat/stream HTTP/1.1", "host: x", f"content-length: {len(body)}"]
@@ -114,7 +114,7 @@ def test_ends_differ_in_how_the_message_and_the_connection_end(server: Reference
     ]
 
 
-def test_a_cut_is_announced_so_that_nobody_uses_its_connection_again(server: ReferenceServer) -> None:
+def test_a_cut_announces_that_its_connection_closes(server: ReferenceServer) -> None:
     assert b"connection: close" in raw(server, "cut@3").head
     assert b"connection: close" not in raw(server, "crlf").head
 
@@ -127,7 +127,7 @@ def test_a_cut_falls_inside_an_event_or_a_character(server: ReferenceServer) -> 
     assert inside != clean[3]
     with pytest.raises(UnicodeDecodeError, match="unexpected end of data"):
         raw(server, "cut_character@3").body.decode()
-    # Where the next event has such a character, it is that one.
+    # If the next event has a character of several bytes, the cut is inside it.
     long = {"x-gauge-tokens": "200", "x-gauge-itl": "0ms"}
     said = raw(server, None, **long).body
     place = next(number for number, event in enumerate(events(said)) if not event.isascii())
@@ -137,14 +137,14 @@ def test_a_cut_falls_inside_an_event_or_a_character(server: ReferenceServer) -> 
 def test_silence_keeps_the_connection_open_and_sends_no_comment(server: ReferenceServer) -> None:
     with asking(server, "silence@1", **{"x-gauge-keep-alive": "10ms", "x-gauge-deadline": "300ms"}) as connection:
         said = b""
-        while not said.endswith(b"0\r\n\r\n"):  # at the deadline, which has no word either
+        while not said.endswith(b"0\r\n\r\n"):  # until the deadline, whose error event is not sent either
             said += connection.recv(65_536)
     assert said.count(b"data: ") == 1
     assert b"keep-alive" not in said.partition(b"\r\n\r\n")[2].rpartition(b"data: ")[2]
     assert server.truth()[-1]["outcome"] == "failed"
 
 
-def test_a_stall_delays_all_that_follows_and_is_kept_alive(server: ReferenceServer) -> None:
+def test_a_stall_delays_all_later_tokens_and_keep_alives_continue(server: ReferenceServer) -> None:
     answer = raw(server, "stall:200ms@3", **{"x-gauge-keep-alive": "20ms"})
     row = server.truth()[-1]
     for number in range(3, TOKENS):
@@ -157,7 +157,7 @@ def test_an_answer_that_fails_before_its_first_token_is_known_has_no_due_time(se
     assert [server.truth()[-1][name] for name in ("outcome", "due", "sent")] == ["failed", None, []]
 
 
-def test_a_blocked_loop_holds_up_every_stream(server: ReferenceServer) -> None:
+def test_a_blocked_loop_delays_every_stream(server: ReferenceServer) -> None:
     with asking(server, None, **ENDLESS, **{"x-gauge-stream": "other"}) as other:
         other.recv(100)
         raw(server, "block:150ms@3")
@@ -173,13 +173,13 @@ def test_headers_come_late_and_what_was_due_comes_with_them(server: ReferenceSer
     assert server.truth()[-1]["due"] < server.truth()[-1]["sent"][0] - 150_000_000
 
 
-def test_a_generation_that_is_deaf_goes_on_for_nobody(server: ReferenceServer) -> None:
+def test_a_deaf_generation_continues_after_the_client_has_left(server: ReferenceServer) -> None:
     with asking(server, "deaf", **ENDLESS) as connection:
         said = connection.recv(65_536)
     found = re.search(rb"x-request-id: (\w+)", said)
     assert found
     url = f"{server.url}/streams/{found[1].decode()}"
-    known = httpx.get(url).json()["tokens"]["generated"]  # by now the server has read that its client is gone
+    known = httpx.get(url).json()["tokens"]["generated"]  # by now the server knows that its client has left
     give_up_at = time.monotonic() + 10
     while httpx.get(url).json()["tokens"]["generated"] < known + 20:
         assert time.monotonic() < give_up_at, "it stopped"
@@ -188,7 +188,7 @@ def test_a_generation_that_is_deaf_goes_on_for_nobody(server: ReferenceServer) -
     assert report["tokens"]["wasted"] >= 20
 
 
-def test_events_are_lost_repeated_and_spoiled(server: ReferenceServer) -> None:
+def test_events_are_lost_repeated_and_preceded_by_garbage(server: ReferenceServer) -> None:
     clean = events(raw(server, None).body)
     assert events(raw(server, "lose@3").body) == clean[:3] + clean[4:]
     assert events(raw(server, "repeat@3").body) == [*clean[:4], *clean[3:]]
@@ -202,7 +202,7 @@ def test_lines_end_as_asked(server: ReferenceServer) -> None:
     assert raw(server, "bom, crlf").body == b"\xef\xbb\xbf" + clean.replace(b"\n", b"\r\n")
 
 
-def test_comments_are_everywhere_and_change_nothing(server: ReferenceServer) -> None:
+def test_comments_between_and_inside_events_change_nothing(server: ReferenceServer) -> None:
     said = raw(server, "comments").body
     assert said.startswith(b": between events\n\n: within one\ndata: ")
     assert re.sub(rb"(?m)^:.*\n(\n)?", b"", said) == raw(server, None).body
@@ -224,12 +224,12 @@ def test_buffers_hold_back_by_events_bytes_and_time(server: ReferenceServer) -> 
     sized = raw(server, "buffer:50")
     assert all(len(write) % 50 == 0 for write in sized.writes[:-1])
     assert len(sized.writes) > 2
-    timed = raw(server, "buffer_time:10m")  # until the end, which lets go of it
+    timed = raw(server, "buffer_time:10m")  # longer than the answer, whose end flushes the buffer
     assert len(timed.writes) == 1
     assert several.body == sized.body == timed.body == clean
 
 
-def test_a_buffer_is_let_go_of_in_time(server: ReferenceServer) -> None:
+def test_a_timed_buffer_is_flushed_in_time(server: ReferenceServer) -> None:
     with asking(server, "buffer_time:20ms, stall:10m@3") as connection:
         said = b""
         while said.count(b"data: ") < 3:
@@ -237,7 +237,7 @@ def test_a_buffer_is_let_go_of_in_time(server: ReferenceServer) -> None:
 
 
 @every_dialect
-def test_the_terminator_is_all_that_is_missing(server: ReferenceServer, path: str) -> None:
+def test_without_a_terminator_everything_else_arrives(server: ReferenceServer, path: str) -> None:
     def names(headers: dict[str, str]) -> list[str]:
         answer = httpx.post(f"{server.url}{path}", json=QUESTION | {"stream": True}, headers=headers)
         return re.findall(r"event: (\w+)|(\[DONE\])|(\"done\":true)", answer.text)
@@ -252,7 +252,7 @@ def test_faults_happen_in_the_middle_of_tool_use(server: ReferenceServer) -> Non
     clean = events(httpx.post(f"{server.url}/chat/stream", json=body).content)
     cut = httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-fault": "cut@100"}).content
     assert any(event.startswith(b"event: tool_end") for event in events(cut))
-    assert len(events(cut)) == len(clean) - 2  # all but the report and the terminator
+    assert len(events(cut)) == len(clean) - 2  # all but the usage and the terminator
 
 
 # With events that have ids
@@ -263,7 +263,7 @@ def ids(body: bytes) -> list[bytes | None]:
     return [each and each[1] for each in found]
 
 
-def test_ids_are_doubled_and_lost(server: ReferenceServer) -> None:
+def test_event_ids_are_duplicated_and_lost(server: ReferenceServer) -> None:
     keep = {"x-gauge-resumable": "1s"}
     clean = ids(raw(server, None, **keep).body)
     assert clean == [b"%d" % number for number in range(1, TOKENS + 3)]
@@ -282,7 +282,7 @@ def test_an_answer_that_can_be_resumed_survives_the_end_of_its_connection(server
     assert [row["outcome"] for row in server.truth() if row["id"] == last.partition(":")[0]] == ["completed"]
 
 
-def test_the_way_back_to_an_answer_meets_faults_too(server: ReferenceServer) -> None:
+def test_a_request_that_resumes_an_answer_can_get_faults_too(server: ReferenceServer) -> None:
     begun = events(raw(server, "reset@3", **{"x-gauge-resumable": "5s"}).body)
     back = {"last-event-id": re.findall(rb"(?m)^id: (.*)$", begun[-1])[0].decode()}
     refused = httpx.post(f"{server.url}/chat/stream", json=QUESTION, headers={"x-gauge-fault": "http_503:2s", **back})
@@ -320,7 +320,7 @@ def test_a_status_comes_in_the_dialects_shape_with_retry_after_if_asked(
         ("buffer:9999999", "write a whole number from 1 to 1048576"),
     ],
 )
-def test_a_header_that_asks_for_nonsense_is_refused_with_what_there_is(
+def test_a_wrong_fault_header_is_refused_with_what_to_write(
     server: ReferenceServer, path: str, header: str, said: str
 ) -> None:
     answer = httpx.post(f"{server.url}{path}", json=QUESTION | {"stream": True}, headers={"x-gauge-fault": header})
@@ -330,7 +330,7 @@ def test_a_header_that_asks_for_nonsense_is_refused_with_what_there_is(
     assert said in message
 
 
-def test_an_answer_that_is_not_streamed_can_only_be_refused(server: ReferenceServer) -> None:
+def test_an_answer_that_is_not_streamed_can_get_statuses_only(server: ReferenceServer) -> None:
     answer = httpx.post(
         f"{server.url}/chat/stream", json=QUESTION | {"stream": False}, headers={"x-gauge-fault": "reset"}
     )
@@ -341,18 +341,18 @@ def test_an_answer_that_is_not_streamed_can_only_be_refused(server: ReferenceSer
 # By rule
 
 
-def test_rules_spoil_the_answers_that_they_say_and_are_counted() -> None:
+def test_rules_hit_the_answers_that_they_name_and_are_counted() -> None:
     with reference_server(*QUICK, "--fault", "http_503:2s:every=3", "--fault", "reset@1:every=2") as server:
         statuses = [status(server, stream=False) for _ in range(6)]
         assert statuses == [200, 200, 503, 200, 200, 503]
         assert [observe(server.url).outcome.value for _ in range(4)] == ["completed", "reset", "refused", "reset"]
-        # A request that says what it wants, and be it nothing, gets that.
+        # A request with the header gets only the faults that it names, also if it names none.
         for _ in range(6):
             assert observe(server.url, headers={"x-gauge-fault": " "}).outcome is Outcome.COMPLETED
         assert met(server) == {"http_503": 3, "reset": 2}
 
 
-def test_a_rule_that_is_none_ends_the_start_in_one_line() -> None:
+def test_a_wrong_rule_ends_the_start_with_one_line() -> None:
     ended = refused("--port", "0", "--fault", "rest:0.01")
     assert ended.returncode == 2
     assert ended.stderr.startswith("streamgauge serve: Invalid value for '--fault': no fault called 'rest'; there are ")

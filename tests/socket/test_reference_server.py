@@ -1,4 +1,4 @@
-"""What the reference server streams: each dialect, what shapes an answer, and when its writes are due."""
+"""What the reference server streams: each dialect, the headers that change an answer, and when tokens are due."""
 
 import json
 import socket
@@ -64,7 +64,7 @@ def test_openai_chat_streams_a_role_then_text_then_the_reason_then_usage_then_do
     assert len({chunk["id"] for chunk in (first, *text, last, usage)}) == 1
 
 
-def test_openai_chat_gives_no_usage_that_was_not_asked_for(client: httpx.Client) -> None:
+def test_openai_chat_sends_usage_only_on_request(client: httpx.Client) -> None:
     answer = client.post("/v1/chat/completions", json=BODY | {"stream": True})
     assert "usage" not in answer.text
 
@@ -103,7 +103,7 @@ def test_all_dialects_stream_the_same_text_and_answer_with_it_whole(client: http
 
 
 @every_dialect
-def test_a_stream_says_that_nobody_may_buffer_it_and_names_itself(client: httpx.Client, path: str) -> None:
+def test_a_stream_has_headers_against_buffering_and_a_request_id(client: httpx.Client, path: str) -> None:
     answer = client.post(path, json=BODY | {"stream": True})
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
@@ -132,10 +132,10 @@ def test_max_tokens_cuts_the_answer_and_is_given_as_the_reason(client: httpx.Cli
     assert "max_tokens" in answer.text or '"finish_reason":"length"' in answer.text
 
 
-# The model, shaped by headers
+# The model, changed by headers
 
 
-def test_a_page_of_another_site_may_not_ask(client: httpx.Client) -> None:
+def test_a_page_of_another_site_is_refused(client: httpx.Client) -> None:
     body = {"messages": [{"role": "user", "content": "Hello?"}], "stream": False}
     sites = {site: client.post("/chat/stream", json=body, headers={"sec-fetch-site": site}) for site in
              ("cross-site", "same-origin", "none")}  # fmt: skip
@@ -145,14 +145,14 @@ def test_a_page_of_another_site_may_not_ask(client: httpx.Client) -> None:
     assert "other sites" in sites["cross-site"].json()["error"]["message"]
 
 
-def test_the_model_begins_when_the_whole_question_is_there() -> None:
+def test_the_model_begins_when_the_whole_question_has_arrived() -> None:
     body = json.dumps({"messages": [{"role": "user", "content": "Hello?"}]}).encode()
     with (
         reference_server("--preset", "exact", "--ttft", "100ms", "--tokens", "3") as slow,
         socket.create_connection(("127.0.0.1", int(slow.url.rpartition(":")[2])), 10) as link,
     ):
         link.sendall(b"POST /chat/stream HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
-        time.sleep(0.3)  # a slow link: longer than the model takes
+        time.sleep(0.3)  # a slow link: the wait is longer than the model's answer
         asked_at = time.monotonic_ns()
         link.sendall(body)
         answer = b""
@@ -179,13 +179,13 @@ def test_another_seed_gives_another_answer(client: httpx.Client) -> None:
     assert len(texts) == 2
 
 
-def test_lateness_does_not_add_up_over_a_stream(server: ReferenceServer, client: httpx.Client) -> None:
+def test_delays_do_not_add_up_over_a_stream(server: ReferenceServer, client: httpx.Client) -> None:
     client.post("/chat/stream", json=BODY, headers={"x-gauge-tokens": "400"})
     row = server.truth()[-1]
     late = [sent - row["due"] - k * 1_000_000 for k, sent in enumerate(row["sent"])]
     assert min(late) >= 0
-    # Each of 400 tokens is late by 0.1 ms or more, so relative waits would have added up to 40 ms by the end. The best
-    # of 40 tokens is compared, because a busy machine may stop the server for longer than that at any single one.
+    # Each of 400 tokens is late by at least 0.1 ms, so waits counted from the last token would add up to 40 ms. The
+    # least late of 40 tokens is compared, because a busy machine can delay any single one by more than that.
     assert min(late[-40:]) - min(late[:40]) < 20_000_000
     assert statistics.median(late) < 400_000_000
 

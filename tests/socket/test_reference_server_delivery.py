@@ -1,4 +1,4 @@
-"""How the reference server delivers: at whose pace, in which pieces, until when, and what it counts. Real sockets."""
+"""How the reference server delivers: flushing, keep-alives, back-pressure, ends and counts. Real sockets."""
 
 import asyncio
 import contextlib
@@ -48,7 +48,7 @@ def events(body: str) -> list[str]:
 
 
 def texts(body: str) -> list[str]:
-    """Of an Anthropic stream: what each delta brought."""
+    """The text of each delta of an Anthropic stream."""
     datas = [json.loads(line[6:]) for line in body.splitlines() if line.startswith("data: ")]
     return [data["delta"]["text"] for data in datas if data.get("delta", {}).get("type") == "text_delta"]
 
@@ -67,7 +67,7 @@ steps = st.lists(
 
 
 @given(st.sampled_from(["word", "sentence"]), steps)
-def test_what_is_flushed_put_together_is_what_the_model_said(unit: Any, said: list[Step]) -> None:
+def test_the_flushed_parts_together_are_exactly_the_models_text(unit: Any, said: list[Step]) -> None:
     flusher = Flusher(unit)
     written = [step for each in said for step in flusher.push(each)] + flusher.flush()
 
@@ -84,7 +84,7 @@ def test_what_is_flushed_put_together_is_what_the_model_said(unit: Any, said: li
     assert flusher.tokens == 0
 
 
-def test_words_and_sentences_come_whole() -> None:
+def test_words_and_sentences_are_flushed_whole() -> None:
     said = "It is 4.2 m high. “Really?” she asked…\n- yes! **Very.** So"
 
     def flushed(unit: Any) -> list[str]:
@@ -105,17 +105,17 @@ def test_words_and_sentences_come_whole() -> None:
     assert flushed("word")[:5] == ["It", " is", " 4.2", " m", " high."]
 
 
-def test_a_stream_is_flushed_as_its_request_wants_it(server: ReferenceServer, client: httpx.Client) -> None:
+def test_a_request_chooses_how_its_stream_is_flushed(server: ReferenceServer, client: httpx.Client) -> None:
     by_unit = {
         unit: texts(client.post("/v1/messages", json=STREAM, headers={"x-gauge-flush": unit}).text)
         for unit in ("token", "word", "sentence")
     }
     assert len({"".join(pieces) for pieces in by_unit.values()}) == 1
     assert len(by_unit["token"]) == 60 > len(by_unit["word"]) > len(by_unit["sentence"]) > 1
-    assert [len(row["sent"]) for row in server.truth()[-3:]] == [60, 60, 60]  # each token went with some flush
+    assert [len(row["sent"]) for row in server.truth()[-3:]] == [60, 60, 60]  # each token was sent with some flush
 
 
-# Silence, and ends before the end
+# Keep-alives, and early ends
 
 
 def test_a_silent_stream_is_kept_alive_with_comments(client: httpx.Client) -> None:
@@ -126,7 +126,7 @@ def test_a_silent_stream_is_kept_alive_with_comments(client: httpx.Client) -> No
 
 
 @pytest.mark.parametrize("path", DIALECTS)
-def test_an_answer_that_takes_too_long_is_broken_off_and_the_client_is_told(
+def test_an_answer_that_exceeds_its_deadline_ends_with_an_error(
     server: ReferenceServer, client: httpx.Client, path: str
 ) -> None:
     said = client.post(path, json=STREAM, headers=ENDLESS | {"x-gauge-deadline": "60ms"}).text
@@ -148,7 +148,7 @@ def test_a_stream_is_cancelled_from_another_connection_and_ends_properly(
         id = answer.headers[DIALECTS[path].request_id_header]
         assert httpx.get(f"{server.url}/streams/{id}").json()["state"] == "running"
         cancelled = httpx.post(f"{server.url}/streams/{id}/cancel").json()
-        said += "".join(chunks)  # until the answer's end: no protocol error
+        said += "".join(chunks)  # to the end of the response: no protocol error
     assert said.rstrip().endswith("[DONE]" if path != "/v1/messages" else '"message_stop"}')
     report = client.get(f"/streams/{id}").json()
     assert report == cancelled
@@ -160,17 +160,17 @@ def test_a_stream_is_cancelled_from_another_connection_and_ends_properly(
     )
 
 
-def test_a_stream_that_nobody_knows_is_not_found(client: httpx.Client) -> None:
+def test_an_unknown_stream_is_not_found(client: httpx.Client) -> None:
     for answer in (client.get("/streams/req_0"), client.post("/streams/req_0/cancel")):
         assert answer.status_code == 404
         assert "req_0" in answer.json()["error"]["message"]
 
 
-def test_the_counts_tell_what_became_of_every_stream_and_token() -> None:
+def test_the_counts_cover_every_stream_and_token() -> None:
     with reference_server(*QUICK) as server, httpx.Client(base_url=server.url) as client:
         client.post("/chat/stream", json=STREAM)
         client.post("/chat/stream", json=QUESTION | {"stream": False})
-        # Sentences hold some tokens back: these are wasted when the client leaves.
+        # Flushing by sentences holds some tokens back. They are wasted when the client leaves.
         with client.stream(
             "POST", "/chat/stream", json=STREAM, headers=ENDLESS | {"x-gauge-flush": "sentence"}
         ) as left:
@@ -184,7 +184,7 @@ def test_the_counts_tell_what_became_of_every_stream_and_token() -> None:
         assert seen["reference_tokens_generated_total"] == 120 + rows[-1]["tokens"]
         assert seen["reference_tokens_delivered_total"] == 120 + len(rows[-1]["sent"])
         assert seen["reference_tokens_wasted_total"] == rows[-1]["tokens"] - len(rows[-1]["sent"])
-        assert seen["reference_ttft_seconds_count"] == 2  # of the two that were streamed
+        assert seen["reference_ttft_seconds_count"] == 2  # of the two streamed answers
         assert seen["reference_itl_seconds_count"] == 59 + len(rows[-1]["sent"]) - 1
         assert seen["reference_itl_seconds_bucket:+Inf"] == seen["reference_itl_seconds_count"]
 
@@ -194,7 +194,7 @@ def test_the_counts_tell_what_became_of_every_stream_and_token() -> None:
 
 @contextlib.contextmanager
 def not_reading(server: ReferenceServer, count: int, *headers: str) -> Iterator[list[socket.socket]]:
-    """Clients that ask, and then read nothing."""
+    """Clients that send a question and then read nothing."""
     body = json.dumps(STREAM).encode()
     head = ["POST /v1/messages HTTP/1.1", "host: x", "content-type: application/json", f"content-length: {len(body)}"]
     request = "\r\n".join([*head, *headers, "", ""]).encode() + body
@@ -203,7 +203,7 @@ def not_reading(server: ReferenceServer, count: int, *headers: str) -> Iterator[
         connections = []
         for _ in range(count):
             connection = stack.enter_context(socket.socket())
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before connect, or it is of no use
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before connect: later it has no effect
             connection.connect(address)
             connection.sendall(request)
             connections.append(connection)
@@ -243,7 +243,7 @@ def test_200_stalled_clients_pause_their_streams_and_cost_no_memory() -> None:
         with not_reading(server, 200, *FAST) as connections:
             stalled = counts_of_stalled(server, 200)
             assert stalled["reference_streams_active"] == 200
-            # Each would send 700 KB and was given its 5,000 tokens as a plan of 80 KB at once.
+            # Each would send 700 KB. The script of its 5,000 tokens takes 80 KB from the start.
             assert process.memory_info().rss - before < 200 * 250_000
             assert stalled["reference_tokens_generated_total"] < 200 * 1_000
             # Nothing is generated for them while another client is served.
@@ -278,7 +278,7 @@ class _Broken:
 
 
 @pytest.mark.parametrize("tokens", [1, 2])
-def test_a_client_that_is_found_gone_in_the_middle_of_a_write_is_counted_once(tokens: int) -> None:
+def test_a_disconnect_that_a_write_discovers_is_counted_once(tokens: int) -> None:
     troubles: list[object] = []
 
     async def one() -> Streams:
@@ -298,7 +298,7 @@ def test_a_client_that_is_found_gone_in_the_middle_of_a_write_is_counted_once(to
     assert streams.counts.ended["disconnected"] == sum(streams.counts.ended.values()) == 1
 
 
-def test_a_client_that_reads_nothing_is_cut_off_after_a_while() -> None:
+def test_a_client_that_reads_nothing_is_cut_off_after_the_idle_time() -> None:
     with (
         reference_server(*QUICK, "--send-buffer", "8192") as server,
         not_reading(server, 1, *FAST, "x-gauge-idle: 50ms") as (connection,),
@@ -311,10 +311,10 @@ def test_a_client_that_reads_nothing_is_cut_off_after_a_while() -> None:
         assert row["tokens"] < 5_000
 
 
-# Load, and the prompt's length
+# Load and the length of the prompt
 
 
-def test_beyond_its_capacity_streams_queue_in_order_of_arrival() -> None:
+def test_streams_beyond_the_capacity_wait_in_order_of_arrival() -> None:
     with (
         reference_server(*QUICK, "--capacity", "1", "--ttft", "50ms") as server,
         httpx.Client(base_url=server.url) as client,
@@ -330,7 +330,9 @@ def test_beyond_its_capacity_streams_queue_in_order_of_arrival() -> None:
                 httpx.post(f"{server.url}/streams/{id}/cancel")
                 second.read()
         rows = {row["client"]: row for row in server.truth()}
-        assert rows["second"]["due"] - rows["first"]["ended_at"] >= 2 * 50_000_000  # alone, and yet the machine is full
+        assert (
+            rows["second"]["due"] - rows["first"]["ended_at"] >= 2 * 50_000_000
+        )  # it runs alone, but with capacity 1 that is a full machine
 
 
 def test_a_longer_prompt_waits_longer_for_its_first_token_unless_it_is_cached(
@@ -348,11 +350,11 @@ def test_a_longer_prompt_waits_longer_for_its_first_token_unless_it_is_cached(
     )
 
 
-# Who may ask, and until when
+# Who is admitted
 
 
 @pytest.mark.parametrize("path", DIALECTS)
-def test_with_a_key_only_those_who_have_it_are_answered(path: str) -> None:
+def test_a_server_with_a_key_answers_only_clients_that_have_it(path: str) -> None:
     with (
         reference_server(*QUICK, environment={"STREAMGAUGE_API_KEY": "sésame"}) as server,
         httpx.Client(base_url=server.url) as client,
@@ -369,7 +371,7 @@ def test_with_a_key_only_those_who_have_it_are_answered(path: str) -> None:
         assert client.get("/healthz").status_code == 200
 
 
-def test_told_to_end_it_refuses_new_streams_and_lets_running_ones_finish() -> None:
+def test_a_draining_server_refuses_new_streams_and_lets_running_ones_finish() -> None:
     with reference_server(*QUICK) as server, httpx.Client(base_url=server.url) as client:
         headers = {"x-gauge-ttft": "0ms", "x-gauge-itl": "20ms", "x-gauge-tokens": "60"}
         with client.stream("POST", "/v1/messages", json=STREAM, headers=headers) as answer:

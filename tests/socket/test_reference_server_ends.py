@@ -1,4 +1,4 @@
-"""How the reference server and its streams end: clients that go, signals, options that cannot be."""
+"""How the reference server and its streams end: clients that leave, signals, wrong options."""
 
 import json
 import signal
@@ -30,17 +30,17 @@ def server() -> Iterator[ReferenceServer]:
         yield running
 
 
-# The client leaves, the server stops
+# Clients that leave, and the end of the server
 
 
 @every_dialect
-def test_generation_stops_when_the_client_has_gone(server: ReferenceServer, client: httpx.Client, path: str) -> None:
+def test_generation_stops_when_the_client_has_left(server: ReferenceServer, client: httpx.Client, path: str) -> None:
     with client.stream("POST", path, json=BODY_OF_AGES | {"stream": True}, headers=ENDLESS) as answer:
         next(answer.iter_raw())
     row = server.truth()[-1]
     assert row["id"] == answer.headers[DIALECTS[path].request_id_header]
     assert row["outcome"] == "disconnected"
-    assert row["tokens"] - len(row["sent"]) in {0, 1}  # the one whose writing finds that the client has gone
+    assert row["tokens"] - len(row["sent"]) in {0, 1}  # the write of one token can discover that the client has left
     assert row["tokens"] < 100_000
 
 
@@ -65,11 +65,11 @@ def test_a_client_that_resets_the_connection_is_noticed(server: ReferenceServer)
 def test_a_client_that_stops_waiting_for_a_whole_answer_is_noticed(server: ReferenceServer) -> None:
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{server.url}/v1/messages", json=BODY, headers={"x-gauge-ttft": "10m"}, timeout=0.2)
-    server.truth()  # which waits until no answer is on its way
+    server.truth()  # waits until no answer is active
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_server_cleanly_and_running_streams_are_told_and_logged(number: signal.Signals) -> None:
+def test_a_signal_ends_the_server_cleanly_and_running_streams_get_an_error_and_a_row(number: signal.Signals) -> None:
     with reference_server(*QUICK, "--drain", "10ms") as server:
         with httpx.stream("POST", f"{server.url}/v1/messages", json=STREAM_OF_AGES, headers=ENDLESS) as answer:
             chunks = answer.iter_text()
@@ -84,12 +84,12 @@ def test_a_signal_ends_the_server_cleanly_and_running_streams_are_told_and_logge
 
 
 def process(*words: str) -> "subprocess.CompletedProcess[str]":
-    """To its end, for options that it refuses when it has begun to listen."""
+    """A server process that ends by itself, because it refuses an option after it has begun to listen."""
     command = [sys.executable, "-m", "streamgauge.reference_server", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_help_tells_the_presets_and_the_options() -> None:
+def test_help_lists_the_presets_and_the_options() -> None:
     helped = refused("--help")
     assert helped.returncode == 0
     for word in (

@@ -1,4 +1,4 @@
-"""Whatever is sent to the reference server, the fault is never its own: bodies by its own OpenAPI document, and not.
+"""No request makes the reference server fail: bodies that follow its OpenAPI document, and bodies that do not.
 
 One in eight of the values in a body is anything at all; the others are as the document says.
 """
@@ -38,7 +38,7 @@ def document(client: httpx.Client) -> dict[str, Any]:
 
 
 def values(schema: dict[str, Any], document: dict[str, Any], depth: int = 0) -> st.SearchStrategy[Any]:
-    """Values of a JSON schema, and now and then others."""
+    """Values that fit a JSON schema, and sometimes values that do not."""
     if "$ref" in schema:
         return values(document["components"]["schemas"][schema["$ref"].rpartition("/")[2]], document, depth + 1)
     right = _right(schema, document, depth)
@@ -73,7 +73,7 @@ def _right(schema: dict[str, Any], document: dict[str, Any], depth: int) -> st.S
 
 
 def questions(document: dict[str, Any]) -> st.SearchStrategy[tuple[str, Any]]:
-    """A path that takes a body, and a body."""
+    """A path that accepts a body, and a body for it."""
     bodies = {
         path: values(operations["post"]["requestBody"]["content"]["application/json"]["schema"], document)
         for path, operations in document["paths"].items()
@@ -90,7 +90,7 @@ def test_no_body_and_no_header_makes_the_server_fail(client: httpx.Client, docum
     def ask(question: tuple[str, Any], shaped: dict[str, str]) -> None:
         path, body = question
         headers = {f"x-gauge-{name}": value for name, value in shaped.items()}
-        # The whole answer is read: a failure in the middle of one would be an unfinished response.
+        # Read the whole answer: a failure in the middle of it shows as an unfinished response.
         answer = client.post(path, json=body, headers=headers)
         assert answer.status_code in {200, 400, 504}, answer.text
         statuses.add(answer.status_code)
@@ -111,7 +111,7 @@ def test_no_path_makes_the_server_fail(client: httpx.Client, method: str, path: 
     assert client.request(method, "/" + quote(path, safe="/")).status_code < 500
 
 
-def test_half_a_character_in_a_body_is_refused_or_understood(client: httpx.Client) -> None:
+def test_half_a_character_in_a_body_is_refused_or_accepted(client: httpx.Client) -> None:
     body = rb'{"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "\ud83d"}]}'
     for path in ("/v1/messages", "/v1/chat/completions", "/chat/stream"):
         assert client.post(path, content=body).status_code in {200, 400}

@@ -38,7 +38,7 @@ def server() -> Iterator[ReferenceServer]:
         (b'{"model": "m", "max_tokens": 5, "messages": [{"role": "ghost", "content": "?"}]}', "messages.0.role"),
     ],
 )
-def test_a_bad_body_is_refused_with_its_fault_in_the_dialects_own_shape(
+def test_a_bad_body_is_refused_in_the_dialects_own_form(
     client: httpx.Client, path: str, body: bytes, complaint: str
 ) -> None:
     answer = client.post(path, content=body, headers={"content-type": "application/json"})
@@ -67,13 +67,13 @@ def test_a_bad_header_is_refused_by_name(client: httpx.Client, header: str) -> N
     assert f"{header}: 'much'" in answer.json()["error"]["message"]
 
 
-def test_comments_cannot_be_all_that_is_sent(client: httpx.Client) -> None:
+def test_keep_alives_cannot_be_so_frequent_that_a_stream_is_all_comments(client: httpx.Client) -> None:
     answer = client.post("/chat/stream", json=BODY, headers={"x-gauge-keep-alive": "0s"})
     assert answer.status_code == 400
     assert "x-gauge-keep-alive: '0s' is too short: at least 10ms" in answer.json()["error"]["message"]
 
 
-def test_a_header_that_is_no_setting_is_refused_with_those_that_are(client: httpx.Client) -> None:
+def test_an_unknown_setting_is_refused_with_a_list_of_the_known_ones(client: httpx.Client) -> None:
     answer = client.post("/chat/stream", json=BODY, headers={"x-gauge-tftt": "1s"})
     assert answer.status_code == 400
     said = "header x-gauge-tftt: there is no such setting; there are cached, deadline, fault, flush, idle, itl, "
@@ -81,8 +81,8 @@ def test_a_header_that_is_no_setting_is_refused_with_those_that_are(client: http
 
 
 @pytest.mark.parametrize("path", [*DIALECTS, "/v1/messages/count_tokens"])
-def test_a_body_is_json_whatever_its_header_calls_it(client: httpx.Client, path: str) -> None:
-    form = {"content-type": "application/x-www-form-urlencoded"}  # as `curl -d` has it
+def test_a_body_is_read_as_json_whatever_its_content_type(client: httpx.Client, path: str) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}  # as `curl -d` sends it
     assert client.post(path, content=json.dumps(BODY), headers=form).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""The official SDK, sync and async, talks to the reference server as to the real service."""
+"""The official SDK, sync and async, works with the reference server as with the real service."""
 
 import asyncio
 import json
@@ -60,7 +60,7 @@ def test_the_stream_helper_gives_the_text_token_by_token_and_the_whole_message(c
 
 def test_raw_events_come_in_the_protocols_order(client: anthropic.Anthropic) -> None:
     kinds = [event.type for event in client.messages.create(**QUESTION, stream=True)]
-    assert kinds[:2] == ["message_start", "content_block_start"]  # the SDK keeps pings to itself
+    assert kinds[:2] == ["message_start", "content_block_start"]  # the SDK does not yield pings
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert kinds.count("content_block_delta") == 40
 
@@ -189,7 +189,7 @@ def test_a_marked_prompt_is_written_to_the_cache_and_then_read_from_it(client: a
     assert first.input_tokens == second.input_tokens < 20
 
 
-def test_a_message_can_be_counted_without_being_answered(client: anthropic.Anthropic) -> None:
+def test_the_tokens_of_a_message_can_be_counted_without_an_answer(client: anthropic.Anthropic) -> None:
     counted = client.messages.count_tokens(model="reference", messages=QUESTION["messages"])
     assert counted.input_tokens == client.messages.create(**QUESTION).usage.input_tokens
     with pytest.raises(anthropic.BadRequestError) as refused:
@@ -230,7 +230,7 @@ def test_the_async_client_streams_and_answers(server: ReferenceServer) -> None:
     asyncio.run(ask())
 
 
-def test_breaking_off_a_stream_stops_its_generation(server: ReferenceServer, client: anthropic.Anthropic) -> None:
+def test_closing_a_stream_early_stops_its_generation(server: ReferenceServer, client: anthropic.Anthropic) -> None:
     with client.messages.stream(
         **QUESTION | {"max_tokens": 100_000}, extra_headers={"x-gauge-tokens": "100000", "x-gauge-itl": "5ms"}
     ) as stream:
@@ -272,7 +272,7 @@ def test_a_bad_body_is_the_sdks_own_error(client: anthropic.Anthropic) -> None:
     assert str(refused.value.request_id).startswith("req_")
 
 
-def test_too_large_a_body_and_an_unknown_path_are_the_sdks_own_errors(client: anthropic.Anthropic) -> None:
+def test_a_body_that_is_too_large_and_an_unknown_path_are_the_sdks_own_errors(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.RequestTooLargeError):
         client.messages.create(**QUESTION | {"system": "x" * 1_100_000})
     with pytest.raises(anthropic.NotFoundError):

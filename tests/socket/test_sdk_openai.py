@@ -1,4 +1,4 @@
-"""The openai package, a client that is not ours, talks to the reference server as to any server of that API."""
+"""The openai package works with the reference server as with any server of that API."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Resumable streams in one process: what was missed comes again, byte for byte; a generation outlives its readers."""
+"""Resumable streams in one process: missed events come again, byte for byte; a generation outlives its subscribers."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ def server() -> Iterator[ReferenceServer]:
 
 
 def dropped(client: httpx.Client, path: str, after: int, **headers: str) -> tuple[str, str]:
-    """The id of a stream, and its beginning: so many events, and then its client's connection is gone."""
+    """Read this many events and close the connection. The stream's id, and those events."""
     with client.stream("POST", path, json=STREAM, headers=KEPT | headers) as answer:
         said = ""
         for piece in answer.iter_text():
@@ -45,7 +45,7 @@ def dropped(client: httpx.Client, path: str, after: int, **headers: str) -> tupl
         return named(answer), "".join(whole_events(said)[:after])
 
 
-# What was missed
+# Missed events
 
 
 @every_dialect
@@ -70,7 +70,7 @@ def test_a_client_that_comes_back_in_the_middle_follows_live_to_the_end(client: 
 
 
 @pytest.mark.parametrize("protocol", ["plain_sse", "anthropic_messages", "openai_chat"])
-def test_ids_change_nothing_for_a_client_that_does_not_ask_for_them(server: ReferenceServer, protocol: str) -> None:
+def test_event_ids_change_nothing_for_a_client_that_does_not_use_them(server: ReferenceServer, protocol: str) -> None:
     seen = observe(server.url, protocol=protocol, headers=KEPT)
     assert (seen.outcome, sum(chunk.kind == "text" for chunk in seen.chunks)) == (Outcome.COMPLETED, 30)
 
@@ -88,7 +88,7 @@ def test_several_clients_read_one_generation_each_from_its_own_place(client: htt
     assert texts == ["".join(whole_events(whole)[k:]) for k in (1, 2, 3)]
 
 
-def test_where_nothing_is_missing_an_event_source_is_told_to_stop(client: httpx.Client) -> None:
+def test_an_event_source_that_misses_nothing_gets_204_and_stops(client: httpx.Client) -> None:
     whole = client.post("/chat/stream", json=STREAM, headers=KEPT)
     last = f"{named(whole)}:{len(whole_events(whole.text))}"
     for answer in (
@@ -99,7 +99,7 @@ def test_where_nothing_is_missing_an_event_source_is_told_to_stop(client: httpx.
 
 
 @pytest.mark.parametrize("place", ["req_0:1", "7", "req_0:-1", "\u0664", "req_0:" + "9" * 40])
-def test_an_event_that_nobody_knows_is_not_answered_with_another_answer(client: httpx.Client, place: str) -> None:
+def test_an_unknown_event_id_is_not_found(client: httpx.Client, place: str) -> None:
     asked = [(b"Last-Event-ID", place.encode())]
     answer = client.post("/v1/messages", json=STREAM, headers=asked)
     assert (answer.status_code, answer.json()["error"]["type"]) == (404, "not_found_error")
@@ -112,14 +112,14 @@ def test_an_event_of_another_dialect_or_stream_is_refused(client: httpx.Client) 
     assert client.get("/streams/req_1/events", headers={"last-event-id": f"{id}:1"}).status_code == 400
 
 
-def test_a_stream_that_nobody_wanted_resumable_has_no_ids_and_is_not_kept(client: httpx.Client) -> None:
+def test_a_stream_that_is_not_resumable_has_no_ids_and_is_not_kept(client: httpx.Client) -> None:
     answer = client.post("/chat/stream", json=STREAM)
     assert "id:" not in answer.text
     assert client.get(f"/streams/{named(answer)}/events").status_code == 404
     assert client.get(f"/streams/{named(answer)}/audit").status_code == 404
 
 
-def test_a_connection_that_a_fault_breaks_is_taken_up_again_and_not_broken_twice(client: httpx.Client) -> None:
+def test_an_answer_that_a_fault_broke_is_resumed_and_not_broken_twice(client: httpx.Client) -> None:
     headers = KEPT | {"x-gauge-fault": "reset@8"}
     said = ""
     with (
@@ -134,7 +134,7 @@ def test_a_connection_that_a_fault_breaks_is_taken_up_again_and_not_broken_twice
     assert said + rest == client.get(f"/streams/{named(answer)}/events").text
 
 
-# For how long
+# How long an answer is kept
 
 
 def test_a_generation_outlives_its_client_for_the_grace_and_is_then_cancelled() -> None:
@@ -144,7 +144,7 @@ def test_a_generation_outlives_its_client_for_the_grace_and_is_then_cancelled() 
         wait_for(lambda: counts(server.url)["reference_streams_ended_total:disconnected"] == 1)
         (row,) = server.truth()
         seen = counts(server.url)
-        assert 25 < row["tokens"] < 1_000  # it went on for a while, and not for long
+        assert 25 < row["tokens"] < 1_000  # it continued, but only for the grace time
         assert (seen["reference_tokens_generated_total"], seen["reference_tokens_delivered_total"]) == (
             row["tokens"],
             len(row["sent"]),
@@ -154,7 +154,7 @@ def test_a_generation_outlives_its_client_for_the_grace_and_is_then_cancelled() 
         assert seen["reference_logs"] == 0
 
 
-def test_an_answer_that_was_finished_for_nobody_waits_for_its_client_and_is_then_wasted() -> None:
+def test_an_answer_that_ends_without_subscribers_is_kept_for_the_grace_and_then_wasted() -> None:
     # The answer takes 450 ms: clients that leave after its first event leave early in it, also on a busy machine.
     short = {"x-gauge-resumable": "600ms", "x-gauge-itl": "15ms"}
     with reference_server(*QUICK) as server, httpx.Client(base_url=server.url) as client:
@@ -173,7 +173,7 @@ def test_an_answer_that_was_finished_for_nobody_waits_for_its_client_and_is_then
         assert client.get(f"/streams/{lost}/events").status_code == 404
 
 
-def test_a_resumable_stream_is_cancelled_for_all_its_readers(client: httpx.Client) -> None:
+def test_cancelling_a_resumable_stream_ends_it_for_all_subscribers(client: httpx.Client) -> None:
     id, _ = dropped(client, "/v1/messages", 3, **ENDLESS)
     with client.stream("GET", f"/streams/{id}/events") as answer:
         pieces = answer.iter_text()
@@ -184,7 +184,7 @@ def test_a_resumable_stream_is_cancelled_for_all_its_readers(client: httpx.Clien
     assert said == client.get(f"/streams/{id}/events").text
 
 
-def test_the_audit_tells_when_each_event_was_generated_and_first_delivered(client: httpx.Client) -> None:
+def test_the_audit_says_when_each_event_was_generated_and_first_delivered(client: httpx.Client) -> None:
     id, _ = dropped(client, "/v1/messages", 10)
     wait_for(lambda: bool(client.get(f"/streams/{id}").json()["state"] == "completed"))
     audit = client.get(f"/streams/{id}/audit").json()
@@ -201,10 +201,10 @@ def test_the_audit_tells_when_each_event_was_generated_and_first_delivered(clien
         assert before["delivered"] in {None, event["delivered"]}
 
 
-# What is too much
+# Limits
 
 
-def test_what_was_missed_too_long_ago_is_said_to_be_gone(client: httpx.Client) -> None:
+def test_events_that_the_log_has_dropped_are_gone_with_410(client: httpx.Client) -> None:
     long = {"x-gauge-tokens": "25000", "x-gauge-itl": "0ms", "x-gauge-ttft": "0ms"}
     answer = client.post("/chat/stream", json=STREAM, headers=KEPT | long)
     assert len(whole_events(answer.text)) == 25_002
@@ -215,7 +215,7 @@ def test_what_was_missed_too_long_ago_is_said_to_be_gone(client: httpx.Client) -
 
 
 @pytest.mark.parametrize("idle", ["50ms", "0s"])
-def test_a_reader_that_reads_nothing_holds_nobody_up(idle: str) -> None:
+def test_a_subscriber_that_reads_nothing_does_not_delay_others(idle: str) -> None:
     fast = {"x-gauge-tokens": "15000", "x-gauge-itl": "0ms", "x-gauge-ttft": "0ms"}
     with (
         reference_server(
@@ -227,7 +227,7 @@ def test_a_reader_that_reads_nothing_holds_nobody_up(idle: str) -> None:
     ):
         pieces = answer.iter_text()
         next(pieces)
-        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before connect, or it is of no use
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before connect: later it has no effect
         stuck.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
         body = json.dumps(STREAM)
         head = {"host": "x", "content-type": "application/json", "content-length": len(body), **fast}
@@ -252,7 +252,7 @@ def drain(connection: socket.socket) -> None:
 
 
 class Room:
-    """An outlet that has room when a test says so."""
+    """A sink that has room when the test says so."""
 
     def __init__(self) -> None:
         self.full = False
@@ -319,7 +319,7 @@ def test_a_subscriber_that_is_further_behind_than_the_log_reaches_gets_an_error_
     asyncio.run(run())
 
 
-def test_so_many_answers_are_kept_and_no_more(client: httpx.Client) -> None:
+def test_the_number_of_kept_answers_is_limited(client: httpx.Client) -> None:
     headers = KEPT | {"x-gauge-tokens": "1", "x-gauge-ttft": "0ms"}
     first = client.post("/chat/stream", json=STREAM, headers=headers)
     for _ in range(registry.LOGS):

@@ -1,4 +1,4 @@
-"""Resumable streams of two server processes that share a Redis: Debian's own, on a free port, with nothing on disk."""
+"""Resumable streams of two server processes that share a Redis: the machine's own, on a free port, without files."""
 
 import contextlib
 import shutil
@@ -62,7 +62,7 @@ def redis_server(port: int = 0) -> Iterator[Redis]:
 
 @dataclass
 class Pair:
-    """Two server processes, and a client of each."""
+    """Two server processes, and one client for each."""
 
     redis: Redis
     servers: tuple[ReferenceServer, ReferenceServer]
@@ -88,7 +88,7 @@ def pair() -> Iterator[Pair]:
 
 @contextlib.contextmanager
 def reading(client: httpx.Client, path: str, **headers: str) -> Iterator[tuple[str, Iterator[str]]]:
-    """The id of a new stream, of which something has come, and what comes."""
+    """A new stream whose first bytes have come: its id, and the pieces that follow."""
     with client.stream("POST", path, json=STREAM, headers=headers) as answer:
         pieces = answer.iter_text()
         first = next(pieces)
@@ -102,7 +102,7 @@ def reading(client: httpx.Client, path: str, **headers: str) -> Iterator[tuple[s
 
 @contextlib.contextmanager
 def following(client: httpx.Client, id: str) -> Iterator[Iterator[str]]:
-    """The same stream, read elsewhere, when something of it has come there."""
+    """The same stream, read at another process, once its first bytes have come there."""
     with client.stream("GET", f"/streams/{id}/events") as answer:
         assert answer.status_code == 200
         pieces = answer.iter_text()
@@ -116,7 +116,7 @@ def following(client: httpx.Client, id: str) -> Iterator[Iterator[str]]:
 
 
 @pytest.mark.parametrize("path", ["/v1/messages", "/v1/chat/completions", "/chat/stream"])
-def test_another_process_goes_on_where_the_first_was_left(pair: Pair, path: str) -> None:
+def test_another_process_continues_where_the_first_one_was_left(pair: Pair, path: str) -> None:
     with reading(pair.first, path) as (id, pieces):
         said = ""
         while said.count("\n\n") < 4:
@@ -138,7 +138,7 @@ def test_clients_of_both_processes_follow_one_generation_live(pair: Pair) -> Non
         assert "".join(there) == said
 
 
-def test_any_process_tells_of_any_stream_and_stops_it(pair: Pair) -> None:
+def test_any_process_reports_and_cancels_any_stream(pair: Pair) -> None:
     plain = {**ENDLESS, "x-gauge-resumable": "0s"}
     with reading(pair.first, "/chat/stream", **plain) as (id, pieces):
         assert pair.second.get(f"/streams/{id}").json()["state"] == "running"
@@ -149,9 +149,9 @@ def test_any_process_tells_of_any_stream_and_stops_it(pair: Pair) -> None:
         assert unknown.status_code == 404
 
 
-def test_a_reader_elsewhere_keeps_the_generation_alive_and_counts_as_a_reader(pair: Pair) -> None:
+def test_a_subscriber_in_another_process_keeps_the_generation_alive_and_is_counted(pair: Pair) -> None:
     before = counts(pair.servers[0].url)
-    short = {"x-gauge-resumable": "300ms", "x-gauge-itl": "20ms"}  # the whole takes four times the grace
+    short = {"x-gauge-resumable": "300ms", "x-gauge-itl": "20ms"}  # the whole answer takes four times the grace time
     with reading(pair.first, "/chat/stream", **short) as (id, _):
         pass
     whole = pair.second.get(f"/streams/{id}/events").text
@@ -159,13 +159,13 @@ def test_a_reader_elsewhere_keeps_the_generation_alive_and_counts_as_a_reader(pa
     assert whole.endswith("data: [DONE]\n\n")
     names = ("reference_tokens_delivered_total", "reference_tokens_generated_total")
     wait_for(lambda: all(counts(pair.servers[0].url)[name] - before[name] == 60 for name in names))
-    wait_for(lambda: not pair.redis.has(id))  # gone, after the grace
+    wait_for(lambda: not pair.redis.has(id))  # forgotten after the grace time
     wait_for(lambda: counts(pair.servers[0].url)["reference_logs"] == before["reference_logs"])
     assert pair.second.get(f"/streams/{id}/audit").status_code == 404
     assert counts(pair.servers[0].url)["reference_tokens_wasted_total"] == before["reference_tokens_wasted_total"]
 
 
-def test_the_audit_is_told_by_any_process(pair: Pair) -> None:
+def test_any_process_returns_the_audit(pair: Pair) -> None:
     with reading(pair.first, "/chat/stream") as (id, pieces):
         said = "".join(pieces)
     audit = pair.second.get(f"/streams/{id}/audit").json()
@@ -173,24 +173,24 @@ def test_the_audit_is_told_by_any_process(pair: Pair) -> None:
     assert audit == pair.first.get(f"/streams/{id}/audit").json()
 
 
-def test_when_the_generating_process_is_killed_readers_elsewhere_are_told() -> None:
+def test_when_the_generating_process_is_killed_subscribers_elsewhere_get_an_error() -> None:
     with (
         pair_of_servers() as pair,
-        contextlib.suppress(httpx.RemoteProtocolError),  # of its own client
+        contextlib.suppress(httpx.RemoteProtocolError),  # at the stream's own client
         reading(pair.first, "/v1/messages", **ENDLESS) as (id, _),
         following(pair.second, id) as there,
     ):
         pair.servers[0].process.kill()
         pair.servers[0].process.wait()
         with redis.Redis(port=pair.redis.port) as client:
-            client.delete(*client.keys("streamgauge:writer:*"))  # as some seconds without a sign of life do
+            client.delete(*client.keys("streamgauge:writer:*"))  # as happens after some seconds without a heartbeat
         last = whole_events("".join(there))[-1]
         assert LOST in last
         assert "event: error" in last
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-def test_without_redis_resumable_streams_end_with_an_error_and_others_go_on(how: signal.Signals) -> None:
+def test_without_redis_resumable_streams_end_with_an_error_and_others_continue(how: signal.Signals) -> None:
     with (
         pair_of_servers() as pair,
         reading(pair.first, "/chat/stream", **ENDLESS, **{"x-gauge-resumable": "0s"}) as (_, plain),
@@ -206,7 +206,7 @@ def test_without_redis_resumable_streams_end_with_an_error_and_others_go_on(how:
             next(plain)
         refused = pair.first.post("/chat/stream", json=STREAM)
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
-        assert str(pair.redis.port) not in told + refused.text  # where it is concerns no client
+        assert str(pair.redis.port) not in told + refused.text  # clients must not learn where Redis is
         assert pair.second.get(f"/streams/{id}/events").status_code == 503
         assert pair.first.post("/chat/stream", json=STREAM, headers={"x-gauge-resumable": "0s"}).status_code == 200
 
@@ -228,7 +228,7 @@ def test_without_redis_resumable_streams_end_with_an_error_and_others_go_on(how:
         ("http://127.0.0.1", "Redis URL must specify one of the following schemes"),
     ],
 )
-def test_a_redis_that_is_not_there_at_the_start_is_told_in_one_line(url: str, said: str) -> None:
+def test_a_missing_redis_ends_the_start_with_one_line(url: str, said: str) -> None:
     command = [
         sys.executable,
         "-m",

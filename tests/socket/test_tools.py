@@ -1,4 +1,4 @@
-"""The server's own tools: each run ends in a result, and the model's turns go on around them."""
+"""The server's own tools: each run ends with a result, and the model continues after it."""
 
 import asyncio
 import json
@@ -37,14 +37,14 @@ def taken(turns: Turns) -> list[Step]:
 
 
 def kinds(steps: list[Step]) -> list[str]:
-    """The kinds, each run of them once."""
+    """The kinds of the steps, consecutive equal ones once."""
     return [
         step.kind for step, before in zip(steps, [None, *steps], strict=False) if not before or step.kind != before.kind
     ]
 
 
 def model(tool_turns: int, asked: list[ModelInput] | None = None) -> Callable[[ModelInput], Script]:
-    """A model that uses tools in so many turns; what it is asked goes to `asked`."""
+    """A model that uses tools in this many turns. Its inputs are appended to `asked`."""
 
     def turn(ask: ModelInput) -> Script:
         if asked is not None:
@@ -72,12 +72,12 @@ def test_a_tool_gives_a_result_and_its_time() -> None:
         ("teleport", {}, "no tool called 'teleport'; there are gauge_level, convert, forecast"),
     ],
 )
-def test_what_goes_wrong_in_a_tool_is_its_result(name: str, given: dict[str, object], result: str) -> None:
+def test_an_error_in_a_tool_is_the_tools_result(name: str, given: dict[str, object], result: str) -> None:
     ended = run(name, **given)
     assert (ended.result, ended.failed) == (result, True)
 
 
-def test_a_tools_defect_is_its_failure_and_tells_strangers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_defect_of_a_tool_is_a_failed_result_without_details(monkeypatch: pytest.MonkeyPatch) -> None:
     class Nothing(msgspec.Struct):
         pass
 
@@ -88,7 +88,7 @@ def test_a_tools_defect_is_its_failure_and_tells_strangers_nothing(monkeypatch: 
     assert (run("broken").result, run("broken").failed) == ("the tool broke: RuntimeError", True)
 
 
-def test_the_answer_pauses_for_a_tool_and_goes_on_after_it() -> None:
+def test_the_answer_pauses_for_a_tool_and_continues_after_it() -> None:
     asked: list[ModelInput] = []
     turns = Turns(model(1, asked), ModelInput(PROMPT, tools=offered("convert")))
     steps = taken(turns)
@@ -122,7 +122,7 @@ def test_after_the_last_round_the_model_is_offered_no_tool() -> None:
     assert len(set(ids)) == 3
 
 
-def test_the_limit_on_tokens_is_for_all_turns_together() -> None:
+def test_the_token_limit_holds_for_all_turns_together() -> None:
     turns = Turns(model(2), ModelInput(PROMPT, limit=40, tools=offered("convert")))
     steps = taken(turns)
     assert sum(step.kind in {"text", "tool_input"} for step in steps) == 40
@@ -142,7 +142,7 @@ def test_a_call_of_the_clients_tool_ends_the_answer() -> None:
     assert turns.script.stop_reason == "tool_use"
 
 
-def test_an_answer_that_is_broken_off_stops_its_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_an_answer_stops_its_tool(monkeypatch: pytest.MonkeyPatch) -> None:
     stopped: list[bool] = []
 
     async def endless(_: tools.Forecast) -> str:
@@ -159,7 +159,7 @@ def test_an_answer_that_is_broken_off_stops_its_tool(monkeypatch: pytest.MonkeyP
         while (await anext(steps))[1].kind != "tool_start":
             pass
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0):  # cancels at the first thing that waits, which is the tool
+            async with asyncio.timeout(0):  # cancels at the first wait, which is in the tool
                 await anext(steps)
 
     asyncio.run(leave())
@@ -185,7 +185,7 @@ def events(server: ReferenceServer, *names: str, tool_turns: int) -> list[tuple[
     return [(name.removeprefix("event: "), data.removeprefix("data: ")) for name, data in named]
 
 
-def test_a_plain_stream_tells_when_a_tool_starts_and_ends(server: ReferenceServer) -> None:
+def test_a_plain_stream_says_when_a_tool_starts_and_ends(server: ReferenceServer) -> None:
     seen = events(server, "convert", tool_turns=1)
     names = [name for name, _ in seen]
     start = names.index("tool_start")
@@ -199,7 +199,7 @@ def test_a_plain_stream_tells_when_a_tool_starts_and_ends(server: ReferenceServe
     assert seen[-1][1] == "[DONE]"
 
 
-def test_a_stream_goes_on_after_every_failed_tool_until_the_rounds_are_used_up(server: ReferenceServer) -> None:
+def test_a_stream_continues_after_failed_tools_until_the_last_round(server: ReferenceServer) -> None:
     seen = events(server, "forecast", tool_turns=100)
     ended: list[dict[str, Any]] = [json.loads(data) for name, data in seen if name == "tool_end"]
     assert [end["failed"] for end in ended] == [True] * MAX_TOOL_ROUNDS
@@ -217,7 +217,9 @@ def test_a_client_that_leaves_while_a_tool_runs_is_noticed(server: ReferenceServ
 
 
 @pytest.mark.parametrize("flush", ["token", "sentence"])
-def test_a_tools_input_is_delivered_when_the_client_is_told_of_it(server: ReferenceServer, flush: str) -> None:
+def test_the_tokens_of_a_tools_input_count_as_delivered_with_the_tool_start(
+    server: ReferenceServer, flush: str
+) -> None:
     before = counts(server.url)
     body = {"messages": [{"role": "user", "content": PROMPT}], "tools": ["convert"]}
     httpx.post(f"{server.url}/chat/stream", json=body, headers={"x-gauge-flush": flush})

@@ -57,7 +57,7 @@ def text_of(message: Any) -> str:
 # Answers
 
 
-def test_an_anthropic_client_gets_what_the_upstream_says(sdk: anthropic.Anthropic, direct: anthropic.Anthropic) -> None:
+def test_an_anthropic_client_gets_the_upstreams_answer(sdk: anthropic.Anthropic, direct: anthropic.Anthropic) -> None:
     said = direct.messages.create(**QUESTION)
     whole = sdk.messages.create(**QUESTION)
     with sdk.messages.stream(**QUESTION) as stream:
@@ -69,7 +69,7 @@ def test_an_anthropic_client_gets_what_the_upstream_says(sdk: anthropic.Anthropi
         assert (message.stop_reason, message.usage) == (said.stop_reason, said.usage)
 
 
-def test_an_openai_client_gets_what_the_upstream_says(server: ReferenceServer, direct: anthropic.Anthropic) -> None:
+def test_an_openai_client_gets_the_upstreams_answer(server: ReferenceServer, direct: anthropic.Anthropic) -> None:
     said = direct.messages.create(**QUESTION)
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as client:
         whole = client.chat.completions.create(model="m", messages=QUESTION["messages"])
@@ -84,7 +84,7 @@ def test_an_openai_client_gets_what_the_upstream_says(server: ReferenceServer, d
     assert (usage.usage.prompt_tokens, usage.usage.completion_tokens) == (said.usage.input_tokens, 5)
 
 
-def test_a_plain_client_gets_what_the_upstream_says(client: httpx.Client, direct: anthropic.Anthropic) -> None:
+def test_a_plain_client_gets_the_upstreams_answer(client: httpx.Client, direct: anthropic.Anthropic) -> None:
     system = {"role": "system", "content": "Be brief."}
     body = {"system": "You are a gauge.", "messages": [system, *QUESTION["messages"]]}
     said = direct.messages.create(**QUESTION, system="You are a gauge.\nBe brief.")
@@ -95,12 +95,12 @@ def test_a_plain_client_gets_what_the_upstream_says(client: httpx.Client, direct
     assert client.post("/chat/stream", json=body | {"stream": False}).json()["text"] == text_of(said)
 
 
-def test_a_message_is_counted_by_the_upstream(sdk: anthropic.Anthropic, direct: anthropic.Anthropic) -> None:
+def test_the_upstream_counts_the_tokens_of_a_message(sdk: anthropic.Anthropic, direct: anthropic.Anthropic) -> None:
     asked: Any = {"model": "m", "messages": QUESTION["messages"], "tools": [WEATHER]}
     assert sdk.messages.count_tokens(**asked) == direct.messages.count_tokens(**asked)
 
 
-def test_what_the_prompt_cache_did_is_in_the_last_event_and_in_the_counts(
+def test_cache_reads_and_writes_are_in_the_last_event_and_in_the_counts(
     server: ReferenceServer, sdk: anthropic.Anthropic
 ) -> None:
     system: Any = [{"type": "text", "text": HANDBOOK, "cache_control": {"type": "ephemeral"}}]
@@ -121,9 +121,7 @@ def test_what_the_prompt_cache_did_is_in_the_last_event_and_in_the_counts(
 @pytest.mark.parametrize(
     ("path", "has"), [("/chat/stream", "cache_read_tokens"), ("/v1/chat/completions", "cached_tokens")]
 )
-def test_dialects_without_marks_for_the_prompt_cache_have_it_all_the_same(
-    client: httpx.Client, path: str, has: str
-) -> None:
+def test_dialects_without_cache_marks_use_the_prompt_cache_too(client: httpx.Client, path: str, has: str) -> None:
     messages = [{"role": "system", "content": f"{path} {HANDBOOK}"}, *QUESTION["messages"]]
     body = {"model": "m", "stream": True, "stream_options": {"include_usage": True}, "messages": messages}
     first, second = (events(client.post(path, json=body).text)[-2][1] for _ in range(2))
@@ -178,7 +176,7 @@ def test_the_servers_own_tool_runs_between_two_turns_of_the_upstream(
     assert sdk.messages.create(**QUESTION | {"messages": [*QUESTION["messages"], *again]}).stop_reason == "end_turn"
 
 
-def test_the_usage_of_an_answer_with_tools_is_that_of_all_its_turns(
+def test_the_usage_of_an_answer_with_tools_is_the_sum_of_its_turns(
     upstream: ReferenceServer, sdk: anthropic.Anthropic
 ) -> None:
     usage = sdk.messages.create(**QUESTION, tools=[GAUGE], extra_headers={"x-gauge-stream": "summed"}).usage
@@ -187,7 +185,7 @@ def test_the_usage_of_an_answer_with_tools_is_that_of_all_its_turns(
     assert usage.output_tokens == sum(row["tokens"] for row in turns)
 
 
-def test_a_plain_client_is_told_of_the_tools(client: httpx.Client) -> None:
+def test_a_plain_client_gets_events_of_the_tools(client: httpx.Client) -> None:
     seen = events(client.post("/chat/stream", json=QUESTION | {"tools": ["gauge_level"]}).text)
     (started,) = (json.loads(data) for name, data in seen if name == "tool_start")
     (ended,) = (json.loads(data) for name, data in seen if name == "tool_end")
@@ -203,12 +201,12 @@ def test_tools_that_never_stop_calling_are_stopped(client: httpx.Client) -> None
     assert json.loads(seen[-2][1])["stop_reason"] == "end_turn"
 
 
-def test_a_choice_that_forces_a_tool_forces_one(sdk: anthropic.Anthropic) -> None:
+def test_a_tool_choice_that_forces_a_tool_forces_only_the_first(sdk: anthropic.Anthropic) -> None:
     message = sdk.messages.create(**QUESTION, tools=[GAUGE], tool_choice={"type": "any"})
     assert message.stop_reason == "end_turn"
 
 
-def test_a_clients_tool_is_the_clients(server: ReferenceServer, sdk: anthropic.Anthropic) -> None:
+def test_a_clients_tool_runs_at_the_client(server: ReferenceServer, sdk: anthropic.Anthropic) -> None:
     asked = sdk.messages.create(**QUESTION, tools=[WEATHER, GAUGE], tool_choice={"type": "tool", "name": "weather"})
     assert asked.stop_reason == "tool_use"
     assert [block.type for block in asked.content] == ["text", "tool_use"]
@@ -229,7 +227,7 @@ def test_a_clients_tool_is_the_clients(server: ReferenceServer, sdk: anthropic.A
     assert answer.message.content
 
 
-# Leaving
+# Clients that leave
 SLOW = {"x-gauge-itl": "200ms", "x-gauge-tokens": "10000"}
 
 
@@ -258,7 +256,7 @@ def test_a_client_that_leaves_stops_the_upstream_within_one_token(
     assert after["reference_streams_active"] == 0
 
 
-def test_a_stream_that_is_cancelled_from_elsewhere_stops_the_upstream(
+def test_cancelling_a_stream_from_another_connection_stops_the_upstream(
     upstream: ReferenceServer, client: httpx.Client
 ) -> None:
     headers = SLOW | {"x-gauge-stream": "cancelled"}

@@ -1,4 +1,4 @@
-"""The reference server in front of an upstream that says what a test tells it to."""
+"""The reference server in front of an upstream whose answers the test scripts."""
 
 import contextlib
 import http.server
@@ -77,9 +77,9 @@ SCRIPTS: dict[str, list[dict[str, Any]]] = {
 
 
 class Scripted(http.server.BaseHTTPRequestHandler):
-    """An upstream that does as the question's model says."""
+    """An upstream that behaves as the name of the question's model says."""
 
-    left = threading.Event()  # a client has left one that never begins
+    left = threading.Event()  # set when the client of an answer that never begins has left
     asked: ClassVar[dict[str, Any]] = {}  # the latest question
     asked_with: ClassVar[dict[str, str]] = {}  # its headers
 
@@ -154,7 +154,7 @@ def scripted() -> Iterator[httpx.Client]:
         (529, "/v1/chat/completions", 503, "server_error"),
     ],
 )
-def test_a_refusal_of_the_upstream_is_passed_on_as_the_dialect_has_it(
+def test_a_refusal_of_the_upstream_is_passed_on_in_the_dialects_form(
     scripted: httpx.Client, status: int, path: str, told: int, kind: str
 ) -> None:
     refused = scripted.post(path, json=LONG | {"model": str(status)})
@@ -165,14 +165,14 @@ def test_a_refusal_of_the_upstream_is_passed_on_as_the_dialect_has_it(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_what_is_wrong_with_the_servers_own_key_is_not_the_clients_fault(scripted: httpx.Client, status: int) -> None:
+def test_a_refused_server_key_is_a_bad_gateway_for_the_client(scripted: httpx.Client, status: int) -> None:
     refused = scripted.post("/v1/messages", json=LONG | {"model": str(status)})
     assert refused.status_code == 502
     assert "this server's own key" in refused.json()["error"]["message"]
     assert KEY not in refused.text + str(refused.headers)
 
 
-def test_the_upstream_is_asked_with_the_servers_key_and_all_that_the_client_sent(scripted: httpx.Client) -> None:
+def test_the_upstream_gets_the_servers_key_and_all_that_the_client_sent(scripted: httpx.Client) -> None:
     sent = LONG | {"model": "refuses", "top_k": 5, "metadata": {"user_id": "u"}}
     scripted.post("/v1/messages", json=sent, headers={"anthropic-beta": "b", "authorization": "Bearer theirs"})
     assert Scripted.asked == sent
@@ -181,14 +181,14 @@ def test_the_upstream_is_asked_with_the_servers_key_and_all_that_the_client_sent
     assert "theirs" not in str(Scripted.asked_with)
 
 
-def test_an_error_in_the_middle_of_the_upstreams_answer_is_one_in_ours(scripted: httpx.Client) -> None:
+def test_an_error_event_of_the_upstream_becomes_an_error_event(scripted: httpx.Client) -> None:
     seen = events(scripted.post("/v1/messages", json=LONG | {"model": "overloaded"}).text)
     assert seen[-2][0] == "content_block_delta"
     assert seen[-1][0] == "error"
     assert json.loads(seen[-1][1])["error"] == {"type": "overloaded_error", "message": "Overloaded"}
 
 
-def test_an_answer_that_the_upstream_breaks_off_is_no_complete_one(scripted: httpx.Client) -> None:
+def test_an_answer_that_the_upstream_does_not_finish_ends_with_an_error(scripted: httpx.Client) -> None:
     seen = events(scripted.post("/v1/messages", json=LONG | {"model": "breaks off"}).text)
     assert (seen[-1][0], "ended in the middle" in seen[-1][1]) == ("error", True)
     whole = scripted.post("/v1/messages", json=LONG | {"model": "breaks off", "stream": False})
@@ -233,10 +233,10 @@ def test_an_upstream_that_cannot_be_reached_is_a_bad_gateway() -> None:
         assert "--upstream-model" in unnamed.json()["error"]["message"]
 
 
-# What only a real model does
+# What only a real model sends
 
 
-def test_a_thought_that_is_kept_secret_is_passed_on_as_it_is(scripted: httpx.Client) -> None:
+def test_a_redacted_thought_is_passed_on_unchanged(scripted: httpx.Client) -> None:
     secret = [{"type": "thinking", "thinking": "", "signature": "S1"}, {"type": "redacted_thinking", "data": "S2"}]
     asked = LONG | {"model": "thinks in secret"}
     whole = scripted.post("/v1/messages", json=asked | {"stream": False}).json()
@@ -249,7 +249,7 @@ def test_a_thought_that_is_kept_secret_is_passed_on_as_it_is(scripted: httpx.Cli
     assert answer["choices"][0]["message"]["content"] == "Hello"
 
 
-def test_half_a_character_is_replaced_before_it_does_harm(scripted: httpx.Client) -> None:
+def test_half_a_character_of_the_upstream_is_replaced(scripted: httpx.Client) -> None:
     asked = LONG | {"model": "says half a character", "stream": False}
     assert scripted.post("/v1/messages", json=asked).json()["content"][0]["text"] == "a?b"
 
@@ -260,7 +260,7 @@ def test_a_refusal_to_answer_is_a_reason_to_stop_in_each_dialect(scripted: httpx
     assert scripted.post("/v1/chat/completions", json=asked).json()["choices"][0]["finish_reason"] == "content_filter"
 
 
-def test_a_tool_that_takes_nothing_is_called_all_the_same(scripted: httpx.Client) -> None:
+def test_a_tool_without_input_can_be_called(scripted: httpx.Client) -> None:
     asked = LONG | {"model": "calls what takes nothing", "stream": False}
     (use,) = scripted.post("/v1/messages", json=asked).json()["content"]
     assert use == {"type": "tool_use", "id": "toolu_1", "name": "now", "input": {}}
@@ -268,7 +268,7 @@ def test_a_tool_that_takes_nothing_is_called_all_the_same(scripted: httpx.Client
     assert call["function"] == {"name": "now", "arguments": "{}"}
 
 
-# Starting
+# The start of the server
 
 
 @pytest.mark.parametrize(

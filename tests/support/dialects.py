@@ -1,4 +1,4 @@
-"""Each dialect of the reference server beside the harness's protocol that reads it."""
+"""Each dialect of the reference server, with the harness's protocol that reads it."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A reference server in front of an upstream, and what tests ask it."""
+"""A reference server in front of an upstream, and the questions that tests send it."""
 
 import contextlib
 from collections.abc import Iterator
