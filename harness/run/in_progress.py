@@ -46,7 +46,8 @@ class RunInProgress:
         self._beside = Group()  # greenlets that go on for as long as the run does
         run = _new_run(environment, settings, load)
         clock = RunClock.starting_at(run.realtime_ns)
-        self._sharing = Sharing(load, connected(runner) if isinstance(runner, MasterRunner) else [LOCAL])
+        self._load = load
+        self._sharing = Sharing(load, [LOCAL])
         self._recording = Recording(Store.create(settings.database), run, clock, self._fail)
         try:
             self._server = self._server_watch(run.host)
@@ -64,6 +65,8 @@ class RunInProgress:
         """Start everything, the server's first sample before any user."""
         if self._server is not None:
             self._server.start()
+        if isinstance(self._runner, MasterRunner):  # now, since workers may have connected in the meantime
+            self._sharing = Sharing(self._load, connected(self._runner))
         self._users.start()
         if self._settings.progress:
             self._beside.spawn(self._show_progress)
@@ -98,7 +101,8 @@ class RunInProgress:
         self._beside.kill()
         if self._server is not None:
             recording.notes += self._server.finish(0.0 if self.interrupted else WATCHED / 1e9)
-        recording.notes += self._users.notes(interrupted=self.interrupted)
+        if isinstance(self._users, Workers) and not self.interrupted:  # Ctrl-C can reach workers before the master
+            recording.notes += self._users.finished_early()
         recording.notes += recording.held_back()
         if self._runner.exceptions:
             self._mistake = True

@@ -86,13 +86,15 @@ class Keeper:
             self._run.users_spawned()
 
     def _on_test_stop(self, **_: Any) -> None:
-        if self._run is None:
+        run = self._run
+        if run is None:
             return
         try:
-            run, ended = self._run, self._run.finish()
-            self._run = None  # a message that still comes is too late
+            ended = run.finish()
+            self._run = None  # a worker's message that still arrives is too late
             self._environment.process_exit_code = run.conclude(ended)
         except StreamgaugeError as fault:
+            self._run = None
             say(f"streamgauge: {fault}")
             self._environment.process_exit_code = Exit.MISTAKE
 

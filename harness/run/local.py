@@ -39,12 +39,11 @@ class LocalUsers:
         let_in(self._environment, self._order(LOCAL).load)
 
     def finish(self) -> None:
+        """Store what is left. What cannot be stored is noted."""
         self._driving.stop()
-
-    def notes(self, *, interrupted: bool) -> list[str]:  # noqa: ARG002 - only workers have a note that depends on it
-        """What went wrong, for the run's record. To be called after `finish`."""
-        lost = sum(len(batch.streams) for batch in self._unsaved)
-        return [f"{lost} streams could not be stored"] if self._unsaved else []
+        if self._unsaved:
+            lost = sum(len(batch.streams) for batch in self._unsaved)
+            self._recording.notes.append(f"{lost} streams could not be stored")
 
     def _deliver(self, streams: list[StreamObservation], vitals: list[VitalSample]) -> None:
         """Store a batch. If the disk is full or the file locked, it is tried again with the next one."""

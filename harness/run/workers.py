@@ -34,7 +34,7 @@ class Workers:
         self._refused = refused
         self._done: dict[str, bool] = {}  # by node id: whether the worker has nothing more to send
         self._stored: dict[str, int] = {}  # by node id: number of the last batch in the database
-        self._finished_early: list[str] = []
+        self._early: list[str] = []
 
     def start(self) -> None:
         for client in list(self._runner.clients.all):
@@ -58,7 +58,7 @@ class Workers:
             case Done():
                 self._done[node] = True
                 if self._runner.state in _UNDER_WAY:
-                    self._finished_early.append(self._name_of(node))
+                    self._early.append(self._name_of(node))
             case Refused():
                 self._done[node] = True
                 self._refused(self._name_of(node), message.reason)
@@ -82,11 +82,9 @@ class Workers:
                 f"at least {self._recording.processes.get(name, ProcessSummary()).missing} streams that it had begun"
             )
 
-    def notes(self, *, interrupted: bool) -> list[str]:
-        """Who finished early. Not if the run was interrupted, for Ctrl-C can reach the workers before the master."""
-        if interrupted:
-            return []
-        return [f"{worker} finished early; all that it had seen is stored" for worker in self._finished_early]
+    def finished_early(self) -> list[str]:
+        """Notes on the workers that finished while the run went on."""
+        return [f"{worker} finished early; all that it had seen is stored" for worker in self._early]
 
     def _tell(self, node: str) -> None:
         self._done[node] = False
