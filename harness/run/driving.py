@@ -19,6 +19,8 @@ from streamgauge.harness.record.vitals import Vital
 from streamgauge.harness.run.messages import Machine, StartRun
 from streamgauge.harness.run.open_load import turnstile
 
+LOCAL = "local"  # the name of a process that drives users for its own run
+
 
 class Driving:
     """The users of one process in one run."""
@@ -75,7 +77,7 @@ def _vitals(runner: Any, assignment: Assignment, entrance: Turnstile | None) -> 
 
 def name_of(runner: Any) -> str:
     """The name of this process in the run's record."""
-    return f"worker-{runner.worker_index}" if isinstance(runner, WorkerRunner) else "local"
+    return f"worker-{runner.worker_index}" if isinstance(runner, WorkerRunner) else LOCAL
 
 
 def machine() -> Machine:

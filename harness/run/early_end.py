@@ -1,26 +1,23 @@
 """Ends a run that has missed a rule with `abort`, while it goes on."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 
 import gevent
 
-from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.verdict.abort import AbortRules
-from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.run.recording import Recording
 
 _EVERY = 1.0  # seconds between two evaluations of the rules
 
 
-def watch(rules: Iterable[Rule], reader: Reader, recording: Recording, abort: Callable[[str], None]) -> None:
+def watch(rules: AbortRules, recording: Recording, abort: Callable[[str], None]) -> None:
     """Evaluate the rules every second, until one is missed; then call `abort` with a sentence that says so."""
-    abort_rules = AbortRules(rules, reader)
     missed = None
     while missed is None:
         gevent.sleep(_EVERY)
         now = recording.clock.now()
         with suppress(StoreError):  # the next evaluation reads the same rows
-            missed = abort_rules.check(recording.store, recording.run.id, now)
+            missed = rules.check(recording.store, recording.run.id, now)
     abort(f"{missed.rule} was missed after {now / 1e9:,.0f} s: {missed.reason}")

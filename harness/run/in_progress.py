@@ -15,14 +15,16 @@ from streamgauge.harness.drive.server_metrics import ServerWatch
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Run, RunStatus, Store
+from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
 from streamgauge.harness.run import early_end
 from streamgauge.harness.run.conclusion import conclude
 from streamgauge.harness.run.console import say
+from streamgauge.harness.run.driving import LOCAL
 from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenario_of
 from streamgauge.harness.run.host import host_of
-from streamgauge.harness.run.local import LOCAL, LocalUsers
+from streamgauge.harness.run.local import LocalUsers
 from streamgauge.harness.run.messages import FromWorker, StartRun
 from streamgauge.harness.run.open_load import OpenLoad, Sharing
 from streamgauge.harness.run.recording import Recording
@@ -70,9 +72,9 @@ class RunInProgress:
         self._users.start()
         if self._settings.progress:
             self._beside.spawn(self._show_progress)
-        rules, reader = self._settings.rules, self._settings.config.reader
-        if any(rule.written.abort for rule in rules):
-            self._beside.spawn(early_end.watch, rules, reader, self._recording, self._abort)
+        if any(rule.written.abort for rule in self._settings.rules):
+            rules = AbortRules(self._settings.rules, self._settings.config.reader)
+            self._beside.spawn(early_end.watch, rules, self._recording, self._abort)
 
     def users_spawned(self) -> None:
         """All users have been spawned: an open load's schedule begins, if it has not begun before."""

@@ -8,12 +8,10 @@ from locust.env import Environment
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
 from streamgauge.harness.run import processes
-from streamgauge.harness.run.driving import Driving, machine
+from streamgauge.harness.run.driving import LOCAL, Driving, machine
 from streamgauge.harness.run.messages import Batch, StartRun
 from streamgauge.harness.run.open_load import let_in
 from streamgauge.harness.run.recording import Recording
-
-LOCAL = "local"  # the name of this process in the record, and of its share of an open load
 
 
 class LocalUsers:

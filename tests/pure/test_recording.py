@@ -31,7 +31,7 @@ def a_batch(*vitals: VitalSample, streams: int = 1) -> Batch:
 
 def test_a_batch_is_in_the_database_and_in_its_process_s_summary(recording: Recording) -> None:
     assert recording.keep(a_batch(VitalSample(5, Vital.CPU_PERCENT, 40.0), streams=3))
-    assert recording.store.samples("run-1", Vital.CPU_PERCENT).value.tolist() == [40.0]
+    assert recording.store.vital("run-1", Vital.CPU_PERCENT).value.tolist() == [40.0]
     recording.finish("finished", 9, {})
     (process,) = recording.store.run("run-1").instrument["workers"].values()
     assert process == {"streams": 3, "cpu_max": 40.0, "clock_drift_ns": 0}
@@ -55,7 +55,7 @@ def test_what_the_server_said_while_the_file_was_locked_is_stored_later(tmp_path
         recording.keep_server_vitals([VitalSample(1, Vital.SERVER_ACTIVE, 3.0)])  # the run is not in the file yet
         store.start_run(a_run())
         recording.keep_server_vitals([VitalSample(2, Vital.SERVER_ACTIVE, 4.0)])
-        assert store.samples("run-1", Vital.SERVER_ACTIVE).value.tolist() == [3.0, 4.0]
+        assert store.vital("run-1", Vital.SERVER_ACTIVE).value.tolist() == [3.0, 4.0]
 
 
 def test_a_process_that_held_streams_back_is_noted(recording: Recording) -> None:

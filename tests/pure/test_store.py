@@ -11,6 +11,7 @@ from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.harness.record.vitals import Vital
 from tests.support.record import MS, a_run, database, observation
 
 FULL = observation(
@@ -115,9 +116,9 @@ def test_samples_of_a_vital_come_back_in_order_of_time(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as store:
         store.start_run(a_run())
         store.append("run-1", [], [("w1", 20, "users", 2), ("w1", 10, "users", 1.5), ("w1", 10, "cpu", 0.9)])
-        found = store.vital("run-1", "users")
+        found = store.vital("run-1", Vital.USERS)
         assert (found.worker, found.at.tolist(), found.value.tolist()) == (["w1", "w1"], [10, 20], [1.5, 2])
-        assert len(store.vital("run-1", "no such").at) == 0
+        assert len(store.vital("run-1", Vital.GC_PAUSE).at) == 0
 
 
 def test_the_view_has_a_readable_row_for_each_stream(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from streamgauge.harness.judge.store.rows import (
 from streamgauge.harness.judge.store.streams import Streams, select_statement, selected, streams_of_rows
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.observation import FAILURES, StreamObservation
+from streamgauge.harness.record.vitals import Vital
 
 BATCH = 5_000  # rows that a reader holds at once
 
@@ -259,12 +260,12 @@ class Store:
                 if request_id is not None:
                     yield request_id, due_at, arrivals.columns(blob or b"")
 
-    def vital(self, run_id: str, name: str) -> VitalSeries:
+    def vital(self, run_id: str, vital: Vital) -> VitalSeries:
         """All samples of one vital; empty arrays if there are none."""
         with as_store_errors(self.path):
             rows = self._database.execute(
                 "SELECT worker, at_ns, value FROM samples WHERE run = ? AND name = ? ORDER BY at_ns",
-                (self._known(run_id), name),
+                (self._known(run_id), vital),
             ).fetchall()
         return VitalSeries(
             [row[0] for row in rows],
