@@ -10,7 +10,7 @@ from streamgauge.harness.judge.compare import baseline
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.noise import report_all
 from streamgauge.harness.judge.figures import some
-from streamgauge.harness.judge.outputs import save, terminal
+from streamgauge.harness.judge.outputs import save, terminal_tables
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import labels
 
@@ -51,7 +51,7 @@ def accept(db: str, name: str, run_ids: Sequence[str], label: Sequence[str], bra
 def list_baselines(db: str) -> None:
     """List the baselines of a database."""
     with Store.open(db) as store:
-        terminal.render_baselines(store.accepted())
+        terminal_tables.render_baselines(store.accepted())
 
 
 @command.command()

@@ -12,7 +12,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import baseline, comparison
 from streamgauge.harness.judge.compare import runs as compared_runs
 from streamgauge.harness.judge.compare.gate import Gate
-from streamgauge.harness.judge.outputs import dispatch, terminal
+from streamgauge.harness.judge.outputs import dispatch, terminal_tables
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
 
@@ -63,5 +63,5 @@ def _two_runs(db: str, other_db: str | None, run_ids: Sequence[str]) -> Exit:
         )
     before, after = run_ids or (None, None)
     with Store.open(db) as one, Store.open(other_db or db) as two:
-        terminal.render_two_runs(judgement.judge(one, before), judgement.judge(two, after))
+        terminal_tables.render_two_runs(judgement.judge(one, before), judgement.judge(two, after))
     return Exit.MET

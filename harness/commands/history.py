@@ -6,7 +6,7 @@ from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.load import load
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.compare import history
-from streamgauge.harness.judge.outputs import history_csv, save, terminal
+from streamgauge.harness.judge.outputs import history_csv, save, terminal_tables
 from streamgauge.harness.judge.store import Store
 from streamgauge.reports import trend
 
@@ -32,7 +32,7 @@ def command(db: str, run_id: str | None, output: str | None, csv: str | None, co
     if csv == "-":
         click.echo(history_csv.render(found), nl=False)
     else:
-        terminal.render_history(found)
+        terminal_tables.render_history(found)
     if csv not in {None, "-"}:
         save(history_csv.render(found), str(csv))
     if output:

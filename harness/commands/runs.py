@@ -2,7 +2,7 @@
 
 import click
 
-from streamgauge.harness.judge.outputs import terminal
+from streamgauge.harness.judge.outputs import terminal_tables
 from streamgauge.harness.judge.store import Store
 
 
@@ -11,4 +11,4 @@ from streamgauge.harness.judge.store import Store
 def command(db: str) -> None:
     """List the runs of a database, oldest first."""
     with Store.open(db) as store:
-        terminal.render_runs(store.runs())
+        terminal_tables.render_runs(store.runs())

@@ -15,7 +15,7 @@ from streamgauge.harness.config.schema import Good, Reader, Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.figures import between, estimate, figure
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.outputs import json, terminal
+from streamgauge.harness.judge.outputs import json, terminal, terminal_tables
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, exit_code, judge
 from streamgauge.harness.judge.verdict.rules import parse_all
@@ -310,7 +310,7 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
     into = StringIO()
     with Store.open(path) as store:
         terminal.render(judge(store), Console(file=into, width=80))
-        terminal.render_runs(store.runs(), Console(file=into, width=160))
+        terminal_tables.render_runs(store.runs(), Console(file=into, width=160))
     assert "\x1b" not in into.getvalue()
     for part in ("[red]chat[/red]", "http://[::1]:1/[b]", "[i]odd", "2026-11-23 09:00:00"):
         assert part in into.getvalue()

@@ -1,0 +1,50 @@
+"""Rich's console, tables and text, safe for text from outside. The only door to rich.
+
+A status is a word and a sign, never colour alone. Text from outside is shown as text, never as markup.
+"""
+
+import re
+from collections.abc import Callable
+from io import StringIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from streamgauge.harness.judge.outputs.styles import STYLES
+from streamgauge.harness.judge.wording import visible
+
+__all__ = ["Console", "Table", "console_of", "safe", "status", "table_of", "without_colour"]
+
+# GitHub obeys a workflow command at the beginning of a line in a log, and a folded text could begin a line with one.
+_WORKFLOW_COMMAND = re.compile(r"(:)(?=:[a-z-]+[ :])|(#)(?=#\[)")
+
+
+def console_of(console: Console | None) -> Console:
+    """Standard output, if there is no console."""
+    return console or Console(highlight=False)
+
+
+def without_colour(draw: Callable[[Console], None], width: int) -> str:
+    console = Console(file=StringIO(), width=width, highlight=False, color_system=None)
+    with console.capture() as captured:
+        draw(console)
+    return captured.get()
+
+
+def status(word: str, rest: str = "") -> Text:
+    style = STYLES[word]
+    return Text.assemble((f"{style.sign} {word.upper()}", f"bold {style.terminal}"), safe(rest))
+
+
+def safe(foreign: str) -> Text:
+    """No markup, no control characters, and nothing that GitHub would obey when it reads the log."""
+    return Text(_WORKFLOW_COMMAND.sub("\\g<0>\u200b", visible(foreign)))
+
+
+def table_of(*columns: str) -> Table:
+    """A column whose name begins with `>` is aligned right."""
+    made = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        made.add_column(safe(column.removeprefix(">")), justify="right" if column.startswith(">") else "left")
+    return made

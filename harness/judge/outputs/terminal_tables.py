@@ -1,0 +1,73 @@
+"""Tables for a terminal: two single runs, a history, and the runs and baselines of a database."""
+
+from collections.abc import Mapping, Sequence
+
+from streamgauge.harness.judge.compare import two_runs
+from streamgauge.harness.judge.compare.history import History
+from streamgauge.harness.judge.compare.same_work import differences
+from streamgauge.harness.judge.figures import between_or, change, changes, figure, some
+from streamgauge.harness.judge.outputs.rich_text import Console, console_of, safe, table_of
+from streamgauge.harness.judge.store import Accepted, Run
+from streamgauge.harness.judge.verdict.judgement import Judgement
+
+
+def render_two_runs(before: Judgement, after: Judgement, console: Console | None = None) -> None:
+    """Two single runs side by side. The intervals know how far streams are apart, but not how far runs are."""
+    console = console_of(console)
+    console.print("not a gate: with one run on each side, a change of the server looks like chance")
+    for name, judged in (("before", before), ("now", after)):
+        console.print(safe(f"{name}: {judged.run.id}, {judged.validity}, {judged.verdict}"))
+    for difference in differences(before.run.fingerprint, after.run.fingerprint):
+        console.print(safe(f"  not the same work: {difference}"))
+    table = table_of("figure", ">before", ">now", ">change", ">95 % interval")
+    for each in two_runs.differences(before, after):
+        table.add_row(
+            each.subject,
+            figure(each.before, each.unit),
+            figure(each.after, each.unit),
+            change(each.change, each.unit),
+            changes(each.interval, each.unit),
+        )
+    console.print(table)
+
+
+def render_history(history: History, console: Console | None = None) -> None:
+    """P95 TTFT by run, oldest first, with the baselines that accepted the run, and the points of change."""
+    console = console_of(console)
+    table = table_of("started (UTC)", "commit", ">n", ">p50", ">p95 ttft", ">interval", "accepted", ">change")
+    for column in table.columns:
+        column.no_wrap = True  # a number that is broken over two lines reads as another number
+    table.columns[6].no_wrap, table.columns[6].min_width = False, 8
+    for point in history.points:
+        table.add_row(
+            safe(point.run.started_at[:16].replace("T", " ")),
+            safe(point.run.labels.get("commit", "")[:7]),
+            f"{point.streams:,}",
+            figure(point.p50, "ms"),
+            figure(point.p95, "ms"),
+            between_or("", point.interval, "ms"),
+            safe(", ".join(point.baselines)),
+            "" if point.change is None else change(point.change, "ms"),
+        )
+    console.print(table)
+    if history.others:
+        console.print(f"left out: {some(history.others, 'run')} of other work; only runs of the same work compare")
+
+
+def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
+    """The runs of a database, oldest first."""
+    table = table_of("run", "host", "started (UTC)", "took", "status")
+    table.columns[0].no_wrap = True  # other commands ask for the id: it must be possible to copy it
+    table.columns[0].overflow = "ignore"
+    table.columns[1].overflow = "fold"
+    for run in runs:
+        took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
+        table.add_row(*map(safe, (run.id, run.host, run.started_at[:19].replace("T", " "), took, run.status)))
+    console_of(console).print(table)
+
+
+def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Console | None = None) -> None:
+    table = table_of("baseline", ">runs", "newest run", "accepted (UTC)")
+    for name, runs in baselines.items():
+        table.add_row(*map(safe, (name, f"{len(runs)}", runs[-1].run, runs[-1].at[:19].replace("T", " "))))
+    console_of(console).print(table)
