@@ -9,7 +9,7 @@ from pathlib import Path
 from playwright.sync_api import ViewportSize, sync_playwright
 
 PICTURE = Path(__file__).parents[2] / "docs/report.png"
-SIZE = ViewportSize(width=1280, height=1440)
+SIZE = ViewportSize(width=1280, height=1470)
 
 
 def main() -> None:
