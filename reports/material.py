@@ -200,15 +200,15 @@ class _QuantilesOverTime:
         return [float(value) if count else None for value, count in zip(middle, n, strict=True)]
 
 
-def _at_bin_ends(readings: VitalSeries, width: float, count: int) -> list[float] | None:
+def _at_bin_ends(samples: VitalSeries, width: float, count: int) -> list[float] | None:
     """Each worker's last value before the end of each bin, summed over workers."""
-    if not readings.worker:
+    if not samples.worker:
         return None
     total = np.zeros(count)
     ends = (np.arange(count) + 1) * width * 1e9
-    workers = np.array(readings.worker)
-    for worker in sorted(set(readings.worker)):
+    workers = np.array(samples.worker)
+    for worker in sorted(set(samples.worker)):
         mine = workers == worker
-        last = np.searchsorted(readings.at[mine], ends) - 1
-        total += np.where(last >= 0, readings.value[mine][np.maximum(last, 0)], 0)
+        last = np.searchsorted(samples.at[mine], ends) - 1
+        total += np.where(last >= 0, samples.value[mine][np.maximum(last, 0)], 0)
     return [float(value) for value in total]

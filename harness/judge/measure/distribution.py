@@ -1,6 +1,6 @@
-"""All samples of one metric over some streams, in two readings.
+"""All samples of one metric over some streams, plain and gated.
 
-The plain reading holds what was observed. The gated reading, for rules and gates, also counts what never came: a
+The plain samples are those that were observed. The gated ones, for rules and gates, also count what never came: a
 failed stream is +inf, or failing fast would look like an improvement. No quantile is computed here.
 """
 
@@ -22,12 +22,12 @@ class Distribution:
     """Values are in the metric's unit, sorted and distinct; counts say how often each occurred."""
 
     metric: Metric
-    values: Floats  # the plain reading
+    values: Floats  # the plain samples
     counts: Integers
-    kept: tuple[Floats, Integers]  # the plain reading without the samples of failed streams
-    failed: int  # how many +inf the gated reading has
+    kept: tuple[Floats, Integers]  # the plain samples without those of failed streams
+    failed: int  # how many +inf are among the gated samples
     elapsed: Floats  # ms that each stream waited which the run's end cut off before it had a value
-    missing: int  # streams without a sample, for whatever reason: not in the plain reading
+    missing: int  # streams without a plain sample, for whatever reason
     clusters: tuple[Floats, Integers]  # of a pooled metric: the samples of some whole streams, and their streams' ids
 
     @property
@@ -52,7 +52,7 @@ class Gathered:
     """What was observed of one metric so far, in the metric's ticks, for streams that no rule can tell apart."""
 
     kept: Tally = field(default_factory=Tally)
-    of_failed: Tally = field(default_factory=Tally)  # samples of failed streams: in the plain reading only
+    of_failed: Tally = field(default_factory=Tally)  # samples of failed streams: plain, but not gated
     clusters: ClusterSample = field(default_factory=ClusterSample)
     elapsed: list[Floats] = field(default_factory=list)
     failed: int = 0

@@ -21,7 +21,7 @@ def content_gaps(streams: Streams) -> tuple[Integers, Integers]:
 
 def wire_gaps(streams: Streams) -> tuple[Integers, Integers]:
     """The same as the chunks left the wire, before any emulated link."""
-    gaps, ends, tool = _told_apart(streams, _between(streams, streams.events.at))
+    gaps, ends, tool = _classified(streams, _between(streams, streams.events.at))
     return gaps[~tool], ends[~tool]
 
 
@@ -29,7 +29,7 @@ def seen_gaps(streams: Streams) -> tuple[Integers, Integers, Mask]:
     """Every gap as the person saw it, including those in which a tool ran, and which those are."""
     gaps = _between(streams, streams.events.perceived_at)
     gaps[unseen(streams)] = 0
-    return _told_apart(streams, gaps)
+    return _classified(streams, gaps)
 
 
 def _between(streams: Streams, at: Integers) -> Integers:
@@ -41,7 +41,8 @@ def _between(streams: Streams, at: Integers) -> Integers:
     return gaps
 
 
-def _told_apart(streams: Streams, gaps: Integers) -> tuple[Integers, Integers, Mask]:
+def _classified(streams: Streams, gaps: Integers) -> tuple[Integers, Integers, Mask]:
+    """The gaps long enough to count, the events that ended them, and in which a tool ran."""
     ends = np.flatnonzero(gaps >= COALESCED_US)
     return gaps[ends], ends, np.isin(ends, _after_tools(streams))
 

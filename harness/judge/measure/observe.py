@@ -17,7 +17,7 @@ class Observed:
 
     ticks: Integers  # samples in the order of the streams, in the metric's ticks
     counts: Integers  # by stream: how many samples it has
-    failed: Mask  # by stream: adds one +inf to the gated reading, which then leaves out the stream's own samples
+    failed: Mask  # by stream: adds one +inf to the gated samples; the stream's own are then only plain
     elapsed: Floats | None = None  # by stream: ns that it waited if the run's end cut it off before a value, else NaN
 
     def parts(self, places: list[slice]) -> "list[Observed]":
