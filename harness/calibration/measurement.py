@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from streamgauge import __version__
-from streamgauge.harness import processes
+from streamgauge.harness import programs
 from streamgauge.harness.calibration import resolution
 from streamgauge.harness.calibration.resolution import Calibration, Point
 from streamgauge.harness.errors import ScenarioError, TargetError
@@ -81,7 +81,7 @@ def _point(folder: Path, streams: int, seconds: int, certificate: Sequence[str])
         old.unlink(missing_ok=True)
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []  # absent on macOS
     options = ["--preset", "exact", "--tokens", str(_TOKENS), "--truth", str(log), *certificate]
-    with processes.reference_server(*options, cores=cores[:1]) as url:
+    with programs.reference_server(*options, cores=cores[:1]) as url:
         _drive(folder, url, streams, _WARM_UP + seconds, cores[-1:])
     with Store.open(database) as store:
         return _compare(store, _sent(log), streams, tls=bool(certificate))
@@ -90,9 +90,9 @@ def _point(folder: Path, streams: int, seconds: int, certificate: Sequence[str])
 def _drive(folder: Path, url: str, streams: int, seconds: int, cores: Sequence[int]) -> None:
     load = ["--host", url, "--users", str(streams), "--spawn-rate", str(max(10, streams / 2))]
     record = ["--run-time", f"{seconds}s", "--gauge-db", "run.db", "--gauge-inconclusive", "pass"]
-    command = processes.locust_command(Path("readers.py"), *load, *record, "--only-summary", "--loglevel", "ERROR")
+    command = programs.locust_command(Path("readers.py"), *load, *record, "--only-summary", "--loglevel", "ERROR")
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        processes.pin(process.pid, cores)
+        programs.pin(process.pid, cores)
         _, errors = process.communicate()
     if not (folder / "run.db").exists():
         raise TargetError(f"the run did not start: {' '.join(errors.strip().splitlines()[-1:])}")

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 import streamgauge
-from streamgauge.harness import processes
+from streamgauge.harness import programs
 from streamgauge.harness.exit_codes import VERDICTS
 from streamgauge.harness.run.launch import launch
 
@@ -32,7 +32,7 @@ def command(ctx: click.Context, users: int, run_time: str, out: str) -> None:
     click.echo(f"demo: {users} users of the scenario `mixed` on the reference server, for {run_time}")
     files = {"db": "demo.db", "report": "demo.html", "json": "demo.json"}
     options = {name: str(folder / file) for name, file in files.items()}
-    with processes.reference_server() as url:
+    with programs.reference_server() as url:
         load = {"host": url, "users": users, "spawn_rate": _SPAWN_RATE, "run_time": run_time}
         config = _CONFIG if _CONFIG.is_file() else _SHIPPED_CONFIG
         code = launch("mixed", {**load, **options, "config": str(config)})

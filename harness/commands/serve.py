@@ -2,7 +2,7 @@
 
 import click
 
-from streamgauge.harness import processes
+from streamgauge.harness import programs
 
 
 @click.command(
@@ -14,4 +14,4 @@ from streamgauge.harness import processes
 @click.pass_context
 def command(ctx: click.Context, server_options: tuple[str, ...]) -> None:
     """Start the reference server; `serve --help` has its options."""
-    ctx.exit(processes.wait(processes.server_command(*server_options)))
+    ctx.exit(programs.wait(programs.server_command(*server_options)))

@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streamgauge.harness import processes
+from streamgauge.harness import programs
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.run.options import locust_options
 
@@ -19,8 +19,8 @@ def launch(
 
     `options` by their names in `run.options`; `passed_on` goes to Locust as it is; `environ` None is our own.
     """
-    command = processes.locust_command(locustfile(scenario), *locust_options(options), *passed_on)
-    return processes.wait(command, environ)
+    command = programs.locust_command(locustfile(scenario), *locust_options(options), *passed_on)
+    return programs.wait(command, environ)
 
 
 def locustfile(scenario: str) -> Path:

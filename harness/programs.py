@@ -1,6 +1,6 @@
-"""The processes that a command starts: Locust, and the reference server.
+"""The programs that a command starts: Locust, and the reference server.
 
-They are processes of their own because importing Locust monkey-patches the standard library, and because the server
+They run as processes of their own because importing Locust monkey-patches the standard library, and because the server
 must not share a core or an interpreter with the load generator.
 """
 
