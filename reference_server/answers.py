@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 
 class Answers:
-    """`upstream` answers in place of the simulated model where there is one."""
+    """If there is an `upstream`, it answers in place of the simulated model."""
 
     def __init__(
         self, settings: Settings, sessions: Sessions, admission: Admission, upstream: "Upstream | None"

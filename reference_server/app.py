@@ -142,5 +142,5 @@ def _add_monitoring(app: FastAPI, sessions: Sessions, admission: Admission) -> N
 
     @app.get("/healthz")
     async def healthz() -> dict[str, object]:
-        """`active`: answers that have not ended, streamed or not. The truth log has all those that have."""
+        """`active`: answers that have not ended. A streamed one is in the truth log before it is no longer counted."""
         return {"status": "draining" if admission.draining else "ok", "active": len(sessions.streams.active)}

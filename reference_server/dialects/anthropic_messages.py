@@ -67,9 +67,8 @@ class MessagesQuestion(Question):
     system: Content = Field(default_factory=list)
     tools: list[Tool] = Field(default_factory=list)
     tool_choice: ToolChoice | None = None
-    thinking: Thinking = Field(
-        default_factory=lambda: _NO_THINKING
-    )  # pydantic would copy a plain default for each question
+    # A factory, because pydantic would copy a plain default for each question.
+    thinking: Thinking = Field(default_factory=lambda: _NO_THINKING)
     stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
     temperature: float | None = Field(default=None, ge=0, le=1)
     cache_control: CacheControl | None = None  # marks the whole prompt for the cache

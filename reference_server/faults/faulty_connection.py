@@ -99,7 +99,7 @@ class FaultyConnection:
     # As a source
 
     def at(self, token: int, action: Action) -> None:
-        """Do this after so many tokens, or after the last one if there are fewer."""
+        """Do this after this many tokens, or after the last one if there are fewer."""
         self._actions[token].append(action)
 
     def source(self, source: Source) -> Source:

@@ -44,7 +44,7 @@ class AnswerEnd:
     output_tokens: int
     thinking_tokens: int = 0  # of the output tokens
     stop_sequence: str | None = None  # the one that ended the answer
-    start: AnswerStart | None = None  # replaces the first one where input tokens grew: several turns of a real model
+    start: AnswerStart | None = None  # replaces the first one if the input tokens grew: several turns of a real model
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,4 +35,4 @@ class Step:
 
     kind: Kind
     text: str
-    tool: ToolCall | None = None  # of the three tool kinds
+    tool: ToolCall | None = None  # for the three kinds that begin with tool_

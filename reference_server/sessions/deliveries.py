@@ -15,7 +15,7 @@ class Deliveries:
         self._delivered_at: list[int] = []  # 0: not yet
 
     def generated(self, count: int, tokens: int, now: int) -> None:
-        """`count` more events were generated, and with them the answer has so many tokens."""
+        """`count` more events were generated. Now the answer has `tokens` tokens."""
         self._tokens += [tokens] * count
         self._generated_at += [now] * count
         self._delivered_at += [0] * count

@@ -22,7 +22,7 @@ _RETRY = 500  # ms that a dropped client waits before it comes back, as the stre
 class LogSink:
     """The stream's sink: numbers the events and puts them into the log, and into the shared logs if there are any."""
 
-    full = False  # a generation that is logged waits for nobody
+    full = False  # a generation does not wait for the readers of its log
 
     def __init__(self, session: "Session", shared: SharedLogs | None) -> None:
         self._session = session
