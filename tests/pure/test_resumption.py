@@ -61,7 +61,7 @@ def test_lost_and_twice_add_up_over_any_breaks(begun: int, pieces: list[tuple[in
         twice += seen.resume_duplicated or 0
         had += numbers
         highest = max([highest, *numbers])
-    # What was left out and came later after all is told as lost, and as brought again: nobody waits for it any more.
+    # An event that was left out and came later counts as lost and as duplicated: its reader no longer waits for it.
     assert highest - lost + twice == len(had)
 
 

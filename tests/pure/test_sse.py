@@ -13,10 +13,10 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Standard:
-    """The parsing rules of the WHATWG standard, sentence by sentence, a byte at a time, as slow as they come."""
+    """The parsing rules of the WHATWG standard, sentence by sentence, a byte at a time: slow, but simple."""
 
     def __init__(self, body: bytes) -> None:
-        self.told: list[tuple[bytes, str, str | None, int, bool]] = []
+        self.reported: list[tuple[bytes, str, str | None, int, bool]] = []
         self.last_id: str | None = None
         self.retry: int | None = None
         self.id: str | None = None
@@ -39,7 +39,7 @@ class Standard:
         if line == b"":
             self.dispatch(end)
         elif line[0:1] == b":":
-            self.told.append((self.without_space(line[1:]), "", self.last_id, end, True))
+            self.reported.append((self.without_space(line[1:]), "", self.last_id, end, True))
         elif b":" in line:
             colon = line.index(b":")
             self.field(line[:colon], self.without_space(line[colon + 1 :]))
@@ -64,7 +64,7 @@ class Standard:
     def dispatch(self, end: int) -> None:
         self.last_id = self.id
         if self.data != b"":
-            self.told.append((self.data[:-1], self.type.decode("utf-8", "replace"), self.id, end, False))
+            self.reported.append((self.data[:-1], self.type.decode("utf-8", "replace"), self.id, end, False))
         self.data, self.type = b"", b""
 
 
@@ -113,8 +113,8 @@ def data_of(body: bytes) -> list[bytes]:
 @given(BODIES)
 def test_the_events_are_those_of_the_standard(body: bytes) -> None:
     decoder, standard = Decoder(), Standard(body)
-    told = [(event.data, event.name, event.id, event.end, event.comment) for event in decoder.feed(body)]
-    assert told == standard.told
+    reported = [(event.data, event.name, event.id, event.end, event.comment) for event in decoder.feed(body)]
+    assert reported == standard.reported
     assert (decoder.last_id, decoder.retry) == (standard.last_id, standard.retry)
 
 
@@ -168,7 +168,7 @@ def test_a_comment_is_evidence_of_life_even_inside_an_event() -> None:
     assert [(event.data, event.comment) for event in events] == [(b"still here", True), (b"a\nb", False)]
 
 
-def test_an_event_without_data_is_not_told_but_its_id_and_retry_hold() -> None:
+def test_an_event_without_data_is_not_reported_but_its_id_and_retry_hold() -> None:
     decoder = Decoder()
     assert decoder.feed(b"event: nothing\nid: 9\nretry: 250\n\n") == []
     assert (decoder.last_id, decoder.retry) == ("9", 250)
@@ -182,7 +182,7 @@ def test_an_id_is_in_force_only_once_its_event_is_complete() -> None:
     assert decoder.last_id == "1"
 
 
-def test_an_unfinished_event_is_not_told_and_its_bytes_are_counted() -> None:
+def test_an_unfinished_event_is_not_reported_and_its_bytes_are_counted() -> None:
     decoder = Decoder()
     assert [event.data for event in decoder.feed(b"data: a\n\ndata: b\ndata: c")] == [b"a"]
     assert decoder.unfinished == len(b"data: bdata: c")
@@ -198,7 +198,7 @@ def test_a_retry_that_is_no_time_to_wait_is_ignored(value: bytes) -> None:
 
 
 def test_a_large_event_may_come_a_byte_at_a_time() -> None:
-    """Linear: were it not, this would copy tens of gigabytes."""
+    """In linear time: in quadratic time this would copy tens of gigabytes."""
     decoder, data = Decoder(), b"x" * 300_000
     assert [event for byte in b"data: " + data + b"\n" for event in decoder.feed(bytes([byte]))] == []
     assert [event.data for event in decoder.feed(b"\n")] == [data]

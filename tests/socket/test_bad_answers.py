@@ -236,7 +236,7 @@ def test_a_text_that_quotes_the_terminal_event_does_not_end_the_stream() -> None
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED, chunk(b"data: [DONE] is how it ends\n\n"))
-        time.sleep(0.3)  # longer than the client waits before it looks
+        time.sleep(0.3)  # longer than the client waits before it checks
         peer.send(chunk(GOOD) + LAST)
 
     with scripted(script) as server:

@@ -126,8 +126,8 @@ def test_over_tls_the_stamps_are_the_sockets_too(name: str, tmp_path: Path) -> N
 # What is made of it
 
 
-def given_on(lags: list[float | None], outcome: Outcome = Outcome.COMPLETED) -> StreamObservation:
-    """A stream with a ping and then a chunk every 20 ms, each given on so many ms after it came; None: it was not."""
+def handed_on(lags: list[float | None], outcome: Outcome = Outcome.COMPLETED) -> StreamObservation:
+    """A stream with a ping and then a chunk every 20 ms, each handed on so many ms later; None: not handed on."""
     chunks = [Chunk(0, Kind.PING, 0, 9, 0)]
     for place, lag in enumerate(lags, 1):
         at = place * 20 * MS
@@ -137,10 +137,10 @@ def given_on(lags: list[float | None], outcome: Outcome = Outcome.COMPLETED) -> 
 
 def test_the_client_overhead_is_of_every_content_chunk_that_was_given_on(tmp_path: Path) -> None:
     streams = [
-        given_on([0.25, 0.5]),
-        given_on([1, None], Outcome.CANCELLED),
-        given_on([2, None], Outcome.RESET),
-        given_on([None]),
+        handed_on([0.25, 0.5]),
+        handed_on([1, None], Outcome.CANCELLED),
+        handed_on([2, None], Outcome.RESET),
+        handed_on([None]),
     ]
     with Store.open(database(tmp_path / "one.db", streams)) as store:
         found = measure(store.streams(a_run().id)).distribution("client_overhead")

@@ -1,4 +1,4 @@
-"""The C of the harness says what its Python says, of whatever comes."""
+"""The C of the harness gives the same results as its Python, whatever the server sends."""
 
 import ctypes
 import socket
@@ -41,7 +41,7 @@ def in_python() -> Iterator[None]:
 
 
 def count(sent: bytes) -> tuple[bool, int]:
-    """Whether all of this was plain chunks, and how many bytes of the body are among it."""
+    """Whether all of this was ordinary chunks, and how many bytes of the body are among it."""
     inbox = Inbox()
     return bool(library.LIBRARY.sg_count(ctypes.byref(inbox), sent, len(sent))), inbox.body
 
@@ -99,7 +99,7 @@ def until(happens: Callable[[], bool]) -> None:
 
 
 def stripped(pieces: list[bytes]) -> tuple[bytes, bytes, list[int], bool]:
-    """Of a stream whose first chunk is about to begin: the body, the rest, the reads' ends, and whether it is torn."""
+    """Of a stream whose first chunk is about to begin: the body, the rest, where reads end, and whether it is torn."""
     body, rest, reads = b"", b"", Reads()
     with watched(counted=1, stripped=1, body=0, state=layout.SIZE, chunk_left=0) as (thread, inbox, far):
         for sent in pieces:
@@ -219,7 +219,7 @@ def test_a_chunk_that_does_not_end_where_it_said_is_torn() -> None:
 
 
 @pytest.mark.parametrize("end", [b"0\r\n\r\n", b"5;name=value\r\n", b"x", b"\r\n", b"fffffffffff\r\n", b"-1\r\n"])
-def test_what_is_no_plain_chunk_is_left_to_the_parser(end: bytes) -> None:
+def test_an_unusual_chunk_is_left_to_the_parser(end: bytes) -> None:
     assert count(b"3\r\nabc\r\n" + end) == (False, 3)
 
 

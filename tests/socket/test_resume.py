@@ -16,7 +16,7 @@ from tests.support.hostile import (
     target,
 )
 from tests.support.reference import ReferenceServer, counts, reference_server
-from tests.support.resuming import ask, replies, road, told, tried
+from tests.support.resuming import ask, lost_and_duplicated, replies, road, tried
 
 TOKENS = 12
 PROTOCOLS = ("plain_sse", "openai_chat", "anthropic_messages")
@@ -41,8 +41,8 @@ def test_after_a_cell_change_the_rest_of_the_answer_comes_over_another_connectio
     assert (first.outcome, second.outcome) == (Outcome.CANCELLED, Outcome.COMPLETED)
     assert 0 < first.content_chunks < TOKENS
     assert first.content_chunks + second.content_chunks == TOKENS
-    assert told(second) == (0, 0)
-    assert (first.resumed_from, first.resume_gap, *told(first)) == (None, None, None, None)
+    assert lost_and_duplicated(second) == (0, 0)
+    assert (first.resumed_from, first.resume_gap, *lost_and_duplicated(first)) == (None, None, None, None)
     assert first.request_id is not None
     assert re.fullmatch(first.request_id + r":\d+", second.resumed_from or "")
     assert second.first_content_at is not None
@@ -54,13 +54,13 @@ def test_after_a_cell_change_the_rest_of_the_answer_comes_over_another_connectio
 
 
 def test_what_was_on_the_link_when_it_broke_comes_again_and_is_nothing_twice(server: ReferenceServer) -> None:
-    """The question is there after 0.8 s, half a second of the answer is gone when the person has its first words."""
+    """The question is there after 0.8 s; the first words take another half second to the person."""
     person = client(server.url, headers={"x-gauge-itl": "40ms"})
     first, second = tried(person, road(1_100_000_000, "slow_3g"), road(name="slow_3g"))
     assert first.outcome is Outcome.CANCELLED
     assert first.content_chunks < sum(each.kind in CONTENT for each in first.chunks)
     assert first.content_chunks + second.content_chunks == TOKENS
-    assert told(second) == (0, 0)
+    assert lost_and_duplicated(second) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_server_that_breaks_off_has_failed_and_the_rest_comes_all_the_same(
 ) -> None:
     first, second = tried(client(server.url, headers={"x-gauge-fault": fault}), road(), road())
     assert (first.outcome, content(first)) == (outcome, 4)
-    assert (second.outcome, content(second), *told(second)) == (Outcome.COMPLETED, TOKENS - 4, 0, 0)
+    assert (second.outcome, content(second), *lost_and_duplicated(second)) == (Outcome.COMPLETED, TOKENS - 4, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -88,15 +88,15 @@ def test_a_server_that_breaks_off_has_failed_and_the_rest_comes_all_the_same(
         ("lost_id@3, reset@6", (0, 0)),
         ("duplicate_id@3, reset@6", (0, 0)),
         ("lose@3, reset@6", (1, 0)),
-        ("lose@3, reset@4", (0, 0)),  # nobody knows that there was something, and it comes with the rest
+        ("lose@3, reset@4", (0, 0)),  # nothing shows that an event is missing, and it comes with the rest
     ],
 )
-def test_what_ids_that_go_wrong_cost_is_told(
+def test_the_record_says_what_wrong_ids_cost(
     server: ReferenceServer, faults: str, lost_and_twice: tuple[int, int]
 ) -> None:
     first, second = tried(client(server.url, headers={"x-gauge-fault": faults}), road(), road())
     assert (first.outcome, second.outcome) == (Outcome.RESET, Outcome.COMPLETED)
-    assert told(second) == lost_and_twice
+    assert lost_and_duplicated(second) == lost_and_twice
     lost, twice = lost_and_twice
     assert first.content_chunks + second.content_chunks == TOKENS - lost + twice
 
@@ -107,7 +107,7 @@ def test_every_client_can_go_on(server: ReferenceServer, name: str) -> None:
     site = Site.of(server.url, faulty, RunClock.starting_at(time.time_ns()))
     first, second = tried(clients.find(name)(site), road(), road())
     assert (first.outcome, second.outcome) == (Outcome.RESET, Outcome.COMPLETED)
-    assert (content(first), content(second), *told(second)) == (4, TOKENS - 4, 0, 0)
+    assert (content(first), content(second), *lost_and_duplicated(second)) == (4, TOKENS - 4, 0, 0)
 
 
 def test_the_server_says_how_long_to_wait(server: ReferenceServer) -> None:
@@ -132,7 +132,7 @@ def test_a_server_that_keeps_no_answers_is_asked_again(server: ReferenceServer) 
     first, second = tried(plain, road(breaks_at=100_000_000), road())
     assert (first.outcome, second.outcome) == (Outcome.CANCELLED, Outcome.COMPLETED)
     assert second.content_chunks == TOKENS
-    assert (second.resumed_from, second.resume_gap, *told(second)) == (None, None, None, None)
+    assert (second.resumed_from, second.resume_gap, *lost_and_duplicated(second)) == (None, None, None, None)
     assert first.request_id != second.request_id
 
 
@@ -145,7 +145,7 @@ def test_who_had_nothing_yet_waited_from_asking(server: ReferenceServer) -> None
     assert second.resume_gap == pytest.approx(second.first_content_at - first.due_at, abs=1_000)  # rounded
 
 
-def test_a_server_s_own_trouble_with_a_connection_that_is_gone_does_not_spoil_the_answer(
+def test_a_fault_on_a_connection_that_has_already_broken_does_not_spoil_the_answer(
     server: ReferenceServer,
 ) -> None:
     person = client(server.url, headers={"x-gauge-fault": "reset@10"})
@@ -160,4 +160,4 @@ def test_links_may_break_again_and_again(server: ReferenceServer) -> None:
     assert [each.outcome for each in seen] == [*[Outcome.CANCELLED] * (len(seen) - 1), Outcome.COMPLETED]
     assert len(seen) > 2
     assert sum(each.content_chunks for each in seen) == TOKENS
-    assert {told(each) for each in seen[1:]} == {(0, 0)}
+    assert {lost_and_duplicated(each) for each in seen[1:]} == {(0, 0)}

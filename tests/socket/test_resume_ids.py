@@ -18,7 +18,7 @@ from tests.support.hostile import (
     token,
     tokens,
 )
-from tests.support.resuming import ask, replies, road, told, tried
+from tests.support.resuming import ask, lost_and_duplicated, replies, road, tried
 
 # Servers of other kinds
 
@@ -59,7 +59,7 @@ def test_numbers_tell_what_a_server_left_out_or_brought_again(
 ) -> None:
     (first, second), questions = broken_then(events(range(1, 4), of), events(again, of))
     assert (first.outcome, second.outcome) == (Outcome.TRUNCATED, Outcome.COMPLETED)
-    assert told(second) == lost_and_twice
+    assert lost_and_duplicated(second) == lost_and_twice
     assert second.resumed_from == of % 3
     assert b"last-event-id" not in questions[0]
     assert f"\r\nlast-event-id: {of % 3}\r\n".encode() in questions[1]
@@ -83,7 +83,7 @@ def test_the_gap_ends_with_what_is_new() -> None:
 def test_an_answer_with_ids_of_its_own_is_another_answer() -> None:
     (_, second), questions = broken_then(events(range(1, 4)), events(range(1, 9), "b:%d"))
     assert b"last-event-id: a:3" in questions[1]
-    assert (second.content_chunks, second.resumed_from, *told(second)) == (8, None, None, None)
+    assert (second.content_chunks, second.resumed_from, *lost_and_duplicated(second)) == (8, None, None, None)
 
 
 @pytest.mark.parametrize("ids", [["x7", "y1", "z3"], ["10", "200", "3000"]])
@@ -91,7 +91,7 @@ def test_ids_that_do_not_count_tell_where_to_go_on_but_not_what_was_missed(ids: 
     first = b"".join(f"id: {id}\ndata: word\n\n".encode() for id in ids)
     (_, second), questions = broken_then(first, b"id: other\ndata: word\n\n")
     assert f"last-event-id: {ids[-1]}\r\n".encode() in questions[1]
-    assert (second.resumed_from, *told(second)) == (ids[-1], None, None)
+    assert (second.resumed_from, *lost_and_duplicated(second)) == (ids[-1], None, None)
     assert second.resume_gap is not None
 
 
@@ -126,7 +126,7 @@ def test_an_id_that_holds_a_secret_does_not_bring_it_into_the_record() -> None:
     assert "hunter2" not in f"{first}{second}"
 
 
-def test_who_is_told_that_there_is_no_more_does_not_come_back() -> None:
+def test_a_204_says_that_there_is_no_more_and_nobody_reconnects() -> None:
     with scripted(asked(CHUNKED + chunk(events(range(1, 4)))), asked(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
         found = replies(client(server.url), road(), road(), road())
     assert len(found) == 2
@@ -140,7 +140,7 @@ def test_a_refusal_on_the_way_back_is_for_the_time_being(status: bytes) -> None:
     with scripted(asked(begun), asked(refusal), asked(rest)) as server:
         seen = tried(client(server.url), road(), road(), road())
     assert [each.outcome for each in seen] == [Outcome.TRUNCATED, Outcome.REFUSED, Outcome.COMPLETED]
-    assert told(seen[2]) == (0, 0)
+    assert lost_and_duplicated(seen[2]) == (0, 0)
     assert seen[2].resume_gap is not None
 
 

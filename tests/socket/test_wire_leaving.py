@@ -1,4 +1,4 @@
-"""People who leave, look away or are killed over the stamped socket, and what is kept of their streams."""
+"""People who leave, switch apps or are killed, and what is kept of their streams."""
 
 import threading
 import time
@@ -101,7 +101,7 @@ def test_who_is_impatient_stays_once_something_has_come() -> None:
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 1)
 
 
-def test_an_app_in_the_background_reads_when_it_comes_back_and_that_is_nobodys_lateness() -> None:
+def test_an_app_in_the_background_reads_when_it_comes_back_and_that_is_not_the_generators_lateness() -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED)
@@ -116,7 +116,7 @@ def test_an_app_in_the_background_reads_when_it_comes_back_and_that_is_nobodys_l
     gone, back = seen.due_at + 100_000_000, seen.due_at + 400_000_000
     times = [one.perceived_at for one in seen.chunks if one.kind in CONTENT]
     assert any(time < gone for time in times)
-    # To the microsecond, and the moment of looking away is a timer's.
+    # Times are kept to the microsecond, and a timer fires late.
     assert not any(gone + 20_000_000 < time < back - 1_000 for time in times)
     assert (seen.coalesced_reads, seen.saturated_reads) == (1, 0)
 
@@ -131,7 +131,7 @@ def test_an_app_can_go_to_the_background_in_the_middle_of_a_chunk(cut: int) -> N
             pause()
         half = chunk(token(3))
         peer.send(half[:cut])
-        time.sleep(0.25)  # they look away meanwhile
+        time.sleep(0.25)  # the app is in the background meanwhile
         peer.send(half[cut:] + chunk(DONE) + LAST)
 
     with scripted(script) as server:

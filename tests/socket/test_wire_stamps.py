@@ -93,7 +93,7 @@ def test_an_event_whose_chunk_comes_in_two_has_come_with_its_last_byte(cut: int)
 
 
 def blocked_during(missed: int, clock: RunClock) -> tuple[StreamObservation, list[bool]]:
-    """A stream of five tokens, of which so many come while the client's interpreter is busy with something else; and
+    """A stream of five tokens, `missed` of which come while the interpreter of the client is busy; and
     for each event whether its stamp is true."""
     ready, blocked, sent = threading.Event(), threading.Event(), threading.Event()
 
@@ -184,8 +184,8 @@ def people(url: str, count: int) -> list[WireClient]:
     return [WireClient(site) for _ in range(count)]
 
 
-def test_the_loop_looks_for_reads_between_the_decoding_of_streams_that_end_together() -> None:
-    """Else what comes for all others would run together in the kernel for as long as the decoding of all takes."""
+def test_the_loop_reads_between_the_decoding_of_streams_that_end_together() -> None:
+    """Otherwise the tokens of all other streams would pile up in the kernel while these are decoded."""
     long = CHUNKED + chunk(tokens(5_000) + DONE) + LAST  # a millisecond or more to decode
     all_asked, asked_for = threading.Barrier(20), []
 
@@ -216,7 +216,7 @@ def test_the_loop_looks_for_reads_between_the_decoding_of_streams_that_end_toget
         gevent.joinall(running, raise_error=True)
         watcher.stop()
         watcher.close()
-    assert len(set(ended_in)) >= 10, "a quick processor decodes two in the time after which the loop is to look"
+    assert len(set(ended_in)) >= 10, "a fast processor decodes two streams between two polls"
 
 
 def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() -> None:

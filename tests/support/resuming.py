@@ -38,5 +38,5 @@ def tried(person: Client, *roads: network.Link) -> list[StreamObservation]:
     return [reply.observation for reply in replies(person, *roads)]
 
 
-def told(seen: StreamObservation) -> tuple[int | None, int | None]:
+def lost_and_duplicated(seen: StreamObservation) -> tuple[int | None, int | None]:
     return seen.resume_lost, seen.resume_duplicated
