@@ -4,7 +4,7 @@ Pure: no sleeping and no clock. Moments are CLOCK_MONOTONIC ns, and NEVER while 
 """
 
 from collections.abc import Callable
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from streamgauge.harness.config.schema import Timeouts
@@ -31,6 +31,7 @@ class Deadline(NamedTuple):
     name: str
     moment: "Callable[[Deadlines], int]"
     becomes: "Callable[[Deadlines], Broken | None]"  # what becomes of the stream; None: it goes on
+    in_background: bool = True  # whether it counts while the app is there: it reads nothing, so it waits for nothing
 
 
 class Deadlines:
@@ -55,7 +56,9 @@ class Deadlines:
         self._stop_shown_at = NEVER  # and when so much of it that they press stop
 
     def next(self) -> tuple[int, Deadline]:
-        return min(((deadline.moment(self), deadline) for deadline in TABLE), key=itemgetter(0))
+        """The next one and its moment; of two at one moment, the more decisive."""
+        table = TABLE if self.back_at == NEVER else _IN_BACKGROUND
+        return min([(deadline.moment(self), deadline) for deadline in table], key=itemgetter(0))
 
     def until(self, now: int, timeout: int) -> int:
         """The end of a step that begins now: of its timeout, unless the whole stream ends before."""
@@ -92,10 +95,6 @@ class Deadlines:
     def background_at(self) -> int:
         return min(self.away_at, self.back_at)
 
-    def in_background(self) -> bool:
-        """The app reads nothing, and so it waits for nothing."""
-        return self.back_at != NEVER
-
     # The server
 
     def marker_came(self, now: int) -> None:
@@ -125,19 +124,18 @@ class Deadlines:
         return began + self._question.link.after(since - began, timeout)
 
 
-def _unless_away(moment: Callable[[Deadlines], int]) -> Callable[[Deadlines], int]:
-    return lambda deadlines: NEVER if deadlines.in_background() else moment(deadlines)
-
-
 def _late(what: str, timeout: int) -> Broken:
     return Broken(Outcome.TIMED_OUT, f"{what} for {timeout / 1e9:g} s")
 
 
 TABLE = (
     Deadline("leave", Deadlines.leave_at, Deadlines.farewell),
-    Deadline("total", lambda all: all.total_at, lambda all: _late("total", all.timeouts.total)),
+    Deadline("total", attrgetter("total_at"), lambda all: _late("total", all.timeouts.total)),
     Deadline("background", Deadlines.background_at, lambda _: None),  # the attempt pauses and resumes
-    Deadline("terminal event", _unless_away(lambda all: all.check_at), Deadlines.check_terminal),
-    Deadline("idle", _unless_away(Deadlines.idle_at), lambda all: _late("idle: nothing came", all.timeouts.idle)),
-    Deadline("first token", _unless_away(Deadlines.first_token_at), Deadlines.check_first_token),
+    Deadline("terminal event", attrgetter("check_at"), Deadlines.check_terminal, in_background=False),
+    Deadline(
+        "idle", Deadlines.idle_at, lambda all: _late("idle: nothing came", all.timeouts.idle), in_background=False
+    ),
+    Deadline("first token", Deadlines.first_token_at, Deadlines.check_first_token, in_background=False),
 )
+_IN_BACKGROUND = tuple(deadline for deadline in TABLE if deadline.in_background)
