@@ -3,8 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count, pairwise
-from pathlib import Path
+from itertools import count
 from random import Random
 
 import gevent
@@ -16,7 +15,6 @@ from streamgauge.harness.drive.behaviour import BEHAVIOURS, Plan
 from streamgauge.harness.drive.clients import Question
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.command import command, rows
 from tests.support.hostile import IDENTITY, client, content
 from tests.support.reference import ReferenceServer, counts, reference_server
 
@@ -180,65 +178,3 @@ def test_the_servers_counts_are_those_of_the_streams(lives: dict[str, Life], ser
             life.outcome == outcome for life in lives.values()
         )
     assert said["reference_tokens_delivered_total"] == sum(len(life.sent) for life in lives.values())
-
-
-# Of several streams
-
-TRIES = """
-from streamgauge.scenario import StreamUser, between, task
-
-class Person(StreamUser):
-    abstract = True
-    fixed_count = 1
-    wait_time = between(0.05, 0.1)
-
-    @task
-    def ask(self):
-        self.stream()
-
-class Polite(Person):
-    behaviour = "polite_retry"
-
-class Stormy(Person):
-    behaviour = "retry_storm"
-
-class Patient(Person):
-    pass
-"""
-
-
-def test_who_is_refused_asks_again_when_told_or_at_once_and_every_refusal_is_in_both_records(tmp_path: Path) -> None:
-    (tmp_path / "tries.py").write_text(TRIES)
-    quick = ("--preset", "exact", "--ttft", "20ms", "--itl", "5ms", "--tokens", "20")
-    with reference_server(*quick, "--fault", "http_503:1s:0.5") as server:
-        ended = command(
-            "streamgauge", "run", "tries.py", "--host", server.url, "--users", 3, "--spawn-rate", 3,
-            "--run-time", "6s", "--db", "run.db",
-            cwd=tmp_path,
-        )  # fmt: skip
-        refused = counts(server.url)["reference_faults_total:http_503"]
-        answered = counts(server.url)["reference_streams_started_total"]
-    assert ended.returncode == 3, ended.stderr
-    waits: dict[str, list[int]] = {}
-    for name in ("Polite", "Stormy"):
-        tries = rows(
-            tmp_path / "run.db",
-            f"SELECT due_at, ended_at, outcome, labels LIKE '%retry%' FROM streams WHERE user = '{name}' ORDER BY 1",
-        )
-        for (_, over, outcome, _), (due, _, _, again) in pairwise(tries):
-            assert outcome == "refused" or not again
-            if again:
-                waits.setdefault(name, []).append(due - over)
-    assert min(waits["Polite"]) >= SECOND, "the server said so"
-    assert min(waits["Stormy"]) >= 50_000_000
-    assert max(waits["Stormy"]) < SECOND, "whatever it said"
-    assert rows(
-        tmp_path / "run.db", "SELECT count(*) FROM streams WHERE labels LIKE '%retry%' AND user = 'Patient'"
-    ) == [(0,)]
-    outcomes = dict(rows(tmp_path / "run.db", "SELECT outcome, count(*) FROM streams GROUP BY outcome"))
-    assert outcomes["refused"] == refused
-    assert outcomes["completed"] + outcomes.get("interrupted", 0) >= answered >= outcomes["completed"]
-    assert rows(tmp_path / "run.db", "SELECT DISTINCT content_chunks FROM streams WHERE outcome = 'completed'") == [
-        (20,)
-    ]
-    assert rows(tmp_path / "run.db", "SELECT DISTINCT content_chunks FROM streams WHERE outcome = 'refused'") == [(0,)]

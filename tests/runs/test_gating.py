@@ -1,4 +1,4 @@
-"""`compare`, `baseline` and `run --gate`, as the command that people and CI call."""
+"""`noise`, `ab` and `run --gate` with real runs."""
 
 import json
 import os
@@ -6,26 +6,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 import pytest
 
-from streamgauge.harness.compare.series import worst
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.run.labels import provenance
+from tests.support.accepted import CONFIG, add, fill
 from tests.support.command import invoke
-from tests.support.record import MS, a_run, ttfts
+from tests.support.record import a_run
 from tests.support.reference import ReferenceServer, reference_server
 
 STREAMGAUGE = Path(sys.executable).parent / "streamgauge"
-KIND = {"scenario": "chat", "load": {"users": 20}}
 WORK = ("--users", 10, "--spawn-rate", 100, "--run-time", "20s", "--db", "gauge.db")
-CONFIG = """
-[target]
-max_tokens = 3
-[regression]
-metrics = ["p95(ttft)"]
-"""
 HUNDRED = """
 import gevent
 from streamgauge.scenario import StreamUser, task
@@ -49,126 +41,12 @@ def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(told, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
 
 
-def add(store: Store, run: Run, ttft: float) -> str:
-    """A finished run of 80 streams with about this TTFT, in ms."""
-    draw = Random(run.id)
-    store.start_run(run)
-    store.append(run.id, ttfts([ttft * draw.gauss(1, 0.01) * draw.uniform(0.8, 1.2) for _ in range(80)]))
-    store.finish_run(run.id, ended_ns=10_000 * MS, status="finished")
-    return run.id
-
-
 @pytest.fixture
 def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a config, and with a database of ten runs of the branch main and then one series of three."""
-    (tmp_path / "streamgauge.toml").write_text(CONFIG)
-    with Store.create(tmp_path / "gauge.db") as store:
-        for place in range(10):
-            add(store, a_run(id=f"old-{place}", fingerprint=KIND, labels={"branch": "main"}), 400)
-        for place in range(3):
-            add(store, a_run(id=f"new-{place}", fingerprint=KIND, labels={"series": "7"}), 402)
+    fill(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.mark.usefixtures("there")
-def test_a_baseline_is_accepted_listed_compared_with_and_removed() -> None:
-    accepted = invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
-    assert accepted.stdout == "main: 10 runs added, 10 in all\n"
-    assert "old-9" in invoke("baseline", "list", "gauge.db").stdout
-    compared = invoke("compare", "gauge.db", "--baseline", "main")
-    assert compared.exit_code == 0, compared.stderr
-    assert compared.stdout.startswith("✓ OK: no metric has regressed")
-    assert "candidate: 3 runs; main: 10 runs" in compared.stdout
-    less = invoke("baseline", "remove", "gauge.db", "--name", "main", "--run", "old-3")
-    assert less.stdout == "main: 1 run taken out, 9 left\n"
-    few = invoke("compare", "gauge.db", "--baseline", "main")
-    assert (few.exit_code, "main has 9 comparable runs of the 10" in few.stdout) == (3, True)
-    assert invoke("compare", "gauge.db", "--baseline", "main", "--inconclusive", "pass").exit_code == 0
-    invoke("baseline", "remove", "gauge.db", "--name", "main")
-    none = invoke("compare", "gauge.db", "--baseline", "main")
-    assert (none.exit_code, "no baseline called 'main'; there are none yet" in none.stderr) == (2, True)
-
-
-def test_a_run_of_a_series_that_proves_nothing_is_left_out_and_said(there: Path) -> None:
-    with Store.create(there / "gauge.db") as store:
-        store.start_run(a_run(id="new-9", fingerprint=KIND, labels={"series": "7"}))
-        store.finish_run("new-9", ended_ns=10_000 * MS, status="finished")
-    accepted = invoke("baseline", "accept", "gauge.db", "--name", "main")
-    told = "main: 3 runs added, 3 in all\n  new-9 is left out: the run has no streams\n"
-    assert (accepted.exit_code, accepted.stdout) == (0, told)
-    asked = invoke("baseline", "accept", "gauge.db", "--name", "main", "--run", "new-9")
-    assert (asked.exit_code, "new-9 cannot be accepted: the run has no streams" in asked.stderr) == (2, True)
-
-
-@pytest.mark.usefixtures("there")
-def test_a_name_is_text_and_no_markup() -> None:
-    invoke("baseline", "accept", "gauge.db", "--name", "[/x]", "--branch", "main")
-    compared = invoke("compare", "gauge.db", "--baseline", "[/x]")
-    assert (compared.exit_code, "candidate: 3 runs; [/x]: 10 runs" in compared.stdout) == (0, True)
-
-
-@pytest.mark.usefixtures("there")
-def test_a_baseline_travels_as_a_file() -> None:
-    invoke("baseline", "accept", "gauge.db", "--name", "main", "--label", "branch=main")
-    invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "ci/main.json")
-    by_file = invoke("compare", "gauge.db", "--baseline", "ci/main.json", "--json", "-")
-    assert by_file.exit_code == 0, by_file.stderr
-    document = json.loads(by_file.stdout)
-    assert (document["schema"], document["verdict"]) == ("streamgauge/comparison/1", "ok")
-    assert document["first_runs"] == ["new-0", "new-1", "new-2"]
-    (row,) = document["rows"]
-    assert row["low"] < row["change"] < row["high"]
-    came = invoke("baseline", "import", "fresh.db", "ci/main.json", "--name", "release")
-    assert came.stdout == "release: 10 runs added, 10 in all\n"
-
-
-def test_two_single_runs_are_a_look_and_no_gate(there: Path) -> None:
-    with Store.create(there / "other.db") as store:
-        add(store, a_run(id="elsewhere", fingerprint={**KIND, "load": {"users": 50}}), 600)
-    seen = invoke("compare", "gauge.db", "other.db")
-    assert seen.exit_code == 0, seen.stderr
-    assert seen.stdout.startswith("not a gate: with one run on each side")
-    assert "not the same work: load.users was 20 and is 50" in seen.stdout
-    assert "p95(ttft)" in seen.stdout
-    assert invoke("compare", "gauge.db", "--run", "old-1", "--run", "new-1").exit_code == 0
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["compare", "gauge.db"], "compare with what?"),
-        (["compare", "gauge.db", "--run", "new-0"], "compare with what?"),
-        (["compare", "gauge.db", "gauge.db", "--baseline", "main"], "take gauge.db out"),
-        (["compare", "gauge.db", "--baseline", "nowhere.json"], "nowhere.json: cannot be read"),
-        (["compare", "gauge.db", "--baseline", "broken.json"], "broken.json: not a baseline, or a damaged one"),
-        (["compare", "gauge.db", "--baseline", "main", "--config", "metric.toml"], "no metric called 'ttfb'"),
-        (["baseline", "accept", "gauge.db", "--name", "main", "--branch", "dev"], "has the label branch=dev"),
-        (["baseline", "accept", "gauge.db", "--name", "main", "--label", "dev"], "write it as NAME=VALUE"),
-        (["baseline", "export", "gauge.db", "--name", "main", "-o", "main.json"], "no baseline called 'main'"),
-        (["run", "chat", "--host", "http://127.0.0.1:9", "--gate", "main"], "no baseline called 'main'"),
-        (["run", "chat", "--host", "http://127.0.0.1:9", "--gate", "broken.json"], "damaged"),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_a_mistake_is_one_line_and_exit_code_2(there: Path, words: list[str], told: str) -> None:
-    (there / "broken.json").write_text('{"schema": "streamgauge/baseline/1", "na')
-    (there / "metric.toml").write_text('[regression]\nmetrics = ["p95(ttfb)"]\n')
-    if "metric.toml" in words:
-        invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
-    ended = invoke(*words)
-    assert ended.exit_code == 2
-    assert told in ended.stderr
-    assert ended.stderr.count("\n") == 1
-
-
-def test_a_baseline_says_what_it_can_see(there: Path) -> None:
-    invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
-    told = invoke("baseline", "noise", "gauge.db", "--name", "main").stdout
-    invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "main.json")
-    assert "standard deviation of 10 runs" in told
-    assert invoke("baseline", "noise", "gauge.db", "--name", "main.json").stdout == told
-    assert (there / "main.json").exists()
 
 
 # With real runs
@@ -273,10 +151,6 @@ def test_a_run_that_was_killed_is_no_pass(server: ReferenceServer, there: Path, 
     assert ended.returncode == 3
     assert ("a run did not come to its end" in ended.stderr) == bool(gate)
     assert len(runs_of(there / "gauge.db")) == 13 + 1, "the series ends with it"
-
-
-def test_the_worst_exit_code_is_that_of_the_series() -> None:
-    assert [worst(codes) for codes in ([0, 0], [0, 3], [3, 1, 0], [1, 2], [0, -9], [])] == [0, 3, 1, 2, 3, 0]
 
 
 def test_where_a_run_comes_from_is_ci_s_word_or_git_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,6 @@ import pytest
 from tests.support.command import (
     BIN,
     FAILED,
-    HASTY,
     REPOSITORY,
     RULES,
     command,
@@ -118,24 +117,6 @@ class TestARunOfMixed:
         drawn = invoke("report", "run.db", "-o", "page.html")
         assert drawn.exit_code == 0, drawn.stderr
         assert run in Path("page.html").read_text()
-
-
-def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(rules: Path, tmp_path: Path) -> None:
-    (tmp_path / "storm.py").write_text(
-        HASTY.replace("between(0, 0.05)", 'between(1, 2)\n    behaviour = "retry_storm"')
-    )
-    with reference_server("--preset", "exact", "--tokens", "30", "--max-streams", "1") as busy:
-        ended = command(
-            "streamgauge", "run", "storm.py", "--host", busy.url, "--users", 3, "--spawn-rate", 3, "--run-time", "6s",
-            "--config", rules, "--db", "run.db",
-            cwd=tmp_path,
-        )  # fmt: skip
-    assert ended.returncode in {0, 1, 3}, ended.stderr
-    tries = dict(
-        rows(tmp_path / "run.db", "SELECT http_status, count(*) FROM streams WHERE labels LIKE '%retry%' GROUP BY 1")
-    )
-    assert tries[529] > 3, "each answer takes 800 ms; whoever else asks meanwhile asks every 50 to 250 ms"
-    assert tries.get(200, 0) > 0, "and gets through in the end"
 
 
 def test_the_same_seed_asks_the_same_things(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:

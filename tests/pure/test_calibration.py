@@ -1,0 +1,69 @@
+"""What is made of the points of a calibration, and which machine they are of."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from streamgauge.harness.calibration import resolution
+from streamgauge.harness.calibration.resolution import Calibration, Point
+from streamgauge.harness.errors import StoreError
+
+BIN = Path(sys.executable).parent
+
+
+def point(streams: int, error: float, *, tls: bool = False) -> Point:
+    return Point(
+        streams=streams, tls=tls, ttft_error_p99=error / 2, itl_error_p50=0.0, itl_error_p99=error,
+        events_per_second=1.0, events_per_cpu_second=1.0, server_late_p99=0.0, saturated_share=0.0,
+    )  # fmt: skip
+
+
+def calibration(*points: Point, machine: str | None = None) -> Calibration:
+    return Calibration(
+        machine=machine or resolution.machine(), made_at="2026-11-23T09:00:00+00:00", streamgauge="0", points=[*points]
+    )
+
+
+def test_a_machine_carries_what_lies_before_the_first_load_that_is_too_much() -> None:
+    found = calibration(point(1000, 0.4), point(50, 0.03), point(500, 7.0), point(200, 0.2))
+    best = found.carried(tls=False)
+    assert best is not None
+    assert best.streams == 200, "a good figure beyond a bad one is luck"
+    assert found.sentence() == "± 0.2 ms up to 200 streams"
+
+
+def test_plain_and_tls_are_told_apart() -> None:
+    found = calibration(point(50, 0.1), point(50, 0.3, tls=True), point(200, 9.0, tls=True))
+    assert found.sentence() == "± 0.1 ms up to 50 streams, ± 0.3 ms up to 50 streams over TLS"
+    assert calibration(point(50, 3.0)).sentence() == "worse than ± 1 ms"
+    assert calibration(point(50, 3.0)).carried(tls=False) is None
+
+
+def test_a_calibration_of_another_machine_says_nothing_of_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert resolution.known() is None
+    resolution.keep(calibration(point(50, 0.1)))
+    assert resolution.known() == calibration(point(50, 0.1))
+    resolution.keep(calibration(point(50, 0.1), machine="another"))
+    assert resolution.known() is None
+    resolution.path().write_text("{broken")
+    assert resolution.known() is None
+
+
+def test_a_state_folder_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with pytest.raises(StoreError, match=r"calibration\.json: cannot be written"):
+        resolution.keep(calibration(point(50, 0.1)))
+
+
+def test_numbers_that_are_none_are_one_line() -> None:
+    ended = subprocess.run(
+        [BIN / "streamgauge", "calibrate", "--streams", "50,many"], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "streamgauge: --streams '50,many': write numbers with commas in between, as in 50,200\n"

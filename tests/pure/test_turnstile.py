@@ -1,0 +1,98 @@
+"""Who gets an arrival, when it is dropped, and what a run that dropped some is worth."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import gevent
+import pytest
+from gevent.event import Event
+
+from streamgauge.harness.drive.turnstile import Turnstile
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import judge
+from streamgauge.harness.judge.verdict.validity import Validity
+from tests.support.record import MS, a_run, ttfts
+
+# who serves it
+
+
+class Doorway:
+    """A turnstile and those who come to it: `got` says who had an arrival that was due when."""
+
+    def __init__(
+        self,
+        moments: Sequence[int],
+        people: Sequence[str],
+        weights: Mapping[str, float] = MappingProxyType({"A": 1}),
+        most: int = 10_000,
+    ) -> None:
+        self.got: list[tuple[str, int]] = []
+        self.leave = Event()  # those who are busy are so until then
+        self.turnstile = Turnstile(
+            ((number, number) for number in moments), 1, weights, most=lambda: most, fetch=self.come
+        )
+        for place, kind in enumerate(people):
+            self.come(kind, f"{kind}{place}")
+        gevent.sleep(0)
+        self.turnstile.open(0)
+        gevent.idle()
+
+    def come(self, kind: str, name: str = "") -> None:
+        gevent.spawn(self.serve, kind, name or f"another {kind}")
+
+    def serve(self, kind: str, name: str) -> None:
+        while True:
+            with self.turnstile.arrival(kind) as arrival:
+                self.got.append((name, arrival.due_at))
+                self.leave.wait()
+
+
+def test_an_arrival_goes_to_who_became_free_last() -> None:
+    door = Doorway([0], ["A", "A"])
+    assert door.got == [("A1", 0)]
+    assert (door.turnstile.arrivals, door.turnstile.dropped) == (1, 0)
+
+
+def test_when_as_many_as_may_be_are_busy_arrivals_are_dropped_and_counted() -> None:
+    door = Doorway([0, 1, 2], ["A"] * 9, most=2)
+    assert [due for _, due in door.got] == [0, 1]
+    assert (door.turnstile.arrivals, door.turnstile.dropped) == (3, 1)
+
+
+def test_somebody_of_the_class_is_fetched_where_nobody_of_it_is_free() -> None:
+    door = Doorway(range(40), ["A"] * 40, {"A": 3, "B": 1})
+    assert sorted(due for _, due in door.got) == list(range(40))
+    assert "another B" in {name for name, _ in door.got}
+    assert door.turnstile.dropped == 0
+
+
+def test_classes_get_arrivals_by_weight_and_which_one_hangs_on_the_number_alone() -> None:
+    numbers = range(2_000)
+    weights = {"A": 3, "B": 1}
+    of_a = {due for name, due in Doorway(numbers, ["A"] * 2_000, weights).got if "A" in name}
+    assert len(of_a) / 2_000 == pytest.approx(0.75, abs=0.04)  # four standard errors
+    of_a_among_odd = {due for name, due in Doorway(numbers[1::2], [], weights).got if "A" in name}
+    assert of_a_among_odd == {due for due in of_a if due % 2}
+
+
+@pytest.mark.parametrize(
+    ("dropped", "validity"),
+    [(0, Validity.VALID), (1, Validity.DEGRADED), (5, Validity.DEGRADED), (6, Validity.INVALID)],
+)
+def test_a_run_that_dropped_arrivals_is_degraded_and_with_more_than_5_percent_invalid(
+    dropped: int, validity: Validity, tmp_path: Path
+) -> None:
+    with Store.create(tmp_path / "run.db") as store:
+        store.start_run(a_run())
+        arrived = [("worker-0", 40, 0), ("worker-1", 30, 0), ("worker-0", 60, dropped), ("worker-1", 40, 0)]
+        for second, (worker, arrivals, lost) in enumerate(arrived):
+            at = second * 1_000 * MS
+            store.append("run-1", [], [(worker, at, "arrivals", arrivals), (worker, at, "dropped_arrivals", lost)])
+        store.append("run-1", ttfts([200] * 99, send_lag=MS) + ttfts([200], send_lag=11 * MS))
+        store.finish_run("run-1", ended_ns=10_000 * MS, status="finished")
+        judged = judge(store)
+    assert judged.validity is validity
+    assert judged.rates["drop_rate"].value == dropped / 100
+    assert judged.rates["late_rate"].value == 0.01
+    assert any(reason.startswith(f"{dropped} of 100 arrivals") for reason in judged.reasons) is (dropped > 0)

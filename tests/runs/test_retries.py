@@ -1,0 +1,87 @@
+"""Whole runs of people whom the server refuses: when they ask again, and what the record has of every try."""
+
+from itertools import pairwise
+from pathlib import Path
+
+from tests.support.command import HASTY, RULES, command, rows
+from tests.support.reference import counts, reference_server
+
+SECOND = 1_000_000_000
+
+TRIES = """
+from streamgauge.scenario import StreamUser, between, task
+
+class Person(StreamUser):
+    abstract = True
+    fixed_count = 1
+    wait_time = between(0.05, 0.1)
+
+    @task
+    def ask(self):
+        self.stream()
+
+class Polite(Person):
+    behaviour = "polite_retry"
+
+class Stormy(Person):
+    behaviour = "retry_storm"
+
+class Patient(Person):
+    pass
+"""
+
+
+def test_who_is_refused_asks_again_when_told_or_at_once_and_every_refusal_is_in_both_records(tmp_path: Path) -> None:
+    (tmp_path / "tries.py").write_text(TRIES)
+    quick = ("--preset", "exact", "--ttft", "20ms", "--itl", "5ms", "--tokens", "20")
+    with reference_server(*quick, "--fault", "http_503:1s:0.5") as server:
+        ended = command(
+            "streamgauge", "run", "tries.py", "--host", server.url, "--users", 3, "--spawn-rate", 3,
+            "--run-time", "6s", "--db", "run.db",
+            cwd=tmp_path,
+        )  # fmt: skip
+        refused = counts(server.url)["reference_faults_total:http_503"]
+        answered = counts(server.url)["reference_streams_started_total"]
+    assert ended.returncode == 3, ended.stderr
+    waits: dict[str, list[int]] = {}
+    for name in ("Polite", "Stormy"):
+        tries = rows(
+            tmp_path / "run.db",
+            f"SELECT due_at, ended_at, outcome, labels LIKE '%retry%' FROM streams WHERE user = '{name}' ORDER BY 1",
+        )
+        for (_, over, outcome, _), (due, _, _, again) in pairwise(tries):
+            assert outcome == "refused" or not again
+            if again:
+                waits.setdefault(name, []).append(due - over)
+    assert min(waits["Polite"]) >= SECOND, "the server said so"
+    assert min(waits["Stormy"]) >= 50_000_000
+    assert max(waits["Stormy"]) < SECOND, "whatever it said"
+    assert rows(
+        tmp_path / "run.db", "SELECT count(*) FROM streams WHERE labels LIKE '%retry%' AND user = 'Patient'"
+    ) == [(0,)]
+    outcomes = dict(rows(tmp_path / "run.db", "SELECT outcome, count(*) FROM streams GROUP BY outcome"))
+    assert outcomes["refused"] == refused
+    assert outcomes["completed"] + outcomes.get("interrupted", 0) >= answered >= outcomes["completed"]
+    assert rows(tmp_path / "run.db", "SELECT DISTINCT content_chunks FROM streams WHERE outcome = 'completed'") == [
+        (20,)
+    ]
+    assert rows(tmp_path / "run.db", "SELECT DISTINCT content_chunks FROM streams WHERE outcome = 'refused'") == [(0,)]
+
+
+def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(RULES)
+    (tmp_path / "storm.py").write_text(
+        HASTY.replace("between(0, 0.05)", 'between(1, 2)\n    behaviour = "retry_storm"')
+    )
+    with reference_server("--preset", "exact", "--tokens", "30", "--max-streams", "1") as busy:
+        ended = command(
+            "streamgauge", "run", "storm.py", "--host", busy.url, "--users", 3, "--spawn-rate", 3, "--run-time", "6s",
+            "--config", "rules.toml", "--db", "run.db",
+            cwd=tmp_path,
+        )  # fmt: skip
+    assert ended.returncode in {0, 1, 3}, ended.stderr
+    tries = dict(
+        rows(tmp_path / "run.db", "SELECT http_status, count(*) FROM streams WHERE labels LIKE '%retry%' GROUP BY 1")
+    )
+    assert tries[529] > 3, "each answer takes 800 ms; whoever else asks meanwhile asks every 50 to 250 ms"
+    assert tries.get(200, 0) > 0, "and gets through in the end"

@@ -1,0 +1,34 @@
+"""A database of runs that may be accepted into a baseline."""
+
+from pathlib import Path
+from random import Random
+
+from streamgauge.harness.judge.store import Run, Store
+from tests.support.record import MS, a_run, new_store, ttfts
+
+KIND = {"scenario": "chat", "load": {"users": 20}}
+CONFIG = """
+[target]
+max_tokens = 3
+[regression]
+metrics = ["p95(ttft)"]
+"""
+
+
+def add(store: Store, run: Run, ttft: float) -> str:
+    """A finished run of 80 streams with about this TTFT, in ms."""
+    draw = Random(run.id)
+    store.start_run(run)
+    store.append(run.id, ttfts([ttft * draw.gauss(1, 0.01) * draw.uniform(0.8, 1.2) for _ in range(80)]))
+    store.finish_run(run.id, ended_ns=10_000 * MS, status="finished")
+    return run.id
+
+
+def fill(folder: Path) -> None:
+    """Make a config, and a database of ten runs of the branch main and then one series of three."""
+    (folder / "streamgauge.toml").write_text(CONFIG)
+    with new_store(folder / "gauge.db") as store:
+        for place in range(10):
+            add(store, a_run(id=f"old-{place}", fingerprint=KIND, labels={"branch": "main"}), 400)
+        for place in range(3):
+            add(store, a_run(id=f"new-{place}", fingerprint=KIND, labels={"series": "7"}), 402)
