@@ -1,4 +1,4 @@
-"""streamgauge.toml: what it says, and one clear line for whatever is wrong with it."""
+"""streamgauge.toml: its values, its secrets, and one clear line for whatever is wrong with it."""
 
 from pathlib import Path
 

@@ -35,12 +35,12 @@ def declared(file: str) -> set[str]:
 
 
 def script(file: str) -> str:
-    """The last block of shell."""
+    """The last shell script in the file."""
     return dedent(re.findall(r"\|\n((?: {6,}\S.*\n)+)", file)[-1])
 
 
 def variables(file: str, host: str) -> dict[str, str]:
-    """What the job's environment is when these inputs are given."""
+    """The environment variables of the job with these inputs."""
     pairs = re.findall(rf"^ +([A-Z_]+): \"?{USED[file]}", file, re.MULTILINE)
     return {name: {**GIVEN, "host": host}[key] for name, key in pairs}
 
@@ -51,7 +51,7 @@ def test_every_input_is_declared_and_used(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", [ACTION, TEMPLATE], ids=["GitHub", "GitLab"])
-def test_the_script_leaves_what_the_guide_says_and_ends_by_the_verdict(file: str, tmp_path: Path) -> None:
+def test_the_script_leaves_the_files_of_the_guide_and_exits_by_the_verdict(file: str, tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text('[target]\nmax_tokens = 20\n[[sla]]\nrule = "max(ttft) < 1ms"\n')
     with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "5ms") as server:
         ended = subprocess.run(
@@ -71,7 +71,7 @@ def test_the_script_leaves_what_the_guide_says_and_ends_by_the_verdict(file: str
     assert left == expected
 
 
-def test_the_guide_gives_only_inputs_that_there_are() -> None:
+def test_the_guide_uses_only_inputs_that_exist() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
     for block, file in zip(blocks, (ACTION, TEMPLATE), strict=True):
         given = re.search(r"(?:OWNER/streamgauge@main\n +with|inputs):\n((?: {6,}[\w-]+: .*\n)+)", block)
@@ -79,5 +79,5 @@ def test_the_guide_gives_only_inputs_that_there_are() -> None:
         assert {line.split(":")[0].strip() for line in given[1].splitlines()} <= declared(file)
 
 
-def test_the_guide_speaks_of_every_output() -> None:
+def test_the_guide_documents_every_output() -> None:
     assert set(re.findall(r"^\| `(\w+)=FILE` \|", GUIDE, re.MULTILINE)) == set(KINDS)
