@@ -25,8 +25,8 @@ from streamgauge.harness.config.schema import Profile, Target
 from streamgauge.harness.drive import behaviour, clients, network, prompts
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients import Interrupted, Place, Question, Reply, Site
+from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.prompts import Prompt
-from streamgauge.harness.drive.turnstile import Turnstile
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.record.observation import FAILURES, StreamObservation
 
@@ -41,7 +41,7 @@ class Assignment:
     site: Site
     record: Callable[[StreamObservation], None]
     networks: Mapping[str, Profile] = field(default_factory=dict)  # from the config, in addition to the shipped ones
-    turnstile: Turnstile | None = None  # None: a closed load, users ask on their own
+    dispatcher: Dispatcher | None = None  # None: a closed load, users ask on their own
     streams: int = 0  # started so far
     users: Counter[str] = field(default_factory=Counter)  # users of each class spawned so far
     active: int = 0  # streams under way
@@ -90,7 +90,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._prompts = _load(self.prompts)
         self._client = clients.find(self.client)(run.site, fresh=self.fresh_connections)
         self._due_at: int | None = None  # CLOCK_MONOTONIC ns; of an arrival whose first stream has not started
-        if run.turnstile is not None and self.takes_arrivals():
+        if run.dispatcher is not None and self.takes_arrivals():
             self.__dict__["tasks"] = [type(self)._serve]  # overrides the tasks of the class
 
     @classmethod
@@ -215,9 +215,9 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
 
     def _serve(self) -> None:
         """The only task that Locust sees in an open load: wait for an arrival, then do one of the class's tasks."""
-        assert self._run.turnstile is not None
+        assert self._run.dispatcher is not None
         self._state = LOCUST_STATE_WAITING  # as in Locust's own wait(): a user in this state may be stopped at any time
-        with self._run.turnstile.arrival(self._name) as (self.random, self._due_at), suppress(RescheduleTask):
+        with self._run.dispatcher.arrival(self._name) as (self.random, self._due_at), suppress(RescheduleTask):
             self._state = LOCUST_STATE_RUNNING
             self._taskset_instance.execute_task(self.random.choice(type(self).tasks))
         raise RescheduleTaskImmediately  # without think time: the schedule decides when streams are due

@@ -9,15 +9,15 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from streamgauge.harness.drive.clients import Site
+from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.recorder import Deliver, Recorder
-from streamgauge.harness.drive.turnstile import Turnstile
 from streamgauge.harness.drive.users import Assignment, StreamUser, assign
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.harness.run.messages import Machine, StartRun
-from streamgauge.harness.run.open_load import turnstile
+from streamgauge.harness.run.open_load import dispatcher_of
 
 LOCAL = "local"  # the name of a process that drives users for its own run
 
@@ -36,7 +36,7 @@ class Driving:
                 user.check(order.target, order.networks)  # imports its client now, and not in the middle of the run
         self._environment = environment
         self._runner = runner
-        entrance = turnstile(environment, order.load, order.seed)
+        dispatcher = dispatcher_of(environment, order.load, order.seed)
         self._assignment = Assignment(
             scenario=order.scenario,
             seed=order.seed,
@@ -44,9 +44,9 @@ class Driving:
             site=site,
             record=lambda _: None,  # the recorder, which needs this assignment, comes next
             networks=order.networks,
-            turnstile=entrance,
+            dispatcher=dispatcher,
         )
-        self.recorder = Recorder(clock, _vitals(runner, self._assignment, entrance), deliver)
+        self.recorder = Recorder(clock, _vitals(runner, self._assignment, dispatcher), deliver)
         self._assignment.record = self.recorder.record
 
     def start(self) -> None:
@@ -63,15 +63,15 @@ class Driving:
         self.recorder.stop()
 
 
-def _vitals(runner: Any, assignment: Assignment, entrance: Turnstile | None) -> dict[Vital, Callable[[], float]]:
+def _vitals(runner: Any, assignment: Assignment, dispatcher: Dispatcher | None) -> dict[Vital, Callable[[], float]]:
     """The vitals that the recorder cannot know by itself, and how to get their values."""
     found: dict[Vital, Callable[[], float]] = {
         Vital.USERS: lambda: runner.user_count,
         Vital.ACTIVE_STREAMS: lambda: assignment.active,
         Vital.STREAMS_BEGUN: lambda: assignment.streams,
     }
-    if entrance is not None:
-        found |= {Vital.ARRIVALS: lambda: entrance.arrivals, Vital.DROPPED_ARRIVALS: lambda: entrance.dropped}
+    if dispatcher is not None:
+        found |= {Vital.ARRIVALS: lambda: dispatcher.arrivals, Vital.DROPPED_ARRIVALS: lambda: dispatcher.dropped}
     return found
 
 

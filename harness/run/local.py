@@ -10,7 +10,7 @@ from streamgauge.harness.record.vitals import VitalSample
 from streamgauge.harness.run import processes
 from streamgauge.harness.run.driving import LOCAL, Driving, machine
 from streamgauge.harness.run.messages import Batch, StartRun
-from streamgauge.harness.run.open_load import let_in
+from streamgauge.harness.run.open_load import open_dispatcher
 from streamgauge.harness.run.recording import Recording
 
 
@@ -34,7 +34,7 @@ class LocalUsers:
         self._driving.start()
 
     def schedule_begins(self) -> None:
-        let_in(self._environment, self._order(LOCAL).load)
+        open_dispatcher(self._environment, self._order(LOCAL).load)
 
     def finish(self) -> None:
         """Store what is left. What cannot be stored is noted."""

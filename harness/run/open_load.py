@@ -1,7 +1,7 @@
 """An open load in Locust: the scenario's users serve the arrivals of a schedule, shared out among the processes.
 
 In the process that keeps the run, `OpenLoad` is what was asked for, and `Sharing` says which process serves which
-arrivals of one run. In a process that drives users, `turnstile` lets in its share.
+arrivals of one run. In a process that drives users, a `Dispatcher` hands out its share.
 """
 
 import logging
@@ -15,9 +15,9 @@ from locust.env import Environment
 
 from streamgauge.harness.config.schema import Load
 from streamgauge.harness.drive import schedule
+from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.schedule import Schedule
 from streamgauge.harness.drive.shapes import Planned
-from streamgauge.harness.drive.turnstile import Turnstile
 from streamgauge.harness.drive.users import StreamUser, assigned
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.run.messages import LoadShare
@@ -103,8 +103,8 @@ class Sharing:
         return LoadShare(self._load.given, self._load.name, self._begins_at, self._places.get(node))
 
 
-def turnstile(environment: Environment, load: LoadShare, seed: int) -> Turnstile | None:
-    """Lets in this process's share: one of every n arrivals, if n processes share them. None for a closed load.
+def dispatcher_of(environment: Environment, load: LoadShare, seed: int) -> Dispatcher | None:
+    """Hands out this process's share: one of every n arrivals, if n processes share them. None for a closed load.
 
     ScenarioError if the schedule is a file that differs from the master's.
     """
@@ -115,7 +115,7 @@ def turnstile(environment: Environment, load: LoadShare, seed: int) -> Turnstile
         raise ScenarioError(f"load.arrivals: the file here is {found.name}, that of the master {load.schedule}")
     times = enumerate(found.times(Random(f"{seed}/arrivals")))
     mine = islice(times, load.place[0], None, load.place[1]) if load.place else ()
-    return Turnstile(
+    return Dispatcher(
         ((number, round(at * 1e9)) for number, at in mine),
         seed,
         weights={user.__name__: user.weight for user in _servers_of_arrivals(environment)},
@@ -125,18 +125,18 @@ def turnstile(environment: Environment, load: LoadShare, seed: int) -> Turnstile
     )
 
 
-def let_in(environment: Environment, load: LoadShare) -> None:
-    """Open this process's turnstile at the schedule's start, once that is known."""
+def open_dispatcher(environment: Environment, load: LoadShare) -> None:
+    """Let this process's dispatcher start with the schedule, once the start is known."""
     run = assigned(environment)
-    if run is not None and run.turnstile is not None and load.begins_at is not None:
-        run.turnstile.open(run.site.clock.origin + load.begins_at)
+    if run is not None and run.dispatcher is not None and load.begins_at is not None:
+        run.dispatcher.open(run.site.clock.origin + load.begins_at)
 
 
 def close(environment: Environment, **_: Any) -> None:
-    """Let nobody in any more: the run is about to end."""
+    """Hand out no more arrivals: the run is about to end."""
     run = assigned(environment)
-    if run is not None and run.turnstile is not None:
-        run.turnstile.close()
+    if run is not None and run.dispatcher is not None:
+        run.dispatcher.close()
 
 
 def _servers_of_arrivals(environment: Environment) -> list[type[StreamUser]]:

@@ -37,7 +37,7 @@ from streamgauge.harness.run.messages import (
     StartRun,
     Stored,
 )
-from streamgauge.harness.run.open_load import close, let_in
+from streamgauge.harness.run.open_load import close, open_dispatcher
 from streamgauge.harness.run.outbox import Outbox
 
 _FAREWELL = 20.0  # seconds that a worker tries to get its last batches stored
@@ -67,7 +67,7 @@ class Worker:
 
     def _on_start(self, start: StartRun, _node: str) -> None:
         if self._run is not None and self._run.id == start.run:
-            let_in(self._environment, start.load)
+            open_dispatcher(self._environment, start.load)
             return
         assign(self._environment, None)
         # Due times and arrivals are differences on this machine. Only their place on the master's time axis needs the

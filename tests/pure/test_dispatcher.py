@@ -8,7 +8,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from streamgauge.harness.drive.turnstile import Turnstile
+from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import judge
 from streamgauge.harness.judge.verdict.validity import Validity
@@ -18,7 +18,7 @@ from tests.support.record import MS, a_run, ttfts
 
 
 class Doorway:
-    """A turnstile and those who come to it: `got` says who had an arrival that was due when."""
+    """A dispatcher and those who come to it: `got` says who had an arrival that was due when."""
 
     def __init__(
         self,
@@ -29,13 +29,13 @@ class Doorway:
     ) -> None:
         self.got: list[tuple[str, int]] = []
         self.leave = Event()  # those who are busy are so until then
-        self.turnstile = Turnstile(
+        self.dispatcher = Dispatcher(
             ((number, number) for number in moments), 1, weights, most=lambda: most, fetch=self.come
         )
         for place, kind in enumerate(people):
             self.come(kind, f"{kind}{place}")
         gevent.sleep(0)
-        self.turnstile.open(0)
+        self.dispatcher.open(0)
         gevent.idle()
 
     def come(self, kind: str, name: str = "") -> None:
@@ -43,7 +43,7 @@ class Doorway:
 
     def serve(self, kind: str, name: str) -> None:
         while True:
-            with self.turnstile.arrival(kind) as arrival:
+            with self.dispatcher.arrival(kind) as arrival:
                 self.got.append((name, arrival.due_at))
                 self.leave.wait()
 
@@ -51,20 +51,20 @@ class Doorway:
 def test_an_arrival_goes_to_who_became_free_last() -> None:
     door = Doorway([0], ["A", "A"])
     assert door.got == [("A1", 0)]
-    assert (door.turnstile.arrivals, door.turnstile.dropped) == (1, 0)
+    assert (door.dispatcher.arrivals, door.dispatcher.dropped) == (1, 0)
 
 
 def test_when_as_many_as_may_be_are_busy_arrivals_are_dropped_and_counted() -> None:
     door = Doorway([0, 1, 2], ["A"] * 9, most=2)
     assert [due for _, due in door.got] == [0, 1]
-    assert (door.turnstile.arrivals, door.turnstile.dropped) == (3, 1)
+    assert (door.dispatcher.arrivals, door.dispatcher.dropped) == (3, 1)
 
 
 def test_somebody_of_the_class_is_fetched_where_nobody_of_it_is_free() -> None:
     door = Doorway(range(40), ["A"] * 40, {"A": 3, "B": 1})
     assert sorted(due for _, due in door.got) == list(range(40))
     assert "another B" in {name for name, _ in door.got}
-    assert door.turnstile.dropped == 0
+    assert door.dispatcher.dropped == 0
 
 
 def test_classes_get_arrivals_by_weight_and_which_one_hangs_on_the_number_alone() -> None:

@@ -20,7 +20,7 @@ class Arrival(NamedTuple):
     due_at: int  # CLOCK_MONOTONIC ns
 
 
-class Turnstile:
+class Dispatcher:
     def __init__(
         self,
         moments: Iterable[tuple[int, int]],
