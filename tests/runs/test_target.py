@@ -1,4 +1,4 @@
-"""What the server says of itself, read into a run: what leaving people cost it, and pages that do not tell."""
+"""The server's metrics page, sampled during a run: the tokens generated for people who had left, and bad pages."""
 
 import contextlib
 import json
@@ -62,7 +62,7 @@ def run(folder: Path, host: str, *words: object, url: str = "/metrics", **enviro
     return document
 
 
-# What leaving people cost
+# What people who leave cost the server
 
 
 def test_after_500_leaves_every_generation_has_stopped_within_a_second(tmp_path: Path) -> None:
@@ -77,12 +77,12 @@ def test_after_500_leaves_every_generation_has_stopped_within_a_second(tmp_path:
     assert len(left) >= 500
     assert {behaviour for behaviour, _, _ in left} == {"stop_button", "closed_tab", "killed_app"}
     for _, request, ended_at in left:
-        if request:  # none, where they left between the server's answer and our first read
+        if request:  # none if they left between the server's first byte and our first read
             assert answers[request]["outcome"] == "disconnected"
             assert clock.from_monotonic(answers[request]["ended_at"]) - ended_at < SECOND
     assert found["metrics"]["time_to_stop"]["value"] < 1_000
     assert [verdict["status"] for verdict in found["verdicts"]] == ["met", "met"], found["verdicts"]
-    # What was on its way when they left was received by nobody: a token or two of each.
+    # What was on its way when they left was received by nobody: a token or two of each stream.
     assert wasted <= found["metrics"]["wasted_tokens"]["value"] <= wasted + 2 * found["metrics"]["wasted_tokens"]["n"]
 
 
@@ -91,19 +91,20 @@ def test_the_waste_of_a_server_that_does_not_notice_is_what_it_counted_itself(tm
         found = run(
             tmp_path, server.url, "--users", 40, "--spawn-rate", 40, "--run-time", "4s", "--", *processes(2)
         )  # fmt: skip
-        assert server.active() == 0, "the readings went on until it was idle"
+        assert server.active() == 0, "sampling went on until it was idle"
         own = counts(server.url)
     wasted, generated = own["reference_tokens_wasted_total"], own["reference_tokens_generated_total"]
     assert wasted > 20_000
     assert found["metrics"]["wasted_tokens"]["value"] == pytest.approx(wasted, rel=0.02)
     assert rows(tmp_path / "run.db", "SELECT max(value) FROM samples WHERE name = 'server_generated'") == [(generated,)]
     assert rows(tmp_path / "run.db", "SELECT DISTINCT worker FROM samples WHERE name LIKE 'server_%'") == [("target",)]
-    # An answer takes 2.55 s; whose was the last to be left had up to 60 of its chunks, or 1.5 s of its time.
+    # An answer takes 2.55 s. The last person to leave had received up to 60 of its chunks, or 1.5 s of it.
     assert 900 < found["metrics"]["time_to_stop"]["value"] < 4_000
     assert [verdict["status"] for verdict in found["verdicts"]] == ["missed", "missed"]
 
 
-# Pages that do not tell
+# Bad pages
+
 PAGE = b"""# HELP reference_streams_active Answers.
 reference_streams_active{model="a"} 2
 reference_streams_active{model="b}\\"x"} 1 1700000000
@@ -120,15 +121,15 @@ from streamgauge.harness.drive.server_metrics import ServerWatch
 
 def watch(host):
     target = parse(b"[target.metrics]\\nurl = '/metrics?key=hidden'").target
-    readings = []
-    return ServerWatch(target, filled_metrics(target), host, RunClock(0, 0), readings.extend), readings
+    samples = []
+    return ServerWatch(target, filled_metrics(target), host, RunClock(0, 0), samples.extend), samples
 
-def watched(watch, readings):
+def watched(watch, samples):
     watch.start()
     notes = watch.finish(0)
-    return [(sample.vital, sample.value) for sample in readings], notes
+    return [(sample.vital, sample.value) for sample in samples], notes
 
-watches = [watch(host) for host in sys.argv[1:]]  # all before any: making a TLS context takes the others' time
+watches = [watch(host) for host in sys.argv[1:]]  # before any starts: making a TLS context delays all
 watchers = [gevent.spawn(watched, *each) for each in watches]
 gevent.joinall(watchers, raise_error=True)
 print(json.dumps([watcher.value for watcher in watchers]))
@@ -159,7 +160,7 @@ def dripping(peer: Peer) -> None:
 
 BOTH = "how soon the server stopped and how much it generated for nobody is not known: "
 WHERE = "/metrics?… said nothing of it before or after the streams "
-SAID: dict[str, tuple[Script, dict[str, float], str]] = {  # what is read of a page, and what is said of it
+SAID: dict[str, tuple[Script, dict[str, float], str]] = {  # page → what is read from it, and the run's note
     "good": (page(PAGE), {"server_active": 3, "server_generated": 1_500}, ""),
     "of an unknown status": (page(PAGE, b"HTTP/1.1 503 Sorry\r\n"), {}, f"{BOTH}{WHERE}(HTTP 503)"),
     "elsewhere": (page(b"", b"HTTP/1.1 307 There\r\nlocation: /there\r\n"), {}, f"{BOTH}{WHERE}(HTTP 307)"),
@@ -193,7 +194,7 @@ SAID: dict[str, tuple[Script, dict[str, float], str]] = {  # what is read of a p
 }  # fmt: skip
 
 
-def test_whatever_the_page_does_the_run_goes_on_and_says_what_is_not_known() -> None:
+def test_whatever_the_page_does_the_run_goes_on_and_notes_what_is_unknown() -> None:
     with contextlib.ExitStack() as servers:
         hosts = [servers.enter_context(scripted(script)).url for script, _, _ in SAID.values()]
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -203,15 +204,15 @@ def test_whatever_the_page_does_the_run_goes_on_and_says_what_is_not_known() -> 
         )
     assert ended.returncode == 0, ended.stderr
     *watched, (nothing, notes) = json.loads(ended.stdout)
-    for (kind, (_, figures, note)), (readings, said) in zip(SAID.items(), watched, strict=True):
-        assert dict(readings) == figures, kind
-        before = 2 if figures.get("server_active") else 1  # a gauge that is up is looked at again
-        assert len(readings) == (before + 1) * len(figures), f"{kind}: once after the streams"
+    for (kind, (_, figures, note)), (samples, said) in zip(SAID.items(), watched, strict=True):
+        assert dict(samples) == figures, kind
+        before = 2 if figures.get("server_active") else 1  # a busy server is sampled a second time
+        assert len(samples) == (before + 1) * len(figures), f"{kind}: once after the streams"
         assert said == ([note] if note else []), kind
     assert (nothing, notes) == ([], [f"{BOTH}{WHERE}([Errno 111] Connection refused)"])
 
 
-def test_rules_about_a_server_that_does_not_tell_are_inconclusive_and_the_rest_of_the_run_stands(
+def test_rules_about_a_server_without_a_readable_page_are_inconclusive_and_the_rest_of_the_run_stands(
     tmp_path: Path,
 ) -> None:
     with reference_server(*ANSWERS) as server:
