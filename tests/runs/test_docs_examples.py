@@ -1,12 +1,16 @@
-"""The diffs of docs/extending.md can be applied to this version, and what they add works."""
+"""Examples of the documentation, as a reader would try them: the first report, and the diffs of docs/extending.md."""
 
+import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.support.reference import reference_server
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = (REPOSITORY / "docs/extending.md").read_text()
@@ -73,3 +77,22 @@ print(table())
     rows = said(extended, program)
     assert "| `hurry` |" in rows
     assert rows in (extended / "docs/reference/faults.md").read_text()
+
+
+def test_the_first_report_can_be_made_as_the_page_says(tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs/start/first-report.md").read_text()
+    (tmp_path / "streamgauge.toml").write_text(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0])
+    command = re.findall(r"^streamgauge run .*--report try\.html$", page, re.MULTILINE)[0]
+    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "2ms", "--api-key", "sesame") as server:
+        words = shlex.split(command.replace("https://staging.example", server.url).replace("15s", "5s"))
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / words[0]), *words[1:]],
+            cwd=tmp_path,
+            env={**os.environ, "STAGING_KEY": "sesame"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    ended_well = r"^outcomes: \d+ completed(, \d+ interrupted)?$"
+    assert re.search(ended_well, done.stdout, re.MULTILINE), done.stdout + done.stderr
+    assert (tmp_path / "try.html").read_text().startswith("<!doctype html>")
