@@ -241,6 +241,15 @@ def test_a_shell_block_uses_commands_and_options_that_exist(text: str, locust_he
                 pass
 
 
+def test_the_pre_commit_hooks_run_what_make_install_installs() -> None:
+    hooks = (REPOSITORY / ".pre-commit-config.yaml").read_text()
+    programs = re.findall(r"entry: \.venv/bin/([\w-]+)", hooks)
+    assert len(programs) == len(re.findall(r"entry:", hooks)) >= 4
+    assert [name for name in programs if not Path(sys.executable).with_name(name).exists()] == []
+    assert "://" not in hooks
+    assert re.findall(r"repo: (\w+)", hooks) == ["local"]
+
+
 def test_every_metric_of_the_reference_server_is_documented_and_no_other() -> None:
     text = exposition.metrics(Sessions(Streams(0, TruthLog(None)))).decode()
     families = {
