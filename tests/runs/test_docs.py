@@ -8,6 +8,7 @@ import shlex
 import sqlite3
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +111,15 @@ def test_the_folders_that_the_architecture_draws_are_those_that_exist() -> None:
     assert [folder for folder in folders if not (REPOSITORY / folder).exists()] == []
     packages = {str(init.parent.relative_to(REPOSITORY)) for init in (REPOSITORY / "harness").rglob("__init__.py")}
     assert packages - folders == set()
+
+
+def test_the_layers_that_the_architecture_draws_are_those_that_lint_checks() -> None:
+    page = (FOLDER / "architecture.md").read_text()
+    drawn = page[page.index("    cli · testing") : page.index("The reference server and the harness know nothing")]
+    lines = [set(re.findall(r"\w+", line)) - {"reports"} for line in drawn.strip().splitlines()]
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    harness = next(each for each in contracts if each.get("containers") == ["streamgauge.harness"])
+    assert lines == [set(re.findall(r"\w+", layer)) for layer in harness["layers"]]
 
 
 def test_every_page_that_the_code_names_exists() -> None:
