@@ -288,7 +288,7 @@ def test_every_message_of_the_troubleshooting_page_occurs_in_the_code() -> None:
     page = (FOLDER / "troubleshooting.md").read_text()
     quoted = re.findall(r"^\| `([^`]+)`", prose(FOLDER / "troubleshooting.md"), re.MULTILINE)
     assert len(quoted) == len(re.findall(r"^\| `", page, re.MULTILINE)) > 40
-    strings = messages_of_the_code()
+    strings = [*messages_of_the_code(), (REPOSITORY / "Makefile").read_text()]
     missing = []
     for message in quoted:
         pieces = [re.escape(piece.strip()) for piece in message.split("…")]
