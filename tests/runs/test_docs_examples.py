@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from streamgauge.harness.config.load import parse
+from streamgauge.harness.drive.protocols import Answer, for_target
+from streamgauge.harness.drive.reading.sse import Decoder
 from tests.support.reference import reference_server
 
 REPOSITORY = Path(__file__).parents[2]
@@ -103,3 +106,15 @@ def test_the_first_report_can_be_made_as_the_page_says(tmp_path: Path) -> None:
     ended_well = r"^outcomes: \d+ completed(, \d+ interrupted)?$"
     assert re.search(ended_well, done.stdout, re.MULTILINE), done.stdout + done.stderr
     assert (tmp_path / "try.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_mapping_of_an_own_format_reads_the_stream_of_the_page() -> None:
+    page = (REPOSITORY / "docs/how-to/own-format.md").read_text()
+    stream = (
+        re.findall(r"```text\n(data: .*?)```", page, re.DOTALL)[0] + "\n"
+    )  # the blank line that ends the last event
+    settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]
+    protocol, answer = for_target(parse(settings.encode()).target), Answer()
+    meanings = [protocol.understand(event, answer) for event in Decoder().feed(stream.encode())]
+    assert [(meaning.characters, meaning.ends) for meaning in meanings] == [(3, False), (2, False), (0, True)]
+    assert (answer.input_tokens, answer.output_tokens, answer.stop_reason) == (12, 2, "stop")
