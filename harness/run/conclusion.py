@@ -1,4 +1,4 @@
-"""A finished run's conclusion: judged by its rules, and the result written wherever the options ask for it."""
+"""Judges a finished run by its rules, and writes the result in every format that the options ask for."""
 
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import dispatch, save
@@ -10,7 +10,7 @@ from streamgauge.reports.material import gather
 
 
 def conclude(store: Store, run_id: str, settings: Settings) -> Exit:
-    """The exit code of the verdict. StreamgaugeError if a result cannot be written."""
+    """Returns the exit code of the verdict. StreamgaugeError if a result cannot be written."""
     material = gather(store, run_id, settings.rules)
     judged = material.judgement
     dispatch.show(judged, settings.outputs)

@@ -1,4 +1,7 @@
-"""Driving users in one process, for its own run or for a master's: gives them the run, and records what they see."""
+"""The users that one process simulates in a run: assigns them to the run, and records their streams.
+
+Used in a run without workers and, for the master's run, in each worker.
+"""
 
 import os
 import platform
@@ -19,7 +22,7 @@ from streamgauge.harness.record.vitals import Vital
 from streamgauge.harness.run.messages import Machine, StartRun
 from streamgauge.harness.run.open_load import dispatcher_of
 
-LOCAL = "local"  # the name of a process that drives users for its own run
+LOCAL = "local"  # the name of the process in a run without workers
 
 
 class Driving:
@@ -33,7 +36,7 @@ class Driving:
         for user in environment.user_classes:
             user.client = order.client or user.client
             if issubclass(user, StreamUser):
-                user.check(order.target, order.networks)  # imports its client now, and not in the middle of the run
+                user.check(order.target, order.networks)  # imports its client now instead of in the middle of the run
         self._environment = environment
         self._runner = runner
         dispatcher = dispatcher_of(environment, order.load, order.seed)
@@ -42,7 +45,7 @@ class Driving:
             seed=order.seed,
             worker=name_of(runner),
             site=site,
-            record=lambda _: None,  # the recorder, which needs this assignment, comes next
+            record=lambda _: None,  # replaced below: the recorder needs this assignment
             networks=order.networks,
             dispatcher=dispatcher,
         )
@@ -50,21 +53,22 @@ class Driving:
         self._assignment.record = self.recorder.record
 
     def start(self) -> None:
-        """Users that are spawned from now on have this run."""
+        """Assign this run to all users that are spawned from now on, and start to record."""
         assign(self._environment, self._assignment)
         self.recorder.start()
 
     def stop(self) -> None:
-        """Stop recording when the last user is gone.
+        """Stop the users that are left, then stop recording.
 
-        Locust lets a second stop (by Ctrl-C and by the master's message) pass while it still stops users.
+        Locust has normally stopped all users by now. But of two stops at once, one by Ctrl-C and one by the master's
+        message, the second returns while the first is still stopping users.
         """
         self._runner.user_greenlets.kill()
         self.recorder.stop()
 
 
 def _vitals(runner: Any, assignment: Assignment, dispatcher: Dispatcher | None) -> dict[Vital, Callable[[], float]]:
-    """The vitals that the recorder cannot know by itself, and how to get their values."""
+    """The vitals that the recorder cannot measure itself, each with the function that returns its value."""
     found: dict[Vital, Callable[[], float]] = {
         Vital.USERS: lambda: runner.user_count,
         Vital.ACTIVE_STREAMS: lambda: assignment.active,
@@ -81,6 +85,7 @@ def name_of(runner: Any) -> str:
 
 
 def machine() -> Machine:
+    """This process and the machine that it runs on."""
     return Machine(
         host=platform.node(),
         pid=os.getpid(),

@@ -78,15 +78,15 @@ def _stamps() -> str:
 
 
 def _content(files: Iterable[str]) -> str:
-    """Hash of the scenario's files: a scenario with one line changed may ask for other work under the same name."""
+    """Hash of the scenario's files: after an edit, a scenario of the same name may send other requests."""
     found = hashlib.sha256()
     for file in files:
-        with suppress(OSError):  # Locust may have it from a URL or from the master
+        with suppress(OSError):  # the scenario may come from a URL or from the master
             found.update(Path(file).read_bytes())
     return found.hexdigest()[:12]
 
 
 def _generation(version: str) -> str:
-    """Figures mean the same in all releases of one generation: 1.4.2 → 1, and before version 1, 0.1.0 → 0.1."""
+    """The part of a version within which figures are comparable: 1.4.2 → 1; before version 1: 0.1.0 → 0.1."""
     major, minor, *_ = version.split(".")
     return major if major != "0" else f"0.{minor}"

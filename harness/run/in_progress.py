@@ -1,7 +1,8 @@
-"""One run from its start to its end: starts the recording, the users and whatever watches them, and ends them again."""
+"""One run from its start to its end: starts and ends the recording, the users, and what watches them meanwhile."""
 
 import secrets
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import gevent
@@ -12,40 +13,40 @@ from locust.runners import LocalRunner, MasterRunner
 
 from streamgauge.harness.config.secrets import filled_metrics, public
 from streamgauge.harness.drive.server_metrics import ServerWatch
-from streamgauge.harness.errors import StreamgaugeError
+from streamgauge.harness.drive.wire.endpoint import Endpoint
+from streamgauge.harness.errors import StoreError, StreamgaugeError, TargetError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Run, RunStatus, Store
 from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
-from streamgauge.harness.run import early_end
 from streamgauge.harness.run.conclusion import conclude
-from streamgauge.harness.run.console import say
 from streamgauge.harness.run.driving import LOCAL
 from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenario_of
-from streamgauge.harness.run.host import host_of
 from streamgauge.harness.run.local import LocalUsers
 from streamgauge.harness.run.messages import FromWorker, StartRun
 from streamgauge.harness.run.open_load import OpenLoad, Sharing
 from streamgauge.harness.run.recording import Recording
 from streamgauge.harness.run.settings import Settings
+from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.workers import Workers, connected
 
-_PROGRESS_EVERY = 3.0  # seconds
+_PROGRESS_EVERY = 3.0  # seconds between two lines of live figures
+_RULES_EVERY = 1.0  # seconds between two evaluations of the rules with `abort`
 
 
 class RunInProgress:
     def __init__(
         self, environment: Environment, runner: LocalRunner | MasterRunner, settings: Settings, load: OpenLoad
     ) -> None:
-        """Nothing starts yet. StreamgaugeError if this run cannot be made; then the database has nothing of it."""
+        """Starts nothing yet. StreamgaugeError if the run is impossible; then nothing of it is in the database."""
         self.interrupted = False  # by Ctrl-C or SIGTERM
         self._environment = environment
         self._runner = runner
         self._settings = settings
         self._aborted = ""  # which rule ended the run; "" if none did
         self._mistake = False  # something other than the verdict decides the exit code
-        self._beside = Group()  # greenlets that go on for as long as the run does
+        self._background = Group()  # greenlets that are killed when the run ends
         run = _new_run(environment, settings, load)
         clock = RunClock.starting_at(run.realtime_ns)
         self._load = load
@@ -64,25 +65,24 @@ class RunInProgress:
         return self._recording.run.id
 
     def start(self) -> None:
-        """Start everything, the server's first sample before any user."""
+        """Start everything. The first sample of the server's metrics page is taken before any user starts."""
         if self._server is not None:
             self._server.start()
-        if isinstance(self._runner, MasterRunner):  # now, since workers may have connected in the meantime
+        if isinstance(self._runner, MasterRunner):  # only now: more workers may have connected during set-up
             self._sharing = Sharing(self._load, connected(self._runner))
         self._users.start()
         if self._settings.progress:
-            self._beside.spawn(self._show_progress)
+            self._background.spawn(self._show_progress)
         if any(rule.written.abort for rule in self._settings.rules):
-            rules = AbortRules(self._settings.rules, self._settings.config.reader)
-            self._beside.spawn(early_end.watch, rules, self._recording, self._abort)
+            self._background.spawn(self._watch_abort_rules)
 
     def users_spawned(self) -> None:
-        """All users have been spawned: an open load's schedule begins, if it has not begun before."""
+        """Call it when all users have been spawned: the schedule of an open load begins, unless it has already."""
         if not self._sharing.begin(self._recording.clock.now()):
             return
         self._users.schedule_begins()
         if self._sharing.ends_at is not None:
-            self._beside.spawn(self._end_at, self._sharing.ends_at)
+            self._background.spawn(self._end_at, self._sharing.ends_at)
 
     def worker_joined(self, node: str) -> None:
         if isinstance(self._users, Workers):
@@ -93,14 +93,14 @@ class RunInProgress:
             self._users.take(message, node)
 
     def finish(self) -> int:
-        """The users have been stopped: take in what the processes and the server's page still have to say.
+        """Call it when the users have been stopped: collects the last batches and samples, and notes what is missing.
 
-        Returns when they had been stopped, ns on the run's clock.
+        Returns the time of the call, ns on the run's clock: the end of the run.
         """
         recording = self._recording
         ended = recording.clock.now()
         self._users.finish()
-        self._beside.kill()
+        self._background.kill()
         if self._server is not None:
             recording.notes += self._server.finish(0.0 if self.interrupted else WATCHED / 1e9)
         if isinstance(self._users, Workers) and not self.interrupted:  # Ctrl-C can reach workers before the master
@@ -113,7 +113,7 @@ class RunInProgress:
         return ended
 
     def conclude(self, ended: int) -> Exit:
-        """Close the record, judge it and write the results. To be called last; `ended` as `finish` returned it."""
+        """Close the record, judge it and write the results. Call it last; `ended` is what `finish` returned."""
         aborted = {"aborted": self._aborted} if self._aborted else {}
         with self._recording.store as store:
             self._recording.finish(self._status, ended, aborted)
@@ -127,10 +127,10 @@ class RunInProgress:
             return "interrupted"
         return "aborted" if self._aborted else "finished"
 
-    # made once, at the start
+    # Parts that are made once, in `__init__`.
 
     def _server_watch(self, host: str) -> ServerWatch | None:
-        """Samples the server's own metrics page. None if the config names none."""
+        """The sampling of the server's own metrics page. None if the config names no page."""
         target, recording = self._settings.config.target, self._recording
         page = filled_metrics(target)
         if page is None:
@@ -143,7 +143,7 @@ class RunInProgress:
         return LocalUsers(self._environment, runner, self._recording, self._order)
 
     def _order(self, node: str) -> StartRun:
-        """What a process must know to take part in the run."""
+        """What the process with this node id must know to take part in the run."""
         run, settings = self._recording.run, self._settings
         return StartRun(
             run=run.id,
@@ -157,7 +157,7 @@ class RunInProgress:
             load=self._sharing.of(node),
         )
 
-    # what can end the run before its time
+    # What ends a run early, and what runs in the background.
 
     def _abort(self, missed: str) -> None:
         self._aborted = missed
@@ -181,13 +181,36 @@ class RunInProgress:
         self._end()
 
     def _end(self) -> None:
-        """In a greenlet of its own, since the present one may be among those that end with the run."""
+        """Stop the users. In a greenlet of its own: the calling greenlet may be one that the end of the run kills."""
         gevent.spawn(self._runner.quit if self._settings.headless else self._runner.stop)
+
+    def _watch_abort_rules(self) -> None:
+        """Evaluate the rules with `abort` every second, and abort the run when one is missed."""
+        recording, missed = self._recording, None
+        rules = AbortRules(self._settings.rules, self._settings.config.reader)
+        while missed is None:
+            gevent.sleep(_RULES_EVERY)
+            now = recording.clock.now()
+            with suppress(StoreError):  # if the database is locked, the next evaluation reads the same rows
+                missed = rules.check(recording.store, recording.run.id, now)
+        self._abort(f"{missed.rule} was missed after {now / 1e9:,.0f} s: {missed.reason}")
 
     def _show_progress(self) -> None:
         while True:
             gevent.sleep(_PROGRESS_EVERY)
             say(self._recording.live.line(self._recording.clock.now() // 1_000_000_000, self._runner.user_count))
+
+
+def host_of(environment: Environment) -> str:
+    """The target's URL. TargetError if there is none, more than one, or one that does not resolve."""
+    hosts = {environment.host or user.host for user in environment.user_classes} - {None}
+    if not hosts:
+        raise TargetError("no host to test: give one with -H, as in -H https://staging.example")
+    if len(hosts) > 1:
+        raise TargetError(f"one run has one host; the user classes name {', '.join(sorted(hosts))}: choose with -H")
+    host: str = hosts.pop()
+    Endpoint.of(host).resolve()
+    return host
 
 
 def _new_run(environment: Environment, settings: Settings, load: OpenLoad) -> Run:

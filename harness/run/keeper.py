@@ -1,7 +1,6 @@
-"""The process that keeps the runs: the one with a local runner, or the master. Turns Locust's events into runs.
+"""Turns Locust's events into runs, in the process that records them: the master, or the only process.
 
-It makes a `RunInProgress` for each run and drops it afterwards; what a run consists of, and how it ends, is decided
-there.
+Makes one `RunInProgress` for each run and drops it afterwards. What a run consists of and how it ends is decided there.
 """
 
 import logging
@@ -18,20 +17,18 @@ from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import messages
-from streamgauge.harness.run.console import say
-from streamgauge.harness.run.host import host_of
-from streamgauge.harness.run.in_progress import RunInProgress
-from streamgauge.harness.run.interrupt import interrupt_main
+from streamgauge.harness.run.in_progress import RunInProgress, host_of
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
 from streamgauge.harness.run.open_load import close, open_load
 from streamgauge.harness.run.settings import settings
+from streamgauge.harness.run.terminal import interrupt_main, say
 
 _log = logging.getLogger("locust.streamgauge")
 
 
 class Keeper:
     def __init__(self, environment: Environment, runner: LocalRunner | MasterRunner) -> None:
-        """StreamgaugeError for whatever is wrong with the options, the config or the scenario."""
+        """StreamgaugeError for any mistake in the options, the config or the scenario."""
         options = environment.parsed_options
         self._environment = environment
         self._runner = runner
@@ -52,14 +49,14 @@ class Keeper:
         gevent.signal_handler(signal.SIGINT, self._on_sigint)
 
     def _check(self) -> None:
-        """Find now what would fail every run."""
+        """Find mistakes now that would otherwise fail every run."""
         options = self._environment.parsed_options
         for user in self._environment.user_classes:
             if issubclass(user, StreamUser):
                 user.client = self._settings.client or user.client
                 user.check(self._settings.config.target, self._settings.config.networks)
         if options.headless or options.autostart:
-            host_of(self._environment)  # in the web UI the person can still give another one
+            host_of(self._environment)  # without these options, the web UI asks for the host before each run
         with Store.create(self._settings.database):
             pass
 
@@ -91,7 +88,7 @@ class Keeper:
             return
         try:
             ended = run.finish()
-            self._run = None  # a worker's message that still arrives is too late
+            self._run = None  # from here on, messages of workers are ignored
             self._environment.process_exit_code = run.conclude(ended)
         except StreamgaugeError as fault:
             self._run = None
@@ -99,16 +96,16 @@ class Keeper:
             self._environment.process_exit_code = Exit.MISTAKE
 
     def _on_quitting(self, **_: Any) -> None:
-        if self._run is not None:  # Ctrl-C or SIGTERM in the middle of it
+        if self._run is not None:  # Ctrl-C or SIGTERM in the middle of a run
             self._run.interrupted = True
             self._runner.stop()  # fires test_stop
 
     def _on_sigint(self) -> None:
-        if self._run is not None:  # Locust ends a run with a shape on Ctrl-C as if it were over
+        if self._run is not None:  # on Ctrl-C, Locust ends a run with a load shape as if it had finished
             self._run.interrupted = True
         interrupt_main()
 
-    # messages of workers
+    # Messages from workers.
 
     def _on_worker_connect(self, client_id: str, **_: Any) -> None:
         if self._run is not None:

@@ -1,4 +1,4 @@
-"""A run's labels: those that were given as NAME=VALUE, and the git branch and commit that it belongs to."""
+"""A run's labels: those given as NAME=VALUE, and the git branch and commit of the build under test."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from streamgauge.harness.errors import ScenarioError
 
-_CI = {  # label → the variables in which a CI job has it
+_CI = {  # label → the environment variables in which a CI service gives it
     "branch": ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_COMMIT_REF_NAME"),
     "commit": ("GITHUB_SHA", "CI_COMMIT_SHA"),
 }
@@ -15,7 +15,7 @@ _GIT = {"branch": ["--abbrev-ref", "HEAD"], "commit": ["HEAD"]}
 
 
 def parse(given: Iterable[str], flag: str) -> dict[str, str]:
-    """NAME=VALUE each; `flag` is the option that an error names."""
+    """Parse labels written as NAME=VALUE. ScenarioError, naming the option `flag`, for any other form."""
     labels = {}
     for text in given:
         name, equals, value = text.partition("=")
@@ -26,6 +26,7 @@ def parse(given: Iterable[str], flag: str) -> dict[str, str]:
 
 
 def written(labels: Mapping[str, str]) -> list[str]:
+    """The inverse of `parse`."""
     return [f"{name}={value}" for name, value in labels.items()]
 
 
@@ -42,7 +43,7 @@ def provenance(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
 def _git(words: Sequence[str]) -> str | None:
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", *words],  # noqa: S607 - whichever git the user has
+            ["git", "rev-parse", *words],  # noqa: S607 - the git on the user's PATH
             cwd=Path.cwd(),
             capture_output=True,
             text=True,

@@ -1,4 +1,4 @@
-"""A run as a process: finds the scenario's file, composes Locust's command line and waits for the end."""
+"""Starts a run as a Locust process: finds the scenario's file, composes the command line and waits for the end."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,17 @@ def launch(
     passed_on: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
 ) -> int:
-    """Run a scenario to its end; Locust's exit code.
+    """Run a scenario to its end. Returns Locust's exit code.
 
-    `options` by their names in `run.options`; `passed_on` goes to Locust as it is; `environ` None is our own.
+    `options`: values by their names in `run.options`. `passed_on`: more arguments for Locust, unchanged. `environ`: the
+    process's environment; None: the same as ours.
     """
     command = programs.locust_command(locustfile(scenario), *locust_options(options), *passed_on)
     return programs.wait(command, environ)
 
 
 def locustfile(scenario: str) -> Path:
-    """The file of a scenario, which is a path or the name of a shipped one. ScenarioError if there is none."""
+    """The file of a scenario, given by its path or, for a shipped one, by its name. ScenarioError if there is none."""
     if scenario.endswith(".py") or "/" in scenario:
         if not Path(scenario).is_file():
             raise ScenarioError(f"{scenario}: no such file")

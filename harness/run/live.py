@@ -11,14 +11,14 @@ class LiveProgress:
         self._outcomes: Counter[Outcome] = Counter()
         self._ttft: deque[float] = deque(maxlen=500)  # ms, of the latest streams
 
-    def see(self, streams: Iterable[StreamObservation]) -> None:
+    def add(self, streams: Iterable[StreamObservation]) -> None:
         for seen in streams:
             self._outcomes[seen.outcome] += 1
             if seen.first_content_at is not None:
                 self._ttft.append((seen.first_content_at - seen.due_at) / 1e6)
 
     def line(self, seconds: int, users: int) -> str:
-        """One line for the terminal; `seconds` since the run began."""
+        """One line for the terminal, `seconds` after the run began."""
         latest = sorted(self._ttft)
         ttft = "–"
         if latest:

@@ -1,9 +1,9 @@
-"""Every message between a master and its workers, as a typed value. They are encoded and decoded here and nowhere else.
+"""Every message between a master and its workers, as a typed value. All encoding and decoding happens here.
 
     master → worker   StartRun, Stored, Pong, FinishRun
     worker → master   Ready, Batch, Done, Refused, Ping
 
-They travel as custom messages of Locust's runners, so that Locust keeps the connections. This module knows no locust.
+They are sent as Locust's custom messages, so Locust manages the connections. This module does not import locust.
 """
 
 from collections.abc import Callable
@@ -27,14 +27,14 @@ class LoadShare(msgspec.Struct, frozen=True):
     load: Load
     schedule: str | None  # name of the schedule, to compare with the worker's own file; None: a closed load
     begins_at: int | None  # ns on the run's clock; None until all users have been spawned
-    place: tuple[int, int] | None  # this process takes arrivals i, i + n, i + 2n, …; None: it joined too late for any
+    place: tuple[int, int] | None  # (i, n): this process serves arrivals i, i + n, i + 2n, …; None: it joined too late
 
 
 class StartRun(Message, frozen=True):
     """Take part in this run. Sent again when the schedule of an open load begins, and after a lost connection.
 
-    Variables in the target stay unfilled, since each machine uses its own environment's. A recorded link goes as the
-    path of its trace, which each machine reads itself.
+    Environment variables in the target are not filled in: each machine fills in its own. A recorded link is sent as the
+    path of its trace file, which must exist on each machine.
     """
 
     name = "gauge_run"
@@ -52,13 +52,13 @@ class StartRun(Message, frozen=True):
 class Stored(Message, frozen=True):
     name = "gauge_stored"
     run: str
-    upto: int  # batches of this worker up to this number are in the database
+    upto: int  # all batches of this worker up to this number are in the database
 
 
 class Pong(Message, frozen=True):
     name = "gauge_pong"
-    asked: int  # the ping's time
-    answered: int  # CLOCK_REALTIME of the master, ns
+    asked: int  # copied from the ping
+    answered: int  # CLOCK_REALTIME of the master when it answered, ns
 
 
 class FinishRun(Message, frozen=True):
@@ -68,17 +68,17 @@ class FinishRun(Message, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Where a process drives users."""
+    """A process that simulates users, and the machine that it runs on."""
 
     host: str
     pid: int
     cpus: int | None  # that the process may use; None: unknown
-    stamps: str  # "kernel" or "python": who takes the time of an arrival
-    reader: str  # "compiled" or "python": who reads the sockets
+    stamps: str  # "kernel" or "python": what takes the time of an arrival
+    reader: str  # "compiled" or "python": what reads plain sockets
 
 
 class FromWorker(Message, frozen=True):
-    """What a worker says about a run."""
+    """A message about one run."""
 
     run: str
 
@@ -90,7 +90,7 @@ class Ready(FromWorker, frozen=True):
     worker: str
     machine: Machine
     clock_offset_ns: int | None  # how far its clock is ahead of the master's; None: not measured
-    clock_doubt_ns: int | None  # how far that may be off
+    clock_doubt_ns: int | None  # the largest possible error of that offset
 
 
 class Batch(FromWorker, frozen=True):
@@ -117,10 +117,10 @@ class Refused(FromWorker, frozen=True):
 
 
 class Ping(Message, frozen=True):
-    """What time is it? Sent before a run, to compare the two machines' clocks."""
+    """Asks for the master's time. Sent between runs, to compare the clocks of the two machines."""
 
     name = "gauge_ping"
-    asked: int  # CLOCK_REALTIME of the worker, ns
+    asked: int  # CLOCK_REALTIME of the worker when it asked, ns
 
 
 M = TypeVar("M", bound=Message)
@@ -136,12 +136,12 @@ def decode(kind: type[M], data: bytes) -> M:
 
 
 def send(runner: Any, message: Message, node: str | None = None) -> None:
-    """From a worker to its master, or from the master to the worker with this node id."""
+    """Send from a worker to its master (no `node`), or from the master to the worker with this node id."""
     send_encoded(runner, type(message), encode(message), node)
 
 
 def send_encoded(runner: Any, kind: type[Message], message: bytes, node: str | None = None) -> None:
-    """The same of a message that is encoded already."""
+    """Like `send`, for a message that is encoded already."""
     runner.send_message(kind.name, message, node)
 
 

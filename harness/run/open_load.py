@@ -1,7 +1,7 @@
-"""An open load in Locust: the scenario's users serve the arrivals of a schedule, shared out among the processes.
+"""An open load in Locust: a schedule says when streams are due, and the scenario's users serve these arrivals.
 
-In the process that keeps the run, `OpenLoad` is what was asked for, and `Sharing` says which process serves which
-arrivals of one run. In a process that drives users, a `Dispatcher` hands out its share.
+In the process that records the run, `OpenLoad` is the load that was asked for, and `Sharing` divides the arrivals of
+one run among the processes. In each process that simulates users, a `Dispatcher` hands out its share.
 """
 
 import logging
@@ -22,10 +22,10 @@ from streamgauge.harness.drive.users import StreamUser, assigned
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.run.messages import LoadShare
 
-_LEAD = 500_000_000  # ns from all users being spawned to the schedule's start: every worker has its message by then
-_GRACE = 100_000_000  # ns after the last arrival is due: its stream has begun by then
-_BUSY = 30  # seconds for which a user may be busy with an arrival, before there are too few of them
-_FEWEST, _MOST = 100, 3_000  # users, where nobody says how many
+_LEAD = 500_000_000  # ns between the last spawn and the schedule's start; every worker has its message by then
+_GRACE = 100_000_000  # ns that the run goes on after the last arrival is due, so that its stream begins
+_BUSY = 30  # seconds that one arrival keeps a user busy: the default number of users suffices up to this
+_FEWEST, _MOST = 100, 3_000  # bounds of the default number of users
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,10 @@ class OpenLoad:
 
 
 def open_load(given: Load, environment: Environment, total: float) -> OpenLoad:
-    """The load that the config and the options ask for; sets Locust's options where an open load needs others.
+    """The load that the config and the options ask for. For an open load, also fills in Locust's own options.
 
-    `total`: seconds that no stream outlasts. ScenarioError for a load that makes no sense, or not for this scenario.
+    `total`: the total timeout of a stream, seconds. ScenarioError for an invalid load, or one that does not fit the
+    scenario.
     """
     options = environment.parsed_options
     if isinstance(environment.shape_class, Planned):
@@ -54,7 +55,7 @@ def open_load(given: Load, environment: Environment, total: float) -> OpenLoad:
     _spawn_at_once(found, options)
     lasts = None if found.last is None else round(found.last * 1e9)
     if lasts is not None and options.run_time is None:
-        environment.stop_timeout = environment.stop_timeout or total  # the last streams may finish
+        environment.stop_timeout = environment.stop_timeout or total  # lets the last streams finish
     return OpenLoad(given, found.name, lasts)
 
 
@@ -73,12 +74,12 @@ def _spawn_at_once(found: Schedule, options: Any) -> None:
         options.num_users = round(min(max(found.rate * _BUSY, _FEWEST), _MOST))
     if options.spawn_rate is None:
         options.spawn_rate = options.num_users
-        # Locust warns of such a spawn rate. But these users send nothing when they are spawned.
+        # Locust warns about such a spawn rate. Here it is harmless: these users send nothing when they are spawned.
         logging.getLogger("locust.runners").addFilter(lambda record: "spawn rate is very high" not in record.msg)
 
 
 class Sharing:
-    """The arrivals of one run, shared out among the processes that were there when it started."""
+    """Divides the arrivals of one run among the processes that took part when it started."""
 
     def __init__(self, load: OpenLoad, nodes: Sequence[str]) -> None:
         self._load = load
@@ -86,7 +87,7 @@ class Sharing:
         self._places = {node: (place, len(nodes)) for place, node in enumerate(nodes)}
 
     def begin(self, now: int) -> bool:
-        """All users have been spawned at `now`, ns on the run's clock. Whether a schedule begins with that."""
+        """Call it when all users have been spawned. Returns whether a schedule begins. `now`: ns on the run's clock."""
         if self._load.name is None or self._begins_at is not None:
             return False
         self._begins_at = now + _LEAD
@@ -94,7 +95,7 @@ class Sharing:
 
     @property
     def ends_at(self) -> int | None:
-        """When the last arrival's stream has begun, ns on the run's clock. None if that is unknown, or never."""
+        """When the run ends by itself, ns on the run's clock. None: the schedule has not begun, or is endless."""
         if self._begins_at is None or self._load.lasts is None:
             return None
         return self._begins_at + self._load.lasts + _GRACE
@@ -104,7 +105,7 @@ class Sharing:
 
 
 def dispatcher_of(environment: Environment, load: LoadShare, seed: int) -> Dispatcher | None:
-    """Hands out this process's share: one of every n arrivals, if n processes share them. None for a closed load.
+    """The dispatcher of this process's share: one of every n arrivals, if n processes take part. None: a closed load.
 
     ScenarioError if the schedule is a file that differs from the master's.
     """
@@ -120,13 +121,13 @@ def dispatcher_of(environment: Environment, load: LoadShare, seed: int) -> Dispa
         seed,
         weights={user.__name__: user.weight for user in _servers_of_arrivals(environment)},
         most=lambda: environment.runner.target_user_count,
-        # Locust decides which classes a worker gets, and one may have no user of a class.
+        # Locust decides how many users of each class a worker gets, and that may be none: start one here.
         fetch=lambda kind: environment.user_classes_by_name[kind](environment).start(environment.runner.user_greenlets),
     )
 
 
 def open_dispatcher(environment: Environment, load: LoadShare) -> None:
-    """Let this process's dispatcher start with the schedule, once the start is known."""
+    """Start this process's dispatcher if the time when the schedule begins is known."""
     run = assigned(environment)
     if run is not None and run.dispatcher is not None and load.begins_at is not None:
         run.dispatcher.open(run.site.clock.origin + load.begins_at)

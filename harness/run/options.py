@@ -1,6 +1,6 @@
-"""The options of a run, each once: for Locust's parser, for the `streamgauge` command and for the docs' table.
+"""The options of a run. Locust's parser, the `streamgauge` command and the docs' table are made from this one list.
 
-Data only. It imports no Locust, because the commands read it and Locust's import would monkey-patch them.
+This module does not import Locust: the commands import it, and importing Locust would monkey-patch them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,14 +21,14 @@ class Option:
     metavar: str | None = None
     choices: tuple[str, ...] = ()
     default: str | int | None = None
-    without: str | None = None  # what happens without the option, if that is not a value
+    without: str | None = None  # what happens without the option, if it has no default value
     repeated: bool = False
-    least: int | None = None  # `streamgauge run` refuses smaller numbers,
-    above: int | None = None  # and numbers up to this one
+    least: int | None = None  # `streamgauge run` refuses smaller numbers
+    above: int | None = None  # `streamgauge run` refuses this number and smaller ones
 
     @property
     def ours(self) -> bool:
-        """Whether we add it to Locust's parser, which has the others already."""
+        """Whether streamgauge adds this option to Locust's parser; the others are Locust's own."""
         return self.locust.startswith("--gauge-")
 
 
@@ -192,11 +192,11 @@ def add_to_locust(group: Any) -> None:
 
 
 def locust_options(values: Mapping[str, object]) -> list[str]:
-    """Values by option name, as words of Locust's command line. None is left out."""
-    return list(_words(values))
+    """Option values, by name, as arguments for Locust's command line. Options whose value is None are left out."""
+    return list(_arguments(values))
 
 
-def _words(values: Mapping[str, object]) -> Iterator[str]:
+def _arguments(values: Mapping[str, object]) -> Iterator[str]:
     for name, value in values.items():
         option = OPTIONS[name]
         each = value if option.repeated and isinstance(value, Sequence) else [value]

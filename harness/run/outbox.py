@@ -1,40 +1,40 @@
-"""Encoded batches on their way from a worker to the master, in order, each kept until the master has stored it. Pure.
+"""The batches that a worker sends to the master, each kept until the master has acknowledged storing it. Pure.
 
-A connection can lose what it took, so a batch without an acknowledgement is sent again; its number lets the master drop
-what it has already. The caller sends, and says what time it is (seconds, monotonic).
+A lost connection can lose batches, so an unacknowledged batch is sent again. Its number lets the master drop one that
+it has stored already. The caller passes in the time (`now`: seconds, monotonic) and a function that sends.
 """
 
 from collections import deque
 from collections.abc import Callable
 
-_WINDOW = 8  # batches sent and not yet acknowledged: at most so many are sent again after a lost connection
-_PATIENCE = 2.0  # seconds to wait for an acknowledgement before all of them are sent again
-_ROOM = 32 * 2**20  # bytes without acknowledgement, some 30,000 streams; beyond it no new streams should begin
+_WINDOW = 8  # most batches sent and not acknowledged; these are sent again after a lost connection
+_PATIENCE = 2.0  # seconds without an acknowledgement before the window is sent again
+_ROOM = 32 * 2**20  # bytes not acknowledged, about 30,000 streams; above this, no new streams should begin
 
 
 class Outbox:
     def __init__(self, send: Callable[[bytes], None], room: int = _ROOM) -> None:
-        """`send` may lose what it gets."""
+        """`send` need not be reliable: a lost batch is sent again."""
         self._send = send
         self._room = room
         self._kept: deque[bytes] = deque()
         self._first = 1  # number of the oldest batch kept
-        self._sent = 0  # of those kept, from the oldest on
-        self._heard_at = 0.0  # of the last acknowledgement, or when the window's first batch was sent
-        self._size = 0
+        self._sent = 0  # how many of the kept batches have been sent, from the oldest on
+        self._heard_at = 0.0  # time of the last acknowledgement, or when the first batch of the window was sent
+        self._size = 0  # bytes of the kept batches
 
     def __len__(self) -> int:
-        """Batches without acknowledgement."""
+        """The number of batches that are not acknowledged."""
         return len(self._kept)
 
     @property
     def next_number(self) -> int:
-        """The number of the next batch that is put in, from 1 on."""
+        """The number that the next batch gets, counted from 1."""
         return self._first + len(self._kept)
 
     @property
     def full(self) -> bool:
-        """The caller should make no more batches now. One that comes all the same is taken."""
+        """Whether the caller should stop making batches. `put` still accepts one."""
         return self._size > self._room
 
     def put(self, batch: bytes, now: float) -> None:
@@ -52,12 +52,12 @@ class Outbox:
         self.push(now)
 
     def push(self, now: float) -> None:
-        """Send as many batches as the window allows; all of the window again if no acknowledgement came in time."""
+        """Send what the window allows; if no acknowledgement came in time, send the whole window again."""
         if now - self._heard_at > _PATIENCE:
             self._sent = 0
         while self._sent < min(_WINDOW, len(self._kept)):
             if self._sent == 0:
                 self._heard_at = now
             batch = self._kept[self._sent]
-            self._sent += 1  # before sending: `send` may switch greenlets, and an acknowledgement arrive meanwhile
+            self._sent += 1  # before sending: `send` may switch greenlets, and `stored` may be called meanwhile
             self._send(batch)

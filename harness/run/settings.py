@@ -1,4 +1,4 @@
-"""What the options and the config file ask of every run that a process keeps: parsed and checked once."""
+"""The options and the config file, parsed and checked once for all runs of a process."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,17 +19,17 @@ class Settings:
     rules: list[Rule]
     labels: dict[str, str]
     seed: int
-    client: str | None  # of every user; None: the one that its class names
+    client: str | None  # of every user; None: each class names its own
     database: str
     outputs: list[Output]
-    report: str | None  # path of the HTML report; None: none is wanted
-    inconclusive: ForInconclusive | None  # another exit code for an inconclusive run
+    report: str | None  # path of the HTML report; None: no report
+    inconclusive: ForInconclusive | None  # how an inconclusive run exits; None: with exit code 3
     progress: bool  # show live numbers
-    headless: bool  # the process ends with its run
+    headless: bool  # Locust's --headless: the process ends with its run
 
 
 def settings(options: Any) -> Settings:
-    """From Locust's parsed options. StreamgaugeError for whatever is wrong, before anything starts."""
+    """The settings in Locust's parsed options. StreamgaugeError for a mistake, before anything starts."""
     given = load(options.gauge_config)
     found = Settings(
         config=given,
@@ -44,6 +44,6 @@ def settings(options: Any) -> Settings:
         progress=options.gauge_progress,
         headless=options.headless,
     )
-    filled_headers(given.target)  # a missing variable is one line now, and would be a run full of failures later
+    filled_headers(given.target)  # a missing variable ends Locust now instead of failing every stream
     filled_metrics(given.target)
     return found

@@ -1,6 +1,6 @@
-"""A Locust worker: drives users for a master elsewhere, and sends it what they saw in batches.
+"""A Locust worker: simulates users for a master, and sends it their streams in batches.
 
-Each batch is kept until the master has stored it. A worker knows neither the database nor the verdict.
+Each batch is kept until the master has stored it. A worker uses no database and gives no verdict.
 """
 
 import signal
@@ -24,7 +24,6 @@ from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
 from streamgauge.harness.run import messages
 from streamgauge.harness.run.driving import Driving, machine, name_of
-from streamgauge.harness.run.interrupt import interrupt_main
 from streamgauge.harness.run.messages import (
     Batch,
     Done,
@@ -39,10 +38,11 @@ from streamgauge.harness.run.messages import (
 )
 from streamgauge.harness.run.open_load import close, open_dispatcher
 from streamgauge.harness.run.outbox import Outbox
+from streamgauge.harness.run.terminal import interrupt_main
 
-_FAREWELL = 20.0  # seconds that a worker tries to get its last batches stored
-_ROUNDS = 8  # pings by which a worker compares its clock with the master's
-_COMPARE_EVERY = 60.0  # seconds, while there is no run
+_LAST_BATCHES = 20.0  # seconds that a worker waits until its last batches are stored
+_ROUNDS = 8  # pings in one comparison of the clock with the master's
+_COMPARE_EVERY = 60.0  # seconds between two comparisons, while there is no run
 
 
 class Worker:
@@ -52,8 +52,8 @@ class Worker:
         self._environment = environment
         self._runner = runner
         self._send = partial(_send, runner)
-        self._run: _Participation | None = None  # the latest; None before the first run
-        self._farewells = Group()
+        self._run: _Participation | None = None  # the latest run; None before the first one
+        self._finishing = Group()  # greenlets that send the last batches
         self._rounds: deque[tuple[int, int, int]] = deque(maxlen=_ROUNDS)  # see `clock_offset`; CLOCK_REALTIME ns
         gevent.signal_handler(signal.SIGINT, interrupt_main)
         messages.listen(runner, StartRun, self._on_start)
@@ -70,8 +70,8 @@ class Worker:
             open_dispatcher(self._environment, start.load)
             return
         assign(self._environment, None)
-        # Due times and arrivals are differences on this machine. Only their place on the master's time axis needs the
-        # offset of the two clocks. For a worker that joins in the middle of a run it is unknown, and counts as 0.
+        # A stream's latencies need only this machine's clock. The offset of the two clocks places the stream on the
+        # master's time axis. If the clocks have not been compared yet, the offset counts as 0.
         offset, doubt = clock_offset(self._rounds) if self._rounds else (None, None)
         clock = RunClock.starting_at(start.realtime_ns + (offset or 0))
         try:
@@ -85,7 +85,7 @@ class Worker:
         if self._run is not None and self._run.id == stored.run:
             self._run.stored(stored.upto)
 
-    # the master's clock
+    # Comparison with the master's clock.
 
     def _compare_clocks(self) -> None:
         while True:
@@ -98,7 +98,7 @@ class Worker:
     def _on_pong(self, pong: Pong, _node: str) -> None:
         self._rounds.append((pong.asked, pong.answered, time.time_ns()))
 
-    # the end of a run
+    # The end of a run.
 
     def _on_finish(self, _finish: FinishRun, _node: str) -> None:
         self._runner.stop()  # fires test_stop, unless the users have been stopped before
@@ -112,15 +112,15 @@ class Worker:
         if self._run is None or self._run.over:
             return
         self._run.over = True
-        # In a greenlet of its own: the present one may be the one that takes in the master's acknowledgements, or one
-        # that Locust kills when it ends.
-        self._farewells.spawn(self._run.finish)
+        # In a greenlet of its own: the calling greenlet may be the one that receives the master's acknowledgements,
+        # or one that Locust kills when it ends.
+        self._finishing.spawn(self._run.finish)
 
     def _on_quitting(self, **_: Any) -> None:
         if self._run is not None and not self._run.over:  # Ctrl-C came before the master's message
             self._runner.stop()
-        self._farewells.join()
-        self._environment.process_exit_code = 0  # the verdict is the master's
+        self._finishing.join()
+        self._environment.process_exit_code = 0  # the master's exit code tells the verdict
 
 
 class _Participation:
@@ -160,14 +160,14 @@ class _Participation:
             self._driving.recorder.release()
 
     def let_users_go(self) -> None:
-        """Hold no user back from now on: Locust could not stop one that waits for room."""
+        """Hold no user back from now on: Locust cannot stop a user that waits in the recorder."""
         self._ending = True
         self._driving.recorder.release()
 
     def finish(self) -> None:
-        """Send the rest, wait until all of it is stored, and say so. Without that, the master counts it as lost."""
+        """Send the last batches, wait until all are stored, then send `Done`: without it, the worker counts as lost."""
         self._driving.stop()
-        give_up_at = time.monotonic() + _FAREWELL
+        give_up_at = time.monotonic() + _LAST_BATCHES
         # Once Locust's own greenlets have ended, no acknowledgement can arrive any more.
         while self._outbox and time.monotonic() < give_up_at and self._runner.greenlet:
             gevent.sleep(0.02)
@@ -177,10 +177,10 @@ class _Participation:
 
 
 def _send(runner: WorkerRunner, message: Message) -> None:
-    with suppress(RPCError):  # Locust is connecting again; a batch is sent again later
+    with suppress(RPCError):  # Locust is reconnecting
         messages.send(runner, message)
 
 
 def _send_encoded(runner: WorkerRunner, batch: bytes) -> None:
-    with suppress(RPCError):
+    with suppress(RPCError):  # the outbox sends it again
         messages.send_encoded(runner, Batch, batch)

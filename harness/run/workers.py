@@ -1,4 +1,4 @@
-"""The workers of one run, as the master sees them: who takes part, whose batches are stored, who was lost."""
+"""The master's side of one run with workers: starts them, stores their batches, and notes workers that were lost."""
 
 import time
 from collections.abc import Callable
@@ -7,14 +7,14 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
-from streamgauge.harness.run import messages, processes
+from streamgauge.harness.run import messages
 from streamgauge.harness.run.messages import Batch, Done, FinishRun, FromWorker, Ready, Refused, StartRun, Stored
-from streamgauge.harness.run.processes import ProcessSummary
+from streamgauge.harness.run.process_summary import ProcessSummary, about_worker
 from streamgauge.harness.run.recording import Recording
 
-_DRAIN = 20.0  # seconds that the master waits for the last batches
-_FAREWELL = 3.0  # seconds in which the last batch of a worker can still come after Locust has signed the worker off
-_UNDER_WAY = {STATE_SPAWNING, STATE_RUNNING}  # users have begun, and are not being stopped
+_LAST_BATCHES = 20.0  # seconds that the master waits for the last batches
+_AFTER_SIGN_OFF = 3.0  # seconds that it waits for those of a worker after Locust has signed the worker off
+_UNDER_WAY = {STATE_SPAWNING, STATE_RUNNING}  # states in which users run and are not being stopped
 
 
 class Workers:
@@ -26,7 +26,10 @@ class Workers:
         order: Callable[[str], StartRun],
         refused: Callable[[str, str], None],
     ) -> None:
-        """`order`: what the worker with a node id must do. `refused` gets a worker's name and its reason."""
+        """`order` returns the message that starts the worker with a node id.
+
+        `refused` is called with a worker's name and its reason if the worker cannot take part.
+        """
         self._environment = environment
         self._runner = runner
         self._recording = recording
@@ -34,27 +37,27 @@ class Workers:
         self._refused = refused
         self._done: dict[str, bool] = {}  # by node id: whether the worker has nothing more to send
         self._stored: dict[str, int] = {}  # by node id: number of the last batch in the database
-        self._early: list[str] = []
+        self._early: list[str] = []  # names of workers that finished before the run ended
 
     def start(self) -> None:
         for client in list(self._runner.clients.all):
-            self._tell(client.id)
+            self._send_order(client.id)
 
     def joined(self, node: str) -> None:
-        """A worker has connected: in the middle of the run, or again."""
+        """A worker has connected in the middle of the run, for the first time or again."""
         if self._runner.state in _UNDER_WAY:
-            self._tell(node)
+            self._send_order(node)
 
     def schedule_begins(self) -> None:
         for node in [node for node, done in self._done.items() if not done]:
-            self._tell(node)  # it has the run already, but not yet the time when the schedule begins
+            self._send_order(node)  # again, now with the time when the schedule begins
 
     def take(self, message: FromWorker, node: str) -> None:
         match message:
             case Batch():
                 self._take_batch(message, node)
             case Ready():
-                self._recording.processes[message.worker].about = processes.of_worker(message)
+                self._recording.processes[message.worker].about = about_worker(message)
             case Done():
                 self._done[node] = True
                 if self._runner.state in _UNDER_WAY:
@@ -64,14 +67,14 @@ class Workers:
                 self._refused(self._name_of(node), message.reason)
 
     def finish(self) -> None:
-        """Take in what the workers still hold. A worker that is lost is noted: what it had not sent is lost with it."""
+        """Collect the workers' last batches. Notes each lost worker: the streams that it had not sent are lost too."""
         for node in self._done.keys() & self._runner.clients.keys():
             messages.send(self._runner, FinishRun(), node)
         now = time.monotonic()
-        give_up_at = now + _DRAIN + (self._environment.stop_timeout or 0)
-        alive_at = dict.fromkeys(self._done, now)  # when each was last known to live
+        give_up_at = now + _LAST_BATCHES + (self._environment.stop_timeout or 0)
+        alive_at = dict.fromkeys(self._done, now)  # by node id: when Locust last knew the worker to be connected
         while now < give_up_at and any(
-            not done and now < alive_at[node] + _FAREWELL for node, done in self._done.items()
+            not done and now < alive_at[node] + _AFTER_SIGN_OFF for node, done in self._done.items()
         ):
             gevent.sleep(0.05)
             now = time.monotonic()
@@ -86,12 +89,12 @@ class Workers:
         """Notes on the workers that finished while the run went on."""
         return [f"{worker} finished early; all that it had seen is stored" for worker in self._early]
 
-    def _tell(self, node: str) -> None:
+    def _send_order(self, node: str) -> None:
         self._done[node] = False
         messages.send(self._runner, self._order(node), node)
 
     def _take_batch(self, batch: Batch, node: str) -> None:
-        """Store it if it is the next in order. A repeated one is dropped; after a gap, the worker sends all again."""
+        """Store the batch if it is the next one. Drops a repeated one; after a gap, the worker sends all again."""
         stored = self._stored.get(node, 0)
         if batch.number == stored + 1 and self._recording.keep(batch):
             stored = self._stored[node] = stored + 1
@@ -102,5 +105,5 @@ class Workers:
 
 
 def connected(runner: MasterRunner) -> list[str]:
-    """Node ids of the workers that Locust hears of."""
+    """Node ids of the workers that Locust considers connected."""
     return [client.id for client in runner.clients.all if client.state != STATE_MISSING]

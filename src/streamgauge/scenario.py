@@ -1,6 +1,6 @@
 """For scenario authors: everything that a locustfile needs. Importing it registers streamgauge's Locust listeners.
 
-from harness.scenario import StreamUser, between, task
+from streamgauge.scenario import StreamUser, between, task
 
 class Reader(StreamUser):
     wait_time = between(1, 4)
@@ -18,7 +18,7 @@ from streamgauge.harness.drive.network import NETWORKS
 from streamgauge.harness.drive.prompts import Prompt, handbook
 from streamgauge.harness.drive.shapes import Ramp, Spike, Steps, Wave
 from streamgauge.harness.drive.users import StreamUser, between, reading
-from streamgauge.harness.run import plugin
+from streamgauge.harness.run import locust_plugin
 
 __all__ = [
     "BEHAVIOURS",
@@ -37,4 +37,4 @@ __all__ = [
     "task",
 ]
 
-plugin.register(events)
+locust_plugin.register(events)

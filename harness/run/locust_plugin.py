@@ -1,7 +1,7 @@
-"""The Locust plug-in: hooks our listeners and options into Locust.
+"""The Locust plug-in: registers our listeners and options with Locust.
 
-Each Locust process is either a worker (`worker.Worker`), or the one that keeps the runs (`keeper.Keeper`): the process
-with a local runner, or the master. A mistake in the options ends Locust with one line and exit code 2.
+Each Locust process is either a worker (`worker.Worker`) or the process that records the runs (`keeper.Keeper`): the
+master, or the only process. A mistake in the options ends Locust with one line and exit code 2.
 """
 
 from typing import Any
@@ -12,14 +12,14 @@ from locust.runners import Runner, WorkerRunner
 
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.run.console import say
 from streamgauge.harness.run.keeper import Keeper
 from streamgauge.harness.run.options import add_to_locust
+from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.worker import Worker
 
 
 def register(events: Any) -> None:
-    """Hook into Locust. `streamgauge.scenario` calls it, once for a process."""
+    """Register with Locust. `streamgauge.scenario` calls this once in each process."""
     events.init_command_line_parser.add_listener(_add_options)
     events.init.add_listener(_begin)
 
@@ -29,13 +29,14 @@ def _add_options(parser: Any) -> None:
 
 
 def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
-    """Locust's `init`: options are parsed, and no user runs yet."""
+    """Called by Locust's event `init`: options are parsed, and no user runs yet."""
     try:
         if isinstance(runner, WorkerRunner):
             Worker(environment, runner)
         else:
             Keeper(environment, runner)
-            gevent.get_hub().loop.update_now()  # the start of all timers, that of --run-time, too: set-up took a while
+            # Timers count from the loop's time, which set-up has left behind: --run-time would be too short.
+            gevent.get_hub().loop.update_now()
     except StreamgaugeError as fault:
         say(f"streamgauge: {fault}")
         raise SystemExit(Exit.MISTAKE) from None

@@ -1,6 +1,14 @@
-"""Ctrl-C in a process that runs Locust."""
+"""The terminal of a process that runs Locust: our own lines on it, and Ctrl-C."""
+
+import sys
 
 import gevent
+
+
+def say(line: str) -> None:
+    """Write a line to standard error, where Locust's log goes too."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def interrupt_main() -> None:

@@ -1,9 +1,8 @@
-"""What the run's record says of each process that drove users."""
+"""The facts about each process in a run's record."""
 
 from streamgauge.harness.record.vitals import Vital, VitalSample
-from streamgauge.harness.run import processes
 from streamgauge.harness.run.messages import Machine, Ready
-from streamgauge.harness.run.processes import ProcessSummary
+from streamgauge.harness.run.process_summary import ProcessSummary, about_this_process, about_worker
 
 MACHINE = Machine("here", 7, 2, "kernel", "compiled")
 
@@ -34,7 +33,7 @@ def test_every_sample_of_held_streams_is_a_second() -> None:
 
 
 def test_only_a_worker_s_clock_is_compared_with_the_run_s() -> None:
-    here = processes.of_this_machine(MACHINE)
+    here = about_this_process(MACHINE)
     assert here == {"host": "here", "pid": 7, "cpus": 2, "stamps": "kernel", "reader": "compiled"}
     ready = Ready("run-1", "worker-0", MACHINE, None, None)
-    assert processes.of_worker(ready) == {**here, "clock_offset_ns": None, "clock_doubt_ns": None}
+    assert about_worker(ready) == {**here, "clock_offset_ns": None, "clock_doubt_ns": None}
