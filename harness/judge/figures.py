@@ -1,4 +1,4 @@
-"""Numbers as text for people: with their unit, rounded to what is known, with their count and interval. Pure."""
+"""Numbers as text for people: with unit, count and interval, rounded to the digits that mean something. Pure."""
 
 import math
 
@@ -9,7 +9,7 @@ _COUNTED = {"stalls", "chunks", "tokens"}  # units of whole numbers
 
 
 def figure(value: float | None, unit: str) -> str:
-    """`412 ms`, `0.42 %` (a ratio of 0.0042), `1,250 tokens/s`; `∞` for what never came, `–` for None."""
+    """`412 ms`, `0.42 %` (a ratio of 0.0042), `1,250 tokens/s`; `∞` for +inf, `–` for None."""
     if value is None:
         return NONE
     if unit in _COUNTED and value == 1:
@@ -18,7 +18,7 @@ def figure(value: float | None, unit: str) -> str:
 
 
 def finite(value: float | None) -> float | None:
-    """None for +∞, too, which JSON does not have."""
+    """The value; None if it is None or +∞, which JSON does not have."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -79,7 +79,7 @@ def _three_digits(value: float) -> str:
 
 
 def _percent(value: float) -> str:
-    """With enough decimals that a share which is not 0 % or 100 % does not read as 0 or 100."""
+    """With enough decimals that only exactly 0 and 100 are written as 0 and 100."""
     if value in {0.0, 100.0}:
         return f"{value:.0f}"
     places = 1 if 1 <= value <= 99 else 2

@@ -1,4 +1,4 @@
-"""Text for people: what a config, a scenario or a server sent in, made safe to show. Pure.
+"""Text from a config, a scenario or a server, made safe to show to people. Pure.
 
 `visible` is for every format; each format also escapes its own syntax.
 """
@@ -8,7 +8,7 @@ from typing import Any
 
 from streamgauge.harness.config.schema import Where
 
-_UNSEEN = {
+_INVISIBLE = {
     **{code: f"⟨U+{code:04X}⟩" for first, last in [
         (0x00, 0x1F), (0x7F, 0x9F), (0x061C, 0x061C), (0x200B, 0x200B), (0x200E, 0x200F), (0x2028, 0x202E),
         (0x2060, 0x2060), (0x2066, 0x2069), (0xFEFF, 0xFEFF), (0xFFFE, 0xFFFF), (0xD800, 0xDFFF),
@@ -19,7 +19,7 @@ _UNSEEN = {
 
 def visible(text: str) -> str:
     """With control characters, bidirectional marks and lone surrogates written as `⟨U+202E⟩`."""
-    return text.translate(_UNSEEN)
+    return text.translate(_INVISIBLE)
 
 
 def shortened(text: str, most: int) -> str:
@@ -27,13 +27,13 @@ def shortened(text: str, most: int) -> str:
 
 
 def words(where: Where) -> str:
-    """Which streams a rule selects."""
-    given = where.selected().items()
-    return ", ".join(f"{key.replace('label.', 'label ', 1)} {value}" for key, value in given) or "all streams"
+    """Which streams a rule selects: `network slow_4g, label phase warm`, or `all streams`."""
+    selected = where.selected().items()
+    return ", ".join(f"{key.replace('label.', 'label ', 1)} {value}" for key, value in selected) or "all streams"
 
 
 def leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    """A tree of dicts as dotted names and values, in its own order; an empty dict is a value."""
+    """A tree of dicts as dotted names and values, in the order of the tree; an empty dict is a value."""
     for name, value in tree.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, f"{path}{name}.")

@@ -1,8 +1,8 @@
-"""Baselines: the accepted runs that a candidate is compared with; in the database, or in one JSON file.
+"""Baselines: the accepted runs that a candidate is compared with, in the database or in one JSON file.
 
-A baseline has a name and grows by `accept`. A candidate is compared only with members of the same work, and with the
-newest of them, up to the window. The figures of a member are computed from its streams each time; those of a member
-that was imported from a file are the file's (`baseline_file`).
+A baseline has a name and grows by `accept`. A candidate is compared only with members that did the same work: with the
+newest of them, at most `window`. A member's figures are computed from its streams each time; a member that was imported
+from a file has the figures of the file (`baseline_file`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -49,11 +49,11 @@ def _member(store: Store, accepted: Accepted) -> Member:
 
 def comparable(name: str, known: Sequence[Member], run: Run, window: int) -> list[Member]:
     """The newest members that did the same work as `run`, oldest first. BaselineError if there are none."""
-    found = [each for each in known if each.fingerprint == run.fingerprint]
-    if not found:
+    same_members = [each for each in known if each.fingerprint == run.fingerprint]
+    if not same_members:
         nearest = min(reversed(known), key=lambda each: len(same_work.differences(each.fingerprint, run.fingerprint)))
         same_work.require(f"{nearest.run} of the baseline {name!r}", nearest.fingerprint, run)
-    return found[-window:]
+    return same_members[-window:]
 
 
 def figures_of(store: Store, member: Member, gate: Gate) -> dict[str, RunFigure]:
@@ -84,9 +84,9 @@ def fit(store: Store, run_ids: Iterable[str]) -> tuple[list[str], dict[str, str]
 
 
 def remove(store: Store, name: str, runs: Sequence[str]) -> tuple[int, int]:
-    """Take runs out of a baseline, all of them if none is named; returns how many were removed and how many are left.
+    """Take runs out of a baseline, or all if `runs` is empty; return how many were removed and how many are left.
 
-    Runs are named by their id or its beginning. BaselineError if that fits none of the baseline's runs, or several.
+    Each of `runs` is an id or the beginning of one. BaselineError if it matches none of the members, or several.
     """
     _check_name(name)
     known = list(members(store, name))
@@ -94,13 +94,13 @@ def remove(store: Store, name: str, runs: Sequence[str]) -> tuple[int, int]:
     return removed, len(known) - removed
 
 
-def _known_run(known: Sequence[str], given: str, name: str) -> str:
-    found = [given] if given in known else [run for run in known if run.startswith(given)]
-    if len(found) != 1:
-        listed = ", ".join(found[-same_work.MOST_LISTED :])
-        problem = f"begins more than one run: {listed}" if found else "is not in it"
-        raise BaselineError(f"the baseline {name!r}: {given!r} {problem}; its newest is {known[-1]}")
-    return found[0]
+def _known_run(known: Sequence[str], beginning: str, name: str) -> str:
+    matches = [beginning] if beginning in known else [run for run in known if run.startswith(beginning)]
+    if len(matches) != 1:
+        listed = ", ".join(matches[-same_work.MOST_LISTED :])
+        problem = f"begins more than one run: {listed}" if matches else "is not in it"
+        raise BaselineError(f"the baseline {name!r}: {beginning!r} {problem}; its newest is {known[-1]}")
+    return matches[0]
 
 
 def _check_name(name: str) -> None:
@@ -136,7 +136,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-# Which runs a command means
+# Choosing runs
 
 
 def newest(store: Store) -> list[str]:
@@ -150,8 +150,8 @@ def newest(store: Store) -> list[str]:
 
 def labelled(store: Store, labels: Mapping[str, str]) -> list[str]:
     """The finished runs that have all of these labels, oldest first. BaselineError if there are none."""
-    found = [run for run in store.runs() if labels.items() <= run.labels.items() and run.status == "finished"]
-    if not found:
+    matches = [run for run in store.runs() if labels.items() <= run.labels.items() and run.status == "finished"]
+    if not matches:
         wanted = ", ".join(f"{name}={value}" for name, value in labels.items())
         raise BaselineError(f"{store.path}: no finished run has the label {wanted}")
-    return [run.id for run in found]
+    return [run.id for run in matches]

@@ -43,19 +43,19 @@ def read(path: str) -> BaselineFile:
     try:
         data = Path(path).read_bytes()
         _check_schema(path, msgspec.json.decode(data, type=dict[str, Any]).get("schema"))
-        found = msgspec.json.decode(data, type=BaselineFile)
+        baseline = msgspec.json.decode(data, type=BaselineFile)
     except OSError as fault:
         raise BaselineError(f"{path}: cannot be read: {fault.strerror}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise BaselineError(f"{path}: not a baseline, or a damaged one: {fault}") from None
-    if not found.runs:
-        raise BaselineError(f"{path}: the baseline {found.name!r} has no runs")
-    if not all(text.isprintable() for text in (found.name, *(each.run for each in found.runs))):
+    if not baseline.runs:
+        raise BaselineError(f"{path}: the baseline {baseline.name!r} has no runs")
+    if not all(text.isprintable() for text in (baseline.name, *(each.run for each in baseline.runs))):
         raise BaselineError(f"{path}: a name in it has characters that cannot be printed")
-    without = next((each.run for each in found.runs if each.figures is None), None)
+    without = next((each.run for each in baseline.runs if each.figures is None), None)
     if without is not None:
         raise BaselineError(f"{path}: {without!r} has no figures; `streamgauge baseline export` writes them")
-    return found
+    return baseline
 
 
 def _check_schema(path: str, schema: object) -> None:

@@ -1,8 +1,8 @@
-"""Where a series of runs changed for good: the places at which a new level begins. Pure; seeded.
+"""Change points: the runs of a series at which a new level begins. Pure; the random orders have a fixed seed.
 
-The best cut of the series into two levels is a change point if fewer than 1 % of random orders of the same runs have a
-cut as good, and if the levels differ by more than the margin. Then each part is searched again (binary segmentation
-with a permutation test; Vostrikova 1981, Matteson & James 2014).
+The best cut of the series into two levels is a change point if fewer than 1 % of random orders of the same runs have
+a cut that is as good, and if the levels differ by more than the margin. Then each part is searched again (binary
+segmentation with a permutation test; Vostrikova 1981, Matteson & James 2014).
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ _ALPHA, _ORDERS = 0.01, 999
 
 
 def change_points(y: Values, margin: float) -> list[int]:
-    """In order."""
+    """The indices at which a new level begins, ascending. `y` has one value a run; `margin` is in the unit of y."""
     n = len(y)
     if n < 2 * _FEWEST:
         return []

@@ -1,7 +1,7 @@
-"""The figures of a baseline's runs and a candidate's → what the regression gate says. Pure.
+"""The verdict of the regression gate, from the figures of a baseline's runs and of a candidate's runs. Pure.
 
-`regression` decides which metrics are worse or better. Here each metric becomes a row with its status and its reason;
-OK needs runs that rule out a regression beyond `may_hide`.
+`regression` decides which metrics are worse or better. This module gives each metric a row with a status and a reason.
+OK means that the runs rule out a regression larger than `may_hide`.
 """
 
 import math
@@ -30,7 +30,7 @@ from streamgauge.harness.judge.compare.regression import (
 from streamgauge.harness.judge.figures import change, some
 from streamgauge.harness.judge.measure.statistics import Interval, Shift, Values
 
-Figures = Mapping[str, RunFigure]  # of one run, by the metric as the config writes it; absent: not observed
+Figures = Mapping[str, RunFigure]  # of one run, by metric as the config writes it; a metric not observed is absent
 Runs = Mapping[str, Figures]  # by the run's id, oldest first
 
 
@@ -39,7 +39,7 @@ class GateStatus(StrEnum):
     REGRESSED = "regressed"
     IMPROVED = "improved"
     INCONCLUSIVE = "inconclusive"
-    INVALID = "invalid"  # a candidate run measured its generator: nothing is compared
+    INVALID = "invalid"  # a candidate run measured the generator and not the server: nothing is compared
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Comparison:
 
 
 def compare(name: str, baseline: Runs, candidate: Runs, gate: Gate) -> Comparison:
-    """Judge a candidate's runs by those of the baseline called `name`.
+    """Compare a candidate's runs with the runs of the baseline called `name`.
 
     The first 3 candidate runs are stage 1, the next 5 stage 2; further runs are ignored.
     """
@@ -84,7 +84,7 @@ def compare(name: str, baseline: Runs, candidate: Runs, gate: Gate) -> Compariso
 
 
 def compare_in_turns(name: str, before: Runs, after: Runs, gate: Gate) -> Comparison:
-    """Judge runs that took turns: the n-th of `after` with the n-th of `before`, the side called `name`.
+    """Compare runs that took turns in pairs: the n-th of `after` with the n-th of `before`, the side called `name`.
 
     One stage, at α = 0.01: Student's t on the differences of the pairs, so that a drift of both sides cancels out.
     """
@@ -96,7 +96,7 @@ def compare_in_turns(name: str, before: Runs, after: Runs, gate: Gate) -> Compar
 
 
 def invalid(name: str, run: str, why: str) -> Comparison:
-    """For a candidate run whose numbers cannot be believed."""
+    """The comparison if a candidate run is invalid, for the reason `why`."""
     return Comparison(name, GateStatus.INVALID, f"{run} is invalid: {why}", [], [], [run], [])
 
 
@@ -121,7 +121,7 @@ class _Decision(NamedTuple):
     confirmed: Mask
     improved: Mask
     wanted: int  # fresh runs that would confirm or reject a suspicion
-    proof: str  # of what is confirmed
+    proof: str  # why the confirmed metrics are confirmed, for people
 
 
 def _decide_in_stages(before: Values, after: Values, margin: Values, test: str) -> _Decision:
@@ -130,17 +130,17 @@ def _decide_in_stages(before: Values, after: Values, margin: Values, test: str) 
     confirmed = np.zeros(len(before), bool)
     if suspicious.any() and not wanted:
         confirmed = worse(shift(before, after[:, FIRST_RUNS:], test), margin, suspicious)
-    found = shift(before, after, test)
+    overall = shift(before, after, test)
     proof = f"worse in the first {FIRST_RUNS} runs, and in {FRESH_RUNS} fresh ones"
-    return _Decision(before, after, found, suspicious, confirmed, better(found, margin), wanted, proof)
+    return _Decision(before, after, overall, suspicious, confirmed, better(overall, margin), wanted, proof)
 
 
 def _decide_in_turns(before: Values, after: Values, margin: Values) -> _Decision:
-    found = shift_in_turns(before, after)
+    overall = shift_in_turns(before, after)
     confirmed = regressed_in_turns(before, after, margin)
     none = np.zeros(len(before), bool)
     proof = f"worse in {before.shape[-1]} pairs of runs that took turns"
-    return _Decision(before, after, found, none, confirmed, better(found, margin), 0, proof)
+    return _Decision(before, after, overall, none, confirmed, better(overall, margin), 0, proof)
 
 
 def _too_few_runs(name: str, baseline: int, candidate: int) -> str | None:
@@ -155,15 +155,15 @@ def _fault(metric: GatedMetric, runs: Runs) -> str | None:
     text = metric.subject.text
     without = [run for run, figures in runs.items() if text not in figures]
     if without:
-        return f"was not observed in {_some_of(without)}"
+        return f"was not observed in {_first_of(without)}"
     small = [run for run, figures in runs.items() if figures[text].samples < metric.fewest_samples]
     if small:
         fewest = min(runs[run][text].samples for run in small)
-        return f"needs {metric.fewest_samples:,} independent samples a run; {_some_of(small)} had {fewest:,.0f}"
+        return f"needs {metric.fewest_samples:,} independent samples a run; {_first_of(small)} had {fewest:,.0f}"
     return None
 
 
-def _some_of(runs: Sequence[str]) -> str:
+def _first_of(runs: Sequence[str]) -> str:
     return runs[0] if len(runs) == 1 else f"{runs[0]} and {len(runs) - 1} more"
 
 
@@ -254,9 +254,9 @@ def _typical(metric: GatedMetric, y: Values) -> float:
 def _overall(rows: Sequence[Row], too_few: str | None) -> tuple[GateStatus, str]:
     """The worst row's status, with the reasons of all rows that have it."""
     for status in (GateStatus.REGRESSED, GateStatus.INCONCLUSIVE, GateStatus.IMPROVED):
-        found = [row for row in rows if row.status is status]
-        if found:
-            return status, too_few or "; ".join(f"{row.subject}{_by(row)} {row.reason}" for row in found)
+        affected = [row for row in rows if row.status is status]
+        if affected:
+            return status, too_few or "; ".join(f"{row.subject}{_by(row)} {row.reason}" for row in affected)
     return GateStatus.OK, "no metric has regressed"
 
 

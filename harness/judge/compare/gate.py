@@ -1,4 +1,4 @@
-"""What the regression gate watches: [regression] of the config, checked once and passed on. Pure."""
+"""What the regression gate watches: [regression] of the config, parsed once. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from streamgauge.harness.judge.measure.statistics import Values
 from streamgauge.harness.judge.verdict import subjects
 from streamgauge.harness.judge.verdict.subjects import Subject
 
-_RARE, _SAMPLES_FOR_RARE = 0.99, 5_000  # from this percentile on, a run needs so many samples
+_RARE, _SAMPLES_FOR_RARE = 0.99, 5_000  # from this quantile on, each run needs this many samples
 
 _NotNegative = Annotated[float, msgspec.Meta(ge=0)]
 
@@ -49,7 +49,7 @@ class GatedMetric:
 
     @property
     def fewest_samples(self) -> int:
-        """That each run must have."""
+        """How many independent samples each run must have."""
         q = self.subject.quantile
         if q is None:
             return 1
@@ -62,7 +62,7 @@ class GatedMetric:
             return self.sign * (values if self.is_share else np.log(values))
 
     def unscaled(self, y: float) -> float:
-        """A figure from its y; or from a difference of two y, a ratio (of a share: a difference)."""
+        """The inverse of `scaled`. For a difference of two y it gives the ratio of the figures, or their difference."""
         return self.sign * y if self.is_share else math.exp(self.sign * y)
 
 
@@ -70,7 +70,7 @@ class GatedMetric:
 class Gate:
     metrics: tuple[GatedMetric, ...]  # in the order of the config
     test: str  # one of config.REGRESSION_TESTS
-    window: int  # a candidate is compared with so many of the newest accepted runs
+    window: int  # a candidate is compared with at most this many of the newest accepted runs
 
     @classmethod
     def of(cls, settings: Regression) -> Self:

@@ -1,4 +1,4 @@
-"""The runs of the same work over weeks: their TTFT by run and by day, accepted baselines, and points of change."""
+"""The runs of the same work over weeks: their TTFT by run and by day, accepted baselines, and change points."""
 
 import math
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ class Point:
     run: Run
     streams: int
     failed: int  # streams that count in the TTFT and never had one
-    p50: float | None  # with failed streams as +∞, as the next
-    p95: float | None
+    p50: float | None  # with failed streams as +∞
+    p95: float | None  # with failed streams as +∞
     interval: Interval  # of the p95
     baselines: tuple[str, ...]  # into which it was accepted
     change: float | None = None  # the level from here on / the level before; None: no change point
@@ -110,12 +110,12 @@ def _day(number: int, counts: _Counts) -> Day:
 
 
 def _with_changes(points: Sequence[Point], margin: float) -> list[Point]:
-    """The same with their points of change. A run without a finite p95 belongs to no level."""
+    """The same points with their changes filled in. A run without a finite p95 belongs to no level."""
     known = [place for place, point in enumerate(points) if point.p95 is not None and 0 < point.p95 < math.inf]
     y = np.log([points[place].p95 or math.nan for place in known])
-    found = list(points)
+    marked = list(points)
     bounds = [0, *change_points(y, math.log1p(margin)), len(y)]
     for before, at, after in zip(bounds, bounds[1:-1], bounds[2:], strict=False):
         change = float(np.exp(y[at:after].mean() - y[before:at].mean()))
-        found[known[at]] = replace(points[known[at]], change=change)
-    return found
+        marked[known[at]] = replace(points[known[at]], change=change)
+    return marked

@@ -1,7 +1,7 @@
-"""How far equal runs are apart, and which changes the regression gate finds in spite of that. Pure; seeded.
+"""How far equal runs are apart, and how small a change the regression gate still finds. Pure, with a fixed seed.
 
-The deviations of real runs from their mean are drawn again, by the thousand, and judged by the gate itself, without a
-change and with one (Efron's bootstrap). With few runs the answer is rough: the interval of the spread says how rough.
+The deviations of real runs from their mean are resampled thousands of times, and the gate judges each resample, without
+a change and with one (Efron's bootstrap). With few runs the result is rough; the spread's interval shows how rough.
 """
 
 import math
@@ -20,7 +20,7 @@ from streamgauge.harness.judge.measure.statistics import Interval, deviation_int
 FEWEST_RUNS = 5
 _TIMES = 4_000
 _POWER = 0.9
-_LEAST_RATE = 0.001  # so many repetitions cannot tell a smaller rate from 0
+_LEAST_RATE = 0.001  # _TIMES repetitions cannot distinguish a smaller rate from 0
 _LARGEST_CHANGE = 1.0  # in y: changes of more than e-fold are not searched
 _PRECISION = 0.001  # in y, of the smallest detectable change
 
@@ -46,26 +46,26 @@ def measure(metric: GatedMetric, figures: Sequence[RunFigure], baseline: int, te
     spread = float(y.std(ddof=1))
     # A sample's deviations from its own mean are too small by this factor.
     deviations = (y - y.mean()) * math.sqrt(n / (n - 1))
-    drawn = np.random.default_rng(n).choice(deviations, (_TIMES, 1, baseline + FIRST_RUNS + FRESH_RUNS))
-    old, first, fresh = np.split(drawn, [baseline, baseline + FIRST_RUNS], axis=-1)
+    resampled = np.random.default_rng(n).choice(deviations, (_TIMES, 1, baseline + FIRST_RUNS + FRESH_RUNS))
+    old, first, fresh = np.split(resampled, [baseline, baseline + FIRST_RUNS], axis=-1)
     margin = np.array([metric.margin])
 
     def alarms(change: float) -> float:
         return float(regressed(old, first + change, fresh + change, margin, test).mean())
 
-    found = _smallest_detectable(alarms)
+    smallest = _smallest_detectable(alarms)
     return Noise(
         metric=metric,
         n=n,
         spread=spread,
         interval=deviation_interval(spread, n),
         false_alarms=alarms(0.0),
-        detectable=None if found is None else metric.unscaled(found),
+        detectable=None if smallest is None else metric.unscaled(smallest),
     )
 
 
 def report_all(runs: Iterable[Figures], gate: Gate) -> list[str]:
-    """`report` for each metric of the gate, with the smallest baseline that a gate needs and the largest it takes."""
+    """`report` for each metric of the gate, for the smallest and for the largest baseline that a gate uses."""
     figures = list(runs)
     sizes = sorted({FEWEST_BASELINE_RUNS, gate.window})
     lines: list[str] = []
@@ -78,9 +78,9 @@ def report_all(runs: Iterable[Figures], gate: Gate) -> list[str]:
 def report(metric: GatedMetric, figures: Sequence[RunFigure], baselines: Sequence[int], test: str) -> list[str]:
     """Lines for a person: how far the runs are apart, and what the gate finds with baselines of these sizes."""
     text = metric.subject.text
-    found = [measure(metric, figures, runs, test) for runs in baselines]
+    noises = [measure(metric, figures, runs, test) for runs in baselines]
     lines: list[str] = []
-    for noise, runs in zip(found, baselines, strict=True):
+    for noise, runs in zip(noises, baselines, strict=True):
         if noise is None and len(figures) < FEWEST_RUNS:
             return [f"{text}: {len(figures)} runs had it; {FEWEST_RUNS} are needed"]
         if noise is None:
@@ -102,7 +102,7 @@ def _power(noise: Noise) -> str:
 
 
 def _smallest_detectable(power: Callable[[float], float]) -> float | None:
-    """The smallest change that is found often enough; None if not even the largest is."""
+    """The smallest change that is found with probability _POWER; None if not even the largest one is."""
     low, high = 0.0, _LARGEST_CHANGE
     if power(high) < _POWER:
         return None

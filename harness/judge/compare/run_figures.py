@@ -1,4 +1,4 @@
-"""What a run had of each gated metric, computed from its streams; and which runs are unfit to be compared."""
+"""A run's figure of each gated metric, computed from its streams; and which runs are unfit to be compared."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from streamgauge.harness.judge.verdict.validity import Validity
 
 
 class Observed(NamedTuple):
-    """What several runs had."""
+    """The figures of several runs."""
 
     figures: dict[str, dict[str, RunFigure]]  # of each fit run, by its id and by metric
     faults: dict[str, str]  # why the other runs are unfit, by their id
@@ -23,17 +23,17 @@ class Observed(NamedTuple):
 
 
 def observe(store: Store, run_ids: Iterable[str], gate: Gate) -> Observed:
-    found = Observed({}, {}, [])
+    observed = Observed({}, {}, [])
     for run_id in run_ids:
         judged = judge(store, run_id, rules=[])
         fault = unfit(judged)
         if fault is not None:
-            found.faults[run_id] = fault
+            observed.faults[run_id] = fault
             continue
         if judged.validity is Validity.DEGRADED:
-            found.notes.append(f"{run_id} is degraded: {judged.reasons[0]}")
-        found.figures[run_id] = figures(judged, gate)
-    return found
+            observed.notes.append(f"{run_id} is degraded: {judged.reasons[0]}")
+        observed.figures[run_id] = figures(judged, gate)
+    return observed
 
 
 def unfit(judged: Judgement) -> str | None:
@@ -46,24 +46,24 @@ def unfit(judged: Judgement) -> str | None:
 
 
 def figures(judged: Judgement, gate: Gate) -> dict[str, RunFigure]:
-    """By metric, with failed streams as +∞. What was not observed is absent."""
-    found = {}
+    """By metric, with failed streams as +∞. A metric that was not observed is absent."""
+    by_metric = {}
     for metric in gate.metrics:
         figure = _figure(metric.subject, judged.measurements, judged.seconds)
         if figure is not None:
-            found[metric.subject.text] = figure
-    return found
+            by_metric[metric.subject.text] = figure
+    return by_metric
 
 
 def _figure(subject: Subject, measurements: Measurements, seconds: float) -> RunFigure | None:
     if subject.aggregation is None:
         rate = RATES[subject.name].over(measurements.totals(), seconds)
         return None if rate.value is None else RunFigure(finite(rate.value), rate.n)
-    samples = measurements.distribution(subject.name)
-    values, counts = samples.gated()
+    distribution = measurements.distribution(subject.name)
+    values, counts = distribution.gated()
     value = subject.aggregate(values, counts)
     if value is None:
         return None
     n = int(counts.sum())
-    worth = independent_samples(samples, n, value if subject.quantile is not None else None)
-    return RunFigure(finite(value), n if worth is None else worth)
+    independent = independent_samples(distribution, n, value if subject.quantile is not None else None)
+    return RunFigure(finite(value), n if independent is None else independent)

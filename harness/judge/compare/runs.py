@@ -13,9 +13,9 @@ from streamgauge.harness.judge.store import Store
 
 
 def with_baseline(store: Store, name: str, run_ids: Sequence[str], gate: Gate) -> Comparison:
-    """Compare runs, oldest first, with a baseline of the same database or with a file. BaselineError, StoreError.
+    """Compare runs, oldest first, with a baseline of the same database or with a file.
 
-    `name` is as in `baseline.members`.
+    `name` is as in `baseline.members`. BaselineError for other work or an unknown baseline, StoreError.
     """
     known = baseline.members(store, name)
     runs = [store.run(run_id) for run_id in run_ids]
@@ -34,7 +34,7 @@ def with_baseline(store: Store, name: str, run_ids: Sequence[str], gate: Gate) -
 
 
 def _missing_metrics(name: str, members: Sequence[Member], gate: Gate) -> list[str]:
-    """The gated metrics that no member has: its file was exported when other metrics were gated. At most a sentence."""
+    """A sentence about the gated metrics that no member has, if any: the file was exported when others were gated."""
     gated = [metric.subject.text for metric in gate.metrics]
     known = {text for each in members for text in (gated if each.figures is None else each.figures)}
     missing = [text for text in gated if text not in known]
@@ -44,17 +44,17 @@ def _missing_metrics(name: str, members: Sequence[Member], gate: Gate) -> list[s
 
 
 def require_comparable(store: Store, name: str, run_id: str) -> None:
-    """BaselineError if no run of the baseline did the same work as this run, as `with_baseline` would say."""
+    """The BaselineError that `with_baseline` would raise, if no run of the baseline did the same work as this run."""
     baseline.comparable(name, list(baseline.members(store, name).values()), store.run(run_id), 1)
 
 
 def in_turns(store: Store, a: Sequence[str], b: Sequence[str], gate: Gate) -> Comparison:
-    """Compare runs of two builds that took turns, as many of the one as of the other. BaselineError, StoreError."""
+    """Compare runs of two builds that took turns; `a` and `b` are equally long. BaselineError, StoreError."""
     runs = [store.run(run_id) for run_id in (*a, *b)]
     for run in runs[1:]:
         same_work.require(f"{runs[0].id}, which it took turns with,", runs[0].fingerprint, run)
-    found = observe(store, [run.id for run in runs], gate)
-    if found.faults:
-        return comparison.invalid("a", *next(iter(found.faults.items())))
-    before, after = ({run_id: found.figures[run_id] for run_id in side} for side in (a, b))
-    return replace(comparison.compare_in_turns("a", before, after, gate), notes=tuple(found.notes))
+    observed = observe(store, [run.id for run in runs], gate)
+    if observed.faults:
+        return comparison.invalid("a", *next(iter(observed.faults.items())))
+    before, after = ({run_id: observed.figures[run_id] for run_id in side} for side in (a, b))
+    return replace(comparison.compare_in_turns("a", before, after, gate), notes=tuple(observed.notes))

@@ -1,4 +1,4 @@
-"""Did two runs do the same work? By their fingerprints: only runs with equal ones are comparable. Pure."""
+"""Did two runs do the same work? Only runs with equal fingerprints are comparable. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ MOST_LISTED = 3  # differences or runs, in one line
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """What two fingerprints do not agree in: `load.users was 20 and is 50`."""
+    """How two fingerprints differ, a text for each key: `load.users was 20 and is 50`."""
     old, new = dict(leaves(before)), dict(leaves(after))
     return [
         f"{key} was {_quoted(old, key)} and is {_quoted(new, key)}"
@@ -21,12 +21,12 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def require(other: str, fingerprint: Mapping[str, Any], run: Run) -> None:
-    """BaselineError if the run did other work than that of this fingerprint; `other` says whose it is."""
-    found = differences(fingerprint, run.fingerprint)
-    if found:
-        more = f"; and {len(found) - MOST_LISTED} more" if len(found) > MOST_LISTED else ""
+    """BaselineError if the run's fingerprint is not this one; `other` says, for people, whose fingerprint this is."""
+    differing = differences(fingerprint, run.fingerprint)
+    if differing:
+        more = f"; and {len(differing) - MOST_LISTED} more" if len(differing) > MOST_LISTED else ""
         raise BaselineError(
-            f"{run.id} cannot be compared with {other}: {'; '.join(found[:MOST_LISTED])}{more}. "
+            f"{run.id} cannot be compared with {other}: {'; '.join(differing[:MOST_LISTED])}{more}. "
             f"Only runs of the same work are compared: repeat it, or accept runs of this kind"
         )
 

@@ -24,7 +24,7 @@ class Difference(NamedTuple):
 
 
 def differences(before: Judgement, after: Judgement) -> list[Difference]:
-    found = [
+    rows = [
         each
         for name, old in before.metrics.items()
         if not METRICS[name].of_instrument
@@ -32,8 +32,8 @@ def differences(before: Judgement, after: Judgement) -> list[Difference]:
     ]
     for name, rate in before.rates.items():
         if RATES[name].unit == "ratio":
-            found += _of_share(name, rate, after.rates[name])
-    return found
+            rows += _of_share(name, rate, after.rates[name])
+    return rows
 
 
 def _of_metric(name: str, before: Summary, after: Summary) -> Iterator[Difference]:

@@ -1,4 +1,4 @@
-"""The samples of some whole streams, enough to learn how alike the samples of one stream are. Pure."""
+"""A sample of whole streams, large enough to estimate how correlated the samples of one stream are. Pure."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ class ClusterSample:
 
 
 def joined(samples: Sequence[ClusterSample]) -> tuple[Integers, Integers]:
-    """The ticks and owners of several as one sample, in which each stream has the same chance to be kept."""
+    """The ticks and owners of several samples as one, in which each stream has the same chance to be kept."""
     share = min((one.share for one in samples), default=0)
     for one in samples:
         one.thin(share)
@@ -44,5 +44,5 @@ def joined(samples: Sequence[ClusterSample]) -> tuple[Integers, Integers]:
 
 
 def _hashed(ids: Integers) -> Integers:
-    """Knuth's multiplicative hash into 32 bits: neighbours in the database do not stay neighbours."""
+    """Knuth's multiplicative hash to 32 bits: spreads streams that are adjacent in the database."""
     return (ids * 2654435761) & 0xFFFFFFFF

@@ -1,7 +1,7 @@
 """All samples of one metric over some streams, plain and gated.
 
-The plain samples are those that were observed. The gated ones, for rules and gates, also count what never came: a
-failed stream is +inf, or failing fast would look like an improvement. No quantile is computed here.
+The plain samples are those that were observed. The gated samples, for rules and gates, count a failed stream as +inf:
+without that, failing fast would look like an improvement. No quantile is computed here.
 """
 
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ class Distribution:
     counts: Integers
     kept: tuple[Floats, Integers]  # the plain samples without those of failed streams
     failed: int  # how many +inf are among the gated samples
-    elapsed: Floats  # ms that each stream waited which the run's end cut off before it had a value
+    elapsed: Floats  # of the streams that the run's end cut off before they had a value: how long each had waited, ms
     missing: int  # streams without a plain sample, for whatever reason
     clusters: tuple[Floats, Integers]  # of a pooled metric: the samples of some whole streams, and their streams' ids
 
@@ -35,10 +35,10 @@ class Distribution:
         return int(self.counts.sum())
 
     def gated(self, limit: float | None = None) -> tuple[Floats, Integers]:
-        """Values and counts with +inf for what never came.
+        """Values and counts, with +inf for failed streams.
 
-        A stream that the run's end cut off before it had a value counts as +inf if it had waited for `limit` (ms).
-        Otherwise nobody knows what it would have had, and it is left out; so are all of them without a limit.
+        A stream that the run's end cut off before it had a value counts as +inf if it had already waited for `limit`
+        (ms). Otherwise its value is unknown, and it is left out. Without a limit, all such streams are left out.
         """
         values, counts = self.kept
         never = self.failed + (int((self.elapsed >= limit).sum()) if limit is not None else 0)
@@ -49,7 +49,7 @@ class Distribution:
 
 @dataclass
 class Gathered:
-    """What was observed of one metric so far, in the metric's ticks, for streams that no rule can tell apart."""
+    """What was observed of one metric so far, in the metric's ticks, for the streams of one cohort."""
 
     kept: Tally = field(default_factory=Tally)
     of_failed: Tally = field(default_factory=Tally)  # samples of failed streams: plain, but not gated
@@ -59,7 +59,7 @@ class Gathered:
     missing: int = 0
 
     def add(self, metric: Metric, seen: Observed, ids: Integers) -> None:
-        """`ids` are those of the streams that `seen` is of."""
+        """`ids` are the ids of the streams in `seen`, in the same order."""
         if metric.pooled:
             self.kept.add(seen.ticks)
             self.clusters.add(seen.ticks, ids, seen.counts)

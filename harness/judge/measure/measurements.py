@@ -1,4 +1,4 @@
-"""Measurements: a run's streams taken batch by batch, once, and then the answers for any selection of them. Pure."""
+"""Measurements: takes a run's streams once, batch by batch; then gives the figures of any selection of them. Pure."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ Texts = tuple[str, ...]  # the values of _KEYS, then the labels as JSON
 
 @dataclass
 class _Cohort:
-    """What was measured of streams that no rule can tell apart."""
+    """What was measured of one cohort: streams that every rule either selects together or leaves out together."""
 
     gathered: dict[str, Gathered] = field(default_factory=dict)  # by metric
     sums: dict[str, float] = field(default_factory=dict)  # by the name of SUMS
@@ -34,8 +34,8 @@ class _Cohort:
 class Measurements:
     """Streams fall into cohorts: those that are equal in every key of `where` and in the labels of `labels`.
 
-    Every selection is a union of cohorts. `person` is who reads the answers; `only` names the metrics that will be
-    asked for (None: all).
+    Every selection is a union of cohorts. `person` is the reader model's person; `only` names the metrics that will
+    be asked for (None: all).
     """
 
     def __init__(
@@ -53,15 +53,12 @@ class Measurements:
         self.of_run: dict[str, float] = {}  # sums that are known only of the whole run
 
     def arranged(self, streams: Streams) -> Streams:
-        """The same streams with those of a cohort side by side. Call it before their events are decoded.
-
-        The result decodes its events anew.
-        """
+        """The same streams, sorted by cohort. Call it before their events are decoded: the result decodes them anew."""
         code, _ = self._sorted_into_cohorts(streams)
         return streams if (np.diff(code) >= 0).all() else streams.select(np.argsort(code, kind="stable"))
 
     def take(self, streams: Streams) -> None:
-        """Streams in any order; fastest as `arranged` returns them."""
+        """Measure these streams. Any order is accepted; the order of `arranged` is the fastest."""
         code, cohorts = self._sorted_into_cohorts(streams)
         if (np.diff(code) < 0).any():
             streams = self.arranged(streams)
@@ -108,14 +105,14 @@ class Measurements:
     def values(self, key: str) -> list[str]:
         """The values that occurred under a key of `where`: "network", or "label.NAME"."""
         if key.startswith("label."):
-            found = (json.loads(texts[-1]).get(key.removeprefix("label.")) for texts, _ in self._all())
+            occurred = (json.loads(texts[-1]).get(key.removeprefix("label.")) for texts, _ in self._all())
         else:
-            found = (texts[_KEYS.index(key)] for texts, _ in self._all())
-        return sorted({value for value in found if value})
+            occurred = (texts[_KEYS.index(key)] for texts, _ in self._all())
+        return sorted({value for value in occurred if value})
 
     @classmethod
     def joined(cls, parts: Iterable["Measurements"]) -> "Measurements":
-        """Answers for the streams of all parts. It takes no streams itself."""
+        """The measurements of all parts' streams together. The result must not `take` streams itself."""
         whole = cls()
         whole._parts = list(parts)
         return whole
@@ -150,10 +147,10 @@ class Measurements:
 
 def measure(batches: Iterable[Streams], labels: Iterable[str] = (), person: Reader | None = None) -> Measurements:
     """Take every batch; `labels` are the label names that selections will use."""
-    found = Measurements(labels, person)
+    measurements = Measurements(labels, person)
     for streams in batches:
-        found.take(streams)
-    return found
+        measurements.take(streams)
+    return measurements
 
 
 def _with_waits(streams: Streams, person: Reader) -> Streams:

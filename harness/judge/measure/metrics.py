@@ -1,4 +1,4 @@
-"""METRICS: what is measured as a distribution over streams. Each entry says all about its metric.
+"""METRICS: what is measured as a distribution over streams. An entry holds everything about its metric.
 
 docs/concepts/metrics.md has the definitions at length. To add a metric, add an entry here, and to `observe` the
 function that finds its samples.
@@ -64,8 +64,8 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             name="itl",
-            definition="gap between consecutive content chunks, pooled over streams; a gap under 1 ms is not one but "
-            "counts as coalesced, and one in which a tool ran is a tool_pause",
+            definition="gap between consecutive content chunks, pooled over streams; a gap under 1 ms counts as "
+            "coalesced instead, and a gap in which a tool ran is a tool_pause",
             better=Better.LOWER,
             observe=observe.itl,
             columns=("outcome", "events", "first_content_at", "tool_pause", "ended_at"),

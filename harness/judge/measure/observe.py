@@ -17,8 +17,8 @@ class Observed:
 
     ticks: Integers  # samples in the order of the streams, in the metric's ticks
     counts: Integers  # by stream: how many samples it has
-    failed: Mask  # by stream: adds one +inf to the gated samples; the stream's own are then only plain
-    elapsed: Floats | None = None  # by stream: ns that it waited if the run's end cut it off before a value, else NaN
+    failed: Mask  # by stream: adds one +inf to the gated samples; the stream's own samples are then only plain
+    elapsed: Floats | None = None  # by stream: ns waited if the run's end cut it off before it had a value, else NaN
 
     def parts(self, places: list[slice]) -> "list[Observed]":
         """What was observed in each of these slices of the streams."""
@@ -39,9 +39,10 @@ Observe = Callable[[Streams], Observed]
 
 
 def first(start: str, end: str) -> Observe:
-    """The time to a first thing. A failed stream never got there; a person who left before it would have waited longer.
+    """The time from `start` to `end`, a first event such as the first content.
 
-    A stream that resumes an answer has none: the answer's beginning is in another stream.
+    A failed stream is +inf, and so is one that the person left before the event. A stream that resumes an answer has no
+    sample: the beginning of the answer is in another stream.
     """
 
     def observe(streams: Streams) -> Observed:
@@ -57,7 +58,7 @@ def first(start: str, end: str) -> Observe:
 
 
 def to_end(end: str) -> Observe:
-    """The time to the end of a complete answer. Only a completed stream has it; a failed one never would."""
+    """The time from the due time to `end`. Only a completed stream has a sample; a failed stream is +inf."""
 
     def observe(streams: Streams) -> Observed:
         waited = streams.number["ended_at"] - streams.number["due_at"]
@@ -97,7 +98,7 @@ def column(name: str) -> Observe:
 
 
 def of_reader_model(name: str, ticks: int) -> Observe:
-    """A column of `reader.waits` times `ticks`. A failed answer counts as never smooth."""
+    """A column of `reader.waits` times `ticks`. A failed stream is +inf."""
 
     def observe(streams: Streams) -> Observed:
         return _at_most_one(streams, np.rint(streams.number[name] * ticks), streams.ended_as(FAILURES))
@@ -113,17 +114,17 @@ def itl_wire(streams: Streams) -> Observed:
     return _of_gaps(streams, *gaps.wire_gaps(streams))
 
 
-def _of_gaps(streams: Streams, found: Integers, ends: Integers) -> Observed:
-    """A failed stream that had content has one more gap: the one that never ended."""
+def _of_gaps(streams: Streams, gap_lengths: Integers, ends: Integers) -> Observed:
+    """A failed stream that had content has one more gap, of +inf: the gap that never ended."""
     has_content = ~np.isnan(streams.number["first_content_at"])
-    return Observed(found, gaps.per_stream(streams, ends), streams.ended_as(FAILURES) & has_content)
+    return Observed(gap_lengths, gaps.per_stream(streams, ends), streams.ended_as(FAILURES) & has_content)
 
 
 def tool_pauses(streams: Streams) -> Observed:
-    if np.isnan(streams.number["tool_pause"]).all():  # most runs use no tools: spare them the decoding of arrivals
+    if np.isnan(streams.number["tool_pause"]).all():  # most runs use no tools: do not decode their arrivals
         return _at_most_one(streams, np.full(len(streams), np.nan))
-    found, ends, tool = gaps.seen_gaps(streams)
-    return Observed(found[tool], gaps.per_stream(streams, ends[tool]), np.zeros(len(streams), bool))
+    gap_lengths, ends, tool = gaps.seen_gaps(streams)
+    return Observed(gap_lengths[tool], gaps.per_stream(streams, ends[tool]), np.zeros(len(streams), bool))
 
 
 def client_overhead(streams: Streams) -> Observed:
@@ -134,7 +135,7 @@ def client_overhead(streams: Streams) -> Observed:
 def _at_most_one(
     streams: Streams, value: Floats, failed: Mask | None = None, elapsed: Floats | None = None
 ) -> Observed:
-    """At most one sample a stream; NaN is none."""
+    """At most one sample for each stream; NaN means that the stream has none."""
     present = ~np.isnan(value)
     none_failed = np.zeros(len(streams), bool)
     return Observed(

@@ -1,4 +1,4 @@
-"""RATES: what is measured as a single figure of a selection of streams. Each entry says all about its rate."""
+"""RATES: what is measured as a single figure of a selection of streams. An entry holds everything about its rate."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,9 +15,9 @@ _COVERED = 0.98  # of what the streams received: a counter that grew by less did
 
 @dataclass(frozen=True)
 class Figure:
-    """What a rate came to: `value` is None if nothing was observed."""
+    """The value of a rate; None if nothing was observed."""
 
-    value: float | None  # +inf for the time to what never came
+    value: float | None  # +inf for the time to an event that never happened
     n: int  # streams in the denominator, or streams that reported
     hits: int | None = None  # the numerator of a share; None for a throughput
 
@@ -132,7 +132,7 @@ RATES: Mapping[str, Rate] = {
         ),
         Rate(
             name="goodput",
-            definition="completed streams within every limit of [reader] good / those of which it is known",
+            definition="completed streams within every limit of [reader] good / streams for which this is known",
             better=Better.HIGHER,
             unit="ratio",
             over=_share(lambda totals: totals.sum("good"), lambda totals: totals.sum("good") + totals.sum("not_good")),
@@ -149,7 +149,7 @@ RATES: Mapping[str, Rate] = {
         ),
         Rate(
             name="drop_rate",
-            definition="arrivals of an open load that nobody was free to serve / arrivals that were due",
+            definition="arrivals of an open load for which no user was free / arrivals that were due",
             better=Better.LOWER,
             unit="ratio",
             over=_drop_rate,

@@ -1,6 +1,6 @@
-"""What the server did after people had left, from samples of its own counters during the run. Pure.
+"""What the server did after people had left, computed from samples of its own counters during the run. Pure.
 
-The counters are the whole server's: they say something about our streams only while it serves nobody else.
+The counters cover the whole server, so the result is true only if no other client used the server during the run.
 """
 
 import math
@@ -17,8 +17,8 @@ _STILL = 3e9  # ns without a new token, although the gauge shows active answers:
 def generated(samples: VitalSeries, began: float, ended: float) -> float | None:
     """Tokens generated between the first sample and the last.
 
-    `began` and `ended` are when the first stream began and the last one ended, ns. None if the samples do not reach
-    from before the one to after the other.
+    `began` is the start of the first stream and `ended` the end of the last one, ns. None unless the first sample is
+    before `began` and the last sample after `ended`.
     """
     if not _cover(samples, began, ended):
         return None
@@ -26,8 +26,7 @@ def generated(samples: VitalSeries, began: float, ended: float) -> float | None:
 
 
 def growth(samples: VitalSeries) -> NDArray[np.float64]:
-    """How much a counter had grown at each sample since the first. A counter that falls was reset to 0, as Prometheus
-    assumes."""
+    """How much a counter had grown since the first sample, at each sample. As in Prometheus, a fall is a reset to 0."""
     more = np.diff(samples.value, prepend=samples.value[:1])
     return np.cumsum(np.where(more < 0, samples.value, more))
 
@@ -35,11 +34,10 @@ def growth(samples: VitalSeries) -> NDArray[np.float64]:
 def stopped_after(active: VitalSeries, generated: VitalSeries, began: float, ended: float) -> float | None:
     """From the end of the last stream until the server was as idle as before the first: ms, +inf if it never was.
 
-    Never too short, and no finer than the samples are apart. `began` and `ended` are as in `generated`. None if there
-    is no sample before the first stream, or if the samples end before the server is idle and before WATCHED.
+    Rounded up to the next sample. `began` and `ended` are as in `generated`. None if there is no sample before the
+    first stream, or if sampling stopped while the server was still busy and before WATCHED had passed.
 
-    If a stale gauge never falls (see `idle_level`), a counter that stands still to the end says when the server
-    stopped.
+    If the gauge is stale and never falls (see `idle_level`), the server stopped when the token counter last grew.
     """
     level = idle_level(active.value[active.at <= began].tolist(), generated.value[generated.at <= began].tolist())
     if level is None or not _cover(active, began, ended):

@@ -1,8 +1,8 @@
 """Quantiles, ratios and means with their confidence intervals, and tests between groups of runs. Pure.
 
-Samples are given as sorted distinct `values` and how often each occurred (`counts`), so that 200 million gaps need no
-other code than 20 streams. +inf is a value like any other: it stands for what never came. Intervals are two-sided, at
-95 % unless a `confidence` is given. The only door to scipy.
+Samples are given as sorted distinct `values` and how often each occurred (`counts`), so that the same code serves 20
+streams and 200 million gaps. +inf is an ordinary value: it stands for a failed stream. Intervals are two-sided, at
+95 % unless a `confidence` is given. No other module imports scipy.
 """
 
 import math
@@ -20,7 +20,7 @@ Counts = NDArray[np.int64]
 
 
 class Interval(NamedTuple):
-    """An end is None if there are too few samples for it."""
+    """A confidence interval. An end is None if there are too few samples for it."""
 
     low: float | None
     high: float | None
@@ -94,11 +94,12 @@ def mean_interval(
 def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> float:
     """How many independent samples `n` correlated ones are worth for their mean: n divided by the design effect.
 
-    `values` are samples of some or all clusters; for a quantile, give 0 and 1 for "is at most x" instead. `owners` says
-    which cluster each sample is from; the samples of a cluster stand together. The design effect is the linearised
-    variance of the ratio mean between clusters over that of a simple random sample, at least 1 (Kish 1965; Woodruff
-    1971). An estimate from few clusters is uncertain, so the result is reduced by the ratio of the t quantiles (Korn &
-    Graubard 1998). A single cluster is worth one sample.
+    `values` are samples of some or all clusters; for a quantile x, give 1 for a sample of at most x and 0 for the
+    others. `owners` holds each sample's cluster; the samples of a cluster are adjacent.
+
+    The design effect is the linearised variance of the ratio mean between clusters over that of a simple random sample,
+    at least 1 (Kish 1965; Woodruff 1971). An estimate from few clusters is uncertain, so the result is reduced by the
+    ratio of the t quantiles (Korn & Graubard 1998). A single cluster is worth one sample.
     """
     if len(values) == 0:
         return 0.0
@@ -116,7 +117,7 @@ def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> floa
 
 
 def samples_for_quantile(q: float, share: float) -> int | None:
-    """About how many independent samples can tell the q-quantile from a limit that `share` of the samples keep.
+    """About how many independent samples separate the q-quantile from a limit, if `share` of the samples are within it.
 
     Normal approximation, n = z² q (1 − q) / (share − q)², but at least as many as an interval with an upper end needs.
     None if the quantile lies on the limit: no number of samples is enough.
@@ -131,7 +132,10 @@ def samples_for_quantile(q: float, share: float) -> int | None:
 
 
 def samples_for_ratio(ratio: float, limit: float) -> int | None:
-    """The same for a ratio. For a ratio of 0 or 1: the n from which the Clopper–Pearson interval keeps the limit."""
+    """About how many samples separate a ratio from a limit; None if no number does.
+
+    For a ratio of 0 or 1: the smallest n whose Clopper–Pearson interval lies within the limit.
+    """
     if ratio == limit or (ratio in {0.0, 1.0} and limit in {0.0, 1.0}):
         return None
     if ratio == 0:
@@ -173,8 +177,8 @@ class Shift(NamedTuple):
 
     by: Values
     above: Values  # one-sided p value of "the candidate is not above the baseline"
-    below: Values  # and of "it is not below"
-    low: Values  # of the 95 % interval of `by`; NaN or ∞ if there is no such end
+    below: Values  # one-sided p value of "the candidate is not below the baseline"
+    low: Values  # of the 95 % interval of `by`; NaN or ∞ if that end does not exist
     high: Values
 
 
@@ -211,28 +215,29 @@ def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
         differences = np.where(ours == theirs, 0.0, ours - theirs).reshape(*candidate.shape[:-1], k * m)
     differences = np.sort(differences, -1)
     at_most = np.cumsum(_mann_whitney(k, m))
-    least = np.concatenate([[1.0], 1 - at_most[:-1]])  # the probability of so many wins or more
-    cut = int(np.searchsorted(at_most, _TAIL, side="right"))  # so many differences are beyond the interval at each end
+    at_least = np.concatenate([[1.0], 1 - at_most[:-1]])  # the probability of at least this many wins
+    cut = int(np.searchsorted(at_most, _TAIL, side="right"))  # number of differences outside the interval at each end
     middle = differences[..., [(k * m - 1) // 2, k * m // 2]]
     with np.errstate(invalid="ignore"):
         by = np.where(middle[..., 0] == middle[..., 1], middle[..., 0], middle.mean(-1))
-    nowhere = np.full(by.shape, np.inf)
+    infinite = np.full(by.shape, np.inf)
     return Shift(
         by,
-        least[(differences > 0).sum(-1)],
-        least[(differences < 0).sum(-1)],
-        differences[..., cut - 1] if cut else -nowhere,
-        differences[..., -cut] if cut else nowhere,
+        at_least[(differences > 0).sum(-1)],
+        at_least[(differences < 0).sum(-1)],
+        differences[..., cut - 1] if cut else -infinite,
+        differences[..., -cut] if cut else infinite,
     )
 
 
 def _mann_whitney(k: int, m: int) -> Values:
     """The probability of each number of wins from 0 to k·m if all orders of k and m samples are equally likely."""
-    ways = np.zeros((m + 1, k * m + 1))  # [candidate samples placed, wins]; a win: a baseline sample below one of them
+    # A win is a pair in which the baseline sample is below the candidate's.
+    ways = np.zeros((m + 1, k * m + 1))  # [candidate samples placed, wins]: number of orders
     ways[0, 0] = 1
     for below in range(k + 1):
-        for taken in range(1, m + 1):  # ascending, so that several candidate samples may stand at this place
-            ways[taken, below:] += ways[taken - 1, : k * m + 1 - below]
+        for placed in range(1, m + 1):  # ascending, so that several candidate samples may have this place
+            ways[placed, below:] += ways[placed - 1, : k * m + 1 - below]
     chances: Values = ways[m] / ways[m].sum()
     return chances
 

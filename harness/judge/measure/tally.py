@@ -1,4 +1,4 @@
-"""Exact counts of whole numbers, in memory that grows with distinct values, not with samples. Pure."""
+"""Exact counts of whole numbers. Memory grows with the distinct values, not with the samples. Pure."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,9 @@ class Tally:
     """How often each whole number occurred: small numbers in a table, larger ones sorted. Nothing is rounded."""
 
     TABLE = 1 << 18
-    PENDING = 1 << 17  # numbers kept uncounted; there are some dozens of tallies, one per metric and cohort
+    PENDING = (
+        1 << 17
+    )  # numbers to collect before they are counted; a run has dozens of tallies, one per metric and cohort
 
     def __init__(self) -> None:
         self._pending: list[Integers] = []

@@ -21,7 +21,7 @@ class Totals:
     """Counts and sums over some streams."""
 
     outcomes: dict[str, int]  # in the order of Outcome; only those that occurred
-    sums: dict[str, float]  # by the name of SUMS; of the whole run also what is known only of it
+    sums: dict[str, float]  # by name: those of SUMS, and for the whole run also the sums that only a whole run has
 
     def sum(self, name: str) -> float:
         return self.sums.get(name, 0.0)
@@ -35,7 +35,7 @@ class Totals:
 
     @property
     def initiated(self) -> int:
-        """All but those that the run's end cut off: nobody knows what would have become of them."""
+        """All streams but those that the run's end cut off: their outcome is unknown."""
         return self.streams - self.count(Outcome.INTERRUPTED)
 
     @property
@@ -70,7 +70,7 @@ _COUNTED_WHOLE = ("outcome", "output_tokens", "resume_gap", "resume_lost")
 
 
 def _of_counted_whole(name: str, column: str) -> Sum:
-    """Over completed streams whose tokens the server reported and which hold the whole answer."""
+    """A column summed over the completed streams that hold a whole answer and whose tokens the server reported."""
 
     def of(streams: Streams, _: Good) -> NDArray[Any]:
         whole = streams.ended_as({Outcome.COMPLETED}) & ~np.isnan(streams.number["output_tokens"]) & ~streams.resumed
@@ -84,7 +84,7 @@ def _open_ns(streams: Streams, _: Good) -> NDArray[Any]:
 
 
 def _limits(streams: Streams, good: Good) -> list[tuple[Mask, Mask]]:
-    """For each limit of `good` that is given: which streams keep it, and which are beyond it."""
+    """For each limit that `good` sets: which streams are within it, and which are beyond it."""
     number = streams.number
     limits: list[tuple[int | None, Callable[[], Floats]]] = [
         (good.ttft, lambda: number["first_content_at"] - number["due_at"]),
@@ -97,7 +97,7 @@ def _limits(streams: Streams, good: Good) -> list[tuple[Mask, Mask]]:
 
 
 def _good(streams: Streams, good: Good) -> NDArray[Any]:
-    """Completed within every limit; without limits nobody can tell, and no stream counts."""
+    """Completed within every limit. Without limits the goodput is unknown, and no stream counts."""
     limits = _limits(streams, good)
     if not limits:
         return np.zeros(len(streams), bool)
@@ -106,7 +106,7 @@ def _good(streams: Streams, good: Good) -> NDArray[Any]:
 
 
 def _not_good(streams: Streams, good: Good) -> NDArray[Any]:
-    """Completed beyond a limit, failed, or left by a person before any content: they had waited long enough."""
+    """Completed beyond a limit, failed, or left by the person before any content."""
     limits = _limits(streams, good)
     if not limits:
         return np.zeros(len(streams), bool)

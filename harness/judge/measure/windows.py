@@ -1,6 +1,6 @@
-"""A run in slices of time, for rules with `for`: SLICES of them make a window. Pure.
+"""A run in slices of time, for rules with `for`: a window is SLICES consecutive slices. Pure.
 
-A stream belongs to the slice in which it was due, with all that it received later.
+A stream belongs to the slice in which it was due, even if it received everything later.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -12,7 +12,7 @@ from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.store import Streams
 
-SLICES = 5  # of a window; windows start a slice apart, so whatever lasts a fifth longer than a window fills one
+SLICES = 5  # windows start one slice apart, so a fault that lasts 1.2 times a window's length fills a whole window
 
 
 class Window(NamedTuple):
@@ -39,7 +39,7 @@ class Windows:
             self._settled.difference_update(range(one - SLICES + 1, one + 1))
 
     def until(self, seconds: float) -> Iterator[Window]:
-        """The windows that had ended this long after the run began, in order of time; settled ones are left out."""
+        """The windows that had ended `seconds` after the run began, in order of time, without the settled ones."""
         step = self.seconds / SLICES
         for first in range(self._first_unfinished(seconds)):
             if first in self._settled:
@@ -48,11 +48,11 @@ class Windows:
             yield Window(first * step, Measurements.joined(slices), slices)
 
     def settle(self, seconds: float) -> None:
-        """Leave out the windows that had ended by then, until a stream comes that was due in one of them."""
+        """From now on leave out the windows that had ended by then, until a stream is added that was due in one."""
         self._settled.update(range(self._first_unfinished(seconds)))
 
     def _first_unfinished(self, seconds: float) -> int:
-        """The first window that had not ended this long after the run began."""
+        """The first window that had not ended `seconds` after the run began."""
         return int(seconds * SLICES / self.seconds + 1e-9) - SLICES + 1
 
     def _slice(self, place: int) -> Measurements:

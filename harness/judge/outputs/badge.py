@@ -12,13 +12,13 @@ _MOST_CHARACTERS = 40  # of a scenario's name
 
 
 def render(judgement: Judgement) -> str:
-    p95 = judgement.metrics["ttft"].gated.p95  # with failed streams as ∞: failing fast must not look good here
+    p95 = judgement.metrics["ttft"].gated.p95  # gated: failed streams are ∞, so that failing fast does not look good
     ttft = "" if p95 is None else f" · p95 TTFT {figure(p95, 'ms')}"
     return _badge(judgement.run.scenario, judgement.verdict, ttft)
 
 
-def comparison(found: Comparison) -> str:
-    return _badge(f"against {found.baseline}", found.status)
+def comparison(compared: Comparison) -> str:
+    return _badge(f"against {compared.baseline}", compared.status)
 
 
 def _badge(name: str, status: str, detail: str = "") -> str:

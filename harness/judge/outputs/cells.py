@@ -1,4 +1,4 @@
-"""The figures in the tables of the terminal and of Markdown. Plain text; each format escapes it."""
+"""The cells of the tables in the terminal and in Markdown. Plain text; each format escapes it."""
 
 from streamgauge.harness.judge.compare.comparison import Comparison, Row
 from streamgauge.harness.judge.figures import NONE, between_or, change, changes, figure, some

@@ -1,6 +1,6 @@
-"""`--output KIND=FILE`: which formats were asked for, and writing a verdict in each of them.
+"""`--output KIND=FILE`: parses the options, and writes a result in each format that they ask for.
 
-In a GitHub job, which the environment reveals, `github` is always among them.
+In a GitHub job, which the environment shows, `github` is always one of the formats.
 """
 
 import os
@@ -27,7 +27,7 @@ KINDS: Mapping[str, Format] = {  # those that are written to a file
     "badge": Format(badge.render, badge.comparison),
     "text": Format(terminal.text, terminal.comparison_text),
 }
-_GITHUB = "github"  # writes to where GitHub reads: annotations and the step summary
+_GITHUB = "github"  # writes annotations to standard output, and the step summary to GitHub's file
 _GITHUB_VARIABLES = ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY")
 
 
@@ -40,10 +40,10 @@ def requested(
     options: Sequence[str], json_path: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> list[Output]:
     """What `--json` and `--output` ask for, each once. OutputError for an unknown kind or a missing file."""
-    found = [_parsed(text) for text in (*([f"json={json_path}"] if json_path else []), *options)]
+    outputs = [_parsed(text) for text in (*([f"json={json_path}"] if json_path else []), *options)]
     if environ.get("GITHUB_ACTIONS") == "true" or environ.get("GITHUB_STEP_SUMMARY"):
-        found.append(Output(_GITHUB, None))
-    return list(dict.fromkeys(found))
+        outputs.append(Output(_GITHUB, None))
+    return list(dict.fromkeys(outputs))
 
 
 def _parsed(text: str) -> Output:
@@ -58,31 +58,31 @@ def _parsed(text: str) -> Output:
 
 
 def environment_without_github(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """For one run of several whose results are written together: that run must not write to GitHub by itself."""
+    """The environment for one run of several whose results are reported together: that run must not report itself."""
     return {name: value for name, value in environ.items() if name not in _GITHUB_VARIABLES}
 
 
-def show(found: Judgement | Comparison, outputs: Sequence[Output]) -> None:
+def show(result: Judgement | Comparison, outputs: Sequence[Output]) -> None:
     """Print the result, and write it in each format. An output to standard output replaces what is printed.
 
     StoreError if a file cannot be written.
     """
     is_replaced = _uses_standard_output(outputs)
     if not is_replaced:
-        terminal.show(found)
+        terminal.show(result)
     for kind, path in outputs:
         if path is None:
-            github.write(found, to=sys.stderr if is_replaced else None)
+            github.write(result, to=sys.stderr if is_replaced else None)
         elif path == "-":
-            sys.stdout.write(_text(found, KINDS[kind]))
+            sys.stdout.write(_text(result, KINDS[kind]))
             sys.stdout.flush()
         else:
-            save(_text(found, KINDS[kind]), path)
+            save(_text(result, KINDS[kind]), path)
 
 
 def _uses_standard_output(outputs: Iterable[Output]) -> bool:
     return any(output.path == "-" for output in outputs)
 
 
-def _text(found: Judgement | Comparison, kind: Format) -> str:
-    return kind.of_run(found) if isinstance(found, Judgement) else kind.of_comparison(found)
+def _text(result: Judgement | Comparison, kind: Format) -> str:
+    return kind.of_run(result) if isinstance(result, Judgement) else kind.of_comparison(result)

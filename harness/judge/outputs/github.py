@@ -1,4 +1,4 @@
-"""What GitHub shows of a job: the step summary, and up to five annotations at the top of the run's page."""
+"""GitHub's two places for results: the step summary, and annotations at the top of the workflow run's page."""
 
 import os
 import sys
@@ -22,19 +22,21 @@ _LEVELS = [  # the most important first
 ]
 
 
-def write(found: Judgement | Comparison, environ: Mapping[str, str] = os.environ, to: TextIO | None = None) -> None:
-    """Annotations to `to` (None: standard output; GitHub reads standard error, too); the summary to the file that
-    GITHUB_STEP_SUMMARY names, if it is set."""
+def write(result: Judgement | Comparison, environ: Mapping[str, str] = os.environ, to: TextIO | None = None) -> None:
+    """Write annotations to `to` (None: standard output), and the summary to the file of GITHUB_STEP_SUMMARY, if set.
+
+    GitHub reads annotations from standard error, too.
+    """
     to = to or sys.stdout
-    to.write("".join(f"{line}\n" for line in annotations(found)))
+    to.write("".join(f"{line}\n" for line in annotations(result)))
     to.flush()
     if environ.get("GITHUB_STEP_SUMMARY"):
-        _append(found, Path(environ["GITHUB_STEP_SUMMARY"]))
+        _append(result, Path(environ["GITHUB_STEP_SUMMARY"]))
 
 
-def annotations(found: Judgement | Comparison) -> list[str]:
+def annotations(result: Judgement | Comparison) -> list[str]:
     """Workflow commands, the most important first."""
-    commands = _of_run(found) if isinstance(found, Judgement) else _of_comparison(found)
+    commands = _of_run(result) if isinstance(result, Judgement) else _of_comparison(result)
     return list(commands)[:MOST_ANNOTATIONS]
 
 
@@ -52,35 +54,35 @@ def _of_run(judgement: Judgement) -> Iterator[str]:
         yield _command("warning", f"{judgement.run.scenario}: {judgement.verdict}", judgement.reason)
 
 
-def _of_comparison(found: Comparison) -> Iterator[str]:
+def _of_comparison(compared: Comparison) -> Iterator[str]:
     for status, level in ((GateStatus.REGRESSED, "error"), (GateStatus.INCONCLUSIVE, "warning")):
-        for row in (row for row in found.rows if row.status is status):
-            yield _command(level, f"{row.subject} {status} against {found.baseline}", row.reason)
-    if not found.rows:
-        level = "error" if found.status is GateStatus.INVALID else "warning"
-        yield _command(level, f"{found.status} against {found.baseline}", found.reason)
+        for row in (row for row in compared.rows if row.status is status):
+            yield _command(level, f"{row.subject} {status} against {compared.baseline}", row.reason)
+    if not compared.rows:
+        level = "error" if compared.status is GateStatus.INVALID else "warning"
+        yield _command(level, f"{compared.status} against {compared.baseline}", compared.reason)
 
 
 def _command(level: str, title: str, message: str) -> str:
     return f"::{level} title={_property(title)}::{_data(message)}"
 
 
-def _data(foreign: str) -> str:
+def _data(untrusted: str) -> str:
     """As GitHub's own toolkit escapes it."""
-    text = visible(shortened(foreign, _MOST_CHARACTERS))
+    text = visible(shortened(untrusted, _MOST_CHARACTERS))
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _property(foreign: str) -> str:
-    return _data(foreign).replace(":", "%3A").replace(",", "%2C")
+def _property(untrusted: str) -> str:
+    return _data(untrusted).replace(":", "%3A").replace(",", "%2C")
 
 
-def _append(found: Judgement | Comparison, path: Path) -> None:
-    """After what the step has already written, and within the room that is left."""
+def _append(result: Judgement | Comparison, path: Path) -> None:
+    """Append the summary to what the step has already written, within GitHub's limit for the whole file."""
     try:
         used = path.stat().st_size if path.exists() else 0
         room = max(0, markdown.MOST_BYTES - used)
-        text = markdown.render(found, room) if isinstance(found, Judgement) else markdown.comparison(found, room)
+        text = markdown.render(result, room) if isinstance(result, Judgement) else markdown.comparison(result, room)
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as fault:

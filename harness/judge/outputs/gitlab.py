@@ -19,10 +19,10 @@ def render(judgement: Judgement) -> str:
     return "".join(f"{line}\n" for line in (*_lines(judgement), "# EOF"))
 
 
-def comparison(found: Comparison) -> str:
+def comparison(compared: Comparison) -> str:
     lines = [*_head("streamgauge_compared", "the gated metrics: typical of a run of the baseline, and of a run now")]
-    for row in found.rows:
-        for side, value in ((found.baseline, row.baseline), ("now", row.candidate)):
+    for row in compared.rows:
+        for side, value in ((compared.baseline, row.baseline), ("now", row.candidate)):
             lines += _sample("streamgauge_compared", {"metric": row.subject, "runs": side}, value)
     return "".join(f"{line}\n" for line in (*lines, "# EOF"))
 

@@ -1,4 +1,4 @@
-"""The runs of a history as CSV (RFC 4180), a header first. Empty: not observed; `inf`: too many streams failed."""
+"""The runs of a history as CSV (RFC 4180) with a header. Empty cell: not observed; `inf`: too many streams failed."""
 
 import csv
 import io

@@ -66,13 +66,13 @@ def document(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def comparison(found: Comparison) -> str:
+def comparison(compared: Comparison) -> str:
     """`streamgauge/comparison/1`: what the regression gate says; docs/concepts/regression.md lists its fields."""
     document = {
         "schema": COMPARISON,
-        "baseline": found.baseline,
-        "verdict": found.status.value,
-        "reason": found.reason,
+        "baseline": compared.baseline,
+        "verdict": compared.status.value,
+        "reason": compared.reason,
         "rows": [
             {
                 "metric": row.subject,
@@ -85,13 +85,13 @@ def comparison(found: Comparison) -> str:
                 "high": finite(row.interval.high),
                 "reason": row.reason,
             }
-            for row in found.rows
+            for row in compared.rows
         ],
-        "baseline_runs": found.baseline_runs,
-        "first_runs": found.first_runs,
-        "fresh_runs": found.fresh_runs,
-        "wanted": found.wanted,
-        "notes": found.notes,
+        "baseline_runs": compared.baseline_runs,
+        "first_runs": compared.first_runs,
+        "fresh_runs": compared.fresh_runs,
+        "wanted": compared.wanted,
+        "notes": compared.notes,
     }
     return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
 

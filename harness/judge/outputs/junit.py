@@ -1,10 +1,10 @@
 """JUnit XML, for the test pages of CI systems: one case for each rule (of a comparison: for each metric), under a name
 that is the same from run to run.
 
-A missed rule is a failure. An inconclusive one is skipped with its reason, and so is one that only warns. If the run is
-invalid, every rule is an error. Each rule has a suite of its own, because only suites may have properties, and the
-figures are there. Valid by the schema of Ant's reports (Windy Road's JUnit.xsd), the strictest of those in use, and by
-Jenkins's junit-10.xsd.
+A missed rule is a failure. An inconclusive rule is skipped with its reason, and so is a missed rule that only warns. If
+the run is invalid, every rule is an error. Each rule has a suite of its own, because the figures are properties and
+only suites may have properties. The XML is valid by the schema of Ant's reports (Windy Road's JUnit.xsd), the strictest
+of those in use, and by Jenkins's junit-10.xsd.
 """
 
 import math
@@ -39,13 +39,13 @@ def render(judgement: Judgement) -> str:
     return document(run.scenario, cases, run.started_at, judgement.seconds)
 
 
-def comparison(found: Comparison) -> str:
-    shared = {"against": found.baseline, "verdict": found.status.value}
-    cases = [_of_compared(row, shared) for row in found.rows]
+def comparison(compared: Comparison) -> str:
+    shared = {"against": compared.baseline, "verdict": compared.status.value}
+    cases = [_of_compared(row, shared) for row in compared.rows]
     if not cases:
-        result = "error" if found.status is GateStatus.INVALID else "skipped"
-        cases = [Case("regression", result, found.reason, shared, found.reason)]
-    return document(f"against {found.baseline}", cases, datetime.now(UTC).isoformat(), 0)
+        result = "error" if compared.status is GateStatus.INVALID else "skipped"
+        cases = [Case("regression", result, compared.reason, shared, compared.reason)]
+    return document(f"against {compared.baseline}", cases, datetime.now(UTC).isoformat(), 0)
 
 
 # The cases
@@ -125,7 +125,7 @@ def _number(value: float | None) -> str:
 
 
 def document(name: str, cases: Iterable[Case], started_at: str, seconds: float) -> str:
-    """`started_at` is ISO 8601; `seconds` is how long what the cases report took."""
+    """The XML of these cases. `started_at` is ISO 8601; `seconds` is how long the run took."""
     root = ElementTree.Element("testsuites")
     for number, case in enumerate(cases):
         root.append(_suite(number, name, case, started_at, seconds))

@@ -1,6 +1,6 @@
 """The result as Markdown (GitHub's and GitLab's), the verdict first: for a step summary or a comment.
 
-Text from outside is shown as text: it makes no markup and no link, and mentions nobody.
+Text from outside is escaped: it cannot make markup or a link, or mention an account.
 """
 
 import re
@@ -20,20 +20,20 @@ _SYNTAX = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:$=])")
 
 
 def render(judgement: Judgement, most_bytes: int = MOST_BYTES) -> str:
-    """At most so many bytes of UTF-8; a longer text is cut at a line, and says so."""
+    """At most `most_bytes` of UTF-8. A longer text is cut at the end of a line, and a remark says so."""
     return _bounded(_of_run(judgement), most_bytes)
 
 
-def comparison(found: Comparison, most_bytes: int = MOST_BYTES) -> str:
-    return _bounded(_of_comparison(found), most_bytes)
+def comparison(compared: Comparison, most_bytes: int = MOST_BYTES) -> str:
+    return _bounded(_of_comparison(compared), most_bytes)
 
 
-def _bounded(given: Iterable[str], most_bytes: int) -> str:
+def _bounded(all_lines: Iterable[str], most_bytes: int) -> str:
     lines: list[str] = []
     size = 0
     left_out = "\n… the rest is left out: it would be too long here.\n"
     room = most_bytes - len(left_out.encode())
-    for line in given:
+    for line in all_lines:
         size += len(line.encode()) + 1
         if size > room:
             return "\n".join(lines) + left_out
@@ -81,17 +81,17 @@ def _rules(judgement: Judgement) -> Iterator[str]:
         )
 
 
-def _of_comparison(found: Comparison) -> Iterator[str]:
-    yield _heading(found.status, found.reason)
+def _of_comparison(compared: Comparison) -> Iterator[str]:
+    yield _heading(compared.status, compared.reason)
     yield ""
-    if found.rows:
-        yield from _table("", "metric", f">{_text(found.baseline)}", *cells.COMPARED_COLUMNS, "why")
-        for row in found.rows:
+    if compared.rows:
+        yield from _table("", "metric", f">{_text(compared.baseline)}", *cells.COMPARED_COLUMNS, "why")
+        for row in compared.rows:
             status = f"{STYLES[row.status].sign} {row.status}"
             yield _row(status, _code(row.subject), *cells.of_compared(row), _text(row.reason))
         yield ""
-    yield f"{cells.candidate_runs(found)} against {len(found.baseline_runs)} of {_code(found.baseline)}"
-    yield from (f"\n- {_text(note)}" for note in found.notes)
+    yield f"{cells.candidate_runs(compared)} against {len(compared.baseline_runs)} of {_code(compared.baseline)}"
+    yield from (f"\n- {_text(note)}" for note in compared.notes)
 
 
 def _heading(status: str, reason: str) -> str:
@@ -108,13 +108,13 @@ def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _text(foreign: str) -> str:
-    """With a backslash before each ASCII sign that could begin markup; a zero-width space after @ breaks a mention."""
-    return _SYNTAX.sub(r"\\\1", visible(shortened(foreign, _MOST_CHARACTERS))).replace("@", "@\u200b")
+def _text(untrusted: str) -> str:
+    """Escaped: a backslash before each ASCII sign that could begin markup, a zero-width space after @ of a mention."""
+    return _SYNTAX.sub(r"\\\1", visible(shortened(untrusted, _MOST_CHARACTERS))).replace("@", "@\u200b")
 
 
-def _code(foreign: str) -> str:
+def _code(untrusted: str) -> str:
     """As a code span, fenced by more backticks than it contains; in a table, | needs a backslash even in code."""
-    inside = visible(shortened(foreign, _MOST_CHARACTERS)).replace("|", r"\|")
+    inside = visible(shortened(untrusted, _MOST_CHARACTERS)).replace("|", r"\|")
     fence = "`" * (max(map(len, re.findall("`+", inside)), default=0) + 1)
     return f"{fence} {inside} {fence}" if "`" in inside else f"`{inside or ' '}`"

@@ -1,6 +1,6 @@
-"""Rich's console, tables and text, safe for text from outside. The only door to rich.
+"""Rich's console, tables and text, safe for text from outside. No other module imports rich.
 
-A status is a word and a sign, never colour alone. Text from outside is shown as text, never as markup.
+A status is a word and a sign, never colour alone. Text from outside is never read as markup.
 """
 
 import re
@@ -16,7 +16,7 @@ from streamgauge.harness.judge.wording import visible
 
 __all__ = ["Console", "Table", "console_of", "safe", "status", "table_of", "without_colour"]
 
-# GitHub obeys a workflow command at the beginning of a line in a log, and a folded text could begin a line with one.
+# GitHub executes a workflow command at the beginning of a log line, and a folded text could begin a line with one.
 _WORKFLOW_COMMAND = re.compile(r"(:)(?=:[a-z-]+[ :])|(#)(?=#\[)")
 
 
@@ -37,14 +37,14 @@ def status(word: str, rest: str = "") -> Text:
     return Text.assemble((f"{style.sign} {word.upper()}", f"bold {style.terminal}"), safe(rest))
 
 
-def safe(foreign: str) -> Text:
-    """No markup, no control characters, and nothing that GitHub would obey when it reads the log."""
-    return Text(_WORKFLOW_COMMAND.sub("\\g<0>\u200b", visible(foreign)))
+def safe(untrusted: str) -> Text:
+    """Text without markup, control characters, or workflow commands that GitHub would execute from the log."""
+    return Text(_WORKFLOW_COMMAND.sub("\\g<0>\u200b", visible(untrusted)))
 
 
 def table_of(*columns: str) -> Table:
     """A column whose name begins with `>` is aligned right."""
-    made = Table(box=None, pad_edge=False, header_style="dim")
+    table = Table(box=None, pad_edge=False, header_style="dim")
     for column in columns:
-        made.add_column(safe(column.removeprefix(">")), justify="right" if column.startswith(">") else "left")
-    return made
+        table.add_column(safe(column.removeprefix(">")), justify="right" if column.startswith(">") else "left")
+    return table

@@ -19,12 +19,12 @@ from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.validity import Validity
 
 
-def show(found: Judgement | Comparison) -> None:
+def show(result: Judgement | Comparison) -> None:
     """To standard output."""
-    if isinstance(found, Judgement):
-        render(found)
+    if isinstance(result, Judgement):
+        render(result)
     else:
-        render_comparison(found)
+        render_comparison(result)
 
 
 def render(judgement: Judgement, console: Console | None = None) -> None:
@@ -50,7 +50,7 @@ def render(judgement: Judgement, console: Console | None = None) -> None:
 
 
 def text(judgement: Judgement, width: int = 80) -> str:
-    """The same as a string without colour."""
+    """The output of `render` as a string without colour."""
     return without_colour(lambda console: render(judgement, console), width)
 
 
@@ -104,6 +104,6 @@ def _rates(judgement: Judgement) -> Table:
 
 
 def _where(where: Where) -> str:
-    given = where.selected().items()
-    named = (f"{key.removeprefix('label.')}={value}" if key.startswith("label.") else value for key, value in given)
+    selected = where.selected().items()
+    named = (f"{key.removeprefix('label.')}={value}" if key.startswith("label.") else value for key, value in selected)
     return ", ".join(named) or "all"

@@ -12,7 +12,7 @@ from streamgauge.harness.judge.verdict.judgement import Judgement
 
 
 def render_two_runs(before: Judgement, after: Judgement, console: Console | None = None) -> None:
-    """Two single runs side by side. The intervals know how far streams are apart, but not how far runs are."""
+    """Two single runs side by side. The intervals cover the variation between streams, but not between runs."""
     console = console_of(console)
     console.print("not a gate: with one run on each side, a change of the server looks like chance")
     for name, judged in (("before", before), ("now", after)):
@@ -32,11 +32,11 @@ def render_two_runs(before: Judgement, after: Judgement, console: Console | None
 
 
 def render_history(history: History, console: Console | None = None) -> None:
-    """P95 TTFT by run, oldest first, with the baselines that accepted the run, and the points of change."""
+    """P95 TTFT by run, oldest first, with the baselines that accepted the run, and the change points."""
     console = console_of(console)
     table = table_of("started (UTC)", "commit", ">n", ">p50", ">p95 ttft", ">interval", "accepted", ">change")
     for column in table.columns:
-        column.no_wrap = True  # a number that is broken over two lines reads as another number
+        column.no_wrap = True  # a number that is broken over two lines looks like another number
     table.columns[6].no_wrap, table.columns[6].min_width = False, 8
     for point in history.points:
         table.add_row(
@@ -57,7 +57,7 @@ def render_history(history: History, console: Console | None = None) -> None:
 def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
     """The runs of a database, oldest first."""
     table = table_of("run", "host", "started (UTC)", "took", "status")
-    table.columns[0].no_wrap = True  # other commands ask for the id: it must be possible to copy it
+    table.columns[0].no_wrap = True  # people copy the id for other commands
     table.columns[0].overflow = "ignore"
     table.columns[1].overflow = "fold"
     for run in runs:

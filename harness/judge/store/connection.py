@@ -1,4 +1,4 @@
-"""The connection to an SQLite file, and SQLite's errors in words that say what to do."""
+"""The connection to an SQLite file; SQLite's errors become messages that say what to do."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _ADVICE = {  # by a part of SQLite's message
 def connect(path: Path, mode: str) -> Database:
     """`mode` as in SQLite's URIs: rwc, rw, ro."""
     uri = f"file:{_quoted(path)}?mode={mode}"
-    # A writer may run in a thread beside the event loop, one call at a time.
+    # check_same_thread: a writer may call from a thread beside the event loop, one call at a time.
     connection = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
     connection.execute("PRAGMA synchronous = NORMAL")
     return Database(connection, execute_plugins=False)
@@ -34,7 +34,7 @@ def _quoted(path: Path) -> str:
 
 def close(database: Database) -> None:
     """Fold the write-ahead log into the file first, so that the database is a single file."""
-    with suppress(sqlite3.Error):  # a reader still uses the log; the last one to close folds it
+    with suppress(sqlite3.Error):  # fails while a reader uses the log; then the last connection to close folds it
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     database.close()
 

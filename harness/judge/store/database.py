@@ -1,7 +1,7 @@
 """The database: one SQLite file with every stream of every run.
 
-Rows hold what was observed; nothing derived is stored as truth. Readers get columns in bounded batches. One writer and
-any number of readers may have the file open at once. Nothing here knows a metric.
+Rows hold what was observed, and no metrics: those are computed again at each reading. Readers get columns in bounded
+batches. One writer and any number of readers may have the file open at once.
 """
 
 import itertools
@@ -76,7 +76,7 @@ class Store:
         if not path.exists():
             raise StoreError(f"{path}: no such database")
         with as_store_errors(path):
-            # WAL needs a -shm file, which a file on a read-only disk cannot have: but then nobody writes it either.
+            # WAL needs a -shm file, which a read-only disk cannot hold. `immutable` does without: nobody writes there.
             writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
             store = cls(path, connection.connect(path, "rw" if writable else "ro&immutable=1"))
             try:
@@ -106,7 +106,7 @@ class Store:
 
     def _migrate(self) -> None:
         if schema.needs_migration(self._database):
-            with self._writing():  # a second process waits here and then finds nothing left to do
+            with self._writing():  # a second process waits here, and then has nothing left to migrate
                 schema.migrate(self._database)
 
     # writing
@@ -160,7 +160,7 @@ class Store:
             self._database.table("runs").update(self._known(run.id), row_of_run(ended))
 
     def accept(self, name: str, accepted: Iterable[Accepted]) -> int:
-        """Add runs to a baseline and return how many are new; one that it has already stays as it is."""
+        """Add runs to a baseline and return how many are new. A run that is in the baseline already does not change."""
         rows = [row_of_accepted(name, each) for each in accepted]
         with self._writing():
             before = self._database.conn.total_changes
@@ -181,12 +181,12 @@ class Store:
         """Every baseline by its name, with its runs in the order of their acceptance."""
         with as_store_errors(self.path):
             if not self._database.table("baselines").exists():
-                return {}  # an older file that may not be written
+                return {}  # an older file that is read-only, so it was not migrated
             rows = self._database.execute("SELECT name, run, at, document FROM baselines ORDER BY rowid").fetchall()
-        found: dict[str, list[Accepted]] = {}
+        baselines: dict[str, list[Accepted]] = {}
         for name, *row in rows:
-            found.setdefault(name, []).append(accepted_of_row(*row))
-        return found
+            baselines.setdefault(name, []).append(accepted_of_row(*row))
+        return baselines
 
     def runs(self) -> list[Run]:
         """Every run, oldest first."""
@@ -195,17 +195,17 @@ class Store:
         return [run_of_row(row) for row in rows]
 
     def run(self, run_id: str | None = None) -> Run:
-        """A run by its id or an unambiguous start of it; None is the newest. StoreError names the runs there are."""
+        """A run by its id or by an unambiguous beginning of it; None: the newest. The StoreError lists the runs."""
         runs = self.runs()
         if not runs:
             raise StoreError(f"{self.path}: holds no run yet")
         if run_id is None:
             return runs[-1]
-        found = [run for run in runs if run.id == run_id] or [run for run in runs if run.id.startswith(run_id)]
-        if len(found) == 1:
-            return found[0]
-        names = ", ".join(run.id for run in (found or runs)[-10:])
-        if found:
+        matches = [run for run in runs if run.id == run_id] or [run for run in runs if run.id.startswith(run_id)]
+        if len(matches) == 1:
+            return matches[0]
+        names = ", ".join(run.id for run in (matches or runs)[-10:])
+        if matches:
             raise StoreError(f"{self.path}: {run_id!r} could be any of {names}; write more of it")
         raise StoreError(f"{self.path}: no run called {run_id!r}; there are {names}")
 
@@ -225,11 +225,11 @@ class Store:
             if not rows:
                 return
             last = rows[-1][0]
-            found = streams_of_rows(rows)
+            streams = streams_of_rows(rows)
             if where is not None:
-                found = selected(found, where)
-            if len(found):
-                yield found
+                streams = selected(streams, where)
+            if len(streams):
+                yield streams
 
     def count(self, run_id: str) -> int:
         """How many streams a run has."""
@@ -274,7 +274,7 @@ class Store:
         )
 
     def failures(self, run_id: str, most: int) -> list[Failure]:
-        """How streams failed, the most frequent way first; at most so many ways."""
+        """How streams failed, the most frequent failure first; at most `most` failures."""
         with as_store_errors(self.path):
             rows = self._database.execute(
                 "SELECT outcome, http_status, detail, count(*) AS n FROM streams WHERE run = ? "

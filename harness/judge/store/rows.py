@@ -1,4 +1,4 @@
-"""What the rows of the database stand for: runs, accepted runs, failures and vitals. Streams have `streams`. Pure."""
+"""The rows of the database as values: runs, accepted runs, failures and vitals. Streams are in `streams`. Pure."""
 
 import json
 from typing import Any, Literal, NamedTuple
@@ -29,7 +29,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: dict[str, Any] = {}  # what must be equal for two runs to be comparable
     labels: dict[str, str] = {}
     instrument: dict[str, Any] = {}  # stamps, versions, platform, processes, clock_drift_ns, …
-    notes: list[str] = []  # what went wrong with the run itself, a sentence each; any note makes it DEGRADED
+    notes: list[str] = []  # problems of the run itself, a sentence each; any note makes the run DEGRADED
 
 
 class VitalSeries(NamedTuple):
@@ -54,7 +54,7 @@ class Accepted(NamedTuple):
 
     run: str
     at: str  # ISO 8601, UTC: when it was accepted
-    document: dict[str, Any] | None  # what is known of an imported run; None: the run is in this database
+    document: dict[str, Any] | None  # an imported run as in the baseline file; None: the run is in this database
 
 
 _JSON = ("config", "rules", "fingerprint", "labels", "instrument", "notes")  # columns of `runs` that hold JSON

@@ -7,7 +7,7 @@ from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x53474147  # "SGAG" in the header of the file: the database is ours
 
-# For people and plain SQL. This program never reads it: measure/metrics.py defines the metrics.
+# A view for people who write SQL. This program never reads it: measure/metrics.py defines the metrics.
 _STREAM_METRICS = """
 SELECT run_id, streams.id AS stream_id, scenario, user, protocol, client, network, behaviour, worker,
     labels, outcome, http_status, detail, stop_reason,
@@ -40,7 +40,7 @@ def migrate(database: Database) -> None:
 
 
 def unknown_migration(database: Database) -> str | None:
-    """The name of a migration that a newer version applied; None if this version knows all that were applied."""
+    """The name of an applied migration that this version does not know; None if it knows all of them."""
     known = {migration.name for migration in _MIGRATIONS.pending(Database(memory=True))}
     return next((each.name for each in _MIGRATIONS.applied(database) if each.name not in known), None)
 
@@ -116,7 +116,7 @@ def m004_baselines(database: Database) -> None:
 
 
 def _show(database: Database, columns: str) -> None:
-    """Create the view again with more columns than m001 gave it."""
+    """Replace the view by one with these columns after those of m001."""
     database.create_view(
         "stream_metrics", _STREAM_METRICS.replace("\nFROM", f",\n    {columns}\nFROM", 1), replace=True
     )

@@ -1,4 +1,4 @@
-"""Streams as columns: what readers of the database get in place of a Python object for each chunk. Pure."""
+"""Streams as columns, because a Python object for each chunk would be too slow. Pure."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -56,7 +56,7 @@ class Streams:
 
     @cached_property
     def resumed(self) -> NDArray[np.bool_]:
-        """Which streams resumed an answer: its beginning is in another stream, its usage is that of the whole."""
+        """Which streams resumed an answer: the beginning is in another stream, but the usage is the whole answer's."""
         return ~(np.isnan(self.number["resume_gap"]) & np.isnan(self.number["resume_lost"]))
 
     def ended_as(self, outcomes: Collection[Outcome]) -> NDArray[np.bool_]:
@@ -66,7 +66,7 @@ class Streams:
 
     @cached_property
     def _outcome_codes(self) -> tuple[list[str], NDArray[np.int64]]:
-        """The outcomes that occur, and for each stream which of them it has: comparing texts is slow."""
+        """The outcomes that occur, and for each stream the index of its outcome: comparing numbers is faster."""
         names, code = np.unique(self.outcome, return_inverse=True)
         return names.tolist(), code
 
@@ -93,8 +93,8 @@ def matches(where: Where, texts: Mapping[str, str]) -> bool:
         labels = json.loads(texts["labels"])
         if any(labels.get(name) != value for name, value in where.label.items()):
             return False
-    given = ((name, getattr(where, name)) for name in _KEYS)
-    return all(texts[name] == value for name, value in given if value is not None)
+    wanted = ((name, getattr(where, name)) for name in _KEYS)
+    return all(texts[name] == value for name, value in wanted if value is not None)
 
 
 def selected(streams: Streams, where: Where) -> Streams:
@@ -106,7 +106,7 @@ def selected(streams: Streams, where: Where) -> Streams:
 def select_statement(columns: Collection[str]) -> str:
     """SELECT for `streams_of_rows`; its parameters are the run, the id after which to start, and how many rows.
 
-    `columns` are those of the table. An older file that may not be written lacks some: nobody observed what they hold.
+    `columns` are those of the table. A read-only file of an older version lacks some; they read as NULL, not observed.
     """
     names = (name if name in columns else "NULL" for name in (*_TEXTS, *_NUMBERS))
     return f"SELECT id, arrivals, {', '.join(names)} FROM streams WHERE run = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - our own names

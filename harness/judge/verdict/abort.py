@@ -1,8 +1,8 @@
 """Rules with `abort`: has a run that still goes on missed one of them, by the streams that are stored so far?
 
-A stream is stored when it has ended. Of the streams that were due lately, only the quick ones have ended, and failures
-are quicker than answers. So a stream counts only when the longest stream until now, had it been due at the same moment,
-would have ended, too. This module only says so; the caller ends the run.
+A stream is stored when it ends. Of the streams that became due recently only the short ones have ended, and failures
+are shorter than answers: counting them would exaggerate the failures. So a stream counts only once it has been due for
+at least as long as the longest stream so far took. This module only reports a missed rule; the caller ends the run.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 
-CONFIDENCE = 0.999  # at 95 %, a check each second would end one good run in a few
+CONFIDENCE = 0.999  # with 95 % and a check each second, a large share of good runs would be ended
 
 
 class AbortRules:
-    """The rules with `abort` of one run. Each stream is read and counted once, however often `check` is called."""
+    """The rules with `abort` of one run. Each stream is read and counted only once, over all calls of `check`."""
 
     def __init__(self, rules: Iterable[Rule], person: Reader) -> None:
         self._rules = [rule for rule in rules if rule.written.abort]
@@ -45,7 +45,7 @@ class AbortRules:
             if verdict.status is RuleStatus.MISSED:
                 return verdict
         if len(due) == len(self._rules):
-            for windows in self._windows.values():  # so that a check costs only what is new, however long the run is
+            for windows in self._windows.values():  # the next check then evaluates only new windows
                 windows.settle(until / 1e9)
         return None
 

@@ -1,6 +1,6 @@
-"""What a run came to: whether its numbers can be believed, what was measured, and whether its rules were kept.
+"""The judgement of a run: whether its numbers can be believed, what was measured, and whether its rules were met.
 
-Everything is computed from the database, each time anew, in one pass over the streams. Nothing is printed here.
+Everything is computed from the database each time, in one pass over the streams. Nothing is printed here.
 """
 
 from collections.abc import Callable, Sequence
@@ -55,12 +55,12 @@ class Judgement:
     metrics: dict[str, Summary]  # by name, in the order of METRICS
     rates: dict[str, Figure]  # by name, in the order of RATES
     totals: Totals
-    coalesced: int  # pairs of chunks less than 1 ms apart: no itl counts them
+    coalesced: int  # pairs of chunks less than 1 ms apart, which `itl` does not count
     parts: list[Part]
     verdicts: list[Verdict]  # of the rules
     verdict: RunVerdict
     reason: str  # of the verdict, one sentence
-    reader: Reader  # whose waits the metrics of smoothness are about
+    reader: Reader  # the person of the reader model
     measurements: Measurements  # for any other selection, and every metric's whole distribution
 
 
@@ -71,10 +71,10 @@ def judge(
     also: Callable[[Streams], object] | None = None,
     reader: Reader | None = None,
 ) -> Judgement:
-    """Judge a run (None: the newest) by `rules` for a `reader` (None: those it was run with).
+    """Judge a run (None: the newest) by `rules` and for a `reader` (None: the rules and reader of the run's config).
 
-    `also` receives each batch of streams, too: reading a large file takes longer than most of what is done with it.
-    RuleError for a stored rule that this version cannot parse, StoreError.
+    `also` receives each batch of streams, too, so that a caller need not read a large file twice. RuleError for a
+    stored rule that this version cannot parse, StoreError.
     """
     run = store.run(run_id)
     rules = parse_all(run.rules) if rules is None else rules
@@ -98,20 +98,20 @@ def _judgement(
     store: Store, run: Run, measurements: Measurements, seconds: float, reader: Reader, verdicts: list[Verdict]
 ) -> Judgement:
     totals = measurements.totals()
-    samples = {name: measurements.distribution(name) for name in METRICS}
+    distributions = {name: measurements.distribution(name) for name in METRICS}
     vitals = {name: store.vital(run.id, name) for name in HABITS}
-    validity, reasons = assess(Evidence(run, totals, samples, vitals))
+    validity, reasons = assess(Evidence(run, totals, distributions, vitals))
     verdict, reason = _verdict(run, validity, reasons, verdicts)
     return Judgement(
         run=run,
         seconds=seconds,
         validity=validity,
         reasons=reasons,
-        metrics={name: summary(seen) for name, seen in samples.items()},
+        metrics={name: summary(distribution) for name, distribution in distributions.items()},
         rates={name: rate.over(totals, seconds) for name, rate in RATES.items()},
         totals=totals,
         coalesced=int(totals.sum("content_chunks") - totals.sum("with_content"))
-        - sum(samples[name].n for name in ("itl", "tool_pause")),
+        - sum(distributions[name].n for name in ("itl", "tool_pause")),
         parts=_parts(measurements),
         verdicts=verdicts,
         verdict=verdict,
@@ -133,22 +133,25 @@ def _server_counters(store: Store, run_id: str, measurements: Measurements) -> d
     """Sums of the whole run from the server's own counters; empty if the server was not asked for them."""
     began, ended = measurements.began, measurements.ended
     generated, active = (store.vital(run_id, vital) for vital in (Vital.SERVER_GENERATED, Vital.SERVER_ACTIVE))
-    found = {
+    sums = {
         Vital.SERVER_GENERATED: server_counters.generated(generated, began, ended),
         SERVER_STOPPED: server_counters.stopped_after(active, generated, began, ended),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in sums.items() if value is not None}
 
 
 def _arrivals(store: Store, run_id: str) -> dict[str, float]:
-    """Of an open load: the streams that were due, and those dropped as no user was free. Empty for a closed load."""
-    found: dict[str, float] = {}
+    """Of an open load: how many streams were due, and how many were dropped because no user was free.
+
+    Empty for a closed load.
+    """
+    sums: dict[str, float] = {}
     for name in (Vital.ARRIVALS, Vital.DROPPED_ARRIVALS):
-        readings = store.vital(run_id, name)
-        counted = dict(zip(readings.worker, readings.value.tolist(), strict=True))  # the last sample of each process
-        if counted:
-            found[name] = sum(counted.values())
-    return found
+        series = store.vital(run_id, name)
+        last_samples = dict(zip(series.worker, series.value.tolist(), strict=True))  # by process
+        if last_samples:
+            sums[name] = sum(last_samples.values())
+    return sums
 
 
 def _parts(measurements: Measurements) -> list[Part]:

@@ -1,4 +1,4 @@
-"""The text of an SLA rule → a `Rule`. Pure. `sla` judges it; `subjects` parses its left side.
+"""Parses the text of an SLA rule. Pure. `sla` judges the rule; `subjects` parses its left side.
 
 rule  = subject op limit
 op    = "<"  |  "<="  |  ">"  |  ">="
@@ -54,19 +54,19 @@ def parse_all(written: Iterable[Sla]) -> list[Rule]:
 
 
 def parse(written: Sla) -> Rule:
-    """RuleError, in one line that lists what exists, for a text that is not a rule or options that contradict."""
+    """RuleError, in one line that lists what exists, for a text that is not a rule or for contradicting options."""
     text = written.rule
-    found = _RULE.fullmatch(text)
-    if found is None:
+    parts = _RULE.fullmatch(text)
+    if parts is None:
         raise RuleError(f"{text!r} is not a rule; write it like 'p95(ttft) < 1.5s' or 'error_rate < 1%'")
-    op = found["op"]
+    op = parts["op"]
     if op not in OPERATORS:
         raise RuleError(f"{text!r}: no operator {op!r}; there are {', '.join(OPERATORS)}")
-    subject = subjects.parse(found["subject"].strip(), text)
+    subject = subjects.parse(parts["subject"].strip(), text)
     fault = _fault_of_options(written, subject)
     if fault is not None:
         raise RuleError(f"{text!r}: {fault}")
-    return Rule(written, subject, op, _limit(text, found["limit"], subject))
+    return Rule(written, subject, op, _limit(text, parts["limit"], subject))
 
 
 def _fault_of_options(written: Sla, subject: Subject) -> str | None:
@@ -85,10 +85,10 @@ def _fault_of_options(written: Sla, subject: Subject) -> str | None:
 
 
 def _limit(text: str, written: str, subject: Subject) -> float:
-    found = _LIMIT.fullmatch(written.strip())
-    if found is None:
+    parts = _LIMIT.fullmatch(written.strip())
+    if parts is None:
         raise RuleError(f"{text!r}: {written.strip()!r} is not a limit; write a number and a unit, as in 1.5s or 1%")
-    number, unit = float(found["number"]), found["unit"]
+    number, unit = float(parts["number"]), parts["unit"]
     if subject.unit == "ms":
         if unit not in _MS_PER_UNIT:
             problem = f"no unit {unit!r} for {subject.name}" if unit else "the limit has no unit"

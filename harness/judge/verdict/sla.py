@@ -1,7 +1,7 @@
-"""A rule and a run's measurements → the verdict of the rule. Pure: nothing is read or printed.
+"""The verdict of a rule on a run's measurements. Pure: nothing is read or printed.
 
 A rule is MET or MISSED only if its whole 95 % interval lies on one side of the limit; otherwise it is INCONCLUSIVE.
-A rule with `for` is MISSED only if that lasts: in one window of that length and in every slice of that window.
+A rule with `for` is MISSED only if it is missed in a whole window of that length and in every slice of that window.
 """
 
 import math
@@ -33,7 +33,7 @@ WORST_FIRST = (RuleStatus.MISSED, RuleStatus.INCONCLUSIVE, RuleStatus.MET)
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one rule."""
+    """The result of one rule."""
 
     rule: str  # as in Rule.text
     where: Where
@@ -52,7 +52,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def status_text(self) -> str:
-        """The status, and whether the run's verdict ignores it."""
+        """The status, with a remark if the run's verdict ignores it."""
         return self.status.value if self.severity == "fail" else f"{self.status.value} (only warns)"
 
 
@@ -78,7 +78,7 @@ class _Conclusion(NamedTuple):
 
 
 def windows(rules: Iterable[Rule], labels: Sequence[str], person: Reader) -> dict[int, Windows]:
-    """The windows that rules with `for` need, by their length in ns. They have to take the run's streams, too."""
+    """The windows that rules with `for` need, by their length in ns. The caller must give them the run's streams."""
     names: dict[int, set[str]] = {}
     for rule in rules:
         if rule.written.lasting is not None:
@@ -97,14 +97,14 @@ def evaluate(
 
     `windows` are those of all rules, and must have taken the same streams; only a rule with `for` needs them.
     """
-    found = _conclude(rule, _evidence(rule, measurements, seconds, confidence))
+    conclusion = _conclude(rule, _evidence(rule, measurements, seconds, confidence))
     absent = _absent(rule.written.where, measurements)
-    if absent and found.evidence.n == 0:
-        found = found.as_inconclusive(absent)
-    elif rule.written.lasting is not None and found.evidence.n:
+    if absent and conclusion.evidence.n == 0:
+        conclusion = conclusion.as_inconclusive(absent)
+    elif rule.written.lasting is not None and conclusion.evidence.n:
         assert windows is not None
-        found = _lasting(rule, found, windows[rule.written.lasting], seconds, confidence)
-    status, reason, evidence = found
+        conclusion = _lasting(rule, conclusion, windows[rule.written.lasting], seconds, confidence)
+    status, reason, evidence = conclusion
     low, high = evidence.interval or (None, None)
     return Verdict(
         rule=rule.text,
@@ -133,10 +133,10 @@ def _lasting(rule: Rule, whole_run: _Conclusion, windows: Windows, seconds: floa
         return _unsettled(whole_run, f"the run took {seconds:,.0f} s: too short for a rule that must last {lasting}")
     unsure: _Conclusion | None = None
     for window in windows.until(seconds):
-        found = _of_window(rule, window, windows.seconds, confidence)
-        if found is not None and found.status is RuleStatus.MISSED:
-            return found
-        unsure = unsure or found
+        missed = _of_window(rule, window, windows.seconds, confidence)
+        if missed is not None and missed.status is RuleStatus.MISSED:
+            return missed
+        unsure = unsure or missed
     if unsure is not None:
         return unsure
     if whole_run.status is RuleStatus.INCONCLUSIVE and not _can_be_met(rule, whole_run.evidence):
@@ -148,22 +148,22 @@ def _lasting(rule: Rule, whole_run: _Conclusion, windows: Windows, seconds: floa
 
 
 def _of_window(rule: Rule, window: Window, length: float, confidence: float) -> _Conclusion | None:
-    """MISSED or INCONCLUSIVE; None if the rule surely held at some time within the window, or nothing was due in it."""
+    """MISSED or INCONCLUSIVE; None if the rule held in one of the window's slices, or if no stream was due in it."""
     figures = [_evidence(rule, part, length / SLICES, confidence).observed for part in window.slices]
     if all(one is None for one in figures) or any(one is not None and rule.holds(one) for one in figures):
         return None
-    found = _conclude(rule, _evidence(rule, window.whole, length, confidence))
+    conclusion = _conclude(rule, _evidence(rule, window.whole, length, confidence))
     when = f"from {window.start:,.0f} s to {window.start + length:,.0f} s"
-    if found.status is not RuleStatus.MISSED:
-        return found.as_inconclusive(f"{when}: {found.reason}")
+    if conclusion.status is not RuleStatus.MISSED:
+        return conclusion.as_inconclusive(f"{when}: {conclusion.reason}")
     if None in figures:
-        return _unsettled(found, f"{when}: it was missed, but for a part of that time no stream was due")
-    return found._replace(reason=f"missed all the time {when}: {found.reason}")
+        return _unsettled(conclusion, f"{when}: it was missed, but for a part of that time no stream was due")
+    return conclusion._replace(reason=f"missed all the time {when}: {conclusion.reason}")
 
 
-def _unsettled(found: _Conclusion, reason: str) -> _Conclusion:
+def _unsettled(conclusion: _Conclusion, reason: str) -> _Conclusion:
     """Inconclusive for a reason that more samples would not change."""
-    return found._replace(evidence=found.evidence._replace(needed=None)).as_inconclusive(reason)
+    return conclusion._replace(evidence=conclusion.evidence._replace(needed=None)).as_inconclusive(reason)
 
 
 def _can_be_met(rule: Rule, evidence: _Evidence) -> bool:

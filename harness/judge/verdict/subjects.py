@@ -28,12 +28,12 @@ class Subject(msgspec.Struct, frozen=True):
     @property
     def quantile(self) -> float | None:
         """0.95 for a subject such as p95(ttft); None for a mean, a minimum, a maximum and a rate."""
-        found = _PERCENTILE.fullmatch(self.aggregation or "")
-        return float(found[1]) / 100 if found else None
+        percentile = _PERCENTILE.fullmatch(self.aggregation or "")
+        return float(percentile[1]) / 100 if percentile else None
 
     @property
     def better(self) -> Better:
-        """The direction in which it is good."""
+        """The direction in which the figure is good."""
         return RATES[self.name].better if self.aggregation is None else METRICS[self.name].better
 
     def aggregate(self, values: Floats, counts: Integers) -> float | None:

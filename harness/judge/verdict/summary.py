@@ -1,4 +1,4 @@
-"""One metric in figures: quantiles, mean, extremes, and the intervals that say how far to trust them. Pure."""
+"""One metric in figures: quantiles with their confidence intervals, mean and extremes. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Summary:
 
 
 def summary(samples: Distribution) -> Summary:
-    """The intervals of a pooled metric allow for the samples of one stream being alike."""
+    """Summarise a metric. The intervals of a pooled metric account for the correlation within each stream."""
     values, counts = samples.values, samples.counts
     return Summary(
         unit=samples.metric.unit,
@@ -71,9 +71,9 @@ def _interval(samples: Distribution, q: float) -> Interval:
 
 
 def independent_samples(samples: Distribution, n: int, at: float | None) -> float | None:
-    """How many independent samples `n` pooled ones are worth; None if the metric is not pooled, so that all n count.
+    """How many independent samples `n` pooled ones are worth; None for a metric that is not pooled.
 
-    For the share of samples at most `at`; if that is None, for their mean.
+    `at` is the value of the quantile in question; None: for the mean.
     """
     if not samples.metric.pooled:
         return None

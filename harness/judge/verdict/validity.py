@@ -1,4 +1,4 @@
-"""Can a run's numbers be believed? What the generator may do wrong before it measures itself and not the server. Pure.
+"""Can a run's numbers be believed? The limits beyond which the generator measures itself and not the server. Pure.
 
 docs/concepts/validity.md gives the reason for each limit at more length.
 """
@@ -20,30 +20,30 @@ from streamgauge.harness.record.vitals import Vital
 
 class Validity(StrEnum):
     VALID = "valid"
-    DEGRADED = "degraded"  # the numbers stand, with the error that the reasons name
+    DEGRADED = "degraded"  # the numbers are usable, with the error that the reasons name
     INVALID = "invalid"  # the generator measured itself: no verdict
 
 
-# A late read that holds several chunks knows only the last one's time, so the gap before it is too long and the other
-# gaps are lost: 1 % of such reads spoils p99(itl), 10 % spoils everything from p90 on.
+# A late read that holds several chunks has only the time of the last one, so the gap before it is too long and the
+# other gaps are lost: 1 % of such reads spoils p99(itl), 10 % spoils every quantile from p90 on.
 SATURATED_DEGRADED, SATURATED_INVALID = 0.01, 0.10
 UNSTAMPED_DEGRADED = 0.01  # share of reads without a kernel stamp: p99 may come from such reads
 # A step of the clock shifts all later kernel stamps, and with them every TTFT. Above 50 ms the figures are false.
 CLOCK_STEP_DEGRADED, CLOCK_STEP_INVALID = 1_000_000, 50_000_000  # ns
-SEND_LAG_MS = 10.0  # p99: part of TTFT, since that counts from the due time
-# A dropped arrival is load that was asked for and not sent, and that a slow server would have kept waiting. With one in
-# twenty dropped, the p95 of the streams that began is at best the p90 of those that were due.
+SEND_LAG_MS = 10.0  # p99; TTFT starts at the due time, so it includes the send lag
+# A dropped arrival is load that was configured but not sent, at the times when the server is slowest. With one arrival
+# in twenty dropped, the p95 of the streams that began is at best the p90 of those that were due.
 DROPPED_INVALID = 0.05  # share of an open load's arrivals
-# The latest read of each stream, by its median. Not p99: one pause of 0.3 s is in every stream that was open then. Most
-# models send tokens 10 to 50 ms apart, so a generator that late in half of the streams has only kernel stamps to go by.
+# The median over streams of each stream's largest read lag. Not p99, because a single pause of 0.3 s affects every
+# stream open at the time. Most models send tokens 10 to 50 ms apart: above this, only kernel stamps tell them apart.
 READ_LAG_MS = 50.0  # p50
-PACKED_REMARKED = 0.05  # share of reads that held several chunks and were in time: not the generator's fault
-HABIT_SAMPLES, HABIT_SHARE = 5, 0.10  # fewer samples of a process beyond a limit, or a smaller share, are a spike
+PACKED_REMARKED = 0.05  # share of reads that were in time and held several chunks: the server or a proxy packs them
+HABIT_SAMPLES, HABIT_SHARE = 5, 0.10  # fewer samples beyond a limit, or a smaller share, are a spike and no habit
 
 
 @dataclass(frozen=True)
 class Habit:
-    """A vital of a process that degrades a run if it is beyond its limit often."""
+    """A limit on a vital of a process; the run is degraded if the process is often beyond it."""
 
     limit: float
     sentence: str  # `{share}` is the share of samples beyond the limit
@@ -59,7 +59,7 @@ HABITS: Mapping[Vital, Habit] = {
     Vital.LOOP_LAG: Habit(
         50.0,
         "was late for its own timers by 50 ms or more in {share} of its seconds; use --processes 2 or fewer users",
-        invalid_share=0.5,  # new connections and requests are then late as a rule, and TTFT contains that
+        invalid_share=0.5,  # beyond this, most new connections and requests are late, and TTFT includes that lag
     ),
     Vital.GC_PAUSE: Habit(50.0, "paused for 50 ms or more in {share} of its garbage collections"),
 }
@@ -73,7 +73,7 @@ class Evidence:
     vitals: Mapping[Vital, VitalSeries]  # those of HABITS
 
     def share_of_reads(self, name: str, less: str | None = None) -> float:
-        """How many of all reads `name` counts, without those that `less` counts."""
+        """The share of reads that the sum `name` counts, minus those that the sum `less` counts."""
         reads, counted = self.totals.sum("reads"), self.totals.sum(name)
         return (counted - (self.totals.sum(less) if less else 0.0)) / reads if reads else 0.0
 
@@ -84,7 +84,7 @@ class Fault(NamedTuple):
 
 
 def assess(evidence: Evidence) -> tuple[Validity, list[str]]:
-    """The validity and its reasons, the worst first; of a valid run, remarks that its reader should still know."""
+    """The validity and its reasons, the worst first, followed by remarks; a valid run may have remarks, too."""
     faults = [Fault(invalid=False, sentence=note) for note in evidence.run.notes]
     faults += [fault for check in _CHECKS for fault in check(evidence)]
     invalid = [fault.sentence for fault in faults if fault.invalid]
@@ -95,7 +95,7 @@ def assess(evidence: Evidence) -> tuple[Validity, list[str]]:
 
 def _saturation(evidence: Evidence) -> Iterator[Fault]:
     reads, saturated = evidence.totals.sum("reads"), evidence.totals.sum("saturated_reads")
-    # The lower end of the interval: one pause while three short streams are open is a tenth of all their reads.
+    # Use the lower end of the interval, for short runs: one pause in three short streams is a tenth of their reads.
     surely = statistics.ratio_interval(int(saturated), int(reads)).low or 0.0
     if surely > SATURATED_DEGRADED:
         share = figure(evidence.share_of_reads("saturated_reads"), "ratio")
@@ -177,7 +177,7 @@ _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
 
 
 def _remarks(evidence: Evidence) -> Iterator[str]:
-    """What a reader should know however good the numbers are."""
+    """What the reader of a result should know even if the run is valid."""
     run = evidence.run
     if run.status == "interrupted":
         yield "the run was interrupted: it is judged by the streams until then"
