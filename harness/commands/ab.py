@@ -9,8 +9,7 @@ from streamgauge.harness.commands import click_options
 from streamgauge.harness.compare.series import Series, Turn, Work, sides
 from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.compare import comparison
-from streamgauge.harness.judge.compare import runs as compared_runs
+from streamgauge.harness.judge.compare import comparison, stored_runs
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.outputs import dispatch
 from streamgauge.harness.judge.store import Store
@@ -53,6 +52,6 @@ def command(
     if Exit.MISTAKE in series.codes:
         ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
-        found = compared_runs.in_turns(store, *sides(series.runs()), gate)
+        found = stored_runs.in_turns(store, *sides(series.runs()), gate)
     dispatch.show(found, outputs)
     ctx.exit(comparison.exit_code(found, inconclusive))

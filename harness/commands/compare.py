@@ -9,8 +9,7 @@ from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.load import load
 from streamgauge.harness.errors import BaselineError
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.compare import baseline, comparison
-from streamgauge.harness.judge.compare import runs as compared_runs
+from streamgauge.harness.judge.compare import baseline, comparison, stored_runs
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.outputs import dispatch, terminal_tables
 from streamgauge.harness.judge.store import Store
@@ -51,7 +50,7 @@ def command(
         raise BaselineError(f"a baseline is in the database itself, or in a .json file: take {other_db} out")
     gate = Gate.of(load(options["config"]).regression)
     with Store.open(db) as store:
-        found = compared_runs.with_baseline(store, name, run_ids or baseline.newest(store), gate)
+        found = stored_runs.with_baseline(store, name, run_ids or baseline.newest(store), gate)
     dispatch.show(found, outputs)
     ctx.exit(comparison.exit_code(found, options["inconclusive"]))
 

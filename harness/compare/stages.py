@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from streamgauge.harness.compare.series import Series, Turn, turns
-from streamgauge.harness.judge.compare import baseline, regression
-from streamgauge.harness.judge.compare import runs as compared_runs
+from streamgauge.harness.judge.compare import baseline, regression, stored_runs
 from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.store import Store
@@ -24,7 +23,7 @@ def first(series: Series, each: Sequence[Turn], name: str) -> bool:
     series.run(each[:1])
     if (ids := series.ids()) and not series.ended:
         with Store.open(series.work.options["db"]) as store:
-            compared_runs.require_comparable(store, name, ids[0])
+            stored_runs.require_comparable(store, name, ids[0])
     series.run(each[1:])
     return len(series.ids()) == len(each)
 
@@ -42,4 +41,4 @@ def judge(series: Series, name: str, gate: Gate, say: Callable[[str], None]) -> 
 
 def _compare(series: Series, name: str, gate: Gate) -> Comparison:
     with Store.open(series.work.options["db"]) as store:
-        return compared_runs.with_baseline(store, name, series.ids(), gate)
+        return stored_runs.with_baseline(store, name, series.ids(), gate)

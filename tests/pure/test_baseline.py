@@ -14,7 +14,7 @@ from streamgauge.harness.errors import BaselineError, StoreError
 from streamgauge.harness.judge.compare import baseline
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, exit_code
 from streamgauge.harness.judge.compare.gate import Gate
-from streamgauge.harness.judge.compare.runs import in_turns, with_baseline
+from streamgauge.harness.judge.compare.stored_runs import in_turns, with_baseline
 from streamgauge.harness.judge.store import Store
 from tests.support.record import MS, a_run, new_store, ttfts
 

@@ -12,7 +12,7 @@ from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.compare import baseline
 from streamgauge.harness.judge.compare.comparison import GateStatus
 from streamgauge.harness.judge.compare.gate import Gate
-from streamgauge.harness.judge.compare.runs import with_baseline
+from streamgauge.harness.judge.compare.stored_runs import with_baseline
 from streamgauge.harness.judge.measure import observe, reader
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS, Better, Metric
