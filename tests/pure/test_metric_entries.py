@@ -13,7 +13,7 @@ from streamgauge.harness.judge.compare import baseline
 from streamgauge.harness.judge.compare.comparison import GateStatus
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.stored_runs import with_baseline
-from streamgauge.harness.judge.measure import observe, reader
+from streamgauge.harness.judge.measure import observe, reader_model
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS, Better, Metric
 from streamgauge.harness.judge.measure.rates import RATES, SERVER_STOPPED, Figure, Rate
@@ -122,7 +122,7 @@ def streams(tmp_path: Path) -> Streams:
     ]
     with Store.open(database(tmp_path / "one.db", seen)) as store:
         (found,) = store.streams("run-1")
-    return found.with_numbers({name: np.ones(len(found)) for name in reader.COLUMNS})
+    return found.with_numbers({name: np.ones(len(found)) for name in reader_model.COLUMNS})
 
 
 def read_by(streams: Streams, compute: Any) -> set[str]:
@@ -179,7 +179,7 @@ def test_options_are_keys_of_the_config() -> None:
 
 def test_the_reader_model_runs_only_for_those_who_need_it(streams: Streams) -> None:
     """It reads every event of every stream; here none can be read."""
-    number = {name: column for name, column in streams.number.items() if name not in reader.COLUMNS}
+    number = {name: column for name, column in streams.number.items() if name not in reader_model.COLUMNS}
     damaged = Streams(streams.id, streams.text, number, [b"damaged"] * len(streams))
     Measurements(only=("ttft", "goodput")).take(damaged)
     for only, person in ((("stall_time",), None), (("goodput",), Reader(good=GOOD))):

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 
 from streamgauge.harness.config.schema import Reader, Where
-from streamgauge.harness.judge.measure import gaps, reader
+from streamgauge.harness.judge.measure import gaps, reader_model
 from streamgauge.harness.judge.measure.arrays import Integers
 from streamgauge.harness.judge.measure.distribution import Distribution, Gathered, distribution
 from streamgauge.harness.judge.measure.metrics import METRICS
@@ -46,7 +46,7 @@ class Measurements:
         self._parts: list[Measurements] = []
         self._person = person or Reader()
         self._needs_waits = self._person.good.longest_stall is not None or any(
-            column in reader.COLUMNS for metric in self._metrics for column in metric.columns
+            column in reader_model.COLUMNS for metric in self._metrics for column in metric.columns
         )
         self._cohorts: dict[Texts, _Cohort] = {}
         self.began, self.ended = math.inf, -math.inf  # ns: the first stream's start and the last one's end
@@ -162,4 +162,4 @@ def _with_waits(streams: Streams, person: Reader) -> Streams:
         text = events.text.copy()
         text[unseen] = 0
         events = msgspec.structs.replace(events, text=text)
-    return streams.with_numbers(reader.waits(events, broke_at, person.characters_per_second))
+    return streams.with_numbers(reader_model.waits(events, broke_at, person.characters_per_second))

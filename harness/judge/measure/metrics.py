@@ -26,7 +26,7 @@ class Metric:
     definition: str
     better: Better
     observe: Observe
-    columns: tuple[str, ...]  # of `Streams` that `observe` reads; those of `reader.COLUMNS` need the reader model
+    columns: tuple[str, ...]  # of `Streams` that `observe` reads; those of `reader_model.COLUMNS` need the reader model
     options: tuple[str, ...] = ()  # keys of the config that its samples depend on
     unit: Literal["ms", "ratio", "stalls", "chunks", "tokens"] = "ms"
     ticks_per_unit: int = 1_000_000

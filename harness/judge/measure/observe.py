@@ -98,7 +98,7 @@ def column(name: str) -> Observe:
 
 
 def of_reader_model(name: str, ticks: int) -> Observe:
-    """A column of `reader.waits` times `ticks`. A failed stream is +inf."""
+    """A column of `reader_model.waits` times `ticks`. A failed stream is +inf."""
 
     def observe(streams: Streams) -> Observed:
         return _at_most_one(streams, np.rint(streams.number[name] * ticks), streams.ended_as(FAILURES))

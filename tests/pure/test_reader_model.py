@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.harness.config.schema import Reader
-from streamgauge.harness.judge.measure import reader
+from streamgauge.harness.judge.measure import reader_model
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.record import arrivals
@@ -153,7 +153,7 @@ def test_many_streams_at_once_are_read_as_each_one_alone(
     at, gone = at.astype(np.int64), [np.nan] * len(streams)
     for place, (chunks, after) in enumerate(streams):
         gone[place] = np.nan if after is None else sum(gap for gap, _ in chunks) + after
-    found = reader.waits(ContentEvents(ends, at, at, at, sizes), np.array(gone), speed)
+    found = reader_model.waits(ContentEvents(ends, at, at, at, sizes), np.array(gone), speed)
     for place in range(len(streams)):
         mine = slice(ends[place], ends[place + 1])
         alone = _alone(list(zip(at[mine].tolist(), sizes[mine].tolist(), strict=True)), gone[place], speed)
