@@ -136,6 +136,12 @@ def test_every_page_that_the_code_names_exists() -> None:
     assert [(source, page) for source, page in sorted(named) if not (REPOSITORY / page).exists()] == []
 
 
+def test_every_file_that_the_code_names_exists() -> None:
+    path = re.compile(r"\b(?:tests|harness|reports|reference_server|scenarios)/[a-z_/0-9]+\.(?:py|c|h|js|css)\b")
+    named = {(name_of(source), file) for source in SOURCES for file in path.findall(source.read_text())}
+    assert [(source, file) for source, file in sorted(named) if not (REPOSITORY / file).exists()] == []
+
+
 def test_every_page_is_in_the_index() -> None:
     listed = {(FOLDER / target).resolve() for _, target, _ in LINK.findall((FOLDER / "README.md").read_text())}
     assert [name_of(page) for page in FOLDER.rglob("*.md") if page not in {*listed, FOLDER / "README.md"}] == []
