@@ -16,19 +16,18 @@ from streamgauge.harness.errors import ScenarioError
 class Retry:
     """How an app retries a request that was refused for overload (429, 503, 529)."""
 
-    most: int  # retries
-    honours: bool  # waits as long as retry-after says; without that header, exponentially longer each time
+    most: int  # retries of one request
+    honours_retry_after: bool  # waits as long as the header says, or without it with exponential backoff
     seed: int
 
     def wait(self, times: int, retry_after: float | None) -> float:
-        """Seconds to wait after `times` failed tries; at most a minute."""
+        """Seconds to wait after `times` refusals; at most a minute. `retry_after`: the header's; None: absent."""
         random = Random(f"{self.seed}/{times}")
-        if not self.honours:
+        if not self.honours_retry_after:
             return random.uniform(0.05, 0.25)
         if retry_after is not None:
-            return min(
-                60.0, retry_after + random.uniform(0, 0.2)
-            )  # jitter: clients that all return at once are refused again
+            # Jitter, since clients that all return at the same moment are refused again.
+            return min(60.0, retry_after + random.uniform(0, 0.2))
         return min(60.0, 2.0 ** (times - 1) * random.uniform(0.5, 1.5))
 
 
@@ -42,8 +41,9 @@ class Reconnect:
     def wait(self, times: int, barren: int, retry: float | None, retry_after: float | None) -> float:
         """Seconds to wait before reconnect number `times`; at most a minute.
 
-        `barren` is how many of the last reconnects brought no content. The wait is the server's `retry:` field (1 s
-        without one), doubled for each barren reconnect, at least `retry_after`, plus up to 20 % of jitter.
+        `barren` is how many of the latest reconnects in a row brought no content. The wait is `retry`, the server's
+        `retry:` field in seconds (1 s without one), doubled for each barren reconnect; at least `retry_after`; plus up
+        to 20 % of jitter.
         """
         least = (1.0 if retry is None else retry) * 2.0 ** min(barren, 10)
         return min(60.0, max(least, retry_after or 0.0) * Random(f"{self.seed}/{times}").uniform(1, 1.2))
@@ -54,15 +54,15 @@ class Plan:
     """When and how the person leaves. The default reads to the end."""
 
     leave_after: int | None = None  # ns from the stream's due time
-    leave_after_chunks: int | None = None  # leaves after seeing so many content chunks
+    leave_after_chunks: int | None = None  # leaves after this number of content chunks
     leave_after_share: float | None = None  # leaves after this share of `max_tokens`; see `asking_for`
-    patience: int | None = None  # ns from the due time: leaves if no content has come by then
+    patience: int | None = None  # ns from the due time: leaves if no content has arrived by then
     away: tuple[int, int] | None = None  # (ns from the due time, duration): the app does not read meanwhile
     tunnel: tuple[int, int] | None = None  # (ns from the start of connecting, duration): the link carries nothing
     abort: bool = False  # leaves with RST instead of FIN
-    linger: int | None = None  # ns that the connection stays open and unused after the answer; None: it is reused
-    retry: Retry | None = None  # None: accepts a refusal
-    reconnect: Reconnect | None = None  # None: accepts a broken answer
+    linger: int | None = None  # ns that the connection stays open and idle after the answer; None: it is reused
+    retry: Retry | None = None  # None: does not retry a refused request
+    reconnect: Reconnect | None = None  # None: does not resume a broken answer
 
     def asking_for(self, most: int) -> "Plan":
         """The plan for an answer of at most `most` tokens: `leave_after_share` becomes `leave_after_chunks`.
@@ -79,7 +79,7 @@ class Behaviour:
     name: str
     meaning: str
     plan: Callable[[Random], Plan]
-    version: int = 1  # part of a run's fingerprint: raise it with every change of the plan
+    version: int = 1  # part of a run's fingerprint: increment it with every change of the plan
 
 
 BEHAVIOURS = {
@@ -88,7 +88,7 @@ BEHAVIOURS = {
         Behaviour("patient", "reads to the end", lambda _: Plan()),
         Behaviour(
             "impatient",
-            "leaves if no content has come within its patience: 8 s in the median, under 3 s for one in ten",
+            "leaves if no content arrives within its patience: 8 s in the median, under 3 s for one person in ten",
             lambda random: Plan(patience=round(random.lognormvariate(log(8), 0.75) * 1e9)),
         ),
         Behaviour(
@@ -103,7 +103,7 @@ BEHAVIOURS = {
         ),
         Behaviour(
             "loses_interest",
-            "closes at a random moment, 10 s after asking on average: most do not see the end of a long answer",
+            "closes the tab at a random moment, on average 10 s after asking: most do not see the end of a long answer",
             lambda random: Plan(leave_after=1 + round(random.expovariate(1 / 10) * 1e9)),
         ),
         Behaviour(
@@ -113,7 +113,7 @@ BEHAVIOURS = {
         ),
         Behaviour(
             "killed_app",
-            "the phone kills the app after as many seconds: the connection is reset, not closed",
+            "like `closed_tab`, but the phone kills the app: the connection is reset, not closed",
             lambda random: Plan(leave_after=round((1.5 + random.expovariate(1 / 3)) * 1e9), abort=True),
         ),
         Behaviour(
@@ -123,46 +123,47 @@ BEHAVIOURS = {
         ),
         Behaviour(
             "forgotten_app",
-            "the same, but the phone kills the app in the background after 2 to 20 s",
+            "like `app_switcher`, but the phone kills the app in the background after 2 to 20 s",
             lambda random: _forgotten(*_away(random)),
         ),
         Behaviour(
             "tunnel_rider",
-            "rides into a tunnel some seconds after asking: nothing gets through for 2 to 20 s, then all goes on",
+            "rides into a tunnel some seconds after asking: nothing gets through for 2 to 20 s, then the rest arrives",
             lambda random: Plan(tunnel=_away(random)),
         ),
         Behaviour(
             "lingerer",
-            "reads to the end and keeps the connection open for 30 s to 2 minutes; the next question uses another one",
+            "reads to the end and leaves the connection open and idle for 30 s to 2 minutes; asks again over a new one",
             lambda random: Plan(linger=round(random.uniform(30, 120) * 1e9)),
         ),
         Behaviour(
             "reconnects",
-            "asks for the rest with Last-Event-ID after a broken connection, or else asks again; up to 5 times",
+            "after a broken connection, asks for the rest with Last-Event-ID, or again without ids; up to 5 times",
             lambda random: Plan(reconnect=Reconnect(5, seed=random.getrandbits(32))),
         ),
         Behaviour(
             "polite_retry",
             "asks again if refused with 429, 503 or 529: up to 3 times, when retry-after says or after 1, 2 and 4 s",
-            lambda random: Plan(retry=Retry(3, honours=True, seed=random.getrandbits(32))),
+            lambda random: Plan(retry=Retry(3, honours_retry_after=True, seed=random.getrandbits(32))),
         ),
         Behaviour(
             "retry_storm",
-            "asks again at once if refused in that way: up to 10 times, whatever retry-after says",
-            lambda random: Plan(retry=Retry(10, honours=False, seed=random.getrandbits(32))),
+            "asks again at once if refused with 429, 503 or 529: up to 10 times, whatever retry-after says",
+            lambda random: Plan(retry=Retry(10, honours_retry_after=False, seed=random.getrandbits(32))),
         ),
     ]
 }
 
-TOO_MUCH = frozenset({429, 503, 529})  # HTTP statuses that a Retry reacts to
+OVERLOAD = frozenset({429, 503, 529})  # the HTTP statuses after which a `Retry` asks again
 
 
 def _away(random: Random) -> tuple[int, int]:
+    """(ns from the due time, duration in ns) of an app switch or a tunnel."""
     return round((1 + random.expovariate(1 / 2)) * 1e9), round(random.uniform(2, 20) * 1e9)
 
 
 def _forgotten(after: int, duration: int) -> Plan:
-    """In the background until the phone kills the app after `duration`."""
+    """In the background `after` ns, where the phone kills the app `duration` ns later."""
     return Plan(away=(after, 2 * duration), leave_after=after + duration, abort=True)
 
 

@@ -1,7 +1,7 @@
-"""Open load in one process: hands each arrival, at the moment it is due, to a user who is free.
+"""Open load in one process: hands each arrival to a free user at the moment when it is due.
 
-Arrivals never queue: when all users are busy, an arrival is dropped and counted. Knows neither Locust nor sockets; of
-users it knows only their kind (the name of their class).
+Arrivals never queue: when all users are busy, an arrival is dropped and counted. This module uses neither Locust nor
+sockets. It identifies users only by their kind, the name of their class.
 """
 
 import time
@@ -16,7 +16,7 @@ from gevent.event import AsyncResult
 
 
 class Arrival(NamedTuple):
-    random: Random  # seeded by the arrival's number: what is asked does not depend on which user serves it
+    random: Random  # seeded by the arrival's number, so that the request does not depend on who serves it
     due_at: int  # CLOCK_MONOTONIC ns
 
 
@@ -31,7 +31,7 @@ class Dispatcher:
     ) -> None:
         """`moments`: number and due time (ns after `open`) of each arrival, in order. `weights`: share of each kind.
 
-        `most` returns how many users may be busy at once. `fetch` starts one more user, who will call `arrival`.
+        `most` returns how many users may be busy at once. `fetch` starts another user, which will call `arrival`.
         """
         self._moments = moments
         self._seed = seed
@@ -39,7 +39,7 @@ class Dispatcher:
         self._most = most
         self._fetch = fetch
         self._free: dict[str, list[AsyncResult]] = {kind: [] for kind in weights}
-        # Arrivals for users that have been asked for and have not called `arrival` yet.
+        # Arrivals for users that `fetch` is starting, which have not called `arrival` yet.
         self._ahead: dict[str, deque[Arrival]] = {kind: deque() for kind in weights}
         self._busy = 0
         self.arrivals = 0  # due so far
@@ -49,7 +49,7 @@ class Dispatcher:
     def open(self, at: int) -> None:
         """Start the schedule at this CLOCK_MONOTONIC time, ns. A second call has no effect."""
         if self._greenlet is None:
-            self._greenlet = gevent.spawn(self._let_in, at)
+            self._greenlet = gevent.spawn(self._run, at)
 
     def close(self) -> None:
         """Hand out no more arrivals."""
@@ -72,10 +72,10 @@ class Dispatcher:
             else:  # the user was stopped while waiting
                 self._free[kind].remove(mine)
 
-    def _let_in(self, opened_at: int) -> None:
+    def _run(self, opened_at: int) -> None:
         for number, after in self._moments:
             due_at = opened_at + after
-            gevent.sleep(0)  # even when late: users that have finished must get a turn to become free
+            gevent.sleep(0)  # even when late: lets users that have finished become free
             while (early := due_at - time.monotonic_ns()) > 0:
                 gevent.sleep(early / 1e9)
             self.arrivals += 1
@@ -86,9 +86,8 @@ class Dispatcher:
             (kind,) = random.choices(list(self._weights), list(self._weights.values()))
             self._busy += 1
             if free := self._free[kind]:
-                free.pop().set(
-                    Arrival(random, due_at)
-                )  # the user freed last has the connection that was idle for the shortest time
+                # The user that became free last: its connection has been idle for the shortest time.
+                free.pop().set(Arrival(random, due_at))
             else:
                 self._ahead[kind].append(Arrival(random, due_at))
                 self._fetch(kind)

@@ -1,4 +1,4 @@
-"""Prompts: the shipped sets and a team's own files. Reads files; sends nothing.
+"""Prompts: the shipped sets, and prompt files of your own. Reads files; sends nothing.
 
 A prompt file is JSON Lines, one prompt per line; empty lines are skipped:
     {"prompt": "How long do eggs keep?"}
@@ -34,8 +34,8 @@ class Prompt(msgspec.Struct, frozen=True):
     messages: tuple[tuple[str, str], ...]  # (role, text), oldest first; the last one is the question
     system: str | None = None
     max_tokens: int | None = None  # None: the target's own setting
-    cached: bool = False  # mark the system prompt for the server's prompt cache, if the protocol has such marks
-    goes_on: bool = False  # a turn of a conversation: mark the last two questions too, so that turns share a prefix
+    cached: bool = False  # mark the system prompt for the server's prompt cache, if the protocol can
+    goes_on: bool = False  # a turn of a conversation: mark the last two questions for the cache as well
     tools: tuple[str, ...] = ()  # names of tools that the server knows: it runs them itself, or ends with a tool call
     streamed: bool = True  # False: ask for the answer in one piece
 
@@ -46,12 +46,12 @@ def ask(text: str) -> Prompt:
 
 
 def handbook() -> str:
-    """A system prompt long enough for a prompt cache to matter: rules and a directory, about 2,500 tokens."""
+    """A system prompt that is long enough for prompt caches: rules and a directory, about 2,500 tokens."""
     return (_DATA / "handbook.txt").read_text(encoding="utf-8")
 
 
 def fingerprint(name: str) -> str:
-    """Identifies the prompts of a run: the set's name, or the file's name and a digest of its content."""
+    """The prompts' entry in a run's fingerprint: the set's name, or the file's name and a digest of its content."""
     if name in SETS:
         return name
     path = Path(name)
@@ -69,15 +69,15 @@ def load(name: str) -> tuple[Prompt, ...]:
 
 
 def choose(prompts: tuple[Prompt, ...], random: Random) -> Prompt:
-    """A user's next prompt: uniformly drawn, so the same seed gives the same sequence."""
+    """A user's next prompt, drawn uniformly: the same seed gives the same sequence."""
     return random.choice(prompts)
 
 
 def conversation(prompts: tuple[Prompt, ...], random: Random, turns: tuple[int, int]) -> Iterator[Prompt]:
     """One person's questions, each with the history before it. The number of turns is drawn from `turns`, inclusive.
 
-    The answers in the history are made up, with a drawn length, and are not what the server said. So the same seed
-    sends the same requests, and each question starts with the same bytes as the one before, as a prompt cache needs.
+    The answers in the history are invented, with a random length; they are not the server's. So the same seed sends the
+    same requests, and each request begins with the bytes of the one before, which a prompt cache needs.
     """
     first = choose(prompts, random)
     history = first.messages

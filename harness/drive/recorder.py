@@ -1,6 +1,6 @@
-"""What one process sees of a run: finished streams and, once a second, its own vitals. Hands both on in batches.
+"""Collects one process's finished streams and, once a second, its vitals, and delivers both in batches.
 
-Knows neither database nor master: `Recorder` calls `deliver` with each batch, from a greenlet of its own.
+`Recorder` calls `deliver` with each batch, from a greenlet of its own; it uses neither a database nor a network.
 """
 
 import gc
@@ -16,13 +16,13 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import Vital, VitalSample
 
-_BATCH_EVERY = 0.5  # seconds: a process that dies loses this much, and the streams under way
-_PROBE_EVERY = 0.05  # seconds between two measurements of how late the loop's timers are; it finds any longer stop
+_BATCH_EVERY = 0.5  # seconds; a process that dies loses the streams of this time, and those under way
+_PROBE_EVERY = 0.05  # seconds between two measurements of how late the loop's timers fire
 _MOST_STREAMS = 500  # in a batch
-_MOST_BYTES = 524_288  # in a batch, about; a single larger stream makes a batch by itself
-_ROW = 700  # bytes of an encoded stream beside its arrivals, about
-# The garbage collector is off otherwise. With a thousand streams each collection stops the process for 10 to 30 ms,
-# since it visits every object that lives. Our code makes no reference cycles; those of a scenario's code can wait.
+_MOST_BYTES = 524_288  # in a batch, approximately; a larger stream makes a batch of its own
+_ROW = 700  # approximate bytes of an encoded stream without its arrivals
+# In between, the garbage collector is off: with a thousand streams, each collection stops the process for 10 to 30 ms,
+# because it visits every live object. Our code makes no reference cycles; those of a scenario's code can wait.
 _COLLECT_EVERY = 60.0  # seconds
 
 Deliver = Callable[[list[StreamObservation], list[VitalSample]], None]
@@ -30,22 +30,22 @@ Deliver = Callable[[list[StreamObservation], list[VitalSample]], None]
 
 class Recorder:
     def __init__(self, clock: RunClock, vitals: Mapping[Vital, Callable[[], float]], deliver: Deliver) -> None:
-        """`vitals` are sampled beside those of the process: how to get the value of each."""
+        """`vitals`: functions that return the values of further vitals, sampled with those of the process."""
         self._clock = clock
         self._vitals = vitals
         self._deliver = deliver
         self._streams: list[StreamObservation] = []
         self._samples: list[VitalSample] = []
         self._process = psutil.Process()
-        self._loop_lag = 0.0  # seconds, the most since the last sample
+        self._loop_lag = 0.0  # seconds, the largest since the last sample
         self._collected_at = time.monotonic()
         self._greenlet = gevent.Greenlet(self._run)
         self._room = Event()
         self._room.set()
-        self._held = 0  # users that wait for room
+        self._held = 0  # users that wait in `record`
 
     def record(self, seen: StreamObservation) -> None:
-        """Keep a finished stream. While there is no room for more, its user waits here and so begins no new stream."""
+        """Keep a finished stream. After `hold`, this call blocks, so that its user begins no new stream."""
         self._streams.append(seen)
         if not self._room.is_set():
             self._held += 1
@@ -55,24 +55,24 @@ class Recorder:
                 self._held -= 1
 
     def hold(self) -> None:
-        """Let users wait in `record` from now on."""
+        """Make `record` block from now on."""
         self._room.clear()
 
     def release(self) -> None:
-        """Let waiting users go on."""
+        """End the effect of `hold`."""
         self._room.set()
 
     def start(self) -> None:
         """Start sampling and delivering. The garbage collector ignores all objects that exist now."""
-        inspect.stack()  # Locust calls it when it stops users; the first call imports and reads every module's source
+        inspect.stack()  # the first call reads every module's source; Locust would make it in the middle of the run
         gc.collect()
         gc.freeze()
         gc.disable()
-        self._process.cpu_percent()  # returns the use since its previous call: the first call only starts the interval
+        self._process.cpu_percent()  # starts the interval: each call returns the use since the previous one
         self._greenlet.start()
 
     def stop(self) -> None:
-        """Deliver what is left, with a last sample of the given vitals. No user waits for room any more."""
+        """Deliver the last batch, with a last sample of the vitals that `__init__` was given. Releases held users."""
         self._room.set()
         if self._greenlet:
             self._greenlet.kill()
@@ -121,7 +121,7 @@ class Recorder:
 
 
 def _fitting(streams: Sequence[StreamObservation]) -> int:
-    """How many of these, from the first on, fit into a batch."""
+    """How many of the first streams fit into one batch."""
     size = 0
     for place, seen in enumerate(streams[:_MOST_STREAMS]):
         size += _ROW + len(seen.arrivals)

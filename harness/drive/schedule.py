@@ -1,4 +1,4 @@
-"""Schedules of an open load: when streams are due, however slow the server is. Reads a file of times; never waits.
+"""Schedules of an open load: when streams are due, however slow the server is. May read a file; never waits.
 
 The same load and seed give the same schedule.
 """
@@ -35,14 +35,14 @@ ARRIVALS: dict[str, Callable[[float, Random], Iterator[float]]] = {"constant": c
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    name: str  # the same for the same schedule with any seed: part of a run's fingerprint
+    name: str  # part of a run's fingerprint; independent of the seed
     rate: float  # arrivals per second, on average
     times: Callable[[Random], Iterator[float]]  # seconds from the schedule's start, in ascending order
     last: float | None = None  # the last of these times; None: the schedule is endless
 
 
 def find(load: Load) -> Schedule | None:
-    """The schedule that `[load]` asks for; None for a closed load. ScenarioError if the table makes no sense."""
+    """The schedule that `[load]` asks for; None for a closed load. ScenarioError if the table is invalid."""
     if load.arrivals is None:
         if load.rate is not None:
             raise ScenarioError(f'load.rate: {load.rate:g} goes with load.arrivals = "constant" or "poisson"')

@@ -1,7 +1,4 @@
-"""Load shapes: how many users there are at each moment. Pure functions, and the Locust classes that call them.
-
-One of the modules that import locust.
-"""
+"""Load shapes: how many users there are at each moment. Pure functions, and the Locust classes that call them."""
 
 from collections.abc import Sequence
 from math import cos, inf, pi
@@ -42,13 +39,13 @@ def wave(at: float, users: tuple[int, int], period: float, seconds: float) -> in
 
 
 class Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
-    """A shape that ends by itself or at `--run-time`, whichever comes first."""
+    """A shape that ends by itself or after `--run-time`, whichever comes first."""
 
     abstract = True
     use_common_options = True  # without this, Locust warns that it ignores --run-time
 
     def check(self) -> None:
-        """ScenarioError for a negative number of users or a length of time that is not positive."""
+        """ScenarioError for a negative number of users or a duration that is not positive."""
         for name in ("users", "seconds", "period", "hold"):
             given = getattr(self, name, 1)
             numbers = given if isinstance(given, Sequence) else (given,)

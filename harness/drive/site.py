@@ -1,4 +1,4 @@
-"""The target of a run, prepared for its clients, which share it. Opens no connection."""
+"""The target of a run, prepared once for all its clients. Opens no connection."""
 
 import re
 import time
@@ -16,17 +16,17 @@ from streamgauge.harness.drive.protocols import Protocol, for_target
 from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 
-_WITHOUT_READS = 0.001  # seconds of decoding
+_LONGEST_TURN = 0.001  # seconds of decoding before the gevent loop gets to read
 _STREAM, _DOCUMENT = b"\r\naccept: text/event-stream\r\n", b"\r\naccept: application/json\r\n"
-_SHORTEST_SECRET = 8  # characters; a shorter word of a header is no key, and masking it would garble every detail
+_SHORTEST_SECRET = 8  # characters; shorter words of a header are no keys, and masking them would garble every detail
 
 
 class Decoding:
-    """A turn (`with`) in which one stream is decoded. Once a millisecond, the gevent loop may read between two turns.
+    """A lock (`with`) under which one stream at a time is decoded, with a break for the gevent loop every millisecond.
 
     If a hundred streams that end together were decoded without a break, the tokens of all others would pile up in the
-    kernel, and several would share one stamp. A break after each stream would cost more: the decoder's code would no
-    longer be in the processor's cache.
+    kernel, and several would share one stamp. A break after each stream would cost more, since the decoder's code
+    would no longer be in the processor's cache.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Decoding:
 
     def __enter__(self) -> None:
         self._turn.acquire()
-        if time.time() - gevent.get_hub().loop.now() > _WITHOUT_READS:  # `now` is when the loop last polled
+        if time.time() - gevent.get_hub().loop.now() > _LONGEST_TURN:  # `now` is when the loop last polled
             try:
                 gevent.sleep(1e-6)  # a timer: `sleep(0)` would return before the loop polls
             except BaseException:
@@ -51,8 +51,8 @@ class Site:
     target: Target
     protocol: Protocol
     clock: RunClock
-    head: bytes  # the request up to its content length; holds the secrets, so it is never shown
-    secret: re.Pattern[str]  # what to mask in the server's words: all that begins like a header's value
+    head: bytes  # the request line and headers up to content-length; holds secrets, so it is never shown
+    secret: re.Pattern[str]  # matches what must be masked in the server's text, see `_secret`
     decoding: Decoding = field(default_factory=Decoding)
 
     @classmethod
@@ -65,11 +65,11 @@ class Site:
         return cls(endpoint, target, protocol, clock, head, _secret(headers.values()))
 
     def request(self, prompt: Prompt, last_id: str | None = None) -> bytes:
-        """The whole HTTP request for an answer to `prompt`; with `last_id`, for the part of it after that event."""
+        """The HTTP request for an answer to `prompt`; with `last_id`, for the rest of the answer after that event."""
         body = self.protocol.request(self.target, prompt, prompt.streamed)
-        place = b"" if last_id is None else b"last-event-id: %b\r\n" % last_id.encode()
+        resume = b"" if last_id is None else b"last-event-id: %b\r\n" % last_id.encode()
         head = self.head if prompt.streamed else self.head.replace(_STREAM, _DOCUMENT, 1)
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, place, len(body), body)
+        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, resume, len(body), body)
 
 
 def _head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:

@@ -1,6 +1,6 @@
 """The Locust user that scenarios subclass: a person with a link, a behaviour and questions.
 
-One of the modules that import locust. Knows nothing of databases: finished streams go to its process's `Assignment`.
+Passes finished streams to the `record` of its process's `Assignment`; uses no database.
 """
 
 import time
@@ -41,18 +41,19 @@ class Assignment:
     site: Site
     record: Callable[[StreamObservation], None]
     networks: Mapping[str, Profile] = field(default_factory=dict)  # from the config, in addition to the shipped ones
-    dispatcher: Dispatcher | None = None  # None: a closed load, users ask on their own
+    dispatcher: Dispatcher | None = None  # None: a closed load, in which users decide when to ask
     streams: int = 0  # started so far
-    users: Counter[str] = field(default_factory=Counter)  # users of each class spawned so far
+    users: Counter[str] = field(default_factory=Counter)  # number of users spawned so far, by class name
     active: int = 0  # streams under way
 
 
 def assign(environment: Environment, assignment: Assignment | None) -> None:
-    """Set the current run of this process's users; None when there is none."""
+    """Set the current run of this process's users. None: there is no run."""
     vars(environment)["gauge_assignment"] = assignment
 
 
 def assigned(environment: Environment) -> Assignment | None:
+    """The current run of this process's users; None if there is none."""
     found: Assignment | None = vars(environment).get("gauge_assignment")
     return found
 
@@ -89,20 +90,20 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._behaviour = behaviour.find(self.behaviour)
         self._prompts = _load(self.prompts)
         self._client = clients.find(self.client)(run.site, fresh=self.fresh_connections)
-        self._due_at: int | None = None  # CLOCK_MONOTONIC ns; of an arrival whose first stream has not started
+        self._due_at: int | None = None  # CLOCK_MONOTONIC ns: due time of an arrival until its first stream starts
         if run.dispatcher is not None and self.takes_arrivals():
             self.__dict__["tasks"] = [type(self)._serve]  # overrides the tasks of the class
 
     @classmethod
     def takes_arrivals(cls) -> bool:
-        """Whether these users serve an open load. Users with a `fixed_count` ask on their own instead."""
+        """Whether these users serve the arrivals of an open load. Users with a `fixed_count` do not."""
         return not cls.fixed_count
 
     @classmethod
     def check(cls, target: Target, networks: Mapping[str, Profile]) -> None:
         """ScenarioError if an attribute names something that does not exist, or the client cannot ask the target."""
         tools: Sequence[str] = cls.tools
-        if isinstance(tools, str):  # otherwise each letter would be taken for a tool
+        if isinstance(tools, str):  # otherwise each letter would count as a tool
             raise ScenarioError(f"{cls.__name__}.tools: write a tuple of names, as in ({tools!r},)")
         network.find(cls.network, networks)
         behaviour.find(cls.behaviour)
@@ -111,7 +112,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
 
     @classmethod
     def traits(cls, networks: Mapping[str, Profile]) -> dict[str, str]:
-        """What identifies this user class in a run's fingerprint: runs are comparable if it is equal."""
+        """This user class's entry in the run's fingerprint: runs are comparable only if it is equal."""
         traits = {
             "network": network.find(cls.network, networks).fingerprint,
             "behaviour": f"{cls.behaviour}@{behaviour.find(cls.behaviour).version}",
@@ -127,17 +128,17 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     def stream(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
         """Send one question and read the answer as this person does. None sends the next of `prompts`.
 
-        Returns the record of the stream, which is already stored; after retries, that of the last try. The stream is
-        due now, except for the first one of a task in an open load: that one was due when the schedule said.
+        Returns the record of the stream, or after retries, of the last try. The records are stored without your help.
+        The stream is due now, except for the first one of a task in an open load, which the schedule made due.
         """
-        return self._live_through(self._question(prompt), labels or {})
+        return self._ask(self._question(prompt), labels or {})
 
     def fetch(self, prompt: Prompt | str | None = None, labels: dict[str, str] | None = None) -> StreamObservation:
         """Like `stream`, but asks for the answer in one piece.
 
         Its record has `answer = "whole"`; it counts in no streaming metric: see docs/concepts/metrics.md.
         """
-        return self._live_through(replace(self._question(prompt), streamed=False), labels or {})
+        return self._ask(replace(self._question(prompt), streamed=False), labels or {})
 
     def _question(self, prompt: Prompt | str | None) -> Prompt:
         """The prompt with this user's system prompt and tools added."""
@@ -149,33 +150,34 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             prompt = replace(prompt, system=self.system, cached=True)
         return replace(prompt, tools=self.tools) if self.tools and not prompt.tools else prompt
 
-    def _live_through(self, prompt: Prompt, labels: dict[str, str]) -> StreamObservation:
+    def _ask(self, prompt: Prompt, labels: dict[str, str]) -> StreamObservation:
+        """One question with the retries and reconnects of this person's plan. Returns the record of the last stream."""
         plan = self._behaviour.plan(self.random).asking_for(prompt.max_tokens or self._run.site.target.max_tokens)
-        # Links get their own seeds: how often a link draws depends on the server's pace, which must not change prompts.
-        roads = count(self.random.getrandbits(64))
-        reply = self._once(prompt, plan, roads, labels)
+        # Each link has its own seed: how often it draws depends on the server, which must not change later prompts.
+        link_seeds = count(self.random.getrandbits(64))
+        reply = self._one_stream(prompt, plan, link_seeds, labels)
         times, retry = 0, plan.retry
-        while retry is not None and times < retry.most and reply.observation.http_status in behaviour.TOO_MUCH:
+        while retry is not None and times < retry.most and reply.observation.http_status in behaviour.OVERLOAD:
             times += 1
             gevent.sleep(retry.wait(times, reply.retry_after))
-            reply = self._once(prompt, plan, roads, {**labels, "retry": str(times)})
-        return self._to_its_end(reply, prompt, plan, roads, labels)
+            reply = self._one_stream(prompt, plan, link_seeds, {**labels, "retry": str(times)})
+        return self._reconnect(reply, prompt, plan, link_seeds, labels)
 
-    def _to_its_end(
-        self, reply: Reply, prompt: Prompt, plan: Plan, roads: Iterator[int], labels: dict[str, str]
+    def _reconnect(
+        self, reply: Reply, prompt: Prompt, plan: Plan, link_seeds: Iterator[int], labels: dict[str, str]
     ) -> StreamObservation:
-        """Resume an answer whose connection broke, as often as the plan allows. The record of the last stream."""
+        """Resume the answer if its connection broke, as often as the plan allows. Returns the last stream's record."""
         times = barren = 0
         again = plan.reconnect
         while again is not None and (place := reply.place) is not None and times < again.most:
             times += 1
             gevent.sleep(again.wait(times, barren, place.retry, reply.retry_after))
-            reply = self._once(prompt, plan, roads, {**labels, "reconnect": str(times)}, place)
+            reply = self._one_stream(prompt, plan, link_seeds, {**labels, "reconnect": str(times)}, place)
             barren = 0 if reply.observation.content_chunks else barren + 1
         return reply.observation
 
-    def _once(
-        self, prompt: Prompt, plan: Plan, roads: Iterator[int], labels: dict[str, str], place: Place | None = None
+    def _one_stream(
+        self, prompt: Prompt, plan: Plan, link_seeds: Iterator[int], labels: dict[str, str], place: Place | None = None
     ) -> Reply:
         run = self._run
         due_at, self._due_at = self._due_at or time.monotonic_ns(), None
@@ -193,7 +195,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "sequence": run.streams,
             "labels": {**self.labels, **labels},
         }
-        link = network.Link(self._network, next(roads), plan.tunnel)
+        link = network.Link(self._network, next(link_seeds), plan.tunnel)
         try:
             reply = self._client.stream(Question(prompt, plan, link, due_at, identity, place))
         except Interrupted as end:
@@ -203,8 +205,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             run.active -= 1
         seen = self.last = reply.observation
         run.record(seen)
-        self._tell_locust(seen)
-        # A slow link may deliver after the wire has finished: the person asks on only when it has.
+        self._report_to_locust(seen)
+        # A slow link may deliver after the wire has finished: the person's next question waits for that.
         if (left := seen.ended_at - run.site.clock.now()) > 0:
             gevent.sleep(left / 1e9)
         return reply
@@ -214,9 +216,9 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         return prompts.conversation(self._prompts, self.random, turns)
 
     def _serve(self) -> None:
-        """The only task that Locust sees in an open load: wait for an arrival, then do one of the class's tasks."""
+        """The only task of a user in an open load: wait for an arrival, then run one of the class's tasks."""
         assert self._run.dispatcher is not None
-        self._state = LOCUST_STATE_WAITING  # as in Locust's own wait(): a user in this state may be stopped at any time
+        self._state = LOCUST_STATE_WAITING  # as in Locust's own wait(): Locust may stop such a user at any time
         with self._run.dispatcher.arrival(self._name) as (self.random, self._due_at), suppress(RescheduleTask):
             self._state = LOCUST_STATE_RUNNING
             self._taskset_instance.execute_task(self.random.choice(type(self).tasks))
@@ -225,21 +227,21 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     def on_stop(self) -> None:
         self._client.close()
 
-    def _tell_locust(self, seen: StreamObservation) -> None:
-        """Fire one Locust request event per stream. Its response time is the TTFT; None if no content came.
+    def _report_to_locust(self, seen: StreamObservation) -> None:
+        """Fire one Locust request event for each stream. Its response time is the TTFT; None without content.
 
-        For a stream that resumed an answer it is the resume gap, since the answer's first token came earlier.
+        For a stream that resumed an answer, it is the resume gap instead: the answer's first token came earlier.
         """
         failed = None
         if seen.outcome in FAILURES:
             failed = StreamFailed(f"{seen.outcome} {seen.http_status or ''}".strip())
-        what, took = "TTFT", None if seen.first_content_at is None else seen.first_content_at - seen.due_at
+        metric, took = "TTFT", None if seen.first_content_at is None else seen.first_content_at - seen.due_at
         if seen.resumed_from is not None:
-            what, took = "resume gap", seen.resume_gap
+            metric, took = "resume gap", seen.resume_gap
         streamed = seen.answer == "streamed"
         self.environment.events.request.fire(
             request_type="SSE" if streamed else "POST",
-            name=f"{self._name} {what if streamed else 'answer'}",
+            name=f"{self._name} {metric if streamed else 'answer'}",
             response_time=None if took is None else took / 1e6,
             response_length=seen.body_bytes,
             response=None,
@@ -254,7 +256,7 @@ def between(least: float, most: float) -> Callable[[StreamUser], float]:
 
 
 def reading(characters_per_second: float = 24, least: float = 0.5, most: float = 2.0) -> Callable[[StreamUser], float]:
-    """Think time in seconds of a person who finishes reading first: the rest of the reading, plus `least` to `most`.
+    """Think time in seconds: the time until the person has read the answer, plus `least` to `most`.
 
     Reading starts with the first text and goes on while the rest arrives. 24 characters per second: silent reading.
     """

@@ -80,7 +80,8 @@ def test_an_app_in_the_background_comes_back_or_is_killed_there() -> None:
 def test_who_honours_retry_after_never_comes_earlier_and_nobody_waits_over_a_minute(
     times: int, after: float, seed: int
 ) -> None:
-    polite, stormy = Retry(3, honours=True, seed=seed), Retry(10, honours=False, seed=seed)
+    polite = Retry(3, honours_retry_after=True, seed=seed)
+    stormy = Retry(10, honours_retry_after=False, seed=seed)
     assert min(after, 60) <= polite.wait(times, after) <= 60
     assert 0 < polite.wait(times, None) <= 60
     assert 0.05 <= stormy.wait(times, after) <= 0.25

@@ -159,7 +159,7 @@ def dripping(peer: Peer) -> None:
 
 
 BOTH = "how soon the server stopped and how much it generated for nobody is not known: "
-WHERE = "/metrics?… said nothing of it before or after the streams "
+WHERE = "/metrics?… did not report it before or after the streams "
 SAID: dict[str, tuple[Script, dict[str, float], str]] = {  # page → what is read from it, and the run's note
     "good": (page(PAGE), {"server_active": 3, "server_generated": 1_500}, ""),
     "of an unknown status": (page(PAGE, b"HTTP/1.1 503 Sorry\r\n"), {}, f"{BOTH}{WHERE}(HTTP 503)"),
@@ -167,17 +167,17 @@ SAID: dict[str, tuple[Script, dict[str, float], str]] = {  # page → what is re
     "silent": (held(), {}, f"{BOTH}{WHERE}(no answer within 1 s)"),
     "held": (held(UNTIL_CLOSED + PAGE), {}, f"{BOTH}{WHERE}(no answer within 1 s)"),
     "dripping": (dripping, {}, f"{BOTH}{WHERE}(no answer within 1 s)"),
-    "endless": (endless, {}, f"{BOTH}{WHERE}(it is larger than 1 MiB)"),
+    "endless": (endless, {}, f"{BOTH}{WHERE}(the page is larger than 1 MiB)"),
     "compressed": (
         page(PAGE, b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n"), {},
-        f"{BOTH}{WHERE}(it is compressed, though that was not asked for)",
+        f"{BOTH}{WHERE}(the page is compressed, which was not asked for)",
     ),
     "no HTTP": (
-        asked(b"<html>hidden</html>\r\n\r\n"), {}, f"{BOTH}{WHERE}(the connection broke, or what came is no HTTP)"
+        asked(b"<html>hidden</html>\r\n\r\n"), {}, f"{BOTH}{WHERE}(the connection broke, or the answer is not HTTP)"
     ),
     "cut": (
         asked(b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n" + PAGE), {},
-        f"{BOTH}{WHERE}(the connection broke, or what came is no HTTP)",
+        f"{BOTH}{WHERE}(the connection broke, or the answer is not HTTP)",
     ),
     "of something else": (
         page(b"<html>reference_streams_active</html>"), {},
@@ -223,6 +223,6 @@ def test_rules_about_a_server_without_a_readable_page_are_inconclusive_and_the_r
     assert found["outcomes"]["cancelled"] > 0
     assert [rule["status"] for rule in found["verdicts"]] == ["inconclusive", "inconclusive"]
     (note,) = found["validity"]["reasons"]
-    assert "is not known: https://…@127.0.0.1:1/metrics said nothing of it" in note
+    assert "is not known: https://…@127.0.0.1:1/metrics did not report it" in note
     for file in filter(Path.is_file, tmp_path.rglob("*")):
         assert b"of-nobody" not in file.read_bytes(), file

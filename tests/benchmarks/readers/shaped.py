@@ -25,9 +25,9 @@ class Shaped(StreamUser):
     def ask(self) -> None:
         self.stream()
 
-    def _once(self, prompt: Any, plan: Any, roads: Any, labels: dict[str, str], *more: Any) -> Reply:
-        asked = {"link": str(next(copy(roads))), "bytes": str(len(self._run.site.request(prompt)))}
-        return super()._once(prompt, plan, roads, {**labels, **asked}, *more)
+    def _one_stream(self, prompt: Any, plan: Any, link_seeds: Any, labels: dict[str, str], *more: Any) -> Reply:
+        asked = {"link": str(next(copy(link_seeds))), "bytes": str(len(self._run.site.request(prompt)))}
+        return super()._one_stream(prompt, plan, link_seeds, {**labels, **asked}, *more)
 
 
 class OnFast4g(Shaped):
