@@ -22,6 +22,7 @@ from streamgauge.harness.commands import (
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.wording import visible
+from streamgauge.harness.native import library
 
 _COMMANDS = (ab, baseline, calibrate, compare, demo, history, judge, noise, report, run, runs, serve)
 
@@ -29,6 +30,7 @@ _COMMANDS = (ab, baseline, calibrate, compare, demo, history, judge, noise, repo
 class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
+            library.load()
             return super().invoke(ctx)
         except StreamgaugeError as fault:
             click.echo(f"streamgauge: {visible(str(fault))}", err=True)

@@ -10,7 +10,8 @@ a *server* does wrong is never one of these errors: it is an Outcome in the reco
     ├── TargetError       a host that is not a URL or does not resolve, a taken port, a server that does not start
     ├── OutputError       an --output that does not exist, or that lacks its file
     ├── BaselineError     a baseline that is unknown, empty, of other work, or a file that is not a baseline
-    └── StoreError        a database that is missing, foreign, empty, from a newer version, or cannot be written
+    ├── StoreError        a database that is missing, foreign, empty, from a newer version, or cannot be written
+    └── InstallError      a file of the package that does not fit the others
 """
 
 
@@ -43,4 +44,8 @@ class BaselineError(StreamgaugeError):
 
 
 class StoreError(StreamgaugeError):
+    pass
+
+
+class InstallError(StreamgaugeError):
     pass

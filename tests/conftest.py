@@ -14,6 +14,7 @@ from tests.support.reference import ReferenceServer
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
 
+library.load()  # InstallError if it is outdated; otherwise the tests of the compiled reader would be skipped
 
 # A machine that is busy for a moment says nothing of the code.
 settings.register_profile("streamgauge", deadline=None)

@@ -9,6 +9,7 @@ from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
+from streamgauge.harness.errors import InstallError
 from streamgauge.harness.native import layout
 
 _NUMBERS = POINTER(c_int64)
@@ -36,14 +37,14 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
 
 
 def load() -> Any:
-    """The library; None where there is none. RuntimeError if it was compiled from another version."""
+    """The library; None where there is none. InstallError if it was compiled from another version."""
     path = Path(__file__).with_name("_compiled.so")
     try:
         library = ctypes.CDLL(str(path))
     except OSError:
         return None
     if not _fits(library):
-        raise RuntimeError(f"{path} was compiled from another version; install the package again")
+        raise InstallError(f"{path} was compiled from another version; install the package again")
     return library
 
 
@@ -57,4 +58,7 @@ def _fits(library: Any) -> bool:
     return all(library.sg_number(name.encode()) == value for name, value in layout.numbers().items())
 
 
-LIBRARY: Any = load()  # None: Python does it
+try:
+    LIBRARY: Any = load()  # None: Python does it
+except InstallError:
+    LIBRARY = None  # raised by an import, it would be a traceback; so commands and Locust `load` when they begin

@@ -12,6 +12,7 @@ from locust.runners import Runner, WorkerRunner
 
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.native import library
 from streamgauge.harness.run.keeper import Keeper
 from streamgauge.harness.run.options import add_to_locust
 from streamgauge.harness.run.terminal import say
@@ -31,6 +32,7 @@ def _add_options(parser: Any) -> None:
 def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
     """Called by Locust's event `init`: options are parsed, and no user runs yet."""
     try:
+        library.load()
         if isinstance(runner, WorkerRunner):
             Worker(environment, runner)
         else:

@@ -21,6 +21,7 @@ from streamgauge.harness.drive.reading.timing import Times, timed
 from streamgauge.harness.drive.wire.compiled import Inbox, ReadingThread
 from streamgauge.harness.drive.wire.exchange import Piece
 from streamgauge.harness.drive.wire.reads import Read, Reads
+from streamgauge.harness.errors import InstallError
 from streamgauge.harness.native import layout, library
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import Columns
@@ -210,7 +211,7 @@ def test_the_codes_of_kinds_are_those_that_are_stored() -> None:
 def test_a_library_of_another_version_is_refused(number: str, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = layout.numbers()
     monkeypatch.setattr(layout, "numbers", lambda: {**numbers, number: numbers[number] + 8})
-    with pytest.raises(RuntimeError, match="install the package again"):
+    with pytest.raises(InstallError, match="install the package again"):
         library.load()
 
 
