@@ -1,5 +1,7 @@
 """A database of runs that may be accepted into a baseline."""
 
+import tempfile
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -24,11 +26,19 @@ def add(store: Store, run: Run, ttft: float) -> str:
     return run.id
 
 
+@cache
+def _ten_and_three() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gauge.db"
+        with new_store(path) as store:
+            for place in range(10):
+                add(store, a_run(id=f"old-{place}", fingerprint=KIND, labels={"branch": "main"}), 400)
+            for place in range(3):
+                add(store, a_run(id=f"new-{place}", fingerprint=KIND, labels={"series": "7"}), 402)
+        return path.read_bytes()
+
+
 def fill(folder: Path) -> None:
     """Make a config, and a database of ten runs of the branch main and then one series of three."""
     (folder / "streamgauge.toml").write_text(CONFIG)
-    with new_store(folder / "gauge.db") as store:
-        for place in range(10):
-            add(store, a_run(id=f"old-{place}", fingerprint=KIND, labels={"branch": "main"}), 400)
-        for place in range(3):
-            add(store, a_run(id=f"new-{place}", fingerprint=KIND, labels={"series": "7"}), 402)
+    (folder / "gauge.db").write_bytes(_ten_and_three())
