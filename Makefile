@@ -22,11 +22,11 @@ demo: install
 
 # With nobody else on the machine: `timing` holds times to bounds that a busy machine breaks.
 test: install
-	$(BIN)/pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder -m "not timing"
+	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder -m "not timing"
 	$(BIN)/pytest -m timing
 
 quick: install
-	$(BIN)/pytest -q -n $(JOBS) --dist worksteal tests/pure
+	$(BIN)/pytest -q -n $(JOBS) tests/pure
 
 lint: install
 	$(BIN)/ruff check .

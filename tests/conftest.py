@@ -2,10 +2,12 @@
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from streamgauge.harness.drive.wire import loop
 from streamgauge.harness.native import library
@@ -24,14 +26,23 @@ settings.load_profile("streamgauge")
 LONGEST_FIRST = ("runs", "browser", "socket", "pure")  # so that no worker begins a long file when the others are done
 
 
+class WhereItsServersAre(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """A file goes to one worker, with its servers; of tests/runs each test or class of tests may go to another."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, *inside = nodeid.partition("[")[0].split("::")
+        alone = "/runs/" in file and len(inside) == 1 and not file.endswith("test_packaging.py")  # which builds once
+        return nodeid if alone else "::".join([file, *inside[:-1]])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return WhereItsServersAre(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Under xdist: a file goes to one worker, with its servers; of tests/runs each test may go to another."""
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        if "runs" not in item.path.parts:
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
-    items.sort(key=lambda item: LONGEST_FIRST.index(item.path.parent.name))
+    if hasattr(config, "workerinput"):  # a worker of xdist
+        items.sort(key=lambda item: LONGEST_FIRST.index(item.path.parent.name))
 
 
 @pytest.fixture(scope="module")

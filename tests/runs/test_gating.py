@@ -54,16 +54,13 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReferenceServer]:
-    with reference_server("--preset", "exact", "--ttft", "40ms", "--itl", "1ms") as found:
+    with reference_server("--preset", "exact", "--ttft", "40ms", "--itl", "20ms") as found:
         yield found
 
 
 def runs_of(database: Path) -> list[Run]:
     with Store.open(database) as store:
         return store.runs()
-
-
-five_equal_runs = pytest.mark.xdist_group("noisy")  # one worker makes them for all
 
 
 @pytest.fixture(scope="module")
@@ -77,45 +74,41 @@ def noisy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder, told.stdout
 
 
-@five_equal_runs
-def test_noise_tells_how_far_equal_runs_are_apart_and_what_a_gate_would_find(noisy: tuple[Path, str]) -> None:
-    folder, told = noisy
-    assert "p95(ttft): equal runs are " in told
-    assert "standard deviation of 5 runs" in told
-    assert "10 accepted runs against 3 + 5: stops" in told
-    assert len({each.labels["series"] for each in runs_of(folder / "gauge.db")}) == 1
+class TestOnFiveEqualRuns:
+    def test_noise_tells_how_far_equal_runs_are_apart_and_what_a_gate_would_find(self, noisy: tuple[Path, str]) -> None:
+        folder, told = noisy
+        assert "p95(ttft): equal runs are " in told
+        assert "standard deviation of 5 runs" in told
+        assert "10 accepted runs against 3 + 5: stops" in told
+        assert len({each.labels["series"] for each in runs_of(folder / "gauge.db")}) == 1
 
+    def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
+        self, server: ReferenceServer, noisy: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder, _ = noisy
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
+        work = runs_of(folder / "gauge.db")[0].fingerprint
+        with Store.create(folder / "gauge.db") as store:  # as if the server had once been twice as fast
+            ids = [add(store, a_run(id=f"old-{place}", fingerprint=work), 20) for place in range(10)]
+        options = [word for each in ids for word in ("--run", each)]
+        invoke("baseline", "accept", folder / "gauge.db", "--name", "main", *options)
+        gated = run("run", "hundred.py", "--host", server.url, *WORK, "--gate", "main", "--json", "r.json", cwd=folder)
+        assert gated.returncode == 1, gated.stderr
+        assert "suspicious; 5 fresh runs would tell" in gated.stderr
+        assert "✗ REGRESSED: p95(ttft) +" in gated.stdout
+        there = runs_of(folder / "gauge.db")
+        assert len(there) == 5 + 10 + 8
+        assert len({each.labels["series"] for each in there[-8:]}) == 1
+        assert json.loads((folder / "r.json").read_text())["run"]["id"] == there[-6].id, "the last of the three"
+        headings = [line for line in (folder / "summary.md").read_text().splitlines() if line.startswith("## ")]
+        assert [heading.split()[2] for heading in headings] == ["INCONCLUSIVE:", "REGRESSED:"], "one run, and the gate"
 
-@five_equal_runs
-def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(
-    server: ReferenceServer, noisy: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder, _ = noisy
-    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
-    work = runs_of(folder / "gauge.db")[0].fingerprint
-    with Store.create(folder / "gauge.db") as store:  # as if the server had once been twice as fast
-        ids = [add(store, a_run(id=f"old-{place}", fingerprint=work), 20) for place in range(10)]
-    options = [word for each in ids for word in ("--run", each)]
-    invoke("baseline", "accept", folder / "gauge.db", "--name", "main", *options)
-    gated = run("run", "hundred.py", "--host", server.url, *WORK, "--gate", "main", "--json", "r.json", cwd=folder)
-    assert gated.returncode == 1, gated.stderr
-    assert "suspicious; 5 fresh runs would tell" in gated.stderr
-    assert "✗ REGRESSED: p95(ttft) +" in gated.stdout
-    there = runs_of(folder / "gauge.db")
-    assert len(there) == 5 + 10 + 8
-    assert len({each.labels["series"] for each in there[-8:]}) == 1
-    assert json.loads((folder / "r.json").read_text())["run"]["id"] == there[-6].id, "the last of the three"
-    headings = [line for line in (folder / "summary.md").read_text().splitlines() if line.startswith("## ")]
-    assert [heading.split()[2] for heading in headings] == ["INCONCLUSIVE:", "REGRESSED:"], "one run, and the gate"
-
-
-@five_equal_runs
-def test_two_builds_take_turns(server: ReferenceServer, noisy: tuple[Path, str]) -> None:
-    folder, _ = noisy
-    told = run("ab", "hundred.py", "--a", server.url, "--b", server.url, *WORK, "--pairs", 1, cwd=folder)
-    assert told.returncode == 3, told.stderr
-    assert "? INCONCLUSIVE: 1 of the 4 pairs that a verdict needs" in told.stdout
-    assert [each.labels["side"] for each in runs_of(folder / "gauge.db")[-2:]] == ["a", "b"]
+    def test_two_builds_take_turns(self, server: ReferenceServer, noisy: tuple[Path, str]) -> None:
+        folder, _ = noisy
+        told = run("ab", "hundred.py", "--a", server.url, "--b", server.url, *WORK, "--pairs", 1, cwd=folder)
+        assert told.returncode == 3, told.stderr
+        assert "? INCONCLUSIVE: 1 of the 4 pairs that a verdict needs" in told.stdout
+        assert [each.labels["side"] for each in runs_of(folder / "gauge.db")[-2:]] == ["a", "b"]
 
 
 def test_a_series_ends_with_a_mistake(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.reference import reference_server
 
-pytestmark = pytest.mark.xdist_group("packaging")  # one worker builds for all
 pytest.importorskip("hatchling", reason="hatchling builds the package; `make install` installs it")
 
 REPOSITORY = Path(__file__).parents[2]

@@ -40,7 +40,8 @@ class Ended:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReferenceServer]:
-    with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "10ms") as found:
+    # 30 ms: a busy machine reads two tokens at once that are 10 ms apart, and a run with many of those is invalid.
+    with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "30ms") as found:
         yield found
 
 
@@ -66,7 +67,6 @@ def mixed(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> 
     return Ended(ended, folder / "new", {row["id"] for row in server.truth()} - before)
 
 
-@pytest.mark.xdist_group("mixed")
 class TestARunOfMixed:
     def test_it_leaves_a_verdict_a_database_a_report_and_a_result(self, mixed: Ended) -> None:
         assert mixed.process.returncode == 0, mixed.process.stderr
@@ -122,6 +122,7 @@ class TestARunOfMixed:
 def test_the_same_seed_asks_the_same_things(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     hasty = tmp_path / "hasty.py"
     hasty.write_text((REPOSITORY / "scenarios/chat.py").read_text().replace("between(1, 4)", "between(0, 0.01)"))
+    rules.write_text(RULES.replace("max_tokens = 30", "max_tokens = 3"))
     asked = []
     with contextlib.ExitStack() as all_of_them:
         for place, seed in enumerate((7, 7, 8)):

@@ -58,28 +58,26 @@ def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -
     return folder / "run.db"
 
 
-@pytest.mark.xdist_group("divided")
-def test_processes_share_one_database(divided: Path) -> None:
-    workers = dict(rows(divided, "SELECT worker, count(*) FROM streams GROUP BY worker"))
-    assert set(workers) == {"worker-0", "worker-1"}
-    users = rows(divided, "SELECT worker, max(value) FROM samples WHERE name = 'users' GROUP BY worker")
-    assert dict(users) == {"worker-0": 3, "worker-1": 3}
-    told = instrument(divided)["workers"]
-    assert {name: worker["streams"] for name, worker in told.items()} == workers
-    assert len({worker["pid"] for worker in told.values()}) == 2
-    for worker in told.values():
-        assert worker["clock_offset_ns"] == 0, "one machine has one clock"
-        assert worker["clock_doubt_ns"] > 0
-        assert {"host", "cpus", "stamps", "cpu_max", "loop_lag_max_ms", "clock_drift_ns"} <= worker.keys()
+class TestOfARunByTwoProcesses:
+    def test_processes_share_one_database(self, divided: Path) -> None:
+        workers = dict(rows(divided, "SELECT worker, count(*) FROM streams GROUP BY worker"))
+        assert set(workers) == {"worker-0", "worker-1"}
+        users = rows(divided, "SELECT worker, max(value) FROM samples WHERE name = 'users' GROUP BY worker")
+        assert dict(users) == {"worker-0": 3, "worker-1": 3}
+        told = instrument(divided)["workers"]
+        assert {name: worker["streams"] for name, worker in told.items()} == workers
+        assert len({worker["pid"] for worker in told.values()}) == 2
+        for worker in told.values():
+            assert worker["clock_offset_ns"] == 0, "one machine has one clock"
+            assert worker["clock_doubt_ns"] > 0
+            assert {"host", "cpus", "stamps", "cpu_max", "loop_lag_max_ms", "clock_drift_ns"} <= worker.keys()
 
-
-@pytest.mark.xdist_group("divided")
-def test_a_link_of_ones_own_is_used_by_its_name_and_told_apart_by_its_numbers(divided: Path) -> None:
-    network, least = rows(divided, "SELECT network, min(ttft_ms) FROM stream_metrics")[0]
-    assert network == "office"
-    assert least > 100 + 80, "the server's first token, and the link's round trips"
-    (fingerprint,) = rows(divided, "SELECT fingerprint FROM runs")[0]
-    assert '"office#' in fingerprint.replace(": ", ":")
+    def test_a_link_of_ones_own_is_used_by_its_name_and_told_apart_by_its_numbers(self, divided: Path) -> None:
+        network, least = rows(divided, "SELECT network, min(ttft_ms) FROM stream_metrics")[0]
+        assert network == "office"
+        assert least > 100 + 80, "the server's first token, and the link's round trips"
+        (fingerprint,) = rows(divided, "SELECT fingerprint FROM runs")[0]
+        assert '"office#' in fingerprint.replace(": ", ":")
 
 
 def test_a_worker_elsewhere_gets_its_orders_from_the_master(

@@ -57,15 +57,15 @@ def crowd(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> 
     return {user: (begun, failed) for user, begun, failed in found}
 
 
-@pytest.mark.xdist_group("crowd")
-@pytest.mark.parametrize("path", TOGETHER, ids=lambda path: path.stem)
-def test_every_scenario_runs(path: Path, crowd: dict[str, tuple[int, int]]) -> None:
-    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
-    users = [one.name for one in classes if "abstract = True" not in ast.unparse(one)]
-    assert users
-    for user in users:
-        begun, failed = crowd[user]
-        assert (begun > 0, failed) == (True, 0), user
+class TestOfAllTogether:
+    @pytest.mark.parametrize("path", TOGETHER, ids=lambda path: path.stem)
+    def test_every_scenario_runs(self, path: Path, crowd: dict[str, tuple[int, int]]) -> None:
+        classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+        users = [one.name for one in classes if "abstract = True" not in ast.unparse(one)]
+        assert users
+        for user in users:
+            begun, failed = crowd[user]
+            assert (begun > 0, failed) == (True, 0), user
 
 
 @pytest.mark.parametrize("name", SHAPED)
