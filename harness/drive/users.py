@@ -24,9 +24,12 @@ from msgspec.structs import replace
 from streamgauge.harness.config.schema import Profile, Target
 from streamgauge.harness.drive import behaviour, clients, network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Interrupted, Place, Question, Reply, Site
+from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.reading.resumption import Place
+from streamgauge.harness.drive.reading.transcript import Interrupted
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.record.observation import FAILURES, StreamObservation
 

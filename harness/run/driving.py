@@ -11,9 +11,9 @@ from typing import Any
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
-from streamgauge.harness.drive.clients import Site
 from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.recorder import Deliver, Recorder
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.users import Assignment, StreamUser, assign
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.native import library

@@ -8,8 +8,8 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Profile, Timeouts
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Question
 from streamgauge.harness.drive.clients.deadlines import NEVER, TABLE, Deadlines, LinkBroke
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.network import Link
 from streamgauge.harness.drive.protocols import PROTOCOLS
 from streamgauge.harness.drive.reading.delivery import Delivery

@@ -12,7 +12,7 @@ import pytest
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import BEHAVIOURS, Plan
-from streamgauge.harness.drive.clients import Question
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.hostile import IDENTITY, client, content

@@ -28,9 +28,10 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Silences
 from streamgauge.harness.drive import prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Question, Site
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.network import NETWORKS, Link, Network
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.support.hostile import IDENTITY, target

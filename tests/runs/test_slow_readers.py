@@ -7,7 +7,7 @@ import pytest
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Question
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.hostile import IDENTITY, client
 from tests.support.reference import ReferenceServer, counts, reference_server

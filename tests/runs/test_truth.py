@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Question, Site
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.clients.wire import WireClient
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.benchmarks.truth import errors

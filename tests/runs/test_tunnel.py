@@ -10,7 +10,7 @@ import pytest
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Question
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.network import Link
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.support.hostile import IDENTITY, client

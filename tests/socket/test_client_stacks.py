@@ -13,7 +13,7 @@ import gevent
 import pytest
 
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Interrupted
+from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.support.hostile import (
     CHUNKED,

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from streamgauge.harness.drive import clients
-from streamgauge.harness.drive.clients import Place, Site
+from streamgauge.harness.drive.reading.resumption import Place
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome
 from tests.support.hostile import (

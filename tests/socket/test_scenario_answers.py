@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive import network
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Question, Site
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.prompts import Prompt, conversation, handbook, load
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Kind, Outcome, StreamObservation
 from tests.support.hostile import IDENTITY

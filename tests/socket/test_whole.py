@@ -10,8 +10,9 @@ import pytest
 from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive import clients, network
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Question, Site
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.hostile import IDENTITY, asked, content, held, scripted, target

@@ -11,7 +11,7 @@ import pytest
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Question
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.record.observation import Outcome

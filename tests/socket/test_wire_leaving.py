@@ -10,7 +10,8 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Profile
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Interrupted, Question
+from streamgauge.harness.drive.clients.question import Question
+from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.support.hostile import (
     CHUNKED,

@@ -7,8 +7,9 @@ import time
 import gevent
 import pytest
 
-from streamgauge.harness.drive.clients import Interrupted, Site
 from streamgauge.harness.drive.clients.wire import WireClient
+from streamgauge.harness.drive.reading.transcript import Interrupted
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock

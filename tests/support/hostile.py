@@ -20,8 +20,9 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Limits, Target, Timeouts
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Question, Site
+from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.clients.wire import WireClient
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, StreamObservation
 

@@ -4,7 +4,9 @@ import time
 
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan, Reconnect
-from streamgauge.harness.drive.clients import Client, Place, Question, Reply
+from streamgauge.harness.drive.clients import Client
+from streamgauge.harness.drive.clients.question import Question, Reply
+from streamgauge.harness.drive.reading.resumption import Place
 from streamgauge.harness.record.observation import StreamObservation
 from tests.support.hostile import (
     IDENTITY,

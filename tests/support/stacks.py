@@ -6,7 +6,9 @@ from typing import Any
 
 from streamgauge.harness.drive import clients, network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import Client, Question, Site
+from streamgauge.harness.drive.clients import Client
+from streamgauge.harness.drive.clients.question import Question
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import StreamObservation
 from tests.support.hostile import (

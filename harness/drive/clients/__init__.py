@@ -6,12 +6,8 @@ from typing import Protocol
 from streamgauge.harness.config.schema import Target
 from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.clients.wire import WireClient
-from streamgauge.harness.drive.reading.resumption import Place
-from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.errors import ScenarioError
-
-__all__ = ["CLIENTS", "Client", "Interrupted", "Place", "Question", "Reply", "Site", "find"]
 
 
 class Client(Protocol):

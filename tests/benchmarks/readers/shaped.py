@@ -9,7 +9,7 @@ from typing import Any
 
 import gevent
 
-from streamgauge.harness.drive.clients import Reply
+from streamgauge.harness.drive.clients.question import Reply
 from streamgauge.scenario import StreamUser, constant, reading, task
 
 
