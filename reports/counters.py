@@ -24,9 +24,8 @@ class Counters:
     at: list[float]
     active: list[float | None]  # largest number of answers in generation since the previous point; None: not reported
     open: list[int]  # streams that were open at the client
-    disconnected: list[
-        float
-    ]  # per second: streams whose connection ended while the server may still have been generating
+    # per second: streams whose connection ended while the server may still have been generating
+    disconnected: list[float]
     generated: list[float] | None  # tokens per second; None: not reported
     chunks: list[float]  # content chunks received per second
     ended: float  # when the last stream ended

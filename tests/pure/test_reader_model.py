@@ -134,9 +134,8 @@ def test_rules_can_be_about_waits(tmp_path: Path) -> None:
 
 answers = st.lists(
     st.tuples(
-        st.lists(
-            st.tuples(st.integers(0, 2_000_000), st.integers(0, 40)), max_size=30
-        ),  # µs after the chunk before, and its characters
+        # µs after the chunk before, and its characters
+        st.lists(st.tuples(st.integers(0, 2_000_000), st.integers(0, 40)), max_size=30),
         st.one_of(st.none(), st.integers(0, 5_000_000)),  # µs after the last chunk, if the answer never was complete
     ),
     max_size=8,

@@ -110,9 +110,8 @@ def test_the_first_report_can_be_made_as_the_page_says(tmp_path: Path) -> None:
 
 def test_the_mapping_of_an_own_format_reads_the_stream_of_the_page() -> None:
     page = (REPOSITORY / "docs/how-to/own-format.md").read_text()
-    stream = (
-        re.findall(r"```text\n(data: .*?)```", page, re.DOTALL)[0] + "\n"
-    )  # the blank line that ends the last event
+    stream = re.findall(r"```text\n(data: .*?)```", page, re.DOTALL)[0]
+    stream += "\n"  # the blank line that ends the last event
     settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]
     protocol, answer = for_target(parse(settings.encode()).target), Answer()
     meanings = [protocol.understand(event, answer) for event in Decoder().feed(stream.encode())]

@@ -330,9 +330,8 @@ def test_streams_beyond_the_capacity_wait_in_order_of_arrival() -> None:
                 httpx.post(f"{server.url}/streams/{id}/cancel")
                 second.read()
         rows = {row["client"]: row for row in server.truth()}
-        assert (
-            rows["second"]["due"] - rows["first"]["ended_at"] >= 2 * 50_000_000
-        )  # it runs alone, but with capacity 1 that is a full machine
+        # It runs alone, but with capacity 1 that is a full machine.
+        assert rows["second"]["due"] - rows["first"]["ended_at"] >= 2 * 50_000_000
 
 
 def test_a_longer_prompt_waits_longer_for_its_first_token_unless_it_is_cached(

@@ -48,9 +48,8 @@ class Protocol:
     name: ProtocolName
     path: str
     headers: Mapping[str, str]  # in addition to content-type and accept
-    terminal: (
-        bytes  # occurs in the terminal event, so data without it need not be decoded early; b"": anything may end it
-    )
+    # Occurs in the terminal event, so that data without it need not be decoded early; b"": any event may be terminal.
+    terminal: bytes
     request: Callable[[Target, Prompt, bool], bytes]  # (target, prompt, streamed) → the request's body
     understand: Callable[[Event, Answer], Meaning]  # reads one event and updates the Answer; raises Malformed
     plain: Callable[[bytes, Answer], Meaning]  # the same for the whole body of an answer that was not streamed

@@ -13,9 +13,8 @@ class Tally:
     """How often each whole number occurred: small numbers in a table, larger ones sorted. Nothing is rounded."""
 
     TABLE = 1 << 18
-    PENDING = (
-        1 << 17
-    )  # numbers to collect before they are counted; a run has dozens of tallies, one per metric and cohort
+    # Numbers to collect before they are counted. A run has dozens of tallies, one for each metric and cohort.
+    PENDING = 1 << 17
 
     def __init__(self) -> None:
         self._pending: list[Integers] = []

@@ -4,11 +4,8 @@ from time import monotonic
 
 from streamgauge.scenario import Prompt, Steps, StreamUser, constant, task
 
-STARTED, ALONE, SETTLED = (
-    3.0,
-    12.0,
-    25.0,
-)  # seconds until all patient readers run; the others join; these are slowed down
+# Seconds until all patient readers run; until the others join; until these are slowed down.
+STARTED, ALONE, SETTLED = 3.0, 12.0, 25.0
 _QUESTION = (("user", "How does a lock work?"),)
 
 
