@@ -104,10 +104,8 @@ def test_a_schedule_is_divided_among_processes_and_what_is_asked_is_the_same(
     server: ReferenceServer, folder: Path
 ) -> None:
     load = ("crowd.py", "--host", server.url, "--arrivals", "poisson", "--rate", 30, "--run-time", "4s", "--seed", 5)
-    whole = started(folder, *load, "--db", "one.db")
-    divided = started(folder, *load, "--db", "two.db", "--", *processes(2))
-    for run in (whole, divided):
-        code, output, errors = ended(run)
+    for more in (["--db", "one.db"], ["--db", "two.db", "--", *processes(2)]):
+        code, output, errors = ended(started(folder, *load, *more))
         assert code == 0, (output, errors)
     asked = []
     for name in ("one.db", "two.db"):
