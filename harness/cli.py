@@ -1,4 +1,4 @@
-"""The `streamgauge` command: gathers the commands. A user's mistake is one line and exit code 2 in each of them."""
+"""The `streamgauge` command with all its subcommands. A user's mistake is printed as one line, with exit code 2."""
 
 from typing import Any
 

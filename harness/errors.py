@@ -1,4 +1,4 @@
-"""The errors that streamgauge raises on purpose: a user's mistake, or something that is missing.
+"""The errors that streamgauge raises for a user's mistake, or for something that is missing.
 
 Each message is one line that says what is wrong, where, and what to do; the command prints it and exits with 2. What
 a *server* does wrong is never one of these errors: it is an Outcome in the record.
@@ -8,15 +8,15 @@ a *server* does wrong is never one of these errors: it is an Outcome in the reco
     ├── RuleError         the text of an SLA rule
     ├── ScenarioError     a scenario, prompt, network, behaviour or protocol that does not exist, or a wrong option
     ├── TargetError       a host that is not a URL or does not resolve, a taken port, a server that does not start
-    ├── OutputError       an --output that does not exist, or that lacks its file
-    ├── BaselineError     a baseline that is unknown, empty, of other work, or a file that is not a baseline
-    ├── StoreError        a database that is missing, foreign, empty, from a newer version, or cannot be written
+    ├── OutputError       an --output of an unknown kind, or without its file
+    ├── BaselineError     a baseline that is unknown, empty or of other work, or a file that is not a baseline
+    ├── StoreError        a database that is missing, not ours, empty, from a newer version, or cannot be written
     └── InstallError      a file of the package that does not fit the others
 """
 
 
 class StreamgaugeError(Exception):
-    """Its message is one line."""
+    """The base of all these errors. The message is one line."""
 
 
 class ConfigError(StreamgaugeError):

@@ -1,4 +1,4 @@
-"""What a streamgauge process returns to the shell."""
+"""The exit codes of the commands."""
 
 from enum import IntEnum
 from typing import Literal
@@ -13,11 +13,11 @@ class Exit(IntEnum):
     INCONCLUSIVE = 3  # too few samples to judge, or an invalid run
 
 
-VERDICTS = frozenset({Exit.MET, Exit.MISSED, Exit.INCONCLUSIVE})  # the run came to its end and was judged
+VERDICTS = frozenset({Exit.MET, Exit.MISSED, Exit.INCONCLUSIVE})  # the run ended and was judged
 
 
 def without_verdict(inconclusive: ForInconclusive | None, *, invalid: bool) -> Exit:
-    """The exit code if nothing was decided. `pass` excuses too few samples, but never an invalid run."""
+    """The exit code of an inconclusive or invalid result. `pass` accepts an inconclusive result, but no invalid one."""
     if inconclusive == "fail":
         return Exit.MISSED
     return Exit.MET if inconclusive == "pass" and not invalid else Exit.INCONCLUSIVE

@@ -1,7 +1,7 @@
 """The programs that a command starts: Locust, and the reference server.
 
-They run as processes of their own because importing Locust monkey-patches the standard library, and because the server
-must not share a core or an interpreter with the load generator.
+Each runs as a process of its own: importing Locust monkey-patches the standard library, and the server must not share a
+core or an interpreter with the load generator.
 """
 
 import os
@@ -20,7 +20,7 @@ _URL = re.compile(r"https?://\S+")
 
 
 def locust_command(locustfile: Path, *options: str) -> list[str]:
-    """Locust without its web UI and its tables. Where an option is given twice, Locust takes the last."""
+    """Locust without its web UI and its tables. If an option is given twice, Locust takes the last one."""
     locust = [sys.executable, "-m", "locust", "--locustfile", str(locustfile), "--headless"]
     return [*locust, "--gauge-progress", "--loglevel", "WARNING", *options]
 
@@ -30,12 +30,12 @@ def server_command(*options: str) -> list[str]:
 
 
 def wait(command: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
-    """Run a process to its end; its exit code. `environ` is as in subprocess: None is this process's own.
+    """Run a process to its end and return its exit code. `environ` None is this process's environment.
 
-    Ctrl-C is left to the child, which gets it from the terminal too; SIGTERM is passed on to it.
+    Ctrl-C is ignored here, because the terminal sends SIGINT to the child, too. SIGTERM is passed on to the child.
     """
     process = subprocess.Popen(command, env=environ)
-    # Both handlers are put back: a later child of the same command would inherit that SIGINT is ignored.
+    # Restore both handlers: a later child would inherit that SIGINT is ignored.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     terminate = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
@@ -55,7 +55,7 @@ def reference_server(*options: str, cores: Sequence[int] = ()) -> Iterator[str]:
         try:
             pin(process.pid, cores)
             assert process.stdout is not None
-            url = _URL.search(process.stdout.readline())  # the line is empty if it died: then stderr says why
+            url = _URL.search(process.stdout.readline())  # empty if the server died; its stderr has the reason
             if url is None:
                 raise TargetError("the reference server did not start")
             yield url[0]
@@ -64,6 +64,6 @@ def reference_server(*options: str, cores: Sequence[int] = ()) -> Iterator[str]:
 
 
 def pin(process: int, cores: Sequence[int]) -> None:
-    """Restrict a process to these cores; no cores: leave it as it is."""
+    """Restrict a process to these cores; an empty sequence changes nothing."""
     if cores:
         os.sched_setaffinity(process, cores)

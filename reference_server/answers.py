@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 
 class Answers:
-    """If there is an `upstream`, it answers in place of the simulated model."""
+    """Answers questions: by the `upstream` if there is one, otherwise by the simulated model."""
 
     def __init__(
         self, settings: Settings, sessions: Sessions, admission: Admission, upstream: "Upstream | None"
@@ -100,7 +100,7 @@ class Answers:
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """The body as it came, with the fields that our own types do not have."""
+    """The body as the client sent it, including fields that our own types do not have."""
     try:
         return msgspec.json.decode(await request.body(), type=dict[str, Any])
     except msgspec.DecodeError as fault:
@@ -123,5 +123,5 @@ async def _while_client_waits(request: Request, work: Coroutine[Any, Any, _T], s
     if doing in done:
         return doing.result()
     if leaving in done:
-        raise HTTPException(499, "the client has left")  # nobody reads this
+        raise HTTPException(499, "the client has left")  # never sent: the connection is closed
     raise HTTPException(504, f"the answer had not begun within {seconds:g} s")

@@ -76,7 +76,7 @@ def _add_questions(app: FastAPI, answers: Answers) -> None:
 
 
 class _QuestionRoute(APIRoute):
-    """Reads and validates the body in one go, in pydantic's core, whatever its content type, and calls the endpoint.
+    """Parses and validates the body in one step in pydantic's core, whatever its content type, and calls the endpoint.
 
     FastAPI's own handler also resolves dependencies and opens a context for each, which these routes do not need. That
     would take longer than writing the script of an answer, so `door.guarded` calls `handle_question` directly. Errors

@@ -1,4 +1,4 @@
-"""Who gets in: the API key, requests from other sites, the size of a body, the number of streams, the shutdown."""
+"""Admission of requests: the API key, requests from other sites, body size, number of streams, and the shutdown."""
 
 import contextlib
 import hmac
@@ -15,13 +15,13 @@ from streamgauge.reference_server.delivery.streams import Streams
 from streamgauge.reference_server.refusals import error
 
 BODY_LIMIT = 1 << 20  # bytes
-_KEYLESS = {"/", "/healthz"}  # and /static/: they reveal nothing and cost nothing
+_KEYLESS = {"/", "/healthz"}  # and /static/: paths that need no key, since they reveal nothing and cost nothing
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Admission:
-    """Whether one more stream is taken: not above `most`, and not while the server shuts down."""
+    """Decides whether one more stream is accepted: at most `most` at once, and none while the server shuts down."""
 
     def __init__(self, streams: Streams, most: int) -> None:
         self.draining = False
@@ -30,7 +30,7 @@ class Admission:
         self._waiting = 0
 
     def refusal(self) -> str | None:
-        """Why one more stream is not taken at this moment, which is counted; None if it is."""
+        """Why one more stream is refused now; None if it is accepted. Counts each refusal."""
         if not self.draining and len(self._streams.active) + self._waiting < self._most:
             return None
         self._streams.counts.refused += 1
@@ -52,10 +52,10 @@ class Admission:
 
 
 def guarded(app: ASGIApp, questions: Mapping[str, Handler], api_key: str) -> ASGIApp:
-    """The outermost layer of the server. It also keeps the server's own `send` for delivery, in the scope.
+    """The outermost ASGI layer of the server. It also puts uvicorn's own `send` into the scope, for delivery.
 
-    `questions` are POST handlers by path. They are called directly, everything else goes through `app`: the router and
-    middlewares cost more time than it takes to write the script of an answer.
+    `questions` are POST handlers by path. They are called directly, because the router and the middlewares of `app`
+    would take longer than writing the script of an answer. All other requests go through `app`.
     """
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,6 +116,6 @@ def _is_open(path: str) -> bool:
 def _has_key(api_key: str, headers: Headers) -> bool:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token if scheme.lower() == "bearer" else ""
-    # Compared in constant time, so that nobody can find the key letter by letter.
+    # Compare in constant time: otherwise response times would reveal the key letter by letter.
     given = (headers.get("x-api-key", "").encode("latin-1"), bearer.encode("latin-1"))
     return any(hmac.compare_digest(api_key.encode(), key) for key in given)

@@ -1,4 +1,4 @@
-"""What an error looks like: the request's dialect decides, and plain SSE's form is used where no dialect applies."""
+"""Error responses, in the form of the request's dialect; on paths without a dialect, in the form of plain SSE."""
 
 import secrets
 from collections.abc import Callable, Coroutine, Mapping

@@ -1,4 +1,4 @@
-"""What the server is started with, and what a request's own `x-gauge-…` headers change for its answer."""
+"""The settings of the server, and the changes that a request's `x-gauge-…` headers make for its own answer."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""The truth log: what was really sent, and when. The accuracy of a client is measured against it.
+"""The truth log: the tokens that were sent, and when. A client's measurements are compared with it.
 
 One JSON line for every stream that ended, however it ended. Times are CLOCK_MONOTONIC in nanoseconds, which on Linux
 all processes of a machine share. A stream collects its stamps in memory and writes once, at its end. The file is only

@@ -64,23 +64,23 @@ class CounterCollector:
             return None
         return Counters(
             at=(self._at / 1e9).tolist(),
-            active=self._most(),
+            active=self._active_maxima(),
             open=self._open.tolist(),
             disconnected=self._rate(self._disconnected),
-            generated=self._rate(self._grown()) if len(self._generated.at) > 1 else None,
-            chunks=self._rate(self._came()),
+            generated=self._rate(self._generated_so_far()) if len(self._generated.at) > 1 else None,
+            chunks=self._rate(self._received()),
             ended=self._ended / 1e9,
         )
 
-    def _most(self) -> list[float | None]:
+    def _active_maxima(self) -> list[float | None]:
         most = np.full(len(self._at), -np.inf)
         np.maximum.at(most, np.searchsorted(self._at, self._active.at), self._active.value)
         return [None if value == -np.inf else value for value in most.tolist()]
 
-    def _grown(self) -> Floats:
+    def _generated_so_far(self) -> Floats:
         return np.asarray(np.interp(self._at, self._generated.at, server_counters.growth(self._generated)))
 
-    def _came(self) -> Floats:
+    def _received(self) -> Floats:
         ends = self._width * 1e9 * np.arange(len(self._chunks) + 1)
         return np.asarray(np.interp(self._at, ends, np.concatenate([[0], np.cumsum(self._chunks)])))
 

@@ -1,4 +1,4 @@
-"""What the panels draw: a run's judgement and the data it does not keep, computed in one pass over the streams.
+"""The data of the panels: a run's judgement, and what it does not hold, computed in one pass over the streams.
 
 Memory does not grow with the number of streams: metrics over time are counted in buckets 1 % wide, so a quantile of one
 time bin is exact to 0.5 %. The judgement's own figures are exact.
@@ -53,7 +53,7 @@ class Timeline:
 
 @dataclass(frozen=True)
 class HandedOver:
-    """When a client library handed chunks to its application. Quantiles in ms."""
+    """Latency at the point where a client library hands chunks to its application. Quantiles in ms."""
 
     first: Quantiles[float | None]  # due time to the first chunk handed over
     gaps: Quantiles[float | None]  # gaps of 1 ms or more between chunks handed over
@@ -120,8 +120,8 @@ class _TimelineCollector:
             seen = np.bincount(due[streams.outcome == outcome], minlength=self._bins)
             self._failed[outcome] = self._failed.get(outcome, 0) + seen
         first = number["first_content_at"] - number["due_at"]
-        came = ~np.isnan(first) & (np.array(streams.text["answer"]) == "streamed")
-        self._ttft.add(due[came], first[came] / 1e6)
+        has_ttft = ~np.isnan(first) & (np.array(streams.text["answer"]) == "streamed")
+        self._ttft.add(due[has_ttft], first[has_ttft] / 1e6)
         gaps, ends = content_gaps(streams)
         self._itl.add(self._bin_of(streams.events.perceived_at[ends].astype(np.float64) * 1e3), gaps / 1e3)
 

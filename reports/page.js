@@ -1,11 +1,11 @@
-// Draws the page's figures with its style sheet's colours, again whenever light, dark or paper takes over.
+// Draws the page's figures in the colours of its style sheet, and again when the colour scheme changes or it is printed.
 (() => {
   "use strict";
   const charts = [...document.querySelectorAll(".chart")];
   const fine = matchMedia("(pointer: fine)");
   const config = { displayModeBar: false, displaylogo: false, responsive: false, showTips: false };
 
-  // `var(--p95)` anywhere in a figure → the colour that the style sheet has for it now.
+  // Replaces `var(--p95)` anywhere in a figure by the colour that the style sheet currently has.
   const resolve = (value, style) => {
     if (typeof value === "string") {
       const name = /^var\((--[\w-]+)\)$/.exec(value);
@@ -53,12 +53,12 @@
 
   let width = innerWidth;
   addEventListener("resize", () => {
-    if (innerWidth === width) return; // a phone's address bar coming and going
+    if (innerWidth === width) return; // a phone shows or hides its address bar: only the height changes
     width = innerWidth;
     requestAnimationFrame(drawAll);
   });
 
-  // Paper: its own width and colours, and every folded table open.
+  // Print with the width and colours of paper, and with every folded table open.
   addEventListener("beforeprint", () => {
     document.documentElement.classList.add("paper");
     document.querySelectorAll("details:not([open])").forEach((one) => { one.open = true; one.dataset.was = "folded"; });

@@ -1,4 +1,4 @@
-"""What a panel is made of: plain values and their formatting. Nothing here knows HTML.
+"""The parts of a panel as plain values, and their formatting. The page's template turns them into HTML.
 
 Untrusted text from a server or a config may be passed in as it is: the page's template escapes it and makes invisible
 characters visible. Text inside a figure must go through `label`, since plotly.js interprets markup.
@@ -118,7 +118,7 @@ def label(text: str, most: int = 24) -> str:
 
 
 def figure_or_never(value: float | None, unit: str) -> str:
-    """A formatted number; infinity, which stands for what never came, reads `never`."""
+    """A formatted number; `never` for infinity, which stands for failed streams."""
     return "never" if value is not None and math.isinf(value) else figure(value, unit)
 
 

@@ -65,8 +65,8 @@ def _by_run(history: History) -> Panel:
         figure=plot(traces, xaxis={"title": {"text": "run"}}, yaxis=axis),
         wide=True,
     )
-    found = [point for point in points if point.change is not None]
-    lead = "; ".join(f"{_change(point)} from {_when(point)} on" for point in found)
+    changed = [point for point in points if point.change is not None]
+    lead = "; ".join(f"{_change(point)} from {_when(point)} on" for point in changed)
     rows: list[tuple[Cell, ...]] = [_row(place, point) for place, point in numbered]
     columns = (
         ">run",
@@ -83,12 +83,12 @@ def _by_run(history: History) -> Panel:
     return Panel(
         name="runs",
         title="By run",
-        lead=sentence(lead) if lead else "No lasting change was found.",
+        lead=sentence(lead) if lead else "No lasting change was changed.",
         charts=(chart,),
         tables=(Table("P95 TTFT by run", columns, rows),),
         notes=(
-            "A change point is where the runs before and after lie on different levels: fewer than 1 % of random "
-            "orders of the same runs have one as good. Failed streams count as infinitely late.",
+            "At a change point, the runs before and after lie on different levels: fewer than 1 % of random orders of "
+            "the same runs have a change as clear. Failed streams count as infinitely late.",
         ),
     )
 

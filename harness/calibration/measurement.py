@@ -1,7 +1,8 @@
-"""How exact this machine's times are: real runs against the reference server, compared with the server's own log.
+"""Measures how exact this machine's times are: real runs against the reference server, compared with the server's log.
 
-Server and load generator are processes, on a core each if the machine has two. Both take their stamps from the same
-clock, so an error is a plain difference: the recorded arrival minus the moment at which the server sent the event.
+Server and load generator are two processes, each on a core of its own if the machine has two. Both take their stamps
+from the same clock, so an error is a plain difference: the recorded arrival minus the time at which the server sent the
+event.
 """
 
 import os
@@ -51,11 +52,12 @@ class _Sent(msgspec.Struct):
 
 
 def calibrate(
-    streams: Sequence[int], seconds: int, kinds: Sequence[bool], tell: Callable[[Point], None]
+    streams: Sequence[int], seconds: int, kinds: Sequence[bool], report: Callable[[Point], None]
 ) -> Calibration:
-    """Measure with each number of streams, over plain HTTP (False in `kinds`) and TLS (True); `tell` gets each result.
+    """Measure with each number of streams, over plain HTTP (False in `kinds`) and TLS (True).
 
-    TargetError if a server or a run does not start, ScenarioError if TLS is asked for and `openssl` is missing.
+    `report` is called with each result. TargetError if a server or a run does not start, ScenarioError if TLS is asked
+    for and `openssl` is missing.
     """
     points = []
     with tempfile.TemporaryDirectory() as name:
@@ -66,7 +68,7 @@ def calibrate(
             certificate = _certificate(folder) if tls else []
             for number in streams:
                 points.append(_point(folder, number, seconds, certificate))
-                tell(points[-1])
+                report(points[-1])
     return Calibration(
         machine=resolution.machine(),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -105,32 +107,32 @@ def _sent(log: Path) -> dict[str, _Sent]:
 
 def _compare(store: Store, sent: dict[str, _Sent], streams: int, *, tls: bool) -> Point:
     run: Run = store.run()
-    # This needs a CLOCK_REALTIME that nobody has set since the run began; its clock drift would show that.
+    # Correct only if CLOCK_REALTIME has not been set since the run began; the run's clock drift would show that.
     clock = RunClock.starting_at(run.realtime_ns)
-    first, gaps, begun = [], [], _WARM_UP * 10**9
+    first_errors, gap_errors, measured_from = [], [], _WARM_UP * 10**9
     for request_id, due_at, events in store.answers(run.id):
         content = events.at[arrivals.is_content(events.kind)] * 1_000
         row = sent.get(request_id)
-        if due_at < begun or row is None or len(row.sent) != len(content):
+        if due_at < measured_from or row is None or len(row.sent) != len(content):
             continue
-        off = content + clock.origin - np.array(row.sent)
-        first.append(off[:1])
-        gaps.append(np.diff(off))
-    if not first:
+        error = content + clock.origin - np.array(row.sent)
+        first_errors.append(error[:1])
+        gap_errors.append(np.diff(error))
+    if not first_errors:
         raise TargetError(f"none of {streams:,} streams completed in time: the machine is too slow or too busy")
     cpu = store.vital(run.id, Vital.CPU_PERCENT)
-    used = float(cpu.value[cpu.at > begun].mean()) / 100
+    used = float(cpu.value[cpu.at > measured_from].mean()) / 100
     reads = saturated = events_seen = 0.0
     for batch in store.streams(run.id):
         reads += float(np.nansum(batch.number["reads"]))
         saturated += float(np.nansum(batch.number["saturated_reads"]))
-        events_seen += int((batch.events.at > begun // 1_000).sum())
+        events_seen += int((batch.events.at > measured_from // 1_000).sum())
     seconds = (run.ended_ns or 0) / 1e9 - _WARM_UP
-    itl = np.abs(np.concatenate(gaps)) / 1e6
+    itl = np.abs(np.concatenate(gap_errors)) / 1e6
     return Point(
         streams=streams,
         tls=tls,
-        ttft_error_p99=_round(np.percentile(np.abs(np.concatenate(first)) / 1e6, 99)),
+        ttft_error_p99=_round(np.percentile(np.abs(np.concatenate(first_errors)) / 1e6, 99)),
         itl_error_p50=_round(np.percentile(itl, 50)),
         itl_error_p99=_round(np.percentile(itl, 99)),
         events_per_second=round(events_seen / seconds),

@@ -1,6 +1,6 @@
-"""How exact the recorded times are on this machine: what `streamgauge calibrate` measured, kept for later runs.
+"""The result of `streamgauge calibrate`: how exact the recorded times are on this machine. Kept for later runs.
 
-It is one calibration in a small JSON file in the user's state folder, valid for the machine that the file names.
+The user's state folder holds one calibration in a small JSON file. It is valid for the machine that the file names.
 """
 
 import os
@@ -11,7 +11,7 @@ import msgspec
 
 from streamgauge.harness.errors import StoreError
 
-GOOD_ENOUGH = 1.0  # ms: up to this p99 error the generator carries a number of streams
+GOOD_ENOUGH = 1.0  # ms: the largest p99 error with which a load counts as carried
 
 
 class Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +24,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     itl_error_p99: float
     events_per_second: float
     events_per_cpu_second: float  # of the load generator
-    server_late_p99: float  # how late the server sent, by its own schedule: its limit, not ours
+    server_late_p99: float  # how late the server sent by its own schedule; no error of the load generator
     saturated_share: float  # of the load generator's reads: those that came late
 
     @property
@@ -39,7 +39,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
     points: list[Point]
 
     def carried(self, *, tls: bool) -> Point | None:
-        """The largest load below the first one whose error is too large; None if already the smallest load's is."""
+        """The largest load with a small enough error at it and at all smaller loads; None if there is none."""
         best = None
         for point in sorted((one for one in self.points if one.tls is tls), key=lambda one: one.streams):
             if point.error > GOOD_ENOUGH:
@@ -62,7 +62,7 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def machine() -> str:
-    """The machine that a calibration is valid for: after a change of any of these a new one is needed."""
+    """The machine that a calibration is valid for: if any part of this text changes, calibrate again."""
     return f"{platform.node()}, {os.cpu_count()} cpus, {platform.system()} {platform.release()} {platform.machine()}"
 
 
@@ -83,7 +83,7 @@ def keep(calibration: Calibration) -> None:
 def known() -> Calibration | None:
     """This machine's calibration; None if there is none, or if it cannot be read."""
     try:
-        found = msgspec.json.decode(path().read_bytes(), type=Calibration)
+        calibration = msgspec.json.decode(path().read_bytes(), type=Calibration)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return None
-    return found if found.machine == machine() else None
+    return calibration if calibration.machine == machine() else None

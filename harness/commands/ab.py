@@ -45,13 +45,13 @@ def command(
     outputs = dispatch.requested(options.pop("output"), options.pop("json"))
     inconclusive = options.pop("inconclusive")
     hosts = {side: options.pop(side) for side in ("a", "b")}
-    given = labels.provenance() | labels.parse(label, "--label")
-    series = Series(Work(scenario, options, given, passed_on))
+    all_labels = labels.provenance() | labels.parse(label, "--label")
+    series = Series(Work(scenario, options, all_labels, passed_on))
     order = [(pair, side) for pair in range(pairs) for side in ("ab", "ba")[pair % 2]]
     series.run(Turn({"pair": str(pair + 1), "side": side}, {"host": hosts[side]}) for pair, side in order)
     if Exit.MISTAKE in series.codes:
         ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
-        found = stored_runs.in_turns(store, *sides(series.runs()), gate)
-    dispatch.show(found, outputs)
-    ctx.exit(comparison.exit_code(found, inconclusive))
+        compared = stored_runs.in_turns(store, *sides(series.runs()), gate)
+    dispatch.show(compared, outputs)
+    ctx.exit(comparison.exit_code(compared, inconclusive))

@@ -1,4 +1,4 @@
-"""`streamgauge baseline …`: the accepted runs that others are compared with."""
+"""`streamgauge baseline …`: manages the accepted runs that other runs are compared with."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ def accept(db: str, name: str, run_ids: Sequence[str], label: Sequence[str], bra
     with Store.open(db) as store:
         chosen: list[str] = list(run_ids)
         faults: dict[str, str] = {}
-        if not chosen:  # a run that failed is left out, and does not keep out the others
+        if not chosen:  # an unfit run is left out, and the others are still accepted
             chosen, faults = baseline.fit(store, baseline.labelled(store, wanted) if wanted else baseline.newest(store))
         added = baseline.accept(store, name, chosen)
         click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")

@@ -27,9 +27,9 @@ def command(streams: str, seconds: int, plain_only: bool) -> None:
         numbers = [int(number) for number in streams.split(",")]
     except ValueError:
         raise ScenarioError(f"--streams {streams!r}: write numbers with commas in between, as in 50,200") from None
-    found = measurement.calibrate(numbers, seconds, [False] if plain_only else [False, True], _print)
-    resolution.keep(found)
-    click.echo(f"this machine: {found.sentence()}; kept in {resolution.path()}")
+    calibration = measurement.calibrate(numbers, seconds, [False] if plain_only else [False, True], _print)
+    resolution.keep(calibration)
+    click.echo(f"this machine: {calibration.sentence()}; kept in {resolution.path()}")
 
 
 def _print(point: Point) -> None:

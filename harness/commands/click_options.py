@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share. Those of a run come from `run.options`, which says them once."""
+"""Options and arguments that several commands share. The options of a run are defined in `run.options`."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -19,7 +19,7 @@ def of_run(*names: str, required: bool = False) -> Decorator:
 
 
 def of_every_run(command: Callable[..., Any]) -> Callable[..., Any]:
-    """What every command that runs a scenario takes: the options of the load, and `-- …` for Locust."""
+    """The options that every command that runs a scenario has, and `-- …` for Locust."""
     passed_on = click.argument("passed_on", metavar="[-- LOCUST_OPTIONS]", nargs=-1, type=click.UNPROCESSED)
     return _all([of_run(*_EVERY_RUN), passed_on])(command)
 

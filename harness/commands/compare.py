@@ -1,4 +1,4 @@
-"""`streamgauge compare`: runs that exist already, against a baseline or one against another. Starts no run."""
+"""`streamgauge compare`: compares runs of a database with a baseline, or one with another. Starts no run."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -47,18 +47,18 @@ def command(
         ctx.exit(_two_runs(db, other_db, run_ids))
     outputs = dispatch.requested(options["output"], options["json"])
     if other_db:
-        raise BaselineError(f"a baseline is in the database itself, or in a .json file: take {other_db} out")
+        raise BaselineError(f"a baseline is in the database itself, or in a .json file: remove {other_db}")
     gate = Gate.of(load(options["config"]).regression)
     with Store.open(db) as store:
-        found = stored_runs.with_baseline(store, name, run_ids or baseline.newest(store), gate)
-    dispatch.show(found, outputs)
-    ctx.exit(comparison.exit_code(found, options["inconclusive"]))
+        compared = stored_runs.with_baseline(store, name, run_ids or baseline.newest(store), gate)
+    dispatch.show(compared, outputs)
+    ctx.exit(comparison.exit_code(compared, options["inconclusive"]))
 
 
 def _two_runs(db: str, other_db: str | None, run_ids: Sequence[str]) -> Exit:
     if len(run_ids) != (0 if other_db else 2):
         raise BaselineError(
-            "compare with what? Give --baseline NAME for a gate, or a second database, or two --run for a look"
+            "nothing to compare with: give --baseline NAME for a gate, or a second database, or two --run"
         )
     before, after = run_ids or (None, None)
     with Store.open(db) as one, Store.open(other_db or db) as two:

@@ -26,14 +26,14 @@ def command(db: str, run_id: str | None, output: str | None, csv: str | None, co
     histogram of each day.
     """
     with Store.open(db) as store:
-        found = history.read(store, run_id, load(config).regression.margin)
-    if not found.points:
+        runs_history = history.read(store, run_id, load(config).regression.margin)
+    if not runs_history.points:
         raise StoreError(f"{db}: no run of this work has finished yet")
     if csv == "-":
-        click.echo(history_csv.render(found), nl=False)
+        click.echo(history_csv.render(runs_history), nl=False)
     else:
-        terminal_tables.render_history(found)
+        terminal_tables.render_history(runs_history)
     if csv not in {None, "-"}:
-        save(history_csv.render(found), str(csv))
+        save(history_csv.render(runs_history), str(csv))
     if output:
-        save(trend.render(found), output)
+        save(trend.render(runs_history), output)

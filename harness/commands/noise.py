@@ -39,13 +39,13 @@ def command(
     stop a build that is equal, and how large a change the gate would find. The runs can be accepted as a baseline.
     """
     gate = Gate.of(load(options["config"]).regression)
-    given = labels.provenance() | labels.parse(label, "--label")
-    series = Series(Work(scenario, options, given, passed_on))
+    all_labels = labels.provenance() | labels.parse(label, "--label")
+    series = Series(Work(scenario, options, all_labels, passed_on))
     series.run(turns(1, runs))
     if Exit.MISTAKE in series.codes:
         ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
-        seen = observe(store, series.ids(), gate)
-    click.echo("\n".join(noise.report_all(seen.figures.values(), gate)))
-    for sentence in (*(f"{run} is left out: {fault}" for run, fault in seen.faults.items()), *seen.notes):
+        observed = observe(store, series.ids(), gate)
+    click.echo("\n".join(noise.report_all(observed.figures.values(), gate)))
+    for sentence in (*(f"{run} is left out: {fault}" for run, fault in observed.faults.items()), *observed.notes):
         click.echo(f"  {sentence}")

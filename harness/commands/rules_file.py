@@ -1,4 +1,4 @@
-"""The --config of the commands that judge a run anew."""
+"""The --config of the commands that judge a run again."""
 
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Reader
@@ -6,8 +6,8 @@ from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 
 
 def rules_and_reader(config: str | None) -> tuple[list[Rule], Reader] | tuple[None, None]:
-    """What to judge by: this file's rules and reader. None, None: those that the run was run with."""
+    """The rules and the reader of this config file. Without a file None, None: judge by those of the run's config."""
     if config is None:
         return None, None
-    given = load(config)
-    return parse_all(given.sla), given.reader
+    settings = load(config)
+    return parse_all(settings.sla), settings.reader

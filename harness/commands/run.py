@@ -1,4 +1,4 @@
-"""`streamgauge run`: a scenario, once; or several times, and gated by a baseline."""
+"""`streamgauge run`: runs a scenario once, or several times, with or without a gate."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -48,40 +48,41 @@ def command(
     cached_prompts, chat, commuters, conversation, disconnects, handover, mixed, noisy_neighbour, progressive,
     retry_storm, slow_mobile, soak, spike, steps or tools. scenarios/README.md says what each is for.
 
-    This is `locust -f SCENARIO --headless …` with fewer words. What follows `--` is given to Locust unchanged:
+    This is `locust -f SCENARIO --headless …` with fewer words. Options after `--` are passed to Locust unchanged:
 
     \b
         streamgauge run mixed --host https://staging.example --users 100 --run-time 2m -- --processes 2
     """
-    given = labels.provenance() | labels.parse(label, "--label")
+    all_labels = labels.provenance() | labels.parse(label, "--label")
     if baseline is None and repeat in {None, 1}:
-        ctx.exit(launch(scenario, {**options, "label": labels.written(given)}, passed_on))
+        ctx.exit(launch(scenario, {**options, "label": labels.written(all_labels)}, passed_on))
     reporting = {name: options.pop(name) for name in _REPORTING}
-    series = Series(Work(scenario, options, given, passed_on))
-    # Only the last run reports: its files would be overwritten otherwise, and CI would hear of each run.
-    each = turns(1, repeat or regression.FIRST_RUNS)
-    each[-1] = Turn(each[-1].labels, reporting, environ=None)
-    ctx.exit(_repeated(series, each) if baseline is None else _gated(series, each, baseline))
+    series = Series(Work(scenario, options, all_labels, passed_on))
+    # Only the last run writes files and reports to CI: otherwise each run would overwrite the files of the one before.
+    all_turns = turns(1, repeat or regression.FIRST_RUNS)
+    all_turns[-1] = Turn(all_turns[-1].labels, reporting, environ=None)
+    ctx.exit(_repeated(series, all_turns) if baseline is None else _gated(series, all_turns, baseline))
 
 
-def _repeated(series: Series, each: Sequence[Turn]) -> Exit:
-    series.run(each)
+def _repeated(series: Series, all_turns: Sequence[Turn]) -> Exit:
+    series.run(all_turns)
     return worst(series.codes)
 
 
-def _gated(series: Series, each: Sequence[Turn], baseline: str) -> Exit:
+def _gated(series: Series, all_turns: Sequence[Turn], baseline: str) -> Exit:
     options = series.work.options
     config = load(options["config"])
     gate = Gate.of(config.regression)
     stages.check(options["db"], baseline)
-    complete = stages.first(series, each, baseline)
+    complete = stages.first(series, all_turns, baseline)
     codes = list(series.codes)
     if Exit.MISTAKE in codes:
         return Exit.MISTAKE
     if not complete:
-        click.echo("streamgauge: a run did not come to its end, so there is nothing for the gate to judge", err=True)
+        click.echo("streamgauge: a run did not finish, so the gate has nothing to judge", err=True)
         return worst([*codes, Exit.INCONCLUSIVE])
-    found = stages.judge(series, baseline, gate, lambda line: click.echo(line, err=True))
-    dispatch.show(found, dispatch.requested([]))
-    gated = comparison.exit_code(found, options["inconclusive"])
-    return worst([*(codes if config.sla else []), gated])  # a run without rules is INCONCLUSIVE, and gates nothing
+    compared = stages.judge(series, baseline, gate, lambda line: click.echo(line, err=True))
+    dispatch.show(compared, dispatch.requested([]))
+    gated = comparison.exit_code(compared, options["inconclusive"])
+    # Without rules every run is INCONCLUSIVE, which must not decide the exit code.
+    return worst([*(codes if config.sla else []), gated])

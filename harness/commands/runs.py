@@ -1,4 +1,4 @@
-"""`streamgauge runs`: what a database has."""
+"""`streamgauge runs`: lists the runs of a database."""
 
 import click
 

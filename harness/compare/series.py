@@ -1,4 +1,4 @@
-"""Several runs of the same work, one after another, each a process: for the gate, for noise, and for A against B."""
+"""Series: several runs of the same work, one after another, each in a process of its own."""
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -28,7 +28,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One run of a series: what it has beyond the work."""
+    """One run of a series: its labels, options and environment beside those of the work."""
 
     labels: Mapping[str, str]
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -36,12 +36,12 @@ class Turn:
 
 
 def turns(first: int, count: int) -> list[Turn]:
-    """Runs that differ only in their number, and that CI does not hear of."""
+    """Turns that differ only in their number, and that do not report to CI."""
     return [Turn({"repeat": str(number)}) for number in range(first, first + count)]
 
 
 class Series:
-    """The runs of one series share a label with its id. It ends after a mistake, and after an interrupted run."""
+    """Runs that share a label with the series' id. A series ends after a mistake or an interrupted run."""
 
     def __init__(self, work: Work) -> None:
         self.work = work
@@ -68,8 +68,10 @@ class Series:
 
     def _launch(self, turn: Turn) -> int:
         work = self.work
-        given = labels.written({**work.labels, SERIES: self.id, **turn.labels})
-        return launch(work.scenario, {**work.options, **turn.options, "label": given}, work.passed_on, turn.environ)
+        all_labels = labels.written({**work.labels, SERIES: self.id, **turn.labels})
+        return launch(
+            work.scenario, {**work.options, **turn.options, "label": all_labels}, work.passed_on, turn.environ
+        )
 
     def _last_finished(self) -> bool:
         with Store.open(self.work.options["db"]) as store:
@@ -77,7 +79,7 @@ class Series:
 
 
 def sides(runs: Iterable[Run]) -> tuple[list[str], list[str]]:
-    """The ids of the runs of A and of B, whole pairs only: the n-th of A goes with the n-th of B."""
+    """The ids of the runs of A and of B, without incomplete pairs: the n-th of A is paired with the n-th of B."""
     pairs: dict[str, dict[str, str]] = {}
     for run in runs:
         pairs.setdefault(run.labels["pair"], {})[run.labels["side"]] = run.id
@@ -86,9 +88,9 @@ def sides(runs: Iterable[Run]) -> tuple[list[str], list[str]]:
 
 
 def worst(codes: Iterable[int]) -> Exit:
-    """The exit code of several runs: a mistake, else a missed rule or a regression, else inconclusive.
+    """The worst exit code of several runs: a mistake, else a missed rule or a regression, else inconclusive.
 
-    A process with another exit code was killed: nothing is known of its run.
+    A process with another exit code was killed: that counts as inconclusive.
     """
     known = {Exit(code) if code in {*VERDICTS, Exit.MISTAKE} else Exit.INCONCLUSIVE for code in codes}
     return next((code for code in (Exit.MISTAKE, Exit.MISSED, Exit.INCONCLUSIVE) if code in known), Exit.MET)

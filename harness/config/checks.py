@@ -1,4 +1,4 @@
-"""What types alone cannot say of a config: ranges, names and keys that exclude each other.
+"""Checks of a config that types cannot express: ranges, names, and keys that exclude each other.
 
 `faults` gives each fault as a line without the file's name: `target.max_tokens: 0 is not a positive number`.
 """
@@ -20,7 +20,7 @@ from streamgauge.harness.config.schema import (
     Target,
 )
 
-_MOST_LOST = 0.5  # share of segments; with more, hardly anything comes through
+_MOST_LOST = 0.5  # share of segments; with more, TCP hardly delivers anything
 _STEEPEST = 10  # Pareto's index
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")  # Prometheus's
@@ -85,14 +85,14 @@ def _of_regression(regression: Regression) -> Iterator[str]:
 
 
 def _of_profile(profile: Profile) -> Iterator[str]:
-    """Durations are not checked: they have no sign."""
+    """Durations are not checked: the parser accepts no negative ones."""
     for key in ("down_kbit", "up_kbit", "burst_bytes"):
         if not 0 <= getattr(profile, key) < math.inf:
             yield f"{key}: {getattr(profile, key)} is negative or infinite: 0 means no limit"
     if not 0 <= profile.loss <= _MOST_LOST:
         yield f"loss: {profile.loss} is not a share from 0 to {_MOST_LOST}"
     if profile.trace is not None and (profile.down_kbit or profile.burst_bytes or profile.stalls or profile.handovers):
-        yield "trace: it says when the link delivers: take down_kbit, burst_bytes, stalls and handovers out"
+        yield "trace: it says when the link delivers: remove down_kbit, burst_bytes, stalls and handovers"
     if profile.stalls is not None:
         yield from (f"stalls.{fault}" for fault in _of_stalls(profile.stalls))
     if profile.handovers is not None:

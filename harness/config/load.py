@@ -1,4 +1,4 @@
-"""streamgauge.toml → Config. Each fault is one ConfigError that names the file, the place and what exists there."""
+"""Reads streamgauge.toml into a Config. A ConfigError names the file, the place of the fault, and what exists there."""
 
 import os
 import re
@@ -33,20 +33,20 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
 
 
 def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
-    """The text of a config file → Config; `name` is what errors call the file."""
+    """Parse the text of a config file; `name` is the file's name in errors."""
     try:
         config = msgspec.toml.decode(text, type=Config, dec_hook=decode)
     except msgspec.ValidationError as fault:
         raise ConfigError(f"{name}: {_name_network(_explain(str(fault)), text)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise ConfigError(f"{name}: not valid TOML: {fault}") from None
-    for found in checks.faults(config):
-        raise ConfigError(f"{name}: {found}")
+    for problem in checks.faults(config):
+        raise ConfigError(f"{name}: {problem}")
     return config
 
 
 def _name_network(message: str, text: bytes) -> str:
-    """msgspec writes `networks[...]`: put in the name of the network that is at fault."""
+    """Put the name of the faulty network into msgspec's message, which has only `networks[...]`."""
     if not message.startswith("networks[...]"):
         return message
     for name, table in msgspec.toml.decode(text)["networks"].items():
@@ -58,7 +58,7 @@ def _name_network(message: str, text: bytes) -> str:
 
 
 def _explain(message: str) -> str:
-    """msgspec's message → place, fault, and what exists at that place."""
+    """msgspec's message rewritten: the place, the fault, and what exists at that place."""
     match = _MESSAGE.fullmatch(message)
     assert match is not None
     what, path = match["what"], (match["path"] or "$")
@@ -91,7 +91,7 @@ def _type_at(path: str) -> Any:
 
 
 def _fields(kind: Any) -> dict[str, Any]:
-    """The types of a struct's keys, by the names that the file has for them."""
+    """The types of a struct's fields, by their keys in the file."""
     if not (isinstance(kind, type) and issubclass(kind, Closed)):
         return {}
     return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}

@@ -24,7 +24,7 @@ class Timeouts(Closed, frozen=True):
 
 
 class Limits(Closed, frozen=True):
-    """How much a hostile server may send before the stream is given up as malformed."""
+    """How much a server may send before the stream ends as MALFORMED: a protection against hostile servers."""
 
     stream_bytes: int = 8_000_000
     event_bytes: int = 1_000_000
@@ -33,7 +33,7 @@ class Limits(Closed, frozen=True):
 class Events(Closed, frozen=True):
     """A team's own stream format. Paths are dotted, into the JSON of an event's data: `choices.0.delta.text`."""
 
-    text: str | None = None  # None: the data itself is the text
+    text: str | None = None  # None: the whole data is the text
     thinking: str | None = None
     tool: str | None = None
     error: str | None = None  # its presence makes the event an in-band error
@@ -42,7 +42,7 @@ class Events(Closed, frozen=True):
     stop_reason: str | None = None
     end_data: str | None = None  # the stream has ended when an event's data is this,
     end_event: str | None = None  # or its event name is this,
-    end_path: str | None = None  # or this path holds something true
+    end_path: str | None = None  # or this path holds a true value
 
 
 class Metrics(Closed, frozen=True):
@@ -68,7 +68,7 @@ class Target(Closed, frozen=True):
 
 
 class Where(Closed, frozen=True):
-    """Which streams a rule is about; every key given must match."""
+    """Which streams a rule is about: those that match every key that is set."""
 
     scenario: str | None = None
     user: str | None = None
@@ -86,7 +86,7 @@ class Where(Closed, frozen=True):
         return tuple(name for name in cls.__struct_fields__ if name != "label")
 
     def selected(self) -> dict[str, str]:
-        """What each key given must be. A label's key is `label.NAME`."""
+        """The keys that are set, and the values that they select. A label's key is `label.NAME`."""
         keys = {name: getattr(self, name) for name in self.keys()}
         labels = {f"label.{name}": value for name, value in self.label.items()}
         return {name: value for name, value in keys.items() if value is not None} | labels
@@ -112,7 +112,7 @@ class Good(Closed, frozen=True):
 
 
 class Reader(Closed, frozen=True):
-    """The person who reads the answers: how fast, for the metrics of smoothness, and what is good enough."""
+    """The simulated person who reads the answers: the reading speed, and the limits of a good answer."""
 
     characters_per_second: float = 24.0  # skimming is about 55; 110 is reading as fast as the text appears
     good: Good = Good()
@@ -122,25 +122,25 @@ class Regression(Closed, frozen=True):
     """What the regression gate compares, and which changes are too small to count."""
 
     metrics: tuple[str, ...] = ("p95(ttft)", "p95(itl)")  # without a limit: rates, or aggregations of a metric
-    margin: float = 0.05  # a smaller change is no regression
+    margin: float = 0.05  # a change below 5 % is no regression
     margin_points: float = 0.01  # the same for a share such as error_rate, as a difference
     may_hide: float = 0.2  # OK needs runs that rule out a larger regression
     may_hide_points: float = 0.05
-    window: int = 20  # how many of the newest accepted runs are compared with
+    window: int = 20  # a candidate is compared with at most this many of the newest accepted runs
     test: Literal["t", "mann_whitney"] = "t"
 
 
 class Silences(Closed, frozen=True):
-    """Times in which a link carries nothing. Their lengths have a Pareto distribution between two bounds."""
+    """Periods in which a link carries nothing. Their lengths have a Pareto distribution between two bounds."""
 
     every: Duration  # mean time from the end of one to the beginning of the next
     shortest: Duration
     longest: Duration
-    tail: float = 1.0  # Pareto's index: the larger, the rarer long ones are; 0: as many from 1 to 2 s as from 2 to 4 s
+    tail: float = 1.0  # Pareto's index: larger makes long ones rarer; 0: as many from 1 to 2 s as from 2 to 4 s
 
 
 class Handovers(Closed, frozen=True):
-    """A phone changes its cell, or goes from a cell to a wifi: a silence, or the end of its connections."""
+    """A phone changes its cell, or changes to wifi: a silence, or all its connections break."""
 
     every: Duration  # on average
     shortest: Duration = Duration(0)  # of the silence

@@ -1,4 +1,4 @@
-"""`${NAME}` in the config: filled in from the environment when it is used, never stored and never shown."""
+"""`${NAME}` in the config: replaced from the environment when a value is used. Secrets are never stored or shown."""
 
 import os
 import re
@@ -15,12 +15,15 @@ _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
 def filled_headers(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The target's headers with `${NAME}` filled in. Send them; do not store them."""
+    """The target's headers with `${NAME}` replaced. They hold secrets: do not store them."""
     return _fill_all("target.headers", target.headers, environ)
 
 
 def filled_metrics(target: Target, environ: Mapping[str, str] = os.environ) -> Metrics | None:
-    """The server's metrics page with `${NAME}` filled in, also in its URL. Ask it; do not store it."""
+    """[target.metrics] with `${NAME}` replaced, also in the URL; None if there is none. Do not store it.
+
+    ConfigError for a missing variable or a wrong URL.
+    """
     metrics = target.metrics
     if metrics is None:
         return None
@@ -35,7 +38,7 @@ def filled_metrics(target: Target, environ: Mapping[str, str] = os.environ) -> M
 
 
 def public(target: Target) -> dict[str, Any]:
-    """What may be stored and shown of a target: no values of headers, no user, password or query of a URL."""
+    """A target as it may be stored and shown: without header values, and without user, password or query of a URL."""
     shown: dict[str, Any] = msgspec.to_builtins(target, enc_hook=str)
     if target.headers:
         shown["headers"] = dict.fromkeys(target.headers, "…")

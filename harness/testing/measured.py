@@ -1,8 +1,8 @@
-"""Runs that a test starts, and their figures as values to compare; `testing.plugin` is the fixture.
+"""Runs that a test starts, and their figures as values to compare. The fixture is in `testing.plugin`.
 
-Locust runs as a process of its own, because it would monkey-patch this one. Times are in seconds, as `run_time` and
-Python have them. A comparison holds only if the SLA rule with the same words is MET: the whole interval is within the
-limit, failed streams count as +∞, and the run is valid. So with too few samples neither `x < 1` nor `x >= 1` holds.
+Locust runs as a process of its own, because it would monkey-patch this one. Times are in seconds. A comparison is true
+only if the SLA rule with the same subject, operator and limit is MET: the whole interval is within the limit, failed
+streams count as +∞, and the run is valid. So with too few samples neither `x < 1` nor `x >= 1` is true.
 """
 
 import math
@@ -56,12 +56,12 @@ class Streamgauge:
         """
         self._runs += 1
         folder = self._folder / f"streamgauge-{self._runs}"
-        given = {"host": host, "run_time": run_time, "users": users, **options}
-        places = {"db": folder / "run.db", "report": folder / "report.html"}
-        command = [*_COMMAND, "run", scenario, *_flags({**given, **places})]
+        arguments = {"host": host, "run_time": run_time, "users": users, **options}
+        files = {"db": folder / "run.db", "report": folder / "report.html"}
+        command = [*_COMMAND, "run", scenario, *_flags({**arguments, **files})]
         ended = subprocess.run(
             [*command, *(["--", *locust] if locust else [])],
-            env=dispatch.environment_without_github(),  # pytest reports its tests itself
+            env=dispatch.environment_without_github(),  # pytest reports to GitHub itself
             capture_output=True,
             text=True,
             check=False,
@@ -69,7 +69,7 @@ class Streamgauge:
         if ended.returncode not in VERDICTS:
             pytest.fail(ended.stderr.strip(), pytrace=False)
         sys.stdout.write(ended.stdout)  # pytest shows it if the test fails
-        return Run(places["db"], places["report"], ended.returncode)
+        return Run(files["db"], files["report"], ended.returncode)
 
 
 def _flags(options: Mapping[str, object]) -> Iterable[str]:
@@ -80,7 +80,7 @@ def _flags(options: Mapping[str, object]) -> Iterable[str]:
 
 
 class Run:
-    """A finished run. A metric or a selection that does not exist is a StreamgaugeError that lists those that do."""
+    """A finished run. An unknown metric or selection raises a StreamgaugeError that lists those that exist."""
 
     def __init__(self, db: Path, report: Path, exit_code: int) -> None:
         self.db = db
@@ -114,7 +114,7 @@ class Run:
     def judge(self, rule: Rule) -> Verdict:
         """The verdict of an SLA rule on this run."""
         measurements, names = self.judgement.measurements, rule.written.where.label
-        if names:  # the judgement has sorted the streams by no other labels than its own rules name
+        if names:  # the judgement's measurements can select only by the labels that its own rules name
             with Store.open(self.db) as store:
                 measurements = measure(store.streams(self.judgement.run.id), names, self.judgement.reader)
         return sla.evaluate(rule, measurements, self.judgement.seconds)
@@ -123,9 +123,9 @@ class Run:
         return f"<run {self.judgement.run.id}: {self.verdict}>"
 
 
-def _where(given: Mapping[str, Any]) -> Where:
+def _where(selection: Mapping[str, Any]) -> Where:
     try:
-        return msgspec.convert(given, Where)
+        return msgspec.convert(selection, Where)
     except msgspec.ValidationError as fault:
         raise RuleError(f"{fault}; a selection may have {', '.join(Where.__struct_fields__)}") from None
 
@@ -171,8 +171,8 @@ class Measured(float):
         return [*lines, f"verdict, every figure and the outcomes: captured stdout, and {self.run.report}"]
 
     def __repr__(self) -> str:
-        found = self.against("<", math.inf)
-        figure = estimate(found.observed, Interval(found.low, found.high), found.n, found.unit)
+        verdict = self.against("<", math.inf)
+        figure = estimate(verdict.observed, Interval(verdict.low, verdict.high), verdict.n, verdict.unit)
         return f"{self._subject.text} = {figure}"
 
     __hash__ = float.__hash__
@@ -183,5 +183,5 @@ def _rule(subject: Subject, where: Where, op: str, limit: float) -> Rule:
 
 
 def _scale(subject: Subject) -> float:
-    """How many of the metric's units are one unit here: times are in seconds here."""
+    """How many of the metric's units are one unit of `Measured`, which has times in seconds."""
     return 1_000.0 if subject.unit == "ms" else 1.0

@@ -1,10 +1,10 @@
-"""The pytest plug-in: the fixture `streamgauge` runs a scenario in a test, and assertions hold its figures to limits.
+"""The pytest plug-in: the fixture `streamgauge` runs a scenario in a test, and assertions compare its figures.
 
     def test_chat_sla(streamgauge):
         run = streamgauge.run("slow_mobile", host="http://127.0.0.1:8000", users=20, run_time="30s")
         assert run.p95("ttft") < 1.5
 
-pytest loads this file in every session. So the large imports wait until a test uses the fixture.
+pytest loads this file in every session, so the slow imports are inside the fixture.
 """
 
 import sys
@@ -26,8 +26,8 @@ def streamgauge(tmp_path: Path) -> "Streamgauge":
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
-    """The figure, the verdict and where the whole table is, in few lines: pytest shows only eight."""
-    # If the module was not imported, neither side can be a figure of ours.
+    """The figure, the verdict, and the place of the whole report, in few lines: pytest shows only eight."""
+    # If the module was not imported, no test has used the fixture, and neither side can be a Measured.
     measured = sys.modules.get("streamgauge.harness.testing.measured")
     if measured is None:
         return None

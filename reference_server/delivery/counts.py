@@ -1,4 +1,4 @@
-"""What the server counts from its start on, for `/metrics`."""
+"""The server's counts since its start, for `/metrics`."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The two ends of a connection as the other modules see them: a `Sink` takes events, a `Producer` writes them."""
+"""The interface between a stream and its connection: a `Sink` takes events, a `Producer` writes them."""
 
 from typing import Protocol
 
@@ -18,9 +18,9 @@ class Sink(Protocol):
 
 
 class Producer(Protocol):
-    """What writes to a connection and hears of its client: a stream, or a subscriber of a resumable answer's log."""
+    """Writes to a connection and is notified about its client: a stream, or a subscriber of a log."""
 
-    ignores_disconnect: bool  # generates on when the client has left: the fault `deaf`
+    ignores_disconnect: bool  # continues to generate after the client has left: the fault `deaf`
 
     async def wait(self) -> None:
         """Return when nothing more will be written to the sink."""

@@ -30,7 +30,7 @@ _NEVER = 1 << 62
 
 
 class Owner(Protocol):
-    """What a stream belongs to: it gives the time, says how busy the machine is, and is told of the stream's end."""
+    """The owner of a stream: gives it the timer wheel and the slowdown, and is notified of its end."""
 
     @property
     def wheel(self) -> TimerWheel: ...
@@ -63,10 +63,10 @@ class Stream:
         self.sink: Sink = NullSink()
         self.state: State = "queued"
         self.over = False
-        self.ignores_disconnect = False  # generates on when the client has left: the fault `deaf`
+        self.ignores_disconnect = False  # continues to generate after the client has left: the fault `deaf`
         self.generated = 0  # tokens
         self.thinking = 0  # of the generated tokens
-        self.wasted = 0  # generated tokens that a client which had left never got
+        self.wasted = 0  # tokens that were generated after the client had left
         self.sent = array("q")  # when each token was handed to the sink
         self.received_at = self.started_at = self.ended_at = 0  # started_at: when its generation began, after any queue
         self.due: int | None = None  # when the first token was due, once that is known
@@ -101,7 +101,7 @@ class Stream:
             self._over = asyncio.get_running_loop().create_future()
             await self._over
 
-    # What its owner calls
+    # Called by the owner
 
     def open(self, sink: Sink, received_at: int) -> None:
         """Write the opening, and send keep-alive comments from now on."""
@@ -119,7 +119,7 @@ class Stream:
             self.due = after
             self._owner.wheel.put(self, after)
 
-    # What the timer wheel calls
+    # Called by the timer wheel
 
     def tick(self, now: int) -> int:
         """Make the events of the next step, if it is due. See `timer_wheel.Due`."""
@@ -154,8 +154,7 @@ class Stream:
             self._pause(now)
 
     def _stamp(self, now: int) -> None:
-        # This can be more than one token: plain SSE sends the tokens of a tool's input in one event, once all are
-        # there.
+        # This can be more than one token: plain SSE sends all tokens of a tool's input together in one event.
         self.sent.extend([now] * (self.written - len(self.sent)))
 
     def _count(self, step: Step) -> None:
@@ -163,7 +162,7 @@ class Stream:
         self.generated += step.kind not in NO_TOKENS
 
     def _advance(self) -> int:
-        """Get the next step. When it is due; 0: not known yet, or there is none."""
+        """Get the next step, and return when it is due; 0 if that is not known yet, or if there is no next step."""
         if self._steps is None:
             self._step = None
             self._pull = asyncio.get_running_loop().create_task(self._pulled())
@@ -195,7 +194,7 @@ class Stream:
                 self._owner.wheel.put(self, self._due)
 
     def delay(self, ns: int) -> None:
-        """Let everything that is still to come be due later by this much."""
+        """Make all remaining steps due later by `ns`."""
         self._due += ns
 
     # Keep-alive comments and the deadline
@@ -229,7 +228,7 @@ class Stream:
             self._idle = call_after(self._settings.idle, self._stuck)
 
     def resume(self) -> None:
-        """The sink has room again. A pause is not lateness of the server: what follows is due later by its length."""
+        """The sink has room again. A pause is no lateness of the server: it moves all later due times."""
         if self.over or not self._paused_at:
             return
         if self._idle is not None:

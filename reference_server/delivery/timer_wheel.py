@@ -1,7 +1,7 @@
 """Due times of thousands of streams: a wheel of time slots and one timer of the event loop.
 
-No token costs a task, a future or a timer of asyncio. What is due is done within the length of a slot, and never early.
-What is late is done at once, and each item says itself when it is due next, so delays do not add up. Times are
+No token costs a task, a future or a timer of asyncio. An item is served at most one slot after its due time, and never
+early. A late item is served at once, and each item returns its next due time, so delays do not add up. Times are
 CLOCK_MONOTONIC, in ns.
 """
 
@@ -23,9 +23,9 @@ class Due(Protocol):
     """Something that is due at certain times, one after the other."""
 
     def tick(self, now: int) -> int:
-        """Prepare what is due at `now`. When it is due next; 0: not before it is put in again.
+        """Prepare the events that are due at `now`. Return the next due time; 0: none until `put` is called again.
 
-        An item may be called at a time that no longer holds, because `put` cannot be taken back. Then nothing is due.
+        `put` cannot be undone, so `tick` may be called when nothing is due any more.
         """
 
     def send(self) -> None:

@@ -1,4 +1,4 @@
-"""How questions and answers look on the wire: one file per protocol. No I/O, no time."""
+"""The wire formats of questions and answers, one file per protocol. No I/O, no clock."""
 
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion

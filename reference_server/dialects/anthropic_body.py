@@ -1,6 +1,6 @@
 """The body of Anthropic Messages: its parts, and the rules for how they fit together.
 
-Where we know the API's own sentence for a refusal we use it, because people search for it.
+Refusals use the API's own sentences if we know them, because people search for those.
 """
 
 import base64

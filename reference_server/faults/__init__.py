@@ -1,1 +1,1 @@
-"""What can go wrong with an answer, on request or by rule, and the connection on which it happens."""
+"""Faults of an answer, on request or by rule, and the connection that injects them."""

@@ -1,6 +1,6 @@
-"""Everything that can go wrong with an answer: one entry each in FAULTS, the table of docs/reference/faults.md.
+"""All faults of an answer, as entries of FAULTS. docs/reference/faults.md has the same table.
 
-The truth log still says what the server did: a token counts as sent when it was handed to the fault.
+In the truth log, a token counts as sent when it was handed to the fault, whatever the fault did with it.
 """
 
 import asyncio
@@ -71,13 +71,13 @@ def _block(_: FaultyConnection, argument: Any) -> Action:
 
 
 def _instead(happen: Callable[[FaultyConnection], Any]) -> Apply:
-    """Do this when the next token is due, and in its place. By then the client has the tokens before it."""
+    """Call `happen` when the next token is due, instead of sending it. The client has all tokens before it by then."""
 
     def apply(connection: FaultyConnection, _: Any) -> Action:
         async def action(wait: int) -> int:
             await asyncio.sleep(wait / 1e9)
             happen(connection)
-            await asyncio.sleep(0)  # after it the stream knows that its client has left
+            await asyncio.sleep(0)  # lets the stream learn that its client has left
             return 0
 
         return action
@@ -123,7 +123,7 @@ def _half_character(connection: FaultyConnection, event: bytes) -> bytes:
 
 
 def _announced(apply: Apply) -> Apply:
-    """Say in the response's head that the connection will be closed, so that no client uses it again."""
+    """Announce `connection: close` in the response's head, so that no client uses the connection again."""
 
     def both(connection: FaultyConnection, argument: Any) -> Action | None:
         connection.headers.append((b"connection", b"close"))

@@ -1,8 +1,8 @@
-"""A connection on which things go wrong: the mechanism behind every entry of `catalogue.FAULTS`.
+"""A connection that injects faults: the mechanism behind every entry of `catalogue.FAULTS`.
 
-A `FaultyConnection` wraps what it disturbs: the model's steps, for what happens after a number of tokens, and the
-connection, for what happens to the bytes that go out. It decides nothing: `catalogue` says what each fault does to it,
-`injector` which answers get faults.
+A `FaultyConnection` wraps the model's steps, for faults that happen after a number of tokens, and the connection, for
+faults in the bytes that go out. `catalogue` defines what each fault does to it, and `injector` decides which answers
+get faults.
 """
 
 import asyncio
@@ -123,7 +123,7 @@ class FaultyConnection:
             wait = await action(wait)
         return wait
 
-    # Ends. To the stream each of them looks like a client that left.
+    # Ends. For the stream, each of these is a client that has left.
 
     def reset(self) -> None:
         self.silent = True

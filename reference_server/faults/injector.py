@@ -1,4 +1,4 @@
-"""Which answer gets which faults: those of its request's header, or else those of the server's rules."""
+"""Decides which answer gets which faults: those of its request's header, or else those of the server's rules."""
 
 import math
 import time

@@ -1,1 +1,1 @@
-"""What answers a question: the simulated model, its tools and its prompt cache. No HTTP, no wire format, no sockets."""
+"""The simulated model, its tools and its prompt cache. No HTTP, no wire format, no sockets."""

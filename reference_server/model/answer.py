@@ -1,6 +1,6 @@
-"""What a model gives back for a question: its steps one by one, and what is known before the first and after the last.
+"""A model's answer: its steps one by one, the facts known before the first step, and those known after the last.
 
-The simulated model and a real one upstream both return these, so nothing behind them knows which of the two answered.
+The simulated model and a real model upstream both return these types, so the other modules do not know which answered.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -9,8 +9,8 @@ from typing import Literal
 
 from streamgauge.reference_server.model.steps import Step
 
-# cancelled: a request to this server stopped the generation. A dialect that has no word for it says `end_turn`.
-# Only a real model stops for one of the last two.
+# cancelled: a request to this server stopped the generation. A dialect without this stop reason reports `end_turn`.
+# The last two come only from a real model.
 StopReason = Literal[
     "end_turn", "max_tokens", "tool_use", "stop_sequence", "cancelled", "refusal", "model_context_window_exceeded"
 ]

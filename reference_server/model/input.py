@@ -1,4 +1,4 @@
-"""What the model needs to know of a request, in whichever dialect it came."""
+"""The model's input: the parts of a request that it needs, independent of the dialect."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""The simulated prompt cache: which beginnings of prompts the model has seen lately. The caller gives the time."""
+"""The simulated prompt cache: the prefixes of recent prompts. The caller gives the time."""
 
 import hashlib
 from collections import OrderedDict
@@ -18,7 +18,7 @@ class PromptCache:
         self._expires: OrderedDict[bytes, int] = OrderedDict()  # by the digest of the prefix
 
     def use(self, prefixes: list[str], now: int) -> tuple[int, int]:
-        """Look up these prefixes of one prompt and add them. Tokens read from the cache, tokens written to it.
+        """Look up these prefixes of one prompt and add them. Return the tokens read from and written to the cache.
 
         `now` is in ns.
         """

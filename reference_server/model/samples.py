@@ -1,8 +1,7 @@
-"""A JSON Schema → a value that fits it, as a model would write a tool's input. Pure: the caller gives the randomness.
+"""Makes a value that fits a JSON Schema, as a model would write a tool's input. Pure: the caller gives the randomness.
 
-It follows what the schemas of tools use: types, enums, bounds, properties, references within the document. It ignores
-patterns, `not` and `if`. The schema comes from a stranger: whatever it contains, nothing is raised and the value stays
-small.
+Supported is what the schemas of tools use: types, enums, bounds, properties, references within the document. Patterns,
+`not` and `if` are ignored. The schema is untrusted: whatever it contains, nothing is raised and the value stays small.
 """
 
 import math
@@ -26,7 +25,7 @@ _FORMATS = {
 
 
 def sample(schema: Any, random: Random) -> Any:
-    """A value for this schema. None stands where nothing fits, or where only an endless value would."""
+    """A value for this schema, with None for parts that no value fits, or only an endless one."""
     return _Sampler(schema, random).value(schema, 0)
 
 

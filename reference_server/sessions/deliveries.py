@@ -21,14 +21,14 @@ class Deliveries:
         self._delivered_at += [0] * count
 
     def delivered(self, first: int, last: int, now: int) -> int:
-        """These events were delivered for the first time. How many tokens came with them."""
+        """These events were delivered for the first time. Return how many tokens they held."""
         for index in range(max(first - self._first, 0), last - self._first + 1):
             self._delivered_at[index] = now
         before, self.tokens = self.tokens, self._tokens[last - self._first]
         return self.tokens - before
 
     def drop_before(self, number: int) -> None:
-        """The log has dropped its events before this number."""
+        """Forget the events before this number, which the log has dropped."""
         count = number - self._first
         if count:
             for column in (self._tokens, self._generated_at, self._delivered_at):

@@ -22,7 +22,7 @@ class LogLimits:
 
 
 class LogWatcher(Protocol):
-    """Is told who reads a log, and how far."""
+    """Is notified of the subscribers of a log, and of the events that they have."""
 
     def delivered(self, first: int, last: int) -> None:
         """Some subscriber is the first to have these events."""
@@ -158,7 +158,7 @@ class Subscriber:
             self._sink.write(text)
 
     def lose(self) -> None:
-        """The rest of the answer is lost for this client: say so if it reads, and cut it off if not."""
+        """The rest of the answer is lost for this client: send the `lost` event, or cut it off if it does not read."""
         assert self._sink is not None
         if self._sink.full:
             self._sink.abort()

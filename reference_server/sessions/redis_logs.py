@@ -237,7 +237,7 @@ class RedisLogs:
         return at
 
     async def _follow(self, mirror: _Mirror, at: str, header: _LogHeader) -> None:
-        """Append what the writer adds, for as long as somebody reads it here, and tell the writer how far that is."""
+        """Append the writer's new entries while the mirror has subscribers, and report to the writer what they have."""
         pause = min(_HEARTBEAT_SECONDS, header.grace / 3)
         reported, reported_at, changed_at = 0, 0.0, time.monotonic()
         try:
@@ -265,7 +265,7 @@ class RedisLogs:
         found: Any = await self._redis.xread({_events(mirror.id): at}, _BATCH, max(1, int(seconds * 1000)))
         return found[0][1] if found else []
 
-    # What the processes ask each other
+    # Questions between the processes
 
     async def ask(self, verb: Verb, id: str) -> dict[str, Any] | None:
         answer = f"streamgauge:answer:{secrets.token_hex(8)}"

@@ -57,7 +57,7 @@ class Sessions:
         session.begin(subscriber, sink, received_at)
 
     def forget(self, session: Session) -> None:
-        """From now on nobody can come back to it."""
+        """Drop an answer: from now on no client can resume it."""
         session.stop_timer()
         self.kept.pop(session.id, None)
         if self.shared is not None:
@@ -83,6 +83,6 @@ class Sessions:
         return self.streams.report(id)
 
     async def ask(self, verb: Verb, id: str) -> dict[str, Any] | None:
-        """The same from whichever process has the stream. Raises Unreachable."""
+        """Like `lookup`, but from whichever process has the stream. Raises Unreachable."""
         found = self.lookup(verb, id)
         return await self.shared.ask(verb, id) if found is None and self.shared is not None else found

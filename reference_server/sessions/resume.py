@@ -1,4 +1,4 @@
-"""How a client comes back to an answer: with the id of the last event that it has."""
+"""Resuming an answer, with the id of the last event that the client has."""
 
 import re
 

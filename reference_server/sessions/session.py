@@ -132,7 +132,7 @@ class Session:
         if not self.log.subscribers:
             self._start_grace()
 
-    # How long it lives
+    # Lifetime
 
     def _start_grace(self) -> None:
         self.stop_timer()

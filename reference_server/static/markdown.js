@@ -1,6 +1,6 @@
 /**
- * The Markdown that models write → elements: headings, paragraphs, lists, quotes, code, bold and italics. Everything else
- * stays plain text. There is no HTML, no image and no link, so an answer cannot run code, fetch anything or deceive with
+ * Renders the Markdown that models write: headings, paragraphs, lists, quotes, code, bold and italics. Everything else
+ * stays plain text. HTML, images and links are not rendered, so an answer cannot run code, fetch anything or deceive with
  * a link.
  */
 
@@ -12,19 +12,19 @@ export function render(into, text) {
   const wanted = blocks(text);
   wanted.forEach((block, index) => {
     const source = `${block.kind}\n${block.lines.join("\n")}`;
-    const there = into.children[index];
-    if (there?.source === source) return;
+    const current = into.children[index];
+    if (current?.source === source) return;
     const element = BUILD[block.kind](block);
     element.source = source;
     element.dir = "auto";
-    if (there) there.replaceWith(element);
+    if (current) current.replaceWith(element);
     else into.append(element);
   });
   while (into.children.length > wanted.length) into.lastElementChild.remove();
 }
 
 function blocks(text) {
-  const found = [];
+  const result = [];
   let open = null; // the block that the next line may belong to
   for (const line of text.split("\n")) {
     if (open?.kind === "code") {
@@ -41,10 +41,10 @@ function blocks(text) {
       open.lines[open.lines.length - 1] += ` ${line.trim()}`;
     } else {
       open = { kind, lines: kind === "code" ? [] : [line] };
-      found.push(open);
+      result.push(open);
     }
   }
-  return found;
+  return result;
 }
 
 function kindOf(line) {
@@ -65,7 +65,7 @@ const BUILD = {
   numbers: ({ lines }) => list("ol", lines),
   code: ({ lines }) => {
     const code = document.createElement("pre");
-    code.tabIndex = 0; // it scrolls sideways, also for those without a mouse
+    code.tabIndex = 0; // focusable, so that the keyboard can scroll it sideways
     code.append(inlineCode(lines.join("\n")));
     return code;
   },

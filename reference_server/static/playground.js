@@ -15,7 +15,7 @@ let running = null; // the AbortController of the answer that is streaming
 async function ask(asked) {
   const mine = new AbortController();
   const turn = { asked, answer: new Answer(), element: newTurn(asked) };
-  const body = { messages: [...history(), { role: "user", content: asked }], ...wishes() };
+  const body = { messages: [...history(), { role: "user", content: asked }], ...requestOptions() };
   const started = performance.now();
   running = mine;
   turns.push(turn);
@@ -72,21 +72,21 @@ function history() {
     .filter(({ content }) => content);
 }
 
-function wishes() {
+function requestOptions() {
   const tools = at("tools").checked ? at("tools").dataset.names.split(" ") : [];
   return { stream: !at("whole").checked, thinking: at("thinking").checked, tools };
 }
 
 function headers() {
-  const found = {};
+  const values = {};
   for (const { name, value, labels } of settings.querySelectorAll("input[name]")) {
     if (!/^[ -~]*$/.test(value)) {
       const label = labels[0].textContent.trim();
       throw new StreamError("refused", `The setting “${label}” has a character that a request header cannot carry.`);
     }
-    if (value.trim()) found[name] = value.trim();
+    if (value.trim()) values[name] = value.trim();
   }
-  return found;
+  return values;
 }
 
 // Drawing. What a server sends becomes text nodes only. Elements are made here and in markdown.js.
@@ -113,38 +113,38 @@ function newTurn(asked) {
 function drawAnswer({ answer, element: turn }, note) {
   const parts = turn.querySelector(".parts");
   answer.parts.forEach((part, index) => {
-    const there = parts.children[index] ?? parts.appendChild(NEW[part.kind](part));
+    const shown = parts.children[index] ?? parts.appendChild(CREATE[part.kind](part));
     const growing = turn.classList.contains("growing");
     const state = part.kind === "tool" ? `${part.seconds} ${growing}` : part.text.length;
-    if (there.state === state) return;
-    there.state = state;
-    DRAW[part.kind](there, part, growing);
+    if (shown.state === state) return;
+    shown.state = state;
+    DRAW[part.kind](shown, part, growing);
   });
   const meta = turn.querySelector(".meta");
   if (meta.textContent !== note) meta.textContent = note;
 }
 
-const NEW = {
+const CREATE = {
   text: () => element("div", "text"),
   thinking: () => element("details", "thinking", element("summary", "", "Thinking"), element("p", "")),
   tool: () => element("div", "tool"),
 };
 
 const DRAW = {
-  text: (there, { text }) => render(there, text),
-  thinking: (there, { text }) => {
-    there.lastElementChild.textContent = text;
+  text: (target, { text }) => render(target, text),
+  thinking: (target, { text }) => {
+    target.lastElementChild.textContent = text;
   },
-  tool: (there, { name, input, result, failed, seconds }, growing) => {
+  tool: (target, { name, input, result, failed, seconds }, growing) => {
     const over = seconds !== null;
     const state = over ? (failed ? "failed" : "done") : growing ? "running" : "left unfinished";
     const time = Number.isFinite(seconds) ? ` after ${milliseconds(seconds * 1000)}` : "";
-    there.className = `tool ${over ? state : growing ? "busy" : ""}`;
-    there.replaceChildren(
+    target.className = `tool ${over ? state : growing ? "busy" : ""}`;
+    target.replaceChildren(
       element("p", "", element("b", "", brief(name)), " ", element("span", "", state + time)),
       element("code", "", brief(input)),
     );
-    if (over) there.append(element("p", "", brief(result)));
+    if (over) target.append(element("p", "", brief(result)));
     if (growing && state !== "done") say(`The tool ${brief(name)}: ${state}.`);
   },
 };
@@ -220,7 +220,7 @@ function showRunning(isRunning) {
 function sayFinished(turn, finished) {
   const blocks = turn.element.querySelectorAll(".text > *");
   const whole = finished ? blocks.length : blocks.length - 1;
-  for (turn.said ??= 0; turn.said < whole; turn.said++) say(blocks[turn.said].textContent);
+  for (turn.spokenBlocks ??= 0; turn.spokenBlocks < whole; turn.spokenBlocks++) say(blocks[turn.spokenBlocks].textContent);
 }
 
 function say(text) {
@@ -231,8 +231,8 @@ function say(text) {
 // Words and numbers
 
 function put(id, text) {
-  const there = at(id);
-  if (there.textContent !== text) there.textContent = text;
+  const target = at(id);
+  if (target.textContent !== text) target.textContent = text;
 }
 
 function number(value) {

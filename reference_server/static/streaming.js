@@ -1,6 +1,6 @@
 /**
- * A streamed answer in a browser: from one POST to the events of one answer, despite split characters, proxies and
- * dropped connections. No DOM, no framework, no build step: an ES module that any page can import.
+ * A client for streamed answers in a browser: sends one POST and yields the events of its answer, across split
+ * characters, proxies and dropped connections. No DOM, no framework, no build step: an ES module for any page.
  *
  * A question is sent once. After a dropped connection an answer is resumed only if its events have ids, because only then
  * can the server know what is missing. Any other failure is a StreamError, and what came before it stays.
@@ -24,7 +24,7 @@ export class StreamError extends Error {
 }
 
 /**
- * Bytes → server-sent events, wherever the bytes were cut. The time is linear in the number of bytes.
+ * Decodes bytes, cut anywhere, into server-sent events. The time is linear in the number of bytes.
  * https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
  */
 export class EventDecoder {
@@ -37,7 +37,7 @@ export class EventDecoder {
   #size = 0; // of #data, in characters
   #type = "";
   #id = "";
-  #own = null; // the id that the incomplete event has itself
+  #own = null; // the id of the incomplete event, if it has one of its own
 
   /**
    * The events that these bytes complete: `{type, data, id}`; the id is null if the event itself has none.
@@ -255,9 +255,9 @@ async function* events(reader, place, silence) {
     for (const event of decoded) {
       if (event.id && isKnown(event.id, place.id)) continue; // the server may repeat events
       if (event.id) place.id = event.id;
-      const found = meaning(event);
-      if (found === END) return;
-      if (found) yield { ...found, at };
+      const decodedMeaning = meaning(event);
+      if (decodedMeaning === END) return;
+      if (decodedMeaning) yield { ...decodedMeaning, at };
     }
     if (!isKnown(decoder.lastEventId, place.id)) place.id = decoder.lastEventId || place.id; // the id of an event without data
   }
@@ -388,9 +388,9 @@ function json(text) {
 
 /** `beginning: message of the error document.`, or only the beginning if the document has no message. */
 function sentence(beginning, document) {
-  const said = document?.error?.message;
-  if (typeof said !== "string" || !said) return `${beginning}.`;
-  return `${beginning}: ${said.slice(0, 300).replace(/[.\s]+$/, "")}.`;
+  const message = document?.error?.message;
+  if (typeof message !== "string" || !message) return `${beginning}.`;
+  return `${beginning}: ${message.slice(0, 300).replace(/[.\s]+$/, "")}.`;
 }
 
 /** Seconds from `retry-after`, which can be a number or a date; null without it. */

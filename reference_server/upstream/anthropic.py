@@ -1,10 +1,10 @@
 """The Anthropic API upstream, asked with the official SDK.
 
-What it sends becomes the steps of a `model.answer.Source`. Each step is asked for when the one before has been made
-into events. So a client that reads slowly slows the upstream down, and one that leaves closes the upstream's
+The upstream's events become the steps of a `model.answer.Source`. Each step is fetched only after the step before it
+has been written, so a client that reads slowly slows the upstream down, and a client that leaves closes the upstream's
 connection. This server's tools run here, between the upstream's turns. Nothing is retried: a retry would look like a
-slow first token, and the client knows better whether it still wants an answer. Besides the SDK this needs httpx2, whose
-errors the SDK lets through in the middle of a stream.
+slow first token, and the client knows better whether it still wants an answer. httpx2 is imported for its errors, which
+the SDK does not wrap in the middle of a stream.
 """
 
 import secrets

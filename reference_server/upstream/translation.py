@@ -1,8 +1,8 @@
-"""A question of any dialect → the body of an Anthropic Messages request. Pure.
+"""Translates a question of any dialect into the body of an Anthropic Messages request. Pure.
 
-A question in that dialect goes through as its client wrote it, unknown fields included. Only this server's own tools
-change: the upstream does not know them, so it gets them like tools of a client. What Anthropic's API has no counterpart
-for is refused, see `dialects.question.refuse`.
+A question in that dialect is passed on unchanged, unknown fields included, except for this server's own tools: the
+upstream does not know them, so it gets them as tools of a client. A question that uses anything without a counterpart
+in Anthropic's API is refused (`dialects.question.refuse`).
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""How the run was made, how the instrument did, and everything needed to repeat the run."""
+"""How the run was made, the load generator's own figures, and everything needed to repeat the run."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, plot, spa
 _LAGS = {"read_lag": "Read lag, worst of each stream", "send_lag": "Send lag"}
 _READS = {
     "coalesced_reads": "held several chunks",
-    "saturated_reads": "of those, came late: the generator was busy",
+    "saturated_reads": "of those, read late: the generator was busy",
     "unstamped_reads": "had no kernel stamp",
 }
 _VITALS = {Vital.CPU_PERCENT: "CPU of a process", Vital.LOOP_LAG: "Event-loop lag"}
@@ -24,17 +24,17 @@ _ROWS, _POINTS = 12, 240  # points of the generator over time, in the table and 
 
 def draw(run: Material) -> Panel:
     judgement = run.judgement
-    said = judgement.run
+    made = judgement.run
     tables = [
         _validity(run),
         _lags(run),
         _reads(run),
-        _processes(said.instrument.get("workers", {})),
+        _processes(made.instrument.get("workers", {})),
         _health(run),
-        _facts("Instrument", {name: value for name, value in said.instrument.items() if name != "workers"}),
-        _facts("Labels", said.labels),
-        _facts("Config, without secrets", said.config),
-        _facts("Fingerprint: equal in runs that may be compared", said.fingerprint),
+        _facts("Instrument", {name: value for name, value in made.instrument.items() if name != "workers"}),
+        _facts("Labels", made.labels),
+        _facts("Config, without secrets", made.config),
+        _facts("Fingerprint: equal in runs that may be compared", made.fingerprint),
     ]
     return Panel(
         name="circumstances",
@@ -43,10 +43,10 @@ def draw(run: Material) -> Panel:
         charts=_course(run),
         tables=tuple(table for table in tables if table.rows),
         notes=(
-            "Read lag is how long after the kernel’s stamp our process read a chunk: it does not touch a stamped "
+            "Read lag is how long after the kernel’s stamp our process read a chunk: it does not affect a stamped "
             "time. Send lag is how late a request began: it is part of TTFT, which counts from the due time. Clocks "
             "of other machines are compared only to put all streams on one time axis: a stream’s own times are "
-            "differences on the machine that drove it.",
+            "differences of one clock, that of the machine that sent the request.",
         ),
     )
 
@@ -55,16 +55,16 @@ def _lead(run: Material) -> str:
     judgement = run.judgement
     stamps = judgement.run.instrument.get("stamps")
     times = {"kernel": "Arrival times are the kernel’s", "python": "Arrival times are Python’s, taken after each read"}
-    said = times.get(str(stamps), "How arrivals were stamped was not recorded")
+    stamped = times.get(str(stamps), "How arrivals were stamped was not recorded")
     lag = judgement.metrics["send_lag"].quantiles.p99
     late = f"; the generator sent no more than {figure(lag, 'ms')} late (P99)" if lag is not None else ""
-    return f"{said}{late}."
+    return f"{stamped}{late}."
 
 
 def _validity(run: Material) -> Table:
     judgement = run.judgement
     if judgement.validity is Validity.VALID and not judgement.reasons:
-        return Table("Validity", ("Measurement", "Why"), [(Mark("valid"), "nothing speaks against the numbers")])
+        return Table("Validity", ("Measurement", "Why"), [(Mark("valid"), "no fault was found")])
     rows: list[tuple[Cell, ...]] = [(Mark(judgement.validity.value), reason) for reason in judgement.reasons]
     return Table("Validity", ("Measurement", "Why"), rows)
 
@@ -109,35 +109,35 @@ def _processes(workers: dict[str, dict[str, Any]]) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             name,
-            f"{said['host']}, process {said['pid']}" if "host" in said else NONE,
-            str(said.get("cpus", NONE)),
-            ", ".join(str(said[name]) for name in ("stamps", "reader") if name in said) or NONE,
-            f"{said.get('streams', 0):,}",
-            _most(said, Vital.CPU_PERCENT),
-            _most(said, Vital.LOOP_LAG),
-            _most(said, Vital.GC_PAUSE),
-            _clock(said),
+            f"{facts['host']}, process {facts['pid']}" if "host" in facts else NONE,
+            str(facts.get("cpus", NONE)),
+            ", ".join(str(facts[name]) for name in ("stamps", "reader") if name in facts) or NONE,
+            f"{facts.get('streams', 0):,}",
+            _most(facts, Vital.CPU_PERCENT),
+            _most(facts, Vital.LOOP_LAG),
+            _most(facts, Vital.GC_PAUSE),
+            _clock(facts),
         )
-        for name, said in workers.items()
+        for name, facts in workers.items()
     ]
     return Table(f"{some(len(rows), 'process', 'processes')} drove the users", columns, rows)
 
 
-def _clock(said: dict[str, Any]) -> str:
+def _clock(facts: dict[str, Any]) -> str:
     """The process's clock compared with the master's at the start, and whether it stepped later."""
-    drift = said.get(Vital.CLOCK_DRIFT.worst_as, 0)
-    stepped = f", stepped by {_told('_ns', drift)}" if abs(drift) > 1e6 else ""
-    if "clock_offset_ns" not in said:
+    drift = facts.get(Vital.CLOCK_DRIFT.worst_as, 0)
+    stepped = f", stepped by {_shown('_ns', drift)}" if abs(drift) > 1e6 else ""
+    if "clock_offset_ns" not in facts:
         return f"the run’s own{stepped}"
-    if said.get("clock_doubt_ns") is None:
+    if facts.get("clock_doubt_ns") is None:
         return f"not compared{stepped}"
-    ahead, doubt = (_told("_ns", said[name]) for name in ("clock_offset_ns", "clock_doubt_ns"))
-    return f"{ahead} ahead, ± {doubt}{stepped}" if said["clock_offset_ns"] else f"the run’s own, ± {doubt}{stepped}"
+    ahead, doubt = (_shown("_ns", facts[name]) for name in ("clock_offset_ns", "clock_doubt_ns"))
+    return f"{ahead} ahead, ± {doubt}{stepped}" if facts["clock_offset_ns"] else f"the run’s own, ± {doubt}{stepped}"
 
 
-def _most(said: dict[str, Any], vital: Vital) -> str:
+def _most(facts: dict[str, Any], vital: Vital) -> str:
     """The worst value of a vital in a process's summary."""
-    return _rounded(said.get(vital.worst_as), vital.unit)
+    return _rounded(facts.get(vital.worst_as), vital.unit)
 
 
 def _rounded(value: float | None, unit: str) -> str:
@@ -157,7 +157,7 @@ def _health(run: Material) -> Table:
 
 
 def _course(run: Material) -> tuple[Chart, ...]:
-    """CPU and loop lag over time; none for a run so short that the table shows as much."""
+    """CPU and loop lag over time; empty for a short run, of which the table shows every point."""
     count = min(_POINTS, int(run.judgement.seconds))
     if count <= _ROWS or not len(run.samples[Vital.CPU_PERCENT].value):
         return ()
@@ -189,22 +189,22 @@ def _course(run: Material) -> tuple[Chart, ...]:
 
 def _worst(run: Material, name: Vital, parts: int) -> list[float | None]:
     """The largest sample of any process in each of `parts` equal parts of the run; None without a sample."""
-    readings, worst = run.samples[name], np.full(parts, -np.inf)
-    place = np.clip(readings.at / 1e9 // (max(run.judgement.seconds, 1e-9) / parts), 0, parts - 1).astype(int)
-    np.maximum.at(worst, place, readings.value)
+    series, worst = run.samples[name], np.full(parts, -np.inf)
+    place = np.clip(series.at / 1e9 // (max(run.judgement.seconds, 1e-9) / parts), 0, parts - 1).astype(int)
+    np.maximum.at(worst, place, series.value)
     return [None if value == -np.inf else value for value in worst.tolist()]
 
 
 def _facts(caption: str, values: dict[str, Any]) -> Table:
     rows: list[tuple[Cell, ...]] = [
-        (path.removesuffix("_ns"), shortened(_told(path, value), 400))
+        (path.removesuffix("_ns"), shortened(_shown(path, value), 400))
         for path, value in leaves(values)
         if value is not None and value != {}
     ]
     return Table(caption, ("", ""), rows)
 
 
-def _told(path: str, value: Any) -> str:
+def _shown(path: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(str(one) for one in value) or NONE
     if path.endswith("_ns") and isinstance(value, int | float):

@@ -7,11 +7,11 @@ from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, paired_bars
 
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
-_ALONE = "The wire client hands everything over as it arrives: no library was in between, so nothing was added."
+_NO_LIBRARY = "The wire client hands over each chunk as it arrives: no client library was used, so nothing was added."
 _NOTE = (
-    "Each chunk’s part counts from the moment the person could have had it until the library gave it to the "
-    "application: the library’s own work, and its waiting for a turn among the others of its process. A chunk that the "
-    "person left before it was handed over is in no figure of what was handed over."
+    "For each chunk, the time from its perceived arrival until the library handed it to the application: the library’s "
+    "own work, and its waiting for the event loop of its process. A chunk that was not handed over before the person "
+    "left is not counted as handed over."
 )
 
 Figures = Quantiles[float | None]  # ms
@@ -19,7 +19,7 @@ Figures = Quantiles[float | None]  # ms
 
 def draw(run: Material) -> Panel:
     if not run.handed:
-        return Panel(name="client", title="What the client library added", lead=_ALONE)
+        return Panel(name="client", title="What the client library added", lead=_NO_LIBRARY)
     measurements = run.judgement.measurements
     arrived = {
         name: {

@@ -18,8 +18,8 @@ _LADDER = (0.01, 0.10, 0.25, 0.50, 0.75, 0.90, 0.95, 0.99, 0.999, 1.0)
 ENOUGH = 100  # first tokens, for a sentence on the slowest 1 %
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 _NOTE = (
-    "The lines count every stream that was begun, so one that ends below 100 % shows the share whose first token, or "
-    "next one, never came. An axis is logarithmic where the values spread over more than a decade."
+    "The lines count every stream that was begun: a line that ends below 100 % shows that the first or the next token "
+    "of the other streams never came. An axis is logarithmic if the values spread over more than a decade."
 )
 
 
@@ -44,7 +44,7 @@ def _lead(ttft: Distribution | None) -> str:
         return "No stream had a first token, so there is nothing to show."
     if ttft.n < ENOUGH:
         most = figure(float(ttft.values[-1]), "ms")
-        return f"{some(ttft.n, 'first token')}, the slowest after {most}: too few to speak of a shape."
+        return f"{some(ttft.n, 'first token')}, the slowest after {most}: too few for a distribution."
     p50, p99 = (statistics.quantile(ttft.values, ttft.counts, q) or 0.0 for q in (0.5, 0.99))
     return (
         f"Half of the first tokens came within {figure(p50, 'ms')}; the slowest 1 % took {figure(p99, 'ms')} or more."
@@ -73,7 +73,7 @@ def _edges(samples: Distribution) -> tuple[Floats, Integers]:
 def _histogram(name: str, samples: Distribution) -> Chart:
     edges, counts = _edges(samples)
     share = 100 * counts / max(1, counts.sum())
-    said = [
+    texts = [
         f"{figure(low, 'ms')} to {figure(high, 'ms')}: {count:,}"
         for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True)
     ]
@@ -82,7 +82,7 @@ def _histogram(name: str, samples: Distribution) -> Chart:
         width=_rounded(np.diff(edges)),
         y=_rounded(share),
         marker={"color": "var(--fill)"},
-        text=said,
+        text=texts,
         textposition="none",
         hovertemplate="%{text}<extra></extra>",
         showlegend=False,

@@ -37,8 +37,8 @@ def _has(seen: Summary) -> bool:
     return bool(seen.n or seen.failed)
 
 
-def _three(summed: Summary) -> str:
-    p50, p95, p99 = (figure(value, summed.unit) for value in summed.quantiles)
+def _three(metric: Summary) -> str:
+    p50, p95, p99 = (figure(value, metric.unit) for value in metric.quantiles)
     return f"{p50} (P50), {p95} (P95) and {p99} (P99)"
 
 
@@ -60,10 +60,10 @@ def _by_part(run: Material, name: str) -> Chart:
 def _ranges(rows: list[tuple[str, Summary | None]]) -> go.Figure:
     """One line per row with its P50, P95 and P99. A row without a summary is a heading."""
     places = list(range(len(rows)))
-    there = [(place, name, seen) for place, (name, seen) in enumerate(rows) if seen is not None]
+    with_summary = [(place, name, seen) for place, (name, seen) in enumerate(rows) if seen is not None]
     line_x: list[float | None] = []
     line_y: list[int | None] = []
-    for place, _, seen in there:
+    for place, _, seen in with_summary:
         line_x += [seen.quantiles.p50, seen.quantiles.p99, None]
         line_y += [place, place, None]
     traces = [
@@ -71,20 +71,20 @@ def _ranges(rows: list[tuple[str, Summary | None]]) -> go.Figure:
                    showlegend=False)
     ]  # fmt: skip
     for at, (quantile, symbol) in enumerate(_SYMBOLS.items()):
-        values = [seen.quantiles[at] for _, _, seen in there]
+        values = [seen.quantiles[at] for _, _, seen in with_summary]
         traces.append(
             go.Scatter(
                 x=values,
-                y=[place for place, _, _ in there],
+                y=[place for place, _, _ in with_summary],
                 mode="markers",
                 name=quantile.upper(),
                 marker={"symbol": symbol, "size": 10, "color": f"var(--{quantile})"},
                 text=[f"{name}<br>{quantile.upper()} {figure(value, seen.unit)}"
-                      for (_, name, seen), value in zip(there, values, strict=True)],
+                      for (_, name, seen), value in zip(with_summary, values, strict=True)],
                 hovertemplate="%{text}<extra></extra>",
             )
         )  # fmt: skip
-    values = [value for _, _, seen in there for value in seen.quantiles]
+    values = [value for _, _, seen in with_summary for value in seen.quantiles]
     return plot(
         traces,
         xaxis={"title": {"text": "ms"}, **scale(values, 20)},
@@ -123,7 +123,7 @@ def _notes(run: Material) -> tuple[str, ...]:
     judgement = run.judgement
     notes = [
         "TTFT counts from the moment a stream was due to its first text, thinking or tool input. ITL is every gap "
-        "between two content chunks, pooled over streams. Both are what the person got: after the emulated link."
+        "between two content chunks, pooled over streams. Both are perceived times: after the emulated link."
     ]
     failed, missing = judgement.metrics["ttft"].failed, judgement.metrics["ttft"].missing
     if missing:
@@ -131,17 +131,17 @@ def _notes(run: Material) -> tuple[str, ...]:
     if failed:
         notes.append(
             f"With failures, as rules are judged: {some(failed, 'stream')} that failed, or that a person left before "
-            "the first token, count as never. “never” stands where so many did that the percentile is one of them."
+            "the first token, count as never. A percentile reads “never” if it falls on one of these streams."
         )
     keys = {part.key for part in judgement.parts}
     if "cache" in keys:
         notes.append("Prompt cache: whether the server reported prompt tokens that it had read from its cache.")
     if "answer" in keys:
         notes.append(
-            "Whole answers, asked for in one piece, are in their own row only: their TTFT is when all of it was there."
+            "Whole answers, which were not streamed, are in their own row only: their TTFT is the time to all of it."
         )
     if judgement.coalesced:
-        notes.append(f"{some(judgement.coalesced, 'gap')} under 1 ms came together in one piece and are in no ITL.")
+        notes.append(f"{some(judgement.coalesced, 'gap')} under 1 ms: the chunks arrived together and are in no ITL.")
     if len({part.value for part in judgement.parts if part.key == "user"}) > MOST_ROWS // 2:
         notes.append(f"The charts show the {MOST_ROWS // 2} with the most streams; the tables have all.")
     return tuple(notes)

@@ -14,13 +14,13 @@ from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, pl
 _MEANINGS = {
     Outcome.COMPLETED: "the whole answer came, with its terminal event",
     Outcome.TRUNCATED: "ended cleanly, but without its terminal event",
-    Outcome.SERVER_ERROR: "an error event inside an answer that began well",
+    Outcome.SERVER_ERROR: "an error event inside an answer with HTTP status 200",
     Outcome.REFUSED: "an HTTP status other than 2xx",
     Outcome.UNREACHABLE: "no connection: DNS, TCP or TLS",
     Outcome.RESET: "the connection broke before the answer’s end",
     Outcome.TIMED_OUT: "waited too long: to connect, for the first token, between reads, or in all",
     Outcome.MALFORMED: "not the protocol, or past a limit",
-    Outcome.CANCELLED: "the simulated person left, as the scenario meant: no failure",
+    Outcome.CANCELLED: "the simulated person left, as the scenario intended: no failure",
     Outcome.INTERRUPTED: "the run ended first: no failure, and in no rate",
 }
 _SHARES = ("error_rate", "completion_rate")
@@ -49,11 +49,11 @@ def draw(run: Material) -> Panel:
 def _lead(run: Material, failed: int) -> str:
     totals = run.judgement.totals
     if not totals.streams:
-        return "No stream was begun."
-    said = f"{totals.count(Outcome.COMPLETED):,} of {some(totals.streams, 'stream')} completed; {failed:,} failed"
+        return "No stream began."
+    lead = f"{totals.count(Outcome.COMPLETED):,} of {some(totals.streams, 'stream')} completed; {failed:,} failed"
     left, cut = totals.count(Outcome.CANCELLED), totals.count(Outcome.INTERRUPTED)
-    said += f"; {some(left, 'person', 'people')} left on purpose" if left else ""
-    return f"{said}{f'; the end of the run cut off {cut:,}' if cut else ''}."
+    lead += f"; {some(left, 'person', 'people')} left on purpose" if left else ""
+    return f"{lead}{f'; the end of the run cut off {cut:,}' if cut else ''}."
 
 
 def _colour(outcome: str) -> str:
@@ -130,9 +130,9 @@ def _failures(failures: list[Failure], failed: int) -> Table:
         )
         for failure in failures
     ]
-    told = sum(failure.n for failure in failures)
-    rest = f": the {MOST_FAILURES} most frequent, {told:,} of {failed:,}" if told < failed else ""
-    return Table(f"What failed{rest}", ("Outcome", ">Status", ">Streams", "What was said"), rows)
+    listed = sum(failure.n for failure in failures)
+    rest = f": the {MOST_FAILURES} most frequent, {listed:,} of {failed:,}" if listed < failed else ""
+    return Table(f"What failed{rest}", ("Outcome", ">Status", ">Streams", "Message"), rows)
 
 
 def _parts(run: Material) -> Table:

@@ -27,12 +27,12 @@ def _lead(verdicts: list[Verdict]) -> str:
     if not verdicts:
         return "No rules were given, so nothing was judged. Put them into the config under [[sla]]."
     n = {status: sum(verdict.status is status for verdict in verdicts) for status in WORST_FIRST}
-    said = [f"{n[status]} {status.value}" for status in WORST_FIRST if n[status]]
-    return f"{some(len(verdicts), 'rule')}: {', '.join(said)}."
+    counts = [f"{n[status]} {status.value}" for status in WORST_FIRST if n[status]]
+    return f"{some(len(verdicts), 'rule')}: {', '.join(counts)}."
 
 
 def _row(verdict: Verdict) -> tuple[Cell, ...]:
-    needed = f" About {verdict.needed:,} samples would settle it." if _unsaid(verdict) else ""
+    needed = f" About {verdict.needed:,} samples would settle it." if _needed_is_missing(verdict) else ""
     return (
         Mark(verdict.status.value),
         f"{verdict.rule}{'' if verdict.severity == 'fail' else ' (only warns)'}",
@@ -45,7 +45,7 @@ def _row(verdict: Verdict) -> tuple[Cell, ...]:
     )
 
 
-def _unsaid(verdict: Verdict) -> bool:
+def _needed_is_missing(verdict: Verdict) -> bool:
     return verdict.needed is not None and f"{verdict.needed:,}" not in verdict.reason
 
 
@@ -54,8 +54,8 @@ def _notes(verdicts: list[Verdict]) -> tuple[str, ...]:
         return ()
     notes = [
         "A rule is met or missed only when its whole 95 % interval is on one side of the limit. "
-        "A question mark is an end that so few samples cannot support."
+        "A question mark is an end for which there are too few samples."
     ]
     if any(verdict.failed for verdict in verdicts):
-        notes.append("A stream that failed counts as one whose answer never came (∞), or failing fast would look good.")
+        notes.append("A failed stream counts as an answer that never came (∞); otherwise failing fast would look good.")
     return tuple(notes)

@@ -12,8 +12,8 @@ MOST_ROWS = 12  # of a chart; the table has all rows
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
 _NOTE = (
     "The server’s part of TTFT counts from the request’s last byte sent to the first content on the wire; the rest is "
-    "connecting, waiting to be sent, and the emulated link. The server’s part of ITL is the gap on the wire. "
-    "Percentiles of the two are not of the same stream, so their difference is only a guide."
+    "connecting, the send lag, and the emulated link. The server’s part of ITL is the gap on the wire. "
+    "The two percentiles may be of different streams, so their difference is only a guide."
 )
 
 Figures = Quantiles[float | None]  # ms
@@ -43,7 +43,7 @@ def _lead(run: Material) -> str:
     metrics = run.judgement.metrics
     person, server = metrics["ttft"].quantiles.p95, metrics["ttft_wire"].quantiles.p95
     if person is None or server is None:
-        return "No stream had a first token, so there is no wait to divide."
+        return "No stream had a first token, so there is no TTFT to divide."
     return f"P95 TTFT is {figure(person, 'ms')} for the person, and {figure(server, 'ms')} as the server sent it."
 
 
@@ -65,8 +65,8 @@ def _chart(name: str, rows: list[_Row]) -> Chart:
         "What the person got": ("person", [row.person.p95 for row in shown]),
         "The server’s part": ("server", [row.server.p95 for row in shown]),
     }
-    figured = paired_bars([row.network for row in shown], sides)
-    return Chart(f"P95 {_TITLES[name]} by network, and the server’s part of it", figured, height=120 + 46 * len(shown))
+    bars = paired_bars([row.network for row in shown], sides)
+    return Chart(f"P95 {_TITLES[name]} by network, and the server’s part of it", bars, height=120 + 46 * len(shown))
 
 
 def _table(name: str, rows: list[_Row]) -> Table:

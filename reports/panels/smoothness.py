@@ -38,7 +38,7 @@ def draw(run: Material) -> Panel:
     rows = [row for row in rows if row.n]
     title = "Smoothness"
     if not rows:
-        return Panel(name="smoothness", title=title, lead="No stream had text, so nobody read and nobody waited.")
+        return Panel(name="smoothness", title=title, lead="No stream had text, so there were no waits.")
     shown = [rows[0]]
     for key in ("user", "network"):
         of_key = [row for row in rows[1:] if row.name.startswith(f"{key} ")]
@@ -47,7 +47,7 @@ def draw(run: Material) -> Panel:
         name="smoothness",
         title=title,
         lead=_lead(rows[0]),
-        # Without any wait, the charts would be empty; lead and table say so.
+        # Without any wait, the charts would be empty.
         charts=(_shares(shown), _lengths(shown)) if rows[0].waited else (),
         tables=(_table(rows),),
         notes=_notes(run, rows[0].seen["stall_time"]),
@@ -77,13 +77,13 @@ def _shares(rows: list[_Row]) -> Chart:
         showlegend=False,
     )
     axis = {"tickvals": places, "ticktext": [label(row.name, 24) for row in rows], "range": [len(rows) - 0.5, -0.5]}
-    figured = plot(
+    chart = plot(
         [bars],
         xaxis={"title": {"text": "%"}, "range": [0, max(1.0, *(105 * row.share for row in rows))]},
         yaxis={**axis, "showgrid": False, "zeroline": False},
         bargap=0.35,
     )
-    return Chart("Answers in which the reader waited 250 ms or more", figured, height=90 + 46 * len(rows))
+    return Chart("Answers in which the reader waited 250 ms or more", chart, height=90 + 46 * len(rows))
 
 
 def _lengths(rows: list[_Row]) -> Chart:
@@ -138,10 +138,10 @@ def _notes(run: Material, time: Summary) -> tuple[str, ...]:
     speed = run.judgement.reader.characters_per_second
     notes = [
         f"The reader takes {speed:g} characters a second from what has arrived, after the emulated link, and begins "
-        "with the first text. Where the text runs dry and more is to come, they wait; what came early makes up for "
-        "what comes late. The number of waits leaves out those under 250 ms, the time has them all. The stall ratio is "
-        "waiting / (waiting + reading)."
+        "with the first text. If all arrived text is read before the answer has ended, the reader waits; text that "
+        "arrives early compensates for text that arrives late. The number of waits leaves out those under 250 ms; the "
+        "time of all waits includes them. The stall ratio is waiting / (waiting + reading)."
     ]
     if time.failed:
-        notes.append("With failures, as rules are judged: an answer that failed was never smooth.")
+        notes.append("With failures, as rules are judged: a failed answer counts as an endless wait.")
     return tuple(notes)

@@ -11,7 +11,7 @@ FEW = 10  # streams per point; with fewer, its P95 means little
 _FAILURES = ("var(--bad)", "var(--bad-2)", "var(--bad-3)", "var(--bad-4)")
 _NOTE = (
     "A point is {}. TTFT is shown at the time its stream was due, a gap at the time it ended. Values over time are "
-    "within 0.5 %; where a point has few streams, its P95 is the slowest of them."
+    "within 0.5 %; if a point has few streams, its P95 is the slowest of them."
 )
 
 
@@ -42,7 +42,7 @@ def _lead(timeline: Timeline) -> str:
         return "No stream had a first token at any time."
     worst_at, worst = max(bins, key=lambda one: one[1])
     if len(bins) == 1:
-        return f"Only the time from {_clock(worst_at)} on had first tokens enough to speak of."
+        return f"Only the time from {_clock(worst_at)} on had enough first tokens for a P95."
     best_at, best = min(bins, key=lambda one: one[1])
     with_users = ""
     if timeline.users:
@@ -74,10 +74,10 @@ def _course(timeline: Timeline, course: Series, title: str) -> Chart:
             )
         )  # fmt: skip
     for quantile, values in (("p95", course.p95), ("p50", course.p50)):
-        said = [figure(value, "ms") for value in values]
+        texts = [figure(value, "ms") for value in values]
         traces.append(
             go.Scatter(
-                x=at, y=values, yaxis="y2" if timeline.users else "y", name=quantile.upper(), text=said,
+                x=at, y=values, yaxis="y2" if timeline.users else "y", name=quantile.upper(), text=texts,
                 mode="lines+markers", connectgaps=False,
                 line={"color": f"var(--{quantile})", "width": 2},
                 marker={"size": 5, "symbol": "diamond" if quantile == "p95" else "circle"},

@@ -63,7 +63,7 @@ def test_an_answer_streams_in_with_its_measurements(page: Page, server: Referenc
     assert page.locator("#gaps .usual").get_attribute("d")
 
 
-def test_it_is_usable_by_keyboard_alone(page: Page, server: ReferenceServer) -> None:
+def test_the_page_is_usable_with_the_keyboard_alone(page: Page, server: ReferenceServer) -> None:
     page.goto(server.url)
     box = page.get_by_label("Your question")
     expect(box).to_be_focused()
@@ -81,7 +81,7 @@ def test_it_is_usable_by_keyboard_alone(page: Page, server: ReferenceServer) -> 
 
 
 @pytest.mark.parametrize("stop", ["the button", "the key"])
-def test_stopping_ends_the_generation_and_keeps_what_came(page: Page, server: ReferenceServer, stop: str) -> None:
+def test_stopping_ends_the_generation_and_keeps_the_text_so_far(page: Page, server: ReferenceServer, stop: str) -> None:
     page.goto(server.url)
     page.get_by_label("Gap between tokens").fill("20ms")
     page.get_by_label("Tokens", exact=True).fill("5000")
@@ -180,7 +180,7 @@ def test_nonsense_from_a_server_does_not_break_the_page(page: Page, hosted: Site
     expect(ended(asked(page, hosted.url)).locator(".text")).to_have_text("Well again.")
 
 
-def test_markdown_grows_into_the_same_page_however_it_comes(page: Page, hosted: Site) -> None:
+def test_markdown_looks_the_same_however_it_was_cut_into_tokens(page: Page, hosted: Site) -> None:
     text = (
         "## Three *rules*\n\nKeep **all** `raw`\nlines.\n\n1. one\n2. two\n   goes on\n\n"
         "- a\n  - b\n\n> said\n\n```py\nx = 1\n\n```\nend"
@@ -207,7 +207,7 @@ def test_markdown_grows_into_the_same_page_however_it_comes(page: Page, hosted: 
     )
 
 
-def test_a_refusal_is_one_sentence_with_the_time_to_come_back(page: Page, hosted: Site) -> None:
+def test_a_refusal_is_one_sentence_with_the_time_to_wait(page: Page, hosted: Site) -> None:
     busy = {"error": {"message": "all 4 streams are in use; try again"}}
     hosted.answers(
         lambda post: post.document("503 Service Unavailable", busy, retry_after="60"),

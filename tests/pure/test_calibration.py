@@ -1,4 +1,4 @@
-"""What is made of the points of a calibration, and which machine they are of."""
+"""A calibration: which load its points say the machine carries, and for which machine it is valid."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def calibration(*points: Point, machine: str | None = None) -> Calibration:
     )
 
 
-def test_a_machine_carries_what_lies_before_the_first_load_that_is_too_much() -> None:
+def test_a_machine_carries_the_loads_below_the_first_one_with_a_large_error() -> None:
     found = calibration(point(1000, 0.4), point(50, 0.03), point(500, 7.0), point(200, 0.2))
     best = found.carried(tls=False)
     assert best is not None
@@ -34,16 +34,14 @@ def test_a_machine_carries_what_lies_before_the_first_load_that_is_too_much() ->
     assert found.sentence() == "± 0.2 ms up to 200 streams"
 
 
-def test_plain_and_tls_are_told_apart() -> None:
+def test_plain_http_and_tls_are_calibrated_separately() -> None:
     found = calibration(point(50, 0.1), point(50, 0.3, tls=True), point(200, 9.0, tls=True))
     assert found.sentence() == "± 0.1 ms up to 50 streams, ± 0.3 ms up to 50 streams over TLS"
     assert calibration(point(50, 3.0)).sentence() == "worse than ± 1 ms"
     assert calibration(point(50, 3.0)).carried(tls=False) is None
 
 
-def test_a_calibration_of_another_machine_says_nothing_of_this_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_calibration_of_another_machine_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert resolution.known() is None
     resolution.keep(calibration(point(50, 0.1)))
@@ -54,14 +52,14 @@ def test_a_calibration_of_another_machine_says_nothing_of_this_one(
     assert resolution.known() is None
 
 
-def test_a_state_folder_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_state_folder_is_an_error_of_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(StoreError, match=r"calibration\.json: cannot be written"):
         resolution.keep(calibration(point(50, 0.1)))
 
 
-def test_numbers_that_are_none_are_one_line() -> None:
+def test_streams_that_are_not_numbers_are_an_error_of_one_line() -> None:
     ended = subprocess.run(
         [BIN / "streamgauge", "calibrate", "--streams", "50,many"], capture_output=True, text=True, check=False
     )

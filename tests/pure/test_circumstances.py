@@ -1,4 +1,4 @@
-"""The panel that tells how a run was made, and how the processes that made it fared."""
+"""The panel that shows how a run was made, and the health of the processes that drove it."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ WORKERS: dict[str, Any] = {
 
 
 def drawn(path: Path, seconds: range = range(0), **fields: Any) -> Panel:
-    """The panel of a run of 10 s, with a reading of two processes in each of these seconds."""
+    """The panel of a run of 10 s, with a sample of each vital of two processes in each of these seconds."""
     with Store.open(database(path, ttfts([200] * 20), **fields)) as store:
         for worker, more in (("worker-0", 0), ("worker-1", 50)):
             store.append(
@@ -50,7 +50,7 @@ def test_the_generator_s_health_is_shown_over_time_by_its_busiest_process(tmp_pa
     assert rows[-1][1:] == ("59 %", "–", "–")
 
 
-def test_a_run_as_short_as_the_table_has_no_chart_and_one_of_a_day_a_small_one(tmp_path: Path) -> None:
+def test_a_short_run_has_no_chart_and_a_run_of_a_day_has_a_chart_with_few_points(tmp_path: Path) -> None:
     assert drawn(tmp_path / "short.db", range(1, 10)).charts == ()
     path = database(tmp_path / "long.db", ttfts([200] * 20))
     with Store.open(path) as store:
@@ -61,7 +61,7 @@ def test_a_run_as_short_as_the_table_has_no_chart_and_one_of_a_day_a_small_one(t
     assert max(chart.figure.data[0].y) == 89
 
 
-def test_a_run_whose_health_nobody_noted_shows_none_of_it(tmp_path: Path) -> None:
+def test_a_run_without_samples_of_vitals_shows_no_health(tmp_path: Path) -> None:
     panel = drawn(tmp_path / "one.db")
     assert panel.charts == ()
     assert not any(table.caption.startswith(("The generator over", "0 processes")) for table in panel.tables)

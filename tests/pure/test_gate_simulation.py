@@ -1,4 +1,4 @@
-"""How often the regression gate is wrong, in simulations by the thousand of runs that differ for no reason, or for one.
+"""How often the regression gate is wrong, in thousands of simulated runs with and without a true change.
 
 Each model of noise gives y, the logarithm of a run's p95. Whatever gate is to replace ours must pass `trusted`, too;
 those that are commonly used do not. Seeded: the same figures each time.
@@ -30,7 +30,7 @@ TIMES = 10_000
 
 
 def quantile(rng: Generator, shape: tuple[int, ...]) -> Floats:
-    """The share of the population below a run's p95: an order statistic of independent uniform ones is a beta."""
+    """The share of the population below a run's p95: order statistics of uniform variables have a beta distribution."""
     return rng.beta(RANK, REQUESTS - RANK + 1, shape)
 
 
@@ -59,7 +59,7 @@ def correlated(rng: Generator, shape: tuple[int, ...]) -> Floats:
 
 @cache
 def spread(total: float) -> Model:
-    """Runs whose p95 are `total` apart, as a standard deviation: by what they drew, and by a state of their own."""
+    """Runs whose p95 have the standard deviation `total`: from sampling, and from a state of each run."""
 
     def runs(rng: Generator, shape: tuple[int, ...]) -> Floats:
         drawn = 0.3 * special.ndtri(quantile(rng, shape))
@@ -144,7 +144,7 @@ def power(judge: Judge, model: Model, change: float) -> float:
 
 
 def trusted(judge: Judge) -> bool:
-    """What a gate must hold to stop other people's work."""
+    """The error rates below which a gate may stop other people's work."""
     return (
         all(false_alarms(judge, model) <= 0.01 for model in NOISE.values())
         and power(judge, spread(0.03), 0.10) >= 0.95
@@ -153,18 +153,18 @@ def trusted(judge: Judge) -> bool:
 
 
 @pytest.mark.parametrize("judge", [ours, ours_by_ranks])
-def test_our_gate_can_be_trusted(judge: Judge) -> None:
+def test_our_gate_has_few_false_alarms_and_finds_changes(judge: Judge) -> None:
     assert trusted(judge)
 
 
 @pytest.mark.parametrize("judge", [up_5_percent, up_10_percent, one_stage])
-def test_the_usual_gates_cannot(judge: Judge) -> None:
+def test_the_usual_gates_have_too_many_false_alarms_or_miss_changes(judge: Judge) -> None:
     assert not trusted(judge)
     assert max(false_alarms(judge, model) for model in NOISE.values()) > 0.04
 
 
-def test_a_test_on_requests_cannot_be_trusted_either() -> None:
-    """Mann and Whitney's at 1 %, on the requests of two runs, which are no independent samples."""
+def test_a_test_on_requests_has_too_many_false_alarms() -> None:
+    """Mann and Whitney's test at 1 %, on the requests of two runs: they are not independent samples."""
     rng, times = np.random.default_rng(1), 1_000
     old, new = requests(rng, times), requests(rng, times)
     rank = np.argsort(np.argsort(np.concatenate([old, new], -1), -1), -1) + 1
@@ -176,7 +176,7 @@ def test_a_test_on_requests_cannot_be_trusted_either() -> None:
 
 @pytest.mark.parametrize("baseline", [BASELINE, 20])
 @pytest.mark.parametrize("model", [name for name in NOISE if NOISE[name] is not correlated])
-def test_three_metrics_raise_no_more_false_alarms_than_one_may(model: str, baseline: int) -> None:
+def test_three_metrics_raise_no_more_false_alarms_than_one_is_allowed(model: str, baseline: int) -> None:
     assert false_alarms(ours, NOISE[model], metrics=3, baseline=baseline) <= 0.01
 
 
@@ -185,7 +185,7 @@ def test_fewer_baseline_runs_than_the_gate_asks_for_would_be_too_few() -> None:
     assert worst > 0.01
 
 
-def test_ok_overlooks_what_it_may_hide_no_more_often_than_it_says() -> None:
+def test_ok_hides_a_regression_of_may_hide_in_at_most_three_percent() -> None:
     """OK needs the upper end of a 95 % interval below 20 %: at a true change of 20 % that happens in 2.5 %."""
     for model in (spread(0.03), spread(0.05), spread(0.08)):
         runs = simulated(model, change=0.2)

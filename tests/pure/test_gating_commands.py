@@ -39,7 +39,7 @@ def test_a_baseline_is_accepted_listed_compared_with_and_removed() -> None:
     assert (none.exit_code, "no baseline called 'main'; there are none yet" in none.stderr) == (2, True)
 
 
-def test_a_run_of_a_series_that_proves_nothing_is_left_out_and_said(there: Path) -> None:
+def test_an_unfit_run_of_a_series_is_left_out_with_its_reason(there: Path) -> None:
     with Store.create(there / "gauge.db") as store:
         store.start_run(a_run(id="new-9", fingerprint=KIND, labels={"series": "7"}))
         store.finish_run("new-9", ended_ns=10_000 * MS, status="finished")
@@ -51,14 +51,14 @@ def test_a_run_of_a_series_that_proves_nothing_is_left_out_and_said(there: Path)
 
 
 @pytest.mark.usefixtures("there")
-def test_a_name_is_text_and_no_markup() -> None:
+def test_a_name_in_the_output_is_not_read_as_markup() -> None:
     invoke("baseline", "accept", "gauge.db", "--name", "[/x]", "--branch", "main")
     compared = invoke("compare", "gauge.db", "--baseline", "[/x]")
     assert (compared.exit_code, "candidate: 3 runs; [/x]: 10 runs" in compared.stdout) == (0, True)
 
 
 @pytest.mark.usefixtures("there")
-def test_a_baseline_travels_as_a_file() -> None:
+def test_a_baseline_is_exported_and_imported_as_a_file() -> None:
     invoke("baseline", "accept", "gauge.db", "--name", "main", "--label", "branch=main")
     invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "ci/main.json")
     by_file = invoke("compare", "gauge.db", "--baseline", "ci/main.json", "--json", "-")
@@ -72,7 +72,7 @@ def test_a_baseline_travels_as_a_file() -> None:
     assert came.stdout == "release: 10 runs added, 10 in all\n"
 
 
-def test_two_single_runs_are_a_look_and_no_gate(there: Path) -> None:
+def test_two_single_runs_are_shown_without_a_verdict(there: Path) -> None:
     with Store.create(there / "other.db") as store:
         add(store, a_run(id="elsewhere", fingerprint={**KIND, "load": {"users": 50}}), 600)
     seen = invoke("compare", "gauge.db", "other.db")
@@ -86,9 +86,9 @@ def test_two_single_runs_are_a_look_and_no_gate(there: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["compare", "gauge.db"], "compare with what?"),
-        (["compare", "gauge.db", "--run", "new-0"], "compare with what?"),
-        (["compare", "gauge.db", "gauge.db", "--baseline", "main"], "take gauge.db out"),
+        (["compare", "gauge.db"], "nothing to compare with"),
+        (["compare", "gauge.db", "--run", "new-0"], "nothing to compare with"),
+        (["compare", "gauge.db", "gauge.db", "--baseline", "main"], "remove gauge.db"),
         (["compare", "gauge.db", "--baseline", "nowhere.json"], "nowhere.json: cannot be read"),
         (["compare", "gauge.db", "--baseline", "broken.json"], "broken.json: not a baseline, or a damaged one"),
         (["compare", "gauge.db", "--baseline", "main", "--config", "metric.toml"], "no metric called 'ttfb'"),
@@ -111,7 +111,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(there: Path, words: list[str], to
     assert ended.stderr.count("\n") == 1
 
 
-def test_a_baseline_says_what_it_can_see(there: Path) -> None:
+def test_the_noise_of_a_baseline_says_which_changes_a_gate_finds(there: Path) -> None:
     invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
     told = invoke("baseline", "noise", "gauge.db", "--name", "main").stdout
     invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "main.json")

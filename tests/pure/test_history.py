@@ -62,7 +62,7 @@ def thirteen_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def database(thirteen_runs: Path, tmp_path: Path) -> Path:
-    """Twelve runs on three days: slower by a half from the seventh on, and the fourth a bad one."""
+    """Twelve runs on three days: 50 % slower from the seventh on; in the fourth, too many streams failed."""
     return Path(shutil.copy(thirteen_runs, tmp_path))
 
 
@@ -83,7 +83,7 @@ def test_a_run_with_an_infinite_percentile_is_shown_and_belongs_to_no_level(data
     assert (bad.p95, bad.failed, bad.streams) == (math.inf, 20, 100)
 
 
-def test_only_runs_of_the_same_work_are_in_it_with_what_was_accepted(database: Path) -> None:
+def test_a_history_has_only_runs_of_the_same_work_with_their_baselines(database: Path) -> None:
     found = read(database)
     assert (len(found.points), found.others) == (12, 1)
     assert [point.baselines for point in found.points[:3]] == [("main",), ("main",), ()]

@@ -27,7 +27,7 @@ def _depth(node: ast.AST) -> int:
 
 
 def _faults(source: str) -> list[str]:
-    """What is too large in a file, a sentence each."""
+    """A sentence for each function of a file that is too large, and for the file itself."""
     lines, faults = source.splitlines(), []
     if len(lines) > FILE_LINES:
         faults.append(f"{len(lines)} lines, of at most {FILE_LINES}")
@@ -45,12 +45,12 @@ def _faults(source: str) -> list[str]:
     return faults
 
 
-def test_every_file_and_function_fits_in_one_look() -> None:
+def test_every_file_and_function_is_within_the_limits() -> None:
     faults = {str(path.relative_to(REPOSITORY)): _faults(path.read_text()) for path in FILES}
     assert not {path: found for path, found in faults.items() if found}
 
 
-def test_what_is_too_large_is_found() -> None:
+def test_a_function_that_is_too_large_is_reported() -> None:
     long = "def long():\n" + "    pass\n" * FUNCTION_LINES
     blocks = (
         "    if 1:\n        for _ in ():\n            while 1:\n                with x:\n                    pass\n"

@@ -83,7 +83,7 @@ def test_a_rule_s_options_are_kept_with_the_run(tmp_path: Path) -> None:
         assert judge(store).verdicts[0].reason == "it never stayed beyond the limit of 1,000 ms for 2s"
 
 
-def test_what_is_good_enough_is_kept_with_the_run(tmp_path: Path) -> None:
+def test_the_limits_of_a_good_answer_are_stored_with_the_run(tmp_path: Path) -> None:
     good = Good(ttft=Duration.parse("350ms"))
     reader = msgspec.structs.asdict(Reader(good=good))
     found = judged(tmp_path / "one.db", GOOD, "goodput > 80%", config={"reader": reader})
@@ -93,7 +93,7 @@ def test_what_is_good_enough_is_kept_with_the_run(tmp_path: Path) -> None:
     assert document["reader"]["good"] == {"ttft": "350ms"}
 
 
-def test_a_run_without_rules_is_no_pass(tmp_path: Path) -> None:
+def test_a_run_without_rules_does_not_pass(tmp_path: Path) -> None:
     found = judged(tmp_path / "one.db", GOOD)
     assert (found.verdict, found.reason) == ("inconclusive", "no SLA rules were given: nothing was judged")
     assert exit_code(found) == 3
@@ -155,7 +155,7 @@ def test_a_generator_that_was_late_degrades_the_run_which_is_still_judged(
         ({"notes": ["worker 2 was lost"]}, "worker 2 was lost"),
     ],
 )
-def test_what_went_wrong_with_the_run_degrades_it(tmp_path: Path, fields: dict[str, Any], expected: str) -> None:
+def test_problems_of_the_run_degrade_it(tmp_path: Path, fields: dict[str, Any], expected: str) -> None:
     found = judged(tmp_path / "one.db", GOOD, **fields)
     assert (found.validity, found.reasons) == (Validity.DEGRADED, [expected])
 
@@ -240,7 +240,7 @@ def test_the_parts_are_the_user_classes_and_the_networks(tmp_path: Path) -> None
     assert found["network", "none"].totals.outcomes == {"completed": 300, "refused": 30}
 
 
-def test_phases_cache_hits_and_whole_answers_are_parts_where_there_are_any(tmp_path: Path) -> None:
+def test_phases_cache_hits_and_whole_answers_are_parts_if_there_are_any(tmp_path: Path) -> None:
     streams = [
         *ttfts([100] * 3, labels={"phase": "alone"}, cache_read_tokens=0),
         *ttfts([200] * 2, labels={"phase": "beside"}, cache_read_tokens=5),
@@ -265,7 +265,7 @@ def test_the_plain_and_the_gated_figures_stand_side_by_side(tmp_path: Path) -> N
     assert ttft.gated.p95 == float("inf")
 
 
-def test_chunks_that_came_together_are_counted(tmp_path: Path) -> None:
+def test_coalesced_chunks_are_counted(tmp_path: Path) -> None:
     packed = observation([("text", 100), ("text", 100.2), ("text", 100.4), ("text", 120)])
     assert judged(tmp_path / "one.db", [packed] * 3 + [observation([])]).coalesced == 6
 
@@ -280,7 +280,7 @@ def test_the_result_document_is_what_its_schema_says(tmp_path: Path) -> None:
         validator.validate(stdjson.loads(json.render(found), parse_constant=pytest.fail))
 
 
-def test_the_schema_refuses_what_is_no_result(tmp_path: Path) -> None:
+def test_the_schema_refuses_a_document_that_is_not_a_result(tmp_path: Path) -> None:
     validator = jsonschema.Draft202012Validator(SCHEMA)
     good = stdjson.loads(json.render(mixed(tmp_path)))
     for spoiled in ({"schema": "streamgauge/result/2"}, {"verdict": "passed"}, {"extra": 1}, {"outcomes": {"odd": 1}}):
@@ -342,11 +342,11 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
         (float("inf"), "chunks", "∞ chunks"),
     ],
 )
-def test_a_number_is_rounded_to_what_is_known(value: float | None, unit: str, expected: str) -> None:
+def test_a_number_is_rounded_to_significant_digits(value: float | None, unit: str, expected: str) -> None:
     assert figure(value, unit) == expected
 
 
-def test_an_estimate_carries_its_unit_its_count_and_its_doubt() -> None:
+def test_an_estimate_has_its_unit_count_and_interval() -> None:
     assert estimate(412.3, Interval(389.2, 446.8), 1_200, "ms") == "412 ms (389–447, n = 1,200)"
     assert estimate(412.3, None, 3, "ms") == "412 ms (n = 3)"
     assert estimate(None, None, 0, "ms") == "– (n = 0)"

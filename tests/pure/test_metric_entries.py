@@ -1,4 +1,4 @@
-"""What a metric's entry says of it is true, and is all that the gate and the measurements go by."""
+"""A metric's entry is true, and the gate and the measurements depend on nothing else."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -28,7 +28,7 @@ GOOD = Good(*map(Duration.parse, ("1s", "1s", "1s", "1s")))
 
 
 def gated(path: Path, subject: str, characters: float) -> GateStatus:
-    """The gate's verdict on runs with so many characters an answer, after ten runs with 400."""
+    """The gate's verdict on runs with this many characters an answer, after ten runs with 400."""
     with Store.create(path) as store:
         for place in range(18):
             run = a_run(id=f"run-{place:02}", fingerprint=KIND)
@@ -177,8 +177,8 @@ def test_options_are_keys_of_the_config() -> None:
     assert named == {f"reader.{key}" for key in Reader.__struct_fields__}
 
 
-def test_the_reader_model_runs_only_for_those_who_need_it(streams: Streams) -> None:
-    """It reads every event of every stream; here none can be read."""
+def test_the_reader_model_runs_only_for_metrics_that_need_it(streams: Streams) -> None:
+    """The reader model decodes every event of every stream; decoding fails here."""
     number = {name: column for name, column in streams.number.items() if name not in reader_model.COLUMNS}
     damaged = Streams(streams.id, streams.text, number, [b"damaged"] * len(streams))
     Measurements(only=("ttft", "goodput")).take(damaged)

@@ -57,7 +57,7 @@ def test_ttft_counts_from_the_due_time_and_ttft_wire_from_the_request(tmp_path: 
     assert plain(found.distribution("ttft_wire")) == [200]
 
 
-def test_every_gap_between_content_counts_even_when_a_ping_lies_in_it(tmp_path: Path) -> None:
+def test_a_gap_between_content_chunks_counts_even_if_a_ping_arrived_in_it(tmp_path: Path) -> None:
     stalled = observation([("text", 100), ("ping", 110), ("text", 130), ("text", 1_630), ("other", 1_700)])
     assert plain(samples(tmp_path, "itl", stalled)) == [30, 1_500]
 
@@ -67,7 +67,7 @@ def test_gaps_do_not_reach_from_one_stream_into_the_next(tmp_path: Path) -> None
     assert plain(samples(tmp_path, "itl", *two)) == [10, 10]
 
 
-def test_chunks_that_came_together_are_no_fast_token(tmp_path: Path) -> None:
+def test_chunks_that_arrived_together_have_no_gap(tmp_path: Path) -> None:
     assert plain(samples(tmp_path, "itl", observation([("text", 100), ("text", 100.4), ("text", 120.4)]))) == [20]
 
 
@@ -114,7 +114,7 @@ def test_a_failure_is_infinitely_late_even_when_it_was_quick(tmp_path: Path, nam
     assert gated(found) == [found.values[0], math.inf, math.inf]
 
 
-def test_the_plain_reading_keeps_a_failed_stream_s_first_token(tmp_path: Path) -> None:
+def test_the_plain_samples_keep_a_failed_stream_s_first_token(tmp_path: Path) -> None:
     found = samples(tmp_path, "ttft", observation([("text", 100)], outcome=Outcome.TRUNCATED), *ttfts([200]))
     assert plain(found) == [100, 200]
     assert gated(found) == [200, math.inf]

@@ -1,4 +1,4 @@
-"""One table says each option of a run: click, Locust's parser and the docs have what it says."""
+"""One table defines each option of a run: click, Locust's parser and the docs agree with it."""
 
 from argparse import ArgumentParser
 
@@ -52,7 +52,7 @@ def test_locust_s_parser_has_our_options_and_they_read_back_what_the_command_com
     }  # fmt: skip
 
 
-def test_what_was_not_given_is_left_to_locust() -> None:
+def test_options_that_are_not_given_are_left_to_locust() -> None:
     assert locust_options({"users": None, "label": (), "seed": 1}) == ["--gauge-seed", "1"]
 
 

@@ -27,7 +27,7 @@ from tests.support.verdicts import GOOD, HOSTILE, SATURATED, case, cells, proper
 
 
 def tokens(judgement: Judgement, most_bytes: int = markdown.MOST_BYTES) -> Iterator[tuple[str, str]]:
-    """Type and content of all that a reader of GitHub's dialect makes of it; bare URLs become links there."""
+    """Type and content of each token of a parser of GitHub's dialect, in which bare URLs become links."""
     reader = MarkdownIt("gfm-like", {"html": True, "linkify": False})
     for token in reader.parse(markdown.render(judgement, most_bytes)):
         yield token.type, token.content
@@ -230,7 +230,7 @@ def test_a_comparison_can_be_written_in_every_format() -> None:
     assert "✗ regressed" in ElementTree.fromstring(badge.comparison(AGAINST)).attrib["aria-label"]
 
 
-def test_a_comparison_without_rows_is_no_pass() -> None:
+def test_a_comparison_without_rows_does_not_pass() -> None:
     invalid = replace(AGAINST, status=GateStatus.INVALID, reason="the generator was saturated", rows=[])
     (suite,) = ElementTree.fromstring(junit.comparison(invalid))
     assert case(suite)[0].tag == "error"

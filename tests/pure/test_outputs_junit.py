@@ -16,7 +16,7 @@ SUITE = {"name", "package", "id", "timestamp", "hostname", "tests", "failures", 
 
 
 def suites(judgement: Judgement) -> list[Element]:
-    """Parsed, and held to what both schemas in use ask for: Windy Road's for Ant, and Jenkins's junit-10."""
+    """The parsed document, checked against both schemas in use: Windy Road's for Ant, and Jenkins's junit-10."""
     root = ElementTree.fromstring(junit.render(judgement).encode())
     assert (root.tag, root.attrib) == ("testsuites", {})
     for number, suite in enumerate(root):
@@ -45,7 +45,7 @@ def suites(judgement: Judgement) -> list[Element]:
 
 
 def results(judgement: Judgement) -> list[tuple[str, str]]:
-    """The name of each case and what came of it."""
+    """The name and the result of each case."""
     return [(case(s).attrib["name"], case(s)[0].tag if len(case(s)) else "passed") for s in suites(judgement)]
 
 
@@ -80,7 +80,7 @@ def test_an_invalid_run_is_an_error_in_junit_whatever_its_rules_would_say(tmp_pa
     assert case(suites(found)[0])[0].attrib["message"].startswith("the generator was saturated")
 
 
-def test_a_run_without_rules_is_still_a_case_and_no_pass(tmp_path: Path) -> None:
+def test_a_run_without_rules_is_a_case_that_does_not_pass(tmp_path: Path) -> None:
     assert results(judged(tmp_path / "one.db", GOOD)) == [("SLA rules", "skipped")]
 
 

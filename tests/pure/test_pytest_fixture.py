@@ -1,4 +1,4 @@
-"""What the comparisons of the pytest fixture's figures mean."""
+"""Comparisons of the pytest fixture's figures with limits."""
 
 import math
 from pathlib import Path
@@ -21,7 +21,7 @@ def run(tmp_path: Path) -> Run:
     return Run(database(tmp_path / "one.db", GOOD), tmp_path / "report.html", 0)
 
 
-def test_a_comparison_holds_only_where_the_rule_is_met(run: Run) -> None:
+def test_a_comparison_is_true_only_if_the_rule_is_met(run: Run) -> None:
     assert run.p95("ttft") < 0.5  # seconds
     assert run.p95("ttft") <= 0.5
     assert run.p95("ttft") > 0.3
@@ -32,7 +32,7 @@ def test_a_comparison_holds_only_where_the_rule_is_met(run: Run) -> None:
     assert run.measured("max(ttft)") < 0.4
 
 
-def test_where_too_little_is_known_nothing_holds(run: Run, tmp_path: Path) -> None:
+def test_with_too_few_samples_no_comparison_is_true(run: Run, tmp_path: Path) -> None:
     assert not run.p95("ttft") < 0.386, "it is 384 ms, give or take 8"
     assert not run.p95("ttft") >= 0.386
     few = Run(database(tmp_path / "few.db", GOOD[:20]), tmp_path, 0)
@@ -48,7 +48,7 @@ def test_a_comparison_reads_the_same_from_both_sides(run: Run) -> None:
     assert not 0.386 <= run.p95("ttft")  # noqa: SIM300
 
 
-def test_what_others_call_explain_is_left_alone(run: Run) -> None:
+def test_an_explain_method_of_another_class_is_not_called(run: Run) -> None:
     query = SimpleNamespace(explain=lambda *_: pytest.fail("asked"))
     assert pytest_assertrepr_compare("==", query, query) is None
     assert pytest_assertrepr_compare("==", 1, query) is None
@@ -72,7 +72,7 @@ def test_a_selection_is_given_by_name(tmp_path: Path) -> None:
     assert not run.p50("ttft", network="edge") < 60, "nobody has it"
 
 
-def test_what_does_not_exist_is_an_error_that_lists_what_does(run: Run) -> None:
+def test_an_unknown_metric_is_an_error_that_lists_the_known_ones(run: Run) -> None:
     with pytest.raises(RuleError, match="no metric called 'ttfb'; there are ttft, ttft_text"):
         run.p95("ttfb")
     with pytest.raises(RuleError, match="no rate called 'errors'; there are error_rate"):

@@ -39,13 +39,13 @@ def waited(judgement: Judgement) -> list[Any]:
     return [judgement.metrics[name].max for name in names]
 
 
-def test_a_reader_waits_where_the_text_runs_dry(tmp_path: Path) -> None:
+def test_a_reader_waits_when_all_arrived_text_is_read(tmp_path: Path) -> None:
     # 20 characters take a second: what came at 100 ms is read at 1,100 ms, what came at 1,500 ms at 2,500.
     found = read(tmp_path, answer((100, 20), (1_500, 20), (3_000, 20)))
     assert waited(found) == [2, 900, 500, pytest.approx(0.9 / 3.9)]
 
 
-def test_text_that_came_early_makes_up_for_text_that_comes_late(tmp_path: Path) -> None:
+def test_early_text_compensates_for_late_text(tmp_path: Path) -> None:
     assert waited(read(tmp_path, answer((100, 100), (4_000, 20), (5_900, 20)))) == [0, 0, 0, 0]
 
 
@@ -143,7 +143,7 @@ answers = st.lists(
 
 
 @given(answers, st.floats(1, 200))
-def test_many_streams_at_once_are_read_as_each_one_alone(
+def test_the_waits_of_many_streams_are_those_of_each_stream_alone(
     streams: list[tuple[list[tuple[int, int]], int | None]], speed: float
 ) -> None:
     ends = np.cumsum([0, *(len(chunks) for chunks, _ in streams)])

@@ -1,4 +1,4 @@
-"""The regression gate's verdict on figures of runs: what it says, what it asks for, and what it never passes."""
+"""The regression gate's verdict on figures of runs, and the tests between groups of runs."""
 
 import math
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def test_a_suspicion_asks_for_fresh_runs_and_is_no_alarm_by_itself() -> None:
     assert exit_code(found) == 3
 
 
-def test_what_fresh_runs_confirm_has_regressed() -> None:
+def test_a_suspicion_that_fresh_runs_confirm_is_a_regression() -> None:
     found = compared([440, 452, 446, 451, 447, 443, 438, 455])
     assert (found.status, found.wanted) == (GateStatus.REGRESSED, 0)
     assert found.reason.startswith("p95(ttft) +11 %: worse in the first 3 runs, and in 5 fresh ones")
@@ -63,7 +63,7 @@ def test_what_fresh_runs_confirm_has_regressed() -> None:
     assert exit_code(found) == 1
 
 
-def test_what_fresh_runs_do_not_confirm_has_not() -> None:
+def test_a_suspicion_that_fresh_runs_do_not_confirm_is_no_regression() -> None:
     found = compared([440, 452, 446, 401, 399, 405, 402, 396])
     assert found.status is GateStatus.OK
     assert "5 fresh runs did not confirm a suspicion" in found.rows[0].reason
@@ -81,7 +81,7 @@ def test_faster_runs_have_improved() -> None:
     assert exit_code(found) == 0
 
 
-def test_for_a_throughput_less_is_worse() -> None:
+def test_a_lower_throughput_is_a_regression() -> None:
     assert compared([350, 342, 356] * 2 + [350, 350], metrics=["output_tps"]).status is GateStatus.REGRESSED
     found = compared([450, 462, 446], metrics=["output_tps"])
     assert found.status is GateStatus.IMPROVED
@@ -132,7 +132,7 @@ def test_one_run_in_which_all_streams_failed_is_no_alarm_and_no_pass() -> None:
     assert "could hide any change" in found.reason
 
 
-def test_one_run_far_out_is_no_alarm() -> None:
+def test_a_single_outlier_is_no_alarm() -> None:
     assert compared([401, 395, 700]).status is not GateStatus.REGRESSED
     assert compared([401, 395, 700, 398, 402, 406, 800, 390]).status is not GateStatus.REGRESSED
 
@@ -180,12 +180,12 @@ def test_one_metric_that_regressed_is_the_verdict_whatever_the_others_say() -> N
     assert found.status is GateStatus.REGRESSED
 
 
-def test_ranks_can_be_asked_for() -> None:
+def test_the_config_can_choose_the_test_by_ranks() -> None:
     assert compared([440, 452, 446, 451, 447, 443, 438, 455], test="mann_whitney").status is GateStatus.REGRESSED
     assert compared([401, 395, 408], test="mann_whitney").status is GateStatus.OK
 
 
-def test_a_metric_that_does_not_exist_is_an_error_that_lists_what_does() -> None:
+def test_an_unknown_metric_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(RuleError, match=r"no metric called 'ttfb'; there are ttft"):
         Gate.of(Regression(metrics=("p95(ttfb)",)))
 
@@ -219,10 +219,10 @@ def test_a_build_on_which_all_streams_fail_is_worse_than_the_other() -> None:
     assert in_turns(BASELINE[:6], [*BASELINE[:5], None]).status is GateStatus.INCONCLUSIVE
 
 
-# What a gate sees through the noise
+# Noise
 
 
-def test_noise_is_the_spread_of_runs_and_what_a_gate_finds_through_it() -> None:
+def test_noise_shows_the_spread_of_runs_and_the_changes_that_a_gate_finds() -> None:
     (metric,) = Gate.of(TTFT).metrics
     draw = np.random.default_rng(1)
     figures = [RunFigure(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.03, 200)]
@@ -249,7 +249,7 @@ def test_noise_of_too_few_runs_or_of_none_that_can_be_compared_says_so() -> None
     assert "stops less than 0.10 % of equal builds, and nine out of ten that changed by +5." in second
 
 
-# The tests beneath, against another's implementation
+# The statistical tests, compared with another implementation
 
 
 def samples(*shape: int, seed: int = 1) -> NDArray[np.float64]:

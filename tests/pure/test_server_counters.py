@@ -117,7 +117,10 @@ def test_a_counter_that_stands_still_overrules_a_stale_gauge(tmp_path: Path) -> 
 def test_a_gauge_that_was_stale_before_the_run_is_not_an_idle_level(tmp_path: Path) -> None:
     stream = observation(texts(2), due=2_000, outcome=Outcome.CANCELLED, ended=1_000)
     active = [(0.0, 50.0), (1.0, 50.0), (2.5, 8.0), (3.0, 8.0), (4.0, 4.0), (5.0, 0.0)]
-    for before, stopped in ((100.0, 2_000), (90.0, 0)):  # the counter stood still; it did not: somebody else was served
+    for before, stopped in (
+        (100.0, 2_000),
+        (90.0, 0),
+    ):  # the counter stands still; it grows: the server has another client
         counted = [(0.0, before), (1.0, 100.0), (2.5, 120.0), (3.0, 130.0), (4.0, 140.0), (5.0, 140.0)]
         found = judged(tmp_path / str(stopped), [stream], generated=counted, active=active)
         assert found.rates["time_to_stop"] == Figure(stopped, 1)

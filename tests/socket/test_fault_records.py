@@ -79,7 +79,7 @@ def test_every_fault_is_among_the_recorded_ones() -> None:
 
 @pytest.mark.parametrize("protocol", ["anthropic_messages", "openai_chat", "plain_sse"])
 @pytest.mark.parametrize("fault", RECORDED)
-def test_the_harness_records_what_was_asked_for(server: ReferenceServer, fault: str, protocol: str) -> None:
+def test_the_harness_records_each_fault_with_its_outcome(server: ReferenceServer, fault: str, protocol: str) -> None:
     outcome, kept, server_outcome, tokens = RECORDED[fault]
     before = met(server)
     patience = {"idle" if kept else "first_token": "200ms"} if outcome is Outcome.TIMED_OUT else {}
