@@ -65,10 +65,26 @@ print([(meaning.kind.value, meaning.characters, meaning.ends) for meaning in mea
 
 def test_a_rule_knows_the_metric(extended: Path) -> None:
     program = """
-from streamgauge.harness.judge.measure.metrics import METRICS
-print(METRICS["headers_to_content"].better.value)
+from streamgauge.harness.config.schema import Sla
+from streamgauge.harness.judge.verdict.rules import parse
+rule = parse(Sla(rule="p95(headers_to_content) < 800ms"))
+print(rule.subject.name, rule.subject.better.value, rule.limit)
 """
-    assert said(extended, program) == "lower"
+    promised = "After this `p95(headers_to_content) < 800ms` is a rule."
+    assert promised in PAGE
+    assert said(extended, program) == "headers_to_content lower 800.0"
+
+
+def test_the_example_for_scenario_authors_defines_a_user_who_asks() -> None:
+    program = """
+import streamgauge.scenario as scenario
+example = scenario.__doc__.partition("\\n\\n")[2]
+found = {}
+exec(example, found)
+user = found["Reader"]
+print(user.network, [task.__name__ for task in user.tasks], issubclass(user, scenario.StreamUser))
+"""
+    assert said(REPOSITORY, program) == "slow_4g ['ask'] True"
 
 
 def test_the_panel_is_drawn_after_the_errors(extended: Path) -> None:
