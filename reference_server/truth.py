@@ -1,8 +1,9 @@
 """The truth log: the tokens that were sent, and when. A client's measurements are compared with it.
 
-One JSON line for every stream that ended, however it ended. Times are CLOCK_MONOTONIC in nanoseconds, which on Linux
-all processes of a machine share. A stream collects its stamps in memory and writes once, at its end. The file is only
-appended to: each row has the request id of its response, so the rows of different runs are not confused.
+One JSON line for every streamed answer that ended, however it ended; an answer that is sent whole has none. Times are
+CLOCK_MONOTONIC in nanoseconds, which on Linux all processes of a machine share. A stream collects its stamps in memory
+and writes once, at its end. The file is only appended to: each row has the request id of its response, so the rows of
+different runs are not confused.
 """
 
 from pathlib import Path
@@ -19,7 +20,9 @@ class TruthRow(msgspec.Struct):
     client: str | None  # the request's x-gauge-stream header
     received_at: int  # when the last bytes of the request were read
     due: int | None  # when the first token was due; None: that was never known
-    sent: list[int]  # for each token: when its event had been handed to the kernel
+    # For each token: when its event had been handed to the kernel; of a resumable answer, when it was written to the
+    # log. So a token that a client got only after it came back has the time of its generation.
+    sent: list[int]
     ended_at: int
     outcome: Outcome
     tokens: int  # generated; fewer than planned if the client left

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from streamgauge.reference_server.delivery.connection import CONNECTION, RECEIVED_AT, SEND, Connection
-from streamgauge.reference_server.delivery.sink import Producer, Sink
+from streamgauge.reference_server.delivery.connection import CONNECTION, RECEIVED_AT, SEND
+from streamgauge.reference_server.delivery.sink import ClientConnection, Producer, Sink
 from streamgauge.reference_server.delivery.stream import Stream
 
 _EVENT_STREAM_HEADERS = {
@@ -34,7 +34,7 @@ class _Carrier(Response):
         self.init_headers(headers)
 
     async def carry(self, scope: Scope, sink: Sink) -> None:
-        connection: Connection = scope[CONNECTION]
+        connection: ClientConnection = scope[CONNECTION]
         connection.producer = self.producer
         try:
             self.open(sink, scope[RECEIVED_AT])
@@ -54,7 +54,8 @@ class EventStream(_Carrier):
         super().__init__(producer, open, _EVENT_STREAM_HEADERS | dict(headers))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - the body has been read
-        connection, send = scope[CONNECTION], scope[SEND]
+        connection: ClientConnection = scope[CONNECTION]
+        send = scope[SEND]
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
         await self.carry(scope, connection)
         loop = asyncio.get_running_loop()

@@ -35,6 +35,13 @@ class Producer(Protocol):
         """End now, with an error for the client."""
 
 
+class ClientConnection(Sink, Protocol):
+    """The connection of a request: `connection.Connection`, or for an answer with faults a `FaultyConnection`."""
+
+    lost: bool  # the client has left
+    producer: Producer | None  # what writes to it now; None: nothing does
+
+
 class NullSink:
     """Discards everything: the sink of a stream whose client has left."""
 

@@ -1,6 +1,7 @@
 """The kernel's arrival times: a control message with each read, CLOCK_REALTIME nanoseconds.
 
-The kernel gives one stamp for a read, that of the read's last segment.
+The kernel gives one stamp for a read, that of the read's last segment. `stamp_of` serves the socket readers in Python;
+the compiled reader finds the stamp itself, in native/reader.c.
 """
 
 import socket

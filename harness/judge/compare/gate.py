@@ -1,4 +1,8 @@
-"""What the regression gate watches: [regression] of the config, parsed once. Pure."""
+"""What the regression gate watches: [regression] of the config, parsed once. Pure.
+
+Runs are compared by y: the logarithm of a figure, or for a share the figure itself, signed so that larger is worse. So
+a margin is one number, whatever the metric's unit. `GatedMetric` converts to y and back.
+"""
 
 import math
 from collections.abc import Sequence
@@ -29,11 +33,7 @@ class RunFigure(NamedTuple):
 
 @dataclass(frozen=True)
 class GatedMetric:
-    """A metric that may not get worse, and how much worse is tolerated.
-
-    Runs are compared by y: the logarithm of the figure, or for a share the figure itself, signed so that larger is
-    worse.
-    """
+    """A metric that may not get worse, and how much worse is tolerated."""
 
     subject: Subject
     margin: float  # in y: a smaller change is not reported
