@@ -69,7 +69,7 @@ def test_each_question_sends_the_conversation_before_it(chat: Page, hosted: Site
     }
 
 
-def test_it_renders_once_per_frame_and_not_once_per_token(chat: Page, hosted: Site) -> None:
+def test_the_hook_renders_once_per_frame_and_not_once_per_token(chat: Page, hosted: Site) -> None:
     hosted.answers(lambda post: post.events(*[b"data: x\n\n"] * 1000, DONE))
     assert len(send(chat, "Hurry!")["messages"][1]["content"]) == 1000
     frames = chat.evaluate(
@@ -90,7 +90,7 @@ def test_it_renders_once_per_frame_and_not_once_per_token(chat: Page, hosted: Si
     assert renders <= seen + 2  # one for the question and one for the end
 
 
-def test_stop_keeps_what_came_and_closes_the_connection(chat: Page, hosted: Site) -> None:
+def test_stop_keeps_the_text_so_far_and_closes_the_connection(chat: Page, hosted: Site) -> None:
     hosted.answers(waiting)
     chat.evaluate("void chat.result.send('Long?')")
     chat.wait_for_function("chat.result.status === 'streaming'")

@@ -240,7 +240,7 @@ def test_a_silent_connection_counts_as_dropped(page: Page, hosted: Site) -> None
         ("400 Bad Request", {}, "The server refused (400): slow down.", None),
     ],
 )
-def test_a_refusal_says_why_and_when_to_come_back(
+def test_a_refusal_has_its_reason_and_the_time_to_wait(
     page: Page, hosted: Site, status: str, headers: dict[str, str], message: str, retry_after: int | None
 ) -> None:
     hosted.answers(lambda post: post.document(status, {"error": {"message": "slow down."}}, **headers))
@@ -257,7 +257,7 @@ def test_a_refusal_says_why_and_when_to_come_back(
         b'data: {"error": {"message": "overloaded"}}\n\n',
     ],
 )
-def test_an_error_inside_the_stream_ends_it_and_keeps_what_came(page: Page, hosted: Site, event: bytes) -> None:
+def test_an_error_inside_the_stream_ends_it_and_keeps_the_text_so_far(page: Page, hosted: Site, event: bytes) -> None:
     hosted.answers(lambda post: post.events(numbered(1, 2), event, DONE))
     seen = read(page, hosted)
     assert (seen["error"]["kind"], seen["error"]["message"]) == ("server", "The server failed: overloaded.")
@@ -265,7 +265,7 @@ def test_an_error_inside_the_stream_ends_it_and_keeps_what_came(page: Page, host
     assert len(hosted.posts) == 1
 
 
-def test_no_server_at_all_is_unreachable(page: Page, hosted: Site) -> None:
+def test_a_closed_port_is_unreachable(page: Page, hosted: Site) -> None:
     hosted.answers(lambda _: None)  # the connection closes without an answer
     assert read(page, hosted)["error"]["kind"] == "unreachable"
 

@@ -44,9 +44,9 @@ def refused(seconds: Sequence[float]) -> list[StreamObservation]:
 
 def test_a_rule_that_is_missed_ends_the_run_but_not_within_its_grace(store: Store) -> None:
     store.append("run-1", refused([at / 10 for at in range(30)]))
-    found = abort_rules("error_rate < 20%")
-    assert found.check(store, "run-1", 4 * SECOND) is None
-    missed = found.check(store, "run-1", 5 * SECOND)
+    watched = abort_rules("error_rate < 20%")
+    assert watched.check(store, "run-1", 4 * SECOND) is None
+    missed = watched.check(store, "run-1", 5 * SECOND)
     assert missed is not None
     assert (missed.rule, missed.observed, missed.n) == ("error_rate < 20%", 1, 30)
 
@@ -61,13 +61,13 @@ def test_failures_are_not_judged_before_the_answers_that_were_asked_for_with_the
     answers = good([at / 40 for at in range(320)])
     ended = [seen for seen in answers if seen.ended_at <= 8 * SECOND]
     store.append("run-1", [*ended, *refused([at / 13 for at in range(104)])])
-    found = abort_rules("error_rate < 27%")
-    assert found.check(store, "run-1", 8 * SECOND) is None
+    watched = abort_rules("error_rate < 27%")
+    assert watched.check(store, "run-1", 8 * SECOND) is None
     store.append("run-1", answers[len(ended) :])
-    assert found.check(store, "run-1", 10 * SECOND) is None
+    assert watched.check(store, "run-1", 10 * SECOND) is None
     store.append("run-1", refused([10 + at / 100 for at in range(200)]))
-    assert found.check(store, "run-1", 12 * SECOND) is None, "the other streams that were due then have not ended"
-    assert found.check(store, "run-1", 14 * SECOND) is not None
+    assert watched.check(store, "run-1", 12 * SECOND) is None, "the other streams that were due then have not ended"
+    assert watched.check(store, "run-1", 14 * SECOND) is not None
 
 
 def test_a_check_needs_more_certainty_than_a_verdict(store: Store) -> None:
@@ -81,9 +81,9 @@ def test_a_check_needs_more_certainty_than_a_verdict(store: Store) -> None:
 def test_a_rule_with_for_must_last_here_too(store: Store) -> None:
     slow = [observation([("text", 900)], due=at * 20) for at in range(1_000)]  # for 20 s
     store.append("run-1", slow[:150])
-    found = abort_rules("p95(ttft) < 500ms", lasting="5s")
-    assert found.check(store, "run-1", 6 * SECOND) is None
+    watched = abort_rules("p95(ttft) < 500ms", lasting="5s")
+    assert watched.check(store, "run-1", 6 * SECOND) is None
     store.append("run-1", slow[150:])
-    missed = found.check(store, "run-1", 22 * SECOND)
+    missed = watched.check(store, "run-1", 22 * SECOND)
     assert missed is not None
     assert missed.reason == "missed all the time from 0 s to 5 s: the whole interval is beyond the limit of 500 ms"

@@ -72,16 +72,16 @@ def test_a_run_is_accepted_once(store: Store) -> None:
 
 def test_only_the_newest_accepted_runs_count(store: Store) -> None:
     baseline.accept(store, "main", several(store, "young", 12))
-    found = with_baseline(store, "main", several(store, "new", 3), Gate.of(Regression(window=15)))
-    assert len(found.baseline_runs) == 15
-    assert (found.baseline_runs[0], found.baseline_runs[-1]) == ("old-07", "young-11")
+    compared = with_baseline(store, "main", several(store, "new", 3), Gate.of(Regression(window=15)))
+    assert len(compared.baseline_runs) == 15
+    assert (compared.baseline_runs[0], compared.baseline_runs[-1]) == ("old-07", "young-11")
 
 
 def test_a_baseline_of_few_runs_is_inconclusive(store: Store) -> None:
     assert store.forget("main", ["old-00", "nobody"]) == 1
-    found = gate(store, several(store, "new", 3))
-    assert found.status is GateStatus.INCONCLUSIVE
-    assert "main has 9 comparable runs of the 10" in found.reason
+    compared = gate(store, several(store, "new", 3))
+    assert compared.status is GateStatus.INCONCLUSIVE
+    assert "main has 9 comparable runs of the 10" in compared.reason
 
 
 def test_a_run_that_is_removed_from_a_baseline_stays_in_the_database(store: Store) -> None:
@@ -137,10 +137,10 @@ def test_an_unfit_run_is_neither_accepted_nor_compared(store: Store, fields: dic
     bad = add(store, "bad", **fields)
     with pytest.raises(BaselineError, match=f"bad cannot be accepted: .*{expected}"):
         baseline.accept(store, "main", [bad])
-    found = gate(store, [*several(store, "new", 2), bad])
-    assert found.status is GateStatus.INVALID
-    assert expected in found.reason
-    assert exit_code(found) == 3
+    compared = gate(store, [*several(store, "new", 2), bad])
+    assert compared.status is GateStatus.INVALID
+    assert expected in compared.reason
+    assert exit_code(compared) == 3
 
 
 def test_why_a_run_is_degraded_stands_beside_the_verdict(store: Store) -> None:
@@ -150,16 +150,16 @@ def test_why_a_run_is_degraded_stands_beside_the_verdict(store: Store) -> None:
 
 def test_a_file_judges_as_the_database_does(store: Store, tmp_path: Path) -> None:
     new = several(store, "new", 3)
-    here = gate(store, new)
+    with_database = gate(store, new)
     path = tmp_path / "main.json"
     path.write_text(baseline.export(store, "main", GATE))
-    there = gate(store, new, str(path))
-    assert (there.rows, there.baseline_runs) == (here.rows, here.baseline_runs)
+    with_file = gate(store, new, str(path))
+    assert (with_file.rows, with_file.baseline_runs) == (with_database.rows, with_database.baseline_runs)
     with Store.create(tmp_path / "elsewhere.db") as elsewhere:
         assert baseline.import_file(elsewhere, str(path)) == ("main", 10)
         assert baseline.import_file(elsewhere, str(path), "release") == ("release", 10)
         several(elsewhere, "new", 3)
-        assert gate(elsewhere, new).rows == here.rows
+        assert gate(elsewhere, new).rows == with_database.rows
         assert json.loads(baseline.export(elsewhere, "release", GATE))["runs"] == json.loads(path.read_text())["runs"]
 
 
@@ -171,10 +171,10 @@ def test_a_metric_that_a_file_does_not_have_is_inconclusive(store: Store, tmp_pa
     path = tmp_path / "main.json"
     path.write_text(baseline.export(store, "main", GATE))
     two = Gate.of(Regression(metrics=("p95(ttft)", "p50(e2e)")))
-    found = with_baseline(store, str(path), several(store, "new", 3), two)
-    assert [row.status for row in found.rows] == [GateStatus.OK, GateStatus.INCONCLUSIVE]
-    assert "p50(e2e) was not observed in old-00 and 9 more" in found.reason
-    assert found.notes == (
+    compared = with_baseline(store, str(path), several(store, "new", 3), two)
+    assert [row.status for row in compared.rows] == [GateStatus.OK, GateStatus.INCONCLUSIVE]
+    assert "p50(e2e) was not observed in old-00 and 9 more" in compared.reason
+    assert compared.notes == (
         f"{path} was exported without p50(e2e): export it again from the database that has its runs",
     )
 
@@ -220,8 +220,8 @@ def test_a_file_that_is_no_baseline_is_refused_in_one_line(
 
 def test_runs_that_took_turns_must_be_of_the_same_work(store: Store) -> None:
     a, b = several(store, "a", 6), several(store, "b", 6, ttft=480)
-    found = in_turns(store, a, b, GATE)
-    assert found.status is GateStatus.REGRESSED, found.reason
+    compared = in_turns(store, a, b, GATE)
+    assert compared.status is GateStatus.REGRESSED, compared.reason
     other = several(store, "c", 6, fingerprint={"scenario": "mixed"})
     with pytest.raises(BaselineError, match="c-00 cannot be compared with a-00, which it took turns with"):
         in_turns(store, a, other, GATE)

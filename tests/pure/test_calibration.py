@@ -27,16 +27,16 @@ def calibration(*points: Point, machine: str | None = None) -> Calibration:
 
 
 def test_a_machine_carries_the_loads_below_the_first_one_with_a_large_error() -> None:
-    found = calibration(point(1000, 0.4), point(50, 0.03), point(500, 7.0), point(200, 0.2))
-    best = found.carried(tls=False)
+    made = calibration(point(1000, 0.4), point(50, 0.03), point(500, 7.0), point(200, 0.2))
+    best = made.carried(tls=False)
     assert best is not None
     assert best.streams == 200, "a good figure beyond a bad one is luck"
-    assert found.sentence() == "± 0.2 ms up to 200 streams"
+    assert made.sentence() == "± 0.2 ms up to 200 streams"
 
 
 def test_plain_http_and_tls_are_calibrated_separately() -> None:
-    found = calibration(point(50, 0.1), point(50, 0.3, tls=True), point(200, 9.0, tls=True))
-    assert found.sentence() == "± 0.1 ms up to 50 streams, ± 0.3 ms up to 50 streams over TLS"
+    made = calibration(point(50, 0.1), point(50, 0.3, tls=True), point(200, 9.0, tls=True))
+    assert made.sentence() == "± 0.1 ms up to 50 streams, ± 0.3 ms up to 50 streams over TLS"
     assert calibration(point(50, 3.0)).sentence() == "worse than ± 1 ms"
     assert calibration(point(50, 3.0)).carried(tls=False) is None
 

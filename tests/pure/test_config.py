@@ -12,7 +12,7 @@ from streamgauge.harness.errors import ConfigError
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("[target", "x.toml: not valid TOML: Expected ']'"),
         ("extra = 1", "x.toml: no key called 'extra'; there are target, load, sla"),
@@ -54,10 +54,10 @@ from streamgauge.harness.errors import ConfigError
         ("[[sla]]\nwhere = {}", "sla[0]: the key 'rule' is missing"),
     ],
 )
-def test_a_fault_is_one_line_with_its_place_and_what_exists(text: str, said: str) -> None:
+def test_a_fault_is_one_line_with_its_place_and_what_exists(text: str, expected: str) -> None:
     with pytest.raises(ConfigError) as fault:
         parse(text.encode(), "x.toml")
-    assert said in str(fault.value)
+    assert expected in str(fault.value)
     assert str(fault.value).startswith("x.toml: ")
     assert "\n" not in str(fault.value)
 

@@ -17,7 +17,7 @@ SECOND = 1_000_000_000
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("reset:1.5", "'1.5' does not say when reset happens: write a share from 0 to 1, every=N or a time as 10s-20s"),
         ("crlf:every=0", "'every=0' does not say when crlf happens"),
@@ -28,8 +28,8 @@ SECOND = 1_000_000_000
         ("stall", "stall lacks its argument: stall:DURATION[@K]"),
     ],
 )
-def test_a_wrong_rule_is_refused_with_what_to_write(text: str, said: str) -> None:
-    with pytest.raises(ValueError, match=re.escape(said)):
+def test_a_wrong_rule_is_refused_with_what_to_write(text: str, expected: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(expected)):
         parse_rule(text)
 
 

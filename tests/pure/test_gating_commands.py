@@ -13,14 +13,14 @@ from tests.support.record import MS, a_run
 
 
 @pytest.fixture
-def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a config, and with a database of ten runs of the branch main and then one series of three."""
     fill(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.mark.usefixtures("there")
+@pytest.mark.usefixtures("folder")
 def test_a_baseline_is_accepted_listed_compared_with_and_removed() -> None:
     accepted = invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
     assert accepted.stdout == "main: 10 runs added, 10 in all\n"
@@ -39,25 +39,25 @@ def test_a_baseline_is_accepted_listed_compared_with_and_removed() -> None:
     assert (none.exit_code, "no baseline called 'main'; there are none yet" in none.stderr) == (2, True)
 
 
-def test_an_unfit_run_of_a_series_is_left_out_with_its_reason(there: Path) -> None:
-    with Store.create(there / "gauge.db") as store:
+def test_an_unfit_run_of_a_series_is_left_out_with_its_reason(folder: Path) -> None:
+    with Store.create(folder / "gauge.db") as store:
         store.start_run(a_run(id="new-9", fingerprint=KIND, labels={"series": "7"}))
         store.finish_run("new-9", ended_ns=10_000 * MS, status="finished")
     accepted = invoke("baseline", "accept", "gauge.db", "--name", "main")
-    told = "main: 3 runs added, 3 in all\n  new-9 is left out: the run has no streams\n"
-    assert (accepted.exit_code, accepted.stdout) == (0, told)
+    expected = "main: 3 runs added, 3 in all\n  new-9 is left out: the run has no streams\n"
+    assert (accepted.exit_code, accepted.stdout) == (0, expected)
     asked = invoke("baseline", "accept", "gauge.db", "--name", "main", "--run", "new-9")
     assert (asked.exit_code, "new-9 cannot be accepted: the run has no streams" in asked.stderr) == (2, True)
 
 
-@pytest.mark.usefixtures("there")
+@pytest.mark.usefixtures("folder")
 def test_a_name_in_the_output_is_not_read_as_markup() -> None:
     invoke("baseline", "accept", "gauge.db", "--name", "[/x]", "--branch", "main")
     compared = invoke("compare", "gauge.db", "--baseline", "[/x]")
     assert (compared.exit_code, "candidate: 3 runs; [/x]: 10 runs" in compared.stdout) == (0, True)
 
 
-@pytest.mark.usefixtures("there")
+@pytest.mark.usefixtures("folder")
 def test_a_baseline_is_exported_and_imported_as_a_file() -> None:
     invoke("baseline", "accept", "gauge.db", "--name", "main", "--label", "branch=main")
     invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "ci/main.json")
@@ -72,8 +72,8 @@ def test_a_baseline_is_exported_and_imported_as_a_file() -> None:
     assert came.stdout == "release: 10 runs added, 10 in all\n"
 
 
-def test_two_single_runs_are_shown_without_a_verdict(there: Path) -> None:
-    with Store.create(there / "other.db") as store:
+def test_two_single_runs_are_shown_without_a_verdict(folder: Path) -> None:
+    with Store.create(folder / "other.db") as store:
         add(store, a_run(id="elsewhere", fingerprint={**KIND, "load": {"users": 50}}), 600)
     seen = invoke("compare", "gauge.db", "other.db")
     assert seen.exit_code == 0, seen.stderr
@@ -84,7 +84,7 @@ def test_two_single_runs_are_shown_without_a_verdict(there: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         (["compare", "gauge.db"], "nothing to compare with"),
         (["compare", "gauge.db", "--run", "new-0"], "nothing to compare with"),
@@ -100,24 +100,24 @@ def test_two_single_runs_are_shown_without_a_verdict(there: Path) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line_and_exit_code_2(there: Path, words: list[str], told: str) -> None:
-    (there / "broken.json").write_text('{"schema": "streamgauge/baseline/1", "na')
-    (there / "metric.toml").write_text('[regression]\nmetrics = ["p95(ttfb)"]\n')
+def test_a_mistake_is_one_line_and_exit_code_2(folder: Path, words: list[str], expected: str) -> None:
+    (folder / "broken.json").write_text('{"schema": "streamgauge/baseline/1", "na')
+    (folder / "metric.toml").write_text('[regression]\nmetrics = ["p95(ttfb)"]\n')
     if "metric.toml" in words:
         invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
     ended = invoke(*words)
     assert ended.exit_code == 2
-    assert told in ended.stderr
+    assert expected in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 
-def test_the_noise_of_a_baseline_says_which_changes_a_gate_finds(there: Path) -> None:
+def test_the_noise_of_a_baseline_says_which_changes_a_gate_finds(folder: Path) -> None:
     invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
-    told = invoke("baseline", "noise", "gauge.db", "--name", "main").stdout
+    output = invoke("baseline", "noise", "gauge.db", "--name", "main").stdout
     invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "main.json")
-    assert "standard deviation of 10 runs" in told
-    assert invoke("baseline", "noise", "gauge.db", "--name", "main.json").stdout == told
-    assert (there / "main.json").exists()
+    assert "standard deviation of 10 runs" in output
+    assert invoke("baseline", "noise", "gauge.db", "--name", "main.json").stdout == output
+    assert (folder / "main.json").exists()
 
 
 def test_the_worst_exit_code_is_that_of_the_series() -> None:

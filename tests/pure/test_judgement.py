@@ -42,30 +42,30 @@ def mixed(tmp_path: Path) -> Judgement:
 
 
 def test_all_rules_met_is_met(tmp_path: Path) -> None:
-    found = judged(tmp_path / "one.db", GOOD, "p95(ttft) < 1s", "max(e2e) < 1s")
-    assert (found.verdict, found.reason, found.validity) == ("met", "all 2 rules met", Validity.VALID)
-    assert exit_code(found) == 0
+    result = judged(tmp_path / "one.db", GOOD, "p95(ttft) < 1s", "max(e2e) < 1s")
+    assert (result.verdict, result.reason, result.validity) == ("met", "all 2 rules met", Validity.VALID)
+    assert exit_code(result) == 0
 
 
 def test_missed_beats_inconclusive(tmp_path: Path) -> None:
-    found = mixed(tmp_path)
-    assert [verdict.status for verdict in found.verdicts] == ["met", "missed", "inconclusive", "inconclusive"]
-    assert (found.verdict, found.reason) == ("missed", "1 of 4 rules missed")
-    assert exit_code(found) == exit_code(found, "pass") == 1
+    result = mixed(tmp_path)
+    assert [verdict.status for verdict in result.verdicts] == ["met", "missed", "inconclusive", "inconclusive"]
+    assert (result.verdict, result.reason) == ("missed", "1 of 4 rules missed")
+    assert exit_code(result) == exit_code(result, "pass") == 1
 
 
 def test_a_rule_that_only_warns_is_shown_and_does_not_decide(tmp_path: Path) -> None:
     warns = Sla(rule="max(ttft) < 1ms", severity="warn")
-    found = judged(tmp_path / "a.db", GOOD, "max(ttft) < 1s", warns)
-    assert (found.verdict, found.reason) == ("met", "the rule was met; 1 that only warns missed")
-    assert exit_code(found) == 0
-    assert "✗ MISSED (only warns)" in terminal.text(found, width=120)
-    found = judged(tmp_path / "b.db", GOOD, "max(ttft) < 2ms", warns, warns)
-    assert (found.verdict, found.reason) == ("missed", "1 of 1 rule missed; 2 that only warn missed")
-    found = judged(tmp_path / "c.db", GOOD, Sla(rule="p95(ttft) < 385ms", severity="warn"))
-    assert (found.verdict, found.reason) == ("met", "there are only rules that warn, and none was missed")
-    found = judged(tmp_path / "d.db", [], warns)
-    assert (found.verdict, found.reason) == (
+    result = judged(tmp_path / "a.db", GOOD, "max(ttft) < 1s", warns)
+    assert (result.verdict, result.reason) == ("met", "the rule was met; 1 that only warns missed")
+    assert exit_code(result) == 0
+    assert "✗ MISSED (only warns)" in terminal.text(result, width=120)
+    result = judged(tmp_path / "b.db", GOOD, "max(ttft) < 2ms", warns, warns)
+    assert (result.verdict, result.reason) == ("missed", "1 of 1 rule missed; 2 that only warn missed")
+    result = judged(tmp_path / "c.db", GOOD, Sla(rule="p95(ttft) < 385ms", severity="warn"))
+    assert (result.verdict, result.reason) == ("met", "there are only rules that warn, and none was missed")
+    result = judged(tmp_path / "d.db", [], warns)
+    assert (result.verdict, result.reason) == (
         "inconclusive", "there are only rules that warn, and they had nothing to judge",
     )  # fmt: skip
 
@@ -86,19 +86,19 @@ def test_a_rule_s_options_are_kept_with_the_run(tmp_path: Path) -> None:
 def test_the_limits_of_a_good_answer_are_stored_with_the_run(tmp_path: Path) -> None:
     good = Good(ttft=Duration.parse("350ms"))
     reader = msgspec.structs.asdict(Reader(good=good))
-    found = judged(tmp_path / "one.db", GOOD, "goodput > 80%", config={"reader": reader})
-    assert (found.rates["goodput"].value, found.rates["goodput"].hits) == (251 / 300, 251)
-    document = stdjson.loads(json.render(found))
+    result = judged(tmp_path / "one.db", GOOD, "goodput > 80%", config={"reader": reader})
+    assert (result.rates["goodput"].value, result.rates["goodput"].hits) == (251 / 300, 251)
+    document = stdjson.loads(json.render(result))
     jsonschema.validate(document, SCHEMA)
     assert document["reader"]["good"] == {"ttft": "350ms"}
 
 
 def test_a_run_without_rules_does_not_pass(tmp_path: Path) -> None:
-    found = judged(tmp_path / "one.db", GOOD)
-    assert (found.verdict, found.reason) == ("inconclusive", "no SLA rules were given: nothing was judged")
-    assert exit_code(found) == 3
-    assert exit_code(found, "pass") == 0
-    assert exit_code(found, "fail") == 1
+    result = judged(tmp_path / "one.db", GOOD)
+    assert (result.verdict, result.reason) == ("inconclusive", "no SLA rules were given: nothing was judged")
+    assert exit_code(result) == 3
+    assert exit_code(result, "pass") == 0
+    assert exit_code(result, "fail") == 1
 
 
 def test_a_run_is_judged_by_its_own_rules_unless_others_are_given(tmp_path: Path) -> None:
@@ -119,16 +119,16 @@ def test_stored_rules_are_not_parsed_if_others_are_given(tmp_path: Path) -> None
 
 
 def test_a_run_without_streams_is_inconclusive(tmp_path: Path) -> None:
-    found = judged(tmp_path / "one.db", [], "p95(ttft) < 1s", "error_rate < 1%")
-    assert found.verdict == "inconclusive"
-    assert terminal.text(found).startswith("? INCONCLUSIVE")
+    result = judged(tmp_path / "one.db", [], "p95(ttft) < 1s", "error_rate < 1%")
+    assert result.verdict == "inconclusive"
+    assert terminal.text(result).startswith("? INCONCLUSIVE")
 
 
 def test_a_saturated_generator_makes_the_run_invalid(tmp_path: Path) -> None:
-    found = judged(tmp_path / "one.db", [observation(reads=100, saturated_reads=21)] * 100, "max(ttft) < 1s")
-    assert (found.verdict, found.validity) == ("invalid", Validity.INVALID)
-    assert found.reason.startswith("the generator was saturated: 21.0 % of reads came late")
-    assert (exit_code(found), exit_code(found, "fail"), exit_code(found, "pass")) == (3, 1, 3)
+    result = judged(tmp_path / "one.db", [observation(reads=100, saturated_reads=21)] * 100, "max(ttft) < 1s")
+    assert (result.verdict, result.validity) == ("invalid", Validity.INVALID)
+    assert result.reason.startswith("the generator was saturated: 21.0 % of reads came late")
+    assert (exit_code(result), exit_code(result, "fail"), exit_code(result, "pass")) == (3, 1, 3)
 
 
 @pytest.mark.parametrize(
@@ -143,9 +143,9 @@ def test_a_saturated_generator_makes_the_run_invalid(tmp_path: Path) -> None:
 def test_a_generator_that_was_late_degrades_the_run_which_is_still_judged(
     tmp_path: Path, fields: dict[str, Any], expected: str
 ) -> None:
-    found = judged(tmp_path / "one.db", [observation(**fields)] * 100, "max(ttft) < 1s")
-    assert (found.verdict, found.validity) == ("met", Validity.DEGRADED)
-    assert expected in found.reasons[0]
+    result = judged(tmp_path / "one.db", [observation(**fields)] * 100, "max(ttft) < 1s")
+    assert (result.verdict, result.validity) == ("met", Validity.DEGRADED)
+    assert expected in result.reasons[0]
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_a_generator_that_was_late_degrades_the_run_which_is_still_judged(
     ],
 )
 def test_problems_of_the_run_degrade_it(tmp_path: Path, fields: dict[str, Any], expected: str) -> None:
-    found = judged(tmp_path / "one.db", GOOD, **fields)
-    assert (found.validity, found.reasons) == (Validity.DEGRADED, [expected])
+    result = judged(tmp_path / "one.db", GOOD, **fields)
+    assert (result.validity, result.reasons) == (Validity.DEGRADED, [expected])
 
 
 def with_vitals(path: Path, name: str, *values: float, worker: str = "worker-0") -> Judgement:
@@ -214,30 +214,30 @@ def test_few_saturated_reads_do_not_make_a_run_invalid(tmp_path: Path) -> None:
 
 
 def test_a_large_step_of_the_clock_makes_the_run_invalid(tmp_path: Path) -> None:
-    found = judged(tmp_path / "one.db", GOOD, "max(ttft) < 1s", instrument={"clock_drift_ns": 60 * MS})
-    assert (found.verdict, found.reason) == ("invalid", "the machine's clock stepped by 60.0 ms during the run")
-    assert exit_code(found) == 3
+    result = judged(tmp_path / "one.db", GOOD, "max(ttft) < 1s", instrument={"clock_drift_ns": 60 * MS})
+    assert (result.verdict, result.reason) == ("invalid", "the machine's clock stepped by 60.0 ms during the run")
+    assert exit_code(result) == 3
 
 
 def test_a_server_that_packs_its_tokens_is_not_the_generator_s_fault(tmp_path: Path) -> None:
-    found = judged(tmp_path / "one.db", [observation(reads=100, coalesced_reads=60)] * 100)
-    assert found.validity is Validity.VALID
-    assert "the server or a proxy sends them that way" in found.reasons[0]
+    result = judged(tmp_path / "one.db", [observation(reads=100, coalesced_reads=60)] * 100)
+    assert result.validity is Validity.VALID
+    assert "the server or a proxy sends them that way" in result.reasons[0]
 
 
 def test_a_run_without_an_end_is_judged_by_what_is_stored(tmp_path: Path) -> None:
     with Store.create(tmp_path / "one.db") as store:
         store.start_run(a_run(rules=[Sla(rule="max(ttft) < 1s")]))
         store.append("run-1", [observation(due=1_000)] * 10)
-        found = judge(store)
-    assert (found.verdict, found.validity, found.seconds) == ("met", Validity.DEGRADED, 1.14)
+        result = judge(store)
+    assert (result.verdict, result.validity, result.seconds) == ("met", Validity.DEGRADED, 1.14)
 
 
 def test_the_parts_are_the_user_classes_and_the_networks(tmp_path: Path) -> None:
-    found = {(part.key, part.value): part for part in mixed(tmp_path).parts}
-    assert list(found) == [("user", "Commuter"), ("user", "Reader"), ("network", "none"), ("network", "slow_4g")]
-    assert found["network", "slow_4g"].metrics["ttft"].quantiles.p50 == 900
-    assert found["network", "none"].totals.outcomes == {"completed": 300, "refused": 30}
+    result = {(part.key, part.value): part for part in mixed(tmp_path).parts}
+    assert list(result) == [("user", "Commuter"), ("user", "Reader"), ("network", "none"), ("network", "slow_4g")]
+    assert result["network", "slow_4g"].metrics["ttft"].quantiles.p50 == 900
+    assert result["network", "none"].totals.outcomes == {"completed": 300, "refused": 30}
 
 
 def test_phases_cache_hits_and_whole_answers_are_parts_if_there_are_any(tmp_path: Path) -> None:
@@ -246,8 +246,8 @@ def test_phases_cache_hits_and_whole_answers_are_parts_if_there_are_any(tmp_path
         *ttfts([200] * 2, labels={"phase": "beside"}, cache_read_tokens=5),
         observation([("text", 900)], answer="whole"),
     ]
-    found = judged(tmp_path / "one.db", streams)
-    assert {(part.key, part.value): part.metrics["ttft"].n for part in found.parts[2:]} == {
+    result = judged(tmp_path / "one.db", streams)
+    assert {(part.key, part.value): part.metrics["ttft"].n for part in result.parts[2:]} == {
         ("phase", "alone"): 3,
         ("phase", "beside"): 2,
         ("cache", "hit"): 2,
@@ -255,7 +255,7 @@ def test_phases_cache_hits_and_whole_answers_are_parts_if_there_are_any(tmp_path
         ("answer", "streamed"): 5,
         ("answer", "whole"): 1,
     }
-    assert found.coalesced == 0
+    assert result.coalesced == 0
 
 
 def test_the_plain_and_the_gated_figures_stand_side_by_side(tmp_path: Path) -> None:
@@ -276,8 +276,8 @@ def test_coalesced_chunks_are_counted(tmp_path: Path) -> None:
 def test_the_result_document_is_what_its_schema_says(tmp_path: Path) -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     validator = jsonschema.Draft202012Validator(SCHEMA)
-    for found in (mixed(tmp_path), judged(tmp_path / "empty.db", [], "p95(ttft) < 1s")):
-        validator.validate(stdjson.loads(json.render(found), parse_constant=pytest.fail))
+    for result in (mixed(tmp_path), judged(tmp_path / "empty.db", [], "p95(ttft) < 1s")):
+        validator.validate(stdjson.loads(json.render(result), parse_constant=pytest.fail))
 
 
 def test_the_schema_refuses_a_document_that_is_not_a_result(tmp_path: Path) -> None:

@@ -146,10 +146,10 @@ def test_a_stream_that_broke_has_one_gap_that_never_ended(tmp_path: Path) -> Non
 
 
 def test_connecting_to_an_unreachable_server_takes_infinitely_long(tmp_path: Path) -> None:
-    there = observation(connected_at=3_000_000)
+    reachable = observation(connected_at=3_000_000)
     reused = observation()
-    away = observation([], outcome=Outcome.UNREACHABLE, sent_at=None, ended=5)
-    found = samples(tmp_path, "connect", there, reused, away)
+    unreachable = observation([], outcome=Outcome.UNREACHABLE, sent_at=None, ended=5)
+    found = samples(tmp_path, "connect", reachable, reused, unreachable)
     assert plain(found) == [3]
     assert gated(found) == [3, math.inf]
 

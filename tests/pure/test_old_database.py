@@ -41,8 +41,8 @@ def ids(database: Path) -> list[str]:
         return [run.id for run in store.runs()]
 
 
-def said(*words: str | Path) -> str:
-    """What a command of streamgauge prints."""
+def output_of(*words: str | Path) -> str:
+    """The standard output of a streamgauge command."""
     ended = CliRunner().invoke(main, [str(word) for word in words])
     assert ended.exit_code in {0, 1, 3}, ended.output
     return ended.stdout
@@ -53,7 +53,7 @@ def written(name: str) -> Any:
 
 
 def equal(one: Any, two: Any, where: str = "") -> None:
-    """Fails where two documents differ in anything but the wording of a sentence."""
+    """Fail if two documents differ in anything but the wording of a sentence."""
     if isinstance(one, dict):
         assert one.keys() == two.keys(), where
         for key in one.keys() - SENTENCES:
@@ -71,14 +71,14 @@ def equal(one: Any, two: Any, where: str = "") -> None:
 @pytest.mark.parametrize("name", JUDGED)
 def test_a_run_of_an_old_database_is_judged_as_before(database: Path, name: str) -> None:
     run = ids(database)[JUDGED[name] - 1]
-    equal(written(f"judge-{name}.json"), json.loads(said("judge", database, "--run", run, "--json", "-")))
+    equal(written(f"judge-{name}.json"), json.loads(output_of("judge", database, "--run", run, "--json", "-")))
 
 
 def comparison(database: Path, runs: Sequence[int], against: str | Path) -> Any:
     known = ids(database)
     chosen = [word for run in runs for word in ("--run", known[run - 1])]
     words = ("compare", database, "--baseline", against, "--config", OLD / "streamgauge.toml", "--json", "-")
-    return json.loads(said(*words, *chosen))
+    return json.loads(output_of(*words, *chosen))
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -103,7 +103,7 @@ def test_two_runs_of_an_old_database_differ_by_as_much_as_before(database: Path)
 
 
 def test_the_history_of_an_old_database_is_as_before(database: Path) -> None:
-    table = said("history", database, "--run", ids(database)[0], "--csv", "-")
+    table = output_of("history", database, "--run", ids(database)[0], "--csv", "-")
     assert list(csv.reader(io.StringIO(table))) == list(csv.reader(io.StringIO((OLD / "history.csv").read_text())))
 
 
@@ -116,5 +116,5 @@ def test_an_old_database_takes_new_runs(database: Path) -> None:
 
 def test_an_old_database_has_a_report(database: Path, tmp_path: Path) -> None:
     for run in JUDGED.values():
-        said("report", database, "--run", ids(database)[run - 1], "-o", tmp_path / "page.html")
+        output_of("report", database, "--run", ids(database)[run - 1], "-o", tmp_path / "page.html")
         assert (tmp_path / "page.html").stat().st_size > 100_000

@@ -40,7 +40,7 @@ def waited(judgement: Judgement) -> list[Any]:
 
 
 def test_a_reader_waits_when_all_arrived_text_is_read(tmp_path: Path) -> None:
-    # 20 characters take a second: what came at 100 ms is read at 1,100 ms, what came at 1,500 ms at 2,500.
+    # 20 characters take a second: text of 100 ms has been read at 1,100 ms, text of 1,500 ms at 2,500 ms.
     found = read(tmp_path, answer((100, 20), (1_500, 20), (3_000, 20)))
     assert waited(found) == [2, 900, 500, pytest.approx(0.9 / 3.9)]
 

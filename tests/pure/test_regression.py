@@ -230,7 +230,7 @@ def test_noise_shows_the_spread_of_runs_and_the_changes_that_a_gate_finds() -> N
     assert found is not None
     assert found.spread == pytest.approx(0.03, rel=0.1)
     assert found.false_alarms <= 0.01
-    # The simulation of the gate has 99 % at +10 % for this spread; nine out of ten come earlier.
+    # In the simulation of the gate, 99 % of changes by +10 % are found at this spread; 90 % need a smaller change.
     assert found.detectable == pytest.approx(1.08, abs=0.01)
     wider = noise.measure(metric, [RunFigure(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.1, 200)], 10, "t")
     assert wider is not None

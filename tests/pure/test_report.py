@@ -1,4 +1,4 @@
-"""The page of a run: whole in one file, true to the judgement, and deaf to what a server says."""
+"""The page of a run: one file, with the figures of the judgement, and safe against text from a server."""
 
 import json
 import re
@@ -25,7 +25,7 @@ from tests.support.report_page import Page, empty, mixed, rendered
 HOSTILE = '<script>alert(1)</script>"></script>{{7*7}}\u202egnp.exe<img src=x onerror=alert(2)>'
 
 
-def test_a_page_is_one_small_file_that_asks_for_nothing(report: tuple[str, Judgement]) -> None:
+def test_a_page_is_one_small_file_that_makes_no_requests(report: tuple[str, Judgement]) -> None:
     html, _ = report
     seen = Page(html)
     assert len(html.encode()) < 2_000_000
@@ -136,7 +136,7 @@ def test_text_from_servers_and_configs_stays_text(tmp_path: Path) -> None:
     assert "&lt;script" in drawn
 
 
-def test_what_never_came_is_called_so(tmp_path: Path) -> None:
+def test_an_infinite_figure_reads_never(tmp_path: Path) -> None:
     failing = [empty(Outcome.RESET) for _ in range(60)]
     html, _ = rendered(tmp_path / "run.db", [*ttfts(range(100, 140)), *failing], "p95(ttft) < 1s")
     seen = Page(html)
@@ -182,7 +182,7 @@ def test_a_run_that_cannot_be_trusted_says_why_beside_the_verdict(tmp_path: Path
     assert Page(html).row("The run", "Measurement") == ["Measurement", "degraded"]
 
 
-def test_a_certificate_that_nobody_looked_at_is_said_first_of_all(tmp_path: Path) -> None:
+def test_an_unverified_certificate_is_reported_at_the_top(tmp_path: Path) -> None:
     shown = {"config": {"verify": False}, "host": "https://staging.example"}
     html, judgement = rendered(tmp_path / "one.db", ttfts(range(100, 200)), **shown)
     assert "not verified (verify = false)" in html[: html.index("<table")]

@@ -1,4 +1,4 @@
-"""The panels of the page: what each tells of a run."""
+"""The panels of the page, each with its figures."""
 
 import itertools
 from pathlib import Path
@@ -46,7 +46,7 @@ def paused(pause: float, **fields: Any) -> StreamObservation:
     return observation([("text", 100), ("text", 100 + 4e3 / 24 + pause)], **fields)
 
 
-def test_smoothness_tells_how_often_and_how_long_readers_wait_and_where(tmp_path: Path) -> None:
+def test_smoothness_shows_how_often_and_how_long_readers_wait_by_part(tmp_path: Path) -> None:
     smooth = [paused(-10, due=at, network="wifi") for at in range(90)]
     stalled = [paused(1_000, due=at, network="commute") for at in range(10)]
     html, _ = rendered(tmp_path / "run.db", [*smooth, *stalled, empty(Outcome.CANCELLED)])
@@ -66,7 +66,7 @@ def test_a_reader_at_another_speed_has_another_page(tmp_path: Path) -> None:
     assert Page(quick).row("Waits in the middle of an answer", "all")[2] == "1"
 
 
-def test_ttft_is_told_apart_by_prompt_cache_where_there_was_a_hit(tmp_path: Path) -> None:
+def test_ttft_is_split_by_prompt_cache_if_there_was_a_hit(tmp_path: Path) -> None:
     caption = "TTFT of what was observed"
     cold = ttfts(range(400, 500), cache_read_tokens=0)
     warm = ttfts(range(100, 200), cache_read_tokens=900)
@@ -141,7 +141,7 @@ def through_a_library(lag: float, due: float, client: str = "anthropic") -> Stre
     return observation(moments, due=due, client=client, arrivals=arrivals.encode(handed))
 
 
-def test_what_a_client_library_added_is_told_beside_what_arrived(tmp_path: Path) -> None:
+def test_the_client_panel_shows_times_of_arrival_and_of_handover(tmp_path: Path) -> None:
     streams = [through_a_library(30, at) for at in range(0, 400, 4)]
     html, judgement = rendered(tmp_path / "run.db", [*streams, *ttfts(range(100, 200))])
     seen = Page(html)

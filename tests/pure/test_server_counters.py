@@ -46,7 +46,7 @@ def left(chunks: int, **fields: object) -> StreamObservation:
     return observation(texts(chunks), **{"outcome": Outcome.CANCELLED, **fields})  # type: ignore[arg-type]
 
 
-def test_wasted_is_what_was_generated_and_not_received(tmp_path: Path) -> None:
+def test_wasted_tokens_are_those_generated_and_not_received(tmp_path: Path) -> None:
     streams = [complete(), complete(), left(3), left(5), left(0)]
     found = judged(tmp_path, streams, generated=[(0, 1_000), (1, 1_020), (5, 1_060)])
     assert found.rates["wasted_tokens"] == Figure(60 - 20 - 8, 3)
@@ -62,7 +62,7 @@ def test_a_counter_that_was_reset_goes_on_from_0(tmp_path: Path) -> None:
     assert found.rates["wasted_tokens"].value == 10 + 5 + 20 - 3
 
 
-def test_a_counter_with_fewer_tokens_than_were_received_says_nothing(tmp_path: Path) -> None:
+def test_a_counter_with_fewer_tokens_than_were_received_is_not_used(tmp_path: Path) -> None:
     half = judged(tmp_path, [complete(), complete(), left(2)], "wasted_tokens < 5", generated=[(0, 0), (5, 11)])
     assert half.rates["wasted_tokens"] == Figure(None, 1)
     assert half.verdict == "inconclusive"
@@ -75,7 +75,7 @@ def test_the_waste_is_never_negative(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("generated", [None, [(3.0, 50.0)]])
-def test_without_samples_nothing_is_known(tmp_path: Path, generated: list[Sample] | None) -> None:
+def test_without_samples_there_is_no_figure(tmp_path: Path, generated: list[Sample] | None) -> None:
     found = judged(tmp_path, [complete(), left(2)], generated=generated)
     assert found.rates["wasted_tokens"] == found.rates["time_to_stop"] == Figure(None, 0)
 

@@ -20,7 +20,7 @@ from tests.support.record import judged, observation, ttfts
 
 
 def verdict(tmp_path: Path, rule: str | Sla, *observations: StreamObservation, **where: str) -> Verdict:
-    """Of a run of 10 s."""
+    """The verdict of one rule on these streams, in a run of 10 s."""
     given = rule if isinstance(rule, Sla) else Sla(rule=rule, where=Where(**where))  # type: ignore[arg-type]
     return judged(tmp_path / "one.db", observations, given).verdicts[0]
 
@@ -122,7 +122,7 @@ def test_nothing_observed_is_inconclusive(tmp_path: Path) -> None:
         assert (found.status, found.observed, found.n) == (RuleStatus.INCONCLUSIVE, None, 0)
 
 
-def test_an_empty_selection_is_inconclusive_and_names_what_there_is(tmp_path: Path) -> None:
+def test_an_empty_selection_is_inconclusive_and_lists_the_values_that_exist(tmp_path: Path) -> None:
     found = verdict(tmp_path, "error_rate < 1%", *ttfts([1, 2], network="3g"), *ttfts([3]), network="slow_4g")
     assert found.status is RuleStatus.INCONCLUSIVE
     assert found.reason == "no stream has network 'slow_4g'; there are 3g, none"
@@ -154,7 +154,7 @@ def test_fewer_failures_than_the_quantile_allows_do_not_miss_a_rule(tmp_path: Pa
     assert (found.status, found.observed, found.failed) == (RuleStatus.MET, 100, 1)
 
 
-def test_the_plain_figure_stands_beside_the_one_with_failures(tmp_path: Path) -> None:
+def test_a_verdict_has_the_figure_with_and_without_failures(tmp_path: Path) -> None:
     refused = [observation([], outcome=Outcome.REFUSED, ended=2)] * 60
     found = verdict(tmp_path, "p95(ttft) < 1s", *ttfts([100] * 240), *refused)
     assert (found.observed, found.plain) == (math.inf, 100)
@@ -168,7 +168,7 @@ def test_one_failure_makes_a_mean_or_a_maximum_infinite(tmp_path: Path) -> None:
         assert (found.status, found.observed) == (RuleStatus.MISSED, math.inf)
 
 
-def test_a_maximum_is_a_fact_that_needs_no_interval(tmp_path: Path) -> None:
+def test_a_maximum_has_no_interval(tmp_path: Path) -> None:
     found = verdict(tmp_path, "max(ttft) <= 300ms", *ttfts([100, 200, 300]))
     assert (found.status, found.observed, found.low, found.high) == (RuleStatus.MET, 300, None, None)
     assert found.reason == "300 ms is a fact of this run, over 3 streams"
@@ -211,7 +211,7 @@ def test_gaps_of_many_streams_settle_a_rule(tmp_path: Path) -> None:
     assert verdict(tmp_path, "p95(itl) < 25ms", *many).status is RuleStatus.MET
 
 
-def test_a_throughput_is_a_fact(tmp_path: Path) -> None:
+def test_a_throughput_has_no_interval(tmp_path: Path) -> None:
     found = verdict(tmp_path, "output_tps > 3", *ttfts([100, 200], output_tokens=20))
     assert (found.status, found.observed, found.unit) == (RuleStatus.MET, 4, "tokens/s")
 
@@ -250,14 +250,14 @@ def test_fewer_samples_than_a_rule_asks_for_are_not_judged(tmp_path: Path) -> No
 
 
 def lasting(tmp_path: Path, rule: str, *ttft_ms: float, every: float = 20, seconds: str = "5s") -> Verdict:
-    """Of a rule with `for`, over a run of 10 s in which a stream with the next of these TTFTs is due every 20 ms."""
+    """The verdict of a rule with `for` on a run of 10 s, in which a stream is due every 20 ms, with these TTFTs."""
     streams = [
         observation([("text", ttft), ("text", ttft + 20)], due=number * every) for number, ttft in enumerate(ttft_ms)
     ]
     return verdict(tmp_path, Sla(rule=rule, lasting=Duration.parse(seconds)), *streams)
 
 
-def test_a_rule_with_for_is_missed_if_that_lasts(tmp_path: Path) -> None:
+def test_a_rule_with_for_is_missed_if_a_whole_window_misses_it(tmp_path: Path) -> None:
     found = lasting(tmp_path, "p95(ttft) < 1s", *[100] * 150, *[2_000] * 300, *[100] * 50)  # slow from 3 s to 9 s
     assert (found.status, found.observed, found.n) == (RuleStatus.MISSED, 2_000, 250)
     assert found.rule == "p95(ttft) < 1s for 5s", "one without it is another rule"

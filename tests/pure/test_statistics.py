@@ -19,7 +19,7 @@ def counted(samples: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[
 
 
 @given(st.lists(st.integers(0, 50), min_size=1), st.sampled_from([0.01, 0.07, 0.5, 0.95, 0.99, 0.999]))
-def test_a_quantile_is_the_smallest_sample_that_such_a_share_does_not_exceed(samples: list[int], q: float) -> None:
+def test_a_quantile_is_the_smallest_sample_that_a_share_of_q_does_not_exceed(samples: list[int], q: float) -> None:
     found = statistics.quantile(*counted(np.array(samples, np.float64)), q)
     reaching = [
         value for value in sorted(samples) if sum(other <= value for other in samples) >= q * len(samples) - 1e-9
@@ -56,7 +56,7 @@ def test_infinity_is_a_value_like_any_other() -> None:
 
 
 @pytest.mark.parametrize("q", [0.5, 0.95, 0.99])
-def test_an_interval_covers_the_true_quantile_as_often_as_it_says(q: float) -> None:
+def test_an_interval_covers_the_true_quantile_with_its_confidence(q: float) -> None:
     n, times = 2_000, 4_000
     uniform = np.sort(np.random.default_rng(7).random((times, n)), axis=1)
     found = statistics.quantile_interval(*counted(np.arange(1.0, n + 1)), q)  # each value is its rank
@@ -67,7 +67,7 @@ def test_an_interval_covers_the_true_quantile_as_often_as_it_says(q: float) -> N
     assert 0.94 <= covered.mean() <= 0.97
 
 
-def test_the_interval_of_pooled_gaps_covers_although_a_stream_s_own_gaps_are_alike() -> None:
+def test_the_interval_of_pooled_gaps_has_its_coverage_although_gaps_of_a_stream_are_correlated() -> None:
     rng, streams, gaps, times, q = np.random.default_rng(11), 200, 50, 1_500, 0.95
     # Each stream has a pace of its own, as on a busy server: log-normal between streams and within one.
     truth = math.exp(stats.norm.ppf(q) * math.hypot(0.3, 0.4))
@@ -117,7 +117,7 @@ def test_the_interval_of_a_mean_is_student_s() -> None:
     assert statistics.mean_interval(*counted(samples)) == pytest.approx(theirs)
 
 
-def test_the_number_of_samples_said_to_be_needed_settles_a_quantile() -> None:
+def test_the_reported_number_of_samples_settles_a_rule_about_a_quantile() -> None:
     # 97 % keep the limit and 95 % must: with this many samples the interval of the share ends just above 95 %.
     needed = statistics.samples_for_quantile(0.95, 0.97)
     assert needed is not None
@@ -126,7 +126,7 @@ def test_the_number_of_samples_said_to_be_needed_settles_a_quantile() -> None:
     assert statistics.samples_for_quantile(0.95, 0.95) is None
 
 
-def test_the_number_of_samples_said_to_be_needed_settles_a_ratio_of_0() -> None:
+def test_the_reported_number_of_samples_settles_a_rule_about_a_ratio_of_0() -> None:
     needed = statistics.samples_for_ratio(0.0, 0.01)
     assert needed is not None
     before, after = statistics.ratio_interval(0, needed - 1).high, statistics.ratio_interval(0, needed).high
