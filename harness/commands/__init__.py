@@ -1,0 +1,18 @@
+"""The commands of `streamgauge`, one file for each. The first two files are shared by commands.
+
+click_options   options and arguments that several commands share
+rules_file      the --config of the commands that judge a run again
+
+run             a scenario, once or several times, gated by a baseline
+judge           a verdict from the database
+report          the HTML page of a run
+runs            the runs of a database
+history         TTFT over all runs of the same work
+compare         runs that exist, with a baseline or with each other
+baseline        the accepted runs
+ab              two builds, compared in turns
+noise           how far apart equal runs are
+calibrate       how exact this machine is
+serve           the reference server
+demo            everything once, on a simulated server
+"""

@@ -1,1 +1,8 @@
-"""streamgauge.toml as typed values: `schema` says what may be in it, `load` reads it, `secrets` fills in `${NAME}`."""
+"""streamgauge.toml as typed values: `schema` says what may be in it, `load` reads it, `secrets` fills in `${NAME}`.
+
+schema     the tables, their keys and defaults
+duration   a length of time with its unit
+load       the file → Config
+checks     what types alone cannot say
+secrets    `${NAME}`, filled in when it is used
+"""

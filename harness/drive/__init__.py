@@ -1,0 +1,12 @@
+"""The left half: turns a load into observations, and never computes a percentile. In the order of a stream:
+
+users            the Locust user that scenarios subclass
+prompts          what users ask
+behaviour        what the person does with the answer
+shapes           how many users there are, over time
+schedule         when streams of an open load are due
+dispatcher       hands each due arrival to a free user
+site             the target of a run, prepared for its clients
+recorder         gathers a process's observations and vitals
+server_metrics   samples the server's own metrics page
+"""

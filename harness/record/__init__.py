@@ -1,0 +1,8 @@
+"""What both halves know.
+
+observation   the record of one stream
+arrivals      its chunks, as one blob
+vitals        once-a-second figures of a process or the server
+clock         one time axis for a run
+idleness      when the server is idle again
+"""

@@ -1,0 +1,23 @@
+"""One run of Locust, from its command line to its conclusion.
+
+options           the options of a run, one table
+launch            a run as a Locust process
+locust_plugin     our listeners, registered with Locust
+terminal          our lines on Locust's terminal
+settings          options and config, parsed once
+labels            NAME=VALUE, branch and commit
+open_load         streams due on a schedule
+keeper            Locust's events, turned into runs
+in_progress       one run, from start to end
+fingerprint       what comparable runs have in common
+driving           the users of one process
+local             the users of a run without workers
+workers           the master's side of a run with workers
+worker            the other side
+messages          what the two send each other
+outbox            batches that the master has not stored yet
+recording         a run's record while it is being made
+process_summary   facts about each process, for that record
+live              rough figures during the run
+conclusion        the verdict and the result's files
+"""

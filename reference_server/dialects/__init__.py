@@ -1,4 +1,12 @@
-"""The wire formats of questions and answers, one file per protocol. No I/O, no clock."""
+"""The wire formats of questions and answers, one file per protocol. No I/O, no clock.
+
+question             what every dialect provides
+events               what dialects share
+anthropic_body       the body of Anthropic Messages
+anthropic_messages   its events
+openai_chat          OpenAI chat completions
+plain_sse            text in `data:`
+"""
 
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion

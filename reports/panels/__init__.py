@@ -1,6 +1,18 @@
 """The panels of a report, in reading order. To add one, add a file here and an entry in PANELS.
 
 A panel's `draw` returns None if the run has no data for it.
+
+verdict         the header
+rules           each rule with its value and reason
+latency         TTFT and ITL by user class and network
+smoothness      how often a reader waits
+server          the server's part and the link's
+client          the client library's part
+rates           outcomes and failures
+timeline        TTFT and ITL over time
+distributions   histograms of TTFT and ITL
+leaving         what was generated for nobody
+circumstances   how the run was made
 """
 
 from collections.abc import Callable

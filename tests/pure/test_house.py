@@ -1,4 +1,7 @@
-"""How large a file and a function may be. An exception carries its reason on the line of its `def`."""
+"""How large a file and a function may be, and that a package lists its modules.
+
+An exception carries its reason on the line of its `def`.
+"""
 
 import ast
 import re
@@ -9,6 +12,7 @@ FOLDERS = ("harness", "reports", "reference_server", "scenarios", "src/streamgau
 FILE_LINES, FUNCTION_LINES, DEPTH = 400, 50, 3
 
 FILES = sorted(path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.py") if not path.is_symlink())
+LISTED_FROM = 5  # modules: a package of this size or larger lists them, each with its one noun, in the order of reading
 _BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _REASON = re.compile(r"# (long|deep): \S")
@@ -64,3 +68,16 @@ def test_a_function_that_is_too_large_is_reported() -> None:
 def test_an_elif_is_no_deeper_than_its_if() -> None:
     chain = "def chain():\n    if 1:\n        pass\n" + "    elif 2:\n        pass\n" * 9
     assert _faults(chain) == []
+
+
+def test_a_package_of_many_modules_lists_each_of_them() -> None:
+    """Except scenarios: `scenarios/README.md` lists those."""
+    wrong = {}
+    for init in FILES:
+        if init.name != "__init__.py" or init.relative_to(REPOSITORY).parts[0] in {"tests", "scenarios"}:
+            continue
+        modules = {path.stem for path in init.parent.glob("*.py")} - {"__init__", "__main__"}
+        listed = re.findall(r"^(\w+)   +\S", ast.get_docstring(ast.parse(init.read_text())) or "", re.MULTILINE)
+        if len(modules) >= LISTED_FROM and sorted(listed) != sorted(modules):
+            wrong[str(init.relative_to(REPOSITORY))] = modules ^ set(listed)
+    assert wrong == {}

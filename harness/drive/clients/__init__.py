@@ -1,4 +1,13 @@
-"""The client stacks, by name. A new one is one file here and one line in `CLIENTS`."""
+"""The client stacks, by name. A new one is one file here and one line in `CLIENTS`.
+
+question    what a client is asked, and its reply
+wire        the default client, on a stamped socket
+attempt     one try at one stream
+deadlines   when a stream stops waiting
+library     the wire client with an HTTP library above it
+httpx       such a client: httpx
+anthropic   such a client: Anthropic's SDK
+"""
 
 from collections.abc import Callable
 from typing import Protocol

@@ -1,4 +1,12 @@
-"""Protocols: what an event's bytes mean. To add one, add a file here and an entry in `PROTOCOLS`."""
+"""Protocols: what an event's bytes mean. To add one, add a file here and an entry in `PROTOCOLS`.
+
+event                what a decoder yields and a protocol reads
+protocol             what every protocol provides
+anthropic_messages   Anthropic Messages
+openai_chat          OpenAI chat completions
+plain_sse            text in `data:`
+custom               a format mapped in the config
+"""
 
 from dataclasses import replace
 

@@ -1,0 +1,11 @@
+"""From bytes to the observation of a stream. Pure.
+
+transcript   all that the socket saw of one stream, and its observation
+sse          bytes → events
+body         a whole answer, decoded to columns
+delivery     when the emulated link delivered each read
+timing       the moments of a stream
+progress     how far an answer has come, while it comes
+resumption   one answer over several connections
+whole        answers that are not streamed
+"""

@@ -4,7 +4,12 @@ endpoint     where a target listens
 connection   a connected socket: connect, send, close
 tls          TLS above it, over memory buffers
 exchange     one request and what came back
+response     the HTTP answer, as its parser finds it
+broken       why an exchange ended too early
 loop         chooses the socket reader of an exchange
-plain        a socket reader in Python
-compiled     a socket reader in C
+plain        socket readers in Python
+compiled     socket readers in C
+pace         how fast an emulated link lets them read
+reads        how far each read came, and when
+stamps       the kernel's times, for the readers in Python
 """

@@ -1,0 +1,17 @@
+"""From a run's streams to figures. Pure.
+
+arrays            the types of columns
+metrics           METRICS: one entry for each metric
+observe           columns → the samples of a metric
+gaps              the gaps between chunks
+reader_model      how long a person waited who reads the answer
+tally             exact counts of whole numbers
+clusters          a sample of whole streams, for correlations
+distribution      all samples of one metric
+rates             RATES: one entry for each rate
+totals            counts and sums, of which rates are made
+server_counters   what the server did after people left
+measurements      a run's figures for any selection of streams
+windows           a run in slices of time
+statistics        quantiles, intervals and tests
+"""

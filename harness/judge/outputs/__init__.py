@@ -1,4 +1,19 @@
-"""A verdict in the formats that people and CI systems read, one file for each. `dispatch` lists them."""
+"""A verdict in the formats that people and CI systems read, one file for each. `dispatch` lists them.
+
+dispatch          parses `--output`, and writes each format
+styles            the sign and colours of a verdict
+cells             the cells of tables, as plain text
+rich_text         rich's console and tables
+terminal          a result for a terminal
+terminal_tables   runs, baselines and histories for a terminal
+json              the result document
+junit             JUnit XML
+markdown          Markdown
+github            GitHub's summary and annotations
+gitlab            GitLab's metrics report
+badge             an SVG badge
+history_csv       a history as CSV
+"""
 
 import os
 from pathlib import Path

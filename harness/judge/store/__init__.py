@@ -1,4 +1,11 @@
-"""The store: every run and its streams in one SQLite file. The only door to sqlite3 and sqlite-utils."""
+"""The store: every run and its streams in one SQLite file. The only door to sqlite3 and sqlite-utils.
+
+connection   SQLite's connection and its errors
+schema       the tables, as migrations
+rows         runs, accepted runs, failures and vitals as values
+streams      streams as columns
+database     the store itself
+"""
 
 from streamgauge.harness.judge.store.database import Store
 from streamgauge.harness.judge.store.rows import Accepted, Failure, Run, RunStatus, VitalRow, VitalSeries

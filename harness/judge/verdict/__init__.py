@@ -1,0 +1,10 @@
+"""Whether a run met its rules, and whether its numbers can be believed.
+
+subjects    what a rule is about: `p95(ttft)`
+rules       a rule's text, parsed
+sla         the verdict of a rule
+abort       rules that end a run early
+validity    whether the generator measured itself
+summary     one metric in figures
+judgement   all of it for one run
+"""
