@@ -222,13 +222,13 @@ def test_without_redis_resumable_streams_end_with_an_error_and_others_continue(h
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "expected"),
     [
         ("redis://127.0.0.1:FREE", "cannot be used: Error 111 connecting to 127.0.0.1"),
         ("http://127.0.0.1", "Redis URL must specify one of the following schemes"),
     ],
 )
-def test_a_missing_redis_ends_the_start_with_one_line(url: str, said: str) -> None:
+def test_a_missing_redis_ends_the_start_with_one_line(url: str, expected: str) -> None:
     command = [
         sys.executable,
         "-m",
@@ -242,5 +242,5 @@ def test_a_missing_redis_ends_the_start_with_one_line(url: str, said: str) -> No
         command, capture_output=True, text=True, timeout=20, cwd=Path(__file__).parents[2], check=False
     )
     assert ended.returncode == 2
-    assert ended.stderr.startswith(f"streamgauge serve: --redis-url: {said}")
+    assert ended.stderr.startswith(f"streamgauge serve: --redis-url: {expected}")
     assert ended.stderr.count("\n") == 1

@@ -272,7 +272,7 @@ def test_a_tool_without_input_can_be_called(scripted: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "expected"),
     [
         (["--upstream", "anthropic"], "set ANTHROPIC_API_KEY"),
         (["--upstream", "anthropic", "--ttft", "1s", "--itl", "1s"], "a real model answers; leave out --itl, --ttft"),
@@ -281,9 +281,11 @@ def test_a_tool_without_input_can_be_called(scripted: httpx.Client) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_options_that_make_no_sense_are_one_line(words: list[str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contradicting_upstream_options_are_an_error_of_one_line(
+    words: list[str], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     ran = refused("--port", "0", *words)
     assert ran.returncode == 2
-    assert said in ran.stderr
+    assert expected in ran.stderr
     assert ran.stderr.count("\n") == 1
