@@ -76,7 +76,8 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     # content
     content_chunks: int = 0
     characters: int = 0  # of content
-    tool_pause: int | None = None  # total time between a tool's input and the content after it, ns; None: no such
+    # Total time between a tool's input and the content after it, ns. None: no content followed a tool's input.
+    tool_pause: int | None = None
     body_bytes: int = 0  # of the answer, after transfer decoding
     arrivals: bytes = b""  # every event, content or not; see `arrivals.encode`
 

@@ -232,7 +232,7 @@ FAULTS: dict[str, Fault] = {
         _DURATION,
     ),
     "stall": Fault(
-        "Nothing is generated for DURATION; keep-alive comments continue, and all later tokens are later by as much",
+        "Nothing is generated for DURATION: all later tokens are delayed by it, and keep-alive comments continue",
         _stall,
         _DURATION,
         placed=True,

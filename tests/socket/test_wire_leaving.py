@@ -155,7 +155,7 @@ def test_a_cell_change_that_breaks_the_link_is_no_failure_of_the_server() -> Non
         seen = person.stream(Question(prompts.ask("Hello?"), Plan(), road, time.monotonic_ns(), IDENTITY)).observation
         assert server.result() == "reset"
     assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 3)
-    assert seen.detail == "the phone changed cells, and the connection was lost, as the link has it"
+    assert seen.detail == "the phone changed cells, and the connection was lost, as the emulated link planned"
 
 
 def far_away(plan: Plan) -> StreamObservation:

@@ -23,7 +23,7 @@ class LinkBroke(Broken):
     """The emulated link broke the connection; the server learns of it by a reset."""
 
     def __init__(self) -> None:
-        detail = "the phone changed cells, and the connection was lost, as the link has it"
+        detail = "the phone changed cells, and the connection was lost, as the emulated link planned"
         super().__init__(Outcome.CANCELLED, detail)
 
 
@@ -31,7 +31,7 @@ class Deadline(NamedTuple):
     name: str
     moment: "Callable[[Deadlines], int]"
     becomes: "Callable[[Deadlines], Broken | None]"  # what becomes of the stream; None: it goes on
-    in_background: bool = True  # whether it counts while the app is there: it reads nothing, so it waits for nothing
+    in_background: bool = True  # whether it counts in the background, where the app reads nothing
 
 
 class Deadlines:
@@ -45,15 +45,15 @@ class Deadlines:
         self.total_at = began + timeouts.total
         self.away_at = NEVER if away is None else question.due_at + away[0]  # the app goes to the background
         self.back_at = NEVER  # and comes back
-        self.check_at = NEVER  # is the marker that came the terminal event?
-        self.answered = False  # it is
+        self.check_at = NEVER  # when to check whether the marker was the terminal event
+        self.answered = False  # the terminal event came
         self._question = question
         self._exchange = exchange
         self._progress = progress
         self._delivery = delivery
         self._breaks_at = NEVER if link.breaks_at is None else began + link.breaks_at
         self._first_shown_at = NEVER  # when the person has the first content
-        self._stop_shown_at = NEVER  # and when so much of it that they press stop
+        self._stop_shown_at = NEVER  # when the person has the chunk after which they press stop
 
     def next(self) -> tuple[int, Deadline]:
         """The next one and its moment; of two at one moment, the more decisive."""

@@ -50,7 +50,7 @@ class Times:
 def timed(times: Times, decoded: DecodedBody, until: int | None) -> tuple[dict[str, Any], int | None]:
     """The fields of the record that follow from these, and when the person had the last read.
 
-    No moment in the fields is of an event that the person had after `until` (run's clock, ns; None: they stayed).
+    Events that the person got after `until` (run's clock, ns; None: they stayed) set no moment.
     """
     until = _ALWAYS if until is None else until
     return (_compiled if library.LIBRARY is not None else _by_numpy)(times, decoded, until)

@@ -74,7 +74,7 @@ def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> 
     if transcript.delivery.emulated or transcript.away is not None:
         times.shown = _perceived(transcript, clock)
     ended_at, left = on_run(transcript.ended_at), outcome in ABANDONED
-    timing, last = timed(times, decoded, ended_at if left else None)  # they never saw what was still on the link
+    timing, last = timed(times, decoded, ended_at if left else None)  # a person who left never saw what was on the link
     if last is not None and not left:
         ended_at = max(ended_at, last)  # a slow link delivers the end later than the wire
     return StreamObservation(

@@ -63,7 +63,7 @@ class Inbox(layout.Inbox):
 class SocketSet(ABC):
     """The sockets that C reads for one gevent loop. While it is locked (`with`), none is read."""
 
-    news: int  # a descriptor that is readable when `reported` has something to say
+    news: int  # a descriptor that is readable when `reported` would return a descriptor
 
     def __init__(self, library: Any, *, pipe: Sequence[int] = ()) -> None:
         self._library = library

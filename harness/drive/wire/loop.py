@@ -1,4 +1,4 @@
-"""Who reads for the exchanges of one gevent loop: C for plain sockets where it can, Python for all others."""
+"""Chooses the socket reader of each exchange: C for plain sockets where possible, else Python."""
 
 import os
 from typing import Any
@@ -54,7 +54,7 @@ class _Compiled:
 
 
 def _catch_up_on_news(loop: Any, sockets: SocketSet) -> Any:
-    """The watcher; it does not keep the loop alive: whoever waits for an exchange has a timer in it."""
+    """The watcher. It does not keep the loop alive: a greenlet waiting for an exchange has set a timer, which does."""
     watcher = loop.io(sockets.news, READABLE, ref=False)
     watcher.start(sockets.catch_up)
     return watcher

@@ -75,8 +75,10 @@ class Reads:
         self._numbers.extend(more._numbers)
 
     def settle(self, known: int, length: int) -> None:
-        """Say that the reads from number `known` on, the last of which has no end yet, brought the body to `length`:
-        forgets those at the end that brought nothing of it."""
+        """Set the last read's end to `length`, and drop trailing reads that added no body.
+
+        Only the reads from number `known` on are new; the last of them has no end yet.
+        """
         numbers = self._numbers
         while len(numbers) > _FIELDS * known and length <= (numbers[-2 * _FIELDS] if len(numbers) > _FIELDS else 0):
             del numbers[-_FIELDS:]
