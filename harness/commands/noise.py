@@ -11,7 +11,7 @@ from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import noise
 from streamgauge.harness.judge.compare.gate import Gate
-from streamgauge.harness.judge.compare.run_figures import observe
+from streamgauge.harness.judge.compare.run_figures import figures_of_runs
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import labels
 
@@ -45,7 +45,7 @@ def command(
     if Exit.MISTAKE in series.codes:
         ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
-        observed = observe(store, series.ids(), gate)
+        observed = figures_of_runs(store, series.ids(), gate)
     click.echo("\n".join(noise.report_all(observed.figures.values(), gate)))
     for sentence in (*(f"{run} is left out: {fault}" for run, fault in observed.faults.items()), *observed.notes):
         click.echo(f"  {sentence}")

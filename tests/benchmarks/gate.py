@@ -17,7 +17,7 @@ from streamgauge.harness.judge.compare import regression
 from streamgauge.harness.judge.compare.comparison import GateStatus, compare
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
 from streamgauge.harness.judge.compare.noise import measure
-from streamgauge.harness.judge.compare.run_figures import observe
+from streamgauge.harness.judge.compare.run_figures import figures_of_runs
 from streamgauge.harness.judge.store import Store
 
 EQUAL, SLOWER = 40, 12
@@ -62,7 +62,7 @@ def record(database: Path, runs: int, ttft_ms: float) -> Runs:
         subprocess.run(command, capture_output=True, cwd=database.parent, check=False)  # 3: there are no rules
         server.terminate()
     with Store.open(database) as store:
-        found, faults, _ = observe(store, [each.id for each in store.runs()], GATE)
+        found, faults, _ = figures_of_runs(store, [each.id for each in store.runs()], GATE)
     assert not faults, faults
     return found
 

@@ -184,4 +184,4 @@ def test_the_reader_model_runs_only_for_metrics_that_need_it(streams: Streams) -
     Measurements(only=("ttft", "goodput")).take(damaged)
     for only, person in ((("stall_time",), None), (("goodput",), Reader(good=GOOD))):
         with pytest.raises(StoreError, match="cannot be read"):
-            Measurements(only=only, person=person).take(damaged)
+            Measurements(only=only, reader=person).take(damaged)

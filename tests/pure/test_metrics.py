@@ -204,7 +204,7 @@ def test_only_resumed_streams_have_the_metrics_of_a_resumption(tmp_path: Path) -
 
 def goodput(tmp_path: Path, good: Good, *observations: StreamObservation) -> Figure:
     with Store.open(database(tmp_path / "one.db", observations)) as store:
-        totals = measure(store.streams(a_run().id), person=Reader(good=good)).totals()
+        totals = measure(store.streams(a_run().id), reader=Reader(good=good)).totals()
     return RATES["goodput"].over(totals, 10)
 
 

@@ -152,14 +152,14 @@ def _excerpt(body: bytes | bytearray) -> str:
     return bytes(body).decode("utf-8", "replace")  # not cut: a cut secret might not be recognised
 
 
-def word(said: str | None, secret: re.Pattern[str]) -> str | None:
+def word(text: str | None, secret: re.Pattern[str]) -> str | None:
     """A name from the server: printable, short, and with secrets masked. None for nothing."""
-    return _line(said, secret, _LONGEST_WORD) if said else None
+    return _line(text, secret, _LONGEST_WORD) if text else None
 
 
-def sentence(said: str, secret: re.Pattern[str]) -> str:
+def sentence(text: str, secret: re.Pattern[str]) -> str:
     """A sentence of or about the server on what went wrong, likewise; "" for nothing."""
-    return _line(said, secret, _LONGEST_DETAIL)
+    return _line(text, secret, _LONGEST_DETAIL)
 
 
 def _line(text: str, secret: re.Pattern[str], limit: int) -> str:

@@ -63,7 +63,7 @@ def better(shift: Shift, margin: Values) -> Mask:
 
 
 def regressed(baseline: Values, first: Values, fresh: Values, margin: Values, test: str = "t") -> Mask:
-    """Which metrics are worse in both stages."""
+    """Which metrics are worse in both stages: for simulations. `comparison` decides a real gate, stage by stage."""
     suspicious = worse(shift(baseline, first, test), margin)
     return worse(shift(baseline, fresh, test), margin, suspicious)
 

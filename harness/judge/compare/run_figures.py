@@ -14,7 +14,7 @@ from streamgauge.harness.judge.verdict.summary import independent_samples
 from streamgauge.harness.judge.verdict.validity import Validity
 
 
-class Observed(NamedTuple):
+class FiguresOfRuns(NamedTuple):
     """The figures of several runs."""
 
     figures: dict[str, dict[str, RunFigure]]  # of each fit run, by its id and by metric
@@ -22,18 +22,18 @@ class Observed(NamedTuple):
     notes: list[str]  # what else to know about the fit runs, a sentence each
 
 
-def observe(store: Store, run_ids: Iterable[str], gate: Gate) -> Observed:
-    observed = Observed({}, {}, [])
+def figures_of_runs(store: Store, run_ids: Iterable[str], gate: Gate) -> FiguresOfRuns:
+    found = FiguresOfRuns({}, {}, [])
     for run_id in run_ids:
         judged = judge(store, run_id, rules=[])
         fault = unfit(judged)
         if fault is not None:
-            observed.faults[run_id] = fault
+            found.faults[run_id] = fault
             continue
         if judged.validity is Validity.DEGRADED:
-            observed.notes.append(f"{run_id} is degraded: {judged.reasons[0]}")
-        observed.figures[run_id] = figures(judged, gate)
-    return observed
+            found.notes.append(f"{run_id} is degraded: {judged.reasons[0]}")
+        found.figures[run_id] = figures(judged, gate)
+    return found
 
 
 def unfit(judged: Judgement) -> str | None:

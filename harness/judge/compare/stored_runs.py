@@ -8,7 +8,7 @@ from streamgauge.harness.judge.compare import baseline, comparison, same_work
 from streamgauge.harness.judge.compare.baseline_file import Member
 from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.gate import Gate
-from streamgauge.harness.judge.compare.run_figures import observe
+from streamgauge.harness.judge.compare.run_figures import figures_of_runs
 from streamgauge.harness.judge.store import Store
 
 
@@ -25,7 +25,7 @@ def with_baseline(store: Store, name: str, run_ids: Sequence[str], gate: Gate) -
     members = baseline.comparable(name, list(known.values()), runs[0], gate.window)
     for run in runs[1:]:
         same_work.require(f"{runs[0].id}, which is to be judged with it,", runs[0].fingerprint, run)
-    candidate = observe(store, [run.id for run in runs], gate)
+    candidate = figures_of_runs(store, [run.id for run in runs], gate)
     if candidate.faults:
         return comparison.invalid(name, *next(iter(candidate.faults.items())))
     accepted = {each.run: baseline.figures_of(store, each, gate) for each in members}
@@ -53,7 +53,7 @@ def in_turns(store: Store, a: Sequence[str], b: Sequence[str], gate: Gate) -> Co
     runs = [store.run(run_id) for run_id in (*a, *b)]
     for run in runs[1:]:
         same_work.require(f"{runs[0].id}, which it took turns with,", runs[0].fingerprint, run)
-    observed = observe(store, [run.id for run in runs], gate)
+    observed = figures_of_runs(store, [run.id for run in runs], gate)
     if observed.faults:
         return comparison.invalid("a", *next(iter(observed.faults.items())))
     before, after = ({run_id: observed.figures[run_id] for run_id in side} for side in (a, b))

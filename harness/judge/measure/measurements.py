@@ -34,18 +34,18 @@ class _Cohort:
 class Measurements:
     """Streams fall into cohorts: those that are equal in every key of `where` and in the labels of `labels`.
 
-    Every selection is a union of cohorts. `person` is the reader model's person; `only` names the metrics that will
+    Every selection is a union of cohorts. `reader` is the reader model's person; `only` names the metrics that will
     be asked for (None: all).
     """
 
     def __init__(
-        self, labels: Iterable[str] = (), person: Reader | None = None, only: Collection[str] | None = None
+        self, labels: Iterable[str] = (), reader: Reader | None = None, only: Collection[str] | None = None
     ) -> None:
         self._labels = sorted(set(labels))
         self._metrics = [metric for name, metric in METRICS.items() if only is None or name in only]
         self._parts: list[Measurements] = []
-        self._person = person or Reader()
-        self._needs_waits = self._person.good.longest_stall is not None or any(
+        self._reader = reader or Reader()
+        self._needs_waits = self._reader.good.longest_stall is not None or any(
             column in reader_model.COLUMNS for metric in self._metrics for column in metric.columns
         )
         self._cohorts: dict[Texts, _Cohort] = {}
@@ -66,7 +66,7 @@ class Measurements:
         bounds = np.searchsorted(code, np.arange(len(cohorts) + 1)).tolist()
         places = [slice(*ends) for ends in itertools.pairwise(bounds)]
         if self._needs_waits:
-            streams = _with_waits(streams, self._person)
+            streams = _with_waits(streams, self._reader)
         self._take_metrics(streams, cohorts, places)
         self._take_totals(streams, cohorts, places)
 
@@ -80,7 +80,7 @@ class Measurements:
         number = streams.number
         self.began = min(self.began, float(np.fmin.reduce(number["started_at"], initial=math.inf)))
         self.ended = max(self.ended, float(number["ended_at"].max(initial=-math.inf)))
-        columns = {name: each.of(streams, self._person.good) for name, each in SUMS.items()}
+        columns = {name: each.of(streams, self._reader.good) for name, each in SUMS.items()}
         for cohort, mine in zip(cohorts, places, strict=True):
             for name, count in zip(*np.unique(streams.outcome[mine], return_counts=True), strict=True):
                 cohort.outcomes[str(name)] = cohort.outcomes.get(str(name), 0) + int(count)
@@ -145,15 +145,15 @@ class Measurements:
         return Totals({str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes}, sums)
 
 
-def measure(batches: Iterable[Streams], labels: Iterable[str] = (), person: Reader | None = None) -> Measurements:
+def measure(batches: Iterable[Streams], labels: Iterable[str] = (), reader: Reader | None = None) -> Measurements:
     """Take every batch; `labels` are the label names that selections will use."""
-    measurements = Measurements(labels, person)
+    measurements = Measurements(labels, reader)
     for streams in batches:
         measurements.take(streams)
     return measurements
 
 
-def _with_waits(streams: Streams, person: Reader) -> Streams:
+def _with_waits(streams: Streams, reader: Reader) -> Streams:
     """The same streams with the columns of the reader model."""
     complete = streams.ended_as({Outcome.COMPLETED})
     broke_at = np.where(complete, np.nan, streams.number["ended_at"] / 1e3)
@@ -162,4 +162,4 @@ def _with_waits(streams: Streams, person: Reader) -> Streams:
         text = events.text.copy()
         text[unseen] = 0
         events = msgspec.structs.replace(events, text=text)
-    return streams.with_numbers(reader_model.waits(events, broke_at, person.characters_per_second))
+    return streams.with_numbers(reader_model.waits(events, broke_at, reader.characters_per_second))

@@ -24,10 +24,10 @@ class Window(NamedTuple):
 class Windows:
     """Takes a run's streams batch by batch, as `Measurements` does, for all rules about windows of one length."""
 
-    def __init__(self, length_ns: int, labels: Iterable[str], person: Reader, metrics: Collection[str]) -> None:
+    def __init__(self, length_ns: int, labels: Iterable[str], reader: Reader, metrics: Collection[str]) -> None:
         self.seconds = length_ns / 1e9
         self._labels = list(labels)
-        self._person = person
+        self._reader = reader
         self._metrics = metrics
         self._slices: dict[int, Measurements] = {}
         self._settled: set[int] = set()  # windows, each by its first slice
@@ -56,4 +56,4 @@ class Windows:
         return int(seconds * SLICES / self.seconds + 1e-9) - SLICES + 1
 
     def _slice(self, place: int) -> Measurements:
-        return self._slices.setdefault(place, Measurements(self._labels, self._person, self._metrics))
+        return self._slices.setdefault(place, Measurements(self._labels, self._reader, self._metrics))

@@ -22,11 +22,11 @@ CONFIDENCE = 0.999  # with 95 % and a check each second, a large share of good r
 class AbortRules:
     """The rules with `abort` of one run. Each stream is read and counted only once, over all calls of `check`."""
 
-    def __init__(self, rules: Iterable[Rule], person: Reader) -> None:
+    def __init__(self, rules: Iterable[Rule], reader: Reader) -> None:
         self._rules = [rule for rule in rules if rule.written.abort]
         labels = [name for rule in self._rules for name in rule.written.where.label]
-        self._measurements = Measurements(labels, person, {rule.subject.name for rule in self._rules})
-        self._windows = sla.windows(self._rules, labels, person)
+        self._measurements = Measurements(labels, reader, {rule.subject.name for rule in self._rules})
+        self._windows = sla.windows(self._rules, labels, reader)
         self._last_id = -1  # of the streams that were read
         self._not_counted: list[Streams] = []
         self._longest = 0.0  # ns from a stream's due time to its end

@@ -78,10 +78,10 @@ def judge(
     """
     run = store.run(run_id)
     rules = parse_all(run.rules) if rules is None else rules
-    person = msgspec.convert(run.config.get("reader", {}), Reader, dec_hook=decode) if reader is None else reader
+    reader = msgspec.convert(run.config.get("reader", {}), Reader, dec_hook=decode) if reader is None else reader
     labels = [PHASE, *(name for rule in rules for name in rule.written.where.label)]
-    measurements = Measurements(labels, person)
-    windows = sla.windows(rules, labels, person)
+    measurements = Measurements(labels, reader)
+    windows = sla.windows(rules, labels, reader)
     for streams in map(measurements.arranged, store.streams(run.id)):
         measurements.take(streams)
         for each in windows.values():
@@ -91,7 +91,7 @@ def judge(
     measurements.of_run = _server_counters(store, run.id, measurements) | _arrivals(store, run.id)
     seconds = store.duration(run) / 1e9
     verdicts = [sla.evaluate(rule, measurements, seconds, windows) for rule in rules]
-    return _judgement(store, run, measurements, seconds, person, verdicts)
+    return _judgement(store, run, measurements, seconds, reader, verdicts)
 
 
 def _judgement(

@@ -77,13 +77,13 @@ class _Conclusion(NamedTuple):
         return _Conclusion(RuleStatus.INCONCLUSIVE, reason, self.evidence)
 
 
-def windows(rules: Iterable[Rule], labels: Sequence[str], person: Reader) -> dict[int, Windows]:
+def windows(rules: Iterable[Rule], labels: Sequence[str], reader: Reader) -> dict[int, Windows]:
     """The windows that rules with `for` need, by their length in ns. The caller must give them the run's streams."""
     names: dict[int, set[str]] = {}
     for rule in rules:
         if rule.written.lasting is not None:
             names.setdefault(rule.written.lasting, set()).add(rule.subject.name)
-    return {length: Windows(length, labels, person, metrics) for length, metrics in names.items()}
+    return {length: Windows(length, labels, reader, metrics) for length, metrics in names.items()}
 
 
 def evaluate(
