@@ -1,7 +1,7 @@
 """The arrivals of one stream as a compact blob, and back. Pure.
 
-Times are kept to the microsecond (each is rounded by itself, so that errors do not add up), sizes exactly. The layout
-of version 1, little-endian: u8 version, and then, deflated (zlib),
+Times are kept to the microsecond, sizes exactly. Each time is rounded by itself, so that errors do not add up. The
+layout of version 1, little-endian: u8 version, and then, deflated (zlib),
 
     u32 events · i64 first arrival, µs · then one column each for
     gaps        µs between one event and the next
@@ -9,12 +9,12 @@ of version 1, little-endian: u8 version, and then, deflated (zlib),
     characters  of content in the event
     overhead    the event's bytes minus its characters: nearly constant in most protocols
     link lag    perceived minus arrival, µs; all 0 if no link was emulated
-    client lag  when the client stack handed the event over minus perceived, µs; −1 for an event that it did not hand
-                over before the stream ended; the column is absent if all its values are −1
+    client lag  handed over by the client library minus perceived, µs; −1 for an event that it did not hand over before
+                the stream ended; the column is absent if all its values are −1
 
 A column is: u8 width (0–8 bytes a value), i64 base, then the values minus the base: the lowest byte of every value,
-then the next byte of every value, … A column whose values are all equal costs nine bytes. Bytes of one weight are
-similar, so a single long gap, which widens its column, adds next to nothing after deflating.
+then the next byte of every value, … A column of equal values takes nine bytes. A single long gap widens its whole
+column, but the added bytes are nearly all zero and deflate to almost nothing.
 """
 
 import ctypes
@@ -34,7 +34,7 @@ VERSION = 1
 _HEAD = struct.Struct("<Iq")
 _COLUMN = struct.Struct("<Bq")
 NOT_HANDED = -1  # the client lag of an event that was not handed over
-_RUN = re.compile(rb"(.)\1*+", re.DOTALL)  # equal codes of kinds in a row
+_RUN = re.compile(rb"(.)\1*+", re.DOTALL)  # a run of equal kinds
 
 
 class Kind(StrEnum):
@@ -55,7 +55,7 @@ class Chunk(msgspec.Struct, frozen=True, gc=False):
     characters: int  # of content; 0 if there is none
     size: int  # bytes of the event
     perceived_at: int  # ns: after the emulated link; equal to `at` without one
-    handed_at: int | None = None  # ns: the client stack handed it to the application, never before `perceived_at`
+    handed_at: int | None = None  # ns: the client library handed it to the application; not before `perceived_at`
 
 
 class Columns(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class Columns(msgspec.Struct, frozen=True):
     characters: NDArray[np.int64]
     size: NDArray[np.int64]
     perceived_at: NDArray[np.int64]
-    client_lag: NDArray[np.int64]  # handed over minus perceived; negative: not handed over
+    client_lag: NDArray[np.int64]  # handed over minus perceived; NOT_HANDED: not handed over
 
 
 KINDS: tuple[Kind, ...] = tuple(_KINDS)
@@ -75,13 +75,13 @@ _IS_CONTENT = np.isin(np.arange(256), CONTENT_CODES)  # by code
 
 
 class ContentEvents(msgspec.Struct, frozen=True):
-    """The content events of many streams, end to end: stream `i` has those from `starts[i]` up to `starts[i + 1]`."""
+    """The content events of many streams, concatenated: those of stream `i` are `starts[i]` to `starts[i + 1]`."""
 
-    starts: NDArray[np.int64]  # one more than there are streams
+    starts: NDArray[np.int64]  # one more value than there are streams
     at: NDArray[np.int64]  # µs since the run began
     perceived_at: NDArray[np.int64]
     client_lag: NDArray[np.int64]  # as in Columns
-    text: NDArray[np.int64]  # characters of text to read; 0 in thinking and tool input
+    text: NDArray[np.int64]  # characters of text; 0 for thinking and tool input
 
 
 def encode(chunks: Sequence[Chunk]) -> bytes:
@@ -102,7 +102,7 @@ def encode(chunks: Sequence[Chunk]) -> bytes:
 
 
 def kind_codes(kinds: Iterable[Kind]) -> NDArray[np.uint8]:
-    """Kinds as `Columns` hold them."""
+    """Kinds as codes, for `Columns.kind`."""
     return np.array([_CODES[kind] for kind in kinds], np.uint8)
 
 
@@ -113,12 +113,12 @@ def is_content(kind: NDArray[np.uint8]) -> NDArray[np.bool_]:
 
 
 def microseconds(nanoseconds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Times as `Columns` hold them."""
+    """Times for `Columns`, rounded to µs."""
     return (nanoseconds + 500) // 1000
 
 
 def pack(seen: Columns) -> bytes:
-    """Columns in order of arrival → the blob that `encode` makes, without an object for each event."""
+    """Columns in order of arrival → blob, as from `encode`, but without an object for each event."""
     at = seen.at
     rows = np.array([at, seen.characters, seen.size - seen.characters, seen.perceived_at - at, seen.client_lag])
     rows[0, 1:] -= at[:-1]
@@ -144,13 +144,13 @@ def pack_rows(kinds: bytes, rows: NDArray[np.int64]) -> bytes:
         _pack([length for _, length in runs]),
         rest,
     ]
-    # With its default window and memory level, zlib would clear 128 KiB for the thousand bytes of a stream.
+    # With its default window and memory level, zlib would clear 128 KiB for a stream of about 1,000 bytes.
     deflate = zlib.compressobj(1, wbits=12, memLevel=5)
     return bytes([VERSION]) + deflate.compress(b"".join(parts)) + deflate.flush()
 
 
 def columns(blob: bytes) -> Columns:
-    """Blob → arrays. ValueError for a blob that is of another version, damaged or cut short."""
+    """Blob → arrays. ValueError for a blob that is damaged, cut short or of another version."""
     if not blob:
         none = np.zeros(0, np.int64)
         return Columns(none, none.astype(np.uint8), none, none, none, none)
@@ -175,7 +175,7 @@ def columns(blob: bytes) -> Columns:
 
 
 def content_events(blobs: Sequence[bytes]) -> ContentEvents:
-    """Many blobs at once, without a Python step for each event. ValueError as for `columns`."""
+    """The content events of many blobs, without a Python step for each event. ValueError as for `columns`."""
     present = np.flatnonzero(np.fromiter(map(len, blobs), np.int64, len(blobs)))
     cursors = _Cursors([_inflated(blob) for blob in blobs if blob])
     count = cursors.take("<u4")
@@ -206,7 +206,7 @@ def content_events(blobs: Sequence[bytes]) -> ContentEvents:
 
 
 def decode(blob: bytes) -> tuple[Chunk, ...]:
-    """Blob → chunks, times back in ns (to the microsecond)."""
+    """Blob → chunks, with times in ns (to the microsecond)."""
     seen = columns(blob)
     return tuple(
         Chunk(at, _KINDS[code], characters, size, perceived, perceived + lag if lag >= 0 else None)
@@ -245,7 +245,7 @@ def _pack(values: list[int]) -> bytes:
 
 
 def _pack_rows(rows: NDArray[np.int64]) -> tuple[bytes, bytes]:
-    """The first row as a column, without its first number; and all other rows as columns, end to end."""
+    """The first row as a column, without its first number; and all other rows as columns, concatenated."""
     if library.LIBRARY is None:
         first, *rest = rows.tolist()
         return _pack(first[1:]), b"".join(map(_pack, rest))
@@ -268,7 +268,7 @@ def _unpack(blob: bytes, offset: int, count: int) -> tuple[NDArray[np.int64], in
 
 
 class _Cursors:
-    """One cursor in each of many blobs; every step moves all of them."""
+    """A read position in each of many blobs. Each call reads from all of them."""
 
     def __init__(self, blobs: list[bytes]) -> None:
         self.bytes = b"".join(blobs)
@@ -277,7 +277,7 @@ class _Cursors:
         self.at = self.ends - lengths
 
     def only(self, chosen: NDArray[np.bool_]) -> "_Cursors":
-        """The cursors of some of the blobs, where they are now."""
+        """The same positions, for some of the blobs only."""
         cursors = _Cursors([])
         cursors.bytes, cursors.at, cursors.ends = self.bytes, self.at[chosen], self.ends[chosen]
         return cursors
@@ -300,14 +300,14 @@ class _Cursors:
         self._advance(8 + width * count)
 
     def column(self, count: NDArray[np.int64], room: int = 0) -> NDArray[np.int64]:
-        """A column of `count` values from each blob, end to end, with `room` for more values before each of them."""
+        """A column of `count` values from each blob, concatenated, with `room` for more values before each column."""
         width, base = self.take("u1"), self.take("<i8")
         if (width > 8).any() or (count < 0).any():
             raise ValueError("arrivals blob is damaged")
         start = self._advance(width * count)
         full = count + room
         values = np.repeat(base, full)
-        # Joining a slice for each blob and byte weight is several times faster than an index for each value.
+        # Joining one slice for each blob and byte weight is several times faster than indexing each value.
         none, before, data = bytes(int(full.max(initial=0))), bytes(room), self.bytes
         for weight in range(int(width.max(initial=0))):
             places = zip((start + weight * count).tolist(), count.tolist(), (width > weight).tolist(), strict=True)
@@ -317,9 +317,9 @@ class _Cursors:
 
 
 def _running_sums(first: NDArray[np.int64], steps: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The times of all streams, end to end: each stream's first time, and that plus its steps so far.
+    """The times of all streams, concatenated: each stream's first time, then the running sum of its steps.
 
-    `starts` are the places of the first times. Overwrites `steps`, whose values at `starts` do not count.
+    `starts` are the indices of the first times. Overwrites `steps`, whose values at `starts` are ignored.
     """
     steps[starts] = first
     # One running sum over all streams, restarted at each stream by subtracting the sum of the one before.

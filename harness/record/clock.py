@@ -1,4 +1,4 @@
-"""One time axis for a run: our own stamps and the kernel's, in nanoseconds since the run began.
+"""One time axis for a run: our own times and the kernel's stamps, in nanoseconds since the run began.
 
 The kernel stamps arrivals with CLOCK_REALTIME; all other times are CLOCK_MONOTONIC, which no NTP step moves. `RunClock`
 holds the offset between the two, measured when the run starts; `drift` says how far the offset has moved since then.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 
 def realtime_offset() -> int:
-    """CLOCK_REALTIME minus CLOCK_MONOTONIC, in ns: the reading with the tightest bracket of a few."""
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC, ns. Measured 16 times; the measurement that took least time counts."""
     best_width, best = 1 << 62, 0
     for _ in range(16):
         before = time.monotonic_ns()
@@ -30,7 +30,7 @@ class RunClock:
     def starting_at(cls, realtime: int) -> "RunClock":
         """The clock of a run whose zero is `realtime` (ns since 1970), however long ago that was.
 
-        A worker on another machine makes its own clock from the master's zero, so that all have one time axis.
+        Each worker makes its own clock from the master's zero, so that all of them have the same time axis.
         """
         offset = realtime_offset()
         return cls(origin=realtime - offset, offset=offset)
@@ -47,16 +47,16 @@ class RunClock:
         return stamp - self.offset - self.origin
 
     def drift(self) -> int:
-        """How far CLOCK_REALTIME has stepped against CLOCK_MONOTONIC since the clock was made, ns."""
+        """How far CLOCK_REALTIME has moved against CLOCK_MONOTONIC since the clock was made, ns."""
         return realtime_offset() - self.offset
 
 
 def clock_offset(rounds: Iterable[tuple[int, int, int]]) -> tuple[int, int]:
-    """How far our clock is ahead of another's, and how far that may be off, in the rounds' unit.
+    """How far our clock is ahead of another's, and the largest possible error of that, in the rounds' unit.
 
-    A round is (ours when we asked, theirs when they answered, ours when the answer came). As in NTP (RFC 5905), the
-    offset is taken from the quickest round: the two ways there and back can differ by its duration at most. An offset
-    within that doubt counts as 0, as it is between two processes of one machine. ValueError without rounds.
+    A round is (our time when we asked, their time when they answered, our time when the answer arrived). As in NTP (RFC
+    5905), the offset is taken from the quickest round: its error is at most half the round's duration. An offset that
+    is not larger than its error counts as 0, as between two processes of one machine. ValueError without rounds.
     """
     asked, theirs, answered = min(rounds, key=lambda one: one[2] - one[0])
     doubt = (answered - asked + 1) // 2

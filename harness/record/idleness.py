@@ -1,20 +1,20 @@
-"""When the server is idle again after the last stream, by its own metrics page. Pure.
+"""Whether the server is idle again after the last stream, by its own metrics page. Pure.
 
-The load generator asks this to know how long to go on sampling, and the judge to tell when the server stopped.
+The load generator uses this to decide how long to go on sampling, and the judge to find when the server stopped.
 """
 
 from collections.abc import Sequence
 
-WATCHED = 5_000_000_000  # ns after the last stream: a server that is busy all that time has not stopped
+WATCHED = 5_000_000_000  # ns of sampling after the last stream; a server that is busy to its end has not stopped
 
 
 def idle_level(active: Sequence[float], generated: Sequence[float]) -> float | None:
-    """The value of `Vital.SERVER_ACTIVE` at which the server serves none of our streams. None if it is not known.
+    """The value of `Vital.SERVER_ACTIVE` at which the server serves none of our streams. None if unknown.
 
     `active` and `generated` are the samples of the two server vitals from before the first stream, in order of time.
-    Other people may use the server, so the level is the last value of `active`. But some servers do not refresh that
-    gauge once all their answers are aborted (vllm-project/vllm#29928): if the counter `generated` stood still
-    meanwhile, the gauge is stale and the level is 0.
+    Other people may use the server, so the level is the last value of `active`. But some servers do not update that
+    gauge after all their answers were aborted (vllm-project/vllm#29928): if the counter `generated` did not move
+    between the samples, the gauge is stale and the level is 0.
     """
     if not active:
         return None

@@ -1,7 +1,7 @@
 """The record of one stream.
 
-A `StreamObservation` is made once, when its stream has ended, however it ended, with everything that was received until
-then. What was not observed is None, never 0. Moments are integer nanoseconds on the run's clock (`clock.RunClock`).
+A `StreamObservation` is made once, when its stream has ended in any way, with everything that was received. What was
+not observed is None, never 0. Moments are integer nanoseconds on the run's clock (`clock.RunClock`).
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,14 @@ class Outcome(StrEnum):
     UNREACHABLE = "unreachable"  # no connection: DNS, TCP or TLS
     RESET = "reset"  # the connection broke before the answer's end
     TIMED_OUT = "timed_out"  # detail says which: connect, first token, idle, total
-    MALFORMED = "malformed"  # not the protocol, or beyond a limit of the config
+    MALFORMED = "malformed"  # violates the protocol, or exceeds a limit of the config
     CANCELLED = "cancelled"  # the simulated person left, as the scenario meant
     INTERRUPTED = "interrupted"  # the run ended first: neither a failure nor a completion
 
 
-ABANDONED = frozenset({Outcome.CANCELLED, Outcome.INTERRUPTED})  # we ended it before the answer was complete
+ABANDONED = frozenset({Outcome.CANCELLED, Outcome.INTERRUPTED})  # our side ended it before the answer was complete
 FAILURES = frozenset(Outcome) - ABANDONED - {Outcome.COMPLETED}
-# The connection ended, by whichever side, while the server may still have been generating the answer.
+# One of the two sides ended the connection while the server may still have been generating the answer.
 DISCONNECTED = ABANDONED | {Outcome.TIMED_OUT, Outcome.RESET, Outcome.MALFORMED}
 
 CONTENT = frozenset({Kind.TEXT, Kind.THINKING, Kind.TOOL})  # the first of these ends the TTFT
@@ -48,7 +48,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     client: str
     network: str
     behaviour: str
-    answer: str = "streamed"  # or "whole": the request asked for one piece, which is one chunk
+    answer: str = "streamed"  # or "whole": the request asked for the answer in one piece, stored as one chunk
     worker: str = "local"
     sequence: int = 0  # of the stream, within its worker
     labels: dict[str, str] = {}
@@ -91,15 +91,15 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
 
     # of a stream that resumed an answer; None for any other stream, or if it is unknown
     resume_gap: int | None = None  # from the last content before (or the first request) to the first new content, ns
-    resume_lost: int | None = None  # event numbers skipped so far that no other stream of the answer reports
+    resume_lost: int | None = None  # event numbers skipped so far that no other record of the answer counts
     resume_duplicated: int | None = None  # content chunks that had arrived before
 
     # the instrument's own errors
     send_lag: int | None = None  # started_at minus due_at, without the delay that the scenario asked for, ns
     reads: int = 0
     coalesced_reads: int = 0  # reads that held two or more content chunks
-    saturated_reads: int = 0  # those of them that came late: caused by the generator, not by the server
-    unstamped_reads: int = 0  # reads without a kernel stamp, which got a time of our own clock
+    saturated_reads: int = 0  # of these, late reads: coalesced by the generator, not by the server
+    unstamped_reads: int = 0  # reads without a kernel stamp; their time is when we read them
     read_lag_mean: int | None = None  # our read minus the kernel's stamp, ns
     read_lag_max: int | None = None
 
@@ -110,7 +110,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
 
 
 def content_moments(chunks: Sequence[Chunk]) -> dict[str, Any]:
-    """The fields of a StreamObservation that its chunks determine."""
+    """The fields of a StreamObservation that follow from its chunks."""
     return moments_of(
         arrivals.kind_codes(chunk.kind for chunk in chunks),
         np.array([chunk.characters for chunk in chunks], np.int64),
@@ -122,7 +122,7 @@ def content_moments(chunks: Sequence[Chunk]) -> dict[str, Any]:
 def moments_of(
     kind: NDArray[np.uint8], characters: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
 ) -> dict[str, Any]:
-    """`content_moments` for events given as columns; kinds as codes of `arrivals`, times in ns."""
+    """Like `content_moments`, for events as columns: kinds as codes of `arrivals`, times in ns."""
     (content,) = arrivals.is_content(kind).nonzero()
     if not len(content):
         return {}
@@ -146,6 +146,6 @@ def moments_of(
 
 
 def after_tools(content: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Places of the content that comes right after a tool's input and is not itself one: the tool ran before it."""
+    """Indices of the content that directly follows a tool's input and is no tool input: the tool ran before it."""
     tool = content == _TOOL
     return np.flatnonzero(tool[:-1] & ~tool[1:]) + 1

@@ -1,7 +1,7 @@
-"""Vitals: the once-a-second figures of a process that drives users, and of the server under test.
+"""Vitals: the once-a-second figures of a process that simulates users, and of the server under test.
 
-`Vital` names each of them once, for the half that samples them and for the half that judges and draws them. A member
-is the name that the database stores; a stored name never changes.
+`Vital` names each of them once, for the code that samples them and the code that judges and draws them. A member's
+value is the name in the database; it never changes.
 """
 
 from enum import StrEnum
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Vital(StrEnum):
-    """Each entry: stored name, unit, meaning and, where a process's summary has its worst value, the name there."""
+    """Each entry: stored name, unit, meaning and, if a process's summary has its worst value, the name there."""
 
     unit: str
     meaning: str
@@ -22,7 +22,7 @@ class Vital(StrEnum):
         vital.worst_as = worst_as  # "worst" is the value farthest from 0
         return vital
 
-    # of each process that drives users
+    # Of each process that simulates users.
     USERS = "users", "users", "simulated users"
     ACTIVE_STREAMS = "active_streams", "streams", "streams under way"
     STREAMS_BEGUN = "streams_begun", "streams", "streams begun since the run began"
@@ -34,7 +34,7 @@ class Vital(StrEnum):
     GC_PAUSE = "gc_pause_ms", "ms", "length of one garbage collection, once a minute", "gc_pause_max_ms"
     CLOCK_DRIFT = "clock_drift_ns", "ns", "how far the wall clock was stepped since the run began", "clock_drift_ns"
 
-    # of the server, from its own metrics page
+    # Of the server, from its own metrics page.
     SERVER_ACTIVE = "server_active", "answers", "answers that the server is generating: a gauge"
     SERVER_GENERATED = "server_generated", "tokens", "tokens that the server has generated since it started: a counter"
 

@@ -69,7 +69,7 @@ def test_every_deadline_has_a_name_of_its_own() -> None:
 def test_silence_is_idle_before_it_is_a_missing_first_token() -> None:
     stream = Stream()
     assert stream.next() == ("idle", 10)
-    assert stream.becomes() == (Outcome.TIMED_OUT, "idle: nothing came for 10 s")
+    assert stream.becomes() == (Outcome.TIMED_OUT, "idle: nothing arrived for 10 s")
 
 
 def test_whatever_comes_puts_off_the_idle_timeout_and_only_content_the_first_token() -> None:
@@ -106,7 +106,7 @@ def test_of_two_deadlines_at_one_moment_the_more_decisive_counts() -> None:
 def test_patience_counts_from_the_due_time_until_the_first_content() -> None:
     stream = Stream(Plan(patience=5 * SECOND))
     assert stream.next() == ("leave", 4)
-    assert stream.becomes() == (Outcome.CANCELLED, "left after 5.0 s without a word, as planned")
+    assert stream.becomes() == (Outcome.CANCELLED, "left after 5.0 s without content, as planned")
     stream.reads(3, TOKEN)
     assert stream.next() == ("idle", 13)
 
@@ -132,7 +132,7 @@ def test_a_link_that_breaks_before_the_person_leaves_is_the_links_doing() -> Non
     link.breaks_at = 2 * SECOND
     stream = Stream(Plan(leave_after=4 * SECOND), link)
     assert stream.next() == ("leave", 2)
-    assert isinstance(stream.deadlines.farewell(), LinkBroke)
+    assert isinstance(stream.deadlines.left(), LinkBroke)
 
 
 def test_the_time_in_which_the_link_carries_nothing_is_not_the_servers() -> None:

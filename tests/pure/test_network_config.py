@@ -159,7 +159,7 @@ def test_a_network_of_the_config_is_found_by_its_name(tmp_path: Path) -> None:
     assert office.profile.stalls == silences("1m", "500ms", "5s")
     assert office.source == "[networks.office]"
     assert network.find("train", networks).trace == network.find(f"trace:{path}").trace
-    with pytest.raises(ScenarioError, match=r"\[networks\.wifi\]: there is a network of that name already"):
+    with pytest.raises(ScenarioError, match=r"\[networks\.wifi\]: there is already a network of that name"):
         network.find("wifi", {"wifi": Profile()})
 
 

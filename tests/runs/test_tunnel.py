@@ -62,7 +62,7 @@ def test_a_tunnel_longer_than_a_timeout_is_not_the_servers_silence(server: Refer
 def test_a_server_that_is_silent_on_such_a_link_is_late_all_the_same(server: ReferenceServer) -> None:
     silent = {"x-gauge-fault": "silence@20"}
     seen = live(server, gone(0.3, 0.5), timeouts={"idle": "500ms"}, headers=silent)
-    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "idle: nothing came for 0.5 s")
+    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "idle: nothing arrived for 0.5 s")
 
 
 @pytest.mark.parametrize("name", [*network.NETWORKS, "recorded"])

@@ -56,7 +56,7 @@ def flood(*pieces: bytes) -> Script:
 def test_an_endless_stream_ends_at_the_limit() -> None:
     with scripted(flood(CHUNKED, chunk(tokens(100)))) as server:
         seen = observe(server.url, limits={"stream_bytes": 100_000})
-    assert (seen.outcome, seen.detail) == (Outcome.MALFORMED, "the answer passed 100,000 bytes")
+    assert (seen.outcome, seen.detail) == (Outcome.MALFORMED, "the answer is longer than 100,000 bytes")
     assert content(seen) > 5_000
     assert seen.body_bytes < 200_000
 
@@ -88,7 +88,7 @@ def test_one_event_of_50_megabytes_is_given_up_at_the_limit() -> None:
         seen = observe(server.url)
     assert (seen.outcome, content(seen)) == (Outcome.MALFORMED, 1)
     assert seen.body_bytes < 8_100_000
-    assert seen.detail.startswith("an event passed 1,000,000 bytes")
+    assert seen.detail.startswith("an event of more than 1,000,000 bytes")
 
 
 def test_an_event_past_its_limit_in_a_small_stream_is_malformed_and_keeps_the_ones_before() -> None:
@@ -117,7 +117,7 @@ def test_an_answer_that_never_comes_to_its_body_is_given_up(pieces: tuple[bytes,
     with scripted(flood(*pieces)) as server:
         seen = observe(server.url)
     assert seen.outcome is Outcome.MALFORMED
-    assert "bytes and none of the answer" in seen.detail
+    assert "bytes in a row without any of the answer's body" in seen.detail
 
 
 def test_many_large_headers_are_no_fault() -> None:

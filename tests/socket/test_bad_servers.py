@@ -177,7 +177,7 @@ def test_a_reset_keeps_the_chunks_that_came_before() -> None:
 def test_a_connection_closed_before_any_answer_is_reset() -> None:
     with scripted(Peer.request) as server:
         seen = observe(server.url)
-    assert (seen.outcome, seen.detail) == (Outcome.RESET, "the connection was closed before an answer came")
+    assert (seen.outcome, seen.detail) == (Outcome.RESET, "the connection was closed before an answer arrived")
     assert seen.sent_at is not None
     assert seen.headers_at is None
 
@@ -226,7 +226,7 @@ def test_pings_are_no_first_token() -> None:
 def test_silence_in_the_middle_times_out_as_idle_and_keeps_what_came() -> None:
     with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
         seen = observe(server.url, timeouts={"idle": SHORT})
-    assert (seen.outcome, content(seen), seen.detail) == (Outcome.TIMED_OUT, 3, "idle: nothing came for 0.2 s")
+    assert (seen.outcome, content(seen), seen.detail) == (Outcome.TIMED_OUT, 3, "idle: nothing arrived for 0.2 s")
 
 
 def test_a_server_that_never_reads_the_request_times_out() -> None:

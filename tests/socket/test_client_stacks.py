@@ -110,7 +110,7 @@ def test_an_answer_past_the_limit_is_malformed(name: str) -> None:
     with scripted(held(CHUNKED, chunk(START + delta()), chunk(b": more\n" * 10_000))) as server:
         seen = observe(name, server.url, limits={"stream_bytes": 50_000})
     assert (seen.outcome, content(seen)) == (Outcome.MALFORMED, 1)
-    assert seen.detail == "the answer passed 50,000 bytes"
+    assert seen.detail == "the answer is longer than 50,000 bytes"
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -202,7 +202,7 @@ def test_events_that_the_sdk_passes_over_are_not_a_completed_stream() -> None:
         assert observe("wire", server.url).outcome is Outcome.COMPLETED
         seen = observe("anthropic", server.url)
     assert (seen.outcome, content(seen)) == (Outcome.MALFORMED, 3)
-    assert seen.detail == "the client library handed on 0 of the 3 content chunks that came"
+    assert seen.detail == "the client library handed on 0 of the 3 content chunks that arrived"
 
 
 def test_an_answer_that_only_the_library_refuses_is_malformed_in_the_librarys_words() -> None:

@@ -113,7 +113,7 @@ def test_only_the_total_timeout_ends_the_wait_for_a_whole_answer() -> None:
 def test_who_does_not_wait_for_it_has_nothing() -> None:
     with scripted(held()) as peers:
         seen = fetch(peers.url, target(), plan=Plan(patience=100_000_000))
-    assert (seen.outcome, seen.detail) == (Outcome.CANCELLED, "left after 0.1 s without a word, as planned")
+    assert (seen.outcome, seen.detail) == (Outcome.CANCELLED, "left after 0.1 s without content, as planned")
 
 
 def test_a_slow_link_brings_it_later(server: ReferenceServer) -> None:

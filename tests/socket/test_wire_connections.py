@@ -167,7 +167,7 @@ def test_a_request_is_sent_once_more_at_most() -> None:
         seen = ask(person)
         person.close()
         assert len(server.peers) == 2
-    assert (seen.outcome, seen.detail) == (Outcome.RESET, "the connection was closed before an answer came")
+    assert (seen.outcome, seen.detail) == (Outcome.RESET, "the connection was closed before an answer arrived")
 
 
 # Nothing left over

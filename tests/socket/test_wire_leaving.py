@@ -87,7 +87,7 @@ def test_who_is_impatient_leaves_while_nothing_has_come() -> None:
         seen = observe(server.url, Plan(patience=100_000_000))
         assert server.result() == "fin"
     assert (seen.outcome, content(seen)) == (Outcome.CANCELLED, 0)
-    assert seen.detail == "left after 0.1 s without a word, as planned"
+    assert seen.detail == "left after 0.1 s without content, as planned"
 
 
 def test_who_is_impatient_stays_once_something_has_come() -> None:
@@ -187,7 +187,7 @@ def test_what_is_still_on_the_link_when_the_person_leaves_was_never_seen() -> No
 def test_who_is_impatient_leaves_while_the_first_word_is_still_on_the_link() -> None:
     seen = far_away(Plan(patience=750_000_000))
     assert (seen.first_content_at, seen.content_chunks) == (None, 0)
-    assert seen.detail == "left after 0.8 s without a word, as planned"
+    assert seen.detail == "left after 0.8 s without content, as planned"
 
 
 def test_stop_is_pressed_when_the_link_has_shown_so_many_chunks() -> None:

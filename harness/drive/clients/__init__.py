@@ -20,7 +20,7 @@ from streamgauge.harness.errors import ScenarioError
 
 
 class Client(Protocol):
-    """One person's connection to the server: one stream at a time."""
+    """One person's client: one stream at a time."""
 
     def __init__(self, site: Site, *, fresh: bool = False) -> None: ...
 
@@ -37,13 +37,13 @@ def _wire() -> type[Client]:
 
 
 def _httpx() -> type[Client]:
-    from streamgauge.harness.drive.clients.httpx import HttpxClient  # noqa: PLC0415 - 0.1 s that only its users should pay
+    from streamgauge.harness.drive.clients.httpx import HttpxClient  # noqa: PLC0415 - slow: 0.1 s
 
     return HttpxClient
 
 
 def _anthropic() -> type[Client]:
-    from streamgauge.harness.drive.clients.anthropic import AnthropicClient  # noqa: PLC0415 - 1 s and 40 MB, as above
+    from streamgauge.harness.drive.clients.anthropic import AnthropicClient  # noqa: PLC0415 - slow: 1 s, 40 MB
 
     return AnthropicClient
 

@@ -1,8 +1,8 @@
-"""The client `anthropic`: what an app on the official SDK gets, event by event, from `messages.create(stream=True)`.
+"""The client `anthropic`: an app that reads `messages.create(stream=True)` of the official SDK, event by event.
 
-The body is the wire client's. The headers are the SDK's, with the target's over them; no other key is sent. The SDK
-uses httpx2, and this is the one client that imports it. The SDK must not retry: a retried refusal would look like a
-slow token.
+The body is the wire client's. The headers are the SDK's, overridden by the target's; the SDK's own API key is not
+sent. The SDK uses httpx2, which no other client imports. The SDK must not retry: a retried refusal would look like a
+slow first token.
 """
 
 import logging
@@ -13,7 +13,7 @@ import anthropic
 import httpcore2
 import httpx2
 import msgspec
-from anthropic.resources.messages import Messages  # now: the SDK would import it in the middle of a run
+from anthropic.resources.messages import Messages  # here, or the SDK would import it in the middle of a run
 
 from streamgauge.harness.config.schema import Target
 from streamgauge.harness.config.secrets import filled_headers
@@ -40,7 +40,7 @@ _EVERY_KIND: list[tuple[str, dict[str, Any]]] = [
 
 @cache
 def _warm() -> None:
-    """Let the SDK read one event of each kind: it builds a model for each when first seen, which takes 0.1 s."""
+    """Let the SDK read one event of each kind: for the first of a kind it builds a model, which takes 0.1 s."""
     events = (b"event: %b\ndata: %b\n\n" % (k.encode(), msgspec.json.encode({"type": k, **v})) for k, v in _EVERY_KIND)
     page = httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=b"".join(events))
     transport = httpx2.MockTransport(lambda _: page)
@@ -50,12 +50,12 @@ def _warm() -> None:
 
 
 class _Transport(httpx2.HTTPTransport):
-    """httpx2's own transport, on a pool with our backend. Its `__init__` would make a TLS context that nobody needs."""
+    """httpx2's own transport, on a pool with our backend. Its own `__init__` would make a TLS context needlessly."""
 
     def __init__(self, backend: Any, site: Site) -> None:
         self._pool = httpcore2.ConnectionPool(
             site.endpoint.tls,
-            max_keepalive_connections=0,  # the wire client keeps the connection, see `library`
+            max_keepalive_connections=0,  # `WireClient` keeps the connection instead
             network_backend=backend,
         )
 
@@ -66,14 +66,14 @@ class AnthropicClient(LibraryClient):
     def __init__(self, site: Site, *, fresh: bool = False) -> None:
         self.check(site.target)
         super().__init__(site, fresh=fresh)
-        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs each request, and Locust prints that
+        logging.getLogger("httpx2").setLevel(logging.WARNING)  # it logs each request, and Locust would print that
         endpoint = site.endpoint
         prefix = site.protocol.path.removesuffix(_PATH)
         headers: dict[str, Any] = {"authorization": anthropic.omit, "accept-encoding": "identity"}
         headers |= {name.lower(): value for name, value in filled_headers(site.target).items()}
         self._sdk = anthropic.Anthropic(
             base_url=f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{prefix}",
-            api_key="none",  # so that the SDK looks for none in the environment; it is not sent
+            api_key="none",  # keeps the SDK from reading one from the environment; it is not sent
             default_headers=headers,
             max_retries=0,
             timeout=None,
@@ -83,7 +83,7 @@ class AnthropicClient(LibraryClient):
 
     @classmethod
     def check(cls, target: Target) -> None:
-        """ScenarioError for a target that the SDK cannot ask; warms the SDK up for one that it can."""
+        """ScenarioError for a target that the SDK cannot ask; otherwise warms the SDK up."""
         if target.protocol != _PROTOCOL:
             raise ScenarioError(f"the client {cls.name!r} speaks only {_PROTOCOL}; the target is {target.protocol}")
         path = for_target(target).path
@@ -94,8 +94,8 @@ class AnthropicClient(LibraryClient):
     def _use(self, question: Question, attempt: Any) -> None:
         prompt = question.prompt
         body = msgspec.json.decode(self._site.protocol.request(self._site.target, prompt, prompt.streamed))
-        place = {} if question.last_id is None else {"last-event-id": question.last_id}
-        answer = self._messages.create(**body, extra_headers=place)
+        headers = {} if question.last_id is None else {"last-event-id": question.last_id}
+        answer = self._messages.create(**body, extra_headers=headers)
         if not prompt.streamed:
             attempt.chunk_handed_on()
             return

@@ -1,4 +1,4 @@
-"""One try at one stream: connect, send, wait for what has to be decided, and keep everything for the record."""
+"""One try at one stream: connects, sends, waits for the end of the answer, and keeps everything for the record."""
 
 import time
 from contextlib import suppress
@@ -21,7 +21,7 @@ from streamgauge.harness.record.observation import Outcome
 
 
 class LinkPace:
-    """A link as it paces the reads of one stream."""
+    """The pace that an emulated link sets for the reads of one stream."""
 
     def __init__(self, link: Link, began: int) -> None:
         self._link = link
@@ -40,7 +40,7 @@ class Attempt:
     _exchange_type: ClassVar[type[Exchange]] = Exchange
 
     def __init__(self, connection: Connection, site: Site, question: Question, began: int | None = None) -> None:
-        """`began`: when an earlier try began, whose connection proved dead (CLOCK_MONOTONIC ns)."""
+        """`began`: when an earlier try on a dead connection began (CLOCK_MONOTONIC ns); None: this is the first."""
         target, protocol, plan, link = site.target, site.protocol, question.plan, question.link
         self.began = time.monotonic_ns() if began is None else began
         self._connection = connection
@@ -57,23 +57,23 @@ class Attempt:
         delivery = Delivery(link, site.clock, self.began, reads)
         self._transcript = Transcript(question.due_at, delivery, started_at=self.began)
         self._deadlines = Deadlines(question, target.timeouts, self._exchange, self._progress, delivery)
-        self._overslept = 0  # ns, in the emulated link's delays so far
+        self._overslept = 0  # ns; how much too long the latest `_pause` was
         self._over = False  # the answer has ended
         self.reusable = False
 
     def converse(self, request: bytes) -> None:
-        """From connecting to the end of the answer. Broken when it does not get there."""
+        """Connect, ask, and wait for the end of the answer. Broken if the answer does not get to its end."""
         try:
             self._connect()
             self._ask(request)
             self._wait_for_end()
         except Broken as fault:
             if self._had_left(fault):
-                raise self._deadlines.farewell() from None
+                raise self._deadlines.left() from None
             raise
 
     def _connect(self) -> None:
-        """A connection, unless there is one already."""
+        """Connect, unless the connection is a kept one."""
         seen, connection, endpoint = self._transcript, self._connection, self._endpoint
         if connection.sock is not None:
             return
@@ -92,18 +92,18 @@ class Attempt:
     def _ask(self, request: bytes) -> None:
         """Send the request and begin to read."""
         self._pause(self._link.request(len(request)))
-        with suppress(OSError):  # the server hung up during the request; the reads will show if it said why
+        with suppress(OSError):  # the server closed during the request; it may have sent an answer first, so read
             self._connection.send(request, self._until(self._timeouts.idle))
             self._transcript.sent_at = self._connection.sent_at
         Loop.current().read(self._exchange)
 
     def _wait_for_end(self) -> None:
-        """Wait for the end of the answer. Broken when it does not get there."""
+        """Wait for the end of the answer. Broken if the answer does not get to its end."""
         while not self._over:
             self._step()
 
     def _step(self) -> None:
-        """Wait for something to decide, and decide it. Broken when the answer cannot get to its end."""
+        """Wait until something has to be decided, and decide it. Broken if the answer cannot get to its end."""
         exchange, deadlines = self._exchange, self._deadlines
         exchange.catch_up()
         if exchange.finished:
@@ -143,7 +143,7 @@ class Attempt:
             deadlines.back_at = NEVER
 
     def _follow(self) -> None:
-        """Called when something came: the plan depends on the content that the person has."""
+        """Called when data has arrived, if the person's plan depends on the content so far."""
         self._progress.update()
         if self._progress.stop_end is not None:
             self._exchange.wake()
@@ -155,7 +155,7 @@ class Attempt:
         self._transcript.ended_at = self._exchange.last_read_at
 
     def end(self, broken: Broken | None) -> Transcript:
-        """Stop reading. Returns everything that was seen."""
+        """Stop reading. Returns everything that is known of the stream."""
         exchange, seen = self._exchange, self._transcript
         exchange.catch_up()
         seen.ended_at = seen.ended_at or time.monotonic_ns()
@@ -168,7 +168,7 @@ class Attempt:
         return seen
 
     def stale(self, broken: Broken | None) -> bool:
-        """Whether the connection was dead before the request reached the server: no byte came back."""
+        """Whether the server had closed the connection before the request reached it: no byte was received."""
         closed = broken is None or broken.outcome is Outcome.RESET
         return closed and self._exchange.received == 0
 
@@ -176,9 +176,9 @@ class Attempt:
         return self._deadlines.until(time.monotonic_ns(), timeout)
 
     def _pause(self, duration: int) -> None:
-        """Wait for the emulated link's delay, unless the person leaves before.
+        """Wait for the emulated link's delay. Broken if the person leaves during it.
 
-        On a busy loop a sleep takes too long; the next one is shorter by as much.
+        On a busy loop a sleep takes too long; the next delay is shortened by the excess.
         """
         if duration <= 0:
             return
@@ -186,9 +186,9 @@ class Attempt:
         until = self._deadlines.leave_at()
         gevent.sleep(max(0, min(end, until) - time.monotonic_ns()) / 1e9)
         if end > until:
-            raise self._deadlines.farewell()
+            raise self._deadlines.left()
         self._overslept = time.monotonic_ns() - end
 
     def _had_left(self, fault: Broken) -> bool:
-        """Whether the person left before the timeout was over."""
+        """Whether this timeout is really the person leaving: they leave no later than it."""
         return fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._deadlines.leave_at()

@@ -1,4 +1,4 @@
-"""When a stream stops waiting, and what becomes of it then: `TABLE` has every deadline, the most decisive first.
+"""The deadlines of a stream, and its outcome when one passes. `TABLE` lists them; of two at one moment the first wins.
 
 Pure: no sleeping and no clock. Moments are CLOCK_MONOTONIC ns, and NEVER while a deadline does not apply.
 """
@@ -16,11 +16,11 @@ from streamgauge.harness.drive.wire.exchange import Exchange
 from streamgauge.harness.record.observation import Outcome
 
 NEVER = 1 << 62
-_GRACE = 200_000_000  # ns after the marker: most servers end the HTTP message by then, and nothing has to be checked
+_GRACE = 200_000_000  # ns after the marker; most servers end the HTTP message by then, which saves the check
 
 
 class LinkBroke(Broken):
-    """The emulated link broke the connection; the server learns of it by a reset."""
+    """The emulated link broke the connection; the server gets a reset."""
 
     def __init__(self) -> None:
         detail = "the phone changed cells, and the connection was lost, as the emulated link planned"
@@ -30,12 +30,12 @@ class LinkBroke(Broken):
 class Deadline(NamedTuple):
     name: str
     moment: "Callable[[Deadlines], int]"
-    becomes: "Callable[[Deadlines], Broken | None]"  # what becomes of the stream; None: it goes on
-    in_background: bool = True  # whether it counts in the background, where the app reads nothing
+    becomes: "Callable[[Deadlines], Broken | None]"  # how the stream ends; None: it goes on
+    in_background: bool = True  # whether it applies while the app is in the background and reads nothing
 
 
 class Deadlines:
-    """Of one try at one stream."""
+    """The deadlines of one try at one stream."""
 
     def __init__(
         self, question: Question, timeouts: Timeouts, exchange: Exchange, progress: Progress, delivery: Delivery
@@ -44,9 +44,9 @@ class Deadlines:
         self.timeouts = timeouts
         self.total_at = began + timeouts.total
         self.away_at = NEVER if away is None else question.due_at + away[0]  # the app goes to the background
-        self.back_at = NEVER  # and comes back
-        self.check_at = NEVER  # when to check whether the marker was the terminal event
-        self.answered = False  # the terminal event came
+        self.back_at = NEVER  # the app comes back to the foreground
+        self.check_at = NEVER  # when to check whether the marker was part of the terminal event
+        self.answered = False  # the terminal event has arrived
         self._question = question
         self._exchange = exchange
         self._progress = progress
@@ -56,26 +56,26 @@ class Deadlines:
         self._stop_shown_at = NEVER  # when the person has the chunk after which they press stop
 
     def next(self) -> tuple[int, Deadline]:
-        """The next one and its moment; of two at one moment, the more decisive."""
+        """The moment of the next deadline, and the deadline; of two at one moment, the first in `TABLE`."""
         table = TABLE if self.back_at == NEVER else _IN_BACKGROUND
         return min([(deadline.moment(self), deadline) for deadline in table], key=itemgetter(0))
 
     def until(self, now: int, timeout: int) -> int:
-        """The end of a step that begins now: of its timeout, unless the whole stream ends before."""
+        """When a step that begins now must end: after its timeout, or earlier if the whole stream ends before."""
         return min(now + timeout, self.total_at, self.leave_at())
 
-    # The person, and their link
+    # The person leaves, or their link breaks.
 
     def leave_at(self) -> int:
         return self._leave()[0]
 
-    def farewell(self) -> Broken:
-        """What becomes of the stream when the person leaves, or their link breaks."""
+    def left(self) -> Broken:
+        """How the stream ends when the person leaves or their link breaks."""
         at, why = self._leave()
         return Broken(Outcome.CANCELLED, why) if at < self._breaks_at else LinkBroke()
 
     def _leave(self) -> tuple[int, str]:
-        """When the person leaves and why, or when their link breaks, if nothing ends the stream before."""
+        """When the person leaves and why, or when their link breaks, whichever is first."""
         plan, progress, due_at = self._question.plan, self._progress, self._question.due_at
         found: list[tuple[int, str]] = []
         if progress.stop_end is not None:
@@ -89,20 +89,20 @@ class Deadlines:
                 self._first_shown_at = self._delivery.shown_at(progress.first_end)
             at = due_at + plan.patience
             if at < self._first_shown_at:
-                found.append((at, f"left after {plan.patience / 1e9:.1f} s without a word, as planned"))
+                found.append((at, f"left after {plan.patience / 1e9:.1f} s without content, as planned"))
         return min([*found, (self._breaks_at, "")])
 
     def background_at(self) -> int:
         return min(self.away_at, self.back_at)
 
-    # The server
+    # The server is too slow, or has sent its terminal event.
 
     def marker_came(self, now: int) -> None:
         if self.check_at == NEVER:
             self.check_at = now + _GRACE
 
     def check_terminal(self) -> None:
-        """A server that keeps the HTTP message open after the terminal event costs the person nothing."""
+        """End the stream if its terminal event has arrived, even if the server keeps the HTTP message open."""
         self._progress.update()
         self.answered = self._progress.over
         if not self.answered:
@@ -119,7 +119,7 @@ class Deadlines:
         return None if self._progress.content else _late("first token", self.timeouts.first_token)
 
     def _on_link(self, since: int, timeout: int) -> int:
-        """When the server's timeout is over: the time in which the link carries nothing does not count."""
+        """When a timeout for the server ends; the time in which the link carries nothing does not count."""
         began = self._delivery.began
         return began + self._question.link.after(since - began, timeout)
 
@@ -129,12 +129,12 @@ def _late(what: str, timeout: int) -> Broken:
 
 
 TABLE = (
-    Deadline("leave", Deadlines.leave_at, Deadlines.farewell),
+    Deadline("leave", Deadlines.leave_at, Deadlines.left),
     Deadline("total", attrgetter("total_at"), lambda all: _late("total", all.timeouts.total)),
-    Deadline("background", Deadlines.background_at, lambda _: None),  # the attempt pauses and resumes
+    Deadline("background", Deadlines.background_at, lambda _: None),  # `Attempt` pauses or resumes reading
     Deadline("terminal event", attrgetter("check_at"), Deadlines.check_terminal, in_background=False),
     Deadline(
-        "idle", Deadlines.idle_at, lambda all: _late("idle: nothing came", all.timeouts.idle), in_background=False
+        "idle", Deadlines.idle_at, lambda all: _late("idle: nothing arrived", all.timeouts.idle), in_background=False
     ),
     Deadline("first token", Deadlines.first_token_at, Deadlines.check_first_token, in_background=False),
 )

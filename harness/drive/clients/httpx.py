@@ -1,4 +1,4 @@
-"""The client `httpx`: what an app on httpx gets that reads `iter_bytes` and decodes each event as it comes.
+"""The client `httpx`: an app on httpx that reads `iter_bytes` and decodes each event as it arrives.
 
 The request is the wire client's, header for header.
 """
@@ -18,12 +18,12 @@ from streamgauge.harness.record.observation import CONTENT
 
 
 class _Transport(httpx.HTTPTransport):
-    """httpx's own transport, on a pool with our backend. Its `__init__` would make a TLS context that nobody needs."""
+    """httpx's own transport, on a pool with our backend. Its own `__init__` would make a TLS context needlessly."""
 
     def __init__(self, backend: Any, site: Site) -> None:
         self._pool = httpcore.ConnectionPool(
             site.endpoint.tls,
-            max_keepalive_connections=0,  # the wire client keeps the connection, see `library`
+            max_keepalive_connections=0,  # `WireClient` keeps the connection instead
             network_backend=backend,
         )
 
@@ -33,14 +33,14 @@ class HttpxClient(LibraryClient):
 
     def __init__(self, site: Site, *, fresh: bool = False) -> None:
         super().__init__(site, fresh=fresh)
-        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request, and Locust prints that
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request, and Locust would print that
         endpoint = site.endpoint
         _, *headers = site.head.decode("latin-1").splitlines()
         self._url = f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{site.protocol.path}"
         self._http = httpx.Client(
             transport=_Transport(self._backend, site),
             headers=dict(line.split(": ", 1) for line in headers),
-            timeout=None,  # noqa: S113 - `Deadlines` keeps ours
+            timeout=None,  # noqa: S113 - `Deadlines` has our timeouts
             trust_env=False,
         )
 
@@ -66,7 +66,7 @@ class HttpxClient(LibraryClient):
                     attempt.chunk_handed_on()
         finally:
             response.close()
-            del response.stream  # a reference cycle with the response, and the collector is off during a run
+            del response.stream  # breaks a reference cycle: the garbage collector is off during a run
 
     def close(self) -> None:
         self._http.close()

@@ -1,11 +1,11 @@
 """A person whose app uses an HTTP library: the wire client with that library between socket and application.
 
-The library runs unchanged on a network backend of ours (httpcore's and httpcore2's are alike), which gives it, as plain
-text, what the stamped socket read. So arrivals, timeouts, leaving, connections and outcomes are the wire client's own,
-and what the library adds is the time from a chunk's arrival to its being handed on.
+The unchanged library runs on a network backend of ours (httpcore's and httpcore2's have the same interface), which
+gives it the decrypted bytes that the stamped socket read. So arrivals, timeouts, leaving, connections and outcomes are
+those of the wire client. What the library adds is the time from a chunk's arrival until it hands the chunk on.
 
-The socket is read as soon as the loop can, not when the library asks. What the library writes is sent as one piece when
-it first asks for the answer. A connection that we keep looks new to the library each time.
+The socket is read as soon as data arrives, not when the library asks. What the library writes is sent in one piece when
+it first asks for the answer. Each connection looks new to the library, even one that we have kept.
 """
 
 import time
@@ -24,7 +24,7 @@ from streamgauge.harness.record.observation import Outcome
 
 
 class _RawExchange(Exchange):
-    """An exchange that keeps what it reads, headers and framing too, until the library takes it."""
+    """An exchange that keeps the raw HTTP bytes, headers and framing included, until the library takes them."""
 
     every_read = True
 
@@ -44,7 +44,7 @@ class _RawExchange(Exchange):
 
 
 class LibraryAttempt(Attempt):
-    """An attempt whose steps a library takes: what httpcore calls a NetworkStream."""
+    """An attempt whose steps the library triggers; to httpcore it is a NetworkStream."""
 
     _exchange_type: ClassVar[type[Exchange]] = _RawExchange
     _exchange: _RawExchange
@@ -52,7 +52,7 @@ class LibraryAttempt(Attempt):
     def __init__(self, connection: Connection, site: Site, question: Question, began: int | None = None) -> None:
         super().__init__(connection, site, question, began)
         self._request = bytearray()
-        self.fault: BaseException | None = None  # raised by us, whatever the library makes of it on its way through
+        self.fault: BaseException | None = None  # what we raised inside the library, which may have replaced it
         self._handed: list[int] = []
         self._transcript.handed = self._handed
 
@@ -61,20 +61,20 @@ class LibraryAttempt(Attempt):
         self._handed.append(time.monotonic_ns())
 
     def finish(self, complaint: str | None) -> None:
-        """See the answer to its end after the library is done with it; `complaint`: what the library raised.
+        """Wait for the end of the answer after the library has finished; `complaint`: what the library raised.
 
-        Broken when the answer did not get to its end; or raises what came up while the library had control.
+        Broken if the answer did not get to its end. Also raises what we raised while the library had control.
         """
         fault, self.fault = self.fault, None
         if isinstance(fault, Broken) and self._had_left(fault):
-            raise self._deadlines.farewell()
+            raise self._deadlines.left()
         if fault is not None:
             raise fault
         if complaint is not None and not (self._over or self._exchange.finished):
             raise Broken(Outcome.MALFORMED, complaint)
         self._wait_for_end()
 
-    # From here to the end of the class: called by httpcore. Its timeouts are not used; `Deadlines` keeps ours.
+    # From here to the end of the class: called by httpcore. Its timeouts are not used: `Deadlines` has ours.
 
     def connect(self) -> None:
         try:
@@ -89,7 +89,7 @@ class LibraryAttempt(Attempt):
         server_hostname: str | None = None,  # noqa: ARG002 - the same
         timeout: float | None = None,  # noqa: ARG002 - the same
     ) -> "LibraryAttempt":
-        """The connection is secured already, below what the library sees."""
+        """Nothing to do: TLS is done below this stream, and the library gets plain text."""
         return self
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ARG002 - httpcore's signature
@@ -104,7 +104,7 @@ class LibraryAttempt(Attempt):
             while not (raw or self._over):
                 self._step()
         except BaseException as fault:
-            # Bytes that came before the fault are handed on first; the library will ask again.
+            # First return the bytes that arrived before the fault; the library will ask again.
             if not (raw and isinstance(fault, Broken)):
                 self.fault = fault
                 raise
@@ -113,26 +113,26 @@ class LibraryAttempt(Attempt):
         return data
 
     def close(self) -> None:
-        """The connection's owner decides whether to keep it, close it or reset it."""
+        """Nothing to do: `WireClient` decides whether to keep, close or reset the connection."""
 
     def get_extra_info(self, info: str) -> None:
-        """There is none: above all, the library gets no socket."""
+        """No information, so the library cannot get at the socket."""
 
 
 class _Backend:
-    """What httpcore calls a NetworkBackend: connects the attempt under way."""
+    """To httpcore a NetworkBackend: connects the current attempt."""
 
     def __init__(self) -> None:
         self.attempt: LibraryAttempt | None = None
 
-    def connect_tcp(self, host: str, port: int, **_: Any) -> LibraryAttempt:  # noqa: ARG002 - the attempt knows where
+    def connect_tcp(self, host: str, port: int, **_: Any) -> LibraryAttempt:  # noqa: ARG002 - the attempt has them
         assert self.attempt is not None
         self.attempt.connect()
         return self.attempt
 
 
 class LibraryClient(WireClient):
-    """Subclass it with a library that runs on `self._backend`."""
+    """Subclass it for a library, which must use `self._backend`."""
 
     _attempt: ClassVar[type[Attempt]] = LibraryAttempt
 
@@ -142,7 +142,7 @@ class LibraryClient(WireClient):
 
     @abstractmethod
     def _use(self, question: Question, attempt: LibraryAttempt) -> None:
-        """Ask through the library, and tell the attempt of each content chunk that it hands on."""
+        """Ask through the library; call `attempt.chunk_handed_on` for each content chunk that it hands on."""
 
     def _converse(self, attempt: LibraryAttempt, question: Question) -> None:
         complaint = None
@@ -161,7 +161,7 @@ class LibraryClient(WireClient):
 
 
 def _forget_frames(fault: BaseException | None) -> None:
-    """Drop the frames that a fault went through: h11's hold the fault itself, a reference cycle for each stream."""
+    """Drop the tracebacks of a fault: frames of h11 hold the fault itself, a reference cycle for each stream."""
     while fault is not None:
         fault.__traceback__ = None
         fault = fault.__context__

@@ -1,4 +1,4 @@
-"""What a client is asked, and what it gives back: one stream's question and reply."""
+"""The input and the output of a client: one stream's question and reply."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Question:
     link: Link  # for this stream alone
     due_at: int  # CLOCK_MONOTONIC ns
     identity: Mapping[str, Any]  # the fields of the record that say which stream it is
-    place: Place | None = None  # continue a broken answer after this place; None: ask for a whole one
+    place: Place | None = None  # where to resume a broken answer; None: ask for a new one
 
     @property
     def last_id(self) -> str | None:
@@ -29,5 +29,5 @@ class Question:
 @dataclass(frozen=True, slots=True)
 class Reply:
     observation: StreamObservation
-    retry_after: float | None  # seconds, from the answer's Retry-After header; None: it had none that is valid
-    place: Place | None = None  # where the answer broke off, if the plan is to reconnect and more may come
+    retry_after: float | None  # seconds, from the answer's Retry-After header; None: absent or invalid
+    place: Place | None = None  # where the answer broke off, if it can be resumed and the plan says so

@@ -1,6 +1,6 @@
-"""The default client: one person's HTTP straight on a stamped socket. Everything is decoded after the stream.
+"""The default client: HTTP directly on a socket with kernel stamps. Events are decoded after the stream has ended.
 
-Promises one StreamObservation for each `stream`, whatever the server does: nothing that a server sends raises here.
+Promises one StreamObservation for each `stream`: nothing that a server sends or does makes it raise.
 """
 
 from contextlib import suppress
@@ -17,7 +17,7 @@ from streamgauge.harness.drive.clients.deadlines import LinkBroke
 from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.reading.resumption import follow
 from streamgauge.harness.drive.reading.transcript import Interrupted, Transcript, observe
-from streamgauge.harness.drive.reading.whole import observe_whole, patient
+from streamgauge.harness.drive.reading.whole import observe_whole, with_total_timeout_only
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.connection import Connection
@@ -25,7 +25,7 @@ from streamgauge.harness.record.observation import Outcome
 
 
 class WireClient:
-    """Keeps its connection between streams, as an app does; `fresh` makes a new one for each."""
+    """Keeps its connection between streams, as an app does; with `fresh`, each stream gets a new one."""
 
     name = "wire"
     _attempt: ClassVar[type[Attempt]] = Attempt
@@ -43,9 +43,9 @@ class WireClient:
     def stream(self, question: Question) -> Reply:
         """Ask, and read until the end or until the plan says to leave.
 
-        Raises only Interrupted, when the caller's greenlet is killed: it holds the record, to be kept before dying.
+        Raises only Interrupted, when the caller's greenlet is killed: the caller must store the record that it holds.
         """
-        site = self._site if question.prompt.streamed else patient(self._site)
+        site = self._site if question.prompt.streamed else with_total_timeout_only(self._site)
         began = None
         while True:
             connection, reused = self._connection()
@@ -54,7 +54,7 @@ class WireClient:
             broken = self._try(attempt, connection, question)
             transcript = attempt.end(broken)
             self._keep_or_close(connection, attempt, question.plan, broken)
-            # If stale, the server had closed the idle connection while our request was on its way.
+            # Stale: the server had closed the idle connection while our request was on its way. Ask once more.
             if not (reused and attempt.stale(broken)):
                 return self._reply(transcript, site, question)
 
@@ -66,7 +66,7 @@ class WireClient:
             self._idle = None
 
     def _connection(self) -> tuple[Connection, bool]:
-        """A connection for one exchange, and whether it was in use before."""
+        """A connection for one exchange, and whether it is a kept one."""
         idle, self._idle = self._idle, None
         if idle is not None and not self._fresh and idle.usable():
             return idle, True
@@ -75,22 +75,22 @@ class WireClient:
         return Connection(), False
 
     def _try(self, attempt: Attempt, connection: Connection, question: Question) -> Broken | None:
-        """Why the answer did not get to its end; None: it did."""
+        """Make one try. Returns why the answer did not get to its end; None if it did."""
         try:
             self._converse(attempt, question)
         except Broken as fault:
-            # Its traceback would hold this frame and all that came, and this frame it: a cycle for each stream.
+            # The traceback refers to this frame, and the frame to the fault: a reference cycle for each stream.
             return fault.with_traceback(None)
         except gevent.GreenletExit:
             return Broken(Outcome.INTERRUPTED, "the run ended before the stream did")
-        except BaseException:  # such as a gevent.Timeout of the scenario: only the socket is ours to clean up
+        except BaseException:  # such as a gevent.Timeout of the scenario: clean up the socket, and pass it on
             attempt.end(None)
             connection.close()
             raise
         return None
 
     def _converse(self, attempt: Any, question: Question) -> None:
-        """One try, from connecting to the end of the answer. Broken when it does not get there."""
+        """One try, from connecting to the end of the answer. Broken if the answer does not get to its end."""
         attempt.converse(self._site.request(question.prompt, question.last_id))
 
     def _keep_or_close(self, connection: Connection, attempt: Attempt, plan: Plan, broken: Broken | None) -> None:
@@ -106,7 +106,7 @@ class WireClient:
             connection.close()
 
     def _reply(self, transcript: Transcript, site: Site, question: Question) -> Reply:
-        """What the transcript says. Raises Interrupted if the greenlet was killed, during the stream or here."""
+        """The reply made of the transcript. Interrupted if the greenlet was killed, during the stream or here."""
         broken, identity = transcript.broken, question.identity
         record = observe if question.prompt.streamed else observe_whole
         if broken is None or broken.outcome is not Outcome.INTERRUPTED:
@@ -122,7 +122,7 @@ class WireClient:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """A Retry-After header: seconds or a date (RFC 9110, 10.2.3). None if it is neither, or missing."""
+    """A Retry-After header, seconds or a date (RFC 9110, 10.2.3), in seconds. None if missing or invalid."""
     if retry_after is None:
         return None
     try:

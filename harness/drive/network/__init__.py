@@ -1,8 +1,8 @@
 """Emulated links between the person and the server. Pure: no socket, no sleep, randomness handed in.
 
-Upstream, the client sleeps for the delays that `handshake` and `request` return. Downstream, `deliver` computes from
-each read when the person gets it, so the wire's times stay as the kernel saw them; `take` may also pace the reads, so
-that the server feels a slow link.
+Upstream, the client sleeps for the delays that `handshake` and `request` return. Downstream, `deliver` computes when
+the person gets each read, and the arrival times on the wire stay the kernel's. `take` also limits how fast the client
+reads, so that the server's writes block as they would with a slow phone.
 """
 
 from streamgauge.harness.drive.network.link import Link

@@ -1,10 +1,10 @@
 """An emulated link in use by one stream: when data arrives, and how fast it may be read.
 
-Silences and handovers are drawn from their own random generator, as far ahead as they are needed, so the server's pace
-does not move them. Jitter and losses are drawn for each delivery.
+Silences and handovers are drawn from a random generator of their own, so they do not depend on the server's pace.
+Jitter and losses are drawn for each delivery.
 
-Not modelled: packets that a silence loses instead of delaying (TCP would back off), and the competition between streams
-of one person for the same link.
+Not modelled: packets that a silence loses instead of delaying (TCP would back off), and several streams of one person
+that compete for the same link.
 """
 
 import heapq
@@ -28,7 +28,7 @@ _FIRST_TIMEOUT = 1_000_000_000  # ns; the retransmission timeout of a connection
 _TUNNEL_WINDOW = 16_384  # bytes
 _STEP = 10_000_000  # ns; a paced read may take what the rate carries in this time, and at least one segment
 _SLACK = 20_000_000  # ns; a paced read may be this late without losing capacity
-_UNLIMITED = 1 << 30
+_UNLIMITED = 1 << 30  # bytes
 _NEVER = 1 << 62
 
 
@@ -56,21 +56,21 @@ class Link:
         self._profile = profile = network.profile
         self.emulated = network.emulated or tunnel is not None
         self._spent = 0  # total delay of the handshakes and the request so far
-        self._before = -_NEVER  # when the previous delivery reached the wire's end
-        self._last = 0  # when the person got the previous delivery: TCP keeps the order
+        self._before = -_NEVER  # when the previous delivery arrived on the wire
+        self._last = 0  # when the person got the previous delivery: later data cannot overtake it
         self.breaks_at: int | None = None  # when a handover resets the connection; None: never
         self.window: int | None = None  # SO_RCVBUF, see `Network.window`
-        self.steady = network.trace is None  # False: what `take` allows is valid at that moment only
+        self.steady = network.trace is None  # False: what `take` allows is valid only at that moment
         if not self.emulated:
             return
         # Without a small window, the kernel would accept everything that arrives during the tunnel.
         self.window = network.window or (_TUNNEL_WINDOW if tunnel is not None else None)
         self._random = random = Random(seed)
-        fate = Random(random.getrandbits(64))
+        outages = Random(random.getrandbits(64))
         handovers = profile.handovers
         if handovers and handovers.resets:
-            self.breaks_at = round(fate.expovariate(handovers.resets / handovers.every))
-        silences = _silences(profile.stalls, handovers, fate)
+            self.breaks_at = round(outages.expovariate(handovers.resets / handovers.every))
+        silences = _silences(profile.stalls, handovers, outages)
         if tunnel is not None:
             silences = heapq.merge([(tunnel[0], sum(tunnel))], silences)
         self._silences = _Timeline(silences)
@@ -78,7 +78,7 @@ class Link:
         self._down: _Direction
         self._gate: _Direction
         if network.trace:
-            begin = fate.randrange(network.trace.period)
+            begin = outages.randrange(network.trace.period)
             self._down = _Recording(self._silences, network.trace, begin, 0)
             self._gate = _Recording(self._silences, network.trace, begin, _SLACK)
         else:
@@ -96,7 +96,7 @@ class Link:
         return self._spent - began
 
     def request(self, size: int) -> int:
-        """How long a request of `size` bytes takes to reach the server, ns, after the last handshake."""
+        """How long a request of `size` bytes takes to reach the server, ns. Starts after the handshakes."""
         if not self.emulated:
             return 0
         began = self._spent
@@ -115,7 +115,7 @@ class Link:
     def take(self, now: int) -> tuple[int, int]:
         """(bytes, until): how many bytes a paced client may read from `now` until then; or (0, when to ask again).
 
-        Covers the rate and the silences only; `deliver` adds the way to the person. Report what was read to `took`.
+        Covers the rate and the silences only; `deliver` adds latency and losses. Call `took` after each read.
         """
         return self._gate.open(now) if self.emulated else (_UNLIMITED, _NEVER)
 
@@ -125,13 +125,13 @@ class Link:
             self._gate.carry(now, size)
 
     def after(self, at: int, duration: int) -> int:
-        """The time at which the link has worked for `duration` since `at`; silences do not count."""
+        """When the link has worked for `duration` since `at`; silences do not count."""
         if not self.emulated:
             return at + duration
         return self._silences.moment(self._silences.worked(at) + duration)
 
     def silences(self, until: int) -> list[tuple[int, int]]:
-        """(start, end) of each silence that starts before `until`, without the gaps of a recording."""
+        """(start, end) of each silence that starts before `until`. Gaps in a recording are not included."""
         return self._silences.upto(until) if self.emulated else []
 
     def _way(self) -> int:
@@ -143,8 +143,8 @@ class Link:
     def _recovery(self, at: int, size: int) -> int:
         """Extra delay of a delivery because segments of it were lost, ns.
 
-        TCP detects a loss by three later segments or by a timeout (RFC 5681, 3.2; RFC 6298 with Linux's minimum). The
-        later segments are assumed to come at the pace of the earlier ones.
+        TCP detects a loss by three later segments or by a timeout (RFC 5681, 3.2; RFC 6298 with Linux's minimum).
+        Later segments are assumed to arrive as far apart as the last two deliveries.
         """
         profile = self._profile
         if not profile.loss:
@@ -157,7 +157,7 @@ class Link:
         return min(timeout, profile.rtt + 3 * pace) + self._retries(1, 2 * timeout)
 
     def _retries(self, segments: int, timeout: int) -> int:
-        """Total timeouts, ns, until a try of `segments` segments loses none; each timeout is twice the previous one."""
+        """Total of the timeouts until `segments` segments get through, ns; each timeout is twice the previous one."""
         waited, lost = 0, 1 - (1 - self._profile.loss) ** segments
         while lost and self._random.random() < lost:
             waited += timeout
@@ -172,11 +172,11 @@ class _Direction(Protocol):
         """When the last of `size` bytes that arrive at `at` has been carried. Call it in order of `at`."""
 
     def open(self, at: int) -> tuple[int, int]:
-        """(bytes, until): what could be carried at `at`, valid until then; or (0, when some could). No side effect."""
+        """(bytes, until): what could be carried at `at`, valid until then; or (0, when to ask again). Pure."""
 
 
 class _Timeline:
-    """A link's silences, and the time that it has worked: rates count working time only."""
+    """A link's silences, and the time that it has worked: rates apply to working time only."""
 
     __slots__ = ("_coming", "_ends", "_next", "_starts", "_worked")
 
@@ -266,7 +266,7 @@ class _Bucket:
 
 
 class _Recording:
-    """A recorded direction, played from some moment of the recording; the timeline's silences add to its own gaps."""
+    """A recorded direction, played from some moment of the recording, interrupted by the timeline's silences too."""
 
     __slots__ = ("_begin", "_number", "_room", "_slack", "_timeline", "_trace")
 
@@ -302,7 +302,7 @@ class _Recording:
         return self._trace.moment(self._number) - self._begin
 
     def _skip(self, at: int) -> None:
-        """Drop the deliveries that nobody used in time."""
+        """Drop the deliveries that were not used in time."""
         number = self._trace.first(at + self._begin - self._slack)
         if number > self._number:
             self._number, self._room = number, CAPACITY

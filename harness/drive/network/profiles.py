@@ -1,4 +1,4 @@
-"""Link profiles by name: shipped ones, those of streamgauge.toml, recordings. A new one is an entry of `NETWORKS`."""
+"""Link profiles by name: shipped ones, those of streamgauge.toml, recordings. To add one, extend `NETWORKS`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Network:
     name: str
     profile: Profile
     source: str
-    version: int | None = 1  # raise it when the profile changes; None: not shipped, identified by its numbers
+    version: int | None = 1  # increment it with every change of the profile; None: not shipped, see `fingerprint`
     trace: Trace | None = None
 
     @property
@@ -33,7 +33,7 @@ class Network:
 
     @property
     def fingerprint(self) -> str:
-        """Identifies the link in a run's fingerprint: the name with its version, or with a digest of its numbers.
+        """The link's entry in a run's fingerprint: the name with its version, or with a digest of its numbers.
 
         A trace is identified by its content, not by its path.
         """
@@ -49,7 +49,7 @@ class Network:
         """SO_RCVBUF for a client that paces its reads; None if pacing would change nothing.
 
         A quarter of the link's bandwidth-delay product: enough for the link's rate while the real round trip is at most
-        a quarter of the emulated one, and small enough that the server's writes soon block when nobody reads.
+        a quarter of the emulated one, and small enough that the server's writes soon block if the client does not read.
         """
         profile = self.profile
         kbit = self.trace.kbit if self.trace else profile.down_kbit
@@ -101,7 +101,7 @@ NETWORKS = {
         Network(
             "trickle",
             _steady("400ms", "40ms", 16, 16),
-            "2 KB/s, what the smallest tariffs leave when their volume is used up; our estimate",
+            "2 KB/s, as many tariffs throttle when their data volume is used up; our estimate",
         ),
         Network(
             "lte_driving", replace(_LTE, stalls=_LTE_STALLS), "WebPageTest's LTE with the stalls of recorded drives"
@@ -130,7 +130,7 @@ def find(name: str, inline: Mapping[str, Profile] = MappingProxyType({})) -> Net
     ScenarioError if there is none (listing what exists), if the trace is invalid, or if the name exists twice.
     """
     if name in inline and name in NETWORKS:
-        raise ScenarioError(f"[networks.{name}]: there is a network of that name already; choose another")
+        raise ScenarioError(f"[networks.{name}]: there is already a network of that name; choose another")
     if name in inline:
         return _own(name, inline[name], f"[networks.{name}]")
     if name.startswith(_TRACE):

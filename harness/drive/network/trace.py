@@ -1,6 +1,6 @@
 """Recorded links: the moments at which a link could deliver 1,500 bytes, in the trace format of Mahimahi's mm-link(1).
 
-Each line of a file is a whole number of milliseconds, in ascending order. A delivery that nothing was waiting for is
+Each line of a file is a whole number of milliseconds, in ascending order. A delivery for which no data is waiting is
 lost. After the last line, the recording starts over.
 """
 
@@ -16,7 +16,7 @@ from streamgauge.harness.errors import ScenarioError
 
 CAPACITY = 1_500  # bytes of one delivery, IP and TCP headers included
 _MS = 1_000_000
-_LAST_DIGIT = 9  # digits of the largest stamp: eleven days
+_MOST_DIGITS = 9  # of a stamp in a file: eleven days
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Trace:
         return len(self.stamps) * CAPACITY * 8 / self.stamps[-1]
 
     def moment(self, number: int) -> int:
-        """Time of a delivery, ns; its number keeps counting when the recording starts over."""
+        """Time of the delivery with this number, ns. Numbers go on counting when the recording starts over."""
         again, place = divmod(number, len(self.stamps))
         return again * self.period + self.stamps[place] * _MS
 
@@ -72,4 +72,4 @@ class Trace:
 
 
 def _is_stamp(line: str) -> bool:
-    return line.isascii() and line.isdigit() and len(line) <= _LAST_DIGIT
+    return line.isascii() and line.isdigit() and len(line) <= _MOST_DIGITS

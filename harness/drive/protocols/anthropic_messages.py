@@ -1,7 +1,7 @@
 """Anthropic's Messages API. https://docs.anthropic.com/en/api/messages-streaming
 
-An event's type is the `type` in its data, or else its name. Unknown types are not content: the API announces that it
-will add some. `input_tokens` excludes tokens read from and written to the prompt cache.
+An event's type is the `type` in its data or, without one, the event's name. Unknown types are not content: the API's
+documentation says that new ones will be added. `input_tokens` excludes tokens read from or written to the prompt cache.
 """
 
 from typing import Any
@@ -53,7 +53,7 @@ class _Block(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    """The start of a stream with the usage so far, or the whole of an answer that was not streamed."""
+    """The start of a stream with the usage so far, or a whole answer that was not streamed."""
 
     type: str | None = None
     content: list[_Block] = []
@@ -93,7 +93,7 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
 
 
 def _marked(text: str) -> list[dict[str, Any]]:
-    """A text block that ends a cached prefix: the server caches the prompt up to here, and looks it up."""
+    """A text block with a cache mark: the server caches the prompt up to its end, and looks that prefix up."""
     return [{"type": "text", "text": text, "cache_control": {"type": "ephemeral"}}]
 
 

@@ -1,8 +1,8 @@
-"""A team's own stream format, mapped by `[target.events]` instead of code.
+"""A stream format of your own, described by `[target.events]` in the config instead of by code.
 
-A path points into the JSON of an event's data, as in `choices.0.delta.text`; a number is a list index. A path finds
-nothing if it does not exist or leads to null, false, zero or an empty value. Without a path to the text, the data of
-every event that matches no other path is text. Requests look like those of plain_sse.
+A path points into the JSON of an event's data, as in `choices.0.delta.text`; a number is a list index. A path that does
+not exist, or that leads to null, false, zero or an empty value, finds nothing. Without a path to the text, the data of
+every event that matches no other path is text. Requests are those of plain_sse.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ def custom(events: Events) -> Protocol:
     )
 
 
-_Path = tuple[str, ...]  # empty: there is no path
+_Path = tuple[str, ...]  # keys and list indices; empty: no path is configured
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class _Mapping:
         return Meaning(meaning.kind, meaning.characters, meaning.error, ends=meaning.error is None)
 
     def _find(self, decoded: object, data: bytes, answer: Answer) -> Meaning:
-        """The error or content of an event; token counts and the stop reason go into the answer."""
+        """The error or content of an event. Writes token counts and the stop reason into `answer`."""
         fault = _at(decoded, self.error)
         if fault:
             return failure(fault)
@@ -145,7 +145,7 @@ def _json(data: bytes) -> Any:
 
 
 def _at(value: Any, path: _Path) -> Any:
-    """The value at a path; None if there is none, or no path."""
+    """The value at a path; None if it does not exist or the path is empty."""
     if not path:
         return None
     for step in path:

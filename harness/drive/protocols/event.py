@@ -1,4 +1,4 @@
-"""One event of a stream, as a decoder yields it and a protocol reads it."""
+"""One event of a stream: the output of `reading.sse` and the input of a protocol."""
 
 import msgspec
 

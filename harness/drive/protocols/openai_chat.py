@@ -144,7 +144,7 @@ def _content(delta: _Delta) -> Meaning:
 
 
 def _report(usage: _Usage, answer: Answer) -> None:
-    """Keep the reported values. Some servers report in every chunk, cumulatively: the last count holds."""
+    """Keep the reported values. Some servers report cumulative counts in every chunk: the last one counts."""
     if usage.prompt_tokens is not None:
         answer.input_tokens = usage.prompt_tokens
     if usage.completion_tokens is not None:

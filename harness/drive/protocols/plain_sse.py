@@ -1,9 +1,8 @@
 """Plain SSE: `data:` holds the text itself, and `[DONE]` ends the stream.
 
 Four JSON objects have a special meaning: `{"done": true, …}` ends the stream and reports usage; `{"error": …}` is an
-error; `{"event": "tool_start", …}` holds a tool's whole input and is content; `{"event": "tool_end", …}` reports
-progress and is not. Any other JSON is text, since models write JSON. An event's name can say `thinking`, `tool_start`
-or `tool_end`, too.
+error; `{"event": "tool_start", …}` has a tool's whole input and is content; `{"event": "tool_end", …}` is not content.
+Any other JSON is text, since models write JSON. The event's name, too, can be `thinking`, `tool_start` or `tool_end`.
 """
 
 from typing import Any
@@ -132,7 +131,7 @@ PROTOCOL = Protocol(
     name=NAME,
     path="/chat/stream",
     headers={},
-    terminal=b"",  # `{"done": true}` ends it too, however it is spaced
+    terminal=b"",  # none: `{"done": true}` also ends a stream, with any spacing
     request=request,
     understand=understand,
     plain=plain,

@@ -1,7 +1,7 @@
-"""What a protocol is: how to ask, and what each event of the answer means. Pure; knows no protocol by name.
+"""The interface of a protocol: how to ask, and what each event of the answer means. Pure.
 
-The data comes from servers that may be broken or hostile. `understand` and `plain` raise nothing but `Malformed`, and
-keep of the server's words one printable line of bounded length.
+The data comes from servers that may be broken or hostile. `understand` and `plain` raise nothing but `Malformed`. Of
+a server's text they keep one printable line of limited length.
 """
 
 import re
@@ -51,8 +51,8 @@ class Protocol:
     # Occurs in the terminal event, so that data without it need not be decoded early; b"": any event may be terminal.
     terminal: bytes
     request: Callable[[Target, Prompt, bool], bytes]  # (target, prompt, streamed) → the request's body
-    understand: Callable[[Event, Answer], Meaning]  # reads one event and updates the Answer; raises Malformed
-    plain: Callable[[bytes, Answer], Meaning]  # the same for the whole body of an answer that was not streamed
+    understand: Callable[[Event, Answer], Meaning]  # interprets one event, updates the Answer; raises Malformed
+    plain: Callable[[bytes, Answer], Meaning]  # the same for the body of an answer that was not streamed
 
 
 PING = Meaning(Kind.PING)
@@ -74,6 +74,7 @@ def failure(error: object) -> Meaning:
 
 
 def malformed(protocol: str, data: bytes, fault: object) -> Malformed:
+    """The exception for data that does not follow the protocol, with an excerpt of the data."""
     excerpt = repr(data[:60])[1:] + ("..." if len(data) > 60 else "")
     reason = line(str(fault), 100).encode("ascii", "backslashreplace").decode()[:120]
     return Malformed(f"not {protocol}: {reason}, in {excerpt}")
@@ -85,6 +86,7 @@ def undated(tool: str) -> str:
 
 
 def turns(prompt: Prompt) -> list[dict[str, str]]:
+    """The messages of a prompt as JSON objects, in the form that all three shipped protocols share."""
     return [{"role": role, "content": text} for role, text in prompt.messages]
 
 

@@ -1,9 +1,9 @@
-"""The body of an answer, decoded: its events as columns. Pure; nothing that a server sent makes it raise.
+"""Decodes the body of an answer: its events as columns. Pure; nothing that a server sends makes it raise.
 
-Gives what `sse.Decoder` and the protocol would give for each event, but parses few of them. The chunks of a stream
-differ only in one string, the token. First, the protocol is asked about two other strings in that place, to show that
-it takes the string for the content. Then events that differ in nothing else need no parsing: a JSON string without a
-quote, a backslash or a control character stands for itself.
+The result is that of `sse.Decoder` and the protocol for each event, but few events are parsed. The chunks of a stream
+usually differ only in one string, the token. First, the protocol is tried with two other strings in that place, which
+shows that it takes the string for the content. After that, events that differ in nothing else need no parsing: a JSON
+string without a quote, a backslash or a control character needs no unescaping.
 """
 
 import ctypes
@@ -23,12 +23,12 @@ from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import Kind
 from streamgauge.harness.record.observation import CONTENT, Outcome
 
-_MOST_EVENTS = 250_000  # in a stream; each costs memory of ours, however small it is
-_MOST_TRIALS = 16  # to find what the chunks of a stream have in common; in some streams they have nothing
+_MOST_EVENTS = 250_000  # in a stream; limits our memory, since even a tiny event needs some
+_MOST_TRIALS = 16  # attempts to find a pattern in the chunks of a stream; some streams have none
 _SLICE = 65_536  # bytes decoded at a time in a body without LF LF
 
 _STRING = re.compile(rb':\x20?"((?:[^"\\]|\\.)*+)"')  # the value of a key
-_TOKEN = re.compile(rb'[^"\\\x00-\x1f]*+')  # a JSON string that stands for itself
+_TOKEN = re.compile(rb'[^"\\\x00-\x1f]*+')  # a JSON string that needs no unescaping
 _ROOM = 1024  # events that compiled code matches at a time
 _SIZES, _CHARACTERS = (ctypes.c_int64 * _ROOM)(), (ctypes.c_int64 * _ROOM)()
 _CODES = {kind: code for code, kind in enumerate(arrivals.KINDS)}
@@ -37,11 +37,11 @@ _CODES = {kind: code for code, kind in enumerate(arrivals.KINDS)}
 @dataclass(slots=True)
 class DecodedBody:
     sizes: "array[int]"  # of the events, one after another in the body
-    kinds: bytes  # codes, as `arrivals` has them
+    kinds: bytes  # codes as in `arrivals`
     characters: "array[int]"  # of content
     answer: Answer
-    ended: bool  # the terminal event came
-    fault: tuple[Outcome, str] | None  # what went wrong, as the events show
+    ended: bool  # the terminal event has arrived
+    fault: tuple[Outcome, str] | None  # outcome and detail, if the events show a failure
 
 
 class _Pattern(NamedTuple):
@@ -53,7 +53,7 @@ class _Pattern(NamedTuple):
 
 
 def decode(body: bytes, protocol: Protocol, event_bytes: int) -> DecodedBody:
-    """The events of `body`, of at most `event_bytes` each, up to the terminal event or the first that is wrong."""
+    """The events of `body` up to the terminal event or the first fault. Events over `event_bytes` are a fault."""
     decoder = _BodyDecoder(protocol, event_bytes)
     decoder.decode(body)
     columns = decoder.sizes, bytes(decoder.kinds), decoder.characters
@@ -88,7 +88,7 @@ class _BodyDecoder:
                     end = self._match(pattern, body, end)
             at = end
         if not self._over and self._decoder.unfinished > self._limit:
-            self.fault = Outcome.MALFORMED, f"an event passed {self._limit:,} bytes and had no end"
+            self.fault = Outcome.MALFORMED, f"an event of more than {self._limit:,} bytes, without an end"
 
     @property
     def _over(self) -> bool:
@@ -122,11 +122,11 @@ class _BodyDecoder:
         return None
 
     def _pattern(self, chunk: bytes, kind: Kind, body: bytes, end: int) -> _Pattern | None:
-        """What this chunk has in common with the next, which begins at `end` of the body; None if too little."""
+        """The pattern of this chunk and the next, which begins at `end` of the body; None if they share none."""
         self._trials -= 1
         if self._trials < 0:
             return None
-        for string in reversed(list(_STRING.finditer(chunk))):  # the token comes late in most protocols
+        for string in reversed(list(_STRING.finditer(chunk))):  # in most protocols the token is near the end
             before, after = chunk[: string.start(1)], chunk[string.end(1) :]
             pattern = _Pattern(before, after, kind)
             if body.startswith(before, end) and _holds(pattern, self._understand):
@@ -134,7 +134,7 @@ class _BodyDecoder:
         return None
 
     def _match(self, pattern: _Pattern, body: bytes, at: int) -> int:
-        """Add the events from `at` on that match the pattern. Returns where the first begins that does not."""
+        """Add the events from `at` on that match the pattern. Returns where the first that does not match begins."""
         if library.LIBRARY is not None:
             return self._match_compiled(pattern, body, at)
         before, after, kind = pattern
@@ -142,7 +142,7 @@ class _BodyDecoder:
         code, ascii_only = _CODES[kind], body.isascii()
         while body.startswith(before, at) and len(sizes) < _MOST_EVENTS:
             begin = at + len(before)
-            end = _TOKEN.match(body, begin).end()  # type: ignore[union-attr]  # it also matches nothing
+            end = _TOKEN.match(body, begin).end()  # type: ignore[union-attr]  # always matches, possibly an empty string
             next_at = end + len(after)
             length = end - begin if ascii_only else _characters(body[begin:end])
             if not length or next_at - at > self._limit or not body.startswith(after, end):
@@ -166,9 +166,9 @@ class _BodyDecoder:
         return begin.value
 
 
-@lru_cache(maxsize=256)  # the streams of a server share their patterns
+@lru_cache(maxsize=256)  # the streams of one server have the same patterns
 def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning]) -> bool:
-    """Whether the protocol takes any string between `before` and `after` for the content; asks it about two."""
+    """Whether the protocol takes the string between `before` and `after` for the content. Tries two strings."""
     for token in (b"x", b"four"):
         found = sse.Decoder().feed(pattern.before + token + pattern.after)
         try:
@@ -180,7 +180,7 @@ def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning]) ->
 
 
 def _characters(token: bytes) -> int:
-    """How many, of UTF-8; 0 if it is not well-formed."""
+    """The number of characters in UTF-8 bytes; 0 if they are not well-formed."""
     try:
         return len(token.decode())
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""When the person has what the wire brought: the emulated link's deliveries, read by read. Pure."""
+"""When the person gets each read over the emulated link. Pure."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,21 +9,21 @@ from streamgauge.harness.record.clock import RunClock
 
 
 class Delivery:
-    """Of one stream. Times are CLOCK_MONOTONIC ns."""
+    """The deliveries of one stream. Times are CLOCK_MONOTONIC ns."""
 
     __slots__ = ("_clock", "_link", "_moments", "_reads", "began", "emulated")
 
     def __init__(self, link: Link, clock: RunClock, began: int, reads: Reads) -> None:
-        """`began`: when the stream began to connect, the link's zero. `reads` grows."""
+        """`began`: when the stream began to connect, which is the link's zero. `reads` may still grow."""
         self._link = link
         self._clock = clock
         self._reads = reads
         self.began = began
         self.emulated = link.emulated
-        self._moments: list[int] = []  # of the reads that were delivered; the link draws its delays in their order
+        self._moments: list[int] = []  # of each read so far; the link must be asked once for each read, in order
 
     def shown_at(self, place: int) -> int:
-        """When the person has the body up to `place`, which has been read."""
+        """When the person has the body up to `place`. That part must have been read."""
         number = self._reads.completing(place)
         while len(self._moments) <= number:
             self._deliver(len(self._moments))

@@ -1,4 +1,4 @@
-"""How far an answer has come: decodes it while it comes, and only as far as a decision needs it. Pure."""
+"""The progress of an answer: decodes it while it arrives, but only if a decision depends on it. Pure."""
 
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.reading import sse
@@ -6,23 +6,23 @@ from streamgauge.harness.record.observation import CONTENT
 
 
 class Progress:
-    """Of one answer, whose `body` grows."""
+    """The progress of one answer, whose `body` grows."""
 
     def __init__(self, protocol: Protocol, body: bytearray, stop_after: int | None) -> None:
-        """`stop_after`: the content chunk after which the person stops; None: they read on."""
+        """`stop_after`: number of content chunks after which the person stops; None: they read to the end."""
         self._protocol = protocol
         self._body = body
         self._stop_after = stop_after
         self._decoder = sse.Decoder()
-        self._decoded = 0  # bytes of the body
+        self._decoded = 0  # bytes of the body decoded so far
         self._answer = Answer()
-        self.content = 0  # chunks
-        self.first_end: int | None = None  # where the first of them ends, in the body
-        self.stop_end: int | None = None  # where the one ends after which the person stops
-        self.over = False  # the terminal event came, or something that makes it pointless to wait for it
+        self.content = 0  # number of content chunks so far
+        self.first_end: int | None = None  # offset in the body at which the first of them ends
+        self.stop_end: int | None = None  # offset at which the chunk ends after which the person stops
+        self.over = False  # the terminal event has arrived, or a fault after which it does not matter
 
     def update(self) -> None:
-        """Decode what has come since the last time."""
+        """Decode what has arrived since the last call."""
         fresh = bytes(self._body[self._decoded :])
         self._decoded += len(fresh)
         try:
@@ -32,7 +32,7 @@ class Progress:
                 if meaning.kind in CONTENT:
                     self._add_content(event.end)
         except Malformed:
-            self.over = True  # the reason is found when the whole body is decoded
+            self.over = True  # `body.decode` finds the reason when the stream has ended
 
     def _add_content(self, end: int) -> None:
         self.content += 1
@@ -43,5 +43,5 @@ class Progress:
 
     @property
     def settled(self) -> bool:
-        """Whether more events can change nothing here that a person's leaving depends on."""
+        """Whether further events cannot change when the person leaves."""
         return self.over or self.stop_end is not None or (self.content > 0 and self._stop_after is None)

@@ -1,7 +1,7 @@
-"""One answer over several connections: where its reader was when one broke, and what the next one brought. Pure.
+"""One answer over several connections: where it broke off, and what the next connection brought. Pure.
 
-Uses the ids of server-sent events. Ids that count (`req_1:17`, `req_1:18`) show what was lost and what came twice. Ids
-that do not count show only where to continue, and without ids the answer begins anew.
+Uses the ids of server-sent events. Numbered ids (`req_1:17`, `req_1:18`) show what was lost or duplicated. Other ids
+show only where to continue. Without ids, the answer begins anew.
 """
 
 import re
@@ -17,35 +17,35 @@ from streamgauge.harness.drive.reading.transcript import word
 from streamgauge.harness.record.arrivals import Chunk
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 
-_COUNTED = re.compile(r"(.*?)([0-9]{1,15})", re.DOTALL)
-_LONGEST_ID = 1_000  # characters that are sent back to a server
+_NUMBERED = re.compile(r"(.*?)([0-9]{1,15})", re.DOTALL)
+_LONGEST_ID = 1_000  # characters; a longer id is not sent back to the server
 _BROKEN = frozenset({Outcome.RESET, Outcome.TRUNCATED, Outcome.TIMED_OUT, Outcome.UNREACHABLE})
 _NO_CONTENT = 204  # tells an EventSource not to reconnect
-_ROUNDING = 500  # ns, of a chunk's times
+_ROUNDING = 500  # ns; largest rounding error of a chunk's times
 
-Received = Sequence[tuple[str | None, Chunk]]  # events that the reader has, each with the id in force
+Received = Sequence[tuple[str | None, Chunk]]  # the events that the person has, each with the id in force
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far into an answer its reader was when the connection broke."""
+    """How much of an answer the person had when the connection broke."""
 
     seen_at: int  # when they had the last content, or asked if they have none; ns on the run's clock
-    last_id: str | None = None  # of the events that they have, to be sent back; None: the answer begins anew
-    retry: float | None = None  # seconds that the server wants them to wait before they reconnect
-    prefix: str | None = None  # what the ids begin with before their number; None: they do not count
-    number: int | None = None  # of the last event that they have; content without an id of its own counts on from it
-    lost: int = 0  # numbers that were left out and that no record counts yet
+    last_id: str | None = None  # the id to send as Last-Event-ID; None: the answer begins anew
+    retry: float | None = None  # the server's `retry:` field, seconds
+    prefix: str | None = None  # the part of the ids before their number; None: they are not numbered
+    number: int | None = None  # number of the last event; content without an id has the numbers after it
+    lost: int = 0  # skipped numbers that no record has counted yet
 
 
 def follow(
     record: StreamObservation, body: bytes, place: Place | None, secret: re.Pattern[str], *, by_link: bool
 ) -> tuple[StreamObservation, Place | None]:
-    """The record with its `resumed_from` and `resume_…` fields; and where the reader is, if more may come.
+    """The record with its `resumed_from` and `resume_…` fields, and the new place, or None if the answer is over.
 
-    `body` is what the record was made of. `place` is where the reader was before, None for a first try. `secret` is
-    masked. `by_link`: the emulated link broke the connection. A first try's refusal is final. A later refusal that says
-    "too much" or "out of order" is temporary; any other refuses only to continue, and then the answer begins anew.
+    `body` is the body that the record was made from. `place` is the place before this stream; None: it was the first.
+    `secret` matches what to mask. `by_link`: the emulated link broke the connection. The refusal of a first stream is
+    final. Later, 429 and 5xx are temporary; any other status refuses to resume, and the answer begins anew.
     """
     if record.outcome is Outcome.REFUSED and place is not None:
         assert record.http_status is not None
@@ -73,43 +73,43 @@ def _resumed(
     now = replace(place, seen_at=seen_at, retry=place.retry if decoder.retry is None else decoder.retry / 1e3)
     if ids:
         now = replace(now, last_id=_sendable(ids[-1]), prefix=prefix, number=counted.number, lost=0)
-    elif seen_at != place.seen_at:  # content without ids: another answer, in which there is no place to find again
+    elif seen_at != place.seen_at:  # content without ids: a new answer, which cannot be resumed
         now = Place(seen_at, retry=now.retry)
     if asked is None or not resumed:
         return record, replace(now, lost=counted.lost) if ids else now
-    first, counts = counted.first_new_at, prefix is not None
+    first, numbered = counted.first_new_at, prefix is not None
     record = msgspec.structs.replace(
         record,
         resumed_from=word(asked, secret),
         resume_gap=None if first is None else first - place.seen_at,
-        resume_lost=place.lost + counted.lost if counts else None,
-        resume_duplicated=counted.duplicated if counts else None,
+        resume_lost=place.lost + counted.lost if numbered else None,
+        resume_duplicated=counted.duplicated if numbered else None,
     )
     return record, now
 
 
 def _received(record: StreamObservation, decoder: sse.Decoder, body: bytes) -> Received:
-    """The events of `body` that the reader has; they do not have what was still on the link when it broke."""
+    """The events of `body` that the person has, without those that were still on the link when it broke."""
     events = decoder.feed(body)
     until = record.ended_at + _ROUNDING if record.outcome is Outcome.CANCELLED else None
     return [
         (event.id, chunk)
-        for event, chunk in zip(events, record.chunks, strict=False)  # fewer chunks, if an event was malformed
+        for event, chunk in zip(events, record.chunks, strict=False)  # there are fewer chunks if an event was malformed
         if not event.comment and (until is None or chunk.perceived_at <= until)
     ]
 
 
 class _Counted(NamedTuple):
     number: int | None  # of the last event
-    lost: int  # numbers that were left out
-    duplicated: int  # content chunks whose number had come before
-    first_new_at: int | None  # when the reader had the first content chunk whose number had not
+    lost: int  # numbers that were skipped
+    duplicated: int  # content chunks whose number had arrived before
+    first_new_at: int | None  # when the person had the first content chunk with a new number
 
 
 def _count(received: Received, prefix: str | None, number: int | None) -> _Counted:
-    """Count on from this number of the last event before; None: begin with the first that comes.
+    """Count the events of a stream; `number` is that of the last event before it, None if there is none.
 
-    Content without an id of its own has the next number; other events without one are not counted.
+    Content without an id of its own has the next number; other events without an id are not counted.
     """
     lost, duplicated, first_new_at, in_force = 0, 0, None, None
     for id, chunk in received:
@@ -130,8 +130,8 @@ def _count(received: Received, prefix: str | None, number: int | None) -> _Count
 
 
 def _prefix(ids: Sequence[str]) -> str | None:
-    """What these ids begin with before their number; None if that differs, or if they do not count by one."""
-    found = [_COUNTED.fullmatch(id) for id in ids]
+    """The common part of these ids before their number; None if they differ in it or are not numbered by one."""
+    found = [_NUMBERED.fullmatch(id) for id in ids]
     prefixes = {each and each[1] for each in found}
     if len(prefixes) != 1:
         return None
@@ -140,10 +140,10 @@ def _prefix(ids: Sequence[str]) -> str | None:
 
 
 def _number(id: str | None, prefix: str | None) -> int | None:
-    found = _COUNTED.fullmatch(id) if id and prefix is not None else None
+    found = _NUMBERED.fullmatch(id) if id and prefix is not None else None
     return int(found[2]) if found and found[1] == prefix else None
 
 
 def _sendable(id: str) -> str | None:
-    """The id if it may stand in a header of ours, whatever server made it up."""
+    """The id if it is safe to send in a header; otherwise None. A hostile server may have chosen it."""
     return id if len(id) <= _LONGEST_ID and id.isascii() and id.isprintable() else None

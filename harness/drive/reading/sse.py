@@ -1,9 +1,9 @@
-"""Bytes → server-sent events, by the WHATWG standard. Pure: no I/O, no clock, no opinion on what an event means.
+"""Bytes → server-sent events, by the WHATWG standard. Pure: no I/O, no clock; does not interpret the events.
 
-However the bytes are cut, the same events come out at the same offsets; time is linear in the bytes, even one at a
-time. An event is complete with the first byte of its blank line's end: it does not wait to see whether a CR becomes
-CRLF. An event that the end of the body cuts off is not reported, as the standard demands; `Decoder.unfinished` is its
-size. No size is limited here: the caller knows its limits.
+The events and their offsets do not depend on how the bytes are cut; time is linear in the bytes, even one at a time. An
+event is complete with the first byte of its blank line's end: a CR completes it, whether or not an LF follows. An event
+that the end of the body cuts off is not reported, as the standard demands; `Decoder.unfinished` is its size. Sizes are
+not limited here: the caller compares `unfinished` with its limit.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
@@ -15,13 +15,13 @@ from streamgauge.harness.drive.protocols.event import Event
 _BOM = b"\xef\xbb\xbf"
 _CR, _LF = 13, 10
 
-# The form of nearly every event of every server, if no line ends in CR. Possessive quantifiers, so that other bytes
-# fail in linear time; `.` and not `[^\r\n]`, which takes three times as long.
+# Nearly every event of every server has this form. Used only if no line ends in CR. The possessive quantifiers make
+# other input fail in linear time. `.` is three times as fast as `[^\r\n]`.
 _USUAL = re.compile(rb"(?:event:\x20?+(.*+)\n)?+data:\x20?+(.*+)\n\n")
 
 
 class Decoder:
-    """One body's bytes, fed in order, in whatever pieces. Use a new one for every body.
+    """Decodes one body, whose bytes are fed in order in pieces of any size. Use a new one for every body.
 
     `last_id` and `retry` (milliseconds) are what a reconnecting client needs; None until the server gives them.
     """
@@ -34,19 +34,19 @@ class Decoder:
         self._at = 0  # offset of the first byte that is not yet split into lines
         self._reported = 0  # end of the last event reported
         self._after_cr = False  # the last byte fed was a CR: an LF now belongs to it
-        self._line = bytearray()  # a line whose end has not come
-        self._lines = 0  # bytes of the lines since the last blank one, which have set the next three
+        self._line = bytearray()  # the beginning of a line whose end has not arrived
+        self._lines = 0  # bytes of the lines since the last blank one; these lines set the next three
         self._data: list[bytes] = []
         self._name = ""
         self._id: str | None = None
 
     @property
     def unfinished(self) -> int:
-        """Bytes of the event that is not complete: to be compared with a limit after each feed."""
+        """Bytes of the event that is not complete yet."""
         return self._lines + len(self._line)
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events, comments among them, that these bytes complete."""
+        """The events, including comments, that these bytes complete."""
         if self._after_cr and data:
             self._after_cr = False
             if data[0] == _LF:
@@ -69,7 +69,7 @@ class Decoder:
         return events
 
     def _usual(self, data: bytes, events: list[Event]) -> int:
-        """Decode events of the usual form, up to the first other bytes. Returns how many bytes that were.
+        """Decode events of the usual form, up to the first other bytes. Returns the number of bytes decoded.
 
         `_any` would find the same events, but takes two to three times as long.
         """
@@ -87,7 +87,8 @@ class Decoder:
         return read
 
     def _any(self, data: bytes, events: list[Event]) -> None:
-        # bytes.splitlines knows the line ends CR, LF and CRLF and no other, like the standard.
+        """Decode lines of any form."""
+        # Like the standard, bytes.splitlines splits at CR, LF and CRLF only.
         lines, with_ends = data.splitlines(), data.splitlines(keepends=True)
         self._after_cr = data[-1] == _CR
         if data[-1] not in (_CR, _LF):
@@ -114,7 +115,7 @@ class Decoder:
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
-        elif name == b"retry" and value.isdigit() and len(value) < 16:  # more digits make no sensible time to wait
+        elif name == b"retry" and value.isdigit() and len(value) < 16:  # a longer number is no sensible delay
             self.retry = int(value)
 
     def _dispatch(self, end: int, events: list[Event]) -> None:

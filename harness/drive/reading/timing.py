@@ -1,7 +1,7 @@
-"""The times of a stream's reads and events: its moments, its arrivals, and how late the generator read. Pure.
+"""The fields of a stream's record that follow from its reads and events: moments, arrivals and read lags. Pure.
 
-Compiled code does it in one pass, if there is any. Numpy takes some forty steps, each of which runs with a cold cache
-when a stream ends.
+Compiled code, if available, computes them in one pass. Numpy needs about forty steps, each with a cold cache, since
+a stream ends only now and then.
 """
 
 from array import array
@@ -20,8 +20,8 @@ from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import moments_of
 
-_ALWAYS = (1 << 63) - 1  # a moment that no event is after
-_MOMENTS = {  # fields of the record, and where compiled code has them
+_ALWAYS = (1 << 63) - 1  # a moment after all events
+_MOMENTS = {  # field of the record → field of `layout.Figures`
     "content_chunks": "chunks",
     "characters": "characters",
     "first_content_at": "first",
@@ -34,21 +34,21 @@ _MOMENTS = {  # fields of the record, and where compiled code has them
 
 @dataclass(slots=True)
 class Times:
-    """Of one stream. CLOCK_MONOTONIC ns, but for `shown`."""
+    """The times of one stream, CLOCK_MONOTONIC ns except for `shown`."""
 
     clock: RunClock
     reads: Reads
-    holds: Sequence[int]  # when reading went on after it had been held back on purpose
+    holds: Sequence[int]  # when reading went on after each intended pause
     handed: Sequence[int] | None  # when a library handed on each content chunk, in order; None: no library
     shown: NDArray[np.int64] | None = None  # when the person had each read, on the run's clock; None: at once
 
     def arrived(self) -> NDArray[np.int64]:
-        """When each read was there, on the run's clock: by the kernel's stamp, or by our clock where there is none."""
+        """Arrival time of each read on the run's clock: by the kernel's stamp; without a stamp, when we read it."""
         return self.reads.arrived(self.clock) - self.clock.origin
 
 
 def timed(times: Times, decoded: DecodedBody, until: int | None) -> tuple[dict[str, Any], int | None]:
-    """The fields of the record that follow from these, and when the person had the last read.
+    """The fields of the record, and when the person had the last read.
 
     Events that the person got after `until` (run's clock, ns; None: they stayed) set no moment.
     """
@@ -78,7 +78,7 @@ def _compiled(times: Times, decoded: DecodedBody, until: int) -> tuple[dict[str,
         events,
     )
     placed = library.LIBRARY.sg_timing(byref(stream), byref(found))
-    assert placed == events, "the reads brought less than the body"
+    assert placed == events, "the reads cover less than the body"
     fields: dict[str, Any] = {}
     if found.chunks:
         moments = {name: getattr(found, figure) for name, figure in _MOMENTS.items()}
@@ -120,13 +120,13 @@ def _by_numpy(times: Times, decoded: DecodedBody, until: int) -> tuple[dict[str,
 
 @dataclass(frozen=True, slots=True)
 class _Lag:
-    """How late a stream's reads were: the instrument's own part in its record."""
+    """How late a stream's reads were: the instrument's own errors."""
 
     coalesced: int  # reads of two or more content chunks
-    saturated: int  # those of them that came late
+    saturated: int  # of these, reads that were late
     stamped: int  # reads with a kernel stamp
-    total: int  # ns, of the stamped reads
-    most: int  # ns
+    total: int  # ns; sum of the lags of the stamped reads
+    most: int  # ns; the largest of them
 
     def fields(self, reads: int) -> dict[str, Any]:
         return {
@@ -140,7 +140,7 @@ class _Lag:
 
 
 def _held_until(seen: NDArray[np.int64], holds: Sequence[int]) -> NDArray[np.int64]:
-    """For each read the end of the last hold before it."""
+    """For each read, the end of the last hold before it."""
     ends = np.concatenate([[layout.NONE], _numbers(holds)])
     before: NDArray[np.int64] = ends[np.searchsorted(ends, seen, side="right") - 1]
     return before
@@ -149,9 +149,9 @@ def _held_until(seen: NDArray[np.int64], holds: Sequence[int]) -> NDArray[np.int
 def _client_lag(
     content: NDArray[np.bool_], moments: NDArray[np.int64], at: NDArray[np.int64], perceived_at: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """From a chunk's arrival to its being handed on by a library, µs; `moments` are of the content, in order.
+    """The time from a chunk's arrival until the library handed it on, µs; `moments` has one for each content chunk.
 
-    The library got the chunks at the wire's times; behind an emulated link everything would have been as much later.
+    The library got the chunks when they arrived on the wire; after an emulated link, the lag is the same.
     """
     lags = np.full(len(at), arrivals.NOT_HANDED, np.int64)
     handed = np.flatnonzero(content)[: len(moments)]
@@ -162,7 +162,7 @@ def _client_lag(
 
 
 def _numbers(values: Sequence[int]) -> NDArray[np.int64]:
-    """As a numpy array. An `array` of 64-bit integers is not copied, so it must not grow while this is in use."""
+    """As a numpy array. An `array` of 64-bit integers is not copied, and must not grow while the result is in use."""
     return np.asarray(values, np.int64)
 
 

@@ -1,6 +1,6 @@
-"""One stream as its socket saw it, and the record of it. Pure: made after the stream, off the hot path.
+"""What is known of one stream at its end, and the record that is made of it. Pure, and off the hot path.
 
-`observe` turns bytes and stamps into the record. Nothing that a server sent can make it raise.
+`observe` turns bytes and stamps into the record. Nothing that a server sends makes it raise.
 """
 
 import re
@@ -22,13 +22,13 @@ from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
 
-_STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # what a stream may call itself
+_STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # accepted content types of a stream
 _LONGEST_DETAIL = 300  # characters
 _LONGEST_WORD = 100
 
 
 class Interrupted(Exception):
-    """The greenlet that the stream ran in was killed; `seen` is the record up to then."""
+    """The greenlet of the stream was killed; `seen` is the record up to that moment."""
 
     def __init__(self, seen: StreamObservation) -> None:
         super().__init__("the run ended before the stream did")
@@ -52,17 +52,17 @@ class Transcript:
     headers_read: Read | None = None
     body: bytes | bytearray = b""
     reads: Reads = field(default_factory=Reads)
-    holds: Sequence[int] = ()  # when reading went on after the client had paused it on purpose
-    away: tuple[int, int] | None = None  # from when to when the app was in the background
+    holds: Sequence[int] = ()  # when reading went on after each intended pause
+    away: tuple[int, int] | None = None  # (start, end) of the app's time in the background
     handed: Sequence[int] | None = None  # when a library handed on each content chunk, in order; None: no library
-    broken: Broken | None = None  # why it ended before the server's end
+    broken: Broken | None = None  # why the answer was cut short; None: it was not
 
 
 def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> StreamObservation:
-    """The record of the stream, with the site's secrets masked in the server's words."""
+    """The record of the stream, with the site's secrets masked in the server's text."""
     clock = site.clock
     on_run = clock.from_monotonic
-    # An error page is not a stream.
+    # The body of an error status is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
     decoded = decode(bytes(transcript.body) if streamed else b"", site.protocol, site.target.limits.event_bytes)
     outcome, detail = _outcome(transcript, decoded)
@@ -113,7 +113,7 @@ def _perceived(transcript: Transcript, clock: RunClock) -> NDArray[np.int64]:
 
 
 def _outcome(transcript: Transcript, decoded: DecodedBody) -> tuple[Outcome, str]:
-    """What became of the stream. The server's events count more than what the connection did after them."""
+    """The outcome of the stream and its detail. The server's events take precedence over the end of the connection."""
     broken = transcript.broken
     if transcript.status is not None and transcript.status // 100 != 2:
         return Outcome.REFUSED, f"HTTP {transcript.status}: {_excerpt(transcript.body)}"
@@ -131,17 +131,17 @@ def _outcome(transcript: Transcript, decoded: DecodedBody) -> tuple[Outcome, str
     if broken is not None:
         return broken.outcome, str(broken)
     if transcript.status is None:
-        return Outcome.RESET, "the connection was closed before an answer came"
+        return Outcome.RESET, "the connection was closed before an answer arrived"
     return Outcome.TRUNCATED, "the answer ended without its terminal event"
 
 
 def _lost_by_library(transcript: Transcript, decoded: DecodedBody) -> str:
-    """What the client library did not hand on, though nobody left before it could; "" for nothing."""
+    """A sentence if the client library did not hand on all content, although the person stayed; "" otherwise."""
     broken = transcript.broken
     if transcript.handed is None or not (broken is None or broken.outcome is Outcome.MALFORMED):
         return ""
     came, handed = sum(map(decoded.kinds.count, arrivals.CONTENT_CODES)), len(transcript.handed)
-    return f"the client library handed on {handed} of the {came} content chunks that came" if handed < came else ""
+    return f"the client library handed on {handed} of the {came} content chunks that arrived" if handed < came else ""
 
 
 def _moment(clock: RunClock, moment: int | None) -> int | None:
@@ -149,16 +149,16 @@ def _moment(clock: RunClock, moment: int | None) -> int | None:
 
 
 def _excerpt(body: bytes | bytearray) -> str:
-    return bytes(body).decode("utf-8", "replace")  # not cut: a cut secret might not be recognised
+    return bytes(body).decode("utf-8", "replace")  # not cut yet: a cut secret might not be recognised
 
 
 def word(text: str | None, secret: re.Pattern[str]) -> str | None:
-    """A name from the server: printable, short, and with secrets masked. None for nothing."""
+    """A name from the server: printable, short, and with secrets masked. None if there is none."""
     return _line(text, secret, _LONGEST_WORD) if text else None
 
 
 def sentence(text: str, secret: re.Pattern[str]) -> str:
-    """A sentence of or about the server on what went wrong, likewise; "" for nothing."""
+    """A sentence on a failure: printable, short, and with secrets masked. "" if there is none."""
     return _line(text, secret, _LONGEST_DETAIL)
 
 

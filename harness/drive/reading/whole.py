@@ -1,6 +1,6 @@
-"""Answers in one piece, as a page without streaming asks for them: from what the socket saw to the record. Pure.
+"""The record of an answer that was not streamed, made from its transcript. Pure.
 
-The person has nothing until everything is there, so the answer is one chunk, and its first token is its last.
+The person has nothing until all of it has arrived, so the answer is one chunk, whose first token is its last.
 """
 
 from collections.abc import Mapping
@@ -18,20 +18,20 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Chunk, Outcome, StreamObservation, content_moments
 
 
-def patient(site: Site) -> Site:
-    """The same site with no timeout but the total one: an answer in one piece brings nothing before its end."""
+def with_total_timeout_only(site: Site) -> Site:
+    """The site with the total timeout only: an answer in one piece brings nothing before its end."""
     timeouts = site.target.timeouts
     timeouts = msgspec.structs.replace(timeouts, first_token=timeouts.total, idle=timeouts.total)
     return replace(site, target=msgspec.structs.replace(site.target, timeouts=timeouts))
 
 
 def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> StreamObservation:
-    """The record of an answer that was asked for in one piece. Nothing that a server sent can make it raise."""
-    transcript.headers = {**transcript.headers, "content-type": ""}  # it need not be that of a stream
+    """The record of an answer that was asked for in one piece. Nothing that a server sends makes it raise."""
+    transcript.headers = {**transcript.headers, "content-type": ""}  # any content type is accepted
     seen = observe(transcript, site, identity)
     if seen.outcome is not Outcome.TRUNCATED:
         return seen
-    # The answer has ended, and nothing of it was an event of a stream.
+    # The answer has ended, and it contained no terminal event: decode it as one document.
     length = transcript.headers.get("content-length", "")
     if length.isdecimal() and len(transcript.body) < int(length):
         return _ended(
@@ -63,7 +63,7 @@ def _ended(seen: StreamObservation, site: Site, outcome: Outcome, detail: str) -
 
 
 def _chunk(transcript: Transcript, meaning: Meaning, clock: RunClock, perceived_at: int | None) -> Chunk:
-    """The answer as the last read completed it; `perceived_at` is None where the person had it at once."""
+    """The answer as one chunk, which the last read completed. `perceived_at` None: the person had it at once."""
     at = clock.from_monotonic(transcript.reads[-1].arrived(clock))
     perceived_at = at if perceived_at is None else perceived_at
     handed_at = None

@@ -1,4 +1,4 @@
-"""What ends an exchange before its answer is complete."""
+"""The exception that ends an exchange before its answer is complete, and texts for system errors."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from streamgauge.harness.record.observation import Outcome
 
 
 class Broken(Exception):
-    """The exchange cannot go on; `outcome` is what becomes of the stream."""
+    """The exchange cannot go on; `outcome` is the outcome of the stream."""
 
     def __init__(self, outcome: Outcome, detail: str) -> None:
         super().__init__(detail)
@@ -17,7 +17,7 @@ class Broken(Exception):
 
 
 def reason(fault: BaseException) -> str:
-    """What the system says of an error, without its numbers and tuples."""
+    """The text of a system error, without errno and tuples."""
     if isinstance(fault, ssl.SSLCertVerificationError):
         return f"the certificate does not verify: {fault.verify_message}"
     if isinstance(fault, ssl.SSLError):
@@ -28,5 +28,5 @@ def reason(fault: BaseException) -> str:
 
 
 def reason_of(code: int) -> str:
-    """The same of an errno, with its name."""
+    """The name of an errno, with its text."""
     return f"{errno.errorcode.get(code, code)} ({reason(OSError(code, ''))})"

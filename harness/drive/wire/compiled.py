@@ -1,7 +1,7 @@
-"""Socket readers in C: `native/reader.c` reads all sockets that are ready, and keeps what came until it matters.
+"""The compiled socket readers: `native/reader.c` reads the sockets and keeps the data until Python needs it.
 
-Nearly every event of a stream needs no decision: its bytes and two times only have to be kept. C does that at a tenth
-of Python's cost and however busy Python is, and reports a stream when its answer may be over or its inbox is full.
+Most events of a stream need no decision: only their bytes and two times have to be kept. C does that at a tenth of
+Python's cost, even while Python is busy. It reports a socket when its answer may be complete or its inbox is full.
 """
 
 import ctypes
@@ -25,7 +25,7 @@ _PIPE = 65_536  # bytes that a pipe holds
 
 
 class Inbox(layout.Inbox):
-    """One socket's room in memory. Reused, and never freed while C may write to it."""
+    """The memory into which C reads one socket. Reused, and never freed while C may write to it."""
 
     def reset(self, descriptor: int, marker: bytes) -> None:
         self.descriptor, self.marker = descriptor, marker[: layout.MARKER]
@@ -35,7 +35,7 @@ class Inbox(layout.Inbox):
         self.ended, self.error, self.length, self.count = 0, 0, 0, 0
 
     def take(self) -> Piece:
-        """What was read since the last time."""
+        """What was read since the last call."""
         address = ctypes.addressof(self)
         raw, rest = address + Inbox.raw.offset, b""
         came = ctypes.string_at(raw, self.length)
@@ -43,7 +43,7 @@ class Inbox(layout.Inbox):
         stripped = self.stripped
         if self.tail:
             rest = ctypes.string_at(raw + self.length, self.tail)
-            if self.counted:  # an incomplete line, which C goes on with
+            if self.counted:  # C goes on with the incomplete line: move it to the beginning
                 ctypes.memmove(raw, rest, self.tail)
                 rest = b""
         if not self.counted:
@@ -56,14 +56,14 @@ class Inbox(layout.Inbox):
         if self.error:
             return Broken(Outcome.RESET, f"the connection broke: {os.strerror(self.error)}")
         if self.torn:
-            return Broken(Outcome.MALFORMED, "not HTTP: a chunk did not end where it said")
+            return Broken(Outcome.MALFORMED, "not HTTP: a chunk does not end where its size line says")
         return None
 
 
 class SocketSet(ABC):
-    """The sockets that C reads for one gevent loop. While it is locked (`with`), none is read."""
+    """A set of sockets that C reads for one gevent loop. While the set is locked (`with`), C reads none of them."""
 
-    news: int  # a descriptor that is readable when `reported` would return a descriptor
+    report_descriptor: int  # readable when `reported` would return something
 
     def __init__(self, library: Any, *, pipe: Sequence[int] = ()) -> None:
         self._library = library
@@ -82,10 +82,10 @@ class SocketSet(ABC):
 
     @abstractmethod
     def reported(self) -> list[int]:
-        """The descriptors of the sockets that Python has to look at."""
+        """The descriptors of the sockets whose inboxes Python has to take."""
 
     def catch_up(self) -> None:
-        """Have all readers catch up that C reports."""
+        """Let the readers of all reported sockets catch up."""
         for descriptor in self.reported():
             if descriptor in self._readers:  # otherwise it was released after the report
                 self._readers[descriptor].catch_up()
@@ -99,47 +99,47 @@ class SocketSet(ABC):
         self._readers[inbox.descriptor] = reader
 
     def remove(self, inbox: Inbox) -> None:
-        """An inbox that is not watched and not needed any more."""
+        """Give back an inbox that is no longer watched or needed."""
         del self._readers[inbox.descriptor]
         self._spare.append(inbox)
 
     def watch(self, inbox: Inbox) -> None:
-        """Read into it until `unwatch`. OSError where the kernel refuses."""
+        """Read into the inbox until `unwatch`. OSError if the kernel refuses."""
         if code := self._library.sg_watch(self._reader, ctypes.byref(inbox)):
             raise OSError(code, "cannot watch a socket")
 
     def resume(self, inbox: Inbox) -> None:
-        """Go on reading after it was taken. To be called while this is locked."""
+        """Go on reading after the inbox was taken. Lock the set around both."""
         self._library.sg_resume(self._reader, ctypes.byref(inbox))
 
     def unwatch(self, inbox: Inbox) -> None:
-        """Read no more for now; `watch` goes on where it was."""
+        """Stop reading until the next `watch`."""
         self._library.sg_unwatch(self._reader, ctypes.byref(inbox))
 
     def count(self, inbox: Inbox, begun: bytes) -> bool:
-        """Count a chunked body from now on, which has begun with these bytes; False if C cannot count this one."""
+        """Count the bytes of a chunked body that begins with `begun`. False if C cannot count this body."""
         return bool(self._library.sg_count(ctypes.byref(inbox), begun, len(begun)))
 
 
 class ReadingThread(SocketSet):
-    """A thread in C reads whenever something comes, and reports through a pipe."""
+    """A thread in C reads whenever data arrives, and reports through a pipe."""
 
     def __init__(self, library: Any) -> None:
         pipe = os.pipe()
-        self.news = pipe[0]
+        self.report_descriptor = pipe[0]
         super().__init__(library, pipe=pipe)
 
     def reported(self) -> list[int]:
-        """Waits for the thread to report something."""
-        return array("i", os.read(self.news, _PIPE)).tolist()
+        """Blocks until the thread has reported something."""
+        return array("i", os.read(self.report_descriptor, _PIPE)).tolist()
 
 
 class PolledSet(SocketSet):
-    """C reads when Python asks it to: cheaper where nearly every read needs a decision, as on an emulated link."""
+    """C reads when Python asks it to: cheaper if nearly every read needs a decision, as on an emulated link."""
 
     def __init__(self, library: Any) -> None:
         super().__init__(library)
-        self.news = library.sg_epoll(self._reader)
+        self.report_descriptor = library.sg_epoll(self._reader)
         self._report = (ctypes.c_int32 * layout.AT_ONCE)()
 
     def reported(self) -> list[int]:
@@ -148,15 +148,15 @@ class PolledSet(SocketSet):
 
 
 def _stop(library: Any, reader: Any, pipe: Sequence[int], process: int) -> None:
-    """At the latest when the interpreter ends, before it frees the memory that the thread reads into."""
-    if os.getpid() == process:  # a forked child has the memory, but no thread
+    """Stop reading. Runs when the set is collected, or before the interpreter frees memory at its end."""
+    if os.getpid() == process:  # a forked child has no such thread
         library.sg_stop(reader)
     for end in pipe:
         os.close(end)
 
 
 class CompiledReader:
-    """Reads whatever there is."""
+    """Reads all data as it arrives."""
 
     __slots__ = ("_awaits_body", "_exchange", "_inbox", "_sockets", "_watched")
 
@@ -165,7 +165,7 @@ class CompiledReader:
         self._sockets = sockets
         self._inbox = sockets.inbox(exchange.connection.sock.fileno(), exchange.marker)
         self._watched = False
-        self._awaits_body = True  # C does not know yet that the body has begun
+        self._awaits_body = True  # the headers are not complete yet
         sockets.add(self, self._inbox)
 
     def resume(self) -> None:
@@ -194,7 +194,7 @@ class CompiledReader:
             self._prepare(piece)
 
     def _prepare(self, piece: Piece) -> None:
-        """Tell C what to do with what comes after this piece."""
+        """Tell C how to treat the data after this piece."""
         inbox, exchange, data = self._inbox, self._exchange, piece.data
         response = exchange.response
         if data and self._awaits_body and response.status is not None:
@@ -204,13 +204,13 @@ class CompiledReader:
                 counted = bool(blank) and self._sockets.count(inbox, begun)
                 inbox.counted = counted and inbox.body == len(response.body)
         if inbox.counted and not exchange.every_read and inbox.state == layout.SIZE and data[-1:] == b"\n":
-            inbox.stripped = 1  # the next byte begins a chunk, for the parser too
-        # In a stripped inbox C knows the marker and the end, so the rest need not be reported.
+            inbox.stripped = 1  # the next byte begins a chunk for C and for the parser: C can remove the framing
+        # In a stripped inbox C itself finds the marker and the end, and nothing else needs to be reported.
         inbox.report_all = not (exchange.only_the_end_matters and inbox.stripped)
 
 
 class PacedCompiledReader(CompiledReader):
-    """Lets C read only as much as the pace allows, and asks again when that is used up or over."""
+    """Lets C read only what the pace allows, and asks again when the allowance is used up or has expired."""
 
     __slots__ = ("_alarm", "_allowed", "_pace")
 
@@ -238,7 +238,7 @@ class PacedCompiledReader(CompiledReader):
         self._alarm.cancel()
         if not self._watched:
             self._exchange.holds.append(time.monotonic_ns())
-        with self._sockets:  # or a read could come between catching up and the new allowance
+        with self._sockets:  # so that C reads nothing between catching up and the new allowance
             self.catch_up()
             if not self._exchange.finished:
                 self.resume()

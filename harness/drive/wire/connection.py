@@ -1,4 +1,4 @@
-"""A connected socket, with TLS above it where the endpoint has it: connect, send, close. Reads nothing of an answer."""
+"""A socket, with TLS if the endpoint uses it: connect, send, close. `wire.exchange` reads the answers."""
 
 import errno
 import socket
@@ -18,11 +18,11 @@ from streamgauge.harness.drive.wire.tls import Tls
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.record.observation import Outcome
 
-# Locust has replaced this with gevent's; the exchange's reader drives the plain socket itself.
+# Locust has replaced `socket.socket` with gevent's; the socket readers need the original.
 _socket: Any = monkey.get_original("socket", "socket")
 
 _BLOCK = 65_536  # bytes received at a time in a handshake
-_SEGMENT = 1_460  # bytes: what an Ethernet segment holds
+_SEGMENT = 1_460  # bytes of payload in an Ethernet segment
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 
 
@@ -35,13 +35,13 @@ class Connection:
         self.sock: Any = None
         self.tls: Tls | None = None
         self.resolved_at: int | None = None  # CLOCK_MONOTONIC ns
-        # CLOCK_MONOTONIC ns: taken before the kernel gets the last bytes, as an answer can be back before `send` is.
+        # CLOCK_MONOTONIC ns; taken before the last call of `send`, which may return after the answer has arrived.
         self.sent_at: int | None = None
 
     def open(self, endpoint: Endpoint, until: int, window: int | None = None) -> None:
-        """Resolve and connect before `until`. Broken (UNREACHABLE or TIMED_OUT) otherwise.
+        """Resolve and connect before `until`. Broken (UNREACHABLE or TIMED_OUT) if that fails.
 
-        `window`: bytes that the kernel may receive before we read them (it doubles the number); None: its own choice.
+        `window`: SO_RCVBUF in bytes, which the kernel doubles; None: the kernel's own choice.
         """
         late = Broken(Outcome.TIMED_OUT, f"no answer from the DNS for {endpoint.host}")
         with gevent.Timeout(seconds_until(until), late):
@@ -69,8 +69,10 @@ class Connection:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stamps.switch_on(sock)  # before connecting, so that the first segments are stamped too
         if window is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)  # before connecting, which fixes its scale
-            # On loopback a segment would be as large as the whole window.
+            sock.setsockopt(
+                socket.SOL_SOCKET, socket.SO_RCVBUF, window
+            )  # before connecting, which fixes the window scale
+            # Without this, a segment on loopback would be as large as the whole window.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
         code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
@@ -80,7 +82,7 @@ class Connection:
             raise Broken(Outcome.UNREACHABLE, f"cannot connect to {address[0]}:{address[1]}: {reason_of(code)}")
 
     def secure(self, endpoint: Endpoint, until: int) -> None:
-        """The TLS handshake, before `until`. Broken (UNREACHABLE or TIMED_OUT) otherwise."""
+        """Do the TLS handshake before `until`. Broken (UNREACHABLE or TIMED_OUT) if that fails."""
         assert endpoint.tls is not None
         self.tls = tls = Tls(endpoint.tls, endpoint.host)
         late = Broken(Outcome.TIMED_OUT, "no TLS handshake in time")
@@ -103,7 +105,7 @@ class Connection:
         return data
 
     def send(self, data: bytes, until: int) -> None:
-        """Hand all of `data` to the kernel before `until`, or Broken. OSError when the connection is gone."""
+        """Hand all of `data` to the kernel before `until`, or raise Broken. OSError if the connection broke."""
         if self.tls is not None:
             self.tls.encrypt(data)
             data = self.tls.outgoing()
@@ -119,18 +121,18 @@ class Connection:
                 wait_write(self.sock.fileno(), seconds_until(until), late)
 
     def decrypt(self, data: memoryview) -> tuple[bytes, bool, Broken | None]:
-        """As `Tls.decrypt`; sends what TLS has to answer."""
+        """Like `Tls.decrypt`; also sends TLS's own replies."""
         assert self.tls is not None
         found = self.tls.decrypt(data)
         if answer := self.tls.outgoing():
-            with suppress(OSError):  # an answer to a key update: if the kernel is full, the peer does without it
+            with suppress(OSError):  # such as the reply to a key update; the peer can do without it
                 self.sock.send(answer)
         return found
 
     def usable(self) -> bool:
         """Whether an idle connection is still open and silent."""
         try:
-            self.sock.recv(1, socket.MSG_PEEK)  # anything, data or end, makes it unusable for another exchange
+            self.sock.recv(1, socket.MSG_PEEK)  # data or the end of the stream: not usable for another exchange
         except BlockingIOError:
             return True
         except OSError:
@@ -138,18 +140,18 @@ class Connection:
         return False
 
     def close(self) -> None:
-        """FIN (or RST where the kernel still holds unread data, as for any program)."""
+        """Close with FIN, or with RST if the kernel still holds unread data, as for any program."""
         if self.sock is not None:
             self.sock.close()
             self.sock = None
 
     def abort(self) -> None:
-        """RST: what a killed app's kernel sends when data comes for a process that is gone."""
+        """Close with RST, as a kernel does when data arrives for a process that was killed."""
         if self.sock is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.close()
 
 
 def seconds_until(moment: int) -> float:
-    """The time until a CLOCK_MONOTONIC moment; never 0, which some callees take for "wait for ever"."""
+    """Seconds until a CLOCK_MONOTONIC moment, ns. Never 0, which some functions take for "wait for ever"."""
     return max(1e-6, (moment - time.monotonic_ns()) / 1e9)

@@ -14,10 +14,10 @@ from gevent import monkey
 from streamgauge.harness.drive.wire.broken import reason
 from streamgauge.harness.errors import TargetError
 
-# Locust has replaced this with gevent's, which asks a thread even for an address.
+# Locust has replaced `getaddrinfo` with gevent's, which uses a thread even for a numeric address.
 _getaddrinfo: Any = monkey.get_original("socket", "getaddrinfo")
 
-Address = tuple[int, tuple[Any, ...]]  # family, and what `connect` takes
+Address = tuple[int, tuple[Any, ...]]  # (family, argument of `connect`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ class Endpoint:
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
     def resolve(self) -> list[Address]:
-        """Addresses to try, in order. TargetError if the name does not resolve."""
+        """The addresses to try, in order. TargetError if the name does not resolve."""
         try:
             with suppress(OSError, UnicodeError):
-                # Without a thread: on a busy interpreter, waiting for one would look like the server's delay.
+                # Without a thread: on a busy interpreter, a thread's delay would look like the server's.
                 return _numeric(self.host, self.port)
             return _addresses(gevent.get_hub().resolver.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM))
         except (OSError, UnicodeError) as fault:
@@ -69,7 +69,7 @@ class Endpoint:
 
 @lru_cache
 def _numeric(host: str, port: int) -> list[Address]:
-    """A host that is an address already; OSError for a name."""
+    """The addresses of a host that is written as an address. OSError for a name."""
     return _addresses(_getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST))
 
 

@@ -1,10 +1,10 @@
-"""One HTTP/1.1 request on a connection and what came back. The hot path.
+"""One HTTP/1.1 request on a connection and its answer. The hot path.
 
-Promises: the arrival time of every read is the kernel's (SO_TIMESTAMPNS), or our own clock where the kernel gives
-none, which is counted; the waiting greenlet is switched to only when there is something to decide; whatever goes wrong
-leaves all that was received in place. Decodes no events: it knows only bytes and stamps.
+Promises: the arrival time of a read is the kernel's (SO_TIMESTAMPNS); reads without a kernel stamp get our own time and
+are counted. The waiting greenlet is woken only when there is something to decide. After any failure, everything that
+was received is kept. Decodes no events: it deals only with bytes and stamps.
 
-Times are CLOCK_MONOTONIC nanoseconds, kernel stamps CLOCK_REALTIME nanoseconds; `RunClock` puts both on one line.
+Times are CLOCK_MONOTONIC nanoseconds, kernel stamps CLOCK_REALTIME nanoseconds; `RunClock` converts both to one axis.
 """
 
 import time
@@ -22,28 +22,28 @@ from streamgauge.harness.drive.wire.reads import Read, Reads
 from streamgauge.harness.drive.wire.response import Response
 from streamgauge.harness.record.observation import Outcome
 
-_MOST_WITHOUT_BODY = 262_144  # bytes in a row: headers, interim answers, chunk extensions or trailers
-_MOST_READS = 500_000  # each costs memory of ours, however little it brings
+_MOST_WITHOUT_BODY = 262_144  # bytes in a row of headers, interim answers, chunk extensions or trailers
+_MOST_READS = 500_000  # limits our memory, since even a one-byte read needs some
 
 
 class SocketReader(Protocol):
-    """Reads the socket of one exchange and gives it what came (`Exchange.take`)."""
+    """Reads the socket of one exchange and passes the data to `Exchange.take`."""
 
     def resume(self) -> None:
-        """Begin to read, or go on after `pause`."""
+        """Start reading, or go on after `pause`."""
 
     def pause(self) -> None:
-        """Read no more until `resume`: what comes waits in the kernel, and then at the server."""
+        """Stop reading until `resume`. New data waits in the kernel; when that is full, at the server."""
 
     def catch_up(self) -> None:
-        """Give the exchange what was read and kept back."""
+        """Pass on what was read and not passed on yet."""
 
     def release(self) -> None:
-        """Read no more."""
+        """Stop reading, and free what reading needs."""
 
 
 class _NotReading:
-    """Before the request is sent, and after the answer's end."""
+    """The socket reader before the request is sent and after the answer's end."""
 
     def resume(self) -> None: ...
     def pause(self) -> None: ...
@@ -55,24 +55,24 @@ _NOT_READING: SocketReader = _NotReading()
 
 
 class Piece(NamedTuple):
-    """What one read brought, or several that a reader had kept back."""
+    """The data of one read, or of several that a socket reader had not passed on."""
 
     data: bytes | memoryview  # for the HTTP parser
-    reads: Reads  # the last one's end is not known yet
+    reads: Reads  # the end of the last one is only known after parsing
     seen: int  # of the last read, CLOCK_MONOTONIC ns
-    body: bytes = b""  # of the body, freed of its framing; comes before `data`
-    ended: bool = False  # the peer sends no more
+    body: bytes = b""  # bytes of the body without chunk framing, which precede `data`
+    ended: bool = False  # the peer has closed its side
     broken: Broken | None = None
 
 
 class Exchange:
-    """`response.body` grows as reads come in; `reads` has each read that added to it.
+    """`response.body` grows as data arrives; `reads` has each read that added to it.
 
-    The owner calls `wait` and decides; before it looks at what came, it calls `catch_up`. `on_data`, if set, is called
-    from the gevent loop whenever something was added, and must be quick.
+    The owner calls `wait` and then decides; it calls `catch_up` before it uses the data. `on_data`, if set, is called
+    from the gevent loop whenever the body has grown, and must be quick.
     """
 
-    every_read: ClassVar[bool] = False  # `feed` has to get the data of each read as it comes
+    every_read: ClassVar[bool] = False  # whether `feed` must get the data of each read at once
 
     __slots__ = (
         "_changed",
@@ -96,35 +96,35 @@ class Exchange:
 
     def __init__(self, connection: Connection, limit: int, marker: bytes, pace: Pace | None = None) -> None:
         self.connection = connection
-        self.pace = pace  # None: read whatever there is
-        self.limit = limit  # bytes of body before the stream is MALFORMED
-        self.marker = marker  # bytes that hint at the terminal event; b"": anything may be it
+        self.pace = pace  # None: no limit
+        self.limit = limit  # bytes of body; a longer one is MALFORMED
+        self.marker = marker  # bytes that occur in the terminal event; b"": none are known
         self.marker_seen = False
         self.response = Response()
         self.feed: Callable[[bytes], None] = self.response.feed
         self.reads = Reads()
-        self.holds = array("q")  # when we began to read again after not reading on purpose, CLOCK_MONOTONIC ns
-        self.received = 0  # bytes off the socket
+        self.holds = array("q")  # when reading went on after each intended pause, CLOCK_MONOTONIC ns
+        self.received = 0  # bytes read from the socket
         self.last_read_at = 0
-        self.finished = False  # nothing more will come
+        self.finished = False  # nothing more is read
         self.broken: Broken | None = None
         self.on_data: Callable[[], None] | None = None
         self._changed = Event()
         self._reader = _NOT_READING
-        self._without_body = 0  # bytes since the last of the body
+        self._without_body = 0  # bytes received since the body last grew
 
     def start(self, reader: SocketReader) -> None:
-        """Begin to read; `Loop.read` calls it."""
+        """Start reading; called by `Loop.read`."""
         self.last_read_at = time.monotonic_ns()
         self._reader = reader
         reader.resume()
 
     def catch_up(self) -> None:
-        """Take what the reader has kept back."""
+        """Take what the socket reader has read and not passed on yet."""
         self._reader.catch_up()
 
     def pause(self) -> None:
-        """Read no more until `resume`: what comes waits in the kernel, and then at the server."""
+        """Stop reading until `resume`. New data waits in the kernel; when that is full, at the server."""
         self._reader.catch_up()
         self._reader.pause()
 
@@ -135,7 +135,7 @@ class Exchange:
             self._reader.resume()
 
     def wait(self, until: int) -> None:
-        """Sleep until something is to be decided: the end, the marker, a `wake`, or the time `until`."""
+        """Sleep until something has to be decided: at the end, the marker, a `wake`, or the time `until`."""
         if not self._changed.is_set():
             self._changed.wait(seconds_until(until))
         self._changed.clear()
@@ -144,7 +144,7 @@ class Exchange:
         self._changed.set()
 
     def stop(self) -> None:
-        """Read no more; the socket is still open. Breaks the reference cycles, so that the collector can stay off."""
+        """Stop reading; the socket stays open. Breaks the reference cycles, since the garbage collector is off."""
         self._release()
         self.response.close()
         del self.feed
@@ -153,13 +153,13 @@ class Exchange:
 
     @property
     def only_the_end_matters(self) -> bool:
-        """Whether nothing is to be decided before the marker or the end comes, so that reads may be kept back."""
+        """Whether nothing has to be decided before the marker or the end, so that data may be passed on late."""
         return bool(self.marker) and not self.marker_seen and self.on_data is None and not self.every_read
 
-    # From here to the end of the class: called by the reader, possibly for every event of every stream.
+    # From here to the end of the class: called by the socket reader, possibly for every event of every stream.
 
     def take(self, piece: Piece) -> None:
-        """Parse what came, and decide whether the exchange ends with it."""
+        """Parse a piece, and end the exchange if it is complete or broken."""
         response, reads, data = self.response, self.reads, piece.data
         body, known = response.body, len(reads)
         before = len(body)
@@ -175,12 +175,12 @@ class Exchange:
                 self.feed(data)  # type: ignore[arg-type]  # httptools takes any buffer
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
                 ended = True
-                if not response.complete:  # what follows the end of the message only makes the connection unusable
+                if not response.complete:  # after the message, bad data only makes the connection unusable
                     broken = Broken(Outcome.MALFORMED, f"not HTTP: {str(error)[:200]}")
         reads.extend(piece.reads)
         reads.settle(known, len(body))
         if len(body) > before:
-            self._body_came(before)
+            self._body_grew(before)
         else:
             self._without_body += len(data)
         broken = self._excess() or broken
@@ -190,13 +190,13 @@ class Exchange:
             self.end(broken)
 
     def end(self, broken: Broken | None) -> None:
-        """Nothing more comes; `broken`: why, if the answer is not complete."""
+        """End the exchange; `broken`: the reason if the answer is not complete."""
         self.broken = broken
         self.finished = True
         self._release()
         self._changed.set()
 
-    def _body_came(self, before: int) -> None:
+    def _body_grew(self, before: int) -> None:
         self._without_body = 0
         if not self.marker_seen and self.response.body.find(self.marker, max(0, before - len(self.marker))) >= 0:
             self.marker_seen = True
@@ -207,11 +207,11 @@ class Exchange:
     def _excess(self) -> Broken | None:
         fault = None
         if len(self.response.body) > self.limit:
-            fault = f"the answer passed {self.limit:,} bytes"
+            fault = f"the answer is longer than {self.limit:,} bytes"
         elif len(self.reads) > _MOST_READS:
-            fault = f"the answer came in more than {_MOST_READS:,} pieces"
+            fault = f"the answer arrived in more than {_MOST_READS:,} reads"
         elif self._without_body > _MOST_WITHOUT_BODY:
-            fault = f"{self._without_body:,} bytes and none of the answer among them"
+            fault = f"{self._without_body:,} bytes in a row without any of the answer's body"
         return Broken(Outcome.MALFORMED, fault) if fault else None
 
     def _release(self) -> None:

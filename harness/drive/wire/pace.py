@@ -1,28 +1,28 @@
-"""How fast an exchange may read: the emulated link's part in reading."""
+"""The pace: how fast an exchange may read its socket on an emulated link."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import gevent
 
-FAR_AWAY = 86_400_000_000_000  # ns; no timer is set for a moment that is further away
+FAR_AWAY = 86_400_000_000_000  # ns; a day
 _SHORTEST = 0.001  # seconds
 
 
 class Pace(Protocol):
     """Times are CLOCK_MONOTONIC ns."""
 
-    steady: bool  # an allowance does not expire; otherwise it has to be asked for before each read
+    steady: bool  # True: an allowance does not expire; False: ask for a new one before each read
 
     def allowance(self, now: int) -> tuple[int, int]:
-        """How many bytes may be read from now on, and until when; or 0, and when to ask again."""
+        """(bytes, until): how many bytes may be read from `now` until then; or (0, when to ask again)."""
 
     def spend(self, now: int, size: int) -> None:
-        """`size` bytes were read, from `now` on."""
+        """Record that `size` bytes were read from `now` on."""
 
 
 class Alarm:
-    """Calls back once, later."""
+    """A timer that calls back once."""
 
     __slots__ = ("_timer",)
 
@@ -30,7 +30,7 @@ class Alarm:
         self._timer: Any = None
 
     def set(self, wait: int, callback: Callable[[], None]) -> None:
-        """In `wait` ns, in place of what was set before; never, if that is too far away."""
+        """Call `callback` in `wait` ns; never if `wait` is FAR_AWAY or more. Replaces an alarm set before."""
         self.cancel()
         if wait < FAR_AWAY:
             self._timer = gevent.get_hub().loop.timer(max(_SHORTEST, wait / 1e9))

@@ -1,6 +1,6 @@
-"""Socket readers in Python: where nothing was compiled, under TLS, and on links whose allowance expires.
+"""The plain socket readers, in Python: without compiled code, under TLS, and on links whose allowance expires.
 
-Each read is one call of the gevent loop.
+The gevent loop makes one call for each read.
 """
 
 import time
@@ -17,18 +17,18 @@ from streamgauge.harness.record.observation import Outcome
 
 READABLE = 1  # libev's event bit
 _BLOCK = 65_536
-_BUFFER = bytearray(_BLOCK)  # one for the process: a read is parsed before the next one starts
+_BUFFER = bytearray(_BLOCK)  # shared by all readers: each read is parsed before the next one starts
 _VIEW = memoryview(_BUFFER)
 
 
 class _Received(NamedTuple):
-    size: int  # bytes in the buffer; 0: the peer sends no more
-    stamp: int
-    seen: int
+    size: int  # bytes in the buffer; 0: the peer has closed its side
+    stamp: int  # as in `Read`
+    seen: int  # as in `Read`
 
 
 class PlainReader:
-    """Reads whatever there is."""
+    """Reads all data as it arrives."""
 
     __slots__ = ("_exchange", "_watcher")
 
@@ -49,7 +49,7 @@ class PlainReader:
             self._watcher = None
 
     def catch_up(self) -> None:
-        """Nothing is kept back."""
+        """Nothing to do: each read is passed on at once."""
 
     def release(self) -> None:
         self.pause()
@@ -57,10 +57,10 @@ class PlainReader:
     def _readable(self) -> None:
         received = self._receive(_BLOCK)
         if received is not None:
-            self._hand_over(received)
+            self._pass_on(received)
 
     def _receive(self, room: int) -> _Received | None:
-        """One read of at most `room` bytes into the buffer; None where it brought nothing, or failed."""
+        """One read of at most `room` bytes into the buffer; None if there was no data, or the read failed."""
         try:
             size, control, _, _ = self._exchange.connection.sock.recvmsg_into((_VIEW[:room],), CONTROL_SPACE)
         except BlockingIOError:
@@ -71,7 +71,7 @@ class PlainReader:
         seen = time.monotonic_ns()
         return _Received(size, stamp_of(control), seen)
 
-    def _hand_over(self, received: _Received) -> None:
+    def _pass_on(self, received: _Received) -> None:
         size, stamp, seen = received
         connection = self._exchange.connection
         data: Any = _VIEW[:size]
@@ -105,7 +105,7 @@ class PacedPlainReader(PlainReader):
         received = self._receive(room)
         if received is not None:
             self._pace.spend(received.seen, received.size)
-            self._hand_over(received)
+            self._pass_on(received)
 
     def _go_on(self) -> None:
         self._alarm.cancel()

@@ -1,7 +1,7 @@
-"""The reads of one answer: how far each came in the body, and when. The only place in Python that knows their layout.
+"""The reads of one answer: where in the body each ended, and when. No other Python module knows their layout.
 
-Three 64-bit numbers for each read in one block of memory, as `struct read` in `native/layout.h`: compiled code writes
-such blocks and reads them.
+One block of memory has three 64-bit numbers for each read, like `struct read` in `native/layout.h`: compiled code
+writes such blocks and reads them.
 """
 
 import ctypes
@@ -21,11 +21,11 @@ _BYTES = ctypes.sizeof(layout.Read)
 
 class Read(NamedTuple):
     end: int  # bytes of the body after this read
-    stamp: int  # CLOCK_REALTIME ns: the kernel's; 0: there is none
+    stamp: int  # the kernel's, CLOCK_REALTIME ns; 0: the kernel gave none
     seen: int  # CLOCK_MONOTONIC ns: when we read it
 
     def arrived(self, clock: RunClock) -> int:
-        """CLOCK_MONOTONIC ns: by the kernel's stamp, or by our clock where there is none."""
+        """Arrival time, CLOCK_MONOTONIC ns: by the kernel's stamp; without a stamp, when we read it."""
         return self.stamp - clock.offset if self.stamp else self.seen
 
 
@@ -44,7 +44,7 @@ class Reads:
 
     @classmethod
     def at(cls, address: int, count: int) -> "Reads":
-        """A copy of what compiled code has written there."""
+        """A copy of `count` reads that compiled code has written at this address."""
         found = cls()
         found._numbers.frombytes(ctypes.string_at(address, count * _BYTES))
         return found
@@ -58,16 +58,16 @@ class Reads:
 
     @property
     def address(self) -> int:
-        """Where compiled code finds them; good until more are added."""
+        """Address for compiled code; valid until more reads are added."""
         return self._numbers.buffer_info()[0]
 
     def columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-        """Ends, stamps and times of reading, not copied: no reads can be added while one of these is in use."""
+        """(`end`, `stamp`, `seen`) of all reads, not copied: no reads can be added while one of these is in use."""
         ends, stamps, seen = np.asarray(self._numbers, np.int64).reshape(-1, _FIELDS).T
         return ends, stamps, seen
 
     def arrived(self, clock: RunClock) -> NDArray[np.int64]:
-        """When each arrived, as `Read.arrived`."""
+        """`Read.arrived` of all reads."""
         _, stamps, seen = self.columns()
         return np.where(stamps != 0, stamps - clock.offset, seen)
 
@@ -86,5 +86,5 @@ class Reads:
             numbers[-_FIELDS] = length
 
     def completing(self, place: int) -> int:
-        """The number of the read that brought the body up to `place`."""
+        """The number of the read with which the body reached `place`."""
         return bisect_left(self._numbers[::_FIELDS], place)

@@ -1,4 +1,4 @@
-"""The HTTP answer to one request, as its parser finds it."""
+"""The HTTP response to one request, filled in by httptools' parser."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ _INTERIM = frozenset(range(100, 200)) - {101}  # Switching Protocols is a final 
 
 
 class Response:
-    """`body` grows with what `feed` is given. Call `close` at the end: the parser and this refer to each other."""
+    """`feed` extends `body`. Call `close` at the end: this object and the parser refer to each other."""
 
     __slots__ = (
         "_headers",
@@ -34,12 +34,12 @@ class Response:
         self.status: int | None = None
         self.headers: dict[str, str] = {}  # names in lower case
         self.headers_read: Read | None = None  # the read that completed them
-        self.complete = False  # the HTTP message has ended as it should
-        self.keeps_alive = False  # and the connection can carry another exchange
-        self.read = Read(0, 0, 0)  # the one that is being parsed; its end is not used
-        self.on_body = self.body.extend  # httptools calls it: from C to C, without a Python frame
+        self.complete = False  # the HTTP message has ended properly
+        self.keeps_alive = False  # the connection can be used for another exchange
+        self.read = Read(0, 0, 0)  # the read that is being parsed; its end is not used
+        self.on_body = self.body.extend  # httptools calls it for each piece of the body, without a Python frame
         self._parser: Any = httptools.HttpResponseParser(self)
-        self.feed: Callable[[bytes], None] = self._parser.feed_data  # raises the errors of httptools
+        self.feed: Callable[[bytes], None] = self._parser.feed_data  # raises httptools' errors
 
     def close(self) -> None:
         self._parser = None
@@ -49,7 +49,7 @@ class Response:
 
     def on_message_begin(self) -> None:
         if self.complete:
-            raise ValueError("a second answer, though there was one request")  # httptools ends the parsing
+            raise ValueError("a second answer to one request")  # httptools stops parsing
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self._headers) < _MAX_HEADERS:

@@ -1,4 +1,4 @@
-"""The kernel's arrival times: a control message with each read, CLOCK_REALTIME nanoseconds.
+"""The kernel's arrival times (SO_TIMESTAMPNS): CLOCK_REALTIME nanoseconds, in a control message with each read.
 
 The kernel gives one stamp for a read, that of the read's last segment. `stamp_of` serves the socket readers in Python;
 the compiled reader finds the stamp itself, in native/reader.c.
@@ -10,16 +10,16 @@ from typing import Any
 
 from gevent import monkey
 
-# Locust has replaced the class with gevent's; the probe below must not wait on a gevent loop.
+# Locust has replaced `socket.socket` with gevent's, which would need a gevent loop.
 _socket: Any = monkey.get_original("socket", "socket")
 
 SO_TIMESTAMPNS = 35  # Linux; Python's `socket` has no name for it
-CONTROL_SPACE = 64  # bytes: room for one timespec with its header
+CONTROL_SPACE = 64  # bytes for a control message with one timespec
 _TIMESPEC = struct.Struct("@ll")
 
 
 def switch_on(sock: Any) -> bool:
-    """Ask the kernel to stamp what arrives on a socket; False where it cannot (then our own clock serves)."""
+    """Ask the kernel to stamp what arrives on a socket. False if it cannot; then our own clock is used."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     except OSError:
@@ -34,7 +34,7 @@ def kernel_stamps() -> bool:
 
 
 def stamp_of(control: list[tuple[int, int, bytes]]) -> int:
-    """The stamp among a read's control messages, ns; 0 for none, as in the first moments after `switch_on`."""
+    """The stamp in a read's control messages, ns; 0 if there is none, as shortly after `switch_on`."""
     if not control or len(control[0][2]) != _TIMESPEC.size:
         return 0
     seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])

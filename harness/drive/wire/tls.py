@@ -1,4 +1,4 @@
-"""TLS of one connection, over memory buffers: does no I/O, so that the socket below it keeps its stamps."""
+"""TLS of one connection, over memory buffers. Does no I/O: the socket is read elsewhere, with kernel stamps."""
 
 import ssl
 
@@ -16,7 +16,7 @@ class Tls:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
 
     def handshake(self, received: bytes) -> bool:
-        """Take the peer's next bytes (b"" to begin). True when the handshake is complete; Broken when it fails.
+        """Process the peer's next bytes (b"" to begin). True if the handshake is complete; Broken if it failed.
 
         Send `outgoing` after each call.
         """
@@ -30,15 +30,15 @@ class Tls:
         return True
 
     def encrypt(self, data: bytes) -> None:
-        """Add `data` to `outgoing`. A memory buffer takes all of it."""
+        """Encrypt `data` and add it to `outgoing`."""
         self._object.write(data)
 
     def outgoing(self) -> bytes:
-        """What has to be sent; b"" for nothing."""
+        """The bytes to send now; b"": nothing."""
         return self._outgoing.read() if self._outgoing.pending else b""
 
     def decrypt(self, data: memoryview) -> tuple[bytes, bool, Broken | None]:
-        """Ciphertext → plain text, whether the peer has ended the TLS stream, and what broke it, if anything did."""
+        """Ciphertext → (plain text, whether the peer has ended the TLS stream, what broke the stream or None)."""
         self._incoming.write(data)
         plain, ended, broken = [], False, None
         try:
