@@ -1,4 +1,4 @@
-"""Strangers at random times: does the server keep up when nobody waits for it?
+"""Visitors at random times: does the server keep up when its slowness does not slow them down?
 
 Run it as an open load: `streamgauge run arrivals --arrivals poisson --rate 20`, or `locust` with `--gauge-arrivals` and
 `--gauge-rate`. Raise the rate until TTFT climbs over time and stays high: that is more than the server can serve.

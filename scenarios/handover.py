@@ -2,7 +2,7 @@
 
 Half of the phones have an app that reconnects with the id of the last event; the others lose the rest of the answer.
 Look at `resume_gap`, `resume_lost` and `resume_duplicated`; for a server that keeps no answers, look at how many
-questions are asked again.
+questions the phones must ask again.
 """
 
 from streamgauge.scenario import StreamUser, between, task

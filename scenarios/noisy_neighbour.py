@@ -1,8 +1,8 @@
-"""Readers who hardly read: do fifty of them, at 2 KB/s, make the answers of the others stutter?
+"""Very slow readers: do fifty of them, at 2 KB/s, make the answers of the others stutter?
 
 Twenty patient readers have the server to themselves for a minute; then fifty users join whose links carry less than the
 model writes, so that the server must hold data back. Each patient answer is labelled with its phase: report and JSON
-show ITL of `alone` and `beside` next to each other. Only long answers fill the kernels' buffers: see
+show ITL for `alone` and `beside`. Only long answers fill the kernels' buffers: see
 docs/reference/networks.md.
 """
 
@@ -10,7 +10,7 @@ from time import monotonic
 
 from streamgauge.scenario import Steps, StreamUser, between, task
 
-ALONE = 60.0  # seconds until the others come
+ALONE = 60.0  # seconds until the slow readers join
 MARGIN = 10.0  # seconds; a question asked this close to the change belongs to neither phase
 
 

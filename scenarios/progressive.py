@@ -1,6 +1,6 @@
-"""Streamed and whole answers side by side: what do people gain who see the first words at once?
+"""Streamed and whole answers side by side: how much sooner do people see the first words of a streamed one?
 
-Half of the users have a page that streams, half a page that waits for the whole answer, as a site with progressive
+Half of the users have a page that streams, half a page that waits for the whole answer; a site with progressive
 enhancement serves both. Compare TTFT of `answer streamed` and `answer whole` in the report.
 """
 

@@ -1,4 +1,4 @@
-"""A sudden crowd: how fast does the server get over it?
+"""A sudden crowd: how fast does the server recover?
 
 Ten readers for a minute, sixty for half a minute, ten again. In the report, TTFT over time shows how long answers
 stay late after the spike.

@@ -1,4 +1,4 @@
-"""Answers with a tool in the middle: how long do people look at a pause, and is the rest as smooth as without?
+"""Answers with a tool call in the middle: how long is the pause, and is the rest as smooth as without a tool?
 
 Half of the questions offer tools that the server runs itself, here those of the reference server (`forecast` never
 answers in time); for your own endpoint, write the names of its tools. `tool_pause` is the time of a tool's run and of

@@ -1,1 +1,1 @@
-"""The harness's C, what Python must know of it, and its loader."""
+"""The harness's C code, its declarations in Python, and its loader."""

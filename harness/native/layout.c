@@ -44,7 +44,7 @@ static const struct number NUMBERS[] = {
     OFFSET(figures, lag_max),
 };
 
-/* The number of that name, the offset of a field ("read.stamp") or the size of a structure ("read"); -1 for none. */
+/* The value of a number, the offset of a field ("read.stamp") or the size of a structure ("read"), by name; -1: unknown. */
 int64_t sg_number(const char *name) {
     for (size_t i = 0; i < sizeof NUMBERS / sizeof *NUMBERS; i++)
         if (!strcmp(NUMBERS[i].name, name)) return NUMBERS[i].value;

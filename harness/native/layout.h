@@ -1,4 +1,4 @@
-/* The numbers and structures that C and Python share. `layout.py` repeats them, and Python compares both when it loads the
+/* The numbers and structures that C and Python share. `layout.py` repeats them; Python compares the two when it loads the
  * library (`sg_number`).
  */
 #ifndef LAYOUT_H
@@ -13,39 +13,40 @@ enum {
     AT_ONCE = 128, /* sockets that one poll reports at most */
 };
 
-/* The place in a chunk of HTTP's chunked transfer coding: its size, the line feed after that, its data, CR and LF. */
+/* States of the parser of HTTP's chunked transfer coding: in a chunk's size, at the LF after it, in the data, at the CR
+ * and the LF after the data. */
 enum { SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF };
 
 /* Codes of kinds of events, as stored; those up to TOOL are content. */
 enum { TEXT = 0, TOOL = 2 };
 
 #define LATE INT64_C(500000) /* ns of read lag from which a read of several chunks is the generator's own fault */
-#define NONE INT64_MIN       /* a figure that a stream does not have */
+#define NONE INT64_MIN       /* in place of a figure that a stream does not have */
 
 /* One read from a socket. */
 struct read {
     int64_t end;   /* bytes of the answer's body after this read */
-    int64_t stamp; /* CLOCK_REALTIME ns: when the kernel received its last segment; 0: the kernel did not say */
+    int64_t stamp; /* CLOCK_REALTIME ns: when the kernel received its last segment; 0: the kernel gave none */
     int64_t seen;  /* CLOCK_MONOTONIC ns: when it was read */
 };
 
-/* What was read from one socket and not yet taken by Python. Python allocates it. */
+/* The data that was read from one socket and that Python has not taken yet. Python allocates it. */
 struct inbox {
-    int64_t body;       /* bytes of the body so far; right while `counted` */
-    int64_t seen;       /* `seen` of the last read, also of one that brought nothing of the body */
-    int64_t chunk_left; /* bytes of the current chunk that are still to come */
+    int64_t body;       /* bytes of the body so far; correct while `counted` */
+    int64_t seen;       /* `seen` of the last read, even if it added nothing to the body */
+    int64_t chunk_left; /* bytes of the current chunk that have not arrived */
     int64_t allowance;  /* bytes that may still be read; Python sets it */
-    int32_t counted;    /* `body` is right, and C goes on counting */
+    int32_t counted;    /* `body` is correct, and C goes on counting */
     int32_t stripped;   /* `raw` holds only body, followed by `tail` bytes of an incomplete or unusual line */
     int32_t tail;
     int32_t torn;  /* a chunk did not end where its size said */
-    int32_t state; /* the place in a chunk: SIZE … DATA_LF */
+    int32_t state; /* of the parser: SIZE … DATA_LF */
     int32_t descriptor;
     int32_t watched;
-    int32_t reported;   /* to Python, which has not taken it yet */
-    int32_t full;       /* not read until Python has taken it: no room, body not counted, or the stream has ended */
+    int32_t reported;   /* reported to Python, which has not taken it yet */
+    int32_t full;       /* C does not read until Python has taken it: no room, body not counted, or the stream has ended */
     int32_t report_all; /* report every read to Python */
-    int32_t ended;      /* the peer sends no more */
+    int32_t ended;      /* the peer has closed its side */
     int32_t error;      /* errno of the failed read; 0: none */
     int32_t length;     /* bytes in `raw` that Python has not taken */
     int32_t count;      /* reads in `reads` that Python has not taken */
@@ -55,12 +56,12 @@ struct inbox {
     char raw[RAW];
 };
 
-/* What `sg_timing` is given: one stream's reads and events. Times are ns. */
+/* The input of `sg_timing`: one stream's reads and events. Times are ns. */
 struct timing {
     const struct read *reads;
-    const int64_t *shown;  /* run's clock: when the person had each read; NULL: when it arrived */
-    const int64_t *holds;  /* CLOCK_MONOTONIC: ends of the times in which the client did not read on purpose */
-    const int64_t *handed; /* CLOCK_MONOTONIC: when a client library handed on each content chunk */
+    const int64_t *shown;  /* run's clock: when the person had each read; NULL: as soon as it arrived */
+    const int64_t *holds;  /* CLOCK_MONOTONIC: when reading went on after each intended pause */
+    const int64_t *handed; /* CLOCK_MONOTONIC: when the client library handed on each content chunk */
     const int64_t *sizes;  /* of each event, bytes */
     const unsigned char *kinds;
     const int64_t *characters;
@@ -71,7 +72,7 @@ struct timing {
     int32_t read_count, hold_count, handed_count, events;
 };
 
-/* What `sg_timing` finds. Times are ns on the run's clock; NONE where there is none. */
+/* The output of `sg_timing`. Times are ns on the run's clock; NONE in place of a missing figure. */
 struct figures {
     int64_t shown; /* when the person had the last read */
     int64_t chunks, characters, first, first_wire, first_text, last, tool_pause;

@@ -1,4 +1,4 @@
-"""The numbers and structures that C and Python share, as in `layout.h`. `library.py` compares both when it loads."""
+"""The numbers and structures that C and Python share: the same as `layout.h`, which `library.py` checks."""
 
 import ctypes
 from ctypes import c_char, c_char_p, c_int32, c_int64, c_void_p
@@ -8,12 +8,12 @@ RAW = 32_768  # bytes that an inbox holds
 MARKER = 64  # bytes of the longest marker
 AT_ONCE = 128  # sockets that one poll reports at most
 
-SIZE, DATA = 0, 2  # places in a chunk of HTTP's chunked transfer coding
+SIZE, DATA = 0, 2  # parser states: in a chunk's size line, in its data (HTTP's chunked transfer coding)
 
 TEXT, TOOL = 0, 2  # codes of kinds of events, as stored; those up to TOOL are content
 
 LATE = 500_000  # ns of read lag from which a read of several chunks is the generator's own fault
-NONE = -1 << 63  # a figure that a stream does not have
+NONE = -1 << 63  # in place of a figure that a stream does not have
 
 
 class Read(ctypes.Structure):
@@ -21,7 +21,7 @@ class Read(ctypes.Structure):
 
     _fields_ = (
         ("end", c_int64),  # bytes of the answer's body after this read
-        ("stamp", c_int64),  # CLOCK_REALTIME ns: when the kernel received its last segment; 0: the kernel did not say
+        ("stamp", c_int64),  # CLOCK_REALTIME ns: when the kernel received its last segment; 0: the kernel gave none
         ("seen", c_int64),  # CLOCK_MONOTONIC ns: when it was read
     )
 
@@ -30,21 +30,21 @@ class Inbox(ctypes.Structure):
     """What was read from one socket and not yet taken by Python."""
 
     _fields_ = (
-        ("body", c_int64),  # bytes of the body so far; right while `counted`
-        ("seen", c_int64),  # of the last read, also of one that brought nothing of the body
+        ("body", c_int64),  # bytes of the body so far; correct while `counted`
+        ("seen", c_int64),  # of the last read, even if it added nothing to the body
         ("chunk_left", c_int64),
         ("allowance", c_int64),  # bytes that may still be read
-        ("counted", c_int32),  # `body` is right, and C goes on counting
+        ("counted", c_int32),  # `body` is correct, and C goes on counting
         ("stripped", c_int32),  # `raw` holds only body, followed by `tail` bytes of an incomplete or unusual line
         ("tail", c_int32),
         ("torn", c_int32),  # a chunk did not end where its size said
-        ("state", c_int32),  # the place in a chunk
+        ("state", c_int32),  # of the parser of chunks
         ("descriptor", c_int32),
         ("watched", c_int32),
         ("reported", c_int32),
-        ("full", c_int32),  # not read until Python has taken it
+        ("full", c_int32),  # C does not read until Python has taken the inbox
         ("report_all", c_int32),  # report every read to Python
-        ("ended", c_int32),  # the peer sends no more
+        ("ended", c_int32),  # the peer has closed its side
         ("error", c_int32),  # errno of the failed read; 0: none
         ("length", c_int32),  # bytes in `raw` that Python has not taken
         ("count", c_int32),  # reads in `reads` that Python has not taken
@@ -56,10 +56,7 @@ class Inbox(ctypes.Structure):
 
 
 class Timing(ctypes.Structure):
-    """What `sg_timing` is given: one stream's reads and events, as addresses and counts.
-
-    Its fields are in the order of `layout.h`; see there.
-    """
+    """The input of `sg_timing`: one stream's reads and events. `layout.h` explains the fields."""
 
     _fields_ = (
         ("reads", c_void_p),
@@ -81,7 +78,7 @@ class Timing(ctypes.Structure):
 
 
 class Figures(ctypes.Structure):
-    """What `sg_timing` finds; NONE where a stream has no such figure."""
+    """The output of `sg_timing`; NONE in place of a figure that the stream does not have."""
 
     _fields_ = (
         ("shown", c_int64),
@@ -101,7 +98,7 @@ class Figures(ctypes.Structure):
 
 
 def numbers() -> dict[str, int]:
-    """Every number that C must say the same, by the name that `sg_number` knows it by."""
+    """Every number that must be the same in C, by its name for `sg_number`."""
     constants = {name: value for name, value in globals().items() if isinstance(value, int)}
     structures = {"read": Read, "inbox": Inbox, "timing": Timing, "figures": Figures}
     sizes = {name: ctypes.sizeof(structure) for name, structure in structures.items()}

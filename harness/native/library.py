@@ -1,7 +1,7 @@
-"""Loads the harness's C, if a compiler was there when the package was installed.
+"""Loads the harness's C library, which exists if there was a compiler when the package was installed.
 
-`drive.wire.compiled`, `drive.reading.body` and `.timing`, and `record.arrivals` call it. Where there is no library,
-Python does the same and makes the same record, at a higher cost. Linux only, as are the kernel's stamps.
+`drive.wire.compiled`, `drive.reading.body` and `.timing`, and `record.arrivals` call it. Without the library, Python
+code makes the same records at a higher cost. The library and the kernel's stamps need Linux.
 """
 
 import ctypes

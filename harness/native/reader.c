@@ -1,16 +1,16 @@
-/* Reads many plain sockets for `drive/wire/compiled.py`: what came, when the kernel received it and when it was read.
- * Decides nothing and decodes no events.
+/* The compiled reader: reads many plain sockets for `drive/wire/compiled.py`, and notes for each read when the kernel
+ * received it and when it was read. Makes no decisions and decodes no events.
  *
- * A thread reads each socket that is ready into its inbox, and writes the descriptors of those that Python has to look at
- * into a pipe. Most reads need no decision, so they cost Python nothing, and a busy Python does not delay them. Where nearly
- * every read needs a decision, Python calls `sg_read_ready` instead, which saves waking a second thread.
+ * A reading thread reads each socket that is ready into its inbox, and writes the descriptors of sockets that need Python
+ * into a pipe. Most reads need no decision: they cost Python nothing, and a busy Python does not delay them. If nearly every
+ * read needs a decision, Python calls `sg_read_ready` instead, which saves waking a second thread.
  *
- * Python allocates the inboxes. Whoever touches the inbox of a watched socket holds the lock. No pointer to an inbox is
- * kept except in epoll, and that one is not followed after `sg_unwatch`.
+ * Python allocates the inboxes. The inbox of a watched socket may be accessed only while the lock is held. Pointers to
+ * inboxes are kept only in epoll, and are not used after `sg_unwatch`.
  *
- * Python's HTTP parser reads the head of an answer and everything unusual in its chunked transfer coding. C follows the usual
- * course (chunk after chunk) to know how much of the body each read brought; once a `stripped` inbox is at the beginning of a
- * chunk, C also removes the framing, until something unusual comes.
+ * Python's HTTP parser handles the headers of an answer and everything unusual in its chunked transfer coding. C follows
+ * ordinary chunks to know how many bytes of the body each read has. If the inbox is `stripped`, C also removes the framing.
+ * Both end at the first unusual byte.
  */
 #define _GNU_SOURCE
 #include "layout.h"
@@ -28,17 +28,17 @@
 
 enum {
     LEAST = 4096,   /* an inbox with less room than this is full */
-    SEGMENT = 1448, /* bytes of a full TCP segment: with a smaller allowance Python is asked for more */
+    SEGMENT = 1448, /* bytes of a full TCP segment; with a smaller allowance, C reports the socket so that Python renews it */
 };
 
 struct reader {
-    pthread_mutex_t lock; /* recursive: Python may leave a socket while it takes its inbox */
+    pthread_mutex_t lock; /* recursive: Python may unwatch a socket while it takes the inbox */
     pthread_t thread;
     int32_t epoll;
-    int32_t wake;     /* an eventfd that ends the thread's waiting */
-    int32_t report;   /* where the thread writes descriptors; the owner closes it */
-    int32_t threaded; /* there is a thread */
-    int32_t stopping; /* which is to end */
+    int32_t wake;     /* an eventfd that wakes the thread */
+    int32_t report;   /* the pipe for descriptors; Python closes it */
+    int32_t threaded; /* whether there is a thread */
+    int32_t stopping; /* whether the thread must end */
 };
 
 int sg_reader_size(void) { return sizeof(struct reader); }
@@ -53,7 +53,7 @@ static int poll_for(struct reader *reader, int operation, struct inbox *inbox) {
     return epoll_ctl(reader->epoll, operation, inbox->descriptor, &event) ? errno : 0;
 }
 
-/* Begin to read a socket, or go on after `sg_unwatch`. Returns an errno. */
+/* Start reading a socket, or go on after `sg_unwatch`. Returns an errno. */
 int sg_watch(struct reader *reader, struct inbox *inbox) {
     sg_lock(reader);
     inbox->watched = 1;
@@ -63,7 +63,8 @@ int sg_watch(struct reader *reader, struct inbox *inbox) {
     return fault;
 }
 
-/* Python has taken what there was. Modifying the registration makes epoll report what came while the inbox was full. */
+/* Go on reading after Python has taken the inbox. Modifying the registration makes the edge-triggered epoll report data that
+ * arrived while the inbox was full. */
 void sg_resume(struct reader *reader, struct inbox *inbox) {
     if (inbox->full && inbox->watched) poll_for(reader, EPOLL_CTL_MOD, inbox);
     inbox->reported = inbox->full = 0;
@@ -94,7 +95,7 @@ static int hex_digit(char byte) {
     return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
 }
 
-/* The chunk's data among the bytes from `at` on: count it, and keep it in a stripped inbox. Returns how many bytes. */
+/* Count the bytes from `at` on that belong to the current chunk; in a stripped inbox, keep them. Returns their number. */
 static int64_t chunk_data(struct inbox *inbox, const char *at, const char *end) {
     int64_t size = end - at < inbox->chunk_left ? end - at : inbox->chunk_left;
     if (inbox->stripped) {
@@ -107,7 +108,7 @@ static int64_t chunk_data(struct inbox *inbox, const char *at, const char *end) 
     return size;
 }
 
-/* Follow chunked transfer. Returns 0 at anything unusual: the last chunk, an extension, an error. */
+/* Follow chunked transfer coding. Returns 0 at anything unusual: the last chunk, an extension, an error. */
 static int follow(struct inbox *inbox, char *at, char *end) {
     char *line = at - inbox->tail; /* where the current chunk-size line begins */
     int usual = 1;
@@ -137,13 +138,13 @@ static int follow(struct inbox *inbox, char *at, char *end) {
     return usual;
 }
 
-/* Count a chunked body that begins with these bytes, which Python has read. Returns whether C can count the rest. */
+/* Start counting a chunked body that begins with these bytes, which Python has taken. Returns whether C can count it. */
 int sg_count(struct inbox *inbox, char *data, int length) {
     inbox->body = inbox->chunk_left = inbox->state = 0;
     return inbox->counted = follow(inbox, data, data + length);
 }
 
-/* Count what was read to `fresh`, and keep its times. */
+/* Count the data of one read, at `fresh`, and store its times. */
 static void keep(struct inbox *inbox, char *fresh, ssize_t size, int64_t stamp) {
     int64_t before = inbox->body;
     if (!inbox->stripped) inbox->length += size;
@@ -152,7 +153,7 @@ static void keep(struct inbox *inbox, char *fresh, ssize_t size, int64_t stamp) 
         inbox->reads[inbox->count++] = (struct read){inbox->body, stamp, inbox->seen};
 }
 
-/* Read a socket once. Returns whether Python has to look at it now; sets `*more` where something may be left to read. */
+/* Read a socket once. Returns whether the socket needs Python; sets `*more` if there may be more to read. */
 static int read_once(struct inbox *inbox, int *more) {
     char control[128];
     int used = inbox->length + inbox->tail;
@@ -180,7 +181,7 @@ static int read_once(struct inbox *inbox, int *more) {
     return memmem(from, inbox->raw + used - from, inbox->marker, inbox->marker_length) != NULL;
 }
 
-/* Read all these sockets that are watched. Returns how many descriptors for Python are in `report` then. */
+/* Read those of the ready sockets that are watched. Returns the number of descriptors written to `report`. */
 static int read_all(struct reader *reader, const struct epoll_event *ready, int found, int32_t *report) {
     int count = 0;
     sg_lock(reader);
@@ -202,8 +203,8 @@ static void *run(void *argument) {
     struct reader *reader = argument;
     struct epoll_event ready[AT_ONCE];
     int32_t report[AT_ONCE];
-    /* On a core that the thread shares with Python, SCHED_BATCH makes it wait until Python sleeps, or for a few milliseconds.
-     * That costs no accuracy, since the kernel has stamped the packets; and Python's sends and wake-ups are not delayed. */
+    /* If the thread shares a core with Python, SCHED_BATCH makes it wait until Python sleeps, at most a few milliseconds. So
+     * it does not delay Python's sends and wake-ups; accuracy does not suffer, since the kernel stamps the packets. */
     sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     while (!__atomic_load_n(&reader->stopping, __ATOMIC_ACQUIRE)) {
         int count = read_all(reader, ready, epoll_wait(reader->epoll, ready, AT_ONCE, -1), report);
@@ -212,13 +213,13 @@ static void *run(void *argument) {
     return NULL;
 }
 
-/* Without a thread: read all sockets that are ready. Returns how many descriptors are in `report`, which holds AT_ONCE. */
+/* Without a thread: read all sockets that are ready. Returns the number of descriptors written to `report`, at most AT_ONCE. */
 int sg_read_ready(struct reader *reader, int32_t *report) {
     struct epoll_event ready[AT_ONCE];
     return read_all(reader, ready, epoll_wait(reader->epoll, ready, AT_ONCE, 0), report);
 }
 
-/* Begin. `report` is where the thread writes the descriptors that Python has to look at; -1: no thread. Returns an errno. */
+/* Start. The thread writes descriptors of sockets that need Python to `report`; -1: no thread. Returns an errno. */
 int sg_start(struct reader *reader, int report) {
     pthread_mutexattr_t recursive;
     pthread_mutexattr_init(&recursive);
@@ -233,7 +234,7 @@ int sg_start(struct reader *reader, int report) {
     if (reader->epoll < 0 || reader->wake < 0 || epoll_ctl(reader->epoll, EPOLL_CTL_ADD, reader->wake, &event)) return errno;
     if (!reader->threaded) return 0;
     sigset_t all, before;
-    sigfillset(&all); /* signals are for Python's thread */
+    sigfillset(&all); /* in the new thread; Python's threads handle signals */
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int fault = pthread_create(&reader->thread, NULL, run, reader);
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -1,11 +1,11 @@
-/* The loops over a stream's events that make its record. `reading/body.py`, `reading/timing.py` and `record/arrivals.py` do the
- * same in Python where nothing was compiled. Nothing is allocated here: Python says where to write and how much fits.
+/* The loops over a stream's events that make its record. Without compiled code, `reading/body.py`, `reading/timing.py` and
+ * `record/arrivals.py` do the same in Python. Allocates nothing: Python passes in buffers and their sizes.
  */
 #include "layout.h"
 
 #include <string.h>
 
-/* Bytes of the well-formed UTF-8 character that begins here; 0 if it is not well-formed (Unicode 15, table 3-7). */
+/* Number of bytes of the UTF-8 character at `at`; 0 if it is not well-formed (Unicode 15, table 3-7). */
 static int utf8(const unsigned char *at, const unsigned char *end) {
     if (*at < 0x80) return 1;
     int size = *at >= 0xc2 && *at < 0xe0 ? 2 : *at >= 0xe0 && *at < 0xf0 ? 3 : *at >= 0xf0 && *at < 0xf5 ? 4 : 0;
@@ -64,22 +64,22 @@ int sg_pack(const int64_t *values, int rows, int count, unsigned char *out) {
     return out - begin;
 }
 
-/* Nanoseconds to microseconds, halves up, as `arrivals.microseconds` rounds. */
+/* Nanoseconds to microseconds, rounded half up like `arrivals.microseconds`. */
 static int64_t microseconds(int64_t ns) {
     int64_t up = ns + 500;
     return up / 1000 - (up % 1000 < 0);
 }
 
-/* How far the pass over a stream has come. */
+/* The state of the pass over a stream. */
 struct pass {
-    int64_t event_end;  /* bytes of the body up to the next event */
-    int64_t arrived_us; /* when the event before arrived */
+    int64_t event_end;  /* offset of the next event in the body */
+    int64_t arrived_us; /* when the previous event arrived */
     int event;          /* index of the next event */
-    int handed;         /* moments of handing on that are used up */
-    int after_tool;     /* the content before was a tool's input */
+    int handed;         /* index of the next moment of handing on */
+    int after_tool;     /* whether the previous content was a tool's input */
 };
 
-/* Add a content chunk that the person had, to the figures. `at`: when it arrived; `person`: when they had it. */
+/* Add a content chunk to the figures. `at`: when it arrived; `person`: when the person had it. */
 static void add_content(struct figures *found, struct pass *pass, int kind, int64_t characters, int64_t at, int64_t person) {
     if (!found->chunks++) {
         found->first = person;
@@ -93,7 +93,7 @@ static void add_content(struct figures *found, struct pass *pass, int kind, int6
     pass->after_tool = kind == TOOL;
 }
 
-/* Write the rows of the events that one read completed. Returns how many of them are content. */
+/* Write the rows of the events that one read completed. Returns the number of content chunks among them. */
 static int add_events(const struct timing *stream, struct figures *found, struct pass *pass, int64_t end, int64_t at,
                       int64_t person) {
     int content = 0, events = stream->events;
@@ -122,7 +122,7 @@ static int add_events(const struct timing *stream, struct figures *found, struct
     return content;
 }
 
-/* One pass over a stream's reads and the events that each of them completed. Returns how many events it found a read for. */
+/* One pass over a stream's reads and the events that each of them completed. Returns the number of events completed. */
 int sg_timing(const struct timing *stream, struct figures *found) {
     struct pass pass = {0};
     int64_t hold = NONE;
