@@ -1,10 +1,7 @@
 """What must be equal for two runs to be comparable, and what the run was measured with."""
 
-import hashlib
 import os
 import platform
-from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from streamgauge.harness.calibration import resolution
 from streamgauge.harness.drive.users import StreamUser
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.run.open_load import OpenLoad
+from streamgauge.harness.run.scenario_file import content_hash
 from streamgauge.harness.run.settings import Settings
 
 
@@ -24,7 +22,7 @@ def fingerprint(environment: Environment, settings: Settings, load: OpenLoad) ->
     target, networks, options = settings.config.target, settings.config.networks, environment.parsed_options
     return {
         "scenario": scenario_of(environment),
-        "scenario_file": _content(environment.parsed_locustfiles or []),
+        "scenario_file": content_hash(environment.parsed_locustfiles or []),
         "streamgauge": _generation(__version__),
         "stamps": _stamps(),
         "users": {
@@ -75,15 +73,6 @@ def _load(environment: Environment, load: OpenLoad) -> Any:
 
 def _stamps() -> str:
     return "kernel" if kernel_stamps() else "python"
-
-
-def _content(files: Iterable[str]) -> str:
-    """Hash of the scenario's files: after an edit, a scenario of the same name may send other requests."""
-    found = hashlib.sha256()
-    for file in files:
-        with suppress(OSError):  # the scenario may come from a URL or from the master
-            found.update(Path(file).read_bytes())
-    return found.hexdigest()[:12]
 
 
 def _generation(version: str) -> str:
