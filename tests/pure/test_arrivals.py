@@ -32,12 +32,12 @@ streams = st.lists(st.builds(chunk, *PARTS), max_size=40) | st.lists(st.builds(c
 
 
 @given(streams)
-def test_a_stream_comes_back_as_it_was(chunks: list[Chunk]) -> None:
+def test_a_stream_decodes_to_what_was_encoded(chunks: list[Chunk]) -> None:
     assert arrivals.decode(arrivals.encode(chunks)) == tuple(chunks)
 
 
 @given(st.lists(streams, max_size=8))
-def test_the_content_of_many_streams_at_once_reads_like_that_of_each_alone(many: list[list[Chunk]]) -> None:
+def test_content_of_many_streams_decodes_like_that_of_each_alone(many: list[list[Chunk]]) -> None:
     found = arrivals.content_events([arrivals.encode(chunks) for chunks in many])
     content = [[chunk for chunk in chunks if chunk.kind in CONTENT] for chunks in many]
     assert np.diff(found.starts).tolist() == [len(chunks) for chunks in content]

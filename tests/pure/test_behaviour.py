@@ -40,7 +40,7 @@ def test_the_stop_button_is_pressed_after_5_to_60_chunks() -> None:
     assert {min(each or 0 for each in pressed), max(each or 0 for each in pressed)} == {5, 60}
 
 
-def test_a_share_is_of_the_longest_answer_that_was_asked_for() -> None:
+def test_a_share_refers_to_max_tokens() -> None:
     plans = [BEHAVIOURS["skimmer"].plan(Random(seed)).asking_for(200) for seed in range(2_000)]
     stops = [plan.leave_after_chunks or 0 for plan in plans]
     assert 20 <= min(stops) <= 25
@@ -77,7 +77,7 @@ def test_an_app_in_the_background_comes_back_or_is_killed_there() -> None:
 
 
 @given(st.integers(1, 20), st.floats(0, 1e9), st.integers())
-def test_who_honours_retry_after_never_comes_earlier_and_nobody_waits_over_a_minute(
+def test_a_polite_retry_never_comes_before_retry_after_and_no_retry_waits_over_a_minute(
     times: int, after: float, seed: int
 ) -> None:
     polite = Retry(3, honours_retry_after=True, seed=seed)
@@ -93,7 +93,7 @@ def test_the_docs_have_every_behaviour_with_its_meaning() -> None:
     assert all(f"| `{each.name}` | {each.meaning} |" in page for each in BEHAVIOURS.values())
 
 
-def test_an_unknown_behaviour_is_told_with_those_that_exist() -> None:
+def test_the_error_for_an_unknown_behaviour_lists_the_known_ones() -> None:
     with pytest.raises(ScenarioError) as fault:
         behaviour.find("hasty")
     assert str(fault.value) == f"no behaviour called 'hasty'; there are {', '.join(BEHAVIOURS)}"

@@ -11,7 +11,7 @@ from tests.support.record import MS
 SECOND = 1_000_000_000
 
 
-def test_kernel_stamps_and_our_own_stand_on_one_line() -> None:
+def test_kernel_stamps_and_our_own_times_are_on_one_axis() -> None:
     clock = RunClock.starting_at(time.time_ns())
     before = clock.now()
     stamp = clock.from_realtime(time.time_ns())
@@ -27,13 +27,13 @@ def test_a_clock_made_later_keeps_the_runs_zero() -> None:
     assert early.now() >= 5_000_000_000 - 1_000_000
 
 
-def test_monotonic_times_come_onto_the_runs_line() -> None:
+def test_monotonic_times_are_converted_to_the_runs_axis() -> None:
     clock = RunClock(origin=1_000, offset=50)
     assert clock.from_monotonic(1_250) == 250
     assert clock.from_realtime(1_300) == 250
 
 
-def test_the_quickest_round_tells_how_far_two_clocks_are_apart() -> None:
+def test_the_offset_of_two_clocks_is_taken_from_the_quickest_round() -> None:
     slow = (0, 3_000, 10_000)  # ours, theirs, ours: 10 s there and back
     quick = (20_000, 22_050, 20_100)
     assert clock_offset([slow, quick]) == (-2_000, 50)
@@ -47,7 +47,7 @@ def test_two_processes_of_one_machine_have_one_clock() -> None:
     ahead=st.integers(-3600 * SECOND, 3600 * SECOND),
     ways=st.lists(st.tuples(st.integers(0, 50 * MS), st.integers(0, 50 * MS)), min_size=1),
 )
-def test_an_offset_is_never_further_off_than_it_says(ahead: int, ways: list[tuple[int, int]]) -> None:
+def test_an_offset_is_never_off_by_more_than_its_stated_error(ahead: int, ways: list[tuple[int, int]]) -> None:
     rounds, theirs = [], 10 * SECOND
     for there, back in ways:
         theirs += SECOND

@@ -72,7 +72,7 @@ def test_silence_is_idle_before_it_is_a_missing_first_token() -> None:
     assert stream.becomes() == (Outcome.TIMED_OUT, "idle: nothing arrived for 10 s")
 
 
-def test_whatever_comes_puts_off_the_idle_timeout_and_only_content_the_first_token() -> None:
+def test_any_data_postpones_the_idle_timeout_but_only_content_ends_the_first_token_timeout() -> None:
     stream = Stream()
     stream.reads(25, b": ping\n\n")
     assert stream.next() == ("first token", 30)
@@ -81,7 +81,7 @@ def test_whatever_comes_puts_off_the_idle_timeout_and_only_content_the_first_tok
     assert stream.next() == ("idle", 38)
 
 
-def test_content_that_was_not_decoded_yet_is_found_when_the_first_token_is_overdue() -> None:
+def test_undecoded_content_is_found_when_the_first_token_timeout_passes() -> None:
     stream = Stream()
     stream.reads(25, b": ping\n\n")
     stream.exchange.response.body.extend(TOKEN)
@@ -96,7 +96,7 @@ def test_the_total_timeout_ends_a_stream_that_is_never_idle() -> None:
     assert stream.becomes() == (Outcome.TIMED_OUT, "total for 60 s")
 
 
-def test_of_two_deadlines_at_one_moment_the_more_decisive_counts() -> None:
+def test_of_two_deadlines_at_one_moment_the_first_in_the_table_counts() -> None:
     stream = Stream(Plan(leave_after=61 * SECOND))
     stream.reads(50, TOKEN)
     assert stream.next() == ("leave", 60)
@@ -118,7 +118,7 @@ def test_patience_ends_while_the_first_content_is_still_on_the_link() -> None:
 
 
 @pytest.mark.parametrize(("link", "seconds"), [(None, 3), (moon(), 6)])
-def test_stop_is_pressed_when_the_person_has_the_last_chunk_that_they_want(link: Link | None, seconds: int) -> None:
+def test_stop_is_pressed_when_the_person_has_the_planned_number_of_chunks(link: Link | None, seconds: int) -> None:
     stream = Stream(Plan(leave_after_chunks=2), link)
     stream.reads(1, TOKEN)
     assert stream.next() == ("idle", 11)
@@ -127,7 +127,7 @@ def test_stop_is_pressed_when_the_person_has_the_last_chunk_that_they_want(link:
     assert stream.becomes() == (Outcome.CANCELLED, "left after 2 chunks, as planned")
 
 
-def test_a_link_that_breaks_before_the_person_leaves_is_the_links_doing() -> None:
+def test_a_link_that_breaks_before_the_person_leaves_ends_the_stream() -> None:
     link = Link(network.find("direct"), 1)
     link.breaks_at = 2 * SECOND
     stream = Stream(Plan(leave_after=4 * SECOND), link)
@@ -135,12 +135,12 @@ def test_a_link_that_breaks_before_the_person_leaves_is_the_links_doing() -> Non
     assert isinstance(stream.deadlines.left(), LinkBroke)
 
 
-def test_the_time_in_which_the_link_carries_nothing_is_not_the_servers() -> None:
+def test_time_in_which_the_link_carries_nothing_does_not_count_for_timeouts() -> None:
     stream = Stream(link=Link(network.find("direct"), 1, tunnel=(2 * SECOND, 7 * SECOND)))
     assert stream.next() == ("idle", 17)
 
 
-def test_an_app_in_the_background_waits_for_nothing_but_the_whole() -> None:
+def test_in_the_background_only_the_total_timeout_applies() -> None:
     stream = Stream(Plan(away=(3 * SECOND, 40 * SECOND)))
     assert stream.next() == ("background", 2)
     assert stream.becomes() is None
@@ -149,7 +149,7 @@ def test_an_app_in_the_background_waits_for_nothing_but_the_whole() -> None:
     assert stream.next() == ("background", 42)
 
 
-def test_a_marker_that_is_the_terminal_event_ends_a_stream_that_stays_open() -> None:
+def test_a_terminal_event_ends_a_stream_that_stays_open() -> None:
     stream = Stream()
     stream.reads(1, TOKEN + DONE)
     stream.deadlines.marker_came(BEGAN + SECOND)
@@ -159,7 +159,7 @@ def test_a_marker_that_is_the_terminal_event_ends_a_stream_that_stays_open() -> 
     assert stream.deadlines.answered
 
 
-def test_a_marker_that_is_quoted_in_a_text_ends_nothing() -> None:
+def test_a_marker_that_is_quoted_in_a_text_does_not_end_the_stream() -> None:
     stream = Stream()
     stream.exchange.marker_seen = True
     stream.reads(1, b"data: [DONE] is how it ends\n\n")
@@ -170,7 +170,7 @@ def test_a_marker_that_is_quoted_in_a_text_ends_nothing() -> None:
     assert stream.next() == ("idle", 11)
 
 
-def test_a_step_ends_with_its_timeout_or_with_the_whole_stream() -> None:
+def test_a_step_ends_with_its_timeout_or_with_the_stream() -> None:
     deadlines = Stream(Plan(leave_after=21 * SECOND)).deadlines
     assert deadlines.until(BEGAN, 5 * SECOND) == BEGAN + 5 * SECOND
     assert deadlines.until(BEGAN + 18 * SECOND, 5 * SECOND) == BEGAN + 20 * SECOND

@@ -48,26 +48,26 @@ class Doorway:
                 self.leave.wait()
 
 
-def test_an_arrival_goes_to_who_became_free_last() -> None:
+def test_an_arrival_goes_to_the_user_that_became_free_last() -> None:
     door = Doorway([0], ["A", "A"])
     assert door.got == [("A1", 0)]
     assert (door.dispatcher.arrivals, door.dispatcher.dropped) == (1, 0)
 
 
-def test_when_as_many_as_may_be_are_busy_arrivals_are_dropped_and_counted() -> None:
+def test_when_all_users_are_busy_arrivals_are_dropped_and_counted() -> None:
     door = Doorway([0, 1, 2], ["A"] * 9, most=2)
     assert [due for _, due in door.got] == [0, 1]
     assert (door.dispatcher.arrivals, door.dispatcher.dropped) == (3, 1)
 
 
-def test_somebody_of_the_class_is_fetched_where_nobody_of_it_is_free() -> None:
+def test_a_user_of_the_class_is_started_if_none_of_it_is_free() -> None:
     door = Doorway(range(40), ["A"] * 40, {"A": 3, "B": 1})
     assert sorted(due for _, due in door.got) == list(range(40))
     assert "another B" in {name for name, _ in door.got}
     assert door.dispatcher.dropped == 0
 
 
-def test_classes_get_arrivals_by_weight_and_which_one_hangs_on_the_number_alone() -> None:
+def test_classes_get_arrivals_by_weight_and_the_choice_depends_only_on_the_number() -> None:
     numbers = range(2_000)
     weights = {"A": 3, "B": 1}
     of_a = {due for name, due in Doorway(numbers, ["A"] * 2_000, weights).got if "A" in name}

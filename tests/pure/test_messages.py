@@ -55,7 +55,7 @@ def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
     assert messages.decode(type(message), messages.encode(message)) == message
 
 
-def test_a_worker_fills_in_the_secrets_itself() -> None:
+def test_secrets_are_not_sent_to_workers_which_fill_them_in() -> None:
     assert b"${KEY}" in messages.encode(start())
 
 

@@ -28,7 +28,7 @@ def mine(**numbers: object) -> Network:
 
 
 @given(deliveries, st.sampled_from(list(NETWORKS.values())), st.integers())
-def test_deliveries_stay_in_order_and_none_comes_before_it_arrived(
+def test_deliveries_stay_in_order_and_none_is_before_its_arrival(
     steps: list[tuple[int, int]], profile: Network, seed: int
 ) -> None:
     link = Link(profile, seed)
@@ -39,7 +39,7 @@ def test_deliveries_stay_in_order_and_none_comes_before_it_arrived(
 
 
 @given(deliveries, st.sampled_from(EMULATED), st.integers())
-def test_no_more_comes_through_than_the_rate_allows(steps: list[tuple[int, int]], profile: Network, seed: int) -> None:
+def test_a_link_carries_no_more_than_its_rate_allows(steps: list[tuple[int, int]], profile: Network, seed: int) -> None:
     link = Link(profile, seed)
     sent = arrivals(steps)
     got = [link.deliver(at, size) for at, size in sent]
@@ -61,7 +61,7 @@ def test_a_direct_link_adds_nothing(steps: list[tuple[int, int]], seed: int) -> 
 
 
 @given(deliveries, st.sampled_from(EMULATED), st.integers())
-def test_the_same_seed_is_the_same_link(steps: list[tuple[int, int]], profile: Network, seed: int) -> None:
+def test_the_same_seed_gives_the_same_link(steps: list[tuple[int, int]], profile: Network, seed: int) -> None:
     one, other = Link(profile, seed), Link(profile, seed)
     assert one.handshake() == other.handshake()
     assert one.request(500) == other.request(500)
@@ -133,7 +133,7 @@ def test_driving_stalls_as_often_and_as_long_as_recorded_links_did(
     assert longest * 0.9 < max(seen) <= longest
 
 
-def test_what_arrives_in_a_silence_comes_at_its_end_at_the_links_rate() -> None:
+def test_data_that_arrives_in_a_silence_is_delivered_after_it_at_the_links_rate() -> None:
     profile = mine(down_kbit=800, stalls=silences("1s", "2s", "2s"))
     link = Link(profile, 3)
     begin, end = link.silences(60 * SECOND)[1]  # it may begin in the first
@@ -181,7 +181,7 @@ def test_hand_overs_are_silences_and_resets_in_their_shares() -> None:
 # Loss
 
 
-def test_a_lost_segment_comes_a_round_trip_later_where_others_follow_and_a_timeout_later_where_none_do() -> None:
+def test_a_lost_segment_is_a_round_trip_late_if_others_follow_and_otherwise_a_timeout() -> None:
     profile = mine(rtt="100ms", loss=0.01)
 
     def late(gap: int) -> list[int]:
@@ -224,7 +224,7 @@ def test_a_paced_reader_waits_for_the_end_of_a_silence() -> None:
     assert link.take(end)[0] > 0
 
 
-def test_pacing_takes_nothing_from_what_is_delivered() -> None:
+def test_pacing_does_not_change_the_deliveries() -> None:
     paced, other = (Link(NETWORKS["slow_4g"], 1) for _ in range(2))
     drink(paced, 2)
     assert [paced.deliver(0, 1_000) for _ in range(50)] == [other.deliver(0, 1_000) for _ in range(50)]

@@ -20,7 +20,7 @@ from tests.support.links import SECOND, arrivals, deliveries, drink, silences
 DOCS = Path(__file__).parents[2] / "docs/reference/networks.md"
 
 
-def test_a_recorded_link_has_a_window_by_what_it_carried(tmp_path: Path) -> None:
+def test_the_window_of_a_recorded_link_follows_from_its_capacity(tmp_path: Path) -> None:
     path = write(tmp_path, *range(1, 101))  # 12 Mbit/s
     train = network.find("train", {"train": Profile(rtt=Duration.parse("100ms"), trace=path)})
     assert train.window == 12_000 * 100 / 8 / 4
@@ -35,7 +35,7 @@ def write(folder: Path, *stamps: object, name: str = "a.trace") -> str:
     return str(path)
 
 
-def test_a_recorded_link_delivers_1500_bytes_at_each_stamp_and_then_begins_anew(tmp_path: Path) -> None:
+def test_a_recorded_link_delivers_1500_bytes_at_each_stamp_and_then_starts_over(tmp_path: Path) -> None:
     profile = network.find(f"trace:{write(tmp_path, 10, 10, 30, 100)}")
     assert profile.emulated
     assert profile.trace is not None
@@ -71,7 +71,7 @@ def test_the_gaps_of_a_recording_are_gaps_of_the_stream(tmp_path: Path) -> None:
     assert max(gaps) == pytest.approx(2 * SECOND, abs=25_000_000)
 
 
-def test_a_paced_reader_of_a_recording_gets_what_it_carried(tmp_path: Path) -> None:
+def test_a_paced_reader_of_a_recording_gets_its_capacity(tmp_path: Path) -> None:
     link = Link(network.find(f"trace:{write(tmp_path, *range(2, 1_001, 2))}"), 1)  # 6 Mbit/s
     assert drink(link, 10, lateness=4_000_000) == pytest.approx(6e6 / 8 * 10 * 1_448 / 1_500, rel=0.03)
 
@@ -110,7 +110,7 @@ def test_a_trace_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
 # Names
 
 
-def test_an_unknown_network_is_told_with_those_that_exist() -> None:
+def test_the_error_for_an_unknown_network_lists_the_known_ones() -> None:
     with pytest.raises(ScenarioError) as fault:
         network.find("slow4g", {"office": Profile()})
     known = ", ".join(NETWORKS)
@@ -163,7 +163,7 @@ def test_a_network_of_the_config_is_found_by_its_name(tmp_path: Path) -> None:
         network.find("wifi", {"wifi": Profile()})
 
 
-def test_runs_compare_by_the_numbers_of_a_network_that_is_not_ours(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_users_own_network_follows_from_its_numbers(tmp_path: Path) -> None:
     assert network.find("3g").fingerprint == "3g@1"
     slow, slower = Profile(rtt=Duration.parse("20ms")), Profile(rtt=Duration.parse("21ms"))
     of = [network.find("office", {"office": each}).fingerprint for each in (slow, slower, slow)]
@@ -196,7 +196,7 @@ def test_runs_compare_by_the_numbers_of_a_network_that_is_not_ours(tmp_path: Pat
         ("trace = 'a.trace'\ndown_kbit = 5", "networks.a.trace: it says when the link delivers: take down_kbit"),
     ],
 )
-def test_a_link_that_cannot_be_is_one_line(keys: str, said: str) -> None:
+def test_an_invalid_link_is_reported_in_one_line(keys: str, said: str) -> None:
     with pytest.raises(ConfigError) as fault:
         parse(f"[networks.ok]\nrtt = '1ms'\n[networks.a]\n{keys}".encode(), "x.toml")
     assert said in str(fault.value)

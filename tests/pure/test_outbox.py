@@ -45,7 +45,7 @@ def test_a_batch_is_kept_until_it_is_known_to_be_stored() -> None:
     assert line.stored == [b"one"]
 
 
-def test_only_a_few_batches_are_under_way_at_a_time() -> None:
+def test_only_a_window_of_batches_is_sent_without_acknowledgement() -> None:
     line = Line()
     for number in range(30):
         line.put(b"%d" % number)
@@ -54,7 +54,7 @@ def test_only_a_few_batches_are_under_way_at_a_time() -> None:
     assert line.carried == list(range(1, 17))
 
 
-def test_what_a_lost_connection_took_is_sent_again() -> None:
+def test_batches_lost_with_a_connection_are_sent_again() -> None:
     line = Line()
     line.cut = True
     for batch in (b"one", b"two", b"three"):
@@ -68,7 +68,7 @@ def test_what_a_lost_connection_took_is_sent_again() -> None:
     assert len(line.outbox) == 0
 
 
-def test_what_came_twice_is_stored_once() -> None:
+def test_a_batch_that_arrives_twice_is_stored_once() -> None:
     line = Line()
     line.silent = True
     line.put(b"one")
@@ -82,7 +82,7 @@ def test_what_came_twice_is_stored_once() -> None:
 
 
 @given(st.lists(st.sampled_from(["put", "acknowledge", "wait", "cut", "mend", "silent", "loud"])))
-def test_whatever_the_line_does_all_batches_are_stored_once_and_in_order(happenings: list[str]) -> None:
+def test_on_an_unreliable_line_all_batches_are_stored_once_and_in_order(happenings: list[str]) -> None:
     line, put = Line(), 0
     for what in happenings:
         if what == "put":
@@ -104,7 +104,7 @@ def test_whatever_the_line_does_all_batches_are_stored_once_and_in_order(happeni
     assert len(line.outbox) == 0
 
 
-def test_it_is_full_only_as_long_as_too_much_is_not_stored() -> None:
+def test_an_outbox_is_full_only_while_too_many_bytes_are_not_acknowledged() -> None:
     line, full = Line(room=10), []
     line.silent = True
     line.put(b"x" * 8)

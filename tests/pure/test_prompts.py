@@ -11,7 +11,7 @@ from streamgauge.harness.errors import ScenarioError
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_every_shipped_set_is_there_and_ends_with_a_question(name: str) -> None:
+def test_every_shipped_set_exists_and_its_prompts_end_with_a_question(name: str) -> None:
     prompts = load(name)
     assert len(prompts) >= 10
     assert len(set(prompts)) == len(prompts)
@@ -45,7 +45,7 @@ def test_a_users_file_holds_questions_and_conversations(tmp_path: Path) -> None:
     )
 
 
-def test_a_name_that_is_neither_set_nor_file_says_which_sets_there_are() -> None:
+def test_the_error_for_an_unknown_set_lists_the_known_ones() -> None:
     with pytest.raises(ScenarioError, match="'chatt': no such set of prompts and no such file; the sets are chat,"):
         load("chatt")
 
@@ -68,7 +68,7 @@ def test_a_name_that_is_neither_set_nor_file_says_which_sets_there_are() -> None
         (b"[" * 100_000, "ours.jsonl:2: "),
     ],
 )
-def test_a_bad_line_is_named_by_file_and_number(tmp_path: Path, line: bytes, fault: str) -> None:
+def test_the_error_for_a_bad_line_names_file_and_line(tmp_path: Path, line: bytes, fault: str) -> None:
     path = tmp_path / "ours.jsonl"
     path.write_bytes(b'{"prompt": "fine"}\n' + line + b"\n")
     with pytest.raises(ScenarioError, match=fault) as caught:
@@ -89,7 +89,7 @@ def test_the_same_seed_asks_the_same_questions() -> None:
     assert [choose(prompts, one) for _ in range(50)] == [choose(prompts, other) for _ in range(50)]
 
 
-def test_each_question_of_a_conversation_begins_with_all_that_was_said_before() -> None:
+def test_each_question_of_a_conversation_includes_the_history_before_it() -> None:
     prompts = load("medium")
     for seed in range(50):
         asked = list(conversation(prompts, Random(seed), (2, 6)))
@@ -104,7 +104,7 @@ def test_the_same_seed_has_the_same_conversations() -> None:
     assert list(conversation(prompts, Random(3), (2, 6))) == list(conversation(prompts, Random(3), (2, 6)))
 
 
-def test_a_file_of_prompts_counts_by_what_it_says(tmp_path: Path) -> None:
+def test_the_fingerprint_of_a_prompt_file_follows_from_its_content(tmp_path: Path) -> None:
     first, copy, other = tmp_path / "mine.jsonl", tmp_path / "elsewhere" / "mine.jsonl", tmp_path / "other.jsonl"
     copy.parent.mkdir()
     for path in (first, copy):

@@ -143,11 +143,11 @@ def test_generated_content_is_counted_in_characters(protocol: Protocol, data: An
 
 
 @pytest.mark.parametrize(("protocol", "data"), NO_CONTENT)
-def test_what_was_not_generated_is_no_content_and_no_end(protocol: Protocol, data: Any) -> None:
+def test_an_event_without_generated_text_is_neither_content_nor_end(protocol: Protocol, data: Any) -> None:
     assert meaning(protocol, data) == Meaning(Kind.OTHER)
 
 
-def test_plain_sse_tells_thoughts_and_tools_from_text_by_the_events_name() -> None:
+def test_plain_sse_distinguishes_thinking_and_tools_by_the_events_name() -> None:
     assert meaning(PLAIN, b"hm, [DONE]?", "thinking") == Meaning(Kind.THINKING, 11)
     assert meaning(PLAIN, b'{"error": "is what a thought may be about"}', "thinking").kind is Kind.THINKING
     search = {"name": "search", "input": {}}
@@ -168,7 +168,7 @@ def test_the_terminal_event_ends_the_stream(protocol: Protocol, data: Any, name:
 
 
 @pytest.mark.parametrize(("protocol", "data"), MALFORMED)
-def test_what_is_not_of_the_protocol_is_malformed(protocol: Protocol, data: Any) -> None:
+def test_an_event_that_violates_the_protocol_is_malformed(protocol: Protocol, data: Any) -> None:
     with pytest.raises(Malformed) as caught:
         meaning(protocol, data)
     told = str(caught.value)
@@ -189,7 +189,7 @@ def test_anthropics_ping_event_is_a_ping() -> None:
     assert meaning(ANTHROPIC, {}, "ping") == Meaning(Kind.PING)
 
 
-def test_the_type_in_the_data_counts_before_the_events_name() -> None:
+def test_the_type_in_the_data_takes_precedence_over_the_events_name() -> None:
     assert meaning(ANTHROPIC, delta(type="text_delta", text="a"), "ping").kind is Kind.TEXT
 
 
@@ -231,7 +231,7 @@ def test_a_mapped_format_reports_usage_and_text_in_one_event() -> None:
 
 
 @pytest.mark.parametrize("protocol", [OPENAI, PLAIN, MAPPED])
-def test_a_servers_words_are_kept_short_and_printable(protocol: Protocol) -> None:
+def test_a_servers_text_is_kept_short_and_printable(protocol: Protocol) -> None:
     hostile = "\x1b[31m\u202e" + "boom\r\n" * 10_000
     told = meaning(protocol, {"error": hostile, "problem": hostile}).error
     assert told is not None

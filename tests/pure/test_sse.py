@@ -127,7 +127,7 @@ def test_events_do_not_depend_on_how_the_bytes_were_cut(body: bytes, cuts: list[
 
 
 @given(BODIES)
-def test_a_byte_at_a_time_each_event_comes_with_the_byte_that_completes_it(body: bytes) -> None:
+def test_fed_a_byte_at_a_time_each_event_is_reported_with_the_byte_that_completes_it(body: bytes) -> None:
     decoder = Decoder()
     for at in range(len(body)):
         for event in decoder.feed(body[at : at + 1]):
@@ -163,7 +163,7 @@ def test_a_byte_order_mark_is_dropped_once_and_counts_in_the_offsets() -> None:
     assert data_of(BOM + BOM + b"data: a\n\n") == []  # the second one belongs to the field's name
 
 
-def test_a_comment_is_evidence_of_life_even_inside_an_event() -> None:
+def test_a_comment_is_reported_even_inside_an_event() -> None:
     events = fed(b"data: a\n: still here\ndata: b\n\n")
     assert [(event.data, event.comment) for event in events] == [(b"still here", True), (b"a\nb", False)]
 
@@ -191,7 +191,7 @@ def test_an_unfinished_event_is_not_reported_and_its_bytes_are_counted() -> None
 
 
 @pytest.mark.parametrize("value", [b"-1", b"1.5", b"", b" ", "٣".encode(), b"9" * 5000])
-def test_a_retry_that_is_no_time_to_wait_is_ignored(value: bytes) -> None:
+def test_an_invalid_retry_field_is_ignored(value: bytes) -> None:
     decoder = Decoder()
     decoder.feed(b"retry: " + value + b"\n\n")
     assert decoder.retry is None

@@ -24,7 +24,7 @@ def test_a_process_s_summary_has_the_worst_value_of_some_vitals() -> None:
     }  # fmt: skip
 
 
-def test_a_sample_on_its_way_to_the_master_has_the_stored_name() -> None:
+def test_a_sample_is_sent_to_the_master_under_its_stored_name() -> None:
     packed = msgspec.msgpack.encode(VitalSample(5, Vital.LOOP_LAG, 1.5))
     assert msgspec.msgpack.decode(packed) == [5, "loop_lag_ms", 1.5]
     assert msgspec.msgpack.decode(packed, type=VitalSample).vital is Vital.LOOP_LAG

@@ -41,7 +41,7 @@ def broken() -> Iterator[ReferenceServer]:
 
 
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["local", "workers"])
-def test_a_hopeless_run_ends_early_with_all_that_it_saw(
+def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
     broken: ReferenceServer, processes: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "rules.toml").write_text(RULES)

@@ -109,25 +109,27 @@ def drawn(name: str) -> Iterator[Plan]:
     return (BEHAVIOURS[name].plan(Random(seed)).asking_for(TOKENS) for seed in count())
 
 
-def test_every_behaviour_is_lived_with_a_real_server() -> None:
+def test_every_behaviour_runs_against_a_real_server() -> None:
     assert LIVED.keys() | IN_A_RUN == BEHAVIOURS.keys()
 
 
 @pytest.mark.parametrize("name", LIVED)
-def test_the_record_and_the_server_agree_on_what_became_of_it(lives: dict[str, Life], name: str) -> None:
+def test_the_record_and_the_server_agree_on_how_the_stream_ended(lives: dict[str, Life], name: str) -> None:
     life = lives[name]
     assert life.seen.outcome is LIVED[name].outcome, life.seen.detail
     assert life.outcome == LIVED[name].server
 
 
 @pytest.mark.parametrize("name", [name for name, lived in LIVED.items() if lived.outcome is Outcome.COMPLETED])
-def test_who_stays_has_the_whole_answer(lives: dict[str, Life], name: str) -> None:
+def test_a_person_who_stays_gets_the_whole_answer(lives: dict[str, Life], name: str) -> None:
     life = lives[name]
     assert content(life.seen) == len(life.sent) == life.seen.output_tokens == TOKENS
 
 
 @pytest.mark.parametrize("name", [name for name, lived in LIVED.items() if lived.outcome is Outcome.CANCELLED])
-def test_who_leaves_keeps_what_had_come_and_the_server_stops_within_a_second(lives: dict[str, Life], name: str) -> None:
+def test_a_person_who_leaves_keeps_the_chunks_so_far_and_the_server_stops_within_a_second(
+    lives: dict[str, Life], name: str
+) -> None:
     life = lives[name]
     last_read = life.seen.ended_at if life.plan.away is None else life.seen.due_at + life.plan.away[0]
     assert life.sent_before(last_read - LATE) <= content(life.seen) <= life.sent_before(last_read + LATE)
@@ -142,14 +144,14 @@ def test_the_stop_button_is_pressed_at_its_chunk(lives: dict[str, Life]) -> None
     assert life.plan.leave_after_chunks <= content(life.seen) <= life.plan.leave_after_chunks + 1, "one more on its way"
 
 
-def test_who_is_impatient_has_nothing_when_their_patience_ends(lives: dict[str, Life]) -> None:
+def test_an_impatient_person_has_no_content_when_their_patience_ends(lives: dict[str, Life]) -> None:
     life = lives["impatient"]
     assert (content(life.seen), life.sent) == (0, [])
     assert life.plan.patience is not None
     assert 0 <= life.seen.ended_at - life.seen.due_at - life.plan.patience < SECOND
 
 
-def test_an_app_in_the_background_reads_nothing_and_has_it_all_when_it_comes_back(lives: dict[str, Life]) -> None:
+def test_an_app_in_the_background_reads_nothing_and_gets_the_whole_answer_afterwards(lives: dict[str, Life]) -> None:
     life = lives["app_switcher"]
     assert life.plan.away is not None
     gone, length = life.plan.away
@@ -160,7 +162,7 @@ def test_an_app_in_the_background_reads_nothing_and_has_it_all_when_it_comes_bac
     assert [at for at in moments if at >= back]
 
 
-def test_a_lingering_connection_is_open_though_the_server_has_nothing_to_do(
+def test_a_lingering_connection_stays_open_while_the_server_is_idle(
     lives: dict[str, Life], server: ReferenceServer
 ) -> None:
     assert lives["lingerer"].outcome == "completed"
@@ -171,7 +173,7 @@ def test_a_lingering_connection_is_open_though_the_server_has_nothing_to_do(
     assert server.active() == 0
 
 
-def test_the_servers_counts_are_those_of_the_streams(lives: dict[str, Life], server: ReferenceServer) -> None:
+def test_the_servers_counters_match_the_streams(lives: dict[str, Life], server: ReferenceServer) -> None:
     said = counts(server.url)
     for outcome in ("completed", "disconnected"):
         assert said[f"reference_streams_ended_total:{outcome}"] == sum(

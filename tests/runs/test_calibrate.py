@@ -11,7 +11,7 @@ from streamgauge.harness.calibration import resolution
 BIN = Path(sys.executable).parent
 
 
-def test_it_runs_for_real_and_is_kept_for_the_machine(tmp_path: Path) -> None:
+def test_a_calibration_runs_and_is_kept_for_the_machine(tmp_path: Path) -> None:
     ended = subprocess.run(
         [BIN / "streamgauge", "calibrate", "--streams", "10", "--seconds", "6", "--plain-only"],
         env={**os.environ, "XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True, timeout=90, check=False,

@@ -75,7 +75,9 @@ def noisy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 class TestOnFiveEqualRuns:
-    def test_noise_tells_how_far_equal_runs_are_apart_and_what_a_gate_would_find(self, noisy: tuple[Path, str]) -> None:
+    def test_noise_reports_how_far_equal_runs_differ_and_what_a_gate_would_detect(
+        self, noisy: tuple[Path, str]
+    ) -> None:
         folder, told = noisy
         assert "p95(ttft): equal runs are " in told
         assert "standard deviation of 5 runs" in told
@@ -111,13 +113,13 @@ class TestOnFiveEqualRuns:
         assert [each.labels["side"] for each in runs_of(folder / "gauge.db")[-2:]] == ["a", "b"]
 
 
-def test_a_series_ends_with_a_mistake(tmp_path: Path) -> None:
+def test_a_series_ends_at_the_first_mistake(tmp_path: Path) -> None:
     ended = run("run", "chat", "--host", "http://nowhere.invalid", "--repeat", 3, cwd=tmp_path)
     assert ended.returncode == 2
     assert ended.stderr.count("does not resolve") == 1
 
 
-def test_other_work_is_refused_after_one_run_and_not_after_three(server: ReferenceServer, there: Path) -> None:
+def test_a_candidate_that_sends_other_work_is_refused_after_its_first_run(server: ReferenceServer, there: Path) -> None:
     (there / "hundred.py").write_text(HUNDRED)
     invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
     ended = run("run", "hundred.py", "--host", server.url, *WORK, "--gate", "main", cwd=there)
@@ -137,7 +139,7 @@ class Reader(StreamUser):
 
 
 @pytest.mark.parametrize("gate", [[], ["--gate", "main"]], ids=["repeat", "gate"])
-def test_a_run_that_was_killed_is_no_pass(server: ReferenceServer, there: Path, gate: list[str]) -> None:
+def test_a_killed_run_does_not_pass_the_gate(server: ReferenceServer, there: Path, gate: list[str]) -> None:
     (there / "killed.py").write_text(KILLED)
     invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
     ended = run("run", "killed.py", "--host", server.url, *WORK, "--repeat", 3, *gate, cwd=there)
@@ -146,7 +148,7 @@ def test_a_run_that_was_killed_is_no_pass(server: ReferenceServer, there: Path, 
     assert len(runs_of(there / "gauge.db")) == 13 + 1, "the series ends with it"
 
 
-def test_where_a_run_comes_from_is_ci_s_word_or_git_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_branch_and_commit_come_from_ci_variables_or_from_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     github = {"GITHUB_HEAD_REF": "", "GITHUB_REF_NAME": "main", "GITHUB_SHA": "abc"}
     assert provenance(github) == {"branch": "main", "commit": "abc"}
     assert provenance({**github, "GITHUB_HEAD_REF": "fix"})["branch"] == "fix"

@@ -36,7 +36,7 @@ def test_a_folder_of_the_checkout_cannot_be_imported_under_its_own_name(folder: 
     assert done.stderr.strip().endswith(f"ImportError: import streamgauge.{folder} instead of {folder}")
 
 
-def test_a_users_own_packages_of_the_same_names_are_left_to_them(tmp_path: Path) -> None:
+def test_a_users_own_packages_of_the_same_names_are_not_touched(tmp_path: Path) -> None:
     for folder in FOLDERS:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "__init__.py").write_text("OWN = True\n")

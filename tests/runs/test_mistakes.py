@@ -96,7 +96,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize(("words", "said"), BY_PROCESSES, ids=words_of)
-def test_a_mistake_is_one_line_and_exit_code_2_of_a_process(words: list[str], said: str, folder: Path) -> None:
+def test_a_process_reports_a_mistake_in_one_line_with_exit_code_2(words: list[str], said: str, folder: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -117,7 +117,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_of_a_process(words: list[str], sa
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_a_scenario_that_cannot_be_meant_is_one_line_and_nothing_is_sent(
+def test_an_invalid_scenario_is_reported_in_one_line_and_sends_nothing(
     mistake: dict[str, str], said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(NUMBERS.format(**{"tools": "()", "users": "(5,)", "seconds": "30"} | mistake))

@@ -155,20 +155,20 @@ def at_once(
     return [pair.value for pair in pairs]
 
 
-def test_first_tokens_come_when_they_do_behind_a_proxy(server: ReferenceServer) -> None:
+def test_first_tokens_arrive_as_late_as_behind_a_proxy(server: ReferenceServer) -> None:
     for real, ours in at_once(server, [NETWORKS[name] for name in PROFILES], TALKS, range(_STREAMS)):
         assert ours.ttft == pytest.approx(real.ttft, rel=AGREES)
         assert ours.stalls == real.stalls == 0
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_as_much_comes_through_as_through_a_proxy(server: ReferenceServer, name: str) -> None:
+def test_the_throughput_is_that_of_a_proxy(server: ReferenceServer, name: str) -> None:
     real, ours = both(server, NETWORKS[name], FLOOD, [1])
     assert ours.kbit == pytest.approx(real.kbit, rel=AGREES)
     assert ours.stalls == real.stalls == 0
 
 
-def test_streams_stall_as_often_as_behind_a_proxy_that_falls_silent(server: ReferenceServer) -> None:
+def test_streams_stall_as_often_as_behind_a_proxy_with_the_same_silences(server: ReferenceServer) -> None:
     links = [Network(name, replace(NETWORKS[name].profile, stalls=STALLS), "a test", None) for name in PROFILES]
     for real, ours in at_once(server, links, STALLED, [TWICE]):
         assert ours.stalls == real.stalls == 2
@@ -264,7 +264,7 @@ def kernel() -> Iterator[Shaped]:
 
 
 @pytest.mark.parametrize("name", PROFILES)
-def test_the_kernels_link_takes_as_long(kernel: Shaped, server: ReferenceServer, name: str) -> None:
+def test_an_emulated_link_takes_as_long_as_the_kernels(kernel: Shaped, server: ReferenceServer, name: str) -> None:
     network = kernel.like(name)
     kernel.shape(network)
     question = "Why? " * 10_000  # 50 KB: they take their time on the way up
@@ -278,7 +278,9 @@ def test_the_kernels_link_takes_as_long(kernel: Shaped, server: ReferenceServer,
     assert ours.stalls == real.stalls == 0
 
 
-def test_streams_stall_as_often_where_the_kernel_falls_silent(kernel: Shaped, server: ReferenceServer) -> None:
+def test_streams_stall_as_often_as_behind_a_kernel_link_with_the_same_silences(
+    kernel: Shaped, server: ReferenceServer
+) -> None:
     network = kernel.like("3g", stalls=STALLS)
     rate = kernel.shape(network)
     script, at = [], 0

@@ -100,7 +100,7 @@ def expected(load: Load, seed: int, number: int) -> list[int]:
 # whole runs
 
 
-def test_a_schedule_is_divided_among_processes_and_what_is_asked_is_the_same(
+def test_a_schedule_is_divided_among_processes_and_the_requests_stay_the_same(
     server: ReferenceServer, folder: Path
 ) -> None:
     load = ("crowd.py", "--host", server.url, "--arrivals", "poisson", "--rate", 30, "--run-time", "4s", "--seed", 5)
@@ -123,7 +123,7 @@ def test_a_schedule_is_divided_among_processes_and_what_is_asked_is_the_same(
     assert asked[0][:both] == asked[1][:both]
 
 
-def test_a_server_that_stops_does_not_stop_those_who_come(folder: Path) -> None:
+def test_arrivals_go_on_while_the_server_stalls(folder: Path) -> None:
     database = folder / "run.db"
     with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "30ms") as frail:
         run = started(
@@ -153,7 +153,7 @@ def test_a_server_that_stops_does_not_stop_those_who_come(folder: Path) -> None:
     assert "<html" in (folder / "run.html").read_text()
 
 
-def test_a_run_by_a_file_ends_with_its_last_answer_and_leaves_the_regulars_alone(
+def test_a_run_by_a_schedule_file_ends_with_its_last_answer_and_spares_users_with_a_fixed_count(
     server: ReferenceServer, folder: Path
 ) -> None:
     (folder / "times.txt").write_text("0\n0.25\n0.25\n1.5\n")
@@ -170,9 +170,7 @@ def test_a_run_by_a_file_ends_with_its_last_answer_and_leaves_the_regulars_alone
     assert json.loads(fingerprint)["load"]["arrivals"].startswith("times.txt#")
 
 
-def test_arrivals_that_nobody_was_free_for_are_in_the_result_and_spoil_it(
-    server: ReferenceServer, folder: Path
-) -> None:
+def test_dropped_arrivals_are_in_the_result_and_lower_its_validity(server: ReferenceServer, folder: Path) -> None:
     run = started(
         folder, "crowd.py", "--host", server.url, "--arrivals", "constant", "--rate", 40, "--users", 4,
         "--run-time", "3s", "--db", "run.db", "--json", "run.json",
@@ -197,7 +195,7 @@ def test_arrivals_that_nobody_was_free_for_are_in_the_result_and_spoil_it(
         (["steps", "--arrivals", "poisson", "--rate", "3"], "the scenario's shape, Staircase, how many people ask"),
     ],
 )
-def test_a_load_that_cannot_be_is_one_line_and_exit_code_2(words: list[str], said: str, folder: Path) -> None:
+def test_an_invalid_load_is_reported_in_one_line_with_exit_code_2(words: list[str], said: str, folder: Path) -> None:
     code, output, errors = ended(started(folder, *words, "--host", "http://127.0.0.1:9"))
     assert (code, output) == (2, "")
     assert len(errors.splitlines()) == 1, errors

@@ -42,7 +42,7 @@ def test_judge_writes_all_formats_from_the_database_alone(tmp_path: Path) -> Non
     assert (tmp_path / "summary.md").read_text() == (tmp_path / "ci/markdown").read_text()
 
 
-def test_an_output_to_standard_output_is_alone_there(tmp_path: Path) -> None:
+def test_an_output_to_standard_output_is_the_only_text_there(tmp_path: Path) -> None:
     database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
     ended = subprocess.run(
         [Path(sys.executable).parent / "streamgauge", "judge", "one.db", "--output", "junit=-"],

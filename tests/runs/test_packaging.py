@@ -109,7 +109,7 @@ def test_the_command_runs_beside_packages_of_the_same_names(installed: Path, hom
     assert where.stdout.strip() == str(installed / "streamgauge/__init__.py")
 
 
-def test_locust_runs_an_own_scenario_beside_packages_of_the_same_names(installed: Path, home: Path) -> None:
+def test_locust_runs_a_users_scenario_beside_packages_of_the_same_names(installed: Path, home: Path) -> None:
     (home / "mine.py").write_text(
         "from streamgauge.scenario import StreamUser, constant, task\n\n\n"
         "class Reader(StreamUser):\n    wait_time = constant(0)\n\n"

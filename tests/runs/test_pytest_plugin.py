@@ -26,7 +26,7 @@ def test_an_option_that_is_not_there(streamgauge):
 """
 
 
-def test_a_teams_own_test_fails_with_the_table(tmp_path: Path) -> None:
+def test_a_users_own_test_fails_with_the_table_of_rules(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text('[target]\nmax_tokens = 20\n[[sla]]\nrule = "max(ttft) < 30s"\n')
     with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "5ms") as server:
         (tmp_path / "test_sla.py").write_text(SUITE.format(host=server.url))

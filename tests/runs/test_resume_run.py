@@ -26,7 +26,7 @@ handovers = { every = "1s", resets = 1.0 }
 """
 
 
-def test_answers_are_whole_whatever_breaks_and_nobody_is_ahead_of_their_link(tmp_path: Path) -> None:
+def test_broken_answers_are_resumed_and_nobody_asks_before_their_link_has_delivered(tmp_path: Path) -> None:
     (tmp_path / "phones.py").write_text(PHONES)
     (tmp_path / "cells.toml").write_text(CELLS)
     answers = ("--preset", "exact", "--ttft", "100ms", "--itl", "20ms", "--tokens", str(TOKENS), "--resumable", "10s")
@@ -61,7 +61,7 @@ def test_answers_are_whole_whatever_breaks_and_nobody_is_ahead_of_their_link(tmp
     assert {"completed", "cancelled", "reset"} <= outcomes.keys() <= {"completed", "cancelled", "reset", "interrupted"}
 
 
-def test_a_think_time_begins_when_the_link_has_brought_the_answer(tmp_path: Path) -> None:
+def test_think_time_begins_when_the_link_has_delivered_the_answer(tmp_path: Path) -> None:
     slow = PHONES.replace('"reconnects"', '"patient"').replace('"cells"', '"slow_3g"')
     (tmp_path / "phones.py").write_text(slow)
     with reference_server("--preset", "exact", "--ttft", "10ms", "--itl", "5ms", "--tokens", "20") as server:

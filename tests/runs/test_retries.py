@@ -31,7 +31,7 @@ class Patient(Person):
 """
 
 
-def test_who_is_refused_asks_again_when_told_or_at_once_and_every_refusal_is_in_both_records(tmp_path: Path) -> None:
+def test_refused_requests_are_retried_by_retry_after_or_at_once_and_each_refusal_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "tries.py").write_text(TRIES)
     quick = ("--preset", "exact", "--ttft", "20ms", "--itl", "5ms", "--tokens", "20")
     with reference_server(*quick, "--fault", "http_503:1s:0.5") as server:
@@ -68,7 +68,7 @@ def test_who_is_refused_asks_again_when_told_or_at_once_and_every_refusal_is_in_
     assert rows(tmp_path / "run.db", "SELECT DISTINCT content_chunks FROM streams WHERE outcome = 'refused'") == [(0,)]
 
 
-def test_who_storms_asks_again_at_once_and_every_try_is_in_the_record(tmp_path: Path) -> None:
+def test_a_retry_storm_retries_at_once_and_each_try_is_recorded(tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text(RULES)
     (tmp_path / "storm.py").write_text(
         HASTY.replace("between(0, 0.05)", 'between(1, 2)\n    behaviour = "retry_storm"')

@@ -68,7 +68,7 @@ def mixed(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 class TestARunOfMixed:
-    def test_it_leaves_a_verdict_a_database_a_report_and_a_result(self, mixed: Ended) -> None:
+    def test_it_writes_a_verdict_a_database_a_report_and_a_result(self, mixed: Ended) -> None:
         assert mixed.process.returncode == 0, mixed.process.stderr
         assert "MET: all 2 rules met" in mixed.process.stdout
         assert "12 users" in mixed.process.stderr, "progress is shown"
@@ -81,7 +81,7 @@ class TestARunOfMixed:
         )
         assert "<html" in (mixed.folder / "run.html").read_text()
 
-    def test_the_result_counts_what_the_database_has(self, mixed: Ended) -> None:
+    def test_the_result_counts_the_streams_of_the_database(self, mixed: Ended) -> None:
         document = json.loads((mixed.folder / "run.json").read_text())
         stored = rows(mixed.folder / "run.db", "SELECT outcome, count(*) FROM stream_metrics GROUP BY outcome")
         assert dict(stored) == document["outcomes"]
@@ -101,7 +101,7 @@ class TestARunOfMixed:
         assert kept <= mixed.served
         assert len(mixed.served - kept) <= requests.count(None)
 
-    def test_the_database_alone_is_enough_afterwards(
+    def test_the_database_alone_is_enough_to_judge_again(
         self, mixed: Ended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.chdir(tmp_path)
@@ -119,7 +119,7 @@ class TestARunOfMixed:
         assert run in Path("page.html").read_text()
 
 
-def test_the_same_seed_asks_the_same_things(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+def test_the_same_seed_sends_the_same_requests(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     hasty = tmp_path / "hasty.py"
     hasty.write_text((REPOSITORY / "scenarios/chat.py").read_text().replace("between(1, 4)", "between(0, 0.01)"))
     rules.write_text(RULES.replace("max_tokens = 30", "max_tokens = 3"))
@@ -161,7 +161,7 @@ def test_the_web_ui_starts_and_stops_runs(server: ReferenceServer, rules: Path, 
     assert [status for (status,) in rows(tmp_path / "run.db", "SELECT status FROM runs")] == ["finished"] * 2
 
 
-def test_a_run_can_put_another_client_under_every_user(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+def test_a_run_can_give_every_user_another_client(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     ended = command(
         "streamgauge", "run", "chat", "--host", server.url, "--users", 6, "--spawn-rate", 6, "--run-time", "6s",
         "--config", rules, "--db", "run.db", "--client", "anthropic",

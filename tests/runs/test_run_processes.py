@@ -72,7 +72,7 @@ class TestOfARunByTwoProcesses:
             assert worker["clock_doubt_ns"] > 0
             assert {"host", "cpus", "stamps", "cpu_max", "loop_lag_max_ms", "clock_drift_ns"} <= worker.keys()
 
-    def test_a_link_of_ones_own_is_used_by_its_name_and_told_apart_by_its_numbers(self, divided: Path) -> None:
+    def test_a_users_own_network_is_used_by_its_name_and_identified_by_its_numbers(self, divided: Path) -> None:
         network, least = rows(divided, "SELECT network, min(ttft_ms) FROM stream_metrics")[0]
         assert network == "office"
         assert least > 100 + 80, "the server's first token, and the link's round trips"
@@ -106,7 +106,9 @@ def test_a_worker_elsewhere_gets_its_orders_from_the_master(
     assert list(elsewhere.iterdir()) == [], "the database is the master's"
 
 
-def test_a_killed_worker_is_noted_and_the_rest_stands(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_is_noted_and_the_other_streams_count(
+    server: ReferenceServer, rules: Path, tmp_path: Path
+) -> None:
     (tmp_path / "hasty.py").write_text(HASTY)
     with started(
         [
@@ -126,7 +128,7 @@ def test_a_killed_worker_is_noted_and_the_rest_stands(server: ReferenceServer, r
     assert ended.pop(name) < min(ended.values()), "what it sent before it died stands, and the other went on"
 
 
-def test_a_worker_that_is_told_to_end_leaves_all_that_it_saw(
+def test_a_worker_that_is_terminated_sends_all_its_streams_first(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "hasty.py").write_text(HASTY)
@@ -155,7 +157,7 @@ def test_a_worker_that_is_told_to_end_leaves_all_that_it_saw(
     ]
 
 
-def test_a_connection_to_the_master_that_breaks_loses_nothing(
+def test_a_broken_connection_to_the_master_loses_no_streams(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "hasty.py").write_text(HASTY)
@@ -187,7 +189,7 @@ def test_a_connection_to_the_master_that_breaks_loses_nothing(
     assert rows(tmp_path / "run.db", "SELECT notes FROM runs") == [("[]",)]
 
 
-def test_a_worker_whose_clock_is_wrong_is_on_the_run_s_time_axis_all_the_same(
+def test_a_worker_with_a_wrong_clock_still_uses_the_run_s_time_axis(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
     hour = 3_600_000_000_000
@@ -211,7 +213,7 @@ def test_a_worker_whose_clock_is_wrong_is_on_the_run_s_time_axis_all_the_same(
     assert 0 < due < ended + 1e9, "users that still ask while they are being stopped"
 
 
-def test_a_generator_that_hogs_its_own_loop_gets_no_verdict(
+def test_a_run_whose_scenario_blocks_the_event_loop_is_invalid(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
     hog = """

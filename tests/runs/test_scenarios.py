@@ -69,7 +69,7 @@ class TestOfAllTogether:
 
 
 @pytest.mark.parametrize("name", SHAPED)
-def test_every_scenario_with_a_shape_runs_and_without_rules_is_no_pass(
+def test_every_scenario_with_a_shape_runs_and_does_not_pass_without_rules(
     name: str, server: ReferenceServer, tmp_path: Path
 ) -> None:
     words = ("streamgauge", "run", name, "--host", server.url, "--run-time", "3s", "--db", "run.db")
@@ -79,7 +79,7 @@ def test_every_scenario_with_a_shape_runs_and_without_rules_is_no_pass(
     assert (begun > 0, failed) == (True, 0)
 
 
-def test_cached_prompts_tells_what_a_warm_prefix_saves(server: ReferenceServer, tmp_path: Path) -> None:
+def test_cached_prompts_shows_how_much_a_warm_cache_saves(server: ReferenceServer, tmp_path: Path) -> None:
     found = run(server, "cached_prompts", 6, tmp_path, "--users", "8", "--spawn-rate", "8")
     hit, miss = (found["parts"]["cache", which]["ttft"] for which in ("hit", "miss"))
     assert miss["p50"] > 50 + len(handbook()) / 4 * PREFILL / 1e6, "the model reads four characters as a token"
@@ -88,7 +88,7 @@ def test_cached_prompts_tells_what_a_warm_prefix_saves(server: ReferenceServer, 
     assert found["parts"]["user", "Cold"]["ttft"]["p50"] > hit["p50"]
 
 
-def test_noisy_neighbour_has_both_phases_side_by_side(server: ReferenceServer, tmp_path: Path) -> None:
+def test_noisy_neighbour_reports_both_phases(server: ReferenceServer, tmp_path: Path) -> None:
     text = (REPOSITORY / "scenarios/noisy_neighbour.py").read_text()
     for long, short in (
         ("ALONE = 60.0", "ALONE = 4.0"),

@@ -48,7 +48,7 @@ def test_a_reader_at_two_kilobytes_a_second_makes_the_server_hold_back(server: R
     assert row["tokens"] < 2_000, "what the kernels hold, and not what the model had time for"
 
 
-def test_a_reader_without_such_a_link_does_not(server: ReferenceServer) -> None:
+def test_a_reader_on_a_fast_link_does_not_make_the_server_hold_back(server: ReferenceServer) -> None:
     before = counts(server.url)
     seen = read(server, "direct", Plan(leave_after=SECONDS * 10**9))
     assert counts(server.url)[PAUSES] == before[PAUSES]

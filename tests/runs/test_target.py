@@ -86,7 +86,7 @@ def test_after_500_leaves_every_generation_has_stopped_within_a_second(tmp_path:
     assert wasted <= found["metrics"]["wasted_tokens"]["value"] <= wasted + 2 * found["metrics"]["wasted_tokens"]["n"]
 
 
-def test_the_waste_of_a_server_that_does_not_notice_is_what_it_counted_itself(tmp_path: Path) -> None:
+def test_the_waste_of_a_server_that_ignores_disconnects_is_what_it_counts_itself(tmp_path: Path) -> None:
     with reference_server(*ANSWERS, "--fault", "deaf") as server:
         found = run(
             tmp_path, server.url, "--users", 40, "--spawn-rate", 40, "--run-time", "4s", "--", *processes(2)
@@ -194,7 +194,7 @@ SAID: dict[str, tuple[Script, dict[str, float], str]] = {  # page → what is re
 }  # fmt: skip
 
 
-def test_whatever_the_page_does_the_run_goes_on_and_notes_what_is_unknown() -> None:
+def test_a_bad_metrics_page_does_not_stop_the_run_which_notes_what_is_unknown() -> None:
     with contextlib.ExitStack() as servers:
         hosts = [servers.enter_context(scripted(script)).url for script, _, _ in SAID.values()]
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -212,7 +212,7 @@ def test_whatever_the_page_does_the_run_goes_on_and_notes_what_is_unknown() -> N
     assert (nothing, notes) == ([], [f"{BOTH}{WHERE}([Errno 111] Connection refused)"])
 
 
-def test_rules_about_a_server_without_a_readable_page_are_inconclusive_and_the_rest_of_the_run_stands(
+def test_rules_about_a_server_without_a_readable_page_are_inconclusive_and_other_rules_are_judged(
     tmp_path: Path,
 ) -> None:
     with reference_server(*ANSWERS) as server:

@@ -72,7 +72,7 @@ def p99(values: NDArray[np.int64]) -> float:
     return float(np.percentile(np.abs(values), 99)) / 1e6
 
 
-def test_arrivals_are_those_of_the_servers_own_log(server: ReferenceServer) -> None:
+def test_arrivals_match_the_servers_own_log(server: ReferenceServer) -> None:
     clock = RunClock.starting_at(time.time_ns())
     rounds = []
     for _ in range(5):

@@ -44,7 +44,7 @@ def longest(times: list[int]) -> float:
     return max(after - before for before, after in pairwise(times)) / 1e9
 
 
-def test_the_answer_goes_on_after_the_tunnel_with_all_that_was_held_up(server: ReferenceServer) -> None:
+def test_the_answer_goes_on_after_the_tunnel_with_all_delayed_data(server: ReferenceServer) -> None:
     before = counts(server.url)
     seen = live(server, gone(0.6, 0.8))
     assert (seen.outcome, seen.content_chunks) == (Outcome.COMPLETED, TOKENS)
@@ -59,7 +59,7 @@ def test_a_tunnel_longer_than_a_timeout_is_not_the_servers_silence(server: Refer
     assert (seen.outcome, seen.content_chunks) == (Outcome.COMPLETED, TOKENS)
 
 
-def test_a_server_that_is_silent_on_such_a_link_is_late_all_the_same(server: ReferenceServer) -> None:
+def test_a_silent_server_still_times_out_on_a_link_with_tunnels(server: ReferenceServer) -> None:
     silent = {"x-gauge-fault": "silence@20"}
     seen = live(server, gone(0.3, 0.5), timeouts={"idle": "500ms"}, headers=silent)
     assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "idle: nothing arrived for 0.5 s")

@@ -84,12 +84,12 @@ def test_a_connect_that_is_never_answered_times_out(full: str) -> None:
     assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "no connection in time")
 
 
-def test_a_person_who_leaves_while_connecting_has_left_and_was_not_timed_out(full: str) -> None:
+def test_a_person_who_leaves_while_connecting_is_cancelled_and_not_timed_out(full: str) -> None:
     seen = observe(full, Plan(leave_after=100_000_000), timeouts={"connect": "5s"})
     assert (seen.outcome, seen.detail) == (Outcome.CANCELLED, "left after 0.1 s, as planned")
 
 
-def test_a_generator_without_free_descriptors_records_its_own_fault() -> None:
+def test_a_generator_without_free_descriptors_says_so_in_the_record() -> None:
     url = "http://127.0.0.1:9"
     observe(url)  # what the process opens once is open now
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -111,7 +111,7 @@ def test_a_generator_without_free_descriptors_records_its_own_fault() -> None:
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 500, 503, 529])
-def test_a_refusal_keeps_its_status_and_what_the_server_said(status: int) -> None:
+def test_a_refusal_keeps_its_status_and_the_servers_text(status: int) -> None:
     body = b'{"error": {"message": "please go away"}}'
     seen = seen_of(b"HTTP/1.1 %d Sorry\r\ncontent-length: %d\r\nrequest-id: req_7\r\n\r\n" % (status, len(body)) + body)
     assert (seen.outcome, seen.http_status, seen.request_id) == (Outcome.REFUSED, status, "req_7")
@@ -156,7 +156,7 @@ def test_a_stream_cut_in_the_middle_of_an_event_keeps_the_whole_ones() -> None:
     assert (seen.outcome, content(seen)) == (Outcome.TRUNCATED, 2)
 
 
-def test_a_stream_without_its_terminal_event_is_truncated_however_politely_it_ends() -> None:
+def test_a_stream_without_its_terminal_event_is_truncated_even_if_http_ends_properly() -> None:
     seen = seen_of(CHUNKED + chunk(tokens(3)) + LAST)
     assert (seen.outcome, content(seen)) == (Outcome.TRUNCATED, 3)
 
@@ -187,7 +187,7 @@ def test_a_body_shorter_than_its_content_length_is_truncated() -> None:
     assert (seen.outcome, content(seen)) == (Outcome.TRUNCATED, 3)
 
 
-def test_a_body_longer_than_its_content_length_ends_where_the_server_said() -> None:
+def test_a_body_longer_than_its_content_length_ends_at_that_length() -> None:
     seen = seen_of(HEAD + b"content-length: %d\r\n\r\n" % len(tokens(2)) + tokens(3) + DONE)
     assert (seen.outcome, content(seen)) == (Outcome.TRUNCATED, 2)
 
@@ -209,7 +209,7 @@ def test_silence_after_the_headers_times_out_at_the_first_token_and_keeps_the_st
     assert seen.headers_at is not None
 
 
-def test_pings_are_no_first_token() -> None:
+def test_pings_do_not_count_as_the_first_token() -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED)
@@ -223,7 +223,7 @@ def test_pings_are_no_first_token() -> None:
     assert {each.kind for each in seen.chunks} == {"ping"}
 
 
-def test_silence_in_the_middle_times_out_as_idle_and_keeps_what_came() -> None:
+def test_silence_in_the_middle_times_out_as_idle_and_keeps_the_chunks_so_far() -> None:
     with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
         seen = observe(server.url, timeouts={"idle": SHORT})
     assert (seen.outcome, content(seen), seen.detail) == (Outcome.TIMED_OUT, 3, "idle: nothing arrived for 0.2 s")

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.timing
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_every_content_chunk_has_the_moment_at_which_the_library_gave_it_on(name: str) -> None:
+def test_every_content_chunk_has_the_time_when_the_library_handed_it_on(name: str) -> None:
     kinds = [
         delta(),
         delta("thinking_delta", thinking="hm"),
@@ -55,13 +55,13 @@ def test_every_content_chunk_has_the_moment_at_which_the_library_gave_it_on(name
     assert all(each.handed_at >= each.perceived_at for each in seen.chunks if each.handed_at is not None)
 
 
-def test_the_wire_client_has_no_library_that_could_give_anything_on() -> None:
+def test_the_wire_client_records_no_client_lag() -> None:
     with scripted(asked(WHOLE)) as server:
         assert {each.handed_at for each in observe("wire", server.url).chunks} == {None}
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_what_comes_while_the_application_is_busy_is_given_on_late_and_arrived_in_time(name: str) -> None:
+def test_a_busy_application_delays_the_handing_on_and_not_the_arrival(name: str) -> None:
     """The overhead is what the application saw later than the wire, whatever the reason."""
     clock = RunClock.starting_at(time.time_ns())
     ready, sent = threading.Event(), threading.Event()
@@ -94,7 +94,7 @@ def test_what_comes_while_the_application_is_busy_is_given_on_late_and_arrived_i
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_a_slow_link_makes_the_person_late_and_the_library_no_slower(name: str) -> None:
+def test_a_slow_link_delays_the_person_and_adds_no_client_lag(name: str) -> None:
     with scripted(asked(WHOLE)) as server:
         who = person(name, server.url)
         seen = ask(who, link="slow_4g")
@@ -107,7 +107,7 @@ def test_a_slow_link_makes_the_person_late_and_the_library_no_slower(name: str) 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with")
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_over_tls_the_stamps_are_the_sockets_too(name: str, tmp_path: Path) -> None:
+def test_over_tls_the_stamps_are_also_those_of_the_socket(name: str, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*certificate(tmp_path))
     with scripted(serve, tls=context) as server:
@@ -135,7 +135,7 @@ def handed_on(lags: list[float | None], outcome: Outcome = Outcome.COMPLETED) ->
     return observation([("text", 20)], arrivals=arrivals.encode(chunks), outcome=outcome)
 
 
-def test_the_client_overhead_is_of_every_content_chunk_that_was_given_on(tmp_path: Path) -> None:
+def test_client_overhead_covers_every_content_chunk_that_was_handed_on(tmp_path: Path) -> None:
     streams = [
         handed_on([0.25, 0.5]),
         handed_on([1, None], Outcome.CANCELLED),

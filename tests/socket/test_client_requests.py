@@ -46,7 +46,7 @@ def fields(request: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_every_client_asks_the_same_at_the_same_place(name: str) -> None:
+def test_every_client_sends_the_same_body_to_the_same_path(name: str) -> None:
     (wire,), (library,) = requests_of("wire"), requests_of(name)
     assert library.startswith(b"POST /base/v1/messages HTTP/1.1\r\n")
     asked_by_wire, asked_by_library = (json.loads(each.partition(b"\r\n\r\n")[2]) for each in (wire, library))
@@ -59,7 +59,7 @@ def test_httpx_sends_the_wire_clients_headers() -> None:
     assert fields(library) == {**fields(wire), "connection": "keep-alive"}
 
 
-def test_the_sdk_sends_the_targets_key_and_none_that_it_finds_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sdk_sends_the_targets_key_and_none_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "from-the-environment")
     monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("KEY", "from-the-target")
@@ -72,7 +72,7 @@ def test_the_sdk_sends_the_targets_key_and_none_that_it_finds_by_itself(monkeypa
     assert b"from-the-environment" not in none + key + bearer
 
 
-def test_the_sdk_cannot_ask_another_protocol_or_place() -> None:
+def test_the_sdk_client_refuses_other_protocols_and_paths() -> None:
     sdk = clients.find("anthropic")
     with pytest.raises(ScenarioError) as fault:
         sdk.check(Target(protocol="openai_chat"))
@@ -85,7 +85,7 @@ def test_the_sdk_cannot_ask_another_protocol_or_place() -> None:
         clients.find(name).check(Target(protocol="openai_chat", path="/ask"))
 
 
-def test_the_docs_list_the_clients_that_there_are() -> None:
+def test_the_docs_list_all_clients() -> None:
     page = (Path(__file__).parents[2] / "docs/reference/clients.md").read_text()
     assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(clients.CLIENTS)
 
@@ -116,7 +116,7 @@ def test_a_second_stream_goes_over_the_first_ones_connection(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_fresh_connections_are_fresh(name: str) -> None:
+def test_each_stream_with_fresh_connections_gets_a_new_connection(name: str) -> None:
     with scripted(serve) as server:
         who = person(name, server.url, fresh=True)
         seen = [ask(who) for _ in range(3)]

@@ -93,7 +93,7 @@ BEHAVIOURS: dict[str, tuple[Script, Outcome, int]] = {
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
 @pytest.mark.parametrize("name", ALL)
-def test_a_server_does_to_every_client_the_same(name: str, behaviour: str) -> None:
+def test_every_client_records_the_same_outcome(name: str, behaviour: str) -> None:
     script, outcome, kept = BEHAVIOURS[behaviour]
     with scripted(script) as server:
         seen = observe(name, server.url, timeouts=SHORT)
@@ -128,7 +128,7 @@ WAYS = [(False, "fin"), (True, "reset")]
 
 @pytest.mark.parametrize(("abort", "goodbye"), WAYS)
 @pytest.mark.parametrize("name", ALL)
-def test_a_person_leaves_when_they_would_whatever_the_client(name: str, abort: bool, goodbye: str) -> None:
+def test_a_person_leaves_as_planned_with_every_client(name: str, abort: bool, goodbye: str) -> None:
     with scripted(held(CHUNKED, chunk(START + delta() + delta()))) as server:
         seen = observe(name, server.url, Plan(leave_after=100_000_000, abort=abort))
         assert server.result() == goodbye
@@ -156,7 +156,7 @@ def test_a_person_who_leaves_while_connecting_over_a_slow_link_has_left(name: st
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_killed_greenlet_raises_with_the_record_of_what_came(name: str) -> None:
+def test_a_killed_greenlet_raises_with_the_record_so_far(name: str) -> None:
     came = threading.Event()
 
     def script(peer: Peer) -> str:
@@ -195,7 +195,7 @@ def test_a_timeout_of_the_scenarios_own_passes_through_and_leaves_no_socket(name
         who.close()
 
 
-def test_events_that_the_sdk_passes_over_are_not_a_completed_stream() -> None:
+def test_a_stream_whose_events_the_sdk_ignores_is_not_completed() -> None:
     """The SDK goes by the events' names; a gateway that leaves them out gives its users nothing."""
     nameless = b"".join(line + b"\n" for line in GOOD.splitlines() if not line.startswith(b"event:"))
     with scripted(asked(CHUNKED + chunk(nameless) + LAST)) as server:
@@ -205,14 +205,14 @@ def test_events_that_the_sdk_passes_over_are_not_a_completed_stream() -> None:
     assert seen.detail == "the client library handed on 0 of the 3 content chunks that arrived"
 
 
-def test_an_answer_that_only_the_library_refuses_is_malformed_in_the_librarys_words() -> None:
+def test_an_answer_that_only_the_library_rejects_is_malformed_with_the_librarys_message() -> None:
     with scripted(held(CHUNKED.replace(b"\r\n\r\n", b"\r\nx: " + b"y" * 110_000))) as server:
         seen = observe("httpx", server.url)
     assert (seen.outcome, content(seen)) == (Outcome.MALFORMED, 0)
     assert seen.detail.startswith("httpx gave up: RemoteProtocolError: ")
 
 
-def test_a_library_that_quotes_a_secret_does_not_bring_it_into_the_record(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_in_a_librarys_message_is_masked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY", "sk-very-secret-key")
     body = b'{"type": "error", "error": {"message": "bad key sk-very-secret-key"}}'
     with scripted(asked(refusal(b"401 Sorry", body))) as server:
@@ -236,7 +236,7 @@ def collected_by_hand() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", LIBRARIES)
-def test_no_stream_leaves_a_reference_cycle_of_ours_whatever_its_end(name: str) -> None:
+def test_no_stream_leaves_a_reference_cycle_of_ours_however_it_ends(name: str) -> None:
     """The collector is off during a run: what it would have to find would stay."""
     scripts = [script for script, _, _ in BEHAVIOURS.values()]
     plans = [Plan(), Plan(leave_after=10_000_000), Plan(leave_after_chunks=1, abort=True)]

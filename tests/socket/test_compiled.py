@@ -62,7 +62,7 @@ def written(chunks: list[tuple[bytes, str]]) -> tuple[bytes, list[int]]:
 
 
 @given(chunked)
-def test_bytes_of_the_body_are_counted_however_chunks_are_written_and_cut(chunks: list[tuple[bytes, str]]) -> None:
+def test_body_bytes_are_counted_however_chunks_are_written_and_cut(chunks: list[tuple[bytes, str]]) -> None:
     sent, body = written(chunks)
     assert [count(sent[:length]) for length in range(len(sent) + 1)] == [(True, there) for there in body]
 
@@ -112,7 +112,7 @@ def stripped(pieces: list[bytes]) -> tuple[bytes, bytes, list[int], bool]:
 
 
 @given(chunked, some.lists(some.integers(0, 400)))
-def test_a_body_is_freed_of_its_chunks_however_they_are_cut(chunks: list[tuple[bytes, str]], cuts: list[int]) -> None:
+def test_chunk_framing_is_removed_however_chunks_are_cut(chunks: list[tuple[bytes, str]], cuts: list[int]) -> None:
     sent, body = written(chunks)
     places = sorted({0, len(sent), *(cut for cut in cuts if cut < len(sent))})
     pieces = [sent[begin:end] for begin, end in pairwise(places)]
@@ -127,7 +127,7 @@ def test_a_body_is_freed_of_its_chunks_however_they_are_cut(chunks: list[tuple[b
 
 
 @given(some.lists(some.integers(0, 12)))
-def test_a_line_that_is_no_size_is_the_parsers_from_its_beginning(cuts: list[int]) -> None:
+def test_a_line_that_is_no_chunk_size_is_left_to_the_parser_as_a_whole(cuts: list[int]) -> None:
     sent = b"3\r\nabc\r\n1f;x=y"
     places = sorted({0, len(sent), *cuts})
     assert stripped([sent[begin:end] for begin, end in pairwise(places)])[:2] == (b"abc", b"1f;x=y")
@@ -149,7 +149,7 @@ def test_no_more_is_read_than_is_allowed_and_a_small_allowance_is_reported() -> 
         until(lambda: inbox.length == 4_000)
 
 
-def test_after_a_read_whose_place_is_not_known_nothing_is_read_until_it_is_taken() -> None:
+def test_after_an_uncounted_read_nothing_is_read_until_the_inbox_is_taken() -> None:
     with watched(counted=0) as (thread, inbox, far):
         far.sendall(b"one")
         assert thread.reported() == [inbox.descriptor]
@@ -161,7 +161,7 @@ def test_after_a_read_whose_place_is_not_known_nothing_is_read_until_it_is_taken
         until(lambda: inbox.length == 6)
 
 
-def test_a_stream_that_was_reported_is_still_read_where_there_is_room() -> None:
+def test_a_reported_stream_is_still_read_while_there_is_room() -> None:
     with watched(**{**IN_A_CHUNK, "report_all": 1}) as (thread, inbox, far):
         far.sendall(b"one")
         assert thread.reported() == [inbox.descriptor]
@@ -169,7 +169,7 @@ def test_a_stream_that_was_reported_is_still_read_where_there_is_room() -> None:
         until(lambda: inbox.length == 6)
 
 
-def test_a_stream_that_is_left_or_held_is_not_read() -> None:
+def test_an_unwatched_or_full_inbox_is_not_read() -> None:
     with watched(**IN_A_CHUNK) as (thread, inbox, far):
         with thread:
             far.sendall(b"held")
@@ -184,7 +184,7 @@ def test_a_stream_that_is_left_or_held_is_not_read() -> None:
         until(lambda: inbox.length == 8)
 
 
-def test_what_one_read_leaves_in_the_kernel_is_read_by_the_next_without_anything_new() -> None:
+def test_data_that_one_read_leaves_in_the_kernel_is_read_without_new_arrivals() -> None:
     with watched() as (thread, inbox, far):
         far.sendall(bytes(100_000))
         far.close()  # the end came with the data, and nothing else reports it
@@ -240,7 +240,7 @@ def delta(token: bytes) -> bytes:
 
 
 @given(tokens, some.lists(seams, max_size=3), some.sampled_from([LARGE, 140]))
-def test_events_that_are_alike_are_read_as_each_would_be_alone(
+def test_events_matched_by_a_pattern_are_decoded_like_single_events(
     said: list[bytes], between: list[bytes], limit: int
 ) -> None:
     body = b"".join(delta(token) + seam for token, seam in zip(said, between + [b""] * len(said), strict=False))
@@ -292,7 +292,7 @@ events = some.tuples(some.integers(1, 9), some.integers(0, 4), some.integers(0, 
     some.booleans(),
     some.none() | some.integers(0, 100_000_000),
 )
-def test_the_times_of_a_stream_come_to_the_same(
+def test_compiled_code_and_numpy_compute_the_same_times(
     came: list[tuple[list[tuple[int, int, int]], int, int, bool]],
     holds: list[int],
     handed: list[int] | None,

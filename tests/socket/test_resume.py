@@ -54,7 +54,7 @@ def test_after_a_cell_change_the_rest_of_the_answer_comes_over_another_connectio
     assert (row["outcome"], row["tokens"]) == ("completed", TOKENS)
 
 
-def test_what_was_on_the_link_when_it_broke_comes_again_and_is_nothing_twice(server: ReferenceServer) -> None:
+def test_data_on_the_link_when_it_broke_is_sent_again_and_does_not_count_as_duplicated(server: ReferenceServer) -> None:
     """The question is there after 0.8 s; the first words take another half second to the person."""
     person = client(server.url, headers={"x-gauge-itl": "40ms"})
     first, second = tried(person, road(1_100_000_000, "slow_3g"), road(name="slow_3g"))
@@ -73,7 +73,7 @@ def test_what_was_on_the_link_when_it_broke_comes_again_and_is_nothing_twice(ser
         ("cut_event@4", Outcome.TRUNCATED),
     ],
 )
-def test_a_server_that_breaks_off_has_failed_and_the_rest_comes_all_the_same(
+def test_a_stream_that_the_server_breaks_fails_and_the_rest_is_still_resumed(
     server: ReferenceServer, fault: str, outcome: Outcome
 ) -> None:
     first, second = tried(client(server.url, headers={"x-gauge-fault": fault}), road(), road())
@@ -92,7 +92,7 @@ def test_a_server_that_breaks_off_has_failed_and_the_rest_comes_all_the_same(
         ("lose@3, reset@4", (0, 0)),  # nothing shows that an event is missing, and it comes with the rest
     ],
 )
-def test_the_record_says_what_wrong_ids_cost(
+def test_the_record_counts_what_wrong_ids_lost_and_duplicated(
     server: ReferenceServer, faults: str, lost_and_twice: tuple[int, int]
 ) -> None:
     first, second = tried(client(server.url, headers={"x-gauge-fault": faults}), road(), road())
@@ -103,7 +103,7 @@ def test_the_record_says_what_wrong_ids_cost(
 
 
 @pytest.mark.parametrize("name", clients.CLIENTS)
-def test_every_client_can_go_on(server: ReferenceServer, name: str) -> None:
+def test_every_client_can_resume(server: ReferenceServer, name: str) -> None:
     faulty = target(protocol="anthropic_messages", headers={"x-gauge-fault": "reset@4"})
     site = Site.of(server.url, faulty, RunClock.starting_at(time.time_ns()))
     first, second = tried(clients.find(name)(site), road(), road())
@@ -111,7 +111,7 @@ def test_every_client_can_go_on(server: ReferenceServer, name: str) -> None:
     assert (content(first), content(second), *lost_and_duplicated(second)) == (4, TOKENS - 4, 0, 0)
 
 
-def test_the_server_says_how_long_to_wait(server: ReferenceServer) -> None:
+def test_the_retry_field_decides_how_long_to_wait(server: ReferenceServer) -> None:
     person = client(server.url, headers={"x-gauge-fault": "reset@4"})
     (reply,) = replies(person, road())
     assert reply.place is not None
@@ -137,7 +137,7 @@ def test_a_server_that_keeps_no_answers_is_asked_again(server: ReferenceServer) 
     assert first.request_id != second.request_id
 
 
-def test_who_had_nothing_yet_waited_from_asking(server: ReferenceServer) -> None:
+def test_the_resume_gap_of_a_person_without_content_begins_with_the_question(server: ReferenceServer) -> None:
     person = client(server.url, headers={"x-gauge-ttft": "300ms"}, protocol="anthropic_messages")
     first, second = tried(person, road(breaks_at=150_000_000), road())
     assert first.content_chunks == 0
@@ -155,7 +155,7 @@ def test_a_fault_on_a_connection_that_has_already_broken_does_not_spoil_the_answ
     assert first.content_chunks + second.content_chunks == TOKENS
 
 
-def test_links_may_break_again_and_again(server: ReferenceServer) -> None:
+def test_an_answer_is_resumed_over_several_broken_links(server: ReferenceServer) -> None:
     roads = [road(breaks_at=120_000_000) for _ in range(12)]
     seen = tried(client(server.url, headers={"x-gauge-itl": "30ms"}), *roads)
     assert [each.outcome for each in seen] == [*[Outcome.CANCELLED] * (len(seen) - 1), Outcome.COMPLETED]

@@ -54,7 +54,7 @@ def broken_then(first: bytes, second: bytes) -> tuple[list[StreamObservation], l
     ],
 )
 @pytest.mark.parametrize("of", ["a:%d", "%d", "0-%d"])
-def test_numbers_tell_what_a_server_left_out_or_brought_again(
+def test_numbered_ids_show_what_a_server_skipped_or_repeated(
     of: str, again: range, lost_and_twice: tuple[int, int]
 ) -> None:
     (first, second), questions = broken_then(events(range(1, 4), of), events(again, of))
@@ -65,7 +65,7 @@ def test_numbers_tell_what_a_server_left_out_or_brought_again(
     assert f"\r\nlast-event-id: {of % 3}\r\n".encode() in questions[1]
 
 
-def test_the_gap_ends_with_what_is_new() -> None:
+def test_the_resume_gap_ends_with_the_first_new_content() -> None:
     def slowly(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED + chunk(events(range(1, 4))))
@@ -80,14 +80,14 @@ def test_the_gap_ends_with_what_is_new() -> None:
     assert second.resume_gap > 100_000_000
 
 
-def test_an_answer_with_ids_of_its_own_is_another_answer() -> None:
+def test_an_answer_with_other_ids_is_a_new_answer() -> None:
     (_, second), questions = broken_then(events(range(1, 4)), events(range(1, 9), "b:%d"))
     assert b"last-event-id: a:3" in questions[1]
     assert (second.content_chunks, second.resumed_from, *lost_and_duplicated(second)) == (8, None, None, None)
 
 
 @pytest.mark.parametrize("ids", [["x7", "y1", "z3"], ["10", "200", "3000"]])
-def test_ids_that_do_not_count_tell_where_to_go_on_but_not_what_was_missed(ids: list[str]) -> None:
+def test_ids_without_numbers_show_where_to_continue_but_not_what_was_lost(ids: list[str]) -> None:
     first = b"".join(f"id: {id}\ndata: word\n\n".encode() for id in ids)
     (_, second), questions = broken_then(first, b"id: other\ndata: word\n\n")
     assert f"last-event-id: {ids[-1]}\r\n".encode() in questions[1]
@@ -114,19 +114,19 @@ def test_an_id_of_one_answer_is_not_sent_for_another() -> None:
 
 
 @pytest.mark.parametrize("id", ["ü", "a\tb", "x" * 2_000, "\x1b[31m"])
-def test_an_id_that_is_no_word_for_a_header_is_not_sent_back(id: str) -> None:
+def test_an_id_that_is_unsafe_in_a_header_is_not_sent_back(id: str) -> None:
     _, questions = broken_then(f"id: {id}\ndata: word\n\n".encode(), tokens(2))
     assert b"last-event-id" not in questions[1]
 
 
-def test_an_id_that_holds_a_secret_does_not_bring_it_into_the_record() -> None:
+def test_a_secret_in_an_id_is_masked_in_the_record() -> None:
     with scripted(asked(CHUNKED + chunk(events(range(1, 4), "hunter2hunter2:%d")))) as server:
         first, second = tried(client(server.url, headers={"x-api-key": "hunter2hunter2"}), road(), road())
     assert second.resumed_from is not None
     assert "hunter2" not in f"{first}{second}"
 
 
-def test_a_204_says_that_there_is_no_more_and_nobody_reconnects() -> None:
+def test_nobody_reconnects_after_a_204() -> None:
     with scripted(asked(CHUNKED + chunk(events(range(1, 4)))), asked(b"HTTP/1.1 204 No Content\r\n\r\n")) as server:
         found = replies(client(server.url), road(), road(), road())
     assert len(found) == 2
@@ -134,7 +134,7 @@ def test_a_204_says_that_there_is_no_more_and_nobody_reconnects() -> None:
 
 
 @pytest.mark.parametrize("status", [b"429 Too Many Requests", b"503 Service Unavailable"])
-def test_a_refusal_on_the_way_back_is_for_the_time_being(status: bytes) -> None:
+def test_a_refused_reconnect_with_429_or_5xx_is_tried_again(status: bytes) -> None:
     refusal = b"HTTP/1.1 %b\r\nretry-after: 2\r\ncontent-length: 0\r\n\r\n" % status
     begun, rest = CHUNKED + chunk(events(range(1, 4))), CHUNKED + chunk(events(range(4, 9)) + DONE) + LAST
     with scripted(asked(begun), asked(refusal), asked(rest)) as server:
@@ -154,7 +154,7 @@ def test_a_first_refusal_and_an_error_of_the_model_are_final() -> None:
         assert found[0].place is None
 
 
-def test_who_does_not_reconnect_has_no_place() -> None:
+def test_a_person_who_does_not_reconnect_has_no_place_to_resume() -> None:
     with scripted(asked(CHUNKED + chunk(events(range(1, 4))))) as server:
         person = client(server.url)
         reply = ask(person, road(), Plan())

@@ -52,7 +52,7 @@ def tls(signed: tuple[Path, Path], request: pytest.FixtureRequest) -> ssl.SSLCon
     return context
 
 
-def test_a_stream_over_tls_completes_with_stamps_and_a_moment_of_its_own(tls: ssl.SSLContext) -> None:
+def test_a_stream_over_tls_completes_with_kernel_stamps_and_the_time_of_its_handshake(tls: ssl.SSLContext) -> None:
     clock = RunClock.starting_at(time.time_ns())
 
     def script(peer: Peer) -> list[tuple[int, int]]:
@@ -138,13 +138,13 @@ def test_a_handshake_that_breaks_off_is_unreachable(goodbye: Callable[[Peer], No
     assert "in the TLS handshake" in seen.detail
 
 
-def test_an_end_without_a_tls_goodbye_is_truncated_and_keeps_what_came(tls: ssl.SSLContext) -> None:
+def test_an_end_without_close_notify_is_truncated_and_keeps_its_chunks(tls: ssl.SSLContext) -> None:
     with scripted(asked(CHUNKED, chunk(tokens(3))), tls=tls) as server:
         seen = observe(server.url, verify=False)
     assert (seen.outcome, content(seen)) == (Outcome.TRUNCATED, 3)
 
 
-def test_an_end_with_a_tls_goodbye_is_truncated_as_well(tls: ssl.SSLContext) -> None:
+def test_an_end_with_close_notify_is_truncated_as_well(tls: ssl.SSLContext) -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED, chunk(tokens(3)))
@@ -155,7 +155,7 @@ def test_an_end_with_a_tls_goodbye_is_truncated_as_well(tls: ssl.SSLContext) -> 
     assert (seen.outcome, content(seen)) == (Outcome.TRUNCATED, 3)
 
 
-def test_a_record_that_does_not_decrypt_breaks_the_stream_and_keeps_what_came(tls: ssl.SSLContext) -> None:
+def test_a_record_that_does_not_decrypt_breaks_the_stream_and_keeps_its_chunks(tls: ssl.SSLContext) -> None:
     def script(peer: Peer) -> str:
         peer.request()
         peer.send(CHUNKED, chunk(tokens(3)))
@@ -183,7 +183,7 @@ def test_a_connection_is_kept_over_tls(tls: ssl.SSLContext) -> None:
     assert [each.secured_at is None for each in seen] == [False, True, True]
 
 
-def test_a_connection_whose_server_said_goodbye_is_not_used_again(tls: ssl.SSLContext) -> None:
+def test_a_connection_with_a_close_notify_is_not_used_again(tls: ssl.SSLContext) -> None:
     with scripted(asked(WHOLE), tls=tls) as server:
         person = client(server.url, verify=False)
         ask(person)
@@ -193,7 +193,7 @@ def test_a_connection_whose_server_said_goodbye_is_not_used_again(tls: ssl.SSLCo
     assert (seen.outcome, seen.secured_at is None) == (Outcome.COMPLETED, False)
 
 
-def test_a_large_record_in_many_segments_is_one_arrival_after_another(tls: ssl.SSLContext) -> None:
+def test_a_large_record_in_many_segments_gives_arrivals_in_order(tls: ssl.SSLContext) -> None:
     body = tokens(20_000)
     with scripted(held(CHUNKED, chunk(body), chunk(DONE), LAST), tls=tls) as server:
         seen = observe(server.url, verify=False)

@@ -40,7 +40,7 @@ WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
 # Connections kept
 
 
-def test_a_connection_that_dies_while_a_slow_link_takes_the_request_is_not_the_generators_lateness() -> None:
+def test_a_connection_that_dies_while_the_request_is_on_a_slow_link_is_no_send_lag() -> None:
     connections = []
 
     def script(peer: Peer) -> None:
@@ -114,7 +114,7 @@ def test_a_second_stream_goes_over_the_first_ones_connection() -> None:
     assert second.started_at <= second.sent_at
 
 
-def test_fresh_connections_are_fresh() -> None:
+def test_each_stream_with_fresh_connections_gets_a_new_connection() -> None:
     with scripted(serve) as server:
         person = client(server.url, fresh=True)
         seen = [ask(person) for _ in range(3)]
@@ -173,7 +173,7 @@ def test_a_request_is_sent_once_more_at_most() -> None:
 # Nothing left over
 
 
-def test_no_stream_leaves_a_reference_cycle_whatever_its_end() -> None:
+def test_no_stream_leaves_a_reference_cycle_however_it_ends() -> None:
     """The collector is off during a run: what it would have to find would stay."""
     scripts = [
         asked(WHOLE),
@@ -243,7 +243,7 @@ def test_hundreds_of_failed_streams_leave_no_descriptor() -> None:
         ("http://[::1]:8080", "[::1]:8080"),
     ],
 )
-def test_the_host_header_names_the_port_only_where_it_is_not_the_usual_one(url: str, authority: str) -> None:
+def test_the_host_header_names_the_port_only_if_it_is_not_the_default(url: str, authority: str) -> None:
     assert Endpoint.of(url).authority == authority
 
 
@@ -251,7 +251,7 @@ def test_the_host_header_names_the_port_only_where_it_is_not_the_usual_one(url: 
     "url",
     ["", "staging.example", "ftp://staging.example", "http://", "http://a:99999", "http://me:pw@a", "http://a?b=c"],
 )
-def test_what_is_no_host_is_one_line(url: str) -> None:
+def test_an_invalid_host_is_reported_in_one_line(url: str) -> None:
     with pytest.raises(TargetError) as fault:
         Endpoint.of(url)
     assert "\n" not in str(fault.value)
@@ -259,7 +259,7 @@ def test_what_is_no_host_is_one_line(url: str) -> None:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
-def test_an_address_is_resolved_without_waiting_for_anything(host: str) -> None:
+def test_a_numeric_address_is_resolved_without_a_thread(host: str) -> None:
     turns: list[None] = []
     watcher = gevent.get_hub().loop.prepare()
     watcher.start(lambda: turns.append(None))
@@ -270,7 +270,7 @@ def test_an_address_is_resolved_without_waiting_for_anything(host: str) -> None:
     assert turns == []
 
 
-def test_the_base_of_the_host_stands_before_the_path() -> None:
+def test_the_path_of_the_host_is_put_before_the_target_s_path() -> None:
     requests = []
 
     def script(peer: Peer) -> None:

@@ -53,7 +53,7 @@ def test_a_stream_on_a_slow_link_ends_when_the_person_has_its_last_chunk() -> No
     assert seen.first_content_wire_at < seen.last_content_at <= seen.ended_at  # type: ignore[operator]
 
 
-def test_a_person_who_leaves_in_time_keeps_what_came_and_the_server_sees_a_fin() -> None:
+def test_a_person_who_leaves_after_a_time_keeps_the_chunks_so_far_and_the_server_sees_a_fin() -> None:
     with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
         seen = observe(server.url, Plan(leave_after=100_000_000))
         assert server.result() == "fin"
@@ -82,7 +82,7 @@ def test_a_person_who_would_leave_later_than_the_answer_ends_completes_it() -> N
     assert seen.outcome is Outcome.COMPLETED
 
 
-def test_who_is_impatient_leaves_while_nothing_has_come() -> None:
+def test_an_impatient_person_leaves_if_nothing_has_arrived() -> None:
     with scripted(held(CHUNKED, chunk(b": ping\n\n"))) as server:
         seen = observe(server.url, Plan(patience=100_000_000))
         assert server.result() == "fin"
@@ -90,7 +90,7 @@ def test_who_is_impatient_leaves_while_nothing_has_come() -> None:
     assert seen.detail == "left after 0.1 s without content, as planned"
 
 
-def test_who_is_impatient_stays_once_something_has_come() -> None:
+def test_an_impatient_person_stays_once_content_has_arrived() -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED, chunk(token(1)))
@@ -102,7 +102,7 @@ def test_who_is_impatient_stays_once_something_has_come() -> None:
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 1)
 
 
-def test_an_app_in_the_background_reads_when_it_comes_back_and_that_is_not_the_generators_lateness() -> None:
+def test_data_read_after_the_background_does_not_count_as_read_lag() -> None:
     def script(peer: Peer) -> None:
         peer.request()
         peer.send(CHUNKED)
@@ -179,18 +179,18 @@ def far_away(plan: Plan) -> StreamObservation:
     return seen
 
 
-def test_what_is_still_on_the_link_when_the_person_leaves_was_never_seen() -> None:
+def test_chunks_still_on_the_link_when_the_person_leaves_were_never_seen() -> None:
     seen = far_away(Plan(leave_after=750_000_000))  # the question was there after 500 ms, the answer is after 1 s
     assert (seen.first_content_at, seen.content_chunks) == (None, 0)
 
 
-def test_who_is_impatient_leaves_while_the_first_word_is_still_on_the_link() -> None:
+def test_an_impatient_person_leaves_while_the_first_content_is_still_on_the_link() -> None:
     seen = far_away(Plan(patience=750_000_000))
     assert (seen.first_content_at, seen.content_chunks) == (None, 0)
     assert seen.detail == "left after 0.8 s without content, as planned"
 
 
-def test_stop_is_pressed_when_the_link_has_shown_so_many_chunks() -> None:
+def test_stop_is_pressed_when_the_link_has_delivered_the_planned_number_of_chunks() -> None:
     seen = far_away(Plan(leave_after_chunks=2))
     assert seen.detail == "left after 2 chunks, as planned"
     assert seen.content_chunks >= 2
@@ -216,7 +216,7 @@ def test_a_slow_link_is_read_slowly_so_that_the_server_has_to_wait() -> None:
     assert slow.saturated_reads < slow.reads / 10
 
 
-def test_a_killed_greenlet_raises_with_the_record_of_what_came() -> None:
+def test_a_killed_greenlet_raises_with_the_record_so_far() -> None:
     came = threading.Event()
 
     def script(peer: Peer) -> str:

@@ -73,7 +73,7 @@ def test_every_read_on_loopback_has_a_kernel_stamp_of_its_sending() -> None:
 
 @linux
 @pytest.mark.parametrize("cut", [1, 4, 11, -3, -1])
-def test_an_event_whose_chunk_comes_in_two_has_come_with_its_last_byte(cut: int) -> None:
+def test_an_event_in_two_reads_arrives_with_its_last_byte(cut: int) -> None:
     clock = RunClock.starting_at(time.time_ns())
 
     def script(peer: Peer) -> list[tuple[int, int]]:
@@ -134,7 +134,7 @@ def blocked_during(missed: int, clock: RunClock) -> tuple[StreamObservation, lis
 
 
 @linux
-def test_a_token_that_comes_while_the_interpreter_is_busy_has_its_true_time() -> None:
+def test_a_token_that_arrives_while_the_interpreter_is_busy_has_its_true_time() -> None:
     seen, true = blocked_during(1, RunClock.starting_at(time.time_ns()))
     assert true == [True] * 6
     assert seen.read_lag_max is not None
@@ -144,7 +144,7 @@ def test_a_token_that_comes_while_the_interpreter_is_busy_has_its_true_time() ->
 
 
 @linux
-def test_tokens_that_come_together_while_the_interpreter_is_busy_are_counted_and_the_last_has_its_true_time() -> None:
+def test_tokens_read_together_while_the_interpreter_is_busy_are_counted_and_the_last_has_its_true_time() -> None:
     """More cannot be promised where Python reads: the kernel gives one stamp a read, that of its last segment."""
     seen, true = blocked_during(3, RunClock.starting_at(time.time_ns()))
     assert content(seen) == 5
