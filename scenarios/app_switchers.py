@@ -1,7 +1,7 @@
 """Apps that go to the background: is the answer there when they come back, and does the server wait for them?
 
-Most come back after some seconds; some phones kill the app meanwhile. Unread data waits in the kernels' buffers and
-then at the server: watch the server's memory and its paused streams during the run.
+Most come back after some seconds; some phones kill the app meanwhile. What was not read in between waits in kernels
+and then at the server, so look at its memory and at its paused streams while this runs.
 """
 
 from streamgauge.scenario import StreamUser, between, task

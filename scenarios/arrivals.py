@@ -1,7 +1,7 @@
-"""Visitors at random times: does the server keep up when its slowness does not slow them down?
+"""Strangers who come when they come: does the server keep up when nobody waits for it?
 
 Run it as an open load: `streamgauge run arrivals --arrivals poisson --rate 20`, or `locust` with `--gauge-arrivals` and
-`--gauge-rate`. Raise the rate until TTFT climbs over time and stays high: that is more than the server can serve.
+`--gauge-rate`. Raise the rate until TTFT over time climbs and never comes back: that is more than the server can serve.
 """
 
 from streamgauge.scenario import StreamUser, task

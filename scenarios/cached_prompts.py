@@ -1,8 +1,8 @@
-"""One long system prompt for everybody: how much does a warm prompt cache save?
+"""One long system prompt for everybody: what does a warm prefix save?
 
-Three of four users have the same handbook as their system prompt, marked for the server's prompt cache: the first
-request writes it to the cache, later ones read it. One of four starts the handbook with a unique line, so that the
-cache never has it. Compare TTFT with and without a cache hit, and see `cache_hit_rate`.
+Three of four ask behind the same handbook, marked for the server's prompt cache: the first of them writes it there, the
+others read it. One of four has a handbook that begins with a line of its own, so that nothing of it is ever found. See
+TTFT with and without a hit, and `cache_hit_rate`.
 """
 
 from uuid import uuid4

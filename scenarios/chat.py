@@ -1,7 +1,7 @@
 """Patient readers on a home network: what does ordinary chat feel like?
 
-Everybody asks, reads the whole answer, thinks for a moment and asks again. Start here: it is the load that most
-endpoints are built for, and the one to compare every other scenario with.
+Everybody asks, reads the whole answer, thinks for a moment and asks on. Start here: it is the load that most
+endpoints are built for, and the baseline to compare every other scenario with.
 """
 
 from streamgauge.scenario import StreamUser, between, task

@@ -1,7 +1,7 @@
 """People on the move: what do tunnels, cell changes and a driving phone's stalls do to an answer?
 
-A third sit in a train with tunnels, a third in a car on LTE, a third in a car on UMTS. Look at the stalls, and at the
-streams that a cell change broke: these count as cancelled, since that is not the server's fault.
+A third sit in a train with tunnels, a third in a car on LTE, a third have only UMTS there. Look at the stalls, and at
+the streams that a cell change broke off: they are cancelled, since the server could do nothing about it.
 """
 
 from streamgauge.scenario import StreamUser, between, task

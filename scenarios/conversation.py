@@ -1,7 +1,7 @@
 """Conversations: how does the first token hold up as the history grows?
 
-Two to six questions behind a long system prompt, each sent with the whole history, with time to read in between.
-Prefill grows with the history unless the server caches it: look at the cached tokens and at TTFT turn by turn.
+Two to six questions each behind a long system prompt, every one with all that was said before it, and reading in
+between. Prefill grows with the history unless the server caches it: see the cached tokens, and TTFT turn by turn.
 """
 
 from streamgauge.scenario import StreamUser, handbook, reading, task

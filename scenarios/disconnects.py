@@ -1,7 +1,7 @@
-"""People who leave: does the server notice, and do the others' streams stay undisturbed?
+"""People who leave: does the server notice, and does everybody else's stream survive it?
 
-Some press the stop button in the middle of an answer and ask again, some close the tab, some have their app killed (a
-reset instead of an orderly close). A deliberate leave is neither an error nor a completion.
+Some press the stop button mid-answer and ask again, some close the tab, some have the app killed under them (a
+reset instead of a goodbye). A leave that was meant is neither an error nor a completion.
 """
 
 from streamgauge.scenario import StreamUser, between, task

@@ -1,8 +1,7 @@
 """Phones whose connection breaks between two cells: does the answer go on, and what does the break cost?
 
-Half of the phones have an app that reconnects with the id of the last event; the others lose the rest of the answer.
-Look at `resume_gap`, `resume_lost` and `resume_duplicated`; for a server that keeps no answers, look at how many
-questions the phones must ask again.
+Half of them have an app that comes back with the id of the last event; the others lose the rest of the answer. Look at
+`resume_gap`, `resume_lost` and `resume_duplicated`, and, where a server keeps no answers, at how many are asked anew.
 """
 
 from streamgauge.scenario import StreamUser, between, task

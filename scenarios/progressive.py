@@ -1,7 +1,7 @@
-"""Streamed and whole answers side by side: how much sooner do people see the first words of a streamed one?
+"""Streaming beside no streaming: what do people gain who see the first words at once?
 
-Half of the users have a page that streams, half a page that waits for the whole answer; a site with progressive
-enhancement serves both. Compare TTFT of `answer streamed` and `answer whole` in the report.
+Half have a page that streams, half an older one that waits for the whole answer, as a site that enhances progressively
+serves both. Compare TTFT of `answer streamed` and `answer whole` in the report.
 """
 
 from streamgauge.scenario import StreamUser, between, task

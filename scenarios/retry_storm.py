@@ -1,7 +1,7 @@
-"""Retries after refusals: does an overloaded server recover, or do the retries keep it overloaded?
+"""Refused people who ask again: does a full server recover, or do the retries keep it full?
 
-Four of five users wait as long as retry-after says; one asks again at once, up to ten times. Every try is a stream of
-its own with the label `retry`. Run it on a server with less capacity than users, or with a fault that refuses some.
+Four of five do as retry-after says; one asks again at once, up to ten times. Every try is a stream of its own with
+the label `retry`. Give the server less room than there are users, or a fault that refuses some.
 """
 
 from streamgauge.scenario import StreamUser, between, task

@@ -1,7 +1,7 @@
-"""Phones on slow links: what TTFT do people get behind a round trip of 150 to 300 ms?
+"""Phones on slow links: what is left of a good TTFT after 150 to 300 ms of radio?
 
-Two thirds have slow 4G, one third 3G. Their TTFT includes the link's round trips (connect, request, answer);
-`ttft_wire` is the TTFT before the link, which shows the server's part.
+Two thirds have slow 4G, one third 3G. Their TTFT holds the link's round trips (connecting, asking, the way back);
+`ttft_wire` beside it is the server's own part, so that neither is blamed for the other.
 """
 
 from streamgauge.scenario import StreamUser, between, task

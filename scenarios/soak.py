@@ -1,7 +1,7 @@
 """Tides of load for hours: does anything leak, fill up or get slower?
 
-Between 5 and 30 readers, in waves of ten minutes, for four hours (`--run-time` shortens it). A wave should look
-the same as one an hour earlier.
+Between 5 and 30 readers, up and down every ten minutes, for four hours (`--run-time` cuts it short). The same tide an
+hour later should look the same.
 """
 
 from streamgauge.scenario import StreamUser, Wave, reading, task

@@ -1,7 +1,7 @@
-"""A sudden crowd: how fast does the server recover?
+"""A sudden crowd: how fast does the server get over it?
 
-Ten readers for a minute, sixty for half a minute, ten again. In the report, TTFT over time shows how long answers
-stay late after the spike.
+Ten readers for a minute, sixty for half a minute, ten again. In the report, TTFT over time tells how long after the
+spike the answers are late.
 """
 
 from streamgauge.scenario import Spike, StreamUser, between, task

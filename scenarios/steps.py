@@ -1,7 +1,7 @@
-"""A staircase of load: at how many users do answers begin to queue?
+"""A staircase of load: at how many users does the answer begin to wait?
 
-The number of patient readers doubles every half minute. Look at TTFT and ITL over time in the report: the step at which
-they start to rise is the server's knee.
+Every half minute there are twice as many patient readers. Look at TTFT and ITL over time in the report: the step
+at which they leave the floor is the server's knee.
 """
 
 from streamgauge.scenario import Steps, StreamUser, between, task

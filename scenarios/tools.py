@@ -1,8 +1,8 @@
-"""Answers with a tool call in the middle: how long is the pause, and is the rest as smooth as without a tool?
+"""Answers with a tool in the middle: how long do people look at a pause, and is the rest as smooth as without?
 
-Half of the questions offer tools that the server runs itself, here those of the reference server (`forecast` never
-answers in time); for your own endpoint, write the names of its tools. `tool_pause` is the time of a tool's run and of
-the model's restart; it is not part of ITL.
+Half of the questions come with tools that the server runs itself, here those of the reference server (`forecast` never
+comes back in time); for an endpoint of your own, write the names of its tools. `tool_pause` is a tool's run with the
+model's next start, and in no ITL.
 """
 
 from streamgauge.scenario import StreamUser, between, task

@@ -10,6 +10,7 @@ open_load         streams due on a schedule
 keeper            Locust's events, turned into runs
 in_progress       one run, from start to end
 fingerprint       what comparable runs have in common
+scenario_file     the scenario's file, as a part of the fingerprint
 driving           the users of one process
 local             the users of a run without workers
 workers           the master's side of a run with workers
