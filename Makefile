@@ -1,8 +1,8 @@
 # make demo · quick · test · lint · bench · calibrate · report-picture · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-# pytest's processes
-JOBS ?= 2
+# pytest's processes: one more than two cores, since runs mostly wait
+JOBS ?= 3
 READY := .venv/.installed
 
 .PHONY: install demo test quick lint bench calibrate report-picture dist clean

@@ -193,7 +193,7 @@ def test_the_fingerprint_of_a_users_own_network_follows_from_its_numbers(tmp_pat
         ("stalls = { every = '1s', shortest = '1s', longest = '2s', tail = -1 }", "stalls.tail: -1.0 is not a number"),
         ("handovers = { every = '1s', resets = 1.5 }", "handovers.resets: 1.5 is not a share from 0 to 1"),
         ("handovers = { every = '1s', resets = 0.5 }", "handovers.shortest: must be more than 0 unless every"),
-        ("trace = 'a.trace'\ndown_kbit = 5", "networks.a.trace: it says when the link delivers: take down_kbit"),
+        ("trace = 'a.trace'\ndown_kbit = 5", "networks.a.trace: it says when the link delivers: remove down_kbit"),
     ],
 )
 def test_an_invalid_link_is_reported_in_one_line(keys: str, said: str) -> None:
