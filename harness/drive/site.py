@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import gevent
+import msgspec
 from gevent.lock import Semaphore
 
 from streamgauge import __version__
@@ -66,7 +67,7 @@ class Site:
 
     def request(self, prompt: Prompt, last_id: str | None = None) -> bytes:
         """The HTTP request for an answer to `prompt`; with `last_id`, for the rest of the answer after that event."""
-        body = self.protocol.request(self.target, prompt, prompt.streamed)
+        body = msgspec.json.encode(self.protocol.request(self.target, prompt, prompt.streamed))
         resume = b"" if last_id is None else b"last-event-id: %b\r\n" % last_id.encode()
         head = self.head if prompt.streamed else self.head.replace(_STREAM, _DOCUMENT, 1)
         return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, resume, len(body), body)

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import get_args
 
-import msgspec
 import pytest
 
 from streamgauge.harness.config.load import parse
@@ -23,17 +22,17 @@ def test_a_question_carries_model_limit_history_and_system() -> None:
     prompt = Prompt(history, system="Be brief.", max_tokens=7)
     turns = [{"role": role, "content": text} for role, text in history]
     common = {"model": "m", "max_tokens": 7, "stream": True}
-    assert msgspec.json.decode(ANTHROPIC.request(target, prompt, True)) == {
+    assert ANTHROPIC.request(target, prompt, True) == {
         **common,
         "messages": turns,
         "system": "Be brief.",
     }
-    assert msgspec.json.decode(OPENAI.request(target, prompt, True)) == {
+    assert OPENAI.request(target, prompt, True) == {
         **common,
         "messages": [{"role": "system", "content": "Be brief."}, *turns],
         "stream_options": {"include_usage": True},
     }
-    assert msgspec.json.decode(PLAIN.request(target, prompt, True)) == {
+    assert PLAIN.request(target, prompt, True) == {
         **common,
         "messages": turns,
         "system": "Be brief.",
@@ -42,7 +41,7 @@ def test_a_question_carries_model_limit_history_and_system() -> None:
 
 def test_a_system_prompt_can_be_marked_for_the_prompt_cache_where_the_protocol_has_such_marks() -> None:
     prompt = Prompt((("user", "Hi"),), system="Be brief.", cached=True)
-    bodies = [msgspec.json.decode(protocol.request(Target(), prompt, True)) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
+    bodies = [protocol.request(Target(), prompt, True) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
     assert bodies[0]["system"] == [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral"}}]
     assert bodies[1]["messages"][0] == {"role": "system", "content": "Be brief."}
     assert bodies[2]["system"] == "Be brief."
@@ -52,7 +51,7 @@ def test_of_a_conversation_the_last_two_questions_are_marked() -> None:
     """The one before, to find in the cache what it left there, and the newest, to leave more."""
     said = (("user", "One"), ("assistant", "1"), ("user", "Two"), ("assistant", "2"), ("user", "Three"))
     for turns, marked in ((said, [2, 4]), (said[:3], [0, 2]), (said[:1], [0])):
-        body = msgspec.json.decode(ANTHROPIC.request(Target(), Prompt(turns, goes_on=True), True))
+        body = ANTHROPIC.request(Target(), Prompt(turns, goes_on=True), True)
         contents = [message["content"] for message in body["messages"]]
         assert [place for place, content in enumerate(contents) if not isinstance(content, str)] == marked
         assert contents[-1] == [{"type": "text", "text": turns[-1][1], "cache_control": {"type": "ephemeral"}}]
@@ -60,7 +59,7 @@ def test_of_a_conversation_the_last_two_questions_are_marked() -> None:
 
 def test_a_servers_tools_are_offered_by_their_names_as_each_protocol_has_it() -> None:
     prompt = Prompt((("user", "Hi"),), tools=("web_search_20260209", "convert"))
-    bodies = [msgspec.json.decode(protocol.request(Target(), prompt, True)) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
+    bodies = [protocol.request(Target(), prompt, True) for protocol in (ANTHROPIC, OPENAI, PLAIN)]
     assert bodies[0]["tools"] == [
         {"type": "web_search_20260209", "name": "web_search"},
         {"type": "convert", "name": "convert"},
@@ -74,7 +73,7 @@ def test_a_servers_tools_are_offered_by_their_names_as_each_protocol_has_it() ->
 
 @pytest.mark.parametrize("protocol", ALL)
 def test_a_question_without_a_limit_of_its_own_takes_the_targets(protocol: Protocol) -> None:
-    body = msgspec.json.decode(protocol.request(Target(max_tokens=50), ask("Hi"), False))
+    body = protocol.request(Target(max_tokens=50), ask("Hi"), False)
     assert (body["max_tokens"], body["stream"]) == (50, False)
     assert "system" not in body
 
@@ -98,5 +97,5 @@ def test_the_format_that_the_docs_map_is_read_as_they_say() -> None:
     settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[1]
     protocol, seen = for_target(parse(settings.encode()).target), Answer()
     meanings = [protocol.understand(event, seen) for event in Decoder().feed(stream.encode())]
-    assert meanings == [Meaning(Kind.TEXT, 3), Meaning(Kind.TEXT, 2), Meaning(Kind.OTHER, ends=True)]
+    assert meanings == [Meaning(Kind.TEXT, "Hel"), Meaning(Kind.TEXT, "lo"), Meaning(Kind.OTHER, ends=True)]
     assert seen == Answer(12, 2, stop_reason="stop")

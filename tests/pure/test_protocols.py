@@ -139,7 +139,8 @@ MALFORMED = [
 
 @pytest.mark.parametrize(("protocol", "data", "kind", "characters"), CONTENT)
 def test_generated_content_is_counted_in_characters(protocol: Protocol, data: Any, kind: Kind, characters: int) -> None:
-    assert meaning(protocol, data) == Meaning(kind, characters)
+    found = meaning(protocol, data)
+    assert (found.kind, found.characters, found.error, found.ends) == (kind, characters, None, False)
 
 
 @pytest.mark.parametrize(("protocol", "data"), NO_CONTENT)
@@ -148,12 +149,12 @@ def test_an_event_without_generated_text_is_neither_content_nor_end(protocol: Pr
 
 
 def test_plain_sse_distinguishes_thinking_and_tools_by_the_events_name() -> None:
-    assert meaning(PLAIN, b"hm, [DONE]?", "thinking") == Meaning(Kind.THINKING, 11)
+    assert meaning(PLAIN, b"hm, [DONE]?", "thinking") == Meaning(Kind.THINKING, "hm, [DONE]?")
     assert meaning(PLAIN, b'{"error": "is what a thought may be about"}', "thinking").kind is Kind.THINKING
     search = {"name": "search", "input": {}}
-    assert meaning(PLAIN, search, "tool_start") == Meaning(Kind.TOOL, len(json.dumps(search)))
+    assert meaning(PLAIN, search, "tool_start") == Meaning(Kind.TOOL, json.dumps(search))
     search["event"] = "tool_start"
-    assert meaning(PLAIN, search) == Meaning(Kind.TOOL, len(json.dumps(search)))
+    assert meaning(PLAIN, search) == Meaning(Kind.TOOL, json.dumps(search))
     assert meaning(PLAIN, {"name": "search", "error": "no tool's failure ends the stream"}, "tool_end").error is None
 
 
@@ -226,7 +227,7 @@ def test_plain_sse_reports_usage_with_done() -> None:
 def test_a_mapped_format_reports_usage_and_text_in_one_event() -> None:
     seen = Answer()
     last = {"parts": [{"text": "ok"}], "usage": {"in": 3, "out": 5}, "why": "stop", "finished": True}
-    assert MAPPED.understand(event(last), seen) == Meaning(Kind.TEXT, 2, ends=True)
+    assert MAPPED.understand(event(last), seen) == Meaning(Kind.TEXT, "ok", ends=True)
     assert seen == Answer(3, 5, stop_reason="stop")
 
 
@@ -317,7 +318,7 @@ def test_an_answer_that_was_not_streamed_has_the_same_meaning(
     protocol: Protocol, body: dict[str, Any], reported: Answer
 ) -> None:
     seen = Answer()
-    assert protocol.plain(json.dumps(body).encode(), seen) == Meaning(Kind.TEXT, 5, ends=True)
+    assert protocol.plain(json.dumps(body).encode(), seen) == Meaning(Kind.TEXT, "Hello", ends=True)
     assert seen == reported
 
 

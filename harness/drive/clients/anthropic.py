@@ -93,7 +93,7 @@ class AnthropicClient(LibraryClient):
 
     def _use(self, question: Question, attempt: Any) -> None:
         prompt = question.prompt
-        body = msgspec.json.decode(self._site.protocol.request(self._site.target, prompt, prompt.streamed))
+        body = self._site.protocol.request(self._site.target, prompt, prompt.streamed)
         headers = {} if question.last_id is None else {"last-event-id": question.last_id}
         answer = self._messages.create(**body, extra_headers=headers)
         if not prompt.streamed:

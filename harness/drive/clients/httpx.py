@@ -8,6 +8,7 @@ from typing import Any
 
 import httpcore
 import httpx
+import msgspec
 
 from streamgauge.harness.drive.clients.library import LibraryClient
 from streamgauge.harness.drive.clients.question import Question
@@ -47,7 +48,7 @@ class HttpxClient(LibraryClient):
     def _use(self, question: Question, attempt: Any) -> None:
         prompt = question.prompt
         protocol, decoder, answer = self._site.protocol, sse.Decoder(), Answer()
-        body = protocol.request(self._site.target, prompt, prompt.streamed)
+        body = msgspec.json.encode(protocol.request(self._site.target, prompt, prompt.streamed))
         headers = {} if question.last_id is None else {"last-event-id": question.last_id}
         if not prompt.streamed:
             headers["accept"] = "application/json"

@@ -74,12 +74,12 @@ _event = msgspec.json.Decoder(_Event).decode
 _message = msgspec.json.Decoder(_Message).decode
 
 
-def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
+def request(target: Target, prompt: Prompt, stream: bool) -> dict[str, Any]:
     messages: list[dict[str, Any]] = [*turns(prompt)]
     if prompt.goes_on:
         for question in messages[-1:-4:-2]:  # the last two questions; the answer between them is skipped
             question["content"] = _marked(question["content"])
-    body = {
+    body: dict[str, Any] = {
         "model": target.model,
         "max_tokens": prompt.max_tokens or target.max_tokens,
         "messages": messages,
@@ -89,7 +89,7 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
         body["system"] = _marked(prompt.system) if prompt.cached else prompt.system
     if prompt.tools:
         body["tools"] = [{"type": tool, "name": undated(tool)} for tool in prompt.tools]
-    return msgspec.json.encode(body)
+    return body
 
 
 def _marked(text: str) -> list[dict[str, Any]]:
@@ -132,7 +132,7 @@ def plain(body: bytes, answer: Answer) -> Meaning:
     if message.type != "message":
         raise malformed(NAME, body, "not a message")
     _report(message.usage, message.stop_reason, answer)
-    text = sum(len(block.text) for block in message.content)
+    text = "".join(block.text for block in message.content)
     return Meaning(Kind.TEXT if text else Kind.OTHER, text, ends=True)
 
 
@@ -140,11 +140,11 @@ def _content(delta: _Delta | None, data: bytes) -> Meaning:
     if delta is None:
         raise malformed(NAME, data, "a content_block_delta without a delta")
     if delta.text and delta.type == "text_delta":
-        return Meaning(Kind.TEXT, len(delta.text))
+        return Meaning(Kind.TEXT, delta.text)
     if delta.thinking and delta.type == "thinking_delta":
-        return Meaning(Kind.THINKING, len(delta.thinking))
+        return Meaning(Kind.THINKING, delta.thinking)
     if delta.partial_json and delta.type == "input_json_delta":
-        return Meaning(Kind.TOOL, len(delta.partial_json))
+        return Meaning(Kind.TOOL, delta.partial_json)
     return OTHER  # empty, a signature, a citation, or a type that we do not know
 
 

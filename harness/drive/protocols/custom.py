@@ -91,14 +91,14 @@ class _Mapping:
             return _raw_text(event.data)
         meaning = self._find(decoded, event.data, answer)
         if ends or _at(decoded, self.end_path):
-            return Meaning(meaning.kind, meaning.characters, meaning.error, ends=True)
+            return Meaning(meaning.kind, meaning.text, meaning.error, ends=True)
         if meaning is OTHER and not self.has_text_path and not self._reports(decoded):
             return _raw_text(event.data)
         return meaning
 
     def plain(self, body: bytes, answer: Answer) -> Meaning:
         meaning = self.understand(Event(body, len(body), len(body)), answer)
-        return Meaning(meaning.kind, meaning.characters, meaning.error, ends=meaning.error is None)
+        return Meaning(meaning.kind, meaning.text, meaning.error, ends=meaning.error is None)
 
     def _find(self, decoded: object, data: bytes, answer: Answer) -> Meaning:
         """The error or content of an event. Writes token counts and the stop reason into `answer`."""
@@ -115,7 +115,7 @@ class _Mapping:
         for kind, path in self.contents:
             content = _at(decoded, path)
             if content:
-                return Meaning(kind, len(_string(content, data)))
+                return Meaning(kind, _string(content, data))
         return OTHER
 
     def _reports(self, decoded: object) -> bool:
@@ -163,7 +163,7 @@ def _raw_text(data: bytes) -> Meaning:
         text = data.decode()
     except UnicodeDecodeError as fault:
         raise malformed(NAME, data, fault) from fault
-    return Meaning(Kind.TEXT, len(text)) if text else OTHER
+    return Meaning(Kind.TEXT, text) if text else OTHER
 
 
 def _count(value: object, data: bytes) -> int:

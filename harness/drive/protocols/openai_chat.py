@@ -73,7 +73,7 @@ class _Chunk(msgspec.Struct):
 _chunk = msgspec.json.Decoder(_Chunk).decode
 
 
-def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
+def request(target: Target, prompt: Prompt, stream: bool) -> dict[str, Any]:
     system = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
     body: dict[str, Any] = {
         "model": target.model,
@@ -85,7 +85,7 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
         body["tools"] = [{"type": "function", "function": {"name": undated(tool)}} for tool in prompt.tools]
     if stream:
         body["stream_options"] = {"include_usage": True}  # without it the API reports no usage
-    return msgspec.json.encode(body)
+    return body
 
 
 def understand(event: Event, answer: Answer) -> Meaning:
@@ -111,15 +111,15 @@ def plain(body: bytes, answer: Answer) -> Meaning:
     decoded = _read(body)
     if decoded.error:
         return failure(decoded.error)
-    characters = 0
+    text = ""
     for choice in decoded.choices or ():
         if choice.finish_reason is not None:
             answer.stop_reason = line(choice.finish_reason, 100)
         if choice.message is not None:
-            characters += len(choice.message.content or "")
+            text += choice.message.content or ""
     if decoded.usage is not None:
         _report(decoded.usage, answer)
-    return Meaning(Kind.TEXT if characters else Kind.OTHER, characters, ends=True)
+    return Meaning(Kind.TEXT if text else Kind.OTHER, text, ends=True)
 
 
 def _read(data: bytes) -> _Chunk:
@@ -135,11 +135,11 @@ def _read(data: bytes) -> _Chunk:
 def _content(delta: _Delta) -> Meaning:
     text = delta.content or delta.refusal
     if text:
-        return Meaning(Kind.TEXT, len(text))
+        return Meaning(Kind.TEXT, text)
     thinking = delta.reasoning_content or delta.reasoning
     if thinking:
-        return Meaning(Kind.THINKING, len(thinking))
-    tool = sum(len(call.function.arguments or "") for call in delta.tool_calls or () if call.function is not None)
+        return Meaning(Kind.THINKING, thinking)
+    tool = "".join(call.function.arguments or "" for call in delta.tool_calls or () if call.function is not None)
     return Meaning(Kind.TOOL, tool) if tool else OTHER
 
 

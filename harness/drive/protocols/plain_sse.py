@@ -55,7 +55,7 @@ _control = msgspec.json.Decoder(_Control).decode
 _whole = msgspec.json.Decoder(_Whole).decode
 
 
-def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
+def request(target: Target, prompt: Prompt, stream: bool) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": target.model,
         "max_tokens": prompt.max_tokens or target.max_tokens,
@@ -66,7 +66,7 @@ def request(target: Target, prompt: Prompt, stream: bool) -> bytes:
         body["system"] = prompt.system
     if prompt.tools:
         body["tools"] = [undated(tool) for tool in prompt.tools]
-    return msgspec.json.encode(body)
+    return body
 
 
 def understand(event: Event, answer: Answer) -> Meaning:
@@ -79,10 +79,10 @@ def understand(event: Event, answer: Answer) -> Meaning:
     if meaning is not None:
         return meaning
     try:
-        characters = len(event.data.decode())
+        text = event.data.decode()
     except UnicodeDecodeError as fault:
         raise malformed(NAME, event.data, fault) from fault
-    return Meaning(kind, characters) if characters else OTHER
+    return Meaning(kind, text) if text else OTHER
 
 
 def plain(body: bytes, answer: Answer) -> Meaning:
@@ -96,7 +96,7 @@ def plain(body: bytes, answer: Answer) -> Meaning:
     if decoded.text is None:
         raise malformed(NAME, body, "no text")
     _report(decoded, answer)
-    return Meaning(Kind.TEXT if decoded.text else Kind.OTHER, len(decoded.text), ends=True)
+    return Meaning(Kind.TEXT if decoded.text else Kind.OTHER, decoded.text, ends=True)
 
 
 def _control_event(data: bytes, answer: Answer) -> Meaning | None:
@@ -115,7 +115,7 @@ def _control_event(data: bytes, answer: Answer) -> Meaning | None:
         _report(decoded, answer)
         return END
     if decoded.event == "tool_start":
-        return Meaning(Kind.TOOL, len(data.decode("utf-8", "replace")))
+        return Meaning(Kind.TOOL, data.decode("utf-8", "replace"))
     return OTHER if decoded.event == "tool_end" else None
 
 

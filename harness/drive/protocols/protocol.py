@@ -28,9 +28,13 @@ class Malformed(ValueError):
 
 class Meaning(msgspec.Struct, frozen=True, gc=False):
     kind: Kind
-    characters: int = 0  # of content
+    text: str = ""  # of content: what was generated
     error: str | None = None  # one line: an error that the server sent inside a 200
     ends: bool = False  # whether this is the terminal event
+
+    @property
+    def characters(self) -> int:
+        return len(self.text)
 
 
 class Answer(msgspec.Struct):
@@ -50,7 +54,7 @@ class Protocol:
     headers: Mapping[str, str]  # in addition to content-type and accept
     # Occurs in the terminal event, so that data without it need not be decoded early; b"": any event may be terminal.
     terminal: bytes
-    request: Callable[[Target, Prompt, bool], bytes]  # (target, prompt, streamed) → the request's body
+    request: Callable[[Target, Prompt, bool], dict[str, Any]]  # (target, prompt, streamed) → the request's JSON body
     understand: Callable[[Event, Answer], Meaning]  # interprets one event, updates the Answer; raises Malformed
     plain: Callable[[bytes, Answer], Meaning]  # the same for the body of an answer that was not streamed
 

@@ -169,10 +169,10 @@ class _BodyDecoder:
 @lru_cache(maxsize=256)  # the streams of one server have the same patterns
 def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning]) -> bool:
     """Whether the protocol takes the string between `before` and `after` for the content. Tries two strings."""
-    for token in (b"x", b"four"):
-        found = sse.Decoder().feed(pattern.before + token + pattern.after)
+    for token in ("x", "four"):
+        found = sse.Decoder().feed(pattern.before + token.encode() + pattern.after)
         try:
-            if len(found) != 1 or understand(found[0], Answer()) != Meaning(pattern.kind, len(token)):
+            if len(found) != 1 or understand(found[0], Answer()) != Meaning(pattern.kind, token):
                 return False
         except Malformed:
             return False
