@@ -1,8 +1,10 @@
 """streamgauge.toml as typed values: `schema` says what may be in it, `load` reads it, `secrets` fills in `${NAME}`.
 
-schema     the tables, their keys and defaults
-duration   a length of time with its unit
-load       the file → Config
-checks     what types alone cannot say
-secrets    `${NAME}`, filled in when it is used
+schema        the tables, their keys and defaults
+duration      a length of time with its unit
+load          the file → Config
+checks        what types alone cannot say
+template      places such as `{prompt}` in a team's own request
+secrets       `${NAME}`, filled in when it is used
+credentials   the keys that are dealt to the users
 """

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
+from streamgauge.harness.config import template
 from streamgauge.harness.config.schema import (
     FEWEST_BASELINE_RUNS,
     Config,
@@ -16,6 +17,7 @@ from streamgauge.harness.config.schema import (
     Profile,
     Reader,
     Regression,
+    Request,
     Silences,
     Target,
 )
@@ -45,6 +47,11 @@ def _of_target(target: Target) -> Iterator[str]:
         yield "[target.events] does not say what ends a stream: give end_data, end_event or end_path"
     if target.path is not None and not target.path.startswith("/"):
         yield f"target.path: {target.path!r} does not begin with a slash"
+    yield from template.faults("target.path", target.path)
+    if target.request is not None:
+        yield from _of_request(target, target.request)
+    if target.credentials is not None and (target.credentials.file is None) == (target.credentials.variable is None):
+        yield "[target.credentials]: give either file or variable"
     if target.max_tokens < 1:
         yield f"target.max_tokens: {target.max_tokens} is not a positive number"
     for limit in ("stream_bytes", "event_bytes"):
@@ -53,6 +60,15 @@ def _of_target(target: Target) -> Iterator[str]:
     yield from _of_headers(target.headers, "target.headers")
     if target.metrics is not None:
         yield from _of_metrics(target.metrics)
+
+
+def _of_request(target: Target, request: Request) -> Iterator[str]:
+    yield from template.faults("target.request.query", request.query)
+    yield from template.faults("target.request.body", request.body)
+    if request.body is not None and request.method == "GET":
+        yield "target.request.body: a GET has no body; write the question into query or path"
+    if request.body is not None and (target.body or target.omit):
+        yield "target.request.body is the whole body: write there what target.body and target.omit would change"
 
 
 def _of_metrics(metrics: Metrics) -> Iterator[str]:

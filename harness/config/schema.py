@@ -1,6 +1,6 @@
 """The tables of streamgauge.toml, their keys and their defaults. A struct is a table, its fields are its keys."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -54,12 +54,33 @@ class Metrics(Closed, frozen=True):
     headers: dict[str, str] = {}
 
 
+class Request(Closed, frozen=True):
+    """A team's own request. Strings may have places such as `{prompt}`: see `config.template`."""
+
+    method: Literal["POST", "PUT", "GET"] = "POST"
+    content_type: Literal["json", "form"] = "json"
+    query: dict[str, str] = {}
+    body: dict[str, Any] | None = None  # None: the protocol's own
+
+
+class Credentials(Closed, frozen=True):
+    """Where the users' credentials are; see `config.credentials`. One of the two."""
+
+    file: str | None = None
+    variable: str | None = None  # of the environment
+
+
 class Target(Closed, frozen=True):
     protocol: ProtocolName = "anthropic_messages"
     path: str | None = None  # None: the protocol's own
     model: str = "reference"
     headers: dict[str, str] = {}
     max_tokens: int = 400
+    body: dict[str, Any] = {}  # merged into the body of every request
+    omit: tuple[str, ...] = ()  # keys of the protocol's body that are not sent; a dotted path leads into a table
+    request: Request | None = None  # None: the protocol's request
+    credentials: Credentials | None = None  # None: all users are the same to the server
+    history: Literal["invented", "real"] = "invented"  # the answers that a conversation repeats to the server
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
     verify: bool = True  # the TLS certificate

@@ -1,4 +1,7 @@
-"""`${NAME}` in the config: replaced from the environment when a value is used. Secrets are never stored or shown."""
+"""`${NAME}` in the config: replaced from the environment when a value is used. Secrets are never stored or shown.
+
+`${credential.NAME}` is replaced from the credential that was dealt to a simulated user: see `config.credentials`.
+"""
 
 import os
 import re
@@ -14,12 +17,52 @@ from streamgauge.harness.errors import ConfigError
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
 
-def filled_headers(target: Target, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+class Variables:
+    """What `${NAME}` stands for, in the environment and in one user's credential. Remembers the values that it gave."""
+
+    def __init__(self, environ: Mapping[str, str] = os.environ, credential: Mapping[str, str] | None = None) -> None:
+        """`credential` None: the config has no credentials."""
+        self._environ = environ
+        self._credential = credential
+        self.used: set[str] = set()
+
+    def fill(self, place: str, value: Any) -> Any:
+        """The value, which stands at `place`, with the variables in its strings replaced. ConfigError without one."""
+        if isinstance(value, str):
+            return _VARIABLE.sub(lambda match: self._value_of(match[1], place), value)
+        if isinstance(value, dict):
+            return {key: self.fill(f"{place}.{key}", item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.fill(f"{place}.{number}", item) for number, item in enumerate(value)]
+        return value
+
+    def _value_of(self, name: str, place: str) -> str:
+        prefix, _, field = name.partition(".")
+        if prefix == "credential" and field:
+            value = self._of_credential(field, place)
+        elif name in self._environ:
+            value = self._environ[name]
+        else:
+            raise ConfigError(
+                f"{place}: the environment has no variable {name!r}; set it, or take ${{{name}}} out of the config"
+            )
+        self.used.add(value)
+        return value
+
+    def _of_credential(self, field: str, place: str) -> str:
+        if self._credential is None:
+            raise ConfigError(f"{place}: ${{credential.{field}}} needs a table [target.credentials]")
+        if field not in self._credential:
+            raise ConfigError(f"{place}: the credentials have no {field!r}; they have {', '.join(self._credential)}")
+        return self._credential[field]
+
+
+def filled_headers(target: Target, variables: Variables) -> dict[str, str]:
     """The target's headers with `${NAME}` replaced. They hold secrets: do not store them."""
-    return _fill_all("target.headers", target.headers, environ)
+    return _fill_all("target.headers", target.headers, variables)
 
 
-def filled_metrics(target: Target, environ: Mapping[str, str] = os.environ) -> Metrics | None:
+def filled_metrics(target: Target, variables: Variables | None = None) -> Metrics | None:
     """[target.metrics] with `${NAME}` replaced, also in the URL; None if there is none. Do not store it.
 
     ConfigError for a missing variable or a wrong URL.
@@ -27,13 +70,14 @@ def filled_metrics(target: Target, environ: Mapping[str, str] = os.environ) -> M
     metrics = target.metrics
     if metrics is None:
         return None
-    url = _fill("target.metrics.url", metrics.url, environ)
+    variables = variables or Variables()
+    url = variables.fill("target.metrics.url", metrics.url)
     if not _is_url(url) and not (url.startswith("/") and not url.startswith("//")):
         raise ConfigError(
             f"target.metrics.url: {_public_url(metrics.url)!r} is not a URL: write https://host:port/metrics, "
             f"or a path on the run's host such as /metrics"
         )
-    headers = _fill_all("target.metrics.headers", metrics.headers, environ)
+    headers = _fill_all("target.metrics.headers", metrics.headers, variables)
     return msgspec.structs.replace(metrics, url=url, headers=headers)
 
 
@@ -42,6 +86,8 @@ def public(target: Target) -> dict[str, Any]:
     shown: dict[str, Any] = msgspec.to_builtins(target, enc_hook=str)
     if target.headers:
         shown["headers"] = dict.fromkeys(target.headers, "…")
+    if target.path is not None:
+        shown["path"] = _public_url(target.path)
     if target.metrics is not None:
         shown["metrics"]["url"] = _public_url(target.metrics.url)
         if target.metrics.headers:
@@ -62,20 +108,8 @@ def _public_url(url: str) -> str:
     return re.sub(r"[?#].*", "?…", re.sub(r"//[^/?#]*@", "//…@", url), flags=re.DOTALL)
 
 
-def _fill(place: str, text: str, environ: Mapping[str, str]) -> str:
-    def value_of(match: re.Match[str]) -> str:
-        if match[1] not in environ:
-            raise ConfigError(
-                f"{place}: the environment has no variable {match[1]!r}; "
-                f"set it, or take ${{{match[1]}}} out of the config"
-            )
-        return environ[match[1]]
-
-    return _VARIABLE.sub(value_of, text)
-
-
-def _fill_all(place: str, headers: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    filled = {name: _fill(f"{place}.{name}", value, environ) for name, value in headers.items()}
+def _fill_all(place: str, headers: Mapping[str, str], variables: Variables) -> dict[str, str]:
+    filled: dict[str, str] = variables.fill(place, dict(headers))
     for name, value in filled.items():
         if "\n" in value or "\r" in value:
             raise ConfigError(f"{place}.{name}: a header's value cannot hold a line break")

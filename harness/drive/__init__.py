@@ -7,6 +7,7 @@ shapes           how many users there are, over time
 schedule         when streams of an open load are due
 dispatcher       hands each due arrival to a free user
 site             the target of a run, prepared for its clients
+request          the HTTP request that asks a question
 recorder         gathers a process's observations and vitals
 server_metrics   samples the server's own metrics page
 """

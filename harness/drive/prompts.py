@@ -3,13 +3,14 @@
 A prompt file is JSON Lines, one prompt per line; empty lines are skipped:
     {"prompt": "How long do eggs keep?"}
     {"system": "Answer in French.", "messages": [{"role": "user", "content": "…"}], "max_tokens": 200}
+    {"prompt": "How long do eggs keep?", "body": {"temperature": 0}}
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -38,6 +39,8 @@ class Prompt(msgspec.Struct, frozen=True):
     goes_on: bool = False  # a turn of a conversation: mark the last two questions for the cache as well
     tools: tuple[str, ...] = ()  # names of tools that the server knows: it runs them itself, or ends with a tool call
     streamed: bool = True  # False: ask for the answer in one piece
+    body: bytes = b""  # a JSON object that is merged into the request's body; b"": none
+    conversation: str | None = None  # an id for the server; None: it is told none
 
 
 def ask(text: str) -> Prompt:
@@ -73,18 +76,26 @@ def choose(prompts: tuple[Prompt, ...], random: Random) -> Prompt:
     return random.choice(prompts)
 
 
-def conversation(prompts: tuple[Prompt, ...], random: Random, turns: tuple[int, int]) -> Iterator[Prompt]:
+def conversation(
+    prompts: tuple[Prompt, ...],
+    random: Random,
+    turns: tuple[int, int],
+    last_answer: Callable[[], str] | None = None,
+) -> Iterator[Prompt]:
     """One person's questions, each with the history before it. The number of turns is drawn from `turns`, inclusive.
 
     The answers in the history are invented, with a random length; they are not the server's. So the same seed sends the
-    same requests, and each request begins with the bytes of the one before, which a prompt cache needs.
+    same requests, and each request begins with the bytes of the one before, which a prompt cache needs. With
+    `last_answer`, they are what it returns: the server's own. One that is empty is still invented.
     """
     first = choose(prompts, random)
     history = first.messages
     for number in range(random.randint(*turns)):
         if number:
-            history += (("assistant", _made_up_answer(random)), choose(prompts, random).messages[-1])
-        yield Prompt(history, first.system, first.max_tokens, goes_on=True)
+            invented = _made_up_answer(random)  # drawn in any case, so that both kinds ask the same questions
+            said = last_answer() if last_answer is not None else ""
+            history += (("assistant", said or invented), choose(prompts, random).messages[-1])
+        yield Prompt(history, first.system, first.max_tokens, goes_on=True, body=first.body)
 
 
 def _made_up_answer(random: Random) -> str:
@@ -103,6 +114,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
     messages: list[_Message] = []
     system: str | None = None
     max_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    body: dict[str, Any] = {}
 
 
 def _read(path: Path) -> tuple[Prompt, ...]:
@@ -126,4 +138,4 @@ def _prompt(text: bytes, place: str) -> Prompt:
     turns = tuple((turn.role, turn.content) for turn in line.messages) or (("user", line.prompt or ""),)
     if turns[-1][0] != "user":
         raise ScenarioError(f'{place}: the last of "messages" must be the user\'s')
-    return Prompt(turns, line.system, line.max_tokens)
+    return Prompt(turns, line.system, line.max_tokens, body=msgspec.json.encode(line.body) if line.body else b"")

@@ -3,22 +3,24 @@
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import gevent
-import msgspec
 from gevent.lock import Semaphore
 
 from streamgauge import __version__
+from streamgauge.harness.config import credentials
+from streamgauge.harness.config.credentials import Credential
 from streamgauge.harness.config.schema import Target
-from streamgauge.harness.config.secrets import filled_headers
+from streamgauge.harness.config.secrets import Variables, filled_headers
 from streamgauge.harness.drive.prompts import Prompt
-from streamgauge.harness.drive.protocols import Protocol, for_target
+from streamgauge.harness.drive.protocols import for_target
+from streamgauge.harness.drive.protocols.protocol import Protocol
+from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 
 _LONGEST_TURN = 0.001  # seconds of decoding before the gevent loop gets to read
-_STREAM, _DOCUMENT = b"\r\naccept: text/event-stream\r\n", b"\r\naccept: application/json\r\n"
 _SHORTEST_SECRET = 8  # characters; shorter words of a header are no keys, and masking them would garble every detail
 
 
@@ -48,43 +50,88 @@ class Decoding:
 
 @dataclass(frozen=True, slots=True)
 class Site:
+    """The target as one user asks it. Users who have no credentials of their own share one site."""
+
     endpoint: Endpoint
     target: Target
     protocol: Protocol
     clock: RunClock
-    head: bytes  # the request line and headers up to content-length; holds secrets, so it is never shown
+    request_format: RequestFormat
+    headers: Mapping[str, str]  # of every request, names in lower case; hold secrets, so they are never shown
+    own_headers: Mapping[str, str]  # those of the config among them
     secret: re.Pattern[str]  # matches what must be masked in the server's text, see `_secret`
+    credentials: tuple[Credential, ...]
     decoding: Decoding = field(default_factory=Decoding)
 
     @classmethod
     def of(cls, host: str, target: Target, clock: RunClock) -> "Site":
-        """TargetError if `host` is not a URL, ConfigError for a missing environment variable."""
+        """The site of the first user.
+
+        TargetError if `host` is not a URL, ConfigError for a missing environment variable or wrong credentials.
+        """
         endpoint = Endpoint.of(host, verify=target.verify)
         protocol = for_target(target)
-        headers = filled_headers(target)
-        head = _head(endpoint, protocol.path, {**protocol.headers, **headers})
-        return cls(endpoint, target, protocol, clock, head, _secret(headers.values()))
+        endpoint = replace(endpoint, base=_base_before(endpoint.base, protocol.path))
+        found = credentials.load(target.credentials)
+        parts = _for_user(endpoint, target, protocol, "user-1", found[0] if found else None)
+        return cls(endpoint, target, protocol, clock, *parts, found)
+
+    def for_user(self, user: str, number: int) -> "Site":
+        """The site of one user, who gets the credential with this number; after the last, they are dealt again."""
+        if not self.credentials and self.target.request is None and not self.request_format.path_varies:
+            return self  # nothing that is sent depends on the user
+        credential = self.credentials[number % len(self.credentials)] if self.credentials else None
+        form, headers, own, secret = _for_user(self.endpoint, self.target, self.protocol, user, credential)
+        return replace(self, request_format=form, headers=headers, own_headers=own, secret=secret)
+
+    def headers_for(self, prompt: Prompt, last_id: str | None = None) -> dict[str, str]:
+        """The headers of one request, without those that say how long its body is. They hold secrets."""
+        accept = "text/event-stream" if prompt.streamed else "application/json"
+        resume = {} if last_id is None else {"last-event-id": last_id}
+        return {**self.headers, **({} if "accept" in self.headers else {"accept": accept}), **resume}
 
     def request(self, prompt: Prompt, last_id: str | None = None) -> bytes:
         """The HTTP request for an answer to `prompt`; with `last_id`, for the rest of the answer after that event."""
-        body = msgspec.json.encode(self.protocol.request(self.target, prompt, prompt.streamed))
-        resume = b"" if last_id is None else b"last-event-id: %b\r\n" % last_id.encode()
-        head = self.head if prompt.streamed else self.head.replace(_STREAM, _DOCUMENT, 1)
-        return b"%b%bcontent-length: %d\r\n\r\n%b" % (head, resume, len(body), body)
+        form = self.request_format
+        body = form.encoded(prompt)
+        lines = [f"{form.method} {self.endpoint.base}{form.path_for(prompt)} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in self.headers_for(prompt, last_id).items()]
+        if form.content_type is not None:
+            lines.append(f"content-length: {len(body)}")
+        return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body
 
 
-def _head(endpoint: Endpoint, path: str, headers: Mapping[str, str]) -> bytes:
-    """Later headers win over earlier ones of the same name."""
-    named = {
+def check(target: Target) -> None:
+    """ConfigError for requests that cannot be made: a missing variable, wrong credentials, an unknown key in `omit`."""
+    Site.of("http://localhost", target, RunClock.starting_at(0))
+
+
+def _for_user(
+    endpoint: Endpoint, target: Target, protocol: Protocol, user: str, credential: Credential | None
+) -> tuple[RequestFormat, dict[str, str], dict[str, str], re.Pattern[str]]:
+    variables = Variables(credential=credential)
+    own = {name.lower(): value for name, value in filled_headers(target, variables).items()}
+    form = RequestFormat.of(target, protocol, variables, user)
+    headers = {
         "host": endpoint.authority,
         "user-agent": f"streamgauge/{__version__}",
-        "accept": "text/event-stream",
         "accept-encoding": "identity",  # a compressed stream has no arrival times
-        "content-type": "application/json",
-        **{name.lower(): value for name, value in headers.items()},
+        **({} if form.content_type is None else {"content-type": form.content_type}),
+        **protocol.headers,
+        **own,
     }
-    lines = [f"POST {endpoint.base}{path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), ""]
-    return "\r\n".join(lines).encode("latin-1", "replace")
+    return form, headers, own, _secret([*own.values(), *variables.used])
+
+
+def _base_before(base: str, path: str) -> str:
+    """The path of the host's URL, without what the target's path repeats.
+
+    People give `https://api.example/v1`, as SDKs want it, or the endpoint's whole URL.
+    """
+    if base.endswith(path):
+        return base.removesuffix(path)
+    head, _, last = base.rpartition("/")
+    return head if re.fullmatch(r"v\d\w*", last) and path.startswith(f"/{last}/") else base
 
 
 def _secret(values: Iterable[str]) -> re.Pattern[str]:

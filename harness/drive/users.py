@@ -13,6 +13,7 @@ from hashlib import sha256
 from itertools import count
 from random import Random
 from typing import Any, ClassVar
+from uuid import NAMESPACE_URL, uuid5
 
 import gevent
 from locust import User
@@ -47,6 +48,8 @@ class Assignment:
     dispatcher: Dispatcher | None = None  # None: a closed load, in which users decide when to ask
     streams: int = 0  # started so far
     users: Counter[str] = field(default_factory=Counter)  # number of users spawned so far, by class name
+    run: str = ""  # the run's id
+    share: tuple[int, int] = (0, 1)  # (i, n): this is process i of n, and is dealt the credentials i, i + n, i + 2n, …
     active: int = 0  # streams under way
 
 
@@ -88,11 +91,16 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._name = name
         self.last: StreamObservation | None = None  # the record of the latest stream
         self.random = Random(f"{run.seed}/{run.worker}/{name}/{run.users[name]}")
+        place, processes = run.share
+        number = place + run.users.total() * processes
+        self._id = str(uuid5(NAMESPACE_URL, f"{run.run}/{run.worker}/{run.users.total()}"))
+        self._conversations = 0
+        self.last_text = ""  # of the latest answer; kept only if target.history is "real"
         run.users[name] += 1
         self._network = network.find(self.network, run.networks)
         self._behaviour = behaviour.find(self.behaviour)
         self._prompts = _load(self.prompts)
-        self._client = clients.find(self.client)(run.site, fresh=self.fresh_connections)
+        self._client = clients.find(self.client)(run.site.for_user(self._id, number), fresh=self.fresh_connections)
         self._due_at: int | None = None  # CLOCK_MONOTONIC ns: due time of an arrival until its first stream starts
         if run.dispatcher is not None and self.takes_arrivals():
             self.__dict__["tasks"] = [type(self)._serve]  # overrides the tasks of the class
@@ -111,7 +119,9 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         network.find(cls.network, networks)
         behaviour.find(cls.behaviour)
         clients.find(cls.client).check(target)
-        _load(cls.prompts)
+        bodies = any(prompt.body for prompt in _load(cls.prompts))
+        if bodies and target.request is not None and target.request.method == "GET":
+            raise ScenarioError(f"{cls.prompts}: its prompts have a body, but target.request.method is GET")
 
     @classmethod
     def traits(cls, networks: Mapping[str, Profile]) -> dict[str, str]:
@@ -151,6 +161,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             prompt = prompts.ask(prompt)
         if self.system is not None and prompt.system is None:
             prompt = replace(prompt, system=self.system, cached=True)
+        if prompt.conversation is None:
+            prompt = replace(prompt, conversation=self._new_conversation())
         return replace(prompt, tools=self.tools) if self.tools and not prompt.tools else prompt
 
     def _ask(self, prompt: Prompt, labels: dict[str, str]) -> StreamObservation:
@@ -207,6 +219,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         finally:
             run.active -= 1
         seen = self.last = reply.observation
+        resumes = place is not None and place.last_id is not None
+        self.last_text = self.last_text + reply.text if resumes else reply.text
         run.record(seen)
         self._report_to_locust(seen)
         # A slow link may deliver after the wire has finished: the person's next question waits for that.
@@ -216,7 +230,18 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
 
     def conversation(self, turns: tuple[int, int] = (2, 6)) -> Iterator[Prompt]:
         """The questions of one conversation, to pass to `stream` one by one; each includes the history before it."""
-        return prompts.conversation(self._prompts, self.random, turns)
+        real = self._run.site.target.history == "real"
+        known = (lambda: self.last_text) if real else None
+        name = self._new_conversation()
+        return (
+            replace(prompt, conversation=name)
+            for prompt in prompts.conversation(self._prompts, self.random, turns, known)
+        )
+
+    def _new_conversation(self) -> str:
+        """An id that no other conversation of any run has."""
+        self._conversations += 1
+        return str(uuid5(NAMESPACE_URL, f"{self._id}/{self._conversations}"))
 
     def _serve(self) -> None:
         """The only task of a user in an open load: wait for an arrival, then run one of the class's tasks."""

@@ -41,6 +41,8 @@ class Driving:
         self._runner = runner
         dispatcher = dispatcher_of(environment, order.load, order.seed)
         self._assignment = Assignment(
+            run=order.run,
+            share=(getattr(runner, "worker_index", 0), order.processes),
             scenario=order.scenario,
             seed=order.seed,
             worker=name_of(runner),

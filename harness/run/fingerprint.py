@@ -10,6 +10,8 @@ from locust.env import Environment
 
 from streamgauge import __version__
 from streamgauge.harness.calibration import resolution
+from streamgauge.harness.config.schema import Target
+from streamgauge.harness.config.secrets import public
 from streamgauge.harness.drive.users import StreamUser
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.run.open_load import OpenLoad
@@ -37,10 +39,17 @@ def fingerprint(environment: Environment, settings: Settings, load: OpenLoad) ->
         "load": _load(environment, load),
         "run_time": options.run_time,
         "protocol": target.protocol,
+        **_request(target),
         "model": target.model,
         "max_tokens": target.max_tokens,
         "seed": settings.seed,
     }
+
+
+def _request(target: Target) -> dict[str, Any]:
+    """What the config changes in the requests. Variables stay as they are written."""
+    shown = public(target)
+    return {key: shown[key] for key in ("body", "omit", "request", "history") if key in shown}
 
 
 def scenario_of(environment: Environment) -> str:

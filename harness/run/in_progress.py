@@ -155,6 +155,7 @@ class RunInProgress:
         return StartRun(
             run=run.id,
             scenario=run.scenario,
+            processes=len(connected(self._runner)) if isinstance(self._runner, MasterRunner) else 1,
             host=run.host,
             realtime_ns=run.realtime_ns,
             seed=settings.seed,

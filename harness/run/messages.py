@@ -40,6 +40,7 @@ class StartRun(Message, frozen=True):
     name = "gauge_run"
     run: str
     scenario: str
+    processes: int  # that simulate the run's users
     host: str
     realtime_ns: int  # CLOCK_REALTIME at the run's zero, by the master's clock
     seed: int

@@ -5,7 +5,8 @@ from typing import Any
 
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Config
-from streamgauge.harness.config.secrets import filled_headers, filled_metrics
+from streamgauge.harness.config.secrets import filled_metrics
+from streamgauge.harness.drive import site
 from streamgauge.harness.exit_codes import ForInconclusive
 from streamgauge.harness.judge.outputs import kinds
 from streamgauge.harness.judge.outputs.kinds import Output
@@ -44,6 +45,6 @@ def settings(options: Any) -> Settings:
         progress=options.gauge_progress,
         headless=options.headless,
     )
-    filled_headers(given.target)  # a missing variable ends Locust now instead of failing every stream
+    site.check(given.target)  # a missing variable ends Locust now instead of failing every stream
     filled_metrics(given.target)
     return found

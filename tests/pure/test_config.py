@@ -7,7 +7,7 @@ import pytest
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.load import load, parse
 from streamgauge.harness.config.schema import Config, Target
-from streamgauge.harness.config.secrets import filled_headers, filled_metrics, public
+from streamgauge.harness.config.secrets import Variables, filled_headers, filled_metrics, public
 from streamgauge.harness.errors import ConfigError
 
 
@@ -87,11 +87,11 @@ def test_a_duration_has_a_unit_and_reads_back(text: str, nanoseconds: int) -> No
 
 def test_headers_are_filled_in_from_the_environment() -> None:
     target = parse(b"[target]\nheaders = { authorization = 'Bearer ${KEY}', x = 'plain' }").target
-    assert filled_headers(target, {"KEY": "abc"}) == {"authorization": "Bearer abc", "x": "plain"}
+    assert filled_headers(target, Variables({"KEY": "abc"})) == {"authorization": "Bearer abc", "x": "plain"}
     with pytest.raises(ConfigError, match=r"target\.headers\.authorization: the environment has no variable 'KEY'"):
-        filled_headers(target, {})
+        filled_headers(target, Variables({}))
     with pytest.raises(ConfigError, match="a header's value cannot hold a line break"):
-        filled_headers(target, {"KEY": "abc\r\nx-evil: 1"})
+        filled_headers(target, Variables({"KEY": "abc\r\nx-evil: 1"}))
 
 
 def test_what_may_be_shown_of_a_target_holds_no_header_values() -> None:
@@ -107,7 +107,7 @@ def test_the_metrics_page_is_filled_in_from_the_environment_and_what_may_be_show
         b"[target.metrics]\nurl = 'https://me:literal@${HOST}/m?key=${KEY}'\n"
         b"headers = { a = 'Bearer ${KEY}', b = 'plain' }"
     ).target
-    page = filled_metrics(target, {"HOST": "there:90", "KEY": "abc"})
+    page = filled_metrics(target, Variables({"HOST": "there:90", "KEY": "abc"}))
     assert page is not None
     assert page.url == "https://me:literal@there:90/m?key=abc"
     assert page.headers == {"a": "Bearer abc", "b": "plain"}
@@ -115,7 +115,7 @@ def test_the_metrics_page_is_filled_in_from_the_environment_and_what_may_be_show
     assert shown["url"] == "https://…@${HOST}/m?…"
     assert shown["headers"] == {"a": "…", "b": "…"}
     with pytest.raises(ConfigError, match=r"target\.metrics\.url: the environment has no variable 'HOST'"):
-        filled_metrics(target, {"KEY": "abc"})
+        filled_metrics(target, Variables({"KEY": "abc"}))
     assert filled_metrics(Target()) is None
 
 

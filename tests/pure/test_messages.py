@@ -29,6 +29,7 @@ stalls = { every = "20s", shortest = "1s", longest = "2s" }
 def start() -> StartRun:
     given = parse(CONFIG)
     return StartRun(
+        processes=2,
         run="chat-1",
         scenario="chat",
         host="http://127.0.0.1:1",

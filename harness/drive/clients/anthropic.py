@@ -7,6 +7,7 @@ slow first token.
 
 import logging
 from functools import cache
+from inspect import signature
 from typing import Any
 
 import anthropic
@@ -16,7 +17,6 @@ import msgspec
 from anthropic.resources.messages import Messages  # here, or the SDK would import it in the middle of a run
 
 from streamgauge.harness.config.schema import Target
-from streamgauge.harness.config.secrets import filled_headers
 from streamgauge.harness.drive.clients.library import LibraryClient
 from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.protocols import for_target
@@ -25,6 +25,8 @@ from streamgauge.harness.errors import ScenarioError
 
 _PROTOCOL = "anthropic_messages"
 _PATH = "/v1/messages"
+_REQUIRED = {"model", "max_tokens", "messages"}
+_PARAMETERS = signature(Messages.create).parameters.keys()  # the SDK takes other keys of the body as `extra_body`
 _CONTENT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
 
 
@@ -70,7 +72,7 @@ class AnthropicClient(LibraryClient):
         endpoint = site.endpoint
         prefix = site.protocol.path.removesuffix(_PATH)
         headers: dict[str, Any] = {"authorization": anthropic.omit, "accept-encoding": "identity"}
-        headers |= {name.lower(): value for name, value in filled_headers(site.target).items()}
+        headers |= site.own_headers
         self._sdk = anthropic.Anthropic(
             base_url=f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{prefix}",
             api_key="none",  # keeps the SDK from reading one from the environment; it is not sent
@@ -84,6 +86,10 @@ class AnthropicClient(LibraryClient):
     @classmethod
     def check(cls, target: Target) -> None:
         """ScenarioError for a target that the SDK cannot ask; otherwise warms the SDK up."""
+        if target.request is not None:
+            raise ScenarioError(f"the client {cls.name!r} puts its questions itself; it cannot follow [target.request]")
+        for key in _REQUIRED & set(target.omit):
+            raise ScenarioError(f"the client {cls.name!r} cannot omit {key!r}: the SDK requires it")
         if target.protocol != _PROTOCOL:
             raise ScenarioError(f"the client {cls.name!r} speaks only {_PROTOCOL}; the target is {target.protocol}")
         path = for_target(target).path
@@ -93,9 +99,10 @@ class AnthropicClient(LibraryClient):
 
     def _use(self, question: Question, attempt: Any) -> None:
         prompt = question.prompt
-        body = self._site.protocol.request(self._site.target, prompt, prompt.streamed)
+        body = self._site.request_format.json(prompt)
+        extra = {key: body.pop(key) for key in body.keys() - _PARAMETERS}
         headers = {} if question.last_id is None else {"last-event-id": question.last_id}
-        answer = self._messages.create(**body, extra_headers=headers)
+        answer = self._messages.create(**body, extra_headers=headers, extra_body=extra)
         if not prompt.streamed:
             attempt.chunk_handed_on()
             return

@@ -8,7 +8,6 @@ from typing import Any
 
 import httpcore
 import httpx
-import msgspec
 
 from streamgauge.harness.drive.clients.library import LibraryClient
 from streamgauge.harness.drive.clients.question import Question
@@ -36,23 +35,22 @@ class HttpxClient(LibraryClient):
         super().__init__(site, fresh=fresh)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request, and Locust would print that
         endpoint = site.endpoint
-        _, *headers = site.head.decode("latin-1").splitlines()
-        self._url = f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{site.protocol.path}"
+        self._url = f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}"
         self._http = httpx.Client(
             transport=_Transport(self._backend, site),
-            headers=dict(line.split(": ", 1) for line in headers),
             timeout=None,  # noqa: S113 - `Deadlines` has our timeouts
             trust_env=False,
         )
 
     def _use(self, question: Question, attempt: Any) -> None:
-        prompt = question.prompt
-        protocol, decoder, answer = self._site.protocol, sse.Decoder(), Answer()
-        body = msgspec.json.encode(protocol.request(self._site.target, prompt, prompt.streamed))
-        headers = {} if question.last_id is None else {"last-event-id": question.last_id}
-        if not prompt.streamed:
-            headers["accept"] = "application/json"
-        request = self._http.build_request("POST", self._url, content=body, headers=headers)
+        prompt, site = question.prompt, self._site
+        protocol, decoder, answer, form = site.protocol, sse.Decoder(), Answer(), site.request_format
+        request = self._http.build_request(
+            form.method,
+            f"{self._url}{form.path_for(prompt)}",
+            content=None if form.content_type is None else form.encoded(prompt),
+            headers=site.headers_for(prompt, question.last_id),
+        )
         response = self._http.send(request, stream=True)
         try:
             if not response.is_success:

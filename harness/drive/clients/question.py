@@ -31,3 +31,4 @@ class Reply:
     observation: StreamObservation
     retry_after: float | None  # seconds, from the answer's Retry-After header; None: absent or invalid
     place: Place | None = None  # where the answer broke off, if it can be resumed and the plan says so
+    text: str = ""  # of the answer, as far as it came; kept only if target.history is "real"

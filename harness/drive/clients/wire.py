@@ -16,6 +16,7 @@ from streamgauge.harness.drive.clients.attempt import Attempt
 from streamgauge.harness.drive.clients.deadlines import LinkBroke
 from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.reading.resumption import follow
+from streamgauge.harness.drive.reading.spoken import spoken
 from streamgauge.harness.drive.reading.transcript import Interrupted, Transcript, observe
 from streamgauge.harness.drive.reading.whole import observe_whole, with_total_timeout_only
 from streamgauge.harness.drive.site import Site
@@ -107,8 +108,8 @@ class WireClient:
 
     def _reply(self, transcript: Transcript, site: Site, question: Question) -> Reply:
         """The reply made of the transcript. Interrupted if the greenlet was killed, during the stream or here."""
-        broken, identity = transcript.broken, question.identity
-        record = observe if question.prompt.streamed else observe_whole
+        broken, identity, prompt = transcript.broken, question.identity, question.prompt
+        record = observe if prompt.streamed else observe_whole
         if broken is None or broken.outcome is not Outcome.INTERRUPTED:
             with suppress(gevent.GreenletExit):
                 with site.decoding:
@@ -117,7 +118,10 @@ class WireClient:
                 if question.plan.reconnect is not None:
                     by_link, body = isinstance(broken, LinkBroke), bytes(transcript.body)
                     seen, place = follow(seen, body, question.place, site.secret, by_link=by_link)
-                return Reply(seen, retry_after, place)
+                text = ""
+                if site.target.history == "real":
+                    text = spoken(bytes(transcript.body), site.protocol, streamed=prompt.streamed)
+                return Reply(seen, retry_after, place, text)
         raise Interrupted(record(transcript, site, identity))
 
 

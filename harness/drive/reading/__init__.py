@@ -7,5 +7,6 @@ delivery     when the emulated link delivered each read
 timing       the moments of a stream
 progress     how far an answer has come, while it comes
 resumption   one answer over several connections
+spoken       the text of an answer
 whole        answers that are not streamed
 """

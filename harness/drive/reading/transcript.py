@@ -23,6 +23,7 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
 
 _STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # accepted content types of a stream
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_DETAIL = 300  # characters
 _LONGEST_WORD = 100
 
@@ -116,7 +117,7 @@ def _outcome(transcript: Transcript, decoded: DecodedBody) -> tuple[Outcome, str
     """The outcome of the stream and its detail. The server's events take precedence over the end of the connection."""
     broken = transcript.broken
     if transcript.status is not None and transcript.status // 100 != 2:
-        return Outcome.REFUSED, f"HTTP {transcript.status}: {_excerpt(transcript.body)}"
+        return Outcome.REFUSED, f"HTTP {transcript.status}{_redirect(transcript)}: {_excerpt(transcript.body)}"
     if decoded.fault is not None:
         return decoded.fault
     if decoded.ended:
@@ -133,6 +134,12 @@ def _outcome(transcript: Transcript, decoded: DecodedBody) -> tuple[Outcome, str
     if transcript.status is None:
         return Outcome.RESET, "the connection was closed before an answer arrived"
     return Outcome.TRUNCATED, "the answer ended without its terminal event"
+
+
+def _redirect(transcript: Transcript) -> str:
+    """Where a redirect leads. It is not followed: it would measure another server, and send the secrets to it."""
+    location = transcript.headers.get("location")
+    return f" redirects to {location}, which is not followed" if location and transcript.status in _REDIRECTS else ""
 
 
 def _lost_by_library(transcript: Transcript, decoded: DecodedBody) -> str:

@@ -1,0 +1,87 @@
+"""Places such as `{prompt}` in [target.request] and target.path: checked with the config, filled in per request.
+
+A place that is a whole string keeps its value's type: `{messages}` stays a list. A place without a value, such as
+`{system}` for a question without a system prompt, leaves its key out. `{{prompt}}` stands for the text `{prompt}`.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+_PLACE = re.compile(r"\{\{(?P<literal>\w+)\}\}|(?<!\$)\{(?P<name>[A-Za-z_]\w*)\}")  # not ${NAME}, a secret's variable
+NAMES = ("prompt", "messages", "system", "model", "max_tokens", "stream", "tools", "user", "conversation")
+_LISTS = frozenset({"messages", "tools"})
+
+Values = Mapping[str, Any]  # by the names of places; a place without a value has no entry
+
+
+class _Absent:
+    pass
+
+
+_ABSENT = _Absent()
+
+
+def has_places(text: str) -> bool:
+    return _PLACE.search(text) is not None
+
+
+def faults(where: str, template: Any) -> Iterator[str]:
+    """Each fault of a template, as a line that begins with `where`."""
+    for place, text in _strings(where, template):
+        for match in _PLACE.finditer(text):
+            name = match["name"]
+            if name and name not in NAMES:
+                known = ", ".join(f"{{{known}}}" for known in NAMES)
+                yield f"{place}: no place called {{{name}}}; there are {known}; {{{{{name}}}}} stands for the text"
+            elif name in _LISTS and match[0] != text:
+                yield f"{place}: {{{name}}} is a list, so it must be the whole value, not a part of a text"
+
+
+def fill(template: Any, values: Values) -> Any:
+    """The template with its places filled in. A string, table or list of what TOML can hold."""
+    filled = _fill(template, values)
+    return "" if filled is _ABSENT else filled
+
+
+def fill_path(path: str, values: Values) -> str:
+    """A URL's path with its places filled in, each quoted as one segment."""
+    return _PLACE.sub(lambda match: match["literal"] or quote(text(values.get(match["name"], "")), safe=""), path)
+
+
+def text(value: Any) -> str:
+    """A value as it stands in a path, a query, a form or the middle of a text."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _fill(template: Any, values: Values) -> Any:
+    if isinstance(template, dict):
+        pairs = ((key, _fill(value, values)) for key, value in template.items())
+        return {key: value for key, value in pairs if value is not _ABSENT}
+    if isinstance(template, list):
+        return [value for value in (_fill(item, values) for item in template) if value is not _ABSENT]
+    if not isinstance(template, str):
+        return template
+    whole = _PLACE.fullmatch(template)
+    if whole is not None and whole["name"]:
+        return values.get(whole["name"], _ABSENT)
+    return _PLACE.sub(lambda match: _in_text(match, values), template)
+
+
+def _in_text(match: re.Match[str], values: Values) -> str:
+    return f"{{{match['literal']}}}" if match["literal"] else text(values.get(match["name"], ""))
+
+
+def _strings(where: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Each string of a template, with its place in the config."""
+    if isinstance(value, str):
+        yield where, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _strings(f"{where}.{key}", item)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _strings(f"{where}.{number}", item)

@@ -1,0 +1,27 @@
+"""The text of an answer, for conversations that repeat it to the server. Pure."""
+
+from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
+from streamgauge.harness.drive.protocols.protocol import Meaning
+from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.record.arrivals import Kind
+
+
+def spoken(body: bytes, protocol: Protocol, *, streamed: bool) -> str:
+    """The visible text of an answer as far as it came: no thinking and no tool input. "" if there is none."""
+    try:
+        meanings = _streamed(body, protocol) if streamed else [protocol.plain(body, Answer())]
+    except Malformed:
+        return ""
+    return "".join(meaning.text for meaning in meanings if meaning.kind is Kind.TEXT)
+
+
+def _streamed(body: bytes, protocol: Protocol) -> list[Meaning]:
+    answer, meanings = Answer(), []
+    for event in sse.Decoder().feed(body):
+        try:
+            meanings.append(protocol.understand(event, answer))
+        except Malformed:
+            break
+        if meanings[-1].ends or meanings[-1].error is not None:
+            break
+    return meanings
