@@ -7,10 +7,11 @@ own two. Every number is also in a table, so that it can be read without script,
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import plotly.graph_objects as go
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from streamgauge import __version__
@@ -40,6 +41,19 @@ def assemble(panels: Sequence[Panel], subject: str, source: str) -> str:
         if any(panel.charts for panel in panels)
         else []
     )
+    return _template().render(
+        panels=panels,
+        subject=subject,
+        source=source,
+        style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file
+        scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
+        hashes=[_hash(script) for script in scripts],
+        version=__version__,
+    )
+
+
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=True,
@@ -49,15 +63,7 @@ def assemble(panels: Sequence[Panel], subject: str, source: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["inert"] = _inert
-    return environment.get_template("page.html.jinja").render(
-        panels=panels,
-        subject=subject,
-        source=source,
-        style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file
-        scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
-        hashes=[_hash(script) for script in scripts],
-        version=__version__,
-    )
+    return environment.get_template("page.html.jinja")
 
 
 def _finalize(value: object) -> object:

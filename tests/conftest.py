@@ -1,17 +1,16 @@
-"""Fixtures of several test files."""
+"""What all tests share: the environment, Hypothesis's profile, and the order in which files are run.
+
+Every process of the quick tier imports this file: heavy imports belong into the tiers that need them.
+"""
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from streamgauge.harness.drive.wire import loop
 from streamgauge.harness.native import library
-from tests.support.reference import ReferenceServer
 
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
@@ -43,20 +42,3 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # a worker of xdist
         items.sort(key=lambda item: LONGEST_FIRST.index(item.path.parent.name))
-
-
-@pytest.fixture(scope="module")
-def client(server: ReferenceServer) -> Iterator[httpx.Client]:
-    """A client of the `server` that the test file has."""
-    with httpx.Client(base_url=server.url, timeout=20) as running:
-        yield running
-
-
-@pytest.fixture(params=["compiled", "python"])
-def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways of reading sockets: whatever a test says of one holds for the other."""
-    if request.param == "python":
-        monkeypatch.setattr(library, "LIBRARY", None)
-    elif library.LIBRARY is None:
-        pytest.skip("the package was installed without a compiler")
-    monkeypatch.setattr(loop, "_LOOPS", {})

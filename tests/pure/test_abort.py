@@ -13,7 +13,7 @@ from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.judge.verdict.judgement import judge
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.record import MS, a_run, observation
+from tests.support.record import MS, a_run, new_store, observation
 
 SECOND = 1_000 * MS
 
@@ -21,7 +21,7 @@ SECOND = 1_000 * MS
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
     """With a run that goes on."""
-    with Store.create(tmp_path / "one.db") as opened:
+    with new_store(tmp_path / "one.db") as opened:
         opened.start_run(a_run())
         yield opened
 

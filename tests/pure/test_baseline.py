@@ -155,7 +155,7 @@ def test_a_file_judges_as_the_database_does(store: Store, tmp_path: Path) -> Non
     path.write_text(baseline.export(store, "main", GATE))
     with_file = gate(store, new, str(path))
     assert (with_file.rows, with_file.baseline_runs) == (with_database.rows, with_database.baseline_runs)
-    with Store.create(tmp_path / "elsewhere.db") as elsewhere:
+    with new_store(tmp_path / "elsewhere.db") as elsewhere:
         assert baseline.import_file(elsewhere, str(path)) == ("main", 10)
         assert baseline.import_file(elsewhere, str(path), "release") == ("release", 10)
         several(elsewhere, "new", 3)
@@ -241,7 +241,7 @@ def test_the_name_of_a_baseline_cannot_be_that_of_a_file(store: Store, tmp_path:
 
 def test_a_run_that_was_imported_from_a_file_can_be_removed(store: Store, tmp_path: Path) -> None:
     (tmp_path / "main.json").write_text(baseline.export(store, "main", GATE))
-    with Store.create(tmp_path / "fresh.db") as fresh:
+    with new_store(tmp_path / "fresh.db") as fresh:
         baseline.import_file(fresh, str(tmp_path / "main.json"))
         assert baseline.remove(fresh, "main", ["old-03"]) == (1, 9)
         with pytest.raises(BaselineError, match="'old-03' is not in it; its newest is old-09"):

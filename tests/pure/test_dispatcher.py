@@ -9,10 +9,9 @@ import pytest
 from gevent.event import Event
 
 from streamgauge.harness.drive.dispatcher import Dispatcher
-from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import judge
 from streamgauge.harness.judge.verdict.validity import Validity
-from tests.support.record import MS, a_run, ttfts
+from tests.support.record import MS, a_run, new_store, ttfts
 
 # who serves it
 
@@ -83,7 +82,7 @@ def test_classes_get_arrivals_by_weight_and_the_choice_depends_only_on_the_numbe
 def test_a_run_that_dropped_arrivals_is_degraded_and_with_more_than_5_percent_invalid(
     dropped: int, validity: Validity, tmp_path: Path
 ) -> None:
-    with Store.create(tmp_path / "run.db") as store:
+    with new_store(tmp_path / "run.db") as store:
         store.start_run(a_run())
         arrived = [("worker-0", 40, 0), ("worker-1", 30, 0), ("worker-0", 60, dropped), ("worker-1", 40, 0)]
         for second, (worker, arrivals, lost) in enumerate(arrived):

@@ -101,7 +101,7 @@ def test_each_day_has_its_streams_by_their_ttft(database: Path) -> None:
 
 def test_a_stream_counts_on_the_day_on_which_it_was_due(tmp_path: Path) -> None:
     path = tmp_path / "night.db"
-    with Store.create(path) as store:
+    with new_store(path) as store:
         hour = 3_600_000
         add(store, 0, [observation(due=0), observation(due=14 * hour), observation(due=16 * hour)])
     assert [(day.date, sum(day.counts)) for day in history.read(Store.open(path)).days] == [
@@ -154,7 +154,7 @@ def test_csv_can_go_to_standard_output(database: Path) -> None:
 
 
 def test_a_history_without_a_finished_run_is_a_mistake(tmp_path: Path) -> None:
-    with Store.create(tmp_path / "gauge.db") as store:
+    with new_store(tmp_path / "gauge.db") as store:
         add(store, 0, [], status="interrupted")
     ended = command("history", tmp_path / "gauge.db")
     assert ended.exit_code == 2

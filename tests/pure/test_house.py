@@ -5,6 +5,7 @@ An exception carries its reason on the line of its `def`.
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -18,16 +19,34 @@ _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _REASON = re.compile(r"# (long|deep): \S")
 
 
+def _below(node: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
+    """The statements directly inside this one, each with whether it is the `if` of an `elif`.
+
+    Expressions hold no blocks, and they are most of a tree.
+    """
+    for name in ("body", "orelse", "handlers", "finalbody", "cases"):
+        inside = getattr(node, name, [])
+        for child in inside:
+            yield (
+                child,
+                name == "orelse" and isinstance(node, ast.If) and isinstance(child, ast.If) and len(inside) == 1,
+            )
+
+
 def _depth(node: ast.AST) -> int:
     """How many blocks are inside each other below this node; an `elif` is no deeper than its `if`."""
     deepest = 0
-    for name, value in ast.iter_fields(node):
-        for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or isinstance(child, (*_FUNCTIONS, ast.ClassDef)):
-                continue
-            chained = name == "orelse" and isinstance(node, ast.If) and isinstance(child, ast.If) and len(value) == 1
+    for child, chained in _below(node):
+        if not isinstance(child, (*_FUNCTIONS, ast.ClassDef)):
             deepest = max(deepest, _depth(child) + (isinstance(child, _BLOCKS) and not chained))
     return deepest
+
+
+def _functions(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for child, _ in _below(node):
+        if isinstance(child, _FUNCTIONS):
+            yield child
+        yield from _functions(child)
 
 
 def _faults(source: str) -> list[str]:
@@ -35,17 +54,15 @@ def _faults(source: str) -> list[str]:
     lines, faults = source.splitlines(), []
     if len(lines) > FILE_LINES:
         faults.append(f"{len(lines)} lines, of at most {FILE_LINES}")
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, _FUNCTIONS):
-            continue
+    for node in _functions(ast.parse(source)):
         # ruff may have put the reason on the line that closes the parameters
         signature = " ".join(lines[node.lineno - 1 : node.body[0].lineno])
         excused = {found[1] for found in _REASON.finditer(signature)}
         length = (node.end_lineno or node.lineno) - node.lineno + 1
         if length > FUNCTION_LINES and "long" not in excused:
             faults.append(f"line {node.lineno}: {node.name} has {length} lines, of at most {FUNCTION_LINES}")
-        if _depth(node) > DEPTH and "deep" not in excused:
-            faults.append(f"line {node.lineno}: {node.name} is nested {_depth(node)} deep, of at most {DEPTH}")
+        if (depth := _depth(node)) > DEPTH and "deep" not in excused:
+            faults.append(f"line {node.lineno}: {node.name} is nested {depth} deep, of at most {DEPTH}")
     return faults
 
 

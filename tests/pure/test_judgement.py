@@ -22,7 +22,7 @@ from streamgauge.harness.judge.verdict.rules import parse_all
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.record.observation import Outcome
 from tests.support.command import invoke
-from tests.support.record import MS, a_run, database, judged, observation, ttfts
+from tests.support.record import MS, a_run, database, judged, new_store, observation, ttfts
 
 SCHEMA: dict[str, Any] = stdjson.loads((Path(__file__).parents[2] / "docs/reference/result.schema.json").read_text())
 GOOD = ttfts(range(100, 400), output_tokens=3, reads=10, read_lag_max=100_000, send_lag=20_000)
@@ -226,7 +226,7 @@ def test_a_server_that_packs_its_tokens_is_not_the_generator_s_fault(tmp_path: P
 
 
 def test_a_run_without_an_end_is_judged_by_what_is_stored(tmp_path: Path) -> None:
-    with Store.create(tmp_path / "one.db") as store:
+    with new_store(tmp_path / "one.db") as store:
         store.start_run(a_run(rules=[Sla(rule="max(ttft) < 1s")]))
         store.append("run-1", [observation(due=1_000)] * 10)
         result = judge(store)

@@ -21,7 +21,7 @@ from streamgauge.harness.judge.measure.totals import SUMS, Sum, Totals
 from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.harness.record.vitals import Vital
-from tests.support.record import MS, a_run, database, judged, observation
+from tests.support.record import MS, a_run, database, judged, new_store, observation
 
 KIND = {"scenario": "chat"}
 GOOD = Good(*map(Duration.parse, ("1s", "1s", "1s", "1s")))
@@ -29,7 +29,7 @@ GOOD = Good(*map(Duration.parse, ("1s", "1s", "1s", "1s")))
 
 def gated(path: Path, subject: str, characters: float) -> GateStatus:
     """The gate's verdict on runs with this many characters an answer, after ten runs with 400."""
-    with Store.create(path) as store:
+    with new_store(path) as store:
         for place in range(18):
             run = a_run(id=f"run-{place:02}", fingerprint=KIND)
             typical = (400 if place < 10 else characters) + place % 3

@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.messages import Batch
 from streamgauge.harness.run.recording import Recording
-from tests.support.record import a_run, observation
+from tests.support.record import a_run, new_store, observation
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def given_up() -> list[str]:
 
 @pytest.fixture
 def recording(tmp_path: Path, given_up: list[str]) -> Iterator[Recording]:
-    with Store.create(tmp_path / "run.db") as store:
+    with new_store(tmp_path / "run.db") as store:
         store.start_run(a_run())
         yield Recording(store, a_run(), RunClock(0, 0), given_up.append)
 
@@ -50,7 +49,7 @@ def test_a_run_is_given_up_when_the_database_refuses_20_batches_in_a_row(
 
 
 def test_what_the_server_said_while_the_file_was_locked_is_stored_later(tmp_path: Path) -> None:
-    with Store.create(tmp_path / "run.db") as store:
+    with new_store(tmp_path / "run.db") as store:
         recording = Recording(store, a_run(), RunClock(0, 0), lambda _: None)
         recording.keep_server_vitals([VitalSample(1, Vital.SERVER_ACTIVE, 3.0)])  # the run is not in the file yet
         store.start_run(a_run())

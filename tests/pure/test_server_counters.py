@@ -9,11 +9,10 @@ from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.measure.rates import Figure
 from streamgauge.harness.judge.outputs import json
-from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import parse, parse_all
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.record import MS, a_run, observation
+from tests.support.record import MS, a_run, new_store, observation
 
 Sample = tuple[float, float]  # seconds, value
 
@@ -26,7 +25,7 @@ def judged(
     active: list[Sample] | None = None,
 ) -> Judgement:
     named = {"server_generated": generated or [], "server_active": active or []}
-    with Store.create(path / "one.db") as store:
+    with new_store(path / "one.db") as store:
         store.start_run(a_run())
         samples = [("local", int(at * 1e9), name, value) for name, values in named.items() for at, value in values]
         store.append("run-1", streams, samples)

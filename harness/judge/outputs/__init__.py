@@ -1,7 +1,6 @@
 """A verdict in the formats that people and CI systems read, one file for each. `dispatch` lists them.
 
-kinds             the kinds of output, and `--output` parsed
-dispatch          writes each format that is asked for
+dispatch          parses `--output`, and writes each format
 styles            the sign and colours of a verdict
 cells             the cells of tables, as plain text
 rich_text         rich's console and tables

@@ -1,0 +1,27 @@
+"""Fixtures of several files of this folder."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from streamgauge.harness.drive.wire import loop
+from streamgauge.harness.native import library
+from tests.support.reference import ReferenceServer
+
+
+@pytest.fixture(scope="module")
+def client(server: ReferenceServer) -> Iterator[httpx.Client]:
+    """A client of the `server` that the test file has."""
+    with httpx.Client(base_url=server.url, timeout=20) as running:
+        yield running
+
+
+@pytest.fixture(params=["compiled", "python"])
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of reading sockets: whatever a test says of one holds for the other."""
+    if request.param == "python":
+        monkeypatch.setattr(library, "LIBRARY", None)
+    elif library.LIBRARY is None:
+        pytest.skip("the package was installed without a compiler")
+    monkeypatch.setattr(loop, "_LOOPS", {})
