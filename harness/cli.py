@@ -1,33 +1,43 @@
 """The `streamgauge` command with all its subcommands. A user's mistake is printed as one line, with exit code 2."""
 
+import importlib
 from typing import Any
 
 import click
 
 from streamgauge import __version__
-from streamgauge.harness.commands import (
-    ab,
-    baseline,
-    calibrate,
-    compare,
-    demo,
-    history,
-    judge,
-    noise,
-    report,
-    run,
-    runs,
-    serve,
-)
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.wording import visible
 from streamgauge.harness.native import library
 
-_COMMANDS = (ab, baseline, calibrate, compare, demo, history, judge, noise, report, run, runs, serve)
+_COMMANDS = {  # each with the first sentence of its own help, so that the list of commands imports none of them
+    "ab": "Compare two builds that are both running.",
+    "baseline": "Manage baselines: accepted runs to compare with.",
+    "calibrate": "Measure how exact the recorded times are on this machine.",
+    "compare": "Find out whether a build is slower than the one before.",
+    "demo": "Try everything once on a simulated server.",
+    "history": "Show how TTFT developed over all runs.",
+    "judge": "Judge a run again, from its database alone.",
+    "noise": "Measure how far apart equal runs are.",
+    "report": "Write the HTML report of a run.",
+    "run": "Run a scenario with Locust.",
+    "runs": "List the runs of a database, oldest first.",
+    "serve": "Start the reference server; `serve --help` has its options.",
+}
 
 
 class _Group(click.Group):
+    """Imports only the command that is called. `commands` are its entries in the list of commands, and no more."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, entry, rest = super().resolve_command(ctx, args)
+        if entry is None:
+            return name, entry, rest
+        return name, importlib.import_module(f"streamgauge.harness.commands.{name}").command, rest
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             library.load()
@@ -39,7 +49,7 @@ class _Group(click.Group):
 
 @click.group(
     cls=_Group,
-    commands=[module.command for module in _COMMANDS],
+    commands=[click.Command(name, help=sentence) for name, sentence in _COMMANDS.items()],
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, prog_name="streamgauge")

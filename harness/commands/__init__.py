@@ -1,7 +1,8 @@
-"""The commands of `streamgauge`, one file for each. The first two files are shared by commands.
+"""The commands of `streamgauge`, one file for each. The first three files are no commands.
 
 click_options   options and arguments that several commands share
 rules_file      the --config of the commands that judge a run again
+several_runs    what `run` does with --repeat or --gate
 
 run             a scenario, once or several times, gated by a baseline
 judge           a verdict from the database

@@ -11,7 +11,7 @@ from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import comparison, stored_runs
 from streamgauge.harness.judge.compare.gate import Gate
-from streamgauge.harness.judge.outputs import dispatch
+from streamgauge.harness.judge.outputs import dispatch, kinds
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import labels
 
@@ -42,7 +42,7 @@ def command(
         streamgauge ab chat --a https://old.example --b https://new.example --users 20 --run-time 1m
     """
     gate = Gate.of(load(options["config"]).regression)
-    outputs = dispatch.requested(options.pop("output"), options.pop("json"))
+    outputs = kinds.requested(options.pop("output"), options.pop("json"))
     inconclusive = options.pop("inconclusive")
     hosts = {side: options.pop(side) for side in ("a", "b")}
     all_labels = labels.provenance() | labels.parse(label, "--label")

@@ -11,7 +11,7 @@ from streamgauge.harness.errors import BaselineError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import baseline, comparison, stored_runs
 from streamgauge.harness.judge.compare.gate import Gate
-from streamgauge.harness.judge.outputs import dispatch, terminal_tables
+from streamgauge.harness.judge.outputs import dispatch, kinds, terminal_tables
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
 
@@ -45,7 +45,7 @@ def command(
     """
     if name is None:
         ctx.exit(_two_runs(db, other_db, run_ids))
-    outputs = dispatch.requested(options["output"], options["json"])
+    outputs = kinds.requested(options["output"], options["json"])
     if other_db:
         raise BaselineError(f"a baseline is in the database itself, or in a .json file: remove {other_db}")
     gate = Gate.of(load(options["config"]).regression)

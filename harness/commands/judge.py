@@ -6,7 +6,7 @@ import click
 
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.commands.rules_file import rules_and_reader
-from streamgauge.harness.judge.outputs import dispatch
+from streamgauge.harness.judge.outputs import dispatch, kinds
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
 
@@ -19,7 +19,7 @@ from streamgauge.harness.judge.verdict import judgement
 @click.pass_context
 def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | None, **options: Any) -> None:
     """Judge a run again, from its database alone."""
-    outputs = dispatch.requested(options["output"], options["json"])
+    outputs = kinds.requested(options["output"], options["json"])
     rules, reader = rules_and_reader(config)
     with Store.open(db) as store:
         judged = judgement.judge(store, run_id, rules, reader=reader)

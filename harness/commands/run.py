@@ -6,13 +6,6 @@ from typing import Any
 import click
 
 from streamgauge.harness.commands import click_options
-from streamgauge.harness.compare import stages
-from streamgauge.harness.compare.series import Series, Turn, Work, turns, worst
-from streamgauge.harness.config.load import load
-from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.compare import comparison, regression
-from streamgauge.harness.judge.compare.gate import Gate
-from streamgauge.harness.judge.outputs import dispatch
 from streamgauge.harness.run import labels
 from streamgauge.harness.run.launch import launch
 
@@ -56,33 +49,9 @@ def command(
     all_labels = labels.provenance() | labels.parse(label, "--label")
     if baseline is None and repeat in {None, 1}:
         ctx.exit(launch(scenario, {**options, "label": labels.written(all_labels)}, passed_on))
+    # Imported only here: a single run starts most of a second earlier without the gate and its statistics.
+    from streamgauge.harness.commands import several_runs  # noqa: PLC0415
+    from streamgauge.harness.compare.series import Work  # noqa: PLC0415
+
     reporting = {name: options.pop(name) for name in _REPORTING}
-    series = Series(Work(scenario, options, all_labels, passed_on))
-    # Only the last run writes files and reports to CI: otherwise each run would overwrite the files of the one before.
-    all_turns = turns(1, repeat or regression.FIRST_RUNS)
-    all_turns[-1] = Turn(all_turns[-1].labels, reporting, environ=None)
-    ctx.exit(_repeated(series, all_turns) if baseline is None else _gated(series, all_turns, baseline))
-
-
-def _repeated(series: Series, all_turns: Sequence[Turn]) -> Exit:
-    series.run(all_turns)
-    return worst(series.codes)
-
-
-def _gated(series: Series, all_turns: Sequence[Turn], baseline: str) -> Exit:
-    options = series.work.options
-    config = load(options["config"])
-    gate = Gate.of(config.regression)
-    stages.check(options["db"], baseline)
-    complete = stages.first(series, all_turns, baseline)
-    codes = list(series.codes)
-    if Exit.MISTAKE in codes:
-        return Exit.MISTAKE
-    if not complete:
-        click.echo("streamgauge: a run did not finish, so the gate has nothing to judge", err=True)
-        return worst([*codes, Exit.INCONCLUSIVE])
-    compared = stages.judge(series, baseline, gate, lambda line: click.echo(line, err=True))
-    dispatch.show(compared, dispatch.requested([]))
-    gated = comparison.exit_code(compared, options["inconclusive"])
-    # Without rules every run is INCONCLUSIVE, which must not decide the exit code.
-    return worst([*(codes if config.sla else []), gated])
+    ctx.exit(several_runs.run(Work(scenario, options, all_labels, passed_on), reporting, repeat, baseline))

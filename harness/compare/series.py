@@ -10,7 +10,7 @@ from typing import Any
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.exit_codes import VERDICTS, Exit
 from streamgauge.harness.judge.compare.baseline import SERIES
-from streamgauge.harness.judge.outputs import dispatch
+from streamgauge.harness.judge.outputs import kinds
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.run import labels
 from streamgauge.harness.run.launch import launch
@@ -32,7 +32,7 @@ class Turn:
 
     labels: Mapping[str, str]
     options: Mapping[str, Any] = field(default_factory=dict)
-    environ: Mapping[str, str] | None = field(default_factory=dispatch.environment_without_github)  # None: our own
+    environ: Mapping[str, str] | None = field(default_factory=kinds.environment_without_github)  # None: our own
 
 
 def turns(first: int, count: int) -> list[Turn]:

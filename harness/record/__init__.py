@@ -2,6 +2,7 @@
 
 observation   the record of one stream
 arrivals      its chunks, as one blob
+packed        the columns of such blobs, read without trust
 vitals        once-a-second figures of a process or the server
 clock         one time axis for a run
 idleness      when the server is idle again

@@ -23,14 +23,30 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.harness.native import library
+from streamgauge.harness.record.packed import (
+    MOST_AT_ONCE,
+    MOST_EVENTS,
+    VERSION,
+    Cursors,
+    DamagedArrivals,
+    Range,
+    event_count,
+    inflated,
+)
 
-VERSION = 1
+__all__ = [
+    "CONTENT_CODES", "KINDS", "MOST_AT_ONCE", "MOST_EVENTS", "NOT_HANDED", "Chunk", "Columns", "ContentEvents",
+    "DamagedArrivals", "Kind", "columns", "content_events", "decode", "encode", "event_count", "is_content",
+    "kind_codes", "microseconds", "pack", "pack_rows",
+]  # fmt: skip
+
 _HEAD = struct.Struct("<Iq")
 _COLUMN = struct.Struct("<Bq")
 NOT_HANDED = -1  # the client lag of an event that was not handed over
@@ -150,52 +166,33 @@ def pack_rows(kinds: bytes, rows: NDArray[np.int64]) -> bytes:
 
 
 def columns(blob: bytes) -> Columns:
-    """Blob → arrays. ValueError for a blob that is damaged, cut short or of another version."""
+    """Blob → arrays. DamagedArrivals for a blob that is damaged, cut short, too large or of another version."""
     if not blob:
         none = np.zeros(0, np.int64)
         return Columns(none, none.astype(np.uint8), none, none, none, none)
-    blob = _inflated(blob)
-    count, first = _HEAD.unpack_from(blob)
-    gaps, offset = _unpack(blob, _HEAD.size, count - 1)
-    at = np.empty(count, np.int64)
-    at[0] = first
-    np.cumsum(gaps, out=at[1:])
-    at[1:] += first
-    (run_count,) = struct.unpack_from("<I", blob, offset)
-    codes, offset = _unpack(blob, offset + 4, run_count)
-    runs, offset = _unpack(blob, offset, run_count)
-    characters, offset = _unpack(blob, offset, count)
-    overhead, offset = _unpack(blob, offset, count)
-    link_lag, offset = _unpack(blob, offset, count)
-    client_lag = np.full(count, NOT_HANDED, np.int64)
-    if offset < len(blob):
-        client_lag, offset = _unpack(blob, offset, count)
-    kinds = np.repeat(codes, runs).astype(np.uint8)
-    return Columns(at, kinds, characters, characters + overhead, at + link_lag, client_lag)
+    cursors = Cursors([inflated(blob, _WIDEST_EVENT)])
+    start = _beginning(cursors)
+    characters = cursors.column(start.counts, _CHARACTERS)
+    overhead = cursors.column(start.counts, _OVERHEAD)
+    perceived_at, client_lag = _lags(cursors, start)
+    kinds = np.repeat(start.codes, start.lengths).astype(np.uint8)
+    return Columns(start.at, kinds, characters, characters + overhead, perceived_at, client_lag)
 
 
 def content_events(blobs: Sequence[bytes]) -> ContentEvents:
-    """The content events of many blobs, without a Python step for each event. ValueError as for `columns`."""
+    """The content events of many blobs, without a Python step for each event. DamagedArrivals as for `columns`.
+
+    The blobs may hold `MOST_AT_ONCE` events together; `event_count` counts those of one blob beforehand.
+    """
     present = np.flatnonzero(np.fromiter(map(len, blobs), np.int64, len(blobs)))
-    cursors = _Cursors([_inflated(blob) for blob in blobs if blob])
-    count = cursors.take("<u4")
-    ends = np.cumsum(count)
-    first = cursors.take("<i8")
-    at = _running_sums(first, cursors.column(count - 1, room=1), ends - count)
-    runs = cursors.take("<u4")
-    codes = cursors.column(runs)
-    lengths = cursors.column(runs)
-    content = np.repeat(is_content(codes.astype(np.uint8)), lengths)
-    if len(content) != len(at):
-        raise ValueError("arrivals blob whose kinds do not add up")
-    text = cursors.column(count)
-    text *= np.repeat(codes == _CODES[Kind.TEXT], lengths)
-    cursors.skip(count)  # overhead
-    perceived_at = at + cursors.column(count)
-    client_lag = np.full(len(at), NOT_HANDED, np.int64)
-    behind_client = cursors.at < cursors.ends
-    if behind_client.any():
-        client_lag[np.repeat(behind_client, count)] = cursors.only(behind_client).column(count[behind_client])
+    cursors = Cursors([inflated(blob, _WIDEST_EVENT) for blob in blobs if blob])
+    start = _beginning(cursors)
+    count, at, ends = start.counts, start.at, np.cumsum(start.counts)
+    text = cursors.column(count, _CHARACTERS)
+    text *= np.repeat(start.codes == _CODES[Kind.TEXT], start.lengths)
+    cursors.skip(count, _OVERHEAD)
+    perceived_at, client_lag = _lags(cursors, start)
+    content = np.repeat(is_content(start.codes.astype(np.uint8)), start.lengths)
     so_far = np.concatenate([[0], np.cumsum(content)])
     counts = np.zeros(len(blobs), np.int64)
     counts[present] = so_far[ends] - so_far[ends - count]
@@ -226,15 +223,6 @@ def _microseconds(nanoseconds: int) -> int:
     return (nanoseconds + 500) // 1000
 
 
-def _inflated(blob: bytes) -> bytes:
-    if blob[0] != VERSION:
-        raise ValueError(f"arrivals blob of version {blob[0]}; this program reads {VERSION}")
-    try:
-        return zlib.decompress(blob[1:])
-    except zlib.error as fault:
-        raise ValueError(f"arrivals blob is damaged: {fault}") from None
-
-
 def _pack(values: list[int]) -> bytes:
     if not values:
         return _COLUMN.pack(0, 0)
@@ -256,64 +244,57 @@ def _pack_rows(rows: NDArray[np.int64]) -> tuple[bytes, bytes]:
     return packed[:cut], packed[cut:]
 
 
-def _unpack(blob: bytes, offset: int, count: int) -> tuple[NDArray[np.int64], int]:
-    width, base = _COLUMN.unpack_from(blob, offset)
-    offset += _COLUMN.size
-    end = offset + width * count
-    if width > 8 or end > len(blob):
-        raise ValueError("arrivals blob is cut short")
-    wide = np.zeros((count, 8), np.uint8)
-    wide[:, :width] = np.frombuffer(blob, np.uint8, width * count, offset).reshape(width, count).T
-    return wide.view("<i8").reshape(count) + base, end
+# The sum of the largest gaps in the longest stream fits into 63 bits.
+_GAPS = _OVERHEAD = _LINK_LAG = Range(-(2**44), 2**44)
+_KIND_CODES = Range(0, len(_KINDS) - 1, 1)
+_RUN_LENGTHS = Range(1, MOST_EVENTS, 3)
+_CHARACTERS = Range(0, 2**40)
+_CLIENT_LAG = Range(NOT_HANDED, 2**44)
+_WIDEST_EVENT = sum(
+    column.width for column in (_GAPS, _KIND_CODES, _RUN_LENGTHS, _CHARACTERS, _OVERHEAD, _LINK_LAG, _CLIENT_LAG)
+)
+_MOMENTS = 2**53  # µs before or after the run began: 285 years; in ns, it fits into 63 bits
 
 
-class _Cursors:
-    """A read position in each of many blobs. Each call reads from all of them."""
+class _Beginning(NamedTuple):
+    """The first part of many blobs: when their events came, and of which kinds they are."""
 
-    def __init__(self, blobs: list[bytes]) -> None:
-        self.bytes = b"".join(blobs)
-        lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
-        self.ends = np.cumsum(lengths)
-        self.at = self.ends - lengths
+    counts: NDArray[np.int64]  # of the events of each stream
+    at: NDArray[np.int64]
+    codes: NDArray[np.int64]  # of runs of equal kinds
+    lengths: NDArray[np.int64]  # of these runs: one value for each event together
 
-    def only(self, chosen: NDArray[np.bool_]) -> "_Cursors":
-        """The same positions, for some of the blobs only."""
-        cursors = _Cursors([])
-        cursors.bytes, cursors.at, cursors.ends = self.bytes, self.at[chosen], self.ends[chosen]
-        return cursors
 
-    def _advance(self, size: NDArray[np.int64] | int) -> NDArray[np.int64]:
-        before = self.at
-        self.at = before + size
-        if (self.at > self.ends).any():
-            raise ValueError("arrivals blob is cut short")
-        return before
+def _beginning(cursors: Cursors) -> _Beginning:
+    count = cursors.take("<u4")
+    total = int(count.sum())
+    if total > MOST_AT_ONCE:
+        raise DamagedArrivals(f"arrivals blobs of {total:,} events together; {MOST_AT_ONCE:,} are read at once")
+    first = cursors.take("<i8")
+    at = _running_sums(first, cursors.column(count - 1, _GAPS, room=1), np.cumsum(count) - count)
+    if max(-int(at.min(initial=0)), int(at.max(initial=0))) > _MOMENTS:
+        raise DamagedArrivals("arrivals blob has times that no stream has")
+    runs = cursors.take("<u4")
+    if (runs < 1).any() or (runs > count).any():
+        raise DamagedArrivals("arrivals blob has more kinds than events, or none")
+    codes = cursors.column(runs, _KIND_CODES)
+    lengths = cursors.column(runs, _RUN_LENGTHS)
+    if len(runs) and (np.add.reduceat(lengths, np.cumsum(runs) - runs) != count).any():
+        raise DamagedArrivals("arrivals blob whose kinds do not add up")
+    return _Beginning(count, at, codes, lengths)
 
-    def take(self, kind: str) -> NDArray[np.int64]:
-        """One number from each blob."""
-        size = np.dtype(kind).itemsize
-        raw: NDArray[np.uint8] = np.frombuffer(self.bytes, np.uint8)[self._advance(size)[:, None] + np.arange(size)]
-        return raw.view(kind).reshape(-1).astype(np.int64)
 
-    def skip(self, count: NDArray[np.int64]) -> None:
-        width = self.take("u1")
-        self._advance(8 + width * count)
-
-    def column(self, count: NDArray[np.int64], room: int = 0) -> NDArray[np.int64]:
-        """A column of `count` values from each blob, concatenated, with `room` for more values before each column."""
-        width, base = self.take("u1"), self.take("<i8")
-        if (width > 8).any() or (count < 0).any():
-            raise ValueError("arrivals blob is damaged")
-        start = self._advance(width * count)
-        full = count + room
-        values = np.repeat(base, full)
-        # Joining one slice for each blob and byte weight is several times faster than indexing each value.
-        none, before, data = bytes(int(full.max(initial=0))), bytes(room), self.bytes
-        for weight in range(int(width.max(initial=0))):
-            places = zip((start + weight * count).tolist(), count.tolist(), (width > weight).tolist(), strict=True)
-            parts = (before + data[at : at + n] if there else none[: n + room] for at, n, there in places)
-            values += np.frombuffer(b"".join(parts), np.uint8).astype(np.int64) << 8 * weight
-        return values
+def _lags(cursors: Cursors, start: _Beginning) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When the events were perceived, and the client's lags: the last columns of the blobs."""
+    perceived_at = start.at + cursors.column(start.counts, _LINK_LAG)
+    client_lag = np.full(len(start.at), NOT_HANDED, np.int64)
+    behind_client = cursors.at < cursors.ends
+    if behind_client.any():
+        rest = cursors.only(behind_client)
+        client_lag[np.repeat(behind_client, start.counts)] = rest.column(start.counts[behind_client], _CLIENT_LAG)
+        if (rest.at != rest.ends).any():
+            raise DamagedArrivals("arrivals blob is longer than its events")
+    return perceived_at, client_lag
 
 
 def _running_sums(first: NDArray[np.int64], steps: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[np.int64]:

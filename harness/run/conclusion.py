@@ -5,15 +5,20 @@ from streamgauge.harness.judge.outputs import dispatch, save
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
 from streamgauge.harness.run.settings import Settings
-from streamgauge.reports import page
-from streamgauge.reports.material import gather
 
 
 def conclude(store: Store, run_id: str, settings: Settings) -> Exit:
     """Returns the exit code of the verdict. StreamgaugeError if a result cannot be written."""
-    material = gather(store, run_id, settings.rules)
-    judged = material.judgement
-    dispatch.show(judged, settings.outputs)
     if settings.report:
+        # Imported only here: plotly takes 0.1 s, which a run without a report saves.
+        from streamgauge.reports import page  # noqa: PLC0415
+        from streamgauge.reports.material import gather  # noqa: PLC0415
+
+        material = gather(store, run_id, settings.rules)
+        judged = material.judgement
+        dispatch.show(judged, settings.outputs)
         save(page.render(material), settings.report)
+    else:
+        judged = judgement.judge(store, run_id, settings.rules)
+        dispatch.show(judged, settings.outputs)
     return judgement.exit_code(judged, settings.inconclusive)

@@ -4,6 +4,7 @@ import secrets
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import gevent
 import msgspec
@@ -12,7 +13,6 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
 from streamgauge.harness.config.secrets import filled_metrics, public
-from streamgauge.harness.drive.server_metrics import ServerWatch
 from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.errors import StoreError, StreamgaugeError, TargetError
 from streamgauge.harness.exit_codes import Exit
@@ -30,6 +30,9 @@ from streamgauge.harness.run.recording import Recording
 from streamgauge.harness.run.settings import Settings
 from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.workers import Workers, connected
+
+if TYPE_CHECKING:
+    from streamgauge.harness.drive.server_metrics import ServerWatch
 
 _PROGRESS_EVERY = 3.0  # seconds between two lines of live figures
 _RULES_EVERY = 1.0  # seconds between two evaluations of the rules with `abort`
@@ -73,8 +76,9 @@ class RunInProgress:
         self._users.start()
         if self._settings.progress:
             self._background.spawn(self._show_progress)
-        if any(rule.written.abort for rule in self._settings.rules):
-            self._background.spawn(self._watch_abort_rules)
+        rules = self._settings.rules
+        if any(rule.written.abort for rule in rules):
+            self._background.spawn(self._watch_abort_rules, AbortRules(rules, self._settings.config.reader))
 
     def users_spawned(self) -> None:
         """Call it when all users have been spawned: the schedule of an open load begins, unless it has already."""
@@ -129,12 +133,15 @@ class RunInProgress:
 
     # Parts that are made once, in `__init__`.
 
-    def _server_watch(self, host: str) -> ServerWatch | None:
+    def _server_watch(self, host: str) -> "ServerWatch | None":
         """The sampling of the server's own metrics page. None if the config names no page."""
         target, recording = self._settings.config.target, self._recording
         page = filled_metrics(target)
         if page is None:
             return None
+        # Imported only here: it reads the page with httpx, which takes 0.1 s to import.
+        from streamgauge.harness.drive.server_metrics import ServerWatch  # noqa: PLC0415
+
         return ServerWatch(target, page, host, recording.clock, recording.keep_server_vitals)
 
     def _users_of(self, runner: LocalRunner | MasterRunner) -> LocalUsers | Workers:
@@ -185,10 +192,9 @@ class RunInProgress:
         """Stop the users. In a greenlet of its own: the calling greenlet may be one that the end of the run kills."""
         gevent.spawn(self._runner.quit if self._settings.headless else self._runner.stop)
 
-    def _watch_abort_rules(self) -> None:
+    def _watch_abort_rules(self, rules: AbortRules) -> None:
         """Evaluate the rules with `abort` every second, and abort the run when one is missed."""
         recording, missed = self._recording, None
-        rules = AbortRules(self._settings.rules, self._settings.config.reader)
         while missed is None:
             gevent.sleep(_RULES_EVERY)
             now = recording.clock.now()

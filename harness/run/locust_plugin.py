@@ -13,7 +13,6 @@ from locust.runners import Runner, WorkerRunner
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
-from streamgauge.harness.run.keeper import Keeper
 from streamgauge.harness.run.options import add_to_locust
 from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.worker import Worker
@@ -36,6 +35,9 @@ def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
         if isinstance(runner, WorkerRunner):
             Worker(environment, runner)
         else:
+            # Imported only here: the store and the judge take half a second and 60 MB, and a worker uses neither.
+            from streamgauge.harness.run.keeper import Keeper  # noqa: PLC0415
+
             Keeper(environment, runner)
             # Timers count from the loop's time, which set-up has left behind: --run-time would be too short.
             gevent.get_hub().loop.update_now()

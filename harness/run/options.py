@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from streamgauge.harness.exit_codes import ForInconclusive
-from streamgauge.harness.judge.outputs.dispatch import KINDS
+from streamgauge.harness.judge.outputs.kinds import FILES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +141,7 @@ OPTIONS = {
             locust="--gauge-output",
             metavar="KIND=FILE",
             repeated=True,
-            help=f"Also report to CI: {', '.join(KINDS)} as KIND=FILE, or github. May be repeated; "
+            help=f"Also report to CI: {', '.join(FILES)} as KIND=FILE, or github. May be repeated; "
             f"a GitHub job gets github without asking.",
         ),
         Option(

@@ -8,8 +8,8 @@ from streamgauge.harness.config.schema import Config
 from streamgauge.harness.config.secrets import filled_metrics
 from streamgauge.harness.drive import site
 from streamgauge.harness.exit_codes import ForInconclusive
-from streamgauge.harness.judge.outputs import dispatch
-from streamgauge.harness.judge.outputs.dispatch import Output
+from streamgauge.harness.judge.outputs import kinds
+from streamgauge.harness.judge.outputs.kinds import Output
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.run import labels
 
@@ -39,7 +39,7 @@ def settings(options: Any) -> Settings:
         seed=options.gauge_seed,
         client=options.gauge_client,
         database=options.gauge_db,
-        outputs=dispatch.requested(options.gauge_output or [], options.gauge_json),
+        outputs=kinds.requested(options.gauge_output or [], options.gauge_json),
         report=options.gauge_report,
         inconclusive=options.gauge_inconclusive,
         progress=options.gauge_progress,

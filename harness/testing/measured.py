@@ -21,7 +21,7 @@ from streamgauge.harness.exit_codes import VERDICTS
 from streamgauge.harness.judge.figures import estimate
 from streamgauge.harness.judge.measure.measurements import measure
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.outputs import dispatch
+from streamgauge.harness.judge.outputs import kinds
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement, rules, sla, subjects
 from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
@@ -61,7 +61,7 @@ class Streamgauge:
         command = [*_COMMAND, "run", scenario, *_flags({**arguments, **files})]
         ended = subprocess.run(
             [*command, *(["--", *locust] if locust else [])],
-            env=dispatch.environment_without_github(),  # pytest reports to GitHub itself
+            env=kinds.environment_without_github(),  # pytest reports to GitHub itself
             capture_output=True,
             text=True,
             check=False,

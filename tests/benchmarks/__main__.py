@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import gate, locust_events, memory, processes, reference, scale, shaped, stacks, truth
+from . import blobs, gate, locust_events, memory, processes, reference, scale, shaped, stacks, truth
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "truth": truth.run,
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "locust_events": locust_events.run,
     "scale": scale.run,
     "gate": gate.run,
+    "blobs": blobs.run,
 }
 OUT = Path("out/bench")
 

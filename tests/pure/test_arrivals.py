@@ -9,8 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import astuple
 
+from streamgauge.harness.drive.reading import body
 from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.arrivals import KINDS, Chunk, Kind
+from streamgauge.harness.record.arrivals import KINDS, Chunk, Columns, Kind
 from streamgauge.harness.record.observation import CONTENT
 
 
@@ -101,3 +102,10 @@ def test_two_hundred_tokens_take_little_room() -> None:
 
 def test_kinds_are_stored_by_codes_that_never_change() -> None:
     assert KINDS == (Kind.TEXT, Kind.THINKING, Kind.TOOL, Kind.PING, Kind.OTHER)
+
+
+def test_every_stream_that_can_be_recorded_can_be_read() -> None:
+    assert body._MOST_EVENTS <= arrivals.MOST_EVENTS
+    zeros = np.zeros(body._MOST_EVENTS, np.int64)
+    longest = Columns(zeros, zeros.astype(np.uint8), zeros, zeros, zeros, zeros)
+    assert len(arrivals.columns(arrivals.pack(longest)).at) == body._MOST_EVENTS

@@ -16,7 +16,7 @@ from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import OutputError
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, Row
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.outputs import badge, dispatch, github, gitlab, junit, markdown, terminal
+from streamgauge.harness.judge.outputs import badge, dispatch, github, gitlab, junit, kinds, markdown, terminal
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.wording import visible
@@ -255,4 +255,8 @@ def test_a_comparison_without_rows_does_not_pass() -> None:
 )
 def test_a_mistake_in_output_says_what_exists(given: str, expected: str) -> None:
     with pytest.raises(OutputError, match=re.escape(expected)):
-        dispatch.requested([given], environ={})
+        kinds.requested([given], environ={})
+
+
+def test_each_kind_of_output_has_its_format() -> None:
+    assert tuple(dispatch.FORMATS) == kinds.FILES

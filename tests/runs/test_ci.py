@@ -9,7 +9,7 @@ from textwrap import dedent
 
 import pytest
 
-from streamgauge.harness.judge.outputs.dispatch import KINDS
+from streamgauge.harness.judge.outputs.kinds import FILES
 from tests.support.reference import reference_server
 
 REPOSITORY = Path(__file__).parents[2]
@@ -80,4 +80,4 @@ def test_the_guide_uses_only_inputs_that_exist() -> None:
 
 
 def test_the_guide_documents_every_output() -> None:
-    assert set(re.findall(r"^\| `(\w+)=FILE` \|", GUIDE, re.MULTILINE)) == set(KINDS)
+    assert set(re.findall(r"^\| `(\w+)=FILE` \|", GUIDE, re.MULTILINE)) == set(FILES)

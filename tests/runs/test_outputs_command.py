@@ -8,27 +8,27 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from streamgauge.harness.config.schema import Sla
-from streamgauge.harness.judge.outputs import dispatch
-from streamgauge.harness.judge.outputs.dispatch import Output
+from streamgauge.harness.judge.outputs import kinds
+from streamgauge.harness.judge.outputs.kinds import Output
 from tests.support.record import database
 from tests.support.verdicts import GOOD
 
 
 def test_a_github_job_gets_the_github_output_once_without_an_option() -> None:
-    assert dispatch.requested(["junit=x.xml"], environ={}) == [Output("junit", "x.xml")]
+    assert kinds.requested(["junit=x.xml"], environ={}) == [Output("junit", "x.xml")]
     for environment in ({"GITHUB_ACTIONS": "true"}, {"GITHUB_STEP_SUMMARY": "/x"}):
-        assert dispatch.requested(["github", "text=-"], environ=environment) == [
+        assert kinds.requested(["github", "text=-"], environ=environment) == [
             Output("github", None),
             Output("text", "-"),
         ]
-        assert dispatch.requested([], environ=environment) == [Output("github", None)]
+        assert kinds.requested([], environ=environment) == [Output("github", None)]
 
 
 def test_judge_writes_all_formats_from_the_database_alone(tmp_path: Path) -> None:
     database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
-    kinds = [option for kind in dispatch.KINDS for option in ("--output", f"{kind}=ci/{kind}")]
+    options = [option for kind in kinds.FILES for option in ("--output", f"{kind}=ci/{kind}")]
     ended = subprocess.run(
-        [Path(sys.executable).parent / "streamgauge", "judge", "one.db", *kinds],
+        [Path(sys.executable).parent / "streamgauge", "judge", "one.db", *options],
         cwd=tmp_path,
         env={**os.environ, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "summary.md"},
         capture_output=True, text=True, timeout=60, check=False,
@@ -36,7 +36,7 @@ def test_judge_writes_all_formats_from_the_database_alone(tmp_path: Path) -> Non
     assert (ended.returncode, ended.stderr) == (1, "")
     assert ended.stdout.startswith("✗ MISSED")
     assert "\n::error title=max(ttft) < 1ms missed::" in ended.stdout
-    assert {path.name for path in (tmp_path / "ci").iterdir()} == set(dispatch.KINDS)
+    assert {path.name for path in (tmp_path / "ci").iterdir()} == set(kinds.FILES)
     assert json.loads((tmp_path / "ci/json").read_text())["verdict"] == "missed"
     assert (tmp_path / "ci/text").read_text().startswith("✗ MISSED")
     assert (tmp_path / "summary.md").read_text() == (tmp_path / "ci/markdown").read_text()

@@ -29,6 +29,16 @@ from tests.support.command import (
 )
 from tests.support.reference import ReferenceServer, reference_server
 
+WRITES_DOWN_ITS_MODULES = """
+import os, sys
+from streamgauge.scenario import events
+
+@events.quit.add_listener
+def write_down(**_):
+    with open(f"modules-{os.getpid()}", "w") as file:
+        print(*sys.modules, file=file)
+"""
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReferenceServer]:
@@ -47,7 +57,8 @@ def rules(tmp_path: Path) -> Path:
 def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of a run by two processes on a link of our own."""
     folder = tmp_path_factory.mktemp("divided")
-    (folder / "office.py").write_text(HASTY.replace("between(0, 0.05)", 'between(1, 4)\n    network = "office"'))
+    scenario = HASTY.replace("between(0, 0.05)", 'between(1, 4)\n    network = "office"') + WRITES_DOWN_ITS_MODULES
+    (folder / "office.py").write_text(scenario)
     (folder / "rules.toml").write_text(RULES + '[networks.office]\nrtt = "80ms"\ndown_kbit = 2000\nup_kbit = 1000\n')
     ended = command(
         "locust", "-f", "office.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
@@ -78,6 +89,19 @@ class TestOfARunByTwoProcesses:
         assert least > 100 + 80, "the server's first token, and the link's round trips"
         (fingerprint,) = rows(divided, "SELECT fingerprint FROM runs")[0]
         assert '"office#' in fingerprint.replace(": ", ":")
+
+    def test_a_worker_imports_neither_the_judge_nor_what_only_the_judge_needs(self, divided: Path) -> None:
+        workers = {worker["pid"] for worker in instrument(divided)["workers"].values()}
+        modules = {
+            int(path.name.removeprefix("modules-")): set(path.read_text().split())
+            for path in divided.parent.glob("modules-*")
+        }
+        assert len(modules) == 3
+        assert workers < modules.keys()
+        for pid, imported in modules.items():
+            judges = {"sqlite_utils", "scipy.special", "streamgauge.harness.judge.verdict.sla"}
+            assert imported & judges == (set() if pid in workers else judges)
+            assert not imported & {"anthropic", "httpx", "plotly"}, "no such client, no metrics page, no report"
 
 
 def test_a_worker_elsewhere_gets_its_orders_from_the_master(

@@ -9,8 +9,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+import scipy  # imports scipy.special when that is first used: 0.2 s, which quantiles and plain lists need not wait for
 from numpy.typing import NDArray
-from scipy import special  # not scipy.stats, which takes half a second to import
 
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2
@@ -24,6 +24,11 @@ class Interval(NamedTuple):
 
     low: float | None
     high: float | None
+
+
+def prepare() -> None:
+    """Import what intervals need now, instead of at the first one. For a caller that must not be held up then."""
+    scipy.special.ndtri(1 - _TAIL)
 
 
 def quantile(values: Values, counts: Counts, q: float) -> float | None:
@@ -57,8 +62,8 @@ def quantile_interval(
 
 def _binomial(probability: float, n: int, q: float) -> int:
     """The smallest k such that a binomial variable (n trials, success q) is at most k with this probability."""
-    k = math.ceil(float(special.bdtrik(probability, n, q)))
-    return k - 1 if k > 0 and float(special.bdtr(k - 1, n, q)) >= probability else k
+    k = math.ceil(float(scipy.special.bdtrik(probability, n, q)))
+    return k - 1 if k > 0 and float(scipy.special.bdtr(k - 1, n, q)) >= probability else k
 
 
 def ratio_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interval:
@@ -67,8 +72,8 @@ def ratio_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interva
         return Interval(None, None)
     tail = (1 - confidence) / 2
     return Interval(
-        float(special.betaincinv(hits, n - hits + 1, tail)) if hits else 0.0,
-        float(special.betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0,
+        float(scipy.special.betaincinv(hits, n - hits + 1, tail)) if hits else 0.0,
+        float(scipy.special.betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0,
     )
 
 
@@ -87,7 +92,7 @@ def mean_interval(
     if centre is None or independent < 2 or not math.isfinite(centre):
         return Interval(None, None)
     variance = float(np.dot((values - centre) ** 2, counts)) / (n - 1)
-    half = float(special.stdtrit(independent - 1, (1 + confidence) / 2)) * math.sqrt(variance / independent)
+    half = float(scipy.special.stdtrit(independent - 1, (1 + confidence) / 2)) * math.sqrt(variance / independent)
     return Interval(centre - half, centre + half)
 
 
@@ -112,8 +117,8 @@ def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> floa
     if within == 0:
         return float(min(n, clusters))  # nothing varies: no evidence that samples of a cluster are independent
     between = clusters / (clusters - 1) * float((np.bincount(cluster, residuals) ** 2).sum())
-    shrink = (special.stdtrit(max(len(values) - 1, 1), 1 - _TAIL) / special.stdtrit(clusters - 1, 1 - _TAIL)) ** 2
-    return n / max(1.0, between / within) * float(shrink)
+    shrink = scipy.special.stdtrit(max(len(values) - 1, 1), 1 - _TAIL) / scipy.special.stdtrit(clusters - 1, 1 - _TAIL)
+    return n / max(1.0, between / within) * float(shrink**2)
 
 
 def samples_for_quantile(q: float, share: float) -> int | None:
@@ -127,7 +132,7 @@ def samples_for_quantile(q: float, share: float) -> int | None:
     fewest = math.ceil(math.log(_TAIL) / math.log(q))
     if share == 1:
         return fewest
-    z = float(special.ndtri(1 - _TAIL))
+    z = float(scipy.special.ndtri(1 - _TAIL))
     return max(math.ceil(z**2 * q * (1 - q) / (share - q) ** 2), fewest)
 
 
@@ -142,7 +147,7 @@ def samples_for_ratio(ratio: float, limit: float) -> int | None:
         return math.ceil(math.log(_TAIL) / math.log1p(-limit))
     if ratio == 1:
         return math.ceil(math.log(_TAIL) / math.log(limit))
-    z = float(special.ndtri(1 - _TAIL))
+    z = float(scipy.special.ndtri(1 - _TAIL))
     return math.ceil(z**2 * ratio * (1 - ratio) / (ratio - limit) ** 2)
 
 
@@ -156,7 +161,7 @@ def deviation_interval(deviation: float, n: int) -> Interval:
     """The interval of a standard deviation of n normal samples, by χ². No ends for fewer than two samples."""
     if n < 2:
         return Interval(None, None)
-    low, high = special.chdtri(n - 1, [_TAIL, 1 - _TAIL])
+    low, high = scipy.special.chdtri(n - 1, [_TAIL, 1 - _TAIL])
     return Interval(deviation * math.sqrt((n - 1) / low), deviation * math.sqrt((n - 1) / high))
 
 
@@ -200,8 +205,8 @@ def _student(by: Values, error: Values, freedom: int) -> Shift:
     by, error = np.asarray(by), np.asarray(error)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(by == 0, 0.0, by / error)  # ±∞ if there is no variance; stdtr accepts it
-    half = float(special.stdtrit(freedom, 1 - _TAIL)) * error
-    return Shift(by, special.stdtr(freedom, -t), special.stdtr(freedom, t), by - half, by + half)
+    half = float(scipy.special.stdtrit(freedom, 1 - _TAIL)) * error
+    return Shift(by, scipy.special.stdtr(freedom, -t), scipy.special.stdtr(freedom, t), by - half, by + half)
 
 
 def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:

@@ -1,6 +1,7 @@
 """A verdict in the formats that people and CI systems read, one file for each. `dispatch` lists them.
 
-dispatch          parses `--output`, and writes each format
+kinds             the kinds of output, and `--output` parsed
+dispatch          writes each format that is asked for
 styles            the sign and colours of a verdict
 cells             the cells of tables, as plain text
 rich_text         rich's console and tables

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from streamgauge.harness.config.schema import GRACE, Reader
+from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.judge.verdict import sla
@@ -23,6 +24,7 @@ class AbortRules:
     """The rules with `abort` of one run. Each stream is read and counted only once, over all calls of `check`."""
 
     def __init__(self, rules: Iterable[Rule], reader: Reader) -> None:
+        statistics.prepare()  # during the first check, it would stop the users for 0.2 s
         self._rules = [rule for rule in rules if rule.written.abort]
         labels = [name for rule in self._rules for name in rule.written.where.label]
         self._measurements = Measurements(labels, reader, {rule.subject.name for rule in self._rules})

@@ -1,0 +1,56 @@
+"""What a command does not use, it does not import: so that each command starts quickly."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMAND = """
+import sys
+from streamgauge.harness.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+SCENARIO = """
+import sys
+import streamgauge.scenario
+print(*sys.modules, file=sys.stderr)
+"""
+STORE = {"numpy", "sqlite_utils"}
+JUDGE = {"scipy.special", "rich", "streamgauge.harness.judge.measure.statistics"}
+REPORT = {"plotly", "jinja2", "streamgauge.reports.page"}
+LOCUST = {"locust", "gevent"}
+CLIENTS = {"anthropic", "httpx", "httpx2"}
+
+
+def imported(program: str, *arguments: str, folder: Path) -> set[str]:
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        (["--help"], STORE | JUDGE | REPORT | LOCUST | CLIENTS),
+        (["run", "no-such-scenario", "--host", "http://127.0.0.1:9"], STORE | JUDGE | REPORT | LOCUST | CLIENTS),
+        (["serve", "--port", "none"], STORE | JUDGE | REPORT | LOCUST | CLIENTS),
+        (["runs", "no-such.db"], {"scipy.special"} | REPORT | LOCUST | CLIENTS),
+        (["judge", "no-such.db"], {"scipy.special"} | REPORT | LOCUST | CLIENTS),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_command_imports_only_what_it_uses(words: list[str], unused: set[str], tmp_path: Path) -> None:
+    found = imported(COMMAND, *words, folder=tmp_path)
+    assert "streamgauge.harness.cli" in found
+    assert found & unused == set()
+
+
+def test_a_scenario_imports_neither_the_judge_nor_a_client_that_no_user_has(tmp_path: Path) -> None:
+    found = imported(SCENARIO, folder=tmp_path)
+    assert "locust" in found
+    # Locust's own web UI imports jinja2; streams are packed with numpy.
+    assert found & (STORE | JUDGE | REPORT | CLIENTS) == {"jinja2", "numpy"}
