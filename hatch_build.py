@@ -44,7 +44,8 @@ class CustomBuildHook(BuildHookInterface):
             return None
         library = scratch / LIBRARY
         sources = [path.relative_to(self.root) for path in sorted(Path(self.root, NATIVE).glob("*.c"))]
-        command = [os.environ.get("CC", "cc"), "-O2", "-shared", "-fPIC", "-pthread", "-Wall", "-o", library, *sources]
+        flags = ["-O2", "-shared", "-fPIC", "-pthread", "-Wall", "-Wextra"]
+        command = [os.environ.get("CC", "cc"), *flags, "-o", library, *sources]
         try:
             subprocess.run(command, check=True, cwd=self.root)
         except (OSError, subprocess.CalledProcessError) as fault:

@@ -12,6 +12,7 @@ from typing import Any
 from streamgauge.harness.errors import InstallError
 from streamgauge.harness.native import layout
 
+_INSTALLED = Path(__file__).with_name("_compiled.so")
 _NUMBERS = POINTER(c_int64)
 _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_number": (c_char_p,),
@@ -36,9 +37,8 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def load() -> Any:
+def load(path: Path = _INSTALLED) -> Any:
     """The library; None where there is none. InstallError if it was compiled from another version."""
-    path = Path(__file__).with_name("_compiled.so")
     try:
         library = ctypes.CDLL(str(path))
     except OSError:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import blobs, gate, locust_events, memory, processes, reference, scale, shaped, stacks, truth
+from . import blobs, fuzz, gate, locust_events, memory, processes, reference, scale, shaped, stacks, truth
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "truth": truth.run,
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "scale": scale.run,
     "gate": gate.run,
     "blobs": blobs.run,
+    "fuzz": fuzz.run,
 }
 OUT = Path("out/bench")
 

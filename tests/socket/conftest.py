@@ -17,7 +17,7 @@ def client(server: ReferenceServer) -> Iterator[httpx.Client]:
         yield running
 
 
-@pytest.fixture(params=["compiled", "python"])
+@pytest.fixture(params=[pytest.param("compiled", marks=pytest.mark.compiled), "python"])
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways of reading sockets: whatever a test says of one holds for the other."""
     if request.param == "python":

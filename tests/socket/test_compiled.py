@@ -28,7 +28,10 @@ from streamgauge.harness.record.arrivals import Columns
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome
 
-pytestmark = pytest.mark.skipif(library.LIBRARY is None, reason="the package was installed without a compiler")
+pytestmark = [
+    pytest.mark.compiled,
+    pytest.mark.skipif(library.LIBRARY is None, reason="the package was installed without a compiler"),
+]
 
 LARGE = 1 << 20
 numbers = some.integers(-(1 << 50), 1 << 50) | some.integers(0, 300)

@@ -1,0 +1,17 @@
+"""What is fuzzed. A target runs one case with the randomness that it is given, and raises if the C is wrong.
+
+The C is compared with the Python that does the same work. The sanitizers see what a comparison cannot: a read or a
+write outside a buffer, and undefined behaviour. So that they see a buffer's exact end, pass C an `exact` copy.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from tests.fuzz import chunks, match, times
+
+TARGETS: dict[str, Callable[[Random], None]] = {
+    "chunks": chunks.case,
+    "match": match.case,
+    "times": times.case,
+    "columns": times.columns_case,
+}

@@ -1,0 +1,53 @@
+"""The C of the harness under AddressSanitizer and UBSan: random inputs, and the tests of the compiled reader."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.fuzz import sanitized
+
+CASES = 20_000  # of each target; `make bench` runs a million
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    try:
+        return sanitized.build(tmp_path_factory.mktemp("sanitized"))
+    except sanitized.NoSanitizers as missing:
+        if os.environ.get("SANITIZERS") == "required":  # as in CI, where a skipped test would pass unseen
+            raise
+        pytest.skip(str(missing))
+
+
+def clean(found: "subprocess.CompletedProcess[str]") -> str:
+    assert found.returncode == 0, found.stdout[-6_000:]
+    return found.stdout
+
+
+def test_random_inputs_find_no_fault_in_the_c(library: Path) -> None:
+    clean(sanitized.python(library, ["-m", "tests.fuzz", str(CASES), "--library", str(library)]))
+
+
+def test_the_tests_of_the_compiled_reader_find_no_fault_in_the_c(library: Path) -> None:
+    selected = ["-m", "compiled and not timing", "-p", "tests.fuzz.library", "-p", "no:cacheprovider"]
+    selected += ["--hypothesis-profile=sanitized"]
+    told = clean(sanitized.python(library, ["-m", "pytest", "-q", *selected, "tests/socket"]))
+    assert "passed" in told
+    assert "failed" not in told
+
+
+WRITE_TOO_MUCH = """
+import ctypes
+from streamgauge.harness.native import library
+from tests.fuzz.inputs import exact
+numbers, room = (ctypes.c_int64 * 41)(*range(41)), exact(bytes(48))
+library.LIBRARY.sg_pack(numbers, 1, 41, room)  # writes 49 bytes
+"""
+
+
+def test_the_sanitizers_see_a_write_past_the_end_of_a_buffer(library: Path) -> None:
+    found = sanitized.python(library, ["-c", f"import tests.fuzz.library{WRITE_TOO_MUCH}"])
+    assert "heap-buffer-overflow" in found.stdout
+    assert found.returncode == 99
