@@ -4,6 +4,7 @@ Every process of the quick tier imports this file: heavy imports belong into the
 """
 
 import os
+import sys
 from typing import Any
 
 import pytest
@@ -14,6 +15,10 @@ from streamgauge.harness.native import library
 
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
+
+# Otherwise every process that a test starts compiles our sources again, for half a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 library.load()  # InstallError if it is outdated; otherwise the tests of the compiled reader would be skipped
 

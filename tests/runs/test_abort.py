@@ -4,16 +4,15 @@ import json
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer
 
 RULES = """
 [target]
-max_tokens = 20
+headers = { "x-gauge-fault" = "http_503" }
 [[sla]]
 rule = "error_rate < 20%"
 abort = true
@@ -33,22 +32,15 @@ class Hasty(StreamUser):
 """
 
 
-@pytest.fixture(scope="module")
-def broken() -> Iterator[ReferenceServer]:
-    """A server that refuses every stream."""
-    with reference_server("--preset", "exact", "--fault", "http_503") as found:
-        yield found
-
-
 @pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["local", "workers"])
 def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
-    broken: ReferenceServer, processes: list[str], tmp_path: Path
+    server: ReferenceServer, processes: list[str], tmp_path: Path
 ) -> None:
     (tmp_path / "rules.toml").write_text(RULES)
     (tmp_path / "hasty.py").write_text(HASTY)
     ended = subprocess.run(
         [
-            Path(sys.executable).parent / "streamgauge", "run", "hasty.py", "--host", broken.url, "--users", "5",
+            Path(sys.executable).parent / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", "5",
             "--spawn-rate", "5", "--run-time", "60s", "--config", "rules.toml", "--db", "run.db", "--json", "run.json",
             "--report", "run.html", "--", *processes,
         ],

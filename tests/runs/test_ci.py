@@ -10,7 +10,7 @@ from textwrap import dedent
 import pytest
 
 from streamgauge.harness.judge.outputs.kinds import FILES
-from tests.support.reference import reference_server
+from tests.support.reference import ReferenceServer
 
 REPOSITORY = Path(__file__).parents[2]
 ACTION = (REPOSITORY / "action.yml").read_text()
@@ -51,19 +51,20 @@ def test_every_input_is_declared_and_used(file: str) -> None:
 
 
 @pytest.mark.parametrize("file", [ACTION, TEMPLATE], ids=["GitHub", "GitLab"])
-def test_the_script_leaves_the_files_of_the_guide_and_exits_by_the_verdict(file: str, tmp_path: Path) -> None:
-    (tmp_path / "rules.toml").write_text('[target]\nmax_tokens = 20\n[[sla]]\nrule = "max(ttft) < 1ms"\n')
-    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "5ms") as server:
-        ended = subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", script(file)],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                **variables(file, server.url),
-                "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            },
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+def test_the_script_leaves_the_files_of_the_guide_and_exits_by_the_verdict(
+    file: str, server: ReferenceServer, tmp_path: Path
+) -> None:
+    (tmp_path / "rules.toml").write_text('[target]\nmax_tokens = 5\n[[sla]]\nrule = "max(ttft) < 1ms"\n')
+    ended = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script(file)],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            **variables(file, server.url),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     assert ended.returncode == 1, ended.stderr
     assert "MISSED: 1 of 1 rule missed" in ended.stdout
     left = {path.name for path in (tmp_path / "streamgauge").iterdir()}

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,12 @@ import pytest
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.run.labels import provenance
 from tests.support.accepted import CONFIG, add, fill
-from tests.support.command import invoke
+from tests.support.command import ends_after, invoke
 from tests.support.record import a_run
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer
 
 STREAMGAUGE = Path(sys.executable).parent / "streamgauge"
-WORK = ("--users", 10, "--spawn-rate", 100, "--run-time", "20s", "--db", "gauge.db")
-HUNDRED = """
-import gevent
-from streamgauge.scenario import StreamUser, task
-
-class Reader(StreamUser):
-    asked = 0
-
-    @task
-    def ask(self):
-        if Reader.asked == 100:
-            gevent.spawn(self.environment.runner.quit)  # a user that stops all users would stop itself first
-        Reader.asked += 1
-        self.stream()
-"""
+WORK = ("--users", 25, "--spawn-rate", 100, "--run-time", "20s", "--db", "gauge.db")
 
 
 def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -52,12 +37,6 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 # With real runs
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    with reference_server("--preset", "exact", "--ttft", "40ms", "--itl", "20ms") as found:
-        yield found
-
-
 def runs_of(database: Path) -> list[Run]:
     with Store.open(database) as store:
         return store.runs()
@@ -68,7 +47,7 @@ def noisy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> 
     """A folder with a scenario, a config and five equal runs of it; and what `noise` said of them."""
     folder = tmp_path_factory.mktemp("noisy")
     (folder / "streamgauge.toml").write_text(CONFIG)
-    (folder / "hundred.py").write_text(HUNDRED)
+    (folder / "hundred.py").write_text(ends_after(100))
     told = run("noise", "hundred.py", "--host", server.url, *WORK, "--runs", 5, cwd=folder)
     assert told.returncode == 0, told.stderr
     return folder, told.stdout
@@ -90,7 +69,7 @@ class TestOnFiveEqualRuns:
         folder, _ = noisy
         monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder / "summary.md"))
         work = runs_of(folder / "gauge.db")[0].fingerprint
-        with Store.create(folder / "gauge.db") as store:  # as if the server had once been twice as fast
+        with Store.create(folder / "gauge.db") as store:  # as if the server had once been much faster
             ids = [add(store, a_run(id=f"old-{place}", fingerprint=work), 20) for place in range(10)]
         options = [word for each in ids for word in ("--run", each)]
         invoke("baseline", "accept", folder / "gauge.db", "--name", "main", *options)
@@ -120,7 +99,7 @@ def test_a_series_ends_at_the_first_mistake(tmp_path: Path) -> None:
 
 
 def test_a_candidate_that_sends_other_work_is_refused_after_its_first_run(server: ReferenceServer, there: Path) -> None:
-    (there / "hundred.py").write_text(HUNDRED)
+    (there / "hundred.py").write_text(ends_after(100))
     invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
     ended = run("run", "hundred.py", "--host", server.url, *WORK, "--gate", "main", cwd=there)
     assert (ended.returncode, "cannot be compared with old-9 of the baseline 'main'" in ended.stderr) == (2, True)

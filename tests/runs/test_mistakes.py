@@ -2,11 +2,13 @@
 
 import socket
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import command, invoke
+from streamgauge.harness.run.launch import locustfile
+from tests.support.command import command, invoke, locust_in_forks
 from tests.support.record import new_store
 
 RUN = ("run", "chat", "--host", "http://127.0.0.1:9")
@@ -48,17 +50,32 @@ ALONE = [  # found before another process starts
     (["report", "nowhere.db"], "nowhere.db"),
     (["runs", "nowhere.db"], "nowhere.db"),
 ]
-BY_PROCESSES = [  # found by Locust's process or by the server's; and one of the above, as a person meets it
-    ([*RUN, "--config", "nowhere.toml"], "nowhere.toml: no such config file"),
-    (["run", "mine.py", "--host", "http://127.0.0.1:9"], "no network called 'slow_5g'; there are direct, wifi"),
-    (["run", "chat", "--host", "http://nowhere.invalid"], "host 'nowhere.invalid' does not resolve"),
-    ([*RUN, "--config", "key.toml"], "key.toml: target: no key called 'protocoll'; there are protocol, path"),
-    ([*RUN, "--config", "metric.toml"], "no metric called 'ttfb'; there are ttft"),
-    ([*RUN, "--config", "secret.toml"], "the environment has no variable 'NO_SUCH_KEY'"),
-    ([*RUN, "--client", "aiohttp"], "no client called 'aiohttp'; there are wire, httpx, anthropic"),
-    ([*RUN, "--db", "newer.db"], "newer"),
-    (["serve", "--port", "TAKEN"], "in use"),
+BY_PROCESSES = [  # as a person meets them: found at once, by Locust's process, and by the server's
     (["judge", "nowhere.db"], "nowhere.db"),
+    ([*RUN, "--config", "nowhere.toml"], "nowhere.toml: no such config file"),
+    (["serve", "--port", "TAKEN"], "in use"),
+]
+HERE = ("--headless", "--loglevel", "WARNING", "--host", "http://127.0.0.1:9")
+CHAT = ("--locustfile", str(locustfile("chat")), *HERE)
+BY_LOCUST = [
+    (["-f", "mine.py", *HERE], "no network called 'slow_5g'; there are direct, wifi"),
+    ([*CHAT, "--host", "http://nowhere.invalid"], "host 'nowhere.invalid' does not resolve"),
+    ([*CHAT, "--gauge-config", "key.toml"], "key.toml: target: no key called 'protocoll'; there are protocol, path"),
+    ([*CHAT, "--gauge-config", "metric.toml"], "no metric called 'ttfb'; there are ttft"),
+    ([*CHAT, "--gauge-config", "secret.toml"], "the environment has no variable 'NO_SUCH_KEY'"),
+    ([*CHAT, "--gauge-client", "aiohttp"], "no client called 'aiohttp'; there are wire, httpx, anthropic"),
+    ([*CHAT, "--gauge-db", "newer.db"], "newer"),
+    (["-f", "users.py", *HERE], "streamgauge: Stairs.users: (5, -1) must hold numbers of 0 or more\n"),
+    (["-f", "seconds.py", *HERE], "streamgauge: Stairs.seconds: 0 is not a duration; write one above 0\n"),
+    (["-f", "tools.py", *HERE], "streamgauge: Reader.tools: write a tuple of names, as in ('gauge_level',)\n"),
+    (
+        [*CHAT, "--gauge-arrivals", "poisson", "--gauge-rate", "-3"],
+        "load.rate: -3 is not a number of streams per second",
+    ),
+    (
+        ["-f", str(locustfile("steps")), *HERE, "--gauge-arrivals", "poisson", "--gauge-rate", "3"],
+        "the scenario's shape, Staircase, how many people ask",
+    ),
 ]
 
 
@@ -66,21 +83,32 @@ def words_of(value: object) -> str:
     return " ".join(value) if isinstance(value, list) else ""
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a file for each mistake."""
+    folder = tmp_path_factory.mktemp("mistakes")
     for name, text in {
         "mine.py": SCENARIO,
+        "users.py": NUMBERS.format(users="(5, -1)", seconds="30", tools="()"),
+        "seconds.py": NUMBERS.format(users="(5,)", seconds="0", tools="()"),
+        "tools.py": NUMBERS.format(users="(5,)", seconds="30", tools="'gauge_level'"),
         "key.toml": '[target]\nprotocoll = "openai_chat"',
         "metric.toml": '[[sla]]\nrule = "p95(ttfb) < 1s"',
         "secret.toml": '[target]\nheaders = { "x-api-key" = "${NO_SUCH_KEY}" }',
         "text.db": "this is no database, however long one looks at it" * 50,
         "empty.db": "",
     }.items():
-        (tmp_path / name).write_text(text)
-    make_database(tmp_path / "foreign.db", "CREATE TABLE songs (title)")
-    make_newer(tmp_path / "newer.db")
-    return tmp_path
+        (folder / name).write_text(text)
+    make_database(folder / "foreign.db", "CREATE TABLE songs (title)")
+    make_newer(folder / "newer.db")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found_by_locust(folder: Path) -> dict[str, "subprocess.CompletedProcess[str]"]:
+    """What Locust said to each order, by the order's words."""
+    orders = [words for words, _ in BY_LOCUST]
+    return {words_of(one.args): one for one in locust_in_forks(orders, folder)}
 
 
 @pytest.mark.parametrize(("words", "said"), ALONE, ids=words_of)
@@ -108,22 +136,15 @@ def test_a_process_reports_a_mistake_in_one_line_with_exit_code_2(words: list[st
     assert ended.stdout == ""
 
 
-@pytest.mark.parametrize(
-    ("mistake", "said"),
-    [
-        ({"users": "(5, -1)"}, "Stairs.users: (5, -1) must hold numbers of 0 or more"),
-        ({"seconds": "0"}, "Stairs.seconds: 0 is not a duration; write one above 0"),
-        ({"tools": "'gauge_level'"}, "Reader.tools: write a tuple of names, as in ('gauge_level',)"),
-    ],
-    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
-)
-def test_an_invalid_scenario_is_reported_in_one_line_and_sends_nothing(
-    mistake: dict[str, str], said: str, tmp_path: Path
-) -> None:
-    (tmp_path / "mine.py").write_text(NUMBERS.format(**{"tools": "()", "users": "(5,)", "seconds": "30"} | mistake))
-    ended = command("streamgauge", "run", "mine.py", "--host", "http://127.0.0.1:9", cwd=tmp_path)
-    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
-    assert ended.stderr.splitlines() == [f"streamgauge: {said}"]
+class TestOfOneLocust:
+    @pytest.mark.parametrize(("words", "said"), BY_LOCUST, ids=words_of)
+    def test_locust_reports_a_mistake_in_one_line_with_exit_code_2_and_sends_nothing(
+        self, words: list[str], said: str, found_by_locust: dict[str, "subprocess.CompletedProcess[str]"]
+    ) -> None:
+        ended = found_by_locust[words_of(words)]
+        assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+        assert len(ended.stderr.splitlines()) == 1, ended.stderr
+        assert said in ended.stderr
 
 
 def make_database(path: Path, sql: str) -> None:

@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import islice, pairwise
 from pathlib import Path
 from random import Random
@@ -17,14 +16,13 @@ import pytest
 
 from streamgauge.harness.config.schema import Load
 from streamgauge.harness.drive import schedule
-from tests.support.command import processes
+from tests.support.command import locust_in_forks, processes
 from tests.support.record import MS
 from tests.support.reference import ReferenceServer, reference_server, wait_for
 
 BIN = Path(sys.executable).parent
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/result.schema.json").read_text())
-# 10 tokens 30 ms apart: a busy machine reads tokens at once that are closer, and that makes a run invalid.
-CONFIG = '[target]\nmax_tokens = 10\n[[sla]]\nrule = "max(ttft) < 20s"\n'
+CONFIG = '[target]\nmax_tokens = 3\n[[sla]]\nrule = "max(ttft) < 20s"\n'
 CROWD = """
 from streamgauge.scenario import StreamUser, between, task
 
@@ -49,12 +47,6 @@ class Regular(StreamUser):
     def ask(self):
         self.stream()
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "30ms") as found:
-        yield found
 
 
 @pytest.fixture
@@ -103,10 +95,13 @@ def expected(load: Load, seed: int, number: int) -> list[int]:
 def test_a_schedule_is_divided_among_processes_and_the_requests_stay_the_same(
     server: ReferenceServer, folder: Path
 ) -> None:
-    load = ("crowd.py", "--host", server.url, "--arrivals", "poisson", "--rate", 30, "--run-time", "4s", "--seed", 5)
-    for more in (["--db", "one.db"], ["--db", "two.db", "--", *processes(2)]):
-        code, output, errors = ended(started(folder, *load, *more))
-        assert code == 0, (output, errors)
+    load = (
+        "-f", "crowd.py", "--headless", "-H", server.url, "-t", "4s", "--gauge-arrivals", "poisson", "--gauge-rate", 30,
+        "--gauge-seed", 5,
+    )  # fmt: skip
+    both = [(*load, "--gauge-db", "one.db"), (*load, "--gauge-db", "two.db", *processes(2))]
+    for run in locust_in_forks(both, folder):
+        assert run.returncode == 0, run.stderr
     asked = []
     for name in ("one.db", "two.db"):
         found = rows(folder / name, "SELECT due_at, worker, user, input_tokens FROM streams ORDER BY due_at")
@@ -118,9 +113,9 @@ def test_a_schedule_is_divided_among_processes_and_the_requests_stay_the_same(
         processes_ = len(set(workers))
         assert all(len(set(workers[first::processes_])) == 1 for first in range(processes_)), "every n-th arrival"
         asked.append([(user, tokens) for *_, user, tokens in found if tokens is not None])
-    both = min(map(len, asked)) - 20  # the last ones were cut off by the run's end
+    enough = min(map(len, asked)) - 20  # the last ones were cut off by the run's end
     assert {user for user, _ in asked[0]} == {"Long", "Short"}
-    assert asked[0][:both] == asked[1][:both]
+    assert asked[0][:enough] == asked[1][:enough]
 
 
 def test_arrivals_go_on_while_the_server_stalls(folder: Path) -> None:
@@ -157,7 +152,7 @@ def test_a_run_by_a_schedule_file_ends_with_its_last_answer_and_spares_users_wit
     server: ReferenceServer, folder: Path
 ) -> None:
     (folder / "times.txt").write_text("0\n0.25\n0.25\n1.5\n")
-    (folder / "streamgauge.toml").write_text(f'{CONFIG.replace("10", "5")}[load]\narrivals = "file:times.txt"\n')
+    (folder / "streamgauge.toml").write_text(f'{CONFIG}[load]\narrivals = "file:times.txt"\n')
     (folder / "crowd.py").write_text(CROWD + REGULAR)
     code, _, errors = ended(started(folder, "crowd.py", "--host", server.url, "--db", "run.db"))
     assert code == 0, errors
@@ -183,20 +178,6 @@ def test_dropped_arrivals_are_in_the_result_and_lower_its_validity(server: Refer
     (begun,) = rows(folder / "run.db", "SELECT count(*) FROM streams")[0]
     assert result["metrics"]["drop_rate"] == {"unit": "ratio", "value": (due - begun) / due, "n": due}
     assert result["verdict"] == "invalid"
-    (reason,) = result["validity"]["reasons"]
+    (reason,) = [each for each in result["validity"]["reasons"] if "dropped" in each]
     assert reason.startswith(f"{due - begun:.0f} of {due:.0f} arrivals (")
     assert reason in output
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["crowd.py", "--arrivals", "poisson", "--rate", "-3"], "load.rate: -3 is not a number of streams per second"),
-        (["steps", "--arrivals", "poisson", "--rate", "3"], "the scenario's shape, Staircase, how many people ask"),
-    ],
-)
-def test_an_invalid_load_is_reported_in_one_line_with_exit_code_2(words: list[str], said: str, folder: Path) -> None:
-    code, output, errors = ended(started(folder, *words, "--host", "http://127.0.0.1:9"))
-    assert (code, output) == (2, "")
-    assert len(errors.splitlines()) == 1, errors
-    assert said in errors

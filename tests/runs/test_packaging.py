@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.reference import reference_server
+from tests.support.reference import ReferenceServer
 
 pytest.importorskip("hatchling", reason="hatchling builds the package; `make install` installs it")
 
@@ -109,15 +109,17 @@ def test_the_command_runs_beside_packages_of_the_same_names(installed: Path, hom
     assert where.stdout.strip() == str(installed / "streamgauge/__init__.py")
 
 
-def test_locust_runs_a_users_scenario_beside_packages_of_the_same_names(installed: Path, home: Path) -> None:
+def test_locust_runs_a_users_scenario_beside_packages_of_the_same_names(
+    installed: Path, home: Path, server: ReferenceServer
+) -> None:
     (home / "mine.py").write_text(
         "from streamgauge.scenario import StreamUser, constant, task\n\n\n"
         "class Reader(StreamUser):\n    wait_time = constant(0)\n\n"
         "    @task\n    def ask(self):\n        self.stream()\n"
     )
-    with reference_server("--preset", "exact", "--ttft", "10ms", "--itl", "1ms") as server:
-        command = [sys.executable, "-m", "locust", "-f", "mine.py", "--headless", "-u", "2", "-r", "2", "-t", "2s"]
-        done = call(installed, home, [*command, "-H", server.url, "--gauge-db", "mine.db"])
+    (home / "streamgauge.toml").write_text("[target]\nmax_tokens = 3\n")
+    command = [sys.executable, "-m", "locust", "-f", "mine.py", "--headless", "-u", "2", "-r", "2", "-t", "2s"]
+    done = call(installed, home, [*command, "-H", server.url, "--gauge-db", "mine.db"])
     assert done.returncode in {0, 3}, done.stderr  # 3: no rules, so there is nothing that could be met
     listed = call(installed, home, [str(installed / "bin/streamgauge"), "runs", "mine.db"])
     assert listed.returncode == 0, listed.stderr

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.reference import reference_server
+from tests.support.reference import ReferenceServer
 
 SUITE = """
 def test_chat_sla(streamgauge):
@@ -26,16 +26,15 @@ def test_an_option_that_is_not_there(streamgauge):
 """
 
 
-def test_a_users_own_test_fails_with_the_table_of_rules(tmp_path: Path) -> None:
-    (tmp_path / "rules.toml").write_text('[target]\nmax_tokens = 20\n[[sla]]\nrule = "max(ttft) < 30s"\n')
-    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "5ms") as server:
-        (tmp_path / "test_sla.py").write_text(SUITE.format(host=server.url))
-        ended = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-            cwd=tmp_path,
-            env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
+def test_a_users_own_test_fails_with_the_table_of_rules(server: ReferenceServer, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text('[target]\nmax_tokens = 5\n[[sla]]\nrule = "max(ttft) < 30s"\n')
+    (tmp_path / "test_sla.py").write_text(SUITE.format(host=server.url))
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
     said = ended.stdout
     assert ended.returncode == 1, said
     assert re.search(r"assert p95\(ttft\) = [\d.]+ ms \([^)]*n = \d+\) < 0\.001\n", said)

@@ -3,7 +3,7 @@
 from itertools import pairwise
 from pathlib import Path
 
-from tests.support.command import HASTY, RULES, command, rows
+from tests.support.command import HASTY, command, rows
 from tests.support.reference import counts, reference_server
 
 SECOND = 1_000_000_000
@@ -36,8 +36,8 @@ def test_refused_requests_are_retried_by_retry_after_or_at_once_and_each_refusal
     quick = ("--preset", "exact", "--ttft", "20ms", "--itl", "5ms", "--tokens", "20")
     with reference_server(*quick, "--fault", "http_503:1s:0.5") as server:
         ended = command(
-            "streamgauge", "run", "tries.py", "--host", server.url, "--users", 3, "--spawn-rate", 3,
-            "--run-time", "6s", "--db", "run.db",
+            "locust", "-f", "tries.py", "--headless", "-H", server.url, "-u", 3, "-r", 3, "-t", "6s",
+            "--gauge-db", "run.db",
             cwd=tmp_path,
         )  # fmt: skip
         refused = counts(server.url)["reference_faults_total:http_503"]
@@ -69,14 +69,13 @@ def test_refused_requests_are_retried_by_retry_after_or_at_once_and_each_refusal
 
 
 def test_a_retry_storm_retries_at_once_and_each_try_is_recorded(tmp_path: Path) -> None:
-    (tmp_path / "rules.toml").write_text(RULES)
     (tmp_path / "storm.py").write_text(
         HASTY.replace("between(0, 0.05)", 'between(1, 2)\n    behaviour = "retry_storm"')
     )
     with reference_server("--preset", "exact", "--tokens", "30", "--max-streams", "1") as busy:
         ended = command(
-            "streamgauge", "run", "storm.py", "--host", busy.url, "--users", 3, "--spawn-rate", 3, "--run-time", "6s",
-            "--config", "rules.toml", "--db", "run.db",
+            "locust", "-f", "storm.py", "--headless", "-H", busy.url, "-u", 3, "-r", 3, "-t", "6s",
+            "--gauge-db", "run.db",
             cwd=tmp_path,
         )  # fmt: skip
     assert ended.returncode in {0, 1, 3}, ended.stderr

@@ -1,11 +1,9 @@
 """Whole runs: the real command, a real Locust, the real reference server, a real database."""
 
-import contextlib
 import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +18,15 @@ from tests.support.command import (
     RULES,
     command,
     count,
+    ends_after,
     free_port,
     invoke,
+    locust_in_forks,
     rows,
     started,
     until,
 )
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer
 
 SCHEMA = json.loads((REPOSITORY / "docs/reference/result.schema.json").read_text())
 
@@ -36,13 +36,6 @@ class Ended:
     process: "subprocess.CompletedProcess[str]"
     folder: Path
     served: set[str]  # the ids of the streams that the server saw of it
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    # 30 ms: a busy machine reads two tokens at once that are 10 ms apart, and a run with many of those is invalid.
-    with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "30ms") as found:
-        yield found
 
 
 @pytest.fixture
@@ -122,18 +115,11 @@ class TestARunOfMixed:
 def test_the_same_seed_sends_the_same_requests(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     hasty = tmp_path / "hasty.py"
     hasty.write_text((REPOSITORY / "scenarios/chat.py").read_text().replace("between(1, 4)", "between(0, 0.01)"))
-    rules.write_text(RULES.replace("max_tokens = 30", "max_tokens = 3"))
-    asked = []
-    with contextlib.ExitStack() as all_of_them:
-        for place, seed in enumerate((7, 7, 8)):
-            words = [
-                BIN / "streamgauge", "run", hasty, "--host", server.url, "--users", 1, "--run-time", "4s",
-                "--config", rules, "--db", f"{place}.db", "--seed", seed,
-            ]  # fmt: skip
-            running = started(words, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            all_of_them.callback(all_of_them.enter_context(running).wait, 60)
-    for place in range(3):
-        asked.append(rows(tmp_path / f"{place}.db", "SELECT input_tokens FROM streams LIMIT 3"))
+    run = ("-f", hasty, "--headless", "-H", server.url, "-u", 1, "-t", "6s", "--gauge-config", rules)
+    locust_in_forks(
+        [(*run, "--gauge-db", f"{place}.db", "--gauge-seed", seed) for place, seed in enumerate((7, 7, 8))], tmp_path
+    )
+    asked = [rows(tmp_path / f"{place}.db", "SELECT input_tokens FROM streams LIMIT 3") for place in range(3)]
     assert len(asked[0]) == 3
     assert asked[0] == asked[1] != asked[2]
 
@@ -162,12 +148,13 @@ def test_the_web_ui_starts_and_stops_runs(server: ReferenceServer, rules: Path, 
 
 
 def test_a_run_can_give_every_user_another_client(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
+    (tmp_path / "dozen.py").write_text(ends_after(12))
     ended = command(
-        "streamgauge", "run", "chat", "--host", server.url, "--users", 6, "--spawn-rate", 6, "--run-time", "6s",
+        "streamgauge", "run", "dozen.py", "--host", server.url, "--users", 3, "--spawn-rate", 3, "--run-time", "60s",
         "--config", rules, "--db", "run.db", "--client", "anthropic",
         cwd=tmp_path,
     )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
+    assert ended.returncode == 0, ended.stdout + ended.stderr
     assert rows(tmp_path / "run.db", f"SELECT sum({FAILED}) FROM streams") == [(0,)]
     assert rows(tmp_path / "run.db", "SELECT DISTINCT client FROM streams") == [("anthropic",)]
     assert "client_overhead" in ended.stdout, "what the SDK adds is told beside what the wire delivered"

@@ -17,7 +17,6 @@ import pytest
 from tests.support.command import (
     BIN,
     HASTY,
-    REPOSITORY,
     RULES,
     command,
     count,
@@ -27,8 +26,9 @@ from tests.support.command import (
     started,
     until,
 )
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer
 
+HOUR = 3_600_000_000_000  # ns
 WRITES_DOWN_ITS_MODULES = """
 import os, sys
 from streamgauge.scenario import events
@@ -38,12 +38,6 @@ def write_down(**_):
     with open(f"modules-{os.getpid()}", "w") as file:
         print(*sys.modules, file=file)
 """
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "10ms") as found:
-        yield found
 
 
 @pytest.fixture
@@ -104,30 +98,43 @@ class TestOfARunByTwoProcesses:
             assert not imported & {"anthropic", "httpx", "plotly"}, "no such client, no metrics page, no report"
 
 
-def test_a_worker_elsewhere_gets_its_orders_from_the_master(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def elsewhere(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the run.db of a master whose only worker is in the folder `elsewhere`, an hour ahead."""
+    folder = tmp_path_factory.mktemp("master")
+    (folder / "elsewhere").mkdir()
+    (folder / "rules.toml").write_text(RULES.replace("[target]", '[target]\nheaders = { "x-key" = "${A_KEY}" }'))
+    (folder / "hasty.py").write_text(HASTY)
+    ahead = f"import time\nnow = time.time_ns\ntime.time_ns = lambda: now() + {HOUR}\n"
+    (folder / "ahead.py").write_text(ahead + HASTY)
     port = free_port()
-    scenario = str(REPOSITORY / "scenarios/chat.py")
-    rules.write_text(RULES.replace("[target]", '[target]\nheaders = { "x-key" = "${A_KEY}" }'))
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
     with started(
-        [BIN / "locust", "-f", scenario, "--worker", "--master-port", str(port)],
-        cwd=elsewhere,
+        [BIN / "locust", "-f", folder / "ahead.py", "--worker", "--master-port", port],
+        cwd=folder / "elsewhere",
         env={**os.environ, "A_KEY": "the workers own secret"},
         stderr=subprocess.PIPE,
     ) as worker:
         ended = command(
-            "locust", "-f", scenario, "--headless", "-u", 3, "-r", 3, "-t", "4s", "-H", server.url, "--master",
-            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", rules, "--gauge-db", "run.db",
-            cwd=tmp_path, A_KEY="the masters secret",
+            "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-t", "4s", "-H", server.url, "--master",
+            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", "rules.toml", "--gauge-db", "run.db",
+            cwd=folder, A_KEY="the masters secret",
         )  # fmt: skip
         assert worker.wait(20) == 0
     assert ended.returncode == 0, ended.stderr
-    assert rows(tmp_path / "run.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
-    assert b"secret" not in (tmp_path / "run.db").read_bytes()
-    assert list(elsewhere.iterdir()) == [], "the database is the master's"
+    return folder
+
+
+class TestOfAWorkerElsewhere:
+    def test_it_gets_its_orders_from_the_master_which_alone_has_the_database(self, elsewhere: Path) -> None:
+        assert rows(elsewhere / "run.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
+        assert b"secret" not in (elsewhere / "run.db").read_bytes()
+        assert list((elsewhere / "elsewhere").iterdir()) == []
+
+    def test_it_uses_the_runs_time_axis_though_its_clock_is_wrong(self, elsewhere: Path) -> None:
+        worker = instrument(elsewhere / "run.db")["workers"]["worker-0"]
+        assert abs(worker["clock_offset_ns"] - HOUR) <= worker["clock_doubt_ns"]
+        (due, ended) = rows(elsewhere / "run.db", "SELECT max(due_at), max(ended_ns) FROM streams, runs")[0]
+        assert 0 < due < ended + 1e9, "users that still ask while they are being stopped"
 
 
 def test_a_killed_worker_is_noted_and_the_other_streams_count(
@@ -152,13 +159,13 @@ def test_a_killed_worker_is_noted_and_the_other_streams_count(
     assert ended.pop(name) < min(ended.values()), "what it sent before it died stands, and the other went on"
 
 
-def test_a_worker_that_is_terminated_sends_all_its_streams_first(
+def test_neither_a_broken_connection_to_the_master_nor_a_terminated_worker_loses_streams(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "hasty.py").write_text(HASTY)
     port = free_port()
-    with started(
-        [BIN / "locust", "-f", "hasty.py", "--worker", "--master-port", port],
+    with frail_line(port) as line, started(
+        [BIN / "locust", "-f", "hasty.py", "--worker", "--master-port", line.port],
         cwd=tmp_path, stderr=subprocess.DEVNULL,
     ) as worker, started(
         [
@@ -169,89 +176,36 @@ def test_a_worker_that_is_terminated_sends_all_its_streams_first(
         cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     ) as master:  # fmt: skip
         until(lambda: count(tmp_path / "run.db", "streams") > 0)
-        worker.terminate()
-        _, errors = master.communicate(timeout=60)
-    assert master.returncode == 0, errors
-    sequences = [
-        sequence for (sequence,) in rows(tmp_path / "run.db", "SELECT sequence FROM streams ORDER BY sequence")
-    ]
-    assert sequences == list(range(1, len(sequences) + 1))
-    assert rows(tmp_path / "run.db", "SELECT notes FROM runs") == [
-        ('["worker-0 finished early; all that it had seen is stored"]',)
-    ]
-
-
-def test_a_broken_connection_to_the_master_loses_no_streams(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "hasty.py").write_text(HASTY)
-    port = free_port()
-    with frail_line(port) as line, started(
-        [BIN / "locust", "-f", "hasty.py", "--worker", "--master-port", str(line.port)],
-        cwd=tmp_path, stderr=subprocess.DEVNULL,
-    ), started(
-        [
-            BIN / "locust", "-f", "hasty.py", "--headless", "-u", "4", "-r", "4", "-t", "60s", "-H", server.url,
-            "--master", "--master-bind-port", str(port), "--expect-workers", "1", "--gauge-config", rules,
-            "--gauge-db", "run.db",
-        ],
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    ) as master:  # fmt: skip
-        until(lambda: count(tmp_path / "run.db", "streams") > 0)
         line.swallow()
         there = count(tmp_path / "run.db", "streams")
         until(lambda: line.swallowed > 4_000)  # bytes: some batches have gone nowhere
         line.cut()
         until(lambda: count(tmp_path / "run.db", "streams") > there)
-        master.send_signal(signal.SIGINT)
+        reconnected = sequences(tmp_path / "run.db")
+        assert reconnected == list(range(1, len(reconnected) + 1)), "each is there, and once"
+        worker.terminate()
         _, errors = master.communicate(timeout=60)
     assert master.returncode == 0, errors
-    sequences = [
-        sequence for (sequence,) in rows(tmp_path / "run.db", "SELECT sequence FROM streams ORDER BY sequence")
+    found = sequences(tmp_path / "run.db")
+    assert found == list(range(1, len(found) + 1))
+    assert rows(tmp_path / "run.db", "SELECT notes FROM runs") == [
+        ('["worker-0 finished early; all that it had seen is stored"]',)
     ]
-    assert sequences == list(range(1, len(sequences) + 1)), "each is there, and once"
-    assert rows(tmp_path / "run.db", "SELECT notes FROM runs") == [("[]",)]
-
-
-def test_a_worker_with_a_wrong_clock_still_uses_the_run_s_time_axis(
-    server: ReferenceServer, rules: Path, tmp_path: Path
-) -> None:
-    hour = 3_600_000_000_000
-    (tmp_path / "hasty.py").write_text(HASTY)
-    (tmp_path / "ahead.py").write_text(
-        f"import time\nnow = time.time_ns\ntime.time_ns = lambda: now() + {hour}\n{HASTY}"
-    )
-    port = free_port()
-    with started(
-        [BIN / "locust", "-f", "ahead.py", "--worker", "--master-port", str(port)],
-        cwd=tmp_path, stderr=subprocess.DEVNULL,
-    ):  # fmt: skip
-        command(
-            "locust", "-f", "hasty.py", "--headless", "-u", 2, "-r", 2, "-t", "2s", "-H", server.url, "--master",
-            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", rules, "--gauge-db", "run.db",
-            cwd=tmp_path,
-        )  # fmt: skip
-    worker = instrument(tmp_path / "run.db")["workers"]["worker-0"]
-    assert abs(worker["clock_offset_ns"] - hour) <= worker["clock_doubt_ns"]
-    (due, ended) = rows(tmp_path / "run.db", "SELECT max(due_at), max(ended_ns) FROM streams, runs")[0]
-    assert 0 < due < ended + 1e9, "users that still ask while they are being stopped"
 
 
 def test_a_run_whose_scenario_blocks_the_event_loop_is_invalid(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
     hog = """
-from time import monotonic
+from gevent.monkey import get_original
 
 class Hog(StreamUser):
     fixed_count = 1
     wait_time = between(0.001, 0.002)
 
     @task
-    def compute(self):
-        end = monotonic() + 0.1
-        while monotonic() < end:
-            pass
+    def block(self):
+        get_original("time", "sleep")(0.1)
 """
     (tmp_path / "hog.py").write_text(HASTY + hog)
     ended = command(
@@ -347,6 +301,11 @@ def frail_line(master_port: int) -> Iterator[FrailLine]:
         yield line
     finally:
         line.close()
+
+
+def sequences(database: Path) -> list[int]:
+    """The numbers that the only worker gave to its streams."""
+    return [number for (number,) in rows(database, "SELECT sequence FROM streams ORDER BY sequence")]
 
 
 def instrument(database: Path) -> dict[str, Any]:

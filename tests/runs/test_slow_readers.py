@@ -1,8 +1,11 @@
 """Readers who hardly read: the server feels them, and says so."""
 
+import json
 import time
+import urllib.request
 from collections.abc import Iterator
 
+import gevent
 import pytest
 
 from streamgauge.harness.drive import network, prompts
@@ -15,7 +18,6 @@ from tests.support.reference import ReferenceServer, counts, reference_server
 pytestmark = pytest.mark.timing
 
 SECONDS = 3  # that a reader looks at the answer before they leave
-PAUSES, PAUSED = "reference_streams_paused_total", "reference_streams_paused_seconds_total"
 
 
 @pytest.fixture(scope="module")
@@ -35,21 +37,39 @@ def read(server: ReferenceServer, link: str, plan: Plan) -> StreamObservation:
         person.close()
 
 
-def test_a_reader_at_two_kilobytes_a_second_makes_the_server_hold_back(server: ReferenceServer) -> None:
-    before = counts(server.url)
-    seen = read(server, "trickle", Plan(leave_after=SECONDS * 10**9))
-    after = counts(server.url)
-    assert after[PAUSES] > before[PAUSES]
-    assert (seen.outcome, seen.http_status) == (Outcome.CANCELLED, 200)
+@pytest.fixture(scope="module")
+def seen(server: ReferenceServer) -> dict[str, StreamObservation]:
+    """A reader on each link, both at once."""
+    readers = {
+        link: gevent.spawn(read, server, link, Plan(leave_after=SECONDS * 10**9)) for link in ("trickle", "direct")
+    }
+    gevent.joinall(readers.values(), raise_error=True)
+    return {link: reader.value for link, reader in readers.items()}
+
+
+def pauses(server: ReferenceServer, stream: StreamObservation) -> int:
+    """How often the server held back, as it reports it of this stream."""
+    server.truth()  # waits until it has ended
+    with urllib.request.urlopen(f"{server.url}/streams/{stream.request_id}") as response:
+        count: int = json.load(response)["pauses"]["count"]
+    return count
+
+
+def test_a_reader_at_two_kilobytes_a_second_makes_the_server_hold_back(
+    seen: dict[str, StreamObservation], server: ReferenceServer
+) -> None:
+    slow = seen["trickle"]
+    assert (slow.outcome, slow.http_status) == (Outcome.CANCELLED, 200)
     # A segment of the link's may be on its way besides, and what it had saved when it was idle.
-    assert 0 < seen.body_bytes <= 2_000 * (SECONDS + 1) + 2 * 1_448
-    (row,) = [row for row in server.truth() if row["id"] == seen.request_id]
+    assert 0 < slow.body_bytes <= 2_000 * (SECONDS + 1) + 2 * 1_448
+    (row,) = [row for row in server.truth() if row["id"] == slow.request_id]
     assert row["outcome"] == "disconnected"
     assert row["tokens"] < 2_000, "what the kernels hold, and not what the model had time for"
+    assert counts(server.url)["reference_streams_paused_total"] == pauses(server, slow) > 0
 
 
-def test_a_reader_on_a_fast_link_does_not_make_the_server_hold_back(server: ReferenceServer) -> None:
-    before = counts(server.url)
-    seen = read(server, "direct", Plan(leave_after=SECONDS * 10**9))
-    assert counts(server.url)[PAUSES] == before[PAUSES]
-    assert seen.content_chunks > 1_000
+def test_a_reader_on_a_fast_link_does_not_make_the_server_hold_back(
+    seen: dict[str, StreamObservation], server: ReferenceServer
+) -> None:
+    assert pauses(server, seen["direct"]) == 0
+    assert seen["direct"].content_chunks > 1_000

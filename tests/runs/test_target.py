@@ -18,15 +18,19 @@ from tests.support.reference import counts, reference_server
 SECOND = 1_000_000_000
 ANSWERS = ("--preset", "exact", "--ttft", "50ms", "--itl", "10ms", "--tokens", "250")
 PEOPLE = """
+import gevent
 from streamgauge.scenario import StreamUser, between, task
 
 class Leaver(StreamUser):
     abstract = True
     wait_time = between(0, 0.05)
+    left = 0
 
     @task
     def ask(self):
-        self.stream()
+        Leaver.left += self.stream().outcome == "cancelled"
+        if Leaver.left == {leaves}:
+            gevent.spawn(self.environment.runner.quit)  # a user that stops all users would stop itself first
 
 class Stopper(Leaver):
     weight = 3
@@ -48,9 +52,11 @@ rule = "time_to_stop < 1s"
 """
 
 
-def run(folder: Path, host: str, *words: object, url: str = "/metrics", **environment: str) -> dict[str, Any]:
-    """A real run of PEOPLE, and its result document."""
-    (folder / "people.py").write_text(PEOPLE)
+def run(
+    folder: Path, host: str, *words: object, leaves: int = 0, url: str = "/metrics", **environment: str
+) -> dict[str, Any]:
+    """A real run of PEOPLE, which ends after so many leaves if that is not 0, and its result document."""
+    (folder / "people.py").write_text(PEOPLE.format(leaves=leaves or -1))
     (folder / "run.toml").write_text(CONFIG.format(url=url))
     ended = command(
         "streamgauge", "run", "people.py", "--host", host, "--config", "run.toml", "--db", "run.db",
@@ -67,7 +73,7 @@ def run(folder: Path, host: str, *words: object, url: str = "/metrics", **enviro
 
 def test_after_500_leaves_every_generation_has_stopped_within_a_second(tmp_path: Path) -> None:
     with reference_server(*ANSWERS) as server:
-        found = run(tmp_path, server.url, "--users", 80, "--spawn-rate", 80, "--run-time", "6s")
+        found = run(tmp_path, server.url, "--users", 50, "--spawn-rate", 50, "--run-time", "60s", leaves=500)
         assert server.active() == 0
         answers = {row["id"]: row for row in server.truth()}
         wasted = counts(server.url)["reference_tokens_wasted_total"]

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import gevent
 import pytest
 
 from streamgauge.harness.drive import network, prompts
@@ -44,25 +45,43 @@ def longest(times: list[int]) -> float:
     return max(after - before for before, after in pairwise(times)) / 1e9
 
 
-def test_the_answer_goes_on_after_the_tunnel_with_all_delayed_data(server: ReferenceServer) -> None:
-    before = counts(server.url)
-    seen = live(server, gone(0.6, 0.8))
-    assert (seen.outcome, seen.content_chunks) == (Outcome.COMPLETED, TOKENS)
-    assert 0.8 <= longest([one.perceived_at for one in seen.chunks if one.kind in CONTENT]) < 1
-    after = counts(server.url)
-    assert after["reference_streams_ended_total:completed"] == before["reference_streams_ended_total:completed"] + 1
+PATIENCE = {"idle": "500ms", "first_token": "500ms"}
+LIVED: dict[str, tuple[Link, dict[str, Any]]] = {
+    "short": (gone(0.6, 0.8), {}),
+    "before the first token": (gone(0.05, 1.2), {"timeouts": PATIENCE}),
+    "in the answer": (gone(0.6, 1.2), {"timeouts": PATIENCE}),
+    "silent": (gone(0.3, 0.5), {"timeouts": {"idle": "500ms"}, "headers": {"x-gauge-fault": "silence@20"}}),
+}
 
 
-@pytest.mark.parametrize("begins", [0.05, 0.6], ids=["before the first token", "in the answer"])
-def test_a_tunnel_longer_than_a_timeout_is_not_the_servers_silence(server: ReferenceServer, begins: float) -> None:
-    seen = live(server, gone(begins, 1.2), timeouts={"idle": "500ms", "first_token": "500ms"})
-    assert (seen.outcome, seen.content_chunks) == (Outcome.COMPLETED, TOKENS)
+@pytest.fixture(scope="module")
+def seen(server: ReferenceServer) -> dict[str, StreamObservation]:
+    """One stream through each tunnel, all at once."""
+    streams = {name: gevent.spawn(live, server, link, **settings) for name, (link, settings) in LIVED.items()}
+    gevent.joinall(streams.values(), raise_error=True)
+    return {name: stream.value for name, stream in streams.items()}
 
 
-def test_a_silent_server_still_times_out_on_a_link_with_tunnels(server: ReferenceServer) -> None:
-    silent = {"x-gauge-fault": "silence@20"}
-    seen = live(server, gone(0.3, 0.5), timeouts={"idle": "500ms"}, headers=silent)
-    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "idle: nothing arrived for 0.5 s")
+def test_the_answer_goes_on_after_the_tunnel_with_all_delayed_data(seen: dict[str, StreamObservation]) -> None:
+    short = seen["short"]
+    assert (short.outcome, short.content_chunks) == (Outcome.COMPLETED, TOKENS)
+    assert 0.8 <= longest([one.perceived_at for one in short.chunks if one.kind in CONTENT]) < 1
+
+
+@pytest.mark.parametrize("name", ["before the first token", "in the answer"])
+def test_a_tunnel_longer_than_a_timeout_is_not_the_servers_silence(
+    seen: dict[str, StreamObservation], name: str
+) -> None:
+    assert (seen[name].outcome, seen[name].content_chunks) == (Outcome.COMPLETED, TOKENS)
+
+
+def test_a_silent_server_still_times_out_on_a_link_with_tunnels(seen: dict[str, StreamObservation]) -> None:
+    assert (seen["silent"].outcome, seen["silent"].detail) == (Outcome.TIMED_OUT, "idle: nothing arrived for 0.5 s")
+
+
+def test_the_server_has_completed_the_same_streams(seen: dict[str, StreamObservation], server: ReferenceServer) -> None:
+    completed = sum(each.outcome is Outcome.COMPLETED for each in seen.values())
+    assert counts(server.url)["reference_streams_ended_total:completed"] == completed == 3
 
 
 @pytest.mark.parametrize("name", [*network.NETWORKS, "recorded"])

@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 RULES = """
 [target]
-max_tokens = 30
+max_tokens = 6
 [[sla]]
 rule = "max(ttft) < 20s"
 [[sla]]
@@ -37,6 +38,25 @@ class Hasty(StreamUser):
     def ask(self):
         self.stream()
 """
+_ENDS = """
+import gevent
+from streamgauge.scenario import StreamUser, task
+
+class Reader(StreamUser):
+    asked = 0
+
+    @task
+    def ask(self):
+        if Reader.asked == {streams}:
+            gevent.spawn(self.environment.runner.quit)  # a user that stops all users would stop itself first
+        Reader.asked += 1
+        self.stream()
+"""
+
+
+def ends_after(streams: int) -> str:
+    """A scenario that ends with this many streams, however slow the machine is."""
+    return _ENDS.format(streams=streams)
 
 
 def command(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -51,6 +71,56 @@ def command(*words: object, cwd: Path, **environment: str) -> subprocess.Complet
         timeout=90,
         check=False,
     )
+
+
+_LOCUST_IN_FORKS = """
+import gc, os, sys
+import locust.main, streamgauge.scenario
+
+gc.freeze()  # otherwise each child copies all memory in its first collection
+children = []
+for number, line in enumerate(sys.stdin.read().splitlines()):
+    children.append(os.fork())
+    if children[-1] == 0:
+        for stream, name in ((1, "stdout"), (2, "stderr")):
+            os.dup2(os.open(f"{sys.argv[1]}/{number}.{name}", os.O_CREAT | os.O_WRONLY), stream)
+        sys.argv = ["locust", *line.split("\\0")]
+        try:
+            code = locust.main.main()
+        except SystemExit as end:
+            code = end.code
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os._exit(code or 0)  # an ordinary exit would copy all memory, too
+for child in children:
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def locust_in_forks(orders: Sequence[Sequence[object]], cwd: Path) -> list["subprocess.CompletedProcess[str]"]:
+    """Run `locust …` with each order's words, all at once, as forks of one process.
+
+    Importing Locust costs more of a core than a short run does.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        done = subprocess.run(
+            [sys.executable, "-c", _LOCUST_IN_FORKS, folder],
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "200"},
+            input="\n".join("\0".join(map(str, order)) for order in orders),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=True,
+        )
+        return [
+            subprocess.CompletedProcess(
+                list(map(str, order)),
+                int(code),
+                *(Path(folder, f"{number}.{name}").read_text() for name in ("stdout", "stderr")),
+            )
+            for number, (order, code) in enumerate(zip(orders, done.stdout.split(), strict=True))
+        ]
 
 
 def invoke(*words: object) -> Result:
