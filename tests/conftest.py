@@ -27,16 +27,21 @@ settings.register_profile("streamgauge", deadline=None)
 settings.load_profile("streamgauge")
 
 
-LONGEST_FIRST = ("runs", "browser", "socket", "pure")  # so that no worker begins a long file when the others are done
+# Long ones first, so that no worker begins one when the others are done.
+TIERS = ("runs", "browser", "socket", "pure")
+LONG = ("test_gating.py", "test_packaging.py", "test_run_processes.py", "test_target.py")
+# Files of whole runs that share nothing but the server, or share within a class.
+APART = {*LONG, "test_abort.py", "test_open_load.py", "test_run.py", "test_scenarios.py"} - {"test_packaging.py"}
 
 
 class WhereItsServersAre(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """A file goes to one worker, with its servers; of tests/runs each test or class of tests may go to another."""
+    """A file goes to one worker, with its servers; of files of whole runs, each test or class of tests goes alone."""
 
     def _split_scope(self, nodeid: str) -> str:
-        file, *inside = nodeid.partition("[")[0].split("::")
-        alone = "/runs/" in file and len(inside) == 1 and not file.endswith("test_packaging.py")  # which builds once
-        return nodeid if alone else "::".join([file, *inside[:-1]])
+        path, *inside = nodeid.partition("[")[0].split("::")
+        if len(inside) == 1 and path.rpartition("/")[2] in APART:
+            return nodeid
+        return "::".join([path, *inside[:-1]])
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -46,4 +51,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # a worker of xdist
-        items.sort(key=lambda item: LONGEST_FIRST.index(item.path.parent.name))
+        items.sort(key=lambda item: (TIERS.index(item.path.parent.name), item.path.name not in LONG))
