@@ -47,5 +47,9 @@ class StoreError(StreamgaugeError):
     pass
 
 
+class RowError(StoreError):
+    pass
+
+
 class InstallError(StreamgaugeError):
     pass

@@ -18,6 +18,7 @@ worker            the other side
 messages          what the two send each other
 outbox            batches that the master has not stored yet
 recording         a run's record while it is being made
+writer            the thread that writes it into the database
 process_summary   facts about each process, for that record
 live              rough figures during the run
 conclusion        the verdict and the result's files

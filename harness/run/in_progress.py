@@ -54,13 +54,14 @@ class RunInProgress:
         clock = RunClock.starting_at(run.realtime_ns)
         self._load = load
         self._sharing = Sharing(load, [LOCAL])
-        self._recording = Recording(Store.create(settings.database), run, clock, self._fail)
+        store = Store.create(settings.database)
         try:
+            self._recording = Recording(store, run, clock, self._fail)
             self._server = self._server_watch(run.host)
             self._users = self._users_of(runner)
-            self._recording.store.start_run(run)
+            store.start_run(run)
         except StreamgaugeError:
-            self._recording.store.close()
+            store.close()
             raise
 
     @property
@@ -96,6 +97,11 @@ class RunInProgress:
         if isinstance(self._users, Workers):
             self._users.take(message, node)
 
+    def stopping(self) -> None:
+        """Call it when Locust begins to stop the users."""
+        if isinstance(self._users, LocalUsers):
+            self._users.let_users_go()
+
     def finish(self) -> int:
         """Call it when the users have been stopped: collects the last batches and samples, and notes what is missing.
 
@@ -109,7 +115,6 @@ class RunInProgress:
             recording.notes += self._server.finish(0.0 if self.interrupted else WATCHED / 1e9)
         if isinstance(self._users, Workers) and not self.interrupted:  # Ctrl-C can reach workers before the master
             recording.notes += self._users.finished_early()
-        recording.notes += recording.held_back()
         if self._runner.exceptions:
             self._mistake = True
             raised = next(iter(self._runner.exceptions.values()))["msg"]
@@ -119,11 +124,14 @@ class RunInProgress:
     def conclude(self, ended: int) -> Exit:
         """Close the record, judge it and write the results. Call it last; `ended` is what `finish` returned."""
         aborted = {"aborted": self._aborted} if self._aborted else {}
-        with self._recording.store as store:
-            self._recording.finish(self._status, ended, aborted)
-            verdict = conclude(store, self.id, self._settings)
-        say(f"run {self.id} is in {self._settings.database}")
-        return Exit.MISTAKE if self._mistake else verdict
+        unsaved = self._recording.finish(self._status, ended, aborted)
+        where = f"not whole in {self._settings.database}: {unsaved}" if unsaved else f"in {self._settings.database}"
+        try:
+            with self._recording.ended() as store:
+                verdict = conclude(store, self.id, self._settings)
+        finally:
+            say(f"run {self.id} is {where}")
+        return Exit.MISTAKE if self._mistake or unsaved else verdict
 
     @property
     def _status(self) -> RunStatus:
@@ -199,7 +207,7 @@ class RunInProgress:
             gevent.sleep(_RULES_EVERY)
             now = recording.clock.now()
             with suppress(StoreError):  # if the database is locked, the next evaluation reads the same rows
-                missed = rules.check(recording.store, recording.run.id, now)
+                missed = recording.read(rules.check, recording.run.id, now)
         self._abort(f"{missed.rule} was missed after {now / 1e9:,.0f} s: {missed.reason}")
 
     def _show_progress(self) -> None:

@@ -64,7 +64,7 @@ class Keeper:
         events.worker_connect.add_listener(self._on_worker_connect)
         events.test_start.add_listener(self._on_test_start)
         events.spawning_complete.add_listener(self._on_spawning_complete)
-        events.test_stopping.add_listener(close)
+        events.test_stopping.add_listener(self._on_test_stopping)
         events.test_stop.add_listener(self._on_test_stop)
         events.quitting.add_listener(self._on_quitting)
 
@@ -81,6 +81,11 @@ class Keeper:
     def _on_spawning_complete(self, **_: Any) -> None:
         if self._run is not None:
             self._run.users_spawned()
+
+    def _on_test_stopping(self, **_: Any) -> None:
+        close(self._environment)
+        if self._run is not None:
+            self._run.stopping()
 
     def _on_test_stop(self, **_: Any) -> None:
         run = self._run

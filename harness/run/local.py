@@ -24,8 +24,8 @@ class LocalUsers:
         """
         self._environment = environment
         self._recording = recording
-        self._unsaved: list[Batch] = []
         self._batches = 0
+        self._ending = False  # the users are being stopped
         self._order = order
         self._driving = Driving(environment, runner, order(LOCAL), recording.clock, self._deliver)
 
@@ -36,16 +36,23 @@ class LocalUsers:
     def schedule_begins(self) -> None:
         open_dispatcher(self._environment, self._order(LOCAL).load)
 
+    def let_users_go(self) -> None:
+        """Hold no user back from now on: Locust cannot stop a user that waits in the recorder."""
+        self._ending = True
+        self._driving.recorder.release()
+
     def finish(self) -> None:
-        """Stop the users and store the last batch. Notes how many streams could not be stored."""
+        """Stop the users and hand over the last batch."""
         self._driving.stop()
-        if self._unsaved:
-            lost = sum(len(batch.streams) for batch in self._unsaved)
-            self._recording.notes.append(f"{lost} streams could not be stored")
 
     def _deliver(self, streams: list[StreamObservation], vitals: list[VitalSample]) -> None:
-        """Store a batch. If that fails (disk full, file locked), it is tried again with the next batch."""
         self._batches += 1
-        self._unsaved.append(Batch(self._recording.run.id, LOCAL, self._batches, streams, vitals))
-        while self._unsaved and self._recording.keep(self._unsaved[0]):
-            self._unsaved.pop(0)
+        batch = Batch(self._recording.run.id, LOCAL, self._batches, streams, vitals)
+        self._recording.keep(batch, self._hold_while_full)
+        self._hold_while_full()
+
+    def _hold_while_full(self) -> None:
+        if self._recording.full and not self._ending:
+            self._driving.recorder.hold()
+        else:
+            self._driving.recorder.release()

@@ -1,9 +1,10 @@
 """The record of one run while it is being made. Each run has its own `Recording`."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, TypeVar
 
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Run, RunStatus, Store
@@ -12,46 +13,58 @@ from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.live import LiveProgress
 from streamgauge.harness.run.messages import Batch
 from streamgauge.harness.run.process_summary import ProcessSummary
+from streamgauge.harness.run.writer import Patience, Rows, Writer
 
-_MOST_REFUSED = 20  # failures in a row to store a batch after which the run is given up
 _SERVER = "target"  # what the server's vitals are stored under, in place of a process's name
+
+T = TypeVar("T")
 
 
 class Recording:
-    def __init__(self, store: Store, run: Run, clock: RunClock, give_up: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        clock: RunClock,
+        give_up: Callable[[str], None],
+        patience: Patience | None = None,
+    ) -> None:
         """`give_up` is called with the reason when nothing has been stored for too long."""
-        self.store = store
         self.run = run
         self.clock = clock
         self.notes: list[str] = []  # what went wrong, a sentence each
         self.processes: defaultdict[str, ProcessSummary] = defaultdict(ProcessSummary)  # by name
         self.live = LiveProgress()
-        self._give_up = give_up
-        self._refused = 0  # failures in a row to store a batch
-        self._server_vitals: list[VitalSample] = []  # not stored yet
+        self._store = store
+        self._writer = Writer(store, run.id, give_up, patience)
+        self._streams = 0  # handed over to be stored
 
-    def keep(self, batch: Batch) -> bool:
-        """Store a batch. False if that failed; then the caller must try again later."""
-        try:
-            self.store.append(self.run.id, batch.streams, _rows(batch.worker, batch.vitals))
-        except StoreError as fault:
-            self._refused += 1
-            if self._refused == _MOST_REFUSED:  # end the run before unsaved batches fill the memory
-                self._give_up(str(fault))
-            return False
-        self._refused = 0
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to be stored that no new streams should begin. `keep` still accepts a batch."""
+        return self._writer.full
+
+    def keep(self, batch: Batch, stored: Callable[[], None] | None = None) -> None:
+        """Have a batch stored; `stored` is called when it is in the database."""
+        self._streams += len(batch.streams)
         self.live.add(batch.streams)
+        rows = Rows(batch.streams, _rows(batch.worker, batch.vitals), partial(self._stored, batch, stored))
+        self._writer.put(rows)
+
+    def _stored(self, batch: Batch, then: Callable[[], None] | None) -> None:
         self.processes[batch.worker].add(len(batch.streams), batch.vitals)
-        return True
+        if then is not None:
+            then()
 
     def keep_server_vitals(self, samples: Sequence[VitalSample]) -> None:
-        """Store samples of the server's metrics page. If the file is locked, the next call stores them too."""
-        self._server_vitals += samples
-        with suppress(StoreError):
-            self.store.append(self.run.id, [], _rows(_SERVER, self._server_vitals))
-            self._server_vitals = []
+        """Have samples of the server's metrics page stored."""
+        self._writer.put(Rows((), _rows(_SERVER, samples), _nothing))
 
-    def held_back(self) -> list[str]:
+    def read(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function with the store and these arguments, without stopping the loop."""
+        return self._writer.in_thread(function, self._store, *arguments)
+
+    def _held_back(self) -> list[str]:
         """Notes on the processes whose batches were not stored as fast as streams ended."""
         return [
             f"{name} held new streams back for {process.held_seconds} s, until what it had sent was stored: "
@@ -60,12 +73,50 @@ class Recording:
             if process.held_seconds
         ]
 
-    def finish(self, status: RunStatus, ended: int, facts: dict[str, Any]) -> None:
-        """Store the end of the run: when it ended (ns on its clock), its status, and more `facts` of the instrument."""
+    def finish(self, status: RunStatus, ended: int, facts: dict[str, Any]) -> str:
+        """Store what waits, then the end of the run; both wait for a limited time.
+
+        `ended` is when the run ended, ns on its clock; `facts` are more facts of the instrument. Returns what could not
+        be saved, a sentence; "" if all is. `Store.run` then says the same, even if the database takes nothing more.
+        """
+        self._writer.finish()
+        unsaved = self._unsaved
         drifts = (self.clock.drift(), *(process.clock_drift for process in self.processes.values()))
         workers = {name: process.facts() for name, process in sorted(self.processes.items())}
-        instrument = {Vital.CLOCK_DRIFT: max(drifts, key=abs), **facts, "workers": workers}
-        self.store.finish_run(self.run.id, ended_ns=ended, status=status, instrument=instrument, notes=self.notes)
+        instrument = {Vital.CLOCK_DRIFT: max(drifts, key=abs), **facts, "streams": self._streams, "workers": workers}
+        if unsaved:
+            instrument["unsaved"] = unsaved
+        end = partial(
+            self._store.finish_run,
+            self.run.id,
+            ended_ns=ended,
+            status=status,
+            instrument=instrument,
+            notes=[*self.notes, *self._held_back()],
+        )
+        try:
+            self._writer.in_thread(end)
+        except StoreError as fault:
+            return unsaved or f"the end of the run could not be stored: {fault}"
+        return unsaved
+
+    @property
+    def _unsaved(self) -> str:
+        if not self._writer.unsaved:
+            return ""
+        why = self._writer.fault or "they hold values that SQLite does not take"
+        return f"{self._writer.unsaved:,} of {self._streams:,} streams could not be stored: {why}"
+
+    @contextmanager
+    def ended(self) -> Iterator[Store]:
+        """The database of the run that has ended, closed afterwards. StoreError if a call hangs in it."""
+        self._writer.end()
+        with self._store:
+            yield self._store
+
+
+def _nothing() -> None:
+    pass
 
 
 def _rows(worker: str, samples: Iterable[VitalSample]) -> list[tuple[str, int, str, float]]:

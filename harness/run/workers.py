@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import gevent
 from locust.env import Environment
@@ -36,6 +37,7 @@ class Workers:
         self._order = order
         self._refused = refused
         self._done: dict[str, bool] = {}  # by node id: whether the worker has nothing more to send
+        self._taken: dict[str, int] = {}  # by node id: number of the last batch handed over to be stored
         self._stored: dict[str, int] = {}  # by node id: number of the last batch in the database
         self._early: list[str] = []  # names of workers that finished before the run ended
 
@@ -95,10 +97,18 @@ class Workers:
 
     def _take_batch(self, batch: Batch, node: str) -> None:
         """Store the batch if it is the next one. Drops a repeated one; after a gap, the worker sends all again."""
-        stored = self._stored.get(node, 0)
-        if batch.number == stored + 1 and self._recording.keep(batch):
-            stored = self._stored[node] = stored + 1
-        messages.send(self._runner, Stored(batch.run, stored), node)
+        if batch.number == self._taken.get(node, 0) + 1 and not self._recording.full:
+            self._taken[node] = batch.number
+            self._recording.keep(batch, partial(self._acknowledge, batch, node))
+        else:
+            self._send_stored(batch.run, node)
+
+    def _acknowledge(self, batch: Batch, node: str) -> None:
+        self._stored[node] = batch.number
+        self._send_stored(batch.run, node)
+
+    def _send_stored(self, run: str, node: str) -> None:
+        messages.send(self._runner, Stored(run, self._stored.get(node, 0)), node)
 
     def _name_of(self, node: str) -> str:
         return f"worker-{self._runner.get_worker_index(node)}"

@@ -225,12 +225,21 @@ def test_a_server_that_packs_its_tokens_is_not_the_generator_s_fault(tmp_path: P
     assert "the server or a proxy sends them that way" in result.reasons[0]
 
 
-def test_a_run_without_an_end_is_judged_by_what_is_stored(tmp_path: Path) -> None:
+def test_a_run_without_an_end_has_no_verdict_since_what_it_lost_is_unknown(tmp_path: Path) -> None:
     with new_store(tmp_path / "one.db") as store:
         store.start_run(a_run(rules=[Sla(rule="max(ttft) < 1s")]))
         store.append("run-1", [observation(due=1_000)] * 10)
         result = judge(store)
-    assert (result.verdict, result.validity, result.seconds) == ("met", Validity.DEGRADED, 1.14)
+    assert (result.verdict, result.seconds) == ("invalid", 1.14)
+    assert "how many streams are missing is unknown" in result.reason
+
+
+def test_a_run_with_fewer_streams_than_it_had_is_invalid(tmp_path: Path) -> None:
+    had = {"instrument": {"streams": 12}}
+    result = judged(tmp_path / "one.db", [observation()] * 10, "max(ttft) < 1s", **had)
+    assert (result.verdict, result.reason) == ("invalid", "2 of 12 streams are missing from the database")
+    result = judged(tmp_path / "whole.db", [observation()] * 12, "max(ttft) < 1s", **had)
+    assert result.verdict == "met"
 
 
 def test_the_parts_are_the_user_classes_and_the_networks(tmp_path: Path) -> None:

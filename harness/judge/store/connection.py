@@ -7,23 +7,25 @@ from pathlib import Path
 
 from sqlite_utils import Database
 
-from streamgauge.harness.errors import StoreError
+from streamgauge.harness.errors import RowError, StoreError
 
 _ADVICE = {  # by a part of SQLite's message
     "not a database": "not an SQLite file; give another path",
     "locked": "another process is writing to it; wait for that run to end, or give another path",
     "readonly": "cannot be written: the file or its folder is read-only",
     "disk is full": "the disk is full; what was stored before is safe",
+    "disk I/O": "the disk reports an error, or a quota is used up; what was stored before is safe",
     "unable to open": "cannot be opened; is it a file, in a folder that you may write to?",
     "malformed": "the file is damaged; `.recover` of the sqlite3 shell saves what can be saved",
 }
+_LOCKED = 10.0  # seconds to wait for a lock of another process
 
 
 def connect(path: Path, mode: str) -> Database:
     """`mode` as in SQLite's URIs: rwc, rw, ro."""
     uri = f"file:{_quoted(path)}?mode={mode}"
-    # check_same_thread: a writer may call from a thread beside the event loop, one call at a time.
-    connection = sqlite3.connect(uri, uri=True, timeout=30, check_same_thread=False)
+    # check_same_thread: a run's writer calls from a thread beside the event loop, one call at a time.
+    connection = sqlite3.connect(uri, uri=True, timeout=_LOCKED, check_same_thread=False)
     connection.execute("PRAGMA synchronous = NORMAL")
     return Database(connection, execute_plugins=False)
 
@@ -44,6 +46,8 @@ def as_store_errors(path: Path) -> Iterator[None]:
     """Turn errors of SQLite and of the file system into a StoreError of one line that says what to do."""
     try:
         yield
+    except (sqlite3.IntegrityError, sqlite3.DataError) as fault:
+        raise RowError(f"{path}: {fault}") from fault
     except sqlite3.DatabaseError as fault:
         message = str(fault)
         advice = next((advice for part, advice in _ADVICE.items() if part in message), f"SQLite says: {message}")

@@ -48,6 +48,8 @@ class Store:
         self.path = path
         self._database = database
         self._numbers: dict[str, int] = {}  # a run's id → its key in the tables
+        self._unwritten: dict[str, Run] = {}  # by id: runs as they ended, whose end could not be written
+        self._file = _identity(path)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
@@ -113,11 +115,13 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction, whole or not at all.
+        """One transaction, whole or not at all. StoreError if another file, or none, has taken the database's place.
 
         It takes the write lock at once. A transaction that starts with reading would fail instead of waiting if
         another process wrote in between (SQLITE_BUSY_SNAPSHOT).
         """
+        if _identity(self.path) != self._file:  # SQLite would go on writing into the deleted file
+            raise StoreError(f"{self.path}: was deleted or replaced during the run, and what it held is lost")
         with as_store_errors(self.path), self._database.conn:
             self._database.conn.execute("BEGIN IMMEDIATE")
             yield
@@ -147,7 +151,10 @@ class Store:
         instrument: dict[str, Any] | None = None,
         notes: Sequence[str] = (),
     ) -> None:
-        """Enter a run's end. `instrument` and `notes` are added to those that the run started with."""
+        """Enter a run's end. `instrument` and `notes` are added to those that the run started with.
+
+        If that fails with a StoreError, this object still returns the run as it ended, so that it can be judged.
+        """
         run = self.run(run_id)
         ended = msgspec.structs.replace(
             run,
@@ -156,8 +163,13 @@ class Store:
             instrument={**run.instrument, **(instrument or {})},
             notes=[*run.notes, *notes],
         )
-        with self._writing():
-            self._database.table("runs").update(self._known(run.id), row_of_run(ended))
+        try:
+            with self._writing():
+                self._database.table("runs").update(self._known(run.id), row_of_run(ended))
+        except StoreError as fault:
+            unsaved = {"unsaved": f"the end of the run could not be stored: {fault}"}
+            self._unwritten[run.id] = msgspec.structs.replace(ended, instrument=unsaved | ended.instrument)
+            raise
 
     def accept(self, name: str, accepted: Iterable[Accepted]) -> int:
         """Add runs to a baseline and return how many are new. A run that is in the baseline already does not change."""
@@ -192,7 +204,7 @@ class Store:
         """Every run, oldest first."""
         with as_store_errors(self.path):
             rows = list(self._database.query("SELECT * FROM runs ORDER BY number"))
-        return [run_of_row(row) for row in rows]
+        return [self._unwritten.get(row["id"]) or run_of_row(row) for row in rows]
 
     def run(self, run_id: str | None = None) -> Run:
         """A run by its id or by an unambiguous beginning of it; None: the newest. The StoreError lists the runs."""
@@ -310,3 +322,12 @@ class Store:
         if number is None:
             raise StoreError(f"{self.path}: no run called {run_id!r}")
         return number
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one that is put in its place. None: there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -166,13 +166,24 @@ def _beyond(samples: VitalSeries, limit: float) -> Iterator[tuple[str, float]]:
             yield worker, float(beyond.mean())
 
 
-def _unfinished(evidence: Evidence) -> Iterator[Fault]:
-    if evidence.run.status == "running":
-        yield Fault(invalid=False, sentence="the run has no recorded end: it still runs, or its process was killed")
+def _incomplete(evidence: Evidence) -> Iterator[Fault]:
+    """Streams that are missing, or may be: those that were lost last are those of the worst moments."""
+    run, kept = evidence.run, evidence.totals.streams
+    had = int(run.instrument.get("streams") or 0)  # absent from runs of older versions
+    if run.status == "running":
+        yield Fault(
+            invalid=True,
+            sentence="the run has no recorded end: it still runs, or its process was killed or could not write; "
+            "how many streams are missing is unknown",
+        )
+    elif unsaved := run.instrument.get("unsaved"):
+        yield Fault(invalid=True, sentence=str(unsaved))
+    elif kept < had:
+        yield Fault(invalid=True, sentence=f"{had - kept:,} of {had:,} streams are missing from the database")
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
-    _saturation, _clock_step, _unstamped, _sent_late, _read_late, _dropped, _habits, _unfinished,
+    _incomplete, _saturation, _clock_step, _unstamped, _sent_late, _read_late, _dropped, _habits,
 )  # fmt: skip
 
 

@@ -1,0 +1,171 @@
+"""Runs whose database is locked, full or deleted meanwhile: users go on, and what is lost is counted and never MET."""
+
+import contextlib
+import json
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import BIN, HASTY, RULES, count, invoke, rows, started, until
+from tests.support.reference import ReferenceServer, reference_server
+
+LOCKED = 8  # seconds in the middle of a run
+
+
+@dataclass(frozen=True)
+class Ended:
+    code: int
+    errors: list[str]  # lines
+    result: dict[str, object]
+    database: Path
+
+    @property
+    def reasons(self) -> str:
+        validity = self.result["validity"]
+        assert isinstance(validity, dict)
+        return " ".join(validity["reasons"])
+
+    def streams(self) -> int:
+        return count(self.database, "streams")
+
+
+@dataclass(frozen=True)
+class Started:
+    process: "subprocess.Popen[str]"
+    database: Path
+    result: Path
+
+    def ended(self) -> Ended:
+        _, errors = self.process.communicate(timeout=90)
+        assert "Traceback" not in errors
+        result = json.loads(self.result.read_text())
+        lines = [line for line in errors.splitlines() if " users " not in line]  # without the progress
+        return Ended(self.process.returncode, lines, result, self.database)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "30ms") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def small_disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path | None]:
+    """A file system of 700 KB. None if this user may not mount one."""
+    folder = tmp_path_factory.mktemp("small")
+    mount = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        yield None
+        return
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture(scope="module")
+def runs(
+    server: ReferenceServer, small_disk: Path | None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Started]]:
+    """Runs beside each other, since they mostly wait; each has begun to store streams, and one lost its database."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "hasty.py").write_text(HASTY)
+    (folder / "rules.toml").write_text(RULES)
+    (folder / "gone").mkdir()
+    where = {"locked": ("locked.db", 14), "outlasted": ("outlasted.db", 4), "deleted": ("gone/deleted.db", 6)}
+    if small_disk is not None:
+        where["full"] = (str(small_disk / "full.db"), 14)
+    with contextlib.ExitStack() as stack:
+        found = {}
+        for name, (database, seconds) in where.items():
+            words = [
+                BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 20, "--spawn-rate", 20,
+                "--run-time", f"{seconds}s", "--config", "rules.toml", "--db", database,
+                "--json", f"{name}.json",
+            ]  # fmt: skip
+            running = started(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            found[name] = Started(stack.enter_context(running), folder / database, folder / f"{name}.json")
+        for run in found.values():
+            until(lambda run=run: count(run.database, "streams") > 0)
+        for file in (folder / "gone").glob("deleted.db*"):
+            file.unlink()
+        yield found
+
+
+@pytest.fixture(scope="module")
+def locks(runs: dict[str, Started]) -> Iterator[dict[str, sqlite3.Connection]]:
+    """The locks that this process holds on the databases of two runs."""
+    found = {}
+    for name in ("locked", "outlasted"):
+        found[name] = sqlite3.connect(runs[name].database, isolation_level=None, timeout=30)
+        found[name].execute("BEGIN IMMEDIATE")
+    yield found
+    for connection in found.values():
+        connection.close()
+
+
+def test_a_lock_of_another_process_stops_no_user_and_loses_nothing(
+    runs: dict[str, Started], locks: dict[str, sqlite3.Connection]
+) -> None:
+    locked_at = time.monotonic()
+    before = runs["locked"].database
+    stored = count(before, "streams")
+    time.sleep(LOCKED)
+    assert count(before, "streams") == stored, "the lock holds"
+    locks["locked"].execute("ROLLBACK")
+    ended = runs["locked"].ended()
+    assert time.monotonic() - locked_at < 30
+    assert ended.code == 0, ended.errors
+    begun = [at for (at,) in rows(before, "SELECT due_at / 1000000000 FROM streams")]
+    assert set(range(2, 13)) <= set(begun), "streams began in every second"
+    ((vital,),) = rows(before, "SELECT max(value) FROM samples WHERE name = 'streams_begun'")
+    assert vital == ended.streams(), "every stream is in the database"
+
+
+def test_a_lock_that_outlasts_the_run_leaves_streams_unsaved_and_the_run_invalid(
+    runs: dict[str, Started], locks: dict[str, sqlite3.Connection]
+) -> None:
+    ended = runs["outlasted"].ended()
+    stored = ended.streams()
+    locks["outlasted"].execute("ROLLBACK")
+    assert ended.code == 2
+    assert "streams could not be stored" in ended.errors[-1]
+    assert "streams could not be stored" in ended.reasons
+    assert ended.result["verdict"] == "invalid"
+    assert stored > 0, "what was stored before the lock stands"
+    judged_again(ended.database)
+
+
+def test_a_database_that_is_deleted_during_the_run_is_told_of_in_one_line(runs: dict[str, Started]) -> None:
+    ended = runs["deleted"].ended()
+    assert ended.code == 2
+    assert not ended.database.exists(), "nothing makes it anew"
+    assert "was deleted or replaced during the run" in ended.errors[0]
+    assert ended.errors[-1].startswith("run hasty-")
+    assert "is not whole in gone/deleted.db" in ended.errors[-1]
+    assert len(ended.errors) == 2
+    assert ended.result["verdict"] == "invalid"
+
+
+def test_a_full_disk_loses_streams_which_are_counted_wherever_there_is_room(runs: dict[str, Started]) -> None:
+    if "full" not in runs:
+        pytest.skip("mounting a small file system needs root")
+    ended = runs["full"].ended()
+    assert ended.code == 2
+    assert "the disk is full" in ended.errors[0]
+    lost, _, all_of_them = ended.errors[-1].partition("full.db: ")[2].split()[:3]
+    assert int(lost) > 0
+    assert int(all_of_them) - int(lost) == ended.streams()
+    assert f"{lost} of {all_of_them} streams could not be stored" in ended.reasons
+    judged_again(ended.database)
+
+
+def judged_again(database: Path) -> None:
+    """The database alone says that the run lost something, however much of that it could still write."""
+    again = invoke("judge", database)
+    assert again.exit_code == 3, again.stdout
+    assert "INVALID" in again.stdout
