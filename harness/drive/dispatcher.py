@@ -20,6 +20,13 @@ class Arrival(NamedTuple):
     due_at: int  # CLOCK_MONOTONIC ns
 
 
+class Waiting(NamedTuple):
+    """How a dispatcher waits; tests hand in time that passes at once."""
+
+    now: Callable[[], int] = time.monotonic_ns
+    sleep: Callable[[float], object] = gevent.sleep  # s; 0 lets the other greenlets run
+
+
 class Dispatcher:
     def __init__(
         self,
@@ -28,11 +35,13 @@ class Dispatcher:
         weights: Mapping[str, float],
         most: Callable[[], int],
         fetch: Callable[[str], None],
+        waiting: Waiting = Waiting(),  # noqa: B008 - immutable
     ) -> None:
         """`moments`: number and due time (ns after `open`) of each arrival, in order. `weights`: share of each kind.
 
         `most` returns how many users may be busy at once. `fetch` starts another user, which will call `arrival`.
         """
+        self._now, self._sleep = waiting
         self._moments = moments
         self._seed = seed
         self._weights = dict(weights)
@@ -75,9 +84,9 @@ class Dispatcher:
     def _run(self, opened_at: int) -> None:
         for number, after in self._moments:
             due_at = opened_at + after
-            gevent.sleep(0)  # even when late: lets users that have finished become free
-            while (early := due_at - time.monotonic_ns()) > 0:
-                gevent.sleep(early / 1e9)
+            self._sleep(0)  # even when late: lets users that have finished become free
+            while (early := due_at - self._now()) > 0:
+                self._sleep(early / 1e9)
             self.arrivals += 1
             if self._busy >= self._most():
                 self.dropped += 1

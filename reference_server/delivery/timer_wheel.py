@@ -32,13 +32,30 @@ class Due(Protocol):
         """Send what the last tick prepared, if anything."""
 
 
+class Timer(Protocol):
+    """A call that will be made later, if it is not cancelled before."""
+
+    def cancel(self) -> None: ...
+
+
+def _call_at(at: int, call: Callable[[], None]) -> Timer:
+    """A timer of the running loop, which counts by CLOCK_MONOTONIC, too."""
+    return asyncio.get_running_loop().call_at(at / 1e9, call)
+
+
 class TimerWheel:
     """Calls `tick` and `send` of each item when it is due. Belongs to the event loop in which it is used."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        now: Callable[[], int] = time.monotonic_ns,
+        call_at: Callable[[int, Callable[[], None]], Timer] = _call_at,
+    ) -> None:
+        """Tests hand in a clock that does not wait: `call_at` makes a call at a time of the clock `now`."""
+        self._now, self._call_at = now, call_at
         self._slots: dict[int, list[Due]] = {}  # slot n is served at n * _SLOT
         self._numbers: list[int] = []  # of the slots, as a heap
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
         self._timer_at = 0
         self._ticking = False
 
@@ -56,7 +73,7 @@ class TimerWheel:
 
     def catch_up(self) -> None:
         """Serve overdue items now. Called before work that takes long: a burst of requests must not delay tokens."""
-        if self._numbers and self._numbers[0] * _SLOT < time.monotonic_ns() - _OVERDUE and not self._ticking:
+        if self._numbers and self._numbers[0] * _SLOT < self._now() - _OVERDUE and not self._ticking:
             self._run()
 
     def _run(self) -> None:
@@ -64,7 +81,7 @@ class TimerWheel:
         try:
             # All items prepare their events before the first one sends. A system call leaves the interpreter with cold
             # caches, so many of them in a row cost less than one after each tick.
-            for item in self._ticked(time.monotonic_ns()):
+            for item in self._ticked(self._now()):
                 item.send()
         finally:
             self._ticking = False
@@ -88,7 +105,7 @@ class TimerWheel:
     def _set_timer(self, at: int) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._timer_at = asyncio.get_running_loop().call_at(at / 1e9, self._on_timer), at
+        self._timer, self._timer_at = self._call_at(at, self._on_timer), at
 
     def _on_timer(self) -> None:
         self._timer = None

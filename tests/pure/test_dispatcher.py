@@ -1,4 +1,4 @@
-"""Who gets an arrival, when it is dropped, and what a run that dropped some is worth."""
+"""Who gets an arrival and when, when it is dropped, and what a run that dropped some is worth."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from streamgauge.harness.drive.dispatcher import Dispatcher
+from streamgauge.harness.drive.dispatcher import Dispatcher, Waiting
 from streamgauge.harness.judge.verdict.judgement import judge
 from streamgauge.harness.judge.verdict.validity import Validity
 from tests.support.record import MS, a_run, new_store, ttfts
@@ -73,6 +73,87 @@ def test_classes_get_arrivals_by_weight_and_the_choice_depends_only_on_the_numbe
     assert len(of_a) / 2_000 == pytest.approx(0.75, abs=0.04)  # four standard errors
     of_a_among_odd = {due for name, due in Doorway(numbers[1::2], [], weights).got if "A" in name}
     assert of_a_among_odd == {due for due in of_a if due % 2}
+
+
+# when
+
+
+class Time:
+    """Time that passes at once, while the dispatcher sleeps; the n-th sleep ends `late[n]` ns after its time."""
+
+    def __init__(self, *late: int) -> None:
+        self.at = 0
+        self._late = iter(late)
+
+    def sleep(self, seconds: float) -> None:
+        if seconds:
+            self.at += round(seconds * 1e9) + next(self._late, 0)
+        gevent.sleep(0)
+
+
+def handed_out(moments: Sequence[int], time: Time, most: int = 1) -> tuple[list[tuple[int, int]], Dispatcher]:
+    """When each arrival was due and when a user had it, in ns. The user is free again as soon as others may run."""
+    got: list[tuple[int, int]] = []
+    dispatcher = Dispatcher(
+        enumerate(moments), 1, {"A": 1}, lambda: most, pytest.fail, Waiting(lambda: time.at, time.sleep)
+    )
+
+    def serve() -> None:
+        while True:
+            with dispatcher.arrival("A") as arrival:
+                got.append((arrival.due_at, time.at))
+
+    gevent.spawn(serve)
+    gevent.sleep(0)
+    dispatcher.open(0)
+    gevent.idle()
+    return got, dispatcher
+
+
+def test_each_arrival_is_handed_out_when_it_is_due() -> None:
+    moments = [0, 1, 10 * MS, 10 * MS, 3_600_000 * MS]
+    got, dispatcher = handed_out(moments, Time())
+    assert [due for due, _ in got] == moments
+    assert all(at == due for due, at in got)
+    assert (dispatcher.arrivals, dispatcher.dropped) == (5, 0)
+
+
+def test_an_arrival_is_not_handed_out_early_if_a_sleep_ends_early() -> None:
+    got, _ = handed_out([10 * MS], Time(-7 * MS, -MS))
+    assert got == [(10 * MS, 10 * MS)]
+
+
+def test_a_late_wake_up_delays_no_later_arrival() -> None:
+    got, _ = handed_out([10 * MS, 20 * MS, 30 * MS], Time(4 * MS))
+    assert got == [(10 * MS, 14 * MS), (20 * MS, 20 * MS), (30 * MS, 30 * MS)]
+
+
+def test_after_a_long_stop_all_that_was_due_is_handed_out_with_its_due_time_and_nothing_is_lost() -> None:
+    moments = [second * 1_000 * MS for second in range(1, 60)]
+    got, dispatcher = handed_out(moments, Time(0, 30_000 * MS))
+    assert [due for due, _ in got] == moments
+    assert [at // MS for _, at in got] == [1_000, *[32_000] * 31, *range(33_000, 60_000, 1_000)]
+    assert (dispatcher.arrivals, dispatcher.dropped) == (59, 0), "the one user became free between any two"
+
+
+def test_a_closed_dispatcher_hands_out_nothing_more() -> None:
+    time = Time()
+
+    def close_at_noon(seconds: float) -> None:
+        time.sleep(seconds)
+        if time.at == 12 * MS:
+            dispatcher.close()
+
+    dispatcher = Dispatcher(
+        enumerate(number * MS for number in range(24)),
+        1, {"A": 1}, lambda: 24, lambda _: None, Waiting(lambda: time.at, close_at_noon),
+    )  # fmt: skip
+    dispatcher.open(0)
+    gevent.idle()
+    assert dispatcher.arrivals == 12
+
+
+# what a run is worth that dropped some
 
 
 @pytest.mark.parametrize(
