@@ -19,9 +19,14 @@ _REFERENCE_SERVER = (sys.executable, "-m", "streamgauge.reference_server")
 _URL = re.compile(r"https?://\S+")
 
 
+# How Locust starts: with one run at once, or with its web UI, which starts runs, for this machine only.
+HEADLESS = ("--headless",)
+WEB_UI = ("--web-host", "127.0.0.1")
+
+
 def locust_command(locustfile: Path, *options: str) -> list[str]:
-    """Locust without its web UI and its tables. If an option is given twice, Locust takes the last one."""
-    locust = [sys.executable, "-m", "locust", "--locustfile", str(locustfile), "--headless"]
+    """Locust without its tables. If an option is given twice, Locust takes the last one."""
+    locust = [sys.executable, "-m", "locust", "--locustfile", str(locustfile)]
     return [*locust, "--gauge-progress", "--loglevel", "WARNING", *options]
 
 

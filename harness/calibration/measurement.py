@@ -92,7 +92,9 @@ def _point(folder: Path, streams: int, seconds: int, certificate: Sequence[str])
 def _drive(folder: Path, url: str, streams: int, seconds: int, cores: Sequence[int]) -> None:
     load = ["--host", url, "--users", str(streams), "--spawn-rate", str(max(10, streams / 2))]
     record = ["--run-time", f"{seconds}s", "--gauge-db", "run.db", "--gauge-inconclusive", "pass"]
-    command = programs.locust_command(Path("readers.py"), *load, *record, "--only-summary", "--loglevel", "ERROR")
+    command = programs.locust_command(
+        Path("readers.py"), *programs.HEADLESS, *load, *record, "--only-summary", "--loglevel", "ERROR"
+    )
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         programs.pin(process.pid, cores)
         _, errors = process.communicate()

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from streamgauge.harness import programs
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.run import labels
 from streamgauge.harness.run.launch import launch
@@ -23,6 +24,12 @@ _REPORTING = ("report", "json", "output")  # where a run's result goes
     "baseline",
     metavar="BASELINE",
     help="Compare the runs with this baseline, or with the .json file of one; 5 more runs if they look worse.",
+)
+@click.option(
+    "--web",
+    is_flag=True,
+    help="Start Locust's web UI at http://127.0.0.1:8089, for this machine only; runs begin and end there. "
+    "-- --web-port N changes the port.",
 )
 @click.pass_context
 def command(
@@ -47,8 +54,11 @@ def command(
         streamgauge run mixed --host https://staging.example --users 100 --run-time 2m -- --processes 2
     """
     all_labels = labels.provenance() | labels.parse(label, "--label")
+    start = programs.WEB_UI if options.pop("web") else programs.HEADLESS
+    if start is programs.WEB_UI and (baseline is not None or repeat is not None):
+        raise click.UsageError("--web starts no run by itself: leave out --repeat and --gate")
     if baseline is None and repeat in {None, 1}:
-        ctx.exit(launch(scenario, {**options, "label": labels.written(all_labels)}, passed_on))
+        ctx.exit(launch(scenario, {**options, "label": labels.written(all_labels)}, passed_on, start=start))
     # Imported only here: a single run starts most of a second earlier without the gate and its statistics.
     from streamgauge.harness.commands import several_runs  # noqa: PLC0415
     from streamgauge.harness.compare.series import Work  # noqa: PLC0415

@@ -81,6 +81,13 @@ def filled_metrics(target: Target, variables: Variables | None = None) -> Metric
     return msgspec.structs.replace(metrics, url=url, headers=headers)
 
 
+def holds_secrets(target: Target) -> bool:
+    """Whether requests to the run's host may hold secrets. A literal header of the config can be a key, too."""
+    headers = target.headers or (target.metrics and target.metrics.headers)
+    everything = msgspec.json.encode(target, enc_hook=str).decode()
+    return bool(headers or target.credentials or _VARIABLE.search(everything))
+
+
 def public(target: Target) -> dict[str, Any]:
     """A target as it may be stored and shown: without header values, and without user, password or query of a URL."""
     shown: dict[str, Any] = msgspec.to_builtins(target, enc_hook=str)

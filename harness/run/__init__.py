@@ -8,6 +8,8 @@ settings          options and config, parsed once
 labels            NAME=VALUE, branch and commit
 open_load         streams due on a schedule
 keeper            Locust's events, turned into runs
+hosts             the host of a run, and whether it may have the secrets
+web_ui            what Locust's web UI accepts, and from whom
 in_progress       one run, from start to end
 fingerprint       what comparable runs have in common
 scenario_file     the scenario's file, as a part of the fingerprint

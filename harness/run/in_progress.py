@@ -13,8 +13,7 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
 from streamgauge.harness.config.secrets import filled_metrics, public
-from streamgauge.harness.drive.wire.endpoint import Endpoint
-from streamgauge.harness.errors import StoreError, StreamgaugeError, TargetError
+from streamgauge.harness.errors import StoreError, StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Run, RunStatus, Store
 from streamgauge.harness.judge.verdict.abort import AbortRules
@@ -40,7 +39,12 @@ _RULES_EVERY = 1.0  # seconds between two evaluations of the rules with `abort`
 
 class RunInProgress:
     def __init__(
-        self, environment: Environment, runner: LocalRunner | MasterRunner, settings: Settings, load: OpenLoad
+        self,
+        environment: Environment,
+        runner: LocalRunner | MasterRunner,
+        settings: Settings,
+        load: OpenLoad,
+        host: str,
     ) -> None:
         """Starts nothing yet. StreamgaugeError if the run is impossible; then nothing of it is in the database."""
         self.interrupted = False  # by Ctrl-C or SIGTERM
@@ -50,7 +54,7 @@ class RunInProgress:
         self._aborted = ""  # which rule ended the run; "" if none did
         self._mistake = False  # something other than the verdict decides the exit code
         self._background = Group()  # greenlets that are killed when the run ends
-        run = _new_run(environment, settings, load)
+        run = _new_run(environment, settings, load, host)
         clock = RunClock.starting_at(run.realtime_ns)
         self._load = load
         self._sharing = Sharing(load, [LOCAL])
@@ -216,21 +220,7 @@ class RunInProgress:
             say(self._recording.live.line(self._recording.clock.now() // 1_000_000_000, self._runner.user_count))
 
 
-def host_of(environment: Environment) -> str:
-    """The target's URL. TargetError if there is none, more than one, or one that does not resolve."""
-    hosts = {environment.host or user.host for user in environment.user_classes} - {None}
-    if not hosts:
-        raise TargetError("no host to test: give one with -H, as in -H https://staging.example")
-    if len(hosts) > 1:
-        raise TargetError(f"one run has one host; the user classes name {', '.join(sorted(hosts))}: choose with -H")
-    host: str = hosts.pop()
-    Endpoint.of(host).resolve()
-    return host
-
-
-def _new_run(environment: Environment, settings: Settings, load: OpenLoad) -> Run:
-    """TargetError if the host cannot be tested."""
-    host = host_of(environment)
+def _new_run(environment: Environment, settings: Settings, load: OpenLoad, host: str) -> Run:
     now = time.time_ns()
     started = datetime.fromtimestamp(now / 1e9, UTC)
     scenario = scenario_of(environment)

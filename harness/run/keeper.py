@@ -17,11 +17,13 @@ from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import messages
-from streamgauge.harness.run.in_progress import RunInProgress, host_of
+from streamgauge.harness.run.hosts import Hosts
+from streamgauge.harness.run.in_progress import RunInProgress
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
 from streamgauge.harness.run.open_load import close, open_load
 from streamgauge.harness.run.settings import settings
 from streamgauge.harness.run.terminal import interrupt_main, say
+from streamgauge.harness.run.web_ui import guard
 
 _log = logging.getLogger("locust.streamgauge")
 
@@ -36,6 +38,7 @@ class Keeper:
         self._load = open_load(
             self._settings.config.load, environment, self._settings.config.target.timeouts.total / 1e9
         )
+        self._hosts = Hosts(environment, self._settings.config.target)
         self._run: RunInProgress | None = None  # None between two runs
         self._check()
         self._listen(environment.events)
@@ -56,9 +59,11 @@ class Keeper:
                 user.client = self._settings.client or user.client
                 user.check(self._settings.config.target, self._settings.config.networks)
         if options.headless or options.autostart:
-            host_of(self._environment)  # without these options, the web UI asks for the host before each run
+            self._hosts.of_next_run()  # without these options, the web UI asks for the host before each run
         with Store.create(self._settings.database):
             pass
+        if self._environment.web_ui is not None:
+            guard(self._environment, self._environment.web_ui, self._hosts)
 
     def _listen(self, events: Any) -> None:
         events.worker_connect.add_listener(self._on_worker_connect)
@@ -71,7 +76,9 @@ class Keeper:
     def _on_test_start(self, **_: Any) -> None:
         assign(self._environment, None)
         try:
-            self._run = RunInProgress(self._environment, self._runner, self._settings, self._load)
+            self._run = RunInProgress(
+                self._environment, self._runner, self._settings, self._load, self._hosts.of_next_run()
+            )
         except StreamgaugeError as fault:  # for example, a host given in the web UI does not resolve
             _log.error("%s", fault)
             self._environment.process_exit_code = Exit.MISTAKE

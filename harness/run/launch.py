@@ -14,13 +14,14 @@ def launch(
     options: Mapping[str, object],
     passed_on: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
+    start: Sequence[str] = programs.HEADLESS,
 ) -> int:
     """Run a scenario to its end. Returns Locust's exit code.
 
     `options`: values by their names in `run.options`. `passed_on`: more arguments for Locust, unchanged. `environ`: the
-    process's environment; None: the same as ours.
+    process's environment; None: the same as ours. `start`: `programs.HEADLESS` or `programs.WEB_UI`.
     """
-    command = programs.locust_command(locustfile(scenario), *locust_options(options), *passed_on)
+    command = programs.locust_command(locustfile(scenario), *start, *locust_options(options), *passed_on)
     return programs.wait(command, environ)
 
 

@@ -54,6 +54,7 @@ BY_PROCESSES = [  # as a person meets them: found at once, by Locust's process, 
     (["judge", "nowhere.db"], "nowhere.db"),
     ([*RUN, "--config", "nowhere.toml"], "nowhere.toml: no such config file"),
     (["serve", "--port", "TAKEN"], "in use"),
+    ([*RUN, "--web", "--", "--web-port", "TAKEN"], "on 127.0.0.1 is in use; choose another with --web-port"),
 ]
 HERE = ("--headless", "--loglevel", "WARNING", "--host", "http://127.0.0.1:9")
 CHAT = ("--locustfile", str(locustfile("chat")), *HERE)

@@ -2,29 +2,22 @@
 
 import json
 import shutil
-import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import jsonschema
 import pytest
 
 from tests.support.command import (
-    BIN,
     FAILED,
     REPOSITORY,
     RULES,
     command,
-    count,
     ends_after,
-    free_port,
     invoke,
     locust_in_forks,
     rows,
-    started,
-    until,
 )
 from tests.support.reference import ReferenceServer
 
@@ -124,29 +117,6 @@ def test_the_same_seed_sends_the_same_requests(server: ReferenceServer, rules: P
     assert asked[0] == asked[1] != asked[2]
 
 
-def test_the_web_ui_starts_and_stops_runs(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
-    port = free_port()
-    with started(
-        [
-            BIN / "locust", "-f", REPOSITORY / "scenarios/chat.py", "--web-host", "127.0.0.1", "--web-port", str(port),
-            "--gauge-config", rules, "--gauge-db", "run.db", "--gauge-report", "run.html",
-        ],
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    ) as locust, httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as ui:  # fmt: skip
-        until(lambda: answers(ui))
-        for _ in range(2):
-            before = count(tmp_path / "run.db", "streams")
-            swarm = {"user_count": "3", "spawn_rate": "3", "host": server.url}
-            assert ui.post("/swarm", data=swarm).json()["success"]
-            until(lambda before=before: count(tmp_path / "run.db", "streams") > before)
-            assert ui.post("/stop", timeout=30).json()["success"]
-        until((tmp_path / "run.html").exists)
-        locust.send_signal(signal.SIGINT)
-        _, errors = locust.communicate(timeout=30)
-    assert "Traceback" not in errors
-    assert [status for (status,) in rows(tmp_path / "run.db", "SELECT status FROM runs")] == ["finished"] * 2
-
-
 def test_a_run_can_give_every_user_another_client(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     (tmp_path / "dozen.py").write_text(ends_after(12))
     ended = command(
@@ -158,10 +128,3 @@ def test_a_run_can_give_every_user_another_client(server: ReferenceServer, rules
     assert rows(tmp_path / "run.db", f"SELECT sum({FAILED}) FROM streams") == [(0,)]
     assert rows(tmp_path / "run.db", "SELECT DISTINCT client FROM streams") == [("anthropic",)]
     assert "client_overhead" in ended.stdout, "what the SDK adds is told beside what the wire delivered"
-
-
-def answers(client: httpx.Client) -> bool:
-    try:
-        return client.get("/").status_code == 200
-    except httpx.TransportError:
-        return False

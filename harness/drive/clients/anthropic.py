@@ -74,7 +74,7 @@ class AnthropicClient(LibraryClient):
         headers: dict[str, Any] = {"authorization": anthropic.omit, "accept-encoding": "identity"}
         headers |= site.own_headers
         self._sdk = anthropic.Anthropic(
-            base_url=f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}{prefix}",
+            base_url=f"{endpoint.origin}{endpoint.base}{prefix}",
             api_key="none",  # keeps the SDK from reading one from the environment; it is not sent
             default_headers=headers,
             max_retries=0,

@@ -35,7 +35,7 @@ class HttpxClient(LibraryClient):
         super().__init__(site, fresh=fresh)
         logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each request, and Locust would print that
         endpoint = site.endpoint
-        self._url = f"{'https' if endpoint.tls else 'http'}://{endpoint.authority}{endpoint.base}"
+        self._url = f"{endpoint.origin}{endpoint.base}"
         self._http = httpx.Client(
             transport=_Transport(self._backend, site),
             timeout=None,  # noqa: S113 - `Deadlines` has our timeouts

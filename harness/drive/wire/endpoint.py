@@ -56,6 +56,11 @@ class Endpoint:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
 
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port as a URL, without the port if it is the scheme's own."""
+        return f"{'https' if self.tls else 'http'}://{self.authority}"
+
     def resolve(self) -> list[Address]:
         """The addresses to try, in order. TargetError if the name does not resolve."""
         try:
