@@ -139,3 +139,21 @@ def test_a_server_that_hangs_up_while_the_next_request_is_on_its_way_costs_a_con
         who.close()
         assert len(server.peers) == 2
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
+
+
+@pytest.mark.parametrize("name", ["wire", *LIBRARIES])
+def test_no_client_follows_a_redirect_with_its_key(name: str) -> None:
+    with scripted(lambda peer: peer.request()) as elsewhere:
+        away = f"HTTP/1.1 307 There\r\nlocation: {elsewhere.url}/v1/messages\r\ncontent-length: 0\r\n\r\n".encode()
+        requests = []
+
+        def script(peer: Peer) -> None:
+            requests.append(peer.request())
+            peer.send(away)
+
+        with scripted(script) as server:
+            seen = observe(name, server.url, headers={"x-api-key": "only-for-this-host"})
+            server.result()
+        assert elsewhere.peers == []
+    assert b"only-for-this-host" in requests[0]
+    assert (seen.outcome, seen.http_status) == (Outcome.REFUSED, 307)
