@@ -5,7 +5,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,8 @@ from streamgauge.harness.config.schema import Metrics, Target
 from streamgauge.harness.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
+_KEY = re.compile("auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)  # in the name of a header
+_WITHHELD = "${}"  # in place of a header's value; no config can have it, since no variable has an empty name
 
 
 class Variables:
@@ -86,6 +88,35 @@ def holds_secrets(target: Target) -> bool:
     headers = target.headers or (target.metrics and target.metrics.headers)
     everything = msgspec.json.encode(target, enc_hook=str).decode()
     return bool(headers or target.credentials or _VARIABLE.search(everything))
+
+
+def for_workers(target: Target) -> Target:
+    """A target as it is sent to workers: without its metrics page, which the master reads, and without literal keys.
+
+    A header whose name sounds like a key keeps its value only if that comes from the environment. See `with_own_keys`.
+    """
+    headers = {
+        name: _WITHHELD if _KEY.search(name) and not _VARIABLE.search(value) else value
+        for name, value in target.headers.items()
+    }
+    return msgspec.structs.replace(target, headers=headers, metrics=None)
+
+
+def with_own_keys(target: Target, own: Callable[[], Target]) -> Target:
+    """The inverse of `for_workers`, at a worker: the headers that were not sent, from the worker's `own` target.
+
+    ConfigError if it has no such header.
+    """
+    withheld = [name for name, value in target.headers.items() if value == _WITHHELD]
+    if not withheld:
+        return target
+    here = own().headers
+    if absent := next((name for name in withheld if name not in here), None):
+        raise ConfigError(
+            f"target.headers.{absent}: keys that a config holds literally are not sent to workers: write it as "
+            f"${{NAME}} in the master's config, or give this worker a config with that header"
+        )
+    return msgspec.structs.replace(target, headers=target.headers | {name: here[name] for name in withheld})
 
 
 def public(target: Target) -> dict[str, Any]:

@@ -11,6 +11,7 @@ keeper            Locust's events, turned into runs
 hosts             the host of a run, and whether it may have the secrets
 web_ui            what Locust's web UI accepts, and from whom
 in_progress       one run, from start to end
+user_classes      what the users do, compared
 fingerprint       what comparable runs have in common
 scenario_file     the scenario's file, as a part of the fingerprint
 driving           the users of one process
@@ -18,6 +19,7 @@ local             the users of a run without workers
 workers           the master's side of a run with workers
 worker            the other side
 messages          what the two send each other
+port              who may send it
 outbox            batches that the master has not stored yet
 recording         a run's record while it is being made
 writer            the thread that writes it into the database

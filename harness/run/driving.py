@@ -54,6 +54,11 @@ class Driving:
         self.recorder = Recorder(clock, _vitals(runner, self._assignment, dispatcher), deliver)
         self._assignment.record = self.recorder.record
 
+    @property
+    def begun(self) -> int:
+        """Streams begun so far."""
+        return self._assignment.streams
+
     def start(self) -> None:
         """Assign this run to all users that are spawned from now on, and start to record."""
         assign(self._environment, self._assignment)

@@ -12,11 +12,11 @@ from streamgauge import __version__
 from streamgauge.harness.calibration import resolution
 from streamgauge.harness.config.schema import Target
 from streamgauge.harness.config.secrets import public
-from streamgauge.harness.drive.users import StreamUser
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.run.open_load import OpenLoad
 from streamgauge.harness.run.scenario_file import content_hash
 from streamgauge.harness.run.settings import Settings
+from streamgauge.harness.run.user_classes import traits_of
 
 
 def fingerprint(environment: Environment, settings: Settings, load: OpenLoad) -> dict[str, Any]:
@@ -27,15 +27,7 @@ def fingerprint(environment: Environment, settings: Settings, load: OpenLoad) ->
         "scenario_file": content_hash(environment.parsed_locustfiles or []),
         "streamgauge": _generation(__version__),
         "stamps": _stamps(),
-        "users": {
-            user.__name__: {
-                **user.traits(networks),
-                "weight": user.weight,
-                "fixed_count": user.fixed_count,
-            }
-            for user in sorted(environment.user_classes, key=lambda user: str(user.__name__))
-            if issubclass(user, StreamUser)
-        },
+        "users": traits_of(environment, networks),
         "load": _load(environment, load),
         "run_time": options.run_time,
         "protocol": target.protocol,

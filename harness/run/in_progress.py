@@ -12,7 +12,7 @@ from gevent.pool import Group
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
-from streamgauge.harness.config.secrets import filled_metrics, public
+from streamgauge.harness.config.secrets import filled_metrics, for_workers, public
 from streamgauge.harness.errors import StoreError, StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Run, RunStatus, Store
@@ -23,7 +23,7 @@ from streamgauge.harness.run.conclusion import conclude
 from streamgauge.harness.run.driving import LOCAL
 from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenario_of
 from streamgauge.harness.run.local import LocalUsers
-from streamgauge.harness.run.messages import FromWorker, StartRun
+from streamgauge.harness.run.messages import FromWorker, StartRun, cleaned
 from streamgauge.harness.run.open_load import OpenLoad, Sharing
 from streamgauge.harness.run.recording import Recording
 from streamgauge.harness.run.settings import Settings
@@ -121,8 +121,8 @@ class RunInProgress:
             recording.notes += self._users.finished_early()
         if self._runner.exceptions:
             self._mistake = True
-            raised = next(iter(self._runner.exceptions.values()))["msg"]
-            recording.notes.append(f"the scenario's own code raised: {raised[:200]}")
+            raised = cleaned(str(next(iter(self._runner.exceptions.values()))["msg"]))
+            recording.notes.append(f"the scenario's own code raised: {raised}")
         return ended
 
     def conclude(self, ended: int) -> Exit:
@@ -164,6 +164,7 @@ class RunInProgress:
     def _order(self, node: str) -> StartRun:
         """What the process with this node id must know to take part in the run."""
         run, settings = self._recording.run, self._settings
+        target = settings.config.target
         return StartRun(
             run=run.id,
             scenario=run.scenario,
@@ -172,8 +173,9 @@ class RunInProgress:
             realtime_ns=run.realtime_ns,
             seed=settings.seed,
             client=settings.client,
-            target=settings.config.target,
+            target=for_workers(target) if isinstance(self._runner, MasterRunner) else target,
             networks=settings.config.networks,
+            users=run.fingerprint["users"],
             load=self._sharing.of(node),
         )
 

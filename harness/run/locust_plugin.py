@@ -4,6 +4,8 @@ Each Locust process is either a worker (`worker.Worker`) or the process that rec
 master, or the only process. A mistake in the options ends Locust with one line and exit code 2.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gevent
@@ -13,6 +15,7 @@ from locust.runners import Runner, WorkerRunner
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
+from streamgauge.harness.run import port
 from streamgauge.harness.run.options import add_to_locust
 from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.worker import Worker
@@ -25,12 +28,22 @@ def register(events: Any) -> None:
 
 
 def _add_options(parser: Any) -> None:
+    """Add our options. Once they are parsed, and before Locust acts by them, its port is secured."""
     add_to_locust(parser.add_argument_group("streamgauge"))
+    parse = parser.parse_args
+
+    def parse_and_secure(*words: Any, **named: Any) -> Any:
+        options = parse(*words, **named)
+        with _mistakes_in_one_line():
+            port.secure(options)
+        return options
+
+    parser.parse_args = parse_and_secure
 
 
 def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
     """Called by Locust's event `init`: options are parsed, and no user runs yet."""
-    try:
+    with _mistakes_in_one_line():
         library.load()
         if isinstance(runner, WorkerRunner):
             Worker(environment, runner)
@@ -41,6 +54,12 @@ def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
             Keeper(environment, runner)
             # Timers count from the loop's time, which set-up has left behind: --run-time would be too short.
             gevent.get_hub().loop.update_now()
+
+
+@contextmanager
+def _mistakes_in_one_line() -> Iterator[None]:
+    try:
+        yield
     except StreamgaugeError as fault:
         say(f"streamgauge: {fault}")
         raise SystemExit(Exit.MISTAKE) from None

@@ -1,9 +1,10 @@
 """Every message between a master and its workers, as a typed value. All encoding and decoding happens here.
 
-    master → worker   StartRun, Stored, Pong, FinishRun
-    worker → master   Ready, Batch, Done, Refused, Ping
+    master → worker   Unfit, StartRun, Stored, Pong, FinishRun
+    worker → master   Join, Ready, Batch, Done, Refused, Ping
 
-They are sent as Locust's custom messages, so Locust manages the connections. This module does not import locust.
+They are sent as Locust's custom messages, so Locust manages the connections. A message that is not what it should be
+is dropped whole. This module does not import locust.
 """
 
 from collections.abc import Callable
@@ -13,12 +14,30 @@ import msgspec
 
 from streamgauge.harness.config import duration
 from streamgauge.harness.config.schema import Load, Profile, Target
+from streamgauge.harness.errors import StreamgaugeError
+from streamgauge.harness.judge.wording import shortened, visible
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
 
 
 class Message(msgspec.Struct, frozen=True):
     name: ClassVar[str]  # of Locust's message
+
+
+class Join(Message, frozen=True):
+    """The first message of a worker. The master admits it if `version` and `content` are its own."""
+
+    name = "gauge_join"
+    version: str  # of streamgauge
+    content: str  # hash of the scenario's files
+    host: str  # name of the machine
+
+
+class Unfit(Message, frozen=True):
+    """The worker is not admitted."""
+
+    name = "gauge_unfit"
+    reason: str
 
 
 class LoadShare(msgspec.Struct, frozen=True):
@@ -47,6 +66,7 @@ class StartRun(Message, frozen=True):
     client: str | None  # the client of every user; None: the one that its class names
     target: Target
     networks: dict[str, Profile]
+    users: dict[str, dict[str, Any]]  # by class: what must be equal here and there, as in the run's fingerprint
     load: LoadShare
 
 
@@ -102,6 +122,7 @@ class Batch(FromWorker, frozen=True):
     number: int  # 1, 2, 3, … of this worker in this run
     streams: list[StreamObservation]
     vitals: list[VitalSample]
+    begun: int = 0  # streams that the process has begun in this run
 
 
 class Done(FromWorker, frozen=True):
@@ -125,6 +146,7 @@ class Ping(Message, frozen=True):
 
 
 M = TypeVar("M", bound=Message)
+_MOST_CHARACTERS = 300  # of a text that another process wrote
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)  # a Duration is written as in the config
 
 
@@ -134,6 +156,19 @@ def encode(message: Message) -> bytes:
 
 def decode(kind: type[M], data: bytes) -> M:
     return msgspec.msgpack.decode(data, type=kind, dec_hook=duration.decode)
+
+
+def decoded(kind: type[M], data: object) -> M | None:
+    """Like `decode`, for data that anything may be; None if it is not such a message."""
+    try:
+        return decode(kind, data) if isinstance(data, bytes) else None
+    except (msgspec.MsgspecError, StreamgaugeError, ValueError, RecursionError):
+        return None
+
+
+def cleaned(text: str) -> str:
+    """Text of another process as it may be shown: short, and without control characters."""
+    return shortened(visible(text), _MOST_CHARACTERS)
 
 
 def send(runner: Any, message: Message, node: str | None = None) -> None:
@@ -149,7 +184,9 @@ def send_encoded(runner: Any, kind: type[Message], message: bytes, node: str | N
 def listen(runner: Any, kind: type[M], take: Callable[[M, str], None], *, concurrent: bool = False) -> None:
     """Call `take` with each message of this kind and its sender's node id; `concurrent`: each in its own greenlet."""
 
-    def decoded(msg: Any, **_: Any) -> None:
-        take(decode(kind, msg.data), msg.node_id)
+    def take_whole(msg: Any, **_: Any) -> None:
+        message = decoded(kind, msg.data)
+        if message is not None:
+            take(message, msg.node_id)
 
-    runner.register_message(kind.name, decoded, concurrent=concurrent)
+    runner.register_message(kind.name, take_whole, concurrent=concurrent)

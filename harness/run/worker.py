@@ -12,17 +12,20 @@ from functools import partial
 from typing import Any
 
 import gevent
+import msgspec
 from gevent.pool import Group
 from locust.env import Environment
 from locust.exception import RPCError
 from locust.runners import WorkerRunner
 
+from streamgauge.harness.config.load import load
+from streamgauge.harness.config.secrets import with_own_keys
 from streamgauge.harness.drive.users import assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.record.clock import RunClock, clock_offset
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
-from streamgauge.harness.run import messages
+from streamgauge.harness.run import messages, user_classes
 from streamgauge.harness.run.driving import Driving, machine, name_of
 from streamgauge.harness.run.messages import (
     Batch,
@@ -55,6 +58,7 @@ class Worker:
         self._run: _Participation | None = None  # the latest run; None before the first one
         self._finishing = Group()  # greenlets that send the last batches
         self._rounds: deque[tuple[int, int, int]] = deque(maxlen=_ROUNDS)  # see `clock_offset`; CLOCK_REALTIME ns
+        self._config = environment.parsed_options.gauge_config  # Locust replaces this option by the master's
         gevent.signal_handler(signal.SIGINT, interrupt_main)
         messages.listen(runner, StartRun, self._on_start)
         messages.listen(runner, Stored, self._on_stored)
@@ -75,7 +79,9 @@ class Worker:
         offset, doubt = clock_offset(self._rounds) if self._rounds else (None, None)
         clock = RunClock.starting_at(start.realtime_ns + (offset or 0))
         try:
-            self._run = _Participation(self._environment, self._runner, self._send, start, clock)
+            target = with_own_keys(start.target, lambda: load(self._config).target)
+            order = msgspec.structs.replace(start, target=target)
+            self._run = _Participation(self._environment, self._runner, self._send, order, clock)
         except StreamgaugeError as fault:
             self._send(Refused(start.run, str(fault)))
             return
@@ -142,10 +148,12 @@ class _Participation:
         self._send = send
         self._outbox = Outbox(partial(_send_encoded, runner))
         self._driving = Driving(environment, runner, start, clock, self._deliver)
+        user_classes.check(environment, start)
         self._driving.start()
 
     def _deliver(self, streams: list[StreamObservation], vitals: list[VitalSample]) -> None:
-        batch = Batch(self.id, name_of(self._runner), self._outbox.next_number, streams, vitals)
+        number, begun = self._outbox.next_number, self._driving.begun
+        batch = Batch(self.id, name_of(self._runner), number, streams, vitals, begun)
         self._outbox.put(messages.encode(batch), time.monotonic())
         self._hold_while_full()
 

@@ -55,18 +55,21 @@ class Workers:
             self._send_order(node)  # again, now with the time when the schedule begins
 
     def take(self, message: FromWorker, node: str) -> None:
+        """A message counts only if its sender was asked to take part, whatever name the message itself gives."""
+        if node not in self._done:
+            return
         match message:
             case Batch():
                 self._take_batch(message, node)
             case Ready():
-                self._recording.processes[message.worker].about = about_worker(message)
+                self._recording.processes[self._name_of(node)].about = about_worker(message)
             case Done():
                 self._done[node] = True
                 if self._runner.state in _UNDER_WAY:
                     self._early.append(self._name_of(node))
             case Refused():
                 self._done[node] = True
-                self._refused(self._name_of(node), message.reason)
+                self._refused(self._name_of(node), messages.cleaned(message.reason))
 
     def finish(self) -> None:
         """Collect the workers' last batches. Notes each lost worker: the streams that it had not sent are lost too."""
@@ -96,7 +99,13 @@ class Workers:
         messages.send(self._runner, self._order(node), node)
 
     def _take_batch(self, batch: Batch, node: str) -> None:
-        """Store the batch if it is the next one. Drops a repeated one; after a gap, the worker sends all again."""
+        """Store the batch if it is the next one. Drops a repeated one; after a gap, the worker sends all again.
+
+        A batch with rows of another worker is dropped whole.
+        """
+        name = self._name_of(node)
+        if batch.worker != name or any(seen.worker != name for seen in batch.streams):
+            return
         if batch.number == self._taken.get(node, 0) + 1 and not self._recording.full:
             self._taken[node] = batch.number
             self._recording.keep(batch, partial(self._acknowledge, batch, node))

@@ -40,6 +40,13 @@ def write_down(**_):
 """
 
 
+@pytest.fixture(autouse=True, scope="module")
+def token() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("STREAMGAUGE_TOKEN", "the secret of these tests")
+        yield
+
+
 @pytest.fixture
 def rules(tmp_path: Path) -> Path:
     path = tmp_path / "rules.toml"
@@ -104,14 +111,13 @@ def elsewhere(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory)
     folder = tmp_path_factory.mktemp("master")
     (folder / "elsewhere").mkdir()
     (folder / "rules.toml").write_text(RULES.replace("[target]", '[target]\nheaders = { "x-key" = "${A_KEY}" }'))
-    (folder / "hasty.py").write_text(HASTY)
-    ahead = f"import time\nnow = time.time_ns\ntime.time_ns = lambda: now() + {HOUR}\n"
-    (folder / "ahead.py").write_text(ahead + HASTY)
+    ahead = "import os, time\nnow = time.time_ns\ntime.time_ns = lambda: now() + int(os.environ.get('AHEAD', 0))\n"
+    (folder / "hasty.py").write_text(ahead + HASTY)
     port = free_port()
     with started(
-        [BIN / "locust", "-f", folder / "ahead.py", "--worker", "--master-port", port],
+        [BIN / "locust", "-f", folder / "hasty.py", "--worker", "--master-port", port],
         cwd=folder / "elsewhere",
-        env={**os.environ, "A_KEY": "the workers own secret"},
+        env={**os.environ, "A_KEY": "the workers own secret", "AHEAD": str(HOUR)},
         stderr=subprocess.PIPE,
     ) as worker:
         ended = command(

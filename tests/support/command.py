@@ -147,9 +147,8 @@ def started(words: Sequence[object], **keywords: Any) -> Iterator["subprocess.Po
 
 
 def processes(number: int) -> list[str]:
-    """Options for so many workers, on a port that no other run has."""
-    port = str(free_port())
-    return ["--processes", str(number), "--master-bind-port", port, "--master-port", port]
+    """Options for so many workers."""
+    return ["--processes", str(number)]
 
 
 def free_port() -> int:

@@ -1,0 +1,191 @@
+"""Who may take part in a run of several processes: a master with an honest worker, and peers that are none."""
+
+import contextlib
+import os
+import socket
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psutil
+import pytest
+
+from streamgauge import __version__
+from streamgauge.harness.run import messages
+from streamgauge.harness.run.messages import Batch, Done, Join, Machine, Message, Ping, Ready, Refused
+from streamgauge.harness.run.scenario_file import content_hash
+from tests.support.command import BIN, HASTY, RULES, command, count, free_port, rows, started, until
+from tests.support.record import observation
+from tests.support.reference import ReferenceServer
+from tests.support.rogue import Rogue, rogue
+
+TOKEN = "the secret of these tests"
+# What Locust's own workers send, and what ours do.
+LOCUSTS = (
+    "client_ready", "client_stopped", "heartbeat", "stats", "spawning", "spawning_complete", "logs", "quit",
+    "exception", "locustfile",
+)  # fmt: skip
+KINDS = (*LOCUSTS, *(kind.name for kind in (Join, Ready, Batch, Done, Refused, Ping)))
+WRONG: tuple[Any, ...] = (
+    None, True, -1, 2**63, 1e300, "", "\x1b]0;owned\x07" * 99, b"", b"\xff" * 99, [], [[[]]], {}, {"state": 7},
+    {"version": None}, {"user_classes_count": {"Hasty": -9}}, {"msg": 1, "traceback": 2}, {1: 2},
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STREAMGAUGE_TOKEN", TOKEN)
+    (tmp_path / "hasty.py").write_text(HASTY)
+    (tmp_path / "rules.toml").write_text(RULES)
+    return tmp_path
+
+
+@contextlib.contextmanager
+def master(server: ReferenceServer, folder: Path, port: int, seconds: int) -> Iterator["subprocess.Popen[str]"]:
+    words = [
+        BIN / "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-t", f"{seconds}s", "-H", server.url,
+        "--master", "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", "rules.toml",
+        "--gauge-db", "run.db",
+    ]  # fmt: skip
+    with started(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
+        yield running
+
+
+def worker(folder: Path, port: int, scenario: str = "hasty.py") -> contextlib.AbstractContextManager[Any]:
+    words = [BIN / "locust", "-f", scenario, "--worker", "--master-port", port]
+    return started(words, cwd=folder, stderr=subprocess.PIPE)
+
+
+def test_peers_without_the_secret_or_with_wrong_messages_change_nothing(server: ReferenceServer, folder: Path) -> None:
+    port = free_port()
+    with master(server, folder, port, 10) as running, worker(folder, port) as honest:
+        until(lambda: count(folder / "run.db", "streams") > 0)
+        ((run,),) = rows(folder / "run.db", "SELECT id FROM runs")
+        _speak_tcp(port)
+        for token in (None, "another secret of that length"):
+            with rogue(port, token) as stranger:
+                _say_all(stranger, run, KINDS)
+                assert stranger.heard(0.2) == [], "nothing is told to a stranger"
+        with rogue(port, TOKEN, "a-peer") as peer:
+            _say_all(peer, run, KINDS)  # it has not introduced itself
+            peer.send(Join.name, messages.encode(Join("0.0.1", "?", "\x1b[31mfar away")))
+            assert {kind for kind, *_ in peer.heard(20)} == {"gauge_unfit"}
+            peer.send(Join.name, messages.encode(Join(__version__, content_hash([str(folder / "hasty.py")]), "here")))
+            # Not `client_ready`: with the secret and the scenario, that makes it a worker, and Locust gives it users.
+            _say_all(peer, run, [kind for kind in KINDS if kind not in {"client_ready", Join.name}])
+            peer.send_bytes(bytes(40 * 2**20))
+        _, said = running.communicate(timeout=60)
+        assert honest.wait(30) == 0
+    assert running.returncode == 0, said
+    assert "Traceback" not in said
+    assert "\x1b" not in said
+    assert "a peer without the master's STREAMGAUGE_TOKEN was refused" in said
+    found = rows(folder / "run.db", "SELECT worker, sequence FROM streams ORDER BY sequence")
+    assert found == [("worker-0", place + 1) for place in range(len(found))], "each stream is there, once"
+    assert rows(folder / "run.db", "SELECT count(*), status, notes FROM runs") == [(1, "finished", "[]")]
+
+
+def _say_all(peer: Rogue, run: str, kinds: Sequence[str]) -> None:
+    """These kinds of messages and unknown ones: right ones, wrong data, wrong names, in any order, and some twice."""
+    stolen = [observation(worker="worker-0", sequence=number, arrivals=b"\xff" * 32) for number in range(2_000)]
+    real: list[Message] = [
+        Ready(run, "worker-0", Machine("\x1b[2J" * 999, 1, 1, "kernel", "compiled"), None, None),
+        *(Batch(run, name, number, stolen, []) for name in ("worker-0", "worker-1", "local") for number in (1, 2, 7)),
+        Refused(run, "\x1b]0;owned\x07"), Done(run), Ping(-(2**63)),
+    ]  # fmt: skip
+    words = [(kind, data) for kind in (*kinds, "unheard of", 7, None, ["gauge_batch"]) for data in WRONG]
+    words += [(message.name, messages.encode(message)) for message in real]
+    words += [(message.name, messages.encode(message)[:-3]) for message in real]
+    Random(13).shuffle(words)
+    for kind, data in words + words[:50]:
+        peer.send(kind, data)
+    for name in ("worker-0", "", 7, ["x"], "\x1b[31m"):
+        peer.send("quit", None, name)
+    for frames in ([b""], [b"\xc1"], [b"\xff" * 99], [b"\x93"], [b"\x80"], [b"\x93\xa4quit"], [b"", b"", b""]):
+        peer.send_bytes(*frames)
+
+
+def _speak_tcp(port: int) -> None:
+    """Bytes that are no ZeroMQ, and the greeting of a peer that then says nothing."""
+    for said in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 4_096, b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL"):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)) as line:
+            line.sendall(said)
+
+
+def test_a_worker_with_another_scenario_is_refused_and_the_run_is_right(server: ReferenceServer, folder: Path) -> None:
+    (folder / "other.py").write_text(HASTY.replace("0.05", "0.06"))
+    port = free_port()
+    with master(server, folder, port, 3) as running:
+        with worker(folder, port, "other.py") as other:
+            _, told = other.communicate(timeout=60)
+            assert other.returncode == 2
+        with worker(folder, port) as honest:
+            _, said = running.communicate(timeout=60)
+            assert honest.wait(30) == 0
+    assert "has another scenario than the master: copy the master's file to it" in told
+    assert "has another scenario than the master: copy the master's file to it; it was refused" in said
+    assert running.returncode == 0, said
+    assert rows(folder / "run.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
+    assert rows(folder / "run.db", "SELECT notes FROM runs") == [("[]",)]
+
+
+@pytest.mark.parametrize("role", ["--master", "--worker"])
+@pytest.mark.parametrize(
+    ("token", "line"),
+    [
+        ("", "need a shared secret in the environment variable STREAMGAUGE_TOKEN"),
+        ("abc", "STREAMGAUGE_TOKEN is too short"),
+    ],
+)
+def test_without_a_secret_there_is_neither_master_nor_worker(folder: Path, role: str, token: str, line: str) -> None:
+    ended = command("locust", "-f", "hasty.py", role, cwd=folder, STREAMGAUGE_TOKEN=token)
+    assert ended.returncode == 2
+    assert line in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_port_that_is_taken_is_one_line(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ended = command(
+            "locust", "-f", "hasty.py", "--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port,
+            "--loglevel", "WARNING", cwd=folder,
+        )  # fmt: skip
+    assert ended.returncode == 2
+    assert f"streamgauge: the master's port 127.0.0.1:{port} cannot be opened: Address already in use" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_two_runs_with_processes_at_once_are_two_runs_on_this_machine_alone(
+    server: ReferenceServer, folder: Path
+) -> None:
+    def run(name: str) -> contextlib.AbstractContextManager[Any]:
+        words = [
+            BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 2, "--spawn-rate", 2,
+            "--run-time", "3s", "--config", "rules.toml", "--db", f"{name}.db", "--", "--processes", 1,
+        ]  # fmt: skip
+        return started(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+
+    environment = {name: value for name, value in os.environ.items() if name != "STREAMGAUGE_TOKEN"}
+    with run("one") as first, run("two") as second:
+        until(lambda: count(folder / "one.db", "streams") and count(folder / "two.db", "streams"))
+        assert len(_listening(first.pid)) == len(_listening(second.pid)) == 1
+        assert {host for pid in (first.pid, second.pid) for host in _listening(pid)} == {"127.0.0.1"}
+        for each in (first, second):
+            _, said = each.communicate(timeout=60)
+            assert each.returncode == 0, said
+            assert "Traceback" not in said
+    for name in ("one", "two"):
+        assert rows(folder / f"{name}.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
+
+
+def _listening(pid: int) -> list[str]:
+    """Where the processes below this one listen."""
+    return [
+        line.laddr.ip
+        for child in psutil.Process(pid).children(recursive=True)
+        for line in child.net_connections()
+        if line.status == psutil.CONN_LISTEN
+    ]
