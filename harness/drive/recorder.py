@@ -17,7 +17,8 @@ from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import Vital, VitalSample
 
 _BATCH_EVERY = 0.5  # seconds; a process that dies loses the streams of this time, and those under way
-_PROBE_EVERY = 0.05  # seconds between two measurements of how late the loop's timers fire
+_PROBE_EVERY = 0.02  # seconds between two measurements of how late the loop's timers fire
+_STOP = 0.05  # seconds; a timer that is later was delayed by a stop of the loop
 _MOST_STREAMS = 500  # in a batch
 _MOST_BYTES = 524_288  # in a batch, approximately; a larger stream makes a batch of its own
 _ROW = 700  # approximate bytes of an encoded stream without its arrivals
@@ -37,7 +38,7 @@ class Recorder:
         self._streams: list[StreamObservation] = []
         self._samples: list[VitalSample] = []
         self._process = psutil.Process()
-        self._loop_lag = 0.0  # seconds, the largest since the last sample
+        self._probe = LoopProbe()
         self._collected_at = time.monotonic()
         self._greenlet = gevent.Greenlet(self._run)
         self._room = Event()
@@ -69,6 +70,7 @@ class Recorder:
         gc.freeze()
         gc.disable()
         self._process.cpu_percent()  # starts the interval: each call returns the use since the previous one
+        self._probe.start()
         self._greenlet.start()
 
     def stop(self) -> None:
@@ -76,41 +78,38 @@ class Recorder:
         self._room.set()
         if self._greenlet:
             self._greenlet.kill()
-            self._samples += self._given(self._clock.now())
+            self._probe.stop()
+            self._samples += self._measured(self._clock.now())
             gc.enable()
             gc.unfreeze()
         self._flush()
 
     def _run(self) -> None:
+        self._samples += self._measured(self._clock.now())  # from here on, each sample is of the time since the last
         batches = 0
         while True:
-            flush_at = time.monotonic() + _BATCH_EVERY
-            while (slept_at := time.monotonic()) < flush_at:
-                gevent.sleep(_PROBE_EVERY)
-                self._loop_lag = max(self._loop_lag, time.monotonic() - slept_at - _PROBE_EVERY)
+            gevent.sleep(_BATCH_EVERY)
             batches += 1
             if batches % 2 == 0:
                 self._sample()
             self._flush()
 
     def _sample(self) -> None:
-        at = self._clock.now()
-        own = {
-            Vital.CPU_PERCENT: self._process.cpu_percent(),
-            Vital.LOOP_LAG: self._loop_lag * 1e3,
-            Vital.CLOCK_DRIFT: self._clock.drift(),
-        }
-        self._loop_lag = 0.0
+        own = {Vital.CPU_PERCENT: self._process.cpu_percent()}
         if self._held:
             own[Vital.HELD_STREAMS] = self._held
         if time.monotonic() - self._collected_at > _COLLECT_EVERY:
             began = self._collected_at = time.monotonic()
             gc.collect()
             own[Vital.GC_PAUSE] = (time.monotonic() - began) * 1e3
-        self._samples += [*self._given(at), *(VitalSample(at, vital, float(value)) for vital, value in own.items())]
+        at = self._clock.now()
+        self._samples += [*self._measured(at), *_samples(at, own)]
 
-    def _given(self, at: int) -> list[VitalSample]:
-        return [VitalSample(at, vital, float(value())) for vital, value in self._vitals.items()]
+    def _measured(self, at: int) -> list[VitalSample]:
+        """What every sample has, the first and the last one too."""
+        lag, stopped = self._probe.take()
+        own = {Vital.LOOP_LAG: lag * 1e3, Vital.LOOP_STOPPED: stopped * 1e3, Vital.CLOCK_DRIFT: self._clock.drift()}
+        return _samples(at, {vital: value() for vital, value in self._vitals.items()} | own)
 
     def _flush(self) -> None:
         while self._streams or self._samples:
@@ -118,6 +117,46 @@ class Recorder:
             streams, self._streams = self._streams[:end], self._streams[end:]
             samples, self._samples = self._samples, []
             self._deliver(streams, samples)
+
+
+class LoopProbe:
+    """Measures how late the loop's timers fire, whatever delays them: our own code, a scenario's, or the collector."""
+
+    def __init__(self) -> None:
+        self._due_at = 0.0  # monotonic: when the timer should fire
+        self._lag = 0.0  # seconds, the largest since the last `take`
+        self._stopped = 0.0  # seconds, the sum of those that were stops
+        self._greenlet = gevent.Greenlet(self._run)
+
+    def start(self) -> None:
+        self._due_at = time.monotonic() + _PROBE_EVERY
+        self._greenlet.start()
+
+    def stop(self) -> None:
+        """End the measurement. A stop that has just ended counts, though its timer has not fired yet."""
+        self._greenlet.kill()
+        self._fired()
+
+    def take(self) -> tuple[float, float]:
+        """The largest lag since the last call, and for how long the loop stopped in total; seconds."""
+        taken, self._lag, self._stopped = (self._lag, self._stopped), 0.0, 0.0
+        return taken
+
+    def _run(self) -> None:
+        while True:
+            self._due_at = time.monotonic() + _PROBE_EVERY
+            gevent.sleep(_PROBE_EVERY)
+            self._fired()
+
+    def _fired(self) -> None:
+        lag = time.monotonic() - self._due_at
+        self._lag = max(self._lag, lag)
+        if lag >= _STOP:
+            self._stopped += lag
+
+
+def _samples(at: int, values: Mapping[Vital, float]) -> list[VitalSample]:
+    return [VitalSample(at, vital, float(value)) for vital, value in values.items()]
 
 
 def _fitting(streams: Sequence[StreamObservation]) -> int:

@@ -31,6 +31,7 @@ class Vital(StrEnum):
     DROPPED_ARRIVALS = "dropped_arrivals", "arrivals", "of these, dropped so far because nobody was free to serve them"
     CPU_PERCENT = "cpu_percent", "%", "CPU use of the process, as a share of one core", "cpu_max"
     LOOP_LAG = "loop_lag_ms", "ms", "the most that a timer of the event loop was late in this second", "loop_lag_max_ms"
+    LOOP_STOPPED = "loop_stopped_ms", "ms", "how long timers waited in this second, in waits of 50 ms or more"
     GC_PAUSE = "gc_pause_ms", "ms", "length of one garbage collection, once a minute", "gc_pause_max_ms"
     CLOCK_DRIFT = "clock_drift_ns", "ns", "how far the wall clock was stepped since the run began", "clock_drift_ns"
 

@@ -71,7 +71,10 @@ def equal(one: Any, two: Any, where: str = "") -> None:
 @pytest.mark.parametrize("name", JUDGED)
 def test_a_run_of_an_old_database_is_judged_as_before(database: Path, name: str) -> None:
     run = ids(database)[JUDGED[name] - 1]
-    equal(written(f"judge-{name}.json"), json.loads(output_of("judge", database, "--run", run, "--json", "-")))
+    before = written(f"judge-{name}.json")
+    if name == "killed":  # a run without an end had a verdict, although nobody knows how many streams it lost
+        before |= {"validity": {"status": "invalid", "reasons": []}, "verdict": "invalid"}
+    equal(before, json.loads(output_of("judge", database, "--run", run, "--json", "-")))
 
 
 def comparison(database: Path, runs: Sequence[int], against: str | Path) -> Any:

@@ -199,7 +199,7 @@ def test_neither_a_broken_connection_to_the_master_nor_a_terminated_worker_loses
     ]
 
 
-def test_a_run_whose_scenario_blocks_the_event_loop_is_invalid(
+def test_one_long_stop_of_the_event_loop_makes_a_run_invalid(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
     hog = """
@@ -207,11 +207,11 @@ from gevent.monkey import get_original
 
 class Hog(StreamUser):
     fixed_count = 1
-    wait_time = between(0.001, 0.002)
+    wait_time = between(60, 60)
 
     @task
     def block(self):
-        get_original("time", "sleep")(0.1)
+        get_original("time", "sleep")(3)
 """
     (tmp_path / "hog.py").write_text(HASTY + hog)
     ended = command(
@@ -221,9 +221,9 @@ class Hog(StreamUser):
     )  # fmt: skip
     assert ended.returncode == 3, ended.stderr
     said = " ".join(ended.stdout.split())
-    assert "INVALID: local was late for its own timers by 50 ms or more in " in said
-    assert "use --processes 2 or fewer users" in said
-    assert instrument(tmp_path / "run.db")["workers"]["local"]["loop_lag_max_ms"] > 40, "it stops for 100 ms at a time"
+    assert "INVALID: local stood still for 2.9" in said or "INVALID: local stood still for 3" in said, said
+    assert "look for blocking code in the scenario" in said
+    assert instrument(tmp_path / "run.db")["workers"]["local"]["loop_lag_max_ms"] > 2_900
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -6,12 +6,18 @@ from typing import NamedTuple
 
 import gevent
 import pytest
+from gevent.monkey import get_original
 
 from streamgauge.harness.drive.recorder import Recorder
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import Vital, VitalSample
 from tests.support.record import observation
+
+
+def blocked(seconds: float) -> None:
+    """Stop the whole loop, as a system call does that gevent does not know."""
+    get_original("time", "sleep")(seconds)
 
 
 class Delivered(NamedTuple):
@@ -80,7 +86,7 @@ def test_a_process_tells_of_its_own_health_and_of_those_that_it_holds_back(
     recorder.start()
     recorder.hold()
     gevent.spawn(recorder.record, observation())
-    while not any(batch.vitals for batch in delivered):
+    while not any(vital.vital is Vital.CPU_PERCENT for batch in delivered for vital in batch.vitals):
         gevent.sleep(0.05)
     values = {sample.vital: sample.value for batch in delivered for sample in batch.vitals}
     assert values[Vital.USERS] == 3
@@ -88,3 +94,34 @@ def test_a_process_tells_of_its_own_health_and_of_those_that_it_holds_back(
     assert {Vital.CPU_PERCENT, Vital.LOOP_LAG, Vital.CLOCK_DRIFT} <= values.keys()
     recorder.stop()
     assert gc.isenabled(), "the collector is off only while a run is on"
+
+
+@pytest.mark.parametrize("at_the_end", [False, True], ids=["in between", "at the end"])
+def test_a_stop_of_the_loop_is_measured_whatever_stops_it(
+    recorder: Recorder, delivered: list[Delivered], at_the_end: bool
+) -> None:
+    recorder.start()
+    gevent.sleep(0.05)
+    blocked(0.4)
+    if not at_the_end:
+        gevent.sleep(0.05)
+    recorder.stop()
+    stopped = [s.value for batch in delivered for s in batch.vitals if s.vital is Vital.LOOP_STOPPED]
+    assert 350 < sum(stopped) < 2_000
+    assert stopped[0] == 0, "the first sample is from the start"
+
+
+def test_storing_is_inside_what_is_measured(delivered: list[Delivered]) -> None:
+    """The longest stop of all was SQLite's wait for a lock, in the recorder's own greenlet (issue 13, A1)."""
+
+    def deliver(streams: list[StreamObservation], vitals: list[VitalSample]) -> None:
+        delivered.append(Delivered(streams, vitals))
+        if streams:
+            blocked(0.4)
+
+    recorder = Recorder(RunClock(origin=0, offset=0), {}, deliver)
+    recorder.start()
+    recorder.record(observation())
+    gevent.sleep(1.2)
+    recorder.stop()
+    assert sum(s.value for batch in delivered for s in batch.vitals if s.vital is Vital.LOOP_STOPPED) > 350

@@ -4,6 +4,7 @@ subjects    what a rule is about: `p95(ttft)`
 rules       a rule's text, parsed
 sla         the verdict of a rule
 abort       rules that end a run early
+time_lost   how long a process stood still or was full
 validity    whether the generator measured itself
 summary     one metric in figures
 judgement   all of it for one run

@@ -18,11 +18,11 @@ from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import RATES, SERVER_STOPPED, Figure
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Store, Streams
-from streamgauge.harness.judge.verdict import sla
+from streamgauge.harness.judge.verdict import sla, time_lost
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary, summary
-from streamgauge.harness.judge.verdict.validity import HABITS, Evidence, Validity, assess
+from streamgauge.harness.judge.verdict.validity import Evidence, Validity, assess
 from streamgauge.harness.record.vitals import Vital
 
 PHASE = "phase"  # the label by which a scenario divides its streams, for figures side by side
@@ -99,7 +99,7 @@ def _judgement(
 ) -> Judgement:
     totals = measurements.totals()
     distributions = {name: measurements.distribution(name) for name in METRICS}
-    vitals = {name: store.vital(run.id, name) for name in HABITS}
+    vitals = {name: store.vital(run.id, name) for name in time_lost.EVIDENCE}
     validity, reasons = assess(Evidence(run, totals, distributions, vitals))
     verdict, reason = _verdict(run, validity, reasons, verdicts)
     return Judgement(

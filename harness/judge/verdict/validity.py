@@ -15,6 +15,7 @@ from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, VitalSeries
+from streamgauge.harness.judge.verdict import time_lost
 from streamgauge.harness.record.vitals import Vital
 
 
@@ -38,31 +39,15 @@ DROPPED_INVALID = 0.05  # share of an open load's arrivals
 # stream open at the time. Most models send tokens 10 to 50 ms apart: above this, only kernel stamps tell them apart.
 READ_LAG_MS = 50.0  # p50
 PACKED_REMARKED = 0.05  # share of reads that were in time and held several chunks: the server or a proxy packs them
-HABIT_SAMPLES, HABIT_SHARE = 5, 0.10  # fewer samples beyond a limit, or a smaller share, are a spike and no habit
-
-
-@dataclass(frozen=True)
-class Habit:
-    """A limit on a vital of a process; the run is degraded if the process is often beyond it."""
-
-    limit: float
-    sentence: str  # `{share}` is the share of samples beyond the limit
-    invalid_share: float | None = None  # a larger share makes the run INVALID
-
-
-HABITS: Mapping[Vital, Habit] = {
-    Vital.CPU_PERCENT: Habit(
-        90.0,  # of one core: Python cannot use more
-        "used 90 % of a core or more in {share} of its seconds: it can hardly drive more; "
-        "use --processes 2 or fewer users",
-    ),
-    Vital.LOOP_LAG: Habit(
-        50.0,
-        "was late for its own timers by 50 ms or more in {share} of its seconds; use --processes 2 or fewer users",
-        invalid_share=0.5,  # beyond this, most new connections and requests are late, and TTFT includes that lag
-    ),
-    Vital.GC_PAUSE: Habit(50.0, "paused for 50 ms or more in {share} of its garbage collections"),
-}
+# A stop of the event loop delays every new stream, departure and timeout of that time. Like late reads: in 2 % of the
+# time it spoils p98, in 10 % every quantile from p90 on. Less is a spike, which the streams that it touched show.
+STOPPED_DEGRADED, STOPPED_INVALID = 0.02, 0.10  # share of a process's time, in stops of 50 ms or more
+# The send lag is a part of TTFT, so its share of all TTFTs is the share of them that is not the server's.
+SENT_LATE_INVALID = 0.10  # of the time that people waited for the first content
+READ_LATE_DEGRADED = 0.10  # of the time that streams were open, in the latest read of each
+BUSY_PERCENT = 90.0  # CPU of a process, of one core: Python cannot use more
+# A process that is busy for less is starting, or has a neighbour.
+BUSY_SECONDS, BUSY_SHARE, BUSY_MOSTLY = 5.0, 0.10, 0.50
 
 
 @dataclass(frozen=True)
@@ -70,7 +55,7 @@ class Evidence:
     run: Run
     totals: Totals
     samples: Mapping[str, Distribution]  # by metric
-    vitals: Mapping[Vital, VitalSeries]  # those of HABITS
+    vitals: Mapping[Vital, VitalSeries]  # those of time_lost.EVIDENCE
 
     def share_of_reads(self, name: str, less: str | None = None) -> float:
         """The share of reads that the sum `name` counts, minus those that the sum `less` counts."""
@@ -124,15 +109,22 @@ def _unstamped(evidence: Evidence) -> Iterator[Fault]:
 
 
 def _sent_late(evidence: Evidence) -> Iterator[Fault]:
-    lag = _quantile(evidence.samples["send_lag"], 0.99)
+    sent = evidence.samples["send_lag"]
+    lag, waited = _quantile(sent, 0.99), _mean(evidence.samples["ttft"])
     if lag is not None and lag > SEND_LAG_MS:
-        sentence = f"the generator sent late: p99 {figure(lag, 'ms')}, which is part of every TTFT here"
-        yield Fault(invalid=False, sentence=sentence)
+        share = _mean(sent) / waited if waited else 0.0
+        yield Fault(
+            share > SENT_LATE_INVALID,
+            f"the generator sent late: p99 {figure(lag, 'ms')}, which is part of every TTFT here: "
+            f"{figure(share, 'ratio')} of all of them",
+        )
 
 
 def _read_late(evidence: Evidence) -> Iterator[Fault]:
-    lag, worst = (_quantile(evidence.samples["read_lag"], q) for q in (0.50, 0.99))
-    if lag is not None and lag > READ_LAG_MS:
+    late = evidence.samples["read_lag"]
+    lag, worst = (_quantile(late, q) for q in (0.50, 0.99))
+    share = _mean(late) * late.n * 1e6 / (evidence.totals.sum("open_ns") or 1.0)
+    if lag is not None and (lag > READ_LAG_MS or share > READ_LATE_DEGRADED):
         yield Fault(
             invalid=False,
             sentence=f"the generator read late: by {figure(lag, 'ms')} or more in half of the streams, "
@@ -150,20 +142,25 @@ def _dropped(evidence: Evidence) -> Iterator[Fault]:
         )
 
 
-def _habits(evidence: Evidence) -> Iterator[Fault]:
-    for name, habit in HABITS.items():
-        for worker, share in _beyond(evidence.vitals[name], habit.limit):
-            invalid = habit.invalid_share is not None and share > habit.invalid_share
-            yield Fault(invalid, f"{worker} {habit.sentence.format(share=figure(share, 'ratio'))}")
+def _stopped(evidence: Evidence) -> Iterator[Fault]:
+    for lost in time_lost.stopped(evidence.vitals):
+        if lost.share > STOPPED_DEGRADED:
+            yield Fault(
+                lost.share > STOPPED_INVALID,
+                f"{lost.worker} stood still for {lost.seconds:.3g} s of {lost.of:.3g} s, for 50 ms or more at a time: "
+                f"what was due meanwhile came late; look for blocking code in the scenario, "
+                f"or use --processes 2 or fewer users",
+            )
 
 
-def _beyond(samples: VitalSeries, limit: float) -> Iterator[tuple[str, float]]:
-    """The processes that reached the limit too often for a spike, each with its share of such samples."""
-    workers = np.array(samples.worker)
-    for worker in sorted(set(samples.worker)):
-        beyond = samples.value[workers == worker] >= limit
-        if beyond.sum() >= HABIT_SAMPLES and beyond.mean() > HABIT_SHARE:
-            yield worker, float(beyond.mean())
+def _busy(evidence: Evidence) -> Iterator[Fault]:
+    for busy in time_lost.beyond(evidence.vitals[Vital.CPU_PERCENT], BUSY_PERCENT):
+        if (busy.seconds >= BUSY_SECONDS and busy.share > BUSY_SHARE) or busy.share > BUSY_MOSTLY:
+            yield Fault(
+                invalid=False,
+                sentence=f"{busy.worker} used 90 % of a core or more for {busy.seconds:.3g} s of {busy.of:.3g} s: "
+                f"it can hardly drive more; use --processes 2 or fewer users",
+            )
 
 
 def _incomplete(evidence: Evidence) -> Iterator[Fault]:
@@ -183,7 +180,7 @@ def _incomplete(evidence: Evidence) -> Iterator[Fault]:
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
-    _incomplete, _saturation, _clock_step, _unstamped, _sent_late, _read_late, _dropped, _habits,
+    _incomplete, _saturation, _clock_step, _unstamped, _sent_late, _read_late, _dropped, _stopped, _busy,
 )  # fmt: skip
 
 
@@ -206,3 +203,8 @@ def _remarks(evidence: Evidence) -> Iterator[str]:
 
 def _quantile(samples: Distribution, q: float) -> float | None:
     return statistics.quantile(samples.values, samples.counts, q)
+
+
+def _mean(samples: Distribution) -> float:
+    """0 without samples."""
+    return float(np.dot(samples.values, samples.counts)) / samples.n if samples.n else 0.0

@@ -1,0 +1,66 @@
+"""How much of its time a process lost, by its vitals. Pure.
+
+By time and not by the number of samples: one stop of nine seconds is a single sample.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from streamgauge.harness.judge.measure.arrays import Floats
+from streamgauge.harness.judge.store import VitalSeries
+from streamgauge.harness.record.vitals import Vital
+
+STOP_MS = 50.0  # a timer that is later was delayed by a stop of the loop
+EVIDENCE = (Vital.LOOP_STOPPED, Vital.LOOP_LAG, Vital.GC_PAUSE, Vital.CPU_PERCENT)  # the vitals that are read here
+_EVERY = 1.0  # seconds between two samples
+
+
+class Lost(NamedTuple):
+    worker: str
+    seconds: float
+    of: float  # seconds that the process was observed
+
+    @property
+    def share(self) -> float:
+        return self.seconds / self.of
+
+
+def stopped(vitals: Mapping[Vital, VitalSeries]) -> Iterator[Lost]:
+    """For each process, how long its event loop stood still for 50 ms or more at a time.
+
+    Older versions recorded only the longest lag of each second, and garbage collections apart from it: a lower bound.
+    """
+    now = vitals[Vital.LOOP_STOPPED]
+    workers = set(now.worker)
+    for worker in sorted(workers):
+        at, values = _of(now, worker)
+        yield Lost(worker, float(values.sum()) / 1e3, float(_covered(at).sum()))
+    lags, pauses = vitals[Vital.LOOP_LAG], vitals[Vital.GC_PAUSE]
+    for worker in sorted(set(lags.worker) - workers):
+        at, values = _of(lags, worker)
+        _, collected = _of(pauses, worker)
+        lost = sum(float(each[each >= STOP_MS].sum()) for each in (values, collected))
+        yield Lost(worker, lost / 1e3, float(_covered(at).sum()))
+
+
+def beyond(samples: VitalSeries, limit: float) -> Iterator[Lost]:
+    """For each process, how long a vital was at `limit` or above. A sample stands for the time since the last one."""
+    for worker in sorted(set(samples.worker)):
+        at, values = _of(samples, worker)
+        covered = _covered(at)
+        yield Lost(worker, float(covered[values >= limit].sum()), float(covered.sum()))
+
+
+def _of(samples: VitalSeries, worker: str) -> tuple[Floats, Floats]:
+    """The times (s) and values of one process's samples."""
+    mine = np.array(samples.worker, object) == worker
+    return samples.at[mine] / 1e9, samples.value[mine]
+
+
+def _covered(at: Floats) -> Floats:
+    """The time that each sample stands for, s; in total at least that between two samples."""
+    covered = np.diff(at, prepend=max(0.0, at[0] - _EVERY))
+    covered[-1] += max(0.0, _EVERY - covered.sum())
+    return covered

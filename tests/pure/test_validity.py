@@ -1,0 +1,104 @@
+"""Whether a run can be believed, by the time that its processes lost."""
+
+from pathlib import Path
+
+import pytest
+
+from streamgauge.harness.config.schema import Sla
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import Judgement, judge
+from streamgauge.harness.judge.verdict.rules import parse_all
+from streamgauge.harness.judge.verdict.validity import Validity
+from tests.support.record import MS, database, judged, observation, ttfts
+
+GOOD = ttfts(range(100, 400), output_tokens=3)
+
+
+def with_vitals(path: Path, name: str, *values: float, worker: str = "worker-0") -> Judgement:
+    """A good run with these samples of a vital of one process, one a second."""
+    with Store.open(database(path, GOOD)) as store:
+        store.append("run-1", [], [(worker, second * 1_000 * MS, name, value) for second, value in enumerate(values)])
+        return judge(store, rules=parse_all([Sla(rule="max(ttft) < 1s")]))
+
+
+def stops(path: Path, seconds: float, *stops_ms: float) -> Judgement:
+    """A good run of one process of this length, with one sample at its begin, and one after each stop."""
+    at = [0.0, *(seconds * (place + 1) / len(stops_ms) for place in range(len(stops_ms)))]
+    with Store.open(database(path, GOOD)) as store:
+        values = zip(at, (0.0, *stops_ms), strict=True)
+        store.append("run-1", [], [("local", int(s * 1_000 * MS), "loop_stopped_ms", value) for s, value in values])
+        return judge(store, rules=parse_all([Sla(rule="max(ttft) < 1s")]))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stops_ms", "validity"),
+    [
+        (24, [0, 8_985, 0], Validity.INVALID),  # one stop of nine seconds is one sample
+        (24, [0] * 10 + [8_985], Validity.INVALID),  # also at the very end
+        (24, [0, 1_000, 0], Validity.DEGRADED),
+        (24, [0, 300, 0], Validity.VALID),  # a spike
+        (60, [60] * 60, Validity.DEGRADED),  # a second in every ten seconds
+        (60, [120] * 60, Validity.INVALID),
+        (2, [300], Validity.INVALID),  # a run too short to have many samples
+        (2, [100], Validity.DEGRADED),
+        (2, [0], Validity.VALID),
+        (0.2, [60], Validity.DEGRADED),  # judged as if it took a second
+    ],
+)
+def test_stops_of_the_event_loop_count_by_the_time_that_they_took(
+    tmp_path: Path, seconds: float, stops_ms: list[float], validity: Validity
+) -> None:
+    result = stops(tmp_path / "one.db", seconds, *stops_ms)
+    assert result.validity is validity
+    assert (result.verdict == "invalid") is (validity is Validity.INVALID)
+    said = (
+        f"local stood still for {sum(stops_ms) / 1e3:.3g} s of {max(seconds, 1.0):.3g} s, for 50 ms or more at a time"
+    )
+    assert [reason.startswith(said) for reason in result.reasons] == [True] * (validity is not Validity.VALID)
+
+
+def test_stops_in_a_run_of_an_older_version_are_at_least_its_longest_lags_and_collections(tmp_path: Path) -> None:
+    late = with_vitals(tmp_path / "late.db", "loop_lag_ms", *[1] * 9, *[250] * 11)
+    assert (late.verdict, late.validity) == ("invalid", Validity.INVALID)
+    assert late.reasons[0].startswith("worker-0 stood still for 2.75 s of 19 s")
+    assert with_vitals(tmp_path / "small.db", "loop_lag_ms", *[49] * 20).validity is Validity.VALID
+
+
+def test_a_process_that_is_busy_for_long_degrades_the_run_and_a_spike_does_not(tmp_path: Path) -> None:
+    for name, samples, said in (
+        ("long.db", [*[30] * 10, *[97] * 10], "10 s of 19 s"),
+        ("short.db", [97, 97, 97], "2 s of 2 s"),
+        ("spike.db", [30, 97, 97, 97, 30, 30, 30], ""),
+        ("rare.db", [*[30] * 90, *[97] * 9], ""),
+    ):
+        result = with_vitals(tmp_path / name, "cpu_percent", *samples)
+        expected = Validity.DEGRADED if said else Validity.VALID
+        assert (result.verdict, result.validity) == ("met", expected), name
+        if said:
+            assert result.reasons[0].startswith(f"worker-0 used 90 % of a core or more for {said}")
+
+
+def test_a_busy_second_that_took_nine_counts_as_nine(tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "one.db", GOOD)) as store:
+        samples = [(1, 20.0), (2, 20.0), (11, 99.0), (24, 20.0)]
+        store.append("run-1", [], [("local", s * 1_000 * MS, "cpu_percent", value) for s, value in samples])
+        assert judge(store).reasons[0].startswith("local used 90 % of a core or more for 9 s of 24 s")
+
+
+def test_requests_that_were_sent_late_count_by_their_share_of_the_ttft(tmp_path: Path) -> None:
+    # Of 20 streams a second, those of a stop of nine seconds were sent when it was over.
+    late = [observation([("text", 100 + lag)], send_lag=int(lag * MS)) for lag in range(9_000, 0, -50)]
+    in_time = [observation([("text", 100)], send_lag=0)] * 300
+    stopped = judged(tmp_path / "stopped.db", late + in_time, "error_rate < 100%")
+    assert stopped.verdict == "invalid"
+    assert "94.4 % of all of them" in stopped.reason
+    few = judged(tmp_path / "few.db", [observation(send_lag=20 * MS)] * 2 + [observation(send_lag=0)] * 98)
+    assert few.validity is Validity.DEGRADED
+
+
+def test_one_busy_process_among_idle_ones_is_named(tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "one.db", GOOD)) as store:
+        for worker, load in (("worker-0", 20.0), ("worker-1", 99.0), ("worker-2", 20.0)):
+            store.append("run-1", [], [(worker, second, "cpu_percent", load) for second in range(30)])
+        reasons = judge(store).reasons
+    assert [reason.split()[0] for reason in reasons] == ["worker-1"]
