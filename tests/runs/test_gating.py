@@ -23,7 +23,7 @@ def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A process of its own, to its end."""
     environment = {**os.environ, "COLUMNS": "200"}
     told = [str(STREAMGAUGE), *map(str, words)]
-    return subprocess.run(told, cwd=cwd, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(told, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 @pytest.fixture

@@ -20,21 +20,16 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
 from tests.benchmarks.truth import errors
 from tests.support.hostile import IDENTITY, target
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer
 
 STREAMS, TOKENS = 50, 100  # 100 tokens at 20 ms: 2 s a round
+ANSWER = {"x-gauge-ttft": "200ms", "x-gauge-itl": "20ms", "x-gauge-tokens": str(TOKENS)}
 IDENTITY_HERE = {**IDENTITY, "protocol": "anthropic_messages"}
 
 pytestmark = [
     pytest.mark.timing,
     pytest.mark.skipif(sys.platform != "linux", reason="the server's log and the kernel's stamps share a clock"),
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    with reference_server("--preset", "exact", "--tokens", str(TOKENS)) as running:
-        yield running
 
 
 @contextmanager
@@ -52,7 +47,7 @@ def undisturbed() -> Iterator[None]:
 
 def round_of(url: str, clock: RunClock) -> list[StreamObservation]:
     """All streams at once, begun over one token's gap, so that they do not come in step."""
-    site = Site.of(url, target(protocol="anthropic_messages"), clock)
+    site = Site.of(url, target(protocol="anthropic_messages", headers=ANSWER), clock)
     prompt, direct = prompts.ask("How deep is the river?"), network.find("direct")
 
     def stream(person: WireClient) -> StreamObservation:

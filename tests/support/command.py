@@ -68,7 +68,7 @@ def command(*words: object, cwd: Path, **environment: str) -> subprocess.Complet
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
         check=False,
     )
 
@@ -110,7 +110,7 @@ def locust_in_forks(orders: Sequence[Sequence[object]], cwd: Path) -> list["subp
             input="\n".join("\0".join(map(str, order)) for order in orders),
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=180,
             check=True,
         )
         return [
@@ -170,7 +170,7 @@ def count(database: Path, table: str) -> int:
 
 def until(condition: Any) -> None:
     """Wait for something that another process does."""
-    give_up_at = time.monotonic() + 45
+    give_up_at = time.monotonic() + 90
     while not condition():
         assert time.monotonic() < give_up_at, "it did not come about"
         time.sleep(0.05)
