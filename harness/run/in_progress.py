@@ -4,7 +4,6 @@ import secrets
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import gevent
 import msgspec
@@ -13,6 +12,7 @@ from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
 from streamgauge.harness.config.secrets import filled_metrics, for_workers, public
+from streamgauge.harness.drive.server_metrics import ServerWatch
 from streamgauge.harness.errors import StoreError, StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Run, RunStatus, Store
@@ -29,9 +29,6 @@ from streamgauge.harness.run.recording import Recording
 from streamgauge.harness.run.settings import Settings
 from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.workers import Workers, connected
-
-if TYPE_CHECKING:
-    from streamgauge.harness.drive.server_metrics import ServerWatch
 
 _PROGRESS_EVERY = 3.0  # seconds between two lines of live figures
 _RULES_EVERY = 1.0  # seconds between two evaluations of the rules with `abort`
@@ -145,15 +142,12 @@ class RunInProgress:
 
     # Parts that are made once, in `__init__`.
 
-    def _server_watch(self, host: str) -> "ServerWatch | None":
+    def _server_watch(self, host: str) -> ServerWatch | None:
         """The sampling of the server's own metrics page. None if the config names no page."""
         target, recording = self._settings.config.target, self._recording
         page = filled_metrics(target)
         if page is None:
             return None
-        # Imported only here: it reads the page with httpx, which takes 0.1 s to import.
-        from streamgauge.harness.drive.server_metrics import ServerWatch  # noqa: PLC0415
-
         return ServerWatch(target, page, host, recording.clock, recording.keep_server_vitals)
 
     def _users_of(self, runner: LocalRunner | MasterRunner) -> LocalUsers | Workers:

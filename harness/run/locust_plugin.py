@@ -48,7 +48,7 @@ def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
         if isinstance(runner, WorkerRunner):
             Worker(environment, runner)
         else:
-            # Imported only here: the store and the judge take half a second and 60 MB, and a worker uses neither.
+            # Imported only here: the store and the judge take 0.2 s, and a worker uses neither.
             from streamgauge.harness.run.keeper import Keeper  # noqa: PLC0415
 
             Keeper(environment, runner)

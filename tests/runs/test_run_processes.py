@@ -91,7 +91,7 @@ class TestOfARunByTwoProcesses:
         (fingerprint,) = rows(divided, "SELECT fingerprint FROM runs")[0]
         assert '"office#' in fingerprint.replace(": ", ":")
 
-    def test_a_worker_imports_neither_the_judge_nor_what_only_the_judge_needs(self, divided: Path) -> None:
+    def test_a_worker_imports_nothing_that_only_the_process_that_records_needs(self, divided: Path) -> None:
         workers = {worker["pid"] for worker in instrument(divided)["workers"].values()}
         modules = {
             int(path.name.removeprefix("modules-")): set(path.read_text().split())
@@ -100,9 +100,9 @@ class TestOfARunByTwoProcesses:
         assert len(modules) == 3
         assert workers < modules.keys()
         for pid, imported in modules.items():
-            judges = {"sqlite_utils", "scipy.special", "streamgauge.harness.judge.verdict.sla"}
-            assert imported & judges == (set() if pid in workers else judges)
-            assert not imported & {"anthropic", "httpx", "plotly"}, "no such client, no metrics page, no report"
+            masters = {"sqlite_utils", "scipy.special", "httpx", "streamgauge.harness.judge.verdict.sla"}
+            assert imported & masters == (set() if pid in workers else masters)
+            assert not imported & {"anthropic", "plotly"}, "no user has that client, and no report is asked for"
 
 
 @pytest.fixture(scope="module")
