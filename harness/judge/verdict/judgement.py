@@ -4,8 +4,9 @@ Everything is computed from the database each time, in one pass over the streams
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 import msgspec
 
@@ -13,6 +14,7 @@ from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
 from streamgauge.harness.judge.measure import server_counters
+from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import RATES, SERVER_STOPPED, Figure
@@ -52,16 +54,26 @@ class Judgement:
     seconds: float  # how long the run took
     validity: Validity
     reasons: list[str]  # why not VALID; for a valid run, remarks that its reader should still know
-    metrics: dict[str, Summary]  # by name, in the order of METRICS
+    distributions: dict[str, Distribution] = field(repr=False)  # by name, in the order of METRICS
     rates: dict[str, Figure]  # by name, in the order of RATES
     totals: Totals
     coalesced: int  # pairs of chunks less than 1 ms apart, which `itl` does not count
-    parts: list[Part]
     verdicts: list[Verdict]  # of the rules
     verdict: RunVerdict
     reason: str  # of the verdict, one sentence
     reader: Reader  # the person of the reader model
-    measurements: Measurements  # for any other selection, and every metric's whole distribution
+    measurements: Measurements  # for any other selection
+
+    # Intervals are half of a small run's judgement, and a gate, which judges dozens of runs, reads none of these.
+
+    @cached_property
+    def metrics(self) -> dict[str, Summary]:
+        """By name, in the order of METRICS."""
+        return {name: summary(distribution) for name, distribution in self.distributions.items()}
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        return _parts(self.measurements)
 
 
 def judge(
@@ -107,12 +119,11 @@ def _judgement(
         seconds=seconds,
         validity=validity,
         reasons=reasons,
-        metrics={name: summary(distribution) for name, distribution in distributions.items()},
+        distributions=distributions,
         rates={name: rate.over(totals, seconds) for name, rate in RATES.items()},
         totals=totals,
         coalesced=int(totals.sum("content_chunks") - totals.sum("with_content"))
         - sum(distributions[name].n for name in ("itl", "tool_pause")),
-        parts=_parts(measurements),
         verdicts=verdicts,
         verdict=verdict,
         reason=reason,
