@@ -37,15 +37,34 @@ class Decoding:
 
     def __enter__(self) -> None:
         self._turn.acquire()
-        if time.time() - gevent.get_hub().loop.now() > _LONGEST_TURN:  # `now` is when the loop last polled
-            try:
-                gevent.sleep(1e-6)  # a timer: `sleep(0)` would return before the loop polls
-            except BaseException:
-                self._turn.release()
-                raise
+        try:
+            breathe()
+        except BaseException:
+            self._turn.release()
+            raise
 
     def __exit__(self, *_: object) -> None:
         self._turn.release()
+
+    def breathe(self) -> None:
+        """In the middle of a long stream: if the turn was long, let the loop poll and other streams be decoded."""
+        if _long_turn():
+            self._turn.release()
+            try:
+                breathe()
+            finally:
+                self._turn.acquire()
+
+
+def breathe() -> None:
+    """Let the gevent loop poll if it has not done so for a millisecond."""
+    if _long_turn():
+        gevent.sleep(1e-6)  # a timer: `sleep(0)` would return before the loop polls
+
+
+def _long_turn() -> bool:
+    polled_at: float = gevent.get_hub().loop.now()
+    return time.time() - polled_at > _LONGEST_TURN
 
 
 @dataclass(frozen=True, slots=True)

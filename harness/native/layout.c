@@ -33,6 +33,7 @@ static const struct number NUMBERS[] = {
     OFFSET(inbox, state),
     OFFSET(inbox, reported),
     OFFSET(inbox, count),
+    OFFSET(inbox, marker_length),
     OFFSET(inbox, reads),
     OFFSET(inbox, raw),
     LENGTH(timing),

@@ -25,7 +25,7 @@ enum { TEXT = 0, TOOL = 2 };
 
 /* One read from a socket. */
 struct read {
-    int64_t end;   /* bytes of the answer's body after this read */
+    int64_t end;   /* bytes of the answer's body after this read; in an inbox that is not counted, the end in `raw` */
     int64_t stamp; /* CLOCK_REALTIME ns: when the kernel received its last segment; 0: the kernel gave none */
     int64_t seen;  /* CLOCK_MONOTONIC ns: when it was read */
 };
@@ -36,6 +36,7 @@ struct inbox {
     int64_t seen;       /* `seen` of the last read, even if it added nothing to the body */
     int64_t chunk_left; /* bytes of the current chunk that have not arrived */
     int64_t allowance;  /* bytes that may still be read; Python sets it */
+    int64_t received;   /* bytes read from the socket, framing included, that Python has not taken */
     int32_t counted;    /* `body` is correct, and C goes on counting */
     int32_t stripped;   /* `raw` holds only body, followed by `tail` bytes of an incomplete or unusual line */
     int32_t tail;
@@ -50,6 +51,7 @@ struct inbox {
     int32_t error;      /* errno of the failed read; 0: none */
     int32_t length;     /* bytes in `raw` that Python has not taken */
     int32_t count;      /* reads in `reads` that Python has not taken */
+    int32_t chunks;     /* chunks whose framing was removed and that Python has not taken */
     int32_t marker_length;
     char marker[MARKER]; /* report a read that completes these bytes */
     struct read reads[READS];

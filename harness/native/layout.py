@@ -20,7 +20,7 @@ class Read(ctypes.Structure):
     """One read from a socket."""
 
     _fields_ = (
-        ("end", c_int64),  # bytes of the answer's body after this read
+        ("end", c_int64),  # bytes of the answer's body after this read; in an uncounted inbox, the end in `raw`
         ("stamp", c_int64),  # CLOCK_REALTIME ns: when the kernel received its last segment; 0: the kernel gave none
         ("seen", c_int64),  # CLOCK_MONOTONIC ns: when it was read
     )
@@ -34,6 +34,7 @@ class Inbox(ctypes.Structure):
         ("seen", c_int64),  # of the last read, even if it added nothing to the body
         ("chunk_left", c_int64),
         ("allowance", c_int64),  # bytes that may still be read
+        ("received", c_int64),  # bytes read from the socket, framing included, that Python has not taken
         ("counted", c_int32),  # `body` is correct, and C goes on counting
         ("stripped", c_int32),  # `raw` holds only body, followed by `tail` bytes of an incomplete or unusual line
         ("tail", c_int32),
@@ -48,6 +49,7 @@ class Inbox(ctypes.Structure):
         ("error", c_int32),  # errno of the failed read; 0: none
         ("length", c_int32),  # bytes in `raw` that Python has not taken
         ("count", c_int32),  # reads in `reads` that Python has not taken
+        ("chunks", c_int32),  # chunks whose framing was removed and that Python has not taken
         ("marker_length", c_int32),
         ("marker", c_char * MARKER),
         ("reads", Read * READS),
@@ -113,7 +115,7 @@ def numbers() -> dict[str, int]:
 # The fields whose offsets are compared: a field that is added, removed or moved shifts one of them.
 _CHECKED = {
     "read": ("end", "stamp", "seen"),
-    "inbox": ("counted", "state", "reported", "count", "reads", "raw"),
+    "inbox": ("counted", "state", "reported", "count", "marker_length", "reads", "raw"),
     "timing": ("rows", "until", "events"),
     "figures": ("tool_pause", "lag_max"),
 }

@@ -26,6 +26,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_watch": (c_void_p, c_void_p),
     "sg_resume": (c_void_p, c_void_p),
     "sg_unwatch": (c_void_p, c_void_p),
+    "sg_drain": (c_void_p, c_void_p),
     "sg_count": (c_void_p, c_char_p, c_int),
     "sg_match": (
         *(c_char_p, c_int64, _NUMBERS),

@@ -28,6 +28,7 @@
 
 enum {
     LEAST = 4096,   /* an inbox with less room than this is full */
+    LONGEST = 32,   /* bytes of a chunk-size line; a longer one, such as one of many zeros, is left to Python's parser */
     SEGMENT = 1448, /* bytes of a full TCP segment; with a smaller allowance, C reports the socket so that Python renews it */
 };
 
@@ -117,12 +118,13 @@ static int follow(struct inbox *inbox, char *at, char *end) {
             at += chunk_data(inbox, at, end);
         } else if (inbox->state == SIZE && *at != '\r') {
             int digit = hex_digit(*at++);
-            usual = digit >= 0 && !(inbox->chunk_left >> 32);
+            usual = digit >= 0 && !(inbox->chunk_left >> 32) && at - line <= LONGEST;
             if (usual) inbox->chunk_left = inbox->chunk_left << 4 | digit;
         } else {
             usual = *at++ == (inbox->state == SIZE || inbox->state == DATA_CR ? '\r' : '\n');
             inbox->torn = !usual && inbox->state > DATA;
             if (inbox->state == SIZE && !inbox->chunk_left) usual = 0;
+            inbox->chunks += usual && inbox->stripped && inbox->state == SIZE;
             if (usual && inbox->state == DATA_LF) {
                 inbox->state = SIZE;
                 line = at;
@@ -144,13 +146,19 @@ int sg_count(struct inbox *inbox, char *data, int length) {
     return inbox->counted = follow(inbox, data, data + length);
 }
 
-/* Count the data of one read, at `fresh`, and store its times. */
-static void keep(struct inbox *inbox, char *fresh, ssize_t size, int64_t stamp) {
-    int64_t before = inbox->body;
+/* Count the data of one read, at `fresh`, and store its times. Returns whether C has come to a part that it cannot count. */
+static int keep(struct inbox *inbox, char *fresh, ssize_t size, int64_t stamp) {
+    int64_t before = inbox->body, end = before;
+    int counted = inbox->counted;
     if (!inbox->stripped) inbox->length += size;
-    inbox->counted = inbox->counted && follow(inbox, fresh, fresh + size);
-    if (inbox->body > before || !inbox->counted)
-        inbox->reads[inbox->count++] = (struct read){inbox->body, stamp, inbox->seen};
+    if (counted) {
+        inbox->counted = follow(inbox, fresh, fresh + size);
+        end = inbox->body;
+    } else {
+        end = inbox->length;
+    }
+    if (end > before || !inbox->counted) inbox->reads[inbox->count++] = (struct read){end, stamp, inbox->seen};
+    return counted && !inbox->counted;
 }
 
 /* Read a socket once. Returns whether the socket needs Python; sets `*more` if there may be more to read. */
@@ -170,15 +178,28 @@ static int read_once(struct inbox *inbox, int *more) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     inbox->seen = nanoseconds(&now);
     inbox->allowance -= size;
+    inbox->received += size;
     if (size == (ssize_t)free_room.iov_len) *more = 1;
     /* The marker may have begun in the read before. */
     const char *from = inbox->raw + inbox->length - inbox->marker_length;
     if (from < inbox->raw) from = inbox->raw;
-    keep(inbox, inbox->raw + used, size, stamp_of(&message));
+    int lost = keep(inbox, inbox->raw + used, size, stamp_of(&message));
     used = inbox->length + inbox->tail;
-    inbox->full = !inbox->counted || RAW - used < LEAST || inbox->count == READS || inbox->allowance < SEGMENT;
+    inbox->full = lost || RAW - used < LEAST || inbox->count == READS || inbox->allowance < SEGMENT;
     if (inbox->report_all || inbox->full) return 1;
     return memmem(from, inbox->raw + used - from, inbox->marker, inbox->marker_length) != NULL;
+}
+
+/* Read now what the kernel has for one socket, whether or not the thread has been told of it. */
+void sg_drain(struct reader *reader, struct inbox *inbox) {
+    int64_t before;
+    int more = 0;
+    sg_lock(reader);
+    do {
+        before = inbox->received;
+        if (inbox->watched && !inbox->full) read_once(inbox, &more);
+    } while (inbox->received > before);
+    sg_unlock(reader);
 }
 
 /* Read those of the ready sockets that are watched. Returns the number of descriptors written to `report`. */

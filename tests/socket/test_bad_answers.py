@@ -107,10 +107,9 @@ def test_a_stream_of_tiny_events_is_cut_off_before_it_fills_the_memory() -> None
     "pieces",
     [
         pytest.param((b"HTTP/1.1 200 OK\r\nx-filler: ", b"x" * 60_000), id="one endless header"),
-        pytest.param((b"HTTP/1.1 200 OK\r\n", b"x-filler: x\r\n" * 5_000), id="endless headers"),
         pytest.param((b"HTTP/1.1 103 Early\r\n\r\n" * 2_000,), id="endless interim answers"),
         pytest.param((CHUNKED + b"5;", b"x" * 60_000), id="an endless chunk extension"),
-        pytest.param((CHUNKED + b"0\r\n", b"x-filler: x\r\n" * 5_000), id="endless trailers"),
+        pytest.param((CHUNKED + b"0\r\nx-filler: ", b"x" * 60_000), id="an endless trailer"),
     ],
 )
 def test_an_answer_that_never_reaches_its_body_is_cut_off(pieces: tuple[bytes, ...]) -> None:

@@ -152,16 +152,25 @@ def test_no_more_is_read_than_is_allowed_and_a_small_allowance_is_reported() -> 
         until(lambda: inbox.length == 4_000)
 
 
-def test_after_an_uncounted_read_nothing_is_read_until_the_inbox_is_taken() -> None:
+def test_uncounted_reads_go_on_and_each_says_where_its_data_ends() -> None:
     with watched(counted=0) as (thread, inbox, far):
         far.sendall(b"one")
         assert thread.reported() == [inbox.descriptor]
         far.sendall(b"two")
+        until(lambda: inbox.length == 6)
+        assert [inbox.reads[number].end for number in range(inbox.count)] == [3, 6]
+
+
+def test_a_read_in_which_c_loses_count_is_the_last_until_the_inbox_is_taken() -> None:
+    with watched(**{**IN_A_CHUNK, "state": layout.SIZE, "chunk_left": 0}) as (thread, inbox, far):
+        far.sendall(b"5;name=value\r\n")
+        assert thread.reported() == [inbox.descriptor]
+        far.sendall(b"12345\r\n")
         time.sleep(0.05)
-        assert inbox.length == 3
+        assert inbox.length == 14
         with thread:
             thread.resume(inbox)
-        until(lambda: inbox.length == 6)
+        until(lambda: inbox.length == 21)
 
 
 def test_a_reported_stream_is_still_read_while_there_is_room() -> None:
@@ -191,10 +200,11 @@ def test_data_that_one_read_leaves_in_the_kernel_is_read_without_new_arrivals() 
     with watched() as (thread, inbox, far):
         far.sendall(bytes(100_000))
         far.close()  # the end came with the data, and nothing else reports it
-        came = 0
-        while not inbox.ended:
-            came += len(taken(thread, inbox).data)
-        assert (came, inbox.ended) == (100_000, 1)
+        came, ended = 0, False
+        while not ended:
+            piece = taken(thread, inbox)
+            came, ended = came + len(piece.data), piece.ended
+        assert came == 100_000
 
 
 def test_a_reader_ends_with_its_owner() -> None:

@@ -12,7 +12,7 @@ from streamgauge.harness.drive.network import Link
 from streamgauge.harness.drive.reading.delivery import Delivery
 from streamgauge.harness.drive.reading.progress import Progress
 from streamgauge.harness.drive.reading.transcript import Transcript
-from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.site import Site, breathe
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.drive.wire.exchange import Exchange
@@ -51,7 +51,7 @@ class Attempt:
         pace = None if link.window is None else LinkPace(link, self.began)
         self._exchange = self._exchange_type(connection, target.limits.stream_bytes, protocol.terminal, pace)
         body, reads = self._exchange.response.body, self._exchange.reads
-        self._progress = Progress(protocol, body, plan.leave_after_chunks)
+        self._progress = Progress(protocol, body, plan.leave_after_chunks, breathe)
         if plan.leave_after_chunks is not None or plan.patience is not None:
             self._exchange.on_data = self._follow
         delivery = Delivery(link, site.clock, self.began, reads)
@@ -144,11 +144,17 @@ class Attempt:
 
     def _follow(self) -> None:
         """Called when data has arrived, if the person's plan depends on the content so far."""
-        self._progress.update()
+        behind = self._progress.advance()
         if self._progress.stop_end is not None:
             self._exchange.wake()
         if self._progress.settled:
             self._exchange.on_data = None
+        elif behind:  # much has come at once: go on after the loop has served others
+            gevent.get_hub().loop.run_callback(self._follow_on)
+
+    def _follow_on(self) -> None:
+        if self._exchange.on_data is not None:  # otherwise it is over
+            self._follow()
 
     def _end(self) -> None:
         self._over = True

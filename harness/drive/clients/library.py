@@ -15,12 +15,14 @@ from typing import Any, ClassVar
 from streamgauge.harness.drive.clients.attempt import Attempt
 from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.clients.wire import WireClient
-from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.site import Site, breathe
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.drive.wire.exchange import Exchange
 from streamgauge.harness.drive.wire.pace import Pace
 from streamgauge.harness.record.observation import Outcome
+
+_PART = 4_096  # bytes given to a library at a time: it may take long for each line or HTTP chunk
 
 
 class _RawExchange(Exchange):
@@ -108,8 +110,10 @@ class LibraryAttempt(Attempt):
             if not (raw and isinstance(fault, Broken)):
                 self.fault = fault
                 raise
-        data = bytes(raw[:max_bytes])
-        del raw[:max_bytes]
+        breathe()
+        size = min(max_bytes, _PART)
+        data = bytes(raw[:size])
+        del raw[:size]
         return data
 
     def close(self) -> None:

@@ -19,7 +19,7 @@ from streamgauge.harness.drive.reading.resumption import follow
 from streamgauge.harness.drive.reading.spoken import spoken
 from streamgauge.harness.drive.reading.transcript import Interrupted, Transcript, observe
 from streamgauge.harness.drive.reading.whole import observe_whole, with_total_timeout_only
-from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.site import Site, breathe
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.record.observation import Outcome
@@ -112,16 +112,19 @@ class WireClient:
         record = observe if prompt.streamed else observe_whole
         if broken is None or broken.outcome is not Outcome.INTERRUPTED:
             with suppress(gevent.GreenletExit):
+                transcript.breathe = site.decoding.breathe
                 with site.decoding:
                     seen = record(transcript, site, identity)
                 place, retry_after = None, _seconds(transcript.headers.get("retry-after"))
                 if question.plan.reconnect is not None:
                     by_link, body = isinstance(broken, LinkBroke), bytes(transcript.body)
-                    seen, place = follow(seen, body, question.place, site.secret, by_link=by_link)
+                    place = question.place
+                    seen, place = follow(seen, body, place, site.secret, by_link=by_link, breathe=breathe)
                 text = ""
                 if site.target.history == "real":
-                    text = spoken(bytes(transcript.body), site.protocol, streamed=prompt.streamed)
+                    text = spoken(bytes(transcript.body), site.protocol, breathe, streamed=prompt.streamed)
                 return Reply(seen, retry_after, place, text)
+        transcript.breathe = lambda: None
         raise Interrupted(record(transcript, site, identity))
 
 

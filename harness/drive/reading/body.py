@@ -25,11 +25,16 @@ from streamgauge.harness.record.observation import CONTENT, Outcome
 
 _MOST_EVENTS = 250_000  # in a stream; limits our memory, since even a tiny event needs some
 _MOST_TRIALS = 16  # attempts to find a pattern in the chunks of a stream; some streams have none
-_SLICE = 65_536  # bytes decoded at a time in a body without LF LF
+_PART = 4_096  # bytes decoded at a time, unless an event ends before
+_MANY = 16  # parts in a row without content
+_BREAK = 4_000  # bytes and events between two breaks, weighed by what they cost; about a millisecond
+_LONGEST_PATTERN = 4_096  # bytes of an event that may become a pattern
+_MOST_STRINGS = 16  # of such an event that are tried as its token
 
 _STRING = re.compile(rb':\x20?"((?:[^"\\]|\\.)*+)"')  # the value of a key
 _TOKEN = re.compile(rb'[^"\\\x00-\x1f]*+')  # a JSON string that needs no unescaping
-_ROOM = 1024  # events that compiled code matches at a time
+_LINE_FEEDS = re.compile(rb"\n*+")
+_ROOM = 1024  # events matched at a time
 _SIZES, _CHARACTERS = (ctypes.c_int64 * _ROOM)(), (ctypes.c_int64 * _ROOM)()
 _CODES = {kind: code for code, kind in enumerate(arrivals.KINDS)}
 
@@ -52,16 +57,25 @@ class _Pattern(NamedTuple):
     kind: Kind
 
 
-def decode(body: bytes, protocol: Protocol, event_bytes: int) -> DecodedBody:
-    """The events of `body` up to the terminal event or the first fault. Events over `event_bytes` are a fault."""
-    decoder = _BodyDecoder(protocol, event_bytes)
+def decode(
+    body: bytes, protocol: Protocol, event_bytes: int, breathe: Callable[[], None] = lambda: None
+) -> DecodedBody:
+    """The events of `body` up to the terminal event or the first fault. Events over `event_bytes` are a fault.
+
+    `breathe` is called about every millisecond: a long body must not stop the reading of other streams.
+    """
+    decoder = _BodyDecoder(protocol, event_bytes, breathe)
     decoder.decode(body)
     columns = decoder.sizes, bytes(decoder.kinds), decoder.characters
     return DecodedBody(*columns, decoder.answer, decoder.ended, decoder.fault)
 
 
 class _BodyDecoder:
-    def __init__(self, protocol: Protocol, event_bytes: int) -> None:
+    def __init__(self, protocol: Protocol, event_bytes: int, breathe: Callable[[], None]) -> None:
+        self._breathe = breathe
+        self._work = 0  # since the last break
+        self._blank = 0  # where a blank line ends, at or after the place that was last asked for
+        self._ascii_only = False
         self._understand: Callable[[Event, Answer], Meaning] = protocol.understand
         self._limit = event_bytes
         self._decoder = sse.Decoder()
@@ -74,21 +88,31 @@ class _BodyDecoder:
         self.fault: tuple[Outcome, str] | None = None
 
     def decode(self, body: bytes) -> None:
-        at, lines_blank, pattern = 0, True, None
+        at, pattern, without_content = 0, None, 0
+        self._ascii_only = library.LIBRARY is None and body.isascii()
         while at < len(body) and not self._over:
-            end = body.find(b"\n\n", at) + 2 if lines_blank else 1
-            if end == 1:
-                lines_blank, end = False, at + _SLICE
+            end = at + _PART
+            if without_content < _MANY:  # otherwise there is probably no pattern, and larger parts cost less
+                end = min(end, self._after_blank(body, at))
             chunk = body[at:end]
             kind = self._add(chunk)
+            without_content = 0 if kind is not None or without_content == _MANY else without_content + 1
             if kind is not None:
                 if pattern is None or not body.startswith(pattern.before, end):
                     pattern = self._pattern(chunk, kind, body, end)
                 if pattern is not None:
                     end = self._match(pattern, body, end)
             at = end
-        if not self._over and self._decoder.unfinished > self._limit:
-            self.fault = Outcome.MALFORMED, f"an event of more than {self._limit:,} bytes, without an end"
+
+    def _after_blank(self, body: bytes, at: int) -> int:
+        """Where the first blank line from `at` on ends, with all others that follow it at once."""
+        if self._blank <= at:
+            self._blank = body.find(b"\n\n", at) + 2
+            if self._blank == 1:
+                self._blank = len(body)  # there is none; do not search again
+            elif body.startswith(b"\n", self._blank):
+                self._blank = _LINE_FEEDS.match(body, self._blank).end()  # type: ignore[union-attr]  # always matches
+        return self._blank
 
     @property
     def _over(self) -> bool:
@@ -96,7 +120,12 @@ class _BodyDecoder:
 
     def _add(self, data: bytes) -> Kind | None:
         """Add the events that these bytes complete. Returns the kind if the bytes are exactly one chunk of content."""
-        for event in self._decoder.feed(data):
+        found = self._decoder.feed(data)
+        self._work += len(data) + 8 * len(found)
+        if self._work > _BREAK:
+            self._work = 0
+            self._breathe()
+        for event in found:
             if event.size > self._limit:
                 self.fault = Outcome.MALFORMED, f"an event of {event.size:,} bytes; the limit is {self._limit:,}"
                 return None
@@ -119,14 +148,18 @@ class _BodyDecoder:
                 return None
             if event.size == len(data) and meaning.kind in CONTENT:
                 return meaning.kind
+        if self._decoder.unfinished > self._limit:
+            self.fault = Outcome.MALFORMED, f"an event of more than {self._limit:,} bytes"
         return None
 
     def _pattern(self, chunk: bytes, kind: Kind, body: bytes, end: int) -> _Pattern | None:
         """The pattern of this chunk and the next, which begins at `end` of the body; None if they share none."""
         self._trials -= 1
-        if self._trials < 0:
+        if self._trials < 0 or len(chunk) > _LONGEST_PATTERN:
             return None
-        for string in reversed(list(_STRING.finditer(chunk))):  # in most protocols the token is near the end
+        for string in reversed(
+            list(_STRING.finditer(chunk))[-_MOST_STRINGS:]
+        ):  # in most protocols the token is near the end
             before, after = chunk[: string.start(1)], chunk[string.end(1) :]
             pattern = _Pattern(before, after, kind)
             if body.startswith(before, end) and _holds(pattern, self._understand):
@@ -139,8 +172,8 @@ class _BodyDecoder:
             return self._match_compiled(pattern, body, at)
         before, after, kind = pattern
         sizes, kinds, characters = self.sizes, self.kinds, self.characters
-        code, ascii_only = _CODES[kind], body.isascii()
-        while body.startswith(before, at) and len(sizes) < _MOST_EVENTS:
+        code, ascii_only, most = _CODES[kind], self._ascii_only, min(_MOST_EVENTS, len(sizes) + _ROOM)
+        while body.startswith(before, at) and len(sizes) < most:
             begin = at + len(before)
             end = _TOKEN.match(body, begin).end()  # type: ignore[union-attr]  # always matches, possibly an empty string
             next_at = end + len(after)
@@ -155,14 +188,13 @@ class _BodyDecoder:
 
     def _match_compiled(self, pattern: _Pattern, body: bytes, at: int) -> int:
         before, after, kind = pattern
-        begin, count = ctypes.c_int64(at), _ROOM
-        while count == _ROOM:
-            room = min(_ROOM, _MOST_EVENTS - len(self.sizes))
-            strings = (before, len(before), after, len(after))
-            count = library.LIBRARY.sg_match(body, len(body), begin, *strings, self._limit, room, _SIZES, _CHARACTERS)
-            self.sizes.frombytes(memoryview(_SIZES).cast("B")[: 8 * count])
-            self.characters.frombytes(memoryview(_CHARACTERS).cast("B")[: 8 * count])
-            self.kinds += bytes([_CODES[kind]]) * count
+        begin, room = ctypes.c_int64(at), min(_ROOM, _MOST_EVENTS - len(self.sizes))
+        strings = (before, len(before), after, len(after))
+        count = library.LIBRARY.sg_match(body, len(body), begin, *strings, self._limit, room, _SIZES, _CHARACTERS)
+        self.sizes.frombytes(memoryview(_SIZES).cast("B")[: 8 * count])
+        self.characters.frombytes(memoryview(_CHARACTERS).cast("B")[: 8 * count])
+        self.kinds += bytes([_CODES[kind]]) * count
+        self._work += count
         return begin.value
 
 

@@ -1,18 +1,32 @@
 """The progress of an answer: decodes it while it arrives, but only if a decision depends on it. Pure."""
 
+from collections.abc import Callable
+
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.reading import sse
 from streamgauge.harness.record.observation import CONTENT
+
+_PART = 4_096  # bytes decoded at a time: a few milliseconds, even if each line is an event
 
 
 class Progress:
     """The progress of one answer, whose `body` grows."""
 
-    def __init__(self, protocol: Protocol, body: bytearray, stop_after: int | None) -> None:
-        """`stop_after`: number of content chunks after which the person stops; None: they read to the end."""
+    def __init__(
+        self,
+        protocol: Protocol,
+        body: bytearray,
+        stop_after: int | None,
+        breathe: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`stop_after`: number of content chunks after which the person stops; None: they read to the end.
+
+        `breathe` is called between two parts of a long `update`; meanwhile, the body may grow.
+        """
         self._protocol = protocol
         self._body = body
         self._stop_after = stop_after
+        self._breathe = breathe
         self._decoder = sse.Decoder()
         self._decoded = 0  # bytes of the body decoded so far
         self._answer = Answer()
@@ -22,8 +36,13 @@ class Progress:
         self.over = False  # the terminal event has arrived, or a fault after which it does not matter
 
     def update(self) -> None:
-        """Decode what has arrived since the last call."""
-        fresh = bytes(self._body[self._decoded :])
+        """Decode all that has arrived."""
+        while self.advance():
+            self._breathe()
+
+    def advance(self) -> bool:
+        """Decode the next part of what has arrived. Returns whether there is more."""
+        fresh = bytes(self._body[self._decoded : self._decoded + _PART])
         self._decoded += len(fresh)
         try:
             for event in self._decoder.feed(fresh):
@@ -33,6 +52,7 @@ class Progress:
                     self._add_content(event.end)
         except Malformed:
             self.over = True  # `body.decode` finds the reason when the stream has ended
+        return self._decoded < len(self._body) and not self.over
 
     def _add_content(self, end: int) -> None:
         self.content += 1

@@ -5,13 +5,14 @@ show only where to continue. Without ids, the answer begins anew.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
 import msgspec
 
+from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.reading import sse
 from streamgauge.harness.drive.reading.transcript import word
 from streamgauge.harness.record.arrivals import Chunk
@@ -39,13 +40,20 @@ class Place:
 
 
 def follow(
-    record: StreamObservation, body: bytes, place: Place | None, secret: re.Pattern[str], *, by_link: bool
+    record: StreamObservation,
+    body: bytes,
+    place: Place | None,
+    secret: re.Pattern[str],
+    *,
+    by_link: bool,
+    breathe: Callable[[], None] = lambda: None,
 ) -> tuple[StreamObservation, Place | None]:
     """The record with its `resumed_from` and `resume_…` fields, and the new place, or None if the answer is over.
 
     `body` is the body that the record was made from. `place` is the place before this stream; None: it was the first.
-    `secret` matches what to mask. `by_link`: the emulated link broke the connection. The refusal of a first stream is
-    final. Later, 429 and 5xx are temporary; any other status refuses to resume, and the answer begins anew.
+    `secret` matches what to mask. `by_link`: the emulated link broke the connection. `breathe`: see `sse.decoded`.
+    The refusal of a first stream is final. Later, 429 and 5xx are temporary; any other status refuses to resume, and
+    the answer begins anew.
     """
     if record.outcome is Outcome.REFUSED and place is not None:
         assert record.http_status is not None
@@ -53,15 +61,15 @@ def follow(
             return record, place
         return record, Place(place.seen_at, retry=place.retry) if place.last_id else None
     broken = record.outcome in _BROKEN and record.http_status != _NO_CONTENT
-    record, now = _resumed(record, body, place or Place(record.due_at), secret)
+    decoder = sse.Decoder()
+    received = _received(record, sse.decoded(decoder, body, breathe))
+    record, now = _resumed(record, received, decoder, place or Place(record.due_at), secret)
     return record, now if broken or (by_link and record.outcome is Outcome.CANCELLED) else None
 
 
 def _resumed(
-    record: StreamObservation, body: bytes, place: Place, secret: re.Pattern[str]
+    record: StreamObservation, received: Received, decoder: sse.Decoder, place: Place, secret: re.Pattern[str]
 ) -> tuple[StreamObservation, Place]:
-    decoder = sse.Decoder()
-    received = _received(record, decoder, body)
     ids = [id for id, _ in groupby(id for id, _ in received) if id]
     prefix = _prefix(ids)
     asked = place.last_id if ids else None
@@ -88,9 +96,8 @@ def _resumed(
     return record, now
 
 
-def _received(record: StreamObservation, decoder: sse.Decoder, body: bytes) -> Received:
-    """The events of `body` that the person has, without those that were still on the link when it broke."""
-    events = decoder.feed(body)
+def _received(record: StreamObservation, events: Iterable[Event]) -> Received:
+    """The events that the person has, without those that were still on the link when it broke."""
     until = record.ended_at + _ROUNDING if record.outcome is Outcome.CANCELLED else None
     return [
         (event.id, chunk)

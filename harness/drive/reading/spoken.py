@@ -1,23 +1,25 @@
 """The text of an answer, for conversations that repeat it to the server. Pure."""
 
+from collections.abc import Callable
+
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.protocols.protocol import Meaning
 from streamgauge.harness.drive.reading import sse
 from streamgauge.harness.record.arrivals import Kind
 
 
-def spoken(body: bytes, protocol: Protocol, *, streamed: bool) -> str:
+def spoken(body: bytes, protocol: Protocol, breathe: Callable[[], None], *, streamed: bool) -> str:
     """The visible text of an answer as far as it came: no thinking and no tool input. "" if there is none."""
     try:
-        meanings = _streamed(body, protocol) if streamed else [protocol.plain(body, Answer())]
+        meanings = _streamed(body, protocol, breathe) if streamed else [protocol.plain(body, Answer())]
     except Malformed:
         return ""
     return "".join(meaning.text for meaning in meanings if meaning.kind is Kind.TEXT)
 
 
-def _streamed(body: bytes, protocol: Protocol) -> list[Meaning]:
+def _streamed(body: bytes, protocol: Protocol, breathe: Callable[[], None]) -> list[Meaning]:
     answer, meanings = Answer(), []
-    for event in sse.Decoder().feed(body):
+    for event in sse.decoded(sse.Decoder(), body, breathe):
         try:
             meanings.append(protocol.understand(event, answer))
         except Malformed:

@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObs
 _STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # accepted content types of a stream
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_DETAIL = 300  # characters
+_LONGEST_EXCERPT = 65_536  # bytes
 _LONGEST_WORD = 100
 
 
@@ -57,6 +58,7 @@ class Transcript:
     away: tuple[int, int] | None = None  # (start, end) of the app's time in the background
     handed: Sequence[int] | None = None  # when a library handed on each content chunk, in order; None: no library
     broken: Broken | None = None  # why the answer was cut short; None: it was not
+    breathe: Callable[[], None] = lambda: None  # called again and again while a long answer is decoded
 
 
 def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> StreamObservation:
@@ -65,7 +67,8 @@ def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> 
     on_run = clock.from_monotonic
     # The body of an error status is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
-    decoded = decode(bytes(transcript.body) if streamed else b"", site.protocol, site.target.limits.event_bytes)
+    body, limit = bytes(transcript.body) if streamed else b"", site.target.limits.event_bytes
+    decoded = decode(body, site.protocol, limit, transcript.breathe)
     outcome, detail = _outcome(transcript, decoded)
     answer = decoded.answer
     headers, headers_at = transcript.headers, None
@@ -156,7 +159,8 @@ def _moment(clock: RunClock, moment: int | None) -> int | None:
 
 
 def _excerpt(body: bytes | bytearray) -> str:
-    return bytes(body).decode("utf-8", "replace")  # not cut yet: a cut secret might not be recognised
+    # Much longer than a detail: if it were cut as short, a secret might be cut, and not be recognised.
+    return bytes(body[:_LONGEST_EXCERPT]).decode("utf-8", "replace")
 
 
 def word(text: str | None, secret: re.Pattern[str]) -> str | None:

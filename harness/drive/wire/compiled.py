@@ -10,7 +10,7 @@ import time
 import weakref
 from abc import ABC, abstractmethod
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from streamgauge.harness.drive.wire.broken import Broken
@@ -33,6 +33,7 @@ class Inbox(layout.Inbox):
         self.allowance = _UNLIMITED
         self.report_all, self.counted, self.stripped, self.tail, self.torn = 1, 0, 0, 0, 0
         self.ended, self.error, self.length, self.count = 0, 0, 0, 0
+        self.received, self.chunks = 0, 0
 
     def take(self) -> Piece:
         """What was read since the last call."""
@@ -48,9 +49,10 @@ class Inbox(layout.Inbox):
                 rest = b""
         if not self.counted:
             self.stripped = self.tail = 0
-        self.length = self.count = 0
+        size, chunks = self.received, self.chunks
+        self.length = self.count = self.received = self.chunks = 0
         body, data = (came, rest) if stripped else (b"", came)
-        return Piece(data, reads, self.seen, body, bool(self.ended), self._broken())
+        return Piece(data, reads, self.seen, size, body, chunks, bool(self.ended), self._broken())
 
     def _broken(self) -> Broken | None:
         if self.error:
@@ -116,6 +118,10 @@ class SocketSet(ABC):
         """Stop reading until the next `watch`."""
         self._library.sg_unwatch(self._reader, ctypes.byref(inbox))
 
+    def drain(self, inbox: Inbox) -> None:
+        """Read now what the kernel has for a watched socket."""
+        self._library.sg_drain(self._reader, ctypes.byref(inbox))
+
     def count(self, inbox: Inbox, begun: bytes) -> bool:
         """Count the bytes of a chunked body that begins with `begun`. False if C cannot count this body."""
         return bool(self._library.sg_count(ctypes.byref(inbox), begun, len(begun)))
@@ -158,7 +164,7 @@ def _stop(library: Any, reader: Any, pipe: Sequence[int], process: int) -> None:
 class CompiledReader:
     """Reads all data as it arrives."""
 
-    __slots__ = ("_awaits_body", "_exchange", "_inbox", "_sockets", "_watched")
+    __slots__ = ("_awaits_body", "_counts", "_exchange", "_inbox", "_sockets", "_watched")
 
     def __init__(self, exchange: Exchange, sockets: SocketSet) -> None:
         self._exchange = exchange
@@ -166,6 +172,7 @@ class CompiledReader:
         self._inbox = sockets.inbox(exchange.connection.sock.fileno(), exchange.marker)
         self._watched = False
         self._awaits_body = True  # the headers are not complete yet
+        self._counts = False  # C counted the body when the inbox was last taken
         sockets.add(self, self._inbox)
 
     def resume(self) -> None:
@@ -183,15 +190,27 @@ class CompiledReader:
             self._take()
             self._sockets.resume(self._inbox)
 
+    def drain(self) -> None:
+        before = -1
+        while self._watched and before < self._exchange.received:
+            before = self._exchange.received
+            with self._sockets:
+                self._sockets.drain(self._inbox)
+                self.catch_up()
+
     def release(self) -> None:
         self.pause()
         self._sockets.remove(self._inbox)
 
     def _take(self) -> None:
+        exchange, uncounted = self._exchange, not self._inbox.counted and not self._counts
         piece = self._inbox.take()
-        self._exchange.take(piece)
-        if not self._exchange.finished:
+        for part in _apart(piece) if uncounted else (piece,):
+            if not exchange.finished:
+                exchange.take(part)
+        if not exchange.finished:
             self._prepare(piece)
+        self._counts = bool(self._inbox.counted)
 
     def _prepare(self, piece: Piece) -> None:
         """Tell C how to treat the data after this piece."""
@@ -207,6 +226,19 @@ class CompiledReader:
             inbox.stripped = 1  # the next byte begins a chunk for C and for the parser: C can remove the framing
         # In a stripped inbox C itself finds the marker and the end, and nothing else needs to be reported.
         inbox.report_all = not (exchange.only_the_end_matters and inbox.stripped)
+
+
+def _apart(piece: Piece) -> Iterator[Piece]:
+    """The reads of a piece that C did not count, one by one: only after parsing is it known where each ends."""
+    reads, last, begin = piece.reads, len(piece.reads) - 1, 0
+    for number in range(last):
+        read = reads[number]
+        size = read.end - begin
+        yield Piece(piece.data[begin : read.end], Reads.of(read), read.seen, size)
+        begin = read.end
+    if last > 0:
+        piece = piece._replace(data=piece.data[begin:], reads=Reads.of(reads[last]), size=piece.size - begin)
+    yield piece
 
 
 class PacedCompiledReader(CompiledReader):

@@ -19,11 +19,15 @@ from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.connection import Connection, seconds_until
 from streamgauge.harness.drive.wire.pace import Pace
 from streamgauge.harness.drive.wire.reads import Read, Reads
-from streamgauge.harness.drive.wire.response import Response
+from streamgauge.harness.drive.wire.response import MOST_FIELDS, Response
 from streamgauge.harness.record.observation import Outcome
 
+# Limits for one answer. What a byte costs us depends on how the server packs it; these count what costs.
 _MOST_WITHOUT_BODY = 262_144  # bytes in a row of headers, interim answers, chunk extensions or trailers
-_MOST_READS = 500_000  # limits our memory, since even a one-byte read needs some
+_MOST_FRAMING = 8_000_000  # bytes of all these, and of what TLS adds
+_MOST_READS = 500_000
+_MOST_CHUNKS = 500_000  # of HTTP's chunked transfer coding
+_MOST_LINE_ENDS = 1_000_000  # CR and LF; an answer of 250,000 usual events has 750,000
 
 
 class SocketReader(Protocol):
@@ -38,6 +42,9 @@ class SocketReader(Protocol):
     def catch_up(self) -> None:
         """Pass on what was read and not passed on yet."""
 
+    def drain(self) -> None:
+        """Read and pass on all that has arrived, as far as the pace allows; nothing while paused."""
+
     def release(self) -> None:
         """Stop reading, and free what reading needs."""
 
@@ -48,6 +55,7 @@ class _NotReading:
     def resume(self) -> None: ...
     def pause(self) -> None: ...
     def catch_up(self) -> None: ...
+    def drain(self) -> None: ...
     def release(self) -> None: ...
 
 
@@ -60,7 +68,9 @@ class Piece(NamedTuple):
     data: bytes | memoryview  # for the HTTP parser
     reads: Reads  # the end of the last one is only known after parsing
     seen: int  # of the last read, CLOCK_MONOTONIC ns
+    size: int  # bytes read from the socket
     body: bytes = b""  # bytes of the body without chunk framing, which precede `data`
+    chunks: int = 0  # HTTP chunks among `body`
     ended: bool = False  # the peer has closed its side
     broken: Broken | None = None
 
@@ -76,6 +86,8 @@ class Exchange:
 
     __slots__ = (
         "_changed",
+        "_chunks",
+        "_line_ends",
         "_reader",
         "_without_body",
         "broken",
@@ -112,6 +124,8 @@ class Exchange:
         self._changed = Event()
         self._reader = _NOT_READING
         self._without_body = 0  # bytes received since the body last grew
+        self._line_ends = 0  # in the body
+        self._chunks = 0  # HTTP chunks that C removed the framing of
 
     def start(self, reader: SocketReader) -> None:
         """Start reading; called by `Loop.read`."""
@@ -122,6 +136,10 @@ class Exchange:
     def catch_up(self) -> None:
         """Take what the socket reader has read and not passed on yet."""
         self._reader.catch_up()
+
+    def drain(self) -> None:
+        """Take all that has arrived, even if it has not been read yet; nothing while paused."""
+        self._reader.drain()
 
     def pause(self) -> None:
         """Stop reading until `resume`. New data waits in the kernel; when that is full, at the server."""
@@ -165,12 +183,13 @@ class Exchange:
         before = len(body)
         body += piece.body
         self.last_read_at = max(self.last_read_at, piece.seen)
+        self.received += piece.size
+        self._chunks += piece.chunks
         ended, broken = piece.ended, piece.broken
         if data:
             if response.headers_read is None:
                 stamp = piece.reads[-1].stamp if piece.reads else 0
                 response.read = Read(0, stamp, self.last_read_at)
-            self.received += len(data)
             try:
                 self.feed(data)  # type: ignore[arg-type]  # httptools takes any buffer
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -182,7 +201,7 @@ class Exchange:
         if len(body) > before:
             self._body_grew(before)
         else:
-            self._without_body += len(data)
+            self._without_body += piece.size
         broken = self._excess() or broken
         if ended:
             response.keeps_alive = False
@@ -197,19 +216,29 @@ class Exchange:
         self._changed.set()
 
     def _body_grew(self, before: int) -> None:
+        body = self.response.body
         self._without_body = 0
-        if not self.marker_seen and self.response.body.find(self.marker, max(0, before - len(self.marker))) >= 0:
+        self._line_ends += body.count(b"\n", before) + body.count(b"\r", before)
+        if not self.marker_seen and body.find(self.marker, max(0, before - len(self.marker))) >= 0:
             self.marker_seen = True
             self._changed.set()
         if self.on_data is not None:
             self.on_data()
 
     def _excess(self) -> Broken | None:
-        fault = None
-        if len(self.response.body) > self.limit:
+        fault, response = None, self.response
+        if len(response.body) > self.limit:
             fault = f"the answer is longer than {self.limit:,} bytes"
+        elif self._line_ends > _MOST_LINE_ENDS:
+            fault = f"the answer has more than {_MOST_LINE_ENDS:,} line ends"
         elif len(self.reads) > _MOST_READS:
             fault = f"the answer arrived in more than {_MOST_READS:,} reads"
+        elif self._chunks + response.chunks > _MOST_CHUNKS:
+            fault = f"the answer came in more than {_MOST_CHUNKS:,} HTTP chunks"
+        elif response.fields > MOST_FIELDS:
+            fault = f"the answer has more than {MOST_FIELDS} header fields"
+        elif self.received - len(response.body) > _MOST_FRAMING:
+            fault = f"more than {_MOST_FRAMING:,} bytes of HTTP headers, chunk framing and TLS around the answer"
         elif self._without_body > _MOST_WITHOUT_BODY:
             fault = f"{self._without_body:,} bytes in a row without any of the answer's body"
         return Broken(Outcome.MALFORMED, fault) if fault else None

@@ -51,6 +51,12 @@ class PlainReader:
     def catch_up(self) -> None:
         """Nothing to do: each read is passed on at once."""
 
+    def drain(self) -> None:
+        before = -1
+        while self._watcher is not None and before < self._exchange.received:
+            before = self._exchange.received
+            self._readable()
+
     def release(self) -> None:
         self.pause()
 
@@ -78,7 +84,7 @@ class PlainReader:
         ended, broken = not size, None
         if size and connection.tls is not None:
             data, ended, broken = connection.decrypt(data)
-        self._exchange.take(Piece(data, Reads.of(Read(0, stamp, seen)), seen, b"", ended, broken))
+        self._exchange.take(Piece(data, Reads.of(Read(0, stamp, seen)), seen, size, ended=ended, broken=broken))
 
 
 class PacedPlainReader(PlainReader):

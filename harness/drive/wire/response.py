@@ -7,7 +7,7 @@ import httptools
 
 from streamgauge.harness.drive.wire.reads import Read
 
-_MAX_HEADERS = 200
+MOST_FIELDS = 500  # header fields of an answer, with those of its interim answers and trailers
 _INTERIM = frozenset(range(100, 200)) - {101}  # Switching Protocols is a final answer
 
 
@@ -18,8 +18,10 @@ class Response:
         "_headers",
         "_parser",
         "body",
+        "chunks",
         "complete",
         "feed",
+        "fields",
         "headers",
         "headers_read",
         "keeps_alive",
@@ -31,6 +33,8 @@ class Response:
     def __init__(self) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
         self.body = bytearray()
+        self.chunks = 0  # HTTP chunks that were parsed
+        self.fields = 0  # header fields so far; those after MOST_FIELDS are not kept
         self.status: int | None = None
         self.headers: dict[str, str] = {}  # names in lower case
         self.headers_read: Read | None = None  # the read that completed them
@@ -52,7 +56,8 @@ class Response:
             raise ValueError("a second answer to one request")  # httptools stops parsing
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self._headers) < _MAX_HEADERS:
+        self.fields += 1
+        if self.fields <= MOST_FIELDS:
             self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
@@ -64,6 +69,9 @@ class Response:
         self.headers_read = self.read
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
         self._headers.clear()
+
+    def on_chunk_header(self) -> None:
+        self.chunks += 1
 
     def on_message_complete(self) -> None:
         if self.status is not None:

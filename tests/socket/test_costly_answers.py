@@ -1,0 +1,75 @@
+"""What becomes of an answer that costs us far more than its bytes: it ends at a limit, and what came before is kept."""
+
+import pytest
+
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.record.observation import Outcome
+from tests.support.hostile import CHUNKED, DONE, HEAD, UNTIL_CLOSED, asked, chunk, content, observe, scripted, token
+
+pytestmark = pytest.mark.usefixtures("reader")
+LINES = "the answer has more than 1,000,000 line ends"
+EVENTS = "more than 250,000 events"
+CHUNKS = "the answer came in more than 500,000 HTTP chunks"
+FRAMING = "more than 8,000,000 bytes of HTTP headers, chunk framing and TLS around the answer"
+
+
+def repeated(unit: bytes, size: int) -> bytes:
+    return unit * (size // len(unit))
+
+
+@pytest.mark.parametrize(
+    ("flood", "detail"),
+    [
+        pytest.param(repeated(b"\n", 2_000_000), LINES, id="blank lines"),
+        pytest.param(repeated(b"\r", 2_000_000), LINES, id="blank lines of CR"),
+        pytest.param(repeated(b"\r\n", 2_000_000), LINES, id="blank lines of CRLF"),
+        pytest.param(repeated(b"\n\r\n", 2_000_000), LINES, id="blank lines of several kinds"),
+        pytest.param(repeated(b"id\n\n", 2_500_000), LINES, id="ids without data"),
+        pytest.param(repeated(b":\n", 700_000), EVENTS, id="comments"),
+        pytest.param(repeated(b":\n\n", 1_000_000), EVENTS, id="comments between blank lines"),
+        pytest.param(repeated(b"data\n\n", 1_800_000), EVENTS, id="events without content"),
+        pytest.param(repeated(b"x\n", 2_100_000), "an event of more than 1,000,000 bytes", id="unknown fields"),
+        pytest.param(repeated(b"data\n", 1_500_000), "an event of more than 1,000,000 bytes", id="lines of data"),
+        pytest.param(b"x" * 1_100_000, "an event of more than 1,000,000 bytes", id="a line without an end"),
+    ],
+)
+def test_a_costly_body_ends_at_a_limit_and_keeps_the_tokens_before_it(flood: bytes, detail: str) -> None:
+    with scripted(asked(UNTIL_CLOSED, token(1), token(2), flood, DONE)) as server:
+        seen = observe(server.url)
+    assert seen.outcome is Outcome.MALFORMED
+    assert seen.detail.startswith(detail)
+    assert content(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("flood", "detail"),
+    [
+        pytest.param(repeated(b"1\r\n:\r\n", 3_100_000), CHUNKS, id="chunks of one byte"),
+        pytest.param(repeated(b"1;%b\r\n:\r\n" % (b"e" * 100_000), 8_600_000), FRAMING, id="long chunk extensions"),
+        pytest.param(repeated(b"%b1\r\n:\r\n" % (b"0" * 100_000), 8_600_000), FRAMING, id="chunk sizes of many zeros"),
+    ],
+)
+def test_costly_framing_ends_at_a_limit_and_keeps_the_tokens_before_it(flood: bytes, detail: str) -> None:
+    with scripted(asked(CHUNKED, chunk(token(1)), chunk(token(2)), flood)) as server:
+        seen = observe(server.url)
+    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.MALFORMED, detail, 2)
+
+
+def test_more_header_fields_than_any_server_sends_are_malformed() -> None:
+    with scripted(asked(HEAD + b"a: b\r\n" * 600 + b"\r\n")) as server:
+        seen = observe(server.url)
+    assert (seen.outcome, seen.detail) == (Outcome.MALFORMED, "the answer has more than 500 header fields")
+
+
+def test_a_person_who_counts_chunks_meets_the_same_limit() -> None:
+    with scripted(asked(UNTIL_CLOSED, token(1), repeated(b"\n\r\n", 2_000_000))) as server:
+        seen = observe(server.url, Plan(leave_after_chunks=2))
+    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.MALFORMED, LINES, 1)
+
+
+@pytest.mark.parametrize("zeros", [1, 40, 32_000, 100_000])
+def test_a_chunk_size_with_leading_zeros_is_a_chunk_size(zeros: int) -> None:
+    sizes = b"".join(b"0" * zeros + chunk(token(number)) for number in range(3))
+    with scripted(asked(CHUNKED, chunk(token(9)), sizes, b"0" * zeros + chunk(DONE), b"0\r\n\r\n")) as server:
+        seen = observe(server.url)
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 4)
