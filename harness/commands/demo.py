@@ -6,6 +6,7 @@ import click
 
 import streamgauge
 from streamgauge.harness import programs
+from streamgauge.harness.errors import OutputError
 from streamgauge.harness.exit_codes import VERDICTS
 from streamgauge.harness.run.launch import launch
 
@@ -29,6 +30,10 @@ def command(ctx: click.Context, users: int, run_time: str, out: str) -> None:
     ones.
     """
     folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise OutputError(f"{out}: this folder cannot be made: {fault.strerror}") from None
     click.echo(f"demo: {users} users of the scenario `mixed` on the reference server, for {run_time}")
     files = {"db": "demo.db", "report": "demo.html", "json": "demo.json"}
     options = {name: str(folder / file) for name, file in files.items()}

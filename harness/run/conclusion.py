@@ -8,16 +8,15 @@ from streamgauge.harness.run.settings import Settings
 
 
 def conclude(store: Store, run_id: str, settings: Settings) -> Exit:
-    """Returns the exit code of the verdict. StreamgaugeError if a result cannot be written."""
+    """Returns the exit code of the verdict. StoreError if a result cannot be written; each of them is tried."""
     if settings.report:
         # Imported only here: plotly takes 0.1 s, which a run without a report saves.
         from streamgauge.reports import page  # noqa: PLC0415
         from streamgauge.reports.material import gather  # noqa: PLC0415
 
         material = gather(store, run_id, settings.rules)
-        judged = material.judgement
-        dispatch.show(judged, settings.outputs)
-        save(page.render(material), settings.report)
+        judged, report = material.judgement, settings.report
+        dispatch.show(judged, settings.outputs, [lambda: save(page.render(material), report)])
     else:
         judged = judgement.judge(store, run_id, settings.rules)
         dispatch.show(judged, settings.outputs)

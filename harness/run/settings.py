@@ -32,6 +32,9 @@ class Settings:
 def settings(options: Any) -> Settings:
     """The settings in Locust's parsed options. StreamgaugeError for a mistake, before anything starts."""
     given = load(options.gauge_config)
+    for path in (options.gauge_db, options.gauge_report):
+        if path:
+            kinds.check_place(path)
     found = Settings(
         config=given,
         rules=parse_all(given.sla),

@@ -60,15 +60,15 @@ def test_a_name_in_the_output_is_not_read_as_markup() -> None:
 @pytest.mark.usefixtures("folder")
 def test_a_baseline_is_exported_and_imported_as_a_file() -> None:
     invoke("baseline", "accept", "gauge.db", "--name", "main", "--label", "branch=main")
-    invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "ci/main.json")
-    by_file = invoke("compare", "gauge.db", "--baseline", "ci/main.json", "--json", "-")
+    invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "main.json")
+    by_file = invoke("compare", "gauge.db", "--baseline", "main.json", "--json", "-")
     assert by_file.exit_code == 0, by_file.stderr
     document = json.loads(by_file.stdout)
     assert (document["schema"], document["verdict"]) == ("streamgauge/comparison/1", "ok")
     assert document["first_runs"] == ["new-0", "new-1", "new-2"]
     (row,) = document["rows"]
     assert row["low"] < row["change"] < row["high"]
-    came = invoke("baseline", "import", "fresh.db", "ci/main.json", "--name", "release")
+    came = invoke("baseline", "import", "fresh.db", "main.json", "--name", "release")
     assert came.stdout == "release: 10 runs added, 10 in all\n"
 
 

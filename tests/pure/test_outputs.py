@@ -1,6 +1,7 @@
 """A verdict in the formats of CI systems: summaries, annotations, metrics, a badge and a log."""
 
 import math
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,10 +14,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from streamgauge.harness.config.schema import Sla, Where
-from streamgauge.harness.errors import OutputError
+from streamgauge.harness.errors import OutputError, StoreError
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, Row
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.outputs import badge, dispatch, github, gitlab, junit, kinds, markdown, terminal
+from streamgauge.harness.judge.outputs import badge, dispatch, github, gitlab, junit, kinds, markdown, save, terminal
+from streamgauge.harness.judge.outputs.kinds import Output
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.wording import visible
@@ -256,6 +258,40 @@ def test_a_comparison_without_rows_does_not_pass() -> None:
 def test_a_mistake_in_output_says_what_exists(given: str, expected: str) -> None:
     with pytest.raises(OutputError, match=re.escape(expected)):
         kinds.requested([given], environ={})
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_run(tmp_path: Path) -> None:
+    for name, said in (("nowhere/run.xml", "there is no folder"), ("", "is a folder")):
+        with pytest.raises(OutputError, match=said):
+            kinds.requested([f"junit={tmp_path}/{name}"], environ={})
+    assert list(tmp_path.iterdir()) == [], "nothing is made"
+    for name in ("-", "/dev/null", f"{tmp_path}/run.xml"):
+        kinds.requested([f"junit={name}"], environ={})
+
+
+def test_an_output_that_fails_cancels_no_other_and_each_failure_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judgement = judged(tmp_path / "one.db", GOOD, "max(ttft) < 1s")
+    paths = [str(tmp_path / name) for name in ("a/one.json", "two.json", "b/three.json", "four.json")]
+    more: list[str] = []
+    with pytest.raises(StoreError, match=r"b/three\.json: cannot be written"):
+        dispatch.show(judgement, [Output("json", path) for path in paths], [lambda: more.append("report")])
+    assert more == ["report"]
+    assert {path.name for path in tmp_path.glob("*.json")} == {"two.json", "four.json"}
+    told = capsys.readouterr()
+    assert told.err == f"streamgauge: {paths[0]}: cannot be written: No such file or directory\n"
+    assert "MET" in told.out
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    device = tmp_path / "pipe"
+    os.mkfifo(device)
+    reader = os.open(device, os.O_RDONLY | os.O_NONBLOCK)
+    save("<svg/>", device)
+    assert os.read(reader, 100) == b"<svg/>"
+    os.close(reader)
+    assert device.is_fifo()
 
 
 def test_each_kind_of_output_has_its_format() -> None:

@@ -193,9 +193,11 @@ def test_an_unverified_certificate_is_reported_at_the_top(tmp_path: Path) -> Non
 
 
 def test_a_page_is_saved_whole_or_not_at_all(tmp_path: Path) -> None:
-    save("<p>one</p>", tmp_path / "new" / "page.html")
-    assert [file.name for file in (tmp_path / "new").iterdir()] == ["page.html"]
+    save("<p>one</p>", tmp_path / "page.html")
+    assert [file.name for file in tmp_path.iterdir()] == ["page.html"]
     (tmp_path / "taken").mkdir()
+    with pytest.raises(StoreError, match="cannot be written: No such file or directory"):
+        save("<p>one</p>", tmp_path / "new" / "page.html")
     with pytest.raises(StoreError, match="taken: cannot be written"):
         save("<p>one</p>", tmp_path / "taken")
-    assert {file.name for file in tmp_path.iterdir()} == {"new", "taken"}
+    assert {file.name for file in tmp_path.iterdir()} == {"page.html", "taken"}

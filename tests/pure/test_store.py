@@ -55,7 +55,7 @@ def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
         instrument={"stamps": "kernel"},
         notes=["a note"],
     )
-    with Store.create(tmp_path / "new" / "folder" / "one.db") as store:
+    with Store.create(tmp_path / "one.db") as store:
         store.start_run(run)
         assert store.run() == run
         store.finish_run(run.id, ended_ns=5, status="interrupted", instrument={"clock_drift_ns": 3}, notes=["another"])

@@ -26,6 +26,7 @@ def test_a_github_job_gets_the_github_output_once_without_an_option() -> None:
 
 def test_judge_writes_all_formats_from_the_database_alone(tmp_path: Path) -> None:
     database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
+    (tmp_path / "ci").mkdir()
     options = [option for kind in kinds.FILES for option in ("--output", f"{kind}=ci/{kind}")]
     ended = subprocess.run(
         [Path(sys.executable).parent / "streamgauge", "judge", "one.db", *options],

@@ -40,8 +40,9 @@ def rules(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def mixed(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """A run of the scenario `mixed` in a folder `new` that it makes."""
+    """A run of the scenario `mixed`, with all that it makes in the folder `new`."""
     folder = tmp_path_factory.mktemp("mixed")
+    (folder / "new").mkdir()
     (folder / "rules.toml").write_text(RULES)
     before = {row["id"] for row in server.truth()}
     ended = command(

@@ -17,16 +17,20 @@ history_csv       a history as CSV
 """
 
 import os
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from streamgauge.harness.errors import StoreError
 
 
 def save(text: str, path: str | os.PathLike[str]) -> None:
-    """Write a file whole or not at all, and its folder if that is missing. StoreError if it cannot be written."""
+    """Write a file whole or not at all. StoreError if it cannot be written."""
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # a device or a pipe, which nothing may take the place of
+            path.write_text(text, encoding="utf-8")
+            return
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             temporary.write_text(text, encoding="utf-8")
@@ -35,3 +39,26 @@ def save(text: str, path: str | os.PathLike[str]) -> None:
             temporary.unlink(missing_ok=True)
     except OSError as fault:
         raise StoreError(f"{path}: cannot be written: {fault.strerror}") from fault
+
+
+def write_each(writes: Iterable[Callable[[], None]]) -> None:
+    """Call each of these functions, even after one has failed.
+
+    The StoreError is that of the last one that failed; the others are told on standard error, in a line each.
+    """
+    last: StoreError | None = None
+    for write in writes:
+        try:
+            write()
+        except (StoreError, OSError) as fault:
+            if last is not None:
+                sys.stderr.write(f"streamgauge: {last}\n")
+            last = fault if isinstance(fault, StoreError) else _of_standard_output(fault)
+    if last is not None:
+        raise last
+
+
+def _of_standard_output(fault: OSError) -> StoreError:
+    """Also ends the use of standard output: Python would complain again when it flushes it at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return StoreError(f"standard output: cannot be written: {fault.strerror}")

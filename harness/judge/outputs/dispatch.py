@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TextIO
 
 from streamgauge.harness.judge.compare.comparison import Comparison
-from streamgauge.harness.judge.outputs import badge, github, gitlab, json, junit, markdown, save, terminal
+from streamgauge.harness.judge.outputs import badge, github, gitlab, json, junit, markdown, save, terminal, write_each
 from streamgauge.harness.judge.outputs.kinds import Output
 from streamgauge.harness.judge.verdict.judgement import Judgement
 
@@ -25,22 +26,31 @@ FORMATS: Mapping[str, Format] = {  # by the names in `kinds.FILES`
 }
 
 
-def show(result: Judgement | Comparison, outputs: Sequence[Output]) -> None:
-    """Print the result, and write it in each format. An output to standard output replaces what is printed.
+def show(result: Judgement | Comparison, outputs: Sequence[Output], more: Iterable[Callable[[], None]] = ()) -> None:
+    """Print the result, write it in each format, and call `more`. Output to standard output replaces what is printed.
 
-    StoreError if a file cannot be written.
+    Each is tried, even if one fails. StoreError if one did.
     """
     is_replaced = _uses_standard_output(outputs)
-    if not is_replaced:
-        terminal.show(result)
-    for kind, path in outputs:
-        if path is None:
-            github.write(result, to=sys.stderr if is_replaced else None)
-        elif path == "-":
-            sys.stdout.write(_text(result, FORMATS[kind]))
-            sys.stdout.flush()
-        else:
-            save(_text(result, FORMATS[kind]), path)
+    printed = [] if is_replaced else [partial(_print, result)]
+    to = sys.stderr if is_replaced else None
+    write_each([*printed, *(partial(_write, result, output, to) for output in outputs), *more])
+
+
+def _print(result: Judgement | Comparison) -> None:
+    terminal.show(result)
+    sys.stdout.flush()
+
+
+def _write(result: Judgement | Comparison, output: Output, to: TextIO | None) -> None:
+    """`to` is where GitHub's annotations go; None: standard output."""
+    if output.path is None:
+        github.write(result, to=to)
+    elif output.path == "-":
+        sys.stdout.write(_text(result, FORMATS[output.kind]))
+        sys.stdout.flush()
+    else:
+        save(_text(result, FORMATS[output.kind]), output.path)
 
 
 def _uses_standard_output(outputs: Iterable[Output]) -> bool:

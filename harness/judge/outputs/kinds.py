@@ -6,6 +6,7 @@ command or a worker that only reads its options does not import the writers, or 
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from streamgauge.harness.errors import OutputError
@@ -23,8 +24,14 @@ class Output(NamedTuple):
 def requested(
     options: Sequence[str], json_path: str | None = None, environ: Mapping[str, str] = os.environ
 ) -> list[Output]:
-    """What `--json` and `--output` ask for, each once. OutputError for an unknown kind or a missing file."""
+    """What `--json` and `--output` ask for, each once.
+
+    OutputError for an unknown kind, a missing file, or a file that cannot be written.
+    """
     outputs = [_parsed(text) for text in (*([f"json={json_path}"] if json_path else []), *options)]
+    for output in outputs:
+        if output.path not in {None, "-"}:
+            check_place(str(output.path))
     if environ.get("GITHUB_ACTIONS") == "true" or environ.get("GITHUB_STEP_SUMMARY"):
         outputs.append(Output(_GITHUB, None))
     return list(dict.fromkeys(outputs))
@@ -39,6 +46,22 @@ def _parsed(text: str) -> Output:
     if kind != _GITHUB and not path:
         raise OutputError(f"--output {text!r}: no file is given; write {kind}=FILE, or {kind}=- for standard output")
     return Output(kind, path or None)
+
+
+def check_place(name: str) -> None:
+    """OutputError if no file of this name can be written: better now than after a run."""
+    path = Path(name)
+    if path.is_dir():
+        raise OutputError(f"{name}: is a folder; give the path of a file in it")
+    if not path.parent.is_dir():
+        raise OutputError(f"{name}: there is no folder {path.parent}; correct the path, or create the folder")
+    if not os.access(path.parent, os.W_OK | os.X_OK) and not _is_special(path):
+        raise OutputError(f"{name}: you may not write to the folder {path.parent}; give another path")
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a device or a pipe, which is written to and not replaced."""
+    return path.exists() and not path.is_file()
 
 
 def environment_without_github(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -53,10 +53,9 @@ class Store:
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
-        """Open the database for writing; create it and its folder if they are missing."""
+        """Open the database for writing; create it if it is missing, but no folder: that may be a typing error."""
         path = Path(path)
         with as_store_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
             store = cls(path, connection.connect(path, "rwc"))
             try:
                 if not store._is_empty():
