@@ -1,8 +1,8 @@
 # make demo · quick · test · lint · bench · calibrate · report-picture · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-# pytest's processes: one more than two cores, since runs mostly wait
-JOBS ?= 3
+# pytest's processes: two more than two cores, since runs wait for half of their time
+JOBS ?= 4
 READY := .venv/.installed
 
 # Some containers set it. Without .pyc files, each process of the tests compiles every module again: 4 s of each.

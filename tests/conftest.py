@@ -29,9 +29,12 @@ settings.load_profile("streamgauge")
 
 # Long ones first, so that no worker begins one when the others are done.
 TIERS = ("runs", "browser", "socket", "pure")
-LONG = ("test_gating.py", "test_packaging.py", "test_run_processes.py", "test_target.py")
+LONG = ("test_sanitized.py", "test_database_trouble.py", "test_gating.py", "test_packaging.py")
 # Files of whole runs that share nothing but the server, or share within a class.
-APART = {*LONG, "test_abort.py", "test_open_load.py", "test_run.py", "test_scenarios.py"} - {"test_packaging.py"}
+APART = {
+    "test_abort.py", "test_gating.py", "test_open_load.py", "test_peers.py", "test_run.py", "test_run_processes.py",
+    "test_scenarios.py", "test_target.py", "test_web_ui.py",
+}  # fmt: skip
 
 
 class WhereItsServersAre(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
@@ -51,4 +54,4 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):  # a worker of xdist
-        items.sort(key=lambda item: (TIERS.index(item.path.parent.name), item.path.name not in LONG))
+        items.sort(key=lambda item: (item.path.name not in LONG, TIERS.index(item.path.parent.name)))

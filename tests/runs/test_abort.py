@@ -16,7 +16,7 @@ headers = { "x-gauge-fault" = "http_503" }
 [[sla]]
 rule = "error_rate < 20%"
 abort = true
-grace = "1s"
+grace = "5s"
 [[sla]]
 rule = "max(ttft) < 60s"
 """
@@ -47,7 +47,7 @@ def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
         cwd=tmp_path,
         capture_output=True, text=True, timeout=50, check=False,
     )  # fmt: skip
-    assert ended.returncode == 1, ended.stderr
+    assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "error_rate < 20% was missed after" in ended.stderr
     document = json.loads((tmp_path / "run.json").read_text())
     assert document["run"]["status"] == "aborted"
