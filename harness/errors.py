@@ -11,6 +11,8 @@ a *server* does wrong is never one of these errors: it is an Outcome in the reco
     ├── OutputError       an --output of an unknown kind, or without its file
     ├── BaselineError     a baseline that is unknown, empty or of other work, or a file that is not a baseline
     ├── StoreError        a database that is missing, not ours, empty, from a newer version, or cannot be written
+    │   ├── RowError          a row that SQLite refuses to store
+    │   └── DamagedRow        a row of it that no version of this program wrote: other rows can still be read
     └── InstallError      a file of the package that does not fit the others
 """
 
@@ -48,6 +50,10 @@ class StoreError(StreamgaugeError):
 
 
 class RowError(StoreError):
+    pass
+
+
+class DamagedRow(StoreError):
     pass
 
 

@@ -42,6 +42,7 @@ def accept(db: str, name: str, run_ids: Sequence[str], label: Sequence[str], bra
             chosen, faults = baseline.fit(store, baseline.labelled(store, wanted) if wanted else baseline.newest(store))
         added = baseline.accept(store, name, chosen)
         click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
+        terminal_tables.render_damaged(store.damaged())
     for run_id, fault in faults.items():
         click.echo(f"  {run_id} is left out: {fault}")
 
@@ -52,6 +53,7 @@ def list_baselines(db: str) -> None:
     """List the baselines of a database."""
     with Store.open(db) as store:
         terminal_tables.render_baselines(store.accepted())
+        terminal_tables.render_damaged(store.damaged())
 
 
 @command.command()

@@ -27,6 +27,7 @@ def command(db: str, run_id: str | None, output: str | None, csv: str | None, co
     """
     with Store.open(db) as store:
         runs_history = history.read(store, run_id, load(config).regression.margin)
+    terminal_tables.render_damaged(runs_history.damaged)
     if not runs_history.points:
         raise StoreError(f"{db}: no run of this work has finished yet")
     if csv == "-":

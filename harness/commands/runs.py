@@ -12,3 +12,4 @@ def command(db: str) -> None:
     """List the runs of a database, oldest first."""
     with Store.open(db) as store:
         terminal_tables.render_runs(store.runs())
+        terminal_tables.render_damaged(store.damaged())

@@ -2,6 +2,7 @@
 
 schema        the tables, their keys and defaults
 duration      a length of time with its unit
+contents      a file's bytes, up to a size
 load          the file → Config
 checks        what types alone cannot say
 template      places such as `{prompt}` in a team's own request

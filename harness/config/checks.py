@@ -30,7 +30,7 @@ _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")  # Prometheus's
 
 def faults(config: Config) -> Iterator[str]:
     yield from _of_target(config.target)
-    yield from _of_reader(config.reader)
+    yield from of_reader(config.reader)
     if config.reader.good == Good() and any("goodput" in sla.rule for sla in config.sla):
         yield 'goodput needs limits: write them under [reader], as in good = { ttft = "1s" }'
     yield from _of_regression(config.regression)
@@ -85,7 +85,7 @@ def _of_headers(headers: Mapping[str, str], place: str) -> Iterator[str]:
             yield f"{place}: {name!r} is not a header name"
 
 
-def _of_reader(reader: Reader) -> Iterator[str]:
+def of_reader(reader: Reader) -> Iterator[str]:
     if not 1 <= reader.characters_per_second < math.inf:
         yield f"reader.characters_per_second: {reader.characters_per_second} is not a number of 1 or more"
 

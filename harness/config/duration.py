@@ -3,6 +3,7 @@
 import re
 
 _UNITS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
+_LONGEST = 100 * 365 * 24 * _UNITS["h"]  # fits into 64 bits, also if it is added to a clock's time
 _TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h)")
 
 
@@ -15,7 +16,10 @@ class Duration(int):
         match = _TEXT.fullmatch(text.strip()) if isinstance(text, str) else None
         if match is None:
             raise ValueError(f'{text!r} is not a duration: write a number and a unit, as in "250ms", "1.5s" or "2m"')
-        return cls(round(float(match[1]) * _UNITS[match[2]]))
+        length = float(match[1]) * _UNITS[match[2]]
+        if length >= _LONGEST:
+            raise ValueError(f"{str(text)[:40]!r} is longer than a century")
+        return cls(round(length))
 
     def __str__(self) -> str:
         """In the largest unit that gives a whole number."""

@@ -10,10 +10,12 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from streamgauge.harness.config import checks
+from streamgauge.harness.config.contents import contents
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Closed, Config, Profile
 from streamgauge.harness.errors import ConfigError
 
+_MOST_BYTES = 4 * 2**20  # of the file
 _DEFAULT = Path("streamgauge.toml")
 _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)  # msgspec's
 
@@ -24,7 +26,7 @@ def load(path: str | os.PathLike[str] | None = None) -> Config:
         return Config()
     path = path or _DEFAULT
     try:
-        text = Path(path).read_bytes()
+        text = contents(path, _MOST_BYTES)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such config file") from None
     except OSError as fault:
@@ -38,7 +40,7 @@ def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
         config = msgspec.toml.decode(text, type=Config, dec_hook=decode)
     except msgspec.ValidationError as fault:
         raise ConfigError(f"{name}: {_name_network(_explain(str(fault)), text)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as fault:
         raise ConfigError(f"{name}: not valid TOML: {fault}") from None
     for problem in checks.faults(config):
         raise ConfigError(f"{name}: {problem}")

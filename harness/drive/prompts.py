@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from streamgauge.harness.config.contents import contents
 from streamgauge.harness.errors import ScenarioError
 
+_MOST_BYTES = 64 * 2**20  # of a file
 _DATA = Path(__file__).parent / "prompt_data"
 
 # Name of a set → its files in prompt_data. "chat" mixes the lengths that people send to an assistant: 40 % are one
@@ -58,7 +60,7 @@ def fingerprint(name: str) -> str:
     if name in SETS:
         return name
     path = Path(name)
-    return f"{path.name}#{sha256(path.read_bytes()).hexdigest()[:12]}"
+    return f"{path.name}#{sha256(contents(path, _MOST_BYTES)).hexdigest()[:12]}"
 
 
 def load(name: str) -> tuple[Prompt, ...]:
@@ -119,7 +121,7 @@ class _Line(msgspec.Struct, forbid_unknown_fields=True):
 
 def _read(path: Path) -> tuple[Prompt, ...]:
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = contents(path, _MOST_BYTES).split(b"\n")
     except OSError as fault:
         raise ScenarioError(f"{path}: cannot be read: {fault.strerror}") from None
     prompts = tuple(_prompt(line, f"{path}:{number}") for number, line in enumerate(lines, 1) if line.strip())

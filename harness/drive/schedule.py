@@ -11,10 +11,12 @@ from itertools import count
 from pathlib import Path
 from random import Random
 
+from streamgauge.harness.config.contents import contents
 from streamgauge.harness.config.schema import Load
 from streamgauge.harness.errors import ScenarioError
 
 _FILE = "file:"
+_MOST_BYTES = 64 * 2**20  # of a file
 
 
 def constant(rate: float, _random: Random) -> Iterator[float]:
@@ -67,7 +69,7 @@ def find(load: Load) -> Schedule | None:
 def _from_file(path: Path) -> Schedule:
     """One time per line, in seconds from the start; empty lines and lines that begin with # are skipped."""
     try:
-        text = path.read_bytes()
+        text = contents(path, _MOST_BYTES)
     except OSError as fault:
         raise ScenarioError(f"load.arrivals: {path}: cannot be read: {fault.strerror}") from None
     times: list[float] = []

@@ -8,7 +8,7 @@ import pytest
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Good, Reader, Regression
-from streamgauge.harness.errors import StoreError
+from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.compare import baseline
 from streamgauge.harness.judge.compare.comparison import GateStatus
 from streamgauge.harness.judge.compare.gate import Gate
@@ -183,5 +183,5 @@ def test_the_reader_model_runs_only_for_metrics_that_need_it(streams: Streams) -
     damaged = Streams(streams.id, streams.text, number, [b"damaged"] * len(streams))
     Measurements(only=("ttft", "goodput")).take(damaged)
     for only, person in ((("stall_time",), None), (("goodput",), Reader(good=GOOD))):
-        with pytest.raises(StoreError, match="cannot be read"):
+        with pytest.raises(DamagedRow, match="streams, row 1, column arrivals"):
             Measurements(only=only, reader=person).take(damaged)

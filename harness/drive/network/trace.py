@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from itertools import pairwise
-from pathlib import Path
 
+from streamgauge.harness.config.contents import contents
 from streamgauge.harness.errors import ScenarioError
 
 CAPACITY = 1_500  # bytes of one delivery, IP and TCP headers included
 _MS = 1_000_000
+_MOST_BYTES = 64 * 2**20  # of a file
 _MOST_DIGITS = 9  # of a stamp in a file: eleven days
 
 
@@ -29,7 +30,7 @@ class Trace:
     def read(path: str) -> "Trace":
         """The recording in a file, read once. ScenarioError with the line number for an invalid file."""
         try:
-            text = Path(path).read_text(encoding="ascii", errors="replace")
+            text = contents(path, _MOST_BYTES).decode("ascii", errors="replace")
         except FileNotFoundError:
             raise ScenarioError(f"trace {path}: no such file") from None
         except OSError as fault:

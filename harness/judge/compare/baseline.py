@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from streamgauge.harness.errors import BaselineError
+from streamgauge.harness.errors import BaselineError, DamagedRow
 from streamgauge.harness.judge.compare import baseline_file, same_work
 from streamgauge.harness.judge.compare.baseline_file import Member
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
@@ -31,7 +31,7 @@ def members(store: Store, name: str) -> dict[str, Member]:
     """
     if name.endswith(".json"):
         return {each.run: each for each in baseline_file.read(name).runs}
-    baselines = store.accepted()
+    baselines = store.accepted(name)
     if name not in baselines:
         raise BaselineError(
             f"{store.path}: no baseline called {name!r}; there are {', '.join(baselines) or 'none yet'}. "
@@ -42,7 +42,7 @@ def members(store: Store, name: str) -> dict[str, Member]:
 
 def _member(store: Store, accepted: Accepted) -> Member:
     if accepted.document is not None:
-        return msgspec.convert(accepted.document, Member)
+        return baseline_file.member(f"{store.path}: baselines, the document of {accepted.run!r}", accepted.document)
     run = store.run(accepted.run)
     return Member(run=run.id, started_at=run.started_at, fingerprint=run.fingerprint, labels=run.labels)
 
@@ -77,10 +77,17 @@ def accept(store: Store, name: str, run_ids: Iterable[str]) -> int:
 def fit(store: Store, run_ids: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     """Which runs can be accepted, and why the others cannot, by id. BaselineError if none can."""
     ids = list(run_ids)
-    faults = {run_id: fault for run_id in ids if (fault := unfit(judge(store, run_id, rules=[]))) is not None}
+    faults = {run_id: fault for run_id in ids if (fault := _unfit(store, run_id)) is not None}
     if len(faults) == len(ids):
         raise BaselineError(f"{ids[0]} cannot be accepted: {faults[ids[0]]}")
     return [run_id for run_id in ids if run_id not in faults], faults
+
+
+def _unfit(store: Store, run_id: str) -> str | None:
+    try:
+        return unfit(judge(store, run_id, rules=[]))
+    except DamagedRow as fault:
+        return str(fault)
 
 
 def remove(store: Store, name: str, runs: Sequence[str]) -> tuple[int, int]:

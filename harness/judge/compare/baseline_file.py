@@ -5,15 +5,17 @@
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from streamgauge.harness.config.contents import contents
 from streamgauge.harness.errors import BaselineError
 from streamgauge.harness.judge.compare.gate import RunFigure
 
 SCHEMA = "streamgauge/baseline/1"
+_MOST_BYTES = 64 * 2**20
+_JSON_FAULTS = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,14 +41,14 @@ def render(name: str, runs: Iterable[Member]) -> str:
 
 
 def read(path: str) -> BaselineFile:
-    """BaselineError for a file that is missing, damaged, empty, or of another version."""
+    """BaselineError for a file that is missing, damaged, too large, empty, or of another version."""
     try:
-        data = Path(path).read_bytes()
-        _check_schema(path, msgspec.json.decode(data, type=dict[str, Any]).get("schema"))
-        baseline = msgspec.json.decode(data, type=BaselineFile)
+        document = msgspec.json.decode(contents(path, _MOST_BYTES), type=dict[str, Any])
+        _check_schema(path, document.get("schema"))
+        baseline = msgspec.convert(document, BaselineFile)
     except OSError as fault:
         raise BaselineError(f"{path}: cannot be read: {fault.strerror}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+    except _JSON_FAULTS as fault:
         raise BaselineError(f"{path}: not a baseline, or a damaged one: {fault}") from None
     if not baseline.runs:
         raise BaselineError(f"{path}: the baseline {baseline.name!r} has no runs")
@@ -56,6 +58,14 @@ def read(path: str) -> BaselineFile:
     if without is not None:
         raise BaselineError(f"{path}: {without!r} has no figures; `streamgauge baseline export` writes them")
     return baseline
+
+
+def member(place: str, document: dict[str, Any]) -> Member:
+    """The run of a baseline in `document`. BaselineError, which begins with `place`, if it is none."""
+    try:
+        return msgspec.convert(document, Member)
+    except _JSON_FAULTS as fault:
+        raise BaselineError(f"{place}: not a run of a baseline: {fault}") from None
 
 
 def _check_schema(path: str, schema: object) -> None:

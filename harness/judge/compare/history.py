@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.compare.change_points import change_points
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.measurements import Measurements
@@ -47,6 +48,7 @@ class History:
     points: list[Point]  # oldest first
     days: list[Day]
     others: int  # finished runs of the database that did other work
+    damaged: list[str]  # a sentence for each row that was left out, with its run if it belongs to one
 
 
 def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> History:
@@ -60,13 +62,21 @@ def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> Histo
             baselines.setdefault(each.run, []).append(name)
     points: list[Point] = []
     days: dict[int, _Counts] = {}
+    damaged = store.damaged()
     for run in alike:
-        point, counts = _read_run(store, run, tuple(baselines.get(run.id, ())))
+        try:
+            point, counts = _read_run(store, run, tuple(baselines.get(run.id, ())))
+        except DamagedRow as fault:
+            damaged.append(f"{run.id}: {fault}")
+            continue
         points.append(point)
         for day, count in counts.items():
             days[day] = days.get(day, 0) + count
     return History(
-        _with_changes(points, margin), [_day(*one) for one in sorted(days.items())], len(finished) - len(alike)
+        points=_with_changes(points, margin),
+        days=[_day(*one) for one in sorted(days.items())],
+        others=len(finished) - len(alike),
+        damaged=damaged,
     )
 
 

@@ -51,7 +51,7 @@ def _after_tools(streams: Streams) -> Integers:
     """Which of `events` are the first content after a tool's run."""
     places = [np.zeros(0, np.int64)]
     for stream in np.flatnonzero(~np.isnan(streams.number["tool_pause"])).tolist():
-        kind = arrivals.columns(streams.blobs[stream]).kind
+        kind = streams.columns(stream).kind
         places.append(streams.events.starts[stream] + after_tools(kind[arrivals.is_content(kind)]))
     return np.concatenate(places)
 

@@ -54,6 +54,13 @@ def render_history(history: History, console: Console | None = None) -> None:
         console.print(f"left out: {some(history.others, 'run')} of other work; only runs of the same work compare")
 
 
+def render_damaged(damaged: Sequence[str], console: Console | None = None) -> None:
+    """The rows that a command left out, since no version of this program wrote them. To standard error."""
+    console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+    for sentence in damaged:
+        console.print(safe(f"left out: {sentence}"))
+
+
 def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
     """The runs of a database, oldest first."""
     table = table_of("run", "host", "started (UTC)", "took", "status")

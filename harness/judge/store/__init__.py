@@ -1,6 +1,7 @@
 """The store: every run and its streams in one SQLite file. The only door to sqlite3 and sqlite-utils.
 
 connection   SQLite's connection and its errors
+checked      values of a file that may hold anything
 schema       the tables, as migrations
 rows         runs, accepted runs, failures and vitals as values
 streams      streams as columns

@@ -1,13 +1,17 @@
 """The connection to an SQLite file; SQLite's errors become messages that say what to do."""
 
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlite_utils import Database
 
-from streamgauge.harness.errors import RowError, StoreError
+from streamgauge.harness.errors import DamagedRow, RowError, StoreError
+from streamgauge.harness.judge.store.checked import RowFault, text_or_bytes
+
+_MOST_BYTES = 64 * 2**20  # of a value or a row; the largest that we write is the blob of 250,000 events, below 12 MiB
 
 _ADVICE = {  # by a part of SQLite's message
     "not a database": "not an SQLite file; give another path",
@@ -16,8 +20,10 @@ _ADVICE = {  # by a part of SQLite's message
     "disk is full": "the disk is full; what was stored before is safe",
     "disk I/O": "the disk reports an error, or a quota is used up; what was stored before is safe",
     "unable to open": "cannot be opened; is it a file, in a folder that you may write to?",
+    "too big": "a value in it is larger than any that streamgauge writes",
     "malformed": "the file is damaged; `.recover` of the sqlite3 shell saves what can be saved",
 }
+TooLarge = sqlite3.DataError  # SQLite's error for a value or a row of more than _MOST_BYTES
 _LOCKED = 10.0  # seconds to wait for a lock of another process
 
 
@@ -26,8 +32,30 @@ def connect(path: Path, mode: str) -> Database:
     uri = f"file:{_quoted(path)}?mode={mode}"
     # check_same_thread: a run's writer calls from a thread beside the event loop, one call at a time.
     connection = sqlite3.connect(uri, uri=True, timeout=_LOCKED, check_same_thread=False)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_BYTES)
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA trusted_schema = OFF")  # the schema may be somebody else's
     return Database(connection, execute_plugins=False)
+
+
+def check_file(path: Path) -> None:
+    """StoreError if there is no such file, or it is none that SQLite should open, such as a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(f"{path}: no such database") from None
+    if not stat.S_ISREG(mode):
+        raise StoreError(f"{path}: cannot be opened: it is no regular file; give the path of a database")
+
+
+@contextmanager
+def undecodable_text_as_bytes(database: Database) -> Iterator[None]:
+    """Meanwhile, text that is not UTF-8 is returned as bytes. Otherwise it would end the query."""
+    database.conn.text_factory = text_or_bytes
+    try:
+        yield
+    finally:
+        database.conn.text_factory = str
 
 
 def _quoted(path: Path) -> str:
@@ -43,9 +71,11 @@ def close(database: Database) -> None:
 
 @contextmanager
 def as_store_errors(path: Path) -> Iterator[None]:
-    """Turn errors of SQLite and of the file system into a StoreError of one line that says what to do."""
+    """Turn errors of SQLite, of a row and of the file system into a StoreError of one line that says what to do."""
     try:
         yield
+    except RowFault as fault:
+        raise DamagedRow(f"{path}: {fault}") from None
     except (sqlite3.IntegrityError, sqlite3.DataError) as fault:
         raise RowError(f"{path}: {fault}") from fault
     except sqlite3.DatabaseError as fault:

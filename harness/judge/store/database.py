@@ -6,18 +6,19 @@ batches. One writer and any number of readers may have the file open at once.
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import msgspec
 import numpy as np
 from sqlite_utils import Database
 
 from streamgauge.harness.config.schema import Where
-from streamgauge.harness.errors import StoreError
+from streamgauge.harness.errors import DamagedRow, StoreError
 from streamgauge.harness.judge.store import connection, schema
+from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, Row, RowFault, shown
 from streamgauge.harness.judge.store.connection import as_store_errors
 from streamgauge.harness.judge.store.rows import (
     INSERT_STREAM,
@@ -28,17 +29,21 @@ from streamgauge.harness.judge.store.rows import (
     VitalRow,
     VitalSeries,
     accepted_of_row,
+    failure_of_row,
     row_of_accepted,
     row_of_run,
     row_of_stream,
     run_of_row,
+    vital_of_rows,
 )
-from streamgauge.harness.judge.store.streams import Streams, select_statement, selected, streams_of_rows
+from streamgauge.harness.judge.store.streams import Streams, bounded, select_statement, selected, streams_of_rows
 from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.observation import FAILURES, StreamObservation
+from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
 
 BATCH = 5_000  # rows that a reader holds at once
+
+R = TypeVar("R")
 
 
 class Store:
@@ -74,9 +79,8 @@ class Store:
     def open(cls, path: str | os.PathLike[str]) -> Self:
         """Open an existing database. StoreError if there is none or it is not one of ours."""
         path = Path(path)
-        if not path.exists():
-            raise StoreError(f"{path}: no such database")
         with as_store_errors(path):
+            connection.check_file(path)
             # WAL needs a -shm file, which a read-only disk cannot hold. `immutable` does without: nobody writes there.
             writable = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
             store = cls(path, connection.connect(path, "rw" if writable else "ro&immutable=1"))
@@ -99,6 +103,8 @@ class Store:
     def _check_ours(self) -> None:
         if self._application_id() != schema.APPLICATION_ID:
             raise StoreError(f"{self.path}: an SQLite file, but not a streamgauge database; give another path")
+        if fault := schema.fault(self._database):
+            raise StoreError(f"{self.path}: {fault}, so it is none of ours, or it was changed; give another path")
         if unknown := schema.unknown_migration(self._database):
             raise StoreError(
                 f"{self.path}: written by a newer streamgauge (its schema has {unknown!r}); "
@@ -188,37 +194,82 @@ class Store:
 
     # reading
 
-    def accepted(self) -> dict[str, list[Accepted]]:
-        """Every baseline by its name, with its runs in the order of their acceptance."""
-        with as_store_errors(self.path):
-            if not self._database.table("baselines").exists():
-                return {}  # an older file that is read-only, so it was not migrated
-            rows = self._database.execute("SELECT name, run, at, document FROM baselines ORDER BY rowid").fetchall()
+    def accepted(self, name: str | None = None) -> dict[str, list[Accepted]]:
+        """Every baseline by its name, with its runs in the order of their acceptance.
+
+        Damaged rows are left out, see `damaged`; but with a name, DamagedRow if that baseline could be incomplete.
+        """
         baselines: dict[str, list[Accepted]] = {}
-        for name, *row in rows:
-            baselines.setdefault(name, []).append(accepted_of_row(*row))
+        for key, accepted in self._accepted():
+            if isinstance(accepted, Accepted):
+                baselines.setdefault(key, []).append(accepted)
+            elif name is not None and key in {name, ""}:
+                raise accepted
         return baselines
 
     def runs(self) -> list[Run]:
-        """Every run, oldest first."""
-        with as_store_errors(self.path):
-            rows = list(self._database.query("SELECT * FROM runs ORDER BY number"))
-        return [self._unwritten.get(row["id"]) or run_of_row(row) for row in rows]
+        """Every run, oldest first. Damaged rows are left out, see `damaged`."""
+        return [run for run in self._rows("runs", self._run_of) if isinstance(run, Run)]
+
+    def damaged(self) -> list[str]:
+        """A sentence for each row that `runs` and `accepted` leave out, since no version of this program wrote it."""
+        entries = [*self._rows("runs", self._run_of), *(accepted for _, accepted in self._accepted())]
+        return [str(fault) for fault in entries if isinstance(fault, DamagedRow)]
 
     def run(self, run_id: str | None = None) -> Run:
         """A run by its id or by an unambiguous beginning of it; None: the newest. The StoreError lists the runs."""
-        runs = self.runs()
-        if not runs:
+        names = {number: row.name("id") for number, row in self._read("runs", "id")}
+        if not names:
             raise StoreError(f"{self.path}: holds no run yet")
-        if run_id is None:
-            return runs[-1]
-        matches = [run for run in runs if run.id == run_id] or [run for run in runs if run.id.startswith(run_id)]
-        if len(matches) == 1:
-            return matches[0]
-        names = ", ".join(run.id for run in (matches or runs)[-10:])
-        if matches:
-            raise StoreError(f"{self.path}: {run_id!r} could be any of {names}; write more of it")
-        raise StoreError(f"{self.path}: no run called {run_id!r}; there are {names}")
+        matches = list(names)[-1:]
+        if run_id is not None:
+            begun = [number for number, name in names.items() if name.startswith(run_id)]
+            matches = [number for number in begun if names[number] == run_id] or begun
+        listed = ", ".join(names[number][:LONGEST_SHOWN] for number in (matches or list(names))[-10:])
+        if not matches:
+            raise StoreError(f"{self.path}: no run called {run_id!r}; there are {listed}")
+        if len(matches) > 1:
+            raise StoreError(f"{self.path}: {run_id!r} could be any of {listed}; write more of it")
+        with as_store_errors(self.path):
+            return self._run_of(self._row("runs", "*", matches[0]))
+
+    def _run_of(self, row: Row) -> Run:
+        run = run_of_row(row)
+        return self._unwritten.get(run.id, run)
+
+    def _accepted(self) -> list[tuple[str, Accepted | DamagedRow]]:
+        """The baseline's name and the content of each row; "" if the name cannot be read."""
+        with as_store_errors(self.path):
+            if not self._database.table("baselines").exists():
+                return []  # an older file that is read-only, so it was not migrated
+        names = [row.name("name") for _, row in self._read("baselines", "name")]
+        return list(zip(names, self._rows("baselines", accepted_of_row), strict=True))
+
+    def _rows(self, table: str, of_row: Callable[[Row], R]) -> list[R | DamagedRow]:
+        """Each row of a table as a value, or what is wrong with it."""
+        found: list[R | DamagedRow] = []
+        for _, row in self._read(table, "*"):
+            try:
+                with as_store_errors(self.path):
+                    found.append(of_row(row))
+            except DamagedRow as fault:
+                found.append(fault)
+        return found
+
+    def _read(self, table: str, columns: str) -> Iterator[tuple[int, Row]]:
+        """These columns of each row, by its number. Rows are read one by one: no damaged row hides another."""
+        with as_store_errors(self.path):
+            numbers = [number for (number,) in self._database.execute(f"SELECT rowid FROM {table} ORDER BY rowid")]  # noqa: S608 - our own names
+            for number in numbers:
+                yield number, self._row(table, columns, number)
+
+    def _row(self, table: str, columns: str, number: int) -> Row:
+        with connection.undecodable_text_as_bytes(self._database):
+            try:
+                values = next(self._database.query(f"SELECT {columns} FROM {table} WHERE rowid = ?", [number]), {})  # noqa: S608 - our own names
+            except connection.TooLarge as fault:
+                return Row(table, number, {}, unread=str(fault))
+        return Row(table, number, values)
 
     def streams(
         self, run_id: str, where: Where | None = None, *, batch: int = BATCH, after: int = -1
@@ -231,16 +282,23 @@ class Store:
         with as_store_errors(self.path):
             select = select_statement(self._database.table("streams").columns_dict.keys())
         while True:
-            with as_store_errors(self.path):
-                rows = self._database.execute(select, (number, last, batch)).fetchall()
-            if not rows:
-                return
+            with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
+                rows = self._stream_rows(select, (number, last, batch))
+                if not rows:
+                    return
+                streams = streams_of_rows(rows, str(self.path))
             last = rows[-1][0]
-            streams = streams_of_rows(rows)
             if where is not None:
                 streams = selected(streams, where)
             if len(streams):
                 yield streams
+
+    def _stream_rows(self, select: str, parameters: tuple[int, int, int]) -> list[Sequence[Any]]:
+        _, last, batch = parameters
+        try:
+            return bounded(self._database.execute(select, parameters), batch)
+        except connection.TooLarge:
+            raise RowFault("streams", f"after {last}", "any", "a value is larger than this program writes") from None
 
     def count(self, run_id: str) -> int:
         """How many streams a run has."""
@@ -250,10 +308,13 @@ class Store:
         """How long a run took, ns; up to the end of its last stream if its own end is not known."""
         if run.ended_ns is not None:
             return run.ended_ns
-        return self._figure("SELECT max(ended_at) FROM streams WHERE run = ?", run.id) or 0
+        ended = self._figure("SELECT max(ended_at) FROM streams WHERE run = ?", run.id) or 0
+        if not isinstance(ended, int):
+            raise DamagedRow(f"{self.path}: streams, column ended_at of {run.id!r}: {shown(ended)} is no whole number")
+        return ended
 
     def _figure(self, statement: str, run_id: str) -> Any:
-        with as_store_errors(self.path):
+        with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
             (figure,) = self._database.execute(statement, (self._known(run_id),)).fetchone()
         return figure
 
@@ -262,41 +323,35 @@ class Store:
 
         For comparing a run with the server's log.
         """
+        for streams in self.streams(run_id):
+            for place in np.flatnonzero(streams.outcome == Outcome.COMPLETED).tolist():
+                if (request_id := self._request_id(int(streams.id[place]))) is not None:
+                    yield request_id, int(streams.number["due_at"][place]), streams.columns(place)
+
+    def _request_id(self, stream: int) -> str | None:
         with as_store_errors(self.path):
-            rows = self._database.execute(
-                "SELECT request_id, due_at, arrivals FROM streams WHERE run = ? AND outcome = 'completed'",
-                (self._known(run_id),),
-            )
-            for request_id, due_at, blob in rows:
-                if request_id is not None:
-                    yield request_id, due_at, arrivals.columns(blob or b"")
+            row = self._row("streams", "request_id", stream)
+            return None if row.value("request_id") is None else row.text("request_id")
 
     def vital(self, run_id: str, vital: Vital) -> VitalSeries:
         """All samples of one vital; empty arrays if there are none."""
-        with as_store_errors(self.path):
+        with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
             rows = self._database.execute(
-                "SELECT worker, at_ns, value FROM samples WHERE run = ? AND name = ? ORDER BY at_ns",
+                "SELECT rowid, worker, at_ns, value FROM samples WHERE run = ? AND name = ? ORDER BY at_ns",
                 (self._known(run_id), vital),
             ).fetchall()
-        return VitalSeries(
-            [row[0] for row in rows],
-            np.array([row[1] for row in rows], np.float64),
-            np.array([row[2] for row in rows], np.float64),
-        )
+            return vital_of_rows(rows)
 
     def failures(self, run_id: str, most: int) -> list[Failure]:
         """How streams failed, the most frequent failure first; at most `most` failures."""
-        with as_store_errors(self.path):
-            rows = self._database.execute(
-                "SELECT outcome, http_status, detail, count(*) AS n FROM streams WHERE run = ? "
+        with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
+            rows = self._database.query(
+                "SELECT min(id) AS id, outcome, http_status, detail, count(*) AS n FROM streams WHERE run = ? "
                 "GROUP BY outcome, http_status, detail ORDER BY n DESC, outcome, detail",
                 (self._known(run_id),),
             )
-            failed = (row for row in rows if row[0] in FAILURES)
-            return [
-                Failure(outcome, http_status, detail or "", n)
-                for outcome, http_status, detail, n in itertools.islice(failed, most)
-            ]
+            failed = (row for row in rows if row["outcome"] in FAILURES)
+            return [failure_of_row(Row("streams", row["id"], row)) for row in itertools.islice(failed, most)]
 
     def close(self) -> None:
         connection.close(self._database)

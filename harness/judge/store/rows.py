@@ -1,14 +1,17 @@
 """The rows of the database as values: runs, accepted runs, failures and vitals. Streams are in `streams`. Pure."""
 
 import json
-from typing import Any, Literal, NamedTuple
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.config.duration import decode
-from streamgauge.harness.config.schema import Sla
+from streamgauge.harness.config import checks
+from streamgauge.harness.config.schema import Reader, Sla
+from streamgauge.harness.judge.store.checked import Row, shown
 from streamgauge.harness.record.observation import StreamObservation
 
 RunStatus = Literal["running", "finished", "interrupted", "aborted"]  # aborted: by a rule with `abort` that was missed
@@ -65,9 +68,54 @@ def row_of_run(run: Run) -> dict[str, Any]:
     return row | {name: msgspec.json.encode(row[name], enc_hook=str).decode() for name in _JSON}
 
 
-def run_of_row(row: dict[str, Any]) -> Run:
-    fields = {name: value for name, value in row.items() if name in Run.__struct_fields__}
-    return msgspec.convert(fields | {name: json.loads(row[name]) for name in _JSON}, Run, dec_hook=decode)
+class _Facts(msgspec.Struct):
+    """What `Run.instrument` says of one process, as far as figures are computed with it."""
+
+    host: str | None = None
+    pid: int | None = None
+    streams: int = 0
+    cpu_max: float | None = None
+    loop_lag_max_ms: float | None = None
+    gc_pause_max_ms: float | None = None
+    clock_drift_ns: float | None = None
+    clock_offset_ns: float | None = None
+    clock_doubt_ns: float | None = None
+
+
+class _Instrument(msgspec.Struct):
+    """The parts of `Run.instrument` that are read later."""
+
+    clock_drift_ns: float | None = None
+    workers: dict[str, _Facts] = {}
+
+
+class _Config(msgspec.Struct):
+    """The parts of `Run.config` that are read later."""
+
+    reader: Reader = Reader()
+
+
+def run_of_row(row: Row) -> Run:
+    """RowFault for a row that this program did not write."""
+    config, instrument = row.json("config", dict[str, Any]), row.json("instrument", dict[str, Any])
+    row.fits("instrument", instrument, _Instrument)
+    for fault in checks.of_reader(row.fits("config", config, _Config).reader):
+        row.fail("config", fault)
+    return Run(
+        id=row.text("id"),
+        scenario=row.text("scenario"),
+        host=row.text("host"),
+        started_at=row.moment("started_at"),
+        realtime_ns=row.whole("realtime_ns"),
+        ended_ns=row.whole_or_none("ended_ns"),
+        status=cast("RunStatus", row.one_of("status", get_args(RunStatus))),
+        config=config,
+        rules=row.json("rules", list[Sla]),
+        fingerprint=row.json("fingerprint", dict[str, Any]),
+        labels=row.json("labels", dict[str, str]),
+        instrument=instrument,
+        notes=row.json("notes", list[str]),
+    )
 
 
 _FIELDS = StreamObservation.__struct_fields__
@@ -83,8 +131,31 @@ def row_of_stream(run: int, seen: StreamObservation) -> tuple[object, ...]:
     return tuple(row)
 
 
-def accepted_of_row(run: str, at: str, document: str | None) -> Accepted:
-    return Accepted(run, at, None if document is None else json.loads(document))
+def accepted_of_row(row: Row) -> Accepted:
+    """RowFault for a row that this program did not write."""
+    document = None if row.value("document") is None else row.json("document", dict[str, Any])
+    return Accepted(row.text("run"), row.moment("at"), document)
+
+
+def failure_of_row(row: Row) -> Failure:
+    """RowFault for a row that this program did not write."""
+    detail = "" if row.value("detail") is None else row.text("detail")
+    return Failure(row.text("outcome"), row.whole_or_none("http_status"), detail, row.whole("n"))
+
+
+def vital_of_rows(rows: Sequence[tuple[Any, ...]]) -> VitalSeries:
+    """Rows of (rowid, worker, at, value). RowFault for a row that this program did not write."""
+    for number, worker, at, value in rows:
+        row = Row("samples", number, {"worker": worker, "at_ns": at, "value": value})
+        row.text("worker")
+        row.whole("at_ns")
+        if type(value) not in {int, float} or not math.isfinite(value):
+            row.fail("value", f"{shown(value)} is no finite number")
+    return VitalSeries(
+        [row[1] for row in rows],
+        np.array([row[2] for row in rows], np.float64),
+        np.array([row[3] for row in rows], np.float64),
+    )
 
 
 def row_of_accepted(baseline: str, accepted: Accepted) -> tuple[object, ...]:

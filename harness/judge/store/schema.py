@@ -3,6 +3,8 @@
 A migration that has been released never changes. docs/reference/database.md describes the tables.
 """
 
+from typing import Any
+
 from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x53474147  # "SGAG" in the header of the file: the database is ours
@@ -45,35 +47,65 @@ def unknown_migration(database: Database) -> str | None:
     return next((each.name for each in _MIGRATIONS.applied(database) if each.name not in known), None)
 
 
+# The columns of m001, which every file has.
+_RUNS = {
+    "number": int, "id": str, "scenario": str, "host": str, "started_at": str, "realtime_ns": int,
+    "ended_ns": int, "status": str, "config": str, "rules": str, "fingerprint": str, "labels": str,
+    "instrument": str, "notes": str,
+}  # fmt: skip
+_STREAMS = {
+    "id": int, "run": int,
+    "scenario": str, "user": str, "protocol": str, "client": str, "network": str, "behaviour": str,
+    "worker": str, "sequence": int, "labels": str,
+    "due_at": int, "started_at": int, "resolved_at": int, "connected_at": int, "secured_at": int,
+    "sent_at": int, "headers_at": int, "first_content_at": int, "first_text_at": int, "last_content_at": int,
+    "first_content_wire_at": int, "ended_at": int,
+    "outcome": str, "detail": str, "http_status": int, "stop_reason": str,
+    "content_chunks": int, "characters": int, "body_bytes": int, "arrivals": bytes,
+    "input_tokens": int, "output_tokens": int, "cache_read_tokens": int, "cache_write_tokens": int,
+    "request_id": str, "resumed_from": str,
+    "send_lag": int, "reads": int, "coalesced_reads": int, "saturated_reads": int, "unstamped_reads": int,
+    "read_lag_mean": int, "read_lag_max": int,
+}  # fmt: skip
+_SAMPLES = {"run": int, "worker": str, "at_ns": int, "name": str, "value": float}
+_BASELINES = {"name": str, "run": str, "at": str, "document": str}
+_FIRST_TABLES: dict[str, dict[str, Any]] = {"runs": _RUNS, "streams": _STREAMS, "samples": _SAMPLES}
+_LATER_TABLES: dict[str, dict[str, Any]] = {
+    "baselines": _BASELINES,
+    _MIGRATIONS.migrations_table: dict.fromkeys(("migration_set", "name"), str),
+}
+
+
+def fault(database: Database) -> str | None:
+    """What shows that a file was not made by `migrate`: a view, a virtual table or a trigger could run anything."""
+    found = {name: (kind, sql) for name, kind, sql in database.execute("SELECT name, type, sql FROM sqlite_master")}
+    tables = _FIRST_TABLES | {name: columns for name, columns in _LATER_TABLES.items() if name in found}
+    for name in tables:
+        kind, sql = found.get(name, (None, ""))
+        if kind != "table" or not str(sql).upper().startswith("CREATE TABLE"):
+            return f"its {name} is {f'a {kind}' if kind else 'missing'}, where a table belongs"
+    triggers = database.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchone()
+    if triggers is not None:
+        return f"it has a trigger, {str(triggers[0])[:100]!r}"
+    for name, columns in tables.items():
+        missing = columns.keys() - database.table(name).columns_dict.keys()
+        if missing:
+            return f"its table {name} has no column {', '.join(sorted(missing))}"
+    return None
+
+
 @_MIGRATIONS()
 def m001_runs_streams_samples(database: Database) -> None:
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     database.table("runs").create(
-        {
-            "number": int, "id": str, "scenario": str, "host": str, "started_at": str, "realtime_ns": int,
-            "ended_ns": int, "status": str, "config": str, "rules": str, "fingerprint": str, "labels": str,
-            "instrument": str, "notes": str,
-        },
+        _RUNS,
         pk="number",
         not_null={"id", "scenario", "host", "started_at", "realtime_ns", "status"},
         strict=True,
     )  # fmt: skip
     database.table("runs").create_index(["id"], unique=True)
     database.table("streams").create(
-        {
-            "id": int, "run": int,
-            "scenario": str, "user": str, "protocol": str, "client": str, "network": str, "behaviour": str,
-            "worker": str, "sequence": int, "labels": str,
-            "due_at": int, "started_at": int, "resolved_at": int, "connected_at": int, "secured_at": int,
-            "sent_at": int, "headers_at": int, "first_content_at": int, "first_text_at": int, "last_content_at": int,
-            "first_content_wire_at": int, "ended_at": int,
-            "outcome": str, "detail": str, "http_status": int, "stop_reason": str,
-            "content_chunks": int, "characters": int, "body_bytes": int, "arrivals": bytes,
-            "input_tokens": int, "output_tokens": int, "cache_read_tokens": int, "cache_write_tokens": int,
-            "request_id": str, "resumed_from": str,
-            "send_lag": int, "reads": int, "coalesced_reads": int, "saturated_reads": int, "unstamped_reads": int,
-            "read_lag_mean": int, "read_lag_max": int,
-        },
+        _STREAMS,
         pk="id",
         not_null={"run", "scenario", "user", "protocol", "client", "network", "behaviour", "due_at", "ended_at",
                   "outcome"},
@@ -82,7 +114,7 @@ def m001_runs_streams_samples(database: Database) -> None:
     )  # fmt: skip
     database.table("streams").create_index(["run"])
     database.table("samples").create(
-        {"run": int, "worker": str, "at_ns": int, "name": str, "value": float},
+        _SAMPLES,
         not_null={"run", "worker", "at_ns", "name", "value"},
         foreign_keys=[("run", "runs", "number")],
         strict=True,
@@ -108,7 +140,7 @@ def m003_whole_answers_and_tools(database: Database) -> None:
 @_MIGRATIONS()
 def m004_baselines(database: Database) -> None:
     database.table("baselines").create(
-        {"name": str, "run": str, "at": str, "document": str},
+        _BASELINES,
         pk=("name", "run"),
         not_null={"name", "run", "at"},
         strict=True,

@@ -1,16 +1,17 @@
 """Streams as columns, because a Python object for each chunk would be too slow. Pure."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.harness.config.schema import Where
-from streamgauge.harness.errors import StoreError
+from streamgauge.harness.errors import DamagedRow
+from streamgauge.harness.judge.store.checked import LONGEST_TEXT, Row, RowFault, are_only, shown
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.observation import Outcome
 
@@ -22,7 +23,12 @@ _NUMBERS = (
     "send_lag", "reads", "coalesced_reads", "saturated_reads", "unstamped_reads", "read_lag_mean", "read_lag_max",
     "resume_gap", "resume_lost", "resume_duplicated",
 )  # fmt: skip
-
+_ALWAYS = ("due_at", "ended_at")  # the moments that every stream has
+_OUTCOMES = dict.fromkeys(outcome.value for outcome in Outcome).keys()
+_WRITTEN_ANSWERS = ("streamed", "whole")
+_ANSWERS = {None, *_WRITTEN_ANSWERS}  # None: of a version that knew only streamed answers
+_BLOB, _FIRST_NUMBER = 1, 2 + len(_TEXTS)  # places in a row of `select_statement`
+_MOST_BYTES = 64 * 2**20  # of the blobs and texts of one batch
 
 _KEYS = Where.keys()
 
@@ -38,17 +44,28 @@ class Streams:
     text: dict[str, list[str]]  # by name: the keys of Where (`labels` as JSON) and the outcome; `cache` may be ""
     number: dict[str, NDArray[np.float64]]  # by name: moments in ns, counts, tokens, lags in ns
     blobs: list[bytes]  # arrivals, see record/arrivals.py
+    source: str = "the database"  # the path of the file, for errors
 
     def __len__(self) -> int:
         return len(self.blobs)
 
     @cached_property
     def events(self) -> arrivals.ContentEvents:
-        """Every content event of every stream, decoded on first use. StoreError for a damaged blob."""
+        """Every content event of every stream, decoded on first use. DamagedRow for a damaged blob."""
         try:
             return arrivals.content_events(self.blobs)
-        except ValueError as fault:
-            raise StoreError(f"arrivals of streams {self.id[0]}–{self.id[-1]} cannot be read: {fault}") from None
+        except arrivals.DamagedArrivals:
+            for place in range(len(self)):
+                self.columns(place)
+            raise
+
+    def columns(self, place: int) -> arrivals.Columns:
+        """Every event of one stream, content or not. DamagedRow for a damaged blob."""
+        try:
+            return arrivals.columns(self.blobs[place])
+        except arrivals.DamagedArrivals as fault:
+            damaged = RowFault("streams", self.id[place], "arrivals", str(fault))
+            raise DamagedRow(f"{self.source}: {damaged}") from None
 
     @cached_property
     def outcome(self) -> NDArray[np.str_]:
@@ -78,11 +95,12 @@ class Streams:
             {name: [column[place] for place in chosen] for name, column in self.text.items()},
             {name: column[places] for name, column in self.number.items()},
             [self.blobs[place] for place in chosen],
+            self.source,
         )
 
     def with_numbers(self, more: dict[str, NDArray[np.float64]]) -> "Streams":
         """The same streams with more columns; their events are not decoded again."""
-        fuller = Streams(self.id, self.text, {**self.number, **more}, self.blobs)
+        fuller = Streams(self.id, self.text, {**self.number, **more}, self.blobs, self.source)
         fuller.__dict__["events"] = self.events
         return fuller
 
@@ -112,12 +130,80 @@ def select_statement(columns: Collection[str]) -> str:
     return f"SELECT id, arrivals, {', '.join(names)} FROM streams WHERE run = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - our own names
 
 
-def streams_of_rows(rows: Sequence[tuple[Any, ...]]) -> Streams:
+def bounded(rows: Iterable[Sequence[Any]], most: int) -> list[Sequence[Any]]:
+    """The first rows, at most `most` of them, and no more than fit into the memory of a batch. RowFault."""
+    batch: list[Sequence[Any]] = []
+    size = events = 0
+    for row in rows:
+        batch.append(row)
+        try:
+            events += arrivals.event_count(row[_BLOB])
+            size += sum(map(len, filter(None, row[_BLOB:_FIRST_NUMBER])))
+        except (TypeError, ValueError):
+            _check(row)
+            raise
+        if len(batch) >= most or size > _MOST_BYTES or events > arrivals.MOST_AT_ONCE - arrivals.MOST_EVENTS:
+            break
+    return batch
+
+
+def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
+    """The columns of these rows. RowFault for a row that this program did not write."""
     ids, blobs, *columns = zip(*rows, strict=True)
     texts, numbers = columns[: len(_TEXTS)], columns[len(_TEXTS) :]
+    if not _are_ours(blobs, texts, numbers):
+        for row in rows:
+            _check(row)
     text = {name: list(column) for name, column in zip(_TEXTS, texts, strict=True)}
     number = {name: np.array(column, np.float64) for name, column in zip(_NUMBERS, numbers, strict=True)}
     text["answer"] = [answer or "streamed" for answer in text["answer"]]
     cached = number["cache_read_tokens"]
     text["cache"] = np.select([cached > 0, cached == 0], ["hit", "miss"], "").tolist()
-    return Streams(np.array(ids, np.int64), text, number, list(blobs))
+    return Streams(np.array(ids, np.int64), text, number, list(blobs), source)
+
+
+def _are_ours(blobs: Sequence[Any], texts: Sequence[Sequence[Any]], numbers: Sequence[Sequence[Any]]) -> bool:
+    """The same question as `_check` answers for one row, for many rows at once, which is faster."""
+    if not are_only(blobs, bytes) or not all(are_only(column, int, type(None)) for column in numbers):
+        return False
+    if any(None in numbers[_NUMBERS.index(name)] for name in _ALWAYS):
+        return False
+    different = {name: set(column) for name, column in zip(_TEXTS, texts, strict=True)}
+    if not different["outcome"] <= _OUTCOMES or not different["answer"] <= _ANSWERS:
+        return False
+    named = set().union(*(values for name, values in different.items() if name not in {"outcome", "answer", "labels"}))
+    if not are_only([*named], str) or any(len(value) > LONGEST_TEXT for value in named):
+        return False
+    return all(map(_are_labels, different["labels"]))
+
+
+@lru_cache(10_000)
+def _are_labels(text: Any) -> bool:
+    try:
+        Row("streams", None, {"labels": text}).json("labels", dict[str, str])
+    except RowFault:
+        return False
+    return True
+
+
+def _check(values: Sequence[Any]) -> None:
+    """RowFault for a row that this program did not write."""
+    number, blob, *rest = values
+    row = Row("streams", number, dict(zip((*_TEXTS, *_NUMBERS), rest, strict=True)))
+    if not isinstance(blob, bytes):
+        row.fail("arrivals", f"{shown(blob)} is no blob")
+    try:
+        arrivals.event_count(blob)
+    except arrivals.DamagedArrivals as fault:
+        row.fail("arrivals", str(fault))
+    for name in _TEXTS:
+        if name not in {"labels", "answer"}:
+            row.text(name)
+    row.one_of("outcome", _OUTCOMES)
+    if rest[_TEXTS.index("answer")] is not None:
+        row.one_of("answer", _WRITTEN_ANSWERS)
+    row.json("labels", dict[str, str])
+    for name in _NUMBERS:
+        row.whole_or_none(name)
+    for name in _ALWAYS:
+        row.whole(name)
