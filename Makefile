@@ -31,7 +31,7 @@ test: install
 # These tests never wait, so more processes than cores would only import everything once more.
 quick: JOBS = 2
 quick: install
-	$(BIN)/pytest -q -n $(JOBS) tests/pure
+	$(BIN)/pytest -q -n $(JOBS) --hypothesis-profile=quick tests/pure
 
 lint: install
 	$(BIN)/ruff check .

@@ -24,6 +24,7 @@ library.load()  # InstallError if it is outdated; otherwise the tests of the com
 
 # A machine that is busy for a moment says nothing of the code.
 settings.register_profile("streamgauge", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=25)  # for `make quick`; `make test` tries 100
 settings.load_profile("streamgauge")
 
 

@@ -1,9 +1,11 @@
 """What many runs share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.support.command import RULES
 from tests.support.reference import ReferenceServer, reference_server
 
 
@@ -13,3 +15,11 @@ def server() -> Iterator[ReferenceServer]:
     # 80 ms: a busy machine reads tokens at once that are closer, and a run with many of those is invalid.
     with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "80ms") as found:
         yield found
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    """A config with rules that every run keeps."""
+    path = tmp_path / "rules.toml"
+    path.write_text(RULES)
+    return path

@@ -31,13 +31,6 @@ class Ended:
     served: set[str]  # the ids of the streams that the server saw of it
 
 
-@pytest.fixture
-def rules(tmp_path: Path) -> Path:
-    path = tmp_path / "rules.toml"
-    path.write_text(RULES)
-    return path
-
-
 @pytest.fixture(scope="module")
 def mixed(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """A run of the scenario `mixed`, with all that it makes in the folder `new`."""

@@ -47,13 +47,6 @@ def token() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def rules(tmp_path: Path) -> Path:
-    path = tmp_path / "rules.toml"
-    path.write_text(RULES)
-    return path
-
-
 @pytest.fixture(scope="module")
 def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of a run by two processes on a link of our own."""
