@@ -1,6 +1,7 @@
 """The `streamgauge` command with all its subcommands. A user's mistake is printed as one line, with exit code 2."""
 
 import importlib
+import sys
 from typing import Any
 
 import click
@@ -8,7 +9,7 @@ import click
 from streamgauge import __version__
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.wording import visible
+from streamgauge.harness.judge.wording import harmless
 from streamgauge.harness.native import library
 
 _COMMANDS = {  # each with the first sentence of its own help, so that the list of commands imports none of them
@@ -43,7 +44,7 @@ class _Group(click.Group):
             library.load()
             return super().invoke(ctx)
         except StreamgaugeError as fault:
-            click.echo(f"streamgauge: {visible(str(fault))}", err=True)
+            sys.stderr.write(f"streamgauge: {harmless(str(fault))}\n")
             ctx.exit(Exit.MISTAKE)
 
 

@@ -10,7 +10,7 @@ from streamgauge.harness.judge.compare import baseline
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.noise import report_all
 from streamgauge.harness.judge.figures import some
-from streamgauge.harness.judge.outputs import save, terminal_tables
+from streamgauge.harness.judge.outputs import lines, save, terminal_tables
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import labels
 
@@ -41,10 +41,10 @@ def accept(db: str, name: str, run_ids: Sequence[str], label: Sequence[str], bra
         if not chosen:  # an unfit run is left out, and the others are still accepted
             chosen, faults = baseline.fit(store, baseline.labelled(store, wanted) if wanted else baseline.newest(store))
         added = baseline.accept(store, name, chosen)
-        click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
+        lines.show(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
         terminal_tables.render_damaged(store.damaged())
     for run_id, fault in faults.items():
-        click.echo(f"  {run_id} is left out: {fault}")
+        lines.show(f"  {run_id} is left out: {fault}")
 
 
 @command.command(name="list")
@@ -69,8 +69,8 @@ def noise(db: str, name: str, config: str | None) -> None:
     gate = Gate.of(load(config).regression)
     with Store.open(db) as store:
         members = baseline.members(store, name).values()
-        lines = report_all([baseline.figures_of(store, member, gate) for member in members], gate)
-    click.echo("\n".join(lines))
+        found = report_all([baseline.figures_of(store, member, gate) for member in members], gate)
+    lines.show(*found)
 
 
 @command.command()
@@ -84,7 +84,7 @@ def remove(db: str, name: str, run_ids: Sequence[str]) -> None:
     """
     with Store.open(db) as store:
         removed, left = baseline.remove(store, name, run_ids)
-    click.echo(f"{name}: {some(removed, 'run')} taken out, {left} left")
+    lines.show(f"{name}: {some(removed, 'run')} taken out, {left} left")
 
 
 @command.command()
@@ -99,7 +99,7 @@ def export(db: str, name: str, config: str | None, output: str) -> None:
     with Store.open(db) as store:
         text = baseline.export(store, name, Gate.of(load(config).regression))
     if output == "-":
-        click.echo(text, nl=False)
+        lines.document(text)
     else:
         save(text, output)
 
@@ -112,4 +112,4 @@ def import_baseline(db: str, file: str, name: str | None) -> None:
     """Add the runs of an exported file to a baseline."""
     with Store.create(db) as store:
         name, added = baseline.import_file(store, file, name)
-        click.echo(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
+        lines.show(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")

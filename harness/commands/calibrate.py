@@ -5,6 +5,7 @@ import click
 from streamgauge.harness.calibration import measurement, resolution
 from streamgauge.harness.calibration.resolution import Point
 from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.judge.outputs import lines
 
 
 @click.command(name="calibrate")
@@ -29,11 +30,11 @@ def command(streams: str, seconds: int, plain_only: bool) -> None:
         raise ScenarioError(f"--streams {streams!r}: write numbers with commas in between, as in 50,200") from None
     calibration = measurement.calibrate(numbers, seconds, [False] if plain_only else [False, True], _print)
     resolution.keep(calibration)
-    click.echo(f"this machine: {calibration.sentence()}; kept in {resolution.path()}")
+    lines.show(f"this machine: {calibration.sentence()}; kept in {resolution.path()}")
 
 
 def _print(point: Point) -> None:
-    click.echo(
+    lines.show(
         f"{point.streams:6,} streams{', TLS' if point.tls else '':5}  TTFT off by {point.ttft_error_p99:.3f} ms, "
         f"ITL by {point.itl_error_p99:.3f} ms (P99)  {point.events_per_second:,.0f} events/s, "
         f"{point.events_per_cpu_second:,.0f} per CPU-second  (server behind its schedule by "

@@ -8,6 +8,7 @@ import streamgauge
 from streamgauge.harness import programs
 from streamgauge.harness.errors import OutputError
 from streamgauge.harness.exit_codes import VERDICTS
+from streamgauge.harness.judge.outputs import lines
 from streamgauge.harness.run.launch import launch
 
 _SPAWN_RATE = 20
@@ -34,7 +35,7 @@ def command(ctx: click.Context, users: int, run_time: str, out: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise OutputError(f"{out}: this folder cannot be made: {fault.strerror}") from None
-    click.echo(f"demo: {users} users of the scenario `mixed` on the reference server, for {run_time}")
+    lines.show(f"demo: {users} users of the scenario `mixed` on the reference server, for {run_time}")
     files = {"db": "demo.db", "report": "demo.html", "json": "demo.json"}
     options = {name: str(folder / file) for name, file in files.items()}
     with programs.reference_server() as url:
@@ -42,5 +43,5 @@ def command(ctx: click.Context, users: int, run_time: str, out: str) -> None:
         config = _CONFIG if _CONFIG.is_file() else _SHIPPED_CONFIG
         code = launch("mixed", {**load, **options, "config": str(config)})
     if code in VERDICTS:
-        click.echo(f"\nOpen {options['report']} in a browser; every stream is in {options['db']}.")
+        lines.show("", f"Open {options['report']} in a browser; every stream is in {options['db']}.")
     ctx.exit(code)

@@ -6,7 +6,7 @@ from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.load import load
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.compare import history
-from streamgauge.harness.judge.outputs import history_csv, save, terminal_tables
+from streamgauge.harness.judge.outputs import history_csv, lines, save, terminal_tables
 from streamgauge.harness.judge.store import Store
 from streamgauge.reports import trend
 
@@ -31,7 +31,7 @@ def command(db: str, run_id: str | None, output: str | None, csv: str | None, co
     if not runs_history.points:
         raise StoreError(f"{db}: no run of this work has finished yet")
     if csv == "-":
-        click.echo(history_csv.render(runs_history), nl=False)
+        lines.document(history_csv.render(runs_history))
     else:
         terminal_tables.render_history(runs_history)
     if csv not in {None, "-"}:

@@ -12,6 +12,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import noise
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.run_figures import figures_of_runs
+from streamgauge.harness.judge.outputs import lines
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import labels
 
@@ -46,6 +47,6 @@ def command(
         ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
         observed = figures_of_runs(store, series.ids(), gate)
-    click.echo("\n".join(noise.report_all(observed.figures.values(), gate)))
+    lines.show(*noise.report_all(observed.figures.values(), gate))
     for sentence in (*(f"{run} is left out: {fault}" for run, fault in observed.faults.items()), *observed.notes):
-        click.echo(f"  {sentence}")
+        lines.show(f"  {sentence}")

@@ -4,7 +4,7 @@ import click
 
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.commands.rules_file import rules_and_reader
-from streamgauge.harness.judge.outputs import save
+from streamgauge.harness.judge.outputs import lines, save
 from streamgauge.harness.judge.store import Store
 from streamgauge.reports import page
 from streamgauge.reports.material import gather
@@ -26,4 +26,4 @@ def command(db: str, run_id: str | None, config: str | None, output: str) -> Non
     with Store.open(db) as store:
         material = gather(store, run_id, rules, reader)
     save(page.render(material), output)
-    click.echo(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}")
+    lines.show(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}")

@@ -6,15 +6,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
-
 from streamgauge.harness.compare import stages
 from streamgauge.harness.compare.series import Series, Turn, Work, turns, worst
 from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import comparison, regression
 from streamgauge.harness.judge.compare.gate import Gate
-from streamgauge.harness.judge.outputs import dispatch, kinds
+from streamgauge.harness.judge.outputs import dispatch, kinds, lines
 
 
 def run(work: Work, reporting: Mapping[str, Any], repeat: int | None, baseline: str | None) -> Exit:
@@ -41,9 +39,9 @@ def _gated(series: Series, all_turns: Sequence[Turn], baseline: str) -> Exit:
     if Exit.MISTAKE in codes:
         return Exit.MISTAKE
     if not complete:
-        click.echo("streamgauge: a run did not finish, so the gate has nothing to judge", err=True)
+        lines.warn("streamgauge: a run did not finish, so the gate has nothing to judge")
         return worst([*codes, Exit.INCONCLUSIVE])
-    compared = stages.judge(series, baseline, gate, lambda line: click.echo(line, err=True))
+    compared = stages.judge(series, baseline, gate, lines.warn)
     dispatch.show(compared, kinds.requested([]))
     gated = comparison.exit_code(compared, options["inconclusive"])
     # Without rules every run is INCONCLUSIVE, which must not decide the exit code.

@@ -4,12 +4,12 @@ import sys
 
 import gevent
 
-from streamgauge.harness.judge.wording import visible
+from streamgauge.harness.judge.wording import harmless
 
 
 def say(line: str) -> None:
     """Write a line to standard error, where Locust's log goes too. Control characters in it have no effect."""
-    sys.stderr.write(f"{visible(line)}\n")
+    sys.stderr.write(f"{harmless(line)}\n")
     sys.stderr.flush()
 
 

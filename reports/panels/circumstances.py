@@ -109,7 +109,7 @@ def _processes(workers: dict[str, dict[str, Any]]) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             name,
-            f"{facts['host']}, process {facts['pid']}" if "host" in facts else NONE,
+            f"{facts['host']}, process {facts.get('pid', NONE)}" if "host" in facts else NONE,
             str(facts.get("cpus", NONE)),
             ", ".join(str(facts[name]) for name in ("stamps", "reader") if name in facts) or NONE,
             f"{facts.get('streams', 0):,}",

@@ -12,6 +12,7 @@ import msgspec
 from streamgauge.harness.config.contents import contents
 from streamgauge.harness.errors import BaselineError
 from streamgauge.harness.judge.compare.gate import RunFigure
+from streamgauge.harness.judge.wording import escaped_json
 
 SCHEMA = "streamgauge/baseline/1"
 _MOST_BYTES = 64 * 2**20
@@ -37,7 +38,7 @@ class BaselineFile(msgspec.Struct, frozen=True, kw_only=True):
 def render(name: str, runs: Iterable[Member]) -> str:
     head = msgspec.json.encode({"schema": SCHEMA, "name": name}).decode().removesuffix("}")
     lines = ",\n".join(msgspec.json.encode(each).decode() for each in runs)  # one run a line keeps diffs readable
-    return f'{head},"runs":[\n{lines}\n]}}\n'
+    return escaped_json(f'{head},"runs":[\n{lines}\n]}}\n')
 
 
 def read(path: str) -> BaselineFile:

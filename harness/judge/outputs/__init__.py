@@ -4,6 +4,7 @@ kinds             the kinds of output, and `--output` parsed
 dispatch          writes each format that is asked for
 styles            the sign and colours of a verdict
 cells             the cells of tables, as plain text
+lines             what commands print besides tables
 rich_text         rich's console and tables
 terminal          a result for a terminal
 terminal_tables   runs, baselines and histories for a terminal
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from streamgauge.harness.errors import StoreError
+from streamgauge.harness.judge.outputs import lines
 
 
 def save(text: str, path: str | os.PathLike[str]) -> None:
@@ -52,7 +54,7 @@ def write_each(writes: Iterable[Callable[[], None]]) -> None:
             write()
         except (StoreError, OSError) as fault:
             if last is not None:
-                sys.stderr.write(f"streamgauge: {last}\n")
+                lines.warn(f"streamgauge: {last}")
             last = fault if isinstance(fault, StoreError) else _of_standard_output(fault)
     if last is not None:
         raise last

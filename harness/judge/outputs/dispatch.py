@@ -6,7 +6,18 @@ from functools import partial
 from typing import NamedTuple, TextIO
 
 from streamgauge.harness.judge.compare.comparison import Comparison
-from streamgauge.harness.judge.outputs import badge, github, gitlab, json, junit, markdown, save, terminal, write_each
+from streamgauge.harness.judge.outputs import (
+    badge,
+    github,
+    gitlab,
+    json,
+    junit,
+    lines,
+    markdown,
+    save,
+    terminal,
+    write_each,
+)
 from streamgauge.harness.judge.outputs.kinds import Output
 from streamgauge.harness.judge.verdict.judgement import Judgement
 
@@ -47,8 +58,7 @@ def _write(result: Judgement | Comparison, output: Output, to: TextIO | None) ->
     if output.path is None:
         github.write(result, to=to)
     elif output.path == "-":
-        sys.stdout.write(_text(result, FORMATS[output.kind]))
-        sys.stdout.flush()
+        lines.document(_text(result, FORMATS[output.kind]))
     else:
         save(_text(result, FORMATS[output.kind]), output.path)
 

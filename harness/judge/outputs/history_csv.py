@@ -1,14 +1,22 @@
-"""The runs of a history as CSV (RFC 4180) with a header. Empty cell: not observed; `inf`: too many streams failed."""
+"""The runs of a history as CSV (RFC 4180) with a header. Empty cell: not observed; `inf`: too many streams failed.
+
+A text that a spreadsheet would take for a formula begins with an apostrophe: anyone can name a git branch `=cmd|…`.
+"""
 
 import csv
 import io
+import re
 
 from streamgauge.harness.judge.compare.history import History, Point
+from streamgauge.harness.judge.wording import visible
 
 _COLUMNS = (
     "run", "started_at", "branch", "commit", "streams", "failed", "ttft_p50_ms", "ttft_p95_ms", "ttft_p95_low_ms",
     "ttft_p95_high_ms", "baselines", "change",
 )  # fmt: skip
+
+
+_FORMULA = re.compile("\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # also the wide forms, which some spreadsheets accept
 
 
 def render(history: History) -> str:
@@ -21,16 +29,21 @@ def render(history: History) -> str:
 
 def _row(point: Point) -> dict[str, object]:
     return {
-        "run": point.run.id,
-        "started_at": point.run.started_at,
-        "branch": point.run.labels.get("branch"),
-        "commit": point.run.labels.get("commit"),
+        "run": _text(point.run.id),
+        "started_at": _text(point.run.started_at),
+        "branch": _text(point.run.labels.get("branch", "")),
+        "commit": _text(point.run.labels.get("commit", "")),
         "streams": point.streams,
         "failed": point.failed,
         "ttft_p50_ms": point.p50,
         "ttft_p95_ms": point.p95,
         "ttft_p95_low_ms": point.interval.low,
         "ttft_p95_high_ms": point.interval.high,
-        "baselines": " ".join(point.baselines),
+        "baselines": _text(" ".join(point.baselines)),
         "change": point.change,
     }
+
+
+def _text(untrusted: str) -> str:
+    shown = visible(untrusted)
+    return f"'{shown}" if _FORMULA.match(shown) else shown

@@ -13,13 +13,14 @@ from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict
 from streamgauge.harness.judge.verdict.summary import Summary
+from streamgauge.harness.judge.wording import escaped_json
 
 SCHEMA = "streamgauge/result/1"
 COMPARISON = "streamgauge/comparison/1"
 
 
 def render(judgement: Judgement) -> str:
-    return msgspec.json.format(msgspec.json.encode(document(judgement)), indent=2).decode() + "\n"
+    return _formatted(document(judgement))
 
 
 def document(judgement: Judgement) -> dict[str, Any]:
@@ -93,7 +94,11 @@ def comparison(compared: Comparison) -> str:
         "wanted": compared.wanted,
         "notes": compared.notes,
     }
-    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+    return _formatted(document)
+
+
+def _formatted(document: dict[str, Any]) -> str:
+    return escaped_json(msgspec.json.format(msgspec.json.encode(document), indent=2).decode()) + "\n"
 
 
 def _metric(summary: Summary) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 A status is a word and a sign, never colour alone. Text from outside is never read as markup.
 """
 
-import re
 from collections.abc import Callable
 from io import StringIO
 
@@ -12,12 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from streamgauge.harness.judge.outputs.styles import STYLES
-from streamgauge.harness.judge.wording import visible
+from streamgauge.harness.judge.wording import harmless
 
 __all__ = ["Console", "Table", "console_of", "safe", "status", "table_of", "without_colour"]
-
-# GitHub executes a workflow command at the beginning of a log line, and a folded text could begin a line with one.
-_WORKFLOW_COMMAND = re.compile(r"(:)(?=:[a-z-]+[ :])|(#)(?=#\[)")
 
 
 def console_of(console: Console | None) -> Console:
@@ -39,7 +35,7 @@ def status(word: str, rest: str = "") -> Text:
 
 def safe(untrusted: str) -> Text:
     """Text without markup, control characters, or workflow commands that GitHub would execute from the log."""
-    return Text(_WORKFLOW_COMMAND.sub("\\g<0>\u200b", visible(untrusted)))
+    return Text(harmless(untrusted))
 
 
 def table_of(*columns: str) -> Table:

@@ -134,7 +134,8 @@ def _read_late(evidence: Evidence) -> Iterator[Fault]:
 
 def _dropped(evidence: Evidence) -> Iterator[Fault]:
     dropped, due = evidence.totals.sum(Vital.DROPPED_ARRIVALS), evidence.totals.sum(Vital.ARRIVALS)
-    if dropped:
+    due = max(due, dropped)  # a damaged database could have more dropped arrivals than arrivals
+    if dropped > 0:
         yield Fault(
             dropped / due > DROPPED_INVALID,
             f"{dropped:,.0f} of {due:,.0f} arrivals ({figure(dropped / due, 'ratio')}) were dropped, since all users "
