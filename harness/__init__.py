@@ -1,4 +1,11 @@
-"""The load generator, the record, the verdict and the commands; docs/architecture.md draws the parts."""
+"""The load generator, the record, the verdict and the commands; docs/architecture.md draws the parts.
+
+cli          the `streamgauge` command
+programs     the processes that commands start
+parent       processes that end with the one that started them
+errors       what a user's mistake raises
+exit_codes   what the commands return
+"""
 
 if __name__ != "streamgauge.harness":  # found by its folder's name: each class would then exist twice
     raise ImportError(f"import streamgauge.harness instead of {__name__}")

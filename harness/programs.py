@@ -12,10 +12,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from streamgauge.harness.errors import TargetError
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.parent import end_with, watched
 
 _REFERENCE_SERVER = (sys.executable, "-m", "streamgauge.reference_server")
+_PATIENCE = 2  # requests to end after which a process is killed
 _URL = re.compile(r"https?://\S+")
 
 
@@ -34,20 +38,54 @@ def server_command(*options: str) -> list[str]:
     return [*_REFERENCE_SERVER, *options]
 
 
+@contextmanager
+def running(command: Sequence[str], **how: Any) -> Iterator["subprocess.Popen[str]"]:
+    """A process that ends with this one, if not before. `how`: as for `subprocess.Popen`.
+
+    It ignores SIGINT until it installs a handler of its own: Ctrl-C while it starts would print a traceback.
+    """
+    parent = os.getpid()
+
+    def begin() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_with(parent)
+
+    with (
+        # `begin` calls nothing that another thread could have locked.
+        subprocess.Popen(command, text=True, preexec_fn=begin, **how) as process,  # noqa: PLW1509
+        watched(process.pid),
+    ):
+        yield process
+
+
 def wait(command: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """Run a process to its end and return its exit code. `environ` None is this process's environment.
 
-    Ctrl-C is ignored here, because the terminal sends SIGINT to the child, too. SIGTERM is passed on to the child.
+    SIGINT and SIGTERM become SIGTERM for the process, which then ends its work cleanly; a third one kills it. Returns 2
+    after a line on standard error if the process was killed or has no exit code of ours, and 3 if we had to end it.
     """
-    process = subprocess.Popen(command, env=environ)
-    # Restore both handlers: a later child would inherit that SIGINT is ignored.
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    terminate = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    try:
-        return process.wait()
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, terminate)
+    stops = 0
+
+    def stop(*_: object) -> None:
+        nonlocal stops
+        stops += 1
+        process.kill() if stops > _PATIENCE else process.terminate()
+
+    with running(command, env=environ) as process:
+        handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            code = process.wait()
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+    if code in set(Exit):
+        return code
+    if stops:
+        _say("interrupted before it could end cleanly")
+        return Exit.INCONCLUSIVE
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    _say(f"the process {' '.join(command[1:3])} {how}; a run that it made has no end and no verdict")
+    return Exit.MISTAKE
 
 
 @contextmanager
@@ -56,7 +94,7 @@ def reference_server(*options: str, cores: Sequence[int] = ()) -> Iterator[str]:
 
     TargetError if it does not start.
     """
-    with subprocess.Popen(server_command("--port", "0", *options), stdout=subprocess.PIPE, text=True) as process:
+    with running(server_command("--port", "0", *options), stdout=subprocess.PIPE) as process:
         try:
             pin(process.pid, cores)
             assert process.stdout is not None
@@ -72,3 +110,7 @@ def pin(process: int, cores: Sequence[int]) -> None:
     """Restrict a process to these cores; an empty sequence changes nothing."""
     if cores:
         os.sched_setaffinity(process, cores)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"streamgauge: {line}\n")

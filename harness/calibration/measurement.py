@@ -95,7 +95,7 @@ def _drive(folder: Path, url: str, streams: int, seconds: int, cores: Sequence[i
     command = programs.locust_command(
         Path("readers.py"), *programs.HEADLESS, *load, *record, "--only-summary", "--loglevel", "ERROR"
     )
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with programs.running(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         programs.pin(process.pid, cores)
         _, errors = process.communicate()
     if not (folder / "run.db").exists():

@@ -4,11 +4,13 @@ Makes one `RunInProgress` for each run and drops it afterwards. What a run consi
 """
 
 import logging
+import os
 import signal
 import time
 from typing import Any
 
 import gevent
+from gevent.event import Event
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
@@ -22,9 +24,10 @@ from streamgauge.harness.run.in_progress import RunInProgress
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
 from streamgauge.harness.run.open_load import close, open_load
 from streamgauge.harness.run.settings import settings
-from streamgauge.harness.run.terminal import interrupt_main, say
+from streamgauge.harness.run.terminal import end_main, interrupt_main, say
 from streamgauge.harness.run.web_ui import guard
 
+_ONE_CTRL_C = 1.0  # seconds; the terminal and the command that started us may both pass on the same one
 _log = logging.getLogger("locust.streamgauge")
 
 
@@ -40,6 +43,11 @@ class Keeper:
         )
         self._hosts = Hosts(environment, self._settings.config.target)
         self._run: RunInProgress | None = None  # None between two runs
+        self._concluded = Event()  # set while there is no run whose results are still to be written
+        self._concluded.set()
+        self._asked_at: float | None = None  # when a signal asked the process to end; monotonic seconds
+        self._quitting = False
+        self._ran = False  # whether there was a run
         self._check()
         self._listen(environment.events)
         if isinstance(runner, MasterRunner):
@@ -50,7 +58,8 @@ class Keeper:
             messages.listen(runner, Ping, self._on_ping)
         if options.gauge_progress:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
-        gevent.signal_handler(signal.SIGINT, self._on_sigint)
+        for number in (signal.SIGINT, signal.SIGTERM):  # of SIGTERM, Locust would know only after a run with a shape
+            gevent.signal_handler(number, self._on_signal)
 
     def _check(self) -> None:
         """Find mistakes now that would otherwise fail every run."""
@@ -75,6 +84,7 @@ class Keeper:
         events.quitting.add_listener(self._on_quitting)
 
     def _on_test_start(self, **_: Any) -> None:
+        self._ran = True
         assign(self._environment, None)
         try:
             self._run = RunInProgress(
@@ -84,6 +94,7 @@ class Keeper:
             _log.error("%s", fault)
             self._environment.process_exit_code = Exit.MISTAKE
         else:
+            self._concluded.clear()
             self._run.start()
 
     def _on_spawning_complete(self, **_: Any) -> None:
@@ -107,16 +118,39 @@ class Keeper:
             self._run = None
             say(f"streamgauge: {fault}")
             self._environment.process_exit_code = Exit.MISTAKE
+        finally:
+            self._concluded.set()
 
     def _on_quitting(self, **_: Any) -> None:
+        if self._quitting:  # Locust also shuts down in the greenlet of another signal; the first one ends the process
+            Event().wait()
+        self._quitting = True
         if self._run is not None:  # Ctrl-C or SIGTERM in the middle of a run
             self._run.interrupted = True
-            self._runner.stop()  # fires test_stop
+            self._runner.stop()  # fires test_stop, unless another greenlet is stopping the run
+        self._concluded.wait()
 
-    def _on_sigint(self) -> None:
+    def _on_signal(self) -> None:
+        now = time.monotonic()
+        if self._asked_at is not None:
+            if now - self._asked_at > _ONE_CTRL_C:
+                say("streamgauge: interrupted again: ended at once; what was stored is in the database")
+                os._exit(Exit.INCONCLUSIVE)
+            return
+        self._asked_at = now
         if self._run is not None:  # on Ctrl-C, Locust ends a run with a load shape as if it had finished
             self._run.interrupted = True
-        interrupt_main()
+        if self._quitting:  # the run has ended, and its results are being written
+            return
+        if self._ran or not self._environment.parsed_options.headless:
+            interrupt_main()
+        else:
+            say("streamgauge: interrupted before the run began")
+            gevent.spawn(self._leave)
+
+    def _leave(self) -> None:
+        self._runner.quit()  # the workers, too
+        end_main(Exit.INCONCLUSIVE)
 
     # Messages from workers.
 

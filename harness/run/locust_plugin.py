@@ -15,6 +15,7 @@ from locust.runners import Runner, WorkerRunner
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
+from streamgauge.harness.parent import forks_end_with_this_process
 from streamgauge.harness.run import port
 from streamgauge.harness.run.options import add_to_locust
 from streamgauge.harness.run.terminal import say
@@ -36,6 +37,8 @@ def _add_options(parser: Any) -> None:
         options = parse(*words, **named)
         with _mistakes_in_one_line():
             port.secure(options)
+        if options.processes:
+            forks_end_with_this_process()
         return options
 
     parser.parse_args = parse_and_secure

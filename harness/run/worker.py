@@ -22,11 +22,13 @@ from streamgauge.harness.config.load import load
 from streamgauge.harness.config.secrets import with_own_keys
 from streamgauge.harness.drive.users import assign
 from streamgauge.harness.errors import StreamgaugeError
+from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.record.clock import RunClock, clock_offset
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
 from streamgauge.harness.run import messages, user_classes
 from streamgauge.harness.run.driving import Driving, machine, name_of
+from streamgauge.harness.run.master_watch import MasterWatch
 from streamgauge.harness.run.messages import (
     Batch,
     Done,
@@ -41,7 +43,7 @@ from streamgauge.harness.run.messages import (
 )
 from streamgauge.harness.run.open_load import close, open_dispatcher
 from streamgauge.harness.run.outbox import Outbox
-from streamgauge.harness.run.terminal import interrupt_main
+from streamgauge.harness.run.terminal import interrupt_main, say
 
 _LAST_BATCHES = 20.0  # seconds that a worker waits until its last batches are stored
 _ROUNDS = 8  # pings in one comparison of the clock with the master's
@@ -59,7 +61,10 @@ class Worker:
         self._finishing = Group()  # greenlets that send the last batches
         self._rounds: deque[tuple[int, int, int]] = deque(maxlen=_ROUNDS)  # see `clock_offset`; CLOCK_REALTIME ns
         self._config = environment.parsed_options.gauge_config  # Locust replaces this option by the master's
-        gevent.signal_handler(signal.SIGINT, interrupt_main)
+        self._alone = False  # the master is gone
+        self._interrupted = False
+        self._watch = MasterWatch(runner.client.door, self._under_way, self._on_master_gone)
+        gevent.signal_handler(signal.SIGINT, self._on_sigint)
         messages.listen(runner, StartRun, self._on_start)
         messages.listen(runner, Stored, self._on_stored)
         messages.listen(runner, Pong, self._on_pong)
@@ -120,13 +125,28 @@ class Worker:
         self._run.over = True
         # In a greenlet of its own: the calling greenlet may be the one that receives the master's acknowledgements,
         # or one that Locust kills when it ends.
-        self._finishing.spawn(self._run.finish)
+        self._finishing.spawn(self._run.finish, lambda: self._watch.disconnected)
+
+    def _under_way(self) -> bool:
+        return self._run is not None and self._run.under_way
+
+    def _on_sigint(self) -> None:
+        if not self._interrupted:  # the second Ctrl-C is for the master: this process ends with it
+            self._interrupted = True
+            interrupt_main()
+
+    def _on_master_gone(self, how: str) -> None:
+        if self._under_way():
+            say(f"streamgauge: {how}: this worker stops its users, and ends")
+        self._alone = True
+        self._runner.quit()
 
     def _on_quitting(self, **_: Any) -> None:
         if self._run is not None and not self._run.over:  # Ctrl-C came before the master's message
             self._runner.stop()
         self._finishing.join()
-        self._environment.process_exit_code = 0  # the master's exit code tells the verdict
+        # Otherwise the master's exit code tells the verdict.
+        self._environment.process_exit_code = Exit.MISTAKE if self._alone else Exit.MET
 
 
 class _Participation:
@@ -167,17 +187,25 @@ class _Participation:
         else:
             self._driving.recorder.release()
 
+    @property
+    def under_way(self) -> bool:
+        """Whether its users run, and are not being stopped."""
+        return not self.over and not self._ending
+
     def let_users_go(self) -> None:
         """Hold no user back from now on: Locust cannot stop a user that waits in the recorder."""
         self._ending = True
         self._driving.recorder.release()
 
-    def finish(self) -> None:
-        """Send the last batches, wait until all are stored, then send `Done`: without it, the worker counts as lost."""
+    def finish(self, gone: Callable[[], bool]) -> None:
+        """Send the last batches, wait until all are stored, then send `Done`: without it, the worker counts as lost.
+
+        `gone`: whether there is no connection to the master, so that nothing can arrive.
+        """
         self._driving.stop()
         give_up_at = time.monotonic() + _LAST_BATCHES
         # Once Locust's own greenlets have ended, no acknowledgement can arrive any more.
-        while self._outbox and time.monotonic() < give_up_at and self._runner.greenlet:
+        while self._outbox and time.monotonic() < give_up_at and self._runner.greenlet and not gone():
             gevent.sleep(0.02)
             self._outbox.push(time.monotonic())
         if not self._outbox:

@@ -1,0 +1,41 @@
+"""Notices that a worker's master is gone: a worker alone sends load that nobody records."""
+
+import time
+from collections.abc import Callable
+
+import gevent
+
+from streamgauge.harness.run.port import Door
+
+_TICK = 0.25  # seconds between two looks
+BROKEN = 2.0  # seconds without a connection; libzmq connects anew within a second if the master is there
+SILENT = 6.0  # seconds without a message; the master answers every heartbeat, one a second, unless it is busy
+
+
+class MasterWatch:
+    def __init__(self, door: Door, under_way: Callable[[], bool], gone: Callable[[str], None]) -> None:
+        """`under_way`: whether users run. Otherwise silence means nothing: Locust reads no messages while users stop.
+
+        `gone` is called once, with a sentence.
+        """
+        self._door = door
+        self._under_way = under_way
+        self._gone = gone
+        gevent.spawn(self._watch)
+
+    @property
+    def disconnected(self) -> bool:
+        return self._door.connected is False
+
+    def _watch(self) -> None:
+        broken = silent = 0.0  # seconds, counted by ticks: a stop of this process is no silence of the master
+        heard, ticked = self._door.heard, time.monotonic()
+        while broken < BROKEN and silent < SILENT:
+            gevent.sleep(_TICK)
+            now = time.monotonic()
+            passed, ticked = min(now - ticked, 2 * _TICK), now
+            broken = broken + passed if self.disconnected else 0.0
+            silent = silent + passed if self._under_way() and self._door.heard == heard else 0.0
+            heard = self._door.heard
+        how = f"has been disconnected for {BROKEN:g} s" if broken else f"has said nothing for {SILENT:g} s"
+        self._gone(f"the master {how}")

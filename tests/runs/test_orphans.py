@@ -1,0 +1,176 @@
+"""Signals to one process of several: nothing goes on alone, and what was measured is kept."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from streamgauge.harness import parent, programs
+from tests.support.command import BIN, HASTY, RULES, count, free_port, processes, rows, started, until
+from tests.support.reference import ReferenceServer
+
+SHAPE = """
+from locust import LoadTestShape
+
+class Always(LoadTestShape):
+    def tick(self):
+        return 3, 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("STREAMGAUGE_TOKEN", "the secret of these tests")
+    (tmp_path / "hasty.py").write_text(HASTY)
+    (tmp_path / "shaped.py").write_text(HASTY + SHAPE)
+    (tmp_path / "rules.toml").write_text(RULES)
+    return tmp_path
+
+
+@contextlib.contextmanager
+def run(server: ReferenceServer, folder: Path, scenario: str, *passed_on: str) -> Iterator["subprocess.Popen[str]"]:
+    """`streamgauge run` in the middle of a run without end."""
+    words = [
+        BIN / "streamgauge", "run", scenario, "--host", server.url, "--config", "rules.toml", "--db", "run.db",
+        *(() if scenario == "shaped.py" else ("--users", 3, "--spawn-rate", 3)), "--", *passed_on,
+    ]  # fmt: skip
+    with started(
+        words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    ) as running:
+        until(lambda: count(folder / "run.db", "streams") > 0)
+        yield running
+
+
+def below(process: "subprocess.Popen[str]") -> list[psutil.Process]:
+    children: list[psutil.Process] = psutil.Process(process.pid).children(recursive=True)
+    return children
+
+
+def gone(those: list[psutil.Process], seconds: float) -> bool:
+    """Whether all end within so many seconds."""
+    _, alive = psutil.wait_procs(those, seconds)
+    return not alive
+
+
+@pytest.mark.parametrize(
+    ("scenario", "passed_on", "number"),
+    [("hasty.py", processes(2), signal.SIGINT), ("shaped.py", [], signal.SIGTERM)],
+)
+def test_a_signal_to_the_command_alone_ends_the_run_with_what_was_measured(
+    server: ReferenceServer, folder: Path, scenario: str, passed_on: list[str], number: signal.Signals
+) -> None:
+    with run(server, folder, scenario, *passed_on) as running:
+        children = below(running)
+        running.send_signal(number)
+        _, said = running.communicate(timeout=60)
+        assert running.returncode in {0, 3}, said
+        assert "Traceback" not in said
+        assert "is in run.db" in said
+        assert gone(children, 2)
+    assert rows(folder / "run.db", "SELECT status, notes FROM runs") == [("interrupted", "[]")]
+
+
+def test_a_second_ctrl_c_ends_it_at_once_and_is_no_traceback(server: ReferenceServer, folder: Path) -> None:
+    with run(server, folder, "hasty.py", *processes(2)) as running:
+        children = below(running)
+        for _ in range(2):
+            with contextlib.suppress(ProcessLookupError):  # it was quick
+                os.killpg(running.pid, signal.SIGINT)
+            time.sleep(1.2)
+        _, said = running.communicate(timeout=60)
+        assert running.returncode in {0, 3}, said
+        assert "Traceback" not in said
+        assert gone(children, 2)
+
+
+@pytest.mark.parametrize("passed_on", [[], processes(2)], ids=["local", "two"])
+def test_ctrl_c_while_it_starts_is_one_line(server: ReferenceServer, folder: Path, passed_on: list[str]) -> None:
+    words = [BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--db", "run.db", "--", *passed_on]
+    with started(words, cwd=folder, stderr=subprocess.PIPE, start_new_session=True) as running:
+        until(lambda: below(running))
+        time.sleep(0.3)
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 3
+    assert said.startswith("streamgauge: interrupted before ")
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("victim", [lambda process: process.pid, lambda process: below(process)[0].pid])
+def test_when_the_command_or_its_master_is_killed_nothing_goes_on(
+    server: ReferenceServer, folder: Path, victim: Callable[[Any], int]
+) -> None:
+    with run(server, folder, "hasty.py", *processes(2)) as running:
+        children, killed = below(running), victim(running)
+        os.kill(killed, signal.SIGKILL)
+        assert gone(children, 2)
+        _, said = running.communicate(timeout=60)
+    if killed != running.pid:
+        assert running.returncode == 2
+        assert "the process -m locust was killed by SIGKILL; a run that it made has no end and no verdict" in said
+
+
+def test_when_serve_is_killed_there_is_no_server() -> None:
+    with started([BIN / "streamgauge", "serve", "--port", 0], stdout=subprocess.PIPE) as serving:
+        assert serving.stdout is not None
+        assert "http://" in serving.stdout.readline()
+        children = below(serving)
+        serving.kill()
+        assert children
+        assert gone(children, 2)
+
+
+def test_a_worker_elsewhere_ends_soon_after_its_master_is_killed(server: ReferenceServer, folder: Path) -> None:
+    port = free_port()
+    with started(
+        [BIN / "locust", "-f", "hasty.py", "--worker", "--master-port", port], cwd=folder, stderr=subprocess.PIPE
+    ) as worker, started(
+        [
+            BIN / "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-H", server.url, "--master",
+            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", "rules.toml", "--gauge-db", "run.db",
+        ],
+        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    ) as master:  # fmt: skip
+        until(lambda: count(folder / "run.db", "streams") > 0)
+        master.kill()
+        killed = time.monotonic()
+        _, said = worker.communicate(timeout=30)
+        assert time.monotonic() - killed < 8, "2 s without a connection, and then it ends"
+    assert worker.returncode == 2
+    assert "the master has been disconnected for 2 s: this worker stops its users, and ends" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("kernel", [True, False], ids=["kernel", "watchdog"])
+def test_a_child_ends_with_its_parent_also_where_the_kernel_does_not_help(kernel: bool) -> None:
+    code = f"""
+import sys
+from streamgauge.harness import parent, programs
+if not {kernel}:
+    parent._prctl = None
+with programs.running([sys.executable, "-c", "import time; print('here', flush=True); time.sleep(60)"]) as child:
+    child.wait()
+"""
+    if kernel and parent._prctl is None:
+        pytest.skip("the kernel has no prctl")
+    with started([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        children = below(process)
+        process.kill()
+        assert gone(children, 5)
+
+
+def test_a_child_that_ends_without_an_exit_code_of_ours_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    assert programs.wait([sys.executable, "-c", "raise SystemExit(254)"]) == 2
+    assert "ended with exit code 254; a run that it made has no end and no verdict" in capfd.readouterr().err
+    assert programs.wait([sys.executable, "-c", "import os; os.kill(os.getpid(), 11)"]) == 2
+    assert "was killed by SIGSEGV" in capfd.readouterr().err
