@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from fastapi import Request, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
 from streamgauge.reference_server.delivery.responses import EventStream, WholeAnswer
 from streamgauge.reference_server.delivery.settings import DELIVERY_SETTINGS
@@ -59,6 +60,7 @@ class Answers:
         resumable = question.stream and delivery.resumable > 0
         self._admit(question, resumable=resumable)
         source, start = await self._ask(question, request, headers, delivery.deadline / 1e9)
+        self._hold(question, source, request.scope, resumable=resumable)
         counts = self._streams.counts
         counts.cache_read += start.cache_read
         counts.cache_write += start.cache_write
@@ -88,6 +90,12 @@ class Answers:
         if refusal:
             status = HTTPStatus.SERVICE_UNAVAILABLE if self._admission.draining else question.overloaded
             raise HTTPException(status, refusal, {"retry-after": "1"})
+
+    def _hold(self, question: Question, source: Source, scope: Scope, *, resumable: bool) -> None:
+        refusal = self._admission.hold(source.planned, scope)
+        refusal = refusal or (self._sessions.refusal(source.planned) if resumable else None)
+        if refusal:
+            raise HTTPException(question.overloaded, refusal, {"retry-after": "1"})
 
     async def _ask(
         self, question: Question, request: Request, headers: Mapping[str, str], seconds: float

@@ -46,7 +46,7 @@ def create_app(
     _add_monitoring(app, sessions, admission)
     playground.add_to(app)
     questions = {route.path: route.handle_question for route in app.routes if isinstance(route, _QuestionRoute)}
-    return guarded(app, questions, settings.api_key)
+    return guarded(app, questions, settings, admission)
 
 
 def _add_questions(app: FastAPI, answers: Answers) -> None:

@@ -2,29 +2,41 @@
 
 import contextlib
 import hmac
+import ipaddress
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Request, Response
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from streamgauge.reference_server.delivery.arrivals import BODY_LIMIT
 from streamgauge.reference_server.delivery.connection import CONNECTION, SEND
 from streamgauge.reference_server.delivery.streams import Streams
 from streamgauge.reference_server.refusals import error
+from streamgauge.reference_server.settings import Settings
 
-BODY_LIMIT = 1 << 20  # bytes
 _KEYLESS = {"/", "/healthz"}  # and /static/: paths that need no key, since they reveal nothing and cost nothing
+
+_HELD = "streamgauge.tokens"  # key of ours in the scope of a request
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Admission:
-    """Decides whether one more stream is accepted: at most `most` at once, and none while the server shuts down."""
+    """Decides whether one more stream is accepted: at most `most` at once, and none while the server shuts down.
 
-    def __init__(self, streams: Streams, most: int) -> None:
+    All together may have `most_tokens`, since each token of an answer is in memory from its beginning to its end.
+    """
+
+    def __init__(self, streams: Streams, most: int, most_tokens: int) -> None:
         self.draining = False
+        self._most_tokens = most_tokens
+        self._tokens = 0  # of the answers that are being sent, sent or not
         self._streams = streams
         self._most = most
         self._waiting = 0
@@ -35,6 +47,21 @@ class Admission:
             return None
         self._streams.counts.refused += 1
         return "the server is shutting down" if self.draining else f"all {self._most} streams are in use; try again"
+
+    def hold(self, tokens: int, scope: Scope) -> str | None:
+        """Count the tokens of this request's answer until the request has ended. The reason if there is no room."""
+        if self._tokens + tokens > self._most_tokens:
+            self._streams.counts.refused += 1
+            return (
+                f"the answers that are being sent have {self._tokens} tokens, and this one {tokens}; "
+                f"at most {self._most_tokens} are held at a time; try again"
+            )
+        self._tokens += tokens
+        scope[_HELD] = tokens
+        return None
+
+    def let_go(self, scope: Scope) -> None:
+        self._tokens -= scope.pop(_HELD, 0)
 
     @contextlib.contextmanager
     def waiting_for_upstream(self) -> Iterator[None]:
@@ -51,19 +78,20 @@ class Admission:
         await self._streams.finish(seconds)
 
 
-def guarded(app: ASGIApp, questions: Mapping[str, Handler], api_key: str) -> ASGIApp:
+def guarded(app: ASGIApp, questions: Mapping[str, Handler], settings: Settings, admission: Admission) -> ASGIApp:
     """The outermost ASGI layer of the server. It also puts uvicorn's own `send` into the scope, for delivery.
 
     `questions` are POST handlers by path. They are called directly, because the router and the middlewares of `app`
     would take longer than writing the script of an answer. All other requests go through `app`.
     """
+    is_own = _own_hosts(settings)
 
     async def guard(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
         scope[CONNECTION].wheel.catch_up()
-        refusal = _refusal(scope, api_key)
+        refusal = _refusal(scope, settings.api_key, is_own)
         if refusal is not None:
             await refusal(scope, receive, send)
             return
@@ -76,15 +104,59 @@ def guarded(app: ASGIApp, questions: Mapping[str, Handler], api_key: str) -> ASG
             else:
                 response = await handle(Request(scope, receive))
                 await response(scope, receive, send)
+        except ClientDisconnect:  # in the middle of its request
+            pass
         finally:
             # Both refer to the scope. That would be a reference cycle for each request, which only the garbage
             # collector could free.
             del scope[SEND], scope[CONNECTION]
+            admission.let_go(scope)
 
     return guard
 
 
-def _refusal(scope: Scope, api_key: str) -> Response | None:
+def _own_hosts(settings: Settings) -> Callable[[bytes], bool]:
+    """Whether a request's Host header means this server. Any does, unless the server listens on loopback only.
+
+    A page whose name was made to resolve to 127.0.0.1 ("DNS rebinding") could read everything otherwise.
+    """
+    named = {settings.host.lower(), *(name.lower() for name in settings.allowed_hosts)}
+
+    @lru_cache
+    def is_own(header: bytes) -> bool:
+        host = _hostname(header.decode("latin-1"))
+        return host is not None and (_is_loopback(host) or host in named)
+
+    return is_own if _is_loopback(settings.host) else lambda _: True
+
+
+def _hostname(authority: str) -> str | None:
+    """Host of `host:port`, in lower case; None if it is not one."""
+    try:
+        return urlsplit(f"//{authority}").hostname
+    except ValueError:
+        return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _refusal(scope: Scope, api_key: str, is_own: Callable[[bytes], bool]) -> Response | None:
+    host = next((value for name, value in scope["headers"] if name == b"host"), None)
+    if host is not None and not is_own(host):
+        message = "this server listens on loopback and is not called by that Host; --allow-host NAME adds a name"
+        return error(Request(scope), 421, message, {})
+    if scope[CONNECTION].overloaded:
+        return error(
+            Request(scope),
+            503,
+            "the server holds too much that clients have sent in part, or do not read; try again",
+            {"retry-after": "1"},
+        )
     if api_key and not _is_open(scope["path"]) and not _has_key(api_key, Headers(scope=scope)):
         message = "this server requires its API key, in `x-api-key` or as `Authorization: Bearer …`"
         return error(Request(scope), 401, message, {"www-authenticate": "Bearer"})

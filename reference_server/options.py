@@ -76,6 +76,14 @@ def _setting(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), metavar="N", help="0: any free port."
 )
 @click.option(
+    "--allow-host",
+    "allowed_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another name under which clients reach a server that listens on loopback, such as a proxy's. Can be given "
+    "several times.",
+)
+@click.option(
     "--preset",
     type=click.Choice(list(PRESETS)),
     default="haiku",
@@ -133,6 +141,14 @@ def _setting(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
     type=click.IntRange(1),
     metavar="N",
     help="Answers at a time; more are refused (503, 529).",
+)
+@click.option(
+    "--max-tokens",
+    default=5_000_000,
+    show_default=True,
+    type=click.IntRange(1),
+    metavar="N",
+    help="Tokens that all answers at a time may have; more are refused. A token takes about 24 bytes of memory.",
 )
 @click.option(
     "--api-key",
@@ -206,7 +222,8 @@ def parse(*, preset: str, faults: tuple[Any, ...], **options: Any) -> Settings:
 
 
 _PASSED_ON = (
-    "host", "port", "send_buffer", "max_streams", "drain", "api_key", "truth", "tls_cert", "tls_key", "redis_url",
+    "host", "port", "allowed_hosts", "send_buffer", "max_streams", "max_tokens", "drain", "api_key", "truth",
+    "tls_cert", "tls_key", "redis_url",
 )  # fmt: skip
 
 

@@ -1,7 +1,10 @@
 """`Settings` → a running server: what is made once, where it listens, how it starts and how it ends."""
 
+import contextlib
 import gc
 import ipaddress
+import logging
+import resource
 import signal
 import socket
 import sys
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from streamgauge.reference_server.app import create_app
+from streamgauge.reference_server.delivery.arrivals import Arrivals
 from streamgauge.reference_server.delivery.connection import Connection
 from streamgauge.reference_server.delivery.streams import Streams
 from streamgauge.reference_server.delivery.timer_wheel import event_loop
@@ -28,6 +32,8 @@ _COLLECT_FROM = 5_000  # objects more than at the last garbage collection
 _BACKLOG = 4096  # connections that may wait in the kernel
 # Connections accepted in one turn of the event loop. uvicorn's own 2048 would delay every token for that long.
 _ACCEPTED_AT_ONCE = 8
+_OTHER_CONNECTIONS = 1_000  # that carry no stream
+_OTHER_FILES = 64  # open at a time, besides connections
 
 
 class CannotStart(Exception):
@@ -48,12 +54,14 @@ def serve(settings: Settings) -> None:
     sessions = Sessions(streams)
     if settings.redis_url is not None:
         sessions.shared = _shared_logs(settings.redis_url, sessions)
-    admission = Admission(streams, settings.max_streams)
+    admission = Admission(streams, settings.max_streams, settings.max_tokens)
     upstream = None if settings.upstream is None else _upstream(settings.upstream)
+    arrivals = Arrivals(_most_connections(settings.max_streams))
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are one for each wrong request
     config = uvicorn.Config(
         create_app(settings, sessions, admission, upstream),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
-        http=partial(Connection, streams.wheel),  # type: ignore[arg-type]  # called as a class is, and no more
+        http=partial(Connection, streams.wheel, arrivals),  # type: ignore[arg-type]  # called as a class is, and no more
         ws="none",
         lifespan="off",
         log_config=None,
@@ -66,7 +74,7 @@ def serve(settings: Settings) -> None:
         ssl_keyfile=settings.tls_key,
     )
     _load(config)
-    _Server(config, sessions, admission, settings.drain).run(sockets=[listener])
+    _Server(config, sessions, admission, arrivals, settings.drain).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
@@ -75,8 +83,11 @@ class _Server(uvicorn.Server):
     While it drains it still accepts connections: clients should get a refusal and not a closed port.
     """
 
-    def __init__(self, config: uvicorn.Config, sessions: Sessions, admission: Admission, drain: float) -> None:
+    def __init__(
+        self, config: uvicorn.Config, sessions: Sessions, admission: Admission, arrivals: Arrivals, drain: float
+    ) -> None:
         super().__init__(config)
+        self._arrivals = arrivals
         self._sessions = sessions
         self._admission = admission
         self._drain = drain
@@ -95,6 +106,7 @@ class _Server(uvicorn.Server):
         print(f"streamgauge reference server: {_url(sockets[0], tls=self.config.is_ssl)}", flush=True)  # noqa: T201
 
     async def on_tick(self, counter: int) -> bool:
+        self._arrivals.close_late()
         if not self._sessions.streams.active and gc.get_count()[0] > _COLLECT_FROM:
             gc.collect()
         return await super().on_tick(counter)
@@ -104,6 +116,18 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         if self._sessions.shared is not None:
             await self._sessions.shared.stop()
+
+
+def _most_connections(streams: int) -> int:
+    """How many connections are accepted: some more than streams, if the process may have so many open files."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = streams + _OTHER_CONNECTIONS + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wanted - _OTHER_FILES if soft == resource.RLIM_INFINITY else max(1, min(wanted, soft) - _OTHER_FILES)
 
 
 def _truth_log(settings: Settings) -> TruthLog:

@@ -31,7 +31,9 @@ class Settings:
     host: str
     port: int
     send_buffer: int  # bytes; 0: the kernel's default
+    allowed_hosts: tuple[str, ...]  # in the Host header, besides loopback's, if `host` is loopback
     max_streams: int
+    max_tokens: int  # of all answers that are being sent
     drain: float  # seconds
     api_key: str = field(repr=False)  # "": no key is required
     faults: tuple[FaultRule, ...]

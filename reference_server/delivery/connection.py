@@ -14,8 +14,10 @@ import struct
 import time
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from streamgauge.reference_server.delivery import arrivals
+from streamgauge.reference_server.delivery.arrivals import Arrivals
 from streamgauge.reference_server.delivery.sink import Producer
 from streamgauge.reference_server.delivery.timer_wheel import TimerWheel
 
@@ -25,16 +27,34 @@ RECEIVED_AT = "streamgauge.received_at"  # when the last bytes of the request we
 SEND = "streamgauge.send"  # the server's own `send`, without the wrappers of any middleware
 
 
+class _Refused(Exception):
+    """Ends the parsing of a request. The reason is for the client."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 class Connection(HttpToolsProtocol):
     """A connection is full as soon as the kernel does not take everything, so at most one event waits here.
 
     So a slow client can make the server hold no more than the kernel's send buffer, which `--send-buffer` limits.
     """
 
-    __slots__ = ("_descriptor", "full", "lost", "producer", "wheel")  # in fewer cache lines: see `stream.Stream`
+    # In fewer cache lines: see `stream.Stream`.
+    __slots__ = (
+        "_arrivals", "_arrived", "_descriptor", "_in_head", "_refused", "_unread", "_unread_timer", "full", "lost",
+        "producer", "wheel",
+    )  # fmt: skip
 
-    def __init__(self, wheel: TimerWheel, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, wheel: TimerWheel, all_arrivals: Arrivals, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._arrivals = all_arrivals
+        self._arrived = 0  # bytes of the request that is arriving
+        self._in_head = True
+        self._refused: _Refused | None = None  # why the request is not parsed to its end
+        self._unread = 0  # bytes of a document that the client has not read
+        self._unread_timer: asyncio.TimerHandle | None = None
         self.producer: Producer | None = None
         self.full = False
         self.lost = False
@@ -49,20 +69,92 @@ class Connection(HttpToolsProtocol):
         else:
             transport.set_write_buffer_limits(high=0)
             self._descriptor = transport.get_extra_info("socket").fileno()
+        if len(self.connections) > self._arrivals.most and not self._arrivals.make_room():
+            self._refuse(503, "all connections of the server are in use; try again")
+        else:
+            self._arrivals.wait(self)
+
+    # The request, within the limits of `arrivals`
 
     def data_received(self, data: bytes) -> None:
         self.wheel.catch_up()  # a burst of requests must not delay tokens, neither here nor in `door`
+        self._arrived += len(data)
+        self._arrivals.held += len(data)
         super().data_received(data)
+        if self.transport.is_closing():
+            self._forget_request()
+        elif self._in_head and self._arrived > arrivals.HEAD_LIMIT:
+            self._refuse(431, f"the headers are larger than {arrivals.HEAD_LIMIT} bytes")
+        elif self._arrived > arrivals.RAW_LIMIT:
+            self._refuse(413, f"the request is larger than {arrivals.RAW_LIMIT} bytes")
+        elif self._arrivals.full and self._arrived > arrivals.HEAD_LIMIT:
+            self._refuse(503, "the server receives too much at once; try again")
 
     def on_message_begin(self) -> None:
+        if len(self.pipeline) >= arrivals.PIPELINED:
+            raise self._refusal(400, f"more than {arrivals.PIPELINED} requests wait on this connection")
+        self._in_head = True
         super().on_message_begin()
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]  # a TypedDict, which has no room for our keys
         scope[CONNECTION] = self
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) >= arrivals.HEADERS:
+            raise self._refusal(431, f"there are more than {arrivals.HEADERS} headers")
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
     def on_message_complete(self) -> None:
         # Not earlier: a model starts with the whole question, however long a slow link takes to deliver it.
         self.scope[RECEIVED_AT] = time.monotonic_ns()  # type: ignore[literal-required]  # as above
+        self._in_head = True
+        self._forget_request()
+        if self.cycle.response_complete:  # it was refused before its end
+            self._arrivals.wait(self)
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self.pipeline and not self.transport.is_closing():
+            self._arrivals.wait(self)
+
+    def _forget_request(self) -> None:
+        self._arrivals.held -= self._arrived
+        self._arrived = 0
+        self._arrivals.arrived(self)
+
+    def _refusal(self, status: int, reason: str) -> _Refused:
+        self._refused = _Refused(status, reason)
+        return self._refused
+
+    def send_400_response(self, msg: str) -> None:
+        """Called by uvicorn for a request that is no HTTP, or that one of the methods above refused."""
+        if self._refused is not None:
+            self._refuse(self._refused.status, str(self._refused))
+        else:
+            self._refuse(400, msg)
+
+    def too_late(self, reason: str) -> None:
+        self._refuse(408, reason)
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Close the connection, with the reason unless another answer is under way."""
+        self._forget_request()
+        if self.transport.is_closing():
+            return
+        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
+            body = f"{reason}\n".encode()
+            head = b"content-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + head + body)
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True  # nothing may follow
+                self.cycle.message_event.set()
+        self.transport.close()
+
+    # What is sent
 
     def write(self, events: bytes) -> None:
         if not events:
@@ -94,10 +186,26 @@ class Connection(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self.full = True
+        if self.producer is None:  # a producer has a deadline of its own
+            self._unread = self.transport.get_write_buffer_size()
+            self._arrivals.held += self._unread
+            self._unread_timer = self.loop.call_later(arrivals.UNREAD_SECONDS, self.abort)
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether all clients together have sent, or left unread, as much as the server is ready to hold."""
+        return self._arrivals.full
+
+    def _forget_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+            self._arrivals.held -= self._unread
 
     def resume_writing(self) -> None:
         super().resume_writing()
         self.full = False
+        self._forget_unread()
         if self.producer is not None:
             self.producer.resume()
 
@@ -107,6 +215,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._descriptor = -1  # the kernel may give the number to another connection
+        self._forget_request()
+        self._forget_unread()
         self._lose()
         super().connection_lost(exc)
 

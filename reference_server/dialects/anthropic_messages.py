@@ -27,7 +27,7 @@ from streamgauge.reference_server.dialects.anthropic_body import (
     tool_rounds,
 )
 from streamgauge.reference_server.dialects.events import Deltas, blocks, encode, event
-from streamgauge.reference_server.dialects.question import Question, refuse
+from streamgauge.reference_server.dialects.question import MOST_STOPS, Question, refuse
 from streamgauge.reference_server.model import tools
 from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
 from streamgauge.reference_server.model.input import ModelInput
@@ -69,7 +69,7 @@ class MessagesQuestion(Question):
     tool_choice: ToolChoice | None = None
     # A factory, because pydantic would copy a plain default for each question.
     thinking: Thinking = Field(default_factory=lambda: _NO_THINKING)
-    stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list)
+    stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(default_factory=list, max_length=MOST_STOPS)
     temperature: float | None = Field(default=None, ge=0, le=1)
     cache_control: CacheControl | None = None  # marks the whole prompt for the cache
     thread: dict[str, Any] | None = None  # with a thread, clients send new messages only

@@ -13,6 +13,8 @@ from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.steps import Step
 
+MOST_STOPS = 64  # stop sequences of a question: the whole answer is searched for each, which stops all streams
+
 
 class Writer(Protocol):
     """Writes one answer. It gets the steps in their order and remembers what it has opened and not yet closed."""

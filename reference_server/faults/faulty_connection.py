@@ -104,7 +104,7 @@ class FaultyConnection:
 
     def source(self, source: Source) -> Source:
         """The same source, with the actions between its steps."""
-        return Source(self._steps(source.steps), source.end) if self._actions else source
+        return Source(self._steps(source.steps), source.end, source.planned) if self._actions else source
 
     async def _steps(self, steps: Iterator[tuple[int, Step]] | Steps) -> AsyncGenerator[tuple[int, Step], None]:
         count = 0

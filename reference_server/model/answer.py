@@ -58,3 +58,4 @@ class Source:
 
     steps: Iterator[tuple[int, Step]] | AsyncIterator[tuple[int, Step]]
     end: Callable[[int, int], AnswerEnd]  # called at the end, with the tokens generated and the thinking tokens of them
+    planned: int = 0  # tokens that the whole answer may have and that are in memory now; 0 for a real model

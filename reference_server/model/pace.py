@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from array import array
 from typing import Any
 
 import numpy as np
@@ -9,18 +10,18 @@ import numpy as np
 from streamgauge.reference_server.model.settings import ModelSettings
 
 
-def waits(settings: ModelSettings, count: int, prefilled: float, *seeds: object) -> list[int]:
+def waits(settings: ModelSettings, count: int, prefilled: float, *seeds: object) -> "array[int]":
     """The wait before each of `count` tokens, ns. `prefilled` tokens of the prompt lengthen the first."""
     first = settings.ttft + settings.prefill * prefilled
     if not settings.spread and not settings.pauses:
-        return [round(first), *[settings.itl] * (count - 1)][:count]
+        return array("q", [round(first), *[settings.itl] * (count - 1)][:count])
     random = np.random.default_rng(seed(settings.seed, *seeds))
     drawn = np.full(count, float(settings.itl))
     if settings.pauses:
         drawn[random.random(count) < settings.pauses] = settings.pause
     drawn[0:1] = first
     drawn *= _log_normal(random, settings.spread, count)
-    return list(drawn.astype(np.int64).tolist())
+    return array("q", drawn.astype(np.int64).tobytes())
 
 
 def slowdown(running: int, capacity: int) -> float:

@@ -6,6 +6,7 @@ late does not delay the ones after it, and delays cannot add up.
 
 import re
 import typing
+from array import array
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
@@ -28,7 +29,7 @@ class Script:
     """One turn of the model before it is sent."""
 
     steps: list[Step]
-    waits: list[int]  # before each step, ns, on an idle server; the first counts from the request's arrival
+    waits: "array[int]"  # before each step, ns, on an idle server; the first counts from the request's arrival
     input_tokens: int  # of the whole prompt, cached or not
     stop_reason: StopReason
     cache_read: int = 0  # input tokens that were read from the prompt cache

@@ -10,7 +10,7 @@ from typing import Any
 from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart, Source
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.prompt_cache import PromptCache
-from streamgauge.reference_server.model.script import write_script
+from streamgauge.reference_server.model.script import Script, write_script
 from streamgauge.reference_server.model.settings import ModelSettings
 from streamgauge.reference_server.model.turns import Turns
 
@@ -29,12 +29,14 @@ class SimulatedModel:
         cached = self._cache.use(given.cache_prefixes, time.monotonic_ns())
         turns = Turns(lambda given: write_script(settings, given, occasion, cached), given)
         first = turns.script
-
-        def end(generated: int, thinking: int) -> AnswerEnd:
-            last = turns.script
-            return AnswerEnd(last.stop_reason, generated, thinking, last.stop_sequence)
-
+        start = AnswerStart(secrets.token_hex(12), int(time.time()), first.input_tokens, *cached)
+        if any(not tool.client_side for tool in given.tools):
+            return Source(turns.steps(), lambda *tokens: _end(turns.script, *tokens), len(first.steps)), start
         # An answer that runs no tool of the server only waits for time, and delivery does that best without coroutines.
-        runs_tools = any(not tool.client_side for tool in given.tools)
-        source = Source(turns.steps() if runs_tools else zip(first.waits, first.steps, strict=True), end)
-        return source, AnswerStart(secrets.token_hex(12), int(time.time()), first.input_tokens, *cached)
+        # It does not refer to the question, which can be a megabyte.
+        steps = zip(first.waits, first.steps, strict=True)
+        return Source(steps, lambda *tokens: _end(first, *tokens), len(first.steps)), start
+
+
+def _end(last: Script, generated: int, thinking: int) -> AnswerEnd:
+    return AnswerEnd(last.stop_reason, generated, thinking, last.stop_sequence)

@@ -9,7 +9,7 @@ from streamgauge.reference_server.delivery.streams import Streams
 from streamgauge.reference_server.dialects.question import Writer
 from streamgauge.reference_server.model.answer import Source
 from streamgauge.reference_server.sessions.log import EventLog, Subscriber
-from streamgauge.reference_server.sessions.session import Session
+from streamgauge.reference_server.sessions.session import Session, most_bytes
 from streamgauge.reference_server.sessions.shared import SharedLogs, Verb
 
 LOGS = 1_000
@@ -33,16 +33,18 @@ class Sessions:
         running = (session for session in self.kept.values() if not session.log.over)
         return sum(len(session.stream.sent) - session.deliveries.tokens for session in running)
 
-    def refusal(self) -> str | None:
-        """Why no further answer can be kept at this moment; None if one can. Ended answers make room for it."""
+    def refusal(self, planned: int = 0) -> str | None:
+        """Why an answer of so many tokens cannot be kept now; None if it can. Ended answers make room for it."""
         if self.shared is not None and (reason := self.shared.refusal()):
             return reason
+        needed = most_bytes(planned) + sum(session.most_bytes for session in self.kept.values())
         for session in list(self.kept.values()):
-            if len(self.kept) < LOGS and self.size < BYTES_IN_ALL:
+            if len(self.kept) < LOGS and needed <= BYTES_IN_ALL:
                 break
             if session.log.over and not session.log.subscribers:
+                needed -= session.most_bytes
                 self.forget(session)
-        if len(self.kept) < LOGS and self.size < BYTES_IN_ALL:
+        if len(self.kept) < LOGS and needed <= BYTES_IN_ALL:
             return None
         return "there is no room for one more resumable answer; try again, or ask for one that is not resumable"
 

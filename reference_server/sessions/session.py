@@ -12,11 +12,17 @@ from streamgauge.reference_server.delivery.timer_wheel import TimerWheel, call_a
 from streamgauge.reference_server.dialects.question import Writer
 from streamgauge.reference_server.model.answer import Source
 from streamgauge.reference_server.sessions.deliveries import Deliveries
-from streamgauge.reference_server.sessions.log import EventLog, Subscriber
+from streamgauge.reference_server.sessions.log import EventLog, LogLimits, Subscriber
 from streamgauge.reference_server.sessions.shared import SharedLogs
 from streamgauge.reference_server.truth import Outcome
 
+_BYTES = 400  # of an event in a log: its text, its number, when it was generated and delivered
 _RETRY = 500  # ms that a dropped client waits before it comes back, as the stream's `retry:` field says
+
+
+def most_bytes(planned: int) -> int:
+    """The most memory that the log of an answer with so many tokens takes; 0 if the number is not known."""
+    return min(planned * _BYTES, 2 * LogLimits().bytes)
 
 
 class LogSink:
@@ -69,6 +75,7 @@ class Session:
         self.grace = settings.resumable
         self._sink = LogSink(self, home.shared)
         self._home = home
+        self._planned = source.planned
         self._ignores_disconnect = False
         self._grace_timer: asyncio.TimerHandle | None = None
         log.watcher = self
@@ -76,6 +83,11 @@ class Session:
     @property
     def id(self) -> str:
         return self.log.id
+
+    @property
+    def most_bytes(self) -> int:
+        """The most memory that its log takes until it is forgotten."""
+        return 2 * self.log.size if self.log.over else max(2 * self.log.size, most_bytes(self._planned))
 
     def begin(self, subscriber: Subscriber, sink: Sink, received_at: int) -> None:
         """Start the generation, with its first subscriber."""

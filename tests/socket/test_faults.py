@@ -48,7 +48,7 @@ def asking(server: ReferenceServer, fault: str | None, **headers: str) -> Iterat
     """A connection on which the request for a plain stream has been sent."""
     body = json.dumps(QUESTION).encode()
     given = headers if fault is None else {"x-gauge-fault": fault, **headers}
-    lines = ["POST /chat/stream HTTP/1.1", "host: x", f"content-length: {len(body)}"]
+    lines = ["POST /chat/stream HTTP/1.1", "host: localhost", f"content-length: {len(body)}"]
     lines += [f"{name}: {value}" for name, value in given.items()]
     with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=10) as connection:
         connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)

@@ -151,7 +151,7 @@ def test_the_model_begins_when_the_whole_question_has_arrived() -> None:
         reference_server("--preset", "exact", "--ttft", "100ms", "--tokens", "3") as slow,
         socket.create_connection(("127.0.0.1", int(slow.url.rpartition(":")[2])), 10) as link,
     ):
-        link.sendall(b"POST /chat/stream HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body))
+        link.sendall(b"POST /chat/stream HTTP/1.1\r\nhost: localhost\r\ncontent-length: %d\r\n\r\n" % len(body))
         time.sleep(0.3)  # a slow link: the wait is longer than the model's answer
         asked_at = time.monotonic_ns()
         link.sendall(body)

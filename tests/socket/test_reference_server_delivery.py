@@ -196,7 +196,7 @@ def test_the_counts_cover_every_stream_and_token() -> None:
 def not_reading(server: ReferenceServer, count: int, *headers: str) -> Iterator[list[socket.socket]]:
     """Clients that send a question and then read nothing."""
     body = json.dumps(STREAM).encode()
-    head = ["POST /v1/messages HTTP/1.1", "host: x", "content-type: application/json", f"content-length: {len(body)}"]
+    head = ["POST /v1/messages HTTP/1.1", "host: localhost", f"content-length: {len(body)}"]
     request = "\r\n".join([*head, *headers, "", ""]).encode() + body
     address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
     with contextlib.ExitStack() as stack:

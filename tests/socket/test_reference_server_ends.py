@@ -53,7 +53,7 @@ def test_a_client_that_leaves_before_the_first_token_is_noticed(server: Referenc
 
 def test_a_client_that_resets_the_connection_is_noticed(server: ReferenceServer) -> None:
     body = json.dumps(BODY_OF_AGES).encode()
-    head = f"POST /chat/stream HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\ncontent-type: application/json\r\n"
+    head = f"POST /chat/stream HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n"
     address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
     with socket.create_connection(address) as connection:
         connection.sendall(head.encode() + b"x-gauge-ttft: 10m\r\n\r\n" + body)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from streamgauge.reference_server.delivery.arrivals import BODY_LIMIT
 from streamgauge.reference_server.dialects import DIALECTS
-from streamgauge.reference_server.door import BODY_LIMIT
 from tests.support.reference import ReferenceServer, reference_server
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")

@@ -230,7 +230,7 @@ def test_a_subscriber_that_reads_nothing_does_not_delay_others(idle: str) -> Non
         stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before connect: later it has no effect
         stuck.connect(("127.0.0.1", int(server.url.rpartition(":")[2])))
         body = json.dumps(STREAM)
-        head = {"host": "x", "content-type": "application/json", "content-length": len(body), **fast}
+        head = {"host": "localhost", "content-type": "application/json", "content-length": len(body), **fast}
         lines = ["POST /chat/stream HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", body]
         stuck.sendall("\r\n".join(lines).encode())
         wait_for(lambda: counts(server.url)["reference_streams_ended_total:completed"] == 1)

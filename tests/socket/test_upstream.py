@@ -270,7 +270,7 @@ def test_cancelling_a_stream_from_another_connection_stops_the_upstream(
 def test_a_client_that_reads_nothing_pauses_the_upstream(upstream: ReferenceServer, server: ReferenceServer) -> None:
     host, port = server.url.removeprefix("http://").split(":")
     body = json.dumps(QUESTION | {"max_tokens": 100_000, "stream": True})
-    head = f"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n"
+    head = f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n"
     fast = "x-gauge-itl: 0ms\r\nx-gauge-tokens: 100000\r\nx-gauge-stream: paused\r\n"
     before = counts(upstream.url, KEY)["reference_streams_paused_total"]
     with socket.socket() as reader:

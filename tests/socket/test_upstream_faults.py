@@ -215,7 +215,9 @@ def test_a_client_that_leaves_before_the_upstream_has_begun_ends_the_call(script
     Scripted.left.clear()
     Scripted.asked = {}
     with socket.create_connection((host, int(port))) as reader:
-        reader.sendall(f"POST /v1/messages HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode())
+        reader.sendall(
+            f"POST /v1/messages HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(body)}\r\n\r\n{body}".encode()
+        )
         wait_for(lambda: Scripted.asked.get("model") == "never begins")
     assert Scripted.left.wait(10)
     assert scripted.get("/healthz").json()["active"] == 0
