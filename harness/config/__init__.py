@@ -6,6 +6,7 @@ contents      a file's bytes, up to a size
 load          the file → Config
 checks        what types alone cannot say
 template      places such as `{prompt}` in a team's own request
+redaction     secrets in text from outside, blotted out
 secrets       `${NAME}`, filled in when it is used
 credentials   the keys that are dealt to the users
 """

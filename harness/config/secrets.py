@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from streamgauge.harness.config.redaction import SHORTEST
 from streamgauge.harness.config.schema import Metrics, Target
 from streamgauge.harness.errors import ConfigError
 
@@ -49,6 +50,11 @@ class Variables:
                 f"{place}: the environment has no variable {name!r}; set it, or take ${{{name}}} out of the config"
             )
         self.used.add(value)
+        if len(value) < SHORTEST and ".headers." in place and _KEY.search(place):
+            raise ConfigError(
+                f"{place}: {name} has fewer than {SHORTEST} characters, so it could not be blotted out where a server "
+                f"repeats it; use a longer key, or write it without ${{…}} if it is no secret"
+            )
         return value
 
     def _of_credential(self, field: str, place: str) -> str:

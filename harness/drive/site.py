@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import gevent
@@ -11,6 +11,7 @@ from gevent.lock import Semaphore
 from streamgauge import __version__
 from streamgauge.harness.config import credentials
 from streamgauge.harness.config.credentials import Credential
+from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.config.schema import Target
 from streamgauge.harness.config.secrets import Variables, filled_headers
 from streamgauge.harness.drive.prompts import Prompt
@@ -21,7 +22,6 @@ from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 
 _LONGEST_TURN = 0.001  # seconds of decoding before the gevent loop gets to read
-_SHORTEST_SECRET = 8  # characters; shorter words of a header are no keys, and masking them would garble every detail
 
 
 class Decoding:
@@ -78,7 +78,7 @@ class Site:
     request_format: RequestFormat
     headers: Mapping[str, str]  # of every request, names in lower case; hold secrets, so they are never shown
     own_headers: Mapping[str, str]  # those of the config among them
-    secret: re.Pattern[str]  # matches what must be masked in the server's text, see `_secret`
+    secret: Redaction  # of what a server may repeat of the headers
     credentials: tuple[Credential, ...]
     decoding: Decoding = field(default_factory=Decoding)
 
@@ -127,7 +127,7 @@ def check(target: Target) -> None:
 
 def _for_user(
     endpoint: Endpoint, target: Target, protocol: Protocol, user: str, credential: Credential | None
-) -> tuple[RequestFormat, dict[str, str], dict[str, str], re.Pattern[str]]:
+) -> tuple[RequestFormat, dict[str, str], dict[str, str], Redaction]:
     variables = Variables(credential=credential)
     own = {name.lower(): value for name, value in filled_headers(target, variables).items()}
     form = RequestFormat.of(target, protocol, variables, user)
@@ -139,7 +139,7 @@ def _for_user(
         **protocol.headers,
         **own,
     }
-    return form, headers, own, _secret([*own.values(), *variables.used])
+    return form, headers, own, Redaction([*own.values(), *variables.used])
 
 
 def _base_before(base: str, path: str) -> str:
@@ -151,13 +151,3 @@ def _base_before(base: str, path: str) -> str:
         return base.removesuffix(path)
     head, _, last = base.rpartition("/")
     return head if re.fullmatch(r"v\d\w*", last) and path.startswith(f"/{last}/") else base
-
-
-def _secret(values: Iterable[str]) -> re.Pattern[str]:
-    """Matches every word that begins like a word of these header values.
-
-    Only the beginning, because a server may repeat a key without its `Bearer`, or cut it short.
-    """
-    words = {word for value in values for word in re.split(r"[\s,;=]+", value) if len(word) >= _SHORTEST_SECRET}
-    beginnings = sorted({re.escape(word[:_SHORTEST_SECRET]) for word in words})
-    return re.compile(rf"(?:{'|'.join(beginnings)})[^\s\"',;<>]*" if beginnings else r"(?!)")

@@ -92,11 +92,11 @@ def test_a_duration_has_a_unit_and_reads_back(text: str, nanoseconds: int) -> No
 
 def test_headers_are_filled_in_from_the_environment() -> None:
     target = parse(b"[target]\nheaders = { authorization = 'Bearer ${KEY}', x = 'plain' }").target
-    assert filled_headers(target, Variables({"KEY": "abc"})) == {"authorization": "Bearer abc", "x": "plain"}
+    assert filled_headers(target, Variables({"KEY": "abcdefgh"})) == {"authorization": "Bearer abcdefgh", "x": "plain"}
     with pytest.raises(ConfigError, match=r"target\.headers\.authorization: the environment has no variable 'KEY'"):
         filled_headers(target, Variables({}))
     with pytest.raises(ConfigError, match="a header's value cannot hold a line break"):
-        filled_headers(target, Variables({"KEY": "abc\r\nx-evil: 1"}))
+        filled_headers(target, Variables({"KEY": "abcdefgh\r\nx-evil: 1"}))
 
 
 def test_what_may_be_shown_of_a_target_holds_no_header_values() -> None:

@@ -1,12 +1,12 @@
 """The arithmetic of answers over several connections: gaps, what is lost and twice, when to come back."""
 
-import re
 from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.drive.behaviour import Reconnect
 from streamgauge.harness.drive.reading.resumption import follow
 from streamgauge.harness.record.observation import Outcome, StreamObservation
@@ -15,7 +15,7 @@ from tests.support.hostile import (
 )
 from tests.support.record import judged, observation
 
-NOTHING = re.compile("(?!)")  # to be blotted out
+NOTHING = Redaction([])  # to mask
 
 # Judged
 

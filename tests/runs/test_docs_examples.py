@@ -109,12 +109,12 @@ def test_the_first_report_can_be_made_as_the_page_says(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs/start/first-report.md").read_text()
     (tmp_path / "streamgauge.toml").write_text(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0])
     command = re.findall(r"^streamgauge run .*--report try\.html$", page, re.MULTILINE)[0]
-    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "2ms", "--api-key", "sesame") as server:
+    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "2ms", "--api-key", "open-sesame") as server:
         words = shlex.split(command.replace("https://staging.example", server.url).replace("15s", "5s"))
         done = subprocess.run(
             [str(Path(sys.executable).parent / words[0]), *words[1:]],
             cwd=tmp_path,
-            env={**os.environ, "STAGING_KEY": "sesame"},
+            env={**os.environ, "STAGING_KEY": "open-sesame"},
             capture_output=True,
             text=True,
             check=False,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.reading import sse
 from streamgauge.harness.drive.reading.transcript import word
@@ -43,7 +44,7 @@ def follow(
     record: StreamObservation,
     body: bytes,
     place: Place | None,
-    secret: re.Pattern[str],
+    secret: Redaction,
     *,
     by_link: bool,
     breathe: Callable[[], None] = lambda: None,
@@ -68,7 +69,7 @@ def follow(
 
 
 def _resumed(
-    record: StreamObservation, received: Received, decoder: sse.Decoder, place: Place, secret: re.Pattern[str]
+    record: StreamObservation, received: Received, decoder: sse.Decoder, place: Place, secret: Redaction
 ) -> tuple[StreamObservation, Place]:
     ids = [id for id, _ in groupby(id for id, _ in received) if id]
     prefix = _prefix(ids)

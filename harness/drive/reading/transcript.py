@@ -3,7 +3,6 @@
 `observe` turns bytes and stamps into the record. Nothing that a server sends makes it raise.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.drive.protocols.protocol import line
 from streamgauge.harness.drive.reading.body import DecodedBody, decode
 from streamgauge.harness.drive.reading.delivery import Delivery
@@ -27,6 +27,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_DETAIL = 300  # characters
 _LONGEST_EXCERPT = 65_536  # bytes
 _LONGEST_WORD = 100
+_CUT = 4  # how much longer a text may be before secrets are blotted out, which makes it shorter
 
 
 class Interrupted(Exception):
@@ -163,15 +164,15 @@ def _excerpt(body: bytes | bytearray) -> str:
     return bytes(body[:_LONGEST_EXCERPT]).decode("utf-8", "replace")
 
 
-def word(text: str | None, secret: re.Pattern[str]) -> str | None:
+def word(text: str | None, secret: Redaction) -> str | None:
     """A name from the server: printable, short, and with secrets masked. None if there is none."""
     return _line(text, secret, _LONGEST_WORD) if text else None
 
 
-def sentence(text: str, secret: re.Pattern[str]) -> str:
+def sentence(text: str, secret: Redaction) -> str:
     """A sentence on a failure: printable, short, and with secrets masked. "" if there is none."""
     return _line(text, secret, _LONGEST_DETAIL)
 
 
-def _line(text: str, secret: re.Pattern[str], limit: int) -> str:
-    return line(secret.sub("…", text), limit) if text else ""
+def _line(text: str, secret: Redaction, limit: int) -> str:
+    return line(secret.blotted(text[: _CUT * limit]), limit) if text else ""

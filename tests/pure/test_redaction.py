@@ -1,0 +1,97 @@
+"""Secrets in text from outside: blotted out in every encoding that a server is likely to make."""
+
+import base64
+import html
+import json
+from collections.abc import Callable
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgauge.harness.config.redaction import Redaction
+from streamgauge.harness.config.schema import Target
+from streamgauge.harness.config.secrets import Variables, filled_headers
+from streamgauge.harness.drive.reading.transcript import sentence, word
+from streamgauge.harness.errors import ConfigError
+
+KEY = "sk-Ant/api03+AbC=dEf&99xyz<Q>1"
+REDACTION = Redaction([f"Bearer {KEY}"])
+MADE_BY_SERVERS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "lower case": str.lower,
+    "upper case": str.upper,
+    "JSON with escaped slashes": lambda key: json.dumps(key).replace("/", "\\/"),
+    "JSON with code points": lambda key: "".join(f"\\u{ord(char):04x}" for char in key),
+    "JSON in JSON": lambda key: json.dumps(json.dumps(f'"{key}"')),
+    "JSON with escaped punctuation": lambda key: key.replace("/", "\\u002f").replace("+", "\\u002B"),
+    "Python's bytes": lambda key: repr(key.encode()),
+    "URL": lambda key: quote(key, safe=""),
+    "URL in lower case": lambda key: quote(key, safe="").lower(),
+    "URL of a URL": lambda key: quote(quote(key, safe=""), safe=""),
+    "HTML": html.escape,
+    "HTML with numbers": lambda key: "".join(f"&#{ord(char)};" for char in key),
+    "HTML with hex numbers": lambda key: "".join(f"&#x{ord(char):x};" for char in key),
+    "base64": lambda key: base64.b64encode(key.encode()).decode()[4:],
+    "base64 of a header": lambda key: base64.b64encode(f"Bearer {key}".encode()).decode(),
+    "base64 of a pair": lambda key: base64.urlsafe_b64encode(f"\0\0\0\0:{key}".encode()).decode()[8:],
+    "hex": lambda key: key.encode().hex().upper(),
+    "with spaces": " ".join,
+    "over lines": lambda key: "\r\n ".join((key[:9], key[9:])),
+    "with hidden characters": "\u200b\x00".join,
+    "over two events": lambda key: f'{{"m":"{key[:14]}"}}\n\ndata: {{"m":"{key[14:]}"}}',
+    "its beginning": lambda key: key[:12],
+    "its end": lambda key: key[-12:],
+}
+
+
+@pytest.mark.parametrize("name", MADE_BY_SERVERS)
+def test_a_secret_is_blotted_out_as_servers_write_it(name: str) -> None:
+    text = f"the key {MADE_BY_SERVERS[name](KEY)} is wrong"
+    shown = sentence(text, REDACTION)
+    assert "…" in shown
+    bare = "".join(filter(str.isalnum, shown.replace("u002f", "").lower()))
+    known = "".join(filter(str.isalnum, MADE_BY_SERVERS[name](KEY).lower()))
+    left = [known[place : place + 8] for place in range(len(known) - 7) if known[place : place + 8] in bare]
+    assert not [part for part in left if part not in "datam"], shown
+    assert shown.endswith("is wrong")
+
+
+@given(st.text(), st.sampled_from(sorted(MADE_BY_SERVERS)), st.text())
+def test_any_text_around_a_secret_leaves_it_hidden(before: str, name: str, after: str) -> None:
+    shown = REDACTION.blotted(f"{before} {MADE_BY_SERVERS[name](KEY)} {after}")
+    assert KEY[:12] not in shown
+    assert KEY[-12:] not in shown
+
+
+@given(st.text(alphabet="abc \\%&#;xu0012f\n…", max_size=80))
+def test_a_text_without_a_secret_stays_as_it_is(text: str) -> None:
+    assert REDACTION.blotted(text) == text
+
+
+def test_a_secret_at_the_cut_of_a_detail_is_blotted_out() -> None:
+    for place in range(250, 320):
+        shown = sentence("x" * place + f" {KEY}", REDACTION)
+        assert "sk-Ant" not in shown
+    for size in range(4, 12):  # the protocol had cut the message before
+        assert "sk-A" not in sentence("y" * 280 + " " + KEY[:size], REDACTION)
+    assert "sk-A" not in str(word("z" * 70 + KEY, REDACTION))
+
+
+def test_name_and_password_of_basic_authentication_are_blotted_out() -> None:
+    header = "Basic " + base64.b64encode(b"monitoring:correct horse").decode()
+    for text in (header, "password 'correct horse'", "monitoring:correct%20horse", header.lower()):
+        assert "horse" not in Redaction([header]).blotted(f"HTTP 401: {text}")
+
+
+def test_no_secrets_mask_nothing() -> None:
+    assert Redaction([]).blotted("HTTP 401: anything") == "HTTP 401: anything"
+    assert Redaction(["", "short"]).blotted("a short one") == "a short one"
+
+
+def test_a_key_that_is_too_short_to_be_recognised_is_refused() -> None:
+    target = Target(headers={"x-api-key": "${KEY}", "x-stage": "${STAGE}"})
+    with pytest.raises(ConfigError, match=r"target\.headers\.x-api-key: KEY has fewer than 8 characters"):
+        filled_headers(target, Variables({"KEY": "hunter2", "STAGE": "dev"}))
+    assert filled_headers(target, Variables({"KEY": "hunter22", "STAGE": "dev"}))["x-stage"] == "dev"
