@@ -13,6 +13,7 @@ a *server* does wrong is never one of these errors: it is an Outcome in the reco
     ├── StoreError        a database that is missing, not ours, empty, from a newer version, or cannot be written
     │   ├── RowError          a row that SQLite refuses to store
     │   └── DamagedRow        a row of it that no version of this program wrote: other rows can still be read
+    ├── MachineError     too few file descriptors, ports or bytes of memory for the users
     └── InstallError      a file of the package that does not fit the others
 """
 
@@ -54,6 +55,10 @@ class RowError(StoreError):
 
 
 class DamagedRow(StoreError):
+    pass
+
+
+class MachineError(StreamgaugeError):
     pass
 
 

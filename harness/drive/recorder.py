@@ -5,11 +5,11 @@
 
 import gc
 import inspect
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 import gevent
-import psutil
 from gevent.event import Event
 
 from streamgauge.harness.record.clock import RunClock
@@ -26,6 +26,8 @@ _ROW = 700  # approximate bytes of an encoded stream without its arrivals
 # because it visits every live object. Our code makes no reference cycles; those of a scenario's code can wait.
 _COLLECT_EVERY = 60.0  # seconds
 
+_log = logging.getLogger("locust.streamgauge")
+
 Deliver = Callable[[list[StreamObservation], list[VitalSample]], None]
 
 
@@ -37,7 +39,8 @@ class Recorder:
         self._deliver = deliver
         self._streams: list[StreamObservation] = []
         self._samples: list[VitalSample] = []
-        self._process = psutil.Process()
+        self._cpu = _Cpu()
+        self._faults = 0  # exceptions in this class's own work
         self._probe = LoopProbe()
         self._collected_at = time.monotonic()
         self._greenlet = gevent.Greenlet(self._run)
@@ -69,7 +72,7 @@ class Recorder:
         gc.collect()
         gc.freeze()
         gc.disable()
-        self._process.cpu_percent()  # starts the interval: each call returns the use since the previous one
+        self._cpu.percent()
         self._probe.start()
         self._greenlet.start()
 
@@ -90,12 +93,16 @@ class Recorder:
         while True:
             gevent.sleep(_BATCH_EVERY)
             batches += 1
-            if batches % 2 == 0:
-                self._sample()
-            self._flush()
+            try:
+                if batches % 2 == 0:
+                    self._sample()
+                self._flush()
+            except Exception:  # noqa: BLE001 - whatever it is, the record must go on, and say so
+                self._faults += 1
+                _log.exception("a part of the record is missing")
 
     def _sample(self) -> None:
-        own = {Vital.CPU_PERCENT: self._process.cpu_percent()}
+        own = {Vital.CPU_PERCENT: self._cpu.percent()}
         if self._held:
             own[Vital.HELD_STREAMS] = self._held
         if time.monotonic() - self._collected_at > _COLLECT_EVERY:
@@ -108,7 +115,12 @@ class Recorder:
     def _measured(self, at: int) -> list[VitalSample]:
         """What every sample has, the first and the last one too."""
         lag, stopped = self._probe.take()
-        own = {Vital.LOOP_LAG: lag * 1e3, Vital.LOOP_STOPPED: stopped * 1e3, Vital.CLOCK_DRIFT: self._clock.drift()}
+        own = {
+            Vital.LOOP_LAG: lag * 1e3,
+            Vital.LOOP_STOPPED: stopped * 1e3,
+            Vital.CLOCK_DRIFT: self._clock.drift(),
+            Vital.OWN_FAULTS: self._faults,
+        }
         return _samples(at, {vital: value() for vital, value in self._vitals.items()} | own)
 
     def _flush(self) -> None:
@@ -117,6 +129,20 @@ class Recorder:
             streams, self._streams = self._streams[:end], self._streams[end:]
             samples, self._samples = self._samples, []
             self._deliver(streams, samples)
+
+
+class _Cpu:
+    """CPU use of this process, all its threads included. Opens no file: there may be no descriptor left."""
+
+    def __init__(self) -> None:
+        self._used, self._at = time.process_time(), time.monotonic()
+
+    def percent(self) -> float:
+        """The use since the last call, as a share of one core."""
+        used, at = time.process_time(), time.monotonic()
+        share = (used - self._used) / max(at - self._at, 1e-6)
+        self._used, self._at = used, at
+        return share * 100
 
 
 class LoopProbe:

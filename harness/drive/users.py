@@ -32,7 +32,9 @@ from streamgauge.harness.drive.reading.resumption import Place
 from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.errors import ScenarioError
-from streamgauge.harness.record.observation import FAILURES, StreamObservation
+from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
+
+_STARVED_PAUSE = 1.0  # seconds; without it, each user would try again at once and fill the record
 
 
 @dataclass(slots=True)
@@ -51,6 +53,7 @@ class Assignment:
     run: str = ""  # the run's id
     share: tuple[int, int] = (0, 1)  # (i, n): this is process i of n, and is dealt the credentials i, i + n, i + 2n, …
     active: int = 0  # streams under way
+    starved: int = 0  # streams for which this machine had no socket, port or memory
 
 
 def assign(environment: Environment, assignment: Assignment | None) -> None:
@@ -222,6 +225,9 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         resumes = place is not None and place.last_id is not None
         self.last_text = self.last_text + reply.text if resumes else reply.text
         run.record(seen)
+        if seen.outcome is Outcome.INTERRUPTED:  # not by the end of the run: this machine had no room for it
+            run.starved += 1
+            gevent.sleep(_STARVED_PAUSE)
         self._report_to_locust(seen)
         # A slow link may deliver after the wire has finished: the person's next question waits for that.
         if (left := seen.ended_at - run.site.clock.now()) > 0:

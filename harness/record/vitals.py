@@ -27,6 +27,12 @@ class Vital(StrEnum):
     ACTIVE_STREAMS = "active_streams", "streams", "streams under way"
     STREAMS_BEGUN = "streams_begun", "streams", "streams begun since the run began"
     HELD_STREAMS = "held_streams", "streams", "finished streams whose users wait for room in the outbox; absent if none"
+    STARVED_STREAMS = (
+        "starved_streams",
+        "streams",
+        "streams so far that found no socket, port or memory",
+    )
+    OWN_FAULTS = "own_faults", "faults", "exceptions in our own recording so far"
     ARRIVALS = "arrivals", "arrivals", "arrivals of an open load that were due so far"
     DROPPED_ARRIVALS = "dropped_arrivals", "arrivals", "of these, dropped so far because nobody was free to serve them"
     CPU_PERCENT = "cpu_percent", "%", "CPU use of the process, as a share of one core", "cpu_max"

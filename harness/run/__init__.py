@@ -5,6 +5,7 @@ launch            a run as a Locust process
 locust_plugin     our listeners, registered with Locust
 terminal          our lines on Locust's terminal
 settings          options and config, parsed once
+limits            what the machine must have for the users
 labels            NAME=VALUE, branch and commit
 open_load         streams due on a schedule
 keeper            Locust's events, turned into runs

@@ -80,6 +80,7 @@ def _vitals(runner: Any, assignment: Assignment, dispatcher: Dispatcher | None) 
         Vital.USERS: lambda: runner.user_count,
         Vital.ACTIVE_STREAMS: lambda: assignment.active,
         Vital.STREAMS_BEGUN: lambda: assignment.streams,
+        Vital.STARVED_STREAMS: lambda: assignment.starved,
     }
     if dispatcher is not None:
         found |= {Vital.ARRIVALS: lambda: dispatcher.arrivals, Vital.DROPPED_ARRIVALS: lambda: dispatcher.dropped}

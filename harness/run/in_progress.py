@@ -2,8 +2,10 @@
 
 import secrets
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import gevent
 import msgspec
@@ -50,6 +52,7 @@ class RunInProgress:
         self._settings = settings
         self._aborted = ""  # which rule ended the run; "" if none did
         self._mistake = False  # something other than the verdict decides the exit code
+        self._faults: list[str] = []  # exceptions that ended something in the background
         self._background = Group()  # greenlets that are killed when the run ends
         run = _new_run(environment, settings, load, host)
         clock = RunClock.starting_at(run.realtime_ns)
@@ -77,10 +80,10 @@ class RunInProgress:
             self._sharing = Sharing(self._load, connected(self._runner))
         self._users.start()
         if self._settings.progress:
-            self._background.spawn(self._show_progress)
+            self._watched(self._show_progress)
         rules = self._settings.rules
         if any(rule.written.abort for rule in rules):
-            self._background.spawn(self._watch_abort_rules, AbortRules(rules, self._settings.config.reader))
+            self._watched(self._watch_abort_rules, AbortRules(rules, self._settings.config.reader))
 
     def users_spawned(self) -> None:
         """Call it when all users have been spawned: the schedule of an open load begins, unless it has already."""
@@ -88,7 +91,7 @@ class RunInProgress:
             return
         self._users.schedule_begins()
         if self._sharing.ends_at is not None:
-            self._background.spawn(self._end_at, self._sharing.ends_at)
+            self._watched(self._end_at, self._sharing.ends_at)
 
     def worker_joined(self, node: str) -> None:
         if isinstance(self._users, Workers):
@@ -124,8 +127,8 @@ class RunInProgress:
 
     def conclude(self, ended: int) -> Exit:
         """Close the record, judge it and write the results. Call it last; `ended` is what `finish` returned."""
-        aborted = {"aborted": self._aborted} if self._aborted else {}
-        unsaved = self._recording.finish(self._status, ended, aborted)
+        facts = {"aborted": self._aborted, "faults": self._faults}
+        unsaved = self._recording.finish(self._status, ended, {name: fact for name, fact in facts.items() if fact})
         where = f"not whole in {self._settings.database}: {unsaved}" if unsaved else f"in {self._settings.database}"
         try:
             with self._recording.ended() as store:
@@ -172,6 +175,13 @@ class RunInProgress:
             users=run.fingerprint["users"],
             load=self._sharing.of(node),
         )
+
+    def _watched(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Run this in the background; the run is invalid if it raises."""
+        self._background.spawn(function, *arguments).link_exception(self._note_fault)
+
+    def _note_fault(self, greenlet: gevent.Greenlet) -> None:
+        self._faults.append(f"{type(greenlet.exception).__name__}: {str(greenlet.exception)[:200]}")
 
     # What ends a run early, and what runs in the background.
 

@@ -4,6 +4,7 @@ Makes one `RunInProgress` for each run and drops it afterwards. What a run consi
 """
 
 import logging
+import math
 import os
 import signal
 import time
@@ -18,7 +19,7 @@ from streamgauge.harness.drive.users import StreamUser, assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.run import messages, port
+from streamgauge.harness.run import limits, messages, port
 from streamgauge.harness.run.hosts import Hosts
 from streamgauge.harness.run.in_progress import RunInProgress
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
@@ -68,6 +69,8 @@ class Keeper:
             if issubclass(user, StreamUser):
                 user.client = self._settings.client or user.client
                 user.check(self._settings.config.target, self._settings.config.networks)
+        processes = max(1, getattr(options, "processes", None) or 1)  # -1: one for each core
+        limits.check(math.ceil((options.num_users or 0) / processes))
         if options.headless or options.autostart:
             self._hosts.of_next_run()  # without these options, the web UI asks for the host before each run
         with Store.create(self._settings.database):

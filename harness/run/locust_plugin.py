@@ -16,7 +16,7 @@ from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
 from streamgauge.harness.parent import forks_end_with_this_process
-from streamgauge.harness.run import port
+from streamgauge.harness.run import limits, port
 from streamgauge.harness.run.options import add_to_locust
 from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.worker import Worker
@@ -48,6 +48,7 @@ def _begin(environment: Environment, runner: Runner, **_: Any) -> None:
     """Called by Locust's event `init`: options are parsed, and no user runs yet."""
     with _mistakes_in_one_line():
         library.load()
+        limits.raise_open_files()
         if isinstance(runner, WorkerRunner):
             Worker(environment, runner)
         else:

@@ -155,7 +155,10 @@ class Writer:
         self._waiting.popleft()
         self._size -= rows.size
         self._waits_since = time.monotonic()
-        rows.stored()
+        try:
+            rows.stored()
+        except Exception as fault:  # noqa: BLE001 - such as a lost connection to a worker, which will ask again
+            say(f"streamgauge: what was stored could not be acknowledged: {fault}")
 
     def _take_apart(self, rows: Rows, fault: str) -> None:
         """Prepare to store these rows one by one, so that only those are left out that cannot be stored."""

@@ -1,6 +1,7 @@
 """Whether a run can be believed, by the time that its processes lost."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,11 +23,18 @@ def with_vitals(path: Path, name: str, *values: float, worker: str = "worker-0")
 
 
 def stops(path: Path, seconds: float, *stops_ms: float) -> Judgement:
-    """A good run of one process of this length, with one sample at its begin, and one after each stop."""
-    at = [0.0, *(seconds * (place + 1) / len(stops_ms) for place in range(len(stops_ms)))]
+    """A good run of one process of this length, sampled every second, and after each stop instead if that is longer."""
+    every = min(1.0, seconds)
+    rows = [("local", 0, "loop_stopped_ms", 0.0)]
+    at = 0.0
+    waiting = list(stops_ms)
+    while at < seconds:
+        stop = waiting.pop(0) if waiting else 0.0
+        at = min(at + max(every, stop / 1e3), seconds)
+        rows.append(("local", int(at * 1_000 * MS), "loop_stopped_ms", stop))
+    assert not waiting
     with Store.open(database(path, GOOD)) as store:
-        values = zip(at, (0.0, *stops_ms), strict=True)
-        store.append("run-1", [], [("local", int(s * 1_000 * MS), "loop_stopped_ms", value) for s, value in values])
+        store.append("run-1", [], rows)
         return judge(store, rules=parse_all([Sla(rule="max(ttft) < 1s")]))
 
 
@@ -34,7 +42,7 @@ def stops(path: Path, seconds: float, *stops_ms: float) -> Judgement:
     ("seconds", "stops_ms", "validity"),
     [
         (24, [0, 8_985, 0], Validity.INVALID),  # one stop of nine seconds is one sample
-        (24, [0] * 10 + [8_985], Validity.INVALID),  # also at the very end
+        (24, [0] * 15 + [8_985], Validity.INVALID),  # also at the very end
         (24, [0, 1_000, 0], Validity.DEGRADED),
         (24, [0, 300, 0], Validity.VALID),  # a spike
         (60, [60] * 60, Validity.DEGRADED),  # a second in every ten seconds
@@ -102,3 +110,30 @@ def test_one_busy_process_among_idle_ones_is_named(tmp_path: Path) -> None:
             store.append("run-1", [], [(worker, second, "cpu_percent", load) for second in range(30)])
         reasons = judge(store).reasons
     assert [reason.split()[0] for reason in reasons] == ["worker-1"]
+
+
+def sampled(path: Path, *rows: tuple[float, str, float], **fields: Any) -> Judgement:
+    """A good run of one process with these samples: seconds, name, value."""
+    with Store.open(database(path, GOOD, **fields)) as store:
+        store.append("run-1", [], [("local", int(s * 1_000 * MS), name, value) for s, name, value in rows])
+        return judge(store, rules=parse_all([Sla(rule="max(ttft) < 1s")]))
+
+
+def test_streams_without_a_socket_and_failures_of_the_recording_make_a_run_invalid(tmp_path: Path) -> None:
+    for name, said in (
+        ("starved_streams", "local had no socket, port, memory or thread for 3 streams"),
+        ("own_faults", "the recording of local failed 3 times"),
+    ):
+        result = sampled(tmp_path / f"{name}.db", (1, name, 0), (2, name, 3), (3, name, 3))
+        assert (result.verdict, result.reason[: len(said)]) == ("invalid", said)
+        assert sampled(tmp_path / f"none-{name}.db", (1, name, 0), (2, name, 0)).verdict == "met"
+    failed = sampled(tmp_path / "greenlet.db", instrument={"faults": ["ValueError: it"]})
+    assert failed.reason == "a part of the run's own machinery failed: ValueError: it"
+
+
+def test_a_process_that_stopped_sampling_itself_makes_a_run_invalid_unless_it_measured_a_stop(tmp_path: Path) -> None:
+    name = "loop_stopped_ms"
+    silent = sampled(tmp_path / "silent.db", *[(s, name, 0) for s in (0, 1, 2, 9, 100)])
+    assert silent.reason == "local recorded nothing of itself for 98 s of 100 s"
+    stopped = sampled(tmp_path / "stopped.db", (0, name, 0), (1, name, 0), (10, name, 8_900), (100, name, 89_900))
+    assert not [reason for reason in stopped.reasons if "recorded nothing" in reason]

@@ -9,7 +9,8 @@ from streamgauge.harness.record.vitals import Vital, VitalSample
 
 def test_stored_names_stay_as_they_are_so_that_old_databases_can_be_read() -> None:
     assert [str(vital) for vital in Vital] == [
-        "users", "active_streams", "streams_begun", "held_streams", "arrivals", "dropped_arrivals",
+        "users", "active_streams", "streams_begun", "held_streams", "starved_streams", "own_faults",
+        "arrivals", "dropped_arrivals",
         "cpu_percent", "loop_lag_ms", "loop_stopped_ms", "gc_pause_ms", "clock_drift_ns",
         "server_active", "server_generated",
     ]  # fmt: skip

@@ -13,7 +13,7 @@ from streamgauge.harness.drive.reading.delivery import Delivery
 from streamgauge.harness.drive.reading.progress import Progress
 from streamgauge.harness.drive.reading.transcript import Transcript
 from streamgauge.harness.drive.site import Site, breathe
-from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.drive.wire.broken import Broken, Starved
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.drive.wire.exchange import Exchange
 from streamgauge.harness.drive.wire.loop import Loop
@@ -95,7 +95,10 @@ class Attempt:
         with suppress(OSError):  # the server closed during the request; it may have sent an answer first, so read
             self._connection.send(request, self._until(self._timeouts.idle))
             self._transcript.sent_at = self._connection.sent_at
-        Loop.current().read(self._exchange)
+        try:
+            Loop.current().read(self._exchange)
+        except (OSError, RuntimeError) as fault:  # no descriptor or thread is left for the loop itself
+            raise Starved(fault) from None
 
     def _wait_for_end(self) -> None:
         """Wait for the end of the answer. Broken if the answer does not get to its end."""

@@ -20,7 +20,7 @@ from streamgauge.harness.drive.reading.spoken import spoken
 from streamgauge.harness.drive.reading.transcript import Interrupted, Transcript, observe
 from streamgauge.harness.drive.reading.whole import observe_whole, with_total_timeout_only
 from streamgauge.harness.drive.site import Site, breathe
-from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.drive.wire.broken import Broken, Starved
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.record.observation import Outcome
 
@@ -110,7 +110,7 @@ class WireClient:
         """The reply made of the transcript. Interrupted if the greenlet was killed, during the stream or here."""
         broken, identity, prompt = transcript.broken, question.identity, question.prompt
         record = observe if prompt.streamed else observe_whole
-        if broken is None or broken.outcome is not Outcome.INTERRUPTED:
+        if broken is None or broken.outcome is not Outcome.INTERRUPTED or isinstance(broken, Starved):
             with suppress(gevent.GreenletExit):
                 transcript.breathe = site.decoding.breathe
                 with site.decoding:

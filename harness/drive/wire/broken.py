@@ -16,6 +16,25 @@ class Broken(Exception):
         self.detail = detail
 
 
+class Starved(Broken):
+    """This machine had no socket, port, memory or thread for the exchange: no fault of the server.
+
+    INTERRUPTED, because our side ended the stream: it is in the record, and in no rate or percentile.
+    """
+
+    def __init__(self, fault: BaseException | int) -> None:
+        why = reason_of(fault) if isinstance(fault, int) else reason(fault)
+        super().__init__(Outcome.INTERRUPTED, f"the load generator's machine had no room for this stream: {why}")
+
+
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EAGAIN})
+
+
+def starves(code: int | None) -> bool:
+    """Whether this errno of `socket` or `connect` says that our own machine lacks something."""
+    return code in _OURS
+
+
 def reason(fault: BaseException) -> str:
     """The text of a system error, without errno and tuples."""
     if isinstance(fault, ssl.SSLCertVerificationError):

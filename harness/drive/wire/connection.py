@@ -12,7 +12,7 @@ from gevent import monkey
 from gevent.socket import wait_read, wait_write
 
 from streamgauge.harness.drive.wire import stamps
-from streamgauge.harness.drive.wire.broken import Broken, reason, reason_of
+from streamgauge.harness.drive.wire.broken import Broken, Starved, reason, reason_of, starves
 from streamgauge.harness.drive.wire.endpoint import Address, Endpoint
 from streamgauge.harness.drive.wire.tls import Tls
 from streamgauge.harness.errors import TargetError
@@ -39,7 +39,7 @@ class Connection:
         self.sent_at: int | None = None
 
     def open(self, endpoint: Endpoint, until: int, window: int | None = None) -> None:
-        """Resolve and connect before `until`. Broken (UNREACHABLE or TIMED_OUT) if that fails.
+        """Resolve and connect before `until`. Broken (UNREACHABLE, TIMED_OUT or Starved) if that fails.
 
         `window`: SO_RCVBUF in bytes, which the kernel doubles; None: the kernel's own choice.
         """
@@ -48,7 +48,10 @@ class Connection:
             try:
                 addresses = endpoint.resolve()
             except TargetError as fault:
+                _open_socket(socket.AF_INET).close()  # without a free descriptor no name resolves, either
                 raise Broken(Outcome.UNREACHABLE, str(fault)) from None
+            except (RuntimeError, MemoryError) as fault:  # can't start new thread
+                raise Starved(fault) from None
         self.resolved_at = time.monotonic_ns()
         for number, address in enumerate(addresses, 1):
             try:
@@ -61,10 +64,7 @@ class Connection:
 
     def _connect(self, to: Address, until: int, window: int | None) -> None:
         family, address = to
-        try:
-            self.sock = sock = _socket(family, socket.SOCK_STREAM)
-        except OSError as fault:
-            raise Broken(Outcome.UNREACHABLE, f"cannot open a socket: {reason(fault)}") from None
+        self.sock = sock = _open_socket(family)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         stamps.switch_on(sock)  # before connecting, so that the first segments are stamped too
@@ -78,6 +78,8 @@ class Connection:
         if code == errno.EINPROGRESS:
             wait_write(sock.fileno(), seconds_until(until), Broken(Outcome.TIMED_OUT, "no connection in time"))
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if starves(code):
+            raise Starved(code)
         if code:
             raise Broken(Outcome.UNREACHABLE, f"cannot connect to {address[0]}:{address[1]}: {reason_of(code)}")
 
@@ -150,6 +152,16 @@ class Connection:
         if self.sock is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.close()
+
+
+def _open_socket(family: int) -> Any:
+    """Broken (UNREACHABLE or Starved) if there is none."""
+    try:
+        return _socket(family, socket.SOCK_STREAM)
+    except OSError as fault:
+        if starves(fault.errno):
+            raise Starved(fault) from None
+        raise Broken(Outcome.UNREACHABLE, f"cannot open a socket: {reason(fault)}") from None
 
 
 def seconds_until(moment: int) -> float:

@@ -13,7 +13,10 @@ from streamgauge.harness.judge.store import VitalSeries
 from streamgauge.harness.record.vitals import Vital
 
 STOP_MS = 50.0  # a timer that is later was delayed by a stop of the loop
-EVIDENCE = (Vital.LOOP_STOPPED, Vital.LOOP_LAG, Vital.GC_PAUSE, Vital.CPU_PERCENT)  # the vitals that are read here
+# The vitals that are read here, or by `counted`.
+EVIDENCE = (
+    Vital.LOOP_STOPPED, Vital.LOOP_LAG, Vital.GC_PAUSE, Vital.CPU_PERCENT, Vital.STARVED_STREAMS, Vital.OWN_FAULTS,
+)  # fmt: skip
 _EVERY = 1.0  # seconds between two samples
 
 
@@ -51,6 +54,20 @@ def beyond(samples: VitalSeries, limit: float) -> Iterator[Lost]:
         at, values = _of(samples, worker)
         covered = _covered(at)
         yield Lost(worker, float(covered[values >= limit].sum()), float(covered.sum()))
+
+
+def unseen(samples: VitalSeries, limit: float) -> Iterator[Lost]:
+    """For each process, the time without samples that no stop explains, if it was `limit` seconds or more at once."""
+    for worker in sorted(set(samples.worker)):
+        at, stopped_ms = _of(samples, worker)
+        gaps = np.diff(at) - stopped_ms[1:] / 1e3
+        if (gaps >= limit).any():
+            yield Lost(worker, float(gaps[gaps >= limit].sum()), float(_covered(at).sum()))
+
+
+def counted(samples: VitalSeries) -> dict[str, int]:
+    """The last value of a counter, by process; without those at 0."""
+    return {worker: int(value) for worker, value in zip(samples.worker, samples.value, strict=True) if value}
 
 
 def _of(samples: VitalSeries, worker: str) -> tuple[Floats, Floats]:

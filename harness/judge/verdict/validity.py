@@ -45,6 +45,7 @@ STOPPED_DEGRADED, STOPPED_INVALID = 0.02, 0.10  # share of a process's time, in 
 # The send lag is a part of TTFT, so its share of all TTFTs is the share of them that is not the server's.
 SENT_LATE_INVALID = 0.10  # of the time that people waited for the first content
 READ_LATE_DEGRADED = 0.10  # of the time that streams were open, in the latest read of each
+UNSEEN_SECONDS = 5.0  # a process samples itself every second; a late sample is covered by its measured stop
 BUSY_PERCENT = 90.0  # CPU of a process, of one core: Python cannot use more
 # A process that is busy for less is starting, or has a neighbour.
 BUSY_SECONDS, BUSY_SHARE, BUSY_MOSTLY = 5.0, 0.10, 0.50
@@ -154,6 +155,27 @@ def _stopped(evidence: Evidence) -> Iterator[Fault]:
             )
 
 
+def _starved(evidence: Evidence) -> Iterator[Fault]:
+    for worker, streams in time_lost.counted(evidence.vitals[Vital.STARVED_STREAMS]).items():
+        yield Fault(
+            invalid=True,
+            sentence=f"{worker} had no socket, port, memory or thread for {streams:,} streams, which count in no "
+            f"figure: their details say what was lacking; raise that limit of the machine, or use fewer users",
+        )
+
+
+def _unrecorded(evidence: Evidence) -> Iterator[Fault]:
+    for worker, faults in time_lost.counted(evidence.vitals[Vital.OWN_FAULTS]).items():
+        yield Fault(invalid=True, sentence=f"the recording of {worker} failed {faults:,} times; its log says why")
+    for lost in time_lost.unseen(evidence.vitals[Vital.LOOP_STOPPED], UNSEEN_SECONDS):
+        yield Fault(
+            invalid=True,
+            sentence=f"{lost.worker} recorded nothing of itself for {lost.seconds:.3g} s of {lost.of:.3g} s",
+        )
+    for fault in evidence.run.instrument.get("faults") or []:
+        yield Fault(invalid=True, sentence=f"a part of the run's own machinery failed: {fault}")
+
+
 def _busy(evidence: Evidence) -> Iterator[Fault]:
     for busy in time_lost.beyond(evidence.vitals[Vital.CPU_PERCENT], BUSY_PERCENT):
         if (busy.seconds >= BUSY_SECONDS and busy.share > BUSY_SHARE) or busy.share > BUSY_MOSTLY:
@@ -181,7 +203,8 @@ def _incomplete(evidence: Evidence) -> Iterator[Fault]:
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
-    _incomplete, _saturation, _clock_step, _unstamped, _sent_late, _read_late, _dropped, _stopped, _busy,
+    _incomplete, _starved, _unrecorded, _saturation, _stopped, _clock_step, _unstamped, _sent_late, _read_late,
+    _dropped, _busy,
 )  # fmt: skip
 
 
