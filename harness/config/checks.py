@@ -43,8 +43,7 @@ def _of_target(target: Target) -> Iterator[str]:
         yield 'target.protocol = "custom" needs a table [target.events] that maps the events'
     if target.protocol != "custom" and target.events is not None:
         yield f'[target.events] goes with target.protocol = "custom", not {target.protocol!r}'
-    if target.events and not (target.events.end_data or target.events.end_event or target.events.end_path):
-        yield "[target.events] does not say what ends a stream: give end_data, end_event or end_path"
+    yield from _of_end(target)
     if target.path is not None and not target.path.startswith("/"):
         yield f"target.path: {target.path!r} does not begin with a slash"
     yield from template.faults("target.path", target.path)
@@ -60,6 +59,20 @@ def _of_target(target: Target) -> Iterator[str]:
     yield from _of_headers(target.headers, "target.headers")
     if target.metrics is not None:
         yield from _of_metrics(target.metrics)
+
+
+def _of_end(target: Target) -> Iterator[str]:
+    events = target.events
+    marked = events is None or events.end or events.end_data or events.end_event or events.end_path
+    if not marked and target.end in {None, "marker"}:
+        yield (
+            "[target.events] does not say what ends a stream: give end, end_data, end_event or end_path; "
+            'or write target.end = "close" or "finish_reason"'
+        )
+    if target.end == "finish_reason" and target.protocol == "plain_sse":
+        yield 'target.end = "finish_reason": plain_sse has no stop reasons; there are "marker" and "close"'
+    if target.end == "finish_reason" and events is not None and events.stop_reason is None:
+        yield 'target.end = "finish_reason" needs target.events.stop_reason'
 
 
 def _of_request(target: Target, request: Request) -> Iterator[str]:

@@ -7,6 +7,9 @@ import msgspec
 from streamgauge.harness.config.duration import Duration
 
 ProtocolName = Literal["anthropic_messages", "openai_chat", "plain_sse", "custom"]
+Framing = Literal["sse", "ndjson"]  # server-sent events, or a JSON document on each line
+# What makes an answer complete: its terminal event alone, a stop reason alone, or a clean end of the HTTP message.
+End = Literal["marker", "finish_reason", "close"]
 
 GRACE = Duration.parse("30s")
 FEWEST_BASELINE_RUNS = 10  # with fewer, false alarms pass 1 %: tests/pure/test_gate_simulation.py
@@ -30,19 +33,35 @@ class Limits(Closed, frozen=True):
     event_bytes: int = 1_000_000
 
 
+class Place(Closed, frozen=True):
+    """Where in the events something is: in those that match every key that is set, at a path."""
+
+    at: str | None = None  # None: the whole data
+    event: str | None = None  # the event's name
+    data: str | None = None  # the event's whole data
+    where: dict[str, str | int | float | bool] = {}  # what must be the value at each of these paths
+
+
+Places = str | Place | list[str | Place] | None  # of several, the first that finds something counts
+
+
 class Events(Closed, frozen=True):
     """A team's own stream format. Paths are dotted, into the JSON of an event's data: `choices.0.delta.text`."""
 
-    text: str | None = None  # None: the whole data is the text
-    thinking: str | None = None
-    tool: str | None = None
-    error: str | None = None  # its presence makes the event an in-band error
-    input_tokens: str | None = None
-    output_tokens: str | None = None
-    stop_reason: str | None = None
-    end_data: str | None = None  # the stream has ended when an event's data is this,
-    end_event: str | None = None  # or its event name is this,
-    end_path: str | None = None  # or this path holds a true value
+    framing: Framing = "sse"
+    text: Places = None  # None: the whole data is the text
+    thinking: Places = None
+    tool: Places = None
+    error: Places = None  # its presence makes the event an in-band error
+    input_tokens: Places = None
+    output_tokens: Places = None
+    cache_read_tokens: Places = None
+    cache_write_tokens: Places = None
+    stop_reason: Places = None
+    end: Places = None  # the stream has ended with such an event; with a path, if it holds a true value
+    end_data: str | list[str] | None = None  # the same, as shorter spellings: an event's data is this,
+    end_event: str | list[str] | None = None  # or its event name is this,
+    end_path: str | list[str] | None = None  # or this path holds a true value
 
 
 class Metrics(Closed, frozen=True):
@@ -85,6 +104,7 @@ class Target(Closed, frozen=True):
     limits: Limits = Limits()
     verify: bool = True  # the TLS certificate
     events: Events | None = None  # for protocol = "custom"
+    end: End | None = None  # None: an answer needs its terminal event, and a stop reason where the protocol has them
     metrics: Metrics | None = None  # None: the server's own metrics are not read
 
 

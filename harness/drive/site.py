@@ -134,7 +134,7 @@ def _for_user(
     headers = {
         "host": endpoint.authority,
         "user-agent": f"streamgauge/{__version__}",
-        "accept-encoding": "identity",  # a compressed stream has no arrival times
+        "accept-encoding": "identity",  # unless the config asks for what browsers ask for
         **({} if form.content_type is None else {"content-type": form.content_type}),
         **protocol.headers,
         **own,

@@ -10,6 +10,7 @@ enum {
     READS = 256,   /* reads that an inbox holds */
     RAW = 32768,   /* bytes that an inbox holds */
     MARKER = 64,   /* bytes of the longest marker */
+    MARKERS = 8,   /* markers of a stream at most */
     AT_ONCE = 128, /* sockets that one poll reports at most */
 };
 
@@ -52,8 +53,10 @@ struct inbox {
     int32_t length;     /* bytes in `raw` that Python has not taken */
     int32_t count;      /* reads in `reads` that Python has not taken */
     int32_t chunks;     /* chunks whose framing was removed and that Python has not taken */
-    int32_t marker_length;
-    char marker[MARKER]; /* report a read that completes these bytes */
+    int32_t longest;     /* of the markers, bytes */
+    int32_t markers;     /* how many there are; with none, no read is reported for one */
+    int32_t marker_lengths[MARKERS];
+    char marker[MARKERS][MARKER]; /* report a read that completes one of these */
     struct read reads[READS];
     char raw[RAW];
 };

@@ -6,6 +6,7 @@ from ctypes import c_char, c_char_p, c_int32, c_int64, c_void_p
 READS = 256  # reads that an inbox holds
 RAW = 32_768  # bytes that an inbox holds
 MARKER = 64  # bytes of the longest marker
+MARKERS = 8  # markers of a stream at most
 AT_ONCE = 128  # sockets that one poll reports at most
 
 SIZE, DATA = 0, 2  # parser states: in a chunk's size line, in its data (HTTP's chunked transfer coding)
@@ -50,8 +51,10 @@ class Inbox(ctypes.Structure):
         ("length", c_int32),  # bytes in `raw` that Python has not taken
         ("count", c_int32),  # reads in `reads` that Python has not taken
         ("chunks", c_int32),  # chunks whose framing was removed and that Python has not taken
-        ("marker_length", c_int32),
-        ("marker", c_char * MARKER),
+        ("longest", c_int32),  # of the markers, bytes
+        ("markers", c_int32),  # how many there are
+        ("marker_lengths", c_int32 * MARKERS),
+        ("marker", (c_char * MARKER) * MARKERS),
         ("reads", Read * READS),
         ("raw", c_char * RAW),
     )
@@ -115,7 +118,7 @@ def numbers() -> dict[str, int]:
 # The fields whose offsets are compared: a field that is added, removed or moved shifts one of them.
 _CHECKED = {
     "read": ("end", "stamp", "seen"),
-    "inbox": ("counted", "state", "reported", "count", "marker_length", "reads", "raw"),
+    "inbox": ("counted", "state", "reported", "count", "marker_lengths", "reads", "raw"),
     "timing": ("rows", "until", "events"),
     "figures": ("tool_pause", "lag_max"),
 }

@@ -161,6 +161,13 @@ static int keep(struct inbox *inbox, char *fresh, ssize_t size, int64_t stamp) {
     return counted && !inbox->counted;
 }
 
+/* Whether one of the markers lies between `from` and `end`. */
+static int marked(const struct inbox *inbox, const char *from, const char *end) {
+    for (int i = 0; i < inbox->markers; i++)
+        if (memmem(from, end - from, inbox->marker[i], inbox->marker_lengths[i])) return 1;
+    return 0;
+}
+
 /* Read a socket once. Returns whether the socket needs Python; sets `*more` if there may be more to read. */
 static int read_once(struct inbox *inbox, int *more) {
     char control[128];
@@ -180,14 +187,14 @@ static int read_once(struct inbox *inbox, int *more) {
     inbox->allowance -= size;
     inbox->received += size;
     if (size == (ssize_t)free_room.iov_len) *more = 1;
-    /* The marker may have begun in the read before. */
-    const char *from = inbox->raw + inbox->length - inbox->marker_length;
+    /* A marker may have begun in the read before. */
+    const char *from = inbox->raw + inbox->length - inbox->longest;
     if (from < inbox->raw) from = inbox->raw;
     int lost = keep(inbox, inbox->raw + used, size, stamp_of(&message));
     used = inbox->length + inbox->tail;
     inbox->full = lost || RAW - used < LEAST || inbox->count == READS || inbox->allowance < SEGMENT;
     if (inbox->report_all || inbox->full) return 1;
-    return memmem(from, inbox->raw + used - from, inbox->marker, inbox->marker_length) != NULL;
+    return marked(inbox, from, inbox->raw + used);
 }
 
 /* Read now what the kernel has for one socket, whether or not the thread has been told of it. */

@@ -46,7 +46,7 @@ def test_blank_lines_are_skipped_in_one_step() -> None:
 
 def test_only_the_last_strings_of_a_short_event_are_tried_as_its_token(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = []
-    monkeypatch.setattr(body, "_holds", lambda pattern, _: tried.append(pattern))
+    monkeypatch.setattr(body, "_holds", lambda pattern, *_: tried.append(pattern))
     event = b'data: {"choices":[{"delta":{"content":"x"}}],"a":[' + b'{"b":"c"},' * 300 + b"{}]}\n\n"
     decode(event * 30, PROTOCOL, 1 << 20)
     assert 0 < len(tried) <= 16 * 16

@@ -33,7 +33,7 @@ class Stream:
     def __init__(self, plan: Plan | None = None, link: Link | None = None) -> None:
         plan, link = plan or Plan(), link or Link(network.find("direct"), 1)
         self.question = Question(prompts.ask("?"), plan, link, BEGAN - SECOND, {})
-        self.exchange = Exchange(Connection(), 1 << 20, PROTOCOL.terminal)
+        self.exchange = Exchange(Connection(), 1 << 20, PROTOCOL.markers)
         self.exchange.last_read_at = BEGAN
         self.progress = Progress(PROTOCOL, self.exchange.response.body, plan.leave_after_chunks)
         delivery = Delivery(link, RunClock(0, 0), BEGAN, self.exchange.reads)

@@ -40,8 +40,16 @@ def content(meanings: list[Meaning]) -> list[tuple[Kind, int]]:
 
 
 def expected(steps: Sequence[Step]) -> list[tuple[Kind, int]]:
+    """The content of these steps; a tool's name, which comes before its input, is content, too."""
     kinds = {"text": Kind.TEXT, "thinking": Kind.THINKING, "tool_input": Kind.TOOL}
-    return [(kinds[step.kind], len(step.text)) for step in steps if step.kind in kinds]
+    found, call = [], None
+    for step in steps:
+        if step.kind == "tool_input" and step.tool is not None and step.tool is not call:
+            call = step.tool
+            found.append((Kind.TOOL, len(call.name)))
+        if step.kind in kinds:
+            found.append((kinds[step.kind], len(step.text)))
+    return found
 
 
 def json_events(body: bytes) -> list[Any]:

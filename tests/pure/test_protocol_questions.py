@@ -86,7 +86,7 @@ def test_the_config_names_the_protocols_that_exist() -> None:
 def test_a_target_has_its_protocol_at_its_path() -> None:
     assert for_target(Target()) is ANTHROPIC
     assert for_target(Target(protocol="openai_chat", path="/v2/chat")).path == "/v2/chat"
-    assert for_target(Target(protocol="custom", events=Events(end_data="."))).terminal == b"."
+    assert for_target(Target(protocol="custom", events=Events(end_data="."))).terminals == (b".",)
     with pytest.raises(ScenarioError, match="no protocol called 'grpc'; there are anthropic_messages, "):
         for_target(Target(protocol="grpc"))  # type: ignore[arg-type]
 
@@ -96,6 +96,6 @@ def test_the_format_that_the_docs_map_is_read_as_they_say() -> None:
     stream = re.findall(r"```\n(data: .*?)```", page, re.DOTALL)[0]
     settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[1]
     protocol, seen = for_target(parse(settings.encode()).target), Answer()
-    meanings = [protocol.understand(event, seen) for event in Decoder().feed(stream.encode())]
+    meanings = [protocol.meaning_of(event, seen) for event in Decoder().feed(stream.encode())]
     assert meanings == [Meaning(Kind.TEXT, "Hel"), Meaning(Kind.TEXT, "lo"), Meaning(Kind.OTHER, ends=True)]
     assert seen == Answer(12, 2, stop_reason="stop")

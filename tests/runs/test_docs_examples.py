@@ -57,7 +57,7 @@ from streamgauge.harness.drive.protocols import Answer, for_target
 from streamgauge.harness.drive.reading.sse import Decoder
 protocol, answer = for_target(Target(protocol="json_text")), Answer()
 stream = b'data: {"text": "Hello"}\\n\\nevent: end\\ndata: {"tokens": 2}\\n\\n'
-meanings = [protocol.understand(event, answer) for event in Decoder().feed(stream)]
+meanings = [protocol.meaning_of(event, answer) for event in Decoder().feed(stream)]
 print([(meaning.kind.value, meaning.characters, meaning.ends) for meaning in meanings], answer.output_tokens)
 """
     assert said(extended, program) == "[('text', 5, False), ('other', 0, True)] 2"
@@ -130,6 +130,6 @@ def test_the_mapping_of_an_own_format_reads_the_stream_of_the_page() -> None:
     stream += "\n"  # the blank line that ends the last event
     settings = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0]
     protocol, answer = for_target(parse(settings.encode()).target), Answer()
-    meanings = [protocol.understand(event, answer) for event in Decoder().feed(stream.encode())]
+    meanings = [protocol.meaning_of(event, answer) for event in Decoder().feed(stream.encode())]
     assert [(meaning.characters, meaning.ends) for meaning in meanings] == [(3, False), (2, False), (0, True)]
     assert (answer.input_tokens, answer.output_tokens, answer.stop_reason) == (12, 2, "stop")

@@ -1,6 +1,5 @@
 """What becomes of a stream whose answer is wrong: too long, not of the protocol, an error, without an end."""
 
-import gzip
 import time
 from typing import Any
 
@@ -135,10 +134,17 @@ def test_html_instead_of_a_stream_is_malformed_and_quoted() -> None:
     assert seen.detail.startswith("text/html instead of text/event-stream: <!doctype html> <title>Sign in")
 
 
-def test_a_compressed_stream_is_malformed_since_its_times_are_lost() -> None:
-    seen = seen_of(HEAD + b"content-encoding: gzip\r\nconnection: close\r\n\r\n" + gzip.compress(GOOD))
+def test_a_plain_body_that_claims_to_be_compressed_is_malformed_as_for_every_client() -> None:
+    for encoding in (b"gzip", b"br", b"deflate"):
+        seen = seen_of(HEAD + b"content-encoding: " + encoding + b"\r\nconnection: close\r\n\r\n" + GOOD)
+        assert seen.outcome is Outcome.MALFORMED
+        assert seen.detail == f"content-encoding: {encoding.decode()}, but the body is not: every client fails"
+
+
+def test_an_unknown_compression_is_malformed_and_named() -> None:
+    seen = seen_of(HEAD + b"content-encoding: zstd\r\nconnection: close\r\n\r\n\x28\xb5\x2f\xfd" + bytes(50))
     assert seen.outcome is Outcome.MALFORMED
-    assert seen.detail == "the stream is gzip-encoded, which was not asked for"
+    assert seen.detail == "the stream is zstd-encoded, which streamgauge cannot read, or not at all"
 
 
 @pytest.mark.parametrize(
@@ -207,7 +213,13 @@ def test_an_error_after_content_keeps_the_content() -> None:
 
 @pytest.mark.parametrize("protocol", ["plain_sse", "openai_chat", "anthropic_messages"])
 def test_a_terminal_event_completes_a_stream_whose_http_message_stays_open(protocol: str) -> None:
-    end = b'data: {"type": "message_stop"}\n\n' if protocol == "anthropic_messages" else DONE
+    end = {
+        "plain_sse": token(1) + DONE,
+        "openai_chat": b'data: {"choices": [{"delta": {"content": "Hi"}, "finish_reason": "stop"}]}\n\n' + DONE,
+        "anthropic_messages": b'event: content_block_start\ndata: {"content_block": {"type": "text", "text": "a"}}\n\n'
+        b'data: {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}\n\n'
+        b'data: {"type": "message_stop"}\n\n',
+    }[protocol]
     with scripted(held(CHUNKED, chunk(end)), asked(CHUNKED + chunk(end) + LAST)) as server:
         person = client(server.url, protocol=protocol, timeouts={"idle": "8s"})
         seen = ask(person)

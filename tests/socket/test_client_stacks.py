@@ -87,7 +87,7 @@ BEHAVIOURS: dict[str, tuple[Script, Outcome, int]] = {
     "in-band error, and then silent": (held(CHUNKED + chunk(START + delta() + BUSY)), Outcome.SERVER_ERROR, 1),
     "not JSON": (asked(CHUNKED + chunk(START + delta() + b"data: {no\n\n" + END) + LAST), Outcome.MALFORMED, 1),
     "not HTTP": (asked(b"what?\r\n\r\n"), Outcome.MALFORMED, 0),
-    "compressed": (asked(HEAD + b"content-encoding: gzip\r\n\r\n" + gzip.compress(GOOD)), Outcome.MALFORMED, 0),
+    "compressed": (asked(HEAD + b"content-encoding: gzip\r\n\r\n" + gzip.compress(GOOD)), Outcome.COMPLETED, 3),
 }
 
 

@@ -76,7 +76,7 @@ def watched(**state: int) -> Iterator[tuple[ReadingThread, Inbox, socket.socket]
     near, far = socket.socketpair()
     with near, far:
         thread = ReadingThread(library.LIBRARY)
-        inbox = thread.inbox(near.fileno(), b"never")
+        inbox = thread.inbox(near.fileno(), (b"never",))
         for name, value in state.items():
             setattr(inbox, name, value)
         thread.watch(inbox)
@@ -262,7 +262,7 @@ def test_events_matched_by_a_pattern_are_decoded_like_single_events(
     fault = False
     for event in sse.Decoder().feed(body):
         try:
-            meaning = protocol.understand(event, Answer())
+            meaning = protocol.meaning_of(event, Answer())
         except Malformed:
             fault = True
         if fault or event.size > limit:

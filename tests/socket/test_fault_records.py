@@ -64,7 +64,7 @@ RECORDED: dict[str, tuple[Outcome, int, str | None, int]] = {
     "crlf": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
     "cr": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
     "bom": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
-    "gzip": (Outcome.MALFORMED, 0, "completed", TOKENS),
+    "gzip": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
     "buffer:100": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
     "buffer_time:20ms": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
     "deaf": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),

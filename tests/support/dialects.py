@@ -32,4 +32,4 @@ def stream(writer: Writer, steps: Sequence[Step], end: AnswerEnd = END) -> bytes
 
 def read(protocol: Protocol, body: bytes) -> tuple[list[Meaning], Reported]:
     reported = Reported()
-    return [protocol.understand(event, reported) for event in sse.Decoder().feed(body)], reported
+    return [protocol.meaning_of(event, reported) for event in sse.Decoder().feed(body)], reported

@@ -49,7 +49,7 @@ class Attempt:
         self._plan = plan
         self._link = link
         pace = None if link.window is None else LinkPace(link, self.began)
-        self._exchange = self._exchange_type(connection, target.limits.stream_bytes, protocol.terminal, pace)
+        self._exchange = self._exchange_type(connection, target.limits.stream_bytes, protocol.markers, pace)
         body, reads = self._exchange.response.body, self._exchange.reads
         self._progress = Progress(protocol, body, plan.leave_after_chunks, breathe)
         if plan.leave_after_chunks is not None or plan.patience is not None:
@@ -173,6 +173,7 @@ class Attempt:
         exchange.stop()
         seen.status, seen.headers, seen.headers_read = response.status, response.headers, response.headers_read
         seen.body, seen.reads, seen.holds = response.body, exchange.reads, exchange.holds
+        seen.complete = response.complete or not response.has_length
         seen.broken = broken
         return seen
 

@@ -12,7 +12,7 @@ import httpx
 from streamgauge.harness.drive.clients.library import LibraryClient
 from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.protocols import Answer
-from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.drive.reading.framing import decoder
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.observation import CONTENT
 
@@ -44,7 +44,8 @@ class HttpxClient(LibraryClient):
 
     def _use(self, question: Question, attempt: Any) -> None:
         prompt, site = question.prompt, self._site
-        protocol, decoder, answer, form = site.protocol, sse.Decoder(), Answer(), site.request_format
+        protocol, answer, form = site.protocol, Answer(), site.request_format
+        events = decoder(protocol.framing)
         request = self._http.build_request(
             form.method,
             f"{self._url}{form.path_for(prompt)}",
@@ -60,8 +61,8 @@ class HttpxClient(LibraryClient):
                 response.read()
                 attempt.chunk_handed_on()
                 return
-            for event in (event for piece in response.iter_bytes() for event in decoder.feed(piece)):
-                if protocol.understand(event, answer).kind in CONTENT:
+            for event in (event for piece in response.iter_bytes() for event in events.feed(piece)):
+                if protocol.meaning_of(event, answer).kind in CONTENT:
                     attempt.chunk_handed_on()
         finally:
             response.close()

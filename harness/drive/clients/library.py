@@ -32,8 +32,10 @@ class _RawExchange(Exchange):
 
     __slots__ = ("raw",)
 
-    def __init__(self, connection: Connection, limit: int, marker: bytes, pace: Pace | None = None) -> None:
-        super().__init__(connection, limit, marker, pace)
+    def __init__(
+        self, connection: Connection, limit: int, markers: tuple[bytes, ...], pace: Pace | None = None
+    ) -> None:
+        super().__init__(connection, limit, markers, pace)
         self.raw = bytearray()
         parse, raw, wake = self.feed, self.raw, self.wake
 

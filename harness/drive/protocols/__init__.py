@@ -2,6 +2,7 @@
 
 event                what a decoder yields and a protocol reads
 protocol             what every protocol provides
+lenient              reading other people's JSON
 anthropic_messages   Anthropic Messages
 openai_chat          OpenAI chat completions
 plain_sse            text in `data:`

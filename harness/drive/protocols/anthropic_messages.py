@@ -11,17 +11,15 @@ import msgspec
 from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.protocols.lenient import FAULTS, keep_stop_reason, keep_tokens, read, text_in
 from streamgauge.harness.drive.protocols.protocol import (
     END,
-    JSON_FAULTS,
     OTHER,
     PING,
     Answer,
     Meaning,
     Protocol,
-    Tokens,
     failure,
-    line,
     malformed,
     turns,
     undated,
@@ -29,49 +27,54 @@ from streamgauge.harness.drive.protocols.protocol import (
 from streamgauge.harness.record.arrivals import Kind
 
 NAME: ProtocolName = "anthropic_messages"
-
-
-class _Usage(msgspec.Struct):
-    input_tokens: Tokens | None = None
-    output_tokens: Tokens | None = None
-    cache_read_input_tokens: Tokens | None = None
-    cache_creation_input_tokens: Tokens | None = None
+_COUNTS = {
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cache_read_input_tokens": "cache_read_tokens",
+    "cache_creation_input_tokens": "cache_write_tokens",
+}  # key of the usage → field of the Answer
+_BLOCKS = {"content_block_start", "content_block_delta", "content_block_stop"}
+_TYPES = {"message_start", "message_delta", "message_stop", "ping", *_BLOCKS}
 
 
 class _Delta(msgspec.Struct):
-    type: str | None = None
-    text: str = ""
-    thinking: str = ""
-    partial_json: str = ""
-    stop_reason: str | None = None
+    type: Any = None
+    text: Any = None
+    thinking: Any = None
+    partial_json: Any = None
+    stop_reason: Any = None
 
 
 class _Block(msgspec.Struct):
-    type: str = ""
-    text: str = ""
-    thinking: str = ""
+    type: Any = None
+    text: Any = None
+    thinking: Any = None
+    data: Any = None  # of thinking that the server encrypted
+    name: Any = None  # of a tool that is called
+    input: Any = None
 
 
 class _Message(msgspec.Struct):
     """The start of a stream with the usage so far, or a whole answer that was not streamed."""
 
-    type: str | None = None
-    content: list[_Block] = []
-    usage: _Usage | None = None
-    stop_reason: str | None = None
+    type: Any = None
+    content: list[_Block] | None = None
+    usage: Any = None
+    stop_reason: Any = None
     error: Any = None
 
 
 class _Event(msgspec.Struct):
-    type: str | None = None
+    type: Any = None
     delta: _Delta | None = None
+    content_block: _Block | None = None
     message: _Message | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
-_event = msgspec.json.Decoder(_Event).decode
-_message = msgspec.json.Decoder(_Message).decode
+_event = msgspec.json.Decoder(_Event)
+_message = msgspec.json.Decoder(_Message)
 
 
 def request(target: Target, prompt: Prompt, stream: bool) -> dict[str, Any]:
@@ -98,15 +101,19 @@ def _marked(text: str) -> list[dict[str, Any]]:
 
 
 def understand(event: Event, answer: Answer) -> Meaning:
-    if event.comment:
-        return PING
+    if not event.data.strip():
+        return PING if event.name == "ping" else OTHER
     try:
-        decoded = _event(event.data)
-    except JSON_FAULTS as fault:
+        decoded = read(_event, event.data)
+    except FAULTS as fault:
+        if event.name not in _TYPES and not event.data.startswith(b"{"):
+            return answer.not_understood(event.data)  # the SDK reads the data only of events that it knows by name
         raise malformed(NAME, event.data, fault) from fault
     kind = decoded.type or event.name
     if kind == "content_block_delta":
         return _content(decoded.delta, event.data)
+    if kind == "content_block_start":
+        return OTHER if decoded.content_block is None else _block(decoded.content_block)
     if kind == "ping":
         return PING
     if kind == "message_stop":
@@ -115,60 +122,73 @@ def understand(event: Event, answer: Answer) -> Meaning:
         return failure(decoded.error)
     if kind == "message_start" and decoded.message is not None:
         _report(decoded.message.usage, decoded.message.stop_reason, answer)
-    elif kind == "message_delta":
+        return _blocks(decoded.message.content)
+    if kind == "message_delta":
         _report(decoded.usage, decoded.delta.stop_reason if decoded.delta is not None else None, answer)
     elif not kind:
-        raise malformed(NAME, event.data, "an event without a type")
+        return answer.not_understood(event.data)
     return OTHER
 
 
 def plain(body: bytes, answer: Answer) -> Meaning:
     try:
-        message = _message(body)
-    except JSON_FAULTS as fault:
+        message = read(_message, body)
+    except FAULTS as fault:
         raise malformed(NAME, body, fault) from fault
-    if message.type == "error":
+    if message.type == "error" or (message.error and message.type != "message"):
         return failure(message.error)
     if message.type != "message":
         raise malformed(NAME, body, "not a message")
     _report(message.usage, message.stop_reason, answer)
-    text = "".join(block.text for block in message.content)
-    return Meaning(Kind.TEXT if text else Kind.OTHER, text, ends=True)
+    meaning = _blocks(message.content)
+    return Meaning(meaning.kind, meaning.text, ends=True)
 
 
 def _content(delta: _Delta | None, data: bytes) -> Meaning:
     if delta is None:
         raise malformed(NAME, data, "a content_block_delta without a delta")
-    if delta.text and delta.type == "text_delta":
-        return Meaning(Kind.TEXT, delta.text)
-    if delta.thinking and delta.type == "thinking_delta":
-        return Meaning(Kind.THINKING, delta.thinking)
-    if delta.partial_json and delta.type == "input_json_delta":
-        return Meaning(Kind.TOOL, delta.partial_json)
+    if delta.type == "text_delta" and (text := text_in(delta.text)):
+        return Meaning(Kind.TEXT, text)
+    if delta.type == "thinking_delta" and (text := text_in(delta.thinking)):
+        return Meaning(Kind.THINKING, text)
+    if delta.type == "input_json_delta" and (text := text_in(delta.partial_json)):
+        return Meaning(Kind.TOOL, text)
     return OTHER  # empty, a signature, a citation, or a type that we do not know
 
 
-def _report(usage: _Usage | None, stop_reason: str | None, answer: Answer) -> None:
+def _block(block: _Block) -> Meaning:
+    """What a block has when it starts: a tool's name, or its first text."""
+    if block.type == "text" and (text := text_in(block.text)):
+        return Meaning(Kind.TEXT, text)
+    if block.type in {"thinking", "redacted_thinking"} and (text := text_in(block.thinking) or text_in(block.data)):
+        return Meaning(Kind.THINKING, text)
+    if isinstance(block.type, str) and block.type.endswith("tool_use") and isinstance(block.name, str) and block.name:
+        return Meaning(Kind.TOOL, block.name)
+    return OTHER
+
+
+def _blocks(blocks: list[_Block] | None) -> Meaning:
+    """Several blocks at once, by the most visible of their kinds."""
+    found = [_block(block) for block in blocks or ()]
+    for kind in (Kind.TEXT, Kind.THINKING, Kind.TOOL):
+        if text := "".join(meaning.text for meaning in found if meaning.kind is kind):
+            return Meaning(kind, text)
+    return OTHER
+
+
+def _report(usage: Any, stop_reason: Any, answer: Answer) -> None:
     """Keep the reported values. Counts are cumulative: a later one replaces an earlier one."""
-    if stop_reason is not None:
-        answer.stop_reason = line(stop_reason, 100)
-    if usage is None:
-        return
-    if usage.input_tokens is not None:
-        answer.input_tokens = usage.input_tokens
-    if usage.output_tokens is not None:
-        answer.output_tokens = usage.output_tokens
-    if usage.cache_read_input_tokens is not None:
-        answer.cache_read_tokens = usage.cache_read_input_tokens
-    if usage.cache_creation_input_tokens is not None:
-        answer.cache_write_tokens = usage.cache_creation_input_tokens
+    keep_stop_reason(answer, stop_reason)
+    if isinstance(usage, dict):
+        for key, field in _COUNTS.items():
+            keep_tokens(answer, field, usage.get(key))
 
 
 PROTOCOL = Protocol(
     name=NAME,
     path="/v1/messages",
     headers={"anthropic-version": "2023-06-01"},
-    terminal=b"message_stop",
+    terminals=(b"message_stop",),
     request=request,
     understand=understand,
     plain=plain,

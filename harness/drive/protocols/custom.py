@@ -1,32 +1,31 @@
 """A stream format of your own, described by `[target.events]` in the config instead of by code.
 
-A path points into the JSON of an event's data, as in `choices.0.delta.text`; a number is a list index. A path that does
-not exist, or that leads to null, false, zero or an empty value, finds nothing. Without a path to the text, the data of
-every event that matches no other path is text. Requests are those of plain_sse.
+A path points into the JSON of an event's data, as in `choices.0.delta.text`; a number is a list index, `$` is the whole
+data. A path that does not exist, or that leads to null, false, zero or an empty value, finds nothing. Without a path to
+the text, the data of every event that matches no other path is text. Requests are those of plain_sse.
 """
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from streamgauge.harness.config.schema import Events, ProtocolName
+from streamgauge.harness.config.schema import Events, Place, Places, ProtocolName
 from streamgauge.harness.drive.protocols import plain_sse
 from streamgauge.harness.drive.protocols.event import Event
-from streamgauge.harness.drive.protocols.protocol import (
-    JSON_FAULTS,
-    OTHER,
-    PING,
-    Answer,
-    Meaning,
-    Protocol,
-    failure,
-    line,
-    malformed,
-)
+from streamgauge.harness.drive.protocols.lenient import FAULTS, keep_stop_reason, keep_tokens, read, text_in
+from streamgauge.harness.drive.protocols.protocol import OTHER, Answer, Meaning, Protocol, failure, malformed
 from streamgauge.harness.record.arrivals import Kind
 
 NAME: ProtocolName = "custom"
+_COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+_LONGEST_MARKER = 64  # bytes
+_UNESCAPED = re.compile(r"[\w .:#@+<>()\[\]-]+", re.ASCII)  # text that JSON and an event's name write as it is
+
+_json = msgspec.json.Decoder(Any)
+_Path = tuple[str, ...]  # keys and list indices; empty: the whole data
 
 
 def custom(events: Events) -> Protocol:
@@ -36,118 +35,174 @@ def custom(events: Events) -> Protocol:
         name=NAME,
         path="/",
         headers={},
-        terminal=_terminal(events),
+        terminals=mapping.terminals(),
         request=plain_sse.request,
         understand=mapping.understand,
         plain=mapping.plain,
+        framing=events.framing,
+        has_reasons=bool(mapping.stop_reason),
     )
 
 
-_Path = tuple[str, ...]  # keys and list indices; empty: no path is configured
+@dataclass(frozen=True, slots=True)
+class _Matcher:
+    """Which events are meant, and where in them to look."""
+
+    path: _Path
+    event: str | None  # None: events of any name
+    data: bytes | None  # None: events with any data
+    where: tuple[tuple[_Path, Any], ...]  # what must be the value at each of these paths
+
+    @classmethod
+    def of(cls, place: str | Place) -> "_Matcher":
+        if isinstance(place, str):
+            return cls(_steps(place), None, None, ())
+        where = tuple((_steps(path), value) for path, value in place.where.items())
+        data = None if place.data is None else place.data.encode()
+        return cls(_steps(place.at), place.event, data, where)
+
+    def matches(self, event: Event, decoded: object) -> bool:
+        return (
+            self.event in {None, event.name}
+            and self.data in {None, event.data}
+            and all(_same(_at(decoded, path), value) for path, value in self.where)
+        )
+
+    def value(self, event: Event, decoded: object) -> Any:
+        return _at(decoded, self.path) if self.matches(event, decoded) else None
+
+    def marker(self) -> bytes:
+        """Bytes that occur in every event that matches; b"" if none are known."""
+        if self.data:
+            return self.data[:_LONGEST_MARKER]
+        values = [value for _, value in self.where if isinstance(value, str)]
+        keys = [step for step in self.path if not step.isdecimal()]
+        words = [word for word in (self.event, *values, *keys[-1:]) if word and _UNESCAPED.fullmatch(word)]
+        return max(words, key=len, default="").encode()[:_LONGEST_MARKER]
 
 
 @dataclass(frozen=True, slots=True)
 class _Mapping:
-    """`[target.events]` with its paths split into steps."""
+    """`[target.events]` with its places as matchers."""
 
-    contents: tuple[tuple[Kind, _Path], ...]
-    counts: tuple[tuple[str, _Path], ...]  # field of the Answer, path
-    error: _Path
-    stop_reason: _Path
-    end_path: _Path
-    end_data: bytes | None
-    end_event: str | None
+    contents: tuple[tuple[Kind, tuple[_Matcher, ...]], ...]
+    counts: tuple[tuple[str, tuple[_Matcher, ...]], ...]  # field of the Answer, places
+    error: tuple[_Matcher, ...]
+    stop_reason: tuple[_Matcher, ...]
+    ends: tuple[_Matcher, ...]  # an event that matches ends the stream
+    end_paths: tuple[_Matcher, ...]  # an event that has a true value there ends it
     has_text_path: bool
+    reads_json: bool
 
     @classmethod
     def of(cls, events: Events) -> "_Mapping":
         contents = ((Kind.TEXT, events.text), (Kind.THINKING, events.thinking), (Kind.TOOL, events.tool))
-        counts = (("input_tokens", events.input_tokens), ("output_tokens", events.output_tokens))
+        end_data = [Place(data=text) for text in _list(events.end_data)]
+        end_event = [Place(event=name) for name in _list(events.end_event)]
+        ends = [*end_data, *end_event, *(place for place in _list(events.end) if not _looks(place))]
+        end_paths = [*_list(events.end_path), *(place for place in _list(events.end) if _looks(place))]
+        json_fields = ("text", "thinking", "tool", "error", "stop_reason", "end", "end_path", *_COUNTS)
         return cls(
-            contents=tuple((kind, _steps(path)) for kind, path in contents if path is not None),
-            counts=tuple((field, _steps(path)) for field, path in counts if path is not None),
-            error=_steps(events.error),
-            stop_reason=_steps(events.stop_reason),
-            end_path=_steps(events.end_path),
-            end_data=None if events.end_data is None else events.end_data.encode(),
-            end_event=events.end_event,
+            contents=tuple((kind, _matchers(places)) for kind, places in contents if places is not None),
+            counts=tuple((field, _matchers(getattr(events, field))) for field in _COUNTS),
+            error=_matchers(events.error),
+            stop_reason=_matchers(events.stop_reason),
+            ends=_matchers(ends),
+            end_paths=_matchers(end_paths),
             has_text_path=events.text is not None,
+            reads_json=any(getattr(events, field) is not None for field in json_fields),
         )
 
-    @property
-    def reads_json(self) -> bool:
-        return bool(self.contents or self.counts or self.error or self.stop_reason or self.end_path)
+    def terminals(self) -> tuple[bytes, ...]:
+        markers = {matcher.marker() for matcher in (*self.ends, *self.end_paths)}
+        return () if b"" in markers else tuple(sorted(markers))
 
     def understand(self, event: Event, answer: Answer) -> Meaning:
-        if event.comment:
-            return PING
-        ends = event.data == self.end_data or (self.end_event is not None and event.name == self.end_event)
-        decoded = _json(event.data) if self.reads_json else None
+        decoded = _decoded(event.data) if self.reads_json else None
+        ends = any(matcher.matches(event, decoded) for matcher in self.ends)
         if decoded is None:
             if ends:
                 return Meaning(Kind.OTHER, ends=True)
             if self.has_text_path:
-                raise malformed(NAME, event.data, "not a JSON object or list")
+                return answer.not_understood(event.data) if event.data.strip() else OTHER
             return _raw_text(event.data)
-        meaning = self._find(decoded, event.data, answer)
-        if ends or _at(decoded, self.end_path):
-            return Meaning(meaning.kind, meaning.text, meaning.error, ends=True)
-        if meaning is OTHER and not self.has_text_path and not self._reports(decoded):
+        meaning = self._find(event, decoded, answer)
+        if meaning.error is None and (ends or _first(self.end_paths, event, decoded)):
+            return Meaning(meaning.kind, meaning.text, ends=True)
+        if meaning is OTHER and not self.has_text_path and not self._reports(event, decoded):
             return _raw_text(event.data)
         return meaning
 
     def plain(self, body: bytes, answer: Answer) -> Meaning:
+        """The whole answer is read like one event of any name."""
         meaning = self.understand(Event(body, len(body), len(body)), answer)
+        if answer.unknown is not None:
+            raise malformed(NAME, body, "not JSON")
         return Meaning(meaning.kind, meaning.text, meaning.error, ends=meaning.error is None)
 
-    def _find(self, decoded: object, data: bytes, answer: Answer) -> Meaning:
+    def _find(self, event: Event, decoded: object, answer: Answer) -> Meaning:
         """The error or content of an event. Writes token counts and the stop reason into `answer`."""
-        fault = _at(decoded, self.error)
+        fault = _first(self.error, event, decoded)
         if fault:
             return failure(fault)
-        for field, path in self.counts:
-            count = _at(decoded, path)
-            if count is not None:
-                setattr(answer, field, _count(count, data))
-        reason = _at(decoded, self.stop_reason)
-        if reason:
-            answer.stop_reason = line(str(reason), 100)
-        for kind, path in self.contents:
-            content = _at(decoded, path)
+        for field, matchers in self.counts:
+            keep_tokens(answer, field, _first(matchers, event, decoded))
+        keep_stop_reason(answer, _first(self.stop_reason, event, decoded))
+        for kind, matchers in self.contents:
+            content = _first(matchers, event, decoded)
+            if content and (text := text_in(content)):
+                return Meaning(kind, text)
             if content:
-                return Meaning(kind, _string(content, data))
+                return answer.not_understood(event.data)
         return OTHER
 
-    def _reports(self, decoded: object) -> bool:
+    def _reports(self, event: Event, decoded: object) -> bool:
         """Whether an event without content reports a count or a stop reason."""
-        return any(_at(decoded, path) is not None for path in (*(path for _, path in self.counts), self.stop_reason))
+        reports = (*(matchers for _, matchers in self.counts), self.stop_reason)
+        return any(_first(matchers, event, decoded) is not None for matchers in reports)
+
+
+def _list(places: Any) -> list[Any]:
+    if places is None:
+        return []
+    return places if isinstance(places, list) else [places]
+
+
+def _matchers(places: Places) -> tuple[_Matcher, ...]:
+    return tuple(map(_Matcher.of, _list(places)))
+
+
+def _looks(place: str | Place) -> bool:
+    """Whether an end is a true value at a path, and not any event of its kind."""
+    return isinstance(place, str) or place.at is not None
+
+
+def _first(matchers: tuple[_Matcher, ...], event: Event, decoded: object) -> Any:
+    """The first value that one of the matchers finds, even a zero or an empty one; None if none finds any."""
+    return next((value for value in _values(matchers, event, decoded) if value is not None), None)
+
+
+def _values(matchers: tuple[_Matcher, ...], event: Event, decoded: object) -> Iterator[Any]:
+    return (matcher.value(event, decoded) for matcher in matchers)
 
 
 def _steps(path: str | None) -> _Path:
-    return tuple(path.split(".")) if path else ()
+    steps = (path or "$").split(".")
+    return tuple(steps[1:] if steps[0] == "$" else steps)
 
 
-def _terminal(events: Events) -> bytes:
-    if events.end_data or events.end_event:
-        return (events.end_data or events.end_event or "").encode()
-    keys = [step for step in (events.end_path or "").split(".") if not step.isdecimal()]
-    return keys[-1].encode() if keys else b""
-
-
-def _json(data: bytes) -> Any:
-    """The data as a JSON object or list; None for anything else."""
-    if not data.lstrip().startswith((b"{", b"[")):
+def _decoded(data: bytes) -> Any:
+    """The data as JSON: a table, a list or a string; None for anything else, which is text."""
+    if not data.lstrip().startswith((b"{", b"[", b'"')):
         return None
     try:
-        return msgspec.json.decode(data)
-    except JSON_FAULTS:
+        return read(_json, data)
+    except FAULTS:
         return None
 
 
 def _at(value: Any, path: _Path) -> Any:
-    """The value at a path; None if it does not exist or the path is empty."""
-    if not path:
-        return None
+    """The value at a path; None if it does not exist."""
     for step in path:
         if isinstance(value, dict):
             value = value.get(step)
@@ -158,21 +213,14 @@ def _at(value: Any, path: _Path) -> Any:
     return value
 
 
+def _same(found: Any, wanted: Any) -> bool:
+    """Equal, and of the same type: `true` is not 1."""
+    return type(found) is type(wanted) and bool(found == wanted)
+
+
 def _raw_text(data: bytes) -> Meaning:
     try:
         text = data.decode()
     except UnicodeDecodeError as fault:
         raise malformed(NAME, data, fault) from fault
     return Meaning(Kind.TEXT, text) if text else OTHER
-
-
-def _count(value: object, data: bytes) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**53:
-        raise malformed(NAME, data, "the token count is not a whole number")
-    return value
-
-
-def _string(value: object, data: bytes) -> str:
-    if not isinstance(value, str):
-        raise malformed(NAME, data, "the content is not a string")
-    return value

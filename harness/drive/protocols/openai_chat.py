@@ -1,7 +1,7 @@
 """OpenAI chat completions and compatible servers. https://platform.openai.com/docs/api-reference/chat
 
-Only `[DONE]` ends a stream: usage and errors can follow a finish_reason. `input_tokens` includes tokens read from the
-prompt cache.
+`[DONE]` ends a stream: usage and errors can follow a finish_reason. `input_tokens` includes tokens read from the prompt
+cache. The older completions (`choices[].text`) are read, too.
 """
 
 from typing import Any
@@ -11,17 +11,15 @@ import msgspec
 from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.protocols.lenient import FAULTS, dict_at, keep_stop_reason, keep_tokens, read, text_in
 from streamgauge.harness.drive.protocols.protocol import (
     END,
-    JSON_FAULTS,
     OTHER,
     PING,
     Answer,
     Meaning,
     Protocol,
-    Tokens,
     failure,
-    line,
     malformed,
     turns,
     undated,
@@ -29,48 +27,36 @@ from streamgauge.harness.drive.protocols.protocol import (
 from streamgauge.harness.record.arrivals import Kind
 
 NAME: ProtocolName = "openai_chat"
-
-
-class _Details(msgspec.Struct):
-    cached_tokens: Tokens | None = None
-    cache_write_tokens: Tokens | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: Tokens | None = None
-    completion_tokens: Tokens | None = None
-    prompt_tokens_details: _Details | None = None
-
-
-class _Function(msgspec.Struct):
-    arguments: str | None = None
-
-
-class _Call(msgspec.Struct):
-    function: _Function | None = None
+_DEEPEST = 3  # levels at which usage is looked for
 
 
 class _Delta(msgspec.Struct):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning_content: str | None = None  # DeepSeek, vLLM, SGLang
-    reasoning: str | None = None  # OpenRouter, newer vLLM
-    tool_calls: list[_Call] | None = None
+    content: Any = None  # text, or a list of parts (Mistral)
+    refusal: Any = None
+    audio: Any = None
+    reasoning_content: Any = None  # DeepSeek, vLLM, SGLang
+    reasoning: Any = None  # OpenRouter, newer vLLM
+    reasoning_details: Any = None  # MiniMax, OpenRouter
+    tool_calls: Any = None
+    function_call: Any = None  # before tool_calls
 
 
 class _Choice(msgspec.Struct):
     delta: _Delta | None = None
     message: _Delta | None = None  # in an answer that was not streamed
-    finish_reason: str | None = None
+    text: Any = None  # of the older completions
+    finish_reason: Any = None
+    error: Any = None  # OpenRouter
 
 
 class _Chunk(msgspec.Struct):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: Any = None
     error: Any = None
 
 
-_chunk = msgspec.json.Decoder(_Chunk).decode
+_chunk = msgspec.json.Decoder(_Chunk)
+_anything = msgspec.json.Decoder(Any)
 
 
 def request(target: Target, prompt: Prompt, stream: bool) -> dict[str, Any]:
@@ -89,78 +75,111 @@ def request(target: Target, prompt: Prompt, stream: bool) -> dict[str, Any]:
 
 
 def understand(event: Event, answer: Answer) -> Meaning:
-    if event.comment:
-        return PING
-    if event.data == b"[DONE]":
+    data = event.data.strip()
+    if not data:
+        return PING if event.name == "ping" else OTHER
+    if data.startswith(b"[DONE]"):
         return END
-    decoded = _read(event.data)
-    if decoded.error:
-        return failure(decoded.error)
+    decoded = _read(data)
+    error = _error(decoded)
+    if error:
+        return failure(error)
+    if b'"usage"' in data:
+        _report(_usage(read(_anything, data)), answer)
+    elif decoded.choices is None:
+        return answer.not_understood(data)
     meaning = OTHER
     for choice in decoded.choices or ():
-        if choice.finish_reason is not None:
-            answer.stop_reason = line(choice.finish_reason, 100)
-        if choice.delta is not None and meaning is OTHER:
-            meaning = _content(choice.delta)
-    if decoded.usage is not None:
-        _report(decoded.usage, answer)
+        keep_stop_reason(answer, choice.finish_reason)
+        if meaning is OTHER:
+            meaning = _content(choice)
     return meaning
 
 
 def plain(body: bytes, answer: Answer) -> Meaning:
     decoded = _read(body)
-    if decoded.error:
-        return failure(decoded.error)
-    text = ""
-    for choice in decoded.choices or ():
-        if choice.finish_reason is not None:
-            answer.stop_reason = line(choice.finish_reason, 100)
-        if choice.message is not None:
-            text += choice.message.content or ""
-    if decoded.usage is not None:
-        _report(decoded.usage, answer)
-    return Meaning(Kind.TEXT if text else Kind.OTHER, text, ends=True)
+    error = _error(decoded)
+    if error:
+        return failure(error)
+    if decoded.choices is None:
+        raise malformed(NAME, body, "no choices")
+    if b'"usage"' in body:
+        _report(_usage(read(_anything, body)), answer)
+    meaning = OTHER
+    for choice in decoded.choices:
+        keep_stop_reason(answer, choice.finish_reason)
+        if meaning is OTHER:
+            meaning = _content(choice)
+    return Meaning(meaning.kind, meaning.text, ends=True)
 
 
 def _read(data: bytes) -> _Chunk:
     try:
-        decoded = _chunk(data)
-    except JSON_FAULTS as fault:
+        return read(_chunk, data)
+    except FAULTS as fault:
         raise malformed(NAME, data, fault) from fault
-    if decoded.choices is None and decoded.usage is None and not decoded.error:
-        raise malformed(NAME, data, "neither choices nor usage nor error")
-    return decoded
 
 
-def _content(delta: _Delta) -> Meaning:
-    text = delta.content or delta.refusal
+def _error(decoded: _Chunk) -> Any:
+    return decoded.error or next((choice.error for choice in decoded.choices or () if choice.error), None)
+
+
+def _content(choice: _Choice) -> Meaning:
+    """The content of a choice: of its text, thinking and tool calls, the first that there is."""
+    delta = choice.delta or choice.message or _Delta()
+    text, thinking = _text_and_thinking(delta.content)
+    text = text or text_in(choice.text) or text_in(delta.refusal) or text_in(delta.audio)
     if text:
         return Meaning(Kind.TEXT, text)
-    thinking = delta.reasoning_content or delta.reasoning
+    thinking = (
+        thinking or text_in(delta.reasoning_content) or text_in(delta.reasoning) or text_in(delta.reasoning_details)
+    )
     if thinking:
         return Meaning(Kind.THINKING, thinking)
-    tool = "".join(call.function.arguments or "" for call in delta.tool_calls or () if call.function is not None)
+    calls = delta.tool_calls if isinstance(delta.tool_calls, list) else [{"function": delta.function_call}]
+    tool = "".join(map(_call, calls))
     return Meaning(Kind.TOOL, tool) if tool else OTHER
 
 
-def _report(usage: _Usage, answer: Answer) -> None:
+def _text_and_thinking(content: Any) -> tuple[str, str]:
+    """The two kinds of content; Mistral mixes parts of both in one list."""
+    if not isinstance(content, list):
+        return text_in(content), ""
+    thoughts = [part for part in content if isinstance(part, dict) and part.get("type") == "thinking"]
+    return text_in([part for part in content if part not in thoughts]), text_in(thoughts)
+
+
+def _call(call: Any) -> str:
+    """The new part of a tool call: its name, arguments or both."""
+    function = dict_at(call, "function") or dict_at(call, "custom")
+    words = [function.get(key) for key in ("name", "arguments", "input")]
+    return "".join(word if isinstance(word, str) else str(word) for word in words if word)
+
+
+def _usage(decoded: Any, depth: int = 0) -> dict[str, Any]:
+    """The usage of an event: at the top, in the last choice, or under a vendor's key."""
+    if isinstance(decoded, list):
+        return next((found for item in reversed(decoded) if (found := _usage(item, depth))), {})
+    if not isinstance(decoded, dict) or depth == _DEEPEST:
+        return {}
+    usage = dict_at(decoded, "usage")
+    return usage or next((found for item in decoded.values() if (found := _usage(item, depth + 1))), {})
+
+
+def _report(usage: dict[str, Any], answer: Answer) -> None:
     """Keep the reported values. Some servers report cumulative counts in every chunk: the last one counts."""
-    if usage.prompt_tokens is not None:
-        answer.input_tokens = usage.prompt_tokens
-    if usage.completion_tokens is not None:
-        answer.output_tokens = usage.completion_tokens
-    details = usage.prompt_tokens_details
-    if details is not None and details.cached_tokens is not None:
-        answer.cache_read_tokens = details.cached_tokens
-    if details is not None and details.cache_write_tokens is not None:
-        answer.cache_write_tokens = details.cache_write_tokens
+    keep_tokens(answer, "input_tokens", usage.get("prompt_tokens"))
+    keep_tokens(answer, "output_tokens", usage.get("completion_tokens"))
+    details = dict_at(usage, "prompt_tokens_details")
+    keep_tokens(answer, "cache_read_tokens", details.get("cached_tokens", usage.get("prompt_cache_hit_tokens")))
+    keep_tokens(answer, "cache_write_tokens", details.get("cache_write_tokens"))
 
 
 PROTOCOL = Protocol(
     name=NAME,
     path="/v1/chat/completions",
     headers={},
-    terminal=b"[DONE]",
+    terminals=(b"[DONE]",),
     request=request,
     understand=understand,
     plain=plain,

@@ -12,17 +12,15 @@ import msgspec
 from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.protocols.lenient import FAULTS, keep_stop_reason, keep_tokens, read
 from streamgauge.harness.drive.protocols.protocol import (
     END,
-    JSON_FAULTS,
     OTHER,
     PING,
     Answer,
     Meaning,
     Protocol,
-    Tokens,
     failure,
-    line,
     malformed,
     turns,
     undated,
@@ -34,25 +32,25 @@ _KINDS = {"thinking": Kind.THINKING, "tool_start": Kind.TOOL}  # by event name; 
 
 
 class _Report(msgspec.Struct):
-    input_tokens: Tokens | None = None
-    output_tokens: Tokens | None = None
-    cache_read_tokens: Tokens | None = None
-    cache_creation_tokens: Tokens | None = None
-    stop_reason: str | None = None
+    input_tokens: Any = None
+    output_tokens: Any = None
+    cache_read_tokens: Any = None
+    cache_creation_tokens: Any = None
+    stop_reason: Any = None
     error: Any = None
 
 
 class _Control(_Report):
-    done: bool = False
-    event: str | None = None
+    done: Any = None
+    event: Any = None
 
 
 class _Whole(_Report):
     text: str | None = None
 
 
-_control = msgspec.json.Decoder(_Control).decode
-_whole = msgspec.json.Decoder(_Whole).decode
+_control = msgspec.json.Decoder(_Control)
+_whole = msgspec.json.Decoder(_Whole)
 
 
 def request(target: Target, prompt: Prompt, stream: bool) -> dict[str, Any]:
@@ -70,10 +68,8 @@ def request(target: Target, prompt: Prompt, stream: bool) -> dict[str, Any]:
 
 
 def understand(event: Event, answer: Answer) -> Meaning:
-    if event.comment:
-        return PING
-    if event.name == "tool_end":
-        return OTHER
+    if event.name in {"tool_end", "ping"}:
+        return PING if event.name == "ping" else Meaning(Kind.OTHER)  # an error in it is the tool's, not the stream's
     kind = _KINDS.get(event.name, Kind.TEXT)
     meaning = _control_event(event.data, answer) if kind is Kind.TEXT else None
     if meaning is not None:
@@ -88,8 +84,8 @@ def understand(event: Event, answer: Answer) -> Meaning:
 def plain(body: bytes, answer: Answer) -> Meaning:
     """An answer that was not streamed: `{"text": "…", …}` with the same usage fields."""
     try:
-        decoded = _whole(body)
-    except JSON_FAULTS as fault:
+        decoded = read(_whole, body)
+    except FAULTS as fault:
         raise malformed(NAME, body, fault) from fault
     if decoded.error:
         return failure(decoded.error)
@@ -101,17 +97,17 @@ def plain(body: bytes, answer: Answer) -> Meaning:
 
 def _control_event(data: bytes, answer: Answer) -> Meaning | None:
     """The meaning of `[DONE]` and of the four special objects; None for everything else."""
-    if data == b"[DONE]":
+    if data.strip() == b"[DONE]":
         return END
     if not data.startswith(b"{"):
         return None
     try:
-        decoded = _control(data)
-    except JSON_FAULTS:
+        decoded = read(_control, data)
+    except FAULTS:
         return None
     if decoded.error:
         return failure(decoded.error)
-    if decoded.done:
+    if decoded.done is True:
         _report(decoded, answer)
         return END
     if decoded.event == "tool_start":
@@ -120,19 +116,20 @@ def _control_event(data: bytes, answer: Answer) -> Meaning | None:
 
 
 def _report(decoded: _Report, answer: Answer) -> None:
-    answer.input_tokens = decoded.input_tokens
-    answer.output_tokens = decoded.output_tokens
-    answer.cache_read_tokens = decoded.cache_read_tokens
-    answer.cache_write_tokens = decoded.cache_creation_tokens
-    answer.stop_reason = None if decoded.stop_reason is None else line(decoded.stop_reason, 100)
+    keep_tokens(answer, "input_tokens", decoded.input_tokens)
+    keep_tokens(answer, "output_tokens", decoded.output_tokens)
+    keep_tokens(answer, "cache_read_tokens", decoded.cache_read_tokens)
+    keep_tokens(answer, "cache_write_tokens", decoded.cache_creation_tokens)
+    keep_stop_reason(answer, decoded.stop_reason)
 
 
 PROTOCOL = Protocol(
     name=NAME,
     path="/chat/stream",
     headers={},
-    terminal=b"",  # none: `{"done": true}` also ends a stream, with any spacing
+    terminals=(),  # none: `{"done": true}` also ends a stream, with any spacing
     request=request,
     understand=understand,
     plain=plain,
+    has_reasons=False,
 )

@@ -1,6 +1,6 @@
 """The interface of a protocol: how to ask, and what each event of the answer means. Pure.
 
-The data comes from servers that may be broken or hostile. `understand` and `plain` raise nothing but `Malformed`. Of
+The data comes from servers that may be broken or hostile. `meaning_of` and `plain` raise nothing but `Malformed`. Of
 a server's text they keep one printable line of limited length.
 """
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from streamgauge.harness.config.schema import ProtocolName, Target
+from streamgauge.harness.config.schema import Framing, ProtocolName, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.record.arrivals import Kind
@@ -34,7 +34,8 @@ class Meaning(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def characters(self) -> int:
-        return len(self.text)
+        """How many; of a character that comes as two UTF-16 halves, the first half counts."""
+        return len(self.text) if self.text.isascii() else len(_LOW_HALVES.sub("", self.text))
 
 
 class Answer(msgspec.Struct):
@@ -45,6 +46,19 @@ class Answer(msgspec.Struct):
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     stop_reason: str | None = None  # one line of at most 100 characters
+    unknown: str | None = None  # an excerpt of the first event that the protocol has no meaning for
+    oddities: dict[str, int] = {}  # what was odd but readable, and how often
+
+    def odd(self, what: str) -> None:
+        """Count an oddity; `what` is one of a few constant texts, never the server's."""
+        self.oddities[what] = self.oddities.get(what, 0) + 1
+
+    def not_understood(self, data: bytes) -> "Meaning":
+        """The meaning of an event that the protocol does not know. An SDK skips it, so it is no fault by itself."""
+        if self.unknown is None:
+            self.unknown = excerpt(data)
+        self.odd("an event that the protocol does not know")
+        return OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +66,45 @@ class Protocol:
     name: ProtocolName
     path: str
     headers: Mapping[str, str]  # in addition to content-type and accept
-    # Occurs in the terminal event, so that data without it need not be decoded early; b"": any event may be terminal.
-    terminal: bytes
+    # One of them occurs in every event that ends a stream, so that data without them need not be decoded early. ():
+    # any event may be terminal.
+    terminals: tuple[bytes, ...]
     request: Callable[[Target, Prompt, bool], dict[str, Any]]  # (target, prompt, streamed) → the request's JSON body
     understand: Callable[[Event, Answer], Meaning]  # interprets one event, updates the Answer; raises Malformed
     plain: Callable[[bytes, Answer], Meaning]  # the same for the body of an answer that was not streamed
+    framing: Framing = "sse"
+    has_reasons: bool = True  # a complete answer says why it stopped; without a reason it was cut short
 
+    @property
+    def markers(self) -> tuple[bytes, ...]:
+        """One of them occurs in every event that ends a stream or tells an error; (): any event may."""
+        markers = (*self.terminals, *_ERROR_MARKERS) if self.terminals else ()
+        return markers if len(markers) <= _MOST_MARKERS else ()
+
+    def meaning_of(self, event: Event, answer: Answer) -> Meaning:
+        """What an event means. In every protocol, an event named `error` or with an error in its data is an error."""
+        if event.comment:
+            return PING
+        if event.name == "error":
+            return failure(_error_event(event.data))
+        try:
+            meaning = self.understand(event, answer)
+        except Malformed:
+            error = _error_in(event.data)
+            if error is None:
+                raise
+            return failure(error)
+        if meaning is OTHER and b"error" in event.data:
+            error = _error_in(event.data)
+            return meaning if error is None else failure(error)
+        return meaning
+
+
+_LOW_HALVES = re.compile("[\udc00-\udfff]")
+_EXCERPT = 120  # bytes
+_MOST_MARKERS = 8  # that the compiled reader looks for
+# Forms of in-band errors: JSON with "error" as a key or a value, an event of that name, llama.cpp's field `error:`.
+_ERROR_MARKERS = (b'"error"', b"event: error", b"event:error", b"error:")
 
 PING = Meaning(Kind.PING)
 OTHER = Meaning(Kind.OTHER)
@@ -79,9 +126,13 @@ def failure(error: object) -> Meaning:
 
 def malformed(protocol: str, data: bytes, fault: object) -> Malformed:
     """The exception for data that does not follow the protocol, with an excerpt of the data."""
-    excerpt = repr(data[:60])[1:] + ("..." if len(data) > 60 else "")
     reason = line(str(fault), 100).encode("ascii", "backslashreplace").decode()[:120]
-    return Malformed(f"not {protocol}: {reason}, in {excerpt}")
+    return Malformed(f"not {protocol}: {reason}, in {excerpt(data)}")
+
+
+def excerpt(data: bytes) -> str:
+    """The beginning of data as one printable line in quotes."""
+    return repr(data[:_EXCERPT])[1:] + ("..." if len(data) > _EXCERPT else "")
 
 
 def undated(tool: str) -> str:
@@ -94,11 +145,36 @@ def turns(prompt: Prompt) -> list[dict[str, str]]:
     return [{"role": role, "content": text} for role, text in prompt.messages]
 
 
+def _error_event(data: bytes) -> Any:
+    """The error that an event named `error` tells: the JSON in its data, or the data as text."""
+    try:
+        decoded = msgspec.json.decode(data)
+    except JSON_FAULTS:
+        return data.decode("utf-8", "replace")
+    return (decoded.get("error") or decoded) if isinstance(decoded, dict) else decoded
+
+
+def _error_in(data: bytes) -> Any:
+    """The error that an event's data is or holds, in the forms that servers have for it; None if there is none."""
+    try:
+        decoded = msgspec.json.decode(data)
+    except JSON_FAULTS:
+        return None
+    if not isinstance(decoded, dict):
+        return None
+    if decoded.get("error"):
+        return decoded["error"]
+    if decoded.get("object") == "error" or decoded.get("type") == "error":
+        return decoded
+    return None
+
+
 def _sentence(error: Any) -> str:
     if not error:
         return "an error without a message"
     if not isinstance(error, dict):
         return line(error if isinstance(error, str) else str(error), 300)
-    words = [error.get(key) for key in ("type", "code", "message")]
+    words = [error.get(key) for key in ("type", "code", "message", "errorText", "detail")]
+    words = [word for word in words if word != "error"]  # the type of an event, which says nothing more
     parts = [line(str(word), 250) for word in words if isinstance(word, str | int) and word != ""]
     return ": ".join(parts)[:300] or line(str(error), 300)

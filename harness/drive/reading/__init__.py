@@ -1,8 +1,11 @@
 """From bytes to the observation of a stream. Pure.
 
 transcript   all that the socket saw of one stream, and its observation
-sse          bytes → events
+sse          bytes → server-sent events
+ndjson       bytes → events, one a line
+framing      which of the two
 body         a whole answer, decoded to columns
+ending       how an answer ended: outcome and detail
 delivery     when the emulated link delivered each read
 timing       the moments of a stream
 progress     how far an answer has come, while it comes

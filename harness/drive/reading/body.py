@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from streamgauge.harness.config.schema import Framing
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.protocols.protocol import Meaning
-from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.drive.reading.framing import SEPARATORS, decoder
 from streamgauge.harness.native import library
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import Kind
@@ -76,9 +77,11 @@ class _BodyDecoder:
         self._work = 0  # since the last break
         self._blank = 0  # where a blank line ends, at or after the place that was last asked for
         self._ascii_only = False
-        self._understand: Callable[[Event, Answer], Meaning] = protocol.understand
+        self._understand: Callable[[Event, Answer], Meaning] = protocol.meaning_of
         self._limit = event_bytes
-        self._decoder = sse.Decoder()
+        self._framing = protocol.framing
+        self._separator = SEPARATORS[protocol.framing]
+        self._decoder = decoder(protocol.framing)
         self._trials = _MOST_TRIALS
         self.sizes = array("q")
         self.kinds = bytearray()
@@ -103,12 +106,15 @@ class _BodyDecoder:
                 if pattern is not None:
                     end = self._match(pattern, body, end)
             at = end
+        if not self._over:
+            self._take(self._decoder.finish())
 
     def _after_blank(self, body: bytes, at: int) -> int:
         """Where the first blank line from `at` on ends, with all others that follow it at once."""
         if self._blank <= at:
-            self._blank = body.find(b"\n\n", at) + 2
-            if self._blank == 1:
+            found = body.find(self._separator, at)
+            self._blank = found + len(self._separator)
+            if found < 0:
                 self._blank = len(body)  # there is none; do not search again
             elif body.startswith(b"\n", self._blank):
                 self._blank = _LINE_FEEDS.match(body, self._blank).end()  # type: ignore[union-attr]  # always matches
@@ -125,7 +131,11 @@ class _BodyDecoder:
         if self._work > _BREAK:
             self._work = 0
             self._breathe()
-        for event in found:
+        return self._take(found, len(data))
+
+    def _take(self, events: list[Event], length: int = 0) -> Kind | None:
+        """Add these events, which `length` bytes completed. Returns the kind of the event that is all of them."""
+        for event in events:
             if event.size > self._limit:
                 self.fault = Outcome.MALFORMED, f"an event of {event.size:,} bytes; the limit is {self._limit:,}"
                 return None
@@ -146,7 +156,7 @@ class _BodyDecoder:
             if meaning.ends:
                 self.ended = True
                 return None
-            if event.size == len(data) and meaning.kind in CONTENT:
+            if event.size == length and meaning.kind in CONTENT:
                 return meaning.kind
         if self._decoder.unfinished > self._limit:
             self.fault = Outcome.MALFORMED, f"an event of more than {self._limit:,} bytes"
@@ -162,7 +172,7 @@ class _BodyDecoder:
         ):  # in most protocols the token is near the end
             before, after = chunk[: string.start(1)], chunk[string.end(1) :]
             pattern = _Pattern(before, after, kind)
-            if body.startswith(before, end) and _holds(pattern, self._understand):
+            if body.startswith(before, end) and _holds(pattern, self._understand, self._framing):
                 return pattern
         return None
 
@@ -199,10 +209,10 @@ class _BodyDecoder:
 
 
 @lru_cache(maxsize=256)  # the streams of one server have the same patterns
-def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning]) -> bool:
+def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning], framing: Framing) -> bool:
     """Whether the protocol takes the string between `before` and `after` for the content. Tries two strings."""
     for token in ("x", "four"):
-        found = sse.Decoder().feed(pattern.before + token.encode() + pattern.after)
+        found = decoder(framing).feed(pattern.before + token.encode() + pattern.after)
         try:
             if len(found) != 1 or understand(found[0], Answer()) != Meaning(pattern.kind, token):
                 return False

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
-from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.drive.reading.framing import decoder
 from streamgauge.harness.record.observation import CONTENT
 
 _PART = 4_096  # bytes decoded at a time: a few milliseconds, even if each line is an event
@@ -27,7 +27,7 @@ class Progress:
         self._body = body
         self._stop_after = stop_after
         self._breathe = breathe
-        self._decoder = sse.Decoder()
+        self._decoder = decoder(protocol.framing)
         self._decoded = 0  # bytes of the body decoded so far
         self._answer = Answer()
         self.content = 0  # number of content chunks so far
@@ -46,7 +46,7 @@ class Progress:
         self._decoded += len(fresh)
         try:
             for event in self._decoder.feed(fresh):
-                meaning = self._protocol.understand(event, self._answer)
+                meaning = self._protocol.meaning_of(event, self._answer)
                 self.over = self.over or meaning.ends or meaning.error is not None
                 if meaning.kind in CONTENT:
                     self._add_content(event.end)

@@ -15,6 +15,7 @@ import msgspec
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.drive.reading.framing import decoded
 from streamgauge.harness.drive.reading.transcript import word
 from streamgauge.harness.record.arrivals import Chunk
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
@@ -52,7 +53,7 @@ def follow(
     """The record with its `resumed_from` and `resume_…` fields, and the new place, or None if the answer is over.
 
     `body` is the body that the record was made from. `place` is the place before this stream; None: it was the first.
-    `secret` matches what to mask. `by_link`: the emulated link broke the connection. `breathe`: see `sse.decoded`.
+    `secret` matches what to mask. `by_link`: the emulated link broke the connection. `breathe`: see `framing.decoded`.
     The refusal of a first stream is final. Later, 429 and 5xx are temporary; any other status refuses to resume, and
     the answer begins anew.
     """
@@ -63,7 +64,7 @@ def follow(
         return record, Place(place.seen_at, retry=place.retry) if place.last_id else None
     broken = record.outcome in _BROKEN and record.http_status != _NO_CONTENT
     decoder = sse.Decoder()
-    received = _received(record, sse.decoded(decoder, body, breathe))
+    received = _received(record, decoded(decoder, body, breathe))
     record, now = _resumed(record, received, decoder, place or Place(record.due_at), secret)
     return record, now if broken or (by_link and record.outcome is Outcome.CANCELLED) else None
 

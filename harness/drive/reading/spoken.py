@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.protocols.protocol import Meaning
-from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.drive.reading.framing import decoded, decoder
 from streamgauge.harness.record.arrivals import Kind
 
 
@@ -19,9 +19,9 @@ def spoken(body: bytes, protocol: Protocol, breathe: Callable[[], None], *, stre
 
 def _streamed(body: bytes, protocol: Protocol, breathe: Callable[[], None]) -> list[Meaning]:
     answer, meanings = Answer(), []
-    for event in sse.decoded(sse.Decoder(), body, breathe):
+    for event in decoded(decoder(protocol.framing), body, breathe):
         try:
-            meanings.append(protocol.understand(event, answer))
+            meanings.append(protocol.meaning_of(event, answer))
         except Malformed:
             break
         if meanings[-1].ends or meanings[-1].error is not None:

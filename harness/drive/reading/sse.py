@@ -5,18 +5,19 @@ event is complete with the first byte of its blank line's end: a CR completes it
 that the end of the body cuts off is not reported, as the standard demands; `Decoder.unfinished` is its size. Sizes are
 not limited here: the caller compares `unfinished` with its limit.
 
+Two things that servers do are read beyond the standard: an event with a name and no data, which ends some formats, and
+the field `error:`, which llama.cpp sent until 2025.
+
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
 
 import re
-from collections.abc import Callable, Iterator
 
 from streamgauge.harness.drive.protocols.event import Event
 
 _BOM = b"\xef\xbb\xbf"
 _CR, _LF = 13, 10
 
-_PART = 16_384  # bytes decoded between two breaks
 
 # Blank lines after two others. The last CR is left out: an LF may follow it.
 _BLANK_LINES = re.compile(rb"\n\n(\n{8,})|\r\r(\r{7,})\r|(?:\r\n){2}((?:\r\n){8,})")
@@ -75,6 +76,10 @@ class Decoder:
             self._any(data, events)
         return events
 
+    def finish(self) -> list[Event]:
+        """Nothing: the standard discards an event that the end of the body cuts off."""
+        return []
+
     def _usual(self, data: bytes, events: list[Event]) -> int:
         """Decode events of the usual form, up to the first other bytes. Returns the number of bytes decoded.
 
@@ -132,24 +137,20 @@ class Decoder:
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:
             self._id = value.decode("utf-8", "replace")
+        elif name == b"error":  # llama.cpp had this field until 2025; the standard ignores it
+            self._name = "error"
+            self._data.append(value)
         elif name == b"retry" and value.isdigit() and len(value) < 16:  # a longer number is no sensible delay
             self.retry = int(value)
 
     def _dispatch(self, end: int, events: list[Event]) -> None:
         self.last_id = self._id
-        if self._data:
+        if self._data or self._name:  # the standard drops an event without data, but some formats end with one
             events.append(Event(b"\n".join(self._data), end, end - self._reported, self._name, self._id))
             self._reported = end
             self._data.clear()
         self._name = ""
         self._lines = 0
-
-
-def decoded(decoder: Decoder, body: bytes, breathe: Callable[[], None]) -> Iterator[Event]:
-    """The events of a whole body; `breathe` is called between two parts of it, since a body may take long."""
-    for at in range(0, len(body), _PART):
-        yield from decoder.feed(body[at : at + _PART])
-        breathe()
 
 
 def _value(rest: bytes) -> bytes:

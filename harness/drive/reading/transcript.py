@@ -14,6 +14,7 @@ from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.drive.protocols.protocol import line
 from streamgauge.harness.drive.reading.body import DecodedBody, decode
 from streamgauge.harness.drive.reading.delivery import Delivery
+from streamgauge.harness.drive.reading.ending import Ending, Received, ending
 from streamgauge.harness.drive.reading.timing import Times, timed
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire.broken import Broken
@@ -22,10 +23,7 @@ from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
 
-_STREAM_TYPES = {"text/event-stream", "text/plain", ""}  # accepted content types of a stream
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_DETAIL = 300  # characters
-_LONGEST_EXCERPT = 65_536  # bytes
 _LONGEST_WORD = 100
 _CUT = 4  # how much longer a text may be before secrets are blotted out, which makes it shorter
 
@@ -54,6 +52,7 @@ class Transcript:
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     headers_read: Read | None = None
     body: bytes | bytearray = b""
+    complete: bool = True  # the HTTP message has its end, or has none by which one could tell
     reads: Reads = field(default_factory=Reads)
     holds: Sequence[int] = ()  # when reading went on after each intended pause
     away: tuple[int, int] | None = None  # (start, end) of the app's time in the background
@@ -70,7 +69,7 @@ def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> 
     streamed = transcript.status is not None and transcript.status // 100 == 2
     body, limit = bytes(transcript.body) if streamed else b"", site.target.limits.event_bytes
     decoded = decode(body, site.protocol, limit, transcript.breathe)
-    outcome, detail = _outcome(transcript, decoded)
+    outcome, detail = _outcome(transcript, decoded, site)
     answer = decoded.answer
     headers, headers_at = transcript.headers, None
     if transcript.headers_read is not None:
@@ -117,33 +116,13 @@ def _perceived(transcript: Transcript, clock: RunClock) -> NDArray[np.int64]:
     return perceived - clock.origin
 
 
-def _outcome(transcript: Transcript, decoded: DecodedBody) -> tuple[Outcome, str]:
-    """The outcome of the stream and its detail. The server's events take precedence over the end of the connection."""
-    broken = transcript.broken
-    if transcript.status is not None and transcript.status // 100 != 2:
-        return Outcome.REFUSED, f"HTTP {transcript.status}{_redirect(transcript)}: {_excerpt(transcript.body)}"
-    if decoded.fault is not None:
-        return decoded.fault
-    if decoded.ended:
-        lost = _lost_by_library(transcript, decoded)
-        return (Outcome.MALFORMED, lost) if lost else (Outcome.COMPLETED, "")
-    kind = transcript.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if transcript.status is not None and kind not in _STREAM_TYPES:
-        return Outcome.MALFORMED, f"{kind} instead of text/event-stream: {_excerpt(transcript.body)}"
-    encoding = transcript.headers.get("content-encoding", "identity").strip().lower()
-    if transcript.status is not None and encoding != "identity":
-        return Outcome.MALFORMED, f"the stream is {encoding}-encoded, which was not asked for"
-    if broken is not None:
-        return broken.outcome, str(broken)
-    if transcript.status is None:
-        return Outcome.RESET, "the connection was closed before an answer arrived"
-    return Outcome.TRUNCATED, "the answer ended without its terminal event"
-
-
-def _redirect(transcript: Transcript) -> str:
-    """Where a redirect leads. It is not followed: it would measure another server, and send the secrets to it."""
-    location = transcript.headers.get("location")
-    return f" redirects to {location}, which is not followed" if location and transcript.status in _REDIRECTS else ""
+def _outcome(transcript: Transcript, decoded: DecodedBody, site: Site) -> Ending:
+    """The outcome of the stream and its detail."""
+    body, complete = bytes(transcript.body), transcript.complete
+    received = Received(transcript.status, transcript.headers, body, complete, transcript.broken)
+    outcome, detail = ending(received, decoded, site.protocol, site.target.end)
+    lost = _lost_by_library(transcript, decoded) if outcome is Outcome.COMPLETED else ""
+    return (Outcome.MALFORMED, lost) if lost else (outcome, detail)
 
 
 def _lost_by_library(transcript: Transcript, decoded: DecodedBody) -> str:
@@ -157,11 +136,6 @@ def _lost_by_library(transcript: Transcript, decoded: DecodedBody) -> str:
 
 def _moment(clock: RunClock, moment: int | None) -> int | None:
     return None if moment is None else clock.from_monotonic(moment)
-
-
-def _excerpt(body: bytes | bytearray) -> str:
-    # Much longer than a detail: if it were cut as short, a secret might be cut, and not be recognised.
-    return bytes(body[:_LONGEST_EXCERPT]).decode("utf-8", "replace")
 
 
 def word(text: str | None, secret: Redaction) -> str | None:

@@ -11,11 +11,12 @@ import msgspec
 
 from streamgauge.harness.drive.protocols import Answer, Malformed
 from streamgauge.harness.drive.protocols.protocol import Meaning
+from streamgauge.harness.drive.reading.ending import of_answer
 from streamgauge.harness.drive.reading.transcript import Transcript, observe, sentence, word
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
-from streamgauge.harness.record.observation import Chunk, Outcome, StreamObservation, content_moments
+from streamgauge.harness.record.observation import CONTENT, Chunk, Outcome, StreamObservation, content_moments
 
 
 def with_total_timeout_only(site: Site) -> Site:
@@ -44,10 +45,11 @@ def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any
         return _ended(seen, site, Outcome.MALFORMED, str(fault))
     if meaning.error is not None:
         return _ended(seen, site, Outcome.SERVER_ERROR, meaning.error)
+    outcome, detail = of_answer(answer, site.protocol, "marker", brought=meaning.kind in CONTENT)
     later = transcript.delivery.emulated or transcript.away is not None
     chunk = _chunk(transcript, meaning, site.clock, seen.ended_at if later else None)
     return msgspec.structs.replace(
-        _ended(seen, site, Outcome.COMPLETED, ""),
+        _ended(seen, site, outcome, detail),
         **content_moments([chunk]),
         arrivals=arrivals.encode([chunk]),
         input_tokens=answer.input_tokens,

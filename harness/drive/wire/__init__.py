@@ -4,6 +4,7 @@ endpoint     where a target listens
 connection   a connected socket: connect, send, close
 tls          TLS above it, over memory buffers
 exchange     one request and what came back
+inflate      decompresses a body while it arrives
 response     the HTTP answer, as its parser finds it
 broken       why an exchange ended too early
 loop         chooses the socket reader of an exchange

@@ -27,9 +27,11 @@ _PIPE = 65_536  # bytes that a pipe holds
 class Inbox(layout.Inbox):
     """The memory into which C reads one socket. Reused, and never freed while C may write to it."""
 
-    def reset(self, descriptor: int, marker: bytes) -> None:
-        self.descriptor, self.marker = descriptor, marker[: layout.MARKER]
-        self.marker_length = min(len(marker), layout.MARKER)
+    def reset(self, descriptor: int, markers: Sequence[bytes]) -> None:
+        self.descriptor, self.markers = descriptor, len(markers)
+        self.longest = max(map(len, markers), default=0)
+        for place, marker in enumerate(markers):
+            self.marker[place].value, self.marker_lengths[place] = marker, len(marker)
         self.allowance = _UNLIMITED
         self.report_all, self.counted, self.stripped, self.tail, self.torn = 1, 0, 0, 0, 0
         self.ended, self.error, self.length, self.count = 0, 0, 0, 0
@@ -92,9 +94,9 @@ class SocketSet(ABC):
             if descriptor in self._readers:  # otherwise it was released after the report
                 self._readers[descriptor].catch_up()
 
-    def inbox(self, descriptor: int, marker: bytes) -> Inbox:
+    def inbox(self, descriptor: int, markers: Sequence[bytes]) -> Inbox:
         inbox = self._spare.pop() if self._spare else Inbox()
-        inbox.reset(descriptor, marker)
+        inbox.reset(descriptor, markers)
         return inbox
 
     def add(self, reader: "CompiledReader", inbox: Inbox) -> None:
@@ -169,7 +171,7 @@ class CompiledReader:
     def __init__(self, exchange: Exchange, sockets: SocketSet) -> None:
         self._exchange = exchange
         self._sockets = sockets
-        self._inbox = sockets.inbox(exchange.connection.sock.fileno(), exchange.marker)
+        self._inbox = sockets.inbox(exchange.connection.sock.fileno(), exchange.markers)
         self._watched = False
         self._awaits_body = True  # the headers are not complete yet
         self._counts = False  # C counted the body when the inbox was last taken
@@ -220,7 +222,8 @@ class CompiledReader:
             self._awaits_body = False
             if response.headers.get("transfer-encoding", "").lower() == "chunked":
                 _, blank, begun = bytes(data).partition(b"\r\n\r\n")
-                counted = bool(blank) and self._sockets.count(inbox, begun)
+                # Python decompresses each read on its own, so C must not count what it has no decompressed length for.
+                counted = bool(blank) and response.inflater is None and self._sockets.count(inbox, begun)
                 inbox.counted = counted and inbox.body == len(response.body)
         if inbox.counted and not exchange.every_read and inbox.state == layout.SIZE and data[-1:] == b"\n":
             inbox.stripped = 1  # the next byte begins a chunk for C and for the parser: C can remove the framing

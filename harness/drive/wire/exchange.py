@@ -17,6 +17,7 @@ from gevent.event import Event
 
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.connection import Connection, seconds_until
+from streamgauge.harness.drive.wire.inflate import Damaged, Inflater
 from streamgauge.harness.drive.wire.pace import Pace
 from streamgauge.harness.drive.wire.reads import Read, Reads
 from streamgauge.harness.drive.wire.response import MOST_FIELDS, Response
@@ -97,8 +98,8 @@ class Exchange:
         "holds",
         "last_read_at",
         "limit",
-        "marker",
         "marker_seen",
+        "markers",
         "on_data",
         "pace",
         "reads",
@@ -106,11 +107,13 @@ class Exchange:
         "response",
     )
 
-    def __init__(self, connection: Connection, limit: int, marker: bytes, pace: Pace | None = None) -> None:
+    def __init__(
+        self, connection: Connection, limit: int, markers: tuple[bytes, ...], pace: Pace | None = None
+    ) -> None:
         self.connection = connection
         self.pace = pace  # None: no limit
         self.limit = limit  # bytes of body; a longer one is MALFORMED
-        self.marker = marker  # bytes that occur in the terminal event; b"": none are known
+        self.markers = markers  # one occurs in each event that may end the stream; (): any event may
         self.marker_seen = False
         self.response = Response()
         self.feed: Callable[[bytes], None] = self.response.feed
@@ -153,7 +156,7 @@ class Exchange:
             self._reader.resume()
 
     def wait(self, until: int) -> None:
-        """Sleep until something has to be decided: at the end, the marker, a `wake`, or the time `until`."""
+        """Sleep until something has to be decided: at the end, at a marker, after a `wake`, or the time `until`."""
         if not self._changed.is_set():
             self._changed.wait(seconds_until(until))
         self._changed.clear()
@@ -172,7 +175,7 @@ class Exchange:
     @property
     def only_the_end_matters(self) -> bool:
         """Whether nothing has to be decided before the marker or the end, so that data may be passed on late."""
-        return bool(self.marker) and not self.marker_seen and self.on_data is None and not self.every_read
+        return bool(self.markers) and not self.marker_seen and self.on_data is None and not self.every_read
 
     # From here to the end of the class: called by the socket reader, possibly for every event of every stream.
 
@@ -196,6 +199,8 @@ class Exchange:
                 ended = True
                 if not response.complete:  # after the message, bad data only makes the connection unusable
                     broken = Broken(Outcome.MALFORMED, f"not HTTP: {str(error)[:200]}")
+        if response.inflater is not None and len(body) > before:
+            broken = self._inflate(response.inflater, before) or broken
         reads.extend(piece.reads)
         reads.settle(known, len(body))
         if len(body) > before:
@@ -219,11 +224,28 @@ class Exchange:
         body = self.response.body
         self._without_body = 0
         self._line_ends += body.count(b"\n", before) + body.count(b"\r", before)
-        if not self.marker_seen and body.find(self.marker, max(0, before - len(self.marker))) >= 0:
+        if not self.marker_seen and self._marked(before):
             self.marker_seen = True
             self._changed.set()
         if self.on_data is not None:
             self.on_data()
+
+    def _inflate(self, inflater: Inflater, before: int) -> Broken | None:
+        """Decompress what the last read added to the body, from this offset on."""
+        body = self.response.body
+        try:
+            # One byte beyond the limit is enough to see that it is exceeded.
+            body[before:] = inflater.feed(bytes(body[before:]), self.limit + 1 - before)
+        except Damaged:
+            del body[before:]
+            encoding = self.response.headers["content-encoding"][:50]
+            return Broken(Outcome.MALFORMED, f"content-encoding: {encoding}, but the body is not: every client fails")
+        return None
+
+    def _marked(self, before: int) -> bool:
+        """Whether the body has a marker that ends after this offset."""
+        find = self.response.body.find
+        return not self.markers or any(find(marker, max(0, before - len(marker) + 1)) >= 0 for marker in self.markers)
 
     def _excess(self) -> Broken | None:
         fault, response = None, self.response

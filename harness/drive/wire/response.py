@@ -1,10 +1,12 @@
 """The HTTP response to one request, filled in by httptools' parser."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import httptools
 
+from streamgauge.harness.drive.wire.inflate import Inflater, inflater
 from streamgauge.harness.drive.wire.reads import Read
 
 MOST_FIELDS = 500  # header fields of an answer, with those of its interim answers and trailers
@@ -24,6 +26,7 @@ class Response:
         "fields",
         "headers",
         "headers_read",
+        "inflater",
         "keeps_alive",
         "on_body",
         "read",
@@ -38,12 +41,18 @@ class Response:
         self.status: int | None = None
         self.headers: dict[str, str] = {}  # names in lower case
         self.headers_read: Read | None = None  # the read that completed them
+        self.inflater: Inflater | None = None  # None: the body is not compressed
         self.complete = False  # the HTTP message has ended properly
         self.keeps_alive = False  # the connection can be used for another exchange
         self.read = Read(0, 0, 0)  # the read that is being parsed; its end is not used
         self.on_body = self.body.extend  # httptools calls it for each piece of the body, without a Python frame
         self._parser: Any = httptools.HttpResponseParser(self)
         self.feed: Callable[[bytes], None] = self._parser.feed_data  # raises httptools' errors
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the headers say how to tell the message's end; otherwise, closing the connection ends it."""
+        return bool(self.headers.keys() & {"content-length", "transfer-encoding"})
 
     def close(self) -> None:
         self._parser = None
@@ -69,6 +78,8 @@ class Response:
         self.headers_read = self.read
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
         self._headers.clear()
+        with suppress(KeyError):  # the exchange ends if the encoding is unknown
+            self.inflater = inflater(self.headers.get("content-encoding", ""))
 
     def on_chunk_header(self) -> None:
         self.chunks += 1

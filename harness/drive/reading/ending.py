@@ -1,0 +1,166 @@
+"""How an answer ended: the outcome of a stream, and one sentence on it for a person. Pure.
+
+A terminal event is necessary for success, and not sufficient: an answer that says that the server gave up, that gives
+no reason where its protocol has reasons, or that brought nothing, is a failure.
+"""
+
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from streamgauge.harness.config.schema import End
+from streamgauge.harness.drive.protocols import Answer, Protocol
+from streamgauge.harness.drive.protocols.protocol import JSON_FAULTS, excerpt, failure
+from streamgauge.harness.drive.reading.body import DecodedBody
+from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.record.arrivals import CONTENT_CODES
+from streamgauge.harness.record.observation import Outcome
+
+_STREAM_TYPES = {"text/event-stream", "text/plain", "application/x-ndjson", ""}  # accepted content types of a stream
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_LONGEST_TEXT = 65_536  # bytes
+_GZIP = b"\x1f\x8b"
+# Stop reasons that say that the server gave up; compared in lower case.
+_GAVE_UP = {"abort", "aborted", "cancelled", "canceled", "error", "failed", "failure", "timeout"}
+_GAVE_UP |= {"insufficient_system_resource", "internal_error", "network_error", "server_error"}
+
+Ending = tuple[Outcome, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What came of a response, apart from its events."""
+
+    status: int | None
+    headers: Mapping[str, str]  # names in lower case
+    body: bytes
+    complete: bool  # the HTTP message has its end, or has none by which one could tell
+    broken: Broken | None  # why the answer was cut short; None: it was not
+
+
+def ending(received: Received, decoded: DecodedBody, protocol: Protocol, end: End | None) -> Ending:
+    """The server's events take precedence over the end of the connection. `end`: of the target."""
+    if received.status is not None and received.status // 100 != 2:
+        return Outcome.REFUSED, f"HTTP {received.status}{_redirect(received)}: {_text(received.body)}"
+    if decoded.fault is not None:
+        return decoded.fault
+    clean = received.broken is None and received.status is not None and received.complete
+    if _has_ended(decoded, end, clean=clean):
+        return of_answer(decoded.answer, protocol, end, brought=any(map(decoded.kinds.count, CONTENT_CODES)))
+    if received.broken is not None and received.broken.outcome in {Outcome.CANCELLED, Outcome.INTERRUPTED}:
+        return received.broken.outcome, str(received.broken)  # on our side: says nothing about the server
+    if received.status is not None and not decoded.sizes:
+        return _not_a_stream(received)
+    if received.broken is not None:
+        return received.broken.outcome, str(received.broken)
+    if received.status is None:
+        return Outcome.RESET, "the connection was closed before an answer arrived"
+    return Outcome.TRUNCATED, _truncated(received, decoded.answer, protocol)
+
+
+def of_answer(answer: Answer, protocol: Protocol, end: End | None, *, brought: bool) -> Ending:
+    """The outcome of an answer that has ended as it should; `brought`: whether it had content."""
+    reason = answer.stop_reason
+    if reason is not None and reason.lower() in _GAVE_UP:
+        return Outcome.SERVER_ERROR, f"the server gave up: its stop reason is {reason!r}"
+    if reason is None and protocol.has_reasons and end is None:
+        return Outcome.TRUNCATED, (
+            "the answer ended with its terminal event, but without a stop reason: it was cut short. "
+            'If this server never gives one, write target.end = "marker"'
+        )
+    if brought:
+        return Outcome.COMPLETED, ""
+    if answer.unknown is not None:
+        return Outcome.MALFORMED, f"not {protocol.name}: no content, and events that it does not know: {answer.unknown}"
+    tokens = "" if answer.output_tokens is None else f", {answer.output_tokens} output tokens"
+    return Outcome.EMPTY, f"the answer ended as it should, but brought nothing (stop reason {reason!r}{tokens})"
+
+
+def _has_ended(decoded: DecodedBody, end: End | None, *, clean: bool) -> bool:
+    if end == "finish_reason":
+        return decoded.answer.stop_reason is not None and (decoded.ended or clean)
+    return decoded.ended or (end == "close" and clean and bool(decoded.sizes))
+
+
+def _not_a_stream(received: Received) -> Ending:
+    """The outcome of an answer that brought not one event."""
+    status, body = received.status, received.body
+    kind = received.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in _STREAM_TYPES:
+        error = _error_of(body)
+        if error is not None:
+            return Outcome.SERVER_ERROR, error
+        return Outcome.MALFORMED, f"{kind} instead of text/event-stream: {_text(body)}"
+    if received.broken is not None and not body:
+        return received.broken.outcome, str(received.broken)
+    if not body:
+        return Outcome.TRUNCATED, f"HTTP {status} without a body" + _cut(received)
+    encoding = received.headers.get("content-encoding", "").strip()
+    if encoding:
+        return Outcome.MALFORMED, f"the stream is {encoding}-encoded, which streamgauge cannot read, or not at all"
+    if body.startswith(_GZIP):
+        return Outcome.MALFORMED, "the body is compressed with gzip, but the headers do not say so" + _inflated(body)
+    error = _error_of(body)
+    if error is not None:
+        return Outcome.SERVER_ERROR, error
+    if received.broken is not None:
+        return received.broken.outcome, str(received.broken)
+    if b"data:" in body:
+        words = "lines of data: without a blank line between them are one event without an end"
+    elif kind == "text/plain":
+        words = "plain text and no server-sent events, which streamgauge cannot tell apart into tokens"
+    else:
+        words = "no server-sent events"
+    return Outcome.TRUNCATED, f"{words}: {excerpt(body)}" + _cut(received)
+
+
+def _truncated(received: Received, answer: Answer, protocol: Protocol) -> str:
+    if not received.complete:
+        return "the connection was closed in mid-answer, before the HTTP message's end, as by a proxy's timeout"
+    if answer.unknown is not None:
+        return f"the answer ended without its terminal event; not {protocol.name}? It does not know {answer.unknown}"
+    if answer.stop_reason is not None:
+        return (
+            f"the answer ended with stop reason {answer.stop_reason!r}, but without its terminal event. "
+            'If this server never sends one, write target.end = "finish_reason"'
+        )
+    return "the answer ended without its terminal event"
+
+
+def _cut(received: Received) -> str:
+    return "" if received.complete else "; the connection was closed in mid-answer, before the HTTP message's end"
+
+
+def _redirect(received: Received) -> str:
+    """Where a redirect leads. It is not followed: it would measure another server, and send the secrets to it."""
+    location = received.headers.get("location")
+    return f" redirects to {location}, which is not followed" if location and received.status in _REDIRECTS else ""
+
+
+def _error_of(body: bytes) -> str | None:
+    """The server's words in a body that is one JSON document with an error."""
+    try:
+        decoded = msgspec.json.decode(body)
+    except JSON_FAULTS:
+        return None
+    if not isinstance(decoded, dict):
+        return None
+    error = decoded.get("error") or decoded.get("errors") or decoded.get("detail")
+    if error is None and "error" in {decoded.get("object"), decoded.get("type"), decoded.get("status")}:
+        error = decoded
+    return None if not error else failure(error).error
+
+
+def _inflated(body: bytes) -> str:
+    """The beginning of what is in a gzip body."""
+    try:
+        return f": {excerpt(zlib.decompressobj(31).decompress(body, 1_000))}"
+    except zlib.error:
+        return ""
+
+
+def _text(body: bytes) -> str:
+    # Much longer than a detail: if it were cut as short, a secret might be cut, and not be recognised.
+    return body[:_LONGEST_TEXT].decode("utf-8", "replace")

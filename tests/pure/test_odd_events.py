@@ -1,0 +1,93 @@
+"""What is odd in other people's streams and does not condemn them, and the shapes in which they tell errors."""
+
+from typing import Any
+
+import pytest
+
+from streamgauge.harness.drive.protocols import Answer, Meaning, Protocol
+from streamgauge.harness.record.arrivals import Kind
+from tests.pure.test_protocols import answer, event, meaning
+from tests.support.formats import ALL, ANTHROPIC, MAPPED, OPENAI, PLAIN
+
+UNKNOWN = [
+    (ANTHROPIC, b"<html>"),
+    (ANTHROPIC, b"[]"),
+    (ANTHROPIC, b"{}"),
+    (OPENAI, b"{}"),
+    (OPENAI, {"type": "message_stop"}),
+    (MAPPED, b"text without json"),
+    (MAPPED, b'{"parts": '),
+    (MAPPED, {"parts": [{"text": 7}]}),
+]
+ODD_COUNTS = [-1, 10**30, 1.5, "12", [], True]
+
+
+@pytest.mark.parametrize(("protocol", "data"), UNKNOWN)
+def test_an_event_that_the_protocol_does_not_know_is_no_fault_and_remembered(protocol: Protocol, data: Any) -> None:
+    """An official SDK skips it; without any content, it is the hint that the protocol is another."""
+    seen = Answer()
+    assert protocol.meaning_of(event(data), seen) == Meaning(Kind.OTHER)
+    assert seen.unknown is not None
+    assert seen.oddities == {"an event that the protocol does not know": 1}
+
+
+@pytest.mark.parametrize("count", ODD_COUNTS)
+@pytest.mark.parametrize(
+    ("protocol", "data"),
+    [
+        (ANTHROPIC, lambda count: {"type": "message_delta", "usage": {"output_tokens": count}}),
+        (OPENAI, lambda count: {"choices": [], "usage": {"completion_tokens": count}}),
+        (PLAIN, lambda count: {"done": True, "output_tokens": count}),
+        (MAPPED, lambda count: {"usage": {"out": count}}),
+    ],
+)
+def test_a_count_that_is_no_whole_number_never_condemns_a_stream(protocol: Protocol, data: Any, count: Any) -> None:
+    seen = Answer()
+    assert protocol.meaning_of(event(data(count)), seen).error is None
+    assert (seen.output_tokens, seen.oddities) == (None, {"a token count that is not a whole number": 1})
+
+
+def test_counts_that_are_null_or_floats_of_whole_numbers_are_fine() -> None:
+    seen = answer(OPENAI, {"choices": [], "usage": {"prompt_tokens": 9.0, "completion_tokens": None}})
+    assert seen == Answer(input_tokens=9)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        {"choices": [{"delta": {}, "finish_reason": "stop", "usage": {"completion_tokens": 4}}]},
+        {"choices": [{"delta": {}, "finish_reason": "stop"}], "x_groq": {"id": "r", "usage": {"completion_tokens": 4}}},
+        {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"completion_tokens": 4}},
+    ],
+)
+def test_usage_is_found_where_providers_put_it(chunk: dict[str, Any]) -> None:
+    assert answer(OPENAI, chunk) == Answer(output_tokens=4, stop_reason="stop")
+
+
+@pytest.mark.parametrize("protocol", ALL)
+@pytest.mark.parametrize(
+    ("data", "name", "words"),
+    [
+        (b"out of memory", "error", "out of memory"),
+        ({"message": "out of memory", "code": 7}, "error", "7: out of memory"),
+        ({"error": {"message": "out of memory"}}, "error", "out of memory"),
+    ],
+)
+def test_an_event_named_error_is_an_error_in_every_protocol(
+    protocol: Protocol, data: Any, name: str, words: str
+) -> None:
+    assert words in str(meaning(protocol, data, name).error)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "data"),
+    [
+        (ANTHROPIC, {"error": {"message": "out of memory"}}),
+        (OPENAI, {"object": "error", "message": "out of memory", "code": 500}),
+        (OPENAI, {"type": "error", "message": "out of memory"}),
+        (OPENAI, {"choices": [{"delta": {}, "finish_reason": "error", "error": {"message": "out of memory"}}]}),
+        (MAPPED, {"error": "out of memory"}),
+    ],
+)
+def test_an_error_is_understood_in_every_shape(protocol: Protocol, data: Any) -> None:
+    assert "out of memory" in str(meaning(protocol, data).error)
