@@ -31,9 +31,14 @@ class Redaction:
     """What must not be shown of some secrets."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        parts = {part for secret in secrets for part in (secret, *_parts(secret)) if len(part) >= SHORTEST}
+        self._secrets = tuple(secrets)
+        parts = {part for secret in self._secrets for part in (secret, *_parts(secret)) if len(part) >= SHORTEST}
         self._beginnings = {part[:size].lower() for part in parts for size in range(_SHORTEST_REST, SHORTEST)}
         self._forms = "\n".join(sorted({form for part in parts for form in _forms(part) if len(form) >= SHORTEST}))
+
+    def also(self, secrets: Iterable[str]) -> "Redaction":
+        """A redaction of these secrets, too."""
+        return Redaction((*self._secrets, *secrets))
 
     def blotted(self, text: str) -> str:
         """The text with `…` in place of secrets."""

@@ -21,6 +21,7 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.harness.run.messages import Machine, StartRun
 from streamgauge.harness.run.open_load import dispatcher_of
+from streamgauge.harness.run.secrecy import protect
 
 LOCAL = "local"  # the name of the process in a run without workers
 
@@ -33,6 +34,8 @@ class Driving:
     ) -> None:
         """Nothing starts yet. StreamgaugeError if the users cannot take part."""
         site = Site.of(order.host, order.target, clock)
+        dealt = (value for credential in site.credentials for value in credential.values())
+        protect(environment, site.secret.also(dealt))
         for user in environment.user_classes:
             user.client = order.client or user.client
             if issubclass(user, StreamUser):
