@@ -46,6 +46,7 @@ class Attempt:
         self._connection = connection
         self._endpoint = site.endpoint
         self._timeouts = target.timeouts
+        self._clock = site.clock
         self._plan = plan
         self._link = link
         pace = None if link.window is None else LinkPace(link, self.began)
@@ -57,6 +58,8 @@ class Attempt:
         delivery = Delivery(link, site.clock, self.began, reads)
         self._transcript = Transcript(question.due_at, delivery, started_at=self.began)
         self._deadlines = Deadlines(question, target.timeouts, self._exchange, self._progress, delivery)
+        self._next_at = 0  # the next deadline, as known when the greenlet began to wait
+        self._step_until = NEVER  # when the present step must end
         self._overslept = 0  # ns; how much too long the latest `_pause` was
         self._over = False  # the answer has ended
         self.reusable = False
@@ -99,6 +102,7 @@ class Attempt:
             Loop.current().read(self._exchange)
         except (OSError, RuntimeError) as fault:  # no descriptor or thread is left for the loop itself
             raise Starved(fault) from None
+        self._next_at, _ = self._deadlines.next()
 
     def _wait_for_end(self) -> None:
         """Wait for the end of the answer. Broken if the answer does not get to its end."""
@@ -109,6 +113,9 @@ class Attempt:
         """Wait until something has to be decided, and decide it. Broken if the answer cannot get to its end."""
         exchange, deadlines = self._exchange, self._deadlines
         exchange.catch_up()
+        judged = time.monotonic_ns() >= self._next_at
+        if judged:
+            self._judge()
         if exchange.finished:
             if exchange.broken is not None:
                 raise exchange.broken
@@ -119,9 +126,28 @@ class Attempt:
             deadlines.marker_came(time.monotonic_ns())
         until, deadline = deadlines.next()
         if time.monotonic_ns() < until:
+            self._next_at = until
             exchange.wait(until)
-        else:
+        elif judged:
+            self._step_until = until
             self._decide(deadline)
+        else:
+            self._next_at = until  # judge first what has arrived
+
+    def _judge(self) -> None:
+        """Take all that has arrived, since it may have come in time. Broken if a deadline had passed before."""
+        self._exchange.drain()
+        missed = self._deadlines.missed(time.monotonic_ns(), self._clock.drift())
+        if missed is None:
+            return
+        self._step_until = self._transcript.ended_at = missed.moment
+        self._exchange.cut(missed.reads)
+        if not missed.headers:
+            self._exchange.response.forget_headers()
+        try:
+            raise missed.broken
+        finally:
+            del missed  # its traceback holds this frame: a reference cycle
 
     def _decide(self, deadline: Deadline) -> None:
         broken = deadline.becomes(self._deadlines)
@@ -183,7 +209,8 @@ class Attempt:
         return closed and self._exchange.received == 0
 
     def _until(self, timeout: int) -> int:
-        return self._deadlines.until(time.monotonic_ns(), timeout)
+        self._step_until = self._deadlines.until(time.monotonic_ns(), timeout)
+        return self._step_until
 
     def _pause(self, duration: int) -> None:
         """Wait for the emulated link's delay. Broken if the person leaves during it.
@@ -201,4 +228,4 @@ class Attempt:
 
     def _had_left(self, fault: Broken) -> bool:
         """Whether this timeout is really the person leaving: they leave no later than it."""
-        return fault.outcome is Outcome.TIMED_OUT and time.monotonic_ns() >= self._deadlines.leave_at()
+        return fault.outcome is Outcome.TIMED_OUT and self._deadlines.leave_at() <= self._step_until

@@ -3,7 +3,8 @@
 Pure: no sleeping and no clock. Moments are CLOCK_MONOTONIC ns, and NEVER while a deadline does not apply.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from streamgauge.harness.drive.wire.exchange import Exchange
 from streamgauge.harness.record.observation import Outcome
 
 NEVER = 1 << 62
+_MOST_DRIFT = 50_000_000  # ns of drift between the system's clock and ours with which the kernel's stamps serve
 _GRACE = 200_000_000  # ns after the marker; most servers end the HTTP message by then, which saves the check
 
 
@@ -25,6 +27,15 @@ class LinkBroke(Broken):
     def __init__(self) -> None:
         detail = "the phone changed cells, and the connection was lost, as the emulated link planned"
         super().__init__(Outcome.CANCELLED, detail)
+
+
+class Missed(NamedTuple):
+    """A deadline that has passed."""
+
+    moment: int
+    broken: Broken  # how the stream ends
+    reads: int  # of the exchange that arrived before
+    headers: bool  # whether the headers did
 
 
 class Deadline(NamedTuple):
@@ -110,6 +121,79 @@ class Deadlines:
 
     def idle_at(self) -> int:
         return self._on_link(self._exchange.last_read_at, self.timeouts.idle)
+
+    # A stop of the load generator must neither make a server late nor hide that it was.
+
+    def missed(self, now: int, drift: int) -> Missed | None:
+        """The first deadline that passed before something arrived, or before `now`; None if none did.
+
+        What arrived counts from when the kernel received it, however late it was read; if the system's clock has
+        drifted by too much for that, from when it was read. Call it when all that has arrived has been read.
+        """
+        self._progress.update()
+        exchange, headers = self._exchange, self._exchange.response.headers_read
+        arrived = self._arrivals(drift)
+        moments = arrived if headers is None else [min([headers.arrived(self._delivery.clock), *arrived[:1]]), *arrived]
+        found = [(self.leave_at(), self.left()), (self.total_at, _late("total", self.timeouts.total))]
+        if self.back_at == NEVER and not self.answered:
+            found.append((self._idle_gap(moments), _late("idle: nothing arrived", self.timeouts.idle)))
+            found.append((self._late_first_token(arrived), _late("first token", self.timeouts.first_token)))
+        moment, broken = min(found, key=itemgetter(0))
+        # Of an exchange that has ended, only what was received can be late: the end itself has no stamp.
+        if moment >= (max(moments, default=0) if exchange.finished else now):
+            return None
+        in_time = sum(at <= moment for at in arrived)
+        return Missed(moment, broken, in_time, headers is not None and moments[0] <= moment)
+
+    def _arrivals(self, drift: int) -> list[int]:
+        """When each read arrived.
+
+        Of segments that wait in the kernel, only the last one's stamp is left. So, if a read is of several events and
+        the reader may have stopped, its first ones may have come long before. The server gets the benefit of the doubt.
+        """
+        exchange, reads = self._exchange, self._exchange.reads
+        ends: list[int]
+        seen: list[int]
+        ends, _, seen = (column.tolist() for column in reads.columns())
+        if abs(drift) > _MOST_DRIFT:
+            return seen
+        arrived: list[int] = reads.arrived(self._delivery.clock).tolist()
+        if exchange.separates:
+            return arrived
+        body, begin, earliest = exchange.response.body, 0, exchange.started_at
+        for number, end in enumerate(ends):
+            if body.count(b"\n\n", begin, end) + body.count(b"\r\n\r\n", begin, end) > 1:
+                arrived[number] = min(arrived[number], earliest)
+            begin, earliest = end, seen[number]
+        return arrived
+
+    def _late_first_token(self, arrived: Sequence[int]) -> int:
+        at = self._on_link(self._delivery.began, self.timeouts.first_token)
+        first_end = self._progress.first_end
+        if first_end is None:
+            return at
+        return NEVER if arrived[self._exchange.reads.completing(first_end)] <= at else at
+
+    def _idle_gap(self, arrived: Sequence[int]) -> int:
+        """When the idle timeout ended in the first gap that was too long; without one, in the present gap."""
+        exchange, idle = self._exchange, self.timeouts.idle
+        if exchange.pace is not None:  # what an emulated link holds back makes gaps that are not the server's
+            return self.idle_at()
+        holds, quiet_since = deque(exchange.holds), exchange.started_at
+        seen = self._exchange.reads.columns()[2].tolist()
+        if len(arrived) > len(seen):
+            seen.insert(0, arrived[0])  # the headers
+        # After a read in a stop, the last of its segments may have come just before it was read.
+        for at, until in zip(arrived, seen, strict=True):
+            while holds and holds[0] <= at:
+                quiet_since = max(quiet_since, holds.popleft())
+            if at - quiet_since > idle and self._on_link(quiet_since, idle) < at:
+                return self._on_link(quiet_since, idle)
+            quiet_since = max(quiet_since, until)
+        last_body_at = exchange.reads[-1].seen if len(exchange.reads) else 0
+        if exchange.last_read_at > last_body_at:  # something without a part of the body, or reading has gone on
+            return self.idle_at()
+        return self._on_link(quiet_since, idle)
 
     def first_token_at(self) -> int:
         return NEVER if self._progress.content else self._on_link(self._delivery.began, self.timeouts.first_token)

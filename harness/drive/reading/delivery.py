@@ -11,12 +11,12 @@ from streamgauge.harness.record.clock import RunClock
 class Delivery:
     """The deliveries of one stream. Times are CLOCK_MONOTONIC ns."""
 
-    __slots__ = ("_clock", "_link", "_moments", "_reads", "began", "emulated")
+    __slots__ = ("_link", "_moments", "_reads", "began", "clock", "emulated")
 
     def __init__(self, link: Link, clock: RunClock, began: int, reads: Reads) -> None:
         """`began`: when the stream began to connect, which is the link's zero. `reads` may still grow."""
         self._link = link
-        self._clock = clock
+        self.clock = clock
         self._reads = reads
         self.began = began
         self.emulated = link.emulated
@@ -33,7 +33,7 @@ class Delivery:
         """When the person has each read."""
         began, deliver, delivered = self.began, self._link.deliver, len(self._moments)
         ends, _, _ = self._reads.columns()
-        arrived = (self._reads.arrived(self._clock) - began)[delivered:].tolist()
+        arrived = (self._reads.arrived(self.clock) - began)[delivered:].tolist()
         sizes = np.diff(ends, prepend=0)[delivered:].tolist()
         self._moments += [began + deliver(at, size) for at, size in zip(arrived, sizes, strict=True)]
         return np.array(self._moments, np.int64)
@@ -41,5 +41,5 @@ class Delivery:
     def _deliver(self, number: int) -> None:
         read = self._reads[number]
         before = self._reads[number - 1].end if number else 0
-        at = read.arrived(self._clock) - self.began
+        at = read.arrived(self.clock) - self.began
         self._moments.append(self.began + self._link.deliver(at, read.end - before))

@@ -11,7 +11,7 @@ import weakref
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.exchange import Exchange, Piece
@@ -166,6 +166,8 @@ def _stop(library: Any, reader: Any, pipe: Sequence[int], process: int) -> None:
 class CompiledReader:
     """Reads all data as it arrives."""
 
+    separates: ClassVar[bool] = True
+
     __slots__ = ("_awaits_body", "_counts", "_exchange", "_inbox", "_sockets", "_watched")
 
     def __init__(self, exchange: Exchange, sockets: SocketSet) -> None:
@@ -246,6 +248,8 @@ def _apart(piece: Piece) -> Iterator[Piece]:
 
 class PacedCompiledReader(CompiledReader):
     """Lets C read only what the pace allows, and asks again when the allowance is used up or has expired."""
+
+    separates: ClassVar[bool] = False  # C reads only when Python asks it to
 
     __slots__ = ("_alarm", "_allowed", "_pace")
 

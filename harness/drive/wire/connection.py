@@ -1,11 +1,14 @@
 """A socket, with TLS if the endpoint uses it: connect, send, close. `wire.exchange` reads the answers."""
 
 import errno
+import select
 import socket
 import struct
+import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import gevent
 from gevent import monkey
@@ -20,6 +23,10 @@ from streamgauge.harness.record.observation import Outcome
 
 # Locust has replaced `socket.socket` with gevent's; the socket readers need the original.
 _socket: Any = monkey.get_original("socket", "socket")
+
+_poll: Any = monkey.get_original("select", "poll")
+_ESTABLISHED = 1  # TCP's state, in `struct tcp_info`
+_TICK = 10_000_000  # ns; how coarse the kernel's times in `struct tcp_info` are
 
 _BLOCK = 65_536  # bytes received at a time in a handshake
 _SEGMENT = 1_460  # bytes of payload in an Ethernet segment
@@ -76,7 +83,7 @@ class Connection:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
         code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
-            wait_write(sock.fileno(), seconds_until(until), Broken(Outcome.TIMED_OUT, "no connection in time"))
+            self._wait(_WRITABLE, until, Broken(Outcome.TIMED_OUT, "no connection in time"))
             code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if starves(code):
             raise Starved(code)
@@ -91,7 +98,7 @@ class Connection:
         received = b""
         while not tls.handshake(received):
             self._send(tls.outgoing(), until, late)
-            wait_read(self.sock.fileno(), seconds_until(until), late)
+            self._wait(_READABLE, until, late)
             received = self._receive()
         self._send(tls.outgoing(), until, late)
 
@@ -120,7 +127,17 @@ class Connection:
             try:
                 rest = rest[self.sock.send(rest) :]
             except BlockingIOError:
-                wait_write(self.sock.fileno(), seconds_until(until), late)
+                self._wait(_WRITABLE, until, late)
+
+    def _wait(self, event: "_Event", until: int, late: Broken) -> None:
+        """Wait until `until`, or raise `late`. What came in time counts, however late we look."""
+        ready = True
+        try:
+            event.wait(self.sock.fileno(), seconds_until(until), late)
+        except Broken:
+            ready = bool(_polled(self.sock, event.mask))
+        if not ready or (time.monotonic_ns() > until and _happened(self.sock, event.since) > until + _TICK):
+            raise late
 
     def decrypt(self, data: memoryview) -> tuple[bytes, bool, Broken | None]:
         """Like `Tls.decrypt`; also sends TLS's own replies."""
@@ -162,6 +179,34 @@ def _open_socket(family: int) -> Any:
         if starves(fault.errno):
             raise Starved(fault) from None
         raise Broken(Outcome.UNREACHABLE, f"cannot open a socket: {reason(fault)}") from None
+
+
+class _Event(NamedTuple):
+    """What to wait for at a socket."""
+
+    wait: Callable[[int, float, Broken], None]
+    mask: int  # as for `poll`
+    since: int  # where in the kernel's `struct tcp_info` it says how many ms ago this happened
+
+
+_READABLE = _Event(wait_read, select.POLLIN, 52)  # tcpi_last_data_recv
+_WRITABLE = _Event(wait_write, select.POLLOUT, 56)  # tcpi_last_ack_recv: a new connection's, or of data we sent
+
+
+def _polled(sock: Any, mask: int) -> list[tuple[int, int]]:
+    """Whether the socket is ready, without waiting."""
+    poll = _poll()
+    poll.register(sock, mask)
+    found: list[tuple[int, int]] = poll.poll(0)
+    return found
+
+
+def _happened(sock: Any, since: int) -> int:
+    """When it happened, CLOCK_MONOTONIC ns, to a few milliseconds; 0 if the connection is not open."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, since + 4)
+    if info[0] != _ESTABLISHED:
+        return 0
+    return time.monotonic_ns() - int.from_bytes(info[since:], sys.byteorder) * 1_000_000
 
 
 def seconds_until(moment: int) -> float:

@@ -34,6 +34,8 @@ _MOST_LINE_ENDS = 1_000_000  # CR and LF; an answer of 250,000 usual events has 
 class SocketReader(Protocol):
     """Reads the socket of one exchange and passes the data to `Exchange.take`."""
 
+    separates: ClassVar[bool]  # whether it goes on reading while Python is busy, so that each read has its own stamp
+
     def resume(self) -> None:
         """Start reading, or go on after `pause`."""
 
@@ -52,6 +54,8 @@ class SocketReader(Protocol):
 
 class _NotReading:
     """The socket reader before the request is sent and after the answer's end."""
+
+    separates: ClassVar[bool] = False
 
     def resume(self) -> None: ...
     def pause(self) -> None: ...
@@ -105,6 +109,8 @@ class Exchange:
         "reads",
         "received",
         "response",
+        "separates",
+        "started_at",
     )
 
     def __init__(
@@ -120,6 +126,8 @@ class Exchange:
         self.reads = Reads()
         self.holds = array("q")  # when reading went on after each intended pause, CLOCK_MONOTONIC ns
         self.received = 0  # bytes read from the socket
+        self.started_at = 0  # when reading began
+        self.separates = False  # see `SocketReader`
         self.last_read_at = 0
         self.finished = False  # nothing more is read
         self.broken: Broken | None = None
@@ -132,8 +140,8 @@ class Exchange:
 
     def start(self, reader: SocketReader) -> None:
         """Start reading; called by `Loop.read`."""
-        self.last_read_at = time.monotonic_ns()
-        self._reader = reader
+        self.started_at = self.last_read_at = time.monotonic_ns()
+        self._reader, self.separates = reader, reader.separates
         reader.resume()
 
     def catch_up(self) -> None:
@@ -163,6 +171,13 @@ class Exchange:
 
     def wake(self) -> None:
         self._changed.set()
+
+    def cut(self, kept: int) -> None:
+        """End the exchange, and forget all but the first `kept` reads."""
+        self.end(None)
+        if kept < len(self.reads):
+            del self.response.body[self.reads[kept - 1].end if kept else 0 :]
+            self.reads.forget_after(kept)
 
     def stop(self) -> None:
         """Stop reading; the socket stays open. Breaks the reference cycles, since the garbage collector is off."""

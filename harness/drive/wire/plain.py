@@ -4,7 +4,7 @@ The gevent loop makes one call for each read.
 """
 
 import time
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import gevent
 
@@ -29,6 +29,8 @@ class _Received(NamedTuple):
 
 class PlainReader:
     """Reads all data as it arrives."""
+
+    separates: ClassVar[bool] = False
 
     __slots__ = ("_exchange", "_watcher")
 

@@ -74,6 +74,10 @@ class Reads:
     def extend(self, more: "Reads") -> None:
         self._numbers.extend(more._numbers)
 
+    def forget_after(self, number: int) -> None:
+        """Keep only the first `number` reads."""
+        del self._numbers[_FIELDS * number :]
+
     def settle(self, known: int, length: int) -> None:
         """Set the last read's end to `length`, and drop trailing reads that added no body.
 

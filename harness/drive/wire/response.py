@@ -58,6 +58,10 @@ class Response:
         self._parser = None
         del self.feed
 
+    def forget_headers(self) -> None:
+        """As if they had not arrived."""
+        self.status, self.headers, self.headers_read = None, {}, None
+
     # httptools calls these by name.
 
     def on_message_begin(self) -> None:
