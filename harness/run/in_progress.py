@@ -128,7 +128,8 @@ class RunInProgress:
     def conclude(self, ended: int) -> Exit:
         """Close the record, judge it and write the results. Call it last; `ended` is what `finish` returned."""
         facts = {"aborted": self._aborted, "faults": self._faults}
-        unsaved = self._recording.finish(self._status, ended, {name: fact for name, fact in facts.items() if fact})
+        facts = {name: fact for name, fact in facts.items() if fact}
+        unsaved = self._recording.finish(self._status, ended, facts, self._asked_until)
         where = f"not whole in {self._settings.database}: {unsaved}" if unsaved else f"in {self._settings.database}"
         try:
             with self._recording.ended() as store:
@@ -136,6 +137,14 @@ class RunInProgress:
         finally:
             say(f"run {self.id} is {where}")
         return Exit.MISTAKE if self._mistake or unsaved else verdict
+
+    @property
+    def _asked_until(self) -> int | None:
+        """When the run was to end, ns on its clock, if it ended before that since all its workers had left it."""
+        seconds = self._environment.parsed_options.run_time
+        if self._status != "finished" or not seconds or not isinstance(self._users, Workers):
+            return None
+        return int(seconds * 1e9) if self._users.all_left else None
 
     @property
     def _status(self) -> RunStatus:

@@ -1,7 +1,9 @@
 """The facts about each process that simulates users, gathered during a run for its record. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import ceil
+from statistics import fmean
 from typing import Any
 
 import msgspec
@@ -9,30 +11,59 @@ import msgspec
 from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.messages import Machine, Ready
 
+_BETWEEN_MESSAGES = 0.5  # seconds between two batches of a process
+
 
 @dataclass(slots=True)
 class ProcessSummary:
     about: dict[str, Any] = field(default_factory=dict)  # its machine and clock; empty until it has reported them
     streams: int = 0  # stored
-    begun: int = 0  # streams begun, by its last stored sample
+    begun: int = 0  # streams begun, by its last stored message
+    lost: bool = False  # it ended without having sent everything
+    fastest: float = 0.0  # streams begun per second, the most between two samples
+    users: list[tuple[int, float]] = field(default_factory=list)  # when (ns on the run's clock), and how many
+    _sampled: tuple[int, float] | None = None  # the last sample of the streams begun
     held_seconds: int = 0  # how long it held new streams back, since its outbox was full
     worst: dict[Vital, float] = field(default_factory=dict)  # the value of each that is farthest from 0
 
-    def add(self, streams: int, vitals: Iterable[VitalSample]) -> None:
-        """Count a stored batch."""
+    def add(self, streams: int, vitals: Iterable[VitalSample], begun: int = 0) -> None:
+        """Count a stored batch; `begun`: streams that the process had begun when it sent the batch."""
         self.streams += streams
-        for _, vital, value in vitals:
+        self.begun = max(self.begun, begun)
+        for at, vital, value in vitals:
             if vital.worst_as:
                 self.worst[vital] = max(self.worst.get(vital, 0.0), value, key=abs)
             elif vital is Vital.STREAMS_BEGUN:
                 self.begun = max(self.begun, int(value))
+                if self._sampled is not None and at > self._sampled[0]:
+                    seconds = (at - self._sampled[0]) / 1e9
+                    self.fastest = max(self.fastest, (value - self._sampled[1]) / max(seconds, _BETWEEN_MESSAGES))
+                self._sampled = (at, value)
+            elif vital is Vital.USERS:
+                self.users.append((at, value))
             elif vital is Vital.HELD_STREAMS:
                 self.held_seconds += 1
 
     @property
-    def missing(self) -> int:
-        """Streams begun without a stored record. For a lost process a lower bound: its last sample may be missing."""
+    def lost_least(self) -> int:
+        """Streams that a lost process had begun by its last message, and whose records never arrived."""
         return max(0, self.begun - self.streams)
+
+    @property
+    def lost_most(self) -> int:
+        """With those that it can have begun after that message, at its fastest pace."""
+        return self.lost_least + ceil(self.fastest * _BETWEEN_MESSAGES)
+
+    def loss(self) -> str:
+        """What is known of the streams that were lost with the process."""
+        return (
+            f"{self.lost_least} to {self.lost_most} streams: {self.lost_least} that it had begun by its last message, "
+            f"and up to {self.lost_most - self.lost_least} of the half second after it; how they ended is unknown"
+        )
+
+    def users_at(self, moment: int) -> float:
+        """The users that it had then, by its last sample before; 0 before the first one."""
+        return next((users for at, users in reversed(self.users) if at <= moment), 0.0)
 
     @property
     def clock_drift(self) -> int:
@@ -41,7 +72,27 @@ class ProcessSummary:
     def facts(self) -> dict[str, Any]:
         """This process's entry in the run's record; docs/concepts/validity.md lists the keys."""
         worst = {vital.worst_as: value for vital, value in self.worst.items()}
-        return {**self.about, "streams": self.streams, **worst, Vital.CLOCK_DRIFT.worst_as: self.clock_drift}
+        lost = {"lost_least": self.lost_least, "lost_most": self.lost_most} if self.lost else {}
+        return {**self.about, "streams": self.streams, **lost, **worst, Vital.CLOCK_DRIFT.worst_as: self.clock_drift}
+
+
+def missing_load(processes: Mapping[str, ProcessSummary], left: Collection[str], until: int) -> float:
+    """Which share of the load that was asked for was missing, since the processes `left` ended before the run did.
+
+    Load is counted as users times seconds. `until`: when the run was to end, ns on its clock.
+    """
+    missing = 0.0
+    others = [process for name, process in processes.items() if name not in left]
+    for process in (processes[name] for name in left if name in processes):
+        at, users = next((sample for sample in reversed(process.users) if sample[1]), (until, 0.0))
+        # Locust may give the users of a worker that is gone to the others.
+        taken_over = sum(
+            fmean([users for moment, users in other.users if moment > at] or [0.0]) - other.users_at(at)
+            for other in others
+        )
+        missing += max(0.0, users - max(0.0, taken_over)) * max(0, until - at) / 1e9
+    had = sum(users for process in processes.values() for _, users in process.users)  # one sample a second
+    return missing / (missing + had) if missing else 0.0
 
 
 def about_this_process(machine: Machine) -> dict[str, Any]:

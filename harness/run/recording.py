@@ -12,7 +12,7 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.live import LiveProgress
 from streamgauge.harness.run.messages import Batch
-from streamgauge.harness.run.process_summary import ProcessSummary
+from streamgauge.harness.run.process_summary import ProcessSummary, missing_load
 from streamgauge.harness.run.writer import Patience, Rows, Writer
 
 _SERVER = "target"  # what the server's vitals are stored under, in place of a process's name
@@ -34,6 +34,7 @@ class Recording:
         self.clock = clock
         self.notes: list[str] = []  # what went wrong, a sentence each
         self.processes: defaultdict[str, ProcessSummary] = defaultdict(ProcessSummary)  # by name
+        self.early: set[str] = set()  # names of processes that finished before the run did
         self.live = LiveProgress()
         self._store = store
         self._writer = Writer(store, run.id, give_up, patience)
@@ -52,7 +53,7 @@ class Recording:
         self._writer.put(rows)
 
     def _stored(self, batch: Batch, then: Callable[[], None] | None) -> None:
-        self.processes[batch.worker].add(len(batch.streams), batch.vitals)
+        self.processes[batch.worker].add(len(batch.streams), batch.vitals, batch.begun)
         if then is not None:
             then()
 
@@ -73,17 +74,29 @@ class Recording:
             if process.held_seconds
         ]
 
-    def finish(self, status: RunStatus, ended: int, facts: dict[str, Any]) -> str:
+    def _lost(self) -> list[str]:
+        """Notes on the processes that were lost."""
+        lost = sorted((name, process) for name, process in self.processes.items() if process.lost)
+        return [f"{name} was lost, and with it {process.loss()}" for name, process in lost]
+
+    def _missing_load(self, until: int) -> dict[str, float]:
+        left = self.early | {name for name, process in self.processes.items() if process.lost}
+        share = missing_load(self.processes, left, until)
+        return {"load_missing": share} if share else {}
+
+    def finish(self, status: RunStatus, ended: int, facts: dict[str, Any], until: int | None = None) -> str:
         """Store what waits, then the end of the run; both wait for a limited time.
 
-        `ended` is when the run ended, ns on its clock; `facts` are more facts of the instrument. Returns what could not
-        be saved, a sentence; "" if all is. `Store.run` then says the same, even if the database takes nothing more.
+        `ended` is when the run ended, ns on its clock, and `until` when it was to end; None: then. `facts` are more
+        facts of the instrument. Returns what could not be saved, a sentence; "" if all is. `Store.run` then says the
+        same, even if the database takes nothing more.
         """
         self._writer.finish()
         unsaved = self._unsaved
         drifts = (self.clock.drift(), *(process.clock_drift for process in self.processes.values()))
         workers = {name: process.facts() for name, process in sorted(self.processes.items())}
         instrument = {Vital.CLOCK_DRIFT: max(drifts, key=abs), **facts, "streams": self._streams, "workers": workers}
+        instrument |= self._missing_load(max(ended, until or 0))
         if unsaved:
             instrument["unsaved"] = unsaved
         end = partial(
@@ -92,7 +105,7 @@ class Recording:
             ended_ns=ended,
             status=status,
             instrument=instrument,
-            notes=[*self.notes, *self._held_back()],
+            notes=[*self.notes, *self._lost(), *self._held_back()],
         )
         try:
             self._writer.in_thread(end)

@@ -10,7 +10,7 @@ from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterR
 
 from streamgauge.harness.run import messages
 from streamgauge.harness.run.messages import Batch, Done, FinishRun, FromWorker, Ready, Refused, StartRun, Stored
-from streamgauge.harness.run.process_summary import ProcessSummary, about_worker
+from streamgauge.harness.run.process_summary import about_worker
 from streamgauge.harness.run.recording import Recording
 
 _LAST_BATCHES = 20.0  # seconds that the master waits for the last batches
@@ -72,7 +72,7 @@ class Workers:
                 self._refused(self._name_of(node), messages.cleaned(message.reason))
 
     def finish(self) -> None:
-        """Collect the workers' last batches. Notes each lost worker: the streams that it had not sent are lost too."""
+        """Collect the workers' last batches. Marks each lost worker: the streams that it had not sent are lost too."""
         for node in self._done.keys() & self._runner.clients.keys():
             messages.send(self._runner, FinishRun(), node)
         now = time.monotonic()
@@ -84,14 +84,18 @@ class Workers:
             gevent.sleep(0.05)
             now = time.monotonic()
             alive_at |= dict.fromkeys(self._done.keys() & set(connected(self._runner)), now)
-        for name in sorted(self._name_of(node) for node, done in self._done.items() if not done):
-            self._recording.notes.append(
-                f"{name} was lost, and with it what it had not sent: "
-                f"at least {self._recording.processes.get(name, ProcessSummary()).missing} streams that it had begun"
-            )
+        for name in (self._name_of(node) for node, done in self._done.items() if not done):
+            self._recording.processes[name].lost = True
+
+    @property
+    def all_left(self) -> bool:
+        """Whether no worker stayed until the end of the run: then its load ended before it."""
+        names = {self._name_of(node) for node in self._done}
+        return all(name in self._early or self._recording.processes[name].lost for name in names)
 
     def finished_early(self) -> list[str]:
         """Notes on the workers that finished while the run went on."""
+        self._recording.early = set(self._early)
         return [f"{worker} finished early; all that it had seen is stored" for worker in self._early]
 
     def _send_order(self, node: str) -> None:

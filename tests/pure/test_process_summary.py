@@ -1,14 +1,16 @@
 """The facts about each process in a run's record."""
 
+import pytest
+
 from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.messages import Machine, Ready
-from streamgauge.harness.run.process_summary import ProcessSummary, about_this_process, about_worker
+from streamgauge.harness.run.process_summary import ProcessSummary, about_this_process, about_worker, missing_load
 
 MACHINE = Machine("here", 7, 2, "kernel", "compiled")
 
 
 def samples(vital: Vital, *values: float) -> list[VitalSample]:
-    return [VitalSample(second, vital, value) for second, value in enumerate(values)]
+    return [VitalSample(second * 10**9, vital, value) for second, value in enumerate(values)]
 
 
 def test_the_worst_value_is_the_one_farthest_from_0() -> None:
@@ -21,9 +23,37 @@ def test_the_worst_value_is_the_one_farthest_from_0() -> None:
 def test_what_a_lost_process_had_begun_and_not_sent_is_missing() -> None:
     process = ProcessSummary()
     process.add(10, samples(Vital.STREAMS_BEGUN, 12.0, 17.0))
-    assert process.missing == 7
-    process.add(9, [])
-    assert process.missing == 0, "the streams of its last batch began after the last sample"
+    assert (process.lost_least, process.lost_most) == (7, 7 + 3), "it began up to 5 a second"
+    process.add(9, [], begun=21)
+    assert (process.lost_least, process.lost_most) == (2, 5), "a batch tells more than the last sample"
+    process.lost = True
+    assert process.facts() == {"streams": 19, "lost_least": 2, "lost_most": 5, "clock_drift_ns": 0}
+    assert process.loss().startswith("2 to 5 streams: 2 that it had begun by its last message, and up to 3 of the half")
+
+
+def users(seconds: range, count: float) -> ProcessSummary:
+    return ProcessSummary(users=[(second * 10**9, count) for second in seconds])
+
+
+def test_the_missing_load_is_that_of_workers_that_left_until_the_run_was_to_end() -> None:
+    workers = {"worker-0": users(range(1, 11), 4), "worker-1": users(range(1, 6), 4)}
+    assert missing_load(workers, [], 10 * 10**9) == 0
+    assert missing_load(workers, ["worker-1"], 10 * 10**9) == pytest.approx(20 / 80), "4 users for 5 s of 10"
+    assert missing_load(workers, ["worker-0", "worker-1"], 60 * 10**9) == pytest.approx(420 / 480)
+
+
+def test_users_that_others_took_over_are_not_missing() -> None:
+    heir = users(range(1, 6), 4)
+    heir.users += [(second * 10**9, 8.0) for second in range(6, 11)]
+    workers = {"worker-0": heir, "worker-1": users(range(1, 6), 4)}
+    assert missing_load(workers, ["worker-1"], 10 * 10**9) == 0
+
+
+def test_a_worker_that_ended_its_users_before_it_left_is_missed_from_then_on() -> None:
+    left = users(range(1, 6), 4)
+    left.users.append((6 * 10**9, 0.0))
+    workers = {"worker-0": users(range(1, 11), 4), "worker-1": left}
+    assert missing_load(workers, ["worker-1"], 10 * 10**9) == pytest.approx(20 / 80)
 
 
 def test_every_sample_of_held_streams_is_a_second() -> None:

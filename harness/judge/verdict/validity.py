@@ -35,6 +35,7 @@ SEND_LAG_MS = 10.0  # p99; TTFT starts at the due time, so it includes the send 
 # A dropped arrival is load that was configured but not sent, at the times when the server is slowest. With one arrival
 # in twenty dropped, the p95 of the streams that began is at best the p90 of those that were due.
 DROPPED_INVALID = 0.05  # share of an open load's arrivals
+LOAD_MISSING_INVALID = 0.05  # share of users times seconds: a server with less load than asked for answers faster
 # The median over streams of each stream's largest read lag. Not p99, because a single pause of 0.3 s affects every
 # stream open at the time. Most models send tokens 10 to 50 ms apart: above this, only kernel stamps tell them apart.
 READ_LAG_MS = 50.0  # p50
@@ -144,6 +145,13 @@ def _dropped(evidence: Evidence) -> Iterator[Fault]:
         )
 
 
+def _load_missing(evidence: Evidence) -> Iterator[Fault]:
+    share = float(evidence.run.instrument.get("load_missing") or 0.0)
+    if share > LOAD_MISSING_INVALID:
+        sentence = f"{figure(share, 'ratio')} of the load that was asked for was missing, since workers left the run"
+        yield Fault(invalid=True, sentence=sentence)
+
+
 def _stopped(evidence: Evidence) -> Iterator[Fault]:
     for lost in time_lost.stopped(evidence.vitals):
         if lost.share > STOPPED_DEGRADED:
@@ -203,8 +211,8 @@ def _incomplete(evidence: Evidence) -> Iterator[Fault]:
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
-    _incomplete, _starved, _unrecorded, _saturation, _stopped, _clock_step, _unstamped, _sent_late, _read_late,
-    _dropped, _busy,
+    _incomplete, _load_missing, _starved, _unrecorded, _saturation, _stopped, _clock_step, _unstamped, _sent_late,
+    _read_late, _dropped, _busy,
 )  # fmt: skip
 
 
