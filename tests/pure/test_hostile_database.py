@@ -172,6 +172,7 @@ def test_a_link_to_a_database_is_that_database(good: Path, tmp_path: Path) -> No
 def test_a_value_that_is_larger_than_any_of_ours_is_not_read(good: Path, tmp_path: Path) -> None:
     path = damaged(good, tmp_path / "one.db", Damage("none", ()))
     with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("UPDATE runs SET notes = zeroblob(70 * 1024 * 1024) WHERE id = 'run-2'")
         connection.execute("UPDATE streams SET detail = CAST(zeroblob(70 * 1024 * 1024) AS TEXT) WHERE id = 3")
     connection.close()

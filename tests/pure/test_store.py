@@ -329,3 +329,29 @@ def test_a_stream_of_two_hundred_tokens_takes_under_a_kilobyte(tmp_path: Path) -
     one = observation(chunks, request_id="req_0123456789abcdef", output_tokens=200, reads=200)
     path = database(tmp_path / "one.db", [one] * 500)
     assert path.stat().st_size / 500 < 1_024
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_can_be_stored(tmp_path: Path, outcome: Outcome) -> None:
+    database(tmp_path / "one.db", [observation(outcome=outcome)])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE runs SET status = 'exploded'",
+        *(
+            f"UPDATE runs SET {name} = '{{'"
+            for name in ("config", "rules", "fingerprint", "labels", "instrument", "notes")
+        ),
+        "UPDATE streams SET outcome = 'exploded'",
+        "UPDATE streams SET answer = 'half'",
+        "UPDATE streams SET labels = 'x'",
+        "UPDATE streams SET arrivals = NULL",
+        "UPDATE streams SET due_at = 'x'",
+    ],
+)
+def test_a_new_file_takes_no_value_that_could_not_be_read(tmp_path: Path, statement: str) -> None:
+    path = database(tmp_path / "one.db", [observation()])
+    with pytest.raises(sqlite3.IntegrityError):
+        _foreign(path, statement)

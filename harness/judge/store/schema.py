@@ -147,6 +147,37 @@ def m004_baselines(database: Database) -> None:
     )
 
 
+# `json_valid` would say more, but SQLite calls it unsafe in a schema that is not trusted.
+_OBJECTS = " AND ".join(f"{name} LIKE '{{%}}'" for name in ("config", "fingerprint", "labels", "instrument"))
+# A new outcome or status needs a migration that makes the table anew with another check.
+_CHECKS = {
+    "runs": f"status IN ('running', 'finished', 'interrupted', 'aborted') AND {_OBJECTS} "
+    "AND rules LIKE '[%]' AND notes LIKE '[%]'",
+    "streams": "outcome IN ('completed', 'truncated', 'server_error', 'refused', 'unreachable', 'reset', 'timed_out', "
+    "'malformed', 'cancelled', 'interrupted', 'empty') AND answer IN ('streamed', 'whole') AND labels LIKE '{%}' "
+    "AND typeof(arrivals) = 'blob'",
+}
+
+
+@_MIGRATIONS()
+def m005_checks_in_new_files(database: Database) -> None:
+    """Only while nothing is stored: SQLite cannot add a check to a table, and copying a large one takes too long."""
+    if any(database.table(name).count for name in _CHECKS):
+        return
+    database.execute("DROP VIEW stream_metrics")
+    for name, check in _CHECKS.items():
+        columns = database.table(name).schema.rstrip().removesuffix("STRICT").rstrip().removesuffix(")")
+        indexes = [index.name for index in database.table(name).indexes]
+        written = [
+            database.execute("SELECT sql FROM sqlite_master WHERE name = ?", [index]).fetchone() for index in indexes
+        ]
+        database.execute(f"DROP TABLE {name}")
+        database.execute(f"{columns.rstrip()},\n   CHECK ({check})\n) STRICT")
+        for (sql,) in written:
+            database.execute(sql)
+    _show(database, f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms")
+
+
 def _show(database: Database, columns: str) -> None:
     """Replace the view by one with these columns after those of m001."""
     database.create_view(
