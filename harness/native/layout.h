@@ -21,8 +21,14 @@ enum { SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF };
 /* Codes of kinds of events, as stored; those up to TOOL are content. */
 enum { TEXT = 0, TOOL = 2 };
 
-#define LATE INT64_C(500000) /* ns of read lag from which a read of several chunks is the generator's own fault */
-#define NONE INT64_MIN       /* in place of a figure that a stream does not have */
+/* A read of several chunks is the generator's own fault if its lag is more than LATE and more than a PART-th of the
+ * time between two chunks, unless they came within TOGETHER. For a stream's first read that time is unknown: more than
+ * FIRST. In ns, but for PART. */
+#define LATE INT64_C(500000)
+#define TOGETHER INT64_C(1000000)
+#define PART 4
+#define FIRST INT64_C(10000000)
+#define NONE INT64_MIN /* in place of a figure that a stream does not have */
 
 /* One read from a socket. */
 struct read {

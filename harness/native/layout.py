@@ -13,7 +13,9 @@ SIZE, DATA = 0, 2  # parser states: in a chunk's size line, in its data (HTTP's 
 
 TEXT, TOOL = 0, 2  # codes of kinds of events, as stored; those up to TOOL are content
 
-LATE = 500_000  # ns of read lag from which a read of several chunks is the generator's own fault
+# A read of several chunks is the generator's own fault if its lag is more than LATE and more than a PART-th of the time
+# between two chunks, unless they came within TOGETHER. For a stream's first read that time is unknown: more than FIRST.
+LATE, TOGETHER, PART, FIRST = 500_000, 1_000_000, 4, 10_000_000  # ns, ns, –, ns
 NONE = -1 << 63  # in place of a figure that a stream does not have
 
 

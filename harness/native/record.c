@@ -122,10 +122,18 @@ static int add_events(const struct timing *stream, struct figures *found, struct
     return content;
 }
 
+/* Whether the reader's lag, and not the server or a proxy, brought these chunks into one read. The lag is that of the
+ * last chunk, which is less than the time between two chunks however long the reader was away: a part of it counts.
+ * `since` is the time from the arrival of the read before. */
+static int saturated(int64_t lag, int64_t since, int chunks, int is_first) {
+    if (is_first) return lag > FIRST;
+    return lag > LATE && since >= TOGETHER && lag > since / (PART * chunks);
+}
+
 /* One pass over a stream's reads and the events that each of them completed. Returns the number of events completed. */
 int sg_timing(const struct timing *stream, struct figures *found) {
     struct pass pass = {0};
-    int64_t hold = NONE;
+    int64_t hold = NONE, before = 0;
     int held = 0;
     *found = (struct figures){.shown = NONE, .first = NONE, .first_wire = NONE, .first_text = NONE, .last = NONE,
                               .tool_pause = NONE, .lag_max = NONE};
@@ -141,10 +149,12 @@ int sg_timing(const struct timing *stream, struct figures *found) {
             if (lag > found->lag_max) found->lag_max = lag;
         }
         found->shown = person;
-        if (add_events(stream, found, &pass, read->end, at, person) > 1) {
+        int chunks = add_events(stream, found, &pass, read->end, at, person);
+        if (chunks > 1) {
             found->coalesced++;
-            found->saturated += read->stamp && lag > LATE && hold <= came;
+            found->saturated += read->stamp && hold <= came && saturated(lag, at - before, chunks, i == 0);
         }
+        before = at;
     }
     return pass.event;
 }

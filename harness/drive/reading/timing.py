@@ -109,13 +109,27 @@ def _by_numpy(times: Times, decoded: DecodedBody, until: int) -> tuple[dict[str,
     characters, had = _numbers(decoded.characters), perceived_at <= until
     at_us, perceived_us = arrivals.microseconds(at), arrivals.microseconds(perceived_at)
     lag_sum, lag_max = (int(lags[stamped].sum()), int(lags[stamped].max())) if stamped.any() else (0, 0)
-    saturated = int((coalesced & (lags > layout.LATE) & stamped & (readable == came)).sum())
+    saturated = int((coalesced & stamped & (readable == came) & _saturated(lags, arrived, counts)).sum())
     lag = _Lag(int(coalesced.sum()), saturated, int(stamped.sum()), lag_sum, lag_max)
     return {
         **moments_of(kind[had], characters[had], at[had], perceived_at[had]),
         **lag.fields(len(ends)),
         "arrivals": arrivals.pack(arrivals.Columns(at_us, kind, characters, sizes, perceived_us, client_lag)),
     }, int(perceived[-1]) if len(perceived) else None
+
+
+def _saturated(lags: NDArray[np.int64], arrived: NDArray[np.int64], chunks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """For each read of several chunks, whether the reader's lag, and not the server or a proxy, brought them together.
+
+    The lag is that of the last chunk, which is less than the time between two chunks however long the reader was away:
+    a part of it counts.
+    """
+    since = np.diff(arrived, prepend=arrived[:1])
+    late: NDArray[np.bool_] = (
+        (lags > layout.LATE) & (since >= layout.TOGETHER) & (lags > since // (layout.PART * np.maximum(chunks, 1)))
+    )
+    late[:1] = lags[:1] > layout.FIRST
+    return late
 
 
 @dataclass(frozen=True, slots=True)
