@@ -7,6 +7,7 @@ inputs      random bytes, and copies with an exact end
 match       events matched by a pattern
 times       the times of a stream, and its packed columns
 chunks      HTTP's chunked transfer coding
+framing     the two socket readers, on the same bytes
 
 `python -m tests.fuzz 1000000` runs a million cases of each target; `make bench` runs it with the sanitizers.
 """

@@ -7,10 +7,11 @@ write outside a buffer, and undefined behaviour. So that they see a buffer's exa
 from collections.abc import Callable
 from random import Random
 
-from tests.fuzz import chunks, match, times
+from tests.fuzz import chunks, framing, match, times
 
 TARGETS: dict[str, Callable[[Random], None]] = {
     "chunks": chunks.case,
+    "framing": framing.case,
     "match": match.case,
     "times": times.case,
     "columns": times.columns_case,
