@@ -84,15 +84,20 @@ def missing_load(processes: Mapping[str, ProcessSummary], left: Collection[str],
     missing = 0.0
     others = [process for name, process in processes.items() if name not in left]
     for process in (processes[name] for name in left if name in processes):
-        at, users = next((sample for sample in reversed(process.users) if sample[1]), (until, 0.0))
+        # One that ended within its first second has no sample. Locust divides the users evenly.
+        as_others = (0, fmean([max((users for _, users in other.users), default=0.0) for other in others] or [1.0]))
+        at, users = next((sample for sample in reversed(process.users) if sample[1]), as_others)
         # Locust may give the users of a worker that is gone to the others.
-        taken_over = sum(
-            fmean([users for moment, users in other.users if moment > at] or [0.0]) - other.users_at(at)
-            for other in others
-        )
+        taken_over = sum(_taken_over(other, at) for other in others)
         missing += max(0.0, users - max(0.0, taken_over)) * max(0, until - at) / 1e9
     had = sum(users for process in processes.values() for _, users in process.users)  # one sample a second
     return missing / (missing + had) if missing else 0.0
+
+
+def _taken_over(process: ProcessSummary, at: int) -> float:
+    """How many users the process had more after this moment than at it, on average; 0 if it had none before."""
+    before, after = process.users_at(at), [users for moment, users in process.users if moment > at]
+    return fmean(after) - before if after and before else 0.0
 
 
 def about_this_process(machine: Machine) -> dict[str, Any]:

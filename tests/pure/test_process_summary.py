@@ -42,6 +42,12 @@ def test_the_missing_load_is_that_of_workers_that_left_until_the_run_was_to_end(
     assert missing_load(workers, ["worker-0", "worker-1"], 60 * 10**9) == pytest.approx(420 / 480)
 
 
+def test_a_worker_that_was_lost_before_its_first_sample_had_as_many_users_as_the_others() -> None:
+    workers = {"worker-0": users(range(1, 11), 4), "worker-1": ProcessSummary()}
+    assert missing_load(workers, ["worker-1"], 10 * 10**9) == pytest.approx(40 / 80)
+    assert missing_load({"worker-1": ProcessSummary()}, ["worker-1"], 10 * 10**9) == 1
+
+
 def test_users_that_others_took_over_are_not_missing() -> None:
     heir = users(range(1, 6), 4)
     heir.users += [(second * 10**9, 8.0) for second in range(6, 11)]

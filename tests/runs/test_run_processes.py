@@ -153,7 +153,7 @@ def test_a_killed_worker_is_noted_and_the_other_streams_count(
         os.kill(killed, signal.SIGKILL)
         output, _ = master.communicate(timeout=60)
     said = " ".join(output.split())
-    assert re.search(r"\b[234]\d(\.\d+)? % of the load that was asked for was missing, since workers left", said)
+    assert re.search(r"\b[2345]\d(\.\d+)? % of the load that was asked for was missing, since workers left", said)
     assert master.returncode == 3
     lost = re.search(r"was lost, and with it (\d+) to (\d+) streams: ", said)
     assert lost is not None
