@@ -61,7 +61,7 @@ def _made_of(pieces: list[bytes], reader: Callable[[Exchange], SocketReader]) ->
             bytes(response.body),
             ends,
             response.complete,
-            broken and (broken.outcome, str(broken)),
+            broken and broken.outcome,
         )
         exchange.stop()
     return made
