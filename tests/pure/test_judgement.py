@@ -166,6 +166,13 @@ def test_one_pause_of_the_generator_does_not_degrade_a_run(tmp_path: Path) -> No
     assert judged(tmp_path / "one.db", [*caught, *free]).validity is Validity.VALID
 
 
+def test_late_reads_of_a_stream_that_a_proxy_packs_are_not_the_generator_s(tmp_path: Path) -> None:
+    packed = [observation(reads=100, coalesced_reads=97, saturated_reads=20)] * 100
+    assert judged(tmp_path / "packed.db", packed).validity is Validity.VALID
+    saturated = [observation(reads=100, coalesced_reads=30, saturated_reads=25)] * 100
+    assert judged(tmp_path / "saturated.db", saturated).validity is Validity.INVALID
+
+
 def test_few_saturated_reads_do_not_make_a_run_invalid(tmp_path: Path) -> None:
     few = judged(tmp_path / "few.db", [observation(reads=9, saturated_reads=1)] * 3)
     assert (few.validity, few.verdict) == (Validity.DEGRADED, "inconclusive")

@@ -81,14 +81,16 @@ def assess(evidence: Evidence) -> tuple[Validity, list[str]]:
 
 
 def _saturation(evidence: Evidence) -> Iterator[Fault]:
-    reads, saturated = evidence.totals.sum("reads"), evidence.totals.sum("saturated_reads")
+    reads, late = evidence.totals.sum("reads"), evidence.totals.sum("saturated_reads")
+    # Where reads that were in time hold several chunks too, as a proxy sends them, so would the late ones.
+    in_time, packed = reads - late, max(0.0, evidence.totals.sum("coalesced_reads") - late)
+    own = late * (1 - packed / in_time) if in_time else late
     # Use the lower end of the interval, for short runs: one pause in three short streams is a tenth of their reads.
-    surely = statistics.ratio_interval(int(saturated), int(reads)).low or 0.0
+    surely = statistics.ratio_interval(int(own), int(reads)).low or 0.0
     if surely > SATURATED_DEGRADED:
-        share = figure(evidence.share_of_reads("saturated_reads"), "ratio")
         yield Fault(
             surely > SATURATED_INVALID,
-            f"the generator was saturated: {share} of reads came late and held several chunks; "
+            f"the generator was saturated: {figure(own / reads, 'ratio')} of reads came late and held several chunks; "
             f"use --processes 2 or fewer users",
         )
 
