@@ -29,7 +29,7 @@ settings.load_profile("streamgauge")
 
 
 # Long ones first, so that no worker begins one when the others are done.
-TIERS = ("runs", "browser", "socket", "pure")
+TIERS = ("runs", "browser", "socket", "files", "pure")
 LONG = ("test_sanitized.py", "test_database_trouble.py", "test_gating.py", "test_packaging.py")
 # Files of whole runs that share nothing but the server, or share within a class.
 APART = {

@@ -1,7 +1,5 @@
 """A calibration: which load its points say the machine carries, and for which machine it is valid."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +7,7 @@ import pytest
 from streamgauge.harness.calibration import resolution
 from streamgauge.harness.calibration.resolution import Calibration, Point
 from streamgauge.harness.errors import StoreError
-
-BIN = Path(sys.executable).parent
+from tests.support.command import invoke
 
 
 def point(streams: int, error: float, *, tls: bool = False) -> Point:
@@ -60,8 +57,6 @@ def test_a_read_only_state_folder_is_an_error_of_one_line(tmp_path: Path, monkey
 
 
 def test_streams_that_are_not_numbers_are_an_error_of_one_line() -> None:
-    ended = subprocess.run(
-        [BIN / "streamgauge", "calibrate", "--streams", "50,many"], capture_output=True, text=True, check=False
-    )
-    assert ended.returncode == 2
+    ended = invoke("calibrate", "--streams", "50,many")
+    assert ended.exit_code == 2
     assert ended.stderr == "streamgauge: --streams '50,many': write numbers with commas in between, as in 50,200\n"

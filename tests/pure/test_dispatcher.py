@@ -1,7 +1,6 @@
-"""Who gets an arrival and when, when it is dropped, and what a run that dropped some is worth."""
+"""Who gets an arrival and when, and when it is dropped."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 
 import gevent
@@ -9,9 +8,7 @@ import pytest
 from gevent.event import Event
 
 from streamgauge.harness.drive.dispatcher import Dispatcher, Waiting
-from streamgauge.harness.judge.verdict.judgement import judge
-from streamgauge.harness.judge.verdict.validity import Validity
-from tests.support.record import MS, a_run, new_store, ttfts
+from tests.support.record import MS
 
 # who serves it
 
@@ -151,28 +148,3 @@ def test_a_closed_dispatcher_hands_out_nothing_more() -> None:
     dispatcher.open(0)
     gevent.idle()
     assert dispatcher.arrivals == 12
-
-
-# what a run is worth that dropped some
-
-
-@pytest.mark.parametrize(
-    ("dropped", "validity"),
-    [(0, Validity.VALID), (1, Validity.DEGRADED), (5, Validity.DEGRADED), (6, Validity.INVALID)],
-)
-def test_a_run_that_dropped_arrivals_is_degraded_and_with_more_than_5_percent_invalid(
-    dropped: int, validity: Validity, tmp_path: Path
-) -> None:
-    with new_store(tmp_path / "run.db") as store:
-        store.start_run(a_run())
-        arrived = [("worker-0", 40, 0), ("worker-1", 30, 0), ("worker-0", 60, dropped), ("worker-1", 40, 0)]
-        for second, (worker, arrivals, lost) in enumerate(arrived):
-            at = second * 1_000 * MS
-            store.append("run-1", [], [(worker, at, "arrivals", arrivals), (worker, at, "dropped_arrivals", lost)])
-        store.append("run-1", ttfts([200] * 99, send_lag=MS) + ttfts([200], send_lag=11 * MS))
-        store.finish_run("run-1", ended_ns=10_000 * MS, status="finished")
-        judged = judge(store)
-    assert judged.validity is validity
-    assert judged.rates["drop_rate"].value == dropped / 100
-    assert judged.rates["late_rate"].value == 0.01
-    assert any(reason.startswith(f"{dropped} of 100 arrivals") for reason in judged.reasons) is (dropped > 0)

@@ -1,4 +1,4 @@
-"""How large a file and a function may be, and that a package lists its modules.
+"""How large a file and a function may be, that a package lists its modules, and that the quick tests stay quick.
 
 An exception carries its reason on the line of its `def`.
 """
@@ -17,6 +17,9 @@ LISTED_FROM = 5  # modules: a package of this size or larger lists them, each wi
 _BLOCKS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.TryStar, ast.Match)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _REASON = re.compile(r"# (long|deep): \S")
+# What a test of tests/pure may not import: it belongs into another tier then.
+COSTLY = re.compile(r"streamgauge\.(harness\.judge\.store|reports)|sqlite3|socket|subprocess|multiprocessing")
+WRITERS = {"new_store", "database", "judged"}  # functions of tests.support.record that make databases
 
 
 def _below(node: ast.AST) -> Iterator[tuple[ast.AST, bool]]:
@@ -100,3 +103,23 @@ def test_a_package_of_many_modules_lists_each_of_them() -> None:
         if len(modules) >= LISTED_FROM and sorted(listed) != sorted(modules):
             wrong[str(init.relative_to(REPOSITORY))] = modules ^ set(listed)
     assert wrong == {}
+
+
+def _costly(source: str) -> set[str]:
+    """What a file imports that opens databases, renders pages, or starts something."""
+    found = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names if COSTLY.match(name.name)}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            found |= {name.name for name in node.names if COSTLY.match(f"{module}.{name.name}")}
+            found |= WRITERS & {name.name for name in node.names} if module == "tests.support.record" else set()
+    return found
+
+
+def test_the_quick_tests_open_no_database_render_no_page_and_start_nothing() -> None:
+    found = {path.name: _costly(path.read_text()) for path in (REPOSITORY / "tests/pure").glob("*.py")}
+    assert {name: imports for name, imports in found.items() if imports} == {}
+    costly = "import sqlite3\nfrom tests.support.record import judged, ttfts\nfrom streamgauge.reports import page"
+    assert _costly(costly) == {"sqlite3", "judged", "page"}

@@ -1,4 +1,4 @@
-"""Whether a run can be believed, by the time that its processes lost."""
+"""Whether a run can be believed, by the time that its processes lost and the arrivals that it dropped."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import parse_all
 from streamgauge.harness.judge.verdict.validity import Validity
-from tests.support.record import MS, database, judged, observation, ttfts
+from tests.support.record import MS, a_run, database, judged, new_store, observation, ttfts
 
 GOOD = ttfts(range(100, 400), output_tokens=3)
 
@@ -137,3 +137,25 @@ def test_a_process_that_stopped_sampling_itself_makes_a_run_invalid_unless_it_me
     assert silent.reason == "local recorded nothing of itself for 98 s of 100 s"
     stopped = sampled(tmp_path / "stopped.db", (0, name, 0), (1, name, 0), (10, name, 8_900), (100, name, 89_900))
     assert not [reason for reason in stopped.reasons if "recorded nothing" in reason]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "validity"),
+    [(0, Validity.VALID), (1, Validity.DEGRADED), (5, Validity.DEGRADED), (6, Validity.INVALID)],
+)
+def test_a_run_that_dropped_arrivals_is_degraded_and_with_more_than_5_percent_invalid(
+    dropped: int, validity: Validity, tmp_path: Path
+) -> None:
+    with new_store(tmp_path / "run.db") as store:
+        store.start_run(a_run())
+        arrived = [("worker-0", 40, 0), ("worker-1", 30, 0), ("worker-0", 60, dropped), ("worker-1", 40, 0)]
+        for second, (worker, arrivals, lost) in enumerate(arrived):
+            at = second * 1_000 * MS
+            store.append("run-1", [], [(worker, at, "arrivals", arrivals), (worker, at, "dropped_arrivals", lost)])
+        store.append("run-1", ttfts([200] * 99, send_lag=MS) + ttfts([200], send_lag=11 * MS))
+        store.finish_run("run-1", ended_ns=10_000 * MS, status="finished")
+        found = judge(store)
+    assert found.validity is validity
+    assert found.rates["drop_rate"].value == dropped / 100
+    assert found.rates["late_rate"].value == 0.01
+    assert any(reason.startswith(f"{dropped} of 100 arrivals") for reason in found.reasons) is (dropped > 0)
