@@ -46,6 +46,9 @@ class _Group(click.Group):
         except StreamgaugeError as fault:
             sys.stderr.write(f"streamgauge: {harmless(str(fault))}\n")
             ctx.exit(Exit.MISTAKE)
+        except KeyboardInterrupt:  # click would exit with 1, which means that a rule was missed
+            sys.stderr.write("streamgauge: interrupted\n")
+            ctx.exit(Exit.INCONCLUSIVE)
 
 
 @click.group(

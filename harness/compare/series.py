@@ -74,8 +74,9 @@ class Series:
         )
 
     def _last_finished(self) -> bool:
-        with Store.open(self.work.options["db"]) as store:
-            return store.run().status == "finished"
+        runs = self.runs()
+        # A run that was interrupted while Locust started is not in the database.
+        return len(runs) == len(self.codes) and runs[-1].status == "finished"
 
 
 def sides(runs: Iterable[Run]) -> tuple[list[str], list[str]]:
