@@ -73,6 +73,7 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     detail: str = ""  # one sentence for a person
     http_status: int | None = None
     stop_reason: str | None = None
+    oddities: dict[str, int] = {}  # what was odd but readable, and how often: constant sentences, none of the server's
 
     # content
     content_chunks: int = 0

@@ -66,6 +66,8 @@ def test_the_database_without_damage_is_accepted_by_every_command(good: Path, tm
         ("streams", "outcome", "exploded"),
         ("streams", "labels", "[]"),
         ("streams", "labels", None),
+        ("streams", "oddities", "[]"),
+        ("streams", "oddities", '{"a": "b"}'),
         ("streams", "due_at", "x"),
         ("streams", "output_tokens", 1.5),
         ("streams", "user", b"\xff"),

@@ -1,7 +1,7 @@
 """A database of version 0.1.0 is read, judged and compared as 0.1.0 did it; tests/data/ says what is in it.
 
 Sentences may be worded better since then, so only those that people read are left out: every name, status and number
-must be equal.
+must be equal. Figures that are newer stand beside them.
 """
 
 import csv
@@ -53,9 +53,9 @@ def written(name: str) -> Any:
 
 
 def equal(one: Any, two: Any, where: str = "") -> None:
-    """Fail if two documents differ in anything but the wording of a sentence."""
+    """Fail if two documents differ in more than the wording of a sentence and the newer figures of the second."""
     if isinstance(one, dict):
-        assert one.keys() == two.keys(), where
+        assert one.keys() <= two.keys(), where
         for key in one.keys() - SENTENCES:
             equal(one[key], two[key], f"{where}.{key}")
     elif isinstance(one, list):
@@ -99,9 +99,15 @@ def test_two_runs_of_an_old_database_differ_by_as_much_as_before(database: Path)
     before, after = ids(database)[22:24]
     with Store.open(database) as store:
         seen = two_runs.differences(judge(store, before), judge(store, after))
+    expected = written("compare-look.json")
+    known = {subject for subject, *_ in expected}
     equal(
-        written("compare-look.json"),
-        [[row.subject, row.unit, row.before, row.after, row.change, *row.interval] for row in seen],
+        expected,
+        [
+            [row.subject, row.unit, row.before, row.after, row.change, *row.interval]
+            for row in seen
+            if row.subject in known
+        ],
     )
 
 

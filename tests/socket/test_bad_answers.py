@@ -1,5 +1,6 @@
 """What becomes of a stream whose answer is wrong: too long, not of the protocol, an error, without an end."""
 
+import gzip
 import time
 from typing import Any
 
@@ -35,6 +36,35 @@ def seen_of(*pieces: bytes, **settings: Any) -> StreamObservation:
     """What a client records of a server that sends these pieces and closes."""
     with scripted(asked(*pieces)) as server:
         return observe(server.url, **settings)
+
+
+# Odd, and no failure
+
+
+def test_content_after_the_terminal_event_is_an_oddity() -> None:
+    seen = seen_of(CHUNKED, chunk(GOOD + tokens(2)), LAST)
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
+    assert seen.oddities == {"content after the terminal event": 2}
+
+
+def test_a_message_that_never_ends_after_the_terminal_event_is_an_oddity() -> None:
+    with scripted(held(CHUNKED, chunk(GOOD))) as server:
+        seen = observe(server.url)
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
+    assert seen.oddities == {"the HTTP message did not end after the terminal event": 1}
+
+
+@pytest.mark.parametrize(("asked_for", "odd"), [({}, True), ({"accept-encoding": "gzip"}, False)])
+def test_compression_is_an_oddity_unless_it_was_asked_for(asked_for: dict[str, str], odd: bool) -> None:
+    head = CHUNKED.replace(b"\r\n\r\n", b"\r\ncontent-encoding: gzip\r\n\r\n")
+    seen = seen_of(head, chunk(gzip.compress(GOOD)), LAST, headers=asked_for)
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
+    assert seen.oddities == ({"compressed, although the request asked for no compression": 1} if odd else {})
+
+
+def test_a_good_answer_has_no_oddity() -> None:
+    assert seen_of(CHUNKED, chunk(GOOD), LAST).oddities == {}
+    assert seen_of(UNTIL_CLOSED, GOOD).oddities == {}
 
 
 # Too much

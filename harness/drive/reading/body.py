@@ -27,6 +27,7 @@ from streamgauge.harness.record.observation import CONTENT, Outcome
 _MOST_EVENTS = 250_000  # in a stream; limits our memory, since even a tiny event needs some
 _MOST_TRIALS = 16  # attempts to find a pattern in the chunks of a stream; some streams have none
 _PART = 4_096  # bytes decoded at a time, unless an event ends before
+_AFTER_END = 65_536  # bytes after the terminal event that are looked at
 _MANY = 16  # parts in a row without content
 _BREAK = 4_000  # bytes and events between two breaks, weighed by what they cost; about a millisecond
 _LONGEST_PATTERN = 4_096  # bytes of an event that may become a pattern
@@ -108,6 +109,20 @@ class _BodyDecoder:
             at = end
         if not self._over:
             self._take(self._decoder.finish())
+        elif self.ended:
+            self._look_after_end(body[sum(self.sizes) :][:_AFTER_END])
+
+    def _look_after_end(self, rest: bytes) -> None:
+        """Count it as an oddity if content follows the terminal event: no client reads it."""
+        if not rest.strip():
+            return
+        for event in decoder(self._framing).feed(rest):
+            try:
+                kind = self._understand(event, Answer()).kind
+            except Malformed:
+                continue
+            if kind in CONTENT:
+                self.answer.odd("content after the terminal event")
 
     def _after_blank(self, body: bytes, at: int) -> int:
         """Where the first blank line from `at` on ends, with all others that follow it at once."""

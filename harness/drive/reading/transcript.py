@@ -96,6 +96,7 @@ def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> 
         detail=sentence(detail, site.secret),
         http_status=transcript.status,
         stop_reason=word(answer.stop_reason, site.secret),
+        oddities=answer.oddities | _oddities(transcript, decoded, site),
         body_bytes=len(transcript.body),
         input_tokens=answer.input_tokens,
         output_tokens=answer.output_tokens,
@@ -123,6 +124,18 @@ def _outcome(transcript: Transcript, decoded: DecodedBody, site: Site) -> Ending
     outcome, detail = ending(received, decoded, site.protocol, site.target.end)
     lost = _lost_by_library(transcript, decoded) if outcome is Outcome.COMPLETED else ""
     return (Outcome.MALFORMED, lost) if lost else (outcome, detail)
+
+
+def _oddities(transcript: Transcript, decoded: DecodedBody, site: Site) -> dict[str, int]:
+    """What was odd about the response itself. The server did not condemn the answer by it, but other clients may."""
+    encoding = transcript.headers.get("content-encoding", "").strip().lower()
+    stayed = transcript.broken is None or transcript.broken.outcome not in ABANDONED
+    found = {
+        "compressed, although the request asked for no compression": encoding not in {"", "identity"}
+        and site.headers.get("accept-encoding", "").strip().lower() == "identity",
+        "the HTTP message did not end after the terminal event": decoded.ended and stayed and not transcript.complete,
+    }
+    return {what: 1 for what, is_so in found.items() if is_so}
 
 
 def _lost_by_library(transcript: Transcript, decoded: DecodedBody) -> str:

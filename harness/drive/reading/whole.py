@@ -57,6 +57,7 @@ def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any
         cache_read_tokens=answer.cache_read_tokens,
         cache_write_tokens=answer.cache_write_tokens,
         stop_reason=word(answer.stop_reason, site.secret),
+        oddities=seen.oddities | answer.oddities,
     )
 
 

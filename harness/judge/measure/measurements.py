@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,7 @@ class _Cohort:
     gathered: dict[str, Gathered] = field(default_factory=dict)  # by metric
     sums: dict[str, float] = field(default_factory=dict)  # by the name of SUMS
     outcomes: dict[str, int] = field(default_factory=dict)
+    oddities: Counter[str] = field(default_factory=Counter)  # how many streams had each
 
 
 class Measurements:
@@ -81,9 +83,12 @@ class Measurements:
         self.began = min(self.began, float(np.fmin.reduce(number["started_at"], initial=math.inf)))
         self.ended = max(self.ended, float(number["ended_at"].max(initial=-math.inf)))
         columns = {name: each.of(streams, self._reader.good) for name, each in SUMS.items()}
+        odd = np.array([bool(text) for text in streams.text["oddities"]])
         for cohort, mine in zip(cohorts, places, strict=True):
             for name, count in zip(*np.unique(streams.outcome[mine], return_counts=True), strict=True):
                 cohort.outcomes[str(name)] = cohort.outcomes.get(str(name), 0) + int(count)
+            for place in (mine.start + np.flatnonzero(odd[mine])).tolist():
+                cohort.oddities.update(json.loads(streams.text["oddities"][place]).keys())
             for name, column in columns.items():
                 cohort.sums[name] = cohort.sums.get(name, 0.0) + float(column[mine].sum())
 
@@ -134,15 +139,18 @@ class Measurements:
 
     def totals(self, where: Where | None = None) -> Totals:
         outcomes: dict[str, int] = {}
+        oddities: Counter[str] = Counter()
         sums: dict[str, float] = {}
         for cohort in self._selected(where):
+            oddities.update(cohort.oddities)
             for name, count in cohort.outcomes.items():
                 outcomes[name] = outcomes.get(name, 0) + count
             for name, value in cohort.sums.items():
                 sums[name] = sums.get(name, 0.0) + value
         if where is None or where == Where():
             sums |= self.of_run
-        return Totals({str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes}, sums)
+        occurred = {str(outcome): outcomes[outcome] for outcome in Outcome if outcome in outcomes}
+        return Totals(occurred, sums, dict(oddities))
 
 
 def measure(batches: Iterable[Streams], labels: Iterable[str] = (), reader: Reader | None = None) -> Measurements:

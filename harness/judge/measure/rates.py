@@ -124,6 +124,13 @@ RATES: Mapping[str, Rate] = {
             over=_share(lambda totals: totals.count(Outcome.TRUNCATED), _initiated),
         ),
         Rate(
+            name="empty_rate",
+            definition="streams that ended as they should, and brought nothing / initiated",
+            better=Better.LOWER,
+            unit="ratio",
+            over=_share(lambda totals: totals.count(Outcome.EMPTY), _initiated),
+        ),
+        Rate(
             name="timeout_rate",
             definition="streams that timed out / initiated",
             better=Better.LOWER,

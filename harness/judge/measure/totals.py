@@ -1,7 +1,7 @@
 """Counts and sums over streams, from which the rates are computed. SUMS says what is summed. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ class Totals:
 
     outcomes: dict[str, int]  # in the order of Outcome; only those that occurred
     sums: dict[str, float]  # by name: those of SUMS, and for the whole run also the sums that only a whole run has
+    oddities: dict[str, int] = field(default_factory=dict)  # how many streams had each
 
     def sum(self, name: str) -> float:
         return self.sums.get(name, 0.0)

@@ -60,6 +60,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
             for part in judgement.parts
         ],
         "outcomes": judgement.totals.outcomes,
+        "oddities": judgement.totals.oddities,
         "coalesced": judgement.coalesced,
         "verdicts": [_verdict(verdict) for verdict in judgement.verdicts],
         "verdict": judgement.verdict,

@@ -119,7 +119,8 @@ def run_of_row(row: Row) -> Run:
 
 
 _FIELDS = StreamObservation.__struct_fields__
-_LABELS, _OUTCOME = 1 + _FIELDS.index("labels"), 1 + _FIELDS.index("outcome")  # places in a row, after the run
+# Places in a row, after the run.
+_LABELS, _OUTCOME, _ODDITIES = (1 + _FIELDS.index(name) for name in ("labels", "outcome", "oddities"))
 INSERT_STREAM = f"INSERT INTO streams (run, {', '.join(_FIELDS)}) VALUES (?{', ?' * len(_FIELDS)})"  # noqa: S608 - our own names
 
 
@@ -128,6 +129,7 @@ def row_of_stream(run: int, seen: StreamObservation) -> tuple[object, ...]:
     row: list[object] = [run, *(getattr(seen, name) for name in _FIELDS)]
     row[_LABELS] = json.dumps(seen.labels, sort_keys=True) if seen.labels else "{}"
     row[_OUTCOME] = seen.outcome.value
+    row[_ODDITIES] = json.dumps(seen.oddities, sort_keys=True) if seen.oddities else None
     return tuple(row)
 
 

@@ -21,7 +21,8 @@ SELECT run_id, streams.id AS stream_id, scenario, user, protocol, client, networ
     (first_content_wire_at - sent_at) / 1e6 AS ttft_wire_ms,
     (last_content_at - due_at) / 1e6 AS e2e_ms,
     (ended_at - due_at) / 1e6 AS duration_ms,
-    CASE WHEN output_tokens > 1 THEN (last_content_at - first_content_at) / 1e6 / (output_tokens - 1) END AS tpot_ms,
+    CASE WHEN output_tokens > 1 AND last_content_at > first_content_at
+        THEN (last_content_at - first_content_at) / 1e6 / (output_tokens - 1) END AS tpot_ms,
     content_chunks AS chunks, characters, body_bytes, input_tokens, output_tokens, cache_read_tokens,
     cache_write_tokens, request_id,
     send_lag / 1e6 AS send_lag_ms, read_lag_max / 1e6 AS read_lag_ms,
@@ -176,6 +177,18 @@ def m005_checks_in_new_files(database: Database) -> None:
         for (sql,) in written:
             database.execute(sql)
     _show(database, f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms")
+
+
+@_MIGRATIONS()
+def m006_oddities(database: Database) -> None:
+    """What was odd about a stream, as JSON; NULL if nothing was, and in what was stored before."""
+    is_empty = database.execute("SELECT 1 FROM streams LIMIT 1").fetchone() is None
+    check = "CHECK (oddities LIKE '{%}')" if is_empty else ""  # SQLite would try it on each stored row
+    database.execute(f"ALTER TABLE streams ADD COLUMN oddities TEXT {check}")
+    _show(
+        database,
+        f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms, oddities",
+    )
 
 
 def _show(database: Database, columns: str) -> None:

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.errors import DamagedRow
-from streamgauge.harness.judge.store.checked import LONGEST_TEXT, Row, RowFault, are_only, shown
+from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, LONGEST_TEXT, Row, RowFault, are_only, shown
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.observation import Outcome
 
-_TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "answer", "outcome", "labels")
+_TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "answer", "outcome", "labels", "oddities")
 _NUMBERS = (
     "due_at", "started_at", "resolved_at", "connected_at", "secured_at", "sent_at", "headers_at",
     "first_content_at", "first_text_at", "last_content_at", "first_content_wire_at", "ended_at",
@@ -26,7 +26,9 @@ _NUMBERS = (
 _ALWAYS = ("due_at", "ended_at")  # the moments that every stream has
 _OUTCOMES = dict.fromkeys(outcome.value for outcome in Outcome).keys()
 _WRITTEN_ANSWERS = ("streamed", "whole")
+_NO_NAMES = {"outcome", "answer", "labels", "oddities"}  # texts that are checked in another way
 _ANSWERS = {None, *_WRITTEN_ANSWERS}  # None: of a version that knew only streamed answers
+_MOST_ODDITIES = 50  # of one stream; this program knows about ten
 _BLOB, _FIRST_NUMBER = 1, 2 + len(_TEXTS)  # places in a row of `select_statement`
 _MOST_BYTES = 64 * 2**20  # of the blobs and texts of one batch
 
@@ -41,7 +43,8 @@ class Streams:
     """
 
     id: NDArray[np.int64]
-    text: dict[str, list[str]]  # by name: the keys of Where (`labels` as JSON) and the outcome; `cache` may be ""
+    # By name: the keys of Where (`labels` as JSON), the outcome, and the oddities as JSON; `cache` and these may be "".
+    text: dict[str, list[str]]
     number: dict[str, NDArray[np.float64]]  # by name: moments in ns, counts, tokens, lags in ns
     blobs: list[bytes]  # arrivals, see record/arrivals.py
     source: str = "the database"  # the path of the file, for errors
@@ -157,6 +160,7 @@ def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
     text = {name: list(column) for name, column in zip(_TEXTS, texts, strict=True)}
     number = {name: np.array(column, np.float64) for name, column in zip(_NUMBERS, numbers, strict=True)}
     text["answer"] = [answer or "streamed" for answer in text["answer"]]
+    text["oddities"] = [oddities or "" for oddities in text["oddities"]]
     cached = number["cache_read_tokens"]
     text["cache"] = np.select([cached > 0, cached == 0], ["hit", "miss"], "").tolist()
     return Streams(np.array(ids, np.int64), text, number, list(blobs), source)
@@ -171,10 +175,29 @@ def _are_ours(blobs: Sequence[Any], texts: Sequence[Sequence[Any]], numbers: Seq
     different = {name: set(column) for name, column in zip(_TEXTS, texts, strict=True)}
     if not different["outcome"] <= _OUTCOMES or not different["answer"] <= _ANSWERS:
         return False
-    named = set().union(*(values for name, values in different.items() if name not in {"outcome", "answer", "labels"}))
+    named = set().union(*(values for name, values in different.items() if name not in _NO_NAMES))
     if not are_only([*named], str) or any(len(value) > LONGEST_TEXT for value in named):
         return False
-    return all(map(_are_labels, different["labels"]))
+    return all(map(_are_labels, different["labels"])) and all(map(_are_oddities, different["oddities"]))
+
+
+@lru_cache(1_000)
+def _are_oddities(text: Any) -> bool:
+    try:
+        oddities_of(Row("streams", None, {"oddities": text}))
+    except RowFault:
+        return False
+    return True
+
+
+def oddities_of(row: Row) -> dict[str, int]:
+    """What was odd about a stream, and how often. RowFault for what this program did not write."""
+    if row.value("oddities") is None:
+        return {}
+    found = row.json("oddities", dict[str, int])
+    if len(found) > _MOST_ODDITIES or any(len(what) > LONGEST_SHOWN for what in found):
+        row.fail("oddities", f"more than {_MOST_ODDITIES} oddities, or longer than {LONGEST_SHOWN} characters")
+    return found
 
 
 @lru_cache(10_000)
@@ -197,12 +220,13 @@ def _check(values: Sequence[Any]) -> None:
     except arrivals.DamagedArrivals as fault:
         row.fail("arrivals", str(fault))
     for name in _TEXTS:
-        if name not in {"labels", "answer"}:
+        if name not in _NO_NAMES:
             row.text(name)
     row.one_of("outcome", _OUTCOMES)
     if rest[_TEXTS.index("answer")] is not None:
         row.one_of("answer", _WRITTEN_ANSWERS)
     row.json("labels", dict[str, str])
+    oddities_of(row)
     for name in _NUMBERS:
         row.whole_or_none(name)
     for name in _ALWAYS:

@@ -10,12 +10,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, VitalSeries
 from streamgauge.harness.judge.verdict import time_lost
+from streamgauge.harness.record.observation import Outcome
 from streamgauge.harness.record.vitals import Vital
 
 
@@ -50,6 +51,9 @@ UNSEEN_SECONDS = 5.0  # a process samples itself every second; a late sample is 
 BUSY_PERCENT = 90.0  # CPU of a process, of one core: Python cannot use more
 # A process that is busy for less is starting, or has a neighbour.
 BUSY_SECONDS, BUSY_SHARE, BUSY_MOSTLY = 5.0, 0.10, 0.50
+
+
+MOST_ODDITIES = 20  # remarks
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,20 @@ def _remarks(evidence: Evidence) -> Iterator[str]:
             f"{figure(packed, 'ratio')} of reads held several chunks that arrived together: "
             f"the server or a proxy sends them that way"
         )
+    yield from _of_content(evidence.totals)
+
+
+def _of_content(totals: Totals) -> Iterator[str]:
+    """What was wrong or odd about the answers themselves."""
+    empty = totals.count(Outcome.EMPTY)
+    if empty and not totals.sum("with_content"):
+        yield (
+            f"no stream had content: {empty:,} of {some(totals.streams, 'answer')} ended as they should and brought "
+            f"nothing; check the model, max_tokens, and where the target's protocol looks for text"
+        )
+    most_frequent = sorted(totals.oddities.items(), key=lambda each: (-each[1], each[0]))
+    for what, streams in most_frequent[:MOST_ODDITIES]:
+        yield f"{streams:,} of {some(totals.streams, 'stream')}: {what}"
 
 
 def _quantile(samples: Distribution, q: float) -> float | None:

@@ -1,0 +1,99 @@
+"""What a run says of its answers: that they were empty, and what was odd about them without making them fail."""
+
+import json
+from pathlib import Path
+
+from streamgauge.harness.judge.outputs import json as json_output
+from streamgauge.harness.judge.outputs import junit, markdown, terminal
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
+from streamgauge.harness.judge.verdict.validity import Validity
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.reports.material import gather
+from streamgauge.reports.page import render
+from tests.support.record import database, judged, observation, ttfts
+
+ODD = "a token count that is not a whole number"
+EMPTY = "the answer ended as it should, but brought nothing (stop reason 'stop', 3 output tokens)"
+
+
+def empty(due: float = 0) -> StreamObservation:
+    return observation([], due=due, ended=80, outcome=Outcome.EMPTY, detail=EMPTY, stop_reason="stop", output_tokens=3)
+
+
+def with_odd(odd: int, of: int) -> list[StreamObservation]:
+    return [*ttfts([100] * odd, oddities={ODD: 2}), *ttfts([100] * (of - odd))]
+
+
+def everywhere(judgement: Judgement) -> dict[str, str]:
+    return {
+        "terminal": terminal.text(judgement, width=500),
+        "json": json_output.render(judgement),
+        "markdown": markdown.render(judgement).replace("\\", ""),
+    }
+
+
+def test_a_run_of_empty_answers_misses_its_error_rate_and_says_what_to_check(tmp_path: Path) -> None:
+    result = judged(tmp_path / "one.db", [empty() for _ in range(50)], "error_rate < 1%")
+    assert result.verdict is RunVerdict.MISSED
+    assert result.reasons == [
+        "no stream had content: 50 of 50 answers ended as they should and brought nothing; check the model, "
+        "max_tokens, and where the target's protocol looks for text"
+    ]
+    for name, text in everywhere(result).items():
+        assert "no stream had content" in text, name
+        assert "empty_rate" in text, name
+
+
+def test_an_empty_answer_is_never_within_a_limit(tmp_path: Path) -> None:
+    """Half of the answers are empty, at once: nothing may look faster for it."""
+    streams = [each for _ in range(50) for each in (empty(), *ttfts([900]))]
+    config = {"reader": {"good": {"ttft": "5s"}}}
+    result = judged(tmp_path / "one.db", streams, "p95(ttft) < 1s", "p95(e2e) < 5s", "goodput > 40%", config=config)
+    assert (result.metrics["ttft"].gated.p95, result.metrics["ttft"].failed) == (float("inf"), 50)
+    assert [verdict.status for verdict in result.verdicts[:2]] == ["missed", "missed"]
+    shares = {name: result.rates[name].value for name in ("error_rate", "empty_rate", "completion_rate", "goodput")}
+    assert shares == {"error_rate": 0.5, "empty_rate": 0.5, "completion_rate": 0.5, "goodput": 0.5}
+    assert result.reasons == [], "some streams had content"
+
+
+def test_an_empty_answer_is_shown_with_its_stop_reason_and_tokens(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [empty()])
+    with Store.open(path) as store:
+        (failure,) = store.failures("run-1", 5)
+        page = render(gather(store, "run-1"))
+    assert (failure.outcome, failure.detail) == ("empty", EMPTY)
+    assert "brought nothing (stop reason" in page
+
+
+def test_oddities_are_remarks_and_change_no_verdict(tmp_path: Path) -> None:
+    plain = judged(tmp_path / "plain.db", with_odd(0, 100), "p50(ttft) < 1s")
+    odd = judged(tmp_path / "odd.db", with_odd(12, 100), "p50(ttft) < 1s")
+    assert odd.reasons == [f"12 of 100 streams: {ODD}"]
+    assert (odd.validity, odd.verdict, odd.reason) == (Validity.VALID, plain.verdict, plain.reason)
+    for name, text in everywhere(odd).items():
+        assert f"12 of 100 streams: {ODD}" in text, name
+    assert json.loads(json_output.render(odd))["oddities"] == {ODD: 12}
+    with Store.open(tmp_path / "odd.db") as store:
+        assert f"12 of 100 streams: {ODD}" in render(gather(store, "run-1"))
+
+
+def test_the_most_frequent_oddities_come_first_and_no_more_than_twenty(tmp_path: Path) -> None:
+    streams = [observation(oddities={f"oddity {kind:02}": 1 for kind in range(1 + place)}) for place in range(30)]
+    reasons = judged(tmp_path / "one.db", streams).reasons
+    assert len(reasons) == 20
+    assert reasons[0] == "30 of 30 streams: oddity 00"
+
+
+def test_a_file_without_oddities_is_read_as_before_and_takes_them(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [observation()])
+    with Store.create(path) as store:
+        store.append("run-1", [observation(oddities={ODD: 1})])
+        (streams,) = store.streams("run-1")
+    assert streams.text["oddities"] == ["", json.dumps({ODD: 1})]
+
+
+def test_a_ci_system_is_told_of_the_empty_answers(tmp_path: Path) -> None:
+    result = judged(tmp_path / "one.db", [empty() for _ in range(400)], "empty_rate < 1%")
+    assert result.totals.outcomes == {Outcome.EMPTY: 400}
+    assert "empty_rate" in junit.render(result)
