@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamgauge.reference_server.__main__ import run
+from tests.support.forks import Forked, Forks
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -26,7 +28,7 @@ _REPOSITORY = Path(__file__).parents[2]
 @dataclass(frozen=True)
 class ReferenceServer:
     url: str
-    process: "subprocess.Popen[str]"
+    process: Forked
     log: Path
 
     def truth(self) -> list[dict[str, Any]]:
@@ -46,29 +48,36 @@ class ReferenceServer:
         return count
 
 
+@cache
+def _servers() -> Forks:
+    return Forks("streamgauge.reference_server.__main__:run")
+
+
 @contextlib.contextmanager
 def reference_server(*args: str, environment: Mapping[str, str] | None = None) -> Iterator[ReferenceServer]:
     """A server started with `args` (as `streamgauge serve` takes them), stopped on leaving."""
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as running:
+    with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "truth.jsonl"
-        command = [sys.executable, "-m", "streamgauge.reference_server", "--port", "0", "--truth", str(log), *args]
-        around = {**os.environ, **(environment or {})}
-        process = running.enter_context(
-            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=_REPOSITORY, env=around)
-        )
-        running.callback(_stop, process)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, f"{' '.join(command)} ended before it listened"
-        yield ReferenceServer(line.rpartition(" ")[2].strip(), process, log)
+        words = ["streamgauge serve", "--port", "0", "--truth", str(log), *args]
+        listening, output = os.pipe()
+        with open(listening) as told:  # noqa: PTH123 - a descriptor
+            process = _servers().start(*words, output=output, cwd=_REPOSITORY, environment=environment)
+            os.close(output)
+            try:
+                line = told.readline()
+                assert line, f"{' '.join(words)} ended before it listened"
+                yield ReferenceServer(line.rpartition(" ")[2].strip(), process, log)
+            finally:
+                _stop(process)
 
 
-def _stop(process: "subprocess.Popen[str]") -> None:
+def _stop(process: Forked) -> None:
     process.terminate()
     try:
         process.wait(10)
     except subprocess.TimeoutExpired:
         process.kill()
+        process.wait()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,84 @@
+"""The program behind `Forks`: imports modules, then forks for each order that comes through a socket."""
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import sys
+import traceback
+from collections.abc import Callable
+from socket import recv_fds, socket
+from typing import Any, NoReturn
+
+# As they are before Locust's import replaces them with gevent's: this process has no event loop, nor do its forks yet.
+_FORK, _WAIT, _POLL = os.fork, os.waitpid, select.poll
+_LONGEST_ORDER = 1 << 17  # bytes
+_MOST_FILES = 1 << 12  # that are open here
+
+
+def main() -> None:
+    del sys.path[0]  # this folder: no fork is to import from it
+    orders, (module, function), others = socket(fileno=int(sys.argv[1])), sys.argv[2].split(":"), sys.argv[3:]
+    called = getattr(importlib.import_module(module), function)
+    for name in others:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # otherwise each fork copies all memory in its first collection
+    news: dict[int, tuple[int, int]] = {}  # a fork's pidfd → its pid, and where to write its exit code
+    poll = _POLL()
+    poll.register(orders, select.POLLIN)
+    while True:
+        for ready, _ in poll.poll():
+            if ready in news:
+                poll.unregister(ready)
+                _tell(ready, *news.pop(ready))
+                continue
+            text, files, _, _ = recv_fds(orders, _LONGEST_ORDER, 3)
+            if not text:
+                return
+            pid = _FORK()
+            if pid == 0:
+                _become(called, json.loads(text), files)
+            pidfd = os.pidfd_open(pid)
+            news[pidfd] = pid, files[0]
+            poll.register(pidfd, select.POLLIN)
+            os.write(files[0], b"%d\n" % pid)
+            for file in files[1:]:
+                os.close(file)
+
+
+def _tell(pidfd: int, pid: int, news: int) -> None:
+    code = os.waitstatus_to_exitcode(_WAIT(pid, 0)[1])
+    with contextlib.suppress(BrokenPipeError):  # if nobody waits for it
+        os.write(news, b"%d\n" % code)
+    os.close(news)
+    os.close(pidfd)
+
+
+def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
+    os.dup2(files[1], 1)
+    os.dup2(files[2], 2)
+    os.closerange(3, _MOST_FILES)
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    sys.argv = order["words"]
+    code: Any = 1
+    try:
+        code = called() or 0
+    except SystemExit as end:
+        code = end.code or 0
+        if not isinstance(code, int):
+            sys.stderr.write(f"{code}\n")
+            code = 1
+    except BaseException:  # noqa: BLE001 - as the interpreter does it
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # an ordinary exit would collect garbage and copy all memory, too
+
+
+if __name__ == "__main__":
+    main()
