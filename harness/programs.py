@@ -83,8 +83,9 @@ def wait(command: Sequence[str], environ: Mapping[str, str] | None = None) -> in
     if stops:
         _say("interrupted before it could end cleanly")
         return Exit.INCONCLUSIVE
+    called = repr(" ".join(command[1:3]))[1:-1]  # with escapes in place of control characters
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    _say(f"the process {' '.join(command[1:3])} {how}; a run that it made has no end and no verdict")
+    _say(f"the process {called} {how}; a run that it made has no end and no verdict")
     return Exit.MISTAKE
 
 

@@ -6,12 +6,14 @@
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from streamgauge.harness.config.redaction import SHORTEST
+from streamgauge.harness.config import credentials
+from streamgauge.harness.config.redaction import SHORTEST, Redaction
 from streamgauge.harness.config.schema import Metrics, Target
 from streamgauge.harness.errors import ConfigError
 
@@ -87,6 +89,18 @@ def filled_metrics(target: Target, variables: Variables | None = None) -> Metric
         )
     headers = _fill_all("target.metrics.headers", metrics.headers, variables)
     return msgspec.structs.replace(metrics, url=url, headers=headers)
+
+
+def known_here(target: Target, environ: Mapping[str, str] = os.environ) -> Redaction:
+    """What this machine knows of the target's secrets. A master need not have those that only its workers use."""
+    headers = [*target.headers.values(), *(target.metrics.headers.values() if target.metrics else ())]
+    used = _VARIABLE.findall(msgspec.json.encode(target, enc_hook=str).decode())
+    with suppress(ConfigError):  # the file is on the workers' machines only
+        headers += [
+            value for credential in credentials.load(target.credentials, environ) for value in credential.values()
+        ]
+    filled = (_VARIABLE.sub(lambda variable: environ.get(variable[1], ""), value) for value in headers)
+    return Redaction([*filled, *(environ[name] for name in used if name in environ)])
 
 
 def holds_secrets(target: Target) -> bool:

@@ -15,6 +15,7 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
+from streamgauge.harness.config.secrets import known_here
 from streamgauge.harness.drive.users import StreamUser, assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
@@ -24,6 +25,7 @@ from streamgauge.harness.run.hosts import Hosts
 from streamgauge.harness.run.in_progress import RunInProgress
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
 from streamgauge.harness.run.open_load import close, open_load
+from streamgauge.harness.run.secrecy import protect
 from streamgauge.harness.run.settings import settings
 from streamgauge.harness.run.terminal import end_main, interrupt_main, say
 from streamgauge.harness.run.web_ui import guard
@@ -42,6 +44,7 @@ class Keeper:
         self._load = open_load(
             self._settings.config.load, environment, self._settings.config.target.timeouts.total / 1e9
         )
+        protect(environment, known_here(self._settings.config.target))
         self._hosts = Hosts(environment, self._settings.config.target)
         self._run: RunInProgress | None = None  # None between two runs
         self._concluded = Event()  # set while there is no run whose results are still to be written

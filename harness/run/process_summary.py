@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from streamgauge.harness.record.vitals import Vital, VitalSample
-from streamgauge.harness.run.messages import Machine, Ready
+from streamgauge.harness.run.messages import Machine, Ready, cleaned
 
 _BETWEEN_MESSAGES = 0.5  # seconds between two batches of a process
 
@@ -108,4 +108,8 @@ def about_this_process(machine: Machine) -> dict[str, Any]:
 def about_worker(ready: Ready) -> dict[str, Any]:
     """`ProcessSummary.about` of a worker, whose clock was compared with the master's."""
     clock = {"clock_offset_ns": ready.clock_offset_ns, "clock_doubt_ns": ready.clock_doubt_ns}
-    return {**msgspec.structs.asdict(ready.machine), **clock}
+    machine = {
+        name: cleaned(fact) if isinstance(fact, str) else fact
+        for name, fact in msgspec.structs.asdict(ready.machine).items()
+    }
+    return {**machine, **clock}

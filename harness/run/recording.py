@@ -49,7 +49,7 @@ class Recording:
         """Have a batch stored; `stored` is called when it is in the database."""
         self._streams += len(batch.streams)
         self.live.add(batch.streams)
-        rows = Rows(batch.streams, _rows(batch.worker, batch.vitals), partial(self._stored, batch, stored))
+        rows = Rows(batch.streams, rows_of(batch), partial(self._stored, batch, stored))
         self._writer.put(rows)
 
     def _stored(self, batch: Batch, then: Callable[[], None] | None) -> None:
@@ -130,6 +130,11 @@ class Recording:
 
 def _nothing() -> None:
     pass
+
+
+def rows_of(batch: Batch) -> list[tuple[str, int, str, float]]:
+    """Its vitals as the store takes them."""
+    return _rows(batch.worker, batch.vitals)
 
 
 def _rows(worker: str, samples: Iterable[VitalSample]) -> list[tuple[str, int, str, float]]:

@@ -1,12 +1,14 @@
 """Secrets in what a scenario's own code raises or logs: blotted out before Locust shows, counts or sends it."""
 
 import logging
+import os
 from typing import Any
 
 from locust.env import Environment
 from locust.event import EventHook
 
 from streamgauge.harness.config.redaction import Redaction
+from streamgauge.harness.run.port import TOKEN
 
 _LOGGERS = ("", "locust", "locust.stats_logger")  # those to which Locust gives handlers of its own
 
@@ -16,7 +18,8 @@ class Blotted(Exception):
 
 
 def protect(environment: Environment, redaction: Redaction) -> None:
-    """From now on, in this process. Replaces what an earlier run has set."""
+    """From now on, in this process, and the secret of the master's port, too. Replaces what an earlier run has set."""
+    redaction = redaction.also([os.environ.get(TOKEN, "")])
     hook = environment.events.user_error
 
     def fire(*, exception: BaseException, **arguments: Any) -> None:

@@ -8,10 +8,12 @@ import gevent
 from locust.env import Environment
 from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterRunner
 
+from streamgauge.harness.judge.store import fault_of
 from streamgauge.harness.run import messages
 from streamgauge.harness.run.messages import Batch, Done, FinishRun, FromWorker, Ready, Refused, StartRun, Stored
 from streamgauge.harness.run.process_summary import about_worker
-from streamgauge.harness.run.recording import Recording
+from streamgauge.harness.run.recording import Recording, rows_of
+from streamgauge.harness.run.terminal import say
 
 _LAST_BATCHES = 20.0  # seconds that the master waits for the last batches
 _AFTER_SIGN_OFF = 3.0  # seconds that it waits for those of a worker after Locust has signed the worker off
@@ -39,6 +41,7 @@ class Workers:
         self._done: dict[str, bool] = {}  # by node id: whether the worker has nothing more to send
         self._taken: dict[str, int] = {}  # by node id: number of the last batch handed over to be stored
         self._stored: dict[str, int] = {}  # by node id: number of the last batch in the database
+        self._warned: set[str] = set()  # node ids of workers of whom a batch was dropped
         self._early: list[str] = []  # names of workers that finished before the run ended
 
     def start(self) -> None:
@@ -105,16 +108,24 @@ class Workers:
     def _take_batch(self, batch: Batch, node: str) -> None:
         """Store the batch if it is the next one. Drops a repeated one; after a gap, the worker sends all again.
 
-        A batch with rows of another worker is dropped whole.
+        A batch with rows of another worker, or with rows that nothing could read, is dropped whole.
         """
         name = self._name_of(node)
         if batch.worker != name or any(seen.worker != name for seen in batch.streams):
+            return
+        if fault := fault_of(batch.streams, rows_of(batch)):
+            self._say_once(node, f"{name} sent what cannot be read, and is not stored: {messages.cleaned(fault)}")
             return
         if batch.number == self._taken.get(node, 0) + 1 and not self._recording.full:
             self._taken[node] = batch.number
             self._recording.keep(batch, partial(self._acknowledge, batch, node))
         else:
             self._send_stored(batch.run, node)
+
+    def _say_once(self, node: str, line: str) -> None:
+        if node not in self._warned:
+            self._warned.add(node)
+            say(f"streamgauge: {line}")
 
     def _acknowledge(self, batch: Batch, node: str) -> None:
         self._stored[node] = batch.number

@@ -21,13 +21,14 @@ from streamgauge.harness.exit_codes import VERDICTS
 from streamgauge.harness.judge.figures import estimate
 from streamgauge.harness.judge.measure.measurements import measure
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.outputs import kinds
+from streamgauge.harness.judge.outputs import kinds, lines
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement, rules, sla, subjects
 from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.subjects import Subject
+from streamgauge.harness.judge.wording import visible
 
 _COMMAND = [sys.executable, "-c", "from streamgauge.harness.cli import main; main(prog_name='streamgauge')"]
 
@@ -67,8 +68,8 @@ class Streamgauge:
             check=False,
         )
         if ended.returncode not in VERDICTS:
-            pytest.fail(ended.stderr.strip(), pytrace=False)
-        sys.stdout.write(ended.stdout)  # pytest shows it if the test fails
+            pytest.fail("\n".join(map(visible, ended.stderr.strip().splitlines())), pytrace=False)
+        lines.show(*ended.stdout.splitlines())  # pytest shows it if the test fails
         return Run(files["db"], files["report"], ended.returncode)
 
 

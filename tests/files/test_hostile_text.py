@@ -113,7 +113,7 @@ def test_a_run_s_own_lines_are_harmless(capsys: pytest.CaptureFixture[str]) -> N
 
 def test_only_one_door_writes_to_the_terminal() -> None:
     doors = {
-        "harness/judge/outputs/lines.py", "harness/run/terminal.py", "harness/cli.py", "harness/testing/measured.py",
+        "harness/judge/outputs/lines.py", "harness/run/terminal.py", "harness/cli.py",
         "harness/programs.py",  # its own words on processes that it ends
     }  # fmt: skip
     writing = re.compile(r"click\.s?echo|(?<![\w.])print\(|sys\.(stdout|stderr)\.write")

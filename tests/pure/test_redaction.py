@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.config.schema import Target
-from streamgauge.harness.config.secrets import Variables, filled_headers
+from streamgauge.harness.config.secrets import Variables, filled_headers, known_here
 from streamgauge.harness.drive.reading.transcript import sentence, word
 from streamgauge.harness.errors import ConfigError
 
@@ -95,3 +95,12 @@ def test_a_key_that_is_too_short_to_be_recognised_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"target\.headers\.x-api-key: KEY has fewer than 8 characters"):
         filled_headers(target, Variables({"KEY": "hunter2", "STAGE": "dev"}))
     assert filled_headers(target, Variables({"KEY": "hunter22", "STAGE": "dev"}))["x-stage"] == "dev"
+
+
+def test_a_machine_without_all_variables_blots_out_those_that_it_has() -> None:
+    target = Target(
+        headers={"authorization": "Bearer ${GAUGE_KEY}", "x-tenant": "${ELSEWHERE}", "x-api-key": "literal-key-1"}
+    )
+    known = known_here(target, {"GAUGE_KEY": "sk-7f3a91c2d8e4"})
+    assert known.blotted("sk-7F3A91C2D8E4, literal-key-1") == "…, …"
+    assert known.blotted("${GAUGE_KEY} and ${ELSEWHERE} stay") == "${GAUGE_KEY} and ${ELSEWHERE} stay"

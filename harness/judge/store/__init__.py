@@ -5,10 +5,12 @@ checked      values of a file that may hold anything
 schema       the tables, as migrations
 rows         runs, accepted runs, failures and vitals as values
 streams      streams as columns
+incoming     rows of another process, before they are stored
 database     the store itself
 """
 
 from streamgauge.harness.judge.store.database import Store
+from streamgauge.harness.judge.store.incoming import fault_of
 from streamgauge.harness.judge.store.rows import Accepted, Failure, Run, RunStatus, VitalRow, VitalSeries
 from streamgauge.harness.judge.store.streams import Streams, matches
 
@@ -21,5 +23,6 @@ __all__ = [
     "Streams",
     "VitalRow",
     "VitalSeries",
+    "fault_of",
     "matches",
 ]

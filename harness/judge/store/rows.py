@@ -133,6 +133,11 @@ def row_of_stream(run: int, seen: StreamObservation) -> tuple[object, ...]:
     return tuple(row)
 
 
+def columns_of_stream(seen: StreamObservation) -> dict[str, object]:
+    """The same row, by column."""
+    return dict(zip(("run", *_FIELDS), row_of_stream(0, seen), strict=True))
+
+
 def accepted_of_row(row: Row) -> Accepted:
     """RowFault for a row that this program did not write."""
     document = None if row.value("document") is None else row.json("document", dict[str, Any])

@@ -133,6 +133,11 @@ def select_statement(columns: Collection[str]) -> str:
     return f"SELECT id, arrivals, {', '.join(names)} FROM streams WHERE run = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - our own names
 
 
+def as_selected(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A stream's row, given by column, as `select_statement` would return it with this id."""
+    return (number, values["arrivals"], *(values[name] for name in (*_TEXTS, *_NUMBERS)))
+
+
 def bounded(rows: Iterable[Sequence[Any]], most: int) -> list[Sequence[Any]]:
     """The first rows, at most `most` of them, and no more than fit into the memory of a batch. RowFault."""
     batch: list[Sequence[Any]] = []

@@ -1,0 +1,29 @@
+"""Rows of another process, checked before they are stored: an unreadable one would end every judgement. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from streamgauge.harness.errors import DamagedRow
+from streamgauge.harness.judge.store.checked import LONGEST_TEXT, RowFault
+from streamgauge.harness.judge.store.rows import VitalRow, columns_of_stream, vital_of_rows
+from streamgauge.harness.judge.store.streams import as_selected, bounded, streams_of_rows
+from streamgauge.harness.record.arrivals import DamagedArrivals
+from streamgauge.harness.record.observation import StreamObservation
+
+_SELECTED_ONLY_LATER = ("detail", "stop_reason", "request_id", "resumed_from")  # texts that no batch of streams has
+
+
+def fault_of(streams: Sequence[StreamObservation], vitals: Iterable[VitalRow]) -> str:
+    """Why these rows could not be read from a database; "" if they could."""
+    try:
+        vital_of_rows([(None, worker, at, value) for worker, at, _, value in vitals])
+        rows = [as_selected(place, columns_of_stream(seen)) for place, seen in enumerate(streams)]
+        while rows:
+            batch = bounded(rows, len(rows))
+            _ = streams_of_rows(batch, "a batch").events
+            rows = rows[len(batch) :]
+    except (RowFault, DamagedRow, DamagedArrivals) as fault:
+        return str(fault)
+    for name in _SELECTED_ONLY_LATER:
+        if any(len(getattr(seen, name) or "") > LONGEST_TEXT for seen in streams):
+            return f"a {name} of more than {LONGEST_TEXT:,} characters"
+    return ""
