@@ -1,4 +1,4 @@
-# make demo · quick · test · lint · bench · calibrate · report-picture · dist · install: each sets up .venv first.
+# make demo · quick · test · wild · lint · bench · calibrate · report-picture · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 # pytest's processes: two more than two cores, since runs wait for half of their time
@@ -8,7 +8,7 @@ READY := .venv/.installed
 # Some containers set it. Without .pyc files, each process of the tests compiles every module again: 4 s of each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test quick lint bench calibrate report-picture dist clean
+.PHONY: install demo test quick wild lint bench calibrate report-picture dist clean
 
 install: $(READY)
 
@@ -32,6 +32,10 @@ test: install
 quick: JOBS = 2
 quick: install
 	$(BIN)/pytest -q -n $(JOBS) --hypothesis-profile=quick tests/pure
+
+# Other people's servers and proxies, installed below out/wild; under 15 minutes, and not part of `make test`.
+wild: install
+	$(BIN)/pytest tests/wild
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,0 +1,93 @@
+"""Other people's programs: found on the machine, or installed once below `out/wild`, and started on free ports."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import free_port
+
+PLACE = Path(__file__).parents[2] / "out" / "wild"
+_PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
+_PATIENCE = 90  # seconds until a server listens; some import for half a minute
+
+
+def debian(program: str, package: str) -> str:
+    """The path of a program; skips the test if its Debian package is not installed."""
+    found = shutil.which(program, path=_PATH)
+    if found is None:
+        pytest.skip(f"no {program} (Debian: {package})")
+    return found
+
+
+def python(name: str, *requirements: str) -> Path:
+    """The `bin` folder of a virtual environment that has these packages; skips the test if they cannot be installed."""
+    folder = PLACE / name
+    if not (folder / "ready").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        _install([str(folder / "bin" / "pip"), "install", "--quiet", *requirements], PLACE, name)
+        (folder / "ready").touch()
+    return folder / "bin"
+
+
+def node(*packages: str) -> Path:
+    """A folder in which Node finds these packages; skips the test if they cannot be installed."""
+    npm = debian("npm", "npm")
+    folder = PLACE / "node"
+    missing = [name for name in packages if not (folder / "node_modules" / name).is_dir()]
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
+        _install([npm, "install", "--no-audit", "--no-fund", "--silent", *missing], folder, ", ".join(missing))
+    return folder
+
+
+def _install(command: Sequence[str], folder: Path, what: str) -> None:
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=400)
+    except (subprocess.SubprocessError, OSError) as fault:
+        pytest.skip(f"{what} cannot be installed here: {fault}")
+
+
+@contextlib.contextmanager
+def listening(
+    command: Sequence[object], port: int, folder: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """The URL of a server on this port, once it listens; it ends with the test."""
+    log = folder / "server.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            list(map(str, command)), cwd=folder, stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        )
+        try:
+            _wait_for(port, process, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            process.kill()
+            process.wait()
+
+
+def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    give_up_at = time.monotonic() + _PATIENCE
+    while True:
+        assert process.poll() is None, log.read_text()[-2_000:]
+        assert time.monotonic() < give_up_at, f"it does not listen: {log.read_text()[-2_000:]}"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+            continue
+        return
+
+
+__all__ = ["PLACE", "debian", "free_port", "listening", "node", "python"]
