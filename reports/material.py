@@ -12,7 +12,7 @@ import numpy as np
 
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
-from streamgauge.harness.judge.measure.gaps import COALESCED_US, content_gaps
+from streamgauge.harness.judge.measure.gaps import apart, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
 from streamgauge.harness.judge.store import Failure, Store, Streams, VitalSeries
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
@@ -56,7 +56,7 @@ class HandedOver:
     """Latency at the point where a client library hands chunks to its application. Quantiles in ms."""
 
     first: Quantiles[float | None]  # due time to the first chunk handed over
-    gaps: Quantiles[float | None]  # gaps of 1 ms or more between chunks handed over
+    gaps: Quantiles[float | None]  # gaps between chunks handed over that had not come together
 
 
 @dataclass(frozen=True)
@@ -156,12 +156,12 @@ class _HandoverCollector:
         first = handed == events.starts[owner]
         waited = np.rint(at - streams.number["due_at"][owner] / 1e3).astype(np.int64)
         gaps = np.diff(at, prepend=at[:1])
-        apart = (gaps >= COALESCED_US) & (np.diff(owner, prepend=-1) == 0)
+        later_than_before = apart(streams)[handed] & (np.diff(owner, prepend=-1) == 0)
         client = np.array(streams.text["client"])[owner]
         for name in np.unique(client).tolist():
             firsts, later = self._seen.setdefault(name, (Tally(), Tally()))
             firsts.add(waited[first & (client == name)])
-            later.add(gaps[apart & (client == name)])
+            later.add(gaps[later_than_before & (client == name)])
 
     def handed(self) -> dict[str, HandedOver]:
         return {

@@ -141,7 +141,8 @@ def _notes(run: Material) -> tuple[str, ...]:
             "Whole answers, which were not streamed, are in their own row only: their TTFT is the time to all of it."
         )
     if judgement.coalesced:
-        notes.append(f"{some(judgement.coalesced, 'gap')} under 1 ms: the chunks arrived together and are in no ITL.")
+        share = figure(judgement.coalesced / judgement.totals.gaps, "ratio")
+        notes.append(f"{some(judgement.coalesced, 'gap')} ({share}) in no ITL: the chunks arrived together.")
     if len({part.value for part in judgement.parts if part.key == "user"}) > MOST_ROWS // 2:
         notes.append(f"The charts show the {MOST_ROWS // 2} with the most streams; the tables have all.")
     return tuple(notes)

@@ -38,7 +38,8 @@ def draw(run: Material) -> Panel:
     rows = [row for row in rows if row.n]
     title = "Smoothness"
     if not rows:
-        return Panel(name="smoothness", title=title, lead="No stream had text, so there were no waits.")
+        why = "No answer was streamed" if run.judgement.totals.sum("unstreamed") else "No stream had text"
+        return Panel(name="smoothness", title=title, lead=f"{why}, so there were no waits.")
     shown = [rows[0]]
     for key in ("user", "network"):
         of_key = [row for row in rows[1:] if row.name.startswith(f"{key} ")]

@@ -242,7 +242,7 @@ def test_the_plain_and_the_gated_figures_stand_side_by_side(tmp_path: Path) -> N
 
 
 def test_coalesced_chunks_are_counted(tmp_path: Path) -> None:
-    packed = observation([("text", 100), ("text", 100.2), ("text", 100.4), ("text", 120)])
+    packed = observation([("text", 100), ("text", 100), ("text", 100), ("text", 120)])
     assert judged(tmp_path / "one.db", [packed] * 3 + [observation([])]).coalesced == 6
 
 

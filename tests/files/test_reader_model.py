@@ -94,7 +94,7 @@ def test_the_reader_of_a_broken_answer_waited_until_it_broke(tmp_path: Path) -> 
 
 
 def test_nobody_waits_for_the_end_of_a_complete_answer(tmp_path: Path) -> None:
-    assert waited(read(tmp_path, answer((0, 20), ended_at=31_000 * MS))) == [0, 0, 0, 0]
+    assert waited(read(tmp_path, answer((0, 20), (10, 20), ended_at=31_000 * MS))) == [0, 0, 0, 0]
 
 
 def test_a_person_who_left_had_waited_until_then_and_the_stream_did_not_fail(tmp_path: Path) -> None:

@@ -5,15 +5,18 @@ import numpy as np
 from streamgauge.harness.judge.measure.arrays import Integers, Mask
 from streamgauge.harness.judge.store import Streams
 from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.observation import ABANDONED, after_tools
+from streamgauge.harness.record.observation import ABANDONED, Outcome, after_tools
 
-COALESCED_US = 1_000  # chunks closer than this arrived together: no gap between them, and no fast token
+# A stream whose chunks came faster than this, on average, was not streamed: no model generates 20,000 chunks a second.
+# A proxy that releases an answer, or a network that brings it in packets, takes some µs for each chunk.
+FASTEST_US = 50
 
 
 def content_gaps(streams: Streams) -> tuple[Integers, Integers]:
     """Every perceived gap (after the emulated link), µs, and the index in `events` of the chunk that ended it.
 
-    A gap is COALESCED_US or more between consecutive content chunks of a stream. Gaps in which a tool ran are left out.
+    A gap is the time between consecutive content chunks of a stream that did not come together. On an emulated link it
+    may be 0: the link, and not the server, brought them together. Gaps in which a tool ran are left out.
     """
     gaps, ends, tool = seen_gaps(streams)
     return gaps[~tool], ends[~tool]
@@ -21,30 +24,54 @@ def content_gaps(streams: Streams) -> tuple[Integers, Integers]:
 
 def wire_gaps(streams: Streams) -> tuple[Integers, Integers]:
     """Like `content_gaps`, but on the wire: before the emulated link."""
-    gaps, ends, tool = _classified(streams, _between(streams, streams.events.at))
+    gaps, ends, tool = _classified(streams, apart(streams), streams.events.at)
     return gaps[~tool], ends[~tool]
 
 
 def seen_gaps(streams: Streams) -> tuple[Integers, Integers, Mask]:
     """Every perceived gap, µs; the index of the chunk that ended it; and whether a tool ran in it."""
-    gaps = _between(streams, streams.events.perceived_at)
-    gaps[unseen(streams)] = 0
-    return _classified(streams, gaps)
+    came_apart = apart(streams)
+    came_apart[unseen(streams)] = False
+    return _classified(streams, came_apart, streams.events.perceived_at)
 
 
-def _between(streams: Streams, at: Integers) -> Integers:
-    """For each event the time since the previous event of its stream; 0 for a stream's first event."""
-    starts = streams.events.starts
-    gaps = np.zeros_like(at)
-    np.subtract(at[1:], at[:-1], out=gaps[1:])
-    gaps[starts[:-1][np.diff(starts) > 0]] = 0
-    return gaps
+def apart(streams: Streams) -> Mask:
+    """Which of `events` came later than the event before them in the same stream.
+
+    Chunks of one read, and of several reads with one stamp of the kernel, have the same time on the wire to the
+    microsecond: they came together. So did all chunks of an answer that was not streamed.
+    """
+    events = streams.events
+    came_apart = np.zeros(len(events.at), bool)
+    np.greater(events.at[1:], events.at[:-1], out=came_apart[1:])
+    counts = np.diff(events.starts)
+    came_apart[events.starts[:-1][counts > 0]] = False
+    burst = unstreamed(streams)
+    if burst.any():
+        came_apart[np.repeat(burst, counts)] = False
+    return came_apart
 
 
-def _classified(streams: Streams, gaps: Integers) -> tuple[Integers, Integers, Mask]:
-    """The gaps that are long enough to count, the events that ended them, and whether a tool ran in each."""
-    ends = np.flatnonzero(gaps >= COALESCED_US)
-    return gaps[ends], ends, np.isin(ends, _after_tools(streams))
+def unstreamed(streams: Streams) -> Mask:
+    """Which streams brought a complete answer at once: in one read, or faster than FASTEST_US a chunk.
+
+    Such an answer has no course: how it was generated is unknown. An answer of one chunk is among them. A stream that
+    resumes an answer is not: the answer's other part came before.
+    """
+    events = streams.events
+    first, counts = events.starts[:-1], np.diff(events.starts)
+    with_content = counts > 0
+    span = np.zeros(len(streams), np.int64)
+    last = events.starts[1:][with_content] - 1
+    span[with_content] = events.at[last] - events.at[first[with_content]]
+    at_once: Mask = with_content & ((span == 0) | (span < FASTEST_US * (counts - 1)))
+    return at_once & streams.ended_as({Outcome.COMPLETED}) & ~streams.resumed
+
+
+def _classified(streams: Streams, came_apart: Mask, at: Integers) -> tuple[Integers, Integers, Mask]:
+    """The gaps before the events that came apart, these events, and whether a tool ran in each gap."""
+    ends = np.flatnonzero(came_apart)
+    return at[ends] - at[ends - 1], ends, np.isin(ends, _after_tools(streams))
 
 
 def _after_tools(streams: Streams) -> Integers:

@@ -50,6 +50,9 @@ class Measurements:
         self._needs_waits = self._reader.good.longest_stall is not None or any(
             column in reader_model.COLUMNS for metric in self._metrics for column in metric.columns
         )
+        good = self._reader.good
+        needs_course = good.tpot is not None or self._needs_waits or any(metric.of_course for metric in self._metrics)
+        self._sums = [each for each in SUMS.values() if needs_course or not each.of_course]
         self._cohorts: dict[Texts, _Cohort] = {}
         self.began, self.ended = math.inf, -math.inf  # ns: the first stream's start and the last one's end
         self.of_run: dict[str, float] = {}  # sums that are known only of the whole run
@@ -82,7 +85,7 @@ class Measurements:
         number = streams.number
         self.began = min(self.began, float(np.fmin.reduce(number["started_at"], initial=math.inf)))
         self.ended = max(self.ended, float(number["ended_at"].max(initial=-math.inf)))
-        columns = {name: each.of(streams, self._reader.good) for name, each in SUMS.items()}
+        columns = {each.name: each.of(streams, self._reader.good) for each in self._sums}
         odd = np.array([bool(text) for text in streams.text["oddities"]])
         for cohort, mine in zip(cohorts, places, strict=True):
             for name, count in zip(*np.unique(streams.outcome[mine], return_counts=True), strict=True):
@@ -170,4 +173,8 @@ def _with_waits(streams: Streams, reader: Reader) -> Streams:
         text = events.text.copy()
         text[unseen] = 0
         events = msgspec.structs.replace(events, text=text)
-    return streams.with_numbers(reader_model.waits(events, broke_at, reader.characters_per_second))
+    waits = reader_model.waits(events, broke_at, reader.characters_per_second)
+    at_once = gaps.unstreamed(streams)
+    for column in waits.values():
+        column[at_once] = np.nan  # nothing to wait for, and nothing that says how smoothly it was generated
+    return streams.with_numbers(waits)

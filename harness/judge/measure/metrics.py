@@ -32,6 +32,7 @@ class Metric:
     ticks_per_unit: int = 1_000_000
     streaming: bool = True  # only over streamed answers, unless a selection asks for whole ones
     pooled: bool = False  # a stream has many samples: they are correlated, and a failure does not take them out
+    of_course: bool = False  # of how an answer came, chunk by chunk: none for an answer that came at once
     of_instrument: bool = False  # about the load generator and its client, not about the server
 
 
@@ -64,22 +65,24 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             name="itl",
-            definition="gap between consecutive content chunks, pooled over streams; a gap under 1 ms counts as "
-            "coalesced instead, and a gap in which a tool ran is a tool_pause",
+            definition="gap between consecutive content chunks, pooled over streams; chunks that came together count "
+            "as coalesced instead, and a gap in which a tool ran is a tool_pause",
             better=Better.LOWER,
             observe=observe.itl,
-            columns=("outcome", "events", "first_content_at", "tool_pause", "ended_at"),
+            columns=("outcome", "events", "first_content_at", "tool_pause", "ended_at", *_RESUMED),
             ticks_per_unit=1_000,
             pooled=True,
+            of_course=True,
         ),
         Metric(
             name="itl_wire",
             definition="the same before the emulated link: the server's part",
             better=Better.LOWER,
             observe=observe.itl_wire,
-            columns=("outcome", "events", "first_content_at", "tool_pause"),
+            columns=("outcome", "events", "first_content_at", "tool_pause", *_RESUMED),
             ticks_per_unit=1_000,
             pooled=True,
+            of_course=True,
         ),
         Metric(
             name="tool_pause",
@@ -87,7 +90,7 @@ METRICS: Mapping[str, Metric] = {
             "and the model's next start",
             better=Better.LOWER,
             observe=observe.tool_pauses,
-            columns=("outcome", "events", "tool_pause", "ended_at"),
+            columns=("outcome", "events", "tool_pause", "ended_at", *_RESUMED),
             ticks_per_unit=1_000,
             pooled=True,
         ),
@@ -96,7 +99,8 @@ METRICS: Mapping[str, Metric] = {
             definition="first to last content chunk, per reported output token after the first",
             better=Better.LOWER,
             observe=observe.tpot,
-            columns=("outcome", "output_tokens", "first_content_at", "last_content_at", *_RESUMED),
+            columns=("outcome", "output_tokens", "first_content_at", "last_content_at", "events", *_RESUMED),
+            of_course=True,
         ),
         Metric(
             name="e2e",
@@ -163,6 +167,7 @@ METRICS: Mapping[str, Metric] = {
             observe=observe.of_reader_model("stall_count", 1),
             columns=("outcome", "stall_count"),
             options=_SPEED,
+            of_course=True,
             ticks_per_unit=1,
             unit="stalls",
         ),
@@ -173,6 +178,7 @@ METRICS: Mapping[str, Metric] = {
             observe=observe.of_reader_model("stall_time", 1_000),
             columns=("outcome", "stall_time"),
             options=_SPEED,
+            of_course=True,
         ),
         Metric(
             name="longest_stall",
@@ -181,6 +187,7 @@ METRICS: Mapping[str, Metric] = {
             observe=observe.of_reader_model("longest_stall", 1_000),
             columns=("outcome", "longest_stall"),
             options=_SPEED,
+            of_course=True,
         ),
         Metric(
             name="stall_ratio",
@@ -189,6 +196,7 @@ METRICS: Mapping[str, Metric] = {
             observe=observe.of_reader_model("stall_ratio", 1_000_000_000),
             columns=("outcome", "stall_ratio"),
             options=_SPEED,
+            of_course=True,
             ticks_per_unit=1_000_000_000,
             unit="ratio",
         ),

@@ -75,9 +75,13 @@ def tpot(streams: Streams) -> Observed:
 
 
 def time_per_token(streams: Streams) -> Floats:
-    """First to last content over the reported tokens after the first, ns; NaN for a stream that has no TPOT."""
+    """First to last content over the reported tokens after the first, ns; NaN for a stream that has no TPOT.
+
+    An answer that was not streamed has none: nothing says how long its tokens took.
+    """
     tokens = streams.number["output_tokens"]
     known = streams.ended_as({Outcome.COMPLETED}) & (tokens > 1) & ~streams.resumed  # NaN > 1 is false
+    known &= ~gaps.unstreamed(streams)
     span = streams.number["last_content_at"] - streams.number["first_content_at"]
     return np.where(known, span / np.where(known, tokens - 1, 1), np.nan)
 

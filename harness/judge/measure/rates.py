@@ -31,6 +31,7 @@ class Rate:
     over: Callable[[Totals, float], Figure]  # totals, and how long the run took in seconds
     sums: tuple[str, ...] = ()  # that `over` reads: of SUMS, or of the whole run
     options: tuple[str, ...] = ()  # keys of the config without which it has no figure
+    of_course: bool = False  # needs metrics of how an answer came, chunk by chunk
     of_run: bool = False  # known only of the whole run, not of some of its streams
     of_instrument: bool = False  # about the load generator, not about the server
 
@@ -144,6 +145,7 @@ RATES: Mapping[str, Rate] = {
             unit="ratio",
             over=_share(lambda totals: totals.sum("good"), lambda totals: totals.sum("good") + totals.sum("not_good")),
             sums=("good", "not_good"),
+            of_course=True,
             options=("reader.good",),
         ),
         Rate(

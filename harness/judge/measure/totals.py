@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.harness.config.schema import Good
+from streamgauge.harness.judge.measure import gaps
 from streamgauge.harness.judge.measure.arrays import Floats, Mask
 from streamgauge.harness.judge.measure.observe import time_per_token
 from streamgauge.harness.judge.store import Streams
@@ -40,6 +41,11 @@ class Totals:
         return self.streams - self.count(Outcome.INTERRUPTED)
 
     @property
+    def gaps(self) -> int:
+        """Pairs of content chunks that came one after the other in a stream, together or not."""
+        return int(self.sum("content_chunks") - self.sum("with_content"))
+
+    @property
     def disconnected(self) -> int:
         return self.count(*DISCONNECTED)
 
@@ -51,6 +57,7 @@ class Sum:
     name: str
     of: Callable[[Streams, Good], NDArray[Any]]  # by stream; what was not observed adds 0
     columns: tuple[str, ...]  # of `Streams` that `of` reads
+    of_course: bool = False  # needed only with metrics of how an answer came; it decodes every event
 
 
 def _column(name: str) -> Sum:
@@ -67,7 +74,8 @@ def _positive(name: str, column: str) -> Sum:
     return Sum(name, lambda streams, _: streams.number[column] > 0, (column,))
 
 
-_COUNTED_WHOLE = ("outcome", "output_tokens", "resume_gap", "resume_lost")
+_RESUMED = ("resume_gap", "resume_lost")  # say whether a stream resumed an answer
+_COUNTED_WHOLE = ("outcome", "output_tokens", *_RESUMED)
 
 
 def _of_counted_whole(name: str, column: str) -> Sum:
@@ -82,6 +90,13 @@ def _of_counted_whole(name: str, column: str) -> Sum:
 
 def _open_ns(streams: Streams, _: Good) -> NDArray[Any]:
     return np.nan_to_num(streams.number["ended_at"] - streams.number["started_at"])
+
+
+def _unstreamed(streams: Streams, _: Good) -> NDArray[Any]:
+    """Which answers were to be streamed, and came at once. One token is an answer that cannot come otherwise."""
+    several = (streams.number["content_chunks"] > 1) | (streams.number["output_tokens"] > 1)
+    found: Mask = gaps.unstreamed(streams) & several & (np.array(streams.text["answer"]) == "streamed")
+    return found
 
 
 def _limits(streams: Streams, good: Good) -> list[tuple[Mask, Mask]]:
@@ -118,7 +133,7 @@ def _not_good(streams: Streams, good: Good) -> NDArray[Any]:
 
 _JUDGED_BY_LIMITS = (
     *("outcome", "due_at", "first_content_at", "last_content_at", "output_tokens", "longest_stall"),
-    *("resume_gap", "resume_lost"),
+    *("events", *_RESUMED),
 )
 
 SUMS: Mapping[str, Sum] = {
@@ -133,6 +148,12 @@ SUMS: Mapping[str, Sum] = {
         _positive("cache_hits", "cache_read_tokens"),
         Sum("good", _good, _JUDGED_BY_LIMITS),
         Sum("not_good", _not_good, _JUDGED_BY_LIMITS),
+        Sum(
+            "unstreamed",
+            _unstreamed,
+            ("outcome", "events", "content_chunks", "output_tokens", "answer", *_RESUMED),
+            of_course=True,
+        ),
         Sum("late", lambda streams, _: streams.number["send_lag"] >= LATE, ("send_lag",)),
         _column("output_tokens"),
         _column("reads"),

@@ -41,6 +41,11 @@ def of_compared(row: Row) -> list[str]:
     ]
 
 
+def coalesced(judgement: Judgement) -> str:
+    """How much `itl` leaves out, since the chunks came together."""
+    return f"{judgement.coalesced:,} of {some(judgement.totals.gaps, 'gap')} are in no itl: the chunks came together"
+
+
 def outcomes(judgement: Judgement) -> str:
     """`340 completed, 30 refused`; empty without streams."""
     return ", ".join(f"{count:,} {name}" for name, count in judgement.totals.outcomes.items())

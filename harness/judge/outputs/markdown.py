@@ -66,6 +66,9 @@ def _of_run(judgement: Judgement) -> Iterator[str]:
             yield _row(f"`{name}`", *cells.of_rate(name, rate))
     yield ""
     yield f"Streams: {cells.outcomes(judgement) or 'none'}"
+    if judgement.coalesced:
+        yield ""
+        yield f"Coalesced: {cells.coalesced(judgement)}"
 
 
 def _rules(judgement: Judgement) -> Iterator[str]:

@@ -42,7 +42,7 @@ def render(judgement: Judgement, console: Console | None = None) -> None:
     console.print(_rates(judgement))
     console.print(safe(f"outcomes: {cells.outcomes(judgement) or 'no streams'}"))
     if judgement.coalesced:
-        console.print(safe(f"coalesced: {judgement.coalesced:,} gaps under 1 ms are in no itl"))
+        console.print(safe(f"coalesced: {cells.coalesced(judgement)}"))
     if judgement.validity is not Validity.VALID or judgement.reasons:
         console.print(safe(f"validity: {judgement.validity.value}"))
         for reason in judgement.reasons:

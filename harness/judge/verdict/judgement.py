@@ -57,7 +57,7 @@ class Judgement:
     distributions: dict[str, Distribution] = field(repr=False)  # by name, in the order of METRICS
     rates: dict[str, Figure]  # by name, in the order of RATES
     totals: Totals
-    coalesced: int  # pairs of chunks less than 1 ms apart, which `itl` does not count
+    coalesced: int  # pairs of chunks that came together, which `itl` does not count
     verdicts: list[Verdict]  # of the rules
     verdict: RunVerdict
     reason: str  # of the verdict, one sentence
@@ -122,8 +122,7 @@ def _judgement(
         distributions=distributions,
         rates={name: rate.over(totals, seconds) for name, rate in RATES.items()},
         totals=totals,
-        coalesced=int(totals.sum("content_chunks") - totals.sum("with_content"))
-        - sum(distributions[name].n for name in ("itl", "tool_pause")),
+        coalesced=totals.gaps - sum(distributions[name].n for name in ("itl", "tool_pause")),
         verdicts=verdicts,
         verdict=verdict,
         reason=reason,

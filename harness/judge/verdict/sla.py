@@ -12,15 +12,17 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from streamgauge.harness.config.schema import Reader, Where
-from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.measurements import Measurements
+from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.measure.windows import SLICES, Window, Windows
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import independent_samples
+from streamgauge.harness.record.observation import Outcome
 
 
 class RuleStatus(StrEnum):
@@ -99,8 +101,11 @@ def evaluate(
     """
     conclusion = _conclude(rule, _evidence(rule, measurements, seconds, confidence))
     absent = _absent(rule.written.where, measurements)
+    at_once = _at_once(rule, conclusion, measurements)
     if absent and conclusion.evidence.n == 0:
         conclusion = conclusion.as_inconclusive(absent)
+    elif at_once is not None:
+        conclusion = _unsettled(conclusion, at_once)
     elif rule.written.lasting is not None and conclusion.evidence.n:
         assert windows is not None
         conclusion = _lasting(rule, conclusion, windows[rule.written.lasting], seconds, confidence)
@@ -186,6 +191,20 @@ def _absent(where: Where, measurements: Measurements) -> str | None:
         if value not in occurred:
             return f"no stream has {key} {value!r}; there are {', '.join(occurred) or 'none with that key'}"
     return "no stream matches all keys of `where` at once" if measurements.totals(where).streams == 0 else None
+
+
+def _at_once(rule: Rule, conclusion: _Conclusion, measurements: Measurements) -> str | None:
+    """Why a rule on how answers came has no verdict: they came at once. None: it has, or it is not such a rule."""
+    subject = rule.subject
+    if not (RATES[subject.name].of_course if subject.aggregation is None else METRICS[subject.name].of_course):
+        return None
+    totals = measurements.totals(rule.written.where)
+    streams, completed = int(totals.sum("unstreamed")), totals.count(Outcome.COMPLETED)
+    if streams and conclusion.evidence.n == 0:
+        return f"all chunks of {some(streams, 'stream')} arrived in one read each: the answer was not streamed"
+    if 2 * streams > completed and conclusion.status is RuleStatus.MET:
+        return f"{streams:,} of {completed:,} answers were not streamed: the rule is met by the few that were"
+    return None
 
 
 def _evidence(rule: Rule, measurements: Measurements, seconds: float, confidence: float) -> _Evidence:

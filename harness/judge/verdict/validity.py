@@ -68,6 +68,12 @@ class Evidence:
         reads, counted = self.totals.sum("reads"), self.totals.sum(name)
         return (counted - (self.totals.sum(less) if less else 0.0)) / reads if reads else 0.0
 
+    @property
+    def share_without_gap(self) -> float:
+        """The share of content chunks that came together with the chunk before them."""
+        gaps = self.totals.gaps
+        return 1 - sum(self.samples[name].n for name in ("itl", "tool_pause")) / gaps if gaps else 0.0
+
 
 class Fault(NamedTuple):
     invalid: bool  # else it only degrades the run
@@ -235,7 +241,8 @@ def _remarks(evidence: Evidence) -> Iterator[str]:
     if packed > PACKED_REMARKED:
         yield (
             f"{figure(packed, 'ratio')} of reads held several chunks that arrived together: "
-            f"the server or a proxy sends them that way"
+            f"the server or a proxy sends them that way; "
+            f"{figure(evidence.share_without_gap, 'ratio')} of the gaps between chunks are in no itl for it"
         )
     yield from _of_content(evidence.totals)
 
@@ -247,6 +254,12 @@ def _of_content(totals: Totals) -> Iterator[str]:
         yield (
             f"no stream had content: {empty:,} of {some(totals.streams, 'answer')} ended as they should and brought "
             f"nothing; check the model, max_tokens, and where the target's protocol looks for text"
+        )
+    unstreamed = int(totals.sum("unstreamed"))
+    if unstreamed:
+        yield (
+            f"{unstreamed:,} of {some(totals.streams, 'stream')} brought the whole answer at once: "
+            f"it was not streamed, and is in no itl, tpot or stall figure"
         )
     most_frequent = sorted(totals.oddities.items(), key=lambda each: (-each[1], each[0]))
     for what, streams in most_frequent[:MOST_ODDITIES]:

@@ -1,12 +1,15 @@
-"""What a run says of its answers: that they were empty, and what was odd about them without making them fail."""
+"""What a run says of its answers: empty ones, those that came at once, and what was odd without making them fail."""
 
 import json
 from pathlib import Path
+
+import pytest
 
 from streamgauge.harness.judge.outputs import json as json_output
 from streamgauge.harness.judge.outputs import junit, markdown, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
+from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.reports.material import gather
@@ -97,3 +100,67 @@ def test_a_ci_system_is_told_of_the_empty_answers(tmp_path: Path) -> None:
     result = judged(tmp_path / "one.db", [empty() for _ in range(400)], "empty_rate < 1%")
     assert result.totals.outcomes == {Outcome.EMPTY: 400}
     assert "empty_rate" in junit.render(result)
+
+
+# Not streamed
+
+COURSE = ("p95(itl) < 1s", "p95(itl_wire) < 1s", "p95(tpot) < 1s", "p95(stall_ratio) < 5%", "max(longest_stall) < 1s")
+
+
+def buffered(streams: int) -> list[StreamObservation]:
+    return [observation([("text", 900)] * 50, output_tokens=50) for _ in range(streams)]
+
+
+def streamed(streams: int) -> list[StreamObservation]:
+    return [observation([("text", 100 + 10 * place) for place in range(50)], output_tokens=50) for _ in range(streams)]
+
+
+def test_rules_on_the_course_of_answers_that_were_not_streamed_are_inconclusive(tmp_path: Path) -> None:
+    config = {"reader": {"good": {"ttft": "5s", "tpot": "1s"}}}
+    result = judged(tmp_path / "one.db", buffered(100), *COURSE, "goodput > 90%", config=config)
+    assert {verdict.status for verdict in result.verdicts} == {RuleStatus.INCONCLUSIVE}
+    assert {verdict.reason for verdict in result.verdicts} == {
+        "all chunks of 100 streams arrived in one read each: the answer was not streamed"
+    }
+    assert result.reasons == [
+        "100 of 100 streams brought the whole answer at once: "
+        "it was not streamed, and is in no itl, tpot or stall figure"
+    ]
+    for name, text in everywhere(result).items():
+        assert "it was not streamed" in text, name
+
+
+def test_their_other_rules_are_judged(tmp_path: Path) -> None:
+    result = judged(tmp_path / "one.db", buffered(100), "p95(ttft) < 1s", "p95(e2e) < 1s")
+    assert result.verdict is RunVerdict.MET
+
+
+@pytest.mark.parametrize(("at_once", "status"), [(20, RuleStatus.MET), (190, RuleStatus.INCONCLUSIVE)])
+def test_most_answers_must_have_been_streamed_for_such_a_rule_to_be_met(
+    tmp_path: Path, at_once: int, status: RuleStatus
+) -> None:
+    streams = [*buffered(at_once), *streamed(100)]
+    result = judged(tmp_path / "one.db", streams, "p95(tpot) < 1s", "p95(stall_ratio) < 5%")
+    assert [verdict.status for verdict in result.verdicts] == [status, status]
+    assert result.reasons[0].startswith(f"{at_once} of {at_once + 100} streams brought the whole answer at once")
+
+
+def test_a_slow_minority_is_missed_although_most_came_at_once(tmp_path: Path) -> None:
+    result = judged(tmp_path / "one.db", [*buffered(190), *streamed(100)], "p95(tpot) < 5ms")
+    assert result.verdicts[0].status is RuleStatus.MISSED
+
+
+def test_the_share_of_gaps_that_is_left_out_is_told(tmp_path: Path) -> None:
+    """Two reads of 50 chunks: 98 of 99 gaps are in no figure."""
+    halves = observation([("text", 100)] * 50 + [("text", 1_090)] * 50, output_tokens=100, reads=2, coalesced_reads=2)
+    result = judged(tmp_path / "one.db", [halves] * 10)
+    assert (result.coalesced, result.totals.gaps) == (980, 990)
+    assert result.reasons == [
+        "100 % of reads held several chunks that arrived together: the server or a proxy sends them that way; "
+        "99.0 % of the gaps between chunks are in no itl for it"
+    ]
+    shown = everywhere(result)
+    for name in ("terminal", "markdown"):
+        assert "980 of 990 gaps are in no itl: the chunks came together" in shown[name], name
+    with Store.open(tmp_path / "one.db") as store:
+        assert "980 gaps (99.0 %) in no ITL" in render(gather(store, "run-1"))
