@@ -1,4 +1,4 @@
-# make demo · quick · test · wild · lint · bench · calibrate · report-picture · dist · install: each sets up .venv first.
+# make demo · quick · test · wild · lint · bench · soak · kills · calibrate · report-picture · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 # pytest's processes: two more than two cores, since runs wait for half of their time
@@ -8,7 +8,7 @@ READY := .venv/.installed
 # Some containers set it. Without .pyc files, each process of the tests compiles every module again: 4 s of each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test quick wild lint bench calibrate report-picture dist clean
+.PHONY: install demo test quick wild lint bench soak kills calibrate report-picture dist clean
 
 install: $(READY)
 
@@ -45,6 +45,15 @@ lint: install
 
 bench: install
 	$(BIN)/python -m tests.benchmarks
+
+# Half an hour with a slow disk, which needs the machine alone. MINUTES=5 is shorter.
+MINUTES ?= 30
+soak: install
+	$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES)
+
+# Thirty SIGKILLs; `make test` tries ten.
+kills: install
+	STREAMGAUGE_KILLS=30 $(BIN)/pytest -q -s tests/runs/test_kills.py
 
 calibrate: install
 	$(BIN)/streamgauge calibrate

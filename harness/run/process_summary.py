@@ -50,12 +50,18 @@ class ProcessSummary:
         return max(0, self.begun - self.streams)
 
     @property
-    def lost_most(self) -> int:
-        """With those that it can have begun after that message, at its fastest pace."""
-        return self.lost_least + ceil(self.fastest * _BETWEEN_MESSAGES)
+    def lost_most(self) -> int | None:
+        """With those that it can have begun after that message, at its fastest pace. None: its pace is unknown."""
+        return self.lost_least + ceil(self.fastest * _BETWEEN_MESSAGES) if self.fastest else None
+
+    def assume_pace_of(self, others: Iterable["ProcessSummary"]) -> None:
+        """If it was lost before it had told its own pace: that of the fastest, twice, since all its users had begun."""
+        self.fastest = self.fastest or 2 * max((other.fastest for other in others), default=0.0)
 
     def loss(self) -> str:
         """What is known of the streams that were lost with the process."""
+        if self.lost_most is None:
+            return "an unknown number of streams: it ended before it had told how fast it began them"
         return (
             f"{self.lost_least} to {self.lost_most} streams: {self.lost_least} that it had begun by its last message, "
             f"and up to {self.lost_most - self.lost_least} of the half second after it; how they ended is unknown"
@@ -73,7 +79,8 @@ class ProcessSummary:
         """This process's entry in the run's record; docs/concepts/validity.md lists the keys."""
         worst = {vital.worst_as: value for vital, value in self.worst.items()}
         lost = {"lost_least": self.lost_least, "lost_most": self.lost_most} if self.lost else {}
-        return {**self.about, "streams": self.streams, **lost, **worst, Vital.CLOCK_DRIFT.worst_as: self.clock_drift}
+        known = {name: number for name, number in lost.items() if number is not None}
+        return {**self.about, "streams": self.streams, **known, **worst, Vital.CLOCK_DRIFT.worst_as: self.clock_drift}
 
 
 def missing_load(processes: Mapping[str, ProcessSummary], left: Collection[str], until: int) -> float:

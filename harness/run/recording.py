@@ -93,6 +93,8 @@ class Recording:
         """
         self._writer.finish()
         unsaved = self._unsaved
+        for process in self.processes.values():
+            process.assume_pace_of(self.processes.values())
         drifts = (self.clock.drift(), *(process.clock_drift for process in self.processes.values()))
         workers = {name: process.facts() for name, process in sorted(self.processes.items())}
         instrument = {Vital.CLOCK_DRIFT: max(drifts, key=abs), **facts, "streams": self._streams, "workers": workers}

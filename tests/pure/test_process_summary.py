@@ -31,6 +31,15 @@ def test_what_a_lost_process_had_begun_and_not_sent_is_missing() -> None:
     assert process.loss().startswith("2 to 5 streams: 2 that it had begun by its last message, and up to 3 of the half")
 
 
+def test_a_process_that_is_lost_before_it_told_its_pace_is_taken_to_be_as_fast_as_the_fastest() -> None:
+    lost, other = ProcessSummary(lost=True), ProcessSummary()
+    assert "an unknown number of streams" in lost.loss()
+    assert lost.facts() == {"streams": 0, "lost_least": 0, "clock_drift_ns": 0}
+    other.add(9, samples(Vital.STREAMS_BEGUN, 0.0, 12.0))
+    lost.assume_pace_of([lost, other])
+    assert (lost.lost_least, lost.lost_most) == (0, 12), "a second at 12 a second: its users all begin at once"
+
+
 def users(seconds: range, count: float) -> ProcessSummary:
     return ProcessSummary(users=[(second * 10**9, count) for second in seconds])
 

@@ -1,0 +1,157 @@
+"""Runs of which one process gets SIGKILL at a random moment, and what is left of them."""
+
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psutil
+
+from tests.support.command import BIN, HASTY, RULES, count, processes, until
+
+RUN_TIME = 3  # seconds
+WORKERS = 2
+GONE_WITHIN = 2.0  # seconds, after a kill: everything that the victim had started
+
+# Who gets the signal: Locust's only process below the command, the command itself, the master below the command, one of
+# two workers, or plain Locust in a run without end.
+VICTIMS = ("local", "command", "master", "worker", "endless")
+
+
+@dataclass(frozen=True)
+class Plan:
+    number: int
+    victim: str
+    early: bool  # while it starts; else once the first stream is stored
+    after: float  # seconds
+    pick: float  # 0 to 1: which of several workers
+
+    @property
+    def name(self) -> str:
+        return f"kill-{self.number}-{self.victim}"
+
+
+def plans(seed: int, number: int) -> list[Plan]:
+    """Each victim in turn. Every fourth kill is early; the others come in the run, at its end, or just after it."""
+    random = Random(seed)
+    found = []
+    for place in range(number):
+        early = place % 4 == 0
+        after = random.uniform(0, 2.0 if early else RUN_TIME + 1.5)
+        found.append(Plan(place, VICTIMS[place % len(VICTIMS)], early, after, random.random()))
+    return found
+
+
+@dataclass(frozen=True)
+class Killed:
+    plan: Plan
+    at: int  # CLOCK_MONOTONIC, ns
+    exit_code: int | None  # of the process that the test started; None: it got the signal itself
+    said: str  # by it and those that it started, on standard error
+    in_time: bool  # whether the victim was still there
+    left: list[int]  # processes that were still there too late
+    folder: Path
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "run.db"
+
+
+def kill(plan: Plan, host: str, place: Path) -> Killed:
+    """Start the run, kill the victim, and wait until all is over."""
+    folder = place / plan.name
+    folder.mkdir()
+    (folder / "hasty.py").write_text(HASTY)
+    (folder / "rules.toml").write_text(RULES + f'[target.headers]\nx-gauge-stream = "{plan.name}"\n')
+    with (
+        (folder / "said").open("w") as said,
+        subprocess.Popen(
+            list(map(str, _words(plan, host))),
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            start_new_session=True,
+        ) as started,
+    ):
+        try:
+            return _watched(plan, started, folder)
+        finally:
+            for number in _session(started.pid):
+                os.kill(number, 9)
+            started.kill()
+
+
+def _words(plan: Plan, host: str) -> Sequence[object]:
+    load: list[object] = ["--host", host, "--users", 6, "--spawn-rate", 6]
+    if plan.victim == "endless":
+        ours = ["--gauge-config", "rules.toml", "--gauge-db", "run.db", "--gauge-report", "page.html"]
+        return [BIN / "locust", "-f", "hasty.py", "--headless", "--only-summary", *load, *ours]
+    ours = ["--config", "rules.toml", "--db", "run.db", "--report", "page.html", "--json", "result.json"]
+    several = ["--", *processes(WORKERS)] if plan.victim in {"master", "worker"} else []
+    return [BIN / "streamgauge", "run", "hasty.py", *load, "--run-time", f"{RUN_TIME}s", *ours, *several]
+
+
+def _watched(plan: Plan, started: "subprocess.Popen[bytes]", folder: Path) -> Killed:
+    until(lambda: _victim(plan, started) is not None or started.poll() is not None)
+    victim = _victim(plan, started)
+    if not plan.early:
+        until(lambda: count(folder / "run.db", "streams") > 0 or started.poll() is not None)
+    time.sleep(plan.after)
+    others = _session(started.pid)
+    in_time = victim is not None and victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE
+    at = time.monotonic_ns()
+    if in_time and victim is not None:
+        victim.kill()
+    ends_all = plan.victim != "worker"
+    if victim is not None and victim.pid == started.pid:
+        started.wait()
+        code = None if in_time else started.returncode
+    else:
+        code = started.wait(60)
+    if ends_all:
+        give_up_at = at / 1e9 + GONE_WITHIN
+        while _session(started.pid) and time.monotonic() < give_up_at:
+            time.sleep(0.02)
+    left = _session(started.pid)
+    assert others or not in_time
+    return Killed(plan, at, code, (folder / "said").read_text(), in_time, left, folder)
+
+
+def _victim(plan: Plan, started: "subprocess.Popen[bytes]") -> psutil.Process | None:
+    """The process to kill; None while there is none, or if all is over."""
+    if plan.victim in {"command", "endless"}:
+        return psutil.Process(started.pid)
+    try:
+        locusts = _locusts(psutil.Process(started.pid))
+        if plan.victim != "worker":
+            return locusts[0] if locusts else None
+        workers = _locusts(locusts[0]) if locusts else []
+        return workers[int(plan.pick * len(workers))] if len(workers) == WORKERS else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _locusts(parent: psutil.Process) -> list[psutil.Process]:
+    """Its children, without helpers that end at once."""
+    return [each for each in parent.children() if "locust" in each.cmdline()]
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session that are alive: those that its leader started, and all that they did."""
+    found = []
+    for process in psutil.process_iter(["pid", "status"]):
+        try:
+            if os.getsid(process.pid) == leader and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (ProcessLookupError, PermissionError):
+            continue
+    return found
+
+
+def sent_to(name: str, truth: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The truth log's rows of one run, by request id."""
+    return {row["id"]: row for row in truth if row["client"] == name}
