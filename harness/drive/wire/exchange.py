@@ -251,10 +251,10 @@ class Exchange:
         try:
             # One byte beyond the limit is enough to see that it is exceeded.
             body[before:] = inflater.feed(bytes(body[before:]), self.limit + 1 - before)
-        except Damaged:
+        except Damaged as damage:
             del body[before:]
             encoding = self.response.headers["content-encoding"][:50]
-            return Broken(Outcome.MALFORMED, f"content-encoding: {encoding}, but the body is not: every client fails")
+            return Broken(Outcome.MALFORMED, f"content-encoding: {encoding}, {damage}")
         return None
 
     def _marked(self, before: int) -> bool:
