@@ -25,6 +25,7 @@ _COMMANDS = {  # each with the first sentence of its own help, so that the list 
     "run": "Run a scenario with Locust.",
     "runs": "List the runs of a database, oldest first.",
     "serve": "Start the reference server; `serve --help` has its options.",
+    "try": "Ask one question, and show what came.",
 }
 
 
@@ -60,9 +61,10 @@ class _Group(click.Group):
 def main() -> None:
     """Load-test LLM streaming endpoints, and judge what their users got by an SLA.
 
-    `run` sends a scenario's simulated users to an endpoint and records every stream in one SQLite file. `judge`,
-    `report` and `runs` read that file. `compare`, `baseline`, `ab`, `noise` and `history` compare runs. `serve`
-    starts a simulated streaming server, and `demo` tries everything once.
+    `try` asks one question and shows what comes: begin with it. `run` sends a scenario's simulated users to an
+    endpoint and records every stream in one SQLite file. `judge`, `report` and `runs` read that file. `compare`,
+    `baseline`, `ab`, `noise` and `history` compare runs. `serve` starts a simulated streaming server, and `demo`
+    tries everything once.
 
     \b
     Exit codes: 0  every rule is met, nothing regressed

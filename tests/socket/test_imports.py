@@ -39,6 +39,7 @@ def imported(program: str, *arguments: str, folder: Path) -> set[str]:
         (["run", "no-such-scenario", "--host", "http://127.0.0.1:9"], STORE | JUDGE | REPORT | LOCUST | CLIENTS),
         (["serve", "--port", "none"], STORE | JUDGE | REPORT | LOCUST | CLIENTS),
         (["runs", "no-such.db"], {"scipy.special"} | REPORT | LOCUST | CLIENTS),
+        (["try", "--host", "http://127.0.0.1:9"], {"locust", "sqlite_utils", "scipy.special"} | REPORT | CLIENTS),
         (["judge", "no-such.db"], {"scipy.special"} | REPORT | LOCUST | CLIENTS),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -1,6 +1,6 @@
 """The input and the output of a client: one stream's question and reply."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.network import Link
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.reading.resumption import Place
+from streamgauge.harness.drive.reading.transcript import Transcript
 from streamgauge.harness.record.observation import StreamObservation
 
 
@@ -19,6 +20,7 @@ class Question:
     due_at: int  # CLOCK_MONOTONIC ns
     identity: Mapping[str, Any]  # the fields of the record that say which stream it is
     place: Place | None = None  # where to resume a broken answer; None: ask for a new one
+    watch: Callable[[Transcript], None] = lambda _: None  # is given all that came, before the record is made of it
 
     @property
     def last_id(self) -> str | None:

@@ -57,6 +57,7 @@ class WireClient:
             self._keep_or_close(connection, attempt, question.plan, broken)
             # Stale: the server had closed the idle connection while our request was on its way. Ask once more.
             if not (reused and attempt.stale(broken)):
+                question.watch(transcript)
                 return self._reply(transcript, site, question)
 
     def close(self) -> None:

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from streamgauge.harness.record.observation import ABANDONED, FAILURES, Outcome
+
 
 class Style(NamedTuple):
     sign: str
@@ -13,7 +15,10 @@ class Style(NamedTuple):
 _GOOD = Style("✓", "green", "#1a7f37")
 _BAD = Style("✗", "red", "#b32430")
 
-STYLES: Mapping[str, Style] = {  # by RunVerdict, RuleStatus and GateStatus
+STYLES: Mapping[str, Style] = {  # by RunVerdict, RuleStatus, GateStatus and Outcome
+    **dict.fromkeys(FAILURES, _BAD),
+    **dict.fromkeys(ABANDONED, Style("?", "yellow", "#8a5a00")),
+    Outcome.COMPLETED: _GOOD,
     "met": _GOOD,
     "missed": _BAD,
     "inconclusive": Style("?", "yellow", "#8a5a00"),

@@ -1,0 +1,229 @@
+"""Which format a stream looks like, and the lines of streamgauge.toml that read it. Pure.
+
+To add a format, add an entry to `FORMATS`; a test holds that its lines read a stream of it.
+"""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from streamgauge.harness.probe.samples import Sample
+
+_AI_SDK_4 = re.compile(rb'(?:[0-9a-g]:(?:"|\{|\[)[^\n]*\n){2}')
+
+
+class Format(NamedTuple):
+    name: str  # as people call it
+    looks: Callable[[Sample], bool]
+    lines: str  # of the config; "": streamgauge does not read it
+    protocol: str = "custom"
+    why_not: str = ""  # if it is not read
+
+
+def looks_like(sample: Sample) -> Format | None:
+    """The first format that the stream looks like; None if it is none of them."""
+    return next((each for each in FORMATS if each.looks(sample)), None)
+
+
+_RESPONSES = """\
+[target]
+protocol = "custom"
+
+[target.events]
+text = [
+  { at = "delta", where = { type = "response.output_text.delta" } },
+  { at = "delta", where = { type = "response.refusal.delta" } },
+]
+thinking = [
+  { at = "delta", where = { type = "response.reasoning_text.delta" } },
+  { at = "delta", where = { type = "response.reasoning_summary_text.delta" } },
+]
+tool = [
+  { at = "delta", where = { type = "response.function_call_arguments.delta" } },
+]
+error = ["response.error", { at = "message", where = { type = "error" } }]
+input_tokens = "response.usage.input_tokens"
+output_tokens = "response.usage.output_tokens"
+cache_read_tokens = "response.usage.input_tokens_details.cached_tokens"
+stop_reason = [
+    "response.incomplete_details.reason",
+  { at = "response.status", where = { type = "response.completed" } },
+]
+end = [
+  { where = { type = "response.completed" } },
+  { where = { type = "response.incomplete" } },
+]
+"""
+_AI_SDK = """\
+[target]
+protocol = "custom"
+
+[target.events]
+text = { at = "delta", where = { type = "text-delta" } }
+thinking = { at = "delta", where = { type = "reasoning-delta" } }
+tool = { at = "inputTextDelta", where = { type = "tool-input-delta" } }
+error = [
+  { at = "errorText", where = { type = "error" } },
+  { at = "type", where = { type = "abort" } },
+]
+end_data = "[DONE]"
+"""
+_GEMINI = """\
+[target]
+protocol = "custom"
+
+[target.events]
+text = "candidates.0.content.parts.0.text"
+tool = "candidates.0.content.parts.0.functionCall.name"
+error = ["error.message", "promptFeedback.blockReason"]
+input_tokens = "usageMetadata.promptTokenCount"
+output_tokens = "usageMetadata.candidatesTokenCount"
+cache_read_tokens = "usageMetadata.cachedContentTokenCount"
+stop_reason = "candidates.0.finishReason"
+end_path = "candidates.0.finishReason"
+"""
+_AG_UI = """\
+[target]
+protocol = "custom"
+
+[target.events]
+text = [
+  { at = "delta", where = { type = "TEXT_MESSAGE_CONTENT" } },
+  { at = "delta", where = { type = "TEXT_MESSAGE_CHUNK" } },
+]
+thinking = [
+  { at = "delta", where = { type = "REASONING_MESSAGE_CONTENT" } },
+  { at = "delta", where = { type = "THINKING_TEXT_MESSAGE_CONTENT" } },
+]
+tool = { at = "delta", where = { type = "TOOL_CALL_ARGS" } }
+error = { at = "message", where = { type = "RUN_ERROR" } }
+input_tokens = "usage.0.inputTokens"
+output_tokens = "usage.0.outputTokens"
+end = { where = { type = "RUN_FINISHED" } }
+"""
+_OLLAMA = """\
+[target]
+protocol = "custom"
+
+[target.events]
+framing = "ndjson"
+text = ["message.content", "response"]
+thinking = ["message.thinking", "thinking"]
+tool = "message.tool_calls.0.function.name"
+error = "error"
+input_tokens = "prompt_eval_count"
+output_tokens = "eval_count"
+stop_reason = "done_reason"
+end_path = "done"
+"""
+_TGI = """\
+[target]
+protocol = "custom"
+
+[target.events]
+text = "token.text"
+error = "error"
+output_tokens = "details.generated_tokens"
+end_path = "generated_text"
+"""
+_LLAMA_CPP = """\
+[target]
+protocol = "custom"
+
+[target.events]
+text = "content"
+error = "error.message"
+input_tokens = "tokens_evaluated"
+output_tokens = "tokens_predicted"
+end_path = "stop"
+"""
+_COHERE = """\
+[target]
+protocol = "custom"
+
+[target.events]
+text = "delta.message.content.text"
+thinking = "delta.message.content.thinking"
+stop_reason = "delta.finish_reason"
+input_tokens = "delta.usage.tokens.input_tokens"
+output_tokens = "delta.usage.tokens.output_tokens"
+end = { where = { type = "message-end" } }
+"""
+_CLOUDFLARE = """\
+[target]
+protocol = "custom"
+
+[target.events]
+text = "response"
+error = "errors.0.message"
+input_tokens = "usage.prompt_tokens"
+output_tokens = "usage.completion_tokens"
+end_data = "[DONE]"
+"""
+
+
+def _shipped(name: str) -> str:
+    return f'[target]\nprotocol = "{name}"\n'
+
+
+def _plain(sample: Sample) -> bool:
+    """Text, and not JSON, in the data of the events."""
+    texts = [event for event, table in zip(sample.events, sample.data, strict=True) if table is None and event.data]
+    ends = sample.has("done", True) or any(event.data.strip() == b"[DONE]" for event in texts)  # type: ignore[arg-type]
+    return bool(texts) and ends and len(texts) * 2 > len(sample.events)
+
+
+def _bedrock(sample: Sample) -> bool:
+    return sample.kind == "application/vnd.amazon.eventstream"
+
+
+FORMATS: tuple[Format, ...] = (
+    Format("OpenAI Responses", lambda sample: sample.has_type("response."), _RESPONSES),
+    Format(
+        "Anthropic Messages",
+        lambda sample: sample.has_type("message_start", "content_block_", "message_delta", "message_stop"),
+        _shipped("anthropic_messages"),
+        "anthropic_messages",
+    ),
+    Format(
+        "OpenAI completions (the legacy API)",
+        lambda sample: sample.reaches("choices.0.text"),
+        _shipped("openai_chat"),
+        "openai_chat",
+    ),
+    Format(
+        "OpenAI chat completions",
+        lambda sample: sample.reaches("choices.0.delta") or sample.has("object", "chat.completion.chunk"),
+        _shipped("openai_chat"),
+        "openai_chat",
+    ),
+    Format("Gemini", lambda sample: sample.reaches("candidates.0.content"), _GEMINI),
+    Format("AG-UI", lambda sample: sample.has_type("RUN_STARTED", "TEXT_MESSAGE_", "REASONING_MESSAGE_"), _AG_UI),
+    Format(
+        "the AI SDK's UI message stream",
+        lambda sample: (
+            "x-vercel-ai-ui-message-stream" in sample.headers
+            or sample.has("type", "text-delta", "reasoning-delta", "text-start")
+        ),
+        _AI_SDK,
+    ),
+    Format("Cohere", lambda sample: sample.has("type", "content-delta", "message-end"), _COHERE),
+    Format(
+        "Ollama (a JSON document on each line)",
+        lambda sample: (
+            bool(sample.lines) and sample.has("done") and (sample.reaches("message.content") or sample.has("response"))
+        ),
+        _OLLAMA,
+    ),
+    Format("Text Generation Inference", lambda sample: sample.reaches("token.text"), _TGI),
+    Format("llama.cpp's own /completion", lambda sample: sample.has("content") and sample.has("stop"), _LLAMA_CPP),
+    Format("Cloudflare Workers AI", lambda sample: bool(sample.data) and sample.has("response"), _CLOUDFLARE),
+    Format("text in server-sent events", _plain, _shipped("plain_sse"), "plain_sse"),
+    Format("Amazon's binary event stream", _bedrock, "", why_not="it is not made of server-sent events or lines"),
+    Format(
+        "the AI SDK's old data stream",
+        lambda sample: bool(_AI_SDK_4.match(sample.body)),
+        "",
+        why_not="its lines are no JSON; let the endpoint send the newer UI message stream",
+    ),
+)

@@ -1,0 +1,95 @@
+"""The config that worked, as a file: with comments, and without a secret in it."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from streamgauge.harness.config.redaction import SHORTEST
+from streamgauge.harness.config.schema import Config, Target
+from streamgauge.harness.errors import ConfigError, OutputError
+from streamgauge.harness.probe import lines
+from streamgauge.harness.probe.sent import literal
+
+_PRIVATE = 0o600  # what only the owner may read
+_RULES = """
+# What must hold for the people who use it. See docs/concepts/metrics.md.
+[[sla]]
+rule = "p95(ttft) < 1.5s"
+
+[[sla]]
+rule = "error_rate < 1%"
+"""
+
+
+def check(path: Path, *, force: bool) -> None:
+    """OutputError if this file cannot become the config: asked before anything is sent."""
+    check_new(path, "" if force else "give --force to replace it")
+
+
+def check_new(path: Path, instead: str) -> None:
+    """OutputError if the file's folder is missing, or if it exists; `instead`: what to do then, "" to replace it."""
+    if not path.parent.is_dir():
+        raise OutputError(f"{path}: there is no folder {path.parent}; correct the path, or create the folder")
+    if instead and (path.exists() or path.is_symlink()):
+        raise OutputError(f"{path}: exists already; {instead}")
+
+
+def with_variables(target: Target, environ: Mapping[str, str] = os.environ) -> Target:
+    """The target with `${NAME}` in place of secrets in its headers.
+
+    A shell may have filled one in: "authorization: Bearer $KEY". ConfigError for a secret that is in no variable.
+    """
+    headers = {name: _with_variable(name, value, environ) for name, value in target.headers.items()}
+    return msgspec.structs.replace(target, headers=headers)
+
+
+def _with_variable(name: str, value: str, environ: Mapping[str, str]) -> str:
+    if not literal(name, value):
+        return value
+    for variable, secret in environ.items():
+        if len(secret) >= SHORTEST and secret in value and _is_name(variable):
+            replaced = value.replace(secret, f"${{{variable}}}")
+            if not literal(name, replaced):
+                return replaced
+    raise ConfigError(
+        f"--save: the header {name!r} holds its value literally, and a secret does not belong into a file: "
+        f"export it as a variable, and write '{name}: ${{NAME}}' in single quotes"
+    )
+
+
+def _is_name(variable: str) -> bool:
+    return variable.isidentifier() and variable not in {"PWD", "OLDPWD", "HOME", "PATH"}
+
+
+def text(host: str, target: Target, config: Config) -> str:
+    """The file: the target that worked, and everything else of the config that was given."""
+    whole = msgspec.structs.replace(config, target=target)
+    found: dict[str, Any] = msgspec.to_builtins(whole, enc_hook=str)
+    rules = found.pop("sla", [])
+    written = {"protocol": target.protocol, "model": target.model, **found.pop("target", {})}
+    head = (
+        f"# Written by `streamgauge try` when this endpoint had answered completely: {host}\n"
+        f"# A run with it: streamgauge run chat --host {host} --users 10 --run-time 1m\n"
+        "# ${NAME} is filled in from the environment. Every key: docs/reference/configuration.md\n\n"
+    )
+    parts = [lines.table("target", written)]
+    parts += ["".join(f"[[sla]]\n{_pairs(rule)}\n" for rule in rules)] if rules else [_RULES.lstrip("\n")]
+    parts += [lines.table(name, table) for name, table in found.items() if isinstance(table, dict)]
+    return head + "\n".join(parts)
+
+
+def _pairs(rule: Mapping[str, Any]) -> str:
+    return "".join(f"{name} = {lines.value(item)}\n" for name, item in rule.items())
+
+
+def write(path: Path, content: bytes, *, new: bool) -> None:
+    """Write a private file; with `new`, only if there is none. OutputError if the system refuses."""
+    how = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if new else os.O_TRUNC)
+    try:
+        with os.fdopen(os.open(path, how, _PRIVATE), "wb") as file:
+            file.write(content)
+    except OSError as fault:
+        raise OutputError(f"{path}: cannot be written: {fault.strerror}") from None
