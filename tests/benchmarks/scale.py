@@ -112,7 +112,7 @@ def _store(path: Path, made: Sequence[StreamObservation]) -> float:
 def _bare(path: Path, made: Sequence[StreamObservation]) -> float:
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
-    names = [name for name in StreamObservation.__struct_fields__ if name != "labels"]
+    names = [name for name in StreamObservation.__struct_fields__ if name not in {"labels", "oddities"}]
     connection.execute(f"CREATE TABLE streams ({', '.join(names)})")
     marks = ", ".join("?" * len(names))
     began = time.monotonic()

@@ -18,14 +18,12 @@ def content_gaps(streams: Streams) -> tuple[Integers, Integers]:
     A gap is the time between consecutive content chunks of a stream that did not come together. On an emulated link it
     may be 0: the link, and not the server, brought them together. Gaps in which a tool ran are left out.
     """
-    gaps, ends, tool = seen_gaps(streams)
-    return gaps[~tool], ends[~tool]
+    return _without_tools(*seen_gaps(streams))
 
 
 def wire_gaps(streams: Streams) -> tuple[Integers, Integers]:
     """Like `content_gaps`, but on the wire: before the emulated link."""
-    gaps, ends, tool = _classified(streams, apart(streams), streams.events.at)
-    return gaps[~tool], ends[~tool]
+    return _without_tools(*_classified(streams, apart(streams), streams.events.at))
 
 
 def seen_gaps(streams: Streams) -> tuple[Integers, Integers, Mask]:
@@ -70,8 +68,15 @@ def unstreamed(streams: Streams) -> Mask:
 
 def _classified(streams: Streams, came_apart: Mask, at: Integers) -> tuple[Integers, Integers, Mask]:
     """The gaps before the events that came apart, these events, and whether a tool ran in each gap."""
-    ends = np.flatnonzero(came_apart)
-    return at[ends] - at[ends - 1], ends, np.isin(ends, _after_tools(streams))
+    gaps = np.zeros_like(at)
+    np.subtract(at[1:], at[:-1], out=gaps[1:])
+    ends, after_tool = np.flatnonzero(came_apart), _after_tools(streams)
+    tool = np.isin(ends, after_tool) if len(after_tool) else np.zeros(len(ends), bool)
+    return gaps[came_apart], ends, tool
+
+
+def _without_tools(gaps: Integers, ends: Integers, tool: Mask) -> tuple[Integers, Integers]:
+    return (gaps[~tool], ends[~tool]) if tool.any() else (gaps, ends)  # in most runs, no tool ran: do not copy
 
 
 def _after_tools(streams: Streams) -> Integers:
