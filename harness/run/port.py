@@ -60,10 +60,34 @@ class _Spawned(msgspec.Struct):
     user_count: int
 
 
+class _Entry(msgspec.Struct):
+    name: Any
+    method: Any
+    last_request_timestamp: float | None
+    start_time: float
+    num_requests: float
+    num_none_requests: float
+    num_failures: float
+    total_response_time: float
+    max_response_time: float
+    min_response_time: float | None
+    total_content_length: float
+    response_times: dict[float, float]
+    num_reqs_per_sec: dict[float, float]
+    num_fail_per_sec: dict[float, float]
+
+
+class _Error(msgspec.Struct):
+    name: Any
+    method: Any
+    error: Any
+    occurrences: float
+
+
 class _Statistics(_Spawned):
-    stats: list[dict[str, Any]]
-    stats_total: dict[str, Any]
-    errors: dict[str, dict[str, Any]]
+    stats: list[_Entry]
+    stats_total: _Entry
+    errors: dict[str, _Error]
 
 
 class _Logs(msgspec.Struct):
@@ -278,7 +302,12 @@ class WorkerSocket(zmqrpc.Client):  # type: ignore[misc]  # Locust is untyped he
 
     def recv(self) -> Message:
         while True:
-            message = super().recv()
+            try:
+                message = super().recv()
+            except RPCError:  # the socket itself is broken: Locust opens it anew
+                raise
+            except Exception:  # noqa: BLE001, S112 - as at the master
+                continue
             self.door.heard += 1
             if message.type != Unfit.name:
                 return message
@@ -316,14 +345,14 @@ class WorkerSocket(zmqrpc.Client):  # type: ignore[misc]  # Locust is untyped he
 
 
 def survive(runner: Any) -> None:
-    """Let a master outlive a message that Locust does not understand: it would end the greenlet that receives them."""
+    """Outlive a message that Locust does not understand: it would end the greenlet that receives them."""
     handle = runner.handle_message
 
-    def handled(node: str, message: Message) -> None:
+    def handled(*arguments: Any) -> None:  # at a master the sender and the message, at a worker the message
         try:
-            handle(node, message)
+            handle(*arguments)
         except Exception as fault:  # noqa: BLE001 - Locust raises whatever the message makes it do
-            kind = messages.cleaned(str(message.type))
-            say(f"streamgauge: a message {kind!r} of a worker was dropped: {messages.cleaned(repr(fault))}")
+            kind = messages.cleaned(str(arguments[-1].type))
+            say(f"streamgauge: a message {kind!r} was dropped: {messages.cleaned(repr(fault))}")
 
     runner.handle_message = handled

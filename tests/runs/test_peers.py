@@ -1,6 +1,7 @@
 """Who may take part in a run of several processes: a master with an honest worker, and peers that are none."""
 
 import contextlib
+import math
 import os
 import socket
 import subprocess
@@ -9,17 +10,33 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
 from streamgauge import __version__
+from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run import messages
-from streamgauge.harness.run.messages import Batch, Done, Join, Machine, Message, Ping, Ready, Refused
+from streamgauge.harness.run.messages import (
+    Batch,
+    Done,
+    Join,
+    Machine,
+    Message,
+    Ping,
+    Pong,
+    Ready,
+    Refused,
+    StartRun,
+    Stored,
+    Unfit,
+)
 from streamgauge.harness.run.scenario_file import content_hash
-from tests.support.command import BIN, HASTY, RULES, command, count, free_port, rows, started, until
+from tests.support.command import BIN, HASTY, RULES, command, count, free_port, invoke, rows, started, until
 from tests.support.record import observation
 from tests.support.reference import ReferenceServer
-from tests.support.rogue import Rogue, rogue
+from tests.support.rogue import Rogue, rogue, rogue_master
 
 TOKEN = "the secret of these tests"
 # What Locust's own workers send, and what ours do.
@@ -34,6 +51,16 @@ WRONG: tuple[Any, ...] = (
 )  # fmt: skip
 
 
+LIES: tuple[tuple[list[StreamObservation], list[VitalSample]], ...] = (
+    ([observation(arrivals=b"\xff" * 32)], []),
+    ([observation(user="u" * 99_999)], []),
+    ([observation(request_id="i" * 99_999)], []),
+    ([observation(worker="worker-7")], []),
+    ([], [VitalSample(1, Vital.CPU_PERCENT, math.inf)]),
+    ([], [VitalSample(1, Vital.STREAMS_BEGUN, 1e308)]),
+)
+
+
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("STREAMGAUGE_TOKEN", TOKEN)
@@ -43,10 +70,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextlib.contextmanager
-def master(server: ReferenceServer, folder: Path, port: int, seconds: int) -> Iterator["subprocess.Popen[str]"]:
+def master(
+    server: ReferenceServer, folder: Path, port: int, seconds: int, workers: int = 1
+) -> Iterator["subprocess.Popen[str]"]:
     words = [
         BIN / "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-t", f"{seconds}s", "-H", server.url,
-        "--master", "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", "rules.toml",
+        "--master", "--master-bind-port", port, "--expect-workers", workers, "--gauge-config", "rules.toml",
         "--gauge-db", "run.db",
     ]  # fmt: skip
     with started(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
@@ -105,6 +134,79 @@ def _say_all(peer: Rogue, run: str, kinds: Sequence[str]) -> None:
         peer.send("quit", None, name)
     for frames in ([b""], [b"\xc1"], [b"\xff" * 99], [b"\x93"], [b"\x80"], [b"\x93\xa4quit"], [b"", b"", b""]):
         peer.send_bytes(*frames)
+
+
+def test_a_worker_with_the_secret_that_lies_changes_nothing_of_what_others_measured(
+    server: ReferenceServer, folder: Path
+) -> None:
+    port = free_port()
+    with (
+        master(server, folder, port, 6, workers=2) as running,
+        worker(folder, port),
+        rogue(port, TOKEN, "liar") as liar,
+    ):
+        liar.send(Join.name, messages.encode(Join(__version__, content_hash([str(folder / "hasty.py")]), "here")))
+        liar.send("client_ready", -1)
+        liar.send("client_ready", "2.47.0")
+        order = _order(liar)
+        until(lambda: count(folder / "run.db", "streams") > 0)
+        for name in ("worker-0", "worker-1"):
+            huge = Machine("\x1b[2J" * 1_000_000, 2**62, 2**62, "kernel", "compiled")
+            liar.send(Ready.name, messages.encode(Ready(order.run, name, huge, 2**62, -(2**62))))
+            for streams, vitals in LIES:
+                for number in (1, 2, 7):
+                    batch = Batch(order.run, name, number, [_of(name, stream) for stream in streams], vitals, 2**62)
+                    liar.send(Batch.name, messages.encode(batch))
+        for kind in set(KINDS) - {"quit", "client_stopped", Join.name, "exception", "client_ready"}:
+            for data in (*WRONG, {"stats": [{"name": "x"}], "stats_total": {}, "errors": {"a": {}}, "user_count": 1}):
+                liar.send(kind, data)
+        liar.send(Done.name, messages.encode(Done(order.run)))
+        liar.send("quit", None)
+        _, said = running.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert "\x1b" not in said
+    assert said.count("sent what cannot be read, and is not stored") == 1
+    ((honest,),) = rows(folder / "run.db", "SELECT DISTINCT worker FROM streams")
+    ((notes, instrument),) = rows(folder / "run.db", "SELECT notes, instrument FROM runs")
+    assert honest in instrument
+    assert len(instrument) < 5_000
+    assert "lost" not in notes
+    assert running.returncode in {0, 3}, said  # 3: half of the load is missing
+    assert invoke("judge", folder / "run.db").exit_code == running.returncode
+
+
+def _of(worker: str, seen: StreamObservation) -> StreamObservation:
+    return msgspec.structs.replace(seen, worker=worker) if seen.worker == "local" else seen
+
+
+def _order(peer: Rogue) -> StartRun:
+    while True:
+        for kind, data, _ in peer.heard(30, 0.1):
+            if kind == StartRun.name:
+                return messages.decode(StartRun, data)
+        peer.send("heartbeat", {"state": "ready", "current_cpu_usage": 1.0})
+
+
+def test_a_worker_takes_no_wrong_message_of_a_master_and_none_without_the_secret(folder: Path) -> None:
+    port = free_port()
+    with rogue_master(port, None) as stranger, worker(folder, port) as alone:
+        assert stranger.heard(4) == [], "it sends nothing that a stranger could read"
+        assert alone.poll() is None
+    with rogue_master(port, TOKEN) as trusted, worker(folder, port) as honest:
+        assert trusted.heard(30)[0][0] == Join.name
+        trusted.send("ack", {"index": 0})
+        for kind in ("spawn", "ack", "unheard of", *(each.name for each in (Unfit, StartRun, Stored, Pong))):
+            for data in WRONG if kind != Unfit.name else ():
+                trusted.send(kind, data)
+        for frames in ([b""], [b"\xc1"], [b"\xff" * 99], [b"\x93"], [b"\x80"], [b"\x93\xa4quit"]):
+            trusted.send_bytes(*frames)
+        trusted.heard(1)
+        assert honest.poll() is None, "it goes on"
+        trusted.send("quit", None)
+        _, said = honest.communicate(timeout=30)
+    assert honest.returncode == 0, said
+    assert "Traceback" not in said
+    assert "\x1b" not in said
 
 
 def _speak_tcp(port: int) -> None:

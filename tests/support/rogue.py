@@ -43,3 +43,29 @@ def rogue(port: int, token: str | None, name: str = "rogue") -> Iterator[Rogue]:
             socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
         socket.connect(f"tcp://127.0.0.1:{port}")
         yield Rogue(socket, name)
+
+
+@contextlib.contextmanager
+def rogue_master(port: int, token: str | None) -> Iterator[Rogue]:
+    """A master with this token; None: one that does not even encrypt. `send` goes to whoever wrote last."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as socket:
+        socket.setsockopt(zmq.LINGER, 0)
+        if token is not None:
+            secret = z85.encode(hmac.digest(token.encode(), b"streamgauge master", "sha256"))
+            socket.curve_server = True
+            socket.curve_publickey, socket.curve_secretkey = zmq.curve_public(secret), secret
+        socket.bind(f"tcp://127.0.0.1:{port}")
+        yield _RogueMaster(socket, "")
+
+
+class _RogueMaster(Rogue):
+    def heard(self, seconds: float, more: float = 0.5) -> list[Any]:
+        messages: list[Any] = []
+        while self._socket.poll(int((more if messages else seconds) * 1_000)):
+            node, message = self._socket.recv_multipart()
+            self.name = node.decode()
+            messages.append(msgpack.loads(message, strict_map_key=False))
+        return messages
+
+    def send_bytes(self, *frames: bytes) -> None:
+        super().send_bytes(self.name.encode(), *frames)

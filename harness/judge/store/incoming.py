@@ -1,6 +1,6 @@
 """Rows of another process, checked before they are stored: an unreadable one would end every judgement. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.store.checked import LONGEST_TEXT, RowFault
@@ -9,13 +9,16 @@ from streamgauge.harness.judge.store.streams import as_selected, bounded, stream
 from streamgauge.harness.record.arrivals import DamagedArrivals
 from streamgauge.harness.record.observation import StreamObservation
 
+_LARGEST = 2.0**63  # of a vital
 _SELECTED_ONLY_LATER = ("detail", "stop_reason", "request_id", "resumed_from")  # texts that no batch of streams has
 
 
-def fault_of(streams: Sequence[StreamObservation], vitals: Iterable[VitalRow]) -> str:
+def fault_of(streams: Sequence[StreamObservation], vitals: Sequence[VitalRow]) -> str:
     """Why these rows could not be read from a database; "" if they could."""
     try:
         vital_of_rows([(None, worker, at, value) for worker, at, _, value in vitals])
+        if any(abs(value) > _LARGEST for *_, value in vitals):
+            return "a vital that no process has"
         rows = [as_selected(place, columns_of_stream(seen)) for place, seen in enumerate(streams)]
         while rows:
             batch = bounded(rows, len(rows))
