@@ -1,4 +1,4 @@
-# make demo · quick · test · wild · lint · bench · soak · kills · calibrate · report-picture · dist · install: each sets up .venv first.
+# make demo · quick · test · wild · sanitize · lint · bench · soak · kills · calibrate · report-picture · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 # pytest's processes: two more than two cores, since runs wait for half of their time
@@ -8,7 +8,7 @@ READY := .venv/.installed
 # Some containers set it. Without .pyc files, each process of the tests compiles every module again: 4 s of each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test quick wild lint bench soak kills calibrate report-picture dist clean
+.PHONY: install demo test quick wild sanitize lint bench soak kills calibrate report-picture dist clean
 
 install: $(READY)
 
@@ -36,6 +36,10 @@ quick: install
 # Other people's servers and proxies, installed below out/wild; under 15 minutes, and not part of `make test`.
 wild: install
 	$(BIN)/pytest tests/wild
+
+# The tests of the C with AddressSanitizer and UBSan; `test` has enough of them to reach every function.
+sanitize: install
+	$(BIN)/python -m tests.fuzz.sanitized
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Builds the C of the harness with AddressSanitizer and UBSan, and starts Python with it.
+"""Builds the C of the harness with AddressSanitizer and UBSan, and starts Python with it: `make sanitize`.
 
 Python itself is not built with the sanitizers, so their library is loaded before everything else (LD_PRELOAD), and
 Python takes its memory from `malloc`, which they watch. Python's own leaks at its end are not of interest.
@@ -7,6 +7,7 @@ Python takes its memory from `malloc`, which they watch. Python's own leaks at i
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +53,32 @@ def python(library: Path, arguments: Sequence[str]) -> "subprocess.CompletedProc
     )
 
 
+def random_inputs(library: Path, *, cases: int) -> "subprocess.CompletedProcess[str]":
+    """So many random cases of each target of `tests.fuzz`."""
+    return python(library, ["-m", "tests.fuzz", str(cases), "--library", str(library)])
+
+
+def tests(library: Path, *paths: str) -> "subprocess.CompletedProcess[str]":
+    """Those tests of the compiled C in these files and folders that hold no times to bounds."""
+    selected = ["-m", "compiled and not timing", "-p", "tests.fuzz.library", "-p", "no:cacheprovider"]
+    return python(library, ["-m", "pytest", "-q", *selected, "--hypothesis-profile=sanitized", *paths])
+
+
+def main() -> None:
+    """All tests of the compiled C, and more random inputs than the tests try."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = build(Path(folder))
+        for ended in (random_inputs(library, cases=20_000), tests(library, "tests/socket")):
+            print(ended.stdout)
+            if ended.returncode:
+                sys.exit(ended.returncode)
+
+
 def _runtime(name: str) -> str:
     """The path of a library of the compiler's."""
     command = [_CC, f"-print-file-name={name}"]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

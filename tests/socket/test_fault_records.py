@@ -4,14 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.reference_server.faults.catalogue import FAULTS
 from tests.support.hostile import content, observe
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer, met, reference_server
 
 TOKENS = 12
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "3ms", "--tokens", str(TOKENS))
@@ -21,16 +19,6 @@ QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "3ms", "--tokens", str(
 def server() -> Iterator[ReferenceServer]:
     with reference_server(*QUICK) as running:
         yield running
-
-
-def met(server: ReferenceServer) -> dict[str, float]:
-    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
-    return {
-        sample.labels["fault"]: sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == "reference_faults_total"
-    }
 
 
 # What the harness records of each fault

@@ -12,12 +12,11 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.reference_server.dialects import DIALECTS
 from tests.support.hostile import observe
-from tests.support.reference import ReferenceServer, reference_server, refused
+from tests.support.reference import ReferenceServer, met, reference_server, refused
 
 TOKENS = 12
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "3ms", "--tokens", str(TOKENS))
@@ -81,16 +80,6 @@ def events(body: bytes) -> list[bytes]:
 
 def status(server: ReferenceServer, **question: Any) -> int:
     return httpx.post(f"{server.url}/chat/stream", json=QUESTION | question).status_code
-
-
-def met(server: ReferenceServer) -> dict[str, float]:
-    families = text_string_to_metric_families(httpx.get(f"{server.url}/metrics").text)
-    return {
-        sample.labels["fault"]: sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == "reference_faults_total"
-    }
 
 
 # What goes over the wire
@@ -296,10 +285,10 @@ def test_a_request_that_resumes_an_answer_can_get_faults_too(server: ReferenceSe
 @every_dialect
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_status_comes_in_the_dialects_shape_with_retry_after_if_asked(
-    server: ReferenceServer, path: str, stream: bool
+    client: httpx.Client, path: str, stream: bool
 ) -> None:
     for fault, retry_after in (("http_429", None), ("http_429:1500ms", "2"), ("http_529:30s", "30")):
-        answer = httpx.post(f"{server.url}{path}", json=QUESTION | {"stream": stream}, headers={"x-gauge-fault": fault})
+        answer = client.post(path, json=QUESTION | {"stream": stream}, headers={"x-gauge-fault": fault})
         assert answer.status_code == int(fault[5:8])
         assert answer.headers.get("retry-after") == retry_after
         assert "was asked for" in answer.json()["error"]["message"]
@@ -321,9 +310,9 @@ def test_a_status_comes_in_the_dialects_shape_with_retry_after_if_asked(
     ],
 )
 def test_a_wrong_fault_header_is_refused_with_what_to_write(
-    server: ReferenceServer, path: str, header: str, said: str
+    client: httpx.Client, path: str, header: str, said: str
 ) -> None:
-    answer = httpx.post(f"{server.url}{path}", json=QUESTION | {"stream": True}, headers={"x-gauge-fault": header})
+    answer = client.post(path, json=QUESTION | {"stream": True}, headers={"x-gauge-fault": header})
     assert answer.status_code == 400
     message = answer.json()["error"]["message"]
     assert message.startswith("header x-gauge-fault: ")

@@ -112,6 +112,12 @@ def counts(url: str, key: str = "") -> dict[str, float]:
     return {":".join([s.name, *s.labels.values()]): s.value for family in families for s in family.samples}
 
 
+def met(server: ReferenceServer) -> dict[str, float]:
+    """How often each fault has happened."""
+    name = "reference_faults_total:"
+    return {key.removeprefix(name): value for key, value in counts(server.url).items() if key.startswith(name)}
+
+
 def wait_for(true: Callable[[], bool]) -> None:
     """AssertionError when it is not true within 30 s, in which a program starts even on a busy machine."""
     give_up_at = time.monotonic() + 30
