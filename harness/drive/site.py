@@ -34,26 +34,35 @@ class Decoding:
 
     def __init__(self) -> None:
         self._turn = Semaphore()
+        self._holder: object = None  # the greenlet that has the turn
 
     def __enter__(self) -> None:
-        self._turn.acquire()
         try:
-            breathe()
+            self._begin_turn()
         except BaseException:
-            self._turn.release()
+            self._end_turn()
             raise
 
     def __exit__(self, *_: object) -> None:
-        self._turn.release()
+        self._end_turn()
 
     def breathe(self) -> None:
         """In the middle of a long stream: if the turn was long, let the loop poll and other streams be decoded."""
         if _long_turn():
+            self._end_turn()
+            breathe()
+            self._begin_turn()
+
+    def _begin_turn(self) -> None:
+        self._turn.acquire()
+        self._holder = gevent.getcurrent()
+        breathe()  # a turn that ends wakes the next stream before the loop polls
+
+    def _end_turn(self) -> None:
+        """Nothing if this greenlet was killed while it waited for its turn."""
+        if self._holder is gevent.getcurrent():
+            self._holder = None
             self._turn.release()
-            try:
-                breathe()
-            finally:
-                self._turn.acquire()
 
 
 def breathe() -> None:
@@ -62,9 +71,22 @@ def breathe() -> None:
         gevent.sleep(1e-6)  # a timer: `sleep(0)` would return before the loop polls
 
 
+class _Turn:
+    """What is decoded between two polls of the gevent loop."""
+
+    poll = -1  # the number of the poll before it
+    began = 0.0  # monotonic
+
+
+_TURN = _Turn()
+
+
 def _long_turn() -> bool:
-    polled_at: float = gevent.get_hub().loop.now()
-    return time.time() - polled_at > _LONGEST_TURN
+    # Not by `loop.now()`: gevent sets it whenever a timer starts.
+    poll, now = gevent.get_hub().loop.iteration, time.monotonic()
+    if poll != _TURN.poll:
+        _TURN.poll, _TURN.began = poll, now
+    return now - _TURN.began > _LONGEST_TURN
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +119,7 @@ class Site:
 
     def for_user(self, user: str, number: int) -> "Site":
         """The site of one user, who gets the credential with this number; after the last, they are dealt again."""
-        if not self.credentials and self.target.request is None and not self.request_format.path_varies:
+        if not self.credentials and not self.request_format.personal:
             return self  # nothing that is sent depends on the user
         credential = self.credentials[number % len(self.credentials)] if self.credentials else None
         form, headers, own, secret = _for_user(self.endpoint, self.target, self.protocol, user, credential)

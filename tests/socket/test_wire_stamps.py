@@ -3,6 +3,7 @@
 import sys
 import threading
 import time
+from itertools import pairwise
 
 import gevent
 import pytest
@@ -187,7 +188,7 @@ def people(url: str, count: int) -> list[WireClient]:
 
 def test_the_loop_reads_between_the_decoding_of_streams_that_end_together() -> None:
     """Otherwise the tokens of all other streams would pile up in the kernel while these are decoded."""
-    long = CHUNKED + chunk(tokens(5_000) + DONE) + LAST  # a millisecond or more to decode
+    long = CHUNKED + chunk(tokens(5_000) + DONE) + LAST  # many milliseconds to decode
     all_asked, asked_for = threading.Barrier(20), []
 
     def script(peer: Peer) -> None:
@@ -195,29 +196,26 @@ def test_the_loop_reads_between_the_decoding_of_streams_that_end_together() -> N
         all_asked.wait(10)
         peer.send(long)
 
-    turn, ended_in = 0, []
-
-    def count() -> None:
-        nonlocal turn
-        turn += 1
+    polls: list[float] = []  # CPU time of this thread before each poll
 
     def stream(person: WireClient) -> None:
         assert ask(person).outcome is Outcome.COMPLETED
-        ended_in.append(turn)
         person.close()
 
     with scripted(script) as server:
         watcher = gevent.get_hub().loop.prepare()
-        watcher.start(count)
         running = [gevent.spawn(stream, person) for person in people(server.url, 20)]
         while len(asked_for) < 20:
             gevent.sleep(0.001)
         for thread in server.threads:
             thread.join()  # not gevent's: it blocks the loop until every answer is in the kernel
+        watcher.start(lambda: polls.append(time.thread_time()))
         gevent.joinall(running, raise_error=True)
         watcher.stop()
         watcher.close()
-    assert len(set(ended_in)) >= 10, "a fast processor decodes two streams between two polls"
+    longest = max(later - earlier for earlier, later in pairwise(polls))
+    assert longest < (polls[-1] - polls[0]) / 20, "less than it takes to decode one of them"
+    assert len(polls) >= 60
 
 
 def test_a_greenlet_that_is_killed_before_its_streams_turn_keeps_the_record() -> None:
