@@ -42,6 +42,8 @@ class Redaction:
 
     def blotted(self, text: str) -> str:
         """The text with `…` in place of secrets."""
+        if not self._forms and not self._beginnings:
+            return text
         if not self._may_occur(_flat(text)):
             return self._without_cut_secret(text, len(text))
         seen = _unescaped(text)

@@ -67,12 +67,19 @@ class RequestFormat:
         return None if request.method == "GET" else _CONTENT_TYPES[request.content_type]
 
     @property
+    def personal(self) -> bool:
+        """Whether what is sent may depend on the user or the conversation, apart from credentials."""
+        return self.target.request is not None or self.path_varies
+
+    @property
     def path_varies(self) -> bool:
         """Whether the path depends on the question."""
         return bool(self.query) or template.has_places(self.path)
 
     def path_for(self, prompt: Prompt) -> str:
         """The path of one request, with its query."""
+        if not self.path_varies:
+            return self.path
         values = self._values(prompt)
         path = template.fill_path(self.path, values)
         query = _flat(template.fill(self.query, values))

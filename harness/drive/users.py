@@ -164,7 +164,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             prompt = prompts.ask(prompt)
         if self.system is not None and prompt.system is None:
             prompt = replace(prompt, system=self.system, cached=True)
-        if prompt.conversation is None:
+        if prompt.conversation is None and self._run.site.request_format.personal:
             prompt = replace(prompt, conversation=self._new_conversation())
         return replace(prompt, tools=self.tools) if self.tools and not prompt.tools else prompt
 

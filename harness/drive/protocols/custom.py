@@ -114,7 +114,8 @@ class _Mapping:
         )
 
     def terminals(self) -> tuple[bytes, ...]:
-        markers = {matcher.marker() for matcher in (*self.ends, *self.end_paths)}
+        ends = (*self.ends, *self.end_paths)
+        markers = {matcher.marker() for matcher in (*ends, *self.error)} if ends else set()
         return () if b"" in markers else tuple(sorted(markers))
 
     def understand(self, event: Event, answer: Answer) -> Meaning:

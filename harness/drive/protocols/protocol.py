@@ -66,8 +66,8 @@ class Protocol:
     name: ProtocolName
     path: str
     headers: Mapping[str, str]  # in addition to content-type and accept
-    # One of them occurs in every event that ends a stream, so that data without them need not be decoded early. ():
-    # any event may be terminal.
+    # One of them occurs in every event that ends a stream, or tells an error in a form of this protocol's own, so that
+    # data without them need not be decoded early. (): any event may.
     terminals: tuple[bytes, ...]
     request: Callable[[Target, Prompt, bool], dict[str, Any]]  # (target, prompt, streamed) → the request's JSON body
     understand: Callable[[Event, Answer], Meaning]  # interprets one event, updates the Answer; raises Malformed
@@ -78,7 +78,7 @@ class Protocol:
     @property
     def markers(self) -> tuple[bytes, ...]:
         """One of them occurs in every event that ends a stream or tells an error; (): any event may."""
-        markers = (*self.terminals, *_ERROR_MARKERS) if self.terminals else ()
+        markers = (*self.terminals, _ERROR_MARKER) if self.terminals else ()
         return markers if len(markers) <= _MOST_MARKERS else ()
 
     def meaning_of(self, event: Event, answer: Answer) -> Meaning:
@@ -103,8 +103,9 @@ class Protocol:
 _LOW_HALVES = re.compile("[\udc00-\udfff]")
 _EXCERPT = 120  # bytes
 _MOST_MARKERS = 8  # that the compiled reader looks for
-# Forms of in-band errors: JSON with "error" as a key or a value, an event of that name, llama.cpp's field `error:`.
-_ERROR_MARKERS = (b'"error"', b"event: error", b"event:error", b"error:")
+# In every form of an in-band error: a key or value of JSON, an event's name, llama.cpp's field `error:`. A text that
+# has the word only costs a check; a marker for each form would cost a search of every read.
+_ERROR_MARKER = b"error"
 
 PING = Meaning(Kind.PING)
 OTHER = Meaning(Kind.OTHER)

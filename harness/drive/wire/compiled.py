@@ -229,8 +229,10 @@ class CompiledReader:
                 inbox.counted = counted and inbox.body == len(response.body)
         if inbox.counted and not exchange.every_read and inbox.state == layout.SIZE and data[-1:] == b"\n":
             inbox.stripped = 1  # the next byte begins a chunk for C and for the parser: C can remove the framing
-        # In a stripped inbox C itself finds the marker and the end, and nothing else needs to be reported.
-        inbox.report_all = not (exchange.only_the_end_matters and inbox.stripped)
+        # In a stripped inbox C itself finds the marker and the end, and nothing else needs to be reported. Of a marker
+        # that has begun in what Python has taken, C sees only the rest; no marker goes over the end of a line.
+        whole_lines = response.body.endswith((b"\n", b"\r"))
+        inbox.report_all = not (exchange.only_the_end_matters and inbox.stripped and whole_lines)
 
 
 def _apart(piece: Piece) -> Iterator[Piece]:

@@ -92,6 +92,7 @@ class Exchange:
     __slots__ = (
         "_changed",
         "_chunks",
+        "_counted",
         "_line_ends",
         "_reader",
         "_without_body",
@@ -135,7 +136,8 @@ class Exchange:
         self._changed = Event()
         self._reader = _NOT_READING
         self._without_body = 0  # bytes received since the body last grew
-        self._line_ends = 0  # in the body
+        self._line_ends = 0  # in the body up to `_counted`; a body with fewer bytes than the limit is not searched
+        self._counted = 0
         self._chunks = 0  # HTTP chunks that C removed the framing of
 
     def start(self, reader: SocketReader) -> None:
@@ -238,8 +240,10 @@ class Exchange:
     def _body_grew(self, before: int) -> None:
         body = self.response.body
         self._without_body = 0
-        self._line_ends += body.count(b"\n", before) + body.count(b"\r", before)
-        if not self.marker_seen and self._marked(before):
+        if len(body) > _MOST_LINE_ENDS:
+            self._line_ends += body.count(b"\n", self._counted) + body.count(b"\r", self._counted)
+            self._counted = len(body)
+        if not (self.marker_seen or self.response.complete) and self._marked(before):
             self.marker_seen = True
             self._changed.set()
         if self.on_data is not None:
