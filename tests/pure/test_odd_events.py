@@ -15,6 +15,8 @@ UNKNOWN = [
     (ANTHROPIC, b"{}"),
     (OPENAI, b"{}"),
     (OPENAI, {"type": "message_stop"}),
+    (OPENAI, {"choices": {"0": {}}}),
+    (OPENAI, b"[]"),
     (MAPPED, b"text without json"),
     (MAPPED, b'{"parts": '),
     (MAPPED, {"parts": [{"text": 7}]}),

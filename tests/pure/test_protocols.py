@@ -143,7 +143,6 @@ MALFORMED = [
     (ANTHROPIC, b'{"type": "content_block_delta"}'),
     (ANTHROPIC, b'{"type": "content_block_delta", "delta": {"type": "text_delta", "text": "\xff"}}'),
     (OPENAI, b"[done]"),
-    (OPENAI, {"choices": {"0": {}}}),
     (OPENAI, b'{"choices": [{"delta": {"content": "\xff"}}]}'),
     (OPENAI, b'{"choices": [{"delta": {"content": "a\0b"}}]}'),
     (PLAIN, b"caf\xe9"),

@@ -28,6 +28,7 @@ _PATH = "/v1/messages"
 _REQUIRED = {"model", "max_tokens", "messages"}
 _PARAMETERS = signature(Messages.create).parameters.keys()  # the SDK takes other keys of the body as `extra_body`
 _CONTENT = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+_IN_BLOCKS = {"text": ("text",), "thinking": ("thinking",), "redacted_thinking": ("data",)}
 
 
 _EVERY_KIND: list[tuple[str, dict[str, Any]]] = [
@@ -49,6 +50,20 @@ def _warm() -> None:
     with anthropic.Anthropic(api_key="none", http_client=httpx2.Client(transport=transport, trust_env=False)) as sdk:
         for _ in Messages(sdk).create(model="m", max_tokens=1, messages=[{"role": "user", "content": ""}], stream=True):
             pass
+
+
+def _brings_content(event: Any) -> bool:
+    """Whether the event is content, by the same rules as in the protocol."""
+    if event.type == "content_block_delta":
+        return bool(getattr(event.delta, _CONTENT.get(event.delta.type, ""), ""))
+    if event.type == "content_block_start":
+        return _begins_with_content(event.content_block)
+    return event.type == "message_start" and any(map(_begins_with_content, event.message.content or ()))
+
+
+def _begins_with_content(block: Any) -> bool:
+    fields = ("name",) if block.type.endswith("tool_use") else _IN_BLOCKS.get(block.type, ())
+    return any(getattr(block, field, None) for field in fields)
 
 
 class _Transport(httpx2.HTTPTransport):
@@ -107,7 +122,7 @@ class AnthropicClient(LibraryClient):
             attempt.chunk_handed_on()
             return
         for event in answer:
-            if event.type == "content_block_delta" and getattr(event.delta, _CONTENT.get(event.delta.type, ""), ""):
+            if _brings_content(event):
                 attempt.chunk_handed_on()
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from streamgauge.harness.drive.protocols.protocol import (
     END,
     OTHER,
     PING,
+    UNKNOWN,
     Answer,
     Meaning,
     Protocol,
@@ -33,6 +34,12 @@ _COUNTS = {
     "cache_read_input_tokens": "cache_read_tokens",
     "cache_creation_input_tokens": "cache_write_tokens",
 }  # key of the usage → field of the Answer
+_BEDROCK = {
+    "inputTokenCount": "input_tokens",
+    "outputTokenCount": "output_tokens",
+    "cacheReadInputTokenCount": "cache_read_tokens",
+    "cacheWriteInputTokenCount": "cache_write_tokens",
+}  # the same for what AWS Bedrock adds to the end
 _BLOCKS = {"content_block_start", "content_block_delta", "content_block_stop"}
 _TYPES = {"message_start", "message_delta", "message_stop", "ping", *_BLOCKS}
 
@@ -71,6 +78,7 @@ class _Event(msgspec.Struct):
     message: _Message | None = None
     usage: Any = None
     error: Any = None
+    metrics: Any = msgspec.field(default=None, name="amazon-bedrock-invocationMetrics")
 
 
 _event = msgspec.json.Decoder(_Event)
@@ -107,7 +115,7 @@ def understand(event: Event, answer: Answer) -> Meaning:
         decoded = read(_event, event.data)
     except FAULTS as fault:
         if event.name not in _TYPES and not event.data.startswith(b"{"):
-            return answer.not_understood(event.data)  # the SDK reads the data only of events that it knows by name
+            return UNKNOWN  # the SDK reads the data only of events that it knows by name
         raise malformed(NAME, event.data, fault) from fault
     kind = decoded.type or event.name
     if kind == "content_block_delta":
@@ -117,6 +125,7 @@ def understand(event: Event, answer: Answer) -> Meaning:
     if kind == "ping":
         return PING
     if kind == "message_stop":
+        _keep(decoded.metrics, _BEDROCK, answer)
         return END
     if kind == "error":
         return failure(decoded.error)
@@ -126,7 +135,7 @@ def understand(event: Event, answer: Answer) -> Meaning:
     if kind == "message_delta":
         _report(decoded.usage, decoded.delta.stop_reason if decoded.delta is not None else None, answer)
     elif not kind:
-        return answer.not_understood(event.data)
+        return UNKNOWN
     return OTHER
 
 
@@ -179,8 +188,12 @@ def _blocks(blocks: list[_Block] | None) -> Meaning:
 def _report(usage: Any, stop_reason: Any, answer: Answer) -> None:
     """Keep the reported values. Counts are cumulative: a later one replaces an earlier one."""
     keep_stop_reason(answer, stop_reason)
+    _keep(usage, _COUNTS, answer)
+
+
+def _keep(usage: Any, counts: dict[str, str], answer: Answer) -> None:
     if isinstance(usage, dict):
-        for key, field in _COUNTS.items():
+        for key, field in counts.items():
             keep_tokens(answer, field, usage.get(key))
 
 

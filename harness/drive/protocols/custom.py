@@ -1,8 +1,9 @@
 """A stream format of your own, described by `[target.events]` in the config instead of by code.
 
-A path points into the JSON of an event's data, as in `choices.0.delta.text`; a number is a list index, `$` is the whole
-data. A path that does not exist, or that leads to null, false, zero or an empty value, finds nothing. Without a path to
-the text, the data of every event that matches no other path is text. Requests are those of plain_sse.
+A path points into the JSON of an event's data, as in `choices.0.delta.text`; a number is a list index, `*` every item
+of a list, `$` the whole data. A path that does not exist, or that leads to null, false, zero or an empty value, finds
+nothing. Without a path to the text, the data of every event that matches no other path is text. Requests are those of
+plain_sse.
 """
 
 import re
@@ -16,11 +17,19 @@ from streamgauge.harness.config.schema import Events, Place, Places, ProtocolNam
 from streamgauge.harness.drive.protocols import plain_sse
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.protocols.lenient import FAULTS, keep_stop_reason, keep_tokens, read, text_in
-from streamgauge.harness.drive.protocols.protocol import OTHER, Answer, Meaning, Protocol, failure, malformed
+from streamgauge.harness.drive.protocols.protocol import (
+    COUNTS,
+    OTHER,
+    UNKNOWN,
+    Answer,
+    Meaning,
+    Protocol,
+    failure,
+    malformed,
+)
 from streamgauge.harness.record.arrivals import Kind
 
 NAME: ProtocolName = "custom"
-_COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 _LONGEST_MARKER = 64  # bytes
 _UNESCAPED = re.compile(r"[\w .:#@+<>()\[\]-]+", re.ASCII)  # text that JSON and an event's name write as it is
 
@@ -65,7 +74,7 @@ class _Matcher:
         return (
             self.event in {None, event.name}
             and self.data in {None, event.data}
-            and all(_same(_at(decoded, path), value) for path, value in self.where)
+            and all(_same(_at(decoded, path), value, path) for path, value in self.where)
         )
 
     def value(self, event: Event, decoded: object) -> Any:
@@ -101,10 +110,10 @@ class _Mapping:
         end_event = [Place(event=name) for name in _list(events.end_event)]
         ends = [*end_data, *end_event, *(place for place in _list(events.end) if not _looks(place))]
         end_paths = [*_list(events.end_path), *(place for place in _list(events.end) if _looks(place))]
-        json_fields = ("text", "thinking", "tool", "error", "stop_reason", "end", "end_path", *_COUNTS)
+        json_fields = ("text", "thinking", "tool", "error", "stop_reason", "end", "end_path", *COUNTS)
         return cls(
             contents=tuple((kind, _matchers(places)) for kind, places in contents if places is not None),
-            counts=tuple((field, _matchers(getattr(events, field))) for field in _COUNTS),
+            counts=tuple((field, _matchers(getattr(events, field))) for field in COUNTS),
             error=_matchers(events.error),
             stop_reason=_matchers(events.stop_reason),
             ends=_matchers(ends),
@@ -114,6 +123,7 @@ class _Mapping:
         )
 
     def terminals(self) -> tuple[bytes, ...]:
+        """What every event that ends a stream or tells an error has in it; (): nothing that they all have is known."""
         ends = (*self.ends, *self.end_paths)
         markers = {matcher.marker() for matcher in (*ends, *self.error)} if ends else set()
         return () if b"" in markers else tuple(sorted(markers))
@@ -125,7 +135,7 @@ class _Mapping:
             if ends:
                 return Meaning(Kind.OTHER, ends=True)
             if self.has_text_path:
-                return answer.not_understood(event.data) if event.data.strip() else OTHER
+                return UNKNOWN if event.data.strip() else OTHER
             return _raw_text(event.data)
         meaning = self._find(event, decoded, answer)
         if meaning.error is None and (ends or _first(self.end_paths, event, decoded)):
@@ -137,7 +147,7 @@ class _Mapping:
     def plain(self, body: bytes, answer: Answer) -> Meaning:
         """The whole answer is read like one event of any name."""
         meaning = self.understand(Event(body, len(body), len(body)), answer)
-        if answer.unknown is not None:
+        if meaning is UNKNOWN:
             raise malformed(NAME, body, "not JSON")
         return Meaning(meaning.kind, meaning.text, meaning.error, ends=meaning.error is None)
 
@@ -151,10 +161,13 @@ class _Mapping:
         keep_stop_reason(answer, _first(self.stop_reason, event, decoded))
         for kind, matchers in self.contents:
             content = _first(matchers, event, decoded)
-            if content and (text := text_in(content)):
+            text = text_in(content)
+            if content and not text and kind is Kind.TOOL:  # a whole call as a table
+                text = msgspec.json.encode(content).decode()
+            if text:
                 return Meaning(kind, text)
             if content:
-                return answer.not_understood(event.data)
+                return UNKNOWN
         return OTHER
 
     def _reports(self, event: Event, decoded: object) -> bool:
@@ -204,7 +217,10 @@ def _decoded(data: bytes) -> Any:
 
 def _at(value: Any, path: _Path) -> Any:
     """The value at a path; None if it does not exist."""
-    for step in path:
+    for number, step in enumerate(path, 1):
+        if step == "*" and isinstance(value, list):
+            found = [inner for item in value if (inner := _at(item, path[number:]))]
+            return found or None
         if isinstance(value, dict):
             value = value.get(step)
         elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
@@ -214,8 +230,11 @@ def _at(value: Any, path: _Path) -> Any:
     return value
 
 
-def _same(found: Any, wanted: Any) -> bool:
-    """Equal, and of the same type: `true` is not 1."""
+def _same(found: Any, wanted: Any, path: _Path) -> bool:
+    """Equal, and of the same type: `true` is not 1. What does not exist is `false`; of several values one is enough."""
+    if "*" in path and isinstance(found, list):
+        return any(_same(item, wanted, ()) for item in found)
+    found = False if found is None else found
     return type(found) is type(wanted) and bool(found == wanted)
 
 

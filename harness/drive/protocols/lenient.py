@@ -5,6 +5,8 @@ A field that we do not need never makes an event unreadable. What is odd is coun
 
 import json
 import math
+import typing
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,6 +17,7 @@ FAULTS = (ValueError, RecursionError)  # what `read` raises for data that is not
 
 _MOST_TOKENS = 2**53  # counts below it are exact in JSON and SQLite
 _DEEPEST = 8  # levels of nested content that are looked at
+_NO_REASON = {"null", "none"}  # what some servers write until they have one
 _TEXTS = ("text", "thinking", "content", "summary", "reasoning", "transcript", "data")  # where a part has its text
 
 T = TypeVar("T")
@@ -23,18 +26,40 @@ T = TypeVar("T")
 def read(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T:
     """Decode like msgspec, and where that fails, as Python's own parser does.
 
-    That one takes NaN, and a character whose two UTF-16 halves come in two events. Raises one of `FAULTS`.
+    That one takes NaN, and a character whose two UTF-16 halves come in two events. A field whose value has another
+    shape counts as absent. Raises one of `FAULTS`.
     """
     try:
         return decoder.decode(data)
-    except msgspec.ValidationError:
-        raise
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         try:
             value = json.loads(data)
         except FAULTS:
             raise fault from None
-        return msgspec.convert(value, decoder.type)
+        found: T = _fitted(value, decoder.type)
+        return found
+
+
+def _fitted(value: Any, wanted: Any) -> Any:
+    """The value as this type, without the parts of it that are of another type."""
+    options = typing.get_args(wanted)
+    if isinstance(wanted, type) and issubclass(wanted, msgspec.Struct):
+        known = value if isinstance(value, dict) else {}
+        return wanted(**{name: _fitted(known[key], kind) for name, key, kind in _fields(wanted) if key in known})
+    if typing.get_origin(wanted) is list:
+        return [_fitted(item, options[0]) for item in value if isinstance(item, dict)]
+    if options:  # a list, a struct or a text, or None
+        shape = typing.get_origin(options[0]) or (str if options[0] is str else dict)
+        return _fitted(value, options[0]) if isinstance(value, shape) else None
+    return value
+
+
+@cache
+def _fields(struct: type[msgspec.Struct]) -> list[tuple[str, str, Any]]:
+    """The name of each field, its key in the JSON, and its type."""
+    kinds = typing.get_type_hints(struct)
+    names = zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True)
+    return [(name, key, kinds[name]) for name, key in names]
 
 
 def text_in(value: Any, depth: int = 0) -> str:
@@ -69,6 +94,8 @@ def keep_tokens(answer: Answer, field: str, value: Any) -> None:
 
 
 def keep_stop_reason(answer: Answer, value: Any) -> None:
-    """Keep a reported stop reason; null, absent and empty report nothing."""
-    if value:
-        answer.stop_reason = line(value if isinstance(value, str) else str(value), 100)
+    """Keep a reported stop reason; null, absent and empty report nothing. SGLang has a table with a type and words."""
+    if isinstance(value, dict):
+        value = ": ".join(str(value[key]) for key in ("type", "reason", "message") if value.get(key))
+    if value and str(value).lower() not in _NO_REASON:
+        answer.stop_reason = line(str(value), 100)

@@ -16,6 +16,7 @@ from streamgauge.harness.drive.protocols.protocol import (
     END,
     OTHER,
     PING,
+    UNKNOWN,
     Answer,
     Meaning,
     Protocol,
@@ -84,15 +85,18 @@ def understand(event: Event, answer: Answer) -> Meaning:
     error = _error(decoded)
     if error:
         return failure(error)
-    if b'"usage"' in data:
-        _report(_usage(read(_anything, data)), answer)
-    elif decoded.choices is None:
-        return answer.not_understood(data)
+    usage = _usage(read(_anything, data)) if b'"usage"' in data else {}
+    if decoded.choices is None and not usage:
+        return UNKNOWN
+    _report(usage, answer)
     meaning = OTHER
     for choice in decoded.choices or ():
         keep_stop_reason(answer, choice.finish_reason)
+        if choice.delta is None and answer.begun:  # MiniMax sends the whole message once more at the end
+            choice.message = None
         if meaning is OTHER:
             meaning = _content(choice)
+    answer.begun = answer.begun or meaning is not OTHER
     return meaning
 
 
@@ -171,7 +175,8 @@ def _report(usage: dict[str, Any], answer: Answer) -> None:
     keep_tokens(answer, "input_tokens", usage.get("prompt_tokens"))
     keep_tokens(answer, "output_tokens", usage.get("completion_tokens"))
     details = dict_at(usage, "prompt_tokens_details")
-    keep_tokens(answer, "cache_read_tokens", details.get("cached_tokens", usage.get("prompt_cache_hit_tokens")))
+    cached = [details.get("cached_tokens"), *(usage.get(key) for key in ("prompt_cache_hit_tokens", "cached_tokens"))]
+    keep_tokens(answer, "cache_read_tokens", next((count for count in cached if count is not None), None))
     keep_tokens(answer, "cache_write_tokens", details.get("cache_write_tokens"))
 
 

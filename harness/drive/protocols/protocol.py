@@ -38,6 +38,9 @@ class Meaning(msgspec.Struct, frozen=True, gc=False):
         return len(self.text) if self.text.isascii() else len(_LOW_HALVES.sub("", self.text))
 
 
+COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")  # fields of an Answer
+
+
 class Answer(msgspec.Struct):
     """What the server has reported about its answer so far; None until it does."""
 
@@ -47,18 +50,18 @@ class Answer(msgspec.Struct):
     cache_write_tokens: int | None = None
     stop_reason: str | None = None  # one line of at most 100 characters
     unknown: str | None = None  # an excerpt of the first event that the protocol has no meaning for
+    begun: bool = False  # content has come
     oddities: dict[str, int] = {}  # what was odd but readable, and how often
 
     def odd(self, what: str) -> None:
         """Count an oddity; `what` is one of a few constant texts, never the server's."""
         self.oddities[what] = self.oddities.get(what, 0) + 1
 
-    def not_understood(self, data: bytes) -> "Meaning":
-        """The meaning of an event that the protocol does not know. An SDK skips it, so it is no fault by itself."""
+    def not_understood(self, data: bytes) -> None:
+        """Note an event that the protocol does not know. An SDK skips it, so it is no fault by itself."""
         if self.unknown is None:
             self.unknown = excerpt(data)
         self.odd("an event that the protocol does not know")
-        return OTHER
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ class Protocol:
     # data without them need not be decoded early. (): any event may.
     terminals: tuple[bytes, ...]
     request: Callable[[Target, Prompt, bool], dict[str, Any]]  # (target, prompt, streamed) → the request's JSON body
-    understand: Callable[[Event, Answer], Meaning]  # interprets one event, updates the Answer; raises Malformed
+    # Interprets one event, updates the Answer; UNKNOWN if it cannot; raises Malformed.
+    understand: Callable[[Event, Answer], Meaning]
     plain: Callable[[bytes, Answer], Meaning]  # the same for the body of an answer that was not streamed
     framing: Framing = "sse"
     has_reasons: bool = True  # a complete answer says why it stopped; without a reason it was cut short
@@ -94,9 +98,13 @@ class Protocol:
             if error is None:
                 raise
             return failure(error)
-        if meaning is OTHER and b"error" in event.data:
-            error = _error_in(event.data)
-            return meaning if error is None else failure(error)
+        if meaning is UNKNOWN or (meaning is OTHER and b"error" in event.data):
+            error = _error_in(event.data) or (_untold_error_in(event.data) if meaning is UNKNOWN else None)
+            if error is not None:
+                return failure(error)
+        if meaning is UNKNOWN:
+            answer.not_understood(event.data)
+            return OTHER
         return meaning
 
 
@@ -106,9 +114,12 @@ _MOST_MARKERS = 8  # that the compiled reader looks for
 # In every form of an in-band error: a key or value of JSON, an event's name, llama.cpp's field `error:`. A text that
 # has the word only costs a check; a marker for each form would cost a search of every read.
 _ERROR_MARKER = b"error"
+_WORDS = ("message", "errorText", "detail", "reason", "msg", "status_msg", "error_msg")  # where an error has its words
+_GOOD_CODES = (None, 0, 200, "0", "200")
 
 PING = Meaning(Kind.PING)
 OTHER = Meaning(Kind.OTHER)
+UNKNOWN = Meaning(Kind.OTHER)  # another object than OTHER: told apart with `is`
 END = Meaning(Kind.OTHER, ends=True)
 
 
@@ -170,12 +181,28 @@ def _error_in(data: bytes) -> Any:
     return None
 
 
+def _untold_error_in(data: bytes) -> Any:
+    """An error that no key names as one, in an event of no known shape: told by a code beside the words."""
+    try:
+        decoded = msgspec.json.decode(data)
+    except JSON_FAULTS:
+        return None
+    if not isinstance(decoded, dict):
+        return None
+    told = decoded.get("base_resp") or decoded  # MiniMax
+    if not isinstance(told, dict):
+        return None
+    code = next((told[key] for key in ("code", "status_code", "error_code") if key in told), None)
+    failed = told.get("success") is False or code not in _GOOD_CODES
+    return told if failed and any(isinstance(told.get(key), str) for key in _WORDS) else None
+
+
 def _sentence(error: Any) -> str:
     if not error:
         return "an error without a message"
     if not isinstance(error, dict):
         return line(error if isinstance(error, str) else str(error), 300)
-    words = [error.get(key) for key in ("type", "code", "message", "errorText", "detail")]
+    words = [error.get(key) for key in ("type", "code", "status_code", "error_code", *_WORDS)]
     words = [word for word in words if word != "error"]  # the type of an event, which says nothing more
     parts = [line(str(word), 250) for word in words if isinstance(word, str | int) and word != ""]
     return ": ".join(parts)[:300] or line(str(error), 300)

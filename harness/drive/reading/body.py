@@ -10,6 +10,7 @@ import ctypes
 import re
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,7 +18,8 @@ from typing import NamedTuple
 from streamgauge.harness.config.schema import Framing
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.protocols.event import Event
-from streamgauge.harness.drive.protocols.protocol import Meaning
+from streamgauge.harness.drive.protocols.protocol import COUNTS, Meaning
+from streamgauge.harness.drive.reading import sse
 from streamgauge.harness.drive.reading.framing import SEPARATORS, decoder
 from streamgauge.harness.native import library
 from streamgauge.harness.record import arrivals
@@ -64,6 +66,8 @@ def decode(
 ) -> DecodedBody:
     """The events of `body` up to the terminal event or the first fault. Events over `event_bytes` are a fault.
 
+    Of the events after the terminal one, only the usage counts.
+
     `breathe` is called about every millisecond: a long body must not stop the reading of other streams.
     """
     decoder = _BodyDecoder(protocol, event_bytes, breathe)
@@ -109,20 +113,22 @@ class _BodyDecoder:
             at = end
         if not self._over:
             self._take(self._decoder.finish())
-        elif self.ended:
-            self._look_after_end(body[sum(self.sizes) :][:_AFTER_END])
+        if self.ended:
+            self._read_after_end(body[sum(self.sizes) :][:_AFTER_END])
 
-    def _look_after_end(self, rest: bytes) -> None:
-        """Count it as an oddity if content follows the terminal event: no client reads it."""
+    def _read_after_end(self, rest: bytes) -> None:
+        """Keep the token counts of later events. Count it as an oddity if there is content: no client reads it."""
         if not rest.strip():
             return
+        late, kinds = Answer(), set()
         for event in decoder(self._framing).feed(rest):
-            try:
-                kind = self._understand(event, Answer()).kind
-            except Malformed:
-                continue
-            if kind in CONTENT:
-                self.answer.odd("content after the terminal event")
+            with suppress(Malformed):
+                kinds.add(self._understand(event, late).kind)
+        for field in COUNTS:
+            if (count := getattr(late, field)) is not None:
+                setattr(self.answer, field, count)
+        if kinds & CONTENT:
+            self.answer.odd("content after the terminal event")
 
     def _after_blank(self, body: bytes, at: int) -> int:
         """Where the first blank line from `at` on ends, with all others that follow it at once."""
@@ -180,7 +186,7 @@ class _BodyDecoder:
     def _pattern(self, chunk: bytes, kind: Kind, body: bytes, end: int) -> _Pattern | None:
         """The pattern of this chunk and the next, which begins at `end` of the body; None if they share none."""
         self._trials -= 1
-        if self._trials < 0 or len(chunk) > _LONGEST_PATTERN:
+        if self._trials < 0 or len(chunk) > _LONGEST_PATTERN or chunk.startswith(sse.BOM):
             return None
         for string in reversed(
             list(_STRING.finditer(chunk))[-_MOST_STRINGS:]

@@ -4,6 +4,7 @@ A terminal event is necessary for success, and not sufficient: an answer that sa
 no reason where its protocol has reasons, or that brought nothing, is a failure.
 """
 
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,9 +23,10 @@ _STREAM_TYPES = {"text/event-stream", "text/plain", "application/x-ndjson", ""} 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_TEXT = 65_536  # bytes
 _GZIP = b"\x1f\x8b"
-# Stop reasons that say that the server gave up; compared in lower case.
-_GAVE_UP = {"abort", "aborted", "cancelled", "canceled", "error", "failed", "failure", "timeout"}
-_GAVE_UP |= {"insufficient_system_resource", "internal_error", "network_error", "server_error"}
+# A stop reason with one of these words, in any spelling such as `serverError`, says that the server gave up.
+_GAVE_UP = {"abort", "aborted", "cancelled", "canceled", "crashed", "error", "exception", "failed", "failure"}
+_GAVE_UP |= {"insufficient", "overloaded", "timed", "timeout", "unavailable"}
+_WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 Ending = tuple[Outcome, str]
 
@@ -51,6 +53,8 @@ def ending(received: Received, decoded: DecodedBody, protocol: Protocol, end: En
         return of_answer(decoded.answer, protocol, end, brought=any(map(decoded.kinds.count, CONTENT_CODES)))
     if received.broken is not None and received.broken.outcome in {Outcome.CANCELLED, Outcome.INTERRUPTED}:
         return received.broken.outcome, str(received.broken)  # on our side: says nothing about the server
+    if gave_up(decoded.answer):
+        return _given_up(decoded.answer)
     if received.status is not None and not decoded.sizes:
         return _not_a_stream(received)
     if received.broken is not None:
@@ -63,8 +67,8 @@ def ending(received: Received, decoded: DecodedBody, protocol: Protocol, end: En
 def of_answer(answer: Answer, protocol: Protocol, end: End | None, *, brought: bool) -> Ending:
     """The outcome of an answer that has ended as it should; `brought`: whether it had content."""
     reason = answer.stop_reason
-    if reason is not None and reason.lower() in _GAVE_UP:
-        return Outcome.SERVER_ERROR, f"the server gave up: its stop reason is {reason!r}"
+    if gave_up(answer):
+        return _given_up(answer)
     if reason is None and protocol.has_reasons and end is None:
         return Outcome.TRUNCATED, (
             "the answer ended with its terminal event, but without a stop reason: it was cut short. "
@@ -76,6 +80,16 @@ def of_answer(answer: Answer, protocol: Protocol, end: End | None, *, brought: b
         return Outcome.MALFORMED, f"not {protocol.name}: no content, and events that it does not know: {answer.unknown}"
     tokens = "" if answer.output_tokens is None else f", {answer.output_tokens} output tokens"
     return Outcome.EMPTY, f"the answer ended as it should, but brought nothing (stop reason {reason!r}{tokens})"
+
+
+def gave_up(answer: Answer) -> bool:
+    """Whether the stop reason says that the server gave up."""
+    words = _WORD.findall((answer.stop_reason or "").partition(":")[0])
+    return not _GAVE_UP.isdisjoint(map(str.lower, words))
+
+
+def _given_up(answer: Answer) -> Ending:
+    return Outcome.SERVER_ERROR, f"the server gave up: its stop reason is {answer.stop_reason!r}"
 
 
 def _has_ended(decoded: DecodedBody, end: End | None, *, clean: bool) -> bool:
@@ -110,7 +124,10 @@ def _not_a_stream(received: Received) -> Ending:
     if b"data:" in body:
         words = "lines of data: without a blank line between them are one event without an end"
     elif kind == "text/plain":
-        words = "plain text and no server-sent events, which streamgauge cannot tell apart into tokens"
+        words = (
+            'plain text and no server-sent events. If that is the format, write target.protocol = "custom", '
+            'target.end = "close" and target.events.framing = "text"'
+        )
     else:
         words = "no server-sent events"
     return Outcome.TRUNCATED, f"{words}: {excerpt(body)}" + _cut(received)

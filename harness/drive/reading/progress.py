@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
+from streamgauge.harness.drive.reading.ending import gave_up
 from streamgauge.harness.drive.reading.framing import decoder
 from streamgauge.harness.record.observation import CONTENT
 
@@ -33,7 +34,7 @@ class Progress:
         self.content = 0  # number of content chunks so far
         self.first_end: int | None = None  # offset in the body at which the first of them ends
         self.stop_end: int | None = None  # offset at which the chunk ends after which the person stops
-        self.over = False  # the terminal event has arrived, or a fault after which it does not matter
+        self.over = False  # the terminal event has arrived, or something after which it does not matter
 
     def update(self) -> None:
         """Decode all that has arrived."""
@@ -47,7 +48,7 @@ class Progress:
         try:
             for event in self._decoder.feed(fresh):
                 meaning = self._protocol.meaning_of(event, self._answer)
-                self.over = self.over or meaning.ends or meaning.error is not None
+                self.over = self.over or meaning.ends or meaning.error is not None or gave_up(self._answer)
                 if meaning.kind in CONTENT:
                     self._add_content(event.end)
         except Malformed:

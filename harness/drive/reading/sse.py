@@ -5,18 +5,22 @@ event is complete with the first byte of its blank line's end: a CR completes it
 that the end of the body cuts off is not reported, as the standard demands; `Decoder.unfinished` is its size. Sizes are
 not limited here: the caller compares `unfinished` with its limit.
 
-Two things that servers do are read beyond the standard: an event with a name and no data, which ends some formats, and
-the field `error:`, which llama.cpp sent until 2025.
+Three things that servers do are read beyond the standard: an event with a name and no data, which ends some formats,
+the field `error:`, which llama.cpp sent until 2025, and an error as bare JSON between the events, as Gemini sends it.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 """
 
 import re
+from contextlib import suppress
+
+import msgspec
 
 from streamgauge.harness.drive.protocols.event import Event
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 _CR, _LF = 13, 10
+_IN_JSON = b'{}[]" \t'  # how a line of a JSON document over several lines begins; no field's name does
 
 
 # Blank lines after two others. The last CR is left out: an LF may follow it.
@@ -34,7 +38,19 @@ class Decoder:
     `last_id` and `retry` (milliseconds) are what a reconnecting client needs; None until the server gives them.
     """
 
-    __slots__ = ("_after_cr", "_at", "_data", "_id", "_line", "_lines", "_name", "_reported", "last_id", "retry")
+    __slots__ = (
+        "_after_cr",
+        "_at",
+        "_data",
+        "_id",
+        "_line",
+        "_lines",
+        "_name",
+        "_reported",
+        "_stray",
+        "last_id",
+        "retry",
+    )
 
     def __init__(self) -> None:
         self.last_id: str | None = None
@@ -46,6 +62,7 @@ class Decoder:
         self._lines = 0  # bytes of the lines since the last blank one; these lines set the next three
         self._data: list[bytes] = []
         self._name = ""
+        self._stray: list[bytes] = []  # lines of JSON that belong to no field
         self._id: str | None = None
 
     @property
@@ -66,9 +83,9 @@ class Decoder:
         if self._line:
             data = bytes(self._line) + data
             self._line.clear()
-        if self._at == 0 and data.startswith(_BOM):
-            data = data[len(_BOM) :]
-            self._at = len(_BOM)
+        if self._at == 0 and data.startswith(BOM):
+            data = data[len(BOM) :]
+            self._at = len(BOM)
         events: list[Event] = []
         if self._lines == 0 and b"\r" not in data:
             data = data[self._usual(data, events) :]
@@ -77,8 +94,15 @@ class Decoder:
         return events
 
     def finish(self) -> list[Event]:
-        """Nothing: the standard discards an event that the end of the body cuts off."""
-        return []
+        """A bare JSON error at the end. The standard discards an event that the end of the body cuts off."""
+        events: list[Event] = []
+        if self._stray or self._line.startswith(b"{"):
+            self._stray.append(bytes(self._line))
+            self._data.clear()
+            self._name = ""
+            self._dispatch(self._at + len(self._line), events)
+            self._line.clear()
+        return events
 
     def _usual(self, data: bytes, events: list[Event]) -> int:
         """Decode events of the usual form, up to the first other bytes. Returns the number of bytes decoded.
@@ -129,6 +153,9 @@ class Decoder:
 
     def _field(self, line: bytes) -> None:
         self._lines += len(line)
+        if line[:1] == b"{" or (self._stray and line[:1] in _IN_JSON):
+            self._stray.append(line)
+            return
         name, _, rest = line.partition(b":")
         value = _value(rest)
         if name == b"data":
@@ -145,12 +172,23 @@ class Decoder:
 
     def _dispatch(self, end: int, events: list[Event]) -> None:
         self.last_id = self._id
+        if self._stray:
+            self._take_stray()
         if self._data or self._name:  # the standard drops an event without data, but some formats end with one
             events.append(Event(b"\n".join(self._data), end, end - self._reported, self._name, self._id))
             self._reported = end
             self._data.clear()
         self._name = ""
         self._lines = 0
+
+    def _take_stray(self) -> None:
+        """If the lines of JSON are an error, they are the data; the standard ignores them."""
+        text = b"\n".join(self._stray)
+        self._stray.clear()
+        if b'"error"' in text and not self._data:
+            with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                msgspec.json.decode(text)
+                self._data.append(text)
 
 
 def _value(rest: bytes) -> bytes:

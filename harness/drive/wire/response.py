@@ -47,6 +47,11 @@ class Response:
         self.read = Read(0, 0, 0)  # the read that is being parsed; its end is not used
         self.on_body = self.body.extend  # httptools calls it for each piece of the body, without a Python frame
         self._parser: Any = httptools.HttpResponseParser(self)
+        # What other clients read: chunks beside a content-length (RFC 9112, 6.3), which then does not count; lines that
+        # end in LF alone; chunk sizes padded with spaces.
+        self._parser.set_dangerous_leniencies(
+            lenient_chunked_length=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+        )
         self.feed: Callable[[bytes], None] = self._parser.feed_data  # raises httptools' errors
 
     @property
