@@ -57,6 +57,7 @@ class Streamgauge:
         """
         self._runs += 1
         folder = self._folder / f"streamgauge-{self._runs}"
+        folder.mkdir()
         arguments = {"host": host, "run_time": run_time, "users": users, **options}
         files = {"db": folder / "run.db", "report": folder / "report.html"}
         command = [*_COMMAND, "run", scenario, *_flags({**arguments, **files})]
