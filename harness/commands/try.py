@@ -1,6 +1,7 @@
 # ruff: noqa: N999 - the file is called as its command is
 """`streamgauge try`: one question, and what came of it."""
 
+import sys
 from pathlib import Path
 from typing import Any, get_args
 
@@ -119,6 +120,8 @@ def _header(text: str) -> tuple[str, str]:
 
 def _result(host: str | None, source: str | None, target: Target, client: str, question: str) -> Result:
     if host is not None:
+        if sys.stderr.isatty():
+            output.warn(f"asking {host} … (Ctrl-C shows what has come until then)")
         return try_out(host, target, client, question)
     assert source is not None
     try:
@@ -134,7 +137,9 @@ def _save(path: Path, result: Result, config: Config, *, force: bool) -> bool:
         output.warn(f"{path}: not written, because no answer was complete")
         return False
     probe = working.probe
-    text = saving.text(probe.host, saving.with_variables(probe.target), config)
+    text = saving.text(
+        f"{probe.site.endpoint.origin}{probe.site.endpoint.base}", saving.with_variables(probe.target), config
+    )
     saving.write(path, text.encode(), new=not force)
     output.warn(f"{path}: written")
     return True

@@ -8,6 +8,7 @@ formats       which format a stream looks like, and the lines that read it
 guess         the lines for a JSON format that nobody knows
 advice        a sentence, and the lines that it is about
 unconnected   what to change if no answer came at all
+complaints    what a server's words say about the request's body
 refusals      what to change if the server refused the request
 unread        what to change if it said yes, and its answer is no complete stream
 remedies      the three together

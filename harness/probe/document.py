@@ -45,6 +45,7 @@ def _try(made: Try) -> dict[str, Any]:
         "cache_write_tokens": seen.cache_write_tokens,
         "request_id": seen.request_id,
         "body_bytes": len(probe.body),
+        "oddities": seen.oddities,
         "ms": {moment.removesuffix("_at"): _rounded(probe.ms(getattr(seen, moment))) for moment in moments},
         "events": [
             {"at_ms": _rounded(event.at), "bytes": event.size, "taken_for": event.what, "excerpt": event.excerpt}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 from streamgauge.harness.drive.protocols import Answer, Malformed
@@ -13,6 +14,7 @@ from streamgauge.harness.record.arrivals import Kind
 from streamgauge.harness.record.observation import CONTENT
 
 _NAMES = {Kind.TEXT: "text", Kind.THINKING: "thinking", Kind.TOOL: "tool call"}
+MOST = 20_000  # events: of more, the first ones say what there is to say
 _EXCERPT = 200  # characters
 _TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
@@ -30,8 +32,8 @@ class Taken(NamedTuple):
 
 
 def taken(probe: Probe) -> list[Taken]:
-    """The events up to the terminal event or the first fault, as the record counts them."""
-    return list(_taken(probe)) if probe.status is not None and probe.status // 100 == 2 else []
+    """The events up to the terminal event or the first fault, as the record counts them; at most `MOST`."""
+    return list(islice(_taken(probe), MOST)) if probe.status is not None and probe.status // 100 == 2 else []
 
 
 def rest(probe: Probe, events: list[Taken]) -> int:

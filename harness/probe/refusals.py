@@ -2,26 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
-
 from streamgauge.harness.drive.protocols import PROTOCOLS
-from streamgauge.harness.drive.protocols.protocol import JSON_FAULTS, line
+from streamgauge.harness.drive.protocols.protocol import line
 from streamgauge.harness.probe import lines
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe
+from streamgauge.harness.probe.complaints import of_words
 
-_UNKNOWN = re.compile(
-    r"unsupported|not supported|unknown|unrecognized|unrecognised|not permitted|not allowed|extra|unexpected"
-    r"|does not support|doesn't support|forbidden|not a valid|invalid argument|no such|unavailable|only the default",
-    re.IGNORECASE,
-)
-_MODEL = re.compile(r"model", re.IGNORECASE)
-_ABSENT = re.compile(
-    r"not[ _]found|does not exist|doesn't exist|unknown|invalid|no such|not available|unsupported", re.IGNORECASE
-)
 _KEY_HEADERS = re.compile(r"auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)
 _WITH_TLS = re.compile(r"https? request to an https|plain http request was sent to https", re.IGNORECASE)
 
@@ -45,110 +34,8 @@ def of_refusal(probe: Probe) -> Iterator[Advice]:
         yield Advice(
             "The server failed, or a proxy in front of it. Nothing in the config helps; look at the server's log."
         )
-
-
-def of_words(probe: Probe) -> Iterator[Advice]:
-    """What the server's words say about a key of the request's body."""
-    if probe.site.request_format.content_type is None:
-        return
-    body, words = probe.site.request_format.json(probe.prompt), probe.words
-    if "max_completion_tokens" in words and "max_tokens" in body:
-        yield Advice(
-            "This model takes max_completion_tokens in place of max_tokens.",
-            _omitting(probe, "max_tokens", {"max_completion_tokens": probe.target.max_tokens}),
-        )
-        return
-    if _MODEL.search(words) and _ABSENT.search(words) and _about_model(probe):
-        yield Advice(
-            f'The server does not know the model "{line(str(body.get("model")), 60)}". Write the name by which it '
-            f"knows it{_where_models_are(probe)}.",
-            lines.target(model="…"),
-            likely=False,
-        )
-        return
-    missing = list(_missing(probe))
-    if missing:
-        yield Advice(
-            f"The request lacks {_and(missing)}. Add that to the body, or write the whole body as "
-            "[target.request.body]: see docs/reference/requests.md.",
-            lines.target(body=dict.fromkeys(missing, "…")),
-            likely=False,
-        )
-    for key in _refused_keys(probe, body):
-        yield from _without(probe, key)
-        return
-
-
-def _without(probe: Probe, key: str) -> Iterator[Advice]:
-    top = key.partition(".")[0]
-    if top in probe.target.body:
-        yield Advice(f"The server does not take {key}, which is in [target.body]. Take it out of there.")
-    elif probe.target.request is not None:
-        yield Advice(f"The server does not take {key}, which is in [target.request.body]. Take it out of there.")
-    elif top in {"messages", "model", "stream"}:
-        return
     else:
-        yield Advice(f"The server does not take {key}. Leave it out of the request.", _omitting(probe, key, {}))
-
-
-def _omitting(probe: Probe, key: str, instead: dict[str, Any]) -> str:
-    omit = [*dict.fromkeys((*probe.target.omit, key))]
-    return lines.target(omit=omit, **({"body": instead} if instead else {}))
-
-
-def _refused_keys(probe: Probe, body: Mapping[str, Any]) -> Iterator[str]:
-    """The keys of the request that the server's words name as ones that it does not take."""
-    keys = [f"{key}.{below}" for key, value in body.items() if isinstance(value, dict) for below in value]
-    named = [place for place in _places(probe) if place in {*body, *keys}]
-    if _UNKNOWN.search(probe.words):
-        named += [key for key in (*keys, *body) if re.search(rf"(?<!\w){re.escape(key)}(?!\w)", probe.words)]
-        last = {key.rpartition(".")[2]: key for key in keys}
-        named += [key for name, key in last.items() if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", probe.words)]
-    yield from dict.fromkeys(named)
-
-
-def _details(probe: Probe) -> list[dict[str, Any]]:
-    """FastAPI's list of what is wrong with a body."""
-    try:
-        decoded = msgspec.json.decode(probe.body)
-    except JSON_FAULTS:
-        return []
-    detail = decoded.get("detail") if isinstance(decoded, dict) else None
-    return [each for each in detail if isinstance(each, dict)][:20] if isinstance(detail, list) else []
-
-
-def _place(detail: Mapping[str, Any]) -> str:
-    place = detail.get("loc")
-    steps = [str(step) for step in place if step != "body"] if isinstance(place, list) else []
-    return line(".".join(steps), 80)
-
-
-def _places(probe: Probe) -> list[str]:
-    """The keys that the server complains of, except missing ones."""
-    found = [_place(each) for each in _details(probe) if each.get("type") != "missing"]
-    try:
-        error = msgspec.json.decode(probe.body)["error"]["param"]
-    except (*JSON_FAULTS, KeyError, TypeError, IndexError):
-        error = None
-    return [*found, *([error] if isinstance(error, str) and _UNKNOWN.search(probe.words) else [])]
-
-
-def _missing(probe: Probe) -> Iterator[str]:
-    for each in _details(probe):
-        place = _place(each)
-        if each.get("type") in {"missing", "value_error.missing"} and re.fullmatch(r"[A-Za-z_]\w*", place):
-            yield place
-
-
-def _about_model(probe: Probe) -> bool:
-    """Whether the words complain of the model, and not of a parameter that "this model" does not take."""
-    name = re.escape(probe.target.model)
-    return bool(re.search(rf"model[ `'\":=]*{name}|{name}['`\" ]* (?:not|does)|model_not_found", probe.words, re.I))
-
-
-def _where_models_are(probe: Probe) -> str:
-    is_openai = probe.protocol.name == "openai_chat"
-    return f"; {probe.site.endpoint.origin}{probe.site.endpoint.base}/v1/models lists them" if is_openai else ""
+        yield Advice("The server refuses the request; its words above are all that is known of the reason.")
 
 
 def _unauthorized(probe: Probe) -> Iterator[Advice]:
@@ -270,11 +157,6 @@ def _bad_request(_: Probe) -> Iterator[Advice]:
         "The server does not like the body above. Compare it with the server's documentation: `omit` takes keys out, "
         "[target.body] adds some, [target.request.body] replaces it: see docs/reference/requests.md."
     )
-
-
-def _and(names: list[str]) -> str:
-    quoted = [f'"{name}"' for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
 
 
 _FORM = '[target.request]\ncontent_type = "form"\n\n[target.request.body]\nquestion = "{prompt}"\n'

@@ -7,7 +7,7 @@ from streamgauge.harness.probe.asking import Probe
 from streamgauge.harness.probe.events import Taken
 from streamgauge.harness.probe.refusals import of_refusal
 from streamgauge.harness.probe.unconnected import of_silence
-from streamgauge.harness.probe.unread import in_one_piece, late, unread
+from streamgauge.harness.probe.unread import in_one_piece, late, misread, unread
 from streamgauge.harness.record.observation import Outcome
 
 _MOST = 4  # pieces of advice: what comes later is less likely
@@ -32,4 +32,6 @@ def _all(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
     else:
         if probe.seen.outcome is not Outcome.COMPLETED:
             yield from unread(probe, events)
+        else:
+            yield from misread(probe)
         yield from in_one_piece(probe, events)

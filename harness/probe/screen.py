@@ -9,7 +9,7 @@ from streamgauge.harness.drive.protocols.protocol import line
 from streamgauge.harness.judge.outputs.rich_text import Console, Table, safe, status, table_of
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.probe.asking import Probe
-from streamgauge.harness.probe.events import Taken, rest
+from streamgauge.harness.probe.events import MOST, Taken, rest
 from streamgauge.harness.probe.sent import sent
 from streamgauge.harness.probe.trying import Result, Try
 
@@ -66,8 +66,10 @@ def _came(made: Try, console: Console, *, every: bool) -> None:
     if not events and probe.words and probe.words[:_SAME] not in made.probe.seen.detail:
         cut = "…" if len(probe.words) > _WORDS else ""
         console.print(safe(f"  {probe.words[:_WORDS]}{cut}"))
-    elif left and events:
-        console.print(safe(f"  … and {some(left, 'byte')} that are in no event"), style="dim")
+    elif events and probe.body[len(probe.body) - left :].strip():
+        after = "came after the end" if events[-1].what.endswith("end") else "are in no event"
+        why = "are not shown" if len(events) == MOST else after
+        console.print(safe(f"  … and {some(left, 'byte')} that {why}"), style="dim")
     if probe.status is not None:
         console.print()
 
@@ -102,7 +104,7 @@ def _rows(events: list[Taken]) -> list[list[_Row]]:
         of_their_own = what in _SAY_ENOUGH  # otherwise, the first of them shows what they are
         folded = same if of_their_own else same[1:]
         size, more = sum(event.size for event in folded), "" if of_their_own else "more "
-        row = ("…", f"{size:,}", what, f"{len(folded):,} {more}{what} events{_apart(same)}")
+        row = ("…", f"{size:,}", what, f"{len(folded):,} {more}events{_apart(same)}")
         found.append([row] if of_their_own else [_row(same[0]), row])
     return found
 
@@ -130,6 +132,8 @@ def _verdict(made: Try, console: Console) -> None:
         console.print(safe(_answer(made)))
         if text := _text(made, console.width):
             console.print(safe(text), no_wrap=True, overflow="ellipsis")
+    for what, times in seen.oddities.items():
+        console.print(safe(f"odd:    {what}" + (f", {times:,} times" if times > 1 else "")))
     detail = seen.detail or f"the answer is complete, read as {probe.protocol.name}"
     if probe.stopped:
         detail = "you did not wait for the end; this is what came until then"

@@ -32,7 +32,8 @@ class Try:
 
     @property
     def completed(self) -> bool:
-        return self.probe.seen.outcome is Outcome.COMPLETED
+        """Also that the answer was not read as what it is not."""
+        return self.probe.seen.outcome is Outcome.COMPLETED and not _likely(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from streamgauge.harness.drive.protocols import PROTOCOLS
 from streamgauge.harness.probe import lines
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe
+from streamgauge.harness.probe.complaints import of_words
 from streamgauge.harness.probe.events import Taken, rest
 from streamgauge.harness.probe.formats import looks_like
 from streamgauge.harness.probe.guess import guess
-from streamgauge.harness.probe.refusals import of_words
 from streamgauge.harness.probe.samples import Sample
 from streamgauge.harness.record.observation import Outcome
 
@@ -36,6 +36,18 @@ def unread(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
     yield from _limits(probe)
 
 
+def misread(probe: Probe) -> Iterator[Advice]:
+    """Of a complete answer: its JSON was counted as text, because the config says that all data is text."""
+    looks = looks_like(Sample(probe.body, probe.headers))
+    events = probe.target.events
+    all_is_text = probe.protocol.name == "plain_sse" or (events is not None and events.text is None)
+    if all_is_text and looks is not None and looks.lines and looks.protocol != "plain_sse":
+        yield Advice(
+            f"But this looks like {looks.name}: with {probe.protocol.name}, its JSON counts as text.",
+            _with_path(probe, looks.lines),
+        )
+
+
 def _end_of_target(probe: Probe) -> Iterator[Advice]:
     """The `end` that the detail names: the reading knows best when it helps."""
     found = re.search(r'target\.end = "(\w+)"', probe.seen.detail)
@@ -55,9 +67,12 @@ def _of_format(probe: Probe, sample: Sample) -> Iterator[Advice]:
     if looks is None:
         text = guess(sample) if probe.seen.content_chunks == 0 and sample.tables else None
         if text is not None:
+            no_end = 'end = "close"' in text
             yield Advice(
-                "The events are JSON of a format of its own. A guess from this one answer; check it against a second:",
+                "The events are JSON of a format of its own. A guess from this one answer; check it against a second"
+                + (". Nothing in it told its end, so that any end of the response counts:" if no_end else ":"),
                 _with_path(probe, text),
+                likely=not no_end,
             )
         return
     if not looks.lines:

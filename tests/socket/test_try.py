@@ -1,7 +1,6 @@
 """What `streamgauge try` leaves behind: exit codes, the saved config, the bytes, the JSON document."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from streamgauge.harness.cli import main
 from streamgauge.harness.config.load import load
+from tests.support.command import until
 from tests.support.hostile import CHUNKED, LAST, Peer, asked, chunk, held, scripted
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -201,13 +201,22 @@ def test_a_huge_answer_ends_at_the_limit() -> None:
     assert len(result.output) < 6_000
 
 
+def _unread(peer: Peer) -> int:
+    """How many bytes wait at the client's end of a connection for being read."""
+    ends = [f"{port:04X}" for port in (peer.sock.getpeername()[1], peer.sock.getsockname()[1])]
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if [local.rpartition(":")[2], remote.rpartition(":")[2]] == ends:
+            return int(queues.rpartition(":")[2], 16)
+    return 0
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="only Linux tells when a program has read what came")
 def test_ctrl_c_shows_what_has_come(folder: Path) -> None:
     with scripted(held(CHUNKED + chunk(CHAT[: CHAT.index(b"\n\n") + 2]))) as other:
         command = [str(Path(sys.executable).parent / "streamgauge"), "try", "--host", other.url, *OPENAI]
         process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        while not (other.peers and other.peers[0].sent):
-            os.sched_yield()
-            assert process.poll() is None
+        until(lambda: other.peers and other.peers[0].sent and not _unread(other.peers[0]))
         process.send_signal(signal.SIGINT)
         output, errors = process.communicate(timeout=30)
     assert (process.returncode, errors) == (130, "")

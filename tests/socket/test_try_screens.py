@@ -29,7 +29,7 @@ SIGNS = [
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
     (r"streamgauge/[\w.]+", "streamgauge/VERSION"),
     (r"\.\.\. ", ""),
-    (r", all at once|, [\d,.]+ ms apart \([\d,.]+ to [\d,.]+\)", ", # ms apart"),
+    (r"(events), (?:all at once|[\d,.]+ ms apart.*)", r"\1, # ms apart"),
     (r"[\d,]+\.\d (ms|s)\b", r"# \1"),
     (r"(?m)^ *[\d,]+\.\d(?=  )", "       #"),
     (r"(?m) +$", ""),
@@ -123,6 +123,7 @@ event: finished
 data: {"kind":"over","usage":{"prompt_tokens":9,"completion_tokens":2}}
 
 """
+OWN_WITHOUT_END = OWN[: OWN.index("event:")]
 THOUGHT = """\
 data: {"choices":[{"delta":{"role":"assistant","content":""}}]}
 
@@ -139,6 +140,14 @@ RENAMED = (
 )
 EXTRA = '{"detail":[{"type":"extra_forbidden","loc":["body","stream_options"],"msg":"Extra inputs are not permitted"}]}'
 MISSING = '{"detail":[{"type":"missing","loc":["body","question"],"msg":"Field required","input":{}}]}'
+TENANT = '{"detail":[{"type":"missing","loc":["body","tenant"],"msg":"Field required","input":{}}]}'
+RESPONSES = (
+    '{"error":{"message":"Missing required parameter: \'input\'.","param":"input","code":"missing_required_parameter"}}'
+)
+FEWER = (
+    '{"type":"error","error":{"type":"invalid_request_error","message":"max_tokens: 400 > 128, which is the maximum"}}'
+)
+WITH_THIS_MODEL = '{"error":"stream_options is not supported with this model"}'
 NO_MODEL = '{"error":{"message":"The model `reference` does not exist.","type":"NotFoundError","code":404}}'
 NO_KEY = '{"error":{"message":"You didn\'t provide an API key.","type":"invalid_request_error"}}'
 MANY = '{"error":{"message":"Rate limit reached","type":"rate_limit"}}'
@@ -157,7 +166,12 @@ ANSWERS: dict[str, tuple[Sequence[bytes], Sequence[str]]] = {  # name → what e
     "cut_only_once": ([stream(NO_REASON), stream(CHAT)], OPENAI),
     "max_completion_tokens": ([answer("400 Bad Request", RENAMED), stream(CHAT)], OPENAI),
     "stream_options_refused": ([answer("422 Unprocessable Entity", EXTRA), stream(CHAT)], OPENAI),
-    "a_key_is_missing": ([answer("422 Unprocessable Entity", MISSING)], OPENAI),
+    "a_key_is_missing": ([answer("422 Unprocessable Entity", MISSING), stream(CHAT)], OPENAI),
+    "a_key_of_their_own_is_missing": ([answer("422 Unprocessable Entity", TENANT)], OPENAI),
+    "the_responses_api": ([answer("400 Bad Request", RESPONSES), stream(CHAT)], OPENAI),
+    "too_many_tokens": ([answer("400 Bad Request", FEWER), stream(CHAT)], OPENAI),
+    "not_with_this_model": ([answer("400 Bad Request", WITH_THIS_MODEL), stream(CHAT)], OPENAI),
+    "pay_first": ([answer("402 Payment Required", '{"error":"no credit"}')], OPENAI),
     "unknown_model": ([answer("404 Not Found", NO_MODEL)], OPENAI),
     "no_key": ([answer("401 Unauthorized", NO_KEY, "application/json", "www-authenticate: Bearer")], OPENAI),
     "wrong_key": (
@@ -180,6 +194,9 @@ ANSWERS: dict[str, tuple[Sequence[bytes], Sequence[str]]] = {  # name → what e
     ),
     "no_http": ([b"SSH-2.0-OpenSSH_9.2\r\n"], OPENAI),
     "an_error_instead_of_a_stream": ([answer("200 OK", '{"error":"CUDA out of memory"}')], OPENAI),
+    "json_taken_for_text": ([stream(CHAT)], ("--protocol", "plain_sse")),
+    "an_own_format_without_an_end": ([stream(OWN_WITHOUT_END)], OPENAI),
+    "content_after_the_end": ([stream(CHAT + CHAT)], OPENAI),
     "undeclared_words": ([answer("200 OK", "Hello there!", "text/plain")], OPENAI),
 }
 
