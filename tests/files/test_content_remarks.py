@@ -100,6 +100,7 @@ def test_a_ci_system_is_told_of_the_empty_answers(tmp_path: Path) -> None:
     result = judged(tmp_path / "one.db", [empty() for _ in range(400)], "empty_rate < 1%")
     assert result.totals.outcomes == {Outcome.EMPTY: 400}
     assert "empty_rate" in junit.render(result)
+    assert "no stream had content" in junit.render(result)
 
 
 # Not streamed

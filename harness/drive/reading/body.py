@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from streamgauge.harness.config.schema import Framing
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.protocols.event import Event
@@ -29,7 +31,7 @@ from streamgauge.harness.record.observation import CONTENT, Outcome
 _MOST_EVENTS = 250_000  # in a stream; limits our memory, since even a tiny event needs some
 _MOST_TRIALS = 16  # attempts to find a pattern in the chunks of a stream; some streams have none
 _PART = 4_096  # bytes decoded at a time, unless an event ends before
-_AFTER_END = 65_536  # bytes after the terminal event that are looked at
+_AFTER_END = 8_192  # bytes after the terminal event that are looked at
 _MANY = 16  # parts in a row without content
 _BREAK = 4_000  # bytes and events between two breaks, weighed by what they cost; about a millisecond
 _LONGEST_PATTERN = 4_096  # bytes of an event that may become a pattern
@@ -114,7 +116,8 @@ class _BodyDecoder:
         if not self._over:
             self._take(self._decoder.finish())
         if self.ended:
-            self._read_after_end(body[sum(self.sizes) :][:_AFTER_END])
+            end = int(np.frombuffer(self.sizes, np.int64).sum())
+            self._read_after_end(body[end : end + _AFTER_END])
 
     def _read_after_end(self, rest: bytes) -> None:
         """Keep the token counts of later events. Count it as an oddity if there is content: no client reads it."""

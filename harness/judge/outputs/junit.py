@@ -62,7 +62,7 @@ def _of_rule(judgement: Judgement, verdict: Verdict, shared: Mapping[str, str]) 
         result=result,
         message=message,
         properties={**shared, "where": where, **_figures_of_rule(verdict)},
-        text=f"{verdict.rule}, {where}: observed {observed}; {verdict.reason}",
+        text="; ".join([f"{verdict.rule}, {where}: observed {observed}", verdict.reason, *judgement.reasons]),
     )
 
 
