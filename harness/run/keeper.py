@@ -96,9 +96,13 @@ class Keeper:
             self._run = RunInProgress(
                 self._environment, self._runner, self._settings, self._load, self._hosts.of_next_run()
             )
-        except StreamgaugeError as fault:  # for example, a host given in the web UI does not resolve
-            _log.error("%s", fault)
+        except StreamgaugeError as fault:  # such as a locked database, or a host given in the web UI that is no URL
             self._environment.process_exit_code = Exit.MISTAKE
+            if self._environment.web_ui is None:  # otherwise Locust would start the users, and print their tracebacks
+                say(f"streamgauge: {fault}")
+                self._runner.quit()  # the workers, too
+                raise SystemExit(Exit.MISTAKE) from None
+            _log.error("%s", fault)
         else:
             self._concluded.clear()
             self._run.start()

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import BIN, HASTY, RULES, count, invoke, rows, started, until
+from tests.support.command import BIN, HASTY, RULES, count, invoke, processes, rows, started, until
+from tests.support.record import new_store
 from tests.support.reference import ReferenceServer, reference_server
 
 LOCKED = 8  # seconds in the middle of a run
@@ -124,6 +125,25 @@ def test_a_lock_of_another_process_stops_no_user_and_loses_nothing(
     assert set(range(2, 13)) <= set(begun), "streams began in every second"
     ((vital,),) = rows(before, "SELECT max(value) FROM samples WHERE name = 'streams_begun'")
     assert vital == ended.streams(), "every stream is in the database"
+
+
+def test_a_database_that_is_locked_when_the_run_begins_is_told_in_one_line(
+    server: ReferenceServer, tmp_path: Path
+) -> None:
+    def run(*passed_on: str) -> contextlib.AbstractContextManager["subprocess.Popen[str]"]:
+        words = ["run", "hasty.py", "--host", server.url, "--run-time", "3s", "--db", "run.db", "--", *passed_on]
+        return started([BIN / "streamgauge", *words], cwd=tmp_path, stderr=subprocess.PIPE)
+
+    (tmp_path / "hasty.py").write_text(HASTY)
+    new_store(tmp_path / "run.db").close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "run.db", isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        with run() as local, run(*processes(1)) as with_a_worker:
+            for each in (local, with_a_worker):
+                _, said = each.communicate(timeout=60)
+                assert each.returncode == 2
+                assert "run.db: another process is writing to it" in said
+                assert len(said.splitlines()) == 1
 
 
 def test_a_lock_that_outlasts_the_run_leaves_streams_unsaved_and_the_run_invalid(
