@@ -203,7 +203,7 @@ FORMATS: tuple[Format, ...] = (
         "the AI SDK's UI message stream",
         lambda sample: (
             "x-vercel-ai-ui-message-stream" in sample.headers
-            or sample.has("type", "text-delta", "reasoning-delta", "text-start")
+            or sample.has("type", "text-delta", "reasoning-delta", "start-step", "tool-input-delta")
         ),
         _AI_SDK,
     ),

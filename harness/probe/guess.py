@@ -26,34 +26,56 @@ _USAGE = {
 }  # fmt: skip
 
 
+class _Piece(NamedTuple):
+    """A JSON event or line."""
+
+    name: str  # of the event
+    value: Any
+
+
 class _Kind(NamedTuple):
     """What tells the events with text from all others."""
 
-    key: str
+    key: str  # of the event's JSON; "": the event's name
     value: str
+
+    def of(self, piece: _Piece) -> Any:
+        return piece.name if not self.key else at(piece.value, self.key)
 
 
 def guess(sample: Sample) -> str | None:
     """The lines; None if no text was found."""
-    tables = sample.tables
-    path = _text_path(tables)
+    pieces = _pieces(sample)
+    path = _text_path(pieces)
     if path is None:
         return None
-    kind = _kind(tables, path)
+    kind = _kind(pieces, path)
     events: dict[str, Any] = {"framing": "ndjson"} if sample.lines else {}
-    events["text"] = path if kind is None else {"at": path, "where": {kind.key: kind.value}}
-    events |= _usage(tables)
-    end = _end(sample, path, kind)
+    events["text"] = path if kind is None else _place(path, kind)
+    events |= _usage(pieces)
+    end = _end(sample, pieces, path, kind)
     found: dict[str, Any] = {"protocol": "custom"}
     if not end:
         found["end"] = "close"
     return lines.table("target", {**found, "events": events | end})
 
 
-def _text_path(tables: list[dict[str, Any]]) -> str | None:
+def _pieces(sample: Sample) -> list[_Piece]:
+    if sample.lines:
+        return [_Piece("", value) for value in sample.lines]
+    both = zip(sample.events, sample.values, strict=True)
+    return [_Piece(event.name, value) for event, value in both if value is not None]
+
+
+def _place(path: str, kind: _Kind) -> dict[str, Any]:
+    where = {"where": {kind.key: kind.value}} if kind.key else {"event": kind.value}
+    return where if path == "$" else {"at": path, **where}
+
+
+def _text_path(pieces: list[_Piece]) -> str | None:
     values: dict[str, list[str]] = {}
-    for item in tables:
-        for path, found in _leaves(item):
+    for piece in pieces:
+        for path, found in _leaves(piece.value):
             if isinstance(found, str):
                 values.setdefault(path, []).append(found)
     scores = {path: _score(path, found) for path, found in values.items()}
@@ -63,7 +85,7 @@ def _text_path(tables: list[dict[str, Any]]) -> str | None:
 
 def _score(path: str, found: list[str]) -> float:
     """How much the texts at a path look like pieces of an answer; 0: not at all."""
-    key = next((step for step in reversed(path.split(".")) if not step.isdecimal()), "")
+    key = "text" if path == "$" else next((step for step in reversed(path.split(".")) if not step.isdecimal()), "")
     if key.lower() in _NO_TEXT or key.lower().endswith(("id", "reason", "_at")):
         return 0
     different = len(set(found))
@@ -75,6 +97,9 @@ def _score(path: str, found: list[str]) -> float:
 
 
 def _leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
+    """The values that are no tables and lists, each with its path."""
+    if isinstance(value, str):
+        yield "$", value
     if depth > _DEEPEST:
         return
     inside = (
@@ -90,33 +115,33 @@ def _leaves(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, A
             yield below, item
 
 
-def _kind(tables: list[dict[str, Any]], path: str) -> _Kind | None:
-    """The value that only events with text have at a key which all events have."""
-    for key in _TYPES:
-        values = [item.get(key) for item in tables]
-        if key == path or not all(isinstance(value, str) for value in values) or len(set(values)) < 2:
+def _kind(pieces: list[_Piece], path: str) -> _Kind | None:
+    """The value that only events with text have, at a key that all events have, or as their name."""
+    for key in ("", *_TYPES):
+        of = _Kind(key, "").of
+        values = [of(piece) for piece in pieces]
+        if key == path or not all(isinstance(value, str) and value for value in values) or len(set(values)) < 2:
             continue
-        counts = Counter(item[key] for item in tables if isinstance(at(item, path), str))
+        counts = Counter(of(piece) for piece in pieces if isinstance(at(piece.value, path), str))
         return _Kind(key, counts.most_common(1)[0][0])
     return None
 
 
-def _end(sample: Sample, path: str, kind: _Kind | None) -> dict[str, Any]:
+def _end(sample: Sample, pieces: list[_Piece], path: str, kind: _Kind | None) -> dict[str, Any]:
     """The key that says what ends the stream; none if nothing does."""
-    events, tables = sample.events, sample.tables
     if not sample.lines:
-        last = events[-1]
-        if sample.data[-1] is None and _short(last):
-            return {"end_data": last.data.decode("utf-8", "replace")}
-        if last.name and all(event.name != last.name for event in events[:-1]):
+        last, before = sample.events[-1], sample.events[:-1]
+        if last.name and all(event.name != last.name for event in before):
             return {"end_event": last.name}
-    last_table = tables[-1]
-    if kind is not None and last_table[kind.key] != kind.value:
-        return {"end": {"where": {kind.key: last_table[kind.key]}}}
+        if sample.values[-1] is None and _short(last):
+            return {"end_data": last.data.decode("utf-8", "replace")}
+    last_piece = pieces[-1]
+    if kind is not None and kind.key and kind.of(last_piece) != kind.value:
+        return {"end": {"where": {kind.key: kind.of(last_piece)}}}
     only_there = [
         (place, found)
-        for place, found in _leaves(last_table)
-        if found and place != path and not any(at(item, place) for item in tables[:-1])
+        for place, found in _leaves(last_piece.value)
+        if found and place not in {path, "$"} and not any(at(piece.value, place) for piece in pieces[:-1])
     ]
     only_there.sort(key=lambda leaf: (leaf[1] is not True, not _ENDS.search(leaf[0])))
     return {"end_path": only_there[0][0]} if only_there else {}
@@ -126,9 +151,9 @@ def _short(event: Event) -> bool:
     return 0 < len(event.data) <= 40 and event.data.isascii()
 
 
-def _usage(tables: list[dict[str, Any]]) -> dict[str, str]:
+def _usage(pieces: list[_Piece]) -> dict[str, str]:
     found: dict[str, str] = {}
-    counts = [leaf for item in tables[-3:] for leaf in _leaves(item) if type(leaf[1]) is int]
+    counts = [leaf for piece in pieces[-3:] for leaf in _leaves(piece.value) if type(leaf[1]) is int]
     for field, names in _USAGE.items():
         paths = [path for path, _ in counts if path.rpartition(".")[2] in names]
         found |= {field: paths[-1]} if paths else {}

@@ -36,10 +36,17 @@ class Sample:
         return [_table(event.data) for event in self.events]
 
     @cached_property
+    def values(self) -> list[Any]:
+        """The JSON of each event, if it is a table, a list or a text; None for all other data."""
+        return [_value(event.data) for event in self.events]
+
+    @cached_property
     def lines(self) -> list[Any]:
-        """The JSON of each line, if every whole line is a table; none if there is only one."""
-        whole, _, _ = self.body[:_MOST_BYTES].rpartition(b"\n")
-        lines = [_table(text) for text in whole.splitlines() if text.strip()][:_MOST_EVENTS]
+        """The JSON of each line, if every line is a table; none if there is only one. The last may be cut."""
+        body = self.body[:_MOST_BYTES]
+        lines = [_table(text) for text in body.splitlines() if text.strip()][:_MOST_EVENTS]
+        if lines and lines[-1] is None and not body.endswith(b"\n"):
+            lines.pop()
         return lines if len(lines) > 1 and all(isinstance(item, dict) for item in lines) else []
 
     @cached_property
@@ -80,8 +87,8 @@ class Sample:
 
 
 def at(value: Any, path: str) -> Any:
-    """The value at a dotted path; None if there is none."""
-    for step in path.split("."):
+    """The value at a dotted path, `$` for the whole; None if there is none."""
+    for step in path.split(".") if path != "$" else ():
         if isinstance(value, dict):
             value = value.get(step)
         elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
@@ -92,7 +99,11 @@ def at(value: Any, path: str) -> Any:
 
 
 def _table(data: bytes) -> Any:
-    if not data.lstrip().startswith(b"{"):
+    return _value(data) if data.lstrip().startswith(b"{") else None
+
+
+def _value(data: bytes) -> Any:
+    if not data.lstrip().startswith((b"{", b"[", b'"')):
         return None
     try:
         return msgspec.json.decode(data)

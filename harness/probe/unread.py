@@ -65,7 +65,7 @@ def _of_format(probe: Probe, sample: Sample) -> Iterator[Advice]:
     if looks is not None and looks.protocol == probe.protocol.name != "custom":
         return
     if looks is None:
-        text = guess(sample) if probe.seen.content_chunks == 0 and sample.tables else None
+        text = guess(sample) if probe.seen.content_chunks == 0 else None
         if text is not None:
             no_end = 'end = "close"' in text
             yield Advice(
@@ -119,8 +119,8 @@ def _no_stream(probe: Probe, sample: Sample) -> Iterator[Advice]:
         )
     elif probe.body and not sample.events and not sample.lines:
         yield Advice(
-            "This is text without events, so tokens cannot be told apart. Let the endpoint send server-sent events, or "
-            "a JSON document on each line."
+            "This is text without events: where a token ends cannot be told. Better is an endpoint that sends "
+            "server-sent events, or a JSON document on each line."
         )
     elif not probe.body and probe.seen.outcome in {Outcome.TRUNCATED, Outcome.MALFORMED}:
         yield Advice(

@@ -178,11 +178,25 @@ GUESSED = [
     sse({"t": "Hel"}, {"t": "lo"}, {"usage": {"prompt_tokens": 9, "completion_tokens": 2}}, done=True),
     sse({"answer": "Hel"}, {"answer": "lo"}) + b'event: finished\ndata: {"reason": "stop"}\n\n',
     sse({"answer": "Hel"}, {"answer": "lo"}),
+    b'event: token\ndata: "Hel"\n\nevent: token\ndata: "lo"\n\nevent: stats\ndata: {"out":3}\n\nevent: bye\n\n',
+    b'event: metadata\ndata: {"run_id":"r"}\n\nevent: messages\ndata: [{"content":"Hel"},{"node":"a"}]\n\n'
+    b'event: messages\ndata: [{"content":"lo"},{"node":"a"}]\n\nevent: end\n\n',
 ]
 
 
 @pytest.mark.parametrize(
-    "body", GUESSED, ids=["a true value", "a kind", "a kind and a name", "data", "a name", "the response's end"]
+    "body",
+    GUESSED,
+    ids=[
+        "a true value",
+        "a kind",
+        "a kind and a name",
+        "data",
+        "a name",
+        "the response's end",
+        "named texts",
+        "LangGraph",
+    ],
 )
 def test_a_guess_reads_the_stream_that_it_was_made_from(body: bytes) -> None:
     text = guess(Sample(body, {}))
