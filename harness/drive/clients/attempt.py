@@ -136,12 +136,14 @@ class Attempt:
 
     def _judge(self) -> None:
         """Take all that has arrived, since it may have come in time. Broken if a deadline had passed before."""
+        if self._transcript.ended_at:  # it was; a library asks again after it got what arrived before the deadline
+            return
         self._exchange.drain()
         missed = self._deadlines.missed(time.monotonic_ns(), self._clock.drift())
         if missed is None:
             return
         self._step_until = self._transcript.ended_at = missed.moment
-        self._exchange.cut(missed.reads)
+        self._exchange.cut(missed.reads, missed.broken)
         if not missed.headers:
             self._exchange.response.forget_headers()
         try:

@@ -174,9 +174,9 @@ class Exchange:
     def wake(self) -> None:
         self._changed.set()
 
-    def cut(self, kept: int) -> None:
-        """End the exchange, and forget all but the first `kept` reads."""
-        self.end(None)
+    def cut(self, kept: int, broken: Broken) -> None:
+        """End the exchange for this reason, and forget all but the first `kept` reads."""
+        self.end(broken)
         if kept < len(self.reads):
             del self.response.body[self.reads[kept - 1].end if kept else 0 :]
             self.reads.forget_after(kept)
