@@ -39,14 +39,15 @@ thinking = [
   { at = "delta", where = { type = "response.reasoning_summary_text.delta" } },
 ]
 tool = [
+  { at = "item.name", where = { type = "response.output_item.added" } },
   { at = "delta", where = { type = "response.function_call_arguments.delta" } },
 ]
-error = ["response.error", { at = "message", where = { type = "error" } }]
+error = ["response.error", { where = { type = "error" } }]
 input_tokens = "response.usage.input_tokens"
 output_tokens = "response.usage.output_tokens"
 cache_read_tokens = "response.usage.input_tokens_details.cached_tokens"
 stop_reason = [
-    "response.incomplete_details.reason",
+  "response.incomplete_details.reason",
   { at = "response.status", where = { type = "response.completed" } },
 ]
 end = [
@@ -61,26 +62,36 @@ protocol = "custom"
 [target.events]
 text = { at = "delta", where = { type = "text-delta" } }
 thinking = { at = "delta", where = { type = "reasoning-delta" } }
-tool = { at = "inputTextDelta", where = { type = "tool-input-delta" } }
+tool = [
+  { at = "toolName", where = { type = "tool-input-start" } },
+  { at = "inputTextDelta", where = { type = "tool-input-delta" } },
+]
 error = [
   { at = "errorText", where = { type = "error" } },
-  { at = "type", where = { type = "abort" } },
+  { where = { type = "abort" } },
 ]
 end_data = "[DONE]"
 """
 _GEMINI = """\
 [target]
 protocol = "custom"
+end = "finish_reason"
+
+[target.events.text]
+at = "candidates.0.content.parts.*.text"
+where = { "candidates.0.content.parts.*.thought" = false }
+
+[target.events.thinking]
+at = "candidates.0.content.parts.*.text"
+where = { "candidates.0.content.parts.*.thought" = true }
 
 [target.events]
-text = "candidates.0.content.parts.0.text"
-tool = "candidates.0.content.parts.0.functionCall.name"
-error = ["error.message", "promptFeedback.blockReason"]
+tool = "candidates.0.content.parts.*.functionCall"
+error = ["error", "promptFeedback.blockReason"]
 input_tokens = "usageMetadata.promptTokenCount"
 output_tokens = "usageMetadata.candidatesTokenCount"
 cache_read_tokens = "usageMetadata.cachedContentTokenCount"
 stop_reason = "candidates.0.finishReason"
-end_path = "candidates.0.finishReason"
 """
 _AG_UI = """\
 [target]
@@ -95,7 +106,10 @@ thinking = [
   { at = "delta", where = { type = "REASONING_MESSAGE_CONTENT" } },
   { at = "delta", where = { type = "THINKING_TEXT_MESSAGE_CONTENT" } },
 ]
-tool = { at = "delta", where = { type = "TOOL_CALL_ARGS" } }
+tool = [
+  { at = "toolCallName", where = { type = "TOOL_CALL_START" } },
+  { at = "delta", where = { type = "TOOL_CALL_ARGS" } },
+]
 error = { at = "message", where = { type = "RUN_ERROR" } }
 input_tokens = "usage.0.inputTokens"
 output_tokens = "usage.0.outputTokens"
@@ -109,7 +123,7 @@ protocol = "custom"
 framing = "ndjson"
 text = ["message.content", "response"]
 thinking = ["message.thinking", "thinking"]
-tool = "message.tool_calls.0.function.name"
+tool = "message.tool_calls"
 error = "error"
 input_tokens = "prompt_eval_count"
 output_tokens = "eval_count"

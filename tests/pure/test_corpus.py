@@ -4,15 +4,19 @@ However a server's bytes are cut, dropped, doubled, swapped or damaged: nothing 
 is COMPLETED, and neither is anything that ended early.
 """
 
+import re
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamgauge.harness.config.load import parse
 from streamgauge.harness.drive.protocols.protocol import COUNTS
 from streamgauge.harness.drive.wire.response import Response
 from streamgauge.harness.native import library
+from streamgauge.harness.probe.formats import FORMATS
 from streamgauge.harness.record.arrivals import Kind
 from tests.support.corpus import Stream, streams
 from tests.support.reading import broken, expected, lacking, read, read_slowly
@@ -38,6 +42,38 @@ def test_each_stream_is_read_as_its_file_says(stream: Stream) -> None:
     facts |= {fact: getattr(found.answer, fact) for fact in ("stop_reason", *COUNTS)}
     assert facts == {fact: wanted[fact] for fact in facts}, found.detail
     assert lacking(wanted["detail"], found.detail) == [], found.detail
+
+
+PAGE = (Path(__file__).parents[2] / "docs/how-to/own-format.md").read_text()
+TABLES = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+IN_CORPUS = {
+    "OpenAI Responses": "responses",
+    "the AI SDK's UI message stream": "ai_sdk",
+    "Gemini": "gemini",
+    "AG-UI": "ag_ui",
+    "Ollama (a JSON document on each line)": "ollama",
+    "LangGraph's server": "langgraph",
+    "Data that is a JSON string": "team",
+    "Text as data, asked by GET, without a terminal event": "get_until_closed",
+}
+
+
+def test_every_format_of_the_page_has_streams_in_the_corpus() -> None:
+    assert list(TABLES) == list(IN_CORPUS)
+
+
+@pytest.mark.parametrize("name", IN_CORPUS)
+def test_the_tables_of_the_page_are_those_that_read_the_corpus(name: str) -> None:
+    target = parse(TABLES[name].encode()).target
+    theirs = [stream.target for stream in STREAMS if stream.name.startswith(f"custom/{IN_CORPUS[name]}")]
+    assert theirs
+    assert all((each.events, each.end) == (target.events, target.end) for each in theirs)
+
+
+@pytest.mark.parametrize("name", [each.name for each in FORMATS if each.name in IN_CORPUS])
+def test_try_proposes_the_tables_of_the_page(name: str) -> None:
+    (lines,) = [each.lines for each in FORMATS if each.name == name]
+    assert parse(lines.encode()).target == parse(TABLES[name].encode()).target
 
 
 @st.composite
