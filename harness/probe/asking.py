@@ -26,6 +26,7 @@ from streamgauge.harness.drive.wire.reads import Read, Reads
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import StreamObservation
 
+_LONGEST_HEADER = 200  # characters
 _LONGEST_WORDS = 4_096  # bytes of a body that are looked at as text
 
 
@@ -66,8 +67,9 @@ class Probe:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Of the answer, without secrets; names in lower case."""
-        return {name: self.secret.blotted(value) for name, value in self.transcript.headers.items()}
+        """Of the answer, each as one line without secrets; names in lower case."""
+        blotted = self.secret.blotted
+        return {name: line(blotted(value), _LONGEST_HEADER) for name, value in self.transcript.headers.items()}
 
     @property
     def path(self) -> str:
@@ -107,12 +109,13 @@ def ask(host: str, target: Target, client: str, text: str) -> Probe:
 
     asking, stops = gevent.spawn(converse), []
     # By the loop: Python's own handler would raise in the middle of whatever runs.
+    before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
     watcher = gevent.signal_handler(signal.SIGINT, lambda: stops.append(asking.kill(block=False)))
     try:
         seen = asking.get()
     finally:
         watcher.cancel()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, before)
         person.close()
     if not kept or not isinstance(seen, StreamObservation):  # stopped before anything was tried
         raise KeyboardInterrupt

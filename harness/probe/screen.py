@@ -178,7 +178,8 @@ def _answer(made: Try) -> str:
 
 def _text(made: Try, width: int) -> str:
     """The beginning of the answer's visible text, by which a person sees whether the right thing was read."""
-    text = line("".join(event.text for event in made.events[:_MOST_TEXTS] if "text" in event.what), 2 * width)
+    joined = "".join(event.text for event in made.events[:_MOST_TEXTS] if "text" in event.what)
+    text = line(made.probe.secret.blotted(joined), 2 * width)  # a secret may come in pieces
     return shortened(f'text:   "{text}"', width) if text else ""
 
 

@@ -50,7 +50,7 @@ def misread(probe: Probe) -> Iterator[Advice]:
 
 def _end_of_target(probe: Probe) -> Iterator[Advice]:
     """The `end` that the detail names: the reading knows best when it helps."""
-    found = re.search(r'target\.end = "(\w+)"', probe.seen.detail)
+    found = re.search(r'target\.end = "(finish_reason|marker)"', probe.seen.detail)
     if found is None:
         return
     if found[1] == "finish_reason":

@@ -50,7 +50,6 @@ FAULT_ARGUMENTS = {
     "deaf": "",
     "no_terminator": "",
 }
-HURRIED = '[target.timeouts]\nfirst_token = "1s"\nidle = "1s"\n'
 
 
 @pytest.fixture(scope="module")
@@ -210,7 +209,8 @@ def test_a_dialect_of_the_reference_server(server: ReferenceServer, protocol: st
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_of_the_reference_server(server: ReferenceServer, folder: Path, fault: str) -> None:
-    (folder / "streamgauge.toml").write_text(HURRIED)
+    if fault == "silence":
+        (folder / "streamgauge.toml").write_text('[target.timeouts]\nidle = "400ms"\n')
     asked_for = f"{fault}{FAULT_ARGUMENTS.get(fault, '' if fault.startswith('http_') else '@3')}"
     result = try_("--host", server.url, "--header", f"x-gauge-fault: {asked_for}")
     compare(f"fault_{fault}", result)
@@ -293,8 +293,12 @@ def test_a_secret_that_the_server_repeats_is_not_shown() -> None:
         peer.send(stream(echoed))
 
     options = (*OPENAI, "--header", "authorization: Bearer ${KEY}", "--all")
-    with scripted(repeat, asked(answer("401 no", f'{{"error":"bad key {secret}"}}'))) as other:
-        for more in ((), (), ("--json",)):
+    pieces = "".join(
+        f'data: {{"choices":[{{"delta":{{"content":"{secret[at : at + 6]}"}}}}]}}\n\n' for at in (0, 6, 12, 18)
+    )
+    refusal = answer("401 no", f'{{"error":"bad key {secret}"}}', f"text/{secret}")
+    with scripted(repeat, asked(stream(pieces + CHAT)), asked(refusal)) as other:
+        for more in ((), (), (), ("--json",)):
             assert secret not in try_("--host", other.url, *options, *more, KEY=secret).output
 
 
