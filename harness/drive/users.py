@@ -214,13 +214,16 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "labels": {**self.labels, **labels},
         }
         link = network.Link(self._network, next(link_seeds), plan.tunnel)
+        by: BaseException | None = None
         try:
             reply = self._client.stream(Question(prompt, plan, link, due_at, identity, place))
         except Interrupted as end:
+            self.last, by = end.seen, end.by
             run.record(end.seen)
-            raise gevent.GreenletExit from None
         finally:
             run.active -= 1
+        if by is not None:  # raised here: in the `except`, the two exceptions would refer to each other
+            raise by
         seen = self.last = reply.observation
         resumes = place is not None and place.last_id is not None
         self.last_text = self.last_text + reply.text if resumes else reply.text

@@ -186,13 +186,40 @@ def test_a_killed_greenlet_raises_with_the_record_so_far(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_timeout_of_the_scenarios_own_passes_through_and_leaves_no_socket(name: str) -> None:
+def test_a_timeout_of_the_scenarios_own_leaves_a_record_but_no_socket(name: str) -> None:
     with scripted(held(CHUNKED, chunk(START + delta()))) as server:
         who = person(name, server.url)
-        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+        with pytest.raises(Interrupted) as caught, gevent.Timeout(0.1) as timeout:
             ask(who)
         assert server.result() == "fin"
         who.close()
+    assert caught.value.by is timeout
+    assert (caught.value.seen.outcome, content(caught.value.seen)) == (Outcome.INTERRUPTED, 1)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_deadline_that_passed_during_a_stop_is_told_once_though_more_had_arrived(name: str) -> None:
+    """A library is first given what arrived, and asks again after that."""
+    asks = threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(CHUNKED, chunk(START + delta()))
+        time.sleep(0.1)
+        asks.set()
+        time.sleep(0.4)
+        peer.send(chunk(delta() + END) + LAST)
+
+    def stop() -> None:
+        while not asks.is_set():
+            gevent.sleep(0.001)
+        time.sleep(0.6)
+
+    with scripted(script) as server:
+        stopping = gevent.spawn(stop)
+        seen = observe(name, server.url, timeouts={"total": "300ms"})
+        stopping.join()
+    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "total for 0.3 s", 1)
 
 
 def test_a_stream_whose_events_the_sdk_ignores_is_not_completed() -> None:

@@ -244,9 +244,34 @@ def test_a_killed_greenlet_raises_with_the_record_so_far() -> None:
     assert [(end.seen.outcome, content(end.seen)) for end in caught] == [(Outcome.INTERRUPTED, 3)]
 
 
-def test_a_timeout_of_the_scenarios_own_passes_through_and_leaves_no_socket() -> None:
+def test_a_timeout_of_the_scenarios_own_leaves_a_record_but_no_socket() -> None:
     with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
         person = client(server.url)
-        with pytest.raises(gevent.Timeout), gevent.Timeout(0.1):
+        with pytest.raises(Interrupted) as caught, gevent.Timeout(0.1) as timeout:
             ask(person)
         assert server.result() == "fin"
+    seen = caught.value.seen
+    assert caught.value.by is timeout
+    assert (seen.outcome, content(seen)) == (Outcome.INTERRUPTED, 3)
+    assert seen.detail == "stopped from outside the stream by Timeout: 0.1 seconds"
+
+
+@pytest.mark.parametrize("raised", [gevent.Timeout(), ValueError("of the scenario"), gevent.GreenletExit()])
+def test_a_stream_that_is_stopped_while_it_waits_to_be_decoded_keeps_its_outcome(raised: BaseException) -> None:
+    with scripted(asked(WHOLE)) as server:
+        person = client(server.url)
+        caught: list[Interrupted] = []
+
+        def stream() -> None:
+            try:
+                ask(person)
+            except Interrupted as end:
+                caught.append(end)
+
+        with person._site.decoding:
+            running = gevent.spawn(stream)
+            while not person._site.decoding._turn.linkcount():
+                gevent.sleep(0.001)
+            running.kill(raised)
+        person.close()
+    assert [(end.seen.outcome, content(end.seen), end.by) for end in caught] == [(Outcome.COMPLETED, 3, raised)]

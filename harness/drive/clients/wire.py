@@ -3,7 +3,6 @@
 Promises one StreamObservation for each `stream`: nothing that a server sends or does makes it raise.
 """
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, ClassVar
@@ -15,12 +14,12 @@ from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients.attempt import Attempt
 from streamgauge.harness.drive.clients.deadlines import LinkBroke
 from streamgauge.harness.drive.clients.question import Question, Reply
-from streamgauge.harness.drive.reading.resumption import follow
+from streamgauge.harness.drive.reading.resumption import Place, follow
 from streamgauge.harness.drive.reading.spoken import spoken
 from streamgauge.harness.drive.reading.transcript import Interrupted, Transcript, observe
 from streamgauge.harness.drive.reading.whole import observe_whole, with_total_timeout_only
 from streamgauge.harness.drive.site import Site, breathe
-from streamgauge.harness.drive.wire.broken import Broken, Starved
+from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.record.observation import Outcome
 
@@ -44,7 +43,8 @@ class WireClient:
     def stream(self, question: Question) -> Reply:
         """Ask, and read until the end or until the plan says to leave.
 
-        Raises only Interrupted, when the caller's greenlet is killed: the caller must store the record that it holds.
+        Raises only Interrupted, when the caller's greenlet is killed or gets an exception from elsewhere: the caller
+        must store the record that it holds, and raise `by`.
         """
         site = self._site if question.prompt.streamed else with_total_timeout_only(self._site)
         began = None
@@ -52,7 +52,7 @@ class WireClient:
             connection, reused = self._connection()
             attempt = self._attempt(connection, site, question, began)
             began = attempt.began
-            broken = self._try(attempt, connection, question)
+            broken = self._try(attempt, question)
             transcript = attempt.end(broken)
             self._keep_or_close(connection, attempt, question.plan, broken)
             # Stale: the server had closed the idle connection while our request was on its way. Ask once more.
@@ -76,19 +76,15 @@ class WireClient:
             idle.close()
         return Connection(), False
 
-    def _try(self, attempt: Attempt, connection: Connection, question: Question) -> Broken | None:
+    def _try(self, attempt: Attempt, question: Question) -> Broken | None:
         """Make one try. Returns why the answer did not get to its end; None if it did."""
         try:
             self._converse(attempt, question)
         except Broken as fault:
             # The traceback refers to this frame, and the frame to the fault: a reference cycle for each stream.
             return fault.with_traceback(None)
-        except gevent.GreenletExit:
-            return Broken(Outcome.INTERRUPTED, "the run ended before the stream did")
-        except BaseException:  # such as a gevent.Timeout of the scenario: clean up the socket, and pass it on
-            attempt.end(None)
-            connection.close()
-            raise
+        except BaseException as fault:  # noqa: BLE001 - `_reply` raises it again, with the record
+            return _Stopped(fault.with_traceback(None))
         return None
 
     def _converse(self, attempt: Any, question: Question) -> None:
@@ -108,25 +104,41 @@ class WireClient:
             connection.close()
 
     def _reply(self, transcript: Transcript, site: Site, question: Question) -> Reply:
-        """The reply made of the transcript. Interrupted if the greenlet was killed, during the stream or here."""
-        broken, identity, prompt = transcript.broken, question.identity, question.prompt
-        record = observe if prompt.streamed else observe_whole
-        if broken is None or broken.outcome is not Outcome.INTERRUPTED or isinstance(broken, Starved):
-            with suppress(gevent.GreenletExit):
-                transcript.breathe = site.decoding.breathe
-                with site.decoding:
-                    seen = record(transcript, site, identity)
-                place, retry_after = None, _seconds(transcript.headers.get("retry-after"))
-                if question.plan.reconnect is not None:
-                    by_link, body = isinstance(broken, LinkBroke), bytes(transcript.body)
-                    place = question.place
-                    seen, place = follow(seen, body, place, site.secret, by_link=by_link, breathe=breathe)
-                text = ""
-                if site.target.history == "real":
-                    text = spoken(bytes(transcript.body), site.protocol, breathe, streamed=prompt.streamed)
-                return Reply(seen, retry_after, place, text)
+        """The reply made of the transcript. Interrupted if the stream was stopped, or its greenlet is killed here."""
+        by = transcript.broken.by if isinstance(transcript.broken, _Stopped) else None
+        if by is None:
+            try:
+                return self._finished(transcript, site, question)
+            except BaseException as fault:  # noqa: BLE001 - raised again with the record
+                by = fault.with_traceback(None)
         transcript.breathe = lambda: None
-        raise Interrupted(record(transcript, site, identity))
+        record = observe if question.prompt.streamed else observe_whole
+        raise Interrupted(record(transcript, site, question.identity), by)
+
+    def _finished(self, transcript: Transcript, site: Site, question: Question) -> Reply:
+        prompt = question.prompt
+        place: Place | None = None
+        transcript.breathe = site.decoding.breathe
+        with site.decoding:
+            seen = (observe if prompt.streamed else observe_whole)(transcript, site, question.identity)
+        if question.plan.reconnect is not None:
+            by_link, body = isinstance(transcript.broken, LinkBroke), bytes(transcript.body)
+            seen, place = follow(seen, body, question.place, site.secret, by_link=by_link, breathe=breathe)
+        text = ""
+        if site.target.history == "real":
+            text = spoken(bytes(transcript.body), site.protocol, breathe, streamed=prompt.streamed)
+        return Reply(seen, _seconds(transcript.headers.get("retry-after")), place, text)
+
+
+class _Stopped(Broken):
+    """The stream was stopped on our side, by the exception `by`."""
+
+    def __init__(self, by: BaseException) -> None:
+        detail = "the run ended before the stream did"
+        if not isinstance(by, gevent.GreenletExit):
+            detail = f"stopped from outside the stream by {type(by).__name__}: {by}"
+        super().__init__(Outcome.INTERRUPTED, detail)
+        self.by = by
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -29,11 +29,15 @@ _CUT = 4  # how much longer a text may be before secrets are blotted out, which 
 
 
 class Interrupted(Exception):
-    """The greenlet of the stream was killed; `seen` is the record up to that moment."""
+    """The stream was ended on our side, not by its plan; `seen` is the record up to that moment.
 
-    def __init__(self, seen: StreamObservation) -> None:
-        super().__init__("the run ended before the stream did")
+    `by` ended it: GreenletExit at the end of the run, or what a scenario's own code raised, such as a gevent.Timeout.
+    """
+
+    def __init__(self, seen: StreamObservation, by: BaseException) -> None:
+        super().__init__(seen.detail)
         self.seen = seen
+        self.by = by
 
 
 @dataclass(slots=True)
