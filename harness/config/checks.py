@@ -11,6 +11,7 @@ from streamgauge.harness.config import template
 from streamgauge.harness.config.schema import (
     FEWEST_BASELINE_RUNS,
     Config,
+    Events,
     Good,
     Handovers,
     Metrics,
@@ -63,6 +64,12 @@ def _of_target(target: Target) -> Iterator[str]:
 
 def _of_end(target: Target) -> Iterator[str]:
     events = target.events
+    if events is not None and events.framing == "text":
+        if events != Events(framing="text"):
+            yield 'target.events.framing = "text": text as it comes has no events; remove the other keys'
+        if target.end != "close":
+            yield 'target.events.framing = "text" needs target.end = "close": nothing in the text ends it'
+        return
     marked = events is None or events.end or events.end_data or events.end_event or events.end_path
     if not marked and target.end in {None, "marker"}:
         yield (

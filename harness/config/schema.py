@@ -7,7 +7,7 @@ import msgspec
 from streamgauge.harness.config.duration import Duration
 
 ProtocolName = Literal["anthropic_messages", "openai_chat", "plain_sse", "custom"]
-Framing = Literal["sse", "ndjson"]  # server-sent events, or a JSON document on each line
+Framing = Literal["sse", "ndjson", "text"]  # server-sent events, a JSON document on each line, or text as it comes
 # What makes an answer complete: its terminal event alone, a stop reason alone, or a clean end of the HTTP message.
 End = Literal["marker", "finish_reason", "close"]
 

@@ -164,3 +164,15 @@ def test_a_file_that_never_ends_is_not_read_into_memory(
 ) -> None:
     with pytest.raises(error, match="larger than"):
         read("/dev/zero")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('end = "close"\n[target.events]\nframing = "text"\ntext = "a.b"', "remove the other keys"),
+        ('[target.events]\nframing = "text"', 'needs target.end = "close"'),
+    ],
+)
+def test_raw_text_goes_with_no_events_and_ends_with_the_message(lines: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        parse(f'[target]\nprotocol = "custom"\n{lines}'.encode())

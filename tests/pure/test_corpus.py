@@ -55,6 +55,7 @@ IN_CORPUS = {
     "LangGraph's server": "langgraph",
     "Data that is a JSON string": "team",
     "Text as data, asked by GET, without a terminal event": "get_until_closed",
+    "Raw text": "text",
 }
 
 

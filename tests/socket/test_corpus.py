@@ -14,6 +14,7 @@ import anthropic
 import openai
 import pytest
 
+from streamgauge.harness.config.schema import Events
 from streamgauge.harness.drive import clients, network, prompts
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients.question import Question
@@ -21,14 +22,15 @@ from streamgauge.harness.drive.protocols.protocol import COUNTS
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.arrivals import Kind
 from streamgauge.harness.record.clock import RunClock
-from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.corpus import Stream, streams
-from tests.support.hostile import IDENTITY, Peer, Server, scripted
+from tests.support.hostile import IDENTITY, Peer, Server, observe, scripted
 from tests.support.reading import expected, lacking
 
 STREAMS = {stream.name: stream for stream in streams()}
 OPENAI = [name for name, stream in STREAMS.items() if stream.target.protocol == "openai_chat"]
 ANTHROPIC = [name for name, stream in STREAMS.items() if stream.target.protocol == "anthropic_messages"]
+TEXT = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
 SOON = 5_000_000_000  # ns; our own timeouts are six times as long
 
 
@@ -87,6 +89,24 @@ def test_httpx_reads_each_stream_as_its_file_says(name: str, server: Server) -> 
 @pytest.mark.parametrize("name", ANTHROPIC)
 def test_anthropics_sdk_as_a_client_reads_each_stream_as_its_file_says(name: str, server: Server) -> None:
     check(name, "anthropic", server)
+
+
+@pytest.mark.usefixtures("reader")
+def test_of_raw_text_each_read_is_a_chunk_even_if_it_ends_inside_a_character() -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        for piece in (TEXT, b"Gr\xc3", b"\xbc\xc3\x9fe", b", friend"):
+            peer.send(piece)
+            time.sleep(0.2)  # so that each is a read of its own
+
+    with scripted(script) as server:
+        seen = observe(server.url, protocol="custom", end="close", events=Events(framing="text"))
+    assert (seen.outcome, seen.detail) == (Outcome.COMPLETED, "")
+    assert [(chunk.kind, chunk.characters, chunk.size) for chunk in seen.chunks] == [
+        (Kind.TEXT, 2, 3),
+        (Kind.TEXT, 3, 4),
+        (Kind.TEXT, 8, 8),
+    ]
 
 
 @pytest.mark.parametrize("name", [*OPENAI, *ANTHROPIC])

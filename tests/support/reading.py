@@ -49,7 +49,7 @@ def read_slowly(stream: Stream, pieces: Sequence[bytes], *, complete: bool) -> R
     """The same event by event, as the bytes come: without the patterns by which `decode` avoids most of the work."""
     target = stream.target
     protocol, answer = for_target(target), Answer()
-    if stream.status // 100 != 2:
+    if stream.status // 100 != 2 or protocol.framing == "text":  # of text, each piece would be another event
         return read(stream, b"".join(pieces), complete=complete)
     events = decoder(protocol.framing)
     found = DecodedBody(array("q"), b"", array("q"), answer, False, None)

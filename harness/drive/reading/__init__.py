@@ -3,7 +3,8 @@
 transcript   all that the socket saw of one stream, and its observation
 sse          bytes → server-sent events
 ndjson       bytes → events, one a line
-framing      which of the two
+text         bytes → events, one for each read
+framing      which of the three
 body         a whole answer, decoded to columns
 ending       how an answer ended: outcome and detail
 delivery     when the emulated link delivered each read

@@ -9,10 +9,11 @@ string without a quote, a backslash or a control character needs no unescaping.
 import ctypes
 import re
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -64,16 +65,24 @@ class _Pattern(NamedTuple):
 
 
 def decode(
-    body: bytes, protocol: Protocol, event_bytes: int, breathe: Callable[[], None] = lambda: None
+    body: bytes,
+    protocol: Protocol,
+    event_bytes: int,
+    breathe: Callable[[], None] = lambda: None,
+    reads: Sequence[int] = (),
 ) -> DecodedBody:
     """The events of `body` up to the terminal event or the first fault. Events over `event_bytes` are a fault.
 
-    Of the events after the terminal one, only the usage counts.
+    Of the events after the terminal one, only the usage counts. `reads`: where each read ended; of raw text, each is an
+    event.
 
     `breathe` is called about every millisecond: a long body must not stop the reading of other streams.
     """
     decoder = _BodyDecoder(protocol, event_bytes, breathe)
-    decoder.decode(body)
+    if protocol.framing == "text":
+        decoder.decode_reads(body, reads or (len(body),))
+    else:
+        decoder.decode(body)
     columns = decoder.sizes, bytes(decoder.kinds), decoder.characters
     return DecodedBody(*columns, decoder.answer, decoder.ended, decoder.fault)
 
@@ -118,6 +127,11 @@ class _BodyDecoder:
         if self.ended:
             end = int(np.frombuffer(self.sizes, np.int64).sum())
             self._read_after_end(body[end : end + _AFTER_END])
+
+    def decode_reads(self, body: bytes, reads: Sequence[int]) -> None:
+        for begin, end in pairwise([0, *reads]):
+            if not self._over:
+                self._add(body[begin:end])
 
     def _read_after_end(self, rest: bytes) -> None:
         """Keep the token counts of later events. Count it as an oddity if there is content: no client reads it."""

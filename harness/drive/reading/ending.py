@@ -49,6 +49,8 @@ def ending(received: Received, decoded: DecodedBody, protocol: Protocol, end: En
     if decoded.fault is not None:
         return decoded.fault
     clean = received.broken is None and received.status is not None and received.complete
+    if protocol.framing == "text" and clean and (wrong := _not_text(received)) is not None:
+        return wrong
     if _has_ended(decoded, end, clean=clean):
         return of_answer(decoded.answer, protocol, end, brought=any(map(decoded.kinds.count, CONTENT_CODES)))
     if received.broken is not None and received.broken.outcome in {Outcome.CANCELLED, Outcome.INTERRUPTED}:
@@ -98,10 +100,25 @@ def _has_ended(decoded: DecodedBody, end: End | None, *, clean: bool) -> bool:
     return decoded.ended or (end == "close" and clean and bool(decoded.sizes))
 
 
+def _not_text(received: Received) -> Ending | None:
+    """The outcome of an answer that was to be raw text, of which anything would be content; None if it is."""
+    kind = _content_type(received)
+    error = _error_of(received.body)
+    if error is not None:
+        return Outcome.SERVER_ERROR, error
+    if kind in {"text/event-stream", "text/html"}:
+        return Outcome.MALFORMED, f'{kind} instead of text (target.events.framing = "text"): {_text(received.body)}'
+    return None
+
+
+def _content_type(received: Received) -> str:
+    return received.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _not_a_stream(received: Received) -> Ending:
     """The outcome of an answer that brought not one event."""
     status, body = received.status, received.body
-    kind = received.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _content_type(received)
     if kind not in _STREAM_TYPES:
         error = _error_of(body)
         if error is not None:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 
 from streamgauge.harness.config.schema import Framing
 from streamgauge.harness.drive.protocols.event import Event
-from streamgauge.harness.drive.reading import ndjson, sse
+from streamgauge.harness.drive.reading import ndjson, sse, text
 
-Decoder = sse.Decoder | ndjson.Decoder
+Decoder = sse.Decoder | ndjson.Decoder | text.Decoder
 
-_DECODERS: dict[Framing, type[sse.Decoder] | type[ndjson.Decoder]] = {"sse": sse.Decoder, "ndjson": ndjson.Decoder}
+_DECODERS: dict[Framing, type[Decoder]] = {"sse": sse.Decoder, "ndjson": ndjson.Decoder, "text": text.Decoder}
 _PART = 16_384  # bytes decoded between two breaks
-SEPARATORS: dict[Framing, bytes] = {"sse": b"\n\n", "ndjson": b"\n"}  # what nearly every event ends with
+# What nearly every event ends with; b"": what arrived at once is an event.
+SEPARATORS: dict[Framing, bytes] = {"sse": b"\n\n", "ndjson": b"\n", "text": b""}
 
 
 def decoder(framing: Framing) -> Decoder:

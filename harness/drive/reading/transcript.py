@@ -72,7 +72,8 @@ def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> 
     # The body of an error status is not a stream.
     streamed = transcript.status is not None and transcript.status // 100 == 2
     body, limit = bytes(transcript.body) if streamed else b"", site.target.limits.event_bytes
-    decoded = decode(body, site.protocol, limit, transcript.breathe)
+    ends = transcript.reads.columns()[0].tolist() if body and site.protocol.framing == "text" else ()
+    decoded = decode(body, site.protocol, limit, transcript.breathe, ends)
     outcome, detail = _outcome(transcript, decoded, site)
     answer = decoded.answer
     headers, headers_at = transcript.headers, None
@@ -126,7 +127,9 @@ def _outcome(transcript: Transcript, decoded: DecodedBody, site: Site) -> Ending
     body, complete = bytes(transcript.body), transcript.complete
     received = Received(transcript.status, transcript.headers, body, complete, transcript.broken)
     outcome, detail = ending(received, decoded, site.protocol, site.target.end)
-    lost = _lost_by_library(transcript, decoded) if outcome is Outcome.COMPLETED else ""
+    # A library may hand on several reads of raw text in one piece.
+    told = outcome is Outcome.COMPLETED and site.protocol.framing != "text"
+    lost = _lost_by_library(transcript, decoded) if told else ""
     return (Outcome.MALFORMED, lost) if lost else (outcome, detail)
 
 
