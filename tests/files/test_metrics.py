@@ -128,6 +128,15 @@ def test_a_person_who_left_after_one_chunk_has_waited(tmp_path: Path) -> None:
     assert samples(tmp_path, "stall_count", left).n == 1
 
 
+def test_text_that_came_at_once_after_streamed_thinking_has_no_smoothness(tmp_path: Path) -> None:
+    thought = [("thinking", 100.0), ("thinking", 120), ("thinking", 140)]
+    found = measured(tmp_path, observation([*thought, *[("text", 900.0)] * 20], output_tokens=23))
+    assert found.distribution("stall_ratio").n == 0
+    assert plain(found.distribution("itl")) == [20, 20, 760]
+    assert found.distribution("tpot").n == 1
+    assert found.totals().sum("unstreamed") == 0
+
+
 def test_a_resumed_answer_that_came_at_once_was_streamed_before(tmp_path: Path) -> None:
     resumed = observation([("text", 100)] * 5, output_tokens=50, resume_gap=5 * MS, resume_lost=0)
     assert measured(tmp_path, resumed).totals().sum("unstreamed") == 0

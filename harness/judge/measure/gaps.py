@@ -56,13 +56,25 @@ def unstreamed(streams: Streams) -> Mask:
     Such an answer has no course: how it was generated is unknown. An answer of one chunk is among them. A stream that
     resumes an answer is not: the answer's other part came before.
     """
+    return _at_once(streams, streams.events.starts, streams.events.at)
+
+
+def with_unstreamed_text(streams: Streams) -> Mask:
+    """Which streams brought their whole text at once, even if they had streamed thinking or a tool's input before."""
     events = streams.events
-    first, counts = events.starts[:-1], np.diff(events.starts)
-    with_content = counts > 0
+    is_text = events.text > 0
+    if is_text.all():
+        return unstreamed(streams)
+    return _at_once(streams, np.concatenate([[0], np.cumsum(is_text)])[events.starts], events.at[is_text])
+
+
+def _at_once(streams: Streams, starts: Integers, at: Integers) -> Mask:
+    """As `unstreamed`, for some of the events: those of stream `i` are `starts[i]` to `starts[i + 1]`."""
+    counts = np.diff(starts)
+    present = counts > 0
     span = np.zeros(len(streams), np.int64)
-    last = events.starts[1:][with_content] - 1
-    span[with_content] = events.at[last] - events.at[first[with_content]]
-    at_once: Mask = with_content & ((span == 0) | (span < FASTEST_US * (counts - 1)))
+    span[present] = at[starts[1:][present] - 1] - at[starts[:-1][present]]
+    at_once: Mask = present & ((span == 0) | (span < FASTEST_US * (counts - 1)))
     return at_once & streams.ended_as({Outcome.COMPLETED}) & ~streams.resumed
 
 

@@ -174,7 +174,7 @@ def _with_waits(streams: Streams, reader: Reader) -> Streams:
         text[unseen] = 0
         events = msgspec.structs.replace(events, text=text)
     waits = reader_model.waits(events, broke_at, reader.characters_per_second)
-    at_once = gaps.unstreamed(streams)
+    at_once = gaps.with_unstreamed_text(streams)
     for column in waits.values():
         column[at_once] = np.nan  # nothing to wait for, and nothing that says how smoothly it was generated
     return streams.with_numbers(waits)
