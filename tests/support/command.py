@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from streamgauge.harness.cli import main
+from tests.support.forks import Forks
 
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -27,6 +29,7 @@ rule = "max(ttft) < 20s"
 [[sla]]
 rule = "stream_rate > 0"
 """
+_PATIENCE = 180  # seconds until a program is killed
 FAILED = "outcome NOT IN ('completed', 'cancelled', 'interrupted')"  # in SQL, of a stream
 HASTY = """
 from streamgauge.scenario import StreamUser, between, task
@@ -59,67 +62,49 @@ def ends_after(streams: int) -> str:
     return _ENDS.format(streams=streams)
 
 
-def command(*words: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def command(*words: object, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run `streamgauge …` or `locust …` to its end."""
     program, *rest = map(str, words)
+    if program == "locust":
+        return _in_forks([rest], cwd, environment)[0]
     return subprocess.run(
         [BIN / program, *rest],
         cwd=cwd,
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=_PATIENCE,
         check=False,
     )
 
 
-_LOCUST_IN_FORKS = """
-import gc, os, sys
-import locust.main, streamgauge.scenario
-
-gc.freeze()  # otherwise each child copies all memory in its first collection
-children = []
-for number, line in enumerate(sys.stdin.read().splitlines()):
-    children.append(os.fork())
-    if children[-1] == 0:
-        for stream, name in ((1, "stdout"), (2, "stderr")):
-            os.dup2(os.open(f"{sys.argv[1]}/{number}.{name}", os.O_CREAT | os.O_WRONLY), stream)
-        sys.argv = ["locust", *line.split("\\0")]
-        try:
-            code = locust.main.main()
-        except SystemExit as end:
-            code = end.code
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-        os._exit(code or 0)  # an ordinary exit would copy all memory, too
-for child in children:
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-
-
 def locust_in_forks(orders: Sequence[Sequence[object]], cwd: Path) -> list["subprocess.CompletedProcess[str]"]:
-    """Run `locust …` with each order's words, all at once, as forks of one process.
+    """Run `locust …` with each order's words, all at once."""
+    return _in_forks(orders, cwd, {"COLUMNS": "200"})
 
-    Importing Locust costs more of a core than a short run does.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        done = subprocess.run(
-            [sys.executable, "-c", _LOCUST_IN_FORKS, folder],
-            cwd=cwd,
-            env={**os.environ, "COLUMNS": "200"},
-            input="\n".join("\0".join(map(str, order)) for order in orders),
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=True,
-        )
+
+@cache
+def _locust() -> Forks:
+    return Forks("locust.main:main", "streamgauge.scenario")
+
+
+def _in_forks(
+    orders: Sequence[Sequence[object]], cwd: Path, environment: Mapping[str, str]
+) -> list["subprocess.CompletedProcess[str]"]:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        ended = []
+        for number, order in enumerate(orders):
+            kept = [Path(folder, f"{number}.{name}") for name in ("stdout", "stderr")]
+            with kept[0].open("w") as output, kept[1].open("w") as errors:
+                process = _locust().start(
+                    "locust", *order,
+                    output=output.fileno(), errors=errors.fileno(), cwd=cwd, environment=environment,
+                )  # fmt: skip
+            stack.callback(process.kill)  # if a wait takes too long
+            ended.append((list(map(str, order)), process, kept))
         return [
-            subprocess.CompletedProcess(
-                list(map(str, order)),
-                int(code),
-                *(Path(folder, f"{number}.{name}").read_text() for name in ("stdout", "stderr")),
-            )
-            for number, (order, code) in enumerate(zip(orders, done.stdout.split(), strict=True))
+            subprocess.CompletedProcess(order, process.wait(_PATIENCE), *(path.read_text() for path in kept))
+            for order, process, kept in ended
         ]
 
 

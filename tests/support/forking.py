@@ -1,5 +1,6 @@
 """The program behind `Forks`: imports modules, then forks for each order that comes through a socket."""
 
+import atexit
 import contextlib
 import gc
 import importlib
@@ -12,10 +13,9 @@ from collections.abc import Callable
 from socket import recv_fds, socket
 from typing import Any, NoReturn
 
-# As they are before Locust's import replaces them with gevent's: this process has no event loop, nor do its forks yet.
-_FORK, _WAIT, _POLL = os.fork, os.waitpid, select.poll
+# As they are before Locust's import replaces them with gevent's: this process runs no event loop.
+_WAIT, _POLL = os.waitpid, select.poll
 _LONGEST_ORDER = 1 << 17  # bytes
-_MOST_FILES = 1 << 12  # that are open here
 
 
 def main() -> None:
@@ -38,8 +38,10 @@ def main() -> None:
             text, files, _, _ = recv_fds(orders, _LONGEST_ORDER, 3)
             if not text:
                 return
-            pid = _FORK()
+            pid = os.fork()  # gevent's, if it was imported: a fork has an event loop of its own
             if pid == 0:
+                for file in (orders.fileno(), *news, *(to for _, to in news.values())):
+                    os.close(file)
                 _become(called, json.loads(text), files)
             pidfd = os.pidfd_open(pid)
             news[pidfd] = pid, files[0]
@@ -60,7 +62,8 @@ def _tell(pidfd: int, pid: int, news: int) -> None:
 def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
     os.dup2(files[1], 1)
     os.dup2(files[2], 2)
-    os.closerange(3, _MOST_FILES)
+    for file in files:
+        os.close(file)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
@@ -75,6 +78,7 @@ def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) 
             code = 1
     except BaseException:  # noqa: BLE001 - as the interpreter does it
         traceback.print_exc()
+    atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # an ordinary exit would collect garbage and copy all memory, too
