@@ -49,6 +49,7 @@ class Keeper:
         self._run: RunInProgress | None = None  # None between two runs
         self._concluded = Event()  # set while there is no run whose results are still to be written
         self._concluded.set()
+        self._concluding = False  # whether a greenlet of ours ends the run
         self._asked_at: float | None = None  # when a signal asked the process to end; monotonic seconds
         self._quitting = False
         self._ran = False  # whether there was a run
@@ -104,6 +105,9 @@ class Keeper:
                 raise SystemExit(Exit.MISTAKE) from None
             _log.error("%s", fault)
         else:
+            self._environment.process_exit_code = (
+                Exit.MISTAKE
+            )  # until there is a verdict: a run without one is no success
             self._concluded.clear()
             self._run.start()
 
@@ -117,25 +121,29 @@ class Keeper:
             self._run.stopping()
 
     def _on_test_stop(self, **_: Any) -> None:
-        run = self._run
-        if run is None:
-            return
+        """Locust may kill the calling greenlet, if the last worker leaves when the time is over. So it only waits."""
+        if self._run is not None and not self._concluding:
+            self._concluding = True
+            gevent.spawn(self._conclude, self._run)
+        self._concluded.wait()
+
+    def _conclude(self, run: RunInProgress) -> None:
         try:
             ended = run.finish()
             self._run = None  # from here on, messages of workers are ignored
             self._environment.process_exit_code = run.conclude(ended)
         except StreamgaugeError as fault:
-            self._run = None
-            say(f"streamgauge: {fault}")
             self._environment.process_exit_code = Exit.MISTAKE
+            say(f"streamgauge: {fault}")
         finally:
+            self._run, self._concluding = None, False
             self._concluded.set()
 
     def _on_quitting(self, **_: Any) -> None:
         if self._quitting:  # Locust also shuts down in the greenlet of another signal; the first one ends the process
             Event().wait()
         self._quitting = True
-        if self._run is not None:  # Ctrl-C or SIGTERM in the middle of a run
+        if self._run is not None and not self._concluding:  # Ctrl-C or SIGTERM in the middle of a run
             self._run.interrupted = True
             self._runner.stop()  # fires test_stop, unless another greenlet is stopping the run
         self._concluded.wait()

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from streamgauge.harness import parent, programs
-from tests.support.command import BIN, HASTY, RULES, count, free_port, processes, rows, started, until
+from tests.support.command import BIN, HASTY, RULES, command, count, free_port, processes, rows, started, until
 from tests.support.reference import ReferenceServer
 
 SHAPE = """
@@ -24,6 +24,23 @@ class Always(LoadTestShape):
     def tick(self):
         return 3, 3
 """
+HURRIED = (
+    HASTY
+    + """
+import gevent
+from locust import events
+
+@events.test_start.add_listener
+def end_twice(environment, **_):
+    gevent.spawn_later(1.5, twice, environment.runner)
+
+def twice(runner):
+    runner.greenlet.spawn(runner.stop)
+    gevent.sleep(0.005)
+    runner.greenlet.kill()
+    runner.quit()
+"""
+)
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +184,15 @@ with programs.running([sys.executable, "-c", "import time; print('here', flush=T
         children = below(process)
         process.kill()
         assert gone(children, 5)
+
+
+def test_a_run_is_judged_also_if_locust_kills_the_greenlet_that_ends_it(server: ReferenceServer, folder: Path) -> None:
+    """As when the last worker leaves and the time is over at once."""
+    (folder / "hurried.py").write_text(HURRIED)
+    ended = command("streamgauge", "run", "hurried.py", "--host", server.url, "--db", "run.db", cwd=folder)
+    assert ended.returncode == 3, "it has no rules"
+    assert "is in run.db" in ended.stderr
+    assert rows(folder / "run.db", "SELECT status FROM runs") == [("finished",)]
 
 
 def test_a_child_that_ends_without_an_exit_code_of_ours_is_told(capfd: pytest.CaptureFixture[str]) -> None:
