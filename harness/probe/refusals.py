@@ -32,7 +32,10 @@ def of_refusal(probe: Probe) -> Iterator[Advice]:
         yield from _redirect(probe)
     elif probe.status >= 500:
         yield Advice(
-            "The server failed, or a proxy in front of it. Nothing in the config helps; look at the server's log."
+            "The server failed, or a proxy in front of it: look at its log. Some servers fail so if the body above is "
+            "not what they expect: [target.request.body] replaces it, see docs/reference/requests.md."
+            if probe.status == 500
+            else "The server failed, or a proxy in front of it. Nothing in the config helps; look at the server's log."
         )
     else:
         yield Advice("The server refuses the request; its words above are all that is known of the reason.")
@@ -86,6 +89,9 @@ def _wrong_method(probe: Probe) -> Iterator[Advice]:
     allowed = probe.headers.get("allow", "")
     takes = f" It takes {line(allowed, 60)}." if allowed else ""
     page = " It may be a page, and not the endpoint." if re.fullmatch(r"\s*(GET|HEAD|OPTIONS|,|\s)+", allowed) else ""
+    if page and probe.target.path:  # written on purpose, so it is rather another request than another path
+        yield Advice(f"The path does not take POST.{takes} If the question belongs into the URL:", _GET, likely=False)
+        return
     yield from _other_paths(probe, f"The path does not take {probe.site.request_format.method}.{takes}{page}")
 
 
@@ -102,11 +108,15 @@ def _other_paths(probe: Probe, says: str) -> Iterator[Advice]:
             f"{says} Write the endpoint's path, below the URL of --host:", lines.target(path="/…"), likely=False
         )
         return
+    origin, base = probe.site.endpoint.origin, probe.secret.blotted(probe.site.endpoint.base)
     for name in others:
-        usual = PROTOCOLS[name].path  # type: ignore[index]  # they are names of protocols
-        yield Advice(f"{says} {name} would be at {usual}:", lines.target(protocol=name))
+        usual = f"{base}{PROTOCOLS[name].path}"  # type: ignore[index]  # they are names of protocols
+        yield Advice(f"{says} {name} would be at {line(usual, 100)}:", lines.target(protocol=name))
         says = "Or:"
-    yield Advice("Or, if the endpoint has a path of its own:", lines.target(path="/…"), likely=False)
+    if base:
+        yield Advice(f"Or, if --host is the endpoint's whole URL, divide it: --host {origin} --path {line(base, 100)}")
+    else:
+        yield Advice("Or, if the endpoint has a path of its own:", lines.target(path="/…"), likely=False)
 
 
 def _redirect(probe: Probe) -> Iterator[Advice]:
@@ -159,6 +169,7 @@ def _bad_request(_: Probe) -> Iterator[Advice]:
     )
 
 
+_GET = '[target.request]\nmethod = "GET"\nquery = { q = "{prompt}" }\n'
 _FORM = '[target.request]\ncontent_type = "form"\n\n[target.request.body]\nquestion = "{prompt}"\n'
 _BY_STATUS: dict[int, Callable[[Probe], Iterator[Advice]]] = {
     400: _bad_request,

@@ -233,11 +233,11 @@ def _in_vain(result: Result, console: Console) -> None:
         lines = ", ".join(each for each in made.lines.splitlines() if " = " in each)
         came = f"  {shortened(lines, console.width // 2)}: {made.probe.seen.outcome}, {made.probe.seen.detail}"
         console.print(safe(shortened(came, console.width)), no_wrap=True, overflow="ellipsis")
-    last = result.again[-1]
-    if last.events or last.probe.status != result.first.probe.status:
+    best = next((made for made in result.again if made.events), result.again[-1])
+    if best.events or best.probe.status not in {result.first.probe.status, 404, 405}:
         console.print()
-        _verdict(last, console)
-        for each in last.advice[:2]:
+        _verdict(best, console)
+        for each in best.advice[:2]:
             console.print(safe(each.says))
             _print_lines(each.lines, console)
 

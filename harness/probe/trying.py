@@ -78,7 +78,8 @@ def _likely(made: Try) -> list[str]:
 
 def _further(before: Probe, after: Probe) -> bool:
     """Whether the second got another answer than the first, and not only another refusal of the same kind."""
-    return after.status != before.status or after.seen.outcome is not before.seen.outcome
+    other = after.status != before.status or after.seen.outcome is not before.seen.outcome
+    return other or (after.status == 200 and after.seen.stop_reason != before.seen.stop_reason)
 
 
 def _needless(target: Target, made: Try) -> bool:

@@ -16,6 +16,7 @@ from streamgauge.harness.probe.samples import Sample
 from streamgauge.harness.record.observation import Outcome
 
 _MANY = 8  # content events from which on their arrival says whether something buffers
+_BROKEN = re.compile("^not HTTP|bytes in a row without|but the body is not")
 _SLOW = 500.0  # ms; an answer in one piece that took less may simply be a fast one
 
 
@@ -30,7 +31,7 @@ def unread(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
     if probe.seen.outcome is Outcome.EMPTY:
         yield from _empty(probe)
     yield from _of_format(probe, sample)
-    yield from _no_stream(probe, sample)
+    yield from _no_stream(probe, sample, events)
     yield from late(probe, events)
     yield from _cut(probe, events)
     yield from _limits(probe)
@@ -38,14 +39,23 @@ def unread(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
 
 def misread(probe: Probe) -> Iterator[Advice]:
     """Of a complete answer: its JSON was counted as text, because the config says that all data is text."""
-    looks = looks_like(Sample(probe.body, probe.headers))
+    sample = Sample(probe.body, probe.headers)
+    looks = looks_like(sample)
+    if not _json_is_text(probe, sample) or (looks is not None and looks.protocol == "plain_sse"):
+        return
+    name, found = (looks.name, looks.lines) if looks is not None else ("a format of its own", guess(sample))
+    if found:
+        yield Advice(
+            f"But this looks like {name}: with {probe.protocol.name}, its JSON counts as text.",
+            _with_path(probe, found),
+        )
+
+
+def _json_is_text(probe: Probe, sample: Sample) -> bool:
+    """Whether the config says that all data is text, and most of it is JSON."""
     events = probe.target.events
     all_is_text = probe.protocol.name == "plain_sse" or (events is not None and events.text is None)
-    if all_is_text and looks is not None and looks.lines and looks.protocol != "plain_sse":
-        yield Advice(
-            f"But this looks like {looks.name}: with {probe.protocol.name}, its JSON counts as text.",
-            _with_path(probe, looks.lines),
-        )
+    return all_is_text and 2 * len(sample.tables) > len(sample.events)
 
 
 def _end_of_target(probe: Probe) -> Iterator[Advice]:
@@ -65,7 +75,7 @@ def _of_format(probe: Probe, sample: Sample) -> Iterator[Advice]:
     if looks is not None and looks.protocol == probe.protocol.name != "custom":
         return
     if looks is None:
-        text = guess(sample) if probe.seen.content_chunks == 0 else None
+        text = guess(sample) if probe.seen.content_chunks == 0 or _json_is_text(probe, sample) else None
         if text is not None:
             no_end = 'end = "close"' in text
             yield Advice(
@@ -95,7 +105,7 @@ def _with_path(probe: Probe, text: str) -> str:
     return text.replace(name[0], f"{name[0]}\npath = {lines.value(path)}", 1)
 
 
-def _no_stream(probe: Probe, sample: Sample) -> Iterator[Advice]:
+def _no_stream(probe: Probe, sample: Sample, events: list[Taken]) -> Iterator[Advice]:
     if sample.markup:
         yield Advice(
             "This is a web page. The URL leads to a website, a login or a proxy's page, and not to the endpoint: "
@@ -117,11 +127,13 @@ def _no_stream(probe: Probe, sample: Sample) -> Iterator[Advice]:
             "server or the proxy, or ask for what it can do:",
             lines.target(headers={"accept-encoding": "gzip, br"}),
         )
-    elif probe.body and not sample.events and not sample.lines:
+    elif probe.body and not events and not sample.events and not sample.lines:
         yield Advice(
             "This is text without events: where a token ends cannot be told. Better is an endpoint that sends "
             "server-sent events, or a JSON document on each line."
         )
+    elif not probe.body and _BROKEN.search(probe.seen.detail):
+        yield Advice("No client can read this. Correct the server, or the proxy in front of it.")
     elif not probe.body and probe.seen.outcome in {Outcome.TRUNCATED, Outcome.MALFORMED}:
         yield Advice(
             "The server said yes and sent nothing. Look at its log; the path may be of another kind of request."
@@ -160,6 +172,8 @@ def late(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
         says = "The server sent headers and then no event. If it may take longer:"
     elif name == "first_token":
         says = f"The server sent {len(events):,} events, none of them content. If it may take longer:"
+    elif name == "total":
+        says = f"The server had sent {len(events):,} events, and not the end, when its time was over. For more time:"
     else:
         says = f"The server sent {len(events):,} events and then nothing. If it may take longer:"
     yield Advice(says, lines.target(timeouts={name: longer}), likely=False)

@@ -131,6 +131,8 @@ data: {"choices":[{"delta":{},"finish_reason":"length"}],"usage":{"prompt_tokens
 data: [DONE]
 
 """
+WITHOUT_MARKER = CHAT.removesuffix("data: [DONE]\n\n")
+ABORTED = CHAT.replace("stop", "abort")
 NO_REASON = 'data: {"choices":[{"delta":{"content":"Hello"}}]}\n\ndata: [DONE]\n\n'
 RENAMED = (
     '{"error":{"message":"Unsupported parameter: \'max_tokens\' is not supported with this model. Use '
@@ -194,6 +196,16 @@ ANSWERS: dict[str, tuple[Sequence[bytes], Sequence[str]]] = {  # name → what e
     "no_http": ([b"SSH-2.0-OpenSSH_9.2\r\n"], OPENAI),
     "an_error_instead_of_a_stream": ([answer("200 OK", '{"error":"CUDA out of memory"}')], OPENAI),
     "json_taken_for_text": ([stream(CHAT)], ("--protocol", "plain_sse")),
+    "own_json_taken_for_text": ([stream(OWN)], ("--protocol", "plain_sse")),
+    "own_json_complete_as_text": ([stream(OWN_WITHOUT_END + "data: [DONE]\n\n")], ("--protocol", "plain_sse")),
+    "another_protocol_that_fails": (
+        [answer("404 Not Found", "no"), stream(ABORTED), answer("404 Not Found", "no")],
+        (),
+    ),
+    "json_as_text_without_an_end": ([stream(WITHOUT_MARKER), stream(WITHOUT_MARKER)], ("--protocol", "plain_sse")),
+    "a_handler_that_fails": ([answer("500 Internal Server Error", "Internal Server Error", "text/plain")], OPENAI),
+    "only_get": ([answer("405 Method Not Allowed", "", "text/html", "allow: GET")], (*OPENAI, "--path", "/ask")),
+    "broken_chunks": ([CHUNKED + b"-5\r\nhello\r\n"], OPENAI),
     "an_own_format_without_an_end": ([stream(OWN_WITHOUT_END)], OPENAI),
     "content_after_the_end": ([stream(CHAT + CHAT)], OPENAI),
     "undeclared_words": ([answer("200 OK", "Hello there!", "text/plain")], OPENAI),
@@ -227,6 +239,10 @@ def test_an_answer_of_a_server_of_somebody_else(name: str) -> None:
 
 def test_a_path_where_nothing_is(server: ReferenceServer) -> None:
     compare("wrong_path", try_("--host", server.url, *OPENAI, "--path", "/v2/chat"))
+
+
+def test_a_host_that_is_the_whole_url_of_an_own_endpoint(server: ReferenceServer) -> None:
+    compare("whole_url", try_("--host", f"{server.url}/v2/chat", *OPENAI))
 
 
 def test_the_path_of_another_protocol(server: ReferenceServer) -> None:
