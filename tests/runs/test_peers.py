@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -153,10 +154,9 @@ def test_a_worker_with_the_secret_that_lies_changes_nothing_of_what_others_measu
         for name in ("worker-0", "worker-1"):
             huge = Machine("\x1b[2J" * 1_000_000, 2**62, 2**62, "kernel", "compiled")
             liar.send(Ready.name, messages.encode(Ready(order.run, name, huge, 2**62, -(2**62))))
-            for streams, vitals in LIES:
-                for number in (1, 2, 7):
-                    batch = Batch(order.run, name, number, [_of(name, stream) for stream in streams], vitals, 2**62)
-                    liar.send(Batch.name, messages.encode(batch))
+            for (streams, vitals), number in product(LIES, (1, 2, 7)):
+                batch = Batch(order.run, name, number, [_of(name, stream) for stream in streams], vitals, 2**62)
+                liar.send(Batch.name, messages.encode(batch))
         for kind in set(KINDS) - {"quit", "client_stopped", Join.name, "exception", "client_ready"}:
             for data in (*WRONG, {"stats": [{"name": "x"}], "stats_total": {}, "errors": {"a": {}}, "user_count": 1}):
                 liar.send(kind, data)

@@ -40,30 +40,31 @@ def main() -> None:
                 return
             pid = os.fork()  # gevent's, if it was imported: a fork has an event loop of its own
             if pid == 0:
-                for file in (orders.fileno(), *news, *(to for _, to in news.values())):
-                    os.close(file)
+                _close(orders.fileno(), *news, *(to for _, to in news.values()))
                 _become(called, json.loads(text), files)
             pidfd = os.pidfd_open(pid)
             news[pidfd] = pid, files[0]
             poll.register(pidfd, select.POLLIN)
             os.write(files[0], b"%d\n" % pid)
-            for file in files[1:]:
-                os.close(file)
+            _close(*files[1:])
 
 
 def _tell(pidfd: int, pid: int, news: int) -> None:
     code = os.waitstatus_to_exitcode(_WAIT(pid, 0)[1])
     with contextlib.suppress(BrokenPipeError):  # if nobody waits for it
         os.write(news, b"%d\n" % code)
-    os.close(news)
-    os.close(pidfd)
+    _close(news, pidfd)
+
+
+def _close(*files: int) -> None:
+    for file in files:
+        os.close(file)
 
 
 def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
     os.dup2(files[1], 1)
     os.dup2(files[2], 2)
-    for file in files:
-        os.close(file)
+    _close(*files)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
