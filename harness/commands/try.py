@@ -87,7 +87,10 @@ def command(  # noqa: PLR0913 - click passes each option
         saving.with_variables(target)
     if raw is not None:
         saving.check_new(raw, "give another path")
-    result = _result(host, source, target, client, question)
+    try:
+        result = _result(host, source, target, client, question)
+    except KeyboardInterrupt:  # before or after the question
+        ctx.exit(_STOPPED)
     if raw is not None:
         saving.write(raw, result.first.probe.body, new=True)
     if shown["as_json"]:

@@ -95,13 +95,12 @@ def ask(host: str, target: Target, client: str, text: str) -> Probe:
     person = find(client)(site)
     prompt = prompts.Prompt((("user", text),), conversation=str(uuid4()))
     kept: list[Transcript] = []
-    Loop.current()  # made now, or the first phase would hold the time that this takes
-    question = Question(
-        prompt, Plan(), network.Link(network.find("direct"), 1), time.monotonic_ns(), _identity(site, client),
-        watch=kept.append,
-    )  # fmt: skip
 
     def converse() -> StreamObservation:
+        Loop.current()  # made now, or the first phase would hold the time that this and the loop's start take
+        gevent.sleep(0.001)
+        link, due_at = network.Link(network.find("direct"), 1), time.monotonic_ns()
+        question = Question(prompt, Plan(), link, due_at, _identity(site, client), watch=kept.append)
         try:
             return person.stream(question).observation
         except Interrupted as end:

@@ -82,6 +82,7 @@ def _other_header(probe: Probe, usual: Mapping[str, str], sent: list[str]) -> st
 def _not_found(probe: Probe) -> Iterator[Advice]:
     if "/v1/v1/" in probe.path or re.search(r"(/[\w-]+)\1(?=/)", probe.path):
         yield Advice(f"A part of the path is there twice: {probe.path}. Take it out of --host, or out of path.")
+        return
     yield from _other_paths(probe, f"There is nothing at {line(probe.path, 100)}.")
 
 
