@@ -175,3 +175,86 @@ def test_a_step_ends_with_its_timeout_or_with_the_stream() -> None:
     assert deadlines.until(BEGAN, 5 * SECOND) == BEGAN + 5 * SECOND
     assert deadlines.until(BEGAN + 18 * SECOND, 5 * SECOND) == BEGAN + 20 * SECOND
     assert Stream().deadlines.until(BEGAN + 58 * SECOND, 5 * SECOND) == BEGAN + 60 * SECOND
+
+
+# What had arrived when we looked, after a stop of the load generator
+
+
+def stopped(*arrivals: float, plan: Plan | None = None, separates: bool = True) -> Stream:
+    """A stream with a token at each of these seconds, by the kernel; a reader that `separates` read each at once."""
+    stream = Stream(plan)
+    stream.exchange.started_at, stream.exchange.separates = BEGAN, separates
+    for after in arrivals:
+        body, at = stream.exchange.response.body, BEGAN + int(after * SECOND)
+        body += TOKEN
+        read_at = at if separates else BEGAN + 50 * SECOND
+        stream.exchange.reads.extend(Reads.of(Read(len(body), at, read_at)))
+        stream.exchange.last_read_at = read_at
+    return stream
+
+
+def missed(stream: Stream, now: float, drift: int = 0) -> Any:
+    """(deadline, outcome, detail, reads in time) if one had passed at `now`; times in seconds after the beginning."""
+    found = stream.deadlines.missed(BEGAN + int(now * SECOND), drift)
+    if found is None:
+        return None
+    return (found.moment - BEGAN) / SECOND, found.broken.outcome, found.broken.detail, found.reads
+
+
+IDLE = Outcome.TIMED_OUT, "idle: nothing arrived for 10 s"
+
+
+def test_what_arrived_before_each_deadline_counts_however_late_we_look() -> None:
+    assert missed(stopped(9, 18, 27), now=36.9) is None
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        ([], (10, *IDLE, 0)),
+        ([11], (10, *IDLE, 0)),
+        ([9, 20, 21], (19, *IDLE, 1)),
+        ([9, 18, 27], (37, *IDLE, 3)),
+        ([9, 18, 27, 36, 45, 54, 59.9, 60.1, 61], (60, Outcome.TIMED_OUT, "total for 60 s", 7)),
+    ],
+)
+def test_the_first_deadline_that_passed_ends_the_stream_with_what_came_before(arrivals: Any, expected: Any) -> None:
+    assert missed(stopped(*arrivals), now=100) == expected
+
+
+def test_an_answer_that_was_complete_in_time_is_never_late() -> None:
+    stream = stopped(9, 18)
+    stream.exchange.finished = True
+    assert missed(stream, now=1_000) is None
+
+
+def test_a_person_who_would_have_left_in_the_stop_has_left_with_what_came_before() -> None:
+    stream = stopped(9, 18, 25, plan=Plan(leave_after=21 * SECOND))
+    assert missed(stream, now=30) == (20, Outcome.CANCELLED, "left after 21.0 s, as planned", 2)
+
+
+def test_a_person_who_leaves_after_some_chunks_left_at_that_chunk() -> None:
+    stream = stopped(3, 4, 5, 6, plan=Plan(leave_after_chunks=2))
+    assert missed(stream, now=7) == (4, Outcome.CANCELLED, "left after 2 chunks, as planned", 2)
+
+
+def test_a_person_without_patience_stays_if_the_first_chunk_came_in_time() -> None:
+    assert missed(stopped(3.9, plan=Plan(patience=5 * SECOND)), now=8) is None
+    left = stopped(4.1, plan=Plan(patience=5 * SECOND))
+    assert missed(left, now=8) == (4, Outcome.CANCELLED, "left after 5.0 s without content, as planned", 0)
+
+
+def test_stamps_of_a_clock_that_has_drifted_do_not_count() -> None:
+    assert missed(stopped(9, separates=False), now=50) is None
+    assert missed(stopped(9, separates=False), now=50, drift=SECOND) == (10, *IDLE, 0)
+
+
+def test_of_several_events_in_one_late_read_the_first_may_have_come_in_time() -> None:
+    stream = stopped(separates=False)
+    stream.exchange.response.body.extend(TOKEN + TOKEN)
+    end, at = 2 * len(TOKEN), BEGAN + 40 * SECOND
+    stream.exchange.reads.extend(Reads.of(Read(end, at, at)))
+    stream.exchange.last_read_at = at
+    assert missed(stream, now=41) is None
+    stream.exchange.separates = True
+    assert missed(stream, now=41) == (10, *IDLE, 0)
