@@ -1,10 +1,15 @@
 """What becomes of an answer that costs us far more than its bytes: it ends at a limit, and what came before is kept."""
 
+import time
+from itertools import pairwise
+
+import gevent
 import pytest
 
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.record.observation import Outcome
 from tests.support.hostile import CHUNKED, DONE, HEAD, UNTIL_CLOSED, asked, chunk, content, observe, scripted, token
+from tests.support.stacks import LIBRARIES, START, ask, delta, person
 
 pytestmark = pytest.mark.usefixtures("reader")
 LINES = "the answer has more than 1,000,000 line ends"
@@ -53,6 +58,32 @@ def test_costly_framing_ends_at_a_limit_and_keeps_the_tokens_before_it(flood: by
     with scripted(asked(CHUNKED, chunk(token(1)), chunk(token(2)), flood)) as server:
         seen = observe(server.url)
     assert (seen.outcome, seen.detail, content(seen)) == (Outcome.MALFORMED, detail, 2)
+
+
+@pytest.mark.timing
+@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize(
+    ("flood", "detail"),
+    [
+        pytest.param(repeated(b"\n\r\n", 2_000_000), LINES, id="blank lines of several kinds"),
+        pytest.param(repeated(b":\n", 700_000), EVENTS, id="comments"),
+        pytest.param(b"x" * 1_100_000, "an event of more than 1,000,000 bytes", id="a line without an end"),
+    ],
+)
+def test_a_library_meets_the_same_limits_and_gets_what_arrived_in_parts(name: str, flood: bytes, detail: str) -> None:
+    polls: list[float] = []  # CPU time of this thread before each poll of the loop
+    with scripted(asked(UNTIL_CLOSED, START, delta(), flood)) as server:
+        who = person(name, server.url)
+        watcher = gevent.get_hub().loop.prepare()
+        watcher.start(lambda: polls.append(time.thread_time()))
+        seen = ask(who)
+        watcher.stop()
+        watcher.close()
+        who.close()
+    assert seen.outcome is Outcome.MALFORMED
+    assert seen.detail.startswith(detail)
+    assert content(seen) == 1
+    assert max(later - earlier for earlier, later in pairwise(polls)) < 0.5, "seconds"
 
 
 def test_more_header_fields_than_any_server_sends_are_malformed() -> None:
