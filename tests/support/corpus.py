@@ -23,7 +23,7 @@ import re
 import tomllib
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,8 @@ _LINE = re.compile(rb"[^\n]*\n|[^\n]+\Z")
 @dataclass(frozen=True)
 class Stream:
     name: str
-    table: dict[str, Any]
-    body: bytes
+    table: dict[str, Any] = field(repr=False)
+    body: bytes = field(repr=False)
 
     @cached_property
     def target(self) -> Target:
