@@ -3,6 +3,7 @@
 Makes one `RunInProgress` for each run and drops it afterwards. What a run consists of and how it ends is decided there.
 """
 
+import atexit
 import logging
 import math
 import os
@@ -63,6 +64,7 @@ class Keeper:
             messages.listen(runner, Ping, self._on_ping)
         if options.gauge_progress:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
+        atexit.register(self._on_exit)
         for number in (signal.SIGINT, signal.SIGTERM):  # of SIGTERM, Locust would know only after a run with a shape
             gevent.signal_handler(number, self._on_signal)
 
@@ -169,6 +171,12 @@ class Keeper:
     def _leave(self) -> None:
         self._runner.quit()  # the workers, too
         end_main(Exit.INCONCLUSIVE)
+
+    def _on_exit(self) -> None:
+        """A scenario can call `sys.exit()` in the middle of a run: an exit code of 0 would look like a kept SLA."""
+        if not self._concluded.is_set():
+            say("streamgauge: the scenario ended this process; its run has no end and no verdict")
+            os._exit(Exit.MISTAKE)
 
     # Messages from workers.
 

@@ -195,6 +195,18 @@ def test_a_run_is_judged_also_if_locust_kills_the_greenlet_that_ends_it(server: 
     assert rows(folder / "run.db", "SELECT status FROM runs") == [("finished",)]
 
 
+def test_a_scenario_that_ends_the_process_in_the_middle_of_its_run_is_no_success(
+    server: ReferenceServer, folder: Path
+) -> None:
+    (folder / "leaves.py").write_text(HASTY.replace("self.stream()", "self.stream()\n        raise SystemExit(0)"))
+    ended = command(
+        "streamgauge", "run", "leaves.py", "--host", server.url, "--config", "rules.toml", "--db", "run.db", cwd=folder
+    )
+    assert ended.returncode == 2
+    assert ended.stderr == "streamgauge: the scenario ended this process; its run has no end and no verdict\n"
+    assert rows(folder / "run.db", "SELECT status FROM runs") == [("running",)]
+
+
 def test_a_child_that_ends_without_an_exit_code_of_ours_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     assert programs.wait([sys.executable, "-c", "raise SystemExit(254)"]) == 2
     assert "ended with exit code 254; a run that it made has no end and no verdict" in capfd.readouterr().err
