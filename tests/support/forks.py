@@ -31,7 +31,9 @@ class Forked:
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code, negative for a signal; subprocess.TimeoutExpired if it still runs after so many seconds."""
         if self.returncode is None:
-            if not select.select([self._news], [], [], timeout)[0]:
+            ended = select.poll()  # not `select`, which takes no descriptor above 1023: some tests open many
+            ended.register(self._news, select.POLLIN)
+            if not ended.poll(None if timeout is None else timeout * 1e3):
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
             with self._news:
                 self.returncode = int(self._news.readline())
