@@ -31,6 +31,7 @@ STREAMS = {stream.name: stream for stream in streams()}
 OPENAI = [name for name, stream in STREAMS.items() if stream.target.protocol == "openai_chat"]
 ANTHROPIC = [name for name, stream in STREAMS.items() if stream.target.protocol == "anthropic_messages"]
 TEXT = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
+CLOSE = {"connection": "close"}  # the server closes: the SDK must not ask again on such a connection
 SOON = 5_000_000_000  # ns; our own timeouts are six times as long
 
 
@@ -161,9 +162,9 @@ def read_anthropic(server: Server, stream: Stream) -> tuple[int, str | None]:
 
 @cache
 def openai_sdk() -> openai.OpenAI:
-    return openai.OpenAI(api_key="none", max_retries=0, timeout=0.3)
+    return openai.OpenAI(api_key="none", max_retries=0, timeout=0.3, default_headers=CLOSE)
 
 
 @cache
 def anthropic_sdk() -> anthropic.Anthropic:
-    return anthropic.Anthropic(api_key="none", max_retries=0, timeout=0.3)
+    return anthropic.Anthropic(api_key="none", max_retries=0, timeout=0.3, default_headers=CLOSE)
