@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from streamgauge.harness.drive.protocols import Answer, Meaning, Protocol
+from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.record.arrivals import Kind
 from tests.pure.test_protocols import answer, event, meaning
 from tests.support.formats import ALL, ANTHROPIC, MAPPED, OPENAI, PLAIN
@@ -93,3 +94,9 @@ def test_an_event_named_error_is_an_error_in_every_protocol(
 )
 def test_an_error_is_understood_in_every_shape(protocol: Protocol, data: Any) -> None:
     assert "out of memory" in str(meaning(protocol, data).error)
+
+
+def test_damage_in_a_part_that_is_not_needed_is_read_over() -> None:
+    data = b'{"other":"\x80","choices":[{"delta":{"content":"Hi"}}],"usage":{"prompt_tokens":1}}'
+    found = OPENAI.meaning_of(Event(data, len(data), len(data)), Answer())
+    assert found.text == "Hi"

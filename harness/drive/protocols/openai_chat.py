@@ -85,7 +85,7 @@ def understand(event: Event, answer: Answer) -> Meaning:
     error = _error(decoded)
     if error:
         return failure(error)
-    usage = _usage(read(_anything, data)) if b'"usage"' in data else {}
+    usage = _usage_in(data) if b'"usage"' in data else {}
     if decoded.choices is None and not usage:
         return UNKNOWN
     _report(usage, answer)
@@ -108,7 +108,7 @@ def plain(body: bytes, answer: Answer) -> Meaning:
     if decoded.choices is None:
         raise malformed(NAME, body, "no choices")
     if b'"usage"' in body:
-        _report(_usage(read(_anything, body)), answer)
+        _report(_usage_in(body), answer)
     meaning = OTHER
     for choice in decoded.choices:
         keep_stop_reason(answer, choice.finish_reason)
@@ -158,6 +158,14 @@ def _call(call: Any) -> str:
     function = dict_at(call, "function") or dict_at(call, "custom")
     words = [function.get(key) for key in ("name", "arguments", "input")]
     return "".join(word if isinstance(word, str) else str(word) for word in words if word)
+
+
+def _usage_in(data: bytes) -> dict[str, Any]:
+    """The usage of an event, wherever it is. A part that is not needed may be damaged: then there is none."""
+    try:
+        return _usage(read(_anything, data))
+    except FAULTS:
+        return {}
 
 
 def _usage(decoded: Any, depth: int = 0) -> dict[str, Any]:
