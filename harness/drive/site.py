@@ -14,6 +14,7 @@ from streamgauge.harness.config.credentials import Credential
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.config.schema import Target
 from streamgauge.harness.config.secrets import Variables, filled_headers
+from streamgauge.harness.drive import prompts
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.protocols.protocol import Protocol
@@ -103,6 +104,13 @@ class Site:
     secret: Redaction  # of what a server may repeat of the headers
     credentials: tuple[Credential, ...]
     decoding: Decoding = field(default_factory=Decoding)
+    _usual_head: bytes = field(init=False, repr=False)  # up to the content length's value; b"": requests differ
+
+    def __post_init__(self) -> None:
+        form, usual = self.request_format, b""
+        if form.content_type is not None and not form.path_varies:
+            usual = self._head(prompts.ask("")) + b"content-length: "
+        object.__setattr__(self, "_usual_head", usual)
 
     @classmethod
     def of(cls, host: str, target: Target, clock: RunClock) -> "Site":
@@ -135,11 +143,16 @@ class Site:
         """The HTTP request for an answer to `prompt`; with `last_id`, for the rest of the answer after that event."""
         form = self.request_format
         body = form.encoded(prompt)
-        lines = [f"{form.method} {self.endpoint.base}{form.path_for(prompt)} HTTP/1.1"]
+        if self._usual_head and prompt.streamed and last_id is None:
+            return b"%b%d\r\n\r\n%b" % (self._usual_head, len(body), body)
+        length = b"" if form.content_type is None else b"content-length: %d\r\n" % len(body)
+        return self._head(prompt, last_id) + length + b"\r\n" + body
+
+    def _head(self, prompt: Prompt, last_id: str | None = None) -> bytes:
+        """The request line and the headers of `headers_for`."""
+        lines = [f"{self.request_format.method} {self.endpoint.base}{self.request_format.path_for(prompt)} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in self.headers_for(prompt, last_id).items()]
-        if form.content_type is not None:
-            lines.append(f"content-length: {len(body)}")
-        return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace") + body
+        return "\r\n".join([*lines, ""]).encode("latin-1", "replace")
 
 
 def check(target: Target) -> None:

@@ -16,8 +16,6 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
 from streamgauge.harness.config.schema import Framing
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.protocols.event import Event
@@ -124,8 +122,8 @@ class _BodyDecoder:
             at = end
         if not self._over:
             self._take(self._decoder.finish())
-        if self.ended:
-            end = int(np.frombuffer(self.sizes, np.int64).sum())
+        if self.ended and sum(self.sizes) < len(body):
+            end = sum(self.sizes)
             self._read_after_end(body[end : end + _AFTER_END])
 
     def decode_reads(self, body: bytes, reads: Sequence[int]) -> None:
