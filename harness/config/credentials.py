@@ -13,6 +13,7 @@ from streamgauge.harness.config.schema import Credentials
 from streamgauge.harness.errors import ConfigError
 
 _MOST_BYTES = 10_000_000
+_NO_KEY = ("#", '"', "'", "[")  # a comment, or another format: sent as a key, every nth user would be refused
 
 Credential = Mapping[str, str]
 
@@ -46,7 +47,7 @@ def _read(credentials: Credentials, environ: Mapping[str, str]) -> tuple[str, st
             data = file.read(_MOST_BYTES + 1)
         if len(data) > _MOST_BYTES:
             raise ConfigError(f"target.credentials: {path} is larger than {_MOST_BYTES:,} bytes")
-        return data.decode(), str(path)
+        return data.decode("utf-8-sig"), str(path)
     except OSError as fault:
         raise ConfigError(f"target.credentials: {path}: cannot be read: {fault.strerror}") from None
     except UnicodeDecodeError:
@@ -56,6 +57,11 @@ def _read(credentials: Credentials, environ: Mapping[str, str]) -> tuple[str, st
 def _parse(line: str, place: str) -> Credential:
     """The messages never quote the line: it is a secret."""
     line = line.strip()
+    if line.startswith(_NO_KEY):
+        raise ConfigError(
+            f"target.credentials: {place}: begins with {line[0]!r}, and keys do not: write the key alone, without "
+            'comments, quotes and lists, or {"key": "…"}'
+        )
     if not line.startswith("{"):
         return {"key": line}
     try:

@@ -171,4 +171,6 @@ def _fill_all(place: str, headers: Mapping[str, str], variables: Variables) -> d
     for name, value in filled.items():
         if "\n" in value or "\r" in value:
             raise ConfigError(f"{place}.{name}: a header's value cannot hold a line break")
+        if any((char < " " and char != "\t") or char == "\x7f" for char in value):
+            raise ConfigError(f"{place}.{name}: a header's value cannot hold control characters")
     return filled

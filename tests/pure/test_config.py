@@ -97,6 +97,8 @@ def test_headers_are_filled_in_from_the_environment() -> None:
         filled_headers(target, Variables({}))
     with pytest.raises(ConfigError, match="a header's value cannot hold a line break"):
         filled_headers(target, Variables({"KEY": "abcdefgh\r\nx-evil: 1"}))
+    with pytest.raises(ConfigError, match="a header's value cannot hold control characters"):
+        filled_headers(target, Variables({"KEY": "abcd\x00efgh"}))
 
 
 def test_what_may_be_shown_of_a_target_holds_no_header_values() -> None:

@@ -175,6 +175,8 @@ def test_credentials_are_lines_of_keys_or_of_objects(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text('{"key": "a", "tenant": "t"}\n{"tenant": "u", "key": "b"}')
     file = parse(f"[target.credentials]\nfile = '{tmp_path}/keys'".encode()).target.credentials
     assert [each["tenant"] for each in credentials.load(file)] == ["t", "u"]
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")  # as editors on Windows write it
+    assert [each["key"] for each in credentials.load(file)] == ["one", "two"]
     assert credentials.load(None) == ()
 
 
@@ -186,6 +188,9 @@ def test_credentials_are_lines_of_keys_or_of_objects(tmp_path: Path) -> None:
         ('{"key": 7}', 'keys:1: not an object of texts such as {"key": "…"}'),
         ('{"key": "hush"', 'keys:1: not an object of texts such as {"key": "…"}'),
         ("{}", "keys:1: an object without names"),
+        ("hush\n# hush", "keys:2: begins with '#'"),
+        ('"hush"', "keys:1: begins with '\"'"),
+        ('["hush"]', "keys:1: begins with '['"),
         ('{"key": "hush"}\n{"kee": "hush"}', "credential 2 has kee, but the first has key"),
         ('hush\n{"kee": "hush"}', "credential 2 has kee, but the first has key"),
     ],
