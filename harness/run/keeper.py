@@ -21,7 +21,7 @@ from streamgauge.harness.drive.users import StreamUser, assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.run import limits, messages, port
+from streamgauge.harness.run import limits, messages
 from streamgauge.harness.run.hosts import Hosts
 from streamgauge.harness.run.in_progress import RunInProgress
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
@@ -57,7 +57,6 @@ class Keeper:
         self._check()
         self._listen(environment.events)
         if isinstance(runner, MasterRunner):
-            port.survive(runner)
             kinds: tuple[type[FromWorker], ...] = (Ready, Batch, Done, Refused)
             for kind in kinds:
                 messages.listen(runner, kind, self._on_message)

@@ -14,7 +14,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ import zmq.green as zmq
 from locust.argument_parser import is_url, parse_locustfile_paths
 from locust.exception import RPCError
 from locust.rpc import Message, zmqrpc
+from locust.runners import MasterRunner, WorkerRunner
 from zmq.utils import z85
 from zmq.utils.monitor import parse_monitor_message
 
@@ -160,6 +161,8 @@ def secure(options: Options) -> None:
     _check(token)
     door = Door(token or "", _scenario(options))
     zmqrpc.Server, zmqrpc.Client = partial(MasterSocket, door), partial(WorkerSocket, door)
+    for runner in (MasterRunner, WorkerRunner):
+        runner.handle_message = _surviving(runner.handle_message)
 
 
 def _keep_local(options: Options) -> None:
@@ -344,15 +347,14 @@ class WorkerSocket(zmqrpc.Client):  # type: ignore[misc]  # Locust is untyped he
             end_main(Exit.MISTAKE)
 
 
-def survive(runner: Any) -> None:
+def _surviving(handle: Callable[..., None]) -> Callable[..., None]:
     """Outlive a message that Locust does not understand: it would end the greenlet that receives them."""
-    handle = runner.handle_message
 
-    def handled(*arguments: Any) -> None:  # at a master the sender and the message, at a worker the message
+    def handled(*arguments: Any) -> None:  # the runner; at a master the sender; the message
         try:
             handle(*arguments)
         except Exception as fault:  # noqa: BLE001 - Locust raises whatever the message makes it do
             kind = messages.cleaned(str(arguments[-1].type))
             say(f"streamgauge: a message {kind!r} was dropped: {messages.cleaned(repr(fault))}")
 
-    runner.handle_message = handled
+    return handled

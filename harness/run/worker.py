@@ -27,7 +27,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.record.clock import RunClock, clock_offset
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
-from streamgauge.harness.run import messages, port, user_classes
+from streamgauge.harness.run import messages, user_classes
 from streamgauge.harness.run.driving import Driving, machine, name_of
 from streamgauge.harness.run.master_watch import MasterWatch
 from streamgauge.harness.run.messages import (
@@ -77,7 +77,6 @@ class Worker:
         self._watch = MasterWatch(runner.client.door, self._under_way, self._on_master_gone)
         gevent.signal_handler(signal.SIGINT, self._on_sigint)
         _parse_options_once()
-        port.survive(runner)
         messages.listen(runner, StartRun, self._on_start)
         messages.listen(runner, Stored, self._on_stored)
         messages.listen(runner, Pong, self._on_pong)
