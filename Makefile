@@ -1,8 +1,8 @@
 # make demo · quick · test · wild · sanitize · lint · bench · soak · kills · calibrate · report-picture · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
-# pytest's processes: two more than two cores, since runs wait for half of their time
-JOBS ?= 4
+# pytest's processes: more than cores, since runs mostly wait
+JOBS ?= 6
 READY := .venv/.installed
 
 # Some containers set it. Without .pyc files, each process of the tests compiles every module again: 4 s of each.

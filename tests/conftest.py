@@ -30,7 +30,10 @@ settings.load_profile("streamgauge")
 
 # Long ones first, so that no worker begins one when the others are done.
 TIERS = ("runs", "browser", "socket", "files", "pure")
-LONG = ("test_sanitized.py", "test_database_trouble.py", "test_gating.py", "test_packaging.py")
+LONG = (
+    "test_gating.py", "test_hostile_blobs.py", "test_sanitized.py", "test_database_trouble.py", "test_target.py",
+    "test_peers.py", "test_kills.py",
+)  # fmt: skip
 # Files of whole runs that share nothing but the server, or share within a class.
 APART = {
     "test_abort.py", "test_gating.py", "test_open_load.py", "test_peers.py", "test_run.py", "test_run_processes.py",

@@ -50,6 +50,10 @@ def _of_target(target: Target) -> Iterator[str]:
     yield from template.faults("target.path", target.path)
     if target.request is not None:
         yield from _of_request(target, target.request)
+    bodies = {"body": target.body, "request": {"body": None if target.request is None else target.request.body}}
+    for place, number in template.numbers("target", bodies):
+        if not math.isfinite(number):
+            yield f"{place}: {number} cannot be written in JSON"
     if target.credentials is not None and (target.credentials.file is None) == (target.credentials.variable is None):
         yield "[target.credentials]: give either file or variable"
     if target.max_tokens < 1:
@@ -89,6 +93,9 @@ def _of_request(target: Target, request: Request) -> Iterator[str]:
         yield "target.request.body: a GET has no body; write the question into query or path"
     if request.body is not None and (target.body or target.omit):
         yield "target.request.body is the whole body: write there what target.body and target.omit would change"
+    own = {"path": target.path, "query": request.query, "body": request.body}
+    if (request.body is not None or request.method == "GET") and not template.asks(own):
+        yield "[target.request] has neither {prompt} nor {messages}: the question would never be asked"
 
 
 def _of_metrics(metrics: Metrics) -> Iterator[str]:

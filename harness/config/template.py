@@ -41,6 +41,12 @@ def faults(where: str, template: Any) -> Iterator[str]:
                 yield f"{place}: {{{name}}} is a list, so it must be the whole value, not a part of a text"
 
 
+def asks(template: Any) -> bool:
+    """Whether the question is in it."""
+    texts = (text for _, text in _strings("", template))
+    return any(match["name"] in {"prompt", "messages"} for text in texts for match in _PLACE.finditer(text))
+
+
 def fill(template: Any, values: Values) -> Any:
     """The template with its places filled in. A string, table or list of what TOML can hold."""
     filled = _fill(template, values)
@@ -75,13 +81,22 @@ def _in_text(match: re.Match[str], values: Values) -> str:
     return f"{{{match['literal']}}}" if match["literal"] else text(values.get(match["name"], ""))
 
 
+def numbers(where: str, value: Any) -> Iterator[tuple[str, float]]:
+    """Each number of a template, with its place in the config."""
+    return ((place, leaf) for place, leaf in _leaves(where, value) if isinstance(leaf, float))
+
+
 def _strings(where: str, value: Any) -> Iterator[tuple[str, str]]:
     """Each string of a template, with its place in the config."""
-    if isinstance(value, str):
-        yield where, value
-    elif isinstance(value, dict):
+    return ((place, leaf) for place, leaf in _leaves(where, value) if isinstance(leaf, str))
+
+
+def _leaves(where: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
         for key, item in value.items():
-            yield from _strings(f"{where}.{key}", item)
+            yield from _leaves(f"{where}.{key}", item)
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _strings(f"{where}.{number}", item)
+            yield from _leaves(f"{where}.{number}", item)
+    else:
+        yield where, value
