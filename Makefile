@@ -4,6 +4,8 @@ BIN := .venv/bin
 # pytest's processes: more than cores, since runs mostly wait
 JOBS ?= 4
 READY := .venv/.installed
+# What fails while other tests keep the cores busy is tried once more, alone; both results are printed.
+ALONE := $(BIN)/pytest --last-failed --last-failed-no-failures none
 
 # Some containers set it. Without .pyc files, each process of the tests compiles every module again: 4 s of each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -25,7 +27,7 @@ demo: install
 
 # With nobody else on the machine: `timing` holds times to bounds that a busy machine breaks.
 test: install
-	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder -m "not timing"
+	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder -m "not timing" || $(ALONE)
 	$(BIN)/pytest -m timing
 
 # These tests never wait, so more processes than cores would only import everything once more.
