@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
-from streamgauge.harness.drive.protocols.protocol import JSON_FAULTS, line
+from streamgauge.harness.drive.protocols.lenient import dict_at
+from streamgauge.harness.drive.protocols.protocol import line, table_in
 from streamgauge.harness.probe import lines
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe
@@ -160,11 +159,7 @@ def _names(words: str, key: str) -> bool:
 
 def _details(probe: Probe) -> list[dict[str, Any]]:
     """FastAPI's list of what is wrong with a body."""
-    try:
-        decoded = msgspec.json.decode(probe.body)
-    except JSON_FAULTS:
-        return []
-    detail = decoded.get("detail") if isinstance(decoded, dict) else None
+    detail = table_in(probe.body).get("detail")
     return [each for each in detail if isinstance(each, dict)][:20] if isinstance(detail, list) else []
 
 
@@ -175,16 +170,13 @@ def _place(detail: Mapping[str, Any]) -> str:
 
 
 def _is_missing(detail: Mapping[str, Any]) -> bool:
-    return detail.get("type") in {"missing", "value_error.missing"}
+    return detail.get("type") in ("missing", "value_error.missing")
 
 
 def _places(probe: Probe) -> list[str]:
     """The keys that the server complains of, except missing ones."""
     found = [_place(each) for each in _details(probe) if not _is_missing(each)]
-    try:
-        error = msgspec.json.decode(probe.body)["error"]["param"]
-    except (*JSON_FAULTS, KeyError, TypeError, IndexError):
-        error = None
+    error = dict_at(table_in(probe.body), "error").get("param")
     return [*found, *([error] if isinstance(error, str) and _UNKNOWN.search(probe.words) else [])]
 
 

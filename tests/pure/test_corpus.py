@@ -24,6 +24,8 @@ from tests.support.reading import broken, expected, lacking, read, read_slowly
 # The body of the others is not what the file has: it is compressed, or has HTTP around it.
 STREAMS = [stream for stream in streams() if stream.framing != "raw" and "content-encoding" not in stream.headers]
 SMALL = [stream for stream in STREAMS if len(stream.body) < 4_000]  # Hypothesis shows what it found
+VALUE = re.compile(rb':\s*("(?:[^"\\]|\\.)*"|[\w.-]+|\[\]|\{\})')  # of a key, in JSON
+ODD = [b"[]", b"{}", b"1.5", b"null", b"true", b'"x"', b"-1", b"[[]]", b'{"a": {}}', b'""', b"[null]"]
 COMPLETED = [stream for stream in STREAMS if stream.reading["outcome"] == "completed"]
 
 
@@ -88,7 +90,7 @@ def damaged(draw: st.DrawFn) -> tuple[Stream, bytes]:
         if not parts:
             break
         at, other = draw(st.integers(0, len(parts) - 1)), draw(st.integers(0, len(parts) - 1))
-        match draw(st.sampled_from(["drop", "double", "swap", "flip", "cut", "foreign"])):
+        match draw(st.sampled_from(["drop", "double", "swap", "flip", "cut", "odd", "foreign"])):
             case "drop":
                 del parts[at]
             case "double":
@@ -101,6 +103,12 @@ def damaged(draw: st.DrawFn) -> tuple[Stream, bytes]:
                 parts[at] = parts[at][:place] + bytes([byte]) + parts[at][place + 1 :]
             case "cut":
                 parts[at] = parts[at][: draw(st.integers(0, len(parts[at]) - 1))]
+            case "odd":
+                odd = draw(st.sampled_from(ODD))
+                places = list(VALUE.finditer(parts[at]))
+                if places:
+                    begin, end = draw(st.sampled_from(places)).span(1)
+                    parts[at] = parts[at][:begin] + odd + parts[at][end:]
             case "foreign":
                 parts.insert(at, draw(st.sampled_from(draw(st.sampled_from(SMALL)).parts() or [b"\n"])))
     return stream, b"".join(parts)

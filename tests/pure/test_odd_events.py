@@ -6,7 +6,10 @@ import pytest
 
 from streamgauge.harness.drive.protocols import Answer, Meaning, Protocol
 from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.reading.body import decode
+from streamgauge.harness.drive.reading.ending import Received, ending
 from streamgauge.harness.record.arrivals import Kind
+from streamgauge.harness.record.observation import Outcome
 from tests.pure.test_protocols import answer, event, meaning
 from tests.support.formats import ALL, ANTHROPIC, MAPPED, OPENAI, PLAIN
 
@@ -100,3 +103,23 @@ def test_damage_in_a_part_that_is_not_needed_is_read_over() -> None:
     data = b'{"other":"\x80","choices":[{"delta":{"content":"Hi"}}],"usage":{"prompt_tokens":1}}'
     found = OPENAI.meaning_of(Event(data, len(data), len(data)), Answer())
     assert found.text == "Hi"
+
+
+@pytest.mark.parametrize("protocol", ALL)
+@pytest.mark.parametrize("odd", [[], {}, 1.5, True, None])
+def test_a_type_that_is_no_text_makes_nothing_raise(protocol: Protocol, odd: Any) -> None:
+    """A list and a table have no hash, so they cannot be looked up in a set."""
+    for data in (
+        {"type": odd, "object": odd, "status": odd, "code": odd},
+        {"type": "content_block_start", "content_block": {"type": odd, "text": odd, "name": odd}},
+        {"choices": [{"delta": {"content": [{"type": odd}], "tool_calls": [odd]}, "finish_reason": odd}]},
+    ):
+        seen = Answer()
+        meaning_of = protocol.meaning_of(event(data), seen)
+        body = event(data).data
+        decoded = decode(body, protocol, 1_000)
+        outcome, _ = ending(
+            Received(200, {"content-type": "application/json"}, body, True, None), decoded, protocol, None
+        )
+        assert meaning_of.ends is False
+        assert outcome is not Outcome.COMPLETED

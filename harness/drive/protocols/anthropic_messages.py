@@ -169,7 +169,7 @@ def _block(block: _Block) -> Meaning:
     """What a block has when it starts: a tool's name, or its first text."""
     if block.type == "text" and (text := text_in(block.text)):
         return Meaning(Kind.TEXT, text)
-    if block.type in {"thinking", "redacted_thinking"} and (text := text_in(block.thinking) or text_in(block.data)):
+    if block.type in ("thinking", "redacted_thinking") and (text := text_in(block.thinking) or text_in(block.data)):
         return Meaning(Kind.THINKING, text)
     if isinstance(block.type, str) and block.type.endswith("tool_use") and isinstance(block.name, str) and block.name:
         return Meaning(Kind.TOOL, block.name)

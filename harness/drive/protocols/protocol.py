@@ -94,12 +94,13 @@ class Protocol:
         try:
             meaning = self.understand(event, answer)
         except Malformed:
-            error = _error_in(event.data)
+            error = _error_in(table_in(event.data))
             if error is None:
                 raise
             return failure(error)
         if meaning is UNKNOWN or (meaning is OTHER and b"error" in event.data):
-            error = _error_in(event.data) or (_untold_error_in(event.data) if meaning is UNKNOWN else None)
+            table = table_in(event.data)
+            error = _error_in(table) or (_untold_error_in(table) if meaning is UNKNOWN else None)
             if error is not None:
                 return failure(error)
         if meaning is UNKNOWN:
@@ -166,30 +167,25 @@ def _error_event(data: bytes) -> Any:
     return (decoded.get("error") or decoded) if isinstance(decoded, dict) else decoded
 
 
-def _error_in(data: bytes) -> Any:
-    """The error that an event's data is or holds, in the forms that servers have for it; None if there is none."""
+def table_in(data: bytes) -> dict[str, Any]:
+    """The JSON table that the data is; empty if it is none."""
     try:
         decoded = msgspec.json.decode(data)
     except JSON_FAULTS:
-        return None
-    if not isinstance(decoded, dict):
-        return None
-    if decoded.get("error"):
-        return decoded["error"]
-    if decoded.get("object") == "error" or decoded.get("type") == "error":
-        return decoded
-    return None
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
 
 
-def _untold_error_in(data: bytes) -> Any:
+def _error_in(table: dict[str, Any]) -> Any:
+    """The error that an event's table is or holds, in the forms that servers have for it; None if there is none."""
+    if table.get("error"):
+        return table["error"]
+    return table if "error" in (table.get("object"), table.get("type")) else None
+
+
+def _untold_error_in(table: dict[str, Any]) -> Any:
     """An error that no key names as one, in an event of no known shape: told by a code beside the words."""
-    try:
-        decoded = msgspec.json.decode(data)
-    except JSON_FAULTS:
-        return None
-    if not isinstance(decoded, dict):
-        return None
-    told = decoded.get("base_resp") or decoded  # MiniMax
+    told = table.get("base_resp") or table  # MiniMax
     if not isinstance(told, dict):
         return None
     code = next((told[key] for key in ("code", "status_code", "error_code") if key in told), None)

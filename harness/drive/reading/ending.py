@@ -9,11 +9,9 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import msgspec
-
 from streamgauge.harness.config.schema import End
 from streamgauge.harness.drive.protocols import Answer, Protocol
-from streamgauge.harness.drive.protocols.protocol import JSON_FAULTS, excerpt, failure
+from streamgauge.harness.drive.protocols.protocol import excerpt, failure, table_in
 from streamgauge.harness.drive.reading.body import DecodedBody
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.record.arrivals import CONTENT_CODES
@@ -102,7 +100,7 @@ def _has_ended(decoded: DecodedBody, end: End | None, *, clean: bool) -> bool:
 
 def _not_text(received: Received) -> Ending | None:
     """The outcome of an answer that was to be raw text, of which anything would be content; None if it is."""
-    kind = _content_type(received)
+    kind = content_type(received.headers)
     error = _error_of(received.body)
     if error is not None:
         return Outcome.SERVER_ERROR, error
@@ -111,14 +109,15 @@ def _not_text(received: Received) -> Ending | None:
     return None
 
 
-def _content_type(received: Received) -> str:
-    return received.headers.get("content-type", "").partition(";")[0].strip().lower()
+def content_type(headers: Mapping[str, str]) -> str:
+    """Without its parameters, in lower case; "" if there is none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _not_a_stream(received: Received) -> Ending:
     """The outcome of an answer that brought not one event."""
     status, body = received.status, received.body
-    kind = _content_type(received)
+    kind = content_type(received.headers)
     if kind not in _STREAM_TYPES:
         error = _error_of(body)
         if error is not None:
@@ -175,15 +174,11 @@ def _redirect(received: Received) -> str:
 
 def _error_of(body: bytes) -> str | None:
     """The server's words in a body that is one JSON document with an error."""
-    try:
-        decoded = msgspec.json.decode(body)
-    except JSON_FAULTS:
-        return None
-    if not isinstance(decoded, dict):
-        return None
-    error = decoded.get("error") or decoded.get("errors") or decoded.get("detail")
-    if error is None and "error" in {decoded.get("object"), decoded.get("type"), decoded.get("status")}:
-        error = decoded
+    table = table_in(body)
+    error = table.get("error") or table.get("errors") or table.get("detail")
+    # A tuple and no set: any of these may be a list, which has no hash.
+    if error is None and "error" in (table.get("object"), table.get("type"), table.get("status")):
+        error = table
     return None if not error else failure(error).error
 
 
