@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.protocols.lenient import steps, value_at, value_in
 from streamgauge.harness.drive.protocols.protocol import JSON_FAULTS
+from streamgauge.harness.drive.reading.ending import content_type
 from streamgauge.harness.drive.reading.framing import decoder
 
 _MOST_BYTES = 262_144  # of a body that are looked at
@@ -38,7 +40,7 @@ class Sample:
     @cached_property
     def values(self) -> list[Any]:
         """The JSON of each event, if it is a table, a list or a text; None for all other data."""
-        return [_value(event.data) for event in self.events]
+        return [value_in(event.data) for event in self.events]
 
     @cached_property
     def lines(self) -> list[Any]:
@@ -70,7 +72,7 @@ class Sample:
     @property
     def kind(self) -> str:
         """The content type."""
-        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return content_type(self.headers)
 
     def has(self, key: str, *values: str) -> bool:
         """Whether a table has one of these values at this key; without values, whether one has the key."""
@@ -88,27 +90,11 @@ class Sample:
 
 def at(value: Any, path: str) -> Any:
     """The value at a dotted path, `$` for the whole; None if there is none."""
-    for step in path.split(".") if path != "$" else ():
-        if isinstance(value, dict):
-            value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return None
-    return value
+    return value_at(value, steps(path))
 
 
 def _table(data: bytes) -> Any:
-    return _value(data) if data.lstrip().startswith(b"{") else None
-
-
-def _value(data: bytes) -> Any:
-    if not data.lstrip().startswith((b"{", b"[", b'"')):
-        return None
-    try:
-        return msgspec.json.decode(data)
-    except JSON_FAULTS:
-        return None
+    return value_in(data) if data.lstrip().startswith(b"{") else None
 
 
 def _hashable(item: dict[str, Any], key: str) -> bool:

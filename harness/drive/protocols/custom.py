@@ -16,7 +16,15 @@ import msgspec
 from streamgauge.harness.config.schema import Events, Place, Places, ProtocolName
 from streamgauge.harness.drive.protocols import plain_sse
 from streamgauge.harness.drive.protocols.event import Event
-from streamgauge.harness.drive.protocols.lenient import FAULTS, keep_stop_reason, keep_tokens, read, text_in
+from streamgauge.harness.drive.protocols.lenient import (
+    Path,
+    keep_stop_reason,
+    keep_tokens,
+    steps,
+    text_in,
+    value_at,
+    value_in,
+)
 from streamgauge.harness.drive.protocols.protocol import (
     COUNTS,
     OTHER,
@@ -32,9 +40,6 @@ from streamgauge.harness.record.arrivals import Kind
 NAME: ProtocolName = "custom"
 _LONGEST_MARKER = 64  # bytes
 _UNESCAPED = re.compile(r"[\w .:#@+<>()\[\]-]+", re.ASCII)  # text that JSON and an event's name write as it is
-
-_json = msgspec.json.Decoder(Any)
-_Path = tuple[str, ...]  # keys and list indices; empty: the whole data
 
 
 def custom(events: Events) -> Protocol:
@@ -57,28 +62,28 @@ def custom(events: Events) -> Protocol:
 class _Matcher:
     """Which events are meant, and where in them to look."""
 
-    path: _Path
+    path: Path
     event: str | None  # None: events of any name
     data: bytes | None  # None: events with any data
-    where: tuple[tuple[_Path, Any], ...]  # what must be the value at each of these paths
+    where: tuple[tuple[Path, Any], ...]  # what must be the value at each of these paths
 
     @classmethod
     def of(cls, place: str | Place) -> "_Matcher":
         if isinstance(place, str):
-            return cls(_steps(place), None, None, ())
-        where = tuple((_steps(path), value) for path, value in place.where.items())
+            return cls(steps(place), None, None, ())
+        where = tuple((steps(path), value) for path, value in place.where.items())
         data = None if place.data is None else place.data.encode()
-        return cls(_steps(place.at), place.event, data, where)
+        return cls(steps(place.at), place.event, data, where)
 
     def matches(self, event: Event, decoded: object) -> bool:
         return (
             self.event in {None, event.name}
             and self.data in {None, event.data}
-            and all(_same(_at(decoded, path), value, path) for path, value in self.where)
+            and all(_same(value_at(decoded, path), value, path) for path, value in self.where)
         )
 
     def value(self, event: Event, decoded: object) -> Any:
-        return _at(decoded, self.path) if self.matches(event, decoded) else None
+        return value_at(decoded, self.path) if self.matches(event, decoded) else None
 
     def marker(self) -> bytes:
         """Bytes that occur in every event that matches; b"" if none are known."""
@@ -129,7 +134,7 @@ class _Mapping:
         return () if b"" in markers else tuple(sorted(markers))
 
     def understand(self, event: Event, answer: Answer) -> Meaning:
-        decoded = _decoded(event.data) if self.reads_json else None
+        decoded = value_in(event.data) if self.reads_json else None
         ends = any(matcher.matches(event, decoded) for matcher in self.ends)
         if decoded is None:
             if ends:
@@ -200,37 +205,7 @@ def _values(matchers: tuple[_Matcher, ...], event: Event, decoded: object) -> It
     return (matcher.value(event, decoded) for matcher in matchers)
 
 
-def _steps(path: str | None) -> _Path:
-    steps = (path or "$").split(".")
-    return tuple(steps[1:] if steps[0] == "$" else steps)
-
-
-def _decoded(data: bytes) -> Any:
-    """The data as JSON: a table, a list or a string; None for anything else, which is text."""
-    if not data.lstrip().startswith((b"{", b"[", b'"')):
-        return None
-    try:
-        return read(_json, data)
-    except FAULTS:
-        return None
-
-
-def _at(value: Any, path: _Path) -> Any:
-    """The value at a path; None if it does not exist."""
-    for number, step in enumerate(path, 1):
-        if step == "*" and isinstance(value, list):
-            found = [inner for item in value if (inner := _at(item, path[number:]))]
-            return found or None
-        if isinstance(value, dict):
-            value = value.get(step)
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return None
-    return value
-
-
-def _same(found: Any, wanted: Any, path: _Path) -> bool:
+def _same(found: Any, wanted: Any, path: Path) -> bool:
     """Equal, and of the same type: `true` is not 1. What does not exist is `false`; of several values one is enough."""
     if "*" in path and isinstance(found, list):
         return any(_same(item, wanted, ()) for item in found)

@@ -20,6 +20,9 @@ _DEEPEST = 8  # levels of nested content that are looked at
 _NO_REASON = {"null", "none"}  # what some servers write until they have one
 _TEXTS = ("text", "thinking", "content", "summary", "reasoning", "transcript", "data")  # where a part has its text
 
+_json = msgspec.json.Decoder(Any)
+
+Path = tuple[str, ...]  # keys and list indices; empty: the whole data
 T = TypeVar("T")
 
 
@@ -60,6 +63,37 @@ def _fields(struct: type[msgspec.Struct]) -> list[tuple[str, str, Any]]:
     kinds = typing.get_type_hints(struct)
     names = zip(struct.__struct_fields__, struct.__struct_encode_fields__, strict=True)
     return [(name, key, kinds[name]) for name, key in names]
+
+
+def value_in(data: bytes) -> Any:
+    """The data as JSON: a table, a list or a string; None for anything else, which is text."""
+    if not data.lstrip().startswith((b"{", b"[", b'"')):
+        return None
+    try:
+        return read(_json, data)
+    except FAULTS:
+        return None
+
+
+def steps(path: str | None) -> Path:
+    """The steps of a dotted path; `$`, and no path, is the whole data."""
+    found = (path or "$").split(".")
+    return tuple(found[1:] if found[0] == "$" else found)
+
+
+def value_at(value: Any, path: Path) -> Any:
+    """The value at a path; None if it does not exist."""
+    for number, step in enumerate(path, 1):
+        if step == "*" and isinstance(value, list):
+            found = [inner for item in value if (inner := value_at(item, path[number:]))]
+            return found or None
+        if isinstance(value, dict):
+            value = value.get(step)
+        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
+            value = value[int(step)]
+        else:
+            return None
+    return value
 
 
 def text_in(value: Any, depth: int = 0) -> str:
