@@ -5,7 +5,7 @@ A place that is a whole string keeps its value's type: `{messages}` stays a list
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -56,6 +56,17 @@ def fill(template: Any, values: Values) -> Any:
 def fill_path(path: str, values: Values) -> str:
     """A URL's path with its places filled in, each quoted as one segment."""
     return _PLACE.sub(lambda match: match["literal"] or quote(text(values.get(match["name"], "")), safe=""), path)
+
+
+def merged(old: Mapping[str, Any], new: Mapping[str, Any], whole: Container[str] = ()) -> dict[str, Any]:
+    """`old` with `new`: tables are merged at any depth, but those called as in `whole`; all else is replaced."""
+    result = dict(old)
+    for key, value in new.items():
+        before = result.get(key)
+        if isinstance(before, dict) and isinstance(value, dict) and key not in whole:
+            value = merged(before, value, whole)  # noqa: PLW2901 - the value that is kept
+        result[key] = value
+    return result
 
 
 def text(value: Any) -> str:

@@ -91,8 +91,8 @@ class RequestFormat:
             body: dict[str, Any] = template.fill(self.body, self._values(prompt))
         else:
             body = _without(self.protocol.request(self.target, prompt, prompt.streamed), self.target.omit)
-            body = _merged(body, self.changes)
-        return _merged(body, msgspec.json.decode(prompt.body)) if prompt.body else body
+            body = template.merged(body, self.changes)
+        return template.merged(body, msgspec.json.decode(prompt.body)) if prompt.body else body
 
     def encoded(self, prompt: Prompt) -> bytes:
         """The body of one request as bytes; b"" if its method has none."""
@@ -121,15 +121,6 @@ def _check_omit(target: Target, protocol: Protocol) -> None:
     for path in target.omit:
         if _without(body, (path,)) == body:
             raise ConfigError(f"target.omit: {protocol.name} sends no key {path!r}; it sends {', '.join(body)}")
-
-
-def _merged(body: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`body` with `changes`: tables are merged at any depth, everything else is replaced."""
-    result = dict(body)
-    for key, value in changes.items():
-        old = result.get(key)
-        result[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return result
 
 
 def _without(body: dict[str, Any], paths: tuple[str, ...]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import msgspec
 
 from streamgauge.harness.config import load
 from streamgauge.harness.config.schema import Target
+from streamgauge.harness.config.template import merged
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _INLINE = ("headers", "query", "where", "text", "thinking", "tool", "error", "end")  # tables on one line
@@ -55,8 +56,7 @@ def applied(to: Target, lines: str) -> Target:
         before.pop("events", None)
     if "protocol" in changes:
         before.pop("path", None)  # it was the old protocol's; lines that need one have it
-    merged = _merged(before, changes)
-    return load.parse(table("target", merged).encode()).target
+    return load.parse(table("target", merged(before, changes, _WHOLE)).encode()).target
 
 
 def joined(first: str, second: str) -> str:
@@ -64,16 +64,7 @@ def joined(first: str, second: str) -> str:
     both = [msgspec.toml.decode(text)["target"] for text in (first, second)]
     if "protocol" in both[1]:
         both[0].pop("path", None)
-    return table("target", _merged(*both))
-
-
-def _merged(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(old)
-    for name, item in new.items():
-        before = merged.get(name)
-        both = isinstance(before, Mapping) and isinstance(item, Mapping) and name not in _WHOLE
-        merged[name] = _merged(before, item) if both else item  # type: ignore[arg-type]  # `both` says so
-    return merged
+    return table("target", merged(both[0], both[1], _WHOLE))
 
 
 def _key(name: str) -> str:
