@@ -14,7 +14,6 @@ from streamgauge.harness.config.credentials import Credential
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.config.schema import Target
 from streamgauge.harness.config.secrets import Variables, filled_headers
-from streamgauge.harness.drive import prompts
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.protocols.protocol import Protocol
@@ -23,6 +22,7 @@ from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 
 _LONGEST_TURN = 0.001  # seconds of decoding before the gevent loop gets to read
+_STREAM, _DOCUMENT = "text/event-stream", "application/json"  # what a request accepts
 
 
 class Decoding:
@@ -102,15 +102,9 @@ class Site:
     headers: Mapping[str, str]  # of every request, names in lower case; hold secrets, so they are never shown
     own_headers: Mapping[str, str]  # those of the config among them
     secret: Redaction  # of what a server may repeat of the headers
+    usual_head: bytes  # of a request for a stream, up to the content length's value; b"": they differ
     credentials: tuple[Credential, ...]
     decoding: Decoding = field(default_factory=Decoding)
-    _usual_head: bytes = field(init=False, repr=False)  # up to the content length's value; b"": requests differ
-
-    def __post_init__(self) -> None:
-        form, usual = self.request_format, b""
-        if form.content_type is not None and not form.path_varies:
-            usual = self._head(prompts.ask("")) + b"content-length: "
-        object.__setattr__(self, "_usual_head", usual)
 
     @classmethod
     def of(cls, host: str, target: Target, clock: RunClock) -> "Site":
@@ -130,29 +124,23 @@ class Site:
         if not self.credentials and not self.request_format.personal:
             return self  # nothing that is sent depends on the user
         credential = self.credentials[number % len(self.credentials)] if self.credentials else None
-        form, headers, own, secret = _for_user(self.endpoint, self.target, self.protocol, user, credential)
-        return replace(self, request_format=form, headers=headers, own_headers=own, secret=secret)
+        parts = _for_user(self.endpoint, self.target, self.protocol, user, credential)
+        return Site(self.endpoint, self.target, self.protocol, self.clock, *parts, self.credentials, self.decoding)
 
     def headers_for(self, prompt: Prompt, last_id: str | None = None) -> dict[str, str]:
         """The headers of one request, without those that say how long its body is. They hold secrets."""
-        accept = "text/event-stream" if prompt.streamed else "application/json"
         resume = {} if last_id is None else {"last-event-id": last_id}
-        return {**self.headers, **({} if "accept" in self.headers else {"accept": accept}), **resume}
+        return {**_accepting(_STREAM if prompt.streamed else _DOCUMENT, self.headers), **resume}
 
     def request(self, prompt: Prompt, last_id: str | None = None) -> bytes:
         """The HTTP request for an answer to `prompt`; with `last_id`, for the rest of the answer after that event."""
         form = self.request_format
         body = form.encoded(prompt)
-        if self._usual_head and prompt.streamed and last_id is None:
-            return b"%b%d\r\n\r\n%b" % (self._usual_head, len(body), body)
+        if self.usual_head and prompt.streamed and last_id is None:
+            return b"%b%d\r\n\r\n%b" % (self.usual_head, len(body), body)
         length = b"" if form.content_type is None else b"content-length: %d\r\n" % len(body)
-        return self._head(prompt, last_id) + length + b"\r\n" + body
-
-    def _head(self, prompt: Prompt, last_id: str | None = None) -> bytes:
-        """The request line and the headers of `headers_for`."""
-        lines = [f"{self.request_format.method} {self.endpoint.base}{self.request_format.path_for(prompt)} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in self.headers_for(prompt, last_id).items()]
-        return "\r\n".join([*lines, ""]).encode("latin-1", "replace")
+        line = f"{form.method} {self.endpoint.base}{form.path_for(prompt)}"
+        return _head(line, self.headers_for(prompt, last_id)) + length + b"\r\n" + body
 
 
 def check(target: Target) -> None:
@@ -162,7 +150,8 @@ def check(target: Target) -> None:
 
 def _for_user(
     endpoint: Endpoint, target: Target, protocol: Protocol, user: str, credential: Credential | None
-) -> tuple[RequestFormat, dict[str, str], dict[str, str], Redaction]:
+) -> tuple[RequestFormat, dict[str, str], dict[str, str], Redaction, bytes]:
+    """The parts of a site that may depend on the user."""
     variables = Variables(credential=credential)
     own = {name.lower(): value for name, value in filled_headers(target, variables).items()}
     form = RequestFormat.of(target, protocol, variables, user)
@@ -174,7 +163,20 @@ def _for_user(
         **protocol.headers,
         **own,
     }
-    return form, headers, own, Redaction([*own.values(), *variables.used])
+    usual = b""
+    if form.content_type is not None and not form.path_varies:
+        usual = _head(f"{form.method} {endpoint.base}{form.path}", _accepting(_STREAM, headers)) + b"content-length: "
+    return form, headers, own, Redaction([*own.values(), *variables.used]), usual
+
+
+def _accepting(accept: str, headers: Mapping[str, str]) -> dict[str, str]:
+    """With this Accept header, unless the config has one."""
+    return {**headers, "accept": headers.get("accept", accept)}
+
+
+def _head(line: str, headers: Mapping[str, str]) -> bytes:
+    lines = [f"{line} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), ""]
+    return "\r\n".join(lines).encode("latin-1", "replace")
 
 
 def _base_before(base: str, path: str) -> str:

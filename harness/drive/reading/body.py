@@ -122,7 +122,7 @@ class _BodyDecoder:
             at = end
         if not self._over:
             self._take(self._decoder.finish())
-        if self.ended and sum(self.sizes) < len(body):
+        if self.ended:
             end = sum(self.sizes)
             self._read_after_end(body[end : end + _AFTER_END])
 
