@@ -9,11 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from streamgauge.harness.cli import main
 from streamgauge.harness.config.load import load
-from tests.support.command import until
+from tests.support.command import try_, until
 from tests.support.hostile import CHUNKED, LAST, Peer, asked, chunk, held, scripted
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -41,12 +39,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def try_(*words: object, **environment: str) -> Result:
-    result = CliRunner(env={"COLUMNS": "80", **environment}).invoke(main, ["try", *map(str, words)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def test_the_config_that_worked_is_saved_and_works_again(server: ReferenceServer, folder: Path) -> None:

@@ -11,19 +11,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from streamgauge.harness.cli import main
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.reference_server.faults.catalogue import FAULTS
-from tests.support.command import free_port
+from tests.support.command import COLUMNS, free_port, try_
 from tests.support.hostile import CHUNKED, LAST, Peer, asked, certificate, chunk, held, scripted
 from tests.support.reference import ReferenceServer, reference_server
 
 FOLDER = Path(__file__).parents[1] / "data/screens"
 # Fewer tokens than those from which on `try` judges whether something buffers: a busy machine delays them all at once.
 QUICK = ("--preset", "exact", "--ttft", "5ms", "--itl", "2ms", "--tokens", "6")
-COLUMNS = 80
 SIGNS = [
     (r"(chatcmpl-|msg_|req_)[0-9a-f]{24}", r"\1ID"),
     (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
@@ -63,13 +61,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def try_(*words: object, **environment: str) -> Result:
-    runner = CliRunner(env={"COLUMNS": str(COLUMNS), "NO_COLOR": "1", **environment})
-    result = runner.invoke(main, ["try", *map(str, words)])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return result
 
 
 def normal(text: str) -> str:

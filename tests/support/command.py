@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 from streamgauge.harness.cli import main
 from tests.support.forks import Forks
 
+COLUMNS = 80  # of a narrow terminal
 REPOSITORY = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 RULES = """
@@ -111,6 +112,14 @@ def _in_forks(
 def invoke(*words: object) -> Result:
     """`streamgauge …` in this process and its folder, for commands that start no other process."""
     return CliRunner(env={"COLUMNS": "200"}).invoke(main, [str(word) for word in words])
+
+
+def try_(*words: object, **environment: str) -> Result:
+    """`streamgauge try …` in this process, as a narrow terminal shows it."""
+    runner = CliRunner(env={"COLUMNS": str(COLUMNS), "NO_COLOR": "1", **environment})
+    result = runner.invoke(main, ["try", *map(str, words)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
 
 
 def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
