@@ -53,7 +53,7 @@ lint: install
 bench: install
 	$(BIN)/python -m tests.benchmarks
 
-# Half an hour with a slow disk, which needs the machine alone. MINUTES=5 is shorter.
+# Half an hour with a slow disk. MINUTES=5 is shorter; `chrt -f 20 make soak` runs it before other work of a busy machine.
 MINUTES ?= 30
 soak: install
 	$(BIN)/python -m tests.benchmarks.soak --minutes $(MINUTES)

@@ -1,8 +1,9 @@
 """`make soak`: 200 users for half an hour, while another process locks the database for 2 s every 20 s.
 
 Ends with exit code 1 if the run's memory grows, if its event loop stops for 50 ms or more, or if anything is lost. On
-a machine that is busy with something else every process stops at times. A process that only sleeps notices that, and
-stops in the seconds in which it was late do not count: the verdict says how many those were.
+a machine that is busy with something else every process stops at times. Another process watches what the kernel counts
+of the run's threads, and each stop is told with what the machine did meanwhile: one that waiting for a core explains is
+not the run's own. `chrt -f 20 make soak` keeps other people's work from delaying the run at all.
 """
 
 import argparse
@@ -15,12 +16,14 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import psutil
 
-from tests.support.command import BIN, count, rows, started, until
+from tests.benchmarks import stops
+from tests.benchmarks.stops import STOP_MS
+from tests.support.command import BIN, REPOSITORY, count, rows, started, until
 from tests.support.reference import ReferenceServer, reference_server
 
 USERS, MINUTES = 200, 30.0
@@ -28,7 +31,6 @@ WARM = 120.0  # seconds: Locust's statistics and the allocator's pools fill
 # Of the resident memory, per half hour. Locust and we keep some numbers for each second, 2 or 3 % of it. A hundred
 # bytes kept by mistake for each stream are 7 %.
 MOST_GROWTH = 0.05
-STOP_MS = 50.0
 NEAR = 1.0  # seconds; a process samples its own lag once in that time
 
 _SCENARIO = """
@@ -57,20 +59,6 @@ while True:
     time.sleep(2)
     line.execute("ROLLBACK")
 """
-_SLEEPS = """
-import sys, time
-while True:
-    due = time.monotonic() + 0.02
-    time.sleep(0.02)
-    late = time.monotonic() - due
-    if late > 0.02:
-        print(time.time(), late, flush=True)
-"""
-
-
-class Stop(NamedTuple):
-    at: float  # CLOCK_REALTIME, seconds, of the sample after it
-    ms: float
 
 
 def soak(minutes: float) -> dict[str, Any]:
@@ -85,10 +73,10 @@ def soak(minutes: float) -> dict[str, Any]:
             "--gauge-json", "run.json",
         ]  # fmt: skip
         with (
-            (folder / "late").open("w") as late,
+            (folder / "samples").open("w") as samples,
             (folder / "locked").open("w") as locked,
             started(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run,
-            started([sys.executable, "-c", _SLEEPS], stdout=late),
+            started([sys.executable, "-m", "tests.benchmarks.stops", run.pid], cwd=REPOSITORY, stdout=samples),
         ):
             until(lambda: count(folder / "run.db", "streams") > 0)
             with started([sys.executable, "-c", _LOCKS, folder / "run.db"], stdout=locked):
@@ -117,19 +105,20 @@ def _seen(folder: Path, memory: Sequence[tuple[float, int]]) -> dict[str, Any]:
     ((zero,),) = rows(folder / "run.db", "SELECT realtime_ns FROM runs")
     sql = "SELECT at_ns, value FROM samples WHERE name = 'loop_lag_ms' AND value >= ?"
     with closing(sqlite3.connect(folder / "run.db")) as database:
-        stops = [Stop((zero + at) / 1e9, ms) for at, ms in database.execute(sql, [STOP_MS])]
-    late, locked = _times(folder / "late"), _times(folder / "locked")
-    own = [stop for stop in stops if not (abs(late - stop.at) < 1 + NEAR).any()]
+        told = [((zero + at) / 1e9, ms) for at, ms in database.execute(sql, [STOP_MS])]
+    samples, locked = stops.read(folder / "samples"), _times(folder / "locked")
+    found = [stops.explained(at, ms, samples) for at, ms in told]
+    own = [stop for stop in found if stop.own]
     return {
         "resident_mib": round(float(resident[0]) / 2**20, 1),
         "growth_per_half_hour": round(slope * 1800 / float(resident[0]), 4),
-        "stops": len(stops),
-        "stops_with_a_busy_machine": len(stops) - len(own),
-        "stops_while_locked": sum(bool(((stop.at >= locked) & (stop.at < locked + 2 + NEAR)).any()) for stop in stops),
+        "stops": [str(stop) for stop in found],
+        "stops_with_a_busy_machine": len(found) - len(own),
+        "stops_while_locked": sum(bool(((stop.at >= locked) & (stop.at < locked + 2 + NEAR)).any()) for stop in found),
         "locks": len(locked),
         "longest_own_stop_ms": round(max((stop.ms for stop in own), default=0.0), 1),
         "own_stops": [round(stop.ms, 1) for stop in own],
-        "machine_late": len(late),
+        "samples": len(samples),
     }
 
 
