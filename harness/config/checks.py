@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from streamgauge.harness.config import template
+from streamgauge.harness.config.presets import PRESETS
 from streamgauge.harness.config.schema import (
     FEWEST_BASELINE_RUNS,
     Config,
@@ -20,8 +21,10 @@ from streamgauge.harness.config.schema import (
     Regression,
     Request,
     Silences,
+    Sla,
     Target,
 )
+from streamgauge.harness.near_miss import did_you_mean
 
 _MOST_LOST = 0.5  # share of segments; with more, TCP hardly delivers anything
 _STEEPEST = 10  # Pareto's index
@@ -34,6 +37,8 @@ def faults(config: Config) -> Iterator[str]:
     yield from of_reader(config.reader)
     if config.reader.good == Good() and any("goodput" in sla.rule for sla in config.sla):
         yield 'goodput needs limits: write them under [reader], as in good = { ttft = "1s" }'
+    for number, sla in enumerate(config.sla):
+        yield from (f"sla[{number}]{fault}" for fault in _of_sla(sla))
     yield from _of_regression(config.regression)
     for name, profile in config.networks.items():
         yield from (f"networks.{name}.{fault}" for fault in _of_profile(profile))
@@ -115,6 +120,17 @@ def _of_headers(headers: Mapping[str, str], place: str) -> Iterator[str]:
 def of_reader(reader: Reader) -> Iterator[str]:
     if not 1 <= reader.characters_per_second < math.inf:
         yield f"reader.characters_per_second: {reader.characters_per_second} is not a number of 1 or more"
+
+
+def _of_sla(sla: Sla) -> Iterator[str]:
+    """The rule's text is not checked: the judge's parser does that."""
+    if sla.preset is None and not sla.rule:
+        yield ": the key 'rule' is missing, or 'preset' in its place"
+    elif sla.preset is not None and sla.rule:
+        yield ": rule and preset exclude each other; to replace a rule of the preset, write a [[sla]] of its own below"
+    elif sla.preset is not None and sla.preset not in PRESETS:
+        known = f"there are {', '.join(PRESETS)}{did_you_mean(sla.preset, PRESETS)}"
+        yield f".preset: no preset called {sla.preset!r}; {known}"
 
 
 def _of_regression(regression: Regression) -> Iterator[str]:

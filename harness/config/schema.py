@@ -134,7 +134,10 @@ class Where(Closed, frozen=True):
 
 
 class Sla(Closed, frozen=True):
-    rule: str
+    """A rule, or a preset's name in its place. With both, it is a rule that came from the preset."""
+
+    rule: str = ""
+    preset: str | None = None
     where: Where = Where()
     min_samples: int = 0  # with fewer, the rule is not judged
     lasting: Duration | None = msgspec.field(default=None, name="for")  # missed only if it is missed for this long

@@ -249,7 +249,7 @@ def _new_run(environment: Environment, settings: Settings, load: OpenLoad, host:
             **public(settings.config.target),
             "reader": msgspec.structs.asdict(settings.config.reader),
         },
-        rules=settings.config.sla,
+        rules=[rule.written for rule in settings.rules],
         fingerprint=fingerprint(environment, settings, load),
         labels=settings.labels,
         instrument=instrument(),

@@ -35,7 +35,7 @@ def _row(verdict: Verdict) -> tuple[Cell, ...]:
     needed = f" About {verdict.needed:,} samples would settle it." if _needed_is_missing(verdict) else ""
     return (
         Mark(verdict.status.value),
-        f"{verdict.rule}{'' if verdict.severity == 'fail' else ' (only warns)'}",
+        f"{verdict.rule}{verdict.origin}{'' if verdict.severity == 'fail' else ' (only warns)'}",
         words(verdict.where),
         figure_or_never(verdict.observed, verdict.unit),
         figure_or_never(verdict.limit, verdict.unit),

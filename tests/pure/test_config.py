@@ -54,7 +54,7 @@ from streamgauge.harness.judge.compare import baseline_file
             "reader.good: no key called 'tfft'; there are ttft, tpot",
         ),
         ("[reader]\nspeed = 55", "reader: no key called 'speed'; there are characters_per_second"),
-        ("[[sla]]\nrul = 'x'", "sla[0]: no key called 'rul'; there are rule, where"),
+        ("[[sla]]\nrul = 'x'", "sla[0]: no key called 'rul'; there are rule, preset, where"),
         ("[[sla]]\nrule = 'x'\nwhere = { netwrk = 'x' }", "sla[0].where: no key called 'netwrk'; there are scenario"),
         ("[[sla]]\nwhere = {}", "sla[0]: the key 'rule' is missing"),
     ],

@@ -49,7 +49,7 @@ def _of_run(judgement: Judgement) -> Iterator[str]:
             if (verdict.status, verdict.severity) == (status, severity):
                 where = words(verdict.where)
                 message = verdict.reason if where == "all streams" else f"{where}: {verdict.reason}"
-                yield _command(level, f"{verdict.rule} {status.value}", message)
+                yield _command(level, f"{verdict.rule} {status.value}{verdict.origin}", message)
     if not judgement.verdicts:
         yield _command("warning", f"{judgement.run.scenario}: {judgement.verdict}", judgement.reason)
 

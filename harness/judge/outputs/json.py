@@ -120,6 +120,7 @@ def _metric(summary: Summary) -> dict[str, Any]:
 def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
         "rule": verdict.rule,
+        "preset": verdict.preset,
         "where": msgspec.to_builtins(verdict.where),  # only the keys that were given
         "severity": verdict.severity,
         "status": verdict.status.value,

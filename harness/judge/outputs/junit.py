@@ -77,6 +77,7 @@ def _figures_of_rule(verdict: Verdict) -> dict[str, str]:
         {
             "status": verdict.status.value,
             "severity": verdict.severity,
+            "preset": verdict.preset or "",
             "observed": _number(verdict.observed),
             "plain": _number(verdict.plain),
             "limit": _number(verdict.limit),

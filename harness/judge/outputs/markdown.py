@@ -77,7 +77,7 @@ def _rules(judgement: Judgement) -> Iterator[str]:
     for verdict in sorted(judgement.verdicts, key=lambda each: WORST_FIRST.index(each.status)):
         yield _row(
             f"{STYLES[verdict.status].sign} {verdict.status_text}",
-            _code(verdict.rule),
+            f"{_code(verdict.rule)}{_text(verdict.origin)}",
             _text(words(verdict.where)),
             *cells.of_rule(verdict),
             _text(verdict.reason),

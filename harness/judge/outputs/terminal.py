@@ -80,7 +80,7 @@ def _rules(judgement: Judgement) -> Table:
     for verdict in judgement.verdicts:
         table.add_row(
             status(verdict.status, verdict.status_text.removeprefix(verdict.status)),
-            safe(verdict.rule),
+            safe(f"{verdict.rule}{verdict.origin}"),
             safe(_where(verdict.where)),
             *cells.of_rule(verdict),
         )

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from streamgauge.harness.config.presets import expanded
 from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.measure.rates import RATES
@@ -48,9 +49,24 @@ class Rule(msgspec.Struct, frozen=True):
             ">=": value >= self.limit,
         }[self.op]
 
+    def replaces(self, other: "Rule") -> bool:
+        """Whether this one, written later, takes the place of a preset's rule: the same figure, limited from the same
+        side, of the same streams."""
+        return (
+            other.written.preset is not None
+            and self.wants_low is other.wants_low
+            and self.written.where == other.written.where
+            and (self.subject.name, self.subject.statistic) == (other.subject.name, other.subject.statistic)
+        )
+
 
 def parse_all(written: Iterable[Sla]) -> list[Rule]:
-    return [parse(each) for each in written]
+    """The rules, presets expanded, without those of a preset that a later table replaces."""
+    rules: list[Rule] = []
+    for table in written:
+        own = [parse(each) for each in expanded([table])]
+        rules = [rule for rule in rules if not any(later.replaces(rule) for later in own)] + own
+    return rules
 
 
 def parse(written: Sla) -> Rule:
@@ -65,7 +81,7 @@ def parse(written: Sla) -> Rule:
     subject = subjects.parse(parts["subject"].strip(), text)
     fault = _fault_of_options(written, subject)
     if fault is not None:
-        raise RuleError(f"{text!r}: {fault}")
+        raise RuleError(f"{text!r}{'' if written.preset is None else f' of preset {written.preset}'}: {fault}")
     return Rule(written, subject, op, _limit(text, parts["limit"], subject))
 
 

@@ -38,6 +38,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one rule."""
 
     rule: str  # as in Rule.text
+    preset: str | None = None  # the preset that the rule is from
     where: Where
     severity: Literal["fail", "warn"] = "fail"
     status: RuleStatus
@@ -51,6 +52,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     unit: str  # of observed, limit, low and high
     reason: str  # one sentence
     needed: int | None = None  # about how many samples would settle an inconclusive rule; None: no number would
+
+    @property
+    def origin(self) -> str:
+        """To be put behind the rule: ` (preset chat)`; "" for a rule that was written as one."""
+        return "" if self.preset is None else f" (preset {self.preset})"
 
     @property
     def status_text(self) -> str:
@@ -113,6 +119,7 @@ def evaluate(
     low, high = evidence.interval or (None, None)
     return Verdict(
         rule=rule.text,
+        preset=rule.written.preset,
         where=rule.written.where,
         severity=rule.written.severity,
         status=status,

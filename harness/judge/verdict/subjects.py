@@ -32,6 +32,11 @@ class Subject(msgspec.Struct, frozen=True):
         return float(percentile[1]) / 100 if percentile else None
 
     @property
+    def statistic(self) -> str | float | None:
+        """What is taken of the metric, however it is written: p95 and p95.0 are one. None: the subject is a rate."""
+        return self.aggregation if self.quantile is None else self.quantile
+
+    @property
     def better(self) -> Better:
         """The direction in which the figure is good."""
         return RATES[self.name].better if self.aggregation is None else METRICS[self.name].better

@@ -1,0 +1,12 @@
+"""What somebody may have meant by a name that does not exist."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`; did you mean 'chat'?` for the known name that is most alike; "" if none is. To be put behind a message."""
+    known = list(known)
+    by_lower = {each.lower(): each for each in known}
+    alike = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean {by_lower[alike[0]]!r}?" if alike else ""
