@@ -26,7 +26,7 @@ class Outcome(StrEnum):
     UNREACHABLE = "unreachable"  # no connection: DNS, TCP or TLS
     RESET = "reset"  # the connection broke before the answer's end
     TIMED_OUT = "timed_out"  # detail says which: connect, first token, idle, total
-    EMPTY = "empty"  # ended as it should, and brought nothing: no text, thinking or tool call
+    EMPTY = "empty"  # ended as it should; brought no text, thinking or tool call, or only blanks
     MALFORMED = "malformed"  # violates the protocol, or exceeds a limit of the config
     CANCELLED = "cancelled"  # the simulated person left, as the scenario meant
     INTERRUPTED = "interrupted"  # the run ended first: neither a failure nor a completion

@@ -19,7 +19,7 @@ _MEANINGS = {
     Outcome.UNREACHABLE: "no connection: DNS, TCP or TLS",
     Outcome.RESET: "the connection broke before the answer’s end",
     Outcome.TIMED_OUT: "waited too long: to connect, for the first token, between reads, or in all",
-    Outcome.EMPTY: "ended as it should, and brought nothing",
+    Outcome.EMPTY: "ended as it should, and brought nothing, or only blanks",
     Outcome.MALFORMED: "not the protocol, or past a limit",
     Outcome.CANCELLED: "the simulated person left, as the scenario intended: no failure",
     Outcome.INTERRUPTED: "the run ended first: no failure, and in no rate",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streamgauge.harness.config.schema import Events
 from streamgauge.harness.drive.protocols import Answer, Malformed, Meaning, Protocol, custom
+from streamgauge.harness.drive.protocols.protocol import Choice
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.reading.sse import Decoder
 from streamgauge.harness.record.arrivals import Kind
@@ -224,7 +225,7 @@ def test_anthropics_usage_is_cumulative_and_the_last_report_holds() -> None:
 
 def test_openais_usage_comes_in_a_chunk_without_choices() -> None:
     usage = {"prompt_tokens": 9, "completion_tokens": 4, "prompt_tokens_details": {"cached_tokens": 8}}
-    assert answer(OPENAI, chunk("length"), {"choices": [], "usage": usage}) == Answer(9, 4, 8, None, "length")
+    assert answer(OPENAI, {"choices": [], "usage": usage}) == Answer(9, 4, 8)
     written = usage | {"prompt_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 7}}
     assert answer(OPENAI, {"choices": [], "usage": written}) == Answer(9, 4, 0, 7)
     assert answer(OPENAI, {"choices": [], "usage": None}) == Answer()
@@ -321,7 +322,7 @@ def test_any_bytes_are_understood_or_malformed(protocol: Protocol, data: bytes, 
                 "choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}],
                 "usage": {"prompt_tokens": 3, "completion_tokens": 5},
             },
-            Answer(3, 5, stop_reason="stop"),
+            Answer(3, 5, stop_reason="stop", choices={"None": Choice(brought=True, ended=True)}),
         ),
         (PLAIN, {"text": "Hello", "input_tokens": 3, "output_tokens": 5}, Answer(3, 5)),
         (MAPPED, {"parts": [{"text": "Hello"}], "usage": {"in": 3, "out": 5}}, Answer(3, 5)),

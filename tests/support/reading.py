@@ -72,6 +72,7 @@ def _take(event: Event, found: DecodedBody, protocol: Protocol) -> None:
     found.sizes.append(event.size)
     found.kinds += bytes([KINDS.index(meaning.kind)])
     found.characters.append(meaning.characters)
+    found.answer.visible = found.answer.visible or (meaning.kind in CONTENT and meaning.visible)
     found.fault = None if meaning.error is None else (Outcome.SERVER_ERROR, meaning.error)
     found.ended = meaning.ends and meaning.error is None
 

@@ -127,9 +127,16 @@ def keep_tokens(answer: Answer, field: str, value: Any) -> None:
         answer.odd("a token count that is not a whole number")
 
 
-def keep_stop_reason(answer: Answer, value: Any) -> None:
-    """Keep a reported stop reason; null, absent and empty report nothing. SGLang has a table with a type and words."""
+def keep_stop_reason(answer: Answer, value: Any) -> bool:
+    """Keep a reported stop reason, and return whether there is one: null, absent and empty report nothing.
+
+    SGLang has a table with a type and words. One that says that the server gave up stays, whatever comes after it: of
+    several choices, each has its own reason.
+    """
     if isinstance(value, dict):
         value = ": ".join(str(value[key]) for key in ("type", "reason", "message") if value.get(key))
-    if value and str(value).lower() not in _NO_REASON:
+    if not value or str(value).lower() in _NO_REASON:
+        return False
+    if not answer.gave_up:
         answer.stop_reason = line(str(value), 100)
+    return True

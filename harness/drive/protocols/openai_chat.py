@@ -18,6 +18,7 @@ from streamgauge.harness.drive.protocols.protocol import (
     PING,
     UNKNOWN,
     Answer,
+    Choice,
     Meaning,
     Protocol,
     failure,
@@ -28,6 +29,7 @@ from streamgauge.harness.drive.protocols.protocol import (
 from streamgauge.harness.record.arrivals import Kind
 
 NAME: ProtocolName = "openai_chat"
+_MOST_CHOICES = 128  # as many as the API gives
 _DEEPEST = 3  # levels at which usage is looked for
 
 
@@ -43,6 +45,7 @@ class _Delta(msgspec.Struct):
 
 
 class _Choice(msgspec.Struct):
+    index: Any = None
     delta: _Delta | None = None
     message: _Delta | None = None  # in an answer that was not streamed
     text: Any = None  # of the older completions
@@ -91,11 +94,11 @@ def understand(event: Event, answer: Answer) -> Meaning:
     _report(usage, answer)
     meaning = OTHER
     for choice in decoded.choices or ():
-        keep_stop_reason(answer, choice.finish_reason)
         if choice.delta is None and answer.begun:  # MiniMax sends the whole message once more at the end
             choice.message = None
-        if meaning is OTHER:
-            meaning = _content(choice)
+        found = _content(choice)
+        _keep_choice(choice, found, answer)
+        meaning = found if meaning is OTHER else meaning
     answer.begun = answer.begun or meaning is not OTHER
     return meaning
 
@@ -111,9 +114,9 @@ def plain(body: bytes, answer: Answer) -> Meaning:
         _report(_usage_in(body), answer)
     meaning = OTHER
     for choice in decoded.choices:
-        keep_stop_reason(answer, choice.finish_reason)
-        if meaning is OTHER:
-            meaning = _content(choice)
+        found = _content(choice)
+        _keep_choice(choice, found, answer)
+        meaning = found if meaning is OTHER else meaning
     return Meaning(meaning.kind, meaning.text, ends=True)
 
 
@@ -126,6 +129,17 @@ def _read(data: bytes) -> _Chunk:
 
 def _error(decoded: _Chunk) -> Any:
     return decoded.error or next((choice.error for choice in decoded.choices or () if choice.error), None)
+
+
+def _keep_choice(choice: _Choice, found: Meaning, answer: Answer) -> None:
+    """Keep whether this choice has ended, and whether it brought something."""
+    ended = keep_stop_reason(answer, choice.finish_reason)
+    kept = answer.choices.get(str(choice.index))
+    if kept is None and len(answer.choices) < _MOST_CHOICES:
+        kept = answer.choices[str(choice.index)] = Choice()
+    if kept is not None:
+        kept.brought = kept.brought or (found is not OTHER and found.visible)
+        kept.ended = kept.ended or ended
 
 
 def _content(choice: _Choice) -> Meaning:

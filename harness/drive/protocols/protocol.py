@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
+from unicodedata import category
 
 import msgspec
 
@@ -37,8 +38,20 @@ class Meaning(msgspec.Struct, frozen=True, gc=False):
         """How many; of a character that comes as two UTF-16 halves, the first half counts."""
         return len(self.text) if self.text.isascii() else len(_LOW_HALVES.sub("", self.text))
 
+    @property
+    def visible(self) -> bool:
+        """Whether a person sees anything of the text: more than blanks, line ends and characters without a shape."""
+        return any(category(char)[0] != "Z" and category(char) not in _SHAPELESS for char in self.text)
+
 
 COUNTS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")  # fields of an Answer
+
+
+class Choice(msgspec.Struct):
+    """One of several answers to one question."""
+
+    brought: bool = False  # content of which a person sees something
+    ended: bool = False  # it has its stop reason
 
 
 class Answer(msgspec.Struct):
@@ -51,7 +64,21 @@ class Answer(msgspec.Struct):
     stop_reason: str | None = None  # one line of at most 100 characters
     unknown: str | None = None  # an excerpt of the first event that the protocol has no meaning for
     begun: bool = False  # content has come
+    visible: bool = False  # content has come of which a person sees something
+    choices: dict[str, "Choice"] = {}  # the answers in this one, if the request asked for several
     oddities: dict[str, int] = {}  # what was odd but readable, and how often
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether the stop reason says that the server gave up."""
+        words = _WORD.findall((self.stop_reason or "").partition(":")[0])
+        return not _GAVE_UP.isdisjoint(map(str.lower, words))
+
+    @property
+    def empty_choices(self) -> int:
+        """How many of several answers have ended without content."""
+        ended = [choice for choice in self.choices.values() if choice.ended]
+        return sum(not choice.brought for choice in ended) if len(ended) > 1 else 0
 
     def odd(self, what: str) -> None:
         """Count an oddity; `what` is one of a few constant texts, never the server's."""
@@ -109,7 +136,13 @@ class Protocol:
         return meaning
 
 
+# A stop reason with one of these words, in any spelling such as `serverError`, says that the server gave up.
+_GAVE_UP = {"abort", "aborted", "cancelled", "canceled", "crashed", "error", "exception", "failed", "failure"}
+_GAVE_UP |= {"insufficient", "overloaded", "timed", "timeout", "unavailable"}
+_WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
 _LOW_HALVES = re.compile("[\udc00-\udfff]")
+_SHAPELESS = {"Cc", "Cf"}  # such as a line end, and a space of no width
 _EXCERPT = 120  # bytes
 _MOST_MARKERS = 8  # that the compiled reader looks for
 # In every form of an in-band error: a key or value of JSON, an event's name, llama.cpp's field `error:`. A text that

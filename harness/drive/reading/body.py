@@ -161,7 +161,7 @@ class _BodyDecoder:
         return self.ended or self.fault is not None
 
     def _add(self, data: bytes) -> Kind | None:
-        """Add the events that these bytes complete. Returns the kind if the bytes are exactly one chunk of content."""
+        """Add the events that these bytes complete. Returns the kind if the bytes are exactly one visible chunk."""
         found = self._decoder.feed(data)
         self._work += len(data) + 8 * len(found)
         if self._work > _BREAK:
@@ -170,7 +170,10 @@ class _BodyDecoder:
         return self._take(found, len(data))
 
     def _take(self, events: list[Event], length: int = 0) -> Kind | None:
-        """Add these events, which `length` bytes completed. Returns the kind of the event that is all of them."""
+        """Add these events, which `length` bytes completed. Returns the kind of the visible event that is all of them.
+
+        The events that are like it will not be looked into, and whether a person sees anything has to be known.
+        """
         for event in events:
             if event.size > self._limit:
                 self.fault = Outcome.MALFORMED, f"an event of {event.size:,} bytes; the limit is {self._limit:,}"
@@ -186,13 +189,15 @@ class _BodyDecoder:
             self.sizes.append(event.size)
             self.kinds.append(_CODES[meaning.kind])
             self.characters.append(meaning.characters)
+            visible = meaning.kind in CONTENT and meaning.visible
+            self.answer.visible = self.answer.visible or visible
             if meaning.error is not None:
                 self.fault = Outcome.SERVER_ERROR, meaning.error
                 return None
             if meaning.ends:
                 self.ended = True
                 return None
-            if event.size == length and meaning.kind in CONTENT:
+            if event.size == length and visible:
                 return meaning.kind
         if self._decoder.unfinished > self._limit:
             self.fault = Outcome.MALFORMED, f"an event of more than {self._limit:,} bytes"

@@ -4,7 +4,6 @@ A terminal event is necessary for success, and not sufficient: an answer that sa
 no reason where its protocol has reasons, or that brought nothing, is a failure.
 """
 
-import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +20,6 @@ _STREAM_TYPES = {"text/event-stream", "text/plain", "application/x-ndjson", ""} 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_TEXT = 65_536  # bytes
 _GZIP = b"\x1f\x8b"
-# A stop reason with one of these words, in any spelling such as `serverError`, says that the server gave up.
-_GAVE_UP = {"abort", "aborted", "cancelled", "canceled", "crashed", "error", "exception", "failed", "failure"}
-_GAVE_UP |= {"insufficient", "overloaded", "timed", "timeout", "unavailable"}
-_WORD = re.compile("[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 Ending = tuple[Outcome, str]
 
@@ -53,7 +48,7 @@ def ending(received: Received, decoded: DecodedBody, protocol: Protocol, end: En
         return of_answer(decoded.answer, protocol, end, brought=any(map(decoded.kinds.count, CONTENT_CODES)))
     if received.broken is not None and received.broken.outcome in {Outcome.CANCELLED, Outcome.INTERRUPTED}:
         return received.broken.outcome, str(received.broken)  # on our side: says nothing about the server
-    if gave_up(decoded.answer):
+    if decoded.answer.gave_up:
         return _given_up(decoded.answer)
     if received.status is not None and not decoded.sizes:
         return _not_a_stream(received)
@@ -67,25 +62,25 @@ def ending(received: Received, decoded: DecodedBody, protocol: Protocol, end: En
 def of_answer(answer: Answer, protocol: Protocol, end: End | None, *, brought: bool) -> Ending:
     """The outcome of an answer that has ended as it should; `brought`: whether it had content."""
     reason = answer.stop_reason
-    if gave_up(answer):
+    if answer.gave_up:
         return _given_up(answer)
     if reason is None and protocol.has_reasons and end is None:
         return Outcome.TRUNCATED, (
             "the answer ended with its terminal event, but without a stop reason: it was cut short. "
             'If this server never gives one, write target.end = "marker"'
         )
+    tokens = "" if answer.output_tokens is None else f", {answer.output_tokens} output tokens"
+    told = f"(stop reason {reason!r}{tokens})"
+    if brought and not answer.visible:
+        return Outcome.EMPTY, f"the answer ended as it should, but brought only blanks and line ends {told}"
+    if answer.empty_choices:
+        share = f"{answer.empty_choices} of its {len(answer.choices)} choices"
+        return Outcome.EMPTY, f"the answer ended as it should, but {share} brought nothing {told}"
     if brought:
         return Outcome.COMPLETED, ""
     if answer.unknown is not None:
         return Outcome.MALFORMED, f"not {protocol.name}: no content, and events that it does not know: {answer.unknown}"
-    tokens = "" if answer.output_tokens is None else f", {answer.output_tokens} output tokens"
-    return Outcome.EMPTY, f"the answer ended as it should, but brought nothing (stop reason {reason!r}{tokens})"
-
-
-def gave_up(answer: Answer) -> bool:
-    """Whether the stop reason says that the server gave up."""
-    words = _WORD.findall((answer.stop_reason or "").partition(":")[0])
-    return not _GAVE_UP.isdisjoint(map(str.lower, words))
+    return Outcome.EMPTY, f"the answer ended as it should, but brought nothing {told}"
 
 
 def _given_up(answer: Answer) -> Ending:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
-from streamgauge.harness.drive.reading.ending import gave_up
 from streamgauge.harness.drive.reading.framing import decoder
 from streamgauge.harness.record.observation import CONTENT
 
@@ -48,7 +47,7 @@ class Progress:
         try:
             for event in self._decoder.feed(fresh):
                 meaning = self._protocol.meaning_of(event, self._answer)
-                self.over = self.over or meaning.ends or meaning.error is not None or gave_up(self._answer)
+                self.over = self.over or meaning.ends or meaning.error is not None or self._answer.gave_up
                 if meaning.kind in CONTENT:
                     self._add_content(event.end)
         except Malformed:

@@ -45,6 +45,7 @@ def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any
         return _ended(seen, site, Outcome.MALFORMED, str(fault))
     if meaning.error is not None:
         return _ended(seen, site, Outcome.SERVER_ERROR, meaning.error)
+    answer.visible = meaning.kind in CONTENT and meaning.visible
     outcome, detail = of_answer(answer, site.protocol, "marker", brought=meaning.kind in CONTENT)
     later = transcript.delivery.emulated or transcript.away is not None
     chunk = _chunk(transcript, meaning, site.clock, seen.ended_at if later else None)
