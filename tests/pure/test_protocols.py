@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from streamgauge.harness.config.schema import Events
 from streamgauge.harness.drive.protocols import Answer, Malformed, Meaning, Protocol, custom
-from streamgauge.harness.drive.protocols.protocol import Choice
 from streamgauge.harness.drive.protocols.event import Event
+from streamgauge.harness.drive.protocols.protocol import Choice
 from streamgauge.harness.drive.reading.sse import Decoder
 from streamgauge.harness.record.arrivals import Kind
 from tests.support.formats import ALL, ANTHROPIC, AS_TEXT, MAPPED, OPENAI, PLAIN
