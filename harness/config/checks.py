@@ -16,6 +16,7 @@ from streamgauge.harness.config.schema import (
     Good,
     Handovers,
     Metrics,
+    Place,
     Profile,
     Reader,
     Regression,
@@ -29,6 +30,7 @@ from streamgauge.harness.near_miss import did_you_mean
 _MOST_LOST = 0.5  # share of segments; with more, TCP hardly delivers anything
 _STEEPEST = 10  # Pareto's index
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_ROLES = {"system", "user", "assistant"}
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")  # Prometheus's
 
 
@@ -49,14 +51,18 @@ def _of_target(target: Target) -> Iterator[str]:
         yield 'target.protocol = "custom" needs a table [target.events] that maps the events'
     if target.protocol != "custom" and target.events is not None:
         yield f'[target.events] goes with target.protocol = "custom", not {target.protocol!r}'
+    yield from _of_places(target.events or Events())
     yield from _of_end(target)
-    if target.path is not None and not target.path.startswith("/"):
-        yield f"target.path: {target.path!r} does not begin with a slash"
-    yield from template.faults("target.path", target.path)
+    for key in ("path", "whole_path"):
+        path = getattr(target, key)
+        if path is not None and not path.startswith("/"):
+            yield f"target.{key}: {path!r} does not begin with a slash"
+        yield from template.faults(f"target.{key}", path)
     if target.request is not None:
         yield from _of_request(target, target.request)
-    bodies = {"body": target.body, "request": {"body": None if target.request is None else target.request.body}}
-    for place, number in template.numbers("target", bodies):
+    request = target.request or Request()
+    parts = {key: getattr(request, key) for key in ("body", "message", "tool")}
+    for place, number in template.numbers("target", {"body": target.body, "request": parts}):
         if not math.isfinite(number):
             yield f"{place}: {number} cannot be written in JSON"
     if target.credentials is not None and (target.credentials.file is None) == (target.credentials.variable is None):
@@ -91,13 +97,30 @@ def _of_end(target: Target) -> Iterator[str]:
         yield 'target.end = "finish_reason" needs target.events.stop_reason'
 
 
+def _of_places(events: Events) -> Iterator[str]:
+    for key in events.__struct_fields__:
+        places = getattr(events, key)
+        for place in places if isinstance(places, list) else [places]:
+            if isinstance(place, Place) and place.sum and (place.at is not None or not key.endswith("_tokens")):
+                yield f"target.events.{key}: `sum` adds up counts of tokens; it goes with no `at`"
+
+
 def _of_request(target: Target, request: Request) -> Iterator[str]:
     yield from template.faults("target.request.query", request.query)
     yield from template.faults("target.request.body", request.body)
+    yield from template.faults("target.request.message", request.message, template.OF_MESSAGE)
+    yield from template.faults("target.request.tool", request.tool, template.OF_TOOL)
     if request.body is not None and request.method == "GET":
         yield "target.request.body: a GET has no body; write the question into query or path"
     if request.body is not None and (target.body or target.omit):
         yield "target.request.body is the whole body: write there what target.body and target.omit would change"
+    for key in ("message", "roles", "tool"):
+        if getattr(request, key) and request.body is None:
+            yield f"target.request.{key} shapes what target.request.body has, and there is none"
+    if request.message is not None and not template.mentions(request.message, {"text"}):
+        yield "target.request.message has no {text}: the question would never be asked"
+    if unknown := sorted(set(request.roles) - _ROLES):
+        yield f"target.request.roles: no role called {unknown[0]!r}; there are {', '.join(sorted(_ROLES))}"
     own = {"path": target.path, "query": request.query, "body": request.body}
     if (request.body is not None or request.method == "GET") and not template.asks(own):
         yield "[target.request] has neither {prompt} nor {messages}: the question would never be asked"

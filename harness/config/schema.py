@@ -6,7 +6,7 @@ import msgspec
 
 from streamgauge.harness.config.duration import Duration
 
-ProtocolName = Literal["anthropic_messages", "openai_chat", "plain_sse", "custom"]
+ProtocolName = Literal["anthropic_messages", "openai_chat", "plain_sse", "ollama", "gemini", "custom"]
 Framing = Literal["sse", "ndjson", "text"]  # server-sent events, a JSON document on each line, or text as it comes
 # What makes an answer complete: its terminal event alone, a stop reason alone, or a clean end of the HTTP message.
 End = Literal["marker", "finish_reason", "close"]
@@ -37,9 +37,12 @@ class Place(Closed, frozen=True):
     """Where in the events something is: in those that match every key that is set, at a path."""
 
     at: str | None = None  # None: the whole data
+    each: str | None = None  # path of a list: `at` and `where` lead into each of its items; those that match count
+    sum: list[str] = []  # in place of `at`: the numbers at these paths, added up
     event: str | None = None  # the event's name
     data: str | None = None  # the event's whole data
-    where: dict[str, str | int | float | bool] = {}  # what must be the value at each of these paths
+    # What must be the value at each of these paths; of a list, one of it.
+    where: dict[str, str | int | float | bool | list[str]] = {}
 
 
 Places = str | Place | list[str | Place] | None  # of several, the first that finds something counts
@@ -53,6 +56,7 @@ class Events(Closed, frozen=True):
     thinking: Places = None
     tool: Places = None
     error: Places = None  # its presence makes the event an in-band error
+    refused: Places = None  # the same for a question that is not answered at all: why it is not
     input_tokens: Places = None
     output_tokens: Places = None
     cache_read_tokens: Places = None
@@ -80,6 +84,9 @@ class Request(Closed, frozen=True):
     content_type: Literal["json", "form"] = "json"
     query: dict[str, str] = {}
     body: dict[str, Any] | None = None  # None: the protocol's own
+    message: dict[str, Any] | None = None  # an item of {messages}, with {role} and {text}; None: role and content
+    roles: dict[str, str] = {}  # {role} by its usual name: system, user, assistant
+    tool: dict[str, Any] | None = None  # an item of {tools}, with {tool}; None: the tool's name
 
 
 class Credentials(Closed, frozen=True):
@@ -92,6 +99,7 @@ class Credentials(Closed, frozen=True):
 class Target(Closed, frozen=True):
     protocol: ProtocolName = "anthropic_messages"
     path: str | None = None  # None: the protocol's own
+    whole_path: str | None = None  # of questions for an answer in one piece; None: as all others
     model: str = "reference"
     headers: dict[str, str] = {}
     max_tokens: int = 400

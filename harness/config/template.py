@@ -1,19 +1,26 @@
 """Places such as `{prompt}` in [target.request] and target.path: checked with the config, filled in per request.
 
 A place that is a whole string keeps its value's type: `{messages}` stays a list. A place without a value, such as
-`{system}` for a question without a system prompt, leaves its key out. `{{prompt}}` stands for the text `{prompt}`.
+`{system}` for a question without a system prompt, leaves its key out, and a table or list that has nothing else.
+`{{prompt}}` stands for the text `{prompt}`.
 """
 
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
 _PLACE = re.compile(r"\{\{(?P<literal>\w+)\}\}|(?<!\$)\{(?P<name>[A-Za-z_]\w*)\}")  # not ${NAME}, a secret's variable
-NAMES = ("prompt", "messages", "system", "model", "max_tokens", "stream", "tools", "user", "conversation")
-_LISTS = frozenset({"messages", "tools"})
+NAMES = (
+    "prompt", "messages", "all_messages", "system", "model", "max_tokens", "stream", "tools", "user", "conversation",
+    "turn",
+)  # fmt: skip
+OF_MESSAGE = ("role", "text", "number")  # in target.request.message
+OF_TOOL = ("tool",)  # in target.request.tool
+_QUESTIONS = frozenset({"prompt", "messages", "all_messages"})
+_LISTS = frozenset({"messages", "all_messages", "tools"})
 
 Values = Mapping[str, Any]  # by the names of places; a place without a value has no entry
 
@@ -29,13 +36,13 @@ def has_places(text: str) -> bool:
     return _PLACE.search(text) is not None
 
 
-def faults(where: str, template: Any) -> Iterator[str]:
-    """Each fault of a template, as a line that begins with `where`."""
+def faults(where: str, template: Any, names: Collection[str] = NAMES) -> Iterator[str]:
+    """Each fault of a template that may have the places `names`, as a line that begins with `where`."""
     for place, text in _strings(where, template):
         for match in _PLACE.finditer(text):
             name = match["name"]
-            if name and name not in NAMES:
-                known = ", ".join(f"{{{known}}}" for known in NAMES)
+            if name and name not in names:
+                known = ", ".join(f"{{{known}}}" for known in names)
                 yield f"{place}: no place called {{{name}}}; there are {known}; {{{{{name}}}}} stands for the text"
             elif name in _LISTS and match[0] != text:
                 yield f"{place}: {{{name}}} is a list, so it must be the whole value, not a part of a text"
@@ -43,14 +50,19 @@ def faults(where: str, template: Any) -> Iterator[str]:
 
 def asks(template: Any) -> bool:
     """Whether the question is in it."""
+    return mentions(template, _QUESTIONS)
+
+
+def mentions(template: Any, names: Container[str]) -> bool:
+    """Whether one of these places is in it."""
     texts = (text for _, text in _strings("", template))
-    return any(match["name"] in {"prompt", "messages"} for text in texts for match in _PLACE.finditer(text))
+    return any(match["name"] in names for text in texts for match in _PLACE.finditer(text))
 
 
 def fill(template: Any, values: Values) -> Any:
     """The template with its places filled in. A string, table or list of what TOML can hold."""
     filled = _fill(template, values)
-    return "" if filled is _ABSENT else filled
+    return type(template)() if filled is _ABSENT else filled
 
 
 def fill_path(path: str, values: Values) -> str:
@@ -76,10 +88,12 @@ def text(value: Any) -> str:
 
 def _fill(template: Any, values: Values) -> Any:
     if isinstance(template, dict):
-        pairs = ((key, _fill(value, values)) for key, value in template.items())
-        return {key: value for key, value in pairs if value is not _ABSENT}
+        pairs = [(key, _fill(value, values)) for key, value in template.items()]
+        table = {key: value for key, value in pairs if value is not _ABSENT}
+        return _ABSENT if pairs and not table else table
     if isinstance(template, list):
-        return [value for value in (_fill(item, values) for item in template) if value is not _ABSENT]
+        items = [value for value in (_fill(item, values) for item in template) if value is not _ABSENT]
+        return _ABSENT if template and not items else items
     if not isinstance(template, str):
         return template
     whole = _PLACE.fullmatch(template)

@@ -13,11 +13,11 @@ from urllib.parse import urlencode
 import msgspec
 
 from streamgauge.harness.config import template
-from streamgauge.harness.config.schema import Target
+from streamgauge.harness.config.schema import Request, Target
 from streamgauge.harness.config.secrets import Variables
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import Protocol
-from streamgauge.harness.drive.protocols.protocol import turns
+from streamgauge.harness.drive.protocols.places import values
 from streamgauge.harness.errors import ConfigError
 
 _CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
@@ -32,63 +32,63 @@ class RequestFormat:
     protocol: Protocol
     user: str  # fills {user}
     path: str  # below the host's URL; may have places
-    query: dict[str, Any]  # the template of target.request.query
-    body: dict[str, Any] | None  # the template of target.request.body; None: the protocol's body is sent
+    whole_path: str | None  # the same for answers in one piece; None: as `path`
+    request: Request  # target.request; its body is a template, or None: the protocol's body is sent
     changes: dict[str, Any]  # target.body
 
     @classmethod
     def of(cls, target: Target, protocol: Protocol, variables: Variables, user: str) -> "RequestFormat":
         """ConfigError for a missing variable, or for an `omit` of a key that no request has."""
         _check_omit(target, protocol)
-        request = target.request
-        path = variables.fill("target.path", protocol.path)
-        if re.search(r"[\x00-\x20\x7f]", path):
-            raise ConfigError("target.path: holds a space or a line break; write %20 for a space")
+        request = target.request or Request()
+        filled = {
+            key: variables.fill(f"target.request.{key}", getattr(request, key))
+            for key in ("query", "body", "message", "tool")
+        }
+        whole_path = protocol.whole_path
         return cls(
             target,
             protocol,
             user,
-            path,
-            query={} if request is None else variables.fill("target.request.query", request.query),
-            body=None if request is None else variables.fill("target.request.body", request.body),
+            _path("target.path", protocol.path, variables),
+            None if whole_path is None else _path("target.whole_path", whole_path, variables),
+            request=msgspec.structs.replace(request, **filled),
             changes=variables.fill("target.body", target.body),
         )
 
     @property
     def method(self) -> str:
-        return "POST" if self.target.request is None else self.target.request.method
+        return self.request.method
 
     @property
     def content_type(self) -> str | None:
         """The header's value; None: the request has no body."""
-        request = self.target.request
-        if request is None:
-            return _CONTENT_TYPES["json"]
-        return None if request.method == "GET" else _CONTENT_TYPES[request.content_type]
+        return None if self.request.method == "GET" else _CONTENT_TYPES[self.request.content_type]
 
     @property
     def personal(self) -> bool:
         """Whether what is sent may depend on the user or the conversation, apart from credentials."""
-        return self.target.request is not None or self.path_varies
+        return self.target.request is not None or self.path_varies or self.protocol.names_conversation
 
     @property
     def path_varies(self) -> bool:
-        """Whether the path depends on the question."""
-        return bool(self.query) or template.has_places(self.path)
+        """Whether the path of a question for a stream depends on the question."""
+        return bool(self.request.query) or template.has_places(self.path)
 
     def path_for(self, prompt: Prompt) -> str:
         """The path of one request, with its query."""
-        if not self.path_varies:
-            return self.path
-        values = self._values(prompt)
-        path = template.fill_path(self.path, values)
-        query = _flat(template.fill(self.query, values))
+        path = self.path if prompt.streamed or self.whole_path is None else self.whole_path
+        if not (self.request.query or template.has_places(path)):
+            return path
+        found = self._values(prompt)
+        path = template.fill_path(path, found)
+        query = _flat(template.fill(self.request.query, found))
         return f"{path}{'&' if '?' in path else '?'}{query}" if query else path
 
     def json(self, prompt: Prompt) -> dict[str, Any]:
         """The body of one request as a JSON object."""
-        if self.body is not None:
-            body: dict[str, Any] = template.fill(self.body, self._values(prompt))
+        if self.request.body is not None:
+            body: dict[str, Any] = template.fill(self.request.body, self._values(prompt))
         else:
             body = _without(self.protocol.request(self.target, prompt, prompt.streamed), self.target.omit)
             body = template.merged(body, self.changes)
@@ -102,18 +102,14 @@ class RequestFormat:
         return _flat(body).encode() if self.content_type == _CONTENT_TYPES["form"] else msgspec.json.encode(body)
 
     def _values(self, prompt: Prompt) -> dict[str, Any]:
-        values = {
-            "prompt": prompt.messages[-1][1],
-            "messages": turns(prompt),
-            "system": prompt.system,
-            "model": self.target.model,
-            "max_tokens": prompt.max_tokens or self.target.max_tokens,
-            "stream": prompt.streamed,
-            "tools": list(prompt.tools) or None,
-            "user": self.user,
-            "conversation": prompt.conversation,
-        }
-        return {name: value for name, value in values.items() if value is not None}
+        return {**values(self.target, prompt, self.request), "user": self.user}
+
+
+def _path(key: str, path: str, variables: Variables) -> str:
+    filled: str = variables.fill(key, path)
+    if re.search(r"[\x00-\x20\x7f]", filled):
+        raise ConfigError(f"{key}: holds a space or a line break; write %20 for a space")
+    return filled
 
 
 def _check_omit(target: Target, protocol: Protocol) -> None:

@@ -72,27 +72,6 @@ error = [
 ]
 end_data = "[DONE]"
 """
-_GEMINI = """\
-[target]
-protocol = "custom"
-end = "finish_reason"
-
-[target.events.text]
-at = "candidates.0.content.parts.*.text"
-where = { "candidates.0.content.parts.*.thought" = false }
-
-[target.events.thinking]
-at = "candidates.0.content.parts.*.text"
-where = { "candidates.0.content.parts.*.thought" = true }
-
-[target.events]
-tool = "candidates.0.content.parts.*.functionCall"
-error = ["error", "promptFeedback.blockReason"]
-input_tokens = "usageMetadata.promptTokenCount"
-output_tokens = "usageMetadata.candidatesTokenCount"
-cache_read_tokens = "usageMetadata.cachedContentTokenCount"
-stop_reason = "candidates.0.finishReason"
-"""
 _AG_UI = """\
 [target]
 protocol = "custom"
@@ -114,21 +93,6 @@ error = { at = "message", where = { type = "RUN_ERROR" } }
 input_tokens = "usage.0.inputTokens"
 output_tokens = "usage.0.outputTokens"
 end = { where = { type = "RUN_FINISHED" } }
-"""
-_OLLAMA = """\
-[target]
-protocol = "custom"
-
-[target.events]
-framing = "ndjson"
-text = ["message.content", "response"]
-thinking = ["message.thinking", "thinking"]
-tool = "message.tool_calls"
-error = "error"
-input_tokens = "prompt_eval_count"
-output_tokens = "eval_count"
-stop_reason = "done_reason"
-end_path = "done"
 """
 _TGI = """\
 [target]
@@ -211,7 +175,7 @@ FORMATS: tuple[Format, ...] = (
         _shipped("openai_chat"),
         "openai_chat",
     ),
-    Format("Gemini", lambda sample: sample.reaches("candidates.0.content"), _GEMINI),
+    Format("Gemini", lambda sample: sample.reaches("candidates.0.content"), _shipped("gemini"), "gemini"),
     Format("AG-UI", lambda sample: sample.has_type("RUN_STARTED", "TEXT_MESSAGE_", "REASONING_MESSAGE_"), _AG_UI),
     Format(
         "the AI SDK's UI message stream",
@@ -227,7 +191,8 @@ FORMATS: tuple[Format, ...] = (
         lambda sample: (
             bool(sample.lines) and sample.has("done") and (sample.reaches("message.content") or sample.has("response"))
         ),
-        _OLLAMA,
+        _shipped("ollama"),
+        "ollama",
     ),
     Format("Text Generation Inference", lambda sample: sample.reaches("token.text"), _TGI),
     Format("llama.cpp's own /completion", lambda sample: sample.has("content") and sample.has("stop"), _LLAMA_CPP),

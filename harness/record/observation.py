@@ -22,7 +22,7 @@ class Outcome(StrEnum):
     COMPLETED = "completed"
     TRUNCATED = "truncated"  # the response ended cleanly, but without a terminal event
     SERVER_ERROR = "server_error"  # an error event inside a 200
-    REFUSED = "refused"  # an HTTP status other than 2xx
+    REFUSED = "refused"  # an HTTP status other than 2xx, or the server's words that it will not answer
     UNREACHABLE = "unreachable"  # no connection: DNS, TCP or TLS
     RESET = "reset"  # the connection broke before the answer's end
     TIMED_OUT = "timed_out"  # detail says which: connect, first token, idle, total

@@ -15,7 +15,7 @@ _MEANINGS = {
     Outcome.COMPLETED: "the whole answer came, with its terminal event",
     Outcome.TRUNCATED: "ended cleanly, but without its terminal event",
     Outcome.SERVER_ERROR: "an error event inside an answer with HTTP status 200",
-    Outcome.REFUSED: "an HTTP status other than 2xx",
+    Outcome.REFUSED: "an HTTP status other than 2xx, or a question that the server would not answer",
     Outcome.UNREACHABLE: "no connection: DNS, TCP or TLS",
     Outcome.RESET: "the connection broke before the answer’s end",
     Outcome.TIMED_OUT: "waited too long: to connect, for the first token, between reads, or in all",

@@ -21,7 +21,10 @@ from streamgauge.harness.judge.compare import baseline_file
     [
         ("[target", "x.toml: not valid TOML: Expected ']'"),
         ("extra = 1", "x.toml: no key called 'extra'; there are target, load, sla"),
-        ("[target]\nprotocoll = 'x'", "x.toml: target: no key called 'protocoll'; there are protocol, path, model"),
+        (
+            "[target]\nprotocoll = 'x'",
+            "x.toml: target: no key called 'protocoll'; there are protocol, path, whole_path, model",
+        ),
         ("[target]\nprotocol = 'grpc'", "no protocol called 'grpc'; there are anthropic_messages, openai_chat"),
         ("[[sla]]\nrule = 'x'\nseverity = 'bad'", "sla[0].severity: no severity called 'bad'; there are fail, warn"),
         ("[regression]\ntest = 'z'", "regression.test: no test called 'z'; there are t, mann_whitney"),

@@ -52,9 +52,7 @@ TABLES = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```toml\n(.*?)^```$", PA
 IN_CORPUS = {
     "OpenAI Responses": "responses",
     "the AI SDK's UI message stream": "ai_sdk",
-    "Gemini": "gemini",
     "AG-UI": "ag_ui",
-    "Ollama (a JSON document on each line)": "ollama",
     "LangGraph's server": "langgraph",
     "Data that is a JSON string": "team",
     "Text as data, asked by GET, without a terminal event": "get_until_closed",

@@ -119,8 +119,6 @@ def test_a_type_that_is_no_text_makes_nothing_raise(protocol: Protocol, odd: Any
         meaning_of = protocol.meaning_of(event(data), seen)
         body = event(data).data
         decoded = decode(body, protocol, 1_000)
-        outcome, _ = ending(
-            Received(200, {"content-type": "application/json"}, body, True, None), decoded, protocol, None
-        )
+        outcome, _ = ending(Received(200, {"content-type": "application/json"}, body, True, None), decoded, protocol)
         assert meaning_of.ends is False
         assert outcome is not Outcome.COMPLETED

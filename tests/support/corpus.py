@@ -34,6 +34,7 @@ import msgspec
 from streamgauge.harness.config.checks import faults
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Config, Target
+from streamgauge.harness.drive.protocols import for_target
 
 FOLDER = Path(__file__).parents[1] / "corpus"
 _EVENT = re.compile(rb".*?(?:\r\n\r\n|\n\n|\r\r|\Z)", re.DOTALL)
@@ -79,7 +80,7 @@ class Stream:
         """The body in the pieces in which it is sent."""
         if cut := self.sent.get("cut"):
             return [self.body[at : at + cut] for at in range(0, len(self.body), cut)]
-        lines = self.target.events is not None and self.target.events.framing != "sse"
+        lines = for_target(self.target).framing != "sse"
         return [part for part in (_LINE if lines else _EVENT).findall(self.body) if part]
 
     def wire(self) -> list[bytes]:

@@ -42,7 +42,7 @@ def read(stream: Stream, body: bytes, *, complete: bool, why: Broken | None = No
     protocol = for_target(target)
     decoded = decode(body if stream.status // 100 == 2 else b"", protocol, target.limits.event_bytes)
     received = Received(stream.status, stream.headers, body, complete, why)
-    return _reading(*ending(received, decoded, protocol, target.end), decoded)
+    return _reading(*ending(received, decoded, protocol), decoded)
 
 
 def read_slowly(stream: Stream, pieces: Sequence[bytes], *, complete: bool) -> Reading:
@@ -60,7 +60,7 @@ def read_slowly(stream: Stream, pieces: Sequence[bytes], *, complete: bool) -> R
     if found.ended:
         _read_after_end(b"".join(pieces)[sum(found.sizes) :], answer, protocol)
     received = Received(stream.status, stream.headers, b"".join(pieces), complete, None)
-    return _reading(*ending(received, found, protocol, target.end), found)
+    return _reading(*ending(received, found, protocol), found)
 
 
 def _take(event: Event, found: DecodedBody, protocol: Protocol) -> None:
@@ -73,7 +73,8 @@ def _take(event: Event, found: DecodedBody, protocol: Protocol) -> None:
     found.kinds += bytes([KINDS.index(meaning.kind)])
     found.characters.append(meaning.characters)
     found.answer.visible = found.answer.visible or (meaning.kind in CONTENT and meaning.visible)
-    found.fault = None if meaning.error is None else (Outcome.SERVER_ERROR, meaning.error)
+    if meaning.error is not None:
+        found.fault = Outcome.REFUSED if meaning.refused else Outcome.SERVER_ERROR, meaning.error
     found.ended = meaning.ends and meaning.error is None
 
 

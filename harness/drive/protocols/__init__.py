@@ -1,4 +1,4 @@
-"""Protocols: what an event's bytes mean. To add one, add a file here and an entry in `PROTOCOLS`.
+"""Protocols: what an event's bytes mean. To add one: a table, see `tabled`, or a file and its entry in `PROTOCOLS`.
 
 event                what a decoder yields and a protocol reads
 protocol             what every protocol provides
@@ -7,14 +7,18 @@ anthropic_messages   Anthropic Messages
 openai_chat          OpenAI chat completions
 plain_sse            text in `data:`
 custom               a format mapped in the config
+tabled               shipped protocols that are such mappings: the files in `tables`
+places               what a template of a request is filled with
 """
 
 from dataclasses import replace
 
+from streamgauge.harness.config import template
 from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.drive.protocols import anthropic_messages, openai_chat, plain_sse
 from streamgauge.harness.drive.protocols.custom import custom
 from streamgauge.harness.drive.protocols.protocol import Answer, Malformed, Meaning, Protocol
+from streamgauge.harness.drive.protocols.tabled import TABLES, tabled
 from streamgauge.harness.errors import ScenarioError
 
 __all__ = ["PROTOCOLS", "Answer", "Malformed", "Meaning", "Protocol", "custom", "for_target"]
@@ -25,12 +29,13 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
         anthropic_messages.PROTOCOL,
         openai_chat.PROTOCOL,
         plain_sse.PROTOCOL,
+        *map(tabled, TABLES),
     )
 }
 
 
 def for_target(target: Target) -> Protocol:
-    """The target's protocol, with the target's path. ScenarioError if there is no such protocol."""
+    """The target's protocol as the target changes it. ScenarioError if there is no such protocol."""
     if target.protocol == "custom" and target.events is not None:
         protocol = custom(target.events)
     elif target.protocol in PROTOCOLS:
@@ -39,4 +44,15 @@ def for_target(target: Target) -> Protocol:
         raise ScenarioError(
             f"no protocol called {target.protocol!r}; there are {', '.join(PROTOCOLS)}, and custom with its events"
         )
-    return protocol if target.path is None else replace(protocol, path=target.path)
+    path, whole_path = target.path, target.whole_path
+    if path is None:
+        model = {"model": target.model}  # in a protocol's own paths; so they are the same for every question
+        path = template.fill_path(protocol.path, model)
+        if whole_path is None and protocol.whole_path is not None:
+            whole_path = template.fill_path(protocol.whole_path, model)
+    end = target.end or protocol.end
+    if end == "finish_reason" and not protocol.has_reasons:
+        raise ScenarioError(f'target.end = "finish_reason": {protocol.name} has no stop reasons')
+    if (path, whole_path, end) == (protocol.path, protocol.whole_path, protocol.end):
+        return protocol
+    return replace(protocol, path=path, whole_path=whole_path, end=end)

@@ -12,7 +12,7 @@ from unicodedata import category
 
 import msgspec
 
-from streamgauge.harness.config.schema import Framing, ProtocolName, Target
+from streamgauge.harness.config.schema import End, Framing, ProtocolName, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.record.arrivals import Kind
@@ -32,6 +32,7 @@ class Meaning(msgspec.Struct, frozen=True, gc=False):
     text: str = ""  # of content: what was generated
     error: str | None = None  # one line: an error that the server sent inside a 200
     ends: bool = False  # whether this is the terminal event
+    refused: bool = False  # the error says that the question will not be answered, and not that something failed
 
     @property
     def characters(self) -> int:
@@ -105,6 +106,9 @@ class Protocol:
     plain: Callable[[bytes, Answer], Meaning]  # the same for the body of an answer that was not streamed
     framing: Framing = "sse"
     has_reasons: bool = True  # a complete answer says why it stopped; without a reason it was cut short
+    end: End | None = None  # as `Target.end`
+    whole_path: str | None = None  # where answers in one piece are asked for; None: at `path`
+    names_conversation: bool = False  # a request has an id of its conversation
 
     @property
     def markers(self) -> tuple[bytes, ...]:
@@ -187,7 +191,7 @@ def undated(tool: str) -> str:
 
 
 def turns(prompt: Prompt) -> list[dict[str, str]]:
-    """The messages of a prompt as JSON objects, in the form that all three shipped protocols share."""
+    """The messages of a prompt as JSON objects, in the form that most protocols share."""
     return [{"role": role, "content": text} for role, text in prompt.messages]
 
 

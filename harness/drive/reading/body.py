@@ -192,7 +192,7 @@ class _BodyDecoder:
             visible = meaning.kind in CONTENT and meaning.visible
             self.answer.visible = self.answer.visible or visible
             if meaning.error is not None:
-                self.fault = Outcome.SERVER_ERROR, meaning.error
+                self.fault = Outcome.REFUSED if meaning.refused else Outcome.SERVER_ERROR, meaning.error
                 return None
             if meaning.ends:
                 self.ended = True

@@ -35,8 +35,8 @@ class Received:
     broken: Broken | None  # why the answer was cut short; None: it was not
 
 
-def ending(received: Received, decoded: DecodedBody, protocol: Protocol, end: End | None) -> Ending:
-    """The server's events take precedence over the end of the connection. `end`: of the target."""
+def ending(received: Received, decoded: DecodedBody, protocol: Protocol) -> Ending:
+    """The server's events take precedence over the end of the connection."""
     if received.status is not None and received.status // 100 != 2:
         return Outcome.REFUSED, f"HTTP {received.status}{_redirect(received)}: {_text(received.body)}"
     if decoded.fault is not None:
@@ -44,8 +44,8 @@ def ending(received: Received, decoded: DecodedBody, protocol: Protocol, end: En
     clean = received.broken is None and received.status is not None and received.complete
     if protocol.framing == "text" and clean and (wrong := _not_text(received)) is not None:
         return wrong
-    if _has_ended(decoded, end, clean=clean):
-        return of_answer(decoded.answer, protocol, end, brought=any(map(decoded.kinds.count, CONTENT_CODES)))
+    if _has_ended(decoded, protocol.end, clean=clean):
+        return of_answer(decoded.answer, protocol, protocol.end, brought=any(map(decoded.kinds.count, CONTENT_CODES)))
     if received.broken is not None and received.broken.outcome in {Outcome.CANCELLED, Outcome.INTERRUPTED}:
         return received.broken.outcome, str(received.broken)  # on our side: says nothing about the server
     if decoded.answer.gave_up:

@@ -126,7 +126,7 @@ def _outcome(transcript: Transcript, decoded: DecodedBody, site: Site) -> Ending
     """The outcome of the stream and its detail."""
     body, complete = bytes(transcript.body), transcript.complete
     received = Received(transcript.status, transcript.headers, body, complete, transcript.broken)
-    outcome, detail = ending(received, decoded, site.protocol, site.target.end)
+    outcome, detail = ending(received, decoded, site.protocol)
     # A library may hand on several reads of raw text in one piece.
     told = outcome is Outcome.COMPLETED and site.protocol.framing != "text"
     lost = _lost_by_library(transcript, decoded) if told else ""

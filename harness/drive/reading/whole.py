@@ -44,7 +44,8 @@ def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any
     except Malformed as fault:
         return _ended(seen, site, Outcome.MALFORMED, str(fault))
     if meaning.error is not None:
-        return _ended(seen, site, Outcome.SERVER_ERROR, meaning.error)
+        outcome = Outcome.REFUSED if meaning.refused else Outcome.SERVER_ERROR
+        return _ended(seen, site, outcome, meaning.error)
     answer.visible = meaning.kind in CONTENT and meaning.visible
     outcome, detail = of_answer(answer, site.protocol, "marker", brought=meaning.kind in CONTENT)
     later = transcript.delivery.emulated or transcript.away is not None
