@@ -10,7 +10,7 @@ from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.protocols.protocol import COUNTS
 from streamgauge.harness.drive.reading.body import DecodedBody, decode
 from streamgauge.harness.drive.reading.ending import Received, ending
-from streamgauge.harness.drive.reading.framing import decoder
+from streamgauge.harness.drive.reading.framing import cut_off_error, decoder
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.record.arrivals import CONTENT_CODES, KINDS, Kind
 from streamgauge.harness.record.observation import CONTENT, Outcome
@@ -56,6 +56,9 @@ def read_slowly(stream: Stream, pieces: Sequence[bytes], *, complete: bool) -> R
     came = [event for piece in pieces for event in events.feed(piece)]
     for event in [*came, *events.finish()]:
         if not found.ended and found.fault is None:
+            _take(event, found, protocol)
+    if not found.ended and found.fault is None:
+        for event in cut_off_error(events, protocol.meaning_of):
             _take(event, found, protocol)
     if found.ended:
         _read_after_end(b"".join(pieces)[sum(found.sizes) :], answer, protocol)

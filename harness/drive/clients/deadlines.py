@@ -18,6 +18,7 @@ from streamgauge.harness.record.observation import Outcome
 
 NEVER = 1 << 62
 _MOST_DRIFT = 50_000_000  # ns of drift between the system's clock and ours with which the kernel's stamps serve
+_QUIET = 1_000_000_000  # ns without anything, after which an error whose event has no end is believed
 _GRACE = 200_000_000  # ns after the marker; most servers end the HTTP message by then, which saves the check
 
 
@@ -113,10 +114,16 @@ class Deadlines:
             self.check_at = now + _GRACE
 
     def check_terminal(self) -> None:
-        """End the stream if its terminal event has arrived, even if the server keeps the HTTP message open."""
+        """End the stream if its terminal event has arrived, even if the server keeps the HTTP message open.
+
+        Some servers forget the blank line that ends their error event, and say nothing more.
+        """
         self._progress.update()
         self.answered = self._progress.over
-        if not self.answered:
+        if not self.answered and self._progress.failing:
+            quiet_at = self._exchange.last_read_at + _QUIET
+            self.answered, self.check_at = self.check_at >= quiet_at, quiet_at
+        elif not self.answered:
             self._exchange.marker_seen, self.check_at = False, NEVER
 
     def idle_at(self) -> int:

@@ -21,7 +21,7 @@ from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.protocols.protocol import COUNTS, Meaning
 from streamgauge.harness.drive.reading import sse
-from streamgauge.harness.drive.reading.framing import SEPARATORS, decoder
+from streamgauge.harness.drive.reading.framing import SEPARATORS, cut_off_error, decoder
 from streamgauge.harness.native import library
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import Kind
@@ -122,6 +122,8 @@ class _BodyDecoder:
             at = end
         if not self._over:
             self._take(self._decoder.finish())
+        if not self._over:
+            self._take(cut_off_error(self._decoder, self._understand))
         if self.ended:
             end = sum(self.sizes)
             self._read_after_end(body[end : end + _AFTER_END])

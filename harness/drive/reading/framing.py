@@ -1,8 +1,10 @@
 """How the bytes of a body are cut into events, by the protocol's framing. Pure."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from streamgauge.harness.config.schema import Framing
+from streamgauge.harness.drive.protocols import Answer, Malformed, Meaning
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.reading import ndjson, sse, text
 
@@ -25,3 +27,11 @@ def decoded(decoder: Decoder, body: bytes, breathe: Callable[[], None]) -> Itera
         yield from decoder.feed(body[at : at + _PART])
         breathe()
     yield from decoder.finish()
+
+
+def cut_off_error(decoder: Decoder, understand: Callable[[Event, Answer], Meaning]) -> list[Event]:
+    """The event that the end of the body cuts off, if it tells an error. Anything else that is cut off never came."""
+    found = decoder.cut_off()
+    with suppress(Malformed):
+        return [event for event in found if understand(event, Answer()).error is not None]
+    return []

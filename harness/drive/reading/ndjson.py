@@ -45,6 +45,10 @@ class Decoder:
         self._line.clear()
         return events
 
+    def cut_off(self) -> list[Event]:
+        """Nothing: `finish` has it."""
+        return []
+
     def _report(self, line: bytes, events: list[Event]) -> None:
         if line := line.strip():
             events.append(Event(line, self._at, self._at - self._reported))

@@ -1,6 +1,8 @@
 """The progress of an answer: decodes it while it arrives, but only if a decision depends on it. Pure."""
 
 from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
 
 from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
 from streamgauge.harness.drive.reading.framing import decoder
@@ -60,6 +62,15 @@ class Progress:
             self.first_end = end
         if self.content == self._stop_after:
             self.stop_end = end
+
+    @property
+    def failing(self) -> bool:
+        """Whether the event that has begun tells an error already, and only its end has not come."""
+        rest = deepcopy(self._decoder)
+        found = [*rest.finish(), *rest.cut_off()]
+        with suppress(Malformed):
+            return any(self._protocol.meaning_of(event, Answer()).error is not None for event in found)
+        return False
 
     @property
     def settled(self) -> bool:

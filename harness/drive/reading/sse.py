@@ -2,8 +2,8 @@
 
 The events and their offsets do not depend on how the bytes are cut; time is linear in the bytes, even one at a time. An
 event is complete with the first byte of its blank line's end: a CR completes it, whether or not an LF follows. An event
-that the end of the body cuts off is not reported, as the standard demands; `Decoder.unfinished` is its size. Sizes are
-not limited here: the caller compares `unfinished` with its limit.
+that the end of the body cuts off is not reported, as the standard demands; `Decoder.unfinished` is its size, and
+`cut_off` gives it. Sizes are not limited here: the caller compares `unfinished` with its limit.
 
 Three things that servers do are read beyond the standard: an event with a name and no data, which ends some formats,
 the field `error:`, which llama.cpp sent until 2025, and an error as bare JSON between the events, as Gemini sends it.
@@ -102,6 +102,16 @@ class Decoder:
             self._name = ""
             self._dispatch(self._at + len(self._line), events)
             self._line.clear()
+        return events
+
+    def cut_off(self) -> list[Event]:
+        """The event that the end of the body cuts off, for a caller who believes an error even so."""
+        events: list[Event] = []
+        end = self._at + len(self._line)
+        if self._line and not self._line.startswith(b":"):
+            self._field(bytes(self._line))
+        if self._data:
+            self._dispatch(end, events)
         return events
 
     def _usual(self, data: bytes, events: list[Event]) -> int:

@@ -30,3 +30,7 @@ class Decoder:
     def finish(self) -> list[Event]:
         """Nothing: every byte was reported."""
         return []
+
+    def cut_off(self) -> list[Event]:
+        """Nothing, as with `finish`."""
+        return []
