@@ -2,12 +2,11 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.command import command
 from tests.support.reference import ReferenceServer
 
 RULES = """
@@ -39,14 +38,10 @@ def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
 ) -> None:
     (tmp_path / "rules.toml").write_text(RULES.replace("{grace}", grace))
     (tmp_path / "hasty.py").write_text(HASTY)
-    ended = subprocess.run(
-        [
-            Path(sys.executable).parent / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", "5",
-            "--spawn-rate", "5", "--run-time", "60s", "--config", "rules.toml", "--db", "run.db", "--json", "run.json",
-            "--report", "run.html", "--", *processes,
-        ],
+    ended = command(
+        "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "60s",
+        "--config", "rules.toml", "--db", "run.db", "--json", "run.json", "--report", "run.html", "--", *processes,
         cwd=tmp_path,
-        capture_output=True, text=True, timeout=50, check=False,
     )  # fmt: skip
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "error_rate < 20% was missed after" in ended.stderr

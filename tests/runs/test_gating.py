@@ -1,9 +1,7 @@
 """`noise`, `ab` and `run --gate` with real runs."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,19 +9,16 @@ import pytest
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.run.labels import provenance
 from tests.support.accepted import CONFIG, add, fill
-from tests.support.command import ends_after, invoke
+from tests.support.command import command, ends_after, invoke
 from tests.support.record import a_run
 from tests.support.reference import ReferenceServer
 
-STREAMGAUGE = Path(sys.executable).parent / "streamgauge"
 WORK = ("--users", 25, "--spawn-rate", 100, "--run-time", "20s", "--db", "gauge.db")
 
 
-def run(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """A process of its own, to its end."""
-    environment = {**os.environ, "COLUMNS": "200"}
-    told = [str(STREAMGAUGE), *map(str, words)]
-    return subprocess.run(told, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+def run(*words: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
+    """`streamgauge …`, to its end."""
+    return command("streamgauge", *words, cwd=cwd, COLUMNS="200")
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The streamgauge command as tests call it, and what it left."""
 
 import contextlib
-import os
 import socket
 import sqlite3
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from streamgauge.harness.cli import main
-from tests.support.forks import Forks
+from tests.support.forks import Forked, Forks
 
 COLUMNS = 80  # of a narrow terminal
 REPOSITORY = Path(__file__).parents[2]
@@ -63,50 +62,72 @@ def ends_after(streams: int) -> str:
     return _ENDS.format(streams=streams)
 
 
+# What a run imports when it begins and for its verdict, and what a command imports when it is called.
+_OF_A_RUN = (
+    "streamgauge.scenario", "streamgauge.harness.run.keeper", "streamgauge.harness.run.conclusion",
+    "streamgauge.harness.drive.server_metrics", "streamgauge.reports.page", "scipy.special", "plotly.io",
+    "plotly.graph_objs.bar", "plotly.graph_objs.scatter", "plotly.graph_objs.layout", "rich.live", "rich.progress",
+    "httpx",
+)  # fmt: skip
+_OF_COMMANDS = tuple(f"streamgauge.harness.commands.{name}" for name in ("run", "several_runs", "noise", "ab"))
+
+
+class Running(Forked):
+    """`streamgauge …` or `locust …` as a fork, whose output goes to files in `folder`."""
+
+    def __init__(self, words: Sequence[object], folder: Path, cwd: Path, environment: Mapping[str, str]) -> None:
+        self.words = [str(word) for word in words]
+        self._kept = (folder / "stdout", folder / "stderr")
+        locust = self.words[0] == "locust"
+        forks, python = (_locust(), "") if locust else (_streamgauge(), _locust().python())
+        with self._kept[0].open("w") as output, self._kept[1].open("w") as errors:
+            super().__init__(forks.order(self.words, (output.fileno(), errors.fileno()), cwd, environment, python))
+
+    def communicate(self, timeout: float = _PATIENCE) -> tuple[str, str]:
+        """Wait for its end. Returns what it wrote, to standard output and to standard error."""
+        self.wait(timeout)
+        output, errors = (path.read_text() for path in self._kept)
+        return output, errors
+
+    def ended(self) -> "subprocess.CompletedProcess[str]":
+        """Wait for its end."""
+        output, errors = self.communicate()
+        return subprocess.CompletedProcess(self.words[1:], self.wait(), output, errors)
+
+
+@contextlib.contextmanager
+def running(*words: object, cwd: Path, **environment: str) -> Iterator[Running]:
+    """`streamgauge …` or `locust …`, which is gone after the test, whatever the test came to."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Running(words, Path(folder), cwd, environment)
+        try:
+            yield program
+        finally:
+            program.kill()
+            program.wait()
+
+
 def command(*words: object, cwd: Path, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run `streamgauge …` or `locust …` to its end."""
-    program, *rest = map(str, words)
-    if program == "locust":
-        return _in_forks([rest], cwd, environment)[0]
-    return subprocess.run(
-        [BIN / program, *rest],
-        cwd=cwd,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=_PATIENCE,
-        check=False,
-    )
+    with running(*words, cwd=cwd, **environment) as program:
+        return program.ended()
 
 
 def locust_in_forks(orders: Sequence[Sequence[object]], cwd: Path) -> list["subprocess.CompletedProcess[str]"]:
     """Run `locust …` with each order's words, all at once."""
-    return _in_forks(orders, cwd, {"COLUMNS": "200"})
+    with contextlib.ExitStack() as stack:
+        programs = [stack.enter_context(running("locust", *order, cwd=cwd, COLUMNS="200")) for order in orders]
+        return [program.ended() for program in programs]
 
 
 @cache
 def _locust() -> Forks:
-    return Forks("locust.main:main", "streamgauge.scenario")
+    return Forks("locust.main:main", *_OF_A_RUN)
 
 
-def _in_forks(
-    orders: Sequence[Sequence[object]], cwd: Path, environment: Mapping[str, str]
-) -> list["subprocess.CompletedProcess[str]"]:
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        ended = []
-        for number, order in enumerate(orders):
-            kept = [Path(folder, f"{number}.{name}") for name in ("stdout", "stderr")]
-            with kept[0].open("w") as output, kept[1].open("w") as errors:
-                process = _locust().start(
-                    "locust", *order,
-                    output=output.fileno(), errors=errors.fileno(), cwd=cwd, environment=environment,
-                )  # fmt: skip
-            stack.callback(process.kill)  # if a wait takes too long
-            ended.append((list(map(str, order)), process, kept))
-        return [
-            subprocess.CompletedProcess(order, process.wait(_PATIENCE), *(path.read_text() for path in kept))
-            for order, process, kept in ended
-        ]
+@cache
+def _streamgauge() -> Forks:
+    return Forks("streamgauge.harness.cli:main", *_OF_COMMANDS, "scipy.special", "rich.progress")
 
 
 def invoke(*words: object) -> Result:

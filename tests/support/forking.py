@@ -1,4 +1,7 @@
-"""The program behind `Forks`: imports modules, then forks for each order that comes through a socket."""
+"""The program behind `Forks`: imports modules, then forks for each order that comes to its door.
+
+An order is a connection. It gets the fork's process id and then its exit code; whoever closes it kills the fork.
+"""
 
 import atexit
 import contextlib
@@ -7,6 +10,7 @@ import importlib
 import json
 import os
 import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -14,46 +18,80 @@ from socket import recv_fds, socket
 from typing import Any, NoReturn
 
 # As they are before Locust's import replaces them with gevent's: this process runs no event loop.
-_WAIT, _POLL = os.waitpid, select.poll
+_WAIT, _POLL, _SOCKET = os.waitpid, select.poll, socket
 _LONGEST_ORDER = 1 << 17  # bytes
+_LIFE = 0  # the descriptor that closes when the tests end
+
+
+class _Forking:
+    def __init__(self, door: int, called: Callable[[], Any]) -> None:
+        self._door = _SOCKET(fileno=door)
+        self._called = called
+        self._orders: dict[int, tuple[int, socket]] = {}  # a fork's pidfd → its pid, and the connection of its order
+        self._pids: dict[int, int] = {}  # an order's connection, while it is open → the fork's pid
+        self._poll = _POLL()
+
+    def serve(self) -> None:
+        """Take orders until the tests end."""
+        for file in (self._door.fileno(), _LIFE):
+            self._poll.register(file, select.POLLIN)
+        while True:
+            for ready, _ in self._poll.poll():
+                if ready == _LIFE:
+                    return
+                if ready == self._door.fileno():
+                    self._take()
+                elif ready in self._orders:
+                    self._ended(ready)
+                elif ready in self._pids:
+                    self._abandoned(ready)
+
+    def _take(self) -> None:
+        order = _SOCKET(fileno=self._door._accept()[0])  # type: ignore[attr-defined]  # `accept` would give gevent's
+        text, files, _, _ = recv_fds(order, _LONGEST_ORDER, 2)
+        if not text:
+            order.close()
+            return
+        pid = os.fork()  # gevent's, if it was imported: a fork has an event loop of its own
+        if pid == 0:
+            _close(self._door.fileno(), order.fileno(), *self._orders, *self._pids)
+            _become(self._called, json.loads(text), files)
+        _close(*files)
+        pidfd = os.pidfd_open(pid)
+        self._orders[pidfd], self._pids[order.fileno()] = (pid, order), pid
+        for file in (pidfd, order.fileno()):
+            self._poll.register(file, select.POLLIN)
+        _tell(order, pid)
+
+    def _ended(self, pidfd: int) -> None:
+        pid, order = self._orders.pop(pidfd)
+        self._poll.unregister(pidfd)
+        os.close(pidfd)
+        code = os.waitstatus_to_exitcode(_WAIT(pid, 0)[1])
+        if self._pids.pop(order.fileno(), None):
+            self._poll.unregister(order)
+            _tell(order, code)
+        order.close()
+
+    def _abandoned(self, order: int) -> None:
+        self._poll.unregister(order)
+        os.kill(self._pids.pop(order), signal.SIGKILL)
 
 
 def main() -> None:
     del sys.path[0]  # this folder: no fork is to import from it
-    orders, (module, function), others = socket(fileno=int(sys.argv[1])), sys.argv[2].split(":"), sys.argv[3:]
+    door, (module, function), others = int(sys.argv[1]), sys.argv[2].split(":"), sys.argv[3:]
     called = getattr(importlib.import_module(module), function)
     for name in others:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # otherwise each fork copies all memory in its first collection
-    news: dict[int, tuple[int, int]] = {}  # a fork's pidfd → its pid, and where to write its exit code
-    poll = _POLL()
-    poll.register(orders, select.POLLIN)
-    while True:
-        for ready, _ in poll.poll():
-            if ready in news:
-                poll.unregister(ready)
-                _tell(ready, *news.pop(ready))
-                continue
-            text, files, _, _ = recv_fds(orders, _LONGEST_ORDER, 3)
-            if not text:
-                return
-            pid = os.fork()  # gevent's, if it was imported: a fork has an event loop of its own
-            if pid == 0:
-                _close(orders.fileno(), *news, *(to for _, to in news.values()))
-                _become(called, json.loads(text), files)
-            pidfd = os.pidfd_open(pid)
-            news[pidfd] = pid, files[0]
-            poll.register(pidfd, select.POLLIN)
-            os.write(files[0], b"%d\n" % pid)
-            _close(*files[1:])
+    _Forking(door, called).serve()
 
 
-def _tell(pidfd: int, pid: int, news: int) -> None:
-    code = os.waitstatus_to_exitcode(_WAIT(pid, 0)[1])
-    with contextlib.suppress(BrokenPipeError):  # if nobody waits for it
-        os.write(news, b"%d\n" % code)
-    _close(news, pidfd)
+def _tell(order: socket, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # it was closed just now, which the next poll reports
+        order.send(b"%d" % number)
 
 
 def _close(*files: int) -> None:
@@ -62,13 +100,15 @@ def _close(*files: int) -> None:
 
 
 def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
-    os.dup2(files[1], 1)
-    os.dup2(files[2], 2)
-    _close(*files)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for place, file in enumerate((nothing, *files)):
+        os.dup2(file, place)
+    _close(nothing, *files)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.argv = order["words"]
+    sys.executable = order["python"] or sys.executable
     code: Any = 1
     try:
         code = called() or 0

@@ -5,7 +5,6 @@ start it themselves.
 """
 
 import atexit
-import contextlib
 import json
 import os
 import select
@@ -13,36 +12,49 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
 
-_PROGRAM = Path(__file__).with_name("forking.py")
+_HERE = Path(__file__).parent
+_STAND_IN = """#!{python} -IS
+import sys
+sys.path.append({here!r})
+from stand_in import main
+main({door!r}, {python!r})
+"""
 
 
 class Forked:
-    """A process that was started by `Forks.start`, with the methods of `subprocess.Popen`."""
+    """A process that `Forks` started, with the methods of `subprocess.Popen`. It ends with this object."""
 
-    def __init__(self, news: TextIO) -> None:
-        self._news = news
-        self.pid = int(news.readline())
+    def __init__(self, order: socket.socket) -> None:
+        """`order`: as `Forks.order` returns it."""
+        self._order = order
+        self.pid = int(order.recv(32))
         self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        try:
+            return self.wait(0)
+        except subprocess.TimeoutExpired:
+            return None
 
     def wait(self, timeout: float | None = None) -> int:
         """Its exit code, negative for a signal; subprocess.TimeoutExpired if it still runs after so many seconds."""
         if self.returncode is None:
             ended = select.poll()  # not `select`, which takes no descriptor above 1023: some tests open many
-            ended.register(self._news, select.POLLIN)
+            ended.register(self._order, select.POLLIN)
             if not ended.poll(None if timeout is None else timeout * 1e3):
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
-            with self._news:
-                self.returncode = int(self._news.readline())
+            with self._order:
+                self.returncode = int(self._order.recv(32))
         return self.returncode
 
     def send_signal(self, number: int) -> None:
-        if self.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+        if self.poll() is None:
+            os.kill(self.pid, number)
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -55,23 +67,45 @@ class Forks:
     """A program's `main`, as `module:function`, in forks of a process that has imported that module and `others`."""
 
     def __init__(self, main: str, *others: str) -> None:
-        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            command = [sys.executable, str(_PROGRAM), str(theirs.fileno()), main, *others]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        self._folder = tempfile.TemporaryDirectory(prefix="forks-")
+        self._door = str(Path(self._folder.name, "door"))
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+            door.bind(self._door)
+            door.listen(64)
+            command = [sys.executable, str(_HERE / "forking.py"), str(door.fileno()), main, *others]
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[door.fileno()])
         atexit.register(self._end)
 
     def _end(self) -> None:
-        self._orders.close()  # which ends the process
+        assert self._process.stdin is not None
+        self._process.stdin.close()  # which ends the process
         self._process.wait()
+        self._folder.cleanup()
 
-    def start(
-        self, *words: object, output: int, errors: int = 2, cwd: Path, environment: Mapping[str, str] | None = None
-    ) -> Forked:
-        """Call `main` with these words in `sys.argv`. `output`, `errors`: file descriptors for what it writes."""
-        ours, theirs = socket.socketpair()
-        around = {**os.environ, **(environment or {})}
-        order = {"words": list(map(str, words)), "cwd": str(cwd), "environment": around}
-        with theirs:
-            socket.send_fds(self._orders, [json.dumps(order).encode()], [theirs.fileno(), output, errors])
-        return Forked(open(ours.detach()))  # noqa: PTH123 - a descriptor; `wait` closes it
+    def order(
+        self,
+        words: Sequence[object],
+        to: tuple[int, int],
+        cwd: Path,
+        environment: Mapping[str, str],
+        python: str = "",
+    ) -> socket.socket:
+        """Have `main` called with these words in `sys.argv`; the connection is for `Forked`.
+
+        `to`: file descriptors for its standard output and its errors. `environment`: what is in it besides our own.
+        `python`: what it finds as `sys.executable`, if not the Python that runs it.
+        """
+        order = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        order.connect(self._door)
+        around = {**os.environ, **environment}
+        what = {"words": list(map(str, words)), "cwd": str(cwd), "environment": around, "python": python}
+        socket.send_fds(order, [json.dumps(what).encode()], to)
+        return order
+
+    def python(self) -> str:
+        """A program that forks here for `python -m locust …`, and is Python for all else."""
+        program = Path(self._folder.name, "python")
+        if not program.exists():
+            program.write_text(_STAND_IN.format(python=sys.executable, here=str(_HERE), door=self._door))
+            program.chmod(0o700)
+        return str(program)

@@ -50,7 +50,8 @@ class ReferenceServer:
 
 @cache
 def _servers() -> Forks:
-    return Forks("streamgauge.reference_server.__main__:run")
+    imported_later = ("pydantic.v1", "uvicorn.lifespan.off", "encodings.idna")
+    return Forks("streamgauge.reference_server.__main__:run", *imported_later)
 
 
 @contextlib.contextmanager
@@ -61,7 +62,7 @@ def reference_server(*args: str, environment: Mapping[str, str] | None = None) -
         words = ["streamgauge serve", "--port", "0", "--truth", str(log), *args]
         listening, output = os.pipe()
         with open(listening) as told:  # noqa: PTH123 - a descriptor
-            process = _servers().start(*words, output=output, cwd=_REPOSITORY, environment=environment)
+            process = Forked(_servers().order(words, (output, 2), _REPOSITORY, environment or {}))
             os.close(output)
             try:
                 line = told.readline()
