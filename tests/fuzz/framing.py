@@ -3,49 +3,72 @@
 import socket
 from collections.abc import Callable
 from random import Random
-from typing import Any
+from typing import NamedTuple
 
-from streamgauge.harness.drive.wire.compiled import CompiledReader, ReadingThread
+from streamgauge.harness.drive.wire.compiled import CompiledReader, PolledSet, ReadingThread, SocketSet
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.drive.wire.exchange import Exchange, SocketReader
 from streamgauge.harness.drive.wire.plain import PlainReader
 from streamgauge.harness.native import library
+from streamgauge.harness.record.observation import Outcome
 from tests.fuzz.chunks import written
 from tests.fuzz.inputs import cut, mutated
 
-_STRANGE = (b"\r", b"\n", b"\r\n", b"0", b" ", b":", b"\0")
+_STRANGE = (b"\r", b"\n", b"\r\n", b"\r\n ", b"\n\t", b"0", b" ", b":", b"\0", b"\x01", b"\xff")
 _HEADS = (
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
     b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n",
     b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\ntransfer-encoding: chunked\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n\r\n",
     b"HTTP/1.1 103 Early\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\ntransfer-encoding: chunked\n\n",
+    b"HTTP/1.1 200 OK\r\nx: y\r\n z\r\ntransfer-encoding:\r\n\tchunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n" + b"x: y\r\n" * 600 + b"\r\n",
+    b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
 )
-_SETS: list[ReadingThread] = []
+_MARKERS = ((b"never",), (b"x",), ())  # of `Exchange`
+_SETS: dict[type[SocketSet], SocketSet] = {}
 
 
-def _compiled(exchange: Exchange) -> CompiledReader:
-    if not _SETS:
-        _SETS.append(ReadingThread(library.LIBRARY))
-    return CompiledReader(exchange, _SETS[0])
+class Made(NamedTuple):
+    status: int | None
+    body: bytes
+    ends: list[int]  # of each read, in the body
+    complete: bool
+    outcome: Outcome | None  # None: nothing broke it
+
+
+def _compiled(sockets: type[SocketSet]) -> Callable[[Exchange], CompiledReader]:
+    if sockets not in _SETS:
+        _SETS[sockets] = sockets(library.LIBRARY)
+    return lambda exchange: CompiledReader(exchange, _SETS[sockets])
 
 
 def case(random: Random) -> None:
     head = random.choice(_HEADS)
     zeros = b"0" * random.choice((0, 0, 0, 30, 70)) if b"hunked" in head else b""
     sent = (head if random.random() < 0.9 else mutated(random, head, _STRANGE)) + zeros + written(random)
-    pieces = cut(random, sent)
-    assert _made_of(pieces, _compiled) == _made_of(pieces, PlainReader), pieces
+    pieces, markers = cut(random, sent), random.choice(_MARKERS)
+    same(pieces, markers, random.choice((ReadingThread, PolledSet)))
 
 
-def _made_of(pieces: list[bytes], reader: Callable[[Exchange], SocketReader]) -> tuple[Any, ...]:
+def same(pieces: list[bytes], markers: tuple[bytes, ...], sockets: type[SocketSet]) -> Made:
+    """What the plain reader makes of these pieces; the compiled one must make the same of them."""
+    plainly = _made_of(pieces, markers, PlainReader)
+    assert _made_of(pieces, markers, _compiled(sockets)) == plainly, (pieces, markers)
+    return plainly
+
+
+def _made_of(pieces: list[bytes], markers: tuple[bytes, ...], reader: Callable[[Exchange], SocketReader]) -> Made:
     """What a reader makes of these pieces, each of which is drained before the next is sent, and of the end."""
     near, far = socket.socketpair()
     with near, far:
         near.setblocking(False)
         connection = Connection()
         connection.sock = near
-        exchange = Exchange(connection, 1 << 20, (b"never",))
+        exchange = Exchange(connection, 1 << 20, markers)
         exchange.start(reader(exchange))
         for piece in pieces:
             if not exchange.finished:
@@ -56,12 +79,6 @@ def _made_of(pieces: list[bytes], reader: Callable[[Exchange], SocketReader]) ->
             exchange.drain()
         response, broken = exchange.response, exchange.broken
         ends = exchange.reads.columns()[0].tolist()
-        made = (
-            response.status,
-            bytes(response.body),
-            ends,
-            response.complete,
-            broken and broken.outcome,
-        )
+        made = Made(response.status, bytes(response.body), ends, response.complete, broken.outcome if broken else None)
         exchange.stop()
     return made

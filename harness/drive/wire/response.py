@@ -47,10 +47,13 @@ class Response:
         self.read = Read(0, 0, 0)  # the read that is being parsed; its end is not used
         self.on_body = self.body.extend  # httptools calls it for each piece of the body, without a Python frame
         self._parser: Any = httptools.HttpResponseParser(self)
-        # What other clients read: chunks beside a content-length (RFC 9112, 6.3), which then does not count; lines that
-        # end in LF alone; chunk sizes padded with spaces.
+        # What other clients read: chunks beside a content-length (RFC 9112, 6.3), which then does not count; chunk
+        # sizes padded with spaces; in the head, lines that end in LF alone (2.2) and folded values (5.2).
         self._parser.set_dangerous_leniencies(
-            lenient_chunked_length=True, lenient_optional_cr_before_lf=True, lenient_spaces_after_chunk_size=True
+            lenient_headers=True,
+            lenient_chunked_length=True,
+            lenient_optional_cr_before_lf=True,
+            lenient_spaces_after_chunk_size=True,
         )
         self.feed: Callable[[bytes], None] = self._parser.feed_data  # raises httptools' errors
 
@@ -74,6 +77,8 @@ class Response:
             raise ValueError("a second answer to one request")  # httptools stops parsing
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if b"\0" in value:
+            raise ValueError(f"a NUL in the header {name.decode('latin-1')!r}")
         self.fields += 1
         if self.fields <= MOST_FIELDS:
             self._headers.append((name, value))
@@ -83,6 +88,8 @@ class Response:
         if status in _INTERIM:  # the final answer follows
             self._headers.clear()
             return
+        # Nobody reads a chunk that ends in LF alone: it may hold one byte more or less than its size says.
+        self._parser.set_dangerous_leniencies(lenient_optional_cr_before_lf=False)
         self.status = status
         self.headers_read = self.read
         self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers}
