@@ -1,6 +1,8 @@
 """The load generator, the record, the verdict and the commands; docs/architecture.md draws the parts.
 
-cli          the `streamgauge` command
+entry        where the `streamgauge` command begins
+cli          the command with its subcommands
+interrupt    what a signal does to a command
 programs     the processes that commands start
 parent       processes that end with the one that started them
 errors       what a user's mistake raises

@@ -9,6 +9,7 @@ import click
 from streamgauge import __version__
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.interrupt import clearing_up
 from streamgauge.harness.judge.wording import harmless
 from streamgauge.harness.native import library
 
@@ -42,8 +43,9 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            library.load()
-            return super().invoke(ctx)
+            with clearing_up():
+                library.load()
+                return super().invoke(ctx)
         except StreamgaugeError as fault:
             sys.stderr.write(f"streamgauge: {harmless(str(fault))}\n")
             ctx.exit(Exit.MISTAKE)

@@ -10,15 +10,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.parent import end_with, watched
 
 _REFERENCE_SERVER = (sys.executable, "-m", "streamgauge.reference_server")
+_TOLD = "STREAMGAUGE_TOLD"  # in the environment of a run: the descriptor to which it writes its exit code
 _PATIENCE = 2  # requests to end after which a process is killed
 _URL = re.compile(r"https?://\S+")
 
@@ -64,25 +65,67 @@ def wait(command: Sequence[str], environ: Mapping[str, str] | None = None) -> in
     SIGINT and SIGTERM become SIGTERM for the process, which then ends its work cleanly; a third one kills it. Returns 2
     after a line on standard error if the process was killed or has no exit code of ours, and 3 if we had to end it.
     """
+    code, interrupted = _end_of(command, env=environ)
+    if code in set(Exit):
+        return code
+    return _interrupted() if interrupted else _died(command, code)
+
+
+def wait_for_run(command: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
+    """As `wait`, for a run: its exit code counts only if the run has told it itself (`tell`), or is a mistake's."""
+    with _pipe() as (ear, mouth):
+        environ = {**(os.environ if environ is None else environ), _TOLD: str(mouth.fileno())}
+        code, interrupted = _end_of(command, env=environ, pass_fds=[mouth.fileno()])
+        mouth.close()
+        os.set_blocking(ear.fileno(), False)  # a process that the scenario left behind may hold the other end
+        told = ear.read() or b""
+    if code == Exit.MISTAKE or told == b"%d" % code:
+        return code
+    return _interrupted() if interrupted else _died(command, code)
+
+
+def tell(code: Exit) -> None:
+    """In the process of a run: tell the command that started it, if one did, what the exit code will be."""
+    if mouth := os.environ.pop(_TOLD, None):
+        with suppress(OSError, ValueError):  # the command is gone
+            os.write(int(mouth), b"%d" % code)
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    ear, mouth = os.pipe()
+    with os.fdopen(ear, "rb", 0) as reading, os.fdopen(mouth, "wb", 0) as writing:
+        yield reading, writing
+
+
+def _end_of(command: Sequence[str], **how: Any) -> tuple[int, bool]:
+    """The exit code of a process that runs to its end, and whether a signal to this process asked it to end."""
     stops = 0
+    process: subprocess.Popen[str] | None = None
 
     def stop(*_: object) -> None:
         nonlocal stops
         stops += 1
-        process.kill() if stops > _PATIENCE else process.terminate()
+        if process is not None:
+            process.kill() if stops > _PATIENCE else process.terminate()
 
-    with running(command, env=environ) as process:
-        handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            code = process.wait()
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-    if code in set(Exit):
-        return code
-    if stops:
-        _say("interrupted before it could end cleanly")
-        return Exit.INCONCLUSIVE
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with running(command, **how) as process:
+            if stops:  # it came while the process was being started
+                process.terminate()
+            return process.wait(), stops > 0
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _interrupted() -> Exit:
+    _say("interrupted before it could end cleanly")
+    return Exit.INCONCLUSIVE
+
+
+def _died(command: Sequence[str], code: int) -> Exit:
     called = repr(" ".join(command[1:3]))[1:-1]  # with escapes in place of control characters
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     _say(f"the process {called} {how}; a run that it made has no end and no verdict")

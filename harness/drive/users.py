@@ -3,6 +3,7 @@
 Passes finished streams to the `record` of its process's `Assignment`; uses no database.
 """
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,6 +35,7 @@ from streamgauge.harness.drive.site import Site
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 
+_log = logging.getLogger("locust.streamgauge")
 _STARVED_PAUSE = 1.0  # seconds; without it, each user would try again at once and fill the record
 
 
@@ -260,6 +262,23 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             self._state = LOCUST_STATE_RUNNING
             self._taskset_instance.execute_task(self.random.choice(type(self).tasks))
         raise RescheduleTaskImmediately  # without think time: the schedule decides when streams are due
+
+    def run(self) -> None:
+        """As Locust's. `sys.exit()` and its like in a task end the run as an error of the scenario's.
+
+        Locust itself would lose the user without a word, or end the process in the middle of the run.
+        """
+        try:
+            super().run()
+        except (Exception, gevent.GreenletExit):
+            raise
+        except BaseException as fault:  # noqa: BLE001 - SystemExit, KeyboardInterrupt, gevent.Timeout, and what else there is
+            raised = ScenarioError(f"{type(fault).__name__} {fault}".strip() + f" in {self._name}, which ends the run")
+            self.environment.events.user_error.fire(user_instance=self, exception=raised, tb=fault.__traceback__)
+            _log.error("the scenario's own code raised %s", raised)
+            runner, options = self.environment.runner, self.environment.parsed_options
+            # Once this user has ended: Locust complains of one that ends while it stops all.
+            self.greenlet.link(lambda _: runner.quit() if options.headless else runner.stop())
 
     def on_stop(self) -> None:
         self._client.close()

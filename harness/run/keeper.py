@@ -21,6 +21,7 @@ from streamgauge.harness.drive.users import StreamUser, assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Store
+from streamgauge.harness.programs import tell
 from streamgauge.harness.run import limits, messages
 from streamgauge.harness.run.hosts import Hosts
 from streamgauge.harness.run.in_progress import RunInProgress
@@ -154,6 +155,7 @@ class Keeper:
         if self._asked_at is not None:
             if now - self._asked_at > _ONE_CTRL_C:
                 say("streamgauge: interrupted again: ended at once; what was stored is in the database")
+                tell(Exit.INCONCLUSIVE)
                 os._exit(Exit.INCONCLUSIVE)
             return
         self._asked_at = now
@@ -168,6 +170,7 @@ class Keeper:
             gevent.spawn(self._leave)
 
     def _leave(self) -> None:
+        self._environment.process_exit_code = Exit.INCONCLUSIVE
         self._runner.quit()  # the workers, too
         end_main(Exit.INCONCLUSIVE)
 
@@ -176,6 +179,11 @@ class Keeper:
         if not self._concluded.is_set():
             say("streamgauge: the scenario ended this process; its run has no end and no verdict")
             os._exit(Exit.MISTAKE)
+        code = self._environment.process_exit_code
+        if code is not None:
+            tell(Exit(code))
+        elif self._environment.web_ui is not None:  # nobody has started a run
+            tell(Exit.MET)
 
     # Messages from workers.
 

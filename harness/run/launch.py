@@ -8,6 +8,8 @@ from streamgauge.harness import programs
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.run.options import locust_options
 
+_NO_RUN = frozenset({"-h", "--help", "-V", "--version"})  # with these, Locust ends before it reads the scenario
+
 
 def launch(
     scenario: str,
@@ -22,7 +24,8 @@ def launch(
     process's environment; None: the same as ours. `start`: `programs.HEADLESS` or `programs.WEB_UI`.
     """
     command = programs.locust_command(locustfile(scenario), *start, *locust_options(options), *passed_on)
-    return programs.wait(command, environ)
+    wait = programs.wait_for_run if _NO_RUN.isdisjoint(passed_on) else programs.wait
+    return wait(command, environ)
 
 
 def locustfile(scenario: str) -> Path:

@@ -16,10 +16,13 @@ from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
 from streamgauge.harness.parent import forks_end_with_this_process
+from streamgauge.harness.programs import tell
 from streamgauge.harness.run import limits, port
 from streamgauge.harness.run.options import add_to_locust
 from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.worker import Worker
+
+_ONLY_SHOW = ("list_commands", "show_task_ratio", "show_task_ratio_json")  # Locust's options that begin no run
 
 
 def register(events: Any) -> None:
@@ -35,6 +38,8 @@ def _add_options(parser: Any) -> None:
 
     def parse_and_secure(*words: Any, **named: Any) -> Any:
         options = parse(*words, **named)
+        if any(getattr(options, name) for name in _ONLY_SHOW):
+            tell(Exit.MET)
         with _mistakes_in_one_line():
             port.secure(options)
         if options.processes:

@@ -24,6 +24,7 @@ class Always(LoadTestShape):
     def tick(self):
         return 3, 3
 """
+LEAVES = ("run", "leaves.py", "--config", "rules.toml", "--db", "run.db")
 HURRIED = (
     HASTY
     + """
@@ -88,7 +89,7 @@ def test_a_signal_to_the_command_alone_ends_the_run_with_what_was_measured(
         children = below(running)
         running.send_signal(number)
         _, said = running.communicate(timeout=60)
-        assert running.returncode in {0, 3}, said
+        assert running.returncode == 3, said
         assert "Traceback" not in said
         assert "is in run.db" in said
         assert gone(children, 2)
@@ -103,7 +104,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_is_no_traceback(server: ReferenceSe
                 os.killpg(running.pid, signal.SIGINT)
             time.sleep(1.2)
         _, said = running.communicate(timeout=60)
-        assert running.returncode in {0, 3}, said
+        assert running.returncode == 3, said
         assert "Traceback" not in said
         assert gone(children, 2)
 
@@ -195,16 +196,38 @@ def test_a_run_is_judged_also_if_locust_kills_the_greenlet_that_ends_it(server: 
     assert rows(folder / "run.db", "SELECT status FROM runs") == [("finished",)]
 
 
-def test_a_scenario_that_ends_the_process_in_the_middle_of_its_run_is_no_success(
-    server: ReferenceServer, folder: Path
+@pytest.mark.parametrize("fault", ["SystemExit(0)", "KeyboardInterrupt"])
+def test_what_ends_a_thread_of_python_ends_the_run_as_an_error_of_the_scenarios(
+    server: ReferenceServer, folder: Path, fault: str
 ) -> None:
-    (folder / "leaves.py").write_text(HASTY.replace("self.stream()", "self.stream()\n        raise SystemExit(0)"))
-    ended = command(
-        "streamgauge", "run", "leaves.py", "--host", server.url, "--config", "rules.toml", "--db", "run.db", cwd=folder
-    )
+    (folder / "leaves.py").write_text(HASTY.replace("self.stream()", f"self.stream()\n        raise {fault}"))
+    ended = command("streamgauge", *LEAVES, "--host", server.url, cwd=folder)
     assert ended.returncode == 2
-    assert ended.stderr == "streamgauge: the scenario ended this process; its run has no end and no verdict\n"
+    logged, kept = ended.stderr.splitlines()
+    assert f"the scenario's own code raised {fault.replace('(', ' ').strip(')')} in Hasty, which ends the run" in logged
+    assert "is in run.db" in kept
+    assert rows(folder / "run.db", "SELECT status FROM runs") == [("finished",)]
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_process_that_ends_without_the_word_of_its_run_is_no_success(
+    server: ReferenceServer, folder: Path, code: int
+) -> None:
+    (folder / "leaves.py").write_text(
+        "import os\n" + HASTY.replace("self.stream()", f"self.stream()\n        os._exit({code})")
+    )
+    ended = command("streamgauge", *LEAVES, "--host", server.url, cwd=folder)
+    assert ended.returncode == 2
+    told = (
+        f"streamgauge: the process -m locust ended with exit code {code}; a run that it made has no end and no verdict"
+    )
+    assert ended.stderr.splitlines() == [told]
     assert rows(folder / "run.db", "SELECT status FROM runs") == [("running",)]
+
+
+def test_an_option_of_locusts_that_begins_no_run_is_no_failure(folder: Path) -> None:
+    for option in ("--version", "--list"):
+        assert command("streamgauge", "run", "chat", "--host", "http://h", "--", option, cwd=folder).returncode == 0
 
 
 def test_a_child_that_ends_without_an_exit_code_of_ours_is_told(capfd: pytest.CaptureFixture[str]) -> None:

@@ -163,7 +163,7 @@ def started(words: Sequence[object], **keywords: Any) -> Iterator["subprocess.Po
 
 def processes(number: int) -> list[str]:
     """Options for so many workers."""
-    return ["--processes", str(number)]
+    return ["--processes", str(number)] if number else []
 
 
 def free_port() -> int:

@@ -38,10 +38,10 @@ def figures_of_runs(store: Store, run_ids: Iterable[str], gate: Gate) -> Figures
 
 def unfit(judged: Judgement) -> str | None:
     """Why a run can neither be compared nor be accepted into a baseline; None if it can."""
+    if judged.run.status in {"interrupted", "aborted"}:
+        return f"the run is {judged.run.status}, not finished"
     if judged.validity is Validity.INVALID:
         return judged.reasons[0]
-    if judged.run.status != "finished":
-        return f"the run is {judged.run.status}, not finished"
     return None if judged.totals.streams else "the run has no streams"
 
 

@@ -216,6 +216,8 @@ def _incomplete(evidence: Evidence) -> Iterator[Fault]:
             sentence="the run has no recorded end: it still runs, or its process was killed or could not write; "
             "how many streams are missing is unknown",
         )
+    elif run.status == "interrupted":
+        yield Fault(invalid=True, sentence="the run was interrupted: what follows is of the streams until then")
     elif unsaved := run.instrument.get("unsaved"):
         yield Fault(invalid=True, sentence=str(unsaved))
     elif kept < had:
@@ -231,8 +233,6 @@ _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
 def _remarks(evidence: Evidence) -> Iterator[str]:
     """What the reader of a result should know even if the run is valid."""
     run = evidence.run
-    if run.status == "interrupted":
-        yield "the run was interrupted: it is judged by the streams until then"
     if run.status == "aborted":
         yield f"the run was ended early, and is judged by the streams until then: {run.instrument.get('aborted')}"
     if run.host.lower().startswith("https:") and run.config.get("verify") is False:
