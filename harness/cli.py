@@ -20,6 +20,7 @@ _COMMANDS = {  # each with the first sentence of its own help, so that the list 
     "compare": "Find out whether a build is slower than the one before.",
     "demo": "Try everything once on a simulated server.",
     "history": "Show how TTFT developed over all runs.",
+    "init": "Write a first streamgauge.toml.",
     "judge": "Judge a run again, from its database alone.",
     "noise": "Measure how far apart equal runs are.",
     "report": "Write the HTML report of a run.",
@@ -49,7 +50,10 @@ class _Group(click.Group):
         except StreamgaugeError as fault:
             sys.stderr.write(f"streamgauge: {harmless(str(fault))}\n")
             ctx.exit(Exit.MISTAKE)
-        except KeyboardInterrupt:  # click would exit with 1, which means that a rule was missed
+        except (
+            KeyboardInterrupt,
+            click.Abort,
+        ):  # Abort: in the middle of a question; click would exit with 1, which means that a rule was missed
             sys.stderr.write("streamgauge: interrupted\n")
             ctx.exit(Exit.INCONCLUSIVE)
 
@@ -63,7 +67,7 @@ class _Group(click.Group):
 def main() -> None:
     """Load-test LLM streaming endpoints, and judge what their users got by an SLA.
 
-    `try` asks one question and shows what comes: begin with it. `run` sends a scenario's simulated users to an
+    Begin with `init`: it asks one question and writes the config that worked. `try` shows what comes. `run` sends a scenario's simulated users to an
     endpoint and records every stream in one SQLite file. `judge`, `report` and `runs` read that file. `compare`,
     `baseline`, `ab`, `noise` and `history` compare runs. `serve` starts a simulated streaming server, and `demo`
     tries everything once.

@@ -4,6 +4,7 @@ click_options   options and arguments that several commands share
 rules_file      the --config of the commands that judge a run again
 several_runs    what `run` does with --repeat or --gate
 
+init            a first config, from three answers and one question to the endpoint
 try             one question, and what came
 run             a scenario, once or several times, gated by a baseline
 judge           a verdict from the database

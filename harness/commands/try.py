@@ -3,14 +3,14 @@
 
 import sys
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import click
-import msgspec
 
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.contents import contents
 from streamgauge.harness.config.load import load
+from streamgauge.harness.config.overrides import changed
 from streamgauge.harness.config.schema import Config, ProtocolName, Target
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.exit_codes import Exit
@@ -18,17 +18,16 @@ from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs.rich_text import console_of
 from streamgauge.harness.probe import document, saving, screen
 from streamgauge.harness.probe.asking import reread
-from streamgauge.harness.probe.trying import Result, Try, try_out
+from streamgauge.harness.probe.trying import QUESTION, Result, Try, try_out
 from streamgauge.harness.record.observation import Outcome
 
-_QUESTION = "Name three rivers, with one sentence on each."
 _CLIENTS = ("wire", "httpx", "anthropic")
 _MOST_BYTES = 64 * 2**20  # of --from
 _STOPPED = 130  # as a shell has it after Ctrl-C
 
 
 @click.command(name="try")
-@click.argument("question", default=_QUESTION)
+@click.argument("question", default=QUESTION)
 @click.option("--host", metavar="URL", help="The endpoint's URL, such as https://staging.example.")
 @click_options.config_for("The file with [target].")
 @click.option("--protocol", type=click.Choice(get_args(ProtocolName)), help="In place of the config's protocol.")
@@ -79,7 +78,7 @@ def command(  # noqa: PLR0913 - click passes each option
     could not ask.
     """
     loaded = load(config)
-    target = _target(loaded.target, protocol, model, path, headers)
+    target = changed(loaded.target, protocol=protocol, model=model, path=path, headers=headers)
     if (host is None) == (source is None):
         raise click.UsageError("give --host URL, or --from FILE")
     if save is not None:
@@ -99,26 +98,6 @@ def command(  # noqa: PLR0913 - click passes each option
         screen.show(result, console_of(None), every=shown["every"])
     saved = save is not None and _save(save, result, loaded, force=shown["force"])
     ctx.exit(_exit_code(result, saved=saved))
-
-
-def _target(target: Target, protocol: Any, model: str | None, path: str | None, headers: tuple[str, ...]) -> Target:
-    """The config's target, with what the options say in its place."""
-    given = {"model": model, "path": path}
-    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if protocol is not None and protocol != target.protocol:
-        events = target.events if protocol == "custom" else None
-        if protocol == "custom" and events is None:
-            raise ConfigError("--protocol custom needs [target.events] in the config; see docs/how-to/own-format.md")
-        changes = {"protocol": protocol, "events": events, "path": None, **changes}
-    changes["headers"] = {**target.headers, **dict(map(_header, headers))}
-    return msgspec.structs.replace(target, **changes)
-
-
-def _header(text: str) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip() or any(char.isspace() for char in name.strip()):
-        raise click.UsageError("--header: write it as 'name: value'")
-    return name.strip(), value.strip()
 
 
 def _result(host: str | None, source: str | None, target: Target, client: str, question: str) -> Result:

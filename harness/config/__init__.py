@@ -4,6 +4,7 @@ schema        the tables, their keys and defaults
 duration      a length of time with its unit
 contents      a file's bytes, up to a size
 load          the file → Config
+overrides     what options of a command say in place of the target's keys
 presets       lists of rules that have a name
 checks        what types alone cannot say
 template      places such as `{prompt}` in a team's own request

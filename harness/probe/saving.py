@@ -55,7 +55,7 @@ def _with_variable(name: str, value: str, environ: Mapping[str, str]) -> str:
             if not literal(name, replaced):
                 return replaced
     raise ConfigError(
-        f"--save: the header {name!r} holds its value literally, and a secret does not belong into a file: "
+        f"the header {name!r} holds its value literally, and a secret does not belong into a file: "
         f"export it as a variable, and write '{name}: ${{NAME}}' in single quotes"
     )
 

@@ -15,6 +15,7 @@ from streamgauge.harness.probe.events import Taken, taken
 from streamgauge.harness.probe.remedies import remedies
 from streamgauge.harness.record.observation import Outcome
 
+QUESTION = "Name three rivers, with one sentence on each."
 _MOST = 3  # requests
 
 

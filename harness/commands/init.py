@@ -1,0 +1,180 @@
+"""`streamgauge init`: a first config, from three answers and one real question to the endpoint."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import click
+
+from streamgauge.harness.config.load import parse
+from streamgauge.harness.config.overrides import changed
+from streamgauge.harness.config.presets import PRESETS
+from streamgauge.harness.config.schema import ProtocolName, Target
+from streamgauge.harness.errors import ConfigError
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.outputs import lines as output
+from streamgauge.harness.judge.outputs.rich_text import console_of
+from streamgauge.harness.near_miss import did_you_mean
+from streamgauge.harness.probe import first_config, saving, screen
+from streamgauge.harness.probe.trying import QUESTION, Result, try_out
+from streamgauge.harness.record.observation import Outcome
+
+_FILE = Path("streamgauge.toml")
+_PROTOCOLS = tuple(name for name in get_args(ProtocolName) if name != "custom")  # `custom` needs a table of its own
+_RECOGNISE = ("anthropic_messages", "openai_chat")  # asked in this order with a key, which each sends in its own header
+_STOPPED = 130  # as a shell has it after Ctrl-C
+
+
+class _Given(NamedTuple):
+    """How the endpoint is to be asked."""
+
+    host: str
+    protocol: ProtocolName | None  # None: to be recognised
+    model: str | None
+    path: str | None
+    headers: tuple[str, ...]
+    key: str | None  # the variable that holds it
+
+    def target(self, protocol: Any) -> Target:
+        own = () if self.key is None else (_key_header(protocol, self.key),)
+        return changed(Target(), protocol=protocol, model=self.model, path=self.path, headers=(*own, *self.headers))
+
+
+@click.command(name="init")
+@click.option("--host", metavar="URL", help="The endpoint's URL, such as https://staging.example.")
+@click.option("--protocol", type=click.Choice(_PROTOCOLS), help="What the endpoint speaks.  [default: recognised]")
+@click.option("--model", metavar="NAME", help="The model, as the endpoint calls it.")
+@click.option("--path", metavar="PATH", help="Where to ask, if not at the protocol's usual path.")
+@click.option("--key", metavar="VARIABLE", help="The environment's variable with the key; the file has ${VARIABLE}.")
+@click.option(
+    "--header", "headers", metavar="'NAME: VALUE'", multiple=True, help="Sent with every request. Can be repeated."
+)
+@click.option("--preset", metavar="NAME", help="The rules: chat, voice, agent, …; docs/reference/presets.md lists all.")
+@click.option("--force", is_flag=True, help="Replace ./streamgauge.toml.")
+@click.option("--unproved", is_flag=True, help="Write it although the endpoint did not answer; needs --protocol.")
+@click.pass_context
+def command(
+    ctx: click.Context, /, *, host: str | None, model: str | None, preset: str | None, force: bool, **options: Any
+) -> None:
+    """Write a first streamgauge.toml.
+
+    Asks for what no option says: the endpoint's URL, the model, and the preset of rules. Then it puts one question to
+    the endpoint, as `streamgauge try` does, recognises the protocol, and writes ./streamgauge.toml only if the answer
+    was complete.
+
+    Exit codes: 0 the file is written, 1 the answer was not complete, 2 a mistake in the call, 3 this machine could
+    not ask.
+    """
+    saving.check(_FILE, force=force)
+    unproved: bool = options.pop("unproved")
+    asks = sys.stdin.isatty()
+    if not asks and (host is None or preset is None):
+        raise ConfigError(
+            "init asks questions, and there is no terminal: give --host URL and --preset NAME, and if the endpoint "
+            "needs them --model NAME, --key VARIABLE and --protocol NAME"
+        )
+    if unproved and options["protocol"] is None:
+        raise click.UsageError("--unproved needs --protocol: without an answer nothing tells it")
+    preset = None if preset is None else _preset(preset)
+    host = host or click.prompt("URL of the endpoint")
+    if asks and model is None:
+        model = click.prompt("Model, as the endpoint calls it", default=Target().model)
+    preset = preset or click.prompt(f"Rules ({', '.join(PRESETS)})", default="chat", value_proc=_preset_of_prompt)
+    given = _Given(host=host, model=model, **options)
+    try:
+        result = _asked(given, asks=asks)
+    except KeyboardInterrupt:
+        ctx.exit(_STOPPED)
+    if result.working is None:
+        screen.show(result, console_of(None), every=False)
+    if result.working is None and not unproved:
+        output.warn(
+            f"{_FILE}: not written, because no answer was complete; --unproved with --protocol writes it anyway"
+        )
+        ctx.exit(_exit_code(result))
+    _write(result, given, preset, force=force)
+
+
+def _preset(name: str) -> str:
+    if name not in PRESETS:
+        raise ConfigError(
+            f"--preset: no preset called {name!r}; there are {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}"
+        )
+    return name
+
+
+def _preset_of_prompt(name: str) -> str:
+    try:
+        return _preset(name)
+    except ConfigError as fault:
+        raise click.BadParameter(str(fault).removeprefix("--preset: ")) from None
+
+
+def _key_header(protocol: str, variable: str) -> str:
+    """ConfigError without such a variable; the message does not quote it, as it may be the key itself."""
+    if variable not in os.environ:
+        raise ConfigError("--key takes the name of a variable of the environment, and there is none of the name given")
+    return (
+        f"x-api-key: ${{{variable}}}" if protocol == "anthropic_messages" else f"authorization: Bearer ${{{variable}}}"
+    )
+
+
+def _asked(given: _Given, *, asks: bool) -> Result:
+    """Ask the endpoint; then the person for what could not be recognised, and the endpoint once more."""
+    protocols = [given.protocol] if given.protocol else _RECOGNISE if given.key else _RECOGNISE[:1]
+    result = _first_that_works(given, protocols)
+    statuses = {made.probe.status for made in (result.first, *result.again)}
+    if result.working is not None or not asks or _stopped(result):
+        return result
+    if statuses & {401, 403} and given.key is None and not given.headers:
+        given = given._replace(key=click.prompt("It wants a key. Variable of the environment that holds the key"))
+        return _first_that_works(given, [given.protocol] if given.protocol else _RECOGNISE)
+    if statuses != {None} and given.protocol is None:
+        screen.show(result, console_of(None), every=False)
+        chosen = click.prompt("Its protocol was not recognised", type=click.Choice(_PROTOCOLS))
+        return _first_that_works(given, [chosen])
+    return result
+
+
+def _first_that_works(given: _Given, protocols: Sequence[str | None]) -> Result:
+    """The result with the first protocol that gave a complete answer, else with the last one."""
+    targets = [given.target(protocol) for protocol in protocols]
+    for target in targets:
+        saving.with_variables(target)  # before anything is sent
+    for target in targets:
+        result = try_out(given.host, target, "wire", QUESTION)
+        if result.working is not None or _stopped(result):
+            break
+    return result
+
+
+def _stopped(result: Result) -> bool:
+    return any(made.probe.stopped for made in (result.first, *result.again))
+
+
+def _write(result: Result, given: _Given, preset: str, *, force: bool) -> None:
+    working = result.working
+    probe = (working or result.first).probe
+    endpoint = probe.site.endpoint
+    host = f"{endpoint.origin}{endpoint.base}"
+    unproved = "" if working else f"the endpoint gave no complete answer ({probe.seen.outcome})"
+    target = saving.with_variables(probe.target if working else given.target(given.protocol))
+    text = first_config.text(host, target, preset, unproved)
+    parse(text.encode(), str(_FILE))
+    saving.write(_FILE, text.encode(), new=not force)
+    if working is not None:
+        first = probe.ms(probe.seen.first_content_at)
+        output.show(
+            f"{probe.url} answered one question completely, read as {target.protocol}"
+            + ("" if first is None else f"; the first content came after {first:,.0f} ms")
+        )
+    output.show(f"{_FILE}: written, {'NOT proved, ' if unproved else ''}with the rules of the preset {preset}")
+    output.show(f"next: {first_config.next_command(host)}")
+
+
+def _exit_code(result: Result) -> int:
+    if _stopped(result):
+        return _STOPPED
+    return Exit.INCONCLUSIVE if result.first.probe.seen.outcome is Outcome.INTERRUPTED else Exit.MISSED

@@ -1,0 +1,233 @@
+"""`streamgauge init`: the config that it writes, what it writes only if asked to, and what it never writes."""
+
+import os
+import pty
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from streamgauge.harness.cli import main
+from streamgauge.harness.config.load import load, parse
+from streamgauge.harness.config.presets import PRESETS
+from streamgauge.harness.config.schema import Sla, Target
+from streamgauge.harness.judge.verdict.rules import parse_all
+from streamgauge.harness.probe import first_config
+from tests.support.command import BIN, COLUMNS, try_
+from tests.support.hostile import CHUNKED, LAST, Peer, Script, asked, chunk, scripted
+from tests.support.reference import ReferenceServer, reference_server
+
+SECRET = "sk-staging-0123456789"
+CHAT = b'data: {"choices":[{"delta":{"content":"Hello"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+STREAM = CHUNKED + chunk(CHAT) + LAST
+NOT_FOUND = asked(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n")
+MADE = Path("streamgauge.toml")
+
+
+def init(*words: object, **environment: str) -> Result:
+    """`streamgauge init …` without a terminal."""
+    runner = CliRunner(env={"COLUMNS": str(COLUMNS), "NO_COLOR": "1", **environment})
+    result = runner.invoke(main, ["init", *map(str, words)])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server(
+        "--preset",
+        "exact",
+        "--ttft",
+        "5ms",
+        "--itl",
+        "2ms",
+        "--tokens",
+        "6",
+        environment={"STREAMGAUGE_API_KEY": SECRET},
+    ) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def openai(key: str = "") -> Script:
+    """A server that speaks OpenAI's protocol only and, with `key`, wants it in its header."""
+
+    def script(peer: Peer) -> None:
+        request = peer.request()
+        if b"/v1/chat/completions" not in request.splitlines()[0]:
+            peer.send(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n")
+        elif key and f"bearer {key}".encode() not in request.lower():
+            peer.send(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n")
+        else:
+            peer.send(STREAM)
+
+    return script
+
+
+def test_a_config_that_an_endpoint_has_proved_is_written_and_works(server: ReferenceServer) -> None:
+    result = init("--host", server.url, "--model", "m-1", "--key", "GAUGE_KEY", "--preset", "chat", GAUGE_KEY=SECRET)
+    assert result.exit_code == 0, result.output
+    text = MADE.read_text()
+    assert text.splitlines()[0].endswith("proved: this endpoint answered one question completely with it.")
+    made = load()
+    assert made.target == Target(model="m-1", headers={"x-api-key": "${GAUGE_KEY}"})
+    assert made.sla == [Sla(preset="chat")]
+    assert all(f"#   {rule}\n" in text for rule in PRESETS["chat"])
+    assert SECRET not in text + result.output
+    assert f"next: streamgauge run chat --host {server.url} --users 10 --run-time 1m" in result.output
+    assert MADE.stat().st_mode & 0o777 == 0o600
+    assert try_("--host", server.url, GAUGE_KEY=SECRET).exit_code == 0
+
+
+def test_the_protocol_is_recognised() -> None:
+    with scripted(openai()) as other:
+        assert init("--host", other.url, "--preset", "voice").exit_code == 0
+    assert load().target.protocol == "openai_chat"
+
+
+def test_a_key_is_sent_in_the_header_of_the_protocol_that_is_recognised() -> None:
+    with scripted(openai(SECRET)) as other:
+        result = init("--host", other.url, "--preset", "voice", "--key", "GAUGE_KEY", GAUGE_KEY=SECRET)
+    assert result.exit_code == 0, result.output
+    assert load().target.headers == {"authorization": "Bearer ${GAUGE_KEY}"}
+
+
+def test_an_existing_file_is_replaced_only_by_force_and_only_if_the_endpoint_answers() -> None:
+    MADE.write_text("# mine\n")
+    with scripted(openai()) as other:
+        refused = init("--host", other.url, "--preset", "chat")
+        assert (refused.exit_code, refused.output) == (
+            2,
+            "streamgauge: streamgauge.toml: exists already; give --force to replace it\n",
+        )
+        assert other.peers == []
+    with scripted(NOT_FOUND) as other:
+        assert init("--host", other.url, "--preset", "chat", "--force").exit_code == 1
+    assert MADE.read_text() == "# mine\n"
+    with scripted(openai()) as other:
+        assert init("--host", other.url, "--preset", "chat", "--force").exit_code == 0
+    assert "mine" not in MADE.read_text()
+
+
+def test_without_a_complete_answer_it_says_what_try_says_and_writes_nothing() -> None:
+    with scripted(NOT_FOUND) as other:
+        result = init("--host", other.url, "--preset", "chat")
+    assert result.exit_code == 1
+    assert "✗ REFUSED" in result.output
+    assert "streamgauge.toml: not written, because no answer was complete" in result.output
+    assert not MADE.exists()
+
+
+@pytest.mark.parametrize("listens", [True, False])
+def test_an_unproved_config_is_written_only_if_asked_for_and_says_so(listens: bool) -> None:
+    with scripted(NOT_FOUND) as other:
+        url = other.url if listens else "http://127.0.0.1:1"
+        words = ("--host", url, "--preset", "agent", "--unproved")
+        assert "--unproved needs --protocol" in init(*words).output
+        assert not MADE.exists()
+        result = init(*words, "--protocol", "openai_chat", "--model", "m-1")
+    assert result.exit_code == 0
+    assert "written, NOT proved" in result.output
+    first = MADE.read_text().splitlines()[0]
+    assert f"NOT proved: the endpoint gave no complete answer ({'refused' if listens else 'unreachable'})" in first
+    assert load().target == Target(protocol="openai_chat", model="m-1")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "there is no terminal: give --host URL and --preset NAME"),
+        (["--host", "http://127.0.0.1:1"], "there is no terminal: give --host URL and --preset NAME"),
+        (["--preset", "chat"], "there is no terminal: give --host URL and --preset NAME"),
+        (["--host", "http://127.0.0.1:1", "--preset", "chatt"], "no preset called 'chatt'; there are chat, voice"),
+        (["--host", "http://127.0.0.1:1", "--preset", "chatt"], "did you mean 'chat'?"),
+        (["--host", "staging.example", "--preset", "chat"], "not a URL of a server"),
+        (["--host", "http://127.0.0.1:1", "--preset", "chat", "--key", "NOT_THERE"], "there is none of the name given"),
+        (["--host", "http://127.0.0.1:1", "--preset", "chat", "--path", "v1"], "does not begin with a slash"),
+        (["--host", "http://127.0.0.1:1", "--preset", "chat", "--header", "x"], "write it as 'name: value'"),
+        (["--host", "http://127.0.0.1:1", "--preset", "chat", "--header", "x: ${NO_SUCH}"], "no variable 'NO_SUCH'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(words: list[str], message: str) -> None:
+    result = init(*words)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.splitlines()) == 1
+    assert not MADE.exists()
+
+
+@pytest.mark.parametrize("words", [["--key", SECRET], ["--header", f"authorization: Bearer {SECRET}"]])
+def test_a_key_that_is_given_as_text_is_refused_and_not_repeated(words: list[str]) -> None:
+    with scripted(openai()) as other:
+        result = init("--host", other.url, "--preset", "chat", *words)
+        assert (result.exit_code, other.peers) == (2, [])
+    assert SECRET not in result.output
+    assert not MADE.exists()
+
+
+def at_a_terminal(*answers: str, **environment: str) -> tuple[int, str]:
+    """`streamgauge init` at a terminal where somebody types these lines."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [BIN / "streamgauge", "init"],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1", **environment},
+    ) as process:
+        os.close(theirs)
+        os.write(ours, "".join(f"{answer}\n" for answer in answers).encode())
+        try:
+            output, _ = process.communicate(timeout=60)
+        finally:
+            process.kill()  # if it waits for more answers
+        os.close(ours)
+    return process.returncode, output
+
+
+def test_at_a_terminal_it_asks_three_questions_and_asks_again_after_a_typo() -> None:
+    with scripted(openai()) as other:
+        code, said = at_a_terminal(other.url, "", "chatt", "article")
+    assert code == 0, said
+    for question in ("URL of the endpoint", "Model, as the endpoint calls it", "Rules (chat, voice"):
+        assert question in said
+    assert "no preset called 'chatt'" in said
+    made = load()
+    assert (made.target.protocol, made.sla) == ("openai_chat", [Sla(preset="article")])
+
+
+def test_at_a_terminal_it_asks_for_the_key_that_an_endpoint_wants() -> None:
+    with scripted(openai(SECRET)) as other:
+        code, said = at_a_terminal(other.url, "m-1", "chat", "GAUGE_KEY", GAUGE_KEY=SECRET)
+    assert code == 0, said
+    assert load().target.headers == {"authorization": "Bearer ${GAUGE_KEY}"}
+    assert SECRET not in said + MADE.read_text()
+
+
+def test_at_a_terminal_the_end_of_the_input_is_no_verdict() -> None:
+    code, said = at_a_terminal("\x04")
+    assert (code, "Traceback" in said) == (3, False), said
+    assert not MADE.exists()
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_file_is_a_valid_config_with_every_preset_and_with_each_hint_in_it(preset: str) -> None:
+    text = first_config.text("http://x", Target(headers={"x-api-key": "${KEY}"}), preset)
+    assert parse_all(parse(text.encode()).sla)
+    head, _, hints = text.partition("# More, to uncomment")
+    whole = head + "".join(f"{line[2:]}\n" for line in hints.splitlines()[1:] if re.match(r"# (\[|\w+ =)", line))
+    changed = parse(whole.encode())
+    assert changed.target.timeouts == Target().timeouts
+    assert "first_token" in whole
+    assert tomllib.loads(whole)["regression"]["margin"] == 0.05
