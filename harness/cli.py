@@ -67,10 +67,10 @@ class _Group(click.Group):
 def main() -> None:
     """Load-test LLM streaming endpoints, and judge what their users got by an SLA.
 
-    Begin with `init`: it asks one question and writes the config that worked. `try` shows what comes. `run` sends a scenario's simulated users to an
-    endpoint and records every stream in one SQLite file. `judge`, `report` and `runs` read that file. `compare`,
-    `baseline`, `ab`, `noise` and `history` compare runs. `serve` starts a simulated streaming server, and `demo`
-    tries everything once.
+    Begin with `init`: it asks one question and writes the config that worked. `try` shows what comes. `run` sends a
+    scenario's simulated users to an endpoint and records every stream in one SQLite file. `judge`, `report` and `runs`
+    read that file. `compare`, `baseline`, `ab`, `noise` and `history` compare runs. `serve` starts a simulated
+    streaming server, and `demo` tries everything once.
 
     \b
     Exit codes: 0  every rule is met, nothing regressed
