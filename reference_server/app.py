@@ -18,6 +18,7 @@ from streamgauge.reference_server import exposition, playground, refusals
 from streamgauge.reference_server.answers import Answers
 from streamgauge.reference_server.dialects.anthropic_messages import CountQuestion, MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion
+from streamgauge.reference_server.dialects.openai_responses import ResponsesQuestion
 from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
 from streamgauge.reference_server.door import Admission, guarded
 from streamgauge.reference_server.sessions.registry import Sessions
@@ -60,6 +61,11 @@ def _add_questions(app: FastAPI, answers: Answers) -> None:
     @app.post("/v1/chat/completions")
     async def chat_completions(question: ChatQuestion, request: Request) -> Response:
         """OpenAI chat completions."""
+        return await answers.answer(question, request)
+
+    @app.post("/v1/responses")
+    async def responses(question: ResponsesQuestion, request: Request) -> Response:
+        """OpenAI Responses."""
         return await answers.answer(question, request)
 
     @app.post("/chat/stream")

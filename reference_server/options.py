@@ -29,9 +29,10 @@ _NEWLINE = "\n"
 _HELP = f"""\
 A simulated language model that streams, as a target for load tests.
 
-It speaks Anthropic Messages (/v1/messages), OpenAI chat completions (/v1/chat/completions) and plain server-sent
-events (/chat/stream). When a token is due does not depend on when the one before it was sent. With --truth the server
-writes down when it really sent each token, so that a client's measurements can be checked.
+It speaks Anthropic Messages (/v1/messages), OpenAI chat completions (/v1/chat/completions), OpenAI Responses
+(/v1/responses) and plain server-sent events (/chat/stream). When a token is due does not depend on when the one before
+it was sent. With --truth the server writes down when it really sent each token, so that a client's measurements can be
+checked.
 
 \b
 Presets, by the names of the options:

@@ -25,36 +25,6 @@ def looks_like(sample: Sample) -> Format | None:
     return next((each for each in FORMATS if each.looks(sample)), None)
 
 
-_RESPONSES = """\
-[target]
-protocol = "custom"
-
-[target.events]
-text = [
-  { at = "delta", where = { type = "response.output_text.delta" } },
-  { at = "delta", where = { type = "response.refusal.delta" } },
-]
-thinking = [
-  { at = "delta", where = { type = "response.reasoning_text.delta" } },
-  { at = "delta", where = { type = "response.reasoning_summary_text.delta" } },
-]
-tool = [
-  { at = "item.name", where = { type = "response.output_item.added" } },
-  { at = "delta", where = { type = "response.function_call_arguments.delta" } },
-]
-error = ["response.error", { where = { type = "error" } }]
-input_tokens = "response.usage.input_tokens"
-output_tokens = "response.usage.output_tokens"
-cache_read_tokens = "response.usage.input_tokens_details.cached_tokens"
-stop_reason = [
-  "response.incomplete_details.reason",
-  { at = "response.status", where = { type = "response.completed" } },
-]
-end = [
-  { where = { type = "response.completed" } },
-  { where = { type = "response.incomplete" } },
-]
-"""
 _AI_SDK = """\
 [target]
 protocol = "custom"
@@ -156,7 +126,12 @@ def _bedrock(sample: Sample) -> bool:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format("OpenAI Responses", lambda sample: sample.has_type("response."), _RESPONSES),
+    Format(
+        "OpenAI Responses",
+        lambda sample: sample.has_type("response."),
+        _shipped("openai_responses"),
+        "openai_responses",
+    ),
     Format(
         "Anthropic Messages",
         lambda sample: sample.has_type("message_start", "content_block_", "message_delta", "message_stop"),

@@ -19,7 +19,10 @@ _MOST_HELD = 1 << 20  # bytes that a fault holds back for one client
 _LONGEST_BLOCK = 10_000_000_000  # ns
 _MULTIBYTE = re.compile(rb"[\xc0-\xff]")
 _TERMINAL = re.compile(
-    rb'^(?:id:.*\n)?(?:data: \[DONE\]|data: \{"done":true.*|event: message_stop\ndata: .*)\n\n', re.MULTILINE
+    rb"^(?:id:.*\n)?(?:"
+    rb'data: \[DONE\]|data: \{"done":true.*|event: (?:message_stop|response\.(?:completed|incomplete))\ndata: .*'
+    rb")\n\n",
+    re.MULTILINE,
 )
 
 # Gets the connection of one answer and the fault's parsed argument, and changes what goes out there. The action that it
@@ -286,7 +289,7 @@ FAULTS: dict[str, Fault] = {
         placed=True,
     ),
     "no_terminator": Fault(
-        "The terminal event is left out: `message_stop`, `[DONE]`, and plain SSE's `done`",
+        "The terminal event is left out: `message_stop`, `[DONE]`, `response.completed`, and plain SSE's `done`",
         _rewriting(lambda events: _TERMINAL.sub(b"", events)),
     ),
     "batch": Fault(

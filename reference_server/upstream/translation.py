@@ -15,6 +15,7 @@ from typing import Any
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion, NamedTool
 from streamgauge.reference_server.dialects.openai_chat import Message as ChatMessage
+from streamgauge.reference_server.dialects.openai_responses import ResponsesQuestion
 from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
 from streamgauge.reference_server.dialects.question import Question, refuse
 from streamgauge.reference_server.model.tools import TOOLS
@@ -46,6 +47,8 @@ def body(question: Question, sent: Body, model: str) -> Body:
             asked = _messages(sent)
         case ChatQuestion():
             asked = _chat(question)
+        case ResponsesQuestion():
+            asked = _chat(question.as_chat())
         case PlainQuestion():
             asked = _plain(question)
         case _:

@@ -50,7 +50,6 @@ def test_each_stream_is_read_as_its_file_says(stream: Stream) -> None:
 PAGE = (Path(__file__).parents[2] / "docs/how-to/own-format.md").read_text()
 TABLES = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 IN_CORPUS = {
-    "OpenAI Responses": "responses",
     "the AI SDK's UI message stream": "ai_sdk",
     "AG-UI": "ag_ui",
     "LangGraph's server": "langgraph",

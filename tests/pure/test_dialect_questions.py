@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion
+from streamgauge.reference_server.dialects.openai_responses import ResponsesQuestion
 from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
 from streamgauge.reference_server.dialects.question import Question
 from streamgauge.reference_server.model.answer import AnswerEnd
@@ -210,6 +211,11 @@ def bodies(strange: Any) -> list[tuple[type[Question], dict[str, Any]]]:
         *((MessagesQuestion, {field: strange}) for field in MessagesQuestion.model_fields),
         *((ChatQuestion, {field: strange}) for field in ChatQuestion.model_fields),
         *((PlainQuestion, {field: strange}) for field in PlainQuestion.model_fields),
+        *((ResponsesQuestion, {field: strange}) for field in ResponsesQuestion.model_fields),
+        (ResponsesQuestion, {"input": [strange]}),
+        (ResponsesQuestion, {"input": [{"role": "user", "content": strange}]}),
+        (ResponsesQuestion, {"input": [{"role": "user", "content": [{"type": "input_text", "text": strange}]}]}),
+        (ResponsesQuestion, {"tools": [{"type": "function", "name": "n", "parameters": schema}]}),
         (MessagesQuestion, talk({"role": "user", "content": strange})),
         (MessagesQuestion, user(strange)),
         (MessagesQuestion, user({"type": "document", "source": {"type": "text", "data": strange}})),
@@ -231,7 +237,7 @@ def bodies(strange: Any) -> list[tuple[type[Question], dict[str, Any]]]:
 def test_any_question_is_refused_or_answered(strange: Any) -> None:
     for dialect, fields in bodies(strange):
         try:
-            question = dialect.model_validate_json(json.dumps(ASKED | fields))
+            question = dialect.model_validate_json(json.dumps(ASKED | {"input": "Why?"} | fields))
         except ValidationError:
             continue
         script = write_script(ModelSettings(tokens=(12, 12)), question.model_input())

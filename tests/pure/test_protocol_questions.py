@@ -13,7 +13,7 @@ from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Meaning, Prot
 from streamgauge.harness.drive.reading.sse import Decoder
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.record.arrivals import Kind
-from tests.support.formats import ALL, ANTHROPIC, OPENAI, PLAIN
+from tests.support.formats import ALL, ANTHROPIC, OPENAI, PLAIN, RESPONSES
 
 
 def test_a_question_carries_model_limit_history_and_system() -> None:
@@ -31,6 +31,14 @@ def test_a_question_carries_model_limit_history_and_system() -> None:
         **common,
         "messages": [{"role": "system", "content": "Be brief."}, *turns],
         "stream_options": {"include_usage": True},
+    }
+    assert RESPONSES.request(target, prompt, True) == {
+        "model": "m",
+        "max_output_tokens": 7,
+        "stream": True,
+        "input": turns,
+        "instructions": "Be brief.",
+        "store": False,
     }
     assert PLAIN.request(target, prompt, True) == {
         **common,
@@ -69,6 +77,7 @@ def test_a_servers_tools_are_offered_by_their_names_as_each_protocol_has_it() ->
         {"type": "function", "function": {"name": "convert"}},
     ]
     assert bodies[2]["tools"] == ["web_search", "convert"]
+    assert [tool["name"] for tool in RESPONSES.request(Target(), prompt, True)["tools"]] == ["web_search", "convert"]
 
 
 @pytest.mark.parametrize("protocol", ALL)

@@ -29,6 +29,7 @@ from tests.support.reading import expected, lacking
 
 STREAMS = {stream.name: stream for stream in streams()}
 OPENAI = [name for name, stream in STREAMS.items() if stream.target.protocol == "openai_chat"]
+RESPONSES = [name for name, stream in STREAMS.items() if stream.target.protocol == "openai_responses"]
 ANTHROPIC = [name for name, stream in STREAMS.items() if stream.target.protocol == "anthropic_messages"]
 TEXT = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
 CLOSE = {"connection": "close"}  # the server closes: the SDK must not ask again on such a connection
@@ -110,13 +111,14 @@ def test_of_raw_text_each_read_is_a_chunk_even_if_it_ends_inside_a_character() -
     ]
 
 
-@pytest.mark.parametrize("name", [*OPENAI, *ANTHROPIC])
+@pytest.mark.parametrize("name", [*OPENAI, *RESPONSES, *ANTHROPIC])
 def test_the_outcome_does_not_contradict_the_official_sdk(name: str, server: Server) -> None:
     stream = STREAMS[name]
     if "leaves_after" in stream.table:
         pytest.skip("the person leaves")
     outcome, although = stream.reading["outcome"], stream.table.get("although")
-    characters, fault = read_openai(server, stream) if name in OPENAI else read_anthropic(server, stream)
+    read = {"openai_chat": read_openai, "openai_responses": read_responses, "anthropic_messages": read_anthropic}
+    characters, fault = read[stream.target.protocol](server, stream)
     if fault is None and characters and although is None:
         assert outcome in {"completed", "server_error"}
     if fault is None and characters:
@@ -145,6 +147,23 @@ def read_openai(server: Server, stream: Stream) -> tuple[int, str | None]:
     except Exception as fault:  # noqa: BLE001 - whatever it raises ends the application's answer
         return characters, f"{type(fault).__name__}: {fault}"
     return characters, None
+
+
+def read_responses(server: Server, stream: Stream) -> tuple[int, str | None]:
+    """The characters that an application gets from the openai package, and what it raised or reported as a failure."""
+    characters, end, sdk = 0, None, openai_sdk().with_options(base_url=f"{server.url}/{stream.name}/v1")
+    try:
+        for event in sdk.responses.create(model="m", input="Hello?", stream=True):
+            if event.type in {"response.output_text.delta", "response.refusal.delta"}:
+                characters += length(getattr(event, "delta", None))
+            if event.type in {"error", "response.failed"}:
+                return characters, f"an event {event.type}"
+            if event.type in {"response.completed", "response.incomplete"}:
+                end = event.response.status
+    except Exception as fault:  # noqa: BLE001 - whatever it raises ends the application's answer
+        return characters, f"{type(fault).__name__}: {fault}"
+    reasons = {None: "no terminal event", "cancelled": "cancelled", "failed": "failed"}
+    return characters, reasons.get(end)
 
 
 def read_anthropic(server: Server, stream: Stream) -> tuple[int, str | None]:

@@ -15,6 +15,7 @@ import pytest
 
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.reference_server.dialects import DIALECTS
+from tests.support.dialects import TERMINAL, in_dialect
 from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, met, reference_server, refused
 
@@ -227,11 +228,12 @@ def test_a_timed_buffer_is_flushed_in_time(server: ReferenceServer) -> None:
 
 @every_dialect
 def test_without_a_terminator_everything_else_arrives(server: ReferenceServer, path: str) -> None:
-    def names(headers: dict[str, str]) -> list[str]:
-        answer = httpx.post(f"{server.url}{path}", json=QUESTION | {"stream": True}, headers=headers)
-        return re.findall(r"event: (\w+)|(\[DONE\])|(\"done\":true)", answer.text)
+    def lengths(headers: dict[str, str]) -> list[int]:
+        answer = httpx.post(f"{server.url}{path}", json=in_dialect(path, QUESTION | {"stream": True}), headers=headers)
+        assert (TERMINAL[path] in answer.text) == (not headers)
+        return [len(event) for event in events(answer.content)]
 
-    clean, spoiled = names({}), names({"x-gauge-fault": "no_terminator"})
+    clean, spoiled = lengths({}), lengths({"x-gauge-fault": "no_terminator"})
     assert clean[: len(spoiled)] == spoiled
     assert len(clean) - len(spoiled) == (2 if path == "/chat/stream" else 1)
 
@@ -288,7 +290,8 @@ def test_a_status_comes_in_the_dialects_shape_with_retry_after_if_asked(
     client: httpx.Client, path: str, stream: bool
 ) -> None:
     for fault, retry_after in (("http_429", None), ("http_429:1500ms", "2"), ("http_529:30s", "30")):
-        answer = client.post(path, json=QUESTION | {"stream": stream}, headers={"x-gauge-fault": fault})
+        body = in_dialect(path, QUESTION | {"stream": stream})
+        answer = client.post(path, json=body, headers={"x-gauge-fault": fault})
         assert answer.status_code == int(fault[5:8])
         assert answer.headers.get("retry-after") == retry_after
         assert "was asked for" in answer.json()["error"]["message"]
@@ -312,7 +315,7 @@ def test_a_status_comes_in_the_dialects_shape_with_retry_after_if_asked(
 def test_a_wrong_fault_header_is_refused_with_what_to_write(
     client: httpx.Client, path: str, header: str, said: str
 ) -> None:
-    answer = client.post(path, json=QUESTION | {"stream": True}, headers={"x-gauge-fault": header})
+    answer = client.post(path, json=in_dialect(path, QUESTION | {"stream": True}), headers={"x-gauge-fault": header})
     assert answer.status_code == 400
     message = answer.json()["error"]["message"]
     assert message.startswith("header x-gauge-fault: ")

@@ -15,6 +15,7 @@ from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import PRESETS
+from tests.support.dialects import in_dialect
 from tests.support.reference import ReferenceServer, events, reference_server
 
 SHAPE = replace(PRESETS["exact"], ttft=10_000_000, itl=1_000_000, tokens=(60, 60))
@@ -87,24 +88,27 @@ def test_all_dialects_stream_the_same_text_and_answer_with_it_whole(client: http
     expected = "".join(step.text for step in write_script(SHAPE, ModelInput(PROMPT)).steps)
 
     def streamed(path: str) -> list[str]:
-        return [data for _, data in events(client.post(path, json=BODY | {"stream": True}).text)]
+        return [data for _, data in events(client.post(path, json=in_dialect(path, BODY | {"stream": True})).text)]
 
     def whole(path: str) -> Any:
-        return client.post(path, json=BODY | {"stream": False}).json()
+        return client.post(path, json=in_dialect(path, BODY | {"stream": False})).json()
 
     deltas = [json.loads(data)["delta"]["text"] for data in streamed("/v1/messages") if '"text_delta"' in data]
     assert "".join(deltas) == expected
     chunks = [json.loads(data)["choices"][0]["delta"] for data in streamed("/v1/chat/completions")[:-1]]
     assert "".join(delta.get("content", "") for delta in chunks) == expected
     assert "".join(streamed("/chat/stream")[:-2]) == expected
+    pieces = [json.loads(data) for data in streamed("/v1/responses")]
+    assert "".join(piece["delta"] for piece in pieces if piece["type"] == "response.output_text.delta") == expected
     assert whole("/v1/messages")["content"] == [{"type": "text", "text": expected}]
     assert whole("/v1/chat/completions")["choices"][0]["message"]["content"] == expected
+    assert whole("/v1/responses")["output"][0]["content"][0]["text"] == expected
     assert whole("/chat/stream")["text"] == expected
 
 
 @every_dialect
 def test_a_stream_has_headers_against_buffering_and_a_request_id(client: httpx.Client, path: str) -> None:
-    answer = client.post(path, json=BODY | {"stream": True})
+    answer = client.post(path, json=in_dialect(path, BODY | {"stream": True}))
     assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
     assert answer.headers["x-accel-buffering"] == "no"
@@ -115,7 +119,8 @@ def test_a_stream_has_headers_against_buffering_and_a_request_id(client: httpx.C
 def test_every_token_is_an_event_and_its_write_is_in_the_truth_log(
     server: ReferenceServer, client: httpx.Client, path: str
 ) -> None:
-    answer = client.post(path, json=BODY | {"stream": True, "max_tokens": 7}, headers={"x-gauge-stream": "w1-3"})
+    body = in_dialect(path, BODY | {"stream": True, "max_tokens": 7})
+    answer = client.post(path, json=body, headers={"x-gauge-stream": "w1-3"})
     row = server.truth()[-1]
     assert row["id"] == answer.headers[DIALECTS[path].request_id_header]
     assert row["client"] == "w1-3"
@@ -128,8 +133,9 @@ def test_every_token_is_an_event_and_its_write_is_in_the_truth_log(
 
 @every_dialect
 def test_max_tokens_cuts_the_answer_and_is_given_as_the_reason(client: httpx.Client, path: str) -> None:
-    answer = client.post(path, json=BODY | {"stream": False, "max_tokens": 5})
-    assert "max_tokens" in answer.text or '"finish_reason":"length"' in answer.text
+    answer = client.post(path, json=in_dialect(path, BODY | {"stream": False, "max_tokens": 5}))
+    reasons = ("max_tokens", '"finish_reason":"length"', '"reason":"max_output_tokens"')
+    assert any(reason in answer.text for reason in reasons)
 
 
 # The model, changed by headers

@@ -28,6 +28,7 @@ from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import PRESETS
 from streamgauge.reference_server.model.steps import Step
 from streamgauge.reference_server.truth import TruthLog
+from tests.support.dialects import TERMINAL, in_dialect
 from tests.support.reference import ReferenceServer, counts, reference_server, wait_for
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
@@ -129,10 +130,11 @@ def test_a_silent_stream_is_kept_alive_with_comments(client: httpx.Client) -> No
 def test_an_answer_that_exceeds_its_deadline_ends_with_an_error(
     server: ReferenceServer, client: httpx.Client, path: str
 ) -> None:
-    said = client.post(path, json=STREAM, headers=ENDLESS | {"x-gauge-deadline": "60ms"}).text
+    said = client.post(path, json=in_dialect(path, STREAM), headers=ENDLESS | {"x-gauge-deadline": "60ms"}).text
     assert "was not finished within 0.06 s" in events(said)[-1]
     assert server.truth()[-1]["outcome"] == "failed"
-    late = client.post(path, json=QUESTION | {"stream": False}, headers=ENDLESS | {"x-gauge-deadline": "60ms"})
+    asked = in_dialect(path, QUESTION | {"stream": False})
+    late = client.post(path, json=asked, headers=ENDLESS | {"x-gauge-deadline": "60ms"})
     assert late.status_code == 504
     assert "was not finished within 0.06 s" in late.json()["error"]["message"]
 
@@ -142,14 +144,14 @@ def test_a_stream_is_cancelled_from_another_connection_and_ends_properly(
     server: ReferenceServer, client: httpx.Client, path: str
 ) -> None:
     before = counts(server.url)
-    with client.stream("POST", path, json=STREAM, headers=ENDLESS) as answer:
+    with client.stream("POST", path, json=in_dialect(path, STREAM), headers=ENDLESS) as answer:
         chunks = answer.iter_text()
         said = next(chunks)
         id = answer.headers[DIALECTS[path].request_id_header]
         assert httpx.get(f"{server.url}/streams/{id}").json()["state"] == "running"
         cancelled = httpx.post(f"{server.url}/streams/{id}/cancel").json()
         said += "".join(chunks)  # to the end of the response: no protocol error
-    assert said.rstrip().endswith("[DONE]" if path != "/v1/messages" else '"message_stop"}')
+    assert TERMINAL[path] in said.rstrip().rpartition("\n\n")[2]
     report = client.get(f"/streams/{id}").json()
     assert report == cancelled
     assert (report["state"], report["tokens"]["wasted"]) == ("cancelled", 0)
@@ -354,18 +356,19 @@ def test_a_longer_prompt_waits_longer_for_its_first_token_unless_it_is_cached(
 
 @pytest.mark.parametrize("path", DIALECTS)
 def test_a_server_with_a_key_answers_only_clients_that_have_it(path: str) -> None:
+    body = in_dialect(path, STREAM)
     with (
         reference_server(*QUICK, environment={"STREAMGAUGE_API_KEY": "sésame"}) as server,
         httpx.Client(base_url=server.url) as client,
     ):
         for headers in ({}, {"x-api-key": "sesame"}, {"authorization": "Bearer sesame"}, {"authorization": "sésame"}):
             encoded = {name.encode(): value.encode() for name, value in headers.items()}
-            refused = client.post(path, json=STREAM, headers=encoded)
+            refused = client.post(path, json=body, headers=encoded)
             assert refused.status_code == 401
             assert "sésame" not in refused.text
         assert client.post("/v1/messages", json=STREAM).json()["error"]["type"] == "authentication_error"
         for name, value in (("x-api-key", "sésame"), ("authorization", "Bearer sésame")):
-            assert client.post(path, json=STREAM, headers={name.encode(): value.encode()}).status_code == 200
+            assert client.post(path, json=body, headers={name.encode(): value.encode()}).status_code == 200
         assert client.get("/metrics").status_code == 401
         assert client.get("/healthz").status_code == 200
 

@@ -13,6 +13,7 @@ import pytest
 
 from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.model.settings import PRESETS
+from tests.support.dialects import in_dialect
 from tests.support.reference import ReferenceServer, events, reference_server, refused
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
@@ -35,7 +36,7 @@ def server() -> Iterator[ReferenceServer]:
 
 @every_dialect
 def test_generation_stops_when_the_client_has_left(server: ReferenceServer, client: httpx.Client, path: str) -> None:
-    with client.stream("POST", path, json=BODY_OF_AGES | {"stream": True}, headers=ENDLESS) as answer:
+    with client.stream("POST", path, json=in_dialect(path, STREAM_OF_AGES), headers=ENDLESS) as answer:
         next(answer.iter_raw())
     row = server.truth()[-1]
     assert row["id"] == answer.headers[DIALECTS[path].request_id_header]

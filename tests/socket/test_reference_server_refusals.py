@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
 
 from streamgauge.reference_server.delivery.arrivals import BODY_LIMIT
 from streamgauge.reference_server.dialects import DIALECTS
+from tests.support.dialects import in_dialect
 from tests.support.reference import ReferenceServer, reference_server
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
@@ -15,6 +17,11 @@ PROMPT = "Why is the line flat?"
 BODY = {"model": "reference", "max_tokens": 500, "messages": [{"role": "user", "content": PROMPT}]}
 ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "5ms", "x-gauge-tokens": "100000"}
 BODY_OF_AGES = BODY | {"max_tokens": 100_000}
+OWN_PLACES = {  # of a fault, where a dialect has another name for it
+    ("/v1/responses", "messages"): "input",
+    ("/v1/responses", "max_tokens"): "max_output_tokens",
+    ("/v1/responses", "messages.0.role"): "input.0.message.role",
+}
 every_dialect = pytest.mark.parametrize("path", DIALECTS)
 
 
@@ -31,19 +38,20 @@ def server() -> Iterator[ReferenceServer]:
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
-        (b"{", "not valid JSON"),
-        (b'{"model": "m", "max_tokens": 5}', "messages"),
-        (b'{"model": "m", "max_tokens": 5, "messages": []}', "messages"),
-        (b'{"model": "m", "max_tokens": 0, "messages": [{"role": "user", "content": "?"}]}', "max_tokens"),
-        (b'{"model": "m", "max_tokens": 5, "messages": [{"role": "ghost", "content": "?"}]}', "messages.0.role"),
+        (None, "not valid JSON"),
+        ({}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": [{"role": "user", "content": "?"}], "max_tokens": 0}, "max_tokens"),
+        ({"messages": [{"role": "ghost", "content": "?"}]}, "messages.0.role"),
     ],
 )
 def test_a_bad_body_is_refused_in_the_dialects_own_form(
-    client: httpx.Client, path: str, body: bytes, complaint: str
+    client: httpx.Client, path: str, body: dict[str, Any] | None, complaint: str
 ) -> None:
-    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    content = "{" if body is None else json.dumps(in_dialect(path, {"model": "m", "max_tokens": 5} | body))
+    answer = client.post(path, content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 400
-    assert complaint in answer.json()["error"]["message"]
+    assert OWN_PLACES.get((path, complaint), complaint) in answer.json()["error"]["message"]
     assert answer.headers[DIALECTS[path].request_id_header].startswith("req_")
 
 
@@ -83,7 +91,7 @@ def test_an_unknown_setting_is_refused_with_a_list_of_the_known_ones(client: htt
 @pytest.mark.parametrize("path", [*DIALECTS, "/v1/messages/count_tokens"])
 def test_a_body_is_read_as_json_whatever_its_content_type(client: httpx.Client, path: str) -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}  # as `curl -d` sends it
-    assert client.post(path, content=json.dumps(BODY), headers=form).status_code == 200
+    assert client.post(path, content=json.dumps(in_dialect(path, BODY)), headers=form).status_code == 200
 
 
 @every_dialect

@@ -16,6 +16,7 @@ from streamgauge.harness.record.observation import Outcome
 from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.sessions import registry
 from streamgauge.reference_server.sessions.log import EventLog, LogLimits, Subscriber
+from tests.support.dialects import in_dialect
 from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, counts, named, reference_server, wait_for, whole_events
 
@@ -36,7 +37,7 @@ def server() -> Iterator[ReferenceServer]:
 
 def dropped(client: httpx.Client, path: str, after: int, **headers: str) -> tuple[str, str]:
     """Read this many events and close the connection. The stream's id, and those events."""
-    with client.stream("POST", path, json=STREAM, headers=KEPT | headers) as answer:
+    with client.stream("POST", path, json=in_dialect(path, STREAM), headers=KEPT | headers) as answer:
         said = ""
         for piece in answer.iter_text():
             said += piece
@@ -50,26 +51,26 @@ def dropped(client: httpx.Client, path: str, after: int, **headers: str) -> tupl
 
 @every_dialect
 def test_a_client_that_was_dropped_anywhere_gets_exactly_the_rest(client: httpx.Client, path: str) -> None:
-    whole = client.post(path, json=STREAM, headers=KEPT)
+    whole = client.post(path, json=in_dialect(path, STREAM), headers=KEPT)
     told = whole_events(whole.text)
     assert [event.partition("id: ")[2].partition("\n")[0] for event in told] == [
         f"{named(whole)}:{number}" for number in range(1, len(told) + 1)
     ]
     assert ["retry: 500\n" in event for event in told] == [True] + [False] * (len(told) - 1)
     for number in range(1, len(told)):
-        rest = client.post(path, json=STREAM, headers={"last-event-id": f"{named(whole)}:{number}"})
+        rest = client.post(path, json=in_dialect(path, STREAM), headers={"last-event-id": f"{named(whole)}:{number}"})
         assert (rest.text, named(rest)) == ("".join(told[number:]), named(whole))
 
 
 @every_dialect
 def test_a_client_that_comes_back_in_the_middle_follows_live_to_the_end(client: httpx.Client, path: str) -> None:
     id, said = dropped(client, path, 4)
-    rest = client.post(path, json=STREAM, headers={"last-event-id": f"{id}:4"}).text
+    rest = client.post(path, json=in_dialect(path, STREAM), headers={"last-event-id": f"{id}:4"}).text
     assert said + rest == client.get(f"/streams/{id}/events").text
     assert client.get(f"/streams/{id}").json()["tokens"] == {"generated": 30, "sent": 30, "wasted": 0}
 
 
-@pytest.mark.parametrize("protocol", ["plain_sse", "anthropic_messages", "openai_chat"])
+@pytest.mark.parametrize("protocol", ["plain_sse", "anthropic_messages", "openai_chat", "openai_responses"])
 def test_event_ids_change_nothing_for_a_client_that_does_not_use_them(server: ReferenceServer, protocol: str) -> None:
     seen = observe(server.url, protocol=protocol, headers=KEPT)
     assert (seen.outcome, sum(chunk.kind == "text" for chunk in seen.chunks)) == (Outcome.COMPLETED, 30)

@@ -203,7 +203,7 @@ ANSWERS: dict[str, tuple[Sequence[bytes], Sequence[str]]] = {  # name → what e
 }
 
 
-@pytest.mark.parametrize("protocol", ["anthropic_messages", "openai_chat", "plain_sse"])
+@pytest.mark.parametrize("protocol", ["anthropic_messages", "openai_chat", "openai_responses", "plain_sse"])
 def test_a_dialect_of_the_reference_server(server: ReferenceServer, protocol: str) -> None:
     result = try_("--host", server.url, "--protocol", protocol)
     assert "✓ COMPLETED" in compare(protocol, result)

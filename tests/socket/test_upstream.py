@@ -11,6 +11,7 @@ import openai
 import pytest
 
 from streamgauge.reference_server.dialects import DIALECTS
+from tests.support.dialects import in_dialect
 from tests.support.reference import ReferenceServer, counts, events, reference_server, wait_for
 from tests.support.upstream import KEY, LONG, QUESTION, in_front_of
 
@@ -242,7 +243,7 @@ def test_a_client_that_leaves_stops_the_upstream_within_one_token(
 ) -> None:
     before = counts(upstream.url, KEY)
     headers = SLOW | {"x-gauge-stream": f"leaves {path}"}
-    with client.stream("POST", path, json=LONG, headers=headers) as answer:
+    with client.stream("POST", path, json=in_dialect(path, LONG), headers=headers) as answer:
         pieces = answer.iter_bytes()
         for _ in range(4):
             next(pieces)

@@ -19,7 +19,7 @@ from tests.support.hostile import IDENTITY, asked, content, held, scripted, targ
 from tests.support.reference import ReferenceServer, reference_server
 
 PROMPT = Prompt((("user", "Hello?"),), streamed=False)
-PROTOCOLS = ["anthropic_messages", "openai_chat", "plain_sse"]
+PROTOCOLS = ["anthropic_messages", "openai_chat", "openai_responses", "plain_sse"]
 GOOD = json.dumps({"text": "Grüße", "output_tokens": 2, "stop_reason": "end_turn"}).encode()
 
 

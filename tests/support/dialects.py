@@ -1,6 +1,6 @@
 """Each dialect of the reference server, with the harness's protocol that reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamgauge.harness.drive.protocols import PROTOCOLS, Meaning, Protocol
@@ -8,6 +8,7 @@ from streamgauge.harness.drive.protocols import Answer as Reported
 from streamgauge.harness.drive.reading import sse
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion
+from streamgauge.reference_server.dialects.openai_responses import ResponsesQuestion
 from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
 from streamgauge.reference_server.dialects.question import Question, Writer
 from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
@@ -16,14 +17,40 @@ from streamgauge.reference_server.model.steps import Step
 ASKED: dict[str, Any] = {"model": "m", "max_tokens": 5000, "messages": [{"role": "user", "content": "Why?"}]}
 ANTHROPIC = MessagesQuestion.model_validate({**ASKED, "stream": True})
 OPENAI = ChatQuestion.model_validate({**ASKED, "stream": True, "stream_options": {"include_usage": True}})
+RESPONSES = ResponsesQuestion.model_validate({"model": "m", "max_output_tokens": 5000, "input": "Why?", "stream": True})
 PLAIN = PlainQuestion.model_validate(ASKED)
 DIALECTS: list[tuple[Question, Protocol]] = [
     (ANTHROPIC, PROTOCOLS["anthropic_messages"]),
     (OPENAI, PROTOCOLS["openai_chat"]),
+    (RESPONSES, PROTOCOLS["openai_responses"]),
     (PLAIN, PROTOCOLS["plain_sse"]),
 ]
 ANSWER = AnswerStart("a1", 1_795_424_400, input_tokens=3000, cache_read=1200, cache_write=800)
 END = AnswerEnd("end_turn", output_tokens=7, thinking_tokens=2)
+
+
+def _responses(body: dict[str, Any]) -> dict[str, Any]:
+    names = {"messages": "input", "max_tokens": "max_output_tokens"}
+    return {names.get(name, name): value for name, value in body.items()}
+
+
+# By path: how the dialect writes what a question of OpenAI chat completions says. The others read that as it is.
+_OWN_WORDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "/v1/responses": _responses,
+}
+
+# By path: what is in the terminal event, and in no other.
+TERMINAL = {
+    "/v1/messages": '"message_stop"',
+    "/v1/chat/completions": "[DONE]",
+    "/v1/responses": '"response.completed"',
+    "/chat/stream": "[DONE]",
+}
+
+
+def in_dialect(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A question with `messages`, `max_tokens` and so on, as the dialect at this path writes it."""
+    return _OWN_WORDS[path](body) if path in _OWN_WORDS else body
 
 
 def stream(writer: Writer, steps: Sequence[Step], end: AnswerEnd = END) -> bytes:

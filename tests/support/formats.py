@@ -17,4 +17,5 @@ MAPPED = custom(
     )
 )
 AS_TEXT = custom(Events(error="error", output_tokens="n", end_data="<end>", end_event="bye"))
+RESPONSES = PROTOCOLS["openai_responses"]
 ALL = [ANTHROPIC, OPENAI, PLAIN, MAPPED, AS_TEXT]

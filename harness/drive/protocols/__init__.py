@@ -3,8 +3,10 @@
 event                what a decoder yields and a protocol reads
 protocol             what every protocol provides
 lenient              reading other people's JSON
+numbering            sequence numbers: lost and doubled events
 anthropic_messages   Anthropic Messages
 openai_chat          OpenAI chat completions
+openai_responses     OpenAI Responses
 plain_sse            text in `data:`
 custom               a format mapped in the config
 tabled               shipped protocols that are such mappings: the files in `tables`
@@ -15,7 +17,7 @@ from dataclasses import replace
 
 from streamgauge.harness.config import template
 from streamgauge.harness.config.schema import ProtocolName, Target
-from streamgauge.harness.drive.protocols import anthropic_messages, openai_chat, plain_sse
+from streamgauge.harness.drive.protocols import anthropic_messages, openai_chat, openai_responses, plain_sse
 from streamgauge.harness.drive.protocols.custom import custom
 from streamgauge.harness.drive.protocols.protocol import Answer, Malformed, Meaning, Protocol
 from streamgauge.harness.drive.protocols.tabled import TABLES, tabled
@@ -28,6 +30,7 @@ PROTOCOLS: dict[ProtocolName, Protocol] = {
     for protocol in (
         anthropic_messages.PROTOCOL,
         openai_chat.PROTOCOL,
+        openai_responses.PROTOCOL,
         plain_sse.PROTOCOL,
         *map(tabled, TABLES),
     )

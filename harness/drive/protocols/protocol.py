@@ -67,6 +67,9 @@ class Answer(msgspec.Struct):
     begun: bool = False  # content has come
     visible: bool = False  # content has come of which a person sees something
     choices: dict[str, "Choice"] = {}  # the answers in this one, if the request asked for several
+    came: tuple[Kind, ...] = ()  # the kinds of content that have come, in a protocol that repeats content as a whole
+    number: int | None = None  # the highest sequence number so far, in a protocol that has them
+    missing: set[int] = set()  # lower ones that have not come
     oddities: dict[str, int] = {}  # what was odd but readable, and how often
 
     @property
@@ -81,9 +84,11 @@ class Answer(msgspec.Struct):
         ended = [choice for choice in self.choices.values() if choice.ended]
         return sum(not choice.brought for choice in ended) if len(ended) > 1 else 0
 
-    def odd(self, what: str) -> None:
+    def odd(self, what: str, times: int = 1) -> None:
         """Count an oddity; `what` is one of a few constant texts, never the server's."""
-        self.oddities[what] = self.oddities.get(what, 0) + 1
+        self.oddities[what] = self.oddities.get(what, 0) + times
+        if not self.oddities[what]:
+            del self.oddities[what]
 
     def not_understood(self, data: bytes) -> None:
         """Note an event that the protocol does not know. An SDK skips it, so it is no fault by itself."""
