@@ -6,7 +6,15 @@ import msgspec
 
 from streamgauge.harness.config.duration import Duration
 
-ProtocolName = Literal["anthropic_messages", "openai_chat", "openai_responses", "plain_sse", "ollama", "gemini", "custom"]
+ProtocolName = Literal[
+    "anthropic_messages",
+    "openai_chat",
+    "openai_responses",
+    "plain_sse",
+    "ollama",
+    "gemini",
+    "custom",
+]
 Framing = Literal["sse", "ndjson", "text"]  # server-sent events, a JSON document on each line, or text as it comes
 # What makes an answer complete: its terminal event alone, a stop reason alone, or a clean end of the HTTP message.
 End = Literal["marker", "finish_reason", "close"]
