@@ -18,6 +18,7 @@ from streamgauge.harness.judge.store import Failure, Store, Streams, VitalSeries
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
+from streamgauge.harness.judge.verdict.warm_up import WarmUp
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import CounterCollector, Counters
@@ -49,6 +50,18 @@ class Timeline:
     streams: list[int]  # streams due in the bin
     failed: dict[str, list[int]]  # failed streams by outcome; only outcomes that occurred
     users: list[float] | None  # users of all workers at the bin's end; None: not recorded
+    warm_up: "Course | None"  # of the streams that were due in the warm-up; they are in none of the above
+
+
+@dataclass(frozen=True)
+class Course:
+    """The warm-up over time, in the bins of its timeline."""
+
+    seconds: float  # how long it took
+    ttft: Series
+    itl: Series
+    streams: list[int]
+    failed: list[int]
 
 
 @dataclass(frozen=True)
@@ -87,8 +100,12 @@ def gather(
         handover_collector.take(streams)
 
     judgement = judge(store, run.id, rules, also=take, reader=reader)
+    if judgement.warm_up is not None:
+        for streams in store.warm_up(run.id):
+            timeline_collector.take_warm_up(streams)
+            counter_collector.take(streams)
     samples = {name: store.vital(run.id, name) for name in SAMPLES}
-    timeline = timeline_collector.timeline(samples[Vital.USERS])
+    timeline = timeline_collector.timeline(samples[Vital.USERS], judgement.warm_up)
     return Material(
         judgement=judgement,
         handed=handover_collector.handed(),
@@ -108,36 +125,58 @@ class _TimelineCollector:
         self._width = next((width for width in _WIDTHS if seconds / width <= wanted), seconds / wanted)
         # A remainder of less than half a bin joins the last bin: alone it would hold few streams and look like a jump.
         self._bins = max(1, round(seconds / self._width))
-        self._ttft, self._itl = _QuantilesOverTime(self._bins), _QuantilesOverTime(self._bins)
-        self._streams = np.zeros(self._bins, np.int64)
-        self._failed: dict[str, Integers] = {}
+        self._measured = _Counted(self._bins)
+        self._warm_up: _Counted | None = None
 
     def take(self, streams: Streams) -> None:
+        self._add(streams, self._measured)
+
+    def take_warm_up(self, streams: Streams) -> None:
+        self._warm_up = self._warm_up or _Counted(self._bins)
+        self._add(streams, self._warm_up)
+
+    def _add(self, streams: Streams, to: "_Counted") -> None:
         number = streams.number
         due = self._bin_of(number["due_at"])
-        self._streams += np.bincount(due, minlength=self._bins)
+        to.streams += np.bincount(due, minlength=self._bins)
         for outcome in sorted({*streams.text["outcome"]} & {failure.value for failure in FAILURES}):
             seen = np.bincount(due[streams.outcome == outcome], minlength=self._bins)
-            self._failed[outcome] = self._failed.get(outcome, 0) + seen
+            to.failed[outcome] = to.failed.get(outcome, 0) + seen
         first = number["first_content_at"] - number["due_at"]
         has_ttft = ~np.isnan(first) & (np.array(streams.text["answer"]) == "streamed")
-        self._ttft.add(due[has_ttft], first[has_ttft] / 1e6)
+        to.ttft.add(due[has_ttft], first[has_ttft] / 1e6)
         gaps, ends = content_gaps(streams)
-        self._itl.add(self._bin_of(streams.events.perceived_at[ends].astype(np.float64) * 1e3), gaps / 1e3)
+        to.itl.add(self._bin_of(streams.events.perceived_at[ends].astype(np.float64) * 1e3), gaps / 1e3)
 
-    def timeline(self, users: VitalSeries) -> Timeline:
+    def timeline(self, users: VitalSeries, warm_up: WarmUp | None) -> Timeline:
+        measured = self._measured
         return Timeline(
             width=self._width,
             starts=[place * self._width for place in range(self._bins)],
-            ttft=self._ttft.course(),
-            itl=self._itl.course(),
-            streams=self._streams.tolist(),
-            failed={outcome: counts.tolist() for outcome, counts in self._failed.items()},
+            ttft=measured.ttft.course(),
+            itl=measured.itl.course(),
+            streams=measured.streams.tolist(),
+            failed={outcome: counts.tolist() for outcome, counts in measured.failed.items()},
             users=_at_bin_ends(users, self._width, self._bins),
+            warm_up=None if warm_up is None else self._course(warm_up.seconds),
         )
+
+    def _course(self, seconds: float) -> Course:
+        seen = self._warm_up or _Counted(self._bins)
+        failed = sum(seen.failed.values(), np.zeros(self._bins, np.int64))
+        return Course(seconds, seen.ttft.course(), seen.itl.course(), seen.streams.tolist(), failed.tolist())
 
     def _bin_of(self, moments: Floats) -> Integers:
         return np.clip(moments / (self._width * 1e9), 0, self._bins - 1).astype(np.int64)
+
+
+class _Counted:
+    """What a timeline counts of some streams, in its bins."""
+
+    def __init__(self, bins: int) -> None:
+        self.ttft, self.itl = _QuantilesOverTime(bins), _QuantilesOverTime(bins)
+        self.streams = np.zeros(bins, np.int64)
+        self.failed: dict[str, Integers] = {}  # by outcome
 
 
 class _HandoverCollector:

@@ -10,7 +10,19 @@ from streamgauge.harness.run.options import OPTIONS, Option, help_for_command
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-_EVERY_RUN = ("users", "spawn_rate", "run_time", "config", "db", "arrivals", "rate", "seed", "client", "label")
+_EVERY_RUN = (
+    "users",
+    "spawn_rate",
+    "run_time",
+    "warm_up",
+    "config",
+    "db",
+    "arrivals",
+    "rate",
+    "seed",
+    "client",
+    "label",
+)
 
 
 def of_run(*names: str, required: bool = False) -> Decorator:

@@ -223,10 +223,12 @@ class Profile(Closed, frozen=True):
 
 
 class Load(Closed, frozen=True):
-    """An open load: streams become due on a schedule, whatever the server does. `drive.schedule` checks it."""
+    """When streams are due, and from when on they count. `drive.schedule` checks the schedule of an open load."""
 
     arrivals: str | None = None  # "constant", "poisson" or "file:PATH"; None: a closed load, Locust's users as they are
     rate: float | None = None  # arrivals a second; not with a file
+    # Streams due in the first time of the load are stored, and are in no figure. None or 0: there is no such time.
+    warm_up: Duration | None = None
 
 
 class Config(Closed, frozen=True):

@@ -51,14 +51,17 @@ class Dispatcher:
         # Arrivals for users that `fetch` is starting, which have not called `arrival` yet.
         self._ahead: dict[str, deque[Arrival]] = {kind: deque() for kind in weights}
         self._busy = 0
-        self.arrivals = 0  # due so far
+        self.arrivals = 0  # due so far, after the warm-up
         self.dropped = 0  # of these, dropped because every user was busy
         self._greenlet: gevent.Greenlet | None = None
 
-    def open(self, at: int) -> None:
-        """Start the schedule at this CLOCK_MONOTONIC time, ns. A second call has no effect."""
+    def open(self, at: int, counted_from: int = 0) -> None:
+        """Start the schedule at this CLOCK_MONOTONIC time, ns. A second call has no effect.
+
+        Arrivals that are due before `counted_from`, the end of the run's warm-up, are served but not counted.
+        """
         if self._greenlet is None:
-            self._greenlet = gevent.spawn(self._run, at)
+            self._greenlet = gevent.spawn(self._run, at, counted_from)
 
     def close(self) -> None:
         """Hand out no more arrivals."""
@@ -81,15 +84,16 @@ class Dispatcher:
             else:  # the user was stopped while waiting
                 self._free[kind].remove(mine)
 
-    def _run(self, opened_at: int) -> None:
+    def _run(self, opened_at: int, counted_from: int) -> None:
         for number, after in self._moments:
             due_at = opened_at + after
             self._sleep(0)  # even when late: lets users that have finished become free
             while (early := due_at - self._now()) > 0:
                 self._sleep(early / 1e9)
-            self.arrivals += 1
+            counts = int(due_at >= counted_from)
+            self.arrivals += counts
             if self._busy >= self._most():
-                self.dropped += 1
+                self.dropped += counts
                 continue
             random = Random(f"{self._seed}/{number}")
             (kind,) = random.choices(list(self._weights), list(self._weights.values()))

@@ -8,6 +8,7 @@ settings          options and config, parsed once
 limits            what the machine must have for the users
 labels            NAME=VALUE, branch and commit
 open_load         streams due on a schedule
+warm_up           whether a warm-up leaves anything to measure
 keeper            Locust's events, turned into runs
 hosts             the host of a run, and whether it may have the secrets
 web_ui            what Locust's web UI accepts, and from whom

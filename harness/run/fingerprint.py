@@ -30,6 +30,8 @@ def fingerprint(environment: Environment, settings: Settings, load: OpenLoad) ->
         "users": traits_of(environment, networks),
         "load": _load(environment, load),
         "run_time": options.run_time,
+        # Only if there is one: baselines that an older version stored stay comparable with runs that have none.
+        **({"warm_up": str(settings.warm_up)} if settings.warm_up else {}),
         "protocol": target.protocol,
         **_request(target),
         "model": target.model,

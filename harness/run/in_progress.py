@@ -21,6 +21,7 @@ from streamgauge.harness.judge.store import Run, RunStatus, Store
 from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
+from streamgauge.harness.run import warm_up
 from streamgauge.harness.run.conclusion import conclude
 from streamgauge.harness.run.driving import LOCAL
 from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenario_of
@@ -54,6 +55,7 @@ class RunInProgress:
         self._mistake = False  # something other than the verdict decides the exit code
         self._faults: list[str] = []  # exceptions that ended something in the background
         self._background = Group()  # greenlets that are killed when the run ends
+        warm_up.check(settings.warm_up, environment, load)  # again: the web UI asks for the run time of each run
         run = _new_run(environment, settings, load, host)
         clock = RunClock.starting_at(run.realtime_ns)
         self._load = load
@@ -83,7 +85,8 @@ class RunInProgress:
             self._watched(self._show_progress)
         rules = self._settings.rules
         if any(rule.written.abort for rule in rules):
-            self._watched(self._watch_abort_rules, AbortRules(rules, self._settings.config.reader))
+            watch = AbortRules(rules, self._settings.config.reader, self._settings.warm_up)
+            self._watched(self._watch_abort_rules, watch)
 
     def users_spawned(self) -> None:
         """Call it when all users have been spawned: the schedule of an open load begins, unless it has already."""
@@ -245,6 +248,7 @@ def _new_run(environment: Environment, settings: Settings, load: OpenLoad, host:
         host=host,
         started_at=started.isoformat(timespec="milliseconds"),
         realtime_ns=now,
+        measured_from=settings.warm_up or None,
         config={
             **public(settings.config.target),
             "reader": msgspec.structs.asdict(settings.config.reader),

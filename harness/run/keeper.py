@@ -22,7 +22,7 @@ from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.programs import tell
-from streamgauge.harness.run import limits, messages
+from streamgauge.harness.run import limits, messages, warm_up
 from streamgauge.harness.run.hosts import Hosts
 from streamgauge.harness.run.in_progress import RunInProgress
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
@@ -75,6 +75,7 @@ class Keeper:
             if issubclass(user, StreamUser):
                 user.client = self._settings.client or user.client
                 user.check(self._settings.config.target, self._settings.config.networks)
+        warm_up.check(self._settings.warm_up, self._environment, self._load)
         processes = max(1, getattr(options, "processes", None) or 1)  # -1: one for each core
         limits.check(math.ceil((options.num_users or 0) / processes))
         if options.headless or options.autostart:

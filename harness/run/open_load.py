@@ -11,6 +11,7 @@ from itertools import islice
 from random import Random
 from typing import Any
 
+import msgspec
 from locust.env import Environment
 
 from streamgauge.harness.config.schema import Load
@@ -45,9 +46,9 @@ def open_load(given: Load, environment: Environment, total: float) -> OpenLoad:
     if isinstance(environment.shape_class, Planned):
         environment.shape_class.check()
     if options.gauge_arrivals is not None:
-        given = Load(arrivals=options.gauge_arrivals, rate=options.gauge_rate)
+        given = msgspec.structs.replace(given, arrivals=options.gauge_arrivals, rate=options.gauge_rate)
     elif options.gauge_rate is not None:
-        given = Load(arrivals=given.arrivals, rate=options.gauge_rate)
+        given = msgspec.structs.replace(given, rate=options.gauge_rate)
     found = schedule.find(given)
     if found is None:
         return OpenLoad(given, None)
@@ -130,7 +131,8 @@ def open_dispatcher(environment: Environment, load: LoadShare) -> None:
     """Start this process's dispatcher if the time when the schedule begins is known."""
     run = assigned(environment)
     if run is not None and run.dispatcher is not None and load.begins_at is not None:
-        run.dispatcher.open(run.site.clock.origin + load.begins_at)
+        zero = run.site.clock.origin
+        run.dispatcher.open(zero + load.begins_at, zero + (load.load.warm_up or 0))
 
 
 def close(environment: Environment, **_: Any) -> None:

@@ -67,6 +67,14 @@ OPTIONS = {
             without="until Ctrl-C, or the end of the load shape",
         ),
         Option(
+            name="warm_up",
+            command="--warm-up",
+            locust="--gauge-warm-up",
+            metavar="TIME",
+            help="The first time of the run, such as 30s, in place of the config's: its streams are stored, and are in "
+            "no figure. 0s for none.",
+        ),
+        Option(
             name="config",
             command="--config",
             locust="--gauge-config",
@@ -201,5 +209,9 @@ def _arguments(values: Mapping[str, object]) -> Iterator[str]:
         option = OPTIONS[name]
         each = value if option.repeated and isinstance(value, Sequence) else [value]
         for one in each:
-            if one is not None:
+            if one is None:
+                continue
+            if str(one).startswith("-"):  # as a word of its own, Locust's parser would take `-5s` for an option
+                yield f"{option.locust}={one}"
+            else:
                 yield from (option.locust, str(one))

@@ -35,7 +35,7 @@ class Recording:
         self.notes: list[str] = []  # what went wrong, a sentence each
         self.processes: defaultdict[str, ProcessSummary] = defaultdict(ProcessSummary)  # by name
         self.early: set[str] = set()  # names of processes that finished before the run did
-        self.live = LiveProgress()
+        self.live = LiveProgress(run.measured_from or 0)
         self._store = store
         self._writer = Writer(store, run.id, give_up, patience)
         self._streams = 0  # handed over to be stored

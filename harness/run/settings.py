@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
+from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.config.secrets import filled_metrics
 from streamgauge.harness.drive import site
+from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.exit_codes import ForInconclusive
 from streamgauge.harness.judge.outputs import kinds
 from streamgauge.harness.judge.outputs.kinds import Output
@@ -28,10 +32,14 @@ class Settings:
     progress: bool  # show live numbers
     headless: bool  # Locust's --headless: the process ends with its run
 
+    @property
+    def warm_up(self) -> Duration:
+        return self.config.load.warm_up or Duration(0)
+
 
 def settings(options: Any) -> Settings:
     """The settings in Locust's parsed options. StreamgaugeError for a mistake, before anything starts."""
-    given = load(options.gauge_config)
+    given = _with_warm_up(load(options.gauge_config), options.gauge_warm_up)
     for path in (options.gauge_db, options.gauge_report):
         if path:
             kinds.check_place(path)
@@ -51,3 +59,14 @@ def settings(options: Any) -> Settings:
     site.check(given.target)  # a missing variable ends Locust now instead of failing every stream
     filled_metrics(given.target)
     return found
+
+
+def _with_warm_up(config: Config, option: str | None) -> Config:
+    """The config with the option's warm-up in place of its own. ConfigError if it is no duration."""
+    if option is None:
+        return config
+    try:
+        warm_up = Duration.parse(option)
+    except ValueError as fault:
+        raise ConfigError(f"--warm-up: {fault}") from None
+    return msgspec.structs.replace(config, load=msgspec.structs.replace(config.load, warm_up=warm_up))

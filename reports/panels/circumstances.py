@@ -146,7 +146,7 @@ def _rounded(value: float | None, unit: str) -> str:
 
 def _health(run: Material) -> Table:
     columns = [_worst(run, name, _ROWS) for name in (Vital.CPU_PERCENT, Vital.LOOP_LAG, Vital.ACTIVE_STREAMS)]
-    seconds = run.judgement.seconds / _ROWS
+    seconds = run.judgement.took / _ROWS
     rows: list[tuple[Cell, ...]] = [
         (span(place * seconds), _rounded(cpu, "%"), _rounded(lag, "ms"), NONE if streams is None else f"{streams:,.0f}")
         for place, (cpu, lag, streams) in enumerate(zip(*columns, strict=True))
@@ -158,10 +158,10 @@ def _health(run: Material) -> Table:
 
 def _course(run: Material) -> tuple[Chart, ...]:
     """CPU and loop lag over time; empty for a short run, of which the table shows every point."""
-    count = min(_POINTS, int(run.judgement.seconds))
+    count = min(_POINTS, int(run.judgement.took))
     if count <= _ROWS or not len(run.samples[Vital.CPU_PERCENT].value):
         return ()
-    at = [(place + 0.5) * run.judgement.seconds / count for place in range(count)]
+    at = [(place + 0.5) * run.judgement.took / count for place in range(count)]
     cpu, lag = (_worst(run, name, count) for name in _VITALS)
     traces = [
         go.Scatter(x=at, y=values, yaxis=axis, name=name, mode="lines", connectgaps=True,
@@ -177,7 +177,7 @@ def _course(run: Material) -> tuple[Chart, ...]:
         hovermode="x unified",
         hoverdistance=-1,
         showlegend=True,
-        xaxis={"title": {"text": "s"}, "range": [0, run.judgement.seconds], "showgrid": False},
+        xaxis={"title": {"text": "s"}, "range": [0, run.judgement.took], "showgrid": False},
         yaxis={"title": {"text": "% of a core"}, "range": [0, 1.1 * max(100.0, *(one or 0 for one in cpu))]},
         yaxis2={
             "title": {"text": "ms"}, "side": "right", "overlaying": "y", "showgrid": False, "rangemode": "tozero",
@@ -190,7 +190,7 @@ def _course(run: Material) -> tuple[Chart, ...]:
 def _worst(run: Material, name: Vital, parts: int) -> list[float | None]:
     """The largest sample of any process in each of `parts` equal parts of the run; None without a sample."""
     series, worst = run.samples[name], np.full(parts, -np.inf)
-    place = np.clip(series.at / 1e9 // (max(run.judgement.seconds, 1e-9) / parts), 0, parts - 1).astype(int)
+    place = np.clip(series.at / 1e9 // (max(run.judgement.took, 1e-9) / parts), 0, parts - 1).astype(int)
     np.maximum.at(worst, place, series.value)
     return [None if value == -np.inf else value for value in worst.tolist()]
 

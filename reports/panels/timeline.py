@@ -1,9 +1,11 @@
 """TTFT and ITL over time with the number of users, and failures over time."""
 
+from dataclasses import replace
+
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
-from streamgauge.reports.material import Material, Series, Timeline
+from streamgauge.reports.material import Course, Material, Series, Timeline
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, plot, scale, span, whole_steps
 
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # s
@@ -17,10 +19,15 @@ _NOTE = (
 
 def draw(run: Material) -> Panel:
     timeline = run.timeline
+    warm_up = timeline.warm_up
+    courses = (
+        ("TTFT", timeline.ttft, warm_up.ttft if warm_up else None),
+        ("ITL", timeline.itl, warm_up.itl if warm_up else None),
+    )
     charts = [
-        _course(timeline, course, title)
-        for title, course in (("TTFT", timeline.ttft), ("ITL", timeline.itl))
-        if any(course.n)
+        _course(timeline, course, warming, title)
+        for title, course, warming in courses
+        if any(course.n) or (warming is not None and any(warming.n))
     ]
     if timeline.failed:
         charts.append(_failed(timeline))
@@ -29,9 +36,16 @@ def draw(run: Material) -> Panel:
         title="Over time",
         lead=_lead(timeline),
         charts=tuple(charts),
-        tables=(_table(timeline),) if any(timeline.streams) else (),
-        notes=(_NOTE.format(span(timeline.width)),) if charts else (),
+        tables=_tables(timeline),
+        notes=(*((_NOTE.format(span(timeline.width)),) if charts else ()), *_of_warm_up(timeline.warm_up)),
     )
+
+
+def _of_warm_up(warm_up: Course | None) -> tuple[str, ...]:
+    if warm_up is None:
+        return ()
+    streams = f"{some(sum(warm_up.streams), 'stream')}, {sum(warm_up.failed):,} failed"
+    return (f"Grey is the warm-up, the first {span(warm_up.seconds)}: {streams}. They are in no other figure.",)
 
 
 def _lead(timeline: Timeline) -> str:
@@ -60,7 +74,7 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{whole % 60:02d}"
 
 
-def _course(timeline: Timeline, course: Series, title: str) -> Chart:
+def _course(timeline: Timeline, course: Series, warming: Series | None, title: str) -> Chart:
     at = [start + timeline.width / 2 for start in timeline.starts]
     traces = []
     if timeline.users:
@@ -84,8 +98,19 @@ def _course(timeline: Timeline, course: Series, title: str) -> Chart:
                 hovertemplate=f"{quantile.upper()} %{{text}}<extra></extra>",
             )
         )  # fmt: skip
-    axis = {"title": {"text": "ms"}, **scale([*course.p50, *course.p95], 30)}
-    layout: dict[str, object] = {"yaxis": axis}
+    shown = [*course.p50, *course.p95]
+    if warming is not None:
+        shown += warming.p95
+        traces.append(
+            go.Scatter(
+                x=at, y=warming.p95, yaxis="y2" if timeline.users else "y", name="P95 in the warm-up",
+                text=[figure(value, "ms") for value in warming.p95], mode="lines+markers", connectgaps=False,
+                line={"color": "var(--neutral)", "width": 1, "dash": "dot"}, marker={"size": 5, "symbol": "x"},
+                hovertemplate="P95 in the warm-up %{text}<extra></extra>",
+            )
+        )  # fmt: skip
+    axis = {"title": {"text": "ms"}, **scale(shown, 30)}
+    layout: dict[str, object] = {"yaxis": axis, "shapes": _greyed(timeline.warm_up)}
     if timeline.users:
         # The second axis is drawn on top, so it holds the lines; the first one holds the users, with its own ticks.
         users = {"title": {"text": "users"}, "range": [0, 1.25 * max(1.0, *timeline.users)], "nticks": 4}
@@ -96,6 +121,14 @@ def _course(timeline: Timeline, course: Series, title: str) -> Chart:
         plot(traces, xaxis=_time(timeline), hovermode="x unified", hoverdistance=-1, **layout),
         wide=True,
     )
+
+
+def _greyed(warm_up: Course | None) -> list[dict[str, object]]:
+    """A grey field behind the time of the warm-up."""
+    if warm_up is None:
+        return []
+    return [{"type": "rect", "x0": 0, "x1": warm_up.seconds, "yref": "paper", "y0": 0, "y1": 1, "layer": "below",
+             "fillcolor": "var(--users-fill)", "line": {"width": 0}}]  # fmt: skip
 
 
 def _time(timeline: Timeline) -> dict[str, object]:
@@ -130,10 +163,24 @@ def _failed(timeline: Timeline) -> Chart:
             showlegend=True,
             xaxis=_time(timeline),
             yaxis={"title": {"text": "streams"}, "rangemode": "tozero", "dtick": step},
+            shapes=_greyed(timeline.warm_up),
         ),
         height=220,
         wide=True,
     )
+
+
+def _tables(timeline: Timeline) -> tuple[Table, ...]:
+    warming = timeline.warm_up
+    tables = [_table(timeline)] if any(timeline.streams) else []
+    if warming is not None and any(warming.streams):
+        table = _table(
+            replace(timeline, ttft=warming.ttft, itl=warming.itl, streams=warming.streams, failed={"": warming.failed})
+        )
+        rows = [row for row, streams, gaps in zip(table.rows, warming.streams, warming.itl.n, strict=True)
+                if streams or gaps]  # fmt: skip
+        tables.append(Table(f"The warm-up, which is in no other figure: {some(len(rows), 'row')}", table.columns, rows))
+    return tuple(tables)
 
 
 def _table(timeline: Timeline) -> Table:

@@ -67,7 +67,7 @@ def _identity(run: Material) -> list[tuple[str | Mark, ...]]:
         ("Scenario", judgement.run.scenario),
         ("Host", judgement.run.host),
         ("When", _when(judgement.run.started_at)),
-        ("How long", f"{span(judgement.seconds)}{_ending(judgement.run.status)}"),
+        ("How long", f"{span(judgement.took)}{_ending(judgement.run.status)}"),
         ("Users", f"up to {max(users):,.0f} at once" if users else "not counted"),
         ("Streams", f"{judgement.totals.streams:,}"),
         ("Run", judgement.run.id),

@@ -54,10 +54,12 @@ BY_PROCESSES = [  # as a person meets them: found at once, by Locust's process, 
     (["judge", "nowhere.db"], "nowhere.db"),
     ([*RUN, "--config", "nowhere.toml"], "nowhere.toml: no such config file"),
     (["serve", "--port", "TAKEN"], "in use"),
+    ([*RUN, "--warm-up", "-5s"], "--warm-up: '-5s' is not a duration: write a number and a unit"),
     ([*RUN, "--web", "--", "--web-port", "TAKEN"], "on 127.0.0.1 is in use; choose another with --web-port"),
 ]
 HERE = ("--headless", "--loglevel", "WARNING", "--host", "http://127.0.0.1:9")
 CHAT = ("--locustfile", str(locustfile("chat")), *HERE)
+ALL_WARM_UP = "streamgauge: load.warm_up (or --warm-up): {} leaves nothing to measure: "
 BY_LOCUST = [
     (["-f", "mine.py", *HERE], "no network called 'slow_5g'; there are direct, wifi"),
     ([*CHAT, "--host", "http://nowhere.invalid"], "host 'nowhere.invalid' does not resolve"),
@@ -80,6 +82,21 @@ BY_LOCUST = [
         ["-f", str(locustfile("steps")), *HERE, "--gauge-arrivals", "poisson", "--gauge-rate", "3"],
         "the scenario's shape, Staircase, how many people ask",
     ),
+    (
+        [*CHAT, "-t", "10s", "--gauge-warm-up", "10s"],
+        f"{ALL_WARM_UP.format('10s')}the run takes 10 s (--run-time); give",
+    ),
+    ([*CHAT, "--gauge-config", "warm_up.toml", "-t", "5s"], f"{ALL_WARM_UP.format('1m')}the run takes 5 s"),
+    ([*CHAT, "--gauge-warm-up=-5s"], "--warm-up: '-5s' is not a duration: write a number and a unit"),
+    ([*CHAT, "--gauge-warm-up", "soon"], "--warm-up: 'soon' is not a duration: write a number and a unit"),
+    (
+        [*CHAT, "--gauge-arrivals", "file:times.txt", "--gauge-warm-up", "30s"],
+        f"{ALL_WARM_UP.format('30s')}the last arrival of times.txt#",
+    ),
+    (
+        ["-f", str(locustfile("steps")), *HERE, "--gauge-warm-up", "1h"],
+        f"{ALL_WARM_UP.format('60m')}the shape Staircase ends before that",
+    ),
 ]
 
 
@@ -97,6 +114,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "seconds.py": NUMBERS.format(users="(5,)", seconds="0", tools="()"),
         "tools.py": NUMBERS.format(users="(5,)", seconds="30", tools="'gauge_level'"),
         "key.toml": '[target]\nprotocoll = "openai_chat"',
+        "warm_up.toml": '[load]\nwarm_up = "60s"',
+        "times.txt": "0\n2.5\n",
         "metric.toml": '[[sla]]\nrule = "p95(ttfb) < 1s"',
         "secret.toml": '[target]\nheaders = { "x-api-key" = "${NO_SUCH_KEY}" }',
         "text.db": "this is no database, however long one looks at it" * 50,

@@ -10,6 +10,7 @@ from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.harness.record.vitals import Vital
 
 SERVER_STOPPED = "server_stopped_ms"  # a sum of the whole run: ms from the end of the last stream to an idle server
+CARRIED = "carried_chunks"  # a sum of the whole run: chunks that streams of the warm-up received after its end
 _COVERED = 0.98  # of what the streams received: a counter that grew by less did not count all of their answers
 
 
@@ -67,9 +68,11 @@ def received_tokens(totals: Totals) -> float:
     """What all streams received: the reported tokens if the stream completed, else an estimate from its chunks.
 
     A chunk counts for as many tokens as one of a completed stream holds, or for one if the server reported none.
+    Streams of a warm-up that went on after it count with what they received since.
     """
     tokens, chunks = totals.sum("counted_tokens"), totals.sum("counted_chunks")
-    return tokens + (totals.sum("content_chunks") - chunks) * (tokens / chunks if tokens and chunks else 1.0)
+    others = totals.sum("content_chunks") - chunks + totals.sum(CARRIED)
+    return tokens + others * (tokens / chunks if tokens and chunks else 1.0)
 
 
 def _wasted_tokens(totals: Totals, _seconds: float) -> Figure:
@@ -204,7 +207,7 @@ RATES: Mapping[str, Rate] = {
             better=Better.LOWER,
             unit="tokens",
             over=_wasted_tokens,
-            sums=(Vital.SERVER_GENERATED, "counted_tokens", "counted_chunks", "content_chunks"),
+            sums=(Vital.SERVER_GENERATED, CARRIED, "counted_tokens", "counted_chunks", "content_chunks"),
             of_run=True,
         ),
         Rate(

@@ -22,10 +22,16 @@ class Window(NamedTuple):
 
 
 class Windows:
-    """Takes a run's streams batch by batch, as `Measurements` does, for all rules about windows of one length."""
+    """Takes a run's streams batch by batch, as `Measurements` does, for all rules about windows of one length.
 
-    def __init__(self, length_ns: int, labels: Iterable[str], reader: Reader, metrics: Collection[str]) -> None:
+    `begins`: s from the run's beginning to the end of its warm-up. Windows begin there, and `until` counts from there.
+    """
+
+    def __init__(
+        self, length_ns: int, labels: Iterable[str], reader: Reader, metrics: Collection[str], begins: float = 0.0
+    ) -> None:
         self.seconds = length_ns / 1e9
+        self._begins = begins
         self._labels = list(labels)
         self._reader = reader
         self._metrics = metrics
@@ -33,26 +39,27 @@ class Windows:
         self._settled: set[int] = set()  # windows, each by its first slice
 
     def take(self, streams: Streams) -> None:
-        place = (streams.number["due_at"] * SLICES // (self.seconds * 1e9)).astype(np.int64)
+        due = streams.number["due_at"] - self._begins * 1e9
+        place = (due * SLICES // (self.seconds * 1e9)).astype(np.int64)
         for one in np.unique(place).tolist():
             self._slice(one).take(streams.select(np.flatnonzero(place == one)))
             self._settled.difference_update(range(one - SLICES + 1, one + 1))
 
     def until(self, seconds: float) -> Iterator[Window]:
-        """The windows that had ended `seconds` after the run began, in order of time, without the settled ones."""
+        """The windows that had ended after this many seconds, in order of time, without the settled ones."""
         step = self.seconds / SLICES
         for first in range(self._first_unfinished(seconds)):
             if first in self._settled:
                 continue
             slices = [self._slice(place) for place in range(first, first + SLICES)]
-            yield Window(first * step, Measurements.joined(slices), slices)
+            yield Window(self._begins + first * step, Measurements.joined(slices), slices)
 
     def settle(self, seconds: float) -> None:
         """From now on leave out the windows that had ended by then, until a stream is added that was due in one."""
         self._settled.update(range(self._first_unfinished(seconds)))
 
     def _first_unfinished(self, seconds: float) -> int:
-        """The first window that had not ended `seconds` after the run began."""
+        """The first window that had not ended after this many seconds."""
         return int(seconds * SLICES / self.seconds + 1e-9) - SLICES + 1
 
     def _slice(self, place: int) -> Measurements:

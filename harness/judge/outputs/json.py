@@ -13,6 +13,7 @@ from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict
 from streamgauge.harness.judge.verdict.summary import Summary
+from streamgauge.harness.judge.verdict.warm_up import WarmUp
 from streamgauge.harness.judge.wording import escaped_json
 
 SCHEMA = "streamgauge/result/1"
@@ -32,7 +33,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
             "scenario": run.scenario,
             "host": run.host,
             "started_at": run.started_at,
-            "seconds": judgement.seconds,
+            "seconds": judgement.took,
             "status": run.status,
             "labels": run.labels,
             "fingerprint": run.fingerprint,
@@ -60,6 +61,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
             for part in judgement.parts
         ],
         "outcomes": judgement.totals.outcomes,
+        "warm_up": _warm_up(judgement.warm_up),
         "oddities": judgement.totals.oddities,
         "coalesced": judgement.coalesced,
         "verdicts": [_verdict(verdict) for verdict in judgement.verdicts],
@@ -115,6 +117,12 @@ def _metric(summary: Summary) -> dict[str, Any]:
         "missing": summary.missing,
         "gated": {name: finite(value) for name, value in summary.gated._asdict().items()},
     }
+
+
+def _warm_up(warmed: WarmUp | None) -> dict[str, Any] | None:
+    if warmed is None:
+        return None
+    return {"seconds": warmed.seconds, "outcomes": warmed.outcomes, "failed": warmed.failed}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def render(judgement: Judgement) -> str:
     if not cases:
         result = "error" if judgement.verdict is RunVerdict.INVALID else "skipped"
         cases = [Case("SLA rules", result, judgement.reason, shared, judgement.reason)]
-    return document(run.scenario, cases, run.started_at, judgement.seconds)
+    return document(run.scenario, cases, run.started_at, judgement.took)
 
 
 def comparison(compared: Comparison) -> str:

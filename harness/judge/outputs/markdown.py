@@ -45,7 +45,7 @@ def _of_run(judgement: Judgement) -> Iterator[str]:
     run = judgement.run
     yield _heading(judgement.verdict, judgement.reason)
     yield ""
-    yield f"{_code(run.scenario)} against {_code(run.host)}, {judgement.seconds:,.0f} s, run {_code(run.id)}"
+    yield f"{_code(run.scenario)} against {_code(run.host)}, {judgement.took:,.0f} s, run {_code(run.id)}"
     if judgement.validity is not Validity.VALID or judgement.reasons:
         yield ""
         yield f"Measurement: {judgement.validity.value}"

@@ -32,7 +32,7 @@ def render(judgement: Judgement, console: Console | None = None) -> None:
     console = console_of(console)
     run = judgement.run
     console.print(status(judgement.verdict, f": {judgement.reason}"))
-    console.print(safe(f"run {run.id} · {run.scenario} against {run.host} · {judgement.seconds:,.0f} s"))
+    console.print(safe(f"run {run.id} · {run.scenario} against {run.host} · {judgement.took:,.0f} s"))
     if judgement.verdicts:
         console.print(_rules(judgement))
         for verdict in judgement.verdicts:

@@ -5,6 +5,7 @@ checked      values of a file that may hold anything
 schema       the tables, as migrations
 rows         runs, accepted runs, failures and vitals as values
 streams      streams as columns
+measured     which of them are measured, and which belong to the warm-up
 incoming     rows of another process, before they are stored
 database     the store itself
 """

@@ -48,6 +48,15 @@ def check_file(path: Path) -> None:
         raise StoreError(f"{path}: cannot be opened: it is no regular file; give the path of a database")
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one that is put in its place. None: there is no file."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 @contextmanager
 def undecodable_text_as_bytes(database: Database) -> Iterator[None]:
     """Meanwhile, text that is not UTF-8 is returned as bytes. Otherwise it would end the query."""

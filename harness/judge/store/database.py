@@ -1,7 +1,8 @@
 """The database: one SQLite file with every stream of every run.
 
 Rows hold what was observed, and no metrics: those are computed again at each reading. Readers get columns in bounded
-batches. One writer and any number of readers may have the file open at once.
+batches. One writer and any number of readers may have the file open at once. Streams of a run's warm-up are read by
+`warm_up` and `warm_up_outcomes` only, so no other reader can count them by mistake.
 """
 
 import itertools
@@ -17,7 +18,7 @@ from sqlite_utils import Database
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.errors import DamagedRow, StoreError
-from streamgauge.harness.judge.store import connection, schema
+from streamgauge.harness.judge.store import connection, measured, schema
 from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, Row, RowFault, shown
 from streamgauge.harness.judge.store.connection import as_store_errors
 from streamgauge.harness.judge.store.rows import (
@@ -54,7 +55,7 @@ class Store:
         self._database = database
         self._numbers: dict[str, int] = {}  # a run's id → its key in the tables
         self._unwritten: dict[str, Run] = {}  # by id: runs as they ended, whose end could not be written
-        self._file = _identity(path)
+        self._file = connection.identity(path)
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:
@@ -63,7 +64,7 @@ class Store:
         with as_store_errors(path):
             store = cls(path, connection.connect(path, "rwc"))
             try:
-                if not store._is_empty():
+                if not schema.is_empty(store._database):
                     store._check_ours()
                 if not store._database.tables:
                     # Larger pages waste less on rows of about a kilobyte. Their size is fixed once there is a table.
@@ -93,15 +94,8 @@ class Store:
                 raise
         return store
 
-    def _application_id(self) -> int:
-        (mark,) = self._database.execute("PRAGMA application_id").fetchone()
-        return int(mark)
-
-    def _is_empty(self) -> bool:
-        return self._application_id() == 0 and not self._database.table_names()
-
     def _check_ours(self) -> None:
-        if self._application_id() != schema.APPLICATION_ID:
+        if schema.application_id(self._database) != schema.APPLICATION_ID:
             raise StoreError(f"{self.path}: an SQLite file, but not a streamgauge database; give another path")
         if fault := schema.fault(self._database):
             raise StoreError(f"{self.path}: {fault}, so it is none of ours, or it was changed; give another path")
@@ -125,7 +119,7 @@ class Store:
         It takes the write lock at once. A transaction that starts with reading would fail instead of waiting if
         another process wrote in between (SQLITE_BUSY_SNAPSHOT).
         """
-        if _identity(self.path) != self._file:  # SQLite would go on writing into the deleted file
+        if connection.identity(self.path) != self._file:  # SQLite would go on writing into the deleted file
             raise StoreError(f"{self.path}: was deleted or replaced during the run, and what it held is lost")
         with as_store_errors(self.path), self._database.conn:
             self._database.conn.execute("BEGIN IMMEDIATE")
@@ -274,13 +268,28 @@ class Store:
     def streams(
         self, run_id: str, where: Where | None = None, *, batch: int = BATCH, after: int = -1
     ) -> Iterator[Streams]:
-        """The streams of a run in the order they were stored, at most `batch` at a time; never an empty batch.
+        """The measured streams of a run in the order they were stored, at most `batch` at a time; never an empty batch.
 
         `after` is the id of a stream: only streams that were stored later.
         """
+        for streams in self._streams(run_id, self._measured(run_id), batch, after):
+            chosen = streams if where is None else selected(streams, where)
+            if len(chosen):
+                yield chosen
+
+    def warm_up(self, run_id: str) -> Iterator[Streams]:
+        """The streams that were due in a run's warm-up, in batches like those of `streams`."""
+        return self._streams(run_id, f"NOT ({self._measured(run_id)})", BATCH, -1)
+
+    def _measured(self, run_id: str) -> str:
+        number = self._known(run_id)
+        with as_store_errors(self.path):
+            return measured.condition(self._database, number)
+
+    def _streams(self, run_id: str, chosen: str, batch: int, after: int) -> Iterator[Streams]:
         number, last = self._known(run_id), after
         with as_store_errors(self.path):
-            select = select_statement(self._database.table("streams").columns_dict.keys())
+            select = select_statement(self._database.table("streams").columns_dict.keys(), chosen)
         while True:
             with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
                 rows = self._stream_rows(select, (number, last, batch))
@@ -288,10 +297,7 @@ class Store:
                     return
                 streams = streams_of_rows(rows, str(self.path))
             last = rows[-1][0]
-            if where is not None:
-                streams = selected(streams, where)
-            if len(streams):
-                yield streams
+            yield streams
 
     def _stream_rows(self, select: str, parameters: tuple[int, int, int]) -> list[Sequence[Any]]:
         _, last, batch = parameters
@@ -301,8 +307,15 @@ class Store:
             raise RowFault("streams", f"after {last}", "any", "a value is larger than this program writes") from None
 
     def count(self, run_id: str) -> int:
-        """How many streams a run has."""
-        return int(self._figure("SELECT count(*) FROM streams WHERE run = ?", run_id))
+        """How many measured streams a run has."""
+        return int(self._figure(f"SELECT count(*) FROM streams WHERE run = ? AND {self._measured(run_id)}", run_id))  # noqa: S608 - our own condition
+
+    def warm_up_outcomes(self, run_id: str) -> dict[str, int]:
+        """How many streams of the warm-up ended in each way."""
+        statement = f"SELECT outcome, count(*) FROM streams WHERE run = ? AND NOT ({self._measured(run_id)}) GROUP BY 1"  # noqa: S608 - our own condition
+        with as_store_errors(self.path):
+            found = dict(self._database.execute(statement, [self._known(run_id)]).fetchall())
+        return {outcome.value: found[outcome] for outcome in Outcome if outcome in found}
 
     def duration(self, run: Run) -> int:
         """How long a run took, ns; up to the end of its last stream if its own end is not known."""
@@ -319,7 +332,7 @@ class Store:
         return figure
 
     def answers(self, run_id: str) -> Iterator[tuple[str, int, arrivals.Columns]]:
-        """Each completed stream that has a request id: the id, due_at (ns), and its events.
+        """Each measured stream that completed and has a request id: the id, due_at (ns), and its events.
 
         For comparing a run with the server's log.
         """
@@ -343,11 +356,11 @@ class Store:
             return vital_of_rows(rows)
 
     def failures(self, run_id: str, most: int) -> list[Failure]:
-        """How streams failed, the most frequent failure first; at most `most` failures."""
+        """How measured streams failed, the most frequent failure first; at most `most` failures."""
         with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
             rows = self._database.query(
-                "SELECT min(id) AS id, outcome, http_status, detail, count(*) AS n FROM streams WHERE run = ? "
-                "GROUP BY outcome, http_status, detail ORDER BY n DESC, outcome, detail",
+                "SELECT min(id) AS id, outcome, http_status, detail, count(*) AS n FROM streams WHERE run = ? "  # noqa: S608 - our own condition
+                f"AND {self._measured(run_id)} GROUP BY outcome, http_status, detail ORDER BY n DESC, outcome, detail",
                 (self._known(run_id),),
             )
             failed = (row for row in rows if row["outcome"] in FAILURES)
@@ -376,12 +389,3 @@ class Store:
         if number is None:
             raise StoreError(f"{self.path}: no run called {run_id!r}")
         return number
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one that is put in its place. None: there is no file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -26,6 +26,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     started_at: str  # ISO 8601, UTC
     realtime_ns: int  # CLOCK_REALTIME at the run's zero
     ended_ns: int | None = None  # on the run's clock; None while it runs, and if it was killed
+    # The end of the warm-up, ns on the run's clock: streams that were due before are in no figure. None: no warm-up.
+    measured_from: int | None = None
     status: RunStatus = "running"
     config: dict[str, Any] = {}  # without secrets
     rules: list[Sla] = []  # as they were written
@@ -101,6 +103,8 @@ def run_of_row(row: Row) -> Run:
     row.fits("instrument", instrument, _Instrument)
     for fault in checks.of_reader(row.fits("config", config, _Config).reader):
         row.fail("config", fault)
+    if (row.whole_or_none("measured_from") or 0) < 0:
+        row.fail("measured_from", "a warm-up cannot end before the run begins")
     return Run(
         id=row.text("id"),
         scenario=row.text("scenario"),
@@ -108,6 +112,7 @@ def run_of_row(row: Row) -> Run:
         started_at=row.moment("started_at"),
         realtime_ns=row.whole("realtime_ns"),
         ended_ns=row.whole_or_none("ended_ns"),
+        measured_from=row.whole_or_none("measured_from"),
         status=cast("RunStatus", row.one_of("status", get_args(RunStatus))),
         config=config,
         rules=row.json("rules", list[Sla]),

@@ -34,6 +34,15 @@ _RESUMED = "resumed_from, resume_gap / 1e6 AS resume_gap_ms, resume_lost, resume
 _MIGRATIONS = Migrations("streamgauge")
 
 
+def application_id(database: Database) -> int:
+    (mark,) = database.execute("PRAGMA application_id").fetchone()
+    return int(mark)
+
+
+def is_empty(database: Database) -> bool:
+    return application_id(database) == 0 and not database.table_names()
+
+
 def needs_migration(database: Database) -> bool:
     return bool(_MIGRATIONS.pending(database))
 
@@ -191,8 +200,18 @@ def m006_oddities(database: Database) -> None:
     )
 
 
-def _show(database: Database, columns: str) -> None:
-    """Replace the view by one with these columns after those of m001."""
-    database.create_view(
-        "stream_metrics", _STREAM_METRICS.replace("\nFROM", f",\n    {columns}\nFROM", 1), replace=True
+@_MIGRATIONS()
+def m007_warm_up(database: Database) -> None:
+    """The end of a run's warm-up; NULL without one, and in what was stored before. The view leaves the warm-up out."""
+    database.execute("ALTER TABLE runs ADD COLUMN measured_from INTEGER CHECK (measured_from >= 0)")
+    _show(
+        database,
+        f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms, oddities",
+        "JOIN (SELECT number, measured_from FROM runs) USING (number)\nWHERE due_at >= ifnull(measured_from, due_at)",
     )
+
+
+def _show(database: Database, columns: str, restriction: str = "") -> None:
+    """Replace the view by one with these columns after those of m001, and only those rows."""
+    view = _STREAM_METRICS.replace("\nFROM", f",\n    {columns}\nFROM", 1)
+    database.create_view("stream_metrics", view + restriction, replace=True)

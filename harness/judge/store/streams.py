@@ -124,13 +124,15 @@ def selected(streams: Streams, where: Where) -> Streams:
     return streams.select(np.flatnonzero(chosen))
 
 
-def select_statement(columns: Collection[str]) -> str:
+def select_statement(columns: Collection[str], chosen: str) -> str:
     """SELECT for `streams_of_rows`; its parameters are the run, the id after which to start, and how many rows.
 
     `columns` are those of the table. A read-only file of an older version lacks some; they read as NULL, not observed.
+    `chosen`: our own condition for the rows.
     """
     names = (name if name in columns else "NULL" for name in (*_TEXTS, *_NUMBERS))
-    return f"SELECT id, arrivals, {', '.join(names)} FROM streams WHERE run = ? AND id > ? ORDER BY id LIMIT ?"  # noqa: S608 - our own names
+    where = f"run = ? AND id > ? AND {chosen}"
+    return f"SELECT id, arrivals, {', '.join(names)} FROM streams WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - our own names
 
 
 def as_selected(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ sla         the verdict of a rule
 abort       rules that end a run early
 time_lost   how long a process stood still or was full
 validity    whether the generator measured itself
+warm_up     what is told of the time before the measured one
 summary     one metric in figures
 judgement   all of it for one run
 """

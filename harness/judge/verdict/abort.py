@@ -23,12 +23,14 @@ CONFIDENCE = 0.999  # with 95 % and a check each second, a large share of good r
 class AbortRules:
     """The rules with `abort` of one run. Each stream is read and counted only once, over all calls of `check`."""
 
-    def __init__(self, rules: Iterable[Rule], reader: Reader) -> None:
+    def __init__(self, rules: Iterable[Rule], reader: Reader, begins: int = 0) -> None:
+        """`begins`: the end of the run's warm-up, ns on its clock. The grace of a rule counts from there."""
         statistics.prepare()  # during the first check, it would stop the users for 0.2 s
         self._rules = [rule for rule in rules if rule.written.abort]
         labels = [name for rule in self._rules for name in rule.written.where.label]
         self._measurements = Measurements(labels, reader, {rule.subject.name for rule in self._rules})
-        self._windows = sla.windows(self._rules, labels, reader)
+        self._windows = sla.windows(self._rules, labels, reader, begins / 1e9)
+        self._begins = begins
         self._last_id = -1  # of the streams that were read
         self._not_counted: list[Streams] = []
         self._longest = 0.0  # ns from a stream's due time to its end
@@ -41,14 +43,15 @@ class AbortRules:
             self._not_counted.append(streams)
         until = now - self._longest
         self._not_counted = [rest for streams in self._not_counted if len(rest := self._count(streams, until))]
-        due = [rule for rule in self._rules if now >= _grace(rule)]
+        due = [rule for rule in self._rules if now >= self._begins + _grace(rule)]
+        seconds = max(0.0, until - self._begins) / 1e9
         for rule in due:
-            verdict = sla.evaluate(rule, self._measurements, until / 1e9, self._windows, CONFIDENCE)
+            verdict = sla.evaluate(rule, self._measurements, seconds, self._windows, CONFIDENCE)
             if verdict.status is RuleStatus.MISSED:
                 return verdict
         if len(due) == len(self._rules):
             for windows in self._windows.values():  # the next check then evaluates only new windows
-                windows.settle(until / 1e9)
+                windows.settle(seconds)
         return None
 
     def _count(self, streams: Streams, until: float) -> Streams:

@@ -17,7 +17,7 @@ from streamgauge.harness.judge.measure import server_counters
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS
-from streamgauge.harness.judge.measure.rates import RATES, SERVER_STOPPED, Figure
+from streamgauge.harness.judge.measure.rates import CARRIED, RATES, SERVER_STOPPED, Figure
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Store, Streams
 from streamgauge.harness.judge.verdict import sla, time_lost
@@ -25,6 +25,7 @@ from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary, summary
 from streamgauge.harness.judge.verdict.validity import Evidence, Validity, assess
+from streamgauge.harness.judge.verdict.warm_up import WarmUp, warm_up_of
 from streamgauge.harness.record.vitals import Vital
 
 PHASE = "phase"  # the label by which a scenario divides its streams, for figures side by side
@@ -51,7 +52,9 @@ class Part:
 @dataclass(frozen=True)
 class Judgement:
     run: Run
-    seconds: float  # how long the run took
+    took: float  # seconds from the run's beginning to its end
+    seconds: float  # of these, after the warm-up: the time that throughputs are over
+    warm_up: WarmUp | None
     validity: Validity
     reasons: list[str]  # why not VALID; for a valid run, remarks that its reader should still know
     distributions: dict[str, Distribution] = field(repr=False)  # by name, in the order of METRICS
@@ -93,30 +96,35 @@ def judge(
     reader = msgspec.convert(run.config.get("reader", {}), Reader, dec_hook=decode) if reader is None else reader
     labels = [PHASE, *(name for rule in rules for name in rule.written.where.label)]
     measurements = Measurements(labels, reader)
-    windows = sla.windows(rules, labels, reader)
+    took, begins = store.duration(run) / 1e9, (run.measured_from or 0) / 1e9
+    windows = sla.windows(rules, labels, reader, begins)
     for streams in map(measurements.arranged, store.streams(run.id)):
         measurements.take(streams)
         for each in windows.values():
             each.take(streams)
         if also is not None:
             also(streams)
-    measurements.of_run = _server_counters(store, run.id, measurements) | _arrivals(store, run.id)
-    seconds = store.duration(run) / 1e9
+    measurements.of_run = _server_counters(store, run, measurements) | _arrivals(store, run.id)
+    seconds = max(0.0, took - begins)
     verdicts = [sla.evaluate(rule, measurements, seconds, windows) for rule in rules]
-    return _judgement(store, run, measurements, seconds, reader, verdicts)
+    return _judgement(store, run, measurements, took, reader, verdicts)
 
 
 def _judgement(
-    store: Store, run: Run, measurements: Measurements, seconds: float, reader: Reader, verdicts: list[Verdict]
+    store: Store, run: Run, measurements: Measurements, took: float, reader: Reader, verdicts: list[Verdict]
 ) -> Judgement:
     totals = measurements.totals()
+    warm_up = warm_up_of(store, run, took)
+    seconds = took - (warm_up.seconds if warm_up else 0.0)
     distributions = {name: measurements.distribution(name) for name in METRICS}
     vitals = {name: store.vital(run.id, name) for name in time_lost.EVIDENCE}
-    validity, reasons = assess(Evidence(run, totals, distributions, vitals))
+    validity, reasons = assess(Evidence(run, totals, distributions, vitals, warm_up))
     verdict, reason = _verdict(run, validity, reasons, verdicts)
     return Judgement(
         run=run,
+        took=took,
         seconds=seconds,
+        warm_up=warm_up,
         validity=validity,
         reasons=reasons,
         distributions=distributions,
@@ -139,13 +147,18 @@ def exit_code(judgement: Judgement, inconclusive: ForInconclusive | None = None)
     return without_verdict(inconclusive, invalid=judgement.verdict is RunVerdict.INVALID)
 
 
-def _server_counters(store: Store, run_id: str, measurements: Measurements) -> dict[str, float]:
+def _server_counters(store: Store, run: Run, measurements: Measurements) -> dict[str, float]:
     """Sums of the whole run from the server's own counters; empty if the server was not asked for them."""
     began, ended = measurements.began, measurements.ended
-    generated, active = (store.vital(run_id, vital) for vital in (Vital.SERVER_GENERATED, Vital.SERVER_ACTIVE))
+    generated, active = (store.vital(run.id, vital) for vital in (Vital.SERVER_GENERATED, Vital.SERVER_ACTIVE))
+    served = server_counters.Served(began, ended)
+    if run.measured_from is not None and (len(generated.at) or len(active.at)):
+        warm_up = store.warm_up(run.id)
+        served = server_counters.with_warm_up(began, ended, warm_up, generated, run.measured_from)
     sums = {
-        Vital.SERVER_GENERATED: server_counters.generated(generated, began, ended),
-        SERVER_STOPPED: server_counters.stopped_after(active, generated, began, ended),
+        Vital.SERVER_GENERATED: server_counters.generated(generated, served),
+        SERVER_STOPPED: server_counters.stopped_after(active, generated, served),
+        CARRIED: served.carried or None,
     }
     return {name: value for name, value in sums.items() if value is not None}
 

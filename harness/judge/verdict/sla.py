@@ -85,13 +85,16 @@ class _Conclusion(NamedTuple):
         return _Conclusion(RuleStatus.INCONCLUSIVE, reason, self.evidence)
 
 
-def windows(rules: Iterable[Rule], labels: Sequence[str], reader: Reader) -> dict[int, Windows]:
-    """The windows that rules with `for` need, by their length in ns. The caller must give them the run's streams."""
+def windows(rules: Iterable[Rule], labels: Sequence[str], reader: Reader, begins: float = 0.0) -> dict[int, Windows]:
+    """The windows that rules with `for` need, by their length in ns. The caller must give them the run's streams.
+
+    `begins`: s from the run's beginning to the end of its warm-up.
+    """
     names: dict[int, set[str]] = {}
     for rule in rules:
         if rule.written.lasting is not None:
             names.setdefault(rule.written.lasting, set()).add(rule.subject.name)
-    return {length: Windows(length, labels, reader, metrics) for length, metrics in names.items()}
+    return {length: Windows(length, labels, reader, metrics, begins) for length, metrics in names.items()}
 
 
 def evaluate(
@@ -101,7 +104,7 @@ def evaluate(
     windows: Mapping[int, Windows] | None = None,
     confidence: float = statistics.CONFIDENCE,
 ) -> Verdict:
-    """Judge one rule by the streams that it selects; `seconds` is how long the run took.
+    """Judge one rule by the streams that it selects; `seconds` is how long the run took after its warm-up.
 
     `windows` are those of all rules, and must have taken the same streams; only a rule with `for` needs them.
     """

@@ -16,6 +16,7 @@ from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, VitalSeries
 from streamgauge.harness.judge.verdict import time_lost
+from streamgauge.harness.judge.verdict.warm_up import WarmUp
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.harness.record.vitals import Vital
 
@@ -62,6 +63,7 @@ class Evidence:
     totals: Totals
     samples: Mapping[str, Distribution]  # by metric
     vitals: Mapping[Vital, VitalSeries]  # those of time_lost.EVIDENCE
+    warm_up: WarmUp | None = None
 
     def share_of_reads(self, name: str, less: str | None = None) -> float:
         """The share of reads that the sum `name` counts, minus those that the sum `less` counts."""
@@ -208,7 +210,7 @@ def _busy(evidence: Evidence) -> Iterator[Fault]:
 
 def _incomplete(evidence: Evidence) -> Iterator[Fault]:
     """Streams that are missing, or may be: those that were lost last are those of the worst moments."""
-    run, kept = evidence.run, evidence.totals.streams
+    run, kept = evidence.run, evidence.totals.streams + (evidence.warm_up.streams if evidence.warm_up else 0)
     had = int(run.instrument.get("streams") or 0)  # absent from runs of older versions
     if run.status == "running":
         yield Fault(
@@ -233,6 +235,8 @@ _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
 def _remarks(evidence: Evidence) -> Iterator[str]:
     """What the reader of a result should know even if the run is valid."""
     run = evidence.run
+    if evidence.warm_up is not None:
+        yield evidence.warm_up.sentence()
     if run.status == "aborted":
         yield f"the run was ended early, and is judged by the streams until then: {run.instrument.get('aborted')}"
     if run.host.lower().startswith("https:") and run.config.get("verify") is False:
