@@ -351,3 +351,15 @@ def test_a_negative_end_of_a_warm_up_is_a_damaged_row(tmp_path: Path) -> None:
         connection.execute("PRAGMA ignore_check_constraints = ON")
         connection.execute("UPDATE runs SET measured_from = -1")
     assert "a warm-up cannot end before the run begins" in CliRunner().invoke(main, ["judge", str(path)]).output
+
+
+def test_slow_first_streams_are_remarked_upon_unless_there_is_a_warm_up(tmp_path: Path) -> None:
+    streams = [
+        observation([("text", (900 if place < 60 else 300) + place % 17)], due=100 * place, ended=1_000)
+        for place in range(395)
+    ]
+    said = "the first 6.00 s were slower than the rest, beyond chance"
+    without = judged(stored(tmp_path / "without.db", streams, None))
+    assert any(reason.startswith(said) for reason in without.reasons), without.reasons
+    assert without.validity == "valid"
+    assert not any(said in reason for reason in judged(stored(tmp_path / "with.db", streams)).reasons)

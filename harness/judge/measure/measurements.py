@@ -46,11 +46,11 @@ class Measurements:
         self._labels = sorted(set(labels))
         self._metrics = [metric for name, metric in METRICS.items() if only is None or name in only]
         self._parts: list[Measurements] = []
-        self._reader = reader or Reader()
-        self._needs_waits = self._reader.good.longest_stall is not None or any(
+        self.reader = reader or Reader()
+        self._needs_waits = self.reader.good.longest_stall is not None or any(
             column in reader_model.COLUMNS for metric in self._metrics for column in metric.columns
         )
-        good = self._reader.good
+        good = self.reader.good
         needs_course = good.tpot is not None or self._needs_waits or any(metric.of_course for metric in self._metrics)
         self._sums = [each for each in SUMS.values() if needs_course or not each.of_course]
         self._cohorts: dict[Texts, _Cohort] = {}
@@ -71,7 +71,7 @@ class Measurements:
         bounds = np.searchsorted(code, np.arange(len(cohorts) + 1)).tolist()
         places = [slice(*ends) for ends in itertools.pairwise(bounds)]
         if self._needs_waits:
-            streams = _with_waits(streams, self._reader)
+            streams = _with_waits(streams, self.reader)
         self._take_metrics(streams, cohorts, places)
         self._take_totals(streams, cohorts, places)
 
@@ -85,7 +85,7 @@ class Measurements:
         number = streams.number
         self.began = min(self.began, float(np.fmin.reduce(number["started_at"], initial=math.inf)))
         self.ended = max(self.ended, float(number["ended_at"].max(initial=-math.inf)))
-        columns = {each.name: each.of(streams, self._reader.good) for each in self._sums}
+        columns = {each.name: each.of(streams, self.reader.good) for each in self._sums}
         odd = np.array([bool(text) for text in streams.text["oddities"]])
         for cohort, mine in zip(cohorts, places, strict=True):
             for name, count in zip(*np.unique(streams.outcome[mine], return_counts=True), strict=True):

@@ -21,6 +21,7 @@ from streamgauge.harness.judge.measure.rates import CARRIED, RATES, SERVER_STOPP
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Store, Streams
 from streamgauge.harness.judge.verdict import sla, time_lost
+from streamgauge.harness.judge.verdict.cold_start import FirstStreams
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary, summary
@@ -98,8 +99,11 @@ def judge(
     measurements = Measurements(labels, reader)
     took, begins = store.duration(run) / 1e9, (run.measured_from or 0) / 1e9
     windows = sla.windows(rules, labels, reader, begins)
+    first_streams = FirstStreams.of(store.count(run.id))
     for streams in map(measurements.arranged, store.streams(run.id)):
         measurements.take(streams)
+        if run.measured_from is None:
+            first_streams.take(streams)
         for each in windows.values():
             each.take(streams)
         if also is not None:
@@ -107,18 +111,18 @@ def judge(
     measurements.of_run = _server_counters(store, run, measurements) | _arrivals(store, run.id)
     seconds = max(0.0, took - begins)
     verdicts = [sla.evaluate(rule, measurements, seconds, windows) for rule in rules]
-    return _judgement(store, run, measurements, took, reader, verdicts)
+    return _judgement(store, run, measurements, took, verdicts, first_streams.remark(took))
 
 
 def _judgement(
-    store: Store, run: Run, measurements: Measurements, took: float, reader: Reader, verdicts: list[Verdict]
+    store: Store, run: Run, measurements: Measurements, took: float, verdicts: list[Verdict], cold_start: str
 ) -> Judgement:
     totals = measurements.totals()
     warm_up = warm_up_of(store, run, took)
     seconds = took - (warm_up.seconds if warm_up else 0.0)
     distributions = {name: measurements.distribution(name) for name in METRICS}
     vitals = {name: store.vital(run.id, name) for name in time_lost.EVIDENCE}
-    validity, reasons = assess(Evidence(run, totals, distributions, vitals, warm_up))
+    validity, reasons = assess(Evidence(run, totals, distributions, vitals, warm_up, cold_start))
     verdict, reason = _verdict(run, validity, reasons, verdicts)
     return Judgement(
         run=run,
@@ -134,7 +138,7 @@ def _judgement(
         verdicts=verdicts,
         verdict=verdict,
         reason=reason,
-        reader=reader,
+        reader=measurements.reader,
         measurements=measurements,
     )
 

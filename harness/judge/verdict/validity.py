@@ -63,7 +63,8 @@ class Evidence:
     totals: Totals
     samples: Mapping[str, Distribution]  # by metric
     vitals: Mapping[Vital, VitalSeries]  # those of time_lost.EVIDENCE
-    warm_up: WarmUp | None = None
+    warm_up: WarmUp | None
+    cold_start: str  # a remark on the run's first streams; "" without one
 
     def share_of_reads(self, name: str, less: str | None = None) -> float:
         """The share of reads that the sum `name` counts, minus those that the sum `less` counts."""
@@ -237,6 +238,8 @@ def _remarks(evidence: Evidence) -> Iterator[str]:
     run = evidence.run
     if evidence.warm_up is not None:
         yield evidence.warm_up.sentence()
+    if evidence.cold_start:
+        yield evidence.cold_start
     if run.status == "aborted":
         yield f"the run was ended early, and is judged by the streams until then: {run.instrument.get('aborted')}"
     if run.host.lower().startswith("https:") and run.config.get("verify") is False:
