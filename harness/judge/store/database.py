@@ -284,7 +284,10 @@ class Store:
     def _measured(self, run_id: str) -> str:
         number = self._known(run_id)
         with as_store_errors(self.path):
-            return measured.condition(self._database, number)
+            if "measured_from" not in self._database.table("runs").columns_dict:
+                return measured.ALL  # an older file that is read-only, so it was not migrated
+            row = self._database.execute("SELECT measured_from FROM runs WHERE number = ?", [number]).fetchone()
+            return measured.condition(number, *row)
 
     def _streams(self, run_id: str, chosen: str, batch: int, after: int) -> Iterator[Streams]:
         number, last = self._known(run_id), after
