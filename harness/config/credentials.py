@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from streamgauge.harness.config.contents import contents
 from streamgauge.harness.config.schema import Credentials
 from streamgauge.harness.errors import ConfigError
 
-_MOST_BYTES = 10_000_000
+_MOST_BYTES = 10 * 2**20
 _NO_KEY = ("#", '"', "'", "[")  # a comment, or another format: sent as a key, every nth user would be refused
 
 Credential = Mapping[str, str]
@@ -43,11 +44,7 @@ def _read(credentials: Credentials, environ: Mapping[str, str]) -> tuple[str, st
         return environ[credentials.variable], f"${credentials.variable}"
     path = Path(credentials.file or "")
     try:
-        with path.open("rb") as file:
-            data = file.read(_MOST_BYTES + 1)
-        if len(data) > _MOST_BYTES:
-            raise ConfigError(f"target.credentials: {path} is larger than {_MOST_BYTES:,} bytes")
-        return data.decode("utf-8-sig"), str(path)
+        return contents(path, _MOST_BYTES).decode("utf-8-sig"), str(path)
     except OSError as fault:
         raise ConfigError(f"target.credentials: {path}: cannot be read: {fault.strerror}") from None
     except UnicodeDecodeError:

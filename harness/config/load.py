@@ -22,7 +22,7 @@ _MESSAGE = re.compile(r"(?P<what>.*?)(?: - at `(?P<path>[^`]*)`)?", re.DOTALL)  
 
 def load(path: str | os.PathLike[str] | None = None) -> Config:
     """Read a config file. Without a path: ./streamgauge.toml if there is one, else the defaults."""
-    if path is None and not _DEFAULT.is_file():
+    if path is None and not os.path.lexists(_DEFAULT):
         return Config()
     path = path or _DEFAULT
     try:

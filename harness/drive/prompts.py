@@ -68,7 +68,7 @@ def load(name: str) -> tuple[Prompt, ...]:
     if name in SETS:
         return tuple(prompt for file in SETS[name] for prompt in _read(_DATA / f"{file}.jsonl"))
     path = Path(name)
-    if not path.is_file():
+    if not path.exists():
         raise ScenarioError(f"{name!r}: no such set of prompts and no such file; the sets are {', '.join(SETS)}")
     return _read(path)
 

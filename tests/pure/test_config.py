@@ -1,19 +1,14 @@
 """streamgauge.toml: its values, its secrets, and one clear line for whatever is wrong with it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.load import load, parse
-from streamgauge.harness.config.schema import Config, Load, Target
+from streamgauge.harness.config.schema import Config, Target
 from streamgauge.harness.config.secrets import Variables, filled_headers, filled_metrics, public
-from streamgauge.harness.drive import prompts
-from streamgauge.harness.drive.network.trace import Trace
-from streamgauge.harness.drive.schedule import find
-from streamgauge.harness.errors import BaselineError, ConfigError, ScenarioError, StreamgaugeError
-from streamgauge.harness.judge.compare import baseline_file
+from streamgauge.harness.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -152,23 +147,6 @@ def test_a_metrics_page_is_a_url_or_a_path_on_the_host(url: str) -> None:
 def test_a_config_that_would_exhaust_the_parser_is_a_mistake(text: bytes) -> None:
     with pytest.raises(ConfigError):
         parse(text)
-
-
-@pytest.mark.parametrize(
-    ("read", "error"),
-    [
-        (load, ConfigError),
-        (baseline_file.read, BaselineError),
-        (lambda path: prompts._read(Path(path)), ScenarioError),
-        (Trace.read, ScenarioError),
-        (lambda path: find(Load(arrivals=f"file:{path}")), ScenarioError),
-    ],
-)
-def test_a_file_that_never_ends_is_not_read_into_memory(
-    read: Callable[[str], object], error: type[StreamgaugeError]
-) -> None:
-    with pytest.raises(error, match="larger than"):
-        read("/dev/zero")
 
 
 @pytest.mark.parametrize(

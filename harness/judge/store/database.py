@@ -62,6 +62,8 @@ class Store:
         """Open the database for writing; create it if it is missing, but no folder: that may be a typing error."""
         path = Path(path)
         with as_store_errors(path):
+            if path.exists():
+                connection.check_file(path)
             store = cls(path, connection.connect(path, "rwc"))
             try:
                 if not schema.is_empty(store._database):
