@@ -7,7 +7,7 @@ write outside a buffer, and undefined behaviour. So that they see a buffer's exa
 from collections.abc import Callable
 from random import Random
 
-from tests.fuzz import chunks, framing, match, times
+from tests.fuzz import blobs, chunks, framing, match, times
 
 TARGETS: dict[str, Callable[[Random], None]] = {
     "chunks": chunks.case,
@@ -15,4 +15,5 @@ TARGETS: dict[str, Callable[[Random], None]] = {
     "match": match.case,
     "times": times.case,
     "columns": times.columns_case,
+    "blobs": blobs.case,
 }
