@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import BIN, HASTY, RULES, count, invoke, processes, rows, started, until
+from tests.support.command import HASTY, RULES, Running, count, invoke, processes, rows, running, until
 from tests.support.record import new_store
 from tests.support.reference import ReferenceServer, reference_server
 
@@ -38,7 +38,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Started:
-    process: "subprocess.Popen[str]"
+    process: Running
     database: Path
     result: Path
 
@@ -47,7 +47,7 @@ class Started:
         assert "Traceback" not in errors
         result = json.loads(self.result.read_text())
         lines = [line for line in errors.splitlines() if " users " not in line]  # without the progress
-        return Ended(self.process.returncode, lines, result, self.database)
+        return Ended(self.process.wait(), lines, result, self.database)
 
 
 @pytest.fixture(scope="module")
@@ -83,15 +83,14 @@ def runs(
     with contextlib.ExitStack() as stack:
         found = {}
         for name, (database, seconds) in where.items():
-            words = [
-                BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 20, "--spawn-rate", 20,
-                "--run-time", f"{seconds}s", "--config", "rules.toml", "--db", database,
-                "--json", f"{name}.json",
-            ]  # fmt: skip
-            running = started(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            found[name] = Started(stack.enter_context(running), folder / database, folder / f"{name}.json")
-        for run in found.values():
-            until(lambda run=run: count(run.database, "streams") > 0)
+            run = running(
+                "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 20, "--spawn-rate", 20,
+                "--run-time", f"{seconds}s", "--config", "rules.toml", "--db", database, "--json", f"{name}.json",
+                cwd=folder,
+            )  # fmt: skip
+            found[name] = Started(stack.enter_context(run), folder / database, folder / f"{name}.json")
+        for each in found.values():
+            until(lambda each=each: count(each.database, "streams") > 0)
         for file in (folder / "gone").glob("deleted.db*"):
             file.unlink()
         yield found
@@ -130,9 +129,9 @@ def test_a_lock_of_another_process_stops_no_user_and_loses_nothing(
 def test_a_database_that_is_locked_when_the_run_begins_is_told_in_one_line(
     server: ReferenceServer, tmp_path: Path
 ) -> None:
-    def run(*passed_on: str) -> contextlib.AbstractContextManager["subprocess.Popen[str]"]:
+    def run(*passed_on: str) -> contextlib.AbstractContextManager[Running]:
         words = ["run", "hasty.py", "--host", server.url, "--run-time", "3s", "--db", "run.db", "--", *passed_on]
-        return started([BIN / "streamgauge", *words], cwd=tmp_path, stderr=subprocess.PIPE)
+        return running("streamgauge", *words, cwd=tmp_path)
 
     (tmp_path / "hasty.py").write_text(HASTY)
     new_store(tmp_path / "run.db").close()

@@ -1,6 +1,5 @@
 """Examples of the documentation, as a reader would try them: the first report, and the diffs of docs/extending.md."""
 
-import os
 import re
 import shlex
 import shutil
@@ -13,6 +12,7 @@ import pytest
 from streamgauge.harness.config.load import parse
 from streamgauge.harness.drive.protocols import Answer, for_target
 from streamgauge.harness.drive.reading.sse import Decoder
+from tests.support.command import command
 from tests.support.reference import reference_server
 
 REPOSITORY = Path(__file__).parents[2]
@@ -108,17 +108,10 @@ print(table())
 def test_the_first_report_can_be_made_as_the_page_says(tmp_path: Path) -> None:
     page = (REPOSITORY / "docs/start/first-report.md").read_text()
     (tmp_path / "streamgauge.toml").write_text(re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[0])
-    command = re.findall(r"^streamgauge run .*--report try\.html$", page, re.MULTILINE)[0]
+    line = re.findall(r"^streamgauge run .*--report try\.html$", page, re.MULTILINE)[0]
     with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "2ms", "--api-key", "open-sesame") as server:
-        words = shlex.split(command.replace("https://staging.example", server.url).replace("15s", "5s"))
-        done = subprocess.run(
-            [str(Path(sys.executable).parent / words[0]), *words[1:]],
-            cwd=tmp_path,
-            env={**os.environ, "STAGING_KEY": "open-sesame"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        words = shlex.split(line.replace("https://staging.example", server.url).replace("15s", "5s"))
+        done = command(*words, cwd=tmp_path, STAGING_KEY="open-sesame")
     ended_well = r"^outcomes: \d+ completed(, \d+ interrupted)?$"
     assert re.search(ended_well, done.stdout, re.MULTILINE), done.stdout + done.stderr
     assert (tmp_path / "try.html").read_text().startswith("<!doctype html>")

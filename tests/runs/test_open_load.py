@@ -4,8 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 from itertools import islice, pairwise
 from pathlib import Path
 from random import Random
@@ -16,11 +14,10 @@ import pytest
 
 from streamgauge.harness.config.schema import Load
 from streamgauge.harness.drive import schedule
-from tests.support.command import locust_in_forks, processes
+from tests.support.command import Running, locust_in_forks, processes, running
 from tests.support.record import MS
 from tests.support.reference import ReferenceServer, reference_server, wait_for
 
-BIN = Path(sys.executable).parent
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/result.schema.json").read_text())
 CONFIG = '[target]\nmax_tokens = 3\n[[sla]]\nrule = "max(ttft) < 20s"\n'
 CROWD = """
@@ -56,20 +53,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def started(folder: Path, *words: object) -> "subprocess.Popen[str]":
-    """`streamgauge run …`, whose database is run.db unless the words say otherwise."""
-    return subprocess.Popen(
-        [BIN / "streamgauge", "run", *map(str, words)],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def ended(run: "subprocess.Popen[str]") -> tuple[int, str, str]:
+def ended(run: Running) -> tuple[int, str, str]:
     output, errors = run.communicate(timeout=60)
-    return run.returncode, " ".join(output.split()), errors
+    return run.wait(), " ".join(output.split()), errors
 
 
 def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
@@ -120,11 +106,11 @@ def test_a_schedule_is_divided_among_processes_and_the_requests_stay_the_same(
 
 def test_arrivals_go_on_while_the_server_stalls(folder: Path) -> None:
     database = folder / "run.db"
-    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "30ms") as frail:
-        run = started(
-            folder, "crowd.py", "--host", frail.url, "--arrivals", "constant", "--rate", 20, "--run-time", "8s",
-            "--db", database, "--report", "run.html",
-        )  # fmt: skip
+    with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "30ms") as frail, running(
+        "streamgauge", "run", "crowd.py", "--host", frail.url, "--arrivals", "constant", "--rate", 20,
+        "--run-time", "8s", "--db", database, "--report", "run.html",
+        cwd=folder,
+    ) as run:  # fmt: skip
         due = "SELECT coalesce(max(value), 0) FROM samples WHERE name = 'arrivals'"
         wait_for(lambda: bool(rows(database, "SELECT 1 FROM streams WHERE outcome = 'completed'")))
         os.kill(frail.process.pid, signal.SIGSTOP)
@@ -134,7 +120,7 @@ def test_arrivals_go_on_while_the_server_stalls(folder: Path) -> None:
         finally:
             os.kill(frail.process.pid, signal.SIGCONT)
         code, output, errors = ended(run)
-    assert code == 0, errors
+    assert code == 0, (output, errors)
     first, came = zip(
         *rows(database, "SELECT due_at, first_content_at FROM streams WHERE first_content_at IS NOT NULL ORDER BY 1"),
         strict=True,
@@ -154,8 +140,9 @@ def test_a_run_by_a_schedule_file_ends_with_its_last_answer_and_spares_users_wit
     (folder / "times.txt").write_text("0\n0.25\n0.25\n1.5\n")
     (folder / "streamgauge.toml").write_text(f'{CONFIG}[load]\narrivals = "file:times.txt"\n')
     (folder / "crowd.py").write_text(CROWD + REGULAR)
-    code, _, errors = ended(started(folder, "crowd.py", "--host", server.url, "--db", "run.db"))
-    assert code == 0, errors
+    with running("streamgauge", "run", "crowd.py", "--host", server.url, "--db", "run.db", cwd=folder) as run:
+        code, output, errors = ended(run)
+    assert code == 0, (output, errors)
     found = rows(folder / "run.db", "SELECT due_at, outcome FROM streams WHERE user != 'Regular' ORDER BY due_at")
     assert [due - found[0][0] for due, _ in found] == [0, 250_000_000, 250_000_000, 1_500_000_000]
     assert {outcome for _, outcome in found} == {"completed"}
@@ -166,11 +153,12 @@ def test_a_run_by_a_schedule_file_ends_with_its_last_answer_and_spares_users_wit
 
 
 def test_dropped_arrivals_are_in_the_result_and_lower_its_validity(server: ReferenceServer, folder: Path) -> None:
-    run = started(
-        folder, "crowd.py", "--host", server.url, "--arrivals", "constant", "--rate", 40, "--users", 4,
+    with running(
+        "streamgauge", "run", "crowd.py", "--host", server.url, "--arrivals", "constant", "--rate", 40, "--users", 4,
         "--run-time", "3s", "--db", "run.db", "--json", "run.json",
-    )  # fmt: skip
-    code, output, errors = ended(run)
+        cwd=folder,
+    ) as run:  # fmt: skip
+        code, output, errors = ended(run)
     assert code == 3, errors
     result = json.loads((folder / "run.json").read_text())
     jsonschema.validate(result, SCHEMA)

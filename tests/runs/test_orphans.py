@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from streamgauge.harness import parent, programs
-from tests.support.command import BIN, HASTY, RULES, command, count, free_port, processes, rows, started, until
+from tests.support.command import BIN, HASTY, RULES, command, count, free_port, processes, rows, running, started, until
 from tests.support.reference import ReferenceServer
 
 SHAPE = """
@@ -62,9 +62,9 @@ def run(server: ReferenceServer, folder: Path, scenario: str, *passed_on: str) -
     ]  # fmt: skip
     with started(
         words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    ) as running:
+    ) as process:
         until(lambda: count(folder / "run.db", "streams") > 0)
-        yield running
+        yield process
 
 
 def below(process: "subprocess.Popen[str]") -> list[psutil.Process]:
@@ -85,11 +85,11 @@ def gone(those: list[psutil.Process], seconds: float) -> bool:
 def test_a_signal_to_the_command_alone_ends_the_run_with_what_was_measured(
     server: ReferenceServer, folder: Path, scenario: str, passed_on: list[str], number: signal.Signals
 ) -> None:
-    with run(server, folder, scenario, *passed_on) as running:
-        children = below(running)
-        running.send_signal(number)
-        _, said = running.communicate(timeout=60)
-        assert running.returncode == 3, said
+    with run(server, folder, scenario, *passed_on) as process:
+        children = below(process)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 3, said
         assert "Traceback" not in said
         assert "is in run.db" in said
         assert gone(children, 2)
@@ -97,14 +97,14 @@ def test_a_signal_to_the_command_alone_ends_the_run_with_what_was_measured(
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_is_no_traceback(server: ReferenceServer, folder: Path) -> None:
-    with run(server, folder, "hasty.py", *processes(2)) as running:
-        children = below(running)
+    with run(server, folder, "hasty.py", *processes(2)) as process:
+        children = below(process)
         for _ in range(2):
             with contextlib.suppress(ProcessLookupError):  # it was quick
-                os.killpg(running.pid, signal.SIGINT)
+                os.killpg(process.pid, signal.SIGINT)
             time.sleep(1.2)
-        _, said = running.communicate(timeout=60)
-        assert running.returncode == 3, said
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 3, said
         assert "Traceback" not in said
         assert gone(children, 2)
 
@@ -112,12 +112,12 @@ def test_a_second_ctrl_c_ends_it_at_once_and_is_no_traceback(server: ReferenceSe
 @pytest.mark.parametrize("passed_on", [[], processes(2)], ids=["local", "two"])
 def test_ctrl_c_while_it_starts_is_one_line(server: ReferenceServer, folder: Path, passed_on: list[str]) -> None:
     words = [BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--db", "run.db", "--", *passed_on]
-    with started(words, cwd=folder, stderr=subprocess.PIPE, start_new_session=True) as running:
-        until(lambda: below(running))
+    with started(words, cwd=folder, stderr=subprocess.PIPE, start_new_session=True) as process:
+        until(lambda: below(process))
         time.sleep(0.3)
-        os.killpg(running.pid, signal.SIGINT)
-        _, said = running.communicate(timeout=60)
-    assert running.returncode == 3
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 3
     assert said.startswith("streamgauge: interrupted before ")
     assert len(said.splitlines()) == 1
 
@@ -126,13 +126,13 @@ def test_ctrl_c_while_it_starts_is_one_line(server: ReferenceServer, folder: Pat
 def test_when_the_command_or_its_master_is_killed_nothing_goes_on(
     server: ReferenceServer, folder: Path, victim: Callable[[Any], int]
 ) -> None:
-    with run(server, folder, "hasty.py", *processes(2)) as running:
-        children, killed = below(running), victim(running)
+    with run(server, folder, "hasty.py", *processes(2)) as process:
+        children, killed = below(process), victim(process)
         os.kill(killed, signal.SIGKILL)
         assert gone(children, 2)
-        _, said = running.communicate(timeout=60)
-    if killed != running.pid:
-        assert running.returncode == 2
+        _, said = process.communicate(timeout=60)
+    if killed != process.pid:
+        assert process.returncode == 2
         assert "the process -m locust was killed by SIGKILL; a run that it made has no end and no verdict" in said
 
 
@@ -148,14 +148,10 @@ def test_when_serve_is_killed_there_is_no_server() -> None:
 
 def test_a_worker_elsewhere_ends_soon_after_its_master_is_killed(server: ReferenceServer, folder: Path) -> None:
     port = free_port()
-    with started(
-        [BIN / "locust", "-f", "hasty.py", "--worker", "--master-port", port], cwd=folder, stderr=subprocess.PIPE
-    ) as worker, started(
-        [
-            BIN / "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-H", server.url, "--master",
-            "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", "rules.toml", "--gauge-db", "run.db",
-        ],
-        cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    with running("locust", "-f", "hasty.py", "--worker", "--master-port", port, cwd=folder) as worker, running(
+        "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-H", server.url, "--master",
+        "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", "rules.toml", "--gauge-db", "run.db",
+        cwd=folder,
     ) as master:  # fmt: skip
         until(lambda: count(folder / "run.db", "streams") > 0)
         master.kill()

@@ -1,15 +1,13 @@
 """`judge` writes a verdict in every format; an output to standard output replaces what is printed."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.outputs import kinds
 from streamgauge.harness.judge.outputs.kinds import Output
+from tests.support.command import command
 from tests.support.record import database
 from tests.support.verdicts import GOOD
 
@@ -28,12 +26,8 @@ def test_judge_writes_all_formats_from_the_database_alone(tmp_path: Path) -> Non
     database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
     (tmp_path / "ci").mkdir()
     options = [option for kind in kinds.FILES for option in ("--output", f"{kind}=ci/{kind}")]
-    ended = subprocess.run(
-        [Path(sys.executable).parent / "streamgauge", "judge", "one.db", *options],
-        cwd=tmp_path,
-        env={**os.environ, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "summary.md"},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    github = {"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "summary.md"}
+    ended = command("streamgauge", "judge", "one.db", *options, cwd=tmp_path, **github)
     assert (ended.returncode, ended.stderr) == (1, "")
     assert ended.stdout.startswith("✗ MISSED")
     assert "\n::error title=max(ttft) < 1ms missed::" in ended.stdout
@@ -45,11 +39,6 @@ def test_judge_writes_all_formats_from_the_database_alone(tmp_path: Path) -> Non
 
 def test_an_output_to_standard_output_is_the_only_text_there(tmp_path: Path) -> None:
     database(tmp_path / "one.db", GOOD, rules=[Sla(rule="max(ttft) < 1ms")])
-    ended = subprocess.run(
-        [Path(sys.executable).parent / "streamgauge", "judge", "one.db", "--output", "junit=-"],
-        cwd=tmp_path,
-        env={**os.environ, "GITHUB_ACTIONS": "true"},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    ended = command("streamgauge", "judge", "one.db", "--output", "junit=-", cwd=tmp_path, GITHUB_ACTIONS="true")
     assert ElementTree.fromstring(ended.stdout).tag == "testsuites"
     assert ended.stderr.startswith("::error title=max(ttft) < 1ms missed::"), "GitHub reads standard error, too"

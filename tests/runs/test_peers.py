@@ -5,7 +5,7 @@ import math
 import os
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -34,7 +34,20 @@ from streamgauge.harness.run.messages import (
     Unfit,
 )
 from streamgauge.harness.run.scenario_file import content_hash
-from tests.support.command import BIN, HASTY, RULES, command, count, free_port, invoke, rows, started, until
+from tests.support.command import (
+    BIN,
+    HASTY,
+    RULES,
+    Running,
+    command,
+    count,
+    free_port,
+    invoke,
+    rows,
+    running,
+    started,
+    until,
+)
 from tests.support.record import observation
 from tests.support.reference import ReferenceServer
 from tests.support.rogue import Rogue, rogue, rogue_master
@@ -70,27 +83,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@contextlib.contextmanager
 def master(
     server: ReferenceServer, folder: Path, port: int, seconds: int, workers: int = 1
-) -> Iterator["subprocess.Popen[str]"]:
-    words = [
-        BIN / "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-t", f"{seconds}s", "-H", server.url,
+) -> contextlib.AbstractContextManager[Running]:
+    return running(
+        "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-t", f"{seconds}s", "-H", server.url,
         "--master", "--master-bind-port", port, "--expect-workers", workers, "--gauge-config", "rules.toml",
         "--gauge-db", "run.db",
-    ]  # fmt: skip
-    with started(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
-        yield running
+        cwd=folder,
+    )  # fmt: skip
 
 
-def worker(folder: Path, port: int, scenario: str = "hasty.py") -> contextlib.AbstractContextManager[Any]:
-    words = [BIN / "locust", "-f", scenario, "--worker", "--master-port", port]
-    return started(words, cwd=folder, stderr=subprocess.PIPE)
+def worker(folder: Path, port: int, scenario: str = "hasty.py") -> contextlib.AbstractContextManager[Running]:
+    return running("locust", "-f", scenario, "--worker", "--master-port", port, cwd=folder)
 
 
 def test_peers_without_the_secret_or_with_wrong_messages_change_nothing(server: ReferenceServer, folder: Path) -> None:
     port = free_port()
-    with master(server, folder, port, 10) as running, worker(folder, port) as honest:
+    with master(server, folder, port, 10) as host, worker(folder, port) as honest:
         until(lambda: count(folder / "run.db", "streams") > 0)
         ((run,),) = rows(folder / "run.db", "SELECT id FROM runs")
         _speak_tcp(port)
@@ -106,9 +116,9 @@ def test_peers_without_the_secret_or_with_wrong_messages_change_nothing(server: 
             # Not `client_ready`: with the secret and the scenario, that makes it a worker, and Locust gives it users.
             _say_all(peer, run, [kind for kind in KINDS if kind not in {"client_ready", Join.name}])
             peer.send_bytes(bytes(40 * 2**20))
-        _, said = running.communicate(timeout=60)
+        _, said = host.communicate(timeout=60)
         assert honest.wait(30) == 0
-    assert running.returncode == 0, said
+    assert host.returncode == 0, said
     assert "Traceback" not in said
     assert "\x1b" not in said
     assert "a peer without the master's STREAMGAUGE_TOKEN was refused" in said
@@ -142,7 +152,7 @@ def test_a_worker_with_the_secret_that_lies_changes_nothing_of_what_others_measu
 ) -> None:
     port = free_port()
     with (
-        master(server, folder, port, 6, workers=2) as running,
+        master(server, folder, port, 6, workers=2) as host,
         worker(folder, port),
         rogue(port, TOKEN, "liar") as liar,
     ):
@@ -162,7 +172,7 @@ def test_a_worker_with_the_secret_that_lies_changes_nothing_of_what_others_measu
                 liar.send(kind, data)
         liar.send(Done.name, messages.encode(Done(order.run)))
         liar.send("quit", None)
-        _, said = running.communicate(timeout=60)
+        _, said = host.communicate(timeout=60)
     assert "Traceback" not in said
     assert "\x1b" not in said
     assert said.count("sent what cannot be read, and is not stored") == 1
@@ -171,8 +181,8 @@ def test_a_worker_with_the_secret_that_lies_changes_nothing_of_what_others_measu
     assert honest in instrument
     assert len(instrument) < 5_000
     assert "lost" not in notes
-    assert running.returncode in {0, 3}, said  # 3: half of the load is missing
-    assert invoke("judge", folder / "run.db").exit_code == running.returncode
+    assert host.returncode in {0, 3}, said  # 3: half of the load is missing
+    assert invoke("judge", folder / "run.db").exit_code == host.returncode
 
 
 def _of(worker: str, seen: StreamObservation) -> StreamObservation:
@@ -219,16 +229,16 @@ def _speak_tcp(port: int) -> None:
 def test_a_worker_with_another_scenario_is_refused_and_the_run_is_right(server: ReferenceServer, folder: Path) -> None:
     (folder / "other.py").write_text(HASTY.replace("0.05", "0.06"))
     port = free_port()
-    with master(server, folder, port, 3) as running:
+    with master(server, folder, port, 3) as host:
         with worker(folder, port, "other.py") as other:
             _, told = other.communicate(timeout=60)
             assert other.returncode == 2
         with worker(folder, port) as honest:
-            _, said = running.communicate(timeout=60)
+            _, said = host.communicate(timeout=60)
             assert honest.wait(30) == 0
     assert "has another scenario than the master: copy the master's file to it" in told
     assert "has another scenario than the master: copy the master's file to it; it was refused" in said
-    assert running.returncode == 0, said
+    assert host.returncode == 0, said
     assert rows(folder / "run.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
     assert rows(folder / "run.db", "SELECT notes FROM runs") == [("[]",)]
 

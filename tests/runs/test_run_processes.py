@@ -24,6 +24,7 @@ from tests.support.command import (
     free_port,
     processes,
     rows,
+    running,
     started,
     until,
 )
@@ -55,12 +56,14 @@ def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -
     scenario = HASTY.replace("between(0, 0.05)", 'between(1, 4)\n    network = "office"') + WRITES_DOWN_ITS_MODULES
     (folder / "office.py").write_text(scenario)
     (folder / "rules.toml").write_text(RULES + '[networks.office]\nrtt = "80ms"\ndown_kbit = 2000\nup_kbit = 1000\n')
-    ended = command(
-        "locust", "-f", "office.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
+    words = [
+        BIN / "locust", "-f", "office.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
         "--gauge-config", "rules.toml", "--gauge-db", "run.db", *processes(2),
-        cwd=folder,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
+    ]  # fmt: skip
+    # Not a fork: a test below asks what was imported.
+    with started(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as locust:
+        _, said = locust.communicate(timeout=60)
+    assert locust.returncode == 0, said
     return folder / "run.db"
 
 
@@ -108,12 +111,10 @@ def elsewhere(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory)
     ahead = "import os, time\nnow = time.time_ns\ntime.time_ns = lambda: now() + int(os.environ.get('AHEAD', 0))\n"
     (folder / "hasty.py").write_text(ahead + HASTY)
     port = free_port()
-    with started(
-        [BIN / "locust", "-f", folder / "hasty.py", "--worker", "--master-port", port],
-        cwd=folder / "elsewhere",
-        env={**os.environ, "A_KEY": "the workers own secret", "AHEAD": str(HOUR)},
-        stderr=subprocess.PIPE,
-    ) as worker:
+    with running(
+        "locust", "-f", folder / "hasty.py", "--worker", "--master-port", port,
+        cwd=folder / "elsewhere", A_KEY="the workers own secret", AHEAD=str(HOUR),
+    ) as worker:  # fmt: skip
         ended = command(
             "locust", "-f", "hasty.py", "--headless", "-u", 3, "-r", 3, "-t", "4s", "-H", server.url, "--master",
             "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", "rules.toml", "--gauge-db", "run.db",
@@ -141,18 +142,15 @@ def test_a_killed_worker_is_noted_and_the_other_streams_count(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "hasty.py").write_text(HASTY)
-    with started(
-        [
-            BIN / "locust", "-f", "hasty.py", "--headless", "-u", "4", "-r", "4", "-t", "5s",
-            "-H", server.url, "--gauge-config", rules, "--gauge-db", "run.db", *processes(2),
-        ],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    with running(
+        "locust", "-f", "hasty.py", "--headless", "-u", 4, "-r", 4, "-t", "5s", "-H", server.url,
+        "--gauge-config", rules, "--gauge-db", "run.db", *processes(2),
+        cwd=tmp_path,
     ) as master:  # fmt: skip
         until(lambda: count(tmp_path / "run.db", "(SELECT DISTINCT worker FROM streams)") == 2)
         killed = psutil.Process(master.pid).children()[0].pid
         os.kill(killed, signal.SIGKILL)
-        output, _ = master.communicate(timeout=60)
-    said = " ".join(output.split())
+        said = " ".join(" ".join(master.communicate(timeout=60)).split())
     assert re.search(r"\b[2345]\d(\.\d+)? % of the load that was asked for was missing, since workers left", said)
     assert master.returncode == 3
     lost = re.search(r"was lost, and with it (\d+) to (\d+) streams: ", said)
@@ -169,16 +167,12 @@ def test_neither_a_broken_connection_to_the_master_nor_a_terminated_worker_loses
 ) -> None:
     (tmp_path / "hasty.py").write_text(HASTY)
     port = free_port()
-    with frail_line(port) as line, started(
-        [BIN / "locust", "-f", "hasty.py", "--worker", "--master-port", line.port],
-        cwd=tmp_path, stderr=subprocess.DEVNULL,
-    ) as worker, started(
-        [
-            BIN / "locust", "-f", "hasty.py", "--headless", "-u", "4", "-r", "4", "-t", "60s", "-H", server.url,
-            "--master", "--master-bind-port", port, "--expect-workers", "1", "--gauge-config", rules,
-            "--gauge-db", "run.db",
-        ],
-        cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    with frail_line(port) as line, running(
+        "locust", "-f", "hasty.py", "--worker", "--master-port", line.port, cwd=tmp_path
+    ) as worker, running(
+        "locust", "-f", "hasty.py", "--headless", "-u", 4, "-r", 4, "-t", "60s", "-H", server.url,
+        "--master", "--master-bind-port", port, "--expect-workers", 1, "--gauge-config", rules, "--gauge-db", "run.db",
+        cwd=tmp_path,
     ) as master:  # fmt: skip
         until(lambda: count(tmp_path / "run.db", "streams") > 0)
         line.swallow()

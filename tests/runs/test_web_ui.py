@@ -1,9 +1,7 @@
 """Locust's web UI with runs of ours: what it starts, what it may change, and from whom it takes requests."""
 
 import contextlib
-import os
 import socket
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.command import BIN, REPOSITORY, RULES, count, free_port, processes, rows, started, until
+from tests.support.command import REPOSITORY, RULES, Running, count, free_port, processes, rows, running, until
 from tests.support.reference import ReferenceServer
 
 KEY = "a-key-that-nobody-else-may-have"
@@ -26,7 +24,7 @@ class UI:
     """A Locust with its web UI, which has its database in `folder`."""
 
     client: httpx.Client
-    process: "subprocess.Popen[str]"
+    process: Running
     folder: Path
 
     def streams(self) -> int:
@@ -52,13 +50,7 @@ class UI:
 def web_ui(words: Sequence[object], port: int, folder: Path, **environment: str) -> Iterator[UI]:
     base = f"http://127.0.0.1:{port}"
     with (
-        started(
-            words,
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **environment},
-        ) as process,
+        running(*words, cwd=folder, **environment) as process,
         httpx.Client(base_url=base, trust_env=False, timeout=30) as client,
     ):
         until(lambda: answers(client))
@@ -77,7 +69,7 @@ def test_the_ui_of_the_command_keeps_options_and_the_key_as_they_were(server: Re
     (tmp_path / "mine.html").write_text("mine")
     port = free_port()
     command = [
-        BIN / "streamgauge", "run", "chat", "--web", "--host", server.url, "--config", "rules.toml", "--db", "run.db",
+        "streamgauge", "run", "chat", "--web", "--host", server.url, "--config", "rules.toml", "--db", "run.db",
         "--report", "run.html", "--", "--web-port", port,
     ]  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as elsewhere, web_ui(command, port, tmp_path, KEY=KEY) as ui:
@@ -118,7 +110,7 @@ def test_the_ui_of_a_master_warns_and_chooses_the_host_if_there_is_no_secret(
     (tmp_path / "rules.toml").write_text(BRIEF)
     port = free_port()
     command = [
-        BIN / "locust", "-f", CHAT, "--web-port", port, "--web-host-display-name", "https://load.example",
+        "locust", "-f", CHAT, "--web-port", port, "--web-host-display-name", "https://load.example",
         "--gauge-config", "rules.toml", "--gauge-db", "run.db", *processes(1),
     ]  # fmt: skip
     with web_ui(command, port, tmp_path) as ui:

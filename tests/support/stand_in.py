@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import sys
-from pathlib import Path
 from typing import NoReturn
 
 
@@ -18,7 +17,8 @@ def main(door: str, python: str) -> NoReturn:
         os.execv(python, [python, *words])
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as order:
         order.connect(door)
-        what = {"words": words[1:], "cwd": str(Path.cwd()), "environment": dict(os.environ), "python": ""}
+        folder = os.getcwd()  # noqa: PTH109 - importing pathlib would take as long as all else
+        what = {"words": words[1:], "cwd": folder, "environment": dict(os.environ), "python": ""}
         socket.send_fds(order, [json.dumps(what).encode()], [1, 2])
         pid = int(order.recv(32))
         signal.signal(signal.SIGTERM, lambda number, _: os.kill(pid, number))
