@@ -61,7 +61,7 @@ def _of_target(target: Target) -> Iterator[str]:
     if target.request is not None:
         yield from _of_request(target, target.request)
     request = target.request or Request()
-    parts = {key: getattr(request, key) for key in ("body", "message", "tool")}
+    parts = {key: getattr(request, key) for key in ("body", "message", "tool", "defaults")}
     for place, number in template.numbers("target", {"body": target.body, "request": parts}):
         if not math.isfinite(number):
             yield f"{place}: {number} cannot be written in JSON"
@@ -103,6 +103,8 @@ def _of_places(events: Events) -> Iterator[str]:
         for place in places if isinstance(places, list) else [places]:
             if isinstance(place, Place) and place.sum and (place.at is not None or not key.endswith("_tokens")):
                 yield f"target.events.{key}: `sum` adds up counts of tokens; it goes with no `at`"
+            if isinstance(place, Place) and place.whole and key not in {"text", "thinking", "tool"}:
+                yield f"target.events.{key}: `whole` is for text, thinking and tool"
 
 
 def _of_request(target: Target, request: Request) -> Iterator[str]:
@@ -114,13 +116,15 @@ def _of_request(target: Target, request: Request) -> Iterator[str]:
         yield "target.request.body: a GET has no body; write the question into query or path"
     if request.body is not None and (target.body or target.omit):
         yield "target.request.body is the whole body: write there what target.body and target.omit would change"
-    for key in ("message", "roles", "tool"):
+    for key in ("message", "roles", "tool", "defaults"):
         if getattr(request, key) and request.body is None:
             yield f"target.request.{key} shapes what target.request.body has, and there is none"
     if request.message is not None and not template.mentions(request.message, {"text"}):
         yield "target.request.message has no {text}: the question would never be asked"
     if unknown := sorted(set(request.roles) - _ROLES):
         yield f"target.request.roles: no role called {unknown[0]!r}; there are {', '.join(sorted(_ROLES))}"
+    if unknown := sorted(set(request.defaults) - set(template.NAMES)):
+        yield f"target.request.defaults: no place called {unknown[0]!r}; there are {', '.join(template.NAMES)}"
     own = {"path": target.path, "query": request.query, "body": request.body}
     if (request.body is not None or request.method == "GET") and not template.asks(own):
         yield "[target.request] has neither {prompt} nor {messages}: the question would never be asked"

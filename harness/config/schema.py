@@ -13,6 +13,8 @@ ProtocolName = Literal[
     "plain_sse",
     "ollama",
     "gemini",
+    "ai_sdk",
+    "ag_ui",
     "custom",
 ]
 Framing = Literal["sse", "ndjson", "text"]  # server-sent events, a JSON document on each line, or text as it comes
@@ -49,6 +51,7 @@ class Place(Closed, frozen=True):
     sum: list[str] = []  # in place of `at`: the numbers at these paths, added up
     event: str | None = None  # the event's name
     data: str | None = None  # the event's whole data
+    whole: bool = False  # of content that most servers send in pieces: it counts only if none of its kind came before
     # What must be the value at each of these paths; of a list, one of it.
     where: dict[str, str | int | float | bool | list[str]] = {}
 
@@ -95,6 +98,7 @@ class Request(Closed, frozen=True):
     message: dict[str, Any] | None = None  # an item of {messages}, with {role} and {text}; None: role and content
     roles: dict[str, str] = {}  # {role} by its usual name: system, user, assistant
     tool: dict[str, Any] | None = None  # an item of {tools}, with {tool}; None: the tool's name
+    defaults: dict[str, Any] = {}  # what a place stands for that has no value; None: its key is left out
 
 
 class Credentials(Closed, frozen=True):

@@ -25,45 +25,6 @@ def looks_like(sample: Sample) -> Format | None:
     return next((each for each in FORMATS if each.looks(sample)), None)
 
 
-_AI_SDK = """\
-[target]
-protocol = "custom"
-
-[target.events]
-text = { at = "delta", where = { type = "text-delta" } }
-thinking = { at = "delta", where = { type = "reasoning-delta" } }
-tool = [
-  { at = "toolName", where = { type = "tool-input-start" } },
-  { at = "inputTextDelta", where = { type = "tool-input-delta" } },
-]
-error = [
-  { at = "errorText", where = { type = "error" } },
-  { where = { type = "abort" } },
-]
-end_data = "[DONE]"
-"""
-_AG_UI = """\
-[target]
-protocol = "custom"
-
-[target.events]
-text = [
-  { at = "delta", where = { type = "TEXT_MESSAGE_CONTENT" } },
-  { at = "delta", where = { type = "TEXT_MESSAGE_CHUNK" } },
-]
-thinking = [
-  { at = "delta", where = { type = "REASONING_MESSAGE_CONTENT" } },
-  { at = "delta", where = { type = "THINKING_TEXT_MESSAGE_CONTENT" } },
-]
-tool = [
-  { at = "toolCallName", where = { type = "TOOL_CALL_START" } },
-  { at = "delta", where = { type = "TOOL_CALL_ARGS" } },
-]
-error = { at = "message", where = { type = "RUN_ERROR" } }
-input_tokens = "usage.0.inputTokens"
-output_tokens = "usage.0.outputTokens"
-end = { where = { type = "RUN_FINISHED" } }
-"""
 _TGI = """\
 [target]
 protocol = "custom"
@@ -151,14 +112,20 @@ FORMATS: tuple[Format, ...] = (
         "openai_chat",
     ),
     Format("Gemini", lambda sample: sample.reaches("candidates.0.content"), _shipped("gemini"), "gemini"),
-    Format("AG-UI", lambda sample: sample.has_type("RUN_STARTED", "TEXT_MESSAGE_", "REASONING_MESSAGE_"), _AG_UI),
+    Format(
+        "AG-UI",
+        lambda sample: sample.has_type("RUN_STARTED", "TEXT_MESSAGE_", "REASONING_MESSAGE_"),
+        _shipped("ag_ui"),
+        "ag_ui",
+    ),
     Format(
         "the AI SDK's UI message stream",
         lambda sample: (
             "x-vercel-ai-ui-message-stream" in sample.headers
             or sample.has("type", "text-delta", "reasoning-delta", "start-step", "tool-input-delta")
         ),
-        _AI_SDK,
+        _shipped("ai_sdk"),
+        "ai_sdk",
     ),
     Format("Cohere", lambda sample: sample.has("type", "content-delta", "message-end"), _COHERE),
     Format(

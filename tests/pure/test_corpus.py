@@ -16,7 +16,6 @@ from streamgauge.harness.config.load import parse
 from streamgauge.harness.drive.protocols.protocol import COUNTS
 from streamgauge.harness.drive.wire.response import Response
 from streamgauge.harness.native import library
-from streamgauge.harness.probe.formats import FORMATS
 from streamgauge.harness.record.arrivals import Kind
 from tests.support.corpus import Stream, streams
 from tests.support.reading import broken, expected, lacking, read, read_slowly
@@ -50,8 +49,6 @@ def test_each_stream_is_read_as_its_file_says(stream: Stream) -> None:
 PAGE = (Path(__file__).parents[2] / "docs/how-to/own-format.md").read_text()
 TABLES = dict(re.findall(r"^### ([^\n]+)\n(?:(?!^#).)*?^```toml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 IN_CORPUS = {
-    "the AI SDK's UI message stream": "ai_sdk",
-    "AG-UI": "ag_ui",
     "LangGraph's server": "langgraph",
     "Data that is a JSON string": "team",
     "Text as data, asked by GET, without a terminal event": "get_until_closed",
@@ -69,12 +66,6 @@ def test_the_tables_of_the_page_are_those_that_read_the_corpus(name: str) -> Non
     theirs = [stream.target for stream in STREAMS if stream.name.startswith(f"custom/{IN_CORPUS[name]}")]
     assert theirs
     assert all((each.events, each.end) == (target.events, target.end) for each in theirs)
-
-
-@pytest.mark.parametrize("name", [each.name for each in FORMATS if each.name in IN_CORPUS])
-def test_try_proposes_the_tables_of_the_page(name: str) -> None:
-    (lines,) = [each.lines for each in FORMATS if each.name == name]
-    assert parse(lines.encode()).target == parse(TABLES[name].encode()).target
 
 
 @st.composite

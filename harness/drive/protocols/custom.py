@@ -7,7 +7,6 @@ plain_sse. Shipped protocols can be such mappings: see `tabled`.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,16 +65,17 @@ class _Matcher:
     sum: tuple[Path, ...]  # of numbers, which are added up in place of a value at `path`
     event: str | None  # None: events of any name
     data: bytes | None  # None: events with any data
+    whole: bool  # content: it counts only if none of its kind came before
     where: tuple[tuple[Path, Any], ...]  # what must be the value at each of these paths
 
     @classmethod
     def of(cls, place: str | Place) -> "_Matcher":
         if isinstance(place, str):
-            return cls(steps(place), None, (), None, None, ())
+            return cls(steps(place), None, (), None, None, whole=False, where=())
         each = None if place.each is None else steps(place.each)
         where = tuple((steps(path), value) for path, value in place.where.items())
         data = None if place.data is None else place.data.encode()
-        return cls(steps(place.at), each, tuple(map(steps, place.sum)), place.event, data, where)
+        return cls(steps(place.at), each, tuple(map(steps, place.sum)), place.event, data, place.whole, where)
 
     def matches(self, event: Event, decoded: object) -> bool:
         return self._means(event) and any(map(self._fits, self._items(decoded)))
@@ -131,6 +131,7 @@ class _Mapping:
     stop_reason: tuple[_Matcher, ...]
     ends: tuple[_Matcher, ...]  # an event that matches ends the stream
     end_paths: tuple[_Matcher, ...]  # an event that has a true value there ends it
+    repeated: tuple[Kind, ...]  # kinds of content that may come whole after it came in pieces
     has_text_path: bool
     reads_json: bool
 
@@ -151,6 +152,7 @@ class _Mapping:
             stop_reason=_matchers(events.stop_reason),
             ends=_matchers(ends),
             end_paths=_matchers(end_paths),
+            repeated=tuple(kind for kind, places in contents if any(each.whole for each in _matchers(places))),
             has_text_path=events.text is not None,
             reads_json=any(getattr(events, field) is not None for field in json_fields),
         )
@@ -193,13 +195,16 @@ class _Mapping:
         if refusal := _first(self.refused, event, decoded):
             return Meaning(Kind.OTHER, error=f"the question was refused: {failure(refusal).error}", refused=True)
         for kind, matchers in self.contents:
-            content = _first(matchers, event, decoded)
+            again = kind in answer.came
+            content = _first(matchers, event, decoded, again=again)
             if isinstance(content, list):
                 content = [item for item in content if item]
             text = text_in(content)
             if content and not text and kind is Kind.TOOL:  # a whole call as a table
                 text = msgspec.json.encode(content).decode()
             if text:
+                if not again and kind in self.repeated:
+                    answer.came += (kind,)
                 return Meaning(kind, text)
             if content:
                 return UNKNOWN
@@ -226,13 +231,13 @@ def _looks(place: str | Place) -> bool:
     return isinstance(place, str) or place.at is not None
 
 
-def _first(matchers: tuple[_Matcher, ...], event: Event, decoded: object) -> Any:
-    """The first value that one of the matchers finds, even a zero or an empty one; None if none finds any."""
-    return next((value for value in _values(matchers, event, decoded) if value is not None), None)
+def _first(matchers: tuple[_Matcher, ...], event: Event, decoded: object, *, again: bool = False) -> Any:
+    """The first value that one of the matchers finds, even a zero or an empty one; None if none finds any.
 
-
-def _values(matchers: tuple[_Matcher, ...], event: Event, decoded: object) -> Iterator[Any]:
-    return (matcher.value(event, decoded) for matcher in matchers)
+    `again`: content of this kind came before, so what comes whole does not count.
+    """
+    values = (matcher.value(event, decoded) for matcher in matchers if not (again and matcher.whole))
+    return next((value for value in values if value is not None), None)
 
 
 def _total(value: Any) -> Any:

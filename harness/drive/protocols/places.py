@@ -24,7 +24,7 @@ def values(target: Target, prompt: Prompt, shape: Request) -> dict[str, Any]:
         "conversation": prompt.conversation,
         "turn": sum(role == "user" for role, _ in prompt.messages),
     }
-    return {name: value for name, value in found.items() if value is not None}
+    return shape.defaults | {name: value for name, value in found.items() if value is not None}
 
 
 def _messages(messages: list[dict[str, str]], shape: Request) -> list[dict[str, Any]]:

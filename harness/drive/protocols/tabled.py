@@ -16,7 +16,7 @@ from streamgauge.harness.drive.protocols.custom import custom
 from streamgauge.harness.drive.protocols.places import values
 from streamgauge.harness.drive.protocols.protocol import Protocol
 
-TABLES: tuple[ProtocolName, ...] = ("ollama", "gemini")
+TABLES: tuple[ProtocolName, ...] = ("ollama", "gemini", "ai_sdk", "ag_ui")
 _FOLDER = Path(__file__).parent / "tables"
 
 

@@ -257,9 +257,9 @@ def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning], fr
 
     Events with a sequence number have no pattern: two of them that are alike have the same number.
     """
+    answer = Answer()  # the same for both: the second may mean something else than the first, as a whole item does
     for token in ("x", "four"):
         found = decoder(framing).feed(pattern.before + token.encode() + pattern.after)
-        answer = Answer()
         try:
             if len(found) != 1 or understand(found[0], answer) != Meaning(pattern.kind, token):
                 return False
