@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from streamgauge.reference_server.delivery.responses import EventStream, WholeAnswer
-from streamgauge.reference_server.delivery.settings import DELIVERY_SETTINGS
+from streamgauge.reference_server.delivery.settings import DELIVERY_SETTINGS, NEVER
 from streamgauge.reference_server.delivery.stream import Stream
 from streamgauge.reference_server.delivery.whole import WholeWriter
 from streamgauge.reference_server.dialects.question import Question
@@ -51,13 +51,16 @@ class Answers:
 
     async def answer(self, question: Question, request: Request) -> Response:
         headers = gauge_headers(request.scope)
-        faulty = self._faults.inject(headers.get("fault"), request.scope, streamed=question.stream)
+        framing = question.framing if question.stream else None
+        faulty = self._faults.inject(headers.get("fault"), request.scope, framing)
         event_id = request.headers.get("last-event-id")
         if event_id and question.stream:
             return await resume(self._sessions, event_id, request.url.path)
         changed = overrides(DELIVERY_SETTINGS, headers)
         delivery = replace(self._delivery, **changed) if changed else self._delivery
-        resumable = question.stream and delivery.resumable > 0
+        if not question.has_comments:
+            delivery = replace(delivery, keep_alive=NEVER)
+        resumable = question.stream and question.has_ids and delivery.resumable > 0
         self._admit(question, resumable=resumable)
         source, start = await self._ask(question, request, headers, delivery.deadline / 1e9)
         self._hold(question, source, request.scope, resumable=resumable)
@@ -68,6 +71,8 @@ class Answers:
             source = faulty.source(source)
         id, writer = f"req_{start.id}", question.writer(start)
         response_headers = {question.request_id_header: id}
+        if framing == "ndjson":
+            response_headers["content-type"] = "application/x-ndjson"
         if resumable:
             session = self._sessions.create(id, request.url.path, source, writer, delivery)
             session.stream.client = headers.get("stream")

@@ -17,6 +17,8 @@ from starlette.types import ASGIApp
 from streamgauge.reference_server import exposition, playground, refusals
 from streamgauge.reference_server.answers import Answers
 from streamgauge.reference_server.dialects.anthropic_messages import CountQuestion, MessagesQuestion
+from streamgauge.reference_server.dialects.gemini import GeminiQuestion, WholeGeminiQuestion
+from streamgauge.reference_server.dialects.ollama import OllamaQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion
 from streamgauge.reference_server.dialects.openai_responses import ResponsesQuestion
 from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
@@ -46,7 +48,8 @@ def create_app(
     _add_streams(app, sessions)
     _add_monitoring(app, sessions, admission)
     playground.add_to(app)
-    questions = {route.path: route.handle_question for route in app.routes if isinstance(route, _QuestionRoute)}
+    routes = [route for route in app.routes if isinstance(route, _QuestionRoute)]
+    questions = {route.path: route.handle_question for route in routes if "{" not in route.path}
     return guarded(app, questions, settings, admission)
 
 
@@ -71,6 +74,27 @@ def _add_questions(app: FastAPI, answers: Answers) -> None:
     @app.post("/chat/stream")
     async def chat_stream(question: PlainQuestion, request: Request) -> Response:
         """Plain SSE; streams unless `"stream": false`."""
+        return await answers.answer(question, request)
+
+    @app.post("/api/chat")
+    async def ollama_chat(question: OllamaQuestion, request: Request) -> Response:
+        """Ollama; streams unless `"stream": false`."""
+        return await answers.answer(question, request)
+
+    @app.post("/v1/models/{model}:streamGenerateContent")
+    @app.post("/v1beta/models/{model}:streamGenerateContent")
+    async def stream_generate_content(question: GeminiQuestion, request: Request) -> Response:
+        """Gemini, as server-sent events."""
+        if request.query_params.get("alt") != "sse":
+            raise HTTPException(400, "this server streams server-sent events only: add ?alt=sse to the path")
+        question.model = request.path_params["model"]
+        return await answers.answer(question, request)
+
+    @app.post("/v1/models/{model}:generateContent")
+    @app.post("/v1beta/models/{model}:generateContent")
+    async def generate_content(question: WholeGeminiQuestion, request: Request) -> Response:
+        """Gemini, in one piece."""
+        question.model = request.path_params["model"]
         return await answers.answer(question, request)
 
     @app.post("/v1/messages/count_tokens")

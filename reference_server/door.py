@@ -158,7 +158,7 @@ def _refusal(scope: Scope, api_key: str, is_own: Callable[[bytes], bool]) -> Res
             {"retry-after": "1"},
         )
     if api_key and not _is_open(scope["path"]) and not _has_key(api_key, Headers(scope=scope)):
-        message = "this server requires its API key, in `x-api-key` or as `Authorization: Bearer …`"
+        message = "this server requires its API key, in `x-api-key`, `x-goog-api-key` or as `Authorization: Bearer …`"
         return error(Request(scope), 401, message, {"www-authenticate": "Bearer"})
     if scope["method"] != "GET" and (b"sec-fetch-site", b"cross-site") in scope["headers"]:
         # A page of another site, in the browser of someone who runs this server, could spend the upstream's money.
@@ -189,5 +189,5 @@ def _has_key(api_key: str, headers: Headers) -> bool:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     bearer = token if scheme.lower() == "bearer" else ""
     # Compare in constant time: otherwise response times would reveal the key letter by letter.
-    given = (headers.get("x-api-key", "").encode("latin-1"), bearer.encode("latin-1"))
-    return any(hmac.compare_digest(api_key.encode(), key) for key in given)
+    given = (headers.get("x-api-key", ""), headers.get("x-goog-api-key", ""), bearer)
+    return any(hmac.compare_digest(api_key.encode(), key.encode("latin-1")) for key in given)

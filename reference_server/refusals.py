@@ -11,26 +11,19 @@ from fastapi.responses import JSONResponse
 from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 
-from streamgauge.reference_server.dialects import DIALECTS
-from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
-from streamgauge.reference_server.dialects.question import Question
+from streamgauge.reference_server.dialects import dialect_of
 from streamgauge.reference_server.model.answer import ModelFailed
 from streamgauge.reference_server.sessions.shared import Unreachable
 
 
 def error(request: Request, status: int, message: str, headers: Mapping[str, str]) -> Response:
-    dialect = _dialect(request)
+    dialect = dialect_of(request.url.path)
     request_id = f"req_{secrets.token_hex(12)}"
     return JSONResponse(
         dialect.error(status, message or HTTPStatus(status).phrase, request_id),
         status,
         {dialect.request_id_header: request_id, **headers},
     )
-
-
-def _dialect(request: Request) -> type[Question]:
-    path = request.url.path
-    return next((dialect for route, dialect in DIALECTS.items() if path.startswith(route)), PlainQuestion)
 
 
 async def _http_exception(request: Request, fault: Exception) -> Response:
@@ -54,7 +47,9 @@ async def _refused_question(request: Request, fault: Exception) -> Response:
 
 async def _model_failed(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, ModelFailed)
-    status = _dialect(request).overloaded if fault.status == 529 else fault.status  # not every dialect knows 529
+    status = (
+        dialect_of(request.url.path).overloaded if fault.status == 529 else fault.status
+    )  # not every dialect knows 529
     return error(request, status, str(fault), fault.headers)
 
 

@@ -63,6 +63,7 @@ class Events(Closed, frozen=True):
     """A team's own stream format. Paths are dotted, into the JSON of an event's data: `choices.0.delta.text`."""
 
     framing: Framing = "sse"
+    only_json: bool = False  # data that is no JSON, and no end, makes the stream malformed
     text: Places = None  # None: the whole data is the text
     thinking: Places = None
     tool: Places = None

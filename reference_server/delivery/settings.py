@@ -7,6 +7,7 @@ from typing import Any
 from streamgauge.reference_server import parsing
 from streamgauge.reference_server.delivery.flushing import Unit
 
+NEVER = 1 << 62  # ns
 _SHORTEST_KEEP_ALIVE = 10_000_000  # ns
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Literal, Protocol
 
 from streamgauge.reference_server.delivery.flushing import Flusher
-from streamgauge.reference_server.delivery.settings import DeliverySettings
+from streamgauge.reference_server.delivery.settings import NEVER, DeliverySettings
 from streamgauge.reference_server.delivery.sink import NullSink, Sink
 from streamgauge.reference_server.delivery.timer_wheel import TimerWheel, call_after
 from streamgauge.reference_server.delivery.whole import WholeWriter
@@ -26,7 +26,6 @@ from streamgauge.reference_server.truth import Outcome
 State = Literal["queued", "running", "paused"] | Outcome  # paused: until the client reads
 
 KEEP_ALIVE = b": keep-alive\n\n"
-_NEVER = 1 << 62
 
 
 class Owner(Protocol):
@@ -217,7 +216,7 @@ class Stream:
 
     @property
     def _ends_at(self) -> int:
-        return self.received_at + (self._settings.deadline or _NEVER)
+        return self.received_at + (self._settings.deadline or NEVER)
 
     # Back-pressure
 

@@ -4,7 +4,7 @@ A question that does not follow its protocol is refused with the place of the fa
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, NoReturn, Protocol
+from typing import Any, ClassVar, Literal, NoReturn, Protocol
 
 from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
@@ -12,6 +12,9 @@ from pydantic_core import PydanticCustomError
 from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.steps import Step
+
+Framing = Literal["sse", "ndjson"]  # server-sent events, or a JSON document on each line
+SEPARATORS: dict[Framing, bytes] = {"sse": b"\n\n", "ndjson": b"\n"}  # what ends an event
 
 MOST_STOPS = 64  # stop sequences of a question: the whole answer is searched for each, which stops all streams
 
@@ -40,6 +43,9 @@ class Question(BaseModel):
 
     request_id_header: ClassVar[str]
     overloaded: ClassVar[int]  # the status for "too many requests at once"
+    framing: ClassVar[Framing] = "sse"
+    has_comments: ClassVar[bool] = True  # its clients skip comments, so that a silent stream can be kept alive
+    has_ids: ClassVar[bool] = True  # its events can have ids, so that an answer can be resumed
     stream: bool
 
     def model_input(self) -> ModelInput:

@@ -16,12 +16,13 @@ from streamgauge.reference_server.faults.faulty_connection import ID, Action, Fa
 from streamgauge.reference_server.model.answer import ModelFailed
 
 _MOST_HELD = 1 << 20  # bytes that a fault holds back for one client
+_GARBAGE = {"sse": b"data: {\xff\xfe\n\n", "ndjson": b"{\xff\xfe\n"}
 _LONGEST_BLOCK = 10_000_000_000  # ns
 _MULTIBYTE = re.compile(rb"[\xc0-\xff]")
 _TERMINAL = re.compile(
     rb"^(?:id:.*\n)?(?:"
     rb'data: \[DONE\]|data: \{"done":true.*|event: (?:message_stop|response\.(?:completed|incomplete))\ndata: .*'
-    rb")\n\n",
+    rb'|data: \{"candidates":.*"finishReason":.*)\n\n|^\{"model":.*"done":true.*\n',
     re.MULTILINE,
 )
 
@@ -44,6 +45,7 @@ class Fault:
     argument: Argument | None = None
     placed: bool = False  # happens after a number of tokens
     status: int = 0  # of the response, if the fault is an HTTP status: then no answer begins
+    of_sse: bool = False  # has no effect on a dialect whose events are lines of JSON
 
 
 # How the faults are made
@@ -166,7 +168,7 @@ def _batch(connection: FaultyConnection, argument: Any) -> None:
     def rewrite(events: bytes, last: bool) -> bytes:
         held.append(events)
         together = b"".join(held)
-        if not last and together.count(b"\n\n") < argument and len(together) < _MOST_HELD:
+        if not last and together.count(connection.separator) < argument and len(together) < _MOST_HELD:
             return b""
         held.clear()
         return together
@@ -271,7 +273,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "garbage": Fault(
         "An event that is neither UTF-8 nor JSON comes before the next event",
-        _changing(lambda _, event: b"data: {\xff\xfe\n\n" + event),
+        _changing(lambda connection, event: _GARBAGE[connection.framing] + event),
         placed=True,
     ),
     "repeat": Fault(
@@ -289,7 +291,7 @@ FAULTS: dict[str, Fault] = {
         placed=True,
     ),
     "no_terminator": Fault(
-        "The terminal event is left out: `message_stop`, `[DONE]`, `response.completed`, and plain SSE's `done`",
+        "What ends the answer is left out: `message_stop`, `response.completed`, `[DONE]`, `done`, `finishReason`",
         _rewriting(lambda events: _TERMINAL.sub(b"", events)),
     ),
     "batch": Fault(
@@ -297,10 +299,10 @@ FAULTS: dict[str, Fault] = {
         _batch,
         Argument("EVENTS", parsing.whole_number(1, 1_000)),
     ),
-    "comments": Fault("A comment before each event, and one inside it", _rewriting(_commented)),
+    "comments": Fault("A comment before each event, and one inside it", _rewriting(_commented), of_sse=True),
     "crlf": Fault("Lines end with CR LF", _rewriting(lambda events: events.replace(b"\n", b"\r\n"))),
-    "cr": Fault("Lines end with CR", _rewriting(lambda events: events.replace(b"\n", b"\r"))),
-    "bom": Fault("The stream begins with a byte order mark", _bom),
+    "cr": Fault("Lines end with CR", _rewriting(lambda events: events.replace(b"\n", b"\r")), of_sse=True),
+    "bom": Fault("The stream begins with a byte order mark", _bom, of_sse=True),
     "gzip": Fault("The stream is compressed, whatever the client accepts, and flushed at each event", _gzip),
     "buffer": Fault(
         "Bytes are held back and go out in writes of BYTES, as behind a proxy that fills a buffer",

@@ -15,6 +15,7 @@ from starlette.types import Message, Send
 
 from streamgauge.reference_server.delivery.connection import Connection
 from streamgauge.reference_server.delivery.sink import Producer
+from streamgauge.reference_server.dialects.question import SEPARATORS, Framing
 from streamgauge.reference_server.model.answer import Source
 from streamgauge.reference_server.model.steps import NO_TOKENS, Step
 
@@ -31,8 +32,10 @@ class FaultyConnection:
     There it is the sink that events are written to, and the `send` that the response's head and end go through.
     """
 
-    def __init__(self, real: Connection, send: Send) -> None:
+    def __init__(self, real: Connection, send: Send, framing: Framing) -> None:
         self.real = real
+        self.framing = framing
+        self.separator = SEPARATORS[framing]
         self.headers: list[tuple[bytes, bytes]] = []  # added to those of the response
         self.headers_wait = 0  # ns
         self.ignores_disconnect = False
@@ -83,7 +86,7 @@ class FaultyConnection:
         await self._send(message)
 
     def _changed(self, events: bytes) -> bytes:
-        *before, event = _events(events)
+        *before, event = [event + self.separator for event in events.removesuffix(self.separator).split(self.separator)]
         for change in self.changes:
             event = change(event)
         self.changes.clear()
@@ -157,7 +160,3 @@ async def _each(steps: Iterator[tuple[int, Step]] | Steps) -> AsyncGenerator[tup
     finally:
         if isinstance(steps, AsyncGenerator):
             await steps.aclose()
-
-
-def _events(events: bytes) -> list[bytes]:
-    return [event + b"\n\n" for event in events.removesuffix(b"\n\n").split(b"\n\n")]

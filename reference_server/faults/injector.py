@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
 from streamgauge.reference_server.delivery.connection import CONNECTION, SEND
+from streamgauge.reference_server.dialects.question import Framing
 from streamgauge.reference_server.faults.catalogue import FAULTS
 from streamgauge.reference_server.faults.faulty_connection import FaultyConnection
 from streamgauge.reference_server.faults.rules import FaultRule, RequestedFault, parse_fault
@@ -27,29 +28,30 @@ class FaultInjector:
         self._answers = 0
         self._began = time.monotonic_ns()
 
-    def inject(self, header: str | None, scope: Scope, *, streamed: bool) -> FaultyConnection | None:
+    def inject(self, header: str | None, scope: Scope, framing: Framing | None) -> FaultyConnection | None:
         """Put a faulty connection into the scope of an answer that gets faults; None: it gets none.
 
         Raises HTTPException if the fault is a status, which then is the whole answer, or if the header is wrong. An
-        answer that is not streamed gets statuses only.
+        answer that is not streamed, and so has no `framing`, gets statuses only.
         """
         if header is None and not self._rules:
             return None
         if header is None:
             faults = self.by_rule(time.monotonic_ns() - self._began)
         else:
-            faults = _by_header(header, streamed=streamed)
+            faults = _by_header(header, streamed=framing is not None)
         refusal = next((fault for fault in faults if FAULTS[fault.name].status), None)
         if refusal is not None:
             self._injected[refusal.name] += 1
             raise _refusal(refusal)
-        if not faults or not streamed:
+        if not faults or framing is None:
             return None
         self._injected.update(fault.name for fault in faults)
-        connection = FaultyConnection(scope[CONNECTION], scope[SEND])
+        connection = FaultyConnection(scope[CONNECTION], scope[SEND], framing)
         for fault in sorted(faults, key=lambda fault: list(FAULTS).index(fault.name)):
             at = self._places.randint(1, _LATEST) if fault.at is None else fault.at
-            action = FAULTS[fault.name].apply(connection, fault.argument)
+            kind = FAULTS[fault.name]
+            action = None if kind.of_sse and framing != "sse" else kind.apply(connection, fault.argument)
             if action is not None:
                 connection.at(at, action)
         scope[CONNECTION], scope[SEND] = connection, connection.send

@@ -6,7 +6,7 @@ from fastapi import Response
 from starlette.exceptions import HTTPException
 
 from streamgauge.reference_server.delivery.responses import EventStream
-from streamgauge.reference_server.dialects import DIALECTS
+from streamgauge.reference_server.dialects import dialect_of
 from streamgauge.reference_server.sessions.log import SUBSCRIBERS, Subscriber
 from streamgauge.reference_server.sessions.registry import Sessions
 
@@ -33,4 +33,4 @@ async def resume(sessions: Sessions, event_id: str, path: str | None) -> Respons
         raise HTTPException(503, f"{SUBSCRIBERS} clients read this answer already; try again", {"retry-after": "1"})
     sessions.streams.counts.resumed += position > 0
     subscriber = Subscriber(log, position)
-    return EventStream(subscriber, subscriber.open, {DIALECTS[log.path].request_id_header: log.id})
+    return EventStream(subscriber, subscriber.open, {dialect_of(log.path).request_id_header: log.id})

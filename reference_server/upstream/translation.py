@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
+from streamgauge.reference_server.dialects.gemini import GeminiQuestion
+from streamgauge.reference_server.dialects.ollama import OllamaQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion, NamedTool
 from streamgauge.reference_server.dialects.openai_chat import Message as ChatMessage
 from streamgauge.reference_server.dialects.openai_responses import ResponsesQuestion
@@ -47,7 +49,7 @@ def body(question: Question, sent: Body, model: str) -> Body:
             asked = _messages(sent)
         case ChatQuestion():
             asked = _chat(question)
-        case ResponsesQuestion():
+        case ResponsesQuestion() | OllamaQuestion() | GeminiQuestion():
             asked = _chat(question.as_chat())
         case PlainQuestion():
             asked = _plain(question)

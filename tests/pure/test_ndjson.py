@@ -47,7 +47,7 @@ def test_an_error_ends_the_answer_with_the_servers_words() -> None:
 
 def test_a_line_that_is_cut_off_is_no_fault_and_no_content() -> None:
     found = decode(ANSWER[:100], OLLAMA, 1_000)
-    assert (list(found.characters), found.ended, found.fault) == ([2, 0], False, None)
+    assert (list(found.characters), found.ended, found.fault) == ([2], False, None)
 
 
 def test_a_line_without_an_end_is_bounded() -> None:

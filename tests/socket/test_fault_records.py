@@ -65,7 +65,9 @@ def test_every_fault_is_among_the_recorded_ones() -> None:
     assert {re.split("[:@]", name.strip())[0] for names in RECORDED for name in names.split(",")} == set(FAULTS)
 
 
-@pytest.mark.parametrize("protocol", ["anthropic_messages", "openai_chat", "openai_responses", "plain_sse"])
+@pytest.mark.parametrize(
+    "protocol", ["anthropic_messages", "openai_chat", "openai_responses", "plain_sse", "ollama", "gemini"]
+)
 @pytest.mark.parametrize("fault", RECORDED)
 def test_the_harness_records_each_fault_with_its_outcome(server: ReferenceServer, fault: str, protocol: str) -> None:
     outcome, kept, server_outcome, tokens = RECORDED[fault]

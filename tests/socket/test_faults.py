@@ -14,8 +14,7 @@ import httpx
 import pytest
 
 from streamgauge.harness.record.observation import Outcome
-from streamgauge.reference_server.dialects import DIALECTS
-from tests.support.dialects import TERMINAL, in_dialect
+from tests.support.dialects import PATHS, TERMINAL, in_dialect
 from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, met, reference_server, refused
 
@@ -23,7 +22,7 @@ TOKENS = 12
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "3ms", "--tokens", str(TOKENS))
 QUESTION = {"model": "m", "max_tokens": 100_000, "messages": [{"role": "user", "content": "How deep is it?"}]}
 ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "2ms", "x-gauge-tokens": "100000"}
-every_dialect = pytest.mark.parametrize("path", DIALECTS)
+every_dialect = pytest.mark.parametrize("path", PATHS)
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,14 @@ from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import PRESETS
-from tests.support.dialects import in_dialect
+from tests.support.dialects import PATHS, in_dialect
 from tests.support.reference import ReferenceServer, events, reference_server
 
 SHAPE = replace(PRESETS["exact"], ttft=10_000_000, itl=1_000_000, tokens=(60, 60))
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
 PROMPT = "Why is the line flat?"
 BODY = {"model": "reference", "max_tokens": 500, "messages": [{"role": "user", "content": PROMPT}]}
-every_dialect = pytest.mark.parametrize("path", DIALECTS)
+every_dialect = pytest.mark.parametrize("path", PATHS)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import PRESETS
 from streamgauge.reference_server.model.steps import Step
 from streamgauge.reference_server.truth import TruthLog
-from tests.support.dialects import TERMINAL, in_dialect
+from tests.support.dialects import PATHS, TERMINAL, in_dialect
 from tests.support.reference import ReferenceServer, counts, reference_server, wait_for
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
@@ -126,7 +126,7 @@ def test_a_silent_stream_is_kept_alive_with_comments(client: httpx.Client) -> No
     assert said.endswith("data: [DONE]\n\n")
 
 
-@pytest.mark.parametrize("path", DIALECTS)
+@pytest.mark.parametrize("path", PATHS)
 def test_an_answer_that_exceeds_its_deadline_ends_with_an_error(
     server: ReferenceServer, client: httpx.Client, path: str
 ) -> None:
@@ -139,7 +139,7 @@ def test_an_answer_that_exceeds_its_deadline_ends_with_an_error(
     assert "was not finished within 0.06 s" in late.json()["error"]["message"]
 
 
-@pytest.mark.parametrize("path", DIALECTS)
+@pytest.mark.parametrize("path", PATHS)
 def test_a_stream_is_cancelled_from_another_connection_and_ends_properly(
     server: ReferenceServer, client: httpx.Client, path: str
 ) -> None:
@@ -354,7 +354,7 @@ def test_a_longer_prompt_waits_longer_for_its_first_token_unless_it_is_cached(
 # Who is admitted
 
 
-@pytest.mark.parametrize("path", DIALECTS)
+@pytest.mark.parametrize("path", PATHS)
 def test_a_server_with_a_key_answers_only_clients_that_have_it(path: str) -> None:
     body = in_dialect(path, STREAM)
     with (

@@ -22,7 +22,7 @@ BODY = {"model": "reference", "max_tokens": 500, "messages": [{"role": "user", "
 ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "5ms", "x-gauge-tokens": "100000"}
 BODY_OF_AGES = BODY | {"max_tokens": 100_000}
 STREAM_OF_AGES = BODY_OF_AGES | {"stream": True}
-every_dialect = pytest.mark.parametrize("path", DIALECTS)
+every_dialect = pytest.mark.parametrize("path", [path for path in DIALECTS if "{" not in path])
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from streamgauge.reference_server.delivery.arrivals import BODY_LIMIT
 from streamgauge.reference_server.dialects import DIALECTS
-from tests.support.dialects import in_dialect
+from tests.support.dialects import PATHS, in_dialect
 from tests.support.reference import ReferenceServer, reference_server
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
@@ -22,7 +22,7 @@ OWN_PLACES = {  # of a fault, where a dialect has another name for it
     ("/v1/responses", "max_tokens"): "max_output_tokens",
     ("/v1/responses", "messages.0.role"): "input.0.message.role",
 }
-every_dialect = pytest.mark.parametrize("path", DIALECTS)
+every_dialect = pytest.mark.parametrize("path", PATHS)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_an_unknown_setting_is_refused_with_a_list_of_the_known_ones(client: htt
     assert answer.json()["error"]["message"].startswith(said)
 
 
-@pytest.mark.parametrize("path", [*DIALECTS, "/v1/messages/count_tokens"])
+@pytest.mark.parametrize("path", [*PATHS, "/v1/messages/count_tokens"])
 def test_a_body_is_read_as_json_whatever_its_content_type(client: httpx.Client, path: str) -> None:
     form = {"content-type": "application/x-www-form-urlencoded"}  # as `curl -d` sends it
     assert client.post(path, content=json.dumps(in_dialect(path, BODY)), headers=form).status_code == 200

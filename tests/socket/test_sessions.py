@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.harness.record.observation import Outcome
-from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.sessions import registry
 from streamgauge.reference_server.sessions.log import EventLog, LogLimits, Subscriber
-from tests.support.dialects import in_dialect
+from tests.support.dialects import PATHS, in_dialect
 from tests.support.hostile import observe
 from tests.support.reference import ReferenceServer, counts, named, reference_server, wait_for, whole_events
 
@@ -26,7 +25,7 @@ STREAM = QUESTION | {"stream": True}
 KEPT = {"x-gauge-resumable": "30s"}
 ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "2ms", "x-gauge-tokens": "100000"}
 
-every_dialect = pytest.mark.parametrize("path", DIALECTS)
+every_dialect = pytest.mark.parametrize("path", PATHS)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ WEATHER: Any = {
     "input_schema": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Höfn", "Passau"]}}},
 }
 HANDBOOK = "Read the staff twice. " * 300
-every_dialect = pytest.mark.parametrize("path", DIALECTS)
+every_dialect = pytest.mark.parametrize("path", [path for path in DIALECTS if "{" not in path])
 
 
 @pytest.fixture(scope="module")

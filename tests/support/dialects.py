@@ -14,6 +14,8 @@ from streamgauge.reference_server.dialects.question import Question, Writer
 from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
 from streamgauge.reference_server.model.steps import Step
 
+# The dialects that take the same body, but for keys that they ignore. The others: tests/socket/test_table_dialects.py.
+PATHS = ("/v1/messages", "/v1/chat/completions", "/v1/responses", "/chat/stream")
 ASKED: dict[str, Any] = {"model": "m", "max_tokens": 5000, "messages": [{"role": "user", "content": "Why?"}]}
 ANTHROPIC = MessagesQuestion.model_validate({**ASKED, "stream": True})
 OPENAI = ChatQuestion.model_validate({**ASKED, "stream": True, "stream_options": {"include_usage": True}})

@@ -134,6 +134,7 @@ class _Mapping:
     repeated: tuple[Kind, ...]  # kinds of content that may come whole after it came in pieces
     has_text_path: bool
     reads_json: bool
+    only_json: bool
 
     @classmethod
     def of(cls, events: Events, name: ProtocolName) -> "_Mapping":
@@ -154,6 +155,7 @@ class _Mapping:
             end_paths=_matchers(end_paths),
             repeated=tuple(kind for kind, places in contents if any(each.whole for each in _matchers(places))),
             has_text_path=events.text is not None,
+            only_json=events.only_json,
             reads_json=any(getattr(events, field) is not None for field in json_fields),
         )
 
@@ -168,6 +170,8 @@ class _Mapping:
         if decoded is None:
             if ends:
                 return Meaning(Kind.OTHER, ends=True)
+            if self.only_json and event.data.strip():
+                raise malformed(self.name, event.data, "no JSON")
             if self.has_text_path:
                 return UNKNOWN if event.data.strip() else OTHER
             return _raw_text(self.name, event.data)

@@ -1,8 +1,10 @@
 """Bytes → events, one for each line: JSON documents separated by line ends (NDJSON, JSON Lines). Pure.
 
-The same face as `sse.Decoder`. An event is complete with its LF; the last line of a body needs none. Empty lines are
-no events.
+The same face as `sse.Decoder`. An event is complete with its LF; the last line of a body needs none if it is a whole
+document. One that the end of the body cuts off is not reported. Empty lines are no events.
 """
+
+import msgspec
 
 from streamgauge.harness.drive.protocols.event import Event
 
@@ -40,6 +42,10 @@ class Decoder:
     def finish(self) -> list[Event]:
         """The event of a last line without its LF."""
         events: list[Event] = []
+        try:
+            msgspec.json.decode(self._line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return events
         self._at += len(self._line)
         self._report(bytes(self._line), events)
         self._line.clear()
