@@ -52,7 +52,7 @@ def test_every_table_has_its_file_and_the_other_way_round() -> None:
 @pytest.mark.parametrize("stream", STREAMS, ids=lambda stream: stream.name)
 def test_a_copy_of_the_file_in_a_config_reads_the_same(stream: Stream) -> None:
     lines = tomllib.loads((FILES / f"{stream.target.protocol}.toml").read_text())["target"]
-    copied = Stream(stream.name, {**stream.table, "target": lines}, stream.body)
+    copied = Stream(stream.name, {**stream.table, "target": {**stream.table["target"], **lines}}, stream.body)
     complete = "unfinished" not in stream.sent
     own, theirs = (read(each, stream.body, complete=complete) for each in (stream, copied))
     named = theirs._replace(detail=theirs.detail.replace("not custom", f"not {stream.target.protocol}"))
