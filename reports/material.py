@@ -14,7 +14,7 @@ from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.gaps import apart, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
-from streamgauge.harness.judge.store import Failure, Store, Streams, VitalSeries
+from streamgauge.harness.judge.store import Store, Streams, VitalSeries
 from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
@@ -27,7 +27,6 @@ MOST_BINS = 120
 FEWEST_BINS = 20
 STREAMS_A_BIN = 15  # with fewer, a bin's p95 is simply its slowest stream
 SAMPLES = (Vital.USERS, Vital.ACTIVE_STREAMS, Vital.CPU_PERCENT, Vital.LOOP_LAG)
-MOST_FAILURES = 12
 
 _WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 
@@ -78,7 +77,6 @@ class Material:
     handed: dict[str, HandedOver]  # by client; only clients that have a library
     timeline: Timeline
     counters: Counters | None  # None: the server's metrics page was not read
-    failures: list[Failure]  # most frequent first, at most MOST_FAILURES
     samples: dict[Vital, VitalSeries]  # by name, of SAMPLES
 
 
@@ -111,7 +109,6 @@ def gather(
         handed=handover_collector.handed(),
         timeline=timeline,
         counters=counter_collector.counters(),
-        failures=store.failures(run.id, MOST_FAILURES),
         samples=samples,
     )
 

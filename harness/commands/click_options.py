@@ -22,6 +22,7 @@ _EVERY_RUN = (
     "seed",
     "client",
     "label",
+    "keep_going",
 )
 
 
@@ -54,6 +55,8 @@ def _all(decorators: list[Decorator]) -> Decorator:
 
 
 def _option(option: Option, required: bool) -> Decorator:
+    if option.kind is bool:
+        return click.option(str(option.command), option.name, is_flag=True, help=help_for_command(option))
     return click.option(
         str(option.command),
         option.name,

@@ -1,6 +1,7 @@
 """What both halves know.
 
 observation   the record of one stream
+failure       why streams failed, worded once
 arrivals      its chunks, as one blob
 packed        the columns of such blobs, read without trust
 vitals        once-a-second figures of a process or the server

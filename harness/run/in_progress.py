@@ -34,6 +34,7 @@ from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.workers import Workers, connected
 
 _PROGRESS_EVERY = 3.0  # seconds between two lines of live figures
+_FAILURES_EVERY = 0.25  # seconds between two looks at whether all streams fail alike
 _RULES_EVERY = 1.0  # seconds between two evaluations of the rules with `abort`
 
 
@@ -83,6 +84,8 @@ class RunInProgress:
         self._users.start()
         if self._settings.progress:
             self._watched(self._show_progress)
+        if not self._settings.keep_going:
+            self._watched(self._watch_failures)
         rules = self._settings.rules
         if any(rule.written.abort for rule in rules):
             watch = AbortRules(rules, self._settings.config.reader, self._settings.warm_up)
@@ -235,7 +238,15 @@ class RunInProgress:
     def _show_progress(self) -> None:
         while True:
             gevent.sleep(_PROGRESS_EVERY)
-            say(self._recording.live.line(self._recording.clock.now() // 1_000_000_000, self._runner.user_count))
+            seconds = self._recording.clock.now() // 1_000_000_000
+            for line in self._recording.live.lines(seconds, self._runner.user_count):
+                say(line)
+
+    def _watch_failures(self) -> None:
+        """End the run if its first streams all fail alike: the rest would only repeat it."""
+        while (hopeless := self._recording.live.hopeless) is None:
+            gevent.sleep(_FAILURES_EVERY)
+        self._abort(f"{hopeless}, or ask one question with `streamgauge try`; --keep-going runs on")
 
 
 def _new_run(environment: Environment, settings: Settings, load: OpenLoad, host: str) -> Run:

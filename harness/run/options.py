@@ -130,6 +130,13 @@ OPTIONS = {
             help="Stored with the run; may be repeated.",
         ),
         Option(
+            name="keep_going",
+            command="--keep-going",
+            locust="--gauge-keep-going",
+            kind=bool,
+            help="Do not end a run whose first 20 streams all fail alike.",
+        ),
+        Option(
             name="report",
             command="--report",
             locust="--gauge-report",
@@ -207,6 +214,10 @@ def locust_options(values: Mapping[str, object]) -> list[str]:
 def _arguments(values: Mapping[str, object]) -> Iterator[str]:
     for name, value in values.items():
         option = OPTIONS[name]
+        if option.kind is bool:
+            if value:
+                yield option.locust
+            continue
         each = value if option.repeated and isinstance(value, Sequence) else [value]
         for one in each:
             if one is None:

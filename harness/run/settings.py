@@ -30,6 +30,7 @@ class Settings:
     report: str | None  # path of the HTML report; None: no report
     inconclusive: ForInconclusive | None  # how an inconclusive run exits; None: with exit code 3
     progress: bool  # show live numbers
+    keep_going: bool  # also if all streams fail alike
     headless: bool  # Locust's --headless: the process ends with its run
 
     @property
@@ -54,6 +55,7 @@ def settings(options: Any) -> Settings:
         report=options.gauge_report,
         inconclusive=options.gauge_inconclusive,
         progress=options.gauge_progress,
+        keep_going=options.gauge_keep_going,
         headless=options.headless,
     )
     site.check(given.target)  # a missing variable ends Locust now instead of failing every stream

@@ -5,10 +5,9 @@ import plotly.graph_objects as go
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import ratio_interval
-from streamgauge.harness.judge.store import Failure
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
-from streamgauge.reports.material import MOST_FAILURES, Material
+from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, plot, whole_steps
 
 _MEANINGS = {
@@ -26,6 +25,8 @@ _MEANINGS = {
 }
 _SHARES = ("error_rate", "completion_rate")
 
+_MOST_FAILURES = 12
+
 
 def draw(run: Material) -> Panel:
     totals = run.judgement.totals
@@ -37,7 +38,7 @@ def draw(run: Material) -> Panel:
         charts=(_chart(run),) if totals.streams else (),
         tables=tuple(
             table
-            for table in (_rates(run), _outcomes(run), _failures(run.failures, failed), _parts(run))
+            for table in (_rates(run), _outcomes(run), _failures(run, failed), _parts(run))
             if table.rows
         ),
         notes=(
@@ -121,7 +122,8 @@ def _outcomes(run: Material) -> Table:
     return Table("Outcomes", ("Outcome", ">Streams", ">Share", "Meaning"), rows)
 
 
-def _failures(failures: list[Failure], failed: int) -> Table:
+def _failures(run: Material, failed: int) -> Table:
+    failures = run.judgement.failures[:_MOST_FAILURES]
     rows: list[tuple[Cell, ...]] = [
         (
             _name(failure.outcome),
@@ -132,7 +134,7 @@ def _failures(failures: list[Failure], failed: int) -> Table:
         for failure in failures
     ]
     listed = sum(failure.n for failure in failures)
-    rest = f": the {MOST_FAILURES} most frequent, {listed:,} of {failed:,}" if listed < failed else ""
+    rest = f": the {_MOST_FAILURES} most frequent, {listed:,} of {failed:,}" if listed < failed else ""
     return Table(f"What failed{rest}", ("Outcome", ">Status", ">Streams", "Message"), rows)
 
 

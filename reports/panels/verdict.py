@@ -86,5 +86,5 @@ def _when(started_at: str) -> str:
 
 
 def _ending(status: str) -> str:
-    endings = {"interrupted": ", then interrupted", "aborted": ", then ended by a rule", "running": ", and not ended"}
+    endings = {"interrupted": ", then interrupted", "aborted": ", then ended early", "running": ", and not ended"}
     return endings.get(status, "")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 from markdown_it import MarkdownIt
 from prometheus_client.metrics_core import Metric
@@ -17,12 +18,24 @@ from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import OutputError, StoreError
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, Row
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.outputs import badge, dispatch, github, gitlab, junit, kinds, markdown, save, terminal
+from streamgauge.harness.judge.outputs import (
+    badge,
+    dispatch,
+    github,
+    gitlab,
+    json,
+    junit,
+    kinds,
+    markdown,
+    save,
+    terminal,
+)
 from streamgauge.harness.judge.outputs.kinds import Output
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.wording import visible
-from tests.support.record import judged, ttfts
+from streamgauge.harness.record.observation import Outcome
+from tests.support.record import judged, observation, ttfts
 from tests.support.verdicts import GOOD, HOSTILE, SATURATED, case, cells, properties
 
 # Markdown and GitHub
@@ -296,3 +309,25 @@ def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
 
 def test_each_kind_of_output_has_its_format() -> None:
     assert tuple(dispatch.FORMATS) == kinds.FILES
+
+
+def test_every_output_says_why_streams_failed_the_five_most_frequent_first(tmp_path: Path) -> None:
+    """Issue 17, 12: a failed run told only how many failed."""
+    streams = [*GOOD]
+    for number, word in enumerate(["one", "two", "three", "four", "five", "six", HOSTILE], 1):
+        streams += [
+            observation([], outcome=Outcome.REFUSED, http_status=500, detail=f"HTTP 500: {word} r{n}", ended=2)
+            for n in range(10 - number)
+        ]
+    result = judged(tmp_path / "one.db", streams, "error_rate < 1%")
+    for told in (terminal.text(result, 200), markdown.render(result), junit.render(result)):
+        assert "9 refused: HTTP 500: one" in told.replace("\\", "")
+        assert "7 otherwise" in told
+        assert "six" not in told
+        assert told.index("two") < told.index("three")
+    found = msgspec.json.decode(json.render(result))["failures"]
+    assert [(each["outcome"], each["http_status"], each["n"]) for each in found[:2]] == [
+        ("refused", 500, 9),
+        ("refused", 500, 8),
+    ]
+    assert len(found) == 7

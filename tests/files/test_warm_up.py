@@ -175,7 +175,7 @@ def of_live_line(path: Path) -> Any:
     with_cold = "cold" in path.name
     live = LiveProgress(MEASURED_FROM)
     live.add([*(cold() if with_cold else []), *measured()])
-    return live.line(30, 5)
+    return live.lines(30, 5)
 
 
 def of_report(path: Path) -> Any:

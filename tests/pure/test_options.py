@@ -40,12 +40,14 @@ def test_locust_s_parser_has_our_options_and_they_read_back_what_the_command_com
         parser.add_argument(own)
     add_to_locust(parser)
     given = {
-        "host": "http://x", "users": 3, "spawn_rate": 1.5, "run_time": "9s", "config": "c.toml", "db": "a.db",
-        "arrivals": "poisson", "rate": 2.5, "seed": 7, "client": "httpx", "label": ("a=1", "b=2"), "report": "r.html",
-        "json": "-", "output": ("junit=j.xml",), "inconclusive": "fail",
+        "host": "http://x", "users": 3, "spawn_rate": 1.5, "run_time": "9s", "warm_up": "2s", "config": "c.toml",
+        "db": "a.db", "arrivals": "poisson", "rate": 2.5, "seed": 7, "client": "httpx", "label": ("a=1", "b=2"),
+        "report": "r.html", "json": "-", "output": ("junit=j.xml",), "inconclusive": "fail",
     }  # fmt: skip
     read = vars(parser.parse_args(locust_options(given)))
     assert read.pop("gauge_progress") is False
+    assert read.pop("gauge_keep_going") is False
+    assert vars(parser.parse_args(locust_options({"keep_going": True})))["gauge_keep_going"] is True
     plain = {name.removeprefix("gauge_"): value for name, value in read.items()}
     assert plain == {
         **given, "users": "3", "spawn_rate": "1.5", "label": ["a=1", "b=2"], "output": ["junit=j.xml"]

@@ -40,7 +40,8 @@ def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
     (tmp_path / "hasty.py").write_text(HASTY)
     ended = command(
         "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "60s",
-        "--config", "rules.toml", "--db", "run.db", "--json", "run.json", "--report", "run.html", "--", *processes,
+        "--keep-going", "--config", "rules.toml", "--db", "run.db", "--json", "run.json", "--report", "run.html",
+        "--", *processes,
         cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 1, ended.stdout + ended.stderr
@@ -54,4 +55,28 @@ def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
         (streams,) = connection.execute("SELECT count(*) FROM streams").fetchone()
     connection.close()
     assert streams == sum(document["outcomes"].values()) > 10
-    assert "then ended by a rule" in (tmp_path / "run.html").read_text()
+    assert "then ended early" in (tmp_path / "run.html").read_text()
+
+
+def test_a_run_whose_first_streams_all_fail_alike_ends_at_once_and_says_what_to_check(
+    server: ReferenceServer, tmp_path: Path
+) -> None:
+    """Issue 17, 12: a wrong key cost the whole run, and the reason was only in the report."""
+    (tmp_path / "rules.toml").write_text(
+        '[target]\nheaders = { "x-gauge-fault" = "http_401" }\n[[sla]]\nrule = "error_rate < 1%"\n'
+    )
+    (tmp_path / "hasty.py").write_text(HASTY)
+    ended = command(
+        "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "10m",
+        "--config", "rules.toml", "--db", "run.db", "--json", "run.json",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    (line,) = [line for line in ended.stderr.splitlines() if "all failed alike" in line]
+    assert "refused: HTTP 401" in line
+    assert "check the key, in [target] headers" in line
+    assert "--keep-going runs on" in line
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert (document["run"]["status"], document["verdict"]) == ("aborted", "missed")
+    assert document["failures"][0]["http_status"] == 401
+    assert "refused: HTTP 401" in ended.stdout

@@ -48,7 +48,7 @@ class _Forking:
 
     def _take(self) -> None:
         order = _SOCKET(fileno=self._door._accept()[0])  # type: ignore[attr-defined]  # `accept` would give gevent's
-        text, files, _, _ = recv_fds(order, _LONGEST_ORDER, 2)
+        text, files, _, _ = recv_fds(order, _LONGEST_ORDER, 3)
         if not text:
             order.close()
             return
@@ -101,12 +101,15 @@ def _close(*files: int) -> None:
 
 def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for place, file in enumerate((nothing, *files)):
+    output, errors, *told = files
+    for place, file in enumerate((nothing, output, errors)):
         os.dup2(file, place)
-    _close(nothing, *files)
+    _close(nothing, output, errors)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
+    if told:  # the descriptor to which a run writes its exit code has another number here
+        os.environ["STREAMGAUGE_TOLD"] = str(told[0])
     sys.argv = order["words"]
     sys.executable = order["python"] or sys.executable
     code: Any = 1

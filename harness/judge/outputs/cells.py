@@ -7,7 +7,11 @@ from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict
 from streamgauge.harness.judge.verdict.summary import Summary
+from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.record.failure import TOLD
+from streamgauge.harness.record.observation import FAILURES
 
+_MOST_OF_A_FAILURE = 300  # characters
 METRIC_COLUMNS = ("metric", ">p50", ">p95", ">p99", ">p95 interval", ">n", ">failed")  # `>` aligns right
 RATE_COLUMNS = ("rate", ">value", ">n")
 RULE_COLUMNS = (">observed", ">95 % interval", ">n")
@@ -44,6 +48,13 @@ def of_compared(row: Row) -> list[str]:
 def coalesced(judgement: Judgement) -> str:
     """How much `itl` leaves out, since the chunks came together."""
     return f"{judgement.coalesced:,} of {some(judgement.totals.gaps, 'gap')} are in no itl: the chunks came together"
+
+
+def failures(judgement: Judgement) -> list[str]:
+    """Why streams failed, the five most frequent: `12 refused: HTTP 401: …`; a last line counts the rest."""
+    told = [shortened(str(failure), _MOST_OF_A_FAILURE) for failure in judgement.failures[:TOLD]]
+    rest = judgement.totals.count(*FAILURES) - sum(failure.n for failure in judgement.failures[:TOLD])
+    return [*told, f"{rest:,} otherwise"] if rest else told
 
 
 def outcomes(judgement: Judgement) -> str:

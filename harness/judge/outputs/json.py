@@ -61,6 +61,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
             for part in judgement.parts
         ],
         "outcomes": judgement.totals.outcomes,
+        "failures": [failure._asdict() for failure in judgement.failures],
         "warm_up": _warm_up(judgement.warm_up),
         "oddities": judgement.totals.oddities,
         "coalesced": judgement.coalesced,

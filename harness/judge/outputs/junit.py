@@ -16,6 +16,7 @@ from xml.etree import ElementTree
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, Row
 from streamgauge.harness.judge.figures import estimate, figure
 from streamgauge.harness.judge.measure.statistics import Interval
+from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.wording import visible, words
@@ -62,7 +63,14 @@ def _of_rule(judgement: Judgement, verdict: Verdict, shared: Mapping[str, str]) 
         result=result,
         message=message,
         properties={**shared, "where": where, **_figures_of_rule(verdict)},
-        text="; ".join([f"{verdict.rule}, {where}: observed {observed}", verdict.reason, *judgement.reasons]),
+        text="; ".join(
+            [
+                f"{verdict.rule}, {where}: observed {observed}",
+                verdict.reason,
+                *judgement.reasons,
+                *cells.failures(judgement),
+            ]
+        ),
     )
 
 

@@ -66,6 +66,11 @@ def _of_run(judgement: Judgement) -> Iterator[str]:
             yield _row(f"`{name}`", *cells.of_rate(name, rate))
     yield ""
     yield f"Streams: {cells.outcomes(judgement) or 'none'}"
+    if judgement.failures:
+        yield ""
+        yield "Why streams failed:"
+        yield ""
+        yield from (f"- {_text(failure)}" for failure in cells.failures(judgement))
     if judgement.coalesced:
         yield ""
         yield f"Coalesced: {cells.coalesced(judgement)}"

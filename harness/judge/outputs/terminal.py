@@ -41,6 +41,8 @@ def render(judgement: Judgement, console: Console | None = None) -> None:
     console.print(_metrics(judgement))
     console.print(_rates(judgement))
     console.print(safe(f"outcomes: {cells.outcomes(judgement) or 'no streams'}"))
+    for failure in cells.failures(judgement):
+        console.print(safe(f"  {failure}"))
     if judgement.coalesced:
         console.print(safe(f"coalesced: {cells.coalesced(judgement)}"))
     if judgement.validity is not Validity.VALID or judgement.reasons:

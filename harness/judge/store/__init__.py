@@ -12,12 +12,11 @@ database     the store itself
 
 from streamgauge.harness.judge.store.database import Store
 from streamgauge.harness.judge.store.incoming import fault_of
-from streamgauge.harness.judge.store.rows import Accepted, Failure, Run, RunStatus, VitalRow, VitalSeries
+from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
 from streamgauge.harness.judge.store.streams import Streams, matches
 
 __all__ = [
     "Accepted",
-    "Failure",
     "Run",
     "RunStatus",
     "Store",

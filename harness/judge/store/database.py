@@ -24,7 +24,6 @@ from streamgauge.harness.judge.store.connection import as_store_errors
 from streamgauge.harness.judge.store.rows import (
     INSERT_STREAM,
     Accepted,
-    Failure,
     Run,
     RunStatus,
     VitalRow,
@@ -39,6 +38,7 @@ from streamgauge.harness.judge.store.rows import (
 )
 from streamgauge.harness.judge.store.streams import Streams, bounded, select_statement, selected, streams_of_rows
 from streamgauge.harness.record import arrivals
+from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
 

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from streamgauge.harness.config import checks
 from streamgauge.harness.config.schema import Reader, Sla
 from streamgauge.harness.judge.store.checked import Row, shown
+from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.observation import StreamObservation
 
-RunStatus = Literal["running", "finished", "interrupted", "aborted"]  # aborted: by a rule with `abort` that was missed
+# aborted: a rule with `abort` was missed, or the first streams all failed alike
+RunStatus = Literal["running", "finished", "interrupted", "aborted"]
 
 VitalRow = tuple[str, int, str, float]  # worker, ns on the run's clock, name of the vital, value
 
@@ -43,15 +45,6 @@ class VitalSeries(NamedTuple):
     worker: list[str]
     at: NDArray[np.float64]  # ns on the run's clock
     value: NDArray[np.float64]
-
-
-class Failure(NamedTuple):
-    """One way in which streams failed, and how many did."""
-
-    outcome: str
-    http_status: int | None
-    detail: str  # the message of the server or of the system: untrusted text
-    n: int
 
 
 class Accepted(NamedTuple):

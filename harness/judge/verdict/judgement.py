@@ -27,8 +27,11 @@ from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary, summary
 from streamgauge.harness.judge.verdict.validity import Evidence, Validity, assess
 from streamgauge.harness.judge.verdict.warm_up import WarmUp, warm_up_of
+from streamgauge.harness.record.failure import Failure, merged
+from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
 
+_MOST_FAILURES = 1_000  # different messages that are read
 PHASE = "phase"  # the label by which a scenario divides its streams, for figures side by side
 
 
@@ -61,6 +64,7 @@ class Judgement:
     distributions: dict[str, Distribution] = field(repr=False)  # by name, in the order of METRICS
     rates: dict[str, Figure]  # by name, in the order of RATES
     totals: Totals
+    failures: list[Failure]  # why streams failed, the most frequent first
     coalesced: int  # pairs of chunks that came together, which `itl` does not count
     verdicts: list[Verdict]  # of the rules
     verdict: RunVerdict
@@ -134,6 +138,7 @@ def _judgement(
         distributions=distributions,
         rates={name: rate.over(totals, seconds) for name, rate in RATES.items()},
         totals=totals,
+        failures=merged(store.failures(run.id, _MOST_FAILURES)) if totals.count(*FAILURES) else [],
         coalesced=totals.gaps - sum(distributions[name].n for name in ("itl", "tool_pause")),
         verdicts=verdicts,
         verdict=verdict,

@@ -1,0 +1,67 @@
+"""Why streams failed: failures that differ only in numbers and ids are one, worded once. Pure."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from streamgauge.harness.record.observation import Outcome
+
+TOLD = 5  # in a text, the most frequent
+_VARYING = re.compile(r"\S*\d\S*")  # a word with a digit: a request's id, a time, a port
+
+
+class Failure(NamedTuple):
+    """One way in which streams failed, and how many did."""
+
+    outcome: str
+    http_status: int | None
+    detail: str  # the message of the server or of the system: untrusted text
+    n: int
+
+    @property
+    def way(self) -> tuple[str, int | None, str]:
+        """Equal for failures of one kind."""
+        return self.outcome, self.http_status, _VARYING.sub("#", self.detail)
+
+    @property
+    def why(self) -> str:
+        """`refused: HTTP 401: {"error": …}`."""
+        return f"{self.outcome}: {self.detail}" if self.detail else self.outcome
+
+    def __str__(self) -> str:
+        return f"{self.n:,} {self.why}"
+
+
+def merged(failures: Iterable[Failure]) -> list[Failure]:
+    """One for each kind, in the words of its most frequent; the most frequent first."""
+    found: dict[tuple[str, int | None, str], Failure] = {}
+    for failure in sorted(failures, key=lambda each: -each.n):
+        known = found.get(failure.way)
+        found[failure.way] = failure if known is None else known._replace(n=known.n + failure.n)
+    return sorted(found.values(), key=lambda each: -each.n)
+
+
+def check(failure: Failure) -> str:
+    """What to look at if all streams fail like this."""
+    if failure.outcome == Outcome.REFUSED and failure.http_status in _BY_STATUS:
+        return _BY_STATUS[failure.http_status]
+    return _BY_OUTCOME.get(failure.outcome, "the server's log")
+
+
+_BY_STATUS = {
+    400: "what is sent, in [target]: model, body and omit",
+    401: "the key, in [target] headers",
+    403: "the key and what it may do, in [target] headers",
+    404: "path, protocol and model, in [target]",
+    405: "path and method, in [target]",
+    413: "the length of the prompts",
+    422: "what is sent, in [target]: model, body and omit",
+    429: "the limit of the rate, or use several keys ([target.credentials])",
+}
+_BY_OUTCOME: dict[str, str] = {
+    Outcome.UNREACHABLE: "whether the server runs, and the --host",
+    Outcome.TIMED_OUT: "the server's load, and [target.timeouts]",
+    Outcome.TRUNCATED: "protocol and end, in [target]",
+    Outcome.MALFORMED: "protocol and [target.events]",
+    Outcome.EMPTY: "protocol, max_tokens and [target.events] text",
+}
