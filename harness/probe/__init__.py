@@ -9,9 +9,11 @@ guess          the lines for a JSON format that nobody knows
 advice         a sentence, and the lines that it is about
 unconnected    what to change if no answer came at all
 complaints     what a server's words say about the request's body
+keys           in which header the server expects its key
 refusals       what to change if the server refused the request
 unread         what to change if it said yes, and its answer is no complete stream
-remedies       the three together
+complete       what to look at although the answer is complete
+remedies       all of these together
 trying         asks, and once more with the lines that should help
 sent           the request as it was sent, without secrets
 first_config   the config that a team begins with, as a file

@@ -22,11 +22,23 @@ _TOO_MANY = re.compile(r"maximum|at most|too (?:large|high|big|many)|exceed|less
 _MISSING = (
     re.compile(r"(?:missing|required)[\w :]{0,40}['\"`]([A-Za-z_]\w{0,40})['\"`]", re.IGNORECASE),
     re.compile(
-        r"['\"`]?\b([A-Za-z_]\w{0,40})['\"`]?(?:: field required| is (?:a )?required| is missing)", re.IGNORECASE
+        r"['\"`]?(?<![\w-])([A-Za-z_]\w{0,40})['\"`]?(?:: field required| is (?:a )?required| is missing)",
+        re.IGNORECASE,
     ),
 )
 _NEEDED = {"messages", "model", "stream"}  # keys that are never left out
-_WORDS_OF_SENTENCES = {"it", "key", "field", "parameter", "which", "header", "property", "authentication", "body"}
+_WORDS_OF_SENTENCES = {
+    "it",
+    "key",
+    "field",
+    "parameter",
+    "which",
+    "header",
+    "property",
+    "authentication",
+    "authorization",
+    "body",
+}
 # What a key of somebody's request probably wants: a place of `config.template`.
 _WANTED = {
     "{prompt}": (

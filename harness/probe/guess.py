@@ -16,6 +16,9 @@ _TEXT = ("text", "content", "delta", "token", "answer", "output", "chunk", "resp
 _TYPES = ("type", "event", "kind", "op", "object")  # keys that tell events apart
 _NO_TEXT = (*_TYPES, "id", "time", "timestamp", "created", "date", "model", "role", "name", "status", "state")
 _ENDS = re.compile("done|finish|end|stop|complete|final|last", re.IGNORECASE)
+_REASONS = {"finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason", "doneReason", "reason"}
+_NO_REASONS = {"", "null", "none"}
+_LAST = 5  # events, one of which has the stop reason
 _DEEPEST = 6
 _MOST_PATHS = 200  # of one event
 _USAGE = {
@@ -53,11 +56,22 @@ def guess(sample: Sample) -> str | None:
     events: dict[str, Any] = {"framing": "ndjson"} if sample.lines else {}
     events["text"] = path if kind is None else _place(path, kind)
     events |= _usage(pieces)
+    reason = reason_place(sample)
+    events |= {"stop_reason": reason[0]} if reason is not None else {}
     end = _end(sample, pieces, path, kind)
     found: dict[str, Any] = {"protocol": "custom"}
     if not end:
         found["end"] = "close"
     return lines.table("target", {**found, "events": events | end})
+
+
+def reason_place(sample: Sample) -> tuple[str, str] | None:
+    """The path at which the last events have what looks like a stop reason, and the reason."""
+    for piece in reversed(_pieces(sample)[-_LAST:]):
+        for path, value in _leaves(piece.value):
+            if path.rpartition(".")[2] in _REASONS and isinstance(value, str) and value.lower() not in _NO_REASONS:
+                return path, value
+    return None
 
 
 def _pieces(sample: Sample) -> list[_Piece]:

@@ -1,7 +1,7 @@
 """What to change if the server refused the request, by its HTTP status and its words. Pure."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 from streamgauge.harness.drive.protocols import PROTOCOLS
@@ -10,8 +10,8 @@ from streamgauge.harness.probe import lines
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe
 from streamgauge.harness.probe.complaints import of_words
+from streamgauge.harness.probe.keys import about_keys, of_keys
 
-_KEY_HEADERS = re.compile(r"auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)
 _WITH_TLS = re.compile(r"https? request to an https|plain http request was sent to https", re.IGNORECASE)
 
 
@@ -25,7 +25,7 @@ def of_refusal(probe: Probe) -> Iterator[Advice]:
     yield from told
     if told and probe.status not in {401, 403}:
         return
-    advise = _BY_STATUS.get(probe.status)
+    advise = of_keys if about_keys(probe) and probe.status < 500 else _BY_STATUS.get(probe.status)
     if advise is not None:
         yield from advise(probe)
     elif 300 <= probe.status < 400:
@@ -39,44 +39,6 @@ def of_refusal(probe: Probe) -> Iterator[Advice]:
         )
     else:
         yield Advice("The server refuses the request; its words above are all that is known of the reason.")
-
-
-def _unauthorized(probe: Probe) -> Iterator[Advice]:
-    sent = [name for name in probe.site.own_headers if _KEY_HEADERS.search(name)]
-    wants_anthropic = probe.protocol.name == "anthropic_messages" or "x-api-key" in probe.words.lower()
-    usual = {"x-api-key": "${API_KEY}"} if wants_anthropic else {"authorization": "Bearer ${API_KEY}"}
-    if not sent:
-        yield Advice(
-            "No key was sent. Export it as API_KEY, and add the header in which the server expects it:",
-            lines.target(headers=usual),
-            likely=False,
-        )
-        return
-    given = ", ".join(f"{name}: {shown}" for name, shown in _headers(probe, sent))
-    yield Advice(
-        f"The server does not accept what was sent ({given}). Is it the key of this server, and may it use this "
-        f"model?{_other_header(probe, usual, sent)}",
-        "" if set(usual) & set(sent) else lines.target(headers=usual),
-        likely=False,
-    )
-
-
-def _headers(probe: Probe, names: list[str]) -> Iterator[tuple[str, str]]:
-    for name, raw in probe.target.headers.items():
-        if name.lower() in names:
-            yield name.lower(), " ".join(re.findall(r"\$\{[^}]*\}", raw)) or "…"
-
-
-def _other_header(probe: Probe, usual: Mapping[str, str], sent: list[str]) -> str:
-    absent = [name for name in usual if name not in sent]
-    scheme = probe.headers.get("www-authenticate", "")
-    asked = f" The server asks for: {line(scheme, 60)}." if scheme else ""
-    if absent:
-        return f"{asked} With {probe.protocol.name} it usually is in the header {absent[0]}:"
-    value = probe.site.own_headers.get("authorization", "")
-    if "authorization" in sent and " " not in value:
-        return f'{asked} The value has no scheme: most servers want "Bearer ${{…}}".'
-    return asked
 
 
 def _not_found(probe: Probe) -> Iterator[Advice]:
@@ -174,8 +136,8 @@ _GET = '[target.request]\nmethod = "GET"\nquery = { q = "{prompt}" }\n'
 _FORM = '[target.request]\ncontent_type = "form"\n\n[target.request.body]\nquestion = "{prompt}"\n'
 _BY_STATUS: dict[int, Callable[[Probe], Iterator[Advice]]] = {
     400: _bad_request,
-    401: _unauthorized,
-    403: _unauthorized,
+    401: of_keys,
+    403: of_keys,
     404: _not_found,
     405: _wrong_method,
     406: _not_acceptable,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe
+from streamgauge.harness.probe.complete import unsaid
 from streamgauge.harness.probe.events import Taken
 from streamgauge.harness.probe.refusals import of_refusal
 from streamgauge.harness.probe.unconnected import of_silence
@@ -34,4 +35,5 @@ def _all(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
             yield from unread(probe, events)
         else:
             yield from misread(probe)
+            yield from unsaid(probe)
         yield from in_one_piece(probe, events)

@@ -64,18 +64,22 @@ def _is_name(variable: str) -> bool:
     return variable.isidentifier() and variable not in {"PWD", "OLDPWD", "HOME", "PATH"}
 
 
-def text(host: str, target: Target, config: Config) -> str:
-    """The file: the target that worked, and everything else of the config that was given."""
+def text(host: str, target: Target, config: Config, model: str) -> str:
+    """The file: the target that worked, and everything else of the config that was given.
+
+    `model`: a comment in place of the model, if nobody named one; "" otherwise.
+    """
     whole = msgspec.structs.replace(config, target=target)
     found: dict[str, Any] = msgspec.to_builtins(whole, enc_hook=str)
     rules = found.pop("sla", [])
-    written = {"protocol": target.protocol, "model": target.model, **found.pop("target", {})}
+    named = {} if model else {"model": target.model}
+    written = {"protocol": target.protocol, **named, **found.pop("target", {})}
     head = (
         f"# Written by `streamgauge try` when this endpoint had answered completely: {host}\n"
         f"# A run with it: streamgauge run chat --host {host} --users 10 --run-time 1m\n"
         "# ${NAME} is filled in from the environment. Every key: docs/reference/configuration.md\n\n"
     )
-    parts = [lines.table("target", written)]
+    parts = [lines.table("target", written).replace("[target]\n", f"[target]\n{model}", 1)]
     parts += ["".join(f"[[sla]]\n{_pairs(rule)}\n" for rule in rules)] if rules else [_RULES.lstrip("\n")]
     parts += [lines.table(name, table) for name, table in found.items() if isinstance(table, dict)]
     return head + "\n".join(parts)

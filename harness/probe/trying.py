@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from streamgauge.harness.config.schema import Target
+from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.reading.transcript import observe
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.errors import StreamgaugeError
@@ -89,7 +90,7 @@ def _needless(target: Target, made: Try) -> bool:
     if set(changes) != {"end"}:
         return False
     probe = made.probe
-    site: Site = replace(probe.site, target=target)
+    site: Site = replace(probe.site, target=target, protocol=for_target(target))
     identity = {name: getattr(probe.seen, name) for name in ("scenario", "user", "protocol", "client", "network")}
     seen = observe(probe.transcript, site, {**identity, "behaviour": probe.seen.behaviour})
     return seen.outcome is Outcome.COMPLETED

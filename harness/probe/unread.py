@@ -12,6 +12,7 @@ from streamgauge.harness.probe.complaints import of_words
 from streamgauge.harness.probe.events import Taken, rest
 from streamgauge.harness.probe.formats import looks_like
 from streamgauge.harness.probe.guess import guess
+from streamgauge.harness.probe.keys import about_keys, of_keys
 from streamgauge.harness.probe.samples import Sample
 from streamgauge.harness.record.observation import Outcome
 
@@ -26,6 +27,9 @@ def unread(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
     yield from _end_of_target(probe)
     if probe.seen.outcome is Outcome.SERVER_ERROR:
         yield from of_words(probe)
+        if about_keys(probe):
+            yield from of_keys(probe)
+            return
         yield Advice("The server itself reports this error. What it says is above; its log may say more.")
         return
     if probe.seen.outcome is Outcome.EMPTY:
@@ -132,6 +136,13 @@ def _no_stream(probe: Probe, sample: Sample, events: list[Taken]) -> Iterator[Ad
             "This is text without events: where a token ends cannot be told. Better is an endpoint that sends "
             "server-sent events, or a JSON document on each line."
         )
+    elif (
+        events and all(event.what.startswith("ping") for event in events) and not probe.seen.detail.startswith("first")
+    ):
+        yield Advice(
+            "Only keep-alives came, and no answer: the server, or a gateway in front of it, waited for the model and "
+            "gave up. Look at its log."
+        )
     elif not probe.body and _BROKEN.search(probe.seen.detail):
         yield Advice("No client can read this. Correct the server, or the proxy in front of it.")
     elif not probe.body and probe.seen.outcome in {Outcome.TRUNCATED, Outcome.MALFORMED}:
@@ -218,18 +229,21 @@ def in_one_piece(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
         return
     reads = {event.read for event in content}
     moments = sorted({event.at for event in content if event.at is not None})
-    first = moments[0] if moments else 0.0
-    if len(reads) == 1 and first > _SLOW:
+    first, last = (moments[0], moments[-1]) if moments else (0.0, 0.0)
+    # A long answer takes several reads, however fast it comes.
+    at_once = len(reads) == 1 or (len(reads) * _MANY <= len(content) and last - first < first / _MANY)
+    if at_once and first > _SLOW:
         yield Advice(
             f"All {len(content):,} events came in one piece after {first / 1000:,.1f} s: the server, or a proxy in "
             "between, buffers the answer. With nginx, `proxy_buffering off;` or the header x-accel-buffering: no."
         )
-    elif len(reads) == 1:
+    elif at_once:
         yield Advice(
-            f"All {len(content):,} events came in one piece after {first:,.0f} ms: is this a mock, or a cached answer? "
-            "itl and tpot say nothing here."
+            f"All {len(content):,} events came in one piece after {first:,.0f} ms. Unless this is a mock or a cached "
+            "answer, the server or a proxy in between buffers it: with nginx, `proxy_buffering off;` or the header "
+            "x-accel-buffering: no. itl and tpot say nothing here."
         )
-    elif len(reads) * 4 <= len(content) and moments[-1] - first > _SLOW / 2:
+    elif len(reads) * 4 <= len(content) and last - first > _SLOW / 2:
         yield Advice(
             f"The {len(content):,} events came in {len(reads):,} bursts: something gathers them, as a proxy's buffer "
             "does. itl then is the buffer's."

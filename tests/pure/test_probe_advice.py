@@ -1,12 +1,16 @@
 """What `try` advises for a server's words and for a connection that fails; tests/data/screens shows whole answers."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
-from streamgauge.harness.config.schema import Request, Target
+from streamgauge.harness.config.schema import Events, Request, Target
+from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.probe import lines
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe, reread
+from streamgauge.harness.probe.keys import expected_header
 from streamgauge.harness.probe.remedies import remedies
 from streamgauge.harness.probe.sent import sent
 from streamgauge.harness.record.observation import Outcome
@@ -140,3 +144,83 @@ def test_no_advice_holds_a_secret_or_a_literal_header() -> None:
         assert SECRET not in shown
         assert "0123456789" not in shown
         assert "${STAGING_KEY}" in shown
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "headers", "header"),
+    [
+        (401, '{"error":{"code":"401","message":"missing header: api-key"}}', {}, "api-key"),
+        (401, '{"message":"No API key found in request, send apikey"}', {}, "apikey"),
+        (401, "Missing x-goog-api-key header", {}, "x-goog-api-key"),
+        (
+            401,
+            '{"message":"Access denied due to missing subscription key. Make sure to include it."}',
+            {"www_authenticate": 'AzureApiManagementKey realm="x",name="Ocp-Apim-Subscription-Key",type="header"'},
+            "ocp-apim-subscription-key",
+        ),
+        (
+            400,
+            '{"error":{"message":"API key not valid. Please pass a valid API key.","code":400}}',
+            {},
+            "x-goog-api-key",
+        ),
+        (403, "Method doesn't allow unregistered callers (callers without established identity)", {}, "x-goog-api-key"),
+        (401, '{"error":{"message":"x-api-key header is required"}}', {}, "x-api-key"),
+        (401, "Unauthorized: cf-aig-authorization is missing", {}, "cf-aig-authorization"),
+        (401, "no", {}, "authorization"),
+    ],
+)
+def test_a_key_goes_into_the_header_that_the_server_names(
+    status: int, words: str, headers: dict[str, str], header: str
+) -> None:
+    found = advice(status, words, Target(protocol="openai_chat"), **headers)
+    assert lines.applied(Target(protocol="openai_chat"), found.lines).headers.keys() == {header}
+    assert "No key was sent" in found.says
+    assert not found.likely
+
+
+def test_a_key_that_an_error_inside_a_200_complains_of_is_asked_for() -> None:
+    body = b'data: {"error":{"message":"Incorrect API key provided: sk-...","code":401}}\n\n'
+    (found,) = remedies(reread(body, Target(protocol="openai_chat")), [])
+    assert "authorization" in found.lines
+
+
+@pytest.mark.parametrize(
+    ("host", "header"),
+    [
+        ("https://a.openai.azure.com", "api-key"),
+        ("https://a.services.ai.azure.com", "api-key"),
+        ("https://gate.azure-api.net", "ocp-apim-subscription-key"),
+        ("https://generativelanguage.googleapis.com", "x-goog-api-key"),
+        ("https://api.anthropic.com", "x-api-key"),
+    ],
+)
+def test_a_key_goes_into_the_header_of_a_known_host(host: str, header: str) -> None:
+    probe = refused(401, "Access denied", Target(protocol="openai_chat"))
+    site = replace(probe.site, endpoint=Endpoint.of(host))
+    assert expected_header(replace(probe, site=site)) == header
+
+
+def test_a_request_that_must_be_signed_is_said_to_be_one() -> None:
+    assert "SigV4" in advice(403, '{"message":"Missing Authentication Token"}').says
+
+
+OWN = Target(protocol="custom", events=Events(text="t", end_path="done"))
+
+
+def test_a_stop_reason_that_the_config_does_not_look_at_is_named() -> None:
+    (found,) = remedies(reread(b'data: {"t":"Hi"}\n\ndata: {"done":true,"meta":{"finish_reason":"stop"}}\n\n', OWN), [])
+    assert "meta.finish_reason" in found.says
+    assert found.lines == '[target.events]\nstop_reason = "meta.finish_reason"\n'
+    assert not found.likely
+
+
+def test_an_abort_that_the_config_does_not_look_at_is_worth_asking_again() -> None:
+    body = b'data: {"t":"Hi"}\n\ndata: {"done":true,"meta":{"finish_reason":"abort"}}\n\n'
+    (found,) = remedies(reread(body, OWN), [])
+    assert found.likely
+    assert reread(body, lines.applied(OWN, found.lines)).seen.outcome is Outcome.SERVER_ERROR
+
+
+def test_no_stop_reason_is_missed_where_the_stream_has_none() -> None:
+    assert remedies(reread(b'data: {"t":"Hi"}\n\ndata: {"done":true,"finish_reason":null}\n\n', OWN), []) == []

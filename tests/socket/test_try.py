@@ -193,6 +193,37 @@ def test_a_huge_answer_ends_at_the_limit() -> None:
     assert len(result.output) < 6_000
 
 
+def test_what_came_at_once_may_be_held_back_by_a_proxy_however_soon_it_came() -> None:
+    events = b"".join(b'data: {"choices":[{"delta":{"content":"word %d"}}]}\n\n' % number for number in range(40))
+    with scripted(asked(CHUNKED + chunk(events + CHAT) + LAST)) as other:
+        result = try_("--host", other.url, *OPENAI)
+    assert result.exit_code == 0
+    assert "Unless this is a mock or a cached" in result.output
+    assert "proxy_buffering off" in result.output
+
+
+def test_a_model_that_nobody_named_is_not_saved_as_if_somebody_had(folder: Path) -> None:
+    named = CHAT.replace(b'{"choices"', b'{"model":"llama-3","choices"')
+    with scripted(asked(CHUNKED + chunk(named) + LAST), asked(CHUNKED + chunk(named) + LAST)) as other:
+        result = try_("--host", other.url, *OPENAI, "--save", "made.toml")
+        assert result.exit_code == 0
+        assert 'model = "llama-3"' in result.output
+        saved = (folder / "made.toml").read_text()
+        assert 'nobody named one, so that "reference" was asked for, and the server answered as "llama-3"' in saved
+        assert "model" not in tomllib.loads(saved)["target"]
+        result = try_("--host", other.url, *OPENAI, "--model", "llama-3", "--save", "named.toml")
+    assert "No model was named" not in result.output
+    assert load(folder / "named.toml").target.model == "llama-3"
+
+
+def test_an_answer_of_keep_alives_is_said_to_be_none() -> None:
+    with scripted(asked(CHUNKED + chunk(b": ping\n\n" * 2_000) + LAST)) as other:
+        result = try_("--host", other.url, *OPENAI)
+    assert result.exit_code == 1
+    assert "Only keep-alives came" in result.output
+    assert len(result.output) < 2_000
+
+
 def _unread(peer: Peer) -> int:
     """How many bytes wait at the client's end of a connection for being read."""
     ends = [f"{port:04X}" for port in (peer.sock.getpeername()[1], peer.sock.getsockname()[1])]

@@ -16,6 +16,7 @@ from tests.support.command import free_port
 
 PLACE = Path(__file__).parents[2] / "out" / "wild"
 _PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
+_LONGEST_INSTALL = 480  # seconds
 _PATIENCE = 90  # seconds until a server listens; some import for half a minute
 
 
@@ -27,13 +28,13 @@ def debian(program: str, package: str) -> str:
     return found
 
 
-def python(name: str, *requirements: str) -> Path:
+def python(name: str, *requirements: str, environment: Mapping[str, str] | None = None) -> Path:
     """The `bin` folder of a virtual environment that has these packages; skips the test if they cannot be installed."""
     folder = PLACE / name
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        _install([str(folder / "bin" / "pip"), "install", "--quiet", *requirements], PLACE, name)
+        _install([str(folder / "bin" / "pip"), "install", "--quiet", *requirements], PLACE, name, environment)
         (folder / "ready").touch()
     return folder / "bin"
 
@@ -49,11 +50,25 @@ def node(*packages: str) -> Path:
     return folder
 
 
-def _install(command: Sequence[str], folder: Path, what: str) -> None:
+def _install(command: Sequence[str], folder: Path, what: str, environment: Mapping[str, str] | None = None) -> None:
+    full = {**os.environ, **(environment or {})}
     try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=400)
-    except (subprocess.SubprocessError, OSError) as fault:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=_LONGEST_INSTALL, env=full)
+    except subprocess.CalledProcessError as fault:
+        said = fault.stderr.decode("utf-8", "replace").strip().splitlines()
+        pytest.skip(f"{what} cannot be installed here: {said[-1] if said else fault}")
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"{what} could not be installed in {_LONGEST_INSTALL} s; install it into {PLACE / what}")
+    except OSError as fault:
         pytest.skip(f"{what} cannot be installed here: {fault}")
+
+
+def made(path: Path, bin_folder: Path, script: str) -> Path:
+    """What a script beside this file makes in an environment, such as a model; made once."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([bin_folder / "python", Path(__file__).parent / script, path], check=True, timeout=120)
+    return path
 
 
 @contextlib.contextmanager
@@ -90,4 +105,4 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
         return
 
 
-__all__ = ["PLACE", "debian", "free_port", "listening", "node", "python"]
+__all__ = ["PLACE", "debian", "free_port", "listening", "made", "node", "python"]

