@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from streamgauge.harness.config.schema import Target
@@ -9,18 +10,36 @@ from streamgauge.harness.drive.protocols.protocol import Answer, line
 from streamgauge.harness.probe import lines
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe
+from streamgauge.harness.probe.events import Taken
 from streamgauge.harness.probe.guess import reason_place
 from streamgauge.harness.probe.samples import Sample, at
 
+_MOST_TEXTS, _FEWEST = 50, 4  # chunks
+_TAG = 20  # characters
 _TAIL = 65_536  # bytes at the end of the body, where a stop reason is
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
 _MODELS = ("model", "message.model", "response.model", "modelVersion")  # where formats have the name of the model
 
 
-def unsaid(probe: Probe) -> Iterator[Advice]:
-    """Stop reasons that are not looked at, and a model that nobody named."""
+def unsaid(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
+    """Stop reasons that are not looked at, texts that are not what they seem, and a model that nobody named."""
     yield from _stop_reason(probe)
+    yield from _odd_text([event.text for event in events if event.content and "text" in event.what])
     yield from _model(probe)
+
+
+def _odd_text(texts: list[str]) -> Iterator[Advice]:
+    first = texts[:_MOST_TEXTS]
+    if len(first) >= _FEWEST and all(len(old) < len(new) and new.startswith(old) for old, new in pairwise(first)):
+        yield Advice(
+            "Each chunk repeats all the text before it, so that people get it many times, and the figures of "
+            "characters and reading count it so. Correct the server: a chunk has what is new."
+        )
+    if "".join(first)[:_TAG].lstrip().startswith(("<think>", "<thinking>")):
+        yield Advice(
+            "The model's thinking comes as text, between tags: ttft_text ends at the tag. A server that parses it out "
+            "(vLLM: --reasoning-parser) sends it in a field of its own."
+        )
 
 
 def _stop_reason(probe: Probe) -> Iterator[Advice]:

@@ -18,6 +18,7 @@ _NO_TEXT = (*_TYPES, "id", "time", "timestamp", "created", "date", "model", "rol
 _ENDS = re.compile("done|finish|end|stop|complete|final|last", re.IGNORECASE)
 _REASONS = {"finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason", "doneReason", "reason"}
 _NO_REASONS = {"", "null", "none"}
+_FEWEST_RAW = 3  # events
 _LAST = 5  # events, one of which has the stop reason
 _DEEPEST = 6
 _MOST_PATHS = 200  # of one event
@@ -51,7 +52,7 @@ def guess(sample: Sample) -> str | None:
     pieces = _pieces(sample)
     path = _text_path(pieces)
     if path is None:
-        return None
+        return _raw(sample)
     kind = _kind(pieces, path)
     events: dict[str, Any] = {"framing": "ndjson"} if sample.lines else {}
     events["text"] = path if kind is None else _place(path, kind)
@@ -63,6 +64,15 @@ def guess(sample: Sample) -> str | None:
     if not end:
         found["end"] = "close"
     return lines.table("target", {**found, "events": events | end})
+
+
+def _raw(sample: Sample) -> str | None:
+    """The lines for events whose data is the text itself, and whose last event has a name of its own."""
+    names = [event.name for event in sample.events]
+    if len(names) < _FEWEST_RAW or not all(names) or names[-1] in names[:-1] or not _ENDS.search(names[-1]):
+        return None
+    raw = sum(value is None for value in sample.values[:-1])
+    return lines.target(protocol="custom", events={"end_event": names[-1]}) if 2 * raw > len(names) else None
 
 
 def reason_place(sample: Sample) -> tuple[str, str] | None:

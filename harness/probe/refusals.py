@@ -100,7 +100,8 @@ def _redirect(probe: Probe) -> Iterator[Advice]:
         yield Advice("Redirects are not followed. Ask where it leads:", lines.target(path=to.path or "/"))
 
 
-def _too_many(probe: Probe) -> Iterator[Advice]:
+def too_many(probe: Probe) -> Iterator[Advice]:
+    """The server limits the rate."""
     after = probe.headers.get("retry-after")
     wait = f" It asks you to wait: retry-after {line(after, 40)}{' s' if after.isdecimal() else ''}." if after else ""
     yield Advice(
@@ -144,5 +145,5 @@ _BY_STATUS: dict[int, Callable[[Probe], Iterator[Advice]]] = {
     413: _too_large,
     415: _wrong_type,
     422: _bad_request,
-    429: _too_many,
+    429: too_many,
 }

@@ -35,5 +35,5 @@ def _all(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
             yield from unread(probe, events)
         else:
             yield from misread(probe)
-            yield from unsaid(probe)
+            yield from unsaid(probe, events)
         yield from in_one_piece(probe, events)

@@ -13,11 +13,13 @@ from streamgauge.harness.probe.events import Taken, rest
 from streamgauge.harness.probe.formats import looks_like
 from streamgauge.harness.probe.guess import guess
 from streamgauge.harness.probe.keys import about_keys, of_keys
-from streamgauge.harness.probe.samples import Sample
+from streamgauge.harness.probe.refusals import too_many
+from streamgauge.harness.probe.samples import Sample, at
 from streamgauge.harness.record.observation import Outcome
 
 _MANY = 8  # content events from which on their arrival says whether something buffers
 _BROKEN = re.compile("^not HTTP|bytes in a row without|but the body is not")
+_RATE = re.compile(r"rate.?limit|\b429\b|quota|too many requests|resource.?exhausted", re.IGNORECASE)
 _SLOW = 500.0  # ms; an answer in one piece that took less may simply be a fast one
 
 
@@ -30,10 +32,14 @@ def unread(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
         if about_keys(probe):
             yield from of_keys(probe)
             return
+        if _RATE.search(probe.seen.detail):
+            yield from too_many(probe)
+            return
         yield Advice("The server itself reports this error. What it says is above; its log may say more.")
         return
     if probe.seen.outcome is Outcome.EMPTY:
         yield from _empty(probe)
+    yield from _wrapped(sample)
     yield from _of_format(probe, sample)
     yield from _no_stream(probe, sample, events)
     yield from late(probe, events)
@@ -72,6 +78,21 @@ def _end_of_target(probe: Probe) -> Iterator[Advice]:
     else:
         says = "The answer has its terminal event, but no stop reason. Only if this server never gives one:"
     yield Advice(says, lines.target(end=found[1]))
+
+
+def _wrapped(sample: Sample) -> Iterator[Advice]:
+    """Events that something between the server and us has put together wrongly."""
+    first = [event.data for event in sample.events[:_MANY]]
+    if first and all(data.lstrip().startswith(b"data:") for data in first):
+        yield Advice(
+            "The data of each event begins with `data:` once more: something wraps events that already were ones, as a "
+            "gateway does. No SDK can read this: correct the gateway."
+        )
+    elif any(sum(line.startswith(b"{") and line.endswith(b"}") for line in data.split(b"\n")) > 1 for data in first):
+        yield Advice(
+            "Several events are one here, because no blank line separates them. No SDK can read this: the server, or "
+            "what adds the framing, must end each event with a blank line."
+        )
 
 
 def _of_format(probe: Probe, sample: Sample) -> Iterator[Advice]:
@@ -116,6 +137,10 @@ def _no_stream(probe: Probe, sample: Sample, events: list[Taken]) -> Iterator[Ad
             "check --host and path.",
             lines.target(path="/…"),
             likely=False,
+        )
+    elif isinstance(sample.document, list) and sample.document and at(sample.document[0], "candidates") is not None:
+        yield Advice(
+            "This is Gemini's answer as one JSON array. With ?alt=sse it streams:", lines.target(protocol="gemini")
         )
     elif isinstance(sample.document, dict | list) and not sample.lines and not probe.seen.content_chunks:
         omitted = "stream" in probe.target.omit or probe.target.request is not None

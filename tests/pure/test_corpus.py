@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.harness.config.load import parse
+from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.protocols.protocol import COUNTS
 from streamgauge.harness.drive.wire.response import Response
 from streamgauge.harness.native import library
@@ -120,7 +121,7 @@ def test_a_damaged_stream_is_read_alike_in_every_way_and_never_completed_without
 def test_a_stream_that_is_cut_before_its_end_is_not_completed(stream: Stream, share: float) -> None:
     whole = read(stream, stream.body, complete=True)
     end = len(stream.body) if whole.ended is None else whole.ended
-    if stream.target.events is not None and stream.target.events.framing == "ndjson":
+    if for_target(stream.target).framing == "ndjson":
         end = len(stream.body[:end].rstrip())  # the last line needs no line end
     cut = stream.body[: int(share * end)]
     assert read(stream, cut, complete=False).outcome != "completed"

@@ -28,13 +28,23 @@ def debian(program: str, package: str) -> str:
     return found
 
 
-def python(name: str, *requirements: str, environment: Mapping[str, str] | None = None) -> Path:
-    """The `bin` folder of a virtual environment that has these packages; skips the test if they cannot be installed."""
+# PyPI's torch brings three gigabytes for GPUs. Without retries, since a registry that does not answer will not.
+TORCH = ("--retries", "0", "--extra-index-url", "https://download.pytorch.org/whl/cpu", "torch==2.13.0+cpu")
+
+
+def python(
+    name: str, *requirements: str, first: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> Path:
+    """The `bin` folder of a virtual environment that has these packages; skips the test if they cannot be installed.
+
+    `first`: what pip gets before that.
+    """
     folder = PLACE / name
     if not (folder / "ready").exists():
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        _install([str(folder / "bin" / "pip"), "install", "--quiet", *requirements], PLACE, name, environment)
+        for arguments in filter(None, (first, requirements)):
+            _install([str(folder / "bin" / "pip"), "install", "--quiet", *arguments], PLACE, name, environment)
         (folder / "ready").touch()
     return folder / "bin"
 
@@ -105,4 +115,4 @@ def _wait_for(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
         return
 
 
-__all__ = ["PLACE", "debian", "free_port", "listening", "made", "node", "python"]
+__all__ = ["PLACE", "TORCH", "debian", "free_port", "listening", "made", "node", "python"]

@@ -16,7 +16,7 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.hostile import IDENTITY
 from tests.support.reference import reference_server
-from tests.wild.programs import PLACE, debian, free_port, listening, made, node, python
+from tests.wild.programs import PLACE, TORCH, debian, free_port, listening, made, node, python
 
 EXPRESS = """
 const express = require("express"), compression = require("compression"), app = express();
@@ -64,7 +64,6 @@ createServer(async (request, response) => {
   result.pipeUIMessageStreamToResponse(response);
 }).listen(Number(process.argv[2]), "127.0.0.1");
 """
-_TORCH_WITHOUT_CUDA = "https://download.pytorch.org/whl/cpu"
 # Optimising takes ten minutes more, and the model has one layer.
 _QUICKLY_BUILT = {
     "CMAKE_ARGS": "-DCMAKE_C_FLAGS_RELEASE=-O0 -DCMAKE_CXX_FLAGS_RELEASE=-O0 -DGGML_NATIVE=OFF -DGGML_OPENMP=OFF "
@@ -111,7 +110,7 @@ def complete(seen: StreamObservation) -> None:
 @pytest.mark.real("GuideLLM's mock server")
 def test_guidellms_mock_server_is_read_in_both_of_its_apis(tmp_path: Path) -> None:
     port = free_port()
-    program = python("guidellm", "guidellm") / "guidellm"
+    program = python("guidellm", "guidellm", first=TORCH) / "guidellm"
     command = [program, "mock-server", "--port", port, "--ttft-ms", 100, "--itl-ms", 10, "--output-tokens", 30]
     with listening(command, port, tmp_path) as url:
         seen = read(url)
@@ -199,9 +198,7 @@ def test_llama_cpps_server_is_read_and_what_it_cuts_short_is_seen(tmp_path: Path
 
 @pytest.mark.real("transformers serve")
 def test_transformers_serve_needs_an_end_by_reason(tmp_path: Path) -> None:
-    folder = python(
-        "transformers", "--extra-index-url", _TORCH_WITHOUT_CUDA, "torch==2.13.0+cpu", "transformers[serving]"
-    )
+    folder = python("transformers", "transformers[serving]", first=TORCH)
     model = made(PLACE / "models" / "tiny", folder, "tiny_transformers.py")
     port = free_port()
     command = [folder / "transformers", "serve", "--port", port, "--host", "127.0.0.1"]

@@ -136,7 +136,7 @@ class Protocol:
             return failure(error)
         if meaning is UNKNOWN or (meaning is OTHER and b"error" in event.data):
             table = table_in(event.data)
-            error = _error_in(table) or (_untold_error_in(table) if meaning is UNKNOWN else None)
+            error = _error_in(table) or (untold_error_in(table) if meaning is UNKNOWN else None)
             if error is not None:
                 return failure(error)
         if meaning is UNKNOWN:
@@ -157,7 +157,16 @@ _MOST_MARKERS = 8  # that the compiled reader looks for
 # In every form of an in-band error: a key or value of JSON, an event's name, llama.cpp's field `error:`. A text that
 # has the word only costs a check; a marker for each form would cost a search of every read.
 _ERROR_MARKER = b"error"
-_WORDS = ("message", "errorText", "detail", "reason", "msg", "status_msg", "error_msg")  # where an error has its words
+_WORDS = (
+    "message",
+    "errorText",
+    "detail",
+    "reason",
+    "msg",
+    "details",
+    "status_msg",
+    "error_msg",
+)  # where an error has its words
 _GOOD_CODES = (None, 0, 200, "0", "200")
 
 PING = Meaning(Kind.PING)
@@ -225,9 +234,11 @@ def _error_in(table: dict[str, Any]) -> Any:
     return table if "error" in (table.get("object"), table.get("type")) else None
 
 
-def _untold_error_in(table: dict[str, Any]) -> Any:
-    """An error that no key names as one, in an event of no known shape: told by a code beside the words."""
+def untold_error_in(table: dict[str, Any]) -> Any:
+    """An error that no key names as one, in JSON of no known shape: told by a code beside the words."""
     told = table.get("base_resp") or table  # MiniMax
+    if table.get("success") is False and isinstance(table.get("data"), dict):  # Qwen's web API
+        told = table["data"]
     if not isinstance(told, dict):
         return None
     code = next((told[key] for key in ("code", "status_code", "error_code") if key in told), None)
@@ -236,6 +247,8 @@ def _untold_error_in(table: dict[str, Any]) -> Any:
 
 
 def _sentence(error: Any) -> str:
+    if isinstance(error, list) and error:  # Cloudflare, GraphQL
+        error = error[0]
     if not error:
         return "an error without a message"
     if not isinstance(error, dict):

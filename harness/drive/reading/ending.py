@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from streamgauge.harness.config.schema import End
 from streamgauge.harness.drive.protocols import Answer, Protocol
-from streamgauge.harness.drive.protocols.protocol import excerpt, failure, table_in
+from streamgauge.harness.drive.protocols.protocol import excerpt, failure, table_in, untold_error_in
 from streamgauge.harness.drive.reading.body import DecodedBody
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.record.arrivals import CONTENT_CODES
@@ -114,7 +114,7 @@ def _not_a_stream(received: Received) -> Ending:
     status, body = received.status, received.body
     kind = content_type(received.headers)
     if kind not in _STREAM_TYPES:
-        error = _error_of(body)
+        error = _error_of(body) or _untold_error_of(body)
         if error is not None:
             return Outcome.SERVER_ERROR, error
         return Outcome.MALFORMED, f"{kind} instead of text/event-stream: {_text(body)}"
@@ -127,7 +127,7 @@ def _not_a_stream(received: Received) -> Ending:
         return Outcome.MALFORMED, f"the stream is {encoding}-encoded, which streamgauge cannot read, or not at all"
     if body.startswith(_GZIP):
         return Outcome.MALFORMED, "the body is compressed with gzip, but the headers do not say so" + _inflated(body)
-    error = _error_of(body)
+    error = _error_of(body) or _untold_error_of(body)
     if error is not None:
         return Outcome.SERVER_ERROR, error
     if received.broken is not None:
@@ -175,6 +175,12 @@ def _error_of(body: bytes) -> str | None:
     if error is None and "error" in (table.get("object"), table.get("type"), table.get("status")):
         error = table
     return None if not error else failure(error).error
+
+
+def _untold_error_of(body: bytes) -> str | None:
+    """The same where no key says that it is an error, in a body that was to be events."""
+    error = untold_error_in(table_in(body))
+    return None if error is None else failure(error).error
 
 
 def _inflated(body: bytes) -> str:
