@@ -9,6 +9,7 @@ from typing import get_args
 import click
 
 from streamgauge.harness.commands import click_options
+from streamgauge.harness.config import secrets
 from streamgauge.harness.config.contents import contents
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.overrides import changed
@@ -88,6 +89,8 @@ def command(  # noqa: PLR0913 - click passes each option
         saving.with_variables(target)
     if raw is not None:
         saving.check_new(raw, "give another path")
+    if told := secrets.advice(loaded.target):
+        output.warn(told)
     try:
         result = _result(host, source, target, client, question)
     except KeyboardInterrupt:  # before or after the question

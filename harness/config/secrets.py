@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from streamgauge.harness.config import credentials
+from streamgauge.harness.config import credentials, literals
 from streamgauge.harness.config.redaction import SHORTEST, Redaction
 from streamgauge.harness.config.schema import Metrics, Target
 from streamgauge.harness.errors import ConfigError
@@ -94,6 +94,7 @@ def filled_metrics(target: Target, variables: Variables | None = None) -> Metric
 def known_here(target: Target, environ: Mapping[str, str] = os.environ) -> Redaction:
     """What this machine knows of the target's secrets. A master need not have those that only its workers use."""
     headers = [*target.headers.values(), *(target.metrics.headers.values() if target.metrics else ())]
+    headers += literals.found(target).values()
     used = _VARIABLE.findall(msgspec.json.encode(target, enc_hook=str).decode())
     with suppress(ConfigError):  # the file is on the workers' machines only
         headers += [
@@ -103,11 +104,20 @@ def known_here(target: Target, environ: Mapping[str, str] = os.environ) -> Redac
     return Redaction([*filled, *(environ[name] for name in used if name in environ)])
 
 
+def advice(target: Target) -> str:
+    """What to tell somebody whose config holds secrets literally; "": it holds none."""
+    places = list(literals.found(target))
+    if not places:
+        return ""
+    hold = f"{', '.join(places[:5])}: {'holds a secret' if len(places) == 1 else 'hold secrets'}"
+    return f"{hold} literally; write ${{NAME}} there, and set NAME in the environment"
+
+
 def holds_secrets(target: Target) -> bool:
     """Whether requests to the run's host may hold secrets. A literal header of the config can be a key, too."""
     headers = target.headers or (target.metrics and target.metrics.headers)
     everything = msgspec.json.encode(target, enc_hook=str).decode()
-    return bool(headers or target.credentials or _VARIABLE.search(everything))
+    return bool(headers or target.credentials or literals.found(target) or _VARIABLE.search(everything))
 
 
 def for_workers(target: Target) -> Target:
@@ -119,7 +129,8 @@ def for_workers(target: Target) -> Target:
         name: _WITHHELD if _KEY.search(name) and not _VARIABLE.search(value) else value
         for name, value in target.headers.items()
     }
-    return msgspec.structs.replace(target, headers=headers, metrics=None)
+    withheld = literals.changed(target, lambda _place, _value: _WITHHELD)
+    return msgspec.structs.replace(withheld, headers=headers, metrics=None)
 
 
 def with_own_keys(target: Target, own: Callable[[], Target]) -> Target:
@@ -128,9 +139,19 @@ def with_own_keys(target: Target, own: Callable[[], Target]) -> Target:
     ConfigError if it has no such header.
     """
     withheld = [name for name, value in target.headers.items() if value == _WITHHELD]
-    if not withheld:
+    elsewhere = msgspec.json.encode([target.body, target.request]).count(_WITHHELD.encode())
+    if not withheld and not elsewhere:
         return target
-    here = own().headers
+    mine = own()
+    if elsewhere:
+        same = for_workers(mine)
+        if (same.body, same.request) != (target.body, target.request):
+            raise ConfigError(
+                "target.body, target.request: keys that a config holds literally are not sent to workers: write them "
+                "as ${NAME} in the master's config, or give this worker the same tables"
+            )
+        target = msgspec.structs.replace(target, body=mine.body, request=mine.request)
+    here = mine.headers
     if absent := next((name for name in withheld if name not in here), None):
         raise ConfigError(
             f"target.headers.{absent}: keys that a config holds literally are not sent to workers: write it as "
@@ -140,7 +161,8 @@ def with_own_keys(target: Target, own: Callable[[], Target]) -> Target:
 
 
 def public(target: Target) -> dict[str, Any]:
-    """A target as it may be stored and shown: without header values, and without user, password or query of a URL."""
+    """A target as it may be stored and shown: without its headers' values, literal secrets, and what a URL may hide."""
+    target = literals.changed(target, lambda _place, _value: "…")
     shown: dict[str, Any] = msgspec.to_builtins(target, enc_hook=str)
     if target.headers:
         shown["headers"] = dict.fromkeys(target.headers, "…")

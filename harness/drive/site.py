@@ -9,7 +9,7 @@ import gevent
 from gevent.lock import Semaphore
 
 from streamgauge import __version__
-from streamgauge.harness.config import credentials
+from streamgauge.harness.config import credentials, literals
 from streamgauge.harness.config.credentials import Credential
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.config.schema import Target
@@ -166,7 +166,7 @@ def _for_user(
     usual = b""
     if form.content_type is not None and not form.path_varies:
         usual = _head(f"{form.method} {endpoint.base}{form.path}", _accepting(_STREAM, headers)) + b"content-length: "
-    return form, headers, own, Redaction([*own.values(), *variables.used]), usual
+    return form, headers, own, Redaction([*own.values(), *variables.used, *literals.found(target).values()]), usual
 
 
 def _accepting(accept: str, headers: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from streamgauge.harness.config import literals
 from streamgauge.harness.config.redaction import SHORTEST
 from streamgauge.harness.config.schema import Config, Target
 from streamgauge.harness.errors import ConfigError, OutputError
@@ -42,6 +43,12 @@ def with_variables(target: Target, environ: Mapping[str, str] = os.environ) -> T
 
     A shell may have filled one in: "authorization: Bearer $KEY". ConfigError for a secret that is in no variable.
     """
+    for place in literals.found(target):
+        if not place.startswith("target.headers."):
+            raise ConfigError(
+                f"--save: {place} holds a secret literally, which does not belong into a file: "
+                f"export it as a variable, and write ${{NAME}} there"
+            )
     headers = {name: _with_variable(name, value, environ) for name, value in target.headers.items()}
     return msgspec.structs.replace(target, headers=headers)
 

@@ -6,6 +6,9 @@ Of the config's own headers, only variables, schemes and a few well-known harmle
 import re
 from dataclasses import dataclass
 
+import msgspec
+
+from streamgauge.harness.config import literals
 from streamgauge.harness.config.redaction import SHORTEST
 from streamgauge.harness.probe.asking import Probe
 
@@ -32,6 +35,9 @@ def sent(probe: Probe) -> Sent:
         headers[name] = _shown(name, config[name]) if name in config else probe.secret.blotted(value)
     body = form.encoded(probe.prompt).decode("utf-8", "replace")
     shown = probe.secret.blotted(body)
+    for value in literals.found(probe.target).values():  # however short
+        for quoted in (f'"{value}"', msgspec.json.encode(value).decode()):
+            shown = shown.replace(quoted, '"…"')
     cut = shown if len(shown) <= _LONGEST_BODY else f"{shown[:_LONGEST_BODY]}…"
     return Sent(form.method, probe.url, headers, cut)
 

@@ -16,7 +16,7 @@ from gevent.event import Event
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
-from streamgauge.harness.config.secrets import known_here
+from streamgauge.harness.config.secrets import advice, known_here
 from streamgauge.harness.drive.users import StreamUser, assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
@@ -55,6 +55,8 @@ class Keeper:
         self._asked_at: float | None = None  # when a signal asked the process to end; monotonic seconds
         self._quitting = False
         self._ran = False  # whether there was a run
+        if told := advice(self._settings.config.target):
+            say(f"streamgauge: {told}")
         self._check()
         self._listen(environment.events)
         if isinstance(runner, MasterRunner):

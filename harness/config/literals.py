@@ -1,0 +1,79 @@
+"""Secrets that a config holds as they are, in place of `${NAME}`: recognised by the names of their keys.
+
+They are sent as they are written, and otherwise treated like those from the environment.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from streamgauge.harness.config.schema import Request, Target
+
+# A name of several words, as in `x-api-key` or `clientSecret`, is that of a secret if one of these words is in it,
+_ANYWHERE = {"secret", "password", "passwd", "passphrase", "apikey", "authorization", "bearer"}
+_ANYWHERE |= {"credential", "credentials"}
+_LAST = {"key", "token", "auth", "cookie", "jwt", "pwd"}  # or if it ends with one of these, but for
+_HARMLESS = {"cache", "stop", "eos", "bos", "pad", "start", "end", "begin", "sep", "unk", "mask", "idempotency", "sort"}
+_HARMLESS |= {"next", "page", "continuation", "primary", "foreign", "partition", "language", "pre", "fill", "first"}
+_HARMLESS |= {"last"}
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_NO_SECRET = re.compile(r".*\$\{|\{\w+\}\Z|\s*\Z", re.DOTALL)  # with a variable; a place of the template; nothing
+_HEADER = re.compile("auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)  # in the name of a header
+
+Change = Callable[[str, str], str]  # (place, value) → what takes its place
+
+
+def found(target: Target) -> dict[str, str]:
+    """The secrets that the config holds literally, by their places: `target.body.api_key`."""
+    values = {
+        f"target.headers.{name}": value
+        for name, value in target.headers.items()
+        if _HEADER.search(name) and "${" not in value
+    }
+
+    def note(place: str, value: str) -> str:
+        values[place] = value
+        return value
+
+    changed(target, note)
+    return values
+
+
+def changed(target: Target, change: Change) -> Target:
+    """The target with other values in place of the secrets in its body and in its own request."""
+    body = _walked("target.body", target.body, change)
+    request = target.request
+    if request is not None:
+        own = _walked("target.request", msgspec.to_builtins(request), change)
+        request = msgspec.convert(own, Request)
+    return msgspec.structs.replace(target, body=body, request=request)
+
+
+def _walked(place: str, value: Any, change: Change) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: (_hidden if _is_secret(name) else _walked)(f"{place}.{name}", item, change)
+            for name, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_walked(f"{place}.{number}", item, change) for number, item in enumerate(value)]
+    return value
+
+
+def _hidden(place: str, value: Any, change: Change) -> Any:
+    """Every text of this value is a secret."""
+    if isinstance(value, dict):
+        return {name: _hidden(f"{place}.{name}", item, change) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_hidden(f"{place}.{number}", item, change) for number, item in enumerate(value)]
+    return change(place, value) if isinstance(value, str) and not _NO_SECRET.match(value) else value
+
+
+def _is_secret(name: str) -> bool:
+    words = [word.lower() for word in _WORD.findall(name)]
+    if not words:
+        return False
+    *before, last = words
+    return not _ANYWHERE.isdisjoint(words) or (last in _LAST and _HARMLESS.isdisjoint(before))
