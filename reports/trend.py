@@ -5,7 +5,7 @@ import math
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.compare.history import EDGES_MS, Day, History, Point
-from streamgauge.harness.judge.figures import change, figure, some
+from streamgauge.harness.judge.figures import change, figure, money, some
 from streamgauge.reports.page import assemble
 from streamgauge.reports.panel import (
     Cell,
@@ -67,7 +67,9 @@ def _by_run(history: History) -> Panel:
     )
     changed = [point for point in points if point.change is not None]
     lead = "; ".join(f"{_change(point)} from {_when(point)} on" for point in changed)
-    rows: list[tuple[Cell, ...]] = [_row(place, point) for place, point in numbered]
+    rows: list[tuple[Cell, ...]] = [
+        (*_row(place, point), *(_cost(point) if history.priced else ()), point.run.id) for place, point in numbered
+    ]
     columns = (
         ">run",
         "started (UTC)",
@@ -78,6 +80,7 @@ def _by_run(history: History) -> Panel:
         ">95 % interval",
         "accepted",
         "change",
+        *(["cost", "cost per 1,000 answers"] if history.priced else []),
         "id",
     )
     return Panel(
@@ -118,8 +121,13 @@ def _row(place: int, point: Point) -> tuple[Cell, ...]:
         interval_of(point.interval, "ms"),
         ", ".join(point.baselines),
         "" if point.change is None else _change(point),
-        point.run.id,
     )
+
+
+def _cost(point: Point) -> tuple[Cell, ...]:
+    if point.cost is None:
+        return ("", "")
+    return money(point.cost.total, point.cost.currency), money(point.cost.per_thousand, point.cost.currency)
 
 
 def _by_day(history: History) -> Panel:

@@ -19,6 +19,8 @@ _EVERY_RUN = (
     "db",
     "arrivals",
     "rate",
+    "max_tokens_spent",
+    "max_cost",
     "seed",
     "client",
     "label",

@@ -17,6 +17,7 @@ from streamgauge.harness.config.schema import (
     Handovers,
     Metrics,
     Place,
+    Prices,
     Profile,
     Reader,
     Regression,
@@ -31,6 +32,7 @@ _MOST_LOST = 0.5  # share of segments; with more, TCP hardly delivers anything
 _STEEPEST = 10  # Pareto's index
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _ROLES = {"system", "user", "assistant"}
+_CURRENCY = re.compile(r"[A-Za-z]{1,10}")
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")  # Prometheus's
 
 
@@ -73,8 +75,8 @@ def _of_target(target: Target) -> Iterator[str]:
         if getattr(target.limits, limit) < 1:
             yield f"target.limits.{limit}: must be a positive number of bytes"
     yield from _of_headers(target.headers, "target.headers")
-    if target.metrics is not None:
-        yield from _of_metrics(target.metrics)
+    yield from _of_metrics(target.metrics)
+    yield from (f"target.{fault}" for fault in of_prices(target.prices))
 
 
 def _of_end(target: Target) -> Iterator[str]:
@@ -130,7 +132,9 @@ def _of_request(target: Target, request: Request) -> Iterator[str]:
         yield "[target.request] has neither {prompt} nor {messages}: the question would never be asked"
 
 
-def _of_metrics(metrics: Metrics) -> Iterator[str]:
+def _of_metrics(metrics: Metrics | None) -> Iterator[str]:
+    if metrics is None:
+        return
     yield from _of_headers(metrics.headers, "target.metrics.headers")
     for key in ("active", "generated"):
         name = getattr(metrics, key)
@@ -142,6 +146,17 @@ def _of_headers(headers: Mapping[str, str], place: str) -> Iterator[str]:
     for name in headers:
         if not _HEADER_NAME.fullmatch(name):
             yield f"{place}: {name!r} is not a header name"
+
+
+def of_prices(prices: Prices | None) -> Iterator[str]:
+    if prices is None:
+        return
+    for key in ("input", "output", "cache_read", "cache_write"):
+        price = getattr(prices, key)
+        if price is not None and not 0 <= price < math.inf:
+            yield f"prices.{key}: {price} is not a price of a million tokens: write a number of 0 or more"
+    if not _CURRENCY.fullmatch(prices.currency):
+        yield f"prices.currency: {prices.currency!r} is not a currency: write a code such as USD"
 
 
 def of_reader(reader: Reader) -> Iterator[str]:

@@ -109,6 +109,18 @@ class Credentials(Closed, frozen=True):
     variable: str | None = None  # of the environment
 
 
+class Prices(Closed, frozen=True):
+    """What the provider charges, for a million tokens."""
+
+    input: float
+    output: float
+    cache_read: float | None = None  # None: as `input`
+    cache_write: float | None = None
+    currency: str = "USD"
+    # Whether the input tokens that the server reports include those of the prompt cache. None: as the protocol says.
+    cached_in_input: bool | None = None
+
+
 class Target(Closed, frozen=True):
     protocol: ProtocolName = "anthropic_messages"
     path: str | None = None  # None: the protocol's own
@@ -127,6 +139,7 @@ class Target(Closed, frozen=True):
     events: Events | None = None  # for protocol = "custom"
     end: End | None = None  # None: an answer needs its terminal event, and a stop reason where the protocol has them
     metrics: Metrics | None = None  # None: the server's own metrics are not read
+    prices: Prices | None = None  # None: what a run costs is unknown
 
 
 class Where(Closed, frozen=True):

@@ -17,6 +17,13 @@ def figure(value: float | None, unit: str) -> str:
     return f"{_number(value, unit)} {'%' if unit == 'ratio' else unit}"
 
 
+def money(value: float | None, currency: str) -> str:
+    """`12.35 USD`, `0.004123 USD`: four digits that mean something, and never less than two after the point."""
+    if value is None:
+        return NONE
+    return f"{value:,.2f} {currency}" if value >= 10 or value == 0 else f"{value:.4g} {currency}"
+
+
 def finite(value: float | None) -> float | None:
     """The value; None if it is None or +∞, which JSON does not have."""
     return value if value is not None and math.isfinite(value) else None

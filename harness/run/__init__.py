@@ -6,6 +6,7 @@ locust_plugin     our listeners, registered with Locust
 terminal          our lines on Locust's terminal
 settings          options and config, parsed once
 limits            what the machine must have for the users
+budget            what a run may spend
 labels            NAME=VALUE, branch and commit
 open_load         streams due on a schedule
 warm_up           whether a warm-up leaves anything to measure

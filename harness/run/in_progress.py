@@ -13,7 +13,9 @@ from gevent.pool import Group
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
+from streamgauge.harness.config.schema import Prices
 from streamgauge.harness.config.secrets import filled_metrics, for_workers, public
+from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.server_metrics import ServerWatch
 from streamgauge.harness.errors import StoreError, StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
@@ -22,6 +24,7 @@ from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
 from streamgauge.harness.run import warm_up
+from streamgauge.harness.run.budget import Budget
 from streamgauge.harness.run.conclusion import conclude
 from streamgauge.harness.run.driving import LOCAL
 from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenario_of
@@ -52,7 +55,7 @@ class RunInProgress:
         self._environment = environment
         self._runner = runner
         self._settings = settings
-        self._aborted = ""  # which rule ended the run; "" if none did
+        self._aborted = ""  # which rule or budget ended the run; "" if none did
         self._mistake = False  # something other than the verdict decides the exit code
         self._faults: list[str] = []  # exceptions that ended something in the background
         self._background = Group()  # greenlets that are killed when the run ends
@@ -64,6 +67,8 @@ class RunInProgress:
         store = Store.create(settings.database)
         try:
             self._recording = Recording(store, run, clock, self._fail)
+            self._budget = _budget(settings, self._overspent)
+            self._recording.counted_by.append(self._budget.add)
             self._server = self._server_watch(run.host)
             self._users = self._users_of(runner)
             store.start_run(run)
@@ -133,7 +138,7 @@ class RunInProgress:
 
     def conclude(self, ended: int) -> Exit:
         """Close the record, judge it and write the results. Call it last; `ended` is what `finish` returned."""
-        facts = {"aborted": self._aborted, "faults": self._faults}
+        facts = {"aborted": self._aborted, "faults": self._faults, **self._budget.facts()}
         facts = {name: fact for name, fact in facts.items() if fact}
         unsaved = self._recording.finish(self._status, ended, facts, self._asked_until)
         where = f"not whole in {self._settings.database}: {unsaved}" if unsaved else f"in {self._settings.database}"
@@ -205,6 +210,10 @@ class RunInProgress:
         say(f"streamgauge: {missed}; the run is ended")
         self._end()
 
+    def _overspent(self, reason: str) -> None:
+        if not self._aborted:
+            self._abort(f"{reason} after {self._recording.clock.now() / 1e9:,.0f} s")
+
     def _fail(self, reason: str) -> None:
         self._mistake = True
         say(f"streamgauge: {reason}; the run is ended")
@@ -249,6 +258,12 @@ class RunInProgress:
         self._abort(f"{hopeless}, or ask one question with `streamgauge try`; --keep-going runs on")
 
 
+def _budget(settings: Settings, end: Callable[[str], None]) -> Budget:
+    target = settings.config.target
+    free = Prices(input=0, output=0, cached_in_input=for_target(target).cached_in_input)
+    return Budget(settings.most, settings.prices or free, end)
+
+
 def _new_run(environment: Environment, settings: Settings, load: OpenLoad, host: str) -> Run:
     now = time.time_ns()
     started = datetime.fromtimestamp(now / 1e9, UTC)
@@ -263,6 +278,7 @@ def _new_run(environment: Environment, settings: Settings, load: OpenLoad, host:
         config={
             **public(settings.config.target),
             "reader": msgspec.structs.asdict(settings.config.reader),
+            **({"prices": msgspec.to_builtins(settings.prices)} if settings.prices else {}),
         },
         rules=[rule.written for rule in settings.rules],
         fingerprint=fingerprint(environment, settings, load),

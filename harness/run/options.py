@@ -106,6 +106,23 @@ OPTIONS = {
             help="Streams due per second in an open load.",
         ),
         Option(
+            name="max_tokens_spent",
+            command="--max-tokens-spent",
+            locust="--gauge-max-tokens-spent",
+            kind=int,
+            least=1,
+            help="End the run when its streams have told so many tokens, input and output together.",
+        ),
+        Option(
+            name="max_cost",
+            command="--max-cost",
+            locust="--gauge-max-cost",
+            kind=float,
+            above=0,
+            metavar="AMOUNT",
+            help="End the run when its streams have cost so much, by [target.prices] and in its currency.",
+        ),
+        Option(
             name="seed",
             command="--seed",
             locust="--gauge-seed",

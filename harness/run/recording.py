@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Run, RunStatus, Store
 from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.live import LiveProgress
 from streamgauge.harness.run.messages import Batch
@@ -36,6 +37,7 @@ class Recording:
         self.processes: defaultdict[str, ProcessSummary] = defaultdict(ProcessSummary)  # by name
         self.early: set[str] = set()  # names of processes that finished before the run did
         self.live = LiveProgress(run.measured_from or 0)
+        self.counted_by: list[Callable[[Sequence[StreamObservation]], None]] = [self.live.add]
         self._store = store
         self._writer = Writer(store, run.id, give_up, patience)
         self._streams = 0  # handed over to be stored
@@ -48,7 +50,8 @@ class Recording:
     def keep(self, batch: Batch, stored: Callable[[], None] | None = None) -> None:
         """Have a batch stored; `stored` is called when it is in the database."""
         self._streams += len(batch.streams)
-        self.live.add(batch.streams)
+        for count in self.counted_by:
+            count(batch.streams)
         rows = Rows(batch.streams, rows_of(batch), partial(self._stored, batch, stored))
         self._writer.put(rows)
 

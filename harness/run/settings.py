@@ -7,15 +7,17 @@ import msgspec
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.load import load
-from streamgauge.harness.config.schema import Config
+from streamgauge.harness.config.schema import Config, Prices
 from streamgauge.harness.config.secrets import filled_metrics
 from streamgauge.harness.drive import site
+from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.exit_codes import ForInconclusive
 from streamgauge.harness.judge.outputs import kinds
 from streamgauge.harness.judge.outputs.kinds import Output
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.run import labels
+from streamgauge.harness.run.budget import Most
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,15 @@ class Settings:
     progress: bool  # show live numbers
     keep_going: bool  # also if all streams fail alike
     headless: bool  # Locust's --headless: the process ends with its run
+    most: Most  # that the run may spend
+
+    @property
+    def prices(self) -> Prices | None:
+        """Those of the config, with what the protocol says about them."""
+        target = self.config.target
+        if target.prices is None or target.prices.cached_in_input is not None:
+            return target.prices
+        return msgspec.structs.replace(target.prices, cached_in_input=for_target(target).cached_in_input)
 
     @property
     def warm_up(self) -> Duration:
@@ -57,7 +68,9 @@ def settings(options: Any) -> Settings:
         progress=options.gauge_progress,
         keep_going=options.gauge_keep_going,
         headless=options.headless,
+        most=Most(options.gauge_max_tokens_spent, options.gauge_max_cost),
     )
+    found.most.check(given.target.prices)
     site.check(given.target)  # a missing variable ends Locust now instead of failing every stream
     filled_metrics(given.target)
     return found

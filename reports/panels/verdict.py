@@ -3,11 +3,13 @@
 from datetime import datetime
 
 from streamgauge.harness.config.schema import Where
-from streamgauge.harness.judge.figures import figure, some
+from streamgauge.harness.judge.figures import figure, money, some
 from streamgauge.harness.judge.measure.statistics import ratio_interval
+from streamgauge.harness.judge.outputs import cells
+from streamgauge.harness.judge.store import Run
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict
-from streamgauge.harness.judge.verdict.validity import Validity
+from streamgauge.harness.judge.verdict.validity import Validity, was_spent
 from streamgauge.harness.judge.wording import words
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Fact, Mark, Panel, Table, figure_or_never, interval_of, sentence, span
@@ -57,6 +59,9 @@ def _facts(judgement: Judgement) -> tuple[Fact, ...]:
         if rate.hits is not None and rate.n:
             doubt = f"{interval_of(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
         facts.append(Fact(title, figure(rate.value, "ratio"), doubt))
+    if (cost := judgement.cost) is not None:
+        each = f"{money(cost.per_thousand, cost.currency)} per 1,000 answers"
+        facts.append(Fact("Cost", money(cost.total, cost.currency), "; ".join([each, *cells.not_in_the_cost(cost)])))
     return tuple(facts)
 
 
@@ -67,7 +72,7 @@ def _identity(run: Material) -> list[tuple[str | Mark, ...]]:
         ("Scenario", judgement.run.scenario),
         ("Host", judgement.run.host),
         ("When", _when(judgement.run.started_at)),
-        ("How long", f"{span(judgement.took)}{_ending(judgement.run.status)}"),
+        ("How long", f"{span(judgement.took)}{_ending(judgement.run)}"),
         ("Users", f"up to {max(users):,.0f} at once" if users else "not counted"),
         ("Streams", f"{judgement.totals.streams:,}"),
         ("Run", judgement.run.id),
@@ -85,6 +90,7 @@ def _when(started_at: str) -> str:
     return f"{started.day} {started:%b %Y, %H:%M:%S} {started.tzname() or ''}".strip()
 
 
-def _ending(status: str) -> str:
-    endings = {"interrupted": ", then interrupted", "aborted": ", then ended early", "running": ", and not ended"}
-    return endings.get(status, "")
+def _ending(run: Run) -> str:
+    early = ", then ended by its budget" if was_spent(run) else ", then ended early"
+    endings = {"interrupted": ", then interrupted", "aborted": early, "running": ", and not ended"}
+    return endings.get(run.status, "")

@@ -88,6 +88,13 @@ BY_LOCUST = [
     ),
     ([*CHAT, "--gauge-config", "warm_up.toml", "-t", "5s"], f"{ALL_WARM_UP.format('1m')}the run takes 5 s"),
     ([*CHAT, "--gauge-warm-up=-5s"], "--warm-up: '-5s' is not a duration: write a number and a unit"),
+    ([*CHAT, "--gauge-max-cost", "5"], "--max-cost: what a token costs is unknown: write [target.prices]"),
+    ([*CHAT, "--gauge-config", "price.toml", "--gauge-max-cost", "nan"], "--max-cost: nan is not an amount"),
+    ([*CHAT, "--gauge-max-tokens-spent", "0"], "--max-tokens-spent: 0 is not a number of tokens: write 1 or more"),
+    (
+        [*CHAT, "--gauge-config", "negative.toml"],
+        "negative.toml: target.prices.input: -1.0 is not a price of a million",
+    ),
     ([*CHAT, "--gauge-warm-up", "soon"], "--warm-up: 'soon' is not a duration: write a number and a unit"),
     (
         [*CHAT, "--gauge-arrivals", "file:times.txt", "--gauge-warm-up", "30s"],
@@ -116,6 +123,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "key.toml": '[target]\nprotocoll = "openai_chat"',
         "warm_up.toml": '[load]\nwarm_up = "60s"',
         "times.txt": "0\n2.5\n",
+        "price.toml": "[target.prices]\ninput = 1\noutput = 2",
+        "negative.toml": "[target.prices]\ninput = -1\noutput = 2",
         "metric.toml": '[[sla]]\nrule = "p95(ttfb) < 1s"',
         "secret.toml": '[target]\nheaders = { "x-api-key" = "${NO_SUCH_KEY}" }',
         "text.db": "this is no database, however long one looks at it" * 50,

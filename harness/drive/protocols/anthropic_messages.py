@@ -205,4 +205,5 @@ PROTOCOL = Protocol(
     request=request,
     understand=understand,
     plain=plain,
+    cached_in_input=False,
 )

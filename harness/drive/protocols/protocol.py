@@ -113,6 +113,9 @@ class Protocol:
     has_reasons: bool = True  # a complete answer says why it stopped; without a reason it was cut short
     end: End | None = None  # as `Target.end`
     whole_path: str | None = None  # where answers in one piece are asked for; None: at `path`
+    cached_in_input: bool = (
+        True  # the input tokens that it reports include those read from or written to a prompt cache
+    )
     names_conversation: bool = False  # a request has an id of its conversation
 
     @property

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.compare.change_points import change_points
 from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.store import Run, Store, Streams
@@ -33,6 +34,7 @@ class Point:
     p95: float | None  # with failed streams as +∞
     interval: Interval  # of the p95
     baselines: tuple[str, ...]  # into which it was accepted
+    cost: Cost | None = None  # None: the config had no prices
     change: float | None = None  # the level from here on / the level before; None: no change point
 
 
@@ -49,6 +51,11 @@ class History:
     days: list[Day]
     others: int  # finished runs of the database that did other work
     damaged: list[str]  # a sentence for each row that was left out, with its run if it belongs to one
+
+    @property
+    def priced(self) -> bool:
+        """Whether it is known of any run what it cost."""
+        return any(point.cost is not None for point in self.points)
 
 
 def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> History:
@@ -98,6 +105,7 @@ def _read_run(store: Store, run: Run, baselines: tuple[str, ...]) -> tuple[Point
         p95=statistics.quantile(values, counts, 0.95),
         interval=statistics.quantile_interval(values, counts, 0.95),
         baselines=baselines,
+        cost=cost_of(measurements.totals(), prices_of(run.config)),
     )
     return point, days
 

@@ -10,6 +10,7 @@ clusters          a sample of whole streams, for correlations
 distribution      all samples of one metric
 rates             RATES: one entry for each rate
 totals            counts and sums, of which rates are made
+cost              what streams cost, by their tokens and the config's prices
 server_counters   what the server did after people left
 measurements      a run's figures for any selection of streams
 windows           a run in slices of time

@@ -88,6 +88,24 @@ def _of_counted_whole(name: str, column: str) -> Sum:
     return Sum(name, of, (*_COUNTED_WHOLE, *({column} - {*_COUNTED_WHOLE})))
 
 
+def _told(streams: Streams) -> Mask:
+    """Which streams reported usage."""
+    told: Mask = ~(np.isnan(streams.number["input_tokens"]) & np.isnan(streams.number["output_tokens"]))
+    return told
+
+
+def _silent(streams: Streams, _: Good) -> NDArray[Any]:
+    """Sent, not refused, and without usage. A request that is refused costs nothing."""
+    asked = ~np.isnan(streams.number["sent_at"]) & ~streams.ended_as({Outcome.REFUSED, Outcome.UNREACHABLE})
+    return asked & ~_told(streams)
+
+
+def _partial(streams: Streams, _: Good) -> NDArray[Any]:
+    """With usage that may be a part: of a stream that did not complete, or of only one side."""
+    both = ~(np.isnan(streams.number["input_tokens"]) | np.isnan(streams.number["output_tokens"]))
+    return _told(streams) & ~(both & streams.ended_as({Outcome.COMPLETED}))
+
+
 def _open_ns(streams: Streams, _: Good) -> NDArray[Any]:
     return np.nan_to_num(streams.number["ended_at"] - streams.number["started_at"])
 
@@ -155,7 +173,13 @@ SUMS: Mapping[str, Sum] = {
             of_course=True,
         ),
         Sum("late", lambda streams, _: streams.number["send_lag"] >= LATE, ("send_lag",)),
+        _column("input_tokens"),
         _column("output_tokens"),
+        _column("cache_read_tokens"),
+        _column("cache_write_tokens"),
+        Sum("usage_told", lambda streams, _: _told(streams), ("input_tokens", "output_tokens")),
+        Sum("usage_silent", _silent, ("outcome", "sent_at", "input_tokens", "output_tokens")),
+        Sum("usage_partial", _partial, ("outcome", "input_tokens", "output_tokens")),
         _column("reads"),
         _column("coalesced_reads"),
         _column("saturated_reads"),

@@ -1,7 +1,8 @@
 """The cells of the tables in the terminal and in Markdown. Plain text; each format escapes it."""
 
 from streamgauge.harness.judge.compare.comparison import Comparison, Row
-from streamgauge.harness.judge.figures import NONE, between_or, change, changes, figure, some
+from streamgauge.harness.judge.figures import NONE, between_or, change, changes, figure, money, some
+from streamgauge.harness.judge.measure.cost import Cost
 from streamgauge.harness.judge.measure.rates import RATES, Figure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.judgement import Judgement
@@ -55,6 +56,29 @@ def failures(judgement: Judgement) -> list[str]:
     told = [shortened(str(failure), _MOST_OF_A_FAILURE) for failure in judgement.failures[:TOLD]]
     rest = judgement.totals.count(*FAILURES) - sum(failure.n for failure in judgement.failures[:TOLD])
     return [*told, f"{rest:,} otherwise"] if rest else told
+
+
+def cost(judgement: Judgement) -> str:
+    """`1.234 USD, 3.41 USD per 1,000 answers`, and what is not in it. Empty if the run had no prices."""
+    found = judgement.cost
+    if found is None:
+        return ""
+    each = f", {money(found.per_thousand, found.currency)} per 1,000 answers" if found.per_thousand is not None else ""
+    parts = [f"{money(found.total, found.currency)}{each}", *not_in_the_cost(found)]
+    if judgement.warm_up is not None and judgement.warm_up.cost is not None:
+        parts.append(f"the warm-up cost {money(judgement.warm_up.cost, found.currency)} more")
+    return "; ".join(parts)
+
+
+def not_in_the_cost(found: Cost) -> list[str]:
+    """Which streams are not in it, and which in part."""
+    of = f"of {some(found.streams, 'stream')}"
+    sentences = []
+    if found.silent:
+        sentences.append(f"{found.silent:,} {of} told no usage: not in the cost")
+    if found.partial:
+        sentences.append(f"{found.partial:,} {of} may have told only a part of it: they count as far as they told")
+    return sentences
 
 
 def outcomes(judgement: Judgement) -> str:

@@ -14,6 +14,7 @@ _COLUMNS = (
     "run", "started_at", "branch", "commit", "streams", "failed", "ttft_p50_ms", "ttft_p95_ms", "ttft_p95_low_ms",
     "ttft_p95_high_ms", "baselines", "change",
 )  # fmt: skip
+_OF_COST = ("cost", "cost_per_1000_answers", "currency", "streams_without_usage")  # only if some run has a cost
 
 
 _FORMULA = re.compile("\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # also the wide forms, which some spreadsheets accept
@@ -21,9 +22,9 @@ _FORMULA = re.compile("\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # also the wide f
 
 def render(history: History) -> str:
     text = io.StringIO()
-    rows = csv.DictWriter(text, _COLUMNS)
+    rows = csv.DictWriter(text, (*_COLUMNS, *(_OF_COST if history.priced else ())), extrasaction="ignore")
     rows.writeheader()
-    rows.writerows(_row(point) for point in history.points)
+    rows.writerows(_row(point) | _cost(point) for point in history.points)
     return text.getvalue()
 
 
@@ -42,6 +43,13 @@ def _row(point: Point) -> dict[str, object]:
         "baselines": _text(" ".join(point.baselines)),
         "change": point.change,
     }
+
+
+def _cost(point: Point) -> dict[str, object]:
+    if point.cost is None:
+        return {}
+    cost = point.cost
+    return dict(zip(_OF_COST, (cost.total, cost.per_thousand, _text(cost.currency), cost.silent), strict=True))
 
 
 def _text(untrusted: str) -> str:

@@ -63,6 +63,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
         "outcomes": judgement.totals.outcomes,
         "failures": [failure._asdict() for failure in judgement.failures],
         "warm_up": _warm_up(judgement.warm_up),
+        "cost": _cost(judgement),
         "oddities": judgement.totals.oddities,
         "coalesced": judgement.coalesced,
         "verdicts": [_verdict(verdict) for verdict in judgement.verdicts],
@@ -124,6 +125,21 @@ def _warm_up(warmed: WarmUp | None) -> dict[str, Any] | None:
     if warmed is None:
         return None
     return {"seconds": warmed.seconds, "outcomes": warmed.outcomes, "failed": warmed.failed}
+
+
+def _cost(judgement: Judgement) -> dict[str, Any] | None:
+    cost, warm_up = judgement.cost, judgement.warm_up
+    if cost is None:
+        return None
+    return {
+        "currency": cost.currency,
+        "total": cost.total,
+        "per_thousand_answers": cost.per_thousand,
+        "streams": cost.streams,
+        "without_usage": cost.silent,
+        "with_partial_usage": cost.partial,
+        "warm_up": warm_up.cost if warm_up else None,
+    }
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:

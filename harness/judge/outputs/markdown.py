@@ -71,6 +71,9 @@ def _of_run(judgement: Judgement) -> Iterator[str]:
         yield "Why streams failed:"
         yield ""
         yield from (f"- {_text(failure)}" for failure in cells.failures(judgement))
+    if judgement.cost is not None:
+        yield ""
+        yield f"Cost: {_text(cells.cost(judgement))}"
     if judgement.coalesced:
         yield ""
         yield f"Coalesced: {cells.coalesced(judgement)}"

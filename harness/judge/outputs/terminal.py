@@ -43,6 +43,8 @@ def render(judgement: Judgement, console: Console | None = None) -> None:
     console.print(safe(f"outcomes: {cells.outcomes(judgement) or 'no streams'}"))
     for failure in cells.failures(judgement):
         console.print(safe(f"  {failure}"))
+    if judgement.cost is not None:
+        console.print(safe(f"cost: {cells.cost(judgement)}"))
     if judgement.coalesced:
         console.print(safe(f"coalesced: {cells.coalesced(judgement)}"))
     if judgement.validity is not Validity.VALID or judgement.reasons:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from streamgauge.harness.judge.compare import two_runs
 from streamgauge.harness.judge.compare.history import History
 from streamgauge.harness.judge.compare.same_work import differences
-from streamgauge.harness.judge.figures import between_or, change, changes, figure, some
+from streamgauge.harness.judge.figures import between_or, change, changes, figure, money, some
 from streamgauge.harness.judge.outputs.rich_text import Console, console_of, safe, table_of
 from streamgauge.harness.judge.store import Accepted, Run
 from streamgauge.harness.judge.verdict.judgement import Judgement
@@ -34,7 +34,8 @@ def render_two_runs(before: Judgement, after: Judgement, console: Console | None
 def render_history(history: History, console: Console | None = None) -> None:
     """P95 TTFT by run, oldest first, with the baselines that accepted the run, and the change points."""
     console = console_of(console)
-    table = table_of("started (UTC)", "commit", ">n", ">p50", ">p95 ttft", ">interval", "accepted", ">change")
+    columns = ["started (UTC)", "commit", ">n", ">p50", ">p95 ttft", ">interval", "accepted", ">change"]
+    table = table_of(*columns, *([">cost"] if history.priced else []))
     for column in table.columns:
         column.no_wrap = True  # a number that is broken over two lines looks like another number
     table.columns[6].no_wrap, table.columns[6].min_width = False, 8
@@ -48,6 +49,7 @@ def render_history(history: History, console: Console | None = None) -> None:
             between_or("", point.interval, "ms"),
             safe(", ".join(point.baselines)),
             "" if point.change is None else change(point.change, "ms"),
+            *([money(point.cost.total, point.cost.currency) if point.cost else ""] if history.priced else []),
         )
     console.print(table)
     if history.others:

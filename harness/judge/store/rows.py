@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.harness.config import checks
-from streamgauge.harness.config.schema import Reader, Sla
+from streamgauge.harness.config.schema import Prices, Reader, Sla
 from streamgauge.harness.judge.store.checked import Row, shown
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.observation import StreamObservation
@@ -88,13 +88,15 @@ class _Config(msgspec.Struct):
     """The parts of `Run.config` that are read later."""
 
     reader: Reader = Reader()
+    prices: Prices | None = None
 
 
 def run_of_row(row: Row) -> Run:
     """RowFault for a row that this program did not write."""
     config, instrument = row.json("config", dict[str, Any]), row.json("instrument", dict[str, Any])
     row.fits("instrument", instrument, _Instrument)
-    for fault in checks.of_reader(row.fits("config", config, _Config).reader):
+    read_later = row.fits("config", config, _Config)
+    for fault in (*checks.of_reader(read_later.reader), *checks.of_prices(read_later.prices)):
         row.fail("config", fault)
     if (row.whole_or_none("measured_from") or 0) < 0:
         row.fail("measured_from", "a warm-up cannot end before the run begins")

@@ -14,6 +14,7 @@ from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
 from streamgauge.harness.judge.measure import server_counters
+from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS
@@ -25,7 +26,7 @@ from streamgauge.harness.judge.verdict.cold_start import FirstStreams
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary, summary
-from streamgauge.harness.judge.verdict.validity import Evidence, Validity, assess
+from streamgauge.harness.judge.verdict.validity import Evidence, Validity, assess, was_spent
 from streamgauge.harness.judge.verdict.warm_up import WarmUp, warm_up_of
 from streamgauge.harness.record.failure import Failure, merged
 from streamgauge.harness.record.observation import FAILURES
@@ -59,6 +60,7 @@ class Judgement:
     took: float  # seconds from the run's beginning to its end
     seconds: float  # of these, after the warm-up: the time that throughputs are over
     warm_up: WarmUp | None
+    cost: Cost | None  # of the measured streams; None: the config had no prices
     validity: Validity
     reasons: list[str]  # why not VALID; for a valid run, remarks that its reader should still know
     distributions: dict[str, Distribution] = field(repr=False)  # by name, in the order of METRICS
@@ -133,6 +135,7 @@ def _judgement(
         took=took,
         seconds=seconds,
         warm_up=warm_up,
+        cost=cost_of(totals, prices_of(run.config)),
         validity=validity,
         reasons=reasons,
         distributions=distributions,
@@ -222,6 +225,9 @@ def _verdict(run: Run, validity: Validity, reasons: list[str], verdicts: list[Ve
     warning = f"; {warned} that only {'warns' if warned == 1 else 'warn'} missed" if warned else ""
     if missed:
         return RunVerdict.MISSED, f"{missed} {of} missed{warning}"
+    if run.status == "aborted" and was_spent(run):
+        of_rules = f"; {unsure} {of} inconclusive, none missed" if unsure else ""
+        return RunVerdict.INCONCLUSIVE, f"the run was ended early: {run.instrument.get('aborted')}{of_rules}{warning}"
     if run.status == "aborted":  # even if the rules that it is judged by now are met
         return RunVerdict.MISSED, f"the run was ended early: {run.instrument.get('aborted')}"
     if unsure:

@@ -251,7 +251,23 @@ def _remarks(evidence: Evidence) -> Iterator[str]:
             f"the server or a proxy sends them that way; "
             f"{figure(evidence.share_without_gap, 'ratio')} of the gaps between chunks are in no itl for it"
         )
+    yield from _of_budget(run)
     yield from _of_content(evidence.totals)
+
+
+def was_spent(run: Run) -> bool:
+    """Whether the run was ended because its budget was spent, and not by a rule."""
+    budget = run.instrument.get("budget")
+    return isinstance(budget, dict) and budget.get("spent") is True
+
+
+def _of_budget(run: Run) -> Iterator[str]:
+    budget = run.instrument.get("budget")
+    if isinstance(budget, dict) and isinstance(guessed := budget.get("counted_by_chunks"), int) and guessed > 0:
+        yield (
+            f"the budget counted the output of {some(guessed, 'stream')} by its chunks, at least one token each: "
+            f"the server had told no usage of it, or only a part"
+        )
 
 
 def _of_content(totals: Totals) -> Iterator[str]:

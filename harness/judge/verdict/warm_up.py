@@ -6,6 +6,8 @@
 from dataclasses import dataclass
 
 from streamgauge.harness.judge.figures import some
+from streamgauge.harness.judge.measure.cost import cost_of, prices_of
+from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.record.observation import FAILURES
 
@@ -14,6 +16,7 @@ from streamgauge.harness.record.observation import FAILURES
 class WarmUp:
     seconds: float
     outcomes: dict[str, int]  # of the streams that were due in it
+    cost: float | None = None  # of these streams; None: unknown
 
     @property
     def streams(self) -> int:
@@ -32,4 +35,15 @@ def warm_up_of(store: Store, run: Run, took: float) -> WarmUp | None:
     """None if the run had no warm-up. `took`: how long it took, s."""
     if run.measured_from is None:
         return None
-    return WarmUp(min(run.measured_from / 1e9, took), store.warm_up_outcomes(run.id))
+    return WarmUp(min(run.measured_from / 1e9, took), store.warm_up_outcomes(run.id), _cost(store, run))
+
+
+def _cost(store: Store, run: Run) -> float | None:
+    prices = prices_of(run.config)
+    if prices is None:
+        return None
+    measurements = Measurements(only=())
+    for streams in store.warm_up(run.id):
+        measurements.take(streams)
+    cost = cost_of(measurements.totals(), prices)
+    return cost.total if cost else None

@@ -1,0 +1,46 @@
+"""A run ends when its budget is spent: cleanly, with all that it saw, and without a verdict that says MET."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+from tests.support.command import HASTY, command
+from tests.support.reference import ReferenceServer
+
+CONFIG = """
+[target]
+max_tokens = 4
+[target.prices]
+input = 1000000
+output = 1000000
+[[sla]]
+rule = "max(ttft) < 60s"
+"""
+
+
+def test_a_run_ends_when_its_budget_is_spent_over_all_its_workers(server: ReferenceServer, tmp_path: Path) -> None:
+    """A token costs 1 USD, so the budget of money is that of tokens, and the cost is what the streams used."""
+    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    (tmp_path / "hasty.py").write_text(HASTY)
+    ended = command(
+        "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 6, "--spawn-rate", 6, "--run-time", "120s",
+        "--max-cost", 20_000, "--db", "run.db", "--json", "run.json", "--report", "run.html", "--", "--processes", 2,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert "streamgauge: its budget of 20,000.00 USD was spent after" in ended.stderr
+    document = json.loads((tmp_path / "run.json").read_text())
+    assert document["run"]["status"] == "aborted"
+    assert document["run"]["seconds"] < 100
+    assert (document["verdict"], document["verdicts"][0]["status"]) == ("inconclusive", "met")
+    assert document["reason"].startswith("the run was ended early: its budget of 20,000.00 USD was spent after ")
+    assert "then ended by its budget" in (tmp_path / "run.html").read_text()
+    with sqlite3.connect(tmp_path / "run.db") as connection:
+        used, largest = connection.execute(
+            "SELECT sum(ifnull(input_tokens, 0) + ifnull(output_tokens, 0)), max(input_tokens + output_tokens) FROM streams"
+        ).fetchone()
+    connection.close()
+    assert document["cost"]["total"] == used
+    # The users' open streams, and what ended in the second before: at 0.4 s for a stream, three for each user.
+    assert 20_000 <= document["run"]["instrument"]["budget"]["cost"]
+    assert used <= 20_000 + 6 * 10 * largest
