@@ -252,6 +252,7 @@ def test_streams_are_read_in_no_other_place() -> None:
         "harness/judge/store/streams.py",
         "harness/judge/verdict/abort.py",
         "harness/judge/verdict/judgement.py",
+        "harness/judge/verdict/warm_up.py",  # what it cost
         "harness/testing/measured.py",
         "reports/material.py",
     }
