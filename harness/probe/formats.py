@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from streamgauge.harness.probe.samples import Sample
 
+_GEMINI_ARRAY = re.compile(rb"\s*\[\s*\{")
 _AI_SDK_4 = re.compile(rb'(?:[0-9a-g]:(?:"|\{|\[)[^\n]*\n){2}')
 
 
@@ -18,6 +19,7 @@ class Format(NamedTuple):
     lines: str  # of the config; "": streamgauge does not read it
     protocol: str = "custom"
     why_not: str = ""  # if it is not read
+    lacks: str = ""  # in the path's query: with it, the server sends what the lines read
 
 
 def looks_like(sample: Sample) -> Format | None:
@@ -110,6 +112,13 @@ FORMATS: tuple[Format, ...] = (
         lambda sample: sample.reaches("choices.0.delta") or sample.has("object", "chat.completion.chunk"),
         _shipped("openai_chat"),
         "openai_chat",
+    ),
+    Format(
+        "Gemini's JSON array, and not server-sent events",
+        lambda sample: bool(_GEMINI_ARRAY.match(sample.body)) and b'"candidates"' in sample.body,
+        _shipped("gemini"),
+        "gemini",
+        lacks="alt=sse",
     ),
     Format("Gemini", lambda sample: sample.reaches("candidates.0.content"), _shipped("gemini"), "gemini"),
     Format(

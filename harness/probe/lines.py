@@ -9,7 +9,8 @@ import msgspec
 
 from streamgauge.harness.config import load
 from streamgauge.harness.config.schema import Target
-from streamgauge.harness.config.template import merged
+from streamgauge.harness.config.template import fill_path, merged
+from streamgauge.harness.drive.protocols import PROTOCOLS
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _INLINE = ("headers", "query", "where", "text", "thinking", "tool", "error", "end")  # tables on one line
@@ -40,6 +41,12 @@ def table(path: str, of: Mapping[str, Any]) -> str:
 def target(**keys: Any) -> str:
     """Lines that set these keys of [target]."""
     return table("target", keys)
+
+
+def usual_path(protocol: str, model: str) -> str | None:
+    """The path that a protocol has of its own; None if it has none."""
+    found = next((each for name, each in PROTOCOLS.items() if name == protocol), None)
+    return None if found is None else fill_path(found.path, {"model": model})
 
 
 def written(of: Target) -> dict[str, Any]:

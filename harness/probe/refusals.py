@@ -62,9 +62,9 @@ def _other_paths(probe: Probe, says: str) -> Iterator[Advice]:
     """The paths of the other protocols, each with the lines that ask there."""
     names = ["openai_chat", "anthropic_messages", "plain_sse"]
     others = [name for name in names if name != probe.protocol.name]
-    own = PROTOCOLS.get(probe.protocol.name)
-    if own is not None and not probe.path.endswith(own.path):
-        yield Advice(f"{says} {own.name} usually is at {own.path}:", lines.target(path=own.path))
+    own = lines.usual_path(probe.protocol.name, probe.target.model)
+    if own is not None and not probe.path.endswith(own):
+        yield Advice(f"{says} {probe.protocol.name} usually is at {own}:", lines.target(path=own))
         return
     if probe.target.request is not None or probe.protocol.name == "custom":
         yield Advice(

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator
 
 from streamgauge.harness.config.duration import Duration
-from streamgauge.harness.drive.protocols import PROTOCOLS
 from streamgauge.harness.probe import lines
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe
@@ -97,7 +96,7 @@ def _wrapped(sample: Sample) -> Iterator[Advice]:
 
 def _of_format(probe: Probe, sample: Sample) -> Iterator[Advice]:
     looks = looks_like(sample)
-    if looks is not None and looks.protocol == probe.protocol.name != "custom":
+    if looks is not None and looks.protocol == probe.protocol.name != "custom" and not looks.lacks:
         return
     if looks is None:
         text = guess(sample) if probe.seen.content_chunks == 0 or _json_is_text(probe, sample) else None
@@ -112,20 +111,29 @@ def _of_format(probe: Probe, sample: Sample) -> Iterator[Advice]:
         return
     if not looks.lines:
         yield Advice(f"This looks like {looks.name}, which streamgauge does not read: {looks.why_not}.")
+    elif looks.lacks:
+        yield Advice(
+            f"This looks like {looks.name}. Ask for them with {looks.lacks} in the path:",
+            _with_path(probe, looks.lines, looks.lacks),
+        )
     elif probe.protocol.name != "custom" or probe.seen.content_chunks == 0:
         yield Advice(
             f"This looks like {looks.name}, and the config says {probe.protocol.name}:", _with_path(probe, looks.lines)
         )
 
 
-def _with_path(probe: Probe, text: str) -> str:
-    """The lines, with the path that was asked unless it is that of the protocol that they name."""
+def _with_path(probe: Probe, text: str, lacks: str = "") -> str:
+    """The lines, with the path that was asked unless it is that of the protocol that they name.
+
+    `lacks`: what is to be in the path's query.
+    """
     if not probe.asked:
         return text
     name = re.search(r'^protocol = "(\w+)"$', text, re.MULTILINE)
-    usual: dict[str, str] = {own: protocol.path for own, protocol in PROTOCOLS.items()}
     path = probe.target.path or probe.protocol.path
-    if name is None or usual.get(name[1]) == path:
+    if lacks:
+        path = f"{path}{'&' if '?' in path else '?'}{lacks}"
+    if name is None or path == lines.usual_path(name[1], probe.target.model):
         return text
     return text.replace(name[0], f"{name[0]}\npath = {lines.value(path)}", 1)
 

@@ -127,7 +127,7 @@ def read(body: bytes, text: str) -> Probe:
 
 
 def test_every_format_that_is_read_has_a_stream_here() -> None:
-    assert [each.name for each in FORMATS if each.lines] == list(STREAMS)
+    assert [each.name for each in FORMATS if each.lines and not each.lacks] == list(STREAMS)
 
 
 @pytest.mark.parametrize("name", STREAMS)
@@ -150,6 +150,14 @@ def test_half_a_stream_is_not_complete_by_the_proposed_lines(name: str) -> None:
     end = STREAMS[name].rindex(b"lo")
     cut = STREAMS[name][: STREAMS[name].rindex(b"\n", 0, end) + 1]
     assert read(cut, found.lines).seen.outcome is Outcome.TRUNCATED
+
+
+def test_geminis_array_is_told_from_its_events() -> None:
+    part = {"candidates": [{"content": {"parts": [{"text": "Hel"}]}}]}
+    for body in (json.dumps([part, part]), json.dumps([part], indent=1), json.dumps([part, part])[:-9]):
+        found = looks_like(Sample(body.encode(), {}))
+        assert found is not None
+        assert (found.protocol, found.lacks) == ("gemini", "alt=sse")
 
 
 @pytest.mark.parametrize("name", ["Amazon's binary event stream", "the AI SDK's old data stream"])

@@ -104,6 +104,12 @@ OLLAMA = """\
 {"model":"m","message":{"role":"assistant","content":"lo"},"done":false}
 {"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","eval_count":2}
 """
+PARTS = [
+    '{"candidates": [{"content": {"parts": [{"text": "Hel"}], "role": "model"}}]}',
+    '{"candidates": [{"content": {"parts": [{"text": "lo"}]}, "finishReason": "STOP"}]}',
+]
+GEMINI_ARRAY = f"[{PARTS[0]}\n,\r\n{PARTS[1]}\n]\n"
+GEMINI = "".join(f"data: {part}\n\n" for part in PARTS)
 OWN = """\
 data: {"kind":"piece","out":{"words":"Hel"}}
 
@@ -144,14 +150,16 @@ NO_MODEL = '{"error":{"message":"The model `reference` does not exist.","type":"
 NO_KEY = '{"error":{"message":"You didn\'t provide an API key.","type":"invalid_request_error"}}'
 MANY = '{"error":{"message":"Rate limit reached","type":"rate_limit"}}'
 OPENAI = ("--protocol", "openai_chat")
+GEMINI_PATH = ("--protocol", "gemini", "--path", "/v1beta/models/{model}:streamGenerateContent")
 
 ANSWERS: dict[str, tuple[Sequence[bytes], Sequence[str]]] = {  # name → what each connection gets, and options
     "a_web_page": ([answer("200 OK", WEB_PAGE, "text/html; charset=utf-8")], OPENAI),
     "not_streamed": ([answer("200 OK", WHOLE)], OPENAI),
-    "ollama": (
+    "ollama_taken_for_openai": (
         [CHUNKED.replace(b"text/event-stream", b"application/x-ndjson") + chunk(OLLAMA.encode()) + LAST],
         OPENAI,
     ),
+    "gemini_without_alt": ([answer("200 OK", GEMINI_ARRAY), stream(GEMINI)], GEMINI_PATH),
     "own_format": ([stream(OWN)], OPENAI),
     "thinking_used_up_max_tokens": ([stream(THOUGHT), stream(CHAT)], OPENAI),
     "no_stop_reason": ([stream(NO_REASON)], OPENAI),
@@ -203,7 +211,9 @@ ANSWERS: dict[str, tuple[Sequence[bytes], Sequence[str]]] = {  # name → what e
 }
 
 
-@pytest.mark.parametrize("protocol", ["anthropic_messages", "openai_chat", "openai_responses", "plain_sse"])
+@pytest.mark.parametrize("protocol", [
+    "anthropic_messages", "openai_chat", "openai_responses", "plain_sse", "ollama", "gemini",
+])  # fmt: skip
 def test_a_dialect_of_the_reference_server(server: ReferenceServer, protocol: str) -> None:
     result = try_("--host", server.url, "--protocol", protocol)
     assert "✓ COMPLETED" in compare(protocol, result)
