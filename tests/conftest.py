@@ -12,6 +12,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from streamgauge.harness.native import library
+from tests.support import forks
 
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
@@ -49,6 +50,17 @@ class WhereItsServersAre(LoadScopeScheduling):  # type: ignore[misc]  # xdist ha
         if len(inside) == 1 and path.rpartition("/")[2] in APART:
             return nodeid
         return "::".join([path, *inside[:-1]])
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Of `pytest -n`: all workers share what they fork, and compute with a lower priority than it.
+
+    Then a worker that parses or judges delays no token of another worker's run, and no answer of its server.
+    """
+    if hasattr(config, "workerinput"):
+        os.nice(10)
+    elif config.getoption("numprocesses", None):
+        forks.share()
 
 
 @pytest.hookimpl(optionalhook=True)

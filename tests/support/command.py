@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from streamgauge.harness.cli import main
-from tests.support.forks import Forked, Forks
+from tests.support.forks import Forked, forks
 
 COLUMNS = 80  # of a narrow terminal
 REPOSITORY = Path(__file__).parents[2]
@@ -62,26 +61,17 @@ def ends_after(streams: int) -> str:
     return _ENDS.format(streams=streams)
 
 
-# What a run imports when it begins and for its verdict, and what a command imports when it is called.
-_OF_A_RUN = (
-    "streamgauge.scenario", "streamgauge.harness.run.keeper", "streamgauge.harness.run.conclusion",
-    "streamgauge.harness.drive.server_metrics", "streamgauge.reports.page", "scipy.special", "plotly.io",
-    "plotly.graph_objs.bar", "plotly.graph_objs.scatter", "plotly.graph_objs.layout", "rich.live", "rich.progress",
-    "httpx",
-)  # fmt: skip
-_OF_COMMANDS = tuple(f"streamgauge.harness.commands.{name}" for name in ("run", "several_runs", "noise", "ab"))
-
-
 class Running(Forked):
     """`streamgauge …` or `locust …` as a fork, whose output goes to files in `folder`."""
 
     def __init__(self, words: Sequence[object], folder: Path, cwd: Path, environment: Mapping[str, str]) -> None:
         self.words = [str(word) for word in words]
         self._kept = (folder / "stdout", folder / "stderr")
-        locust = self.words[0] == "locust"
-        forks, python = (_locust(), "") if locust else (_streamgauge(), _locust().python())
+        program = self.words[0]
+        python = "" if program == "locust" else forks("locust").python()
         with self._kept[0].open("w") as output, self._kept[1].open("w") as errors:
-            super().__init__(forks.order(self.words, (output.fileno(), errors.fileno()), cwd, environment, python))
+            to = output.fileno(), errors.fileno()
+            super().__init__(forks(program).order(self.words, to, cwd, environment, python))
 
     def communicate(self, timeout: float = _PATIENCE) -> tuple[str, str]:
         """Wait for its end. Returns what it wrote, to standard output and to standard error."""
@@ -118,16 +108,6 @@ def locust_in_forks(orders: Sequence[Sequence[object]], cwd: Path) -> list["subp
     with contextlib.ExitStack() as stack:
         programs = [stack.enter_context(running("locust", *order, cwd=cwd, COLUMNS="200")) for order in orders]
         return [program.ended() for program in programs]
-
-
-@cache
-def _locust() -> Forks:
-    return Forks("locust.main:main", *_OF_A_RUN)
-
-
-@cache
-def _streamgauge() -> Forks:
-    return Forks("streamgauge.harness.cli:main", *_OF_COMMANDS, "scipy.special", "rich.progress")
 
 
 def invoke(*words: object) -> Result:

@@ -14,8 +14,27 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
+# For each program: its `main`, and what is imported before it is forked. Of Locust that is all that a run imports, also
+# for its verdict and its report.
+PROGRAMS = {
+    "server": (
+        "streamgauge.reference_server.__main__:run", "pydantic.v1", "uvicorn.lifespan.off", "encodings.idna",
+    ),
+    "locust": (
+        "locust.main:main", "streamgauge.scenario", "streamgauge.harness.run.keeper",
+        "streamgauge.harness.run.conclusion", "streamgauge.harness.drive.server_metrics", "streamgauge.reports.page",
+        "scipy.special", "plotly.io", "plotly.graph_objs.bar", "plotly.graph_objs.scatter", "plotly.graph_objs.layout",
+        "rich.live", "rich.progress", "httpx",
+    ),
+    "streamgauge": (
+        "streamgauge.harness.cli:main", "streamgauge.harness.commands.run", "streamgauge.harness.commands.several_runs",
+        "streamgauge.harness.commands.noise", "streamgauge.harness.commands.ab", "scipy.special", "rich.progress",
+    ),
+}  # fmt: skip
+_SHARED = "STREAMGAUGE_TEST_FORKS"  # in the environment: the folder with the doors of all programs, once there is one
 _HERE = Path(__file__).parent
 _STAND_IN = """#!{python} -IS
 import sys
@@ -64,23 +83,10 @@ class Forked:
 
 
 class Forks:
-    """A program's `main`, as `module:function`, in forks of a process that has imported that module and `others`."""
+    """Where one of `PROGRAMS` is forked."""
 
-    def __init__(self, main: str, *others: str) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="forks-")
-        self._door = str(Path(self._folder.name, "door"))
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-            door.bind(self._door)
-            door.listen(64)
-            command = [sys.executable, str(_HERE / "forking.py"), str(door.fileno()), main, *others]
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[door.fileno()])
-        atexit.register(self._end)
-
-    def _end(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()  # which ends the process
-        self._process.wait()
-        self._folder.cleanup()
+    def __init__(self, door: Path) -> None:
+        self._door = str(door)
 
     def order(
         self,
@@ -104,8 +110,45 @@ class Forks:
 
     def python(self) -> str:
         """A program that forks here for `python -m locust …`, and is Python for all else."""
-        program = Path(self._folder.name, "python")
+        program = Path(f"{self._door}-python")
         if not program.exists():
-            program.write_text(_STAND_IN.format(python=sys.executable, here=str(_HERE), door=self._door))
-            program.chmod(0o700)
+            new = program.with_name(f"{program.name}-{os.getpid()}")  # another worker could start a half-written one
+            new.write_text(_STAND_IN.format(python=sys.executable, here=str(_HERE), door=self._door))
+            new.chmod(0o700)
+            new.rename(program)
         return str(program)
+
+
+@cache
+def forks(program: str) -> Forks:
+    """Of one of `PROGRAMS`."""
+    if _SHARED not in os.environ:
+        return Forks(_started(program, tempfile.TemporaryDirectory(prefix="forks-")))
+    return Forks(Path(os.environ[_SHARED], program))
+
+
+def share() -> None:
+    """Make all that this process starts from now on fork from the same processes, which are children of this one."""
+    folder = tempfile.TemporaryDirectory(prefix="forks-")
+    for program in PROGRAMS:
+        _started(program, folder)
+    os.environ[_SHARED] = folder.name
+
+
+def _started(program: str, folder: "tempfile.TemporaryDirectory[str]") -> Path:
+    """The door of a process that forks this program. It imports nothing before the first order."""
+    path = Path(folder.name, program)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+        door.bind(str(path))
+        door.listen(64)
+        command = [sys.executable, str(_HERE / "forking.py"), str(door.fileno()), *PROGRAMS[program]]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[door.fileno()])
+
+    def end() -> None:
+        assert process.stdin is not None
+        process.stdin.close()  # which ends the process
+        process.wait()
+        folder.cleanup()
+
+    atexit.register(end)
+    return path

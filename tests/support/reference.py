@@ -12,7 +12,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from streamgauge.reference_server.__main__ import run
-from tests.support.forks import Forked, Forks
+from tests.support.forks import Forked, forks
 
 _REPOSITORY = Path(__file__).parents[2]
 
@@ -48,12 +47,6 @@ class ReferenceServer:
         return count
 
 
-@cache
-def _servers() -> Forks:
-    imported_later = ("pydantic.v1", "uvicorn.lifespan.off", "encodings.idna")
-    return Forks("streamgauge.reference_server.__main__:run", *imported_later)
-
-
 @contextlib.contextmanager
 def reference_server(*args: str, environment: Mapping[str, str] | None = None) -> Iterator[ReferenceServer]:
     """A server started with `args` (as `streamgauge serve` takes them), stopped on leaving."""
@@ -62,7 +55,7 @@ def reference_server(*args: str, environment: Mapping[str, str] | None = None) -
         words = ["streamgauge serve", "--port", "0", "--truth", str(log), *args]
         listening, output = os.pipe()
         with open(listening) as told:  # noqa: PTH123 - a descriptor
-            process = Forked(_servers().order(words, (output, 2), _REPOSITORY, environment or {}))
+            process = Forked(forks("server").order(words, (output, 2), _REPOSITORY, environment or {}))
             os.close(output)
             try:
                 line = told.readline()
