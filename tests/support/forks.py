@@ -30,8 +30,9 @@ PROGRAMS = {
         "rich.live", "rich.progress", "httpx",
     ),
     "streamgauge": (
-        "streamgauge.harness.cli:main", "streamgauge.harness.commands.run", "streamgauge.harness.commands.several_runs",
-        "streamgauge.harness.commands.noise", "streamgauge.harness.commands.ab", "scipy.special", "rich.progress",
+        "streamgauge.harness.entry:main", "streamgauge.harness.cli", "streamgauge.harness.commands.run",
+        "streamgauge.harness.commands.several_runs", "streamgauge.harness.commands.noise",
+        "streamgauge.harness.commands.ab", "scipy.special", "rich.progress",
     ),
 }  # fmt: skip
 _SHARED = "STREAMGAUGE_TEST_FORKS"  # in the environment: the folder with the doors of all programs, once there is one
