@@ -90,16 +90,20 @@ class RequestFormat:
         if self.request.body is not None:
             body: dict[str, Any] = template.fill(self.request.body, self._values(prompt))
         else:
-            body = _without(self.protocol.request(self.target, prompt, prompt.streamed), self.target.omit)
-            body = template.merged(body, self.changes)
+            body = self.protocol.request(self.target, prompt, prompt.streamed)
+            if self.target.omit:
+                body = _without(body, self.target.omit)
+            if self.changes:
+                body = template.merged(body, self.changes)
         return template.merged(body, msgspec.json.decode(prompt.body)) if prompt.body else body
 
     def encoded(self, prompt: Prompt) -> bytes:
         """The body of one request as bytes; b"" if its method has none."""
-        if self.content_type is None:
+        kind = self.content_type
+        if kind is None:
             return b""
         body = self.json(prompt)
-        return _flat(body).encode() if self.content_type == _CONTENT_TYPES["form"] else msgspec.json.encode(body)
+        return _flat(body).encode() if kind == _CONTENT_TYPES["form"] else msgspec.json.encode(body)
 
     def _values(self, prompt: Prompt) -> dict[str, Any]:
         return {**values(self.target, prompt, self.request), "user": self.user}

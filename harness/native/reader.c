@@ -232,8 +232,9 @@ static void *run(void *argument) {
     struct epoll_event ready[AT_ONCE];
     int32_t report[AT_ONCE];
     /* If the thread shares a core with Python, SCHED_BATCH makes it wait until Python sleeps, at most a few milliseconds. So
-     * it does not delay Python's sends and wake-ups; accuracy does not suffer, since the kernel stamps the packets. */
-    sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
+     * it does not delay Python's sends and wake-ups; accuracy does not suffer, since the kernel stamps the packets. Who
+     * started us with another policy, such as a real-time one, keeps it. */
+    if (sched_getscheduler(0) == SCHED_OTHER) sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){0});
     while (!__atomic_load_n(&reader->stopping, __ATOMIC_ACQUIRE)) {
         int count = read_all(reader, ready, epoll_wait(reader->epoll, ready, AT_ONCE, -1), report);
         if (count && write(reader->report, report, count * sizeof *report) < 0) break; /* Python has closed its end */

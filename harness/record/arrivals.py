@@ -144,12 +144,13 @@ def pack(seen: Columns) -> bytes:
 def pack_rows(kinds: bytes, rows: NDArray[np.int64]) -> bytes:
     """Codes of kinds and five rows → blob.
 
-    The rows are the gaps (with the first arrival in front), characters, overhead, link lag and client lag.
+    The rows are the gaps (with the first arrival in front), characters, overhead, link lag and client lag. The last row
+    may be missing: then no event was handed on.
     """
     if not kinds:
         return b""
     runs = [(found[0][0], len(found[0])) for found in _RUN.finditer(kinds)]
-    if (rows[4] == NOT_HANDED).all():
+    if len(rows) == 5 and (rows[4] == NOT_HANDED).all():
         rows = rows[:4]
     gaps, rest = _pack_rows(rows)
     parts = [

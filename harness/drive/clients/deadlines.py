@@ -52,7 +52,7 @@ class Deadlines:
     def __init__(
         self, question: Question, timeouts: Timeouts, exchange: Exchange, progress: Progress, delivery: Delivery
     ) -> None:
-        link, began, away = question.link, delivery.began, question.plan.away
+        link, began, plan, away = question.link, delivery.began, question.plan, question.plan.away
         self.timeouts = timeouts
         self.total_at = began + timeouts.total
         self.away_at = NEVER if away is None else question.due_at + away[0]  # the app goes to the background
@@ -63,6 +63,7 @@ class Deadlines:
         self._exchange = exchange
         self._progress = progress
         self._delivery = delivery
+        self._stays = plan.leave_after_chunks is None and plan.leave_after is None and plan.patience is None
         self._breaks_at = NEVER if link.breaks_at is None else began + link.breaks_at
         self._first_shown_at = NEVER  # when the person has the first content
         self._stop_shown_at = NEVER  # when the person has the chunk after which they press stop
@@ -70,7 +71,9 @@ class Deadlines:
     def next(self) -> tuple[int, Deadline]:
         """The moment of the next deadline, and the deadline; of two at one moment, the first in `TABLE`."""
         table = TABLE if self.back_at == NEVER else _IN_BACKGROUND
-        return min([(deadline.moment(self), deadline) for deadline in table], key=itemgetter(0))
+        moments = [deadline.moment(self) for deadline in table]
+        moment = min(moments)
+        return moment, table[moments.index(moment)]
 
     def until(self, now: int, timeout: int) -> int:
         """When a step that begins now must end: after its timeout, or earlier if the whole stream ends before."""
@@ -89,6 +92,8 @@ class Deadlines:
     def _leave(self) -> tuple[int, str]:
         """When the person leaves and why, or when their link breaks, whichever is first."""
         plan, progress, due_at = self._question.plan, self._progress, self._question.due_at
+        if self._stays:
+            return self._breaks_at, ""
         found: list[tuple[int, str]] = []
         if progress.stop_end is not None:
             if self._stop_shown_at == NEVER:

@@ -178,7 +178,9 @@ def _block(block: _Block) -> Meaning:
 
 def _blocks(blocks: list[_Block] | None) -> Meaning:
     """Several blocks at once, by the most visible of their kinds."""
-    found = [_block(block) for block in blocks or ()]
+    if not blocks:
+        return OTHER
+    found = [_block(block) for block in blocks]
     for kind in (Kind.TEXT, Kind.THINKING, Kind.TOOL):
         if text := "".join(meaning.text for meaning in found if meaning.kind is kind):
             return Meaning(kind, text)
@@ -187,14 +189,16 @@ def _blocks(blocks: list[_Block] | None) -> Meaning:
 
 def _report(usage: Any, stop_reason: Any, answer: Answer) -> None:
     """Keep the reported values. Counts are cumulative: a later one replaces an earlier one."""
-    keep_stop_reason(answer, stop_reason)
+    if stop_reason is not None:
+        keep_stop_reason(answer, stop_reason)
     _keep(usage, _COUNTS, answer)
 
 
 def _keep(usage: Any, counts: dict[str, str], answer: Answer) -> None:
     if isinstance(usage, dict):
         for key, field in counts.items():
-            keep_tokens(answer, field, usage.get(key))
+            if (count := usage.get(key)) is not None:
+                keep_tokens(answer, field, count)
 
 
 PROTOCOL = Protocol(

@@ -33,6 +33,7 @@ _PART = 4_096  # bytes decoded at a time, unless an event ends before
 _AFTER_END = 8_192  # bytes after the terminal event that are looked at
 _MANY = 16  # parts in a row without content
 _BREAK = 4_000  # bytes and events between two breaks, weighed by what they cost; about a millisecond
+_EVENT_WORK = 8  # what an event costs beside its bytes
 _LONGEST_PATTERN = 4_096  # bytes of an event that may become a pattern
 _MOST_STRINGS = 16  # of such an event that are tried as its token
 
@@ -41,6 +42,7 @@ _TOKEN = re.compile(rb'[^"\\\x00-\x1f]*+')  # a JSON string that needs no unesca
 _LINE_FEEDS = re.compile(rb"\n*+")
 _ROOM = 1024  # events matched at a time
 _SIZES, _CHARACTERS = (ctypes.c_int64 * _ROOM)(), (ctypes.c_int64 * _ROOM)()
+_SIZES_BYTES, _CHARACTERS_BYTES = memoryview(_SIZES).cast("B"), memoryview(_CHARACTERS).cast("B")
 _CODES = {kind: code for code, kind in enumerate(arrivals.KINDS)}
 
 
@@ -89,6 +91,7 @@ class _BodyDecoder:
     def __init__(self, protocol: Protocol, event_bytes: int, breathe: Callable[[], None]) -> None:
         self._breathe = breathe
         self._work = 0  # since the last break
+        self._read_to = 0  # bytes of the body up to the end of the last event added
         self._blank = 0  # where a blank line ends, at or after the place that was last asked for
         self._ascii_only = False
         self._understand: Callable[[Event, Answer], Meaning] = protocol.meaning_of
@@ -106,32 +109,43 @@ class _BodyDecoder:
 
     def decode(self, body: bytes) -> None:
         at, pattern, without_content = 0, None, 0
+        next_usual = self._decoder.next_usual if b"\r" not in body else _none
         self._ascii_only = library.LIBRARY is None and body.isascii()
         while at < len(body) and not self._over:
-            end = at + _PART
-            if without_content < _MANY:  # otherwise there is probably no pattern, and larger parts cost less
-                end = min(end, self._after_blank(body, at))
-            chunk = body[at:end]
-            kind = self._add(chunk)
+            if self._work > _BREAK:
+                self._rest()
+            if without_content == _MANY:  # there is probably no pattern, and larger parts cost less
+                end, kind = at + _PART, self._add(body[at : at + _PART])
+            elif (event := next_usual(body, at)) is not None:
+                end, kind = at + event.size, self._take(event)
+                self._work += event.size
+            else:
+                end = min(at + _PART, self._after_blank(body, at))
+                kind = self._add(body[at:end])
             without_content = 0 if kind is not None or without_content == _MANY else without_content + 1
             if kind is not None:
                 if pattern is None or not body.startswith(pattern.before, end):
-                    pattern = self._pattern(chunk, kind, body, end)
+                    pattern = self._pattern(body[at:end], kind, body, end)
                 if pattern is not None:
                     end = self._match(pattern, body, end)
             at = end
         if not self._over:
-            self._take(self._decoder.finish())
+            self._take_all(self._decoder.finish())
         if not self._over:
-            self._take(cut_off_error(self._decoder, self._understand))
+            self._take_all(cut_off_error(self._decoder, self._understand))
         if self.ended:
-            end = sum(self.sizes)
-            self._read_after_end(body[end : end + _AFTER_END])
+            self._read_after_end(body[self._read_to : self._read_to + _AFTER_END])
 
     def decode_reads(self, body: bytes, reads: Sequence[int]) -> None:
         for begin, end in pairwise([0, *reads]):
             if not self._over:
                 self._add(body[begin:end])
+                if self._work > _BREAK:
+                    self._rest()
+
+    def _rest(self) -> None:
+        self._work = 0
+        self._breathe()
 
     def _read_after_end(self, rest: bytes) -> None:
         """Keep the token counts of later events. Count it as an oddity if there is content: no client reads it."""
@@ -165,44 +179,52 @@ class _BodyDecoder:
     def _add(self, data: bytes) -> Kind | None:
         """Add the events that these bytes complete. Returns the kind if the bytes are exactly one visible chunk."""
         found = self._decoder.feed(data)
-        self._work += len(data) + 8 * len(found)
-        if self._work > _BREAK:
-            self._work = 0
-            self._breathe()
-        return self._take(found, len(data))
+        self._work += len(data)
+        kind = self._take_all(found)
+        if not self._over and self._decoder.unfinished > self._limit:
+            self.fault = Outcome.MALFORMED, f"an event of more than {self._limit:,} bytes"
+        return kind if len(found) == 1 and found[0].size == len(data) else None
 
-    def _take(self, events: list[Event], length: int = 0) -> Kind | None:
-        """Add these events, which `length` bytes completed. Returns the kind of the visible event that is all of them.
+    def _take_all(self, events: list[Event]) -> Kind | None:
+        """Add these events, up to one that ends the answer. Returns the kind of the last if it is visible."""
+        kind = None
+        for event in events:
+            kind = self._take(event)
+            if self._over:
+                break
+        return kind
+
+    def _take(self, event: Event) -> Kind | None:
+        """Add an event. Returns its kind if it is visible, and the answer goes on.
 
         The events that are like it will not be looked into, and whether a person sees anything has to be known.
         """
-        for event in events:
-            if event.size > self._limit:
-                self.fault = Outcome.MALFORMED, f"an event of {event.size:,} bytes; the limit is {self._limit:,}"
-                return None
-            if len(self.sizes) >= _MOST_EVENTS:
-                self.fault = Outcome.MALFORMED, f"more than {_MOST_EVENTS:,} events"
-                return None
-            try:
-                meaning = self._understand(event, self.answer)
-            except Malformed as malformed:
-                self.fault = Outcome.MALFORMED, str(malformed)
-                return None
-            self.sizes.append(event.size)
-            self.kinds.append(_CODES[meaning.kind])
-            self.characters.append(meaning.characters)
-            visible = meaning.kind in CONTENT and meaning.visible
-            self.answer.visible = self.answer.visible or visible
-            if meaning.error is not None:
-                self.fault = Outcome.REFUSED if meaning.refused else Outcome.SERVER_ERROR, meaning.error
-                return None
-            if meaning.ends:
-                self.ended = True
-                return None
-            if event.size == length and visible:
-                return meaning.kind
-        if self._decoder.unfinished > self._limit:
-            self.fault = Outcome.MALFORMED, f"an event of more than {self._limit:,} bytes"
+        size = event.size
+        self._work += _EVENT_WORK
+        if size > self._limit:
+            self.fault = Outcome.MALFORMED, f"an event of {size:,} bytes; the limit is {self._limit:,}"
+            return None
+        if len(self.sizes) >= _MOST_EVENTS:
+            self.fault = Outcome.MALFORMED, f"more than {_MOST_EVENTS:,} events"
+            return None
+        try:
+            meaning = self._understand(event, self.answer)
+        except Malformed as malformed:
+            self.fault = Outcome.MALFORMED, str(malformed)
+            return None
+        kind = meaning.kind
+        self._read_to += size
+        self.sizes.append(size)
+        self.kinds.append(_CODES[kind])
+        self.characters.append(meaning.characters if meaning.text else 0)
+        visible = kind in CONTENT and meaning.visible
+        self.answer.visible = self.answer.visible or visible
+        if meaning.error is not None:
+            self.fault = Outcome.REFUSED if meaning.refused else Outcome.SERVER_ERROR, meaning.error
+        elif meaning.ends:
+            self.ended = True
+        elif visible:
+            return kind
         return None
 
     def _pattern(self, chunk: bytes, kind: Kind, body: bytes, end: int) -> _Pattern | None:
@@ -236,6 +258,7 @@ class _BodyDecoder:
             sizes.append(next_at - at)
             kinds.append(code)
             characters.append(length)
+            self._read_to += next_at - at
             at = next_at
         return at
 
@@ -244,11 +267,16 @@ class _BodyDecoder:
         begin, room = ctypes.c_int64(at), min(_ROOM, _MOST_EVENTS - len(self.sizes))
         strings = (before, len(before), after, len(after))
         count = library.LIBRARY.sg_match(body, len(body), begin, *strings, self._limit, room, _SIZES, _CHARACTERS)
-        self.sizes.frombytes(memoryview(_SIZES).cast("B")[: 8 * count])
-        self.characters.frombytes(memoryview(_CHARACTERS).cast("B")[: 8 * count])
+        self.sizes.frombytes(_SIZES_BYTES[: 8 * count])
+        self.characters.frombytes(_CHARACTERS_BYTES[: 8 * count])
         self.kinds += bytes([_CODES[kind]]) * count
         self._work += count
+        self._read_to += begin.value - at
         return begin.value
+
+
+def _none(_body: bytes, _at: int) -> None:
+    return None
 
 
 @lru_cache(maxsize=256)  # the streams of one server have the same patterns

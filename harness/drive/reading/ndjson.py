@@ -39,6 +39,9 @@ class Decoder:
             self._report(line, events)
         return events
 
+    def next_usual(self, _body: bytes, _at: int) -> None:
+        """None: there is no cheaper way than `feed`."""
+
     def finish(self) -> list[Event]:
         """The event of a last line without its LF."""
         events: list[Event] = []

@@ -27,6 +27,9 @@ class Decoder:
         self._at += len(data)
         return [Event(self._utf8.decode(data).encode(), self._at, len(data))] if data else []
 
+    def next_usual(self, _body: bytes, _at: int) -> None:
+        """None: there is no cheaper way than `feed`."""
+
     def finish(self) -> list[Event]:
         """Nothing: every byte was reported."""
         return []

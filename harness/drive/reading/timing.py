@@ -85,7 +85,7 @@ def _compiled(times: Times, decoded: DecodedBody, until: int) -> tuple[dict[str,
         fields = {name: moment for name, moment in moments.items() if moment != layout.NONE}
     lag = _Lag(found.coalesced, found.saturated, found.stamped, found.lag_sum, found.lag_max)
     fields |= lag.fields(len(reads))
-    fields["arrivals"] = arrivals.pack_rows(decoded.kinds, rows)
+    fields["arrivals"] = arrivals.pack_rows(decoded.kinds, rows if handed else rows[:4])
     return fields, None if found.shown == layout.NONE else found.shown
 
 
