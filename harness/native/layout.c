@@ -37,6 +37,7 @@ static const struct number NUMBERS[] = {
     OFFSET(inbox, state),
     OFFSET(inbox, reported),
     OFFSET(inbox, count),
+    OFFSET(inbox, records),
     OFFSET(inbox, marker_lengths),
     OFFSET(inbox, reads),
     OFFSET(inbox, raw),

@@ -61,6 +61,8 @@ struct inbox {
     int32_t chunks;     /* chunks whose framing was removed and that Python has not taken */
     int32_t longest;     /* of the markers, bytes */
     int32_t markers;     /* how many there are; with none, no read is reported for one */
+    int32_t records;     /* `raw` holds whole TLS records, followed by `tail` bytes of one that is not complete */
+    int32_t shortest;    /* of the records so far, bytes */
     int32_t marker_lengths[MARKERS];
     char marker[MARKERS][MARKER]; /* report a read that completes one of these */
     struct read reads[READS];

@@ -55,6 +55,8 @@ class Inbox(ctypes.Structure):
         ("chunks", c_int32),  # chunks whose framing was removed and that Python has not taken
         ("longest", c_int32),  # of the markers, bytes
         ("markers", c_int32),  # how many there are
+        ("records", c_int32),  # `raw` holds whole TLS records, followed by `tail` bytes of one that is not complete
+        ("shortest", c_int32),  # of the records so far, bytes
         ("marker_lengths", c_int32 * MARKERS),
         ("marker", (c_char * MARKER) * MARKERS),
         ("reads", Read * READS),
@@ -120,7 +122,7 @@ def numbers() -> dict[str, int]:
 # The fields whose offsets are compared: a field that is added, removed or moved shifts one of them.
 _CHECKED = {
     "read": ("end", "stamp", "seen"),
-    "inbox": ("counted", "state", "reported", "count", "marker_lengths", "reads", "raw"),
+    "inbox": ("counted", "state", "reported", "count", "records", "marker_lengths", "reads", "raw"),
     "timing": ("rows", "until", "events"),
     "figures": ("tool_pause", "lag_max"),
 }

@@ -28,6 +28,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_unwatch": (c_void_p, c_void_p),
     "sg_drain": (c_void_p, c_void_p),
     "sg_count": (c_void_p, c_char_p, c_int),
+    "sg_put": (c_void_p, c_char_p, c_void_p, c_int, c_int),
     "sg_match": (
         *(c_char_p, c_int64, _NUMBERS),
         *(c_char_p, c_int, c_char_p, c_int),

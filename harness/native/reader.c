@@ -1,4 +1,4 @@
-/* The compiled reader: reads many plain sockets for `drive/wire/compiled.py`, and notes for each read when the kernel
+/* The compiled reader: reads many sockets for `drive/wire/compiled.py`, and notes for each read when the kernel
  * received it and when it was read. Makes no decisions and decodes no events.
  *
  * A reading thread reads each socket that is ready into its inbox, and writes the descriptors of sockets that need Python
@@ -8,12 +8,10 @@
  * Python allocates the inboxes. The inbox of a watched socket may be accessed only while the lock is held. Pointers to
  * inboxes are kept only in epoll, and are not used after `sg_unwatch`.
  *
- * Python's HTTP parser handles the headers of an answer and everything unusual in its chunked transfer coding. C follows
- * ordinary chunks to know how many bytes of the body each read has. If the inbox is `stripped`, C also removes the framing.
- * Both end at the first unusual byte.
+ * `framing.c` follows what is read: HTTP's chunks, or TLS records.
  */
 #define _GNU_SOURCE
-#include "layout.h"
+#include "framing.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -28,7 +26,6 @@
 
 enum {
     LEAST = 4096,   /* an inbox with less room than this is full */
-    LONGEST = 32,   /* bytes of a chunk-size line; a longer one, such as one of many zeros, is left to Python's parser */
     SEGMENT = 1448, /* bytes of a full TCP segment; with a smaller allowance, C reports the socket so that Python renews it */
 };
 
@@ -90,77 +87,6 @@ static int64_t stamp_of(struct msghdr *message) {
     return nanoseconds(&time);
 }
 
-static int hex_digit(char byte) {
-    if (byte >= '0' && byte <= '9') return byte - '0';
-    byte |= 'a' - 'A';
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
-}
-
-/* Count the bytes from `at` on that belong to the current chunk; in a stripped inbox, keep them. Returns their number. */
-static int64_t chunk_data(struct inbox *inbox, const char *at, const char *end) {
-    int64_t size = end - at < inbox->chunk_left ? end - at : inbox->chunk_left;
-    if (inbox->stripped) {
-        memmove(inbox->raw + inbox->length, at, size);
-        inbox->length += size;
-    }
-    inbox->body += size;
-    inbox->chunk_left -= size;
-    if (!inbox->chunk_left) inbox->state = DATA_CR;
-    return size;
-}
-
-/* Follow chunked transfer coding. Returns 0 at anything unusual: the last chunk, an extension, an error. */
-static int follow(struct inbox *inbox, char *at, char *end) {
-    char *line = at - inbox->tail; /* where the current chunk-size line begins */
-    int usual = 1;
-    while (usual && at < end) {
-        if (inbox->state == DATA) {
-            at += chunk_data(inbox, at, end);
-        } else if (inbox->state == SIZE && *at != '\r') {
-            int digit = hex_digit(*at++);
-            usual = digit >= 0 && !(inbox->chunk_left >> 32) && at - line <= LONGEST;
-            if (usual) inbox->chunk_left = inbox->chunk_left << 4 | digit;
-        } else {
-            usual = *at++ == (inbox->state == SIZE || inbox->state == DATA_CR ? '\r' : '\n');
-            inbox->torn = !usual && inbox->state > DATA;
-            if (inbox->state == SIZE && !inbox->chunk_left) usual = 0;
-            inbox->chunks += usual && inbox->stripped && inbox->state == SIZE;
-            if (usual && inbox->state == DATA_LF) {
-                inbox->state = SIZE;
-                line = at;
-            } else if (usual) {
-                inbox->state++;
-            }
-        }
-    }
-    if (inbox->stripped) {
-        inbox->tail = inbox->state < DATA ? end - line : 0;
-        memmove(inbox->raw + inbox->length, line, inbox->tail);
-    }
-    return usual;
-}
-
-/* Start counting a chunked body that begins with these bytes, which Python has taken. Returns whether C can count it. */
-int sg_count(struct inbox *inbox, char *data, int length) {
-    inbox->body = inbox->chunk_left = inbox->state = 0;
-    return inbox->counted = follow(inbox, data, data + length);
-}
-
-/* Count the data of one read, at `fresh`, and store its times. Returns whether C has come to a part that it cannot count. */
-static int keep(struct inbox *inbox, char *fresh, ssize_t size, int64_t stamp) {
-    int64_t before = inbox->body, end = before;
-    int counted = inbox->counted;
-    if (!inbox->stripped) inbox->length += size;
-    if (counted) {
-        inbox->counted = follow(inbox, fresh, fresh + size);
-        end = inbox->body;
-    } else {
-        end = inbox->length;
-    }
-    if (end > before || !inbox->counted) inbox->reads[inbox->count++] = (struct read){end, stamp, inbox->seen};
-    return counted && !inbox->counted;
-}
-
 /* Whether one of the markers lies between `from` and `end`. */
 static int marked(const struct inbox *inbox, const char *from, const char *end) {
     for (int i = 0; i < inbox->markers; i++)
@@ -190,10 +116,16 @@ static int read_once(struct inbox *inbox, int *more) {
     /* A marker may have begun in the read before. */
     const char *from = inbox->raw + inbox->length - inbox->longest;
     if (from < inbox->raw) from = inbox->raw;
-    int lost = keep(inbox, inbox->raw + used, size, stamp_of(&message));
+    int64_t stamp = stamp_of(&message);
+    int lost = 0, told = 0, before = inbox->count;
+    if (inbox->records)
+        told = keep_records(inbox, size, stamp);
+    else
+        lost = keep(inbox, inbox->raw + used, size, stamp);
     used = inbox->length + inbox->tail;
     inbox->full = lost || RAW - used < LEAST || inbox->count == READS || inbox->allowance < SEGMENT;
-    if (inbox->report_all || inbox->full) return 1;
+    if (inbox->records && inbox->count == before) return inbox->full; /* no whole record: there is nothing to decrypt */
+    if (inbox->report_all || inbox->full || told) return 1;
     return marked(inbox, from, inbox->raw + used);
 }
 

@@ -45,7 +45,7 @@ _CAUSES = (
         _UNVERIFIED,
     ),
     _Cause(
-        "WRONG_VERSION_NUMBER|UNKNOWN_PROTOCOL|HTTP_REQUEST|RECORD_LAYER|UNEXPECTED_MESSAGE|record layer",
+        "does not speak TLS|UNKNOWN_PROTOCOL|HTTP_REQUEST|RECORD_LAYER|UNEXPECTED_MESSAGE|record layer",
         "The port does not speak TLS. Write http:// in --host, or the port that does.",
     ),
     _Cause("TLS handshake", "The port closed or ignored the TLS handshake: does it speak TLS? If not, write http://."),

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import blobs, fuzz, gate, locust_events, memory, processes, reference, scale, shaped, stacks, truth
+from . import blobs, fuzz, gate, locust_events, memory, processes, reference, scale, shaped, stacks, tls, truth
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "truth": truth.run,
     "stacks": stacks.run,
+    "tls": tls.run,
     "processes": processes.run,
     "reference": reference.run,
     "shaped": shaped.run,

@@ -28,6 +28,7 @@ from .server import ANSWER, CUT_OFF, Row, lateness, read_rows
 from .truth import stored
 
 READERS = Path(__file__).parent / "readers"
+_SERVER = (sys.executable, "-m", "tests.benchmarks.server")
 _REPOSITORY = Path(__file__).parents[2]
 _PATHS = [str(_REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
 
@@ -82,21 +83,24 @@ def watch(
     environment: Mapping[str, str] | None = None,
     every: float = 5.0,
     shared: bool = False,
+    certificate: Sequence[Path] = (),
 ) -> Window:
     """Run the command that `client` makes from the server's URL; end it with SIGTERM after the window.
 
-    `shared`: the client may also use the server's core. Its cost includes its child processes.
+    `certificate`: of a server that speaks TLS, with its key; the client trusts it. `shared`: the client may also use
+    the server's core. Its cost includes its child processes.
     """
     cores = sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         truth = Path(folder) / "truth"
-        server = _start([sys.executable, "-m", "tests.benchmarks.server", str(truth)], cores[-1:], {})
+        server = _start([*_SERVER, str(truth), *map(str, certificate)], cores[-1:], {})
         running.callback(_stop, server)
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         # A file, since an overloaded client would fill a pipe and then block until somebody reads it.
         output = running.enter_context((Path(folder) / "output").open("w+"))
-        process = _start(client(url), cores if shared else cores[:1], environment or {}, output)
+        trusted = {"SSL_CERT_FILE": str(certificate[0])} if certificate else {}
+        process = _start(client(url), cores if shared else cores[:1], {**trusted, **(environment or {})}, output)
         running.callback(_stop, process)
         begin, end, cpu, memory = _observe(process, output, warm_up, seconds, every)
         _stop(process)

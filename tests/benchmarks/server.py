@@ -4,8 +4,9 @@ Every answer is the same made-up Anthropic stream: the first token 200 ms after 
 then one token every 20 ms. One timer serves all streams: a gap is divided into ticks, each connection is assigned one
 tick, so that the load is even, and each event is one `send`. Speaks just enough HTTP for well-behaved clients.
 
-Its argument is the path of a log: it prints its URL, logs what it sent (see `Row`), and on SIGTERM prints how late it
-was. All times are CLOCK_MONOTONIC ns.
+Its first argument is the path of a log: it prints its URL, logs what it sent (see `Row`), and on SIGTERM prints how
+late it was. With the paths of a certificate and its key as further arguments, it speaks TLS. All times are
+CLOCK_MONOTONIC ns.
 """
 
 import asyncio
@@ -15,12 +16,13 @@ import json
 import os
 import signal
 import socket
+import ssl
 import struct
 import sys
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -113,11 +115,40 @@ _STOP = (
 )
 
 
-class _Stream:
-    __slots__ = ("began", "due", "number", "phase", "sent", "sock", "under_way")
+class _Secure:
+    """TLS of one connection."""
 
-    def __init__(self, sock: socket.socket, phase: int) -> None:
+    def __init__(self, context: ssl.SSLContext, sock: socket.socket) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._sock = sock
+        self._met = False
+
+    def send(self, data: bytes) -> None:
+        self._object.write(data)
+        self._sock.send(self._outgoing.read())
+
+    def decrypted(self, data: bytes) -> bytes:
+        """What the client says with these bytes; b"" if it is still shaking hands."""
+        self._incoming.write(data)
+        found = b""
+        with suppress(ssl.SSLWantReadError):
+            if not self._met:
+                self._object.do_handshake()
+                self._met = True
+            found = self._object.read(65_536)
+        if self._outgoing.pending:
+            self._sock.send(self._outgoing.read())
+        return found
+
+
+class _Stream:
+    __slots__ = ("began", "due", "number", "phase", "secure", "send", "sent", "sock", "under_way")
+
+    def __init__(self, sock: socket.socket, phase: int, context: ssl.SSLContext | None) -> None:
         self.sock = sock
+        self.secure = None if context is None else _Secure(context, sock)
+        self.send: Callable[[bytes], Any] = sock.send if self.secure is None else self.secure.send
         self.phase = phase  # its tick within a gap
         self.under_way = False
         self.number = self.began = self.due = 0
@@ -125,8 +156,9 @@ class _Stream:
 
 
 class _Server:
-    def __init__(self, log: BinaryIO) -> None:
+    def __init__(self, log: BinaryIO, context: ssl.SSLContext | None) -> None:
         self._log = log
+        self._context = context
         self._loop = asyncio.get_running_loop()
         self._zero = time.monotonic_ns()
         self._offset = time.time_ns() - time.monotonic_ns()  # between the kernel's stamps and CLOCK_MONOTONIC
@@ -142,14 +174,14 @@ class _Server:
         self._timer = _timer(self._zero + TICK)
         self._loop.add_reader(self._listener, self._accept)
         self._loop.add_reader(self._timer, self._on_timer)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.url = f"http{'' if context is None else 's'}://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def _accept(self) -> None:
         sock, _ = self._listener.accept()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._phase = (self._phase + 1) % _TICKS
-        self._loop.add_reader(sock, self._read, _Stream(sock, self._phase), bytearray())
+        self._loop.add_reader(sock, self._read, _Stream(sock, self._phase, self._context), bytearray())
 
     def _read(self, stream: _Stream, asked: bytearray) -> None:
         try:
@@ -161,14 +193,18 @@ class _Server:
         if not data:
             self._leave(stream)
             return
-        asked += data
+        try:
+            asked += data if stream.secure is None else stream.secure.decrypted(data)
+        except ssl.SSLError:
+            self._leave(stream)
+            return
         head, blank, body = asked.partition(b"\r\n\r\n")
         length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
         if not blank or len(body) < int(length or 0):
             return
         asked.clear()
         if head.startswith(b"GET "):  # a metrics page, which it does not have
-            stream.sock.send(_NOT_FOUND)
+            stream.send(_NOT_FOUND)
             return
         began = time.monotonic_ns()
         if control:
@@ -184,7 +220,7 @@ class _Server:
         stream.number, stream.began, stream.due = self._answers, began, self._zero + first * TICK
         stream.sent = array("q")
         stream.under_way = True
-        stream.sock.send(_HEAD % stream.number + _START)
+        stream.send(_HEAD % stream.number + _START)
         self._starting[first].append(stream)
         self._ending[first + TOKENS * _TICKS].append(stream)
 
@@ -200,14 +236,14 @@ class _Server:
                 streams.remove(stream)
                 stream.under_way = False
                 with suppress(OSError):  # the client has gone, with all tokens
-                    stream.sock.send(_STOP)
+                    stream.send(_STOP)
                 write_row(self._log, stream.number, stream.began, stream.due, stream.sent)
         streams += [stream for stream in self._starting.pop(tick, ()) if stream.under_way]
         gone = []
         clock = time.monotonic_ns
         for stream in streams:
             try:
-                stream.sock.send(_TOKEN)
+                stream.send(_TOKEN)
             except OSError:  # the client has gone, or is so far behind that its buffers are full
                 gone.append(stream)
             else:
@@ -235,11 +271,15 @@ def _timer(first: int) -> int:
     return timer
 
 
-async def _serve(truth: Path) -> None:
+async def _serve(truth: Path, *certificate: Path) -> None:
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    context = None
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate[0], certificate[1])
     with truth.open("wb") as log:
-        server = _Server(log)
+        server = _Server(log, context)
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -249,4 +289,4 @@ async def _serve(truth: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(Path(sys.argv[1])))
+    asyncio.run(_serve(*map(Path, sys.argv[1:])))

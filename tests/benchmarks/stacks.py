@@ -34,7 +34,7 @@ def run(sizes: Sequence[int] = SIZES, stacks: Sequence[str] = (), rounds: int = 
             results = [_round(chosen, size) for _ in range(rounds)]
             for name in chosen:
                 found[f"{size}_{name}"] = median = medians([result[name] for result in results])
-                print(_line(size, name, median), flush=True)
+                print(line(size, name, median), flush=True)
     return found
 
 
@@ -50,7 +50,7 @@ def _round(stacks: Mapping[str, Callable[[int], dict[str, float]]], size: int) -
 def _stacks(folder: Path) -> dict[str, Callable[[int], dict[str, float]]]:
     stacks = {"floor": _floor(folder)}
     for client in CLIENTS:
-        stacks[client] = _ours(folder, client)
+        stacks[client] = ours(folder, client)
     stacks["sdk_script"] = _script(folder, "sdk")
     stacks["FastHttpUser"] = _script(folder, "fast_http")
     if importlib.util.find_spec("aiohttp"):
@@ -63,16 +63,23 @@ def _stacks(folder: Path) -> dict[str, Callable[[int], dict[str, float]]]:
 def _floor(folder: Path) -> Callable[[int], dict[str, float]]:
     program = folder / "floor"
     subprocess.run(["cc", "-O2", "-o", program, READERS / "floor.c"], check=True)
+    return floor(program)
+
+
+def floor(program: Path, certificate: Sequence[Path] = ()) -> Callable[[int], dict[str, float]]:
+    """The stack that is this program, compiled from `floor.c`."""
 
     def stack(size: int) -> dict[str, float]:
-        command = [str(program), str(size), str(TOKENS)]
-        window = watch(lambda url: [command[0], url.rpartition(":")[2], *command[1:]], warm_up=WARM_UP, seconds=SECONDS)
+        def command(url: str) -> list[str]:
+            return [str(program), url.rpartition(":")[2], str(size), str(TOKENS)]
+
+        window = watch(command, warm_up=WARM_UP, seconds=SECONDS, certificate=certificate)
         return _figures(window, int(window.server["events"]))  # it keeps up with the server, and keeps no record
 
     return stack
 
 
-def _ours(folder: Path, client: str) -> Callable[[int], dict[str, float]]:
+def ours(folder: Path, client: str, certificate: Sequence[Path] = ()) -> Callable[[int], dict[str, float]]:
     def stack(size: int) -> dict[str, float]:
         database = folder / "run.db"
         database.unlink(missing_ok=True)
@@ -81,6 +88,7 @@ def _ours(folder: Path, client: str) -> Callable[[int], dict[str, float]]:
             warm_up=WARM_UP,
             seconds=SECONDS,
             environment={"BENCHMARK_CLIENT": client},
+            certificate=certificate,
         )
         on_the_wire, by_library = list(recorded(database)), list(handed(database))
         events = window.events(on_the_wire if client == "wire" else by_library)
@@ -131,7 +139,7 @@ def _figures(window: Window, events: int, seen: Iterable[Row] = ()) -> dict[str,
     }
 
 
-def _line(size: int, name: str, found: dict[str, float]) -> str:
+def line(size: int, name: str, found: Mapping[str, float], floor: str = "floor") -> str:
     errors = "  ".join(
         f"{which.upper()} error p99 {found[f'{which}_error_p99_ms']:.3f} ms"
         for which in ("ttft", "itl")
@@ -140,6 +148,6 @@ def _line(size: int, name: str, found: dict[str, float]) -> str:
     left_out = found.get("streams_left_out", 0)
     return (
         f"stacks: {size:>5,} streams  {name:<13}{found['events_per_cpu_second']:>9,.0f} events/CPU-s "
-        f"= {found['of_the_floor']:.2f} of the floor  {errors}  (server late p99 {found['server_late_p99_ms']} ms"
+        f"= {found['of_the_floor']:.2f} of the {floor}  {errors}  (server late p99 {found['server_late_p99_ms']} ms"
         + (f"; {left_out:,.0f} streams left out: other tokens than sent)" if left_out else ")")
     )

@@ -10,6 +10,7 @@ times       the times of a stream, and its packed columns
 chunks      HTTP's chunked transfer coding
 blobs       hostile arrivals blobs
 framing     the two socket readers, on the same bytes
+records     the same over TLS
 
 `python -m tests.fuzz 100000` runs so many cases of each target; `make bench` runs a million in all with the sanitizers.
 """

@@ -9,13 +9,14 @@ from streamgauge.harness.drive.wire.compiled import CompiledReader, PolledSet, R
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.drive.wire.exchange import Exchange, SocketReader
 from streamgauge.harness.drive.wire.plain import PlainReader
+from streamgauge.harness.drive.wire.tls import Tls
 from streamgauge.harness.native import library
 from streamgauge.harness.record.observation import Outcome
 from tests.fuzz.chunks import written
 from tests.fuzz.inputs import cut, mutated
 
 _STRANGE = (b"\r", b"\n", b"\r\n", b"\r\n ", b"\n\t", b"0", b" ", b":", b"\0", b"\x01", b"\xff")
-_HEADS = (
+HEADS = (
     b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
     b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\n\r\n",
     b"HTTP/1.1 200 OK\r\ncontent-length: 20\r\ntransfer-encoding: chunked\r\n\r\n",
@@ -28,7 +29,7 @@ _HEADS = (
     b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ntransfer-encoding: chunked\r\n\r\n",
     b"HTTP/1.1 204 No Content\r\n\r\n",
 )
-_MARKERS = ((b"never",), (b"x",), ())  # of `Exchange`
+MARKERS = ((b"never",), (b"x",), ())  # of `Exchange`
 _SETS: dict[type[SocketSet], SocketSet] = {}
 
 
@@ -47,27 +48,32 @@ def _compiled(sockets: type[SocketSet]) -> Callable[[Exchange], CompiledReader]:
 
 
 def case(random: Random) -> None:
-    head = random.choice(_HEADS)
+    head = random.choice(HEADS)
     zeros = b"0" * random.choice((0, 0, 0, 30, 70)) if b"hunked" in head else b""
     sent = (head if random.random() < 0.9 else mutated(random, head, _STRANGE)) + zeros + written(random)
-    pieces, markers = cut(random, sent), random.choice(_MARKERS)
+    pieces, markers = cut(random, sent), random.choice(MARKERS)
     same(pieces, markers, random.choice((ReadingThread, PolledSet)))
 
 
 def same(pieces: list[bytes], markers: tuple[bytes, ...], sockets: type[SocketSet]) -> Made:
     """What the plain reader makes of these pieces; the compiled one must make the same of them."""
-    plainly = _made_of(pieces, markers, PlainReader)
-    assert _made_of(pieces, markers, _compiled(sockets)) == plainly, (pieces, markers)
+    plainly = made_of(pieces, markers, PlainReader)
+    assert made_of(pieces, markers, _compiled(sockets)) == plainly, (pieces, markers)
     return plainly
 
 
-def _made_of(pieces: list[bytes], markers: tuple[bytes, ...], reader: Callable[[Exchange], SocketReader]) -> Made:
+def made_of(
+    pieces: list[bytes],
+    markers: tuple[bytes, ...],
+    reader: Callable[[Exchange], SocketReader],
+    tls: Tls | None = None,
+) -> Made:
     """What a reader makes of these pieces, each of which is drained before the next is sent, and of the end."""
     near, far = socket.socketpair()
     with near, far:
         near.setblocking(False)
         connection = Connection()
-        connection.sock = near
+        connection.sock, connection.tls = near, tls
         exchange = Exchange(connection, 1 << 20, markers)
         exchange.start(reader(exchange))
         for piece in pieces:

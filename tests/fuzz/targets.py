@@ -7,11 +7,12 @@ write outside a buffer, and undefined behaviour. So that they see a buffer's exa
 from collections.abc import Callable
 from random import Random
 
-from tests.fuzz import blobs, chunks, framing, match, times
+from tests.fuzz import blobs, chunks, framing, match, records, times
 
 TARGETS: dict[str, Callable[[Random], None]] = {
     "chunks": chunks.case,
     "framing": framing.case,
+    "records": records.case,
     "match": match.case,
     "times": times.case,
     "columns": times.columns_case,

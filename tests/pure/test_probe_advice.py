@@ -120,7 +120,7 @@ def test_a_redirect_on_the_same_host_leads_to_its_path() -> None:
         ("TLS: the certificate does not verify: IP address mismatch, certificate is not valid for '1'", "another name"),
         ("TLS: the certificate does not verify: self-signed certificate", "SSL_CERT_FILE"),
         ("TLS: the certificate does not verify: unable to get local issuer certificate", "SSL_CERT_FILE"),
-        ("TLS: WRONG_VERSION_NUMBER", "does not speak TLS"),
+        ("TLS: the server does not speak TLS at this port", "does not speak TLS"),
         ("the server closed the connection in the TLS handshake", "does it speak TLS?"),
         ("no TLS handshake in time", "does it speak TLS?"),
         ("TLS: SSLV3_ALERT_HANDSHAKE_FAILURE", "client's certificate"),

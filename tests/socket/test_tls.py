@@ -3,20 +3,29 @@
 import shutil
 import socket
 import ssl
+import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
+import gevent
 import pytest
 
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
+from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
-from streamgauge.harness.record.observation import Outcome
+from streamgauge.harness.record.observation import CONTENT, Outcome
+from tests.support import stacks
+from tests.support.command import free_port
 from tests.support.hostile import (
     CHUNKED,
     DONE,
     LAST,
+    UNTIL_CLOSED,
     Peer,
     ask,
     asked,
@@ -36,6 +45,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with"),
     pytest.mark.timing,
 ]
+SAYS_GOODBYE: Callable[[Peer], object] = lambda peer: peer.sock.unwrap()  # noqa: E731 - a parameter of a test
 WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
 
 
@@ -142,6 +152,33 @@ def test_an_end_without_close_notify_is_truncated_and_keeps_its_chunks(tls: ssl.
     with scripted(asked(CHUNKED, chunk(tokens(3))), tls=tls) as server:
         seen = observe(server.url, verify=False)
     assert (seen.outcome, content(seen)) == (Outcome.TRUNCATED, 3)
+    assert seen.detail == "the connection was closed without TLS's close_notify: the answer may be cut short"
+
+
+@pytest.mark.parametrize(("end", "outcome"), [(lambda _: None, Outcome.TRUNCATED), (SAYS_GOODBYE, Outcome.COMPLETED)])
+def test_an_answer_that_ends_with_its_connection_is_complete_only_with_close_notify(
+    tls: ssl.SSLContext, end: Callable[[Peer], object], outcome: Outcome
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(UNTIL_CLOSED, tokens(3))
+        end(peer)
+
+    with scripted(script, tls=tls) as server:
+        seen = observe(server.url, verify=False, end="close")
+    assert (seen.outcome, content(seen)) == (outcome, 3)
+
+
+def test_a_server_that_wants_a_certificate_of_the_client_is_unreachable_and_says_so(
+    signed: tuple[Path, Path], tls: ssl.SSLContext
+) -> None:
+    tls.verify_mode = ssl.CERT_REQUIRED
+    tls.load_verify_locations(signed[0])
+    with scripted(asked(WHOLE), tls=tls) as server:
+        seen = observe(server.url, verify=False)
+    assert seen.outcome is Outcome.UNREACHABLE
+    assert seen.detail.startswith("TLS: the server ")
+    assert "certificate of the client" in seen.detail
 
 
 def test_an_end_with_close_notify_is_truncated_as_well(tls: ssl.SSLContext) -> None:
@@ -200,3 +237,130 @@ def test_a_large_record_in_many_segments_gives_arrivals_in_order(tls: ssl.SSLCon
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 20_000)
     arrived = [each.at for each in seen.chunks]
     assert arrived == sorted(arrived)
+
+
+@contextmanager
+def openssl_server(signed: tuple[Path, Path], version: str, *typed: bytes) -> Iterator[str]:
+    """OpenSSL's own test server, which sends what is typed to it; some letters are commands, such as K: new keys."""
+    port = free_port()
+    command = [
+        "openssl",
+        "s_server",
+        "-accept",
+        f"127.0.0.1:{port}",
+        "-cert",
+        str(signed[0]),
+        "-key",
+        str(signed[1]),
+        version,
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        until_it_says(server.stdout, b"ACCEPT")
+
+        def answer() -> None:
+            assert server.stdin is not None
+            assert server.stdout is not None
+            until_it_says(server.stdout, b"POST")
+            for line in typed:
+                time.sleep(0.05)  # each in a read of its own: a command is recognised at a read's beginning
+                server.stdin.write(line)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        yield f"https://127.0.0.1:{port}"
+        answering.join()
+        server.kill()
+
+
+def until_it_says(output: IO[bytes], words: bytes) -> None:
+    said = b""
+    while words not in said:
+        more = output.read(65_536)
+        assert more, said
+        said += more
+
+
+@pytest.mark.parametrize(("version", "command"), [("-tls1_3", b"K\n"), ("-tls1_3", b"k\n"), ("-tls1_2", b"r\n")])
+def test_new_keys_and_a_renegotiation_in_mid_answer_change_nothing(
+    signed: tuple[Path, Path], version: str, command: bytes
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = [head, chunk(token(0)), command, chunk(token(1)), command, chunk(token(2)), chunk(DONE), LAST]
+    with openssl_server(signed, version, *answer) as url:
+        seen = observe(url, verify=False)
+    assert (seen.outcome, seen.detail, content(seen)) == (Outcome.COMPLETED, "", 3)
+
+
+def test_records_that_come_while_the_interpreter_is_busy_have_their_true_times(tls: ssl.SSLContext) -> None:
+    clock = RunClock.starting_at(time.time_ns())
+    ready, sent = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> list[tuple[int, int]]:
+        peer.request()
+        peer.send(CHUNKED)
+        time.sleep(0.05)
+        ready.set()
+        for piece in (*map(token, range(5)), DONE):
+            time.sleep(0.02)
+            peer.send(chunk(piece))
+        sent.set()
+        peer.send(LAST)
+        return peer.sent[1:-1]
+
+    def busy() -> None:
+        while not ready.is_set():
+            gevent.sleep(0.001)
+        sent.wait(10)  # not gevent's: the loop stands still
+
+    with scripted(script, tls=tls) as server:
+        person = client(server.url, clock=clock, verify=False)
+        other = gevent.spawn(busy)
+        seen = ask(person)
+        other.get()
+        true = stamped_true(seen, clock, server.result())
+        person.close()
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 5)
+    if library.LIBRARY is not None:  # compiled code has a thread of its own, and decrypts nothing
+        assert all(true)
+        assert seen.coalesced_reads == 0
+
+
+@pytest.mark.parametrize("name", stacks.LIBRARIES)
+def test_a_library_over_tls_has_the_same_times_and_outcome(tls: ssl.SSLContext, name: str) -> None:
+    clock = RunClock.starting_at(time.time_ns())
+
+    def script(peer: Peer) -> list[tuple[int, int]]:
+        peer.request()
+        peer.send(CHUNKED + chunk(stacks.START))
+        for _ in range(3):
+            time.sleep(0.03)
+            peer.send(chunk(stacks.delta()))
+        peer.send(chunk(stacks.END) + LAST)
+        return peer.sent[1:4]
+
+    with scripted(script, tls=tls) as server:
+        person = stacks.person(name, server.url, clock=clock, verify=False)
+        seen = stacks.ask(person)
+        sent = server.result()
+        person.close()
+    assert (seen.outcome, content(seen), seen.unstamped_reads) == (Outcome.COMPLETED, 3, 0)
+    arrived = [clock.origin + each.at for each in seen.chunks if each.kind in CONTENT]
+    assert all(
+        before <= at + 50_000 and at <= after + 1_000_000 for at, (before, after) in zip(arrived, sent, strict=True)
+    )
+
+
+def test_a_slow_server_that_goes_on_after_its_last_record_is_not_waited_for(tls: ssl.SSLContext) -> None:
+    """Only the plain text shows that the answer is complete; it is decrypted although no more records come."""
+    began = time.monotonic()
+    longer = b"data: " + b"x" * 200 + b"\n\n"  # each record is longer than the one before: none looks like an end
+    with scripted(
+        held(CHUNKED, *(chunk(token(n)) for n in range(3)), chunk(longer), chunk(DONE + b":" * 300) + LAST), tls=tls
+    ) as server:
+        seen = observe(server.url, verify=False)
+    assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 4)
+    assert time.monotonic() - began < 2

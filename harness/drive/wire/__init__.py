@@ -10,6 +10,7 @@ broken       why an exchange ended too early
 loop         chooses the socket reader of an exchange
 plain        socket readers in Python
 compiled     socket readers in C
+encrypted    the same for TLS
 pace         how fast an emulated link lets them read
 reads        how far each read came, and when
 stamps       the kernel's times, for the readers in Python

@@ -35,12 +35,30 @@ def starves(code: int | None) -> bool:
     return code in _OURS
 
 
+# What OpenSSL's names for the commonest faults of TLS mean; an alert is the server's word.
+_TLS = {
+    "ALERT_CERTIFICATE_REQUIRED": "the server wants a certificate of the client, and streamgauge has none",
+    "ALERT_BAD_CERTIFICATE": "the server refuses us as a client without a good certificate",
+    "ALERT_HANDSHAKE_FAILURE": (
+        "the server refuses the handshake: it wants a certificate of the client, or has no cipher in common with us"
+    ),
+    "ALERT_PROTOCOL_VERSION": "the server speaks no version of TLS that we do",
+    "UNSUPPORTED_PROTOCOL": "the server speaks no version of TLS that we do",
+    "ALERT_UNRECOGNIZED_NAME": "the server does not know the host's name",
+    "UNRECOGNIZED_NAME": "the server does not know the host's name",
+    "WRONG_VERSION_NUMBER": "the server does not speak TLS at this port",
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "what came cannot be decrypted: it is garbage, or was changed",
+    "UNEXPECTED_EOF_WHILE_READING": "the server closed the connection in mid-record",
+}
+
+
 def reason(fault: BaseException) -> str:
     """The text of a system error, without errno and tuples."""
     if isinstance(fault, ssl.SSLCertVerificationError):
         return f"the certificate does not verify: {fault.verify_message}"
     if isinstance(fault, ssl.SSLError):
-        return fault.reason or str(fault)
+        told = fault.reason or str(fault)
+        return _TLS.get(told.removeprefix("TLSV1_").removeprefix("TLSV13_").removeprefix("SSLV3_"), told)
     if isinstance(fault, OSError) and fault.errno is not None:
         return fault.strerror or os.strerror(fault.errno)
     return str(fault)

@@ -21,7 +21,7 @@ from streamgauge.harness.native import layout
 from streamgauge.harness.record.observation import Outcome
 
 _UNLIMITED = 1 << 62
-_PIPE = 65_536  # bytes that a pipe holds
+_REPORTS = 64  # sockets that are taken before the gevent loop serves others
 
 
 class Inbox(layout.Inbox):
@@ -36,6 +36,7 @@ class Inbox(layout.Inbox):
         self.report_all, self.counted, self.stripped, self.tail, self.torn = 1, 0, 0, 0, 0
         self.ended, self.error, self.length, self.count = 0, 0, 0, 0
         self.received, self.chunks = 0, 0
+        self.records = 0
 
     def take(self) -> Piece:
         """What was read since the last call."""
@@ -105,6 +106,10 @@ class SocketSet(ABC):
     def remove(self, inbox: Inbox) -> None:
         """Give back an inbox that is no longer watched or needed."""
         del self._readers[inbox.descriptor]
+        self.spare(inbox)
+
+    def spare(self, inbox: Inbox) -> None:
+        """Give back an inbox that was never added."""
         self._spare.append(inbox)
 
     def watch(self, inbox: Inbox) -> None:
@@ -124,6 +129,14 @@ class SocketSet(ABC):
         """Read now what the kernel has for a watched socket."""
         self._library.sg_drain(self._reader, ctypes.byref(inbox))
 
+    def put(self, inbox: Inbox, data: bytes, reads: Reads, begin: int) -> int:
+        """Put the reads of `data` from number `begin` on into an inbox that is not watched. Returns how many fitted.
+
+        Take the inbox before the rest is put.
+        """
+        at, address = (reads[begin - 1].end, reads.address_of(begin)) if begin else (0, reads.address)
+        return int(self._library.sg_put(ctypes.byref(inbox), data, address, at, len(reads) - begin))
+
     def count(self, inbox: Inbox, begun: bytes) -> bool:
         """Count the bytes of a chunked body that begins with `begun`. False if C cannot count this body."""
         return bool(self._library.sg_count(ctypes.byref(inbox), begun, len(begun)))
@@ -139,7 +152,7 @@ class ReadingThread(SocketSet):
 
     def reported(self) -> list[int]:
         """Blocks until the thread has reported something."""
-        return array("i", os.read(self.report_descriptor, _PIPE)).tolist()
+        return array("i", os.read(self.report_descriptor, 4 * _REPORTS)).tolist()
 
 
 class PolledSet(SocketSet):
@@ -168,12 +181,13 @@ class CompiledReader:
 
     separates: ClassVar[bool] = True
 
-    __slots__ = ("_awaits_body", "_counts", "_exchange", "_inbox", "_sockets", "_watched")
+    __slots__ = ("_awaits_body", "_counts", "_exchange", "_http", "_inbox", "_sockets", "_watched")
 
     def __init__(self, exchange: Exchange, sockets: SocketSet) -> None:
         self._exchange = exchange
         self._sockets = sockets
         self._inbox = sockets.inbox(exchange.connection.sock.fileno(), exchange.markers)
+        self._http = self._inbox  # the one whose data is HTTP
         self._watched = False
         self._awaits_body = True  # the headers are not complete yet
         self._counts = False  # C counted the body when the inbox was last taken
@@ -207,18 +221,24 @@ class CompiledReader:
         self._sockets.remove(self._inbox)
 
     def _take(self) -> None:
-        exchange, uncounted = self._exchange, not self._inbox.counted and not self._counts
-        piece = self._inbox.take()
+        self._take_http(None)
+
+    def _take_http(self, broken: Broken | None) -> None:
+        """Pass on the data that is HTTP; `broken`: what broke the connection, if the inbox does not say it."""
+        exchange, uncounted = self._exchange, not self._http.counted and not self._counts
+        piece = self._http.take()
+        if broken is not None:
+            piece = piece._replace(broken=broken)
         for part in _apart(piece) if uncounted else (piece,):
             if not exchange.finished:
                 exchange.take(part)
         if not exchange.finished:
             self._prepare(piece)
-        self._counts = bool(self._inbox.counted)
+        self._counts = bool(self._http.counted)
 
     def _prepare(self, piece: Piece) -> None:
         """Tell C how to treat the data after this piece."""
-        inbox, exchange, data = self._inbox, self._exchange, piece.data
+        inbox, exchange, data = self._http, self._exchange, piece.data
         response = exchange.response
         if data and self._awaits_body and response.status is not None:
             self._awaits_body = False

@@ -6,7 +6,7 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from gevent.socket import wait_read, wait_write
 from streamgauge.harness.drive.wire import stamps
 from streamgauge.harness.drive.wire.broken import Broken, Starved, reason, reason_of, starves
 from streamgauge.harness.drive.wire.endpoint import Address, Endpoint
-from streamgauge.harness.drive.wire.tls import Tls
+from streamgauge.harness.drive.wire.tls import Plain, Tls
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.record.observation import Outcome
 
@@ -139,10 +139,10 @@ class Connection:
         if not ready or (time.monotonic_ns() > until and _happened(self.sock, event.since) > until + _TICK):
             raise late
 
-    def decrypt(self, data: memoryview) -> tuple[bytes, bool, Broken | None]:
+    def decrypt(self, data: bytes | memoryview, ends: Sequence[int]) -> Plain:
         """Like `Tls.decrypt`; also sends TLS's own replies."""
         assert self.tls is not None
-        found = self.tls.decrypt(data)
+        found = self.tls.decrypt(data, ends)
         if answer := self.tls.outgoing():
             with suppress(OSError):  # such as the reply to a key update; the peer can do without it
                 self.sock.send(answer)

@@ -213,9 +213,9 @@ class Exchange:
             try:
                 self.feed(data)  # type: ignore[arg-type]  # httptools takes any buffer
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-                ended = True
-                if not response.complete:  # after the message, bad data only makes the connection unusable
-                    broken = Broken(Outcome.MALFORMED, f"not HTTP: {str(error)[:200]}")
+                broken = Broken(Outcome.MALFORMED, f"not HTTP: {str(error)[:200]}")
+        if broken is not None and response.complete:  # after the message, it only makes the connection unusable
+            ended, broken = True, None
         if response.inflater is not None and len(body) > before:
             broken = self._inflate(response.inflater, before) or broken
         reads.extend(piece.reads)

@@ -13,6 +13,7 @@ from streamgauge.harness.drive.wire.compiled import (
     ReadingThread,
     SocketSet,
 )
+from streamgauge.harness.drive.wire.encrypted import TlsReader, TlsThread
 from streamgauge.harness.drive.wire.exchange import Exchange, SocketReader
 from streamgauge.harness.drive.wire.plain import READABLE, PacedPlainReader, PlainReader
 from streamgauge.harness.native import library
@@ -38,11 +39,14 @@ class Loop:
 
     def _reader(self, exchange: Exchange) -> SocketReader:
         pace, compiled = exchange.pace, self._compiled
-        # The compiled reader cannot decrypt, and it cannot ask for an allowance before each read.
-        if compiled is None or exchange.connection.tls is not None or not (pace is None or pace.steady):
-            return PlainReader(exchange) if pace is None else PacedPlainReader(exchange, pace)
+        encrypted = exchange.connection.tls is not None
         if pace is None:
-            return CompiledReader(exchange, compiled.thread)
+            if compiled is None:
+                return PlainReader(exchange)
+            return TlsReader(exchange, compiled.tls) if encrypted else CompiledReader(exchange, compiled.thread)
+        # The compiled reader cannot ask for an allowance before each read, and paced TLS is rare.
+        if compiled is None or encrypted or not pace.steady:
+            return PacedPlainReader(exchange, pace)
         return PacedCompiledReader(exchange, compiled.polled, pace)
 
 
@@ -51,6 +55,7 @@ class _Compiled:
 
     def __init__(self, loop: Any) -> None:
         self.thread = ReadingThread(library.LIBRARY)
+        self.tls = TlsThread(self.thread)
         self.polled = PolledSet(library.LIBRARY)
         self._watchers = [_watcher(loop, sockets) for sockets in (self.thread, self.polled)]
 

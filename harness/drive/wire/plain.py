@@ -13,6 +13,7 @@ from streamgauge.harness.drive.wire.exchange import Exchange, Piece
 from streamgauge.harness.drive.wire.pace import Alarm, Pace
 from streamgauge.harness.drive.wire.reads import Read, Reads
 from streamgauge.harness.drive.wire.stamps import CONTROL_SPACE, stamp_of
+from streamgauge.harness.drive.wire.tls import CutOff
 from streamgauge.harness.record.observation import Outcome
 
 READABLE = 1  # libev's event bit
@@ -84,8 +85,10 @@ class PlainReader:
         connection = self._exchange.connection
         data: Any = _VIEW[:size]
         ended, broken = not size, None
-        if size and connection.tls is not None:
-            data, ended, broken = connection.decrypt(data)
+        if connection.tls is not None:
+            data, _, finished, broken = connection.decrypt(data, (size,))
+            broken = broken or (CutOff() if ended and not finished else None)
+            ended = ended or finished
         self._exchange.take(Piece(data, Reads.of(Read(0, stamp, seen)), seen, size, ended=ended, broken=broken))
 
 

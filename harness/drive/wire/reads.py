@@ -61,6 +61,10 @@ class Reads:
         """Address for compiled code; valid until more reads are added."""
         return self._numbers.buffer_info()[0]
 
+    def address_of(self, number: int) -> int:
+        """Address of this read and those after it; valid like `address`."""
+        return self.address + number * _BYTES
+
     def columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """(`end`, `stamp`, `seen`) of all reads, not copied: no reads can be added while one of these is in use."""
         ends, stamps, seen = np.asarray(self._numbers, np.int64).reshape(-1, _FIELDS).T
@@ -73,6 +77,13 @@ class Reads:
 
     def extend(self, more: "Reads") -> None:
         self._numbers.extend(more._numbers)
+
+    def ends(self) -> list[int]:
+        return self._numbers[::_FIELDS].tolist()
+
+    def end_at(self, ends: list[int]) -> None:
+        """Set the end of each read."""
+        self._numbers[::_FIELDS] = array("q", ends)
 
     def forget_after(self, number: int) -> None:
         """Keep only the first `number` reads."""

@@ -1,19 +1,40 @@
 """TLS of one connection, over memory buffers. Does no I/O: the socket is read elsewhere, with kernel stamps."""
 
 import ssl
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from streamgauge.harness.drive.wire.broken import Broken, reason
 from streamgauge.harness.record.observation import Outcome
 
-_BLOCK = 65_536  # bytes decrypted at a time
+_RECORD = 16_384  # bytes of plain text in a record at most; each call of OpenSSL decrypts one record
+
+
+class Plain(NamedTuple):
+    """What several reads of ciphertext were."""
+
+    data: bytes
+    ends: list[int]  # where each read ends in `data`
+    ended: bool  # the peer has ended the TLS stream
+    broken: Broken | None  # what broke it
+
+
+class CutOff(Broken):
+    """The peer closed the connection without TLS's close_notify: whoever is in between can do that."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Outcome.TRUNCATED, "the connection was closed without TLS's close_notify: the answer may be cut short"
+        )
 
 
 class Tls:
-    __slots__ = ("_incoming", "_object", "_outgoing")
+    __slots__ = ("_begun", "_incoming", "_object", "_outgoing")
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._begun = False  # data has come
 
     def handshake(self, received: bytes) -> bool:
         """Process the peer's next bytes (b"" to begin). True if the handshake is complete; Broken if it failed.
@@ -37,18 +58,38 @@ class Tls:
         """The bytes to send now; b"": nothing."""
         return self._outgoing.read() if self._outgoing.pending else b""
 
-    def decrypt(self, data: memoryview) -> tuple[bytes, bool, Broken | None]:
-        """Ciphertext → (plain text, whether the peer has ended the TLS stream, what broke the stream or None)."""
-        self._incoming.write(data)
-        plain, ended, broken = [], False, None
+    def decrypt(self, data: bytes | memoryview, ends: Sequence[int]) -> Plain:
+        """Decrypt reads, at least one, that end at these places of `data`.
+
+        OpenSSL takes no more of its input than the record that it decrypts, so what is left of the input tells which
+        read completed a record. If the last read ends with a record, no call is made for nothing: the exception for
+        that would cost as much as a small record.
+        """
+        incoming, plain, found, ended, broken = self._incoming, bytearray(), list[int](), False, None
+        incoming.write(data)
         try:
-            while block := self._object.read(_BLOCK):
-                plain.append(block)
-            ended = True
-        except ssl.SSLWantReadError:
-            pass
+            while not ended and (block := self._next()) is not None:
+                place = len(data) - incoming.pending
+                while ends[len(found)] < place:
+                    found.append(len(plain))
+                plain += block
+                ended = not block
         except ssl.SSLZeroReturnError:
             ended = True
         except ssl.SSLError as fault:
-            broken = Broken(Outcome.RESET, f"TLS: {reason(fault)}")
-        return b"".join(plain), ended, broken
+            # In TLS 1.3, a server refuses a client without a certificate after the handshake.
+            outcome = Outcome.RESET if self._begun or plain else Outcome.UNREACHABLE
+            broken = Broken(outcome, f"TLS: {reason(fault)}")
+        found += [len(plain)] * (len(ends) - len(found))
+        self._begun = self._begun or bool(plain)
+        return Plain(bytes(plain), found, ended, broken)
+
+    def _next(self) -> bytes | None:
+        """The plain text of the next record, b"" at the end; None if only a part of a record is left of the input."""
+        while left := self._incoming.pending:
+            try:
+                return self._object.read(_RECORD)
+            except ssl.SSLWantReadError:  # a part of a record, or one that is not data
+                if self._incoming.pending == left:
+                    break
+        return None

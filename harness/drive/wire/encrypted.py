@@ -1,0 +1,107 @@
+"""The compiled socket reader of TLS: C reads the ciphertext, and Python decrypts many records at once.
+
+The header of a TLS record is not encrypted. So C knows where records end, and the kernel's stamp of the read that
+completed a record is the arrival time of what is in it, whenever it is decrypted. That happens when C reports the
+socket, when the owner of the exchange has to decide something, and when the server has been quiet for a while: only the
+plain text shows that an answer is complete.
+"""
+
+import time
+
+from streamgauge.harness.drive.wire.compiled import CompiledReader, ReadingThread
+from streamgauge.harness.drive.wire.exchange import Exchange
+from streamgauge.harness.drive.wire.pace import Alarm
+from streamgauge.harness.drive.wire.tls import CutOff, Plain
+from streamgauge.harness.native import layout
+
+_EVERY = 40_000_000  # ns between two looks for quiet servers
+_QUIET = 40_000_000  # ns after the last read
+_MOST_QUIET = 320_000_000  # the same for a server that is found quiet again and again between two records
+_TURN = 2_000_000  # ns of decrypting before the gevent loop serves others
+_BREAK = 1_000_000  # ns until the rest is decrypted
+_ENOUGH = 8  # reads that are worth decrypting: a call for one record costs as much as twenty of many
+
+_NOTHING = Plain(b"", [], ended=False, broken=None)
+
+
+class TlsThread:
+    """Decrypts what quiet servers have sent, for the readers of one reading thread."""
+
+    def __init__(self, sockets: ReadingThread) -> None:
+        self.sockets = sockets
+        self._readers: set[TlsReader] = set()
+        self._alarm = Alarm()
+
+    def add(self, reader: "TlsReader") -> None:
+        if not self._readers:
+            self._alarm.set(_EVERY, self._look)
+        self._readers.add(reader)
+
+    def remove(self, reader: "TlsReader") -> None:
+        self._readers.discard(reader)
+
+    def _look(self) -> None:
+        began = time.monotonic_ns()
+        with self.sockets:
+            quiet = [reader for reader in self._readers if reader.is_quiet(began)]
+        again_in = _EVERY
+        for reader in quiet:
+            if time.monotonic_ns() - began > _TURN:
+                again_in = _BREAK
+                break
+            if reader in self._readers:  # otherwise an earlier one has ended it
+                reader.look()
+        self._alarm.cancel()
+        if self._readers:
+            self._alarm.set(again_in, self._look)
+
+
+class TlsReader(CompiledReader):
+    """Two inboxes: C reads records into one, and Python puts their plain text into the other, which holds HTTP."""
+
+    __slots__ = ("_quiet_after", "_thread")
+
+    def __init__(self, exchange: Exchange, thread: TlsThread) -> None:
+        super().__init__(exchange, thread.sockets)
+        self._thread = thread
+        self._quiet_after = _QUIET
+        self._inbox.records = self._inbox.counted = 1
+        self._inbox.shortest = layout.RAW
+        self._inbox.markers = 0
+        self._http = thread.sockets.inbox(-1, ())
+        thread.add(self)
+
+    def is_quiet(self, now: int) -> bool:
+        """Whether records wait to be decrypted, and no more came for a while. Only while the sockets are locked."""
+        return now - self._inbox.seen > self._quiet_after and bool(self._inbox.length)
+
+    def look(self) -> None:
+        """Decrypt what waits. If that is little, wait longer the next time: the server may be slow, and not quiet."""
+        with self._sockets:
+            if self._inbox.count < _ENOUGH:
+                self._quiet_after = min(2 * self._quiet_after, _MOST_QUIET)
+            self.catch_up()
+
+    def release(self) -> None:
+        self._thread.remove(self)
+        super().release()
+        self._sockets.spare(self._http)
+
+    def _take(self) -> None:
+        exchange, connection, http = self._exchange, self._exchange.connection, self._http
+        piece = self._inbox.take()
+        plain = connection.decrypt(piece.data, piece.reads.ends()) if piece.reads else _NOTHING
+        piece.reads.end_at(plain.ends)
+        broken = piece.broken or plain.broken or (CutOff() if piece.ended and not plain.ended else None)
+        http.received, http.seen = piece.size, piece.seen
+        put = 0
+        while not exchange.finished:
+            put += self._sockets.put(http, plain.data, piece.reads, put)
+            at_end = put == len(piece.reads)
+            http.ended = at_end and (piece.ended or plain.ended)
+            self._take_http(broken if at_end else None)
+            if at_end:
+                break
+        if self._inbox.tail:  # a part of a record, which the next exchange would take for a record's beginning
+            exchange.response.keeps_alive = False
+        self._inbox.report_all = not exchange.only_the_end_matters

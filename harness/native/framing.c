@@ -1,0 +1,127 @@
+/* Follows the framing of what was read, up to its first unusual byte: HTTP's chunks, and TLS records, whose headers are not
+ * encrypted. Python's HTTP parser handles the headers of an answer and everything unusual in its chunked transfer coding. C
+ * follows ordinary chunks to know how many bytes of the body each read has. If the inbox is `stripped`, C also removes the
+ * framing. TLS records are decrypted by Python, many at a time, so C notes when each was complete.
+ */
+#include "framing.h"
+
+#include <string.h>
+
+enum {
+    LONGEST = 32,        /* bytes of a chunk-size line; a longer one, such as one of many zeros, is left to Python's parser */
+    HEADER = 5,          /* bytes of a TLS record's header: its type, a version, and the length of what follows */
+    LARGEST = 18432,     /* bytes that may follow in the record of any version: 2^14 and 2048 */
+    FIRST_TYPE = 20,     /* of TLS's types of records */
+    LAST_TYPE = 24,
+    APPLICATION_DATA = 23,
+};
+
+static int hex_digit(char byte) {
+    if (byte >= '0' && byte <= '9') return byte - '0';
+    byte |= 'a' - 'A';
+    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
+/* Count the bytes from `at` on that belong to the current chunk; in a stripped inbox, keep them. Returns their number. */
+static int64_t chunk_data(struct inbox *inbox, const char *at, const char *end) {
+    int64_t size = end - at < inbox->chunk_left ? end - at : inbox->chunk_left;
+    if (inbox->stripped) {
+        memmove(inbox->raw + inbox->length, at, size);
+        inbox->length += size;
+    }
+    inbox->body += size;
+    inbox->chunk_left -= size;
+    if (!inbox->chunk_left) inbox->state = DATA_CR;
+    return size;
+}
+
+/* Follow chunked transfer coding. Returns 0 at anything unusual: the last chunk, an extension, an error. */
+static int follow(struct inbox *inbox, char *at, char *end) {
+    char *line = at - inbox->tail; /* where the current chunk-size line begins */
+    int usual = 1;
+    while (usual && at < end) {
+        if (inbox->state == DATA) {
+            at += chunk_data(inbox, at, end);
+        } else if (inbox->state == SIZE && *at != '\r') {
+            int digit = hex_digit(*at++);
+            usual = digit >= 0 && !(inbox->chunk_left >> 32) && at - line <= LONGEST;
+            if (usual) inbox->chunk_left = inbox->chunk_left << 4 | digit;
+        } else {
+            usual = *at++ == (inbox->state == SIZE || inbox->state == DATA_CR ? '\r' : '\n');
+            inbox->torn = !usual && inbox->state > DATA;
+            if (inbox->state == SIZE && !inbox->chunk_left) usual = 0;
+            inbox->chunks += usual && inbox->stripped && inbox->state == SIZE;
+            if (usual && inbox->state == DATA_LF) {
+                inbox->state = SIZE;
+                line = at;
+            } else if (usual) {
+                inbox->state++;
+            }
+        }
+    }
+    if (inbox->stripped) {
+        inbox->tail = inbox->state < DATA ? end - line : 0;
+        memmove(inbox->raw + inbox->length, line, inbox->tail);
+    }
+    return usual;
+}
+
+/* Start counting a chunked body that begins with these bytes, which Python has taken. Returns whether C can count it. */
+int sg_count(struct inbox *inbox, char *data, int length) {
+    inbox->body = inbox->chunk_left = inbox->state = 0;
+    return inbox->counted = follow(inbox, data, data + length);
+}
+
+/* Count the data of one read, at `fresh`, and store its times. Returns whether C has come to a part that it cannot count. */
+int keep(struct inbox *inbox, char *fresh, ssize_t size, int64_t stamp) {
+    int64_t before = inbox->body, end = before;
+    int counted = inbox->counted;
+    if (!inbox->stripped) inbox->length += size;
+    if (counted) {
+        inbox->counted = follow(inbox, fresh, fresh + size);
+        end = inbox->body;
+    } else {
+        end = inbox->length;
+    }
+    if (end > before || !inbox->counted) inbox->reads[inbox->count++] = (struct read){end, stamp, inbox->seen};
+    return counted && !inbox->counted;
+}
+
+/* Put `count` reads into an inbox as if they had been read from a socket: their ends are places in `data`, and the first begins
+ * at `begin`. Stops before a read for which there is no room, and after one with which C has come to a part that it cannot
+ * count. Returns the number of reads put. */
+int sg_put(struct inbox *inbox, const char *data, const struct read *reads, int begin, int count) {
+    for (int i = 0; i < count; i++) {
+        int used = inbox->length + inbox->tail;
+        int64_t size = reads[i].end - begin;
+        if (size > RAW - used || inbox->count == READS) return i;
+        memcpy(inbox->raw + used, data + begin, size);
+        begin = reads[i].end;
+        inbox->seen = reads[i].seen;
+        if (keep(inbox, inbox->raw + used, size, reads[i].stamp)) return i + 1;
+    }
+    return count;
+}
+
+/* Follow TLS records over the bytes of one read, which were added to the tail, and store the read's times if they complete
+ * one. Returns whether Python should look now: at a record that is shorter than all before, since the end of an answer often
+ * is, at one that is not data, at bytes that are no record, and when half of the inbox is full. */
+int keep_records(struct inbox *inbox, ssize_t size, int64_t stamp) {
+    int before = inbox->length, told = 0;
+    inbox->tail += size;
+    while (inbox->tail >= HEADER) {
+        const unsigned char *header = (const unsigned char *)inbox->raw + inbox->length;
+        int whole = HEADER + (header[3] << 8 | header[4]);
+        if (header[0] < FIRST_TYPE || header[0] > LAST_TYPE || header[1] != 3 || whole > HEADER + LARGEST) {
+            whole = inbox->tail;
+            told = 1;
+        }
+        if (inbox->tail < whole) break;
+        told |= whole < inbox->shortest || header[0] != APPLICATION_DATA;
+        if (whole < inbox->shortest) inbox->shortest = whole;
+        inbox->length += whole;
+        inbox->tail -= whole;
+    }
+    if (inbox->length > before) inbox->reads[inbox->count++] = (struct read){inbox->length, stamp, inbox->seen};
+    return told || inbox->length > RAW / 2 || inbox->count > READS / 2;
+}
