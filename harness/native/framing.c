@@ -112,7 +112,7 @@ int keep_records(struct inbox *inbox, ssize_t size, int64_t stamp) {
     while (inbox->tail >= HEADER) {
         const unsigned char *header = (const unsigned char *)inbox->raw + inbox->length;
         int whole = HEADER + (header[3] << 8 | header[4]);
-        if (header[0] < FIRST_TYPE || header[0] > LAST_TYPE || header[1] != 3 || whole > HEADER + LARGEST) {
+        if (header[0] < FIRST_TYPE || header[0] > LAST_TYPE || header[1] != 3 || header[2] != 3 || whole > HEADER + LARGEST) {
             whole = inbox->tail;
             told = 1;
         }
@@ -124,4 +124,12 @@ int keep_records(struct inbox *inbox, ssize_t size, int64_t stamp) {
     }
     if (inbox->length > before) inbox->reads[inbox->count++] = (struct read){inbox->length, stamp, inbox->seen};
     return told || inbox->length > RAW / 2 || inbox->count > READS / 2;
+}
+
+/* At the end of the connection: the beginning of a record, which has no rest, counts as a read. */
+void keep_rest(struct inbox *inbox) {
+    if (!inbox->tail) return;
+    inbox->length += inbox->tail;
+    inbox->tail = 0;
+    inbox->reads[inbox->count++] = (struct read){inbox->length, 0, inbox->seen};
 }

@@ -105,6 +105,7 @@ static int read_once(struct inbox *inbox, int *more) {
     if (size < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
     if (size <= 0) {
         inbox->error = size ? errno : 0;
+        if (inbox->records) keep_rest(inbox);
         return inbox->ended = inbox->full = 1;
     }
     struct timespec now;
