@@ -4,7 +4,7 @@ The server keeps no conversations. It can require an API key, but knows no users
 """
 
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from fastapi import FastAPI, Header, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -16,6 +16,8 @@ from starlette.types import ASGIApp
 
 from streamgauge.reference_server import exposition, playground, refusals
 from streamgauge.reference_server.answers import Answers
+from streamgauge.reference_server.dialects.ag_ui import RunQuestion
+from streamgauge.reference_server.dialects.ai_sdk import UiQuestion
 from streamgauge.reference_server.dialects.anthropic_messages import CountQuestion, MessagesQuestion
 from streamgauge.reference_server.dialects.gemini import GeminiQuestion, WholeGeminiQuestion
 from streamgauge.reference_server.dialects.ollama import OllamaQuestion
@@ -77,8 +79,13 @@ def _add_questions(app: FastAPI, answers: Answers) -> None:
         return await answers.answer(question, request)
 
     @app.post("/api/chat")
-    async def ollama_chat(question: OllamaQuestion, request: Request) -> Response:
-        """Ollama; streams unless `"stream": false`."""
+    async def api_chat(question: UiQuestion | OllamaQuestion, request: Request) -> Response:
+        """The AI SDK, if the messages have parts, or Ollama; streams unless `"stream": false`."""
+        return await answers.answer(question, request)
+
+    @app.post("/agent")
+    async def agent(question: RunQuestion, request: Request) -> Response:
+        """A run of AG-UI; streams unless `"stream": false`."""
         return await answers.answer(question, request)
 
     @app.post("/v1/models/{model}:streamGenerateContent")
@@ -124,7 +131,10 @@ class _QuestionRoute(APIRoute):
 
     async def _answer(self, request: Request) -> Response:
         try:
-            question = self.endpoint.__annotations__["question"].model_validate_json(await request.body())
+            body = await request.body()
+            kind = self.endpoint.__annotations__["question"]
+            kind = next(each for each in get_args(kind) or (kind,) if each.speaks(body))
+            question = kind.model_validate_json(body)
         except ValidationError as fault:
             faults = fault.errors(include_url=False)
             raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in faults]) from None

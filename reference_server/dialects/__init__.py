@@ -7,11 +7,14 @@ anthropic_messages   its events
 openai_chat          OpenAI chat completions
 openai_responses     OpenAI Responses
 plain_sse            text in `data:`
+ai_sdk               the AI SDK's UI message stream
+ag_ui                AG-UI's runs
 as_chat              questions of other dialects as those of chat completions
 ollama               Ollama's lines
 gemini               Gemini's generateContent
 """
 
+from streamgauge.reference_server.dialects.ag_ui import RunQuestion
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.gemini import GeminiQuestion, WholeGeminiQuestion
 from streamgauge.reference_server.dialects.ollama import OllamaQuestion
@@ -26,7 +29,8 @@ DIALECTS: dict[str, type[Question]] = {
     "/v1/chat/completions": ChatQuestion,
     "/v1/responses": ResponsesQuestion,
     "/chat/stream": PlainQuestion,
-    "/api/chat": OllamaQuestion,
+    "/api/chat": OllamaQuestion,  # and UiQuestion: see `Question.speaks`
+    "/agent": RunQuestion,
     "/v1beta/models/{model}:streamGenerateContent": GeminiQuestion,
     "/v1beta/models/{model}:generateContent": WholeGeminiQuestion,
     "/v1/models/{model}:streamGenerateContent": GeminiQuestion,

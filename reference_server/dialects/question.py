@@ -48,6 +48,11 @@ class Question(BaseModel):
     has_ids: ClassVar[bool] = True  # its events can have ids, so that an answer can be resumed
     stream: bool
 
+    @classmethod
+    def speaks(cls, body: bytes) -> bool:  # noqa: ARG003 - a dialect with a path of its own need not look
+        """Whether this body is of this dialect, and not of one after it that has the same path."""
+        return True
+
     def model_input(self) -> ModelInput:
         raise NotImplementedError
 

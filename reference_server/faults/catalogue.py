@@ -21,7 +21,8 @@ _LONGEST_BLOCK = 10_000_000_000  # ns
 _MULTIBYTE = re.compile(rb"[\xc0-\xff]")
 _TERMINAL = re.compile(
     rb"^(?:id:.*\n)?(?:"
-    rb'data: \[DONE\]|data: \{"done":true.*|event: (?:message_stop|response\.(?:completed|incomplete))\ndata: .*'
+    rb'data: \[DONE\]|data: \{"(?:done":true|type":"RUN_FINISHED").*'
+    rb"|event: (?:message_stop|response\.(?:completed|incomplete))\ndata: .*"
     rb'|data: \{"candidates":.*"finishReason":.*)\n\n|^\{"model":.*"done":true.*\n',
     re.MULTILINE,
 )
@@ -291,7 +292,7 @@ FAULTS: dict[str, Fault] = {
         placed=True,
     ),
     "no_terminator": Fault(
-        "What ends the answer is left out: `message_stop`, `response.completed`, `[DONE]`, `done`, `finishReason`",
+        "The end is left out: `message_stop`, `response.completed`, `[DONE]`, `done`, `finishReason`, `RUN_FINISHED`",
         _rewriting(lambda events: _TERMINAL.sub(b"", events)),
     ),
     "batch": Fault(

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from streamgauge.reference_server.dialects.ag_ui import RunQuestion
+from streamgauge.reference_server.dialects.ai_sdk import UiQuestion
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.gemini import GeminiQuestion
 from streamgauge.reference_server.dialects.ollama import OllamaQuestion
@@ -37,7 +39,7 @@ def server_tools(question: Question) -> set[str]:
     match question:
         case MessagesQuestion():
             return {tool.name for tool in question.tools if tool.type != "custom"}
-        case PlainQuestion():
+        case PlainQuestion() | UiQuestion():
             return set(question.tools)
     return set()
 
@@ -51,13 +53,17 @@ def body(question: Question, sent: Body, model: str) -> Body:
             asked = _chat(question)
         case ResponsesQuestion() | OllamaQuestion() | GeminiQuestion():
             asked = _chat(question.as_chat())
+        case RunQuestion():
+            asked = _chat(question.as_chat()) | {"model": None}
         case PlainQuestion():
             asked = _plain(question)
+        case UiQuestion():
+            asked = _plain(question.as_plain())
         case _:
             raise TypeError(f"{type(question).__name__} has no translation")
     asked["model"] = model or asked.get("model")
     if not asked["model"]:
-        refuse("plain SSE names no model: start the server with --upstream-model")
+        refuse("the question names no model: start the server with --upstream-model")
     return asked
 
 

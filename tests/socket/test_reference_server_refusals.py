@@ -9,7 +9,7 @@ import pytest
 
 from streamgauge.reference_server.delivery.arrivals import BODY_LIMIT
 from streamgauge.reference_server.dialects import DIALECTS
-from tests.support.dialects import PATHS, in_dialect
+from tests.support.dialects import PATHS, complaint, in_dialect
 from tests.support.reference import ReferenceServer, reference_server
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
@@ -21,6 +21,7 @@ OWN_PLACES = {  # of a fault, where a dialect has another name for it
     ("/v1/responses", "messages"): "input",
     ("/v1/responses", "max_tokens"): "max_output_tokens",
     ("/v1/responses", "messages.0.role"): "input.0.message.role",
+    ("/agent", "messages.0.role"): "messages.0.said.role",
 }
 every_dialect = pytest.mark.parametrize("path", PATHS)
 
@@ -34,9 +35,9 @@ def server() -> Iterator[ReferenceServer]:
 # Mistakes and limits
 
 
-@every_dialect
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "/api/chat"])  # of two dialects: see below
 @pytest.mark.parametrize(
-    ("body", "complaint"),
+    ("body", "place"),
     [
         (None, "not valid JSON"),
         ({}, "messages"),
@@ -46,13 +47,34 @@ def server() -> Iterator[ReferenceServer]:
     ],
 )
 def test_a_bad_body_is_refused_in_the_dialects_own_form(
-    client: httpx.Client, path: str, body: dict[str, Any] | None, complaint: str
+    client: httpx.Client, path: str, body: dict[str, Any] | None, place: str
 ) -> None:
     content = "{" if body is None else json.dumps(in_dialect(path, {"model": "m", "max_tokens": 5} | body))
     answer = client.post(path, content=content, headers={"content-type": "application/json"})
     assert answer.status_code == 400
-    assert OWN_PLACES.get((path, complaint), complaint) in answer.json()["error"]["message"]
+    assert OWN_PLACES.get((path, place), place) in complaint(answer)
     assert answer.headers[DIALECTS[path].request_id_header].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("messages", "place"),
+    [
+        ([{"role": "ghost", "parts": []}], "messages.0.role"),
+        ([{"role": "user", "content": "?", "parts": [1]}], "messages.0.parts.0"),
+        ([{"role": "user", "content": 1}], "messages.0.content"),
+    ],
+)
+def test_where_two_dialects_share_a_path_a_message_with_parts_is_the_ai_sdks(
+    client: httpx.Client, messages: list[Any], place: str
+) -> None:
+    answer = client.post("/api/chat", json={"model": "m", "messages": messages})
+    assert answer.status_code == 400
+    assert place in complaint(answer)
+    both = [{"role": "user", "content": '{"parts": ["?"]}', "parts": [{"type": "text", "text": "?"}]}]
+    said = client.post("/api/chat", json={"model": "m", "messages": both})
+    assert said.headers["content-type"].startswith("text/event-stream")
+    said = client.post("/api/chat", json={"model": "m", "messages": [{"role": "user", "content": both[0]["content"]}]})
+    assert said.headers["content-type"].startswith("application/x-ndjson")
 
 
 def test_content_of_an_unknown_type_is_refused_with_its_place(client: httpx.Client) -> None:
@@ -98,7 +120,7 @@ def test_a_body_is_read_as_json_whatever_its_content_type(client: httpx.Client, 
 def test_a_body_over_the_limit_is_refused(client: httpx.Client, path: str) -> None:
     answer = client.post(path, content=b" " * (BODY_LIMIT + 1), headers={"content-type": "application/json"})
     assert answer.status_code == 413
-    assert answer.json()["error"]["message"] == "the body is larger than 1048576 bytes"
+    assert complaint(answer) == "the body is larger than 1048576 bytes"
 
 
 def test_streams_over_the_limit_are_refused_until_one_ends() -> None:
