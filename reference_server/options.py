@@ -30,9 +30,9 @@ _HELP = f"""\
 A simulated language model that streams, as a target for load tests.
 
 It speaks Anthropic Messages (/v1/messages), OpenAI chat completions (/v1/chat/completions), OpenAI Responses
-(/v1/responses) and plain server-sent events (/chat/stream). When a token is due does not depend on when the one before
-it was sent. With --truth the server writes down when it really sent each token, so that a client's measurements can be
-checked.
+(/v1/responses), Gemini (/v1beta), Ollama and the AI SDK (/api/chat), AG-UI (/agent) and plain server-sent events
+(/chat/stream). When a token is due does not depend on when the one before it was sent. With --truth the server writes
+down when it really sent each token, so that a client's measurements can be checked.
 
 \b
 Presets, by the names of the options:

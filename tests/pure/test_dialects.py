@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from streamgauge.harness.drive.protocols import PROTOCOLS, Meaning, Protocol
 from streamgauge.harness.drive.protocols import Answer as Reported
 from streamgauge.harness.drive.reading import sse
+from streamgauge.harness.drive.reading.body import decode
+from streamgauge.harness.drive.reading.ending import Received, ending
 from streamgauge.harness.record.arrivals import Kind
+from streamgauge.harness.record.observation import Outcome
 from streamgauge.reference_server.dialects.anthropic_messages import MessagesQuestion
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion
 from streamgauge.reference_server.dialects.question import Question
@@ -130,6 +133,16 @@ def test_an_answer_that_ends_before_its_first_token_is_complete(question: Questi
     assert content(meanings) == []
     assert meanings[-1].ends
     assert reported.stop_reason in {"max_tokens", "length", "max_output_tokens", "success"}
+
+
+@pytest.mark.parametrize(("question", "protocol"), DIALECTS[-2:], ids=NAMES[-2:])
+def test_a_generation_that_the_server_stopped_is_no_success_where_the_dialect_says_so(
+    question: Question, protocol: Protocol
+) -> None:
+    body = stream(question.writer(ANSWER), TEXT, AnswerEnd("cancelled", 3))
+    outcome, detail = ending(Received(200, {}, body, True, None), decode(body, protocol, 10_000), protocol)
+    assert outcome is Outcome.SERVER_ERROR
+    assert "cancelled" in detail
 
 
 # Anthropic's content blocks

@@ -66,7 +66,8 @@ def test_every_fault_is_among_the_recorded_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "protocol", ["anthropic_messages", "openai_chat", "openai_responses", "plain_sse", "ollama", "gemini"]
+    "protocol",
+    ["anthropic_messages", "openai_chat", "openai_responses", "plain_sse", "ollama", "gemini", "ai_sdk", "ag_ui"],
 )
 @pytest.mark.parametrize("fault", RECORDED)
 def test_the_harness_records_each_fault_with_its_outcome(server: ReferenceServer, fault: str, protocol: str) -> None:

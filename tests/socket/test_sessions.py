@@ -69,7 +69,9 @@ def test_a_client_that_comes_back_in_the_middle_follows_live_to_the_end(client: 
     assert client.get(f"/streams/{id}").json()["tokens"] == {"generated": 30, "sent": 30, "wasted": 0}
 
 
-@pytest.mark.parametrize("protocol", ["plain_sse", "anthropic_messages", "openai_chat", "openai_responses"])
+@pytest.mark.parametrize(
+    "protocol", ["plain_sse", "anthropic_messages", "openai_chat", "openai_responses", "ai_sdk", "ag_ui"]
+)
 def test_event_ids_change_nothing_for_a_client_that_does_not_use_them(server: ReferenceServer, protocol: str) -> None:
     seen = observe(server.url, protocol=protocol, headers=KEPT)
     assert (seen.outcome, sum(chunk.kind == "text" for chunk in seen.chunks)) == (Outcome.COMPLETED, 30)
