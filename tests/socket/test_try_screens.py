@@ -10,9 +10,11 @@ import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import Result
 
+from streamgauge.harness.drive.protocols import PROTOCOLS
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.reference_server.faults.catalogue import FAULTS
 from tests.support.command import COLUMNS, free_port, try_
@@ -218,6 +220,28 @@ def test_a_dialect_of_the_reference_server(server: ReferenceServer, protocol: st
     result = try_("--host", server.url, "--protocol", protocol)
     assert "✓ COMPLETED" in compare(protocol, result)
     assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("protocol", ["ai_sdk", "ag_ui"])
+def test_a_dialect_that_names_each_conversation(server: ReferenceServer, protocol: str) -> None:
+    """Whose ids are different each time, so the screen is not compared."""
+    result = try_("--host", server.url, "--protocol", protocol)
+    assert f"✓ COMPLETED: the answer is complete, read as {protocol}" in result.output
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("protocol", ["openai_responses", "ai_sdk", "ag_ui"])
+def test_a_stream_of_a_new_protocol_is_recognised_by_another(server: ReferenceServer, protocol: str) -> None:
+    body = {
+        "openai_responses": {"model": "m", "input": "?", "stream": True},
+        "ai_sdk": {"messages": [{"role": "user", "parts": [{"type": "text", "text": "?"}]}]},
+        "ag_ui": {"threadId": "t", "runId": "r", "messages": [{"role": "user", "content": "?"}]},
+    }[protocol]
+    answer = httpx.post(f"{server.url}{PROTOCOLS[protocol].path}", json=body).text  # type: ignore[index]
+    with scripted(asked(stream(answer)), asked(stream(answer))) as other:
+        result = try_("--host", other.url, *OPENAI, "--path", "/chat")
+    assert f'protocol = "{protocol}"\npath = "/chat"\n' in result.output
+    assert f"✓ COMPLETED: the answer is complete, read as {protocol}" in result.output
 
 
 @pytest.mark.parametrize("fault", FAULTS)
