@@ -13,7 +13,7 @@ from streamgauge.harness.probe.formats import looks_like
 from streamgauge.harness.probe.guess import guess
 from streamgauge.harness.probe.keys import about_keys, of_keys
 from streamgauge.harness.probe.refusals import too_many
-from streamgauge.harness.probe.samples import Sample, at
+from streamgauge.harness.probe.samples import Sample
 from streamgauge.harness.record.observation import Outcome
 
 _MANY = 8  # content events from which on their arrival says whether something buffers
@@ -145,10 +145,6 @@ def _no_stream(probe: Probe, sample: Sample, events: list[Taken]) -> Iterator[Ad
             "check --host and path.",
             lines.target(path="/…"),
             likely=False,
-        )
-    elif isinstance(sample.document, list) and sample.document and at(sample.document[0], "candidates") is not None:
-        yield Advice(
-            "This is Gemini's answer as one JSON array. With ?alt=sse it streams:", lines.target(protocol="gemini")
         )
     elif isinstance(sample.document, dict | list) and not sample.lines and not probe.seen.content_chunks:
         omitted = "stream" in probe.target.omit or probe.target.request is not None

@@ -1,7 +1,5 @@
 """What `try` says of streams that gateways and model servers get wrong, whether or not they can be read."""
 
-import json
-
 import pytest
 
 from streamgauge.harness.config.schema import Target
@@ -44,13 +42,6 @@ def test_raw_text_in_named_events_is_read_by_a_guess() -> None:
     found = advice("custom/replicate", OPENAI)
     assert found[0].likely
     assert 'end_event = "done"' in found[0].lines
-
-
-def test_geminis_array_leads_to_its_stream() -> None:
-    body = json.dumps([{"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}]).encode()
-    (found,) = remedies(reread(body, OPENAI), [])
-    assert "alt=sse" in found.says
-    assert 'protocol = "gemini"' in found.lines
 
 
 @pytest.mark.parametrize("name", ["openai_chat/openai", "openai_chat/together", "openai_chat/two_markers"])
