@@ -12,5 +12,4 @@ redaction     secrets in text from outside, blotted out
 secrets       `${NAME}`, filled in when it is used
 literals      secrets that a config holds as they are
 credentials   the keys that are dealt to the users
-literals      secrets that a config holds as they are
 """
