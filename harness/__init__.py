@@ -8,6 +8,7 @@ parent       processes that end with the one that started them
 errors       what a user's mistake raises
 exit_codes   what the commands return
 near_miss    what somebody may have meant by a name that does not exist
+unexpected   exceptions that nobody expected, in one line
 """
 
 if __name__ != "streamgauge.harness":  # found by its folder's name: each class would then exist twice

@@ -1,6 +1,7 @@
 """The `streamgauge` command with all its subcommands. A user's mistake is printed as one line, with exit code 2."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.interrupt import clearing_up
 from streamgauge.harness.judge.wording import harmless
 from streamgauge.harness.native import library
+from streamgauge.harness.unexpected import DEBUG, reported
 
 _COMMANDS = {  # each with the first sentence of its own help, so that the list of commands imports none of them
     "ab": "Compare two builds that are both running.",
@@ -50,21 +52,41 @@ class _Group(click.Group):
         except StreamgaugeError as fault:
             sys.stderr.write(f"streamgauge: {harmless(str(fault))}\n")
             ctx.exit(Exit.MISTAKE)
-        except (
-            KeyboardInterrupt,
-            click.Abort,
-        ):  # Abort: in the middle of a question; click would exit with 1, which means that a rule was missed
+        except (KeyboardInterrupt, click.Abort):  # Abort: in the middle of a question
             sys.stderr.write("streamgauge: interrupted\n")
             ctx.exit(Exit.INCONCLUSIVE)
+        except click.NoSuchOption as fault:
+            if not _is_locusts(fault):
+                raise
+            behind = f"{fault.message} Locust's own options go behind --, as in: -- {fault.option_name} …"
+            raise click.NoSuchOption(fault.option_name, behind, ctx=fault.ctx) from None
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except BrokenPipeError:  # such as `streamgauge runs run.db | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.stderr.write("streamgauge: the output was closed before its end\n")
+            ctx.exit(Exit.MISTAKE)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, it must not exit with 0 or 1
+            sys.stderr.write(f"streamgauge: {harmless(reported(fault))}\n")
+            ctx.exit(Exit.MISTAKE)
+
+
+def _is_locusts(fault: click.NoSuchOption) -> bool:
+    """Whether Locust may have this option: the command passes options on, and no option of ours is called alike."""
+    passes_on = fault.ctx is not None and any(param.name == "passed_on" for param in fault.ctx.command.params)
+    return passes_on and not fault.possibilities
 
 
 @click.group(
     cls=_Group,
     commands=[click.Command(name, help=sentence) for name, sentence in _COMMANDS.items()],
     context_settings={"help_option_names": ["-h", "--help"]},
+    invoke_without_command=True,
 )
 @click.version_option(__version__, prog_name="streamgauge")
-def main() -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, too.")
+@click.pass_context
+def main(ctx: click.Context, /, *, debug: bool) -> None:
     """Load-test LLM streaming endpoints, and judge what their users got by an SLA.
 
     Begin with `init`: it asks one question and writes the config that worked. `try` shows what comes. `run` sends a
@@ -78,3 +100,7 @@ def main() -> None:
                 2  a mistake in the call or in the config
                 3  inconclusive (too few samples) or invalid (the load generator could not keep up)
     """
+    if debug:
+        os.environ[DEBUG] = "1"
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

@@ -10,3 +10,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_lower = {each.lower(): each for each in known}
     alike = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[alike[0]]!r}?" if alike else ""
+
+
+def listed(name: str, known: Iterable[str], more: str = "") -> str:
+    """`chat, voice; did you mean 'chat'?`; `more` stands behind the list."""
+    known = list(known)
+    return f"{', '.join(known)}{more}{did_you_mean(name, known)}"

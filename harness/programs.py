@@ -31,7 +31,7 @@ WEB_UI = ("--web-host", "127.0.0.1")
 
 def locust_command(locustfile: Path, *options: str) -> list[str]:
     """Locust without its tables. If an option is given twice, Locust takes the last one."""
-    locust = [sys.executable, "-m", "locust", "--locustfile", str(locustfile)]
+    locust = [sys.executable, "-m", "streamgauge.harness.run", "--locustfile", str(locustfile)]
     return [*locust, "--gauge-progress", "--loglevel", "WARNING", *options]
 
 

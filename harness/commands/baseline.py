@@ -18,9 +18,12 @@ _name = click.option("--name", required=True, help="The name of the baseline.")
 _config = click_options.config_for("Take the metrics of this file's [regression].")
 
 
-@click.group(name="baseline")
-def command() -> None:
+@click.group(name="baseline", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context, /) -> None:
     """Manage baselines: accepted runs to compare with."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
 
 
 @command.command()

@@ -14,6 +14,7 @@ _EVERY_RUN = (
     "users",
     "spawn_rate",
     "run_time",
+    "processes",
     "warm_up",
     "config",
     "db",
@@ -60,7 +61,7 @@ def _option(option: Option, required: bool) -> Decorator:
     if option.kind is bool:
         return click.option(str(option.command), option.name, is_flag=True, help=help_for_command(option))
     return click.option(
-        str(option.command),
+        *filter(None, (str(option.command), option.short)),
         option.name,
         type=_type(option),
         default=option.default,

@@ -16,7 +16,7 @@ from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs.rich_text import console_of
-from streamgauge.harness.near_miss import did_you_mean
+from streamgauge.harness.near_miss import listed
 from streamgauge.harness.probe import first_config, saving, screen
 from streamgauge.harness.probe.trying import QUESTION, Result, try_out
 from streamgauge.harness.record.observation import Outcome
@@ -99,9 +99,7 @@ def command(
 
 def _preset(name: str) -> str:
     if name not in PRESETS:
-        raise ConfigError(
-            f"--preset: no preset called {name!r}; there are {', '.join(PRESETS)}{did_you_mean(name, PRESETS)}"
-        )
+        raise ConfigError(f"--preset: no preset called {name!r}; there are {listed(name, PRESETS)}")
     return name
 
 

@@ -51,7 +51,7 @@ def command(
     This is `locust -f SCENARIO --headless …` with fewer words. Options after `--` are passed to Locust unchanged:
 
     \b
-        streamgauge run mixed --host https://staging.example --users 100 --run-time 2m -- --processes 2
+        streamgauge run mixed --host https://staging.example --users 100 --run-time 2m -- --tags fast
     """
     all_labels = labels.provenance() | labels.parse(label, "--label")
     start = programs.WEB_UI if options.pop("web") else programs.HEADLESS

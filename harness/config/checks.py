@@ -26,7 +26,7 @@ from streamgauge.harness.config.schema import (
     Sla,
     Target,
 )
-from streamgauge.harness.near_miss import did_you_mean
+from streamgauge.harness.near_miss import listed
 
 _MOST_LOST = 0.5  # share of segments; with more, TCP hardly delivers anything
 _STEEPEST = 10  # Pareto's index
@@ -171,8 +171,7 @@ def _of_sla(sla: Sla) -> Iterator[str]:
     elif sla.preset is not None and sla.rule:
         yield ": rule and preset exclude each other; to replace a rule of the preset, write a [[sla]] of its own below"
     elif sla.preset is not None and sla.preset not in PRESETS:
-        known = f"there are {', '.join(PRESETS)}{did_you_mean(sla.preset, PRESETS)}"
-        yield f".preset: no preset called {sla.preset!r}; {known}"
+        yield f".preset: no preset called {sla.preset!r}; there are {listed(sla.preset, PRESETS)}"
 
 
 def _of_regression(regression: Regression) -> Iterator[str]:

@@ -14,6 +14,7 @@ from streamgauge.harness.config.contents import contents
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Closed, Config, Profile
 from streamgauge.harness.errors import ConfigError
+from streamgauge.harness.near_miss import listed
 
 _MOST_BYTES = 4 * 2**20  # of the file
 _DEFAULT = Path("streamgauge.toml")
@@ -72,10 +73,10 @@ def _explain(message: str) -> str:
     if missing:
         return f"{before}the key {missing[1]!r} is missing"
     if unknown and isinstance(kind, type) and issubclass(kind, Closed):
-        return f"{before}no key called {unknown[1]!r}; there are {', '.join(kind.__struct_encode_fields__)}"
+        return f"{before}no key called {unknown[1]!r}; there are {listed(unknown[1], kind.__struct_encode_fields__)}"
     if invalid and get_origin(kind) is Literal:
         key = place.rpartition(".")[2]
-        return f"{before}no {key} called {invalid[1]!r}; there are {', '.join(get_args(kind))}"
+        return f"{before}no {key} called {invalid[1]!r}; there are {listed(invalid[1], get_args(kind))}"
     return f"{before}{what[:1].lower()}{what[1:]}" if place else what
 
 

@@ -10,6 +10,7 @@ from math import ceil, log
 from random import Random
 
 from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.near_miss import listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,5 +171,5 @@ def _forgotten(after: int, duration: int) -> Plan:
 def find(name: str) -> Behaviour:
     """The behaviour of that name. ScenarioError, listing what exists, if there is none."""
     if name not in BEHAVIOURS:
-        raise ScenarioError(f"no behaviour called {name!r}; there are {', '.join(BEHAVIOURS)}")
+        raise ScenarioError(f"no behaviour called {name!r}; there are {listed(name, BEHAVIOURS)}")
     return BEHAVIOURS[name]

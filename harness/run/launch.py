@@ -6,6 +6,7 @@ from pathlib import Path
 
 from streamgauge.harness import programs
 from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.near_miss import listed
 from streamgauge.harness.run.options import locust_options
 
 _NO_RUN = frozenset({"-h", "--help", "-V", "--version"})  # with these, Locust ends before it reads the scenario
@@ -36,9 +37,8 @@ def locustfile(scenario: str) -> Path:
         return Path(scenario)
     files = shipped()
     if scenario not in files:
-        raise ScenarioError(
-            f"no scenario called {scenario!r}; there are {', '.join(files)}, or give a path to your own"
-        )
+        more = ", or give a path to your own"
+        raise ScenarioError(f"no scenario called {scenario!r}; there are {listed(scenario, files, more)}")
     return files[scenario]
 
 

@@ -26,7 +26,9 @@ _ONLY_SHOW = ("list_commands", "show_task_ratio", "show_task_ratio_json")  # Loc
 
 
 def register(events: Any) -> None:
-    """Register with Locust. `streamgauge.scenario` calls this once in each process."""
+    """Register with Locust: once in a process, by the scenario's import of `streamgauge.scenario` or before it."""
+    if _begin in events.init._handlers:
+        return
     events.init_command_line_parser.add_listener(_add_options)
     events.init.add_listener(_begin)
 

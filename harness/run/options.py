@@ -16,6 +16,7 @@ class Option:
     name: str  # in Python
     locust: str  # the flag of plain `locust`
     command: str | None  # the flag of `streamgauge run`; None: only plain Locust has it
+    short: str | None = None  # Locust's short flag for it, which `streamgauge run` understands, too
     help: str  # `{rate}` stands for the flag of the option `rate`
     kind: type[str] | type[int] | type[float] | type[bool] = str  # bool: a flag without a value
     metavar: str | None = None
@@ -38,6 +39,7 @@ OPTIONS = {
         Option(
             name="host",
             command="--host",
+            short="-H",
             locust="--host",
             metavar="URL",
             help="The endpoint's URL, such as https://staging.example; a path in it is put before `target.path`.",
@@ -45,6 +47,7 @@ OPTIONS = {
         Option(
             name="users",
             command="--users",
+            short="-u",
             locust="--users",
             kind=int,
             least=1,
@@ -53,6 +56,7 @@ OPTIONS = {
         Option(
             name="spawn_rate",
             command="--spawn-rate",
+            short="-r",
             locust="--spawn-rate",
             kind=float,
             above=0,
@@ -61,6 +65,7 @@ OPTIONS = {
         Option(
             name="run_time",
             command="--run-time",
+            short="-t",
             locust="--run-time",
             metavar="TIME",
             help="How long to run, such as 90s or 10m.",
@@ -73,6 +78,15 @@ OPTIONS = {
             metavar="TIME",
             help="The first time of the run, such as 30s, in place of the config's: its streams are stored, and are in "
             "no figure. 0s for none.",
+        ),
+        Option(
+            name="processes",
+            command="--processes",
+            locust="--processes",
+            kind=int,
+            least=-1,
+            help="Divide the users among so many processes; -1: one for each core.",
+            without="one process",
         ),
         Option(
             name="config",

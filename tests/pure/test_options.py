@@ -13,7 +13,7 @@ from streamgauge.harness.run.launch import locustfile, shipped
 from streamgauge.harness.run.options import OPTIONS, add_to_locust, locust_options
 from tests.support.options_table import documented, table
 
-LOCUSTS_OWN = ["--host", "--users", "--spawn-rate", "--run-time"]
+LOCUSTS_OWN = ["--host", "--users", "--spawn-rate", "--run-time", "--processes"]
 
 
 def help_of(*words: str) -> str:
@@ -40,8 +40,8 @@ def test_locust_s_parser_has_our_options_and_they_read_back_what_the_command_com
         parser.add_argument(own)
     add_to_locust(parser)
     given = {
-        "host": "http://x", "users": 3, "spawn_rate": 1.5, "run_time": "9s", "warm_up": "-2s", "config": "c.toml",
-        "db": "a.db", "max_tokens_spent": 5, "max_cost": 0.5, "arrivals": "poisson", "rate": 2.5, "seed": 7,
+        "host": "http://x", "users": 3, "spawn_rate": 1.5, "run_time": "9s", "processes": 2,
+        "warm_up": "-2s", "config": "c.toml", "db": "a.db", "max_tokens_spent": 5, "max_cost": 0.5, "arrivals": "poisson", "rate": 2.5, "seed": 7,
         "client": "httpx", "label": ("a=1", "b=2"), "report": "r.html", "json": "-", "output": ("junit=j.xml",),
         "inconclusive": "fail",
     }  # fmt: skip
@@ -51,7 +51,7 @@ def test_locust_s_parser_has_our_options_and_they_read_back_what_the_command_com
     assert vars(parser.parse_args(locust_options({"keep_going": True})))["gauge_keep_going"] is True
     plain = {name.removeprefix("gauge_"): value for name, value in read.items()}
     assert plain == {
-        **given, "users": "3", "spawn_rate": "1.5", "label": ["a=1", "b=2"], "output": ["junit=j.xml"]
+        **given, "users": "3", "processes": "2", "spawn_rate": "1.5", "label": ["a=1", "b=2"], "output": ["junit=j.xml"]
     }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from textwrap import dedent
 import pytest
 
 from streamgauge.harness.judge.outputs.kinds import FILES
+from tests.support.command import rows
 from tests.support.reference import ReferenceServer
 
 REPOSITORY = Path(__file__).parents[2]
@@ -17,6 +18,7 @@ ACTION = (REPOSITORY / "action.yml").read_text()
 TEMPLATE = (REPOSITORY / "templates/streamgauge.yml").read_text()
 GUIDE = (REPOSITORY / "docs/how-to/ci.md").read_text()
 USED = {ACTION: r"\$\{\{ inputs\.([\w-]+) \}\}", TEMPLATE: r"\$\[\[ inputs\.([\w-]+) \]\]"}
+QUOTED = """ --label 'build=a b' --label "by=$(id) `id`\""""
 GIVEN = {
     "scenario": "chat",
     "users": "5",
@@ -61,6 +63,7 @@ def test_the_script_leaves_the_files_of_the_guide_and_exits_by_the_verdict(
         env={
             **os.environ,
             **variables(file, server.url),
+            **({"ARGUMENTS": GIVEN["arguments"] + QUOTED} if file is ACTION else {}),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         },
         capture_output=True, text=True, timeout=60, check=False,
@@ -68,6 +71,10 @@ def test_the_script_leaves_the_files_of_the_guide_and_exits_by_the_verdict(
     assert ended.returncode == 1, ended.stderr
     assert "MISSED: 1 of 1 rule missed" in ended.stdout
     left = {path.name for path in (tmp_path / "streamgauge").iterdir()}
+    if file is ACTION:
+        assert rows(tmp_path / "streamgauge" / "run.db", "SELECT labels ->> 'build', labels ->> 'by' FROM runs") == [
+            ("a b", "$(id) `id`")
+        ]
     expected = {"run.db", "report.html", "junit.xml", "summary.md"} | ({"metrics.txt"} if file is TEMPLATE else set())
     assert left == expected
 
@@ -82,3 +89,14 @@ def test_the_guide_uses_only_inputs_that_exist() -> None:
 
 def test_the_guide_documents_every_output() -> None:
     assert set(re.findall(r"^\| `(\w+)=FILE` \|", GUIDE, re.MULTILINE)) == set(FILES)
+
+
+def test_a_quote_of_the_arguments_that_is_not_closed_is_a_mistake(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script(ACTION)],
+        cwd=tmp_path,
+        env={**os.environ, **variables(ACTION, "http://127.0.0.1:1"), "ARGUMENTS": "--label 'build=a b"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "quote" in ended.stderr

@@ -64,7 +64,7 @@ def test_nothing_goes_on_after_a_kill_and_what_survives_says_so(killed: Killed) 
         assert killed.exit_code == 0, killed.said
     elif killed.plan.victim in {"local", "master"}:
         assert killed.exit_code == 2
-        assert "the process -m locust was killed by SIGKILL" in killed.said
+        assert "the process -m streamgauge.harness.run was killed by SIGKILL" in killed.said
         assert "has no end and no verdict" in killed.said
 
 

@@ -50,6 +50,25 @@ ALONE = [  # found before another process starts
     (["report", "nowhere.db"], "nowhere.db"),
     (["runs", "nowhere.db"], "nowhere.db"),
 ]
+MINE = {  # by the file's name: what is wrong in it, and the line that says so
+    "syntax.py": (
+        "from streamgauge.scenario import StreamUser\n\nclass Reader(StreamUser)\n",
+        "syntax.py:3: SyntaxError: ",
+    ),
+    "imports.py": ("import no_such_module\n", "imports.py:1: ModuleNotFoundError: No module named 'no_such_module'"),
+    "names.py": (
+        "from streamgauge.scenario import StreamUser, tsak\n",
+        "names.py:1: ImportError: cannot import name 'tsak'",
+    ),
+    "raises.py": (SCENARIO.replace('"slow_5g"', '{}["slow"]'), "raises.py:5: KeyError: 'slow'"),
+    "deep.py": ("from broken import x\n", "broken.py:2: ZeroDivisionError: division by zero"),
+    "exits.py": ("import sys\nsys.exit(0)\n", "exits.py:2: SystemExit: 0"),
+    "locusts.py": (
+        "from locust import HttpUser, task\n\nclass Plain(HttpUser):\n    @task\n    def ask(self):\n        pass\n",
+        "locusts.py: no class in it is a StreamUser",
+    ),
+    "nothing.py": ("x = 1\n", "nothing.py: no class in it is a StreamUser"),
+}
 BY_PROCESSES = [  # as a person meets them: found at once, by Locust's process, and by the server's
     (["judge", "nowhere.db"], "nowhere.db"),
     ([*RUN, "--config", "nowhere.toml"], "nowhere.toml: no such config file"),
@@ -57,6 +76,7 @@ BY_PROCESSES = [  # as a person meets them: found at once, by Locust's process, 
     ([*RUN, "--warm-up", "-5s"], "--warm-up: '-5s' is not a duration: write a number and a unit"),
     ([*RUN, "--web", "--", "--web-port", "TAKEN"], "on 127.0.0.1 is in use; choose another with --web-port"),
 ]
+BY_PROCESSES += [(["run", name, "--host", "http://127.0.0.1:9"], said) for name, (_, said) in MINE.items()]
 HERE = ("--headless", "--loglevel", "WARNING", "--host", "http://127.0.0.1:9")
 CHAT = ("--locustfile", str(locustfile("chat")), *HERE)
 ALL_WARM_UP = "streamgauge: load.warm_up (or --warm-up): {} leaves nothing to measure: "
@@ -117,6 +137,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mistakes")
     for name, text in {
         "mine.py": SCENARIO,
+        "broken.py": "\nx = 1 / 0\n",
+        **{name: text for name, (text, _) in MINE.items()},
         "users.py": NUMBERS.format(users="(5, -1)", seconds="30", tools="()"),
         "seconds.py": NUMBERS.format(users="(5,)", seconds="0", tools="()"),
         "tools.py": NUMBERS.format(users="(5,)", seconds="30", tools="'gauge_level'"),

@@ -133,7 +133,10 @@ def test_when_the_command_or_its_master_is_killed_nothing_goes_on(
         _, said = process.communicate(timeout=60)
     if killed != process.pid:
         assert process.returncode == 2
-        assert "the process -m locust was killed by SIGKILL; a run that it made has no end and no verdict" in said
+        assert (
+            "the process -m streamgauge.harness.run was killed by SIGKILL; a run that it made has no end and no verdict"
+            in said
+        )
 
 
 def test_when_serve_is_killed_there_is_no_server() -> None:
@@ -214,9 +217,8 @@ def test_a_process_that_ends_without_the_word_of_its_run_is_no_success(
     )
     ended = command("streamgauge", *LEAVES, "--host", server.url, cwd=folder)
     assert ended.returncode == 2
-    told = (
-        f"streamgauge: the process -m locust ended with exit code {code}; a run that it made has no end and no verdict"
-    )
+    process = "the process -m streamgauge.harness.run"
+    told = f"streamgauge: {process} ended with exit code {code}; a run that it made has no end and no verdict"
     assert ended.stderr.splitlines() == [told]
     assert rows(folder / "run.db", "SELECT status FROM runs") == [("running",)]
 

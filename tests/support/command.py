@@ -68,7 +68,7 @@ class Running(Forked):
         self.words = [str(word) for word in words]
         self._kept = (folder / "stdout", folder / "stderr")
         program = self.words[0]
-        python = "" if program == "locust" else forks("locust").python()
+        python = "" if program == "locust" else forks("run").python()
         with self._kept[0].open("w") as output, self._kept[1].open("w") as errors:
             to = output.fileno(), errors.fileno()
             super().__init__(forks(program).order(self.words, to, cwd, environment, python))

@@ -17,17 +17,21 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-# For each program: its `main`, and what is imported before it is forked. Of Locust that is all that a run imports, also
-# for its verdict and its report.
-PROGRAMS = {
+_OF_A_RUN = (  # all that a run imports, also for its verdict and its report
+    "streamgauge.scenario", "streamgauge.harness.run.keeper",
+        "streamgauge.harness.run.conclusion", "streamgauge.harness.drive.server_metrics", "streamgauge.reports.page",
+        "scipy.special", "plotly.io", "plotly.graph_objs.bar", "plotly.graph_objs.scatter", "plotly.graph_objs.layout",
+        "rich.live", "rich.progress", "httpx",
+)  # fmt: skip
+PROGRAMS = {  # for each program: its `main`, and what is imported before it is forked
     "server": (
         "streamgauge.reference_server.__main__:run", "pydantic.v1", "uvicorn.lifespan.off", "encodings.idna",
     ),
     "locust": (
-        "locust.main:main", "streamgauge.scenario", "streamgauge.harness.run.keeper",
-        "streamgauge.harness.run.conclusion", "streamgauge.harness.drive.server_metrics", "streamgauge.reports.page",
-        "scipy.special", "plotly.io", "plotly.graph_objs.bar", "plotly.graph_objs.scatter", "plotly.graph_objs.layout",
-        "rich.live", "rich.progress", "httpx",
+        "locust.main:main", *_OF_A_RUN,
+    ),
+    "run": (
+        "streamgauge.harness.run.__main__:main", *_OF_A_RUN,
     ),
     "streamgauge": (
         "streamgauge.harness.entry:main", "streamgauge.harness.cli", "streamgauge.harness.commands.run",
@@ -110,7 +114,7 @@ class Forks:
         return order
 
     def python(self) -> str:
-        """A program that forks here for `python -m locust …`, and is Python for all else."""
+        """A program that forks here for `python -m streamgauge.harness.run …`, and is Python for all else."""
         program = Path(f"{self._door}-python")
         if not program.exists():
             new = program.with_name(f"{program.name}-{os.getpid()}")  # another worker could start a half-written one

@@ -137,7 +137,7 @@ def _victim(plan: Plan, started: "subprocess.Popen[bytes]") -> psutil.Process | 
 
 def _locusts(parent: psutil.Process) -> list[psutil.Process]:
     """Its children, without helpers that end at once."""
-    return [each for each in parent.children() if "locust" in each.cmdline()]
+    return [each for each in parent.children() if {"locust", "streamgauge.harness.run"} & set(each.cmdline())]
 
 
 def _session(leader: int) -> list[int]:

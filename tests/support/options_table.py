@@ -22,7 +22,8 @@ def documented() -> str:
 
 def _cells(option: Option) -> tuple[str, str, str, str]:
     value = "" if option.kind is bool else f" {option.metavar or '|'.join(option.choices) or 'N'}".replace("|", "\\|")
-    command = f"`{option.command}{value}`" if option.command else "–"
+    short = f", `{option.short}`" if option.short else ""
+    command = f"`{option.command}{value}`{short}" if option.command else "–"
     default = option.without or (f"`{option.default}`" if option.default is not None else "")
     return command, f"`{option.locust}`", help_for_command(option), default
 

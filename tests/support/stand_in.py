@@ -1,4 +1,4 @@
-"""Stands in for Python in a fork of the command: `python -m locust …` becomes a fork of Locust. Starts in 20 ms.
+"""Stands in for Python in a fork of the command: the run that it starts becomes a fork. Starts in 20 ms.
 
 Passes on SIGTERM, and ends as the fork ends. If it is killed, so is the fork.
 """
@@ -13,7 +13,7 @@ from typing import NoReturn
 
 def main(door: str, python: str) -> NoReturn:
     words = sys.argv[1:]
-    if words[:2] != ["-m", "locust"]:
+    if words[:2] != ["-m", "streamgauge.harness.run"]:
         os.execv(python, [python, *words])
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as order:
         order.connect(door)

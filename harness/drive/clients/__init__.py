@@ -17,6 +17,7 @@ from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.near_miss import listed
 
 
 class Client(Protocol):
@@ -58,5 +59,5 @@ CLIENTS: dict[str, Callable[[], type[Client]]] = {
 def find(name: str) -> type[Client]:
     """The client stack of that name, imported. ScenarioError, listing what exists, if there is none."""
     if name not in CLIENTS:
-        raise ScenarioError(f"no client called {name!r}; there are {', '.join(CLIENTS)}")
+        raise ScenarioError(f"no client called {name!r}; there are {listed(name, CLIENTS)}")
     return CLIENTS[name]()

@@ -12,6 +12,7 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Handovers, Profile, Silences
 from streamgauge.harness.drive.network.trace import Trace
 from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.near_miss import listed
 
 _TRACE = "trace:"
 _SMALLEST_WINDOW, _LARGEST_WINDOW = 8_192, 65_536  # bytes
@@ -136,8 +137,8 @@ def find(name: str, inline: Mapping[str, Profile] = MappingProxyType({})) -> Net
     if name.startswith(_TRACE):
         return _own(name, Profile(trace=name.removeprefix(_TRACE)), "a recorded link")
     if name not in NETWORKS:
-        known = ", ".join([*NETWORKS, *inline])
-        raise ScenarioError(f"no network called {name!r}; there are {known}, and trace:PATH for a recorded one")
+        known = listed(name, [*NETWORKS, *inline], ", and trace:PATH for a recorded one")
+        raise ScenarioError(f"no network called {name!r}; there are {known}")
     return NETWORKS[name]
 
 

@@ -13,6 +13,7 @@ from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.metrics import METRICS, Better
 from streamgauge.harness.judge.measure.rates import RATES
+from streamgauge.harness.near_miss import listed
 
 _AGGREGATIONS = "p50, p95, p99 or any pNN, mean, min, max"
 _CALL = re.compile(r"(?P<aggregation>[^()\s]+)\s*\(\s*(?P<metric>[^()\s]*)\s*\)")
@@ -61,7 +62,7 @@ def parse(text: str, rule: str | None = None) -> Subject:
     aggregation, name = call["aggregation"], call["metric"]
     if name not in METRICS:
         hint = f"; {name} is a rate: write it without {aggregation}( )" if name in RATES else ""
-        raise RuleError(f"{quoted}: no metric called {name!r}; there are {', '.join(METRICS)}{hint}")
+        raise RuleError(f"{quoted}: no metric called {name!r}; there are {listed(name, METRICS, hint)}")
     percentile = _PERCENTILE.fullmatch(aggregation)
     if aggregation not in {"mean", "min", "max"} and not (percentile and float(percentile[1]) > 0):
         raise RuleError(f"{quoted}: no aggregation called {aggregation!r}; there are {_AGGREGATIONS}")
@@ -73,7 +74,7 @@ def _unit_of_rate(quoted: str, name: str) -> str:
         raise RuleError(f"{quoted}: {name} needs an aggregation, as in p95({name}); there are {_AGGREGATIONS}")
     if name not in RATES:
         raise RuleError(
-            f"{quoted}: no rate called {name!r}; there are {', '.join(RATES)}, "
-            f"or an aggregation of a metric, as in p95(ttft)"
+            f"{quoted}: no rate called {name!r}; there are "
+            + listed(name, RATES, ", or an aggregation of a metric, as in p95(ttft)")
         )
     return RATES[name].unit

@@ -1,0 +1,76 @@
+"""Exceptions that nobody expected: one line with the place; the traceback goes to a file or, with --debug, is shown.
+
+Python itself would exit with 1, which means that a rule was missed.
+"""
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+DEBUG = "STREAMGAUGE_DEBUG"  # in the environment: set by `streamgauge --debug`, for the processes that it starts, too
+_OURS = Path(__file__).parents[1]
+_INSTALLED = tuple({os.fspath(Path(path).resolve()) for path in (sys.prefix, sys.base_prefix, os.__file__ + "/..")})
+_LONGEST = 500  # characters of an exception's words
+
+
+def sentence(fault: BaseException) -> str:
+    """`NameError: name 'x' is not defined`, on one line."""
+    words = " ".join(str(fault).split())
+    cut = words if len(words) <= _LONGEST else f"{words[: _LONGEST - 1]}…"
+    return f"{type(fault).__name__}: {cut}" if cut else type(fault).__name__
+
+
+def of_user(fault: BaseException, scenario: str) -> str:
+    """A scenario that cannot be loaded, with the user's file and line: `mine.py:3: NameError: name 'x' is not …`."""
+    if isinstance(fault, SyntaxError) and fault.filename:
+        return f"{_short(fault.filename)}:{fault.lineno}: {type(fault).__name__}: {fault.msg}"
+    return f"{_place(fault.__traceback__, scenario)}: {sentence(fault)}"
+
+
+def debugged(fault: BaseException) -> None:
+    """Print the traceback if --debug was given."""
+    if os.environ.get(DEBUG):
+        traceback.print_exception(fault)
+
+
+def reported(fault: BaseException) -> str:
+    """An error of streamgauge's own: the line to show. The traceback goes to a file that only its owner can read."""
+    debugged(fault)
+    frames = traceback.extract_tb(fault.__traceback__)
+    at = f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "an unknown place"
+    return f"unexpected error at {at}: {sentence(fault)}; {_kept(fault)}; please report it with that"
+
+
+def _kept(fault: BaseException) -> str:
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="streamgauge-error-", suffix=".txt", delete=False) as file:
+            traceback.print_exception(fault, file=file)
+            return f"the traceback is in {file.name}"
+    except OSError:
+        return "--debug shows the traceback"
+
+
+def _place(trace: TracebackType | None, scenario: str) -> str:
+    """File and line where the user's own code was last; the scenario's name if it was never reached."""
+    place = _short(scenario)
+    for frame in traceback.extract_tb(trace):
+        path = Path(frame.filename).resolve()
+        own = path == Path(scenario).resolve() or not (
+            path.is_relative_to(_OURS)
+            or any(path.is_relative_to(folder) for folder in _INSTALLED)
+            or not path.is_file()
+        )
+        if own:
+            place = f"{_short(frame.filename)}:{frame.lineno}"
+    return place
+
+
+def _short(path: str) -> str:
+    """Relative to the working directory, where it is in it."""
+    try:
+        return str(Path(path).resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return path
