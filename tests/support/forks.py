@@ -18,10 +18,10 @@ from functools import cache
 from pathlib import Path
 
 _OF_A_RUN = (  # all that a run imports, also for its verdict and its report
-    "streamgauge.scenario", "streamgauge.harness.run.keeper",
-        "streamgauge.harness.run.conclusion", "streamgauge.harness.drive.server_metrics", "streamgauge.reports.page",
-        "scipy.special", "plotly.io", "plotly.graph_objs.bar", "plotly.graph_objs.scatter", "plotly.graph_objs.layout",
-        "rich.live", "rich.progress", "httpx",
+    "streamgauge.scenario", "streamgauge.harness.run.keeper", "streamgauge.harness.run.conclusion",
+    "streamgauge.harness.drive.server_metrics", "streamgauge.reports.page", "scipy.special", "plotly.io",
+    "plotly.graph_objs.bar", "plotly.graph_objs.scatter", "plotly.graph_objs.layout", "rich.live", "rich.progress",
+    "httpx",
 )  # fmt: skip
 PROGRAMS = {  # for each program: its `main`, and what is imported before it is forked
     "server": (
