@@ -1,10 +1,10 @@
 """Notices that a worker's master is gone: a worker alone sends load that nobody records."""
 
-import time
 from collections.abc import Callable
 
 import gevent
 
+from streamgauge.harness.drive.dispatcher import Waiting
 from streamgauge.harness.run.port import Door
 
 _TICK = 0.25  # seconds between two looks
@@ -13,7 +13,13 @@ SILENT = 6.0  # seconds without a message; the master answers every heartbeat, o
 
 
 class MasterWatch:
-    def __init__(self, door: Door, under_way: Callable[[], bool], gone: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        door: Door,
+        under_way: Callable[[], bool],
+        gone: Callable[[str], None],
+        waiting: Waiting = Waiting(),  # noqa: B008 - immutable
+    ) -> None:
         """`under_way`: whether users run. Otherwise silence means nothing: Locust reads no messages while users stop.
 
         `gone` is called once, with a sentence.
@@ -21,6 +27,7 @@ class MasterWatch:
         self._door = door
         self._under_way = under_way
         self._gone = gone
+        self._waiting = waiting
         gevent.spawn(self._watch)
 
     @property
@@ -29,11 +36,11 @@ class MasterWatch:
 
     def _watch(self) -> None:
         broken = silent = 0.0  # seconds, counted by ticks: a stop of this process is no silence of the master
-        heard, ticked = self._door.heard, time.monotonic()
+        heard, ticked = self._door.heard, self._waiting.now()
         while broken < BROKEN and silent < SILENT:
-            gevent.sleep(_TICK)
-            now = time.monotonic()
-            passed, ticked = min(now - ticked, 2 * _TICK), now
+            self._waiting.sleep(_TICK)
+            now = self._waiting.now()
+            passed, ticked = min((now - ticked) / 1e9, 2 * _TICK), now
             broken = broken + passed if self.disconnected else 0.0
             silent = silent + passed if self._under_way() and self._door.heard == heard else 0.0
             heard = self._door.heard
