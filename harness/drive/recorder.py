@@ -102,7 +102,7 @@ class Recorder:
                 _log.exception("a part of the record is missing")
 
     def _sample(self) -> None:
-        own = {Vital.CPU_PERCENT: self._cpu.percent()}
+        own = self._cpu.percent()
         if self._held:
             own[Vital.HELD_STREAMS] = self._held
         if time.monotonic() - self._collected_at > _COLLECT_EVERY:
@@ -132,17 +132,22 @@ class Recorder:
 
 
 class _Cpu:
-    """CPU use of this process, all its threads included. Opens no file: there may be no descriptor left."""
+    """CPU use of this process and of the thread that calls. Opens no file: there may be no descriptor left."""
 
     def __init__(self) -> None:
-        self._used, self._at = time.process_time(), time.monotonic()
+        self._all, self._own, self._at = time.process_time(), time.thread_time(), time.monotonic()
 
-    def percent(self) -> float:
-        """The use since the last call, as a share of one core."""
-        used, at = time.process_time(), time.monotonic()
-        share = (used - self._used) / max(at - self._at, 1e-6)
-        self._used, self._at = used, at
-        return share * 100
+    def percent(self) -> dict[Vital, float]:
+        """The use since the last call, as shares of one core; always call it in the event loop's thread."""
+        every, own, at = time.process_time(), time.thread_time(), time.monotonic()
+        percent = 100 / max(at - self._at, 1e-6)
+        python, whole = (own - self._own) * percent, (every - self._all) * percent
+        self._all, self._own, self._at = every, own, at
+        return {
+            Vital.CPU_PERCENT: whole,
+            Vital.PYTHON_PERCENT: python,
+            Vital.READER_PERCENT: max(0.0, whole - python),
+        }
 
 
 class LoopProbe:

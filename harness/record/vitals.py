@@ -36,6 +36,12 @@ class Vital(StrEnum):
     ARRIVALS = "arrivals", "arrivals", "arrivals of an open load that were due so far"
     DROPPED_ARRIVALS = "dropped_arrivals", "arrivals", "of these, dropped so far because nobody was free to serve them"
     CPU_PERCENT = "cpu_percent", "%", "CPU use of the process, as a share of one core", "cpu_max"
+    PYTHON_PERCENT = "python_cpu_percent", "%", "CPU use of the thread that runs Python's event loop, of one core"
+    READER_PERCENT = (
+        "reader_cpu_percent",
+        "%",
+        "CPU use of all other threads, which is mostly the one that reads sockets, of one core",
+    )
     LOOP_LAG = "loop_lag_ms", "ms", "the most that a timer of the event loop was late in this second", "loop_lag_max_ms"
     LOOP_STOPPED = "loop_stopped_ms", "ms", "how long timers waited in this second, in waits of 50 ms or more"
     GC_PAUSE = "gc_pause_ms", "ms", "length of one garbage collection, once a minute", "gc_pause_max_ms"

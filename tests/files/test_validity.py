@@ -112,6 +112,39 @@ def test_one_busy_process_among_idle_ones_is_named(tmp_path: Path) -> None:
     assert [reason.split()[0] for reason in reasons] == ["worker-1"]
 
 
+def test_threads_are_judged_apart_where_the_process_has_more_than_one_core(tmp_path: Path) -> None:
+    def reasons(name: str, cpus: int, python: float, reader: float) -> list[str]:
+        instrument = {"workers": {"local": {"host": "h", "cpus": cpus}}}
+        use = {"cpu_percent": python + reader, "python_cpu_percent": python, "reader_cpu_percent": reader}
+        rows = [(float(second), vital, value) for second in range(30) for vital, value in use.items()]
+        return sampled(tmp_path / f"{name}.db", *rows, instrument=instrument).reasons
+
+    assert reasons("two", 2, 70, 60) == []
+    (python,) = reasons("python", 4, 95, 60)
+    assert python.startswith("Python's thread of local used 90 % of a core or more for 29 s of 29 s")
+    assert python.endswith("use --processes 2 or fewer users")
+    (reader,) = reasons("reader", 2, 70, 95)
+    assert reader.startswith("the reading thread of local used 90 %")
+    (whole,) = reasons("one", 1, 50, 45)
+    assert whole.startswith("local used 90 %")
+    assert whole.endswith("use fewer users, or workers on more machines: there is no core left here")
+
+
+def test_the_same_trouble_of_several_workers_is_one_reason(tmp_path: Path) -> None:
+    workers = {f"worker-{number}": {"host": "h", "cpus": 16} for number in range(9)}
+    with Store.open(database(tmp_path / "one.db", GOOD, instrument={"workers": workers})) as store:
+        for number, worker in enumerate(workers):
+            rows = [(worker, second * 1_000 * MS, "cpu_percent", 95.0) for second in range(20 + number)]
+            rows += [(worker, second * 1_000 * MS, "loop_stopped_ms", 60.0) for second in range(20)]
+            store.append("run-1", [], rows)
+        reasons = judge(store).reasons
+    assert [reason.partition(":")[0] for reason in reasons] == [
+        "9 of 9 workers stood still for up to 1.2 s of 19 s, the longest at worker-0, for 50 ms or more at a time",
+        "9 of 9 workers used 90 % of a core or more for up to 19 s of 19 s, the longest at worker-0",
+    ]
+    assert all(reason.endswith("use --processes 16 or fewer users") for reason in reasons)
+
+
 def sampled(path: Path, *rows: tuple[float, str, float], **fields: Any) -> Judgement:
     """A good run of one process with these samples: seconds, name, value."""
     with Store.open(database(path, GOOD, **fields)) as store:

@@ -11,7 +11,8 @@ def test_stored_names_stay_as_they_are_so_that_old_databases_can_be_read() -> No
     assert [str(vital) for vital in Vital] == [
         "users", "active_streams", "streams_begun", "held_streams", "starved_streams", "own_faults",
         "arrivals", "dropped_arrivals",
-        "cpu_percent", "loop_lag_ms", "loop_stopped_ms", "gc_pause_ms", "clock_drift_ns",
+        "cpu_percent", "python_cpu_percent", "reader_cpu_percent",
+        "loop_lag_ms", "loop_stopped_ms", "gc_pause_ms", "clock_drift_ns",
         "server_active", "server_generated",
     ]  # fmt: skip
 

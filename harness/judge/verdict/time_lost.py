@@ -15,7 +15,8 @@ from streamgauge.harness.record.vitals import Vital
 STOP_MS = 50.0  # a timer that is later was delayed by a stop of the loop
 # The vitals that are read here, or by `counted`.
 EVIDENCE = (
-    Vital.LOOP_STOPPED, Vital.LOOP_LAG, Vital.GC_PAUSE, Vital.CPU_PERCENT, Vital.STARVED_STREAMS, Vital.OWN_FAULTS,
+    Vital.LOOP_STOPPED, Vital.LOOP_LAG, Vital.GC_PAUSE, Vital.CPU_PERCENT, Vital.PYTHON_PERCENT,
+    Vital.READER_PERCENT, Vital.STARVED_STREAMS, Vital.OWN_FAULTS,
 )  # fmt: skip
 _EVERY = 1.0  # seconds between two samples
 

@@ -16,6 +16,7 @@ from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, VitalSeries
 from streamgauge.harness.judge.verdict import time_lost
+from streamgauge.harness.judge.verdict.processes import cores, fewer_users_or_more_processes, longest, named
 from streamgauge.harness.judge.verdict.warm_up import WarmUp
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.harness.record.vitals import Vital
@@ -104,7 +105,7 @@ def _saturation(evidence: Evidence) -> Iterator[Fault]:
         yield Fault(
             surely > SATURATED_INVALID,
             f"the generator was saturated: {figure(own / reads, 'ratio')} of reads came late and held several chunks; "
-            f"use --processes 2 or fewer users",
+            f"{fewer_users_or_more_processes(evidence.run)}",
         )
 
 
@@ -145,7 +146,7 @@ def _read_late(evidence: Evidence) -> Iterator[Fault]:
         yield Fault(
             invalid=False,
             sentence=f"the generator read late: by {figure(lag, 'ms')} or more in half of the streams, "
-            f"p99 {figure(worst, 'ms')}; use --processes 2 or fewer users",
+            f"p99 {figure(worst, 'ms')}; {fewer_users_or_more_processes(evidence.run)}",
         )
 
 
@@ -168,45 +169,67 @@ def _load_missing(evidence: Evidence) -> Iterator[Fault]:
 
 
 def _stopped(evidence: Evidence) -> Iterator[Fault]:
-    for lost in time_lost.stopped(evidence.vitals):
-        if lost.share > STOPPED_DEGRADED:
-            yield Fault(
-                lost.share > STOPPED_INVALID,
-                f"{lost.worker} stood still for {lost.seconds:.3g} s of {lost.of:.3g} s, for 50 ms or more at a time: "
-                f"what was due meanwhile came late; look for blocking code in the scenario, "
-                f"or use --processes 2 or fewer users",
-            )
+    lost = [each for each in time_lost.stopped(evidence.vitals) if each.share > STOPPED_DEGRADED]
+    if lost:
+        yield Fault(
+            max(each.share for each in lost) > STOPPED_INVALID,
+            f"{named(evidence.run, _names(lost))} stood still for {longest(lost)}, for 50 ms or more at a time: "
+            f"what was due meanwhile came late; look for blocking code in the scenario, "
+            f"or {fewer_users_or_more_processes(evidence.run)}",
+        )
 
 
 def _starved(evidence: Evidence) -> Iterator[Fault]:
-    for worker, streams in time_lost.counted(evidence.vitals[Vital.STARVED_STREAMS]).items():
+    starved = time_lost.counted(evidence.vitals[Vital.STARVED_STREAMS])
+    if starved:
         yield Fault(
             invalid=True,
-            sentence=f"{worker} had no socket, port, memory or thread for {streams:,} streams, which count in no "
-            f"figure: their details say what was lacking; raise that limit of the machine, or use fewer users",
+            sentence=f"{named(evidence.run, list(starved))} had no socket, port, memory or thread for "
+            f"{sum(starved.values()):,} streams, which count in no figure: their details say what was lacking; "
+            f"raise that limit of the machine, or use fewer users",
         )
 
 
 def _unrecorded(evidence: Evidence) -> Iterator[Fault]:
     for worker, faults in time_lost.counted(evidence.vitals[Vital.OWN_FAULTS]).items():
         yield Fault(invalid=True, sentence=f"the recording of {worker} failed {faults:,} times; its log says why")
-    for lost in time_lost.unseen(evidence.vitals[Vital.LOOP_STOPPED], UNSEEN_SECONDS):
-        yield Fault(
-            invalid=True,
-            sentence=f"{lost.worker} recorded nothing of itself for {lost.seconds:.3g} s of {lost.of:.3g} s",
-        )
+    unseen = list(time_lost.unseen(evidence.vitals[Vital.LOOP_STOPPED], UNSEEN_SECONDS))
+    if unseen:
+        who = named(evidence.run, _names(unseen))
+        yield Fault(invalid=True, sentence=f"{who} recorded nothing of itself for {longest(unseen)}")
     for fault in evidence.run.instrument.get("faults") or []:
         yield Fault(invalid=True, sentence=f"a part of the run's own machinery failed: {fault}")
 
 
 def _busy(evidence: Evidence) -> Iterator[Fault]:
-    for busy in time_lost.beyond(evidence.vitals[Vital.CPU_PERCENT], BUSY_PERCENT):
-        if (busy.seconds >= BUSY_SECONDS and busy.share > BUSY_SHARE) or busy.share > BUSY_MOSTLY:
+    """Threads are judged apart, since each can have a core of its own, unless the process was limited to one."""
+    vitals, run = evidence.vitals, evidence.run
+    by_thread = set(vitals[Vital.PYTHON_PERCENT].worker)
+    whole = [
+        busy
+        for busy in time_lost.beyond(vitals[Vital.CPU_PERCENT], BUSY_PERCENT)
+        if busy.worker not in by_thread or cores(run, busy.worker) == 1
+    ]
+    for of_whom, found in (
+        ("", whole),
+        ("Python's thread of ", time_lost.beyond(vitals[Vital.PYTHON_PERCENT], BUSY_PERCENT)),
+        ("the reading thread of ", time_lost.beyond(vitals[Vital.READER_PERCENT], BUSY_PERCENT)),
+    ):
+        busy = [each for each in found if _was_full(each)]
+        if busy:
             yield Fault(
                 invalid=False,
-                sentence=f"{busy.worker} used 90 % of a core or more for {busy.seconds:.3g} s of {busy.of:.3g} s: "
-                f"it can hardly drive more; use --processes 2 or fewer users",
+                sentence=f"{of_whom}{named(run, _names(busy))} used 90 % of a core or more for {longest(busy)}: "
+                f"there is hardly room for more; {fewer_users_or_more_processes(run)}",
             )
+
+
+def _was_full(busy: time_lost.Lost) -> bool:
+    return (busy.seconds >= BUSY_SECONDS and busy.share > BUSY_SHARE) or busy.share > BUSY_MOSTLY
+
+
+def _names(lost: Iterable[time_lost.Lost]) -> list[str]:
+    return [each.worker for each in lost]
 
 
 def _incomplete(evidence: Evidence) -> Iterator[Fault]:
