@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
+from streamgauge.reference_server.dialects.as_chat import chat_question
 from streamgauge.reference_server.dialects.events import Deltas, blocks, encode, event
 from streamgauge.reference_server.dialects.openai_chat import Call, ChatQuestion
 from streamgauge.reference_server.dialects.question import Question
@@ -106,13 +107,14 @@ class RunQuestion(Question):
         """The same question as one of OpenAI chat completions."""
         props = self.forwardedProps or ForwardedProps()
         tools = [{"type": "function", "function": tool.model_dump(exclude_none=True)} for tool in self.tools or ()]
-        return ChatQuestion.model_validate({
-            "model": "agent",
-            "messages": [said for message in self.messages if (said := message.as_chat()) is not None],
-            "tools": tools,
-            "reasoning_effort": "medium" if props.thinking else None,
-            "max_completion_tokens": props.max_tokens,
-        })  # fmt: skip
+        return chat_question(
+            stop=[],
+            model="agent",
+            messages=[said for message in self.messages if (said := message.as_chat()) is not None],
+            tools=tools,
+            reasoning_effort="medium" if props.thinking else None,
+            max_completion_tokens=props.max_tokens,
+        )
 
     def model_input(self) -> ModelInput:
         return self.as_chat().model_input()

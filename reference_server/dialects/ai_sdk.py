@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from streamgauge.reference_server.dialects.events import Deltas, blocks, encode, event
 from streamgauge.reference_server.dialects.plain_sse import PlainQuestion
-from streamgauge.reference_server.dialects.question import MOST_STOPS, Question
+from streamgauge.reference_server.dialects.question import MOST_STOPS, Question, refuse
 from streamgauge.reference_server.model.answer import AnswerEnd, AnswerStart
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.steps import Kind, Step, ToolCall
@@ -47,6 +47,14 @@ class UiQuestion(Question):
     @classmethod
     def speaks(cls, body: bytes) -> bool:
         return _SAID_IN_PARTS.search(body) is not None
+
+    @model_validator(mode="after")
+    def _conversation(self) -> "UiQuestion":
+        try:
+            self.as_plain()
+        except ValidationError as fault:
+            refuse(fault.errors(include_url=False)[0]["msg"])
+        return self
 
     def as_plain(self) -> PlainQuestion:
         """The same question as one of plain SSE."""

@@ -1,6 +1,6 @@
 """Ollama's /api/chat: a JSON document on each line, a tool call as a whole, the counts in the last line.
 
-https://github.com/ollama/ollama/blob/main/docs/api.md. All tools are the client's. A question without messages only
+https://docs.ollama.com/api/chat. All tools are the client's. A question without messages only
 loads the model. The durations of the last line are left out: a dialect has no clock.
 """
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from streamgauge.reference_server.dialects.as_chat import chat_question
 from streamgauge.reference_server.dialects.events import blocks, encode, event, quoted
 from streamgauge.reference_server.dialects.openai_chat import ChatQuestion, NamedFunction
 from streamgauge.reference_server.dialects.question import Question, refuse
@@ -133,15 +134,16 @@ class ResponsesQuestion(Question):
         choice: Any = self.tool_choice
         if isinstance(choice, NamedTool):
             choice = {"type": "function", "function": {"name": choice.name}}
-        return ChatQuestion.model_validate({
-            "model": self.model,
-            "messages": system + list(_chat_messages(self.input)),
-            "max_completion_tokens": self.max_output_tokens,
-            "tools": [{"type": "function", "function": function} for function in functions],
-            "tool_choice": choice,
-            "reasoning_effort": None if self.reasoning is None else self.reasoning.effort or "medium",
-            "temperature": self.temperature,
-        })  # fmt: skip
+        return chat_question(
+            stop=[],
+            model=self.model,
+            messages=system + list(_chat_messages(self.input)),
+            max_completion_tokens=self.max_output_tokens,
+            tools=[{"type": "function", "function": function} for function in functions],
+            tool_choice=choice,
+            reasoning_effort=None if self.reasoning is None else self.reasoning.effort or "medium",
+            temperature=self.temperature,
+        )
 
     def model_input(self) -> ModelInput:
         return self.as_chat().model_input()

@@ -77,6 +77,36 @@ def test_where_two_dialects_share_a_path_a_message_with_parts_is_the_ai_sdks(
     assert said.headers["content-type"].startswith("application/x-ndjson")
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "said"),
+    [
+        ("/api/chat", {"messages": [{"role": "user", "parts": []}], "tools": ["look"]}, "no tool called 'look'"),
+        ("/agent", {"messages": [{"role": "tool", "toolCallId": "c", "content": "snow"}]}, "must be a response to a"),
+        (
+            "/v1/responses",
+            {
+                "messages": [
+                    {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"},
+                    {"role": "user", "content": "And?"},
+                    {"type": "function_call_output", "call_id": "c", "output": "snow"},
+                ]
+            },
+            "must be followed by tool messages",
+        ),
+    ],
+)
+def test_what_only_the_translation_of_a_question_shows_is_refused_too(
+    client: httpx.Client, path: str, body: dict[str, Any], said: str
+) -> None:
+    own = _as_it_is(path, {"model": "m", **body})
+    answer = client.post(path, json=own)
+    assert (answer.status_code, said in complaint(answer)) == (400, True), answer.text
+
+
+def _as_it_is(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    return body if path == "/api/chat" else in_dialect(path, body)
+
+
 def test_content_of_an_unknown_type_is_refused_with_its_place(client: httpx.Client) -> None:
     answer = client.post("/v1/messages", json=BODY | {"messages": [{"role": "user", "content": [{"type": "video"}]}]})
     assert answer.json()["error"]["message"] == "messages.0.content.0: there is no content of this type"

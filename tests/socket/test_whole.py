@@ -48,7 +48,7 @@ def said(body: bytes, status: bytes = b"200 OK", length: int | None = None) -> b
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_whole_answer_is_one_chunk_when_all_of_it_is_there(server: ReferenceServer, protocol: ProtocolName) -> None:
     seen = fetch(server.url, Target(protocol=protocol))
-    assert (seen.outcome, seen.http_status, seen.detail) == (Outcome.COMPLETED, 200, "")
+    assert (seen.outcome, seen.http_status, seen.detail, seen.oddities) == (Outcome.COMPLETED, 200, "", {})
     assert content(seen) == 1
     assert seen.characters > 60
     assert seen.output_tokens == 30

@@ -66,6 +66,7 @@ class _Response(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     type: Any = None
+    object: Any = None
     sequence_number: Any = None
     delta: Any = None
     item: Any = None
@@ -124,6 +125,7 @@ def understand(event: Event, answer: Answer) -> Meaning:
     if kind in _SIGNS_OF_LIFE:
         return PING
     known = kind.startswith("response.") and (kind == _RESULT or not kind.endswith(".delta"))
+    known = known or decoded.object == "response"  # a whole answer, which `plain` reads
     return OTHER if known else UNKNOWN
 
 
