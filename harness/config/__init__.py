@@ -10,5 +10,6 @@ checks        what types alone cannot say
 template      places such as `{prompt}` in a team's own request
 redaction     secrets in text from outside, blotted out
 secrets       `${NAME}`, filled in when it is used
+literals      secrets that a config holds as they are
 credentials   the keys that are dealt to the users
 """

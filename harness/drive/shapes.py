@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from locust import LoadTestShape
 
+from streamgauge.harness.drive.attributes import misspelt
 from streamgauge.harness.errors import ScenarioError
 
 
@@ -38,6 +39,9 @@ def wave(at: float, users: tuple[int, int], period: float, seconds: float) -> in
     return round(fewest + (most - fewest) * (1 - cos(2 * pi * at / period)) / 2)
 
 
+_SETTABLE = ("users", "seconds", "period", "hold", "planned", "tick")
+
+
 class Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
     """A shape that ends by itself or after `--run-time`, whichever comes first."""
 
@@ -45,7 +49,9 @@ class Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
     use_common_options = True  # without this, Locust warns that it ignores --run-time
 
     def check(self) -> None:
-        """ScenarioError for a negative number of users or a duration that is not positive."""
+        """ScenarioError for a negative number of users, a duration that is not positive, or a misspelt attribute."""
+        for fault in misspelt(type(self), self._base(), _SETTABLE):
+            raise ScenarioError(fault)
         for name in ("users", "seconds", "period", "hold"):
             given = getattr(self, name, 1)
             numbers = given if isinstance(given, Sequence) else (given,)
@@ -53,6 +59,10 @@ class Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
                 raise ScenarioError(f"{type(self).__name__}.{name}: {given!r} must hold numbers of 0 or more")
             if name in ("seconds", "period") and not any(numbers):
                 raise ScenarioError(f"{type(self).__name__}.{name}: {given!r} is not a duration; write one above 0")
+
+    def _base(self) -> type:
+        """The shipped shape that the scenario's is made of."""
+        return next(each for each in type(self).__mro__ if each.__module__ == __name__)
 
     def planned(self, at: float) -> int | None:
         """The number of users `at` seconds after the start; None after the end."""

@@ -25,6 +25,7 @@ from msgspec.structs import replace
 
 from streamgauge.harness.config.schema import Profile, Target
 from streamgauge.harness.drive import behaviour, clients, network, prompts
+from streamgauge.harness.drive.attributes import misspelt
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.dispatcher import Dispatcher
@@ -67,6 +68,13 @@ def assigned(environment: Environment) -> Assignment | None:
     """The current run of this process's users; None if there is none."""
     found: Assignment | None = vars(environment).get("gauge_assignment")
     return found
+
+
+# The attributes of a user class that a scenario may set: ours, and Locust's.
+SETTABLE = (
+    "network", "behaviour", "client", "prompts", "system", "tools", "fresh_connections", "labels",
+    "wait_time", "weight", "fixed_count", "host", "tasks", "on_start", "on_stop", "abstract",
+)  # fmt: skip
 
 
 class StreamFailed(Exception):
@@ -118,6 +126,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     @classmethod
     def check(cls, target: Target, networks: Mapping[str, Profile]) -> None:
         """ScenarioError if an attribute names something that does not exist, or the client cannot ask the target."""
+        for fault in misspelt(cls, StreamUser, SETTABLE):
+            raise ScenarioError(fault)
         tools: Sequence[str] = cls.tools
         if isinstance(tools, str):  # otherwise each letter would count as a tool
             raise ScenarioError(f"{cls.__name__}.tools: write a tuple of names, as in ({tools!r},)")
