@@ -88,6 +88,18 @@ def _add_questions(app: FastAPI, answers: Answers) -> None:
         """A run of AG-UI; streams unless `"stream": false`."""
         return await answers.answer(question, request)
 
+    @app.post("/v1/messages/count_tokens")
+    async def count_tokens(question: CountQuestion, request: Request) -> Response:
+        """The input tokens of a question, without an answer to it."""
+        return JSONResponse({"input_tokens": await answers.count_tokens(question, request)})
+
+    _add_gemini(app, answers)
+    app.router.route_class = APIRoute
+
+
+def _add_gemini(app: FastAPI, answers: Answers) -> None:
+    """Routes with the model in the path."""
+
     @app.post("/v1/models/{model}:streamGenerateContent")
     @app.post("/v1beta/models/{model}:streamGenerateContent")
     async def stream_generate_content(question: GeminiQuestion, request: Request) -> Response:
@@ -103,13 +115,6 @@ def _add_questions(app: FastAPI, answers: Answers) -> None:
         """Gemini, in one piece."""
         question.model = request.path_params["model"]
         return await answers.answer(question, request)
-
-    @app.post("/v1/messages/count_tokens")
-    async def count_tokens(question: CountQuestion, request: Request) -> Response:
-        """The input tokens of a question, without an answer to it."""
-        return JSONResponse({"input_tokens": await answers.count_tokens(question, request)})
-
-    app.router.route_class = APIRoute
 
 
 class _QuestionRoute(APIRoute):
