@@ -33,13 +33,19 @@ class Message(BaseModel):
     parts: list[dict[str, Any]]
 
 
+class OfferedTool(BaseModel):
+    """One of the server's own tools."""
+
+    name: str
+
+
 class UiQuestion(Question):
     request_id_header: ClassVar[str] = "x-request-id"
     overloaded: ClassVar[int] = 503
 
     messages: list[Message] = Field(min_length=1)
     max_tokens: int | None = Field(default=None, ge=1)
-    tools: list[str] = Field(default_factory=list)  # names of the server's own tools
+    tools: list[OfferedTool] = Field(default_factory=list)
     thinking: bool = False
     stop: list[str] = Field(default_factory=list, max_length=MOST_STOPS)
     stream: bool = True
@@ -59,8 +65,9 @@ class UiQuestion(Question):
     def as_plain(self) -> PlainQuestion:
         """The same question as one of plain SSE."""
         messages = [{"role": message.role, "content": _texts(message.parts)} for message in self.messages]
-        fields = self.model_dump(include={"max_tokens", "tools", "thinking", "stop"})
-        return PlainQuestion.model_validate({"messages": messages, **fields})
+        fields = self.model_dump(include={"max_tokens", "thinking", "stop"})
+        tools = [tool.name for tool in self.tools]
+        return PlainQuestion.model_validate({"messages": messages, "tools": tools, **fields})
 
     def model_input(self) -> ModelInput:
         return self.as_plain().model_input()

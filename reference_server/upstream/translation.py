@@ -39,8 +39,10 @@ def server_tools(question: Question) -> set[str]:
     match question:
         case MessagesQuestion():
             return {tool.name for tool in question.tools if tool.type != "custom"}
-        case PlainQuestion() | UiQuestion():
+        case PlainQuestion():
             return set(question.tools)
+        case UiQuestion():
+            return {tool.name for tool in question.tools}
     return set()
 
 

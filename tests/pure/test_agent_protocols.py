@@ -29,7 +29,7 @@ def test_the_ai_sdk_is_asked_as_its_chat_transport_asks() -> None:
             for number, (role, text) in enumerate(said, 1)
         ],
         "trigger": "submit-message",
-        "tools": ["search"],
+        "tools": [{"name": "search"}],
     }
     assert PROTOCOLS["ai_sdk"].names_conversation
 

@@ -80,7 +80,11 @@ def test_where_two_dialects_share_a_path_a_message_with_parts_is_the_ai_sdks(
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
-        ("/api/chat", {"messages": [{"role": "user", "parts": []}], "tools": ["look"]}, "no tool called 'look'"),
+        (
+            "/api/chat",
+            {"messages": [{"role": "user", "parts": []}], "tools": [{"name": "look"}]},
+            "no tool called 'look'",
+        ),
         ("/agent", {"messages": [{"role": "tool", "toolCallId": "c", "content": "snow"}]}, "must be a response to a"),
         (
             "/v1/responses",
