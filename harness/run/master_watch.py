@@ -1,21 +1,28 @@
 """Notices that a worker's master is gone: a worker alone sends load that nobody records."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import gevent
 
 from streamgauge.harness.drive.dispatcher import Waiting
-from streamgauge.harness.run.port import Door
 
 _TICK = 0.25  # seconds between two looks
 BROKEN = 2.0  # seconds without a connection; libzmq connects anew within a second if the master is there
 SILENT = 6.0  # seconds without a message; the master answers every heartbeat, one a second, unless it is busy
 
 
+class Line(Protocol):
+    """What a worker's `Door` says of its master. The door itself would import Locust, which patches a test's process."""
+
+    connected: bool | None  # None before the first connection
+    heard: int  # messages of the master
+
+
 class MasterWatch:
     def __init__(
         self,
-        door: Door,
+        door: Line,
         under_way: Callable[[], bool],
         gone: Callable[[str], None],
         waiting: Waiting = Waiting(),  # noqa: B008 - immutable

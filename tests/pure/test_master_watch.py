@@ -7,10 +7,15 @@ import pytest
 
 from streamgauge.harness.drive.dispatcher import Waiting
 from streamgauge.harness.run.master_watch import BROKEN, SILENT, MasterWatch
-from streamgauge.harness.run.messages import Join
-from streamgauge.harness.run.port import Door
 
 SECOND = 1_000_000_000  # ns
+
+
+class Door:
+    """A line to the master that has connected."""
+
+    connected: bool | None = True
+    heard = 0
 
 
 class Watched:
@@ -21,8 +26,7 @@ class Watched:
         self.said: list[tuple[float, str]] = []  # when the master was taken for gone, and why
         self._now = 0.0
         self._happens = happens
-        self._door = Door("a token", Join("0.1.0", "a hash", "here"))
-        self._door.connected = True
+        self._door = Door()
         waiting = Waiting(lambda: round(self._now * SECOND), self._pass)
         MasterWatch(self._door, lambda: under_way, lambda why: self.said.append((self._now, why)), waiting)
         gevent.idle()
