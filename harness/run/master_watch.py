@@ -13,7 +13,7 @@ SILENT = 6.0  # seconds without a message; the master answers every heartbeat, o
 
 
 class Line(Protocol):
-    """What a worker's `Door` says of its master. The door itself would import Locust, which patches a test's process."""
+    """What a worker's `Door` says of its master. The door would import Locust, which patches a test's process."""
 
     connected: bool | None  # None before the first connection
     heard: int  # messages of the master
