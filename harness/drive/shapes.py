@@ -46,6 +46,7 @@ class Planned(LoadTestShape):  # type: ignore[misc]  # locust ships no types
     """A shape that ends by itself or after `--run-time`, whichever comes first."""
 
     abstract = True
+    at_once: ClassVar[bool] = False  # whether users who are let in together begin together, as a crowd does
     use_common_options = True  # without this, Locust warns that it ignores --run-time
 
     def check(self) -> None:
@@ -87,9 +88,10 @@ class Ramp(Planned):
 
 
 class Spike(Planned):
-    """A constant number of users with a sudden peak."""
+    """A constant number of users with a sudden peak, whose users begin together."""
 
     abstract = True
+    at_once = True
     users: ClassVar[tuple[int, int]] = (10, 60)  # outside the peak, during the peak
     seconds: ClassVar[tuple[float, float, float]] = (60, 30, 90)  # before, during and after the peak
 

@@ -22,6 +22,7 @@ from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 
 _LONGEST_TURN = 0.001  # seconds of decoding before the gevent loop gets to read
+_LATE = 10_000_000  # ns; as much as a request may be sent late
 _STREAM, _DOCUMENT = "text/event-stream", "application/json"  # what a request accepts
 
 
@@ -66,6 +67,24 @@ class Decoding:
             self._turn.release()
 
 
+class Connecting:
+    """How much later than the kernel this process notices its connections: a part of TTFT that is not the server's."""
+
+    def __init__(self) -> None:
+        self.late = 0  # connections that were noticed _LATE or more after the kernel had them
+        self._most = 0  # ns
+
+    def add(self, lag: int | None) -> None:
+        if lag is not None:
+            self.late += lag >= _LATE
+            self._most = max(self._most, lag)
+
+    def take_most(self) -> float:
+        """The largest lag since the last call, ms."""
+        most, self._most = self._most, 0
+        return most / 1e6
+
+
 def breathe() -> None:
     """Let the gevent loop poll if it has not done so for a millisecond."""
     if _long_turn():
@@ -105,6 +124,7 @@ class Site:
     usual_head: bytes  # of a request for a stream, up to the content length's value; b"": they differ
     credentials: tuple[Credential, ...]
     decoding: Decoding = field(default_factory=Decoding)
+    connecting: Connecting = field(default_factory=Connecting)
 
     @classmethod
     def of(cls, host: str, target: Target, clock: RunClock) -> "Site":
@@ -125,7 +145,8 @@ class Site:
             return self  # nothing that is sent depends on the user
         credential = self.credentials[number % len(self.credentials)] if self.credentials else None
         parts = _for_user(self.endpoint, self.target, self.protocol, user, credential)
-        return Site(self.endpoint, self.target, self.protocol, self.clock, *parts, self.credentials, self.decoding)
+        of_all = self.credentials, self.decoding, self.connecting
+        return Site(self.endpoint, self.target, self.protocol, self.clock, *parts, *of_all)
 
     def headers_for(self, prompt: Prompt, last_id: str | None = None) -> dict[str, str]:
         """The headers of one request, without those that say how long its body is. They hold secrets."""

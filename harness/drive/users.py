@@ -37,7 +37,17 @@ from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 
 _log = logging.getLogger("locust.streamgauge")
+_AT_ONCE = 0.5  # seconds within which users count as let in together; Locust lets users in once a second
+_SPREAD = 1.0  # seconds over which they begin
 _STARVED_PAUSE = 1.0  # seconds; without it, each user would try again at once and fill the record
+
+
+@dataclass(slots=True)
+class LetIn:
+    """Users that Locust has let in at once, as it does once a second."""
+
+    at: float  # monotonic
+    users: int = 0
 
 
 @dataclass(slots=True)
@@ -57,6 +67,15 @@ class Assignment:
     share: tuple[int, int] = (0, 1)  # (i, n): this is process i of n, and is dealt the credentials i, i + n, i + 2n, …
     active: int = 0  # streams under way
     starved: int = 0  # streams for which this machine had no socket, port or memory
+    let_in: LetIn = field(default_factory=lambda: LetIn(0.0))  # the latest
+
+    def one_more(self) -> LetIn:
+        """Count a user that Locust lets in now. Returns those that come with it, who may be more in a moment."""
+        now = time.monotonic()
+        if now - self.let_in.at > _AT_ONCE:
+            self.let_in = LetIn(now)
+        self.let_in.users += 1
+        return self.let_in
 
 
 def assign(environment: Environment, assignment: Assignment | None) -> None:
@@ -103,13 +122,16 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._run = run
         self._name = name
         self.last: StreamObservation | None = None  # the record of the latest stream
-        self.random = Random(f"{run.seed}/{run.worker}/{name}/{run.users[name]}")
+        seed = f"{run.seed}/{run.worker}/{name}/{run.users[name]}"
+        self.random = Random(seed)
+        self._begins = Random(f"{seed}/begin").random()  # of the second in which it is let in
         place, processes = run.share
         number = place + run.users.total() * processes
         self._id = str(uuid5(NAMESPACE_URL, f"{run.run}/{run.worker}/{run.users.total()}"))
         self._conversations = 0
         self.last_text = ""  # of the latest answer; kept only if target.history is "real"
         run.users[name] += 1
+        self._let_in = run.one_more()
         self._network = network.find(self.network, run.networks)
         self._behaviour = behaviour.find(self.behaviour)
         self._prompts = _load(self.prompts)
@@ -278,6 +300,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
 
         Locust itself would lose the user without a word, or end the process in the middle of the run.
         """
+        self._wait_to_begin()
         try:
             super().run()
         except (Exception, gevent.GreenletExit):
@@ -289,6 +312,16 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             runner, options = self.environment.runner, self.environment.parsed_options
             # Once this user has ended: Locust complains of one that ends while it stops all.
             self.greenlet.link(lambda _: runner.quit() if options.headless else runner.stop())
+
+    def _wait_to_begin(self) -> None:
+        """Spread the users whom Locust lets in in one second over that second; those of a spike begin together.
+
+        All at once, they would wait for each other's connections, and that would be in their TTFT.
+        """
+        together = getattr(self.environment.shape_class, "at_once", False) or self._run.dispatcher is not None
+        if self._let_in.users > 1 and not together:
+            self._state = LOCUST_STATE_WAITING  # as in Locust's own wait(): Locust may stop such a user at any time
+            gevent.sleep(_SPREAD * self._begins)
 
     def on_stop(self) -> None:
         self._client.close()

@@ -35,6 +35,13 @@ class Vital(StrEnum):
     OWN_FAULTS = "own_faults", "faults", "exceptions in our own recording so far"
     ARRIVALS = "arrivals", "arrivals", "arrivals of an open load that were due so far"
     DROPPED_ARRIVALS = "dropped_arrivals", "arrivals", "of these, dropped so far because nobody was free to serve them"
+    CONNECT_LAG = (
+        "connect_lag_ms",
+        "ms",
+        "the most that a connection was noticed later than the kernel had it, in this second",
+        "connect_lag_max_ms",
+    )
+    LATE_CONNECTIONS = "late_connections", "connections", "connections so far that were noticed 10 ms or more late"
     CPU_PERCENT = "cpu_percent", "%", "CPU use of the process, as a share of one core", "cpu_max"
     PYTHON_PERCENT = "python_cpu_percent", "%", "CPU use of the thread that runs Python's event loop, of one core"
     READER_PERCENT = (

@@ -84,6 +84,8 @@ def _vitals(runner: Any, assignment: Assignment, dispatcher: Dispatcher | None) 
         Vital.ACTIVE_STREAMS: lambda: assignment.active,
         Vital.STREAMS_BEGUN: lambda: assignment.streams,
         Vital.STARVED_STREAMS: lambda: assignment.starved,
+        Vital.CONNECT_LAG: assignment.site.connecting.take_most,
+        Vital.LATE_CONNECTIONS: lambda: assignment.site.connecting.late,
     }
     if dispatcher is not None:
         found |= {Vital.ARRIVALS: lambda: dispatcher.arrivals, Vital.DROPPED_ARRIVALS: lambda: dispatcher.dropped}

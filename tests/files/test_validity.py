@@ -145,6 +145,25 @@ def test_the_same_trouble_of_several_workers_is_one_reason(tmp_path: Path) -> No
     assert all(reason.endswith("use --processes 16 or fewer users") for reason in reasons)
 
 
+def test_connections_that_were_noticed_late_count_by_the_streams_whose_ttft_they_are_in(tmp_path: Path) -> None:
+    def reasons(name: str, *late: float) -> tuple[Validity, list[str]]:
+        with Store.open(database(tmp_path / f"{name}.db", [observation([("text", 100)])] * 100)) as store:
+            rows = [("local", second * 1_000 * MS, "late_connections", value) for second, value in enumerate(late)]
+            rows += [("local", second * 1_000 * MS, "connect_lag_ms", 36.0) for second in range(len(late))]
+            store.append("run-1", [], rows)
+            result = judge(store)
+        return result.validity, result.reasons
+
+    assert reasons("none", 0, 1, 1) == (Validity.VALID, [])
+    validity, (some,) = reasons("some", 0, 4, 5)
+    assert validity is Validity.DEGRADED
+    assert some.startswith(
+        "the generator connected late: local noticed 5 connections 10 ms or more after the kernel had them "
+        "(at most 36.0 ms), which is part of the TTFT of 5.0 % of the streams"
+    )
+    assert reasons("many", 0, 20)[0] is Validity.INVALID
+
+
 def sampled(path: Path, *rows: tuple[float, str, float], **fields: Any) -> Judgement:
     """A good run of one process with these samples: seconds, name, value."""
     with Store.open(database(path, GOOD, **fields)) as store:

@@ -10,7 +10,7 @@ from streamgauge.harness.record.vitals import Vital, VitalSample
 def test_stored_names_stay_as_they_are_so_that_old_databases_can_be_read() -> None:
     assert [str(vital) for vital in Vital] == [
         "users", "active_streams", "streams_begun", "held_streams", "starved_streams", "own_faults",
-        "arrivals", "dropped_arrivals",
+        "arrivals", "dropped_arrivals", "connect_lag_ms", "late_connections",
         "cpu_percent", "python_cpu_percent", "reader_cpu_percent",
         "loop_lag_ms", "loop_stopped_ms", "gc_pause_ms", "clock_drift_ns",
         "server_active", "server_generated",
@@ -23,7 +23,7 @@ def test_every_vital_has_a_unit_and_a_meaning() -> None:
 
 def test_a_process_s_summary_has_the_worst_value_of_some_vitals() -> None:
     assert {vital.worst_as for vital in Vital if vital.worst_as} == {
-        "cpu_max", "loop_lag_max_ms", "gc_pause_max_ms", "clock_drift_ns",
+        "connect_lag_max_ms", "cpu_max", "loop_lag_max_ms", "gc_pause_max_ms", "clock_drift_ns",
     }  # fmt: skip
 
 

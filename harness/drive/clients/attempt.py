@@ -44,7 +44,7 @@ class Attempt:
         target, protocol, plan, link = site.target, site.protocol, question.plan, question.link
         self.began = time.monotonic_ns() if began is None else began
         self._connection = connection
-        self._endpoint = site.endpoint
+        self._endpoint, self._connecting = site.endpoint, site.connecting
         self._timeouts = target.timeouts
         self._clock = site.clock
         self._plan = plan
@@ -83,6 +83,7 @@ class Attempt:
         until = self._until(self._timeouts.connect)
         try:
             connection.open(endpoint, until, self._link.window)
+            self._connecting.add(connection.connect_lag)
             self._pause(self._link.handshake())
             seen.connected_at = time.monotonic_ns()
             if endpoint.tls:

@@ -26,6 +26,7 @@ _socket: Any = monkey.get_original("socket", "socket")
 
 _poll: Any = monkey.get_original("select", "poll")
 _ESTABLISHED = 1  # TCP's state, in `struct tcp_info`
+_ROUND_TRIP, _RETRANSMITTED = 68, 100  # in `struct tcp_info`: tcpi_rtt, µs, and tcpi_total_retrans
 _TICK = 10_000_000  # ns; how coarse the kernel's times in `struct tcp_info` are
 
 _BLOCK = 65_536  # bytes received at a time in a handshake
@@ -36,12 +37,13 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 class Connection:
     """Serves one exchange at a time."""
 
-    __slots__ = ("resolved_at", "sent_at", "sock", "tls")
+    __slots__ = ("connect_lag", "resolved_at", "sent_at", "sock", "tls")
 
     def __init__(self) -> None:
         self.sock: Any = None
         self.tls: Tls | None = None
         self.resolved_at: int | None = None  # CLOCK_MONOTONIC ns
+        self.connect_lag: int | None = None  # ns from the kernel's connection until we noticed it; None: unknown
         # CLOCK_MONOTONIC ns; taken before the last call of `send`, which may return after the answer has arrived.
         self.sent_at: int | None = None
 
@@ -81,6 +83,7 @@ class Connection:
             )  # before connecting, which fixes the window scale
             # Without this, a segment on loopback would be as large as the whole window.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT)
+        began = time.monotonic_ns()
         code = sock.connect_ex(address)
         if code == errno.EINPROGRESS:
             self._wait(_WRITABLE, until, Broken(Outcome.TIMED_OUT, "no connection in time"))
@@ -89,6 +92,9 @@ class Connection:
             raise Starved(code)
         if code:
             raise Broken(Outcome.UNREACHABLE, f"cannot connect to {address[0]}:{address[1]}: {reason_of(code)}")
+        handshake = _handshake_of(sock)
+        if handshake is not None:
+            self.connect_lag = max(0, time.monotonic_ns() - began - handshake)
 
     def secure(self, endpoint: Endpoint, until: int) -> None:
         """Do the TLS handshake before `until`. Broken (UNREACHABLE or TIMED_OUT) if that fails."""
@@ -207,6 +213,16 @@ def _happened(sock: Any, since: int) -> int:
     if info[0] != _ESTABLISHED:
         return 0
     return time.monotonic_ns() - int.from_bytes(info[since:], sys.byteorder) * 1_000_000
+
+
+def _handshake_of(sock: Any) -> int | None:
+    """How long TCP's handshake took by the kernel, ns; None if it had to be repeated: that time is not known."""
+    if not hasattr(socket, "TCP_INFO"):  # other systems than Linux
+        return None
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _RETRANSMITTED + 4)
+    if len(info) < _RETRANSMITTED + 4 or any(info[_RETRANSMITTED:]):
+        return None
+    return int.from_bytes(info[_ROUND_TRIP : _ROUND_TRIP + 4], sys.byteorder) * 1_000
 
 
 def seconds_until(moment: int) -> float:

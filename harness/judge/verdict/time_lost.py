@@ -17,6 +17,7 @@ STOP_MS = 50.0  # a timer that is later was delayed by a stop of the loop
 EVIDENCE = (
     Vital.LOOP_STOPPED, Vital.LOOP_LAG, Vital.GC_PAUSE, Vital.CPU_PERCENT, Vital.PYTHON_PERCENT,
     Vital.READER_PERCENT, Vital.STARVED_STREAMS, Vital.OWN_FAULTS,
+    Vital.CONNECT_LAG, Vital.LATE_CONNECTIONS,
 )  # fmt: skip
 _EVERY = 1.0  # seconds between two samples
 
@@ -66,9 +67,16 @@ def unseen(samples: VitalSeries, limit: float) -> Iterator[Lost]:
             yield Lost(worker, float(gaps[gaps >= limit].sum()), float(_covered(at).sum()))
 
 
-def counted(samples: VitalSeries) -> dict[str, int]:
-    """The last value of a counter, by process; without those at 0."""
-    return {worker: int(value) for worker, value in zip(samples.worker, samples.value, strict=True) if value}
+def counted(samples: VitalSeries, since: float = 0.0) -> dict[str, int]:
+    """How far a counter has risen after `since` (ns on the run's clock), by process; without those that stood."""
+    last: dict[str, float] = {}
+    before: dict[str, float] = {}
+    for worker, at, value in zip(samples.worker, samples.at, samples.value, strict=True):
+        last[worker] = value
+        if at < since:
+            before[worker] = value
+    risen = {worker: int(value - before.get(worker, 0.0)) for worker, value in last.items()}
+    return {worker: rise for worker, rise in risen.items() if rise}
 
 
 def _of(samples: VitalSeries, worker: str) -> tuple[Floats, Floats]:

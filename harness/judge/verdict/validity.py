@@ -46,6 +46,8 @@ PACKED_REMARKED = 0.05  # share of reads that were in time and held several chun
 # A stop of the event loop delays every new stream, departure and timeout of that time. Like late reads: in 2 % of the
 # time it spoils p98, in 10 % every quantile from p90 on. Less is a spike, which the streams that it touched show.
 STOPPED_DEGRADED, STOPPED_INVALID = 0.02, 0.10  # share of a process's time, in stops of 50 ms or more
+# Like reads: what 1 % of the streams have in their TTFT spoils its p99, and 10 % spoil every quantile from p90 on.
+LATE_CONNECTIONS_DEGRADED, LATE_CONNECTIONS_INVALID = 0.01, 0.10  # share of streams
 # The send lag is a part of TTFT, so its share of all TTFTs is the share of them that is not the server's.
 SENT_LATE_INVALID = 0.10  # of the time that people waited for the first content
 READ_LATE_DEGRADED = 0.10  # of the time that streams were open, in the latest read of each
@@ -135,6 +137,22 @@ def _sent_late(evidence: Evidence) -> Iterator[Fault]:
             share > SENT_LATE_INVALID,
             f"the generator sent late: p99 {figure(lag, 'ms')}, which is part of every TTFT here: "
             f"{figure(share, 'ratio')} of all of them",
+        )
+
+
+def _connected_late(evidence: Evidence) -> Iterator[Fault]:
+    since, streams = float(evidence.run.measured_from or 0), evidence.totals.streams
+    late = time_lost.counted(evidence.vitals[Vital.LATE_CONNECTIONS], since)
+    share = min(1.0, sum(late.values()) / streams) if streams else 0.0
+    if share > LATE_CONNECTIONS_DEGRADED:
+        lags = evidence.vitals[Vital.CONNECT_LAG]
+        most = max(lags.value[lags.at >= since], default=0.0)
+        yield Fault(
+            share > LATE_CONNECTIONS_INVALID,
+            f"the generator connected late: {named(evidence.run, list(late))} noticed {sum(late.values()):,} "
+            f"connections 10 ms or more after the kernel had them (at most {figure(most, 'ms')}), "
+            f"which is part of the TTFT of {figure(share, 'ratio')} of the streams; let users in more slowly (--spawn-rate), "
+            f"begin with a warm-up, or {fewer_users_or_more_processes(evidence.run)}",
         )
 
 
@@ -252,7 +270,7 @@ def _incomplete(evidence: Evidence) -> Iterator[Fault]:
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
     _incomplete, _load_missing, _starved, _unrecorded, _saturation, _stopped, _clock_step, _unstamped, _sent_late,
-    _read_late, _dropped, _busy,
+    _connected_late, _read_late, _dropped, _busy,
 )  # fmt: skip
 
 

@@ -1,0 +1,62 @@
+"""Users that Locust lets in in one second: they begin spread over that second, and in a spike together."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+SCENARIO = """
+import json, sys, time
+from streamgauge.scenario import Spike, StreamUser, constant, task
+import gevent
+from locust.env import Environment
+from streamgauge.harness.config.schema import Target
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.users import Assignment, assign
+from streamgauge.harness.record.clock import RunClock
+
+class Person(StreamUser):
+    wait_time = constant(60)
+
+    @task
+    def begin(self):
+        began.append((time.monotonic() - let_in, self.number))
+
+    def on_start(self):
+        self.number = order.index(self)
+
+class Listed(Person):
+    def __init__(self, environment):
+        super().__init__(environment)
+        order.append(self)
+
+class Crowd(Spike):
+    pass
+
+told = []
+for shape in (None, None, Crowd()):
+    began, order = [], []
+    environment = Environment(user_classes=[Listed], shape_class=shape)
+    site = Site.of("http://127.0.0.1:1", Target(), RunClock.starting_at(time.time_ns()))
+    assign(environment, Assignment("s", 1, "w", site, print))
+    runner = environment.create_local_runner()
+    let_in = time.monotonic()
+    for _ in range(20):
+        runner.spawn_users({"Listed": 1})
+    gevent.sleep(1.3)
+    runner.user_greenlets.kill()
+    told.append(began)
+print(json.dumps(told))
+"""
+
+
+def test_users_let_in_together_begin_over_a_second_in_the_same_order_and_those_of_a_spike_together() -> None:
+    done = subprocess.run([sys.executable, "-c", SCENARIO], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    first, again, crowd = json.loads(done.stdout.splitlines()[-1])
+    assert [len(each) for each in (first, again, crowd)] == [20, 20, 20]
+    assert [number for _, number in first] == [number for _, number in again]
+    moments = [moment for moment, _ in first]
+    assert moments[-1] - moments[0] > 0.5
+    assert max(later - earlier for earlier, later in pairwise(moments)) < 0.5
+    assert crowd[-1][0] - crowd[0][0] < 0.3
