@@ -152,7 +152,8 @@ def _connected_late(evidence: Evidence) -> Iterator[Fault]:
             f"the generator connected late: {named(evidence.run, list(late))} noticed {sum(late.values()):,} "
             f"connections 10 ms or more after the kernel had them (at most {figure(most, 'ms')}), "
             f"which is part of the TTFT of {figure(share, 'ratio')} of the streams; "
-            f"let users in more slowly (--spawn-rate), begin with a warm-up, or {fewer_users_or_more_processes(evidence.run)}",
+            f"let users in more slowly (--spawn-rate), begin with a warm-up, "
+            f"or {fewer_users_or_more_processes(evidence.run)}",
         )
 
 
