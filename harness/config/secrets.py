@@ -120,15 +120,17 @@ def holds_secrets(target: Target) -> bool:
     return bool(headers or target.credentials or literals.found(target) or _VARIABLE.search(everything))
 
 
+def holds_key(name: str, value: str) -> bool:
+    """Whether this header probably holds a secret as it is, and not as a variable."""
+    return _KEY.search(name) is not None and not _VARIABLE.search(value)
+
+
 def for_workers(target: Target) -> Target:
     """A target as it is sent to workers: without its metrics page, which the master reads, and without literal keys.
 
     A header whose name sounds like a key keeps its value only if that comes from the environment. See `with_own_keys`.
     """
-    headers = {
-        name: _WITHHELD if _KEY.search(name) and not _VARIABLE.search(value) else value
-        for name, value in target.headers.items()
-    }
+    headers = {name: _WITHHELD if holds_key(name, value) else value for name, value in target.headers.items()}
     withheld = literals.changed(target, lambda _place, _value: _WITHHELD)
     return msgspec.structs.replace(withheld, headers=headers, metrics=None)
 

@@ -6,7 +6,7 @@ A prompt file is JSON Lines, one prompt per line; empty lines are skipped:
     {"prompt": "How long do eggs keep?", "body": {"temperature": 0}}
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -16,6 +16,7 @@ import msgspec
 
 from streamgauge.harness.config.contents import contents
 from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.near_miss import listed
 
 _MOST_BYTES = 64 * 2**20  # of a file
 _DATA = Path(__file__).parent / "prompt_data"
@@ -63,13 +64,21 @@ def fingerprint(name: str) -> str:
     return f"{path.name}#{sha256(contents(path, _MOST_BYTES)).hexdigest()[:12]}"
 
 
+def found(name: str, folders: Iterable[Path]) -> str:
+    """The name of a set, or the path of a file: in the working directory, else in the first of `folders` with it."""
+    if name in SETS or Path(name).exists():
+        return name
+    beside = (folder / name for folder in folders)
+    return next((str(path) for path in beside if path.is_file()), name)
+
+
 def load(name: str) -> tuple[Prompt, ...]:
     """The prompts of a shipped set or of the file at that path. ScenarioError if there is none or a line is wrong."""
     if name in SETS:
         return tuple(prompt for file in SETS[name] for prompt in _read(_DATA / f"{file}.jsonl"))
     path = Path(name)
     if not path.exists():
-        raise ScenarioError(f"{name!r}: no such set of prompts and no such file; the sets are {', '.join(SETS)}")
+        raise ScenarioError(f"{name!r}: no such set of prompts and no such file; the sets are {listed(name, SETS)}")
     return _read(path)
 
 

@@ -4,6 +4,7 @@ Passes finished streams to the `record` of its process's `Assignment`; uses no d
 """
 
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from itertools import count
+from pathlib import Path
 from random import Random
 from typing import Any, ClassVar
 from uuid import NAMESPACE_URL, uuid5
@@ -134,7 +136,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self._let_in = run.one_more()
         self._network = network.find(self.network, run.networks)
         self._behaviour = behaviour.find(self.behaviour)
-        self._prompts = _load(self.prompts)
+        self._prompts = _load(self._prompt_file())
         self._client = clients.find(self.client)(run.site.for_user(self._id, number), fresh=self.fresh_connections)
         self._due_at: int | None = None  # CLOCK_MONOTONIC ns: due time of an arrival until its first stream starts
         if run.dispatcher is not None and self.takes_arrivals():
@@ -156,9 +158,16 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         network.find(cls.network, networks)
         behaviour.find(cls.behaviour)
         clients.find(cls.client).check(target)
-        bodies = any(prompt.body for prompt in _load(cls.prompts))
+        bodies = any(prompt.body for prompt in _load(cls._prompt_file()))
         if bodies and target.request is not None and target.request.method == "GET":
             raise ScenarioError(f"{cls.prompts}: its prompts have a body, but target.request.method is GET")
+
+    @classmethod
+    def _prompt_file(cls) -> str:
+        """`prompts`; a file may also be beside the scenario, wherever the run was started."""
+        modules = (sys.modules.get(each.__module__) for each in cls.__mro__ if each not in StreamUser.__mro__)
+        files = (getattr(module, "__file__", None) for module in modules)
+        return prompts.found(cls.prompts, [Path(file).parent for file in files if file])
 
     @classmethod
     def traits(cls, networks: Mapping[str, Profile]) -> dict[str, str]:
@@ -167,7 +176,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             "network": network.find(cls.network, networks).fingerprint,
             "behaviour": f"{cls.behaviour}@{behaviour.find(cls.behaviour).version}",
             "client": cls.client,
-            "prompts": prompts.fingerprint(cls.prompts),
+            "prompts": prompts.fingerprint(cls._prompt_file()),
         }
         if cls.system is not None:
             traits["system"] = sha256(cls.system.encode()).hexdigest()[:12]

@@ -97,6 +97,36 @@ OPTIONS = {
             without="./streamgauge.toml, if it exists",
         ),
         Option(
+            name="protocol",
+            command="--protocol",
+            locust="--gauge-protocol",
+            metavar="NAME",
+            help="In place of the config's protocol.",
+        ),
+        Option(
+            name="model",
+            command="--model",
+            locust="--gauge-model",
+            metavar="NAME",
+            help="In place of the config's model.",
+        ),
+        Option(
+            name="path",
+            command="--path",
+            locust="--gauge-path",
+            metavar="PATH",
+            help="In place of the config's path.",
+        ),
+        Option(
+            name="header",
+            command="--header",
+            locust="--gauge-header",
+            metavar="'NAME: VALUE'",
+            repeated=True,
+            help="In addition to the config's; "
+            "${{NAME}} in single quotes is filled in from the environment. Can be repeated.",
+        ),
+        Option(
             name="db",
             command="--db",
             locust="--gauge-db",

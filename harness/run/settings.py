@@ -1,14 +1,16 @@
 """The options and the config file, parsed and checked once for all runs of a process."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
+from streamgauge.harness.config import checks
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.load import load
-from streamgauge.harness.config.schema import Config, Prices
-from streamgauge.harness.config.secrets import filled_metrics
+from streamgauge.harness.config.overrides import changed
+from streamgauge.harness.config.schema import Config, Prices, ProtocolName
+from streamgauge.harness.config.secrets import filled_metrics, holds_key
 from streamgauge.harness.drive import site
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.errors import ConfigError
@@ -16,6 +18,7 @@ from streamgauge.harness.exit_codes import ForInconclusive
 from streamgauge.harness.judge.outputs import kinds
 from streamgauge.harness.judge.outputs.kinds import Output
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
+from streamgauge.harness.near_miss import listed
 from streamgauge.harness.run import labels
 from streamgauge.harness.run.budget import Most
 
@@ -51,7 +54,7 @@ class Settings:
 
 def settings(options: Any) -> Settings:
     """The settings in Locust's parsed options. StreamgaugeError for a mistake, before anything starts."""
-    given = _with_warm_up(load(options.gauge_config), options.gauge_warm_up)
+    given = _with_target(_with_warm_up(load(options.gauge_config), options.gauge_warm_up), options)
     for path in (options.gauge_db, options.gauge_report):
         if path:
             kinds.check_place(path)
@@ -74,6 +77,32 @@ def settings(options: Any) -> Settings:
     site.check(given.target)  # a missing variable ends Locust now instead of failing every stream
     filled_metrics(given.target)
     return found
+
+
+def _with_target(config: Config, options: Any) -> Config:
+    """The config with what the options say of the target. ConfigError for what cannot be."""
+    protocol, known = options.gauge_protocol, get_args(ProtocolName)
+    if protocol is not None and protocol not in known:
+        raise ConfigError(f"--protocol: no protocol called {protocol!r}; there are {listed(protocol, known)}")
+    target = changed(
+        config.target,
+        protocol=protocol,
+        model=options.gauge_model,
+        path=options.gauge_path,
+        headers=options.gauge_header or [],
+    )
+    if target == config.target:
+        return config
+    for name, value in target.headers.items():
+        if value != config.target.headers.get(name) and holds_key(name, value):
+            raise ConfigError(
+                f"--header: {name!r} holds a key as text, which everybody on this machine can see: "
+                "export it, and write '${NAME}' in its place, in single quotes"
+            )
+    changed_config = msgspec.structs.replace(config, target=target)
+    for fault in checks.faults(changed_config):
+        raise ConfigError(f"the options and the config together: {fault}")
+    return changed_config
 
 
 def _with_warm_up(config: Config, option: str | None) -> Config:

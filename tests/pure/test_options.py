@@ -41,7 +41,8 @@ def test_locust_s_parser_has_our_options_and_they_read_back_what_the_command_com
     add_to_locust(parser)
     given = {
         "host": "http://x", "users": 3, "spawn_rate": 1.5, "run_time": "9s", "processes": 2,
-        "warm_up": "-2s", "config": "c.toml", "db": "a.db",
+        "warm_up": "-2s", "config": "c.toml", "protocol": "openai_chat", "model": "m", "path": "/v1",
+        "header": ("a: b", "c: d"), "db": "a.db",
         "max_tokens_spent": 5, "max_cost": 0.5, "arrivals": "poisson", "rate": 2.5, "seed": 7,
         "client": "httpx", "label": ("a=1", "b=2"), "report": "r.html", "json": "-", "output": ("junit=j.xml",),
         "inconclusive": "fail",
@@ -52,7 +53,8 @@ def test_locust_s_parser_has_our_options_and_they_read_back_what_the_command_com
     assert vars(parser.parse_args(locust_options({"keep_going": True})))["gauge_keep_going"] is True
     plain = {name.removeprefix("gauge_"): value for name, value in read.items()}
     assert plain == {
-        **given, "users": "3", "processes": "2", "spawn_rate": "1.5", "label": ["a=1", "b=2"], "output": ["junit=j.xml"]
+        **given, "users": "3", "processes": "2", "spawn_rate": "1.5", "label": ["a=1", "b=2"],
+        "header": ["a: b", "c: d"], "output": ["junit=j.xml"],
     }  # fmt: skip
 
 

@@ -6,7 +6,17 @@ from random import Random
 
 import pytest
 
-from streamgauge.harness.drive.prompts import SETS, Prompt, ask, choose, conversation, fingerprint, handbook, load
+from streamgauge.harness.drive.prompts import (
+    SETS,
+    Prompt,
+    ask,
+    choose,
+    conversation,
+    fingerprint,
+    found,
+    handbook,
+    load,
+)
 from streamgauge.harness.errors import ScenarioError
 
 
@@ -112,3 +122,19 @@ def test_the_fingerprint_of_a_prompt_file_follows_from_its_content(tmp_path: Pat
     other.write_text('{"prompt": "How long does milk keep?"}')
     assert fingerprint("chat") == "chat"
     assert fingerprint(str(first)) == fingerprint(str(copy)) != fingerprint(str(other))
+
+
+def test_a_prompt_file_is_found_beside_the_scenario_unless_the_working_directory_has_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Issue 17, 15."""
+    here, beside = tmp_path / "here", tmp_path / "beside"
+    for folder in (here, beside):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    (beside / "mine.jsonl").write_text('{"prompt": "beside?"}')
+    assert found("mine.jsonl", [beside]) == str(beside / "mine.jsonl")
+    (here / "mine.jsonl").write_text('{"prompt": "here?"}')
+    assert found("mine.jsonl", [beside]) == "mine.jsonl"
+    assert found("chat", [beside]) == "chat"
+    assert found("nowhere.jsonl", [beside]) == "nowhere.jsonl"

@@ -77,6 +77,14 @@ BY_PROCESSES = [  # as a person meets them: found at once, by Locust's process, 
     ([*RUN, "--web", "--", "--web-port", "TAKEN"], "on 127.0.0.1 is in use; choose another with --web-port"),
 ]
 BY_PROCESSES += [(["run", name, "--host", "http://127.0.0.1:9"], said) for name, (_, said) in MINE.items()]
+BY_PROCESSES += [
+    ([*RUN, "--protocol", "opnai_chat"], "no protocol called 'opnai_chat'; there are anthropic_messages, "),
+    ([*RUN, "--protocol", "custom"], "--protocol custom needs [target.events] in the config"),
+    ([*RUN, "--path", "v1"], "--path 'v1' does not begin with a slash"),
+    ([*RUN, "--header", "x"], "--header: write it as 'name: value'"),
+    ([*RUN, "--header", "x-api-key: 0123456789"], "--header: 'x-api-key' holds a key as text"),
+    ([*RUN, "--header", "x-api-key: ${NO_SUCH_KEY}"], "the environment has no variable 'NO_SUCH_KEY'"),
+]
 HERE = ("--headless", "--loglevel", "WARNING", "--host", "http://127.0.0.1:9")
 CHAT = ("--locustfile", str(locustfile("chat")), *HERE)
 ALL_WARM_UP = "streamgauge: load.warm_up (or --warm-up): {} leaves nothing to measure: "
