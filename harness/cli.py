@@ -27,7 +27,7 @@ _COMMANDS = {  # each with the first sentence of its own help, so that the list 
     "noise": "Measure how far apart equal runs are.",
     "report": "Write the HTML report of a run.",
     "run": "Run a scenario with Locust.",
-    "runs": "List the runs of a database, oldest first.",
+    "runs": "List the runs of a database, oldest first, each with its verdict.",
     "serve": "Start the reference server; `serve --help` has its options.",
     "try": "Ask one question, and show what came.",
 }

@@ -6,7 +6,7 @@ import click
 
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.commands.rules_file import rules_and_reader
-from streamgauge.harness.judge.outputs import dispatch, kinds
+from streamgauge.harness.judge.outputs import dispatch, kinds, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
 
@@ -15,7 +15,7 @@ from streamgauge.harness.judge.verdict import judgement
 @click.argument("db")
 @click_options.run_id
 @click_options.config_for("Judge by the rules of this file.", "the rules that the run was run with")
-@click_options.of_run("json", "output", "inconclusive")
+@click_options.of_run("all", "json", "output", "inconclusive")
 @click.pass_context
 def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | None, **options: Any) -> None:
     """Judge a run again, from its database alone."""
@@ -23,5 +23,5 @@ def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | No
     rules, reader = rules_and_reader(config)
     with Store.open(db) as store:
         judged = judgement.judge(store, run_id, rules, reader=reader)
-    dispatch.show(judged, outputs)
+    dispatch.show(judged, outputs, printing=terminal.show_all if options["all"] else terminal.show)
     ctx.exit(judgement.exit_code(judged, options["inconclusive"]))

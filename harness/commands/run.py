@@ -17,7 +17,7 @@ _REPORTING = ("report", "json", "output")  # where a run's result goes
 @click.argument("scenario")
 @click_options.of_run("host", required=True)
 @click_options.of_every_run
-@click_options.of_run("report", "json", "output", "inconclusive")
+@click_options.of_run("report", "all", "json", "output", "inconclusive")
 @click.option("--repeat", type=click.IntRange(1), help="Number of runs of the same work.  [default: 1; 3 with --gate]")
 @click.option(
     "--gate",

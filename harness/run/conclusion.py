@@ -16,8 +16,8 @@ def conclude(store: Store, run_id: str, settings: Settings) -> Exit:
 
         material = gather(store, run_id, settings.rules)
         judged, report = material.judgement, settings.report
-        dispatch.show(judged, settings.outputs, [lambda: save(page.render(material), report)])
+        dispatch.show(judged, settings.outputs, [lambda: save(page.render(material), report)], settings.printing)
     else:
         judged = judgement.judge(store, run_id, settings.rules)
-        dispatch.show(judged, settings.outputs)
+        dispatch.show(judged, settings.outputs, printing=settings.printing)
     return judgement.exit_code(judged, settings.inconclusive)

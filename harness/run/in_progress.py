@@ -145,6 +145,8 @@ class RunInProgress:
         try:
             with self._recording.ended() as store:
                 verdict = conclude(store, self.id, self._settings)
+            if self._settings.report:
+                where += f"; its report is {self._settings.report}"
         finally:
             say(f"run {self.id} is {where}")
         return Exit.MISTAKE if self._mistake or unsaved else verdict

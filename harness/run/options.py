@@ -205,6 +205,13 @@ OPTIONS = {
             help="Write the HTML report to this file.",
         ),
         Option(
+            name="all",
+            command="--all",
+            locust="--gauge-all",
+            kind=bool,
+            help="Print every figure, and not only those that the rules and a reader need first.",
+        ),
+        Option(
             name="json",
             command="--json",
             locust="--gauge-json",

@@ -1,5 +1,6 @@
 """The options and the config file, parsed and checked once for all runs of a process."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -15,7 +16,7 @@ from streamgauge.harness.drive import site
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.exit_codes import ForInconclusive
-from streamgauge.harness.judge.outputs import kinds
+from streamgauge.harness.judge.outputs import kinds, terminal
 from streamgauge.harness.judge.outputs.kinds import Output
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.near_miss import listed
@@ -35,6 +36,7 @@ class Settings:
     report: str | None  # path of the HTML report; None: no report
     inconclusive: ForInconclusive | None  # how an inconclusive run exits; None: with exit code 3
     progress: bool  # show live numbers
+    printing: Callable[[Any], None]  # prints the result
     keep_going: bool  # also if all streams fail alike
     headless: bool  # Locust's --headless: the process ends with its run
     most: Most  # that the run may spend
@@ -69,6 +71,7 @@ def settings(options: Any) -> Settings:
         report=options.gauge_report,
         inconclusive=options.gauge_inconclusive,
         progress=options.gauge_progress,
+        printing=terminal.show_all if options.gauge_all else terminal.show,
         keep_going=options.gauge_keep_going,
         headless=options.headless,
         most=Most(options.gauge_max_tokens_spent, options.gauge_max_cost),

@@ -1,6 +1,8 @@
 """Validity, verdict and exit code of a run, and how the result document and the terminal show them."""
 
 import json as stdjson
+import re
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.figures import between, estimate, figure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.outputs import json, terminal, terminal_tables
+from streamgauge.harness.judge.outputs.rich_text import without_colour
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, exit_code, judge
 from streamgauge.harness.judge.verdict.rules import parse_all
@@ -286,9 +289,9 @@ def test_a_pipe_gets_no_colour_and_a_server_no_markup(tmp_path: Path) -> None:
     into = StringIO()
     with Store.open(path) as store:
         terminal.render(judge(store), Console(file=into, width=80))
-        terminal_tables.render_runs(store.runs(), Console(file=into, width=160))
+        terminal_tables.render_runs(store.runs(), console=Console(file=into, width=160))
     assert "\x1b" not in into.getvalue()
-    for part in ("[red]chat[/red]", "http://[::1]:1/[b]", "[i]odd", "2026-11-23 09:00:00"):
+    for part in ("[red]chat[/red]", "http://[::1]:1/[b]", "[i]odd"):
         assert part in into.getvalue()
 
 
@@ -334,3 +337,33 @@ def test_nothing_to_judge_is_inconclusive_and_the_caller_may_choose(tmp_path: Pa
     assert invoke("judge", run).exit_code == 3
     assert invoke("judge", run, "--inconclusive", "pass").exit_code == 0
     assert invoke("judge", run, "--inconclusive", "fail").exit_code == 1
+
+
+def test_the_terminal_shows_what_rules_and_readers_need_and_all_figures_on_demand(tmp_path: Path) -> None:
+    """Issue 17, 13: 17 rows, and ttft twice."""
+    found = judged(tmp_path / "one.db", GOOD, "p95(send_lag) < 1s", "stream_rate > 1")
+    brief, whole = (without_colour(partial(render, found), 80) for render in (terminal.render_brief, terminal.render))
+    rows = [{line.split()[0] for line in text.splitlines() if line} for text in (brief, whole)]
+    assert {"ttft", "itl", "error_rate", "send_lag", "stream_rate"} <= rows[0]
+    assert "ttft_text" not in rows[0]
+    assert {"ttft_text", "duration", "timeout_rate"} <= rows[1]
+    assert re.search(r"\d+ more figures with --all", brief)
+    assert "--all" not in whole
+
+
+def test_the_list_of_runs_has_verdict_users_and_labels_and_fits_eighty_columns(tmp_path: Path) -> None:
+    path = database(
+        tmp_path / "one.db",
+        GOOD,
+        rules=[Sla(rule="max(ttft) < 1s")],
+        labels={"commit": "0123456789abcdef", "build": "a b", "series": "x"},
+        fingerprint={"load": {"users": 50}},
+    )
+    into = StringIO()
+    with Store.open(path) as store:
+        terminal_tables.render_runs(store.runs(), {"run-1": judge(store).verdict}, Console(file=into, width=80))
+    text = into.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    for part in ("host: http://127.0.0.1:1", "✓ met", " 50 ", "commit=0123456,", "build=a b"):
+        assert part in text
+    assert "89abcdef" not in text

@@ -34,6 +34,8 @@ class Metric:
     pooled: bool = False  # a stream has many samples: they are correlated, and a failure does not take them out
     of_course: bool = False  # of how an answer came, chunk by chunk: none for an answer that came at once
     of_instrument: bool = False  # about the load generator and its client, not about the server
+    brief: bool = False  # in the terminal's short table, which has what a reader needs first
+    like: str | None = None  # in that table only if it differs from this metric
 
 
 _RESUMED = ("resume_gap", "resume_lost")  # say whether a stream resumed an answer
@@ -44,6 +46,7 @@ METRICS: Mapping[str, Metric] = {
     for metric in [
         Metric(
             name="ttft",
+            brief=True,
             definition="due time to first content chunk",
             better=Better.LOWER,
             observe=observe.first("due_at", "first_content_at"),
@@ -51,6 +54,8 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             name="ttft_text",
+            brief=True,
+            like="ttft",
             definition="due time to first visible text",
             better=Better.LOWER,
             observe=observe.first("due_at", "first_text_at"),
@@ -65,6 +70,7 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             name="itl",
+            brief=True,
             definition="gap between consecutive content chunks, pooled over streams; chunks that came together count "
             "as coalesced instead, and a gap in which a tool ran is a tool_pause",
             better=Better.LOWER,
@@ -104,6 +110,7 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             name="e2e",
+            brief=True,
             definition="due time to last content chunk of a completed stream",
             better=Better.LOWER,
             observe=observe.to_end("last_content_at"),
@@ -182,6 +189,7 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             name="longest_stall",
+            brief=True,
             definition="the longest of these waits",
             better=Better.LOWER,
             observe=observe.of_reader_model("longest_stall", 1_000),

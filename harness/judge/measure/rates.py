@@ -35,6 +35,7 @@ class Rate:
     of_course: bool = False  # needs metrics of how an answer came, chunk by chunk
     of_run: bool = False  # known only of the whole run, not of some of its streams
     of_instrument: bool = False  # about the load generator, not about the server
+    brief: bool = False  # in the terminal's short table, which has what a reader needs first
 
 
 def _share(hits: Callable[[Totals], float], of: Callable[[Totals], float]) -> Callable[[Totals, float], Figure]:
@@ -105,6 +106,7 @@ RATES: Mapping[str, Rate] = {
     for rate in [
         Rate(
             name="error_rate",
+            brief=True,
             definition="failed streams / initiated",
             better=Better.LOWER,
             unit="ratio",
@@ -112,6 +114,7 @@ RATES: Mapping[str, Rate] = {
         ),
         Rate(
             name="completion_rate",
+            brief=True,
             definition="completed streams / (initiated − cancelled)",
             better=Better.HIGHER,
             unit="ratio",
@@ -180,6 +183,7 @@ RATES: Mapping[str, Rate] = {
         ),
         Rate(
             name="output_tps",
+            brief=True,
             definition="reported output tokens per second of the run",
             better=Better.HIGHER,
             unit="tokens/s",

@@ -37,19 +37,26 @@ FORMATS: Mapping[str, Format] = {  # by the names in `kinds.FILES`
 }
 
 
-def show(result: Judgement | Comparison, outputs: Sequence[Output], more: Iterable[Callable[[], None]] = ()) -> None:
-    """Print the result, write it in each format, and call `more`. Output to standard output replaces what is printed.
+def show(
+    result: Judgement | Comparison,
+    outputs: Sequence[Output],
+    more: Iterable[Callable[[], None]] = (),
+    printing: Callable[[Judgement | Comparison], None] = terminal.show,
+) -> None:
+    """Print the result by `printing`, write it in each format, and call `more`.
+
+    Output to standard output replaces what is printed.
 
     Each is tried, even if one fails. StoreError if one did.
     """
     is_replaced = _uses_standard_output(outputs)
-    printed = [] if is_replaced else [partial(_print, result)]
+    printed = [] if is_replaced else [partial(_print, result, printing)]
     to = sys.stderr if is_replaced else None
     write_each([*printed, *(partial(_write, result, output, to) for output in outputs), *more])
 
 
-def _print(result: Judgement | Comparison) -> None:
-    terminal.show(result)
+def _print(result: Judgement | Comparison, printing: Callable[[Judgement | Comparison], None]) -> None:
+    printing(result)
     sys.stdout.flush()
 
 

@@ -1,8 +1,12 @@
 """The result of a run, or of a comparison, as text for a terminal or a log: the verdict first."""
 
+from collections.abc import Set
+
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.figures import some
+from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.outputs.rich_text import (
     Console,
@@ -20,7 +24,15 @@ from streamgauge.harness.judge.verdict.validity import Validity
 
 
 def show(result: Judgement | Comparison) -> None:
-    """To standard output."""
+    """To standard output: of a run, the figures that its rules and its reader need."""
+    if isinstance(result, Judgement):
+        render_brief(result)
+    else:
+        render_comparison(result)
+
+
+def show_all(result: Judgement | Comparison) -> None:
+    """To standard output, with every figure."""
     if isinstance(result, Judgement):
         render(result)
     else:
@@ -29,7 +41,22 @@ def show(result: Judgement | Comparison) -> None:
 
 def render(judgement: Judgement, console: Console | None = None) -> None:
     """The whole result of a run; to standard output if no console is given."""
-    console = console_of(console)
+    _render(judgement, console_of(console), set(METRICS) | set(RATES))
+
+
+def render_brief(judgement: Judgement, console: Console | None = None) -> None:
+    """The result of a run with the figures of its rules, and those that a reader needs first."""
+    figures = {verdict.figure for verdict in judgement.verdicts}
+    figures |= {name for name, rate in RATES.items() if rate.brief}
+    figures |= {name for name, metric in METRICS.items() if metric.brief and _differs(judgement, name, metric.like)}
+    _render(judgement, console_of(console), figures)
+
+
+def _differs(judgement: Judgement, name: str, other: str | None) -> bool:
+    return other is None or judgement.metrics[name].quantiles != judgement.metrics[other].quantiles
+
+
+def _render(judgement: Judgement, console: Console, figures: Set[str]) -> None:
     run = judgement.run
     console.print(status(judgement.verdict, f": {judgement.reason}"))
     console.print(safe(f"run {run.id} · {run.scenario} against {run.host} · {judgement.took:,.0f} s"))
@@ -38,8 +65,15 @@ def render(judgement: Judgement, console: Console | None = None) -> None:
         for verdict in judgement.verdicts:
             if verdict.status is not RuleStatus.MET:
                 console.print(safe(f"  {STYLES[verdict.status].sign} {verdict.rule}: {verdict.reason}"))
-    console.print(_metrics(judgement))
-    console.print(_rates(judgement))
+    metrics, rates = _metrics(judgement), _rates(judgement)
+    chosen = [[row for row in rows if row[0] in figures] for rows in (metrics, rates)]
+    for columns, rows in zip((cells.METRIC_COLUMNS, cells.RATE_COLUMNS), chosen, strict=True):
+        table = table_of(*columns)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    if more := len(metrics) + len(rates) - sum(map(len, chosen)):
+        console.print(f"{some(more, 'more figure')} with --all")
     console.print(safe(f"outcomes: {cells.outcomes(judgement) or 'no streams'}"))
     for failure in cells.failures(judgement):
         console.print(safe(f"  {failure}"))
@@ -91,20 +125,18 @@ def _rules(judgement: Judgement) -> Table:
     return table
 
 
-def _metrics(judgement: Judgement) -> Table:
-    table = table_of(*cells.METRIC_COLUMNS)
-    for name, summary in judgement.metrics.items():
-        if summary.n or summary.failed:
-            table.add_row(name, *cells.of_metric(summary), f"{summary.failed:,}" if summary.failed else "")
-    return table
+def _metrics(judgement: Judgement) -> list[list[str]]:
+    """The rows of all metrics that have samples."""
+    return [
+        [name, *cells.of_metric(summary), f"{summary.failed:,}" if summary.failed else ""]
+        for name, summary in judgement.metrics.items()
+        if summary.n or summary.failed
+    ]
 
 
-def _rates(judgement: Judgement) -> Table:
-    table = table_of(*cells.RATE_COLUMNS)
-    for name, rate in judgement.rates.items():
-        if rate.value is not None:
-            table.add_row(name, *cells.of_rate(name, rate))
-    return table
+def _rates(judgement: Judgement) -> list[list[str]]:
+    """The rows of all rates that have a value."""
+    return [[name, *cells.of_rate(name, rate)] for name, rate in judgement.rates.items() if rate.value is not None]
 
 
 def _where(where: Where) -> str:

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from streamgauge.harness.judge.compare import two_runs
+from streamgauge.harness.judge.compare.baseline import SERIES
 from streamgauge.harness.judge.compare.history import History
 from streamgauge.harness.judge.compare.same_work import differences
 from streamgauge.harness.judge.figures import between_or, change, changes, figure, money, some
 from streamgauge.harness.judge.outputs.rich_text import Console, console_of, safe, table_of
+from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.store import Accepted, Run
-from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
 
 
 def render_two_runs(before: Judgement, after: Judgement, console: Console | None = None) -> None:
@@ -63,16 +65,43 @@ def render_damaged(damaged: Sequence[str], console: Console | None = None) -> No
         console.print(safe(f"left out: {sentence}"))
 
 
-def render_runs(runs: Sequence[Run], console: Console | None = None) -> None:
-    """The runs of a database, oldest first."""
-    table = table_of("run", "host", "started (UTC)", "took", "status")
+def render_runs(
+    runs: Sequence[Run], verdicts: Mapping[str, RunVerdict] | None = None, console: Console | None = None
+) -> None:
+    """The runs of a database, oldest first. `verdicts`: by the run's id; a run without one was not judged."""
+    console = console_of(console)
+    verdicts = verdicts or {}
+    hosts = sorted({run.host for run in runs})
+    table = table_of("run", "verdict", ">users", ">took", "labels", *(["host"] if len(hosts) > 1 else []))
     table.columns[0].no_wrap = True  # people copy the id for other commands
     table.columns[0].overflow = "ignore"
-    table.columns[1].overflow = "fold"
+    for column in table.columns[4:]:
+        column.overflow = "fold"
     for run in runs:
         took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
-        table.add_row(*map(safe, (run.id, run.host, run.started_at[:19].replace("T", " "), took, run.status)))
-    console_of(console).print(table)
+        row = [run.id, _judged(run, verdicts), _users(run), took, _labels(run)]
+        table.add_row(*map(safe, row), *([safe(run.host)] if len(hosts) > 1 else []))
+    if len(hosts) == 1:
+        console.print(safe(f"host: {hosts[0]}"))
+    console.print(table)
+
+
+def _judged(run: Run, verdicts: Mapping[str, RunVerdict]) -> str:
+    """The verdict, and how the run ended if it did not come to its end."""
+    verdict = verdicts.get(run.id)
+    said = [] if verdict is None else [f"{STYLES[verdict].sign} {verdict}"]
+    return ", ".join([*said, *([] if run.status == "finished" else [run.status])]) or "–"
+
+
+def _users(run: Run) -> str:
+    load = run.fingerprint.get("load")
+    users = load.get("users") if isinstance(load, dict) else load
+    return "–" if users is None else str(users)
+
+
+def _labels(run: Run) -> str:
+    shown = {name: value[:7] if name == "commit" else value for name, value in run.labels.items() if name != SERIES}
+    return ", ".join(f"{name}={value}" for name, value in shown.items())
 
 
 def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Console | None = None) -> None:

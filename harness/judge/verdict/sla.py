@@ -38,6 +38,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one rule."""
 
     rule: str  # as in Rule.text
+    figure: str = ""  # the metric or the rate that it is about
     preset: str | None = None  # the preset that the rule is from
     where: Where
     severity: Literal["fail", "warn"] = "fail"
@@ -122,6 +123,7 @@ def evaluate(
     low, high = evidence.interval or (None, None)
     return Verdict(
         rule=rule.text,
+        figure=rule.subject.name,
         preset=rule.written.preset,
         where=rule.written.where,
         severity=rule.written.severity,
