@@ -15,7 +15,7 @@ from streamgauge.harness.drive.wire.tls import CutOff, Plain
 from streamgauge.harness.native import layout
 
 _EVERY = 40_000_000  # ns between two looks for quiet servers
-_QUIET = 40_000_000  # ns after the last read
+_QUIET = 80_000_000  # ns after the last read
 _MOST_QUIET = 320_000_000  # the same for a server that is found quiet again and again between two records
 _TURN = 2_000_000  # ns of decrypting before the gevent loop serves others
 _BREAK = 1_000_000  # ns until the rest is decrypted

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from streamgauge.harness.drive.wire.broken import Broken, reason
@@ -65,15 +66,13 @@ class Tls:
         read completed a record. If the last read ends with a record, no call is made for nothing: the exception for
         that would cost as much as a small record.
         """
-        incoming, plain, found, ended, broken = self._incoming, bytearray(), list[int](), False, None
-        incoming.write(data)
+        plain, found, ended, broken, left = bytearray(), list[int](), False, None, 0
+        self._incoming.write(data)
         try:
-            while not ended and (block := self._next()) is not None:
-                place = len(data) - incoming.pending
-                while ends[len(found)] < place:
-                    found.append(len(plain))
-                plain += block
-                ended = not block
+            while not ended and self._incoming.pending != left:
+                left = self._incoming.pending
+                with suppress(ssl.SSLWantReadError):  # a part of a record, or one that is not data
+                    ended = self._read(plain, found, ends)
         except ssl.SSLZeroReturnError:
             ended = True
         except ssl.SSLError as fault:
@@ -84,12 +83,15 @@ class Tls:
         self._begun = self._begun or bool(plain)
         return Plain(bytes(plain), found, ended, broken)
 
-    def _next(self) -> bytes | None:
-        """The plain text of the next record, b"" at the end; None if only a part of a record is left of the input."""
-        while left := self._incoming.pending:
-            try:
-                return self._object.read(_RECORD)
-            except ssl.SSLWantReadError:  # a part of a record, or one that is not data
-                if self._incoming.pending == left:
-                    break
-        return None
+    def _read(self, plain: bytearray, found: list[int], ends: Sequence[int]) -> bool:
+        """Decrypt one record after another, and note where the reads before each end. Returns whether TLS has ended."""
+        incoming, read, size = self._incoming, self._object.read, ends[-1]
+        while incoming.pending:
+            block = read(_RECORD)
+            place = size - incoming.pending
+            while ends[len(found)] < place:
+                found.append(len(plain))
+            plain += block
+            if not block:
+                return True
+        return False
