@@ -69,8 +69,8 @@ def case(random: Random) -> None:
     def made(reader: Callable[[Exchange], SocketReader]) -> Made:
         same, session = Random(seed), _Session()
         sent = b"".join(map(session.encrypted, records)) + (session.goodbye() if closes else b"")
-        found = made_of(cut(same, mutated(same, sent, _STRANGE) if changes else sent), markers, reader, session.client)
-        # Two sessions have different ciphertext: what looks like a record's length after a change differs, too.
-        return found._replace(outcome=None) if changes else found
+        return made_of(cut(same, mutated(same, sent, _STRANGE) if changes else sent), markers, reader, session.client)
 
-    assert made(_compiled) == made(PlainReader), (records, markers, seed)
+    found = made(_compiled), made(PlainReader)
+    # Two sessions have different ciphertext, of which a change makes different things: only that nothing fails is sure.
+    assert changes or found[0] == found[1], (records, markers, seed)
