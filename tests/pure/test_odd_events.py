@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streamgauge.harness.drive.protocols import Answer, Meaning, Protocol
+from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Meaning, Protocol
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.reading.body import decode
 from streamgauge.harness.drive.reading.ending import Received, ending
@@ -51,6 +51,34 @@ def test_a_count_that_is_no_whole_number_never_condemns_a_stream(protocol: Proto
     seen = Answer()
     assert protocol.meaning_of(event(data(count)), seen).error is None
     assert (seen.output_tokens, seen.oddities) == (None, {"a token count that is not a whole number": 1})
+
+
+@pytest.mark.parametrize("counts", [[-5, 10], [True, 10], [1.5, 10**400], ["12", 3]])
+def test_counts_of_which_one_is_none_are_not_added_up(counts: list[Any]) -> None:
+    """-5 and 10 are no 5 tokens."""
+    seen = Answer()
+    entries = [{"inputTokens": count} for count in counts]
+    assert PROTOCOLS["ag_ui"].meaning_of(event({"type": "RUN_FINISHED", "usage": entries}), seen).error is None
+    assert (seen.input_tokens, seen.oddities) == (None, {"a token count that is not a whole number": 1})
+
+
+@pytest.mark.parametrize("argument", [b'"\\ud83d"', b"1" + b"0" * 400, b"NaN", b"[" * 400 + b"]" * 400])
+def test_a_whole_call_may_have_any_json_as_its_input(argument: bytes) -> None:
+    """Half a character, which servers send that cut a text in the middle, and numbers of any size."""
+    line = b'{"message": {"tool_calls": [{"function": {"name": "f", "arguments": {"a": %b}}}]}}' % argument
+    meant = PROTOCOLS["ollama"].meaning_of(event(line), Answer())
+    assert (meant.kind, meant.visible, meant.error) == (Kind.TOOL, True, None)
+    assert meant.characters > len('[{"function":{"name":"f","arguments":')
+
+
+def test_values_nested_as_deeply_as_the_reader_takes_never_raise() -> None:
+    """Python's own limit is met in writing such a value, a few levels before or after it is met in reading it."""
+    lines = ('{"error": {"details": %s}}', '{"message": {"tool_calls": [{"a": %s}]}}', '{"done_reason": {"type": %s}}')
+    for depth in range(1, 1_100, 3):
+        for line in lines:
+            data = (line % ("[" * depth + "]" * depth)).encode()
+            read = decode(data + b"\n", PROTOCOLS["ollama"], 1_000_000)
+            assert read.fault or read.kinds, depth
 
 
 def test_counts_that_are_null_or_floats_of_whole_numbers_are_fine() -> None:

@@ -17,12 +17,14 @@ from streamgauge.harness.drive.protocols import plain_sse
 from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.protocols.lenient import (
     Path,
+    is_count,
     keep_stop_reason,
     keep_tokens,
     steps,
     text_in,
     value_at,
     value_in,
+    written,
 )
 from streamgauge.harness.drive.protocols.protocol import (
     COUNTS,
@@ -205,7 +207,7 @@ class _Mapping:
                 content = [item for item in content if item]
             text = text_in(content)
             if content and not text and kind is Kind.TOOL:  # a whole call as a table
-                text = msgspec.json.encode(content).decode()
+                text = written(content)
             if text:
                 if not again and kind in self.repeated:
                     answer.came += (kind,)
@@ -245,10 +247,8 @@ def _first(matchers: tuple[_Matcher, ...], event: Event, decoded: object, *, aga
 
 
 def _total(value: Any) -> Any:
-    """The sum of a list of numbers; any other value as it is."""
-    if isinstance(value, list) and value and all(isinstance(each, int | float) for each in value):
-        return sum(value)
-    return value
+    """The sum of a list of counts; any other value as it is: a sum with a negative number in it is no count."""
+    return sum(value) if isinstance(value, list) and value and all(map(is_count, value)) else value
 
 
 def _same(found: Any, wanted: Any, path: Path) -> bool:

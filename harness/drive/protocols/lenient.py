@@ -4,14 +4,13 @@ A field that we do not need never makes an event unreadable. What is odd is coun
 """
 
 import json
-import math
 import typing
 from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 
-from streamgauge.harness.drive.protocols.protocol import Answer, line
+from streamgauge.harness.drive.protocols.protocol import Answer, line, told
 
 FAULTS = (ValueError, RecursionError)  # what `read` raises for data that is not JSON of this shape
 
@@ -115,14 +114,27 @@ def dict_at(value: Any, key: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def written(value: Any) -> str:
+    """A table or list as JSON, with whatever `read` takes: also NaN, half a character, and numbers of any size."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:  # nested as deeply as the reader just takes
+        return "{…}"
+
+
+def is_count(value: Any) -> bool:
+    """Whether it is a whole number of tokens, also as a float such as 3.0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_TOKENS:
+        return False
+    return value == int(value)
+
+
 def keep_tokens(answer: Answer, field: str, value: Any) -> None:
     """Keep a reported token count, and count what is none as an oddity. null and absent report nothing."""
     if value is None:
         return
-    if isinstance(value, float) and math.isfinite(value) and value == int(value):
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MOST_TOKENS:
-        setattr(answer, field, value)
+    if is_count(value):
+        setattr(answer, field, int(value))
     else:
         answer.odd("a token count that is not a whole number")
 
@@ -134,9 +146,9 @@ def keep_stop_reason(answer: Answer, value: Any) -> bool:
     several choices, each has its own reason.
     """
     if isinstance(value, dict):
-        value = ": ".join(str(value[key]) for key in ("type", "reason", "message") if value.get(key))
-    if not value or str(value).lower() in _NO_REASON:
+        value = ": ".join(told(value[key]) for key in ("type", "reason", "message") if value.get(key))
+    if not value or (reason := told(value)).lower() in _NO_REASON:
         return False
     if not answer.gave_up:
-        answer.stop_reason = line(str(value), 100)
+        answer.stop_reason = line(reason, 100)
     return True

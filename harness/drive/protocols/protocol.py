@@ -186,6 +186,14 @@ def line(text: str, limit: int) -> str:
     return " ".join(printable.split())[:limit]
 
 
+def told(value: object) -> str:
+    """Decoded JSON as text."""
+    try:
+        return str(value)
+    except RecursionError:  # nested as deeply as the reader just takes
+        return "a deeply nested value"
+
+
 def failure(error: object) -> Meaning:
     """The meaning of an error event; `error` is its decoded JSON, of any shape."""
     return Meaning(Kind.OTHER, error=_sentence(error))
@@ -255,8 +263,8 @@ def _sentence(error: Any) -> str:
     if not error:
         return "an error without a message"
     if not isinstance(error, dict):
-        return line(error if isinstance(error, str) else str(error), 300)
+        return line(told(error), 300)
     words = [error.get(key) for key in ("type", "code", "status_code", "error_code", *_WORDS)]
     words = [word for word in words if word != "error"]  # the type of an event, which says nothing more
     parts = [line(str(word), 250) for word in words if isinstance(word, str | int) and word != ""]
-    return ": ".join(parts)[:300] or line(str(error), 300)
+    return ": ".join(parts)[:300] or line(told(error), 300)
