@@ -52,6 +52,14 @@ class WhereItsServersAre(LoadScopeScheduling):  # type: ignore[misc]  # xdist ha
         return "::".join([path, *inside[:-1]])
 
 
+def pytest_collection_finish() -> None:
+    """Locust replaces parts of the standard library, and a worker of `pytest -n` that imported it hangs."""
+    if "locust" in sys.modules:
+        raise pytest.UsageError(
+            "a test imports Locust (perhaps by streamgauge.scenario): do so in a process of its own"
+        )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Of `pytest -n`: all workers share what they fork, and compute with a lower priority than it.
 

@@ -61,6 +61,11 @@ MINE = {  # by the file's name: what is wrong in it, and the line that says so
         "names.py:1: ImportError: cannot import name 'tsak'",
     ),
     "raises.py": (SCENARIO.replace('"slow_5g"', '{}["slow"]'), "raises.py:5: KeyError: 'slow'"),
+    "misspelt.py": (SCENARIO.replace("network", "netwrok"), "Reader.netwrok: there is no such attribute"),
+    "shape.py": (
+        NUMBERS.replace("users =", "user =").format(tools="()", users="(1,)", seconds="(1,)"),
+        "Stairs.user: there is no such attribute",
+    ),
     "deep.py": ("from broken import x\n", "broken.py:2: ZeroDivisionError: division by zero"),
     "exits.py": ("import sys\nsys.exit(0)\n", "exits.py:2: SystemExit: 0"),
     "locusts.py": (
