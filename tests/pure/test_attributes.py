@@ -76,7 +76,7 @@ def test_a_misspelt_attribute_of_a_mixin_or_a_base_class_is_found_too() -> None:
     class Reader(Slow, User):
         pass
 
-    class Patient(user(behavior="patient")):
+    class Patient(user(behavior="patient")):  # type: ignore[misc]
         pass
 
     for kind, said in ((Reader, "Slow.netwrok"), (Patient, "Reader.behavior")):

@@ -33,7 +33,7 @@ def test_another_status_outcome_or_message_is_another_failure() -> None:
     assert len(merged([known, *others])) == 4
 
 
-@pytest.mark.parametrize("outcome", FAILURES)
+@pytest.mark.parametrize("outcome", sorted(FAILURES))
 def test_every_failure_has_something_to_check(outcome: Outcome) -> None:
     assert check(Failure(outcome, None, "", 1))
 
