@@ -48,7 +48,12 @@ def command(
     all_labels = labels.provenance() | labels.parse(label, "--label")
     series = Series(Work(scenario, options, all_labels, passed_on))
     order = [(pair, side) for pair in range(pairs) for side in ("ab", "ba")[pair % 2]]
-    series.run(Turn({"pair": str(pair + 1), "side": side}, {"host": hosts[side]}) for pair, side in order)
+    series.run(
+        Turn(
+            {"pair": str(pair + 1), "side": side}, {"host": hosts[side], "line": f"{side}, pair {pair + 1} of {pairs}"}
+        )
+        for pair, side in order
+    )
     if Exit.MISTAKE in series.codes:
         ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:

@@ -3,6 +3,7 @@
 `run` imports this module only then: a single run needs neither the gate nor its statistics.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,15 @@ from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import comparison, regression
 from streamgauge.harness.judge.compare.gate import Gate
+from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.outputs import dispatch, kinds, lines
+
+_SAID: dict[int, str] = {
+    Exit.MET: "met",
+    Exit.MISSED: "missed",
+    Exit.MISTAKE: "without a verdict",
+    Exit.INCONCLUSIVE: "inconclusive or invalid",
+}
 
 
 def run(work: Work, reporting: Mapping[str, Any], repeat: int | None, baseline: str | None) -> Exit:
@@ -20,12 +29,14 @@ def run(work: Work, reporting: Mapping[str, Any], repeat: int | None, baseline: 
     series = Series(work)
     # Only the last run writes files and reports to CI: otherwise each run would overwrite the files of the one before.
     all_turns = turns(1, repeat or regression.FIRST_RUNS)
-    all_turns[-1] = Turn(all_turns[-1].labels, reporting, environ=None)
+    all_turns[-1] = Turn(all_turns[-1].labels, {**all_turns[-1].options, **reporting}, environ=None)
     return _repeated(series, all_turns) if baseline is None else _gated(series, all_turns, baseline)
 
 
 def _repeated(series: Series, all_turns: Sequence[Turn]) -> Exit:
     series.run(all_turns)
+    counted = Counter(_SAID.get(code, "ended otherwise") for code in series.codes)
+    lines.show(f"{some(len(series.codes), 'run')}: {', '.join(f'{n} {said}' for said, n in counted.items())}")
     return worst(series.codes)
 
 

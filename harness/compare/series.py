@@ -36,8 +36,9 @@ class Turn:
 
 
 def turns(first: int, count: int) -> list[Turn]:
-    """Turns that differ only in their number, and that do not report to CI."""
-    return [Turn({"repeat": str(number)}) for number in range(first, first + count)]
+    """Turns that differ only in their number, each told in one line, and that do not report to CI."""
+    last = first + count - 1
+    return [Turn({"repeat": str(each)}, {"line": f"{each} of {last}"}) for each in range(first, last + 1)]
 
 
 class Series:

@@ -11,6 +11,5 @@ template      places such as `{prompt}` in a team's own request
 redaction     secrets in text from outside, blotted out
 literals      secrets that stand in the config itself
 secrets       `${NAME}`, filled in when it is used
-literals      secrets that a config holds as they are
 credentials   the keys that are dealt to the users
 """

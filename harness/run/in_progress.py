@@ -148,7 +148,8 @@ class RunInProgress:
             if self._settings.report:
                 where += f"; its report is {self._settings.report}"
         finally:
-            say(f"run {self.id} is {where}")
+            if unsaved or self._settings.report or not self._settings.one_line:
+                say(f"run {self.id} is {where}")
         return Exit.MISTAKE if self._mistake or unsaved else verdict
 
     @property

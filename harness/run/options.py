@@ -236,6 +236,13 @@ OPTIONS = {
             without="exit with 3",
         ),
         Option(
+            name="line",
+            command=None,
+            locust="--gauge-line",
+            metavar="TEXT",
+            help="Print one line that begins with this text in place of the result and the live figures.",
+        ),
+        Option(
             name="progress",
             command=None,
             locust="--gauge-progress",

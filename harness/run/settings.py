@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, get_args
 
 import msgspec
@@ -36,6 +37,7 @@ class Settings:
     report: str | None  # path of the HTML report; None: no report
     inconclusive: ForInconclusive | None  # how an inconclusive run exits; None: with exit code 3
     progress: bool  # show live numbers
+    one_line: bool  # this is one run of several, of which a line is printed
     printing: Callable[[Any], None]  # prints the result
     keep_going: bool  # also if all streams fail alike
     headless: bool  # Locust's --headless: the process ends with its run
@@ -70,8 +72,9 @@ def settings(options: Any) -> Settings:
         outputs=kinds.requested(options.gauge_output or [], options.gauge_json),
         report=options.gauge_report,
         inconclusive=options.gauge_inconclusive,
-        progress=options.gauge_progress,
-        printing=terminal.show_all if options.gauge_all else terminal.show,
+        progress=options.gauge_progress and options.gauge_line is None,
+        one_line=options.gauge_line is not None,
+        printing=_printing(options),
         keep_going=options.gauge_keep_going,
         headless=options.headless,
         most=Most(options.gauge_max_tokens_spent, options.gauge_max_cost),
@@ -80,6 +83,12 @@ def settings(options: Any) -> Settings:
     site.check(given.target)  # a missing variable ends Locust now instead of failing every stream
     filled_metrics(given.target)
     return found
+
+
+def _printing(options: Any) -> Callable[[Any], None]:
+    if options.gauge_line is not None:
+        return partial(terminal.show_line, options.gauge_line)
+    return terminal.show_all if options.gauge_all else terminal.show
 
 
 def _with_target(config: Config, options: Any) -> Config:

@@ -55,6 +55,9 @@ class TestOnFiveEqualRuns:
         folder, told = noisy
         assert "p95(ttft): equal runs are " in told
         assert "standard deviation of 5 runs" in told
+        heads = [line.partition(": ")[0] for line in told.splitlines() if " of 5: " in line]
+        assert heads == [f"{number} of 5" for number in range(1, 6)], "one line for each run"
+        assert "metric" not in told
         assert "10 accepted runs against 3 + 5: stops" in told
         assert len({each.labels["series"] for each in runs_of(folder / "gauge.db")}) == 1
 

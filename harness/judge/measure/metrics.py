@@ -158,6 +158,7 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             name="client_overhead",
+            brief=True,
             definition="content chunk perceived to handed to the application by the client library, pooled over "
             "streams",
             better=Better.LOWER,

@@ -4,7 +4,7 @@ from collections.abc import Set
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.comparison import Comparison
-from streamgauge.harness.judge.figures import some
+from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.outputs import cells
@@ -18,7 +18,7 @@ from streamgauge.harness.judge.outputs.rich_text import (
     without_colour,
 )
 from streamgauge.harness.judge.outputs.styles import STYLES
-from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.validity import Validity
 
@@ -37,6 +37,16 @@ def show_all(result: Judgement | Comparison) -> None:
         render(result)
     else:
         render_comparison(result)
+
+
+def show_line(head: str, judgement: Judgement) -> None:
+    """To standard output: one line for one run of several. `head`: which, such as `3 of 10`."""
+    console = console_of(None)
+    ttft, errors = judgement.metrics["ttft"].quantiles.p95, judgement.rates["error_rate"].value
+    figures = f"p95(ttft) {figure(ttft, 'ms')}, error_rate {figure(errors, 'ratio')}"
+    console.print(safe(f"{head}:"), status(judgement.verdict), safe(f"{figures} · {judgement.run.id}"), soft_wrap=True)
+    if judgement.verdict is not RunVerdict.MET:
+        console.print(safe(f"  {judgement.reason}"), soft_wrap=True)
 
 
 def render(judgement: Judgement, console: Console | None = None) -> None:

@@ -75,6 +75,7 @@ def render_runs(
     table = table_of("run", "verdict", ">users", ">took", "labels", *(["host"] if len(hosts) > 1 else []))
     table.columns[0].no_wrap = True  # people copy the id for other commands
     table.columns[0].overflow = "ignore"
+    table.columns[1].no_wrap = True
     for column in table.columns[4:]:
         column.overflow = "fold"
     for run in runs:
