@@ -105,7 +105,7 @@ int sg_put(struct inbox *inbox, const char *data, const struct read *reads, int 
 
 /* Follow TLS records over the bytes of one read, which were added to the tail, and store the read's times if they complete
  * one. Returns whether Python should look now: at a record that is shorter than all before, since the end of an answer often
- * is, at one that is not data, at bytes that are no record, and when half of the inbox is full. */
+ * is, at one that is not data, at bytes that are no record, and when there is enough. */
 int keep_records(struct inbox *inbox, ssize_t size, int64_t stamp) {
     int before = inbox->length, told = 0;
     inbox->tail += size;
@@ -123,7 +123,7 @@ int keep_records(struct inbox *inbox, ssize_t size, int64_t stamp) {
         inbox->tail -= whole;
     }
     if (inbox->length > before) inbox->reads[inbox->count++] = (struct read){inbox->length, stamp, inbox->seen};
-    return told || inbox->length > RAW / 2 || inbox->count > READS / 2;
+    return told || inbox->length > inbox->enough || inbox->count * (RAW / READS) > inbox->enough;
 }
 
 /* At the end of the connection: the beginning of a record, which has no rest, counts as a read. */

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import blobs, fuzz, gate, locust_events, memory, processes, reference, scale, shaped, stacks, tls, truth
+from . import blobs, burst, fuzz, gate, locust_events, memory, processes, reference, scale, shaped, stacks, tls, truth
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "truth": truth.run,
     "stacks": stacks.run,
     "tls": tls.run,
+    "burst": burst.run,
     "processes": processes.run,
     "reference": reference.run,
     "shaped": shaped.run,

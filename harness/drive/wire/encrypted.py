@@ -17,6 +17,7 @@ from streamgauge.harness.native import layout
 _EVERY = 40_000_000  # ns between two looks for quiet servers
 _QUIET = 80_000_000  # ns after the last read
 _MOST_QUIET = 320_000_000  # the same for a server that is found quiet again and again between two records
+_GOLDEN = 0.618034  # its multiples, modulo 1, are spread evenly however many there are
 _TURN = 2_000_000  # ns of decrypting before the gevent loop serves others
 _BREAK = 1_000_000  # ns until the rest is decrypted
 _ENOUGH = 8  # reads that are worth decrypting: a call for one record costs as much as twenty of many
@@ -30,6 +31,7 @@ class TlsThread:
     def __init__(self, sockets: ReadingThread) -> None:
         self.sockets = sockets
         self._readers: set[TlsReader] = set()
+        self._share = 0.0
         self._alarm = Alarm()
 
     def add(self, reader: "TlsReader") -> None:
@@ -39,6 +41,14 @@ class TlsThread:
 
     def remove(self, reader: "TlsReader") -> None:
         self._readers.discard(reader)
+
+    def next_share(self, whole: int) -> int:
+        """A quarter to three quarters of `whole`, another part for each reader.
+
+        If all had the same, a pause of the server would leave them in step: all would have to be decrypted at once.
+        """
+        self._share = (self._share + _GOLDEN) % 1
+        return int(whole * (0.25 + self._share / 2))
 
     def _look(self) -> None:
         began = time.monotonic_ns()
@@ -67,6 +77,7 @@ class TlsReader(CompiledReader):
         self._quiet_after = _QUIET
         self._inbox.records = self._inbox.counted = 1
         self._inbox.shortest = layout.RAW
+        self._inbox.enough = thread.next_share(layout.RAW)
         self._inbox.markers = 0
         self._http = thread.sockets.inbox(-1, ())
         thread.add(self)
