@@ -115,7 +115,8 @@ def test_the_error_for_an_unknown_network_lists_the_known_ones() -> None:
         network.find("slow4g", {"office": Profile()})
     known = ", ".join(NETWORKS)
     assert str(fault.value) == (
-        f"no network called 'slow4g'; there are {known}, office, and trace:PATH for a recorded one"
+        f"no network called 'slow4g'; there are {known}, office, and trace:PATH for a recorded one; "
+        "did you mean 'slow_4g'?"
     )
     assert all(network.find(name).name == name for name in NETWORKS)
 
