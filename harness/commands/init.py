@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -18,12 +17,25 @@ from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs.rich_text import console_of
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.probe import first_config, saving, screen
-from streamgauge.harness.probe.trying import QUESTION, Result, try_out
+from streamgauge.harness.probe.asking import ask
+from streamgauge.harness.probe.complaints import of_words
+from streamgauge.harness.probe.trying import QUESTION, Result, Try, go_on
 from streamgauge.harness.record.observation import Outcome
 
 _FILE = Path("streamgauge.toml")
 _PROTOCOLS = tuple(name for name in get_args(ProtocolName) if name != "custom")  # `custom` needs a table of its own
-_RECOGNISE = ("anthropic_messages", "openai_chat")  # asked in this order with a key, which each sends in its own header
+# In this order the endpoint is asked, at the usual path of each. One that speaks several answers as the commonest.
+_RECOGNISE: tuple[ProtocolName, ...] = (
+    "anthropic_messages",
+    "openai_chat",
+    "openai_responses",
+    "gemini",
+    "ollama",
+    "ai_sdk",
+    "ag_ui",
+    "plain_sse",
+)
+_KEY_HEADERS = {"anthropic_messages": "x-api-key: ", "gemini": "x-goog-api-key: "}  # the others send a bearer token
 _STOPPED = 130  # as a shell has it after Ctrl-C
 
 
@@ -90,6 +102,8 @@ def command(
     if result.working is None:
         screen.show(result, console_of(None), every=False)
     if result.working is None and not unproved:
+        if given.protocol is None and given.path is None and not _nearness(result.first):
+            output.warn(f"nothing is at the usual path of {', '.join(_RECOGNISE)}: give --path, and --protocol")
         output.warn(
             f"{_FILE}: not written, because no answer was complete; --unproved with --protocol writes it anyway"
         )
@@ -114,38 +128,50 @@ def _key_header(protocol: str, variable: str) -> str:
     """ConfigError without such a variable; the message does not quote it, as it may be the key itself."""
     if variable not in os.environ:
         raise ConfigError("--key takes the name of a variable of the environment, and there is none of the name given")
-    return (
-        f"x-api-key: ${{{variable}}}" if protocol == "anthropic_messages" else f"authorization: Bearer ${{{variable}}}"
-    )
+    return f"{_KEY_HEADERS.get(protocol, 'authorization: Bearer ')}${{{variable}}}"
 
 
 def _asked(given: _Given, *, asks: bool) -> Result:
     """Ask the endpoint; then the person for what could not be recognised, and the endpoint once more."""
-    protocols = [given.protocol] if given.protocol else _RECOGNISE if given.key else _RECOGNISE[:1]
-    result = _first_that_works(given, protocols)
+    result = _recognised(given)
     statuses = {made.probe.status for made in (result.first, *result.again)}
     if result.working is not None or not asks or _stopped(result):
         return result
     if statuses & {401, 403} and given.key is None and not given.headers:
-        given = given._replace(key=click.prompt("It wants a key. Variable of the environment that holds the key"))
-        return _first_that_works(given, [given.protocol] if given.protocol else _RECOGNISE)
+        return _recognised(
+            given._replace(key=click.prompt("It wants a key. Variable of the environment that holds the key"))
+        )
     if statuses != {None} and given.protocol is None:
         screen.show(result, console_of(None), every=False)
         chosen = click.prompt("Its protocol was not recognised", type=click.Choice(_PROTOCOLS))
-        return _first_that_works(given, [chosen])
+        return _recognised(given._replace(protocol=chosen))
     return result
 
 
-def _first_that_works(given: _Given, protocols: Sequence[str | None]) -> Result:
-    """The result with the first protocol that gave a complete answer, else with the last one."""
+def _recognised(given: _Given) -> Result:
+    """What came of asking in the protocol that was named, or else in each until one gets an answer.
+
+    Each is asked once: a path that is not there costs nothing. More questions go to the one that came nearest.
+    """
+    protocols = (given.protocol,) if given.protocol else _RECOGNISE
     targets = [given.target(protocol) for protocol in protocols]
     for target in targets:
         saving.with_variables(target)  # before anything is sent
+    tries: list[Try] = []
     for target in targets:
-        result = try_out(given.host, target, "wire", QUESTION)
-        if result.working is not None or _stopped(result):
-            break
-    return result
+        tries.append(Try.of(ask(given.host, target, "wire", QUESTION)))
+        if tries[-1].completed or tries[-1].probe.stopped or tries[-1].probe.status in {None, 200}:
+            return go_on(tries[-1])
+    nearest = max(tries, key=_nearness)
+    return Result(nearest) if len(tries) > 1 and not _nearness(nearest) else go_on(nearest)
+
+
+def _nearness(made: Try) -> int:
+    """How much a refusal says that the right path was asked. A server that lacks the model says so with a 404, too."""
+    status = made.probe.status
+    if status in {404, 405} and not any(of_words(made.probe)):
+        return 0
+    return 1 if status in {401, 403} else 2
 
 
 def _stopped(result: Result) -> bool:

@@ -40,6 +40,7 @@ _HOSTS = (
     (re.compile(r"\.anthropic\.com$"), "x-api-key"),
 )
 _WORDS = ((re.compile("unregistered callers|api key not valid", re.IGNORECASE), "x-goog-api-key"),)
+_BY_PROTOCOL = {"anthropic_messages": "x-api-key", "gemini": "x-goog-api-key"}
 _CHALLENGE = re.compile(r'name="?([\w-]+)"?,? *type="?header', re.IGNORECASE)
 _SIGNED = re.compile("missing authentication token|x-amz-|sigv4|security token included", re.IGNORECASE)
 
@@ -85,7 +86,7 @@ def expected_header(probe: Probe) -> str:
     host = probe.site.endpoint.host.lower()
     known = [name for pattern, name in _HOSTS if pattern.search(host)]
     known += [name for pattern, name in _WORDS if pattern.search(probe.words)]
-    return known[0] if known else "x-api-key" if probe.protocol.name == "anthropic_messages" else "authorization"
+    return known[0] if known else _BY_PROTOCOL.get(probe.protocol.name, "authorization")
 
 
 def _shown(probe: Probe, names: list[str]) -> Iterator[tuple[str, str]]:

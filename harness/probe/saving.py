@@ -83,7 +83,7 @@ def text(host: str, target: Target, config: Config, model: str) -> str:
     written = {"protocol": target.protocol, **named, **found.pop("target", {})}
     head = (
         f"# Written by `streamgauge try` when this endpoint had answered completely: {host}\n"
-        f"# A run with it: streamgauge run chat --host {host} --users 10 --run-time 1m\n"
+        f"# A run with it: streamgauge run chat --host {host} --users 20 --run-time 2m --report report.html\n"
         "# ${NAME} is filled in from the environment. Every key: docs/reference/configuration.md\n\n"
     )
     parts = [lines.table("target", written).replace("[target]\n", f"[target]\n{model}", 1)]

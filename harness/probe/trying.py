@@ -57,7 +57,13 @@ class Result:
 
 def try_out(host: str, target: Target, client: str, text: str) -> Result:
     """Ask with the config and, if that fails, with the likely advice."""
-    first = Try.of(ask(host, target, client, text))
+    return go_on(Try.of(ask(host, target, client, text)))
+
+
+def go_on(first: Try) -> Result:
+    """After this try ask with the likely advice, if it needs any."""
+    host, target, client = first.probe.host, first.probe.target, first.probe.client
+    text = first.probe.prompt.messages[-1][1]
     again: list[Try] = []
     waiting = _likely(first)
     while waiting and not (again and again[-1].completed) and len(again) + 1 < _MOST and not first.completed:

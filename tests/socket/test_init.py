@@ -84,7 +84,9 @@ def test_a_config_that_an_endpoint_has_proved_is_written_and_works(server: Refer
     assert made.sla == [Sla(preset="chat")]
     assert all(f"#   {rule}\n" in text for rule in PRESETS["chat"])
     assert SECRET not in text + result.output
-    assert f"next: streamgauge run chat --host {server.url} --users 10 --run-time 1m" in result.output
+    assert (
+        f"next: streamgauge run chat --host {server.url} --users 20 --run-time 2m --report report.html" in result.output
+    )
     assert MADE.stat().st_mode & 0o777 == 0o600
     assert try_("--host", server.url, GAUGE_KEY=SECRET).exit_code == 0
 
@@ -93,6 +95,63 @@ def test_the_protocol_is_recognised() -> None:
     with scripted(openai()) as other:
         assert init("--host", other.url, "--preset", "voice").exit_code == 0
     assert load().target.protocol == "openai_chat"
+
+
+ONLY = {  # where each protocol answers, and with what
+    "openai_responses": (
+        b"/v1/responses",
+        b'data: {"type":"response.output_text.delta","delta":"Hello"}\n\n'
+        b'data: {"type":"response.completed","response":{"status":"completed"}}\n\n',
+    ),
+    "gemini": (
+        b"/v1beta/models/m-1:streamGenerateContent?alt=sse",
+        b'data: {"candidates":[{"content":{"parts":[{"text":"Hello"}]},"finishReason":"STOP"}]}\n\n',
+    ),
+    "ollama": (b"/api/chat", b'{"message":{"content":"Hello"},"done":true,"done_reason":"stop"}\n'),
+    "ai_sdk": (
+        b"/api/chat",
+        b'data: {"type":"text-delta","id":"1","delta":"Hello"}\n\n'
+        b'data: {"type":"finish","finishReason":"stop"}\n\ndata: [DONE]\n\n',
+    ),
+    "ag_ui": (
+        b"/agent",
+        b'data: {"type":"TEXT_MESSAGE_CONTENT","messageId":"1","delta":"Hello"}\n\ndata: {"type":"RUN_FINISHED"}\n\n',
+    ),
+    "plain_sse": (b"/chat/stream", b"data: Hello\n\ndata: [DONE]\n\n"),
+}
+
+
+@pytest.mark.parametrize("protocol", ONLY)
+def test_a_server_of_one_protocol_is_asked_at_its_path_and_with_the_key_in_its_header(protocol: str) -> None:
+    path, stream = ONLY[protocol]
+    header = b"x-goog-api-key: " if protocol == "gemini" else b"authorization: bearer "
+
+    def script(peer: Peer) -> None:
+        request = peer.request()
+        if request.split()[1] != path:
+            peer.send(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n")
+        elif header + SECRET.encode() not in request.lower():
+            peer.send(b"HTTP/1.1 401 No\r\ncontent-length: 0\r\n\r\n")
+        else:
+            peer.send(CHUNKED + chunk(stream) + LAST)
+
+    with scripted(script) as other:
+        result = init("--host", other.url, "--model", "m-1", "--preset", "chat", "--key", "GAUGE_KEY", GAUGE_KEY=SECRET)
+    assert result.exit_code == 0, result.output
+    assert load().target.protocol == protocol
+
+
+def test_a_server_that_lacks_the_model_is_told_from_one_that_lacks_the_path() -> None:
+    def script(peer: Peer) -> None:
+        found = peer.request().split()[1] == b"/api/chat"
+        words = b'{"error":"model \'m-1\' not found"}' if found else b"404 page not found"
+        peer.send(b"HTTP/1.1 404 No\r\ncontent-length: %d\r\n\r\n%b" % (len(words), words))
+
+    with scripted(script) as other:
+        result = init("--host", other.url, "--model", "m-1", "--preset", "chat")
+    assert result.exit_code == 1
+    assert 'The server does not know the model "m-1"' in result.output
+    assert "nothing is at the usual path" not in result.output
 
 
 def test_a_key_is_sent_in_the_header_of_the_protocol_that_is_recognised() -> None:
@@ -124,6 +183,7 @@ def test_without_a_complete_answer_it_says_what_try_says_and_writes_nothing() ->
         result = init("--host", other.url, "--preset", "chat")
     assert result.exit_code == 1
     assert "✗ REFUSED" in result.output
+    assert "nothing is at the usual path of anthropic_messages, openai_chat, openai_responses, gemini" in result.output
     assert "streamgauge.toml: not written, because no answer was complete" in result.output
     assert not MADE.exists()
 
