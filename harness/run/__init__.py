@@ -9,6 +9,7 @@ limits            what the machine must have for the users
 budget            what a run may spend
 labels            NAME=VALUE, branch and commit
 open_load         streams due on a schedule
+asked_load        the load that was asked for, as the record keeps it
 warm_up           whether a warm-up leaves anything to measure
 keeper            Locust's events, turned into runs
 hosts             the host of a run, and whether it may have the secrets

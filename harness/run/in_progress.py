@@ -24,6 +24,7 @@ from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
 from streamgauge.harness.run import warm_up
+from streamgauge.harness.run.asked_load import AskedLoad
 from streamgauge.harness.run.budget import Budget
 from streamgauge.harness.run.conclusion import conclude
 from streamgauge.harness.run.driving import LOCAL
@@ -63,6 +64,7 @@ class RunInProgress:
         run = _new_run(environment, settings, load, host)
         clock = RunClock.starting_at(run.realtime_ns)
         self._load = load
+        self._asked = AskedLoad(environment, load)
         self._sharing = Sharing(load, [LOCAL])
         store = Store.create(settings.database)
         try:
@@ -87,10 +89,13 @@ class RunInProgress:
         if isinstance(self._runner, MasterRunner):  # only now: more workers may have connected during set-up
             self._sharing = Sharing(self._load, connected(self._runner))
         self._users.start()
+        if advice := self._asked.advice():
+            say(f"streamgauge: {advice}")
         if self._settings.progress:
             self._watched(self._show_progress)
         if not self._settings.keep_going:
             self._watched(self._watch_failures)
+        self._watched(self._asked.watch_shape)
         rules = self._settings.rules
         if any(rule.written.abort for rule in rules):
             watch = AbortRules(rules, self._settings.config.reader, self._settings.warm_up)
@@ -139,7 +144,7 @@ class RunInProgress:
     def conclude(self, ended: int) -> Exit:
         """Close the record, judge it and write the results. Call it last; `ended` is what `finish` returned."""
         facts = {"aborted": self._aborted, "faults": self._faults, **self._budget.facts()}
-        facts = {name: fact for name, fact in facts.items() if fact}
+        facts = {name: fact for name, fact in facts.items() if fact} | self._asked.facts(self._sharing.began)
         unsaved = self._recording.finish(self._status, ended, facts, self._asked_until)
         where = f"not whole in {self._settings.database}: {unsaved}" if unsaved else f"in {self._settings.database}"
         try:

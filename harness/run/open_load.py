@@ -101,6 +101,11 @@ class Sharing:
             return None
         return self._begins_at + self._load.lasts + _GRACE
 
+    @property
+    def began(self) -> float | None:
+        """When the schedule began, seconds into the run; None: it has not, or there is none."""
+        return None if self._begins_at is None else self._begins_at / 1e9
+
     def of(self, node: str) -> LoadShare:
         return LoadShare(self._load.given, self._load.name, self._begins_at, self._places.get(node))
 

@@ -13,7 +13,7 @@ from tests.support.command import command, ends_after, invoke
 from tests.support.record import a_run
 from tests.support.reference import ReferenceServer
 
-WORK = ("--users", 25, "--spawn-rate", 100, "--run-time", "20s", "--db", "gauge.db")
+WORK = ("--users", 25, "--spawn-rate", 100, "--db", "gauge.db")
 
 
 def run(*words: object, cwd: Path) -> "subprocess.CompletedProcess[str]":

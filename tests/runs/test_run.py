@@ -114,7 +114,7 @@ def test_the_same_seed_sends_the_same_requests(server: ReferenceServer, rules: P
 def test_a_run_can_give_every_user_another_client(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     (tmp_path / "dozen.py").write_text(ends_after(12))
     ended = command(
-        "streamgauge", "run", "dozen.py", "--host", server.url, "--users", 3, "--spawn-rate", 3, "--run-time", "60s",
+        "streamgauge", "run", "dozen.py", "--host", server.url, "--users", 3, "--spawn-rate", 3,
         "--config", rules, "--db", "run.db", "--client", "anthropic",
         cwd=tmp_path,
     )  # fmt: skip

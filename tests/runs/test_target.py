@@ -76,7 +76,7 @@ def run(
 
 def test_after_500_leaves_every_generation_has_stopped_within_a_second(tmp_path: Path) -> None:
     with reference_server(*ANSWERS, "--tokens", "10000") as server:  # nobody stays that long
-        found = run(tmp_path, server.url, "--users", 50, "--spawn-rate", 50, "--run-time", "60s", leaves=500)
+        found = run(tmp_path, server.url, "--users", 50, "--spawn-rate", 50, leaves=500)
         assert server.active() == 0
         answers = {row["id"]: row for row in server.truth()}
         wasted = counts(server.url)["reference_tokens_wasted_total"]

@@ -15,7 +15,7 @@ from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, VitalSeries
-from streamgauge.harness.judge.verdict import time_lost
+from streamgauge.harness.judge.verdict import less_load, time_lost
 from streamgauge.harness.judge.verdict.processes import cores, fewer_users_or_more_processes, longest, named
 from streamgauge.harness.judge.verdict.warm_up import WarmUp
 from streamgauge.harness.record.observation import Outcome
@@ -35,10 +35,6 @@ UNSTAMPED_DEGRADED = 0.01  # share of reads without a kernel stamp: p99 may come
 # A step of the clock shifts all later kernel stamps, and with them every TTFT. Above 50 ms the figures are false.
 CLOCK_STEP_DEGRADED, CLOCK_STEP_INVALID = 1_000_000, 50_000_000  # ns
 SEND_LAG_MS = 10.0  # p99; TTFT starts at the due time, so it includes the send lag
-# A dropped arrival is load that was configured but not sent, at the times when the server is slowest. With one arrival
-# in twenty dropped, the p95 of the streams that began is at best the p90 of those that were due.
-DROPPED_INVALID = 0.05  # share of an open load's arrivals
-LOAD_MISSING_INVALID = 0.05  # share of users times seconds: a server with less load than asked for answers faster
 # The median over streams of each stream's largest read lag. Not p99, because a single pause of 0.3 s affects every
 # stream open at the time. Most models send tokens 10 to 50 ms apart: above this, only kernel stamps tell them apart.
 READ_LAG_MS = 50.0  # p50
@@ -65,7 +61,7 @@ class Evidence:
     run: Run
     totals: Totals
     samples: Mapping[str, Distribution]  # by metric
-    vitals: Mapping[Vital, VitalSeries]  # those of time_lost.EVIDENCE
+    vitals: Mapping[Vital, VitalSeries]  # those of time_lost.EVIDENCE and less_load.EVIDENCE
     warm_up: WarmUp | None
     cold_start: str  # a remark on the run's first streams; "" without one
 
@@ -174,16 +170,14 @@ def _dropped(evidence: Evidence) -> Iterator[Fault]:
     due = max(due, dropped)  # a damaged database could have more dropped arrivals than arrivals
     if dropped > 0:
         yield Fault(
-            dropped / due > DROPPED_INVALID,
+            dropped / due > less_load.CLEARLY,
             f"{dropped:,.0f} of {due:,.0f} arrivals ({figure(dropped / due, 'ratio')}) were dropped, since all users "
             f"were busy: less load than asked for; raise --users, or lower the rate if the server cannot keep up",
         )
 
 
 def _load_missing(evidence: Evidence) -> Iterator[Fault]:
-    share = float(evidence.run.instrument.get("load_missing") or 0.0)
-    if share > LOAD_MISSING_INVALID:
-        sentence = f"{figure(share, 'ratio')} of the load that was asked for was missing, since workers left the run"
+    for sentence in less_load.missing(evidence.run, evidence.vitals):
         yield Fault(invalid=True, sentence=sentence)
 
 
