@@ -43,12 +43,13 @@ class TlsThread:
         self._readers.discard(reader)
 
     def next_share(self, whole: int) -> int:
-        """A quarter to three quarters of `whole`, another part for each reader.
+        """An eighth to three eighths of `whole`, another part for each reader.
 
-        If all had the same, a pause of the server would leave them in step: all would have to be decrypted at once.
+        If all had the same, a pause of the server would leave them in step: all would have to be decrypted at once. Not
+        more, since OpenSSL keeps a buffer as large as the largest block of ciphertext that it was given.
         """
         self._share = (self._share + _GOLDEN) % 1
-        return int(whole * (0.25 + self._share / 2))
+        return int(whole * (0.125 + self._share / 4))
 
     def _look(self) -> None:
         began = time.monotonic_ns()
