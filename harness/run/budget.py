@@ -67,9 +67,9 @@ class Budget:
     def _exceeded(self) -> str:
         most, currency = self._most, self._prices.currency
         if most.tokens is not None and self._tokens >= most.tokens:
-            return f"its budget of {most.tokens:,} tokens was spent"
+            return f"the budget of {most.tokens:,} tokens was spent"
         if most.cost is not None and self._cost >= most.cost:
-            return f"its budget of {money(most.cost, currency)} was spent"
+            return f"the budget of {money(most.cost, currency)} was spent"
         return ""
 
     def facts(self) -> dict[str, Any]:

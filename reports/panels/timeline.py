@@ -172,21 +172,26 @@ def _failed(timeline: Timeline) -> Chart:
 
 def _tables(timeline: Timeline) -> tuple[Table, ...]:
     warming = timeline.warm_up
-    tables = [_table(timeline)] if any(timeline.streams) else []
+    end = warming.seconds if warming is not None else 0.0
+    measured = [start + timeline.width > end for start in timeline.starts]  # not in the warm-up as a whole
+    tables = [_table(timeline, measured)] if any(timeline.streams) else []
     if warming is not None and any(warming.streams):
         table = _table(
-            replace(timeline, ttft=warming.ttft, itl=warming.itl, streams=warming.streams, failed={"": warming.failed})
+            replace(timeline, ttft=warming.ttft, itl=warming.itl, streams=warming.streams, failed={"": warming.failed}),
+            [bool(streams or gaps) for streams, gaps in zip(warming.streams, warming.itl.n, strict=True)],
         )
-        rows = [row for row, streams, gaps in zip(table.rows, warming.streams, warming.itl.n, strict=True)
-                if streams or gaps]  # fmt: skip
-        tables.append(Table(f"The warm-up, which is in no other figure: {some(len(rows), 'row')}", table.columns, rows))
+        tables.append(
+            replace(table, caption=f"The warm-up, which is in no other figure: {some(len(table.rows), 'row')}")
+        )
     return tuple(tables)
 
 
-def _table(timeline: Timeline) -> Table:
+def _table(timeline: Timeline, shown: list[bool]) -> Table:
     columns = ["From", ">Users", ">Streams due", ">Failed", ">TTFT P50", ">P95", ">ITL P50", ">P95", ">Gaps"]
     rows: list[tuple[Cell, ...]] = []
     for place, start in enumerate(timeline.starts):
+        if not shown[place]:
+            continue
         rows.append(
             (
                 _clock(start) if timeline.width >= 1 else f"{start:g} s",

@@ -61,7 +61,8 @@ def _facts(judgement: Judgement) -> tuple[Fact, ...]:
         facts.append(Fact(title, figure(rate.value, "ratio"), doubt))
     if (cost := judgement.cost) is not None:
         each = f"{money(cost.per_thousand, cost.currency)} per 1,000 answers"
-        facts.append(Fact("Cost", money(cost.total, cost.currency), "; ".join([each, *cells.not_in_the_cost(cost)])))
+        beside = cells.not_in_the_cost(judgement, cost)
+        facts.append(Fact("Cost", money(cost.total, cost.currency), "; ".join([each, *beside])))
     return tuple(facts)
 
 

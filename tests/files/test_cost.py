@@ -133,6 +133,9 @@ def test_what_a_warm_up_cost_is_told_beside_the_cost(tmp_path: Path) -> None:
     assert found.cost.total == 3
     assert "cost: 3 EUR, 3,000.00 EUR per 1,000 answers; the warm-up cost 3 EUR more" in terminal.text(found, 200)
     assert document.document(found)["cost"]["warm_up"] == 3
+    with Store.open(tmp_path / "one.db") as store:
+        facts = {fact.name: fact.doubt for fact in verdict.draw(gather(store)).facts}
+    assert facts["Cost"] == "3,000.00 EUR per 1,000 answers; the warm-up cost 3 EUR more"
 
 
 @pytest.mark.parametrize("prices", [{"input": -1, "output": 1}, {"input": "a", "output": 1}, {"output": 1}, 7])
@@ -146,7 +149,7 @@ def ended_by_its_budget(path: Path, *rules: str, status: str = "aborted", spent:
         run = a_run()
         store.start_run(run)
         store.append(run.id, [used(5, 5)] * 100)
-        facts = {"aborted": "its budget of 900 tokens was spent after 3 s", "budget": {"spent": spent, "tokens": 1_000}}
+        facts = {"aborted": "the budget of 900 tokens was spent after 3 s", "budget": {"spent": spent, "tokens": 1_000}}
         store.finish_run(run.id, ended_ns=3 * 10**9, status=status, instrument=facts)  # type: ignore[arg-type]
     ended = CliRunner().invoke(main, ["judge", str(path), "--config", str(rules_file(path, rules))])
     assert ended.exit_code in {1, 3}, ended.output
@@ -169,7 +172,7 @@ def test_a_run_that_was_ended_by_its_budget_is_never_met(tmp_path: Path) -> None
     assert [rule.status.value for rule in found.verdicts] == ["met"]
     assert (found.verdict, found.reason) == (
         "inconclusive",
-        "the run was ended early: its budget of 900 tokens was spent after 3 s",
+        "the run was ended early: the budget of 900 tokens was spent after 3 s",
     )
     assert ended_by_its_budget(tmp_path / "missed.db", "p50(ttft) < 1ms").verdict == "missed"
     assert ended_by_its_budget(tmp_path / "rule.db", "p50(ttft) < 10s", spent=False).verdict == "missed"

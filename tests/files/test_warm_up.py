@@ -293,6 +293,7 @@ def test_its_streams_are_drawn_in_grey_and_listed(runs: tuple[Path, Path]) -> No
     assert max(value for value in grey[0].y if value is not None) == pytest.approx(4_000, rel=0.01)
     assert panel.charts[0].figure.layout.shapes[0].x1 == 10
     assert any(table.caption.startswith("The warm-up") for table in panel.tables)
+    assert panel.tables[0].rows[0][0] == "0:10", "no rows that say 0 for the streams of the warm-up"
 
 
 def test_a_run_that_is_all_warm_up_is_inconclusive(tmp_path: Path) -> None:

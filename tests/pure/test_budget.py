@@ -25,7 +25,7 @@ def test_tokens_are_input_and_output_together_and_the_end_comes_once() -> None:
     assert ended == []
     budget.add([used(0, 1)])
     budget.add([used(50, 50)])
-    assert ended == ["its budget of 100 tokens was spent"]
+    assert ended == ["the budget of 100 tokens was spent"]
     assert budget.facts()["budget"]["tokens"] == 200
     assert budget.facts()["budget"]["spent"] is True
 
@@ -44,7 +44,7 @@ def test_a_cost_ends_a_run_too() -> None:
     budget.add([used(250_000, 99_999)])
     assert ended == []
     budget.add([used(0, 1)])
-    assert ended == ["its budget of 1.5 USD was spent"]
+    assert ended == ["the budget of 1.5 USD was spent"]
 
 
 def test_output_without_usage_counts_by_its_chunks() -> None:

@@ -28,12 +28,12 @@ def test_a_run_ends_when_its_budget_is_spent_over_all_its_workers(server: Refere
         cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 3, ended.stdout + ended.stderr
-    assert "streamgauge: its budget of 20,000.00 USD was spent after" in ended.stderr
+    assert "streamgauge: the budget of 20,000.00 USD was spent after" in ended.stderr
     document = json.loads((tmp_path / "run.json").read_text())
     assert document["run"]["status"] == "aborted"
     assert document["run"]["seconds"] < 100
     assert (document["verdict"], document["verdicts"][0]["status"]) == ("inconclusive", "met")
-    assert document["reason"].startswith("the run was ended early: its budget of 20,000.00 USD was spent after ")
+    assert document["reason"].startswith("the run was ended early: the budget of 20,000.00 USD was spent after ")
     assert "then ended by its budget" in (tmp_path / "run.html").read_text()
     with sqlite3.connect(tmp_path / "run.db") as connection:
         used, largest = connection.execute(

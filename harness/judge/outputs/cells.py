@@ -64,20 +64,19 @@ def cost(judgement: Judgement) -> str:
     if found is None:
         return ""
     each = f", {money(found.per_thousand, found.currency)} per 1,000 answers" if found.per_thousand is not None else ""
-    parts = [f"{money(found.total, found.currency)}{each}", *not_in_the_cost(found)]
-    if judgement.warm_up is not None and judgement.warm_up.cost is not None:
-        parts.append(f"the warm-up cost {money(judgement.warm_up.cost, found.currency)} more")
-    return "; ".join(parts)
+    return "; ".join([f"{money(found.total, found.currency)}{each}", *not_in_the_cost(judgement, found)])
 
 
-def not_in_the_cost(found: Cost) -> list[str]:
-    """Which streams are not in it, and which in part."""
+def not_in_the_cost(judgement: Judgement, found: Cost) -> list[str]:
+    """Which streams are not in it, which only in part, and what a warm-up cost beside it."""
     of = f"of {some(found.streams, 'stream')}"
     sentences = []
     if found.silent:
         sentences.append(f"{found.silent:,} {of} told no usage: not in the cost")
     if found.partial:
         sentences.append(f"{found.partial:,} {of} may have told only a part of it: they count as far as they told")
+    if judgement.warm_up is not None and judgement.warm_up.cost is not None:
+        sentences.append(f"the warm-up cost {money(judgement.warm_up.cost, found.currency)} more")
     return sentences
 
 
