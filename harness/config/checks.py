@@ -32,6 +32,7 @@ _MOST_LOST = 0.5  # share of segments; with more, TCP hardly delivers anything
 _STEEPEST = 10  # Pareto's index
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _ROLES = {"system", "user", "assistant"}
+_DEAREST = 1e12  # a price: in any currency; with more, a cost would be no number that can be stored
 _CURRENCY = re.compile(r"[A-Za-z]{1,10}")
 _METRIC_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")  # Prometheus's
 
@@ -153,8 +154,8 @@ def of_prices(prices: Prices | None) -> Iterator[str]:
         return
     for key in ("input", "output", "cache_read", "cache_write"):
         price = getattr(prices, key)
-        if price is not None and not 0 <= price < math.inf:
-            yield f"prices.{key}: {price} is not a price of a million tokens: write a number of 0 or more"
+        if price is not None and not 0 <= price <= _DEAREST:
+            yield f"prices.{key}: {price} is not a price of a million tokens: write a number from 0 to {_DEAREST:g}"
     if not _CURRENCY.fullmatch(prices.currency):
         yield f"prices.currency: {prices.currency!r} is not a currency: write a code such as USD"
 

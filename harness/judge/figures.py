@@ -21,7 +21,7 @@ def money(value: float | None, currency: str) -> str:
     """`12.35 USD`, `0.004123 USD`: four digits that mean something, and never less than two after the point."""
     if value is None:
         return NONE
-    return f"{value:,.2f} {currency}" if value >= 10 or value == 0 else f"{value:.4g} {currency}"
+    return f"{value:,.2f} {currency}" if 10 <= value < 1e15 or value == 0 else f"{value:.4g} {currency}"
 
 
 def finite(value: float | None) -> float | None:

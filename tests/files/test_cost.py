@@ -57,6 +57,22 @@ def test_cached_tokens_are_taken_out_of_an_input_that_includes_them(tmp_path: Pa
     assert total(tmp_path / "one.db", [seen], prices) == pytest.approx(3 * 3 + 15 + 0.3 + 3.75)
 
 
+def test_more_cached_tokens_than_input_lower_no_other_streams_cost(tmp_path: Path) -> None:
+    """As a gateway reports them that has another model's protocol for one of its servers."""
+    streams = [used(MILLION, 0), used(0, 0, cache_read_tokens=MILLION), used(None, None, cache_read_tokens=MILLION)]
+    cost = judged(tmp_path / "one.db", streams, {**PRICES, "cached_in_input": True}).cost
+    assert cost is not None
+    assert (cost.total, cost.silent, cost.partial) == (pytest.approx(3 + 2 * 0.3), 0, 1)
+
+
+def test_no_price_and_no_number_of_tokens_makes_a_cost_infinite(tmp_path: Path) -> None:
+    streams = [used(2**53 - 1, 2**53 - 1)] * 3
+    found = judged(tmp_path / "one.db", streams, {"input": 1e12, "output": 1e12})
+    assert "cost: 5.404e+22 USD, 1.801e+25 USD per 1,000 answers" in terminal.text(found, 200)
+    with pytest.raises(DamagedRow, match=r"prices.input: 1\d+.0 is not a price"):
+        judged(tmp_path / "two.db", streams, {"input": 1e13, "output": 0})
+
+
 def test_cached_tokens_without_a_price_of_their_own_cost_as_much_as_others(tmp_path: Path) -> None:
     seen = used(MILLION, 0, cache_read_tokens=MILLION, cache_write_tokens=MILLION)
     assert total(tmp_path / "one.db", [seen], {"input": 2, "output": 9, "cached_in_input": False}) == 6

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from streamgauge.harness.config.schema import Prices
-from streamgauge.harness.judge.measure.totals import Totals
+from streamgauge.harness.judge.measure.totals import USAGE, Totals
 from streamgauge.harness.record.observation import Outcome
 
 _PRICED = 1_000_000  # tokens
@@ -41,10 +41,12 @@ def cost_of(totals: Totals, prices: Prices | None) -> Cost | None:
     """None without prices."""
     if prices is None:
         return None
-    tokens = (totals.sum(name) for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"))
+    given, generated, read, written = map(totals.sum, USAGE)
+    if prices.cached_in_input is not False:  # what one stream has too many of must not be taken from another's input
+        given = totals.sum("fresh_tokens") + read + written
     return Cost(
         currency=prices.currency,
-        total=priced(prices, *tokens) if totals.sum("usage_told") else None,
+        total=priced(prices, given, generated, read, written) if totals.sum("usage_told") else None,
         answers=totals.count(Outcome.COMPLETED),
         streams=int(totals.sum("usage_told") + totals.sum("usage_silent")),
         silent=int(totals.sum("usage_silent")),

@@ -14,6 +14,8 @@ from streamgauge.harness.judge.measure.observe import time_per_token
 from streamgauge.harness.judge.store import Streams
 from streamgauge.harness.record.observation import DISCONNECTED, FAILURES, Outcome
 
+_CACHED = ("cache_read_tokens", "cache_write_tokens")
+USAGE = ("input_tokens", "output_tokens", *_CACHED)
 LATE = 10_000_000  # ns from a stream's due time to its start: a generator that keeps up needs less
 
 
@@ -90,7 +92,7 @@ def _of_counted_whole(name: str, column: str) -> Sum:
 
 def _told(streams: Streams) -> Mask:
     """Which streams reported usage."""
-    told: Mask = ~(np.isnan(streams.number["input_tokens"]) & np.isnan(streams.number["output_tokens"]))
+    told: Mask = ~np.logical_and.reduce([np.isnan(streams.number[name]) for name in USAGE])
     return told
 
 
@@ -104,6 +106,12 @@ def _partial(streams: Streams, _: Good) -> NDArray[Any]:
     """With usage that may be a part: of a stream that did not complete, or of only one side."""
     both = ~(np.isnan(streams.number["input_tokens"]) | np.isnan(streams.number["output_tokens"]))
     return _told(streams) & ~(both & streams.ended_as({Outcome.COMPLETED}))
+
+
+def _fresh(streams: Streams, _: Good) -> NDArray[Any]:
+    """Input tokens without the cached ones, where the input includes them: a server that reports more of them is odd."""
+    given, read, written = (np.nan_to_num(streams.number[name]) for name in ("input_tokens", *_CACHED))
+    return np.maximum(given - read - written, 0)
 
 
 def _open_ns(streams: Streams, _: Good) -> NDArray[Any]:
@@ -177,9 +185,10 @@ SUMS: Mapping[str, Sum] = {
         _column("output_tokens"),
         _column("cache_read_tokens"),
         _column("cache_write_tokens"),
-        Sum("usage_told", lambda streams, _: _told(streams), ("input_tokens", "output_tokens")),
-        Sum("usage_silent", _silent, ("outcome", "sent_at", "input_tokens", "output_tokens")),
-        Sum("usage_partial", _partial, ("outcome", "input_tokens", "output_tokens")),
+        Sum("fresh_tokens", _fresh, ("input_tokens", *_CACHED)),
+        Sum("usage_told", lambda streams, _: _told(streams), USAGE),
+        Sum("usage_silent", _silent, ("outcome", "sent_at", *USAGE)),
+        Sum("usage_partial", _partial, ("outcome", *USAGE)),
         _column("reads"),
         _column("coalesced_reads"),
         _column("saturated_reads"),
