@@ -109,7 +109,7 @@ def _partial(streams: Streams, _: Good) -> NDArray[Any]:
 
 
 def _fresh(streams: Streams, _: Good) -> NDArray[Any]:
-    """Input tokens without the cached ones, where the input includes them: a server that reports more of them is odd."""
+    """Input tokens without the cached ones, for an input that includes them; 0 if there are more of these."""
     given, read, written = (np.nan_to_num(streams.number[name]) for name in ("input_tokens", *_CACHED))
     return np.maximum(given - read - written, 0)
 
