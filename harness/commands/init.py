@@ -81,7 +81,7 @@ def command(
     """
     saving.check(_FILE, force=force)
     unproved: bool = options.pop("unproved")
-    asks = sys.stdin.isatty()
+    asks = sys.stdin is not None and sys.stdin.isatty()  # None: closed by whoever started the command
     if not asks and (host is None or preset is None):
         raise ConfigError(
             "init asks questions, and there is no terminal: give --host URL and --preset NAME, and if the endpoint "

@@ -31,11 +31,16 @@ def check(path: Path, *, force: bool) -> None:
 
 
 def check_new(path: Path, instead: str) -> None:
-    """OutputError if the file's folder is missing, or if it exists; `instead`: what to do then, "" to replace it."""
+    """OutputError if the file's folder is missing, or if it exists; `instead`: what to do then, "" to replace it.
+
+    Only a regular file is ever replaced: writing to a pipe would wait for a reader.
+    """
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}; correct the path, or create the folder")
     if instead and (path.exists() or path.is_symlink()):
         raise OutputError(f"{path}: exists already; {instead}")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: it is no regular file, so it is not replaced; move it away")
 
 
 def with_variables(target: Target, environ: Mapping[str, str] = os.environ) -> Target:
@@ -97,10 +102,26 @@ def _pairs(rule: Mapping[str, Any]) -> str:
 
 
 def write(path: Path, content: bytes, *, new: bool) -> None:
-    """Write a private file; with `new`, only if there is none. OutputError if the system refuses."""
-    how = os.O_WRONLY | os.O_CREAT | (os.O_EXCL if new else os.O_TRUNC)
+    """Write a private file; with `new`, only if there is none. OutputError if the system refuses.
+
+    All of it or nothing: a full disk or Ctrl-C leaves what was there.
+    """
     try:
-        with os.fdopen(os.open(path, how, _PRIVATE), "wb") as file:
-            file.write(content)
+        if new:
+            _create(path, content)
+        else:
+            beside = path.resolve().with_name(f".{path.name}.{os.getpid()}")
+            _create(beside, content)
+            beside.replace(path.resolve())
     except OSError as fault:
         raise OutputError(f"{path}: cannot be written: {fault.strerror}") from None
+
+
+def _create(path: Path, content: bytes) -> None:
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE), "wb")
+    try:
+        with file:
+            file.write(content)
+    except BaseException:  # Ctrl-C as well
+        path.unlink(missing_ok=True)
+        raise

@@ -62,7 +62,8 @@ def test_more_cached_tokens_than_input_lower_no_other_streams_cost(tmp_path: Pat
     streams = [used(MILLION, 0), used(0, 0, cache_read_tokens=MILLION), used(None, None, cache_read_tokens=MILLION)]
     cost = judged(tmp_path / "one.db", streams, {**PRICES, "cached_in_input": True}).cost
     assert cost is not None
-    assert (cost.total, cost.silent, cost.partial) == (pytest.approx(3 + 2 * 0.3), 0, 1)
+    assert cost.total == pytest.approx(3 + 2 * 0.3)
+    assert (cost.silent, cost.partial) == (0, 1)
 
 
 def test_no_price_and_no_number_of_tokens_makes_a_cost_infinite(tmp_path: Path) -> None:

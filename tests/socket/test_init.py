@@ -5,7 +5,7 @@ import pty
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -214,6 +214,7 @@ def test_an_unproved_config_is_written_only_if_asked_for_and_says_so(listens: bo
         (["--host", "staging.example", "--preset", "chat"], "not a URL of a server"),
         (["--host", "http://127.0.0.1:1", "--preset", "chat", "--key", "NOT_THERE"], "there is none of the name given"),
         (["--host", "http://127.0.0.1:1", "--preset", "chat", "--path", "v1"], "does not begin with a slash"),
+        (["--host", "http://127.0.0.1:1", "--preset", "chat", "--model", "\udcff"], "--model: it is not text in UTF-8"),
         (["--host", "http://127.0.0.1:1", "--preset", "chat", "--header", "x"], "write it as 'name: value'"),
         (["--host", "http://127.0.0.1:1", "--preset", "chat", "--header", "x: ${NO_SUCH}"], "no variable 'NO_SUCH'"),
     ],
@@ -224,6 +225,38 @@ def test_a_mistake_is_one_line_and_nothing_is_written(words: list[str], message:
     assert message in result.output
     assert len(result.output.splitlines()) == 1
     assert not MADE.exists()
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_not_replaced_and_nothing_is_sent(make: Callable[[Path], None]) -> None:
+    """Opening a pipe would wait for its reader without end."""
+    make(MADE)
+    result = init("--host", "http://127.0.0.1:1", "--preset", "chat", "--force")
+    message = "streamgauge: streamgauge.toml: it is no regular file, so it is not replaced; move it away\n"
+    assert (result.exit_code, result.output) == (2, message)
+
+
+def in_a_shell(script: str) -> subprocess.CompletedProcess[str]:
+    """`script`, in which `$INIT` is the command that writes an unproved config."""
+    asked = "init --host http://127.0.0.1:1 --preset chat --protocol gemini --unproved --force"
+    environment = {**os.environ, "INIT": f"{BIN / 'streamgauge'} {asked}"}
+    return subprocess.run(
+        ["sh", "-c", script], check=False, capture_output=True, text=True, timeout=60, env=environment
+    )
+
+
+def test_a_file_that_cannot_be_written_whole_leaves_the_old_one(tmp_path: Path) -> None:
+    """As on a full disk."""
+    MADE.write_text("mine")
+    ended = in_a_shell("ulimit -f 0; exec $INIT")
+    assert ended.stderr.splitlines()[-1] == "streamgauge: streamgauge.toml: cannot be written: File too large"
+    assert (ended.returncode, MADE.read_text(), list(tmp_path.iterdir())) == (2, "mine", [tmp_path / MADE])
+
+
+def test_a_closed_standard_input_is_no_terminal() -> None:
+    ended = in_a_shell("exec $INIT --key INIT <&-")
+    assert ended.returncode == 0, ended.stderr
+    assert load().target.headers == {"x-goog-api-key": "${INIT}"}
 
 
 @pytest.mark.parametrize("words", [["--key", SECRET], ["--header", f"authorization: Bearer {SECRET}"]])
