@@ -32,18 +32,25 @@ def command(ctx: click.Context, /) -> None:
 @click_options.run_ids
 @click.option("--label", multiple=True, metavar="NAME=VALUE", help="Every finished run with this label.")
 @click.option("--branch", help="Every finished run of this git branch: the same as --label branch=BRANCH.")
-def accept(db: str, name: str, run_ids: Sequence[str], label: Sequence[str], branch: str | None) -> None:
+@click.option("--force", metavar="WHY", help="Accept the runs that --run names even if they are not good; WHY is kept.")
+def accept(
+    db: str, name: str, run_ids: Sequence[str], label: Sequence[str], branch: str | None, force: str | None
+) -> None:
     """Add runs to a baseline.
 
-    Without --run, --label and --branch: the newest run, with all runs of its series.
+    Without --run, --label and --branch: the newest run, with all runs of its series. A run that is invalid or was
+    interrupted, missed a rule, or in which more streams failed than its rules allow (without such a rule, more than
+    5 %) is no example for others: it is left out, and refused if --run names it.
     """
+    if force is not None and not (run_ids and force.strip()):
+        raise click.UsageError("--force takes a reason, and the runs that it is for: --run ID --force 'the reason'")
     wanted = labels.parse(label, "--label") | ({"branch": branch} if branch else {})
     with Store.open(db) as store:
         chosen: list[str] = list(run_ids)
         faults: dict[str, str] = {}
         if not chosen:  # an unfit run is left out, and the others are still accepted
             chosen, faults = baseline.fit(store, baseline.labelled(store, wanted) if wanted else baseline.newest(store))
-        added = baseline.accept(store, name, chosen)
+        added = baseline.accept(store, name, chosen, force)
         lines.show(f"{name}: {some(added, 'run')} added, {len(store.accepted()[name])} in all")
         terminal_tables.render_damaged(store.damaged())
     for run_id, fault in faults.items():

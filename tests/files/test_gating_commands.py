@@ -2,14 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from streamgauge.harness.compare.series import worst
+from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.store import Store
+from streamgauge.harness.record.observation import Outcome
 from tests.support.accepted import KIND, add, fill
 from tests.support.command import invoke
-from tests.support.record import MS, a_run
+from tests.support.record import MS, a_run, observation, ttfts
 
 
 @pytest.fixture
@@ -48,6 +51,55 @@ def test_an_unfit_run_of_a_series_is_left_out_with_its_reason(folder: Path) -> N
     assert (accepted.exit_code, accepted.stdout) == (0, expected)
     asked = invoke("baseline", "accept", "gauge.db", "--name", "main", "--run", "new-9")
     assert (asked.exit_code, "new-9 cannot be accepted: the run has no streams" in asked.stderr) == (2, True)
+
+
+def add_run(store: Store, name: str, failed: int, *rules: Sla, instrument: dict[str, Any] | None = None) -> None:
+    """A finished run of 100 streams, of which so many failed."""
+    store.start_run(a_run(id=name, fingerprint=KIND, rules=list(rules)))
+    refused = [observation((), outcome=Outcome.REFUSED, http_status=401) for _ in range(failed)]
+    store.append(name, [*ttfts([400.0] * (100 - failed)), *refused])
+    store.finish_run(name, ended_ns=10_000 * MS, status="finished", instrument=instrument or {})
+
+
+@pytest.mark.parametrize(
+    ("failed", "rules", "instrument", "expected"),
+    [
+        (100, [], {}, "100 of 100 streams failed, and none of its rules says how many may"),
+        (6, [], {}, "6 of 100 streams failed, and none of its rules says how many may"),
+        (40, [Sla(rule="p50(ttft) < 5s")], {}, "40 of 100 streams failed, and none of its rules says how many may"),
+        (40, [Sla(rule="error_rate < 1%")], {}, "it missed error_rate < 1%"),
+        (40, [Sla(rule="error_rate < 1%", severity="warn")], {}, "40 of 100 streams failed"),
+        (0, [Sla(rule="p50(ttft) < 100ms")], {}, "it missed p50(ttft) < 100ms"),
+        (0, [Sla(rule="p50(ttft) < 5s")], {"clock_drift_ns": 80 * MS}, "the machine's clock stepped"),
+        (0, [], {"load_missing": 0.5}, "50.0 % of the load that was asked for was missing"),
+    ],
+)
+def test_a_run_that_is_no_example_is_refused_unless_force_says_why_which_is_kept(
+    folder: Path, failed: int, rules: list[Sla], instrument: dict[str, Any], expected: str
+) -> None:
+    with Store.create(folder / "gauge.db") as store:
+        add_run(store, "bad", failed, *rules, instrument=instrument)
+    accept = ("baseline", "accept", "gauge.db", "--name", "main", "--run", "bad")
+    refused = invoke(*accept)
+    assert refused.exit_code == 2
+    assert f"bad cannot be accepted: {expected}" in refused.stderr
+    assert "--force WHY" in refused.stderr
+    assert invoke(*accept, "--force", " ").exit_code == 2, "a reason is needed"
+    assert invoke(*accept, "--force", "the old server is like that").exit_code == 0
+    assert "bad was accepted into main by --force: the old server is like that" in invoke(
+        "baseline", "list", "gauge.db"
+    ).stdout.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("failed", "rules"),
+    [(4, []), (20, [Sla(rule="error_rate < 50%")]), (4, [Sla(rule="p50(ttft) < 100ms", severity="warn")])],
+)
+def test_a_run_whose_rules_allow_its_failures_is_accepted(folder: Path, failed: int, rules: list[Sla]) -> None:
+    with Store.create(folder / "gauge.db") as store:
+        add_run(store, "fair", failed, *rules)
+    accepted = invoke("baseline", "accept", "gauge.db", "--name", "main")
+    assert (accepted.exit_code, accepted.stdout) == (0, "main: 1 run added, 1 in all\n")
 
 
 @pytest.mark.usefixtures("folder")

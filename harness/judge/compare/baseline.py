@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from streamgauge.harness.errors import BaselineError, DamagedRow
+from streamgauge.harness.errors import BaselineError, DamagedRow, RuleError
 from streamgauge.harness.judge.compare import baseline_file, same_work
 from streamgauge.harness.judge.compare.baseline_file import Member
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
-from streamgauge.harness.judge.compare.run_figures import figures, unfit
+from streamgauge.harness.judge.compare.run_figures import figures, not_good, unfit
 from streamgauge.harness.judge.store import Accepted, Run, Store
 from streamgauge.harness.judge.verdict.judgement import judge
 
@@ -44,7 +44,9 @@ def _member(store: Store, accepted: Accepted) -> Member:
     if accepted.document is not None:
         return baseline_file.member(f"{store.path}: baselines, the document of {accepted.run!r}", accepted.document)
     run = store.run(accepted.run)
-    return Member(run=run.id, started_at=run.started_at, fingerprint=run.fingerprint, labels=run.labels)
+    return Member(
+        run=run.id, started_at=run.started_at, fingerprint=run.fingerprint, labels=run.labels, forced=accepted.forced
+    )
 
 
 def comparable(name: str, known: Sequence[Member], run: Run, window: int) -> list[Member]:
@@ -63,31 +65,38 @@ def figures_of(store: Store, member: Member, gate: Gate) -> dict[str, RunFigure]
 # Adding and removing members
 
 
-def accept(store: Store, name: str, run_ids: Iterable[str]) -> int:
-    """Add runs to a baseline, and return how many are new. BaselineError for a run that is unfit."""
+def accept(store: Store, name: str, run_ids: Iterable[str], force: str | None = None) -> int:
+    """Add runs to a baseline, and return how many are new. BaselineError for a run that is not good.
+
+    `force`: why a run that is not good is accepted all the same.
+    """
     _check_name(name)
     ids = [store.run(run_id).id for run_id in run_ids]
-    for run_id in ids:
-        fault = unfit(judge(store, run_id, rules=[]))
-        if fault is not None:
-            raise BaselineError(f"{run_id} cannot be accepted: {fault}")
-    return store.accept(name, [Accepted(run_id, _now(), None) for run_id in ids])
+    faults = {run_id: _fault(store, run_id) for run_id in ids}
+    for run_id, fault in faults.items():
+        if fault is not None and force is None:
+            raise BaselineError(f"{run_id} cannot be accepted: {fault}; --force WHY accepts it all the same")
+    return store.accept(name, [Accepted(run_id, _now(), None, force if faults[run_id] else None) for run_id in ids])
 
 
 def fit(store: Store, run_ids: Iterable[str]) -> tuple[list[str], dict[str, str]]:
     """Which runs can be accepted, and why the others cannot, by id. BaselineError if none can."""
     ids = list(run_ids)
-    faults = {run_id: fault for run_id in ids if (fault := _unfit(store, run_id)) is not None}
+    faults = {run_id: fault for run_id in ids if (fault := _fault(store, run_id)) is not None}
     if len(faults) == len(ids):
-        raise BaselineError(f"{ids[0]} cannot be accepted: {faults[ids[0]]}")
+        raise BaselineError(
+            f"{ids[0]} cannot be accepted: {faults[ids[0]]}; --run {ids[0]} --force WHY accepts it all the same"
+        )
     return [run_id for run_id in ids if run_id not in faults], faults
 
 
-def _unfit(store: Store, run_id: str) -> str | None:
+def _fault(store: Store, run_id: str) -> str | None:
+    """Why a run should not be accepted; None if it is good, by its own rules."""
     try:
-        return unfit(judge(store, run_id, rules=[]))
-    except DamagedRow as fault:
+        judged = judge(store, run_id)
+    except (DamagedRow, RuleError) as fault:
         return str(fault)
+    return unfit(judged) or not_good(judged)
 
 
 def remove(store: Store, name: str, runs: Sequence[str]) -> tuple[int, int]:
@@ -135,7 +144,7 @@ def import_file(store: Store, path: str, name: str | None = None) -> tuple[str, 
     file = baseline_file.read(path)
     name = file.name if name is None else name
     _check_name(name)
-    accepted = [Accepted(each.run, _now(), msgspec.to_builtins(each)) for each in file.runs]
+    accepted = [Accepted(each.run, _now(), msgspec.to_builtins(each), each.forced) for each in file.runs]
     return name, store.accept(name, accepted)
 
 

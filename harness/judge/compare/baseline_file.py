@@ -27,6 +27,7 @@ class Member(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: dict[str, Any]
     labels: dict[str, str] = {}
     figures: dict[str, RunFigure] | None = None  # by metric, as the config writes it; None: computed from its streams
+    forced: str | None = None  # why it was accepted although it is no example; None: it was not
 
 
 class BaselineFile(msgspec.Struct, frozen=True, kw_only=True):

@@ -109,4 +109,9 @@ def render_baselines(baselines: Mapping[str, Sequence[Accepted]], console: Conso
     table = table_of("baseline", ">runs", "newest run", "accepted (UTC)")
     for name, runs in baselines.items():
         table.add_row(*map(safe, (name, f"{len(runs)}", runs[-1].run, runs[-1].at[:19].replace("T", " "))))
-    console_of(console).print(table)
+    console = console_of(console)
+    console.print(table)
+    for name, runs in baselines.items():
+        for accepted in runs:
+            if accepted.forced is not None:
+                console.print(safe(f"  {accepted.run} was accepted into {name} by --force: {accepted.forced}"))

@@ -177,7 +177,7 @@ class Store:
         rows = [row_of_accepted(name, each) for each in accepted]
         with self._writing():
             before = self._database.conn.total_changes
-            self._database.conn.executemany("INSERT OR IGNORE INTO baselines VALUES (?, ?, ?, ?)", rows)
+            self._database.conn.executemany("INSERT OR IGNORE INTO baselines VALUES (?, ?, ?, ?, ?)", rows)
             return self._database.conn.total_changes - before
 
     def forget(self, name: str, runs: Iterable[str]) -> int:

@@ -53,6 +53,7 @@ class Accepted(NamedTuple):
     run: str
     at: str  # ISO 8601, UTC: when it was accepted
     document: dict[str, Any] | None  # an imported run as in the baseline file; None: the run is in this database
+    forced: str | None = None  # why it was accepted although it is unfit; None: it was not
 
 
 _JSON = ("config", "rules", "fingerprint", "labels", "instrument", "notes")  # columns of `runs` that hold JSON
@@ -141,7 +142,8 @@ def columns_of_stream(seen: StreamObservation) -> dict[str, object]:
 def accepted_of_row(row: Row) -> Accepted:
     """RowFault for a row that this program did not write."""
     document = None if row.value("document") is None else row.json("document", dict[str, Any])
-    return Accepted(row.text("run"), row.moment("at"), document)
+    forced = None if row.value("forced") is None else row.text("forced")
+    return Accepted(row.text("run"), row.moment("at"), document, forced)
 
 
 def failure_of_row(row: Row) -> Failure:
@@ -167,4 +169,4 @@ def vital_of_rows(rows: Sequence[tuple[Any, ...]]) -> VitalSeries:
 
 def row_of_accepted(baseline: str, accepted: Accepted) -> tuple[object, ...]:
     document = None if accepted.document is None else json.dumps(accepted.document)
-    return (baseline, accepted.run, accepted.at, document)
+    return (baseline, accepted.run, accepted.at, document, accepted.forced)

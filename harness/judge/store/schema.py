@@ -211,6 +211,12 @@ def m007_warm_up(database: Database) -> None:
     )
 
 
+@_MIGRATIONS()
+def m008_forced(database: Database) -> None:
+    """Why a run that is unfit was accepted into a baseline all the same; NULL for the others."""
+    database.execute("ALTER TABLE baselines ADD COLUMN forced TEXT")
+
+
 def _show(database: Database, columns: str, restriction: str = "") -> None:
     """Replace the view by one with these columns after those of m001, and only those rows."""
     view = _STREAM_METRICS.replace("\nFROM", f",\n    {columns}\nFROM", 1)
