@@ -36,6 +36,7 @@ _RECOGNISE: tuple[ProtocolName, ...] = (
     "plain_sse",
 )
 _KEY_HEADERS = {"anthropic_messages": "x-api-key: ", "gemini": "x-goog-api-key: "}  # the others send a bearer token
+_WITHOUT_MODEL = [name for name in PRESETS if ":" not in name]  # short enough for a prompt; all are taken
 _STOPPED = 130  # as a shell has it after Ctrl-C
 
 
@@ -93,7 +94,7 @@ def command(
     host = host or click.prompt("URL of the endpoint")
     if asks and model is None:
         model = click.prompt("Model, as the endpoint calls it", default=Target().model)
-    preset = preset or click.prompt(f"Rules ({', '.join(PRESETS)})", default="chat", value_proc=_preset_of_prompt)
+    preset = preset or click.prompt(f"Rules ({', '.join(_WITHOUT_MODEL)})", default="chat", value_proc=_preset_of_prompt)
     given = _Given(host=host, model=model, **options)
     try:
         result = _asked(given, asks=asks)

@@ -76,6 +76,8 @@ def _other_paths(probe: Probe, says: str) -> Iterator[Advice]:
         usual = f"{base}{PROTOCOLS[name].path}"  # type: ignore[index]  # they are names of protocols
         yield Advice(f"{says} {name} would be at {line(usual, 100)}:", lines.target(protocol=name))
         says = "Or:"
+    more = ", ".join(name for name in PROTOCOLS if name not in {*names, probe.protocol.name})
+    yield Advice(f"Or it speaks another protocol: {more}. `streamgauge init` asks in each.")
     if base:
         yield Advice(f"Or, if --host is the endpoint's whole URL, divide it: --host {origin} --path {line(base, 100)}")
     else:
