@@ -36,7 +36,8 @@ _RECOGNISE: tuple[ProtocolName, ...] = (
     "plain_sse",
 )
 _KEY_HEADERS = {"anthropic_messages": "x-api-key: ", "gemini": "x-goog-api-key: "}  # the others send a bearer token
-_WITHOUT_MODEL = [name for name in PRESETS if ":" not in name]  # short enough for a prompt; all are taken
+# All presets are taken; those of a model are too many to ask about.
+_RULES = f"Rules ({', '.join(name for name in PRESETS if ':' not in name)})"
 _STOPPED = 130  # as a shell has it after Ctrl-C
 
 
@@ -94,7 +95,7 @@ def command(
     host = host or click.prompt("URL of the endpoint")
     if asks and model is None:
         model = click.prompt("Model, as the endpoint calls it", default=Target().model)
-    preset = preset or click.prompt(f"Rules ({', '.join(_WITHOUT_MODEL)})", default="chat", value_proc=_preset_of_prompt)
+    preset = preset or click.prompt(_RULES, default="chat", value_proc=_preset_of_prompt)
     given = _Given(host=host, model=model, **options)
     try:
         result = _asked(given, asks=asks)
