@@ -73,11 +73,19 @@ def _explain(message: str) -> str:
     if missing:
         return f"{before}the key {missing[1]!r} is missing"
     if unknown and isinstance(kind, type) and issubclass(kind, Closed):
-        return f"{before}no key called {unknown[1]!r}; there are {listed(unknown[1], kind.__struct_encode_fields__)}"
+        there = listed(unknown[1], kind.__struct_encode_fields__, more=_elsewhere(unknown[1]))
+        return f"{before}no key called {unknown[1]!r}; there are {there}"
     if invalid and get_origin(kind) is Literal:
         key = place.rpartition(".")[2]
         return f"{before}no {key} called {invalid[1]!r}; there are {listed(invalid[1], get_args(kind))}"
     return f"{before}{what[:1].lower()}{what[1:]}" if place else what
+
+
+def _elsewhere(key: str) -> str:
+    """`; it is a key of [load]` for one that stands in the wrong table; else ""."""
+    places = {f"[{name}]": f"$.{name}" for name in _fields(Config)} | {"[[sla]]": "$.sla[0]"}
+    having = [table for table, path in places.items() if key in _fields(_type_at(path))]
+    return f"; it is a key of {' and '.join(having)}" if having else ""
 
 
 def _type_at(path: str) -> Any:
