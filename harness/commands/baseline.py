@@ -23,7 +23,7 @@ _config = click_options.config_for("Take the metrics of this file's [regression]
 def command(ctx: click.Context, /) -> None:
     """Manage baselines: accepted runs to compare with."""
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        lines.document(f"{ctx.get_help()}\n")
 
 
 @command.command()

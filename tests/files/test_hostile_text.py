@@ -46,7 +46,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
             config={NASTY: NASTY}, instrument={NASTY: NASTY, "workers": {NASTY: {"host": NASTY, "stamps": NASTY}}},
         )  # fmt: skip
     with Store.open(path) as store:
-        baseline.accept(store, "-1+1", [f"{NASTY}0"])
+        baseline.accept(store, "-1+1", [f"{NASTY}0"], force=NASTY)
     return path
 
 
