@@ -7,6 +7,7 @@ baseline        the accepted runs
 baseline_file   a baseline as a JSON file
 stored_runs     a comparison of runs in the database
 comparison      the gate's verdict, with a row for each metric
+gated           rules and gate as one result
 regression      the statistics of that verdict
 noise           how small a change the gate finds
 history         runs of the same work over weeks

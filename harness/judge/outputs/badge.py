@@ -3,6 +3,7 @@
 from html import escape
 
 from streamgauge.harness.judge.compare.comparison import Comparison
+from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.verdict.judgement import Judgement
@@ -12,9 +13,16 @@ _MOST_CHARACTERS = 40  # of a scenario's name
 
 
 def render(judgement: Judgement) -> str:
+    return _badge(judgement.run.scenario, judgement.verdict, _ttft(judgement))
+
+
+def gated(result: Gated) -> str:
+    return _badge(result.judgement.run.scenario, result.status, _ttft(result.judgement))
+
+
+def _ttft(judgement: Judgement) -> str:
     p95 = judgement.metrics["ttft"].gated.p95  # gated: failed streams are ∞, so that failing fast does not look good
-    ttft = "" if p95 is None else f" · p95 TTFT {figure(p95, 'ms')}"
-    return _badge(judgement.run.scenario, judgement.verdict, ttft)
+    return "" if p95 is None else f" · p95 TTFT {figure(p95, 'ms')}"
 
 
 def comparison(compared: Comparison) -> str:

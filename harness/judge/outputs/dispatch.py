@@ -6,6 +6,7 @@ from functools import partial
 from typing import NamedTuple, TextIO
 
 from streamgauge.harness.judge.compare.comparison import Comparison
+from streamgauge.harness.judge.compare.gated import Gated, Result
 from streamgauge.harness.judge.outputs import (
     badge,
     github,
@@ -25,23 +26,24 @@ from streamgauge.harness.judge.verdict.judgement import Judgement
 class Format(NamedTuple):
     of_run: Callable[[Judgement], str]
     of_comparison: Callable[[Comparison], str]
+    of_both: Callable[[Gated], str]
 
 
 FORMATS: Mapping[str, Format] = {  # by the names in `kinds.FILES`
-    "json": Format(json.render, json.comparison),
-    "junit": Format(junit.render, junit.comparison),
-    "gitlab": Format(gitlab.render, gitlab.comparison),
-    "markdown": Format(markdown.render, markdown.comparison),
-    "badge": Format(badge.render, badge.comparison),
-    "text": Format(terminal.text, terminal.comparison_text),
+    "json": Format(json.render, json.comparison, json.gated),
+    "junit": Format(junit.render, junit.comparison, junit.gated),
+    "gitlab": Format(gitlab.render, gitlab.comparison, gitlab.gated),
+    "markdown": Format(markdown.render, markdown.comparison, markdown.gated),
+    "badge": Format(badge.render, badge.comparison, badge.gated),
+    "text": Format(terminal.text, terminal.comparison_text, terminal.gated_text),
 }
 
 
 def show(
-    result: Judgement | Comparison,
+    result: Result,
     outputs: Sequence[Output],
     more: Iterable[Callable[[], None]] = (),
-    printing: Callable[[Judgement | Comparison], None] = terminal.show,
+    printing: Callable[[Result], None] = terminal.show,
 ) -> None:
     """Print the result by `printing`, write it in each format, and call `more`.
 
@@ -55,12 +57,12 @@ def show(
     write_each([*printed, *(partial(_write, result, output, to) for output in outputs), *more])
 
 
-def _print(result: Judgement | Comparison, printing: Callable[[Judgement | Comparison], None]) -> None:
+def _print(result: Result, printing: Callable[[Result], None]) -> None:
     printing(result)
     sys.stdout.flush()
 
 
-def _write(result: Judgement | Comparison, output: Output, to: TextIO | None) -> None:
+def _write(result: Result, output: Output, to: TextIO | None) -> None:
     """`to` is where GitHub's annotations go; None: standard output."""
     if output.path is None:
         github.write(result, to=to)
@@ -74,5 +76,7 @@ def _uses_standard_output(outputs: Iterable[Output]) -> bool:
     return any(output.path == "-" for output in outputs)
 
 
-def _text(result: Judgement | Comparison, kind: Format) -> str:
+def _text(result: Result, kind: Format) -> str:
+    if isinstance(result, Gated):
+        return kind.of_both(result)
     return kind.of_run(result) if isinstance(result, Judgement) else kind.of_comparison(result)

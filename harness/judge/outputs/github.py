@@ -8,6 +8,7 @@ from typing import TextIO
 
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus
+from streamgauge.harness.judge.compare.gated import Gated, Result
 from streamgauge.harness.judge.outputs import markdown
 from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
 from streamgauge.harness.judge.verdict.sla import RuleStatus
@@ -22,7 +23,7 @@ _LEVELS = [  # the most important first
 ]
 
 
-def write(result: Judgement | Comparison, environ: Mapping[str, str] = os.environ, to: TextIO | None = None) -> None:
+def write(result: Result, environ: Mapping[str, str] = os.environ, to: TextIO | None = None) -> None:
     """Write annotations to `to` (None: standard output), and the summary to the file of GITHUB_STEP_SUMMARY, if set.
 
     GitHub reads annotations from standard error, too.
@@ -34,10 +35,16 @@ def write(result: Judgement | Comparison, environ: Mapping[str, str] = os.enviro
         _append(result, Path(environ["GITHUB_STEP_SUMMARY"]))
 
 
-def annotations(result: Judgement | Comparison) -> list[str]:
+def annotations(result: Result) -> list[str]:
     """Workflow commands, the most important first."""
-    commands = _of_run(result) if isinstance(result, Judgement) else _of_comparison(result)
-    return list(commands)[:MOST_ANNOTATIONS]
+    return list(_all(result))[:MOST_ANNOTATIONS]
+
+
+def _all(result: Result) -> Iterator[str]:
+    if isinstance(result, Gated):
+        both = [*_of_comparison(result.compared), *(_of_run(result.judgement) if result.has_rules else ())]
+        return iter(sorted(both, key=lambda command: not command.startswith("::error")))
+    return _of_run(result) if isinstance(result, Judgement) else _of_comparison(result)
 
 
 def _of_run(judgement: Judgement) -> Iterator[str]:
@@ -77,13 +84,19 @@ def _property(untrusted: str) -> str:
     return _data(untrusted).replace(":", "%3A").replace(",", "%2C")
 
 
-def _append(result: Judgement | Comparison, path: Path) -> None:
+def _append(result: Result, path: Path) -> None:
     """Append the summary to what the step has already written, within GitHub's limit for the whole file."""
     try:
         used = path.stat().st_size if path.exists() else 0
         room = max(0, markdown.MOST_BYTES - used)
-        text = markdown.render(result, room) if isinstance(result, Judgement) else markdown.comparison(result, room)
+        text = summary(result, room)
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as fault:
         raise StoreError(f"{path}: cannot be written: {fault.strerror}") from fault
+
+
+def summary(result: Result, room: int) -> str:
+    if isinstance(result, Gated):
+        return markdown.gated(result, room)
+    return markdown.render(result, room) if isinstance(result, Judgement) else markdown.comparison(result, room)

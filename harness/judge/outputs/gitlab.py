@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from streamgauge.harness.judge.compare.comparison import Comparison
+from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement
@@ -20,11 +21,19 @@ def render(judgement: Judgement) -> str:
 
 
 def comparison(compared: Comparison) -> str:
+    return "".join(f"{line}\n" for line in (*_compared(compared), "# EOF"))
+
+
+def gated(result: Gated) -> str:
+    return "".join(f"{line}\n" for line in (*_lines(result.judgement), *_compared(result.compared), "# EOF"))
+
+
+def _compared(compared: Comparison) -> list[str]:
     lines = [*_head("streamgauge_compared", "the gated metrics: typical of a run of the baseline, and of a run now")]
     for row in compared.rows:
         for side, value in ((compared.baseline, row.baseline), ("now", row.candidate)):
             lines += _sample("streamgauge_compared", {"metric": row.subject, "runs": side}, value)
-    return "".join(f"{line}\n" for line in (*lines, "# EOF"))
+    return lines
 
 
 def _lines(judgement: Judgement) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from streamgauge.harness.judge.compare.comparison import Comparison
+from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.figures import finite
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.verdict.judgement import Judgement
@@ -72,9 +73,19 @@ def document(judgement: Judgement) -> dict[str, Any]:
     }
 
 
+def gated(result: Gated) -> str:
+    """The result of the run whose rules ended worst, with the worse verdict of rules and gate."""
+    both = {"verdict": result.status, "reason": result.reason, "gate": _comparison(result.compared)}
+    return _formatted(document(result.judgement) | both)
+
+
 def comparison(compared: Comparison) -> str:
     """`streamgauge/comparison/1`: what the regression gate says; docs/concepts/regression.md lists its fields."""
-    document = {
+    return _formatted(_comparison(compared))
+
+
+def _comparison(compared: Comparison) -> dict[str, Any]:
+    return {
         "schema": COMPARISON,
         "baseline": compared.baseline,
         "verdict": compared.status.value,
@@ -99,7 +110,6 @@ def comparison(compared: Comparison) -> str:
         "wanted": compared.wanted,
         "notes": compared.notes,
     }
-    return _formatted(document)
 
 
 def _formatted(document: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, Row
+from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.figures import estimate, figure
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.outputs import cells
@@ -32,24 +33,42 @@ class Case(NamedTuple):
 
 def render(judgement: Judgement) -> str:
     run = judgement.run
+    return document(run.scenario, _cases_of_run(judgement), run.started_at, judgement.took)
+
+
+def comparison(compared: Comparison) -> str:
+    cases = _cases_of_comparison(compared)
+    return document(f"against {compared.baseline}", cases, datetime.now(UTC).isoformat(), 0)
+
+
+def gated(result: Gated) -> str:
+    """The rules' cases and the gate's."""
+    run = result.judgement.run
+    of_rules = _cases_of_run(result.judgement) if result.has_rules else []
+    cases = [*of_rules, *_cases_of_comparison(result.compared)]
+    return document(run.scenario, cases, run.started_at, result.judgement.took)
+
+
+# The cases
+
+
+def _cases_of_run(judgement: Judgement) -> list[Case]:
+    run = judgement.run
     shared = {"run": run.id, "host": run.host, "verdict": judgement.verdict, "validity": judgement.validity.value}
     cases = [_of_rule(judgement, verdict, shared) for verdict in judgement.verdicts]
     if not cases:
         result = "error" if judgement.verdict is RunVerdict.INVALID else "skipped"
         cases = [Case("SLA rules", result, judgement.reason, shared, judgement.reason)]
-    return document(run.scenario, cases, run.started_at, judgement.took)
+    return cases
 
 
-def comparison(compared: Comparison) -> str:
+def _cases_of_comparison(compared: Comparison) -> list[Case]:
     shared = {"against": compared.baseline, "verdict": compared.status.value}
     cases = [_of_compared(row, shared) for row in compared.rows]
     if not cases:
         result = "error" if compared.status is GateStatus.INVALID else "skipped"
         cases = [Case("regression", result, compared.reason, shared, compared.reason)]
-    return document(f"against {compared.baseline}", cases, datetime.now(UTC).isoformat(), 0)
-
-
-# The cases
+    return cases
 
 
 def _of_rule(judgement: Judgement, verdict: Verdict, shared: Mapping[str, str]) -> Case:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from streamgauge.harness.judge.compare.comparison import Comparison
+from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.verdict.judgement import Judgement
@@ -28,6 +29,10 @@ def comparison(compared: Comparison, most_bytes: int = MOST_BYTES) -> str:
     return _bounded(_of_comparison(compared), most_bytes)
 
 
+def gated(result: Gated, most_bytes: int = MOST_BYTES) -> str:
+    return _bounded(_of_both(result), most_bytes)
+
+
 def _bounded(all_lines: Iterable[str], most_bytes: int) -> str:
     lines: list[str] = []
     size = 0
@@ -42,8 +47,18 @@ def _bounded(all_lines: Iterable[str], most_bytes: int) -> str:
 
 
 def _of_run(judgement: Judgement) -> Iterator[str]:
-    run = judgement.run
     yield _heading(judgement.verdict, judgement.reason)
+    yield from _below_heading(judgement)
+
+
+def _of_both(result: Gated) -> Iterator[str]:
+    yield _heading(result.status, result.reason)
+    yield from _compared(result.compared)
+    yield from _below_heading(result.judgement)
+
+
+def _below_heading(judgement: Judgement) -> Iterator[str]:
+    run = judgement.run
     yield ""
     yield f"{_code(run.scenario)} against {_code(run.host)}, {judgement.took:,.0f} s, run {_code(run.id)}"
     if judgement.validity is not Validity.VALID or judgement.reasons:
@@ -94,6 +109,10 @@ def _rules(judgement: Judgement) -> Iterator[str]:
 
 def _of_comparison(compared: Comparison) -> Iterator[str]:
     yield _heading(compared.status, compared.reason)
+    yield from _compared(compared)
+
+
+def _compared(compared: Comparison) -> Iterator[str]:
     yield ""
     if compared.rows:
         yield from _table("", "metric", f">{_text(compared.baseline)}", *cells.COMPARED_COLUMNS, "why")

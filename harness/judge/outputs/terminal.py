@@ -4,6 +4,7 @@ from collections.abc import Set
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.comparison import Comparison
+from streamgauge.harness.judge.compare.gated import Gated, Result
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import RATES
@@ -23,18 +24,22 @@ from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.validity import Validity
 
 
-def show(result: Judgement | Comparison) -> None:
+def show(result: Result) -> None:
     """To standard output: of a run, the figures that its rules and its reader need."""
     if isinstance(result, Judgement):
         render_brief(result)
+    elif isinstance(result, Gated):
+        render_gated(result)
     else:
         render_comparison(result)
 
 
-def show_all(result: Judgement | Comparison) -> None:
+def show_all(result: Result) -> None:
     """To standard output, with every figure."""
     if isinstance(result, Judgement):
         render(result)
+    elif isinstance(result, Gated):
+        render_gated(result)
     else:
         render_comparison(result)
 
@@ -66,15 +71,25 @@ def _differs(judgement: Judgement, name: str, other: str | None) -> bool:
     return other is None or judgement.metrics[name].quantiles != judgement.metrics[other].quantiles
 
 
+def render_gated(result: Gated, console: Console | None = None) -> None:
+    """The worse verdict of rules and gate, the comparison, and the rules of the run that ended worst."""
+    console = console_of(console)
+    console.print(status(result.status, f": {result.reason}"))
+    _render_compared(result.compared, console)
+    if result.has_rules:
+        console.print(safe(f"run {result.judgement.run.id}:"))
+        _render_rules(result.judgement, console)
+
+
+def gated_text(result: Gated, width: int = 80) -> str:
+    return without_colour(lambda console: render_gated(result, console), width)
+
+
 def _render(judgement: Judgement, console: Console, figures: Set[str]) -> None:
     run = judgement.run
     console.print(status(judgement.verdict, f": {judgement.reason}"))
     console.print(safe(f"run {run.id} · {run.scenario} against {run.host} · {judgement.took:,.0f} s"))
-    if judgement.verdicts:
-        console.print(_rules(judgement))
-        for verdict in judgement.verdicts:
-            if verdict.status is not RuleStatus.MET:
-                console.print(safe(f"  {STYLES[verdict.status].sign} {verdict.rule}: {verdict.reason}"))
+    _render_rules(judgement, console)
     metrics, rates = _metrics(judgement), _rates(judgement)
     chosen = [[row for row in rows if row[0] in figures] for rows in (metrics, rates)]
     for columns, rows in zip((cells.METRIC_COLUMNS, cells.RATE_COLUMNS), chosen, strict=True):
@@ -97,6 +112,14 @@ def _render(judgement: Judgement, console: Console, figures: Set[str]) -> None:
             console.print(safe(f"  {reason}"))
 
 
+def _render_rules(judgement: Judgement, console: Console) -> None:
+    if judgement.verdicts:
+        console.print(_rules(judgement))
+    for verdict in judgement.verdicts:
+        if verdict.status is not RuleStatus.MET:
+            console.print(safe(f"  {STYLES[verdict.status].sign} {verdict.rule}: {verdict.reason}"))
+
+
 def text(judgement: Judgement, width: int = 80) -> str:
     """The output of `render` as a string without colour."""
     return without_colour(lambda console: render(judgement, console), width)
@@ -105,6 +128,10 @@ def text(judgement: Judgement, width: int = 80) -> str:
 def render_comparison(comparison: Comparison, console: Console | None = None) -> None:
     console = console_of(console)
     console.print(status(comparison.status, f": {comparison.reason}"))
+    _render_compared(comparison, console)
+
+
+def _render_compared(comparison: Comparison, console: Console) -> None:
     if comparison.rows:
         table = table_of("", "metric", f">{comparison.baseline}", *cells.COMPARED_COLUMNS)
         for row in comparison.rows:
