@@ -30,6 +30,8 @@ class Most:
             raise ConfigError(f"--max-cost: {self.cost:g} is not an amount: write a number above 0")
         if self.cost is not None and prices is None:
             raise ConfigError("--max-cost: what a token costs is unknown: write [target.prices] into the config")
+        if self.cost is not None and prices is not None and not priced(prices, 3, 1, 1, 1):
+            raise ConfigError("--max-cost: no run can cost anything, since all of [target.prices] is 0")
 
 
 class Budget:

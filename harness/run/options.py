@@ -155,7 +155,7 @@ OPTIONS = {
             locust="--gauge-max-tokens-spent",
             kind=int,
             least=1,
-            help="End the run when its streams have told so many tokens, input and output together.",
+            help="End each run when its streams have told so many tokens, input and output together.",
         ),
         Option(
             name="max_cost",
@@ -164,7 +164,7 @@ OPTIONS = {
             kind=float,
             above=0,
             metavar="AMOUNT",
-            help="End the run when its streams have cost so much, by [target.prices] and in its currency.",
+            help="End each run when its streams have cost so much, by [target.prices] and in its currency.",
         ),
         Option(
             name="seed",
