@@ -108,7 +108,7 @@ def test_arrivals_go_on_while_the_server_stalls(folder: Path) -> None:
     database = folder / "run.db"
     with reference_server("--preset", "exact", "--ttft", "50ms", "--itl", "30ms") as frail, running(
         "streamgauge", "run", "crowd.py", "--host", frail.url, "--arrivals", "constant", "--rate", 20,
-        "--run-time", "8s", "--db", database, "--report", "run.html",
+        "--run-time", "8s", "--db", database, "--report", "run.html", "--all",
         cwd=folder,
     ) as run:  # fmt: skip
         due = "SELECT coalesce(max(value), 0) FROM samples WHERE name = 'arrivals'"

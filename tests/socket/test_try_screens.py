@@ -33,6 +33,7 @@ SIGNS = [
     (r"[\d,]+\.\d (ms|s)\b", r"# \1"),
     (r"(?m)^ *[\d,]+\.\d(?=  )", "       #"),
     (r"(?m) +$", ""),
+    (r"Temporary failure\s+in\s+name\s+resolution", "Name or service not\nknown"),  # of a machine without DNS
 ]
 FAULT_ARGUMENTS = {
     "http_429": ":20s",
