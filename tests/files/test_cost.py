@@ -66,6 +66,14 @@ def test_more_cached_tokens_than_input_lower_no_other_streams_cost(tmp_path: Pat
     assert (cost.silent, cost.partial) == (0, 1)
 
 
+def test_an_answer_that_resumed_is_said_to_count_twice_where_it_was_told_twice(tmp_path: Path) -> None:
+    """Anthropic tells the input at the beginning of an answer, and again at its end."""
+    streams = [used(MILLION, 1, outcome=Outcome.RESET), used(MILLION, 9, resumed_from="req_1:4", resume_gap=1)]
+    shown = terminal.text(judged(tmp_path / "one.db", streams, {"input": 1, "output": 0}), 200)
+    assert "cost: 2 USD" in shown
+    assert "1 of 2 streams resumed an answer: what the server told of it twice counts twice" in " ".join(shown.split())
+
+
 def test_no_price_and_no_number_of_tokens_makes_a_cost_infinite(tmp_path: Path) -> None:
     streams = [used(2**53 - 1, 2**53 - 1)] * 3
     found = judged(tmp_path / "one.db", streams, {"input": 1e12, "output": 1e12})
@@ -124,6 +132,7 @@ def test_every_output_tells_the_cost(tmp_path: Path) -> None:
         "streams": 4,
         "without_usage": 0,
         "with_partial_usage": 0,
+        "resumed": 0,
         "warm_up": None,
     }
     assert "Cost: 0.018 EUR" in markdown.render(found).replace("\\", "")

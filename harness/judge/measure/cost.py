@@ -24,6 +24,7 @@ class Cost:
     answers: int  # that were completed
     streams: int  # that reached the model: all but those that were refused, or never sent
     silent: int  # of these, without any usage: not in the cost
+    resumed: int  # of these, with usage and going on with an answer that broke: the broken part may have told some, too
     partial: int  # of these, with usage that may be a part: they ended early, or reported only one side
 
     @property
@@ -50,6 +51,7 @@ def cost_of(totals: Totals, prices: Prices | None) -> Cost | None:
         answers=totals.count(Outcome.COMPLETED),
         streams=int(totals.sum("usage_told") + totals.sum("usage_silent")),
         silent=int(totals.sum("usage_silent")),
+        resumed=int(totals.sum("usage_resumed")),
         partial=int(totals.sum("usage_partial")),
     )
 

@@ -188,6 +188,7 @@ SUMS: Mapping[str, Sum] = {
         Sum("fresh_tokens", _fresh, ("input_tokens", *_CACHED)),
         Sum("usage_told", lambda streams, _: _told(streams), USAGE),
         Sum("usage_silent", _silent, ("outcome", "sent_at", *USAGE)),
+        Sum("usage_resumed", lambda streams, _: _told(streams) & streams.resumed, (*USAGE, *_RESUMED)),
         Sum("usage_partial", _partial, ("outcome", *USAGE)),
         _column("reads"),
         _column("coalesced_reads"),

@@ -75,6 +75,8 @@ def not_in_the_cost(judgement: Judgement, found: Cost) -> list[str]:
         sentences.append(f"{found.silent:,} {of} told no usage: not in the cost")
     if found.partial:
         sentences.append(f"{found.partial:,} {of} may have told only a part of it: they count as far as they told")
+    if found.resumed:
+        sentences.append(f"{found.resumed:,} {of} resumed an answer: what the server told of it twice counts twice")
     if judgement.warm_up is not None and judgement.warm_up.cost is not None:
         sentences.append(f"the warm-up cost {money(judgement.warm_up.cost, found.currency)} more")
     return sentences

@@ -148,6 +148,7 @@ def _cost(judgement: Judgement) -> dict[str, Any] | None:
         "streams": cost.streams,
         "without_usage": cost.silent,
         "with_partial_usage": cost.partial,
+        "resumed": cost.resumed,
         "warm_up": warm_up.cost if warm_up else None,
     }
 
