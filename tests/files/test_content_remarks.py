@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.outputs import json as json_output
 from streamgauge.harness.judge.outputs import junit, markdown, terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.validity import Validity
-from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 from streamgauge.reports.material import gather
 from streamgauge.reports.page import render
 from tests.support.record import database, judged, observation, ttfts
@@ -46,6 +47,32 @@ def test_a_run_of_empty_answers_misses_its_error_rate_and_says_what_to_check(tmp
     for name, text in everywhere(result).items():
         assert "no stream had content" in text, name
         assert "empty_rate" in text, name
+
+
+@pytest.mark.parametrize("outcome", [Outcome.EMPTY, Outcome.TRUNCATED])
+def test_a_run_without_any_content_names_the_key_of_the_config_that_says_where_text_is(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    streams = [observation((), outcome=outcome) for _ in range(50)]
+    result = judged(tmp_path / "one.db", streams, config={"protocol": "custom"})
+    assert result.reasons[0].startswith("no stream had content: ")
+    assert result.reasons[0].endswith("check the model, max_tokens, and target.events.text")
+
+
+@pytest.mark.parametrize("outcome", sorted(FAILURES))
+def test_a_run_in_which_many_streams_failed_is_not_met_unless_a_rule_says_how_many_may(
+    tmp_path: Path, outcome: Outcome
+) -> None:
+    streams = [*(observation((), outcome=outcome) for _ in range(30)), *ttfts([100] * 70)]
+    result = judged(tmp_path / "one.db", streams, "p50(ttft) < 1s")
+    assert [verdict.status for verdict in result.verdicts] == ["met"]
+    assert result.verdict is RunVerdict.INCONCLUSIVE
+    assert result.reason == "30 of 100 streams failed, and no rule says how many may: add one, such as error_rate < 1%"
+    only_warns = Sla(rule="p50(ttft) < 1s", severity="warn")
+    assert judged(tmp_path / "two.db", streams, only_warns).verdict is RunVerdict.INCONCLUSIVE
+    assert judged(tmp_path / "three.db", streams, "p50(ttft) < 1s", "error_rate < 50%").verdict is RunVerdict.MET
+    few = [*streams[:5], *ttfts([100] * 95)]
+    assert judged(tmp_path / "four.db", few, "p50(ttft) < 1s").verdict is RunVerdict.MET
 
 
 def test_an_empty_answer_is_never_within_a_limit(tmp_path: Path) -> None:

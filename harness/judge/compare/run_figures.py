@@ -8,16 +8,11 @@ from streamgauge.harness.judge.figures import finite
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict.judgement import Judgement, judge
+from streamgauge.harness.judge.verdict.judgement import OF_FAILURES, Judgement, judge, unjudged_failures
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.subjects import Subject
 from streamgauge.harness.judge.verdict.summary import independent_samples
 from streamgauge.harness.judge.verdict.validity import Validity
-from streamgauge.harness.record.observation import FAILURES
-
-# Without a rule about failures: with one stream in twenty failed, the run's p95 is ∞.
-_MOST_FAILED = 0.05
-_OF_FAILURES = frozenset({"error_rate", "completion_rate", "goodput"})  # rates that a failed stream makes worse
 
 
 class FiguresOfRuns(NamedTuple):
@@ -57,12 +52,9 @@ def not_good(judged: Judgement) -> str | None:
     missed = next((verdict for verdict in gating if verdict.status is RuleStatus.MISSED), None)
     if missed is not None:
         return f"it missed {missed.rule}: {missed.reason}"
-    if any(verdict.figure in _OF_FAILURES and verdict.status is RuleStatus.MET for verdict in gating):
+    if any(verdict.figure in OF_FAILURES and verdict.status is RuleStatus.MET for verdict in gating):
         return None  # the team's own rules say how many may fail
-    failed, streams = judged.totals.count(*FAILURES), judged.totals.streams
-    if failed > _MOST_FAILED * streams:
-        return f"{failed:,} of {streams:,} streams failed, and none of its rules says how many may"
-    return None
+    return unjudged_failures(judged.totals, []) or None
 
 
 def figures(judged: Judgement, gate: Gate) -> dict[str, RunFigure]:

@@ -13,6 +13,7 @@ import msgspec
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
+from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure import server_counters
 from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
 from streamgauge.harness.judge.measure.distribution import Distribution
@@ -33,6 +34,9 @@ from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
 
 _MOST_FAILURES = 1_000  # different messages that are read
+# Of a run without a rule about failures. With one stream in twenty failed, its p95 is ∞: what is left is no success.
+MOST_FAILED = 0.05
+OF_FAILURES = frozenset({"error_rate", "completion_rate", "goodput", "empty_rate"})  # a failure makes each worse
 PHASE = "phase"  # the label by which a scenario divides its streams, for figures side by side
 
 
@@ -130,6 +134,8 @@ def _judgement(
     vitals = {name: store.vital(run.id, name) for name in time_lost.EVIDENCE + less_load.EVIDENCE}
     validity, reasons = assess(Evidence(run, totals, distributions, vitals, warm_up, cold_start))
     verdict, reason = _verdict(run, validity, reasons, verdicts)
+    if verdict is RunVerdict.MET and (unjudged := unjudged_failures(totals, verdicts)):
+        verdict, reason = RunVerdict.INCONCLUSIVE, unjudged
     return Judgement(
         run=run,
         took=took,
@@ -148,6 +154,17 @@ def _judgement(
         reason=reason,
         reader=measurements.reader,
         measurements=measurements,
+    )
+
+
+def unjudged_failures(totals: Totals, verdicts: Sequence[Verdict]) -> str:
+    """How many streams failed, if that is clearly too many to say nothing of; "" if not, or if a rule is about it."""
+    failed = totals.count(*FAILURES)
+    if failed <= MOST_FAILED * totals.streams or any(verdict.figure in OF_FAILURES for verdict in verdicts):
+        return ""
+    return (
+        f"{failed:,} of {some(totals.streams, 'stream')} failed, and no rule says how many may: "
+        f"add one, such as error_rate < 1%"
     )
 
 

@@ -288,7 +288,7 @@ def _remarks(evidence: Evidence) -> Iterator[str]:
             f"{figure(evidence.share_without_gap, 'ratio')} of the gaps between chunks are in no itl for it"
         )
     yield from _of_budget(run)
-    yield from _of_content(evidence.totals)
+    yield from _of_content(evidence.totals, run.config.get("protocol"))
 
 
 def was_spent(run: Run) -> bool:
@@ -306,14 +306,13 @@ def _of_budget(run: Run) -> Iterator[str]:
         )
 
 
-def _of_content(totals: Totals) -> Iterator[str]:
+def _of_content(totals: Totals, protocol: object) -> Iterator[str]:
     """What was wrong or odd about the answers themselves."""
-    empty = totals.count(Outcome.EMPTY)
-    if empty and not totals.sum("with_content"):
-        yield (
-            f"no stream had content: {empty:,} of {some(totals.streams, 'answer')} ended as they should and brought "
-            f"nothing; check the model, max_tokens, and where the target's protocol looks for text"
-        )
+    empty, cut = totals.count(Outcome.EMPTY), totals.count(Outcome.TRUNCATED)
+    if (empty or cut) and not totals.sum("with_content"):
+        where = "target.events.text" if protocol == "custom" else "where the target's protocol looks for text"
+        how = f"{empty:,} of {some(totals.streams, 'answer')} ended as they should and brought nothing; "
+        yield f"no stream had content: {how if empty else ''}check the model, max_tokens, and {where}"
     unstreamed = int(totals.sum("unstreamed"))
     if unstreamed:
         yield (
