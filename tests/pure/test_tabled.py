@@ -106,6 +106,7 @@ def test_an_answer_in_one_piece_is_asked_for_at_a_path_of_its_own() -> None:
     whole = Prompt((("user", "Hi"),), streamed=False)
     assert asked('protocol = "gemini"\nmodel = "m"', whole)[0] == "/v1beta/models/m:generateContent"
     assert asked('protocol = "gemini"\npath = "/v9/{model}:stream"\nmodel = "a/b"', whole)[0] == "/v9/a%2Fb:stream"
+    assert asked('protocol = "gemini"\nmodel = "models/m"', whole)[0] == "/v1beta/models/m:generateContent"
     lines = 'protocol = "gemini"\npath = "/v9/s"\nwhole_path = "/v9/w"'
     assert (asked(lines, whole)[0], asked(lines, CONVERSATION)[0]) == ("/v9/w", "/v9/s")
     assert asked('protocol = "ollama"', whole)[1]["stream"] is False

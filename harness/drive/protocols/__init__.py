@@ -49,7 +49,8 @@ def for_target(target: Target) -> Protocol:
         )
     path, whole_path = target.path, target.whole_path
     if path is None:
-        model = {"model": target.model}  # in a protocol's own paths; so they are the same for every question
+        # In a protocol's own paths; so they are the same for every question. Gemini's list of models says models/NAME.
+        model = {"model": target.model.removeprefix("models/")}
         path = template.fill_path(protocol.path, model)
         if whole_path is None and protocol.whole_path is not None:
             whole_path = template.fill_path(protocol.whole_path, model)

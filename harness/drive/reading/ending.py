@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from streamgauge.harness.config.schema import End
+from streamgauge.harness.config.schema import End, Framing
 from streamgauge.harness.drive.protocols import Answer, Protocol
 from streamgauge.harness.drive.protocols.protocol import excerpt, failure, table_in, untold_error_in
 from streamgauge.harness.drive.reading.body import DecodedBody
@@ -17,6 +17,11 @@ from streamgauge.harness.record.arrivals import CONTENT_CODES
 from streamgauge.harness.record.observation import Outcome
 
 _STREAM_TYPES = {"text/event-stream", "text/plain", "application/x-ndjson", ""}  # accepted content types of a stream
+_WANTED: dict[Framing, tuple[str, str]] = {  # by framing: what a stream is made of, and its content type
+    "sse": ("server-sent events", "text/event-stream"),
+    "ndjson": ("JSON documents, one on each line", "application/x-ndjson"),
+    "text": ("text", "text/plain"),
+}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_TEXT = 65_536  # bytes
 _GZIP = b"\x1f\x8b"
@@ -51,7 +56,7 @@ def ending(received: Received, decoded: DecodedBody, protocol: Protocol) -> Endi
     if decoded.answer.gave_up:
         return _given_up(decoded.answer)
     if received.status is not None and not decoded.sizes:
-        return _not_a_stream(received)
+        return _not_a_stream(received, *_WANTED[protocol.framing])
     if received.broken is not None:
         return received.broken.outcome, str(received.broken)
     if received.status is None:
@@ -109,15 +114,15 @@ def content_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _not_a_stream(received: Received) -> Ending:
-    """The outcome of an answer that brought not one event."""
+def _not_a_stream(received: Received, events: str, wanted: str) -> Ending:
+    """The outcome of an answer that brought not one event; `events`, of the type `wanted`, were to come."""
     status, body = received.status, received.body
     kind = content_type(received.headers)
     if kind not in _STREAM_TYPES:
         error = _error_of(body) or _untold_error_of(body)
         if error is not None:
             return Outcome.SERVER_ERROR, error
-        return Outcome.MALFORMED, f"{kind} instead of text/event-stream: {_text(body)}"
+        return Outcome.MALFORMED, f"{kind} instead of {wanted}: {_text(body)}"
     if received.broken is not None and not body:
         return received.broken.outcome, str(received.broken)
     if not body:
@@ -132,15 +137,16 @@ def _not_a_stream(received: Received) -> Ending:
         return Outcome.SERVER_ERROR, error
     if received.broken is not None:
         return received.broken.outcome, str(received.broken)
-    if b"data:" in body:
+    if b"data:" in body and wanted == "text/event-stream":
         words = "lines of data: without a blank line between them are one event without an end"
     elif kind == "text/plain":
         words = (
-            'plain text and no server-sent events. If that is the format, write target.protocol = "custom", '
+            f"plain text and no {events}. "
+            'If that is the format, write target.protocol = "custom", '
             'target.end = "close" and target.events.framing = "text"'
         )
     else:
-        words = "no server-sent events"
+        words = f"no {events}"
     return Outcome.TRUNCATED, f"{words}: {excerpt(body)}" + _cut(received)
 
 
