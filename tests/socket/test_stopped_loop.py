@@ -166,3 +166,14 @@ def test_a_connection_that_the_kernel_made_in_time_is_no_timeout() -> None:
         seen = observe(server.url, timeouts={"connect": "100ms"})
         stop.join()
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
+
+
+def test_a_name_that_was_resolved_while_the_loop_stood_still_is_no_time_out() -> None:
+    """Nor is there less time to connect: nobody could, while the loop stood still."""
+    with scripted(prompt) as server:
+        stopping = gevent.spawn(time.sleep, STOP)
+        found = observe(server.url.replace("127.0.0.1", "localhost"), timeouts={"connect": "300ms"}, verify=False)
+        stopping.join()
+    assert found.outcome is Outcome.COMPLETED, found.detail
+    assert found.resolved_at is not None
+    assert found.resolved_at - found.started_at < STOP * 1e9 / 2, "when the answer came, and not when the loop went on"

@@ -263,7 +263,7 @@ def test_a_numeric_address_is_resolved_without_a_thread(host: str) -> None:
     turns: list[None] = []
     watcher = gevent.get_hub().loop.prepare()
     watcher.start(lambda: turns.append(None))
-    found = Endpoint.of(f"http://{host}:8080").resolve()
+    found = Endpoint.of(f"http://{host}:8080").resolve().addresses
     watcher.stop()
     watcher.close()
     assert [address[:2] for _, address in found] == [(host.strip("[]"), 8080)]

@@ -10,13 +10,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-import gevent
 from gevent import monkey
 from gevent.socket import wait_read, wait_write
 
 from streamgauge.harness.drive.wire import stamps
 from streamgauge.harness.drive.wire.broken import Broken, Starved, reason, reason_of, starves
-from streamgauge.harness.drive.wire.endpoint import Address, Endpoint
+from streamgauge.harness.drive.wire.endpoint import Address, Endpoint, Resolved
 from streamgauge.harness.drive.wire.tls import Plain, Tls
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.record.observation import Outcome
@@ -52,16 +51,8 @@ class Connection:
 
         `window`: SO_RCVBUF in bytes, which the kernel doubles; None: the kernel's own choice.
         """
-        late = Broken(Outcome.TIMED_OUT, f"no answer from the DNS for {endpoint.host}")
-        with gevent.Timeout(seconds_until(until), late):
-            try:
-                addresses = endpoint.resolve()
-            except TargetError as fault:
-                _open_socket(socket.AF_INET).close()  # without a free descriptor no name resolves, either
-                raise Broken(Outcome.UNREACHABLE, str(fault)) from None
-            except (RuntimeError, MemoryError) as fault:  # can't start new thread
-                raise Starved(fault) from None
-        self.resolved_at = time.monotonic_ns()
+        addresses, self.resolved_at = _resolved(endpoint, until)
+        until += time.monotonic_ns() - self.resolved_at  # while our loop stood still, nobody could connect
         for number, address in enumerate(addresses, 1):
             try:
                 self._connect(address, until, window)
@@ -175,6 +166,19 @@ class Connection:
         if self.sock is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
             self.close()
+
+
+def _resolved(endpoint: Endpoint, until: int) -> Resolved:
+    """The addresses, if they came before `until`, however late we look. Broken (UNREACHABLE, TIMED_OUT) or Starved."""
+    try:
+        return endpoint.resolve(seconds_until(until))
+    except TimeoutError:
+        raise Broken(Outcome.TIMED_OUT, f"no answer from the DNS for {endpoint.host}") from None
+    except TargetError as fault:
+        _open_socket(socket.AF_INET).close()  # without a free descriptor no name resolves, either
+        raise Broken(Outcome.UNREACHABLE, str(fault)) from None
+    except (RuntimeError, MemoryError) as fault:  # can't start new thread
+        raise Starved(fault) from None
 
 
 def _open_socket(family: int) -> Any:

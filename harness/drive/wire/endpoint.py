@@ -2,10 +2,11 @@
 
 import socket
 import ssl
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import gevent
@@ -17,7 +18,14 @@ from streamgauge.harness.errors import TargetError
 # Locust has replaced `getaddrinfo` with gevent's, which uses a thread even for a numeric address.
 _getaddrinfo: Any = monkey.get_original("socket", "getaddrinfo")
 
+_GRACE = 0.02  # s; a loop that stood still beyond a deadline may see it before the answer that came meanwhile
+
 Address = tuple[int, tuple[Any, ...]]  # (family, argument of `connect`)
+
+
+class Resolved(NamedTuple):
+    addresses: list[Address]  # in the order to try them
+    at: int  # when the answer came, however late our loop saw it: CLOCK_MONOTONIC ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +69,29 @@ class Endpoint:
         """Scheme, host and port as a URL, without the port if it is the scheme's own."""
         return f"{'https' if self.tls else 'http'}://{self.authority}"
 
-    def resolve(self) -> list[Address]:
-        """The addresses to try, in order. TargetError if the name does not resolve."""
-        try:
-            with suppress(OSError, UnicodeError):
-                # Without a thread: on a busy interpreter, a thread's delay would look like the server's.
-                return _numeric(self.host, self.port)
-            return _addresses(gevent.get_hub().resolver.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM))
-        except (OSError, UnicodeError) as fault:
-            raise TargetError(f"host {self.host!r} does not resolve: {reason(fault)}") from None
+    def resolve(self, within: float | None = None) -> Resolved:
+        """The addresses of the host. TargetError if the name does not resolve, TimeoutError after `within` seconds."""
+        with suppress(OSError, UnicodeError):
+            # Without a thread: on a busy interpreter, a thread's delay would look like the server's.
+            return Resolved(_numeric(self.host, self.port), time.monotonic_ns())
+        with gevent.Timeout(within, TimeoutError):  # while every thread is at work
+            answer = gevent.get_hub().threadpool.spawn(_looked_up, self.host, self.port)
+        for seconds in (within, _GRACE):
+            answer.wait(seconds)
+        if not answer.ready():
+            raise TimeoutError
+        found, at = answer.value
+        if isinstance(found, Exception):
+            raise TargetError(f"host {self.host!r} does not resolve: {reason(found)}")
+        return Resolved(_addresses(found), at)
+
+
+def _looked_up(host: str, port: int) -> tuple[Any, int]:
+    """What the DNS answers, or the fault, and when. Runs in a thread."""
+    try:
+        return _getaddrinfo(host, port, 0, socket.SOCK_STREAM), time.monotonic_ns()
+    except (OSError, UnicodeError) as fault:
+        return fault, time.monotonic_ns()
 
 
 @lru_cache
