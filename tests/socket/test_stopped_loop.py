@@ -176,4 +176,4 @@ def test_a_name_that_was_resolved_while_the_loop_stood_still_is_no_time_out() ->
         stopping.join()
     assert found.outcome is Outcome.COMPLETED, found.detail
     assert found.resolved_at is not None
-    assert found.resolved_at - (found.started_at or 0) < STOP * 1e9 / 2, "when the answer came, and not when the loop went on"
+    assert found.resolved_at - (found.started_at or 0) < STOP * 1e9 / 2, "when it came, not when the loop went on"
