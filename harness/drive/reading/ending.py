@@ -17,10 +17,12 @@ from streamgauge.harness.record.arrivals import CONTENT_CODES
 from streamgauge.harness.record.observation import Outcome
 
 _STREAM_TYPES = {"text/event-stream", "text/plain", "application/x-ndjson", ""}  # accepted content types of a stream
-_WANTED: dict[Framing, tuple[str, str]] = {  # by framing: what a stream is made of, and its content type
-    "sse": ("server-sent events", "text/event-stream"),
-    "ndjson": ("JSON documents, one on each line", "application/x-ndjson"),
-    "text": ("text", "text/plain"),
+_WANTED: dict[
+    Framing, tuple[str, str]
+] = {  # by framing: what a stream is made of, and what another content type comes in place of
+    "sse": ("server-sent events", "instead of text/event-stream"),
+    "ndjson": ("JSON documents, one on each line", "instead of application/x-ndjson"),
+    "text": ("text", "instead of text/plain"),
 }
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _LONGEST_TEXT = 65_536  # bytes
@@ -114,15 +116,15 @@ def content_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _not_a_stream(received: Received, events: str, wanted: str) -> Ending:
-    """The outcome of an answer that brought not one event; `events`, of the type `wanted`, were to come."""
+def _not_a_stream(received: Received, events: str, instead: str) -> Ending:
+    """The outcome of an answer that brought not one event; `events` were to come."""
     status, body = received.status, received.body
     kind = content_type(received.headers)
     if kind not in _STREAM_TYPES:
         error = _error_of(body) or _untold_error_of(body)
         if error is not None:
             return Outcome.SERVER_ERROR, error
-        return Outcome.MALFORMED, f"{kind} instead of {wanted}: {_text(body)}"
+        return Outcome.MALFORMED, f"{kind} {instead}: {_text(body)}"
     if received.broken is not None and not body:
         return received.broken.outcome, str(received.broken)
     if not body:
@@ -137,7 +139,7 @@ def _not_a_stream(received: Received, events: str, wanted: str) -> Ending:
         return Outcome.SERVER_ERROR, error
     if received.broken is not None:
         return received.broken.outcome, str(received.broken)
-    if b"data:" in body and wanted == "text/event-stream":
+    if b"data:" in body and events == _WANTED["sse"][0]:
         words = "lines of data: without a blank line between them are one event without an end"
     elif kind == "text/plain":
         words = (
