@@ -161,16 +161,18 @@ def test_first_tokens_arrive_as_late_as_behind_a_proxy(server: ReferenceServer) 
         assert ours.stalls == real.stalls == 0
 
 
-def test_the_throughput_is_that_of_a_proxy(server: ReferenceServer) -> None:
-    for real, ours in at_once(server, [NETWORKS[name] for name in PROFILES], FLOOD, [1]):
-        assert ours.kbit == pytest.approx(real.kbit, rel=AGREES)
-        assert ours.stalls == real.stalls == 0
+# These take seconds and mostly wait: all run while the first test that needs one of them does.
 
 
-def test_streams_stall_as_often_as_behind_a_proxy_with_the_same_silences(server: ReferenceServer) -> None:
+@pytest.fixture(scope="module")
+def flooded(server: ReferenceServer) -> gevent.Greenlet:
+    return gevent.spawn(at_once, server, [NETWORKS[name] for name in PROFILES], FLOOD, [1])
+
+
+@pytest.fixture(scope="module")
+def stalled(server: ReferenceServer) -> gevent.Greenlet:
     links = [Network(name, replace(NETWORKS[name].profile, stalls=STALLS), "a test", None) for name in PROFILES]
-    for real, ours in at_once(server, links, STALLED, [TWICE]):
-        assert ours.stalls == real.stalls == 2
+    return gevent.spawn(at_once, server, links, STALLED, [TWICE])
 
 
 # The kernel
@@ -277,6 +279,7 @@ def test_an_emulated_link_takes_as_long_as_the_kernels(kernel: Shaped, server: R
     assert ours.stalls == real.stalls == 0
 
 
+@pytest.mark.usefixtures("flooded", "stalled")
 def test_streams_stall_as_often_as_behind_a_kernel_link_with_the_same_silences(
     kernel: Shaped, server: ReferenceServer
 ) -> None:
@@ -297,3 +300,15 @@ def test_streams_stall_as_often_as_behind_a_kernel_link_with_the_same_silences(
     real, ours = compare("3g with stalls, kernel", streams)
     assert ours.stalls == 2
     assert abs(real.stalls - 2) <= 1  # a busy machine stalls by itself, or lets a token into the end of a silence
+
+
+@pytest.mark.usefixtures("flooded")
+def test_streams_stall_as_often_as_behind_a_proxy_with_the_same_silences(stalled: gevent.Greenlet) -> None:
+    for real, ours in stalled.get():
+        assert ours.stalls == real.stalls == 2
+
+
+def test_the_throughput_is_that_of_a_proxy(flooded: gevent.Greenlet) -> None:
+    for real, ours in flooded.get():
+        assert ours.kbit == pytest.approx(real.kbit, rel=AGREES)
+        assert ours.stalls == real.stalls == 0

@@ -17,7 +17,7 @@ from tests.support.reference import ReferenceServer, counts, reference_server
 
 pytestmark = pytest.mark.timing
 
-SECONDS = 3  # that a reader looks at the answer before they leave
+SECONDS = 2  # that a reader looks at the answer before they leave
 
 
 @pytest.fixture(scope="module")

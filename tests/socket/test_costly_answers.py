@@ -9,7 +9,7 @@ import pytest
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.record.observation import Outcome
 from tests.support.hostile import CHUNKED, DONE, HEAD, UNTIL_CLOSED, asked, chunk, content, observe, scripted, token
-from tests.support.stacks import LIBRARIES, START, ask, delta, person
+from tests.support.stacks import START, ask, delta, person
 
 pytestmark = pytest.mark.usefixtures("reader")
 LINES = "the answer has more than 1,000,000 line ends"
@@ -60,8 +60,15 @@ def test_costly_framing_ends_at_a_limit_and_keeps_the_tokens_before_it(flood: by
     assert (seen.outcome, seen.detail, content(seen)) == (Outcome.MALFORMED, detail, 2)
 
 
-@pytest.mark.timing
-@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.parametrize(
+    ("reader", "name"),
+    [
+        pytest.param("compiled", "httpx", marks=pytest.mark.compiled),
+        ("python", "httpx"),
+        ("python", "anthropic"),  # it reads through httpx
+    ],
+    indirect=["reader"],
+)
 @pytest.mark.parametrize(
     ("flood", "detail"),
     [
