@@ -1,8 +1,10 @@
 """Comparisons of the pytest fixture's figures with limits."""
 
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -30,6 +32,27 @@ def test_a_comparison_is_true_only_if_the_rule_is_met(run: Run) -> None:
     assert run.rate("completion_rate") > 0.9
     assert run.rate("output_tps") > 10
     assert run.measured("max(ttft)") < 0.4
+
+
+def test_a_run_without_errors_keeps_its_error_rate(run: Run, tmp_path: Path) -> None:
+    assert run.rate("error_rate") < 0.05
+    assert not run.rate("error_rate") < 0.01, "300 streams without an error do not show 1 %, and say so"
+    enough = Run(database(tmp_path / "enough.db", GOOD * 2), tmp_path / "report.html", 0)
+    assert enough.rate("error_rate") < 0.01
+    assert not enough.rate("error_rate") > 0
+
+
+def test_the_example_of_the_guide_holds_on_a_good_run(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/how-to/ci.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(example, found)
+    streams = ttfts(range(100, 700), output_tokens=3, network="slow_4g")
+    good = Run(database(tmp_path / "good.db", streams), tmp_path / "report.html", 0)
+    found["test_chat_sla"](SimpleNamespace(run=lambda *_, **__: good))
+    slow = Run(database(tmp_path / "slow.db", ttfts([2_000] * 600, network="slow_4g")), tmp_path / "report.html", 0)
+    with pytest.raises(AssertionError):
+        found["test_chat_sla"](SimpleNamespace(run=lambda *_, **__: slow))
 
 
 def test_with_too_few_samples_no_comparison_is_true(run: Run, tmp_path: Path) -> None:

@@ -87,6 +87,22 @@ print(user.network, [task.__name__ for task in user.tasks], issubclass(user, sce
     assert said(REPOSITORY, program) == "slow_4g ['ask'] True"
 
 
+def test_every_scenario_of_the_documentation_can_be_loaded() -> None:
+    pages = [*(REPOSITORY / "docs").rglob("*.md"), *REPOSITORY.glob("*.md"), REPOSITORY / "scenarios/README.md"]
+    examples = [text for page in pages for text in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+    scenarios = [text for text in examples if "StreamUser)" in text]
+    assert len(scenarios) > 5
+    program = f"""
+import streamgauge.scenario
+for number, text in enumerate({scenarios!r}):
+    found = {{name: getattr(streamgauge.scenario, name) for name in streamgauge.scenario.__all__}}
+    before = set(found)
+    exec(text, found)
+    print(number, any(isinstance(found[name], type) for name in set(found) - before))
+"""
+    assert said(REPOSITORY, program).splitlines() == [f"{number} True" for number in range(len(scenarios))]
+
+
 def test_the_panel_is_drawn_after_the_errors(extended: Path) -> None:
     program = """
 from streamgauge.reports.panels import PANELS

@@ -33,12 +33,12 @@ class Gated:
     @property
     def reason(self) -> str:
         """Of both, the one that decided first."""
-        of_gate = f"{self.compared.status} against {self.compared.baseline}: {self.compared.reason}"
+        compared, judgement = self.compared, self.judgement
         if not self.has_rules:
-            return of_gate
-        of_rules = f"rules {self.judgement.verdict}: {self.judgement.reason}"
-        by_gate = self.status == self.compared.status.value != self.judgement.verdict.value
-        return "; ".join((of_gate, of_rules) if by_gate else (of_rules, of_gate))
+            return compared.reason
+        if self.status == compared.status.value != judgement.verdict.value:
+            return f"{compared.reason}; rules {judgement.verdict}: {judgement.reason}"
+        return f"{judgement.reason}; {compared.status} against {compared.baseline}: {compared.reason}"
 
 
 def worst(judgements: list[Judgement]) -> Judgement:

@@ -141,7 +141,7 @@ def samples_for_ratio(ratio: float, limit: float) -> int | None:
 
     For a ratio of 0 or 1: the smallest n whose Clopper–Pearson interval lies within the limit.
     """
-    if ratio == limit or (ratio in {0.0, 1.0} and limit in {0.0, 1.0}):
+    if ratio == limit or (ratio in {0.0, 1.0} and not 0 < limit < 1):
         return None
     if ratio == 0:
         return math.ceil(math.log(_TAIL) / math.log1p(-limit))
