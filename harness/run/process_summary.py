@@ -51,8 +51,17 @@ class ProcessSummary:
 
     @property
     def lost_most(self) -> int | None:
-        """With those that it can have begun after that message, at its fastest pace. None: its pace is unknown."""
-        return self.lost_least + ceil(self.fastest * _BETWEEN_MESSAGES) if self.fastest else None
+        """With those that it can have begun after that message, at its fastest pace. None: its pace is unknown.
+
+        Twice that pace if users were still being added: each one begins a stream at once, and so may those after it.
+        """
+        pace = self.fastest * (2 if self._was_growing() else 1)
+        return self.lost_least + ceil(pace * _BETWEEN_MESSAGES) if pace else None
+
+    def _was_growing(self) -> bool:
+        """By its last two samples."""
+        (_, before), (_, last) = ([(0, 0.0)] * 2 + self.users)[-2:]
+        return last > before
 
     def assume_pace_of(self, others: Iterable["ProcessSummary"]) -> None:
         """If it was lost before it had told its own pace: that of the fastest, twice, since all its users had begun."""

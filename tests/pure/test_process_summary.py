@@ -31,6 +31,14 @@ def test_what_a_lost_process_had_begun_and_not_sent_is_missing() -> None:
     assert process.loss().startswith("2 to 5 streams: 2 that it had begun by its last message, and up to 3 of the half")
 
 
+def test_a_process_that_is_lost_while_users_are_added_may_have_begun_twice_as_many() -> None:
+    process = ProcessSummary()
+    process.add(10, samples(Vital.STREAMS_BEGUN, 12.0, 17.0) + samples(Vital.USERS, 5.0, 10.0))
+    assert (process.lost_least, process.lost_most) == (7, 7 + 5)
+    process.add(0, samples(Vital.USERS, 10.0))
+    assert process.lost_most == 7 + 3, "no more were added"
+
+
 def test_a_process_that_is_lost_before_it_told_its_pace_is_taken_to_be_as_fast_as_the_fastest() -> None:
     lost, other = ProcessSummary(lost=True), ProcessSummary()
     assert "an unknown number of streams" in lost.loss()
