@@ -5,12 +5,16 @@ from collections import Counter
 from collections.abc import Iterator
 
 import pytest
+from gevent.pool import Pool
 
-from streamgauge.harness.record.observation import Outcome
+from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.reference_server.faults.catalogue import FAULTS
 from tests.support.hostile import content, observe
 from tests.support.reference import ReferenceServer, met, reference_server
 
+PROTOCOLS = [
+    "anthropic_messages", "openai_chat", "openai_responses", "plain_sse", "ollama", "gemini", "ai_sdk", "ag_ui",
+]  # fmt: skip
 TOKENS = 12
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "3ms", "--tokens", str(TOKENS))
 
@@ -65,23 +69,27 @@ def test_every_fault_is_among_the_recorded_ones() -> None:
     assert {re.split("[:@]", name.strip())[0] for names in RECORDED for name in names.split(",")} == set(FAULTS)
 
 
-@pytest.mark.parametrize(
-    "protocol",
-    ["anthropic_messages", "openai_chat", "openai_responses", "plain_sse", "ollama", "gemini", "ai_sdk", "ag_ui"],
-)
 @pytest.mark.parametrize("fault", RECORDED)
-def test_the_harness_records_each_fault_with_its_outcome(server: ReferenceServer, fault: str, protocol: str) -> None:
+def test_the_harness_records_each_fault_with_its_outcome(server: ReferenceServer, fault: str) -> None:
     outcome, kept, server_outcome, tokens = RECORDED[fault]
     before = met(server)
     patience = {"idle" if kept else "first_token": "200ms"} if outcome is Outcome.TIMED_OUT else {}
-    seen = observe(server.url, protocol=protocol, headers={"x-gauge-fault": fault}, timeouts=patience)
-    assert (seen.outcome, content(seen)) == (outcome, kept), seen.detail
-    rows = [(row["outcome"], row["tokens"], len(row["sent"])) for row in server.truth() if row["id"] == seen.request_id]
-    assert rows == ([(server_outcome, tokens, tokens)] if server_outcome else [])
-    if seen.outcome is Outcome.REFUSED:
-        assert seen.http_status == FAULTS[fault].status
+
+    def ask(protocol: str) -> StreamObservation:
+        return observe(server.url, protocol=protocol, headers={"x-gauge-fault": fault}, timeouts=patience)
+
+    seen = dict(zip(PROTOCOLS, Pool(len(PROTOCOLS)).map(ask, PROTOCOLS), strict=True))
+    found = {protocol: (each.outcome, content(each)) for protocol, each in seen.items()}
+    assert found == dict.fromkeys(PROTOCOLS, (outcome, kept)), {each.detail for each in seen.values()}
+    truth = server.truth()
+    for protocol, each in seen.items():
+        rows = [(row["outcome"], row["tokens"], len(row["sent"])) for row in truth if row["id"] == each.request_id]
+        assert rows == ([(server_outcome, tokens, tokens)] if server_outcome else []), protocol
+    if outcome is Outcome.REFUSED:
+        assert {each.http_status for each in seen.values()} == {FAULTS[fault].status}
     dealt = Counter(re.split("[:@]", name.strip())[0] for name in fault.split(","))
-    assert Counter(met(server)) - Counter(before) == dealt
+    times = len(PROTOCOLS)
+    assert Counter(met(server)) - Counter(before) == {name: times * count for name, count in dealt.items()}
 
 
 def test_after_all_faults_the_server_still_answers(server: ReferenceServer) -> None:
