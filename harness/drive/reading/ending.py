@@ -17,9 +17,8 @@ from streamgauge.harness.record.arrivals import CONTENT_CODES
 from streamgauge.harness.record.observation import Outcome
 
 _STREAM_TYPES = {"text/event-stream", "text/plain", "application/x-ndjson", ""}  # accepted content types of a stream
-_WANTED: dict[
-    Framing, tuple[str, str]
-] = {  # by framing: what a stream is made of, and what another content type comes in place of
+# By framing: what a stream is made of, and the words for another content type that came.
+_WANTED: dict[Framing, tuple[str, str]] = {
     "sse": ("server-sent events", "instead of text/event-stream"),
     "ndjson": ("JSON documents, one on each line", "instead of application/x-ndjson"),
     "text": ("text", "instead of text/plain"),
