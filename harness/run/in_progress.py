@@ -58,6 +58,7 @@ class RunInProgress:
         self._settings = settings
         self._aborted = ""  # which rule or budget ended the run; "" if none did
         self._mistake = False  # something other than the verdict decides the exit code
+        self._mistakes: list[str] = []  # of the scenario or of a worker: they make the exit code 2 and the run INVALID
         self._faults: list[str] = []  # exceptions that ended something in the background
         self._background = Group()  # greenlets that are killed when the run ends
         warm_up.check(settings.warm_up, environment, load)  # again: the web UI asks for the run time of each run
@@ -138,12 +139,12 @@ class RunInProgress:
         if self._runner.exceptions:
             self._mistake = True
             raised = cleaned(str(next(iter(self._runner.exceptions.values()))["msg"]))
-            recording.notes.append(f"the scenario's own code raised: {raised}")
+            self._mistakes.append(f"the scenario's own code raised: {raised}")
         return ended
 
     def conclude(self, ended: int) -> Exit:
         """Close the record, judge it and write the results. Call it last; `ended` is what `finish` returned."""
-        facts = {"aborted": self._aborted, "faults": self._faults, **self._budget.facts()}
+        facts = {"aborted": self._aborted, "faults": self._faults, "mistakes": self._mistakes, **self._budget.facts()}
         facts = {name: fact for name, fact in facts.items() if fact} | self._asked.facts(self._sharing.began)
         unsaved = self._recording.finish(self._status, ended, facts, self._asked_until)
         where = f"not whole in {self._settings.database}: {unsaved}" if unsaved else f"in {self._settings.database}"
@@ -230,7 +231,7 @@ class RunInProgress:
     def _refused(self, worker: str, reason: str) -> None:
         self._mistake = True
         say(f"streamgauge: {worker}: {reason}")
-        self._recording.notes.append(f"{worker} could not take part: {reason}")
+        self._mistakes.append(f"{worker} could not take part: {reason}")
         self._end()
 
     def _end_at(self, moment: int) -> None:

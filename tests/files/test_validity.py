@@ -183,6 +183,12 @@ def test_streams_without_a_socket_and_failures_of_the_recording_make_a_run_inval
     assert failed.reason == "a part of the run's own machinery failed: ValueError: it"
 
 
+def test_a_run_that_exits_with_2_for_a_mistake_is_not_met(tmp_path: Path) -> None:
+    mistakes = {"mistakes": ["the scenario's own code raised: KeyError"]}
+    result = judged(tmp_path / "one.db", GOOD, "max(ttft) < 1s", instrument=mistakes)
+    assert (result.validity, result.reason) == (Validity.INVALID, "the scenario's own code raised: KeyError")
+
+
 def test_a_process_that_stopped_sampling_itself_makes_a_run_invalid_unless_it_measured_a_stop(tmp_path: Path) -> None:
     name = "loop_stopped_ms"
     silent = sampled(tmp_path / "silent.db", *[(s, name, 0) for s in (0, 1, 2, 9, 100)])

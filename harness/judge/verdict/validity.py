@@ -210,6 +210,8 @@ def _unrecorded(evidence: Evidence) -> Iterator[Fault]:
     if unseen:
         who = named(evidence.run, _names(unseen))
         yield Fault(invalid=True, sentence=f"{who} recorded nothing of itself for {longest(unseen)}")
+    for mistake in evidence.run.instrument.get("mistakes") or []:
+        yield Fault(invalid=True, sentence=str(mistake))
     for fault in evidence.run.instrument.get("faults") or []:
         yield Fault(invalid=True, sentence=f"a part of the run's own machinery failed: {fault}")
 
