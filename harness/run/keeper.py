@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -187,6 +188,10 @@ class Keeper:
             tell(Exit(code))
         elif self._environment.web_ui is not None:  # nobody has started a run
             tell(Exit.MET)
+        elif not self._ran:  # Locust gave up waiting for workers, with exit code 1, which means that a rule was missed
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(Exit.MISTAKE)
 
     # Messages from workers.
 

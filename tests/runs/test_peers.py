@@ -253,6 +253,16 @@ def test_a_worker_with_another_scenario_is_refused_and_the_run_is_right(server: 
     assert rows(folder / "run.db", "SELECT notes FROM runs") == [("[]",)]
 
 
+def test_a_master_that_gives_up_waiting_for_workers_is_a_mistake_and_no_missed_rule(folder: Path) -> None:
+    ended = command(
+        "locust", "-f", "hasty.py", "--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", free_port(),
+        "--expect-workers", 1, "--expect-workers-max-wait", 1, "--headless", "-t", "2s", "-H", "http://127.0.0.1:9",
+        cwd=folder, STREAMGAUGE_TOKEN="0123456789abcdef" * 2,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert "Gave up waiting for workers to connect" in ended.stderr
+
+
 @pytest.mark.parametrize("role", ["--master", "--worker"])
 @pytest.mark.parametrize(
     ("token", "line"),
