@@ -4,18 +4,25 @@ Each model of noise gives y, the logarithm of a run's p95. Whatever gate is to r
 those that are commonly used do not. Seeded: the same figures each time.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy import special
 
 from streamgauge.harness.judge.compare import regression
+from tests.support.late import Late
+
+if TYPE_CHECKING:
+    from scipy import special
+else:
+    special = Late("scipy.special")
 
 Floats = NDArray[np.float64]
 Model = Callable[[Generator, tuple[int, ...]], Floats]  # y of the runs, in an array of this shape

@@ -7,6 +7,8 @@ the file says why (`although`).
 A test reads all streams of a protocol side by side, since some are silent for a second, and names all that differ.
 """
 
+from __future__ import annotations
+
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,11 +28,14 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.corpus import Stream, streams
 from tests.support.hostile import IDENTITY, Peer, Server, observe, scripted
+from tests.support.late import Late
 from tests.support.reading import expected, lacking
 
-if TYPE_CHECKING:  # imported by the tests that use them
+if TYPE_CHECKING:
     import anthropic
     import openai
+else:
+    anthropic, openai = Late("anthropic"), Late("openai")
 
 STREAMS = {stream.name: stream for stream in streams()}
 PROTOCOLS = sorted({stream.target.protocol for stream in STREAMS.values()})
@@ -134,27 +139,23 @@ def test_of_raw_text_each_read_is_a_chunk_even_if_it_ends_inside_a_character() -
 
 
 @pytest.fixture(scope="module")
-def openai_sdk() -> "openai.OpenAI":
-    import openai  # noqa: PLC0415 - seconds of each worker's collection
-
+def openai_sdk() -> openai.OpenAI:
     return openai.OpenAI(api_key="none", max_retries=0, timeout=0.3, default_headers=CLOSE)
 
 
 def test_the_outcome_does_not_contradict_the_openai_sdk_reading_chat_completions(
-    server: Server, openai_sdk: "openai.OpenAI"
+    server: Server, openai_sdk: openai.OpenAI
 ) -> None:
     assert contradicting("openai_chat", lambda stream: read_openai(openai_sdk, server, stream)) == {}
 
 
 def test_the_outcome_does_not_contradict_the_openai_sdk_reading_responses(
-    server: Server, openai_sdk: "openai.OpenAI"
+    server: Server, openai_sdk: openai.OpenAI
 ) -> None:
     assert contradicting("openai_responses", lambda stream: read_responses(openai_sdk, server, stream)) == {}
 
 
 def test_the_outcome_does_not_contradict_the_anthropic_sdk(server: Server) -> None:
-    import anthropic  # noqa: PLC0415 - seconds of each worker's collection
-
     sdk = anthropic.Anthropic(api_key="none", max_retries=0, timeout=0.3, default_headers=CLOSE)
     assert contradicting("anthropic_messages", lambda stream: read_anthropic(sdk, server, stream)) == {}
 
@@ -182,7 +183,7 @@ def length(text: Any) -> int:
     return len(text) if isinstance(text, str) else 0
 
 
-def read_openai(sdk: "openai.OpenAI", server: Server, stream: Stream) -> tuple[int, str | None]:
+def read_openai(sdk: openai.OpenAI, server: Server, stream: Stream) -> tuple[int, str | None]:
     """The characters that an application gets from the openai package, and what it raised."""
     characters, sdk = 0, sdk.with_options(base_url=f"{server.url}/{stream.name}/v1")
     ask: Any = {"model": "m", "stream": True}
@@ -199,7 +200,7 @@ def read_openai(sdk: "openai.OpenAI", server: Server, stream: Stream) -> tuple[i
     return characters, None
 
 
-def read_responses(sdk: "openai.OpenAI", server: Server, stream: Stream) -> tuple[int, str | None]:
+def read_responses(sdk: openai.OpenAI, server: Server, stream: Stream) -> tuple[int, str | None]:
     """The characters that an application gets from the openai package, and what it raised or reported as a failure."""
     characters, end, sdk = 0, None, sdk.with_options(base_url=f"{server.url}/{stream.name}/v1")
     try:
@@ -216,7 +217,7 @@ def read_responses(sdk: "openai.OpenAI", server: Server, stream: Stream) -> tupl
     return characters, reasons.get(end)
 
 
-def read_anthropic(sdk: "anthropic.Anthropic", server: Server, stream: Stream) -> tuple[int, str | None]:
+def read_anthropic(sdk: anthropic.Anthropic, server: Server, stream: Stream) -> tuple[int, str | None]:
     """The characters that an application gets from the anthropic package, and what it raised."""
     characters, sdk = 0, sdk.with_options(base_url=f"{server.url}/{stream.name}")
     ask: Any = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello?"}], "stream": True}

@@ -1,17 +1,24 @@
 """The official SDK, sync and async, works with the reference server as with the real service."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import anthropic
 import pytest
 
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import ModelSettings
+from tests.support.late import Late
 from tests.support.reference import ReferenceServer, reference_server
+
+if TYPE_CHECKING:
+    import anthropic
+else:
+    anthropic = Late("anthropic")
 
 PROMPT = "What does a gauge do?"
 QUESTION: Any = {"model": "reference", "max_tokens": 2000, "messages": [{"role": "user", "content": PROMPT}]}

@@ -1,27 +1,39 @@
 """The google-genai package works with the reference server as with any server of that API."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from google import genai
-from google.genai import errors, types
 
+from tests.support.late import Late
 from tests.support.reference import ReferenceServer, reference_server
 
+if TYPE_CHECKING:
+    from google import genai
+    from google.genai import errors, types
+else:
+    genai = Late("google.genai")
+    errors = Late("google.genai.errors")
+    types = Late("google.genai.types")
+
 ASKED: Any = {"model": "reference", "contents": "What does a gauge do?"}
-WEATHER = types.Tool(
-    function_declarations=[
-        types.FunctionDeclaration(
-            name="weather",
-            description="The weather in a city",
-            parameters=types.Schema(
-                type=types.Type.OBJECT,
-                properties={"city": types.Schema(type=types.Type.STRING, enum=["Höfn", "Passau"])},
-            ),
-        )
-    ]
-)
+
+
+def weather() -> types.Tool:
+    return types.Tool(
+        function_declarations=[
+            types.FunctionDeclaration(
+                name="weather",
+                description="The weather in a city",
+                parameters=types.Schema(
+                    type=types.Type.OBJECT,
+                    properties={"city": types.Schema(type=types.Type.STRING, enum=["Höfn", "Passau"])},
+                ),
+            )
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +89,7 @@ def test_thoughts_are_told_apart_and_counted(client: genai.Client) -> None:
 
 def test_a_function_is_called_and_its_result_is_answered_with_text(client: genai.Client) -> None:
     config = types.GenerateContentConfig(
-        tools=[WEATHER], automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
+        tools=[weather()], automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True)
     )
     chunks = list(client.models.generate_content_stream(**ASKED, config=config))
     whole = client.models.generate_content(**ASKED, config=config)

@@ -1,12 +1,19 @@
 """The ollama package works with the reference server as with any server of that API."""
 
-from collections.abc import Iterator
-from typing import Any
+from __future__ import annotations
 
-import ollama
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
 import pytest
 
+from tests.support.late import Late
 from tests.support.reference import ReferenceServer, reference_server
+
+if TYPE_CHECKING:
+    import ollama
+else:
+    ollama = Late("ollama")
 
 QUESTION: Any = {"model": "reference", "messages": [{"role": "user", "content": "What does a gauge do?"}]}
 WEATHER: Any = {

@@ -1,17 +1,24 @@
 """The openai package works with the reference server as with any server of that API."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import ModelSettings
+from tests.support.late import Late
 from tests.support.reference import ReferenceServer, reference_server
+
+if TYPE_CHECKING:
+    import openai
+else:
+    openai = Late("openai")
 
 PROMPT = "What does a gauge do?"
 QUESTION: Any = {"model": "reference", "messages": [{"role": "user", "content": PROMPT}]}

@@ -1,10 +1,11 @@
 """The openai package reads the dialect for OpenAI Responses, and judges each end of an answer as we do."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import openai
 import pytest
 
 from streamgauge.harness.drive.behaviour import Plan
@@ -12,8 +13,14 @@ from streamgauge.harness.record.observation import Outcome
 from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import ModelSettings
+from tests.support.late import Late
 from tests.support.reference import ReferenceServer, reference_server
 from tests.support.stacks import observe
+
+if TYPE_CHECKING:
+    import openai
+else:
+    openai = Late("openai")
 
 PROMPT = "What does a gauge do?"
 QUESTION: Any = {"model": "reference", "input": PROMPT}

@@ -1,19 +1,27 @@
 """The reference server in front of a real model: a second reference server."""
 
+from __future__ import annotations
+
 import json
 import socket
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import anthropic
 import httpx
-import openai
 import pytest
 
 from streamgauge.reference_server.dialects import DIALECTS
 from tests.support.dialects import in_dialect
+from tests.support.late import Late
 from tests.support.reference import ReferenceServer, counts, events, reference_server, wait_for
 from tests.support.upstream import KEY, LONG, QUESTION, in_front_of
+
+if TYPE_CHECKING:
+    import anthropic
+    import openai
+else:
+    anthropic = Late("anthropic")
+    openai = Late("openai")
 
 GAUGE: Any = {"type": "gauge_level_20261101", "name": "gauge_level"}
 WEATHER: Any = {

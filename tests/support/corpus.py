@@ -24,7 +24,7 @@ import tomllib
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,7 @@ class Stream:
         return ["\r\n".join([*head, "", ""]).encode(), *filter(None, parts)]
 
 
+@cache
 def streams() -> list[Stream]:
     """All streams of the corpus, by name."""
     return [_read(path) for path in sorted(FOLDER.rglob("*.stream"))]

@@ -1,0 +1,17 @@
+"""Packages that take a second to import, imported when a test first uses them.
+
+Each worker of `pytest -n` imports all test files but runs a part of the tests.
+"""
+
+from importlib import import_module
+from typing import Any
+
+
+class Late:
+    """Stands for the module of this name."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(import_module(self._name), attribute)
