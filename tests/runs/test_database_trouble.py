@@ -108,6 +108,23 @@ def locks(runs: dict[str, Started]) -> Iterator[dict[str, sqlite3.Connection]]:
         connection.close()
 
 
+@pytest.fixture(scope="module")
+def refused(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Running]]:
+    """Runs whose database is locked when they begin; they wait for it beside the others."""
+    folder = tmp_path_factory.mktemp("refused")
+    (folder / "hasty.py").write_text(HASTY)
+    new_store(folder / "run.db").close()
+    words = ["run", "hasty.py", "--host", server.url, "--run-time", "3s", "--db", "run.db", "--"]
+    with contextlib.closing(sqlite3.connect(folder / "run.db", isolation_level=None)) as lock:
+        lock.execute("BEGIN IMMEDIATE")
+        with (
+            running("streamgauge", *words, cwd=folder) as local,
+            running("streamgauge", *words, *processes(1), cwd=folder) as with_a_worker,
+        ):
+            yield [local, with_a_worker]
+
+
+@pytest.mark.usefixtures("refused")
 def test_a_lock_of_another_process_stops_no_user_and_loses_nothing(
     runs: dict[str, Started], locks: dict[str, sqlite3.Connection]
 ) -> None:
@@ -126,23 +143,12 @@ def test_a_lock_of_another_process_stops_no_user_and_loses_nothing(
     assert vital == ended.streams(), "every stream is in the database"
 
 
-def test_a_database_that_is_locked_when_the_run_begins_is_told_in_one_line(
-    server: ReferenceServer, tmp_path: Path
-) -> None:
-    def run(*passed_on: str) -> contextlib.AbstractContextManager[Running]:
-        words = ["run", "hasty.py", "--host", server.url, "--run-time", "3s", "--db", "run.db", "--", *passed_on]
-        return running("streamgauge", *words, cwd=tmp_path)
-
-    (tmp_path / "hasty.py").write_text(HASTY)
-    new_store(tmp_path / "run.db").close()
-    with contextlib.closing(sqlite3.connect(tmp_path / "run.db", isolation_level=None)) as lock:
-        lock.execute("BEGIN IMMEDIATE")
-        with run() as local, run(*processes(1)) as with_a_worker:
-            for each in (local, with_a_worker):
-                _, said = each.communicate(timeout=60)
-                assert each.returncode == 2
-                assert "run.db: another process is writing to it" in said
-                assert len(said.splitlines()) == 1
+def test_a_database_that_is_locked_when_the_run_begins_is_told_in_one_line(refused: list[Running]) -> None:
+    for each in refused:
+        _, said = each.communicate(timeout=60)
+        assert each.returncode == 2
+        assert "run.db: another process is writing to it" in said
+        assert len(said.splitlines()) == 1
 
 
 def test_a_lock_that_outlasts_the_run_leaves_streams_unsaved_and_the_run_invalid(
