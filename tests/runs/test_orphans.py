@@ -14,7 +14,20 @@ import psutil
 import pytest
 
 from streamgauge.harness import parent, programs
-from tests.support.command import BIN, HASTY, RULES, command, count, free_port, processes, rows, running, started, until
+from tests.support.command import (
+    BIN,
+    HASTY,
+    RULES,
+    alive_after,
+    command,
+    count,
+    free_port,
+    processes,
+    rows,
+    running,
+    started,
+    until,
+)
 from tests.support.reference import ReferenceServer
 
 SHAPE = """
@@ -72,12 +85,6 @@ def below(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     return children
 
 
-def gone(those: list[psutil.Process], seconds: float) -> bool:
-    """Whether all end within so many seconds."""
-    _, alive = psutil.wait_procs(those, seconds)
-    return not alive
-
-
 @pytest.mark.parametrize(
     ("scenario", "passed_on", "number"),
     [("hasty.py", processes(2), signal.SIGINT), ("shaped.py", [], signal.SIGTERM)],
@@ -92,7 +99,7 @@ def test_a_signal_to_the_command_alone_ends_the_run_with_what_was_measured(
         assert process.returncode == 3, said
         assert "Traceback" not in said
         assert "is in run.db" in said
-        assert gone(children, 2)
+        assert alive_after(2, children) == []
     assert rows(folder / "run.db", "SELECT status, notes FROM runs") == [("interrupted", "[]")]
 
 
@@ -106,7 +113,7 @@ def test_a_second_ctrl_c_ends_it_at_once_and_is_no_traceback(server: ReferenceSe
         _, said = process.communicate(timeout=60)
         assert process.returncode == 3, said
         assert "Traceback" not in said
-        assert gone(children, 2)
+        assert alive_after(2, children) == []
 
 
 @pytest.mark.parametrize("passed_on", [[], processes(2)], ids=["local", "two"])
@@ -129,7 +136,7 @@ def test_when_the_command_or_its_master_is_killed_nothing_goes_on(
     with run(server, folder, "hasty.py", *processes(2)) as process:
         children, killed = below(process), victim(process)
         os.kill(killed, signal.SIGKILL)
-        assert gone(children, 2)
+        assert alive_after(2, children) == []
         _, said = process.communicate(timeout=60)
     if killed != process.pid:
         assert process.returncode == 2
@@ -146,7 +153,7 @@ def test_when_serve_is_killed_there_is_no_server() -> None:
         children = below(serving)
         serving.kill()
         assert children
-        assert gone(children, 2)
+        assert alive_after(2, children) == []
 
 
 def test_a_worker_elsewhere_ends_soon_after_its_master_is_killed(server: ReferenceServer, folder: Path) -> None:
@@ -183,7 +190,7 @@ with programs.running([sys.executable, "-c", "import time; print('here', flush=T
         assert process.stdout.readline() == "here\n"
         children = below(process)
         process.kill()
-        assert gone(children, 5)
+        assert alive_after(5, children) == []
 
 
 def test_a_run_is_judged_also_if_locust_kills_the_greenlet_that_ends_it(server: ReferenceServer, folder: Path) -> None:

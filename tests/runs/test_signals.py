@@ -13,7 +13,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from tests.support.command import BIN, HASTY, RULES, processes, started
+from tests.support.command import BIN, HASTY, RULES, alive_after, processes, started
 from tests.support.reference import ReferenceServer
 
 # While the command imports, while Locust starts, while users are spawned, in the middle, and while it judges.
@@ -54,7 +54,7 @@ def interrupted(server: ReferenceServer, folder: Path, number: int, moment: floa
             else:
                 os.kill(children[0].pid if to == "process" and children else run.pid, sent)
         _, said = run.communicate(timeout=60)
-    return Ended(moment, to, run.returncode, said, psutil.wait_procs(children, 2)[1])
+    return Ended(moment, to, run.returncode, said, alive_after(2, children))
 
 
 def below(pid: int) -> Iterator[psutil.Process]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
+import psutil
 from click.testing import CliRunner, Result
 
 from streamgauge.harness.cli import main
@@ -169,3 +170,15 @@ def until(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < give_up_at, "it did not come about"
         time.sleep(0.05)
+
+
+def alive_after(seconds: float, those: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that have not ended within so many seconds. One that ended, and whom nobody waited for yet, has."""
+    return [each for each in psutil.wait_procs(those, seconds)[1] if not _is_over(each)]
+
+
+def _is_over(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
