@@ -53,6 +53,7 @@ class Keeper:
         self._concluded = Event()  # set while there is no run whose results are still to be written
         self._concluded.set()
         self._concluding = False  # whether a greenlet of ours ends the run
+        self._code: Exit | None = None  # that the process is to end with; None: no run has begun
         self._asked_at: float | None = None  # when a signal asked the process to end; monotonic seconds
         self._quitting = False
         self._ran = False  # whether there was a run
@@ -104,16 +105,14 @@ class Keeper:
                 self._environment, self._runner, self._settings, self._load, self._hosts.of_next_run()
             )
         except StreamgaugeError as fault:  # such as a locked database, or a host given in the web UI that is no URL
-            self._environment.process_exit_code = Exit.MISTAKE
+            self._end_with(Exit.MISTAKE)
             if self._environment.web_ui is None:  # otherwise Locust would start the users, and print their tracebacks
                 say(f"streamgauge: {fault}")
                 self._runner.quit()  # the workers, too
                 raise SystemExit(Exit.MISTAKE) from None
             _log.error("%s", fault)
         else:
-            self._environment.process_exit_code = (
-                Exit.MISTAKE
-            )  # until there is a verdict: a run without one is no success
+            self._end_with(Exit.MISTAKE)  # until there is a verdict: a run without one is no success
             self._concluded.clear()
             self._run.start()
 
@@ -137,9 +136,9 @@ class Keeper:
         try:
             ended = run.finish()
             self._run = None  # from here on, messages of workers are ignored
-            self._environment.process_exit_code = run.conclude(ended)
+            self._end_with(run.conclude(ended))
         except StreamgaugeError as fault:
-            self._environment.process_exit_code = Exit.MISTAKE
+            self._end_with(Exit.MISTAKE)
             say(f"streamgauge: {fault}")
         finally:
             self._run, self._concluding = None, False
@@ -174,18 +173,34 @@ class Keeper:
             gevent.spawn(self._leave)
 
     def _leave(self) -> None:
-        self._environment.process_exit_code = Exit.INCONCLUSIVE
+        self._end_with(Exit.INCONCLUSIVE)
         self._runner.quit()  # the workers, too
         end_main(Exit.INCONCLUSIVE)
+
+    def _end_with(self, code: Exit) -> None:
+        self._code = self._environment.process_exit_code = code
+
+    def _insist(self, code: Exit) -> None:
+        """End with the run's exit code, or with 1 if the run is good and the scenario says that it is not.
+
+        A listener for Locust's `quitting` can set another one: 0 would look like a kept SLA.
+        """
+        asked = self._environment.process_exit_code
+        right = code or (Exit.MISSED if asked else Exit.MET)
+        tell(right)
+        if asked != right:
+            say(f"streamgauge: the scenario asked for exit code {asked}; the run ends with {right:d}")
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(right)
 
     def _on_exit(self) -> None:
         """A scenario can call `sys.exit()` in the middle of a run: an exit code of 0 would look like a kept SLA."""
         if not self._concluded.is_set():
             say("streamgauge: the scenario ended this process; its run has no end and no verdict")
             os._exit(Exit.MISTAKE)
-        code = self._environment.process_exit_code
-        if code is not None:
-            tell(Exit(code))
+        if self._code is not None:
+            self._insist(self._code)
         elif self._environment.web_ui is not None:  # nobody has started a run
             tell(Exit.MET)
         elif not self._ran:  # Locust gave up waiting for workers, with exit code 1, which means that a rule was missed

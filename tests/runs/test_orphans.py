@@ -230,6 +230,25 @@ def test_a_process_that_ends_without_the_word_of_its_run_is_no_success(
     assert rows(folder / "run.db", "SELECT status FROM runs") == [("running",)]
 
 
+@pytest.mark.parametrize(("config", "asked", "right"), [("[[sla]]\nrule = 'max(ttft) < 1ms'\n", 0, 1), (RULES, 42, 1)])
+def test_a_scenario_cannot_make_its_exit_code_better_and_can_make_it_worse(
+    server: ReferenceServer, folder: Path, config: str, asked: int, right: int
+) -> None:
+    """As Locust's documentation shows for `quitting`."""
+    listener = f"""
+from locust import events
+
+@events.quitting.add_listener
+def judge(environment, **_):
+    environment.process_exit_code = {asked}
+"""
+    (folder / "leaves.py").write_text(HASTY + listener)
+    (folder / "rules.toml").write_text(config)
+    ended = command("streamgauge", *LEAVES, "--host", server.url, "--run-time", "2s", cwd=folder)
+    assert ended.returncode == right
+    assert f"streamgauge: the scenario asked for exit code {asked}; the run ends with {right}" in ended.stderr
+
+
 def test_an_option_of_locusts_that_begins_no_run_is_no_failure(folder: Path) -> None:
     for option in ("--version", "--list"):
         assert command("streamgauge", "run", "chat", "--host", "http://h", "--", option, cwd=folder).returncode == 0
