@@ -54,11 +54,16 @@ class WhereItsServersAre(LoadScopeScheduling):  # type: ignore[misc]  # xdist ha
 
 
 def pytest_collection_finish() -> None:
-    """Locust replaces parts of the standard library, and a worker of `pytest -n` that imported it hangs."""
+    """Locust replaces parts of the standard library, and a worker of `pytest -n` that imported it hangs.
+
+    Every worker collects all tests, so what is slow to import is imported by the tests that use it.
+    """
     if "locust" in sys.modules:
         raise pytest.UsageError(
             "a test imports Locust (perhaps by streamgauge.scenario): do so in a process of its own"
         )
+    if slow := {"anthropic", "google.genai", "openai"} & sys.modules.keys():
+        raise pytest.UsageError(f"collecting the tests imports {', '.join(slow)}, for seconds: see tests.support.late")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

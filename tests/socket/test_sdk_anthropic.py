@@ -300,21 +300,19 @@ def test_an_overloaded_server_is_the_sdks_own_error() -> None:
 @pytest.mark.parametrize(
     ("status", "error", "kind"),
     [
-        (400, anthropic.BadRequestError, "invalid_request_error"),
-        (401, anthropic.AuthenticationError, "authentication_error"),
-        (403, anthropic.PermissionDeniedError, "permission_error"),
-        (404, anthropic.NotFoundError, "not_found_error"),
-        (413, anthropic.RequestTooLargeError, "request_too_large"),
-        (429, anthropic.RateLimitError, "rate_limit_error"),
-        (500, anthropic.InternalServerError, "api_error"),
-        (504, anthropic.DeadlineExceededError, "timeout_error"),
-        (529, anthropic.OverloadedError, "overloaded_error"),
+        (400, "BadRequestError", "invalid_request_error"),
+        (401, "AuthenticationError", "authentication_error"),
+        (403, "PermissionDeniedError", "permission_error"),
+        (404, "NotFoundError", "not_found_error"),
+        (413, "RequestTooLargeError", "request_too_large"),
+        (429, "RateLimitError", "rate_limit_error"),
+        (500, "InternalServerError", "api_error"),
+        (504, "DeadlineExceededError", "timeout_error"),
+        (529, "OverloadedError", "overloaded_error"),
     ],
 )
-def test_each_status_has_its_kind_of_error(
-    client: anthropic.Anthropic, status: int, error: type[anthropic.APIStatusError], kind: str
-) -> None:
-    with pytest.raises(error, match="was asked for") as refused:
+def test_each_status_has_its_kind_of_error(client: anthropic.Anthropic, status: int, error: str, kind: str) -> None:
+    with pytest.raises(getattr(anthropic, error), match="was asked for") as refused:
         client.messages.create(**QUESTION, extra_headers={"x-gauge-fault": f"http_{status}:7s"})
     assert (refused.value.status_code, refused.value.type) == (status, kind)
     assert refused.value.response.headers["retry-after"] == "7"

@@ -14,4 +14,6 @@ class Late:
         self._name = name
 
     def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("_"):  # pytest asks each global of a test file what it is
+            raise AttributeError(attribute)
         return getattr(import_module(self._name), attribute)
