@@ -22,7 +22,7 @@ ENDLESS = {"x-gauge-tokens": "100000", "x-gauge-itl": "10ms"}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReferenceServer]:
-    with reference_server(*QUICK) as running:
+    with reference_server(*QUICK, "--drain", "0s") as running:  # its answers of a minute
         yield running
 
 
