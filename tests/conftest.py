@@ -30,11 +30,14 @@ settings.register_profile("quick", deadline=None, max_examples=25)  # for `make 
 settings.load_profile("streamgauge")
 
 
-# Long ones first, so that no worker begins one when the others are done.
+# The tiers are mixed: runs wait and the others compute, so that together they use the cores. Of each tier the long ones
+# are first, and the runs end before the others, so that no worker begins a long one when the others are done.
 TIERS = ("runs", "browser", "socket", "files", "pure")
+WAITING = {"runs", "browser"}
 LONG = (
-    "test_gating.py", "test_hostile_blobs.py", "test_sanitized.py", "test_database_trouble.py", "test_target.py",
-    "test_peers.py", "test_kills.py",
+    "test_calibrate.py", "test_database_trouble.py", "test_gating.py", "test_hostile_blobs.py", "test_kills.py",
+    "test_orphans.py", "test_peers.py", "test_run_processes.py", "test_sanitized.py", "test_target.py",
+    "test_warm_up.py",
 )  # fmt: skip
 # Files of whole runs that share nothing but the server, or share within a class.
 APART = {
@@ -90,5 +93,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if hasattr(config, "workerinput"):  # a worker of xdist
-        items.sort(key=lambda item: (item.path.name not in LONG, TIERS.index(item.path.parent.name)))
+    if not hasattr(config, "workerinput"):  # not a worker of xdist
+        return
+    turns: dict[Path, float] = {}
+    paths = sorted(dict.fromkeys(item.path for item in items), key=lambda path: path.name not in LONG)
+    for tier in TIERS:
+        files = [path for path in paths if path.parent.name == tier]
+        until = 0.9 if tier in WAITING else 1
+        turns |= {path: until * place / len(files) for place, path in enumerate(files)}
+    items.sort(key=lambda item: turns[item.path])
