@@ -114,6 +114,7 @@ def test_a_server_that_sends_all_the_time_is_not_late_because_of_our_stop(timeou
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 50)
 
 
+@pytest.mark.timing
 @pytest.mark.usefixtures("_separates")
 def test_a_gap_that_was_too_long_is_idle_though_the_rest_had_arrived_when_we_looked() -> None:
     with scripted(dawdling) as server:
