@@ -176,7 +176,7 @@ def test_a_server_that_wants_a_certificate_of_the_client_is_unreachable_and_says
     tls.load_verify_locations(signed[0])
     with scripted(asked(WHOLE), tls=tls) as server:
         seen = observe(server.url, verify=False)
-    assert seen.outcome is Outcome.UNREACHABLE
+    assert seen.outcome is Outcome.UNREACHABLE, seen.detail
     assert seen.detail.startswith("TLS: the server ")
     assert "certificate of the client" in seen.detail
 

@@ -104,7 +104,8 @@ class TlsReader(CompiledReader):
         piece = self._inbox.take()
         plain = connection.decrypt(piece.data, piece.reads.ends()) if piece.reads else _NOTHING
         piece.reads.end_at(plain.ends)
-        broken = piece.broken or plain.broken or (CutOff() if piece.ended and not plain.ended else None)
+        # An alert comes before the reset by which the server then throws away a request that it has not read.
+        broken = plain.broken or piece.broken or (CutOff() if piece.ended and not plain.ended else None)
         http.received, http.seen = piece.size, piece.seen
         put = 0
         while not exchange.finished:
