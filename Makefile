@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # pytest's processes: more than cores, since runs mostly wait
-JOBS ?= 4
+JOBS ?= 6
 READY := .venv/.installed
 # What fails while other tests keep the cores busy is tried once more, alone; both results are printed.
 ALONE := $(BIN)/pytest --last-failed --last-failed-no-failures none
