@@ -7,12 +7,20 @@ import pytest
 
 from streamgauge.harness.drive.wire import loop
 from streamgauge.harness.native import library
-from tests.support.reference import ReferenceServer
+from tests.support.reference import ReferenceServer, reference_server
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    """For a file that has none of its own: answers of 40 tokens, exactly 1 ms apart."""
+    quick = ("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--pauses", "0", "--tokens", "40")
+    with reference_server(*quick) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def client(server: ReferenceServer) -> Iterator[httpx.Client]:
-    """A client of the `server` that the test file has."""
+    """A client of the test file's `server`."""
     with httpx.Client(base_url=server.url, timeout=20) as running:
         yield running
 

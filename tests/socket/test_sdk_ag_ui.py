@@ -1,6 +1,5 @@
 """The ag-ui-protocol package decodes the dialect's events and the corpus, and its question is answered."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -12,7 +11,7 @@ from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.reading import sse
 from streamgauge.harness.record.observation import Outcome
 from tests.support.corpus import Stream, streams
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer
 from tests.support.stacks import observe
 
 EVENT: TypeAdapter[Any] = TypeAdapter(Event)
@@ -25,13 +24,6 @@ ENDS = {  # the fault, our outcome, and the type of the last event that the pack
     "no_terminator": (Outcome.TRUNCATED, EventType.TEXT_MESSAGE_END),
     "buffer:1000": (Outcome.COMPLETED, EventType.RUN_FINISHED),
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    quick = ("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--pauses", "0", "--tokens", "40")
-    with reference_server(*quick) as running:
-        yield running
 
 
 def decoded(body: bytes) -> list[Any]:

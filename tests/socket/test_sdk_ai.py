@@ -10,10 +10,9 @@ from streamgauge.harness.record.observation import Outcome
 from tests.support import node_client
 from tests.support.corpus import streams
 from tests.support.hostile import Peer, Server, scripted
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer
 from tests.support.stacks import observe
 
-QUICK = ("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--pauses", "0", "--tokens", "40")
 STREAMS = {
     stream.name: stream
     for stream in streams()
@@ -36,12 +35,6 @@ ALIKE = {  # how the client's stream may end, by our outcome
     "refused": {"cut"},
     "empty": {"finish"},
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    with reference_server(*QUICK) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -34,13 +34,6 @@ THINKING: Any = {"type": "enabled", "budget_tokens": 1024}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    quick = ("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--pauses", "0", "--tokens", "40")
-    with reference_server(*quick) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def client(server: ReferenceServer) -> Iterator[anthropic.Anthropic]:
     with anthropic.Anthropic(base_url=server.url, api_key="none", max_retries=0) as running:
         yield running

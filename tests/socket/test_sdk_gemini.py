@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.late import Late
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer
 
 if TYPE_CHECKING:
     from google import genai
@@ -34,12 +34,6 @@ def weather() -> types.Tool:
             )
         ]
     )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    with reference_server("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "40") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

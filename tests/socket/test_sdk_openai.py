@@ -33,13 +33,6 @@ WEATHER: Any = {
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    quick = ("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--pauses", "0", "--tokens", "40")
-    with reference_server(*quick) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def client(server: ReferenceServer) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as running:
         yield running

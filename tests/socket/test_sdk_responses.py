@@ -14,7 +14,7 @@ from streamgauge.reference_server.model.input import ModelInput
 from streamgauge.reference_server.model.script import write_script
 from streamgauge.reference_server.model.settings import ModelSettings
 from tests.support.late import Late
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer
 from tests.support.stacks import observe
 
 if TYPE_CHECKING:
@@ -31,13 +31,6 @@ WEATHER: Any = {
     "parameters": {"type": "object", "properties": {"city": {"type": "string", "enum": ["Höfn", "Passau"]}}},
     "strict": False,
 }
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[ReferenceServer]:
-    quick = ("--ttft", "10ms", "--itl", "1ms", "--spread", "0", "--pauses", "0", "--tokens", "40")
-    with reference_server(*quick) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
