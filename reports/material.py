@@ -26,7 +26,7 @@ from streamgauge.reports.counters import CounterCollector, Counters
 MOST_BINS = 120
 FEWEST_BINS = 20
 STREAMS_A_BIN = 15  # with fewer, a bin's p95 is simply its slowest stream
-SAMPLES = (Vital.USERS, Vital.ACTIVE_STREAMS, Vital.CPU_PERCENT, Vital.LOOP_LAG)
+SAMPLES = (Vital.USERS, Vital.ACTIVE_STREAMS, Vital.CPU_PERCENT, Vital.LOOP_LAG, Vital.CONNECT_LAG)
 
 _WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
 

@@ -18,7 +18,12 @@ _READS = {
     "saturated_reads": "of those, read late: the generator was busy",
     "unstamped_reads": "had no kernel stamp",
 }
-_VITALS = {Vital.CPU_PERCENT: "CPU of a process", Vital.LOOP_LAG: "Event-loop lag"}
+_COURSE = (Vital.CPU_PERCENT, Vital.LOOP_LAG)  # drawn over time
+_VITALS = {
+    Vital.CPU_PERCENT: "CPU of a process",
+    Vital.LOOP_LAG: "Event-loop lag, most in each second",
+    Vital.CONNECT_LAG: "Connect lag, most in each second",
+}
 _ROWS, _POINTS = 12, 240  # points of the generator over time, in the table and in the chart
 
 
@@ -44,8 +49,9 @@ def draw(run: Material) -> Panel:
         tables=tuple(table for table in tables if table.rows),
         notes=(
             "Read lag is how long after the kernel’s stamp our process read a chunk: it does not affect a stamped "
-            "time. Send lag is how late a request began: it is part of TTFT, which counts from the due time. Clocks "
-            "of other machines are compared only to put all streams on one time axis: a stream’s own times are "
+            "time. Send lag is how late a request began: it is part of TTFT, which counts from the due time. "
+            "Connect lag is how long after the kernel a process noticed that a connection existed: it is part of the "
+            "TTFT of the streams that opened one, and not the server’s. Clocks of other machines are compared only to put all streams on one time axis: a stream’s own times are "
             "differences of one clock, that of the machine that sent the request.",
         ),
     )
@@ -103,6 +109,7 @@ def _processes(workers: dict[str, dict[str, Any]]) -> Table:
         ">Streams",
         ">CPU, most",
         ">Loop lag, most",
+        ">Connect lag, most",
         ">GC pause, most",
         "Clock",
     )
@@ -115,6 +122,7 @@ def _processes(workers: dict[str, dict[str, Any]]) -> Table:
             f"{facts.get('streams', 0):,}",
             _most(facts, Vital.CPU_PERCENT),
             _most(facts, Vital.LOOP_LAG),
+            _most(facts, Vital.CONNECT_LAG),
             _most(facts, Vital.GC_PAUSE),
             _clock(facts),
         )
@@ -162,7 +170,7 @@ def _course(run: Material) -> tuple[Chart, ...]:
     if count <= _ROWS or not len(run.samples[Vital.CPU_PERCENT].value):
         return ()
     at = [(place + 0.5) * run.judgement.took / count for place in range(count)]
-    cpu, lag = (_worst(run, name, count) for name in _VITALS)
+    cpu, lag = (_worst(run, name, count) for name in _COURSE)
     traces = [
         go.Scatter(x=at, y=values, yaxis=axis, name=name, mode="lines", connectgaps=True,
                    line={"color": colour, "width": 1.5, "dash": dash},

@@ -13,7 +13,7 @@ WORKERS: dict[str, Any] = {
     "local": {"host": "here", "pid": 7, "cpus": 2, "stamps": "kernel", "streams": 1_200, "clock_drift_ns": 2 * MS},
     "worker-0": {
         "host": "there", "pid": 8, "cpus": 4, "stamps": "python", "streams": 3, "cpu_max": 97.44,
-        "loop_lag_max_ms": 12.06, "gc_pause_max_ms": 4.0, "clock_offset_ns": -250 * MS, "clock_doubt_ns": MS,
+        "loop_lag_max_ms": 12.06, "connect_lag_max_ms": 36.04, "gc_pause_max_ms": 4.0, "clock_offset_ns": -250 * MS, "clock_doubt_ns": MS,
         "clock_drift_ns": 0,
     },
     "worker-1": {"streams": 5},
@@ -37,9 +37,20 @@ def table(panel: Panel, caption: str) -> Table:
 def test_each_process_that_drove_users_has_a_row(tmp_path: Path) -> None:
     panel = drawn(tmp_path / "one.db", instrument={"stamps": "kernel", "workers": WORKERS})
     assert table(panel, "3 processes drove the users").rows == [
-        ("local", "here, process 7", "2", "kernel", "1,200", "–", "–", "–", "the run’s own, stepped by 2.00 ms"),
-        ("worker-0", "there, process 8", "4", "python", "3", "97.4 %", "12.1 ms", "4 ms", "-250 ms ahead, ± 1.00 ms"),
-        ("worker-1", "–", "–", "–", "5", "–", "–", "–", "the run’s own"),
+        ("local", "here, process 7", "2", "kernel", "1,200", "–", "–", "–", "–", "the run’s own, stepped by 2.00 ms"),
+        (
+            "worker-0",
+            "there, process 8",
+            "4",
+            "python",
+            "3",
+            "97.4 %",
+            "12.1 ms",
+            "36 ms",
+            "4 ms",
+            "-250 ms ahead, ± 1.00 ms",
+        ),
+        ("worker-1", "–", "–", "–", "5", "–", "–", "–", "–", "the run’s own"),
     ]
     assert table(panel, "Instrument").rows == [("stamps", "kernel")], "the processes are not listed a second time"
 
@@ -65,3 +76,14 @@ def test_a_run_without_samples_of_vitals_shows_no_health(tmp_path: Path) -> None
     panel = drawn(tmp_path / "one.db")
     assert panel.charts == ()
     assert not any(table.caption.startswith(("The generator over", "0 processes")) for table in panel.tables)
+
+
+def test_how_late_connections_were_noticed_is_told_as_the_generator_s_own(tmp_path: Path) -> None:
+    with Store.open(database(tmp_path / "one.db", ttfts([200] * 20))) as store:
+        store.append(
+            "run-1", [], [("local", at * 1_000 * MS, "connect_lag_ms", lag) for at, lag in enumerate((0, 0, 36))]
+        )
+        panel = circumstances.draw(gather(store))
+    assert ("Connect lag, most in each second", "0 ms", "36 ms", "36 ms", "36 ms", "3 seconds") in table(
+        panel, "The generator"
+    ).rows
