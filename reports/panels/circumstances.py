@@ -51,7 +51,8 @@ def draw(run: Material) -> Panel:
             "Read lag is how long after the kernel’s stamp our process read a chunk: it does not affect a stamped "
             "time. Send lag is how late a request began: it is part of TTFT, which counts from the due time. "
             "Connect lag is how long after the kernel a process noticed that a connection existed: it is part of the "
-            "TTFT of the streams that opened one, and not the server’s. Clocks of other machines are compared only to put all streams on one time axis: a stream’s own times are "
+            "TTFT of the streams that opened one, and not the server’s. "
+            "Clocks of other machines are compared only to put all streams on one time axis: a stream’s own times are "
             "differences of one clock, that of the machine that sent the request.",
         ),
     )

@@ -13,7 +13,8 @@ WORKERS: dict[str, Any] = {
     "local": {"host": "here", "pid": 7, "cpus": 2, "stamps": "kernel", "streams": 1_200, "clock_drift_ns": 2 * MS},
     "worker-0": {
         "host": "there", "pid": 8, "cpus": 4, "stamps": "python", "streams": 3, "cpu_max": 97.44,
-        "loop_lag_max_ms": 12.06, "connect_lag_max_ms": 36.04, "gc_pause_max_ms": 4.0, "clock_offset_ns": -250 * MS, "clock_doubt_ns": MS,
+        "loop_lag_max_ms": 12.06, "connect_lag_max_ms": 36.04, "gc_pause_max_ms": 4.0,
+        "clock_offset_ns": -250 * MS, "clock_doubt_ns": MS,
         "clock_drift_ns": 0,
     },
     "worker-1": {"streams": 5},
