@@ -9,6 +9,7 @@ schedule         when streams of an open load are due
 dispatcher       hands each due arrival to a free user
 site             the target of a run, prepared for its clients
 request          the HTTP request that asks a question
+cpu              how much CPU the process had, and who else wanted it
 recorder         gathers a process's observations and vitals
 server_metrics   samples the server's own metrics page
 """

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import gevent
 from gevent.event import Event
 
+from streamgauge.harness.drive.cpu import Cpu
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import Vital, VitalSample
@@ -39,7 +40,7 @@ class Recorder:
         self._deliver = deliver
         self._streams: list[StreamObservation] = []
         self._samples: list[VitalSample] = []
-        self._cpu = _Cpu()
+        self._cpu = Cpu()
         self._faults = 0  # exceptions in this class's own work
         self._probe = LoopProbe()
         self._collected_at = time.monotonic()
@@ -129,25 +130,6 @@ class Recorder:
             streams, self._streams = self._streams[:end], self._streams[end:]
             samples, self._samples = self._samples, []
             self._deliver(streams, samples)
-
-
-class _Cpu:
-    """CPU use of this process and of the thread that calls. Opens no file: there may be no descriptor left."""
-
-    def __init__(self) -> None:
-        self._all, self._own, self._at = time.process_time(), time.thread_time(), time.monotonic()
-
-    def percent(self) -> dict[Vital, float]:
-        """The use since the last call, as shares of one core; always call it in the event loop's thread."""
-        every, own, at = time.process_time(), time.thread_time(), time.monotonic()
-        percent = 100 / max(at - self._at, 1e-6)
-        python, whole = (own - self._own) * percent, (every - self._all) * percent
-        self._all, self._own, self._at = every, own, at
-        return {
-            Vital.CPU_PERCENT: whole,
-            Vital.PYTHON_PERCENT: python,
-            Vital.READER_PERCENT: max(0.0, whole - python),
-        }
 
 
 class LoopProbe:

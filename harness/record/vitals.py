@@ -49,6 +49,14 @@ class Vital(StrEnum):
         "%",
         "CPU use of all other threads, which is mostly the one that reads sockets, of one core",
     )
+    CPU_WAIT = "cpu_wait_percent", "%", "the most that one of its threads was ready to run without a core, of the time"
+    OTHERS_PERCENT = (
+        "others_cpu_percent",
+        "%",
+        "CPU use of all other programs on the cores that the process may use, of one core",
+    )
+    STEAL_PERCENT = "steal_percent", "%", "time of these cores that the virtual machine's host withheld, of one core"
+    THROTTLED_PERCENT = "throttled_percent", "%", "periods in which the CPU limit of the container stopped its threads"
     LOOP_LAG = "loop_lag_ms", "ms", "the most that a timer of the event loop was late in this second", "loop_lag_max_ms"
     LOOP_STOPPED = "loop_stopped_ms", "ms", "how long timers waited in this second, in waits of 50 ms or more"
     GC_PAUSE = "gc_pause_ms", "ms", "length of one garbage collection, once a minute", "gc_pause_max_ms"

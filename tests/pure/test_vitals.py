@@ -12,6 +12,7 @@ def test_stored_names_stay_as_they_are_so_that_old_databases_can_be_read() -> No
         "users", "active_streams", "streams_begun", "held_streams", "starved_streams", "own_faults",
         "arrivals", "dropped_arrivals", "connect_lag_ms", "late_connections",
         "cpu_percent", "python_cpu_percent", "reader_cpu_percent",
+        "cpu_wait_percent", "others_cpu_percent", "steal_percent", "throttled_percent",
         "loop_lag_ms", "loop_stopped_ms", "gc_pause_ms", "clock_drift_ns",
         "server_active", "server_generated",
     ]  # fmt: skip

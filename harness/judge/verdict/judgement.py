@@ -22,12 +22,12 @@ from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import CARRIED, RATES, SERVER_STOPPED, Figure
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Store, Streams
-from streamgauge.harness.judge.verdict import less_load, sla, time_lost
+from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.cold_start import FirstStreams
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary, summary
-from streamgauge.harness.judge.verdict.validity import Evidence, Validity, assess, was_spent
+from streamgauge.harness.judge.verdict.validity import EVIDENCE, Evidence, Validity, assess, was_spent
 from streamgauge.harness.judge.verdict.warm_up import WarmUp, warm_up_of
 from streamgauge.harness.record.failure import Failure, merged
 from streamgauge.harness.record.observation import FAILURES
@@ -131,7 +131,7 @@ def _judgement(
     warm_up = warm_up_of(store, run, took)
     seconds = took - (warm_up.seconds if warm_up else 0.0)
     distributions = {name: measurements.distribution(name) for name in METRICS}
-    vitals = {name: store.vital(run.id, name) for name in time_lost.EVIDENCE + less_load.EVIDENCE}
+    vitals = {name: store.vital(run.id, name) for name in EVIDENCE}
     validity, reasons = assess(Evidence(run, totals, distributions, vitals, warm_up, cold_start))
     verdict, reason = _verdict(run, validity, reasons, verdicts)
     if verdict is RunVerdict.MET and (unjudged := unjudged_failures(totals, verdicts)):

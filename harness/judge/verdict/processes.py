@@ -24,6 +24,11 @@ def cores(run: Run, worker: str) -> int | None:
     return found if isinstance(found, int) and found > 0 else None
 
 
+def host_of(run: Run, worker: str) -> object:
+    """The name of the machine that the process ran on; None: unknown, which is one machine, too."""
+    return _about(run).get(worker, {}).get("host")
+
+
 def fewer_users_or_more_processes(run: Run) -> str:
     """What helps a generator that is too slow, on the machines that it had."""
     about = _about(run)

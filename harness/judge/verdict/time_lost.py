@@ -40,31 +40,31 @@ def stopped(vitals: Mapping[Vital, VitalSeries]) -> Iterator[Lost]:
     now = vitals[Vital.LOOP_STOPPED]
     workers = set(now.worker)
     for worker in sorted(workers):
-        at, values = _of(now, worker)
-        yield Lost(worker, float(values.sum()) / 1e3, float(_covered(at).sum()))
+        at, values = of_process(now, worker)
+        yield Lost(worker, float(values.sum()) / 1e3, float(covered(at).sum()))
     lags, pauses = vitals[Vital.LOOP_LAG], vitals[Vital.GC_PAUSE]
     for worker in sorted(set(lags.worker) - workers):
-        at, values = _of(lags, worker)
-        _, collected = _of(pauses, worker)
+        at, values = of_process(lags, worker)
+        _, collected = of_process(pauses, worker)
         lost = sum(float(each[each >= STOP_MS].sum()) for each in (values, collected))
-        yield Lost(worker, lost / 1e3, float(_covered(at).sum()))
+        yield Lost(worker, lost / 1e3, float(covered(at).sum()))
 
 
 def beyond(samples: VitalSeries, limit: float) -> Iterator[Lost]:
     """For each process, how long a vital was at `limit` or above. A sample stands for the time since the last one."""
     for worker in sorted(set(samples.worker)):
-        at, values = _of(samples, worker)
-        covered = _covered(at)
-        yield Lost(worker, float(covered[values >= limit].sum()), float(covered.sum()))
+        at, values = of_process(samples, worker)
+        seconds = covered(at)
+        yield Lost(worker, float(seconds[values >= limit].sum()), float(seconds.sum()))
 
 
 def unseen(samples: VitalSeries, limit: float) -> Iterator[Lost]:
     """For each process, the time without samples that no stop explains, if it was `limit` seconds or more at once."""
     for worker in sorted(set(samples.worker)):
-        at, stopped_ms = _of(samples, worker)
+        at, stopped_ms = of_process(samples, worker)
         gaps = np.diff(at) - stopped_ms[1:] / 1e3
         if (gaps >= limit).any():
-            yield Lost(worker, float(gaps[gaps >= limit].sum()), float(_covered(at).sum()))
+            yield Lost(worker, float(gaps[gaps >= limit].sum()), float(covered(at).sum()))
 
 
 def counted(samples: VitalSeries, since: float = 0.0) -> dict[str, int]:
@@ -79,14 +79,14 @@ def counted(samples: VitalSeries, since: float = 0.0) -> dict[str, int]:
     return {worker: rise for worker, rise in risen.items() if rise}
 
 
-def _of(samples: VitalSeries, worker: str) -> tuple[Floats, Floats]:
+def of_process(samples: VitalSeries, worker: str) -> tuple[Floats, Floats]:
     """The times (s) and values of one process's samples."""
     mine = np.array(samples.worker, object) == worker
     return samples.at[mine] / 1e9, samples.value[mine]
 
 
-def _covered(at: Floats) -> Floats:
+def covered(at: Floats) -> Floats:
     """The time that each sample stands for, s; in total at least that between two samples."""
-    covered = np.diff(at, prepend=max(0.0, at[0] - _EVERY))
-    covered[-1] += max(0.0, _EVERY - covered.sum())
-    return covered
+    seconds = np.diff(at, prepend=max(0.0, at[0] - _EVERY))
+    seconds[-1] += max(0.0, _EVERY - seconds.sum())
+    return seconds

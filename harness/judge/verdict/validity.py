@@ -15,7 +15,7 @@ from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, VitalSeries
-from streamgauge.harness.judge.verdict import less_load, time_lost
+from streamgauge.harness.judge.verdict import less_load, short_of_cores, time_lost
 from streamgauge.harness.judge.verdict.processes import cores, fewer_users_or_more_processes, longest, named
 from streamgauge.harness.judge.verdict.warm_up import WarmUp
 from streamgauge.harness.record.observation import Outcome
@@ -55,13 +55,15 @@ BUSY_SECONDS, BUSY_SHARE, BUSY_MOSTLY = 5.0, 0.10, 0.50
 
 MOST_ODDITIES = 20  # remarks
 
+EVIDENCE = time_lost.EVIDENCE + less_load.EVIDENCE + short_of_cores.EVIDENCE
+
 
 @dataclass(frozen=True)
 class Evidence:
     run: Run
     totals: Totals
     samples: Mapping[str, Distribution]  # by metric
-    vitals: Mapping[Vital, VitalSeries]  # those of time_lost.EVIDENCE and less_load.EVIDENCE
+    vitals: Mapping[Vital, VitalSeries]  # those of EVIDENCE
     warm_up: WarmUp | None
     cold_start: str  # a remark on the run's first streams; "" without one
 
@@ -76,20 +78,37 @@ class Evidence:
         gaps = self.totals.gaps
         return 1 - sum(self.samples[name].n for name in ("itl", "tool_pause")) / gaps if gaps else 0.0
 
+    def remedy(self, first: str = "", late: Mapping[str, float] | None = None) -> str:
+        """What helps processes that were late: a machine that is less busy; or `first`, fewer users, more processes.
+
+        `late` is as for `short_of_cores.explained`.
+        """
+        busy = short_of_cores.explained(self.run, self.vitals, late)
+        return busy or f"{first}{fewer_users_or_more_processes(self.run)}"
+
 
 class Fault(NamedTuple):
     invalid: bool  # else it only degrades the run
     sentence: str
+    remedy: str = ""  # told once for all faults that have the same
 
 
 def assess(evidence: Evidence) -> tuple[Validity, list[str]]:
     """The validity and its reasons, the worst first, followed by remarks; a valid run may have remarks, too."""
     faults = [Fault(invalid=False, sentence=note) for note in evidence.run.notes]
     faults += [fault for check in _CHECKS for fault in check(evidence)]
-    invalid = [fault.sentence for fault in faults if fault.invalid]
-    degraded = [fault.sentence for fault in faults if not fault.invalid]
-    validity = Validity.INVALID if invalid else Validity.DEGRADED if degraded else Validity.VALID
-    return validity, invalid + degraded + list(_remarks(evidence))
+    faults.sort(key=lambda fault: not fault.invalid)
+    validity = Validity.VALID
+    if faults:
+        validity = Validity.INVALID if faults[0].invalid else Validity.DEGRADED
+    return validity, [*_told(faults), *_remarks(evidence)]
+
+
+def _told(faults: Iterable[Fault]) -> Iterator[str]:
+    said: set[str] = {""}
+    for fault in faults:
+        yield fault.sentence if fault.remedy in said else f"{fault.sentence}; {fault.remedy}"
+        said.add(fault.remedy)
 
 
 def _saturation(evidence: Evidence) -> Iterator[Fault]:
@@ -102,8 +121,8 @@ def _saturation(evidence: Evidence) -> Iterator[Fault]:
     if surely > SATURATED_DEGRADED:
         yield Fault(
             surely > SATURATED_INVALID,
-            f"the generator was saturated: {figure(own / reads, 'ratio')} of reads came late and held several chunks; "
-            f"{fewer_users_or_more_processes(evidence.run)}",
+            f"the generator was saturated: {figure(own / reads, 'ratio')} of reads came late and held several chunks",
+            evidence.remedy(),
         )
 
 
@@ -133,6 +152,7 @@ def _sent_late(evidence: Evidence) -> Iterator[Fault]:
             share > SENT_LATE_INVALID,
             f"the generator sent late: p99 {figure(lag, 'ms')}, which is part of every TTFT here: "
             f"{figure(share, 'ratio')} of all of them",
+            short_of_cores.explained(evidence.run, evidence.vitals),
         )
 
 
@@ -147,9 +167,10 @@ def _connected_late(evidence: Evidence) -> Iterator[Fault]:
             share > LATE_CONNECTIONS_INVALID,
             f"the generator connected late: {named(evidence.run, list(late))} noticed {sum(late.values()):,} "
             f"connections 10 ms or more after the kernel had them (at most {figure(most, 'ms')}), "
-            f"which is part of the TTFT of {figure(share, 'ratio')} of the streams; "
-            f"let users in more slowly (--spawn-rate), begin with a warm-up, "
-            f"or {fewer_users_or_more_processes(evidence.run)}",
+            f"which is part of the TTFT of {figure(share, 'ratio')} of the streams",
+            evidence.remedy(
+                "let users in more slowly (--spawn-rate), begin with a warm-up, or ", dict.fromkeys(late, 0.0)
+            ),
         )
 
 
@@ -161,7 +182,8 @@ def _read_late(evidence: Evidence) -> Iterator[Fault]:
         yield Fault(
             invalid=False,
             sentence=f"the generator read late: by {figure(lag, 'ms')} or more in half of the streams, "
-            f"p99 {figure(worst, 'ms')}; {fewer_users_or_more_processes(evidence.run)}",
+            f"p99 {figure(worst, 'ms')}",
+            remedy=evidence.remedy(),
         )
 
 
@@ -187,8 +209,10 @@ def _stopped(evidence: Evidence) -> Iterator[Fault]:
         yield Fault(
             max(each.share for each in lost) > STOPPED_INVALID,
             f"{named(evidence.run, _names(lost))} stood still for {longest(lost)}, for 50 ms or more at a time: "
-            f"what was due meanwhile came late; look for blocking code in the scenario, "
-            f"or {fewer_users_or_more_processes(evidence.run)}",
+            f"what was due meanwhile came late",
+            evidence.remedy(
+                "look for blocking code in the scenario, or ", {each.worker: each.seconds / 2 for each in lost}
+            ),
         )
 
 
@@ -235,7 +259,8 @@ def _busy(evidence: Evidence) -> Iterator[Fault]:
             yield Fault(
                 invalid=False,
                 sentence=f"{of_whom}{named(run, _names(busy))} used 90 % of a core or more for {longest(busy)}: "
-                f"there is hardly room for more; {fewer_users_or_more_processes(run)}",
+                f"there is hardly room for more",
+                remedy=evidence.remedy(late=dict.fromkeys(_names(busy), 0.0)),
             )
 
 
