@@ -72,10 +72,9 @@ def _waits(root: Path) -> Iterator[tuple[str, int]]:
     """How long each thread of this process has been ready to run without a core, in ns."""
     with suppress(OSError, ValueError, IndexError):  # no Linux, no such statistics, or no free descriptor
         for thread in islice((root / "proc/self/task").iterdir(), _MOST_THREADS):
-            with suppress(FileNotFoundError, ProcessLookupError):  # the thread has just ended
-                ran, waited, *_ = (thread / "schedstat").read_text().split()
-                if int(ran):  # a kernel that does not count says 0
-                    yield thread.name, int(waited)
+            ran, waited, *_ = _read(thread / "schedstat").split() or "00"  # the thread may just have ended
+            if int(ran):  # a kernel that does not count says 0
+                yield thread.name, int(waited)
 
 
 def _machine(root: Path) -> tuple[float | None, float | None]:
@@ -101,11 +100,18 @@ def _group(root: Path) -> tuple[int, int]:
     """Periods of the control group's CPU limit, and those in which it stopped us; 0, 0 without a limit."""
     with suppress(OSError, ValueError):
         for path in _group_files(root):
-            if path.is_file():
-                told = dict(line.split()[:2] for line in path.read_text().splitlines() if line)
-                if int(told.get("nr_periods", 0)):
-                    return int(told["nr_periods"]), int(told.get("nr_throttled", 0))
+            told = dict(line.split()[:2] for line in _read(path).splitlines() if line)
+            if int(told.get("nr_periods", 0)):
+                return int(told["nr_periods"]), int(told.get("nr_throttled", 0))
     return 0, 0
+
+
+def _read(path: Path) -> str:
+    """What the file says; nothing if it does not exist."""
+    try:
+        return path.read_text()
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        return ""
 
 
 def _group_files(root: Path) -> Iterator[Path]:

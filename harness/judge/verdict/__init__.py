@@ -5,7 +5,7 @@ rules        a rule's text, parsed
 sla          the verdict of a rule
 abort        rules that end a run early
 time_lost    how long a process stood still or was full
-short_of_cores whether other work kept a process from its cores
+short_of_cores  whether other work kept a process from its cores
 less_load    whether the load was clearly less than asked for
 processes    what is said of several processes at once
 validity     whether the generator measured itself
