@@ -72,7 +72,7 @@ def _waits(root: Path) -> Iterator[tuple[str, int]]:
     """How long each thread of this process has been ready to run without a core, in ns."""
     with suppress(OSError, ValueError, IndexError):  # no Linux, no such statistics, or no free descriptor
         for thread in islice((root / "proc/self/task").iterdir(), _MOST_THREADS):
-            ran, waited, *_ = _read(thread / "schedstat").split() or "00"  # the thread may just have ended
+            ran, waited, *_ = _read(thread / "schedstat").split() or ("0", "0")  # the thread may just have ended
             if int(ran):  # a kernel that does not count says 0
                 yield thread.name, int(waited)
 
