@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -138,16 +138,43 @@ def reference_server(*options: str, cores: Sequence[int] = ()) -> Iterator[str]:
 
     TargetError if it does not start.
     """
-    with running(server_command("--port", "0", *options), stdout=subprocess.PIPE) as process:
+    with _server("0", options, cores) as process:
+        yield _url_of(process)
+
+
+@contextmanager
+def reference_servers(cores: Sequence[Sequence[int]], *options: str) -> Iterator[str]:
+    """A reference server for each of these sequences of cores, all on one free port; gives their URL.
+
+    TargetError if one does not start.
+    """
+    with ExitStack() as running_servers:
+        shared = ("--share-port", *options) if len(cores) > 1 else options
+        first, *others = cores
+        url = _url_of(running_servers.enter_context(_server("0", shared, first)))
+        port = url.rpartition(":")[2]
+        started = [running_servers.enter_context(_server(port, shared, each)) for each in others]
+        for process in started:  # all at once: each takes a second to start
+            _url_of(process)
+        yield url
+
+
+@contextmanager
+def _server(port: str, options: Sequence[str], cores: Sequence[int]) -> Iterator["subprocess.Popen[str]"]:
+    with running(server_command("--port", port, *options), stdout=subprocess.PIPE) as process:
         try:
             pin(process.pid, cores)
-            assert process.stdout is not None
-            url = _URL.search(process.stdout.readline())  # empty if the server died; its stderr has the reason
-            if url is None:
-                raise TargetError("the reference server did not start")
-            yield url[0]
+            yield process
         finally:
             process.terminate()
+
+
+def _url_of(server: "subprocess.Popen[str]") -> str:
+    assert server.stdout is not None
+    url = _URL.search(server.stdout.readline())  # empty if the server died; its stderr has the reason
+    if url is None:
+        raise TargetError("the reference server did not start")
+    return url[0]
 
 
 def pin(process: int, cores: Sequence[int]) -> None:

@@ -77,6 +77,12 @@ def _setting(name: str, metavar: str, text: str) -> Callable[[Any], Any]:
     "--port", default=8080, show_default=True, type=click.IntRange(0, 65535), metavar="N", help="0: any free port."
 )
 @click.option(
+    "--share-port",
+    is_flag=True,
+    help="Let other servers that were started with this option listen on the same port: the kernel divides the "
+    "connections among them.",
+)
+@click.option(
     "--allow-host",
     "allowed_hosts",
     multiple=True,
@@ -223,8 +229,8 @@ def parse(*, preset: str, faults: tuple[Any, ...], **options: Any) -> Settings:
 
 
 _PASSED_ON = (
-    "host", "port", "allowed_hosts", "send_buffer", "max_streams", "max_tokens", "drain", "api_key", "truth",
-    "tls_cert", "tls_key", "redis_url",
+    "host", "port", "share_port", "allowed_hosts", "send_buffer", "max_streams", "max_tokens", "drain", "api_key",
+    "truth", "tls_cert", "tls_key", "redis_url",
 )  # fmt: skip
 
 

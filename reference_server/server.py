@@ -58,6 +58,7 @@ def serve(settings: Settings) -> None:
     upstream = None if settings.upstream is None else _upstream(settings.upstream)
     arrivals = Arrivals(_most_connections(settings.max_streams))
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # its warnings are one for each wrong request
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of each write to a client that has gone
     config = uvicorn.Config(
         create_app(settings, sessions, admission, upstream),
         loop=f"{event_loop.__module__}:{event_loop.__qualname__}",
@@ -144,6 +145,8 @@ def _listen(settings: Settings) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if settings.share_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if settings.send_buffer:
             # Accepted connections inherit it.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)

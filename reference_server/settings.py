@@ -30,6 +30,7 @@ class Settings:
     delivery: DeliverySettings
     host: str
     port: int
+    share_port: bool  # with other servers of this user: the kernel divides the connections
     send_buffer: int  # bytes; 0: the kernel's default
     allowed_hosts: tuple[str, ...]  # in the Host header, besides loopback's, if `host` is loopback
     max_streams: int

@@ -1,36 +1,37 @@
 """Measures how exact this machine's times are: real runs against the reference server, compared with the server's log.
 
-Server and load generator are two processes, each on a core of its own if the machine has two. Both take their stamps
-from the same clock, so an error is a plain difference: the recorded arrival minus the time at which the server sent the
-event.
+Each run has one step for each number of streams. Two kinds of runs are made: one process on one core with the server
+on another, and as many processes as there are cores for them, with several servers that share a port.
 """
 
-import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 
-import msgspec
-import numpy as np
-
-from streamgauge import __version__
 from streamgauge.harness import programs
-from streamgauge.harness.calibration import resolution
-from streamgauge.harness.calibration.resolution import Calibration, Point
+from streamgauge.harness.calibration import machine
+from streamgauge.harness.calibration.comparison import Window, compare
 from streamgauge.harness.errors import ScenarioError, TargetError
-from streamgauge.harness.judge.store import Run, Store
-from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.clock import RunClock
-from streamgauge.harness.record.vitals import Vital
+from streamgauge.harness.record.certificate import Certificate, Point
 
-STREAMS = (50, 200, 500, 1000)
-_WARM_UP = 3  # seconds in which the users start
-_TOKENS = 100  # per answer, at 50 a second
+STREAMS = (250, 500, 1000)
+MOST_STREAMS = 4_000  # for each server, which accepts 5,000
+SECONDS = 5
+_SETTLE = 2  # seconds in which the users of a step start
+_ANSWER = 2.2  # seconds: the preset `exact` sends 100 tokens, 50 a second, after 0.2 s
+_SLACK = 0.8  # seconds that an answer may be late before its step ends
 _SCENARIO = """\
-from streamgauge.scenario import StreamUser, constant, task
+from streamgauge.scenario import Steps, StreamUser, constant, task
+
+
+class Load(Steps):
+    users = {users}
+    seconds = {seconds}
 
 
 class Reader(StreamUser):
@@ -43,112 +44,96 @@ class Reader(StreamUser):
 _CONFIG = "[target]\nverify = false\n"
 
 
-class _Sent(msgspec.Struct):
-    """A stream in the server's log. Times are CLOCK_MONOTONIC in ns."""
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Who runs on which cores; an empty sequence of cores: wherever the system puts it."""
 
-    id: str
-    due: int | None
-    sent: list[int]
+    processes: int  # of the load generator
+    generator: Sequence[int]
+    servers: Sequence[Sequence[int]]  # the cores of each server
+
+    @property
+    def shared(self) -> bool:
+        """Whether servers and load generator use the same cores, so that each delays the other."""
+        return bool(self.processes > 1 and {core for cores in self.servers for core in cores} & {*self.generator})
+
+
+def layouts(cores: Sequence[int], count: int) -> list[Layout]:
+    """One core, and all `count` cores. A machine with one core has only the first.
+
+    A server's core carries about as many streams as one of the load generator, so each gets half of the cores. With
+    fewer than four, that would leave nothing to divide: there the processes share the cores with the server.
+    """
+    used = cores[:count]
+    one = Layout(1, used[-1:], [used[:1]])
+    if count < 2:
+        return [one]
+    if count < 4:
+        return [one, Layout(count, used, [used[:1]])]
+    servers = count // 2
+    return [one, Layout(count - servers, used[servers:], [used[place : place + 1] for place in range(servers)])]
 
 
 def calibrate(
-    streams: Sequence[int], seconds: int, kinds: Sequence[bool], report: Callable[[Point], None]
-) -> Calibration:
-    """Measure with each number of streams, over plain HTTP (False in `kinds`) and TLS (True).
+    streams: Sequence[int],
+    seconds: int,
+    kinds: Sequence[bool],
+    report: Callable[[Point], None],
+    among: Sequence[Layout] | None = None,
+) -> Certificate:
+    """Measure with each number of streams for each server, over plain HTTP (False in `kinds`) and TLS (True).
 
-    `report` is called with each result. TargetError if a server or a run does not start, ScenarioError if TLS is asked
-    for and `openssl` is missing.
+    `report` is called with each result; `among` None: the layouts of this machine. TargetError if a server or a run
+    does not start, ScenarioError if TLS is asked for and `openssl` is missing.
     """
-    points = []
+    points: list[Point] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "readers.py").write_text(_SCENARIO)
         (folder / "streamgauge.toml").write_text(_CONFIG)
-        for tls in kinds:
-            certificate = _certificate(folder) if tls else []
-            for number in streams:
-                points.append(_point(folder, number, seconds, certificate))
-                report(points[-1])
-    return Calibration(
-        machine=resolution.machine(),
-        made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        streamgauge=__version__,
-        points=points,
-    )
+        for layout, tls in product(among or layouts(machine.places(), machine.cores()), kinds):
+            found = _points(folder, layout, streams, seconds, tls=tls)
+            points += found
+            for point in found:
+                report(point)
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    return Certificate(made_at=made_at, valid_for=machine.facts(), points=points)
 
 
-def _point(folder: Path, streams: int, seconds: int, certificate: Sequence[str]) -> Point:
+def _points(folder: Path, layout: Layout, streams: Sequence[int], seconds: int, *, tls: bool) -> list[Point]:
     log, database = folder / "truth.jsonl", folder / "run.db"
-    for old in (log, database):
-        old.unlink(missing_ok=True)
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []  # absent on macOS
-    options = ["--preset", "exact", "--tokens", str(_TOKENS), "--truth", str(log), *certificate]
-    with programs.reference_server(*options, cores=cores[:1]) as url:
-        _drive(folder, url, streams, _WARM_UP + seconds, cores[-1:])
-    with Store.open(database) as store:
-        return _compare(store, _sent(log), streams, tls=bool(certificate))
+    for old in folder.glob("run.db*"):
+        old.unlink()
+    log.unlink(missing_ok=True)
+    loads = sorted({number * len(layout.servers) for number in streams})
+    steps = _SCENARIO.format(users=loads, seconds=_SETTLE + seconds)
+    (folder / "readers.py").write_text(steps)
+    options = ["--preset", "exact", "--truth", str(log), *(_tls_certificate(folder) if tls else ())]
+    with programs.reference_servers(layout.servers, *options) as url:
+        _drive(folder, url, layout)
+    return compare(database, log, list(_windows(loads, seconds)), processes=layout.processes, tls=tls)
 
 
-def _drive(folder: Path, url: str, streams: int, seconds: int, cores: Sequence[int]) -> None:
-    load = ["--host", url, "--users", str(streams), "--spawn-rate", str(max(10, streams / 2))]
-    record = ["--run-time", f"{seconds}s", "--gauge-db", "run.db", "--gauge-inconclusive", "pass"]
+def _windows(loads: Sequence[int], seconds: int) -> Iterator[Window]:
+    for place, streams in enumerate(loads):
+        begin = place * (_SETTLE + seconds) + _SETTLE
+        moments = (begin, begin + seconds - _ANSWER - _SLACK, begin + seconds)
+        yield Window(streams, *(round(moment * 1e9) for moment in moments))
+
+
+def _drive(folder: Path, url: str, layout: Layout) -> None:
+    record = ["--host", url, "--gauge-db", "run.db", "--gauge-inconclusive", "pass", "--gauge-keep-going"]
+    divided = ["--processes", str(layout.processes)] if layout.processes > 1 else []
     command = programs.locust_command(
-        Path("readers.py"), *programs.HEADLESS, *load, *record, "--only-summary", "--loglevel", "ERROR"
+        Path("readers.py"), *programs.HEADLESS, *record, *divided, "--only-summary", "--loglevel", "ERROR"
     )
     with programs.running(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        programs.pin(process.pid, cores)
+        programs.pin(process.pid, layout.generator)
         _, errors = process.communicate()
     if not (folder / "run.db").exists():
         raise TargetError(f"the run did not start: {' '.join(errors.strip().splitlines()[-1:])}")
 
 
-def _sent(log: Path) -> dict[str, _Sent]:
-    rows = (msgspec.json.decode(line, type=_Sent) for line in log.read_bytes().splitlines())
-    return {row.id: row for row in rows if row.sent}
-
-
-def _compare(store: Store, sent: dict[str, _Sent], streams: int, *, tls: bool) -> Point:
-    run: Run = store.run()
-    # Correct only if CLOCK_REALTIME has not been set since the run began; the run's clock drift would show that.
-    clock = RunClock.starting_at(run.realtime_ns)
-    first_errors, gap_errors, measured_from = [], [], _WARM_UP * 10**9
-    for request_id, due_at, events in store.answers(run.id):
-        content = events.at[arrivals.is_content(events.kind)] * 1_000
-        row = sent.get(request_id)
-        if due_at < measured_from or row is None or len(row.sent) != len(content):
-            continue
-        error = content + clock.origin - np.array(row.sent)
-        first_errors.append(error[:1])
-        gap_errors.append(np.diff(error))
-    if not first_errors:
-        raise TargetError(f"none of {streams:,} streams completed in time: the machine is too slow or too busy")
-    cpu = store.vital(run.id, Vital.CPU_PERCENT)
-    used = float(cpu.value[cpu.at > measured_from].mean()) / 100
-    reads = saturated = events_seen = 0.0
-    for batch in store.streams(run.id):
-        reads += float(np.nansum(batch.number["reads"]))
-        saturated += float(np.nansum(batch.number["saturated_reads"]))
-        events_seen += int((batch.events.at > measured_from // 1_000).sum())
-    seconds = (run.ended_ns or 0) / 1e9 - _WARM_UP
-    itl = np.abs(np.concatenate(gap_errors)) / 1e6
-    return Point(
-        streams=streams,
-        tls=tls,
-        ttft_error_p99=_round(np.percentile(np.abs(np.concatenate(first_errors)) / 1e6, 99)),
-        itl_error_p50=_round(np.percentile(itl, 50)),
-        itl_error_p99=_round(np.percentile(itl, 99)),
-        events_per_second=round(events_seen / seconds),
-        events_per_cpu_second=round(events_seen / seconds / used),
-        server_late_p99=_round(np.percentile([(row.sent[0] - (row.due or 0)) / 1e6 for row in sent.values()], 99)),
-        saturated_share=round(saturated / reads, 6),
-    )
-
-
-def _round(value: "np.floating[object]") -> float:  # type: ignore[type-var]
-    return round(float(value), 4)
-
-
-def _certificate(folder: Path) -> list[str]:
+def _tls_certificate(folder: Path) -> list[str]:
     """Options of the server: a new self-signed certificate for localhost, and its key."""
     if shutil.which("openssl") is None:
         raise ScenarioError("calibrating TLS needs the `openssl` command; install it, or add --plain-only")

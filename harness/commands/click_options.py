@@ -80,8 +80,28 @@ def _option(option: Option, required: bool) -> Decorator:
 def _type(option: Option) -> Any:
     if option.choices:
         return click.Choice(option.choices)
+    if option.or_word is not None:
+        return _NumberOr(option.or_word, option.least)
     if option.least is not None:
         return click.IntRange(option.least)
     if option.above is not None:
         return click.FloatRange(option.above, min_open=True)
     return option.kind
+
+
+class _NumberOr(click.IntRange):
+    """A whole number, or one word."""
+
+    name = "number"
+
+    def __init__(self, word: str, least: int | None) -> None:
+        super().__init__(least)
+        self._word = word
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == self._word:
+            return value
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r}: write {self._word}, or a whole number of {self.min} or more", param, ctx)

@@ -9,6 +9,7 @@ limits            what the machine must have for the users
 budget            what a run may spend
 labels            NAME=VALUE, branch and commit
 open_load         streams due on a schedule
+planned_load      how many users are to come, and the processes that they need
 asked_load        the load that was asked for, as the record keeps it
 warm_up           whether a warm-up leaves anything to measure
 keeper            Locust's events, turned into runs

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import locust
+import msgspec
 from locust.env import Environment
 
 from streamgauge import __version__
-from streamgauge.harness.calibration import resolution
+from streamgauge.harness.calibration import kept
 from streamgauge.harness.config.schema import Target
 from streamgauge.harness.config.secrets import public
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
@@ -53,9 +54,10 @@ def scenario_of(environment: Environment) -> str:
 
 def instrument() -> dict[str, Any]:
     """The versions and the machine that a run was measured with. Runs are comparable even if these differ."""
-    calibration = resolution.known()
+    certificate, why = kept.known()
     return {
-        "resolution": calibration.sentence() if calibration else "not calibrated: run `streamgauge calibrate`",
+        "resolution": "; ".join(certificate.sentences()) if certificate else why,
+        **({"certificate": msgspec.to_builtins(certificate)} if certificate else {}),
         "stamps": _stamps(),
         "streamgauge": __version__,
         "locust": locust.__version__,

@@ -23,7 +23,7 @@ from streamgauge.harness.judge.store import Run, RunStatus, Store
 from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
-from streamgauge.harness.run import warm_up
+from streamgauge.harness.run import planned_load, warm_up
 from streamgauge.harness.run.asked_load import AskedLoad
 from streamgauge.harness.run.budget import Budget
 from streamgauge.harness.run.conclusion import conclude
@@ -90,8 +90,13 @@ class RunInProgress:
         if isinstance(self._runner, MasterRunner):  # only now: more workers may have connected during set-up
             self._sharing = Sharing(self._load, connected(self._runner))
         self._users.start()
-        if advice := self._asked.advice():
-            say(f"streamgauge: {advice}")
+        options, shape = self._environment.parsed_options, self._environment.shape_class
+        for advice in (
+            self._asked.advice(),
+            planned_load.advice(options, shape, self._runner, self._recording.run.host),
+        ):
+            if advice:
+                say(f"streamgauge: {advice}")
         if self._settings.progress:
             self._watched(self._show_progress)
         if not self._settings.keep_going:

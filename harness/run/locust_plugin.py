@@ -17,7 +17,7 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.native import library
 from streamgauge.harness.parent import forks_end_with_this_process
 from streamgauge.harness.programs import tell
-from streamgauge.harness.run import limits, port
+from streamgauge.harness.run import limits, planned_load, port
 from streamgauge.harness.run.options import add_to_locust
 from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.worker import Worker
@@ -36,6 +36,7 @@ def register(events: Any) -> None:
 def _add_options(parser: Any) -> None:
     """Add our options. Once they are parsed, and before Locust acts by them, its port is secured."""
     add_to_locust(parser.add_argument_group("streamgauge"))
+    planned_load.understand_auto(parser)
     parse = parser.parse_args
 
     def parse_and_secure(*words: Any, **named: Any) -> Any:
@@ -43,6 +44,7 @@ def _add_options(parser: Any) -> None:
         if any(getattr(options, name) for name in _ONLY_SHOW):
             tell(Exit.MET)
         with _mistakes_in_one_line():
+            planned_load.resolve_auto(options)
             port.secure(options)
         if options.processes:
             forks_end_with_this_process()

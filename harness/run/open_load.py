@@ -45,10 +45,7 @@ def open_load(given: Load, environment: Environment, total: float) -> OpenLoad:
     options = environment.parsed_options
     if isinstance(environment.shape_class, Planned):
         environment.shape_class.check()
-    if options.gauge_arrivals is not None:
-        given = msgspec.structs.replace(given, arrivals=options.gauge_arrivals, rate=options.gauge_rate)
-    elif options.gauge_rate is not None:
-        given = msgspec.structs.replace(given, rate=options.gauge_rate)
+    given = given_load(given, options)
     found = schedule.find(given)
     if found is None:
         return OpenLoad(given, None)
@@ -58,6 +55,20 @@ def open_load(given: Load, environment: Environment, total: float) -> OpenLoad:
     if lasts is not None and options.run_time is None:
         environment.stop_timeout = environment.stop_timeout or total  # lets the last streams finish
     return OpenLoad(given, found.name, lasts)
+
+
+def given_load(given: Load, options: Any) -> Load:
+    """The config's load with what the options say in its place."""
+    if options.gauge_arrivals is not None:
+        return msgspec.structs.replace(given, arrivals=options.gauge_arrivals, rate=options.gauge_rate)
+    if options.gauge_rate is not None:
+        return msgspec.structs.replace(given, rate=options.gauge_rate)
+    return given
+
+
+def default_users(found: Schedule) -> int:
+    """How many users serve the arrivals if nobody says it."""
+    return round(min(max(found.rate * _BUSY, _FEWEST), _MOST))
 
 
 def _check(environment: Environment) -> None:
@@ -72,7 +83,7 @@ def _check(environment: Environment) -> None:
 
 def _spawn_at_once(found: Schedule, options: Any) -> None:
     if options.num_users is None:
-        options.num_users = round(min(max(found.rate * _BUSY, _FEWEST), _MOST))
+        options.num_users = default_users(found)
     if options.spawn_rate is None:
         options.spawn_rate = options.num_users
         # Locust warns about such a spawn rate. Here it is harmless: these users send nothing when they are spawned.

@@ -10,6 +10,8 @@ from typing import Any, get_args
 from streamgauge.harness.exit_codes import ForInconclusive
 from streamgauge.harness.judge.outputs.kinds import FILES
 
+AUTO = "auto"  # in place of a number of processes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
@@ -26,6 +28,7 @@ class Option:
     repeated: bool = False
     least: int | None = None  # `streamgauge run` refuses smaller numbers
     above: int | None = None  # `streamgauge run` refuses this number and smaller ones
+    or_word: str | None = None  # may stand in place of a number
 
     @property
     def ours(self) -> bool:
@@ -85,7 +88,9 @@ OPTIONS = {
             locust="--processes",
             kind=int,
             least=-1,
-            help="Divide the users among so many processes; -1: one for each core.",
+            or_word=AUTO,
+            help="Divide the users among so many processes; -1: one for each core; auto: as many as the load needs on "
+            "this machine, by `streamgauge calibrate`.",
             without="one process",
         ),
         Option(

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import leaves, shortened
+from streamgauge.harness.record.certificate import Certificate
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Mark, Panel, Table, plot, span
@@ -24,6 +26,7 @@ _VITALS = {
     Vital.LOOP_LAG: "Event-loop lag, most in each second",
     Vital.CONNECT_LAG: "Connect lag, most in each second",
 }
+_OWN_TABLES = {"workers", "certificate"}  # facts of the instrument that are not in the table of that name
 _ROWS, _POINTS = 12, 240  # points of the generator over time, in the table and in the chart
 
 
@@ -36,7 +39,8 @@ def draw(run: Material) -> Panel:
         _reads(run),
         _processes(made.instrument.get("workers", {})),
         _health(run),
-        _facts("Instrument", {name: value for name, value in made.instrument.items() if name != "workers"}),
+        _certificate(made.instrument.get("certificate")),
+        _facts("Instrument", {name: value for name, value in made.instrument.items() if name not in _OWN_TABLES}),
         _facts("Labels", made.labels),
         _facts("Config, without secrets", made.config),
         _facts("Fingerprint: equal in runs that may be compared", made.fingerprint),
@@ -130,6 +134,28 @@ def _processes(workers: dict[str, dict[str, Any]]) -> Table:
         for name, facts in workers.items()
     ]
     return Table(f"{some(len(rows), 'process', 'processes')} drove the users", columns, rows)
+
+
+def _certificate(stored: Any) -> Table:
+    """What `streamgauge calibrate` had found on the machine of the run; no rows without that."""
+    columns = ("Processes", "Over", ">Streams", ">Events/s", ">TTFT off by, P99", ">ITL off by, P99", "Certified")
+    try:
+        certificate = msgspec.convert(stored, Certificate)
+    except msgspec.ValidationError:
+        return Table("Accuracy", columns, [])
+    rows: list[tuple[Cell, ...]] = [
+        (
+            f"{point.processes:,}",
+            "TLS" if point.tls else "plain HTTP",
+            f"{point.streams:,}",
+            f"{point.events_per_second:,.0f}",
+            figure(point.ttft_error_p99, "ms"),
+            figure(point.itl_error_p99, "ms"),
+            f"no: {point.doubt}" if point.doubt else "yes",
+        )
+        for point in certificate.points
+    ]
+    return Table(f"Accuracy of the generator’s machine, as it was measured on {certificate.day}", columns, rows)
 
 
 def _clock(facts: dict[str, Any]) -> str:

@@ -88,3 +88,21 @@ def test_how_late_connections_were_noticed_is_told_as_the_generator_s_own(tmp_pa
     assert ("Connect lag, most in each second", "0 ms", "36 ms", "36 ms", "36 ms", "3 seconds") in table(
         panel, "The generator"
     ).rows
+
+
+def test_the_accuracy_of_the_machine_is_shown_with_each_load_that_was_measured(tmp_path: Path) -> None:
+    point = {
+        "streams": 1_000, "processes": 1, "tls": True, "open": 1.0, "compared": 1.0, "ttft_error_p99": 0.1,
+        "itl_error_p50": 0.01, "itl_error_p99": 0.02, "events_per_second": 45_000, "events_per_cpu_second": 60_000,
+        "server_late_p99": 1, "saturated_share": 0,
+    }  # fmt: skip
+    points = [point, {**point, "streams": 2_000, "itl_error_p99": 20.0}]
+    certificate = {"made_at": "2026-01-02T03:04:05+00:00", "valid_for": {"machine": "here"}, "points": points}
+    panel = drawn(tmp_path / "one.db", instrument={"stamps": "kernel", "certificate": certificate})
+    assert table(panel, "Accuracy of the generator’s machine, as it was measured on 2026-01-02").rows == [
+        ("1", "TLS", "1,000", "45,000", "0.100 ms", "0.020 ms", "yes"),
+        ("1", "TLS", "2,000", "45,000", "0.100 ms", "20.0 ms", "no: off by more than 1 ms"),
+    ]
+    assert table(panel, "Instrument").rows == [("stamps", "kernel")]
+    damaged = drawn(tmp_path / "two.db", instrument={"certificate": {**certificate, "points": [{"streams": "many"}]}})
+    assert not any(table.caption.startswith("Accuracy") for table in damaged.tables)

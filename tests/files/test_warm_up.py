@@ -163,7 +163,7 @@ def of_fixture(path: Path) -> Any:
 
 def of_server_s_log(path: Path) -> Any:
     with Store.open(path) as store:
-        return [(request, due) for request, due, _ in store.answers("run-1")]
+        return [(answer.request_id, answer.due_at) for answer in store.answers("run-1")]
 
 
 def of_store(path: Path) -> Any:
@@ -245,7 +245,7 @@ def test_streams_are_read_in_no_other_place() -> None:
         if reading.search(path.read_text())
     }
     assert found == {
-        "harness/calibration/measurement.py",  # of runs without a warm-up: it leaves out the time itself
+        "harness/calibration/comparison.py",  # of runs without a warm-up: it leaves out the time itself
         "harness/judge/compare/history.py",
         "harness/judge/store/database.py",
         "harness/judge/store/schema.py",  # the view

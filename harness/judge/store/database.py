@@ -36,8 +36,14 @@ from streamgauge.harness.judge.store.rows import (
     run_of_row,
     vital_of_rows,
 )
-from streamgauge.harness.judge.store.streams import Streams, bounded, select_statement, selected, streams_of_rows
-from streamgauge.harness.record import arrivals
+from streamgauge.harness.judge.store.streams import (
+    Answer,
+    Streams,
+    bounded,
+    select_statement,
+    selected,
+    streams_of_rows,
+)
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
@@ -336,15 +342,13 @@ class Store:
             (figure,) = self._database.execute(statement, (self._known(run_id),)).fetchone()
         return figure
 
-    def answers(self, run_id: str) -> Iterator[tuple[str, int, arrivals.Columns]]:
-        """Each measured stream that completed and has a request id: the id, due_at (ns), and its events.
-
-        For comparing a run with the server's log.
-        """
+    def answers(self, run_id: str) -> Iterator[Answer]:
+        """Each measured stream that completed and has a request id, for comparing a run with the server's log."""
         for streams in self.streams(run_id):
+            due_at, send_lag = (np.nan_to_num(streams.number[name]) for name in ("due_at", "send_lag"))
             for place in np.flatnonzero(streams.outcome == Outcome.COMPLETED).tolist():
                 if (request_id := self._request_id(int(streams.id[place]))) is not None:
-                    yield request_id, int(streams.number["due_at"][place]), streams.columns(place)
+                    yield Answer(request_id, int(due_at[place]), int(send_lag[place]), streams.columns(place))
 
     def _request_id(self, stream: int) -> str | None:
         with as_store_errors(self.path):

@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,15 @@ _BLOB, _FIRST_NUMBER = 1, 2 + len(_TEXTS)  # places in a row of `select_statemen
 _MOST_BYTES = 64 * 2**20  # of the blobs and texts of one batch
 
 _KEYS = Where.keys()
+
+
+class Answer(NamedTuple):
+    """A stream that completed. Times in ns."""
+
+    request_id: str
+    due_at: int
+    send_lag: int
+    events: arrivals.Columns
 
 
 @dataclass(frozen=True)
