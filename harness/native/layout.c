@@ -23,6 +23,9 @@ static const struct number NUMBERS[] = {
     NUMBER(DATA),
     NUMBER(TEXT),
     NUMBER(TOOL),
+    NUMBER(LAST_KIND),
+    NUMBER(MOST_EVENTS),
+    NUMBER(WIDEST_EVENT),
     NUMBER(LATE),
     NUMBER(TOGETHER),
     NUMBER(PART),
@@ -48,6 +51,9 @@ static const struct number NUMBERS[] = {
     LENGTH(figures),
     OFFSET(figures, tool_pause),
     OFFSET(figures, lag_max),
+    LENGTH(content),
+    OFFSET(content, text),
+    OFFSET(content, room),
 };
 
 /* The value of a number, the offset of a field ("read.stamp") or the size of a structure ("read"), by name; -1: unknown. */

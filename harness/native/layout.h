@@ -19,7 +19,12 @@ enum {
 enum { SIZE, SIZE_LF, DATA, DATA_CR, DATA_LF };
 
 /* Codes of kinds of events, as stored; those up to TOOL are content. */
-enum { TEXT = 0, TOOL = 2 };
+enum { TEXT = 0, TOOL = 2, LAST_KIND = 4 };
+
+enum {
+    MOST_EVENTS = 1 << 18, /* of one stream */
+    WIDEST_EVENT = 34,     /* bytes of an event in an arrivals blob, at most */
+};
 
 /* A read of several chunks is the generator's own fault if its lag is more than LATE and more than a PART-th of the
  * time between two chunks, unless they came within TOGETHER. For a stream's first read that time is unknown: more than
@@ -91,6 +96,12 @@ struct figures {
     int64_t shown; /* when the person had the last read */
     int64_t chunks, characters, first, first_wire, first_text, last, tool_pause;
     int64_t coalesced, saturated, stamped, lag_sum, lag_max;
+};
+
+/* The output of `sg_content`: as `arrivals.ContentEvents`. */
+struct content {
+    int64_t *starts, *at, *perceived_at, *client_lag, *text;
+    int64_t room; /* events for which all but `starts` have room */
 };
 
 #endif

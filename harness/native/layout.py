@@ -11,7 +11,9 @@ AT_ONCE = 128  # sockets that one poll reports at most
 
 SIZE, DATA = 0, 2  # parser states: in a chunk's size line, in its data (HTTP's chunked transfer coding)
 
-TEXT, TOOL = 0, 2  # codes of kinds of events, as stored; those up to TOOL are content
+TEXT, TOOL, LAST_KIND = 0, 2, 4  # codes of kinds of events, as stored; those up to TOOL are content
+MOST_EVENTS = 1 << 18  # of one stream
+WIDEST_EVENT = 34  # bytes of an event in an arrivals blob, at most
 
 # A read of several chunks is the generator's own fault if its lag is more than LATE and more than a PART-th of the time
 # between two chunks, unless they came within TOGETHER. For a stream's first read that time is unknown: more than FIRST.
@@ -107,10 +109,23 @@ class Figures(ctypes.Structure):
     )
 
 
+class Content(ctypes.Structure):
+    """The output of `sg_content`: the arrays of `arrivals.ContentEvents`."""
+
+    _fields_ = (
+        ("starts", c_void_p),
+        ("at", c_void_p),
+        ("perceived_at", c_void_p),
+        ("client_lag", c_void_p),
+        ("text", c_void_p),
+        ("room", c_int64),  # events for which all but `starts` have room
+    )
+
+
 def numbers() -> dict[str, int]:
     """Every number that must be the same in C, by its name for `sg_number`."""
     constants = {name: value for name, value in globals().items() if isinstance(value, int)}
-    structures = {"read": Read, "inbox": Inbox, "timing": Timing, "figures": Figures}
+    structures = {"read": Read, "inbox": Inbox, "timing": Timing, "figures": Figures, "content": Content}
     sizes = {name: ctypes.sizeof(structure) for name, structure in structures.items()}
     offsets = {
         f"{name}.{field}": getattr(structures[name], field).offset
@@ -126,4 +141,5 @@ _CHECKED = {
     "inbox": ("counted", "state", "reported", "count", "records", "marker_lengths", "reads", "raw"),
     "timing": ("rows", "until", "events"),
     "figures": ("tool_pause", "lag_max"),
+    "content": ("text", "room"),
 }

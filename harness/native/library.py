@@ -36,6 +36,8 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     ),
     "sg_pack": (c_void_p, c_int, c_int, c_char_p),
     "sg_timing": (POINTER(layout.Timing), POINTER(layout.Figures)),
+    "sg_event_counts": (c_char_p, c_void_p, c_int64, c_void_p),
+    "sg_content": (c_char_p, c_void_p, c_int64, POINTER(layout.Content)),
 }
 
 
@@ -56,7 +58,8 @@ def _fits(library: Any) -> bool:
         return False
     for name, arguments in _ARGUMENTS.items():
         getattr(library, name).argtypes = arguments
-    library.sg_number.restype = c_int64
+    for name in ("sg_number", "sg_event_counts", "sg_content"):
+        getattr(library, name).restype = c_int64
     return all(library.sg_number(name.encode()) == value for name, value in layout.numbers().items())
 
 

@@ -29,7 +29,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.native import library
+from streamgauge.harness.native import layout, library
 from streamgauge.harness.record.packed import (
     MOST_AT_ONCE,
     MOST_EVENTS,
@@ -38,13 +38,15 @@ from streamgauge.harness.record.packed import (
     DamagedArrivals,
     Range,
     event_count,
+    event_counts,
     inflated,
+    lengths_of,
 )
 
 __all__ = [
     "CONTENT_CODES", "KINDS", "MOST_AT_ONCE", "MOST_EVENTS", "NOT_HANDED", "Chunk", "Columns", "ContentEvents",
-    "DamagedArrivals", "Kind", "columns", "content_events", "decode", "encode", "event_count", "is_content",
-    "kind_codes", "microseconds", "pack", "pack_rows",
+    "DamagedArrivals", "Kind", "columns", "content_events", "decode", "encode", "event_count", "event_counts",
+    "is_content", "kind_codes", "microseconds", "pack", "pack_rows",
 ]  # fmt: skip
 
 _HEAD = struct.Struct("<Iq")
@@ -171,7 +173,7 @@ def columns(blob: bytes) -> Columns:
     if not blob:
         none = np.zeros(0, np.int64)
         return Columns(none, none.astype(np.uint8), none, none, none, none)
-    cursors = Cursors([inflated(blob, _WIDEST_EVENT)])
+    cursors = Cursors([inflated(blob)])
     start = _beginning(cursors)
     characters = cursors.column(start.counts, _CHARACTERS)
     overhead = cursors.column(start.counts, _OVERHEAD)
@@ -185,8 +187,10 @@ def content_events(blobs: Sequence[bytes]) -> ContentEvents:
 
     The blobs may hold `MOST_AT_ONCE` events together; `event_count` counts those of one blob beforehand.
     """
-    present = np.flatnonzero(np.fromiter(map(len, blobs), np.int64, len(blobs)))
-    cursors = Cursors([inflated(blob, _WIDEST_EVENT) for blob in blobs if blob])
+    if library.LIBRARY is not None and (compiled := _compiled_content(blobs)) is not None:
+        return compiled
+    present = np.flatnonzero(lengths_of(blobs))
+    cursors = Cursors([inflated(blob) for blob in blobs if blob])
     start = _beginning(cursors)
     count, at, ends = start.counts, start.at, np.cumsum(start.counts)
     text = cursors.column(count, _CHARACTERS)
@@ -201,6 +205,17 @@ def content_events(blobs: Sequence[bytes]) -> ContentEvents:
     if starts[-1] == len(at):
         return ContentEvents(starts, at, perceived_at, client_lag, text)
     return ContentEvents(starts, at[content], perceived_at[content], client_lag[content], text[content])
+
+
+def _compiled_content(blobs: Sequence[bytes]) -> ContentEvents | None:
+    """`content_events` in C. None if C refuses a blob: Python says what is wrong with it, or reads it after all."""
+    starts, lengths = np.empty(len(blobs) + 1, np.int64), lengths_of(blobs)
+    # Only the part that is written takes memory.
+    columns = [np.empty(MOST_AT_ONCE, np.int64) for _ in range(4)]
+    to = layout.Content(*(column.ctypes.data for column in (starts, *columns)), MOST_AT_ONCE)
+    if library.LIBRARY.sg_content(b"".join(blobs), lengths.ctypes.data, len(blobs), ctypes.byref(to)) < len(blobs):
+        return None
+    return ContentEvents(starts, *(column[: starts[-1]] for column in columns))
 
 
 def decode(blob: bytes) -> tuple[Chunk, ...]:
@@ -247,13 +262,10 @@ def _pack_rows(rows: NDArray[np.int64]) -> tuple[bytes, bytes]:
 
 # The sum of the largest gaps in the longest stream fits into 63 bits.
 _GAPS = _OVERHEAD = _LINK_LAG = Range(-(2**44), 2**44)
-_KIND_CODES = Range(0, len(_KINDS) - 1, 1)
+_KIND_CODES = Range(0, layout.LAST_KIND, 1)
 _RUN_LENGTHS = Range(1, MOST_EVENTS, 3)
 _CHARACTERS = Range(0, 2**40)
 _CLIENT_LAG = Range(NOT_HANDED, 2**44)
-_WIDEST_EVENT = sum(
-    column.width for column in (_GAPS, _KIND_CODES, _RUN_LENGTHS, _CHARACTERS, _OVERHEAD, _LINK_LAG, _CLIENT_LAG)
-)
 _MOMENTS = 2**53  # µs before or after the run began: 285 years; in ns, it fits into 63 bits
 
 

@@ -5,15 +5,18 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.harness.native import layout, library
+from streamgauge.harness.native.layout import WIDEST_EVENT
+
 VERSION = 1
-MOST_EVENTS = 2**18  # of one stream; `drive.reading.body` records fewer
+MOST_EVENTS = layout.MOST_EVENTS  # of one stream; `drive.reading.body` records fewer
 MOST_AT_ONCE = 2**22  # events that `content_events` takes; a batch of damaged blobs costs at most 512 MiB
 _SMALL = 65_536  # bytes that a blob may inflate to before its number of events is looked at
 _AROUND = 1_024  # more bytes than the heads of a blob and of its columns have
@@ -41,13 +44,27 @@ def event_count(blob: bytes) -> int:
         return _checked_count(zlib.decompressobj().decompress(memoryview(blob)[1:], _COUNT.size))
 
 
-def inflated(blob: bytes, widest: int) -> bytes:
-    """What a blob holds after its version. An event has at most `widest` bytes, so a zlib bomb is refused early."""
+def event_counts(blobs: Sequence[bytes]) -> NDArray[np.int64]:
+    """`event_count` of many blobs, which C counts many times faster."""
+    if library.LIBRARY is not None:
+        counts, lengths = np.empty(len(blobs), np.int64), lengths_of(blobs)
+        arguments = b"".join(blobs), lengths.ctypes.data, len(blobs), counts.ctypes.data
+        if library.LIBRARY.sg_event_counts(*arguments) == len(blobs):
+            return counts
+    return np.fromiter(map(event_count, blobs), np.int64, len(blobs))
+
+
+def lengths_of(blobs: Sequence[bytes]) -> NDArray[np.int64]:
+    return np.fromiter(map(len, blobs), np.int64, len(blobs))
+
+
+def inflated(blob: bytes) -> bytes:
+    """What a blob holds after its version. An event has at most WIDEST_EVENT bytes, so a zlib bomb is refused early."""
     _check_version(blob)
     inflate = zlib.decompressobj()
     with _damage_of_zlib():
         inflated = inflate.decompress(memoryview(blob)[1:], _SMALL)
-        room = _checked_count(inflated) * widest + _AROUND - len(inflated)
+        room = _checked_count(inflated) * WIDEST_EVENT + _AROUND - len(inflated)
         if not inflate.eof and room > 0:
             inflated += inflate.decompress(inflate.unconsumed_tail, room)
     if not inflate.eof or inflate.unused_data:
@@ -83,7 +100,7 @@ class Cursors:
 
     def __init__(self, blobs: list[bytes]) -> None:
         self.bytes = b"".join(blobs)
-        lengths = np.fromiter(map(len, blobs), np.int64, len(blobs))
+        lengths = lengths_of(blobs)
         self.ends = np.cumsum(lengths)
         self.at = self.ends - lengths
 

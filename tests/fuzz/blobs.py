@@ -23,3 +23,5 @@ def case(random: Random) -> None:
         if random.random() < 0.5:
             patch.setattr(library, "LIBRARY", None)
         hostile_blobs.check(blob)
+    if random.random() < 0.2:
+        hostile_blobs.check_together([*random.sample(_valid(), 3), b"", random.choice((blob, random.choice(_valid())))])

@@ -4,9 +4,12 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
+from typing import Any
 
 import numpy as np
+from msgspec.structs import asdict
 
 from streamgauge.harness.native import library
 from streamgauge.harness.record import arrivals
@@ -37,7 +40,16 @@ def hostile(blob: bytes, random: Random) -> bytes:
     for _ in range(random.choice((1, 1, 1, 2, 5))):
         inside = _changed(inside, random)
     after = b"" if random.random() < 0.95 else random.randbytes(9)
-    return blob[:1] + zlib.compress(bytes(inside), 1) + after
+    return blob[:1] + _deflated(bytes(inside), random) + after
+
+
+def _deflated(data: bytes, random: Random) -> bytes:
+    """In one of the many ways in which deflate can say the same, some of which zlib would hardly choose."""
+    strategy = random.choice((zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE, zlib.Z_FIXED))
+    deflate = zlib.compressobj(random.choice((0, 1, 1, 6, 9)), zlib.DEFLATED, random.choice((9, 12, 15)), 5, strategy)
+    middle = random.randrange(len(data) + 1) if random.random() < 0.3 else 0
+    flush = random.choice((zlib.Z_SYNC_FLUSH, zlib.Z_FULL_FLUSH, zlib.Z_BLOCK, zlib.Z_PARTIAL_FLUSH))
+    return deflate.compress(data[:middle]) + deflate.flush(flush) + deflate.compress(data[middle:]) + deflate.flush()
 
 
 def _changed(data: bytearray, random: Random) -> bytearray:
@@ -98,9 +110,8 @@ def check(blob: bytes) -> str:
         whole = arrivals.columns(blob)
     except DamagedArrivals:
         whole = None
-    try:
-        content = arrivals.content_events([blob])
-    except DamagedArrivals:
+    content = _content([blob])
+    if isinstance(content, str):
         assert whole is None
         return "damaged"
     if whole is None:
@@ -116,6 +127,43 @@ def check(blob: bytes) -> str:
     return "read"
 
 
+def _content(blobs: Sequence[bytes]) -> arrivals.ContentEvents | str:
+    """The content of blobs, or why they were refused: C, where it is compiled, finds the same as Python."""
+    found = _content_or_fault(blobs)
+    with _without_compiled():
+        expected = _content_or_fault(blobs)
+        counts = _counts_or_fault(blobs)
+    assert _counts_or_fault(blobs) == counts
+    if isinstance(found, str) or isinstance(expected, str):
+        assert found == expected
+        return found
+    assert all(np.array_equal(column, asdict(expected)[name]) for name, column in asdict(found).items())
+    return found
+
+
+def _content_or_fault(blobs: Sequence[bytes]) -> arrivals.ContentEvents | str:
+    try:
+        return arrivals.content_events(blobs)
+    except DamagedArrivals as fault:
+        return str(fault)
+
+
+def _counts_or_fault(blobs: Sequence[bytes]) -> Any:
+    try:
+        return arrivals.event_counts(blobs).tolist()
+    except DamagedArrivals as fault:
+        return str(fault)
+
+
+@contextmanager
+def _without_compiled() -> Iterator[None]:
+    compiled, library.LIBRARY = library.LIBRARY, None
+    try:
+        yield
+    finally:
+        library.LIBRARY = compiled
+
+
 def fuzz(cases: int, seed: int) -> Counter[str]:
     """Change valid blobs in this many ways. Returns how many were read and how many were refused."""
     random, found = Random(seed), Counter[str]()
@@ -124,6 +172,14 @@ def fuzz(cases: int, seed: int) -> Counter[str]:
     for _ in range(cases):
         found[check(hostile(random.choice(valid), random))] += 1
     return found
+
+
+def check_together(blobs: Sequence[bytes]) -> None:
+    """Read blobs at once: C and Python find the same in all, or the same fault in one."""
+    content = _content(blobs)
+    if not isinstance(content, str):
+        alone = [arrivals.content_events([blob]) for blob in blobs]
+        assert content.at.tolist() == [at for one in alone for at in one.at.tolist()]
 
 
 def refuse_all(blobs: Iterable[bytes]) -> None:

@@ -2,14 +2,17 @@
 
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from sqlite_utils import Database
 
 from streamgauge.harness.errors import DamagedRow, RowError, StoreError
 from streamgauge.harness.judge.store.checked import RowFault, text_or_bytes
+
+T = TypeVar("T")
 
 _MOST_BYTES = 64 * 2**20  # of a value or a row; the largest that we write is the blob of 250,000 events, below 12 MiB
 
@@ -65,6 +68,17 @@ def undecodable_text_as_bytes(database: Database) -> Iterator[None]:
         yield
     finally:
         database.conn.text_factory = str
+
+
+def decoded(database: Database, read: Callable[[], T]) -> T:
+    """What `read` returns, with `undecodable_text_as_bytes` only if it is needed: that calls Python for each text."""
+    try:
+        return read()
+    except sqlite3.OperationalError as fault:
+        if "decode" not in str(fault):
+            raise
+    with undecodable_text_as_bytes(database):
+        return read()
 
 
 def _quoted(path: Path) -> str:

@@ -302,7 +302,7 @@ class Store:
         with as_store_errors(self.path):
             select = select_statement(self._database.table("streams").columns_dict.keys(), chosen)
         while True:
-            with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
+            with as_store_errors(self.path):
                 rows = self._stream_rows(select, (number, last, batch))
                 if not rows:
                     return
@@ -313,7 +313,9 @@ class Store:
     def _stream_rows(self, select: str, parameters: tuple[int, int, int]) -> list[Sequence[Any]]:
         _, last, batch = parameters
         try:
-            return bounded(self._database.execute(select, parameters), batch)
+            return connection.decoded(
+                self._database, lambda: bounded(self._database.execute(select, parameters), batch)
+            )
         except connection.TooLarge:
             raise RowFault("streams", f"after {last}", "any", "a value is larger than this program writes") from None
 

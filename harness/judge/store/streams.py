@@ -153,18 +153,24 @@ def as_selected(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
 def bounded(rows: Iterable[Sequence[Any]], most: int) -> list[Sequence[Any]]:
     """The first rows, at most `most` of them, and no more than fit into the memory of a batch. RowFault."""
     batch: list[Sequence[Any]] = []
-    size = events = 0
+    size = 0
     for row in rows:
         batch.append(row)
         try:
-            events += arrivals.event_count(row[_BLOB])
             size += sum(map(len, filter(None, row[_BLOB:_FIRST_NUMBER])))
-        except (TypeError, ValueError):
+        except TypeError:
             _check(row)
             raise
-        if len(batch) >= most or size > _MOST_BYTES or events > arrivals.MOST_AT_ONCE - arrivals.MOST_EVENTS:
+        if len(batch) >= most or size > _MOST_BYTES:
             break
-    return batch
+    try:
+        events = np.cumsum(arrivals.event_counts([row[_BLOB] for row in batch]))
+    except (TypeError, ValueError):
+        for row in batch:
+            _check(row)
+        raise
+    # One stream may go beyond the limit: no stream holds more than MOST_EVENTS.
+    return batch[: 1 + int(np.searchsorted(events, arrivals.MOST_AT_ONCE - arrivals.MOST_EVENTS, side="right"))]
 
 
 def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
@@ -175,12 +181,21 @@ def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
         for row in rows:
             _check(row)
     text = {name: list(column) for name, column in zip(_TEXTS, texts, strict=True)}
-    number = {name: np.array(column, np.float64) for name, column in zip(_NUMBERS, numbers, strict=True)}
+    number = {name: _floats(column) for name, column in zip(_NUMBERS, numbers, strict=True)}
     text["answer"] = [answer or "streamed" for answer in text["answer"]]
     text["oddities"] = [oddities or "" for oddities in text["oddities"]]
     cached = number["cache_read_tokens"]
     text["cache"] = np.select([cached > 0, cached == 0], ["hit", "miss"], "").tolist()
     return Streams(np.array(ids, np.int64), text, number, list(blobs), source)
+
+
+def _floats(column: Sequence[int | None]) -> NDArray[np.float64]:
+    """NaN for None."""
+    if None not in column:
+        return np.fromiter(column, np.float64, len(column))
+    if column.count(None) == len(column):
+        return np.full(len(column), np.nan)
+    return np.array(column, np.float64)
 
 
 def _are_ours(blobs: Sequence[Any], texts: Sequence[Sequence[Any]], numbers: Sequence[Sequence[Any]]) -> bool:
