@@ -69,6 +69,10 @@ def compare(database: Path, log: Path, windows: Sequence[Window], *, processes: 
     """
     with Store.open(database) as store:
         run = store.run()
+        if (there := len(run.instrument.get("workers", ()))) != processes:  # as by an option in ~/.locust.conf
+            raise TargetError(
+                f"{there} of {processes} processes took part in a run, which certifies nothing; calibrate again"
+            )
         answers = list(_answers(store, run, _sent(log)))
         if not answers:
             raise TargetError("no stream completed: the machine is too slow or too busy; calibrate when it is idle")

@@ -26,6 +26,10 @@ class Known(NamedTuple):
     certificate: Certificate | None  # None: there is none that is valid here
     why: str  # why not, and what to do, a sentence; "" if there is one
 
+    @property
+    def sentence(self) -> str:
+        return "; ".join(self.certificate.sentences()) if self.certificate else self.why
+
 
 def path() -> Path:
     """MachineError if this user has no home folder."""
@@ -91,7 +95,9 @@ def known() -> Known:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         return Known(None, f"not calibrated: {place} is no certificate of this version ({fault}); {CALIBRATE}")
     except OSError as fault:
-        return Known(None, f"not calibrated: {place} cannot be read: {fault.strerror or fault}")
+        return Known(
+            None, f"not calibrated: {place} cannot be read: {fault.strerror or fault}; remove it, and {CALIBRATE}"
+        )
     except MachineError as fault:
         return Known(None, f"not calibrated: {fault}")
     here = machine.facts()

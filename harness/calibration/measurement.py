@@ -4,6 +4,7 @@ Each run has one step for each number of streams. Two kinds of runs are made: on
 on another, and as many processes as there are cores for them, with several servers that share a port.
 """
 
+import os
 import shutil
 import subprocess
 import tempfile
@@ -126,7 +127,10 @@ def _drive(folder: Path, url: str, layout: Layout) -> None:
     command = programs.locust_command(
         Path("readers.py"), *programs.HEADLESS, *record, *divided, "--only-summary", "--loglevel", "ERROR"
     )
-    with programs.running(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    with programs.running(
+        command, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
         programs.pin(process.pid, layout.generator)
         _, errors = process.communicate()
     if not (folder / "run.db").exists():

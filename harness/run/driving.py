@@ -11,6 +11,7 @@ from typing import Any
 from locust.env import Environment
 from locust.runners import WorkerRunner
 
+from streamgauge.harness.calibration import kept
 from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.recorder import Deliver, Recorder
 from streamgauge.harness.drive.site import Site
@@ -105,4 +106,5 @@ def machine() -> Machine:
         cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         stamps="kernel" if kernel_stamps() else "python",
         reader="compiled" if library.LIBRARY else "python",
+        resolution=kept.known().sentence,
     )

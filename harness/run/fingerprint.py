@@ -54,10 +54,10 @@ def scenario_of(environment: Environment) -> str:
 
 def instrument() -> dict[str, Any]:
     """The versions and the machine that a run was measured with. Runs are comparable even if these differ."""
-    certificate, why = kept.known()
+    known = kept.known()
     return {
-        "resolution": "; ".join(certificate.sentences()) if certificate else why,
-        **({"certificate": msgspec.to_builtins(certificate)} if certificate else {}),
+        "resolution": known.sentence,
+        **({"certificate": msgspec.to_builtins(known.certificate)} if known.certificate else {}),
         "stamps": _stamps(),
         "streamgauge": __version__,
         "locust": locust.__version__,

@@ -90,11 +90,8 @@ class RunInProgress:
         if isinstance(self._runner, MasterRunner):  # only now: more workers may have connected during set-up
             self._sharing = Sharing(self._load, connected(self._runner))
         self._users.start()
-        options, shape = self._environment.parsed_options, self._environment.shape_class
-        for advice in (
-            self._asked.advice(),
-            planned_load.advice(options, shape, self._runner, self._recording.run.host),
-        ):
+        host = self._recording.run.host
+        for advice in (self._asked.advice(), planned_load.advice(self._environment, self._runner, host)):
             if advice:
                 say(f"streamgauge: {advice}")
         if self._settings.progress:

@@ -96,6 +96,7 @@ class Machine(msgspec.Struct, frozen=True):
     cpus: int | None  # that the process may use; None: unknown
     stamps: str  # "kernel" or "python": what takes the time of an arrival
     reader: str  # "compiled" or "python": what reads plain sockets
+    resolution: str = ""  # how exact its times are by its machine's certificate, in words; why not, if there is none
 
 
 class FromWorker(Message, frozen=True):

@@ -4,22 +4,29 @@ docs/how-to/many-users.md explains both.
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
-from typing import Any
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 from locust import LoadTestShape
+from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
 from streamgauge.harness.calibration import kept, machine, sizing
 from streamgauge.harness.calibration.sizing import Planned
 from streamgauge.harness.config.load import load
 from streamgauge.harness.drive import schedule
+from streamgauge.harness.drive.users import StreamUser
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.run.open_load import default_users, given_load
 from streamgauge.harness.run.options import AUTO
 from streamgauge.harness.run.terminal import say
 
 _MANY = sizing.DEFAULT // 2  # users of a worker on another machine, of which nothing is known here
+
+_WIRE = "wire"
+
+Defined = TypeVar("Defined")
 
 
 def understand_auto(parser: argparse.ArgumentParser) -> None:
@@ -57,15 +64,17 @@ def resolve_auto(options: Any) -> None:
     planned = _planned(options)
     count, why = sizing.automatic(kept.known(), planned, machine.cores())
     options.processes = count if count > 1 else None
+    os.environ.pop("LOCUST_PROCESSES", None)  # it can say `auto`, and Locust's workers would parse it again
     say(f"streamgauge: --processes {AUTO}: {why}")
 
 
-def advice(options: Any, shape: LoadTestShape | None, runner: LocalRunner | MasterRunner, host: str) -> str:
+def advice(environment: Environment, runner: LocalRunner | MasterRunner, host: str) -> str:
     """What to know of this run's load and this machine before it begins; "" if nothing."""
-    users = _peak([shape]) if shape is not None else options.num_users
+    options, shape = environment.parsed_options, environment.shape_class
+    users = options.num_users if shape is None else _peak([shape])
     if users is None:
         return ""
-    planned = Planned(users, _is_tls(host))
+    planned = Planned(users, _is_tls(host), _client(environment.user_classes, options))
     if isinstance(runner, MasterRunner) and not options.processes:
         workers = len(runner.clients.ready) or 1
         if users <= _MANY * workers:
@@ -76,9 +85,19 @@ def advice(options: Any, shape: LoadTestShape | None, runner: LocalRunner | Mast
 
 def _planned(options: Any) -> Planned | None:
     """None: it is decided later, in the web UI or by a shape that says nothing before."""
-    shapes = list(_shapes(LoadTestShape))
+    shapes = list(_defined(LoadTestShape))
     users = _peak(shapes) if shapes else _asked(options)
-    return None if users is None else Planned(users, _is_tls(options.host or ""))
+    if users is None:
+        return None
+    classes = [user for user in _defined(StreamUser) if user.__name__ in (options.user_classes or [user.__name__])]
+    hosts = [options.host] if options.host else [user.host or "" for user in classes]
+    return Planned(users, any(map(_is_tls, hosts)), _client(classes, options))
+
+
+def _client(classes: Iterable[type], options: Any) -> str:
+    """The most expensive client of these users: any that is not `wire`."""
+    names = {options.gauge_client or user.client for user in classes if issubclass(user, StreamUser)}
+    return max(names - {_WIRE}, default=_WIRE)
 
 
 def _asked(options: Any) -> int | None:
@@ -90,12 +109,12 @@ def _asked(options: Any) -> int | None:
     return 1 if options.headless or options.autostart else None
 
 
-def _shapes(kind: type[LoadTestShape]) -> Iterable[type[LoadTestShape]]:
-    """The shapes that the scenario has defined."""
-    for shape in kind.__subclasses__():
-        if not shape.abstract:
-            yield shape
-        yield from _shapes(shape)
+def _defined(kind: type[Defined]) -> Iterator[type[Defined]]:
+    """The classes of this kind that the scenario has made for Locust to use."""
+    for each in kind.__subclasses__():
+        if not each.abstract:  # type: ignore[attr-defined]  # Locust sets it
+            yield each
+        yield from _defined(each)
 
 
 def _peak(shapes: "Sequence[type[LoadTestShape] | LoadTestShape]") -> int | None:

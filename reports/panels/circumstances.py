@@ -39,6 +39,7 @@ def draw(run: Material) -> Panel:
         _reads(run),
         _processes(made.instrument.get("workers", {})),
         _health(run),
+        _accuracy(made.instrument.get("workers", {}), made.instrument.get("resolution")),
         _certificate(made.instrument.get("certificate")),
         _facts("Instrument", {name: value for name, value in made.instrument.items() if name not in _OWN_TABLES}),
         _facts("Labels", made.labels),
@@ -136,6 +137,14 @@ def _processes(workers: dict[str, dict[str, Any]]) -> Table:
     return Table(f"{some(len(rows), 'process', 'processes')} drove the users", columns, rows)
 
 
+def _accuracy(workers: dict[str, dict[str, Any]], own: object) -> Table:
+    """How exact the times of each machine are, if there are others than the one that recorded the run."""
+    facts = [each for each in workers.values() if each.get("resolution")]
+    machines = sorted({(str(each.get("host", NONE)), str(each["resolution"])) for each in facts})
+    rows: list[tuple[Cell, ...]] = [*machines] if {said for _, said in machines} - {own} else []
+    return Table("Accuracy of each machine that drove users", ("Machine", "By its calibration"), rows, cards=True)
+
+
 def _certificate(stored: Any) -> Table:
     """What `streamgauge calibrate` had found on the machine of the run; no rows without that."""
     columns = ("Processes", "Over", ">Streams", ">Events/s", ">TTFT off by, P99", ">ITL off by, P99", "Certified")
@@ -155,7 +164,9 @@ def _certificate(stored: Any) -> Table:
         )
         for point in certificate.points
     ]
-    return Table(f"Accuracy of the generator’s machine, as it was measured on {certificate.day}", columns, rows)
+    return Table(
+        f"Accuracy of the machine that recorded the run, as it was measured on {certificate.day}", columns, rows
+    )
 
 
 def _clock(facts: dict[str, Any]) -> str:

@@ -99,10 +99,20 @@ def test_the_accuracy_of_the_machine_is_shown_with_each_load_that_was_measured(t
     points = [point, {**point, "streams": 2_000, "itl_error_p99": 20.0}]
     certificate = {"made_at": "2026-01-02T03:04:05+00:00", "valid_for": {"machine": "here"}, "points": points}
     panel = drawn(tmp_path / "one.db", instrument={"stamps": "kernel", "certificate": certificate})
-    assert table(panel, "Accuracy of the generator’s machine, as it was measured on 2026-01-02").rows == [
+    assert table(panel, "Accuracy of the machine that recorded the run, as it was measured on 2026-01-02").rows == [
         ("1", "TLS", "1,000", "45,000", "0.100 ms", "0.020 ms", "yes"),
         ("1", "TLS", "2,000", "45,000", "0.100 ms", "20.0 ms", "no: off by more than 1 ms"),
     ]
     assert table(panel, "Instrument").rows == [("stamps", "kernel")]
     damaged = drawn(tmp_path / "two.db", instrument={"certificate": {**certificate, "points": [{"streams": "many"}]}})
     assert not any(table.caption.startswith("Accuracy") for table in damaged.tables)
+
+
+def test_the_accuracy_of_workers_on_other_machines_is_told_by_machine(tmp_path: Path) -> None:
+    here, there = ({"host": host, "resolution": said} for host, said in (("here", "± 0.1 ms"), ("there", "± 7 ms")))
+    caption = "Accuracy of each machine"
+    workers = {"worker-0": here, "worker-1": here, "worker-2": there}
+    panel = drawn(tmp_path / "far.db", instrument={"resolution": "± 0.1 ms", "workers": workers})
+    assert table(panel, caption).rows == [("here", "± 0.1 ms"), ("there", "± 7 ms")]
+    near = drawn(tmp_path / "near.db", instrument={"resolution": "± 0.1 ms", "workers": {"worker-0": here}})
+    assert not any(table.caption.startswith(caption) for table in near.tables)

@@ -188,13 +188,13 @@ NONE = Known(None, "not calibrated: run `streamgauge calibrate`")
         (MADE, 5_000, False, 12, "5,000 users in 12 processes: exact up to 6,000 on this machine, at 46 events/s each, "
          "reckoned from 8 processes"),
         (MADE, 90_000, False, 4, "90,000 users in 4 processes: exact up to 2,000 on this machine, at 46 events/s each; "
-         "this machine carries 8,000 in 16 processes (reckoned from 8 processes): use more machines, or fewer users"),
+         "this machine carries 8,000 in 16 processes, reckoned from 8 processes: use more machines, or fewer users"),
         (MADE, 300, True, 1, "300 users over TLS in 1 process: exact up to 250 on this machine, at 46 events/s each; "
          "use --processes 2, which carries 500"),
         (NONE, 250, False, 1, ""),
         (NONE, 251, False, 1, "251 users in 1 process: not calibrated: run `streamgauge calibrate`"),
         (Known(certificate(point(50, 0.1)), ""), 300, True, 1,
-         "300 users over TLS in 1 process: calibrated without TLS: run `streamgauge calibrate`"),
+         "300 users over TLS in 1 process: calibrated only without TLS: run `streamgauge calibrate`"),
         (Known(certificate(point(50, 9.0)), ""), 30, False, 1,
          "30 users in 1 process: no load was exact in 1 process when this machine was calibrated; "
          "use more machines, or fewer users"),
@@ -226,6 +226,17 @@ def test_automatic_processes_are_those_that_the_load_needs_and_no_more_than_core
 ) -> None:
     planned = None if users is None else Planned(users, tls=False)
     assert sizing.automatic(known, planned, cores) == (count, why)
+
+
+def test_users_of_a_client_library_are_not_promised_what_the_wire_client_carries() -> None:
+    planned = Planned(100, tls=False, client="httpx")
+    assert sizing.sentence(MADE, planned, 1, 16) == (
+        "100 users with the client httpx in 1 process: about 166 on this machine, by the calibration of the wire client"
+    )
+    assert sizing.automatic(MADE, Planned(200, tls=False, client="httpx"), 16)[0] == 3
+    assert sizing.automatic(NONE, planned, 16) == (
+        2, "2 for 100 users with the client httpx, by the default of 83 users for each process"
+    )  # fmt: skip
 
 
 def test_processes_that_did_worse_together_than_one_alone_are_not_used() -> None:

@@ -87,6 +87,6 @@ def test_every_sample_of_held_streams_is_a_second() -> None:
 
 def test_only_a_worker_s_clock_is_compared_with_the_run_s() -> None:
     here = about_this_process(MACHINE)
-    assert here == {"host": "here", "pid": 7, "cpus": 2, "stamps": "kernel", "reader": "compiled"}
+    assert here == {"host": "here", "pid": 7, "cpus": 2, "stamps": "kernel", "reader": "compiled", "resolution": ""}
     ready = Ready("run-1", "worker-0", MACHINE, None, None)
     assert about_worker(ready) == {**here, "clock_offset_ns": None, "clock_doubt_ns": None}
