@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import ssl
 
 from streamgauge.harness.record.observation import Outcome
@@ -35,21 +36,39 @@ def starves(code: int | None) -> bool:
     return code in _OURS
 
 
-# What OpenSSL's names for the commonest faults of TLS mean; an alert is the server's word.
+GARBAGE = "what came cannot be decrypted: it is garbage, or was changed"
+_NOT_TLS = "the server does not speak TLS at this port"
+_NO_VERSION = "the server speaks no version of TLS that we do"
+_NO_NAME = "the server does not know the host's name"
+
+# What OpenSSL's names for the commonest faults of TLS mean; in the handshake, for those that can occur there and later.
 _TLS = {
     "ALERT_CERTIFICATE_REQUIRED": "the server wants a certificate of the client, and streamgauge has none",
     "ALERT_BAD_CERTIFICATE": "the server refuses us as a client without a good certificate",
     "ALERT_HANDSHAKE_FAILURE": (
         "the server refuses the handshake: it wants a certificate of the client, or has no cipher in common with us"
     ),
-    "ALERT_PROTOCOL_VERSION": "the server speaks no version of TLS that we do",
-    "UNSUPPORTED_PROTOCOL": "the server speaks no version of TLS that we do",
-    "ALERT_UNRECOGNIZED_NAME": "the server does not know the host's name",
-    "UNRECOGNIZED_NAME": "the server does not know the host's name",
-    "WRONG_VERSION_NUMBER": "the server does not speak TLS at this port",
-    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": "what came cannot be decrypted: it is garbage, or was changed",
+    "ALERT_PROTOCOL_VERSION": _NO_VERSION,
+    "UNSUPPORTED_PROTOCOL": _NO_VERSION,
+    "ALERT_UNRECOGNIZED_NAME": _NO_NAME,
+    "UNRECOGNIZED_NAME": _NO_NAME,
+    "WRONG_VERSION_NUMBER": _NOT_TLS,
+    "RECORD_LAYER_FAILURE": _NOT_TLS,
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": GARBAGE,
+    "BAD_RECORD_TYPE": GARBAGE,
+    "LENGTH_TOO_SHORT": GARBAGE,
+    "PACKET_LENGTH_TOO_LONG": GARBAGE,
+    "ENCRYPTED_LENGTH_TOO_LONG": GARBAGE,
+    "DATA_LENGTH_TOO_LONG": GARBAGE,
+    "": GARBAGE,  # such as an alert that is not encrypted
     "UNEXPECTED_EOF_WHILE_READING": "the server closed the connection in mid-record",
 }
+_ALERT = re.compile("(TLSV1|TLSV13|SSLV3)_")  # begins OpenSSL's name for an alert of the peer
+
+
+def is_alert(fault: ssl.SSLError) -> bool:
+    """Whether the peer told us of a fault, in an alert."""
+    return _ALERT.match(fault.reason or "") is not None
 
 
 def reason(fault: BaseException) -> str:
@@ -57,11 +76,18 @@ def reason(fault: BaseException) -> str:
     if isinstance(fault, ssl.SSLCertVerificationError):
         return f"the certificate does not verify: {fault.verify_message}"
     if isinstance(fault, ssl.SSLError):
-        told = fault.reason or str(fault)
-        return _TLS.get(told.removeprefix("TLSV1_").removeprefix("TLSV13_").removeprefix("SSLV3_"), told)
+        return _reason_of_tls(fault)
     if isinstance(fault, OSError) and fault.errno is not None:
         return fault.strerror or os.strerror(fault.errno)
     return str(fault)
+
+
+def _reason_of_tls(fault: ssl.SSLError) -> str:
+    name = _ALERT.sub("", fault.reason or "", count=1)
+    if name in _TLS:
+        return _TLS[name]
+    words = name.removeprefix("ALERT_").replace("_", " ").lower()
+    return f"the server sent the alert {words}" if is_alert(fault) else f"OpenSSL refuses what the server sent: {words}"
 
 
 def reason_of(code: int) -> str:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from streamgauge.harness.drive.wire.broken import Broken, reason
+from streamgauge.harness.drive.wire.broken import GARBAGE, Broken, is_alert, reason
 from streamgauge.harness.record.observation import Outcome
 
 _RECORD = 16_384  # bytes of plain text in a record at most; each call of OpenSSL decrypts one record
+_NO_RECORD = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}  # OpenSSL's names for bytes that are no record
 
 
 class Plain(NamedTuple):
@@ -77,8 +78,9 @@ class Tls:
             ended = True
         except ssl.SSLError as fault:
             # In TLS 1.3, a server refuses a client without a certificate after the handshake.
-            outcome = Outcome.RESET if self._begun or plain else Outcome.UNREACHABLE
-            broken = Broken(outcome, f"TLS: {reason(fault)}")
+            refused = is_alert(fault) and not (self._begun or plain)
+            told = GARBAGE if fault.reason in _NO_RECORD else reason(fault)
+            broken = Broken(Outcome.UNREACHABLE if refused else Outcome.RESET, f"TLS: {told}")
         found += [len(plain)] * (len(ends) - len(found))
         self._begun = self._begun or bool(plain)
         return Plain(bytes(plain), found, ended, broken)
