@@ -68,7 +68,10 @@ class Decoding:
 
 
 class Connecting:
-    """How much later than the kernel this process notices its connections: a part of TTFT that is not the server's."""
+    """How much later than the kernel this process notices its connections: a part of TTFT that is not the server's.
+
+    Over TLS, this includes how much later it notices each of the server's answers in the handshake.
+    """
 
     def __init__(self) -> None:
         self.late = 0  # connections that were noticed _LATE or more after the kernel had them

@@ -15,6 +15,8 @@ import gevent
 import pytest
 
 from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients.wire import WireClient
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
@@ -37,9 +39,11 @@ from tests.support.hostile import (
     observe,
     scripted,
     stamped_true,
+    target,
     token,
     tokens,
 )
+from tests.support.records import Records
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with"),
@@ -364,3 +368,33 @@ def test_a_slow_server_that_goes_on_after_its_last_record_is_not_waited_for(tls:
         seen = observe(server.url, verify=False)
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 4)
     assert time.monotonic() - began < 2
+
+
+def test_an_answer_in_the_handshake_that_the_busy_loop_sees_late_is_told_as_its_own_lag(tls: ssl.SSLContext) -> None:
+    asked_for = threading.Event()
+
+    def script(peer: Peer) -> str:
+        peer.sock.recv(1, socket.MSG_PEEK)  # the client's hello
+        asked_for.set()
+        time.sleep(0.03)  # until the loop stands still
+        Records(tls, peer)
+        return peer.until_gone()
+
+    def busy() -> None:
+        while not asked_for.is_set():
+            gevent.sleep(0.001)
+        time.sleep(0.12)  # not gevent's: the loop stands still
+
+    with scripted(script) as server:
+        url = server.url.replace("http:", "https:")
+        site = Site.of(
+            url, target(timeouts={"first_token": "300ms"}, verify=False), RunClock.starting_at(time.time_ns())
+        )
+        person = WireClient(site)
+        other = gevent.spawn(busy)
+        seen = ask(person)
+        other.get()
+        person.close()
+    assert seen.secured_at is not None
+    assert 50 < site.connecting.take_most() < 1_000
+    assert site.connecting.late == 1

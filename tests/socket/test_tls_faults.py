@@ -209,14 +209,3 @@ def test_a_library_cannot_be_told_that_a_cut_off_answer_is_whole(tls: ssl.SSLCon
             seen = stacks.observe(name, server.url, verify=False)
         outcomes.add((seen.outcome, content(seen), "close_notify" in seen.detail))
     assert outcomes == {(Outcome.TRUNCATED, 2, True)}
-
-
-def test_a_library_does_not_trust_a_certificate_that_does_not_verify(tls: ssl.SSLContext) -> None:
-    outcomes = set()
-    for name in ("wire", *stacks.LIBRARIES):
-        with scripted(asked(PART), tls=tls) as server:
-            seen = stacks.observe(name, server.url)
-        outcomes.add((seen.outcome, seen.detail, seen.sent_at))
-    ((outcome, detail, sent_at),) = outcomes
-    assert (outcome, sent_at) == (Outcome.UNREACHABLE, None)
-    assert detail == "TLS: the certificate does not verify: self-signed certificate"

@@ -83,7 +83,6 @@ class Attempt:
         until = self._until(self._timeouts.connect)
         try:
             connection.open(endpoint, until, self._link.window)
-            self._connecting.add(connection.connect_lag)
             self._pause(self._link.handshake())
             seen.connected_at = time.monotonic_ns()
             if endpoint.tls:
@@ -91,6 +90,7 @@ class Attempt:
                 self._pause(self._link.handshake())
                 seen.secured_at = time.monotonic_ns()
         finally:
+            self._connecting.add(connection.connect_lag)
             seen.resolved_at = connection.resolved_at
 
     def _ask(self, request: bytes) -> None:

@@ -42,7 +42,8 @@ class Connection:
         self.sock: Any = None
         self.tls: Tls | None = None
         self.resolved_at: int | None = None  # CLOCK_MONOTONIC ns
-        self.connect_lag: int | None = None  # ns from the kernel's connection until we noticed it; None: unknown
+        # ns from the kernel's connection, and from each answer in the TLS handshake, until we noticed; None: unknown
+        self.connect_lag: int | None = None
         # CLOCK_MONOTONIC ns; taken before the last call of `send`, which may return after the answer has arrived.
         self.sent_at: int | None = None
 
@@ -101,14 +102,18 @@ class Connection:
 
     def _receive(self) -> bytes:
         try:
-            data: bytes = self.sock.recv(_BLOCK)
+            data, control, _, _ = self.sock.recvmsg(_BLOCK, stamps.CONTROL_SPACE)
         except BlockingIOError:
             return b""
         except OSError as fault:
             raise Broken(Outcome.UNREACHABLE, f"the connection broke in the TLS handshake: {reason(fault)}") from None
         if not data:
             raise Broken(Outcome.UNREACHABLE, "the server closed the connection in the TLS handshake")
-        return data
+        stamp = stamps.stamp_of(control)
+        if stamp and self.connect_lag is not None:
+            self.connect_lag += max(0, time.time_ns() - stamp)
+        found: bytes = data
+        return found
 
     def send(self, data: bytes, until: int) -> None:
         """Hand all of `data` to the kernel before `until`, or raise Broken. OSError if the connection broke."""
