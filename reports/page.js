@@ -1,8 +1,9 @@
-// Draws the page's figures in the colours of its style sheet, and again when the colour scheme changes or it is printed.
+// The page's behaviour: charts in the colours of its style sheet, drawn when they come near the window; the contents list
+// that shows where the reader is; tables that fold, sort and can be searched.
 (() => {
   "use strict";
-  const charts = [...document.querySelectorAll(".chart")];
-  const fine = matchMedia("(pointer: fine)");
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const charts = all(".chart");
   const config = { displayModeBar: false, displaylogo: false, responsive: false, showTips: false };
 
   // Replaces `var(--p95)` anywhere in a figure by the colour that the style sheet currently has.
@@ -39,34 +40,129 @@
     };
   }
 
+  // Running the bundle takes longer than the rest of the page together, so nothing runs it before a chart is needed.
+  const load = () => {
+    if (window.Plotly) return;
+    const script = document.createElement("script");
+    script.textContent = document.getElementById("bundle").textContent;
+    document.head.append(script);
+  };
+
+  const drawn = new Set();
   const draw = (chart) => {
+    load();
+    drawn.add(chart);
     const style = getComputedStyle(document.documentElement);
     const figure = JSON.parse(chart.nextElementSibling.textContent);
     const layout = resolve({ ...figure.layout, template }, style);
     const size = { width: chart.clientWidth, height: chart.clientHeight };
     return Plotly.react(chart, resolve(figure.data, style), { ...layout, ...size, dragmode: false }, config);
   };
-  const drawAll = () => charts.forEach(draw);
+  const near = new IntersectionObserver((seen) => {
+    for (const { target, isIntersecting } of seen) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      draw(target);
+    }
+  }, { rootMargin: "400px" });
+  charts.forEach((chart) => near.observe(chart));
 
-  drawAll();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  // The rest is drawn when there is nothing else to do, one at a time, so that scrolling finds it ready.
+  const idle = window.requestIdleCallback || ((then) => setTimeout(then, 50));
+  const drawNext = () => {
+    const chart = charts.find((one) => !drawn.has(one));
+    if (!chart) return;
+    near.unobserve(chart);
+    draw(chart);
+    idle(drawNext);
+  };
+  addEventListener("load", () => idle(drawNext));
+  const drawAgain = () => [...drawn].filter((chart) => chart.clientWidth).forEach(draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAgain);
 
   let width = innerWidth;
   addEventListener("resize", () => {
     if (innerWidth === width) return; // a phone shows or hides its address bar: only the height changes
     width = innerWidth;
-    requestAnimationFrame(drawAll);
+    requestAnimationFrame(drawAgain);
   });
 
-  // Print with the width and colours of paper, and with every folded table open.
+  // Where the reader is: the last section that has begun above the upper third of the window.
+  const links = all("nav a");
+  const places = links.map((link) => document.getElementById(link.hash.slice(1)));
+  const mark = () => {
+    const begun = places.filter((place) => place.getBoundingClientRect().top < innerHeight / 3).length;
+    const atEnd = innerHeight + scrollY >= document.documentElement.scrollHeight - 2;
+    const current = atEnd && scrollY > 0 ? links.length - 1 : Math.max(0, begun - 1);
+    links.forEach((link, place) => {
+      if (place === current && !link.hasAttribute("aria-current")) {
+        link.setAttribute("aria-current", "true");
+        const list = link.parentElement;
+        if (list.scrollWidth > list.clientWidth) list.scrollLeft = link.offsetLeft - 16;
+      } else if (place !== current) link.removeAttribute("aria-current");
+    });
+  };
+  addEventListener("scroll", mark, { passive: true });
+  mark();
+
+  // One button opens and folds every table.
+  const folded = all("main details");
+  const button = document.getElementById("tables");
+  button.hidden = !folded.length;
+  button.addEventListener("click", () => {
+    const open = button.getAttribute("aria-pressed") === "false";
+    button.setAttribute("aria-pressed", String(open));
+    button.textContent = open ? "Fold all tables" : "Show all tables";
+    folded.forEach((one) => { one.open = open; });
+  });
+
+  // A cell by which a table is sorted: the number that it begins with, otherwise its text.
+  const worth = (row, column) => {
+    const text = row.cells[column].textContent.trim();
+    const number = parseFloat(text.replace(/,/g, ""));
+    return Number.isNaN(number) ? text : number;
+  };
+  const order = (one, other) => {
+    if (typeof one === typeof other) return typeof one === "number" ? one - other : one.localeCompare(other);
+    return typeof one === "number" ? -1 : 1;
+  };
+  for (const table of all(".sortable")) {
+    const body = table.tBodies[0];
+    all("thead th", table).forEach((head, column) => {
+      const sort = document.createElement("button");
+      sort.type = "button";
+      sort.append(...head.childNodes);
+      head.append(sort);
+      sort.addEventListener("click", () => {
+        const down = head.getAttribute("aria-sort") === "ascending";
+        all("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
+        head.setAttribute("aria-sort", down ? "descending" : "ascending");
+        const rows = [...body.rows].sort((one, other) => order(worth(one, column), worth(other, column)));
+        body.append(...(down ? rows.reverse() : rows));
+      });
+    });
+    if (body.rows.length < 8) continue;
+    const search = document.createElement("input");
+    search.type = "search";
+    search.className = "search";
+    search.placeholder = "Show only rows with …";
+    search.setAttribute("aria-label", `Show only some rows of: ${table.caption.textContent}`);
+    search.addEventListener("input", () => {
+      const wanted = search.value.toLowerCase();
+      for (const row of body.rows) row.hidden = !row.textContent.toLowerCase().includes(wanted);
+    });
+    table.parentElement.before(search);
+  }
+
+  // Print with the width and colours of paper, with every chart drawn and every folded table open.
   addEventListener("beforeprint", () => {
     document.documentElement.classList.add("paper");
-    document.querySelectorAll("details:not([open])").forEach((one) => { one.open = true; one.dataset.was = "folded"; });
-    drawAll();
+    all("details:not([open])").forEach((one) => { one.open = true; one.dataset.was = "folded"; });
+    charts.forEach(draw);
   });
   addEventListener("afterprint", () => {
     document.documentElement.classList.remove("paper");
-    document.querySelectorAll("details[data-was]").forEach((one) => { one.open = false; delete one.dataset.was; });
-    drawAll();
+    all("details[data-was]").forEach((one) => { one.open = false; delete one.dataset.was; });
+    drawAgain();
   });
 })();

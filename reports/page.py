@@ -19,6 +19,7 @@ from streamgauge.harness.judge.wording import visible
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Panel
 from streamgauge.reports.panels import PANELS
+from streamgauge.reports.terms import explained, terms
 
 _HERE = Path(__file__).parent
 BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
@@ -36,18 +37,17 @@ def render(material: Material) -> str:
 
 def assemble(panels: Sequence[Panel], subject: str, source: str) -> str:
     """A page of panels; the first one is the header. `subject` goes into the title, `source` into the footer."""
-    scripts = (
-        [BUNDLE.read_text("utf-8"), (_HERE / "page.js").read_text("utf-8")]
-        if any(panel.charts for panel in panels)
-        else []
-    )
+    bundle = BUNDLE.read_text("utf-8") if any(panel.charts for panel in panels) else ""
+    script = (_HERE / "page.js").read_text("utf-8")
     return _template().render(
         panels=panels,
         subject=subject,
         source=source,
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file
-        scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
-        hashes=[_hash(script) for script in scripts],
+        bundle=Markup(bundle),  # noqa: S704 - our own file
+        script=Markup(script),  # noqa: S704 - our own file
+        hashes=[_hash(text) for text in (bundle, script) if text],
+        terms=list(terms()),
         version=__version__,
     )
 
@@ -63,6 +63,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["inert"] = _inert
+    environment.filters["explained"] = lambda text: explained(visible(text))
     return environment.get_template("page.html.jinja")
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from streamgauge.harness.judge.figures import NONE, between_or, figure
 from streamgauge.harness.judge.measure.statistics import Interval
@@ -33,10 +34,7 @@ class Table:
     rows: list[tuple[Cell, ...]]
     cards: bool = False  # show each row as a card on a phone: for rows with sentences
 
-    @property
-    def long(self) -> bool:
-        """Whether the table is folded at first."""
-        return len(self.rows) > 24 and not self.cards
+    sortable: bool = False  # its reader may sort it by a column, and search it
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,8 @@ class Panel:
     lead: str  # the panel's message in one sentence
     facts: tuple[Fact, ...] = ()
     charts: tuple[Chart, ...] = ()
-    tables: tuple[Table, ...] = ()
+    picture: Markup | None = None  # an SVG beside the facts; only in the first panel
+    tables: tuple[Table, ...] = ()  # folded if there are charts
     notes: tuple[str, ...] = ()
     status: str | None = None  # the run's verdict; only in the first panel
 
@@ -132,6 +131,13 @@ def scale(values: Iterable[float | None], spread: float) -> dict[str, object]:
     if not known or max(known) <= spread * min(known):
         return {"type": "linear", "rangemode": "tozero"}
     return {"type": "log", "dtick": "D2" if max(known) < 1000 * min(known) else 1}
+
+
+def clock(seconds: float) -> str:
+    """`0:05`, `12:30`, `1:02:30` since the run began."""
+    whole = int(seconds)
+    hours = f"{whole // 3600}:{whole % 3600 // 60:02d}" if whole >= 3600 else f"{whole // 60}"
+    return f"{hours}:{whole % 60:02d}"
 
 
 def whole_steps(most: int) -> int:

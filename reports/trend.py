@@ -61,7 +61,7 @@ def _by_run(history: History) -> Panel:
     traces[0].mode = "lines+markers"
     axis = {"title": {"text": "ms"}, **scale([point.p95 for point in points], 50)}
     chart = Chart(
-        caption="P95 TTFT by run, oldest first",
+        caption="Did the first token become slower? P95 TTFT by run, oldest first",
         figure=plot(traces, xaxis={"title": {"text": "run"}}, yaxis=axis),
         wide=True,
     )
@@ -150,7 +150,7 @@ def _by_day(history: History) -> Panel:
         name="days",
         title="By day",
         lead="How long the first token took, for all streams of a day (UTC).",
-        charts=(Chart("Share of streams by TTFT, for each day", plot(traces, **layout), wide=True),),
+        charts=(Chart("How long did the first token take, day by day?", plot(traces, **layout), wide=True),),
         tables=(Table("Streams by TTFT", ("day", *(f">{_bucket(place)}" for place in places), ">failed"), rows),),
     )
 

@@ -230,7 +230,9 @@ def _course(run: Material) -> tuple[Chart, ...]:
             "tickmode": "auto", "nticks": 4,
         },
     )  # fmt: skip
-    return (Chart("The generator over time: CPU and event-loop lag, the most of any process", drawing, 220, wide=True),)
+    return (
+        Chart("Was the load generator busy? CPU and event-loop lag, the most of any process", drawing, 220, wide=True),
+    )
 
 
 def _worst(run: Material, name: Vital, parts: int) -> list[float | None]:

@@ -64,7 +64,11 @@ def _chart(title: str, arrived: dict[str, Figures], handed: dict[str, Figures]) 
         "What arrived": ("server", [seen.p95 for seen in arrived.values()]),
         "What was handed over": ("person", [seen.p95 for seen in handed.values()]),
     }
-    return Chart(f"P95 {title} by client", paired_bars([*arrived], sides), height=120 + 46 * len(arrived))
+    return Chart(
+        f"What did the client library add to {title}? P95 by client",
+        paired_bars([*arrived], sides),
+        height=120 + 46 * len(arrived),
+    )
 
 
 def _table(title: str, arrived: dict[str, Figures], handed: dict[str, Figures]) -> Table:

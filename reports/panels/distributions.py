@@ -101,7 +101,7 @@ def _histogram(name: str, samples: Distribution) -> Chart:
             )
         )
     return Chart(
-        f"{_TITLES[name]}: how many {'gaps' if name == 'itl' else 'streams'} took how long",
+        f"{_TITLES[name]}: how many {'gaps' if name == 'itl' else 'streams'} took how long?",
         plot(
             [bars, *marks],
             xaxis={"title": {"text": "ms"}, **_scale(samples)},
@@ -139,7 +139,7 @@ def _shares(run: Material, name: str, whole: Distribution) -> Chart:
             )
         )
     return Chart(
-        f"{_TITLES[name]}: the share that came within a time, by network",
+        f"{_TITLES[name]}: what share came within a time, on which network?",
         plot(
             traces,
             showlegend=True,

@@ -51,7 +51,7 @@ def _by_part(run: Material, name: str) -> Chart:
         rows += [(f"<b>{title}</b>", None)] if shown else []
         rows += [(label(part.value, 20), part.metrics[name]) for part in parts if part in shown]
     return Chart(
-        f"{_TITLES[name]} by user class and network",
+        f"Who has which {_TITLES[name]}? By user class and network",
         _ranges(rows),
         height=110 + 26 * len(rows),
     )

@@ -78,7 +78,7 @@ def _chart(run: Material) -> Chart:
         hovertemplate="%{y}: %{text}<extra></extra>",
     )
     return Chart(
-        "Streams by outcome",
+        "How did the streams end?",
         plot(
             [bar],
             xaxis={"title": {"text": "streams"}, "range": [0, max(counts) * 1.02], "dtick": whole_steps(max(counts))},

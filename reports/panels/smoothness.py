@@ -84,7 +84,9 @@ def _shares(rows: list[_Row]) -> Chart:
         yaxis={**axis, "showgrid": False, "zeroline": False},
         bargap=0.35,
     )
-    return Chart("Answers in which the reader waited 250 ms or more", chart, height=90 + 46 * len(rows))
+    return Chart(
+        "Who has to wait in mid-answer? Answers with a wait of 250 ms or more", chart, height=90 + 46 * len(rows)
+    )
 
 
 def _lengths(rows: list[_Row]) -> Chart:
@@ -92,7 +94,11 @@ def _lengths(rows: list[_Row]) -> Chart:
         "All waits in an answer": ("line-1", [row.seen["stall_time"].quantiles.p95 for row in rows]),
         "Its longest wait": ("line-2", [row.seen["longest_stall"].quantiles.p95 for row in rows]),
     }
-    return Chart("P95 of a reader’s waits", paired_bars([row.name for row in rows], sides), height=120 + 46 * len(rows))
+    return Chart(
+        "How long do readers wait? P95 of their waits",
+        paired_bars([row.name for row in rows], sides),
+        height=120 + 46 * len(rows),
+    )
 
 
 def _table(rows: list[_Row]) -> Table:

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.reports.material import Course, Material, Series, Timeline
-from streamgauge.reports.panel import Cell, Chart, Panel, Table, plot, scale, span, whole_steps
+from streamgauge.reports.panel import Cell, Chart, Panel, Table, clock, plot, scale, span, whole_steps
 
 _TICKS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)  # s
 FEW = 10  # streams per point; with fewer, its P95 means little
@@ -56,22 +56,15 @@ def _lead(timeline: Timeline) -> str:
         return "No stream had a first token at any time."
     worst_at, worst = max(bins, key=lambda one: one[1])
     if len(bins) == 1:
-        return f"Only the time from {_clock(worst_at)} on had enough first tokens for a P95."
+        return f"Only the time from {clock(worst_at)} on had enough first tokens for a P95."
     best_at, best = min(bins, key=lambda one: one[1])
     with_users = ""
     if timeline.users:
         with_users = f", with {timeline.users[timeline.starts.index(worst_at)]:,.0f} users"
     return (
-        f"P95 TTFT was highest at {_clock(worst_at)} ({figure(worst, 'ms')}{with_users}) "
-        f"and lowest at {_clock(best_at)} ({figure(best, 'ms')})."
+        f"P95 TTFT was highest at {clock(worst_at)} ({figure(worst, 'ms')}{with_users}) "
+        f"and lowest at {clock(best_at)} ({figure(best, 'ms')})."
     )
-
-
-def _clock(seconds: float) -> str:
-    """`0:05`, `12:30`, `1:02:30` since the run began."""
-    whole = int(seconds)
-    hours = f"{whole // 3600}:{whole % 3600 // 60:02d}" if whole >= 3600 else f"{whole // 60}"
-    return f"{hours}:{whole % 60:02d}"
 
 
 def _course(timeline: Timeline, course: Series, warming: Series | None, title: str) -> Chart:
@@ -117,7 +110,7 @@ def _course(timeline: Timeline, course: Series, warming: Series | None, title: s
         layout["yaxis"] = {**users, "side": "right", "showgrid": False, "zeroline": False}
         layout["yaxis2"] = {**axis, "side": "left", "overlaying": "y", "tickmode": "auto"}
     return Chart(
-        f"{title} over time, P50 and P95" + (", with the number of users" if timeline.users else ""),
+        f"How did {title} change over time" + (", and with the number of users?" if timeline.users else "?"),
         plot(traces, xaxis=_time(timeline), hovermode="x unified", hoverdistance=-1, **layout),
         wide=True,
     )
@@ -135,7 +128,7 @@ def _time(timeline: Timeline) -> dict[str, object]:
     end = timeline.starts[-1] + timeline.width
     step = next((step for step in _TICKS if end / step <= 8), end)
     ticks = [place * step for place in range(int(end // step) + 1)]
-    return {"range": [0, end], "tickvals": ticks, "ticktext": [_clock(tick) for tick in ticks], "showgrid": False,
+    return {"range": [0, end], "tickvals": ticks, "ticktext": [clock(tick) for tick in ticks], "showgrid": False,
             "unifiedhovertitle": {"text": "%{x:,.0f} s after the start"}}  # fmt: skip
 
 
@@ -153,7 +146,7 @@ def _failed(timeline: Timeline) -> Chart:
         for place, (outcome, counts) in enumerate(timeline.failed.items())
     ]
     return Chart(
-        "Failed streams by outcome, at the time that they were due",
+        "When did streams fail, and how?",
         plot(
             traces,
             barmode="stack",
@@ -194,7 +187,7 @@ def _table(timeline: Timeline, shown: list[bool]) -> Table:
             continue
         rows.append(
             (
-                _clock(start) if timeline.width >= 1 else f"{start:g} s",
+                clock(start) if timeline.width >= 1 else f"{start:g} s",
                 f"{timeline.users[place]:,.0f}" if timeline.users else NONE,
                 f"{timeline.streams[place]:,}",
                 f"{sum(counts[place] for counts in timeline.failed.values()):,}",

@@ -1,5 +1,6 @@
 """The header: the verdict, key numbers, and which run it was."""
 
+import math
 from datetime import datetime
 
 from streamgauge.harness.config.schema import Where
@@ -8,9 +9,10 @@ from streamgauge.harness.judge.measure.statistics import ratio_interval
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.store import Run
 from streamgauge.harness.judge.verdict.judgement import Judgement
-from streamgauge.harness.judge.verdict.sla import Verdict
-from streamgauge.harness.judge.verdict.validity import Validity, was_spent
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
+from streamgauge.harness.judge.verdict.validity import was_spent
 from streamgauge.harness.judge.wording import words
+from streamgauge.reports import course_svg
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Fact, Mark, Panel, Table, figure_or_never, interval_of, sentence, span
 
@@ -24,19 +26,44 @@ def draw(run: Material) -> Panel:
         title=judgement.verdict,
         lead=_lead(judgement),
         facts=_facts(judgement),
+        picture=course_svg.draw(run),
         tables=(Table("The run", ("", ""), _identity(run)),),
-        notes=tuple(sentence(reason) for reason in judgement.reasons),
+        notes=tuple(sentence(reason) for reason in judgement.reasons if reason != judgement.reason),
         status=judgement.verdict,
     )
 
 
 def _lead(judgement: Judgement) -> str:
+    """What matters most: the worst missed rule with its figure, or the rule that is nearest to its limit."""
     alike = [verdict for verdict in judgement.verdicts if verdict.status_text == judgement.verdict]
-    if judgement.verdict not in {"missed", "inconclusive"} or not alike:
-        return sentence(judgement.reason)
-    rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]
-    rest = f" and {len(alike) - MOST_RULES} more" if len(alike) > MOST_RULES else ""
-    return sentence(f"{judgement.reason}: {', '.join(rules)}{rest}")
+    if judgement.verdict == "missed" and alike:
+        others = [verdict for verdict in judgement.verdicts if verdict not in alike]
+        more = f"; {some(len(alike) - 1, 'more rule')} missed" if len(alike) > 1 else ""
+        kept = "; everything else kept" if others and all(each.status is RuleStatus.MET for each in others) else ""
+        return sentence(f"SLA missed: {_told(max(alike, key=_used))}{more}{kept}")
+    if judgement.verdict == "inconclusive" and alike:
+        rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]
+        rest = f" and {len(alike) - MOST_RULES} more" if len(alike) > MOST_RULES else ""
+        return sentence(f"{judgement.reason}: {', '.join(rules)}{rest}")
+    if judgement.verdict == "met" and len(alike) > 1:
+        return sentence(f"{judgement.reason}. The nearest to its limit: {_told(max(alike, key=_used))}")
+    return sentence(judgement.reason)
+
+
+def _used(verdict: Verdict) -> float:
+    """How much of its limit a rule has used up: 1 at the limit."""
+    if verdict.observed is None:
+        return 0.0
+    part, whole = (verdict.observed, verdict.limit) if "<" in verdict.rule else (verdict.limit, verdict.observed)
+    return part / whole if whole > 0 else math.inf if part > 0 else 0.0
+
+
+def _told(verdict: Verdict) -> str:
+    """`p95(ttft) of network slow_3g was 4,900 ms, limit 4,000 ms`."""
+    subject = verdict.rule.partition("<" if "<" in verdict.rule else ">")[0].strip()
+    of = "" if verdict.where == Where() else f" of {words(verdict.where)}"
+    observed, limit = (figure_or_never(value, verdict.unit) for value in (verdict.observed, verdict.limit))
+    return f"{subject.replace('_', ' ')}{of} was {observed}, limit {limit}"
 
 
 def _rule(verdict: Verdict) -> str:
@@ -78,9 +105,7 @@ def _identity(run: Material) -> list[tuple[str | Mark, ...]]:
         ("Streams", f"{judgement.totals.streams:,}"),
         ("Run", judgement.run.id),
     ]
-    if judgement.validity is not Validity.VALID:
-        rows.append(("Measurement", Mark(judgement.validity.value)))
-    return rows
+    return [*rows, ("Measurement", Mark(judgement.validity.value))]
 
 
 def _when(started_at: str) -> str:

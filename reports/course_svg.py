@@ -1,0 +1,119 @@
+"""TTFT over time as a small SVG for the top of the page: it is there before any script has run."""
+
+from collections.abc import Iterator, Sequence
+
+from markupsafe import Markup
+
+from streamgauge.harness.config.schema import Where
+from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.verdict.sla import Verdict
+from streamgauge.reports.material import Material, Timeline
+from streamgauge.reports.panel import clock
+
+_WIDTH, _HEIGHT = 640, 230  # units of the drawing; the page scales it
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 10, 14, 26
+_MOST_ABOVE = 3  # a limit this many times as large as the highest P95 would flatten the lines: it is only named
+
+
+def draw(run: Material) -> Markup | None:
+    """P50 and P95 of TTFT by the due time, and the limits that rules set for them; None without a first token."""
+    timeline = run.timeline
+    values = [value for value in (*timeline.ttft.p95, *timeline.ttft.p50) if value is not None]
+    if not values:
+        return None
+    limits = _limits(run.judgement.verdicts)
+    drawn = [limit for limit in limits if limit[1] <= _MOST_ABOVE * max(values)]
+    top = 1.12 * max(*values, *(value for _, value in drawn))
+    box = _Box(timeline.starts[-1] + timeline.width, top)
+    parts = [
+        *_warm_up(timeline, box),
+        *_axes(box),
+        _line(box, timeline, timeline.ttft.p95, "p95"),
+        _line(box, timeline, timeline.ttft.p50, "p50"),
+        *_drawn_limits(box, drawn),
+    ]
+    said = "; ".join(
+        [
+            f"highest P95 {figure(max(values), 'ms')}",
+            *(f"limit of {name} {figure(limit, 'ms')}" for name, limit in limits),
+        ]
+    )
+    label = f"TTFT over time, P50 and P95: {said}"
+    return Markup('<svg class="course" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        _WIDTH, _HEIGHT, label, Markup("").join(parts)
+    )
+
+
+class _Box:
+    """Maps seconds and ms to the drawing."""
+
+    def __init__(self, seconds: float, top: float) -> None:
+        self.seconds, self.top = seconds, top
+
+    def x(self, seconds: float) -> str:
+        return f"{_LEFT + (_WIDTH - _LEFT - _RIGHT) * seconds / self.seconds:.1f}"
+
+    def y(self, ms: float) -> str:
+        return f"{_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * ms / self.top:.1f}"
+
+
+def _limits(verdicts: Sequence[Verdict]) -> list[tuple[str, float]]:
+    """The limits for the TTFT of all streams, by the percentile that they are for."""
+    of_all = [verdict for verdict in verdicts if verdict.figure == "ttft" and verdict.where == Where()]
+    return [
+        (verdict.rule.partition("(")[0].strip().upper(), verdict.limit) for verdict in of_all if verdict.unit == "ms"
+    ]
+
+
+def _axes(box: _Box) -> Iterator[Markup]:
+    step = _step(box.top)
+    for number in range(int(box.top / step) + 1):
+        ms = number * step
+        yield Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>').format(
+            _LEFT, box.y(ms), _WIDTH - _RIGHT, _LEFT - 8, float(box.y(ms)) + 4, figure(ms, "ms") if number else "0"
+        )
+    for seconds, anchor in ((0.0, "start"), (box.seconds / 2, "middle"), (box.seconds, "end")):
+        yield Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
+            box.x(seconds), _HEIGHT - 8, anchor, clock(seconds)
+        )
+
+
+def _step(top: float) -> float:
+    """1, 2 or 5 times a power of ten, for two to five lines."""
+    size = 10.0 ** len(f"{top:.0f}") / 100
+    return next(size * each for each in (1, 2, 5, 10, 20, 50) if top <= 5 * size * each)
+
+
+def _line(box: _Box, timeline: Timeline, course: Sequence[float | None], name: str) -> Markup:
+    """A line with a gap where a bin has no sample, and a dot at each bin beside two gaps."""
+    steps, dots, before = [], [], False
+    for place, value in enumerate(course):
+        if value is not None:
+            at = box.x(timeline.starts[place] + timeline.width / 2), box.y(value)
+            steps.append(f"{'L' if before else 'M'}{at[0]} {at[1]}")
+            alone = not before and (place + 1 == len(course) or course[place + 1] is None)
+            dots += [Markup('<circle class="{}" cx="{}" cy="{}" r="3"/>').format(name, *at)] if alone else []
+        before = value is not None
+    return Markup('<path class="{}" d="{}"/>').format(name, "".join(steps)) + Markup("").join(dots)
+
+
+def _drawn_limits(box: _Box, limits: Sequence[tuple[str, float]]) -> Iterator[Markup]:
+    for name, limit in limits:
+        yield Markup(
+            '<path class="limit" d="M{} {}H{}"/><text class="limit" x="{}" y="{}" text-anchor="end">{}</text>'
+        ).format(
+            _LEFT,
+            box.y(limit),
+            _WIDTH - _RIGHT,
+            _WIDTH - _RIGHT,
+            float(box.y(limit)) - 5,
+            f"limit of {name}: {figure(limit, 'ms')}",
+        )
+
+
+def _warm_up(timeline: Timeline, box: _Box) -> Iterator[Markup]:
+    if timeline.warm_up is not None:
+        width = float(box.x(min(timeline.warm_up.seconds, box.seconds))) - _LEFT
+        yield Markup('<rect class="warm-up" x="{}" y="{}" width="{}" height="{}"/>').format(
+            _LEFT, _TOP, width, _HEIGHT - _TOP - _BOTTOM
+        )

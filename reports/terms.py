@@ -1,0 +1,59 @@
+"""The words of the page that have a definition, which opens at a touch. docs/glossary.md has more of them."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from markupsafe import Markup, escape
+
+DEFINITIONS = {
+    "TTFT": "Time to first token: from the moment at which a stream was due to its first content.",
+    "ITL": "Inter-token latency: the time between two chunks of content of one stream, over all streams.",
+    "TPOT": "Time per output token: from the first to the last content, for each reported token after the first.",
+    "E2E": "End to end: from the moment at which a stream was due to the last content of its answer.",
+    "P50": "Half of the values are at most this: the median.",
+    "P95": "95 of 100 values are at most this.",
+    "P99": "99 of 100 values are at most this.",
+    "95 % interval": "Where the true value lies, with 95 % confidence. More streams make it narrower.",
+    "Error rate": "The share of the streams that failed: refused, cut off, timed out, empty, or with an error inside.",
+    "Completion rate": "The share of the streams whose answer came whole, of those whose person stayed.",
+    "goodput": "The share of answers that kept every limit of [reader] good.",
+    "stall": "A reader of the answer has read all that came and has to wait in the middle of it.",
+    "wire": "Before the emulated link: what the server delivered, without the phone’s network.",
+    "coalesced": "Chunks that came in one piece. The time between them is unknown, so it counts as no ITL.",
+    "warm-up": "The first time of the run. Its streams are recorded and are in no figure.",
+    "due": "When a stream should have begun. Latencies count from here, even if our generator began it late.",
+    "Cost": "What the tokens that the server reported cost, by the prices of the config.",
+}
+
+_TERM = re.compile(
+    r"(?<![\w-])(" + "|".join(map(re.escape, sorted(DEFINITIONS, key=len, reverse=True))) + r")(?![\w-])"
+)
+
+
+class Term(NamedTuple):
+    id: str
+    name: str
+    definition: str
+
+
+def terms() -> Iterator[Term]:
+    for name, definition in DEFINITIONS.items():
+        yield Term(_id(name), name, definition)
+
+
+def explained(text: str) -> Markup:
+    """The text, escaped, with a button around each term that has a definition."""
+    shown = Markup("")
+    for place, part in enumerate(_TERM.split(text)):
+        is_term = place % 2 == 1
+        shown += (
+            Markup('<button type="button" class="term" popovertarget="{}">{}</button>').format(_id(part), part)
+            if is_term
+            else escape(part)
+        )
+    return shown
+
+
+def _id(name: str) -> str:
+    return "term-" + re.sub(r"\W+", "-", name.lower()).strip("-")
