@@ -6,7 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import blobs, burst, fuzz, gate, locust_events, memory, processes, reference, scale, shaped, stacks, tls, truth
+from . import (
+    blobs,
+    burst,
+    cores,
+    fuzz,
+    gate,
+    locust_events,
+    memory,
+    processes,
+    reference,
+    scale,
+    shaped,
+    stacks,
+    tls,
+    truth,
+)
 
 BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "truth": truth.run,
@@ -14,6 +29,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "tls": tls.run,
     "burst": burst.run,
     "processes": processes.run,
+    "cores": cores.run,
     "reference": reference.run,
     "shaped": shaped.run,
     "memory": memory.run,

@@ -13,6 +13,7 @@ from streamgauge.harness.calibration.kept import Known
 from streamgauge.harness.calibration.sizing import Planned
 from streamgauge.harness.errors import MachineError, StoreError
 from streamgauge.harness.record.certificate import Certificate, Point
+from tests.benchmarks import cores
 from tests.support.command import invoke
 
 
@@ -246,3 +247,10 @@ def test_processes_that_did_worse_together_than_one_alone_are_not_used() -> None
     assert sizing.sentence(known, Planned(1_200, tls=False), 2, 2).endswith(
         "; this machine carries 1,000 in 1 process: use more machines, or fewer users"
     )
+
+
+def test_the_benchmark_of_many_cores_is_skipped_with_a_line_where_there_are_fewer_than_four(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cores.run(3) == {"skipped": "3 of at least 4 cores"}
+    assert capsys.readouterr().out.startswith("cores: skipped: this machine has 3, and it takes 4 ")

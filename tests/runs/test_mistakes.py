@@ -94,6 +94,19 @@ HERE = ("--headless", "--loglevel", "WARNING", "--host", "http://127.0.0.1:9")
 CHAT = ("--locustfile", str(locustfile("chat")), *HERE)
 ALL_WARM_UP = "streamgauge: load.warm_up (or --warm-up): {} leaves nothing to measure: "
 BY_LOCUST = [
+    (
+        ["-f", "mine.py", "--headless", "--master", "--processes", "auto"],
+        "with --master, write the number of",
+    ),
+    (["-f", "mine.py", "--worker", "--processes", "auto"], "with --worker, write the number of"),
+    (
+        ["-f", "mine.py", "--headless", "--processes", "nine"],
+        "'nine' is no number of processes: write 1 or",
+    ),
+    (
+        ["-f", "mine.py", "--headless", "--processes", "-5"],
+        "'-5' is no number of processes: write 1 or",
+    ),
     (["-f", "mine.py", *HERE], "no network called 'slow_5g'; there are direct, wifi"),
     ([*CHAT, "--host", "http://nowhere.invalid"], "host 'nowhere.invalid' does not resolve"),
     ([*CHAT, "--gauge-config", "key.toml"], "key.toml: target: no key called 'protocoll'; there are protocol, path"),

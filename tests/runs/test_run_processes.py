@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from streamgauge.harness.calibration import kept, machine
+from streamgauge.harness.record.certificate import Certificate, Point
 from tests.support.command import (
     BIN,
     HASTY,
@@ -51,20 +53,37 @@ def token() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The database of a run by two processes on a link of our own."""
+    """The database of a run by two processes on a link of our own: as many as its certificate says that it needs."""
+    if machine.cores() < 2:
+        pytest.skip("a machine with one core has no use for a second process")
     folder = tmp_path_factory.mktemp("divided")
     scenario = HASTY.replace("between(0, 0.05)", 'between(1, 4)\n    network = "office"') + WRITES_DOWN_ITS_MODULES
     (folder / "office.py").write_text(scenario)
     (folder / "rules.toml").write_text(RULES + '[networks.office]\nrtt = "80ms"\ndown_kbit = 2000\nup_kbit = 1000\n')
     words = [
         BIN / "locust", "-f", "office.py", "--headless", "-u", 6, "-r", 6, "-t", "5s", "-H", server.url,
-        "--gauge-config", "rules.toml", "--gauge-db", "run.db", *processes(2),
+        "--gauge-config", "rules.toml", "--gauge-db", "run.db", "--processes", "auto",
     ]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(folder))
+        kept.keep(
+            Certificate(made_at="2026-01-02", valid_for=machine.facts(), points=[certified(3, 1), certified(7, 2)])
+        )
     # Not a fork: a test below asks what was imported.
-    with started(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as locust:
+    environ = {**os.environ, "XDG_STATE_HOME": str(folder)}
+    with started(words, cwd=folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as locust:
         _, said = locust.communicate(timeout=60)
     assert locust.returncode == 0, said
+    (folder / "said").write_text(said)
     return folder / "run.db"
+
+
+def certified(streams: int, processes: int) -> Point:
+    return Point(
+        streams=streams, processes=processes, tls=False, open=1, compared=1, ttft_error_p99=0.1, itl_error_p50=0.1,
+        itl_error_p99=0.1, events_per_second=streams * 46, events_per_cpu_second=1, server_late_p99=0,
+        saturated_share=0,
+    )  # fmt: skip
 
 
 class TestOfARunByTwoProcesses:
@@ -80,6 +99,17 @@ class TestOfARunByTwoProcesses:
             assert worker["clock_offset_ns"] == 0, "one machine has one clock"
             assert worker["clock_doubt_ns"] > 0
             assert {"host", "cpus", "stamps", "cpu_max", "loop_lag_max_ms", "clock_drift_ns"} <= worker.keys()
+
+    def test_the_certificate_says_how_many_processes_there_are_and_is_kept_with_the_run(self, divided: Path) -> None:
+        said = (divided.parent / "said").read_text().splitlines()
+        assert [line for line in said if line.startswith("streamgauge: ")] == [
+            "streamgauge: --processes auto: 2 for 6 users, by this machine's calibration",
+            "streamgauge: 6 users in 2 processes: exact up to 6 on this machine, at 46 events/s each",
+        ]
+        told = instrument(divided)
+        assert told["certificate"]["points"][1]["streams"] == 7
+        assert told["resolution"].startswith("± 0.1 ms up to 3 streams of 46 events/s in 1 process; ")
+        assert {worker["resolution"] for worker in told["workers"].values()} == {told["resolution"]}
 
     def test_a_users_own_network_is_used_by_its_name_and_identified_by_its_numbers(self, divided: Path) -> None:
         network, least = rows(divided, "SELECT network, min(ttft_ms) FROM stream_metrics")[0]
