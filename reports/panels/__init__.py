@@ -4,6 +4,7 @@ A panel's `draw` returns None if the run has no data for it.
 
 verdict         the header
 rules           each rule with its value and reason
+findings        what to try next
 latency         TTFT and ITL by user class and network
 smoothness      how often a reader waits
 server          the server's part and the link's
@@ -23,6 +24,7 @@ from streamgauge.reports.panels import (
     circumstances,
     client,
     distributions,
+    findings,
     latency,
     leaving,
     rates,
@@ -36,6 +38,7 @@ from streamgauge.reports.panels import (
 PANELS: tuple[Callable[[Material], Panel | None], ...] = (
     verdict.draw,
     rules.draw,
+    findings.draw,
     latency.draw,
     smoothness.draw,
     server.draw,

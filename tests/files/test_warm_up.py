@@ -207,6 +207,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "the store": of_store,
     "live figures": of_live_line,
     "the report": of_report,
+    "the findings": of_text(lambda found: f"{len(found.evidence.sample)} {found.evidence.course.begun.tolist()}"),
 }
 
 
@@ -248,6 +249,7 @@ def test_streams_are_read_in_no_other_place() -> None:
         "harness/calibration/comparison.py",  # of runs without a warm-up: it leaves out the time itself
         "harness/judge/compare/history.py",
         "harness/judge/store/database.py",
+        "harness/judge/store/rows.py",  # texts of the streams in the sample of the findings
         "harness/judge/store/schema.py",  # the view
         "harness/judge/store/streams.py",
         "harness/judge/verdict/abort.py",

@@ -39,8 +39,8 @@ def said(folder: Path, program: str) -> str:
     return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_each_of_the_four_has_its_diff() -> None:
-    assert len(DIFFS) == len(re.findall(r"^## A ", PAGE, re.MULTILINE)) == 4
+def test_each_of_the_five_has_its_diff() -> None:
+    assert len(DIFFS) == len(re.findall(r"^## A ", PAGE, re.MULTILINE)) == 5
 
 
 def test_each_table_to_extend_is_in_the_file_that_the_page_names() -> None:
@@ -73,6 +73,15 @@ print(rule.subject.name, rule.subject.better.value, rule.limit)
     promised = "After this `p95(headers_to_content) < 800ms` is a rule."
     assert promised in PAGE
     assert said(extended, program) == "headers_to_content lower 800.0"
+
+
+def test_the_finding_is_looked_for_and_documented(extended: Path) -> None:
+    program = """
+from streamgauge.harness.judge.verdict.findings import FINDINGS
+print([*FINDINGS][-1], FINDINGS["usage_missing"].__module__.rpartition(".")[2])
+"""
+    assert said(extended, program) == "usage_missing usage"
+    assert "| `usage_missing` |" in (extended / "docs/reference/findings.md").read_text()
 
 
 def test_the_example_for_scenario_authors_defines_a_user_who_asks() -> None:

@@ -11,6 +11,7 @@ from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.figures import finite
 from streamgauge.harness.judge.measure.rates import RATES
+from streamgauge.harness.judge.verdict.findings import Finding
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import Verdict
 from streamgauge.harness.judge.verdict.summary import Summary
@@ -44,6 +45,7 @@ def document(judgement: Judgement) -> dict[str, Any]:
             "characters_per_second": judgement.reader.characters_per_second,
             "good": msgspec.to_builtins(judgement.reader.good, enc_hook=str),
         },
+        "findings": [_finding(finding) for finding in judgement.findings],
         "validity": {"status": judgement.validity.value, "reasons": judgement.reasons},
         "metrics": {
             **{name: _metric(summary) for name, summary in judgement.metrics.items()},
@@ -128,6 +130,18 @@ def _metric(summary: Summary) -> dict[str, Any]:
         "failed": summary.failed,
         "missing": summary.missing,
         "gated": {name: finite(value) for name, value in summary.gated._asdict().items()},
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.id,
+        "sentence": finding.sentence,
+        "evidence": [number._asdict() for number in finding.evidence],
+        "meaning": finding.meaning,
+        "change": finding.change,
+        "source": finding.source,
+        "certainty": finding.certainty.value,
     }
 
 

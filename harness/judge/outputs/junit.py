@@ -8,7 +8,7 @@ of those in use, and by Jenkins's junit-10.xsd.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -29,6 +29,7 @@ class Case(NamedTuple):
     message: str
     properties: Mapping[str, str]
     text: str  # the details
+    remarks: Sequence[str] = ()  # of the whole run, for system-out only
 
 
 def render(judgement: Judgement) -> str:
@@ -58,7 +59,7 @@ def _cases_of_run(judgement: Judgement) -> list[Case]:
     cases = [_of_rule(judgement, verdict, shared) for verdict in judgement.verdicts]
     if not cases:
         result = "error" if judgement.verdict is RunVerdict.INVALID else "skipped"
-        cases = [Case("SLA rules", result, judgement.reason, shared, judgement.reason)]
+        cases = [Case("SLA rules", result, judgement.reason, shared, judgement.reason, _findings(judgement))]
     return cases
 
 
@@ -90,7 +91,12 @@ def _of_rule(judgement: Judgement, verdict: Verdict, shared: Mapping[str, str]) 
                 *cells.failures(judgement),
             ]
         ),
+        remarks=_findings(judgement),
     )
+
+
+def _findings(judgement: Judgement) -> list[str]:
+    return [f"finding {finding.id}: {finding.sentence}" for finding in judgement.findings]
 
 
 def _result(verdict: Verdict) -> str | None:
@@ -187,6 +193,6 @@ def _suite(number: int, name: str, case: Case, started_at: str, seconds: float) 
     if case.result is not None:
         result = ElementTree.SubElement(testcase, case.result, {"type": case.result, "message": visible(case.message)})
         result.text = visible(case.text)
-    ElementTree.SubElement(suite, "system-out").text = visible(case.text)
+    ElementTree.SubElement(suite, "system-out").text = "\n".join(map(visible, (case.text, *case.remarks)))
     ElementTree.SubElement(suite, "system-err")
     return suite

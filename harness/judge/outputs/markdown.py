@@ -10,6 +10,7 @@ from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.gated import Gated
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.outputs.styles import STYLES
+from streamgauge.harness.judge.verdict import findings
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import WORST_FIRST
 from streamgauge.harness.judge.verdict.validity import Validity
@@ -89,9 +90,20 @@ def _below_heading(judgement: Judgement) -> Iterator[str]:
     if judgement.cost is not None:
         yield ""
         yield f"Cost: {_text(cells.cost(judgement))}"
+    yield ""
+    yield from _findings(judgement)
     if judgement.coalesced:
         yield ""
         yield f"Coalesced: {cells.coalesced(judgement)}"
+
+
+def _findings(judgement: Judgement) -> Iterator[str]:
+    yield f"Findings: {findings.line(judgement.findings)}"
+    for finding in judgement.findings:
+        yield ""
+        yield f"- {_code(finding.id)} ({finding.certainty}): {_text(finding.sentence)}."
+        yield f"  {_text(finding.numbers)}. {_text(finding.meaning)}."
+        yield f"  To change: {_text(finding.change)}. <{finding.source}>"
 
 
 def _rules(judgement: Judgement) -> Iterator[str]:

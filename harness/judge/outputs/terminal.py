@@ -19,6 +19,7 @@ from streamgauge.harness.judge.outputs.rich_text import (
     without_colour,
 )
 from streamgauge.harness.judge.outputs.styles import STYLES
+from streamgauge.harness.judge.verdict.findings import line
 from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.validity import Validity
@@ -104,6 +105,9 @@ def _render(judgement: Judgement, console: Console, figures: Set[str]) -> None:
         console.print(safe(f"  {failure}"))
     if judgement.cost is not None:
         console.print(safe(f"cost: {cells.cost(judgement)}"))
+    console.print(f"findings: {line(judgement.findings)}")
+    for finding in judgement.findings:
+        console.print(safe(f"  {finding.id}: {finding.sentence}"))
     if judgement.coalesced:
         console.print(safe(f"coalesced: {cells.coalesced(judgement)}"))
     if judgement.validity is not Validity.VALID or judgement.reasons:

@@ -23,6 +23,7 @@ from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, Row, RowFault
 from streamgauge.harness.judge.store.connection import as_store_errors
 from streamgauge.harness.judge.store.rows import (
     INSERT_STREAM,
+    SELECT_TEXTS,
     Accepted,
     Run,
     RunStatus,
@@ -34,6 +35,7 @@ from streamgauge.harness.judge.store.rows import (
     row_of_run,
     row_of_stream,
     run_of_row,
+    texts_of_rows,
     vital_of_rows,
 )
 from streamgauge.harness.judge.store.streams import (
@@ -360,11 +362,8 @@ class Store:
     def vital(self, run_id: str, vital: Vital) -> VitalSeries:
         """All samples of one vital; empty arrays if there are none."""
         with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
-            rows = self._database.execute(
-                "SELECT rowid, worker, at_ns, value FROM samples WHERE run = ? AND name = ? ORDER BY at_ns",
-                (self._known(run_id), vital),
-            ).fetchall()
-            return vital_of_rows(rows)
+            select = "SELECT rowid, worker, at_ns, value FROM samples WHERE run = ? AND name = ? ORDER BY at_ns"
+            return vital_of_rows(self._database.execute(select, (self._known(run_id), vital)).fetchall())
 
     def failures(self, run_id: str, most: int) -> list[Failure]:
         """How measured streams failed, the most frequent failure first; at most `most` failures."""
@@ -376,6 +375,11 @@ class Store:
             )
             failed = (row for row in rows if row["outcome"] in FAILURES)
             return [failure_of_row(Row("streams", row["id"], row)) for row in itertools.islice(failed, most)]
+
+    def texts(self, ids: Sequence[int]) -> tuple[list[str], list[str]]:
+        """The worker and the stop reason ("": none) of each of these streams."""
+        with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
+            return texts_of_rows(self._database.execute(SELECT_TEXTS, [msgspec.json.encode(ids).decode()]), ids)
 
     def close(self) -> None:
         connection.close(self._database)

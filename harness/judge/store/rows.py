@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import msgspec
@@ -150,6 +150,23 @@ def failure_of_row(row: Row) -> Failure:
     """RowFault for a row that this program did not write."""
     detail = "" if row.value("detail") is None else row.text("detail")
     return Failure(row.text("outcome"), row.whole_or_none("http_status"), detail, row.whole("n"))
+
+
+# The texts that no batch of `streams` has; the parameter is a JSON list of ids.
+SELECT_TEXTS = "SELECT id, worker, stop_reason FROM streams WHERE id IN (SELECT value FROM json_each(?))"
+
+
+def texts_of_rows(rows: Iterable[tuple[Any, ...]], ids: Sequence[int]) -> tuple[list[str], list[str]]:
+    """The worker and the stop reason of each of these streams, "" without one. RowFault as for the other rows."""
+    found: dict[int, tuple[str, str]] = {}
+    for number, worker, reason in rows:
+        row = Row("streams", number, {"worker": worker, "stop_reason": reason})
+        found[number] = (
+            "" if worker is None else row.text("worker"),
+            "" if reason is None else row.text("stop_reason"),
+        )
+    both = [found.get(each, ("", "")) for each in ids]
+    return [worker for worker, _ in both], [reason for _, reason in both]
 
 
 def vital_of_rows(rows: Sequence[tuple[Any, ...]]) -> VitalSeries:

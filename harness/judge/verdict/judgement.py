@@ -24,6 +24,8 @@ from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Store, Streams
 from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.cold_start import FirstStreams
+from streamgauge.harness.judge.verdict.findings import Collector, Finding, find
+from streamgauge.harness.judge.verdict.findings import Evidence as OfFindings
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary, summary
@@ -77,6 +79,7 @@ class Judgement:
     reason: str  # of the verdict, one sentence
     reader: Reader  # the person of the reader model
     measurements: Measurements  # for any other selection
+    evidence: OfFindings = field(repr=False)
 
     # Intervals are half of a small run's judgement, and a gate, which judges dozens of runs, reads none of these.
 
@@ -88,6 +91,21 @@ class Judgement:
     @cached_property
     def parts(self) -> list[Part]:
         return _parts(self.measurements)
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """What an expert would point out, in the order of FINDINGS."""
+        return find(self.evidence)
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What the pass over the streams left."""
+
+    measurements: Measurements
+    verdicts: list[Verdict]
+    cold_start: str  # a remark; "" without one
+    collector: Collector
 
 
 def judge(
@@ -109,9 +127,11 @@ def judge(
     measurements = Measurements(labels, reader)
     took, begins = store.duration(run) / 1e9, (run.measured_from or 0) / 1e9
     windows = sla.windows(rules, labels, reader, begins)
-    first_streams = FirstStreams.of(store.count(run.id))
+    streams_in_all = store.count(run.id)
+    first_streams, collector = FirstStreams.of(streams_in_all), Collector(took, streams_in_all)
     for streams in map(measurements.arranged, store.streams(run.id)):
         measurements.take(streams)
+        collector.take(streams)
         if run.measured_from is None:
             first_streams.take(streams)
         for each in windows.values():
@@ -121,21 +141,21 @@ def judge(
     measurements.of_run = _server_counters(store, run, measurements) | _arrivals(store, run.id)
     seconds = max(0.0, took - begins)
     verdicts = [sla.evaluate(rule, measurements, seconds, windows) for rule in rules]
-    return _judgement(store, run, measurements, took, verdicts, first_streams.remark(took))
+    return _judgement(store, run, took, _Passed(measurements, verdicts, first_streams.remark(took), collector))
 
 
-def _judgement(
-    store: Store, run: Run, measurements: Measurements, took: float, verdicts: list[Verdict], cold_start: str
-) -> Judgement:
+def _judgement(store: Store, run: Run, took: float, passed: _Passed) -> Judgement:
+    measurements, verdicts = passed.measurements, passed.verdicts
     totals = measurements.totals()
     warm_up = warm_up_of(store, run, took)
     seconds = took - (warm_up.seconds if warm_up else 0.0)
     distributions = {name: measurements.distribution(name) for name in METRICS}
     vitals = {name: store.vital(run.id, name) for name in EVIDENCE}
-    validity, reasons = assess(Evidence(run, totals, distributions, vitals, warm_up, cold_start))
+    validity, reasons = assess(Evidence(run, totals, distributions, vitals, warm_up, passed.cold_start))
     verdict, reason = _verdict(run, validity, reasons, verdicts)
     if verdict is RunVerdict.MET and (unjudged := unjudged_failures(totals, verdicts)):
         verdict, reason = RunVerdict.INCONCLUSIVE, unjudged
+    failures = merged(store.failures(run.id, _MOST_FAILURES)) if totals.count(*FAILURES) else []
     return Judgement(
         run=run,
         took=took,
@@ -147,13 +167,23 @@ def _judgement(
         distributions=distributions,
         rates={name: rate.over(totals, seconds) for name, rate in RATES.items()},
         totals=totals,
-        failures=merged(store.failures(run.id, _MOST_FAILURES)) if totals.count(*FAILURES) else [],
+        failures=failures,
         coalesced=totals.gaps - sum(distributions[name].n for name in ("itl", "tool_pause")),
         verdicts=verdicts,
         verdict=verdict,
         reason=reason,
         reader=measurements.reader,
         measurements=measurements,
+        evidence=OfFindings(
+            run=run,
+            totals=totals,
+            failures=failures,
+            vitals=vitals,
+            is_valid=validity is not Validity.INVALID,
+            sample=passed.collector.sample(*store.texts(passed.collector.ids)),
+            course=passed.collector.course(),
+            broken=passed.collector.broken(),
+        ),
     )
 
 

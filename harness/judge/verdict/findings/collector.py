@@ -1,0 +1,214 @@
+"""Collects what findings need, in the one pass that judges a run. Memory does not grow with the number of streams."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
+from streamgauge.harness.judge.store import Streams
+from streamgauge.harness.judge.verdict.findings.evidence import Broken, Course, Sample, Texts
+from streamgauge.harness.record.observation import FAILURES, Outcome
+
+MOST = 50_000  # streams of the sample
+MOST_SLICES = 36_000  # of the course
+NARROWEST = 0.1  # s: a gap of SILENT_US has the middle of a slice inside it
+SILENT_US = 250_000  # a person notices a pause of this length; most servers send several chunks in that time
+_TOGETHER_US = 1_000  # chunks nearer than this came in one burst
+MOST_BROKEN = 2_000  # streams whose events are read for Broken
+# Ended by the other side. A timeout is ours, and an unreachable server or an empty answer broke nothing.
+_BROKEN = FAILURES - {Outcome.TIMED_OUT, Outcome.UNREACHABLE, Outcome.EMPTY}
+_KEYS = ("user", "network", "client", "behaviour", "protocol", "cache", "outcome", "labels")
+
+
+@dataclass(frozen=True)
+class _Events:
+    """Figures of each stream's content events, on the wire unless they say otherwise; µs."""
+
+    count: Integers
+    first: Floats
+    last: Floats
+    bursts: Integers
+    lone_bursts: Integers
+    stall: Integers  # the longest gap of SILENT_US or more; 0: none
+    stalled_at: Integers
+    seen_stall: Integers
+
+
+class Collector:
+    """Takes a run's measured streams batch by batch: a run of `seconds` with `streams` of them."""
+
+    def __init__(self, seconds: float, streams: int) -> None:
+        self._step = -(-streams // MOST) or 1
+        self._seen = 0
+        self._columns: dict[str, list[Floats]] = {}
+        self._texts: dict[str, list[str]] = {key: [] for key in _KEYS}
+        self._ids: list[int] = []
+        self._course = _CourseCollector(max(NARROWEST, seconds / MOST_SLICES), seconds)
+        self._broken = _BrokenCollector()
+
+    def take(self, streams: Streams) -> None:
+        events = _events(streams)
+        self._course.take(streams, events)
+        self._broken.take(streams)
+        chosen = np.arange(-self._seen % self._step, len(streams), self._step)
+        self._seen += len(streams)
+        for name, column in _columns(streams, events).items():
+            self._columns.setdefault(name, []).append(np.asarray(column[chosen], np.float64))
+        for key, texts in self._texts.items():
+            column_of_texts = streams.text[key]
+            texts.extend(column_of_texts[place] for place in chosen.tolist())
+        self._ids.extend(streams.id[chosen].tolist())
+
+    @property
+    def ids(self) -> list[int]:
+        """Of the streams in the sample: their other texts are asked for by these."""
+        return self._ids
+
+    def sample(self, worker: Sequence[str], stop_reason: Sequence[str]) -> Sample:
+        """`worker` and `stop_reason`: of the streams of `ids`, in their order."""
+        column = {name: np.concatenate(parts) for name, parts in self._columns.items()}
+        for name in ("due", *_NAMES):
+            column.setdefault(name, np.zeros(0))
+        texts = {key: Texts.of(texts) for key, texts in self._texts.items()}
+        texts |= {"worker": Texts.of(worker), "stop_reason": Texts.of(stop_reason)}
+        return Sample(**column, text=texts)
+
+    def course(self) -> Course:
+        return self._course.course()
+
+    def broken(self) -> Broken:
+        return self._broken.broken()
+
+
+_NAMES = (
+    "wait", "ttft", "connect", "pace", "stall", "stalled_at", "seen_stall", "chunks", "bursts", "lone_bursts", "span",
+    "late_reads", "input_tokens", "output_tokens",
+)  # fmt: skip
+
+
+def _columns(streams: Streams, events: _Events) -> dict[str, Floats]:
+    number = streams.number
+    streamed = np.array([answer == "streamed" for answer in streams.text["answer"]], bool) & ~streams.resumed
+    wait = np.where(streamed, number["first_content_wire_at"] - number["sent_at"], np.nan) / 1e6
+    ttft = np.where(streamed, number["first_content_at"] - number["due_at"], np.nan) / 1e6
+    connected = np.fmax(number["connected_at"], number["secured_at"])
+    span = (events.last - events.first) / 1e3
+    with np.errstate(invalid="ignore", divide="ignore"):
+        pace = np.where(streamed & (events.count > 1), span / (events.count - 1), np.nan)
+        late = np.where(number["reads"] > 0, number["saturated_reads"] / number["reads"], 0.0)
+    return {
+        "due": number["due_at"] / 1e9,
+        "wait": wait,
+        "ttft": ttft,
+        "connect": (connected - number["started_at"]) / 1e6,
+        "pace": pace,
+        "stall": events.stall / 1e3,
+        "stalled_at": events.stalled_at / 1e6,
+        "seen_stall": events.seen_stall / 1e3,
+        "chunks": np.where(streamed, events.count, 0),
+        "bursts": events.bursts,
+        "lone_bursts": events.lone_bursts,
+        "span": span,
+        "late_reads": late,
+        "input_tokens": number["input_tokens"],
+        "output_tokens": number["output_tokens"],
+    }
+
+
+def _events(streams: Streams) -> _Events:
+    events, n = streams.events, len(streams)
+    count = np.diff(events.starts)
+    present = count > 0
+    first, last = np.full(n, np.nan), np.full(n, np.nan)
+    bursts, lone = np.zeros(n, np.int64), np.zeros(n, np.int64)
+    nothing = np.zeros(n, np.int64)
+    if not present.any():
+        return _Events(count, first, last, bursts, lone, nothing, nothing, nothing)
+    begins = events.starts[:-1][present]
+    first[present], last[present] = events.at[begins], events.at[events.starts[1:][present] - 1]
+    gaps = np.diff(events.at)
+    apart = np.ones(len(events.at), bool)
+    apart[1:] = gaps > _TOGETHER_US
+    apart[begins] = True
+    bursts[present] = np.add.reduceat(apart, begins, dtype=np.int64)
+    lone[present] = np.add.reduceat(apart & np.append(apart[1:], True), begins, dtype=np.int64)
+    stall, at = _longest(streams, gaps, events.at)
+    seen = stall
+    if not np.array_equal(events.perceived_at, events.at):
+        seen, _ = _longest(streams, np.diff(events.perceived_at), events.perceived_at)
+    return _Events(count, first, last, bursts, lone, stall, at, seen)
+
+
+def _silences(streams: Streams, gaps: Integers) -> tuple[Integers, Integers]:
+    """Gaps of SILENT_US or more inside one stream: the index of the event before each, and the stream.
+
+    Streams in which a tool ran are left out: their silence is the tool's.
+    """
+    starts = streams.events.starts
+    before = np.flatnonzero(gaps >= SILENT_US)
+    owner = np.searchsorted(starts, before, side="right") - 1
+    inside = (before + 1 < starts[owner + 1]) & np.isnan(streams.number["tool_pause"])[owner]
+    return before[inside], owner[inside]
+
+
+def _longest(streams: Streams, gaps: Integers, at: Integers) -> tuple[Integers, Integers]:
+    """By stream: its longest gap of SILENT_US or more, and when that began; 0 without one."""
+    before, owner = _silences(streams, gaps)
+    order = np.lexsort((gaps[before], owner))
+    longest, began = np.zeros(len(streams), np.int64), np.zeros(len(streams), np.int64)
+    longest[owner[order]], began[owner[order]] = gaps[before[order]], at[before[order]]  # the last of each stays
+    return longest, began
+
+
+class _CourseCollector:
+    def __init__(self, width: float, seconds: float) -> None:
+        self._width = width
+        self._slices = max(1, int(np.ceil(seconds / width)))
+        self._begun, self._completed = (np.zeros(self._slices, np.int64) for _ in range(2))
+        self._open, self._receiving, self._silent = (np.zeros(self._slices + 1, np.int64) for _ in range(3))
+
+    def take(self, streams: Streams, events: _Events) -> None:
+        number = streams.number
+        began = np.where(np.isnan(number["started_at"]), number["due_at"], number["started_at"]) / 1e9
+        ended = number["ended_at"] / 1e9
+        np.add.at(self._begun, self._slice(began), 1)
+        np.add.at(self._completed, self._slice(ended[streams.ended_as({Outcome.COMPLETED})]), 1)
+        self._between(self._open, began, ended)
+        several = (events.count > 1) & np.isnan(number["tool_pause"])
+        self._between(self._receiving, events.first[several] / 1e6, events.last[several] / 1e6)
+        at = streams.events.at
+        if len(at):
+            before, _ = _silences(streams, np.diff(at))
+            self._between(self._silent, at[before] / 1e6, at[before + 1] / 1e6)
+
+    def _slice(self, seconds: Floats) -> Integers:
+        return np.clip(seconds / self._width, 0, self._slices - 1).astype(np.int64)
+
+    def _between(self, changes: Integers, since: Floats, until: Floats) -> None:
+        """Count the slices whose middles are between these moments, as changes from one slice to the next."""
+        for moments, change in ((since, 1), (until, -1)):
+            middle = np.clip(np.ceil(moments / self._width - 0.5), 0, self._slices).astype(np.int64)
+            np.add.at(changes, middle, change)
+
+    def course(self) -> Course:
+        states = (np.cumsum(changes[:-1]) for changes in (self._open, self._receiving, self._silent))
+        return Course(self._width, self._begun, self._completed, *states)
+
+
+@dataclass
+class _BrokenCollector:
+    _idle: list[float] = field(default_factory=list)
+    _age: list[float] = field(default_factory=list)
+
+    def take(self, streams: Streams) -> None:
+        number = streams.number
+        broken: Mask = streams.ended_as(_BROKEN) & ~np.isnan(number["sent_at"])
+        for place in np.flatnonzero(broken)[: MOST_BROKEN - len(self._idle)].tolist():
+            sent, ended = number["sent_at"][place] / 1e9, number["ended_at"][place] / 1e9
+            at = streams.columns(place).at
+            self._idle.append(ended - (float(at[-1]) / 1e6 if len(at) else sent))
+            self._age.append(ended - sent)
+
+    def broken(self) -> Broken:
+        return Broken(np.array(self._idle, np.float64), np.array(self._age, np.float64))

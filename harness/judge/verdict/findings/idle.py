@@ -1,0 +1,106 @@
+"""Streams that are cut off after a constant time: a timeout on the way."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamgauge.harness.judge.measure.arrays import Floats
+from streamgauge.harness.judge.verdict.findings.chance import ALPHA, at_least
+from streamgauge.harness.judge.verdict.findings.evidence import Evidence
+from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
+
+# Seconds after which well-known parts of a path cut, when nothing comes or at all.
+_KNOWN: dict[float, str] = {
+    15: "an Envoy or Istio route",
+    29: "AWS API Gateway",
+    30: "gunicorn, CloudFront or Heroku’s router",
+    50: "HAProxy",
+    55: "Heroku’s router",
+    60: "nginx, an AWS load balancer or Vercel",
+    100: "Cloudflare",
+    120: "a load balancer or a client library",
+    180: "CloudFront",
+    230: "Azure App Service",
+    240: "Azure’s load balancer",
+    300: "Envoy or Vercel",
+    350: "an AWS NAT gateway",
+    600: "a load balancer or a client library",
+}
+_SHORTEST = 5.0  # s: what breaks earlier is no idle timeout
+_FEWEST = 8  # streams cut at the same time
+_MOSTLY = 0.5  # of those that broke after _SHORTEST
+_NEAR, _NEAR_S = 0.01, 0.5  # a timeout is this exact
+_AROUND = 5.0  # times the window: breaks by chance would be spread over it
+_SOURCE = "https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_read_timeout"
+
+
+@dataclass(frozen=True)
+class _Cut:
+    seconds: float  # of the window's middle
+    hits: int
+    of: int
+    spread: float  # s, between the middle half of the hits
+    p: float
+
+
+def idle_cut(evidence: Evidence) -> Finding | None:
+    """Failures cluster at one time: after the last event (an idle timeout), or after the request (a total one).
+
+    Of the streams that the other side broke after 5 s or more, at least 8 and half of them did within 0.5 s or 1 % of
+    one time. Breaks that are spread evenly over five times that window would fall into it with a chance of 1 in 5
+    each; the binomial chance of so many is below ALPHA, divided by the number of times that were tried.
+    """
+    times = {name: column[column >= _SHORTEST] for name, column in _columns(evidence).items()}
+    cuts = [(name, cut) for name, column in times.items() if (cut := _cut(column)) is not None]
+    if not cuts:
+        return None
+    name, cut = min(cuts, key=lambda each: (each[1].spread, each[0] != "idle"))
+    known = next((who for seconds, who in _KNOWN.items() if abs(cut.seconds - seconds) <= _window(seconds)), None)
+    since = "without an event" if name == "idle" else "after the request"
+    who = f", the limit of {known}" if known else ""
+    certainty = Certainty.LIKELY if known else Certainty.POSSIBLE
+    return Finding(
+        id="idle_cut",
+        sentence=f"{cut.hits:,} streams were cut off {cut.seconds:.0f} s {since}{who}",
+        evidence=(
+            Number("cut at this time", cut.hits, "streams"),
+            Number("of", cut.of, "broken after 5 s or more"),
+            Number("the middle half within", cut.spread, "s"),
+        ),
+        meaning="A timeout on the way ends answers that the server was still making"
+        if name == "idle"
+        else "Something allows an answer only so much time, however much of it has come",
+        change="Send a keep-alive comment (`: ping`) every 15 s, and raise the timeout (nginx: proxy_read_timeout 1h; "
+        "HAProxy: timeout server; AWS: idle_timeout.timeout_seconds)"
+        if name == "idle"
+        else "Raise the limit for this route (gunicorn: --timeout 0; Envoy: timeout: 0s; Vercel: maxDuration), or "
+        "shorten answers with max_tokens",
+        source=_SOURCE,
+        certainty=certainty,
+    )
+
+
+def _columns(evidence: Evidence) -> dict[str, Floats]:
+    return {"idle": evidence.broken.idle, "age": evidence.broken.age}
+
+
+def _window(seconds: float) -> float:
+    return max(_NEAR_S, _NEAR * seconds)
+
+
+def _cut(column: Floats) -> _Cut | None:
+    if len(column) < _FEWEST:
+        return None
+    tried = [*_KNOWN, float(np.median(column))]
+    best: _Cut | None = None
+    for seconds in tried:
+        away, window = np.abs(column - seconds), _window(seconds)
+        near = column[away <= window]
+        if len(near) < _FEWEST or len(near) < _MOSTLY * len(column):
+            continue
+        p = at_least(len(near), int((away <= _AROUND * window).sum()), 1 / _AROUND)
+        low, high = np.quantile(near, [0.25, 0.75])
+        cut = _Cut(float(np.median(near)), len(near), len(column), float(high - low), p)
+        if p < ALPHA / (2 * len(tried)) and (best is None or cut.hits > best.hits):
+            best = cut
+    return best

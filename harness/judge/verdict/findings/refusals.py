@@ -1,0 +1,47 @@
+"""Streams that were refused because there were too many: a rate limit, or an overloaded server."""
+
+from streamgauge.harness.judge.verdict.findings.chance import surely
+from streamgauge.harness.judge.verdict.findings.evidence import Evidence
+from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
+
+_FEWEST = 3
+_SHARE = 0.001  # of the streams, at the lower end of the interval
+
+
+def rate_limited(evidence: Evidence) -> Finding | None:
+    """HTTP 429 for at least 3 streams, and surely for one in a thousand (exact interval)."""
+    hits = _counted(evidence, 429)
+    if hits is None:
+        return None
+    return Finding(
+        id="rate_limited",
+        sentence=f"{hits:,} of {evidence.totals.initiated:,} streams were refused with HTTP 429: a rate limit",
+        evidence=(Number("HTTP 429", hits, "streams"), Number("of", evidence.totals.initiated, "streams")),
+        meaning="The run measured the limit of the account or the gateway, not the speed of the model",
+        change="Raise the limit, spread the load over several keys ([target.credentials]), or ask for less: fewer "
+        "--users or a lower rate",
+        source="https://www.rfc-editor.org/rfc/rfc6585#section-4",
+        certainty=Certainty.SURE,
+    )
+
+
+def overloaded(evidence: Evidence) -> Finding | None:
+    """HTTP 503 or 529 for at least 3 streams, and surely for one in a thousand (exact interval)."""
+    hits = _counted(evidence, 503, 529)
+    if hits is None:
+        return None
+    return Finding(
+        id="overloaded",
+        sentence=f"{hits:,} of {evidence.totals.initiated:,} streams were refused because the server was overloaded",
+        evidence=(Number("HTTP 503 or 529", hits, "streams"), Number("of", evidence.totals.initiated, "streams")),
+        meaning="The server sheds load: the figures are those of the streams that it admitted",
+        change="Add replicas or let more requests wait, send retry-after, and let clients retry with a growing pause",
+        source="https://www.rfc-editor.org/rfc/rfc9110#name-503-service-unavailable",
+        certainty=Certainty.SURE,
+    )
+
+
+def _counted(evidence: Evidence, *statuses: int) -> int | None:
+    hits = sum(failure.n for failure in evidence.failures if failure.http_status in statuses)
+    n = evidence.totals.initiated
+    return hits if _FEWEST <= hits <= n and (surely(hits, n).low or 0.0) > _SHARE else None

@@ -1,0 +1,181 @@
+"""Two kinds of streams: some wait long for the first content and some do not, with few in between."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamgauge.harness.judge.measure.arrays import Floats, Mask
+from streamgauge.harness.judge.verdict.findings.chance import ALPHA, at_least, more_often
+from streamgauge.harness.judge.verdict.findings.evidence import Evidence, Texts
+from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number, quoted
+
+_FEWEST = 20  # streams of each kind
+_SMALLEST = 0.05  # share of the streams
+_TIMES, _APART_MS = 2.0, 100.0  # between the medians of both kinds
+_VALLEY = 1 / 3  # of the streams near the rarer kind's median, in a window of the same width between both
+_SEPARATES = 0.6  # Youden's J: 1 if the value divides both kinds without an error, 0 if it says nothing
+_MOST_VALUES = 50  # of a key: a label that is different for each stream divides nothing
+_SOURCE = "https://github.com/BerriAI/litellm/issues/38689"
+
+
+@dataclass(frozen=True)
+class _Kinds:
+    slow: Mask  # among the streams whose wait is known
+    fast_ms: float  # medians
+    slow_ms: float
+    between: int
+    expected: int  # the fewest that one kind with its peak between both would have there
+
+
+@dataclass(frozen=True)
+class _Separator:
+    key: str  # "label model", "open streams", …
+    value: str  # what the slow ones have; "" for a number
+    youden: float
+    in_slow: float  # share of the slow streams with it
+    in_fast: float
+    has_own_finding: bool
+
+
+def two_kinds(evidence: Evidence) -> Finding | None:
+    """The waits for the first content are of two kinds, at least 2 times and 100 ms apart, with little in between.
+
+    The logarithms are divided into the two groups of the least variance (Fisher 1958). Between their medians a single
+    kind would be at least as dense as at the thinner of both. The finding needs a third of that density at most, in
+    windows of equal width, and a binomial chance below ALPHA; each kind has at least 20 streams and 5 %. Every user
+    class, network, label, worker, hour half and number is then asked whether it divides the kinds (Youden's J ≥ 0.6,
+    Fisher's exact test). If load, new connections, the prompt cache or a worker does, that is a finding of its own.
+    """
+    sample = evidence.sample
+    known = ~np.isnan(sample.wait) & (sample.wait > 0)
+    kinds = _kinds(sample.wait[known])
+    if kinds is None:
+        return None
+    best = max(_separators(evidence, known, kinds.slow), key=lambda each: each.youden, default=None)
+    if best is not None and best.has_own_finding:
+        return None
+    numbers: tuple[Number, ...] = (
+        Number("median of the fast kind", kinds.fast_ms, "ms"),
+        Number("of the slow kind", kinds.slow_ms, "ms"),
+        Number("streams of the slow kind", int(kinds.slow.sum()), ""),
+        Number("of", len(kinds.slow), "streams"),
+    )
+    if best is None:
+        change = "Compare a slow stream with a fast one in the server’s log, by request id: another route, a retry?"
+        return _finding(numbers, "nothing that was recorded tells which", change, Certainty.LIKELY)
+    numbers = (
+        *numbers,
+        Number(f"{best.key} {quoted(best.value)}".rstrip() if best.value else best.key, best.in_slow, "ratio"),
+        Number("of the slow kind, and of the fast kind", best.in_fast, "ratio"),
+    )
+    who = f"{best.key} {quoted(best.value)} tells which" if best.value else f"the {best.key} tell which"
+    change = f"Judge both apart (a rule with `where`), and look at what the server does otherwise for {best.key}"
+    return _finding(numbers, who, change, Certainty.SURE if best.youden > 0.9 else Certainty.LIKELY)
+
+
+def _finding(numbers: tuple[Number, ...], who: str, change: str, certainty: Certainty) -> Finding:
+    return Finding(
+        id="two_kinds",
+        sentence=f"There are two kinds of streams, and one waits {numbers[1].value / numbers[0].value:.1f} times as "
+        f"long for the first content as the other: {who}",
+        evidence=numbers,
+        meaning="A single percentile describes neither kind, and moves when the mix does",
+        change=change,
+        source=_SOURCE,
+        certainty=certainty,
+    )
+
+
+def _kinds(wait: Floats) -> _Kinds | None:
+    n = len(wait)
+    if n < 2 * _FEWEST:
+        return None
+    order = np.argsort(wait, kind="stable")
+    logs = np.log(wait[order])
+    least = max(_FEWEST, int(np.ceil(_SMALLEST * n)))
+    cut = _best_cut(logs, least)
+    if cut is None:
+        return None
+    low, high = float(np.median(logs[:cut])), float(np.median(logs[cut:]))
+    if np.exp(high - low) < _TIMES or np.exp(high) - np.exp(low) < _APART_MS:
+        return None
+    third = (high - low) / 3
+    between = _within(logs, (low + high) / 2, third)
+    expected = min(_within(logs, low, third), _within(logs, high, third))
+    if between > _VALLEY * expected or at_least(expected, expected + between, 0.5) >= ALPHA / 2:
+        return None
+    slow = np.zeros(n, bool)
+    slow[order[cut:]] = True
+    return _Kinds(slow, float(np.exp(low)), float(np.exp(high)), between, expected)
+
+
+def _best_cut(logs: Floats, least: int) -> int | None:
+    """Where to cut sorted values so that the variance within both parts is least."""
+    n = len(logs)
+    if n < 2 * least:
+        return None
+    sums, places = np.cumsum(logs), np.arange(least, n - least + 1)
+    below = sums[places - 1]
+    between = below**2 / places + (sums[-1] - below) ** 2 / (n - places)
+    return int(places[between.argmax()])
+
+
+def _within(logs: Floats, middle: float, width: float) -> int:
+    """How many values are in a window of this width."""
+    low, high = np.searchsorted(logs, [middle - width / 2, middle + width / 2])
+    return int(high - low)
+
+
+def _separators(evidence: Evidence, known: Mask, slow: Mask) -> Iterator[_Separator]:
+    """Each key that divides both kinds, beyond chance."""
+    sample = evidence.sample
+    found: list[_Separator] = []
+    tests = 0
+    for key, texts in (*sample.groups(), ("prompt cache", sample.text["cache"])):
+        values, codes = len(texts.values), texts.codes[known]
+        if 1 < values <= _MOST_VALUES:
+            tests += values
+            found += [
+                _of_value(key, texts, code, codes, slow)
+                for code in range(values)
+                if texts.values[code] or key == "prompt cache"
+            ]
+    numbers = {
+        "open streams": evidence.course.open_at(sample.due),
+        "time of the run": sample.due,
+        "input tokens": sample.input_tokens,
+        "new connections": (~np.isnan(sample.connect)).astype(np.float64),
+    }
+    for key, column in numbers.items():
+        tests += 1
+        found += _of_number(key, column[known], slow)
+    n_slow, n_fast = int(slow.sum()), int((~slow).sum())
+    for each in found:
+        hits, others = round(each.in_slow * n_slow), round(each.in_fast * n_fast)
+        if each.youden >= _SEPARATES and more_often(hits, n_slow, others, n_fast) < ALPHA / 2 / max(1, tests):
+            yield each
+
+
+def _of_value(key: str, texts: Texts, code: int, codes: np.typing.NDArray[np.int64], slow: Mask) -> _Separator:
+    has = codes == code
+    in_slow, in_fast = float(has[slow].mean()), float(has[~slow].mean())
+    own = key in {"worker", "prompt cache"}
+    return _Separator(key, texts.values[code], in_slow - in_fast, in_slow, in_fast, own)
+
+
+def _of_number(key: str, column: Floats, slow: Mask) -> list[_Separator]:
+    """The threshold that divides both kinds best: the largest distance of their distributions (Kolmogorov, Smirnov)."""
+    there = ~np.isnan(column)
+    ours, theirs = np.sort(column[there & slow]), np.sort(column[there & ~slow])
+    if min(len(ours), len(theirs)) < _FEWEST:
+        return []
+    at = np.unique(column[there])
+    above_slow = 1 - np.searchsorted(ours, at, side="right") / len(ours)
+    above_fast = 1 - np.searchsorted(theirs, at, side="right") / len(theirs)
+    distance = above_slow - above_fast
+    place = int(np.abs(distance).argmax())
+    high, low = float(above_slow[place]), float(above_fast[place])
+    if high < low:
+        high, low = 1 - high, 1 - low
+    return [_Separator(key, "", high - low, high, low, key in {"open streams", "new connections"})]

@@ -1,0 +1,33 @@
+"""What to try next: each finding with its evidence, what it means, what to change, and how sure it is."""
+
+from streamgauge.harness.judge.verdict.findings import Finding
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Panel, Table, sentence
+
+_NONE = "None found: no pattern in this run points to a cause beyond chance."
+_COLUMNS = ("Finding", "What was found", "Evidence", "What it means", "What to change", "How sure", "Source")
+
+
+def draw(run: Material) -> Panel:
+    findings = run.judgement.findings
+    if not findings:
+        return Panel(name="findings", title="What to try next", lead=_NONE)
+    others = f"; {len(findings) - 1} more below" if len(findings) > 1 else ""
+    return Panel(
+        name="findings",
+        title="What to try next",
+        lead=sentence(f"{findings[0].sentence}{others}"),
+        tables=(Table("Findings", _COLUMNS, [_row(finding) for finding in findings], cards=True),),
+    )
+
+
+def _row(finding: Finding) -> tuple[Cell, ...]:
+    return (
+        finding.id,
+        sentence(finding.sentence),
+        sentence(finding.numbers),
+        sentence(finding.meaning),
+        sentence(finding.change),
+        finding.certainty.value,
+        finding.source,
+    )
