@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import Run, Streams, VitalSeries
 from streamgauge.harness.judge.store.streams import _NUMBERS, _TEXTS
-from streamgauge.harness.judge.verdict import less_load, time_lost
+from streamgauge.harness.judge.verdict import validity
 from streamgauge.harness.judge.verdict.findings import Collector, Evidence, Finding, find
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.failure import Failure
@@ -177,7 +177,7 @@ def evidence(made: Sequence[Ask], vitals: Mapping[Vital, VitalSeries] | None = N
         collector.take(part)
     outcomes = {outcome.value: sum(ask.outcome is outcome for ask in made) for outcome in Outcome}
     refused = [ask.status for ask in made if ask.outcome is Outcome.REFUSED]
-    series = {vital: VitalSeries([], np.zeros(0), np.zeros(0)) for vital in time_lost.EVIDENCE + less_load.EVIDENCE}
+    series = {vital: VitalSeries([], np.zeros(0), np.zeros(0)) for vital in validity.EVIDENCE}
     given = {
         "run": run,
         "totals": Totals(
@@ -190,7 +190,9 @@ def evidence(made: Sequence[Ask], vitals: Mapping[Vital, VitalSeries] | None = N
         "failures": [Failure("refused", status, "", refused.count(status)) for status in sorted({*refused}, key=str)],
         "vitals": series | dict(vitals or {}),
         "is_valid": True,
-        "sample": collector.sample([ask.worker for ask in made], [ask.stop_reason or "" for ask in made]),
+        "sample": collector.sample(
+            {"worker": [ask.worker for ask in made], "stop_reason": [ask.stop_reason or "" for ask in made]}
+        ),
         "course": collector.course(),
         "broken": collector.broken(),
         **fields,

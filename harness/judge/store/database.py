@@ -5,7 +5,6 @@ batches. One writer and any number of readers may have the file open at once. St
 `warm_up` and `warm_up_outcomes` only, so no other reader can count them by mistake.
 """
 
-import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,19 +22,18 @@ from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, Row, RowFault
 from streamgauge.harness.judge.store.connection import as_store_errors
 from streamgauge.harness.judge.store.rows import (
     INSERT_STREAM,
-    SELECT_TEXTS,
     Accepted,
     Run,
     RunStatus,
     VitalRow,
     VitalSeries,
     accepted_of_row,
-    failure_of_row,
+    failures_of,
     row_of_accepted,
     row_of_run,
     row_of_stream,
     run_of_row,
-    texts_of_rows,
+    texts_of,
     vital_of_rows,
 )
 from streamgauge.harness.judge.store.streams import (
@@ -47,7 +45,7 @@ from streamgauge.harness.judge.store.streams import (
     streams_of_rows,
 )
 from streamgauge.harness.record.failure import Failure
-from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
+from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
 
 BATCH = 5_000  # rows that a reader holds at once
@@ -350,14 +348,10 @@ class Store:
         """Each measured stream that completed and has a request id, for comparing a run with the server's log."""
         for streams in self.streams(run_id):
             due_at, send_lag = (np.nan_to_num(streams.number[name]) for name in ("due_at", "send_lag"))
+            request_ids = self.texts(streams.id.tolist())["request_id"]
             for place in np.flatnonzero(streams.outcome == Outcome.COMPLETED).tolist():
-                if (request_id := self._request_id(int(streams.id[place]))) is not None:
+                if request_id := request_ids[place]:
                     yield Answer(request_id, int(due_at[place]), int(send_lag[place]), streams.columns(place))
-
-    def _request_id(self, stream: int) -> str | None:
-        with as_store_errors(self.path):
-            row = self._row("streams", "request_id", stream)
-            return None if row.value("request_id") is None else row.text("request_id")
 
     def vital(self, run_id: str, vital: Vital) -> VitalSeries:
         """All samples of one vital; empty arrays if there are none."""
@@ -368,18 +362,12 @@ class Store:
     def failures(self, run_id: str, most: int) -> list[Failure]:
         """How measured streams failed, the most frequent failure first; at most `most` failures."""
         with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
-            rows = self._database.query(
-                "SELECT min(id) AS id, outcome, http_status, detail, count(*) AS n FROM streams WHERE run = ? "  # noqa: S608 - our own condition
-                f"AND {self._measured(run_id)} GROUP BY outcome, http_status, detail ORDER BY n DESC, outcome, detail",
-                (self._known(run_id),),
-            )
-            failed = (row for row in rows if row["outcome"] in FAILURES)
-            return [failure_of_row(Row("streams", row["id"], row)) for row in itertools.islice(failed, most)]
+            return failures_of(self._database.query, self._known(run_id), self._measured(run_id), most)
 
-    def texts(self, ids: Sequence[int]) -> tuple[list[str], list[str]]:
-        """The worker and the stop reason ("": none) of each of these streams."""
+    def texts(self, ids: Sequence[int]) -> dict[str, list[str]]:
+        """The worker, stop reason and request id of each of these streams, by column; "" for none."""
         with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
-            return texts_of_rows(self._database.execute(SELECT_TEXTS, [msgspec.json.encode(ids).decode()]), ids)
+            return texts_of(self._database.execute, ids)
 
     def close(self) -> None:
         connection.close(self._database)

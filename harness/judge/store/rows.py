@@ -1,8 +1,9 @@
 """The rows of the database as values: runs, accepted runs, failures and vitals. Streams are in `streams`. Pure."""
 
+import itertools
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import msgspec
@@ -13,7 +14,7 @@ from streamgauge.harness.config import checks
 from streamgauge.harness.config.schema import Prices, Reader, Sla
 from streamgauge.harness.judge.store.checked import Row, shown
 from streamgauge.harness.record.failure import Failure
-from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.harness.record.observation import FAILURES, StreamObservation
 
 # aborted: a rule with `abort` was missed, or the first streams all failed alike
 RunStatus = Literal["running", "finished", "interrupted", "aborted"]
@@ -146,27 +147,38 @@ def accepted_of_row(row: Row) -> Accepted:
     return Accepted(row.text("run"), row.moment("at"), document, forced)
 
 
+def failures_of(
+    query: Callable[[str, tuple[int]], Iterable[dict[str, Any]]], run: int, measured: str, most: int
+) -> list[Failure]:
+    """How streams of this run failed, the most frequent first; `measured`: our own condition. RowFault."""
+    rows = query(
+        "SELECT min(id) AS id, outcome, http_status, detail, count(*) AS n FROM streams WHERE run = ? "  # noqa: S608 - our own condition
+        f"AND {measured} GROUP BY outcome, http_status, detail ORDER BY n DESC, outcome, detail",
+        (run,),
+    )
+    failed = (row for row in rows if row["outcome"] in FAILURES)
+    return [failure_of_row(Row("streams", row["id"], row)) for row in itertools.islice(failed, most)]
+
+
 def failure_of_row(row: Row) -> Failure:
     """RowFault for a row that this program did not write."""
     detail = "" if row.value("detail") is None else row.text("detail")
     return Failure(row.text("outcome"), row.whole_or_none("http_status"), detail, row.whole("n"))
 
 
-# The texts that no batch of `streams` has; the parameter is a JSON list of ids.
-SELECT_TEXTS = "SELECT id, worker, stop_reason FROM streams WHERE id IN (SELECT value FROM json_each(?))"
+_TEXTS = ("worker", "stop_reason", "request_id")  # texts that no batch of `streams` has
 
 
-def texts_of_rows(rows: Iterable[tuple[Any, ...]], ids: Sequence[int]) -> tuple[list[str], list[str]]:
-    """The worker and the stop reason of each of these streams, "" without one. RowFault as for the other rows."""
-    found: dict[int, tuple[str, str]] = {}
-    for number, worker, reason in rows:
-        row = Row("streams", number, {"worker": worker, "stop_reason": reason})
-        found[number] = (
-            "" if worker is None else row.text("worker"),
-            "" if reason is None else row.text("stop_reason"),
-        )
-    both = [found.get(each, ("", "")) for each in ids]
-    return [worker for worker, _ in both], [reason for _, reason in both]
+def texts_of(
+    execute: Callable[[str, list[str]], Iterable[tuple[Any, ...]]], ids: Sequence[int]
+) -> dict[str, list[str]]:
+    """These columns of these streams, "" for what is missing. RowFault as for the other rows."""
+    select = f"SELECT id, {', '.join(_TEXTS)} FROM streams WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own names
+    found: dict[int, list[str]] = {}
+    for number, *texts in execute(select, [json.dumps([*ids])]):
+        row = Row("streams", number, dict(zip(_TEXTS, texts, strict=True)))
+        found[number] = ["" if row.value(name) is None else row.text(name) for name in _TEXTS]
+    return {name: [found[each][place] if each in found else "" for each in ids] for place, name in enumerate(_TEXTS)}
 
 
 def vital_of_rows(rows: Sequence[tuple[Any, ...]]) -> VitalSeries:

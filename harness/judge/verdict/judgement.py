@@ -180,7 +180,7 @@ def _judgement(store: Store, run: Run, took: float, passed: _Passed) -> Judgemen
             failures=failures,
             vitals=vitals,
             is_valid=validity is not Validity.INVALID,
-            sample=passed.collector.sample(*store.texts(passed.collector.ids)),
+            sample=passed.collector.sample(store.texts(passed.collector.ids)),
             course=passed.collector.course(),
             broken=passed.collector.broken(),
         ),

@@ -1,6 +1,6 @@
 """Collects what findings need, in the one pass that judges a run. Memory does not grow with the number of streams."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -65,13 +65,13 @@ class Collector:
         """Of the streams in the sample: their other texts are asked for by these."""
         return self._ids
 
-    def sample(self, worker: Sequence[str], stop_reason: Sequence[str]) -> Sample:
-        """`worker` and `stop_reason`: of the streams of `ids`, in their order."""
+    def sample(self, more: Mapping[str, Sequence[str]]) -> Sample:
+        """`more`: the columns `worker` and `stop_reason` of the streams of `ids`, in their order."""
         column = {name: np.concatenate(parts) for name, parts in self._columns.items()}
         for name in ("due", *_NAMES):
             column.setdefault(name, np.zeros(0))
         texts = {key: Texts.of(texts) for key, texts in self._texts.items()}
-        texts |= {"worker": Texts.of(worker), "stop_reason": Texts.of(stop_reason)}
+        texts |= {name: Texts.of(more[name]) for name in ("worker", "stop_reason")}
         return Sample(**column, text=texts)
 
     def course(self) -> Course:
