@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from streamgauge.harness.commands import click_options
-from streamgauge.harness.compare.series import Series, Turn, Work, sides
+from streamgauge.harness.compare.series import Series, Turn, Work, sides, with_run_time
 from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import comparison, stored_runs
@@ -41,11 +41,13 @@ def command(
     \b
         streamgauge ab chat --a https://old.example --b https://new.example --users 20 --run-time 1m
     """
-    gate = Gate.of(load(options["config"]).regression)
+    settings = load(options["config"]).regression
+    gate = Gate.of(settings)
     outputs = kinds.requested(options.pop("output"), options.pop("json"))
     inconclusive = options.pop("inconclusive")
     hosts = {side: options.pop(side) for side in ("a", "b")}
     all_labels = labels.provenance() | labels.parse(label, "--label")
+    options = with_run_time(options, settings)
     series = Series(Work(scenario, options, all_labels, passed_on))
     order = [(pair, side) for pair in range(pairs) for side in ("ab", "ba")[pair % 2]]
     series.run(

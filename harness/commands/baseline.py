@@ -1,12 +1,13 @@
 """`streamgauge baseline …`: manages the accepted runs that other runs are compared with."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
-from streamgauge.harness.commands import click_options
+from streamgauge.harness.commands import budget, click_options
 from streamgauge.harness.config.load import load
-from streamgauge.harness.judge.compare import baseline
+from streamgauge.harness.judge.compare import baseline, recorded_runs
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.noise import report_all
 from streamgauge.harness.judge.figures import some
@@ -70,17 +71,29 @@ def list_baselines(db: str) -> None:
 @click.argument("db")
 @_name
 @_config
-def noise(db: str, name: str, config: str | None) -> None:
+@budget.option
+@budget.write_option
+@click.pass_context
+def noise(ctx: click.Context, /, db: str, name: str, config: str | None, write: bool, **options: Any) -> None:
     """Show how far apart a baseline's runs are.
 
     For each gated metric it says how often a gate by this baseline would stop a build that is equal, and how large a
     change it would find.
     """
-    gate = Gate.of(load(config).regression)
+    seconds = budget.seconds_of(options["budget"], write=write)
+    settings = load(config).regression
+    gate = Gate.of(settings)
     with Store.open(db) as store:
         members = baseline.members(store, name).values()
+        if seconds is not None:
+            budget.check_streams([each.run for each in members if each.figures is not None], name)
+        runs = None if seconds is None else recorded_runs.recorded(store, [each.run for each in members], gate)
         found = report_all([baseline.figures_of(store, member, gate) for member in members], gate)
     lines.show(*found)
+    if seconds is not None and runs is not None:
+        proposal = budget.show(runs, settings, seconds)
+        if write:
+            ctx.exit(budget.written(proposal, config))
 
 
 @command.command()

@@ -18,12 +18,18 @@ _REPORTING = ("report", "json", "output")  # where a run's result goes
 @click_options.of_run("host", required=True)
 @click_options.of_every_run
 @click_options.of_run("report", "all", "json", "output", "inconclusive")
-@click.option("--repeat", type=click.IntRange(1), help="Number of runs of the same work.  [default: 1; 3 with --gate]")
+@click.option(
+    "--repeat",
+    type=click.IntRange(1),
+    help="Number of runs of the same work.  [default: 1; with --gate, until they are clear, at most 3 or the config's "
+    "first_runs]",
+)
 @click.option(
     "--gate",
     "baseline",
     metavar="BASELINE",
-    help="Compare the runs with this baseline, or with the .json file of one; 5 more runs if they look worse.",
+    help="Compare the runs with this baseline, or with the .json file of one; 5 more runs, or the config's fresh_runs, "
+    "if they look worse.",
 )
 @click.option(
     "--web",

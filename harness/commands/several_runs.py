@@ -4,17 +4,20 @@
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from streamgauge.harness.compare import stages
-from streamgauge.harness.compare.series import Series, Turn, Work, turns, worst
+from streamgauge.harness.compare.series import Series, Work, turns, with_run_time, worst
 from streamgauge.harness.config.load import load
+from streamgauge.harness.config.schema import Config
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.compare import comparison, gated, regression
+from streamgauge.harness.judge.compare import comparison, gated
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.gated import Gated, Result
+from streamgauge.harness.judge.compare.stored_runs import Against
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.outputs import dispatch, kinds, lines, save, terminal
 from streamgauge.harness.judge.outputs.kinds import Output, check_place
@@ -36,15 +39,15 @@ def run(work: Work, reporting: Mapping[str, Any], repeat: int | None, baseline: 
     report = reporting["report"]
     if report:
         check_place(report)
-    series = Series(work)
-    all_turns = turns(1, repeat or regression.FIRST_RUNS)
+    config = load(work.options["config"])
+    series = Series(replace(work, options=with_run_time(work.options, config.regression)))
     if baseline is None:
-        return _repeated(series, all_turns, outputs, report)
-    return _gated(series, all_turns, baseline, outputs, report)
+        return _repeated(series, repeat or 1, outputs, report)
+    return _gated(series, repeat, baseline, config, partial(tell, series, outputs=outputs, report=report))
 
 
-def _repeated(series: Series, all_turns: Sequence[Turn], outputs: Sequence[Output], report: str | None) -> Exit:
-    series.run(all_turns)
+def _repeated(series: Series, repeat: int, outputs: Sequence[Output], report: str | None) -> Exit:
+    series.run(turns(1, repeat))
     counted = Counter(_SAID.get(code, "ended otherwise") for code in series.codes)
     lines.show(f"{some(len(series.codes), 'run')}: {', '.join(f'{n} {said}' for said, n in counted.items())}")
     decisive = decisive_run(series)
@@ -54,23 +57,26 @@ def _repeated(series: Series, all_turns: Sequence[Turn], outputs: Sequence[Outpu
 
 
 def _gated(
-    series: Series, all_turns: Sequence[Turn], baseline: str, outputs: Sequence[Output], report: str | None
+    series: Series, repeat: int | None, baseline: str, config: Config, told: Callable[[Result, Judgement], None]
 ) -> Exit:
     options = series.work.options
-    config = load(options["config"])
     gate = Gate.of(config.regression)
-    stages.check(options["db"], baseline)
-    complete = stages.first(series, all_turns, baseline)
+    against = Against(baseline, gate)
+    stages.check(options["db"], against)
+    if repeat is None:
+        complete = stages.first_until_clear(series, turns(1, gate.first_runs), against, lines.warn)
+    else:
+        complete = stages.first(series, turns(1, repeat), against)
     codes = list(series.codes)
     decisive = decisive_run(series)
     if Exit.MISTAKE in codes or decisive is None:
         return Exit.MISTAKE if Exit.MISTAKE in codes else worst([*codes, Exit.INCONCLUSIVE])
     if not complete:
         lines.warn("streamgauge: a run did not finish, so the gate has nothing to judge")
-        tell(series, decisive, decisive, outputs, report)
+        told(decisive, decisive)
         return worst([*codes, Exit.INCONCLUSIVE])
-    compared = stages.judge(series, baseline, gate, lines.warn)
-    tell(series, Gated(decisive, compared), decisive, outputs, report)
+    compared = stages.judge(series, against, lines.warn)
+    told(Gated(decisive, compared), decisive)
     of_gate = comparison.exit_code(compared, options["inconclusive"])
     # Without rules every run is INCONCLUSIVE, which must not decide the exit code.
     return worst([*(codes if config.sla else []), of_gate])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from streamgauge.harness.config.schema import Regression
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.exit_codes import VERDICTS, Exit
 from streamgauge.harness.judge.compare.baseline import SERIES
@@ -33,6 +34,12 @@ class Turn:
     labels: Mapping[str, str]
     options: Mapping[str, Any] = field(default_factory=dict)
     environ: Mapping[str, str] | None = field(default_factory=kinds.environment_without_github)  # None: our own
+
+
+def with_run_time(options: Mapping[str, Any], settings: Regression) -> dict[str, Any]:
+    """The options of each run, with the config's run time for a series if no option says one."""
+    run_time = options["run_time"] or (None if settings.run_time is None else str(settings.run_time))
+    return {**options, "run_time": run_time}
 
 
 def turns(first: int, count: int) -> list[Turn]:

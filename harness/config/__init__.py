@@ -3,6 +3,7 @@
 schema        the tables, their keys and defaults
 duration      a length of time with its unit
 contents      a file's bytes, up to a size
+edit          changes keys of a config file, and keeps its comments
 load          the file → Config
 overrides     what options of a command say in place of the target's keys
 presets       lists of rules that have a name

@@ -8,9 +8,11 @@ import re
 from collections.abc import Iterator, Mapping
 
 from streamgauge.harness.config import template
+from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.presets import PRESETS
 from streamgauge.harness.config.schema import (
-    FEWEST_BASELINE_RUNS,
+    FIRST_RUNS,
+    FRESH_RUNS,
     Config,
     Events,
     Good,
@@ -28,6 +30,7 @@ from streamgauge.harness.config.schema import (
 )
 from streamgauge.harness.near_miss import listed
 
+_SECOND = Duration.parse("1s")
 _MOST_LOST = 0.5  # share of segments; with more, TCP hardly delivers anything
 _STEEPEST = 10  # Pareto's index
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
@@ -181,8 +184,17 @@ def _of_regression(regression: Regression) -> Iterator[str]:
             yield f"regression.{key}: {getattr(regression, key)} is not a share: write 0.05 for 5 %"
     if not regression.metrics:
         yield "regression.metrics: empty: name what may not get worse, as in p95(ttft)"
-    if regression.window < FEWEST_BASELINE_RUNS:
-        yield f"regression.window: {regression.window} runs are too few: the gate needs {FEWEST_BASELINE_RUNS}"
+    for key, allowed in (("first_runs", FIRST_RUNS), ("fresh_runs", FRESH_RUNS)):
+        if getattr(regression, key) not in allowed:
+            yield f"regression.{key}: {getattr(regression, key)}: write a number from {allowed[0]} to {allowed[-1]}"
+    if regression.run_time is not None and (regression.run_time <= 0 or regression.run_time % _SECOND):
+        yield f'regression.run_time: {regression.run_time}: write whole seconds, as in "40s"'
+    if regression.window < regression.fewest_baseline_runs:
+        needed = regression.fewest_baseline_runs
+        yield (
+            f"regression.window: {regression.window} runs are too few: with first_runs = {regression.first_runs} and "
+            f"fresh_runs = {regression.fresh_runs}, the gate needs {needed}"
+        )
 
 
 def _of_profile(profile: Profile) -> Iterator[str]:

@@ -22,7 +22,8 @@ Framing = Literal["sse", "ndjson", "text"]  # server-sent events, a JSON documen
 End = Literal["marker", "finish_reason", "close"]
 
 GRACE = Duration.parse("30s")
-FEWEST_BASELINE_RUNS = 10  # with fewer, false alarms pass 1 %: tests/pure/test_gate_simulation.py
+FEWEST_BASELINE_RUNS = 10
+FIRST_RUNS, FRESH_RUNS = range(2, 11), range(3, 11)  # what the numbers of runs of the gate's stages may be
 
 
 class Closed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -199,13 +200,25 @@ class Reader(Closed, frozen=True):
 class Regression(Closed, frozen=True):
     """What the regression gate compares, and which changes are too small to count."""
 
-    metrics: tuple[str, ...] = ("p95(ttft)", "p95(itl)")  # without a limit: rates, or aggregations of a metric
+    # Without a limit: rates, or aggregations of a metric. A median finds smaller changes than a p95 of the same runs.
+    metrics: tuple[str, ...] = ("p50(ttft)", "p95(ttft)", "p95(itl)")
     margin: float = 0.05  # a change below 5 % is no regression
     margin_points: float = 0.01  # the same for a share such as error_rate, as a difference
     may_hide: float = 0.2  # OK needs runs that rule out a larger regression
     may_hide_points: float = 0.05
     window: int = 20  # a candidate is compared with at most this many of the newest accepted runs
     test: Literal["t", "mann_whitney"] = "t"
+    first_runs: int = 3  # of the candidate, at most: fewer if they are clear
+    fresh_runs: int = 5  # more runs of the candidate, if the first ones look worse
+    run_time: Duration | None = None  # of each run of a series, where --run-time does not say it
+
+    @property
+    def fewest_baseline_runs(self) -> int:
+        """Both stages compare with the same accepted runs: the more runs a stage has, the more must be accepted.
+
+        With fewer, false alarms pass 1 %: tests/pure/test_gate_simulation.py.
+        """
+        return max(FEWEST_BASELINE_RUNS, 3 * self.first_runs, 2 * self.fresh_runs)
 
 
 class Silences(Closed, frozen=True):

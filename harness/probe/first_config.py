@@ -21,8 +21,8 @@ _HINTS = """\
 # characters_per_second = 24
 #
 # [regression]                     # for `run --gate` and `compare`: what may not get worse from build to build
-# metrics = ["p95(ttft)", "p95(itl)"]
-# margin = 0.05
+# metrics = ["p50(ttft)", "p95(ttft)", "p95(itl)"]
+# margin = 0.05                    # `streamgauge noise … --budget 5m --write` finds what a pull request has time for
 """
 
 

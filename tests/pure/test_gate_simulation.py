@@ -16,7 +16,10 @@ import pytest
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from streamgauge.harness.config.schema import Regression
 from streamgauge.harness.judge.compare import regression
+from streamgauge.harness.judge.compare.budget import COMBINATIONS
+from streamgauge.harness.judge.compare.regression import Settings, Simulated
 from tests.support.late import Late
 
 if TYPE_CHECKING:
@@ -27,8 +30,7 @@ else:
 Floats = NDArray[np.float64]
 Model = Callable[[Generator, tuple[int, ...]], Floats]  # y of the runs, in an array of this shape
 
-BASELINE, FIRST, FRESH = 10, regression.FIRST_RUNS, regression.FRESH_RUNS
-RUNS = BASELINE + FIRST + FRESH
+BASELINE, FIRST, FRESH = 10, Regression().first_runs, Regression().fresh_runs
 REQUESTS = 1_000  # of a run
 RANK = math.ceil(0.95 * REQUESTS)
 MARGIN = np.array([math.log(1.05)])
@@ -118,8 +120,13 @@ def simulated(model: Model, change: float = 0.0, metrics: int = 1, baseline: int
     return Runs(y[..., :baseline], y[..., baseline : baseline + FIRST], y[..., -FRESH:])
 
 
+def simulate(runs: Runs, test: str = "t") -> Simulated:
+    settings = Settings(margin=MARGIN, clear=MARGIN, test=test, first_runs=runs.first.shape[-1])
+    return regression.simulate(*runs, settings)
+
+
 def ours(runs: Runs, test: str = "t") -> NDArray[np.bool_]:
-    return regression.regressed(*runs, MARGIN, test)
+    return simulate(runs, test).regressed
 
 
 def ours_by_ranks(runs: Runs) -> NDArray[np.bool_]:
@@ -179,6 +186,57 @@ def test_a_test_on_requests_has_too_many_false_alarms() -> None:
     deviation = math.sqrt(REQUESTS**2 * (2 * REQUESTS + 1) / 12)
     alarms = special.ndtr((REQUESTS**2 / 2 - wins) / deviation) < 0.01
     assert alarms.mean() > 0.1
+
+
+# Three metrics, which is the default, and the numbers of runs that `noise --budget` may propose
+
+
+def of_three(model: Model, change: float = 0.0, first: int = FIRST, fresh: int = FRESH) -> Simulated:
+    """Three metrics whose runs also have something in common; `change` makes the first of them slower."""
+    accepted = Regression(first_runs=first, fresh_runs=fresh).fewest_baseline_runs
+    rng, runs = np.random.default_rng(20261127), accepted + first + fresh
+    y = model(rng, (TIMES, 3, runs)) + rng.normal(0, 0.02, (TIMES, 1, runs))
+    y[:, 0, accepted:] += math.log1p(change)
+    return simulate(Runs(y[..., :accepted], y[..., accepted : accepted + first], y[..., accepted + first :]))
+
+
+@pytest.mark.parametrize("runs", [COMBINATIONS[0], (FIRST, FRESH), COMBINATIONS[-1]], ids=str)
+def test_three_metrics_stop_at_most_one_in_a_hundred_equal_builds_with_any_number_of_runs(
+    runs: tuple[int, int],
+) -> None:
+    for model in (spread(0.08), heavy_tails, outliers):
+        assert of_three(model, 0.0, *runs).regressed.any(-1).mean() <= 0.012  # 10,000 of them know 1 % to ± 0.2 %
+
+
+def test_a_gate_on_three_metrics_finds_changes_of_one_of_them() -> None:
+    assert of_three(spread(0.0201), 0.10).regressed[:, 0].mean() >= 0.98
+    assert of_three(spread(0.05), 0.15).regressed[:, 0].mean() >= 0.90
+    assert of_three(spread(0.0201), 0.15, 2, 3).regressed[:, 0].mean() >= 0.98
+
+
+def test_a_first_stage_that_may_end_early_is_suspicious_in_at_most_five_percent() -> None:
+    """Without a margin: the looks together have α = 0.05, and without the clearly fine ones they would, too."""
+    no_margin, never = np.full(3, -np.inf), np.full(3, -np.inf)
+    for model in (spread(0.03), spread(0.08)):
+        y = model(np.random.default_rng(5), (TIMES, 3, BASELINE + FIRST + FRESH))
+        runs = Runs(y[..., :BASELINE], y[..., BASELINE : BASELINE + FIRST], y[..., -FRESH:])
+        found = regression.simulate(*runs, Settings(no_margin, never))
+        assert found.suspicious.mean() <= 0.055  # 10,000 repetitions know 5 % to ± 0.4 %
+
+
+def test_the_first_stage_ends_early_where_runs_are_alike_and_costs_no_power() -> None:
+    def alike(rng: Generator, shape: tuple[int, ...]) -> Floats:
+        return rng.normal(0, 0.01, shape)
+
+    y = alike(np.random.default_rng(5), (TIMES, 3, BASELINE + FIRST + FRESH))
+    runs = Runs(y[..., :BASELINE], y[..., BASELINE : BASELINE + FIRST], y[..., -FRESH:])
+    assert simulate(runs).first_runs.mean() < 1.2
+    slower = y.copy()
+    slower[:, 0, BASELINE:] += math.log(1.15)
+    runs = Runs(slower[..., :BASELINE], slower[..., BASELINE : BASELINE + FIRST], slower[..., -FRESH:])
+    found = simulate(runs)
+    assert found.first_runs.mean() < 1.2
+    assert found.regressed[:, 0].mean() > 0.999
 
 
 @pytest.mark.parametrize("baseline", [BASELINE, 20])

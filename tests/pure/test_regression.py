@@ -32,6 +32,41 @@ def compared(
     return compare("main", runs("old", baseline, subject), runs("new", candidate, subject), Gate.of(given))
 
 
+def test_a_first_stage_ends_before_its_last_run_if_its_runs_are_clear() -> None:
+    """Issue 17, 18: a gate need not take minutes for a build that is plainly the same, or plainly slower."""
+    steady = [400, 402, 399, 401, 400, 398, 401, 400, 399, 402]
+    fine = compared([400], steady)
+    assert (fine.status, fine.is_clear, fine.wanted) == (GateStatus.OK, True, 0)
+    assert fine.rows[0].reason.startswith("no regression seen; these runs could hide up to +0.")
+    worse = compared([460], steady)
+    assert (worse.status, worse.is_clear, worse.wanted) == (GateStatus.INCONCLUSIVE, True, 5)
+    assert "suspicious; 5 fresh runs would tell" in worse.reason
+    whole = compared([460, 461, 459, 462, 460, 458], steady)
+    assert (whole.status, len(whole.first_runs), len(whole.fresh_runs)) == (GateStatus.REGRESSED, 1, 5)
+    assert whole.reason == "p95(ttft) +15 %: worse in the first run, and in 5 fresh ones"
+
+
+def test_a_first_stage_goes_on_while_one_run_says_too_little() -> None:
+    for candidate in ([401], [401, 440], [430, 401]):
+        found = compared(candidate)
+        assert (found.status, found.is_clear, found.wanted) == (GateStatus.INCONCLUSIVE, False, 3 - len(candidate))
+
+
+def test_a_metric_that_cannot_be_compared_keeps_the_first_stage_from_ending_early() -> None:
+    steady = [400, 402, 399, 401, 400, 398, 401, 400, 399, 402]
+    old, new = runs("old", steady), runs("new", [400])
+    settings = Gate.of(Regression(metrics=("p95(ttft)", "p95(itl)")))
+    assert not compare("main", old, new, settings).is_clear
+    assert not compared([400], steady[:9]).is_clear, "nor do too few accepted runs"
+
+
+def test_the_config_says_how_many_runs_the_stages_take() -> None:
+    slower = [440, 452, 446, 451, 447]
+    found = compared(slower, first_runs=2, fresh_runs=3)
+    assert (found.status, len(found.first_runs), len(found.fresh_runs)) == (GateStatus.REGRESSED, 2, 3)
+    assert compared(slower[:2], first_runs=2, fresh_runs=3).wanted == 3
+
+
 def test_runs_like_those_of_the_baseline_are_ok_and_say_what_they_could_hide() -> None:
     found = compared([401, 395, 408])
     assert found.status is GateStatus.OK
@@ -47,7 +82,7 @@ def test_a_suspicion_asks_for_fresh_runs_and_is_no_alarm_by_itself() -> None:
     found = compared([440, 452, 446])
     assert (found.status, found.wanted) == (GateStatus.INCONCLUSIVE, 5)
     assert "suspicious; 5 fresh runs would tell" in found.reason
-    assert compared([440, 452, 446, 449, 450]).wanted == 3
+    assert compared([430, 432, 428, 449, 450]).wanted == 3
     assert exit_code(found) == 3
 
 
@@ -106,8 +141,8 @@ def test_too_few_baseline_runs_are_inconclusive_however_good_it_looks(n: int) ->
 
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_too_few_candidate_runs_are_inconclusive(n: int) -> None:
-    found = compared([800, 790][:n])
-    assert (found.status, found.wanted) == (GateStatus.INCONCLUSIVE, 3 - n)
+    found = compared([405, 410][:n])
+    assert (found.status, found.wanted, found.is_clear) == (GateStatus.INCONCLUSIVE, 3 - n, False)
 
 
 def test_runs_that_scatter_too_much_are_inconclusive() -> None:
@@ -172,7 +207,7 @@ def test_one_metric_that_regressed_is_the_verdict_whatever_the_others_say() -> N
     for side, values in ((old, BASELINE), (new, [300] * 8)):
         for run, value in zip(side, values, strict=True):
             side[run]["p95(itl)"] = RunFigure(value, 1_000)
-    found = compare("main", old, new, Gate.of(Regression()))
+    found = compare("main", old, new, Gate.of(Regression(metrics=("p95(ttft)", "p95(itl)"))))
     assert [row.status for row in found.rows] == [GateStatus.REGRESSED, GateStatus.IMPROVED]
     assert found.status is GateStatus.REGRESSED
 
@@ -220,27 +255,49 @@ def test_a_build_on_which_all_streams_fail_is_worse_than_the_other() -> None:
 
 
 def test_noise_shows_the_spread_of_runs_and_the_changes_that_a_gate_finds() -> None:
-    (metric,) = Gate.of(TTFT).metrics
-    draw = np.random.default_rng(1)
-    figures = [RunFigure(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.03, 200)]
-    found = noise.measure(metric, figures, 10, "t")
-    assert found is not None
-    assert found.spread == pytest.approx(0.03, rel=0.1)
-    assert found.false_alarms <= 0.01
+    gate, draw = Gate.of(TTFT), np.random.default_rng(1)
+
+    def of(spread: float) -> tuple[noise.EqualRuns, noise.Resampled]:
+        figures = [400 * math.exp(y) for y in draw.normal(0, spread, 200)]
+        equal, faults = noise.equal_runs(runs("run", figures).values(), gate.metrics)
+        assert equal is not None
+        assert faults == []
+        return equal, noise.Resampled(equal, gate, 10)
+
+    equal, found = of(0.03)
+    assert equal.spread == pytest.approx([0.03], rel=0.1)
+    assert found.false_alarms() <= 0.01
     # In the simulation of the gate, 99 % of changes by +10 % are found at this spread; 90 % need a smaller change.
-    assert found.detectable == pytest.approx(1.08, abs=0.01)
-    wider = noise.measure(metric, [RunFigure(400 * math.exp(y), 1_000) for y in draw.normal(0, 0.1, 200)], 10, "t")
-    assert wider is not None
-    assert wider.detectable is not None
-    assert wider.detectable > 1.2
+    assert found.detectable(0) == pytest.approx(1.08, abs=0.01)
+    assert (of(0.1)[1].detectable(0) or 0) > 1.2
+
+
+def test_noise_counts_what_all_gated_metrics_stop_together() -> None:
+    """A metric of several needs more evidence, and each can raise a false alarm."""
+    gate, draw = Gate.of(Regression()), np.random.default_rng(1)
+    figures = [
+        {metric.subject.text: RunFigure(400 * math.exp(draw.normal(0, 0.03)), 1_000) for metric in gate.metrics}
+        for _ in range(50)
+    ]
+    equal, _ = noise.equal_runs(figures, gate.metrics)
+    assert equal is not None
+    found = noise.Resampled(equal, gate, 10)
+    alone, _ = noise.equal_runs(figures, gate.metrics[:1])
+    assert alone is not None
+    assert (found.detectable(0) or 0) > (noise.Resampled(alone, gate, 10).detectable(0) or 0) > 1.05
+    assert found.false_alarms() <= 0.01
+    assert (found.passed() > 0.99).all()
 
 
 def test_noise_of_too_few_runs_or_of_none_that_can_be_compared_says_so() -> None:
-    (metric,) = Gate.of(TTFT).metrics
-    assert noise.report(metric, [RunFigure(400, 80)] * 4, [10], "t") == ["p95(ttft): 4 runs had it; 5 are needed"]
-    assert (
-        "some runs had 0 or ∞" in noise.report(metric, [RunFigure(None, 80), *[RunFigure(400, 80)] * 5], [10], "t")[0]
-    )
-    first, second = noise.report(metric, [RunFigure(400, 80)] * 6, [10], "t")
+    gate = Gate.of(TTFT)
+
+    def said(figures: Sequence[float | None]) -> list[str]:
+        return noise.report_all(runs("run", figures).values(), gate)
+
+    assert said([400] * 4) == ["p95(ttft): 4 runs had it; 5 are needed"]
+    assert "some runs had 0 or ∞" in said([None, *[400] * 5])[0]
+    first, second, _, last = said([400] * 6)
     assert first.startswith("p95(ttft): equal runs are 0 % apart")
-    assert "stops less than 0.10 % of equal builds, and nine out of ten that changed by +5." in second
+    assert second.startswith("  10 accepted runs against 3 + 5: stops nine out of ten builds that changed by +5.")
+    assert last.startswith("equal builds that this metric would stop: less than 0.10 % with 10 accepted runs, ")

@@ -10,6 +10,8 @@ comparison      the gate's verdict, with a row for each metric
 gated           rules and gate as one result
 regression      the statistics of that verdict
 noise           how small a change the gate finds
+budget          what a gate finds within a time
+recorded_runs   the runs that a budget is proposed from
 history         runs of the same work over weeks
 change_points   where a new level begins
 two_runs        two runs side by side, without a verdict

@@ -5,28 +5,17 @@ OK means that the runs rule out a regression larger than `may_hide`.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from streamgauge.harness.config.schema import FEWEST_BASELINE_RUNS
 from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
+from streamgauge.harness.judge.compare import regression
 from streamgauge.harness.judge.compare.gate import Gate, GatedMetric, RunFigure
-from streamgauge.harness.judge.compare.regression import (
-    FEWEST_PAIRS,
-    FIRST_RUNS,
-    FRESH_RUNS,
-    Mask,
-    better,
-    regressed_in_turns,
-    shift,
-    shift_in_turns,
-    worse,
-)
+from streamgauge.harness.judge.compare.regression import FEWEST_PAIRS, Mask, Settings
 from streamgauge.harness.judge.figures import change, some
 from streamgauge.harness.judge.measure.statistics import Interval, Shift, Values
 
@@ -66,21 +55,27 @@ class Comparison:
     first_runs: list[str]  # of the candidate
     fresh_runs: list[str]  # of stage 2; empty if there was none
     wanted: int = 0  # how many more candidate runs the decision needs
+    is_clear: bool = True  # the first stage needs no more runs
     notes: tuple[str, ...] = ()  # what else to know about the runs, a sentence each
 
 
 def compare(name: str, baseline: Runs, candidate: Runs, gate: Gate) -> Comparison:
     """Compare a candidate's runs with the runs of the baseline called `name`.
 
-    The first 3 candidate runs are stage 1, the next 5 stage 2; further runs are ignored.
+    The first candidate runs are stage 1, the next ones stage 2; further runs are ignored. Stage 1 takes fewer runs than
+    the gate says if they are clear.
     """
-    runs = list(candidate)[: FIRST_RUNS + FRESH_RUNS]
-    too_few = _too_few_runs(name, len(baseline), len(runs))
-    decide = partial(_decide_in_stages, test=gate.test)
-    rows, wanted = _rows(baseline, {run: candidate[run] for run in runs}, gate, too_few, decide)
+    ids = list(candidate)[: gate.first_runs + gate.fresh_runs]
+    sides = _Sides(baseline, {run: candidate[run] for run in ids}, gate.metrics)
+    decision = _decide_in_stages(sides, gate)
+    too_few = _too_few_runs(name, len(baseline), len(ids), gate, decision)
+    first, wanted = gate.first_runs, max(gate.first_runs - len(ids), 0)
+    if decision is not None and too_few is None:
+        first, wanted = decision.first, decision.wanted
+    rows = _rows(sides, decision, too_few)
     status, reason = _overall(rows, too_few)
-    wanted = max(FIRST_RUNS - len(runs), 0) or wanted
-    return Comparison(name, status, reason, rows, list(baseline), runs[:FIRST_RUNS], runs[FIRST_RUNS:], wanted)
+    ids = ids[: first + gate.fresh_runs]
+    return Comparison(name, status, reason, rows, list(baseline), ids[:first], ids[first:], wanted, too_few is None)
 
 
 def compare_in_turns(name: str, before: Runs, after: Runs, gate: Gate) -> Comparison:
@@ -90,7 +85,8 @@ def compare_in_turns(name: str, before: Runs, after: Runs, gate: Gate) -> Compar
     """
     pairs = len(before)
     too_few = f"{pairs} of the {FEWEST_PAIRS} pairs that a verdict needs" if pairs < FEWEST_PAIRS else None
-    rows, _ = _rows(before, after, gate, too_few, _decide_in_turns)
+    sides = _Sides(before, after, gate.metrics)
+    rows = _rows(sides, _decide_in_turns(sides), too_few)
     status, reason = _overall(rows, too_few)
     return Comparison(name, status, reason, rows, list(before), list(after), [])
 
@@ -111,8 +107,35 @@ def exit_code(comparison: Comparison, inconclusive: ForInconclusive | None = Non
 # The decision
 
 
-class _Decision(NamedTuple):
-    """Arrays have one entry for each metric."""
+class _Sides(NamedTuple):
+    """What is compared."""
+
+    before: Runs
+    after: Runs
+    metrics: Sequence[GatedMetric]
+
+    def faults(self) -> list[str | None]:
+        """For each metric why the runs cannot be compared by it; None if they can."""
+        return [_fault(metric, {**self.before, **self.after}) for metric in self.metrics]
+
+    def comparable(self) -> list[GatedMetric]:
+        return [metric for metric, fault in zip(self.metrics, self.faults(), strict=True) if fault is None]
+
+    def scaled(self) -> tuple[Values, Values] | None:
+        """The y of both sides by comparable metric and run; None if there is nothing to test."""
+        metrics = self.comparable()
+        if not metrics or len(self.before) < 2 or not self.after:
+            return None
+        before, after = (
+            np.array([metric.scaled([run[metric.subject.text] for run in side.values()]) for metric in metrics])
+            for side in (self.before, self.after)
+        )
+        return before, after
+
+
+@dataclass(frozen=True)
+class _Decision:
+    """Arrays have one entry for each comparable metric."""
 
     before: Values  # y of all runs
     after: Values
@@ -120,34 +143,76 @@ class _Decision(NamedTuple):
     suspicious: Mask
     confirmed: Mask
     improved: Mask
-    wanted: int  # fresh runs that would confirm or reject a suspicion
     proof: str  # why the confirmed metrics are confirmed, for people
+    first: int  # candidate runs of stage 1
+    fresh: int = 0  # candidate runs of stage 2
+    wanted: int = 0  # fresh runs that would confirm or reject a suspicion
+    clear: bool = False  # the runs are enough, even if stage 1 could have had more
 
 
-def _decide_in_stages(before: Values, after: Values, margin: Values, test: str) -> _Decision:
-    suspicious = worse(shift(before, after[:, :FIRST_RUNS], test), margin)
-    wanted = FIRST_RUNS + FRESH_RUNS - after.shape[-1] if suspicious.any() else 0
+def _decide_in_stages(sides: _Sides, gate: Gate) -> _Decision | None:
+    scaled = sides.scaled()
+    if scaled is None:
+        return None
+    before, after = scaled
+    comparable = sides.comparable()
+    settings = Settings(
+        margin=np.array([metric.margin for metric in comparable]),
+        clear=np.array([metric.clear for metric in comparable]),
+        test=gate.test,
+        first_runs=gate.first_runs,
+        fresh_runs=gate.fresh_runs,
+    )
+    first, suspicious = regression.first_stage(before, after, settings)
+    after = after[:, : first + gate.fresh_runs]
+    fresh = after.shape[-1] - first
+    wanted = gate.fresh_runs - fresh if suspicious.any() else 0
     confirmed = np.zeros(len(before), bool)
     if suspicious.any() and not wanted:
-        confirmed = worse(shift(before, after[:, FIRST_RUNS:], test), margin, suspicious)
-    overall = shift(before, after, test)
-    proof = f"worse in the first {FIRST_RUNS} runs, and in {FRESH_RUNS} fresh ones"
-    return _Decision(before, after, overall, suspicious, confirmed, better(overall, margin), wanted, proof)
+        confirmed = regression.confirmed(before, after[:, first:], suspicious, settings)
+    overall = regression.shift(before, after, gate.test)
+    is_fine = len(comparable) == len(sides.metrics) and bool(regression.clearly_fine(overall, settings.clear))
+    return _Decision(
+        before=before,
+        after=after,
+        shift=overall,
+        suspicious=suspicious,
+        confirmed=confirmed,
+        improved=regression.better(overall, settings.margin),
+        proof=f"worse in the first {'run' if first == 1 else f'{first} runs'}, and in {fresh} fresh ones",
+        first=first,
+        fresh=fresh,
+        wanted=wanted,
+        clear=bool(suspicious.any()) or is_fine,
+    )
 
 
-def _decide_in_turns(before: Values, after: Values, margin: Values) -> _Decision:
-    overall = shift_in_turns(before, after)
-    confirmed = regressed_in_turns(before, after, margin)
-    none = np.zeros(len(before), bool)
-    proof = f"worse in {before.shape[-1]} pairs of runs that took turns"
-    return _Decision(before, after, overall, none, confirmed, better(overall, margin), 0, proof)
+def _decide_in_turns(sides: _Sides) -> _Decision | None:
+    scaled = sides.scaled()
+    if scaled is None:
+        return None
+    before, after = scaled
+    margin = np.array([metric.margin for metric in sides.comparable()])
+    overall = regression.shift_in_turns(before, after)
+    return _Decision(
+        before=before,
+        after=after,
+        shift=overall,
+        suspicious=np.zeros(len(before), bool),
+        confirmed=regression.regressed_in_turns(before, after, margin),
+        improved=regression.better(overall, margin),
+        proof=f"worse in {before.shape[-1]} pairs of runs that took turns",
+        first=after.shape[-1],
+    )
 
 
-def _too_few_runs(name: str, baseline: int, candidate: int) -> str | None:
+def _too_few_runs(name: str, baseline: int, candidate: int, gate: Gate, decision: _Decision | None) -> str | None:
     """Why there are too few runs for a verdict; None if there are enough."""
-    if baseline < FEWEST_BASELINE_RUNS:
-        return f"{name} has {baseline} comparable runs of the {FEWEST_BASELINE_RUNS} that a gate needs"
-    return f"{candidate} of the {FIRST_RUNS} runs that a gate needs" if candidate < FIRST_RUNS else None
+    if baseline < gate.fewest_baseline_runs:
+        return f"{name} has {baseline} comparable runs of the {gate.fewest_baseline_runs} that a gate needs"
+    if candidate >= gate.first_runs or (decision is not None and decision.clear):
+        return None
+    return f"{candidate} of the {gate.first_runs} runs that a gate needs"
 
 
 def _fault(metric: GatedMetric, runs: Runs) -> str | None:
@@ -170,32 +235,21 @@ def _first_of(runs: Sequence[str]) -> str:
 # Rows
 
 
-def _rows(
-    before: Runs,
-    after: Runs,
-    gate: Gate,
-    too_few: str | None,
-    decide: Callable[[Values, Values, Values], _Decision],
-) -> tuple[list[Row], int]:
-    """A row for each gated metric, and how many more runs the decision needs."""
-    faults = [_fault(metric, {**before, **after}) for metric in gate.metrics]
-    comparable = [metric for metric, fault in zip(gate.metrics, faults, strict=True) if fault is None]
-    if not comparable or len(before) < 2 or not after:
+def _rows(sides: _Sides, decision: _Decision | None, too_few: str | None) -> list[Row]:
+    """A row for each gated metric."""
+    faults = sides.faults()
+    if decision is None:
         return [
-            _row_without_test(each, fault or too_few or "") for each, fault in zip(gate.metrics, faults, strict=True)
-        ], 0
-    old, new = (
-        np.array([metric.scaled([run[metric.subject.text] for run in side.values()]) for metric in comparable])
-        for side in (before, after)
-    )
-    decision = decide(old, new, np.array([metric.margin for metric in comparable]))
-    rows = [
+            _row_without_test(metric, fault or too_few or "")
+            for metric, fault in zip(sides.metrics, faults, strict=True)
+        ]
+    places = {metric.subject.text: place for place, metric in enumerate(sides.comparable())}
+    return [
         _row_without_test(metric, fault)
         if fault is not None
-        else _row(metric, decision, comparable.index(metric), too_few)
-        for metric, fault in zip(gate.metrics, faults, strict=True)
+        else _row(metric, decision, places[metric.subject.text], too_few)
+        for metric, fault in zip(sides.metrics, faults, strict=True)
     ]
-    return rows, decision.wanted if too_few is None else 0
 
 
 def _row(metric: GatedMetric, decision: _Decision, place: int, too_few: str | None) -> Row:
@@ -228,7 +282,7 @@ def _status(
         return GateStatus.INCONCLUSIVE, f"suspicious; {fresh} would tell (run --gate makes them)"
     if decision.improved[place]:
         return GateStatus.IMPROVED, "better by more than the margin"
-    calm = f"{FRESH_RUNS} fresh runs did not confirm a suspicion" if suspicious else "no regression seen"
+    calm = f"{decision.fresh} fresh runs did not confirm a suspicion" if suspicious else "no regression seen"
     if high <= metric.may_hide:
         return GateStatus.OK, f"{calm}; {_hidden(metric, high)}"
     return GateStatus.INCONCLUSIVE, f"{calm}, but {_hidden(metric, high)}"

@@ -40,6 +40,11 @@ class GatedMetric:
     may_hide: float  # in y: OK needs runs that rule out a larger regression
 
     @property
+    def clear(self) -> float:
+        """In y: the first runs are clear if they rule out a larger change."""
+        return min(self.margin, self.may_hide)
+
+    @property
     def sign(self) -> int:
         return -1 if self.subject.better is Better.HIGHER else 1
 
@@ -71,11 +76,21 @@ class Gate:
     metrics: tuple[GatedMetric, ...]  # in the order of the config
     test: str  # one of config.REGRESSION_TESTS
     window: int  # a candidate is compared with at most this many of the newest accepted runs
+    first_runs: int  # of stage 1, at most
+    fresh_runs: int  # of stage 2
+    fewest_baseline_runs: int
 
     @classmethod
     def of(cls, settings: Regression) -> Self:
         """RuleError for a metric that does not exist."""
-        return cls(tuple(_gated(text, settings) for text in settings.metrics), settings.test, settings.window)
+        return cls(
+            metrics=tuple(_gated(text, settings) for text in settings.metrics),
+            test=settings.test,
+            window=settings.window,
+            first_runs=settings.first_runs,
+            fresh_runs=settings.fresh_runs,
+            fewest_baseline_runs=settings.fewest_baseline_runs,
+        )
 
 
 def _gated(text: str, settings: Regression) -> GatedMetric:

@@ -59,9 +59,14 @@ def not_good(judged: Judgement) -> str | None:
 
 def figures(judged: Judgement, gate: Gate) -> dict[str, RunFigure]:
     """By metric, with failed streams as +∞. A metric that was not observed is absent."""
+    return figures_in(judged.measurements, judged.seconds, gate)
+
+
+def figures_in(measurements: Measurements, seconds: float, gate: Gate) -> dict[str, RunFigure]:
+    """As `figures`, of streams that were measured for so many seconds."""
     by_metric = {}
     for metric in gate.metrics:
-        figure = _figure(metric.subject, judged.measurements, judged.seconds)
+        figure = _figure(metric.subject, measurements, seconds)
         if figure is not None:
             by_metric[metric.subject.text] = figure
     return by_metric
