@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from streamgauge.harness.compare.series import Series, Turn, turns
-from streamgauge.harness.judge.compare.comparison import Comparison
+from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus
 from streamgauge.harness.judge.compare.stored_runs import Against
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.store import Store
@@ -36,8 +36,10 @@ def first_until_clear(
     for count, turn in enumerate(first_turns[1:], 1):
         if not complete or series.ended:
             return complete
-        if _compare(series, against).is_clear:
-            say(f"clear after {some(count, 'run')} of {len(first_turns)}")
+        compared = _compare(series, against)
+        if compared.is_clear:
+            if compared.status is not GateStatus.INVALID:
+                say(f"clear after {some(count, 'run')} of {len(first_turns)}")
             return True
         series.run([turn])
         complete = len(series.ids()) == count + 1
