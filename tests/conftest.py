@@ -13,7 +13,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from streamgauge.harness.native import library
-from tests.support import forks
+from tests.support import forks, workers
 
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
@@ -77,14 +77,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Of `pytest -n`: all workers share what they fork, and compute with a lower priority than it.
+    """Of `pytest -n`: workers are forks and share what they fork, and compute with a lower priority than it.
 
     Then a worker that parses or judges delays no token of another worker's run, and no answer of its server.
     """
     if hasattr(config, "workerinput"):
         os.nice(10)
-    elif config.getoption("numprocesses", None):
+    elif number := config.getoption("numprocesses", None):
         forks.share()
+        config.option.tx = [f"popen//python={forks.workers(config.args).python(workers.BEGIN)}"] * number
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -48,7 +48,7 @@ class _Forking:
 
     def _take(self) -> None:
         order = _SOCKET(fileno=self._door._accept()[0])  # type: ignore[attr-defined]  # `accept` would give gevent's
-        text, files, _, _ = recv_fds(order, _LONGEST_ORDER, 3)
+        text, files, _, _ = recv_fds(order, _LONGEST_ORDER, 4)
         if not text:
             order.close()
             return
@@ -78,20 +78,30 @@ class _Forking:
         os.kill(self._pids.pop(order), signal.SIGKILL)
 
 
-def main() -> None:
-    del sys.path[0]  # this folder: no fork is to import from it
-    door, (module, function), others = int(sys.argv[1]), sys.argv[2].split(":"), sys.argv[3:]
+def serve(door: int, prepared: Callable[[], Callable[[], Any]]) -> None:
+    """Once there is an order, prepare what forks call; then fork for each order."""
     first = _POLL()
     for file in (door, _LIFE):
         first.register(file, select.POLLIN)
     if _LIFE in dict(first.poll()):  # the tests have ended without a need for this program
         return
-    called = getattr(importlib.import_module(module), function)
-    for name in others:
-        importlib.import_module(name)
+    called = prepared()
     gc.collect()
     gc.freeze()  # otherwise each fork copies all memory in its first collection
     _Forking(door, called).serve()
+
+
+def main() -> None:
+    del sys.path[0]  # this folder: no fork is to import from it
+    door, (module, function), others = int(sys.argv[1]), sys.argv[2].split(":"), sys.argv[3:]
+
+    def prepared() -> Callable[[], Any]:
+        called: Callable[[], Any] = getattr(importlib.import_module(module), function)
+        for name in others:
+            importlib.import_module(name)
+        return called
+
+    serve(door, prepared)
 
 
 def _tell(order: socket, number: int) -> None:
@@ -105,11 +115,10 @@ def _close(*files: int) -> None:
 
 
 def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    output, errors, *told = files
-    for place, file in enumerate((nothing, output, errors)):
+    given, output, errors, *told = files
+    for place, file in enumerate((given, output, errors)):
         os.dup2(file, place)
-    _close(nothing, output, errors)
+    _close(given, output, errors)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])

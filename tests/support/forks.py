@@ -45,7 +45,7 @@ _STAND_IN = """#!{python} -IS
 import sys
 sys.path.append({here!r})
 from stand_in import main
-main({door!r}, {python!r})
+main({door!r}, {python!r}, {begin!r})
 """
 
 
@@ -110,15 +110,16 @@ class Forks:
         order.connect(self._door)
         around = {**os.environ, **environment}
         what = {"words": list(map(str, words)), "cwd": str(cwd), "environment": around, "python": python}
-        socket.send_fds(order, [json.dumps(what).encode()], to)
+        with Path(os.devnull).open() as nothing:
+            socket.send_fds(order, [json.dumps(what).encode()], (nothing.fileno(), *to))
         return order
 
-    def python(self) -> str:
-        """A program that forks here for `python -m streamgauge.harness.run …`, and is Python for all else."""
+    def python(self, begin: Sequence[str] = ("-m", "streamgauge.harness.run")) -> str:
+        """A program that forks here if the words behind `python` begin so, and is Python for all else."""
         program = Path(f"{self._door}-python")
         if not program.exists():
             new = program.with_name(f"{program.name}-{os.getpid()}")  # another worker could start a half-written one
-            new.write_text(_STAND_IN.format(python=sys.executable, here=str(_HERE), door=self._door))
+            new.write_text(_STAND_IN.format(python=sys.executable, here=str(_HERE), door=self._door, begin=list(begin)))
             new.chmod(0o700)
             new.rename(program)
         return str(program)
@@ -140,13 +141,25 @@ def share() -> None:
     os.environ[_SHARED] = folder.name
 
 
+def workers(paths: Sequence[str]) -> Forks:
+    """Where workers of pytest are forked that run the tests of these paths."""
+    folder = tempfile.TemporaryDirectory(prefix="forks-")
+    return Forks(_prepared(folder, "pytest", ["-m", "tests.support.workers"], paths))
+
+
 def _started(program: str, folder: "tempfile.TemporaryDirectory[str]") -> Path:
     """The door of a process that forks this program. It imports nothing before the first order."""
-    path = Path(folder.name, program)
+    return _prepared(folder, program, [str(_HERE / "forking.py")], PROGRAMS[program])
+
+
+def _prepared(
+    folder: "tempfile.TemporaryDirectory[str]", name: str, forking: Sequence[str], words: Sequence[str]
+) -> Path:
+    path = Path(folder.name, name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
         door.bind(str(path))
         door.listen(64)
-        command = [sys.executable, str(_HERE / "forking.py"), str(door.fileno()), *PROGRAMS[program]]
+        command = [sys.executable, *forking, str(door.fileno()), *words]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=[door.fileno()])
 
     def end() -> None:

@@ -1,4 +1,4 @@
-"""Stands in for Python in a fork of the command: the run that it starts becomes a fork. Starts in 20 ms.
+"""Stands in for Python where some program is to be a fork of one that is prepared. Starts in 20 ms.
 
 Passes on SIGTERM, and ends as the fork ends. If it is killed, so is the fork.
 """
@@ -11,16 +11,17 @@ import sys
 from typing import NoReturn
 
 
-def main(door: str, python: str) -> NoReturn:
+def main(door: str, python: str, begin: list[str]) -> NoReturn:
+    """`begin`: the first words of those commands of `python` that become forks."""
     words = sys.argv[1:]
-    if words[:2] != ["-m", "streamgauge.harness.run"]:
+    if words[: len(begin)] != begin:
         os.execv(python, [python, *words])
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as order:
         order.connect(door)
         folder = os.getcwd()  # noqa: PTH109 - importing pathlib would take as long as all else
         what = {"words": words[1:], "cwd": folder, "environment": dict(os.environ), "python": ""}
         told = os.environ.get("STREAMGAUGE_TOLD")  # the descriptor to which a run writes its exit code
-        socket.send_fds(order, [json.dumps(what).encode()], [1, 2, *([int(told)] if told else [])])
+        socket.send_fds(order, [json.dumps(what).encode()], [0, 1, 2, *([int(told)] if told else [])])
         pid = int(order.recv(32))
         signal.signal(signal.SIGTERM, lambda number, _: os.kill(pid, number))
         code = int(order.recv(32))
