@@ -9,7 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from streamgauge.harness.config import literals
 from streamgauge.harness.config.contents import contents
+from streamgauge.harness.config.redaction import SHORTEST, is_recognised
 from streamgauge.harness.config.schema import Credentials
 from streamgauge.harness.errors import ConfigError
 
@@ -28,6 +30,11 @@ def load(credentials: Credentials | None, environ: Mapping[str, str] = os.enviro
     if not found:
         raise ConfigError(f"target.credentials: {source} holds no credentials; write one on each line")
     for number, credential in enumerate(found):
+        if short := next((name for name in credential if _is_short_secret(name, credential[name])), None):
+            raise ConfigError(
+                f"target.credentials: {source}: the {short} of credential {number + 1} has fewer than {SHORTEST} "
+                f"characters, so it could not be blotted out where a server repeats it; use a longer one"
+            )
         if credential.keys() != found[0].keys():
             raise ConfigError(
                 f"target.credentials: {source}: credential {number + 1} has {_names(credential)}, "
@@ -68,6 +75,10 @@ def _parse(line: str, place: str) -> Credential:
     if not found:
         raise ConfigError(f"target.credentials: {place}: an object without names")
     return found
+
+
+def _is_short_secret(name: str, value: str) -> bool:
+    return literals.is_secret(name) and not is_recognised(value)
 
 
 def _names(credential: Credential) -> str:

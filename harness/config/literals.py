@@ -14,10 +14,14 @@ from streamgauge.harness.config.schema import Request, Target
 # A name of several words, as in `x-api-key` or `clientSecret`, is that of a secret if one of these words is in it,
 _ANYWHERE = {"secret", "password", "passwd", "passphrase", "apikey", "authorization", "bearer"}
 _ANYWHERE |= {"credential", "credentials"}
-_LAST = {"key", "token", "auth", "cookie", "jwt", "pwd"}  # or if it ends with one of these, but for
+_LAST = {"key", "token", "auth", "cookie", "jwt", "pwd", "pin", "otp"}  # or if it ends with one of these, but for
 _HARMLESS = {"cache", "stop", "eos", "bos", "pad", "start", "end", "begin", "sep", "unk", "mask", "idempotency", "sort"}
 _HARMLESS |= {"next", "page", "continuation", "primary", "foreign", "partition", "language", "pre", "fill", "first"}
 _HARMLESS |= {"last"}
+# Of a variable or a field of credentials: its value may be short, since it is no secret.
+_PUBLIC = {"build", "branch", "deployment", "env", "environment", "group", "host", "id", "lang", "language", "locale"}
+_PUBLIC |= {"mode", "model", "name", "number", "org", "organization", "plan", "port", "project", "region", "role"}
+_PUBLIC |= {"seed", "size", "stage", "team", "tenant", "tier", "user", "version", "zone"}
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _NO_SECRET = re.compile(r".*\$\{|\{\w+\}\Z|\s*\Z", re.DOTALL)  # with a variable; a place of the template; nothing
 _HEADER = re.compile("auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)  # in the name of a header
@@ -54,7 +58,7 @@ def changed(target: Target, change: Change) -> Target:
 def _walked(place: str, value: Any, change: Change) -> Any:
     if isinstance(value, dict):
         return {
-            name: (_hidden if _is_secret(name) else _walked)(f"{place}.{name}", item, change)
+            name: (_hidden if is_secret(name) else _walked)(f"{place}.{name}", item, change)
             for name, item in value.items()
         }
     if isinstance(value, list):
@@ -71,7 +75,14 @@ def _hidden(place: str, value: Any, change: Change) -> Any:
     return change(place, value) if isinstance(value, str) and not _NO_SECRET.match(value) else value
 
 
-def _is_secret(name: str) -> bool:
+def is_public(name: str) -> bool:
+    """Whether a variable or a field of this name, as in `STAGE` or `user_id`, surely holds no secret."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    return bool(words) and words[-1] in _PUBLIC and not is_secret(name)
+
+
+def is_secret(name: str) -> bool:
+    """Whether a key or a field of this name probably holds a secret."""
     words = [word.lower() for word in _WORD.findall(name)]
     if not words:
         return False

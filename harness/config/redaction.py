@@ -27,6 +27,11 @@ _ESCAPE = re.compile(
 )
 
 
+def is_recognised(secret: str) -> bool:
+    """Whether it is long enough to be found in other text: spaces and what looks like an escape do not count."""
+    return len(_flat(secret)) >= SHORTEST
+
+
 class Redaction:
     """What must not be shown of some secrets."""
 
@@ -81,11 +86,12 @@ def _parts(secret: str) -> Iterator[str]:
     The words of HTTP's basic authentication are also taken as what they encode, a name and a password.
     """
     words = [_packed(secret), *_WORDS.split(secret)]
-    inside = [part for word in words for part in (_decoded(word), *_decoded(word).split(":"))]
+    inside = [part for word in words for part in (decoded(word), *decoded(word).split(":"))]
     return (part for part in (*words, *inside) if len(part) >= SHORTEST)
 
 
-def _decoded(word: str) -> str:
+def decoded(word: str) -> str:
+    """The text that a word of base64 encodes; "" if it is none."""
     try:
         text = base64.b64decode(word + "=" * (-len(word) % 4), validate=True).decode()
     except (binascii.Error, ValueError):

@@ -13,12 +13,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 from streamgauge.harness.config import credentials, literals
-from streamgauge.harness.config.redaction import SHORTEST, Redaction
+from streamgauge.harness.config.redaction import SHORTEST, Redaction, decoded, is_recognised
 from streamgauge.harness.config.schema import Metrics, Target
 from streamgauge.harness.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 _KEY = re.compile("auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)  # in the name of a header
+_SCHEME = re.compile(r"([\w-]+)\s+(\S+)\Z")  # as in `Bearer 1234`
+_TOO_SHORT = (
+    f"has fewer than {SHORTEST} characters, so it could not be blotted out where a server repeats it; "
+    f"use a longer one; if it is no secret, write it without ${{…}}, or name it so: STAGE, REGION, TENANT"
+)
 _WITHHELD = "${}"  # in place of a header's value; no config can have it, since no variable has an empty name
 
 
@@ -52,11 +57,9 @@ class Variables:
                 f"{place}: the environment has no variable {name!r}; set it, or take ${{{name}}} out of the config"
             )
         self.used.add(value)
-        if len(value) < SHORTEST and ".headers." in place and _KEY.search(place):
-            raise ConfigError(
-                f"{place}: {name} has fewer than {SHORTEST} characters, so it could not be blotted out where a server "
-                f"repeats it; use a longer key, or write it without ${{…}} if it is no secret"
-            )
+        for_key = (".headers." in place and _KEY.search(place)) or literals.is_secret(place.rpartition(".")[2])
+        if not is_recognised(value) and (for_key or (value and not literals.is_public(field or name))):
+            raise ConfigError(f"{place}: {name} {_TOO_SHORT}")
         return value
 
     def _of_credential(self, field: str, place: str) -> str:
@@ -190,9 +193,20 @@ def _public_url(url: str) -> str:
     return re.sub(r"[?#].*", "?…", re.sub(r"//[^/?#]*@", "//…@", url), flags=re.DOTALL)
 
 
+def _holds_short_key(value: str) -> bool:
+    """Whether what follows the scheme, as in `Bearer 1234`, or a password in `Basic …`, is too short."""
+    found = _SCHEME.match(value)
+    if found is None:
+        return False
+    name, colon, password = decoded(found[2]).partition(":")
+    return not is_recognised(found[2]) or bool(name and colon and password and not is_recognised(password))
+
+
 def _fill_all(place: str, headers: Mapping[str, str], variables: Variables) -> dict[str, str]:
     filled: dict[str, str] = variables.fill(place, dict(headers))
     for name, value in filled.items():
+        if _VARIABLE.search(headers[name]) and _KEY.search(name) and _holds_short_key(value):
+            raise ConfigError(f"{place}.{name}: the key or password in it {_TOO_SHORT}")
         if "\n" in value or "\r" in value:
             raise ConfigError(f"{place}.{name}: a header's value cannot hold a line break")
         if any((char < " " and char != "\t") or char == "\x7f" for char in value):

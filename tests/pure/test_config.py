@@ -115,15 +115,15 @@ def test_the_metrics_page_is_filled_in_from_the_environment_and_what_may_be_show
         b"[target.metrics]\nurl = 'https://me:literal@${HOST}/m?key=${KEY}'\n"
         b"headers = { a = 'Bearer ${KEY}', b = 'plain' }"
     ).target
-    page = filled_metrics(target, Variables({"HOST": "there:90", "KEY": "abc"}))
+    page = filled_metrics(target, Variables({"HOST": "there:90", "KEY": "abcd1234"}))
     assert page is not None
-    assert page.url == "https://me:literal@there:90/m?key=abc"
-    assert page.headers == {"a": "Bearer abc", "b": "plain"}
+    assert page.url == "https://me:literal@there:90/m?key=abcd1234"
+    assert page.headers == {"a": "Bearer abcd1234", "b": "plain"}
     shown = public(target)["metrics"]
     assert shown["url"] == "https://…@${HOST}/m?…"
     assert shown["headers"] == {"a": "…", "b": "…"}
     with pytest.raises(ConfigError, match=r"target\.metrics\.url: the environment has no variable 'HOST'"):
-        filled_metrics(target, Variables({"KEY": "abc"}))
+        filled_metrics(target, Variables({"KEY": "abcd1234"}))
     assert filled_metrics(Target()) is None
 
 

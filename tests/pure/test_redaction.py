@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamgauge.harness.config.load import parse
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.config.schema import Target
-from streamgauge.harness.config.secrets import Variables, filled_headers, known_here
+from streamgauge.harness.config.secrets import Variables, filled_headers, filled_metrics, known_here
 from streamgauge.harness.drive.reading.transcript import sentence, word
+from streamgauge.harness.drive.site import check
 from streamgauge.harness.errors import ConfigError
 
 KEY = "sk-Ant/api03+AbC=dEf&99xyz<Q>1"
@@ -95,6 +97,57 @@ def test_a_key_that_is_too_short_to_be_recognised_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"target\.headers\.x-api-key: KEY has fewer than 8 characters"):
         filled_headers(target, Variables({"KEY": "hunter2", "STAGE": "dev"}))
     assert filled_headers(target, Variables({"KEY": "hunter22", "STAGE": "dev"}))["x-stage"] == "dev"
+
+
+@pytest.mark.parametrize(
+    "toml",
+    [
+        "headers = { x-gateway = '${V}' }",  # whatever the header's name
+        "headers = { authorization = 'Bearer ${V}' }",
+        "headers = { authorization = 'Bearer ${V}${V}' }",  # each could be repeated alone
+        "body = { user = { nested = ['${V}'] } }",
+        "path = '/v1/chat?k=${V}'",
+        "path = '/${V}/chat'",
+        "[target.request]\nquery = { k = '${V}' }",
+        "[target.request]\nbody = { prompt = '{prompt}', k = '${V}' }",
+        "headers = { x-gateway = '${credential.code}' }\n[target.credentials]\nvariable = 'DEALT'",
+        "headers = { x-gateway = '${credential.cookie}' }\n[target.credentials]\nvariable = 'COOKIES'",
+        "[target.metrics]\nurl = 'http://me:${V}@host/metrics'",
+        "[target.metrics]\nurl = '/metrics'\nheaders = { x-gateway = '${V}' }",
+    ],
+)
+@pytest.mark.parametrize("value", ["x", "abcdefg", "a b c d e f g", "%61%62%63", "\\\\\\\\\\\\\\\\\\"])
+def test_a_secret_that_could_not_be_recognised_is_refused_wherever_it_stands(
+    toml: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("V", value)
+    monkeypatch.setenv("DEALT", json.dumps({"code": value}))
+    monkeypatch.setenv("COOKIES", json.dumps({"cookie": value}))
+    with pytest.raises(ConfigError, match="has fewer than 8 characters") as raised:
+        _filled(toml)
+    assert len(value) == 1 or value not in str(raised.value)
+
+
+def _filled(toml: str) -> None:
+    target = parse(f"[target]\n{toml}".encode()).target
+    check(target)
+    filled_metrics(target)
+
+
+@pytest.mark.parametrize("value", ["Bearer abc", "Basic " + base64.b64encode(b"monitoring:abc").decode()])
+def test_a_short_key_does_not_become_long_by_its_scheme_or_its_encoding(value: str) -> None:
+    with pytest.raises(ConfigError, match=r"authorization: the key or password in it has fewer than 8 characters"):
+        filled_headers(Target(headers={"authorization": "${AUTH}"}), Variables({"AUTH": value}))
+    assert filled_headers(Target(headers={"authorization": value}), Variables({}))  # said to be no secret
+
+
+def test_variables_whose_names_say_that_they_are_no_secrets_may_be_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEALT", '{"key": "sk-12345678", "tenant": "a"}')
+    monkeypatch.setenv("EU_REGION", "eu")
+    dealt = "x-tenant = '${credential.tenant}', authorization = 'Bearer ${credential.key}', x-region = '${EU_REGION}'"
+    check(parse(f"[target]\nheaders = {{ {dealt} }}\n[target.credentials]\nvariable = 'DEALT'".encode()).target)
+    with pytest.raises(ConfigError, match="fewer than 8"):  # a place for a key needs one
+        filled_headers(Target(headers={"x-api-key": "${EU_REGION}"}), Variables())
 
 
 def test_a_machine_without_all_variables_blots_out_those_that_it_has() -> None:

@@ -150,12 +150,12 @@ def test_variables_are_filled_in_everywhere_and_their_values_are_known_as_secret
         "[target.credentials]\nvariable = 'ALL'\n[target.request]\nquery = { t = '${credential.key}' }"
     )
     target = parse(toml.encode()).target
-    variables = Variables({"KEY": "k-1"}, {"key": "s-1", "tenant": "t-1"})
+    variables = Variables({"KEY": "key-0001"}, {"key": "secret-1", "tenant": "t-1"})
     found = RequestFormat.of(target, for_target(target), variables, "u")
-    assert found.path_for(ask("Hi")) == "/a?key=k-1&t=s-1"
+    assert found.path_for(ask("Hi")) == "/a?key=key-0001&t=secret-1"
     assert found.json(ask("Hi"))["user"] == ["t-1"]
-    assert variables.used == {"k-1", "s-1", "t-1"}
-    assert not {"k-1", "s-1", "t-1"} & set(str(public(target)))
+    assert variables.used == {"key-0001", "secret-1", "t-1"}
+    assert not {"key-0001", "secret-1", "t-1"} & set(str(public(target)))
     assert public(target)["path"] == "/a?…"
 
 
@@ -169,18 +169,21 @@ def test_variables_are_filled_in_everywhere_and_their_values_are_known_as_secret
 )
 def test_a_missing_variable_of_a_request_is_named_with_its_place(toml: str, fault: str) -> None:
     with pytest.raises(ConfigError) as raised:
-        form(toml, {"SPACE": "a b"})
+        form(toml, {"SPACE": "several words"})
     assert str(raised.value).startswith(fault)
 
 
 def test_credentials_are_lines_of_keys_or_of_objects(tmp_path: Path) -> None:
     keys = parse(b"[target.credentials]\nvariable = 'KEYS'").target.credentials
-    assert credentials.load(keys, {"KEYS": "one\n\n two \n"}) == ({"key": "one"}, {"key": "two"})
-    (tmp_path / "keys").write_text('{"key": "a", "tenant": "t"}\n{"tenant": "u", "key": "b"}')
+    assert credentials.load(keys, {"KEYS": "first key\n\n second-key \n"}) == (
+        {"key": "first key"},
+        {"key": "second-key"},
+    )
+    (tmp_path / "keys").write_text('{"key": "first key", "tenant": "t"}\n{"tenant": "u", "key": "second key"}')
     file = parse(f"[target.credentials]\nfile = '{tmp_path}/keys'".encode()).target.credentials
     assert [each["tenant"] for each in credentials.load(file)] == ["t", "u"]
-    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbfone\r\ntwo\r\n")  # as editors on Windows write it
-    assert [each["key"] for each in credentials.load(file)] == ["one", "two"]
+    (tmp_path / "keys").write_bytes(b"\xef\xbb\xbffirst key\r\nsecond key\r\n")  # as editors on Windows write it
+    assert [each["key"] for each in credentials.load(file)] == ["first key", "second key"]
     assert credentials.load(None) == ()
 
 
@@ -192,11 +195,13 @@ def test_credentials_are_lines_of_keys_or_of_objects(tmp_path: Path) -> None:
         ('{"key": 7}', 'keys:1: not an object of texts such as {"key": "…"}'),
         ('{"key": "hush"', 'keys:1: not an object of texts such as {"key": "…"}'),
         ("{}", "keys:1: an object without names"),
+        ("hush-hush\nhush", "the key of credential 2 has fewer than 8 characters"),
+        ('{"key": "hush-hush", "cookie": "hush"}', "the cookie of credential 1 has fewer than 8 characters"),
         ("hush\n# hush", "keys:2: begins with '#'"),
         ('"hush"', "keys:1: begins with '\"'"),
         ('["hush"]', "keys:1: begins with '['"),
-        ('{"key": "hush"}\n{"kee": "hush"}', "credential 2 has kee, but the first has key"),
-        ('hush\n{"kee": "hush"}', "credential 2 has kee, but the first has key"),
+        ('{"key": "hush-hush"}\n{"kee": "hush-hush"}', "credential 2 has kee, but the first has key"),
+        ('hush-hush\n{"kee": "hush-hush"}', "credential 2 has kee, but the first has key"),
     ],
 )
 def test_wrong_credentials_are_told_without_quoting_them(tmp_path: Path, text: str, fault: str) -> None:
