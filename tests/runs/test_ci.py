@@ -18,12 +18,14 @@ ACTION = (REPOSITORY / "action.yml").read_text()
 TEMPLATE = (REPOSITORY / "templates/streamgauge.yml").read_text()
 GUIDE = (REPOSITORY / "docs/how-to/ci.md").read_text()
 USED = {ACTION: r"\$\{\{ inputs\.([\w-]+) \}\}", TEMPLATE: r"\$\[\[ inputs\.([\w-]+) \]\]"}
+SHELLS = {ACTION: ["bash", "-eo", "pipefail", "-c"], TEMPLATE: ["sh", "-e", "-c"]}  # GitLab takes what the image has
 QUOTED = """ --label 'build=a b' --label "by=$(id) `id`\""""
 GIVEN = {
     "scenario": "chat",
     "users": "5",
+    "spawn-rate": "5",
     "run-time": "3s",
-    "arguments": "--config rules.toml --spawn-rate 5 --inconclusive pass",
+    "arguments": "--config rules.toml --inconclusive pass",
     "folder": "streamgauge",
     "stage": "test",
     "image": "any",
@@ -43,7 +45,7 @@ def script(file: str) -> str:
 
 def variables(file: str, host: str) -> dict[str, str]:
     """The environment variables of the job with these inputs."""
-    pairs = re.findall(rf"^ +([A-Z_]+): \"?{USED[file]}", file, re.MULTILINE)
+    pairs = re.findall(rf"^ +([A-Z_]+): (?:\"|>-.*\n +)?{USED[file]}", file, re.MULTILINE)
     return {name: {**GIVEN, "host": host}[key] for name, key in pairs}
 
 
@@ -58,12 +60,12 @@ def test_the_script_leaves_the_files_of_the_guide_and_exits_by_the_verdict(
 ) -> None:
     (tmp_path / "rules.toml").write_text('[target]\nmax_tokens = 5\n[[sla]]\nrule = "max(ttft) < 1ms"\n')
     ended = subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", script(file)],
+        [*SHELLS[file], script(file)],
         cwd=tmp_path,
         env={
             **os.environ,
             **variables(file, server.url),
-            **({"ARGUMENTS": GIVEN["arguments"] + QUOTED} if file is ACTION else {}),
+            "ARGUMENTS": GIVEN["arguments"] + QUOTED,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         },
         capture_output=True, text=True, timeout=60, check=False,
@@ -71,10 +73,11 @@ def test_the_script_leaves_the_files_of_the_guide_and_exits_by_the_verdict(
     assert ended.returncode == 1, ended.stderr
     assert "MISSED: 1 of 1 rule missed" in ended.stdout
     left = {path.name for path in (tmp_path / "streamgauge").iterdir()}
-    if file is ACTION:
-        assert rows(tmp_path / "streamgauge" / "run.db", "SELECT labels ->> 'build', labels ->> 'by' FROM runs") == [
-            ("a b", "$(id) `id`")
-        ]
+    assert rows(tmp_path / "streamgauge" / "run.db", "SELECT labels ->> 'build', labels ->> 'by' FROM runs") == [
+        ("a b", "$(id) `id`")
+    ]
+    (asked,) = rows(tmp_path / "streamgauge" / "run.db", "SELECT instrument ->> '$.asked.spawn_rate' FROM runs")
+    assert asked == (5,)
     expected = {"run.db", "report.html", "junit.xml", "summary.md"} | ({"metrics.txt"} if file is TEMPLATE else set())
     assert left == expected
 
@@ -91,11 +94,12 @@ def test_the_guide_documents_every_output() -> None:
     assert set(re.findall(r"^\| `(\w+)=FILE` \|", GUIDE, re.MULTILINE)) == set(FILES)
 
 
-def test_a_quote_of_the_arguments_that_is_not_closed_is_a_mistake(tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", [ACTION, TEMPLATE], ids=["GitHub", "GitLab"])
+def test_a_quote_of_the_arguments_that_is_not_closed_is_a_mistake(file: str, tmp_path: Path) -> None:
     ended = subprocess.run(
-        ["bash", "-eo", "pipefail", "-c", script(ACTION)],
+        [*SHELLS[file], script(file)],
         cwd=tmp_path,
-        env={**os.environ, **variables(ACTION, "http://127.0.0.1:1"), "ARGUMENTS": "--label 'build=a b"},
+        env={**os.environ, **variables(file, "http://127.0.0.1:1"), "ARGUMENTS": "--label 'build=a b"},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert (ended.returncode, ended.stdout) == (2, "")
