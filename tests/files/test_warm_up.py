@@ -218,6 +218,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return stored(folder / "cold.db", [*cold(), *measured()]), stored(folder / "empty.db", measured())
 
 
+@pytest.fixture(scope="module")
+def without(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same two runs without a warm-up."""
+    folder = tmp_path_factory.mktemp("without")
+    return stored(folder / "cold.db", [*cold(), *measured()], None), stored(folder / "empty.db", measured(), None)
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_no_reader_counts_a_stream_of_the_warm_up(runs: tuple[Path, Path], reader: str) -> None:
     read = READERS[reader]
@@ -225,14 +232,10 @@ def test_no_reader_counts_a_stream_of_the_warm_up(runs: tuple[Path, Path], reade
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_each_reader_would_have_counted_them_without_a_warm_up(tmp_path: Path, reader: str) -> None:
+def test_each_reader_would_have_counted_them_without_a_warm_up(without: tuple[Path, Path], reader: str) -> None:
     if reader == "live figures":
         pytest.skip("it reads no database")
     read = READERS[reader]
-    without = (
-        stored(tmp_path / "cold.db", [*cold(), *measured()], None),
-        stored(tmp_path / "empty.db", measured(), None),
-    )
     assert read(without[0]) != read(without[1])
 
 
