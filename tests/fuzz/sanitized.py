@@ -53,9 +53,9 @@ def python(library: Path, arguments: Sequence[str]) -> "subprocess.CompletedProc
     )
 
 
-def random_inputs(library: Path, *, cases: int) -> "subprocess.CompletedProcess[str]":
-    """So many random cases of each target of `tests.fuzz`."""
-    return python(library, ["-m", "tests.fuzz", str(cases), "--library", str(library)])
+def random_inputs(library: Path, *targets: str, cases: int) -> "subprocess.CompletedProcess[str]":
+    """So many random cases of each of these targets of `tests.fuzz`; of all, if none is named."""
+    return python(library, ["-m", "tests.fuzz", str(cases), *targets, "--library", str(library)])
 
 
 def tests(library: Path, *paths: str) -> "subprocess.CompletedProcess[str]":
