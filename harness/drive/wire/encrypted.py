@@ -18,7 +18,7 @@ _EVERY = 40_000_000  # ns between two looks for quiet servers
 _QUIET = 80_000_000  # ns after the last read
 _MOST_QUIET = 320_000_000  # the same for a server that is found quiet again and again between two records
 _GOLDEN = 0.618034  # its multiples, modulo 1, are spread evenly however many there are
-_TURN = 2_000_000  # ns of decrypting before the gevent loop serves others
+_TURN = 1_000_000  # ns of decrypting before the gevent loop serves others
 _BREAK = 1_000_000  # ns until the rest is decrypted
 _ENOUGH = 8  # reads that are worth decrypting: a call for one record costs as much as twenty of many
 
