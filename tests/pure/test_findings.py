@@ -5,12 +5,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numpy.random import default_rng
 
-from streamgauge.harness.judge.verdict.findings import FINDINGS
+from streamgauge.harness.judge.verdict.findings import FINDINGS, Certainty, Collector, chance, collector
+from streamgauge.harness.record.vitals import Vital
 from tests.support import simulated_faults as faults
-from tests.support.simulated import SERVER, USERS, Server, Users, asks, found
+from tests.support.simulated import SERVER, USERS, Server, Users, asks, found, streams, vital
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/findings.md").read_text()
 
@@ -84,6 +86,62 @@ def test_the_documentation_has_a_row_for_each_finding_in_their_order() -> None:
 
 def test_every_finding_has_a_fault_that_causes_it() -> None:
     assert set().union(*(case.findings for case in CASES.values())) == {*FINDINGS}
+
+
+def test_a_pause_of_our_own_process_is_no_pause_of_the_server() -> None:
+    made = asks(11, users=Users(at_once=30))
+    faults.paused(30, seconds=1)(made)
+    assert [*found(made)] == ["server_paused"]
+    stops = vital([31], [900])
+    quiet = vital(range(60), [0] * 60)
+    assert "server_paused" not in found(made, {Vital.LOOP_STOPPED: stops})
+    assert "server_paused" in found(made, {Vital.LOOP_STOPPED: quiet})
+
+
+def test_a_busy_thread_is_the_generator_near_its_limit() -> None:
+    busy = vital(range(60), [80] * 60)
+    assert [*found(asks(11), {Vital.PYTHON_PERCENT: busy})] == ["generator_near_limit"]
+
+
+def test_a_label_is_named_that_tells_two_kinds_apart() -> None:
+    made = asks(11)
+    faults.slow_headers(0.3, 3, model="large")(made)
+    told = found(made)["two_kinds"]
+    assert told.sentence.endswith("label model “large” tells which")
+    assert told.certainty is Certainty.SURE
+    for ask in made:
+        ask.labels = {}
+    assert found(made)["two_kinds"].sentence.endswith("nothing that was recorded tells which")
+
+
+def test_the_known_limit_of_a_timeout_is_named() -> None:
+    made = asks(11)
+    faults.cut_after(60, 0.1)(made)
+    assert "60 s without an event, the limit of nginx" in found(made)["idle_cut"].sentence
+    made = asks(11)
+    faults.cut_after(45, 0.1)(made)
+    told = found(made)["idle_cut"]
+    assert told.sentence.endswith("45 s without an event")
+    assert told.certainty is Certainty.POSSIBLE
+
+
+def test_a_large_run_is_sampled_evenly() -> None:
+    made = asks(11)
+    thinned = Collector(60, collector.MOST * 4)
+    thinned.take(streams(made))
+    assert thinned.ids == [*range(0, len(made), 4)]
+    assert len(Collector(10**7, 1).course().open) <= collector.MOST_SLICES
+
+
+def test_the_tests_of_chance_are_those_of_the_textbooks() -> None:
+    """Values of scipy 1.14: mannwhitneyu(…, method="asymptotic"), fisher_exact, binom.sf."""
+    one, other = np.array([3.0, 5, 7, 9, 9, 12]), np.array([1.0, 2, 3, 4, 9, 8])
+    ranks = chance.rank_sum(one, other)
+    assert ranks.p == pytest.approx(0.07298445160059915, rel=1e-6)
+    assert ranks.above == pytest.approx(27.5 / 36)
+    assert chance.more_often(8, 10, 1, 6) == pytest.approx(0.024475524475, rel=1e-6)
+    assert chance.at_least(7, 10, 0.4) == pytest.approx(0.0547618816, rel=1e-6)
+    assert chance.rank_sum(np.ones(9), np.ones(9)).p == 1
 
 
 def plain(seed: int) -> set[str]:

@@ -8,7 +8,6 @@ import heapq
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator, default_rng
@@ -142,9 +141,17 @@ def streams(made: Sequence[Ask]) -> Streams:
         "answer": ["streamed"] * n,
         "cache": ["" if ask.cached is None else "hit" if ask.cached else "miss" for ask in made],
     }
-    made_streams = Streams(np.arange(n), text, number, [b""] * n)
-    made_streams.__dict__["events"] = _events(made)  # decoding blobs would take most of the time
+    # Packing and decoding blobs would take most of the time; those of complete answers are not read one by one.
+    made_streams = Streams(np.arange(n), text, number, [_blob(ask) for ask in made])
+    made_streams.__dict__["events"] = _events(made)
     return made_streams
+
+
+def _blob(ask: Ask) -> bytes:
+    if ask.outcome is Outcome.COMPLETED:
+        return b""
+    moments = (np.rint(ask.at * 1e6) * 1000).astype(np.int64).tolist()
+    return arrivals.encode([arrivals.Chunk(at, arrivals.Kind.TEXT, 4, 90, at) for at in moments])
 
 
 def _events(made: Sequence[Ask]) -> arrivals.ContentEvents:
@@ -165,7 +172,7 @@ def _json(labels: Mapping[str, str]) -> str:
     return json.dumps(dict(labels), sort_keys=True) if labels else "{}"
 
 
-def evidence(made: Sequence[Ask], vitals: Mapping[Vital, VitalSeries] | None = None, **fields: Any) -> Evidence:
+def evidence(made: Sequence[Ask], vitals: Mapping[Vital, VitalSeries] | None = None) -> Evidence:
     """What findings are computed from, as `judge` would collect it."""
     run: Run = a_run()
     seconds = max((ask.ended for ask in made), default=1.0)
@@ -178,31 +185,34 @@ def evidence(made: Sequence[Ask], vitals: Mapping[Vital, VitalSeries] | None = N
     outcomes = {outcome.value: sum(ask.outcome is outcome for ask in made) for outcome in Outcome}
     refused = [ask.status for ask in made if ask.outcome is Outcome.REFUSED]
     series = {vital: VitalSeries([], np.zeros(0), np.zeros(0)) for vital in validity.EVIDENCE}
-    given = {
-        "run": run,
-        "totals": Totals(
+    return Evidence(
+        run=run,
+        totals=Totals(
             {outcome: count for outcome, count in outcomes.items() if count},
             {
                 "reads": float(batch.number["reads"].sum()),
                 "saturated_reads": float(sum(a.saturated_reads for a in made)),
             },
         ),
-        "failures": [Failure("refused", status, "", refused.count(status)) for status in sorted({*refused}, key=str)],
-        "vitals": series | dict(vitals or {}),
-        "is_valid": True,
-        "sample": collector.sample(
+        failures=[Failure("refused", status, "", refused.count(status)) for status in sorted({*refused}, key=str)],
+        vitals=series | dict(vitals or {}),
+        is_valid=True,
+        sample=collector.sample(
             {"worker": [ask.worker for ask in made], "stop_reason": [ask.stop_reason or "" for ask in made]}
         ),
-        "course": collector.course(),
-        "broken": collector.broken(),
-        **fields,
-    }
-    return Evidence(**given)
+        course=collector.course(),
+        broken=collector.broken(),
+    )
 
 
-def found(made: Sequence[Ask], **fields: Any) -> dict[str, Finding]:
+def vital(seconds: Sequence[float], values: Sequence[float]) -> VitalSeries:
+    """Samples of one process."""
+    return VitalSeries(["local"] * len(values), np.array(seconds) * 1e9, np.array(values, np.float64))
+
+
+def found(made: Sequence[Ask], vitals: Mapping[Vital, VitalSeries] | None = None) -> dict[str, Finding]:
     """The findings of such a run, by id."""
-    return {finding.id: finding for finding in find(evidence(made, **fields))}
+    return {finding.id: finding for finding in find(evidence(made, vitals))}
 
 
 def observations(made: Sequence[Ask]) -> list[StreamObservation]:

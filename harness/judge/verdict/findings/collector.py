@@ -7,10 +7,10 @@ import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
 from streamgauge.harness.judge.store import Streams
-from streamgauge.harness.judge.verdict.findings.evidence import Broken, Course, Sample, Texts
+from streamgauge.harness.judge.verdict.findings.evidence import SHORTEST, Broken, Course, Sample, Texts
 from streamgauge.harness.record.observation import FAILURES, Outcome
 
-MOST = 50_000  # streams of the sample
+MOST = 20_000  # streams of the sample
 MOST_SLICES = 36_000  # of the course
 NARROWEST = 0.1  # s: a gap of SILENT_US has the middle of a slice inside it
 SILENT_US = 250_000  # a person notices a pause of this length; most servers send several chunks in that time
@@ -203,7 +203,7 @@ class _BrokenCollector:
 
     def take(self, streams: Streams) -> None:
         number = streams.number
-        broken: Mask = streams.ended_as(_BROKEN) & ~np.isnan(number["sent_at"])
+        broken: Mask = streams.ended_as(_BROKEN) & (number["ended_at"] - number["sent_at"] >= SHORTEST * 1e9)
         for place in np.flatnonzero(broken)[: MOST_BROKEN - len(self._idle)].tolist():
             sent, ended = number["sent_at"][place] / 1e9, number["ended_at"][place] / 1e9
             at = streams.columns(place).at

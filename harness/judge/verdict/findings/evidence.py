@@ -13,6 +13,7 @@ from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.vitals import Vital
 
+SHORTEST = 5.0  # s: what breaks earlier is no timeout on the way
 _LONGEST_NAME = 60  # characters of a label's name
 _FEWEST_IN_A_GROUP = 20  # streams, to know a group's own median
 
@@ -112,7 +113,7 @@ class Course:
 
 @dataclass(frozen=True)
 class Broken:
-    """Streams that the other side ended before their answer was complete."""
+    """Streams that the other side ended before their answer was complete, SHORTEST or more after the request."""
 
     idle: Floats  # s from the last event, or from the request if there was none, to the break
     age: Floats  # s from the request to the break

@@ -6,7 +6,7 @@ import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Floats
 from streamgauge.harness.judge.verdict.findings.chance import ALPHA, at_least
-from streamgauge.harness.judge.verdict.findings.evidence import Evidence
+from streamgauge.harness.judge.verdict.findings.evidence import SHORTEST, Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
 
 # Seconds after which well-known parts of a path cut, when nothing comes or at all.
@@ -26,9 +26,8 @@ _KNOWN: dict[float, str] = {
     350: "an AWS NAT gateway",
     600: "a load balancer or a client library",
 }
-_SHORTEST = 5.0  # s: what breaks earlier is no idle timeout
 _FEWEST = 8  # streams cut at the same time
-_MOSTLY = 0.5  # of those that broke after _SHORTEST
+_MOSTLY = 0.5  # of those that broke after SHORTEST
 _NEAR, _NEAR_S = 0.01, 0.5  # a timeout is this exact
 _AROUND = 5.0  # times the window: breaks by chance would be spread over it
 _SOURCE = "https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_read_timeout"
@@ -50,7 +49,7 @@ def idle_cut(evidence: Evidence) -> Finding | None:
     one time. Breaks that are spread evenly over five times that window would fall into it with a chance of 1 in 5
     each; the binomial chance of so many is below ALPHA, divided by the number of times that were tried.
     """
-    times = {name: column[column >= _SHORTEST] for name, column in _columns(evidence).items()}
+    times = {name: column[column >= SHORTEST] for name, column in _columns(evidence).items()}
     cuts = [(name, cut) for name, column in times.items() if (cut := _cut(column)) is not None]
     if not cuts:
         return None

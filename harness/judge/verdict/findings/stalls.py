@@ -8,11 +8,13 @@ from streamgauge.harness.judge.measure.arrays import Floats, Mask
 from streamgauge.harness.judge.verdict.findings.chance import ALPHA, at_least, more_often, surely
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number, quoted
+from streamgauge.harness.record.vitals import Vital
 
 _MOST_SHARED = 0.8  # of the streams that were receiving, silent at the same moment
 _FEWEST_OPEN = 5  # streams that were receiving
 _USUAL_LEAST = 0.02  # share of the streams that is silent anyway, at least
 _UNSTAMPED = 0.01  # share of the reads: without the kernel's stamps, a stop of our own process looks the same
+_OWN_STOP_MS, _SAMPLED_S = 100.0, 1.5  # a stop is recorded at the end of its second, a little late
 _STALL_MS = 1_000.0
 _TIMES = 10.0  # the usual gap: a slow model has long gaps
 _FEWEST = 10  # stalled streams
@@ -37,13 +39,24 @@ def _pauses(evidence: Evidence) -> _Pauses:
     share = silent / np.maximum(receiving, 1)
     calm = (receiving > 0) & (share < 0.5)
     usual = max(_USUAL_LEAST, float(silent[calm].sum() / max(1, receiving[calm].sum())) if calm.any() else 1.0)
-    shared = (receiving >= _FEWEST_OPEN) & (share >= _MOST_SHARED)
+    shared = (receiving >= _FEWEST_OPEN) & (share >= _MOST_SHARED) & ~_stopped_ourselves(evidence)
     slices = max(1, int((receiving > 0).sum()))
     for place in np.flatnonzero(shared).tolist():
         shared[place] = at_least(int(silent[place]), int(receiving[place]), usual) < ALPHA / slices
     count = int((shared & ~np.concatenate([[False], shared[:-1]])).sum())
     worst = int(np.where(shared, receiving, 0).argmax()) if count else 0
     return _Pauses(shared, count, float(share[worst]), int(receiving[worst]))
+
+
+def _stopped_ourselves(evidence: Evidence) -> Mask:
+    """The slices in whose second our own event loop stood still: the whole machine may have, and the server with it."""
+    course = evidence.course
+    middles = (np.arange(len(course.open)) + 0.5) * course.width
+    stops = evidence.vitals[Vital.LOOP_STOPPED]
+    stopped = np.zeros(len(middles), bool)
+    for at in stops.at[stops.value >= _OWN_STOP_MS] / 1e9:
+        stopped |= (middles > at - _SAMPLED_S) & (middles < at + _SAMPLED_S)
+    return stopped
 
 
 def _is_stamped(evidence: Evidence) -> bool:
@@ -56,7 +69,8 @@ def server_paused(evidence: Evidence) -> Finding | None:
 
     At some moment, at least 5 streams were between their first and last content and 80 % of them were in a gap of 250
     ms or more. If each paused by itself, as often as at other times, the binomial chance of so many would be below
-    ALPHA divided by the number of moments looked at. Not judged without the kernel's stamps.
+    ALPHA divided by the number of moments looked at. Not judged without the kernel's stamps, nor in seconds in which
+    our own event loop stood still for 100 ms or more.
     """
     pauses = _pauses(evidence)
     if not pauses.count or not _is_stamped(evidence):
