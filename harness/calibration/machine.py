@@ -14,7 +14,11 @@ from streamgauge.harness.native import library
 
 _PACKAGES = ("locust", "gevent", "msgspec", "numpy")  # what the load generator's speed depends on
 _CPUINFO = Path("/proc/cpuinfo")
-_QUOTAS = Path("/sys/fs/cgroup/cpu.max")  # of this process's control group: "200000 100000" is two cores' time
+# The limit of this process's control group, in version 2 and 1: a quota of 200000 in a period of 100000 is two cores.
+_QUOTAS = (
+    (Path("/sys/fs/cgroup/cpu.max"),),
+    (Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us")),
+)
 _LONGEST = 200  # characters of one fact
 
 
@@ -44,9 +48,11 @@ def facts() -> dict[str, str]:
 
 
 def _quota() -> Iterator[int]:
-    with suppress(OSError, ValueError):  # without a limit the first word is "max"
-        quota, period = map(int, _QUOTAS.read_text().split())
-        yield max(1, math.ceil(quota / period))
+    for files in _QUOTAS:
+        with suppress(OSError, ValueError):  # without a limit, the quota is "max" or -1
+            quota, period = map(int, " ".join(file.read_text() for file in files).split())
+            if quota > 0 < period:
+                yield math.ceil(quota / period)
 
 
 def _processor() -> str:

@@ -90,8 +90,7 @@ class RunInProgress:
         if isinstance(self._runner, MasterRunner):  # only now: more workers may have connected during set-up
             self._sharing = Sharing(self._load, connected(self._runner))
         self._users.start()
-        host = self._recording.run.host
-        for advice in (self._asked.advice(), planned_load.advice(self._environment, self._runner, host)):
+        for advice in (self._asked.advice(), self._size()):
             if advice:
                 say(f"streamgauge: {advice}")
         if self._settings.progress:
@@ -206,6 +205,11 @@ class RunInProgress:
             users=run.fingerprint["users"],
             load=self._sharing.of(node),
         )
+
+    def _size(self) -> str:
+        own = isinstance(self._runner, LocalRunner) or self._environment.parsed_options.processes
+        workers = 0 if own else len(connected(self._runner))
+        return planned_load.advice(self._environment, self._recording.run.host, workers)
 
     def _watched(self, function: Callable[..., None], *arguments: Any) -> None:
         """Run this in the background; the run is invalid if it raises."""

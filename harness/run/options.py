@@ -89,6 +89,7 @@ OPTIONS = {
             kind=int,
             least=-1,
             or_word=AUTO,
+            metavar="N",
             help="Divide the users among so many processes; -1: one for each core; auto: as many as the load needs on "
             "this machine, by `streamgauge calibrate`.",
             without="one process",

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 from locust import LoadTestShape
 from locust.env import Environment
-from locust.runners import LocalRunner, MasterRunner
 
 from streamgauge.harness.calibration import kept, machine, sizing
 from streamgauge.harness.calibration.sizing import Planned
@@ -68,19 +67,22 @@ def resolve_auto(options: Any) -> None:
     say(f"streamgauge: --processes {AUTO}: {why}")
 
 
-def advice(environment: Environment, runner: LocalRunner | MasterRunner, host: str) -> str:
-    """What to know of this run's load and this machine before it begins; "" if nothing."""
+def advice(environment: Environment, host: str, workers: int) -> str:
+    """What to know of this run's load and this machine before it begins; "" if nothing.
+
+    `workers`: that the run has, if they are not processes of this machine, of which alone something is known; else 0.
+    """
     options, shape = environment.parsed_options, environment.shape_class
     users = options.num_users if shape is None else _peak([shape])
     if users is None:
         return ""
     planned = Planned(users, _is_tls(host), _client(environment.user_classes, options))
-    if isinstance(runner, MasterRunner) and not options.processes:
-        workers = len(runner.clients.ready) or 1
-        if users <= _MANY * workers:
-            return ""
-        return f"{planned} in {workers:,} workers: run `streamgauge calibrate` on each machine to see what it carries"
-    return sizing.sentence(kept.known(), planned, options.processes or 1, machine.cores())
+    if not workers:
+        return sizing.sentence(kept.known(), planned, options.processes or 1, machine.cores())
+    if users <= _MANY * workers:
+        return ""
+    count = "1 worker" if workers == 1 else f"{workers:,} workers"
+    return f"{planned} in {count}: run `streamgauge calibrate` on each machine to see what it carries"
 
 
 def _planned(options: Any) -> Planned | None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -17,23 +18,26 @@ from streamgauge.scenario import Ramp, Spike, Steps, StreamUser, Wave
 
 machine.cores = lambda: 16
 
-def told(scenario="", **case):
+def told(scenario="", workers=None, shape="", **case):
     said = []
     planned_load.say = said.append
-    exec(scenario)
+    exec(scenario, globals())
     options = SimpleNamespace(**{
         "processes": "auto", "master": False, "worker": False, "headless": True, "autostart": False,
         "num_users": None, "host": "http://x", "user_classes": None, "gauge_client": None, "gauge_config": None,
         "gauge_arrivals": None, "gauge_rate": None, **case,
     })
     planned_load.resolve_auto(options)
-    return options.processes, said
+    if workers is None:
+        return options.processes, said
+    environment = SimpleNamespace(parsed_options=options, shape_class=eval(shape) if shape else None, user_classes=[])
+    return planned_load.advice(environment, "https://x", workers)
 
 for what, case in json.loads(sys.argv[1]).items():
     if os.fork():
         os.wait()  # each case has its classes in a process of its own
     else:
-        print(json.dumps([what, *told(**case)]), flush=True)
+        print(json.dumps([what, told(**case)]), flush=True)
         os._exit(0)
 """
 CASES = {
@@ -61,24 +65,45 @@ CASES = {
 }  # fmt: skip
 
 
+ADVICE = {
+    "no certificate, few users": ({"num_users": 250}, ""),
+    "no certificate, many users": (
+        {"num_users": 251}, "251 users over TLS in 1 process: not calibrated: run `streamgauge calibrate`"),
+    "processes of this machine": (
+        {"num_users": 600, "processes": 2},
+        "600 users over TLS in 2 processes: not calibrated: run `streamgauge calibrate`"),
+    "workers elsewhere, few users": ({"num_users": 750, "workers": 3}, ""),
+    "workers elsewhere, many users": (
+        {"num_users": 900, "workers": 3},
+        "900 users over TLS in 3 workers: run `streamgauge calibrate` on each machine to see what it carries"),
+    "a shape": (
+        {"scenario": "class Load(Steps):\n    users = (1, 300)\nshapes = Load", "shape": "shapes"},
+        "300 users over TLS in 1 process: not calibrated: run `streamgauge calibrate`"),
+    "the web UI": ({"headless": False}, ""),
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int | None, list[str]]]:
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("planned")
-    cases = json.dumps({what: case for what, (case, _, _) in CASES.items()})
+    automatic: dict[str, Any] = {what: case for what, (case, _, _) in CASES.items()}
+    before: dict[str, Any] = {what: {"processes": None, "workers": 0} | case for what, (case, _) in ADVICE.items()}
     ended = subprocess.run(
-        [sys.executable, "-c", PROGRAM, cases], capture_output=True, text=True, check=True, cwd=folder,
-        env={"XDG_STATE_HOME": str(folder)},
+        [sys.executable, "-c", PROGRAM, json.dumps(automatic | before)],
+        capture_output=True, text=True, check=True, cwd=folder, env={"XDG_STATE_HOME": str(folder)},
     )  # fmt: skip
-    lines = map(json.loads, ended.stdout.splitlines())
-    return {what: (count, said) for what, count, said in lines}
+    return dict(map(json.loads, ended.stdout.splitlines()))
 
 
 @pytest.mark.parametrize("what", CASES)
-def test_automatic_processes_go_by_the_most_users_that_the_run_will_have(
-    what: str, told: dict[str, tuple[int | None, list[str]]]
-) -> None:
+def test_automatic_processes_go_by_the_most_users_that_the_run_will_have(what: str, told: dict[str, Any]) -> None:
     _, count, why = CASES[what]
     found, said = told[what]
     assert found == count
     assert len(said) == bool(why)
     assert all(line.startswith(f"streamgauge: --processes auto: {why}") for line in said)
+
+
+@pytest.mark.parametrize("what", ADVICE)
+def test_a_run_says_before_it_begins_what_is_known_of_the_machines_that_it_has(what: str, told: dict[str, Any]) -> None:
+    assert told[what] == ADVICE[what][1]
