@@ -40,7 +40,7 @@ for what, case in json.loads(sys.argv[1]).items():
         print(json.dumps([what, told(**case)]), flush=True)
         os._exit(0)
 """
-CASES = {
+CASES: dict[str, tuple[dict[str, Any], int | None, str]] = {
     "the number of users": ({"num_users": 1_600}, 4, "4 for 1,600 users, by the default of 500"),
     "no number: Locust's one user": ({}, None, "1 for 1 user, "),
     "no number, in the web UI": ({"headless": False}, 16, "16, one for each core: "),
@@ -65,7 +65,7 @@ CASES = {
 }  # fmt: skip
 
 
-ADVICE = {
+ADVICE: dict[str, tuple[dict[str, Any], str]] = {
     "no certificate, few users": ({"num_users": 250}, ""),
     "no certificate, many users": (
         {"num_users": 251}, "251 users over TLS in 1 process: not calibrated: run `streamgauge calibrate`"),
@@ -86,8 +86,8 @@ ADVICE = {
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("planned")
-    automatic: dict[str, Any] = {what: case for what, (case, _, _) in CASES.items()}
-    before: dict[str, Any] = {what: {"processes": None, "workers": 0} | case for what, (case, _) in ADVICE.items()}
+    automatic = {what: case for what, (case, _, _) in CASES.items()}
+    before = {what: {"processes": None, "workers": 0, **case} for what, (case, _) in ADVICE.items()}
     ended = subprocess.run(
         [sys.executable, "-c", PROGRAM, json.dumps(automatic | before)],
         capture_output=True, text=True, check=True, cwd=folder, env={"XDG_STATE_HOME": str(folder)},
