@@ -4,9 +4,11 @@ Memory does not grow with the number of streams: metrics over time are counted i
 time bin is exact to 0.5 %. The judgement's own figures are exact.
 """
 
+import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from streamgauge.harness.judge.verdict.judgement import Judgement, judge
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
 from streamgauge.harness.judge.verdict.warm_up import WarmUp
+from streamgauge.harness.native import layout, library
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.reports.counters import CounterCollector, Counters
@@ -143,7 +146,7 @@ class _TimelineCollector:
         has_ttft = ~np.isnan(first) & (np.array(streams.text["answer"]) == "streamed")
         to.ttft.add(due[has_ttft], first[has_ttft] / 1e6)
         gaps, ends = content_gaps(streams)
-        to.itl.add(self._bin_of(streams.events.perceived_at[ends].astype(np.float64) * 1e3), gaps / 1e3)
+        to.itl.add_gaps(streams.events.perceived_at, ends, gaps, self._width * 1e9)
 
     def timeline(self, users: VitalSeries, warm_up: WarmUp | None) -> Timeline:
         measured = self._measured
@@ -164,14 +167,14 @@ class _TimelineCollector:
         return Course(seconds, seen.ttft.course(), seen.itl.course(), seen.streams.tolist(), failed.tolist())
 
     def _bin_of(self, moments: Floats) -> Integers:
-        return np.clip(moments / (self._width * 1e9), 0, self._bins - 1).astype(np.int64)
+        return _bin_of(moments, self._width * 1e9, self._bins)
 
 
 class _Counted:
     """What a timeline counts of some streams, in its bins."""
 
     def __init__(self, bins: int) -> None:
-        self.ttft, self.itl = _QuantilesOverTime(bins), _QuantilesOverTime(bins)
+        self.ttft, self.itl = QuantilesOverTime(bins), QuantilesOverTime(bins)
         self.streams = np.zeros(bins, np.int64)
         self.failed: dict[str, Integers] = {}  # by outcome
 
@@ -210,7 +213,7 @@ def _quantiles(tally: Tally) -> Quantiles[float | None]:
     return quantiles(values / 1e3, counts)
 
 
-class _QuantilesOverTime:
+class QuantilesOverTime:
     """Counts per time bin and value bucket, for quantiles over time."""
 
     STEP = math.log(1.01)
@@ -221,9 +224,30 @@ class _QuantilesOverTime:
         self._counts = np.zeros((bins, self.BUCKETS), np.int64)
 
     def add(self, place: Integers, ms: Floats) -> None:
-        bucket = np.log(np.maximum(ms, self.LOWEST) / self.LOWEST) / self.STEP
-        flat = place * self.BUCKETS + np.minimum(bucket, self.BUCKETS - 1).astype(np.int64)
+        flat = place * self.BUCKETS + self.bucket_of(ms)
         self._counts += np.bincount(flat, minlength=self._counts.size).reshape(self._counts.shape)
+
+    def add_gaps(self, moments: Integers, ends: Integers, gaps: Integers, width: float) -> None:
+        """Gaps in µs, and for each the index in `moments` (µs) of its end; `width`: of a bin, ns."""
+        if library.LIBRARY is not None:
+            left = self._counted(moments, ends, gaps, width)
+            ends, gaps = ends[left], gaps[left]
+        self.add(_bin_of(moments[ends].astype(np.float64) * 1e3, width, len(self._counts)), gaps / 1e3)
+
+    def _counted(self, moments: Integers, ends: Integers, gaps: Integers, width: float) -> Integers:
+        """Count most gaps in C, and return the indices of the others, which are too long for a table of buckets."""
+        bucket_of, left = _bucket_of_gaps(), np.empty(len(gaps), np.int64)
+        columns = [np.ascontiguousarray(column) for column in (moments, ends, gaps)]
+        counts = self._counts.ctypes.data, bucket_of.ctypes.data
+        bins = layout.Bins(*counts, len(bucket_of), *self._counts.shape, width)
+        pointers = (column.ctypes.data for column in columns)
+        found = library.LIBRARY.sg_count_over_time(ctypes.byref(bins), *pointers, len(gaps), left.ctypes.data)
+        return left[:found]
+
+    @classmethod
+    def bucket_of(cls, ms: Floats) -> Integers:
+        bucket = np.log(np.maximum(ms, cls.LOWEST) / cls.LOWEST) / cls.STEP
+        return np.minimum(bucket, cls.BUCKETS - 1).astype(np.int64)
 
     def course(self) -> Series:
         n = self._counts.sum(axis=1)
@@ -234,6 +258,16 @@ class _QuantilesOverTime:
         bucket = (np.cumsum(self._counts, axis=1) >= np.maximum(rank, 1)[:, None]).argmax(axis=1)
         middle = self.LOWEST * np.exp((bucket + 0.5) * self.STEP)
         return [float(value) if count else None for value, count in zip(middle, n, strict=True)]
+
+
+@cache
+def _bucket_of_gaps() -> Integers:
+    """The bucket of each short gap, by its length in µs."""
+    return QuantilesOverTime.bucket_of(np.arange(Tally.TABLE) / 1e3)
+
+
+def _bin_of(moments: Floats, width: float, bins: int) -> Integers:
+    return np.clip(moments / width, 0, bins - 1).astype(np.int64)
 
 
 def _at_bin_ends(samples: VitalSeries, width: float, count: int) -> list[float] | None:

@@ -30,6 +30,7 @@ static const struct number NUMBERS[] = {
     NUMBER(TOGETHER),
     NUMBER(PART),
     NUMBER(FIRST),
+    NUMBER(STALL),
     NUMBER(NONE),
     LENGTH(read),
     OFFSET(read, end),
@@ -54,6 +55,9 @@ static const struct number NUMBERS[] = {
     LENGTH(content),
     OFFSET(content, text),
     OFFSET(content, room),
+    LENGTH(waits),
+    LENGTH(bins),
+    OFFSET(bins, width),
 };
 
 /* The value of a number, the offset of a field ("read.stamp") or the size of a structure ("read"), by name; -1: unknown. */

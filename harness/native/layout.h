@@ -33,6 +33,7 @@ enum {
 #define TOGETHER INT64_C(1000000)
 #define PART 4
 #define FIRST INT64_C(10000000)
+#define STALL 250000 /* µs: the shortest wait that counts as a stall */
 #define NONE INT64_MIN /* in place of a figure that a stream does not have */
 
 /* One read from a socket. */
@@ -102,6 +103,19 @@ struct figures {
 struct content {
     int64_t *starts, *at, *perceived_at, *client_lag, *text;
     int64_t room; /* events for which all but `starts` have room */
+};
+
+/* The output of `sg_waits`: columns of `reader_model.waits`. */
+struct waits {
+    double *count, *time, *longest, *ratio;
+};
+
+/* Where `sg_count_over_time` counts. */
+struct bins {
+    int64_t *counts;
+    const int64_t *bucket_of;
+    int64_t size, bins, buckets;
+    double width; /* ns */
 };
 
 #endif

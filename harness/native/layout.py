@@ -1,7 +1,7 @@
 """The numbers and structures that C and Python share: the same as `layout.h`, which `library.py` checks."""
 
 import ctypes
-from ctypes import c_char, c_char_p, c_int32, c_int64, c_void_p
+from ctypes import c_char, c_char_p, c_double, c_int32, c_int64, c_void_p
 
 READS = 256  # reads that an inbox holds
 RAW = 32_768  # bytes that an inbox holds
@@ -18,6 +18,7 @@ WIDEST_EVENT = 34  # bytes of an event in an arrivals blob, at most
 # A read of several chunks is the generator's own fault if its lag is more than LATE and more than a PART-th of the time
 # between two chunks, unless they came within TOGETHER. For a stream's first read that time is unknown: more than FIRST.
 LATE, TOGETHER, PART, FIRST = 500_000, 1_000_000, 4, 10_000_000  # ns, ns, –, ns
+STALL = 250_000  # µs: the shortest wait that counts as a stall
 NONE = -1 << 63  # in place of a figure that a stream does not have
 
 
@@ -122,10 +123,37 @@ class Content(ctypes.Structure):
     )
 
 
+class Waits(ctypes.Structure):
+    """The output of `sg_waits`: columns of `reader_model.waits`."""
+
+    _fields_ = (("count", c_void_p), ("time", c_void_p), ("longest", c_void_p), ("ratio", c_void_p))
+
+
+class Bins(ctypes.Structure):
+    """Where `sg_count_over_time` counts."""
+
+    _fields_ = (
+        ("counts", c_void_p),
+        ("bucket_of", c_void_p),
+        ("size", c_int64),
+        ("bins", c_int64),
+        ("buckets", c_int64),
+        ("width", c_double),  # ns
+    )
+
+
 def numbers() -> dict[str, int]:
     """Every number that must be the same in C, by its name for `sg_number`."""
     constants = {name: value for name, value in globals().items() if isinstance(value, int)}
-    structures = {"read": Read, "inbox": Inbox, "timing": Timing, "figures": Figures, "content": Content}
+    structures = {
+        "read": Read,
+        "inbox": Inbox,
+        "timing": Timing,
+        "figures": Figures,
+        "content": Content,
+        "waits": Waits,
+        "bins": Bins,
+    }
     sizes = {name: ctypes.sizeof(structure) for name, structure in structures.items()}
     offsets = {
         f"{name}.{field}": getattr(structures[name], field).offset
@@ -142,4 +170,5 @@ _CHECKED = {
     "timing": ("rows", "until", "events"),
     "figures": ("tool_pause", "lag_max"),
     "content": ("text", "room"),
+    "bins": ("width",),
 }

@@ -1,11 +1,12 @@
 """Loads the harness's C library, which exists if there was a compiler when the package was installed.
 
-`drive.wire.compiled`, `drive.reading.body` and `.timing`, and `record.arrivals` call it. Without the library, Python
-code makes the same records at a higher cost. The library and the kernel's stamps need Linux.
+`drive.wire.compiled`, `drive.reading.body` and `.timing`, `record.arrivals`, `judge.measure` and `reports` call it.
+Without the library, Python code makes the same records and figures at a higher cost. The library and the kernel's
+stamps need Linux.
 """
 
 import ctypes
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,12 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_timing": (POINTER(layout.Timing), POINTER(layout.Figures)),
     "sg_event_counts": (c_char_p, c_void_p, c_int64, c_void_p),
     "sg_content": (c_char_p, c_void_p, c_int64, POINTER(layout.Content)),
+    "sg_gaps": (c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p, c_void_p),
+    "sg_tally": (c_void_p, c_int64, c_void_p, c_int64, c_void_p),
+    "sg_count_over_time": (POINTER(layout.Bins), c_void_p, c_void_p, c_void_p, c_int64, c_void_p),
+    "sg_waits": (POINTER(layout.Content), c_void_p, c_int64, c_void_p, c_double, POINTER(layout.Waits)),
 }
+_LONG = ("sg_number", "sg_event_counts", "sg_content", "sg_gaps", "sg_tally", "sg_count_over_time")  # return an int64
 
 
 def load(path: Path = _INSTALLED) -> Any:
@@ -58,7 +64,7 @@ def _fits(library: Any) -> bool:
         return False
     for name, arguments in _ARGUMENTS.items():
         getattr(library, name).argtypes = arguments
-    for name in ("sg_number", "sg_event_counts", "sg_content"):
+    for name in _LONG:
         getattr(library, name).restype = c_int64
     return all(library.sg_number(name.encode()) == value for name, value in layout.numbers().items())
 

@@ -152,7 +152,7 @@ def test_the_waits_of_many_streams_are_those_of_each_stream_alone(
     at, gone = at.astype(np.int64), [np.nan] * len(streams)
     for place, (chunks, after) in enumerate(streams):
         gone[place] = np.nan if after is None else sum(gap for gap, _ in chunks) + after
-    found = reader_model.waits(ContentEvents(ends, at, at, at, sizes), np.array(gone), speed)
+    found = reader_model.waits(ContentEvents(ends, at, at, at, sizes), np.array(gone), speed, ends[1:])
     for place in range(len(streams)):
         mine = slice(ends[place], ends[place + 1])
         alone = _alone(list(zip(at[mine].tolist(), sizes[mine].tolist(), strict=True)), gone[place], speed)

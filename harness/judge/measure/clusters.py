@@ -14,21 +14,33 @@ class ClusterSample:
 
     def __init__(self) -> None:
         self.share = 1 << 32  # of the hash's range: streams whose hashed id is below it are kept
-        self.ticks = np.zeros(0, np.int64)
-        self.owners = np.zeros(0, np.int64)  # of each sample: the id of its stream
+        self._parts: list[tuple[Integers, Integers]] = []
+        self._count = 0
 
     def add(self, ticks: Integers, ids: Integers, counts: Integers) -> None:
         """Samples in the order of the streams `ids`; `counts` says how many of them each stream has."""
-        kept = _hashed(ids) < self.share
-        self.ticks = np.concatenate([self.ticks, ticks[np.repeat(kept, counts)]])
-        self.owners = np.concatenate([self.owners, np.repeat(ids[kept], counts[kept])])
-        while len(self.ticks) > self.LIMIT and self.share > 1:
+        kept = np.flatnonzero((_hashed(ids) < self.share) & (counts > 0))
+        if not len(kept):
+            return
+        ends = np.cumsum(counts)[kept]
+        ranges = zip((ends - counts[kept]).tolist(), ends.tolist(), strict=True)
+        chosen = np.concatenate([ticks[slice(*each)] for each in ranges])
+        self._parts.append((chosen, np.repeat(ids[kept], counts[kept])))
+        self._count += len(chosen)
+        while self._count > self.LIMIT and self.share > 1:
             self.thin(self.share // 2)
 
     def thin(self, share: int) -> None:
         self.share = min(share, self.share)
-        kept = _hashed(self.owners) < self.share
-        self.ticks, self.owners = self.ticks[kept], self.owners[kept]
+        ticks, owners = self.samples()
+        kept = _hashed(owners) < self.share
+        self._parts, self._count = [(ticks[kept], owners[kept])], int(kept.sum())
+
+    def samples(self) -> tuple[Integers, Integers]:
+        """In the metric's ticks; and of each sample, the id of its stream."""
+        nothing = np.zeros(0, np.int64)
+        ticks, owners = zip((nothing, nothing), *self._parts, strict=True)
+        return np.concatenate(ticks), np.concatenate(owners)
 
 
 def joined(samples: Sequence[ClusterSample]) -> tuple[Integers, Integers]:
@@ -37,10 +49,8 @@ def joined(samples: Sequence[ClusterSample]) -> tuple[Integers, Integers]:
     for one in samples:
         one.thin(share)
     nothing = np.zeros(0, np.int64)
-    return (
-        np.concatenate([nothing, *(one.ticks for one in samples)]),
-        np.concatenate([nothing, *(one.owners for one in samples)]),
-    )
+    ticks, owners = zip((nothing, nothing), *(one.samples() for one in samples), strict=True)
+    return np.concatenate(ticks), np.concatenate(owners)
 
 
 def _hashed(ids: Integers) -> Integers:

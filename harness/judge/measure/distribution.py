@@ -63,7 +63,7 @@ class Gathered:
         if metric.pooled:
             self.kept.add(seen.ticks)
             self.clusters.add(seen.ticks, ids, seen.counts)
-        else:
+        elif len(seen.ticks):
             of_failed = np.repeat(seen.failed, seen.counts)
             self.kept.add(seen.ticks[~of_failed])
             self.of_failed.add(seen.ticks[of_failed])

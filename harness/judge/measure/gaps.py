@@ -4,6 +4,7 @@ import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Integers, Mask
 from streamgauge.harness.judge.store import Streams
+from streamgauge.harness.native import library
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.observation import ABANDONED, Outcome, after_tools
 
@@ -23,14 +24,12 @@ def content_gaps(streams: Streams) -> tuple[Integers, Integers]:
 
 def wire_gaps(streams: Streams) -> tuple[Integers, Integers]:
     """Like `content_gaps`, but on the wire: before the emulated link."""
-    return _without_tools(*_classified(streams, apart(streams), streams.events.at))
+    return _without_tools(*_classified(streams, streams.events.at, streams.events.starts[1:]))
 
 
 def seen_gaps(streams: Streams) -> tuple[Integers, Integers, Mask]:
     """Every perceived gap, µs; the index of the chunk that ended it; and whether a tool ran in it."""
-    came_apart = apart(streams)
-    came_apart[unseen(streams)] = False
-    return _classified(streams, came_apart, streams.events.perceived_at)
+    return _classified(streams, streams.events.perceived_at, seen_ends(streams))
 
 
 def apart(streams: Streams) -> Mask:
@@ -78,13 +77,34 @@ def _at_once(streams: Streams, starts: Integers, at: Integers) -> Mask:
     return at_once & streams.ended_as({Outcome.COMPLETED}) & ~streams.resumed
 
 
-def _classified(streams: Streams, came_apart: Mask, at: Integers) -> tuple[Integers, Integers, Mask]:
-    """The gaps before the events that came apart, these events, and whether a tool ran in each gap."""
+def _classified(streams: Streams, at: Integers, ends: Integers) -> tuple[Integers, Integers, Mask]:
+    """The gaps before the events that came apart, these events, and whether a tool ran in each gap.
+
+    `ends`: by stream, the index of the event before which its gaps end.
+    """
+    gaps, places = _between(streams, at, ends) if library.LIBRARY is None else _compiled_between(streams, at, ends)
+    after_tool = _after_tools(streams)
+    tool = np.isin(places, after_tool) if len(after_tool) else np.zeros(len(places), bool)
+    return gaps, places, tool
+
+
+def _between(streams: Streams, at: Integers, ends: Integers) -> tuple[Integers, Integers]:
+    came_apart = apart(streams)
+    came_apart[_from(ends, streams.events.starts[1:])] = False
     gaps = np.zeros_like(at)
     np.subtract(at[1:], at[:-1], out=gaps[1:])
-    ends, after_tool = np.flatnonzero(came_apart), _after_tools(streams)
-    tool = np.isin(ends, after_tool) if len(after_tool) else np.zeros(len(ends), bool)
-    return gaps[came_apart], ends, tool
+    return gaps[came_apart], np.flatnonzero(came_apart)
+
+
+def _compiled_between(streams: Streams, at: Integers, ends: Integers) -> tuple[Integers, Integers]:
+    """The same in C."""
+    events = streams.events
+    starts, wire = np.ascontiguousarray(events.starts), np.ascontiguousarray(events.at)
+    ends = np.where(unstreamed(streams), starts[:-1], ends)
+    gaps, places = np.empty(len(at), np.int64), np.empty(len(at), np.int64)
+    columns = (column.ctypes.data for column in (wire, at, gaps, places))
+    found = library.LIBRARY.sg_gaps(starts.ctypes.data, ends.ctypes.data, len(streams), *columns)
+    return gaps[:found], places[:found]
 
 
 def _without_tools(gaps: Integers, ends: Integers, tool: Mask) -> tuple[Integers, Integers]:
@@ -100,20 +120,28 @@ def _after_tools(streams: Streams) -> Integers:
     return np.concatenate(places)
 
 
-def unseen(streams: Streams) -> Integers:
-    """Which of `events` were still on the emulated link when their person left or the run ended."""
-    events, nothing = streams.events, np.zeros(0, np.int64)
+def seen_ends(streams: Streams) -> Integers:
+    """By stream: the index of its first event that nobody saw, or of the next stream's first event.
+
+    Not seen are events that were still on the emulated link when their person left or the run ended.
+    """
+    events = streams.events
     # In µs. Events are rounded to the microsecond and the end is not: + 1 keeps events that arrived just at the end.
     left_at = np.where(streams.ended_as(ABANDONED), streams.number["ended_at"] / 1e3 + 1, np.inf)
-    starts, ends = events.starts[:-1], events.starts[1:]
+    starts, ends = events.starts[:-1], events.starts[1:].copy()
     with_events = np.flatnonzero(ends > starts)
     # A link keeps the order of events, so a stream has late events only if its last event is late.
-    late = with_events[events.perceived_at[ends[with_events] - 1] > left_at[with_events]]
-    late_events = [
-        np.arange(start + np.searchsorted(events.perceived_at[start:end], left, side="right"), end)
-        for start, end, left in zip(starts[late], ends[late], left_at[late], strict=True)
-    ]
-    return np.concatenate([nothing, *late_events])
+    for stream in with_events[events.perceived_at[ends[with_events] - 1] > left_at[with_events]].tolist():
+        perceived_at = events.perceived_at[starts[stream] : ends[stream]]
+        ends[stream] = starts[stream] + np.searchsorted(perceived_at, left_at[stream], side="right")
+    return ends
+
+
+def _from(begins: Integers, ends: Integers) -> Integers:
+    """Every index from each beginning to its end."""
+    some = np.flatnonzero(begins < ends)
+    ranges = (np.arange(*both) for both in zip(begins[some], ends[some], strict=True))
+    return np.concatenate([np.zeros(0, np.int64), *ranges])
 
 
 def per_stream(streams: Streams, places: Integers) -> Integers:

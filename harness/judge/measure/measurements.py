@@ -100,9 +100,12 @@ class Measurements:
         columns: list[Sequence[str]] = [streams.text[name] for name in _KEYS]
         labels = streams.text["labels"]
         columns.append([self._labels_of(text) for text in labels] if self._labels else ["{}"] * len(streams))
-        places: dict[Texts, int] = {}
-        code = [places.setdefault(texts, len(places)) for texts in zip(*columns, strict=True)]
-        return np.array(code, np.int64), [self._cohorts.setdefault(texts, _Cohort()) for texts in places]
+        varied = [column for column in columns if len({*column}) > 1] or columns[:1]  # in most runs few do
+        firsts: dict[Texts, int] = {}  # where each combination first occurs
+        first = [firsts.setdefault(texts, place) for place, texts in enumerate(zip(*varied, strict=True))]
+        cohorts = [tuple(column[place] for column in columns) for place in firsts.values()]
+        code = np.searchsorted(np.fromiter(firsts.values(), np.int64, len(firsts)), first)
+        return code, [self._cohorts.setdefault(texts, _Cohort()) for texts in cohorts]
 
     def _labels_of(self, text: str) -> str:
         if text == "{}":
@@ -168,12 +171,7 @@ def _with_waits(streams: Streams, reader: Reader) -> Streams:
     """The same streams with the columns of the reader model."""
     complete = streams.ended_as({Outcome.COMPLETED})
     broke_at = np.where(complete, np.nan, streams.number["ended_at"] / 1e3)
-    events, unseen = streams.events, gaps.unseen(streams)
-    if len(unseen):
-        text = events.text.copy()
-        text[unseen] = 0
-        events = msgspec.structs.replace(events, text=text)
-    waits = reader_model.waits(events, broke_at, reader.characters_per_second)
+    waits = reader_model.waits(streams.events, broke_at, reader.characters_per_second, gaps.seen_ends(streams))
     at_once = gaps.with_unstreamed_text(streams)
     for column in waits.values():
         column[at_once] = np.nan  # nothing to wait for, and nothing that says how smoothly it was generated

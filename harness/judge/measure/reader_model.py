@@ -6,23 +6,30 @@ The model counts characters, so neither the tokenizer nor the size of chunks mat
 read: a pause for them is a wait.
 """
 
+import ctypes
+
 import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
+from streamgauge.harness.native import layout, library
 from streamgauge.harness.record.arrivals import ContentEvents
 
-STALL_US = 250_000  # the shortest wait that `stall_count` counts; shorter waits count only in `stall_time`
+STALL_US = layout.STALL  # the shortest wait that `stall_count` counts; shorter waits count only in `stall_time`
 COLUMNS = ("stall_count", "stall_time", "longest_stall", "stall_ratio")
 
 
-def waits(events: ContentEvents, broke_at: Floats, speed: float) -> dict[str, Floats]:
+def waits(events: ContentEvents, broke_at: Floats, speed: float, ends: Integers) -> dict[str, Floats]:
     """How long the reader of each stream waited, at `speed` characters a second; NaN if no text came.
+
+    `ends`: by stream, the index of the event from which on its text was not seen.
 
     `stall_count` (waits of STALL_US or more), `stall_time` and `longest_stall` in µs (all waits, however short), and
     `stall_ratio`, waited / (waited + reading). `broke_at` is the time at which an incomplete answer ended, µs, and NaN
     for a complete one: the reader of a broken answer waits until it ends.
     """
-    starts, at, characters = _texts(events)
+    if library.LIBRARY is not None and (compiled := _compiled_waits(events, broke_at, speed, ends)) is not None:
+        return compiled
+    starts, at, characters = _texts(events, ends)
     with_text = np.flatnonzero(np.diff(starts))
     first, last = starts[:-1][with_text], starts[1:][with_text] - 1
     columns = {name: np.full(len(starts) - 1, np.nan) for name in COLUMNS}
@@ -52,9 +59,19 @@ def waits(events: ContentEvents, broke_at: Floats, speed: float) -> dict[str, Fl
     return columns
 
 
-def _texts(events: ContentEvents) -> tuple[Integers, Integers, Integers]:
+def _compiled_waits(events: ContentEvents, broke_at: Floats, speed: float, ends: Integers) -> dict[str, Floats] | None:
+    """The same in C; None if the texts are so long that its numbers would overflow."""
+    columns = {name: np.full(len(ends), np.nan) for name in COLUMNS}
+    to = layout.Waits(*(column.ctypes.data for column in columns.values()))
+    starts, at, text = (np.ascontiguousarray(column) for column in (events.starts, events.perceived_at, events.text))
+    content = layout.Content(starts=starts.ctypes.data, perceived_at=at.ctypes.data, text=text.ctypes.data)
+    arguments = ends.ctypes.data, len(ends), broke_at.ctypes.data, 1e6 / speed
+    return columns if library.LIBRARY.sg_waits(ctypes.byref(content), *arguments, ctypes.byref(to)) else None
+
+
+def _texts(events: ContentEvents, ends: Integers) -> tuple[Integers, Integers, Integers]:
     """Only the events that have text: the index at which each stream begins, arrival times in µs, and characters."""
-    readable = events.text > 0
+    readable = (events.text > 0) & (np.arange(len(events.text)) < np.repeat(ends, np.diff(events.starts)))
     if readable.all():
         return events.starts, events.perceived_at, events.text
     so_far = np.concatenate([[0], np.cumsum(readable)])

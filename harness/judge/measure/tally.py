@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Integers
+from streamgauge.harness.native import library
 
 Counted = tuple[Integers, Integers]  # sorted distinct values, and how often each occurred
 
@@ -23,6 +24,8 @@ class Tally:
         self._large: Counted = _nothing()
 
     def add(self, values: Integers) -> None:
+        if self._table is not None:
+            values = self._without_small(values)
         self._pending.append(values)
         self._pending_count += len(values)
         if self._pending_count > self.PENDING:
@@ -31,11 +34,20 @@ class Tally:
     def _count_pending(self) -> None:
         values = np.concatenate([np.zeros(0, np.int64), *self._pending])
         self._pending, self._pending_count = [], 0
-        small = (values >= 0) & (values < self.TABLE)
+        self._large = merged([self._large, np.unique(self._without_small(values), return_counts=True)])
+
+    def _without_small(self, values: Integers) -> Integers:
+        """Count the small values in the table, and return the others."""
         if self._table is None:
             self._table = np.zeros(self.TABLE, np.int64)
-        self._table += np.bincount(values[small], minlength=self.TABLE)
-        self._large = merged([self._large, np.unique(values[~small], return_counts=True)])
+        if library.LIBRARY is None:
+            small = (values >= 0) & (values < self.TABLE)
+            self._table += np.bincount(values[small], minlength=self.TABLE)
+            return values[~small]
+        values, others = np.ascontiguousarray(values), np.empty(len(values), np.int64)
+        table, left = self._table.ctypes.data, others.ctypes.data
+        found = library.LIBRARY.sg_tally(values.ctypes.data, len(values), table, self.TABLE, left)
+        return others[:found].copy()  # not a view, which would keep the whole array
 
     def counted(self) -> Counted:
         if self._table is None:
