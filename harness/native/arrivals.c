@@ -70,11 +70,12 @@ static int unpack(const struct column *column, int64_t high, int64_t *out) {
 /* Keep only the events of content, and the text only of text: `codes` and `lengths` are runs of equal kinds.
  * Returns how many events are left. */
 static int64_t keep_content(const struct column *codes, const struct column *lengths, const struct content *to, int64_t at) {
-    int64_t from = at, *rows[] = {to->at, to->perceived_at, to->client_lag, to->text};
+    int64_t from = at, *rows[] = {to->at, to->text, to->perceived_at, to->client_lag};
+    int row_count = to->handed ? 4 : to->linked ? 3 : 2;
     for (int64_t run = 0; run < codes->count; run++) {
         int64_t code = value_of(codes, run), length = value_of(lengths, run);
         if (code <= TOOL) {
-            for (int row = 0; row < 4 && at != from; row++) memmove(rows[row] + at, rows[row] + from, length * sizeof **rows);
+            for (int row = 0; row < row_count && at != from; row++) memmove(rows[row] + at, rows[row] + from, length * sizeof **rows);
             if (code != TEXT) memset(to->text + at, 0, length * sizeof *to->text);
             at += length;
         }
@@ -94,7 +95,7 @@ static int add_up(const struct column *codes, const struct column *lengths, int6
 }
 
 /* Read an inflated blob of `count` events to the place `at`. Returns where its content ends, or -1 if it is refused. */
-static int64_t add_stream(struct rest rest, int64_t count, const struct content *to, int64_t at) {
+static int64_t add_stream(struct rest rest, int64_t count, struct content *to, int64_t at) {
     struct column gaps, codes, lengths, characters, overhead, lag, client;
     int64_t moment = number(rest.at + 4, 8), *times = to->at + at, *seen = to->perceived_at + at;
     rest.at += HEAD;
@@ -115,10 +116,18 @@ static int64_t add_stream(struct rest rest, int64_t count, const struct content 
         times[i] += times[i - 1];
         if (times[i] < -MOMENTS || times[i] > MOMENTS) return -1;
     }
-    if (!unpack(&lag, LARGEST, seen)) return -1;
-    for (int64_t i = 0; i < count; i++) seen[i] += times[i];
+    if (!to->linked && (lag.base || lag.width)) { /* the first stream on a link: none was behind one before */
+        memcpy(to->perceived_at, to->at, at * sizeof *to->at);
+        to->linked = 1;
+    }
+    if (to->linked && !unpack(&lag, LARGEST, seen)) return -1;
+    for (int64_t i = 0; i < count && to->linked; i++) seen[i] += times[i];
+    if (!to->handed && handed) {
+        for (int64_t i = 0; i < at; i++) to->client_lag[i] = -1;
+        to->handed = 1;
+    }
     if (handed && !unpack(&client, LARGEST, to->client_lag + at)) return -1;
-    for (int64_t i = 0; i < count && !handed; i++) to->client_lag[at + i] = -1;
+    for (int64_t i = 0; i < count && to->handed && !handed; i++) to->client_lag[at + i] = -1;
     return keep_content(&codes, &lengths, to, at);
 }
 
@@ -144,11 +153,13 @@ int64_t sg_event_counts(const unsigned char *blobs, const int64_t *lengths, int6
 }
 
 /* Write the content of many streams, one after another, and where each begins: `to` has room for `to->room` events, content
- * or not, and for one more beginning than there are blobs. The blobs are as in `sg_event_counts`. Returns how many were read
+ * or not, and for one more beginning than there are blobs. `perceived_at` is only written if a stream was on a link, and
+ * `client_lag` if a client library handed on a chunk. The blobs are as in `sg_event_counts`. Returns how many were read
  * before one that is refused or does not fit. */
-int64_t sg_content(const unsigned char *blobs, const int64_t *lengths, int64_t blob_count, const struct content *to) {
+int64_t sg_content(const unsigned char *blobs, const int64_t *lengths, int64_t blob_count, struct content *to) {
     int64_t size = 1 << 16, at = 0, read = 0; /* an event has at most 34 bytes */
     unsigned char *inflated = malloc(size);
+    to->linked = to->handed = 0;
     for (to->starts[0] = 0; inflated && read < blob_count; blobs += lengths[read++], to->starts[read] = at) {
         int64_t length = lengths[read] - 1, written, count;
         if (length < 0) continue;

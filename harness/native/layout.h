@@ -102,7 +102,9 @@ struct figures {
 /* The output of `sg_content`: as `arrivals.ContentEvents`. */
 struct content {
     int64_t *starts, *at, *perceived_at, *client_lag, *text;
-    int64_t room; /* events for which all but `starts` have room */
+    int64_t room;    /* events for which all but `starts` have room */
+    int32_t linked;  /* `perceived_at` was written; if not, all events were perceived as they came */
+    int32_t handed;  /* `client_lag` was written; if not, no event was handed on */
 };
 
 /* The output of `sg_waits`: columns of `reader_model.waits`. */

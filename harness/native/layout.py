@@ -120,6 +120,8 @@ class Content(ctypes.Structure):
         ("client_lag", c_void_p),
         ("text", c_void_p),
         ("room", c_int64),  # events for which all but `starts` have room
+        ("linked", c_int32),  # `perceived_at` was written
+        ("handed", c_int32),  # `client_lag` was written
     )
 
 

@@ -211,11 +211,19 @@ def _compiled_content(blobs: Sequence[bytes]) -> ContentEvents | None:
     """`content_events` in C. None if C refuses a blob: Python says what is wrong with it, or reads it after all."""
     starts, lengths = np.empty(len(blobs) + 1, np.int64), lengths_of(blobs)
     # Only the part that is written takes memory.
-    columns = [np.empty(MOST_AT_ONCE, np.int64) for _ in range(4)]
-    to = layout.Content(*(column.ctypes.data for column in (starts, *columns)), MOST_AT_ONCE)
+    at, perceived_at, client_lag, text = (np.empty(MOST_AT_ONCE, np.int64) for _ in range(4))
+    columns = (column.ctypes.data for column in (starts, at, perceived_at, client_lag, text))
+    to = layout.Content(*columns, MOST_AT_ONCE)
     if library.LIBRARY.sg_content(b"".join(blobs), lengths.ctypes.data, len(blobs), ctypes.byref(to)) < len(blobs):
         return None
-    return ContentEvents(starts, *(column[: starts[-1]] for column in columns))
+    count = int(starts[-1])
+    return ContentEvents(
+        starts,
+        at[:count],
+        (perceived_at if to.linked else at)[:count],
+        client_lag[:count] if to.handed else np.broadcast_to(np.int64(NOT_HANDED), count),
+        text[:count],
+    )
 
 
 def decode(blob: bytes) -> tuple[Chunk, ...]:

@@ -65,6 +65,7 @@ def _compiled_waits(events: ContentEvents, broke_at: Floats, speed: float, ends:
     to = layout.Waits(*(column.ctypes.data for column in columns.values()))
     starts, at, text = (np.ascontiguousarray(column) for column in (events.starts, events.perceived_at, events.text))
     content = layout.Content(starts=starts.ctypes.data, perceived_at=at.ctypes.data, text=text.ctypes.data)
+    broke_at = np.ascontiguousarray(broke_at, np.float64)
     arguments = ends.ctypes.data, len(ends), broke_at.ctypes.data, 1e6 / speed
     return columns if library.LIBRARY.sg_waits(ctypes.byref(content), *arguments, ctypes.byref(to)) else None
 

@@ -13,7 +13,7 @@ database     the store itself
 from streamgauge.harness.judge.store.database import Store
 from streamgauge.harness.judge.store.incoming import fault_of
 from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
-from streamgauge.harness.judge.store.streams import Streams, matches
+from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matches
 
 __all__ = [
     "Accepted",
@@ -23,6 +23,7 @@ __all__ = [
     "Streams",
     "VitalRow",
     "VitalSeries",
+    "decoded_ahead",
     "fault_of",
     "matches",
 ]

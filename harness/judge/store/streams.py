@@ -1,7 +1,9 @@
 """Streams as columns, because a Python object for each chunk would be too slow. Pure."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
@@ -116,6 +118,26 @@ class Streams:
         fuller = Streams(self.id, self.text, {**self.number, **more}, self.blobs, self.source)
         fuller.__dict__["events"] = self.events
         return fuller
+
+
+def decoded_ahead(batches: Iterable[Streams]) -> Iterator[Streams]:
+    """The same batches, decoded: a thread decodes the next one while the caller works on one.
+
+    The compiled decoder runs beside Python, because it does not hold Python's global lock.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        coming: deque[tuple[Streams, Future[Any]]] = deque()
+        for streams in batches:
+            coming.append((streams, thread.submit(getattr, streams, "events")))
+            if len(coming) > 1:
+                yield _once_decoded(*coming.popleft())
+        while coming:
+            yield _once_decoded(*coming.popleft())
+
+
+def _once_decoded(streams: Streams, decoded: "Future[Any]") -> Streams:
+    decoded.result()
+    return streams
 
 
 def matches(where: Where, texts: Mapping[str, str]) -> bool:
