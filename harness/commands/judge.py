@@ -1,14 +1,16 @@
 """`streamgauge judge`: a verdict from the database alone."""
 
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.commands.rules_file import rules_and_reader
+from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.outputs import dispatch, kinds, terminal
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict import judgement
+from streamgauge.harness.judge.verdict import itl_counts, judgement
 
 
 @click.command(name="judge")
@@ -23,5 +25,7 @@ def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | No
     rules, reader = rules_and_reader(config)
     with Store.open(db) as store:
         judged = judgement.judge(store, run_id, rules, reader=reader)
+        with suppress(StoreError):  # of a file that is read-only, or that another process is writing to
+            itl_counts.keep(store, judged)
     dispatch.show(judged, outputs, printing=terminal.show_all if options["all"] else terminal.show)
     ctx.exit(judgement.exit_code(judged, options["inconclusive"]))

@@ -1,9 +1,12 @@
 """Judges a finished run by its rules, and writes the result in every format that the options ask for."""
 
+from contextlib import suppress
+
+from streamgauge.harness.errors import StoreError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import dispatch, save
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict import judgement
+from streamgauge.harness.judge.verdict import itl_counts, judgement
 from streamgauge.harness.run.settings import Settings
 
 
@@ -20,4 +23,6 @@ def conclude(store: Store, run_id: str, settings: Settings) -> Exit:
     else:
         judged = judgement.judge(store, run_id, settings.rules)
         dispatch.show(judged, settings.outputs, printing=settings.printing)
+    with suppress(StoreError):  # only a convenience: `streamgauge judge` writes the counts, too
+        itl_counts.keep(store, judged)
     return judgement.exit_code(judged, settings.inconclusive)

@@ -7,16 +7,19 @@ rows         runs, accepted runs, failures and vitals as values
 streams      streams as columns
 measured     which of them are measured, and which belong to the warm-up
 incoming     rows of another process, before they are stored
+derived      counts of gaps for people who write SQL
 database     the store itself
 """
 
 from streamgauge.harness.judge.store.database import Store
+from streamgauge.harness.judge.store.derived import GapCount
 from streamgauge.harness.judge.store.incoming import fault_of
 from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
 from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matches
 
 __all__ = [
     "Accepted",
+    "GapCount",
     "Run",
     "RunStatus",
     "Store",

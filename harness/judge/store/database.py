@@ -20,6 +20,7 @@ from streamgauge.harness.errors import DamagedRow, StoreError
 from streamgauge.harness.judge.store import connection, measured, schema
 from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, Row, RowFault, shown
 from streamgauge.harness.judge.store.connection import as_store_errors
+from streamgauge.harness.judge.store.derived import GapCount, replace_itl_counts
 from streamgauge.harness.judge.store.rows import (
     INSERT_STREAM,
     Accepted,
@@ -368,6 +369,10 @@ class Store:
         """The worker, stop reason and request id of each of these streams, by column; "" for none."""
         with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
             return texts_of(self._database.execute, ids)
+
+    def replace_itl_counts(self, run_id: str, counts: Iterable[GapCount]) -> None:
+        with self._writing():
+            replace_itl_counts(self._database, self._known(run_id), counts)
 
     def close(self) -> None:
         connection.close(self._database)

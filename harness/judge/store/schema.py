@@ -78,10 +78,12 @@ _STREAMS = {
     "read_lag_mean": int, "read_lag_max": int,
 }  # fmt: skip
 _SAMPLES = {"run": int, "worker": str, "at_ns": int, "name": str, "value": float}
+_ITL_COUNTS = {"run": int, "user": str, "network": str, "behaviour": str, "gap_us": int, "gaps": int}
 _BASELINES = {"name": str, "run": str, "at": str, "document": str}
 _FIRST_TABLES: dict[str, dict[str, Any]] = {"runs": _RUNS, "streams": _STREAMS, "samples": _SAMPLES}
 _LATER_TABLES: dict[str, dict[str, Any]] = {
     "baselines": _BASELINES,
+    "itl_counts": _ITL_COUNTS,
     _MIGRATIONS.migrations_table: dict.fromkeys(("migration_set", "name"), str),
 }
 
@@ -215,6 +217,21 @@ def m007_warm_up(database: Database) -> None:
 def m008_forced(database: Database) -> None:
     """Why a run that is unfit was accepted into a baseline all the same; NULL for the others."""
     database.execute("ALTER TABLE baselines ADD COLUMN forced TEXT")
+
+
+@_MIGRATIONS()
+def m009_itl_counts(database: Database) -> None:
+    """How often each gap between chunks occurred. Derived: empty for what was stored before, until it is judged."""
+    database.execute(
+        "CREATE TABLE itl_counts (run INTEGER NOT NULL REFERENCES runs(number), user TEXT NOT NULL, "
+        "network TEXT NOT NULL, behaviour TEXT NOT NULL, gap_us INTEGER NOT NULL, gaps INTEGER NOT NULL, "
+        "PRIMARY KEY (run, user, network, behaviour, gap_us)) STRICT, WITHOUT ROWID"
+    )
+    database.create_view(
+        "itl",
+        "SELECT runs.id AS run_id, user, network, behaviour, gap_us / 1e3 AS gap_ms, gaps "
+        "FROM itl_counts JOIN runs ON run = number",
+    )
 
 
 def _show(database: Database, columns: str, restriction: str = "") -> None:
