@@ -35,9 +35,9 @@ settings.load_profile("streamgauge")
 TIERS = ("runs", "browser", "socket", "files", "pure")
 WAITING = {"runs", "browser"}
 LONG = (
-    "test_calibrate.py", "test_database_trouble.py", "test_gating.py", "test_hostile_blobs.py", "test_kills.py",
-    "test_orphans.py", "test_peers.py", "test_run_processes.py", "test_sanitized.py", "test_target.py",
-    "test_warm_up.py",
+    "test_across_machines.py", "test_calibrate.py", "test_database_trouble.py", "test_gating.py",
+    "test_hostile_blobs.py", "test_kills.py", "test_orphans.py", "test_peers.py", "test_run_processes.py",
+    "test_sanitized.py", "test_target.py", "test_warm_up.py",
 )  # fmt: skip
 # Files of whole runs that share nothing but the server, or share within a class.
 APART = {

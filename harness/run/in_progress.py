@@ -90,6 +90,8 @@ class RunInProgress:
         if isinstance(self._runner, MasterRunner):  # only now: more workers may have connected during set-up
             self._sharing = Sharing(self._load, connected(self._runner))
         self._users.start()
+        if isinstance(self._users, Workers):
+            self._watched(self._users.watch)
         for advice in (self._asked.advice(), self._size()):
             if advice:
                 say(f"streamgauge: {advice}")
@@ -190,7 +192,7 @@ class RunInProgress:
 
     def _order(self, node: str) -> StartRun:
         """What the process with this node id must know to take part in the run."""
-        run, settings = self._recording.run, self._settings
+        run, settings, options = self._recording.run, self._settings, self._environment.parsed_options
         target = settings.config.target
         return StartRun(
             run=run.id,
@@ -204,6 +206,7 @@ class RunInProgress:
             networks=settings.config.networks,
             users=run.fingerprint["users"],
             load=self._sharing.of(node),
+            ends_at=int(options.run_time * 1e9) if options.headless and options.run_time else None,
         )
 
     def _size(self) -> str:

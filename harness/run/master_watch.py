@@ -9,7 +9,9 @@ from streamgauge.harness.drive.dispatcher import Waiting
 
 _TICK = 0.25  # seconds between two looks
 BROKEN = 2.0  # seconds without a connection; libzmq connects anew within a second if the master is there
-SILENT = 6.0  # seconds without a message; the master answers every heartbeat, one a second, unless it is busy
+# Seconds without a message; the master answers every heartbeat, one a second, unless it is busy. After a link was down
+# for 5 s, it can take another 5 s until TCP tries again.
+SILENT = 10.0
 
 
 class Line(Protocol):

@@ -68,12 +68,16 @@ class StartRun(Message, frozen=True):
     networks: dict[str, Profile]
     users: dict[str, dict[str, Any]]  # by class: what must be equal here and there, as in the run's fingerprint
     load: LoadShare
+    ends_at: int | None = (
+        None  # ns on the run's clock, if that is known: then it is over, also for a worker out of reach
+    )
 
 
 class Stored(Message, frozen=True):
     name = "gauge_stored"
     run: str
     upto: int  # all batches of this worker up to this number are in the database
+    missed: bool = False  # a later one came and was not taken: there is no room, or one before it is missing
 
 
 class Pong(Message, frozen=True):
@@ -143,7 +147,7 @@ class Ping(Message, frozen=True):
     """Asks for the master's time. Sent between runs, to compare the clocks of the two machines."""
 
     name = "gauge_ping"
-    asked: int  # CLOCK_REALTIME of the worker when it asked, ns
+    asked: int  # CLOCK_MONOTONIC of the worker when it asked, ns; the master only returns it
 
 
 M = TypeVar("M", bound=Message)

@@ -14,6 +14,7 @@ import os
 import secrets
 import socket
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 import gevent
 import msgspec
 import zmq.green as zmq
+from locust import runners
 from locust.argument_parser import is_url, parse_locustfile_paths
 from locust.exception import RPCError
 from locust.rpc import Message, zmqrpc
@@ -33,19 +35,23 @@ from streamgauge import __version__
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.run import messages
-from streamgauge.harness.run.messages import Join, Unfit
+from streamgauge.harness.run.master_watch import SILENT
+from streamgauge.harness.run.messages import Join, Pong, StartRun, Unfit
 from streamgauge.harness.run.scenario_file import content_hash
 from streamgauge.harness.run.terminal import end_main, say
 
 TOKEN = "STREAMGAUGE_TOKEN"  # noqa: S105 - the name of the environment variable
 _SHORTEST = 16  # characters of a token: with a short one, recorded messages could be tried against all tokens
 _LOOPBACK = "127.0.0.1"
+_HERE = {_LOOPBACK, "localhost", "::1"}
 _EVERYWHERE, _USUAL_PORT = "*", 5557  # Locust's defaults
 _MOST = 32 * 2**20  # bytes of a message; a larger one ends its connection before it is read. A batch has about 0.5 MiB
 _MOST_REFUSED = 100  # reasons to refuse a worker that a master says
 _KNOCKS = 3  # refused handshakes after which a worker says so
 _GIVE_UP = 30.0  # seconds of refused handshakes after which a worker ends
 _REMIND_EVERY = 60.0  # seconds between two lines about refused peers
+_SPAWN = "spawn"  # Locust's message that starts users
+_AT_ONCE = {"ack", "heartbeat", "quit", Pong.name}  # messages that a worker takes before the clocks are compared
 _FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 _EVENTS = _FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
 
@@ -142,8 +148,14 @@ class Door:
         self.admitted: set[str] = set()  # at the master: node ids
         self.ready: set[str] = set()  # of these, those that Locust counts as workers
         self.refused: set[str] = set()  # at the master: the reasons that were given
+        self.heard_of: Counter[str] = Counter()  # at the master: messages of each worker that is ready, by node id
+        self.shares_machine = False  # at the master: whether all workers are on its machine
         self.connected: bool | None = None  # at a worker; None before the first connection
+        self.connections = 0  # at a worker: so far
         self.heard = 0  # at a worker: messages of the master
+        self.compared = False  # at a worker: whether its clock and the master's are compared
+        self.held: deque[Message] = deque()  # at a worker: messages that came before that
+        self.retired = False  # at a worker: it starts no more users
 
 
 def secure(options: Options) -> None:
@@ -156,10 +168,15 @@ def secure(options: Options) -> None:
     token = os.environ.get(TOKEN)
     if options.processes and not options.worker:
         _keep_local(options)
-        if options.master_bind_host in {_LOOPBACK, "localhost", "::1"}:
+        if options.master_bind_host in _HERE:
             token = token or secrets.token_hex(32)  # the workers are forked, and inherit it in memory
     _check(token)
     door = Door(token or "", _scenario(options))
+    door.shares_machine = options.master_bind_host in _HERE
+    if not door.shares_machine:
+        # A worker elsewhere keeps its streams while its connection is down, for so long. Locust should wait, too: it
+        # ends a run whose workers it misses, and gives their users to others while they still run.
+        runners.HEARTBEAT_LIVENESS = round(SILENT)
     zmqrpc.Server, zmqrpc.Client = partial(MasterSocket, door), partial(WorkerSocket, door)
     for runner in (MasterRunner, WorkerRunner):
         runner.handle_message = _surviving(runner.handle_message)
@@ -206,9 +223,11 @@ class MasterSocket(zmqrpc.Server):  # type: ignore[misc]  # Locust is untyped he
         """SystemExit after one line if the port cannot be opened: Locust would end with a traceback or exit code 1."""
         zmqrpc.BaseSocket.__init__(self, zmq.ROUTER, self.ipv4_only(host, port))
         _open(self.socket)
+        # A firewall can cut only the worker's side: the new connection then takes the place of the old one.
+        self.socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
         self.socket.curve_server = True
         self.socket.curve_publickey, self.socket.curve_secretkey = door.public, door.secret
-        self._door = door
+        self.door = door
         self._warned_at = -_REMIND_EVERY
         self._monitor = self.socket.get_monitor_socket(_FAILED)
         try:
@@ -230,7 +249,7 @@ class MasterSocket(zmqrpc.Server):  # type: ignore[misc]  # Locust is untyped he
                 continue
             if message.type == Join.name:
                 self._admit(node, message.data)
-            elif node in self._door.admitted and message.node_id == node and self._in_order(node, message):
+            elif node in self.door.admitted and message.node_id == node and self._in_order(node, message):
                 return node, message
 
     def _in_order(self, node: str, message: Message) -> bool:
@@ -240,8 +259,9 @@ class MasterSocket(zmqrpc.Server):  # type: ignore[misc]  # Locust is untyped he
         except msgspec.ValidationError:
             return False
         if message.type == "client_ready":
-            self._door.ready.add(node)
-        return node in self._door.ready
+            self.door.ready.add(node)
+        self.door.heard_of[node] += node in self.door.ready
+        return node in self.door.ready
 
     def _next(self) -> tuple[str, Message | None]:
         """The next message and the name of the connection that it came by; None if it is no message of Locust's."""
@@ -260,16 +280,16 @@ class MasterSocket(zmqrpc.Server):  # type: ignore[misc]  # Locust is untyped he
     def _admit(self, node: str, introduction: object) -> None:
         reason = self._unfit(introduction)
         if reason is None:
-            self._door.admitted.add(node)
+            self.door.admitted.add(node)
             return
-        if reason not in self._door.refused and len(self._door.refused) < _MOST_REFUSED:
-            self._door.refused.add(reason)
+        if reason not in self.door.refused and len(self.door.refused) < _MOST_REFUSED:
+            self.door.refused.add(reason)
             say(f"streamgauge: {reason}; it was refused")
         self.send_to_client(Message(Unfit.name, messages.encode(Unfit(reason)), node))
 
     def _unfit(self, introduction: object) -> str | None:
         """Why a worker is refused. None: it is welcome."""
-        join, own = messages.decoded(Join, introduction), self._door.scenario
+        join, own = messages.decoded(Join, introduction), self.door.scenario
         if join is None:
             return "a worker of another version of streamgauge wants to join"
         worker = f"the worker on {messages.cleaned(join.host)}"
@@ -304,19 +324,33 @@ class WorkerSocket(zmqrpc.Client):  # type: ignore[misc]  # Locust is untyped he
         self.send(Message(Join.name, messages.encode(door.scenario), identity))
 
     def recv(self) -> Message:
+        """The next message for Locust. Those of a run are held until the clocks are compared."""
+        door = self.door
         while True:
-            try:
-                message = super().recv()
-            except RPCError:  # the socket itself is broken: Locust opens it anew
-                raise
-            except Exception:  # noqa: BLE001, S112 - as at the master
+            if door.held and door.compared:
+                return door.held.popleft()
+            message = self._next()
+            if message is None or (door.retired and message.type == _SPAWN):
                 continue
-            self.door.heard += 1
-            if message.type != Unfit.name:
+            of_run = bool(door.held) or message.type in {StartRun.name, _SPAWN}
+            if door.compared or not of_run or message.type in _AT_ONCE:
                 return message
+            door.held.append(message)
+
+    def _next(self) -> Message | None:
+        """The next message of the master; None if it is none."""
+        try:
+            message = super().recv()
+        except RPCError:  # the socket itself is broken: Locust opens it anew
+            raise
+        except Exception:  # noqa: BLE001 - as at the master
+            return None
+        self.door.heard += 1
+        if message.type == Unfit.name:
             unfit = messages.decoded(Unfit, message.data)
             say(f"streamgauge: the master refused this worker: {messages.cleaned(unfit.reason) if unfit else ''}")
             end_main(Exit.MISTAKE)
+        return message
 
     def close(self, linger: int | None = None) -> None:
         self.socket.disable_monitor()
@@ -330,6 +364,7 @@ class WorkerSocket(zmqrpc.Client):  # type: ignore[misc]  # Locust is untyped he
                 event = parse_monitor_message(self._monitor.recv_multipart())["event"]
                 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                     self.door.connected = True
+                    self.door.connections += 1
                     knocks, since = 0, time.monotonic()
                 elif event == zmq.EVENT_DISCONNECTED and self.door.connected:
                     self.door.connected = False

@@ -20,6 +20,8 @@ class ProcessSummary:
     streams: int = 0  # stored
     begun: int = 0  # streams begun, by its last stored message
     lost: bool = False  # it ended without having sent everything
+    alone: float = 0.0  # seconds that it may have gone on without a connection, if it is lost
+    silent_seconds: float = 0.0  # how long nothing came from it in the run, when it was out of reach and came back
     fastest: float = 0.0  # streams begun per second, the most between two samples
     users: list[tuple[int, float]] = field(default_factory=list)  # when (ns on the run's clock), and how many
     _sampled: tuple[int, float] | None = None  # the last sample of the streams begun
@@ -56,7 +58,7 @@ class ProcessSummary:
         Twice that pace if users were still being added: each one begins a stream at once, and so may those after it.
         """
         pace = self.fastest * (2 if self._was_growing() else 1)
-        return self.lost_least + ceil(pace * _BETWEEN_MESSAGES) if pace else None
+        return self.lost_least + ceil(pace * (_BETWEEN_MESSAGES + self.alone)) if pace else None
 
     def _was_growing(self) -> bool:
         """By its last two samples."""
@@ -71,9 +73,14 @@ class ProcessSummary:
         """What is known of the streams that were lost with the process."""
         if self.lost_most is None:
             return "an unknown number of streams: it ended before it had told how fast it began them"
+        after = (
+            f"{self.alone:.0f} s that it may have gone on without a connection"
+            if self.alone
+            else "half second after it"
+        )
         return (
             f"{self.lost_least} to {self.lost_most} streams: {self.lost_least} that it had begun by its last message, "
-            f"and up to {self.lost_most - self.lost_least} of the half second after it; how they ended is unknown"
+            f"and up to {self.lost_most - self.lost_least} of the {after}; how they ended is unknown"
         )
 
     def users_at(self, moment: int) -> float:
@@ -88,7 +95,9 @@ class ProcessSummary:
         """This process's entry in the run's record; docs/concepts/validity.md lists the keys."""
         worst = {vital.worst_as: value for vital, value in self.worst.items()}
         lost = {"lost_least": self.lost_least, "lost_most": self.lost_most} if self.lost else {}
-        known = {name: number for name, number in lost.items() if number is not None}
+        known: dict[str, float] = {name: number for name, number in lost.items() if number is not None}
+        if self.silent_seconds:
+            known["silent_seconds"] = round(self.silent_seconds, 1)
         return {**self.about, "streams": self.streams, **known, **worst, Vital.CLOCK_DRIFT.worst_as: self.clock_drift}
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import gevent
 import msgspec
+from gevent.event import Event
 from gevent.pool import Group
 from locust import argument_parser
 from locust.env import Environment
@@ -24,7 +25,7 @@ from streamgauge.harness.config.secrets import with_own_keys
 from streamgauge.harness.drive.users import assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.record.clock import RunClock, clock_offset
+from streamgauge.harness.record.clock import RunClock, clock_offset, realtime_offset
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
 from streamgauge.harness.run import messages, user_classes
@@ -47,7 +48,9 @@ from streamgauge.harness.run.outbox import Outbox
 from streamgauge.harness.run.terminal import interrupt_main, say
 
 _LAST_BATCHES = 20.0  # seconds that a worker waits until its last batches are stored
+_OVERTIME = 1.0  # seconds after the end of a run in which the master's message should come
 _ROUNDS = 8  # pings in one comparison of the clock with the master's
+_NO_ANSWER = 2.0  # seconds after which a ping is taken for lost
 _COMPARE_EVERY = 60.0  # seconds between two comparisons, while there is no run
 
 
@@ -70,11 +73,14 @@ class Worker:
         self._send = partial(_send, runner)
         self._run: _Participation | None = None  # the latest run; None before the first one
         self._finishing = Group()  # greenlets that send the last batches
-        self._rounds: deque[tuple[int, int, int]] = deque(maxlen=_ROUNDS)  # see `clock_offset`; CLOCK_REALTIME ns
+        # See `clock_offset`. Ours are CLOCK_MONOTONIC, so that a step of our wall clock spoils no round.
+        self._rounds: deque[tuple[int, int, int]] = deque(maxlen=_ROUNDS)
+        self._answered = Event()  # the latest ping was
         self._config = environment.parsed_options.gauge_config  # Locust replaces this option by the master's
         self._alone = False  # the master is gone
         self._interrupted = False
-        self._watch = MasterWatch(runner.client.door, self._under_way, self._on_master_gone)
+        self._door = runner.client.door
+        self._watch = MasterWatch(self._door, self._under_way, self._on_master_gone)
         gevent.signal_handler(signal.SIGINT, self._on_sigint)
         _parse_options_once()
         messages.listen(runner, StartRun, self._on_start)
@@ -92,8 +98,8 @@ class Worker:
             return
         assign(self._environment, None)
         # A stream's latencies need only this machine's clock. The offset of the two clocks places the stream on the
-        # master's time axis. If the clocks have not been compared yet, the offset counts as 0.
-        offset, doubt = clock_offset(self._rounds) if self._rounds else (None, None)
+        # master's time axis.
+        offset, doubt = self._offset()
         clock = RunClock.starting_at(start.realtime_ns + (offset or 0))
         try:
             target = with_own_keys(start.target, lambda: load(self._config).target)
@@ -102,29 +108,49 @@ class Worker:
         except StreamgaugeError as fault:
             self._send(Refused(start.run, str(fault)))
             return
+        if start.ends_at is not None:
+            gevent.spawn_later((start.ends_at - clock.now()) / 1e9 + _OVERTIME, self._end, self._run)
         self._send(Ready(start.run, name_of(self._runner), machine(), offset, doubt))
 
     def _on_stored(self, stored: Stored, _node: str) -> None:
         if self._run is not None and self._run.id == stored.run:
-            self._run.stored(stored.upto)
+            self._run.stored(stored)
 
     # Comparison with the master's clock.
 
     def _compare_clocks(self) -> None:
         while True:
             if self._run is None or self._run.over:
-                for _ in range(_ROUNDS):
-                    self._send(Ping(time.time_ns()))
-                    gevent.sleep(0.02)
-            gevent.sleep(_COMPARE_EVERY)
+                for _ in range(_ROUNDS):  # one after another: a master that is busy answers many at once, and late
+                    self._answered.clear()
+                    self._send(Ping(time.monotonic_ns()))
+                    self._answered.wait(_NO_ANSWER)
+                self._door.compared = bool(self._rounds)
+            if self._door.compared:
+                gevent.sleep(_COMPARE_EVERY)
 
     def _on_pong(self, pong: Pong, _node: str) -> None:
-        self._rounds.append((pong.asked, pong.answered, time.time_ns()))
+        self._rounds.append((pong.asked, pong.answered, time.monotonic_ns()))
+        self._answered.set()
+        # Here, too: the greenlet that calls then goes on with the messages that were held.
+        self._door.compared |= len(self._rounds) == _ROUNDS
+
+    def _offset(self) -> tuple[int | None, int | None]:
+        """As `clock_offset`, of the wall clocks; None if they were not compared."""
+        if not self._rounds:
+            return None, None
+        wall = realtime_offset()
+        return clock_offset((asked + wall, theirs, came + wall) for asked, theirs, came in self._rounds)
 
     # The end of a run.
 
     def _on_finish(self, _finish: FinishRun, _node: str) -> None:
         self._runner.stop()  # fires test_stop, unless the users have been stopped before
+
+    def _end(self, run: "_Participation") -> None:
+        """End a run whose time is over: the master's message has not come, perhaps since the connection is down."""
+        if self._run is run and run.under_way:
+            self._runner.stop()
 
     def _on_test_stopping(self, **_: Any) -> None:
         close(self._environment)
@@ -151,6 +177,10 @@ class Worker:
         if self._under_way():
             say(f"streamgauge: {how}: this worker stops its users, and ends")
         self._alone = True
+        if self._run is not None and not self._watch.disconnected:  # the master may come back for what is not stored
+            self._door.retired = True
+            self._runner.stop()
+            self._finishing.join()
         self._runner.quit()
 
     def _on_quitting(self, **_: Any) -> None:
@@ -179,6 +209,7 @@ class _Participation:
         self._runner = runner
         self._send = send
         self._outbox = Outbox(partial(_send_encoded, runner))
+        self._connections = runner.client.door.connections  # that the outbox knows of
         self._driving = Driving(environment, runner, start, clock, self._deliver)
         user_classes.check(environment, start)
         self._driving.start()
@@ -187,11 +218,21 @@ class _Participation:
         number, begun = self._outbox.next_number, self._driving.begun
         batch = Batch(self.id, name_of(self._runner), number, streams, vitals, begun)
         self._outbox.put(messages.encode(batch), time.monotonic())
+        self._notice_reconnect()
         self._hold_while_full()
 
-    def stored(self, upto: int) -> None:
-        self._outbox.stored(upto, time.monotonic())
+    def stored(self, stored: Stored) -> None:
+        now = time.monotonic()
+        if stored.missed:
+            self._outbox.not_taken(now)
+        self._outbox.stored(stored.upto, now)
         self._hold_while_full()
+
+    def _notice_reconnect(self) -> None:
+        connections = self._runner.client.door.connections
+        if connections != self._connections:
+            self._connections = connections
+            self._outbox.reconnected(time.monotonic())
 
     def _hold_while_full(self) -> None:
         if self._outbox.full and not self._ending:
@@ -219,6 +260,7 @@ class _Participation:
         # Once Locust's own greenlets have ended, no acknowledgement can arrive any more.
         while self._outbox and time.monotonic() < give_up_at and self._runner.greenlet and not gone():
             gevent.sleep(0.02)
+            self._notice_reconnect()
             self._outbox.push(time.monotonic())
         if not self._outbox:
             self._send(Done(self.id))

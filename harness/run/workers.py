@@ -10,6 +10,7 @@ from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterR
 
 from streamgauge.harness.judge.store import fault_of
 from streamgauge.harness.run import messages
+from streamgauge.harness.run.master_watch import SILENT
 from streamgauge.harness.run.messages import Batch, Done, FinishRun, FromWorker, Ready, Refused, StartRun, Stored
 from streamgauge.harness.run.process_summary import about_worker
 from streamgauge.harness.run.recording import Recording, rows_of
@@ -17,6 +18,11 @@ from streamgauge.harness.run.terminal import say
 
 _LAST_BATCHES = 20.0  # seconds that the master waits for the last batches
 _AFTER_SIGN_OFF = 3.0  # seconds that it waits for those of a worker after Locust has signed the worker off
+_TICK = 0.25  # seconds between two looks at whether workers are silent
+_AWAY = 3.0  # seconds without a message after which a worker is out of reach; it sends a heartbeat every second
+_ALONE = (
+    SILENT + 2
+)  # seconds that a worker elsewhere goes on at most: it may hear the master a little longer than we it
 _UNDER_WAY = {STATE_SPAWNING, STATE_RUNNING}  # states in which users run and are not being stopped
 
 
@@ -41,6 +47,7 @@ class Workers:
         self._done: dict[str, bool] = {}  # by node id: whether the worker has nothing more to send
         self._taken: dict[str, int] = {}  # by node id: number of the last batch handed over to be stored
         self._stored: dict[str, int] = {}  # by node id: number of the last batch in the database
+        self._silent: dict[str, float] = {}  # by node id: seconds since its last message
         self._warned: set[str] = set()  # node ids of workers of whom a batch was dropped
         self._early: list[str] = []  # names of workers that finished before the run ended
 
@@ -74,6 +81,34 @@ class Workers:
                 self._done[node] = True
                 self._refused(self._name_of(node), messages.cleaned(message.reason))
 
+    def watch(self) -> None:
+        """Say when a worker is out of reach, and when it is back. Never returns."""
+        ticked, heard_of = time.monotonic(), self._runner.server.door.heard_of
+        before = heard_of.copy()
+        while True:
+            gevent.sleep(_TICK)
+            now = time.monotonic()
+            passed, ticked = min(now - ticked, 2 * _TICK), now  # a stop of this process is no silence of the workers
+            for node in [node for node, done in self._done.items() if not done]:
+                if heard_of[node] == before[node]:
+                    self._is_silent(node, self._silent.get(node, 0.0) + passed)
+                else:
+                    self._is_back(node, self._silent.pop(node, 0.0))
+            before = heard_of.copy()
+
+    def _is_silent(self, node: str, seconds: float) -> None:
+        if self._silent.get(node, 0.0) < _AWAY <= seconds:
+            say(
+                f"streamgauge: nothing has come from {self._name_of(node)} for {_AWAY:g} s; if only its connection is "
+                f"down, it goes on, and sends what it keeps once it is back"
+            )
+        self._silent[node] = seconds
+
+    def _is_back(self, node: str, seconds: float) -> None:
+        if seconds >= _AWAY:
+            self._recording.processes[self._name_of(node)].silent_seconds += seconds
+            say(f"streamgauge: {self._name_of(node)} is back after {seconds:.0f} s, and sends what it kept")
+
     def finish(self) -> None:
         """Collect the workers' last batches. Marks each lost worker: the streams that it had not sent are lost too."""
         for node in self._done.keys() & self._runner.clients.keys():
@@ -87,8 +122,11 @@ class Workers:
             gevent.sleep(0.05)
             now = time.monotonic()
             alive_at |= dict.fromkeys(self._done.keys() & set(connected(self._runner)), now)
-        for name in (self._name_of(node) for node, done in self._done.items() if not done):
-            self._recording.processes[name].lost = True
+        here = self._runner.server.door.shares_machine
+        for process in (
+            self._recording.processes[self._name_of(node)] for node, done in self._done.items() if not done
+        ):
+            process.lost, process.alone = True, 0.0 if here else _ALONE
 
     @property
     def all_left(self) -> bool:
@@ -120,7 +158,7 @@ class Workers:
             self._taken[node] = batch.number
             self._recording.keep(batch, partial(self._acknowledge, batch, node))
         else:
-            self._send_stored(batch.run, node)
+            self._send_stored(batch.run, node, missed=batch.number > self._taken.get(node, 0))
 
     def _say_once(self, node: str, line: str) -> None:
         if node not in self._warned:
@@ -131,8 +169,8 @@ class Workers:
         self._stored[node] = batch.number
         self._send_stored(batch.run, node)
 
-    def _send_stored(self, run: str, node: str) -> None:
-        messages.send(self._runner, Stored(run, self._stored.get(node, 0)), node)
+    def _send_stored(self, run: str, node: str, *, missed: bool = False) -> None:
+        messages.send(self._runner, Stored(run, self._stored.get(node, 0), missed), node)
 
     def _name_of(self, node: str) -> str:
         return f"worker-{self._runner.get_worker_index(node)}"

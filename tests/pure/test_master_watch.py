@@ -60,7 +60,7 @@ def test_a_master_that_answers_is_there() -> None:
 def test_a_master_that_says_nothing_while_users_run_is_gone() -> None:
     ((at, why),) = Watched(nothing).said
     assert at == pytest.approx(SILENT, abs=0.25)
-    assert why == "the master has said nothing for 6 s"
+    assert why == "the master has said nothing for 10 s"
 
 
 def test_silence_means_nothing_while_no_users_run() -> None:

@@ -1,5 +1,7 @@
 """What a worker keeps until the master has stored it, over a line that loses things."""
 
+from collections import deque
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,22 +16,36 @@ class Line:
         self.now = 100.0
         self.cut = False
         self.silent = False  # batches arrive, but no acknowledgement comes back
+        self.full = False  # the store takes nothing
         self.carried: list[int] = []
         self.stored: list[bytes] = []
+        self._missed = False  # whether a batch came that the store did not take, since the last acknowledgement
 
     def _carry(self, numbered: bytes) -> None:
         number, batch = numbered.split(b" ", 1)
         self.carried.append(int(number))
-        if not self.cut and int(number) == len(self.stored) + 1:
+        if self.cut:
+            return
+        if int(number) == len(self.stored) + 1 and not self.full:
             self.stored.append(batch)
+        elif int(number) > len(self.stored):
+            self._missed = True
 
     def put(self, batch: bytes) -> None:
         self.outbox.put(b"%d %b" % (self.outbox.next_number, batch), self.now)
 
     def acknowledge(self) -> None:
-        """The store says up to which number it has all."""
+        """The store says up to which number it has all, and whether it did not take what came."""
         if not self.cut and not self.silent:
+            if self._missed:
+                self.outbox.not_taken(self.now)
+            self._missed = False
             self.outbox.stored(len(self.stored), self.now)
+
+    def mend(self) -> None:
+        """There is a new line."""
+        self.cut = False
+        self.outbox.reconnected(self.now)
 
     def pass_time(self, seconds: float) -> None:
         self.now += seconds
@@ -54,18 +70,48 @@ def test_only_a_window_of_batches_is_sent_without_acknowledgement() -> None:
     assert line.carried == list(range(1, 17))
 
 
-def test_batches_lost_with_a_connection_are_sent_again() -> None:
+def test_batches_lost_with_a_connection_are_sent_again_over_the_next_one() -> None:
     line = Line()
     line.cut = True
     for batch in (b"one", b"two", b"three"):
         line.put(batch)
-    line.cut = False
-    line.pass_time(1)
-    assert line.stored == [], "it may still be on its way"
-    line.pass_time(2)
+    line.mend()
+    assert line.stored == [b"one"], "one shows whether the line is there"
+    line.acknowledge()
     line.acknowledge()
     assert line.stored == [b"one", b"two", b"three"]
     assert len(line.outbox) == 0
+
+
+def test_batches_that_the_store_did_not_take_are_sent_again_a_little_later() -> None:
+    line = Line()
+    line.full = True
+    for batch in (b"one", b"two", b"three"):
+        line.put(batch)
+    line.acknowledge()
+    line.full = False
+    line.put(b"four")
+    line.pass_time(1)
+    assert line.carried == [1, 2, 3], "otherwise a store without room would be asked all the time"
+    line.pass_time(1.5)
+    for _ in range(3):
+        line.acknowledge()
+    assert line.stored == [b"one", b"two", b"three", b"four"]
+
+
+def test_a_slow_line_is_not_filled_with_repeats() -> None:
+    """It takes 6 s for a batch, and holds more of them than an acknowledgement is waited for."""
+    on_the_way: deque[int] = deque()
+    outbox, stored = Outbox(lambda batch: on_the_way.append(int(batch))), 0
+    for second in range(600):
+        if second % 2 == 0:
+            outbox.put(b"%d" % outbox.next_number, second)
+        if second % 6 == 5:
+            stored += on_the_way.popleft() == stored + 1
+            outbox.stored(stored, second)
+        outbox.push(second)
+    assert stored > 0.8 * 600 / 6
+    assert len(on_the_way) <= 10, "a window, and few repeats"
 
 
 def test_a_batch_that_arrives_twice_is_stored_once() -> None:
@@ -81,7 +127,7 @@ def test_a_batch_that_arrives_twice_is_stored_once() -> None:
     assert len(line.outbox) == 0
 
 
-@given(st.lists(st.sampled_from(["put", "acknowledge", "wait", "cut", "mend", "silent", "loud"])))
+@given(st.lists(st.sampled_from(["put", "acknowledge", "wait", "cut", "mend", "silent", "loud", "full", "room"])))
 def test_on_an_unreliable_line_all_batches_are_stored_once_and_in_order(happenings: list[str]) -> None:
     line, put = Line(), 0
     for what in happenings:
@@ -92,13 +138,18 @@ def test_on_an_unreliable_line_all_batches_are_stored_once_and_in_order(happenin
             line.acknowledge()
         elif what == "wait":
             line.pass_time(3)
-        elif what in {"cut", "mend"}:
-            line.cut = what == "cut"
+        elif what == "cut":
+            line.cut = True
+        elif what == "mend":
+            line.mend()
+        elif what in {"full", "room"}:
+            line.full = what == "full"
         else:
             line.silent = what == "silent"
-    line.cut = line.silent = False
-    for _ in range(put + 1):
-        line.pass_time(3)
+    line.silent = line.full = False
+    line.mend()
+    for _ in range(put + 4):
+        line.pass_time(9)
         line.acknowledge()
     assert line.stored == [b"%d" % number for number in range(1, put + 1)]
     assert len(line.outbox) == 0

@@ -58,8 +58,9 @@ def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
     assert "then ended early" in (tmp_path / "run.html").read_text()
 
 
+@pytest.mark.parametrize("processes", [[], ["--processes", "2"]], ids=["local", "workers"])
 def test_a_run_whose_first_streams_all_fail_alike_ends_at_once_and_says_what_to_check(
-    server: ReferenceServer, tmp_path: Path
+    server: ReferenceServer, processes: list[str], tmp_path: Path
 ) -> None:
     """Issue 17, 12: a wrong key cost the whole run, and the reason was only in the report."""
     (tmp_path / "rules.toml").write_text(
@@ -68,7 +69,7 @@ def test_a_run_whose_first_streams_all_fail_alike_ends_at_once_and_says_what_to_
     (tmp_path / "hasty.py").write_text(HASTY)
     ended = command(
         "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "10m",
-        "--config", "rules.toml", "--db", "run.db", "--json", "run.json",
+        "--config", "rules.toml", "--db", "run.db", "--json", "run.json", "--", *processes,
         cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 1, ended.stdout + ended.stderr

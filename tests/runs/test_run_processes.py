@@ -210,6 +210,9 @@ def test_neither_a_broken_connection_to_the_master_nor_a_terminated_worker_loses
         until(lambda: line.swallowed > 4_000)  # bytes: some batches have gone nowhere
         line.cut()
         until(lambda: count(tmp_path / "run.db", "streams") > there)
+        line.cut_ours()
+        there = count(tmp_path / "run.db", "streams")
+        until(lambda: count(tmp_path / "run.db", "streams") > there + 20)  # more than may have been on their way
         reconnected = sequences(tmp_path / "run.db")
         assert reconnected == list(range(1, len(reconnected) + 1)), "each is there, and once"
         worker.terminate()
@@ -276,6 +279,7 @@ class FrailLine:
         self._master_port = master_port
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._ends: list[socket.socket] = []
+        self._left: set[socket.socket] = set()  # ends that stay open when the other end breaks
         self._swallows = False
         self.swallowed = 0  # bytes
         self.port: int = self._listener.getsockname()[1]
@@ -301,7 +305,7 @@ class FrailLine:
                     self.swallowed += len(data)
                 else:
                     sink.sendall(data)
-        for end in (source, sink):
+        for end in {source, sink} - self._left:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)  # a close would wait for the other thread, which waits for a byte
 
@@ -314,6 +318,13 @@ class FrailLine:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         self._swallows = False
+
+    def cut_ours(self) -> None:
+        """Break the worker's side alone, as a firewall can: the master's side stays, and nothing comes by it."""
+        worker, master = self._ends[-2:]
+        self._left.add(master)
+        with contextlib.suppress(OSError):
+            worker.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
