@@ -34,10 +34,16 @@ class Ended:
     sent: dict[str, dict[str, Any]]  # the truth log's rows, by request id
 
     @property
+    def instrument(self) -> dict[str, Any]:
+        """What the record says of the instrument."""
+        ((facts,),) = rows(self.database, "SELECT instrument FROM runs")
+        found: dict[str, Any] = json.loads(facts)
+        return found
+
+    @property
     def workers(self) -> dict[str, dict[str, Any]]:
-        """What the record says of each worker."""
-        ((instrument,),) = rows(self.database, "SELECT instrument FROM runs")
-        found: dict[str, dict[str, Any]] = json.loads(instrument)["workers"]
+        """What it says of each worker."""
+        found: dict[str, dict[str, Any]] = self.instrument["workers"]
         return found
 
 
@@ -151,7 +157,9 @@ def lost(both: tuple[Ended, Ended]) -> Ended:
 
 
 def test_a_run_keeps_every_stream_of_a_worker_whose_link_was_down_for_a_while(returned: Ended) -> None:
-    assert returned.exit_code == 0, returned.said
+    # Its exit code is not asked: a busy machine alone can make it invalid.
+    assert rows(returned.database, "SELECT status, notes FROM runs") == [("finished", "[]")]
+    assert "load_missing" not in returned.instrument
     stored = [name for (name,) in rows(returned.database, "SELECT request_id FROM streams")]
     known = [name for name in stored if name is not None]  # the end of the run cut some off before their headers
     assert len(known) == len(set(known))
@@ -195,8 +203,8 @@ def test_the_clock_of_a_worker_that_joins_in_the_middle_is_compared_first(return
 def test_a_run_that_loses_a_worker_for_good_is_invalid_and_says_how_much_is_missing(lost: Ended) -> None:
     assert lost.exit_code == 3, lost.said
     assert rows(lost.database, "SELECT status FROM runs") == [("finished",)]
-    ((instrument, notes),) = rows(lost.database, "SELECT instrument, notes FROM runs")
-    assert json.loads(instrument)["load_missing"] > 0.2, "half of the users, for most of the time"
+    ((notes,),) = rows(lost.database, "SELECT notes FROM runs")
+    assert lost.instrument["load_missing"] > 0.2, "half of the users, for most of the time"
     told = re.search(r"(worker-[01]) was lost, and with it (\d+) to (\d+) streams: .* without a connection", notes)
     assert told is not None, notes
     names = [name for (name,) in rows(lost.database, "SELECT request_id FROM streams")]
