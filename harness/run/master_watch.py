@@ -6,12 +6,10 @@ from typing import Protocol
 import gevent
 
 from streamgauge.harness.drive.dispatcher import Waiting
+from streamgauge.harness.run.messages import SILENT
 
 _TICK = 0.25  # seconds between two looks
 BROKEN = 2.0  # seconds without a connection; libzmq connects anew within a second if the master is there
-# Seconds without a message; the master answers every heartbeat, one a second, unless it is busy. After a link was down
-# for 5 s, it can take another 5 s until TCP tries again.
-SILENT = 10.0
 
 
 class Line(Protocol):

@@ -150,6 +150,10 @@ class Ping(Message, frozen=True):
     asked: int  # CLOCK_MONOTONIC of the worker when it asked, ns; the master only returns it
 
 
+# Seconds without a message of the master after which a worker gives up. The master answers every heartbeat, one a
+# second, unless it is busy. After a link was down for 5 s, it can take another 5 s until TCP tries again.
+SILENT = 10.0
+
 M = TypeVar("M", bound=Message)
 _MOST_CHARACTERS = 300  # of a text that another process wrote
 _encoder = msgspec.msgpack.Encoder(enc_hook=str)  # a Duration is written as in the config

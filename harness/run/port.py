@@ -35,8 +35,7 @@ from streamgauge import __version__
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.run import messages
-from streamgauge.harness.run.master_watch import SILENT
-from streamgauge.harness.run.messages import Join, Pong, StartRun, Unfit
+from streamgauge.harness.run.messages import SILENT, Join, Pong, StartRun, Unfit
 from streamgauge.harness.run.scenario_file import content_hash
 from streamgauge.harness.run.terminal import end_main, say
 

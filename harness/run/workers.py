@@ -10,8 +10,17 @@ from locust.runners import STATE_MISSING, STATE_RUNNING, STATE_SPAWNING, MasterR
 
 from streamgauge.harness.judge.store import fault_of
 from streamgauge.harness.run import messages
-from streamgauge.harness.run.master_watch import SILENT
-from streamgauge.harness.run.messages import Batch, Done, FinishRun, FromWorker, Ready, Refused, StartRun, Stored
+from streamgauge.harness.run.messages import (
+    SILENT,
+    Batch,
+    Done,
+    FinishRun,
+    FromWorker,
+    Ready,
+    Refused,
+    StartRun,
+    Stored,
+)
 from streamgauge.harness.run.process_summary import about_worker
 from streamgauge.harness.run.recording import Recording, rows_of
 from streamgauge.harness.run.terminal import say

@@ -6,7 +6,8 @@ import gevent
 import pytest
 
 from streamgauge.harness.drive.dispatcher import Waiting
-from streamgauge.harness.run.master_watch import BROKEN, SILENT, MasterWatch
+from streamgauge.harness.run.master_watch import BROKEN, MasterWatch
+from streamgauge.harness.run.messages import SILENT
 
 SECOND = 1_000_000_000  # ns
 
