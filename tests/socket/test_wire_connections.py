@@ -173,6 +173,11 @@ def test_a_request_is_sent_once_more_at_most() -> None:
 # Nothing left over
 
 
+def reset_in_handshake(peer: Peer) -> None:
+    peer.sock.recv(10)
+    peer.reset()
+
+
 def test_no_stream_leaves_a_reference_cycle_however_it_ends() -> None:
     """The collector is off during a run: what it would have to find would stay."""
     scripts = [
@@ -187,17 +192,20 @@ def test_no_stream_leaves_a_reference_cycle_however_it_ends() -> None:
         Peer.reset,
     ]
     plans = [Plan(), Plan(leave_after=10_000_000), Plan(leave_after_chunks=1, abort=True)]
-    with scripted(*scripts * (len(plans) + 1)) as server:
+    with scripted(*scripts * (len(plans) + 1)) as server, scripted(reset_in_handshake) as resetting:
         person = client(server.url, fresh=True, timeouts={"idle": "20ms"}, limits={"stream_bytes": 500})
         refused = client("http://127.0.0.1:9")
+        in_handshake = client(resetting.url.replace("http:", "https:"))
         for _ in scripts:  # what is made once is made now
             ask(person)
         ask(refused)
+        ask(in_handshake)
         gc.collect()
         gc.disable()
         gc.set_debug(gc.DEBUG_SAVEALL)
         try:
-            outcomes = {ask(person, plan).outcome for plan in plans for _ in scripts} | {ask(refused).outcome}
+            outcomes = {ask(person, plan).outcome for plan in plans for _ in scripts}
+            outcomes |= {ask(refused).outcome, ask(in_handshake).outcome}
             gc.collect()
             left = {type(each).__name__ for each in gc.garbage}
         finally:

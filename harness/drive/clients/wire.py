@@ -81,7 +81,9 @@ class WireClient:
         try:
             self._converse(attempt, question)
         except Broken as fault:
-            # The traceback refers to this frame, and the frame to the fault: a reference cycle for each stream.
+            # The traceback refers to this frame, and the frame to the fault: a reference cycle for each stream. So does
+            # the traceback of the fault that this one replaced, such as OpenSSL's in a handshake.
+            fault.__context__ = None
             return fault.with_traceback(None)
         except BaseException as fault:  # noqa: BLE001 - `_reply` raises it again, with the record
             return _Stopped(fault.with_traceback(None))
