@@ -3,11 +3,16 @@
 import shutil
 import ssl
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from streamgauge.harness.drive.wire.broken import Broken
+from streamgauge.harness.drive.wire.connection import Connection
+from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.observation import Outcome
 from tests.support import stacks
 from tests.support.hostile import (
@@ -105,6 +110,26 @@ def test_a_server_that_would_like_a_certificate_of_the_client_goes_on_without(tl
     with scripted(asked(BEGUN + chunk(DONE) + LAST), tls=tls) as server:
         seen = observe(server.url, verify=False)
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
+
+
+def test_a_connection_that_breaks_before_the_handshake_is_unreachable_and_says_so() -> None:
+    connected, gone = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        assert connected.wait(10)
+        peer.reset()
+        gone.set()
+
+    with scripted(script) as server:
+        endpoint, connection = Endpoint.of(over_tls(server.url)), Connection()
+        until = time.monotonic_ns() + 10_000_000_000
+        connection.open(endpoint, until)
+        connected.set()
+        assert gone.wait(10)
+        with pytest.raises(Broken, match="the connection broke in the TLS handshake: ") as broken:
+            connection.secure(endpoint, until)
+        connection.close()
+    assert broken.value.outcome is Outcome.UNREACHABLE
 
 
 # Records

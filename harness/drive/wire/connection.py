@@ -94,19 +94,20 @@ class Connection:
         self.tls = tls = Tls(endpoint.tls, endpoint.host)
         late = Broken(Outcome.TIMED_OUT, "no TLS handshake in time")
         received = b""
-        while not tls.handshake(received):
+        try:
+            while not tls.handshake(received):
+                self._send(tls.outgoing(), until, late)
+                self._wait(_READABLE, until, late)
+                received = self._receive()
             self._send(tls.outgoing(), until, late)
-            self._wait(_READABLE, until, late)
-            received = self._receive()
-        self._send(tls.outgoing(), until, late)
+        except OSError as fault:
+            raise Broken(Outcome.UNREACHABLE, f"the connection broke in the TLS handshake: {reason(fault)}") from None
 
     def _receive(self) -> bytes:
         try:
             data, control, _, _ = self.sock.recvmsg(_BLOCK, stamps.CONTROL_SPACE)
         except BlockingIOError:
             return b""
-        except OSError as fault:
-            raise Broken(Outcome.UNREACHABLE, f"the connection broke in the TLS handshake: {reason(fault)}") from None
         if not data:
             raise Broken(Outcome.UNREACHABLE, "the server closed the connection in the TLS handshake")
         stamp = stamps.stamp_of(control)
