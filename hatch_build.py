@@ -49,7 +49,7 @@ class CustomBuildHook(BuildHookInterface):
         try:
             subprocess.run(command, check=True, cwd=self.root)
         except (OSError, subprocess.CalledProcessError) as fault:
-            self.app.display_warning(f"harness/native is not compiled, and Python does its work instead: {fault}")
+            self.app.display_warning(f"the slower reader is installed, for want of a C compiler: {fault}")
             return None
         return library
 

@@ -6,6 +6,7 @@ stamps need Linux.
 """
 
 import ctypes
+import sys
 from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,16 @@ def _fits(library: Any) -> bool:
     for name in _LONG:
         getattr(library, name).restype = c_int64
     return all(library.sg_number(name.encode()) == value for name, value in layout.numbers().items())
+
+
+def slower(library: Any, platform: str = sys.platform) -> str:
+    """A sentence about the Python code that does the library's work; "" if there is the library, or cannot be one."""
+    if library is not None or platform != "linux":
+        return ""
+    return (
+        "the slower reader is in use: there was no C compiler (cc) when streamgauge was installed; "
+        "install one, and streamgauge again, for more than about a hundred users a core"
+    )
 
 
 try:

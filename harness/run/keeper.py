@@ -22,6 +22,7 @@ from streamgauge.harness.drive.users import StreamUser, assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Store
+from streamgauge.harness.native.library import LIBRARY, slower
 from streamgauge.harness.programs import tell
 from streamgauge.harness.run import limits, messages, warm_up
 from streamgauge.harness.run.hosts import Hosts
@@ -57,7 +58,7 @@ class Keeper:
         self._asked_at: float | None = None  # when a signal asked the process to end; monotonic seconds
         self._quitting = False
         self._ran = False  # whether there was a run
-        if told := advice(self._settings.config.target):
+        for told in filter(None, (advice(self._settings.config.target), slower(LIBRARY))):
             say(f"streamgauge: {told}")
         self._check()
         self._listen(environment.events)
