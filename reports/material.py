@@ -24,6 +24,7 @@ from streamgauge.harness.judge.verdict.warm_up import WarmUp
 from streamgauge.harness.native import layout, library
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
+from streamgauge.reports import one_by_one
 from streamgauge.reports.counters import CounterCollector, Counters
 
 MOST_BINS = 120
@@ -81,6 +82,7 @@ class Material:
     timeline: Timeline
     counters: Counters | None  # None: the server's metrics page was not read
     samples: dict[Vital, VitalSeries]  # by name, of SAMPLES
+    streams: list[one_by_one.Group]  # a few of the run's streams, to be shown one by one
 
 
 def gather(
@@ -95,8 +97,11 @@ def gather(
 
     counter_collector = CounterCollector(store, run.id)
 
+    picker = one_by_one.Picker()
+
     def take(streams: Streams) -> None:
         timeline_collector.take(streams)
+        picker.take(streams)
         counter_collector.take(streams)
         handover_collector.take(streams)
 
@@ -113,6 +118,7 @@ def gather(
         timeline=timeline,
         counters=counter_collector.counters(),
         samples=samples,
+        streams=one_by_one.read(store, picker.chosen()),
     )
 
 

@@ -67,7 +67,8 @@ class Panel:
     facts: tuple[Fact, ...] = ()
     charts: tuple[Chart, ...] = ()
     picture: Markup | None = None  # an SVG beside the facts; only in the first panel
-    tables: tuple[Table, ...] = ()  # folded if there are charts
+    body: Markup | None = None  # HTML of the panel's own template, after the charts
+    tables: tuple[Table, ...] = ()  # folded if there are charts or a body
     notes: tuple[str, ...] = ()
     status: str | None = None  # the run's verdict; only in the first panel
 

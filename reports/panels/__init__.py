@@ -6,6 +6,7 @@ verdict         the header
 rules           each rule with its value and reason
 findings        what to try next
 latency         TTFT and ITL by user class and network
+streams         single streams, and their replay
 smoothness      how often a reader waits
 server          the server's part and the link's
 client          the client library's part
@@ -31,6 +32,7 @@ from streamgauge.reports.panels import (
     rules,
     server,
     smoothness,
+    streams,
     timeline,
     verdict,
 )
@@ -40,6 +42,7 @@ PANELS: tuple[Callable[[Material], Panel | None], ...] = (
     rules.draw,
     findings.draw,
     latency.draw,
+    streams.draw,
     smoothness.draw,
     server.draw,
     leaving.draw,

@@ -62,8 +62,9 @@ class Measurements:
         code, _ = self._sorted_into_cohorts(streams)
         return streams if (np.diff(code) >= 0).all() else streams.select(np.argsort(code, kind="stable"))
 
-    def take(self, streams: Streams) -> None:
-        """Measure these streams. Any order is accepted; the order of `arranged` is the fastest."""
+    def take(self, streams: Streams) -> Streams:
+        """Measure these streams, and return them as they were measured: with the columns of the reader model if a
+        metric needs them. Any order is accepted; the order of `arranged` is the fastest, and only that one is kept."""
         code, cohorts = self._sorted_into_cohorts(streams)
         if (np.diff(code) < 0).any():
             streams = self.arranged(streams)
@@ -74,6 +75,7 @@ class Measurements:
             streams = _with_waits(streams, self.reader)
         self._take_metrics(streams, cohorts, places)
         self._take_totals(streams, cohorts, places)
+        return streams
 
     def _take_metrics(self, streams: Streams, cohorts: list[_Cohort], places: list[slice]) -> None:
         for metric in self._metrics:

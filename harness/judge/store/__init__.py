@@ -5,6 +5,7 @@ checked      values of a file that may hold anything
 schema       the tables, as migrations
 rows         runs, accepted runs, failures and vitals as values
 streams      streams as columns
+single       one stream with all that it tells
 measured     which of them are measured, and which belong to the warm-up
 incoming     rows of another process, before they are stored
 derived      counts of gaps for people who write SQL
@@ -15,6 +16,7 @@ from streamgauge.harness.judge.store.database import Store
 from streamgauge.harness.judge.store.derived import GapCount
 from streamgauge.harness.judge.store.incoming import fault_of
 from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
+from streamgauge.harness.judge.store.single import StreamInFull, stream_in_full
 from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matches
 
 __all__ = [
@@ -23,10 +25,12 @@ __all__ = [
     "Run",
     "RunStatus",
     "Store",
+    "StreamInFull",
     "Streams",
     "VitalRow",
     "VitalSeries",
     "decoded_ahead",
     "fault_of",
     "matches",
+    "stream_in_full",
 ]

@@ -234,7 +234,7 @@ class Store:
         if len(matches) > 1:
             raise StoreError(f"{self.path}: {run_id!r} could be any of {listed}; write more of it")
         with as_store_errors(self.path):
-            return self._run_of(self._row("runs", "*", matches[0]))
+            return self._run_of(self.row("runs", "*", matches[0]))
 
     def _run_of(self, row: Row) -> Run:
         run = run_of_row(row)
@@ -264,9 +264,10 @@ class Store:
         with as_store_errors(self.path):
             numbers = [number for (number,) in self._database.execute(f"SELECT rowid FROM {table} ORDER BY rowid")]  # noqa: S608 - our own names
             for number in numbers:
-                yield number, self._row(table, columns, number)
+                yield number, self.row(table, columns, number)
 
-    def _row(self, table: str, columns: str, number: int) -> Row:
+    def row(self, table: str, columns: str, number: int) -> Row:
+        """One row by its number, with its values unchecked."""
         with connection.undecodable_text_as_bytes(self._database):
             try:
                 values = next(self._database.query(f"SELECT {columns} FROM {table} WHERE rowid = ?", [number]), {})  # noqa: S608 - our own names

@@ -117,7 +117,8 @@ def judge(
 ) -> Judgement:
     """Judge a run (None: the newest) by `rules` and for a `reader` (None: the rules and reader of the run's config).
 
-    `also` receives each batch of streams, too, so that a caller need not read a large file twice. RuleError for a
+    `also` receives each batch of streams, too, with the columns of the reader model, so that a caller need not read a
+    large file twice. RuleError for a
     stored rule that this version cannot parse, StoreError.
     """
     run = store.run(run_id)
@@ -130,14 +131,14 @@ def judge(
     streams_in_all = store.count(run.id)
     first_streams, collector = FirstStreams.of(streams_in_all), Collector(took, streams_in_all)
     for streams in decoded_ahead(map(measurements.arranged, store.streams(run.id))):
-        measurements.take(streams)
+        measured = measurements.take(streams)
         collector.take(streams)
         if run.measured_from is None:
             first_streams.take(streams)
         for each in windows.values():
             each.take(streams)
         if also is not None:
-            also(streams)
+            also(measured)
     measurements.of_run = _server_counters(store, run, measurements) | _arrivals(store, run.id)
     seconds = max(0.0, took - begins)
     verdicts = [sla.evaluate(rule, measurements, seconds, windows) for rule in rules]

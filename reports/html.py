@@ -1,0 +1,48 @@
+"""The page's templates, in which every text is escaped and made visible, and data for its scripts."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+import plotly.graph_objects as go
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from streamgauge.harness.judge.wording import visible
+from streamgauge.reports.terms import explained
+
+# `<` could end a script element; U+2028 and U+2029 are valid in JSON strings, but ended lines in older JavaScript.
+_INERT = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+
+
+def template(name: str) -> Template:
+    return _environment().get_template(name)
+
+
+def inert_json(value: Mapping[str, object]) -> Markup:
+    """JSON for a script element of data."""
+    return Markup(json.dumps(value, separators=(",", ":")).translate(_INERT))  # noqa: S704 - _INERT escapes what could end the element
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["inert"] = _inert
+    environment.filters["explained"] = lambda text: explained(visible(text))
+    return environment
+
+
+def _finalize(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _inert(figure: go.Figure) -> Markup:
+    return Markup(figure.to_json().translate(_INERT))  # noqa: S704 - _INERT escapes what could end the element

@@ -1,0 +1,99 @@
+"""The streams that the page shows one by one: the slowest, those that stalled longest, the failed, and two typical."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
+from streamgauge.harness.judge.store import Store, StreamInFull, Streams, stream_in_full
+from streamgauge.harness.record.observation import FAILURES, Outcome
+
+MOST = 10  # streams of a group
+_TYPICAL = {"Typical: at the P50 of TTFT": 0.5, "Slow: at the P95 of TTFT": 0.95}
+
+
+class Chosen(NamedTuple):
+    """Streams by id, the most telling first."""
+
+    name: str
+    ids: list[int]
+    replayed: bool = False
+
+
+class Group(NamedTuple):
+    name: str
+    streams: list[StreamInFull]
+    replayed: bool  # the page plays its first stream
+
+
+class Picker:
+    """Sees every batch of a run's streams once, and remembers a few ids. Its memory: 16 bytes a stream."""
+
+    def __init__(self) -> None:
+        self._ids: list[Integers] = []
+        self._ttft: list[Floats] = []  # ms, of completed and streamed answers; NaN for all others
+        self._slowest = _Top()
+        self._stalled = _Top()
+        self._failed: dict[str, list[int]] = {}  # the first few of each outcome
+
+    def take(self, streams: Streams) -> None:
+        number = streams.number
+        ttft = (number["first_content_at"] - number["due_at"]) / 1e6
+        self._slowest.add(streams.id, ttft)
+        self._stalled.add(streams.id, number.get("longest_stall", np.full(len(streams), np.nan)))
+        whole = streams.ended_as({Outcome.COMPLETED}) & (np.array(streams.text["answer"]) == "streamed")
+        self._ids.append(streams.id)
+        self._ttft.append(np.where(whole, ttft, np.nan))
+        for place in np.flatnonzero(streams.ended_as(FAILURES)).tolist():
+            seen = self._failed.setdefault(streams.text["outcome"][place], [])
+            if len(seen) < MOST:
+                seen.append(int(streams.id[place]))
+
+    def chosen(self) -> list[Chosen]:
+        """The groups that are not empty. A stall counts from a quarter of a second on: shorter ones nobody notices."""
+        typical = list(self._typical())
+        groups = [
+            *typical,
+            Chosen("The slowest first tokens", self._slowest.ids()),
+            Chosen("The longest waits in mid-answer", self._stalled.ids(at_least=250_000)),
+            Chosen("Failed", list(_in_turn(self._failed.values()))[:MOST]),
+        ]
+        return [group for group in groups if group.ids]
+
+    def _typical(self) -> Iterator[Chosen]:
+        ids, ttft = (np.concatenate(parts or [np.zeros(0)]) for parts in (self._ids, self._ttft))
+        known = np.flatnonzero(~np.isnan(ttft))
+        order = known[np.argsort(ttft[known], kind="stable")]
+        if len(order):
+            for name, q in _TYPICAL.items():
+                yield Chosen(name, [int(ids[order[min(len(order) - 1, int(q * len(order)))]])], replayed=True)
+
+
+class _Top:
+    """The MOST streams with the highest value."""
+
+    def __init__(self) -> None:
+        self._ids, self._values = np.zeros(0, np.int64), np.zeros(0)
+
+    def add(self, ids: Integers, values: Floats) -> None:
+        known = ~np.isnan(values)
+        every = np.concatenate([self._ids, ids[known]]), np.concatenate([self._values, values[known]])
+        order = np.argsort(-every[1], kind="stable")[:MOST]
+        self._ids, self._values = every[0][order], every[1][order]
+
+    def ids(self, at_least: float = 0.0) -> list[int]:
+        return [int(each) for each in self._ids[self._values >= at_least]]
+
+
+def _in_turn(lists: Iterable[Sequence[int]]) -> Iterator[int]:
+    """The first of each list, then the second of each, …: every kind of failure is shown before one is shown twice."""
+    rest = [list(each) for each in lists]
+    while rest := [each for each in rest if each]:
+        for each in rest:
+            yield each.pop(0)
+
+
+def read(store: Store, chosen: Iterable[Chosen]) -> list[Group]:
+    """The chosen streams from the database. DamagedRow."""
+    return [Group(each.name, [stream_in_full(store, stream) for stream in each.ids], each.replayed) for each in chosen]

@@ -1,0 +1,130 @@
+"""Single streams: a row each on one axis, their details behind it, and a replay of typical ones."""
+
+import numpy as np
+from markupsafe import Markup
+
+from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.store import StreamInFull
+from streamgauge.reports import html, stream_svg
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Panel, Table
+from streamgauge.reports.stream_svg import Course
+
+MOST_REPLAYED = 2_000  # chunks of one stream
+_LONGEST = 4  # an axis that is this many times as long as the usual stream would hide all but the longest
+
+
+def draw(run: Material) -> Panel | None:
+    if not run.streams:
+        return None
+    speed = run.judgement.reader.characters_per_second
+    courses = {stream.id: stream_svg.course(stream, speed) for group in run.streams for stream in group.streams}
+    streams = {stream.id: stream for group in run.streams for stream in group.streams}
+    width = _width([course.ends for course in courses.values()])
+    shown_before: set[int] = set()
+    groups = []
+    for group in run.streams:
+        groups.append(
+            (group.name, [_row(each, courses[each.id], width, each.id in shown_before) for each in group.streams])
+        )
+        shown_before |= {each.id for each in group.streams}
+    body = html.template("streams.html.jinja").render(
+        groups=groups,
+        width=figure(width, "ms"),
+        lanes=[(group.name, group.streams[0].id) for group in run.streams if group.replayed],
+        times=html.inert_json({str(stream): _times(course) for stream, course in courses.items() if _can_play(course)}),
+        speed=f"{speed:g}",
+    )
+    return Panel(
+        name="streams",
+        title="Streams one by one",
+        lead=f"Where did the time go? {len(streams):,} of {some(run.judgement.totals.streams, 'stream')}, a line each.",
+        body=Markup(body),  # noqa: S704 - of our own template, which escapes
+        tables=(_table(run),),
+    )
+
+
+def _can_play(course: Course) -> bool:
+    return bool(len(course.seen))
+
+
+def _width(ends: list[float]) -> float:
+    """The ms that all rows share: up to the longest, unless it is far longer than the usual one."""
+    return max(1.0, min(max(ends), _LONGEST * float(np.quantile(ends, 0.75))))
+
+
+def _row(stream: StreamInFull, course: Course, width: float, again: bool) -> dict[str, object]:
+    return {
+        "id": stream.id,
+        "again": again,  # it is in a group above, which has its anchor
+        "ttft": _after(stream, "first_content_at"),
+        "wait": figure(max((wait.ends - wait.begins for wait in course.waits), default=0.0), "ms"),
+        "who": f"{stream.words['user']}, {stream.words['network']}",
+        "outcome": stream.outcome.value.replace("_", " "),
+        "picture": stream_svg.row(course, width),
+        "longer": figure(course.ends, "ms") if course.ends > width else "",
+        "reading": stream_svg.with_reader(course) if _can_play(course) else "",
+        "ends": figure(stream_svg.reading_ends(course), "ms"),
+        "facts": _facts(stream, course),
+        "detail": stream.detail,
+        "playable": _can_play(course),
+    }
+
+
+def _after(stream: StreamInFull, moment: str) -> str:
+    at = stream.moments.get(moment)
+    return NONE if at is None else figure((at - stream.due_at) / 1e6, "ms")
+
+
+def _facts(stream: StreamInFull, course: Course) -> list[tuple[str, str]]:
+    number = stream.numbers
+    facts = [
+        ("Due", f"{stream.due_at / 1e9:,.3f} s after the run began"),
+        (
+            "Connected",
+            _after(stream, "secured_at") if "secured_at" in stream.moments else _after(stream, "connected_at"),
+        ),
+        ("Headers", _after(stream, "headers_at")),
+        ("First token", _after(stream, "first_content_at")),
+        ("Last content", _after(stream, "last_content_at")),
+        ("End", _after(stream, "ended_at")),
+        ("Chunks", f"{len(course.seen):,}"),
+        ("Characters", f"{number['characters']:,}" if "characters" in number else NONE),
+        ("Output tokens", f"{number['output_tokens']:,}" if "output_tokens" in number else "not told"),
+        ("Input tokens", f"{number['input_tokens']:,}" if "input_tokens" in number else "not told"),
+        ("HTTP status", f"{number['http_status']}" if "http_status" in number else NONE),
+        ("Stop reason", stream.stop_reason or NONE),
+        ("Behaviour", stream.words["behaviour"]),
+        ("Client", stream.words["client"]),
+        ("Worker", stream.words["worker"]),
+        ("Request id", stream.request_id or NONE),
+    ]
+    return facts + [(f"Label {name}", value) for name, value in stream.labels.items()]
+
+
+def _times(course: Course) -> dict[str, list[int]]:
+    """For the replay: when each chunk was seen, ms, and how many characters it had; neighbours joined if too many."""
+    parts = np.array_split(np.arange(len(course.seen)), min(len(course.seen), MOST_REPLAYED))
+    return {
+        "at": [round(float(course.seen[part[0]])) for part in parts],
+        "characters": [int(course.characters[part].sum()) for part in parts],
+    }
+
+
+def _table(run: Material) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (
+            group.name,
+            f"{stream.id}",
+            stream.words["user"],
+            stream.words["network"],
+            stream.outcome.value.replace("_", " "),
+            _after(stream, "first_content_at"),
+            _after(stream, "ended_at"),
+            stream.detail,
+        )
+        for group in run.streams
+        for stream in group.streams
+    ]
+    columns = ("Shown as", ">Stream", "User class", "Network", "Outcome", ">TTFT", ">End", "Detail")
+    return Table("The streams above", columns, rows, sortable=True)
