@@ -22,6 +22,7 @@ class Page(HTMLParser):
         self.tables: dict[str, list[list[str]]] = {}  # by caption; the head's row first where there is one
         self.scripts: list[str] = []
         self.figures: list[Any] = []
+        self.times: list[Any] = []  # of the replay: by stream, at most one
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.text = ""
         self._inside: list[str] = []
@@ -46,8 +47,9 @@ class Page(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         if self._inside and tag == self._inside[-1]:
             self._inside.pop()
-        if tag == "script" and self.tags[-1] == ("script", {"type": "application/json"}):
-            self.figures.append(json.loads(self.scripts.pop()))
+        if tag == "script" and self.tags[-1][1].get("type") == "application/json":
+            into = self.times if self.tags[-1][1].get("class") == "times" else self.figures
+            into.append(json.loads(self.scripts.pop()))
         if tag == "table":
             self.tables[self._caption] = self._rows
 

@@ -1,0 +1,117 @@
+"""The panel of single streams: which are shown, what is drawn of them, and what the replay plays."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamgauge.harness.judge.measure import reader_model
+from streamgauge.harness.judge.store import Store, StreamInFull, stream_in_full
+from streamgauge.harness.record.arrivals import content_events
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.reports import one_by_one, page, stream_svg
+from streamgauge.reports.material import gather
+from tests.support.record import database, observation, ttfts
+from tests.support.report_page import Page, empty, rendered
+
+HOSTILE = '</script><script>alert(1)</script>"onload=x\u202e'
+
+
+def groups(path: Path, streams: list[StreamObservation]) -> dict[str, list[StreamInFull]]:
+    with Store.open(database(path, streams)) as store:
+        return {group.name: group.streams for group in gather(store).streams}
+
+
+def first_token(stream: StreamInFull) -> float:
+    return (stream.moments["first_content_at"] - stream.due_at) / 1e6
+
+
+def test_the_slowest_the_failed_and_two_typical_streams_are_shown(tmp_path: Path) -> None:
+    failed = [empty(Outcome.RESET, detail="gone") for _ in range(20)] + [empty(Outcome.REFUSED, http_status=429)]
+    shown = groups(tmp_path / "run.db", [*ttfts(range(100, 300)), *failed])
+    assert [first_token(each) for each in shown["The slowest first tokens"]] == list(range(299, 289, -1))
+    assert first_token(shown["Typical: at the P50 of TTFT"][0]) == 200
+    assert first_token(shown["Slow: at the P95 of TTFT"][0]) == 290
+    outcomes = [each.outcome for each in shown["Failed"]]
+    assert len(outcomes) == one_by_one.MOST
+    assert set(outcomes[:2]) == {Outcome.RESET, Outcome.REFUSED}  # a rare failure is not behind a frequent one
+    assert "The longest waits in mid-answer" not in shown
+
+
+def test_who_waited_longest_in_mid_answer_comes_first(tmp_path: Path) -> None:
+    def stalled(wait: float) -> StreamObservation:
+        return observation([("text", 100), ("text", 300 + wait)])
+
+    shown = groups(tmp_path / "run.db", [stalled(wait) for wait in (10, 900, 2_000, 400)])
+    ends = [each.moments["last_content_at"] / 1e6 for each in shown["The longest waits in mid-answer"]]
+    assert ends == [2_300, 1_200, 700]
+
+
+def test_no_stream_no_panel_and_no_answer_no_replay(tmp_path: Path) -> None:
+    html, _ = rendered(tmp_path / "none.db", [])
+    assert "Streams one by one" not in html
+    html, _ = rendered(tmp_path / "refused.db", [empty(Outcome.REFUSED, http_status=401)])
+    assert "Streams one by one" in html
+    assert 'class="replay"' not in html
+
+
+def test_each_stream_has_one_anchor_and_the_replay_its_times(tmp_path: Path) -> None:
+    streams = [observation([("text", 100), ("thinking", 150), ("text", 900)], link=50), *ttfts([400])]
+    html, _ = rendered(tmp_path / "run.db", streams)
+    anchors = re.findall(r'id="stream=(\d+)"', html)
+    assert sorted(anchors) == ["1", "2"]
+    (times,) = Page(html).times
+    assert times["1"] == {"at": [150, 200, 950], "characters": [4, 0, 4]}
+    assert set(times) == {"1", "2"}
+
+
+def test_the_bands_are_where_the_moments_are(tmp_path: Path) -> None:
+    moments = {"started_at": 5, "connected_at": 30, "secured_at": 60, "sent_at": 62, "headers_at": 90}
+    seen = observation([("text", 100), ("text", 120)], **{name: ms * 1_000_000 for name, ms in moments.items()})
+    with Store.open(database(tmp_path / "run.db", [seen])) as store:
+        course = stream_svg.course(stream_in_full(store, 1), 24)
+    assert [(band.name, band.begins, band.ends) for band in course.bands] == [
+        ("late", 0, 5), ("connect", 5, 60), ("sent", 60, 62), ("headers", 62, 90), ("first", 90, 100),
+        ("streaming", 100, 120),
+    ]  # fmt: skip
+
+
+def test_a_tool_run_has_a_band_of_its_own(tmp_path: Path) -> None:
+    seen = observation([("tool", 100), ("tool", 110), ("text", 700)])
+    with Store.open(database(tmp_path / "run.db", [seen])) as store:
+        course = stream_svg.course(stream_in_full(store, 1), 24)
+    assert stream_svg.Band("tool", 110, 700) in course.bands
+
+
+@given(st.lists(st.integers(0, 3_000), min_size=1, max_size=12))
+def test_the_drawn_waits_are_those_of_the_reader_model(gaps: list[int]) -> None:
+    at = np.cumsum([100, *gaps])
+    seen = observation([("text", float(ms)) for ms in at])
+    events = content_events([seen.arrivals])
+    expected = reader_model.waits(events, np.array([np.nan]), 24)
+    waits, corners = stream_svg._read(events.perceived_at / 1e3, events.text.astype(float), 24)
+    assert len(waits) == expected["stall_count"][0]
+    longest = max((wait.ends - wait.begins for wait in waits), default=0.0)
+    if longest:
+        assert longest == pytest.approx(expected["longest_stall"][0] / 1e3, abs=0.01)
+    assert corners == sorted(corners)
+
+
+def test_text_from_a_server_stays_text(tmp_path: Path) -> None:
+    failed = empty(Outcome.SERVER_ERROR, detail=HOSTILE, user=HOSTILE, request_id=HOSTILE, labels={HOSTILE: HOSTILE})
+    html, _ = rendered(tmp_path / "run.db", [failed, *ttfts([100, 200])])
+    assert "alert(1)</script>" not in html
+    assert "\u202e" not in html
+    assert len(Page(html).scripts) == 3
+    assert page._hash(Page(html).scripts[2]).strip("'") in html
+
+
+def test_an_answer_of_many_chunks_is_joined_for_the_replay(tmp_path: Path) -> None:
+    html, _ = rendered(tmp_path / "run.db", [observation([("text", 100 + at) for at in range(9_000)])])
+    times = Page(html).times[0]["1"]
+    assert len(times["at"]) == 2_000
+    assert sum(times["characters"]) == 4 * 9_000
+    assert len(html) - len(page.BUNDLE.read_text("utf-8")) < 400_000
