@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from streamgauge.harness.record.arrivals import content_events
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.reports import one_by_one, page, stream_svg
 from streamgauge.reports.material import gather
-from tests.support.record import database, observation, ttfts
+from tests.support.record import MS, database, observation, ttfts
 from tests.support.report_page import Page, empty, rendered
 
+AT = {"started_at": 5, "connected_at": 30, "secured_at": 60, "sent_at": 62, "headers_at": 90}  # ms
 HOSTILE = '</script><script>alert(1)</script>"onload=x\u202e'
 
 
@@ -69,8 +71,8 @@ def test_each_stream_has_one_anchor_and_the_replay_its_times(tmp_path: Path) -> 
 
 
 def test_the_bands_are_where_the_moments_are(tmp_path: Path) -> None:
-    moments = {"started_at": 5, "connected_at": 30, "secured_at": 60, "sent_at": 62, "headers_at": 90}
-    seen = observation([("text", 100), ("text", 120)], **{name: ms * 1_000_000 for name, ms in moments.items()})
+    moments: dict[str, Any] = {name: ms * MS for name, ms in AT.items()}
+    seen = observation([("text", 100), ("text", 120)], **moments)
     with Store.open(database(tmp_path / "run.db", [seen])) as store:
         course = stream_svg.course(stream_in_full(store, 1), 24)
     assert [(band.name, band.begins, band.ends) for band in course.bands] == [
@@ -91,7 +93,7 @@ def test_the_drawn_waits_are_those_of_the_reader_model(gaps: list[int]) -> None:
     at = np.cumsum([100, *gaps])
     seen = observation([("text", float(ms)) for ms in at])
     events = content_events([seen.arrivals])
-    expected = reader_model.waits(events, np.array([np.nan]), 24)
+    expected = reader_model.waits(events, np.array([np.nan]), 24, events.starts[1:])
     waits, corners = stream_svg._read(events.perceived_at / 1e3, events.text.astype(float), 24)
     assert len(waits) == expected["stall_count"][0]
     longest = max((wait.ends - wait.begins for wait in waits), default=0.0)
