@@ -5,6 +5,7 @@ cli          the command with its subcommands
 interrupt    what a signal does to a command
 programs     the processes that commands start
 parent       processes that end with the one that started them
+counting     a number and its noun
 errors       what a user's mistake raises
 exit_codes   what the commands return
 near_miss    what somebody may have meant by a name that does not exist

@@ -7,6 +7,7 @@ users is at most so many streams.
 from dataclasses import dataclass
 
 from streamgauge.harness.calibration.kept import CALIBRATE, Known
+from streamgauge.harness.counting import some
 from streamgauge.harness.record.certificate import Certificate, processes
 
 DEFAULT = 500  # users of a process, where there is no certificate
@@ -75,7 +76,7 @@ def automatic(known: Known, planned: Planned | None, cores: int) -> tuple[int, s
     each = DEFAULT // planned.cost
     count = min(cores, max(1, -(-planned.users // each)))
     limited = ", as many as there are cores" if count * each < planned.users else ""
-    return count, f"{count} for {planned}, by the default of {each} users for each process{limited}"
+    return count, f"{count} for {planned}, by the default of {some(each, 'user')} for each process{limited}"
 
 
 def sentence(known: Known, planned: Planned, count: int, cores: int) -> str:

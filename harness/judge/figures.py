@@ -2,6 +2,7 @@
 
 import math
 
+from streamgauge.harness.counting import some as some  # noqa: PLC0414 - the other figures' importers find it here
 from streamgauge.harness.judge.measure.statistics import Interval
 
 NONE = "–"  # nothing was observed
@@ -14,6 +15,8 @@ def figure(value: float | None, unit: str) -> str:
         return NONE
     if unit in _COUNTED and value == 1:
         return f"1 {unit.removesuffix('s')}"
+    if math.isinf(value):
+        return "∞"  # streams failed: neither milliseconds nor anything else
     return f"{_number(value, unit)} {'%' if unit == 'ratio' else unit}"
 
 
@@ -27,11 +30,6 @@ def money(value: float | None, currency: str) -> str:
 def finite(value: float | None) -> float | None:
     """The value; None if it is None or +∞, which JSON does not have."""
     return value if value is not None and math.isfinite(value) else None
-
-
-def some(n: int, singular: str, plural: str | None = None) -> str:
-    """`1 stream`, `1,200 streams`."""
-    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
 def between(interval: Interval, unit: str) -> str:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.counting import some
 from streamgauge.harness.probe import lines
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe
@@ -211,11 +212,13 @@ def late(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
     elif not events:
         says = "The server sent headers and then no event. If it may take longer:"
     elif name == "first_token":
-        says = f"The server sent {len(events):,} events, none of them content. If it may take longer:"
+        says = f"The server sent {some(len(events), 'event')}, none of them content. If it may take longer:"
     elif name == "total":
-        says = f"The server had sent {len(events):,} events, and not the end, when its time was over. For more time:"
+        says = (
+            f"The server had sent {some(len(events), 'event')}, and not the end, when its time was over. For more time:"
+        )
     else:
-        says = f"The server sent {len(events):,} events and then nothing. If it may take longer:"
+        says = f"The server sent {some(len(events), 'event')} and then nothing. If it may take longer:"
     yield Advice(says, lines.target(timeouts={name: longer}), likely=False)
 
 
@@ -274,6 +277,6 @@ def in_one_piece(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
         )
     elif len(reads) * 4 <= len(content) and last - first > _SLOW / 2:
         yield Advice(
-            f"The {len(content):,} events came in {len(reads):,} bursts: something gathers them, as a proxy's buffer "
-            "does. itl then is the buffer's."
+            f"The {some(len(content), 'event')} came in {some(len(reads), 'burst')}: something gathers them, as a "
+            "proxy's buffer does. itl then is the buffer's."
         )

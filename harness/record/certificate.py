@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from streamgauge.harness.counting import some
+
 BOUND = 1.0  # ms: the largest error (P99) of TTFT and ITL with which a load counts as exact
 _COMPARED = 0.99  # share of the streams that must be comparable with the server's log
 _OPEN = 0.95  # share of the streams asked for that must have been open at once
@@ -64,8 +66,9 @@ class Carried(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return (
-            f"± {self.error:.2g} ms up to {self.point.streams:,} streams of {self.events_per_stream:.0f} events/s "
-            f"in {processes(self.point.processes)}{' over TLS' if self.point.tls else ''}"
+            f"± {self.error:.2g} ms up to {some(self.point.streams, 'stream')} of "
+            f"{self.events_per_stream:.0f} events/s in "
+            f"{processes(self.point.processes)}{' over TLS' if self.point.tls else ''}"
         )
 
 

@@ -7,6 +7,7 @@ import gevent
 import msgspec
 from locust.env import Environment
 
+from streamgauge.harness.counting import some
 from streamgauge.harness.judge.verdict.less_load import Asked
 from streamgauge.harness.run.open_load import OpenLoad
 
@@ -61,8 +62,8 @@ class AskedLoad:
         if not options.run_time or self._most(users) / rate <= options.run_time:
             return ""
         return (
-            f"at {rate:g} started per second, {users:,} users are there only after {users / rate:,.0f} s, and the run "
-            f"takes {options.run_time:,} s: it will be invalid; raise --spawn-rate"
+            f"at {rate:g} started per second, {some(users, 'user is', 'users are')} there only after "
+            f"{users / rate:,.0f} s, and the run takes {options.run_time:,} s: it will be invalid; raise --spawn-rate"
         )
 
     def _most(self, users: int) -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamgauge.harness.config.schema import Prices
+from streamgauge.harness.counting import some
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.judge.figures import money
 from streamgauge.harness.judge.measure.cost import priced
@@ -69,7 +70,7 @@ class Budget:
     def _exceeded(self) -> str:
         most, currency = self._most, self._prices.currency
         if most.tokens is not None and self._tokens >= most.tokens:
-            return f"the budget of {most.tokens:,} tokens was spent"
+            return f"the budget of {some(most.tokens, 'token')} was spent"
         if most.cost is not None and self._cost >= most.cost:
             return f"the budget of {money(most.cost, currency)} was spent"
         return ""

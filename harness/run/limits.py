@@ -5,6 +5,7 @@ import resource
 from contextlib import suppress
 from pathlib import Path
 
+from streamgauge.harness.counting import some
 from streamgauge.harness.errors import MachineError
 
 _OTHER_FILES = 48  # descriptors for all but users: the database, the event loops, workers, the metrics page, the report
@@ -32,20 +33,20 @@ def check(users: int) -> None:
     needed = users + _OTHER_FILES
     if files != resource.RLIM_INFINITY and needed > files:
         raise MachineError(
-            f"{users:,} users need {needed:,} file descriptors, and a process may open {files:,} here: "
-            f"`ulimit -n {needed}`, more --processes, or fewer users"
+            f"{some(users, 'user needs', 'users need')} {needed:,} file descriptors, and a process may "
+            f"open {files:,} here: `ulimit -n {needed}`, more --processes, or fewer users"
         )
     ports = _ports()
     if ports is not None and users > ports:
         raise MachineError(
-            f"{users:,} users need a local port each, and {_PORTS} gives {ports:,}: widen it, use more machines, "
-            f"or fewer users"
+            f"{some(users, 'user needs', 'users need')} a local port each, and {_PORTS} gives {ports:,}: "
+            f"widen it, use more machines, or fewer users"
         )
     memory = _memory()
     if memory is not None and users * _BYTES > memory:
         raise MachineError(
-            f"{users:,} users need about {users * _BYTES >> 20:,} MiB of memory, and this control group has "
-            f"{memory >> 20:,} MiB left: raise its limit, or use fewer users"
+            f"{some(users, 'user needs', 'users need')} about {users * _BYTES >> 20:,} MiB of memory, "
+            f"and this control group has {memory >> 20:,} MiB left: raise its limit, or use fewer users"
         )
 
 

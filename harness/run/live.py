@@ -3,6 +3,7 @@
 from collections import Counter, deque
 from collections.abc import Iterable
 
+from streamgauge.harness.counting import some
 from streamgauge.harness.record.failure import TOLD, Failure, check, merged
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 
@@ -46,17 +47,17 @@ class LiveProgress:
         return [self._line(seconds, users), *(f"        {failure}" for failure in new)]
 
     def _line(self, seconds: int, users: int) -> str:
-        clock = f"{seconds // 60:3d}:{seconds % 60:02d}  {users:,} users  "
+        clock = f"{seconds // 60:3d}:{seconds % 60:02d}  {some(users, 'user')}  "
         if seconds * 1e9 < self._measured_from:
             failed = sum(self._warm_up[outcome] for outcome in FAILURES)
-            return f"{clock}warm-up: {self._warm_up.total():,} streams, {failed:,} failed"
+            return f"{clock}warm-up: {some(self._warm_up.total(), 'stream')}, {failed:,} failed"
         latest = sorted(self._ttft)
         ttft = "–"
         if latest:
             ttft = f"p50 {latest[len(latest) // 2]:,.0f} ms, p95 {latest[int(len(latest) * 0.95)]:,.0f} ms"
         failed = sum(self._outcomes[outcome] for outcome in FAILURES)
         return (
-            f"{clock}{self._outcomes.total():,} streams: "
+            f"{clock}{some(self._outcomes.total(), 'stream')}: "
             f"{self._outcomes[Outcome.COMPLETED]:,} completed, {self._outcomes[Outcome.CANCELLED]:,} left, "
             f"{failed:,} failed  TTFT {ttft}"
         )

@@ -14,6 +14,7 @@ from locust.env import Environment
 from streamgauge.harness.calibration import kept, machine, sizing
 from streamgauge.harness.calibration.sizing import Planned
 from streamgauge.harness.config.load import load
+from streamgauge.harness.counting import some
 from streamgauge.harness.drive import schedule
 from streamgauge.harness.drive.users import StreamUser
 from streamgauge.harness.errors import ScenarioError
@@ -81,7 +82,7 @@ def advice(environment: Environment, host: str, workers: int) -> str:
         return sizing.sentence(kept.known(), planned, options.processes or 1, machine.cores())
     if users <= _MANY * workers:
         return ""
-    count = "1 worker" if workers == 1 else f"{workers:,} workers"
+    count = some(workers, "worker")
     return f"{planned} in {count}: run `streamgauge calibrate` on each machine to see what it carries"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from streamgauge.harness.counting import some
 from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run.messages import Machine, Ready, cleaned
 
@@ -79,8 +80,8 @@ class ProcessSummary:
             else "half second after it"
         )
         return (
-            f"{self.lost_least} to {self.lost_most} streams: {self.lost_least} that it had begun by its last message, "
-            f"and up to {self.lost_most - self.lost_least} of the {after}; how they ended is unknown"
+            f"{self.lost_least} to {some(self.lost_most, 'stream')}: {self.lost_least} that it had begun by its last "
+            f"message, and up to {self.lost_most - self.lost_least} of the {after}; how they ended is unknown"
         )
 
     def users_at(self, moment: int) -> float:

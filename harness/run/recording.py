@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
+from streamgauge.harness.counting import some
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Run, RunStatus, Store
 from streamgauge.harness.record.clock import RunClock
@@ -123,7 +124,7 @@ class Recording:
         if not self._writer.unsaved:
             return ""
         why = self._writer.fault or "they hold values that SQLite does not take"
-        return f"{self._writer.unsaved:,} of {self._streams:,} streams could not be stored: {why}"
+        return f"{self._writer.unsaved:,} of {some(self._streams, 'stream')} could not be stored: {why}"
 
     @contextmanager
     def ended(self) -> Iterator[Store]:

@@ -86,12 +86,14 @@ def _lags(run: Material) -> Table:
     for name, title in _LAGS.items():
         seen = run.judgement.metrics[name]
         if seen.n:
-            rows.append((title, *(figure(value, "ms") for value in (*seen.quantiles, seen.max)), f"{seen.n:,} streams"))
+            rows.append(
+                (title, *(figure(value, "ms") for value in (*seen.quantiles, seen.max)), some(seen.n, "stream"))
+            )
     for vital, title in _VITALS.items():
         values = run.samples[vital].value
         if len(values):
             quantiles = np.quantile(values, (0.5, 0.95, 0.99, 1.0), method="inverted_cdf").tolist()
-            rows.append((title, *(f"{value:.3g} {vital.unit}" for value in quantiles), f"{len(values):,} seconds"))
+            rows.append((title, *(f"{value:.3g} {vital.unit}" for value in quantiles), some(len(values), "second")))
     return Table("The generator", ("", ">P50", ">P95", ">P99", ">Most", ">n"), rows)
 
 

@@ -60,7 +60,7 @@ def _lead(timeline: Timeline) -> str:
     best_at, best = min(bins, key=lambda one: one[1])
     with_users = ""
     if timeline.users:
-        with_users = f", with {timeline.users[timeline.starts.index(worst_at)]:,.0f} users"
+        with_users = f", with {some(round(timeline.users[timeline.starts.index(worst_at)]), 'user')}"
     return (
         f"P95 TTFT was highest at {clock(worst_at)} ({figure(worst, 'ms')}{with_users}) "
         f"and lowest at {clock(best_at)} ({figure(best, 'ms')})."

@@ -9,6 +9,7 @@ from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
 from streamgauge.harness.config.schema import Timeouts
+from streamgauge.harness.counting import some
 from streamgauge.harness.drive.clients.question import Question
 from streamgauge.harness.drive.reading.delivery import Delivery
 from streamgauge.harness.drive.reading.progress import Progress
@@ -98,7 +99,7 @@ class Deadlines:
         if progress.stop_end is not None:
             if self._stop_shown_at == NEVER:
                 self._stop_shown_at = self._delivery.shown_at(progress.stop_end)
-            found.append((self._stop_shown_at, f"left after {plan.leave_after_chunks} chunks, as planned"))
+            found.append((self._stop_shown_at, f"left after {some(plan.leave_after_chunks or 0, 'chunk')}, as planned"))
         if plan.leave_after is not None:
             found.append((due_at + plan.leave_after, f"left after {plan.leave_after / 1e9:.1f} s, as planned"))
         if plan.patience is not None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from streamgauge.harness.counting import some
 from streamgauge.harness.drive.protocols import Answer, Malformed
 from streamgauge.harness.drive.protocols.protocol import Meaning
 from streamgauge.harness.drive.reading.ending import of_answer
@@ -36,7 +37,7 @@ def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any
     length = transcript.headers.get("content-length", "")
     if length.isdecimal() and len(transcript.body) < int(length):
         return _ended(
-            seen, site, Outcome.TRUNCATED, f"{len(transcript.body):,} bytes of the {length} that were promised"
+            seen, site, Outcome.TRUNCATED, f"{some(len(transcript.body), 'byte')} of the {length} that were promised"
         )
     answer = Answer()
     try:

@@ -209,7 +209,7 @@ def _decide_in_turns(sides: _Sides) -> _Decision | None:
 def _too_few_runs(name: str, baseline: int, candidate: int, gate: Gate, decision: _Decision | None) -> str | None:
     """Why there are too few runs for a verdict; None if there are enough."""
     if baseline < gate.fewest_baseline_runs:
-        return f"{name} has {baseline} comparable runs of the {gate.fewest_baseline_runs} that a gate needs"
+        return f"{name} has {some(baseline, 'comparable run')} of the {gate.fewest_baseline_runs} that a gate needs"
     if candidate >= gate.first_runs or (decision is not None and decision.clear):
         return None
     return f"{candidate} of the {gate.first_runs} runs that a gate needs"

@@ -16,7 +16,7 @@ _MOST_OF_A_FAILURE = 300  # characters
 METRIC_COLUMNS = ("metric", ">p50", ">p95", ">p99", ">p95 interval", ">n", ">failed")  # `>` aligns right
 RATE_COLUMNS = ("rate", ">value", ">n")
 RULE_COLUMNS = (">observed", ">95 % interval", ">n")
-COMPARED_COLUMNS = (">now", ">change", ">95 % interval")
+COMPARED_COLUMNS = (">candidate", ">change", ">95 % interval")
 
 
 def of_metric(summary: Summary) -> list[str]:

@@ -127,7 +127,7 @@ def _of_comparison(compared: Comparison) -> Iterator[str]:
 def _compared(compared: Comparison) -> Iterator[str]:
     yield ""
     if compared.rows:
-        yield from _table("", "metric", f">{_text(compared.baseline)}", *cells.COMPARED_COLUMNS, "why")
+        yield from _table("", "metric", ">baseline", *cells.COMPARED_COLUMNS, "why")
         for row in compared.rows:
             status = f"{STYLES[row.status].sign} {row.status}"
             yield _row(status, _code(row.subject), *cells.of_compared(row), _text(row.reason))

@@ -137,7 +137,7 @@ def render_comparison(comparison: Comparison, console: Console | None = None) ->
 
 def _render_compared(comparison: Comparison, console: Console) -> None:
     if comparison.rows:
-        table = table_of("", "metric", f">{comparison.baseline}", *cells.COMPARED_COLUMNS)
+        table = table_of("", "metric", ">baseline", *cells.COMPARED_COLUMNS)
         for row in comparison.rows:
             table.add_row(status(row.status), safe(row.subject), *cells.of_compared(row))
         console.print(table)

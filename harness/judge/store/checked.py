@@ -11,6 +11,7 @@ from typing import Any, NoReturn, TypeVar
 import msgspec
 
 from streamgauge.harness.config.duration import decode
+from streamgauge.harness.counting import some
 
 LONGEST_TEXT = 10_000  # characters of a name or a sentence
 LONGEST_JSON = 4 * 2**20  # bytes
@@ -53,7 +54,7 @@ class Row:
         if not isinstance(value, str):
             self.fail(column, f"{shown(value)} is no text")
         if len(value) > longest:
-            self.fail(column, f"a text of {len(value):,} characters; {longest:,} are read")
+            self.fail(column, f"a text of {some(len(value), 'character')}; {longest:,} are read")
         return value
 
     def one_of(self, column: str, allowed: Iterable[str]) -> str:
@@ -104,7 +105,7 @@ def shown(value: object) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, bytes):
-        return f"a blob of {len(value):,} bytes"
+        return f"a blob of {some(len(value), 'byte')}"
     text = repr(value[:LONGEST_SHOWN]) if isinstance(value, str) else str(value)
     return text if len(text) <= 2 * LONGEST_SHOWN else f"{text[: 2 * LONGEST_SHOWN]}…"
 

@@ -73,7 +73,7 @@ class _Evidence(NamedTuple):
     n: int
     failed: int
     needed: int | None
-    counted: str  # what n counts
+    counted: str  # what n counts, in the singular
     plain: float | None = None
 
 
@@ -215,7 +215,7 @@ def _at_once(rule: Rule, conclusion: _Conclusion, measurements: Measurements) ->
     if streams and conclusion.evidence.n == 0:
         return f"all chunks of {some(streams, 'stream')} arrived in one read each: the answer was not streamed"
     if 2 * streams > completed and conclusion.status is RuleStatus.MET:
-        return f"{streams:,} of {completed:,} answers were not streamed: the rule is met by the few that were"
+        return f"{streams:,} of {some(completed, 'answer')} were not streamed: the rule is met by the few that were"
     return None
 
 
@@ -228,10 +228,10 @@ def _evidence(rule: Rule, measurements: Measurements, seconds: float, confidence
 def _of_rate(rule: Rule, measurements: Measurements, seconds: float, confidence: float) -> _Evidence:
     rate = RATES[rule.subject.name].over(measurements.totals(rule.written.where), seconds)
     if rate.hits is None:
-        return _Evidence(rate.value, None, rate.n, 0, None, "streams")
+        return _Evidence(rate.value, None, rate.n, 0, None, "stream")
     interval = statistics.ratio_interval(rate.hits, rate.n, confidence)
     needed = statistics.samples_for_ratio(rate.value, rule.limit) if rate.value is not None else None
-    return _Evidence(rate.value, interval, rate.n, 0, needed, "streams")
+    return _Evidence(rate.value, interval, rate.n, 0, needed, "stream")
 
 
 def _of_metric(rule: Rule, samples: Distribution, confidence: float) -> _Evidence:
@@ -245,7 +245,7 @@ def _of_metric(rule: Rule, samples: Distribution, confidence: float) -> _Evidenc
         n=n,
         failed=int(counts[-1]) if n and math.isinf(values[-1]) else 0,
         needed=needed,
-        counted="gaps" if samples.metric.pooled else "streams",
+        counted="gap" if samples.metric.pooled else "stream",
         plain=rule.subject.aggregate(samples.values, samples.counts),
     )
 
@@ -277,15 +277,15 @@ def _conclude(rule: Rule, evidence: _Evidence) -> _Conclusion:
     observed, interval, n, failed, needed, counted, plain = evidence
     unit, fewest = rule.subject.unit, rule.written.min_samples
     if observed is None:
-        return _Conclusion(RuleStatus.INCONCLUSIVE, f"nothing was observed: no {counted} to judge", evidence)
+        return _Conclusion(RuleStatus.INCONCLUSIVE, f"nothing was observed: no {counted}s to judge", evidence)
     lost = f"; {failed:,} never came and count as ∞: without them {figure(plain, unit)}" if failed else ""
     if n < fewest:
-        reason = f"{n:,} {counted}, and the rule asks for {fewest:,} (min_samples){lost}"
+        reason = f"{some(n, counted)}, and the rule asks for {fewest:,} (min_samples){lost}"
         return _Conclusion(RuleStatus.INCONCLUSIVE, reason, evidence._replace(needed=max(fewest, needed or 0)))
     if interval is None or (math.isinf(observed) and rule.subject.aggregation == "mean"):
         status = RuleStatus.MET if rule.holds(observed) else RuleStatus.MISSED
         return _Conclusion(
-            status, f"{figure(observed, unit)} is a fact of this run, over {n:,} {counted}{lost}", evidence
+            status, f"{figure(observed, unit)} is a fact of this run, over {some(n, counted)}{lost}", evidence
         )
     status, reason = _by_interval(rule, interval, evidence)
     return _Conclusion(status, reason + lost, evidence)
@@ -300,7 +300,7 @@ def _by_interval(rule: Rule, interval: Interval, evidence: _Evidence) -> tuple[R
         return RuleStatus.MET, f"the whole interval keeps the limit of {limit}"
     if bad is not None and not rule.holds(bad):
         return RuleStatus.MISSED, f"the whole interval is beyond the limit of {limit}"
-    more = f"; about {needed:,} {counted} would settle it" if needed and needed > n else ""
+    more = f"; about {some(needed, counted)} would settle it" if needed and needed > n else ""
     if good is None:
-        return RuleStatus.INCONCLUSIVE, f"{n:,} {counted} are too few for this interval{more}"
+        return RuleStatus.INCONCLUSIVE, f"{some(n, f'{counted} is', f'{counted}s are')} too few for this interval{more}"
     return RuleStatus.INCONCLUSIVE, f"the interval crosses the limit of {limit}{more}"

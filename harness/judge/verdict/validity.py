@@ -165,9 +165,9 @@ def _connected_late(evidence: Evidence) -> Iterator[Fault]:
         most = max(lags.value[lags.at >= since], default=0.0)
         yield Fault(
             share > LATE_CONNECTIONS_INVALID,
-            f"the generator connected late: {named(evidence.run, list(late))} noticed {sum(late.values()):,} "
-            f"connections 10 ms or more after the kernel had them (at most {figure(most, 'ms')}), "
-            f"which is part of the TTFT of {figure(share, 'ratio')} of the streams",
+            f"the generator connected late: {named(evidence.run, list(late))} noticed "
+            f"{some(sum(late.values()), 'connection')} 10 ms or more after the kernel had them "
+            f"(at most {figure(most, 'ms')}), which is part of the TTFT of {figure(share, 'ratio')} of the streams",
             evidence.remedy(
                 "let users in more slowly (--spawn-rate), begin with a warm-up, or ", dict.fromkeys(late, 0.0)
             ),
@@ -193,8 +193,9 @@ def _dropped(evidence: Evidence) -> Iterator[Fault]:
     if dropped > 0:
         yield Fault(
             dropped / due > less_load.CLEARLY,
-            f"{dropped:,.0f} of {due:,.0f} arrivals ({figure(dropped / due, 'ratio')}) were dropped, since all users "
-            f"were busy: less load than asked for; raise --users, or lower the rate if the server cannot keep up",
+            f"{dropped:,.0f} of {some(int(due), 'arrival')} ({figure(dropped / due, 'ratio')}) were dropped, "
+            f"since all users were busy: less load than asked for; "
+            f"raise --users, or lower the rate if the server cannot keep up",
         )
 
 
@@ -222,14 +223,14 @@ def _starved(evidence: Evidence) -> Iterator[Fault]:
         yield Fault(
             invalid=True,
             sentence=f"{named(evidence.run, list(starved))} had no socket, port, memory or thread for "
-            f"{sum(starved.values()):,} streams, which count in no figure: their details say what was lacking; "
+            f"{some(sum(starved.values()), 'stream')}, which count in no figure: their details say what was lacking; "
             f"raise that limit of the machine, or use fewer users",
         )
 
 
 def _unrecorded(evidence: Evidence) -> Iterator[Fault]:
     for worker, faults in time_lost.counted(evidence.vitals[Vital.OWN_FAULTS]).items():
-        yield Fault(invalid=True, sentence=f"the recording of {worker} failed {faults:,} times; its log says why")
+        yield Fault(invalid=True, sentence=f"the recording of {worker} failed {some(faults, 'time')}; its log says why")
     unseen = list(time_lost.unseen(evidence.vitals[Vital.LOOP_STOPPED], UNSEEN_SECONDS))
     if unseen:
         who = named(evidence.run, _names(unseen))
@@ -287,7 +288,7 @@ def _incomplete(evidence: Evidence) -> Iterator[Fault]:
     elif unsaved := run.instrument.get("unsaved"):
         yield Fault(invalid=True, sentence=str(unsaved))
     elif kept < had:
-        yield Fault(invalid=True, sentence=f"{had - kept:,} of {had:,} streams are missing from the database")
+        yield Fault(invalid=True, sentence=f"{had - kept:,} of {some(had, 'stream')} are missing from the database")
 
 
 _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
