@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from streamgauge.harness.compare.series import worst
+from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.observation import Outcome
@@ -174,3 +175,48 @@ def test_the_noise_of_a_baseline_says_which_changes_a_gate_finds(folder: Path) -
 
 def test_the_worst_exit_code_is_that_of_the_series() -> None:
     assert [worst(codes) for codes in ([0, 0], [0, 3], [3, 1, 0], [1, 2], [0, -9], [])] == [0, 3, 1, 2, 3, 0]
+
+
+def test_a_baseline_s_noise_proposes_a_gate_for_a_budget_and_writes_it(folder: Path) -> None:
+    """Issue 17, 18: which run length, how many runs, which metrics and margin fit into five minutes."""
+    config = folder / "streamgauge.toml"
+    config.write_text(f"# Ours.{config.read_text()}")
+    invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    noise = ("baseline", "noise", "gauge.db", "--name", "main")
+    told = invoke(*noise, "--budget", "5m", "--write")
+    assert told.exit_code == 0, told.stderr
+    assert "within 5m:\n  5 runs of " in told.stdout
+    assert "finds nine out of ten changes of p95(ttft) +" in told.stdout
+    assert "record a baseline with `streamgauge run … --repeat 10`" in told.stdout
+    written = load(config).regression
+    assert config.read_text().startswith("# Ours.")
+    assert (written.metrics, written.first_runs, written.fresh_runs) == (("p95(ttft)",), 2, 3)
+    assert written.run_time is not None
+    before = config.read_text()
+    short = invoke(*noise, "--budget", "1m", "--write")
+    assert (short.exit_code, config.read_text()) == (3, before)
+    assert "not changed, because nothing is proposed" in short.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--write"], "give --budget, such as --budget 5m"),
+        (["--budget", "5"], "is not a duration"),
+        (["--budget", "30s"], "30s is too short for several runs; give at least 1m"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_a_mistake_in_a_budget_is_one_line(words: list[str], expected: str) -> None:
+    told = invoke("baseline", "noise", "gauge.db", "--name", "main", *words)
+    assert (told.exit_code, expected in told.stderr) == (2, True)
+
+
+def test_a_budget_needs_the_streams_of_the_runs(folder: Path) -> None:
+    invoke("baseline", "accept", "gauge.db", "--name", "main", "--branch", "main")
+    invoke("baseline", "export", "gauge.db", "--name", "main", "-o", "main.json")
+    invoke("baseline", "import", "fresh.db", "main.json")
+    told = invoke("baseline", "noise", "fresh.db", "--name", "main", "--budget", "5m")
+    assert told.exit_code == 2
+    assert "--budget needs the streams of runs" in told.stderr
+    assert (folder / "fresh.db").exists()
