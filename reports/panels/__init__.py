@@ -12,6 +12,7 @@ server          the server's part and the link's
 client          the client library's part
 rates           outcomes and failures
 timeline        TTFT and ITL over time
+load            latency by open streams, density, stalls of all, phases
 distributions   histograms of TTFT and ITL
 leaving         what was generated for nobody
 circumstances   how the run was made
@@ -28,6 +29,7 @@ from streamgauge.reports.panels import (
     findings,
     latency,
     leaving,
+    load,
     rates,
     rules,
     server,
@@ -49,6 +51,7 @@ PANELS: tuple[Callable[[Material], Panel | None], ...] = (
     client.draw,
     rates.draw,
     timeline.draw,
+    load.draw,
     distributions.draw,
     circumstances.draw,
 )

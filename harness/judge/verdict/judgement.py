@@ -118,8 +118,7 @@ def judge(
     """Judge a run (None: the newest) by `rules` and for a `reader` (None: the rules and reader of the run's config).
 
     `also` receives each batch of streams, too, with the columns of the reader model, so that a caller need not read a
-    large file twice. RuleError for a
-    stored rule that this version cannot parse, StoreError.
+    large file twice. RuleError for a stored rule that this version cannot parse, StoreError.
     """
     run = store.run(run_id)
     rules = parse_all(run.rules) if rules is None else rules
