@@ -5,7 +5,7 @@ from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Panel, Table, sentence
 
 _NONE = "None found: no pattern in this run points to a cause beyond chance."
-_COLUMNS = ("Finding", "What was found", "Evidence", "What it means", "What to change", "How sure", "Source")
+_COLUMNS = ("What was found", "Evidence", "What it means, and what to change", "Source")
 
 
 def draw(run: Material) -> Panel:
@@ -23,11 +23,8 @@ def draw(run: Material) -> Panel:
 
 def _row(finding: Finding) -> tuple[Cell, ...]:
     return (
-        finding.id,
-        sentence(finding.sentence),
+        f"{sentence(finding.sentence)} ({finding.id}, {finding.certainty})",
         sentence(finding.numbers),
-        sentence(finding.meaning),
-        sentence(finding.change),
-        finding.certainty.value,
+        f"{sentence(finding.meaning)} {sentence(finding.change)}",
         finding.source,
     )

@@ -24,7 +24,7 @@ def cut_by_max_tokens(evidence: Evidence) -> Finding | None:
     return Finding(
         id="cut_by_max_tokens",
         sentence=f"{hits / n:.0%} of the answers ended because max_tokens was reached",
-        evidence=(Number("cut off", hits, "answers"), Number("of", n, "complete answers")),
+        evidence=(Number("answers cut off", hits, ""), Number("complete answers", n, "")),
         meaning="E2E, duration and cost are those of the limit and not of the answers, and people get half a sentence",
         change="Raise max_tokens in [target], unless your application asks for as few; or tell the model to be brief",
         source="https://platform.claude.com/docs/en/build-with-claude/handling-stop-reasons",
@@ -43,9 +43,9 @@ def empty_answers(evidence: Evidence) -> Finding | None:
         for code, reason in enumerate(reasons.values)
         if reason.lower() in _CUT
     )
-    numbers = [Number("empty", hits, "answers"), Number("of", n, "streams")]
+    numbers = [Number("empty answers", hits, ""), Number("all streams", n, "")]
     if cut:
-        numbers.append(Number("of these, stopped by max_tokens", cut, "answers"))
+        numbers.append(Number("empty answers stopped by max_tokens", cut, ""))
     return Finding(
         id="empty_answers",
         sentence=f"{hits:,} of {n:,} answers ended as they should and were empty",

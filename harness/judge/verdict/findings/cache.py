@@ -34,9 +34,9 @@ def cache_misses(evidence: Evidence) -> Finding | None:
         sentence=f"{misses:,} of {hits + misses:,} prompts were not in the cache, and waited {times:.1f} times as long",
         evidence=(
             Number("median wait without the cache", after, "ms"),
-            Number("with it", before, "ms"),
-            Number("misses", misses, "streams"),
-            Number("hits", hits, "streams"),
+            Number("median wait with the cache", before, "ms"),
+            Number("misses", misses, ""),
+            Number("hits", hits, ""),
         ),
         meaning="The server computed prompts again that it could have known",
         change="Put what all prompts share first and leave it unchanged to the byte (no time or id in it), route one "

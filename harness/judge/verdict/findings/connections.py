@@ -30,7 +30,7 @@ def cold_connections(evidence: Evidence) -> Finding | None:
     connect, ttft = float(np.median(sample.connect[cold])), float(np.median(sample.ttft[cold]))
     numbers = [
         Number("streams on a new connection", count, ""),
-        Number("of", streams, "streams"),
+        Number("all streams", streams, ""),
         Number("median time to connect", connect, "ms"),
         Number("their median TTFT", ttft, "ms"),
     ]

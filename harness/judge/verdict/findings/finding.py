@@ -26,8 +26,8 @@ class Number(NamedTuple):
 
     def __str__(self) -> str:
         if isinstance(self.value, int):
-            return f"{self.what} {self.value:,} {self.unit}".rstrip()
-        return f"{self.what} {figure(self.value, self.unit)}"
+            return f"{self.what}: {self.value:,} {self.unit}".rstrip()
+        return f"{self.what}: {figure(self.value, self.unit)}"
 
 
 @dataclass(frozen=True)

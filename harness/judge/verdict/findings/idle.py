@@ -62,9 +62,9 @@ def idle_cut(evidence: Evidence) -> Finding | None:
         id="idle_cut",
         sentence=f"{cut.hits:,} streams were cut off {cut.seconds:.0f} s {since}{who}",
         evidence=(
-            Number("cut at this time", cut.hits, "streams"),
-            Number("of", cut.of, "broken after 5 s or more"),
-            Number("the middle half within", cut.spread, "s"),
+            Number("streams cut at this time", cut.hits, ""),
+            Number("streams that broke after 5 s or more", cut.of, ""),
+            Number("middle half of these times within", cut.spread, "s"),
         ),
         meaning="A timeout on the way ends answers that the server was still making"
         if name == "idle"

@@ -91,12 +91,12 @@ def _slower(grown: _Grown) -> bool:
 
 
 def _numbers(grown: _Grown) -> tuple[Number, ...]:
-    few, many = f"{grown.few:,.0f} open streams", f"{grown.many:,.0f}"
+    few, many = f"with {grown.few:,.0f} streams open", f"with {grown.many:,.0f}"
     return (
-        Number(f"median wait for the first content at {few}", grown.waits[0], "ms"),
-        Number(f"at {many}", grown.waits[1], "ms"),
-        Number(f"mean gap between chunks at {few}", grown.paces[0], "ms"),
-        Number(f"at {many}", grown.paces[1], "ms"),
+        Number(f"median wait for the first content {few}", grown.waits[0], "ms"),
+        Number(f"wait {many}", grown.waits[1], "ms"),
+        Number(f"median gap between chunks {few}", grown.paces[0], "ms"),
+        Number(f"gap {many}", grown.paces[1], "ms"),
         Number("streams compared", grown.n, ""),
     )
 
@@ -199,11 +199,11 @@ def throughput_limit(evidence: Evidence) -> Finding | None:
         sentence=f"With {more:.1f} times as many streams open, no more of them completed: the server gives about "
         f"{near.rate:.1f} a second",
         evidence=(
-            Number("open streams", below.open, "streams"),
-            Number("completed", below.rate, "streams/s"),
-            Number("near the peak, open", near.open, "streams"),
-            Number("completed", near.rate, "streams/s"),
-            Number("counted there", near.completed, "streams"),
+            Number("streams open below the peak", below.open, "streams"),
+            Number("completed then", below.rate, "streams/s"),
+            Number("streams open near the peak", near.open, "streams"),
+            Number("completed then", near.rate, "streams/s"),
+            Number("answers counted near the peak", near.completed, ""),
         ),
         meaning="The server has reached its throughput: more users only wait longer",
         change=f"Plan for at most {near.rate:.1f} streams a second per server: add replicas, or limit what is admitted",

@@ -47,7 +47,7 @@ def buffered(evidence: Evidence) -> Finding | None:
     if (surely(hits, n).low or 0.0) <= _SHARE:
         return None
     how, numbers = _how(sample, judged, (collapsed, coalesced))
-    counts = (Number("streams that came so", hits, ""), Number("of", n, "streams with 20 chunks or more"))
+    counts = (Number("streams that came so", hits, ""), Number("streams with 20 chunks or more", n, ""))
     return Finding(
         id="buffered",
         sentence=f"Something between the model and us holds answers back: {how}",
@@ -67,7 +67,7 @@ def _how(sample: Sample, judged: Mask, kinds: tuple[Mask, Mask]) -> tuple[str, t
     span = sample.span[judged]
     if collapsed.sum() >= coalesced.sum():
         wait = float(np.median(sample.wait[judged][collapsed]))
-        within = Number("then all of it within", float(np.median(span[collapsed])), "ms")
+        within = Number("then all content within", float(np.median(span[collapsed])), "ms")
         return "whole answers arrived at once", (Number("median wait for the first content", wait, "ms"), within)
     bursts = sample.bursts[judged][coalesced]
     steps = span[coalesced] / (bursts - 1)

@@ -16,7 +16,7 @@ def rate_limited(evidence: Evidence) -> Finding | None:
     return Finding(
         id="rate_limited",
         sentence=f"{hits:,} of {evidence.totals.initiated:,} streams were refused with HTTP 429: a rate limit",
-        evidence=(Number("HTTP 429", hits, "streams"), Number("of", evidence.totals.initiated, "streams")),
+        evidence=(Number("streams with HTTP 429", hits, ""), Number("all streams", evidence.totals.initiated, "")),
         meaning="The run measured the limit of the account or the gateway, not the speed of the model",
         change="Raise the limit, spread the load over several keys ([target.credentials]), or ask for less: fewer "
         "--users or a lower rate",
@@ -33,7 +33,10 @@ def overloaded(evidence: Evidence) -> Finding | None:
     return Finding(
         id="overloaded",
         sentence=f"{hits:,} of {evidence.totals.initiated:,} streams were refused because the server was overloaded",
-        evidence=(Number("HTTP 503 or 529", hits, "streams"), Number("of", evidence.totals.initiated, "streams")),
+        evidence=(
+            Number("streams with HTTP 503 or 529", hits, ""),
+            Number("all streams", evidence.totals.initiated, ""),
+        ),
         meaning="The server sheds load: the figures are those of the streams that it admitted",
         change="Add replicas or let more requests wait, send retry-after, and let clients retry with a growing pause",
         source="https://www.rfc-editor.org/rfc/rfc9110#name-503-service-unavailable",

@@ -83,9 +83,9 @@ def server_paused(evidence: Evidence) -> Finding | None:
         sentence=f"All streams stood still at the same time, {often}: the server paused",
         evidence=(
             Number("streams that got nothing at the same moment", pauses.worst, "ratio"),
-            Number("of", pauses.streams, "that were receiving"),
-            Number("in total", seconds, "s"),
-            Number("first at", first, "s"),
+            Number("streams that were receiving then", pauses.streams, ""),
+            Number("length of all pauses", seconds, "s"),
+            Number("first pause at", first, "s"),
         ),
         meaning="What stops all streams at once is shared by them: a blocked event loop, garbage collection, a long "
         "prefill, or a proxy that reloads",
@@ -127,7 +127,7 @@ def lone_stalls(evidence: Evidence) -> Finding | None:
         sentence=f"{hits:,} of {n:,} streams stalled in the middle, each at a time of its own, while others went on",
         evidence=(
             Number("streams that stalled for 1 s or more", hits, ""),
-            Number("of", n, "streams"),
+            Number("all of them", n, ""),
             Number("their median stall", float(np.median(sample.stall[alone])), "ms"),
         ),
         meaning="The server sets single answers aside (preemption, too little memory for the cache), or their own "
@@ -169,8 +169,8 @@ def _of_link(network: str, counts: tuple[int, int, int], stall: float) -> Findin
         sentence=f"On the network {quoted(network)}, {hits / n:.0%} of the streams stalled on the link and not before",
         evidence=(
             Number("streams that stalled after the link", hits, ""),
-            Number("before it", before, ""),
-            Number("of", n, "streams"),
+            Number("streams that stalled before it", before, ""),
+            Number("all of them", n, ""),
             Number("median stall", stall, "ms"),
         ),
         meaning="The server sent in time; this is what people on that network see",

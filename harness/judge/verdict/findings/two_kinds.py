@@ -57,17 +57,18 @@ def two_kinds(evidence: Evidence) -> Finding | None:
         return None
     numbers: tuple[Number, ...] = (
         Number("median of the fast kind", kinds.fast_ms, "ms"),
-        Number("of the slow kind", kinds.slow_ms, "ms"),
+        Number("median of the slow kind", kinds.slow_ms, "ms"),
         Number("streams of the slow kind", int(kinds.slow.sum()), ""),
-        Number("of", len(kinds.slow), "streams"),
+        Number("all streams", len(kinds.slow), ""),
     )
     if best is None:
         change = "Compare a slow stream with a fast one in the server’s log, by request id: another route, a retry?"
         return _finding(numbers, "nothing that was recorded tells which", change, Certainty.LIKELY)
+    what = f"{best.key} {quoted(best.value)}" if best.value else f"one side of the {best.key}"
     numbers = (
         *numbers,
-        Number(f"{best.key} {quoted(best.value)}".rstrip() if best.value else best.key, best.in_slow, "ratio"),
-        Number("of the slow kind, and of the fast kind", best.in_fast, "ratio"),
+        Number(f"{what} among the slow", best.in_slow, "ratio"),
+        Number(f"{what} among the fast", best.in_fast, "ratio"),
     )
     who = f"{best.key} {quoted(best.value)} tells which" if best.value else f"the {best.key} tell which"
     change = f"Judge both apart (a rule with `where`), and look at what the server does otherwise for {best.key}"

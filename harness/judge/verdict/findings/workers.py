@@ -49,9 +49,9 @@ def _later(evidence: Evidence, workers: Texts, code: int, relative: Floats) -> t
     what = f"its streams waited {times:.1f} times as long for the first content as those of the others"
     numbers = (
         Number("its median wait", after, "ms"),
-        Number("of the others", before, "ms"),
+        Number("median wait of the others", before, "ms"),
         Number("its streams", len(ours), ""),
-        Number("of the others", len(others), ""),
+        Number("streams of the others", len(others), ""),
     )
     return times, _finding(workers.values[code], what, numbers)
 
@@ -66,10 +66,10 @@ def _failing(workers: Texts, code: int, failed: np.typing.NDArray[np.bool_]) -> 
     if more < _MORE_FAILED or more_often(hits, n, elsewhere, others) >= ALPHA / (2 * len(workers.values)):
         return None
     numbers = (
-        Number("failed there", hits / n, "ratio"),
-        Number("elsewhere", elsewhere / others, "ratio"),
+        Number("its failed streams", hits / n, "ratio"),
+        Number("failed streams of the others", elsewhere / others, "ratio"),
         Number("its streams", n, ""),
-        Number("of the others", others, ""),
+        Number("streams of the others", others, ""),
     )
     return 1 + more, _finding(workers.values[code], f"{hits / n:.0%} of its streams failed", numbers)
 

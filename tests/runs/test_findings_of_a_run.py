@@ -1,0 +1,29 @@
+"""A real run against a real server with three faults has their three findings, and no other."""
+
+import json
+from pathlib import Path
+
+from tests.support.command import HASTY, command
+from tests.support.reference import reference_server
+
+OF_THE_MACHINE = {"generator_near_limit"}  # true of a machine that is busy with other tests
+TARGET = "[target]\nmax_tokens = 200\n"
+
+
+def test_a_run_has_the_findings_of_its_server_s_faults(tmp_path: Path) -> None:
+    (tmp_path / "hasty.py").write_text(HASTY)
+    (tmp_path / "target.toml").write_text(TARGET)
+    slots = ("--preset", "exact", "--ttft", "50ms", "--itl", "5ms", "--tokens", "22", "--capacity", "5")
+    faults = ("--fault", "buffer_time:60ms", "--fault", "http_429:0.1")
+    with reference_server(*slots, *faults) as server:
+        ended = command(
+            "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 30, "--spawn-rate", 4,
+            "--run-time", "9s", "--config", "target.toml", "--db", "run.db", "--json", "run.json",
+            cwd=tmp_path,
+        )  # fmt: skip
+    told = {finding["id"]: finding for finding in json.loads((tmp_path / "run.json").read_text())["findings"]}
+    assert {*told} - OF_THE_MACHINE == {"queueing", "buffered", "rate_limited"}, ended.stdout
+    assert "  rate_limited: " in ended.stdout
+    refused = told["rate_limited"]["evidence"][0]
+    assert refused["what"] == "streams with HTTP 429"
+    assert f"{refused['value']} refused" in ended.stdout
