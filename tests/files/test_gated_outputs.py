@@ -109,5 +109,5 @@ def test_the_outputs_of_several_runs_are_those_of_the_worst_and_not_of_the_last(
     monkeypatch.chdir(tmp_path)
     several_runs.tell(series, decisive, decisive, [Output("junit", "junit.xml")], "page.html")
     assert 'failures="1"' in (tmp_path / "junit.xml").read_text()
-    assert "1 of 1 rule missed" in (tmp_path / "page.html").read_text()
+    assert "SLA missed: " in (tmp_path / "page.html").read_text()
     assert capsys.readouterr().out == ""
