@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from streamgauge.harness.cli import main
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Reader, Regression, Sla, Where
-from streamgauge.harness.judge.compare import history, two_runs
+from streamgauge.harness.judge.compare import history, recorded_runs, two_runs
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.run_figures import figures_of_runs
 from streamgauge.harness.judge.outputs import badge, github, gitlab, junit, markdown, terminal
@@ -140,6 +140,13 @@ def of_gate(path: Path) -> Any:
         return figures_of_runs(store, ["run-1"], gate).figures
 
 
+def of_recorded(path: Path) -> Any:
+    gate = Gate.of(Regression(metrics=("p95(ttft)", "error_rate")))
+    with Store.open(path) as store:
+        found = recorded_runs.recorded(store, ["run-1"], gate)
+        return found.runs, found.halves, found.seconds
+
+
 def of_comparison(path: Path) -> Any:
     return two_runs.differences(judged(path), judged(path))
 
@@ -200,6 +207,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "rules with abort": of_abort_rules,
     "the history": of_history,
     "the regression gate": of_gate,
+    "a proposal for a budget": of_recorded,
     "a comparison of two runs": of_comparison,
     "the view": of_view,
     "the pytest fixture": of_fixture,
@@ -215,7 +223,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """With a warm-up in which everything went wrong, and with an empty one."""
     folder = tmp_path_factory.mktemp("warm-up")
-    return stored(folder / "cold.db", [*cold(), *measured()]), stored(folder / "empty.db", measured())
+    # The measured ones first, so that they have the same numbers in both.
+    return stored(folder / "cold.db", [*measured(), *cold()]), stored(folder / "empty.db", measured())
 
 
 @pytest.fixture(scope="module")
@@ -251,6 +260,7 @@ def test_streams_are_read_in_no_other_place() -> None:
     assert found == {
         "harness/calibration/comparison.py",  # of runs without a warm-up: it leaves out the time itself
         "harness/judge/compare/history.py",
+        "harness/judge/compare/recorded_runs.py",
         "harness/judge/store/database.py",
         "harness/judge/store/rows.py",  # texts of the streams in the sample of the findings
         "harness/judge/store/schema.py",  # the view
