@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from streamgauge.harness.config.schema import Regression
+from streamgauge.harness.counting import some
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.compare import noise
 from streamgauge.harness.judge.compare.comparison import Comparison, GateStatus, compare, compare_in_turns, exit_code
@@ -136,7 +137,7 @@ def test_a_share_is_compared_in_points() -> None:
 def test_too_few_baseline_runs_are_inconclusive_however_good_it_looks(n: int) -> None:
     found = compared([401, 395, 408], BASELINE[:n])
     assert found.status is GateStatus.INCONCLUSIVE
-    assert found.reason == f"main has {n} comparable runs of the 10 that a gate needs"
+    assert found.reason == f"main has {some(n, 'comparable run')} of the 10 that a gate needs"
 
 
 @pytest.mark.parametrize("n", [0, 1, 2])
