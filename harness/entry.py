@@ -1,10 +1,14 @@
 """Where the `streamgauge` command begins: signals are handled before anything else is imported, which takes a while."""
 
+import os
+
 from streamgauge.harness import interrupt
 
 
 def main() -> None:
     interrupt.handle()
+    # Nothing here multiplies matrices, and numpy's threads for that cost start-up time and memory.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from streamgauge.harness.cli import main as command  # noqa: PLC0415 - only now
 
     command()
