@@ -47,9 +47,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
         if self.error > BOUND:
             return f"off by more than {BOUND:g} ms"
         if self.open < _OPEN:
-            return f"only {self.open:.0%} of the streams were open at once"
+            return f"only {100 * self.open:.0f} % of the streams were open at once"
         if self.compared < _COMPARED:
-            return f"only {self.compared:.0%} of the streams could be compared"
+            return f"only {100 * self.compared:.0f} % of the streams could be compared"
         return ""
 
 

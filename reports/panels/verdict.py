@@ -17,6 +17,7 @@ from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Fact, Mark, Panel, Table, figure_or_never, interval_of, sentence, span
 
 MOST_RULES = 3
+MOST_FINDINGS = 2  # the others are in their panel
 
 
 def draw(run: Material) -> Panel:
@@ -29,6 +30,7 @@ def draw(run: Material) -> Panel:
         picture=course_svg.draw(run),
         tables=(Table("The run", ("", ""), _identity(run)),),
         notes=tuple(sentence(reason) for reason in judgement.reasons if reason != judgement.reason),
+        pointers=tuple(sentence(finding.sentence) for finding in judgement.findings[:MOST_FINDINGS]),
         status=judgement.verdict,
     )
 

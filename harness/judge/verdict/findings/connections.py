@@ -39,7 +39,7 @@ def cold_connections(evidence: Evidence) -> Finding | None:
         rest = float(np.median(sample.ttft[cold] - sample.connect[cold]))
         if connect < max(_LONGER * rest, _LONGER_MS):
             return None
-        return _finding(f"{connect / ttft:.0%} of the TTFT was connecting", numbers, Certainty.SURE)
+        return _finding(f"{100 * connect / ttft:.0f} % of the TTFT was connecting", numbers, Certainty.SURE)
     relative = _relative(sample, known, reused)
     compared = ~np.isnan(relative)
     if (cold & compared).sum() < _FEWEST or (reused & compared).sum() < _FEWEST:
@@ -51,7 +51,7 @@ def cold_connections(evidence: Evidence) -> Finding | None:
         return None
     numbers.append(Number("median TTFT on a connection that was there", usual, "ms"))
     certainty = Certainty.SURE if connect > longer * usual / 2 else Certainty.LIKELY
-    return _finding(f"the first request on a connection waited {longer:.0%} longer", numbers, certainty)
+    return _finding(f"the first request on a connection waited {100 * longer:.0f} % longer", numbers, certainty)
 
 
 def _relative(sample: Sample, known: Mask, reused: Mask) -> Floats:

@@ -166,7 +166,9 @@ def _of_link(network: str, counts: tuple[int, int, int], stall: float) -> Findin
     hits, before, n = counts
     return Finding(
         id="link_stalls",
-        sentence=f"On the network {quoted(network)}, {hits / n:.0%} of the streams stalled on the link and not before",
+        sentence=(
+            f"On the network {quoted(network)}, {100 * hits / n:.0f} % of the streams stalled on the link, not before"
+        ),
         evidence=(
             Number("streams that stalled after the link", hits, ""),
             Number("streams that stalled before it", before, ""),

@@ -71,7 +71,7 @@ def _failing(workers: Texts, code: int, failed: np.typing.NDArray[np.bool_]) -> 
         Number("its streams", n, ""),
         Number("streams of the others", others, ""),
     )
-    return 1 + more, _finding(workers.values[code], f"{hits / n:.0%} of its streams failed", numbers)
+    return 1 + more, _finding(workers.values[code], f"{100 * hits / n:.0f} % of its streams failed", numbers)
 
 
 def _finding(worker: str, what: str, numbers: tuple[Number, ...]) -> Finding:
