@@ -36,8 +36,8 @@ def test_a_process_that_waited_while_others_worked_was_not_saturated_by_its_user
     said = reasons(tmp_path / "run.db", {"local": use(20, 41, 190)}, host="https://example.com")
     assert said == (
         "the generator was saturated: 21.0 % of reads came late and held several chunks; "
-        "the machine was busy with other work, which used 1.9 of the 2 cores, while local waited for a core for "
-        "7.79 s of 19 s: end the other work, or run on another machine"
+        "the machine was busy with other work, which used 1.9 of the 2 cores, while the generator waited for a core "
+        "for 7.79 s of 19 s: end the other work, or run on another machine"
     )
 
 
@@ -73,7 +73,8 @@ def test_a_server_on_the_same_machine_and_a_host_that_withholds_cores_are_named(
 def test_a_container_that_is_stopped_at_its_limit_needs_a_higher_one(tmp_path: Path) -> None:
     said = reasons(tmp_path / "run.db", {"local": use(30, 1, 0) | {"throttled_percent": 40}})
     assert (
-        "; the CPU limit of its container stopped local in 40.0 % of the periods (nr_throttled in cpu.stat); " in said
+        "; the CPU limit of its container stopped the generator in 40.0 % of the periods (nr_throttled in cpu.stat); "
+        in said
     )
     assert said.endswith("raise that limit")
 

@@ -59,9 +59,8 @@ def test_stops_of_the_event_loop_count_by_the_time_that_they_took(
     result = stops(tmp_path / "one.db", seconds, *stops_ms)
     assert result.validity is validity
     assert (result.verdict == "invalid") is (validity is Validity.INVALID)
-    said = (
-        f"local stood still for {sum(stops_ms) / 1e3:.3g} s of {max(seconds, 1.0):.3g} s, for 50 ms or more at a time"
-    )
+    stopped = f"{sum(stops_ms) / 1e3:.3g} s of {max(seconds, 1.0):.3g} s"
+    said = f"the generator stood still for {stopped}, for 50 ms or more at a time"
     assert [reason.startswith(said) for reason in result.reasons] == [True] * (validity is not Validity.VALID)
 
 
@@ -90,7 +89,7 @@ def test_a_busy_second_that_took_nine_counts_as_nine(tmp_path: Path) -> None:
     with Store.open(database(tmp_path / "one.db", GOOD)) as store:
         samples = [(1, 20.0), (2, 20.0), (11, 99.0), (24, 20.0)]
         store.append("run-1", [], [("local", s * 1_000 * MS, "cpu_percent", value) for s, value in samples])
-        assert judge(store).reasons[0].startswith("local used 90 % of a core or more for 9 s of 24 s")
+        assert judge(store).reasons[0].startswith("the generator used 90 % of a core or more for 9 s of 24 s")
 
 
 def test_requests_that_were_sent_late_count_by_their_share_of_the_ttft(tmp_path: Path) -> None:
@@ -121,12 +120,12 @@ def test_threads_are_judged_apart_where_the_process_has_more_than_one_core(tmp_p
 
     assert reasons("two", 2, 70, 60) == []
     (python,) = reasons("python", 4, 95, 60)
-    assert python.startswith("Python's thread of local used 90 % of a core or more for 29 s of 29 s")
+    assert python.startswith("Python's thread of the generator used 90 % of a core or more for 29 s of 29 s")
     assert python.endswith("use --processes 2 or fewer users")
     (reader,) = reasons("reader", 2, 70, 95)
-    assert reader.startswith("the reading thread of local used 90 %")
+    assert reader.startswith("the reading thread of the generator used 90 %")
     (whole,) = reasons("one", 1, 50, 45)
-    assert whole.startswith("local used 90 %")
+    assert whole.startswith("the generator used 90 %")
     assert whole.endswith("use fewer users, or workers on more machines: there is no core left here")
 
 
@@ -158,7 +157,7 @@ def test_connections_that_were_noticed_late_count_by_the_streams_whose_ttft_they
     validity, (some,) = reasons("some", 0, 4, 5)
     assert validity is Validity.DEGRADED
     assert some.startswith(
-        "the generator connected late: local noticed 5 connections 10 ms or more after the kernel had them "
+        "the generator connected late: the generator noticed 5 connections 10 ms or more after the kernel had them "
         "(at most 36.0 ms), which is part of the TTFT of 5.0 % of the streams"
     )
     assert reasons("many", 0, 20)[0] is Validity.INVALID
@@ -173,7 +172,7 @@ def sampled(path: Path, *rows: tuple[float, str, float], **fields: Any) -> Judge
 
 def test_streams_without_a_socket_and_failures_of_the_recording_make_a_run_invalid(tmp_path: Path) -> None:
     for name, said in (
-        ("starved_streams", "local had no socket, port, memory or thread for 3 streams"),
+        ("starved_streams", "the generator had no socket, port, memory or thread for 3 streams"),
         ("own_faults", "the recording of local failed 3 times"),
     ):
         result = sampled(tmp_path / f"{name}.db", (1, name, 0), (2, name, 3), (3, name, 3))
@@ -192,7 +191,7 @@ def test_a_run_that_exits_with_2_for_a_mistake_is_not_met(tmp_path: Path) -> Non
 def test_a_process_that_stopped_sampling_itself_makes_a_run_invalid_unless_it_measured_a_stop(tmp_path: Path) -> None:
     name = "loop_stopped_ms"
     silent = sampled(tmp_path / "silent.db", *[(s, name, 0) for s in (0, 1, 2, 9, 100)])
-    assert silent.reason == "local recorded nothing of itself for 98 s of 100 s"
+    assert silent.reason == "the generator recorded nothing of itself for 98 s of 100 s"
     stopped = sampled(tmp_path / "stopped.db", (0, name, 0), (1, name, 0), (10, name, 8_900), (100, name, 89_900))
     assert not [reason for reason in stopped.reasons if "recorded nothing" in reason]
 

@@ -70,6 +70,6 @@ def test_a_run_beside_busy_programs_on_its_core_says_that_they_were_in_its_way(
 @pytest.mark.timing  # beside other programs, they would be the reason
 def test_a_run_that_fills_its_core_itself_says_so(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
     said = run(server, rules, tmp_path, OWN)
-    assert "local stood still for" in said
+    assert "the generator stood still for" in said
     assert "look for blocking code in the scenario" in said
     assert "other work" not in said

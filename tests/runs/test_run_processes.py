@@ -247,7 +247,9 @@ class Hog(StreamUser):
     )  # fmt: skip
     assert ended.returncode == 3, ended.stderr
     said = " ".join(ended.stdout.split())
-    assert "INVALID: local stood still for 2.9" in said or "INVALID: local stood still for 3" in said, said
+    assert "INVALID: the generator stood still for 2.9" in said or "INVALID: the generator stood still for 3" in said, (
+        said
+    )
     assert "look for blocking code in the scenario" in said
     assert instrument(tmp_path / "run.db")["workers"]["local"]["loop_lag_max_ms"] > 2_900
 

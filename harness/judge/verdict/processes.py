@@ -7,7 +7,9 @@ from streamgauge.harness.judge.verdict.time_lost import Lost
 
 
 def named(run: Run, names: Sequence[str]) -> str:
-    """Who it is: "worker-3", or "4 of 9 workers"."""
+    """Who it is: "worker-3", "4 of 9 workers", or "the generator" in a run without workers."""
+    if list(names) == ["local"]:
+        return "the generator"
     return names[0] if len(names) == 1 else f"{len(names)} of {max(len(names), len(_about(run)))} workers"
 
 
