@@ -68,7 +68,7 @@ def test_streams_without_a_descriptor_count_in_no_rate_and_make_the_run_invalid(
     assert ended.returncode == 3, ended.stderr
     assert "Traceback" not in ended.stderr
     said = " ".join(ended.stdout.split())
-    assert "INVALID: local had no socket, port, memory or thread for " in said
+    assert "INVALID: the generator had no socket, port, memory or thread for " in said
     outcomes = dict(rows(tmp_path / "run.db", "SELECT outcome, count(*) FROM streams GROUP BY outcome"))
     assert set(outcomes) == {"completed", "interrupted"}, "none is a failure of the server"
     ((starved,),) = rows(
