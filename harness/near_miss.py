@@ -3,10 +3,13 @@
 import difflib
 from collections.abc import Iterable
 
+_MOST = 1_000  # names that are compared, the last of those given: a database may hold many runs
+_LONGEST = 200  # characters of a name that is compared
+
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`; did you mean 'chat'?` for the known name that is most alike; "" if none is. To be put behind a message."""
-    known = list(known)
+    known = [each for each in known if len(each) <= _LONGEST][-_MOST:]
     by_lower = {each.lower(): each for each in known}
     alike = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
     return f"; did you mean {by_lower[alike[0]]!r}?" if alike else ""

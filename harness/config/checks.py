@@ -128,9 +128,9 @@ def _of_request(target: Target, request: Request) -> Iterator[str]:
     if request.message is not None and not template.mentions(request.message, {"text"}):
         yield "target.request.message has no {text}: the question would never be asked"
     if unknown := sorted(set(request.roles) - _ROLES):
-        yield f"target.request.roles: no role called {unknown[0]!r}; there are {', '.join(sorted(_ROLES))}"
+        yield f"target.request.roles: no role called {unknown[0]!r}; there are {listed(unknown[0], sorted(_ROLES))}"
     if unknown := sorted(set(request.defaults) - set(template.NAMES)):
-        yield f"target.request.defaults: no place called {unknown[0]!r}; there are {', '.join(template.NAMES)}"
+        yield f"target.request.defaults: no place called {unknown[0]!r}; there are {listed(unknown[0], template.NAMES)}"
     own = {"path": target.path, "query": request.query, "body": request.body}
     if (request.body is not None or request.method == "GET") and not template.asks(own):
         yield "[target.request] has neither {prompt} nor {messages}: the question would never be asked"

@@ -5,7 +5,7 @@ import re
 import types
 import typing
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeGuard, get_args, get_origin
 
 import msgspec
 
@@ -72,7 +72,7 @@ def _explain(message: str) -> str:
     kind = _type_at(path)
     if missing:
         return f"{before}the key {missing[1]!r} is missing"
-    if unknown and isinstance(kind, type) and issubclass(kind, Closed):
+    if unknown and _is_struct(kind):
         there = listed(unknown[1], kind.__struct_encode_fields__, more=_elsewhere(unknown[1]))
         return f"{before}no key called {unknown[1]!r}; there are {there}"
     if invalid and get_origin(kind) is Literal:
@@ -94,15 +94,20 @@ def _type_at(path: str) -> Any:
     for name, index in re.findall(r"\.(\w+)|(\[[^]]*\])", path):
         if name:
             kind = _fields(kind).get(name)
-        elif index:
+        elif index and not _is_struct(kind):  # a place of target.events may be a table or a list of tables
             kind = get_args(kind)[-1] if get_args(kind) else None
         if get_origin(kind) in {types.UnionType, typing.Union}:
-            kind = next((option for option in get_args(kind) if option is not type(None)), None)
+            options = [option for option in get_args(kind) if option is not type(None)]
+            kind = next(filter(_is_struct, options), options[0])
     return kind
+
+
+def _is_struct(kind: Any) -> TypeGuard[type[Closed]]:
+    return isinstance(kind, type) and issubclass(kind, Closed)
 
 
 def _fields(kind: Any) -> dict[str, Any]:
     """The types of a struct's fields, by their keys in the file."""
-    if not (isinstance(kind, type) and issubclass(kind, Closed)):
+    if not _is_struct(kind):
         return {}
     return {field.encode_name: field.type for field in msgspec.structs.fields(kind)}

@@ -12,6 +12,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from streamgauge.harness.near_miss import listed
+
 _PLACE = re.compile(r"\{\{(?P<literal>\w+)\}\}|(?<!\$)\{(?P<name>[A-Za-z_]\w*)\}")  # not ${NAME}, a secret's variable
 NAMES = (
     "prompt", "messages", "all_messages", "system", "model", "max_tokens", "stream", "tools", "user", "conversation",
@@ -42,8 +44,9 @@ def faults(where: str, template: Any, names: Collection[str] = NAMES) -> Iterato
         for match in _PLACE.finditer(text):
             name = match["name"]
             if name and name not in names:
-                known = ", ".join(f"{{{known}}}" for known in names)
-                yield f"{place}: no place called {{{name}}}; there are {known}; {{{{{name}}}}} stands for the text"
+                stands = f"; {{{{{name}}}}} stands for the text"
+                known = listed(f"{{{name}}}", [f"{{{each}}}" for each in names], stands)
+                yield f"{place}: no place called {{{name}}}; there are {known}"
             elif name in _LISTS and match[0] != text:
                 yield f"{place}: {{{name}}} is a list, so it must be the whole value, not a part of a text"
 

@@ -14,6 +14,7 @@ from random import Random
 from streamgauge.harness.config.contents import contents
 from streamgauge.harness.config.schema import Load
 from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.near_miss import listed
 
 _FILE = "file:"
 _MOST_BYTES = 64 * 2**20  # of a file
@@ -55,7 +56,8 @@ def find(load: Load) -> Schedule | None:
         return _from_file(Path(load.arrivals.removeprefix(_FILE)))
     if load.arrivals not in ARRIVALS:
         raise ScenarioError(
-            f"load.arrivals: no schedule called {load.arrivals!r}; there are {', '.join(ARRIVALS)}, and file:PATH"
+            f"load.arrivals: no schedule called {load.arrivals!r}; there are "
+            + listed(load.arrivals, ARRIVALS, ", and file:PATH")
         )
     if load.rate is None:
         raise ScenarioError(f"load.arrivals: {load.arrivals!r} needs load.rate, the streams per second")

@@ -10,6 +10,8 @@ from streamgauge.harness.config.schema import Config, Target
 from streamgauge.harness.config.secrets import Variables, filled_headers, filled_metrics, public
 from streamgauge.harness.errors import ConfigError
 
+CUSTOM = "[target]\nprotocol = 'custom'\nend = 'close'\n[target.events]\n"
+
 
 @pytest.mark.parametrize(
     ("text", "expected"),
@@ -55,6 +57,11 @@ from streamgauge.harness.errors import ConfigError
             "reader.good: no key called 'tfft'; there are ttft, tpot",
         ),
         ("[reader]\nspeed = 55", "reader: no key called 'speed'; there are characters_per_second"),
+        (f"{CUSTOM}text = {{ att = 'a' }}", "target.events.text: no key called 'att'; there are at, each, sum"),
+        (f"{CUSTOM}text = [{{ evnt = 'a' }}]", "target.events.text[0]: no key called 'evnt'; there are at, each"),
+        (f"{CUSTOM}text = [{{ evnt = 'a' }}]", "; did you mean 'event'?"),
+        ("[target.request]\nbody = {}\nroles = { asistant = 'x' }", "; did you mean 'assistant'?"),
+        ("[target.request]\nbody = { q = '{prompt}' }\ndefaults = { promt = 'x' }", "; did you mean 'prompt'?"),
         ("[[sla]]\nrul = 'x'", "sla[0]: no key called 'rul'; there are rule, preset, where"),
         ("[[sla]]\nrule = 'x'\nwhere = { netwrk = 'x' }", "sla[0].where: no key called 'netwrk'; there are scenario"),
         ("[[sla]]\nwhere = {}", "sla[0]: the key 'rule' is missing"),

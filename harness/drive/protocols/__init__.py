@@ -22,6 +22,7 @@ from streamgauge.harness.drive.protocols.custom import custom
 from streamgauge.harness.drive.protocols.protocol import Answer, Malformed, Meaning, Protocol
 from streamgauge.harness.drive.protocols.tabled import TABLES, tabled
 from streamgauge.harness.errors import ScenarioError
+from streamgauge.harness.near_miss import listed
 
 __all__ = ["PROTOCOLS", "Answer", "Malformed", "Meaning", "Protocol", "custom", "for_target"]
 
@@ -45,7 +46,8 @@ def for_target(target: Target) -> Protocol:
         protocol = PROTOCOLS[target.protocol]
     else:
         raise ScenarioError(
-            f"no protocol called {target.protocol!r}; there are {', '.join(PROTOCOLS)}, and custom with its events"
+            f"no protocol called {target.protocol!r}; there are "
+            + listed(target.protocol, PROTOCOLS, ", and custom with its events")
         )
     path, whole_path = target.path, target.whole_path
     if path is None:

@@ -17,6 +17,7 @@ from streamgauge.harness.judge.compare.gate import Gate, RunFigure
 from streamgauge.harness.judge.compare.run_figures import figures, not_good, unfit
 from streamgauge.harness.judge.store import Accepted, Run, Store
 from streamgauge.harness.judge.verdict.judgement import judge
+from streamgauge.harness.near_miss import did_you_mean, listed
 
 SERIES = "series"  # the label that runs of one `streamgauge run --repeat` share
 
@@ -34,7 +35,7 @@ def members(store: Store, name: str) -> dict[str, Member]:
     baselines = store.accepted(name)
     if name not in baselines:
         raise BaselineError(
-            f"{store.path}: no baseline called {name!r}; there are {', '.join(baselines) or 'none yet'}. "
+            f"{store.path}: no baseline called {name!r}; there are {listed(name, baselines) or 'none yet'}. "
             f"Begin one with `streamgauge baseline accept {store.path} --name {name}`"
         )
     return {accepted.run: _member(store, accepted) for accepted in baselines[name]}
@@ -113,9 +114,10 @@ def remove(store: Store, name: str, runs: Sequence[str]) -> tuple[int, int]:
 def _known_run(known: Sequence[str], beginning: str, name: str) -> str:
     matches = [beginning] if beginning in known else [run for run in known if run.startswith(beginning)]
     if len(matches) != 1:
-        listed = ", ".join(matches[-same_work.MOST_LISTED :])
-        problem = f"begins more than one run: {listed}" if matches else "is not in it"
-        raise BaselineError(f"the baseline {name!r}: {beginning!r} {problem}; its newest is {known[-1]}")
+        several = ", ".join(matches[-same_work.MOST_LISTED :])
+        problem = f"begins more than one run: {several}" if matches else "is not in it"
+        meant = "" if matches else did_you_mean(beginning, known)
+        raise BaselineError(f"the baseline {name!r}: {beginning!r} {problem}; its newest is {known[-1]}{meant}")
     return matches[0]
 
 

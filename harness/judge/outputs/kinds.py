@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from streamgauge.harness.errors import OutputError
+from streamgauge.harness.near_miss import listed
 
 FILES = ("json", "junit", "gitlab", "markdown", "badge", "text")  # the kinds that are written to a file
 _GITHUB = "github"  # writes annotations to standard output, and the step summary to GitHub's file
@@ -40,7 +41,7 @@ def requested(
 def _parsed(text: str) -> Output:
     kind, separator, path = text.partition("=")
     if kind != _GITHUB and kind not in FILES:
-        raise OutputError(f"--output {text!r}: no output called {kind!r}; there are {', '.join([*FILES, _GITHUB])}")
+        raise OutputError(f"--output {text!r}: no output called {kind!r}; there are {listed(kind, [*FILES, _GITHUB])}")
     if kind == _GITHUB and separator:
         raise OutputError(f"--output {text!r}: github takes no file; for a file, write markdown={path or 'FILE'}")
     if kind != _GITHUB and not path:

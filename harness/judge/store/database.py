@@ -45,6 +45,7 @@ from streamgauge.harness.judge.store.streams import (
     selected,
     streams_of_rows,
 )
+from streamgauge.harness.near_miss import did_you_mean
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
@@ -224,13 +225,12 @@ class Store:
         names = {number: row.name("id") for number, row in self._read("runs", "id")}
         if not names:
             raise StoreError(f"{self.path}: holds no run yet")
-        matches = list(names)[-1:]
-        if run_id is not None:
-            begun = [number for number, name in names.items() if name.startswith(run_id)]
-            matches = [number for number in begun if names[number] == run_id] or begun
+        begun = [number for number, name in names.items() if name.startswith(run_id or "")]
+        matches = begun[-1:] if run_id is None else [each for each in begun if names[each] == run_id] or begun
         listed = ", ".join(names[number][:LONGEST_SHOWN] for number in (matches or list(names))[-10:])
-        if not matches:
-            raise StoreError(f"{self.path}: no run called {run_id!r}; there are {listed}")
+        if run_id is not None and not matches:
+            meant = did_you_mean(run_id, names.values())
+            raise StoreError(f"{self.path}: no run called {run_id!r}; there are {listed}{meant}")
         if len(matches) > 1:
             raise StoreError(f"{self.path}: {run_id!r} could be any of {listed}; write more of it")
         with as_store_errors(self.path):

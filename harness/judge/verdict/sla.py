@@ -22,6 +22,7 @@ from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.measure.windows import SLICES, Window, Windows
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import independent_samples
+from streamgauge.harness.near_miss import listed
 from streamgauge.harness.record.observation import Outcome
 
 
@@ -201,7 +202,7 @@ def _absent(where: Where, measurements: Measurements) -> str | None:
     for key, value in where.selected().items():
         occurred = measurements.values(key)
         if value not in occurred:
-            return f"no stream has {key} {value!r}; there are {', '.join(occurred) or 'none with that key'}"
+            return f"no stream has {key} {value!r}; there are {listed(value, occurred) or 'none with that key'}"
     return "no stream matches all keys of `where` at once" if measurements.totals(where).streams == 0 else None
 
 
