@@ -110,6 +110,14 @@ def test_a_stream_counts_on_the_day_on_which_it_was_due(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_that_its_budget_ended_is_in_the_history_and_one_that_a_rule_ended_is_not(tmp_path: Path) -> None:
+    with new_store(tmp_path / "spent.db") as store:
+        add(store, 0, answers(0, 300))
+        add(store, 1, answers(1, 300), status="aborted", instrument={"aborted": "a rule with abort was missed"})
+        add(store, 2, answers(2, 300), status="aborted", instrument={"budget": {"spent": True}})
+        assert [point.run.id for point in history.read(store).points] == ["run-00", "run-02"]
+
+
 def test_equal_runs_rarely_have_a_change_point_and_changed_ones_have_one() -> None:
     draw = np.random.default_rng(3)
     equal = [bool(change_points(draw.normal(0, 0.05, 20), MARGIN)) for _ in range(200)]

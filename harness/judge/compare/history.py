@@ -15,6 +15,7 @@ from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.store import Run, Store, Streams
+from streamgauge.harness.judge.verdict.validity import was_spent
 from streamgauge.harness.record.observation import FAILURES
 
 EDGES_MS = tuple(125.0 * 2**power for power in range(10))  # of the daily histogram: up to 125 ms, 250 ms, … 64 s
@@ -49,7 +50,7 @@ class Day:
 class History:
     points: list[Point]  # oldest first
     days: list[Day]
-    others: int  # finished runs of the database that did other work
+    others: int  # such runs of the database that did other work
     damaged: list[str]  # a sentence for each row that was left out, with its run if it belongs to one
 
     @property
@@ -59,10 +60,10 @@ class History:
 
 
 def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> History:
-    """The finished runs that did the same work as this one (None: the newest). StoreError."""
+    """The runs that did the same work as this one (None: the newest), finished or ended by their budget. StoreError."""
     fingerprint = store.run(run_id).fingerprint
-    finished = [run for run in store.runs() if run.status == "finished"]
-    alike = [run for run in finished if run.fingerprint == fingerprint]
+    ended = [run for run in store.runs() if _counts(run)]
+    alike = [run for run in ended if run.fingerprint == fingerprint]
     baselines: dict[str, list[str]] = {}
     for name, accepted in store.accepted().items():
         for each in accepted:
@@ -82,9 +83,14 @@ def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> Histo
     return History(
         points=_with_changes(points, margin),
         days=[_day(*one) for one in sorted(days.items())],
-        others=len(finished) - len(alike),
+        others=len(ended) - len(alike),
         damaged=damaged,
     )
+
+
+def _counts(run: Run) -> bool:
+    """Whether it ended as it was meant to: by itself, or because its budget was spent."""
+    return run.status == "finished" or (run.status == "aborted" and was_spent(run))
 
 
 def _read_run(store: Store, run: Run, baselines: tuple[str, ...]) -> tuple[Point, dict[int, _Counts]]:
