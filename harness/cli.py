@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from streamgauge import __version__
+from streamgauge.harness import standard_output
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.interrupt import clearing_up
 from streamgauge.harness.judge.wording import harmless
 from streamgauge.harness.native import library
+from streamgauge.harness.standard_output import OutputLost
 from streamgauge.harness.unexpected import DEBUG, reported
 
 _COMMANDS = {  # each with the first sentence of its own help, so that the list of commands imports none of them
@@ -44,11 +46,21 @@ class _Group(click.Group):
             return name, entry, rest
         return name, importlib.import_module(f"streamgauge.harness.commands.{name}").command, rest
 
+    def make_context(self, *words: Any, **more: Any) -> click.Context:
+        try:
+            return super().make_context(*words, **more)
+        except OutputLost as fault:  # while --help or --version printed
+            standard_output.end(fault, sys.stderr)
+            raise click.exceptions.Exit(Exit.MISTAKE) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             with clearing_up():
                 library.load()
-                return super().invoke(ctx)
+                try:
+                    return super().invoke(ctx)
+                finally:
+                    sys.stdout.flush()  # a full disk is told here, and not by Python at its exit
         except StreamgaugeError as fault:
             sys.stderr.write(f"streamgauge: {harmless(str(fault))}\n")
             ctx.exit(Exit.MISTAKE)
@@ -62,9 +74,8 @@ class _Group(click.Group):
             raise click.NoSuchOption(fault.option_name, behind, ctx=fault.ctx) from None
         except (click.ClickException, click.exceptions.Exit):
             raise
-        except BrokenPipeError:  # such as `streamgauge runs run.db | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.stderr.write("streamgauge: the output was closed before its end\n")
+        except OutputLost as fault:
+            standard_output.end(fault, sys.stderr)
             ctx.exit(Exit.MISTAKE)
         except Exception as fault:  # noqa: BLE001 - whatever it is, it must not exit with 0 or 1
             sys.stderr.write(f"streamgauge: {harmless(reported(fault))}\n")

@@ -2,13 +2,14 @@
 
 import os
 
-from streamgauge.harness import interrupt
+from streamgauge.harness import interrupt, standard_output
 
 
 def main() -> None:
     interrupt.handle()
     # Nothing here multiplies matrices, and numpy's threads for that cost start-up time and memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    standard_output.watch()
     from streamgauge.harness.cli import main as command  # noqa: PLC0415 - only now
 
     command()

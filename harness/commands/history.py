@@ -29,7 +29,7 @@ def command(db: str, run_id: str | None, output: str | None, csv: str | None, co
         runs_history = history.read(store, run_id, load(config).regression.margin)
     terminal_tables.render_damaged(runs_history.damaged)
     if not runs_history.points:
-        raise StoreError(f"{db}: no run of this work has finished yet")
+        raise StoreError(f"{db}: no run of this work has finished yet; --run ID takes another run's work")
     if csv == "-":
         lines.document(history_csv.render(runs_history))
     else:

@@ -94,7 +94,8 @@ def command(
     preset = None if preset is None else _preset(preset)
     host = host or click.prompt("URL of the endpoint")
     if asks and model is None:
-        model = click.prompt("Model, as the endpoint calls it", default=Target().model)
+        asked = "Model, as the endpoint calls it; nothing if it needs no name"
+        model = click.prompt(asked, default="", show_default=False) or None
     preset = preset or click.prompt(_RULES, default="chat", value_proc=_preset_of_prompt)
     given = _Given(host=host, model=model, **options)
     try:

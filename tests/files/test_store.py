@@ -193,7 +193,7 @@ def test_a_run_is_found_by_the_beginning_of_its_id(tmp_path: Path) -> None:
             store.run("20260102")
         with pytest.raises(StoreError, match="no run called 'x'; there are 20260101-a, 20260102-b, 20260102-bc"):
             store.run("x")
-        with pytest.raises(StoreError, match="there are .*; did you mean '20260102-b'"):
+        with pytest.raises(StoreError, match=r"there are .*; did you mean '20260102-b'"):
             store.run("20260201-b")
 
 

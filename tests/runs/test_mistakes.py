@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from streamgauge.harness.run.launch import locustfile
-from tests.support.command import command, invoke, locust_in_forks
-from tests.support.record import new_store
+from tests.support.command import BIN, command, invoke, locust_in_forks
+from tests.support.record import a_run, new_store
 
 RUN = ("run", "chat", "--host", "http://127.0.0.1:9")
 SCENARIO = """
@@ -248,3 +248,17 @@ def make_newer(path: Path) -> None:
     connection.execute(f"INSERT INTO {name} ({', '.join(row)}) VALUES ({marks})", list(row.values()))
     connection.commit()
     connection.close()
+
+
+@pytest.mark.parametrize("words", ["--help", "--version", "runs --help", "serve --help", "judge here.db", "baseline"])
+def test_a_full_or_closed_standard_output_is_one_line_and_no_verdict(words: str, tmp_path: Path) -> None:
+    with new_store(tmp_path / "here.db") as store:
+        store.start_run(a_run())
+    for to, said in ((">/dev/full", "standard output: cannot be written"), (">&-", "standard output is closed")):
+        ended = subprocess.run(
+            ["sh", "-c", f"exec {BIN / 'streamgauge'} {words} {to}"],
+            cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 2
+        assert said in ended.stderr
+        assert ended.stderr.count("\n") == 1

@@ -295,6 +295,7 @@ def test_at_a_terminal_it_asks_three_questions_and_asks_again_after_a_typo() -> 
     assert code == 0, said
     for question in ("URL of the endpoint", "Model, as the endpoint calls it", "Rules (chat, voice"):
         assert question in said
+    assert "[reference]" not in said, "the name of our own model is no default for another server"
     assert "article, mlperf_server, mlperf_interactive) [chat]" in said, "the limits by model are too many for a prompt"
     assert "no preset called 'chatt'" in said
     made = load()
