@@ -1,6 +1,7 @@
 """The database: rows come back as they were stored, and a fault of a file is an error of one line."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from threading import Barrier, Thread
 
@@ -10,6 +11,7 @@ import pytest
 from streamgauge.harness.config.schema import Sla, Where
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store.connection import wait_for_locks
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
 from tests.support.record import MS, a_run, database, observation
@@ -358,3 +360,21 @@ def test_a_new_file_takes_no_value_that_could_not_be_read(tmp_path: Path, statem
     path = database(tmp_path / "one.db", [observation()])
     with pytest.raises(sqlite3.IntegrityError):
         _foreign(path, statement)
+
+
+def test_a_lock_that_was_waited_for_in_vain_is_waited_for_briefly_until_it_is_gone(tmp_path: Path) -> None:
+    path = database(tmp_path / "one.db", [])
+
+    def patience(store: Store) -> int:
+        return int(store._database.execute("PRAGMA busy_timeout").fetchone()[0])
+
+    with Store.create(path) as store, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        assert patience(store) == 10_000
+        wait_for_locks(store._database, 0.001)  # of the ten seconds, which are long for a test
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="another process is writing to it"):
+            store.append("run-1", [observation()])
+        assert patience(store) == 1_000
+        other.execute("ROLLBACK")
+        store.append("run-1", [observation()])
+        assert patience(store) == 10_000

@@ -28,6 +28,7 @@ _ADVICE = {  # by a part of SQLite's message
 }
 TooLarge = sqlite3.DataError  # SQLite's error for a value or a row of more than _MOST_BYTES
 _LOCKED = 10.0  # seconds to wait for a lock of another process
+_STILL_LOCKED = 1.0  # the same for a lock that has outlasted that: the end of a run writes four times
 
 
 def connect(path: Path, mode: str) -> Database:
@@ -39,6 +40,27 @@ def connect(path: Path, mode: str) -> Database:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA trusted_schema = OFF")  # the schema may be somebody else's
     return Database(connection, execute_plugins=False)
+
+
+@contextmanager
+def transaction(database: Database) -> Iterator[None]:
+    """Whole or not at all. A lock that was once waited for in vain is waited for briefly, until it is gone.
+
+    It takes the write lock at once. A transaction that starts with reading would fail instead of waiting if another
+    process wrote in between (SQLITE_BUSY_SNAPSHOT).
+    """
+    with database.conn:
+        try:
+            database.conn.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            wait_for_locks(database, _STILL_LOCKED)
+            raise
+        wait_for_locks(database, _LOCKED)
+        yield
+
+
+def wait_for_locks(database: Database, seconds: float) -> None:
+    database.conn.execute(f"PRAGMA busy_timeout = {seconds * 1e3:.0f}")
 
 
 def check_file(path: Path) -> None:

@@ -124,15 +124,10 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction, whole or not at all. StoreError if another file, or none, has taken the database's place.
-
-        It takes the write lock at once. A transaction that starts with reading would fail instead of waiting if
-        another process wrote in between (SQLITE_BUSY_SNAPSHOT).
-        """
+        """One transaction. StoreError if another file, or none, has taken the database's place."""
         if connection.identity(self.path) != self._file:  # SQLite would go on writing into the deleted file
             raise StoreError(f"{self.path}: was deleted or replaced during the run, and what it held is lost")
-        with as_store_errors(self.path), self._database.conn:
-            self._database.conn.execute("BEGIN IMMEDIATE")
+        with as_store_errors(self.path), connection.transaction(self._database):
             yield
 
     def start_run(self, run: Run) -> None:
