@@ -9,6 +9,7 @@ stream_svg   one stream as drawings
 terms        words with a definition
 html         the templates
 page         a run's report as one HTML file
+comparison   the comparison page
 trend        the history page
 """
 

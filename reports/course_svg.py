@@ -8,14 +8,19 @@ from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.verdict.sla import Verdict
 from streamgauge.reports.material import Material, Timeline
-from streamgauge.reports.panel import clock
+from streamgauge.reports.panel import Picture, clock
 
 _WIDTH, _HEIGHT = 640, 230  # units of the drawing; the page scales it
 _LEFT, _RIGHT, _TOP, _BOTTOM = 74, 10, 14, 26
 _MOST_ABOVE = 3  # a limit this many times as large as the highest P95 would flatten the lines: it is only named
 
 
-def draw(run: Material) -> Markup | None:
+_CAPTION = Markup(
+    'How long did the first token take over time? <span class="key p50">P50</span> <span class="key p95">P95</span>'
+)
+
+
+def draw(run: Material) -> Picture | None:
     """P50 and P95 of TTFT by the due time, and the limits that rules set for them; None without a first token."""
     timeline = run.timeline
     values = [value for value in (*timeline.ttft.p95, *timeline.ttft.p50) if value is not None]
@@ -39,9 +44,10 @@ def draw(run: Material) -> Markup | None:
         ]
     )
     label = f"TTFT over time, P50 and P95: {said}"
-    return Markup('<svg class="course" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+    drawing = Markup('<svg class="course" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         _WIDTH, _HEIGHT, label, Markup("").join(parts)
     )
+    return Picture(_CAPTION, drawing)
 
 
 class _Box:

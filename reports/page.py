@@ -24,18 +24,22 @@ BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
 
 def render(material: Material) -> str:
     """The HTML page of a run."""
-    panels = [panel for draw in PANELS if (panel := draw(material)) is not None]
     run = material.judgement.run
-    return assemble(panels, run.scenario, f"run {run.id}")
+    return assemble(panels(material), run.scenario, f"run {run.id}")
 
 
-def assemble(panels: Sequence[Panel], subject: str, source: str) -> str:
+def panels(material: Material) -> list[Panel]:
+    """The panels of a run's page, in reading order; the first one is the header."""
+    return [panel for draw in PANELS if (panel := draw(material)) is not None]
+
+
+def assemble(shown: Sequence[Panel], subject: str, source: str) -> str:
     """A page of panels; the first one is the header. `subject` goes into the title, `source` into the footer."""
-    bundle = BUNDLE.read_text("utf-8") if any(panel.charts for panel in panels) else ""
-    own = ["page.js", *(["streams.js"] if any(panel.body for panel in panels) else [])]
+    bundle = BUNDLE.read_text("utf-8") if any(panel.charts for panel in shown) else ""
+    own = ["page.js", *(["streams.js"] if any(panel.body for panel in shown) else [])]
     scripts = [(_HERE / name).read_text("utf-8") for name in own]
     return html.template("page.html.jinja").render(
-        panels=panels,
+        panels=shown,
         subject=subject,
         source=source,
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file

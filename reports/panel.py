@@ -8,6 +8,7 @@ import html
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 from markupsafe import Markup
@@ -59,6 +60,13 @@ class Fact:
     doubt: str = ""  # interval, count, …
 
 
+class Picture(NamedTuple):
+    """A drawing that is there before any script has run."""
+
+    caption: str | Markup
+    drawing: Markup
+
+
 @dataclass(frozen=True)
 class Panel:
     name: str  # its anchor on the page
@@ -66,7 +74,7 @@ class Panel:
     lead: str  # the panel's message in one sentence
     facts: tuple[Fact, ...] = ()
     charts: tuple[Chart, ...] = ()
-    picture: Markup | None = None  # an SVG beside the facts; only in the first panel
+    picture: Picture | None = None  # beside the facts; only in the first panel
     body: Markup | None = None  # HTML of the panel's own template, after the charts
     tables: tuple[Table, ...] = ()  # folded if there are charts or a body
     notes: tuple[str, ...] = ()

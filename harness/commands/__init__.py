@@ -1,8 +1,9 @@
-"""The commands of `streamgauge`, one file for each. The first four files are no commands.
+"""The commands of `streamgauge`, one file for each. The first five files are no commands.
 
 click_options   options and arguments that several commands share
 rules_file      the --config of the commands that judge a run again
 budget          what `noise` does with --budget
+pages           the pages that several commands write
 several_runs    what `run` does with --repeat or --gate
 
 init            a first config, from three answers and one question to the endpoint

@@ -1,17 +1,20 @@
 """`streamgauge ab`: two builds that both run, compared in turns."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
 
-from streamgauge.harness.commands import click_options
+from streamgauge.harness.commands import click_options, pages
 from streamgauge.harness.compare.series import Series, Turn, Work, sides, with_run_time
 from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import comparison, stored_runs
 from streamgauge.harness.judge.compare.gate import Gate
+from streamgauge.harness.judge.compare.run_shapes import RunShapes
 from streamgauge.harness.judge.outputs import dispatch, kinds
+from streamgauge.harness.judge.outputs.kinds import check_place
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.run import labels
 
@@ -22,6 +25,7 @@ from streamgauge.harness.run import labels
 @click.option("--b", "b", required=True, metavar="URL", help="The endpoint of the build that may be worse.")
 @click.option("--pairs", type=click.IntRange(1), default=6, show_default=True, help="Number of runs on each endpoint.")
 @click_options.of_every_run
+@click_options.page("Write the comparison as an HTML page to this file, such as page.html.")
 @click_options.of_run("json", "output", "inconclusive")
 @click.pass_context
 def command(
@@ -42,9 +46,11 @@ def command(
         streamgauge ab chat --a https://old.example --b https://new.example --users 20 --run-time 1m
     """
     settings = load(options["config"]).regression
-    gate = Gate.of(settings)
+    gate, shapes = Gate.of(settings), RunShapes()
     outputs = kinds.requested(options.pop("output"), options.pop("json"))
-    inconclusive = options.pop("inconclusive")
+    inconclusive, report = options.pop("inconclusive"), options.pop("report")
+    if report:
+        check_place(report)
     hosts = {side: options.pop(side) for side in ("a", "b")}
     all_labels = labels.provenance() | labels.parse(label, "--label")
     options = with_run_time(options, settings)
@@ -59,6 +65,7 @@ def command(
     if Exit.MISTAKE in series.codes:
         ctx.exit(Exit.MISTAKE)
     with Store.open(options["db"]) as store:
-        compared = stored_runs.in_turns(store, *sides(series.runs()), gate)
-    dispatch.show(compared, outputs)
+        compared = stored_runs.in_turns(store, *sides(series.runs()), gate, shapes.take)
+    more = [partial(pages.of_gate, compared, gate, shapes, report, "b")] if report else []
+    dispatch.show(compared, outputs, more)
     ctx.exit(comparison.exit_code(compared, inconclusive))

@@ -49,6 +49,11 @@ def config_for(purpose: str, default: str = "./streamgauge.toml, if it exists") 
     return click.option("--config", metavar="FILE", help=f"{purpose}  [default: {default}]")
 
 
+def page(purpose: str) -> Decorator:
+    """-o of a command that writes one page when asked to."""
+    return click.option("-o", "--report", "report", metavar="FILE", help=purpose)
+
+
 run_id = click.option(
     "--run", "run_id", metavar="ID", help="A run's id, or the beginning of it.  [default: the newest run]"
 )

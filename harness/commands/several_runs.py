@@ -7,8 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
+from streamgauge.harness.commands import pages
 from streamgauge.harness.compare import stages
 from streamgauge.harness.compare.series import Series, Work, turns, with_run_time, worst
 from streamgauge.harness.config.load import load
@@ -17,9 +18,10 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import comparison, gated
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.gated import Gated, Result
+from streamgauge.harness.judge.compare.run_shapes import RunShapes
 from streamgauge.harness.judge.compare.stored_runs import Against
 from streamgauge.harness.judge.figures import some
-from streamgauge.harness.judge.outputs import dispatch, kinds, lines, save, terminal
+from streamgauge.harness.judge.outputs import dispatch, kinds, lines, terminal
 from streamgauge.harness.judge.outputs.kinds import Output, check_place
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict import judgement
@@ -33,35 +35,39 @@ _SAID: dict[int, str] = {
 }
 
 
+class Reporting(NamedTuple):
+    """Where the result goes."""
+
+    outputs: Sequence[Output]
+    page: str | None  # a path
+
+
 def run(work: Work, reporting: Mapping[str, Any], repeat: int | None, baseline: str | None) -> Exit:
     """`reporting`: the options that say where the result goes. `repeat` None: as many runs as the gate takes."""
-    outputs = kinds.requested(reporting["output"] or (), reporting["json"])
-    report = reporting["report"]
-    if report:
-        check_place(report)
+    to = Reporting(kinds.requested(reporting["output"] or (), reporting["json"]), reporting["report"])
+    if to.page:
+        check_place(to.page)
     config = load(work.options["config"])
     series = Series(replace(work, options=with_run_time(work.options, config.regression)))
     if baseline is None:
-        return _repeated(series, repeat or 1, outputs, report)
-    return _gated(series, repeat, baseline, config, partial(tell, series, outputs=outputs, report=report))
+        return _repeated(series, repeat or 1, to)
+    return _gated(series, repeat, baseline, config, to)
 
 
-def _repeated(series: Series, repeat: int, outputs: Sequence[Output], report: str | None) -> Exit:
+def _repeated(series: Series, repeat: int, to: Reporting) -> Exit:
     series.run(turns(1, repeat))
     counted = Counter(_SAID.get(code, "ended otherwise") for code in series.codes)
     lines.show(f"{some(len(series.codes), 'run')}: {', '.join(f'{n} {said}' for said, n in counted.items())}")
     decisive = decisive_run(series)
     if decisive is not None and Exit.MISTAKE not in series.codes:
-        tell(series, decisive, decisive, outputs, report)
+        tell(decisive, to, _page_of(series, decisive))
     return worst(series.codes)
 
 
-def _gated(
-    series: Series, repeat: int | None, baseline: str, config: Config, told: Callable[[Result, Judgement], None]
-) -> Exit:
+def _gated(series: Series, repeat: int | None, baseline: str, config: Config, to: Reporting) -> Exit:
     options = series.work.options
-    gate = Gate.of(config.regression)
-    against = Against(baseline, gate)
+    gate, shapes = Gate.of(config.regression), RunShapes()
+    against = Against(baseline, gate, shapes.take)
     stages.check(options["db"], against)
     if repeat is None:
         complete = stages.first_until_clear(series, turns(1, gate.first_runs), against, lines.warn)
@@ -73,10 +79,11 @@ def _gated(
         return Exit.MISTAKE if Exit.MISTAKE in codes else worst([*codes, Exit.INCONCLUSIVE])
     if not complete:
         lines.warn("streamgauge: a run did not finish, so the gate has nothing to judge")
-        told(decisive, decisive)
+        tell(decisive, to, _page_of(series, decisive))
         return worst([*codes, Exit.INCONCLUSIVE])
     compared = stages.judge(series, against, lines.warn)
-    told(Gated(decisive, compared), decisive)
+    both = Gated(decisive, compared)
+    tell(both, to, partial(pages.of_rules_and_gate, options["db"], both, gate, shapes))
     of_gate = comparison.exit_code(compared, options["inconclusive"])
     # Without rules every run is INCONCLUSIVE, which must not decide the exit code.
     return worst([*(codes if config.sla else []), of_gate])
@@ -91,23 +98,17 @@ def decisive_run(series: Series) -> Judgement | None:
         return gated.worst([judgement.judge(store, run_id) for run_id in ids])
 
 
-def tell(series: Series, result: Result, decisive: Judgement, outputs: Sequence[Output], report: str | None) -> None:
+def tell(result: Result, to: Reporting, write_page: Callable[[str], None]) -> None:
     """Write the outputs once for all runs, so that none of them looks better than the exit code.
 
     Each run has been printed in its line, so only the gate's result is printed.
     """
     printing = terminal.show if isinstance(result, Gated) else _print_nothing
-    more = [partial(_write_report, series.work.options["db"], decisive.run.id, report)] if report else []
-    dispatch.show(result, outputs, more, printing)
+    dispatch.show(result, to.outputs, [partial(write_page, to.page)] if to.page else [], printing)
 
 
-def _write_report(database: str, run_id: str, path: str) -> None:
-    # Imported only here: plotly takes 0.1 s.
-    from streamgauge.reports import page  # noqa: PLC0415
-    from streamgauge.reports.material import gather  # noqa: PLC0415
-
-    with Store.open(database) as store:
-        save(page.render(gather(store, run_id)), path)
+def _page_of(series: Series, decisive: Judgement) -> Callable[[str], None]:
+    return partial(pages.of_run, series.work.options["db"], decisive.run.id)
 
 
 def _print_nothing(_result: Result) -> None:

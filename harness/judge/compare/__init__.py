@@ -3,6 +3,7 @@
 gate            what is gated: [regression], parsed
 same_work       whether two runs are comparable
 run_figures     one figure of a run for each gated metric
+run_shapes      TTFT and ITL of each run as distributions
 baseline        the accepted runs
 baseline_file   a baseline as a JSON file
 stored_runs     a comparison of runs in the database

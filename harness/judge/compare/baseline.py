@@ -14,7 +14,7 @@ from streamgauge.harness.errors import BaselineError, DamagedRow, RuleError
 from streamgauge.harness.judge.compare import baseline_file, same_work
 from streamgauge.harness.judge.compare.baseline_file import Member
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
-from streamgauge.harness.judge.compare.run_figures import figures, not_good, unfit
+from streamgauge.harness.judge.compare.run_figures import Taker, figures, not_good, nothing, unfit
 from streamgauge.harness.judge.store import Accepted, Run, Store
 from streamgauge.harness.judge.verdict.judgement import judge
 from streamgauge.harness.near_miss import did_you_mean, listed
@@ -59,8 +59,13 @@ def comparable(name: str, known: Sequence[Member], run: Run, window: int) -> lis
     return same_members[-window:]
 
 
-def figures_of(store: Store, member: Member, gate: Gate) -> dict[str, RunFigure]:
-    return figures(judge(store, member.run, rules=[]), gate) if member.figures is None else member.figures
+def figures_of(store: Store, member: Member, gate: Gate, also: Taker = nothing) -> dict[str, RunFigure]:
+    """`also` gets the judgement, unless the member has figures: then its streams are not in this database."""
+    if member.figures is not None:
+        return member.figures
+    judged = judge(store, member.run, rules=[])
+    also(judged)
+    return figures(judged, gate)
 
 
 # Adding and removing members

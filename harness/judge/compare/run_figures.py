@@ -1,6 +1,6 @@
 """A run's figure of each gated metric, computed from its streams; and which runs are unfit to be compared."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
@@ -23,10 +23,18 @@ class FiguresOfRuns(NamedTuple):
     notes: list[str]  # what else to know about the fit runs, a sentence each
 
 
-def figures_of_runs(store: Store, run_ids: Iterable[str], gate: Gate) -> FiguresOfRuns:
+Taker = Callable[[Judgement], object]  # gets the judgement of each compared run, too, so that no run is judged twice
+
+
+def nothing(_judged: Judgement) -> None:
+    """The `Taker` of who needs only the figures."""
+
+
+def figures_of_runs(store: Store, run_ids: Iterable[str], gate: Gate, also: Taker = nothing) -> FiguresOfRuns:
     found = FiguresOfRuns({}, {}, [])
     for run_id in run_ids:
         judged = judge(store, run_id, rules=[])
+        also(judged)
         fault = unfit(judged)
         if fault is not None:
             found.faults[run_id] = fault

@@ -8,24 +8,24 @@ from streamgauge.harness.judge.compare import baseline, comparison, same_work
 from streamgauge.harness.judge.compare.baseline_file import Member
 from streamgauge.harness.judge.compare.comparison import Comparison
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
-from streamgauge.harness.judge.compare.run_figures import figures_of_runs
+from streamgauge.harness.judge.compare.run_figures import Taker, figures_of_runs, nothing
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.store import Store
 
 
-def with_baseline(store: Store, name: str, run_ids: Sequence[str], gate: Gate) -> Comparison:
+def with_baseline(store: Store, name: str, run_ids: Sequence[str], gate: Gate, also: Taker = nothing) -> Comparison:
     """Compare runs, oldest first, with a baseline, once: see `Against.compare`."""
-    return Against(name, gate).compare(store, run_ids)
+    return Against(name, gate, also).compare(store, run_ids)
 
 
 class Against:
     """A baseline to compare runs with, as often as a gate looks. The figures of its runs are computed once.
 
-    `name` is as in `baseline.members`.
+    `name` is as in `baseline.members`. `also` gets the judgement of every compared run whose streams are here.
     """
 
-    def __init__(self, name: str, gate: Gate) -> None:
-        self._name, self._gate = name, gate
+    def __init__(self, name: str, gate: Gate, also: Taker = nothing) -> None:
+        self._name, self._gate, self._also = name, gate, also
         self._figures: dict[str, Mapping[str, RunFigure]] = {}  # by the id of a run of the baseline
 
     def members(self, store: Store) -> dict[str, Member]:
@@ -45,7 +45,7 @@ class Against:
         members = baseline.comparable(name, list(known.values()), runs[0], gate.window)
         for run in runs[1:]:
             same_work.require(f"{runs[0].id}, which is to be judged with it,", runs[0].fingerprint, run)
-        candidate = figures_of_runs(store, [run.id for run in runs], gate)
+        candidate = figures_of_runs(store, [run.id for run in runs], gate, self._also)
         if candidate.faults:
             return comparison.invalid(name, *next(iter(candidate.faults.items())))
         accepted = {each.run: self._figures_of(store, each) for each in members}
@@ -59,7 +59,7 @@ class Against:
 
     def _figures_of(self, store: Store, member: Member) -> Mapping[str, RunFigure]:
         if member.run not in self._figures:
-            self._figures[member.run] = baseline.figures_of(store, member, self._gate)
+            self._figures[member.run] = baseline.figures_of(store, member, self._gate, self._also)
         return self._figures[member.run]
 
 
@@ -83,12 +83,12 @@ def _missing_metrics(name: str, members: Sequence[Member], gate: Gate) -> list[s
     return [f"{name} was exported without {', '.join(missing)}: export it again from the database that has its runs"]
 
 
-def in_turns(store: Store, a: Sequence[str], b: Sequence[str], gate: Gate) -> Comparison:
+def in_turns(store: Store, a: Sequence[str], b: Sequence[str], gate: Gate, also: Taker = nothing) -> Comparison:
     """Compare runs of two builds that took turns; `a` and `b` are equally long. BaselineError, StoreError."""
     runs = [store.run(run_id) for run_id in (*a, *b)]
     for run in runs[1:]:
         same_work.require(f"{runs[0].id}, which it took turns with,", runs[0].fingerprint, run)
-    observed = figures_of_runs(store, [run.id for run in runs], gate)
+    observed = figures_of_runs(store, [run.id for run in runs], gate, also)
     if observed.faults:
         return comparison.invalid("a", *next(iter(observed.faults.items())))
     before, after = ({run_id: observed.figures[run_id] for run_id in side} for side in (a, b))
