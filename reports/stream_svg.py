@@ -143,7 +143,7 @@ def _rect(name: str, left: float, right: float, top: int, bottom: int) -> Markup
 
 def _ticks(name: str, x: Floats, top: int, bottom: int) -> Markup:
     """One tick for all chunks that would be in the same column of the drawing."""
-    columns = np.unique(np.round(x[x <= WIDTH]).astype(np.int64))
+    columns = np.unique(np.round(x[(x >= 0) & (x <= WIDTH)]).astype(np.int64))
     path = "".join(f"M{column} {top}V{bottom}" for column in columns.tolist())
     return Markup('<path class="tick {}" d="{}"/>').format(name, path)
 

@@ -4,8 +4,15 @@
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
   // `#stream=17` opens that stream, also if it is the page's own address.
+  const named = () => {
+    try {
+      return decodeURIComponent(location.hash.slice(1)); // some programs write `=` as %3D
+    } catch {
+      return ""; // no address of ours
+    }
+  };
   const open = () => {
-    const found = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    const found = document.getElementById(named());
     if (!found || !found.matches("details.stream")) return;
     found.open = true;
     found.scrollIntoView({ block: "center" });
@@ -20,18 +27,20 @@
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const part = (name) => player.querySelector(name);
   const play = part(".play"), fast = part(".fast"), seek = part(".seek input"), clock = part(".clock");
-  const WORD = 6; // characters of a block
+  const WORD = 6; // characters of a block, unless that would make too many
+  const MOST_BLOCKS = 3000; // of a stream: each is an element of the page
 
   let lanes = [], end = 1, now = 0, before = 0, frame = 0;
 
   const lane = (screen) => {
     const { at, characters } = times[screen.dataset.stream];
+    const size = Math.max(WORD, characters.reduce((sum, each) => sum + each, 0) / MOST_BLOCKS);
     screen.replaceChildren();
     // A block belongs to the chunk that completes it.
     const blocks = [];
     let left = 0;
     at.forEach((moment, place) => {
-      for (left += characters[place]; left >= WORD; left -= WORD) blocks.push(moment);
+      for (left += characters[place]; left >= size; left -= size) blocks.push(moment);
       if (!characters[place]) blocks.push(moment); // thinking and tools, which show as one block
     });
     const spans = blocks.map((moment, place) => {

@@ -5,12 +5,14 @@ from markupsafe import Markup
 
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.store import StreamInFull
+from streamgauge.harness.judge.wording import shortened
 from streamgauge.reports import html, stream_svg
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Panel, Table
 from streamgauge.reports.stream_svg import Course
 
 MOST_REPLAYED = 2_000  # chunks of one stream
+_MOST_LABELS, _LONGEST_LABEL = 30, 200  # of one stream, and characters: labels may be anything
 _LONGEST = 4  # an axis that is this many times as long as the usual stream would hide all but the longest
 
 
@@ -31,7 +33,11 @@ def draw(run: Material) -> Panel | None:
     body = html.template("streams.html.jinja").render(
         groups=groups,
         width=figure(width, "ms"),
-        lanes=[(group.name, group.streams[0].id) for group in run.streams if group.replayed],
+        lanes=[
+            (group.name, group.streams[0].id)
+            for group in run.streams
+            if group.replayed and _can_play(courses[group.streams[0].id])
+        ],
         times=html.inert_json({str(stream): _times(course) for stream, course in courses.items() if _can_play(course)}),
         speed=f"{speed:g}",
     )
@@ -77,7 +83,8 @@ def _after(stream: StreamInFull, moment: str) -> str:
 
 
 def _facts(stream: StreamInFull, course: Course) -> list[tuple[str, str]]:
-    number = stream.numbers
+    number, shown = stream.numbers, list(stream.labels.items())[:_MOST_LABELS]
+    more = len(stream.labels) - len(shown)
     facts = [
         ("Due", f"{stream.due_at / 1e9:,.3f} s after the run began"),
         (
@@ -99,7 +106,8 @@ def _facts(stream: StreamInFull, course: Course) -> list[tuple[str, str]]:
         ("Worker", stream.words["worker"]),
         ("Request id", stream.request_id or NONE),
     ]
-    return facts + [(f"Label {name}", value) for name, value in stream.labels.items()]
+    labels = [(f"Label {shortened(name, _LONGEST_LABEL)}", shortened(value, _LONGEST_LABEL)) for name, value in shown]
+    return [*facts, *labels, *([("More labels", f"{more:,}")] if more > 0 else [])]
 
 
 def _times(course: Course) -> dict[str, list[int]]:

@@ -117,3 +117,15 @@ def test_an_answer_of_many_chunks_is_joined_for_the_replay(tmp_path: Path) -> No
     assert len(times["at"]) == 2_000
     assert sum(times["characters"]) == 4 * 9_000
     assert len(html) - len(page.BUNDLE.read_text("utf-8")) < 400_000
+
+
+def test_labels_of_any_number_and_length_make_no_endless_page(tmp_path: Path) -> None:
+    labels = {f"label {number}": "x" * 900 for number in range(2_000)}
+    html, _ = rendered(tmp_path / "run.db", [observation(labels=labels, due=at) for at in range(5)])
+    assert "<dt>More labels</dt><dd>1,970</dd>" in html
+    assert len(html) - len(page.BUNDLE.read_text("utf-8")) < 400_000
+
+
+def test_chunks_outside_of_the_axis_are_not_drawn() -> None:
+    path = str(stream_svg._ticks("wire", np.array([-1e15, -3.0, 0.0, 400.0, 2_000.0, 1e15]), 2, 11))
+    assert 'd="M0 2V11M400 2V11"' in path
