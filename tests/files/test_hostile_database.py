@@ -57,6 +57,10 @@ def test_the_database_without_damage_is_accepted_by_every_command(good: Path, tm
         ("runs", "realtime_ns", "x"),
         ("runs", "ended_ns", 1.5),
         *(("runs", column, "{") for column in ("config", "rules", "fingerprint", "labels", "instrument", "notes")),
+        *(
+            ("runs", "instrument", text)
+            for text in ('{"faults": 7}', '{"resolution": {}}', '{"workers": {"w": {"resolution": []}}}')
+        ),
         ("runs", "config", DEEP),
         ("runs", "config", '{"a":' * 60 + "1" + "}" * 60),
         ("runs", "labels", '{"a": 7}'),

@@ -77,6 +77,8 @@ class _Facts(msgspec.Struct):
     clock_drift_ns: float | None = None
     clock_offset_ns: float | None = None
     clock_doubt_ns: float | None = None
+    connect_lag_max_ms: float | None = None
+    resolution: str | None = None
 
 
 class _Instrument(msgspec.Struct):
@@ -84,6 +86,13 @@ class _Instrument(msgspec.Struct):
 
     clock_drift_ns: float | None = None
     workers: dict[str, _Facts] = {}
+    streams: int | None = None
+    load_missing: float | None = None
+    resolution: str | None = None
+    mistakes: list[str] | None = None
+    faults: list[str] | None = None
+    unsaved: str | None = None
+    aborted: str | None = None
 
 
 class _Config(msgspec.Struct):
