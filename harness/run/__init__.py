@@ -31,6 +31,13 @@ outbox            batches that the master has not stored yet
 recording         a run's record while it is being made
 writer            the thread that writes it into the database
 process_summary   facts about each process, for that record
-live              rough figures during the run
+live              how streams have ended so far, and whether all fail alike
+latest            the figures of the last ten seconds
+view              what is shown of a run while it goes on
+display           shows it, once a second
+dashboard         drawn for a terminal
+screen            the terminal's lower part
+streams_tab       the tab in Locust's web UI
+locust_entries    ITL and E2E in Locust's statistics
 conclusion        the verdict and the result's files
 """

@@ -27,6 +27,7 @@ from streamgauge.harness.run import planned_load, warm_up
 from streamgauge.harness.run.asked_load import AskedLoad
 from streamgauge.harness.run.budget import Budget
 from streamgauge.harness.run.conclusion import conclude
+from streamgauge.harness.run.display import Display
 from streamgauge.harness.run.driving import LOCAL
 from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenario_of
 from streamgauge.harness.run.local import LocalUsers
@@ -34,10 +35,10 @@ from streamgauge.harness.run.messages import FromWorker, StartRun, cleaned
 from streamgauge.harness.run.open_load import OpenLoad, Sharing
 from streamgauge.harness.run.recording import Recording
 from streamgauge.harness.run.settings import Settings
+from streamgauge.harness.run.streams_tab import StreamsTab
 from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.workers import Workers, connected
 
-_PROGRESS_EVERY = 3.0  # seconds between two lines of live figures
 _FAILURES_EVERY = 0.25  # seconds between two looks at whether all streams fail alike
 _RULES_EVERY = 1.0  # seconds between two evaluations of the rules with `abort`
 
@@ -50,6 +51,7 @@ class RunInProgress:
         settings: Settings,
         load: OpenLoad,
         host: str,
+        tab: StreamsTab | None,
     ) -> None:
         """Starts nothing yet. StreamgaugeError if the run is impossible; then nothing of it is in the database."""
         self.interrupted = False  # by Ctrl-C or SIGTERM
@@ -72,6 +74,7 @@ class RunInProgress:
             self._recording = Recording(store, run, clock, self._fail)
             self._budget = _budget(settings, self._overspent)
             self._recording.counted_by.append(self._budget.add)
+            self._display = Display(environment, runner, settings, self._recording, tab)
             self._server = self._server_watch(run.host)
             self._users = self._users_of(runner)
             store.start_run(run)
@@ -95,8 +98,7 @@ class RunInProgress:
         for advice in (self._asked.advice(), self._size()):
             if advice:
                 say(f"streamgauge: {advice}")
-        if self._settings.progress:
-            self._watched(self._show_progress)
+        self._watched(self._display.watch, self._ends)
         if not self._settings.keep_going:
             self._watched(self._watch_failures)
         self._watched(self._asked.watch_shape)
@@ -135,6 +137,7 @@ class RunInProgress:
         ended = recording.clock.now()
         self._users.finish()
         self._background.kill()
+        self._display.finish()
         if self._server is not None:
             recording.notes += self._server.finish(0.0 if self.interrupted else WATCHED / 1e9)
         if isinstance(self._users, Workers) and not self.interrupted:  # Ctrl-C can reach workers before the master
@@ -174,6 +177,13 @@ class RunInProgress:
         if self.interrupted:
             return "interrupted"
         return "aborted" if self._aborted else "finished"
+
+    def _ends(self) -> float | None:
+        """When the run is to end, s after its beginning; None: unknown."""
+        if self._sharing.ends_at is not None:
+            return self._sharing.ends_at / 1e9
+        seconds: float | None = self._environment.parsed_options.run_time
+        return seconds or None
 
     # Parts that are made once, in `__init__`.
 
@@ -261,13 +271,6 @@ class RunInProgress:
             with suppress(StoreError):  # if the database is locked, the next evaluation reads the same rows
                 missed = recording.read(rules.check, recording.run.id, now)
         self._abort(f"{missed.rule} was missed after {now / 1e9:,.0f} s: {missed.reason}")
-
-    def _show_progress(self) -> None:
-        while True:
-            gevent.sleep(_PROGRESS_EVERY)
-            seconds = self._recording.clock.now() // 1_000_000_000
-            for line in self._recording.live.lines(seconds, self._runner.user_count):
-                say(line)
 
     def _watch_failures(self) -> None:
         """End the run if its first streams all fail alike: the rest would only repeat it."""

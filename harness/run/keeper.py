@@ -31,6 +31,7 @@ from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong
 from streamgauge.harness.run.open_load import close, open_load
 from streamgauge.harness.run.secrecy import protect
 from streamgauge.harness.run.settings import settings
+from streamgauge.harness.run.streams_tab import StreamsTab
 from streamgauge.harness.run.terminal import end_main, interrupt_main, say
 from streamgauge.harness.run.web_ui import guard
 
@@ -50,6 +51,7 @@ class Keeper:
         )
         protect(environment, known_here(self._settings.config.target))
         self._hosts = Hosts(environment, self._settings.config.target)
+        self._tab: StreamsTab | None = None  # of the web UI; None without one
         self._run: RunInProgress | None = None  # None between two runs
         self._concluded = Event()  # set while there is no run whose results are still to be written
         self._concluded.set()
@@ -89,6 +91,7 @@ class Keeper:
             pass
         if self._environment.web_ui is not None:
             guard(self._environment, self._environment.web_ui, self._hosts)
+            self._tab = StreamsTab(self._environment.web_ui)
 
     def _listen(self, events: Any) -> None:
         events.worker_connect.add_listener(self._on_worker_connect)
@@ -103,7 +106,7 @@ class Keeper:
         assign(self._environment, None)
         try:
             self._run = RunInProgress(
-                self._environment, self._runner, self._settings, self._load, self._hosts.of_next_run()
+                self._environment, self._runner, self._settings, self._load, self._hosts.of_next_run(), self._tab
             )
         except StreamgaugeError as fault:  # such as a locked database, or a host given in the web UI that is no URL
             self._end_with(Exit.MISTAKE)

@@ -40,11 +40,19 @@ class LiveProgress:
 
     def lines(self, seconds: int, users: int) -> list[str]:
         """For the terminal, `seconds` after the run began: one line, and one for each new way in which streams fail."""
-        ways = self._warm_up_ways if seconds * 1e9 < self._measured_from else self._ways
-        most = sorted(ways.values(), key=lambda each: -each.n)[:TOLD]
+        most = self.failures(seconds)
         new = [failure for failure in most if failure.way not in self._told] if len(self._told) < TOLD else []
         self._told |= {failure.way for failure in new}
         return [self._line(seconds, users), *(f"        {failure}" for failure in new)]
+
+    def outcomes(self, seconds: float) -> Counter[Outcome]:
+        """How the streams ended: those of the warm-up while it lasts, then the measured ones."""
+        return self._warm_up if seconds * 1e9 < self._measured_from else self._outcomes
+
+    def failures(self, seconds: float) -> list[Failure]:
+        """The most frequent ways in which these streams failed."""
+        ways = self._warm_up_ways if seconds * 1e9 < self._measured_from else self._ways
+        return sorted(ways.values(), key=lambda each: -each.n)[:TOLD]
 
     def _line(self, seconds: int, users: int) -> str:
         clock = f"{seconds // 60:3d}:{seconds % 60:02d}  {some(users, 'user')}  "

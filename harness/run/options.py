@@ -253,8 +253,8 @@ OPTIONS = {
             command=None,
             locust="--gauge-progress",
             kind=bool,
-            help="Print a line of live figures every few seconds in place of Locust's tables; "
-            "`streamgauge run` always does.",
+            help="Show live figures in place of Locust's tables: a screen in a terminal, elsewhere a line every few "
+            "seconds; `streamgauge run` always does.",
         ),
     )
 }

@@ -28,12 +28,14 @@ class ProcessSummary:
     _sampled: tuple[int, float] | None = None  # the last sample of the streams begun
     held_seconds: int = 0  # how long it held new streams back, since its outbox was full
     worst: dict[Vital, float] = field(default_factory=dict)  # the value of each that is farthest from 0
+    latest: dict[Vital, float] = field(default_factory=dict)  # by the last stored sample of each
 
     def add(self, streams: int, vitals: Iterable[VitalSample], begun: int = 0) -> None:
         """Count a stored batch; `begun`: streams that the process had begun when it sent the batch."""
         self.streams += streams
         self.begun = max(self.begun, begun)
         for at, vital, value in vitals:
+            self.latest[vital] = value
             if vital.worst_as:
                 self.worst[vital] = max(self.worst.get(vital, 0.0), value, key=abs)
             elif vital is Vital.STREAMS_BEGUN:

@@ -1,6 +1,7 @@
 """Locust's web UI with runs of ours: what it starts, what it may change, and from whom it takes requests."""
 
 import contextlib
+import csv
 import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,26 @@ class UI:
             assert self.swarm(str(self.client.base_url).rstrip("/"), **form).json()["success"]
             until(lambda before=before: self.streams() > before)
             assert self.client.post("/stop", timeout=30).json()["success"]
+
+    def shows_streams(self) -> None:
+        """The tab, and the entries in Locust's statistics and CSV, after a run."""
+        assert '"key": "streams", "title": "Streams"' in self.client.get("/").text
+        until(lambda: "Outcome completed" in self.tab())  # Locust keeps an answer for some seconds
+        rows = self.tab()
+        (ttft,) = [row for what, row in rows.items() if what.startswith("TTFT of the last ")]
+        assert ttft["p50"].endswith(" ms")
+        (rule,) = [row for what, row in rows.items() if what.startswith("Rule max(ttft) < 20s of the last ")]
+        assert rule["state"] == "within the limit"
+        assert "Generator" in rows
+        table = csv.DictReader(self.client.get("/stats/requests/csv").text.splitlines())
+        counts = {row["Name"]: int(row["Request Count"]) for row in table}
+        assert counts["Aggregated"] == counts["Reader TTFT"], "ITL and E2E are in no total"
+        assert 0 < counts["Reader E2E"] <= counts["Reader TTFT"] < counts["Reader ITL"]
+
+    def tab(self) -> dict[str, dict[str, str]]:
+        stats = self.client.get("/stats/requests").json()["extended_stats"]
+        (ours,) = [each["data"] for each in stats if each["key"] == "streams"]
+        return {row["what"]: row for row in ours}
 
     def end(self) -> str:
         """Returns what it said. Not by SIGINT: the command leaves that to Locust, which has it from the terminal."""
@@ -89,6 +110,7 @@ def test_the_ui_of_the_command_keeps_options_and_the_key_as_they_were(server: Re
         changed = ui.client.post("/user", json={"user_class_name": "Reader", "host": foreign}).json()
         assert "is refused" in changed["message"]
         ui.two_runs(host=server.url)
+        ui.shows_streams()
         until((tmp_path / "run.html").exists)
         said = ui.end()
         elsewhere.settimeout(0)
@@ -120,6 +142,7 @@ def test_the_ui_of_a_master_warns_and_chooses_the_host_if_there_is_no_secret(
         until(lambda: ui.client.get("/worker-count").json()["worker_count"] == 1)
         assert "host 'nonsense': not a URL of a server" in ui.swarm(host="nonsense").json()["message"]
         ui.two_runs(host=server.url)
+        ui.shows_streams()
         said = ui.end()
     assert "Traceback" not in said
     assert f"Locust's web UI on http://*:{port} is open to everybody who can reach this machine" in said

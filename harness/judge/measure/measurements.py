@@ -72,7 +72,7 @@ class Measurements:
         bounds = np.searchsorted(code, np.arange(len(cohorts) + 1)).tolist()
         places = [slice(*ends) for ends in itertools.pairwise(bounds)]
         if self._needs_waits:
-            streams = _with_waits(streams, self.reader)
+            streams = with_waits(streams, self.reader)
         self._take_metrics(streams, cohorts, places)
         self._take_totals(streams, cohorts, places)
         return streams
@@ -169,7 +169,7 @@ def measure(batches: Iterable[Streams], labels: Iterable[str] = (), reader: Read
     return measurements
 
 
-def _with_waits(streams: Streams, reader: Reader) -> Streams:
+def with_waits(streams: Streams, reader: Reader) -> Streams:
     """The same streams with the columns of the reader model."""
     complete = streams.ended_as({Outcome.COMPLETED})
     broke_at = np.where(complete, np.nan, streams.number["ended_at"] / 1e3)

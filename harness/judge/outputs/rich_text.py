@@ -3,9 +3,11 @@
 A status is a word and a sign, never colour alone. Text from outside is never read as markup.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from io import StringIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -13,7 +15,20 @@ from rich.text import Text
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.wording import harmless
 
-__all__ = ["Console", "Table", "console_of", "safe", "status", "table_of", "without_colour"]
+__all__ = [
+    "Console",
+    "Table",
+    "Text",
+    "cells",
+    "console_of",
+    "for_terminal",
+    "safe",
+    "status",
+    "table_of",
+    "without_colour",
+]
+
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 
 def console_of(console: Console | None) -> Console:
@@ -26,6 +41,20 @@ def without_colour(draw: Callable[[Console], None], width: int) -> str:
     with console.capture() as captured:
         draw(console)
     return captured.get()
+
+
+def for_terminal(texts: Iterable[Text], width: int) -> list[str]:
+    """A line for each text, cut at this width, in the colours that TERM, COLORTERM and NO_COLOR allow."""
+    console = Console(file=StringIO(), width=width, highlight=False, force_terminal=True, legacy_windows=False)
+    with console.capture() as captured:
+        for text in texts:
+            console.print(text, no_wrap=True, overflow="ellipsis", crop=True)
+    return captured.get().splitlines()
+
+
+def cells(line: str) -> int:
+    """The columns that a line of `for_terminal` takes."""
+    return cell_len(_COLOURS.sub("", line))
 
 
 def status(word: str, rest: str = "") -> Text:

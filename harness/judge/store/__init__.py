@@ -7,14 +7,14 @@ rows         runs, accepted runs, failures and vitals as values
 streams      streams as columns
 single       one stream with all that it tells
 measured     which of them are measured, and which belong to the warm-up
-incoming     rows of another process, before they are stored
+incoming     streams that are not stored yet
 derived      counts of gaps for people who write SQL
 database     the store itself
 """
 
 from streamgauge.harness.judge.store.database import Store
 from streamgauge.harness.judge.store.derived import GapCount
-from streamgauge.harness.judge.store.incoming import fault_of
+from streamgauge.harness.judge.store.incoming import fault_of, streams_of
 from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
 from streamgauge.harness.judge.store.single import StreamInFull, stream_in_full
 from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matches
@@ -33,4 +33,5 @@ __all__ = [
     "fault_of",
     "matches",
     "stream_in_full",
+    "streams_of",
 ]

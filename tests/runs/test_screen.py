@@ -1,0 +1,47 @@
+"""A run in a terminal, as a person sees it while it goes on."""
+
+from pathlib import Path
+
+from tests.support.command import BIN, HASTY, RULES
+from tests.support.reference import ReferenceServer
+from tests.support.terminal import Program, Terminal
+
+PRINTS = f"""{HASTY}
+        if not Hasty.told:
+            Hasty.told = True
+            print("the scenario says hello")
+
+    told = False
+"""
+
+
+def test_a_run_in_a_terminal_shows_itself_and_leaves_only_its_result(server: ReferenceServer, tmp_path: Path) -> None:
+    (tmp_path / "rules.toml").write_text(RULES)
+    (tmp_path / "hasty.py").write_text(PRINTS)
+    words = [
+        BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", "3", "--spawn-rate", "9",
+        "--run-time", "6s", "--config", "rules.toml", "--db", "run.db",
+    ]  # fmt: skip
+    program = Program(words, tmp_path, {"TERM": "xterm", "NO_COLOR": "1", "CI": ""})
+    program.until(lambda shown: "✓ max(ttft) < 20s:" in shown)
+    shown = program.terminal.text
+    for part in ("hasty · " + server.url, " of 0:06  ━", "3 users, ", "TTFT    ", "ITL    ", "generator: "):
+        assert shown.count(part) == 1, shown
+    assert shown.startswith("the scenario says hello\n"), "what is printed stays above the screen"
+    program.resize(60, 12)
+    program.press(b"\x13")  # Ctrl-S: the terminal takes nothing; the run goes on
+    program.press(b"\x11")
+    assert program.end() == 0
+    left = program.terminal.text
+    assert left.startswith("the scenario says hello\n✓ MET: ")
+    assert "generator: " not in left
+    assert "\x1b[3" not in program.written, "NO_COLOR"
+    assert "\x1b[?" not in program.written, "nothing that a kill would leave behind"
+
+
+def test_the_terminal_of_the_tests_does_what_a_terminal_does() -> None:
+    terminal = Terminal()
+    terminal.write("one\r\ntwo three\r\n\x1b[1A\x1b[1mTWO\x1b[0m\x1b[K\r\nfour\x1b[K\r\nfive")
+    assert terminal.text == "one\nTWO\nfour\nfive"
+    terminal.write("\r\x1b[2A\x1b[J")
+    assert terminal.text == "one\n"
