@@ -23,6 +23,7 @@ _COMMANDS = {  # each with the first sentence of its own help, so that the list 
     "calibrate": "Measure how exact the recorded times are on this machine.",
     "compare": "Find out whether a build is slower than the one before.",
     "demo": "Try everything once on a simulated server.",
+    "export": "Export every measured stream as CSV, JSON or Parquet.",
     "history": "Show how TTFT developed over all runs.",
     "init": "Write a first streamgauge.toml.",
     "judge": "Judge a run again, from its database alone.",
@@ -101,9 +102,9 @@ def main(ctx: click.Context, /, *, debug: bool) -> None:
     """Load-test LLM streaming endpoints, and judge what their users got by an SLA.
 
     Begin with `init`: it asks one question and writes the config that worked. `try` shows what comes. `run` sends a
-    scenario's simulated users to an endpoint and records every stream in one SQLite file. `judge`, `report` and `runs`
-    read that file. `compare`, `baseline`, `ab`, `noise` and `history` compare runs. `serve` starts a simulated
-    streaming server, and `demo` tries everything once.
+    scenario's simulated users to an endpoint and records every stream in one SQLite file. `judge`, `report`, `runs`
+    and `export` read that file. `compare`, `baseline`, `ab`, `noise` and `history` compare runs. `serve` starts a
+    simulated streaming server, and `demo` tries everything once.
 
     \b
     Exit codes: 0  every rule is met, nothing regressed

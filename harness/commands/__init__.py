@@ -12,6 +12,7 @@ run             a scenario, once or several times, gated by a baseline
 judge           a verdict from the database
 report          the HTML page of a run
 runs            the runs of a database
+export          streams or chunks for other programs
 history         TTFT over all runs of the same work
 compare         runs that exist, with a baseline or with each other
 baseline        the accepted runs

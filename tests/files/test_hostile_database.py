@@ -28,6 +28,7 @@ def every_command(path: Path) -> Iterator[tuple[object, ...]]:
     yield from (("history", path), ("history", path, "--csv", "-", "-o", page))
     yield from (("compare", path, "--baseline", "main", "--run", "run-2"), ("compare", path, path))
     yield from (("baseline", "list", path), ("baseline", "export", path, *name, "-o", "-"))
+    yield from (("export", path), ("export", path, "--format", "json"), ("export", path, "--chunks"))
     yield from (("baseline", what, path, *name) for what in ("noise", "accept", "remove"))
 
 

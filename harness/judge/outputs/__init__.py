@@ -15,12 +15,17 @@ github            GitHub's summary and annotations
 gitlab            GitLab's metrics report
 badge             an SVG badge
 history_csv       a history as CSV
+exports           streams and chunks as CSV, JSON or Parquet
+parquet           rows as Parquet
+spreadsheet       text from outside as a cell of a CSV
 """
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.outputs import lines
@@ -28,19 +33,41 @@ from streamgauge.harness.judge.outputs import lines
 
 def save(text: str, path: str | os.PathLike[str]) -> None:
     """Write a file whole or not at all. StoreError if it cannot be written."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """A file to write to, which takes its place only when all is written. StoreError if it cannot be written."""
     path = Path(path)
     try:
         if path.exists() and not path.is_file():  # a device or a pipe, which nothing may take the place of
-            path.write_text(text, encoding="utf-8")
+            with path.open("wb") as file:
+                yield file
             return
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            temporary.write_text(text, encoding="utf-8")
+            with temporary.open("wb") as file:
+                yield file
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as fault:
         raise StoreError(f"{path}: cannot be written: {fault.strerror}") from fault
+
+
+@contextmanager
+def standard_output() -> Iterator[IO[bytes]]:
+    """Standard output for bytes. StoreError if it cannot be written, BrokenPipeError if its reader has gone."""
+    sys.stdout.flush()
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as fault:
+        raise _of_standard_output(fault) from None
 
 
 def write_each(writes: Iterable[Callable[[], None]]) -> None:

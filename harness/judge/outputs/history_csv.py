@@ -1,23 +1,19 @@
 """The runs of a history as CSV (RFC 4180) with a header. Empty cell: not observed; `inf`: too many streams failed.
 
-A text that a spreadsheet would take for a formula begins with an apostrophe: anyone can name a git branch `=cmd|…`.
+Anyone can name a git branch `=cmd|…`, so texts are written as `spreadsheet` makes them safe.
 """
 
 import csv
 import io
-import re
 
 from streamgauge.harness.judge.compare.history import History, Point
-from streamgauge.harness.judge.wording import visible
+from streamgauge.harness.judge.outputs.spreadsheet import text as _text
 
 _COLUMNS = (
     "run", "started_at", "branch", "commit", "streams", "failed", "ttft_p50_ms", "ttft_p95_ms", "ttft_p95_low_ms",
     "ttft_p95_high_ms", "baselines", "change",
 )  # fmt: skip
 _OF_COST = ("cost", "cost_per_1000_answers", "currency", "streams_without_usage")  # only if some run has a cost
-
-
-_FORMULA = re.compile("\\s*[=+\\-@\uff1d\uff0b\uff0d\uff20]")  # also the wide forms, which some spreadsheets accept
 
 
 def render(history: History) -> str:
@@ -50,8 +46,3 @@ def _cost(point: Point) -> dict[str, object]:
         return {}
     cost = point.cost
     return dict(zip(_OF_COST, (cost.total, cost.per_thousand, _text(cost.currency), cost.silent), strict=True))
-
-
-def _text(untrusted: str) -> str:
-    shown = visible(untrusted)
-    return f"'{shown}" if _FORMULA.match(shown) else shown

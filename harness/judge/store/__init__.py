@@ -6,6 +6,7 @@ schema       the tables, as migrations
 rows         runs, accepted runs, failures and vitals as values
 streams      streams as columns
 single       one stream with all that it tells
+exported     streams and chunks as rows for other programs
 measured     which of them are measured, and which belong to the warm-up
 incoming     streams that are not stored yet
 derived      counts of gaps for people who write SQL
@@ -14,6 +15,7 @@ database     the store itself
 
 from streamgauge.harness.judge.store.database import Store
 from streamgauge.harness.judge.store.derived import GapCount
+from streamgauge.harness.judge.store.exported import Column, ExportedRow, chunk_rows, stream_rows
 from streamgauge.harness.judge.store.incoming import fault_of, streams_of
 from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
 from streamgauge.harness.judge.store.single import StreamInFull, stream_in_full
@@ -21,6 +23,8 @@ from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matc
 
 __all__ = [
     "Accepted",
+    "Column",
+    "ExportedRow",
     "GapCount",
     "Run",
     "RunStatus",
@@ -29,9 +33,11 @@ __all__ = [
     "Streams",
     "VitalRow",
     "VitalSeries",
+    "chunk_rows",
     "decoded_ahead",
     "fault_of",
     "matches",
     "stream_in_full",
+    "stream_rows",
     "streams_of",
 ]

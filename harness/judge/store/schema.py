@@ -9,7 +9,8 @@ from sqlite_utils import Database, Migrations
 
 APPLICATION_ID = 0x53474147  # "SGAG" in the header of the file: the database is ours
 
-# A view for people who write SQL. This program never reads it: measure/metrics.py defines the metrics.
+# A view for people who write SQL, and what `export` writes. No judgement reads it: measure/metrics.py defines the
+# metrics.
 _STREAM_METRICS = """
 SELECT run_id, streams.id AS stream_id, scenario, user, protocol, client, network, behaviour, worker,
     labels, outcome, http_status, detail, stop_reason,
@@ -30,6 +31,10 @@ SELECT run_id, streams.id AS stream_id, scenario, user, protocol, client, networ
 FROM streams JOIN (SELECT number, id AS run_id FROM runs) ON run = number
 """
 _RESUMED = "resumed_from, resume_gap / 1e6 AS resume_gap_ms, resume_lost, resume_duplicated"
+_LATER = f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms, oddities"
+_MEASURED = (
+    "JOIN (SELECT number, measured_from FROM runs) USING (number)\nWHERE due_at >= ifnull(measured_from, due_at)"
+)
 
 _MIGRATIONS = Migrations("streamgauge")
 
@@ -206,11 +211,7 @@ def m006_oddities(database: Database) -> None:
 def m007_warm_up(database: Database) -> None:
     """The end of a run's warm-up; NULL without one, and in what was stored before. The view leaves the warm-up out."""
     database.execute("ALTER TABLE runs ADD COLUMN measured_from INTEGER CHECK (measured_from >= 0)")
-    _show(
-        database,
-        f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms, oddities",
-        "JOIN (SELECT number, measured_from FROM runs) USING (number)\nWHERE due_at >= ifnull(measured_from, due_at)",
-    )
+    _show(database, _LATER, _MEASURED)
 
 
 @_MIGRATIONS()
@@ -236,5 +237,23 @@ def m009_itl_counts(database: Database) -> None:
 
 def _show(database: Database, columns: str, restriction: str = "") -> None:
     """Replace the view by one with these columns after those of m001, and only those rows."""
-    view = _STREAM_METRICS.replace("\nFROM", f",\n    {columns}\nFROM", 1)
-    database.create_view("stream_metrics", view + restriction, replace=True)
+    database.create_view("stream_metrics", _view(columns, restriction), replace=True)
+
+
+def _view(columns: str, restriction: str) -> str:
+    return _STREAM_METRICS.replace("\nFROM", f",\n    {columns}\nFROM", 1) + restriction
+
+
+def measured_streams(database: Database) -> str:
+    """The SELECT of the newest `stream_metrics`, for the run whose number is its parameter, in order of the streams.
+
+    The view itself is not trusted: a file may come from somebody else. A read-only file of an older version lacks some
+    columns; they are NULL, not observed.
+    """
+    added = {"streams": ("resume_gap", "resume_lost", "resume_duplicated", "answer", "tool_pause", "oddities"),
+             "runs": ("measured_from",)}  # fmt: skip
+    tables = []
+    for table, later in added.items():
+        missing = (f", NULL AS {name}" for name in later if name not in database.table(table).columns_dict)
+        tables.append(f"{table} AS (SELECT *{''.join(missing)} FROM main.{table})")  # noqa: S608 - our own names
+    return f"WITH {', '.join(tables)}\n{_view(_LATER, _MEASURED)} AND run = ? ORDER BY streams.id"
