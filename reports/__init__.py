@@ -1,16 +1,16 @@
 """HTML pages made from judged runs.
 
-material     what the panels draw
-counters     the server's counters over time
-one_by_one   the streams that are shown singly
-panel        what a panel is made of
-course_svg   TTFT over time, for the top of the page
-stream_svg   one stream as drawings
-terms        words with a definition
-html         the templates
-page         a run's report as one HTML file
-comparison   the comparison page
-trend        the history page
+material      what the panels draw
+counters      the server's counters over time
+one_by_one    the streams that are shown singly
+panel         what a panel is made of
+course_svg    TTFT over time, for the top of the page
+stream_svg    one stream as drawings
+terms         words with a definition
+html          the templates
+page          a run's report as one HTML file
+comparison    the comparison page
+trend         the history page
 """
 
 if __name__ != "streamgauge.reports":  # imported by the folder's name: then each class would exist twice

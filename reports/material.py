@@ -13,6 +13,7 @@ from functools import cache
 import numpy as np
 
 from streamgauge.harness.config.schema import Reader
+from streamgauge.harness.judge.compare.since_accepted import Since, since_accepted
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.gaps import apart, content_gaps
 from streamgauge.harness.judge.measure.tally import Tally
@@ -82,7 +83,8 @@ class Material:
     timeline: Timeline
     counters: Counters | None  # None: the server's metrics page was not read
     samples: dict[Vital, VitalSeries]  # by name, of SAMPLES
-    streams: list[one_by_one.Group]  # a few of the run's streams, to be shown one by one
+    streams: list[one_by_one.Group]  # a few of the run's streams, to be shown one by one, and one of the baseline
+    since: Since | None  # None: there is no accepted run to compare with
 
 
 def gather(
@@ -112,13 +114,16 @@ def gather(
             counter_collector.take(streams)
     samples = {name: store.vital(run.id, name) for name in SAMPLES}
     timeline = timeline_collector.timeline(samples[Vital.USERS], judgement.warm_up)
+    earlier = one_by_one.Picker()
+    since = since_accepted(store, judgement, earlier.take)
     return Material(
         judgement=judgement,
         handed=handover_collector.handed(),
         timeline=timeline,
         counters=counter_collector.counters(),
         samples=samples,
-        streams=one_by_one.read(store, picker.chosen()),
+        streams=one_by_one.read(store, [*picker.chosen(), *(earlier.as_baseline(since.name) if since else [])]),
+        since=since,
     )
 
 

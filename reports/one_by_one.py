@@ -19,12 +19,14 @@ class Chosen(NamedTuple):
     name: str
     ids: list[int]
     replayed: bool = False
+    of_baseline: bool = False  # of another run, to compare with
 
 
 class Group(NamedTuple):
     name: str
     streams: list[StreamInFull]
     replayed: bool  # the page plays its first stream
+    of_baseline: bool = False
 
 
 class Picker:
@@ -61,6 +63,11 @@ class Picker:
         ]
         return [group for group in groups if group.ids]
 
+    def as_baseline(self, name: str) -> list[Chosen]:
+        """The typical stream, if the streams are those of an accepted run: for the replay."""
+        typical = [Chosen(f"Before: the P50 of the baseline {name}", each.ids, True, True) for each in self._typical()]
+        return typical[:1]
+
     def _typical(self) -> Iterator[Chosen]:
         ids, ttft = (np.concatenate(parts or [np.zeros(0)]) for parts in (self._ids, self._ttft))
         known = np.flatnonzero(~np.isnan(ttft))
@@ -96,4 +103,7 @@ def _in_turn(lists: Iterable[Sequence[int]]) -> Iterator[int]:
 
 def read(store: Store, chosen: Iterable[Chosen]) -> list[Group]:
     """The chosen streams from the database. DamagedRow."""
-    return [Group(each.name, [stream_in_full(store, stream) for stream in each.ids], each.replayed) for each in chosen]
+    return [
+        Group(each.name, [stream_in_full(store, stream) for stream in each.ids], each.replayed, each.of_baseline)
+        for each in chosen
+    ]

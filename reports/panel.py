@@ -58,6 +58,7 @@ class Fact:
     name: str
     value: str
     doubt: str = ""  # interval, count, …
+    since: str = ""  # its change against a baseline
 
 
 class Picture(NamedTuple):

@@ -21,7 +21,7 @@ def draw(run: Material) -> Panel | None:
         return None
     speed = run.judgement.reader.characters_per_second
     courses = {stream.id: stream_svg.course(stream, speed) for group in run.streams for stream in group.streams}
-    streams = {stream.id: stream for group in run.streams for stream in group.streams}
+    own = len({stream.id for group in run.streams if not group.of_baseline for stream in group.streams})
     width = _width([course.ends for course in courses.values()])
     shown_before: set[int] = set()
     groups = []
@@ -44,7 +44,7 @@ def draw(run: Material) -> Panel | None:
     return Panel(
         name="streams",
         title="Streams one by one",
-        lead=f"Where did the time go? {len(streams):,} of {some(run.judgement.totals.streams, 'stream')}, a line each.",
+        lead=f"Where did the time go? {own:,} of {some(run.judgement.totals.streams, 'stream')}, a line each.",
         body=Markup(body),  # noqa: S704 - of our own template, which escapes
         tables=(_table(run),),
     )

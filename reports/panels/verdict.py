@@ -4,14 +4,15 @@ import math
 from datetime import datetime
 
 from streamgauge.harness.config.schema import Where
-from streamgauge.harness.judge.figures import figure, money, some
+from streamgauge.harness.judge.compare.since_accepted import Since
+from streamgauge.harness.judge.figures import change, changes, figure, money, some
 from streamgauge.harness.judge.measure.statistics import ratio_interval
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.store import Run
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.validity import was_spent
-from streamgauge.harness.judge.wording import words
+from streamgauge.harness.judge.wording import shortened, words
 from streamgauge.reports import course_svg
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Fact, Mark, Panel, Table, figure_or_never, interval_of, sentence, span
@@ -26,7 +27,7 @@ def draw(run: Material) -> Panel:
         name="verdict",
         title=judgement.verdict,
         lead=_lead(judgement),
-        facts=_facts(judgement),
+        facts=_facts(run),
         picture=course_svg.draw(run),
         tables=(Table("The run", ("", ""), _identity(run)),),
         notes=tuple(sentence(reason) for reason in judgement.reasons if reason != judgement.reason),
@@ -73,26 +74,35 @@ def _rule(verdict: Verdict) -> str:
     return rule if verdict.where == Where() else f"{rule} ({words(verdict.where)})"
 
 
-def _facts(judgement: Judgement) -> tuple[Fact, ...]:
-    facts = []
+def _facts(run: Material) -> tuple[Fact, ...]:
+    judgement, facts = run.judgement, []
     for name, title in (("ttft", "P95 TTFT"), ("itl", "P95 ITL")):
         summary = judgement.metrics[name]
         p95, n = summary.quantiles.p95, f"n = {summary.n:,}"
         doubt = n if p95 is None else f"{interval_of(summary.intervals.p95, 'ms')}, {n}"
         if summary.failed:
             doubt += f"; {figure_or_never(summary.gated.p95, 'ms')} with failures"
-        facts.append(Fact(title, figure(p95, "ms"), doubt))
+        facts.append(Fact(title, figure(p95, "ms"), doubt, _since(run.since, f"p95({name})")))
     for name, title in (("error_rate", "Error rate"), ("completion_rate", "Completion rate")):
         rate = judgement.rates[name]
         doubt = f"{rate.hits or 0:,} of {some(rate.n, 'stream')}"
         if rate.hits is not None and rate.n:
             doubt = f"{interval_of(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
-        facts.append(Fact(title, figure(rate.value, "ratio"), doubt))
+        facts.append(Fact(title, figure(rate.value, "ratio"), doubt, _since(run.since, name)))
     if (cost := judgement.cost) is not None:
         each = f"{money(cost.per_thousand, cost.currency)} per 1,000 answers"
         beside = cells.not_in_the_cost(judgement, cost)
         facts.append(Fact("Cost", money(cost.total, cost.currency), "; ".join([each, *beside])))
     return tuple(facts)
+
+
+def _since(since: Since | None, subject: str) -> str:
+    """`+3.1 % (-2.0 % to +8.5 %) against main`; empty without a baseline, or if the figure was not observed."""
+    if since is None or subject not in since.changes:
+        return ""
+    found = since.changes[subject]
+    doubt = changes(found.interval, found.unit)
+    return f"{change(found.by, found.unit)}{f' ({doubt})' if doubt else ''} against {shortened(since.name, 30)}"
 
 
 def _identity(run: Material) -> list[tuple[str | Mark, ...]]:
@@ -107,6 +117,9 @@ def _identity(run: Material) -> list[tuple[str | Mark, ...]]:
         ("Streams", f"{judgement.totals.streams:,}"),
         ("Run", judgement.run.id),
     ]
+    if run.since is not None:
+        compared = run.since.runs
+        rows.append(("Baseline", f"{run.since.name}, {some(len(compared), 'run')} up to {compared[-1]}"))
     return [*rows, ("Measurement", Mark(judgement.validity.value))]
 
 

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from streamgauge.harness.cli import main
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Reader, Regression, Sla, Where
-from streamgauge.harness.judge.compare import history, recorded_runs, two_runs
+from streamgauge.harness.judge.compare import history, recorded_runs, since_accepted, two_runs
 from streamgauge.harness.judge.compare.gate import Gate
 from streamgauge.harness.judge.compare.run_figures import figures_of_runs
 from streamgauge.harness.judge.outputs import badge, github, gitlab, junit, markdown, terminal
@@ -147,6 +147,12 @@ def of_recorded(path: Path) -> Any:
         return found.runs, found.halves, found.seconds
 
 
+def of_baseline(path: Path) -> Any:
+    with Store.open(path) as store:
+        gate = Gate.of(Regression(metrics=since_accepted.SUBJECTS))
+        return since_accepted._measured(store, "run-1", gate, since_accepted._nothing)
+
+
 def of_comparison(path: Path) -> Any:
     return two_runs.differences(judged(path), judged(path))
 
@@ -208,6 +214,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "the history": of_history,
     "the regression gate": of_gate,
     "a proposal for a budget": of_recorded,
+    "a report's baseline": of_baseline,
     "a comparison of two runs": of_comparison,
     "the view": of_view,
     "the pytest fixture": of_fixture,
@@ -261,6 +268,7 @@ def test_streams_are_read_in_no_other_place() -> None:
         "harness/calibration/comparison.py",  # of runs without a warm-up: it leaves out the time itself
         "harness/judge/compare/history.py",
         "harness/judge/compare/recorded_runs.py",
+        "harness/judge/compare/since_accepted.py",
         "harness/judge/store/database.py",
         "harness/judge/store/rows.py",  # texts of the streams in the sample of the findings
         "harness/judge/store/schema.py",  # the view
