@@ -206,7 +206,9 @@ def _student(by: Values, error: Values, freedom: int) -> Shift:
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(by == 0, 0.0, by / error)  # ±∞ if there is no variance; stdtr accepts it
     half = float(scipy.special.stdtrit(freedom, 1 - _TAIL)) * error
-    return Shift(by, scipy.special.stdtr(freedom, -t), scipy.special.stdtr(freedom, t), by - half, by + half)
+    tail = scipy.special.stdtr(freedom, -np.abs(t))  # one tail of two: it is most of what a simulation computes
+    above, below = np.where(t > 0, tail, 1 - tail), np.where(t > 0, 1 - tail, tail)
+    return Shift(by, above, below, by - half, by + half)
 
 
 def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
