@@ -45,6 +45,7 @@ AGREES = 0.1
 SERVER = ("--ttft", "200ms", "--prefill", "0us", "--itl", "20ms", "--spread", "0", "--pauses", "0", "--tokens", "100")
 _STREAMS = 24  # a mean of so many, each with four jitters of a tenth of the round trip, is within 2 % of the truth
 
+_FULL = 1 + (52 + 14) / 1_448  # bytes on the link for each that goes in a full segment (IP, TCP and Ethernet)
 _BURST = 3_028  # bytes, two full frames: tbf needs some
 
 # The same server in another temper.
@@ -211,6 +212,14 @@ class Shaped:
             assert run(*where, "tc", "qdisc", "add", "dev", device, *below, *tbf(kbit)) == ""
         return [*inside, "tc", "qdisc", "change", "dev", "inner", *below]
 
+    def carried(self) -> int:
+        """How many bytes came down the link so far, headers included."""
+        said = subprocess.run(
+            ("ip", "netns", "exec", self.space, "tc", "-s", "-j", "qdisc", "show", "dev", "inner"),
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+        return int(json.loads(said.stdout)[-1]["bytes"])
+
 
 def tbf(kbit: float, burst: int = _BURST) -> list[str]:
     return f"handle 10: tbf rate {kbit:g}kbit burst {burst} latency 20s".split()
@@ -266,23 +275,29 @@ def kernel() -> Iterator[Shaped]:
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_an_emulated_link_takes_as_long_as_the_kernels(kernel: Shaped, server: ReferenceServer, name: str) -> None:
+    """Two rounds of three must agree: a stop of a server, or of this process, adds to one of two short streams.
+
+    Of both, the bytes on the link count, headers included. The kernel sends small events in packets of their own until
+    the sender's window is full, 130 to 220 packets in place of the 73 full ones that we reckon with. How many depends
+    on the machine, so that what a person gets is 6 to 10 % less.
+    """
     network = kernel.like(name)
     kernel.shape(network)
     question = "Why? " * 10_000  # 50 KB: they take their time on the way up
-    rounds = []
+    rounds: list[tuple[float, float]] = []  # ours of the real: time to the first token, rate
     for _ in range(3):
+        before = kernel.carried()
         streams = together(
             partial(ask, kernel.url, DIRECT, 1, QUICK_FLOOD, question),
             partial(ask, server.url, network, 1, QUICK_FLOOD, question),
         )
+        carried = (kernel.carried() - before) / streams[0].body_bytes  # bytes on the link for each byte of the body
         real, ours = compare(f"{name}, kernel", streams)
         assert ours.stalls == real.stalls == 0
-        # One good round of up to three will do: a stop of either server, or of this process, only adds to one of two
-        # streams that take half a second.
-        if [ours.ttft, ours.kbit] == pytest.approx([real.ttft, real.kbit], rel=AGREES):
+        rounds.append((ours.ttft / real.ttft, ours.kbit * _FULL / (real.kbit * carried)))
+        if sum(each == pytest.approx((1, 1), rel=AGREES) for each in rounds) == 2:
             return
-        rounds.append((real, ours))
-    raise AssertionError(f"what people saw, through the kernel's link and ours, by round: {rounds}")
+    raise AssertionError(f"ours of the kernel's, time to the first token and rate, by round: {rounds}")
 
 
 @pytest.mark.usefixtures("flooded", "stalled")
