@@ -58,17 +58,21 @@ def test_a_proposal_keeps_within_its_budget_and_says_what_it_finds() -> None:
     assert plan.false_alarms <= 0.01
 
 
-def test_more_time_makes_the_runs_longer_and_steadier_down_to_what_is_the_runs_own() -> None:
-    streams_part, own_part = (
-        [plan for minutes in (3, 15) if (plan := proposed(runs, minutes).plan)]
-        for runs in (recorded({P95: 0}, {P95: 0.03}), recorded({P95: 0.01}, {P95: 0}))
-    )
-    for short, long in (streams_part, own_part):
-        assert long.run_time > 5 * short.run_time
-    short, long = (plan.promises[0].spread for plan in streams_part)
-    assert long < short / 1.4, "12 runs show some of what is the streams' as if it were their own"
-    short, long = (plan.promises[0].spread for plan in own_part)
-    assert long == pytest.approx(short)
+@pytest.mark.parametrize(
+    ("of_run", "of_streams", "steadier"),
+    [(0, 0.03, 1.4), (0.01, 0, 1)],  # 12 runs show some of what is the streams' as if it were their own
+    ids=["of the streams", "of the run"],
+)
+def test_longer_runs_are_steadier_down_to_what_is_the_runs_own(
+    of_run: float, of_streams: float, steadier: float
+) -> None:
+    runs = recorded({P95: of_run}, {P95: of_streams})
+    short, long = (proposed(runs, minutes).plan for minutes in (3, 15))
+    assert short is not None
+    assert long is not None
+    assert long.run_time > 5 * short.run_time
+    by = short.promises[0].spread / long.promises[0].spread
+    assert by > steadier if steadier > 1 else by == pytest.approx(1)
 
 
 def test_a_metric_that_no_run_of_this_time_can_judge_is_left_out_with_the_time_that_it_needs() -> None:
