@@ -300,5 +300,5 @@ def test_noise_of_too_few_runs_or_of_none_that_can_be_compared_says_so() -> None
     assert "some runs had 0 or ∞" in said([None, *[400] * 5])[0]
     first, second, _, last = said([400] * 6)
     assert first.startswith("p95(ttft): equal runs are 0 % apart")
-    assert second.startswith("  10 accepted runs against 3 + 5: stops nine out of ten builds that changed by +5.")
+    assert second.startswith("  10 accepted runs against 3 + 5 fresh: stops nine out of ten builds that changed by +5.")
     assert last.startswith("equal builds that this metric would stop: less than 0.10 % with 10 accepted runs, ")

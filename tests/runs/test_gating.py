@@ -60,7 +60,7 @@ class TestOnFiveEqualRuns:
         heads = [line.partition(": ")[0] for line in told.splitlines() if " of 5: " in line]
         assert heads == [f"{number} of 5" for number in range(1, 6)], "one line for each run"
         assert "metric  " not in told
-        assert "10 accepted runs against 3 + 5: stops" in told
+        assert "10 accepted runs against 3 + 5 fresh: stops" in told
         assert len({each.labels["series"] for each in runs_of(folder / "gauge.db")}) == 1
 
     def test_a_gate_runs_its_second_stage_by_itself_when_the_first_is_suspicious(

@@ -34,10 +34,9 @@ def members(store: Store, name: str) -> dict[str, Member]:
         return {each.run: each for each in baseline_file.read(name).runs}
     baselines = store.accepted(name)
     if name not in baselines:
-        raise BaselineError(
-            f"{store.path}: no baseline called {name!r}; there are {listed(name, baselines) or 'none yet'}. "
-            f"Begin one with `streamgauge baseline accept {store.path} --name {name}`"
-        )
+        begins = f"; `streamgauge baseline accept {store.path} --name {name}` begins it"
+        there = listed(name, baselines or ["none yet"], begins)
+        raise BaselineError(f"{store.path}: no baseline called {name!r}; there are {there}")
     return {accepted.run: _member(store, accepted) for accepted in baselines[name]}
 
 

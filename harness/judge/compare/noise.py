@@ -140,7 +140,7 @@ def report_all(runs: Iterable[Figures], gate: Gate) -> list[str]:
         for size, each in resampled.items():
             least = _changed_by(each.detectable(place), metric)
             lines.append(
-                f"  {some(size, 'accepted run')} against {gate.first_runs} + {gate.fresh_runs}: "
+                f"  {some(size, 'accepted run')} against {gate.first_runs} + {gate.fresh_runs} fresh: "
                 f"stops nine out of ten builds that changed by {least}"
             )
     of_equal = ", ".join(f"{rate(each.false_alarms())} with {size} accepted runs" for size, each in resampled.items())

@@ -1,4 +1,4 @@
-"""Two single runs side by side. Pure. No verdict: with one run each, a change of the server looks like chance."""
+"""Two single runs side by side. Pure. No verdict: with one run each, nothing can be told from chance."""
 
 import math
 from collections.abc import Iterator

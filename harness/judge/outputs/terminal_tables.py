@@ -16,7 +16,7 @@ from streamgauge.harness.judge.verdict.judgement import Judgement, RunVerdict
 def render_two_runs(before: Judgement, after: Judgement, console: Console | None = None) -> None:
     """Two single runs side by side. The intervals cover the variation between streams, but not between runs."""
     console = console_of(console)
-    console.print("not a gate: with one run on each side, a change of the server looks like chance")
+    console.print("not a gate: with one run on each side, a change of the server cannot be told from chance")
     for name, judged in (("before", before), ("now", after)):
         console.print(safe(f"{name}: {judged.run.id}, {judged.validity}, {judged.verdict}"))
     for difference in differences(before.run.fingerprint, after.run.fingerprint):

@@ -11,6 +11,7 @@ from sqlite_utils import Database
 
 from streamgauge.harness.errors import DamagedRow, RowError, StoreError
 from streamgauge.harness.judge.store.checked import RowFault, text_or_bytes
+from streamgauge.harness.near_miss import did_you_mean
 
 T = TypeVar("T")
 
@@ -68,7 +69,8 @@ def check_file(path: Path) -> None:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise StoreError(f"{path}: no such database") from None
+        known = sorted(other.name for other in path.parent.glob("*.db"))
+        raise StoreError(f"{path}: no such database; give the run's --db{did_you_mean(path.name, known)}") from None
     if not stat.S_ISREG(mode):
         raise StoreError(f"{path}: cannot be opened: it is no regular file; give the path of a database")
 
