@@ -1,4 +1,4 @@
-# make demo · quick · test · wild · sanitize · lint · bench · soak · kills · calibrate · report-picture · dist · install: each sets up .venv first.
+# make demo · quick · test · wild · sanitize · lint · bench · soak · kills · tour · calibrate · report-picture · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 # pytest's processes: more than cores, since runs mostly wait
@@ -10,7 +10,7 @@ ALONE := $(BIN)/pytest --last-failed --last-failed-no-failures none
 # Some containers set it. Without .pyc files, each process of the tests compiles every module again: 4 s of each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test quick wild sanitize lint bench soak kills calibrate report-picture dist clean
+.PHONY: install demo test quick wild sanitize lint bench soak kills tour calibrate report-picture dist clean
 
 install: $(READY)
 
@@ -62,6 +62,10 @@ soak: install
 # Thirty SIGKILLs; `make test` tries ten.
 kills: install
 	STREAMGAUGE_KILLS=30 $(BIN)/pytest -q -s tests/runs/test_kills.py
+
+# Before a release: what the documentation has a user do, from a clone of the last commit to the wheel, in ten minutes.
+tour: install
+	$(BIN)/python -m tests.tour
 
 calibrate: install
 	$(BIN)/streamgauge calibrate

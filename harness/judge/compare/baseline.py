@@ -35,7 +35,7 @@ def members(store: Store, name: str) -> dict[str, Member]:
     baselines = store.accepted(name)
     if name not in baselines:
         begins = f"; `streamgauge baseline accept {store.path} --name {name}` begins it"
-        there = listed(name, baselines or ["none yet"], begins)
+        there = listed(name, baselines, begins) if baselines else f"none yet{begins}"
         raise BaselineError(f"{store.path}: no baseline called {name!r}; there are {there}")
     return {accepted.run: _member(store, accepted) for accepted in baselines[name]}
 
