@@ -133,6 +133,30 @@ def test_a_share_is_compared_in_points() -> None:
     assert compared([0.0] * 3, none, metrics=["error_rate"]).status is GateStatus.OK
 
 
+def test_runs_without_a_failure_rule_out_no_more_than_their_streams_tell() -> None:
+    """Runs of 20 streams without a failure are all equal, and would otherwise rule out any change after the first."""
+    none = runs("old", [0.0] * 10, "error_rate", samples=20)
+    gate = Gate.of(Regression(metrics=("error_rate",)))
+    for count, status in ((1, GateStatus.INCONCLUSIVE), (3, GateStatus.INCONCLUSIVE), (4, GateStatus.OK)):
+        found = compare("main", none, runs("new", [0.0] * count, "error_rate", samples=20), gate)
+        assert (found.status, found.is_clear) == (status, count > 1), count
+    whole = runs("new", [1.0], "completion_rate", samples=20)
+    found = compare("main", runs("old", [1.0] * 10, "completion_rate", samples=20), whole,
+                    Gate.of(Regression(metrics=("completion_rate",))))  # fmt: skip
+    assert not found.is_clear
+    assert compared([0.0], [0.0] * 10, metrics=["error_rate"]).is_clear, "1,000 streams tell"
+
+
+def test_two_builds_of_which_too_many_streams_fail_are_not_called_equal() -> None:
+    for candidate in ([None] * 3, [None] * 8):
+        found = compared(candidate, [None] * 10)
+        assert (found.status, exit_code(found)) == (GateStatus.INCONCLUSIVE, 3)
+        assert "could hide any change" in found.reason
+    gate = Gate.of(TTFT)
+    assert compare_in_turns("a", runs("a", [None] * 4), runs("b", [None] * 4), gate).status is GateStatus.INCONCLUSIVE
+    assert compared([400, 401, 402], [None] * 10).status is GateStatus.IMPROVED
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 9])
 def test_too_few_baseline_runs_are_inconclusive_however_good_it_looks(n: int) -> None:
     found = compared([401, 395, 408], BASELINE[:n])

@@ -17,6 +17,7 @@ from streamgauge.harness.judge.compare import regression
 from streamgauge.harness.judge.compare.gate import Gate, GatedMetric, RunFigure
 from streamgauge.harness.judge.compare.regression import FEWEST_PAIRS, Mask, Settings
 from streamgauge.harness.judge.figures import change, some
+from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.statistics import Interval, Shift, Values
 
 Figures = Mapping[str, RunFigure]  # of one run, by metric as the config writes it; a metric not observed is absent
@@ -132,6 +133,25 @@ class _Sides(NamedTuple):
         )
         return before, after
 
+    def with_chance(self, shift: Shift) -> Shift:
+        """The shift, whose upper end is no lower than what the streams alone can tell of a share.
+
+        Runs in which no stream failed are all equal, however few streams they had: their variance would rule out any
+        change. So the upper end is at least that of the candidate's exact interval (Clopper and Pearson).
+        """
+        least = [self._least(metric) for metric in self.comparable()]
+        return shift._replace(high=np.maximum(shift.high, least))
+
+    def _least(self, metric: GatedMetric) -> float:
+        if metric.subject.aggregation is not None or not metric.is_share:
+            return -math.inf
+        before, after = ([run[metric.subject.text] for run in side.values()] for side in (self.before, self.after))
+        n = int(sum(each.samples for each in after))
+        hits = sum((each.value or 0.0) * each.samples for each in after)
+        worst = statistics.ratio_interval(min(n, max(0, round(hits))), n)
+        end = worst.high if metric.sign > 0 else worst.low
+        return -math.inf if end is None else metric.sign * end - float(metric.scaled(before).mean())
+
 
 @dataclass(frozen=True)
 class _Decision:
@@ -170,7 +190,7 @@ def _decide_in_stages(sides: _Sides, gate: Gate) -> _Decision | None:
     confirmed = np.zeros(len(before), bool)
     if suspicious.any() and not wanted:
         confirmed = regression.confirmed(before, after[:, first:], suspicious, settings)
-    overall = regression.shift(before, after, gate.test)
+    overall = sides.with_chance(regression.shift(before, after, gate.test))
     is_fine = len(comparable) == len(sides.metrics) and bool(regression.clearly_fine(overall, settings.clear))
     return _Decision(
         before=before,
@@ -193,7 +213,7 @@ def _decide_in_turns(sides: _Sides) -> _Decision | None:
         return None
     before, after = scaled
     margin = np.array([metric.margin for metric in sides.comparable()])
-    overall = regression.shift_in_turns(before, after)
+    overall = sides.with_chance(regression.shift_in_turns(before, after))
     return _Decision(
         before=before,
         after=after,

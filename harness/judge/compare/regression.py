@@ -49,13 +49,13 @@ class Settings(NamedTuple):
 def shift(baseline: Values, candidate: Values, test: str) -> Shift:
     """The shift by the configured test. A metric with a y that is not finite is tested by ranks instead."""
     if test == "mann_whitney":
-        return statistics.shift_of_ranks(baseline, candidate)
+        return _shift_of_ranks(baseline, candidate)
     finite = np.isfinite(baseline).all(-1) & np.isfinite(candidate).all(-1)
     if finite.all():
         return statistics.shift_of_means(baseline, candidate)
     with np.errstate(invalid="ignore"):
         means = statistics.shift_of_means(baseline, candidate)
-    return _where(finite, means, statistics.shift_of_ranks(baseline, candidate))
+    return _where(finite, means, _shift_of_ranks(baseline, candidate))
 
 
 def shift_in_turns(before: Values, after: Values) -> Shift:
@@ -63,7 +63,14 @@ def shift_in_turns(before: Values, after: Values) -> Shift:
     finite = np.isfinite(before).all(-1) & np.isfinite(after).all(-1)
     with np.errstate(invalid="ignore"):
         pairs = statistics.shift_of_pairs(after - before)
-    return _where(finite, pairs, statistics.shift_of_ranks(before, after))
+    return _where(finite, pairs, _shift_of_ranks(before, after))
+
+
+def _shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
+    """By ranks. Where most runs of both sides are at +∞, too many streams failed to tell how far they are apart."""
+    found = statistics.shift_of_ranks(baseline, candidate)
+    unknown = np.isposinf(np.median(baseline, -1)) & np.isposinf(np.median(candidate, -1))
+    return found._replace(low=np.where(unknown, -np.inf, found.low), high=np.where(unknown, np.inf, found.high))
 
 
 def _where(finite: Mask | np.bool_, means: Shift, ranks: Shift) -> Shift:
