@@ -144,5 +144,5 @@ def _unescaped(text: str) -> list[tuple[str, int, int]]:
             seen[found.start() : found.end()] = [(char, begin, end) for char in _char(found)[:1]]
         if not escapes:
             break
-    shown = ((char.lower()[:1], begin, end) for char, begin, end in seen)
+    shown = ((small, begin, end) for char, begin, end in seen for small in char.lower())  # İ: an i and a dot
     return [each for each in shown if not each[0].isspace() and each[0].isprintable()]

@@ -157,3 +157,11 @@ def test_a_machine_without_all_variables_blots_out_those_that_it_has() -> None:
     known = known_here(target, {"GAUGE_KEY": "sk-7f3a91c2d8e4"})
     assert known.blotted("sk-7F3A91C2D8E4, literal-key-1") == "…, …"
     assert known.blotted("${GAUGE_KEY} and ${ELSEWHERE} stay") == "${GAUGE_KEY} and ${ELSEWHERE} stay"
+
+
+@pytest.mark.parametrize("key", ["İstanbul", "İİİİİİİİ", "пароль-секрет", "密钥密钥密钥密钥", "straßeSTRASSE"])
+def test_a_key_whose_letters_change_their_number_in_lower_case_is_recognised(key: str) -> None:
+    for text in (key, key.lower(), f'{{"error": "no such key: {key}"}}'):
+        blotted = Redaction([key]).blotted(text)
+        assert "…" in blotted
+        assert key.lower()[:8] not in blotted.lower()
