@@ -43,7 +43,8 @@ def seconds_of(text: str | None, *, write: bool) -> float | None:
 
 
 def check_write(config: str | None) -> None:
-    """ConfigError if the config could not be changed."""
+    """ConfigError if the config could not be changed, or not be written."""
+    edit.place(_path(config))
     edit.changed(_path(config), "regression", {"margin": Regression().margin})
 
 

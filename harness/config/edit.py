@@ -32,13 +32,28 @@ def changed(path: Path, table: str, values: Mapping[str, Any]) -> str:
     for key, value in values.items():
         document[table][key] = value
     text = tomlkit.dumps(document)
+    if "\r\n" in before:  # tomlkit ends the lines that it adds with \n
+        text = text.replace("\r\n", "\n").replace("\n", "\r\n")
     parse(text.encode(), str(path))
     return text
 
 
+def place(path: Path) -> Path:
+    """The file that is written for this path, which may be a link. ConfigError if its folder takes no new file."""
+    try:
+        file = path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError before Python 3.13
+        raise ConfigError(f"{path}: is a link that leads to itself; make it a file") from None
+    if not os.access(file.parent, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"{file}: cannot be written: {file.parent} is missing or takes no new file; correct its rights"
+        )
+    return file
+
+
 def write(path: Path, text: str) -> None:
     """Write the file whole or not at all; it keeps its permissions, and a link leads to it as before. ConfigError."""
-    path = path.resolve()
+    path = place(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else _NEW

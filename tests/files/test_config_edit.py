@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from streamgauge.harness.commands import budget
 from streamgauge.harness.config import edit
 from streamgauge.harness.config.load import load
 from streamgauge.harness.errors import ConfigError
@@ -99,5 +100,23 @@ def test_what_is_no_config_is_not_touched(file: Path, before: str, values: dict[
 
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere/a\.toml: cannot be written: No such file"):
+    with pytest.raises(ConfigError, match=r"nowhere/a\.toml: cannot be written: .*nowhere is missing"):
         edit.write(tmp_path / "nowhere" / "a.toml", "")
+
+
+def test_a_link_to_itself_is_one_line_before_the_runs(tmp_path: Path) -> None:
+    link = tmp_path / "loop.toml"
+    link.symlink_to(link)
+    with pytest.raises(ConfigError, match=r"loop\.toml: is a link that leads to itself"):
+        budget.check_write(str(link))
+    with pytest.raises(ConfigError, match="nowhere is missing or takes no new file"):
+        budget.check_write(str(tmp_path / "nowhere" / "a.toml"))
+
+
+def test_a_file_with_lines_that_end_in_crlf_stays_one(file: Path) -> None:
+    before = '# ours\r\n[regression]\r\nmargin = 0.1 # keep\r\n\r\n[target]\r\nmodel = "m"\r\n'
+    file.write_text(before, newline="")
+    edit.write(file, edit.changed(file, "regression", VALUES))
+    lines = file.read_bytes().split(b"\n")
+    assert all(line.endswith(b"\r") for line in lines[:-1])
+    assert b"margin = 0.07 # keep\r" in lines
