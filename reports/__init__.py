@@ -3,14 +3,18 @@
 material      what the panels draw
 counters      the server's counters over time
 one_by_one    the streams that are shown singly
+facets        the parts of a run of which a reader may choose one
+series        a metric over time
 panel         what a panel is made of
 course_svg    TTFT over time, for the top of the page
+facts         the key numbers and percentiles of all streams, or of a part
 stream_svg    one stream as drawings
 terms         words with a definition
 html          the templates
 page          a run's report as one HTML file
-comparison    the comparison page
 trend         the history page
+
+The comparison page is a package of its own.
 """
 
 if __name__ != "streamgauge.reports":  # imported by the folder's name: then each class would exist twice

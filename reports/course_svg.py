@@ -1,17 +1,20 @@
 """TTFT over time as a small SVG for the top of the page: it is there before any script has run."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from markupsafe import Markup
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.verdict.sla import Verdict
+from streamgauge.reports.facets import Facet
 from streamgauge.reports.material import Material, Timeline
 from streamgauge.reports.panel import Picture, clock
+from streamgauge.reports.series import Series
 
 _WIDTH, _HEIGHT = 640, 230  # units of the drawing; the page scales it
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 10, 14, 26
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 10, 18, 26
 _MOST_ABOVE = 3  # a limit this many times as large as the highest P95 would flatten the lines: it is only named
 
 
@@ -22,20 +25,27 @@ _CAPTION = Markup(
 
 def draw(run: Material) -> Picture | None:
     """P50 and P95 of TTFT by the due time, and the limits that rules set for them; None without a first token."""
-    timeline = run.timeline
-    values = [value for value in (*timeline.ttft.p95, *timeline.ttft.p50) if value is not None]
+    return _drawn(run.timeline, run.timeline.ttft, _limits(run.judgement.verdicts))
+
+
+def of_facet(run: Material, facet: Facet) -> Picture | None:
+    """The same for a part of the run. The rules for all streams say nothing about a part, so no limit is drawn."""
+    return _drawn(replace(run.timeline, warm_up=None), facet.ttft, [])
+
+
+def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float]]) -> Picture | None:
+    values = [value for value in (*course.p95, *course.p50) if value is not None]
     if not values:
         return None
-    limits = _limits(run.judgement.verdicts)
-    drawn = [limit for limit in limits if limit[1] <= _MOST_ABOVE * max(values)]
-    top = 1.12 * max(*values, *(value for _, value in drawn))
+    within = [limit for limit in limits if limit[1] <= _MOST_ABOVE * max(values)]
+    top = 1.12 * max(*values, *(value for _, value in within))
     box = _Box(timeline.starts[-1] + timeline.width, top)
     parts = [
         *_warm_up(timeline, box),
         *_axes(box),
-        _line(box, timeline, timeline.ttft.p95, "p95"),
-        _line(box, timeline, timeline.ttft.p50, "p50"),
-        *_drawn_limits(box, drawn),
+        _line(box, timeline, course.p95, "p95"),
+        _line(box, timeline, course.p50, "p50"),
+        *_drawn_limits(box, within),
     ]
     said = "; ".join(
         [

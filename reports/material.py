@@ -25,8 +25,9 @@ from streamgauge.harness.judge.verdict.warm_up import WarmUp
 from streamgauge.harness.native import layout, library
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.vitals import Vital
-from streamgauge.reports import one_by_one
+from streamgauge.reports import facets, one_by_one
 from streamgauge.reports.counters import CounterCollector, Counters
+from streamgauge.reports.series import Series
 
 MOST_BINS = 120
 FEWEST_BINS = 20
@@ -34,15 +35,6 @@ STREAMS_A_BIN = 15  # with fewer, a bin's p95 is simply its slowest stream
 SAMPLES = (Vital.USERS, Vital.ACTIVE_STREAMS, Vital.CPU_PERCENT, Vital.LOOP_LAG, Vital.CONNECT_LAG)
 
 _WIDTHS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400)
-
-
-@dataclass(frozen=True)
-class Series:
-    """A metric over time, one entry per bin; None if the bin has no sample."""
-
-    n: list[int]
-    p50: list[float | None]  # ms
-    p95: list[float | None]
 
 
 @dataclass(frozen=True)
@@ -84,6 +76,7 @@ class Material:
     counters: Counters | None  # None: the server's metrics page was not read
     samples: dict[Vital, VitalSeries]  # by name, of SAMPLES
     streams: list[one_by_one.Group]  # a few of the run's streams, to be shown one by one, and one of the baseline
+    facets: list[facets.Facet]  # parts of the run of which the reader may choose one
     since: Since | None  # None: there is no accepted run to compare with
 
 
@@ -100,14 +93,17 @@ def gather(
     counter_collector = CounterCollector(store, run.id)
 
     picker = one_by_one.Picker()
+    labels = facets.few_valued(next(store.streams(run.id), None))
+    facet_collector = facets.Collector(labels, *timeline_collector.bins)
 
     def take(streams: Streams) -> None:
         timeline_collector.take(streams)
         picker.take(streams)
+        facet_collector.take(streams)
         counter_collector.take(streams)
         handover_collector.take(streams)
 
-    judgement = judge(store, run.id, rules, also=take, reader=reader)
+    judgement = judge(store, run.id, rules, take, reader, labels)
     if judgement.warm_up is not None:
         for streams in store.warm_up(run.id):
             timeline_collector.take_warm_up(streams)
@@ -123,6 +119,7 @@ def gather(
         counters=counter_collector.counters(),
         samples=samples,
         streams=one_by_one.read(store, [*picker.chosen(), *(earlier.as_baseline(since.name) if since else [])]),
+        facets=facet_collector.facets(judgement),
         since=since,
     )
 
@@ -138,6 +135,11 @@ class _TimelineCollector:
         self._bins = max(1, round(seconds / self._width))
         self._measured = _Counted(self._bins)
         self._warm_up: _Counted | None = None
+
+    @property
+    def bins(self) -> tuple[float, int]:
+        """The width of a bin in ns, and how many there are."""
+        return self._width * 1e9, self._bins
 
     def take(self, streams: Streams) -> None:
         self._add(streams, self._measured)

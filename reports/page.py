@@ -12,7 +12,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from streamgauge import __version__
-from streamgauge.reports import html
+from streamgauge.reports import facts, html
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Panel
 from streamgauge.reports.panels import PANELS
@@ -25,7 +25,7 @@ BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
 def render(material: Material) -> str:
     """The HTML page of a run."""
     run = material.judgement.run
-    return assemble(panels(material), run.scenario, f"run {run.id}")
+    return assemble(panels(material), run.scenario, f"run {run.id}", list(facts.parts(material)))
 
 
 def panels(material: Material) -> list[Panel]:
@@ -33,13 +33,18 @@ def panels(material: Material) -> list[Panel]:
     return [panel for draw in PANELS if (panel := draw(material)) is not None]
 
 
-def assemble(shown: Sequence[Panel], subject: str, source: str) -> str:
-    """A page of panels; the first one is the header. `subject` goes into the title, `source` into the footer."""
+def assemble(shown: Sequence[Panel], subject: str, source: str, parts: Sequence[facts.Shown] = ()) -> str:
+    """A page of panels; the first one is the header. `subject` goes into the title, `source` into the footer.
+
+    The reader may choose one of the `parts` in place of all streams.
+    """
     bundle = BUNDLE.read_text("utf-8") if any(panel.charts for panel in shown) else ""
-    own = ["page.js", *(["streams.js"] if any(panel.body for panel in shown) else [])]
+    has_streams = any(panel.body for panel in shown)
+    own = ["page.js", *(["streams.js"] if has_streams else []), *(["facets.js"] if parts else [])]
     scripts = [(_HERE / name).read_text("utf-8") for name in own]
     return html.template("page.html.jinja").render(
         panels=shown,
+        parts=parts,
         subject=subject,
         source=source,
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file

@@ -79,6 +79,7 @@ class Panel:
     body: Markup | None = None  # HTML of the panel's own template, after the charts
     tables: tuple[Table, ...] = ()  # folded if there are charts or a body
     notes: tuple[str, ...] = ()
+    percentiles: Table | None = None  # shown before the charts; the reader may choose of which streams
     pointers: tuple[str, ...] = ()  # what to try next, in short; only in the first panel
     status: str | None = None  # the run's verdict; only in the first panel
 

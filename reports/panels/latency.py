@@ -4,6 +4,7 @@ import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.verdict.summary import Summary
+from streamgauge.reports import facts
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, figure_or_never, interval_of, label, plot, scale
 
@@ -27,6 +28,7 @@ def draw(run: Material) -> Panel:
         name="latency",
         title="First token and the gaps after it",
         lead=lead if ttft.n else "No stream had a first token.",
+        percentiles=facts.percentiles("all streams", judgement.metrics) if _has(ttft) else None,
         charts=tuple(_by_part(run, name) for name in _TITLES if judgement.metrics[name].n),
         tables=tuple(_table(run, name) for name in _TITLES if _has(judgement.metrics[name])),
         notes=_notes(run) if _has(ttft) else (),

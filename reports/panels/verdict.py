@@ -4,18 +4,16 @@ import math
 from datetime import datetime
 
 from streamgauge.harness.config.schema import Where
-from streamgauge.harness.judge.compare.since_accepted import Since
-from streamgauge.harness.judge.figures import change, changes, figure, money, some
-from streamgauge.harness.judge.measure.statistics import ratio_interval
+from streamgauge.harness.judge.figures import money, some
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.store import Run
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.validity import was_spent
-from streamgauge.harness.judge.wording import shortened, words
-from streamgauge.reports import course_svg
+from streamgauge.harness.judge.wording import words
+from streamgauge.reports import course_svg, facts
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Fact, Mark, Panel, Table, figure_or_never, interval_of, sentence, span
+from streamgauge.reports.panel import Fact, Mark, Panel, Table, figure_or_never, sentence, span
 
 MOST_RULES = 3
 MOST_FINDINGS = 2  # the others are in their panel
@@ -38,6 +36,8 @@ def draw(run: Material) -> Panel:
 
 def _lead(judgement: Judgement) -> str:
     """What matters most: the worst missed rule with its figure, or the rule that is nearest to its limit."""
+    if not judgement.totals.streams:
+        return sentence(f"Nothing was measured: the run has no stream. {judgement.reason}")
     alike = [verdict for verdict in judgement.verdicts if verdict.status_text == judgement.verdict]
     if judgement.verdict == "missed" and alike:
         others = [verdict for verdict in judgement.verdicts if verdict not in alike]
@@ -65,8 +65,10 @@ def _told(verdict: Verdict) -> str:
     """`p95(ttft) of network slow_3g was 4,900 ms, limit 4,000 ms`."""
     subject = verdict.rule.partition("<" if "<" in verdict.rule else ">")[0].strip()
     of = "" if verdict.where == Where() else f" of {words(verdict.where)}"
-    observed, limit = (figure_or_never(value, verdict.unit) for value in (verdict.observed, verdict.limit))
-    return f"{subject.replace('_', ' ')}{of} was {observed}, limit {limit}"
+    limit = figure_or_never(verdict.limit, verdict.unit)
+    if verdict.observed == math.inf:
+        return f"{subject}{of} never came, since failed streams count as never; limit {limit}"
+    return f"{subject.replace('_', ' ')}{of} was {figure_or_never(verdict.observed, verdict.unit)}, limit {limit}"
 
 
 def _rule(verdict: Verdict) -> str:
@@ -75,34 +77,13 @@ def _rule(verdict: Verdict) -> str:
 
 
 def _facts(run: Material) -> tuple[Fact, ...]:
-    judgement, facts = run.judgement, []
-    for name, title in (("ttft", "P95 TTFT"), ("itl", "P95 ITL")):
-        summary = judgement.metrics[name]
-        p95, n = summary.quantiles.p95, f"n = {summary.n:,}"
-        doubt = n if p95 is None else f"{interval_of(summary.intervals.p95, 'ms')}, {n}"
-        if summary.failed:
-            doubt += f"; {figure_or_never(summary.gated.p95, 'ms')} with failures"
-        facts.append(Fact(title, figure(p95, "ms"), doubt, _since(run.since, f"p95({name})")))
-    for name, title in (("error_rate", "Error rate"), ("completion_rate", "Completion rate")):
-        rate = judgement.rates[name]
-        doubt = f"{rate.hits or 0:,} of {some(rate.n, 'stream')}"
-        if rate.hits is not None and rate.n:
-            doubt = f"{interval_of(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
-        facts.append(Fact(title, figure(rate.value, "ratio"), doubt, _since(run.since, name)))
+    judgement = run.judgement
+    found = [*facts.of_latency(judgement.metrics, run.since), *facts.of_rates(judgement.rates, run.since)]
     if (cost := judgement.cost) is not None:
         each = f"{money(cost.per_thousand, cost.currency)} per 1,000 answers"
         beside = cells.not_in_the_cost(judgement, cost)
-        facts.append(Fact("Cost", money(cost.total, cost.currency), "; ".join([each, *beside])))
-    return tuple(facts)
-
-
-def _since(since: Since | None, subject: str) -> str:
-    """`+3.1 % (-2.0 % to +8.5 %) against main`; empty without a baseline, or if the figure was not observed."""
-    if since is None or subject not in since.changes:
-        return ""
-    found = since.changes[subject]
-    doubt = changes(found.interval, found.unit)
-    return f"{change(found.by, found.unit)}{f' ({doubt})' if doubt else ''} against {shortened(since.name, 30)}"
+        found.append(Fact("Cost", money(cost.total, cost.currency), "; ".join([each, *beside])))
+    return tuple(found)
 
 
 def _identity(run: Material) -> list[tuple[str | Mark, ...]]:

@@ -126,7 +126,7 @@ def test_text_from_servers_and_configs_stays_text(tmp_path: Path) -> None:
         notes=[HOSTILE],
     )
     seen = Page(html)
-    assert len(seen.scripts) == 3
+    assert len(seen.scripts) == 4
     assert not [tag for tag, given in seen.tags if tag == "img" or any(name.startswith("on") for name in given)]
     assert "\u202e" not in html
     assert "49" not in seen.row("Labels", visible(HOSTILE))[1]

@@ -107,7 +107,7 @@ def test_text_from_a_server_stays_text(tmp_path: Path) -> None:
     html, _ = rendered(tmp_path / "run.db", [failed, *ttfts([100, 200])])
     assert "alert(1)</script>" not in html
     assert "\u202e" not in html
-    assert len(Page(html).scripts) == 3
+    assert len(Page(html).scripts) == 4
     assert page._hash(Page(html).scripts[2]).strip("'") in html
 
 

@@ -1,0 +1,84 @@
+"""The key numbers at the top of the page, and the table of percentiles: of all streams, or of a part of them."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from streamgauge.harness.judge.compare.since_accepted import Since
+from streamgauge.harness.judge.figures import change, changes, figure, some
+from streamgauge.harness.judge.measure.rates import RATES, Figure
+from streamgauge.harness.judge.measure.statistics import ratio_interval
+from streamgauge.harness.judge.verdict.summary import Summary
+from streamgauge.harness.judge.wording import shortened
+from streamgauge.reports import course_svg
+from streamgauge.reports.facets import METRICS
+from streamgauge.reports.material import Material
+from streamgauge.reports.panel import Cell, Fact, Picture, Table, figure_or_never, interval_of
+
+_TITLES = {"ttft": "TTFT", "itl": "ITL", "tpot": "TPOT", "e2e": "E2E", "longest_stall": "Longest stall"}
+_RATES = {"error_rate": "Error rate", "completion_rate": "Completion rate"}
+_COLUMNS = ("", ">P50", ">P95", ">95 % interval", ">P99", ">n", ">Failed", ">P95 with failures")
+
+
+class Shown(NamedTuple):
+    """What the page shows in place of the figures of all streams once its reader has chosen a part."""
+
+    kind: str
+    value: str
+    told: str  # which streams, and how many
+    facts: tuple[Fact, ...]
+    picture: Picture | None
+    percentiles: Table
+
+
+def parts(run: Material) -> Iterator[Shown]:
+    all_streams = run.judgement.totals.streams
+    for facet in run.facets:
+        rates = {name: RATES[name].over(facet.totals, run.judgement.seconds) for name in _RATES}
+        yield Shown(
+            kind=facet.kind,
+            value=facet.value,
+            told=f"Only {facet.kind.lower()} {facet.value}: {facet.totals.streams:,} of {some(all_streams, 'stream')}.",
+            facts=(*of_latency(facet.metrics), *of_rates(rates)),
+            picture=course_svg.of_facet(run, facet),
+            percentiles=percentiles(f"{facet.kind} {facet.value}", facet.metrics),
+        )
+
+
+def of_latency(metrics: Mapping[str, Summary], since: Since | None = None) -> Iterator[Fact]:
+    for name, title in (("ttft", "P95 TTFT"), ("itl", "P95 ITL")):
+        summary = metrics[name]
+        p95, n = summary.quantiles.p95, f"n = {summary.n:,}"
+        doubt = n if p95 is None else f"{interval_of(summary.intervals.p95, 'ms')}, {n}"
+        if summary.failed:
+            doubt += f"; {figure_or_never(summary.gated.p95, 'ms')} with failures"
+        yield Fact(title, figure(p95, "ms"), doubt, _since(since, f"p95({name})"))
+
+
+def of_rates(rates: Mapping[str, Figure], since: Since | None = None) -> Iterator[Fact]:
+    for name, title in _RATES.items():
+        rate = rates[name]
+        doubt = f"{rate.hits or 0:,} of {some(rate.n, 'stream')}"
+        if rate.hits is not None and rate.n:
+            doubt = f"{interval_of(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
+        yield Fact(title, figure(rate.value, "ratio"), doubt, _since(since, name))
+
+
+def _since(since: Since | None, subject: str) -> str:
+    """`+3.1 % (-2.0 % to +8.5 %) against main`; empty without a baseline, or if the figure was not observed."""
+    if since is None or subject not in since.changes:
+        return ""
+    found = since.changes[subject]
+    doubt = changes(found.interval, found.unit)
+    return f"{change(found.by, found.unit)}{f' ({doubt})' if doubt else ''} against {shortened(since.name, 30)}"
+
+
+def percentiles(of: str, metrics: Mapping[str, Summary]) -> Table:
+    rows: list[tuple[Cell, ...]] = []
+    for name in METRICS:
+        seen = metrics[name]
+        if not (seen.n or seen.failed):
+            continue
+        p50, p95, p99 = (figure(value, seen.unit) for value in seen.quantiles)
+        never = (f"{seen.failed:,}", figure_or_never(seen.gated.p95, seen.unit)) if seen.failed else ("0", p95)
+        rows.append((_TITLES[name], p50, p95, interval_of(seen.intervals.p95, seen.unit), p99, f"{seen.n:,}", *never))
+    return Table(f"Percentiles of {of}", _COLUMNS, rows)
