@@ -37,6 +37,7 @@ view              what is shown of a run while it goes on
 display           shows it, once a second
 dashboard         drawn for a terminal
 screen            the terminal's lower part
+fork_output       what workers write to that terminal
 streams_tab       the tab in Locust's web UI
 locust_entries    ITL and E2E in Locust's statistics
 conclusion        the verdict and the result's files

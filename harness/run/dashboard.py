@@ -1,5 +1,6 @@
 """Draws a run that goes on, for a terminal of any size from 40×10 on. Pure: returns lines, writes nothing."""
 
+import itertools
 from collections.abc import Iterator
 
 from streamgauge.harness.counting import some
@@ -18,9 +19,12 @@ _FEWEST_RULES = 1  # that are shown in the lowest terminal
 
 def lines(view: View, width: int, height: int) -> list[str]:
     """At most `height` lines that fit into `width` columns."""
-    above, below = [*_head(view), *_figures(view)], [*_tail(view)]
-    rules = _rules(view, max(height - len(above) - len(below), _FEWEST_RULES))
-    return for_terminal([*above, *rules, *below], min(width, _WIDEST))[:height]
+    head, figures, tail = [*_head(view)], [*_figures(view)], [*_tail(view)]
+    rules = [*_rules(view, max(height - len(head) - len(figures) - len(tail), _FEWEST_RULES))]
+    blocks = [head, figures, rules, tail]
+    if sum(map(len, blocks)) + len(blocks) <= height:
+        blocks = [[*block, Text()] for block in blocks if block]
+    return for_terminal(itertools.chain(*blocks), min(width, _WIDEST))[:height]
 
 
 def _head(view: View) -> Iterator[Text]:

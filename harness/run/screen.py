@@ -25,12 +25,16 @@ _LAST_WRITE = 2.0  # seconds that the end waits for a terminal that takes nothin
 _UP, _TO_END, _REST = "\x1b[{}A", "\x1b[K", "\x1b[J"  # cursor up; erase to the line's end; erase all below
 
 
-def opened() -> "Screen | None":
-    """A screen in place of standard output and standard error; None if they are no terminal that people look at."""
+def possible() -> bool:
+    """Whether standard output and standard error are a terminal that people look at."""
     if os.environ.get("TERM", "dumb") == "dumb" or os.environ.get("CI"):
-        return None
-    streams = (sys.stdout, sys.stderr)
-    if not all(stream is not None and stream.isatty() for stream in streams):
+        return False
+    return all(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr))
+
+
+def opened() -> "Screen | None":
+    """A screen in place of standard output and standard error; None if it is not possible."""
+    if not possible():
         return None
     try:
         # Opened anew: the flags of the descriptor that we have are shared with the shell.
@@ -55,7 +59,7 @@ class Screen:
         self._rest = b""  # that the terminal has not taken
         self._closed = False
         self._handlers = [handler for handler in _handlers() if handler.stream in self._streams]
-        self._continued = gevent.signal_handler(signal.SIGCONT, self._begin_anew)
+        self._paused = gevent.signal_handler(signal.SIGTSTP, self._pause)
         replaced = _Above(self, sys.stderr)
         self._divert(replaced, replaced)
 
@@ -81,7 +85,7 @@ class Screen:
         """Erase it, and write what still waits. Later calls do nothing."""
         if self._closed:
             return
-        self._continued.cancel()
+        self._paused.cancel()
         self._lines = []
         self._above.extend(filter(None, [self._unfinished]))
         with gevent.Timeout(_LAST_WRITE, False):
@@ -126,9 +130,10 @@ class Screen:
                 return size
         return os.terminal_size((80, 24))
 
-    def _begin_anew(self) -> None:
-        """After Ctrl-Z and `fg`: the shell has written below the screen."""
+    def _pause(self) -> None:
+        """Ctrl-Z. After `fg`, the next screen is drawn below what the shell has written."""
         self._drawn = []
+        os.kill(os.getpid(), signal.SIGSTOP)
 
     def _divert(self, output: Any, errors: Any) -> None:
         sys.stdout, sys.stderr = output, errors

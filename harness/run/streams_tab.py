@@ -60,20 +60,20 @@ class StreamsTab:
 
 
 def _rows(view: View) -> Iterator[dict[str, str]]:
-    latest, seconds = f"of the last {view.figures.seconds:.0f} s", view.figures.seconds or 1.0
+    latest, seconds = f"last {view.figures.seconds:.0f} s", view.figures.seconds or 1.0
     if view.warm_up:
         yield {"what": "Warm-up: in no figure of the result", "now": f"{view.warm_up:,.0f} s left"}
     for row in view.figures.rows:
         quantiles = zip(("p50", "p95", "p99"), (figure(value, row.unit) for value in row.quantiles), strict=True)
-        yield {"what": f"{row.name.upper()} {latest}", "n": f"{row.n:,}", **dict(quantiles)}
+        yield {"what": f"{row.name.upper()}, {latest}", "n": f"{row.n:,}", **dict(quantiles)}
     for now in view.figures.rules:
         where = now.rule.written.where
         selected = f", {words(where)}" if where.selected() else ""
         state = {None: NONE, True: "within the limit", False: "beyond the limit"}[now.holds]
         value = figure(now.value, now.rule.subject.unit)
-        yield {"what": f"Rule {now.rule.text}{selected} {latest}", "now": value, "state": state}
-    yield {"what": f"Ended {latest}", "now": f"{view.figures.ended / seconds:,.1f} streams/s"}
-    yield {"what": f"Content {latest}", "now": f"{view.figures.chunks / seconds:,.0f} chunks/s"}
+        yield {"what": f"Rule {now.rule.text}{selected}, {latest}", "now": value, "state": state}
+    yield {"what": f"Ended, {latest}", "now": f"{view.figures.ended / seconds:,.1f} streams/s"}
+    yield {"what": f"Content, {latest}", "now": f"{view.figures.chunks / seconds:,.0f} chunks/s"}
     yield {"what": "Under way", "now": f"{some(view.active, 'stream')} of {some(view.users, 'user')}"}
     for outcome in Outcome:
         if view.outcomes[outcome]:

@@ -20,14 +20,14 @@ def test_a_run_in_a_terminal_shows_itself_and_leaves_only_its_result(server: Ref
     (tmp_path / "hasty.py").write_text(PRINTS)
     words = [
         BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", "3", "--spawn-rate", "9",
-        "--run-time", "6s", "--config", "rules.toml", "--db", "run.db",
+        "--run-time", "6s", "--config", "rules.toml", "--db", "run.db", "--processes", "1",
     ]  # fmt: skip
     program = Program(words, tmp_path, {"TERM": "xterm", "NO_COLOR": "1", "CI": ""})
     program.until(lambda shown: "✓ max(ttft) < 20s:" in shown)
     shown = program.terminal.text
     for part in ("hasty · " + server.url, " of 0:06  ━", "3 users, ", "TTFT    ", "ITL    ", "generator: "):
         assert shown.count(part) == 1, shown
-    assert shown.startswith("the scenario says hello\n"), "what is printed stays above the screen"
+    assert shown.startswith("the scenario says hello\n"), "what a worker prints stays above the screen"
     program.resize(60, 12)
     program.press(b"\x13")  # Ctrl-S: the terminal takes nothing; the run goes on
     program.press(b"\x11")

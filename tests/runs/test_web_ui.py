@@ -46,9 +46,9 @@ class UI:
         assert '"key": "streams", "title": "Streams"' in self.client.get("/").text
         until(lambda: "Outcome completed" in self.tab())  # Locust keeps an answer for some seconds
         rows = self.tab()
-        (ttft,) = [row for what, row in rows.items() if what.startswith("TTFT of the last ")]
+        (ttft,) = [row for what, row in rows.items() if what.startswith("TTFT, last ")]
         assert ttft["p50"].endswith(" ms")
-        (rule,) = [row for what, row in rows.items() if what.startswith("Rule max(ttft) < 20s of the last ")]
+        (rule,) = [row for what, row in rows.items() if what.startswith("Rule max(ttft) < 20s, last ")]
         assert rule["state"] == "within the limit"
         assert "Generator" in rows
         table = csv.DictReader(self.client.get("/stats/requests/csv").text.splitlines())
