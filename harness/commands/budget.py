@@ -63,9 +63,9 @@ def show(recorded: Recorded, settings: Regression, seconds: float) -> Proposal:
     return proposal
 
 
-def written(proposal: Proposal, config: str | None) -> Exit:
-    """Write the proposal into the config, and say what comes next."""
-    plan, path = proposal.plan, _path(config)
+def written(proposal: Proposal | None, config: str | None) -> Exit:
+    """Write the proposal into the config, and say what comes next. None: the runs were not enough for one."""
+    plan, path = None if proposal is None else proposal.plan, _path(config)
     if plan is None:
         lines.warn(f"{path}: not changed, because nothing is proposed")
         return Exit.INCONCLUSIVE

@@ -44,6 +44,8 @@ def command(
 
     With --budget 5m, which a pull request may take, it proposes the length and number of a gate's runs, its metrics
     and its margin. What it proposes can be far from runs that are far from its length: record runs of about 30 s.
+
+    It exits with 3 if too few of the runs could be compared, or if something ended them early.
     """
     seconds = budget.seconds_of(options.pop("budget"), write=write)
     if write:
@@ -62,7 +64,9 @@ def command(
     lines.show(*noise.report_all(observed.figures.values(), gate))
     for sentence in (*(f"{run} is left out: {fault}" for run, fault in observed.faults.items()), *observed.notes):
         lines.show(f"  {sentence}")
-    if seconds and equal is not None:
-        proposal = budget.show(equal, settings, seconds)
-        if write:
-            ctx.exit(budget.written(proposal, options["config"]))
+    proposal = budget.show(equal, settings, seconds) if seconds and equal is not None else None
+    tells = not series.ended and noise.tells(observed.figures.values(), gate)
+    code = Exit.MET if tells else Exit.INCONCLUSIVE
+    if write:
+        code = max(code, budget.written(proposal if tells else None, options["config"]))
+    ctx.exit(code)

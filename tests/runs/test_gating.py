@@ -50,6 +50,30 @@ def noisy(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> 
     return folder, told.stdout
 
 
+STOPS = """\
+import os, signal
+from streamgauge.scenario import StreamUser, task
+
+
+class Stopped(StreamUser):
+    @task
+    def ask(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_noise_of_runs_that_ended_early_is_inconclusive_and_writes_nothing(
+    server: ReferenceServer, tmp_path: Path
+) -> None:
+    config = tmp_path / "streamgauge.toml"
+    config.write_text(CONFIG)
+    (tmp_path / "stops.py").write_text(STOPS)
+    told = run("noise", "stops.py", "--host", server.url, *WORK, "--budget", "5m", "--write", cwd=tmp_path)
+    assert (told.returncode, config.read_text()) == (3, CONFIG), told.stderr
+    assert "streamgauge.toml: not changed, because nothing is proposed" in told.stderr
+    assert len(runs_of(tmp_path / "gauge.db")) == 1
+
+
 class TestOnFiveEqualRuns:
     def test_noise_reports_how_far_equal_runs_differ_and_what_a_gate_would_detect(
         self, noisy: tuple[Path, str]

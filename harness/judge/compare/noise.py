@@ -121,6 +121,11 @@ class Resampled:
         return None if smallest is None else self._metrics[place].unscaled(smallest)
 
 
+def tells(runs: Iterable[Figures], gate: Gate) -> bool:
+    """Whether `report_all` can say of any metric how far these runs are apart."""
+    return equal_runs(runs, gate.metrics)[0] is not None
+
+
 def report_all(runs: Iterable[Figures], gate: Gate) -> list[str]:
     """Lines for a person: how far runs are apart, and what the gate finds with its smallest and largest baseline."""
     equal, faults = equal_runs(runs, gate.metrics)
