@@ -126,9 +126,12 @@ def _python(version: str | None) -> str | None:
     if version is None:
         return None
     homes = sorted(Path.home().glob(f".pyenv/versions/{version}*/bin"))
-    where = os.pathsep.join([os.environ["PATH"], *map(str, homes)])
-    # That of a virtual environment would make another one without its packages: take it only if there is no other.
-    return shutil.which(f"python{version}", path=where)
+    for folder in (*map(str, homes), *os.environ["PATH"].split(os.pathsep)):
+        found = shutil.which(f"python{version}", path=folder)
+        # pyenv has a file of this name on the PATH even for a version that is not chosen.
+        if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
+            return found
+    return None
 
 
 def _told(step: Step, result: str, *more: str) -> str:
