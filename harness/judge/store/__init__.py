@@ -11,8 +11,10 @@ measured     which of them are measured, and which belong to the warm-up
 incoming     streams that are not stored yet
 derived      counts of gaps for people who write SQL
 database     the store itself
+beside       a large run's streams, read by a second process, which `__main__` is
 """
 
+from streamgauge.harness.judge.store.beside import measured_streams
 from streamgauge.harness.judge.store.database import Store
 from streamgauge.harness.judge.store.derived import GapCount
 from streamgauge.harness.judge.store.exported import Column, ExportedRow, chunk_rows, stream_rows
@@ -37,6 +39,7 @@ __all__ = [
     "decoded_ahead",
     "fault_of",
     "matches",
+    "measured_streams",
     "stream_in_full",
     "stream_rows",
     "streams_of",

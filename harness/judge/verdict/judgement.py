@@ -21,7 +21,7 @@ from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import CARRIED, RATES, SERVER_STOPPED, Figure
 from streamgauge.harness.judge.measure.totals import Totals
-from streamgauge.harness.judge.store import Run, Store, Streams, decoded_ahead
+from streamgauge.harness.judge.store import Run, Store, Streams, decoded_ahead, measured_streams
 from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.cold_start import FirstStreams
 from streamgauge.harness.judge.verdict.findings import Collector, Finding, find
@@ -131,7 +131,8 @@ def judge(
     windows = sla.windows(rules, of_rules, reader, begins)
     streams_in_all = store.count(run.id)
     first_streams, collector = FirstStreams.of(streams_in_all), Collector(took, streams_in_all)
-    for streams in decoded_ahead(map(measurements.arranged, store.streams(run.id))):
+    batches = measured_streams(store, run.id, streams_in_all)
+    for streams in decoded_ahead(map(measurements.arranged, batches)):
         measured = measurements.take(streams)
         collector.take(streams)
         if run.measured_from is None:

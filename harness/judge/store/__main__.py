@@ -1,0 +1,27 @@
+"""The second process of `beside`: reads the streams of a run after one, whose id it is told on standard input."""
+
+import pickle
+import sys
+
+from streamgauge.harness.errors import StreamgaugeError
+from streamgauge.harness.judge.store.database import Store
+
+
+def main(path: str, run_id: str, batch: str) -> None:
+    """Write batches to standard output, then None, or the error that ended the reading; all pickled."""
+    output = sys.stdout.buffer
+    end: StreamgaugeError | None = None
+    try:
+        with Store.open(path) as store:
+            after = int(sys.stdin.readline())
+            for streams in store.streams(run_id, batch=int(batch), after=after):
+                pickle.dump(streams, output, pickle.HIGHEST_PROTOCOL)
+                output.flush()
+    except StreamgaugeError as fault:
+        end = fault
+    pickle.dump(end, output)
+    output.flush()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

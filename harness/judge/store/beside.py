@@ -1,0 +1,59 @@
+"""Reads a large run's streams in a second process, which makes columns of SQLite's rows while this one measures them.
+
+SQLite hands over a row value by value, and holds Python's global lock while it does: a thread would not help. The
+batches, and so all figures, are the same with and without the second process.
+"""
+
+import itertools
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from typing import BinaryIO, TextIO, cast
+
+from streamgauge.harness.errors import StoreError, StreamgaugeError
+from streamgauge.harness.judge.store.database import BATCH, Store
+from streamgauge.harness.judge.store.streams import Streams
+from streamgauge.harness.programs import running
+
+FEWEST = 20_000  # streams for which a second process is worth its start
+_FIRST = 2  # batches that this process reads itself, while the other one starts
+
+
+def measured_streams(store: Store, run_id: str, count: int) -> Iterator[Streams]:
+    """As `store.streams`, for a run of `count` streams."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return streams_beside(store, run_id) if count >= FEWEST and cores > 1 else store.streams(run_id)
+
+
+def streams_beside(store: Store, run_id: str, batch: int = BATCH) -> Generator[Streams, None, None]:
+    """As `store.streams`, from a second process. StoreError if that ends before it has read them all."""
+    # -P: no module that happens to lie in the working directory is imported.
+    reader = [sys.executable, "-P", "-m", __package__, str(store.path), run_id, str(batch)]
+    with running(reader, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        told, batches = cast(TextIO, process.stdin), cast(TextIO, process.stdout).buffer
+        try:
+            first = list(itertools.islice(store.streams(run_id, batch=batch), _FIRST))
+            with suppress(BrokenPipeError), told:  # it has ended; the other pipe tells
+                told.write(f"{first[-1].id[-1] if first else -1}\n")
+            yield from first
+            while (streams := _received(batches, store)) is not None:
+                yield streams
+        finally:
+            process.kill()
+
+
+def _received(pipe: BinaryIO, store: Store) -> Streams | None:
+    """The next batch; None after the last one."""
+    try:
+        received = pickle.load(pipe)  # noqa: S301 - from a process of our own
+    except (EOFError, pickle.UnpicklingError):
+        raise StoreError(
+            f"{store.path}: the process that reads it was killed, so nothing is judged; is memory short? Try again"
+        ) from None
+    if isinstance(received, StreamgaugeError):
+        raise received
+    streams: Streams | None = received
+    return streams

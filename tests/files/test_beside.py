@@ -1,0 +1,98 @@
+"""A second process reads the streams of a large run: the same batches, and its faults are told."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import psutil
+import pytest
+
+from streamgauge.harness.errors import DamagedRow, StoreError
+from streamgauge.harness.judge.store import Store, Streams, beside
+from streamgauge.harness.judge.store.beside import measured_streams, streams_beside
+from tests.support import any_streams
+
+_BATCH, _COUNT = 20, 130
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("beside") / "any.db"
+    any_streams.store(path, Random(1), _COUNT)
+    return path
+
+
+def test_the_second_process_gives_the_same_batches(path: Path) -> None:
+    with Store.open(path) as store:
+        alone = list(store.streams("any", batch=_BATCH))
+        helped = list(streams_beside(store, "any", _BATCH))
+    assert len(alone) > 4
+    assert [_values(streams) for streams in helped] == [_values(streams) for streams in alone]
+
+
+def _values(streams: Streams) -> tuple[object, ...]:
+    numbers = {name: column.tobytes() for name, column in streams.number.items()}
+    return streams.id.tolist(), streams.text, numbers, streams.blobs, streams.source
+
+
+def test_a_run_of_one_batch_is_read_to_its_end(path: Path) -> None:
+    with Store.open(path) as store:
+        assert [len(streams) for streams in streams_beside(store, "any")] == [store.count("any")]
+
+
+def test_a_row_that_the_second_process_finds_damaged_is_told_as_ever(path: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.db"
+    damaged.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(damaged)) as connection:
+        connection.execute("UPDATE streams SET arrivals = x'09' WHERE id = ?", [_COUNT - 5])
+        connection.commit()
+    with Store.open(damaged) as store:
+        told = [_fault_of(lambda: list(store.streams("any", batch=_BATCH)))]
+        told += [_fault_of(lambda: list(streams_beside(store, "any", _BATCH)))]
+    assert told[0] == told[1]
+    assert f"row {_COUNT - 5}, column arrivals" in told[0]
+
+
+def _fault_of(read: Callable[[], object]) -> str:
+    with pytest.raises(DamagedRow) as raised:
+        read()
+    return str(raised.value)
+
+
+def test_a_second_process_that_is_killed_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(path) as store:
+
+        def kill_and_read(*of_run: Any, **how: Any) -> Iterator[Streams]:
+            (reader,) = _readers()
+            reader.kill()  # before it is told where to begin
+            return Store.streams(store, *of_run, **how)
+
+        monkeypatch.setattr(store, "streams", kill_and_read)
+        with pytest.raises(StoreError, match="the process that reads it was killed"):
+            list(streams_beside(store, "any", _BATCH))
+
+
+def _readers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "streamgauge.harness.judge.store" in child.cmdline()]
+
+
+def test_a_reader_that_gives_up_leaves_no_process_behind(path: Path) -> None:
+    with Store.open(path) as store:
+        batches = streams_beside(store, "any", _BATCH)
+        next(batches)
+        batches.close()
+    assert _readers() == []
+
+
+@pytest.mark.parametrize(("count", "cores"), [(beside.FEWEST - 1, {0, 1}), (beside.FEWEST, {0})])
+def test_a_small_run_and_a_single_core_start_no_process(
+    path: Path, monkeypatch: pytest.MonkeyPatch, count: int, cores: set[int]
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: cores)
+    with Store.open(path) as store:
+        batches = measured_streams(store, "any", count)
+        next(batches)
+        assert _readers() == []
