@@ -34,6 +34,7 @@ from streamgauge.harness.run.settings import settings
 from streamgauge.harness.run.streams_tab import StreamsTab
 from streamgauge.harness.run.terminal import end_main, interrupt_main, say
 from streamgauge.harness.run.web_ui import guard
+from streamgauge.harness.run.workers import quits_once
 
 _ONE_CTRL_C = 1.0  # seconds; the terminal and the command that started us may both pass on the same one
 _log = logging.getLogger("locust.streamgauge")
@@ -65,6 +66,7 @@ class Keeper:
         self._check()
         self._listen(environment.events)
         if isinstance(runner, MasterRunner):
+            quits_once(runner)
             kinds: tuple[type[FromWorker], ...] = (Ready, Batch, Done, Refused)
             for kind in kinds:
                 messages.listen(runner, kind, self._on_message)
