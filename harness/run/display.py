@@ -52,9 +52,11 @@ class Display:
 
     def finish(self) -> None:
         """Count the last streams, and give the terminal back."""
-        self._look(None)
-        if self._screen is not None:
-            self._screen.close()
+        try:
+            self._look(None)
+        finally:
+            if self._screen is not None:
+                self._screen.close()
 
     @property
     def _now(self) -> float:
@@ -63,9 +65,11 @@ class Display:
     def _look(self, ends: float | None) -> None:
         streams = self._latest.take(self._now)
         if streams is not None:
+            gevent.sleep(0)  # between steps of some ms each, for the users of a run without workers
             locust_entries.add(self._environment.stats, streams)
         if self._screen is None and self._tab is None:
             return
+        gevent.sleep(0)
         seen = self._view(ends)
         if self._screen is not None:
             self._screen.show(lambda width, height: dashboard.lines(seen, width, height))
