@@ -11,6 +11,7 @@ facts         the key numbers and percentiles of all streams, or of a part
 stream_svg    one stream as drawings
 terms         words with a definition
 html          the templates
+run_pages     which file is the report of which run
 page          a run's report as one HTML file
 trend         the history page
 

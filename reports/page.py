@@ -25,7 +25,7 @@ BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
 def render(material: Material) -> str:
     """The HTML page of a run."""
     run = material.judgement.run
-    return assemble(panels(material), run.scenario, f"run {run.id}", list(facts.parts(material)))
+    return assemble(panels(material), run.scenario, f"run {run.id}", list(facts.parts(material)), run.id)
 
 
 def panels(material: Material) -> list[Panel]:
@@ -33,10 +33,13 @@ def panels(material: Material) -> list[Panel]:
     return [panel for draw in PANELS if (panel := draw(material)) is not None]
 
 
-def assemble(shown: Sequence[Panel], subject: str, source: str, parts: Sequence[facts.Shown] = ()) -> str:
+def assemble(
+    shown: Sequence[Panel], subject: str, source: str, parts: Sequence[facts.Shown] = (), run: str | None = None
+) -> str:
     """A page of panels; the first one is the header. `subject` goes into the title, `source` into the footer.
 
-    The reader may choose one of the `parts` in place of all streams.
+    The reader may choose one of the `parts` in place of all streams. `run`: the id of the one run that the page
+    reports, by which `run_pages` finds it.
     """
     bundle = BUNDLE.read_text("utf-8") if any(panel.charts for panel in shown) else ""
     has_streams = any(panel.body for panel in shown)
@@ -47,6 +50,7 @@ def assemble(shown: Sequence[Panel], subject: str, source: str, parts: Sequence[
         parts=parts,
         subject=subject,
         source=source,
+        run=run,
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file
         bundle=Markup(bundle),  # noqa: S704 - our own file
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files

@@ -25,7 +25,15 @@ class Mark:
     status: str  # met, missed, inconclusive, invalid, valid, degraded
 
 
-Cell = str | Mark
+@dataclass(frozen=True)
+class Link:
+    """To another file beside the page."""
+
+    text: str
+    href: str  # relative
+
+
+Cell = str | Mark | Link
 
 
 @dataclass(frozen=True)

@@ -1,48 +1,62 @@
-"""The history page: P95 TTFT by run with accepted baselines and change points, and the spread of TTFT by day."""
+"""The history page: P50 and P95 of TTFT by run with levels, accepted runs and releases, and its spread by day."""
 
 import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
 
+import numpy as np
 import plotly.graph_objects as go
 
-from streamgauge.harness.judge.compare.history import EDGES_MS, Day, History, Point
+from streamgauge.harness.judge.compare.history import EDGES_MS, FINE_MS, STEPS, Day, History, Point
 from streamgauge.harness.judge.figures import change, figure, money, some
+from streamgauge.harness.judge.measure.arrays import Integers
+from streamgauge.harness.judge.wording import shortened, visible
 from streamgauge.reports.page import assemble
 from streamgauge.reports.panel import (
     Cell,
     Chart,
     Fact,
+    Link,
     Panel,
     Table,
     figure_or_never,
     interval_of,
+    label,
     plot,
     scale,
     sentence,
 )
 
-_SHADES = ("var(--good)", "var(--p50)", "var(--p95)", "var(--p99)", "var(--bad)")
+_MOST_RELEASES = 24  # names above the chart, the newest
+_MOST_COLUMNS = 120  # days side by side; with more, a column is a week or a month
+_ROWS_OF_A_DOUBLING = 8  # of the density
+_NOTE = (
+    "At a change point, the runs before and after lie on different levels: fewer than 1 % of random orders of "
+    "the same runs have a change as clear. Failed streams count as infinitely late."
+)
 
 
-def render(history: History) -> str:
-    """One self-contained HTML page."""
+def render(history: History, links: Mapping[str, str] | None = None) -> str:
+    """One self-contained HTML page. `links`: the address of each run's report, by the run's id, where there is one."""
     newest = history.points[-1].run
-    panels = [_head(history), _by_run(history), _by_day(history)]
+    panels = [_head(history), _by_run(history, links or {}), _by_day(history)]
     return assemble(panels, newest.scenario, f"{some(len(history.points), 'run')} up to {newest.id}")
 
 
 def _head(history: History) -> Panel:
     last = history.points[-1]
-    changes = [point for point in history.points if point.change is not None]
+    changed = _changed(history)
     last_change = Fact("Last change", "none found")
-    if changes:
-        last_change = Fact("Last change", _change(changes[-1]), f"since {_when(changes[-1])}")
+    if changed:
+        last_change = Fact("Last change of P95", _by(changed[-1].change), f"since {_told(changed[-1])}")
     left_out = f"{some(history.others, 'run')} of other work left out: only runs of the same work compare"
     return Panel(
         name="trend",
         title=f"trend of {last.run.scenario}",
-        lead=f"{some(len(history.points), 'run')} on {some(len(history.days), 'day')}.",
+        lead=_lead(history),
         facts=(
             Fact("P95 TTFT of the newest run", figure_or_never(last.p95, "ms"), interval_of(last.interval, "ms")),
+            Fact("P50 TTFT", figure_or_never(last.p50, "ms"), some(last.streams, "stream")),
             last_change,
             Fact("Accepted runs", f"{sum(bool(point.baselines) for point in history.points):,}"),
         ),
@@ -50,78 +64,172 @@ def _head(history: History) -> Panel:
     )
 
 
-def _by_run(history: History) -> Panel:
-    points = history.points
-    numbered = list(enumerate(points, 1))
+def _changed(history: History) -> list[Point]:
+    return [point for point in history.points if point.change is not None]
+
+
+def _lead(history: History) -> str:
+    """What matters most: the level of today, and since when."""
+    over = f"{some(len(history.points), 'run')} on {some(len(history.days), 'day')}"
+    changed = _changed(history)
+    if not changed:
+        return f"P95 TTFT has not changed for good in {over}."
+    last = changed[-1]
+    level, way = figure(last.level, "ms"), "up" if (last.change or 1.0) > 1 else "down"
+    return f"P95 TTFT is about {level} since {_told(last)}, {way} by {_by(last.change).lstrip('+-')}. In all {over}."
+
+
+def _told(point: Point) -> str:
+    """When, and which build: `2026-11-24 09:02 (v1.2)`."""
+    build = point.release or point.run.labels.get("commit", "")[:12]
+    return f"{_when(point)}{f' ({shortened(build, 30)})' if build else ''}"
+
+
+# By run
+
+
+def _by_run(history: History, links: Mapping[str, str]) -> Panel:
+    numbered = list(enumerate(history.points, 1))
+    changed = [
+        (number, value, by)
+        for number, point in numbered
+        for value, by in ((point.p95, point.change), (point.p50, point.change_p50))
+        if by is not None
+    ]
     traces = [
-        _dots("run", "p95", "circle", numbered),
-        _dots("accepted", "good", "diamond", [one for one in numbered if one[1].baselines]),
-        _dots("change point", "bad", "triangle-up", [one for one in numbered if one[1].change is not None]),
+        *_levels("P95", [(number, point.level) for number, point in numbered], "p95"),
+        *_levels("P50", [(number, point.level_p50) for number, point in numbered], "p50"),
+        _line("P95", "p95", "solid", "diamond", numbered),
+        _line("P50", "p50", "dash", "circle", numbered),
+        _marks(
+            "accepted", "good", "square-open", [(number, point.p95) for number, point in numbered if point.baselines]
+        ),
+        _marks("change point", "bad", "triangle-up", [(number, value) for number, value, _ in changed]),
     ]
-    traces[0].mode = "lines+markers"
-    axis = {"title": {"text": "ms"}, **scale([point.p95 for point in points], 50)}
+    shapes, names = _releases(numbered)
     chart = Chart(
-        caption="Did the first token become slower? P95 TTFT by run, oldest first",
-        figure=plot(traces, xaxis={"title": {"text": "run"}}, yaxis=axis),
+        caption="Did the first token become slower? P50 and P95 TTFT by run, oldest first, with their levels",
+        figure=plot(
+            [trace for trace in traces if len(trace.x)],
+            xaxis={"title": {"text": "run"}, **_ticks(numbered)},
+            yaxis={"title": {"text": "ms"}, **scale([value for point in history.points for value in
+                                                      (point.p50, point.p95)], 50)},
+            shapes=shapes,
+            annotations=names,
+            margin={"t": 28} if names else {},
+        ),
+        height=340,
         wide=True,
-    )
-    changed = [point for point in points if point.change is not None]
-    lead = "; ".join(f"{_change(point)} from {_when(point)} on" for point in changed)
-    rows: list[tuple[Cell, ...]] = [
-        (*_row(place, point), *(_cost(point) if history.priced else ()), point.run.id) for place, point in numbered
-    ]
-    columns = (
-        ">run",
-        "started (UTC)",
-        "commit",
-        ">streams",
-        ">P50",
-        ">P95",
-        ">95 % interval",
-        "accepted",
-        "change",
-        *(["cost", "cost per 1,000 answers"] if history.priced else []),
-        "id",
-    )
+    )  # fmt: skip
+    told = "; ".join(f"P95 {_by(point.change)} from {_told(point)} on" for point in _changed(history))
     return Panel(
         name="runs",
         title="By run",
-        lead=sentence(lead) if lead else "No lasting change was changed.",
+        lead=sentence(told) if told else "No lasting change was found.",
         charts=(chart,),
-        tables=(Table("P95 TTFT by run", columns, rows),),
-        notes=(
-            "At a change point, the runs before and after lie on different levels: fewer than 1 % of random orders of "
-            "the same runs have a change as clear. Failed streams count as infinitely late.",
-        ),
+        tables=(Table("TTFT by run", _columns(history), [*_rows(history, numbered, links)], sortable=True),),
+        notes=(_NOTE,),
     )
 
 
-def _dots(name: str, colour: str, symbol: str, numbered: list[tuple[int, Point]]) -> go.Scatter:
-    """Markers; a run whose P95 is infinite leaves a gap."""
+def _line(name: str, colour: str, dash: str, symbol: str, numbered: Sequence[tuple[int, Point]]) -> go.Scatter:
+    """A run whose figure is infinite leaves a gap."""
+    values = [point.p95 if name == "P95" else point.p50 for _, point in numbered]
+    texts = [
+        f"{name} {figure_or_never(value, 'ms')}<br>{label(_told(point), 50)}<br>{label(point.run.id, 50)}"
+        for (_, point), value in zip(numbered, values, strict=True)
+    ]
     return go.Scatter(
-        x=[number for number, _ in numbered],
-        y=[None if point.p95 is None or math.isinf(point.p95) else point.p95 for _, point in numbered],
-        name=name,
-        mode="markers",
-        line={"color": f"var(--{colour})"},
-        marker={"color": f"var(--{colour})", "symbol": symbol, "size": 7 if symbol == "circle" else 12},
-        text=[f"{_when(point)}: {figure(point.p95, 'ms')}" for _, point in numbered],
-        hovertemplate="%{text}<extra></extra>",
-    )
+        x=[number for number, _ in numbered], y=[_finite(value) for value in values], name=name, mode="lines+markers",
+        line={"color": f"var(--{colour})", "width": 1.5, "dash": dash}, marker={"size": 7, "symbol": symbol},
+        text=texts, hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
 
 
-def _row(place: int, point: Point) -> tuple[Cell, ...]:
+def _levels(name: str, levels: Sequence[tuple[int, float | None]], colour: str) -> Iterator[go.Scatter]:
+    """A wide line at each level, from half a run before its first run to half a run behind its last."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    before = None
+    for number, level in levels:
+        if level is None:
+            continue
+        if level != before:
+            x, y = [*x, None, number - 0.5], [*y, None, level]
+        x, y = [*x, number + 0.5], [*y, level]
+        before = level
+    yield go.Scatter(
+        x=x, y=y, mode="lines", name=f"level of {name}", hoverinfo="skip", showlegend=False, opacity=0.3,
+        line={"color": f"var(--{colour})", "width": 7},
+    )  # fmt: skip
+
+
+def _marks(name: str, colour: str, symbol: str, places: Sequence[tuple[int, float | None]]) -> go.Scatter:
+    return go.Scatter(
+        x=[number for number, _ in places], y=[_finite(value) for _, value in places], mode="markers", name=name,
+        marker={"color": f"var(--{colour})", "symbol": symbol, "size": 13, "line": {"width": 2}}, hoverinfo="skip",
+    )  # fmt: skip
+
+
+def _releases(numbered: Sequence[tuple[int, Point]]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+    """A dotted line and a name where another release begins."""
+    begins = [
+        (number, point.release)
+        for (number, point), before in zip(numbered, [None, *(point for _, point in numbered)], strict=False)
+        if point.release and (before is None or point.release != before.release)
+    ][-_MOST_RELEASES:]
+    shapes: list[dict[str, object]] = [
+        {"type": "line", "x0": number - 0.5, "x1": number - 0.5, "y0": 0, "y1": 1, "yref": "paper", "layer": "below",
+         "line": {"color": "var(--neutral)", "width": 1, "dash": "dot"}}
+        for number, _ in begins
+    ]  # fmt: skip
+    names: list[dict[str, object]] = [
+        {"x": number - 0.5, "y": 1, "yref": "paper", "text": label(release, 14), "showarrow": False,
+         "xanchor": "left", "yanchor": "top", "textangle": 90 if len(begins) > 6 else 0,
+         "font": {"size": 11, "color": "var(--muted)"}}
+        for number, release in begins
+    ]  # fmt: skip
+    return shapes, names
+
+
+def _ticks(numbered: Sequence[tuple[int, Point]]) -> dict[str, object]:
+    step = -(-len(numbered) // 8)
+    chosen = numbered[::step]
+    return {
+        "tickvals": [number for number, _ in chosen],
+        "ticktext": [f"{number}<br>{label(_when(point)[:10])}" for number, point in chosen],
+        "range": [0.4, len(numbered) + 0.6],
+        "showgrid": False,
+    }
+
+
+def _columns(history: History) -> tuple[str, ...]:
     return (
-        f"{place}",
-        _when(point),
-        point.run.labels.get("commit", "")[:12],
-        f"{point.streams:,}",
-        figure_or_never(point.p50, "ms"),
-        figure_or_never(point.p95, "ms"),
-        interval_of(point.interval, "ms"),
-        ", ".join(point.baselines),
-        "" if point.change is None else _change(point),
-    )
+        ">run", "started (UTC)", "release", "commit", ">streams", ">P50", ">P95", ">95 % interval", "accepted",
+        "change of P50", "change of P95", *(["cost", "cost per 1,000 answers"] if history.priced else []), "report",
+    )  # fmt: skip
+
+
+def _rows(
+    history: History, numbered: Sequence[tuple[int, Point]], links: Mapping[str, str]
+) -> Iterator[tuple[Cell, ...]]:
+    for number, point in numbered:
+        address = links.get(visible(point.run.id))
+        yield (
+            f"{number}",
+            _when(point),
+            shortened(point.release, 40),
+            point.run.labels.get("commit", "")[:12],
+            f"{point.streams:,}",
+            figure_or_never(point.p50, "ms"),
+            figure_or_never(point.p95, "ms"),
+            interval_of(point.interval, "ms"),
+            ", ".join(point.baselines),
+            "" if point.change_p50 is None else _by(point.change_p50),
+            "" if point.change is None else _by(point.change),
+            *(_cost(point) if history.priced else ()),
+            Link(point.run.id, address) if address else point.run.id,
+        )
 
 
 def _cost(point: Point) -> tuple[Cell, ...]:
@@ -130,43 +238,122 @@ def _cost(point: Point) -> tuple[Cell, ...]:
     return money(point.cost.total, point.cost.currency), money(point.cost.per_thousand, point.cost.currency)
 
 
+# By day
+
+
 def _by_day(history: History) -> Panel:
     used = [place for place in range(len(EDGES_MS) + 1) if any(day.counts[place] for day in history.days)]
     places = list(range(used[0], used[-1] + 1)) if used else []
-    dates = [day.date for day in history.days]
-    shares = [[_share(day, day.counts[place]) for day in history.days] for place in places]
-    # Five colours from fast to slow; the last one is also used for failures, which have their own bar.
-    traces = [
-        _bars(_bucket(place), dates, values, _SHADES[min(number * 4 // max(len(places), 1), 3)])
-        for number, (place, values) in enumerate(zip(places, shares, strict=True))
-    ]
-    if any(day.failed for day in history.days):
-        traces.append(_bars("failed", dates, [_share(day, day.failed) for day in history.days], _SHADES[-1]))
     rows: list[tuple[Cell, ...]] = [
-        (day.date, *(f"{day.counts[place]:,}" for place in places), f"{day.failed:,}") for day in history.days
+        (
+            day.date,
+            *(f"{day.counts[place]:,}" for place in places),
+            f"{day.failed:,}",
+            figure_or_never(day.p50, "ms"),
+            figure_or_never(day.p95, "ms"),
+        )
+        for day in history.days
     ]
-    layout = {"barmode": "stack", "yaxis": {"title": {"text": "% of streams"}}, "xaxis": {"type": "category"}}
+    columns = ("day", *(f">{_bucket(place)}" for place in places), ">failed", ">P50", ">P95")
     return Panel(
         name="days",
         title="By day",
-        lead="How long the first token took, for all streams of a day (UTC).",
-        charts=(Chart("How long did the first token take, day by day?", plot(traces, **layout), wide=True),),
-        tables=(Table("Streams by TTFT", ("day", *(f">{_bucket(place)}" for place in places), ">failed"), rows),),
+        lead="TTFT of all streams of a day (UTC). The stronger the colour, the larger its share of that day’s streams.",
+        charts=tuple(_charts(history.days)),
+        tables=(Table("Streams by TTFT", columns, rows),),
     )
 
 
-def _bars(name: str, dates: list[str], values: list[float], colour: str) -> go.Bar:
+def _charts(days: Sequence[Day]) -> Iterator[Chart]:
+    columns = _joined(days)
+    names = [name for name, _, _ in columns]
+    if any(counts.any() for _, counts, _ in columns):
+        traces = [_density(columns)]
+        if len(days) == len(columns):
+            traces += [
+                go.Scatter(
+                    x=names, y=[_finite(value) for value in values], name=name, mode="lines+markers",
+                    line={"color": f"var(--{colour})", "width": 2, "dash": dash}, marker={"size": 5},
+                    hovertemplate=f"{name} %{{y:,.4~g}} ms<extra></extra>",
+                )
+                for name, values, colour, dash in (
+                    ("P95", [day.p95 for day in days], "server", "solid"),
+                    ("P50", [day.p50 for day in days], "server", "dash"),
+                )
+            ]  # fmt: skip
+        yield Chart(
+            "How long did the first token take, day by day?",
+            plot(traces, barmode="overlay", bargap=0.06, showlegend=len(traces) > 1,
+                 xaxis={"type": "category", "showgrid": False, "nticks": 10},
+                 yaxis={"title": {"text": "ms"}, "type": "log", "dtick": "D2"}),
+            height=380,
+            wide=True,
+        )  # fmt: skip
+    if any(failed for _, _, failed in columns):
+        shares = [100 * failed / max(1, int(counts.sum()) + failed) for _, counts, failed in columns]
+        bars = go.Bar(
+            x=names, y=shares, marker={"color": "var(--bad)"}, hovertemplate="%{x}: %{y:.2f} % failed<extra></extra>",
+        )  # fmt: skip
+        yield Chart(
+            "What share of the streams failed, day by day?",
+            plot([bars], xaxis={"type": "category", "showgrid": False, "nticks": 10},
+                 yaxis={"title": {"text": "%"}, "rangemode": "tozero"}),
+            height=180,
+            wide=True,
+        )  # fmt: skip
+
+
+def _joined(days: Sequence[Day]) -> list[tuple[str, Integers, int]]:
+    """(name, streams by FINE_MS, failed streams) of each day; of each week or month if there are very many."""
+    found: list[tuple[str, Integers, int]] = []
+    for name_of in (lambda day: day.date, _week, lambda day: f"{day.date[:7]}"):
+        found = []
+        for day in days:
+            name, counts = name_of(day), np.array(day.fine, np.int64)
+            if found and found[-1][0] == name:
+                found[-1] = (name, found[-1][1] + counts, found[-1][2] + day.failed)
+            else:
+                found.append((name, counts, day.failed))
+        if len(found) <= _MOST_COLUMNS:
+            return found
+    return found[-_MOST_COLUMNS:]
+
+
+def _week(day: Day) -> str:
+    """The week's Monday."""
+    at = date.fromisoformat(day.date)
+    return f"week of {(at - timedelta(at.weekday())).isoformat()}"
+
+
+def _density(columns: Sequence[tuple[str, Integers, int]]) -> go.Bar:
+    """A cell for each column and row that has streams, coloured by their share of the column's streams."""
+    fine = STEPS // _ROWS_OF_A_DOUBLING
+    names: list[str] = []
+    bases: list[float] = []
+    heights: list[float] = []
+    shares: list[float] = []
+    texts: list[str] = []
+    for name, counts, failed in columns:
+        cells = np.add.reduceat(counts, [0, *range(1, len(counts), fine)])
+        for place in np.flatnonzero(cells).tolist():
+            high = FINE_MS[0] * 2 ** (place / _ROWS_OF_A_DOUBLING)
+            low = high * 2 ** (-1 / _ROWS_OF_A_DOUBLING)
+            share = cells[place] / (int(counts.sum()) + failed)
+            names.append(name)
+            bases.append(float(f"{low:.5g}"))
+            heights.append(float(f"{high - low:.5g}"))
+            shares.append(round(float(np.sqrt(share)), 3))
+            texts.append(
+                f"{name}, {figure(low, 'ms')} to {figure(high, 'ms')}: {figure(float(share), 'ratio')} of "
+                f"{some(int(counts.sum()) + failed, 'stream')}"
+            )
     return go.Bar(
-        x=dates,
-        y=values,
-        name=name,
-        marker={"color": colour, "line": {"width": 1, "color": "var(--card)"}},
-        hovertemplate=f"%{{x}}, {name}: %{{y:.1f}} %<extra></extra>",
-    )
-
-
-def _share(day: Day, count: int) -> float:
-    return 100 * count / max(sum(day.counts) + day.failed, 1)
+        x=names, y=heights, base=bases, text=texts, textposition="none", hovertemplate="%{text}<extra></extra>",
+        marker={"color": shares, "line": {"width": 0},
+                "colorscale": [[0, "var(--paper)"], [0.15, "var(--fill)"], [0.5, "var(--p50)"], [1, "var(--p99)"]],
+                "cmin": 0},
+        showlegend=False,
+    )  # fmt: skip
 
 
 def _bucket(place: int) -> str:
@@ -180,9 +367,13 @@ def _edge(place: int) -> str:
     return figure(value / 1_000, "s") if value >= 1_000 else figure(value, "ms")
 
 
+def _finite(value: float | None) -> float | None:
+    return None if value is None or math.isinf(value) else value
+
+
 def _when(point: Point) -> str:
     return point.run.started_at[:16].replace("T", " ")
 
 
-def _change(point: Point) -> str:
-    return change(point.change or 1.0, "ms")
+def _by(ratio: float | None) -> str:
+    return change(ratio or 1.0, "ms")

@@ -14,7 +14,7 @@ from streamgauge.harness.judge.compare.run_shapes import RunShape
 from streamgauge.harness.judge.figures import NONE, change, changes, figure, some
 from streamgauge.harness.judge.store import Run
 from streamgauge.harness.judge.wording import leaves, shortened
-from streamgauge.reports import page
+from streamgauge.reports import facts, page
 from streamgauge.reports.comparison import forest, overlaid
 from streamgauge.reports.comparison.changes import Change, Compared
 from streamgauge.reports.material import Material
@@ -44,7 +44,8 @@ def render_gated(gated: Gated, material: Material, compared: Compared) -> str:
     told = f"{first.lead} {_sentence(compared)}" if gated.has_rules else _sentence(compared)
     head = replace(first, title=gated.status, status=gated.status, lead=told)
     run = material.judgement.run
-    return page.assemble([head, *_panels(compared, compared.rows), *rest], run.scenario, f"run {run.id}")
+    panels, parts = [head, *_panels(compared, compared.rows), *rest], list(facts.parts(material))
+    return page.assemble(panels, run.scenario, f"run {run.id}", parts, run.id)
 
 
 def _on_top(compared: Compared) -> list[Change]:

@@ -13,7 +13,7 @@ from streamgauge.harness.judge.verdict.validity import was_spent
 from streamgauge.harness.judge.wording import words
 from streamgauge.reports import course_svg, facts
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Fact, Mark, Panel, Table, figure_or_never, sentence, span
+from streamgauge.reports.panel import Cell, Fact, Mark, Panel, Table, figure_or_never, sentence, span
 
 MOST_RULES = 3
 MOST_FINDINGS = 2  # the others are in their panel
@@ -86,10 +86,10 @@ def _facts(run: Material) -> tuple[Fact, ...]:
     return tuple(found)
 
 
-def _identity(run: Material) -> list[tuple[str | Mark, ...]]:
+def _identity(run: Material) -> list[tuple[Cell, ...]]:
     judgement = run.judgement
     users = run.timeline.users
-    rows: list[tuple[str | Mark, ...]] = [
+    rows: list[tuple[Cell, ...]] = [
         ("Scenario", judgement.run.scenario),
         ("Host", judgement.run.host),
         ("When", _when(judgement.run.started_at)),

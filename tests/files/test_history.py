@@ -1,13 +1,16 @@
 """The history of runs: levels, days, accepted baselines, and the page and the table that show them."""
 
 import csv
+import json
 import math
 import re
 import shutil
 from collections.abc import Sequence
+from datetime import date, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -18,7 +21,11 @@ from streamgauge.harness.judge.compare import baseline, history
 from streamgauge.harness.judge.compare.change_points import change_points
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.reports import trend
 from tests.support.record import MS, a_run, new_store, observation, ttfts
+from tests.support.report_page import Page
+
+HOSTILE = '</script><script>alert(1)</script>"onload=x\u202e'
 
 KIND = {"scenario": "chat", "load": {"users": 20}}
 MARGIN = math.log(1.05)
@@ -151,7 +158,7 @@ def test_the_command_shows_a_table_and_writes_a_page_and_csv(database: Path, tmp
     assert float(rows[6]["change"]) == pytest.approx(1.5, abs=0.03)
     text = page.read_text()
     assert "Trend of chat".lower() in text.lower()
-    assert "P95 TTFT by run" in text
+    assert "TTFT by run" in text
     assert "http://" not in text.replace("http://www.w3.org", "").split("<script", 1)[0]
 
 
@@ -167,3 +174,102 @@ def test_a_history_without_a_finished_run_is_a_mistake(tmp_path: Path) -> None:
     ended = command("history", tmp_path / "gauge.db")
     assert ended.exit_code == 2
     assert "no run of this work has finished yet" in ended.stderr
+
+
+def test_the_median_has_change_points_and_levels_too(database: Path) -> None:
+    points = read(database).points
+    assert [point.run.id for point in points if point.change_p50 is not None] == ["run-06"]
+    # In the fourth run, 20 of 100 streams failed: its median is a later one of the others.
+    assert points[6].change_p50 == pytest.approx(1.5, abs=0.1)
+    assert points[5].level_p50 == pytest.approx(300, rel=0.06)
+    assert points[6].level_p50 == points[11].level_p50 == pytest.approx(450, rel=0.03)
+    assert points[3].level is None, "its p95 is infinite"
+
+
+def test_a_day_has_the_percentiles_of_all_its_streams(database: Path) -> None:
+    found = read(database)
+    with Store.open(database) as store:
+        on_last_day = [f"run-{place:02}" for place in range(8, 12)]
+        ttft = np.concatenate(
+            [
+                (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
+                for run in on_last_day
+                for streams in store.streams(run)
+            ]
+        )
+    last = found.days[-1]
+    assert last.p50 == pytest.approx(np.quantile(ttft, 0.5, method="inverted_cdf"), rel=0.006)
+    assert last.p95 == pytest.approx(np.quantile(ttft, 0.95, method="inverted_cdf"), rel=0.006)
+    assert found.days[0].p95 == math.inf, "20 of 340 streams failed"
+
+
+def shown(path: Path, **kwargs: Any) -> Page:
+    return Page(trend.render(read(path), **kwargs))
+
+
+def test_every_cell_of_the_density_lies_around_its_streams_and_a_days_cells_are_all_of_them(database: Path) -> None:
+    density = next(
+        trace
+        for figure in shown(database).figures
+        for trace in figure["data"]
+        if trace["type"] == "bar" and "base" in trace
+    )
+    cells = list(zip(density["x"], density["base"], density["y"], density["text"], strict=True))
+    assert all(base < base + height < base * 1.1 for _, base, height, _ in cells)
+    last = [(base, base + height, share) for day, base, height, share in cells if day == "2026-11-25"]
+    streams = [stream for place in range(8, 12) for stream in answers(place, 450)]
+    times = [((stream.first_content_at or 0) - stream.due_at) / 1e6 for stream in streams]
+    for low, high, text in last:
+        inside = sum(low < time <= high for time in times)
+        assert inside / len(times) == pytest.approx(float(text.split(": ")[1].split(" ")[0]) / 100, abs=0.006)
+    assert sum(low < time <= high for low, high, _ in last for time in times) == len(times)
+
+
+def test_releases_and_levels_are_drawn_and_each_release_once(tmp_path: Path) -> None:
+    with new_store(tmp_path / "gauge.db") as store:
+        for place, labels in enumerate([{}, {"release": "1.0"}, {"release": "1.0"}, {"version": HOSTILE}]):
+            add(store, place, answers(place, 300), labels=labels)
+    seen = shown(tmp_path / "gauge.db")
+    names = [(each["x"], each["text"]) for each in seen.figures[0]["layout"]["annotations"]]
+    assert names[0] == (1.5, "1.0")
+    assert len(names) == 2
+    assert names[1][0] == 3.5
+    assert "<script" not in json.dumps(seen.figures)
+    assert "\u202e" not in json.dumps(seen.figures, ensure_ascii=False)
+
+
+def test_each_run_is_linked_to_its_report_wherever_that_is(database: Path, tmp_path: Path) -> None:
+    reports, site = tmp_path / "pages & <b>", tmp_path / "site"
+    reports.mkdir()
+    site.mkdir()
+    assert command("report", database, "--run", "run-02", "-o", reports / "javascript:x.html").exit_code == 0
+    (reports / "run-05.html").write_text("a page of an older version")
+    ended = command("history", database, "--run", "run-00", "-o", site / "trend.html", "--reports", reports)
+    assert ended.exit_code == 0, ended.stderr
+    assert f"10 runs without a report in {reports}; write one with: streamgauge report {database} --run" in ended.stderr
+    seen = Page((site / "trend.html").read_text())
+    links = [given["href"] for tag, given in seen.tags if tag == "a" and not (given["href"] or "").startswith("#")]
+    assert links == ["../pages%20%26%20%3Cb%3E/javascript%3Ax.html", "../pages%20%26%20%3Cb%3E/run-05.html"]
+    assert (site / unquote(links[0] or "")).resolve() == (reports / "javascript:x.html").resolve()
+
+
+def test_a_folder_of_reports_that_is_missing_or_without_a_page_is_a_mistake(database: Path, tmp_path: Path) -> None:
+    missing = command("history", database, "-o", tmp_path / "trend.html", "--reports", tmp_path / "none")
+    assert (missing.exit_code, "there is no such folder" in missing.stderr) == (2, True)
+    without = command("history", database, "--reports", tmp_path)
+    assert (without.exit_code, "name its file with -o" in without.stderr) == (2, True)
+
+
+def test_many_days_are_joined_to_weeks_and_years_to_months() -> None:
+    def days(count: int) -> list[history.Day]:
+        first = date(2026, 1, 5)
+        fine = (1, *(0,) * (len(history.FINE_MS)))
+        return [
+            history.Day((first + timedelta(at)).isoformat(), (1,) + (0,) * 10, 1, fine, 5.0, 6.0) for at in range(count)
+        ]
+
+    assert len(trend._joined(days(120))) == 120
+    weeks = trend._joined(days(140))
+    assert [weeks[0][0], len(weeks)] == ["week of 2026-01-05", 20]
+    assert (int(weeks[0][1].sum()), weeks[0][2]) == (7, 7)
+    assert trend._joined(days(1_000))[0][0] == "2026-01"

@@ -1,7 +1,8 @@
 """The runs of the same work over weeks: their TTFT by run and by day, accepted baselines, and change points."""
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -19,9 +20,11 @@ from streamgauge.harness.judge.verdict.validity import was_spent
 from streamgauge.harness.record.observation import FAILURES
 
 EDGES_MS = tuple(125.0 * 2**power for power in range(10))  # of the daily histogram: up to 125 ms, 250 ms, … 64 s
+STEPS = 64  # fine buckets for each doubling: 1.1 % wide
+FINE_MS = tuple(125 / 16 * 2 ** (step / STEPS) for step in range(14 * STEPS + 1))  # every one of EDGES_MS is in it
 _DAY_NS = 86_400 * 10**9
 
-_Counts = NDArray[np.int64]  # streams by their TTFT: up to each of EDGES_MS, then above, then failed ones
+_Counts = NDArray[np.int64]  # streams by their TTFT: up to each of FINE_MS, then above, then failed ones
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,15 @@ class Point:
     interval: Interval  # of the p95
     baselines: tuple[str, ...]  # into which it was accepted
     cost: Cost | None = None  # None: the config had no prices
-    change: float | None = None  # the level from here on / the level before; None: no change point
+    change: float | None = None  # of the p95: the level from here on / the level before; None: no change point
+    change_p50: float | None = None  # the same of the p50
+    level: float | None = None  # of the p95: the mean of the runs between two change points
+    level_p50: float | None = None
+
+    @property
+    def release(self) -> str:
+        """What its team calls the build: the label `release`, or `version`."""
+        return self.run.labels.get("release") or self.run.labels.get("version") or ""
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,9 @@ class Day:
     date: str  # UTC
     counts: tuple[int, ...]  # streams by their TTFT: up to each of EDGES_MS, then above
     failed: int
+    fine: tuple[int, ...]  # the same as counts, by FINE_MS
+    p50: float | None  # with failed streams as +∞; within 0.6 %
+    p95: float | None
 
 
 @dataclass(frozen=True)
@@ -120,26 +134,56 @@ def _by_day(streams: Streams, realtime_ns: int) -> dict[int, _Counts]:
     """The key is the number of days since 1970. Streams that neither failed nor have a TTFT are left out."""
     ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
     failed = streams.ended_as(FAILURES)
-    bucket = np.where(failed, len(EDGES_MS) + 1, np.searchsorted(EDGES_MS, ttft))
+    bucket = np.where(failed, len(FINE_MS) + 1, np.searchsorted(FINE_MS, ttft))
     day = ((realtime_ns + streams.number["due_at"]) // _DAY_NS).astype(np.int64)
     counted = failed | ~np.isnan(ttft)
     return {
-        one: np.bincount(bucket[(day == one) & counted], minlength=len(EDGES_MS) + 2) for one in np.unique(day).tolist()
+        one: np.bincount(bucket[(day == one) & counted], minlength=len(FINE_MS) + 2) for one in np.unique(day).tolist()
     }
 
 
 def _day(number: int, counts: _Counts) -> Day:
     date = datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
-    return Day(date, tuple(int(count) for count in counts[:-1]), int(counts[-1]))
+    upto = np.cumsum(counts)[[*np.searchsorted(FINE_MS, EDGES_MS), len(FINE_MS)]]
+    return Day(
+        date,
+        tuple(np.diff(upto, prepend=0).tolist()),
+        int(counts[-1]),
+        tuple(counts[:-1].tolist()),
+        _quantile(counts, 0.50),
+        _quantile(counts, 0.95),
+    )
+
+
+def _quantile(counts: _Counts, q: float) -> float | None:
+    """The middle of the bucket in which it lies; +∞ above the last edge, and where failed streams reach."""
+    if not counts.any():
+        return None
+    place = int(np.searchsorted(np.cumsum(counts), max(1, math.ceil(q * int(counts.sum()) - 1e-9))))
+    return FINE_MS[place] * 2 ** (-0.5 / STEPS) if place < len(FINE_MS) else math.inf
 
 
 def _with_changes(points: Sequence[Point], margin: float) -> list[Point]:
-    """The same points with their changes filled in. A run without a finite p95 belongs to no level."""
-    known = [place for place, point in enumerate(points) if point.p95 is not None and 0 < point.p95 < math.inf]
-    y = np.log([points[place].p95 or math.nan for place in known])
+    """The same points with their changes and levels filled in. A run without a finite figure belongs to no level."""
     marked = list(points)
-    bounds = [0, *change_points(y, math.log1p(margin)), len(y)]
-    for before, at, after in zip(bounds, bounds[1:-1], bounds[2:], strict=False):
-        change = float(np.exp(y[at:after].mean() - y[before:at].mean()))
-        marked[known[at]] = replace(points[known[at]], change=change)
+    for place, level, change in _levels([point.p95 for point in points], margin):
+        marked[place] = replace(marked[place], level=level, change=change)
+    for place, level, change in _levels([point.p50 for point in points], margin):
+        marked[place] = replace(marked[place], level_p50=level, change_p50=change)
     return marked
+
+
+def _levels(values: Sequence[float | None], margin: float) -> Iterator[tuple[int, float, float | None]]:
+    """(place, level, change) of each value that is finite; the change is None but where a level begins."""
+    known = [place for place, value in enumerate(values) if value is not None and 0 < value < math.inf]
+    y = np.log([values[place] or math.nan for place in known])
+    bounds = [0, *change_points(y, math.log1p(margin)), len(y)]
+    before = None
+    for begins, ends in itertools.pairwise(bounds):
+        if begins == ends:
+            return
+        level = float(np.exp(y[begins:ends].mean()))
+        for place in known[begins:ends]:
+            is_first = place == known[begins]
+            yield place, level, level / before if is_first and before is not None else None
+        before = level

@@ -11,7 +11,7 @@ from streamgauge.harness.judge.outputs.spreadsheet import text as _text
 
 _COLUMNS = (
     "run", "started_at", "branch", "commit", "streams", "failed", "ttft_p50_ms", "ttft_p95_ms", "ttft_p95_low_ms",
-    "ttft_p95_high_ms", "baselines", "change",
+    "ttft_p95_high_ms", "baselines", "change", "change_p50", "release",
 )  # fmt: skip
 _OF_COST = ("cost", "cost_per_1000_answers", "currency", "streams_without_usage")  # only if some run has a cost
 
@@ -38,6 +38,8 @@ def _row(point: Point) -> dict[str, object]:
         "ttft_p95_high_ms": point.interval.high,
         "baselines": _text(" ".join(point.baselines)),
         "change": point.change,
+        "change_p50": point.change_p50,
+        "release": _text(point.release),
     }
 
 
