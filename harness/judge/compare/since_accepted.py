@@ -72,7 +72,9 @@ def since_accepted(store: Store, judged: Judgement, also: Taker) -> Since | None
 
 def _doubt(interval: Interval) -> Interval:
     """Accepted runs that are all alike, as those without a failure, do not tell how far equal runs are apart."""
-    return interval if interval.low != interval.high else Interval(None, None)
+    low, high = interval
+    alike = low is not None and high is not None and math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12)
+    return Interval(None, None) if alike else interval
 
 
 def _newest(store: Store, run: Run) -> tuple[str, list[Member]] | None:
