@@ -58,6 +58,8 @@ class Variables:
             )
         self.used.add(value)
         for_key = (".headers." in place and _KEY.search(place)) or literals.is_secret(place.rpartition(".")[2])
+        if for_key and not value.strip():
+            raise ConfigError(f"{place}: {name} is empty: set it to the key (a CI withholds its secrets from forks)")
         if not is_recognised(value) and (for_key or (value and not literals.is_public(field or name))):
             raise ConfigError(f"{place}: {name} {_TOO_SHORT}")
         return value

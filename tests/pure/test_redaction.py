@@ -97,6 +97,9 @@ def test_a_key_that_is_too_short_to_be_recognised_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"target\.headers\.x-api-key: KEY has fewer than 8 characters"):
         filled_headers(target, Variables({"KEY": "hunter2", "STAGE": "dev"}))
     assert filled_headers(target, Variables({"KEY": "hunter22", "STAGE": "dev"}))["x-stage"] == "dev"
+    for nothing in ("", "   ", "\t"):  # as GitHub gives the secrets of a repository to a fork
+        with pytest.raises(ConfigError, match=r"target\.headers\.x-api-key: KEY is empty: set it"):
+            filled_headers(target, Variables({"KEY": nothing, "STAGE": "dev"}))
 
 
 @pytest.mark.parametrize(
