@@ -6,12 +6,16 @@ own. Every number is also in a table, so that it can be read without script, by 
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
+from html import unescape
 from pathlib import Path
 
 from markupsafe import Markup
 
 from streamgauge import __version__
+from streamgauge.harness.errors import StoreError
+from streamgauge.harness.judge.store import Aliases
 from streamgauge.reports import facts, html
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Panel
@@ -19,13 +23,29 @@ from streamgauge.reports.panels import PANELS
 from streamgauge.reports.terms import terms
 
 _HERE = Path(__file__).parent
+# Scripts and styles, which are our own files; data for the scripts has the type application/json.
+_OUR_OWN = re.compile(r"<(style|script)>.*?</\1>|<script type=\"text/plain\".*?</script>", re.DOTALL)
 BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
 
 
 def render(material: Material) -> str:
     """The HTML page of a run."""
+    return _render(material, "report")
+
+
+def render_redacted(material: Material, aliases: Aliases) -> str:
+    """The page of a run that was read from a redacted store. StoreError if it names a host all the same."""
+    page = _render(material, "report, redacted: without hosts, labels, error texts, ids and machines")
+    told = unescape(_OUR_OWN.sub("", page))
+    for secret in aliases.secrets:
+        if "." in secret and re.search(rf"(?<![\w.-]){re.escape(secret)}(?![\w-])", told, re.IGNORECASE):
+            raise StoreError(f"the redacted page would still name {secret}, so it is not written; please report this")
+    return page
+
+
+def _render(material: Material, kind: str) -> str:
     run = material.judgement.run
-    return assemble(panels(material), run.scenario, f"run {run.id}", list(facts.parts(material)), run.id)
+    return assemble(panels(material), run.scenario, f"run {run.id}", list(facts.parts(material)), run.id, kind)
 
 
 def panels(material: Material) -> list[Panel]:
@@ -34,12 +54,17 @@ def panels(material: Material) -> list[Panel]:
 
 
 def assemble(
-    shown: Sequence[Panel], subject: str, source: str, parts: Sequence[facts.Shown] = (), run: str | None = None
+    shown: Sequence[Panel],
+    subject: str,
+    source: str,
+    parts: Sequence[facts.Shown] = (),
+    run: str | None = None,
+    kind: str = "report",
 ) -> str:
     """A page of panels; the first one is the header. `subject` goes into the title, `source` into the footer.
 
     The reader may choose one of the `parts` in place of all streams. `run`: the id of the one run that the page
-    reports, by which `run_pages` finds it.
+    reports, by which `run_pages` finds it. `kind` says at the top what sort of page it is.
     """
     bundle = BUNDLE.read_text("utf-8") if any(panel.charts for panel in shown) else ""
     has_streams = any(panel.body for panel in shown)
@@ -51,6 +76,7 @@ def assemble(
         subject=subject,
         source=source,
         run=run,
+        kind=kind,
         style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file
         bundle=Markup(bundle),  # noqa: S704 - our own file
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files

@@ -1,11 +1,13 @@
 """`streamgauge report`: the HTML page of a run."""
 
 import click
+import msgspec
 
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.commands.rules_file import rules_and_reader
 from streamgauge.harness.judge.outputs import lines, save
-from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store import Aliases, Store, redact
+from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.reports import page
 from streamgauge.reports.material import gather
 
@@ -17,13 +19,28 @@ from streamgauge.reports.material import gather
 @click.option(
     "-o", "--output", metavar="FILE", default="report.html", show_default=True, help="Write the page to this file."
 )
-def command(db: str, run_id: str | None, config: str | None, output: str) -> None:
+@click.option(
+    "--redact",
+    "redacted",
+    is_flag=True,
+    help="Leave out hosts, values of labels, error texts, request ids, names of machines, and names in the config.",
+)
+def command(db: str, run_id: str | None, config: str | None, output: str, redacted: bool) -> None:
     """Write the HTML report of a run.
 
-    The report is one self-contained file that opens without a network.
+    The report is one self-contained file that opens without a network. With --redact it can be mailed outside: names of
+    the scenario, its user classes, networks and behaviours stay.
     """
     rules, reader = rules_and_reader(config)
     with Store.open(db) as store:
+        aliases = redact(store) if redacted else None
+        if aliases is not None and rules is not None:
+            rules = [_redacted(rule, aliases) for rule in rules]
         material = gather(store, run_id, rules, reader)
-    save(page.render(material), output)
-    lines.show(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}")
+    save(page.render(material) if aliases is None else page.render_redacted(material, aliases), output)
+    how = ", redacted" if redacted else ""
+    lines.show(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}{how}")
+
+
+def _redacted(rule: Rule, aliases: Aliases) -> Rule:
+    return msgspec.structs.replace(rule, written=aliases.sla(rule.written))

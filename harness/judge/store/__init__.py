@@ -6,6 +6,8 @@ schema       the tables, as migrations
 rows         runs, accepted runs, failures and vitals as values
 streams      streams as columns
 single       one stream with all that it tells
+redacted     a store that tells nothing confidential
+aliases      what stands for what is redacted
 exported     streams and chunks as rows for other programs
 measured     which of them are measured, and which belong to the warm-up
 incoming     streams that are not stored yet
@@ -14,17 +16,20 @@ database     the store itself
 beside       a large run's streams, read by a second process, which `__main__` is
 """
 
+from streamgauge.harness.judge.store.aliases import Aliases
 from streamgauge.harness.judge.store.beside import measured_streams
 from streamgauge.harness.judge.store.database import Store
 from streamgauge.harness.judge.store.derived import GapCount
 from streamgauge.harness.judge.store.exported import Column, ExportedRow, chunk_rows, stream_rows
 from streamgauge.harness.judge.store.incoming import fault_of, streams_of
+from streamgauge.harness.judge.store.redacted import redact
 from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
 from streamgauge.harness.judge.store.single import StreamInFull, stream_in_full
 from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matches
 
 __all__ = [
     "Accepted",
+    "Aliases",
     "Column",
     "ExportedRow",
     "GapCount",
@@ -40,6 +45,7 @@ __all__ = [
     "fault_of",
     "matches",
     "measured_streams",
+    "redact",
     "stream_in_full",
     "stream_rows",
     "streams_of",

@@ -25,7 +25,14 @@ _FIRST = 2  # batches that this process reads itself, while the other one starts
 def measured_streams(store: Store, run_id: str, count: int) -> Iterator[Streams]:
     """As `store.streams`, for a run of `count` streams."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return streams_beside(store, run_id) if count >= FEWEST and cores > 1 else store.streams(run_id)
+    if count < FEWEST or cores < 2 or _has_own_views(store):
+        return store.streams(run_id)
+    return streams_beside(store, run_id)
+
+
+def _has_own_views(store: Store) -> bool:
+    """Whether the store is redacted: another process would read the tables themselves."""
+    return bool(store._database.execute("SELECT count(*) FROM temp.sqlite_master").fetchone()[0])
 
 
 def streams_beside(store: Store, run_id: str, batch: int = BATCH) -> Generator[Streams, None, None]:
