@@ -121,7 +121,9 @@ def test_two_runs_of_an_old_database_differ_by_as_much_as_before(database: Path)
 
 def test_the_history_of_an_old_database_is_as_before(database: Path) -> None:
     table = output_of("history", database, "--run", ids(database)[0], "--csv", "-")
-    assert list(csv.reader(io.StringIO(table))) == list(csv.reader(io.StringIO((OLD / "history.csv").read_text())))
+    before = list(csv.reader(io.StringIO((OLD / "history.csv").read_text())))
+    # Newer columns stand behind the older ones.
+    assert [row[: len(before[0])] for row in csv.reader(io.StringIO(table))] == before
 
 
 def test_an_old_database_takes_new_runs(database: Path) -> None:
