@@ -1,4 +1,4 @@
-"""`make report-picture`: runs the demo and photographs the top of its report for the README."""
+"""`make report-picture`: runs the demo and photographs the top of its report, for a laptop, a phone and a wide screen."""
 
 import shutil
 import subprocess
@@ -8,8 +8,16 @@ from pathlib import Path
 
 from playwright.sync_api import ViewportSize, sync_playwright
 
-PICTURE = Path(__file__).parents[2] / "docs/report.png"
-SIZE = ViewportSize(width=1280, height=1470)
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import judge
+from streamgauge.harness.judge.verdict.validity import Validity
+
+DOCS = Path(__file__).parents[2] / "docs"
+PICTURES = {
+    "report.png": ViewportSize(width=1280, height=1470),
+    "report-phone.png": ViewportSize(width=390, height=844),
+    "report-wide.png": ViewportSize(width=2560, height=1300),
+}
 
 
 def main() -> None:
@@ -20,14 +28,28 @@ def main() -> None:
         demo = [str(Path(sys.executable).parent / "streamgauge"), "demo", "--out", folder]
         if subprocess.run(demo, check=False).returncode != 0:
             raise SystemExit("the demo's rules were not met: the picture shows a run in which all goes well")
+        with Store.open(Path(folder, "demo.db")) as store:
+            validity = judge(store).validity
+        if validity is not Validity.VALID:
+            raise SystemExit(f"the run is {validity.value}, so this machine is too busy for a picture: try again later")
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=browser_path)
-            page = browser.new_page(viewport=SIZE, color_scheme="light", reduced_motion="reduce")
-            page.goto(Path(folder, "demo.html").as_uri())
-            page.wait_for_load_state("networkidle")
-            page.screenshot(path=PICTURE)
+            for name, size in PICTURES.items():
+                page = browser.new_page(viewport=size, color_scheme="light", reduced_motion="reduce")
+                page.goto(Path(folder, "demo.html").as_uri())
+                page.wait_for_load_state("networkidle")
+                page.screenshot(path=DOCS / name)
+                page.close()
+                reduce_colours(DOCS / name)
             browser.close()
-    print(f"{PICTURE}: look at it before you commit it")
+    print(f"{', '.join(PICTURES)} in {DOCS}: look at them before you commit them")
+
+
+def reduce_colours(picture: Path) -> None:
+    """With ImageMagick, if it is there: a palette makes a picture of a page a third as large."""
+    program = shutil.which("convert")
+    if program is not None:
+        subprocess.run([program, picture, "-colors", "128", f"PNG8:{picture}"], check=True)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,21 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
+from tests.support import npm
 
 VERSION = "6.0.326"
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamgauge-tests" / f"ai-{VERSION}"
 _SCRIPT = Path(__file__).with_name("read_ai_sdk.mjs")
 
 
 def read(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """How the client reads the answer of each `{"url", "headers"}`. Skips the test where it cannot be installed."""
+    modules = npm.installed("ai", VERSION, "AI_SDK")
+    if shutil.which("node") is None:
+        npm.missing("no node to run the AI SDK with", "AI_SDK")
     done = subprocess.run(
         ["node", str(_SCRIPT)],
         input=json.dumps(questions).encode(),
-        env={**os.environ, "NODE_MODULES": str(_installed() / "node_modules")},
+        env={**os.environ, "NODE_MODULES": str(modules)},
         capture_output=True,
         timeout=120,
         check=False,
@@ -27,22 +29,3 @@ def read(questions: list[dict[str, Any]]) -> list[dict[str, Any]]:
     assert done.returncode == 0, done.stderr.decode()
     found: list[dict[str, Any]] = json.loads(done.stdout)
     return found
-
-
-def _installed() -> Path:
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            _missing(f"no {program} to run the AI SDK with")
-    if not (_CACHE / "node_modules" / "ai" / "package.json").exists():
-        _CACHE.mkdir(parents=True, exist_ok=True)
-        npm = ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(_CACHE), f"ai@{VERSION}"]
-        done = subprocess.run(npm, capture_output=True, timeout=300, check=False)
-        if done.returncode:
-            _missing(f"npm could not install ai@{VERSION}: {done.stderr.decode()[-200:]}")
-    return _CACHE
-
-
-def _missing(why: str) -> None:
-    if os.environ.get("AI_SDK") == "required":
-        pytest.fail(why)
-    pytest.skip(why)

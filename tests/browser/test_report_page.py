@@ -1,0 +1,176 @@
+"""The report in a real browser: what folds, sorts, switches, plays and prints, also without a mouse."""
+
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from streamgauge.harness.record.observation import StreamObservation
+from tests.support import npm
+from tests.support.record import observation
+from tests.support.report_page import mixed, rendered
+
+AXE = "4.14.1"
+
+
+def streams() -> list[StreamObservation]:
+    """Those of `mixed`, and a few that stalled; streams 401 to 405."""
+    stalled = [observation([("text", 250), ("text", 900 + 100 * at)], due=at * 900, user="Reader") for at in range(5)]
+    return [*mixed(), *stalled]
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    html, _ = rendered(folder / "run.db", streams(), "p95(ttft) < 400ms", "error_rate < 1%")
+    made = folder / "page.html"
+    made.write_text(html)
+    return made
+
+
+@pytest.fixture
+def report(page: Page, path: Path) -> Page:
+    page.goto(path.as_uri())
+    return page
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    return (npm.installed("axe-core", AXE, "AXE") / "axe-core" / "axe.min.js").read_text("utf-8")
+
+
+def fact(page: Page, name: str) -> str:
+    return page.locator(".facts div", has_text=name).locator("b").inner_text()
+
+
+def drawn(page: Page) -> Locator:
+    return page.locator("#latency .chart .main-svg").first
+
+
+def test_a_term_is_explained_and_a_chart_tells_its_values(report: Page) -> None:
+    report.get_by_role("button", name="TTFT").first.click()
+    expect(report.locator("#term-ttft")).to_be_visible()
+    report.keyboard.press("Escape")
+    expect(report.locator("#term-ttft")).to_be_hidden()
+    drawn(report).scroll_into_view_if_needed()
+    report.locator("#latency .chart .points path").first.hover(force=True)
+    expect(report.locator("#latency .hovertext").first).to_contain_text("ms")
+
+
+def test_one_key_opens_a_table_and_one_button_all(report: Page) -> None:
+    table = report.locator("#latency details").first
+    table.locator("summary").focus()
+    report.keyboard.press("Enter")
+    expect(table.locator("table")).to_be_visible()
+    every = report.locator("main .tables > details")
+    report.get_by_role("button", name="Show all tables").click()
+    assert all(one.get_attribute("open") is not None for one in every.all())
+    report.get_by_role("button", name="Fold all tables").click()
+    assert all(one.get_attribute("open") is None for one in every.all())
+    assert report.locator(".stream[open]").count() == 0, "a stream is no table"
+
+
+def test_the_table_of_streams_is_sorted_and_searched(report: Page) -> None:
+    table = report.locator("#streams .tables > details")
+    table.locator("summary").click()
+    table.get_by_role("button", name="TTFT").click()
+    rows = table.locator("tbody tr")
+
+    def ttfts() -> list[float]:
+        shown = [row.locator("td").nth(4).inner_text() for row in rows.all()]
+        return [float(text.removesuffix(" ms").replace(",", "")) for text in shown if text != "–"]
+
+    assert ttfts() == sorted(ttfts())
+    table.get_by_role("button", name="TTFT").press("Enter")
+    assert ttfts() == sorted(ttfts(), reverse=True)
+    table.get_by_role("searchbox").fill("refused")
+    assert {row.locator("td").nth(3).inner_text() for row in rows.all() if row.is_visible()} == {"refused"}
+
+
+def test_a_choice_of_streams_switches_the_figures_and_back(report: Page) -> None:
+    whole = fact(report, "P95 TTFT")
+    choice = report.get_by_label("Figures of")
+    course = report.locator(".course").get_attribute("aria-label")
+    choice.select_option(label="slow_4g")
+    assert fact(report, "P95 TTFT") != whole
+    assert report.locator(".course").get_attribute("aria-label") != course
+    expect(report.get_by_role("status").first).to_contain_text("Only network slow_4g: 195 of 405 streams.")
+    expect(report.get_by_role("table", name="Percentiles of Network slow_4g")).to_be_visible()
+    choice.focus()
+    report.keyboard.press("Home")
+    assert fact(report, "P95 TTFT") == whole
+    assert report.locator(".course").get_attribute("aria-label") == course
+
+
+def test_a_link_opens_its_stream(page: Page, path: Path) -> None:
+    page.goto(f"{path.as_uri()}#stream=403")
+    opened = page.locator("details.stream[open]")
+    expect(opened).to_have_count(1)
+    expect(opened).to_be_in_viewport()
+    expect(opened.locator(".reading")).to_be_visible()
+    assert opened.get_by_role("link", name="Link to this stream").get_attribute("href") == "#stream=403"
+
+
+def test_an_answer_is_played_paused_and_sought(report: Page) -> None:
+    player = report.locator(".replay")
+    blocks = player.locator(".screen .came")
+    play, clock = player.get_by_role("button", name="Play"), player.locator("output")
+    assert blocks.count() == 0
+    player.get_by_role("slider").fill("1000")
+    end = clock.inner_text()
+    whole = blocks.count()
+    assert whole > 0
+    player.get_by_role("slider").fill("0")
+    player.get_by_label("4×").check()
+    play.focus()
+    report.keyboard.press("Space")
+    expect(player.get_by_role("button", name="Pause")).to_be_visible()
+    expect(play).to_be_visible()  # at its end
+    assert (clock.inner_text(), blocks.count()) == (end, whole)
+    play.click()
+    player.get_by_role("button", name="Pause").click()
+    assert blocks.count() < whole or clock.inner_text() == end
+
+
+def test_who_wants_less_motion_sees_steps(report: Page) -> None:
+    clock = """() => {
+      document.querySelector(".play").click();
+      return new Promise((told) => setTimeout(() => told(document.querySelector(".clock").textContent), 300));
+    }"""
+    report.emulate_media(reduced_motion="reduce")
+    assert report.evaluate(clock) == "0.0 s"
+    expect(report.locator(".clock")).not_to_have_text("0.0 s")
+
+
+def test_paper_has_every_table_and_the_choice(report: Page, tmp_path: Path) -> None:
+    report.get_by_label("Figures of").select_option(label="slow_4g")
+    folded = "document.querySelectorAll('details:not([open])').length"
+    report.evaluate(f"addEventListener('beforeprint', () => {{ window.foldedOnPaper = {folded}; }})")
+    before = report.evaluate(folded)
+    report.pdf(path=tmp_path / "page.pdf", format="A4")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+    assert report.evaluate("window.foldedOnPaper") == 0
+    assert report.evaluate(folded) == before
+    report.emulate_media(media="print")
+    expect(report.locator(".chosen")).to_contain_text("Only network slow_4g")
+    expect(report.locator("nav")).to_be_hidden()
+    report.emulate_media(media="screen")
+
+
+@pytest.mark.parametrize("width", [360, 1280, 3840])
+def test_nothing_is_wider_than_the_window(report: Page, width: int) -> None:
+    report.set_viewport_size({"width": width, "height": 900})
+    report.get_by_role("button", name="Show all tables").click()
+    assert report.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert report.locator("main").evaluate("(main) => main.clientWidth") > 0.6 * min(width, 2400)
+
+
+def test_axe_finds_nothing_light_or_dark(report: Page, axe: str) -> None:
+    report.get_by_role("button", name="Show all tables").click()
+    report.locator("details.stream summary").first.click()
+    expect(report.locator(".chart:not(:has(.main-svg))")).to_have_count(0, timeout=30_000)
+    report.evaluate(axe)
+    for scheme in ("light", "dark"):
+        report.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        found = report.evaluate("axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations)")
+        assert [(each["id"], each["help"], each["nodes"][0]["html"][:200]) for each in found] == [], scheme
