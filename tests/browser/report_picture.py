@@ -1,4 +1,4 @@
-"""`make report-picture`: runs the demo and photographs the top of its report, for a laptop, a phone and a wide screen."""
+"""`make report-picture`: runs the demo and photographs its report as on a laptop, a phone and a wide screen."""
 
 import shutil
 import subprocess

@@ -171,6 +171,6 @@ def test_axe_finds_nothing_light_or_dark(report: Page, axe: str) -> None:
     expect(report.locator(".chart:not(:has(.main-svg))")).to_have_count(0, timeout=30_000)
     report.evaluate(axe)
     for scheme in ("light", "dark"):
-        report.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        report.emulate_media(color_scheme=scheme)
         found = report.evaluate("axe.run({ resultTypes: ['violations'] }).then(({ violations }) => violations)")
         assert [(each["id"], each["help"], each["nodes"][0]["html"][:200]) for each in found] == [], scheme
