@@ -25,6 +25,14 @@ def query(name: str) -> str:
     return str(text)
 
 
+def canned() -> dict[str, str]:
+    """The queries of datasette.yaml by name. Each is the block below its `sql: |-`."""
+    text = PAGE.with_name("datasette.yaml").read_text()
+    found = re.findall(r"^      (\w+):\n        title: .+\n        sql: \|-\n((?: {10}.+\n)+)", text, re.MULTILINE)
+    assert len(found) == text.count("sql:") > 5
+    return dict(found)
+
+
 def rows(path: Path, text: str, run: str) -> list[tuple[object, ...]]:
     with sqlite3.connect(path) as connection:
         found = connection.execute(text.replace("…", run)).fetchall()
@@ -102,3 +110,14 @@ def test_an_old_database_has_the_counts_of_a_run_once_it_is_judged(tmp_path: Pat
         metric = judge(store).metrics["itl"]
     ((p95,),) = rows(path, query("min(gap_ms) AS p95_itl_ms"), run)
     assert p95 == float(f"{metric.quantiles[1]:.3g}")
+
+
+@pytest.mark.parametrize("name", canned())
+def test_each_canned_query_of_datasette_answers(judged: tuple[Path, Judgement], name: str) -> None:
+    path, judgement = judged
+    with sqlite3.connect(path) as connection:
+        found = connection.execute(canned()[name], {"run_id": judgement.run.id, "label": "no, 'such'"}).fetchall()
+    connection.close()
+    assert found
+    if name == "percentiles":
+        assert found == rows(path, query("network, n"), judgement.run.id)
