@@ -86,12 +86,17 @@ def _axes(box: _Box) -> Iterator[Markup]:
     for number in range(int(box.top / step) + 1):
         ms = number * step
         yield Markup('<path class="grid" d="M{} {}H{}"/><text x="{}" y="{}" text-anchor="end">{}</text>').format(
-            _LEFT, box.y(ms), _WIDTH - _RIGHT, _LEFT - 8, float(box.y(ms)) + 4, figure(ms, "ms") if number else "0"
+            _LEFT, box.y(ms), _WIDTH - _RIGHT, _LEFT - 8, float(box.y(ms)) + 4, _label(ms)
         )
     for seconds, anchor in ((0.0, "start"), (box.seconds / 2, "middle"), (box.seconds, "end")):
         yield Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
             box.x(seconds), _HEIGHT - 8, anchor, clock(seconds)
         )
+
+
+def _label(ms: float) -> str:
+    """Short, since a phone shows it in large letters: `500 ms`, `2 s`, `2.5 s`."""
+    return "0" if not ms else f"{ms:g} ms" if ms < 1_000 else f"{ms / 1_000:g} s"
 
 
 def _step(top: float) -> float:
