@@ -127,7 +127,7 @@ def _identity(compared: Compared) -> Iterator[tuple[Cell, ...]]:
         if (newest := side.newest) is not None:
             commit = newest.labels.get("commit", "")[:12]
             told = ", ".join(filter(None, (newest.host, newest.started_at[:16].replace("T", " "), commit)))
-            yield side.name[:1].upper() + side.name[1:], shortened(told, 120)
+            yield shortened(side.name[:1].upper() + side.name[1:], 20), shortened(told, 120)
 
 
 # Below it

@@ -61,7 +61,7 @@ def since_accepted(store: Store, judged: Judgement, also: Taker) -> Since | None
     new = {judged.run.id: figures(judged, gate)}
     rows = compare(name, old, new, gate).rows
     changes = {
-        row.subject: Change(row.change, _doubt(row.interval), row.unit)
+        row.subject: Change(row.change, _doubt(row.change, row.interval), row.unit)
         for row in rows
         if row.change is not None and math.isfinite(row.change)
     }
@@ -70,11 +70,11 @@ def since_accepted(store: Store, judged: Judgement, also: Taker) -> Since | None
     return Since(name, list(old), changes)
 
 
-def _doubt(interval: Interval) -> Interval:
+def _doubt(change: float, interval: Interval) -> Interval:
     """Accepted runs that are all alike, as those without a failure, do not tell how far equal runs are apart."""
-    low, high = interval
-    alike = low is not None and high is not None and math.isclose(low, high, rel_tol=1e-9, abs_tol=1e-12)
-    return Interval(None, None) if alike else interval
+    ends = [end for end in interval if end is not None]
+    without = any(math.isclose(end, change, rel_tol=1e-9, abs_tol=1e-12) for end in ends)
+    return Interval(None, None) if without else interval
 
 
 def _newest(store: Store, run: Run) -> tuple[str, list[Member]] | None:
