@@ -149,7 +149,7 @@ def test_every_output_tells_the_cost(tmp_path: Path) -> None:
 
 def test_a_history_without_prices_has_the_columns_that_it_always_had(tmp_path: Path) -> None:
     with Store.open(database(tmp_path / "one.db", [used(5, 5)])) as store:
-        assert history_csv.render(history.read(store)).splitlines()[0].endswith("baselines,change")
+        assert history_csv.render(history.read(store)).splitlines()[0].endswith("baselines,change,change_p50,release")
 
 
 def test_what_a_warm_up_cost_is_told_beside_the_cost(tmp_path: Path) -> None:
