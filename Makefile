@@ -1,4 +1,4 @@
-# make demo · quick · test · wild · sanitize · lint · bench · soak · kills · tour · calibrate · report-picture · dist · install: each sets up .venv first.
+# make demo · quick · test · wild · sanitize · lint · bench · soak · kills · tour · calibrate · report-picture · sample-report · dist · install: each sets up .venv first.
 PYTHON ?= python3
 BIN := .venv/bin
 # pytest's processes: more than cores, since runs mostly wait
@@ -10,7 +10,7 @@ ALONE := $(BIN)/pytest --last-failed --last-failed-no-failures none
 # Some containers set it. Without .pyc files, each process of the tests compiles every module again: 4 s of each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: install demo test quick wild sanitize lint bench soak kills tour calibrate report-picture dist clean
+.PHONY: install demo test quick wild sanitize lint bench soak kills tour calibrate report-picture sample-report dist clean
 
 install: $(READY)
 
@@ -72,6 +72,9 @@ calibrate: install
 
 report-picture: install
 	$(BIN)/python -m tests.browser.report_picture
+
+sample-report: install
+	$(BIN)/python -m tests.browser.sample_report
 
 dist: install
 	rm -rf dist

@@ -25,24 +25,30 @@ def main() -> None:
     if browser_path is None:
         raise SystemExit("make report-picture needs Chromium (Debian: chromium)")
     with tempfile.TemporaryDirectory() as folder:
-        demo = [str(Path(sys.executable).parent / "streamgauge"), "demo", "--out", folder]
-        if subprocess.run(demo, check=False).returncode != 0:
-            raise SystemExit("the demo's rules were not met: the picture shows a run in which all goes well")
-        with Store.open(Path(folder, "demo.db")) as store:
-            validity = judge(store).validity
-        if validity is not Validity.VALID:
-            raise SystemExit(f"the run is {validity.value}, so this machine is too busy for a picture: try again later")
+        report = demo(Path(folder))
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=browser_path)
             for name, size in PICTURES.items():
                 page = browser.new_page(viewport=size, color_scheme="light", reduced_motion="reduce")
-                page.goto(Path(folder, "demo.html").as_uri())
+                page.goto(report.as_uri())
                 page.wait_for_load_state("networkidle")
                 page.screenshot(path=DOCS / name)
                 page.close()
                 reduce_colours(DOCS / name)
             browser.close()
     print(f"{', '.join(PICTURES)} in {DOCS}: look at them before you commit them")
+
+
+def demo(folder: Path) -> Path:
+    """The report of a demo in which all goes well, and whose figures are to be believed."""
+    words = [str(Path(sys.executable).parent / "streamgauge"), "demo", "--out", str(folder)]
+    if subprocess.run(words, check=False).returncode != 0:
+        raise SystemExit("the demo's rules were not met: what we publish shows a run in which all goes well")
+    with Store.open(folder / "demo.db") as store:
+        validity = judge(store).validity
+    if validity is not Validity.VALID:
+        raise SystemExit(f"the run is {validity.value}, so this machine is too busy: try again later")
+    return folder / "demo.html"
 
 
 def reduce_colours(picture: Path) -> None:
