@@ -5,8 +5,7 @@ import numpy as np
 from streamgauge.harness.judge.measure.arrays import Integers, Mask
 from streamgauge.harness.judge.store import Streams
 from streamgauge.harness.native import library
-from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.observation import ABANDONED, Outcome, after_tools
+from streamgauge.harness.record.observation import ABANDONED, Outcome
 
 # A stream whose chunks came faster than this, on average, was not streamed: no model generates 20,000 chunks a second.
 # A proxy that releases an answer, or a network that brings it in packets, takes some µs for each chunk.
@@ -83,7 +82,7 @@ def _classified(streams: Streams, at: Integers, ends: Integers) -> tuple[Integer
     `ends`: by stream, the index of the event before which its gaps end.
     """
     gaps, places = _between(streams, at, ends) if library.LIBRARY is None else _compiled_between(streams, at, ends)
-    after_tool = _after_tools(streams)
+    after_tool = streams.after_tools
     tool = np.isin(places, after_tool) if len(after_tool) else np.zeros(len(places), bool)
     return gaps, places, tool
 
@@ -109,15 +108,6 @@ def _compiled_between(streams: Streams, at: Integers, ends: Integers) -> tuple[I
 
 def _without_tools(gaps: Integers, ends: Integers, tool: Mask) -> tuple[Integers, Integers]:
     return (gaps[~tool], ends[~tool]) if tool.any() else (gaps, ends)  # in most runs, no tool ran: do not copy
-
-
-def _after_tools(streams: Streams) -> Integers:
-    """Which of `events` are the first content after a tool's run."""
-    places = [np.zeros(0, np.int64)]
-    for stream in np.flatnonzero(~np.isnan(streams.number["tool_pause"])).tolist():
-        kind = streams.columns(stream).kind
-        places.append(streams.events.starts[stream] + after_tools(kind[arrivals.is_content(kind)]))
-    return np.concatenate(places)
 
 
 def seen_ends(streams: Streams) -> Integers:

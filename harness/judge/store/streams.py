@@ -15,7 +15,7 @@ from streamgauge.harness.config.schema import Where
 from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, LONGEST_TEXT, Row, RowFault, are_only, shown
 from streamgauge.harness.record import arrivals
-from streamgauge.harness.record.observation import Outcome
+from streamgauge.harness.record.observation import Outcome, after_tools
 
 _TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "answer", "outcome", "labels", "oddities")
 _NUMBERS = (
@@ -83,6 +83,15 @@ class Streams:
             raise DamagedRow(f"{self.source}: {damaged}") from None
 
     @cached_property
+    def after_tools(self) -> NDArray[np.int64]:
+        """Which of `events` are the first content after a tool's run. It decodes every stream with a tool again."""
+        places = [np.zeros(0, np.int64)]
+        for stream in np.flatnonzero(~np.isnan(self.number["tool_pause"])).tolist():
+            kind = self.columns(stream).kind
+            places.append(self.events.starts[stream] + after_tools(kind[arrivals.is_content(kind)]))
+        return np.concatenate(places)
+
+    @cached_property
     def outcome(self) -> NDArray[np.str_]:
         return np.array(self.text["outcome"])
 
@@ -117,6 +126,8 @@ class Streams:
         """The same streams with more columns; their events are not decoded again."""
         fuller = Streams(self.id, self.text, {**self.number, **more}, self.blobs, self.source)
         fuller.__dict__["events"] = self.events
+        if "after_tools" in self.__dict__:
+            fuller.__dict__["after_tools"] = self.after_tools
         return fuller
 
 
