@@ -6,7 +6,7 @@ import gevent
 from locust.env import Environment
 from locust.runners import LocalRunner, MasterRunner
 
-from streamgauge.harness.run import dashboard, locust_entries, screen, view
+from streamgauge.harness.run import locust_entries, screen, view
 from streamgauge.harness.run.latest import Latest
 from streamgauge.harness.run.recording import Recording
 from streamgauge.harness.run.settings import Settings
@@ -72,6 +72,8 @@ class Display:
         gevent.sleep(0)
         seen = self._view(ends)
         if self._screen is not None:
+            from streamgauge.harness.run import dashboard  # noqa: PLC0415 - it imports rich: only for a screen
+
             self._screen.show(lambda width, height: dashboard.lines(seen, width, height))
         if self._tab is not None:
             self._tab.show(seen)

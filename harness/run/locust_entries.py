@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import numpy as np
+import numpy.ma  # np.unique would import it when first called, which needs a descriptor
 from locust import stats
 from locust.stats import RequestStats, StatsEntry
 

@@ -16,8 +16,6 @@ from typing import Any, TextIO
 
 import gevent
 
-from streamgauge.harness.judge.outputs.rich_text import cells
-
 Draw = Callable[[int, int], list[str]]  # from columns and rows to lines
 
 _MOST_WAITING = 1_000  # lines to write above the screen while the terminal takes nothing
@@ -109,6 +107,9 @@ class Screen:
         lines = self._lines if _in_foreground(self._file) else []  # in the background, the terminal is the shell's
         text = "".join(f"{line}{_TO_END}\n" for line in (*self._above, *lines))
         self._above.clear()
+        # It imports rich, which a run without a screen does not need.
+        from streamgauge.harness.judge.outputs.rich_text import cells  # noqa: PLC0415
+
         self._drawn = [cells(line) for line in lines]
         if text or up:
             self._rest = f"\r{_UP.format(up) if up else ''}{text}{_REST}".encode(errors="replace")

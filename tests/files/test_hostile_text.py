@@ -114,6 +114,7 @@ def test_a_run_s_own_lines_are_harmless(capsys: pytest.CaptureFixture[str]) -> N
 def test_only_one_door_writes_to_the_terminal() -> None:
     doors = {
         "harness/judge/outputs/lines.py", "harness/run/terminal.py", "harness/cli.py",
+        "harness/run/fork_output.py",  # passes on what workers print, which is Locust's and the scenario's
         "harness/programs.py",  # its own words on processes that it ends
     }  # fmt: skip
     writing = re.compile(r"click\.s?echo|(?<![\w.])print\(|sys\.(stdout|stderr)\.write")

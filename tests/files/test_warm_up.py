@@ -269,7 +269,10 @@ def test_streams_are_read_in_no_other_place() -> None:
         "harness/judge/compare/history.py",
         "harness/judge/compare/recorded_runs.py",
         "harness/judge/compare/since_accepted.py",
+        "harness/judge/store/__main__.py",  # the second process: what its parent would read
+        "harness/judge/store/beside.py",
         "harness/judge/store/database.py",
+        "harness/judge/store/exported.py",  # measured streams only: see test_export
         "harness/judge/store/rows.py",  # texts of the streams in the sample of the findings
         "harness/judge/store/schema.py",  # the view
         "harness/judge/store/streams.py",
