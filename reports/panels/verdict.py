@@ -57,7 +57,12 @@ def _used(verdict: Verdict) -> float:
     """How much of its limit a rule has used up: 1 at the limit."""
     if verdict.observed is None:
         return 0.0
-    part, whole = (verdict.observed, verdict.limit) if "<" in verdict.rule else (verdict.limit, verdict.observed)
+    if "<" in verdict.rule:
+        part, whole = verdict.observed, verdict.limit
+    elif verdict.unit == "ratio":  # 99 % of a rule that wants 98 % has used up half of the 2 % that may be missing
+        part, whole = 1 - verdict.observed, 1 - verdict.limit
+    else:
+        part, whole = verdict.limit, verdict.observed
     return part / whole if whole > 0 else math.inf if part > 0 else 0.0
 
 

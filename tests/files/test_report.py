@@ -84,6 +84,13 @@ def test_the_verdict_comes_first_as_a_word(report: tuple[str, Judgement]) -> Non
     assert "SLA missed: error rate was 2.5 %, limit 1.0 %" in html[heading : html.index("<table")]
 
 
+def test_the_rule_nearest_to_its_limit_is_told_and_a_full_share_is_far_from_it(tmp_path: Path) -> None:
+    rules = "p95(ttft) < 1s", "completion_rate > 98%"
+    html, judgement = rendered(tmp_path / "run.db", ttfts([500.0] * 400), *rules)
+    assert judgement.verdict == "met"
+    assert "The nearest to its limit: p95(ttft) was 500 ms, limit 1,000 ms." in html
+
+
 def test_tables_hold_the_figures_of_the_judgement(report: tuple[str, Judgement]) -> None:
     html, judgement = report
     seen = Page(html)
