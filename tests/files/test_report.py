@@ -91,6 +91,14 @@ def test_the_rule_nearest_to_its_limit_is_told_and_a_full_share_is_far_from_it(t
     assert "The nearest to its limit: p95(ttft) was 500 ms, limit 1,000 ms." in html
 
 
+def test_a_page_never_takes_the_place_of_a_database(tmp_path: Path) -> None:
+    path = database(tmp_path / "run.db", ttfts([100.0] * 3))
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="is a database, and would be lost: name another file"):
+        save("<html>", path)
+    assert path.read_bytes() == before
+
+
 def test_tables_hold_the_figures_of_the_judgement(report: tuple[str, Judgement]) -> None:
     html, judgement = report
     seen = Page(html)

@@ -30,6 +30,8 @@ from typing import IO
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.outputs import lines
 
+_SQLITE = b"SQLite format 3\0"  # how every file of SQLite begins
+
 
 def save(text: str, path: str | os.PathLike[str]) -> None:
     """Write a file whole or not at all. StoreError if it cannot be written."""
@@ -39,9 +41,14 @@ def save(text: str, path: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes its place only when all is written. StoreError if it cannot be written."""
+    """A file to write to, which takes its place only when all is written.
+
+    StoreError if it cannot be written, or would take the place of a database.
+    """
     path = Path(path)
     try:
+        if path.is_file() and _is_database(path):
+            raise StoreError(f"{path}: is a database, and would be lost: name another file for the output")
         if path.exists() and not path.is_file():  # a device or a pipe, which nothing may take the place of
             with path.open("wb") as file:
                 yield file
@@ -55,6 +62,11 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             temporary.unlink(missing_ok=True)
     except OSError as fault:
         raise StoreError(f"{path}: cannot be written: {fault.strerror}") from fault
+
+
+def _is_database(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
 
 
 @contextmanager
