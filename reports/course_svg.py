@@ -25,7 +25,7 @@ _CAPTION = Markup(
 
 def draw(run: Material) -> Picture | None:
     """P50 and P95 of TTFT by the due time, and the limits that rules set for them; None without a first token."""
-    return _drawn(run.timeline, run.timeline.ttft, _limits(run.judgement.verdicts))
+    return _drawn(run.timeline, run.timeline.ttft, ttft_limits(run.judgement.verdicts))
 
 
 def of_facet(run: Material, facet: Facet) -> Picture | None:
@@ -73,11 +73,12 @@ class _Box:
         return f"{_HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * ms / self.top:.1f}"
 
 
-def _limits(verdicts: Sequence[Verdict]) -> list[tuple[str, float]]:
-    """The limits for the TTFT of all streams, by the percentile that they are for."""
-    of_all = [verdict for verdict in verdicts if verdict.figure == "ttft" and verdict.where == Where()]
+def ttft_limits(verdicts: Sequence[Verdict]) -> list[tuple[str, float]]:
+    """The limits for the TTFT of all streams, ms, by what of it they limit: `P95`."""
     return [
-        (verdict.rule.partition("(")[0].strip().upper(), verdict.limit) for verdict in of_all if verdict.unit == "ms"
+        ((verdict.subject.aggregation or "").upper(), verdict.limit)
+        for verdict in verdicts
+        if verdict.figure == "ttft" and verdict.where == Where()
     ]
 
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import NONE, figure, some
 from streamgauge.harness.judge.measure.arrays import Floats, Mask
 from streamgauge.harness.judge.verdict.findings.evidence import Course, Sample
 from streamgauge.harness.record.observation import FAILURES
+from streamgauge.reports import course_svg
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, clock, label, plot, scale
 
@@ -91,11 +91,7 @@ def _lead(groups: Sequence[_Group], course: Course) -> str:
 def _by_load(run: Material, groups: Sequence[_Group]) -> Iterator[Chart]:
     if len(groups) < 2:
         return
-    limits = [
-        (verdict.rule.partition("(")[0].strip().upper(), verdict.limit)
-        for verdict in run.judgement.verdicts
-        if verdict.figure == "ttft" and verdict.where == Where() and verdict.unit == "ms"
-    ]
+    limits = course_svg.ttft_limits(run.judgement.verdicts)
     yield _lines("How does TTFT grow with load?", "open streams", groups, "ms", limits)
     if any(group.pace[0] is not None for group in groups):
         yield _lines("How does the pace of an answer change with load? Its mean gap", "open streams", groups, "pace")

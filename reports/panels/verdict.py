@@ -57,7 +57,7 @@ def _used(verdict: Verdict) -> float:
     """How much of its limit a rule has used up: 1 at the limit."""
     if verdict.observed is None:
         return 0.0
-    if "<" in verdict.rule:
+    if verdict.wants_low:
         part, whole = verdict.observed, verdict.limit
     elif verdict.unit == "ratio":  # 99 % of a rule that wants 98 % has used up half of the 2 % that may be missing
         part, whole = 1 - verdict.observed, 1 - verdict.limit
@@ -68,7 +68,7 @@ def _used(verdict: Verdict) -> float:
 
 def _told(verdict: Verdict) -> str:
     """`p95(ttft) of network slow_3g was 4,900 ms, limit 4,000 ms`."""
-    subject = verdict.rule.partition("<" if "<" in verdict.rule else ">")[0].strip()
+    subject = verdict.subject.text
     of = "" if verdict.where == Where() else f" of {words(verdict.where)}"
     limit = figure_or_never(verdict.limit, verdict.unit)
     if verdict.observed == math.inf:

@@ -21,6 +21,7 @@ from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.measure.windows import SLICES, Window, Windows
 from streamgauge.harness.judge.verdict.rules import Rule
+from streamgauge.harness.judge.verdict.subjects import Subject
 from streamgauge.harness.judge.verdict.summary import independent_samples
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.record.observation import Outcome
@@ -39,7 +40,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """The result of one rule."""
 
     rule: str  # as in Rule.text
-    figure: str = ""  # the metric or the rate that it is about
+    subject: Subject
+    wants_low: bool  # the limit is the highest value that is good
     preset: str | None = None  # the preset that the rule is from
     where: Where
     severity: Literal["fail", "warn"] = "fail"
@@ -51,9 +53,18 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
     n: int  # samples that were judged, those at +inf included
     failed: int  # how many of them were +inf
-    unit: str  # of observed, limit, low and high
     reason: str  # one sentence
     needed: int | None = None  # about how many samples would settle an inconclusive rule; None: no number would
+
+    @property
+    def figure(self) -> str:
+        """The metric or the rate that it is about."""
+        return self.subject.name
+
+    @property
+    def unit(self) -> str:
+        """Of observed, limit, low and high."""
+        return self.subject.unit
 
     @property
     def origin(self) -> str:
@@ -124,7 +135,8 @@ def evaluate(
     low, high = evidence.interval or (None, None)
     return Verdict(
         rule=rule.text,
-        figure=rule.subject.name,
+        subject=rule.subject,
+        wants_low=rule.wants_low,
         preset=rule.written.preset,
         where=rule.written.where,
         severity=rule.written.severity,
@@ -136,7 +148,6 @@ def evaluate(
         high=high,
         n=evidence.n,
         failed=evidence.failed,
-        unit=rule.subject.unit,
         reason=reason,
         needed=evidence.needed if status is RuleStatus.INCONCLUSIVE else None,
     )
