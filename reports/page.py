@@ -67,8 +67,8 @@ def assemble(
     reports, by which `run_pages` finds it. `kind` says at the top what sort of page it is.
     """
     bundle = BUNDLE.read_text("utf-8") if any(panel.charts for panel in shown) else ""
-    has_streams = any(panel.body for panel in shown)
-    own = ["page.js", *(["streams.js"] if has_streams else []), *(["facets.js"] if parts else [])]
+    of_panels = [panel.script for panel in shown if panel.script]
+    own = ["page.js", *of_panels, *(["facets.js"] if parts else [])]
     scripts = [(_HERE / name).read_text("utf-8") for name in own]
     return html.template("page.html.jinja").render(
         panels=shown,

@@ -85,6 +85,7 @@ class Panel:
     charts: tuple[Chart, ...] = ()
     picture: Picture | None = None  # beside the facts; only in the first panel
     body: Markup | None = None  # HTML of the panel's own template, after the charts
+    script: str | None = None  # the file that makes the body work
     tables: tuple[Table, ...] = ()  # folded if there are charts or a body
     notes: tuple[str, ...] = ()
     percentiles: Table | None = None  # shown before the charts; the reader may choose of which streams

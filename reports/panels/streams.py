@@ -46,6 +46,7 @@ def draw(run: Material) -> Panel | None:
         title="Streams one by one",
         lead=f"Where did the time go? {own:,} of {some(run.judgement.totals.streams, 'stream')}, a line each.",
         body=Markup(body),  # noqa: S704 - of our own template, which escapes
+        script="streams.js",
         tables=(_table(run),),
     )
 
