@@ -47,10 +47,11 @@ class Picker:
         whole = streams.ended_as({Outcome.COMPLETED}) & (np.array(streams.text["answer"]) == "streamed")
         self._ids.append(streams.id)
         self._ttft.append(np.where(whole, ttft, np.nan))
-        for place in np.flatnonzero(streams.ended_as(FAILURES)).tolist():
-            seen = self._failed.setdefault(streams.text["outcome"][place], [])
-            if len(seen) < MOST:
-                seen.append(int(streams.id[place]))
+        failed = streams.ended_as(FAILURES)
+        outcomes, first = np.unique(streams.outcome[failed], return_index=True)
+        for outcome in outcomes[np.argsort(first)].tolist():
+            seen = self._failed.setdefault(outcome, [])
+            seen += streams.id[failed & (streams.outcome == outcome)][: MOST - len(seen)].tolist()
 
     def chosen(self) -> list[Chosen]:
         """The groups that are not empty. A stall counts from a quarter of a second on: shorter ones nobody notices."""

@@ -108,4 +108,4 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def processes(count: int) -> str:
-    return "1 process" if count == 1 else f"{count:,} processes"
+    return some(count, "process", "processes")
