@@ -367,3 +367,14 @@ def test_the_list_of_runs_has_verdict_users_and_labels_and_fits_eighty_columns(t
     for part in ("host: http://127.0.0.1:1", "✓ met", " 50 ", "commit=0123456,", "build=a b"):
         assert part in text
     assert "89abcdef" not in text
+
+
+def test_the_list_of_runs_numbers_its_hosts_above_the_table_where_there_are_several() -> None:
+    far = "https://us.staging.example" + "/long" * 12
+    hosts = ("https://eu.staging.example", far, "https://eu.staging.example")
+    runs = [a_run(id=f"run-{n}", host=host) for n, host in enumerate(hosts)]
+    into = StringIO()
+    terminal_tables.render_runs(runs, None, Console(file=into, width=80))
+    lines = into.getvalue().splitlines()
+    assert [line.split(": ")[0] for line in lines[:2]] == ["host 1", "host 2"]
+    assert [line.split()[-1] for line in lines[-3:]] == ["1", "2", "1"]

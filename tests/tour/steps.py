@@ -119,7 +119,7 @@ STEPS = [
         "a, pair 1 of 6: ✓ MET",
         1,
     ),
-    Step("runs", "streamgauge runs gate.db", "run "),
+    Step("runs", "streamgauge runs gate.db", "host 1: http://"),
     Step("history", "streamgauge history gate.db -o history.html", "started .UTC."),
     # What CI reads
     Step("judge again", "streamgauge judge gauge.db", "✓ MET"),

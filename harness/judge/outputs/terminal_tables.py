@@ -68,22 +68,24 @@ def render_damaged(damaged: Sequence[str], console: Console | None = None) -> No
 def render_runs(
     runs: Sequence[Run], verdicts: Mapping[str, RunVerdict] | None = None, console: Console | None = None
 ) -> None:
-    """The runs of a database, oldest first. `verdicts`: by the run's id; a run without one was not judged."""
+    """The runs of a database, oldest first. `verdicts`: by the run's id; a run without one was not judged.
+
+    Several hosts are numbered above the table: an address in each row would break over two lines.
+    """
     console = console_of(console)
     verdicts = verdicts or {}
     hosts = sorted({run.host for run in runs})
-    table = table_of("run", "verdict", ">users", ">took", "labels", *(["host"] if len(hosts) > 1 else []))
+    table = table_of("run", "verdict", ">users", ">took", "labels", *([">host"] if len(hosts) > 1 else []))
     table.columns[0].no_wrap = True  # people copy the id for other commands
     table.columns[0].overflow = "ignore"
     table.columns[1].no_wrap = True
-    for column in table.columns[4:]:
-        column.overflow = "fold"
+    table.columns[4].overflow = "fold"
     for run in runs:
         took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
         row = [run.id, _judged(run, verdicts), _users(run), took, _labels(run)]
-        table.add_row(*map(safe, row), *([safe(run.host)] if len(hosts) > 1 else []))
-    if len(hosts) == 1:
-        console.print(safe(f"host: {hosts[0]}"))
+        table.add_row(*map(safe, row), *([str(1 + hosts.index(run.host))] if len(hosts) > 1 else []))
+    for number, host in enumerate(hosts, start=1):
+        console.print(safe(f"host {number}: {host}" if len(hosts) > 1 else f"host: {host}"))
     console.print(table)
 
 
