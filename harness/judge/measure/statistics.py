@@ -13,7 +13,7 @@ import scipy  # imports scipy.special when that is first used: 0.2 s, which quan
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
-_TAIL = (1 - CONFIDENCE) / 2
+TAIL = (1 - CONFIDENCE) / 2
 
 Values = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -28,7 +28,7 @@ class Interval(NamedTuple):
 
 def prepare() -> None:
     """Import what intervals need now, instead of at the first one. For a caller that must not be held up then."""
-    scipy.special.ndtri(1 - _TAIL)
+    scipy.special.ndtri(1 - TAIL)
 
 
 def quantile(values: Values, counts: Counts, q: float) -> float | None:
@@ -66,8 +66,8 @@ def _binomial(probability: float, n: int, q: float) -> int:
     return k - 1 if k > 0 and float(scipy.special.bdtr(k - 1, n, q)) >= probability else k
 
 
-def ratio_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interval:
-    """Clopper–Pearson: exact, it covers at least as often as its confidence says."""
+def ratio_interval(hits: float, n: float, confidence: float = CONFIDENCE) -> Interval:
+    """Clopper–Pearson: exact, it covers at least as often as its confidence says. Both may be effective numbers."""
     if n == 0:
         return Interval(None, None)
     tail = (1 - confidence) / 2
@@ -75,6 +75,11 @@ def ratio_interval(hits: int, n: int, confidence: float = CONFIDENCE) -> Interva
         float(scipy.special.betaincinv(hits, n - hits + 1, tail)) if hits else 0.0,
         float(scipy.special.betaincinv(hits + 1, n - hits, 1 - tail)) if hits < n else 1.0,
     )
+
+
+def t_quantile(probability: float, freedom: int) -> float:
+    """Of Student's t distribution."""
+    return float(scipy.special.stdtrit(freedom, probability))
 
 
 def mean(values: Values, counts: Counts) -> float | None:
@@ -117,7 +122,7 @@ def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> floa
     if within == 0:
         return float(min(n, clusters))  # nothing varies: no evidence that samples of a cluster are independent
     between = clusters / (clusters - 1) * float((np.bincount(cluster, residuals) ** 2).sum())
-    shrink = scipy.special.stdtrit(max(len(values) - 1, 1), 1 - _TAIL) / scipy.special.stdtrit(clusters - 1, 1 - _TAIL)
+    shrink = scipy.special.stdtrit(max(len(values) - 1, 1), 1 - TAIL) / scipy.special.stdtrit(clusters - 1, 1 - TAIL)
     return n / max(1.0, between / within) * float(shrink**2)
 
 
@@ -129,10 +134,10 @@ def samples_for_quantile(q: float, share: float) -> int | None:
     """
     if share == q:
         return None
-    fewest = math.ceil(math.log(_TAIL) / math.log(q))
+    fewest = math.ceil(math.log(TAIL) / math.log(q))
     if share == 1:
         return fewest
-    z = float(scipy.special.ndtri(1 - _TAIL))
+    z = float(scipy.special.ndtri(1 - TAIL))
     return max(math.ceil(z**2 * q * (1 - q) / (share - q) ** 2), fewest)
 
 
@@ -144,10 +149,10 @@ def samples_for_ratio(ratio: float, limit: float) -> int | None:
     if ratio == limit or (ratio in {0.0, 1.0} and not 0 < limit < 1):
         return None
     if ratio == 0:
-        return math.ceil(math.log(_TAIL) / math.log1p(-limit))
+        return math.ceil(math.log(TAIL) / math.log1p(-limit))
     if ratio == 1:
-        return math.ceil(math.log(_TAIL) / math.log(limit))
-    z = float(scipy.special.ndtri(1 - _TAIL))
+        return math.ceil(math.log(TAIL) / math.log(limit))
+    z = float(scipy.special.ndtri(1 - TAIL))
     return math.ceil(z**2 * ratio * (1 - ratio) / (ratio - limit) ** 2)
 
 
@@ -161,7 +166,7 @@ def deviation_interval(deviation: float, n: int) -> Interval:
     """The interval of a standard deviation of n normal samples, by χ². No ends for fewer than two samples."""
     if n < 2:
         return Interval(None, None)
-    low, high = scipy.special.chdtri(n - 1, [_TAIL, 1 - _TAIL])
+    low, high = scipy.special.chdtri(n - 1, [TAIL, 1 - TAIL])
     return Interval(deviation * math.sqrt((n - 1) / low), deviation * math.sqrt((n - 1) / high))
 
 
@@ -205,7 +210,7 @@ def _student(by: Values, error: Values, freedom: int) -> Shift:
     by, error = np.asarray(by), np.asarray(error)
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(by == 0, 0.0, by / error)  # ±∞ if there is no variance; stdtr accepts it
-    half = float(scipy.special.stdtrit(freedom, 1 - _TAIL)) * error
+    half = float(scipy.special.stdtrit(freedom, 1 - TAIL)) * error
     tail = scipy.special.stdtr(freedom, -np.abs(t))  # one tail of two: it is most of what a simulation computes
     above, below = np.where(t > 0, tail, 1 - tail), np.where(t > 0, 1 - tail, tail)
     return Shift(by, above, below, by - half, by + half)
@@ -223,7 +228,7 @@ def shift_of_ranks(baseline: Values, candidate: Values) -> Shift:
     differences = np.sort(differences, -1)
     at_most = np.cumsum(_mann_whitney(k, m))
     at_least = np.concatenate([[1.0], 1 - at_most[:-1]])  # the probability of at least this many wins
-    cut = int(np.searchsorted(at_most, _TAIL, side="right"))  # number of differences outside the interval at each end
+    cut = int(np.searchsorted(at_most, TAIL, side="right"))  # number of differences outside the interval at each end
     middle = differences[..., [(k * m - 1) // 2, k * m // 2]]
     with np.errstate(invalid="ignore"):
         by = np.where(middle[..., 0] == middle[..., 1], middle[..., 0], middle.mean(-1))

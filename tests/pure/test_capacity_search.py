@@ -1,0 +1,152 @@
+"""Which levels a search visits, when a visit is over, and what the search then claims."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from streamgauge.harness.capacity.path import Order, Purpose, Search, Visited
+from streamgauge.harness.capacity.sequential import LOOKS, ROUNDS, Outcome, Visit, effective
+from streamgauge.harness.capacity.streams import Batch, Limit
+from tests.support.simulated_capacity import LIMITS, Level, World, search
+
+STEEP = World(slope=2000)  # none bad up to the knee, all beyond it
+STRICT = Limit(0.01, ("error_rate < 1%",))
+
+
+def after(
+    users: int, shares: list[float], limits: tuple[Limit, ...] = LIMITS, most: int = 10**5
+) -> tuple[Visit, Outcome]:
+    """A visit to these streams, of which these shares are bad by each limit, one after another."""
+    visit, rng = Visit(users, limits), np.random.default_rng(7)
+    outcome = None
+    while outcome is None and visit.streams < most:
+        chance = rng.random(65)
+        bad = np.array([chance < share for share in shares])
+        outcome = visit.after(Batch(bad, np.ones_like(bad), 1 - chance), limits)
+    assert outcome is not None
+    return visit, outcome
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(0.0, Outcome.PASSED), (0.5, Outcome.MISSED), (1.0, Outcome.MISSED)])
+def test_a_level_far_from_the_knee_is_clear_at_the_first_look_or_the_second(share: float, outcome: Outcome) -> None:
+    visit, found = after(4, [share])
+    assert found is outcome
+    assert visit.streams <= 2 * LOOKS[1]
+
+
+def test_a_level_at_the_knee_stays_undecided_and_ends() -> None:
+    visit, found = after(4, [0.05])
+    assert found is Outcome.UNDECIDED
+    assert visit.streams <= 2 * LOOKS[-1]
+
+
+def test_a_strict_limit_takes_as_many_more_streams_as_it_is_stricter() -> None:
+    visit, found = after(4, [0.0], (STRICT,))
+    assert found is Outcome.PASSED
+    assert visit.streams >= 5 * LOOKS[0]
+
+
+def test_one_limit_that_is_broken_makes_the_visit_missed() -> None:
+    _, found = after(4, [0.3, 0.0], (STRICT, *LIMITS))
+    assert found is Outcome.MISSED
+
+
+def test_every_user_is_heard_more_than_once() -> None:
+    visit, found = after(1000, [0.0])
+    assert found is Outcome.PASSED
+    assert visit.streams >= ROUNDS * 1000
+
+
+def test_streams_that_are_alike_count_for_fewer() -> None:
+    independent = np.random.default_rng(1).random(1600)
+    assert effective(independent, 0.05) > 1000
+    assert effective(np.repeat(independent[:80], 20), 0.05) < 200
+    assert effective(np.full(1600, np.inf), 0.05) == 1600, "all failed: no luck is in that"
+
+
+def test_a_search_halves_the_bracket_and_comes_back_to_what_it_passed() -> None:
+    found = search(STEEP.level(40.5, 1))
+    levels = [visit.users for visit in found.visits]
+    assert levels[:5] == [4, 8, 16, 32, 64]
+    assert found.passed is not None
+    assert found.not_passed is not None
+    assert found.not_passed <= 1.10 * found.passed
+    fresh = [visit.users for visit in found.visits if visit.order.purpose is Purpose.CONFIRM]
+    assert len(fresh) >= 8
+    assert fresh.count(found.passed) >= 2
+    assert found.proven == found.passed <= 40
+
+
+def test_where_the_server_gives_way_at_once_the_interval_is_what_was_visited() -> None:
+    found = search(STEEP.level(40.5, 1))
+    knee = found.knee()
+    assert knee is not None
+    assert (knee.low, knee.high) == (found.passed, found.not_passed)
+    assert knee.low <= knee.at <= knee.high
+
+
+def test_a_server_that_holds_nobody_proves_nothing() -> None:
+    found = search(STEEP.level(0.5, 1))
+    assert [visit.users for visit in found.visits] == [4, 2, 1]
+    assert found.proven is None
+    assert found.knee() is None
+
+
+@pytest.mark.parametrize("most", [1, 3, 20])
+def test_no_level_is_above_the_most_that_was_allowed(most: int) -> None:
+    found = search(STEEP.level(1000, 1), most=most)
+    assert max(visit.users for visit in found.visits) == most
+    assert found.proven == most
+    assert found.knee() is None, "it is above"
+
+
+def test_a_level_that_is_asked_for_is_visited() -> None:
+    found = Search(LIMITS, 1000, at_least=50)
+    for users in (32, 64):
+        found.visits.append(visited(users, Purpose.CLIMB, Outcome.PASSED if users < 64 else Outcome.MISSED))
+    order = found.next()
+    assert order is not None
+    assert order.users == 50
+
+
+def visited(users: int, purpose: Purpose, outcome: Outcome) -> Visited:
+    return Visited(Order(users, purpose, cool_down=False), outcome, Visit(users, LIMITS).counts())
+
+
+def test_a_fresh_visit_that_is_missed_takes_the_level_back() -> None:
+    found = Search(LIMITS, 1000)
+    found.visits += [visited(8, Purpose.CLIMB, Outcome.PASSED), visited(16, Purpose.CLIMB, Outcome.MISSED)]
+    found.visits += [visited(15, Purpose.BISECT, Outcome.PASSED)]
+    assert (found.passed, found.proven) == (15, 15)
+    found.visits += [visited(15, Purpose.CONFIRM, Outcome.MISSED)]
+    assert (found.passed, found.proven) == (8, 8)
+    order = found.next()
+    assert order is not None
+    assert (order.users, order.cool_down) == (11, True)
+
+
+def test_a_level_that_was_only_climbed_is_no_proof_of_a_strict_limit() -> None:
+    limits = (STRICT, *LIMITS)
+    found = Search(limits, 4)
+    found.visits.append(visited(4, Purpose.CLIMB, Outcome.PASSED))
+    assert (found.passed, found.proven) == (4, None)
+    order = found.next()
+    assert order is not None
+    assert order.purpose is Purpose.BISECT
+    assert order.among(limits) == limits
+    found.visits.append(visited(4, Purpose.BISECT, Outcome.UNDECIDED))
+    assert (found.passed, found.proven) == (None, None)
+
+
+def test_each_level_is_left_as_soon_as_it_is_clear() -> None:
+    asked: list[int] = []
+
+    def level(users: int) -> Iterator[Batch]:
+        for batch in STEEP.level(5.5, 1)(users):
+            asked.append(users)
+            yield batch
+
+    counted: Level = level
+    search(counted)
+    assert asked.count(8) <= 4
