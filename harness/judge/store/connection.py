@@ -15,6 +15,8 @@ from streamgauge.harness.near_miss import did_you_mean
 
 T = TypeVar("T")
 
+Connection = sqlite3.Connection  # what a part with tables of its own in the database is given
+
 _MOST_BYTES = 64 * 2**20  # of a value or a row; the largest that we write is the blob of 250,000 events, below 12 MiB
 
 _ADVICE = {  # by a part of SQLite's message
