@@ -1,6 +1,7 @@
 """streamgauge.toml as typed values: `schema` says what may be in it, `load` reads it, `secrets` fills in `${NAME}`.
 
 schema        the tables, their keys and defaults
+alerts        the tables [[alert]]
 duration      a length of time with its unit
 contents      a file's bytes, up to a size
 edit          changes keys of a config file, and keeps its comments
@@ -13,4 +14,5 @@ redaction     secrets in text from outside, blotted out
 literals      secrets that stand in the config itself
 secrets       `${NAME}`, filled in when it is used
 credentials   the keys that are dealt to the users
+receivers     the tables [[alert]] with their secrets
 """

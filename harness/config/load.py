@@ -12,7 +12,7 @@ import msgspec
 from streamgauge.harness.config import checks
 from streamgauge.harness.config.contents import contents
 from streamgauge.harness.config.duration import decode
-from streamgauge.harness.config.schema import Closed, Config, Profile
+from streamgauge.harness.config.schema import Config, Profile
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.near_miss import listed
 
@@ -40,7 +40,7 @@ def parse(text: bytes, name: str = "streamgauge.toml") -> Config:
     try:
         config = msgspec.toml.decode(text, type=Config, dec_hook=decode)
     except msgspec.ValidationError as fault:
-        raise ConfigError(f"{name}: {_name_network(_explain(str(fault)), text)}") from None
+        raise ConfigError(f"{name}: {_name_network(_explain(str(fault), text), text)}") from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError) as fault:
         raise ConfigError(f"{name}: not valid TOML: {fault}") from None
     for problem in checks.faults(config):
@@ -60,7 +60,7 @@ def _name_network(message: str, text: bytes) -> str:
     return message
 
 
-def _explain(message: str) -> str:
+def _explain(message: str, text: bytes) -> str:
     """msgspec's message rewritten: the place, the fault, and what exists at that place."""
     match = _MESSAGE.fullmatch(message)
     assert match is not None
@@ -68,8 +68,8 @@ def _explain(message: str) -> str:
     place = path.removeprefix("$").removeprefix(".")
     before = f"{place}: " if place else ""
     unknown, missing = (re.search(rf"{how} field `([^`]*)`", what) for how in ("unknown", "missing required"))
-    invalid = re.fullmatch(r"Invalid enum value '(.*)'", what, re.DOTALL)
-    kind = _type_at(path)
+    invalid = re.fullmatch(r"Invalid (?:enum )?value '(.*)'", what, re.DOTALL)
+    kind = _type_at(path, msgspec.toml.decode(text))
     if missing:
         return f"{before}the key {missing[1]!r} is missing"
     if unknown and _is_struct(kind):
@@ -77,33 +77,58 @@ def _explain(message: str) -> str:
         return f"{before}no key called {unknown[1]!r}; there are {there}"
     if invalid and get_origin(kind) is Literal:
         key = place.rpartition(".")[2]
-        return f"{before}no {key} called {invalid[1]!r}; there are {listed(invalid[1], get_args(kind))}"
+        return f"{before}no {key} called {invalid[1]!r}; there are {listed(invalid[1], map(str, get_args(kind)))}"
     return f"{before}{what[:1].lower()}{what[1:]}" if place else what
 
 
 def _elsewhere(key: str) -> str:
     """`; it is a key of [load]` for one that stands in the wrong table; else ""."""
     places = {f"[{name}]": f"$.{name}" for name in _fields(Config)} | {"[[sla]]": "$.sla[0]"}
-    having = [table for table, path in places.items() if key in _fields(_type_at(path))]
+    having = [table for table, path in places.items() if key in _fields(_type_at(path, {}))]
     return f"; it is a key of {' and '.join(having)}" if having else ""
 
 
-def _type_at(path: str) -> Any:
-    """The type that a path such as `$.target.timeouts` or `$.sla[0]` leads to; None if it leads nowhere."""
+def _type_at(path: str, document: Any) -> Any:
+    """The type that a path such as `$.target.timeouts` or `$.sla[0]` leads to; None if it leads nowhere.
+
+    `document` is the config as it is written: the tag in a table says which of several structs it is.
+    """
     kind: Any = Config
     for name, index in re.findall(r"\.(\w+)|(\[[^]]*\])", path):
         if name:
-            kind = _fields(kind).get(name)
+            kind = _tags(kind) if name == _tag_field(kind) else _fields(_chosen(kind, document)).get(name)
+            document = document.get(name) if isinstance(document, dict) else None
         elif index and not _is_struct(kind):  # a place of target.events may be a table or a list of tables
             kind = get_args(kind)[-1] if get_args(kind) else None
-        if get_origin(kind) in {types.UnionType, typing.Union}:
+            place = index.strip("[]")
+            document = document[int(place)] if isinstance(document, list) and place.isdecimal() else None
+        if get_origin(kind) in {types.UnionType, typing.Union} and _tag_field(kind) is None:
             options = [option for option in get_args(kind) if option is not type(None)]
             kind = next(filter(_is_struct, options), options[0])
-    return kind
+    return _chosen(kind, document)
 
 
-def _is_struct(kind: Any) -> TypeGuard[type[Closed]]:
-    return isinstance(kind, type) and issubclass(kind, Closed)
+def _tag_field(kind: Any) -> str | None:
+    """The key by which a table tells which struct of a union it is; None if that is no question."""
+    first = next(iter(get_args(kind)), None)
+    return first.__struct_config__.tag_field if _is_struct(first) else None
+
+
+def _tags(kind: Any) -> Any:
+    return Literal[*(option.__struct_config__.tag for option in get_args(kind))]
+
+
+def _chosen(kind: Any, document: Any) -> Any:
+    """Of a union, the struct that the table says it is."""
+    tag_field = _tag_field(kind)
+    if tag_field is None or not isinstance(document, dict):
+        return kind
+    tag = document.get(tag_field)
+    return next((option for option in get_args(kind) if option.__struct_config__.tag == tag), kind)
+
+
+def _is_struct(kind: Any) -> TypeGuard[type[msgspec.Struct]]:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
 
 
 def _fields(kind: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from streamgauge.harness.config.alerts import AnyReceiver
 from streamgauge.harness.config.duration import Duration
 
 ProtocolName = Literal[
@@ -269,3 +270,4 @@ class Config(Closed, frozen=True):
     reader: Reader = Reader()
     regression: Regression = Regression()
     networks: dict[str, Profile] = {}
+    alert: list[AnyReceiver] = []

@@ -1,5 +1,10 @@
 """Alerts: what is told to whom, and how it is delivered.
 
-message   one alert, as it is stored and sent
-outbox    the queue in the monitor's database
+message     one alert, as it is stored and sent
+telling     an alert in words
+receivers   the kinds of receivers
+outbox      puts alerts into the queue in the monitor's database
+queue       one receiver's part of the queue
+deliverer   delivers the queue: a thread for each receiver
+at_once     alerts without a queue: a test, and what `judge` and a gate tell
 """

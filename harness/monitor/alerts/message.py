@@ -25,8 +25,8 @@ class Alert:
     target: str  # the name of the [[monitor.target]], or several
     since: float  # seconds since 1970
     until: float | None  # None while it fires
-    budget_left: float  # share of the error budget: 1 is all of it, below 0 it is overspent
-    evidence: dict[str, Any]  # the figures behind it, and the worst stream: see docs/reference/monitor.md
+    budget_left: float | None  # share of the error budget: 1 is all of it, below 0 it is overspent. None: there is none
+    evidence: dict[str, Any]  # the figures behind it, and the worst stream
     summary: str  # one sentence for a person
     link: str | None  # to the page with the streams behind it
 

@@ -6,13 +6,17 @@ reads the queue from other threads, each with a connection of its own.
 
 from collections.abc import Sequence
 
+from streamgauge.harness.config.alerts import AnyReceiver
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.monitor.alerts.message import Alert, encoded
+
+MOST_WAITING = 1_000  # alerts of one receiver; the oldest is given up for one more
+KEPT = 90 * 86_400.0  # seconds for which an alert that is delivered or given up is remembered
 
 SCHEMA = (
     """CREATE TABLE IF NOT EXISTS alerts (
         id INTEGER PRIMARY KEY, key TEXT NOT NULL, status TEXT NOT NULL CHECK (status IN ('firing', 'resolved')),
-        document TEXT NOT NULL CHECK (document LIKE '{%}'), UNIQUE (key, status)) STRICT""",
+        document TEXT NOT NULL CHECK (document LIKE '{%}'), put_at REAL NOT NULL, UNIQUE (key, status)) STRICT""",
     # state: waiting; repeating (delivered, and sent again while the alert fires); delivered; given_up, and `fault` why.
     # begun_at: when an attempt began whose end is unknown, since the process was killed or no answer came.
     """CREATE TABLE IF NOT EXISTS deliveries (
@@ -22,6 +26,7 @@ SCHEMA = (
         PRIMARY KEY (receiver, alert)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS open_deliveries ON deliveries (receiver, state) "
     "WHERE state IN ('waiting', 'repeating')",
+    "CREATE INDEX IF NOT EXISTS deliveries_of_alert ON deliveries (alert)",
     # A receiver that failed is left alone until `paused_until`.
     """CREATE TABLE IF NOT EXISTS receivers (
         name TEXT PRIMARY KEY, failures INTEGER NOT NULL DEFAULT 0, paused_until REAL NOT NULL DEFAULT 0,
@@ -36,22 +41,48 @@ def prepare(connection: Connection) -> None:
 
 
 class Outbox:
-    """Where the monitor puts alerts. `receivers` are the names of the [[alert]] tables."""
+    """Where the monitor puts alerts. `receivers` are the [[alert]] tables; their secrets are not needed here."""
 
-    def __init__(self, connection: Connection, receivers: Sequence[str]) -> None:
+    def __init__(self, connection: Connection, receivers: Sequence[AnyReceiver]) -> None:
         self._connection = connection
         self._receivers = receivers
 
     def put(self, alert: Alert, now: float) -> bool:
-        """Queue an alert for each receiver; False if it was put before. The caller's transaction commits it."""
-        row = (alert.key, alert.status, encoded(alert))
-        cursor = self._connection.execute(
-            "INSERT INTO alerts (key, status, document) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row
-        )
+        """Queue an alert for each receiver that takes it; False if it was put before. The caller commits."""
+        execute = self._connection.execute
+        row = (alert.key, alert.status, encoded(alert), now)
+        insert = "INSERT INTO alerts (key, status, document, put_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        cursor = execute(insert, row)
         if not cursor.rowcount:
             return False
-        self._connection.executemany(
-            "INSERT INTO deliveries (alert, receiver, put_at) VALUES (?, ?, ?)",
-            [(cursor.lastrowid, receiver, now) for receiver in self._receivers],
-        )
+        for receiver in self._receivers:
+            if receiver.takes(alert.severity):
+                execute(
+                    "INSERT INTO deliveries (alert, receiver, put_at) VALUES (?, ?, ?)",
+                    (cursor.lastrowid, receiver.called, now),
+                )
+                self._bound(receiver.called)
+        if alert.status == "resolved":
+            execute(
+                "UPDATE deliveries SET state = 'delivered' WHERE state = 'repeating' "
+                "AND alert IN (SELECT id FROM alerts WHERE key = ?)",
+                (alert.key,),
+            )
+        self._forget(now - KEPT)
         return True
+
+    def _bound(self, receiver: str) -> None:
+        fault = f"{MOST_WAITING:,} newer alerts were waiting"
+        waiting = "receiver = ? AND state = 'waiting'"
+        self._connection.execute(
+            f"UPDATE deliveries SET state = 'given_up', fault = ? WHERE {waiting} AND alert IN ("  # noqa: S608 - our own condition
+            f"SELECT alert FROM deliveries WHERE {waiting} ORDER BY alert DESC LIMIT -1 OFFSET ?)",
+            (fault, receiver, receiver, MOST_WAITING),
+        )
+
+    def _forget(self, before: float) -> None:
+        closed = "state NOT IN ('waiting', 'repeating')"
+        self._connection.execute(f"DELETE FROM deliveries WHERE put_at < ? AND {closed}", (before,))  # noqa: S608 - our own condition
+        self._connection.execute(
+            "DELETE FROM alerts WHERE put_at < ? AND NOT EXISTS (SELECT 1 FROM deliveries WHERE alert = id)", (before,)
+        )

@@ -1,0 +1,111 @@
+"""E-mail by SMTP. Both messages of an incident are in one thread, and say that a program wrote them."""
+
+import smtplib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from email.message import EmailMessage
+from email.utils import formatdate
+
+from streamgauge.harness.config.alerts import Email
+from streamgauge.harness.judge.wording import shortened, visible
+from streamgauge.harness.monitor.alerts import telling
+from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt, Failed, Refused
+
+_PORTS = {"starttls": 587, "implicit": 465, "none": 25}
+
+
+def send(table: Email, attempt: Attempt) -> str | None:
+    """The note names the addresses that the server refused, if it took others."""
+    seconds = table.timeout / 1e9
+    written = message(table, attempt)
+    with _faults(seconds):
+        smtp = _connected(table, seconds)
+    with _faults(seconds), _closed_after(smtp, seconds):
+        if table.tls == "starttls":
+            smtp.starttls(context=ssl.create_default_context())
+        if table.user is not None:
+            smtp.login(table.user, table.password or "")
+    with _faults(seconds, may_have_arrived=True), _closed_after(smtp, seconds):
+        refused = smtp.send_message(written, table.sender, table.to)
+    with suppress(smtplib.SMTPException, OSError):  # the message has been taken
+        smtp.quit()
+    return f"the server refused {', '.join(map(visible, refused))}" if refused else None
+
+
+def message(table: Email, attempt: Attempt) -> EmailMessage:
+    alert = attempt.alert
+    domain = table.sender.rpartition("@")[2]
+    thread = f"<{alert.key}@{domain}>"
+    mail = EmailMessage()
+    mail["From"] = table.sender
+    mail["To"] = ", ".join(table.to)
+    mail["Subject"] = telling.title(alert)
+    mail["Date"] = formatdate(attempt.at)
+    mail["Message-ID"] = f"<{attempt.id}@{domain}>"
+    mail["References"] = thread
+    mail["In-Reply-To"] = thread
+    mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: so that no out-of-office reply comes back
+    mail["X-Streamgauge-Key"] = alert.key
+    lines = [*telling.lines(alert), *([telling.REPEATED] if attempt.may_be_repeated else [])]
+    mail.set_content("\n\n".join(lines) + "\n")
+    return mail
+
+
+def _connected(table: Email, seconds: float) -> smtplib.SMTP:
+    port = table.port or _PORTS[table.tls]
+    if table.tls == "implicit":
+        return smtplib.SMTP_SSL(table.host, port, timeout=seconds, context=ssl.create_default_context())
+    return smtplib.SMTP(table.host, port, timeout=seconds)
+
+
+@contextmanager
+def _closed_after(smtp: smtplib.SMTP, seconds: float) -> Iterator[None]:
+    """A server that sends a byte now and then would pass each timeout of the socket: end it after this time."""
+
+    def close() -> None:
+        with suppress(OSError):
+            if smtp.sock is not None:
+                smtp.sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except BaseException:
+        smtp.close()
+        raise
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _faults(seconds: float, *, may_have_arrived: bool = False) -> Iterator[None]:
+    """smtplib's errors as Refused or Failed. A 5xx answer to the message itself is final, to a login it is not."""
+    try:
+        yield
+    except smtplib.SMTPRecipientsRefused as fault:
+        codes = {code for code, _ in fault.recipients.values()}
+        said = f"the server refused every address, with {', '.join(map(str, sorted(codes)))}"
+        raise (Refused(said) if min(codes) >= 500 else Failed(said)) from None
+    except (smtplib.SMTPDataError, smtplib.SMTPSenderRefused) as fault:
+        said = f"SMTP {fault.smtp_code}: {_words(fault)}"
+        raise (Refused(said) if fault.smtp_code >= 500 else Failed(said)) from None
+    except smtplib.SMTPResponseException as fault:
+        raise Failed(f"SMTP {fault.smtp_code}: {_words(fault)}") from None
+    except TimeoutError:
+        raise Failed(f"no answer within {seconds:g} s", may_have_arrived=may_have_arrived) from None
+    except smtplib.SMTPServerDisconnected:
+        raise Failed("the server closed the connection", may_have_arrived=may_have_arrived) from None
+    except smtplib.SMTPNotSupportedError as fault:
+        raise Failed(f"the server lacks what the config asks for: {fault}") from None
+    except (smtplib.SMTPException, OSError) as fault:
+        raise Failed(f"not reached: {fault}", may_have_arrived=may_have_arrived) from None
+
+
+def _words(fault: smtplib.SMTPResponseException) -> str:
+    said = fault.smtp_error
+    return shortened(visible(said.decode("utf-8", "replace") if isinstance(said, bytes) else said), 200)

@@ -1,0 +1,46 @@
+"""An alert in words, for the receivers that people read. Pure; each format escapes its own syntax."""
+
+import time
+
+from streamgauge.harness.judge.wording import leaves, shortened, visible
+from streamgauge.harness.monitor.alerts.message import Alert
+
+_LONGEST_TITLE = 140  # characters: Slack's header takes 150
+_LONGEST_LINE = 700
+REPEATED = "This may have been sent before: the monitor does not know whether its last attempt arrived."
+
+
+def title(alert: Alert) -> str:
+    """`FIRING page: first token at staging-eu`, on one line."""
+    words = f"{alert.status.upper()} {alert.severity}: {alert.slo} at {alert.target}"
+    return shortened(visible(words), _LONGEST_TITLE)
+
+
+def lines(alert: Alert) -> list[str]:
+    """What broke, since when, what is left of the budget, the evidence, and where to look."""
+    said = [alert.summary, _when(alert)]
+    if alert.budget_left is not None:
+        said.append(f"Error budget left: {alert.budget_left:.1%}")
+    figures = [
+        f"{name.replace('_', ' ')} {_value(value)}" for name, value in leaves(alert.evidence) if value is not None
+    ]
+    if figures:
+        said.append(f"Evidence: {', '.join(figures)}")
+    if alert.link:
+        said.append(f"Streams: {alert.link}")
+    return [shortened(visible(line), _LONGEST_LINE) for line in said]
+
+
+def rfc3339(at: float) -> str:
+    """To the second, in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _when(alert: Alert) -> str:
+    if alert.until is None:
+        return f"Since {rfc3339(alert.since)}"
+    return f"From {rfc3339(alert.since)} to {rfc3339(alert.until)}, {(alert.until - alert.since) / 60:.0f} minutes"
+
+
+def _value(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,80 @@
+"""kill -9 of the process that delivers alerts, at random moments: nothing is lost, and a repetition has the same id."""
+
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from streamgauge.harness.config.alerts import Webhook
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store.connection import connect, transaction
+from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
+from tests.support.alert_servers import LONGEST_WAIT, http_receiver
+from tests.support.alerts import firing, resolved
+
+_KILLS = 10
+_INCIDENTS = 200
+_DELIVER = """
+import sys, threading
+from pathlib import Path
+from typing import Any
+from streamgauge.harness.config.alerts import Webhook
+from streamgauge.harness.config.receivers import Filled
+from streamgauge.harness.config.redaction import Redaction
+from streamgauge.harness.monitor.alerts.deliverer import Deliverer
+Deliverer(Path(sys.argv[1]), Filled((Webhook(url=sys.argv[2]),), Redaction([])), print).start()
+print("started", flush=True)
+threading.Event().wait()
+"""
+
+
+def test_a_killed_deliverer_loses_no_alert_and_repeats_only_what_was_under_way(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.db"
+    Store.create(path).close()
+    database = connect(path, "rw")
+    seed = random.randrange(1_000_000)
+    moments = random.Random(seed)
+    with http_receiver() as receiver:
+        table = Webhook(url=receiver.url, timeout=Duration.parse("10s"))
+        with transaction(database):
+            prepare(database.conn)
+            for number in range(_INCIDENTS):
+                Outbox(database.conn, [table]).put(firing(f"k{number}"), time.time())
+                Outbox(database.conn, [table]).put(resolved(f"k{number}"), time.time())
+        for kill in range(_KILLS + 1):
+            with subprocess.Popen(
+                [sys.executable, "-c", _DELIVER, path, receiver.url], stdout=subprocess.PIPE, text=True
+            ) as process:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "started\n"
+                if kill < _KILLS:
+                    before = len(receiver.got)
+                    receiver.wait_for(before + moments.randrange(1, 20))
+                    time.sleep(moments.random() * 0.01)  # anywhere within an attempt
+                else:
+                    _wait_until_delivered(database)
+                process.kill()
+    database.close()
+    sent = Counter(got.headers["idempotency-key"] for got in receiver.got)
+    wanted = {f"k{number}.{status}" for number in range(_INCIDENTS) for status in ("firing", "resolved")}
+    assert sent.keys() == wanted, f"seed {seed}"
+    repeated = sum(sent.values()) - len(sent)
+    assert repeated <= _KILLS, f"seed {seed}: a kill can repeat one attempt, and no more"
+    marked = [got for got in receiver.got if got.document["may_be_repeated"]]
+    assert len(marked) >= repeated, f"seed {seed}"
+    firsts = {got.headers["idempotency-key"]: place for place, got in reversed(list(enumerate(receiver.got)))}
+    assert all(firsts[f"k{number}.firing"] < firsts[f"k{number}.resolved"] for number in range(_INCIDENTS))
+
+
+def _wait_until_delivered(database: Any) -> None:
+    until = time.monotonic() + LONGEST_WAIT
+    while time.monotonic() < until:
+        (waiting,) = database.execute("SELECT count(*) FROM deliveries WHERE state = 'waiting'").fetchone()
+        if not waiting:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{waiting} alerts were not delivered")

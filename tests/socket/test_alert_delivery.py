@@ -1,0 +1,382 @@
+"""Alerts on their way: queue, receivers, back-off, repetition. The receivers are real servers on loopback."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamgauge.harness.config.alerts import (
+    Alertmanager,
+    AnyReceiver,
+    Apprise,
+    Command,
+    Email,
+    PagerDuty,
+    Slack,
+    Webhook,
+)
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.receivers import Filled
+from streamgauge.harness.config.redaction import Redaction
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store.connection import connect, transaction
+from streamgauge.harness.monitor.alerts import at_once
+from streamgauge.harness.monitor.alerts.deliverer import Deliverer, Delivery
+from streamgauge.harness.monitor.alerts.message import Alert
+from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
+from streamgauge.harness.monitor.alerts.queue import GIVEN_UP_AFTER
+from tests.support.alert_servers import LONGEST_WAIT, Answer, Mailbox, Receiver, http_receiver, smtp_receiver
+from tests.support.alerts import firing, resolved
+
+SECRET = "geheimnis-123456"
+SOON = Duration.parse("1s")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with http_receiver() as started:
+        yield started
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with smtp_receiver() as started:
+        yield started
+
+
+class Bench:
+    """A database with the queue, and a clock that is set by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "monitor.db"
+        Store.create(self.path).close()
+        self.database = connect(self.path, "rw")
+        with transaction(self.database):
+            prepare(self.database.conn)
+        self.now = 1_700_000_300.0
+        self.said: list[str] = []
+
+    def put(self, receivers: list[AnyReceiver], *alerts: Alert) -> None:
+        with transaction(self.database):
+            for alert in alerts:
+                Outbox(self.database.conn, receivers).put(alert, self.now)
+
+    def deliver(self, receiver: AnyReceiver) -> int:
+        """Take every step that is due now, as after a restart; returns how many there were."""
+        delivery = Delivery(receiver, Redaction([SECRET]), self.said.append, lambda: self.now)
+        with closing(delivery.queue(self.path)) as queue:
+            steps = 0
+            while delivery.step(queue):
+                steps += 1
+        return steps
+
+    def states(self) -> list[tuple[str, str, str, Any]]:
+        found = self.database.execute(
+            "SELECT key, status, state, fault FROM deliveries JOIN alerts ON alert = id ORDER BY id"
+        )
+        return list(found)
+
+    def deliverer(self, *receivers: AnyReceiver) -> Deliverer:
+        """It has the real clock."""
+        self.now = time.time()
+        return Deliverer(self.path, Filled(receivers, Redaction([])), self.said.append)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.database.close()
+
+
+def webhook(receiver: Receiver, **other: Any) -> Webhook:
+    return Webhook(url=f"{receiver.url}/hook", **{"timeout": SOON, **other})
+
+
+def ids(receiver: Receiver) -> list[str]:
+    return [got.headers["idempotency-key"] for got in receiver.got]
+
+
+def test_each_kind_of_http_receiver_gets_beginning_and_end_once(bench: Bench, receiver: Receiver) -> None:
+    kinds: list[AnyReceiver] = [
+        webhook(receiver, secret=SECRET, headers={"authorization": f"Bearer {SECRET}"}),
+        Slack(url=f"{receiver.url}/services/T/B/x"),
+        PagerDuty(routing_key="r" * 32, url=f"{receiver.url}/v2/enqueue"),
+        Alertmanager(url=receiver.url),
+    ]
+    bench.put(kinds, firing("k1"), resolved("k1"))
+    assert [bench.deliver(kind) for kind in kinds] == [2, 2, 2, 2]
+    assert [bench.deliver(kind) for kind in kinds] == [0, 0, 0, 0], "nothing is repeated after a restart"
+    assert [got.path for got in receiver.got] == [
+        path for path in ("/hook", "/services/T/B/x", "/v2/enqueue", "/api/v2/alerts") for _ in range(2)
+    ]
+    signed = receiver.got[0].headers
+    assert signed["authorization"] == f"Bearer {SECRET}"
+    assert signed["webhook-id"] == signed["idempotency-key"] == "k1.firing"
+    assert signed["webhook-signature"].startswith("v1,")
+    assert receiver.got[0].document["status"] == "firing"
+    assert [got.document["event_action"] for got in receiver.got[4:6]] == ["trigger", "resolve"]
+
+
+def test_an_alert_that_was_put_twice_is_sent_once(bench: Bench, receiver: Receiver) -> None:
+    hook = webhook(receiver)
+    bench.put([hook], firing("k1"))
+    bench.deliver(hook)
+    bench.put([hook], firing("k1"))
+    bench.deliver(hook)
+    assert ids(receiver) == ["k1.firing"]
+
+
+def test_a_failed_attempt_is_repeated_later_and_each_time_later(bench: Bench, receiver: Receiver) -> None:
+    hook = webhook(receiver)
+    receiver.answers.extend([Answer(503), Answer(500)])
+    bench.put([hook], firing("k1"), firing("k2"))
+    assert bench.deliver(hook) == 1, "the receiver fails: the other alert waits, too"
+    bench.now += 4.9
+    assert bench.deliver(hook) == 0
+    bench.now += 0.2
+    assert bench.deliver(hook) == 1
+    assert ids(receiver) == ["k1.firing", "k2.firing"], "what has been tried less often goes first"
+    bench.now += 9.9
+    assert bench.deliver(hook) == 0
+    bench.now += 0.2
+    assert bench.deliver(hook) == 2
+    assert {state for _, _, state, _ in bench.states()} == {"delivered"}
+
+
+def test_the_end_of_an_incident_never_overtakes_its_beginning(bench: Bench, receiver: Receiver) -> None:
+    hook = webhook(receiver)
+    receiver.answers.append(Answer(503))
+    bench.put([hook], firing("k1"), resolved("k1"), firing("k2"))
+    bench.deliver(hook)
+    bench.now += 6
+    bench.deliver(hook)
+    assert ids(receiver) == ["k1.firing", "k2.firing", "k1.firing", "k1.resolved"]
+
+
+@pytest.mark.parametrize("retry_after", ["120", "Tue, 14 Nov 2023 22:20:20 GMT"])
+def test_a_receiver_that_says_when_to_come_back_is_left_alone_until_then(
+    bench: Bench, receiver: Receiver, retry_after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time, "time", lambda: bench.now)
+    hook = webhook(receiver)
+    receiver.answers.append(Answer(429, {"Retry-After": retry_after}))
+    bench.put([hook], firing("k1"))
+    bench.deliver(hook)
+    bench.now += 119
+    assert bench.deliver(hook) == 0
+    bench.now += 2
+    assert bench.deliver(hook) == 1
+
+
+def test_pagerduty_is_left_alone_for_minutes_after_a_429(bench: Bench, receiver: Receiver) -> None:
+    pager = PagerDuty(routing_key="r" * 32, url=receiver.url)
+    receiver.answers.append(Answer(429))
+    receiver.usual = Answer(202)
+    bench.put([pager], firing("k1"))
+    bench.deliver(pager)
+    bench.now += 119
+    assert bench.deliver(pager) == 0
+    bench.now += 2
+    assert bench.deliver(pager) == 1
+    assert bench.states() == [("k1", "firing", "delivered", None)]
+
+
+def test_what_is_refused_as_malformed_is_not_sent_again_and_the_next_alert_is(bench: Bench, receiver: Receiver) -> None:
+    hook = webhook(receiver)
+    receiver.answers.append(Answer(400, body=b"invalid_payload \x1b[2J " + SECRET.encode()))
+    bench.put([hook], firing("k1"), firing("k2"))
+    assert bench.deliver(hook) == 2
+    (_, _, first, fault), (_, _, second, _) = bench.states()
+    assert (first, second) == ("given_up", "delivered")
+    assert "HTTP 400: invalid_payload" in fault
+    assert SECRET not in str(bench.said) + fault
+    assert "\x1b" not in str(bench.said) + fault
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(bench: Bench, receiver: Receiver, status: int) -> None:
+    hook = webhook(receiver, headers={"authorization": SECRET})
+    with http_receiver() as other:
+        receiver.usual = Answer(status, {"Location": f"{other.url}/elsewhere"})
+        bench.put([hook], firing("k1"))
+        bench.deliver(hook)
+        assert other.got == []
+    assert "redirects are not followed" in str(bench.said)
+
+
+def test_an_attempt_without_an_answer_is_repeated_and_marked_as_a_repetition(bench: Bench, receiver: Receiver) -> None:
+    hook = webhook(receiver)
+    receiver.answers.append(Answer(hangs=True))
+    bench.put([hook], firing("k1"))
+    bench.deliver(hook)
+    bench.now += 6
+    bench.deliver(hook)
+    assert ids(receiver) == ["k1.firing", "k1.firing"]
+    assert [got.document["may_be_repeated"] for got in receiver.got] == [False, True]
+
+
+def test_an_attempt_that_was_refused_a_connection_is_no_repetition(bench: Bench, receiver: Receiver) -> None:
+    nobody = Webhook(url="http://127.0.0.1:9/", name="webhook", timeout=SOON)
+    bench.put([nobody], firing("k1"))
+    bench.deliver(nobody)
+    assert bench.states()[0][2:] == ("waiting", "not reached: All connection attempts failed")
+    bench.now += 6
+    bench.deliver(webhook(receiver))
+    assert receiver.got[0].document["may_be_repeated"] is False
+
+
+def test_an_alert_that_could_not_be_delivered_for_a_day_is_given_up(bench: Bench, receiver: Receiver) -> None:
+    hook = webhook(receiver)
+    receiver.usual = Answer(503)
+    bench.put([hook], firing("k1"))
+    bench.deliver(hook)
+    bench.now += GIVEN_UP_AFTER + 1
+    bench.deliver(hook)
+    assert bench.states() == [("k1", "firing", "given_up", "not delivered within 24 hours: HTTP 503: ok")]
+
+
+def test_an_alertmanager_gets_a_firing_alert_again_until_it_is_resolved(bench: Bench, receiver: Receiver) -> None:
+    manager = Alertmanager(url=receiver.url)
+    bench.put([manager], firing("k1"))
+    assert bench.deliver(manager) == 1
+    bench.now += 59
+    assert bench.deliver(manager) == 0
+    bench.now += 2
+    assert bench.deliver(manager) == 1
+    bench.put([manager], resolved("k1"))
+    bench.now += 60
+    assert bench.deliver(manager) == 1
+    bench.now += 600
+    assert bench.deliver(manager) == 0
+    ends = [got.document[0]["endsAt"] for got in receiver.got]
+    assert ends == ["2023-11-14T22:22:20Z", "2023-11-14T22:23:21Z", "2023-11-14T22:23:20Z"]
+
+
+def test_a_dead_receiver_delays_no_other(bench: Bench, receiver: Receiver) -> None:
+    with http_receiver() as dead:
+        dead.usual = Answer(hangs=True)
+        tables = [webhook(dead, name="dead", timeout=Duration.parse("30s")), webhook(receiver, name="alive")]
+        deliverer = bench.deliverer(*tables)
+        deliverer.start()
+        bench.put([*tables], firing("k1"), resolved("k1"))
+        deliverer.wake()
+        receiver.wait_for(2)
+        assert ids(receiver) == ["k1.firing", "k1.resolved"]
+        dead.ended.set()
+        deliverer.stop(LONGEST_WAIT)
+
+
+def test_an_alert_of_another_process_is_delivered_without_a_wake(bench: Bench, receiver: Receiver) -> None:
+    hook = webhook(receiver)
+    deliverer = bench.deliverer(hook)
+    deliverer.start()
+    bench.put([hook], firing("k1"))
+    receiver.wait_for(1)
+    deliverer.stop(LONGEST_WAIT)
+
+
+def mail_to(mailbox: Mailbox, **other: Any) -> Email:
+    known: dict[str, Any] = {"host": "127.0.0.1", "port": mailbox.port, "tls": "none", "timeout": SOON}
+    return Email(to=["a@example.org", "b@example.org"], sender="gauge@example.org", **known | other)
+
+
+def test_mail_is_sent(bench: Bench, mailbox: Mailbox) -> None:
+    table = mail_to(mailbox)
+    bench.put([table], firing("k1"), resolved("k1"))
+    assert bench.deliver(table) == 2
+    assert [mail["Subject"] for mail in mailbox.mails] == [
+        "FIRING page: first token at staging-eu", "RESOLVED page: first token at staging-eu",
+    ]  # fmt: skip
+    assert mailbox.mails[0]["Auto-Submitted"] == "auto-generated"
+
+
+@pytest.mark.parametrize(
+    ("replies", "rcpt", "state", "fault"),
+    [
+        ({"DATA": "451 try later"}, {}, "waiting", "SMTP 451: try later"),
+        ({"DATA": "554 no spam"}, {}, "given_up", "SMTP 554: no spam"),
+        ({}, {"a@": "550 unknown", "b@": "550 unknown"}, "given_up", "the server refused every address, with 550"),
+        ({}, {"a@": "450 busy", "b@": "550 unknown"}, "waiting", "the server refused every address, with 450, 550"),
+        ({}, {"b@": "550 unknown"}, "delivered", "the server refused b@example.org"),
+        ({"EHLO": "554 go away", "HELO": "554 go away"}, {}, "waiting", "SMTP 554: go away"),
+    ],
+)
+def test_what_a_mail_server_refuses_for_good_is_not_sent_again(
+    bench: Bench, mailbox: Mailbox, replies: dict[str, str], rcpt: dict[str, str], state: str, fault: str
+) -> None:
+    mailbox.replies, mailbox.rcpt = replies, rcpt
+    table = mail_to(mailbox)
+    bench.put([table], firing("k1"))
+    bench.deliver(table)
+    assert bench.states()[0][2:] == (state, fault)
+
+
+def test_a_password_is_not_sent_to_a_server_without_tls(bench: Bench, mailbox: Mailbox) -> None:
+    table = mail_to(mailbox, tls="starttls", user="u", password=SECRET)
+    bench.put([table], firing("k1"))
+    bench.deliver(table)
+    assert "lacks what the config asks for" in bench.states()[0][3]
+
+
+def command(tmp_path: Path, code: str, **other: Any) -> Command:
+    return Command(command=[sys.executable, "-c", code, str(tmp_path / "out")], **{"timeout": SOON, **other})
+
+
+def test_a_command_reads_the_alert_and_gets_no_key_of_the_monitor(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("API_KEY", SECRET)
+    code = "import os, sys; open(sys.argv[1], 'w').write(sys.stdin.read() + repr(dict(os.environ)))"
+    table = command(tmp_path, code, environment={"MINE": "yes"}, timeout=Duration.parse("20s"))
+    bench.put([table], firing("k1"))
+    bench.deliver(table)
+    out = (tmp_path / "out").read_text()
+    assert '"status":"firing"' in out
+    assert "MINE" in out
+    assert SECRET not in out
+
+
+@pytest.mark.parametrize(
+    ("code", "fault"),
+    [
+        ("raise SystemExit(3)", "ended with exit code 3"),
+        ("import time; time.sleep(60)", "did not end within 1s, and was ended"),
+    ],
+)
+def test_a_command_that_fails_or_does_not_end_is_tried_again(
+    bench: Bench, tmp_path: Path, code: str, fault: str
+) -> None:
+    table = command(tmp_path, code)
+    bench.put([table], firing("k1"))
+    bench.deliver(table)
+    assert bench.states()[0][2:] == ("waiting", fault)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # apprise's own
+def test_apprise_delivers_to_its_services(bench: Bench, receiver: Receiver) -> None:
+    table = Apprise(url=receiver.url.replace("http://", "json://"))
+    bench.put([table], firing("k1"))
+    bench.deliver(table)
+    assert bench.states()[0][2:] == ("delivered", None)
+    assert receiver.got[0].document["title"] == "FIRING page: first token at staging-eu"
+    receiver.usual = Answer(307, {"Location": f"{receiver.url}/elsewhere"})
+    bench.put([table], resolved("k1"))
+    bench.deliver(table)
+    assert [got.path for got in receiver.got] == ["/", "/"]
+    assert bench.states()[1][2] == "waiting"
+
+
+def test_a_test_message_reaches_every_receiver_whatever_severity_it_takes(receiver: Receiver) -> None:
+    tables = (
+        webhook(receiver, severity="page"),
+        Slack(url=receiver.url),
+        webhook(receiver, name="b", severity="ticket"),
+    )
+    sent = list(at_once.send_test(Filled(tables, Redaction([]))))
+    assert [(each.receiver, each.fault) for each in sent] == [("webhook", None), ("slack", None), ("b", None)]
+    assert len(receiver.got) == 6, "each gets the beginning and the end"
