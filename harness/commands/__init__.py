@@ -1,7 +1,8 @@
-"""The commands of `streamgauge`, one file for each. The first five files are no commands.
+"""The commands of `streamgauge`, one file for each. The first six files are no commands.
 
 click_options   options and arguments that several commands share
 rules_file      the --config of the commands that judge a run again
+alerting        what --alert does
 budget          what `noise` does with --budget
 pages           the pages that several commands write
 several_runs    what `run` does with --repeat or --gate

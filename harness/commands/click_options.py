@@ -54,6 +54,11 @@ def page(purpose: str) -> Decorator:
     return click.option("-o", "--report", "report", metavar="FILE", help=purpose)
 
 
+alert = click.option(
+    "--alert",
+    is_flag=True,
+    help="Tell the receivers in the config's [[alert]] if the exit code is not 0: a page for 1, else a ticket.",
+)
 run_id = click.option(
     "--run", "run_id", metavar="ID", help="A run's id, or the beginning of it.  [default: the newest run]"
 )

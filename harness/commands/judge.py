@@ -1,6 +1,7 @@
 """`streamgauge judge`: a verdict from the database alone."""
 
 from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
 import click
@@ -18,9 +19,11 @@ from streamgauge.harness.judge.verdict import itl_counts, judgement
 @click_options.run_id
 @click_options.config_for("Judge by the rules of this file.", "the rules that the run was run with")
 @click_options.of_run("all", "json", "output", "inconclusive")
+@click_options.alert
 @click.pass_context
 def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | None, **options: Any) -> None:
     """Judge a run again, from its database alone."""
+    alerts = _alerting().receivers(config) if options["alert"] else None
     outputs = kinds.requested(options["output"], options["json"])
     rules, reader = rules_and_reader(config)
     with Store.open(db) as store:
@@ -28,4 +31,14 @@ def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | No
         with suppress(StoreError):  # of a file that is read-only, or that another process is writing to
             itl_counts.keep(store, judged)
     dispatch.show(judged, outputs, printing=terminal.show_all if options["all"] else terminal.show)
-    ctx.exit(judgement.exit_code(judged, options["inconclusive"]))
+    code = judgement.exit_code(judged, options["inconclusive"])
+    if alerts is not None:
+        _alerting().tell(alerts, judged, code)
+    ctx.exit(code)
+
+
+def _alerting() -> ModuleType:
+    """Imported only here: without --alert, no HTTP client is needed."""
+    from streamgauge.harness.commands import alerting  # noqa: PLC0415
+
+    return alerting

@@ -31,6 +31,7 @@ _REPORTING = ("report", "json", "output")  # where a run's result goes
     help="Compare the runs with this baseline, or with the .json file of one; 5 more runs, or the config's fresh_runs, "
     "if they look worse.",
 )
+@click_options.alert
 @click.option(
     "--web",
     is_flag=True,
@@ -61,13 +62,14 @@ def command(
     """
     all_labels = labels.provenance() | labels.parse(label, "--label")
     start = programs.WEB_UI if options.pop("web") else programs.HEADLESS
-    if start is programs.WEB_UI and (baseline is not None or repeat is not None):
-        raise click.UsageError("--web starts no run by itself: leave out --repeat and --gate")
-    if baseline is None and repeat in {None, 1}:
+    alert = options.pop("alert")
+    if start is programs.WEB_UI and (baseline is not None or repeat is not None or alert):
+        raise click.UsageError("--web starts no run by itself: leave out --repeat, --gate and --alert")
+    if baseline is None and repeat in {None, 1} and not alert:
         ctx.exit(launch(scenario, {**options, "label": labels.written(all_labels)}, passed_on, start=start))
     # Imported only here: without the gate and its statistics, a single run starts 0.3 s earlier.
     from streamgauge.harness.commands import several_runs  # noqa: PLC0415
     from streamgauge.harness.compare.series import Work  # noqa: PLC0415
 
-    reporting = {name: options.pop(name) for name in _REPORTING}
+    reporting = {"alert": alert, **{name: options.pop(name) for name in _REPORTING}}
     ctx.exit(several_runs.run(Work(scenario, options, all_labels, passed_on), reporting, repeat, baseline))

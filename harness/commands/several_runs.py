@@ -9,10 +9,11 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
-from streamgauge.harness.commands import pages
+from streamgauge.harness.commands import alerting, pages
 from streamgauge.harness.compare import stages
 from streamgauge.harness.compare.series import Series, Work, turns, with_run_time, worst
 from streamgauge.harness.config.load import load
+from streamgauge.harness.config.receivers import Filled
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.compare import comparison, gated
@@ -40,31 +41,42 @@ class Reporting(NamedTuple):
 
     outputs: Sequence[Output]
     page: str | None  # a path
+    alerts: Filled | None  # None: without --alert
+
+
+class Ended(NamedTuple):
+    code: Exit
+    result: Judgement | Gated | None  # None: nothing could be judged
 
 
 def run(work: Work, reporting: Mapping[str, Any], repeat: int | None, baseline: str | None) -> Exit:
     """`reporting`: the options that say where the result goes. `repeat` None: as many runs as the gate takes."""
-    to = Reporting(kinds.requested(reporting["output"] or (), reporting["json"]), reporting["report"])
+    config = load(work.options["config"])
+    alerts = alerting.receivers(work.options["config"]) if reporting["alert"] else None
+    to = Reporting(kinds.requested(reporting["output"] or (), reporting["json"]), reporting["report"], alerts)
     if to.page:
         check_place(to.page)
-    config = load(work.options["config"])
     series = Series(replace(work, options=with_run_time(work.options, config.regression)))
-    if baseline is None:
-        return _repeated(series, repeat or 1, to)
-    return _gated(series, repeat, baseline, config, to)
+    ended = _repeated(series, repeat or 1, to) if baseline is None else _gated(series, repeat, baseline, config, to)
+    if alerts is not None and ended.result is not None:
+        alerting.tell(alerts, ended.result, ended.code)
+    elif alerts is not None:
+        alerting.tell_of_no_verdict(alerts, work.scenario, work.options["host"])
+    return ended.code
 
 
-def _repeated(series: Series, repeat: int, to: Reporting) -> Exit:
+def _repeated(series: Series, repeat: int, to: Reporting) -> Ended:
     series.run(turns(1, repeat))
     counted = Counter(_SAID.get(code, "ended otherwise") for code in series.codes)
     lines.show(f"{some(len(series.codes), 'run')}: {', '.join(f'{n} {said}' for said, n in counted.items())}")
     decisive = decisive_run(series)
-    if decisive is not None and Exit.MISTAKE not in series.codes:
-        tell(decisive, to, _page_of(series, decisive))
-    return worst(series.codes)
+    if decisive is None or Exit.MISTAKE in series.codes:
+        return Ended(worst(series.codes), None)
+    tell(decisive, to, _page_of(series, decisive))
+    return Ended(worst(series.codes), decisive)
 
 
-def _gated(series: Series, repeat: int | None, baseline: str, config: Config, to: Reporting) -> Exit:
+def _gated(series: Series, repeat: int | None, baseline: str, config: Config, to: Reporting) -> Ended:
     options = series.work.options
     gate, shapes = Gate.of(config.regression), RunShapes()
     against = Against(baseline, gate, shapes.take)
@@ -76,17 +88,17 @@ def _gated(series: Series, repeat: int | None, baseline: str, config: Config, to
     codes = list(series.codes)
     decisive = decisive_run(series)
     if Exit.MISTAKE in codes or decisive is None:
-        return Exit.MISTAKE if Exit.MISTAKE in codes else worst([*codes, Exit.INCONCLUSIVE])
+        return Ended(Exit.MISTAKE if Exit.MISTAKE in codes else worst([*codes, Exit.INCONCLUSIVE]), None)
     if not complete:
         lines.warn("streamgauge: a run did not finish, so the gate has nothing to judge")
         tell(decisive, to, _page_of(series, decisive))
-        return worst([*codes, Exit.INCONCLUSIVE])
+        return Ended(worst([*codes, Exit.INCONCLUSIVE]), decisive)
     compared = stages.judge(series, against, lines.warn)
     both = Gated(decisive, compared)
     tell(both, to, partial(pages.of_rules_and_gate, options["db"], both, gate, shapes))
     of_gate = comparison.exit_code(compared, options["inconclusive"])
     # Without rules every run is INCONCLUSIVE, which must not decide the exit code.
-    return worst([*(codes if config.sla else []), of_gate])
+    return Ended(worst([*(codes if config.sla else []), of_gate]), both)
 
 
 def decisive_run(series: Series) -> Judgement | None:

@@ -65,6 +65,7 @@ class Alertmanager(Receiver, frozen=True, kw_only=True, tag_field="kind", tag="a
     labels: dict[str, str] = {}  # more labels of each alert
     headers: dict[str, str] = {}
     verify: bool = True
+    watchdog: bool = False  # whether an alert fires for as long as the monitor lives
 
     @property
     def repeated_every(self) -> Duration:

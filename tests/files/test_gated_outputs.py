@@ -107,7 +107,7 @@ def test_the_outputs_of_several_runs_are_those_of_the_worst_and_not_of_the_last(
     assert decisive is not None
     assert decisive.run.id == "first"
     monkeypatch.chdir(tmp_path)
-    to = several_runs.Reporting([Output("junit", "junit.xml")], "page.html")
+    to = several_runs.Reporting([Output("junit", "junit.xml")], "page.html", None)
     several_runs.tell(decisive, to, several_runs._page_of(series, decisive))
     assert 'failures="1"' in (tmp_path / "junit.xml").read_text()
     assert "SLA missed: " in (tmp_path / "page.html").read_text()

@@ -6,5 +6,6 @@ receivers   the kinds of receivers
 outbox      puts alerts into the queue in the monitor's database
 queue       one receiver's part of the queue
 deliverer   delivers the queue: a thread for each receiver
+of_result   the alert about a judged run or a gate
 at_once     alerts without a queue: a test, and what `judge` and a gate tell
 """

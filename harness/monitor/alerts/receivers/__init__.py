@@ -1,7 +1,7 @@
 """The kinds of receivers, one file each. `RECEIVERS` lists them.
 
 attempt        one attempt to deliver an alert, and how it can fail
-http           one POST, limited in time and size
+http           one request, limited in time and size
 document       an alert as JSON, for programs
 webhook        JSON, signed
 slack          an incoming webhook of Slack

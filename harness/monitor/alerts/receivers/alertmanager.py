@@ -13,11 +13,27 @@ from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt
 from streamgauge.harness.monitor.alerts.receivers.http import post
 
 _REPETITIONS = 4
-_NAME = "StreamgaugeSLO"
+_NAME, _WATCHDOG = "StreamgaugeSLO", "StreamgaugeWatchdog"
 
 
 def send(table: Alertmanager, attempt: Attempt) -> None:
-    content = msgspec.json.encode([alert_of(table, attempt.alert, attempt.at)])
+    _post(table, alert_of(table, attempt.alert, attempt.at))
+
+
+def send_watchdog(table: Alertmanager, now: float, every: float) -> None:
+    """An alert that fires for as long as the monitor sends it, which is `every` so many seconds."""
+    _post(
+        table,
+        {
+            "labels": {**table.labels, "alertname": _WATCHDOG, "severity": "none"},
+            "annotations": {"summary": "streamgauge's monitor is alive; without this alert, it is not"},
+            "endsAt": telling.rfc3339(now + _REPETITIONS * every),
+        },
+    )
+
+
+def _post(table: Alertmanager, alert: dict[str, object]) -> None:
+    content = msgspec.json.encode([alert])
     url = f"{table.url.rstrip('/')}/api/v2/alerts"
     post(url, content, table.headers, seconds=table.timeout / 1e9, verify=table.verify)
 

@@ -1,10 +1,11 @@
-"""One POST of JSON, limited in time and size. Redirects are not followed: they would take secrets to another host."""
+"""One request, limited in time and size. Redirects are not followed: they would take secrets to another host."""
 
 import asyncio
 import email.utils
 import ssl
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import httpx
 
@@ -17,15 +18,28 @@ _LONGEST_PAUSE = 3_600.0  # seconds that a receiver can ask us to wait
 _FINAL = {400, 413, 414, 415, 422, 431}
 
 
+class Request(NamedTuple):
+    method: str
+    url: str
+    body: bytes = b""
+    headers: Mapping[str, str] = {}
+    verify: bool = True  # the TLS certificate
+
+
 def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float, verify: bool = True) -> None:
     """Returns if the receiver answered 2xx; Refused or Failed otherwise. `seconds` limits everything together."""
-    asyncio.run(_post(url, body, headers, seconds=seconds, verify=verify))
+    asyncio.run(_ask(Request("POST", url, body, {"content-type": "application/json", **headers}, verify), seconds))
 
 
-async def _post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float, verify: bool) -> None:
+def get(url: str, *, seconds: float) -> None:
+    """As `post`."""
+    asyncio.run(_ask(Request("GET", url), seconds))
+
+
+async def _ask(request: Request, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
-            answer, reason = await _answer(url, body, headers, _context(verify))
+            answer, reason = await _answer(request)
     except TimeoutError:
         raise Failed(f"no answer within {seconds:g} s", may_have_arrived=True) from None
     except httpx.ConnectError as fault:
@@ -44,14 +58,13 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: f
     raise Failed(said, pause=_pause(answer.headers.get("retry-after")))
 
 
-async def _answer(
-    url: str, body: bytes, headers: Mapping[str, str], context: ssl.SSLContext
-) -> tuple[httpx.Response, str]:
+async def _answer(request: Request) -> tuple[httpx.Response, str]:
     """The answer, and the beginning of its text."""
-    sent = {"content-type": "application/json", "accept-encoding": "identity", "user-agent": "streamgauge", **headers}
+    sent = {"accept-encoding": "identity", "user-agent": "streamgauge", **request.headers}
+    context = _context(request.verify)
     async with (
         httpx.AsyncClient(verify=context, timeout=None, trust_env=False) as client,  # noqa: S113 - limited as a whole
-        client.stream("POST", url, content=body, headers=sent) as answer,
+        client.stream(request.method, request.url, content=request.body, headers=sent) as answer,
     ):
         read = bytearray()
         if not answer.is_success:
