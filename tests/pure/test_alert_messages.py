@@ -30,7 +30,7 @@ def test_a_document_has_what_a_program_needs() -> None:
     content = json.loads(document.body(Attempt(firing("k1"), NOW)))
     assert {"status", "slo", "severity", "target", "since", "budget_left", "evidence"} <= content.keys()
     assert (content["status"], content["since"], content["until"]) == ("firing", "2023-11-14T22:13:20Z", None)
-    assert content["evidence"]["worst"]["stream"] == 12
+    assert content["evidence"]["worst"][0]["stream"] == 12
     assert json.loads(document.body(Attempt(resolved("k1"), NOW)))["until"] == "2023-11-14T22:23:20Z"
 
 
@@ -111,6 +111,7 @@ def test_both_mails_of_an_incident_are_in_one_thread_and_ask_for_no_reply() -> N
     assert mails[0]["References"] == mails[1]["References"]
     assert mails[0]["Message-ID"] != mails[1]["Message-ID"]
     assert "two lines" in mails[0]["Subject"]
+    assert mail.message(MAIL, Attempt(firing("a<b>@c"), NOW))["Message-ID"] == "<a-b--c.firing@example.org>"
 
 
 def alert_config(*lines: str) -> bytes:

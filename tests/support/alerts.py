@@ -11,7 +11,7 @@ _ALERT: dict[str, Any] = {
     "since": 1_700_000_000.0,
     "until": None,
     "budget_left": 0.42,
-    "evidence": {"bad": 7, "of": 60, "burn": 14.4, "worst": {"stream": 12, "outcome": "timed_out", "ttft_ms": None}},
+    "evidence": {"bad": 7, "of": 60, "burn": 14.4, "worst": [{"stream": 12, "outcome": "timed_out", "ttft_ms": None}]},
     "summary": "7 of 60 streams in the last hour broke 'ttft < 1.5s' (objective 99%)",
     "link": "http://127.0.0.1:9464/incidents/3",
 }

@@ -1,6 +1,7 @@
 """An alert in words, for the receivers that people read. Pure; each format escapes its own syntax."""
 
 import time
+from collections.abc import Mapping
 
 from streamgauge.harness.judge.wording import leaves, shortened, visible
 from streamgauge.harness.monitor.alerts.message import Alert
@@ -21,11 +22,11 @@ def lines(alert: Alert) -> list[str]:
     said = [alert.summary, _when(alert)]
     if alert.budget_left is not None:
         said.append(f"Error budget left: {alert.budget_left:.1%}")
-    figures = [
-        f"{name.replace('_', ' ')} {_value(value)}" for name, value in leaves(alert.evidence) if value is not None
-    ]
-    if figures:
-        said.append(f"Evidence: {', '.join(figures)}")
+    worst = alert.evidence.get("worst")
+    if figures := _figures({name: value for name, value in alert.evidence.items() if name != "worst"}):
+        said.append(f"Evidence: {figures}")
+    if figures := _figures(worst[0] if isinstance(worst, list) and worst else worst):
+        said.append(f"Worst stream: {figures}")
     if alert.link:
         said.append(f"Streams: {alert.link}")
     return [shortened(visible(line), _LONGEST_LINE) for line in said]
@@ -40,6 +41,14 @@ def _when(alert: Alert) -> str:
     if alert.until is None:
         return f"Since {rfc3339(alert.since)}"
     return f"From {rfc3339(alert.since)} to {rfc3339(alert.until)}, {(alert.until - alert.since) / 60:.0f} minutes"
+
+
+def _figures(found: object) -> str:
+    """`bad 7, of 60`."""
+    if not isinstance(found, Mapping):
+        return ""
+    told = ((name, value) for name, value in leaves(found) if value is not None)
+    return ", ".join(f"{name.replace('_', ' ')} {_value(value)}" for name, value in told)
 
 
 def _value(value: object) -> str:

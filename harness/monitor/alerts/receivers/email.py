@@ -1,5 +1,6 @@
 """E-mail by SMTP. Both messages of an incident are in one thread, and say that a program wrote them."""
 
+import re
 import smtplib
 import socket
 import ssl
@@ -14,6 +15,7 @@ from streamgauge.harness.judge.wording import shortened, visible
 from streamgauge.harness.monitor.alerts import telling
 from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt, Failed, Refused
 
+_UNFIT = re.compile(r"[^A-Za-z0-9.+/_-]")  # for the left side of a message's id
 _PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 
 
@@ -38,13 +40,13 @@ def send(table: Email, attempt: Attempt) -> str | None:
 def message(table: Email, attempt: Attempt) -> EmailMessage:
     alert = attempt.alert
     domain = table.sender.rpartition("@")[2]
-    thread = f"<{alert.key}@{domain}>"
+    thread = f"<{_UNFIT.sub('-', alert.key)}@{domain}>"
     mail = EmailMessage()
     mail["From"] = table.sender
     mail["To"] = ", ".join(table.to)
     mail["Subject"] = telling.title(alert)
     mail["Date"] = formatdate(attempt.at)
-    mail["Message-ID"] = f"<{attempt.id}@{domain}>"
+    mail["Message-ID"] = f"<{_UNFIT.sub('-', attempt.id)}@{domain}>"
     mail["References"] = thread
     mail["In-Reply-To"] = thread
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: so that no out-of-office reply comes back
