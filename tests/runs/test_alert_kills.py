@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.store.connection import connect, transaction
 from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
-from tests.support.alert_servers import LONGEST_WAIT, http_receiver
+from tests.support.alert_servers import LONGEST_WAIT, Receiver, http_receiver
 from tests.support.alerts import firing, resolved
 
 _KILLS = 10
@@ -39,25 +41,15 @@ def test_a_killed_deliverer_loses_no_alert_and_repeats_only_what_was_under_way(t
     seed = random.randrange(1_000_000)
     moments = random.Random(seed)
     with http_receiver() as receiver:
-        table = Webhook(url=receiver.url, timeout=Duration.parse("10s"))
-        with transaction(database):
-            prepare(database.conn)
-            for number in range(_INCIDENTS):
-                Outbox(database.conn, [table]).put(firing(f"k{number}"), time.time())
-                Outbox(database.conn, [table]).put(resolved(f"k{number}"), time.time())
-        for kill in range(_KILLS + 1):
-            with subprocess.Popen(
-                [sys.executable, "-c", _DELIVER, path, receiver.url], stdout=subprocess.PIPE, text=True
-            ) as process:
-                assert process.stdout is not None
-                assert process.stdout.readline() == "started\n"
-                if kill < _KILLS:
-                    before = len(receiver.got)
-                    receiver.wait_for(before + moments.randrange(1, 20))
-                    time.sleep(moments.random() * 0.01)  # anywhere within an attempt
-                else:
-                    _wait_until_delivered(database)
+        _put_all(database, Webhook(url=receiver.url, timeout=Duration.parse("10s")))
+        for _ in range(_KILLS):
+            with _deliverer(path, receiver) as process:
+                receiver.wait_for(len(receiver.got) + moments.randrange(1, 20))
+                time.sleep(moments.random() * 0.01)  # anywhere within an attempt
                 process.kill()
+        with _deliverer(path, receiver) as process:
+            _wait_until_delivered(database)
+            process.kill()
     database.close()
     sent = Counter(got.headers["idempotency-key"] for got in receiver.got)
     wanted = {f"k{number}.{status}" for number in range(_INCIDENTS) for status in ("firing", "resolved")}
@@ -68,6 +60,23 @@ def test_a_killed_deliverer_loses_no_alert_and_repeats_only_what_was_under_way(t
     assert len(marked) >= repeated, f"seed {seed}"
     firsts = {got.headers["idempotency-key"]: place for place, got in reversed(list(enumerate(receiver.got)))}
     assert all(firsts[f"k{number}.firing"] < firsts[f"k{number}.resolved"] for number in range(_INCIDENTS))
+
+
+def _put_all(database: Any, table: Webhook) -> None:
+    with transaction(database):
+        prepare(database.conn)
+        for number in range(_INCIDENTS):
+            Outbox(database.conn, [table]).put(firing(f"k{number}"), time.time())
+            Outbox(database.conn, [table]).put(resolved(f"k{number}"), time.time())
+
+
+@contextmanager
+def _deliverer(path: Path, receiver: Receiver) -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-c", _DELIVER, str(path), receiver.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        yield process
 
 
 def _wait_until_delivered(database: Any) -> None:

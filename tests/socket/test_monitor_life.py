@@ -25,7 +25,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def test_a_beat_fetches_the_url_once_for_each_good_round(receiver: Receiver) -> None:
-    heartbeat = Heartbeat(f"{receiver.url}/ping/abcdef", NOBODY, 60.0, [].append)
+    heartbeat = Heartbeat(f"{receiver.url}/ping/abcdef", NOBODY, 60.0, print)
     heartbeat.beat()
     receiver.wait_for(1)
     assert heartbeat.wait(LONGEST_WAIT)
@@ -49,7 +49,7 @@ def test_a_heartbeat_without_an_answer_delays_no_round_and_no_other_heartbeat(re
     with http_receiver() as dead:
         dead.usual = Answer(hangs=True)
         table = Alertmanager(url=receiver.url, watchdog=True)
-        heartbeat = Heartbeat(dead.url, Filled((table,), Redaction([])), 60.0, [].append)
+        heartbeat = Heartbeat(dead.url, Filled((table,), Redaction([])), 60.0, print)
         for round_ in range(1, 4):
             heartbeat.beat()
             (got, *_) = receiver.wait_for(round_)[-1:]

@@ -7,6 +7,7 @@ At least once: an attempt that a kill or a timeout cut short is made again, with
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from streamgauge.harness.config.alerts import AnyReceiver
@@ -72,17 +73,17 @@ class Deliverer:
     def _deliver(self, path: Path, delivery: "Delivery", woken: threading.Event) -> None:
         while not self._stopping.is_set():
             try:
-                queue = delivery.queue(path)
-                try:
-                    while not self._stopping.is_set():
-                        if not delivery.step(queue):
-                            woken.wait(_LOOK_EVERY)
-                            woken.clear()
-                finally:
-                    queue.close()
+                with closing(delivery.queue(path)) as queue:
+                    self._send_all(delivery, queue, woken)
             except StoreError as fault:
                 delivery.tell(str(fault))
                 self._stopping.wait(_AFTER_STORE_ERROR)
+
+    def _send_all(self, delivery: "Delivery", queue: Queue, woken: threading.Event) -> None:
+        while not self._stopping.is_set():
+            if not delivery.step(queue):
+                woken.wait(_LOOK_EVERY)
+                woken.clear()
 
 
 class Delivery:
