@@ -1,6 +1,5 @@
-"""The monitor: probes of endpoints, their service levels, and the alerts when a budget burns.
+"""The monitor: probes of endpoints, their service levels, and the alerts when a budget burns, which are in `alerts`.
 
-alerts      what is told to whom, and how it is delivered
 heartbeat   tells somebody outside that the monitor lives
 health      what /healthz answers
 systemd     notifications of a systemd service

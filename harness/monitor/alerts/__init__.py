@@ -1,8 +1,7 @@
-"""Alerts: what is told to whom, and how it is delivered.
+"""Alerts: what is told to whom, and how it is delivered. The kinds of receivers are in `receivers`.
 
 message     one alert, as it is stored and sent
 telling     an alert in words
-receivers   the kinds of receivers
 outbox      puts alerts into the queue in the monitor's database
 queue       one receiver's part of the queue
 deliverer   delivers the queue: a thread for each receiver

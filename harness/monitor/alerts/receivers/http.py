@@ -66,14 +66,18 @@ async def _answer(request: Request) -> tuple[httpx.Response, str]:
         httpx.AsyncClient(verify=context, timeout=None, trust_env=False) as client,  # noqa: S113 - limited as a whole
         client.stream(request.method, request.url, content=request.body, headers=sent) as answer,
     ):
-        read = bytearray()
-        if not answer.is_success:
-            async for piece in answer.aiter_raw():
-                read += piece
-                if len(read) >= _MOST_READ:
-                    break
-        text = " ".join(read[:_MOST_READ].decode("utf-8", "replace").split())
-        return answer, shortened(visible(text), 200)
+        return answer, "" if answer.is_success else await _beginning(answer)
+
+
+async def _beginning(answer: httpx.Response) -> str:
+    """The first words of an answer's body, on one line."""
+    read = bytearray()
+    async for piece in answer.aiter_raw():
+        read += piece
+        if len(read) >= _MOST_READ:
+            break
+    text = " ".join(read[:_MOST_READ].decode("utf-8", "replace").split())
+    return shortened(visible(text), 200)
 
 
 def _context(verify: bool) -> ssl.SSLContext:
