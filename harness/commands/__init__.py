@@ -18,6 +18,9 @@ history         TTFT over all runs of the same work
 compare         runs that exist, with a baseline or with each other
 baseline        the accepted runs
 ab              two builds, compared in turns
+monitor         probes day and night, with alerts
+incidents       what a monitor found
+merge           the databases of several monitors as one
 noise           how far apart equal runs are
 calibrate       how exact this machine is
 serve           the reference server

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 
-from streamgauge.harness.config import alerts, template
+from streamgauge.harness.config import alerts, monitor_checks, template
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.presets import PRESETS
 from streamgauge.harness.config.schema import (
@@ -51,6 +51,7 @@ def faults(config: Config) -> Iterator[str]:
     for name, profile in config.networks.items():
         yield from (f"networks.{name}.{fault}" for fault in _of_profile(profile))
     yield from alerts.faults(config.alert)
+    yield from monitor_checks.faults(config)
 
 
 def _of_target(target: Target) -> Iterator[str]:

@@ -2,9 +2,12 @@
 
 import re
 
+from streamgauge.harness.config.share import Share
+
 _UNITS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000, "h": 3_600_000_000_000}
-_LONGEST = 100 * 365 * 24 * _UNITS["h"]  # fits into 64 bits, also if it is added to a clock's time
-_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h)")
+_UNITS["d"] = 24 * _UNITS["h"]
+_LONGEST = 100 * 365 * _UNITS["d"]  # fits into 64 bits, also if it is added to a clock's time
+_TEXT = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)")
 
 
 class Duration(int):
@@ -28,7 +31,7 @@ class Duration(int):
 
 
 def decode(kind: type, value: object) -> object:
-    """msgspec's `dec_hook` for every struct that has a Duration in it."""
-    if kind is Duration:
-        return Duration.parse(value)
+    """msgspec's `dec_hook` for every struct that has a Duration or a Share in it."""
+    if kind in {Duration, Share}:
+        return kind.parse(value)
     raise NotImplementedError(kind)  # pragma: no cover - a new type in the schema needs a line above

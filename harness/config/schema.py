@@ -1,11 +1,13 @@
 """The tables of streamgauge.toml, their keys and their defaults. A struct is a table, its fields are its keys."""
 
+from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 
 from streamgauge.harness.config.alerts import AnyReceiver
 from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.share import Share
 
 ProtocolName = Literal[
     "anthropic_messages",
@@ -263,6 +265,52 @@ class Load(Closed, frozen=True):
     warm_up: Duration | None = None
 
 
+class MonitorTarget(Closed, frozen=True):
+    """An endpoint that the monitor probes. What is None is as in [target] or [monitor]."""
+
+    name: str
+    host: str
+    labels: dict[str, str] = {}  # such as region, by which an [[slo]] may ask for "2 of 3"
+    scenario: str | None = None
+    protocol: ProtocolName | None = None
+    model: str | None = None
+    path: str | None = None
+
+
+class Maintenance(Closed, frozen=True):
+    """A time in which probes are recorded and count in no service level: once, or every week. Times are UTC."""
+
+    begins: datetime | None = None
+    ends: datetime | None = None
+    day: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun", "every"] | None = None  # in place of begins and ends
+    at: str | None = None  # HH:MM of that day
+    lasts: Duration | None = None
+    targets: tuple[str, ...] = ()  # empty: all
+
+
+class Monitor(Closed, frozen=True):
+    scenario: str = "probe"
+    every: Duration = Duration.parse("60s")  # ± 20 %: a probe of each target
+    tokens_per_day: int = 200_000  # of all targets together, input and output
+    keep_raw: Duration = Duration.parse("7d")  # single streams; of older ones, hourly summaries are kept
+    heartbeat: str | None = None  # a URL that is asked after each good round
+    target: list[MonitorTarget] = []
+    maintenance: list[Maintenance] = []
+
+
+class Slo(Closed, frozen=True):
+    """A service level: which probes are good, and how many of them must be."""
+
+    name: str
+    good: str | list[str]  # of one probe; of several, all must hold
+    objective: Share = Share.parse("99%")
+    window: Duration = Duration.parse("30d")  # that the error budget is for
+    where: Where = Where()  # which probes count
+    failures: int | None = None  # the plain alternative to burn rates: alert after so many bad probes in a row,
+    successes: int = 2  # and resolve after so many good ones
+    regions: str | None = None  # "2 of 3": alert only if so many regions are bad; None: each target by itself
+
+
 class Config(Closed, frozen=True):
     target: Target = Target()
     load: Load = Load()
@@ -270,4 +318,6 @@ class Config(Closed, frozen=True):
     reader: Reader = Reader()
     regression: Regression = Regression()
     networks: dict[str, Profile] = {}
+    monitor: Monitor = Monitor()
+    slo: list[Slo] = []
     alert: list[AnyReceiver] = []

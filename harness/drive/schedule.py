@@ -1,6 +1,6 @@
 """Schedules of an open load: when streams are due, however slow the server is. May read a file; never waits.
 
-The same load and seed give the same schedule.
+The same load and seed give the same schedule. That of `every` goes by the wall clock, which is handed in.
 """
 
 import hashlib
@@ -12,11 +12,13 @@ from pathlib import Path
 from random import Random
 
 from streamgauge.harness.config.contents import contents
+from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Load
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.near_miss import listed
 
-_FILE = "file:"
+_FILE, _EVERY = "file:", "every:"
+_JITTER = 0.2  # of the period of `every`: the gap between two arrivals is at most this much shorter or longer
 _MOST_BYTES = 64 * 2**20  # of a file
 
 
@@ -33,6 +35,21 @@ def poisson(rate: float, random: Random) -> Iterator[float]:
         yield at
 
 
+def every(period: float, seed: int, now: Callable[[], float]) -> Iterator[tuple[int, float]]:
+    """Number and time, s since 1970, of one arrival in each period, `period` ± 20 % s after the one before; endless.
+
+    An arrival's time depends on its number and the seed alone, and those before `now` are left out. So the schedule of
+    a process that takes another's place goes on where the other was, and no period has two arrivals. All are in one
+    part of their periods, which the seed chooses: they do not always meet what others begin at each full minute.
+    """
+    phase = Random(seed).random() * (1 - _JITTER)
+    began = now()
+    for number in count(int(began // period)):
+        at = (number + phase + Random(f"{seed}/{number}").random() * _JITTER) * period
+        if at >= began:
+            yield number, at
+
+
 ARRIVALS: dict[str, Callable[[float, Random], Iterator[float]]] = {"constant": constant, "poisson": poisson}
 
 
@@ -42,6 +59,7 @@ class Schedule:
     rate: float  # arrivals per second, on average
     times: Callable[[Random], Iterator[float]]  # seconds from the schedule's start, in ascending order
     last: float | None = None  # the last of these times; None: the schedule is endless
+    period: float | None = None  # seconds, of a schedule that is `every` instead of `times`
 
 
 def find(load: Load) -> Schedule | None:
@@ -54,10 +72,12 @@ def find(load: Load) -> Schedule | None:
         if load.rate is not None:
             raise ScenarioError("load.rate: the file says when streams are due; leave the rate out")
         return _from_file(Path(load.arrivals.removeprefix(_FILE)))
+    if load.arrivals.startswith(_EVERY):
+        return _each_period(load.arrivals.removeprefix(_EVERY), load.rate)
     if load.arrivals not in ARRIVALS:
         raise ScenarioError(
             f"load.arrivals: no schedule called {load.arrivals!r}; there are "
-            + listed(load.arrivals, ARRIVALS, ", and file:PATH")
+            + listed(load.arrivals, ARRIVALS, ", every:TIME and file:PATH")
         )
     if load.rate is None:
         raise ScenarioError(f"load.arrivals: {load.arrivals!r} needs load.rate, the streams per second")
@@ -66,6 +86,19 @@ def find(load: Load) -> Schedule | None:
         raise ScenarioError(f"load.rate: {rate:g} is not a number of streams per second; write one above 0")
     draw = ARRIVALS[load.arrivals]
     return Schedule(f"{load.arrivals}, {rate:g} a second", rate, lambda random: draw(rate, random))
+
+
+def _each_period(written: str, rate: float | None) -> Schedule:
+    try:
+        period = Duration.parse(written)
+    except ValueError as fault:
+        raise ScenarioError(f"load.arrivals: {_EVERY}{fault}") from None
+    if rate is not None:
+        raise ScenarioError(f"load.rate: {_EVERY}{written} says how many there are; leave the rate out")
+    if period == 0:
+        raise ScenarioError(f"load.arrivals: {_EVERY}{written}: write a time above 0")
+    seconds = period / 1e9
+    return Schedule(f"{_EVERY}{period}", 1 / seconds, lambda _: iter(()), period=seconds)
 
 
 def _from_file(path: Path) -> Schedule:

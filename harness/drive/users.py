@@ -71,6 +71,7 @@ class Assignment:
     active: int = 0  # streams under way
     starved: int = 0  # streams for which this machine had no socket, port or memory
     let_in: LetIn = field(default_factory=lambda: LetIn(0.0))  # the latest
+    may_ask: Callable[[Prompt], bool] = lambda _: True  # whether one more stream is in the budget of a monitor
 
     def one_more(self) -> LetIn:
         """Count a user that Locust lets in now. Returns those that come with it, who may be more in a moment."""
@@ -242,6 +243,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self, prompt: Prompt, plan: Plan, link_seeds: Iterator[int], labels: dict[str, str], place: Place | None = None
     ) -> Reply:
         run = self._run
+        if not run.may_ask(prompt):
+            raise RescheduleTask  # ends the task, and only that
         due_at, self._due_at = self._due_at or time.monotonic_ns(), None
         run.streams += 1
         run.active += 1
@@ -332,6 +335,15 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         if self._let_in.users > 1 and not together:
             self._state = LOCUST_STATE_WAITING  # as in Locust's own wait(): Locust may stop such a user at any time
             gevent.sleep(_SPREAD * self._begins)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the next stream goes over the connection that the last one left open."""
+        return not self.fresh_connections and self._client.connected
+
+    def hang_up(self) -> None:
+        """Close that connection: the next stream opens a new one."""
+        self._client.hang_up()
 
     def on_stop(self) -> None:
         self._client.close()

@@ -22,6 +22,7 @@ from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.harness.run.messages import Machine, StartRun
 from streamgauge.harness.run.open_load import dispatcher_of
+from streamgauge.harness.run.probing import Spending
 from streamgauge.harness.run.secrecy import protect
 
 LOCAL = "local"  # the name of the process in a run without workers
@@ -57,6 +58,10 @@ class Driving:
         )
         self.recorder = Recorder(clock, _vitals(runner, self._assignment, dispatcher), deliver)
         self._assignment.record = self.recorder.record
+
+    def limit_to(self, spending: Spending) -> None:
+        self._assignment.may_ask = spending.may_ask
+        self._assignment.record = spending.recording(self._assignment.record)
 
     @property
     def begun(self) -> int:

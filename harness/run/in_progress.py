@@ -33,6 +33,7 @@ from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenari
 from streamgauge.harness.run.local import LocalUsers
 from streamgauge.harness.run.messages import FromWorker, StartRun, cleaned
 from streamgauge.harness.run.open_load import OpenLoad, Sharing
+from streamgauge.harness.run.probing import Spending
 from streamgauge.harness.run.recording import Recording
 from streamgauge.harness.run.settings import Settings
 from streamgauge.harness.run.streams_tab import StreamsTab
@@ -77,6 +78,8 @@ class RunInProgress:
             self._display = Display(environment, runner, settings, self._recording, tab)
             self._server = self._server_watch(run.host)
             self._users = self._users_of(runner)
+            if settings.probe is not None and isinstance(self._users, LocalUsers):
+                self._users.limit_to(Spending(settings.config, settings.probe, store))
             store.start_run(run)
         except StreamgaugeError:
             store.close()

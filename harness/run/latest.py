@@ -15,6 +15,7 @@ import numpy as np
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.judge.measure import reader_model
 from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
+from streamgauge.harness.judge.measure.histogram import BINS, bins_of, middles
 from streamgauge.harness.judge.measure.measurements import with_waits
 from streamgauge.harness.judge.measure.metrics import METRICS, Metric
 from streamgauge.harness.judge.measure.rates import RATES
@@ -28,49 +29,21 @@ SECONDS = 10  # that the figures look back
 SHOWN = ("ttft", "itl", "e2e")  # metrics that are shown whatever the rules are
 _MOST = 5_000  # streams that wait to be measured; of more, the latest
 _MOST_CHUNKS = 60_000  # that are measured at once; of more, every n-th stream
-_PER_OCTAVE = 64  # bins of the histogram from one power of 2 to the next
-_BINS = 64 * _PER_OCTAVE  # for every number of 64 bits
 _WAITS = ("outcome", "events", "ended_at", "resume_gap", "resume_lost")  # columns that the reader model needs
 _TEXTS = frozenset({"outcome", "answer", "user"})
 _STREAMED = Where(answer="streamed")
 _Selection = tuple[tuple[str, str], ...]  # what a `Where` selects, as a key of dicts
 
 
-def placed(ticks: Integers) -> Integers:
-    """The bin of each whole number, the negative ones as 0: exact below 128, and then less than 1.6 % wide."""
-    ticks = np.maximum(ticks, 0)
-    shift = np.maximum(np.frexp(ticks.astype(np.float64))[1] - 7, 0).astype(np.int64)
-    bins: Integers = shift * _PER_OCTAVE + (ticks >> shift)
-    return bins
-
-
-_SMALL = placed(np.arange(1 << 18))  # gaps are µs: nearly all are this small, and a table is faster
-
-
-def bins_of(ticks: Integers) -> Integers:
-    """As `placed`, for many small numbers."""
-    small = ticks < len(_SMALL)
-    if not small.all():
-        return placed(ticks)
-    return _SMALL[np.maximum(ticks, 0)]
-
-
-def middles(bins: Integers) -> Floats:
-    """The middle of each bin."""
-    shift = np.maximum(bins // _PER_OCTAVE - 1, 0)
-    found: Floats = ((bins - shift * _PER_OCTAVE) << shift) + ((1 << shift) - 1) / 2
-    return found
-
-
 @dataclass
 class Histogram:
     """Samples of one metric over some streams."""
 
-    counts: Integers = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    counts: Integers = field(default_factory=lambda: np.zeros(BINS, np.int64))
     failed: int = 0  # samples of failed streams, which are +inf
 
     def add(self, bins: Integers, failed: int) -> None:
-        self.counts += np.bincount(bins, minlength=_BINS)
+        self.counts += np.bincount(bins, minlength=BINS)
         self.failed += failed
 
     def join(self, other: "Histogram") -> None:

@@ -10,6 +10,7 @@ from streamgauge.harness.record.vitals import VitalSample
 from streamgauge.harness.run.driving import LOCAL, Driving, machine
 from streamgauge.harness.run.messages import Batch, StartRun
 from streamgauge.harness.run.open_load import open_dispatcher
+from streamgauge.harness.run.probing import Spending
 from streamgauge.harness.run.process_summary import about_this_process
 from streamgauge.harness.run.recording import Recording
 
@@ -28,6 +29,10 @@ class LocalUsers:
         self._ending = False  # the users are being stopped
         self._order = order
         self._driving = Driving(environment, runner, order(LOCAL), recording.clock, self._deliver)
+
+    def limit_to(self, spending: Spending) -> None:
+        """Begin only streams that this budget allows. Call it before `start`."""
+        self._driving.limit_to(spending)
 
     def start(self) -> None:
         self._recording.processes[LOCAL].about = about_this_process(machine())

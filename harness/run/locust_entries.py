@@ -13,9 +13,9 @@ from locust import stats
 from locust.stats import RequestStats, StatsEntry
 
 from streamgauge.harness.judge.measure.arrays import Integers
+from streamgauge.harness.judge.measure.histogram import bins_of, middles
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.store import Streams
-from streamgauge.harness.run.latest import bins_of, middles
 
 _SHOWN = ("itl", "e2e")
 

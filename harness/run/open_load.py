@@ -5,7 +5,8 @@ one run among the processes. In each process that simulates users, a `Dispatcher
 """
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -131,10 +132,8 @@ def dispatcher_of(environment: Environment, load: LoadShare, seed: int) -> Dispa
         return None
     if found.name != load.schedule:
         raise ScenarioError(f"load.arrivals: the file here is {found.name}, that of the master {load.schedule}")
-    times = enumerate(found.times(Random(f"{seed}/arrivals")))
-    mine = islice(times, load.place[0], None, load.place[1]) if load.place else ()
     return Dispatcher(
-        ((number, round(at * 1e9)) for number, at in mine),
+        ((number, round(at * 1e9)) for number, at in _mine(found, load.place, seed)),
         seed,
         weights={user.__name__: user.weight for user in _servers_of_arrivals(environment)},
         most=lambda: environment.runner.target_user_count,
@@ -143,12 +142,29 @@ def dispatcher_of(environment: Environment, load: LoadShare, seed: int) -> Dispa
     )
 
 
+def _mine(found: Schedule, place: tuple[int, int] | None, seed: int) -> Iterable[tuple[int, float]]:
+    """Number and time of each arrival of this process, which is `place[0]` of `place[1]`; None: it takes no part.
+
+    The time is in seconds since the schedule began, or for a schedule with a period, since 1970.
+    """
+    if place is None:
+        return ()
+    if found.period is not None:
+        slots = schedule.every(found.period, seed, time.time)
+        return ((number, at) for number, at in slots if number % place[1] == place[0])
+    return islice(enumerate(found.times(Random(f"{seed}/arrivals"))), place[0], None, place[1])
+
+
 def open_dispatcher(environment: Environment, load: LoadShare) -> None:
     """Start this process's dispatcher if the time when the schedule begins is known."""
     run = assigned(environment)
     if run is not None and run.dispatcher is not None and load.begins_at is not None:
-        zero = run.site.clock.origin
-        run.dispatcher.open(zero + load.begins_at, zero + (load.load.warm_up or 0))
+        clock = run.site.clock
+        begins_at = clock.origin + load.begins_at
+        found = schedule.find(load.load)
+        if found is not None and found.period is not None:
+            begins_at = -clock.offset  # CLOCK_MONOTONIC in 1970
+        run.dispatcher.open(begins_at, clock.origin + (load.load.warm_up or 0))
 
 
 def close(environment: Environment, **_: Any) -> None:

@@ -249,6 +249,14 @@ OPTIONS = {
             help="Print one line that begins with this text in place of the result and the live figures.",
         ),
         Option(
+            name="probe",
+            command=None,
+            locust="--gauge-probe",
+            metavar="NAME",
+            help="Probe this [[monitor.target]] of the config: without the config's rules, and within its tokens a "
+            "day. `streamgauge monitor` starts it so.",
+        ),
+        Option(
             name="progress",
             command=None,
             locust="--gauge-progress",

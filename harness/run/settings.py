@@ -23,6 +23,7 @@ from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.run import labels
 from streamgauge.harness.run.budget import Most
+from streamgauge.harness.run.probing import as_probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Settings:
     keep_going: bool  # also if all streams fail alike
     headless: bool  # Locust's --headless: the process ends with its run
     most: Most  # that the run may spend
+    probe: str | None  # the name of the [[monitor.target]] that this is a probe of; None: this is no monitor's run
 
     @property
     def prices(self) -> Prices | None:
@@ -59,6 +61,8 @@ class Settings:
 def settings(options: Any) -> Settings:
     """The settings in Locust's parsed options. StreamgaugeError for a mistake, before anything starts."""
     given = _with_target(_with_warm_up(load(options.gauge_config), options.gauge_warm_up), options)
+    if options.gauge_probe is not None:
+        given = as_probe(given, options.gauge_probe)
     for path in (options.gauge_db, options.gauge_report):
         if path:
             kinds.check_place(path)
@@ -75,9 +79,10 @@ def settings(options: Any) -> Settings:
         progress=options.gauge_progress and options.gauge_line is None,
         one_line=options.gauge_line is not None,
         printing=_printing(options),
-        keep_going=options.gauge_keep_going,
+        keep_going=options.gauge_keep_going or options.gauge_probe is not None,
         headless=options.headless,
         most=Most(options.gauge_max_tokens_spent, options.gauge_max_cost),
+        probe=options.gauge_probe,
     )
     found.most.check(given.target.prices)
     site.check(given.target)  # a missing variable ends Locust now instead of failing every stream

@@ -9,6 +9,7 @@ import pytest
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Good, Reader, Sla, Where
+from streamgauge.harness.judge.measure.histogram import bins_of, middles, placed
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.outputs.rich_text import cells
@@ -20,7 +21,7 @@ from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital, VitalSample
 from streamgauge.harness.run import dashboard
-from streamgauge.harness.run.latest import SHOWN, Latest, bins_of, middles, placed
+from streamgauge.harness.run.latest import SHOWN, Latest
 from streamgauge.harness.run.process_summary import ProcessSummary
 from streamgauge.harness.run.view import Health, View, health
 from tests.support.record import MS, observation

@@ -39,6 +39,19 @@ def test_a_schedule_is_its_seed_s() -> None:
     assert expected(load, 1, 100) == expected(load, 1, 100) != expected(load, 2, 100)
 
 
+def test_every_period_has_one_arrival_whenever_a_process_begins_and_the_gaps_vary_by_a_fifth() -> None:
+    whole = list(islice(schedule.every(60, 7, lambda: 1_000_000.0), 500))
+    gaps = [later - one for (_, one), (_, later) in pairwise(whole)]
+    assert 48 <= min(gaps) < 52
+    assert 68 < max(gaps) <= 72
+    for number, at in whole:
+        assert number == int(at // 60)
+    for began in (1_000_030.0, 1_000_059.0, whole[10][1] - 0.1, whole[10][1] + 0.1):
+        again = list(islice(schedule.every(60, 7, lambda began=began: began), 400))  # type: ignore[misc]
+        assert again == [each for each in whole if each[1] >= began][:400]
+    assert [at % 60 for _, at in whole[:3]] != [at % 60 for _, at in islice(schedule.every(60, 8, lambda: 1e6), 3)]
+
+
 def test_a_file_says_when_and_its_content_tells_it_apart(tmp_path: Path) -> None:
     path = tmp_path / "times.txt"
     path.write_text("# from the log of Monday\n0.25\n\n  1\r\n1.0\n2.5e0\n")
@@ -56,6 +69,9 @@ def test_a_file_says_when_and_its_content_tells_it_apart(tmp_path: Path) -> None
     ("load", "said"),
     [
         (Load(arrivals="uniform", rate=3), "load.arrivals: no schedule called 'uniform'; there are constant, poisson"),
+        (Load(arrivals="every:soon"), "load.arrivals: every:'soon' is not a duration: write a number and a unit"),
+        (Load(arrivals="every:0s"), "load.arrivals: every:0s: write a time above 0"),
+        (Load(arrivals="every:5s", rate=2), "load.rate: every:5s says how many there are; leave the rate out"),
         (Load(arrivals="poisson"), "load.arrivals: 'poisson' needs load.rate"),
         (Load(arrivals="poisson", rate=-3), "load.rate: -3 is not a number of streams per second"),
         (Load(arrivals="constant", rate=0), "load.rate: 0 is not a number of streams per second"),

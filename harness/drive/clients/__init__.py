@@ -30,6 +30,14 @@ class Client(Protocol):
 
     def stream(self, question: Question) -> Reply: ...
 
+    @property
+    def connected(self) -> bool:
+        """Whether the next stream goes over a connection that is open already."""
+        ...
+
+    def hang_up(self) -> None:
+        """Close that connection."""
+
     def close(self) -> None: ...
 
 

@@ -60,12 +60,19 @@ class WireClient:
                 question.watch(transcript)
                 return self._reply(transcript, site, question)
 
-    def close(self) -> None:
-        for connection in self._lingering:
-            connection.close()
+    @property
+    def connected(self) -> bool:
+        return self._idle is not None and self._idle.usable()
+
+    def hang_up(self) -> None:
         if self._idle is not None:
             self._idle.close()
             self._idle = None
+
+    def close(self) -> None:
+        for connection in self._lingering:
+            connection.close()
+        self.hang_up()
 
     def _connection(self) -> tuple[Connection, bool]:
         """A connection for one exchange, and whether it is a kept one."""

@@ -8,6 +8,7 @@ reader_model      how long a person waited who reads the answer
 tally             exact counts of whole numbers
 clusters          a sample of whole streams, for correlations
 distribution      all samples of one metric
+histogram         samples in bins, which take little room and can be merged
 rates             RATES: one entry for each rate
 totals            counts and sums, of which rates are made
 cost              what streams cost, by their tokens and the config's prices

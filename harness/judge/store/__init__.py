@@ -3,6 +3,7 @@
 connection   SQLite's connection and its errors
 checked      values of a file that may hold anything
 schema       the tables, as migrations
+monitor_schema  the monitor's own tables
 rows         runs, accepted runs, failures and vitals as values
 streams      streams as columns
 single       one stream with all that it tells
@@ -13,6 +14,9 @@ measured     which of them are measured, and which belong to the warm-up
 incoming     streams that are not stored yet
 derived      counts of gaps for people who write SQL
 database     the store itself
+monitored    the store of a monitor
+merged       the databases of several monitors as one
+spent        the tokens that its probes have spent
 beside       a large run's streams, read by a second process, which `__main__` is
 """
 

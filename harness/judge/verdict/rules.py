@@ -82,7 +82,7 @@ def parse(written: Sla) -> Rule:
     fault = _fault_of_options(written, subject)
     if fault is not None:
         raise RuleError(f"{text!r}{'' if written.preset is None else f' of preset {written.preset}'}: {fault}")
-    return Rule(written, subject, op, _limit(text, parts["limit"], subject))
+    return Rule(written, subject, op, limit(text, parts["limit"], subject.name, subject.unit))
 
 
 def _fault_of_options(written: Sla, subject: Subject) -> str | None:
@@ -100,25 +100,24 @@ def _fault_of_options(written: Sla, subject: Subject) -> str | None:
     return None if written.abort or written.grace is None else "grace needs abort = true"
 
 
-def _limit(text: str, written: str, subject: Subject) -> float:
+def limit(text: str, written: str, name: str, unit_of_subject: str) -> float:
+    """The number in the text of a limit, in the unit of what is limited. RuleError quotes the whole `text`."""
     parts = _LIMIT.fullmatch(written.strip())
     if parts is None:
         raise RuleError(f"{text!r}: {written.strip()!r} is not a limit; write a number and a unit, as in 1.5s or 1%")
     number, unit = float(parts["number"]), parts["unit"]
-    if subject.unit == "ms":
+    if unit_of_subject == "ms":
         if unit not in _MS_PER_UNIT:
-            problem = f"no unit {unit!r} for {subject.name}" if unit else "the limit has no unit"
+            problem = f"no unit {unit!r} for {name}" if unit else "the limit has no unit"
             raise RuleError(f"{text!r}: {problem}; there are {', '.join(_MS_PER_UNIT)}")
         return number * _MS_PER_UNIT[unit]
-    if subject.unit == "ratio":
+    if unit_of_subject == "ratio":
         if unit not in {"%", ""}:
-            raise RuleError(f"{text!r}: no unit {unit!r} for {subject.name}; write 1% or 0.01")
+            raise RuleError(f"{text!r}: no unit {unit!r} for {name}; write 1% or 0.01")
         ratio = number / 100 if unit else number
         if ratio > 1:
-            raise RuleError(f"{text!r}: {subject.name} is never above 100 %; did you mean {written.strip()}%?")
+            raise RuleError(f"{text!r}: {name} is never above 100 %; did you mean {written.strip()}%?")
         return ratio
     if unit:
-        raise RuleError(
-            f"{text!r}: no unit {unit!r} for {subject.name}; it is in {subject.unit}, so write a plain number"
-        )
+        raise RuleError(f"{text!r}: no unit {unit!r} for {name}; it is in {unit_of_subject}, so write a plain number")
     return number

@@ -1,0 +1,63 @@
+"""The monitor's own tables, in the same file as the runs of its probes. docs/reference/monitor.md describes them.
+
+A migration that has been released never changes.
+"""
+
+import secrets
+
+from sqlite_utils import Database, Migrations
+
+_MIGRATIONS = Migrations("streamgauge-monitor")
+
+
+def unknown_migration(database: Database) -> str | None:
+    """The name of an applied migration that this version does not know; None if it knows all of them."""
+    known = {migration.name for migration in _MIGRATIONS.pending(Database(memory=True))}
+    return next((each.name for each in _MIGRATIONS.applied(database) if each.name not in known), None)
+
+
+def needs_migration(database: Database) -> bool:
+    return bool(_MIGRATIONS.pending(database))
+
+
+def migrate(database: Database) -> None:
+    _MIGRATIONS.apply(database)
+
+
+@_MIGRATIONS()
+def m001_service_levels_and_incidents(database: Database) -> None:
+    for statement in (
+        # Numbers and names that are one each: how far the monitor has read and judged, and the monitor's id.
+        "CREATE TABLE monitor_state (name TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID",
+        """CREATE TABLE monitor_series (
+            id INTEGER PRIMARY KEY, slo TEXT NOT NULL, target TEXT NOT NULL, definition TEXT NOT NULL,
+            bad_in_a_row INTEGER NOT NULL DEFAULT 0, good_in_a_row INTEGER NOT NULL DEFAULT 0,
+            failing INTEGER NOT NULL DEFAULT 0, UNIQUE (slo, target, definition)) STRICT""",
+        # good, bad: sums since the series began, up to the end of the minute (since 1970).
+        """CREATE TABLE monitor_counts (
+            series INTEGER NOT NULL REFERENCES monitor_series(id), minute INTEGER NOT NULL,
+            good INTEGER NOT NULL, bad INTEGER NOT NULL, PRIMARY KEY (series, minute)) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE monitor_bad (
+            series INTEGER NOT NULL REFERENCES monitor_series(id), stream INTEGER NOT NULL, run TEXT NOT NULL,
+            at REAL NOT NULL, outcome TEXT NOT NULL, ttft_ms REAL, PRIMARY KEY (series, stream))
+            STRICT, WITHOUT ROWID""",
+        """CREATE TABLE incidents (
+            id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, slo TEXT NOT NULL, target TEXT NOT NULL,
+            grouped_as TEXT NOT NULL, severity TEXT NOT NULL CHECK (severity IN ('page', 'ticket')),
+            objective REAL NOT NULL, began REAL NOT NULL, ended REAL, budget_left REAL NOT NULL,
+            evidence TEXT NOT NULL CHECK (evidence LIKE '{%}'), summary TEXT NOT NULL) STRICT""",
+        "CREATE INDEX open_incidents ON incidents (slo) WHERE ended IS NULL",
+        """CREATE TABLE incident_streams (
+            incident INTEGER NOT NULL REFERENCES incidents(id), place INTEGER NOT NULL, stream INTEGER NOT NULL,
+            run TEXT NOT NULL, at REAL NOT NULL, outcome TEXT NOT NULL, ttft_ms REAL,
+            PRIMARY KEY (incident, place)) STRICT, WITHOUT ROWID""",
+        "CREATE INDEX streams_of_incidents ON incident_streams (stream)",
+        # What is kept of an hour of probes. `labels`: those of the streams, as JSON.
+        """CREATE TABLE monitor_hours (
+            target TEXT NOT NULL, hour INTEGER NOT NULL, labels TEXT NOT NULL CHECK (labels LIKE '{%}'),
+            outcomes TEXT NOT NULL CHECK (outcomes LIKE '{%}'), tokens INTEGER NOT NULL,
+            histograms TEXT NOT NULL CHECK (histograms LIKE '{%}'), PRIMARY KEY (target, hour, labels))
+            STRICT, WITHOUT ROWID""",
+    ):
+        database.execute(statement)
+    database.execute("INSERT INTO monitor_state VALUES ('id', ?)", [secrets.token_hex(3)])

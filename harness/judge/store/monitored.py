@@ -1,0 +1,114 @@
+"""The database of a monitor: a store whose runs are made by probes, with tables for service levels and incidents."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Self
+
+from streamgauge.harness.errors import DamagedRow, StoreError
+from streamgauge.harness.judge.store import monitor_schema
+from streamgauge.harness.judge.store.connection import Connection, as_store_errors
+from streamgauge.harness.judge.store.database import Store
+from streamgauge.harness.judge.store.rows import Run
+from streamgauge.harness.judge.store.streams import Streams
+
+_FIRST = "SELECT max(id), count(*) FROM (SELECT id FROM streams WHERE id > ? ORDER BY id LIMIT ?)"
+
+
+class New(NamedTuple):
+    """Some of a run's streams that are new since the last look."""
+
+    run: Run
+    streams: Streams
+
+
+class MonitorStore(Store):
+    @classmethod
+    def create(cls, path: str | os.PathLike[str]) -> Self:
+        return super().create(path)._prepared()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Self:
+        """StoreError if it is not the database of a monitor."""
+        store = super().open(path)
+        if not store._database.table("monitor_state").exists():
+            store.close()
+            raise StoreError(f"{path}: not written by a monitor; give the --db of `streamgauge monitor`")
+        return store._prepared()
+
+    def _prepared(self) -> Self:
+        with as_store_errors(self.path):
+            if unknown := monitor_schema.unknown_migration(self._database):
+                raise StoreError(
+                    f"{self.path}: written by a newer streamgauge (its monitor's schema has {unknown!r}); "
+                    f"upgrade streamgauge to read it"
+                )
+            if monitor_schema.needs_migration(self._database) and os.access(self.path, os.W_OK):
+                with self._writing():
+                    monitor_schema.migrate(self._database)
+        return self
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One transaction, whole or not at all, that excludes other writers."""
+        with self._writing():
+            yield self._database.conn
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """The connection, for reading."""
+        with as_store_errors(self.path):
+            yield self._database.conn
+
+    def new_streams(self, after: int, most: int) -> tuple[int, list[New], list[str]]:
+        """The first streams whose ids are larger, at most about `most`; the last id; and what could not be read."""
+        with as_store_errors(self.path):
+            last, found = self._database.execute(_FIRST, [after, most]).fetchone()
+            if not found:
+                return after, [], []
+            numbers = self._database.execute(
+                "SELECT DISTINCT run FROM streams WHERE id > ? AND id <= ? ORDER BY run", [after, last]
+            ).fetchall()
+        new: list[New] = []
+        unread: list[str] = []
+        for (number,) in numbers:
+            try:
+                run = self._run_numbered(number)
+            except DamagedRow as fault:
+                unread.append(str(fault))
+                continue
+            new += [New(run, streams) for streams in self._readable(run, after, last, unread)]
+        return last, new, unread
+
+    def _run_numbered(self, number: int) -> Run:
+        with as_store_errors(self.path):
+            return self._run_of(self.row("runs", "*", number))
+
+    def _readable(self, run: Run, after: int, last: int, unread: list[str]) -> Iterator[Streams]:
+        """The run's streams between two ids. A damaged one is left out, and what is wrong with it goes to `unread`."""
+        chosen = f"id <= {last:d}"
+        try:
+            found = [*self._streams(run.id, chosen, last - after, after)]
+            for streams in found:
+                _ = streams.events  # decodes the arrivals: damaged ones are told here
+        except DamagedRow:
+            found = []
+            with as_store_errors(self.path):
+                ids: list[tuple[int]] = self._database.execute(
+                    "SELECT id FROM streams WHERE run = ? AND id > ? AND id <= ?", [self._known(run.id), after, last]
+                ).fetchall()
+            for (each,) in ids:
+                try:
+                    (streams,) = self._streams(run.id, f"id = {each:d}", 1, each - 1)
+                    _ = streams.events
+                except DamagedRow as fault:
+                    unread.append(str(fault))
+                else:
+                    found.append(streams)
+        yield from found
+
+    def value(self, name: str, default: Any) -> Any:
+        """Of monitor_state."""
+        with self.reading() as connection:
+            row = connection.execute("SELECT value FROM monitor_state WHERE name = ?", [name]).fetchone()
+        return default if row is None else row[0]

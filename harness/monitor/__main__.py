@@ -1,0 +1,132 @@
+"""The monitor's judge as a process: a round every second, and once an hour it drops what is not kept.
+
+`streamgauge monitor` starts it, and starts it again if it ends. It tells of each round in a line on standard output.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+from streamgauge.harness import interrupt
+from streamgauge.harness.config.load import load
+from streamgauge.harness.config.receivers import filled
+from streamgauge.harness.config.schema import Config
+from streamgauge.harness.config.secrets import Variables
+from streamgauge.harness.errors import StoreError, StreamgaugeError
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.store.connection import Connection
+from streamgauge.harness.judge.store.monitored import MonitorStore
+from streamgauge.harness.judge.wording import harmless
+from streamgauge.harness.monitor import retention
+from streamgauge.harness.monitor.alerts.deliverer import Deliverer
+from streamgauge.harness.monitor.alerts.message import Alert
+from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
+from streamgauge.harness.monitor.heartbeat import Heartbeat
+from streamgauge.harness.monitor.judging import Judge, Judged
+from streamgauge.harness.monitor.levels import levels
+from streamgauge.harness.monitor.words import GOOD, ROUND, SILENT
+from streamgauge.harness.native import library
+from streamgauge.harness.unexpected import reported
+
+_EVERY = 1.0  # seconds between two rounds
+_TIDY_EVERY = 3_600.0  # seconds
+_FINISH = 5.0  # seconds that alerts under way may take when the process ends
+_SILENT_EVERY = 60.0  # seconds between two words of a target that is silent
+
+
+def main(config_path: str, db: str) -> Exit:
+    interrupt.handle()
+    try:
+        library.load()
+        config = load(config_path)
+        with interrupt.clearing_up(), MonitorStore.create(db) as store:
+            _Process(store, config).run()
+    except KeyboardInterrupt:
+        return Exit.MET
+    except StreamgaugeError as fault:
+        _say(str(fault))
+        return Exit.MISTAKE
+    except Exception as fault:  # noqa: BLE001 - whatever it is, it is told in one line
+        _say(reported(fault))
+    return Exit.MISSED
+
+
+class _Process:
+    def __init__(self, store: MonitorStore, config: Config) -> None:
+        self._store, self._config = store, config
+        self._levels = levels(config)
+        receivers = filled(config.alert)
+        self._deliverer = Deliverer(store.path, receivers, _say)
+        url = config.monitor.heartbeat
+        beats = None if url is None else Variables(os.environ).fill("monitor.heartbeat", url)
+        self._heartbeat = Heartbeat(beats, receivers, config.monitor.every / 1e9, _say)
+        with store.transaction() as connection:
+            prepare(connection)
+        self._judge = self._new_judge()
+        self._began = time.time()
+        self._beat_at = self._silent_at = self._tidied_at = 0.0
+        self._fault = ""
+
+    def run(self) -> None:
+        """Never returns."""
+        self._deliverer.start()
+        try:
+            while True:
+                more = self._round(time.time())
+                if not more:
+                    time.sleep(_EVERY)
+        finally:
+            self._deliverer.stop(_FINISH)
+
+    def _round(self, now: float) -> bool:
+        """Whether more probes may wait to be judged."""
+        try:
+            judged = self._judge.round(now)
+            if not judged.more and now - self._tidied_at > _TIDY_EVERY:
+                self._tidied_at = now
+                retention.drop(self._store, self._config.monitor.keep_raw / 1e9, now)
+                self._judge.thin()
+        except StoreError as fault:  # such as a full disk: nothing of the round was stored, and it is made again
+            if str(fault) != self._fault:
+                _say(str(fault))
+            self._fault = str(fault)
+            self._judge = self._new_judge()
+            return False
+        self._fault = ""
+        for line in judged.unread:
+            _say(f"a probe is left out: {line}")
+        if judged.alerts:
+            self._deliverer.wake()
+        self._tell(judged, now)
+        return judged.more
+
+    def _tell(self, judged: Judged, now: float) -> None:
+        silent = [] if judged.more else self._judge.silent(now, self._began)
+        if now - self._silent_at > _SILENT_EVERY and silent:
+            self._silent_at = now
+            for target in silent:
+                _tell(f"{SILENT}{target}")
+        _tell(ROUND if silent else GOOD)
+        if not silent and now - self._beat_at >= self._config.monitor.every / 1e9:
+            self._beat_at = now
+            self._heartbeat.beat()
+
+    def _new_judge(self) -> Judge:
+        return Judge(self._store, self._config, self._levels, self._put)
+
+    def _put(self, connection: Connection) -> Callable[[Alert, float], bool]:
+        return Outbox(connection, self._config.alert).put
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"streamgauge: {harmless(line)}\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,143 @@
+"""One round of the monitor's judge: reads the probes that are new, and begins and ends incidents by them.
+
+A round is one transaction with the incidents, their alerts and how far the probes have been read. So whenever the
+process is killed, each probe is counted once, and each alert is queued once.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+
+from streamgauge.harness.config.monitor_checks import TARGET
+from streamgauge.harness.config.schema import Config, Where
+from streamgauge.harness.judge.measure.arrays import Mask
+from streamgauge.harness.judge.store import Streams, matches
+from streamgauge.harness.judge.store.connection import Connection
+from streamgauge.harness.judge.store.monitored import MonitorStore, New
+from streamgauge.harness.monitor.alerts.message import Alert
+from streamgauge.harness.monitor.good import UNKNOWN
+from streamgauge.harness.monitor.hours import Hours
+from streamgauge.harness.monitor.ledger import Seen
+from streamgauge.harness.monitor.levels import Level
+from streamgauge.harness.monitor.maintenance import covers
+from streamgauge.harness.monitor.series import MINUTE
+from streamgauge.harness.monitor.watch import Surroundings, Watch
+
+MOST = 5_000  # probes that one round reads
+_GRACE = 3.0  # seconds after a minute's end at which its probes are surely stored
+_PATIENCE = 3  # gaps between two probes after which a target is silent
+_LATEST = 20  # probes of each target by which the time to the next is guessed
+_MISSED = 3 * 86_400 // MINUTE  # minutes: of what was not evaluated for longer, only the end is
+
+
+class Judged(NamedTuple):
+    """What a round did."""
+
+    probes: int  # that it read
+    evaluated: int  # the last minute that has been evaluated
+    unread: Sequence[str]  # why rows were left out, a sentence each
+    alerts: int  # that it queued
+
+    @property
+    def more(self) -> bool:
+        """Whether more probes may be waiting."""
+        return self.probes >= MOST
+
+
+Put = Callable[[Connection], Callable[[Alert, float], object]]
+
+
+class Judge:
+    def __init__(self, store: MonitorStore, config: Config, levels: Sequence[Level], put: Put) -> None:
+        """`put` makes what queues an alert over a connection. After a StoreError of `round`, make another Judge."""
+        self._store = store
+        self._config = config
+        self._levels = levels
+        self._put = put
+        self._targets = {target.name for target in config.monitor.target}
+        self._watch: Watch | None = None
+        self._hours = Hours()
+        self._ended: dict[str, deque[float]] = {name: deque(maxlen=_LATEST) for name in self._targets}
+
+    def round(self, now: float) -> Judged:
+        """Read what is new, and evaluate the minutes that are over at `now`, seconds since 1970."""
+        with self._store.transaction() as connection:
+            watch = self._watch = self._watch or self._loaded(connection, now)
+            cursor = self._store.value("cursor", 0)
+            last, new, unread = self._store.new_streams(cursor, MOST)
+            for each in new:
+                self._take(watch, each)
+            probes = sum(len(each.streams) for each in new)
+            if probes < MOST:  # else the minutes up to now may have more
+                watch.advance(int((now - _GRACE) // MINUTE) - 1)
+            watch.save()
+            self._hours.save(connection)
+            state = {"cursor": last, "evaluated": watch.evaluated, "judged_at": now}
+            connection.executemany("INSERT OR REPLACE INTO monitor_state VALUES (?, ?)", state.items())
+        return Judged(probes, watch.evaluated, unread, watch.take_alerts())
+
+    def silent(self, now: float, since: float) -> list[str]:
+        """The targets of which no probe has ended for much too long; `since`: when they were to begin."""
+        monitor, timeouts = self._config.monitor, self._config.target.timeouts
+        found = []
+        for target, ended in self._ended.items():
+            gap = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else 0.0
+            patience = _PATIENCE * max(monitor.every / 1e9, gap) + timeouts.total / 1e9 + MINUTE
+            if now - max([since, *ended]) > patience:
+                found.append(target)
+        return found
+
+    def thin(self) -> None:
+        """Drop what no window needs any more."""
+        if self._watch is not None:
+            with self._store.transaction():
+                self._watch.thin()
+
+    def _loaded(self, connection: Connection, now: float) -> Watch:
+        before = int(now // MINUTE) - 1
+        evaluated = min(max(self._store.value("evaluated", before - 1), before - _MISSED), before)
+        around = Surroundings(
+            monitor=self._store.value("id", "monitor"),
+            put=self._put(connection),
+            in_maintenance=partial(covers, self._config.monitor.maintenance),
+        )
+        return Watch(connection, self._levels, around, evaluated, now)
+
+    def _take(self, watch: Watch, new: New) -> None:
+        target = new.run.labels.get(TARGET)
+        if target is None or target not in self._targets:
+            return  # a run that somebody else stored in this file, or a target that the config has no more
+        streams = new.streams
+        zero = new.run.realtime_ns / 1e9
+        due, ended = (zero + streams.number[name] / 1e9 for name in ("due_at", "ended_at"))
+        ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
+        windows = self._config.monitor.maintenance
+        counted = [
+            not any(covers(windows, target, each) for each in moments) for moments in zip(due, ended, strict=True)
+        ]
+        self._hours.take(target, streams, ended)
+        self._ended[target].extend(sorted(ended.tolist()))
+        for level in self._levels:
+            if target not in level.targets:
+                continue
+            good = level.good.of(streams, self._config.reader)
+            chosen = chosen_by(level.where, streams) & np.array(counted) & (good != UNKNOWN)
+            for place in sorted(np.flatnonzero(chosen).tolist(), key=ended.__getitem__):
+                seen = Seen(
+                    int(streams.id[place]),
+                    new.run.id,
+                    float(ended[place]),
+                    streams.text["outcome"][place],
+                    None if np.isnan(ttft[place]) else float(ttft[place]),
+                )
+                watch.take(level, target, seen, good=bool(good[place] > UNKNOWN))
+
+
+def chosen_by(where: Where, streams: Streams) -> Mask:
+    if where == Where():
+        return np.ones(len(streams), bool)
+    rows = (dict(zip(streams.text, values, strict=True)) for values in zip(*streams.text.values(), strict=True))
+    return np.fromiter((matches(where, texts) for texts in rows), bool, len(streams))

@@ -1,0 +1,243 @@
+"""Begins and ends incidents as probes come in and minutes pass. The time is handed in; nothing here reads a clock.
+
+Burn rates are evaluated at the end of each minute, and each minute once: what happens does not depend on when, or how
+often, the monitor was restarted. The plain rule, so many bad probes in a row, is evaluated at each probe. What no probe
+has shown changes nothing: an incident does not end because the probes stopped.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from streamgauge.harness.counting import some
+from streamgauge.harness.judge.store.connection import Connection
+from streamgauge.harness.monitor import incidents
+from streamgauge.harness.monitor.alerts.message import Alert, Severity
+from streamgauge.harness.monitor.burn import DAY, FEWEST_BAD, HOUR, LONGEST, Burn, burning
+from streamgauge.harness.monitor.incidents import Incident
+from streamgauge.harness.monitor.ledger import WORST, Ledger, Seen
+from streamgauge.harness.monitor.levels import Group, Level
+from streamgauge.harness.monitor.series import MINUTE
+
+_SEVERITIES: tuple[Severity, ...] = ("page", "ticket")
+_LONGEST_SUMMARY = 400  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a watch is given besides its level and probes."""
+
+    monitor: str  # the database's own id, a part of the keys of its incidents
+    put: Callable[[Alert, float], object]  # queues an alert, in the transaction of its incident
+    in_maintenance: Callable[[str, float], bool]  # of a target, at a moment
+    link: Callable[[Incident], str | None] = lambda _: None  # to the page with its streams
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """How one group of a level is at one moment."""
+
+    firing: bool | None  # None: unknown
+    bad: tuple[str, ...] = ()  # the targets that make it fire
+    since: float = 0.0  # from when on bad probes are its evidence
+    figures: dict[str, Any] | None = None
+    sentence: str = ""
+
+
+class Watch:
+    def __init__(
+        self, connection: Connection, levels: Sequence[Level], around: Surroundings, evaluated: int, now: float
+    ) -> None:
+        """`evaluated`: the last minute that was evaluated. Ends incidents of what the config has no more."""
+        self.evaluated = evaluated
+        self._connection = connection
+        self._levels = levels
+        self._around = around
+        self._alerts = 0
+        self._ledger = Ledger(connection, levels)
+        self._open = {(each.slo, each.group, each.severity): each for each in incidents.open_ones(connection)}
+        known = {(level.name, group.name, severity) for level in levels for group in level.groups
+                 for severity in _severities(level)}  # fmt: skip
+        for gone in [each for place, each in self._open.items() if place not in known]:
+            self._end(gone, now, gone.budget_left, (), "is not watched any more")
+
+    @property
+    def open(self) -> list[Incident]:
+        return list(self._open.values())
+
+    def take(self, level: Level, target: str, seen: Seen, *, good: bool) -> None:
+        """Count one probe of one level. Of each target, they come in the order in which they ended."""
+        minute = max(int(seen.at // MINUTE), self.evaluated + 1)
+        self._ledger.track(level.name, target).add(level, minute, seen, good=good)
+        if level.failures is not None:
+            for group in level.groups:
+                if any(target in targets for targets in group.regions.values()):
+                    self._settle(level, group, "page", self._plain(level, group, seen.at), seen.at)
+
+    def advance(self, until: int) -> None:
+        """Evaluate each minute up to this one: all of their probes have been taken."""
+        by_burn = [(level, group) for level in self._levels if level.failures is None for group in level.groups]
+        for minute in range(self.evaluated + 1, until + 1):
+            self.evaluated = minute
+            for level, group in by_burn:
+                if self._quiet(level, group, minute):
+                    continue
+                for severity in _severities(level):
+                    state = self._burning(level, group, severity, minute)
+                    self._settle(level, group, severity, state, (minute + 1) * MINUTE)
+
+    def take_alerts(self) -> int:
+        """How many alerts have been queued since the last call."""
+        alerts, self._alerts = self._alerts, 0
+        return alerts
+
+    def save(self) -> None:
+        self._ledger.save()
+
+    def thin(self) -> None:
+        self._ledger.thin(self.evaluated)
+
+    def _quiet(self, level: Level, group: Group, minute: int) -> bool:
+        """Whether surely nothing fires, and nothing is open that could end: so it is for nearly all minutes."""
+        if any((level.name, group.name, severity) in self._open for severity in _SEVERITIES):
+            return False
+        targets = (target for targets in group.regions.values() for target in targets)
+        return all(
+            self._ledger.track(level.name, each).series.last(minute, LONGEST).bad < FEWEST_BAD for each in targets
+        )
+
+    def _burning(self, level: Level, group: Group, severity: Severity, minute: int) -> _State:
+        burns: dict[str, Burn] = {}
+        for targets in group.regions.values():
+            for target in targets:
+                read = partial(self._ledger.track(level.name, target).series.last, minute)
+                burns[target] = burning(severity, level.objective, level.window, read)
+        firing = _of_regions(group, {target: burn.firing for target, burn in burns.items()})
+        bad = tuple(target for target, burn in burns.items() if burn.firing)
+        if not firing:
+            return _State(firing)
+        worst = max((burns[target] for target in bad), key=lambda burn: burn.long.burn(level.objective) or 0.0)
+        assert worst.pace is not None
+        rate, pace, long = worst.long.burn(level.objective) or 0.0, worst.pace, worst.long
+        figures = {"bad": long.bad, "of": long.total, "window_seconds": pace.long, "burn_rate": round(rate, 2)}
+        sentence = (
+            f"{long.bad:,} of {some(long.total, 'probe')} of the last {span(pace.long)} were bad: "
+            f"the error budget burns {rate:.1f} times too fast"
+        )
+        return _State(True, bad, (minute + 1) * MINUTE - pace.long, figures, sentence)
+
+    def _plain(self, level: Level, group: Group, at: float) -> _State:
+        tracks = {target: self._ledger.track(level.name, target) for each in group.regions.values() for target in each}
+        firing = _of_regions(group, {target: track.failing for target, track in tracks.items()})
+        if not firing:
+            return _State(firing)
+        bad = tuple(target for target, track in tracks.items() if track.failing)
+        row = max(tracks[target].bad_in_a_row for target in bad)
+        figures = {"bad_in_a_row": row}
+        return _State(True, bad, at - HOUR, figures, f"{some(row, 'bad probe')} in a row")
+
+    def _settle(self, level: Level, group: Group, severity: Severity, state: _State, at: float) -> None:
+        place = (level.name, group.name, severity)
+        there = self._open.get(place)
+        if state.firing and there is None:
+            if not all(self._around.in_maintenance(target, at) for target in state.bad):
+                self._open[place] = self._begin(level, group, severity, state, at)
+        elif state.firing is False and there is not None:
+            targets = [target for each in group.regions.values() for target in each]
+            worst = self._worst(level, targets, there.began - (there.evidence.get("window_seconds") or HOUR))
+            self._end(there, at, self._budget_left(level, targets, at), worst, "is well again")
+
+    def _begin(self, level: Level, group: Group, severity: Severity, state: _State, at: float) -> Incident:
+        number = incidents.next_number(self._connection)
+        named = ", ".join(state.bad)
+        if len(group.regions) > 1:
+            bad = sum(any(target in state.bad for target in targets) for targets in group.regions.values())
+            named = f"{bad} of {len(group.regions)} regions: {named}"
+        budget = self._budget_left(level, state.bad, at)
+        incident = Incident(
+            number=number,
+            key=incidents.key(self._around.monitor, number, level.name, group.name, severity),
+            slo=level.name,
+            target=_short(named),
+            group=group.name,
+            severity=severity,
+            objective=level.objective,
+            began=at,
+            ended=None,
+            budget_left=budget,
+            evidence={"good": level.good.text, "objective": level.objective, **(state.figures or {})},
+            summary=_short(f"{level.name} of {named}: {state.sentence}"),
+            worst=tuple(self._worst(level, state.bad, state.since)),
+        )
+        incidents.begin(self._connection, incident)
+        self._put(incident)
+        return incident
+
+    def _end(self, there: Incident, at: float, budget: float, worst: Iterable[Seen], how: str) -> None:
+        del self._open[there.slo, there.group, there.severity]
+        lasted = span(max(at - there.began, 0))
+        ended = replace(
+            there,
+            ended=max(at, there.began),
+            budget_left=budget,
+            summary=_short(f"{there.slo} of {there.target} {how}, after {lasted}"),
+            worst=tuple(worst) or there.worst,
+        )
+        incidents.end(self._connection, ended)
+        self._put(ended)
+
+    def _put(self, incident: Incident) -> None:
+        alert = Alert(
+            key=incident.key,
+            status="firing" if incident.ended is None else "resolved",
+            slo=incident.slo,
+            severity=incident.severity,
+            target=incident.target,
+            since=incident.began,
+            until=incident.ended,
+            budget_left=incident.budget_left,
+            evidence={**incident.evidence, "worst": [seen._asdict() for seen in incident.worst]},
+            summary=incident.summary,
+            link=self._around.link(incident),
+        )
+        self._around.put(alert, incident.began if incident.ended is None else incident.ended)
+        self._alerts += 1
+
+    def _budget_left(self, level: Level, targets: Sequence[str], at: float) -> float:
+        """Of the target that has least left."""
+        minute = max(int(at // MINUTE), self.evaluated)
+        tracks = (self._ledger.track(level.name, target).series for target in targets)
+        return min(each.last(minute, level.window).budget_left(level.objective) for each in tracks)
+
+    def _worst(self, level: Level, targets: Iterable[str], since: float) -> list[Seen]:
+        found = [seen for target in targets for seen in self._ledger.track(level.name, target).worst(since)]
+        return sorted(found, key=lambda seen: seen.badness, reverse=True)[:WORST]
+
+
+def _severities(level: Level) -> Iterator[Severity]:
+    return iter(_SEVERITIES if level.failures is None else ("page",))
+
+
+def _of_regions(group: Group, firing: dict[str, bool | None]) -> bool | None:
+    """Whether enough regions are bad. A region is if one of its targets is."""
+    bad = unknown = 0
+    for targets in group.regions.values():
+        states = [firing[target] for target in targets]
+        bad += True in states
+        unknown += None in states and True not in states
+    if bad >= group.needed:
+        return True
+    return None if bad + unknown >= group.needed else False
+
+
+def span(seconds: float) -> str:
+    """`30 s`, `5 min`, `6 h`, `3 d`."""
+    for unit, name in ((DAY, "d"), (HOUR, "h"), (60, "min")):
+        if seconds >= unit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds:.0f} s"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_SUMMARY else text[: _LONGEST_SUMMARY - 1] + "…"

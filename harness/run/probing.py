@@ -1,0 +1,93 @@
+"""What a monitor's probes differ in from other runs: no rules end them, and they keep to a budget of tokens a day."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from streamgauge.harness.config.overrides import changed
+from streamgauge.harness.config.schema import Config, Load, Target
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.protocols import for_target
+from streamgauge.harness.errors import ConfigError
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store.spent import TokenRow, tokens_since
+from streamgauge.harness.near_miss import listed
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.harness.run.allowance import Allowance, Spent, most_of
+from streamgauge.harness.run.terminal import say
+
+_DAY = 86_400  # seconds
+
+
+def as_probe(config: Config, name: str) -> Config:
+    """The config for the probes of one [[monitor.target]]. ConfigError if there is none of this name."""
+    targets = {target.name: target for target in config.monitor.target}
+    if name not in targets:
+        there = f"there are {listed(name, targets)}" if targets else "the config has no [[monitor.target]]"
+        raise ConfigError(f"no target of the monitor called {name!r}; {there}")
+    given = targets[name]
+    target = changed(config.target, protocol=given.protocol, model=given.model, path=given.path, headers=[])
+    load = Load(arrivals=f"every:{config.monitor.every}")
+    return msgspec.structs.replace(config, sla=[], load=load, target=target)
+
+
+class Spending:
+    """Lets streams begin as far as the budget of one target goes."""
+
+    def __init__(self, config: Config, name: str, store: Store) -> None:
+        """StoreError if what the last day's streams spent cannot be read."""
+        self._target = config.target
+        self._cached_in_input = _cached_in_input(config.target)
+        now = time.time()
+        rows = tokens_since(store, name, now - _DAY)
+        share = config.monitor.tokens_per_day / len(config.monitor.target)
+        self._allowance = Allowance(share, _spent(rows, self._target, self._cached_in_input), now)
+        self._told: set[str] = set()
+
+    def may_ask(self, prompt: Prompt) -> bool:
+        texts = [text for _, text in prompt.messages] + ([prompt.system] if prompt.system else [])
+        most = most_of("".join(texts).encode(), prompt.max_tokens or self._target.max_tokens)
+        if self._allowance.reserve(most, time.time()):
+            return True
+        if most > self._allowance.at_once:
+            self._say(
+                f"a probe is never sent: it could spend {most:,} tokens, and a quarter of this target's tokens a day "
+                f"is {self._allowance.at_once:,.0f}; raise monitor.tokens_per_day, or shorten the prompt or the answer"
+            )
+        else:
+            self._say(
+                "probes are left out now and then, so that tokens_per_day is not passed: see docs/how-to/monitor.md"
+            )
+        return False
+
+    def recording(self, record: Callable[[StreamObservation], None]) -> Callable[[StreamObservation], None]:
+        """`record`, and what each stream did not spend goes back."""
+
+        def settled(seen: StreamObservation) -> None:
+            self._allowance.settle(seen, cached_in_input=self._cached_in_input)
+            record(seen)
+
+        return settled
+
+    def _say(self, what: str) -> None:
+        if what not in self._told:
+            self._told.add(what)
+            say(f"streamgauge: {what}")
+
+
+def _cached_in_input(target: Target) -> bool:
+    own = target.prices.cached_in_input if target.prices is not None else None
+    return bool(for_target(target).cached_in_input if own is None else own)
+
+
+def _spent(rows: Sequence[TokenRow], target: Target, cached_in_input: bool) -> list[Spent]:
+    """As `allowance.spent_by` would say, as far as the rows tell; what was reserved is not stored."""
+    found = []
+    for row in rows:
+        told = (row.input or 0) + (row.output or 0) + (0 if cached_in_input else row.cached)
+        whole = row.outcome == Outcome.COMPLETED and row.input is not None and row.output is not None
+        free = row.outcome in {Outcome.REFUSED, Outcome.UNREACHABLE}
+        most = max(told, row.chunks, 0 if whole else target.max_tokens)
+        found.append(Spent(row.at, 0 if free else told if whole else most))
+    return found

@@ -1,0 +1,220 @@
+"""A monitor's database: rounds of its judge, what is kept of probes, and databases joined."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamgauge.harness.config.load import parse
+from streamgauge.harness.errors import StoreError
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store.merged import merge
+from streamgauge.harness.judge.store.monitored import MonitorStore
+from streamgauge.harness.monitor import hours, incidents, retention
+from streamgauge.harness.monitor.alerts.message import Alert
+from streamgauge.harness.monitor.judging import Judge
+from streamgauge.harness.monitor.levels import levels
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.monitoring import TARGETS
+from tests.support.record import a_run, observation
+
+START = 1_680_000_000  # seconds since 1970: a full minute
+CONFIG = f'{TARGETS}\n[[slo]]\nname = "first token"\ngood = "ttft < 1.5s"\n'
+EVERY = 60
+
+
+class Monitor:
+    """Probes that are stored as a prober stores them, and the judge of them."""
+
+    def __init__(self, path: Path, text: str = CONFIG, run: str = "run-1") -> None:
+        self.store = MonitorStore.create(path)
+        self.config = parse(text.encode())
+        self.alerts: list[Alert] = []
+        self.begin(run, START)
+
+    def begin(self, run: str, at: int) -> None:
+        self.run = a_run(id=run, realtime_ns=at * 10**9, labels={"target": "eu", "region": "eu"})
+        self.store.start_run(self.run)
+        self.restart()
+
+    def restart(self) -> None:
+        """As after a kill: another judge, that knows only what is stored."""
+        self.judge = Judge(self.store, self.config, levels(self.config), lambda _: self._put)
+
+    def _put(self, alert: Alert, _: float) -> bool:
+        self.alerts.append(alert)
+        return True
+
+    def probes(self, ttfts: Sequence[float | None], first: int = 0, **fields: object) -> None:
+        """One each minute from minute `first` on; None: it is refused."""
+        self.store.append(self.run.id, [self.probe(first + n, ttft, **fields) for n, ttft in enumerate(ttfts)], [])
+
+    def probe(self, minute: float, ttft: float | None, **fields: object) -> StreamObservation:
+        zero = START - self.run.realtime_ns / 1e9
+        chunks = [] if ttft is None else [("text", ttft), ("text", ttft + 20)]
+        outcome = Outcome.REFUSED if ttft is None else Outcome.COMPLETED
+        tokens = {"input_tokens": 20, "output_tokens": 30}
+        return observation(chunks, outcome=outcome, due=(zero + minute * EVERY + 10) * 1_000, **tokens | fields)
+
+    def round(self, minute: float) -> None:
+        while self.judge.round(START + minute * EVERY + 5).more:
+            pass
+
+
+@pytest.fixture
+def monitor(tmp_path: Path) -> Monitor:
+    return Monitor(tmp_path / "monitor.db")
+
+
+def test_probes_are_judged_once_and_an_incident_keeps_its_worst_streams(monitor: Monitor) -> None:
+    monitor.round(0)
+    monitor.probes([400] * 60)
+    monitor.round(60)
+    monitor.probes([None, 2_000, 9_000, *[1_600] * 17], first=60)
+    for minute in range(61, 81):
+        monitor.round(minute)
+        monitor.restart()
+    (alert, ticket) = monitor.alerts
+    assert (alert.severity, alert.since, ticket.severity) == ("page", START + 69 * EVERY, "ticket")
+    assert alert.evidence["bad"] == 9
+    assert [seen["ttft_ms"] for seen in alert.evidence["worst"][:3]] == [None, 9_000, 2_000]
+    assert "good" in alert.evidence
+    monitor.probes([400] * 300, first=80)
+    monitor.round(380)
+    assert [each.status for each in monitor.alerts] == ["firing", "firing", "resolved"]
+    with monitor.store.reading() as connection:
+        (good, bad), *_ = connection.execute("SELECT good, bad FROM monitor_counts ORDER BY minute DESC").fetchall()
+        found = incidents.newest(connection, 10)
+    assert (good, bad) == (360, 20)
+    assert [(each.severity, each.ended is None) for each in found] == [("ticket", True), ("page", False)]
+
+
+def test_a_transaction_that_fails_is_made_again_as_if_it_had_not_been(monitor: Monitor) -> None:
+    monitor.round(0)
+    monitor.probes([2_000] * 20)
+
+    def fails(*_: object) -> bool:
+        raise StoreError("the disk is full")
+
+    broken = Judge(monitor.store, monitor.config, levels(monitor.config), lambda _: fails)
+    with pytest.raises(StoreError):
+        broken.round(START + 20 * EVERY + 5)
+    monitor.restart()
+    monitor.round(20)
+    assert [each.severity for each in monitor.alerts] == ["page", "ticket"]
+    with monitor.store.reading() as connection:
+        assert connection.execute("SELECT max(bad) FROM monitor_counts").fetchone() == (20,)
+
+
+def test_a_damaged_row_is_left_out_and_hides_no_other(monitor: Monitor, tmp_path: Path) -> None:
+    monitor.round(0)
+    monitor.probes([400, 500, 600])
+    with sqlite3.connect(tmp_path / "monitor.db") as other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute("UPDATE streams SET arrivals = x'ff00ff' WHERE id = 2")
+    judged = monitor.judge.round(START + 3 * EVERY + 5)
+    assert judged.probes == 2
+    assert len(judged.unread) == 1
+    assert "streams, row 2" in judged.unread[0]
+
+
+def test_runs_of_others_in_the_same_file_count_for_nothing(monitor: Monitor) -> None:
+    monitor.round(0)
+    monitor.store.start_run(a_run(id="mine", realtime_ns=START * 10**9))
+    monitor.store.append("mine", [monitor.probe(0, 9_000) for _ in range(20)], [])
+    monitor.round(5)
+    assert not monitor.alerts
+    retention.drop(monitor.store, 3_600, START + 10**7)
+    assert monitor.store.count("mine") == 20
+
+
+def test_probes_in_maintenance_do_not_count(tmp_path: Path) -> None:
+    text = f'{CONFIG}[[monitor.maintenance]]\nday = "every"\nat = "10:40"\nlasts = "1h"\n'  # START is 10:40 UTC
+    monitor = Monitor(tmp_path / "m.db", text)
+    monitor.round(0)
+    monitor.probes([9_000] * 58)
+    monitor.round(61)
+    assert not monitor.alerts
+    monitor.probes([400] * 10, first=61)
+    monitor.round(72)
+    with monitor.store.reading() as connection:
+        assert connection.execute("SELECT max(good), max(bad) FROM monitor_counts").fetchone() == (10, 0)
+
+
+def test_old_probes_become_hourly_summaries_and_those_behind_an_incident_stay(monitor: Monitor) -> None:
+    monitor.round(0)
+    day = 24 * 60
+    ttfts = np.random.default_rng(1).lognormal(6, 0.4, 3 * day).round().tolist()
+    for first in range(0, 3 * day, day):
+        if first:
+            monitor.begin(f"run-{first}", START + first * EVERY)
+        monitor.probes(ttfts[first : first + day], first=first, labels={"prompt": "short"})
+        monitor.round(first + day)
+    monitor.probes([None] * 20, first=3 * day)
+    monitor.round(3 * day + 20)
+    assert monitor.alerts
+    monitor.begin("run-later", START + 5 * day * EVERY)
+    monitor.probes([400] * 30, first=5 * day)
+    monitor.round(5 * day + 40)
+    dropped = retention.drop(monitor.store, 3_600.0, START + (5 * day + 50) * EVERY)
+    assert dropped == 3 * day + 15, "five are behind each of two incidents, and are the same ones"
+    assert {run.id for run in monitor.store.runs()} == {"run-2880", "run-later"}
+    with monitor.store.reading() as connection:
+        whole = hours.Summary()
+        for place, summary in hours.read(connection):
+            assert place.target == "eu"
+            if place.hour < (START + 3 * day * EVERY) // 3_600:
+                whole.add(summary)
+        for each in incidents.newest(connection, 9):
+            for seen in each.worst:
+                assert connection.execute("SELECT count(*) FROM streams WHERE id = ?", [seen.stream]).fetchone() == (1,)
+    values, counts = whole.samples["ttft"].values("ttft")
+    for share in (0.5, 0.95):
+        merged = float(np.quantile(np.repeat(values, counts), share))
+        assert merged == pytest.approx(float(np.quantile(ttfts[: int(counts.sum())], share)), rel=0.02)
+    assert retention.drop(monitor.store, 3_600.0, START + (5 * day + 50) * EVERY) == 0
+
+
+def test_a_stream_that_is_not_judged_yet_is_never_dropped(monitor: Monitor) -> None:
+    monitor.probes([400] * 10)
+    assert retention.drop(monitor.store, 3_600.0, START + 10**7) == 0
+    monitor.judge.round(START + 10**7)
+    assert retention.drop(monitor.store, 3_600.0, START + 10**7) == 9, "the last one keeps its id from being used again"
+
+
+def test_two_regions_are_joined_with_their_incidents_and_summaries(tmp_path: Path) -> None:
+    for region in ("eu", "us"):
+        monitor = Monitor(tmp_path / f"{region}.db", run=f"run-of-{region}")
+        monitor.round(0)
+        monitor.probes([None] * 20)
+        monitor.round(20)
+        monitor.store.close()
+    merge([str(tmp_path / "eu.db"), str(tmp_path / "us.db")], str(tmp_path / "all.db"))
+    with MonitorStore.open(tmp_path / "all.db") as store, store.reading() as connection:
+        found = incidents.newest(connection, 10)
+        assert {(each.target, each.severity) for each in found} == {
+            (f"eu ({region})", severity) for region in ("eu", "us") for severity in ("page", "ticket")
+        }
+        for each in found:
+            for seen in each.worst:
+                (run,) = connection.execute(
+                    "SELECT runs.id FROM streams JOIN runs ON run = number WHERE streams.id = ?", [seen.stream]
+                ).fetchone()
+                assert run == seen.run
+        assert {place.target for place, _ in hours.read(connection)} == {"eu (eu)", "eu (us)"}
+        assert {run.labels["target"] for run in store.runs()} == {"eu (eu)", "eu (us)"}
+        assert sum(store.count(run.id) for run in store.runs()) == 40
+    with pytest.raises(StoreError, match="exists already"):
+        merge([str(tmp_path / "eu.db"), str(tmp_path / "us.db")], str(tmp_path / "all.db"))
+    (tmp_path / "copy.db").write_bytes((tmp_path / "eu.db").read_bytes())
+    with pytest.raises(StoreError, match="holds the run 'run-of-eu', as one of the files before it does"):
+        merge([str(tmp_path / "eu.db"), str(tmp_path / "copy.db")], str(tmp_path / "twice.db"))
+    assert not (tmp_path / "twice.db").exists()
+
+
+def test_a_database_of_runs_alone_is_not_a_monitors(tmp_path: Path) -> None:
+    Store.create(tmp_path / "runs.db").close()
+    with pytest.raises(StoreError, match="not written by a monitor; give the --db of `streamgauge monitor`"):
+        MonitorStore.open(tmp_path / "runs.db")
