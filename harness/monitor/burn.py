@@ -7,6 +7,7 @@ alerts"): the long window makes sure that it matters, the short one that it stil
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from streamgauge.harness.monitor.alerts.message import Severity
 
@@ -14,8 +15,7 @@ FEWEST_BAD = 3  # in the long window: a probe a minute is low traffic, and one b
 NEARLY_ALL = 0.9  # so many bad probes are an alert at every pace, however low the objective is
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     good: int
     bad: int
 
@@ -62,13 +62,19 @@ PACES = (
 LONGEST = max(pace.long for pace in PACES)
 
 
-@dataclass(frozen=True, slots=True)
-class Burn:
+class Fast(NamedTuple):
+    """What makes a service level fire."""
+
+    rate: float  # the burn rate in the pace's long window
+    pace: Pace
+    long: Counts  # in that window
+
+
+class Burn(NamedTuple):
     """One severity of one service level at one moment."""
 
     firing: bool | None  # None: unknown, so that what is so far stays
-    pace: Pace | None = None  # by which it fires
-    long: Counts = Counts(0, 0)  # of that pace
+    fast: Fast | None = None  # if it fires
 
 
 Read = Callable[[int], Counts]  # the probes of the last so many seconds
@@ -86,6 +92,6 @@ def burning(severity: Severity, objective: float, window: int, read: Read) -> Bu
         long = read(pace.long)
         burns = pace.burns(objective, long, read(pace.short))
         if burns:
-            return Burn(True, pace, long)
+            return Burn(True, Fast(long.burn(objective) or 0.0, pace, long))
         unknown = unknown or burns is None
     return Burn(None if unknown else False)

@@ -101,7 +101,7 @@ class _Stored(msgspec.Struct):
 def read(connection: Connection, which: str = "", parameters: Iterable[object] = ()) -> Iterable[tuple[Place, Summary]]:
     """The stored summaries, in order of target, hour and labels. `which`: a WHERE of our own."""
     select = f"SELECT target, hour, labels, outcomes, tokens, histograms FROM monitor_hours {which}"  # noqa: S608 - our own
-    for target, hour, labels, outcomes, tokens, histograms in connection.execute(select, tuple(parameters)):  # type: ignore[arg-type]
+    for target, hour, labels, outcomes, tokens, histograms in connection.execute(select, tuple(parameters)):
         stored = msgspec.json.decode(histograms, type=dict[str, _Stored])
         samples = {name: Samples(Counter(each.bins), each.failed) for name, each in stored.items()}
         counts = Counter(msgspec.json.decode(outcomes, type=dict[str, int]))

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from streamgauge.harness.judge.figures import figure
-from streamgauge.harness.judge.outputs.rich_text import Console, console_of, safe, table_of
+from streamgauge.harness.judge.outputs.rich_text import Console, Text, console_of, safe, table_of
 from streamgauge.harness.judge.wording import escaped_json
 from streamgauge.harness.monitor.incidents import Incident
 from streamgauge.harness.monitor.watch import span
@@ -28,7 +28,7 @@ def render(found: Sequence[Incident], now: float, console: Console | None = None
     console.print(table)
 
 
-def safe_lines(text: str) -> object:
+def safe_lines(text: str) -> Text:
     """`safe`, with line breaks of our own."""
     whole = safe("")
     for number, line in enumerate(text.split("\n")):

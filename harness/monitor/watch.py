@@ -8,17 +8,18 @@ has shown changes nothing: an incident does not end because the probes stopped.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from streamgauge.harness.counting import some
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.monitor import incidents
 from streamgauge.harness.monitor.alerts.message import Alert, Severity
-from streamgauge.harness.monitor.burn import DAY, FEWEST_BAD, HOUR, LONGEST, Burn, burning
+from streamgauge.harness.monitor.burn import DAY, FEWEST_BAD, HOUR, LONGEST, burning
 from streamgauge.harness.monitor.incidents import Incident
-from streamgauge.harness.monitor.ledger import WORST, Ledger, Seen
+from streamgauge.harness.monitor.ledger import WORST, Ledger, Seen, Track
 from streamgauge.harness.monitor.levels import Group, Level
-from streamgauge.harness.monitor.series import MINUTE
+from streamgauge.harness.monitor.series import MINUTE, Series
 
 _SEVERITIES: tuple[Severity, ...] = ("page", "ticket")
 _LONGEST_SUMMARY = 400  # characters
@@ -77,11 +78,16 @@ class Watch:
 
     def advance(self, until: int) -> None:
         """Evaluate each minute up to this one: all of their probes have been taken."""
-        by_burn = [(level, group) for level in self._levels if level.failures is None for group in level.groups]
+        by_burn = [
+            (level, group, [track.series for track in self._tracks(level, group).values()])
+            for level in self._levels
+            if level.failures is None
+            for group in level.groups
+        ]
         for minute in range(self.evaluated + 1, until + 1):
             self.evaluated = minute
-            for level, group in by_burn:
-                if self._quiet(level, group, minute):
+            for level, group, series in by_burn:
+                if self._is_quiet(level, group) and all(_is_quiet(each, minute) for each in series):
                     continue
                 for severity in _severities(level):
                     state = self._burning(level, group, severity, minute)
@@ -98,37 +104,32 @@ class Watch:
     def thin(self) -> None:
         self._ledger.thin(self.evaluated)
 
-    def _quiet(self, level: Level, group: Group, minute: int) -> bool:
-        """Whether surely nothing fires, and nothing is open that could end: so it is for nearly all minutes."""
-        if any((level.name, group.name, severity) in self._open for severity in _SEVERITIES):
-            return False
-        targets = (target for targets in group.regions.values() for target in targets)
-        return all(
-            self._ledger.track(level.name, each).series.last(minute, LONGEST).bad < FEWEST_BAD for each in targets
-        )
+    def _is_quiet(self, level: Level, group: Group) -> bool:
+        return not self._open or not any((level.name, group.name, each) in self._open for each in _SEVERITIES)
+
+    def _tracks(self, level: Level, group: Group) -> dict[str, Track]:
+        """By target."""
+        return {target: self._ledger.track(level.name, target) for each in group.regions.values() for target in each}
 
     def _burning(self, level: Level, group: Group, severity: Severity, minute: int) -> _State:
-        burns: dict[str, Burn] = {}
-        for targets in group.regions.values():
-            for target in targets:
-                read = partial(self._ledger.track(level.name, target).series.last, minute)
-                burns[target] = burning(severity, level.objective, level.window, read)
+        burns = {
+            target: burning(severity, level.objective, level.window, partial(track.series.last, minute))
+            for target, track in self._tracks(level, group).items()
+        }
         firing = _of_regions(group, {target: burn.firing for target, burn in burns.items()})
         bad = tuple(target for target, burn in burns.items() if burn.firing)
         if not firing:
             return _State(firing)
-        worst = max((burns[target] for target in bad), key=lambda burn: burn.long.burn(level.objective) or 0.0)
-        assert worst.pace is not None
-        rate, pace, long = worst.long.burn(level.objective) or 0.0, worst.pace, worst.long
+        rate, pace, long = max((burn.fast for burn in burns.values() if burn.fast is not None), key=itemgetter(0))
         figures = {"bad": long.bad, "of": long.total, "window_seconds": pace.long, "burn_rate": round(rate, 2)}
         sentence = (
-            f"{long.bad:,} of {some(long.total, 'probe')} of the last {span(pace.long)} were bad: "
-            f"the error budget burns {rate:.1f} times too fast"
+            f"{long.bad:,} of {some(long.total, 'probe')} of the last {span(pace.long)} were bad, "
+            f"{rate:.1f} times as many as the objective allows"
         )
         return _State(True, bad, (minute + 1) * MINUTE - pace.long, figures, sentence)
 
     def _plain(self, level: Level, group: Group, at: float) -> _State:
-        tracks = {target: self._ledger.track(level.name, target) for each in group.regions.values() for target in each}
+        tracks = self._tracks(level, group)
         firing = _of_regions(group, {target: track.failing for target, track in tracks.items()})
         if not firing:
             return _State(firing)
@@ -213,6 +214,11 @@ class Watch:
     def _worst(self, level: Level, targets: Iterable[str], since: float) -> list[Seen]:
         found = [seen for target in targets for seen in self._ledger.track(level.name, target).worst(since)]
         return sorted(found, key=lambda seen: seen.badness, reverse=True)[:WORST]
+
+
+def _is_quiet(series: Series, minute: int) -> bool:
+    """Whether surely nothing fires, as in nearly all minutes."""
+    return series.last(minute, LONGEST).bad < FEWEST_BAD
 
 
 def _severities(level: Level) -> Iterator[Severity]:

@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,11 +48,11 @@ class Monitor:
         self.alerts.append(alert)
         return True
 
-    def probes(self, ttfts: Sequence[float | None], first: int = 0, **fields: object) -> None:
+    def probes(self, ttfts: Sequence[float | None], first: int = 0, **fields: Any) -> None:
         """One each minute from minute `first` on; None: it is refused."""
         self.store.append(self.run.id, [self.probe(first + n, ttft, **fields) for n, ttft in enumerate(ttfts)], [])
 
-    def probe(self, minute: float, ttft: float | None, **fields: object) -> StreamObservation:
+    def probe(self, minute: float, ttft: float | None, **fields: Any) -> StreamObservation:
         zero = START - self.run.realtime_ns / 1e9
         chunks = [] if ttft is None else [("text", ttft), ("text", ttft + 20)]
         outcome = Outcome.REFUSED if ttft is None else Outcome.COMPLETED
@@ -76,9 +77,11 @@ def test_probes_are_judged_once_and_an_incident_keeps_its_worst_streams(monitor:
     for minute in range(61, 81):
         monitor.round(minute)
         monitor.restart()
-    (alert, ticket) = monitor.alerts
-    assert (alert.severity, alert.since, ticket.severity) == ("page", START + 69 * EVERY, "ticket")
-    assert alert.evidence["bad"] == 9
+    (ticket, alert) = monitor.alerts
+    assert (alert.severity, alert.since, ticket.severity) == ("page", START + 64 * EVERY, "ticket")
+    assert (alert.evidence["bad"], ticket.evidence["bad"]) == (4, 3), (
+        "6 % of 64 probes, in a monitor that is younger than six hours"
+    )
     assert [seen["ttft_ms"] for seen in alert.evidence["worst"][:3]] == [None, 9_000, 2_000]
     assert "good" in alert.evidence
     monitor.probes([400] * 300, first=80)
