@@ -91,7 +91,7 @@ def test_probes_are_judged_once_and_an_incident_keeps_its_worst_streams(monitor:
         (good, bad), *_ = connection.execute("SELECT good, bad FROM monitor_counts ORDER BY minute DESC").fetchall()
         found = incidents.newest(connection, 10)
     assert (good, bad) == (360, 20)
-    assert [(each.severity, each.ended is None) for each in found] == [("ticket", True), ("page", False)]
+    assert [(each.severity, each.ended is None) for each in found] == [("page", False), ("ticket", True)]
 
 
 def test_a_transaction_that_fails_is_made_again_as_if_it_had_not_been(monitor: Monitor) -> None:

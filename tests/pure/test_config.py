@@ -17,8 +17,8 @@ CUSTOM = "[target]\nprotocol = 'custom'\nend = 'close'\n[target.events]\n"
     ("text", "expected"),
     [
         ("[target", "x.toml: not valid TOML: Expected ']'"),
-        ("warm_up = '3s'", "networks; it is a key of [load]"),
-        ("[prices]\ninput = 3", "networks; it is a key of [target]"),
+        ("warm_up = '3s'", "alert; it is a key of [load]"),
+        ("[prices]\ninput = 3", "alert; it is a key of [target]"),
         ("[load]\nrule = 'x'", "warm_up; it is a key of [[sla]]"),
         ("extra = 1", "x.toml: no key called 'extra'; there are target, load, sla"),
         (

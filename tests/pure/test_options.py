@@ -52,6 +52,7 @@ def test_locust_s_parser_has_our_options_and_they_read_back_what_the_command_com
     assert read.pop("gauge_keep_going") is False
     assert read.pop("gauge_all") is False
     assert read.pop("gauge_line") is None
+    assert read.pop("gauge_probe") is None
     assert vars(parser.parse_args(locust_options({"keep_going": True})))["gauge_keep_going"] is True
     plain = {name.removeprefix("gauge_"): value for name, value in read.items()}
     assert plain == {

@@ -1,23 +1,23 @@
 """The store: every run and its streams in one SQLite file. The only door to sqlite3 and sqlite-utils.
 
-connection   SQLite's connection and its errors
-checked      values of a file that may hold anything
-schema       the tables, as migrations
-monitor_schema  the monitor's own tables
-rows         runs, accepted runs, failures and vitals as values
-streams      streams as columns
-single       one stream with all that it tells
-redacted     a store that tells nothing confidential
-aliases      what stands for what is redacted
-exported     streams and chunks as rows for other programs
-measured     which of them are measured, and which belong to the warm-up
-incoming     streams that are not stored yet
-derived      counts of gaps for people who write SQL
-database     the store itself
-monitored    the store of a monitor
-merged       the databases of several monitors as one
-spent        the tokens that its probes have spent
-beside       a large run's streams, read by a second process, which `__main__` is
+connection       SQLite's connection and its errors
+checked          values of a file that may hold anything
+schema           the tables, as migrations
+monitor_schema   the monitor's own tables
+rows             runs, accepted runs, failures and vitals as values
+streams          streams as columns
+single           one stream with all that it tells
+redacted         a store that tells nothing confidential
+aliases          what stands for what is redacted
+exported         streams and chunks as rows for other programs
+measured         which of them are measured, and which belong to the warm-up
+incoming         streams that are not stored yet
+derived          counts of gaps for people who write SQL
+database         the store itself
+monitored        the store of a monitor
+merged           the databases of several monitors as one
+spent            the tokens that its probes have spent
+beside           a large run's streams, read by a second process, which `__main__` is
 """
 
 from streamgauge.harness.judge.store.aliases import Aliases

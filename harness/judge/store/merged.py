@@ -72,19 +72,23 @@ def merge(sources: Sequence[str], into: str) -> None:
 
 
 def _add(store: MonitorStore, source: str, renamed: set[str]) -> None:
+    names = (json.dumps(sorted(renamed)), f" ({Path(source).stem})")
     with store.reading() as connection:
         connection.execute("ATTACH DATABASE ? AS other", [source])
-        try:
-            with store.transaction():
-                run = connection.execute("SELECT id FROM main.runs JOIN other.runs USING (id) LIMIT 1").fetchone()
-                if run is not None:
-                    raise StoreError(f"{source}: holds the run {run[0][:100]!r}, as one of the files before it does")
-                offsets = {table: _last(connection, table, number) for table, number in _NUMBERED.items()}
-                names = (json.dumps(sorted(renamed)), f" ({Path(source).stem})")
-                for table, numbers in _COPIED.items():
-                    _copy(connection, table, {column: offsets[of] for column, of in numbers.items()}, names)
-        finally:
-            connection.execute("DETACH DATABASE other")
+    try:
+        with store.transaction() as connection:
+            _copy_all(connection, source, names)
+    finally:
+        connection.execute("DETACH DATABASE other")
+
+
+def _copy_all(connection: Connection, source: str, names: tuple[str, str]) -> None:
+    run = connection.execute("SELECT id FROM main.runs JOIN other.runs USING (id) LIMIT 1").fetchone()
+    if run is not None:
+        raise StoreError(f"{source}: holds the run {run[0][:100]!r}, as one of the files before it does")
+    offsets = {table: _last(connection, table, number) for table, number in _NUMBERED.items()}
+    for table, numbers in _COPIED.items():
+        _copy(connection, table, {column: offsets[of] for column, of in numbers.items()}, names)
 
 
 def _last(connection: Connection, table: str, number: str) -> int:
