@@ -16,6 +16,11 @@
     told.textContent = part ? `${part.dataset.told} The verdict, the rules and the charts further below are of all streams.` : "";
   };
   choice.addEventListener("change", show);
-  choice.parentElement.hidden = false;
+  document.querySelectorAll(".choice").forEach((one) => { one.hidden = false; });
+  document.querySelector('a[href="#part"]')?.addEventListener("click", (event) => {
+    event.preventDefault();
+    choice.scrollIntoView({ block: "center" });
+    choice.focus();
+  });
   if (choice.value) show(); // a browser keeps the choice when it loads the page again
 })();

@@ -25,6 +25,7 @@ from streamgauge.reports.terms import terms
 _HERE = Path(__file__).parent
 # Scripts and styles, which are our own files; data for the scripts has the type application/json.
 _OUR_OWN = re.compile(r"<(style|script)>.*?</\1>|<script type=\"text/plain\".*?</script>", re.DOTALL)
+_STYLES = ("design.css", "page.css")
 BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
 
 
@@ -77,13 +78,20 @@ def assemble(
         source=source,
         run=run,
         kind=kind,
-        style=Markup((_HERE / "page.css").read_text("utf-8")),  # noqa: S704 - our own file
+        style=Markup("".join((_HERE / name).read_text("utf-8") for name in _STYLES)),  # noqa: S704 - our own files
+        design=design(),
         bundle=Markup(bundle),  # noqa: S704 - our own file
         scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
         hashes=[_hash(text) for text in (bundle, *scripts) if text],
         terms=list(terms()),
         version=__version__,
     )
+
+
+def design() -> str:
+    """A fingerprint of all that makes a page look and behave as it does, but for the panels' own content."""
+    files = sorted(path for kind in ("*.css", "*.js", "*.jinja") for path in _HERE.glob(kind))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
 def _hash(script: str) -> str:
