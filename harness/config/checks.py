@@ -34,6 +34,7 @@ _SECOND = Duration.parse("1s")
 _MOST_LOST = 0.5  # share of segments; with more, TCP hardly delivers anything
 _STEEPEST = 10  # Pareto's index
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
+_SECRET_ANSWERS = {"set-cookie", "set-cookie2", "authentication-info", "proxy-authentication-info"}
 _ROLES = {"system", "user", "assistant"}
 _DEAREST = 1e12  # a price: in any currency; with more, a cost would be no number that can be stored
 _CURRENCY = re.compile(r"[A-Za-z]{1,10}")
@@ -81,6 +82,7 @@ def _of_target(target: Target) -> Iterator[str]:
         if getattr(target.limits, limit) < 1:
             yield f"target.limits.{limit}: must be a positive number of bytes"
     yield from _of_headers(target.headers, "target.headers")
+    yield from _of_replica_header(target.replica_header)
     yield from _of_metrics(target.metrics)
     yield from (f"target.{fault}" for fault in of_prices(target.prices))
 
@@ -146,6 +148,15 @@ def _of_metrics(metrics: Metrics | None) -> Iterator[str]:
         name = getattr(metrics, key)
         if not _METRIC_NAME.fullmatch(name):
             yield f"target.metrics.{key}: {name!r} is not a metric's name: write it without labels"
+
+
+def _of_replica_header(name: str | None) -> Iterator[str]:
+    if name is None:
+        return
+    if not _HEADER_NAME.fullmatch(name):
+        yield f"target.replica_header: {name!r} is not a header's name, such as x-served-by"
+    if name.lower() in _SECRET_ANSWERS:
+        yield f"target.replica_header: {name!r} may hold a secret, and its values are stored; name another header"
 
 
 def _of_headers(headers: Mapping[str, str], place: str) -> Iterator[str]:

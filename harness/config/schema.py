@@ -143,6 +143,7 @@ class Target(Closed, frozen=True):
     events: Events | None = None  # for protocol = "custom"
     end: End | None = None  # None: an answer needs its terminal event, and a stop reason where the protocol has them
     metrics: Metrics | None = None  # None: the server's own metrics are not read
+    replica_header: str | None = None  # the response header that names which server answered; None: there is none
     prices: Prices | None = None  # None: what a run costs is unknown
 
 

@@ -89,6 +89,8 @@ class StreamObservation(msgspec.Struct, frozen=True, kw_only=True, gc=False, omi
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
     request_id: str | None = None
+    address: str | None = None  # the server's IP address: of the connection, or the last one that was tried
+    replica: str | None = None  # which server answered, by the response header `target.replica_header`
     resumed_from: str | None = None  # id of the event after which it resumed an answer; None: it started one
 
     # of a stream that resumed an answer; None for any other stream, or if it is unknown

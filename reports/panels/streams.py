@@ -106,6 +106,7 @@ def _facts(stream: StreamInFull, course: Course) -> list[tuple[str, str]]:
         ("Client", stream.words["client"]),
         ("Worker", stream.words["worker"]),
         ("Request id", stream.request_id or NONE),
+        ("Server", ", ".join(filter(None, (stream.replica, stream.address))) or NONE),
     ]
     labels = [(f"Label {shortened(name, _LONGEST_LABEL)}", shortened(value, _LONGEST_LABEL)) for name, value in shown]
     return [*facts, *labels, *([("More labels", f"{more:,}")] if more > 0 else [])]

@@ -24,8 +24,8 @@ OLD = Path(__file__).parents[1] / "data/written-by-0.1.0/database.sqlite"
 HOSTILE = "=cmd|'/C calc'!A0,\n\"x\"\r\x00\x1b[2J\u202e;\x9b"
 LABELS = {"phase": HOSTILE, "=1+1": "warm, cold"}
 FIRST = observation(
-    outcome=Outcome.REFUSED, http_status=500, detail=HOSTILE, request_id="+1", worker="@w", labels=LABELS, link=7.5,
-    oddities={"odd": 2},
+    outcome=Outcome.REFUSED, http_status=500, detail=HOSTILE, request_id="+1", worker="@w", address="::1",
+    replica="=pod", labels=LABELS, link=7.5, oddities={"odd": 2},
 )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ class Secrets(NamedTuple):
     detail: str = "acme: tenant 4711 is over its quota"
     request_id: str = "req_4711"
     model: str = "acme-secret-7b"
+    servers: tuple[str, str] = ("10.4711.0.7", "pod-acme-7")
 
 
 def streams(secrets: Secrets) -> list[StreamObservation]:
@@ -41,6 +42,8 @@ def streams(secrets: Secrets) -> list[StreamObservation]:
             "labels": labels,
             "worker": secrets.workers[number % 2],
             "request_id": secrets.request_id,
+            "address": secrets.servers[0],
+            "replica": secrets.servers[number % 2],
         }
         at = 100 + 400 * (number % 2) + number
         found.append(observation([("text", at), ("text", at + 400), ("text", at + 900)], due=number * 200, **named))
@@ -120,7 +123,15 @@ _HOSTS = st.sampled_from(["10.0.0.1:1", "localhost:9", "a.b", "user:pw@x.example
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.builds(
-        Secrets, host=_HOSTS, phases=_TWO, workers=_TWO, machine=_WORDS, detail=_WORDS, request_id=_WORDS, model=_WORDS
+        Secrets,
+        host=_HOSTS,
+        phases=_TWO,
+        workers=_TWO,
+        machine=_WORDS,
+        detail=_WORDS,
+        request_id=_WORDS,
+        model=_WORDS,
+        servers=_TWO,
     )
 )
 @example(Secrets("acme.example", ("acme", "acme.example"), ("acme.example", "acme"), "acme", "acme", "acme", "acme"))
@@ -141,7 +152,17 @@ def test_nothing_confidential_is_on_the_page_and_the_figures_are(tmp_path: Path)
         assert secret in original
         assert secret not in text, text[text.index(secret) - 200 :][:400]
     assert "report, redacted: without hosts" in text
-    for kept in ("phase 1", "phase 2", "worker 1", "machine 1", "redactedreader", "http status", "429", "max_tokens"):
+    for kept in (
+        "phase 1",
+        "phase 2",
+        "worker 1",
+        "machine 1",
+        "replica 1, address 1",
+        "redactedreader",
+        "http status",
+        "429",
+        "max_tokens",
+    ):
         assert kept in text, kept
     figures = re.compile(r"<b>([^<]*)</b><span>")
     found = [sorted(figures.findall(each.read_text())) for each in (page, whole)]  # facets are sorted by their names

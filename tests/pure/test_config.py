@@ -36,6 +36,11 @@ CUSTOM = "[target]\nprotocol = 'custom'\nend = 'close'\n[target.events]\n"
         ("[target.timeouts]\nidle = 3", "target.timeouts.idle: 3 is not a duration"),
         ("[target.limits]\nevent_bytes = 0", "target.limits.event_bytes: must be a positive number of bytes"),
         ("[target.headers]\n'a b' = 'c'", "target.headers: 'a b' is not a header name"),
+        ("[target]\nreplica_header = 'x served by'", "target.replica_header: 'x served by' is not a header's name"),
+        (
+            "[target]\nreplica_header = 'Set-Cookie'",
+            "may hold a secret, and its values are stored; name another header",
+        ),
         ("[target.metrics]\nactive = 'x'", "target.metrics: the key 'url' is missing"),
         ("[target.metrics]\nurl = '/m'\nactiv = 'x'", "target.metrics: no key called 'activ'; there are url, active"),
         (

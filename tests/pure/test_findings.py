@@ -62,6 +62,9 @@ CASES = {
     "answers without content": Case(faults.empty(0.1, "end_turn"), {"empty_answers"}),
     "one worker far away": Case(faults.one_slow_worker, {"worker_differs"}),
     "one worker that fails": Case(faults.one_failing_worker, {"worker_differs"}),
+    "one of several addresses that is slow": Case(faults.one_slow_address, {"server_differs"}),
+    "one of several addresses that fails": Case(faults.one_failing_address, {"server_differs"}),
+    "one slow replica behind a load balancer": Case(faults.one_slow_replica, {"server_differs"}),
     "reads that came late": Case(faults.read_late, {"generator_near_limit"}),
 }
 
@@ -112,6 +115,18 @@ def test_a_label_is_named_that_tells_two_kinds_apart() -> None:
     for ask in made:
         ask.labels = {}
     assert found(made)["two_kinds"].sentence.endswith("nothing that was recorded tells which")
+
+
+def test_the_server_that_differs_is_named() -> None:
+    made = asks(11)
+    faults.one_slow_address(made)
+    assert found(made)["server_differs"].sentence.startswith("The server at “10.0.0.2” differs from the others: its")
+    for ask in made:
+        ask.replica = {"10.0.0.2": "pod-b"}.get(ask.address, "pod-a")
+    assert found(made)["server_differs"].sentence.startswith("The replica “pod-b” differs")
+    made = asks(11)
+    faults.a_replica_for_each_stream(made)
+    assert found(made) == {}
 
 
 def test_the_known_limit_of_a_timeout_is_named() -> None:

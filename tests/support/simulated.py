@@ -42,6 +42,8 @@ class Ask:
     user: str = "Reader"
     network: str = "none"
     worker: str = "local"
+    address: str = "10.0.0.1"
+    replica: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     cached: int | None = None  # input tokens that the server read from its cache
     stop_reason: str | None = "end_turn"
@@ -98,6 +100,7 @@ def asks(seed: int, server: Server = SERVER, users: Users = USERS) -> list[Ask]:
         heapq.heappush(arrivals_of_users, (ended + float(draw.exponential(users.think)), user, False))
         connect = float(draw.uniform(0.001, 0.003)) if is_first else None
         made.append(Ask(due, sent, at, ended, connect, user=f"User{user % 2}", worker=f"worker-{user % 3}"))
+        made[-1].address = f"10.0.0.{1 + len(made) % 3}"
     return made
 
 
@@ -198,7 +201,12 @@ def evidence(made: Sequence[Ask], vitals: Mapping[Vital, VitalSeries] | None = N
         vitals=series | dict(vitals or {}),
         is_valid=True,
         sample=collector.sample(
-            {"worker": [ask.worker for ask in made], "stop_reason": [ask.stop_reason or "" for ask in made]}
+            {
+                "worker": [ask.worker for ask in made],
+                "stop_reason": [ask.stop_reason or "" for ask in made],
+                "address": [ask.address for ask in made],
+                "replica": [ask.replica for ask in made],
+            }
         ),
         course=collector.course(),
         broken=collector.broken(),
@@ -232,6 +240,8 @@ def observations(made: Sequence[Ask]) -> list[StreamObservation]:
                 user=ask.user,
                 network=ask.network,
                 worker=ask.worker,
+                address=ask.address or None,
+                replica=ask.replica or None,
                 labels=ask.labels,
                 sequence=number,
                 sent_at=round(ask.sent * 1e9),

@@ -185,6 +185,31 @@ def one_failing_worker(made: list[Ask]) -> None:
         _broken(ask, Outcome.RESET, _NOTHING, ask.sent + 0.1)
 
 
+def one_slow_address(made: list[Ask]) -> None:
+    for ask in made:
+        if ask.address == "10.0.0.2":
+            _delayed(ask, 0.4)
+
+
+def one_slow_replica(made: list[Ask]) -> None:
+    """Behind a load balancer with one address."""
+    for place, ask in enumerate(made):
+        ask.address, ask.replica = "10.0.0.1", f"pod-{place % 4}"
+        if ask.replica == "pod-3":
+            _delayed(ask, 0.4)
+
+
+def one_failing_address(made: list[Ask]) -> None:
+    for ask in _some([ask for ask in made if ask.address == "10.0.0.2"], 0.5):
+        _broken(ask, Outcome.RESET, _NOTHING, ask.sent + 0.1)
+
+
+def a_replica_for_each_stream(made: list[Ask]) -> None:
+    """A header that does not name a server, such as a request id."""
+    for place, ask in enumerate(made):
+        ask.replica = f"r-{place}"
+
+
 def cut_short(share: float, reason: str = "max_tokens") -> Change:
     """`max_tokens = 30` in [target]"""
 

@@ -202,6 +202,7 @@ class Attempt:
         exchange.stop()
         seen.status, seen.headers, seen.headers_read = response.status, response.headers, response.headers_read
         seen.body, seen.reads, seen.holds = response.body, exchange.reads, exchange.holds
+        seen.address = self._connection.address
         seen.complete = response.complete or not response.has_length
         seen.broken = broken
         return seen

@@ -46,6 +46,7 @@ class Transcript:
 
     due_at: int
     delivery: Delivery
+    address: str | None = None  # the server's IP address
     started_at: int | None = None
     resolved_at: int | None = None
     connected_at: int | None = None
@@ -108,6 +109,8 @@ def observe(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> 
         cache_read_tokens=answer.cache_read_tokens,
         cache_write_tokens=answer.cache_write_tokens,
         request_id=word(headers.get("request-id") or headers.get("x-request-id"), site.secret),
+        address=transcript.address,
+        replica=word(headers.get((site.target.replica_header or "").lower()), site.secret),
         send_lag=None if transcript.started_at is None else transcript.started_at - transcript.due_at,
     )
 

@@ -36,11 +36,12 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER: on, 0 s
 class Connection:
     """Serves one exchange at a time."""
 
-    __slots__ = ("connect_lag", "resolved_at", "sent_at", "sock", "tls")
+    __slots__ = ("address", "connect_lag", "resolved_at", "sent_at", "sock", "tls")
 
     def __init__(self) -> None:
         self.sock: Any = None
         self.tls: Tls | None = None
+        self.address: str | None = None  # the server's IP address, or the last one that was tried
         self.resolved_at: int | None = None  # CLOCK_MONOTONIC ns
         # ns from the kernel's connection, and from each answer in the TLS handshake, until we noticed; None: unknown
         self.connect_lag: int | None = None
@@ -65,6 +66,7 @@ class Connection:
 
     def _connect(self, to: Address, until: int, window: int | None) -> None:
         family, address = to
+        self.address = address[0]
         self.sock = sock = _open_socket(family)
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -57,6 +57,12 @@ class Aliases:
     def worker(self, name: Any) -> Any:
         return name if name in _PROGRAMS or not isinstance(name, str) else self._alias("worker", name)
 
+    def address(self, text: Any) -> Any:
+        return self._alias("address", text) if isinstance(text, str) else None
+
+    def replica(self, text: Any) -> Any:
+        return self._alias("replica", text) if isinstance(text, str) else None
+
     def machine(self, name: str) -> str:
         return self._alias("machine", name)
 

@@ -362,9 +362,9 @@ class Store:
             return failures_of(self._database.query, self._known(run_id), self._measured(run_id), most)
 
     def texts(self, ids: Sequence[int]) -> dict[str, list[str]]:
-        """The worker, stop reason and request id of each of these streams, by column; "" for none."""
+        """The worker, stop reason, request id, address and replica of these streams, by column; "" for none."""
         with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
-            return texts_of(self._database.execute, ids)
+            return texts_of(self._database.execute, self._database.table("streams").columns_dict.keys(), ids)
 
     def replace_itl_counts(self, run_id: str, counts: Iterable[GapCount]) -> None:
         with self._writing():

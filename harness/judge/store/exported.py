@@ -31,7 +31,7 @@ _TYPES: dict[Type, tuple[type, ...]] = {
 }
 _LISTED: dict[Type, str] = {
     "text": "run_id scenario user protocol client network behaviour worker outcome detail stop_reason request_id "
-    "resumed_from answer",
+    "resumed_from answer address replica",
     "json": "labels oddities",
     "whole": "stream_id http_status chunks characters body_bytes input_tokens output_tokens cache_read_tokens "
     "cache_write_tokens reads coalesced_reads saturated_reads unstamped_reads resume_lost resume_duplicated",

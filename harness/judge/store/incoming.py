@@ -18,7 +18,8 @@ from streamgauge.harness.record.arrivals import DamagedArrivals
 from streamgauge.harness.record.observation import StreamObservation
 
 _LARGEST = 2.0**63  # of a vital
-_SELECTED_ONLY_LATER = ("detail", "stop_reason", "request_id", "resumed_from")  # texts that no batch of streams has
+# Texts that no batch of streams has.
+_SELECTED_ONLY_LATER = ("detail", "stop_reason", "request_id", "resumed_from", "address", "replica")
 
 
 def fault_of(streams: Sequence[StreamObservation], vitals: Sequence[VitalRow]) -> str:

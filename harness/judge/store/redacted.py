@@ -38,6 +38,8 @@ def redact(store: Store) -> Aliases:
         "name": aliases.name,
         "worker": aliases.worker,
         "stop_reason": aliases.stop_reason,
+        "address": aliases.address,
+        "replica": aliases.replica,
         "labels": _of_json(dict[str, str], aliases.labels),
         "host": aliases.host,
         "config": _of_json(dict[str, Any], lambda found: without_names(found, aliases)),
@@ -46,7 +48,8 @@ def redact(store: Store) -> Aliases:
         "notes": _of_json(list[str], lambda found: [_SENTENCE for _ in found]),
     }
     special = {
-        "streams": {"worker": "worker", "stop_reason": "stop_reason", "labels": "labels"},
+        "streams": {"worker": "worker", "stop_reason": "stop_reason", "labels": "labels", "address": "address",
+                    "replica": "replica"},
         "runs": {
             "host": "host", "labels": "labels", "config": "config", "fingerprint": "config",
             "instrument": "instrument", "rules": "rules", "notes": "notes",

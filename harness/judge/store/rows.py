@@ -3,7 +3,7 @@
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal, NamedTuple, cast, get_args
 
 import msgspec
@@ -175,14 +175,18 @@ def failure_of_row(row: Row) -> Failure:
     return Failure(row.text("outcome"), row.whole_or_none("http_status"), detail, row.whole("n"))
 
 
-_TEXTS = ("worker", "stop_reason", "request_id")  # texts that no batch of `streams` has
+_TEXTS = ("worker", "stop_reason", "request_id", "address", "replica")  # texts that no batch of `streams` has
 
 
 def texts_of(
-    execute: Callable[[str, list[str]], Iterable[tuple[Any, ...]]], ids: Sequence[int]
+    execute: Callable[[str, list[str]], Iterable[tuple[Any, ...]]], columns: Collection[str], ids: Sequence[int]
 ) -> dict[str, list[str]]:
-    """These columns of these streams, "" for what is missing. RowFault as for the other rows."""
-    select = f"SELECT id, {', '.join(_TEXTS)} FROM streams WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own names
+    """These texts of these streams, "" for what is missing. RowFault as for the other rows.
+
+    `columns` are those of the table: a read-only file of an older version lacks some.
+    """
+    names = ", ".join(name if name in columns else "NULL" for name in _TEXTS)
+    select = f"SELECT id, {names} FROM streams WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own names
     found: dict[int, list[str]] = {}
     for number, *texts in execute(select, [json.dumps([*ids])]):
         row = Row("streams", number, dict(zip(_TEXTS, texts, strict=True)))

@@ -32,6 +32,7 @@ FROM streams JOIN (SELECT number, id AS run_id FROM runs) ON run = number
 """
 _RESUMED = "resumed_from, resume_gap / 1e6 AS resume_gap_ms, resume_lost, resume_duplicated"
 _LATER = f"{_RESUMED},\n    ifnull(answer, 'streamed') AS answer, tool_pause / 1e6 AS tool_pause_ms, oddities"
+_NOW = f"{_LATER}, address, replica"
 _MEASURED = (
     "JOIN (SELECT number, measured_from FROM runs) USING (number)\nWHERE due_at >= ifnull(measured_from, due_at)"
 )
@@ -235,6 +236,14 @@ def m009_itl_counts(database: Database) -> None:
     )
 
 
+@_MIGRATIONS()
+def m010_servers(database: Database) -> None:
+    """Which server answered, by its IP address and by its own name; NULL if unknown, and in what was stored before."""
+    for name in ("address", "replica"):
+        database.table("streams").add_column(name, str)
+    _show(database, _NOW, _MEASURED)
+
+
 def _show(database: Database, columns: str, restriction: str = "") -> None:
     """Replace the view by one with these columns after those of m001, and only those rows."""
     database.create_view("stream_metrics", _view(columns, restriction), replace=True)
@@ -250,10 +259,11 @@ def measured_streams(database: Database) -> str:
     The view itself is not trusted: a file may come from somebody else. A read-only file of an older version lacks some
     columns; they are NULL, not observed.
     """
-    added = {"streams": ("resume_gap", "resume_lost", "resume_duplicated", "answer", "tool_pause", "oddities"),
+    added = {"streams": ("resume_gap", "resume_lost", "resume_duplicated", "answer", "tool_pause", "oddities",
+                         "address", "replica"),
              "runs": ("measured_from",)}  # fmt: skip
     tables = []
     for table, later in added.items():
         missing = (f", NULL AS {name}" for name in later if name not in database.table(table).columns_dict)
         tables.append(f"{table} AS (SELECT *{''.join(missing)} FROM main.{table})")  # noqa: S608 - our own names
-    return f"WITH {', '.join(tables)}\n{_view(_LATER, _MEASURED)} AND run = ? ORDER BY streams.id"
+    return f"WITH {', '.join(tables)}\n{_view(_NOW, _MEASURED)} AND run = ? ORDER BY streams.id"

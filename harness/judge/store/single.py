@@ -14,6 +14,7 @@ MOMENTS = (
     "last_content_at", "ended_at",
 )  # fmt: skip
 _WORDS = ("user", "network", "behaviour", "client", "worker")
+_MAYBE = ("stop_reason", "request_id", "address", "replica")  # texts that may be unknown
 _NUMBERS = ("http_status", "characters", "input_tokens", "output_tokens", "cache_read_tokens")
 
 
@@ -27,6 +28,8 @@ class StreamInFull(NamedTuple):
     detail: str
     stop_reason: str | None
     request_id: str | None
+    address: str | None
+    replica: str | None
     numbers: dict[str, int]  # HTTP status, characters, tokens; only those that are known
     events: arrivals.Columns
 
@@ -48,8 +51,7 @@ def _of_row(stream_id: int, row: Row) -> StreamInFull:
         labels=row.json("labels", dict[str, str]) if row.value("labels") is not None else {},
         outcome=Outcome(row.one_of("outcome", [outcome.value for outcome in Outcome])),
         detail="" if row.value("detail") is None else row.text("detail"),
-        stop_reason=None if row.value("stop_reason") is None else row.text("stop_reason"),
-        request_id=None if row.value("request_id") is None else row.text("request_id"),
+        **{name: None if row.value(name) is None else row.text(name) for name in _MAYBE},
         numbers=numbers,
         events=_events(row),
     )

@@ -15,7 +15,7 @@ idle          timeouts on the way
 refusals      rate limits and overload
 stalls        pauses of the server, of single streams, of a link
 answers       cut off by max_tokens, empty
-workers       one worker that differs
+one_of        one worker or server that differs
 generator     the generator near its limit
 """
 
@@ -29,11 +29,11 @@ from streamgauge.harness.judge.verdict.findings import (
     generator,
     idle,
     load,
+    one_of,
     path,
     refusals,
     stalls,
     two_kinds,
-    workers,
 )
 from streamgauge.harness.judge.verdict.findings.collector import Collector
 from streamgauge.harness.judge.verdict.findings.evidence import Evidence
@@ -58,7 +58,8 @@ FINDINGS: Mapping[str, Callable[[Evidence], Finding | None]] = {
     "two_kinds": two_kinds.two_kinds,
     "cold_connections": connections.cold_connections,
     "cache_misses": cache.cache_misses,
-    "worker_differs": workers.worker_differs,
+    "server_differs": one_of.server_differs,
+    "worker_differs": one_of.worker_differs,
     "cut_by_max_tokens": answers.cut_by_max_tokens,
 }
 

@@ -19,6 +19,7 @@ MOST_BROKEN = 2_000  # streams whose events are read for Broken
 # Ended by the other side. A timeout is ours, and an unreachable server or an empty answer broke nothing.
 _BROKEN = FAILURES - {Outcome.TIMED_OUT, Outcome.UNREACHABLE, Outcome.EMPTY}
 _KEYS = ("user", "network", "client", "behaviour", "protocol", "cache", "outcome", "labels")
+_LATER_KEYS = ("worker", "stop_reason", "address", "replica")
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,12 @@ class Collector:
         return self._ids
 
     def sample(self, more: Mapping[str, Sequence[str]]) -> Sample:
-        """`more`: the columns `worker` and `stop_reason` of the streams of `ids`, in their order."""
+        """`more`: the columns of _LATER_KEYS of the streams of `ids`, in their order."""
         column = {name: np.concatenate(parts) for name, parts in self._columns.items()}
         for name in ("due", *_NAMES):
             column.setdefault(name, np.zeros(0))
         texts = {key: Texts.of(texts) for key, texts in self._texts.items()}
-        texts |= {name: Texts.of(more[name]) for name in ("worker", "stop_reason")}
+        texts |= {name: Texts.of(more[name]) for name in _LATER_KEYS}
         return Sample(**column, text=texts)
 
     def course(self) -> Course:

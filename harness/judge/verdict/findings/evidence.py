@@ -60,14 +60,15 @@ class Sample:
     late_reads: Floats  # share of the reads that our own process was late for
     input_tokens: Floats
     output_tokens: Floats
-    text: dict[str, Texts]  # user, network, client, behaviour, protocol, cache, outcome, labels, worker, stop_reason
+    # user, network, client, behaviour, protocol, cache, outcome, labels, worker, stop_reason, address, replica
+    text: dict[str, Texts]
 
     def __len__(self) -> int:
         return len(self.due)
 
     def groups(self) -> Iterator[tuple[str, Texts]]:
-        """Every key whose values could divide the streams: the keys of `where`, each label, and the worker."""
-        for key in ("user", "network", "client", "behaviour", "protocol", "worker"):
+        """Every key whose values could divide the streams: those of `where`, each label, the worker and the server."""
+        for key in ("user", "network", "client", "behaviour", "protocol", "worker", "address", "replica"):
             if len(self.text[key].values) > 1:
                 yield key.replace("user", "user class"), self.text[key]
         yield from self._labels()

@@ -44,8 +44,9 @@ def two_kinds(evidence: Evidence) -> Finding | None:
     The logarithms are divided into the two groups of the least variance (Fisher 1958). Between their medians a single
     kind would be at least as dense as at the thinner of both. The finding needs a third of that density at most, in
     windows of equal width, and a binomial chance below ALPHA; each kind has at least 20 streams and 5 %. Every user
-    class, network, label, worker, hour half and number is then asked whether it divides the kinds (Youden's J ≥ 0.6,
-    Fisher's exact test). If load, new connections, the prompt cache or a worker does, that is a finding of its own.
+    class, network, label, worker, server and number is then asked whether it divides the kinds (Youden's J ≥ 0.6,
+    Fisher's exact test). If load, new connections, the prompt cache, a worker or a server
+    does, that is a finding of its own.
     """
     sample = evidence.sample
     known = ~np.isnan(sample.wait) & (sample.wait > 0)
@@ -161,7 +162,7 @@ def _separators(evidence: Evidence, known: Mask, slow: Mask) -> Iterator[_Separa
 def _of_value(key: str, texts: Texts, code: int, codes: np.typing.NDArray[np.int64], slow: Mask) -> _Separator:
     has = codes == code
     in_slow, in_fast = float(has[slow].mean()), float(has[~slow].mean())
-    own = key in {"worker", "prompt cache"}
+    own = key in {"worker", "address", "replica", "prompt cache"}
     return _Separator(key, texts.values[code], in_slow - in_fast, in_slow, in_fast, own)
 
 
