@@ -69,6 +69,14 @@ class Fact:
     since: str = ""  # its change against a baseline
 
 
+class Answer(NamedTuple):
+    """To a question that many readers have."""
+
+    question: str
+    sentence: str
+    panel: str  # the anchor of the panel with the whole answer
+
+
 class Picture(NamedTuple):
     """A drawing that is there before any script has run."""
 
@@ -83,6 +91,7 @@ class Panel:
     lead: str  # the panel's message in one sentence
     facts: tuple[Fact, ...] = ()
     charts: tuple[Chart, ...] = ()
+    answers: tuple[Answer, ...] = ()  # below the facts; only in the first panel
     picture: Picture | None = None  # beside the facts; only in the first panel
     body: Markup | None = None  # HTML of the panel's own template, after the charts
     script: str | None = None  # the file that makes the body work

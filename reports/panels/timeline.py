@@ -1,10 +1,12 @@
-"""TTFT and ITL over time with the number of users, and failures over time."""
+"""TTFT and ITL over time with the number of users, throughput over time, and failures over time."""
 
 from dataclasses import replace
 
+import numpy as np
 import plotly.graph_objects as go
 
 from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.verdict.findings.evidence import Course as Counts
 from streamgauge.reports.material import Course, Material, Timeline
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, clock, plot, scale, span, whole_steps
 from streamgauge.reports.series import Series
@@ -21,6 +23,7 @@ _NOTE = (
 def draw(run: Material) -> Panel:
     timeline = run.timeline
     warm_up = timeline.warm_up
+    completed = _completed(timeline, run.judgement.evidence.course)
     courses = (
         ("TTFT", timeline.ttft, warm_up.ttft if warm_up else None),
         ("ITL", timeline.itl, warm_up.itl if warm_up else None),
@@ -30,6 +33,7 @@ def draw(run: Material) -> Panel:
         for title, course, warming in courses
         if any(course.n) or (warming is not None and any(warming.n))
     ]
+    charts += _throughput(timeline, completed)
     if timeline.failed:
         charts.append(_failed(timeline))
     return Panel(
@@ -37,7 +41,7 @@ def draw(run: Material) -> Panel:
         title="Over time",
         lead=_lead(timeline),
         charts=tuple(charts),
-        tables=_tables(timeline),
+        tables=_tables(timeline, completed),
         notes=(*((_NOTE.format(span(timeline.width)),) if charts else ()), *_of_warm_up(timeline.warm_up)),
     )
 
@@ -117,6 +121,44 @@ def _course(timeline: Timeline, course: Series, warming: Series | None, title: s
     )
 
 
+def _completed(timeline: Timeline, counts: Counts) -> list[int] | None:
+    """How many answers were complete in each bin; None if the bins are finer than what was counted."""
+    if timeline.width < 2 * counts.width:
+        return None
+    middles = (np.arange(len(counts.completed)) + 0.5) * counts.width
+    bins = np.clip(middles / timeline.width, 0, len(timeline.starts) - 1).astype(np.int64)
+    found: list[int] = np.bincount(bins, counts.completed, len(timeline.starts)).astype(np.int64).tolist()
+    return found
+
+
+def _throughput(timeline: Timeline, completed: list[int] | None) -> list[Chart]:
+    charts = []
+    if completed is not None and any(timeline.streams):
+        lines = {"due": (timeline.streams, "p95", "solid"), "completed": (completed, "p50", "dash")}
+        charts.append(_a_second("How many streams were due each second, and how many completed?", timeline, lines))
+    if any(timeline.itl.n):
+        lines = {"chunks": (timeline.itl.n, "p95", "solid")}
+        charts.append(_a_second("How many chunks came each second, of all streams together?", timeline, lines))
+    return charts
+
+
+def _a_second(title: str, timeline: Timeline, lines: dict[str, tuple[list[int], str, str]]) -> Chart:
+    traces = [
+        go.Scatter(
+            x=[start + timeline.width / 2 for start in timeline.starts], y=[n / timeline.width for n in counted],
+            name=name, mode="lines", line={"color": f"var(--{colour})", "width": 2, "dash": dash},
+            hovertemplate=f"{name} %{{y:,.3g}}/s<extra></extra>",
+        )
+        for name, (counted, colour, dash) in lines.items()
+    ]  # fmt: skip
+    axes = {"xaxis": _time(timeline), "yaxis": {"title": {"text": "a second"}, "rangemode": "tozero"}}
+    drawing = plot(
+        traces, hovermode="x unified", hoverdistance=-1, showlegend=len(lines) > 1, shapes=_greyed(timeline.warm_up),
+        **axes,
+    )  # fmt: skip
+    return Chart(title, drawing, height=240)
+
+
 def _greyed(warm_up: Course | None) -> list[dict[str, object]]:
     """A grey field behind the time of the warm-up."""
     if warm_up is None:
@@ -164,15 +206,16 @@ def _failed(timeline: Timeline) -> Chart:
     )
 
 
-def _tables(timeline: Timeline) -> tuple[Table, ...]:
+def _tables(timeline: Timeline, completed: list[int] | None) -> tuple[Table, ...]:
     warming = timeline.warm_up
     end = warming.seconds if warming is not None else 0.0
     measured = [start + timeline.width > end for start in timeline.starts]  # not in the warm-up as a whole
-    tables = [_table(timeline, measured)] if any(timeline.streams) else []
+    tables = [_table(timeline, measured, completed)] if any(timeline.streams) else []
     if warming is not None and any(warming.streams):
         table = _table(
             replace(timeline, ttft=warming.ttft, itl=warming.itl, streams=warming.streams, failed={"": warming.failed}),
             [bool(streams or gaps) for streams, gaps in zip(warming.streams, warming.itl.n, strict=True)],
+            None,
         )
         tables.append(
             replace(table, caption=f"The warm-up, which is in no other figure: {some(len(table.rows), 'row')}")
@@ -180,8 +223,19 @@ def _tables(timeline: Timeline) -> tuple[Table, ...]:
     return tuple(tables)
 
 
-def _table(timeline: Timeline, shown: list[bool]) -> Table:
-    columns = ["From", ">Users", ">Streams due", ">Failed", ">TTFT P50", ">P95", ">ITL P50", ">P95", ">Gaps"]
+def _table(timeline: Timeline, shown: list[bool], completed: list[int] | None) -> Table:
+    columns = [
+        "From",
+        ">Users",
+        ">Streams due",
+        ">Completed",
+        ">Failed",
+        ">TTFT P50",
+        ">P95",
+        ">ITL P50",
+        ">P95",
+        ">Gaps",
+    ]
     rows: list[tuple[Cell, ...]] = []
     for place, start in enumerate(timeline.starts):
         if not shown[place]:
@@ -191,6 +245,7 @@ def _table(timeline: Timeline, shown: list[bool]) -> Table:
                 clock(start) if timeline.width >= 1 else f"{start:g} s",
                 f"{timeline.users[place]:,.0f}" if timeline.users else NONE,
                 f"{timeline.streams[place]:,}",
+                NONE if completed is None else f"{completed[place]:,}",
                 f"{sum(counts[place] for counts in timeline.failed.values()):,}",
                 *(figure(course[place], "ms") for course in (timeline.ttft.p50, timeline.ttft.p95)),
                 *(figure(course[place], "ms") for course in (timeline.itl.p50, timeline.itl.p95)),

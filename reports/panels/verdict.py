@@ -12,6 +12,7 @@ from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.validity import was_spent
 from streamgauge.harness.judge.wording import words
 from streamgauge.reports import course_svg, facts
+from streamgauge.reports.answers import answers
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Fact, Mark, Panel, Table, figure_or_never, sentence, span
 
@@ -26,6 +27,7 @@ def draw(run: Material) -> Panel:
         title=judgement.verdict,
         lead=_lead(judgement),
         facts=_facts(run),
+        answers=answers(run),
         picture=course_svg.draw(run),
         tables=(Table("The run", ("", ""), _identity(run)),),
         notes=tuple(sentence(reason) for reason in judgement.reasons if reason != judgement.reason),

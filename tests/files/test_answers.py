@@ -1,0 +1,69 @@
+"""The first screen says who has it worst and why, and whether it is the server, the link or our tool."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.reports.answers import answers
+from streamgauge.reports.material import gather
+from tests.support.record import database, ttfts
+from tests.support.report_page import Page, empty, rendered
+
+EVEN = ttfts(range(200, 400), user="Reader", network="none")
+WORST, WHOSE = "Who has it worst, and why?", "Is it the server, the link, or our tool?"
+
+
+def told(path: Path, streams: list[StreamObservation], **fields: Any) -> dict[str, str]:
+    with Store.open(database(path, streams, **fields)) as store:
+        return {answer.question: answer.sentence for answer in answers(gather(store))}
+
+
+def test_a_slow_link_is_the_link(tmp_path: Path) -> None:
+    slow = ttfts(range(200, 260), user="Reader", network="slow_3g", link=2_000)
+    assert told(tmp_path / "run.db", [*EVEN, *slow])[WORST] == (
+        "Network slow_3g: P95 TTFT is 2,256 ms (network none: 389 ms); the server’s part of it is only 255 ms, "
+        "so it is the link and connecting."
+    )
+
+
+def test_a_slow_server_is_the_server(tmp_path: Path) -> None:
+    found = told(tmp_path / "run.db", [*EVEN, *ttfts(range(900, 999), user="Writer", network="none")])
+    assert found[WORST].startswith("User class Writer: P95 TTFT is 994 ms (user class Reader: 389 ms); the server’s")
+    assert found[WORST].endswith(", so it is the server.")
+    assert "so it is the server. It is not our tool" in found[WHOSE]
+
+
+def test_who_fails_is_worse_off_than_who_waits(tmp_path: Path) -> None:
+    failed = [empty(Outcome.RESET, network="tunnel") for _ in range(30)]
+    streams = [*EVEN, *ttfts(range(200, 400), network="wifi"), *failed, *ttfts(range(200, 230), network="tunnel")]
+    found = told(tmp_path / "run.db", streams)
+    assert found[WORST] == "Network tunnel: 50.0 % of its streams failed, most of them reset (network none: 0 %)."
+
+
+def test_where_nobody_stands_out_nobody_is_named(tmp_path: Path) -> None:
+    found = told(tmp_path / "run.db", [*EVEN, *ttfts(range(200, 400), user="Writer")])
+    assert found[WORST].startswith("Nobody: no user class is surely later than another, or fails")
+    assert told(tmp_path / "one.db", EVEN)[WORST].startswith("All streams are of one user class and one network")
+
+
+def test_an_invalid_run_says_nothing_of_server_and_link(tmp_path: Path) -> None:
+    found = told(tmp_path / "run.db", EVEN, instrument={"mistakes": ["the scenario's own code raised: KeyError"]})
+    assert [*found] == [WHOSE]
+    assert found[WHOSE].startswith("Our tool, or how it ran: the scenario's own code raised: KeyError")
+
+
+@pytest.mark.parametrize("streams", [[], [empty(Outcome.REFUSED, http_status=503)] * 30])
+def test_a_run_without_a_first_token_has_no_answers(tmp_path: Path, streams: list[StreamObservation]) -> None:
+    assert told(tmp_path / "run.db", streams) == {}
+
+
+def test_each_answer_leads_to_its_panel(tmp_path: Path) -> None:
+    html, _ = rendered(tmp_path / "run.db", EVEN)
+    seen = Page(html)
+    anchors = {given.get("id") for _, given in seen.tags}
+    links = [given["href"] or "" for tag, given in seen.tags if tag == "a" and "href" in given]
+    assert {"#latency", "#server"} <= {*links}
+    assert {link[1:] for link in links if not link.startswith("#stream")} <= anchors
