@@ -11,7 +11,7 @@ from streamgauge.harness.judge.measure.statistics import ratio_interval
 from streamgauge.harness.judge.verdict.judgement import Part
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened
-from streamgauge.harness.record.observation import FAILURES
+from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Answer
 
@@ -20,11 +20,12 @@ _LATER = 1.2  # times as long
 _MORE_FAILED = 0.02  # share of the streams
 _MOST = 2 / 3  # of a time, to call something its cause
 _LONGEST_REASON, _LONGEST_NAME = 240, 60  # characters
+_ON_THE_WAY = {Outcome.UNREACHABLE, Outcome.RESET, Outcome.TIMED_OUT}  # what a network can do as well as a server
 
 
 def answers(run: Material) -> tuple[Answer, ...]:
-    """Empty for a run without a first token: there is nothing but its failures."""
-    if run.judgement.metrics["ttft"].quantiles.p95 is None:
+    """Empty for a run in which nothing came and nothing failed."""
+    if run.judgement.metrics["ttft"].quantiles.p95 is None and not run.judgement.failures:
         return ()
     whose = Answer("Is it the server, the link, or our tool?", _cause(run), "server")
     if run.judgement.validity is Validity.INVALID:
@@ -113,21 +114,30 @@ def _divided(person: float, wire: Distribution) -> str:
     if server is None:
         return "the server’s part of it is not known"
     if server >= _MOST * person:
-        return f"the server’s part of it is {figure(server, 'ms')}, so it is the server"
+        return f"most of it is the server’s part, {figure(server, 'ms')}"
     if server <= (1 - _MOST) * person:
-        return f"the server’s part of it is only {figure(server, 'ms')}, so it is the link and connecting"
-    return f"the server’s part of it is {figure(server, 'ms')}, the rest is the link and connecting"
+        return f"the server’s part is only {figure(server, 'ms')}, and the rest is the link and connecting"
+    return f"the server’s part is {figure(server, 'ms')}, and the rest is the link and connecting"
 
 
 def _cause(run: Material) -> str:
     judgement = run.judgement
     why = shortened(judgement.reasons[0], _LONGEST_REASON) if judgement.reasons else ""
     if judgement.validity is Validity.INVALID:
-        return f"Our tool, or how it ran: {why}. What the figures below say of the server or the link is not sure."
-    p95 = judgement.metrics["ttft"].quantiles.p95 or 0.0
-    divided = _divided(p95, judgement.measurements.distribution("ttft_wire"))
+        return f"Our tool, or how it ran: {why}. What the figures say of the server or the link is not sure."
     late = judgement.metrics["send_lag"].quantiles.p99
     ours = "It is not our tool" + ("" if late is None else f", which sent no more than {figure(late, 'ms')} late (P99)")
     if judgement.validity is Validity.DEGRADED:
         ours = f"Our tool did not measure all as it should: {why}"
-    return f"P95 TTFT is {figure(p95, 'ms')}; {divided}. {ours}."
+    return f"{_theirs(run)} {ours}."
+
+
+def _theirs(run: Material) -> str:
+    judgement = run.judgement
+    p95 = judgement.metrics["ttft"].quantiles.p95
+    if p95 is not None:
+        return f"P95 TTFT is {figure(p95, 'ms')}; {_divided(p95, judgement.measurements.distribution('ttft_wire'))}."
+    first = judgement.failures[0]
+    detail = f": {shortened(first.detail, _LONGEST_REASON)}" if first.detail else ""
+    whose = "The server or the way to it" if first.outcome in _ON_THE_WAY else "The server"
+    return f"{whose}: no stream had a first token, and most were {first.outcome.replace('_', ' ')}{detail}."

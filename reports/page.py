@@ -8,6 +8,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from streamgauge.reports.terms import terms
 _HERE = Path(__file__).parent
 # Scripts and styles, which are our own files; data for the scripts has the type application/json.
 _OUR_OWN = re.compile(r"<(style|script)>.*?</\1>|<script type=\"text/plain\".*?</script>", re.DOTALL)
+_ALWAYS = {"verdict", "sla", "findings", "outcomes", "circumstances"}  # what they say without data matters, too
 _STYLES = ("design.css", "page.css")
 BUNDLE = _HERE / "plotly_bundle" / "plotly-basic.min.js"
 
@@ -50,8 +52,17 @@ def _render(material: Material, kind: str) -> str:
 
 
 def panels(material: Material) -> list[Panel]:
-    """The panels of a run's page, in reading order; the first one is the header."""
-    return [panel for draw in PANELS if (panel := draw(material)) is not None]
+    """The panels of a run's page, in reading order; the first one is the header.
+
+    Those that have nothing to show become one sentence at the end.
+    """
+    drawn = [panel for draw in PANELS if (panel := draw(material)) is not None]
+    shown = [panel for panel in drawn if panel.name in _ALWAYS or panel.has_content]
+    left_out = ", ".join(panel.title for panel in drawn if panel not in shown)
+    if left_out:
+        note = f"This run has nothing to show for: {left_out}."
+        shown[-1] = replace(shown[-1], notes=(*shown[-1].notes, note))
+    return shown
 
 
 def assemble(

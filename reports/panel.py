@@ -101,6 +101,11 @@ class Panel:
     pointers: tuple[str, ...] = ()  # what to try next, in short; only in the first panel
     status: str | None = None  # the run's verdict; only in the first panel
 
+    @property
+    def has_content(self) -> bool:
+        """Whether it has more than sentences."""
+        return bool(self.charts or self.body or self.tables or self.percentiles or self.facts)
+
 
 def plot(traces: list[go.Scatter | go.Bar], **layout: object) -> go.Figure:
     """A figure without plotly's default template: the page applies its own."""
@@ -152,6 +157,8 @@ def figure_or_never(value: float | None, unit: str) -> str:
 
 
 def interval_of(interval: Interval | None, unit: str) -> str:
+    if interval == (math.inf, math.inf):
+        return "never"
     return between_or(NONE, interval, unit)
 
 

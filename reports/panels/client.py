@@ -7,7 +7,6 @@ from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Chart, Panel, Table, interval_of, paired_bars
 
 _TITLES = {"ttft": "TTFT", "itl": "ITL"}
-_NO_LIBRARY = "The wire client hands over each chunk as it arrives: no client library was used, so nothing was added."
 _NOTE = (
     "For each chunk, the time from its perceived arrival until the library handed it to the application: the library’s "
     "own work, and its waiting for the event loop of its process. A chunk that was not handed over before the person "
@@ -17,9 +16,9 @@ _NOTE = (
 Figures = Quantiles[float | None]  # ms
 
 
-def draw(run: Material) -> Panel:
+def draw(run: Material) -> Panel | None:
     if not run.handed:
-        return Panel(name="client", title="What the client library added", lead=_NO_LIBRARY)
+        return None  # the wire client hands over each chunk as it arrives
     measurements = run.judgement.measurements
     arrived = {
         name: {

@@ -3,6 +3,7 @@
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.sla import WORST_FIRST, Verdict
+from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened, words
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Cell, Mark, Panel, Table, figure_or_never, interval_of, sentence
@@ -17,18 +18,19 @@ def draw(run: Material) -> Panel:
     return Panel(
         name="sla",
         title="Service levels",
-        lead=_lead(verdicts),
+        lead=_lead(verdicts, run.judgement.validity),
         tables=(table,) if verdicts else (),
         notes=_notes(verdicts),
     )
 
 
-def _lead(verdicts: list[Verdict]) -> str:
+def _lead(verdicts: list[Verdict], validity: Validity) -> str:
     if not verdicts:
         return "No rules were given, so nothing was judged. Put them into the config under [[sla]]."
     n = {status: sum(verdict.status is status for verdict in verdicts) for status in WORST_FIRST}
     counts = [f"{n[status]} {status.value}" for status in WORST_FIRST if n[status]]
-    return f"{some(len(verdicts), 'rule')}: {', '.join(counts)}."
+    none_counts = " The run is invalid, so none of them counts." if validity is Validity.INVALID else ""
+    return f"{some(len(verdicts), 'rule')}: {', '.join(counts)}.{none_counts}"
 
 
 def _row(verdict: Verdict) -> tuple[Cell, ...]:
@@ -57,5 +59,8 @@ def _notes(verdicts: list[Verdict]) -> tuple[str, ...]:
         "A question mark is an end for which there are too few samples."
     ]
     if any(verdict.failed for verdict in verdicts):
-        notes.append("A failed stream counts as an answer that never came (∞); otherwise failing fast would look good.")
+        notes.append(
+            "A failed stream counts as an answer that never came (∞); otherwise failing fast would look good. "
+            "So does the first token of a person who left before it."
+        )
     return tuple(notes)

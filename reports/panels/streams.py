@@ -13,6 +13,7 @@ from streamgauge.reports.stream_svg import Course
 
 MOST_REPLAYED = 2_000  # chunks of one stream
 _MOST_LABELS, _LONGEST_LABEL = 30, 200  # of one stream, and characters: labels may be anything
+_LONGEST_WORD = 40  # characters, in the line of a stream
 _LONGEST = 4  # an axis that is this many times as long as the usual stream would hide all but the longest
 
 
@@ -66,7 +67,7 @@ def _row(stream: StreamInFull, course: Course, width: float, again: bool) -> dic
         "again": again,  # it is in a group above, which has its anchor
         "ttft": _after(stream, "first_content_at"),
         "wait": figure(max((wait.ends - wait.begins for wait in course.waits), default=0.0), "ms"),
-        "who": f"{stream.words['user']}, {stream.words['network']}",
+        "who": ", ".join(shortened(stream.words[name], _LONGEST_WORD) for name in ("user", "network")),
         "outcome": stream.outcome.value.replace("_", " "),
         "picture": stream_svg.row(course, width),
         "longer": figure(course.ends, "ms") if course.ends > width else "",

@@ -132,14 +132,14 @@ def _completed(timeline: Timeline, counts: Counts) -> list[int] | None:
 
 
 def _throughput(timeline: Timeline, completed: list[int] | None) -> list[Chart]:
-    charts = []
+    charts: list[Chart] = []
     if completed is not None and any(timeline.streams):
         lines = {"due": (timeline.streams, "p95", "solid"), "completed": (completed, "p50", "dash")}
         charts.append(_a_second("How many streams were due each second, and how many completed?", timeline, lines))
     if any(timeline.itl.n):
         lines = {"chunks": (timeline.itl.n, "p95", "solid")}
         charts.append(_a_second("How many chunks came each second, of all streams together?", timeline, lines))
-    return charts
+    return charts if len(charts) > 1 else [replace(chart, wide=True) for chart in charts]
 
 
 def _a_second(title: str, timeline: Timeline, lines: dict[str, tuple[list[int], str, str]]) -> Chart:

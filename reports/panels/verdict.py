@@ -47,9 +47,11 @@ def _lead(judgement: Judgement) -> str:
         kept = "; everything else kept" if others and all(each.status is RuleStatus.MET for each in others) else ""
         return sentence(f"SLA missed: {_told(max(alike, key=_used))}{more}{kept}")
     if judgement.verdict == "inconclusive" and alike:
-        rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]
+        rules = [f"{_rule(verdict)}{_would_settle(verdict)}" for verdict in alike[:MOST_RULES]]
         rest = f" and {len(alike) - MOST_RULES} more" if len(alike) > MOST_RULES else ""
         return sentence(f"{judgement.reason}: {', '.join(rules)}{rest}")
+    if judgement.verdict == "invalid":
+        return sentence(f"This run cannot be judged: {judgement.reason}")
     if judgement.verdict == "met" and len(alike) > 1:
         return sentence(f"{judgement.reason}. The nearest to its limit: {_told(max(alike, key=_used))}")
     return sentence(judgement.reason)
@@ -74,8 +76,12 @@ def _told(verdict: Verdict) -> str:
     of = "" if verdict.where == Where() else f" of {words(verdict.where)}"
     limit = figure_or_never(verdict.limit, verdict.unit)
     if verdict.observed == math.inf:
-        return f"{subject}{of} never came, since failed streams count as never; limit {limit}"
+        return f"{subject}{of} never came: who failed, or left before the first token, counts as never; limit {limit}"
     return f"{subject.replace('_', ' ')}{of} was {figure_or_never(verdict.observed, verdict.unit)}, limit {limit}"
+
+
+def _would_settle(verdict: Verdict) -> str:
+    return "" if verdict.needed is None else f" (about {verdict.needed:,} samples would settle it)"
 
 
 def _rule(verdict: Verdict) -> str:

@@ -120,6 +120,7 @@ def test_nothing_observed_is_inconclusive(tmp_path: Path) -> None:
     for number, rule in enumerate(["p95(ttft) < 1s", "max(ttft) < 1s", "error_rate < 1%", "output_tps > 1"]):
         found = verdict(tmp_path / str(number), rule)
         assert (found.status, found.observed, found.n) == (RuleStatus.INCONCLUSIVE, None, 0)
+        assert found.reason == "the run has no stream"
 
 
 def test_an_empty_selection_is_inconclusive_and_lists_the_values_that_exist(tmp_path: Path) -> None:

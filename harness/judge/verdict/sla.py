@@ -214,7 +214,9 @@ def _absent(where: Where, measurements: Measurements) -> str | None:
         occurred = measurements.values(key)
         if value not in occurred:
             return f"no stream has {key} {value!r}; there are {listed(value, occurred) or 'none with that key'}"
-    return "no stream matches all keys of `where` at once" if measurements.totals(where).streams == 0 else None
+    if measurements.totals(where).streams:
+        return None
+    return "the run has no stream" if where == Where() else "no stream matches all keys of `where` at once"
 
 
 def _at_once(rule: Rule, conclusion: _Conclusion, measurements: Measurements) -> str | None:
@@ -285,12 +287,16 @@ def _uncertainty(
 # From evidence to a conclusion
 
 
+def _without(plain: float | None, unit: str) -> str:
+    return "there is no other" if plain is None else f"without them {figure(plain, unit)}"
+
+
 def _conclude(rule: Rule, evidence: _Evidence) -> _Conclusion:
     observed, interval, n, failed, needed, counted, plain = evidence
     unit, fewest = rule.subject.unit, rule.written.min_samples
     if observed is None:
         return _Conclusion(RuleStatus.INCONCLUSIVE, f"nothing was observed: no {counted}s to judge", evidence)
-    lost = f"; {failed:,} never came and count as ∞: without them {figure(plain, unit)}" if failed else ""
+    lost = f"; {failed:,} never came and count as ∞: {_without(plain, unit)}" if failed else ""
     if n < fewest:
         reason = f"{some(n, counted)}, and the rule asks for {fewest:,} (min_samples){lost}"
         return _Conclusion(RuleStatus.INCONCLUSIVE, reason, evidence._replace(needed=max(fewest, needed or 0)))
