@@ -42,6 +42,7 @@ _log = logging.getLogger("locust.streamgauge")
 _AT_ONCE = 0.5  # seconds within which users count as let in together; Locust lets users in once a second
 # Seconds over which they begin: they have connected when Locust lets in the next ones, which stops the loop for 10 ms.
 _SPREAD = 0.95
+_GOLDEN = 0.618034  # its multiples, modulo 1, are spread evenly however many there are
 _STARVED_PAUSE = 1.0  # seconds; without it, each user would try again at once and fill the record
 
 
@@ -128,7 +129,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         self.last: StreamObservation | None = None  # the record of the latest stream
         seed = f"{run.seed}/{run.worker}/{name}/{run.users[name]}"
         self.random = Random(seed)
-        self._begins = Random(f"{seed}/begin").random()  # of the second in which it is let in
+        first = Random(f"{run.seed}/{run.worker}/begin").random()
+        self._begins = (first + _GOLDEN * run.users.total()) % 1  # of the second in which it is let in
         place, processes = run.share
         number = place + run.users.total() * processes
         self._id = str(uuid5(NAMESPACE_URL, f"{run.run}/{run.worker}/{run.users.total()}"))
@@ -329,7 +331,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
     def _wait_to_begin(self) -> None:
         """Spread the users whom Locust lets in in one second over that second; those of a spike begin together.
 
-        All at once, they would wait for each other's connections, and that would be in their TTFT.
+        All at once, they would wait for each other's connections, and that would be in their TTFT. At random moments,
+        some would still meet: two TLS handshakes take as long as an even distance between 200 users.
         """
         together = getattr(self.environment.shape_class, "at_once", False) or self._run.dispatcher is not None
         if self._let_in.users > 1 and not together:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
-# With this seed, the eight begin a tenth of a second or more apart: a busy machine does not change their order.
+# The eight begin 85 ms or more apart: a busy machine does not change their order.
 SCENARIO = """
 import json, sys, time
 from streamgauge.scenario import Spike, StreamUser, constant, task
