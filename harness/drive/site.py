@@ -1,7 +1,6 @@
 """The target of a run, prepared once for all its clients. Opens no connection."""
 
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -18,10 +17,10 @@ from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.protocols.protocol import Protocol
 from streamgauge.harness.drive.request import RequestFormat
+from streamgauge.harness.drive.wire import turns
 from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 
-_LONGEST_TURN = 0.001  # seconds of decoding before the gevent loop gets to read
 _LATE = 10_000_000  # ns; as much as a request may be sent late
 _STREAM, _DOCUMENT = "text/event-stream", "application/json"  # what a request accepts
 
@@ -50,7 +49,7 @@ class Decoding:
 
     def breathe(self) -> None:
         """In the middle of a long stream: if the turn was long, let the loop poll and other streams be decoded."""
-        if _long_turn():
+        if turns.over():
             self._end_turn()
             breathe()
             self._begin_turn()
@@ -89,27 +88,9 @@ class Connecting:
 
 
 def breathe() -> None:
-    """Let the gevent loop poll if it has not done so for a millisecond."""
-    if _long_turn():
+    """Let the gevent loop poll if its turn was long enough."""
+    if turns.over():
         gevent.sleep(1e-6)  # a timer: `sleep(0)` would return before the loop polls
-
-
-class _Turn:
-    """What is decoded between two polls of the gevent loop."""
-
-    poll = -1  # the number of the poll before it
-    began = 0.0  # monotonic
-
-
-_TURN = _Turn()
-
-
-def _long_turn() -> bool:
-    # Not by `loop.now()`: gevent sets it whenever a timer starts.
-    poll, now = gevent.get_hub().loop.iteration, time.monotonic()
-    if poll != _TURN.poll:
-        _TURN.poll, _TURN.began = poll, now
-    return now - _TURN.began > _LONGEST_TURN
 
 
 @dataclass(frozen=True, slots=True)

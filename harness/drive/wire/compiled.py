@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
+from streamgauge.harness.drive.wire import turns
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.exchange import Exchange, Piece
 from streamgauge.harness.drive.wire.pace import Alarm, Pace
@@ -152,7 +153,7 @@ class ReadingThread(SocketSet):
 
     def reported(self) -> list[int]:
         """Blocks until the thread has reported something."""
-        return array("i", os.read(self.report_descriptor, 4 * _REPORTS)).tolist()
+        return array("i", os.read(self.report_descriptor, 4 * (1 if turns.short() else _REPORTS))).tolist()
 
 
 class PolledSet(SocketSet):

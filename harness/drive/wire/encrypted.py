@@ -8,6 +8,7 @@ plain text shows that an answer is complete.
 
 import time
 
+from streamgauge.harness.drive.wire import turns
 from streamgauge.harness.drive.wire.compiled import CompiledReader, ReadingThread
 from streamgauge.harness.drive.wire.exchange import Exchange
 from streamgauge.harness.drive.wire.pace import Alarm
@@ -18,7 +19,6 @@ _EVERY = 40_000_000  # ns between two looks for quiet servers
 _QUIET = 80_000_000  # ns after the last read
 _MOST_QUIET = 320_000_000  # the same for a server that is found quiet again and again between two records
 _GOLDEN = 0.618034  # its multiples, modulo 1, are spread evenly however many there are
-_TURN = 1_000_000  # ns of decrypting before the gevent loop serves others
 _BREAK = 1_000_000  # ns until the rest is decrypted
 _ENOUGH = 8  # reads that are worth decrypting: a call for one record costs as much as twenty of many
 
@@ -31,6 +31,7 @@ class TlsThread:
     def __init__(self, sockets: ReadingThread) -> None:
         self.sockets = sockets
         self._readers: set[TlsReader] = set()
+        self._quiet: list[TlsReader] = []  # those found quiet whose turn has not come yet
         self._share = 0.0
         self._alarm = Alarm()
 
@@ -52,19 +53,19 @@ class TlsThread:
         return int(whole * (0.125 + self._share / 4))
 
     def _look(self) -> None:
-        began = time.monotonic_ns()
-        with self.sockets:
-            quiet = [reader for reader in self._readers if reader.is_quiet(began)]
-        again_in = _EVERY
-        for reader in quiet:
-            if time.monotonic_ns() - began > _TURN:
-                again_in = _BREAK
-                break
+        if not self._quiet:
+            now = time.monotonic_ns()
+            with self.sockets:
+                self._quiet = [reader for reader in self._readers if reader.is_quiet(now)]
+        begun = False
+        while self._quiet and not (begun and turns.over()):
+            begun = True
+            reader = self._quiet.pop()
             if reader in self._readers:  # otherwise an earlier one has ended it
                 reader.look()
         self._alarm.cancel()
         if self._readers:
-            self._alarm.set(again_in, self._look)
+            self._alarm.set(_BREAK if self._quiet else _EVERY, self._look)
 
 
 class TlsReader(CompiledReader):
