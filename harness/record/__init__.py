@@ -8,4 +8,6 @@ certificate   how exact the times of a machine are, as it was measured
 vitals        once-a-second figures of a process or the server
 clock         one time axis for a run
 idleness      when the server is idle again
+held_back     whether something holds chunks back and releases them together
+path_limits   after how many seconds well-known parts of a path end a stream
 """

@@ -8,13 +8,13 @@ import numpy as np
 from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
 from streamgauge.harness.judge.store import Streams
 from streamgauge.harness.judge.verdict.findings.evidence import SHORTEST, Broken, Course, Sample, Texts
+from streamgauge.harness.record.held_back import TOGETHER_MS
 from streamgauge.harness.record.observation import FAILURES, Outcome
 
 MOST = 20_000  # streams of the sample
 MOST_SLICES = 36_000  # of the course
 NARROWEST = 0.1  # s: a gap of SILENT_US has the middle of a slice inside it
 SILENT_US = 250_000  # a person notices a pause of this length; most servers send several chunks in that time
-_TOGETHER_US = 1_000  # chunks nearer than this came in one burst
 MOST_BROKEN = 2_000  # streams whose events are read for Broken
 # Ended by the other side. A timeout is ours, and an unreachable server or an empty answer broke nothing.
 _BROKEN = FAILURES - {Outcome.TIMED_OUT, Outcome.UNREACHABLE, Outcome.EMPTY}
@@ -130,7 +130,7 @@ def _events(streams: Streams) -> _Events:
     first[present], last[present] = events.at[begins], events.at[events.starts[1:][present] - 1]
     gaps = np.diff(events.at)
     apart = np.ones(len(events.at), bool)
-    apart[1:] = gaps > _TOGETHER_US
+    apart[1:] = gaps > TOGETHER_MS * 1e3
     apart[begins] = True
     bursts[present] = np.add.reduceat(apart, begins, dtype=np.int64)
     lone[present] = np.add.reduceat(apart & np.append(apart[1:], True), begins, dtype=np.int64)

@@ -8,27 +8,10 @@ from streamgauge.harness.judge.measure.arrays import Floats
 from streamgauge.harness.judge.verdict.findings.chance import ALPHA, at_least
 from streamgauge.harness.judge.verdict.findings.evidence import SHORTEST, Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number
+from streamgauge.harness.record.path_limits import KNOWN, whose, window
 
-# Seconds after which well-known parts of a path cut, when nothing comes or at all.
-_KNOWN: dict[float, str] = {
-    15: "an Envoy or Istio route",
-    29: "AWS API Gateway",
-    30: "gunicorn, CloudFront or Heroku’s router",
-    50: "HAProxy",
-    55: "Heroku’s router",
-    60: "nginx, an AWS load balancer or Vercel",
-    100: "Cloudflare",
-    120: "a load balancer or a client library",
-    180: "CloudFront",
-    230: "Azure App Service",
-    240: "Azure’s load balancer",
-    300: "Envoy or Vercel",
-    350: "an AWS NAT gateway",
-    600: "a load balancer or a client library",
-}
 _FEWEST = 8  # streams cut at the same time
 _MOSTLY = 0.5  # of those that broke after SHORTEST
-_NEAR, _NEAR_S = 0.01, 0.5  # a timeout is this exact
 _AROUND = 5.0  # times the window: breaks by chance would be spread over it
 _SOURCE = "https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_read_timeout"
 
@@ -54,7 +37,7 @@ def idle_cut(evidence: Evidence) -> Finding | None:
     if not cuts:
         return None
     name, cut = min(cuts, key=lambda each: (each[1].spread, each[0] != "idle"))
-    known = next((who for seconds, who in _KNOWN.items() if abs(cut.seconds - seconds) <= _window(seconds)), None)
+    known = whose(cut.seconds)
     since = "without an event" if name == "idle" else "after the request"
     who = f", the limit of {known}" if known else ""
     certainty = Certainty.LIKELY if known else Certainty.POSSIBLE
@@ -83,21 +66,17 @@ def _columns(evidence: Evidence) -> dict[str, Floats]:
     return {"idle": evidence.broken.idle, "age": evidence.broken.age}
 
 
-def _window(seconds: float) -> float:
-    return max(_NEAR_S, _NEAR * seconds)
-
-
 def _cut(column: Floats) -> _Cut | None:
     if len(column) < _FEWEST:
         return None
-    tried = [*_KNOWN, float(np.median(column))]
+    tried = [*KNOWN, float(np.median(column))]
     best: _Cut | None = None
     for seconds in tried:
-        away, window = np.abs(column - seconds), _window(seconds)
-        near = column[away <= window]
+        away, near_by = np.abs(column - seconds), window(seconds)
+        near = column[away <= near_by]
         if len(near) < _FEWEST or len(near) < _MOSTLY * len(column):
             continue
-        p = at_least(len(near), int((away <= _AROUND * window).sum()), 1 / _AROUND)
+        p = at_least(len(near), int((away <= _AROUND * near_by).sum()), 1 / _AROUND)
         low, high = np.quantile(near, [0.25, 0.75])
         cut = _Cut(float(np.median(near)), len(near), len(column), float(high - low), p)
         if p < ALPHA / (2 * len(tried)) and (best is None or cut.hits > best.hits):
