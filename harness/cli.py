@@ -23,6 +23,7 @@ _COMMANDS = {  # each with the first sentence of its own help, so that the list 
     "calibrate": "Measure how exact the recorded times are on this machine.",
     "compare": "Find out whether a build is slower than the one before.",
     "demo": "Try everything once on a simulated server.",
+    "doctor": "Find out why an endpoint does not stream, or what else is wrong with its streaming.",
     "export": "Export every measured stream as CSV, JSON or Parquet.",
     "history": "Show how TTFT developed over all runs.",
     "incidents": "List the incidents of a monitor's database, the newest first, each with its worst streams.",

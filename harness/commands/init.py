@@ -17,24 +17,12 @@ from streamgauge.harness.judge.outputs import lines as output
 from streamgauge.harness.judge.outputs.rich_text import console_of
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.probe import first_config, saving, screen
-from streamgauge.harness.probe.asking import ask
-from streamgauge.harness.probe.complaints import of_words
-from streamgauge.harness.probe.trying import QUESTION, Result, Try, go_on
+from streamgauge.harness.probe.recognising import PROTOCOLS, nearness, recognised
+from streamgauge.harness.probe.trying import Result
 from streamgauge.harness.record.observation import Outcome
 
 _FILE = Path("streamgauge.toml")
 _PROTOCOLS = tuple(name for name in get_args(ProtocolName) if name != "custom")  # `custom` needs a table of its own
-# In this order the endpoint is asked, at the usual path of each. One that speaks several answers as the commonest.
-_RECOGNISE: tuple[ProtocolName, ...] = (
-    "anthropic_messages",
-    "openai_chat",
-    "openai_responses",
-    "gemini",
-    "ollama",
-    "ai_sdk",
-    "ag_ui",
-    "plain_sse",
-)
 _KEY_HEADERS = {"anthropic_messages": "x-api-key: ", "gemini": "x-goog-api-key: "}  # the others send a bearer token
 # All presets are taken; those of a model are too many to ask about.
 _RULES = f"Rules ({', '.join(name for name in PRESETS if ':' not in name)})"
@@ -105,8 +93,8 @@ def command(
     if result.working is None:
         screen.show(result, console_of(None), every=False)
     if result.working is None and not unproved:
-        if given.protocol is None and given.path is None and not _nearness(result.first):
-            output.warn(f"nothing is at the usual path of {', '.join(_RECOGNISE)}: give --path, and --protocol")
+        if given.protocol is None and given.path is None and not nearness(result.first):
+            output.warn(f"nothing is at the usual path of {', '.join(PROTOCOLS)}: give --path, and --protocol")
         output.warn(
             f"{_FILE}: not written, because no answer was complete; --unproved with --protocol writes it anyway"
         )
@@ -152,29 +140,11 @@ def _asked(given: _Given, *, asks: bool) -> Result:
 
 
 def _recognised(given: _Given) -> Result:
-    """What came of asking in the protocol that was named, or else in each until one gets an answer.
-
-    Each is asked once: a path that is not there costs nothing. More questions go to the one that came nearest.
-    """
-    protocols = (given.protocol,) if given.protocol else _RECOGNISE
-    targets = [given.target(protocol) for protocol in protocols]
+    """What came of asking in the protocol that was named, or else in each until one gets an answer."""
+    targets = [given.target(protocol) for protocol in ((given.protocol,) if given.protocol else PROTOCOLS)]
     for target in targets:
         saving.with_variables(target)  # before anything is sent
-    tries: list[Try] = []
-    for target in targets:
-        tries.append(Try.of(ask(given.host, target, "wire", QUESTION)))
-        if tries[-1].completed or tries[-1].probe.stopped or tries[-1].probe.status in {None, 200}:
-            return go_on(tries[-1])
-    nearest = max(tries, key=_nearness)
-    return Result(nearest) if len(tries) > 1 and not _nearness(nearest) else go_on(nearest)
-
-
-def _nearness(made: Try) -> int:
-    """How much a refusal says that the right path was asked. A server that lacks the model says so with a 404, too."""
-    status = made.probe.status
-    if status in {404, 405} and not any(of_words(made.probe)):
-        return 0
-    return 1 if status in {401, 403} else 2
+    return recognised(given.host, targets)
 
 
 def _stopped(result: Result) -> bool:

@@ -15,6 +15,7 @@ unread         what to change if it said yes, and its answer is no complete stre
 complete       what to look at although the answer is complete
 remedies       all of these together
 trying         asks, and once more with the lines that should help
+recognising    which protocol an endpoint speaks
 sent           the request as it was sent, without secrets
 first_config   the config that a team begins with, as a file
 saving         the config that worked, as a file

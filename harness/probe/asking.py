@@ -2,8 +2,8 @@
 
 import signal
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +13,9 @@ from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.config.schema import Target
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
-from streamgauge.harness.drive.clients import find
+from streamgauge.harness.drive.clients import Client, find
 from streamgauge.harness.drive.clients.question import Question
+from streamgauge.harness.drive.network import Link, Network
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import Protocol
 from streamgauge.harness.drive.protocols.protocol import line
@@ -28,6 +29,7 @@ from streamgauge.harness.record.observation import StreamObservation
 
 _LONGEST_HEADER = 200  # characters
 _LONGEST_WORDS = 4_096  # bytes of a body that are looked at as text
+_PATIENT, _DIRECT = Plan(), network.find("direct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,9 @@ class Probe:
         return None if moment is None or not self.asked else (moment - self.seen.due_at) / 1e6
 
 
+Ask = Callable[[str, Target, str, str], Probe]  # `ask`, or what asks in its place
+
+
 def ask(host: str, target: Target, client: str, text: str) -> Probe:
     """Ask, and wait for the end of the answer or for Ctrl-C.
 
@@ -94,31 +99,37 @@ def ask(host: str, target: Target, client: str, text: str) -> Probe:
     site = Site.of(host, target, RunClock.starting_at(time.time_ns()))
     person = find(client)(site)
     prompt = prompts.Prompt((("user", text),), conversation=str(uuid4()))
-    kept: list[Transcript] = []
-
-    def converse() -> StreamObservation:
-        Loop.current()  # made now, or the first phase would hold the time that this and the loop's start take
-        gevent.sleep(0.001)
-        link, due_at = network.Link(network.find("direct"), 1), time.monotonic_ns()
-        question = Question(prompt, Plan(), link, due_at, _identity(site, client), watch=kept.append)
-        try:
-            return person.stream(question).observation
-        except Interrupted as end:
-            return end.seen
-
-    asking, stops = gevent.spawn(converse), []
+    asking, stops = gevent.spawn(put, person, site, client, prompt), []
     # By the loop: Python's own handler would raise in the middle of whatever runs.
     before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
     watcher = gevent.signal_handler(signal.SIGINT, lambda: stops.append(asking.kill(block=False)))
     try:
-        seen = asking.get()
+        probe = asking.get()
     finally:
         watcher.cancel()
         signal.signal(signal.SIGINT, before)
         person.close()
-    if not kept or not isinstance(seen, StreamObservation):  # stopped before anything was tried
+    if not isinstance(probe, Probe):  # stopped before anything was tried
         raise KeyboardInterrupt
-    return Probe(host, client, site, prompt, seen, kept[-1], bytes(kept[-1].body), stopped=bool(stops))
+    return replace(probe, host=host, stopped=bool(stops))
+
+
+def put(
+    person: Client, site: Site, client: str, prompt: Prompt, plan: Plan = _PATIENT, road: Network = _DIRECT
+) -> Probe | None:
+    """Ask in this greenlet. If it is killed, what came until then; None if nothing was tried."""
+    kept: list[Transcript] = []
+    try:
+        Loop.current()  # made now, or the first phase would hold the time that this and the loop's start take
+        gevent.sleep(0.001)
+        due_at = time.monotonic_ns()
+        question = Question(prompt, plan, Link(road, 1), due_at, _identity(site, client), watch=kept.append)
+        seen = person.stream(question).observation
+    except Interrupted as end:
+        seen = end.seen
+    except gevent.GreenletExit:
+        return None
+    return Probe(site.endpoint.origin, client, site, prompt, seen, kept[-1], bytes(kept[-1].body)) if kept else None
 
 
 def reread(body: bytes, target: Target) -> Probe:
@@ -127,7 +138,7 @@ def reread(body: bytes, target: Target) -> Probe:
     site = Site.of(host, target, RunClock.starting_at(time.time_ns()))
     now = time.monotonic_ns()
     reads = Reads.of(Read(len(body), 0, now)) if body else Reads()
-    delivery = Delivery(network.Link(network.find("direct"), 1), site.clock, now, reads)
+    delivery = Delivery(Link(_DIRECT, 1), site.clock, now, reads)
     transcript = Transcript(
         now, delivery, started_at=now, ended_at=now, status=200, headers={}, body=body, reads=reads
     )  # fmt: skip

@@ -11,7 +11,7 @@ from streamgauge.harness.drive.site import Site
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.probe import lines
 from streamgauge.harness.probe.advice import Advice
-from streamgauge.harness.probe.asking import Probe, ask
+from streamgauge.harness.probe.asking import Ask, Probe, ask
 from streamgauge.harness.probe.events import Taken, taken
 from streamgauge.harness.probe.remedies import remedies
 from streamgauge.harness.record.observation import Outcome
@@ -60,7 +60,7 @@ def try_out(host: str, target: Target, client: str, text: str) -> Result:
     return go_on(Try.of(ask(host, target, client, text)))
 
 
-def go_on(first: Try) -> Result:
+def go_on(first: Try, put: Ask = ask) -> Result:
     """After this try ask with the likely advice, if it needs any."""
     host, target, client = first.probe.host, first.probe.target, first.probe.client
     text = first.probe.prompt.messages[-1][1]
@@ -69,7 +69,7 @@ def go_on(first: Try) -> Result:
     while waiting and not (again and again[-1].completed) and len(again) + 1 < _MOST and not first.completed:
         added = waiting.pop(0)
         try:
-            new = Try.of(ask(host, lines.applied(target, added), client, text), added)
+            new = Try.of(put(host, lines.applied(target, added), client, text), added)
         except StreamgaugeError:  # the lines do not suit the client, or another line of the config
             continue
         again.append(new)

@@ -29,7 +29,8 @@ def with_total_timeout_only(site: Site) -> Site:
 
 def observe_whole(transcript: Transcript, site: Site, identity: Mapping[str, Any]) -> StreamObservation:
     """The record of an answer that was asked for in one piece. Nothing that a server sends makes it raise."""
-    transcript.headers = {**transcript.headers, "content-type": ""}  # any content type is accepted
+    any_type = {**transcript.headers, "content-type": ""}  # any is accepted
+    transcript = replace(transcript, headers=any_type)
     seen = observe(transcript, site, identity)
     if seen.outcome is not Outcome.TRUNCATED:
         return seen

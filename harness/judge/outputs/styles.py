@@ -15,7 +15,7 @@ class Style(NamedTuple):
 _GOOD = Style("✓", "green", "#1a7f37")
 _BAD = Style("✗", "red", "#b32430")
 
-STYLES: Mapping[str, Style] = {  # by RunVerdict, RuleStatus, GateStatus and Outcome
+STYLES: Mapping[str, Style] = {  # by RunVerdict, RuleStatus, GateStatus, Outcome, and the status of doctor's checks
     **dict.fromkeys(FAILURES, _BAD),
     **dict.fromkeys(ABANDONED, Style("?", "yellow", "#8a5a00")),
     Outcome.COMPLETED: _GOOD,
@@ -26,4 +26,8 @@ STYLES: Mapping[str, Style] = {  # by RunVerdict, RuleStatus, GateStatus and Out
     "ok": _GOOD,
     "regressed": _BAD,
     "improved": _GOOD,
+    "pass": _GOOD,
+    "fail": _BAD,
+    "warn": Style("!", "yellow", "#8a5a00"),
+    "unknown": Style("?", "blue", "#3b5b8c"),
 }

@@ -1,0 +1,81 @@
+"""`streamgauge doctor`: whether an endpoint's streaming is set up right."""
+
+import sys
+from pathlib import Path
+from typing import get_args
+from urllib.parse import urlsplit
+
+import click
+
+from streamgauge.harness.commands import click_options
+from streamgauge.harness.config import secrets
+from streamgauge.harness.config.load import load
+from streamgauge.harness.config.schema import ProtocolName
+from streamgauge.harness.doctor import document, screen
+from streamgauge.harness.doctor.candidates import candidates
+from streamgauge.harness.doctor.diagnosis import Diagnosis
+from streamgauge.harness.doctor.examination import Case, examine
+from streamgauge.harness.judge.outputs import lines as output
+from streamgauge.harness.judge.outputs.rich_text import console_of
+
+_CONFIG = Path("streamgauge.toml")
+_STOPPED = 130  # as a shell has it after Ctrl-C
+
+
+@click.command(name="doctor")
+@click.argument("url")
+@click_options.config_for("The file with [target].")
+@click.option(
+    "--protocol", type=click.Choice(get_args(ProtocolName)), help="In place of the config's.  [default: recognised]"
+)
+@click.option("--model", metavar="NAME", help="In place of the config's model.")
+@click.option("--path", metavar="PATH", help="In place of the config's path.")
+@click.option(
+    "--header",
+    "headers",
+    metavar="'NAME: VALUE'",
+    multiple=True,
+    help="In addition to the config's; ${NAME} in single quotes is filled in from the environment. Can be repeated.",
+)
+@click.option(
+    "--origin", metavar="URL", help="The server itself, without the proxy: asked the same, with the same headers."
+)
+@click.option(
+    "--budget", type=click.IntRange(2, 1_000), default=30, show_default=True, help="How many requests may be sent."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead.")
+@click.pass_context
+def command(  # noqa: PLR0913 - click passes each option
+    ctx: click.Context,
+    /,
+    *,
+    url: str,
+    config: str | None,
+    protocol: ProtocolName | None,
+    model: str | None,
+    path: str | None,
+    headers: tuple[str, ...],
+    origin: str | None,
+    budget: int,
+    as_json: bool,
+) -> None:
+    """Find out why an endpoint does not stream, or what else is wrong with its streaming.
+
+    Asks a few small questions in about a minute, two at a time, and shows a checklist: each check with its evidence,
+    why it matters, and the line to change. No load.
+
+    Exit codes: 0 nothing failed, 1 a check failed, 2 a mistake in the call or in the config, 3 it could not look.
+    """
+    loaded = load(config)
+    if told := secrets.advice(loaded.target):
+        output.warn(told)
+    given = protocol or (loaded.target.protocol if config is not None or _CONFIG.exists() else None)
+    asked = candidates(url, loaded.target, given, model=model, path=path, headers=headers)
+    if sys.stderr.isatty():
+        output.warn(f"asking {urlsplit(url).netloc} … (Ctrl-C shows what was found until then)")
+    diagnosis = Diagnosis.of(examine(Case(url, asked, origin, budget)))
+    if as_json:
+        output.document(document.document(diagnosis))
+    else:
+        screen.show(diagnosis, console_of(None))
+    ctx.exit(_STOPPED if diagnosis.evidence.stopped else diagnosis.exit_code)

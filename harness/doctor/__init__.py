@@ -1,0 +1,17 @@
+"""Whether an endpoint's streaming is set up right: a few small questions, and a checklist of what came of them.
+
+seen          one answer, as the checks look at it
+reach         the host's addresses and its TLS
+evidence      all that was seen, as one frozen value
+candidates    what an endpoint may be asked for
+session       asks within a budget of requests and of time
+experiments   what is asked
+examination   everything that is asked, one after the other
+result        what a check finds
+products      which proxy, server or framework it is, and which line of it to change
+diagnosis     all checks together: the worst first, one sentence, an exit code
+screen        for a terminal
+document      as JSON
+
+The checks are in `checks`.
+"""

@@ -1,0 +1,194 @@
+"""Whether the answer is whole, and can be read by everybody. Pure."""
+
+import codecs
+import re
+from collections.abc import Iterator
+
+from streamgauge.harness.counting import some
+from streamgauge.harness.doctor.checks.head import framing_of
+from streamgauge.harness.doctor.evidence import Evidence
+from streamgauge.harness.doctor.products import fixes, who
+from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
+from streamgauge.harness.doctor.seen import Seen
+from streamgauge.harness.record.observation import ABANDONED, Outcome
+from streamgauge.harness.record.path_limits import whose
+
+_SSE = "https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream"
+_END = "https://www.rfc-editor.org/rfc/rfc9112#section-8"
+_USAGE = "https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options"
+_PROBLEM = "https://www.rfc-editor.org/rfc/rfc9457"
+_LONG = 5.0  # s: what breaks earlier is no timeout on the way
+_FIELD = re.compile(rb"(?:data|event|id|retry)(?::|$)|:")
+_ENOUGH = 40  # characters of an offending line
+_BROKEN = {
+    Outcome.TRUNCATED,
+    Outcome.RESET,
+    Outcome.TIMED_OUT,
+    Outcome.SERVER_ERROR,
+    Outcome.UNREACHABLE,
+    Outcome.REFUSED,
+}
+
+
+def end(evidence: Evidence) -> Result:
+    """Every ordinary answer to which the server said yes."""
+    asked = [seen for seen in [*evidence.ordinary, *_light(evidence)] if seen.outcome not in ABANDONED]
+    if evidence.first is None or not evidence.first.answered or not asked:
+        return unknown("there was no answer to look at")
+    broken = [seen for seen in asked if seen.outcome in _BROKEN]
+    if broken:
+        return _cut(evidence, asked, broken)
+    if all(seen.outcome is Outcome.MALFORMED for seen in asked):
+        return unknown("the answers cannot be read to their end")
+    empty = [seen for seen in asked if seen.outcome is Outcome.EMPTY]
+    if empty:
+        return warn(
+            f"{len(empty)} of {some(len(asked), 'answer')} ended as they should and brought nothing: "
+            f"{empty[0].record.detail}",
+            Fix("a larger max_tokens, if the model thinks first", _USAGE),
+        )
+    reason = evidence.first.record.stop_reason
+    return fine(f"{some(len(asked), 'answer')} came to their end{f', stop reason {reason}' if reason else ''}")
+
+
+def _light(evidence: Evidence) -> Iterator[Seen]:
+    for name in ("light", "heavy_again"):
+        if name in evidence.seen:
+            yield evidence.seen[name]
+
+
+def _cut(evidence: Evidence, asked: list[Seen], broken: list[Seen]) -> Result:
+    worst = broken[0]
+    told = f"{len(broken)} of {some(len(asked), 'answer')} did not come to an end: {_why(worst)}"
+    after = worst.ms.get("ended", 0.0) / 1e3
+    limit = whose(after) if after >= _LONG and worst.outcome in {Outcome.TRUNCATED, Outcome.RESET} else None
+    if limit is not None:
+        return fail(
+            f"{told}, after {after:.1f} s: the limit of {limit}",
+            *fixes(evidence.products, "absolute"),
+            headline=f"Answers are cut off after {after:.0f} s: {who(evidence.products, 'absolute') or limit}",
+        )
+    if worst.outcome is Outcome.TRUNCATED and worst.complete:
+        return fail(
+            told,
+            Fix("send the protocol's last event, such as `data: [DONE]`, in every answer", _SSE),
+            headline="The answer has no terminal event: a cut cannot be told from an end",
+        )
+    advice = tuple(Fix(each.says, _END) for each in evidence.advice[:1])
+    headline = f"An error ends the answer: {worst.record.detail}" if worst.outcome is Outcome.SERVER_ERROR else ""
+    return fail(
+        told,
+        *(advice or (Fix("the server's log, and a proxy's timeouts", _END),)),
+        headline=headline or f"Answers do not come to their end: {_why(worst)}",
+    )
+
+
+def _why(seen: Seen) -> str:
+    return seen.record.detail or seen.outcome
+
+
+def sse(evidence: Evidence) -> Result:
+    """By the standard, and as the protocol has it."""
+    first = evidence.first
+    if first is None or not first.answered:
+        return unknown("there was no answer to look at")
+    if first.outcome is Outcome.MALFORMED:
+        return fail(
+            first.record.detail,
+            *(Fix(each.says, _SSE) for each in evidence.advice[:1]),
+            headline="The events cannot be read",
+        )
+    if framing_of(evidence) != "sse":
+        return fine(f"read as {evidence.protocol}, which has no server-sent events")
+    if not first.events:
+        return unknown("no event came")
+    for fault in _faults(first):
+        return fail(
+            fault,
+            Fix("UTF-8, lines such as `data: …`, and a blank line after each event", _SSE),
+            headline="The events are not as the standard has them",
+        )
+    odd = [f"{what} ({times:,} times)" for what, times in first.record.oddities.items() if "compress" not in what]
+    if odd:
+        return warn("; ".join(odd), Fix("the server, or the gateway that makes these events", _SSE))
+    return fine(f"{some(len(first.events), 'event')}, each understood as {evidence.protocol}")
+
+
+def _faults(seen: Seen) -> Iterator[str]:
+    body, cut = seen.body, seen.outcome in _BROKEN
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(body, final=not cut)
+    except UnicodeDecodeError as fault:
+        yield f"byte {fault.start:,} is no UTF-8: {body[fault.start : fault.start + 8]!r}"
+    lines = re.split(rb"\r\n|\n|\r", body.removeprefix(b"\xef\xbb\xbf"))
+    strange = next((each for each in (lines[:-1] if cut else lines) if each and not _FIELD.match(each)), None)
+    if strange is not None:
+        shown = seen.blotted(strange[:_ENOUGH].decode("utf-8", "replace"))
+        yield f"a line without a field's name, which clients skip: {shown!r}"
+    if any(each.startswith((b"data: data:", b"data:data:")) for each in lines[:20]):
+        yield "`data:` is written twice"
+    if not cut and (lines[-1] or (len(lines) > 1 and lines[-2])):
+        yield "the last event has no blank line after it, so clients discard it"
+
+
+def usage(evidence: Evidence) -> Result:
+    whole = [seen for seen in evidence.ordinary if seen.completed]
+    if not whole:
+        return unknown("no answer was complete")
+    counted = [seen for seen in whole if seen.record.output_tokens is not None]
+    if len(counted) < len(whole):
+        return warn(
+            f"{len(whole) - len(counted)} of {some(len(whole), 'answer')} told no tokens: cost and tpot are unknown",
+            Fix('"stream_options": {"include_usage": true}, or what the server takes in its place', _USAGE),
+        )
+    record = counted[0].record
+    told = f"{record.input_tokens:,} input and " if record.input_tokens is not None else ""
+    return fine(f"{told}{record.output_tokens:,} output tokens")
+
+
+def whole(evidence: Evidence) -> Result:
+    seen = evidence.seen.get("whole")
+    if seen is None or evidence.first is None or not evidence.first.answered:
+        return unknown(evidence.why_not("whole"))
+    if seen.completed and len(seen.content) > 1:
+        return warn("asked for the answer in one piece, the server streamed it", Fix('heed "stream": false', _PROBLEM))
+    if seen.completed:
+        return fine(f"HTTP {seen.status}, `{seen.headers.get('content-type', '')}`, {some(len(seen.body), 'byte')}")
+    return warn(
+        f"asked for the answer in one piece: {seen.outcome}, {seen.record.detail or f'HTTP {seen.status}'}",
+        Fix("an answer in one piece, or a refusal that says so", _PROBLEM),
+    )
+
+
+def bad_request(evidence: Evidence) -> Result:
+    seen = evidence.seen.get("bad_request")
+    if seen is None:
+        return unknown(evidence.why_not("bad_request"))
+    fix = Fix('HTTP 400 with a JSON body: {"error": {"message": "…"}}', _PROBLEM)
+    if seen.status is None:
+        return warn(f"a body that is no JSON broke the connection: {seen.record.detail}", fix)
+    if seen.status // 100 != 4:
+        return warn(f"a body that is no JSON got HTTP {seen.status}, not 400", fix)
+    if "json" not in seen.kind:
+        return warn(
+            f"HTTP {seen.status} with `{seen.kind or 'no content type'}`, which programs cannot read: {seen.words}",
+            fix,
+        )
+    return fine(f"a body that is no JSON got HTTP {seen.status}: {seen.words}")
+
+
+def stream_error(evidence: Evidence) -> Result:
+    asked, came = (
+        evidence.seen.get("error"),
+        [seen for seen in evidence.streams.values() if seen.outcome is Outcome.SERVER_ERROR],
+    )
+    if asked is not None and asked.answered:
+        if asked.outcome is Outcome.SERVER_ERROR:
+            return fine(f"an error inside the stream is told as one: {asked.record.detail}")
+        return warn(
+            f"an error inside the stream could not be read: {asked.outcome}, {asked.record.detail}",
+            Fix("an event with `error` in it, and then the end", _PROBLEM),
+        )
+    if came:
+        return fine(f"an error inside the stream is told as one: {came[0].record.detail}")
+    return unknown(evidence.why_not("error"))

@@ -1,0 +1,256 @@
+"""Whether chunks come when they are made, or something on the way gathers them. Pure.
+
+FAIL needs more than a pattern: an answer that people wait for and get at once, or bursts far apart that a clock, a
+count or a buffer makes, or that are gone without compression or without the proxy. Jitter makes bursts, too.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from statistics import fmean, median, pstdev
+
+from streamgauge.harness.counting import some
+from streamgauge.harness.doctor.evidence import Evidence
+from streamgauge.harness.doctor.products import fixes, who
+from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
+from streamgauge.harness.doctor.seen import Seen
+from streamgauge.harness.record.held_back import FEWEST_CHUNKS, STEADY, TOGETHER_MS
+
+_WAITED = 1_000.0  # ms: who waits so long and then gets everything has been held up
+_SEEN_APART = 200.0  # ms between bursts that a reader notices
+_FEWEST_INNER = 4  # bursts between the first and the last of answers, to know whether they are alike
+_MUCH_LATER = 200.0  # ms that a path may add to the first content
+_TOKENS_EACH, _CHARACTERS_EACH = 2.5, 12.0  # of a chunk, on average: several tokens
+_ACK = (35.0, 60.0)  # ms, Linux's delayed acknowledgement
+_SPLIT = 0.5  # share of the events
+_STALL = 800.0  # ms
+_SILENCE = 15_000.0  # ms, from which known limits of a path begin
+_COALESCING = "https://github.com/vllm-project/vllm/issues/27485"
+_NAGLE = "https://www.rfc-editor.org/rfc/rfc1122#page-98"
+_NOTES = "https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes"
+_TTFT = "https://docs.litellm.ai/docs/proxy/prod"
+_FILTER = "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming"
+_GET = "https://github.com/cloudflare/cloudflared/issues/1449"
+
+
+def streaming(evidence: Evidence) -> Result:
+    pair = [seen for name in ("as_is", "warm") if (seen := evidence.seen.get(name)) is not None and seen.answered]
+    judged = [seen for seen in pair if seen.judged]
+    if not judged:
+        return unknown(_unjudged(evidence, pair))
+    free = [seen for seen in judged if not seen.held]
+    if free:
+        seen = free[0]
+        return fine(
+            f"{_events(seen)} in {some(_bursts(seen), 'burst')}, {seen.pace:,.1f} ms apart; "
+            f"the first after {seen.wait:,.0f} ms, the last after {seen.whole:,.0f} ms"
+        )
+    told, sure = _told(judged)
+    blamed, who_holds, lines = _blamed(evidence)
+    sure = sure or (blamed and _much_apart(judged))
+    says = f"{told}; {who_holds}"
+    if sure and (len(judged) > 1 or blamed):
+        return fail(says, *lines, headline=_headline(evidence, blamed=blamed))
+    product = who(evidence.products, "held")
+    return warn(says, *lines, headline=f"Something may hold the stream back{f': {product}' if product else ''}")
+
+
+def _unjudged(evidence: Evidence, pair: Sequence[Seen]) -> str:
+    if not pair:
+        return evidence.why_not("as_is") if evidence.first is None else "there was no answer to look at"
+    most = max(pair, key=lambda seen: len(seen.content))
+    if len(most.content) >= FEWEST_CHUNKS:
+        return "this machine read the answers too late to tell: try again when it is less busy"
+    return (
+        f"only {some(len(most.content), 'content event')} came; with fewer than {FEWEST_CHUNKS}, coming together "
+        "may be chance. Let the answer be longer (max_tokens, or another --question)"
+    )
+
+
+def _events(seen: Seen) -> str:
+    return some(len(seen.content), "content event")
+
+
+def _bursts(seen: Seen) -> int:
+    return 0 if seen.pattern is None else int(seen.pattern.bursts[0])
+
+
+def _told(judged: Sequence[Seen]) -> tuple[str, bool]:
+    """How the answers came, and whether that alone leaves no doubt."""
+    seen = judged[0]
+    if all(each.collapsed for each in judged):
+        whole = median(each.whole or 0.0 for each in judged)
+        span = median(each.moments[-1] - each.moments[0] for each in judged)
+        told = f"all {_events(seen)} came within {span:,.0f} ms, after {whole:,.0f} ms of silence"
+        return told, whole >= _WAITED
+    bursts = _in_bursts(seen)
+    each = len(seen.content) / max(1, len(bursts))
+    how = _alike(judged)
+    apart = _apart(seen)
+    told = f"{_events(seen)} came in {some(len(bursts), 'burst')} of about {each:.0f}, {apart:,.0f} ms apart{how}"
+    return told, bool(how) and _much_apart(judged)
+
+
+def _much_apart(judged: Sequence[Seen]) -> bool:
+    return all(seen.collapsed or _apart(seen) >= _SEEN_APART for seen in judged)
+
+
+def _apart(seen: Seen) -> float:
+    return 0.0 if seen.pattern is None else float(seen.pattern.apart[0])
+
+
+def _in_bursts(seen: Seen) -> list[list[int]]:
+    """The content events by burst, as places in `content`."""
+    found: list[list[int]] = [[0]] if seen.content else []
+    for place, (before, after) in enumerate(pairwise(seen.moments), 1):
+        if after - before > TOGETHER_MS:
+            found.append([])
+        found[-1].append(place)
+    return found
+
+
+def _alike(answers: Sequence[Seen]) -> str:
+    """What the bursts of all these answers share, in words; "" if nothing, as with jitter."""
+    shared: dict[str, list[float]] = {
+        ", by a timer": [], ", each of as many events": [], ", each of as many bytes": [],
+    }  # fmt: skip
+    steps, counts, sizes = shared.values()
+    for seen in answers:
+        inner = _in_bursts(seen)[1:-1]
+        steps += [after - before for before, after in pairwise(seen.moments[burst[0]] for burst in inner)]
+        counts += [float(len(burst)) for burst in inner]
+        sizes += [float(sum(seen.content[place].size for place in burst)) for burst in inner]
+    for how, values in shared.items():
+        if len(values) >= _FEWEST_INNER and pstdev(values) < STEADY * fmean(values):
+            return how
+    return ""
+
+
+def _blamed(evidence: Evidence) -> tuple[bool, str, tuple[Fix, ...]]:
+    """Whether another way of asking shows who holds the chunks back; who it is, in words; and what to change."""
+    held = fixes(evidence.products, "held")
+    origin = [
+        seen for name in ("origin", "origin_again") if (seen := evidence.seen.get(name)) is not None and seen.judged
+    ]
+    if origin and not any(seen.held for seen in origin):
+        return (
+            True,
+            f"the server itself sends them one by one, {origin[0].pace:,.1f} ms apart: something in between holds them",
+            held,
+        )
+    identity = evidence.seen.get("identity")
+    if identity is not None and identity.judged and not identity.held:
+        lines = fixes(evidence.products, "compressed")
+        return True, "without compression they came one by one: what compresses them holds them", lines
+    flush = Fix("the application: flush each event", _NOTES)
+    if origin:
+        return True, "the server itself sends them so", (flush, *held)
+    names = " and ".join(product.name for product in evidence.products)
+    recognised = f"recognised: {names}" if names else "no header names a product"
+    return False, f"who holds them is not known without --origin ({recognised})", (*held, flush)
+
+
+def _headline(evidence: Evidence, *, blamed: bool) -> str:
+    origin = evidence.seen.get("origin")
+    if blamed and origin is not None and origin.held:
+        return "The server itself holds the stream back, and no proxy"
+    identity = evidence.seen.get("identity")
+    if blamed and identity is not None and identity.judged and not identity.held:
+        return f"Compression holds the stream back: {who(evidence.products, 'compressed') or 'a compressor on the way'}"
+    product = who(evidence.products, "held")
+    if not blamed:
+        return f"Something holds the stream back{f', perhaps {product}' if product else ''}"
+    return f"A proxy holds the stream back{f': {product}' if product else ''}"
+
+
+def path(evidence: Evidence) -> Result:
+    here, there = (
+        [seen for name in names if (seen := evidence.seen.get(name)) is not None and seen.completed]
+        for names in (("as_is", "warm"), ("origin", "origin_again"))
+    )
+    if not here or not there:
+        return unknown(evidence.why_not("origin"))
+    first, origin_first = (min(seen.wait or 0.0 for seen in side) for side in (here, there))
+    paces = [median([pace for seen in side if (pace := seen.pace) is not None] or [0.0]) for side in (here, there)]
+    ratio = f", median gap {paces[0]:,.1f} in place of {paces[1]:,.1f} ms" if paces[1] else ""
+    both = f"{first:,.0f} and {origin_first:,.0f} ms"
+    told = f"the first content {first - origin_first:+,.0f} ms against the server itself ({both}){ratio}"
+    if first - origin_first > max(_MUCH_LATER, 0.5 * origin_first):
+        return warn(told, Fix("look at what is in between: its buffers, its queue, its own model of the answer", _TTFT))
+    return fine(told)
+
+
+def chunks(evidence: Evidence) -> Result:
+    counted = [seen for seen in evidence.ordinary if seen.completed and seen.record.output_tokens and seen.content]
+    if not counted:
+        return unknown("no complete answer told its tokens")
+    record = counted[0].record
+    tokens = (record.output_tokens or 0) / record.content_chunks
+    characters = record.characters / record.content_chunks
+    told = f"{tokens:.1f} tokens and {characters:.1f} characters in a chunk, on average"
+    if record.content_chunks > 1 and tokens >= _TOKENS_EACH and characters >= _CHARACTERS_EACH:
+        return warn(
+            told, Fix("vLLM: --stream-interval 1; elsewhere, what gathers tokens before they are sent", _COALESCING)
+        )
+    return fine(told)
+
+
+def whole_writes(evidence: Evidence) -> Result:
+    """Nagle's algorithm and the delayed acknowledgement: the second of two small writes comes 40 ms late."""
+    split = [ms for seen in evidence.ordinary for ms in seen.splits]
+    if len(split) < FEWEST_CHUNKS:
+        return unknown(f"{some(len(split), 'event')} came; {FEWEST_CHUNKS} are needed to tell")
+    late = [ms for ms in split if _ACK[0] <= ms <= _ACK[1]]
+    if len(late) >= _SPLIT * len(split):
+        return fail(
+            f"{len(late)} of {some(len(split), 'event')} came in two parts, {median(late):,.0f} ms apart",
+            Fix("TCP_NODELAY, or one write for each event", _NAGLE),
+            headline="Each event is sent in two writes, and the second waits 40 ms: Nagle's algorithm",
+        )
+    return fine(f"{some(len(split), 'event')} came whole, none in parts that wait for an acknowledgement")
+
+
+def steady(evidence: Evidence) -> Result:
+    judged = [seen for seen in evidence.ordinary if seen.judged and not seen.held]
+    if not judged:
+        return unknown("no answer to judge this by")
+    longest = [max(seen.gaps) for seen in judged]
+    stalls = [gap for seen, gap in zip(judged, longest, strict=True) if gap > max(_STALL, 10 * (seen.pace or 0.0))]
+    pauses = ", ".join(f"{gap:,.0f} ms" for gap in longest)
+    told = f"the longest pauses in the middle of {some(len(judged), 'answer')}: {pauses}"
+    if len(stalls) > 1:
+        return warn(told, Fix("the model's queue and its content filter; Azure: the asynchronous filter", _FILTER))
+    return fine(told)
+
+
+def silence(evidence: Evidence) -> Result:
+    longest = max(_silences(evidence), default=None)
+    if longest is None:
+        return unknown("there was no stream to look at")
+    if longest >= _SILENCE:
+        return warn(
+            f"nothing came for {longest / 1e3:,.1f} s, not even a comment", Fix(": keep-alive  # every 15 s", _NOTES)
+        )
+    pings = sum(event.what.startswith("ping") for seen in evidence.streams.values() for event in seen.events)
+    if pings:
+        return fine(f"{some(pings, 'sign')} of life; the longest silence was {longest / 1e3:,.1f} s")
+    return unknown(f"the longest silence was {longest / 1e3:,.1f} s: too short to need a sign of life")
+
+
+def _silences(evidence: Evidence) -> Iterator[float]:
+    """ms without any event, from the head of each stream on."""
+    for seen in evidence.streams.values():
+        moments = [event.at for event in seen.events if event.at is not None]
+        head = seen.ms.get("headers")
+        began = [head] if head is not None else []
+        yield from (after - before for before, after in pairwise([*began, *moments]))
+
+
+def get(evidence: Evidence) -> Result:
+    seen, first = evidence.seen.get("get"), evidence.first
+    if seen is None or first is None or seen.status is None:
+        return unknown(evidence.why_not("get") if seen is None else seen.record.detail)
+    if not seen.answered or not seen.judged:
+        return unknown(f"HTTP {seen.status} to GET: there is nothing to compare")
+    if seen.held and not first.held:
+        return warn("by GET the events came together, by POST one by one", Fix("ask by POST", _GET))
+    return fine("a stream comes by GET as it does by POST")

@@ -1,0 +1,163 @@
+"""What the head of the answer says to browsers, caches and proxies. Pure."""
+
+from streamgauge.harness.doctor.evidence import Evidence
+from streamgauge.harness.doctor.products import fixes, who
+from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
+from streamgauge.harness.drive.protocols import PROTOCOLS
+
+_SSE = "https://html.spec.whatwg.org/multipage/server-sent-events.html"
+_CACHING = "https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2"
+_ACCEL = "https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering"
+_LENGTH = "https://www.rfc-editor.org/rfc/rfc9112#section-6"
+_CORS = "https://developer.mozilla.org/docs/Web/HTTP/Guides/CORS"
+_OFTEN = "https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes"
+_KINDS = {
+    "sse": ("text/event-stream",),
+    "ndjson": (
+        "application/x-ndjson",
+        "application/ndjson",
+        "application/jsonl",
+        "application/json-lines",
+        "application/stream+json",
+    ),
+}
+_LONG = 10_000.0  # ms to the first content; proxies' limits for the first byte begin at 25 s
+_WITH_IT = 50.0  # ms between the head and the first content, if the head came with it
+
+
+def framing_of(evidence: Evidence) -> str:
+    protocol = PROTOCOLS.get(evidence.protocol)  # type: ignore[call-overload]
+    return protocol.framing if protocol is not None else "sse"
+
+
+def content_type(evidence: Evidence) -> Result:
+    first = evidence.first
+    if first is None or not first.answered:
+        return unknown("there was no answer to look at")
+    expected = _KINDS.get(framing_of(evidence), ())
+    told = first.headers.get("content-type", "")
+    fix = Fix(f"content-type: {expected[0] if expected else 'text/event-stream'}", _SSE)
+    if not told:
+        return fail("the answer has no content type", fix, headline="The answer has no content type")
+    charset = first.header("content-type").partition("charset=")[2].strip('"; ')
+    if expected and first.kind not in expected:
+        if framing_of(evidence) == "ndjson":
+            return warn(f"`{told}`, where lines of JSON are `{expected[0]}`", fix)
+        return fail(
+            f"`{told}`: a browser's EventSource refuses it, and proxies buffer and compress it",
+            fix,
+            headline=f"The stream is called {first.kind}, and not text/event-stream",
+        )
+    if charset and charset not in {"utf-8", "utf8"}:
+        return warn(f"`{told}`: an event stream is always UTF-8", fix)
+    return fine(f"`{told}`")
+
+
+def caching(evidence: Evidence) -> Result:
+    first = evidence.first
+    if first is None or not first.answered:
+        return unknown("there was no answer to look at")
+    told = first.header("cache-control")
+    if "no-cache" in told or "no-store" in told:
+        return fine(f"`cache-control: {told}`")
+    says = f"`cache-control: {told}`" if told else "no `cache-control`"
+    return warn(
+        f"{says}: what is in between may keep or change the answer",
+        Fix("cache-control: no-cache, no-transform", _CACHING),
+    )
+
+
+def accel(evidence: Evidence) -> Result:
+    first = evidence.first
+    if first is None or not first.answered:
+        return unknown("there was no answer to look at")
+    told = first.header("x-accel-buffering")
+    if told == "no":
+        return fine("`x-accel-buffering: no`")
+    if told:
+        return warn(f"`x-accel-buffering: {told}` switches nginx's buffer on", Fix("x-accel-buffering: no", _ACCEL))
+    return unknown("not seen: the server does not send it, or an nginx in between has acted on it and removed it")
+
+
+def length(evidence: Evidence) -> Result:
+    first = evidence.first
+    if first is None or not first.answered:
+        return unknown("there was no answer to look at")
+    if told := first.header("content-length"):
+        return fail(
+            f"`content-length: {told}`: the whole answer was there before its first byte was sent",
+            Fix("send the answer as it is generated, with `transfer-encoding: chunked`", _LENGTH),
+            *fixes(evidence.products, "held"),
+            headline="The server, or a proxy, sends the answer only when it knows its length",
+        )
+    if not first.header("transfer-encoding"):
+        return warn(
+            "neither a length nor chunks: only the close of the connection ends the answer, as in HTTP/1.0. A cut "
+            "looks like an end, and the connection cannot be used again",
+            Fix("nginx: proxy_http_version 1.1; and HTTP/1.1 in the server", _LENGTH),
+        )
+    return fine("`transfer-encoding: chunked`, without a length")
+
+
+def compression(evidence: Evidence) -> Result:
+    first, identity = evidence.first, evidence.seen.get("identity")
+    if first is None or not first.answered:
+        return unknown("there was no answer to look at")
+    lines = fixes(evidence.products, "compressed")
+    headline = f"Compression gathers the chunks: {who(evidence.products, 'compressed') or 'a compressor on the way'}"
+    asked_for_none = identity.header("content-encoding") if identity is not None and identity.answered else ""
+    if asked_for_none not in {"", "identity"}:
+        return fail(
+            f"`content-encoding: {asked_for_none}`, although the request accepts only identity",
+            *lines,
+            headline="The stream is compressed for clients that did not ask for it",
+        )
+    told = first.header("content-encoding")
+    if told in {"", "identity"}:
+        return fine("not compressed")
+    if not first.judged:
+        return unknown(f"`content-encoding: {told}`; too few events to tell whether each is flushed")
+    if not first.held:
+        return fine(f"`content-encoding: {told}`, flushed at each event")
+    if identity is not None and identity.judged and not identity.held:
+        return fail(
+            f"`content-encoding: {told}`, and the events came together; without it they came one by one",
+            *lines,
+            headline=headline,
+        )
+    return warn(f"`content-encoding: {told}`, and the events came together", *lines)
+
+
+def first_byte(evidence: Evidence) -> Result:
+    first = evidence.first
+    head = None if first is None else first.ms.get("headers")
+    if first is None or not first.answered or head is None or not first.moments:
+        return unknown("there was no content to compare with")
+    told = f"the head came after {head:,.0f} ms, the first content after {first.moments[0]:,.0f} ms"
+    if first.moments[0] > _LONG and first.moments[0] - head < _WITH_IT:
+        return warn(told, Fix("send the head and a comment (`: hello`) as soon as the question is accepted", _OFTEN))
+    return fine(told)
+
+
+def cors(evidence: Evidence) -> Result:
+    preflight, first = evidence.seen.get("preflight"), evidence.first
+    if preflight is None or preflight.status is None or first is None:
+        return unknown(evidence.why_not("preflight") if preflight is None else preflight.record.detail)
+    allowed = preflight.header("access-control-allow-origin")
+    if not allowed:
+        return unknown(
+            f"HTTP {preflight.status} without `access-control-allow-origin`: pages of other origins cannot ask, "
+            "which matters only if browsers ask directly"
+        )
+    if preflight.status // 100 != 2:
+        return warn(
+            f"the preflight is allowed and ends with HTTP {preflight.status}: browsers then refuse",
+            Fix("answer OPTIONS with 204", _CORS),
+        )
+    headers = preflight.header("access-control-allow-headers")
+    if headers != "*" and "content-type" not in headers:
+        return warn(
+            f"`access-control-allow-headers: {headers}` lacks content-type: browsers send no JSON",
+            Fix("access-control-allow-headers: content-type, authorization", _CORS),
+        )
+    return fine(f"`access-control-allow-origin: {allowed}` for a page of another origin")

@@ -1,0 +1,96 @@
+"""One examination: everything is asked, and all that was seen becomes the evidence."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import gevent
+
+from streamgauge.harness.config.schema import Target
+from streamgauge.harness.doctor.evidence import Evidence
+from streamgauge.harness.doctor.experiments import EXPERIMENTS
+from streamgauge.harness.doctor.reach import Reach, look
+from streamgauge.harness.doctor.seen import Seen
+from streamgauge.harness.doctor.session import Session, Spent
+from streamgauge.harness.drive.protocols import PROTOCOLS
+from streamgauge.harness.drive.wire.endpoint import Endpoint
+from streamgauge.harness.probe.advice import Advice
+from streamgauge.harness.probe.asking import Probe
+from streamgauge.harness.probe.events import taken
+from streamgauge.harness.probe.recognising import recognised
+from streamgauge.harness.probe.remedies import remedies
+
+_LONGEST_LOOK = 15.0  # seconds, at the addresses and TLS
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is to be examined."""
+
+    url: str
+    candidates: Sequence[tuple[str, Target]]  # hosts and targets; of several, the first that gets an answer is taken
+    origin: str | None = None
+    budget: int = 30
+    experiments: Sequence[str] = tuple(EXPERIMENTS)
+
+
+def examine(case: Case) -> Evidence:
+    """TargetError for a URL that is none; ConfigError or ScenarioError for a question that cannot be put."""
+    host, target = case.candidates[0]
+    session = Session(host, target, case.origin, case.budget)
+    session.site()  # raises what the user must mend, before anything is sent
+    session.site(case.origin)
+    endpoint = Endpoint.of(host, verify=target.verify)
+    with session.stoppable():
+        reach = gevent.get_hub().threadpool.spawn(look, endpoint.host, endpoint.port, secure=endpoint.tls is not None)
+        unread = _settle(case, session) if len(case.candidates) > 1 else None
+        if unread is None:
+            for name in case.experiments:
+                EXPERIMENTS[name].run(session)
+        session.wait_for(reach, _LONGEST_LOOK)
+    found = reach.value if reach.ready() and reach.successful() else Reach(endpoint.host, fault="it took too long")
+    return _evidence(case, session, found, unread)
+
+
+def _settle(case: Case, session: Session) -> Probe | None:
+    """Find out what the endpoint speaks. Returns the answer that came nearest, if no answer could be read."""
+    by_host: dict[str, list[Target]] = {}
+    for host, target in case.candidates:
+        by_host.setdefault(host, []).append(target)
+    nearest: Probe | None = None
+    for host, targets in by_host.items():
+        try:
+            result = recognised(host, targets, session.probe)
+        except Spent:
+            break
+        if result.working is not None:
+            session.settle(host, result.working.probe.target)
+            return None
+        probe = result.first.probe
+        if nearest is None or probe.status not in {404, 405}:
+            nearest = probe
+        if probe.status is None or session.stopped:
+            break
+    return nearest
+
+
+def _evidence(case: Case, session: Session, reach: Reach, unread: Probe | None) -> Evidence:
+    first = unread or session.first
+    if unread is not None:
+        session.seen["as_is"] = Seen.of(unread)
+    advice: tuple[Advice, ...] = ()
+    if first is not None and not session.seen["as_is"].completed:
+        advice = tuple(remedies(first, taken(first)))
+    return Evidence(
+        url=first.url if first is not None else case.url,
+        protocol=first.protocol.name if first is not None else next(iter(PROTOCOLS)),
+        reach=reach,
+        seen=dict(session.seen),
+        untried=dict(session.untried),
+        figures=dict(session.figures),
+        origin=case.origin,
+        advice=advice,
+        requests=session.requests,
+        budget=case.budget,
+        seconds=session.seconds,
+        stopped=session.stopped,
+    )

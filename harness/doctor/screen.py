@@ -1,0 +1,50 @@
+"""A diagnosis for a terminal of 80 columns or more. What comes from outside cannot act on the terminal."""
+
+from streamgauge.harness.counting import some
+from streamgauge.harness.doctor.diagnosis import Diagnosis, Item
+from streamgauge.harness.doctor.result import Status
+from streamgauge.harness.judge.outputs.rich_text import Console, safe, status, table_of
+
+_TOLD = (Status.FAIL, Status.WARN)  # with all there is to say; of the others a line each
+
+
+def show(diagnosis: Diagnosis, console: Console) -> None:
+    evidence = diagnosis.evidence
+    console.print(status(diagnosis.status, f": {diagnosis.sentence}"))
+    console.print(safe(about(diagnosis)), style="dim")
+    for item in (item for told in _TOLD for item in diagnosis.having(told)):
+        _whole(item, console)
+    rest = [item for item in diagnosis.items if item.result.status not in _TOLD]
+    if rest:
+        console.print()
+        table = table_of("", "", "")
+        for item in rest:
+            table.add_row(status(item.result.status), safe(item.check.title), safe(item.result.says))
+        table.show_header = False
+        console.print(table)
+    for advice in evidence.advice:
+        console.print()
+        console.print(safe(advice.says))
+        for line in advice.lines.splitlines():
+            console.print(safe(line), soft_wrap=True, style="bold")
+
+
+def about(diagnosis: Diagnosis) -> str:
+    """What was asked, and what answered: one line."""
+    evidence = diagnosis.evidence
+    names = ", ".join(product.name for product in evidence.products)
+    stopped = ", stopped before all was asked" if evidence.stopped else ""
+    return (
+        f"{evidence.url}, read as {evidence.protocol}: {some(evidence.requests, 'request')} "
+        f"in {evidence.seconds:,.0f} s"
+        f"{stopped}{f'; recognised: {names}' if names else ''}"
+    )
+
+
+def _whole(item: Item, console: Console) -> None:
+    console.print()
+    console.print(status(item.result.status, f" {item.check.title}: {item.result.says}"))
+    console.print(safe(f"  {item.check.why}."), style="dim")
+    for fix in item.result.fixes:
+        console.print(safe(f"  {fix.line}"), style="bold", soft_wrap=True)
+        console.print(safe(f"    {fix.source}"), style="dim", soft_wrap=True)

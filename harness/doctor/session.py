@@ -1,0 +1,240 @@
+"""Asks for one examination: within a budget of requests and of time, and until the person at the terminal stops it.
+
+What is asked is kept by the experiment's name. Nothing here waits without a bound.
+"""
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import gevent
+from gevent.event import Event
+from msgspec.structs import replace
+
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Limits, Target, Timeouts
+from streamgauge.harness.doctor.seen import Seen
+from streamgauge.harness.drive import network
+from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients.wire import WireClient
+from streamgauge.harness.drive.network import Network
+from streamgauge.harness.drive.prompts import Prompt
+from streamgauge.harness.drive.site import Site
+from streamgauge.harness.errors import StreamgaugeError
+from streamgauge.harness.probe import asking
+from streamgauge.harness.probe.asking import Probe
+from streamgauge.harness.record.clock import RunClock
+
+QUESTION = "Count from one to forty in words, one word on each line. Write nothing else."
+_TOKENS = 96  # of an answer, at most: forty words and some room
+_LONGEST = 90.0  # seconds for all questions; the one under way may still end
+_SECOND = 1_000_000_000
+_MOST = Timeouts(
+    connect=Duration(5 * _SECOND), first_token=Duration(20 * _SECOND), idle=Duration(20 * _SECOND),
+    total=Duration(30 * _SECOND),
+)  # fmt: skip
+_LIMITS = Limits(stream_bytes=2_000_000, event_bytes=500_000)
+
+
+class Spent(StreamgaugeError):
+    """No more requests may be sent; the message says why."""
+
+
+class Person(NamedTuple):
+    """Who asks: keeps its connection between two questions."""
+
+    site: Site
+    client: WireClient
+
+
+class _Whole(WireClient):
+    """Sends one request that is given as bytes."""
+
+    def __init__(self, site: Site, request: bytes) -> None:
+        super().__init__(site)
+        self._request = request
+
+    def _converse(self, attempt: Any, question: Any) -> None:  # noqa: ARG002 - the request is there already
+        attempt.converse(self._request)
+
+
+@dataclass
+class Session:
+    host: str
+    target: Target
+    origin: str | None
+    budget: int
+    requests: int = 0
+    seen: dict[str, Seen] = field(default_factory=dict)
+    untried: dict[str, str] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    first: Probe | None = None  # the answer that decides whether the rest is worth asking
+    _stop: Event = field(default_factory=Event)
+    _running: list[Any] = field(default_factory=list)
+    _began: float = field(default_factory=time.monotonic)
+    _over: str = ""  # why no more is asked
+
+    def __post_init__(self) -> None:
+        self.target = bounded(self.target)
+
+    @property
+    def stopped(self) -> bool:
+        return bool(self._stop.is_set())
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def spent(self) -> str:
+        """Why no more requests may be sent; "": they may."""
+        if self.stopped:
+            return "it was stopped"
+        if self.requests >= self.budget:
+            return f"the budget of {self.budget:,} requests was used up"
+        if self.seconds > _LONGEST:
+            return f"the {_LONGEST:.0f} s for all questions were over"
+        return self._over
+
+    def give_up(self, why: str) -> None:
+        """Ask nothing more."""
+        self._over = why
+
+    @contextmanager
+    def stoppable(self) -> Iterator[None]:
+        """In this block, Ctrl-C ends the questions under way and asks no others."""
+        before = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+        watcher = gevent.signal_handler(signal.SIGINT, self._stop_all)
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            signal.signal(signal.SIGINT, before)
+
+    def _stop_all(self) -> None:
+        self._stop.set()
+        for greenlet in list(self._running):
+            greenlet.kill(block=False)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, unless the examination is stopped."""
+        self._stop.wait(seconds)
+
+    def wait_for(self, other: Any, seconds: float) -> None:
+        """Wait until another thread is ready, for at most so long, unless the examination is stopped."""
+        until = time.monotonic() + seconds
+        while not other.ready() and not self.stopped and time.monotonic() < until:
+            self._stop.wait(0.02)
+
+    def settle(self, host: str, target: Target) -> None:
+        """Ask there from now on."""
+        self.host, self.target = host, bounded(target)
+
+    def together(self, *experiments: Callable[[], Any]) -> None:
+        """Two at a time."""
+        gevent.joinall([gevent.spawn(experiment) for experiment in experiments[:2]], raise_error=True)
+
+    def site(self, host: str | None = None, target: Target | None = None, **headers: str) -> Site:
+        """`headers`: in addition to the target's, with _ for -."""
+        target = target or self.target
+        own = {name: value for name, value in target.headers.items() if name.lower().replace("-", "_") not in headers}
+        more = {name.replace("_", "-"): value for name, value in headers.items()}
+        target = replace(target, headers={**own, **more})
+        return Site.of(host or self.host, target, RunClock.starting_at(time.time_ns()))
+
+    @contextmanager
+    def person(self, host: str | None = None, target: Target | None = None, **headers: str) -> Iterator[Person]:
+        """Who keeps a connection until the end of the block. The parameters are those of `site`."""
+        site = self.site(host, target, **headers)
+        client = WireClient(site)
+        try:
+            yield Person(site, client)
+        finally:
+            client.close()
+
+    def ask(
+        self,
+        name: str,
+        person: Person,
+        prompt: Prompt | None = None,
+        plan: Plan | None = None,
+        road: str | Network = "",
+    ) -> Seen | None:
+        """None if it may not be asked, or was stopped before anything was tried; then `untried` says why."""
+        prompt = prompt or question()
+        link = road if isinstance(road, Network) else network.find(road or "direct")
+        probe = self._put(name, person.client, person.site, prompt, plan or Plan(), link)
+        if probe is None:
+            return None
+        if name == "as_is":
+            self.first = probe
+        self.seen[name] = Seen.of(probe)
+        return self.seen[name]
+
+    def ask_in_time(self, name: str, person: Person) -> Seen | None:
+        """As `ask`; once more, if this machine read the answer too late to tell how it came."""
+        seen = self.ask(name, person)
+        if seen is not None and seen.late and not self.spent:
+            return self.ask(name, person)
+        return seen
+
+    def send(self, name: str, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Seen | None:
+        """Send a whole request of our own to the host. `headers` are all that it has beside those of HTTP itself."""
+        site = self.site()
+        told = {"host": site.endpoint.authority, "user-agent": site.headers["user-agent"], **headers}
+        if body:
+            told["content-length"] = str(len(body))
+        head = "".join(f"{key}: {value}\r\n" for key, value in told.items())
+        request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1", "replace") + body
+        client = _Whole(site, request)
+        probe = self._put(name, client, site, question(), Plan(), network.find("direct"))
+        client.close()
+        if probe is None:
+            return None
+        self.seen[name] = Seen.of(probe, method)
+        return self.seen[name]
+
+    def probe(self, host: str, target: Target, client: str, text: str) -> Probe:
+        """As `asking.ask`, within the budget. Spent if it may not be asked."""
+        site = Site.of(host, bounded(target), RunClock.starting_at(time.time_ns()))
+        person = WireClient(site)
+        found = self._put("", person, site, Prompt((("user", text),), conversation=str(uuid4())), Plan(),
+                          network.find("direct"))  # fmt: skip
+        person.close()
+        if found is None:
+            raise Spent(f"{self.spent or 'stopped'}, and nothing is known of what the endpoint speaks")
+        return dataclasses.replace(found, host=host, client=client)
+
+    def _put(
+        self, name: str, client: WireClient, site: Site, prompt: Prompt, plan: Plan, road: Network
+    ) -> Probe | None:
+        if self.spent:
+            self.untried[name] = self.spent
+            return None
+        self.requests += 1
+        greenlet = gevent.spawn(asking.put, client, site, "wire", prompt, plan, road)
+        self._running.append(greenlet)
+        found = greenlet.get()
+        self._running.remove(greenlet)
+        if not isinstance(found, Probe):
+            self.untried[name] = "it was stopped"
+            return None
+        return found
+
+
+def bounded(target: Target) -> Target:
+    """The target with small answers, and waits and sizes that are no longer than an examination takes."""
+    timeouts = {name: min(getattr(target.timeouts, name), getattr(_MOST, name)) for name in _MOST.__struct_fields__}
+    limits = {name: min(getattr(target.limits, name), getattr(_LIMITS, name)) for name in _LIMITS.__struct_fields__}
+    return replace(
+        target, max_tokens=min(target.max_tokens, _TOKENS), timeouts=Timeouts(**timeouts), limits=Limits(**limits)
+    )
+
+
+def question() -> Prompt:
+    return Prompt((("user", QUESTION),), conversation=str(uuid4()))

@@ -1,0 +1,147 @@
+"""`doctor` in front of the reference server: with each of its faults the right checks fail, and only those."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gevent.pool import Pool
+
+from tests.support.command import COLUMNS, invoke
+from tests.support.diagnosed import diagnosed, named, wrong
+from tests.support.late import Late
+from tests.support.reference import ReferenceServer, reference_server
+
+experiments, result = Late("streamgauge.harness.doctor.experiments"), Late("streamgauge.harness.doctor.result")
+
+SECRET = "sk-staging-0123456789"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReferenceServer]:
+    with reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "20ms", "--tokens", "60") as running:
+        yield running
+
+
+# Fault → the checks that fail, and those that warn.
+FAULTS: dict[str, tuple[list[str], list[str]]] = {
+    "http_500": (["answers"], []),
+    "http_503": ([], ["retry_after"]),
+    "slow_headers:300ms": ([], []),
+    "stall:1s@5": ([], ["steady"]),
+    "error@5": (["end"], []),
+    "cut@5": (["end"], []),
+    "close@5": (["end"], []),
+    "reset@5": (["end"], []),
+    "cut_event@5": (["end"], []),
+    "cut_character@5": (["end"], []),
+    "no_terminator": (["end"], []),
+    "garbage@5": (["sse"], []),
+    "batch:15": (["streaming"], []),
+    "batch:5": ([], ["streaming"]),
+    "buffer:4096": (["streaming"], []),
+    "buffer:100000": (["streaming"], []),
+    "buffer_time:300ms": (["streaming"], []),
+    "gzip": (["compression"], []),
+    "comments": ([], []),
+    "crlf": ([], []),
+    "cr": ([], []),
+    "bom": ([], []),
+    "repeat@5": ([], []),
+    "lose@5": ([], []),
+}
+
+
+@pytest.fixture(scope="module")
+def diagnoses(server: ReferenceServer) -> dict[str, Any]:
+    """With each fault; several at a time, since they mostly wait."""
+    found = Pool(6).map(lambda fault: diagnosed(server.url, f"x-gauge-fault: {fault}"), FAULTS)
+    return dict(zip(FAULTS, found, strict=True))
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_fails_the_right_checks_and_only_those(diagnoses: dict[str, Any], fault: str) -> None:
+    found = diagnoses[fault]
+    assert (named(found, result.Status.FAIL), named(found, result.Status.WARN)) == FAULTS[fault], found.sentence
+    assert found.exit_code == (1 if FAULTS[fault][0] else 3 if fault == "http_503" else 0)
+
+
+def test_a_server_that_stands_still_is_warned_of(server: ReferenceServer) -> None:
+    found = diagnosed(server.url, "x-gauge-fault: block:1s@5", "x-gauge-tokens: 25")
+    assert wrong(found) == ["steady"]
+
+
+def test_a_healthy_endpoint_passes_with_all_that_is_asked(server: ReferenceServer) -> None:
+    found = diagnosed(server.url, experiments=tuple(experiments.EXPERIMENTS))
+    assert (wrong(found), found.exit_code) == ([], 0)
+    passed = named(found, result.Status.PASS)
+    assert {"streaming", "end", "leaving", "together", "whole", "bad_request", "stream_error", "slow_reader"} <= {
+        *passed
+    }
+    assert found.evidence.requests <= 30
+
+
+def test_what_an_endpoint_speaks_is_recognised_within_the_budget(server: ReferenceServer) -> None:
+    short = ("x-gauge-itl: 5ms", "x-gauge-tokens: 25")
+    for path, protocol in (
+        ("", "anthropic_messages"),
+        ("/v1/chat/completions", "openai_chat"),
+        ("/chat/stream", "plain_sse"),
+    ):
+        found = diagnosed(f"{server.url}{path}", *short, protocol=None)
+        assert (found.evidence.protocol, found.exit_code) == (protocol, 0), found.sentence
+
+
+def test_the_screen_says_the_most_serious_first_and_never_a_secret(
+    server: ReferenceServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEY", SECRET)
+    words = (
+        "doctor",
+        server.url,
+        "--protocol",
+        "openai_chat",
+        "--header",
+        "authorization: Bearer ${KEY}",
+        "--budget",
+        3,
+    )
+    shown = invoke(*words, "--header", "x-gauge-fault: cut@5")
+    assert shown.exit_code == 1
+    assert shown.output.startswith("✗ FAIL: The answer has no terminal event: a cut cannot be told from an end\n")
+    assert SECRET not in shown.output
+    told = json.loads(invoke(*words, "--json").output)
+    assert (told["exit_code"], told["status"], told["requests"] <= 4) == (0, "pass", True)
+    assert told["counts"] == {
+        "fail": 0,
+        "warn": 0,
+        "unknown": told["counts"]["unknown"],
+        "pass": told["counts"]["pass"],
+    }
+    assert SECRET not in json.dumps(told)
+
+
+def test_what_cannot_be_looked_at_is_no_failure_and_no_success(server: ReferenceServer) -> None:
+    closed = diagnosed("http://127.0.0.1:9")
+    assert (closed.exit_code, closed.sentence) == (
+        3,
+        "Could not look: no HTTP answer: cannot connect to 127.0.0.1:9: ECONNREFUSED (Connection refused)",
+    )
+    short = diagnosed(server.url, "x-gauge-tokens: 3")
+    assert (short.exit_code, wrong(short)) == (3, [])
+    assert short.sentence.startswith("Could not tell whether it streams: only 3 content events came")
+
+
+def test_a_mistake_in_the_call_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words, says in (
+        (("nonsense",), "not a URL"),
+        (("http://127.0.0.1:9", "--config", "none.toml"), "no such config file"),
+        (("http://127.0.0.1:9", "--origin", "there"), "not a URL"),
+        (("http://127.0.0.1:9", "--header", "x: ${MISSING_KEY}"), "MISSING_KEY"),
+    ):
+        told = invoke("doctor", *words)
+        assert (told.exit_code, says in told.output, told.output.count("\n")) == (2, True, 1), told.output
+    assert COLUMNS == 80

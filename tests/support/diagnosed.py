@@ -1,0 +1,42 @@
+"""Examinations as tests make them: in this process, with as few requests as the test needs."""
+
+from collections.abc import Sequence
+
+from streamgauge.harness.config.schema import ProtocolName, Target
+from streamgauge.harness.doctor.candidates import candidates
+from streamgauge.harness.doctor.diagnosis import Diagnosis
+from streamgauge.harness.doctor.examination import Case, examine
+from streamgauge.harness.doctor.result import Status
+
+PLAIN = ("ordinary", "identity")  # experiments: as a browser asks, the same again, and without compression
+
+
+def diagnosed(
+    url: str,
+    *headers: str,
+    protocol: ProtocolName | None = "openai_chat",
+    origin: str | None = None,
+    experiments: Sequence[str] = PLAIN,
+    target: Target | None = None,
+) -> Diagnosis:
+    asked = candidates(url, target or Target(), protocol, model=None, path=None, headers=headers)
+    return Diagnosis.of(examine(Case(url, asked, origin, experiments=experiments)))
+
+
+def named(diagnosis: Diagnosis, *statuses: Status) -> list[str]:
+    """The checks with one of these statuses, sorted."""
+    return sorted(item.name for item in diagnosis.items if item.result.status in statuses)
+
+
+def wrong(diagnosis: Diagnosis) -> list[str]:
+    return named(diagnosis, Status.FAIL, Status.WARN)
+
+
+def says(diagnosis: Diagnosis, name: str) -> str:
+    """The evidence of a check."""
+    return next(item.result.says for item in diagnosis.items if item.name == name)
+
+
+def lines(diagnosis: Diagnosis, name: str) -> Sequence[str]:
+    """What a check would change."""
+    return [fix.line for item in diagnosis.items if item.name == name for fix in item.result.fixes]
