@@ -36,6 +36,7 @@ _COMMANDS = {  # each with the first sentence of its own help, so that the list 
     "run": "Run a scenario with Locust.",
     "runs": "List the runs of a database, oldest first, each with its verdict.",
     "serve": "Start the reference server; `serve --help` has its options.",
+    "status": "Write the status page of a monitor's database.",
     "try": "Ask one question, and show what came.",
 }
 

@@ -15,6 +15,7 @@ html          the templates
 run_pages     which file is the report of which run
 page          a run's report as one HTML file
 trend         the history page
+status_page   the page of a monitor
 
 The comparison page is a package of its own.
 """

@@ -39,7 +39,7 @@ _NOTE = (
 def render(history: History, links: Mapping[str, str] | None = None) -> str:
     """One self-contained HTML page. `links`: the address of each run's report, by the run's id, where there is one."""
     newest = history.points[-1].run
-    panels = [_head(history), _by_run(history, links or {}), _by_day(history)]
+    panels = [_head(history), _by_run(history, links or {}), by_day(history.days, "streams")]
     return assemble(panels, newest.scenario, f"{some(len(history.points), 'run')} up to {newest.id}")
 
 
@@ -241,8 +241,9 @@ def _cost(point: Point) -> tuple[Cell, ...]:
 # By day
 
 
-def _by_day(history: History) -> Panel:
-    used = [place for place in range(len(EDGES_MS) + 1) if any(day.counts[place] for day in history.days)]
+def by_day(days: Sequence[Day], counted: str) -> Panel:
+    """`counted`: what they are, as in `streams`."""
+    used = [place for place in range(len(EDGES_MS) + 1) if any(day.counts[place] for day in days)]
     places = list(range(used[0], used[-1] + 1)) if used else []
     rows: list[tuple[Cell, ...]] = [
         (
@@ -252,15 +253,16 @@ def _by_day(history: History) -> Panel:
             figure_or_never(day.p50, "ms"),
             figure_or_never(day.p95, "ms"),
         )
-        for day in history.days
+        for day in days
     ]
     columns = ("day", *(f">{_bucket(place)}" for place in places), ">failed", ">P50", ">P95")
     return Panel(
         name="days",
         title="By day",
-        lead="TTFT of all streams of a day (UTC). The stronger the colour, the larger its share of that day’s streams.",
-        charts=tuple(_charts(history.days)),
-        tables=(Table("Streams by TTFT", columns, rows),),
+        lead=f"TTFT of all {counted} of a day (UTC). "
+        f"The stronger the colour, the larger its share of that day’s {counted}.",
+        charts=tuple(_charts(days)),
+        tables=(Table(f"{counted.capitalize()} by TTFT", columns, rows),),
     )
 
 

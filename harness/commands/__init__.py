@@ -20,6 +20,7 @@ compare         runs that exist, with a baseline or with each other
 baseline        the accepted runs
 ab              two builds, compared in turns
 monitor         probes day and night, with alerts
+status          the status page of a monitor
 incidents       what a monitor found
 merge           the databases of several monitors as one
 noise           how far apart equal runs are

@@ -2,25 +2,29 @@
 
 import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.receivers import filled
+from streamgauge.harness.config.schema import Config
 from streamgauge.harness.config.secrets import Variables
 from streamgauge.harness.errors import StoreError
-from streamgauge.harness.judge.outputs import kinds
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.outputs import kinds, lines
 from streamgauge.harness.judge.store.monitored import MonitorStore
-from streamgauge.harness.judge.wording import harmless
 from streamgauge.harness.monitor import plan
+from streamgauge.harness.monitor.alerts import at_once
+from streamgauge.harness.monitor.exposition import written
 from streamgauge.harness.monitor.levels import levels
 from streamgauge.harness.monitor.processes import parts
 from streamgauge.harness.monitor.service import Service
+from streamgauge.harness.monitor.web.address import TOKEN, parse
 
 _DEFAULT = "./streamgauge.toml"
 
@@ -28,8 +32,20 @@ _DEFAULT = "./streamgauge.toml"
 @click.command(name="monitor")
 @click_options.config_for("What to probe, the service levels, and whom to tell.", default=_DEFAULT)
 @click.option("--db", metavar="FILE", default="monitor.db", show_default=True, help="The monitor's SQLite file.")
+@click.option(
+    "--http",
+    metavar="[HOST]:PORT",
+    help="Serve the status page, /metrics for Prometheus and /healthz, as in :9464; for other machines only if "
+    f"{TOKEN} is set.",
+)
+@click.option("--test-alert", is_flag=True, help="Send a test message to each receiver of the config, and end.")
+@click.option(
+    "--write-rules",
+    metavar="FOLDER",
+    help="Write Prometheus rules, Sloth and OpenSLO documents and a Grafana dashboard to this folder, and end.",
+)
 @click.pass_context
-def command(ctx: click.Context, /, config: str | None, db: str) -> None:
+def command(ctx: click.Context, /, config: str | None, db: str, http: str | None, **instead: Any) -> None:
     """Probe endpoints day and night, and alert when a service level is at risk.
 
     The config's [monitor] and [[monitor.target]] say what is asked, [[slo]] what must hold, and [[alert]] who is told.
@@ -37,19 +53,36 @@ def command(ctx: click.Context, /, config: str | None, db: str) -> None:
     """
     path = config or _DEFAULT
     given = load(path)
+    if instead["test_alert"]:
+        ctx.exit(_test(given))
     watched = levels(given)
+    if instead["write_rules"]:
+        lines.show(*(f"{path}: written" for path in written.write(instead["write_rules"], watched)))
+        return
     filled(given.alert)
+    if http is not None:
+        parse(http, os.environ.get(TOKEN))
     if given.monitor.heartbeat is not None:
         Variables(os.environ).fill("monitor.heartbeat", given.monitor.heartbeat)
     kinds.check_place(db)
-    started = parts(given, path, db)
+    started = parts(given, path, db, http)
     with MonitorStore.create(db):
         pass
-    for line in plan.lines(given, watched):
-        click.echo(harmless(line))
-    sys.stdout.flush()
+    lines.show(*plan.lines(given, watched))
     with _alone(db):
         ctx.exit(Service(started, given.monitor.every / 1e9, _say).run())
+
+
+def _test(config: Config) -> Exit:
+    """MISSED if a receiver did not take the message."""
+    code = Exit.MET
+    for sent in at_once.send_test(at_once.ready(config.alert)):
+        if sent.fault is None:
+            lines.show(f"{sent.receiver}: took the test message" + (f" ({sent.note})" if sent.note else ""))
+        else:
+            code = Exit.MISSED
+            lines.show(f"{sent.receiver}: did not take it: {sent.fault}")
+    return code
 
 
 @contextmanager
@@ -65,4 +98,4 @@ def _alone(db: str) -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"streamgauge: {harmless(line)}\n")
+    lines.warn(f"streamgauge: {line}")

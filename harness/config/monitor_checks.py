@@ -48,6 +48,10 @@ def _of_monitor(monitor: Monitor) -> Iterator[str]:
         yield f'every: {monitor.every}: write a time from "1s" to "1d"'
     if monitor.tokens_per_day < 1:
         yield f"tokens_per_day: {monitor.tokens_per_day} is not a number of tokens: write 1 or more"
+    for key in ("url", "otlp"):
+        url = getattr(monitor, key)
+        if url is not None and not (key == "otlp" and "${" in url) and not _URL.fullmatch(url):
+            yield f"{key}: {url[:60]!r} is no URL: write it as in https://status.example"
     if not _HOUR <= monitor.keep_raw <= _LONGEST_KEPT:
         yield f'keep_raw: {monitor.keep_raw}: write a time from "1h" to "400d"'
 

@@ -295,6 +295,8 @@ class Monitor(Closed, frozen=True):
     tokens_per_day: int = 200_000  # of all targets together, input and output
     keep_raw: Duration = Duration.parse("7d")  # single streams; of older ones, hourly summaries are kept
     heartbeat: str | None = None  # a URL that is asked after each good round
+    url: str | None = None  # of the status page, as the readers of alerts reach it
+    otlp: str | None = None  # of an OpenTelemetry collector, such as http://127.0.0.1:4318
     target: list[MonitorTarget] = []
     maintenance: list[Maintenance] = []
 

@@ -1,6 +1,6 @@
 """The monitor: probes of endpoints, their service levels, and the alerts when a budget burns.
 
-`alerts` holds what is told to whom, and how it is delivered.
+`alerts` holds what is told to whom, and how it is delivered; `exposition` what other tools read; `web` the pages.
 
 good          what makes a probe good
 burn          how fast an error budget burns
@@ -14,6 +14,8 @@ listing       incidents for the terminal, and as JSON
 watch         begins and ends incidents
 judging       one round: from new probes to incidents
 retention     drops what is not kept
+standing      how each service level stands at each target
+status        what the status page shows
 words         what the judge's process tells
 plan          what is going to be done, told before it begins
 heartbeat     tells somebody outside that the monitor lives

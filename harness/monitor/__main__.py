@@ -15,10 +15,10 @@ from streamgauge.harness.config.schema import Config
 from streamgauge.harness.config.secrets import Variables
 from streamgauge.harness.errors import StoreError, StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.outputs import lines
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.judge.store.monitored import MonitorStore
-from streamgauge.harness.judge.wording import harmless
-from streamgauge.harness.monitor import retention
+from streamgauge.harness.monitor import retention, standing
 from streamgauge.harness.monitor.alerts.deliverer import Deliverer
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
@@ -63,6 +63,7 @@ class _Process:
         self._heartbeat = Heartbeat(beats, receivers, config.monitor.every / 1e9, _say)
         with store.transaction() as connection:
             prepare(connection)
+            standing.remember(connection, self._levels)
         self._judge = self._new_judge()
         self._began = time.time()
         self._beat_at = self._silent_at = self._tidied_at = 0.0
@@ -120,12 +121,11 @@ class _Process:
 
 
 def _tell(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
-    sys.stdout.flush()
+    lines.document(f"{line}\n")
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"streamgauge: {harmless(line)}\n")
+    lines.warn(f"streamgauge: {line}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ class Counts(NamedTuple):
     def total(self) -> int:
         return self.good + self.bad
 
+    def __sub__(self, before: "Counts") -> "Counts":
+        return Counts(self.good - before.good, self.bad - before.bad)
+
     def burn(self, objective: float) -> float | None:
         """The burn rate; None without probes."""
         return self.bad / self.total / (1 - objective) if self.total else None

@@ -20,6 +20,7 @@ from streamgauge.harness.judge.store.monitored import MonitorStore, New
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.good import UNKNOWN
 from streamgauge.harness.monitor.hours import Hours
+from streamgauge.harness.monitor.incidents import Incident
 from streamgauge.harness.monitor.ledger import Seen
 from streamgauge.harness.monitor.levels import Level
 from streamgauge.harness.monitor.maintenance import covers
@@ -103,6 +104,7 @@ class Judge:
             monitor=self._store.value("id", "monitor"),
             put=self._put(connection),
             in_maintenance=partial(covers, self._config.monitor.maintenance),
+            link=partial(_link, self._config.monitor.url),
         )
         return Watch(connection, self._levels, around, evaluated, now)
 
@@ -134,6 +136,11 @@ class Judge:
                     None if np.isnan(ttft[place]) else float(ttft[place]),
                 )
                 watch.take(level, target, seen, good=bool(good[place] > UNKNOWN))
+
+
+def _link(url: str | None, incident: Incident) -> str | None:
+    """To the status page with the incident and its streams; None: the config says no address of that page."""
+    return None if url is None else f"{url.rstrip('/')}/incidents/{incident.number}"
 
 
 def chosen_by(where: Where, streams: Streams) -> Mask:

@@ -19,10 +19,14 @@ _MOST_USERS = 100  # people of one target: so many probes can be under way at on
 _RUN = "24h"  # after which a prober begins a new run, with a new clock
 
 
-def parts(config: Config, config_path: str, db: str) -> list[Part]:
-    """ScenarioError for a scenario that does not exist."""
+def parts(config: Config, config_path: str, db: str, http: str | None = None) -> list[Part]:
+    """`http`: the address of the pages, if there are to be any. ScenarioError for a scenario that does not exist."""
     judge = [sys.executable, "-m", "streamgauge.harness.monitor", config_path, db]
-    return [Part(JUDGE, judge, _SILENCE), *(_prober(config, each, config_path, db) for each in config.monitor.target)]
+    found = [Part(JUDGE, judge, _SILENCE), *(_prober(config, each, config_path, db) for each in config.monitor.target)]
+    if http is not None or config.monitor.otlp is not None:
+        pages = [sys.executable, "-m", "streamgauge.harness.monitor.web", config_path, db, http or ""]
+        found.append(Part("the server of the pages", pages))
+    return found
 
 
 def prober_of(target: str) -> str:

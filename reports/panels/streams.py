@@ -1,5 +1,7 @@
 """Single streams: a row each on one axis, their details behind it, and a replay of typical ones."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from markupsafe import Markup
 
@@ -8,6 +10,7 @@ from streamgauge.harness.judge.store import StreamInFull
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.reports import html, stream_svg
 from streamgauge.reports.material import Material
+from streamgauge.reports.one_by_one import Group
 from streamgauge.reports.panel import Cell, Panel, Table
 from streamgauge.reports.stream_svg import Course
 
@@ -20,13 +23,18 @@ _LONGEST = 4  # an axis that is this many times as long as the usual stream woul
 def draw(run: Material) -> Panel | None:
     if not run.streams:
         return None
-    speed = run.judgement.reader.characters_per_second
-    courses = {stream.id: stream_svg.course(stream, speed) for group in run.streams for stream in group.streams}
     own = len({stream.id for group in run.streams if not group.of_baseline for stream in group.streams})
+    lead = f"Where did the time go? {own:,} of {some(run.judgement.totals.streams, 'stream')}, a line each."
+    return panel(run.streams, run.judgement.reader.characters_per_second, lead)
+
+
+def panel(drawn: Sequence[Group], speed: float, lead: str) -> Panel:
+    """At least one group, none of them empty. `speed`: the reader's, in characters a second."""
+    courses = {stream.id: stream_svg.course(stream, speed) for group in drawn for stream in group.streams}
     width = _width([course.ends for course in courses.values()])
     shown_before: set[int] = set()
     groups = []
-    for group in run.streams:
+    for group in drawn:
         groups.append(
             (group.name, [_row(each, courses[each.id], width, each.id in shown_before) for each in group.streams])
         )
@@ -36,7 +44,7 @@ def draw(run: Material) -> Panel | None:
         width=figure(width, "ms"),
         lanes=[
             (group.name, group.streams[0].id)
-            for group in run.streams
+            for group in drawn
             if group.replayed and _can_play(courses[group.streams[0].id])
         ],
         times=html.inert_json({str(stream): _times(course) for stream, course in courses.items() if _can_play(course)}),
@@ -45,10 +53,10 @@ def draw(run: Material) -> Panel | None:
     return Panel(
         name="streams",
         title="Streams one by one",
-        lead=f"Where did the time go? {own:,} of {some(run.judgement.totals.streams, 'stream')}, a line each.",
+        lead=lead,
         body=Markup(body),  # noqa: S704 - of our own template, which escapes
         script="streams.js",
-        tables=(_table(run),),
+        tables=(_table(drawn),),
     )
 
 
@@ -122,7 +130,7 @@ def _times(course: Course) -> dict[str, list[int]]:
     }
 
 
-def _table(run: Material) -> Table:
+def _table(drawn: Sequence[Group]) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             group.name,
@@ -134,7 +142,7 @@ def _table(run: Material) -> Table:
             _after(stream, "ended_at"),
             stream.detail,
         )
-        for group in run.streams
+        for group in drawn
         for stream in group.streams
     ]
     columns = ("Shown as", ">Stream", "User class", "Network", "Outcome", ">TTFT", ">End", "Detail")

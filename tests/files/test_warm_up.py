@@ -273,12 +273,17 @@ def test_streams_are_read_in_no_other_place() -> None:
         "harness/judge/store/beside.py",
         "harness/judge/store/database.py",
         "harness/judge/store/exported.py",  # measured streams only: see test_export
+        "harness/judge/store/merged.py",  # copies all rows
+        "harness/judge/store/monitored.py",  # probes have no warm-up
         "harness/judge/store/rows.py",  # texts of the streams in the sample of the findings
         "harness/judge/store/schema.py",  # the view
+        "harness/judge/store/spent.py",  # what probes cost
         "harness/judge/store/streams.py",
         "harness/judge/verdict/abort.py",
         "harness/judge/verdict/judgement.py",
         "harness/judge/verdict/warm_up.py",  # what it cost
+        "harness/monitor/exposition/probes.py",
+        "harness/monitor/retention.py",  # drops rows
         "harness/testing/measured.py",
         "reports/material.py",
     }

@@ -96,7 +96,7 @@ def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> Histo
             days[day] = days.get(day, 0) + count
     return History(
         points=_with_changes(points, margin),
-        days=[_day(*one) for one in sorted(days.items())],
+        days=[day_of(*one) for one in sorted(days.items())],
         others=len(ended) - len(alike),
         damaged=damaged,
     )
@@ -142,7 +142,8 @@ def _by_day(streams: Streams, realtime_ns: int) -> dict[int, _Counts]:
     }
 
 
-def _day(number: int, counts: _Counts) -> Day:
+def day_of(number: int, counts: _Counts) -> Day:
+    """`number`: days since 1970."""
     date = datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
     upto = np.cumsum(counts)[[*np.searchsorted(FINE_MS, EDGES_MS), len(FINE_MS)]]
     return Day(

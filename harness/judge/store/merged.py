@@ -23,6 +23,7 @@ _COPIED = {  # table → its columns that are numbers of others
     "incidents": {"id": "incidents"},
     "incident_streams": {"incident": "incidents", "stream": "streams"},
     "monitor_hours": {},
+    "monitor_levels": {},
 }
 
 

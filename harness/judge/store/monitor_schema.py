@@ -61,3 +61,14 @@ def m001_service_levels_and_incidents(database: Database) -> None:
     ):
         database.execute(statement)
     database.execute("INSERT INTO monitor_state VALUES ('id', ?)", [secrets.token_hex(3)])
+
+
+@_MIGRATIONS()
+def m002_levels(database: Database) -> None:
+    """The service levels that the judge watches, so that whoever reads the database needs no config."""
+    database.execute(
+        """CREATE TABLE monitor_levels (
+            place INTEGER NOT NULL, slo TEXT NOT NULL, target TEXT NOT NULL, definition TEXT NOT NULL,
+            good TEXT NOT NULL, objective REAL NOT NULL, window INTEGER NOT NULL, PRIMARY KEY (slo, target))
+            STRICT, WITHOUT ROWID"""
+    )

@@ -1,0 +1,80 @@
+"""How each service level stands at each target, from the sums in the database: a few rows each, however many probes.
+
+The judge writes down what it watches, so that whoever reads the database needs no config.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from streamgauge.harness.judge.store.connection import Connection
+from streamgauge.harness.monitor.burn import Counts
+from streamgauge.harness.monitor.levels import Level
+from streamgauge.harness.monitor.series import MINUTE
+
+_WATCHED = """
+SELECT slo, target, good, objective, window, ifnull(monitor_series.id, -1)
+FROM monitor_levels LEFT JOIN monitor_series USING (slo, target, definition) ORDER BY place
+"""
+_UP_TO = "SELECT good, bad FROM monitor_counts WHERE series = ? AND minute <= ? ORDER BY minute DESC LIMIT 1"
+
+
+class Standing(NamedTuple):
+    """One service level at one target."""
+
+    slo: str
+    target: str
+    good: str  # which probes are
+    objective: float
+    window: int  # seconds
+    series: int  # its row in monitor_series; -1: there is none yet
+    ever: Counts
+    in_window: Counts  # of the objective
+    lately: Mapping[int, Counts]  # by the seconds that were asked for
+
+    @property
+    def budget_left(self) -> float | None:
+        """None without a probe in the window."""
+        return self.in_window.budget_left(self.objective) if self.in_window.total else None
+
+    def burn(self, seconds: int) -> float | None:
+        return self.lately[seconds].burn(self.objective)
+
+
+def remember(connection: Connection, levels: Iterable[Level]) -> None:
+    """Write down what is watched from now on."""
+    rows = [
+        (place, level.name, target, level.definition, level.good.text, level.objective, level.window)
+        for place, (level, target) in enumerate((level, target) for level in levels for target in level.targets)
+    ]
+    connection.execute("DELETE FROM monitor_levels")
+    connection.executemany("INSERT INTO monitor_levels VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def standings(connection: Connection, windows: Sequence[int]) -> Iterator[Standing]:
+    """Up to the last minute that has been evaluated. A level that has counted nothing yet has zeros."""
+    minute = newest_minute(connection)
+    for slo, target, good, objective, window, series in connection.execute(_WATCHED).fetchall():
+        ever = up_to(connection, series, minute)
+        lately = {each: ever - up_to(connection, series, minute - each // MINUTE) for each in windows}
+        in_window = ever - up_to(connection, series, minute - window // MINUTE)
+        yield Standing(slo, target, good, objective, window, series, ever, in_window, lately)
+
+
+def newest_minute(connection: Connection) -> int:
+    """The last one that has been evaluated; in a database that was merged of several, the last one with a probe."""
+    evaluated = value(connection, "evaluated", None)
+    if evaluated is None:
+        (evaluated,) = connection.execute("SELECT ifnull(max(minute), 0) FROM monitor_counts").fetchone()
+    return int(evaluated)
+
+
+def value(connection: Connection, name: str, default: Any) -> Any:
+    """Of monitor_state."""
+    row = connection.execute("SELECT value FROM monitor_state WHERE name = ?", [name]).fetchone()
+    return default if row is None else row[0]
+
+
+def up_to(connection: Connection, series: int, minute: int) -> Counts:
+    """What a series has counted since it began, up to the end of this minute."""
+    row = connection.execute(_UP_TO, (series, minute)).fetchone()
+    return Counts(0, 0) if row is None else Counts(*row)

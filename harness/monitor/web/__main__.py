@@ -1,0 +1,120 @@
+"""The process that serves the monitor's pages and sends metrics to a collector. `streamgauge monitor` starts it."""
+
+import os
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import uvicorn
+
+from streamgauge.harness import interrupt
+from streamgauge.harness.config.load import load
+from streamgauge.harness.config.schema import Config
+from streamgauge.harness.config.secrets import Variables
+from streamgauge.harness.errors import StoreError, StreamgaugeError, TargetError
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.outputs import lines
+from streamgauge.harness.judge.store.monitored import MonitorStore
+from streamgauge.harness.monitor.exposition.otlp import Otlp
+from streamgauge.harness.monitor.exposition.page import Page
+from streamgauge.harness.monitor.exposition.probes import NewProbes
+from streamgauge.harness.monitor.levels import labels_of
+from streamgauge.harness.monitor.status import Reader
+from streamgauge.harness.monitor.web.address import TOKEN, Address, parse
+from streamgauge.harness.monitor.web.app import Served, app
+from streamgauge.harness.native import library
+from streamgauge.harness.unexpected import reported
+from streamgauge.reports import status_page
+
+_MOST_AT_ONCE = 32  # connections
+_EXPORTED_EVERY = 15.0  # seconds
+
+
+def main(config_path: str, db: str, address: str = "") -> Exit:
+    """`address` "": nothing is served."""
+    interrupt.handle()
+    try:
+        library.load()
+        config = load(config_path)
+        with interrupt.clearing_up():
+            _serve(config, db, address)
+    except KeyboardInterrupt:
+        return Exit.MET
+    except StreamgaugeError as fault:
+        _say(str(fault))
+        return Exit.MISTAKE
+    except Exception as fault:  # noqa: BLE001 - whatever it is, it is told in one line
+        _say(reported(fault))
+    return Exit.MISSED
+
+
+def _serve(config: Config, db: str, address: str) -> None:
+    targets = {target.name: labels_of(target) for target in config.monitor.target}
+    stop = threading.Event()
+    exporting = None
+    if config.monitor.otlp is not None:
+        endpoint = Variables(os.environ).fill("monitor.otlp", config.monitor.otlp)
+        otlp = Otlp(endpoint, _EXPORTED_EVERY, targets)
+        exporting = threading.Thread(target=_export, args=(otlp, db, targets, stop), daemon=True)
+        exporting.start()
+    try:
+        if address:
+            token = os.environ.get(TOKEN)
+            _listen(config, db, parse(address, token), token)
+        else:
+            stop.wait()
+    finally:
+        stop.set()
+        if exporting is not None:
+            exporting.join(15.0)
+
+
+def _listen(config: Config, db: str, address: Address, token: str | None) -> None:
+    """Until a signal."""
+    targets = {target.name: labels_of(target) for target in config.monitor.target}
+    with MonitorStore.open(db) as store, MonitorStore.open(db) as for_page, _bound(address) as listening:
+        served = Served(Reader(store), Page(for_page, targets), status_page.render, config.monitor.every / 1e9, token)
+        settings = uvicorn.Config(
+            app(served), log_level="error", access_log=False, server_header=False, limit_concurrency=_MOST_AT_ONCE,
+            timeout_keep_alive=5, timeout_graceful_shutdown=1, lifespan="off",
+        )  # fmt: skip
+        uvicorn.Server(settings).run([listening])
+
+
+def _bound(address: Address) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+        return socket.create_server((address.host, address.port), family=family)
+    except OSError as fault:
+        raise TargetError(f"--http {address.host}:{address.port}: cannot listen there: {fault.strerror}") from None
+
+
+def _export(otlp: Otlp, db: str, targets: dict[str, dict[str, str]], stop: threading.Event) -> None:
+    with MonitorStore.open(Path(db)) as store:
+        new, said, ended = NewProbes(store, targets), "", False
+        while not ended:
+            ended = stop.wait(_EXPORTED_EVERY / 3)
+            fault = _take(otlp, new)
+            if fault and fault != said:
+                _say(fault)
+            said = fault
+    otlp.close()
+
+
+def _take(otlp: Otlp, new: NewProbes) -> str:
+    """What went wrong; "" if nothing did."""
+    try:
+        for probes in new.read():
+            otlp.take(probes)
+    except StoreError as fault:
+        return str(fault)
+    return ""
+
+
+def _say(line: str) -> None:
+    lines.warn(f"streamgauge: {line}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,236 @@
+"""The status page of a monitor: now, its error budgets, the last day and month, and incidents with their streams."""
+
+from collections.abc import Iterator, Sequence
+from itertools import cycle
+
+import plotly.graph_objects as go
+
+from streamgauge.harness.config.schema import Reader
+from streamgauge.harness.judge.figures import NONE, figure, some
+from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.monitor.burn import DAY, HOUR, Counts
+from streamgauge.harness.monitor.incidents import Incident
+from streamgauge.harness.monitor.standing import Standing
+from streamgauge.harness.monitor.status import DAYS, Status, when
+from streamgauge.harness.record.observation import FAILURES
+from streamgauge.reports import trend
+from streamgauge.reports.one_by_one import Group
+from streamgauge.reports.page import assemble
+from streamgauge.reports.panel import Cell, Chart, Fact, Mark, Panel, Table, plot, span
+from streamgauge.reports.panels import streams
+
+_STALE = 600.0  # seconds without a round of the judge after which the page says that the monitor is dead
+_MOST_LINES = 12  # of the chart of budgets
+_LOOKS = [(f"line-{colour}", dash) for dash in ("solid", "dash") for colour in range(1, 7)]
+_LONGEST = 60  # characters of a name in a table
+
+
+def render(status: Status) -> str:
+    """One self-contained HTML page."""
+    panels = [
+        _head(status),
+        _levels(status),
+        *_budgets(status),
+        _incidents(status),
+        *_streams(status),
+        *_days(status),
+        *_alerts(status),
+    ]
+    targets = dict.fromkeys(each.target for each in status.standings)
+    return assemble(
+        panels,
+        ", ".join(targets) or "no target",
+        f"a monitor's database, read at {when(status.at)} UTC",
+        kind="monitor",
+    )
+
+
+def _head(status: Status) -> Panel:
+    state, title, lead = _now(status)
+    last_day = status.days[-1] if status.days else None
+    left = [each.budget_left for each in status.standings if each.budget_left is not None]
+    month = [each for each in status.incidents if each.began > status.at - DAYS * DAY]
+    judged = NONE if status.judged_at is None else f"{when(status.judged_at)} UTC"
+    return Panel(
+        name="now",
+        title=title,
+        lead=lead,
+        status=state,
+        facts=(
+            Fact("Lowest error budget", figure(min(left), "ratio") if left else NONE, "left, of all service levels"),
+            Fact("Incidents", f"{len(month):,}", f"in {DAYS} days"),
+            Fact("Probes today", f"{sum(last_day.outcomes.values()):,}" if last_day else NONE,
+                 some(last_day.tokens, "token") if last_day else ""),
+            Fact("Judged", judged),
+        ),
+    )  # fmt: skip
+
+
+def _now(status: Status) -> tuple[str, str, str]:
+    """The status whose icon is shown, the title, and the sentence below."""
+    opened = [each for each in status.incidents if each.ended is None]
+    levels = some(len({each.slo for each in status.standings}), "service level")
+    if not any(each.ever.total for each in status.standings):
+        return "inconclusive", "no probe yet", f"{levels} of which nothing is known yet."
+    if status.judged_at is not None and status.at - status.judged_at > _STALE:
+        return "invalid", "not watching", f"The monitor has judged nothing since {when(status.judged_at)} UTC."
+    pages = [each for each in opened if each.severity == "page"]
+    if opened:
+        worst = (pages or opened)[0]
+        more = f" {some(len(opened) - 1, 'more incident')} go on." if len(opened) > 1 else ""
+        return ("missed" if pages else "degraded"), some(len(opened), "open incident"), f"{worst.summary}.{more}"
+    return "met", "all is well", f"{levels} hold, and no incident goes on."
+
+
+def _levels(status: Status) -> Panel:
+    rows: list[tuple[Cell, ...]] = [
+        (
+            f"{shortened(each.slo, _LONGEST)}: {shortened(each.good, 2 * _LONGEST)}",
+            shortened(each.target, _LONGEST),
+            Mark(_state(each, status.incidents)),
+            figure(each.objective, "ratio"),
+            _share(each.lately[DAY]),
+            f"{_share(each.in_window)} in {_length(each.window)}" if each.in_window.total else NONE,
+            figure(each.budget_left, "ratio"),
+            NONE if each.burn(HOUR) is None else f"{each.burn(HOUR):.1f}",
+        )
+        for each in status.standings
+    ]  # fmt: skip
+    columns = ("Service level", "Target", "Now", ">Objective", ">24 hours", ">Window", ">Budget left", ">Burn rate")
+    return Panel(
+        name="levels",
+        title="Service levels",
+        lead="How many probes were good, and how much of each error budget is left? A burn rate of 1 uses it up in "
+        "exactly its window; it is that of the last hour.",
+        tables=(Table("Good probes, of those that count", columns, rows),),
+    )
+
+
+def _state(standing: Standing, incidents: Sequence[Incident]) -> str:
+    if not standing.ever.total:
+        return "inconclusive"
+    opened = [each for each in incidents if each.ended is None and each.slo == standing.slo]
+    mine = [each for each in opened if each.group in {standing.target, "regions"}]
+    if any(each.severity == "page" for each in mine):
+        return "missed"
+    return "degraded" if mine else "met"
+
+
+def _share(counts: Counts) -> str:
+    return NONE if not counts.total else f"{100 * counts.good / counts.total:.2f} % of {counts.total:,}"
+
+
+def _length(seconds: int) -> str:
+    return some(seconds // DAY, "day") if seconds % DAY == 0 else span(seconds)
+
+
+def _budgets(status: Status) -> Iterator[Panel]:
+    shown = status.budgets[:_MOST_LINES]
+    traces = [
+        go.Scatter(
+            x=[when(at) for at, _ in course],
+            y=[None if left is None else round(100 * left, 2) for _, left in course],
+            name=f"{shortened(each.slo, 20)}, {shortened(each.target, 20)}",
+            mode="lines",
+            line={"color": f"var(--{colour})", "width": 2, "dash": dash},
+            hovertemplate="%{x}: %{y:.1f} % left<extra></extra>",
+        )
+        for (each, course), (colour, dash) in zip(shown, cycle(_LOOKS), strict=False)
+        if any(left is not None for _, left in course)
+    ]
+    if traces:
+        chart = Chart(
+            f"How much of each error budget was left, over {DAYS} days?",
+            plot(traces, showlegend=True, xaxis={"showgrid": False, "nticks": 8}, yaxis={"title": {"text": "%"}}),
+            wide=True,
+        )
+        rows: list[tuple[Cell, ...]] = [
+            (when(at), *(figure(left, "ratio") for _, left in lefts))
+            for (at, _), lefts in zip(
+                status.budgets[0][1], zip(*(course for _, course in shown), strict=True), strict=True
+            )
+        ]
+        names = (f">{shortened(each.slo, 20)}, {shortened(each.target, 20)}" for each, _ in shown)
+        yield Panel(
+            name="budgets",
+            title="Error budgets",
+            lead="Below 0 %, more probes were bad than the objective allows in its window.",
+            charts=(chart,),
+            tables=(Table("Error budget left", ("UTC", *names), rows),),
+        )
+
+
+def _days(status: Status) -> Iterator[Panel]:
+    if status.days:
+        yield trend.by_day([each.day for each in status.days], "probes")
+        rows: list[tuple[Cell, ...]] = [
+            (
+                each.day.date,
+                f"{sum(each.outcomes.values()):,}",
+                f"{sum(number for outcome, number in each.outcomes.items() if outcome in FAILURES):,}",
+                f"{each.tokens:,}",
+            )
+            for each in status.days
+        ]
+        yield Panel(
+            name="probes",
+            title="Probes by day",
+            lead="What the monitor asked, and what it cost.",
+            tables=(Table("Probes and tokens", ("Day", ">Probes", ">Failed", ">Tokens"), rows),),
+        )
+
+
+def _incidents(status: Status) -> Panel:
+    rows: list[tuple[Cell, ...]] = [
+        (
+            when(each.began),
+            "goes on" if each.ended is None else span(each.ended - each.began),
+            each.severity,
+            each.summary,
+            figure(each.budget_left, "ratio"),
+            ", ".join(str(seen.stream) for seen in each.worst) or NONE,
+        )
+        for each in status.incidents
+    ]
+    columns = ("Began, UTC", ">Lasted", "Severity", "What", ">Budget left", "Worst streams")
+    lead = f"{some(len(rows), 'incident')}, the newest first." if rows else "No incident so far."
+    return Panel(
+        name="incidents",
+        title="Incidents",
+        lead=lead,
+        tables=(Table("Incidents", columns, rows, cards=True),) if rows else (),
+    )
+
+
+def _streams(status: Status) -> Iterator[Panel]:
+    """The streams behind the incidents, drawn as in a report."""
+    groups: list[Group] = []
+    for each in status.incidents:
+        found = [status.streams[seen.stream] for seen in each.worst if seen.stream in status.streams]
+        found.sort(key=lambda stream: "first_content_at" not in stream.moments)  # the replay needs content
+        if found:
+            name = f"{each.slo} of {each.target}, {when(each.began)} UTC"
+            groups.append(Group(shortened(name, 2 * _LONGEST), found, replayed=len(groups) < 2))
+    if groups:
+        number = len({stream.id for group in groups for stream in group.streams})
+        lead = f"Where did the time go? {some(number, 'stream')} behind incidents, a line each."
+        yield streams.panel(groups, Reader().characters_per_second, lead)
+
+
+def _alerts(status: Status) -> Iterator[Panel]:
+    if status.deliveries:
+        rows: list[tuple[Cell, ...]] = [
+            (
+                each.receiver,
+                *(f"{each.states.get(state, 0):,}" for state in ("delivered", "repeating", "waiting", "given_up")),
+                each.fault or NONE,
+            )
+            for each in status.deliveries
+        ]
+        columns = ("Receiver", ">Delivered", ">Firing, sent again", ">Waiting", ">Given up", "Why the last one failed")
+        yield Panel(
+            name="alerts",
+            title="Alerts",
+            lead="What became of them, by receiver.",
+            tables=(Table("Alerts by receiver", columns, rows),),
+        )

@@ -1,0 +1,75 @@
+"""The status page of a monitor: what it says first, and what stands behind it."""
+
+from pathlib import Path
+
+import pytest
+
+from streamgauge.harness.judge.store.merged import merge
+from streamgauge.harness.judge.store.monitored import MonitorStore
+from streamgauge.harness.monitor.status import Reader, Status
+from streamgauge.reports import status_page
+from tests.support.monitored import CONFIG, EVERY, START, Monitored, with_an_outage
+
+
+def read(monitored: Monitored, minute: int) -> Status:
+    return Reader(monitored.store).read(START + minute * EVERY)
+
+
+def head(status: Status) -> str:
+    page = status_page.render(status)
+    return page[page.index("<header") : page.index("</header>")]
+
+
+def test_an_open_incident_is_said_first_and_its_streams_are_drawn(tmp_path: Path) -> None:
+    status = read(with_an_outage(tmp_path / "m.db"), 141)
+    page = status_page.render(status)
+    assert 'class="verdict missed' in head(status)
+    assert "first token of eu" in head(status)
+    worst = status.incidents[-1].worst
+    assert worst
+    assert all(f'id="stream={seen.stream}"' in page for seen in worst)
+    assert "goes on" in page
+
+
+def test_all_is_well_only_if_probes_were_judged_lately(tmp_path: Path) -> None:
+    monitored = Monitored(tmp_path / "m.db")
+    assert "no probe yet" in head(read(monitored, 1))
+    monitored.probes([400] * 60)
+    monitored.judged(60)
+    assert "all is well" in head(read(monitored, 61))
+    assert "not watching" in head(read(monitored, 90)), "a page that nobody updates is not green"
+
+
+def test_a_day_and_a_window_have_their_shares(tmp_path: Path) -> None:
+    status = read(with_an_outage(tmp_path / "m.db"), 141)
+    (standing, *_) = status.standings
+    assert (standing.in_window.good, standing.in_window.bad) == (120, 20)
+    page = status_page.render(status)
+    assert "85.71 % of 140" in page
+    (day,) = status.days
+    assert day.outcomes == {"completed": 139, "refused": 1}
+    assert day.tokens == 140 * 50
+    assert day.day.p50 == pytest.approx(400, rel=0.02)
+
+
+def test_a_hostile_name_is_shown_as_text(tmp_path: Path) -> None:
+    text = CONFIG.replace('name = "first token"', 'name = "<script>alert(1)</script>"')
+    monitored = Monitored(tmp_path / "m.db", text)
+    monitored.probes([2_000] * 60)
+    page = status_page.render(read(monitored.judged(60), 61))
+    assert "<script>alert" not in page
+
+
+def test_the_page_of_two_regions_needs_no_config(tmp_path: Path) -> None:
+    with_an_outage(tmp_path / "eu.db").store.close()
+    other = CONFIG.replace('name = "eu"', 'name = "us"')
+    us = Monitored(tmp_path / "us.db", other, target="us")
+    us.probes([400] * 60)
+    us.judged(60).store.close()
+    merge([str(tmp_path / "eu.db"), str(tmp_path / "us.db")], str(tmp_path / "both.db"))
+    with MonitorStore.open(tmp_path / "both.db") as store:
+        status = Reader(store).read(START + 150 * EVERY)
+        page = status_page.render(status)
+    assert {each.target for each in status.standings} == {"eu", "us"}
+    assert "85.71 % of 140" in page
+    assert "100.00 % of 60" in page
