@@ -17,6 +17,7 @@ from pathlib import Path
 from streamgauge.harness import programs
 from streamgauge.harness.calibration import machine
 from streamgauge.harness.calibration.comparison import Window, compare
+from streamgauge.harness.cores import places, usable
 from streamgauge.harness.errors import ScenarioError, TargetError
 from streamgauge.harness.record.certificate import Certificate, Point
 
@@ -91,7 +92,7 @@ def calibrate(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "streamgauge.toml").write_text(_CONFIG)
-        for layout, tls in product(among or layouts(machine.places(), machine.cores()), kinds):
+        for layout, tls in product(among or layouts(places(), usable()), kinds):
             found = _points(folder, layout, streams, seconds, tls=tls)
             points += found
             for point in found:

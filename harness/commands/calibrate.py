@@ -2,7 +2,8 @@
 
 import click
 
-from streamgauge.harness.calibration import kept, machine, measurement
+from streamgauge.harness import cores
+from streamgauge.harness.calibration import kept, measurement
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import lines, save
@@ -48,7 +49,7 @@ def command(
     if output is not None and output != "-":
         check_place(output)
     tell = lines.warn if output == "-" else lines.show
-    layouts = measurement.layouts(machine.places(), machine.cores())
+    layouts = measurement.layouts(cores.places(), cores.usable())
     with kept.only_calibration():
         kinds = [False] if plain_only else [False, True]
         certificate = measurement.calibrate(

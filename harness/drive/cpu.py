@@ -10,6 +10,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+from streamgauge.harness import cores
 from streamgauge.harness.record.vitals import Vital
 
 _MOST_THREADS = 64  # whose waits are read; a process of ours has a handful
@@ -97,10 +98,13 @@ def _machine(root: Path) -> tuple[float | None, float | None]:
 
 
 def _group(root: Path) -> tuple[int, int]:
-    """Periods of the control group's CPU limit, and those in which it stopped us; 0, 0 without a limit."""
+    """Periods of the control group's CPU limit, and those in which it stopped us; 0, 0 without a limit.
+
+    Of several groups with a limit, one inside the other, it is the innermost.
+    """
     with suppress(OSError, ValueError):
-        for path in _group_files(root):
-            told = dict(line.split()[:2] for line in _read(path).splitlines() if line)
+        for folder in cores.control_groups(root):
+            told = dict(line.split()[:2] for line in _read(folder / "cpu.stat").splitlines() if line)
             if int(told.get("nr_periods", 0)):
                 return int(told["nr_periods"]), int(told.get("nr_throttled", 0))
     return 0, 0
@@ -112,12 +116,3 @@ def _read(path: Path) -> str:
         return path.read_text()
     except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
         return ""
-
-
-def _group_files(root: Path) -> Iterator[Path]:
-    """Statistics of this process's own group, in version 2 or 1 of control groups. A container sees them at the top."""
-    for line in (root / "proc/self/cgroup").read_text().splitlines():
-        _, controllers, group = line.split(":", 2)
-        if not controllers or "cpu" in controllers.split(","):
-            for place in (group.lstrip("/"), ""):
-                yield root / "sys/fs/cgroup" / controllers / place / "cpu.stat"

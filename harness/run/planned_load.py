@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from locust import LoadTestShape
 from locust.env import Environment
 
-from streamgauge.harness.calibration import kept, machine, sizing
+from streamgauge.harness import cores
+from streamgauge.harness.calibration import kept, sizing
 from streamgauge.harness.calibration.sizing import Planned
 from streamgauge.harness.config.load import load
 from streamgauge.harness.counting import some
@@ -62,7 +63,7 @@ def resolve_auto(options: Any) -> None:
                 f"or -1 for one for each core"
             )
     planned = _planned(options)
-    count, why = sizing.automatic(kept.known(), planned, machine.cores())
+    count, why = sizing.automatic(kept.known(), planned, cores.usable())
     options.processes = count if count > 1 else None
     os.environ.pop("LOCUST_PROCESSES", None)  # it can say `auto`, and Locust's workers would parse it again
     say(f"streamgauge: --processes {AUTO}: {why}")
@@ -79,7 +80,7 @@ def advice(environment: Environment, host: str, workers: int) -> str:
         return ""
     planned = Planned(users, _is_tls(host), _client(environment.user_classes, options))
     if not workers:
-        return sizing.sentence(kept.known(), planned, options.processes or 1, machine.cores())
+        return sizing.sentence(kept.known(), planned, options.processes or 1, cores.usable())
     if users <= _MANY * workers:
         return ""
     count = some(workers, "worker")

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.harness.calibration import machine
+from streamgauge.harness import cores
 from streamgauge.harness.calibration.measurement import Layout, calibrate, layouts
 from streamgauge.harness.record.certificate import Point, processes
 
@@ -19,12 +19,12 @@ SECONDS = 10
 
 def run(count: int | None = None) -> dict[str, Any]:
     """The points of each layout; for each, `events_per_cpu_second` and the errors. `count`: the cores to use."""
-    count = machine.cores() if count is None else count
+    count = cores.usable() if count is None else count
     if count < FEWEST:
         print(f"cores: skipped: this machine has {count:,}, and it takes {FEWEST} to give servers cores of their own")
         return {"skipped": f"{count} of at least {FEWEST} cores"}
     found: dict[str, Any] = {"cores": count}
-    for layout in layouts(machine.places(), count):
+    for layout in layouts(cores.places(), count):
         made = calibrate(STREAMS, SECONDS, [False, True], _tell, among=[layout])
         found[_called(layout)] = msgspec.to_builtins(made.points)
     return found

@@ -15,14 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.harness.calibration import machine
+from streamgauge.harness import cores
 from streamgauge.harness.calibration.measurement import calibrate, layouts
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.clock import RunClock
 
 STREAMS, SECONDS = 200, 10
 ROUNDS = 3
-ONE_CORE = layouts(machine.places(), machine.cores())[:1]
+ONE_CORE = layouts(cores.places(), cores.usable())[:1]
 
 
 class Errors(NamedTuple):

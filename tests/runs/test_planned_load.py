@@ -12,11 +12,11 @@ PROGRAM = """
 import json, os, sys
 from types import SimpleNamespace
 from locust import LoadTestShape
-from streamgauge.harness.calibration import machine
+from streamgauge.harness import cores
 from streamgauge.harness.run import planned_load
 from streamgauge.scenario import Ramp, Spike, Steps, StreamUser, Wave
 
-machine.cores = lambda: 16
+cores.usable = lambda: 16
 
 def told(scenario="", workers=None, shape="", **case):
     said = []

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from streamgauge.harness import cores
 from streamgauge.harness.calibration import kept, machine
 from streamgauge.harness.record.certificate import Certificate, Point
 from tests.support.command import (
@@ -54,7 +55,7 @@ def token() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The database of a run by two processes on a link of our own: as many as its certificate says that it needs."""
-    if machine.cores() < 2:
+    if cores.usable() < 2:
         pytest.skip("a machine with one core has no use for a second process")
     folder = tmp_path_factory.mktemp("divided")
     scenario = HASTY.replace("between(0, 0.05)", 'between(1, 4)\n    network = "office"') + WRITES_DOWN_ITS_MODULES

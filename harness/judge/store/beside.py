@@ -5,7 +5,6 @@ batches, and so all figures, are the same with and without the second process.
 """
 
 import itertools
-import os
 import pickle
 import subprocess
 import sys
@@ -13,6 +12,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import BinaryIO, TextIO, cast
 
+from streamgauge.harness import cores
 from streamgauge.harness.errors import StoreError, StreamgaugeError
 from streamgauge.harness.judge.store.database import BATCH, Store
 from streamgauge.harness.judge.store.streams import Streams
@@ -24,8 +24,7 @@ _FIRST = 2  # batches that this process reads itself, while the other one starts
 
 def measured_streams(store: Store, run_id: str, count: int) -> Iterator[Streams]:
     """As `store.streams`, for a run of `count` streams."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if count < FEWEST or cores < 2 or _has_own_views(store):
+    if count < FEWEST or cores.usable() < 2 or _has_own_views(store):
         return store.streams(run_id)
     return streams_beside(store, run_id)
 
