@@ -6,7 +6,6 @@ A part is one user class, one network, or one value of a label that the measurem
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.measure.arrays import Floats
 from streamgauge.harness.judge.measure.totals import Totals
-from streamgauge.harness.judge.store import Streams, matches
+from streamgauge.harness.judge.store import Streams, combinations, matches
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.summary import Summary, summary
 from streamgauge.reports.series import Series
@@ -45,7 +44,7 @@ class Collector:
     def __init__(self, labels: Sequence[str], width: float, bins: int) -> None:
         """`labels`: the names of those that may be chosen by; `width` of a bin in ns."""
         self._keys = ("user", "network", *(f"label.{name}" for name in labels))
-        self._labels_of = lru_cache(lambda text: _only(text, labels)) if labels else lambda _: "{}"
+        self._labels = labels
         self._width, self._bins = width, bins
         self._codes: dict[tuple[str, ...], int] = {}  # of each combination of texts that occurred
         self._code: list[NDArray[np.int32]] = []
@@ -54,10 +53,11 @@ class Collector:
 
     def take(self, streams: Streams) -> None:
         ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
-        known = np.flatnonzero(~np.isnan(ttft) & (np.array(streams.text["answer"]) == "streamed"))
-        texts = (streams.text["user"], streams.text["network"], map(self._labels_of, streams.text["labels"]))
-        code = [self._codes.setdefault(each, len(self._codes)) for each in zip(*texts, strict=True)]
-        self._code.append(np.array(code, np.int32)[known])
+        known = np.flatnonzero(~np.isnan(ttft) & streams.streamed)
+        labels = streams.text["labels"].mapped(lambda text: _only(text, self._labels))
+        found, place = combinations([streams.text["user"], streams.text["network"], labels])
+        code = [self._codes.setdefault(each, len(self._codes)) for each in found]
+        self._code.append(np.array(code, np.int32)[place][known])
         due = np.clip(streams.number["due_at"][known] / self._width, 0, self._bins - 1)
         self._bin.append(due.astype(np.int16))
         self._ttft.append(ttft[known])
@@ -116,14 +116,14 @@ class Collector:
 def few_valued(streams: Streams | None) -> list[str]:
     """The names of labels by which a reader may choose, judged by a run's first streams: a request's id is none."""
     values: dict[str, set[str]] = {}
-    for text in {*(streams.text["labels"] if streams is not None else ())}:
+    for text in streams.text["labels"].values if streams is not None else ():
         for name, value in json.loads(text).items():
             values.setdefault(name, set()).add(value)
     return sorted(name for name, seen in values.items() if len(seen) <= _MOST_VALUES)[:_MOST_LABELS]
 
 
 def _only(text: str, labels: Sequence[str]) -> str:
-    every = json.loads(text)
+    every = json.loads(text) if labels else {}
     return json.dumps({name: every[name] for name in labels if name in every})
 
 

@@ -152,11 +152,12 @@ class _TimelineCollector:
         number = streams.number
         due = self._bin_of(number["due_at"])
         to.streams += np.bincount(due, minlength=self._bins)
-        for outcome in sorted({*streams.text["outcome"]} & {failure.value for failure in FAILURES}):
-            seen = np.bincount(due[streams.outcome == outcome], minlength=self._bins)
+        outcomes = streams.text["outcome"]
+        for outcome in sorted(outcomes.counts(slice(None)).keys() & {failure.value for failure in FAILURES}):
+            seen = np.bincount(due[outcomes.are(outcome)], minlength=self._bins)
             to.failed[outcome] = to.failed.get(outcome, 0) + seen
         first = number["first_content_at"] - number["due_at"]
-        has_ttft = ~np.isnan(first) & (np.array(streams.text["answer"]) == "streamed")
+        has_ttft = ~np.isnan(first) & streams.streamed
         to.ttft.add(due[has_ttft], first[has_ttft] / 1e6)
         gaps, ends = content_gaps(streams)
         to.itl.add_gaps(streams.events.perceived_at, ends, gaps, self._width * 1e9)
@@ -209,11 +210,12 @@ class _HandoverCollector:
         waited = np.rint(at - streams.number["due_at"][owner] / 1e3).astype(np.int64)
         gaps = np.diff(at, prepend=at[:1])
         later_than_before = apart(streams)[handed] & (np.diff(owner, prepend=-1) == 0)
-        client = np.array(streams.text["client"])[owner]
-        for name in np.unique(client).tolist():
-            firsts, later = self._seen.setdefault(name, (Tally(), Tally()))
-            firsts.add(waited[first & (client == name)])
-            later.add(gaps[later_than_before & (client == name)])
+        clients = streams.text["client"]
+        client = clients.codes[owner]
+        for code in np.unique(client).tolist():
+            firsts, later = self._seen.setdefault(clients.values[code], (Tally(), Tally()))
+            firsts.add(waited[first & (client == code)])
+            later.add(gaps[later_than_before & (client == code)])
 
     def handed(self) -> dict[str, HandedOver]:
         return {

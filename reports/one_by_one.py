@@ -44,14 +44,13 @@ class Picker:
         ttft = (number["first_content_at"] - number["due_at"]) / 1e6
         self._slowest.add(streams.id, ttft)
         self._stalled.add(streams.id, number.get("longest_stall", np.full(len(streams), np.nan)))
-        whole = streams.ended_as({Outcome.COMPLETED}) & (np.array(streams.text["answer"]) == "streamed")
+        whole = streams.ended_as({Outcome.COMPLETED}) & streams.streamed
         self._ids.append(streams.id)
         self._ttft.append(np.where(whole, ttft, np.nan))
-        failed = streams.ended_as(FAILURES)
-        outcomes, first = np.unique(streams.outcome[failed], return_index=True)
-        for outcome in outcomes[np.argsort(first)].tolist():
+        outcomes = streams.text["outcome"]
+        for outcome in dict.fromkeys(outcomes.at(np.flatnonzero(streams.ended_as(FAILURES)))):
             seen = self._failed.setdefault(outcome, [])
-            seen += streams.id[failed & (streams.outcome == outcome)][: MOST - len(seen)].tolist()
+            seen += streams.id[outcomes.are(outcome)][: MOST - len(seen)].tolist()
 
     def chosen(self) -> list[Chosen]:
         """The groups that are not empty. A stall counts from a quarter of a second on: shorter ones nobody notices."""

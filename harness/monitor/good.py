@@ -56,7 +56,7 @@ class Term:
         found = np.where(has, np.where(_HOLDS[self.op](values, self.limit), GOOD, BAD), UNKNOWN)
         found[seen.failed] = BAD  # such as the TTFT of a person who left before the first token
         if metric.streaming:
-            found[np.array(streams.text["answer"]) == "whole"] = UNKNOWN
+            found[streams.text["answer"].are("whole")] = UNKNOWN
         return found
 
     def _of_word(self, streams: Streams) -> Floats:

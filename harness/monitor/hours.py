@@ -110,10 +110,10 @@ def read(connection: Connection, which: str = "", parameters: Iterable[object] =
 
 def summary(streams: Streams) -> Summary:
     """Of these streams of one hour and one set of labels."""
-    found = Summary(Counter(streams.text["outcome"]))
+    found = Summary(Counter(streams.text["outcome"].counts(slice(None))))
     told = [streams.number[name] for name in ("input_tokens", "output_tokens")]
     found.tokens = int(sum(np.nansum(column) for column in told))
-    streamed = streams.select(np.flatnonzero(np.array(streams.text["answer"]) == "streamed"))
+    streamed = streams.select(np.flatnonzero(streams.streamed))
     for name in KEPT:
         metric = METRICS[name]
         seen = metric.observe(streamed)

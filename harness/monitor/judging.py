@@ -12,9 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from streamgauge.harness.config.monitor_checks import TARGET
-from streamgauge.harness.config.schema import Config, Where
-from streamgauge.harness.judge.measure.arrays import Mask
-from streamgauge.harness.judge.store import Streams, matches
+from streamgauge.harness.config.schema import Config
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.judge.store.monitored import MonitorStore, New
 from streamgauge.harness.monitor.alerts.message import Alert
@@ -126,7 +124,7 @@ class Judge:
             if target not in level.targets:
                 continue
             good = level.good.of(streams, self._config.reader)
-            chosen = chosen_by(level.where, streams) & np.array(counted) & (good != UNKNOWN)
+            chosen = streams.selected_by(level.where) & np.array(counted) & (good != UNKNOWN)
             for place in sorted(np.flatnonzero(chosen).tolist(), key=ended.__getitem__):
                 seen = Seen(
                     int(streams.id[place]),
@@ -141,10 +139,3 @@ class Judge:
 def _link(url: str | None, incident: Incident) -> str | None:
     """To the status page with the incident and its streams; None: the config says no address of that page."""
     return None if url is None else f"{url.rstrip('/')}/incidents/{incident.number}"
-
-
-def chosen_by(where: Where, streams: Streams) -> Mask:
-    if where == Where():
-        return np.ones(len(streams), bool)
-    rows = (dict(zip(streams.text, values, strict=True)) for values in zip(*streams.text.values(), strict=True))
-    return np.fromiter((matches(where, texts) for texts in rows), bool, len(streams))

@@ -56,6 +56,8 @@ static const struct number NUMBERS[] = {
     OFFSET(content, text),
     OFFSET(content, room),
     LENGTH(waits),
+    LENGTH(bursts),
+    OFFSET(bursts, together),
     LENGTH(bins),
     OFFSET(bins, width),
 };

@@ -112,6 +112,12 @@ struct waits {
     double *count, *time, *longest, *ratio;
 };
 
+/* The output of `sg_bursts`: columns with a value for each stream. */
+struct bursts {
+    int64_t *count, *lone, *stall, *stalled_at;
+    int64_t together, silent; /* as long as this is an event still in its burst, and a gap a silence */
+};
+
 /* Where `sg_count_over_time` counts. */
 struct bins {
     int64_t *counts;

@@ -131,6 +131,19 @@ class Waits(ctypes.Structure):
     _fields_ = (("count", c_void_p), ("time", c_void_p), ("longest", c_void_p), ("ratio", c_void_p))
 
 
+class Bursts(ctypes.Structure):
+    """The output of `sg_bursts`."""
+
+    _fields_ = (
+        ("count", c_void_p),
+        ("lone", c_void_p),
+        ("stall", c_void_p),
+        ("stalled_at", c_void_p),
+        ("together", c_int64),  # as long as this is an event still in its burst,
+        ("silent", c_int64),  # and a gap a silence
+    )
+
+
 class Bins(ctypes.Structure):
     """Where `sg_count_over_time` counts."""
 
@@ -154,6 +167,7 @@ def numbers() -> dict[str, int]:
         "figures": Figures,
         "content": Content,
         "waits": Waits,
+        "bursts": Bursts,
         "bins": Bins,
     }
     sizes = {name: ctypes.sizeof(structure) for name, structure in structures.items()}
@@ -172,5 +186,6 @@ _CHECKED = {
     "timing": ("rows", "until", "events"),
     "figures": ("tool_pause", "lag_max"),
     "content": ("text", "room"),
+    "bursts": ("together",),
     "bins": ("width",),
 }

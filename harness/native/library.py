@@ -41,11 +41,20 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_event_counts": (c_char_p, c_void_p, c_int64, c_void_p),
     "sg_content": (c_char_p, c_void_p, c_int64, POINTER(layout.Content)),
     "sg_gaps": (c_void_p, c_void_p, c_int64, c_void_p, c_void_p, c_void_p, c_void_p),
+    "sg_bursts": (c_void_p, c_int64, c_void_p, c_void_p, POINTER(layout.Bursts), c_void_p),
     "sg_tally": (c_void_p, c_int64, c_void_p, c_int64, c_void_p),
     "sg_count_over_time": (POINTER(layout.Bins), c_void_p, c_void_p, c_void_p, c_int64, c_void_p),
     "sg_waits": (POINTER(layout.Content), c_void_p, c_int64, c_void_p, c_double, POINTER(layout.Waits)),
 }
-_LONG = ("sg_number", "sg_event_counts", "sg_content", "sg_gaps", "sg_tally", "sg_count_over_time")  # return an int64
+_LONG = (
+    "sg_number",
+    "sg_event_counts",
+    "sg_content",
+    "sg_gaps",
+    "sg_bursts",
+    "sg_tally",
+    "sg_count_over_time",
+)  # return an int64
 
 
 def load(path: Path = _INSTALLED) -> Any:

@@ -18,6 +18,34 @@ int64_t sg_gaps(const int64_t *starts, const int64_t *ends, int64_t stream_count
     return found;
 }
 
+/* The bursts of each stream and its longest silence. `at`: when each event came. Silences of a stream with a tool are left out.
+ * Writes the event before each silence to `silences`, and returns how many they are. */
+int64_t sg_bursts(const int64_t *starts, int64_t stream_count, const int64_t *at, const unsigned char *tool,
+                  const struct bursts *to, int64_t *silences) {
+    int64_t found = 0;
+    for (int64_t stream = 0; stream < stream_count; stream++) {
+        int64_t begin = starts[stream], end = starts[stream + 1], count = end > begin, lone = 0, stall = 0, stalled_at = 0;
+        int begins = 1; /* whether the event before began a burst */
+        for (int64_t event = begin + 1; event < end; event++) {
+            int64_t gap = at[event] - at[event - 1];
+            int apart = gap > to->together;
+            count += apart;
+            lone += begins & apart;
+            begins = apart;
+            if (gap < to->silent || tool[stream]) continue;
+            silences[found++] = event - 1;
+            if (gap < stall) continue;
+            stall = gap;
+            stalled_at = at[event - 1];
+        }
+        to->count[stream] = count;
+        to->lone[stream] = lone + (end > begin && begins);
+        to->stall[stream] = stall;
+        to->stalled_at[stream] = stalled_at;
+    }
+    return found;
+}
+
 /* Count the values from 0 to `size` in `table`. Writes the others to `others`, and returns how many they are. */
 int64_t sg_tally(const int64_t *values, int64_t count, int64_t *table, int64_t size, int64_t *others) {
     int64_t left = 0;

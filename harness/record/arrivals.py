@@ -97,7 +97,7 @@ class ContentEvents(msgspec.Struct, frozen=True):
 
     starts: NDArray[np.int64]  # one more value than there are streams
     at: NDArray[np.int64]  # µs since the run began
-    perceived_at: NDArray[np.int64]
+    perceived_at: NDArray[np.int64]  # may be `at` itself if no stream was on a link
     client_lag: NDArray[np.int64]  # as in Columns
     text: NDArray[np.int64]  # characters of text; 0 for thinking and tool input
 
@@ -217,10 +217,11 @@ def _compiled_content(blobs: Sequence[bytes]) -> ContentEvents | None:
     if library.LIBRARY.sg_content(b"".join(blobs), lengths.ctypes.data, len(blobs), ctypes.byref(to)) < len(blobs):
         return None
     count = int(starts[-1])
+    at = at[:count]
     return ContentEvents(
         starts,
-        at[:count],
-        (perceived_at if to.linked else at)[:count],
+        at,
+        perceived_at[:count] if to.linked else at,
         client_lag[:count] if to.handed else np.broadcast_to(np.int64(NOT_HANDED), count),
         text[:count],
     )

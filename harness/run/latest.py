@@ -14,13 +14,13 @@ import numpy as np
 
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.judge.measure import reader_model
-from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.histogram import BINS, bins_of, middles
 from streamgauge.harness.judge.measure.measurements import with_waits
 from streamgauge.harness.judge.measure.metrics import METRICS, Metric
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.totals import SUMS, Totals
-from streamgauge.harness.judge.store import Streams, matches, streams_of
+from streamgauge.harness.judge.store import Streams, streams_of
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.summary import Quantiles, quantiles
 from streamgauge.harness.record.observation import Outcome, StreamObservation
@@ -150,7 +150,7 @@ class Latest:
         into.chunks = into.weight * int(streams.number["content_chunks"].sum())
         if self._needs_waits:
             streams = with_waits(streams, self._reader)
-        chosen = {key: _chosen(streams, where) for key, where in self._wheres.items()}
+        chosen = {key: streams.selected_by(where) for key, where in self._wheres.items()}
         for name in {name for name, _ in self._asked}:
             metric, seen = METRICS[name], METRICS[name].observe(streams)
             bins = bins_of(seen.ticks)
@@ -164,8 +164,8 @@ class Latest:
         columns = {name: SUMS[name].of(streams, self._reader.good) for name in self._sums}
         for key in self._totals:
             mine = chosen[key]
-            names, counts = np.unique(streams.outcome[mine], return_counts=True)
-            outcomes = dict(zip(map(str, names), map(int, counts * into.weight), strict=True))
+            found = streams.text["outcome"].counts(mine)
+            outcomes = {outcome: into.weight * count for outcome, count in found.items()}
             sums = {name: into.weight * float(column[mine].sum()) for name, column in columns.items()}
             into.totals[key] = Totals(outcomes, sums)
 
@@ -204,16 +204,6 @@ def _where(rule: Rule) -> Where:
 
 def _key(where: Where) -> _Selection:
     return tuple(where.selected().items())
-
-
-def _chosen(streams: Streams, where: Where) -> Mask:
-    if where == _STREAMED:
-        streamed: Mask = np.array(streams.text["answer"]) == "streamed"
-        return streamed
-    if where == Where():
-        return np.ones(len(streams), bool)
-    rows = (dict(zip(streams.text, values, strict=True)) for values in zip(*streams.text.values(), strict=True))
-    return np.fromiter((matches(where, texts) for texts in rows), bool, len(streams))
 
 
 def _joined(slices: Iterable[_Slice], key: tuple[str, _Selection]) -> Histogram:

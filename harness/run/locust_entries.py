@@ -22,13 +22,12 @@ _SHOWN = ("itl", "e2e")
 
 def add(to: RequestStats, streams: Streams) -> None:
     """Count these streams' samples in the entries of their user classes, such as `Reader ITL`."""
-    users = np.array(streams.text["user"])
-    streamed = np.array(streams.text["answer"]) == "streamed"
+    users = streams.text["user"]
     for name in _SHOWN:
         metric = METRICS[name]
         seen = metric.observe(streams)
-        for user in np.unique(users).tolist():
-            ticks = seen.ticks[np.repeat((users == user) & streamed, seen.counts)]
+        for user in sorted(users.values):
+            ticks = seen.ticks[np.repeat(users.are(user) & streams.streamed, seen.counts)]
             if len(ticks):
                 key = f"{user} {name.upper()}", "SSE"
                 to.entries[key].extend(_entry(to, key, ticks, metric.ticks_per_unit))

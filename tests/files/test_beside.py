@@ -35,7 +35,8 @@ def test_the_second_process_gives_the_same_batches(path: Path) -> None:
 
 def _values(streams: Streams) -> tuple[object, ...]:
     numbers = {name: column.tobytes() for name, column in streams.number.items()}
-    return streams.id.tolist(), streams.text, numbers, streams.blobs, streams.source
+    text = {name: [*column] for name, column in streams.text.items()}
+    return streams.id.tolist(), text, numbers, streams.blobs, streams.source
 
 
 def test_a_run_of_one_batch_is_read_to_its_end(path: Path) -> None:

@@ -88,7 +88,7 @@ def test_rows_wait_for_a_lock_of_another_process_and_are_stored_in_order(recordi
     assert "unsaved" not in run.instrument
     with Store.open(path) as store:
         (streams,) = store.streams("run-1")
-    assert streams.text["labels"] == [f'{{"place": "{place}"}}' for place in range(5)]
+    assert [*streams.text["labels"]] == [f'{{"place": "{place}"}}' for place in range(5)]
 
 
 def test_a_stream_that_sqlite_does_not_take_is_left_out_and_counted(recording: Recording, path: Path) -> None:

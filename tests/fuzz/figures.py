@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from streamgauge.harness.judge.measure import gaps, reader_model
+from streamgauge.harness.judge.measure.bursts import bursts
 from streamgauge.harness.judge.measure.tally import Tally
 from streamgauge.harness.judge.store.rows import columns_of_stream
 from streamgauge.harness.judge.store.streams import Streams, as_selected, streams_of_rows
@@ -26,14 +27,15 @@ def _figures(streams: Streams, speed: float, broke_at: Any) -> list[Any]:
         tally.PENDING = 0
     over_time.add_gaps(streams.events.perceived_at, places, lengths, _WIDTH)
     waits = reader_model.waits(streams.events, broke_at, speed, gaps.seen_ends(streams))
-    return [lengths, places, *gaps.wire_gaps(streams), *tally.counted(), over_time.course(), *waits.values()]
+    seen = vars(bursts(streams, streams.events.perceived_at)).values()
+    return [*seen, lengths, places, *gaps.wire_gaps(streams), *tally.counted(), over_time.course(), *waits.values()]
 
 
 def case(random: Random) -> None:
     seen = [any_streams.stream(random, number) for number in range(random.randint(1, 4))]
     streams = streams_of_rows([as_selected(each.sequence, columns_of_stream(each)) for each in seen], "a fuzzer")
     speed = random.choice((24.0, 1.0, 37.3, 1e6))
-    broke_at = np.where(streams.outcome == "completed", np.nan, streams.number["ended_at"] / 1e3)
+    broke_at = np.where(streams.text["outcome"].are("completed"), np.nan, streams.number["ended_at"] / 1e3)
     compiled = _figures(streams, speed, broke_at)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(library, "LIBRARY", None)

@@ -14,7 +14,7 @@ from numpy.random import Generator, default_rng
 from numpy.typing import NDArray
 
 from streamgauge.harness.judge.measure.totals import Totals
-from streamgauge.harness.judge.store import Run, Streams, VitalSeries
+from streamgauge.harness.judge.store import Run, Streams, Texts, VitalSeries
 from streamgauge.harness.judge.store.streams import _NUMBERS, _TEXTS
 from streamgauge.harness.judge.verdict import validity
 from streamgauge.harness.judge.verdict.findings import Collector, Evidence, Finding, find
@@ -145,7 +145,8 @@ def streams(made: Sequence[Ask]) -> Streams:
         "cache": ["" if ask.cached is None else "hit" if ask.cached else "miss" for ask in made],
     }
     # Packing and decoding blobs would take most of the time; those of complete answers are not read one by one.
-    made_streams = Streams(np.arange(n), text, number, [_blob(ask) for ask in made])
+    columns = {name: Texts.of(column) for name, column in text.items()}
+    made_streams = Streams(np.arange(n), columns, number, [_blob(ask) for ask in made])
     made_streams.__dict__["events"] = _events(made)
     return made_streams
 

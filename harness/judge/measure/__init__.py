@@ -4,6 +4,7 @@ arrays            the types of columns
 metrics           METRICS: one entry for each metric
 observe           columns → the samples of a metric
 gaps              the gaps between chunks
+bursts            bursts of chunks, and silences
 reader_model      how long a person waited who reads the answer
 tally             exact counts of whole numbers
 clusters          a sample of whole streams, for correlations

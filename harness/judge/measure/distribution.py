@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamgauge.harness.judge.measure import clusters
-from streamgauge.harness.judge.measure.arrays import Floats, Integers
+from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
 from streamgauge.harness.judge.measure.clusters import ClusterSample
 from streamgauge.harness.judge.measure.metrics import Metric
 from streamgauge.harness.judge.measure.observe import Observed
@@ -58,19 +58,35 @@ class Gathered:
     failed: int = 0
     missing: int = 0
 
-    def add(self, metric: Metric, seen: Observed, ids: Integers) -> None:
-        """`ids` are the ids of the streams in `seen`, in the same order."""
+    def add(self, ticks: Integers, are_of_failed: Mask) -> None:
+        if not are_of_failed.any():
+            self.kept.add(ticks)
+            return
+        self.kept.add(ticks[~are_of_failed])
+        self.of_failed.add(ticks[are_of_failed])
+
+
+def gather(metric: Metric, seen: Observed, ids: Integers, bounds: Integers, into: Sequence[Gathered]) -> None:
+    """Add what was observed of a batch of streams with these ids.
+
+    Those from `bounds[i]` to `bounds[i + 1]`, at least one, go to `into[i]`. What can be computed for all parts at once
+    is: there may be dozens of parts and of metrics.
+    """
+    starts = bounds[:-1]
+    before = np.concatenate([[0], np.cumsum(seen.counts)])[bounds].tolist()
+    failed = np.add.reduceat(seen.failed, starts, dtype=np.int64).tolist()
+    missing = np.add.reduceat(seen.counts == 0, starts, dtype=np.int64).tolist()
+    of_failed = np.zeros(len(seen.ticks), bool) if metric.pooled else np.repeat(seen.failed, seen.counts)
+    cut_off = None if seen.elapsed is None else ~np.isnan(seen.elapsed)
+    for place, part in enumerate(into):
+        streams, samples = slice(*bounds[place : place + 2]), slice(*before[place : place + 2])
+        part.failed += failed[place]
+        part.missing += missing[place]
+        part.add(seen.ticks[samples], of_failed[samples])
         if metric.pooled:
-            self.kept.add(seen.ticks)
-            self.clusters.add(seen.ticks, ids, seen.counts)
-        elif len(seen.ticks):
-            of_failed = np.repeat(seen.failed, seen.counts)
-            self.kept.add(seen.ticks[~of_failed])
-            self.of_failed.add(seen.ticks[of_failed])
-        self.failed += int(seen.failed.sum())
-        self.missing += int((seen.counts == 0).sum())
-        if seen.elapsed is not None:
-            self.elapsed.append(seen.elapsed[~np.isnan(seen.elapsed)])
+            part.clusters.add(seen.ticks[samples], ids[streams], seen.counts[streams])
+        if seen.elapsed is not None and cut_off is not None and cut_off[streams].any():
+            part.elapsed.append(seen.elapsed[streams][cut_off[streams]])
 
 
 def distribution(metric: Metric, parts: Sequence[Gathered]) -> Distribution:
@@ -79,14 +95,15 @@ def distribution(metric: Metric, parts: Sequence[Gathered]) -> Distribution:
     plain = merged([kept, *(part.of_failed.counted() for part in parts)])
     ticks, owners = clusters.joined([part.clusters for part in parts])
     unit = metric.ticks_per_unit
+    values = plain[0] / unit
     elapsed = [np.zeros(0)]
     for part in parts:
         elapsed += part.elapsed
     return Distribution(
         metric=metric,
-        values=plain[0] / unit,
+        values=values,
         counts=plain[1],
-        kept=(kept[0] / unit, kept[1]),
+        kept=(values if kept is plain else kept[0] / unit, kept[1]),
         failed=sum(part.failed for part in parts),
         elapsed=np.concatenate(elapsed) / 1e6,
         missing=sum(part.missing for part in parts),

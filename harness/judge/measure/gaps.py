@@ -18,12 +18,18 @@ def content_gaps(streams: Streams) -> tuple[Integers, Integers]:
     A gap is the time between consecutive content chunks of a stream that did not come together. On an emulated link it
     may be 0: the link, and not the server, brought them together. Gaps in which a tool ran are left out.
     """
-    return _without_tools(*seen_gaps(streams))
+    if "content_gaps" not in streams.computed:
+        streams.computed["content_gaps"] = _without_tools(*seen_gaps(streams))
+    found: tuple[Integers, Integers] = streams.computed["content_gaps"]
+    return found
 
 
 def wire_gaps(streams: Streams) -> tuple[Integers, Integers]:
     """Like `content_gaps`, but on the wire: before the emulated link."""
-    return _without_tools(*_classified(streams, streams.events.at, streams.events.starts[1:]))
+    events = streams.events
+    if events.perceived_at is events.at and np.array_equal(seen_ends(streams), events.starts[1:]):
+        return content_gaps(streams)
+    return _without_tools(*_classified(streams, events.at, events.starts[1:]))
 
 
 def seen_gaps(streams: Streams) -> tuple[Integers, Integers, Mask]:

@@ -3,8 +3,8 @@
 import itertools
 import json
 import math
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgspec
@@ -13,21 +13,21 @@ import numpy as np
 from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.judge.measure import gaps, reader_model
 from streamgauge.harness.judge.measure.arrays import Integers
-from streamgauge.harness.judge.measure.distribution import Distribution, Gathered, distribution
+from streamgauge.harness.judge.measure.distribution import Distribution, Gathered, distribution, gather
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.totals import SUMS, Totals
-from streamgauge.harness.judge.store import Streams, matches
+from streamgauge.harness.judge.store import Streams, combinations, matches
 from streamgauge.harness.record.observation import Outcome
 
 _KEYS = Where.keys()
-Texts = tuple[str, ...]  # the values of _KEYS, then the labels as JSON
+_Texts = tuple[str, ...]  # the values of _KEYS, then the labels as JSON
 
 
 @dataclass
 class _Cohort:
     """What was measured of one cohort: streams that every rule either selects together or leaves out together."""
 
-    gathered: dict[str, Gathered] = field(default_factory=dict)  # by metric
+    gathered: dict[str, Gathered] = field(default_factory=lambda: defaultdict(Gathered))  # by metric
     sums: dict[str, float] = field(default_factory=dict)  # by the name of SUMS
     outcomes: dict[str, int] = field(default_factory=dict)
     oddities: Counter[str] = field(default_factory=Counter)  # how many streams had each
@@ -53,7 +53,7 @@ class Measurements:
         good = self.reader.good
         needs_course = good.tpot is not None or self._needs_waits or any(metric.of_course for metric in self._metrics)
         self._sums = [each for each in SUMS.values() if needs_course or not each.of_course]
-        self._cohorts: dict[Texts, _Cohort] = {}
+        self._cohorts: dict[_Texts, _Cohort] = {}
         self.began, self.ended = math.inf, -math.inf  # ns: the first stream's start and the last one's end
         self.of_run: dict[str, float] = {}  # sums that are known only of the whole run
 
@@ -69,48 +69,43 @@ class Measurements:
         if (np.diff(code) < 0).any():
             streams = self.arranged(streams)
             code, cohorts = self._sorted_into_cohorts(streams)
-        bounds = np.searchsorted(code, np.arange(len(cohorts) + 1)).tolist()
-        places = [slice(*ends) for ends in itertools.pairwise(bounds)]
+        bounds = np.searchsorted(code, np.arange(len(cohorts) + 1))
         if self._needs_waits:
             streams = with_waits(streams, self.reader)
-        self._take_metrics(streams, cohorts, places)
-        self._take_totals(streams, cohorts, places)
+        if cohorts:
+            self._take_metrics(streams, cohorts, bounds)
+            self._take_totals(streams, cohorts, bounds)
         return streams
 
-    def _take_metrics(self, streams: Streams, cohorts: list[_Cohort], places: list[slice]) -> None:
+    def _take_metrics(self, streams: Streams, cohorts: list[_Cohort], bounds: Integers) -> None:
         for metric in self._metrics:
-            observed = metric.observe(streams).parts(places)
-            for cohort, mine, seen in zip(cohorts, places, observed, strict=True):
-                cohort.gathered.setdefault(metric.name, Gathered()).add(metric, seen, streams.id[mine])
+            parts = [cohort.gathered[metric.name] for cohort in cohorts]
+            gather(metric, metric.observe(streams), streams.id, bounds, parts)
 
-    def _take_totals(self, streams: Streams, cohorts: list[_Cohort], places: list[slice]) -> None:
+    def _take_totals(self, streams: Streams, cohorts: list[_Cohort], bounds: Integers) -> None:
         number = streams.number
         self.began = min(self.began, float(np.fmin.reduce(number["started_at"], initial=math.inf)))
         self.ended = max(self.ended, float(number["ended_at"].max(initial=-math.inf)))
-        columns = {each.name: each.of(streams, self.reader.good) for each in self._sums}
-        odd = np.array([bool(text) for text in streams.text["oddities"]])
-        for cohort, mine in zip(cohorts, places, strict=True):
-            for name, count in zip(*np.unique(streams.outcome[mine], return_counts=True), strict=True):
-                cohort.outcomes[str(name)] = cohort.outcomes.get(str(name), 0) + int(count)
+        for each in self._sums:
+            sums = np.add.reduceat(each.of(streams, self.reader.good), bounds[:-1], dtype=np.float64).tolist()
+            for cohort, value in zip(cohorts, sums, strict=True):
+                cohort.sums[each.name] = cohort.sums.get(each.name, 0.0) + value
+        odd = ~streams.text["oddities"].are("")
+        for cohort, mine in zip(cohorts, itertools.starmap(slice, itertools.pairwise(bounds.tolist())), strict=True):
+            for outcome, count in streams.text["outcome"].counts(mine).items():
+                cohort.outcomes[outcome] = cohort.outcomes.get(outcome, 0) + count
             for place in (mine.start + np.flatnonzero(odd[mine])).tolist():
                 cohort.oddities.update(json.loads(streams.text["oddities"][place]).keys())
-            for name, column in columns.items():
-                cohort.sums[name] = cohort.sums.get(name, 0.0) + float(column[mine].sum())
 
     def _sorted_into_cohorts(self, streams: Streams) -> tuple[Integers, list[_Cohort]]:
         """For each stream the index of its cohort in the list."""
-        columns: list[Sequence[str]] = [streams.text[name] for name in _KEYS]
-        labels = streams.text["labels"]
-        columns.append([self._labels_of(text) for text in labels] if self._labels else ["{}"] * len(streams))
-        varied = [column for column in columns if len({*column}) > 1] or columns[:1]  # in most runs few do
-        firsts: dict[Texts, int] = {}  # where each combination first occurs
-        first = [firsts.setdefault(texts, place) for place, texts in enumerate(zip(*varied, strict=True))]
-        cohorts = [tuple(column[place] for column in columns) for place in firsts.values()]
-        code = np.searchsorted(np.fromiter(firsts.values(), np.int64, len(firsts)), first)
-        return code, [self._cohorts.setdefault(texts, _Cohort()) for texts in cohorts]
+        columns = [streams.text[name] for name in _KEYS]
+        columns.append(streams.text["labels"].mapped(self._labels_of))
+        found, code = combinations(columns)
+        return code, [self._cohorts.setdefault(texts, _Cohort()) for texts in found]
 
     def _labels_of(self, text: str) -> str:
-        if text == "{}":
+        if text == "{}" or not self._labels:
             return "{}"
         labels = json.loads(text)
         return json.dumps({name: labels[name] for name in self._labels if name in labels})
@@ -130,7 +125,7 @@ class Measurements:
         whole._parts = list(parts)
         return whole
 
-    def _all(self) -> Iterator[tuple[Texts, _Cohort]]:
+    def _all(self) -> Iterator[tuple[_Texts, _Cohort]]:
         return itertools.chain(self._cohorts.items(), *(part._all() for part in self._parts))
 
     def _selected(self, where: Where | None) -> Iterator[_Cohort]:

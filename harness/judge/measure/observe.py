@@ -20,20 +20,6 @@ class Observed:
     failed: Mask  # by stream: adds one +inf to the gated samples; the stream's own samples are then only plain
     elapsed: Floats | None = None  # by stream: ns waited if the run's end cut it off before it had a value, else NaN
 
-    def parts(self, places: list[slice]) -> "list[Observed]":
-        """What was observed in each of these slices of the streams."""
-        before = np.concatenate([[0], np.cumsum(self.counts)])
-        return [
-            Observed(
-                # A copy: a view that waits to be counted would keep the samples of all other streams in memory.
-                self.ticks[before[mine.start] : before[mine.stop]].copy(),
-                self.counts[mine],
-                self.failed[mine],
-                None if self.elapsed is None else self.elapsed[mine],
-            )
-            for mine in places
-        ]
-
 
 Observe = Callable[[Streams], Observed]
 

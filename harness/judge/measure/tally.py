@@ -11,7 +11,7 @@ Counted = tuple[Integers, Integers]  # sorted distinct values, and how often eac
 
 
 class Tally:
-    """How often each whole number occurred: small numbers in a table, larger ones sorted. Nothing is rounded."""
+    """How often each whole number occurred: small numbers in a table, others sorted. Nothing is rounded."""
 
     TABLE = 1 << 18
     # Numbers to collect before they are counted. A run has dozens of tallies, one for each metric and cohort.
@@ -24,8 +24,8 @@ class Tally:
         self._large: Counted = _nothing()
 
     def add(self, values: Integers) -> None:
-        if self._table is not None:
-            values = self._without_small(values)
+        # A copy: a view that waits to be counted would keep the whole array that it is of.
+        values = values.copy() if self._table is None else self._without_small(values)
         self._pending.append(values)
         self._pending_count += len(values)
         if self._pending_count > self.PENDING:
@@ -50,8 +50,13 @@ class Tally:
         return others[:found].copy()  # not a view, which would keep the whole array
 
     def counted(self) -> Counted:
+        """It may be asked for again, at no cost, until more is added."""
+        if self._pending_count and self._table is None:
+            pending = np.unique(np.concatenate(self._pending), return_counts=True)
+            self._pending, self._pending_count = [], 0
+            self._large = merged([self._large, pending])
         if self._table is None:
-            return np.unique(np.concatenate([np.zeros(0, np.int64), *self._pending]), return_counts=True)
+            return self._large
         self._count_pending()
         occurred = np.flatnonzero(self._table)
         return merged([(occurred, self._table[occurred]), self._large])
@@ -64,10 +69,13 @@ def merged(parts: Sequence[Counted]) -> Counted:
         return _nothing()
     if len(parts) == 1:
         return parts[0]
-    values, place = np.unique(np.concatenate([part[0] for part in parts]), return_inverse=True)
-    counts = np.zeros(len(values), np.int64)
-    np.add.at(counts, place, np.concatenate([part[1] for part in parts]))
-    return values, counts
+    every = np.sort(np.concatenate([values for values, _ in parts]))
+    # np.unique without counts would hash them, which takes several times as long.
+    different = every[np.concatenate([[True], every[1:] != every[:-1]])]
+    total = np.zeros(len(different), np.int64)
+    for values, counts in parts:
+        total[np.searchsorted(different, values)] += counts
+    return different, total
 
 
 def _nothing() -> Counted:

@@ -121,7 +121,7 @@ def _open_ns(streams: Streams, _: Good) -> NDArray[Any]:
 def _unstreamed(streams: Streams, _: Good) -> NDArray[Any]:
     """Which answers were to be streamed, and came at once. One token is an answer that cannot come otherwise."""
     several = (streams.number["content_chunks"] > 1) | (streams.number["output_tokens"] > 1)
-    found: Mask = gaps.unstreamed(streams) & several & (np.array(streams.text["answer"]) == "streamed")
+    found: Mask = gaps.unstreamed(streams) & several & streams.streamed
     return found
 
 

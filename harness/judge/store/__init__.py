@@ -6,6 +6,7 @@ schema           the tables, as migrations
 monitor_schema   the monitor's own tables
 rows             runs, accepted runs, failures and vitals as values
 streams          streams as columns
+texts            a column of texts
 single           one stream with all that it tells
 redacted         a store that tells nothing confidential
 aliases          what stands for what is redacted
@@ -30,6 +31,7 @@ from streamgauge.harness.judge.store.redacted import redact
 from streamgauge.harness.judge.store.rows import Accepted, Run, RunStatus, VitalRow, VitalSeries
 from streamgauge.harness.judge.store.single import StreamInFull, stream_in_full
 from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matches
+from streamgauge.harness.judge.store.texts import Texts, combinations
 
 __all__ = [
     "Accepted",
@@ -42,9 +44,11 @@ __all__ = [
     "Store",
     "StreamInFull",
     "Streams",
+    "Texts",
     "VitalRow",
     "VitalSeries",
     "chunk_rows",
+    "combinations",
     "decoded_ahead",
     "fault_of",
     "matches",

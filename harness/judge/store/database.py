@@ -346,7 +346,7 @@ class Store:
         for streams in self.streams(run_id):
             due_at, send_lag = (np.nan_to_num(streams.number[name]) for name in ("due_at", "send_lag"))
             request_ids = self.texts(streams.id.tolist())["request_id"]
-            for place in np.flatnonzero(streams.outcome == Outcome.COMPLETED).tolist():
+            for place in np.flatnonzero(streams.ended_as({Outcome.COMPLETED})).tolist():
                 if request_id := request_ids[place]:
                     yield Answer(request_id, int(due_at[place]), int(send_lag[place]), streams.columns(place))
 
@@ -363,8 +363,9 @@ class Store:
 
     def texts(self, ids: Sequence[int]) -> dict[str, list[str]]:
         """The worker, stop reason, request id, address and replica of these streams, by column; "" for none."""
-        with as_store_errors(self.path), connection.undecodable_text_as_bytes(self._database):
-            return texts_of(self._database.execute, self._database.table("streams").columns_dict.keys(), ids)
+        with as_store_errors(self.path):
+            columns = self._database.table("streams").columns_dict.keys()
+            return connection.decoded(self._database, lambda: texts_of(self._database.execute, columns, ids))
 
     def replace_itl_counts(self, run_id: str, counts: Iterable[GapCount]) -> None:
         with self._writing():

@@ -14,6 +14,7 @@ from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.store.checked import LONGEST_TEXT, RowFault
 from streamgauge.harness.judge.store.rows import VitalRow, columns_of_stream, vital_of_rows
 from streamgauge.harness.judge.store.streams import Streams, as_selected, bounded, streams_of_rows
+from streamgauge.harness.judge.store.texts import Texts
 from streamgauge.harness.record.arrivals import DamagedArrivals
 from streamgauge.harness.record.observation import StreamObservation
 
@@ -51,7 +52,7 @@ def streams_of(observed: Sequence[StreamObservation], texts: Collection[str], nu
     """The columns of streams that are not stored yet, with only these texts and numbers: that is fast."""
     return Streams(
         np.arange(len(observed)),
-        {name: [*map(_TEXTS.get(name) or attrgetter(name), observed)] for name in texts},
+        {name: Texts.of([*map(_TEXTS.get(name) or attrgetter(name), observed)]) for name in texts},
         {name: np.array([*map(attrgetter(name), observed)], np.float64) for name in numbers},
         [seen.arrivals for seen in observed],
         "the latest streams",

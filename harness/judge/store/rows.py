@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamgauge.harness.config import checks
 from streamgauge.harness.config.schema import Prices, Reader, Sla
-from streamgauge.harness.judge.store.checked import Row, shown
+from streamgauge.harness.judge.store.checked import LONGEST_TEXT, Row, are_only, shown
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.observation import FAILURES, StreamObservation
 
@@ -187,11 +187,20 @@ def texts_of(
     """
     names = ", ".join(name if name in columns else "NULL" for name in _TEXTS)
     select = f"SELECT id, {names} FROM streams WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 - our own names
-    found: dict[int, list[str]] = {}
-    for number, *texts in execute(select, [json.dumps([*ids])]):
-        row = Row("streams", number, dict(zip(_TEXTS, texts, strict=True)))
-        found[number] = ["" if row.value(name) is None else row.text(name) for name in _TEXTS]
-    return {name: [found[each][place] if each in found else "" for each in ids] for place, name in enumerate(_TEXTS)}
+    rows = [*execute(select, [json.dumps([*ids])])]
+    numbers, *texts = zip(*rows, strict=True) if rows else ((), *(() for _ in _TEXTS))
+    for name, column in zip(_TEXTS, texts, strict=True):
+        if not are_only(column, str, type(None)) or max(map(len, filter(None, column)), default=0) > LONGEST_TEXT:
+            _name_fault(name, numbers, column)
+    found = (dict(zip(numbers, column, strict=True)) for column in texts)
+    return {name: [of.get(each) or "" for each in ids] for name, of in zip(_TEXTS, found, strict=True)}
+
+
+def _name_fault(name: str, numbers: Iterable[int], column: Iterable[Any]) -> None:
+    """RowFault for the first value that is no text."""
+    for number, value in zip(numbers, column, strict=True):
+        if value is not None:
+            Row("streams", number, {name: value}).text(name)
 
 
 def vital_of_rows(rows: Sequence[tuple[Any, ...]]) -> VitalSeries:

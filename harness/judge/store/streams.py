@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, LONGEST_TEXT, Row, RowFault, are_only, shown
+from streamgauge.harness.judge.store.texts import Texts, combinations
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.observation import Outcome, after_tools
 
@@ -56,7 +57,7 @@ class Streams:
 
     id: NDArray[np.int64]
     # By name: the keys of Where (`labels` as JSON), the outcome, and the oddities as JSON; `cache` and these may be "".
-    text: dict[str, list[str]]
+    text: dict[str, Texts]
     number: dict[str, NDArray[np.float64]]  # by name: moments in ns, counts, tokens, lags in ns
     blobs: list[bytes]  # arrivals, see record/arrivals.py
     source: str = "the database"  # the path of the file, for errors
@@ -83,6 +84,11 @@ class Streams:
             raise DamagedRow(f"{self.source}: {damaged}") from None
 
     @cached_property
+    def computed(self) -> dict[str, Any]:
+        """What `measure` has computed from these streams' events and needs again, by name."""
+        return {}
+
+    @cached_property
     def after_tools(self) -> NDArray[np.int64]:
         """Which of `events` are the first content after a tool's run. It decodes every stream with a tool again."""
         places = [np.zeros(0, np.int64)]
@@ -92,42 +98,44 @@ class Streams:
         return np.concatenate(places)
 
     @cached_property
-    def outcome(self) -> NDArray[np.str_]:
-        return np.array(self.text["outcome"])
-
-    @cached_property
     def resumed(self) -> NDArray[np.bool_]:
         """Which streams resumed an answer: the beginning is in another stream, but the usage is the whole answer's."""
         return ~(np.isnan(self.number["resume_gap"]) & np.isnan(self.number["resume_lost"]))
 
     def ended_as(self, outcomes: Collection[Outcome]) -> NDArray[np.bool_]:
-        names, code = self._outcome_codes
-        chosen: NDArray[np.bool_] = np.array([name in outcomes for name in names], bool)[code]
-        return chosen
+        return self.text["outcome"].among(outcomes)
 
     @cached_property
-    def _outcome_codes(self) -> tuple[list[str], NDArray[np.int64]]:
-        """The outcomes that occur, and for each stream the index of its outcome: comparing numbers is faster."""
-        names, code = np.unique(self.outcome, return_inverse=True)
-        return names.tolist(), code
+    def streamed(self) -> NDArray[np.bool_]:
+        """Which answers were asked for as a stream, and not in one piece."""
+        return self.text["answer"].are("streamed")
+
+    def selected_by(self, where: Where) -> NDArray[np.bool_]:
+        """Which streams `where` selects."""
+        keys = [key for key in _KEYS if getattr(where, key) is not None] + (["labels"] if where.label else [])
+        if not keys:
+            return np.ones(len(self), bool)
+        found, code = combinations([self.text[key] for key in keys])
+        chosen = [matches(where, dict(zip(keys, texts, strict=True))) for texts in found]
+        return np.array(chosen, bool)[code]
 
     def select(self, places: NDArray[np.int64]) -> "Streams":
         """The streams at these places, in this order."""
-        chosen = places.tolist()
         return Streams(
             self.id[places],
-            {name: [column[place] for place in chosen] for name, column in self.text.items()},
+            {name: column.at(places) for name, column in self.text.items()},
             {name: column[places] for name, column in self.number.items()},
-            [self.blobs[place] for place in chosen],
+            [self.blobs[place] for place in places.tolist()],
             self.source,
         )
 
     def with_numbers(self, more: dict[str, NDArray[np.float64]]) -> "Streams":
         """The same streams with more columns; their events are not decoded again."""
         fuller = Streams(self.id, self.text, {**self.number, **more}, self.blobs, self.source)
-        fuller.__dict__["events"] = self.events
+        kept = {"events": self.events, "computed": self.computed}
         if "after_tools" in self.__dict__:
-            fuller.__dict__["after_tools"] = self.after_tools
+            kept["after_tools"] = self.after_tools
+        fuller.__dict__.update(kept)
         return fuller
 
 
@@ -162,9 +170,7 @@ def matches(where: Where, texts: Mapping[str, str]) -> bool:
 
 
 def selected(streams: Streams, where: Where) -> Streams:
-    rows = zip(*streams.text.values(), strict=True)
-    chosen = [matches(where, dict(zip(streams.text, values, strict=True))) for values in rows]
-    return streams.select(np.flatnonzero(chosen))
+    return streams.select(np.flatnonzero(streams.selected_by(where)))
 
 
 def select_statement(columns: Collection[str], chosen: str) -> str:
@@ -209,16 +215,16 @@ def bounded(rows: Iterable[Sequence[Any]], most: int) -> list[Sequence[Any]]:
 def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
     """The columns of these rows. RowFault for a row that this program did not write."""
     ids, blobs, *columns = zip(*rows, strict=True)
-    texts, numbers = columns[: len(_TEXTS)], columns[len(_TEXTS) :]
-    if not _are_ours(blobs, texts, numbers):
+    text = {name: Texts.of(column) for name, column in zip(_TEXTS, columns, strict=False)}
+    numbers = columns[len(_TEXTS) :]
+    if not _are_ours(blobs, text, numbers):
         for row in rows:
             _check(row)
-    text = {name: list(column) for name, column in zip(_TEXTS, texts, strict=True)}
     number = {name: _floats(column) for name, column in zip(_NUMBERS, numbers, strict=True)}
-    text["answer"] = [answer or "streamed" for answer in text["answer"]]
-    text["oddities"] = [oddities or "" for oddities in text["oddities"]]
+    text["answer"] = text["answer"].mapped(lambda answer: answer or "streamed")
+    text["oddities"] = text["oddities"].mapped(lambda oddities: oddities or "")
     cached = number["cache_read_tokens"]
-    text["cache"] = np.select([cached > 0, cached == 0], ["hit", "miss"], "").tolist()
+    text["cache"] = Texts(["", "hit", "miss"], np.select([cached > 0, cached == 0], [1, 2], 0))
     return Streams(np.array(ids, np.int64), text, number, list(blobs), source)
 
 
@@ -231,13 +237,13 @@ def _floats(column: Sequence[int | None]) -> NDArray[np.float64]:
     return np.array(column, np.float64)
 
 
-def _are_ours(blobs: Sequence[Any], texts: Sequence[Sequence[Any]], numbers: Sequence[Sequence[Any]]) -> bool:
+def _are_ours(blobs: Sequence[Any], text: Mapping[str, Texts], numbers: Sequence[Sequence[Any]]) -> bool:
     """The same question as `_check` answers for one row, for many rows at once, which is faster."""
     if not are_only(blobs, bytes) or not all(are_only(column, int, type(None)) for column in numbers):
         return False
     if any(None in numbers[_NUMBERS.index(name)] for name in _ALWAYS):
         return False
-    different = {name: set(column) for name, column in zip(_TEXTS, texts, strict=True)}
+    different = {name: {*column.values} for name, column in text.items()}
     if not different["outcome"] <= _OUTCOMES or not different["answer"] <= _ANSWERS:
         return False
     named = set().union(*(values for name, values in different.items() if name not in _NO_NAMES))

@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
-from streamgauge.harness.judge.store import Streams
-from streamgauge.harness.judge.verdict.findings.evidence import SHORTEST, Broken, Course, Sample, Texts
-from streamgauge.harness.record.held_back import TOGETHER_MS
+from streamgauge.harness.judge.measure.bursts import Bursts, bursts
+from streamgauge.harness.judge.store import Streams, Texts
+from streamgauge.harness.judge.verdict.findings.evidence import SHORTEST, Broken, Course, Sample
 from streamgauge.harness.record.observation import FAILURES, Outcome
 
 MOST = 20_000  # streams of the sample
 MOST_SLICES = 36_000  # of the course
 NARROWEST = 0.1  # s: a gap of SILENT_US has the middle of a slice inside it
-SILENT_US = 250_000  # a person notices a pause of this length; most servers send several chunks in that time
 MOST_BROKEN = 2_000  # streams whose events are read for Broken
 # Ended by the other side. A timeout is ours, and an unreachable server or an empty answer broke nothing.
 _BROKEN = FAILURES - {Outcome.TIMED_OUT, Outcome.UNREACHABLE, Outcome.EMPTY}
@@ -24,16 +23,13 @@ _LATER_KEYS = ("worker", "stop_reason", "address", "replica")
 
 @dataclass(frozen=True)
 class _Events:
-    """Figures of each stream's content events, on the wire unless they say otherwise; µs."""
+    """Figures of each stream's content events; times in µs."""
 
     count: Integers
-    first: Floats
+    first: Floats  # on the wire; NaN without any
     last: Floats
-    bursts: Integers
-    lone_bursts: Integers
-    stall: Integers  # the longest gap of SILENT_US or more; 0: none
-    stalled_at: Integers
-    seen_stall: Integers
+    bursts: Bursts  # on the wire
+    seen_stall: Integers  # the longest silence after the emulated link
 
 
 class Collector:
@@ -57,8 +53,7 @@ class Collector:
         for name, column in _columns(streams, events).items():
             self._columns.setdefault(name, []).append(np.asarray(column[chosen], np.float64))
         for key, texts in self._texts.items():
-            column_of_texts = streams.text[key]
-            texts.extend(column_of_texts[place] for place in chosen.tolist())
+            texts.extend(streams.text[key].at(chosen))
         self._ids.extend(streams.id[chosen].tolist())
 
     @property
@@ -90,7 +85,7 @@ _NAMES = (
 
 def _columns(streams: Streams, events: _Events) -> dict[str, Floats]:
     number = streams.number
-    streamed = np.array([answer == "streamed" for answer in streams.text["answer"]], bool) & ~streams.resumed
+    streamed = streams.streamed & ~streams.resumed
     wait = np.where(streamed, number["first_content_wire_at"] - number["sent_at"], np.nan) / 1e6
     ttft = np.where(streamed, number["first_content_at"] - number["due_at"], np.nan) / 1e6
     connected = np.fmax(number["connected_at"], number["secured_at"])
@@ -104,12 +99,12 @@ def _columns(streams: Streams, events: _Events) -> dict[str, Floats]:
         "ttft": ttft,
         "connect": (connected - number["started_at"]) / 1e6,
         "pace": pace,
-        "stall": events.stall / 1e3,
-        "stalled_at": events.stalled_at / 1e6,
+        "stall": events.bursts.stall / 1e3,
+        "stalled_at": events.bursts.stalled_at / 1e6,
         "seen_stall": events.seen_stall / 1e3,
         "chunks": np.where(streamed, events.count, 0),
-        "bursts": events.bursts,
-        "lone_bursts": events.lone_bursts,
+        "bursts": events.bursts.count,
+        "lone_bursts": events.bursts.lone,
         "span": span,
         "late_reads": late,
         "input_tokens": number["input_tokens"],
@@ -118,48 +113,14 @@ def _columns(streams: Streams, events: _Events) -> dict[str, Floats]:
 
 
 def _events(streams: Streams) -> _Events:
-    events, n = streams.events, len(streams)
+    events = streams.events
     count = np.diff(events.starts)
     present = count > 0
-    first, last = np.full(n, np.nan), np.full(n, np.nan)
-    bursts, lone = np.zeros(n, np.int64), np.zeros(n, np.int64)
-    nothing = np.zeros(n, np.int64)
-    if not present.any():
-        return _Events(count, first, last, bursts, lone, nothing, nothing, nothing)
-    begins = events.starts[:-1][present]
-    first[present], last[present] = events.at[begins], events.at[events.starts[1:][present] - 1]
-    gaps = np.diff(events.at)
-    apart = np.ones(len(events.at), bool)
-    apart[1:] = gaps > TOGETHER_MS * 1e3
-    apart[begins] = True
-    bursts[present] = np.add.reduceat(apart, begins, dtype=np.int64)
-    lone[present] = np.add.reduceat(apart & np.append(apart[1:], True), begins, dtype=np.int64)
-    stall, at = _longest(streams, gaps, events.at)
-    seen = stall
-    if not np.array_equal(events.perceived_at, events.at):
-        seen, _ = _longest(streams, np.diff(events.perceived_at), events.perceived_at)
-    return _Events(count, first, last, bursts, lone, stall, at, seen)
-
-
-def _silences(streams: Streams, gaps: Integers) -> tuple[Integers, Integers]:
-    """Gaps of SILENT_US or more inside one stream: the index of the event before each, and the stream.
-
-    Streams in which a tool ran are left out: their silence is the tool's.
-    """
-    starts = streams.events.starts
-    before = np.flatnonzero(gaps >= SILENT_US)
-    owner = np.searchsorted(starts, before, side="right") - 1
-    inside = (before + 1 < starts[owner + 1]) & np.isnan(streams.number["tool_pause"])[owner]
-    return before[inside], owner[inside]
-
-
-def _longest(streams: Streams, gaps: Integers, at: Integers) -> tuple[Integers, Integers]:
-    """By stream: its longest gap of SILENT_US or more, and when that began; 0 without one."""
-    before, owner = _silences(streams, gaps)
-    order = np.lexsort((gaps[before], owner))
-    longest, began = np.zeros(len(streams), np.int64), np.zeros(len(streams), np.int64)
-    longest[owner[order]], began[owner[order]] = gaps[before[order]], at[before[order]]  # the last of each stays
-    return longest, began
+    first, last = np.full(len(streams), np.nan), np.full(len(streams), np.nan)
+    first[present], last[present] = events.at[events.starts[:-1][present]], events.at[events.starts[1:][present] - 1]
+    on_wire = bursts(streams, events.at)
+    seen = on_wire if events.perceived_at is events.at else bursts(streams, events.perceived_at)
+    return _Events(count, first, last, on_wire, seen.stall)
 
 
 class _CourseCollector:
@@ -178,10 +139,8 @@ class _CourseCollector:
         self._between(self._open, began, ended)
         several = (events.count > 1) & np.isnan(number["tool_pause"])
         self._between(self._receiving, events.first[several] / 1e6, events.last[several] / 1e6)
-        at = streams.events.at
-        if len(at):
-            before, _ = _silences(streams, np.diff(at))
-            self._between(self._silent, at[before] / 1e6, at[before + 1] / 1e6)
+        at, before = streams.events.at, events.bursts.silences
+        self._between(self._silent, at[before] / 1e6, at[before + 1] / 1e6)
 
     def _slice(self, seconds: Floats) -> Integers:
         return np.clip(seconds / self._width, 0, self._slices - 1).astype(np.int64)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.totals import Totals
-from streamgauge.harness.judge.store import Run, VitalSeries
+from streamgauge.harness.judge.store import Run, Texts, VitalSeries
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.failure import Failure
 from streamgauge.harness.record.vitals import Vital
@@ -16,26 +16,6 @@ from streamgauge.harness.record.vitals import Vital
 SHORTEST = 5.0  # s: what breaks earlier is no timeout on the way
 _LONGEST_NAME = 60  # characters of a label's name
 _FEWEST_IN_A_GROUP = 20  # streams, to know a group's own median
-
-
-@dataclass(frozen=True)
-class Texts:
-    """A column of texts, as codes: a label may be long, and differ from stream to stream."""
-
-    values: list[str]
-    codes: Integers  # by stream: the index in `values`
-
-    @classmethod
-    def of(cls, column: Sequence[str]) -> "Texts":
-        values: dict[str, int] = {}
-        codes = [values.setdefault(text, len(values)) for text in column]
-        return cls([*values], np.array(codes, np.int64))
-
-    def are(self, value: str) -> Mask:
-        if value not in self.values:
-            return np.zeros(len(self.codes), bool)
-        same: Mask = self.codes == self.values.index(value)
-        return same
 
 
 @dataclass(frozen=True)

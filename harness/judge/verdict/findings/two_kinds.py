@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Floats, Mask
+from streamgauge.harness.judge.store import Texts
 from streamgauge.harness.judge.verdict.findings.chance import ALPHA, at_least, more_often
-from streamgauge.harness.judge.verdict.findings.evidence import Evidence, Texts
+from streamgauge.harness.judge.verdict.findings.evidence import Evidence
 from streamgauge.harness.judge.verdict.findings.finding import Certainty, Finding, Number, quoted
 
 _FEWEST = 20  # streams of each kind
