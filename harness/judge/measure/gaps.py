@@ -18,18 +18,22 @@ def content_gaps(streams: Streams) -> tuple[Integers, Integers]:
     A gap is the time between consecutive content chunks of a stream that did not come together. On an emulated link it
     may be 0: the link, and not the server, brought them together. Gaps in which a tool ran are left out.
     """
-    if "content_gaps" not in streams.computed:
-        streams.computed["content_gaps"] = _without_tools(*seen_gaps(streams))
-    found: tuple[Integers, Integers] = streams.computed["content_gaps"]
+    events, computed = streams.events, streams.computed
+    if events.perceived_at is events.at and not streams.ended_as(ABANDONED).any():
+        return wire_gaps(streams)  # no link, and nobody left: everything was seen as it came
+    if "content_gaps" not in computed:
+        computed["content_gaps"] = _without_tools(*seen_gaps(streams))
+    found: tuple[Integers, Integers] = computed["content_gaps"]
     return found
 
 
 def wire_gaps(streams: Streams) -> tuple[Integers, Integers]:
     """Like `content_gaps`, but on the wire: before the emulated link."""
-    events = streams.events
-    if events.perceived_at is events.at and np.array_equal(seen_ends(streams), events.starts[1:]):
-        return content_gaps(streams)
-    return _without_tools(*_classified(streams, events.at, events.starts[1:]))
+    events, computed = streams.events, streams.computed
+    if "wire_gaps" not in computed:
+        computed["wire_gaps"] = _without_tools(*_classified(streams, events.at, events.starts[1:]))
+    found: tuple[Integers, Integers] = computed["wire_gaps"]
+    return found
 
 
 def seen_gaps(streams: Streams) -> tuple[Integers, Integers, Mask]:
