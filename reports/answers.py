@@ -1,7 +1,9 @@
 """The questions of people who read only the first screen, each answered in a sentence or two."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.measure import statistics
@@ -9,15 +11,21 @@ from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import ratio_interval
 from streamgauge.harness.judge.verdict.judgement import Part
+from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
+from streamgauge.reports.facets import Facet
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Answer
 
-_KEYS = {"user": "user class", "network": "network", "phase": "phase"}
+_KEYS = {"network": "network", "user": "user class", "phase": "phase"}  # of the same streams, the first tells more
 _LATER = 1.2  # times as long
 _MORE_FAILED = 0.02  # share of the streams
+_NOTICED_MS = 250.0
+# Findings that say which streams wait longer than others, by what no key of a rule selects.
+_OF_SOME = ("two_kinds", "server_differs", "worker_differs", "cold_connections", "cache_misses")
+_IN_MID_ANSWER = ("link_stalls", "server_paused", "lone_stalls")  # findings
 _MOST = 2 / 3  # of a time, to call something its cause
 _LONGEST_REASON, _LONGEST_NAME = 240, 60  # characters
 _ON_THE_WAY = {Outcome.UNREACHABLE, Outcome.RESET, Outcome.TIMED_OUT}  # what a network can do as well as a server
@@ -36,26 +44,28 @@ def answers(run: Material) -> tuple[Answer, ...]:
 def _worst(run: Material) -> str:
     by_key = [[part for part in run.judgement.parts if part.key == key] for key in _KEYS]
     several = [parts for parts in by_key if len(parts) > 1]
+    found = [
+        apart.told(run)
+        for look in (_failing, _late, partial(_stalled, _facets(run)))
+        if (apart := max(filter(None, map(look, several)), key=lambda each: each.by, default=None)) is not None
+    ]
+    if found:
+        return " ".join(found)
     if not several:
-        return "All streams are of one user class and one network, so nobody can be told apart."
-    failing, late = (
-        max(filter(None, map(apart, several)), key=lambda each: each.by, default=None) for apart in (_failing, _late)
-    )
-    told = []
-    if failing is not None:
-        told.append(_of_failing(failing))
-    if late is not None:
-        told.append(_of_late(run, late))
-    keys = " or ".join(_KEYS[parts[0].key] for parts in several)
-    return " ".join(told) or f"Nobody: no {keys} is surely later than another, or fails more often."
+        nobody = "All streams are of one user class and one network, so nobody can be told apart"
+    else:
+        keys = " or ".join(_KEYS[parts[0].key] for parts in several)
+        nobody = f"Nobody stands out: no {keys} surely waits longer than another, or fails more often"
+    others = [finding.sentence for finding in run.judgement.findings if finding.id in _OF_SOME]
+    return f"{nobody}. But: {others[0]}." if others else f"{nobody}."
 
 
-class _Apart(NamedTuple):
+@dataclass(frozen=True)
+class _Apart:
     """Two parts of a run, of which one is surely worse off."""
 
     by: float  # how much
-    worst: tuple[float, Part]  # the figure, and whose it is
-    best: tuple[float, Part]
+    told: Callable[[Material], str]
 
 
 def _failing(parts: Sequence[Part]) -> _Apart | None:
@@ -64,39 +74,67 @@ def _failing(parts: Sequence[Part]) -> _Apart | None:
     known = [(rate.value, part, rate) for rate, part in rates if rate.value is not None]
     if len(known) < 2:
         return None
-    worst, best = (choose(known, key=lambda each: each[0]) for choose in (max, min))
-    low, high = ratio_interval(worst[2].hits or 0, worst[2].n).low, ratio_interval(best[2].hits or 0, best[2].n).high
-    if low is None or high is None or low <= high or worst[0] < best[0] + _MORE_FAILED:
+    (worst, part, of_worst), (best, other, of_best) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
+    low, high = ratio_interval(of_worst.hits or 0, of_worst.n).low, ratio_interval(of_best.hits or 0, of_best.n).high
+    if low is None or high is None or low <= high or worst < best + _MORE_FAILED:
         return None
-    return _Apart(worst[0] - best[0], worst[:2], best[:2])
+    ways = {outcome: count for outcome, count in part.totals.outcomes.items() if outcome in FAILURES}
+    most = max(ways, key=lambda outcome: ways[outcome]).replace("_", " ")
+    told = (
+        f"{_capital(part)}: {figure(worst, 'ratio')} of its streams failed, most of them {most} "
+        f"({_name(other)}: {figure(best, 'ratio')})."
+    )
+    return _Apart(worst - best, lambda _: told)
 
 
 def _late(parts: Sequence[Part]) -> _Apart | None:
     """The same by P95 TTFT."""
-    known = [(p95, part) for part in parts if (p95 := part.metrics["ttft"].quantiles.p95) is not None]
+    found = _further([(part, part.metrics["ttft"]) for part in parts])
+    if found is None:
+        return None
+    worst, part, best, other = found
+
+    def told(run: Material) -> str:
+        why = _divided(worst, run.judgement.measurements.distribution("ttft_wire", part.where))
+        return f"{_capital(part)}: P95 TTFT is {figure(worst, 'ms')} ({_name(other)}: {figure(best, 'ms')}); {why}."
+
+    return _Apart(worst / best if best else math.inf, told)
+
+
+def _stalled(facets: Mapping[tuple[str, str], Facet], parts: Sequence[Part]) -> _Apart | None:
+    """The same by the longest wait in mid-answer, from what people notice on."""
+    known = [
+        (part, facets[part.key, part.value].metrics["longest_stall"])
+        for part in parts
+        if (part.key, part.value) in facets
+    ]
+    found = _further(known)
+    if found is None or found[0] < _NOTICED_MS:
+        return None
+    worst, part, best, other = found
+    told = (
+        f"{_capital(part)}: one reader in 20 waits {figure(worst, 'ms')} or longer in mid-answer "
+        f"({_name(other)}: {figure(best, 'ms')})."
+    )
+    return _Apart(worst - best, lambda _: told)
+
+
+def _further(parts: Sequence[tuple[Part, Summary]]) -> tuple[float, Part, float, Part] | None:
+    """The part with the highest P95 and the one with the lowest, if their intervals do not meet."""
+    known = [(p95, part, seen) for part, seen in parts if (p95 := seen.quantiles.p95) is not None]
     if len(known) < 2:
         return None
-    worst, best = (choose(known, key=lambda each: each[0]) for choose in (max, min))
-    low, high = worst[1].metrics["ttft"].intervals.p95.low, best[1].metrics["ttft"].intervals.p95.high
-    if low is None or high is None or low <= high or worst[0] < _LATER * best[0]:
+    (worst, part, of_worst), (best, other, of_best) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
+    low, high = of_worst.intervals.p95.low, of_best.intervals.p95.high
+    if low is None or high is None or low <= high or worst < _LATER * best:
         return None
-    return _Apart(worst[0] / best[0], worst, best)
+    return worst, part, best, other
 
 
-def _of_failing(apart: _Apart) -> str:
-    (share, part), (least, other) = apart.worst, apart.best
-    ways = {outcome: count for outcome, count in part.totals.outcomes.items() if outcome in FAILURES}
-    most = max(ways, key=lambda outcome: ways[outcome]).replace("_", " ")
-    return (
-        f"{_capital(part)}: {figure(share, 'ratio')} of its streams failed, most of them {most} "
-        f"({_name(other)}: {figure(least, 'ratio')})."
-    )
-
-
-def _of_late(run: Material, apart: _Apart) -> str:
-    (p95, part), (least, other) = apart.worst, apart.best
-    why = _divided(p95, run.judgement.measurements.distribution("ttft_wire", part.where))
-    return f"{_capital(part)}: P95 TTFT is {figure(p95, 'ms')} ({_name(other)}: {figure(least, 'ms')}); {why}."
+def _facets(run: Material) -> Mapping[tuple[str, str], Facet]:
+    """By key and value of a part."""
+    keys = {name.capitalize(): key for key, name in _KEYS.items()}
+    return {(keys[facet.kind], facet.value): facet for facet in run.facets if facet.kind in keys}
 
 
 def _name(part: Part) -> str:
@@ -129,7 +167,9 @@ def _cause(run: Material) -> str:
     ours = "It is not our tool" + ("" if late is None else f", which sent no more than {figure(late, 'ms')} late (P99)")
     if judgement.validity is Validity.DEGRADED:
         ours = f"Our tool did not measure all as it should: {why}"
-    return f"{_theirs(run)} {ours}."
+    stalls = [finding.sentence for finding in judgement.findings if finding.id in _IN_MID_ANSWER]
+    in_mid_answer = f" In mid-answer: {stalls[0][:1].lower()}{stalls[0][1:]}." if stalls else ""
+    return f"{_theirs(run)}{in_mid_answer} {ours}."
 
 
 def _theirs(run: Material) -> str:

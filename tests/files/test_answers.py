@@ -7,6 +7,7 @@ from streamgauge.harness.judge.store import Store
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.reports.answers import answers
 from streamgauge.reports.material import gather
+from tests.support import simulated, simulated_faults
 from tests.support.record import database, ttfts
 from tests.support.report_page import Page, empty, rendered
 
@@ -42,9 +43,27 @@ def test_who_fails_is_worse_off_than_who_waits(tmp_path: Path) -> None:
     assert found[WORST] == "Network tunnel: 50.0 % of its streams failed, most of them reset (network none: 0 %)."
 
 
+def test_who_waits_in_mid_answer_has_it_worst_and_it_is_the_link(tmp_path: Path) -> None:
+    made = simulated.asks(11)
+    simulated_faults.tunnel(made)
+    found = told(tmp_path / "run.db", simulated.observations(made))
+    assert found[WORST].startswith("Network tunnel: one reader in 20 waits ")
+    assert found[WORST].endswith(" or longer in mid-answer (network wifi: 0 ms).")
+    assert (
+        "In mid-answer: on the network “tunnel”, 100 % of the streams stalled on the link, not before." in found[WHOSE]
+    )
+
+
+def test_where_no_user_class_stands_out_a_server_may(tmp_path: Path) -> None:
+    made = simulated.asks(11)
+    simulated_faults.one_slow_address(made)
+    found = told(tmp_path / "run.db", simulated.observations(made))
+    assert "or fails more often. But: The server at “10.0.0.2” differs from the others: its streams" in found[WORST]
+
+
 def test_where_nobody_stands_out_nobody_is_named(tmp_path: Path) -> None:
     found = told(tmp_path / "run.db", [*EVEN, *ttfts(range(200, 400), user="Writer")])
-    assert found[WORST].startswith("Nobody: no user class is surely later than another, or fails")
+    assert found[WORST].startswith("Nobody stands out: no user class surely waits longer than another, or fails")
     assert told(tmp_path / "one.db", EVEN)[WORST].startswith("All streams are of one user class and one network")
 
 
