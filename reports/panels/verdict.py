@@ -47,9 +47,9 @@ def _lead(judgement: Judgement) -> str:
         kept = "; everything else kept" if others and all(each.status is RuleStatus.MET for each in others) else ""
         return sentence(f"SLA missed: {_told(max(alike, key=_used))}{more}{kept}")
     if judgement.verdict == "inconclusive" and alike:
-        rules = [f"{_rule(verdict)}{_would_settle(verdict)}" for verdict in alike[:MOST_RULES]]
+        rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]
         rest = f" and {len(alike) - MOST_RULES} more" if len(alike) > MOST_RULES else ""
-        return sentence(f"{judgement.reason}: {', '.join(rules)}{rest}")
+        return sentence(f"{judgement.reason}: {', '.join(rules)}{rest}{_would_settle(alike)}")
     if judgement.verdict == "invalid":
         return sentence(f"This run cannot be judged: {judgement.reason}")
     if judgement.verdict == "met" and len(alike) > 1:
@@ -80,8 +80,12 @@ def _told(verdict: Verdict) -> str:
     return f"{subject.replace('_', ' ')}{of} was {figure_or_never(verdict.observed, verdict.unit)}, limit {limit}"
 
 
-def _would_settle(verdict: Verdict) -> str:
-    return "" if verdict.needed is None else f" (about {verdict.needed:,} samples would settle it)"
+def _would_settle(verdicts: list[Verdict]) -> str:
+    """How many samples they need; "" if that is not known of all."""
+    needed = [verdict.needed for verdict in verdicts if verdict.needed is not None]
+    if len(needed) < len(verdicts):
+        return ""
+    return f"; about {max(needed):,} samples would settle {'it' if len(verdicts) == 1 else 'each'}"
 
 
 def _rule(verdict: Verdict) -> str:
