@@ -269,6 +269,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         except Interrupted as end:
             self.last, by = end.seen, end.by
             run.record(end.seen)
+            if end.seen.outcome is not Outcome.INTERRUPTED:  # its end came just before that of the run
+                self._report_to_locust(end.seen)
         finally:
             run.active -= 1
         if by is not None:  # raised here: in the `except`, the two exceptions would refer to each other

@@ -1,9 +1,11 @@
-"""A scenario's own code that ends a stream: the exception goes on, and the stream stays in the record."""
+"""What ends a stream from elsewhere goes on to the scenario, and the stream stays in the record."""
 
 import subprocess
 import sys
 
-from tests.support.hostile import CHUNKED, chunk, held, scripted, tokens
+import pytest
+
+from tests.support.hostile import CHUNKED, DONE, LAST, asked, chunk, held, scripted, tokens
 
 SCENARIO = """
 import sys, time
@@ -30,12 +32,33 @@ try:
 except gevent.Timeout as caught:
     [seen] = recorded
     print(caught is timeout, person.last is seen, run.active, seen.outcome, seen.content_chunks)
+
+told = []
+environment.events.request.add_listener(lambda response_time, **_: told.append(response_time))
+with site.decoding:  # another stream's turn
+    late = gevent.spawn(person.stream, "Hello?")
+    while not site.decoding._turn.linkcount():
+        gevent.sleep(0.001)
+    late.kill()  # as the end of the run does it
+print(recorded[-1].outcome, len(recorded), [took > 0 for took in told])
 """
 
 
-def test_a_timeout_around_a_stream_reaches_the_scenario_and_the_stream_the_record() -> None:
-    with scripted(held(CHUNKED, chunk(tokens(3)))) as server:
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    with scripted(held(CHUNKED, chunk(tokens(3))), asked(CHUNKED, chunk(tokens(3) + DONE), LAST)) as server:
         command = [sys.executable, "-c", SCENARIO, server.url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         assert server.result() == "fin"
-    assert (done.stdout, done.returncode) == ("True True 0 interrupted 3\n", 0), done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_a_timeout_around_a_stream_reaches_the_scenario_and_the_stream_the_record(said: list[str]) -> None:
+    assert said[0] == "True True 0 interrupted 3"
+
+
+def test_an_answer_that_was_whole_when_its_user_was_stopped_is_in_the_record_and_in_locusts_statistics(
+    said: list[str],
+) -> None:
+    assert said[1] == "completed 2 [True]"
