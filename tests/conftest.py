@@ -13,7 +13,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from streamgauge.harness.native import library
-from tests.support import forks, workers
+from tests.support import forks, priority, workers
 
 for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):  # runs that tests start are no news of the job that tests
     os.environ.pop(name, None)
@@ -82,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Then a worker that parses or judges delays no token of another worker's run, and no answer of its server.
     """
     if hasattr(config, "workerinput"):
-        os.nice(10)
+        priority.lower()
     elif number := config.getoption("numprocesses", None):
         forks.share()
         config.option.tx = [f"popen//python={forks.workers(config.args).python(workers.BEGIN)}"] * number

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.command import BIN, RULES, rows
+from tests.support.priority import ordinary
 from tests.support.reference import ReferenceServer
 
 FILES = 256  # that a process may open
@@ -43,7 +44,8 @@ class Greedy(StreamUser):
 def limited(*words: object, cwd: Path) -> "subprocess.CompletedProcess[str]":
     program, *rest = map(str, words)
     line = f"ulimit -n {FILES}; exec {shlex.join([str(BIN / program), *rest])}"
-    return subprocess.run(["bash", "-c", line], cwd=cwd, capture_output=True, text=True, timeout=90, check=False)
+    shell = ["bash", "-c", line]
+    return ordinary(lambda: subprocess.run(shell, cwd=cwd, capture_output=True, text=True, timeout=90, check=False))
 
 
 def test_users_that_need_more_connections_than_there_are_descriptors_are_refused(tmp_path: Path) -> None:

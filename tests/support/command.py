@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from streamgauge.harness.cli import main
 from tests.support.forks import Forked, forks
+from tests.support.priority import ordinary
 
 COLUMNS = 80  # of a narrow terminal
 REPOSITORY = Path(__file__).parents[2]
@@ -134,7 +135,7 @@ def rows(database: Path, sql: str) -> list[tuple[Any, ...]]:
 @contextlib.contextmanager
 def started(words: Sequence[object], **keywords: Any) -> Iterator["subprocess.Popen[str]"]:
     """A process that is gone after the test, whatever the test came to."""
-    process = subprocess.Popen(list(map(str, words)), text=True, **keywords)
+    process = ordinary(lambda: subprocess.Popen(list(map(str, words)), text=True, **keywords))
     try:
         yield process
     finally:

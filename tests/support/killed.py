@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from tests.support.command import BIN, HASTY, RULES, count, processes, until
+from tests.support.command import BIN, HASTY, RULES, count, processes, started, until
 
 RUN_TIME = 3  # seconds
 WORKERS = 2
@@ -69,20 +69,15 @@ def kill(plan: Plan, host: str, place: Path) -> Killed:
     (folder / "rules.toml").write_text(RULES + f'[target.headers]\nx-gauge-stream = "{plan.name}"\n')
     with (
         (folder / "said").open("w") as said,
-        subprocess.Popen(
-            list(map(str, _words(plan, host))),
-            cwd=folder,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            start_new_session=True,
-        ) as started,
+        started(
+            _words(plan, host), cwd=folder, stdout=subprocess.DEVNULL, stderr=said, start_new_session=True
+        ) as process,
     ):
         try:
-            return _watched(plan, started, folder)
+            return _watched(plan, process, folder)
         finally:
-            for number in _session(started.pid):
+            for number in _session(process.pid):
                 os.kill(number, 9)
-            started.kill()
 
 
 def _words(plan: Plan, host: str) -> Sequence[object]:
@@ -95,38 +90,38 @@ def _words(plan: Plan, host: str) -> Sequence[object]:
     return [BIN / "streamgauge", "run", "hasty.py", *load, "--run-time", f"{RUN_TIME}s", *ours, *several]
 
 
-def _watched(plan: Plan, started: "subprocess.Popen[bytes]", folder: Path) -> Killed:
-    until(lambda: _victim(plan, started) is not None or started.poll() is not None)
-    victim = _victim(plan, started)
+def _watched(plan: Plan, begun: "subprocess.Popen[str]", folder: Path) -> Killed:
+    until(lambda: _victim(plan, begun) is not None or begun.poll() is not None)
+    victim = _victim(plan, begun)
     if not plan.early:
-        until(lambda: count(folder / "run.db", "streams") > 0 or started.poll() is not None)
+        until(lambda: count(folder / "run.db", "streams") > 0 or begun.poll() is not None)
     time.sleep(plan.after)
-    others = _session(started.pid)
+    others = _session(begun.pid)
     in_time = victim is not None and victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE
     at = time.monotonic_ns()
     if in_time and victim is not None:
         victim.kill()
     ends_all = plan.victim != "worker"
-    if victim is not None and victim.pid == started.pid:
-        started.wait()
-        code = None if in_time else started.returncode
+    if victim is not None and victim.pid == begun.pid:
+        begun.wait()
+        code = None if in_time else begun.returncode
     else:
-        code = started.wait(60)
+        code = begun.wait(60)
     if ends_all:
         give_up_at = at / 1e9 + GONE_WITHIN
-        while _session(started.pid) and time.monotonic() < give_up_at:
+        while _session(begun.pid) and time.monotonic() < give_up_at:
             time.sleep(0.02)
-    left = _session(started.pid)
+    left = _session(begun.pid)
     assert others or not in_time
     return Killed(plan, at, code, (folder / "said").read_text(), in_time, left, folder)
 
 
-def _victim(plan: Plan, started: "subprocess.Popen[bytes]") -> psutil.Process | None:
+def _victim(plan: Plan, begun: "subprocess.Popen[str]") -> psutil.Process | None:
     """The process to kill; None while there is none, or if all is over."""
     if plan.victim in {"command", "endless"}:
-        return psutil.Process(started.pid)
+        return psutil.Process(begun.pid)
     try:
-        locusts = _locusts(psutil.Process(started.pid))
+        locusts = _locusts(psutil.Process(begun.pid))
         if plan.victim != "worker":
             return locusts[0] if locusts else None
         workers = _locusts(locusts[0]) if locusts else []

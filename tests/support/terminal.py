@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from select import select
 
+from tests.support.priority import ordinary
+
 _PIECES = re.compile(r"\x1b\[(\d*)([A-Za-z])|\x1b\[[\d;]*m|([\r\n])|([^\x1b\r\n]+)")
 _PATIENCE = 180  # seconds until the program is killed
 
@@ -71,10 +73,8 @@ class Program:
     def __init__(self, words: Sequence[object], cwd: Path, environment: Mapping[str, str]) -> None:
         self.terminal = Terminal()
         self.written = ""
-        self._pid, self._file = pty.fork()
-        if self._pid == 0:
-            os.chdir(cwd)
-            os.execvpe(sys.executable, [sys.executable, *map(str, words)], {**os.environ, **environment})
+        around = {**os.environ, **environment}
+        self._pid, self._file = ordinary(lambda: _begun([sys.executable, *map(str, words)], cwd, around))
         self.resize(80, 24)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -110,3 +110,12 @@ class Program:
         self.written += data
         self.terminal.write(data)
         return bool(data)
+
+
+def _begun(words: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> tuple[int, int]:
+    """The process id of a program in a terminal of its own, and the terminal's file descriptor."""
+    pid, file = pty.fork()
+    if pid == 0:
+        os.chdir(cwd)
+        os.execvpe(words[0], words, environment)
+    return pid, file
