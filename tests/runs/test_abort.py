@@ -2,10 +2,12 @@
 
 import json
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.support.busy import again_if_busy
 from tests.support.command import command
 from tests.support.reference import ReferenceServer
 
@@ -31,6 +33,18 @@ class Hasty(StreamUser):
 """
 
 
+def run(folder: Path, server: ReferenceServer, *words: object) -> "subprocess.CompletedProcess[str]":
+    def attempt() -> "subprocess.CompletedProcess[str]":
+        (folder / "run.db").unlink(missing_ok=True)
+        return command(
+            "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 5, "--spawn-rate", 5,
+            "--config", "rules.toml", "--db", "run.db", *words,
+            cwd=folder,
+        )  # fmt: skip
+
+    return again_if_busy(attempt)
+
+
 # Locust's workers stand still for half a second before their first user, which must not be much of the run.
 @pytest.mark.parametrize(("processes", "grace"), [([], "1s"), (["--processes", "2"], "9s")], ids=["local", "workers"])
 def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
@@ -38,11 +52,9 @@ def test_a_run_that_misses_an_abort_rule_ends_early_and_keeps_its_streams(
 ) -> None:
     (tmp_path / "rules.toml").write_text(RULES.replace("{grace}", grace))
     (tmp_path / "hasty.py").write_text(HASTY)
-    ended = command(
-        "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "60s",
-        "--keep-going", "--config", "rules.toml", "--db", "run.db", "--json", "run.json", "--report", "run.html",
+    ended = run(
+        tmp_path, server, "--run-time", "60s", "--keep-going", "--json", "run.json", "--report", "run.html",
         "--", *processes,
-        cwd=tmp_path,
     )  # fmt: skip
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "error_rate < 20% was missed after" in ended.stderr
@@ -67,11 +79,7 @@ def test_a_run_whose_first_streams_all_fail_alike_ends_at_once_and_says_what_to_
         '[target]\nheaders = { "x-gauge-fault" = "http_401" }\n[[sla]]\nrule = "error_rate < 1%"\n'
     )
     (tmp_path / "hasty.py").write_text(HASTY)
-    ended = command(
-        "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 5, "--spawn-rate", 5, "--run-time", "10m",
-        "--config", "rules.toml", "--db", "run.db", "--json", "run.json", "--", *processes,
-        cwd=tmp_path,
-    )  # fmt: skip
+    ended = run(tmp_path, server, "--run-time", "10m", "--json", "run.json", "--", *processes)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     (line,) = [line for line in ended.stderr.splitlines() if "all failed alike" in line]
     assert "refused: HTTP 401" in line

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from streamgauge.harness import parent, programs
+from tests.support.busy import again_if_busy
 from tests.support.command import (
     BIN,
     HASTY,
@@ -244,7 +245,8 @@ def judge(environment, **_):
 """
     (folder / "leaves.py").write_text(HASTY + listener)
     (folder / "rules.toml").write_text(config)
-    ended = command("streamgauge", *LEAVES, "--host", server.url, "--run-time", "2s", cwd=folder)
+    words = ("streamgauge", *LEAVES, "--host", server.url, "--run-time", "2s")
+    ended = again_if_busy(lambda: command(*words, cwd=folder))
     assert ended.returncode == right
     assert f"streamgauge: the scenario asked for exit code {asked}; the run ends with {right}" in ended.stderr
 

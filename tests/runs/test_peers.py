@@ -245,11 +245,11 @@ def test_a_worker_with_another_scenario_is_refused_and_the_run_is_right(server: 
             _, told = other.communicate(timeout=60)
             assert other.returncode == 2
         with worker(folder, port) as honest:
-            _, said = host.communicate(timeout=60)
+            shown, said = host.communicate(timeout=60)
             assert honest.wait(30) == 0
     assert "has another scenario than the master: copy the master's file to it" in told
     assert "has another scenario than the master: copy the master's file to it; it was refused" in said
-    assert host.returncode == 0, said
+    assert ended_well(host.returncode, shown), shown + said
     assert rows(folder / "run.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
     assert rows(folder / "run.db", "SELECT notes FROM runs") == [("[]",)]
 
@@ -299,7 +299,7 @@ def test_two_runs_with_processes_at_once_are_two_runs_on_this_machine_alone(
             BIN / "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 2, "--spawn-rate", 2,
             "--run-time", "3s", "--config", "rules.toml", "--db", f"{name}.db", "--", "--processes", 1,
         ]  # fmt: skip
-        return started(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+        return started(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
 
     environment = {name: value for name, value in os.environ.items() if name != "STREAMGAUGE_TOKEN"}
     with run("one") as first, run("two") as second:
@@ -307,8 +307,8 @@ def test_two_runs_with_processes_at_once_are_two_runs_on_this_machine_alone(
         assert len(_listening(first.pid)) == len(_listening(second.pid)) == 1
         assert {host for pid in (first.pid, second.pid) for host in _listening(pid)} == {"127.0.0.1"}
         for each in (first, second):
-            _, said = each.communicate(timeout=60)
-            assert each.returncode == 0, said
+            shown, said = each.communicate(timeout=60)
+            assert ended_well(each.returncode, shown), shown + said
             assert "Traceback" not in said
     for name in ("one", "two"):
         assert rows(folder / f"{name}.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]

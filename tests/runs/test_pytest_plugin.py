@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.busy import again_if_busy
+from tests.support.priority import ordinary
 from tests.support.reference import ReferenceServer
 
 SUITE = """
@@ -29,12 +31,16 @@ def test_an_option_that_is_not_there(streamgauge):
 def test_a_users_own_test_fails_with_the_table_of_rules(server: ReferenceServer, tmp_path: Path) -> None:
     (tmp_path / "rules.toml").write_text('[target]\nmax_tokens = 5\n[[sla]]\nrule = "max(ttft) < 30s"\n')
     (tmp_path / "test_sla.py").write_text(SUITE.format(host=server.url))
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+
+    def attempt() -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+            cwd=tmp_path,
+            env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+
+    ended = ordinary(lambda: again_if_busy(attempt))
     said = ended.stdout
     assert ended.returncode == 1, said
     assert re.search(r"assert p95\(ttft\) = [\d.]+ ms \([^)]*n = \d+\) < 0\.001\n", said)

@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from tests.support.busy import ended_well
+from tests.support.busy import again_if_busy, ended_well
 from tests.support.command import (
     FAILED,
     REPOSITORY,
@@ -36,15 +36,21 @@ class Ended:
 def mixed(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """A run of the scenario `mixed`, with all that it makes in the folder `new`."""
     folder = tmp_path_factory.mktemp("mixed")
-    (folder / "new").mkdir()
     (folder / "rules.toml").write_text(RULES)
-    before = {row["id"] for row in server.truth()}
-    ended = command(
-        "streamgauge", "run", "mixed", "--host", server.url, "--users", 12, "--spawn-rate", 12, "--run-time", "5s",
-        "--config", "rules.toml", "--db", "new/run.db", "--report", "new/run.html", "--json", "new/run.json",
-        "--label", "build=abc",
-        cwd=folder,
-    )  # fmt: skip
+    before: set[str] = set()
+
+    def attempt() -> "subprocess.CompletedProcess[str]":
+        shutil.rmtree(folder / "new", ignore_errors=True)
+        (folder / "new").mkdir()
+        before.update(row["id"] for row in server.truth())
+        return command(
+            "streamgauge", "run", "mixed", "--host", server.url, "--users", 12, "--spawn-rate", 12, "--run-time", "5s",
+            "--config", "rules.toml", "--db", "new/run.db", "--report", "new/run.html", "--json", "new/run.json",
+            "--label", "build=abc",
+            cwd=folder,
+        )  # fmt: skip
+
+    ended = again_if_busy(attempt)
     return Ended(ended, folder / "new", {row["id"] for row in server.truth()} - before)
 
 

@@ -3,11 +3,13 @@
 import json
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.busy import again_if_busy
 from tests.support.command import HASTY, command, invoke
 from tests.support.reference import reference_server
 
@@ -30,11 +32,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "streamgauge.toml").write_text(CONFIG)
     (folder / "hasty.py").write_text(HASTY)
     slow_at_first = ("--preset", "exact", "--ttft", "50ms", "--itl", "80ms", "--fault", "stall:1500ms@0:0s-10s")
-    with reference_server(*slow_at_first) as server:
-        ended = command(
-            "streamgauge", "run", "hasty.py", "--host", server.url, "--users", "40", "--run-time", "18s",
-            "--db", "run.db", "--json", "run.json", "--", "--processes", "2", cwd=folder,
-        )  # fmt: skip
+
+    def attempt() -> "subprocess.CompletedProcess[str]":
+        (folder / "run.db").unlink(missing_ok=True)
+        with reference_server(*slow_at_first) as server:
+            return command(
+                "streamgauge", "run", "hasty.py", "--host", server.url, "--users", "40", "--run-time", "18s",
+                "--db", "run.db", "--json", "run.json", "--", "--processes", "2", cwd=folder,
+            )  # fmt: skip
+
+    ended = again_if_busy(attempt)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     (folder / "lines.txt").write_text(ended.stderr)
     return folder
