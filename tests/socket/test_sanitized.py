@@ -25,13 +25,17 @@ def clean(found: "subprocess.CompletedProcess[str]") -> str:
     return found.stdout
 
 
+# A case of these costs 45 ms here, which is NumPy under the sanitizers. Without them, test_hostile_blobs reads 4,000
+# blobs, and test_compiled_figures compares the figures of whole runs.
+COSTLY = {"blobs", "figures"}
+
+
 def test_random_inputs_find_no_fault_in_the_c(library: Path) -> None:
-    clean(sanitized.random_inputs(library, *(set(TARGETS) - {"blobs"}), cases=400))
+    clean(sanitized.random_inputs(library, *(set(TARGETS) - COSTLY), cases=400))
 
 
-def test_hostile_blobs_find_no_fault_in_the_c(library: Path) -> None:
-    # One costs 40 ms here; test_hostile_blobs reads 4,000 of them without the sanitizers.
-    clean(sanitized.random_inputs(library, "blobs", cases=60))
+def test_hostile_blobs_and_figures_of_random_streams_find_no_fault_in_the_c(library: Path) -> None:
+    clean(sanitized.random_inputs(library, *COSTLY, cases=60))
 
 
 def test_the_tests_of_the_compiled_reader_find_no_fault_in_the_c(library: Path) -> None:
