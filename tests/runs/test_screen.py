@@ -47,7 +47,7 @@ def test_a_run_in_a_terminal_shows_itself_and_leaves_only_its_result(server: Ref
         program.press(b"\x11")
         code = program.end()
         written.append(program.written)
-        return subprocess.CompletedProcess(words, code, program.terminal.text, "")
+        return subprocess.CompletedProcess(list(map(str, words)), code, program.terminal.text, "")
 
     left = again_if_busy(attempt)
     assert left.returncode == 0

@@ -112,7 +112,7 @@ class Program:
         return bool(data)
 
 
-def _begun(words: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> tuple[int, int]:
+def _begun(words: list[str], cwd: Path, environment: Mapping[str, str]) -> tuple[int, int]:
     """The process id of a program in a terminal of its own, and the terminal's file descriptor."""
     pid, file = pty.fork()
     if pid == 0:
