@@ -19,7 +19,7 @@ from tests.support.alert_servers import LONGEST_WAIT, Receiver, http_receiver
 from tests.support.alerts import firing, resolved
 
 _KILLS = 10
-_INCIDENTS = 200
+_INCIDENTS = 120
 _DELIVER = """
 import sys, threading
 from pathlib import Path

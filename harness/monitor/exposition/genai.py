@@ -1,6 +1,6 @@
 """OpenTelemetry's names for generative AI, in one table: their status is Development, so they may change.
 
-https://github.com/open-telemetry/semantic-conventions-genai, docs/gen-ai/gen-ai-metrics.md.
+https://github.com/open-telemetry/semantic-conventions-genai, the page on metrics.
 """
 
 from collections.abc import Mapping

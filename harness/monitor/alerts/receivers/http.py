@@ -5,6 +5,7 @@ import email.utils
 import ssl
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 import httpx
@@ -80,7 +81,9 @@ async def _beginning(answer: httpx.Response) -> str:
     return shortened(visible(text), 200)
 
 
+@cache
 def _context(verify: bool) -> ssl.SSLContext:
+    """Reading the certificates of the authorities takes longer than a request to a neighbour."""
     context = ssl.create_default_context()
     if not verify:
         context.check_hostname = False
