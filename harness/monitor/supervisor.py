@@ -16,7 +16,8 @@ from streamgauge.harness import programs
 from streamgauge.harness.exit_codes import Exit
 
 _LOOK_EVERY = 0.2  # seconds
-_LIVED = 20.0  # seconds after which a process was not a failed start
+_LIVED = 6.0  # seconds after which a process was not a failed start
+_FIRST = 60.0  # seconds from the beginning in which a mistake ends everything: it was there from the start
 _PAUSES = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a start, by how many have failed in a row
 _STOPS = 30.0  # seconds in which a process must end when it is asked to
 
@@ -39,7 +40,6 @@ class _Running:
     heard_at: float = 0.0  # monotonic: when it last wrote a line
     start_at: float = 0.0  # monotonic: not before this
     failures: int = 0  # starts in a row after which it did not live for long
-    lived: bool = False  # whether any of its processes lived for a while
 
 
 class Supervisor:
@@ -49,6 +49,7 @@ class Supervisor:
         self._say, self._hear = say, hear
         self._selector = selectors.DefaultSelector()
         self._stopping = False
+        self._began = time.monotonic()
 
     def run(self) -> Exit:
         """Until SIGTERM or SIGINT. MISTAKE if a process ends with that as soon as it was first started."""
@@ -99,8 +100,7 @@ class Supervisor:
         assert running.process is not None
         code, lasted = running.process.returncode, now - running.started_at
         self._release(running)
-        running.lived = running.lived or lasted >= _LIVED
-        if code == Exit.MISTAKE and not running.lived and running.failures == 0:
+        if code == Exit.MISTAKE and running.failures == 0 and now - self._began < _FIRST:
             return True  # it has said what is wrong
         running.failures = 0 if lasted >= _LIVED else running.failures + 1
         pause = _PAUSES[min(running.failures, len(_PAUSES) - 1)]

@@ -1,0 +1,147 @@
+"""A monitor as people start it: a server gets slow, breaks and is well again, and processes of the monitor are killed.
+
+`make kills` kills ten times instead of four.
+"""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.alert_servers import http_receiver
+from tests.support.command import command, invoke, rows, running, until
+from tests.support.reference import reference_server
+
+KILLS = max(4, int(os.environ.get("STREAMGAUGE_KILLS", "4").partition(":")[0]) // 3)
+SLOW, BROKEN, WELL = (part * KILLS for part in (2, 3, 4))  # seconds after the server's start
+VICTIMS = {"judge": "streamgauge.harness.monitor", "prober": "streamgauge.harness.run"}
+SCENARIO = """
+from streamgauge.scenario import Prompt, StreamUser, task
+
+class Asker(StreamUser):
+    @task
+    def ask(self):
+        self.stream(Prompt((("user", "?"),), max_tokens=3))
+"""
+
+
+@dataclass(frozen=True)
+class Lived:
+    """What is left of a monitor that was ended by SIGTERM."""
+
+    database: Path
+    alerts: list[Any]
+    kills: list[tuple[str, float]]  # who, and when: seconds since 1970
+    code: int
+    said: str
+    second: str  # what a second monitor of the same database said
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+    folder = tmp_path_factory.mktemp("monitor")
+    seed = SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    random = Random(seed)
+    moments = sorted(random.uniform(5, WELL + 4) for _ in range(KILLS))
+    (folder / "ask.py").write_text(SCENARIO)
+    faults = ("--fault", f"slow_headers:800ms:{SLOW}s-{BROKEN}s", "--fault", f"http_503:{BROKEN}s-{WELL}s")
+    began = time.monotonic()
+    with (
+        http_receiver() as receiver,
+        reference_server("--preset", "exact", "--ttft", "30ms", "--itl", "10ms", *faults) as server,
+    ):
+        (folder / "m.toml").write_text(
+            f'[monitor]\nscenario = "{folder}/ask.py"\nevery = "1s"\ntokens_per_day = 9_000_000\n'
+            f'[[monitor.target]]\nname = "eu"\nhost = "{server.url}"\n'
+            '[[slo]]\nname = "first token"\ngood = "ttft < 500ms"\nfailures = 3\nsuccesses = 3\n'
+            f'[[alert]]\nkind = "webhook"\nurl = "{receiver.url}"\n'
+        )
+        kills: list[tuple[str, float]] = []
+        words = ("streamgauge", "monitor", "--config", "m.toml", "--db", "m.db")
+        with running(*words, cwd=folder) as monitor:
+            for number, moment in enumerate(moments):
+                time.sleep(max(0.0, began + moment - time.monotonic()))
+                victim = ("judge", "prober")[number % 2]
+                kills.append((victim, _kill(monitor.pid, victim)))
+            second = command(*words, cwd=folder)
+            assert second.returncode == 2
+            until(lambda: len(receiver.got) >= 2 and time.monotonic() > began + WELL + 5)
+            psutil.Process(monitor.pid).terminate()
+            output, errors = monitor.communicate()
+            code = monitor.wait()
+        print(output, errors)
+        yield Lived(folder / "m.db", [each.document for each in receiver.got], kills, code, errors, second.stderr)
+
+
+def _kill(monitor: int, victim: str) -> float:
+    """Kill this part of the monitor as soon as it is there. Returns when."""
+
+    def found() -> list[psutil.Process]:
+        children = psutil.Process(monitor).children()
+        return [each for each in children if VICTIMS[victim] in each.cmdline()]
+
+    until(found)
+    found()[0].kill()
+    return time.time()
+
+
+def test_it_ends_well_and_tells_of_what_was_killed(lived: Lived) -> None:
+    assert lived.code == 0
+    assert lived.said.count("was killed by SIGKILL; it is started again") == KILLS
+    assert "Traceback" not in lived.said
+
+
+def test_one_incident_is_told_once_and_its_end_once(lived: Lived) -> None:
+    told = {alert["id"]: (alert["status"], alert["slo"], alert["target"]) for alert in lived.alerts}
+    assert [*told.values()] == [("firing", "first token", "eu"), ("resolved", "first token", "eu")]
+    again = [
+        alert for place, alert in enumerate(lived.alerts) if alert["id"] in {e["id"] for e in lived.alerts[:place]}
+    ]
+    assert all(alert["may_be_repeated"] for alert in again), "sent again only if a kill left it unknown"
+    assert len({alert["key"] for alert in lived.alerts}) == 1
+    worst = lived.alerts[0]["evidence"]["worst"]
+    assert len(worst) >= 3
+    result = invoke("incidents", lived.database, "--json")
+    (incident,) = json.loads(result.output)["incidents"]
+    assert incident["ended"] - incident["began"] > 1
+    assert incident["worst"][0]["outcome"] == "refused", "worse than a slow one"
+    assert "page: first token of eu, over" in invoke("incidents", lived.database).output
+
+
+def test_no_probe_is_doubled_and_each_that_is_missing_was_due_while_its_prober_was_dead(lived: Lived) -> None:
+    select = "SELECT (realtime_ns + due_at) / 1000000000, outcome FROM streams JOIN runs ON run = number ORDER BY 1"
+    slots = [second for second, _ in rows(lived.database, select)]
+    assert len(slots) == len(set(slots)), "two probes in one second"
+    missing = set(range(slots[0], slots[-1])) - set(slots)
+    starts = [started / 1e9 for (started,) in rows(lived.database, "SELECT realtime_ns FROM runs")]
+    for victim, at in lived.kills:
+        if victim == "prober":
+            back = min((start for start in starts if start > at), default=slots[-1])
+            # One probe may have been under way, and the users of the next prober take a moment to be there.
+            missing -= set(range(int(at) - 1, int(back) + 4))
+    assert not missing
+
+
+def test_each_probe_that_was_judged_is_counted_once(lived: Lived) -> None:
+    with closing(sqlite3.connect(lived.database)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    ((cursor,),) = rows(lived.database, "SELECT value FROM monitor_state WHERE name = 'cursor'")
+    ((judged,),) = rows(
+        lived.database, f"SELECT count(*) FROM streams WHERE id <= {cursor} AND outcome != 'interrupted'"
+    )
+    ((counted,),) = rows(lived.database, "SELECT max(good + bad) FROM monitor_counts")
+    assert counted == judged
+
+
+def test_a_second_monitor_of_the_same_database_is_refused(lived: Lived) -> None:
+    assert "m.db: another monitor is writing to it; end that one, or give another --db" in lived.second
