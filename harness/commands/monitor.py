@@ -11,7 +11,6 @@ import click
 
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.load import load
-from streamgauge.harness.config.receivers import filled
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.config.secrets import Variables
 from streamgauge.harness.errors import StoreError
@@ -59,7 +58,8 @@ def command(ctx: click.Context, /, config: str | None, db: str, http: str | None
     if instead["write_rules"]:
         lines.show(*(f"{path}: written" for path in written.write(instead["write_rules"], watched)))
         return
-    filled(given.alert)
+    if given.alert:
+        at_once.ready(given.alert)
     if http is not None:
         parse(http, os.environ.get(TOKEN))
     if given.monitor.heartbeat is not None:
@@ -68,8 +68,8 @@ def command(ctx: click.Context, /, config: str | None, db: str, http: str | None
     started = parts(given, path, db, http)
     with MonitorStore.create(db):
         pass
-    lines.show(*plan.lines(given, watched))
     with _alone(db):
+        lines.show(*plan.lines(given, watched))
         ctx.exit(Service(started, given.monitor.every / 1e9, _say).run())
 
 

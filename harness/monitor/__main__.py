@@ -65,7 +65,6 @@ class _Process:
             prepare(connection)
             standing.remember(connection, self._levels)
         self._judge = self._new_judge()
-        self._began = time.time()
         self._beat_at = self._silent_at = self._tidied_at = 0.0
         self._fault = ""
 
@@ -103,13 +102,12 @@ class _Process:
         return judged.more
 
     def _tell(self, judged: Judged, now: float) -> None:
-        silent = [] if judged.more else self._judge.silent(now, self._began)
-        if now - self._silent_at > _SILENT_EVERY and silent:
+        if now - self._silent_at > _SILENT_EVERY and judged.silent:
             self._silent_at = now
-            for target in silent:
+            for target in judged.silent:
                 _tell(f"{SILENT}{target}")
-        _tell(ROUND if silent else GOOD)
-        if not silent and now - self._beat_at >= self._config.monitor.every / 1e9:
+        _tell(GOOD if judged.in_time else ROUND)
+        if judged.in_time and now - self._beat_at >= self._config.monitor.every / 1e9:
             self._beat_at = now
             self._heartbeat.beat()
 

@@ -39,6 +39,8 @@ class Judged(NamedTuple):
     evaluated: int  # the last minute that has been evaluated
     unread: Sequence[str]  # why rows were left out, a sentence each
     alerts: int  # that it queued
+    in_time: bool  # whether each target was probed lately
+    silent: Sequence[str]  # targets that were not probed for much too long, since this process began
 
     @property
     def more(self) -> bool:
@@ -59,10 +61,12 @@ class Judge:
         self._targets = {target.name for target in config.monitor.target}
         self._watch: Watch | None = None
         self._hours = Hours()
+        self._began: float | None = None  # when the first round was, seconds since 1970
         self._ended: dict[str, deque[float]] = {name: deque(maxlen=_LATEST) for name in self._targets}
 
     def round(self, now: float) -> Judged:
         """Read what is new, and evaluate the minutes that are over at `now`, seconds since 1970."""
+        self._began = self._began or now
         with self._store.transaction() as connection:
             watch = self._watch = self._watch or self._loaded(connection, now)
             cursor = self._store.value("cursor", 0)
@@ -74,20 +78,20 @@ class Judge:
                 watch.advance(int((now - _GRACE) // MINUTE) - 1)
             watch.save()
             self._hours.save(connection)
+            silent = [target for target in self._ended if probes < MOST and self._late(target, now, self._began)]
+            in_time = not any(self._late(target, now, 0.0) for target in self._ended)
             state = {"cursor": last, "evaluated": watch.evaluated, "judged_at": now}
+            if in_time:
+                state["probed_at"] = now
             connection.executemany("INSERT OR REPLACE INTO monitor_state VALUES (?, ?)", state.items())
-        return Judged(probes, watch.evaluated, unread, watch.take_alerts())
+        return Judged(probes, watch.evaluated, unread, watch.take_alerts(), in_time, silent)
 
-    def silent(self, now: float, since: float) -> list[str]:
-        """The targets of which no probe has ended for much too long; `since`: when they were to begin."""
-        monitor, timeouts = self._config.monitor, self._config.target.timeouts
-        found = []
-        for target, ended in self._ended.items():
-            gap = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else 0.0
-            patience = _PATIENCE * max(monitor.every / 1e9, gap) + timeouts.total / 1e9 + MINUTE
-            if now - max([since, *ended]) > patience:
-                found.append(target)
-        return found
+    def _late(self, target: str, now: float, since: float) -> bool:
+        """Whether no probe of a target has ended for much too long; `since`: when to begin counting."""
+        ended = self._ended[target]
+        gap = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else 0.0
+        patience = _PATIENCE * max(self._config.monitor.every / 1e9, gap)
+        return now - max([since, *ended]) > patience + self._config.target.timeouts.total / 1e9 + MINUTE
 
     def thin(self) -> None:
         """Drop what no window needs any more."""

@@ -1,0 +1,100 @@
+"""`monitor`, `incidents` and `merge` where they start no process: mistakes, and what they print."""
+
+from pathlib import Path
+
+import pytest
+
+from streamgauge.harness.judge.store.monitored import MonitorStore
+from streamgauge.harness.monitor import incidents
+from streamgauge.harness.monitor.incidents import Incident
+from streamgauge.harness.monitor.ledger import Seen
+from streamgauge.harness.monitor.levels import levels
+from streamgauge.harness.monitor.plan import lines
+from tests.files.test_hostile_text import _ACTING, NASTY
+from tests.support.command import invoke
+from tests.support.monitoring import TARGETS, config
+
+SLO = '[[slo]]\nname = "a"\ngood = "ttft < 1s"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f'{TARGETS}{SLO}objective = "100%"', "slo[0].objective: 100 % leaves no error budget"),
+        (SLO, "there is nothing to probe: write at least one [[monitor.target]]"),
+        (f'{TARGETS}[monitor]\nscenario = "caht"', "no scenario called 'caht'; there are app_switchers"),
+        (f'{TARGETS}scenario = "mine.py"', "mine.py: no such file"),
+        (
+            f'{TARGETS}{SLO}[[alert]]\nkind = "slack"\nurl = "${{NO_SUCH_URL}}"',
+            "the environment has no variable 'NO_SUCH_URL'",
+        ),
+        (f'{TARGETS}[monitor]\nheartbeat = "${{NO_SUCH_URL}}"', "the environment has no variable 'NO_SUCH_URL'"),
+    ],
+)
+def test_a_mistake_ends_the_monitor_before_it_begins(text: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.toml"
+    monitor, _, rest = text.partition("[monitor]")
+    path.write_text(f"[monitor]{rest}\n{monitor}" if rest else text)
+    result = invoke("monitor", "--config", path, "--db", tmp_path / "m.db")
+    assert result.exit_code == 2
+    assert expected in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert not result.stdout
+
+
+def test_without_a_config_there_is_no_monitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = invoke("monitor")
+    assert (result.exit_code, result.stderr) == (2, "streamgauge: ./streamgauge.toml: no such config file\n")
+
+
+def test_a_test_alert_without_a_receiver_says_that_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(TARGETS)
+    result = invoke("monitor", "--config", tmp_path / "m.toml", "--test-alert")
+    assert result.exit_code == 2
+    assert "the config has no [[alert]]" in result.stderr
+
+
+def test_the_plan_tells_what_it_costs_and_what_can_never_alert() -> None:
+    given = config(
+        '[target.prices]\ninput = 3.0\noutput = 15.0\n[monitor]\nevery = "30m"\ntokens_per_day = 1_000_000\n', TARGETS
+    )
+    told = "\n".join(lines(given, levels(given)))
+    assert "at most 1,000,000 tokens a day, which cost at most 15.00 USD" in told
+    assert "first token (ttft < 2s, 0.95), errors (not failed, 0.99), completion (completed, 0.99)" in told
+    assert "an hour holds fewer than 3 probes, so the fastest alert never fires" in told
+    assert "nobody is told of incidents" in told
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "m.db"
+    seen = Seen(7, NASTY, 1_680_000_000.0, NASTY, 2_345.0)
+    with MonitorStore.create(path) as store, store.transaction() as connection:
+        for number, ended in enumerate((None, 1_680_000_600.0), 1):
+            incidents.begin(
+                connection,
+                Incident(
+                    number=number, key=f"k{number}", slo=NASTY, target=NASTY, group="eu", severity="page",
+                    objective=0.99, began=1_680_000_000.0, ended=ended, budget_left=-1.5, evidence={NASTY: NASTY},
+                    summary=NASTY, worst=(seen,),
+                ),
+            )  # fmt: skip
+    return path
+
+
+def test_incidents_are_listed_newest_first_and_nothing_in_them_acts_on_a_terminal(database: Path) -> None:
+    listed, document = invoke("incidents", database), invoke("incidents", database, "--json")
+    assert listed.exit_code == document.exit_code == 0
+    assert "since 2023-03-28 10:40:00 UTC, lasted 10 min; -150 % of the error budget left" in listed.stdout
+    assert "TTFT 2,345 ms" in listed.stdout
+    assert listed.stdout.index("over") < listed.stdout.index("goes on")
+    for result in (listed, document):
+        assert not _ACTING.search(result.output)
+
+
+def test_a_database_without_incidents_says_so(tmp_path: Path) -> None:
+    MonitorStore.create(tmp_path / "m.db").close()
+    assert invoke("incidents", tmp_path / "m.db").stdout == "no incident\n"
+    result = invoke("merge", tmp_path / "m.db", "-o", tmp_path / "all.db")
+    assert "give two databases or more" in result.stderr
