@@ -30,32 +30,32 @@ def queued(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
 
 
 def test_an_alert_is_queued_once_for_each_receiver(connection: sqlite3.Connection) -> None:
-    outbox = Outbox(connection, [CHAT, PAGER])
-    assert outbox.put(firing("a"), now=1.0)
-    assert not outbox.put(firing("a", budget_left=0.1), now=2.0)
-    assert outbox.put(resolved("a"), now=3.0)
+    outbox = Outbox(connection, [CHAT, PAGER], lambda: 0.0)
+    assert outbox.put(firing("a"), happened=1.0)
+    assert not outbox.put(firing("a", budget_left=0.1), happened=2.0)
+    assert outbox.put(resolved("a"), happened=3.0)
     assert queued(connection) == [
         ("a", "firing", "chat"), ("a", "firing", "pager"), ("a", "resolved", "chat"), ("a", "resolved", "pager"),
     ]  # fmt: skip
 
 
 def test_an_alert_of_a_transaction_that_failed_is_not_queued(connection: sqlite3.Connection) -> None:
-    outbox = Outbox(connection, [CHAT])
-    assert outbox.put(firing("a"), now=1.0)
+    outbox = Outbox(connection, [CHAT], lambda: 0.0)
+    assert outbox.put(firing("a"), happened=1.0)
     connection.rollback()
     assert queued(connection) == []
-    assert outbox.put(firing("a"), now=2.0)
+    assert outbox.put(firing("a"), happened=2.0)
 
 
 def test_an_alert_is_queued_for_the_receivers_of_its_severity(connection: sqlite3.Connection) -> None:
-    Outbox(connection, [CHAT, PAGER]).put(firing("a", severity="ticket"), now=1.0)
+    Outbox(connection, [CHAT, PAGER], lambda: 0.0).put(firing("a", severity="ticket"), happened=1.0)
     assert queued(connection) == [("a", "firing", "chat")]
 
 
 def test_the_queue_of_a_dead_receiver_is_bounded(connection: sqlite3.Connection) -> None:
-    outbox = Outbox(connection, [CHAT])
+    outbox = Outbox(connection, [CHAT], lambda: 0.0)
     for number in range(MOST_WAITING + 5):
-        outbox.put(firing(f"k{number}"), now=float(number))
+        outbox.put(firing(f"k{number}"), happened=float(number))
     given_up = connection.execute(
         "SELECT key, fault FROM deliveries JOIN alerts ON alert = id WHERE state = 'given_up'"
     )
@@ -63,11 +63,11 @@ def test_the_queue_of_a_dead_receiver_is_bounded(connection: sqlite3.Connection)
 
 
 def test_what_was_delivered_long_ago_is_forgotten_and_what_is_still_open_is_not(connection: sqlite3.Connection) -> None:
-    outbox = Outbox(connection, [CHAT, PAGER])
-    outbox.put(firing("open"), now=1.0)
-    outbox.put(firing("closed"), now=1.0)
+    outbox = Outbox(connection, [CHAT, PAGER], lambda: 0.0)
+    outbox.put(firing("open"), happened=1.0)
+    outbox.put(firing("closed"), happened=1.0)
     connection.execute("UPDATE deliveries SET state = 'delivered' WHERE alert = 2 OR receiver = 'pager'")
-    outbox.put(firing("new"), now=2.0 + KEPT)
+    outbox.put(firing("new"), happened=2.0 + KEPT)
     assert queued(connection) == [("open", "firing", "chat"), ("new", "firing", "chat"), ("new", "firing", "pager")]
 
 

@@ -1,6 +1,8 @@
 """Alerts on their way: queue, receivers, back-off, repetition. The receivers are real servers on loopback."""
 
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -63,7 +65,7 @@ class Bench:
     def put(self, receivers: list[AnyReceiver], *alerts: Alert) -> None:
         with transaction(self.database):
             for alert in alerts:
-                Outbox(self.database.conn, receivers).put(alert, self.now)
+                Outbox(self.database.conn, receivers, lambda: self.now).put(alert, alert.since)
 
     def deliver(self, receiver: AnyReceiver) -> int:
         """Take every step that is due now, as after a restart; returns how many there were."""
@@ -94,7 +96,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def webhook(receiver: Receiver, **other: Any) -> Webhook:
-    return Webhook(url=f"{receiver.url}/hook", **{"timeout": SOON, **other})
+    return Webhook(url=f"{receiver.url}/hook", **other)
 
 
 def ids(receiver: Receiver) -> list[str]:
@@ -210,7 +212,7 @@ def test_a_redirect_is_not_followed(bench: Bench, receiver: Receiver, status: in
 
 
 def test_an_attempt_without_an_answer_is_repeated_and_marked_as_a_repetition(bench: Bench, receiver: Receiver) -> None:
-    hook = webhook(receiver)
+    hook = webhook(receiver, timeout=SOON)
     receiver.answers.append(Answer(hangs=True))
     bench.put([hook], firing("k1"))
     bench.deliver(hook)
@@ -238,6 +240,15 @@ def test_an_alert_that_could_not_be_delivered_for_a_day_is_given_up(bench: Bench
     bench.now += GIVEN_UP_AFTER + 1
     bench.deliver(hook)
     assert bench.states() == [("k1", "firing", "given_up", "not delivered within 24 hours: HTTP 503: ok")]
+
+
+def test_an_alert_that_is_put_long_after_it_happened_is_tried_for_a_day_all_the_same(
+    bench: Bench, receiver: Receiver
+) -> None:
+    hook = webhook(receiver)
+    bench.put([hook], firing("k1", since=bench.now - 3 * GIVEN_UP_AFTER))
+    assert bench.deliver(hook) == 1
+    assert bench.states() == [("k1", "firing", "delivered", None)]
 
 
 def test_an_alertmanager_gets_a_firing_alert_again_until_it_is_resolved(bench: Bench, receiver: Receiver) -> None:
@@ -281,7 +292,7 @@ def test_an_alert_of_another_process_is_delivered_without_a_wake(bench: Bench, r
 
 
 def mail_to(mailbox: Mailbox, **other: Any) -> Email:
-    known: dict[str, Any] = {"host": "127.0.0.1", "port": mailbox.port, "tls": "none", "timeout": SOON}
+    known: dict[str, Any] = {"host": "127.0.0.1", "port": mailbox.port, "tls": "none"}
     return Email(to=["a@example.org", "b@example.org"], sender="gauge@example.org", **known | other)
 
 
@@ -316,6 +327,24 @@ def test_what_a_mail_server_refuses_for_good_is_not_sent_again(
     assert bench.states()[0][2:] == (state, fault)
 
 
+def test_a_mail_server_that_drips_its_greeting_is_given_the_time_of_the_config_and_no_more(bench: Bench) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        table = mail_to(Mailbox(), port=listening.getsockname()[1], timeout=SOON)
+        bench.put([table], firing("k1"))
+        ended = threading.Event()
+        threading.Thread(target=_drip, args=(listening, ended)).start()
+        bench.deliver(table)
+        ended.set()
+    assert bench.states()[0][2:] == ("waiting", "no answer within 1 s")
+
+
+def _drip(listening: socket.socket, ended: threading.Event) -> None:
+    connection, _ = listening.accept()
+    with connection:
+        while not ended.wait(0.1):
+            connection.send(b"2")
+
+
 def test_a_password_is_not_sent_to_a_server_without_tls(bench: Bench, mailbox: Mailbox) -> None:
     table = mail_to(mailbox, tls="starttls", user="u", password=SECRET)
     bench.put([table], firing("k1"))
@@ -324,7 +353,7 @@ def test_a_password_is_not_sent_to_a_server_without_tls(bench: Bench, mailbox: M
 
 
 def command(tmp_path: Path, code: str, **other: Any) -> Command:
-    return Command(command=[sys.executable, "-c", code, str(tmp_path / "out")], **{"timeout": SOON, **other})
+    return Command(command=[sys.executable, "-c", code, str(tmp_path / "out")], **other)
 
 
 def test_a_command_reads_the_alert_and_gets_no_key_of_the_monitor(
@@ -351,7 +380,7 @@ def test_a_command_reads_the_alert_and_gets_no_key_of_the_monitor(
 def test_a_command_that_fails_or_does_not_end_is_tried_again(
     bench: Bench, tmp_path: Path, code: str, fault: str
 ) -> None:
-    table = command(tmp_path, code)
+    table = command(tmp_path, code, timeout=SOON if "sleep" in code else Duration.parse("20s"))
     bench.put([table], firing("k1"))
     bench.deliver(table)
     assert bench.states()[0][2:] == ("waiting", fault)

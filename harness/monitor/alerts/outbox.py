@@ -4,7 +4,8 @@
 reads the queue from other threads, each with a connection of its own.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from streamgauge.harness.config.alerts import AnyReceiver
 from streamgauge.harness.judge.store.connection import Connection
@@ -43,13 +44,20 @@ def prepare(connection: Connection) -> None:
 class Outbox:
     """Where the monitor puts alerts. `receivers` are the [[alert]] tables; their secrets are not needed here."""
 
-    def __init__(self, connection: Connection, receivers: Sequence[AnyReceiver]) -> None:
+    def __init__(
+        self, connection: Connection, receivers: Sequence[AnyReceiver], clock: Callable[[], float] = time.time
+    ) -> None:
         self._connection = connection
         self._receivers = receivers
+        self._clock = clock
 
-    def put(self, alert: Alert, now: float) -> bool:
-        """Queue an alert for each receiver that takes it; False if it was put before. The caller commits."""
+    def put(self, alert: Alert, happened: float) -> bool:
+        """Queue an alert for each receiver that takes it; False if it was put before. The caller commits.
+
+        It may have happened long ago, while nobody judged: it is tried for a day from now on all the same.
+        """
         execute = self._connection.execute
+        now = max(happened, self._clock())
         row = (alert.key, alert.status, encoded(alert), now)
         insert = "INSERT INTO alerts (key, status, document, put_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
         cursor = execute(insert, row)

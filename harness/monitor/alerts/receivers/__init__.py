@@ -2,6 +2,7 @@
 
 attempt        one attempt to deliver an alert, and how it can fail
 http           one request, limited in time and size
+bounded        a limit for calls of libraries
 document       an alert as JSON, for programs
 webhook        JSON, signed
 slack          an incoming webhook of Slack

@@ -8,6 +8,7 @@ from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.judge.wording import shortened, visible
 from streamgauge.harness.monitor.alerts import telling
 from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt, Failed
+from streamgauge.harness.monitor.alerts.receivers.bounded import within
 
 _MISSING = "kind = \"apprise\" needs the package apprise: install it with pip install 'streamgauge[alerts]'"
 
@@ -25,7 +26,10 @@ def send(table: Apprise, attempt: Attempt) -> None:
     lines = [*telling.lines(alert), *([telling.REPEATED] if attempt.may_be_repeated else [])]
     kind = apprise.NotifyType.SUCCESS if alert.status == "resolved" else apprise.NotifyType.FAILURE
     with apprise.LogCapture(level=logging.WARNING) as said:
-        taken = service.notify(body="\n".join(lines), title=telling.title(alert), notify_type=kind)
+        taken = within(
+            table.timeout / 1e9,
+            lambda: service.notify(body="\n".join(lines), title=telling.title(alert), notify_type=kind),
+        )
         text = said.getvalue()
     if not taken:
         why = shortened(visible(" ".join(text.split())), 200) or "without a reason"

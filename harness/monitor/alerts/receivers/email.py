@@ -2,11 +2,9 @@
 
 import re
 import smtplib
-import socket
 import ssl
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import formatdate
 
@@ -14,6 +12,7 @@ from streamgauge.harness.config.alerts import Email
 from streamgauge.harness.judge.wording import shortened, visible
 from streamgauge.harness.monitor.alerts import telling
 from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt, Failed, Refused
+from streamgauge.harness.monitor.alerts.receivers.bounded import within
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.+/_-]")  # for the left side of a message's id
 _PORTS = {"starttls": 587, "implicit": 465, "none": 25}
@@ -22,15 +21,23 @@ _PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 def send(table: Email, attempt: Attempt) -> str | None:
     """The note names the addresses that the server refused, if it took others."""
     seconds = table.timeout / 1e9
-    written = message(table, attempt)
+    return within(seconds, lambda: _send(table, message(table, attempt), seconds))
+
+
+def _send(table: Email, written: EmailMessage, seconds: float) -> str | None:
     with _faults(seconds):
         smtp = _connected(table, seconds)
-    with _faults(seconds), _closed_after(smtp, seconds):
+    with closing(smtp):
+        return _sent(table, smtp, written, seconds)
+
+
+def _sent(table: Email, smtp: smtplib.SMTP, written: EmailMessage, seconds: float) -> str | None:
+    with _faults(seconds):
         if table.tls == "starttls":
             smtp.starttls(context=ssl.create_default_context())
         if table.user is not None:
             smtp.login(table.user, table.password or "")
-    with _faults(seconds, may_have_arrived=True), _closed_after(smtp, seconds):
+    with _faults(seconds, may_have_arrived=True):
         refused = smtp.send_message(written, table.sender, table.to)
     with suppress(smtplib.SMTPException, OSError):  # the message has been taken
         smtp.quit()
@@ -61,27 +68,6 @@ def _connected(table: Email, seconds: float) -> smtplib.SMTP:
     if table.tls == "implicit":
         return smtplib.SMTP_SSL(table.host, port, timeout=seconds, context=ssl.create_default_context())
     return smtplib.SMTP(table.host, port, timeout=seconds)
-
-
-@contextmanager
-def _closed_after(smtp: smtplib.SMTP, seconds: float) -> Iterator[None]:
-    """A server that sends a byte now and then would pass each timeout of the socket: end it after this time."""
-
-    def close() -> None:
-        with suppress(OSError):
-            if smtp.sock is not None:
-                smtp.sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, close)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    except BaseException:
-        smtp.close()
-        raise
-    finally:
-        timer.cancel()
 
 
 @contextmanager

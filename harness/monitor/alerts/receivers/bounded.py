@@ -1,0 +1,35 @@
+"""A limit for calls of libraries that limit each of their steps, and not all of them together."""
+
+import queue
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from streamgauge.harness.monitor.alerts.receivers.attempt import Failed
+
+T = TypeVar("T")
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """What the call returns or raises. Failed after this time: it then goes on in its thread, with nobody waiting."""
+    ended: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            result = call()
+        except BaseException as fault:  # noqa: BLE001 - raised again, in the caller's thread
+            raised = fault
+
+            def again() -> T:
+                raise raised
+
+            ended.put(again)
+        else:
+            ended.put(lambda: result)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        outcome = ended.get(timeout=seconds)
+    except queue.Empty:
+        raise Failed(f"no answer within {seconds:g} s", may_have_arrived=True) from None
+    return outcome()
