@@ -15,7 +15,7 @@ from streamgauge.harness.drive.wire.pace import Alarm
 from streamgauge.harness.drive.wire.tls import CutOff, Plain
 from streamgauge.harness.native import layout
 
-_EVERY = 40_000_000  # ns between two looks for quiet servers
+_EVERY = 80_000_000  # ns between two looks for quiet servers
 _QUIET = 80_000_000  # ns after the last read
 _MOST_QUIET = 320_000_000  # the same for a server that is found quiet again and again between two records
 _GOLDEN = 0.618034  # its multiples, modulo 1, are spread evenly however many there are
@@ -44,13 +44,13 @@ class TlsThread:
         self._readers.discard(reader)
 
     def next_share(self, whole: int) -> int:
-        """An eighth to three eighths of `whole`, another part for each reader.
+        """A quarter to a half of `whole`, another part for each reader.
 
         If all had the same, a pause of the server would leave them in step: all would have to be decrypted at once. Not
-        more, since OpenSSL keeps a buffer as large as the largest block of ciphertext that it was given.
+        more, since two inboxes of each stream would hold as much.
         """
         self._share = (self._share + _GOLDEN) % 1
-        return int(whole * (0.125 + self._share / 4))
+        return int(whole * (0.25 + self._share / 4))
 
     def _look(self) -> None:
         if not self._quiet:
