@@ -57,7 +57,7 @@ class Window:
         An overloaded client begins few streams in the window, so its true errors are larger than these.
 
         TTFT is the client's own time from start to first token; the truth is the time from the request's arrival in the
-        server's kernel to the sending of the first token.
+        server's kernel to the sending of the first token, and how long the server took in the TLS handshake before it.
         """
         ttft, itl, unequal = [], [], 0
         for row in seen:
@@ -67,7 +67,7 @@ class Window:
             if len(row.at) != len(truth.at):  # its times cannot be matched to tokens
                 unequal += 1
                 continue
-            ttft.append((row.at[0] - row.began) - (truth.at[0] - truth.began))
+            ttft.append((row.at[0] - row.began) - (truth.at[0] - truth.began + truth.handshake))
             itl.append(np.diff(row.at) - np.diff(truth.at))
         if not ttft:
             return {}

@@ -36,7 +36,7 @@ ANSWER = (TTFT + TOKENS * GAP) / 1e9  # duration of an answer, seconds
 TICK = 500_000
 _TICKS = GAP // TICK  # ticks per gap
 
-_ROW = struct.Struct("<QqqI")
+_ROW = struct.Struct("<QqqqI")
 _TIMESPEC = struct.Struct("@ll")
 _SO_TIMESTAMPNS = 35
 _CLOCK_MONOTONIC, _TFD_TIMER_ABSTIME, _TFD_NONBLOCK = 1, 1, 0o4000
@@ -52,19 +52,20 @@ class Row(NamedTuple):
     began: int  # server: kernel stamp of the request's arrival; client: the start of its TTFT
     due: int  # server: when the first token was due; client: 0
     at: NDArray[np.int64]  # server: when `send` of each token returned; client: when each token arrived
+    handshake: int = 0  # server: ns that the client waited for it in the TLS handshake before this stream; client: 0
 
 
-def write_row(log: BinaryIO, number: int, began: int, due: int, at: "array[int]") -> None:
-    log.write(_ROW.pack(number, began, due, len(at)) + at.tobytes())
+def write_row(log: BinaryIO, number: int, began: int, due: int, at: "array[int]", handshake: int = 0) -> None:
+    log.write(_ROW.pack(number, began, due, handshake, len(at)) + at.tobytes())
 
 
 def read_rows(log: Path) -> Iterator[Row]:
     data = log.read_bytes()
     offset = 0
     while offset < len(data):
-        number, began, due, count = _ROW.unpack_from(data, offset)
+        number, began, due, handshake, count = _ROW.unpack_from(data, offset)
         at = np.frombuffer(data, np.int64, count, offset + _ROW.size)
-        yield Row(number, began, due, at)
+        yield Row(number, began, due, at, handshake)
         offset += _ROW.size + 8 * count
 
 
@@ -124,6 +125,12 @@ class _Secure:
         self._object = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._sock = sock
         self._met = False
+        self._waited = 0  # ns that the client has waited for us in the handshake
+
+    def waited(self) -> int:
+        """How long the client has waited for us in the handshake since the last call, ns."""
+        waited, self._waited = self._waited, 0
+        return waited
 
     def encrypted(self, data: bytes) -> bytes:
         self._object.write(data)
@@ -133,8 +140,8 @@ class _Secure:
         """So many records, each with this data, to be sent one after another before anything else."""
         return iter([self.encrypted(data) for _ in range(count)])
 
-    def decrypted(self, data: bytes) -> bytes:
-        """What the client says with these bytes; b"" if it is still shaking hands."""
+    def decrypted(self, data: bytes, arrived: int) -> bytes:
+        """What the client says with these bytes, which arrived then; b"" if it is still shaking hands."""
         self._incoming.write(data)
         found = b""
         with suppress(ssl.SSLWantReadError):
@@ -144,11 +151,25 @@ class _Secure:
             found = self._object.read(65_536)
         if self._outgoing.pending:
             self._sock.send(self._outgoing.read())
+            if not self._met:
+                self._waited += time.monotonic_ns() - arrived
         return found
 
 
 class _Stream:
-    __slots__ = ("began", "due", "number", "phase", "secure", "sent", "sock", "stop", "tokens", "under_way")
+    __slots__ = (
+        "began",
+        "due",
+        "handshake",
+        "number",
+        "phase",
+        "secure",
+        "sent",
+        "sock",
+        "stop",
+        "tokens",
+        "under_way",
+    )
 
     def __init__(self, sock: socket.socket, phase: int, context: ssl.SSLContext | None) -> None:
         self.sock = sock
@@ -157,11 +178,14 @@ class _Stream:
         self.stop = _STOP
         self.phase = phase  # its tick within a gap
         self.under_way = False
-        self.number = self.began = self.due = 0
+        self.number = self.began = self.due = self.handshake = 0
         self.sent = array("q")
 
     def send(self, data: bytes) -> None:
         self.sock.send(data if self.secure is None else self.secure.encrypted(data))
+
+    def write(self, log: BinaryIO) -> None:
+        write_row(log, self.number, self.began, self.due, self.sent, self.handshake)
 
     def begin(self) -> None:
         """Send what precedes the tokens."""
@@ -210,8 +234,12 @@ class _Server:
         if not data:
             self._leave(stream)
             return
+        began = time.monotonic_ns()
+        if control:
+            seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])
+            began = seconds * 1_000_000_000 + nanoseconds - self._offset
         try:
-            asked += data if stream.secure is None else stream.secure.decrypted(data)
+            asked += data if stream.secure is None else stream.secure.decrypted(data, began)
         except ssl.SSLError:
             self._leave(stream)
             return
@@ -223,10 +251,6 @@ class _Server:
         if head.startswith(b"GET "):  # a metrics page, which it does not have
             stream.send(_NOT_FOUND)
             return
-        began = time.monotonic_ns()
-        if control:
-            seconds, nanoseconds = _TIMESPEC.unpack(control[0][2])
-            began = seconds * 1_000_000_000 + nanoseconds - self._offset
         self._answer(stream, began)
 
     def _answer(self, stream: _Stream, began: int) -> None:
@@ -235,6 +259,7 @@ class _Server:
         first += (stream.phase - first) % _TICKS
         first = max(first, self._tick + 1)
         stream.number, stream.began, stream.due = self._answers, began, self._zero + first * TICK
+        stream.handshake = 0 if stream.secure is None else stream.secure.waited()
         stream.begin()
         self._starting[first].append(stream)
         self._ending[first + TOKENS * _TICKS].append(stream)
@@ -252,7 +277,7 @@ class _Server:
                 stream.under_way = False
                 with suppress(OSError):  # the client has gone, with all tokens
                     stream.sock.send(stream.stop)
-                write_row(self._log, stream.number, stream.began, stream.due, stream.sent)
+                stream.write(self._log)
         streams += [stream for stream in self._starting.pop(tick, ()) if stream.under_way]
         gone = []
         clock = time.monotonic_ns
@@ -270,7 +295,7 @@ class _Server:
         if stream in self._sending[stream.phase]:
             self._sending[stream.phase].remove(stream)
         if stream.under_way:
-            write_row(self._log, stream.number, stream.began, stream.due, stream.sent)
+            stream.write(self._log)
         stream.under_way = False
         self._loop.remove_reader(stream.sock)
         stream.sock.close()
