@@ -164,7 +164,9 @@ def _cause(run: Material) -> str:
     if judgement.validity is Validity.INVALID:
         return f"Our tool, or how it ran: {why}. What the figures say of the server or the link is not sure."
     late = judgement.metrics["send_lag"].quantiles.p99
-    ours = "It is not our tool" + ("" if late is None else f", which sent no more than {figure(late, 'ms')} late (P99)")
+    ours = "It is not our tool: the measurement is valid"
+    if late is not None:
+        ours += f", and requests left up to {figure(late, 'ms')} late (P99)"
     if judgement.validity is Validity.DEGRADED:
         ours = f"Our tool did not measure all as it should: {why}"
     stalls = [finding.sentence for finding in judgement.findings if finding.id in _IN_MID_ANSWER]

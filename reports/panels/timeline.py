@@ -33,7 +33,7 @@ def draw(run: Material) -> Panel:
         for title, course, warming in courses
         if any(course.n) or (warming is not None and any(warming.n))
     ]
-    charts += _throughput(timeline, completed)
+    charts += _throughput(timeline, completed, run.judgement.took)
     if timeline.failed:
         charts.append(_failed(timeline))
     return Panel(
@@ -131,21 +131,28 @@ def _completed(timeline: Timeline, counts: Counts) -> list[int] | None:
     return found
 
 
-def _throughput(timeline: Timeline, completed: list[int] | None) -> list[Chart]:
+def _throughput(timeline: Timeline, completed: list[int] | None, took: float) -> list[Chart]:
+    seconds = [timeline.width] * len(timeline.starts)
+    seconds[-1] = max(took - timeline.starts[-1], timeline.width / 2)  # the last bin holds the rest
     charts: list[Chart] = []
     if completed is not None and any(timeline.streams):
         lines = {"due": (timeline.streams, "p95", "solid"), "completed": (completed, "p50", "dash")}
-        charts.append(_a_second("How many streams were due each second, and how many completed?", timeline, lines))
+        charts.append(
+            _a_second("How many streams were due each second, and how many completed?", timeline, seconds, lines)
+        )
     if any(timeline.itl.n):
         lines = {"chunks": (timeline.itl.n, "p95", "solid")}
-        charts.append(_a_second("How many chunks came each second, of all streams together?", timeline, lines))
+        charts.append(_a_second("How many chunks came each second, of all streams together?", timeline, seconds, lines))
     return charts if len(charts) > 1 else [replace(chart, wide=True) for chart in charts]
 
 
-def _a_second(title: str, timeline: Timeline, lines: dict[str, tuple[list[int], str, str]]) -> Chart:
+def _a_second(
+    title: str, timeline: Timeline, seconds: list[float], lines: dict[str, tuple[list[int], str, str]]
+) -> Chart:
     traces = [
         go.Scatter(
-            x=[start + timeline.width / 2 for start in timeline.starts], y=[n / timeline.width for n in counted],
+            x=[start + timeline.width / 2 for start in timeline.starts],
+            y=[n / each for n, each in zip(counted, seconds, strict=True)],
             name=name, mode="lines", line={"color": f"var(--{colour})", "width": 2, "dash": dash},
             hovertemplate=f"{name} %{{y:,.3g}}/s<extra></extra>",
         )

@@ -76,7 +76,8 @@ def test_an_invalid_run_says_nothing_of_server_and_link(tmp_path: Path) -> None:
 def test_a_run_in_which_all_failed_says_how(tmp_path: Path) -> None:
     refused = [empty(Outcome.REFUSED, http_status=503, detail="HTTP 503: overloaded")] * 30
     assert told(tmp_path / "refused.db", refused)[WHOSE] == (
-        "The server: no stream had a first token, and most were refused: HTTP 503: overloaded. It is not our tool."
+        "The server: no stream had a first token, and most were refused: HTTP 503: overloaded. It is not our tool: "
+        "the measurement is valid."
     )
     lost = [empty(Outcome.UNREACHABLE, detail="no route")] * 30
     assert told(tmp_path / "lost.db", lost)[WHOSE].startswith(
