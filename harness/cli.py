@@ -21,6 +21,7 @@ _COMMANDS = {  # each with the first sentence of its own help, so that the list 
     "ab": "Compare two builds that are both running.",
     "baseline": "Manage baselines: accepted runs to compare with.",
     "calibrate": "Measure how exact the recorded times are on this machine.",
+    "capacity": "Find out how many users the endpoint holds.",
     "compare": "Find out whether a build is slower than the one before.",
     "demo": "Try everything once on a simulated server.",
     "doctor": "Find out why an endpoint does not stream, or what else is wrong with its streaming.",
@@ -109,7 +110,8 @@ def main(ctx: click.Context, /, *, debug: bool) -> None:
     Begin with `init`: it asks one question and writes the config that worked. `try` shows what comes. `run` sends a
     scenario's simulated users to an endpoint and records every stream in one SQLite file. `judge`, `report`, `runs`
     and `export` read that file. `compare`, `baseline`, `ab`, `noise` and `history` compare runs. `serve` starts a
-    simulated streaming server, and `demo` tries everything once.
+    simulated streaming server, and `demo` tries everything once. `capacity` finds out how many users an endpoint
+    holds.
 
     \b
     Exit codes: 0  every rule is met, nothing regressed

@@ -8,23 +8,23 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from streamgauge.harness.capacity.knee import Knee, Point, knee
-from streamgauge.harness.capacity.sequential import LOOKS, Count, Outcome
+from streamgauge.harness.capacity.sequential import LOOKS, Count, Outcome, Worth, effective, plain
 from streamgauge.harness.capacity.streams import Limit
 
 FIRST = 4  # users
 CLOSE = 1.10  # ratio of two levels between which nothing is visited
 _AROUND = (1.05, 0.95)  # of the knee, for fresh visits
 _FRESH, _AT_PASSED = 8, 2  # fresh visits in all, and of these at the passed level; at least
-_FRESH_LOOKS = LOOKS[:2]
+_FEWEST_LOOKS = LOOKS[:2]
 
 
 class Purpose(StrEnum):
-    CLIMB = "climb"  # only to know where to go on: the strictest limits need many streams, and are not proved here
+    CLIMB = "climb"  # only to know where to go on: nothing is proved, since few streams a second end at low loads
     BISECT = "bisect"
     CONFIRM = "confirm"
 
@@ -35,11 +35,13 @@ class Order:
 
     users: int
     purpose: Purpose
-    cool_down: bool  # after a level that the server did not hold
+    cool_down: bool = False  # after a level that the server did not hold
+    looks: Sequence[int] = LOOKS
 
     @property
-    def looks(self) -> Sequence[int]:
-        return _FRESH_LOOKS if self.purpose is Purpose.CONFIRM else LOOKS
+    def worth(self) -> Worth:
+        """How many streams count for the visit to be passed. On the way up each does: nothing is proved there."""
+        return plain if self.purpose is Purpose.CLIMB else effective
 
     def among(self, limits: Sequence[Limit]) -> Sequence[Limit]:
         """The limits that must be kept for the visit to be passed."""
@@ -65,13 +67,17 @@ class Visited:
 
 @dataclass
 class Search:
-    """`at_least`: a level that is to be visited if it lies between two that the search knows."""
+    """`at_least`: a level that is to be visited if it lies between two that the search knows.
+
+    A visit that may take fewer streams has fewer looks: it is as sure, and more often undecided.
+    """
 
     limits: Sequence[Limit]
     most: int  # users
     first: int = FIRST
     at_least: int | None = None
     visits: list[Visited] = field(default_factory=list)  # the caller adds what came of each order
+    affords: Callable[[int], float] = lambda _: math.inf  # effective streams that a visit to so many users may take
 
     # What is known
 
@@ -102,12 +108,16 @@ class Search:
         return max(1, min(max(levels), math.floor(found.low)))
 
     def knee(self) -> Knee | None:
-        """Of the limit that is broken at the lowest load. None: unknown, or above all levels that were visited."""
+        """Of the limit that is broken at the lowest load. None: unknown, or above all levels that were visited.
+
+        Where the visits do not tell more, it is somewhere between the level that was passed and the one that was not.
+        """
         if self.passed is None or self.not_passed is None:
             return None
         between = (self.passed, self.not_passed)
         found = [knee(self._points(place), limit.share, between) for place, limit in enumerate(self.limits)]
-        return min((each for each in found if each is not None), default=None)
+        bracket = Knee(math.sqrt(self.passed * self.not_passed), self.passed, self.not_passed)
+        return min((each for each in found if each is not None), default=bracket)
 
     def _levels(self) -> dict[int, bool]:
         """Whether each level was passed. Whatever else was seen there, a level that was missed once was not."""
@@ -118,12 +128,11 @@ class Search:
         return levels | {visit.users: False for visit in self.visits if visit.outcome is Outcome.MISSED}
 
     def _proofs(self) -> set[int]:
-        """The levels at which every limit was shown to be kept, and not only the widest."""
-        all_of_them = list(self.limits)
+        """The levels at which every limit was shown to be kept, by independent streams."""
         return {
             visit.users
             for visit in self.visits
-            if visit.outcome is Outcome.PASSED and list(visit.order.among(self.limits)) == all_of_them
+            if visit.outcome is Outcome.PASSED and visit.order.purpose is not Purpose.CLIMB
         }
 
     def _points(self, place: int) -> list[Point]:
@@ -150,7 +159,9 @@ class Search:
 
     def _order(self, users: int, purpose: Purpose) -> Order:
         after_trouble = bool(self.visits) and self.visits[-1].outcome is not Outcome.PASSED
-        return Order(users, purpose, after_trouble)
+        affordable = tuple(look for look in LOOKS if look <= self.affords(users))
+        looks = _FEWEST_LOOKS if purpose is Purpose.CONFIRM else max(affordable, _FEWEST_LOOKS)
+        return Order(users, purpose, after_trouble, looks)
 
     def _climbed(self, passed: int | None, not_passed: int | None) -> int | None:
         """The next level while all that is known lies on one side of the knee; None at the end of the levels."""

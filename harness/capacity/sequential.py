@@ -11,7 +11,7 @@ on the slowest fifth, by how near each stream came to its limit.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,8 +26,13 @@ LOOKS = (130, 260, 520, 1040, 2080)  # effective streams at each look, for a lim
 _SHARE_OF_LOOKS = 0.05
 ROUNDS = 3  # streams of every user before the first look: fewer are one moment of the server
 _BLOCKS = 16
+_FAR = 0.5  # of the limit: where no stream came nearer, slow and fast ones are far from it, however alike they are
 _SLOWEST = 0.2  # share of the streams, for the design effect
+_PLAIN = 30  # streams that are all bad: more are not needed
 _MOST_STREAMS = 12  # times the last look's: with streams more alike than that, a visit ends undecided
+
+
+Worth = Callable[[Floats, float], float]  # of the scores of streams, and the share of a limit
 
 
 class Outcome(StrEnum):
@@ -52,12 +57,17 @@ class Count:
 
 
 class Visit:
-    """One visit, as far as its streams are known. `looks`: the effective streams of each look, as LOOKS."""
+    """One visit, as far as its streams are known. `looks`: the effective streams of each look, as LOOKS.
 
-    def __init__(self, users: int, limits: Sequence[Limit], looks: Sequence[int] = LOOKS) -> None:
+    `worth`: how many streams count for the limits to be kept; that one is broken is always shown by effective streams.
+    """
+
+    def __init__(
+        self, users: int, limits: Sequence[Limit], looks: Sequence[int] = LOOKS, worth: "Worth | None" = None
+    ) -> None:
         self.users = users
         self._limits = limits
-        self._tests = [_Test(place, limit, looks) for place, limit in enumerate(limits)]
+        self._tests = [_Test(place, limit, looks, worth or effective) for place, limit in enumerate(limits)]
         self._batches: list[Batch] = []
         self.streams = 0  # so far
         self._wanted = 0  # streams before it is worth while to look again
@@ -69,7 +79,7 @@ class Visit:
         """
         self._batches.append(batch)
         self.streams += len(batch)
-        if self.streams < max(self._wanted, ROUNDS * self.users):
+        if self.streams < max(self._wanted, ROUNDS * self.users) and not batch.bad.all():
             return None
         self._look()
         outcomes = [test.outcome for test in self._tests if test.limit in among]
@@ -98,7 +108,8 @@ class Visit:
 class _Test:
     """The test of one limit over the looks of a visit."""
 
-    def __init__(self, place: int, limit: Limit, looks: Sequence[int]) -> None:
+    def __init__(self, place: int, limit: Limit, looks: Sequence[int], worth: "Worth") -> None:
+        self._worth = worth
         self._place = place  # among the limits
         self.limit = limit
         self.outcome: Outcome | None = None
@@ -113,11 +124,15 @@ class _Test:
         if self.outcome is not None:
             return
         counted, bad = seen.of(self._place)
-        streams, worth = len(bad), effective(seen.score[counted], self.limit.share)
+        streams, score = len(bad), seen.score[counted]
+        if streams >= _PLAIN and bad.all():  # so many in a row are no chance, however alike they are
+            self.outcome = Outcome.MISSED
+            return
+        worth = self._worth(score, self.limit.share)
         if streams and worth >= self._left[0]:
             while self._left and worth >= self._left[0]:
                 self._left.pop(0)
-            self.outcome = self._clear(int(bad.sum()) / streams, worth)
+            self.outcome = self._clear(float(bad.mean()), worth, effective(score, self.limit.share))
         if self.outcome is None and (self._is_futile(bad) or streams >= self._most):
             self.outcome = Outcome.UNDECIDED
         if self.outcome is None:
@@ -134,11 +149,18 @@ class _Test:
         worth = effective(seen.score[counted], self.limit.share)
         return Count(self.limit, len(bad), int(bad.sum()), worth, self.outcome or Outcome.UNDECIDED)
 
-    def _clear(self, share: float, worth: float) -> Outcome | None:
-        low, high = statistics.ratio_interval(share * worth, worth, 1 - 2 * self._error)
+    def _clear(self, share: float, worth: float, surely_worth: float) -> Outcome | None:
+        confidence = 1 - 2 * self._error
+        high = statistics.ratio_interval(share * worth, worth, confidence).high
         if high is not None and high < self.limit.share:
             return Outcome.PASSED
+        low = statistics.ratio_interval(share * surely_worth, surely_worth, confidence).low
         return Outcome.MISSED if low is not None and low > self.limit.share else None
+
+
+def plain(score: Floats, _share: float) -> float:
+    """Each stream for one."""
+    return float(len(score))
 
 
 def effective(score: Floats, share: float) -> float:
@@ -146,6 +168,8 @@ def effective(score: Floats, share: float) -> float:
     streams = len(score)
     if streams < 2 * _BLOCKS:
         return float(min(streams, 1))
+    if score.max() < _FAR:
+        return float(streams)
     slowest = max(_SLOWEST, share)
     bound = np.partition(score, math.ceil(streams * (1 - slowest)) - 1)[math.ceil(streams * (1 - slowest)) - 1]
     among = (score > bound).astype(np.float64)

@@ -10,6 +10,7 @@ several_runs    what `run` does with --repeat or --gate
 init            a first config, from three answers and one question to the endpoint
 try             one question, and what came
 doctor          whether an endpoint streams as it should
+capacity        how many users the endpoint holds
 run             a scenario, once or several times, gated by a baseline
 judge           a verdict from the database
 report          the HTML page of a run

@@ -52,7 +52,7 @@ def command(
     """Run a scenario with Locust.
 
     SCENARIO is the path of your own locustfile, or the name of a shipped one: app_switchers, arrivals,
-    cached_prompts, chat, commuters, conversation, disconnects, handover, mixed, noisy_neighbour, probe,
+    cached_prompts, chat, commuters, concurrency, conversation, disconnects, handover, mixed, noisy_neighbour, probe,
     progressive, retry_storm, slow_mobile, soak, spike, steps or tools. scenarios/README.md says what each is for.
 
     This is `locust -f SCENARIO --headless …` with fewer words. Options after `--` are passed to Locust unchanged:

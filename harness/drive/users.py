@@ -70,6 +70,7 @@ class Assignment:
     run: str = ""  # the run's id
     share: tuple[int, int] = (0, 1)  # (i, n): this is process i of n, and is dealt the credentials i, i + n, i + 2n, …
     active: int = 0  # streams under way
+    answer_time: float = 1.0  # seconds that the latest answer took, for `at_once`
     starved: int = 0  # streams for which this machine had no socket, port or memory
     let_in: LetIn = field(default_factory=lambda: LetIn(0.0))  # the latest
     may_ask: Callable[[Prompt], bool] = lambda _: True  # whether one more stream is in the budget of a monitor
@@ -395,6 +396,16 @@ def reading(characters_per_second: float = 24, least: float = 0.5, most: float =
         return pause + max(0.0, seen.characters / characters_per_second - (seen.ended_at - seen.first_text_at) / 1e9)
 
     return wait
+
+
+def at_once(user: StreamUser) -> float:
+    """No think time; but after a failed stream the time of an answer, or refusals would be asked for more often."""
+    seen, run = user.last, user._run
+    took = 0.0 if seen is None else (seen.ended_at - seen.due_at) / 1e9
+    if seen is None or seen.outcome in FAILURES:
+        return max(0.0, run.answer_time - took)
+    run.answer_time = took
+    return 0.0
 
 
 @cache

@@ -30,6 +30,7 @@ from streamgauge.harness.run.conclusion import conclude
 from streamgauge.harness.run.display import Display
 from streamgauge.harness.run.driving import LOCAL
 from streamgauge.harness.run.fingerprint import fingerprint, instrument, scenario_of
+from streamgauge.harness.run.levels import Levels
 from streamgauge.harness.run.local import LocalUsers
 from streamgauge.harness.run.messages import FromWorker, StartRun, cleaned
 from streamgauge.harness.run.open_load import OpenLoad, Sharing
@@ -70,6 +71,7 @@ class RunInProgress:
         self._load = load
         self._asked = AskedLoad(environment, load)
         self._sharing = Sharing(load, [LOCAL])
+        self._levels = None if settings.search is None else Levels(settings.search, runner, clock.now)
         store = Store.create(settings.database)
         try:
             self._recording = Recording(store, run, clock, self._fail)
@@ -106,7 +108,9 @@ class RunInProgress:
             self._watched(self._watch_failures)
         self._watched(self._asked.watch_shape)
         rules = self._settings.rules
-        if any(rule.written.abort for rule in rules):
+        if self._levels is not None:  # it is to find out at which load the rules are missed: that must not end it
+            self._watched(self._levels.follow, self.id, self._end)
+        elif any(rule.written.abort for rule in rules):
             watch = AbortRules(rules, self._settings.config.reader, self._settings.warm_up)
             self._watched(self._watch_abort_rules, watch)
 
@@ -154,7 +158,8 @@ class RunInProgress:
     def conclude(self, ended: int) -> Exit:
         """Close the record, judge it and write the results. Call it last; `ended` is what `finish` returned."""
         facts = {"aborted": self._aborted, "faults": self._faults, "mistakes": self._mistakes, **self._budget.facts()}
-        facts = {name: fact for name, fact in facts.items() if fact} | self._asked.facts(self._sharing.began)
+        facts = {name: fact for name, fact in facts.items() if fact}
+        facts |= self._asked.facts(self._sharing.began) if self._levels is None else {"capacity": self._levels.found}
         unsaved = self._recording.finish(self._status, ended, facts, self._asked_until)
         where = f"not whole in {self._settings.database}: {unsaved}" if unsaved else f"in {self._settings.database}"
         try:

@@ -47,6 +47,8 @@ class Keeper:
         self._environment = environment
         self._runner = runner
         self._settings = settings(options)
+        if self._settings.search is not None:  # it decides how many users run, and not the scenario's shape
+            environment.shape_class = None
         self._load = open_load(
             self._settings.config.load, environment, self._settings.config.target.timeouts.total / 1e9
         )

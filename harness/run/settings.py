@@ -21,9 +21,10 @@ from streamgauge.harness.judge.outputs import kinds, terminal
 from streamgauge.harness.judge.outputs.kinds import Output
 from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.near_miss import listed
-from streamgauge.harness.run import labels
+from streamgauge.harness.run import labels, orders
 from streamgauge.harness.run.budget import Most
 from streamgauge.harness.run.probing import as_probe
+from streamgauge.harness.run.orders import Ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Settings:
     headless: bool  # Locust's --headless: the process ends with its run
     most: Most  # that the run may spend
     probe: str | None  # the name of the [[monitor.target]] that this is a probe of; None: this is no monitor's run
+    search: Ends | None  # for a capacity, which decides how many users run
 
     @property
     def prices(self) -> Prices | None:
@@ -83,6 +85,7 @@ def settings(options: Any) -> Settings:
         headless=options.headless,
         most=Most(options.gauge_max_tokens_spent, options.gauge_max_cost),
         probe=options.gauge_probe,
+        search=orders.given(),
     )
     found.most.check(given.target.prices)
     site.check(given.target)  # a missing variable ends Locust now instead of failing every stream

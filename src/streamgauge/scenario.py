@@ -17,7 +17,7 @@ from streamgauge.harness.drive.behaviour import BEHAVIOURS
 from streamgauge.harness.drive.network import NETWORKS
 from streamgauge.harness.drive.prompts import Prompt, handbook
 from streamgauge.harness.drive.shapes import Ramp, Spike, Steps, Wave
-from streamgauge.harness.drive.users import StreamUser, between, reading
+from streamgauge.harness.drive.users import StreamUser, at_once, between, reading
 from streamgauge.harness.run import locust_plugin
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Steps",
     "StreamUser",
     "Wave",
+    "at_once",
     "between",
     "constant",
     "handbook",

@@ -20,7 +20,12 @@ from typing import Any, NoReturn
 # As they are before Locust's import replaces them with gevent's: this process runs no event loop.
 _WAIT, _POLL, _SOCKET = os.waitpid, select.poll, socket
 _LONGEST_ORDER = 1 << 17  # bytes
+_MOST_FILES = 6  # of an order
 _LIFE = 0  # the descriptor that closes when the tests end
+
+
+# In the environment of a run: where it writes its exit code, and what a search for a capacity orders.
+DESCRIPTORS = ("STREAMGAUGE_TOLD", "STREAMGAUGE_LEVELS")
 
 
 class _Forking:
@@ -48,7 +53,7 @@ class _Forking:
 
     def _take(self) -> None:
         order = _SOCKET(fileno=self._door._accept()[0])  # type: ignore[attr-defined]  # `accept` would give gevent's
-        text, files, _, _ = recv_fds(order, _LONGEST_ORDER, 4)
+        text, files, _, _ = recv_fds(order, _LONGEST_ORDER, _MOST_FILES)
         if not text:
             order.close()
             return
@@ -115,15 +120,17 @@ def _close(*files: int) -> None:
 
 
 def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
-    given, output, errors, *told = files
+    given, output, errors, *more = files
     for place, file in enumerate((given, output, errors)):
         os.dup2(file, place)
     _close(given, output, errors)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["environment"])
-    if told:  # the descriptor to which a run writes its exit code has another number here
-        os.environ["STREAMGAUGE_TOLD"] = str(told[0])
+    for name in DESCRIPTORS:  # they have other numbers here
+        if name in os.environ:
+            count = len(os.environ[name].split(","))
+            os.environ[name], more = ",".join(map(str, more[:count])), more[count:]
     sys.argv = order["words"]
     sys.executable = order["python"] or sys.executable
     code: Any = 1

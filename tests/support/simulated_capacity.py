@@ -28,6 +28,7 @@ Level = Callable[[int], Iterator[Batch]]
 class World:
     slope: float = 10.0  # of the log odds: how suddenly the server gives way
     alike: float = 0.0  # correlation of a stream's wait with the next one's
+    spread: float = 0.5  # standard deviation of the logarithm of a stream's wait
     luck: float = 0.0  # standard deviation of the log odds between visits
 
     def level(self, knee: float, seed: int) -> Level:
@@ -42,7 +43,7 @@ class World:
                 wait = self._waits(rng, before)
                 before = float(wait[-1])
                 limit = NormalDist().inv_cdf(1 - bad)
-                yield Batch.of_one_limit(wait > limit, wait - limit)
+                yield Batch.of_one_limit(wait > limit, np.exp(self.spread * (wait - limit)))
 
         return level
 
@@ -67,7 +68,7 @@ def search(level: Level, limits: Sequence[Limit] = LIMITS, most: int = 1000) -> 
     """A whole search, by the code of the command."""
     found = Search(limits, most)
     while (order := found.next()) is not None:
-        visit, among = Visit(order.users, limits, order.looks), order.among(limits)
+        visit, among = Visit(order.users, limits, order.looks, order.worth), order.among(limits)
         outcome = next(filter(None, (visit.after(batch, among) for batch in level(order.users))))
         found.visits.append(Visited(order, outcome, visit.counts()))
     return found

@@ -20,8 +20,10 @@ def main(door: str, python: str, begin: list[str]) -> NoReturn:
         order.connect(door)
         folder = os.getcwd()  # noqa: PTH109 - importing pathlib would take as long as all else
         what = {"words": words[1:], "cwd": folder, "environment": dict(os.environ), "python": ""}
-        told = os.environ.get("STREAMGAUGE_TOLD")  # the descriptor to which a run writes its exit code
-        socket.send_fds(order, [json.dumps(what).encode()], [0, 1, 2, *([int(told)] if told else [])])
+        # The descriptors that `forking.DESCRIPTORS` names; importing that would take as long as all else.
+        given = [os.environ[name] for name in ("STREAMGAUGE_TOLD", "STREAMGAUGE_LEVELS") if name in os.environ]
+        more = [int(number) for numbers in given for number in numbers.split(",")]
+        socket.send_fds(order, [json.dumps(what).encode()], [0, 1, 2, *more])
         pid = int(order.recv(32))
         signal.signal(signal.SIGTERM, lambda number, _: os.kill(pid, number))
         code = int(order.recv(32))

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -28,11 +28,21 @@ def write(result: Result, environ: Mapping[str, str] = os.environ, to: TextIO | 
 
     GitHub reads annotations from standard error, too.
     """
+    tell(annotations(result), lambda room: summary(result, room), environ, to)
+
+
+def tell(
+    commands: Iterable[str],
+    summary: Callable[[int], str],
+    environ: Mapping[str, str] = os.environ,
+    to: TextIO | None = None,
+) -> None:
+    """The same for annotations and a summary of any result. `summary` gets the bytes that it may have."""
     to = to or sys.stdout
-    to.write("".join(f"{line}\n" for line in annotations(result)))
+    to.write("".join(f"{line}\n" for line in commands))
     to.flush()
     if environ.get("GITHUB_STEP_SUMMARY"):
-        _append(result, Path(environ["GITHUB_STEP_SUMMARY"]))
+        _append(summary, Path(environ["GITHUB_STEP_SUMMARY"]))
 
 
 def annotations(result: Result) -> list[str]:
@@ -49,28 +59,28 @@ def _all(result: Result) -> Iterator[str]:
 
 def _of_run(judgement: Judgement) -> Iterator[str]:
     if judgement.verdict is RunVerdict.INVALID:
-        yield _command("error", f"{judgement.run.scenario}: invalid run", judgement.reason)
+        yield command("error", f"{judgement.run.scenario}: invalid run", judgement.reason)
         return
     for level, status, severity in _LEVELS:
         for verdict in judgement.verdicts:
             if (verdict.status, verdict.severity) == (status, severity):
                 where = words(verdict.where)
                 message = verdict.reason if where == "all streams" else f"{where}: {verdict.reason}"
-                yield _command(level, f"{verdict.rule} {status.value}{verdict.origin}", message)
+                yield command(level, f"{verdict.rule} {status.value}{verdict.origin}", message)
     if not judgement.verdicts:
-        yield _command("warning", f"{judgement.run.scenario}: {judgement.verdict}", judgement.reason)
+        yield command("warning", f"{judgement.run.scenario}: {judgement.verdict}", judgement.reason)
 
 
 def _of_comparison(compared: Comparison) -> Iterator[str]:
     for status, level in ((GateStatus.REGRESSED, "error"), (GateStatus.INCONCLUSIVE, "warning")):
         for row in (row for row in compared.rows if row.status is status):
-            yield _command(level, f"{row.subject} {status} against {compared.baseline}", row.reason)
+            yield command(level, f"{row.subject} {status} against {compared.baseline}", row.reason)
     if not compared.rows:
         level = "error" if compared.status is GateStatus.INVALID else "warning"
-        yield _command(level, f"{compared.status} against {compared.baseline}", compared.reason)
+        yield command(level, f"{compared.status} against {compared.baseline}", compared.reason)
 
 
-def _command(level: str, title: str, message: str) -> str:
+def command(level: str, title: str, message: str) -> str:
     return f"::{level} title={_property(title)}::{_data(message)}"
 
 
@@ -84,12 +94,12 @@ def _property(untrusted: str) -> str:
     return _data(untrusted).replace(":", "%3A").replace(",", "%2C")
 
 
-def _append(result: Result, path: Path) -> None:
+def _append(summary: Callable[[int], str], path: Path) -> None:
     """Append the summary to what the step has already written, within GitHub's limit for the whole file."""
     try:
         used = path.stat().st_size if path.exists() else 0
         room = max(0, markdown.MOST_BYTES - used)
-        text = summary(result, room)
+        text = summary(room)
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as fault:

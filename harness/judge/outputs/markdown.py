@@ -23,18 +23,18 @@ _SYNTAX = re.compile(r"([\\`*_{}\[\]<>()#+\-.!|~&:$=])")
 
 def render(judgement: Judgement, most_bytes: int = MOST_BYTES) -> str:
     """At most `most_bytes` of UTF-8. A longer text is cut at the end of a line, and a remark says so."""
-    return _bounded(_of_run(judgement), most_bytes)
+    return bounded(_of_run(judgement), most_bytes)
 
 
 def comparison(compared: Comparison, most_bytes: int = MOST_BYTES) -> str:
-    return _bounded(_of_comparison(compared), most_bytes)
+    return bounded(_of_comparison(compared), most_bytes)
 
 
 def gated(result: Gated, most_bytes: int = MOST_BYTES) -> str:
-    return _bounded(_of_both(result), most_bytes)
+    return bounded(_of_both(result), most_bytes)
 
 
-def _bounded(all_lines: Iterable[str], most_bytes: int) -> str:
+def bounded(all_lines: Iterable[str], most_bytes: int) -> str:
     lines: list[str] = []
     size = 0
     left_out = "\n… the rest is left out: it would be too long here.\n"
@@ -61,35 +61,35 @@ def _of_both(result: Gated) -> Iterator[str]:
 def _below_heading(judgement: Judgement) -> Iterator[str]:
     run = judgement.run
     yield ""
-    yield f"{_code(run.scenario)} against {_code(run.host)}, {judgement.took:,.0f} s, run {_code(run.id)}"
+    yield f"{code(run.scenario)} against {code(run.host)}, {judgement.took:,.0f} s, run {code(run.id)}"
     if judgement.validity is not Validity.VALID or judgement.reasons:
         yield ""
         yield f"Measurement: {judgement.validity.value}"
         yield ""
-        yield from (f"- {_text(reason)}" for reason in judgement.reasons)
+        yield from (f"- {text(reason)}" for reason in judgement.reasons)
     if judgement.verdicts:
         yield ""
         yield from _rules(judgement)
     yield ""
-    yield from _table(*cells.METRIC_COLUMNS)
+    yield from table(*cells.METRIC_COLUMNS)
     for name, summary in judgement.metrics.items():
         if summary.n or summary.failed:
-            yield _row(f"`{name}`", *cells.of_metric(summary), f"{summary.failed:,}")
+            yield row(f"`{name}`", *cells.of_metric(summary), f"{summary.failed:,}")
     yield ""
-    yield from _table(*cells.RATE_COLUMNS)
+    yield from table(*cells.RATE_COLUMNS)
     for name, rate in judgement.rates.items():
         if rate.value is not None:
-            yield _row(f"`{name}`", *cells.of_rate(name, rate))
+            yield row(f"`{name}`", *cells.of_rate(name, rate))
     yield ""
     yield f"Streams: {cells.outcomes(judgement) or 'none'}"
     if judgement.failures:
         yield ""
         yield "Why streams failed:"
         yield ""
-        yield from (f"- {_text(failure)}" for failure in cells.failures(judgement))
+        yield from (f"- {text(failure)}" for failure in cells.failures(judgement))
     if judgement.cost is not None:
         yield ""
-        yield f"Cost: {_text(cells.cost(judgement))}"
+        yield f"Cost: {text(cells.cost(judgement))}"
     yield ""
     yield from _findings(judgement)
     if judgement.coalesced:
@@ -101,21 +101,21 @@ def _findings(judgement: Judgement) -> Iterator[str]:
     yield f"Findings: {findings.line(judgement.findings)}"
     for finding in judgement.findings:
         yield ""
-        yield f"- {_code(finding.id)} ({finding.certainty}): {_text(finding.sentence)}."
-        yield f"  {_text(finding.numbers)}. {_text(finding.meaning)}."
-        yield f"  To change: {_text(finding.change)}. <{finding.source}>"
+        yield f"- {code(finding.id)} ({finding.certainty}): {text(finding.sentence)}."
+        yield f"  {text(finding.numbers)}. {text(finding.meaning)}."
+        yield f"  To change: {text(finding.change)}. <{finding.source}>"
 
 
 def _rules(judgement: Judgement) -> Iterator[str]:
     """The worst first."""
-    yield from _table("", "rule", "streams", *cells.RULE_COLUMNS, "why")
+    yield from table("", "rule", "streams", *cells.RULE_COLUMNS, "why")
     for verdict in sorted(judgement.verdicts, key=lambda each: WORST_FIRST.index(each.status)):
-        yield _row(
+        yield row(
             f"{STYLES[verdict.status].sign} {verdict.status_text}",
-            f"{_code(verdict.rule)}{_text(verdict.origin)}",
-            _text(words(verdict.where)),
+            f"{code(verdict.rule)}{text(verdict.origin)}",
+            text(words(verdict.where)),
             *cells.of_rule(verdict),
-            _text(verdict.reason),
+            text(verdict.reason),
         )
 
 
@@ -127,35 +127,35 @@ def _of_comparison(compared: Comparison) -> Iterator[str]:
 def _compared(compared: Comparison) -> Iterator[str]:
     yield ""
     if compared.rows:
-        yield from _table("", "metric", ">baseline", *cells.COMPARED_COLUMNS, "why")
-        for row in compared.rows:
-            status = f"{STYLES[row.status].sign} {row.status}"
-            yield _row(status, _code(row.subject), *cells.of_compared(row), _text(row.reason))
+        yield from table("", "metric", ">baseline", *cells.COMPARED_COLUMNS, "why")
+        for each in compared.rows:
+            status = f"{STYLES[each.status].sign} {each.status}"
+            yield row(status, code(each.subject), *cells.of_compared(each), text(each.reason))
         yield ""
-    yield f"{cells.candidate_runs(compared)} against {len(compared.baseline_runs)} of {_code(compared.baseline)}"
-    yield from (f"\n- {_text(note)}" for note in compared.notes)
+    yield f"{cells.candidate_runs(compared)} against {len(compared.baseline_runs)} of {code(compared.baseline)}"
+    yield from (f"\n- {text(note)}" for note in compared.notes)
 
 
 def _heading(status: str, reason: str) -> str:
-    return f"## {STYLES[status].sign} {status.upper()}: {_text(reason)}"
+    return f"## {STYLES[status].sign} {status.upper()}: {text(reason)}"
 
 
-def _table(*columns: str) -> Iterable[str]:
+def table(*columns: str) -> Iterable[str]:
     """A column whose name begins with `>` is aligned right."""
-    yield _row(*(column.removeprefix(">") for column in columns))
-    yield _row(*("---:" if column.startswith(">") else "---" for column in columns))
+    yield row(*(column.removeprefix(">") for column in columns))
+    yield row(*("---:" if column.startswith(">") else "---" for column in columns))
 
 
-def _row(*cells: str) -> str:
+def row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _text(untrusted: str) -> str:
+def text(untrusted: str) -> str:
     """Escaped: a backslash before each ASCII sign that could begin markup, a zero-width space after @ of a mention."""
     return _SYNTAX.sub(r"\\\1", visible(shortened(untrusted, _MOST_CHARACTERS))).replace("@", "@\u200b")
 
 
-def _code(untrusted: str) -> str:
+def code(untrusted: str) -> str:
     """As a code span, fenced by more backticks than it contains; in a table, | needs a backslash even in code."""
     inside = visible(shortened(untrusted, _MOST_CHARACTERS)).replace("|", r"\|")
     fence = "`" * (max(map(len, re.findall("`+", inside)), default=0) + 1)

@@ -6,6 +6,7 @@ A status is a word and a sign, never colour alone. Text from outside is never re
 import re
 from collections.abc import Callable, Iterable
 from io import StringIO
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -15,13 +16,18 @@ from rich.text import Text
 from streamgauge.harness.judge.outputs.styles import STYLES
 from streamgauge.harness.judge.wording import harmless
 
+if TYPE_CHECKING:
+    from rich.live import Live
+
 __all__ = [
     "Console",
     "Table",
     "Text",
     "cells",
     "console_of",
+    "errors_console",
     "for_terminal",
+    "live",
     "safe",
     "status",
     "table_of",
@@ -34,6 +40,18 @@ _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 def console_of(console: Console | None) -> Console:
     """Standard output, if there is no console."""
     return console or Console(highlight=False)
+
+
+def errors_console() -> Console:
+    """Standard error, for when standard output is a document."""
+    return Console(stderr=True, highlight=False)
+
+
+def live(console: Console) -> "Live":
+    """A part of the terminal that is drawn again and again; what is printed meanwhile goes above it."""
+    from rich.live import Live  # noqa: PLC0415 - only for a screen
+
+    return Live(console=console, refresh_per_second=4, transient=True)
 
 
 def without_colour(draw: Callable[[Console], None], width: int) -> str:

@@ -20,7 +20,7 @@ from streamgauge.harness.record.observation import Outcome, after_tools
 
 _TEXTS = ("scenario", "user", "protocol", "client", "network", "behaviour", "answer", "outcome", "labels", "oddities")
 _NUMBERS = (
-    "due_at", "started_at", "resolved_at", "connected_at", "secured_at", "sent_at", "headers_at",
+    "sequence", "due_at", "started_at", "resolved_at", "connected_at", "secured_at", "sent_at", "headers_at",
     "first_content_at", "first_text_at", "last_content_at", "first_content_wire_at", "ended_at",
     "content_chunks", "characters", "tool_pause", "body_bytes", "input_tokens", "output_tokens", "cache_read_tokens",
     "cache_write_tokens",

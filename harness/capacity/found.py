@@ -1,0 +1,117 @@
+"""What a search found: the document that `--json` writes, that the run keeps, and that every output tells. Pure.
+
+docs/reference/capacity.schema.json describes it.
+"""
+
+import math
+from typing import Literal
+
+import msgspec
+
+from streamgauge.harness.capacity.path import Purpose
+from streamgauge.harness.capacity.sequential import ERROR, Outcome
+from streamgauge.harness.exit_codes import Exit
+
+SCHEMA = "streamgauge/capacity/1"
+CONFIDENCE = 1 - ERROR
+
+GaveWay = Literal["server", "generator"]
+
+
+class Knee(msgspec.Struct, frozen=True):
+    at: float
+    low: float  # of an approximate 95 % interval
+    high: float
+
+
+class RuleAtLevel(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule during one visit."""
+
+    rule: str
+    figure: str  # what it limits, such as p95(ttft)
+    unit: str
+    limit: float
+    observed: float | None  # None: nothing, or ∞
+    status: Literal["met", "missed", "inconclusive"]
+    kept: bool  # whether the observed figure is within the limit, however sure that is
+
+
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """One visit to one level."""
+
+    users: int
+    verdict: Outcome
+    streams: int  # that were judged
+    bad: int  # of these: broke a rule
+    effective: float  # independent streams that they are worth
+    purpose: Purpose
+    begins: float  # seconds since the run began: streams that were due between these two
+    ends: float
+    generator: str | None = None  # why the load generator's figures cannot be believed here
+    rules: list[RuleAtLevel] = []
+    ttft_p95: float | None = None  # ms; ∞ is None, as if nothing was observed
+    itl_p95: float | None = None
+    completions: float | None = None  # per second
+    error_rate: float | None = None
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    schema: str = SCHEMA
+    proven: int | None  # users; None: no level was shown to keep the rules
+    confidence: float = CONFIDENCE
+    knee: Knee | None
+    gave_way: GaveWay | None  # None: nothing did, up to the highest level
+    rule: str | None  # that gave way first
+    levels: list[Level]
+    passed: int | None  # the highest level that was passed, and the lowest that was not
+    not_passed: int | None
+    stopped: str | None  # why the search ended before its answer was known
+    at_least: int | None  # --at-least
+    most: int  # --max-users
+    run: str
+    host: str
+    scenario: str
+    streams: int  # of the whole run
+    seconds: float
+    cost: float | None
+    currency: str | None
+
+
+def first_missed(found: Found) -> Level | None:
+    """The visit that shows best what gave way: at the lowest level that was missed, or else was not passed."""
+    for outcome in (Outcome.MISSED, Outcome.UNDECIDED):
+        levels = [level for level in found.levels if level.verdict is outcome]
+        if found.passed is not None:
+            levels = [level for level in levels if level.users > found.passed]
+        if levels:
+            return min(levels, key=lambda level: (level.users, -level.streams))
+    return None
+
+
+def first_broken(found: Found) -> RuleAtLevel | None:
+    """The rule that gave way first: the one that was farthest beyond its limit at the level that shows it."""
+    level = first_missed(found)
+    if level is None:
+        return None
+    return max((rule for rule in level.rules if not rule.kept), key=_excess, default=None)
+
+
+def _excess(rule: RuleAtLevel) -> float:
+    if rule.observed is None or not rule.limit or not rule.observed:
+        return math.inf
+    return max(rule.observed / rule.limit, rule.limit / rule.observed)
+
+
+def exit_code(found: Found) -> Exit:
+    """0: the answer is known, or `at_least` is proven; 1: the server holds less, or nobody; 3: neither is known."""
+    wanted = found.at_least or 1
+    if found.proven is not None and found.proven >= wanted and (found.stopped is None or _twice(found, wanted)):
+        whole = found.at_least is not None or (found.stopped is None and found.gave_way != "generator")
+        return Exit.MET if whole else Exit.INCONCLUSIVE
+    missed = [level.users for level in found.levels if level.verdict is Outcome.MISSED and level.generator is None]
+    return Exit.MISSED if missed and min(missed) <= wanted else Exit.INCONCLUSIVE
+
+
+def _twice(found: Found, wanted: int) -> bool:
+    """Whether two visits show it. A search that was ended early has not come back to what it passed."""
+    return sum(level.verdict is Outcome.PASSED and level.users >= wanted for level in found.levels) >= 2

@@ -1,0 +1,136 @@
+"""Visits to the levels of a run that goes on: orders the users, waits for their streams, and sums each visit up."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamgauge.harness.capacity.driven import Driven
+from streamgauge.harness.capacity.found import Level
+from streamgauge.harness.capacity.guards import Ended, Guards
+from streamgauge.harness.capacity.path import Order, Visited
+from streamgauge.harness.capacity.per_stream import Judging
+from streamgauge.harness.capacity.rows import Rows, in_order, settling
+from streamgauge.harness.capacity.sequential import Count, Outcome, Visit
+from streamgauge.harness.capacity.streams import Batch
+from streamgauge.harness.capacity.window import Measured, Window
+from streamgauge.harness.config.schema import Reader
+from streamgauge.harness.judge.figures import finite
+from streamgauge.harness.judge.store import Store, Streams
+from streamgauge.harness.judge.verdict.validity import Validity
+from streamgauge.harness.record.observation import FAILURES
+from streamgauge.harness.record.observation import Outcome as Ending
+
+_EVERY = 0.2  # seconds between two looks into the database
+_ALL_FAILED = 20  # streams one after another: the server may be dead
+_STARTING = 60.0  # seconds in which all users of a level must run, beside those that it takes to start them
+_SPAWN_RATE = 50.0  # users a second, at least
+
+
+@dataclass
+class Visits:
+    """Of one search."""
+
+    store: Store
+    driven: Driven
+    rows: Rows
+    judging: Judging
+    reader: Reader
+    guards: Guards
+    patience: float  # seconds after which a stream that began must have ended
+    last_all_failed: bool = False  # whether the last streams of the visit before did
+
+    def level(self, order: Order) -> Iterator["Looked"]:
+        """What is seen of a level for as long as it is asked for: the streams as they end, a batch at a time."""
+        reached = self._reach(order)
+        seen: list[Streams] = []
+        begins: int | None = None
+        heard = time.monotonic()
+        while True:
+            self.guards.check(self.rows.streams, order.users)
+            self.driven.wait(_EVERY)
+            self.rows.read()
+            if begins is None:
+                took = self.rows.answer_time(reached, order.users)
+                begins = None if took is None else reached + int(settling(took, after_trouble=order.cool_down))
+            streams = None if begins is None else self.rows.take(begins)
+            if streams is not None and begins is not None:
+                heard = time.monotonic()
+                seen.append(streams)
+                self._check_alive(seen)
+                yield Looked(self.judging.batch(streams), seen, begins)
+            elif time.monotonic() - heard > self.patience:
+                raise Ended(f"no stream that began at {order.users} users has ended for {self.patience:,.0f} s")
+
+    def _reach(self, order: Order) -> int:
+        """When so many users ran, ns on the run's clock."""
+        self.guards.check(self.rows.streams, order.users)
+        self.driven.users(order.users)
+        give_up = time.monotonic() + _STARTING + order.users / _SPAWN_RATE
+        while (reached := self.driven.reached) is None or reached.users != order.users:
+            self.guards.check(self.rows.streams, 0)
+            self.driven.wait(_EVERY)
+            if time.monotonic() > give_up:
+                raise Ended(
+                    f"not all of {order.users:,} users could be started: the scenario allows fewer, or they end by "
+                    "themselves"
+                )
+        return reached.at
+
+    def _check_alive(self, seen: list[Streams]) -> None:
+        """Ended if nothing but failures came since before this visit, although it is no larger than the one before."""
+        if self.last_all_failed and all(streams.ended_as(FAILURES).all() for streams in seen):
+            count = sum(map(len, seen))
+            if count >= _ALL_FAILED:
+                raise Ended("the server has answered nothing since: each of the last streams failed")
+
+    def over(self, order: Order, visit: Visit, outcome: Outcome, looked: "Looked") -> tuple[Visited, Level]:
+        """Sum a visit up whose outcome is clear."""
+        streams = in_order(looked.seen)
+        window = Window(
+            self.store.run(self.driven.run), order.users, looked.begins, int(streams.number["ended_at"].max())
+        )
+        measured = Measured(streams, self.judging.rules, self.reader)
+        counts = visit.counts()
+        validity, doubt = measured.doubt(self.store, window)
+        believed = validity is Validity.VALID or (validity is Validity.DEGRADED and _is_sure(outcome, counts, streams))
+        if not believed and outcome is Outcome.PASSED:
+            outcome = Outcome.UNDECIDED
+        self.last_all_failed = bool(streams.ended_as(FAILURES)[-_ALL_FAILED:].all())
+        widest = max(counts, key=lambda count: (count.limit.share, count.streams))
+        seconds = (float(streams.number["due_at"].max()) - looked.begins) / 1e9
+        level = Level(
+            users=order.users,
+            verdict=outcome,
+            streams=widest.streams,
+            bad=widest.bad,
+            effective=round(widest.effective, 1),
+            purpose=order.purpose,
+            begins=window.begins / 1e9,
+            ends=float(np.max(streams.number["due_at"])) / 1e9,
+            generator=None if believed else doubt,
+            rules=measured.rules(window.seconds),
+            ttft_p95=finite(measured.p95("ttft")),
+            itl_p95=finite(measured.p95("itl")),
+            completions=measured.completed / seconds if seconds > 0 else None,
+            error_rate=measured.failed,
+        )
+        return Visited(order, outcome, counts, "" if believed else doubt), level
+
+
+def _is_sure(outcome: Outcome, counts: Sequence[Count], streams: Streams) -> bool:
+    """Whether a generator that was late cannot have changed the outcome: it makes waits longer, and refuses nobody."""
+    if outcome is not Outcome.MISSED:
+        return outcome is Outcome.PASSED
+    refused = float(streams.ended_as(FAILURES - {Ending.UNREACHABLE, Ending.TIMED_OUT}).mean())
+    return any(count.outcome is Outcome.MISSED and refused > 1.5 * count.limit.share for count in counts)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What came since the last look, and all that was seen of the visit."""
+
+    batch: Batch
+    seen: list[Streams]
+    begins: int  # of what counts, ns on the run's clock

@@ -1,0 +1,109 @@
+"""A visit's part of a run, judged as if it were a run: its figures, its rules, and whether to believe them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from streamgauge.harness.capacity.found import RuleAtLevel
+from streamgauge.harness.config.schema import Reader
+from streamgauge.harness.judge.figures import finite
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.measurements import Measurements
+from streamgauge.harness.judge.store import Run, Store, Streams, VitalSeries
+from streamgauge.harness.judge.verdict import sla
+from streamgauge.harness.judge.verdict.less_load import Asked
+from streamgauge.harness.judge.verdict.rules import Rule
+from streamgauge.harness.judge.verdict.validity import EVIDENCE, Evidence, Validity, assess
+from streamgauge.harness.record.observation import FAILURES, Outcome
+from streamgauge.harness.record.vitals import Vital
+
+_OF_VALIDITY = ("ttft", "send_lag", "read_lag", "itl", "tool_pause")  # metrics that it is judged by
+# Vitals that count since the run began.
+_COUNTERS = (Vital.STARVED_STREAMS, Vital.OWN_FAULTS, Vital.LATE_CONNECTIONS, Vital.ARRIVALS, Vital.DROPPED_ARRIVALS)
+_LONGEST = 300  # characters of a reason
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """`users` from `begins` to `ends`, ns on the run's clock."""
+
+    run: Run
+    users: int
+    begins: int
+    ends: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.ends - self.begins) / 1e9
+
+
+class Measured:
+    """The streams of one visit, measured."""
+
+    def __init__(self, streams: Streams, rules: Sequence[Rule], reader: Reader) -> None:
+        self._rules = rules
+        labels = [name for rule in rules for name in rule.written.where.label]
+        self.measurements = Measurements(labels, reader, {*_OF_VALIDITY, *(rule.subject.name for rule in rules)})
+        self.measurements.take(streams)
+        self.totals = self.measurements.totals()
+
+    def rules(self, seconds: float) -> list[RuleAtLevel]:
+        return [self._rule(rule, seconds) for rule in self._rules]
+
+    def _rule(self, rule: Rule, seconds: float) -> RuleAtLevel:
+        verdict = sla.evaluate(rule, self.measurements, seconds)
+        observed = verdict.observed
+        return RuleAtLevel(
+            rule=rule.text,
+            figure=rule.subject.text,
+            unit=rule.subject.unit,
+            limit=rule.limit,
+            observed=finite(observed),
+            status=verdict.status.value,
+            kept=observed is not None and rule.holds(observed),
+        )
+
+    def p95(self, metric: str) -> float | None:
+        """With failed streams as +∞."""
+        return statistics.quantile(*self.measurements.distribution(metric).gated(), 0.95)
+
+    @property
+    def failed(self) -> float | None:
+        initiated = self.totals.initiated
+        return self.totals.count(*FAILURES) / initiated if initiated else None
+
+    @property
+    def completed(self) -> int:
+        return self.totals.count(Outcome.COMPLETED)
+
+    def doubt(self, store: Store, window: Window) -> tuple[Validity, str]:
+        """Whether the load generator kept up in this window, and why not."""
+        vitals = {name: within(store.vital(window.run.id, name), window, name in _COUNTERS) for name in EVIDENCE}
+        run = msgspec.structs.replace(
+            window.run,
+            status="finished",
+            measured_from=None,
+            ended_ns=window.ends - window.begins,
+            notes=[],
+            instrument={**window.run.instrument, "asked": msgspec.to_builtins(Asked(users=window.users)), "streams": 0},
+        )
+        samples = {name: self.measurements.distribution(name) for name in _OF_VALIDITY}
+        validity, reasons = assess(Evidence(run, self.totals, samples, vitals, None, ""))
+        return validity, reasons[0][:_LONGEST] if validity is not Validity.VALID else ""
+
+
+def within(series: VitalSeries, window: Window, counts: bool) -> VitalSeries:
+    """The samples of this time, on its own clock. A counter counts from its beginning."""
+    inside = (series.at > window.begins) & (series.at <= window.ends)
+    places = np.flatnonzero(inside).tolist()
+    value = series.value[inside]
+    if counts:
+        before: Mapping[str, float] = {
+            worker: float(number)
+            for worker, at, number in zip(series.worker, series.at, series.value, strict=True)
+            if at <= window.begins
+        }
+        value = value - np.array([before.get(series.worker[place], 0.0) for place in places], np.float64)
+    return VitalSeries([series.worker[place] for place in places], series.at[inside] - window.begins, value)

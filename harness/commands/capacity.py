@@ -1,0 +1,82 @@
+"""`streamgauge capacity`: how many users the endpoint holds."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from streamgauge.harness.capacity.driven import Mistaken, Work
+from streamgauge.harness.capacity.found import exit_code
+from streamgauge.harness.capacity.guards import Guards
+from streamgauge.harness.capacity.hunt import Plan, hunt
+from streamgauge.harness.capacity.outputs import check, write
+from streamgauge.harness.capacity.path import FIRST
+from streamgauge.harness.capacity.screen import Screen
+from streamgauge.harness.commands import click_options
+from streamgauge.harness.config.load import load
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.outputs import kinds
+from streamgauge.harness.judge.outputs.rich_text import errors_console
+from streamgauge.harness.run import labels, limits
+
+_SCENARIO = "concurrency"
+_MOST = 1_000
+
+
+@click.command(name="capacity")
+@click.argument("url")
+@click.option(
+    "--scenario",
+    default=_SCENARIO,
+    show_default=True,
+    help="What the users do: the name of a shipped scenario, or the path of your own locustfile. Without it, each asks "
+    "on a direct connection and asks again at once, so that users are concurrent streams.",
+)
+@click.option(
+    "--at-least",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Exit with 0 only if N users are proven, with 1 if N are too many.",
+)
+@click.option(
+    "--max-users", type=click.IntRange(1), default=_MOST, show_default=True, help="Never more users than that."
+)
+@click.option("--max-streams", type=click.IntRange(1), help="End the search before so many streams have begun.")
+@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End the search after so many minutes.")
+@click_options.of_run("max_cost", "max_tokens_spent", "config", "protocol", "model", "path", "header")
+@click_options.of_run("processes", "db", "seed", "client", "label", "json", "output")
+@click.argument("passed_on", metavar="[-- LOCUST_OPTIONS]", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def command(ctx: click.Context, /, url: str, scenario: str, passed_on: Sequence[str], **options: Any) -> None:
+    """Find out how many users the endpoint holds.
+
+    Visits one number of users after another in one run, judges each stream by the rules, and looks for the most users
+    with which they are kept: "At least 84 users keep the SLA (95 % confidence). The knee is about 90 (86–95)."
+
+    \b
+        streamgauge capacity https://staging.example --config streamgauge.toml
+        streamgauge capacity https://staging.example --scenario slow_mobile --at-least 80
+
+    Exit codes: 0 the answer is known, or N are proven; 1 N are too many, or not even one user keeps the rules; 2 a
+    mistake in the call; 3 the answer is not known: the search was ended early, or the load generator gave way.
+    """
+    at_least, most = options.pop("at_least"), options.pop("max_users")
+    if at_least is not None and at_least > most:
+        raise click.UsageError(f"--at-least {at_least}: raise --max-users, which is {most}")
+    outputs = kinds.requested(options.pop("output"), options.pop("json"))
+    check(outputs)
+    guards = Guards(options.pop("max_streams"), options.pop("max_minutes"))
+    limits.raise_open_files()
+    limits.check(most)
+    first = min(max(1, at_least // 4) if at_least else FIRST, most)
+    plan = Plan(load(options["config"]), most, first, guards, at_least)
+    options["label"] = labels.written(labels.provenance() | labels.parse(options["label"], "--label"))
+    work = Work(scenario, {**options, "host": url, "users": 1, "warm_up": "0s"}, passed_on)
+    screen = Screen(errors_console() if any(output.path == "-" for output in outputs) else None)
+    try:
+        with screen.shown():
+            found = hunt(work, plan, screen)
+    except Mistaken:
+        ctx.exit(Exit.MISTAKE)
+    write(found, outputs, [lambda: screen.told(found)])
+    ctx.exit(exit_code(found))

@@ -1,0 +1,157 @@
+"""`streamgauge capacity` against a server whose capacity is known: it refuses more than so many streams at a time."""
+
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+
+from tests.support.command import REPOSITORY, command, running
+from tests.support.reference import reference_server
+
+HOLDS = 3  # streams at a time
+FAST = ("--ttft", "10ms", "--itl", "4ms", "--tokens", "3-3", "--spread", "0.1", "--pauses", "0", "--prefill", "0ms")
+CONFIG = """
+[[sla]]
+rule = "p95(ttft) < 10s"
+[[sla]]
+rule = "error_rate < 5%"
+"""
+SCHEMA = json.loads((REPOSITORY / "docs/reference/capacity.schema.json").read_text())
+
+
+class Searched(NamedTuple):
+    code: int
+    output: str
+    folder: Path
+    found: dict  # type: ignore[type-arg]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with reference_server(*FAST, "--capacity", "0", "--max-streams", str(HOLDS)) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def searched(url: str, tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    """One search for all tests of what it found."""
+    folder = tmp_path_factory.mktemp("capacity")
+    (folder / "streamgauge.toml").write_text(CONFIG)
+    ended = command(
+        "streamgauge", "capacity", url, "--at-least", 2, "--max-users", 6, "--db", "run.db", "--json", "found.json",
+        "--output", "markdown=found.md", "--output", "junit=found.xml", "--max-minutes", 3, cwd=folder,
+    )  # fmt: skip
+    said = ended.stdout + ended.stderr
+    assert (folder / "found.json").exists(), said
+    return Searched(ended.returncode, said, folder, json.loads((folder / "found.json").read_text()))
+
+
+def test_the_search_finds_what_the_server_holds(searched: Searched) -> None:
+    found = searched.found
+    assert (searched.code, found["proven"], found["gave_way"], found["stopped"]) == (0, HOLDS, "server", None)
+    assert HOLDS <= found["knee"]["low"] <= found["knee"]["at"] <= HOLDS + 1
+    assert f"At least {HOLDS} users keep the SLA (95 % confidence)." in searched.output
+    assert f"✗     {HOLDS + 1} users missed" in searched.output
+    assert found["rule"] in {"error_rate < 5%", "p95(ttft) < 10s"}
+
+
+def test_the_document_is_as_its_schema_says(searched: Searched) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(searched.found)
+    assert {"begins", "ends", "bad", "effective"} <= searched.found["levels"][0].keys()
+
+
+def test_one_run_has_every_stream_and_what_was_found(searched: Searched) -> None:
+    connection = sqlite3.connect(searched.folder / "run.db")
+    ((run, status, instrument),) = connection.execute("SELECT id, status, instrument FROM runs").fetchall()
+    (streams,) = connection.execute("SELECT count(*) FROM streams").fetchone()
+    (most,) = connection.execute("SELECT max(value) FROM samples WHERE name = 'users'").fetchone()
+    connection.close()
+    assert (run, status) == (searched.found["run"], "finished")
+    assert streams == searched.found["streams"]
+    kept = json.loads(instrument)["capacity"]
+    assert (kept["proven"], len(kept["levels"])) == (HOLDS, len(searched.found["levels"]))
+    assert most <= 6, "never more than asked for"
+
+
+def test_every_output_says_the_same(searched: Searched) -> None:
+    assert f"At least {HOLDS} users keep the SLA" in (searched.folder / "found.md").read_text().replace("\\", "")
+    suite = ElementTree.parse(searched.folder / "found.xml").getroot()
+    assert suite.find(".//testcase[@name='at least 2 users']") is not None
+    assert suite.find(".//failure") is None
+
+
+def test_a_server_that_dies_ends_the_search_with_what_is_known(tmp_path: Path) -> None:
+    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    words = ("--json", "found.json", "--max-minutes", 2, "--db", "run.db")
+    with (
+        reference_server(*FAST, "--capacity", "0") as server,
+        running("streamgauge", "capacity", server.url, *words, cwd=tmp_path, COLUMNS="200") as search,
+    ):
+        until_passed(tmp_path / "run.db", 300)
+        os.kill(server.process.pid, signal.SIGKILL)
+        ended = search.ended()
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert ended.returncode == 3, ended.stdout + ended.stderr
+    assert found["stopped"].startswith("the server has answered nothing since")
+    assert found["passed"] >= 4
+
+
+def test_ctrl_c_prints_the_bracket_so_far(url: str, tmp_path: Path) -> None:
+    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    with running("streamgauge", "capacity", url, "--db", "run.db", cwd=tmp_path) as search:
+        until_passed(tmp_path / "run.db", 50)
+        os.kill(search.pid, signal.SIGINT)
+        ended = search.ended()
+    assert ended.returncode == 3
+    assert "The search was ended early: interrupted. This is what is known so far." in ended.stdout
+    assert "Traceback" not in ended.stderr
+    connection = sqlite3.connect(tmp_path / "run.db")
+    assert connection.execute("SELECT status FROM runs").fetchall() == [("finished",)]
+    connection.close()
+
+
+def until_passed(path: Path, streams: int) -> None:
+    """Wait until the database has so many streams."""
+    give_up = time.monotonic() + 60
+    while stored(path) < streams:
+        assert time.monotonic() < give_up, "the search did not begin"
+        time.sleep(0.1)
+
+
+def stored(path: Path) -> int:
+    with (
+        contextlib.suppress(sqlite3.OperationalError),
+        contextlib.closing(  # its tables are being made
+            sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        ) as connection,
+    ):
+        return int(connection.execute("SELECT count(*) FROM streams").fetchone()[0])
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("words", "config", "said"),
+    [
+        (["--at-least", "9", "--max-users", "8"], CONFIG, "--at-least 9: raise --max-users, which is 8"),
+        ([], "", "capacity needs a rule that fails"),
+        ([], '[[sla]]\nrule = "mean(ttft) < 1s"', "says nothing of one stream"),
+        (["--output", "badge=x.svg"], CONFIG, "capacity writes json, junit, markdown, text and github"),
+        (["--scenario", "chta"], CONFIG, "no scenario called 'chta'"),
+        (["--max-cost", "1"], CONFIG, "what a token costs is unknown"),
+    ],
+)
+def test_a_mistake_is_one_line(words: list[str], config: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "streamgauge.toml").write_text(config)
+    ended = command("streamgauge", "capacity", "http://127.0.0.1:9", *words, cwd=tmp_path)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    assert "Traceback" not in ended.stderr
