@@ -1,6 +1,7 @@
 """The left half: turns a load into observations, and never computes a percentile. In the order of a stream:
 
 users            the Locust user that scenarios subclass
+think_times      how long it waits before the next question
 attributes       what a scenario's class sets by a misspelt name
 prompts          what users ask
 behaviour        what the person does with the answer

@@ -377,37 +377,6 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         )
 
 
-def between(least: float, most: float) -> Callable[[StreamUser], float]:
-    """Think time in seconds: uniform between two bounds, from the user's own seeded random generator."""
-    return lambda user: user.random.uniform(least, most)
-
-
-def reading(characters_per_second: float = 24, least: float = 0.5, most: float = 2.0) -> Callable[[StreamUser], float]:
-    """Think time in seconds: the time until the person has read the answer, plus `least` to `most`.
-
-    Reading starts with the first text and goes on while the rest arrives. 24 characters per second: silent reading.
-    """
-
-    def wait(user: StreamUser) -> float:
-        pause = user.random.uniform(least, most)
-        seen = user.last
-        if seen is None or seen.first_text_at is None:
-            return pause
-        return pause + max(0.0, seen.characters / characters_per_second - (seen.ended_at - seen.first_text_at) / 1e9)
-
-    return wait
-
-
-def at_once(user: StreamUser) -> float:
-    """No think time; but after a failed stream the time of an answer, or refusals would be asked for more often."""
-    seen, run = user.last, user._run
-    took = 0.0 if seen is None else (seen.ended_at - seen.due_at) / 1e9
-    if seen is None or seen.outcome in FAILURES:
-        return max(0.0, run.answer_time - took)
-    run.answer_time = took
-    return 0.0
-
-
 @cache
 def _load(name: str) -> tuple[Prompt, ...]:
     return prompts.load(name)

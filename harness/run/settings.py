@@ -23,8 +23,8 @@ from streamgauge.harness.judge.verdict.rules import Rule, parse_all
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.run import labels, orders
 from streamgauge.harness.run.budget import Most
-from streamgauge.harness.run.probing import as_probe
 from streamgauge.harness.run.orders import Ends
+from streamgauge.harness.run.probing import as_probe
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from streamgauge.harness.drive.behaviour import BEHAVIOURS
 from streamgauge.harness.drive.network import NETWORKS
 from streamgauge.harness.drive.prompts import Prompt, handbook
 from streamgauge.harness.drive.shapes import Ramp, Spike, Steps, Wave
-from streamgauge.harness.drive.users import StreamUser, at_once, between, reading
+from streamgauge.harness.drive.think_times import at_once, between, reading
+from streamgauge.harness.drive.users import StreamUser
 from streamgauge.harness.run import locust_plugin
 
 __all__ = [
