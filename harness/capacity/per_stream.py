@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 
 from streamgauge.harness.capacity.streams import Batch, Limit
-from streamgauge.harness.config.schema import Good, Reader, Where
+from streamgauge.harness.config.schema import Good, Reader
 from streamgauge.harness.errors import RuleError
 from streamgauge.harness.judge.measure import reader_model
 from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
@@ -21,12 +21,11 @@ from streamgauge.harness.judge.measure.measurements import with_waits
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.observe import Observed
 from streamgauge.harness.judge.measure.totals import SUMS
-from streamgauge.harness.judge.store import Streams, matches
+from streamgauge.harness.judge.store import Streams
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.record.observation import ABANDONED, FAILURES, Outcome
 
 _LEAST = 0.0001  # share that a rule may allow: to show less takes more than a million streams at each level
-_TEXTS = (*Where.keys(), "labels")
 
 
 def _ended(*outcomes: Outcome) -> Callable[[Streams, Good], Mask]:
@@ -187,12 +186,9 @@ class _Broken:
 
 def _selected(rule: Rule, streams: Streams) -> Mask:
     where = rule.written.where
-    selected = np.ones(len(streams), bool)
-    if where != Where():
-        rows = zip(*(streams.text[name] for name in _TEXTS), strict=True)
-        selected = np.array([matches(where, dict(zip(_TEXTS, row, strict=True))) for row in rows], bool)
+    selected: Mask = streams.selected_by(where)
     if rule.subject.aggregation is not None and METRICS[rule.subject.name].streaming and where.answer is None:
-        selected &= np.array(streams.text["answer"]) == "streamed"
+        selected = selected & streams.text["answer"].are("streamed")
     return selected
 
 

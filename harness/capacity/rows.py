@@ -10,6 +10,7 @@ import numpy as np
 
 from streamgauge.harness.judge.measure.arrays import Floats
 from streamgauge.harness.judge.store import Store, Streams
+from streamgauge.harness.judge.store.texts import Texts
 from streamgauge.harness.record.observation import ABANDONED
 
 _AT_LEAST = 500_000_000  # ns that a level is left alone before its streams count
@@ -78,7 +79,7 @@ def in_order(parts: Sequence[Streams]) -> Streams:
     """All of these streams as one, in the order in which they were due."""
     whole = Streams(
         np.concatenate([part.id for part in parts]),
-        {name: [text for part in parts for text in part.text[name]] for name in parts[0].text},
+        {name: Texts.of([text for part in parts for text in part.text[name]]) for name in parts[0].text},
         {name: np.concatenate([part.number[name] for part in parts]) for name in parts[0].number},
         [blob for part in parts for blob in part.blobs],
         parts[0].source,
