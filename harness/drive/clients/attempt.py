@@ -121,6 +121,9 @@ class Attempt:
             if exchange.broken is not None:
                 raise exchange.broken
             self._end()
+            response = exchange.response
+            if response.has_length and not response.complete:  # cut: the moment is that of the close, not of a read
+                self._transcript.ended_at = time.monotonic_ns()
             return
         self._switch_apps()
         if exchange.marker_seen:
