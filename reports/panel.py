@@ -22,7 +22,7 @@ from streamgauge.harness.judge.wording import shortened, visible
 class Mark:
     """A status as a word; the page adds its icon."""
 
-    status: str  # met, missed, inconclusive, invalid, valid, degraded
+    status: str  # met, missed, inconclusive, invalid, valid, degraded; of doctor: pass, warn, fail, unknown
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,37 @@ import click
 
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.config import secrets
+from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import ProtocolName
-from streamgauge.harness.doctor import document, screen
+from streamgauge.harness.doctor import document, markdown, screen
 from streamgauge.harness.doctor.candidates import candidates
 from streamgauge.harness.doctor.diagnosis import Diagnosis
 from streamgauge.harness.doctor.examination import Case, examine
+from streamgauge.harness.doctor.session import QUESTION
 from streamgauge.harness.judge.outputs import lines as output
+from streamgauge.harness.judge.outputs import save
+from streamgauge.harness.judge.outputs.kinds import check_place
 from streamgauge.harness.judge.outputs.rich_text import console_of
 
 _CONFIG = Path("streamgauge.toml")
+_ALL_KNOWN = "610s"  # longer than every limit of a path that is known
+_LONGEST = 3_600  # s
 _STOPPED = 130  # as a shell has it after Ctrl-C
+
+
+def _duration(ctx: click.Context, param: click.Parameter, text: str | None) -> float:
+    """Seconds; 0 without the option."""
+    if text is None:
+        return 0.0
+    try:
+        seconds = Duration.parse(text) / 1e9
+    except ValueError as fault:
+        hint = "; write the URL before --slow" if "://" in text else ""
+        raise click.BadParameter(f"{fault}{hint}", ctx, param) from None
+    if not 1 <= seconds <= _LONGEST:
+        raise click.BadParameter(f"{text} is not between 1s and {_LONGEST // 60}m", ctx, param)
+    return seconds
 
 
 @click.command(name="doctor")
@@ -43,7 +63,19 @@ _STOPPED = 130  # as a shell has it after Ctrl-C
 @click.option(
     "--budget", type=click.IntRange(2, 1_000), default=30, show_default=True, help="How many requests may be sent."
 )
+@click.option("--question", metavar="TEXT", default=QUESTION, help="In place of the short one that is asked.")
+@click.option(
+    "--slow",
+    metavar="DURATION",
+    callback=_duration,
+    is_flag=False,
+    flag_value=_ALL_KNOWN,
+    help=f"Hold a stream silent, until something ends it or for so long ({_ALL_KNOWN} without a duration). Needs the "
+    "reference server behind the path.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead.")
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown instead.")
+@click_options.page("Write an HTML page to this file, too, such as page.html.")
 @click.pass_context
 def command(  # noqa: PLR0913 - click passes each option
     ctx: click.Context,
@@ -57,7 +89,10 @@ def command(  # noqa: PLR0913 - click passes each option
     headers: tuple[str, ...],
     origin: str | None,
     budget: int,
-    as_json: bool,
+    question: str,
+    slow: float,
+    report: str | None,
+    **shown: bool,
 ) -> None:
     """Find out why an endpoint does not stream, or what else is wrong with its streaming.
 
@@ -73,9 +108,21 @@ def command(  # noqa: PLR0913 - click passes each option
     asked = candidates(url, loaded.target, given, model=model, path=path, headers=headers)
     if sys.stderr.isatty():
         output.warn(f"asking {urlsplit(url).netloc} … (Ctrl-C shows what was found until then)")
-    diagnosis = Diagnosis.of(examine(Case(url, asked, origin, budget)))
-    if as_json:
+    if report is not None:
+        check_place(report)
+    diagnosis = Diagnosis.of(examine(Case(url, asked, origin, budget, question, slow)))
+    if report is not None:
+        _write(diagnosis, report)
+    if shown["as_json"]:
         output.document(document.document(diagnosis))
+    elif shown["as_markdown"]:
+        output.document(markdown.render(diagnosis))
     else:
         screen.show(diagnosis, console_of(None))
     ctx.exit(_STOPPED if diagnosis.evidence.stopped else diagnosis.exit_code)
+
+
+def _write(diagnosis: Diagnosis, path: str) -> None:
+    from streamgauge.harness.doctor import page  # noqa: PLC0415 - plotly takes 0.1 s
+
+    save(page.render(diagnosis), path)

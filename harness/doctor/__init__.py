@@ -12,6 +12,8 @@ products      which proxy, server or framework it is, and which line of it to ch
 diagnosis     all checks together: the worst first, one sentence, an exit code
 screen        for a terminal
 document      as JSON
+markdown      for a comment
+page          as an HTML page
 
 The checks are in `checks`.
 """

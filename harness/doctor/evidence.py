@@ -48,5 +48,6 @@ class Evidence:
     @property
     def streams(self) -> Mapping[str, Seen]:
         """Every answer to a question for a stream to which the server said yes, at the URL."""
-        others = {"origin", "origin_again", "whole", "get", "bad_request", "preflight", "error", "refusal"}
+        others = {"origin", "origin_again", "whole", "get", "bad_request", "preflight", "error"}
+        others |= {"metrics_before", "metrics_soon", "metrics_late"}
         return {name: seen for name, seen in self.seen.items() if seen.answered and name not in others}

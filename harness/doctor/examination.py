@@ -1,5 +1,6 @@
 """One examination: everything is asked, and all that was seen becomes the evidence."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.experiments import EXPERIMENTS
 from streamgauge.harness.doctor.reach import Reach, look
 from streamgauge.harness.doctor.seen import Seen
-from streamgauge.harness.doctor.session import Session, Spent
+from streamgauge.harness.doctor.session import QUESTION, Session, Spent
 from streamgauge.harness.drive.protocols import PROTOCOLS
 from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.probe.advice import Advice
@@ -30,17 +31,19 @@ class Case:
     candidates: Sequence[tuple[str, Target]]  # hosts and targets; of several, the first that gets an answer is taken
     origin: str | None = None
     budget: int = 30
+    question: str = QUESTION
+    slow: float = 0.0  # seconds for which a stream is held silent; 0: none is
     experiments: Sequence[str] = tuple(EXPERIMENTS)
 
 
 def examine(case: Case) -> Evidence:
     """TargetError for a URL that is none; ConfigError or ScenarioError for a question that cannot be put."""
     host, target = case.candidates[0]
-    session = Session(host, target, case.origin, case.budget)
+    session = Session(host, target, case.origin, case.budget, case.question, case.slow)
     session.site()  # raises what the user must mend, before anything is sent
     session.site(case.origin)
     endpoint = Endpoint.of(host, verify=target.verify)
-    with session.stoppable():
+    with session.stoppable(), contextlib.closing(session):
         reach = gevent.get_hub().threadpool.spawn(look, endpoint.host, endpoint.port, secure=endpoint.tls is not None)
         unread = _settle(case, session) if len(case.candidates) > 1 else None
         if unread is None:

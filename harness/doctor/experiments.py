@@ -6,8 +6,9 @@ from urllib.parse import urlsplit
 
 from msgspec.structs import replace
 
-from streamgauge.harness.config.schema import Profile, Target
-from streamgauge.harness.doctor.session import QUESTION, Session
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Profile, Target, Timeouts
+from streamgauge.harness.doctor.session import Session
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.network import Network
 from streamgauge.harness.drive.prompts import Prompt, handbook
@@ -19,6 +20,9 @@ BROWSER = "gzip, deflate, br"  # what a browser accepts, and so what a proxy may
 _LEAVES_AFTER = 5  # chunks
 _LONG = 400  # tokens of the answer that is left in the middle
 _AT_32_KBIT = Network("slow reader", Profile(down_kbit=32, rtt=100_000_000), "", None)  # type: ignore[arg-type]
+_BEFORE_SILENCE = 3  # tokens
+_AFTER_SILENCE = 3.0  # s that the other stream goes on, to tell a limit of silence from one of the whole answer
+_GRACE = 10.0  # s; our own timeouts are longer than any silence that is asked for
 _ORIGIN = "https://app.example"  # of the page that a browser would ask from
 # The gauge of answers that are being generated, and the counter of generated tokens, by server.
 METRICS = (
@@ -58,9 +62,10 @@ def _origin(session: Session) -> None:
     if session.origin is None:
         session.untried["origin"] = "--origin was not given"
         return
-    with session.person(session.origin, accept_encoding=_accepted(session.target)) as person:
-        session.ask("origin", person)
-        session.ask("origin_again", person)
+    person = session.lasting(session.origin, accept_encoding=_accepted(session.target))
+    session.ask("origin", person)
+    session.ask("origin_again", person)
+    session.watch_idle("origin_idle", person)
 
 
 def _heavy_beside_light(session: Session) -> None:
@@ -70,14 +75,14 @@ def _heavy_beside_light(session: Session) -> None:
         def later() -> None:
             first = session.seen.get("as_is")
             session.wait(0.3 + (min(2_000.0, (first and first.wait) or 0) / 1e3))
-            session.ask("heavy", heavy, _with_handbook())
+            session.ask("heavy", heavy, _with_handbook(session))
 
         session.together(lambda: session.ask("light", light), later)
-        session.ask("heavy_again", heavy, _with_handbook())
+        session.ask("heavy_again", heavy, _with_handbook(session))
 
 
-def _with_handbook() -> Prompt:
-    return Prompt((("user", QUESTION),), system=handbook(), cached=True)
+def _with_handbook(session: Session) -> Prompt:
+    return session.prompt(system=handbook(), cached=True)
 
 
 def _leave(session: Session) -> None:
@@ -138,7 +143,7 @@ def _slow_reader(session: Session) -> None:
 
 def _whole(session: Session) -> None:
     with session.person() as person:
-        session.ask("whole", person, Prompt((("user", QUESTION),), streamed=False))
+        session.ask("whole", person, session.prompt(streamed=False))
 
 
 def _bad_request(session: Session) -> None:
@@ -147,7 +152,7 @@ def _bad_request(session: Session) -> None:
     if site.request_format.method == "GET":
         session.untried["bad_request"] = "the question is asked by GET, which has no body"
         return
-    session.send("bad_request", site.request_format.method, _path(site), _own_headers(site), b"{")
+    session.send("bad_request", site.request_format.method, _path(session, site), _own_headers(site), b"{")
 
 
 def _preflight(session: Session) -> None:
@@ -159,7 +164,7 @@ def _preflight(session: Session) -> None:
         "access-control-request-method": site.request_format.method,
         "access-control-request-headers": ", ".join(sorted(asked)),
     }
-    session.send("preflight", "OPTIONS", _path(site), headers)
+    session.send("preflight", "OPTIONS", _path(session, site), headers)
 
 
 def _get(session: Session) -> None:
@@ -168,11 +173,11 @@ def _get(session: Session) -> None:
         session.untried["get"] = "the question is asked by GET anyway"
         return
     headers = {name: value for name, value in _own_headers(site).items() if name != "content-type"}
-    session.send("get", "GET", _path(site), {**headers, "accept": "text/event-stream"})
+    session.send("get", "GET", _path(session, site), {**headers, "accept": "text/event-stream"})
 
 
-def _path(site: Site) -> str:
-    return f"{site.endpoint.base}{site.request_format.path_for(Prompt((('user', QUESTION),)))}"
+def _path(session: Session, site: Site) -> str:
+    return f"{site.endpoint.base}{site.request_format.path_for(session.prompt())}"
 
 
 def _own_headers(site: Site) -> dict[str, str]:
@@ -208,6 +213,34 @@ def _error(session: Session) -> None:
         session.ask("error", person)
 
 
+def _slow(session: Session) -> None:
+    """A stream that is silent after some tokens, and beside it one that sends a token a second."""
+    if not session.slow:
+        for name in ("silent", "ticking"):
+            session.untried[name] = "--slow was not given"
+        return
+    if not session.figures.get("reference"):
+        for name in ("silent", "ticking"):
+            session.untried[name] = "only the reference server is silent on request: put it behind the same path"
+        return
+    timeout = Duration(int((session.slow + _GRACE) * 1e9))
+    patient = Timeouts(first_token=timeout, idle=timeout, total=timeout)
+    target = replace(session.target, timeouts=patient, max_tokens=int(session.slow) + 10)
+
+    def silent() -> None:
+        with session.person(target=target, x_gauge_fault=f"silence@{_BEFORE_SILENCE}") as person:
+            session.ask("silent", person, plan=Plan(leave_after=int(session.slow * 1e9)))
+        session.wait(_AFTER_SILENCE)
+        session.end("ticking")
+
+    def ticking() -> None:
+        tokens = str(int(session.slow) + 10)
+        with session.person(target=target, x_gauge_itl="1s", x_gauge_spread="0", x_gauge_tokens=tokens) as person:
+            session.ask("ticking", person, plan=Plan(leave_after=int(session.slow * 1e9)))
+
+    session.together(silent, ticking)
+
+
 EXPERIMENTS: dict[str, Experiment] = {
     "ordinary": Experiment("the question as a browser asks it, twice on one connection", 2, _ordinary),
     "identity": Experiment("the same, with `Accept-Encoding: identity`", 1, _identity),
@@ -222,5 +255,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     "preflight": Experiment("what a browser asks before a page of another origin may ask", 1, _preflight),
     "get": Experiment("the path by GET", 1, _get),
     "resume": Experiment("the rest of an answer, with `Last-Event-ID`, if its events have ids", 1, _resume),
+    "slow": Experiment("with `--slow`: a stream that falls silent, and one that sends a token a second", 2, _slow),
     "error": Experiment("an error inside the stream, of the reference server only", 1, _error),
 }

@@ -237,6 +237,7 @@ PRODUCTS = (
 )
 
 _BY_NAME = {product.name: product for product in PRODUCTS}
+HAPROXY = _BY_NAME["HAProxy"]  # names itself in no header
 _USUAL = {  # what to look at if nothing was recognised
     "held": ("nginx", "Apache", "HAProxy"),
     "compressed": ("nginx", "Express"),

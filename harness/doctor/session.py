@@ -69,13 +69,17 @@ class Session:
     target: Target
     origin: str | None
     budget: int
+    question: str = QUESTION
+    slow: float = 0.0  # seconds for which a stream is held silent; 0: none is
     requests: int = 0
     seen: dict[str, Seen] = field(default_factory=dict)
     untried: dict[str, str] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
     first: Probe | None = None  # the answer that decides whether the rest is worth asking
     _stop: Event = field(default_factory=Event)
-    _running: list[Any] = field(default_factory=list)
+    _running: dict[str, Any] = field(default_factory=dict)  # greenlets, by experiment
+    _kept: list[WireClient] = field(default_factory=list)  # whose connections are watched until the end
+    _watching: list[Any] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
     _over: str = ""  # why no more is asked
 
@@ -97,9 +101,13 @@ class Session:
             return "it was stopped"
         if self.requests >= self.budget:
             return f"the budget of {self.budget:,} requests was used up"
-        if self.seconds > _LONGEST:
+        if self.seconds > _LONGEST + self.slow:
             return f"the {_LONGEST:.0f} s for all questions were over"
         return self._over
+
+    def prompt(self, **more: Any) -> Prompt:
+        """The ordinary question; `more` as for Prompt."""
+        return Prompt((("user", self.question),), conversation=str(uuid4()), **more)
 
     def give_up(self, why: str) -> None:
         """Ask nothing more."""
@@ -118,12 +126,36 @@ class Session:
 
     def _stop_all(self) -> None:
         self._stop.set()
-        for greenlet in list(self._running):
-            greenlet.kill(block=False)
+        for name in list(self._running):
+            self.end(name)
+
+    def end(self, name: str) -> None:
+        """End the experiment's question, if it is under way; what came until then is kept."""
+        if name in self._running:
+            self._running[name].kill(block=False)
 
     def wait(self, seconds: float) -> None:
         """Wait, unless the examination is stopped."""
         self._stop.wait(seconds)
+
+    def watch_idle(self, name: str, person: Person) -> None:
+        """Note for how long the server keeps the person's idle connection, as far as the examination lasts."""
+
+        def watch() -> None:
+            began = time.monotonic()
+            while person.client.has_idle:
+                self.figures[f"{name}_open"] = time.monotonic() - began
+                gevent.sleep(0.25)
+            self.figures[f"{name}_closed"] = time.monotonic() - began
+
+        if person.client.has_idle:
+            self._watching.append(gevent.spawn(watch))
+
+    def close(self) -> None:
+        for greenlet in self._watching:
+            greenlet.kill()
+        for client in self._kept:
+            client.close()
 
     def wait_for(self, other: Any, seconds: float) -> None:
         """Wait until another thread is ready, for at most so long, unless the examination is stopped."""
@@ -147,6 +179,12 @@ class Session:
         target = replace(target, headers={**own, **more})
         return Site.of(host or self.host, target, RunClock.starting_at(time.time_ns()))
 
+    def lasting(self, host: str, **headers: str) -> Person:
+        """Who keeps a connection until the end of the examination."""
+        site = self.site(host, None, **headers)
+        self._kept.append(WireClient(site))
+        return Person(site, self._kept[-1])
+
     @contextmanager
     def person(self, host: str | None = None, target: Target | None = None, **headers: str) -> Iterator[Person]:
         """Who keeps a connection until the end of the block. The parameters are those of `site`."""
@@ -166,7 +204,7 @@ class Session:
         road: str | Network = "",
     ) -> Seen | None:
         """None if it may not be asked, or was stopped before anything was tried; then `untried` says why."""
-        prompt = prompt or question()
+        prompt = prompt or self.prompt()
         link = road if isinstance(road, Network) else network.find(road or "direct")
         probe = self._put(name, person.client, person.site, prompt, plan or Plan(), link)
         if probe is None:
@@ -192,7 +230,7 @@ class Session:
         head = "".join(f"{key}: {value}\r\n" for key, value in told.items())
         request = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1", "replace") + body
         client = _Whole(site, request)
-        probe = self._put(name, client, site, question(), Plan(), network.find("direct"))
+        probe = self._put(name, client, site, self.prompt(), Plan(), network.find("direct"))
         client.close()
         if probe is None:
             return None
@@ -218,9 +256,9 @@ class Session:
             return None
         self.requests += 1
         greenlet = gevent.spawn(asking.put, client, site, "wire", prompt, plan, road)
-        self._running.append(greenlet)
+        self._running[name] = greenlet
         found = greenlet.get()
-        self._running.remove(greenlet)
+        del self._running[name]
         if not isinstance(found, Probe):
             self.untried[name] = "it was stopped"
             return None
@@ -234,7 +272,3 @@ def bounded(target: Target) -> Target:
     return replace(
         target, max_tokens=min(target.max_tokens, _TOKENS), timeouts=Timeouts(**timeouts), limits=Limits(**limits)
     )
-
-
-def question() -> Prompt:
-    return Prompt((("user", QUESTION),), conversation=str(uuid4()))

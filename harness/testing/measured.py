@@ -7,8 +7,7 @@ streams count as +∞, and the run is valid. So with too few samples neither `x 
 
 import math
 import subprocess
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,7 @@ from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.subjects import Subject
 from streamgauge.harness.judge.wording import visible
-
-_COMMAND = [sys.executable, "-c", "from streamgauge.harness.cli import main; main(prog_name='streamgauge')"]
+from streamgauge.harness.testing.command import COMMAND, flags
 
 
 class Streamgauge:
@@ -60,7 +58,7 @@ class Streamgauge:
         folder.mkdir()
         arguments = {"host": host, "run_time": run_time, "users": users, **options}
         files = {"db": folder / "run.db", "report": folder / "report.html"}
-        command = [*_COMMAND, "run", scenario, *_flags({**arguments, **files})]
+        command = [*COMMAND, "run", scenario, *flags({**arguments, **files})]
         ended = subprocess.run(
             [*command, *(["--", *locust] if locust else [])],
             env=kinds.environment_without_github(),  # pytest reports to GitHub itself
@@ -72,13 +70,6 @@ class Streamgauge:
             pytest.fail("\n".join(map(visible, ended.stderr.strip().splitlines())), pytrace=False)
         lines.show(*ended.stdout.splitlines())  # pytest shows it if the test fails
         return Run(files["db"], files["report"], ended.returncode)
-
-
-def _flags(options: Mapping[str, object]) -> Iterable[str]:
-    for name, value in options.items():
-        for one in value if isinstance(value, list | tuple) else [value]:
-            if one is not None:
-                yield from (f"--{name.replace('_', '-')}", str(one))
 
 
 class Run:

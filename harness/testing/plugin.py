@@ -1,8 +1,11 @@
-"""The pytest plug-in: the fixture `streamgauge` runs a scenario in a test, and assertions compare its figures.
+"""The pytest plug-in: the fixtures `streamgauge`, which runs a scenario in a test, and `doctor`.
 
     def test_chat_sla(streamgauge):
         run = streamgauge.run("slow_mobile", host="http://127.0.0.1:8000", users=20, run_time="30s")
         assert run.p95("ttft") < 1.5
+
+    def test_the_proxy_streams(doctor):
+        assert doctor("https://staging.example").failed == []
 
 pytest loads this file in every session, so the slow imports are inside the fixture.
 """
@@ -14,6 +17,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamgauge.harness.testing.diagnosed import Diagnosed
     from streamgauge.harness.testing.measured import Streamgauge
 
 
@@ -23,6 +29,14 @@ def streamgauge(tmp_path: Path) -> "Streamgauge":
     from streamgauge.harness.testing.measured import Streamgauge  # noqa: PLC0415 - see above
 
     return Streamgauge(tmp_path)
+
+
+@pytest.fixture
+def doctor() -> "Callable[..., Diagnosed]":
+    """Examines an endpoint's streaming: `assert doctor("http://127.0.0.1:8080").failed == []`."""
+    from streamgauge.harness.testing.diagnosed import doctor  # noqa: PLC0415 - see above
+
+    return doctor
 
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:

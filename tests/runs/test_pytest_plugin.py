@@ -50,3 +50,34 @@ def test_a_users_own_test_fails_with_the_table_of_rules(server: ReferenceServer,
     assert "no scenario called 'chatt'; there are app_switchers, " in said
     assert "No such option '--wheels'" in said
     assert "3 failed" in said
+
+
+LOOKS = """
+def test_it_streams(doctor):
+    found = doctor("{host}", protocol="openai_chat", budget=3, header=["x-gauge-itl: 5ms"])
+    assert found.failed == []
+    assert found.checks["streaming"] == "pass"
+    assert found.document["requests"] == 3
+
+def test_it_does_not(doctor):
+    assert doctor("{host}", protocol="openai_chat", budget=3, header=["x-gauge-fault: cut@5"]).failed == []
+
+def test_there_is_nothing(doctor):
+    doctor("http://127.0.0.1:9", protocol="openai_chat")
+"""
+
+
+def test_a_users_own_test_fails_if_streaming_is_broken_or_nothing_is_there(
+    server: ReferenceServer, tmp_path: Path
+) -> None:
+    (tmp_path / "test_streaming.py").write_text(LOOKS.format(host=server.url))
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    said = ended.stdout
+    assert "2 failed, 1 passed" in said
+    assert "The answer has no terminal event" in said
+    assert "Could not look: no HTTP answer: cannot connect" in said

@@ -17,10 +17,10 @@ def diagnosed(
     protocol: ProtocolName | None = "openai_chat",
     origin: str | None = None,
     experiments: Sequence[str] = PLAIN,
-    target: Target | None = None,
+    slow: float = 0.0,
 ) -> Diagnosis:
-    asked = candidates(url, target or Target(), protocol, model=None, path=None, headers=headers)
-    return Diagnosis.of(examine(Case(url, asked, origin, experiments=experiments)))
+    asked = candidates(url, Target(), protocol, model=None, path=None, headers=headers)
+    return Diagnosis.of(examine(Case(url, asked, origin, experiments=experiments, slow=slow)))
 
 
 def named(diagnosis: Diagnosis, *statuses: Status) -> list[str]:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -27,7 +28,7 @@ def installed(package: str, version: str, required_by: str) -> Path:
     return folder / "node_modules"
 
 
-def missing(why: str, required_by: str) -> None:
+def missing(why: str, required_by: str) -> NoReturn:
     if os.environ.get(required_by) == "required":
         pytest.fail(why)
     pytest.skip(why)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import free_port
+from tests.support.npm import missing
 
 PLACE = Path(__file__).parents[2] / "out" / "wild"
 _PATH = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
@@ -21,10 +22,10 @@ _PATIENCE = 90  # seconds until a server listens; some import for half a minute
 
 
 def debian(program: str, package: str) -> str:
-    """The path of a program; skips the test if its Debian package is not installed."""
+    """The path of a program. Without its Debian package the test is skipped, or fails if PROXIES is `required`."""
     found = shutil.which(program, path=_PATH)
     if found is None:
-        pytest.skip(f"no {program} (Debian: {package})")
+        missing(f"no {program} (Debian: {package})", "PROXIES")
     return found
 
 

@@ -4,10 +4,11 @@ reach    addresses, TLS, redirects, connections, refusals
 head     what the answer's head says
 answer   whether the answer is whole and can be read
 flow     whether chunks come when they are made
+limits   after how long the path ends a stream or a connection
 people   several people, and those who leave, read slowly or come back
 """
 
-from streamgauge.harness.doctor.checks import answer, flow, head, people, reach
+from streamgauge.harness.doctor.checks import answer, flow, head, limits, people, reach
 from streamgauge.harness.doctor.result import Check
 
 # The most serious first: of equal results, they are shown in this order.
@@ -58,6 +59,12 @@ CHECKS: dict[str, Check] = {
         "What is generated for nobody costs money and slows down others",
         people.leaving,
     ),
+    "absolute_limit": Check(
+        "The path lets a long answer end by itself", "Long answers are cut off in the middle", limits.absolute
+    ),
+    "idle_limit": Check(
+        "The path lets a silent stream live", "A model that thinks sends nothing for a minute", limits.idle
+    ),
     "writes": Check(
         "Each event is sent in one write",
         "The second of two small writes waits for an acknowledgement, 40 ms",
@@ -74,6 +81,11 @@ CHECKS: dict[str, Check] = {
     ),
     "kept_connection": Check(
         "Connections are kept", "A new connection costs two or three round trips before the first token", reach.kept
+    ),
+    "idle_connection": Check(
+        "The server keeps idle connections longer than a balancer",
+        "A question that meets a closing connection is lost before its first byte",
+        limits.idle_connection,
     ),
     "http2": Check(
         "HTTP/2 is offered", "With HTTP/1.1 a browser opens six connections to a host: a seventh tab waits", reach.http2

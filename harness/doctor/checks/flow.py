@@ -7,18 +7,20 @@ count or a buffer makes, or that are gone without compression or without the pro
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from statistics import fmean, median, pstdev
+from typing import NamedTuple
 
 from streamgauge.harness.counting import some
 from streamgauge.harness.doctor.evidence import Evidence
-from streamgauge.harness.doctor.products import fixes, who
+from streamgauge.harness.doctor.products import HAPROXY, fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
 from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.record.held_back import FEWEST_CHUNKS, STEADY, TOGETHER_MS
 
 _WAITED = 1_000.0  # ms: who waits so long and then gets everything has been held up
 _SEEN_APART = 200.0  # ms between bursts that a reader notices
+_CORKED = (195.0, 225.0)  # ms between bursts that Linux makes of a socket that says "more will come", as HAProxy's
 _FEWEST_INNER = 4  # bursts between the first and the last of answers, to know whether they are alike
-_MUCH_LATER = 200.0  # ms that a path may add to the first content
+_MUCH_LATER = 300.0  # ms that a path may add to the first content
 _TOKENS_EACH, _CHARACTERS_EACH = 2.5, 12.0  # of a chunk, on average: several tokens
 _ACK = (35.0, 60.0)  # ms, Linux's delayed acknowledgement
 _SPLIT = 0.5  # share of the events
@@ -45,13 +47,11 @@ def streaming(evidence: Evidence) -> Result:
             f"the first after {seen.wait:,.0f} ms, the last after {seen.whole:,.0f} ms"
         )
     told, sure = _told(judged)
-    blamed, who_holds, lines = _blamed(evidence)
-    sure = sure or (blamed and _much_apart(judged))
-    says = f"{told}; {who_holds}"
-    if sure and (len(judged) > 1 or blamed):
-        return fail(says, *lines, headline=_headline(evidence, blamed=blamed))
-    product = who(evidence.products, "held")
-    return warn(says, *lines, headline=f"Something may hold the stream back{f': {product}' if product else ''}")
+    blame = _blamed(evidence, judged)
+    says = f"{told}; {blame.says}"
+    if (sure or (blame.proved and _much_apart(judged))) and (len(judged) > 1 or blame.proved):
+        return fail(says, *blame.fixes, headline=blame.headline)
+    return warn(says, *blame.fixes, headline=blame.headline.replace("holds", "may hold", 1))
 
 
 def _unjudged(evidence: Evidence, pair: Sequence[Seen]) -> str:
@@ -95,7 +95,9 @@ def _much_apart(judged: Sequence[Seen]) -> bool:
 
 
 def _apart(seen: Seen) -> float:
-    return 0.0 if seen.pattern is None else float(seen.pattern.apart[0])
+    """ms from one burst to the next: the median."""
+    begins = [seen.moments[burst[0]] for burst in _in_bursts(seen)]
+    return median([after - before for before, after in pairwise(begins)] or [0.0])
 
 
 def _in_bursts(seen: Seen) -> list[list[int]]:
@@ -125,41 +127,43 @@ def _alike(answers: Sequence[Seen]) -> str:
     return ""
 
 
-def _blamed(evidence: Evidence) -> tuple[bool, str, tuple[Fix, ...]]:
-    """Whether another way of asking shows who holds the chunks back; who it is, in words; and what to change."""
-    held = fixes(evidence.products, "held")
-    origin = [
-        seen for name in ("origin", "origin_again") if (seen := evidence.seen.get(name)) is not None and seen.judged
-    ]
-    if origin and not any(seen.held for seen in origin):
-        return (
-            True,
-            f"the server itself sends them one by one, {origin[0].pace:,.1f} ms apart: something in between holds them",
-            held,
-        )
+class _Blame(NamedTuple):
+    proved: bool  # another way of asking shows it
+    says: str
+    headline: str
+    fixes: tuple[Fix, ...]
+
+
+def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
+    """Who holds the chunks back."""
+    flush = Fix("the application: flush each event", _NOTES)
+    held, name = fixes(evidence.products, "held"), who(evidence.products, "held")
+    if not name and all(seen.coalesced and _CORKED[0] <= _apart(seen) <= _CORKED[1] for seen in judged):
+        held, name = fixes([HAPROXY], "held"), who([HAPROXY], "held")
     identity = evidence.seen.get("identity")
     if identity is not None and identity.judged and not identity.held:
-        lines = fixes(evidence.products, "compressed")
-        return True, "without compression they came one by one: what compresses them holds them", lines
-    flush = Fix("the application: flush each event", _NOTES)
+        compressor = who(evidence.products, "compressed") or "a compressor on the way"
+        says = "without compression they came one by one: what compresses them holds them"
+        headline = f"Compression holds the stream back: {compressor}"
+        return _Blame(True, says, headline, fixes(evidence.products, "compressed"))
+    origin = [
+        seen for each in ("origin", "origin_again") if (seen := evidence.seen.get(each)) is not None and seen.judged
+    ]
+    if origin and not any(seen.held for seen in origin):
+        pace = max(seen.pace or 0.0 for seen in origin)
+        says = f"the server itself sends them one by one, {pace:,.1f} ms apart: something in between holds them"
+        return _Blame(True, says, f"A proxy holds the stream back{_colon(name)}", held)
     if origin:
-        return True, "the server itself sends them so", (flush, *held)
+        headline = "The server itself holds the stream back, and no proxy"
+        return _Blame(True, "the server itself sends them so", headline, (flush, *held))
     names = " and ".join(product.name for product in evidence.products)
     recognised = f"recognised: {names}" if names else "no header names a product"
-    return False, f"who holds them is not known without --origin ({recognised})", (*held, flush)
+    says = f"who holds them is not known without --origin ({recognised})"
+    return _Blame(False, says, f"Something holds the stream back{f', perhaps {name}' if name else ''}", (*held, flush))
 
 
-def _headline(evidence: Evidence, *, blamed: bool) -> str:
-    origin = evidence.seen.get("origin")
-    if blamed and origin is not None and origin.held:
-        return "The server itself holds the stream back, and no proxy"
-    identity = evidence.seen.get("identity")
-    if blamed and identity is not None and identity.judged and not identity.held:
-        return f"Compression holds the stream back: {who(evidence.products, 'compressed') or 'a compressor on the way'}"
-    product = who(evidence.products, "held")
-    if not blamed:
-        return f"Something holds the stream back{f', perhaps {product}' if product else ''}"
-    return f"A proxy holds the stream back{f': {product}' if product else ''}"
+def _colon(name: str) -> str:
+    return f": {name}" if name else ""
 
 
 def path(evidence: Evidence) -> Result:
@@ -169,12 +173,14 @@ def path(evidence: Evidence) -> Result:
     )
     if not here or not there:
         return unknown(evidence.why_not("origin"))
+    if all(seen.held for seen in here):
+        return unknown("the chunks were held back, so that the first one tells nothing of the path's own time")
     first, origin_first = (min(seen.wait or 0.0 for seen in side) for side in (here, there))
     paces = [median([pace for seen in side if (pace := seen.pace) is not None] or [0.0]) for side in (here, there)]
     ratio = f", median gap {paces[0]:,.1f} in place of {paces[1]:,.1f} ms" if paces[1] else ""
     both = f"{first:,.0f} and {origin_first:,.0f} ms"
     told = f"the first content {first - origin_first:+,.0f} ms against the server itself ({both}){ratio}"
-    if first - origin_first > max(_MUCH_LATER, 0.5 * origin_first):
+    if first - origin_first > max(_MUCH_LATER, origin_first):
         return warn(told, Fix("look at what is in between: its buffers, its queue, its own model of the answer", _TTFT))
     return fine(told)
 

@@ -34,7 +34,7 @@ def gated(result: Gated, most_bytes: int = MOST_BYTES) -> str:
     return bounded(_of_both(result), most_bytes)
 
 
-def bounded(all_lines: Iterable[str], most_bytes: int) -> str:
+def bounded(all_lines: Iterable[str], most_bytes: int = MOST_BYTES) -> str:
     lines: list[str] = []
     size = 0
     left_out = "\n… the rest is left out: it would be too long here.\n"
@@ -48,17 +48,17 @@ def bounded(all_lines: Iterable[str], most_bytes: int) -> str:
 
 
 def _of_run(judgement: Judgement) -> Iterator[str]:
-    yield _heading(judgement.verdict, judgement.reason)
-    yield from _below_heading(judgement)
+    yield heading(judgement.verdict, judgement.reason)
+    yield from _belowheading(judgement)
 
 
 def _of_both(result: Gated) -> Iterator[str]:
-    yield _heading(result.status, result.reason)
+    yield heading(result.status, result.reason)
     yield from _compared(result.compared)
-    yield from _below_heading(result.judgement)
+    yield from _belowheading(result.judgement)
 
 
-def _below_heading(judgement: Judgement) -> Iterator[str]:
+def _belowheading(judgement: Judgement) -> Iterator[str]:
     run = judgement.run
     yield ""
     yield f"{code(run.scenario)} against {code(run.host)}, {judgement.took:,.0f} s, run {code(run.id)}"
@@ -120,7 +120,7 @@ def _rules(judgement: Judgement) -> Iterator[str]:
 
 
 def _of_comparison(compared: Comparison) -> Iterator[str]:
-    yield _heading(compared.status, compared.reason)
+    yield heading(compared.status, compared.reason)
     yield from _compared(compared)
 
 
@@ -136,7 +136,7 @@ def _compared(compared: Comparison) -> Iterator[str]:
     yield from (f"\n- {text(note)}" for note in compared.notes)
 
 
-def _heading(status: str, reason: str) -> str:
+def heading(status: str, reason: str) -> str:
     return f"## {STYLES[status].sign} {status.upper()}: {text(reason)}"
 
 

@@ -1,0 +1,117 @@
+"""`doctor` through real proxies from Debian: the checks that fail are those that docs/how-to/doctor.md lists."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gevent.pool import Pool
+
+from tests.support import proxies
+from tests.support.diagnosed import PLAIN, diagnosed, named
+from tests.support.late import Late
+from tests.support.reference import reference_server
+
+result = Late("streamgauge.harness.doctor.result")
+
+PAGE = (Path(__file__).parents[2] / "docs/how-to/doctor.md").read_text()
+_CHECK = re.compile(r"`(\w+)`")
+_GZIP = "gzip on; gzip_types *; gzip_min_length 1;"
+_BUFFERS = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
+NGINX = {
+    "nginx, buffering off": "proxy_http_version 1.1; proxy_buffering off;",
+    "nginx, buffering on": f"proxy_http_version 1.1; {_BUFFERS}",
+    "nginx, buffering and gzip on": f"proxy_http_version 1.1; {_BUFFERS} {_GZIP}",
+    "nginx, gzip on, buffering off": f"proxy_http_version 1.1; proxy_buffering off; {_GZIP}",
+    "nginx, HTTP/1.0 to the server": f"proxy_http_version 1.0; {_BUFFERS}",
+    "nginx, read timeout": "proxy_http_version 1.1; proxy_buffering off; proxy_read_timeout 2s;",
+}
+HAPROXY = {
+    "HAProxy, as it comes": "",
+    "HAProxy, http-no-delay": "option http-no-delay",
+    "HAProxy, compression": "option http-no-delay\n    compression algo gzip\n    compression type text/event-stream",
+    "HAProxy, server timeout": "option http-no-delay\n    timeout server 1s",
+}
+APACHE = {
+    "Apache, as it comes": "ProxyPass / {upstream}/",
+    "Apache, mod_deflate": "ProxyPass / {upstream}/\n    SetOutputFilter DEFLATE",
+    "Apache, short timeout": "ProxyPass / {upstream}/ timeout=1",
+}
+CADDY = {
+    "Caddy, as it comes": "reverse_proxy {upstream}",
+    "Caddy, another content type": "reverse_proxy {upstream} {\n header_down Content-Type application/json\n }",
+    "Caddy, encode": "encode {\n match {\n header Content-Type text/event-stream*\n }\n }\n reverse_proxy {upstream}",
+}
+VARNISH = {"Varnish, as it comes": "", "Varnish, do_stream off": "x-setting: whole"}
+# Where a stream falls silent for longer than the timeout.
+SILENT = {"nginx, read timeout", "HAProxy, server timeout", "Apache, short timeout"}
+HELD = {"nginx, buffering and gzip on", "HAProxy, as it comes", "Varnish, do_stream off"}  # asked with --origin
+NAMES = [*NGINX, *HAPROXY, *APACHE, *CADDY, *VARNISH]
+STARTS: Mapping[str, tuple[Any, Mapping[str, str]]] = {
+    "nginx": (proxies.nginx, NGINX),
+    "haproxy": (proxies.haproxy, HAPROXY),
+    "apache": (proxies.apache, APACHE),
+    "caddy": (proxies.caddy, CADDY),
+}
+
+
+@pytest.fixture(scope="module")
+def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    """Through each proxy as it is set up; several at a time, since they mostly wait."""
+    with ExitStack() as stack:
+        server = stack.enter_context(
+            reference_server("--preset", "exact", "--ttft", "100ms", "--itl", "20ms", "--tokens", "60")
+        )
+        urls: dict[str, str] = {}
+        for name, (start, settings) in STARTS.items():
+            urls |= stack.enter_context(start(server.url, tmp_path_factory.mktemp(name), settings))
+        varnish = stack.enter_context(proxies.varnish(server.url, tmp_path_factory.mktemp("varnish")))
+        urls |= dict.fromkeys(VARNISH, varnish)
+
+        def look(name: str) -> Any:
+            headers = [header for header in (VARNISH.get(name, ""),) if header]
+            headers += ["x-gauge-fault: stall:3s@10"] if name in SILENT else []
+            if name in HELD:
+                return diagnosed(urls[name], *headers, origin=server.url, experiments=(*PLAIN, "origin"))
+            return diagnosed(urls[name], *headers)
+
+        yield {"slow": slow(urls["nginx, read timeout"]), **dict(zip(NAMES, Pool(9).map(look, NAMES), strict=True))}
+
+
+def slow(url: str) -> Any:
+    """With --slow, and what it needs."""
+    return diagnosed(url, "x-gauge-tokens: 25", experiments=("ordinary", "leave", "slow"), slow=4)
+
+
+def listed() -> dict[str, tuple[list[str], list[str]]]:
+    """The rows of the page: what is set up, and the checks that fail and that warn."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("| ")
+    ]
+    return {row[0]: (_CHECK.findall(row[1]), _CHECK.findall(row[2])) for row in rows if len(row) == 4}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_through_a_real_proxy_the_right_checks_fail_and_only_those(diagnoses: dict[str, Any], name: str) -> None:
+    found = diagnoses[name]
+    expected = tuple(sorted(each) for each in listed()[name])
+    assert (named(found, result.Status.FAIL), named(found, result.Status.WARN)) == expected, found.sentence
+
+
+def test_the_sentence_names_the_product_and_its_directive(diagnoses: dict[str, Any]) -> None:
+    told = {name: found.sentence for name, found in diagnoses.items()}
+    assert told["nginx, buffering and gzip on"].startswith("Compression holds the stream back: nginx, gzip")
+    assert told["HAProxy, as it comes"].startswith("A proxy holds the stream back: HAProxy, http-no-delay")
+    assert told["Varnish, do_stream off"].startswith("A proxy holds the stream back: Varnish, do_stream")
+    assert told["nginx, buffering off"] == "It streams, and nothing is wrong with it"
+
+
+def test_a_held_silence_finds_the_timeout_of_the_path_and_a_long_answer_does_not_meet_it(
+    diagnoses: dict[str, Any],
+) -> None:
+    found = diagnoses["slow"]
+    assert found.status_of("idle_limit") is result.Status.FAIL
+    assert found.status_of("absolute_limit") is result.Status.PASS
+    assert found.sentence.startswith("Silent streams are ended after 2 s: nginx, proxy_read_timeout")
