@@ -15,6 +15,7 @@ from streamgauge.reports import html
 from streamgauge.reports.comparison.changes import Change
 
 WIDTH = 1_000  # units of every drawing
+_APART = 0.17 * WIDTH  # of two marks: beside the facts, a drawing is about 240 pixels wide
 _MOST = math.log(10)  # a change or interval beyond it runs to the edge
 _PERCENT = (1, 2, 5, 10, 20, 50)  # steps of the axis
 _WIDE = (-90, -75, -50, 0, 100, 300, 900)  # its marks where no step gives few enough
@@ -99,8 +100,13 @@ def _points(low: float, high: float) -> list[float]:
 
 
 def _marks(axis: _Axis) -> list[tuple[str, str]]:
-    """(place in percent of the width, text)."""
-    return [(f"{axis.at(place) / WIDTH * 100:.1f}", text) for place, text in axis.marks]
+    """(place in percent of the width, text): the zero, and those that leave room for each other beside it."""
+    shown: list[tuple[float, str]] = []
+    marks = [(axis.at(place), text) for place, text in axis.marks]
+    for place, text in sorted(marks, key=lambda mark: abs(mark[0] - axis.at(0))):
+        if all(abs(place - other) >= _APART for other, _ in shown):
+            shown.append((place, text))
+    return [(f"{place / WIDTH * 100:.1f}", text) for place, text in sorted(shown)]
 
 
 def _track(row: Change, axis: _Axis) -> Markup:
