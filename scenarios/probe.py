@@ -7,12 +7,14 @@ question can be answered from the prompt cache. The labels `prompt` and `connect
 
 from uuid import uuid4
 
-from streamgauge.scenario import Prompt, StreamUser, handbook, task
+from streamgauge.scenario import Prompt, StreamUser, between, handbook, task
 
 TOKENS = 32  # of an answer: enough for its beginning and a few gaps
 
 
 class Visitor(StreamUser):
+    wait_time = between(48, 72)  # without a monitor, which says when each visit is due
+
     @task(111)
     def ask(self) -> None:
         self.hang_up()

@@ -27,6 +27,8 @@ from streamgauge.harness.monitor.watch import Surroundings, Watch
 
 MOST = 5_000  # probes that one round reads
 _GRACE = 3.0  # seconds after a minute's end at which its probes are surely stored
+_TELL_EVERY = 10.0  # seconds: how often it is written that the judge lives
+_AHEAD = 5  # minutes: what was evaluated further ahead was so by a clock that went wrong
 _PATIENCE = 3  # gaps between two probes after which a target is silent
 _LATEST = 20  # probes of each target by which the time to the next is guessed
 _MISSED = 3 * 86_400 // MINUTE  # minutes: of what was not evaluated for longer, only the end is
@@ -39,8 +41,8 @@ class Judged(NamedTuple):
     evaluated: int  # the last minute that has been evaluated
     unread: Sequence[str]  # why rows were left out, a sentence each
     alerts: int  # that it queued
-    in_time: bool  # whether each target was probed lately
-    silent: Sequence[str]  # targets that were not probed for much too long, since this process began
+    in_time: bool = False  # whether each target was probed lately
+    silent: Sequence[str] = ()  # targets that were not probed for much too long, since this process began
 
     @property
     def more(self) -> bool:
@@ -62,29 +64,52 @@ class Judge:
         self._watch: Watch | None = None
         self._hours = Hours()
         self._began: float | None = None  # when the first round was, seconds since 1970
+        self._now = 0.0  # of the latest round
+        self._cursor, self._written_at = 0, 0.0  # what the latest round that wrote something has written
         self._ended: dict[str, deque[float]] = {name: deque(maxlen=_LATEST) for name in self._targets}
 
     def round(self, now: float) -> Judged:
         """Read what is new, and evaluate the minutes that are over at `now`, seconds since 1970."""
-        self._began = self._began or now
+        self._began, self._now = self._began or now, now
+        if self._watch is not None and self._watch.evaluated > now // MINUTE + _AHEAD:
+            self._watch = None  # the clock was set back: go on from now
+        if self._watch is None or self._is_due(self._watch, now):
+            found = self._written(now)
+        else:
+            found = Judged(0, self._watch.evaluated, (), 0)
+        if found.more:
+            return found
+        silent = [target for target in self._ended if self._late(target, now, self._began)]
+        return found._replace(in_time=self._in_time(now), silent=silent)
+
+    def _is_due(self, watch: Watch, now: float) -> bool:
+        """Whether there is something to write, without a lock. Once in a while there is in any case: that we live."""
+        return (
+            now - self._written_at >= _TELL_EVERY
+            or watch.evaluated < _last_minute(now)
+            or self._store.has_streams(self._cursor)
+        )
+
+    def _written(self, now: float) -> Judged:
         with self._store.transaction() as connection:
             watch = self._watch = self._watch or self._loaded(connection, now)
-            cursor = self._store.value("cursor", 0)
-            last, new, unread = self._store.new_streams(cursor, MOST)
+            last, new, unread = self._store.new_streams(self._store.value("cursor", 0), MOST)
             for each in new:
                 self._take(watch, each)
             probes = sum(len(each.streams) for each in new)
             if probes < MOST:  # else the minutes up to now may have more
-                watch.advance(int((now - _GRACE) // MINUTE) - 1)
+                watch.advance(_last_minute(now))
             watch.save()
             self._hours.save(connection)
-            silent = [target for target in self._ended if probes < MOST and self._late(target, now, self._began)]
-            in_time = not any(self._late(target, now, 0.0) for target in self._ended)
             state = {"cursor": last, "evaluated": watch.evaluated, "judged_at": now}
-            if in_time:
+            if self._in_time(now):
                 state["probed_at"] = now
             connection.executemany("INSERT OR REPLACE INTO monitor_state VALUES (?, ?)", state.items())
-        return Judged(probes, watch.evaluated, unread, watch.take_alerts(), in_time, silent)
+        self._cursor, self._written_at = last, now
+        return Judged(probes, watch.evaluated, unread, watch.take_alerts())
+
+    def _in_time(self, now: float) -> bool:
+        return not any(self._late(target, now, 0.0) for target in self._ended)
 
     def _late(self, target: str, now: float, since: float) -> bool:
         """Whether no probe of a target has ended for much too long; `since`: when to begin counting."""
@@ -104,11 +129,16 @@ class Judge:
         evaluated = min(max(self._store.value("evaluated", before - 1), before - _MISSED), before)
         around = Surroundings(
             monitor=self._store.value("id", "monitor"),
-            put=self._put(connection),
+            put=self._putting(connection),
             in_maintenance=partial(covers, self._config.monitor.maintenance),
             link=partial(_link, self._config.monitor.url),
         )
+        connection.execute("DELETE FROM monitor_counts WHERE minute > ?", [before + _AHEAD])  # of a wrong clock
         return Watch(connection, self._levels, around, evaluated, now)
+
+    def _putting(self, connection: Connection) -> Callable[[Alert], object]:
+        put = self._put(connection)
+        return lambda alert: put(alert, self._now)  # not since the incident's time: that may be days ago
 
     def _take(self, watch: Watch, new: New) -> None:
         target = new.run.labels.get(TARGET)
@@ -138,6 +168,11 @@ class Judge:
                     None if np.isnan(ttft[place]) else float(ttft[place]),
                 )
                 watch.take(level, target, seen, good=bool(good[place] > UNKNOWN))
+
+
+def _last_minute(now: float) -> int:
+    """The last minute that is over, and whose probes are stored."""
+    return int((now - _GRACE) // MINUTE) - 1
 
 
 def _link(url: str | None, incident: Incident) -> str | None:

@@ -30,7 +30,7 @@ class Surroundings:
     """What a watch is given besides its level and probes."""
 
     monitor: str  # the database's own id, a part of the keys of its incidents
-    put: Callable[[Alert, float], object]  # queues an alert, in the transaction of its incident
+    put: Callable[[Alert], object]  # queues an alert, in the transaction of its incident
     in_maintenance: Callable[[str, float], bool]  # of a target, at a moment
     link: Callable[[Incident], str | None] = lambda _: None  # to the page with its streams
 
@@ -202,7 +202,7 @@ class Watch:
             summary=incident.summary,
             link=self._around.link(incident),
         )
-        self._around.put(alert, incident.began if incident.ended is None else incident.ended)
+        self._around.put(alert)
         self._alerts += 1
 
     def _budget_left(self, level: Level, targets: Sequence[str], at: float) -> float:

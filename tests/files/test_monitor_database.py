@@ -1,6 +1,7 @@
 """A monitor's database: rounds of its judge, what is kept of probes, and databases joined."""
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from streamgauge.harness.config.load import parse
+from streamgauge.harness.drive.prompts import ask
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.store.merged import merge
@@ -18,9 +20,11 @@ from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.judging import Judge
 from streamgauge.harness.monitor.levels import levels
 from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.late import Late
 from tests.support.monitoring import TARGETS
 from tests.support.record import a_run, observation
 
+probing = Late("streamgauge.harness.run.probing")
 START = 1_680_000_000  # seconds since 1970: a full minute
 CONFIG = f'{TARGETS}\n[[slo]]\nname = "first token"\ngood = "ttft < 1.5s"\n'
 EVERY = 60
@@ -73,9 +77,9 @@ def test_probes_are_judged_once_and_an_incident_keeps_its_worst_streams(monitor:
     monitor.round(0)
     monitor.probes([400] * 60)
     monitor.round(60)
-    monitor.probes([None, 2_000, 9_000, *[1_600] * 17], first=60)
-    for minute in range(61, 81):
-        monitor.round(minute)
+    for minute, ttft in enumerate([None, 2_000, 9_000, *[1_600] * 17], 60):
+        monitor.probes([ttft], first=minute)
+        monitor.round(minute + 1)
         monitor.restart()
     (ticket, alert) = monitor.alerts
     assert (alert.severity, alert.since, ticket.severity) == ("page", START + 64 * EVERY, "ticket")
@@ -221,3 +225,43 @@ def test_a_database_of_runs_alone_is_not_a_monitors(tmp_path: Path) -> None:
     Store.create(tmp_path / "runs.db").close()
     with pytest.raises(StoreError, match="not written by a monitor; give the --db of `streamgauge monitor`"):
         MonitorStore.open(tmp_path / "runs.db")
+
+
+def test_a_clock_that_was_set_forward_and_back_costs_only_the_time_between(monitor: Monitor) -> None:
+    monitor.round(0)
+    monitor.probes([400] * 5)
+    monitor.round(5)
+    monitor.round(500_000)  # a year
+    for minute in range(5, 25):
+        monitor.probes([9_000], first=minute)
+        monitor.round(minute + 1)
+    assert [each.severity for each in monitor.alerts] == ["page", "ticket"]
+
+
+def test_a_quiet_round_takes_no_lock_and_a_quiet_monitor_says_every_ten_seconds_that_it_lives(monitor: Monitor) -> None:
+    monitor.round(0)
+    with sqlite3.connect(monitor.store.path, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert monitor.judge.round(START + 6).probes == 0  # it would wait for ten seconds for the lock
+        other.execute("ROLLBACK")
+    monitor.judge.round(START + 15.5)
+    assert monitor.store.value("judged_at", None) == START + 15.5
+
+
+def test_what_is_in_time_needs_a_probe_of_each_target(monitor: Monitor) -> None:
+    assert not monitor.judge.round(START + 5).in_time, "nothing has been probed yet"
+    monitor.probes([400])
+    assert monitor.judge.round(START + 70).in_time
+    late = monitor.judge.round(START + 70 + 60 * EVERY)
+    assert (late.in_time, late.silent) == (False, ["eu"])
+
+
+def test_probes_are_left_out_once_the_last_day_s_streams_have_spent_the_budget(tmp_path: Path) -> None:
+    spending = probing.Spending
+    monitor = Monitor(tmp_path / "m.db", CONFIG.replace("[[slo]]", "[monitor]\ntokens_per_day = 8_000\n[[slo]]", 1))
+    now = int(time.time())
+    monitor.begin("run-now", now - 600)
+    assert spending(monitor.config, "eu", monitor.store).may_ask(ask("?")), "a quarter of a day's tokens at once"
+    spent = [observation(due=1_000 * n, input_tokens=100, output_tokens=300) for n in range(5)]
+    monitor.store.append("run-now", spent, [])
+    assert not spending(monitor.config, "eu", monitor.store).may_ask(ask("?"))

@@ -46,7 +46,7 @@ class Monitor:
 
     def start(self, evaluated: int) -> None:
         """As a judge does that has been restarted: all it knows is in the database."""
-        around = Surroundings("m", lambda alert, _: self.alerts.append(alert), self._in_maintenance)
+        around = Surroundings("m", self.alerts.append, self._in_maintenance)
         self.watch = Watch(self.connection, self.levels, around, evaluated, (evaluated + 1) * 60.0)
 
     def minute(self, number: int, results: Iterable[tuple[str, bool]]) -> None:

@@ -60,6 +60,11 @@ class MonitorStore(Store):
         with as_store_errors(self.path):
             yield self._database.conn
 
+    def has_streams(self, after: int) -> bool:
+        """Whether there are streams whose ids are larger."""
+        with self.reading() as connection:
+            return connection.execute("SELECT 1 FROM streams WHERE id > ? LIMIT 1", [after]).fetchone() is not None
+
     def new_streams(self, after: int, most: int) -> tuple[int, list[New], list[str]]:
         """The first streams whose ids are larger, at most about `most`; the last id; and what could not be read."""
         with as_store_errors(self.path):
