@@ -1,7 +1,7 @@
 """What the monitor asks: is the endpoint as quick as yesterday, for somebody new and for somebody who is back?
 
 Each visit opens a connection and asks a short question that no prompt cache knows; one visit in four asks another one
-at once, over the connection that is now warm. One visit in 150 asks behind a long handbook, twice, so that the second
+at once, over the connection that is now warm. One visit in 250 asks behind a long handbook, twice, so that the second
 question can be answered from the prompt cache. The labels `prompt` and `connection` tell them apart.
 """
 
@@ -15,12 +15,12 @@ TOKENS = 32  # of an answer: enough for its beginning and a few gaps
 class Visitor(StreamUser):
     wait_time = between(48, 72)  # without a monitor, which says when each visit is due
 
-    @task(111)
+    @task(187)
     def ask(self) -> None:
         self.hang_up()
         self.ask_short()
 
-    @task(37)
+    @task(62)
     def ask_twice(self) -> None:
         self.ask()
         self.ask_short()

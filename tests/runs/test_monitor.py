@@ -22,8 +22,10 @@ from tests.support.command import command, invoke, rows, running, until
 from tests.support.reference import reference_server
 
 KILLS = max(4, int(os.environ.get("STREAMGAUGE_KILLS", "4").partition(":")[0]) // 3)
-SLOW, BROKEN, WELL = (part * KILLS for part in (2, 3, 4))  # seconds after the server's start
-VICTIMS = {"judge": "streamgauge.harness.monitor", "prober": "streamgauge.harness.run"}
+# Seconds after the server's start. A busy machine takes ten to start a prober.
+SLOW, BROKEN, WELL = 12, 20, 28 + KILLS
+VICTIMS = {"judge": "streamgauge.harness.monitor", "prober": "eu"}  # a word of its command line
+OF_EU = 'runs.labels LIKE \'%"target":"eu"%\''
 SCENARIO = """
 from streamgauge.scenario import Prompt, StreamUser, task
 
@@ -52,7 +54,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
     seed = SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     random = Random(seed)
-    moments = sorted(random.uniform(5, WELL + 4) for _ in range(KILLS))
+    moments = sorted(random.uniform(8, WELL) for _ in range(KILLS))
     (folder / "ask.py").write_text(SCENARIO)
     faults = ("--fault", f"slow_headers:800ms:{SLOW}s-{BROKEN}s", "--fault", f"http_503:{BROKEN}s-{WELL}s")
     began = time.monotonic()
@@ -63,7 +65,9 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
         (folder / "m.toml").write_text(
             f'[monitor]\nscenario = "{folder}/ask.py"\nevery = "1s"\ntokens_per_day = 9_000_000\n'
             f'[[monitor.target]]\nname = "eu"\nhost = "{server.url}"\n'
+            f'[[monitor.target]]\nname = "shipped"\nhost = "{server.url}"\nscenario = "probe"\n'
             '[[slo]]\nname = "first token"\ngood = "ttft < 500ms"\nfailures = 3\nsuccesses = 3\n'
+            'where = { label = { target = "eu" } }\n'
             f'[[alert]]\nkind = "webhook"\nurl = "{receiver.url}"\n'
         )
         kills: list[tuple[str, float]] = []
@@ -119,11 +123,12 @@ def test_one_incident_is_told_once_and_its_end_once(lived: Lived) -> None:
 
 
 def test_no_probe_is_doubled_and_each_that_is_missing_was_due_while_its_prober_was_dead(lived: Lived) -> None:
-    select = "SELECT (realtime_ns + due_at) / 1000000000, outcome FROM streams JOIN runs ON run = number ORDER BY 1"
+    select = "SELECT (realtime_ns + due_at) / 1000000000, outcome FROM streams JOIN runs ON run = number "
+    select += f"WHERE {OF_EU} ORDER BY 1"
     slots = [second for second, _ in rows(lived.database, select)]
     assert len(slots) == len(set(slots)), "two probes in one second"
     missing = set(range(slots[0], slots[-1])) - set(slots)
-    starts = [started / 1e9 for (started,) in rows(lived.database, "SELECT realtime_ns FROM runs")]
+    starts = [started / 1e9 for (started,) in rows(lived.database, f"SELECT realtime_ns FROM runs WHERE {OF_EU}")]
     for victim, at in lived.kills:
         if victim == "prober":
             back = min((start for start in starts if start > at), default=slots[-1])
@@ -137,7 +142,9 @@ def test_each_probe_that_was_judged_is_counted_once(lived: Lived) -> None:
         assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
     ((cursor,),) = rows(lived.database, "SELECT value FROM monitor_state WHERE name = 'cursor'")
     ((judged,),) = rows(
-        lived.database, f"SELECT count(*) FROM streams WHERE id <= {cursor} AND outcome != 'interrupted'"
+        lived.database,
+        f"SELECT count(*) FROM streams JOIN runs ON run = number WHERE {OF_EU} AND streams.id <= {cursor} "
+        "AND outcome != 'interrupted'",
     )
     ((counted,),) = rows(lived.database, "SELECT max(good + bad) FROM monitor_counts")
     assert counted == judged
@@ -145,3 +152,12 @@ def test_each_probe_that_was_judged_is_counted_once(lived: Lived) -> None:
 
 def test_a_second_monitor_of_the_same_database_is_refused(lived: Lived) -> None:
     assert "m.db: another monitor is writing to it; end that one, or give another --db" in lived.second
+
+
+def test_the_shipped_scenario_tells_cold_and_warm_connections_apart(lived: Lived) -> None:
+    found = rows(
+        lived.database,
+        "SELECT DISTINCT json_extract(streams.labels, '$.connection'), connected_at IS NULL "
+        f"FROM streams JOIN runs ON run = number WHERE NOT {OF_EU} AND outcome = 'completed'",
+    )
+    assert sorted(found) == [("cold", 0), ("warm", 1)]

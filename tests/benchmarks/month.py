@@ -1,0 +1,97 @@
+"""A month of a monitor at one probe a second, without waiting for it: memory, the database's size, and rounds.
+
+DAYS=8 KEEP=2 in the environment take less time.
+"""
+
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from msgspec.structs import replace
+
+from streamgauge.harness.config.load import parse
+from streamgauge.harness.judge.store.monitored import MonitorStore
+from streamgauge.harness.monitor import retention
+from streamgauge.harness.monitor.judging import Judge
+from streamgauge.harness.monitor.levels import levels
+from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support.monitoring import TARGETS
+from tests.support.record import MS, a_run, observation
+
+BYTES_A_PROBE = 1_000  # of those that are kept
+BYTES_BESIDE = 60_000_000  # hours, counts, and pages that wait to be used again
+GROWS = 20  # MB of memory, at most, once the first streams have been dropped
+DAY, STEP = 86_400, 600  # seconds
+START = 1_680_048_000  # a midnight
+KINDS = 50  # of probes that differ
+
+
+def run() -> dict[str, Any]:
+    days, keep = int(os.environ.get("DAYS", "30")), int(os.environ.get("KEEP", "7"))
+    with tempfile.TemporaryDirectory() as folder:
+        return _month(days, keep, Path(folder))
+
+
+def _month(days: int, keep: int, folder: Path) -> dict[str, Any]:
+    store = MonitorStore.create(folder / "month.db")
+    config = parse(f"{TARGETS}[monitor]\nevery = '1s'\nkeep_raw = '{keep}d'\n".encode())
+    judge = Judge(store, config, levels(config), lambda _: lambda *_: True)
+    kinds = _kinds()
+    rounds, memory, sizes = [], [], []
+    for day in range(days):
+        store.start_run(a_run(id=f"run-{day}", realtime_ns=(START + day * DAY) * 10**9, labels={"target": "eu"}))
+        for second in range(0, DAY, STEP):
+            is_bad = day % 5 == 3 and second == 36_000  # ten minutes of every fifth day
+            store.append(f"run-{day}", _probes(kinds, second, is_bad=is_bad), [])
+            now, began = START + day * DAY + second + STEP + 5, time.perf_counter()
+            judge.round(now)
+            rounds.append(time.perf_counter() - began)
+            if second % 3_600 == 0:
+                retention.drop(store, keep * DAY, now)
+                judge.thin()
+        memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        sizes.append(sum(each.stat().st_size for each in folder.iterdir()))
+    store.close()
+    most = BYTES_A_PROBE * DAY * keep + BYTES_BESIDE
+    assert max(sizes) < most, f"{max(sizes):,} bytes, of at most {most:,}"
+    assert memory[-1] < memory[min(keep, days - 1)] + GROWS, f"memory grew: {memory}"
+    return {
+        "days": days,
+        "probes": days * DAY,
+        "kept_days": keep,
+        "megabytes": round(max(sizes) / 1e6),
+        "memory_mb": [round(each) for each in (memory[min(keep, days - 1)], memory[-1])],
+        "round_of_600_probes_ms": round(max(rounds) * 1e3),
+    }
+
+
+def _kinds() -> list[StreamObservation]:
+    random = Random(1)
+
+    def kind() -> StreamObservation:
+        first = random.lognormvariate(6, 0.3)
+        at = [first + 15 * token + random.uniform(0, 9) for token in range(32)]
+        labels = {"prompt": "short", "connection": "cold"}
+        return observation([("text", each) for each in at], labels=labels, input_tokens=25, output_tokens=32)
+
+    return [kind() for _ in range(KINDS)]
+
+
+def _probes(kinds: Sequence[StreamObservation], first: int, *, is_bad: bool) -> list[StreamObservation]:
+    """One each second of a step."""
+    if is_bad:
+        kinds = [observation([], outcome=Outcome.UNREACHABLE, ended=3.0)]
+    found = []
+    for second in range(first, first + STEP):
+        one, moved = kinds[second % len(kinds)], second * 1_000 * MS
+        moments = {
+            name: None if (at := getattr(one, name)) is None else at + moved
+            for name in ("due_at", "started_at", "sent_at", "first_content_at", "last_content_at", "ended_at")
+        }
+        found.append(replace(one, **moments))
+    return found
