@@ -14,6 +14,7 @@ terms         words with a definition
 html          the templates
 run_pages     which file is the report of which run
 page          a run's report as one HTML file
+capacity      the page of a search for the capacity
 trend         the history page
 status_page   the page of a monitor
 

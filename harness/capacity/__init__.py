@@ -12,6 +12,7 @@ window        a visit's part of the run, judged as a run is
 visiting      visits to the levels of that run
 found         what was found, as a document
 hunt          the whole search
+usl           throughput by load, as a curve for the eye
 sentences     the answer in words
 screen        the search in a terminal
 outputs       the answer as files and for CI

@@ -46,6 +46,7 @@ class Plan:
     first: int
     guards: Guards
     at_least: int | None = None
+    ladder: Sequence[int] = ()  # the only levels, if there are any
 
 
 class Hunt:
@@ -53,7 +54,9 @@ class Hunt:
         self._plan = plan
         self._visits = visits
         self._watch = watch
-        self.search = Search(visits.judging.limits, plan.most, plan.first, plan.at_least, affords=self._affords)
+        self.search = Search(
+            visits.judging.limits, plan.most, plan.first, plan.at_least, plan.ladder, affords=self._affords
+        )
         self.levels: list[Level] = []
         self.stopped: str | None = None  # why it ended before the answer was known
 

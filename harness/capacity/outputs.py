@@ -63,9 +63,14 @@ def cells(level: Level) -> list[str]:
         figure(level.itl_p95, "ms"),
         figure(level.completions, "streams/s").removesuffix(" streams/s"),
         figure(level.error_rate, "ratio"),
-        level.generator
-        or ", ".join(f"{rule.figure} {sentences.observed(rule)}" for rule in level.rules if not rule.kept),
+        why(level),
     ]
+
+
+def why(level: Level) -> str:
+    """What spoilt a level: the load generator, or the rules that were not kept; "" if nothing did."""
+    broken = (f"{rule.figure} {sentences.observed(rule)}" for rule in level.rules if not rule.kept)
+    return level.generator or ", ".join(broken)
 
 
 def as_junit(found: Found) -> str:

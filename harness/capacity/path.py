@@ -27,6 +27,7 @@ class Purpose(StrEnum):
     CLIMB = "climb"  # only to know where to go on: nothing is proved, since few streams a second end at low loads
     BISECT = "bisect"
     CONFIRM = "confirm"
+    SWEEP = "sweep"  # a level that was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,8 @@ class Visited:
 class Search:
     """`at_least`: a level that is to be visited if it lies between two that the search knows.
 
+    `ladder`: the only levels, if there are any.
+
     A visit that may take fewer streams has fewer looks: it is as sure, and more often undecided.
     """
 
@@ -76,6 +79,7 @@ class Search:
     most: int  # users
     first: int = FIRST
     at_least: int | None = None
+    ladder: Sequence[int] = ()
     visits: list[Visited] = field(default_factory=list)  # the caller adds what came of each order
     affords: Callable[[int], float] = lambda _: math.inf  # effective streams that a visit to so many users may take
 
@@ -143,6 +147,9 @@ class Search:
 
     def next(self) -> Order | None:
         """None: the answer is known."""
+        if self.ladder:
+            left = [users for users in self.ladder if users not in self._levels()]
+            return self._order(left[0], Purpose.SWEEP) if left else None
         passed, not_passed = self.passed, self.not_passed
         if passed is None or not_passed is None:
             users = self._climbed(passed, not_passed)

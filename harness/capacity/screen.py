@@ -20,6 +20,7 @@ _WHY = {
     Purpose.CLIMB: "on the way up",
     Purpose.BISECT: "inside the bracket",
     Purpose.CONFIRM: "again, to confirm",
+    Purpose.SWEEP: "of the sweep",
 }
 
 

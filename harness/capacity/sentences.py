@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from streamgauge.harness.capacity.found import Found, Level, RuleAtLevel, first_broken, first_missed
+from streamgauge.harness.capacity.path import Purpose
 from streamgauge.harness.capacity.sequential import Outcome
 from streamgauge.harness.judge.figures import figure, money, some
 
@@ -12,7 +13,7 @@ _WIDE = 0.10  # of the knee, on each side
 
 def answer(found: Found) -> list[str]:
     """The answer, most important first."""
-    return [*_early(found), _proven(found), *_knee(found), *_way(found), *_wide(found)]
+    return [*_early(found), _proven(found), *_knee(found), *what_gave_way(found), *_wide(found)]
 
 
 def _early(found: Found) -> Iterator[str]:
@@ -36,12 +37,14 @@ def _knee(found: Found) -> Iterator[str]:
         at, low, high = (whole(each) for each in (found.knee.at, found.knee.low, found.knee.high))
         yield f"The knee is about {at} ({low}–{high}; the interval is approximate)."
     elif found.not_passed is None and found.passed == found.most:
-        yield f"The knee is above {found.most:,}, the most that --max-users allows."
+        swept = any(level.purpose is Purpose.SWEEP for level in found.levels)
+        yield f"The knee is above {found.most:,}, the most that {'the sweep has' if swept else '--max-users allows'}."
     elif found.passed is not None and found.not_passed is not None and found.gave_way == "server":
         yield f"The knee is between {found.passed:,} and {found.not_passed:,}."
 
 
-def _way(found: Found) -> Iterator[str]:
+def what_gave_way(found: Found) -> Iterator[str]:
+    """One sentence; none if nothing did."""
     level = first_missed(found)
     if level is None:
         return

@@ -1,12 +1,13 @@
 """`streamgauge capacity`: how many users the endpoint holds."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from streamgauge.harness.capacity.driven import Mistaken, Work
-from streamgauge.harness.capacity.found import exit_code
+from streamgauge.harness.capacity.found import Found, exit_code
 from streamgauge.harness.capacity.guards import Guards
 from streamgauge.harness.capacity.hunt import Plan, hunt
 from streamgauge.harness.capacity.outputs import check, write
@@ -15,12 +16,31 @@ from streamgauge.harness.capacity.screen import Screen
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.load import load
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.outputs import kinds
+from streamgauge.harness.judge.outputs import kinds, save
 from streamgauge.harness.judge.outputs.rich_text import errors_console
 from streamgauge.harness.run import labels, limits
+from streamgauge.harness.run.options import AUTO
 
 _SCENARIO = "concurrency"
 _MOST = 1_000
+_MOST_LEVELS = 100  # of a sweep
+
+
+class _Ladder(click.ParamType[tuple[int, ...]]):
+    """Numbers of users, ascending and each once."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            levels = {int(number) for number in value.split(",")}
+        except ValueError:
+            self.fail(f"{value!r}: write numbers of users with commas between them, such as 10,20,50,100", param, ctx)
+        if min(levels) < 1 or len(levels) > _MOST_LEVELS:
+            self.fail(f"{value!r}: write at most {_MOST_LEVELS} numbers of 1 or more", param, ctx)
+        return tuple(sorted(levels))
 
 
 @click.command(name="capacity")
@@ -39,12 +59,19 @@ _MOST = 1_000
     help="Exit with 0 only if N users are proven, with 1 if N are too many.",
 )
 @click.option(
+    "--sweep",
+    type=_Ladder(),
+    default=(),
+    metavar="N,N,…",
+    help="Visit only these numbers of users, such as 10,20,50,100, each once.",
+)
+@click.option(
     "--max-users", type=click.IntRange(1), default=_MOST, show_default=True, help="Never more users than that."
 )
 @click.option("--max-streams", type=click.IntRange(1), help="End the search before so many streams have begun.")
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End the search after so many minutes.")
 @click_options.of_run("max_cost", "max_tokens_spent", "config", "protocol", "model", "path", "header")
-@click_options.of_run("processes", "db", "seed", "client", "label", "json", "output")
+@click_options.of_run("processes", "db", "seed", "client", "label", "report", "json", "output")
 @click.argument("passed_on", metavar="[-- LOCUST_OPTIONS]", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def command(ctx: click.Context, /, url: str, scenario: str, passed_on: Sequence[str], **options: Any) -> None:
@@ -60,16 +87,27 @@ def command(ctx: click.Context, /, url: str, scenario: str, passed_on: Sequence[
     Exit codes: 0 the answer is known, or N are proven; 1 N are too many, or not even one user keeps the rules; 2 a
     mistake in the call; 3 the answer is not known: the search was ended early, or the load generator gave way.
     """
-    at_least, most = options.pop("at_least"), options.pop("max_users")
+    at_least, ladder = options.pop("at_least"), options.pop("sweep")
+    most = options.pop("max_users")
+    if ladder and ladder[-1] > most:
+        raise click.UsageError(f"--sweep {ladder[-1]}: raise --max-users, which is {most}")
+    most = ladder[-1] if ladder else most
     if at_least is not None and at_least > most:
-        raise click.UsageError(f"--at-least {at_least}: raise --max-users, which is {most}")
+        raise click.UsageError(f"--at-least {at_least}: no more than {most} users are allowed: raise --max-users")
+    if options["processes"] == AUTO:
+        raise click.UsageError(
+            f"--processes {AUTO}: write a number; how many users there will be is what is searched for"
+        )
     outputs = kinds.requested(options.pop("output"), options.pop("json"))
     check(outputs)
+    report = options.pop("report")
+    if report:
+        kinds.check_place(report)
     guards = Guards(options.pop("max_streams"), options.pop("max_minutes"))
     limits.raise_open_files()
     limits.check(most)
     first = min(max(1, at_least // 4) if at_least else FIRST, most)
-    plan = Plan(load(options["config"]), most, first, guards, at_least)
+    plan = Plan(load(options["config"]), most, first, guards, at_least, ladder)
     options["label"] = labels.written(labels.provenance() | labels.parse(options["label"], "--label"))
     work = Work(scenario, {**options, "host": url, "users": 1, "warm_up": "0s"}, passed_on)
     screen = Screen(errors_console() if any(output.path == "-" for output in outputs) else None)
@@ -78,5 +116,12 @@ def command(ctx: click.Context, /, url: str, scenario: str, passed_on: Sequence[
             found = hunt(work, plan, screen)
     except Mistaken:
         ctx.exit(Exit.MISTAKE)
-    write(found, outputs, [lambda: screen.told(found)])
+    pages = [partial(_page, found, report)] if report else []
+    write(found, outputs, [partial(screen.told, found), *pages])
     ctx.exit(exit_code(found))
+
+
+def _page(found: Found, path: str) -> None:
+    from streamgauge.reports import capacity  # noqa: PLC0415 - plotly takes 0.1 s, which a search without a page saves
+
+    save(capacity.render(found), path)

@@ -9,6 +9,7 @@ from typing import Any
 from . import (
     blobs,
     burst,
+    capacity,
     cores,
     fuzz,
     gate,
@@ -38,6 +39,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "locust_events": locust_events.run,
     "scale": scale.run,
     "gate": gate.run,
+    "capacity": capacity.run,
     "blobs": blobs.run,
     "fuzz": fuzz.run,
 }

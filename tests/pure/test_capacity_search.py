@@ -139,6 +139,15 @@ def test_a_level_that_was_only_climbed_is_no_proof_of_a_strict_limit() -> None:
     assert (found.passed, found.proven) == (None, None)
 
 
+def test_a_sweep_visits_its_levels_and_no_others() -> None:
+    found = search(STEEP.level(40.5, 1), ladder=(10, 20, 50, 100))
+    assert [visit.users for visit in found.visits] == [10, 20, 50, 100]
+    assert (found.proven, found.not_passed) == (20, 50)
+    knee = found.knee()
+    assert knee is not None
+    assert 20 <= knee.low <= knee.at <= knee.high <= 50
+
+
 def test_each_level_is_left_as_soon_as_it_is_clear() -> None:
     asked: list[int] = []
 

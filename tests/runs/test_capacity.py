@@ -141,7 +141,9 @@ def stored(path: Path) -> int:
 @pytest.mark.parametrize(
     ("words", "config", "said"),
     [
-        (["--at-least", "9", "--max-users", "8"], CONFIG, "--at-least 9: raise --max-users, which is 8"),
+        (["--at-least", "9", "--max-users", "8"], CONFIG, "--at-least 9: no more than 8 users are allowed: raise --max-users"),
+        (["--sweep", "10,20", "--max-users", "15"], CONFIG, "--sweep 20: raise --max-users, which is 15"),
+        (["--sweep", "10,x"], CONFIG, "write numbers of users with commas between them"),
         ([], "", "capacity needs a rule that fails"),
         ([], '[[sla]]\nrule = "mean(ttft) < 1s"', "says nothing of one stream"),
         (["--output", "badge=x.svg"], CONFIG, "capacity writes json, junit, markdown, text and github"),

@@ -64,9 +64,9 @@ def _passed_on(alike: float) -> Floats:
     return np.tril(alike ** np.maximum(0, places[:, None] - places[None, :]))
 
 
-def search(level: Level, limits: Sequence[Limit] = LIMITS, most: int = 1000) -> Search:
+def search(level: Level, limits: Sequence[Limit] = LIMITS, most: int = 1000, ladder: Sequence[int] = ()) -> Search:
     """A whole search, by the code of the command."""
-    found = Search(limits, most)
+    found = Search(limits, most, ladder=ladder)
     while (order := found.next()) is not None:
         visit, among = Visit(order.users, limits, order.looks, order.worth), order.among(limits)
         outcome = next(filter(None, (visit.after(batch, among) for batch in level(order.users))))

@@ -1,0 +1,130 @@
+"""What a search found, in sentences and in every output, and with which exit code it ends."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import jsonschema
+import pytest
+
+from streamgauge.harness.capacity import outputs, sentences, usl
+from streamgauge.harness.capacity.found import exit_code
+from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.outputs.kinds import requested
+from streamgauge.reports import capacity
+from tests.support.found_capacity import found, level
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/capacity.schema.json").read_text())
+
+
+def test_the_answer_has_both_numbers_and_what_gave_way() -> None:
+    assert sentences.answer(found()) == [
+        "At least 84 users keep the SLA (95 % confidence).",
+        "The knee is about 90 (86–95; the interval is approximate).",
+        "At 99 users p95(ttft) gives way first: 2,900 ms, limit 1,500 ms; p95(itl) still fine.",
+    ]
+    assert sentences.cost(found()) == "9,876 streams in 412 s, 1.5 USD"
+
+
+def test_a_generator_that_gave_way_is_not_taken_for_the_server() -> None:
+    why = "the generator was saturated; end other programs"
+    levels = [level(64, "passed", 0.0, 400.0), level(99, "missed", 0.2, 2900.0, generator=why)]
+    told = sentences.answer(found(levels=levels, knee=None, gave_way="generator", proven=64, passed=64, not_passed=99))
+    assert told[1].startswith(
+        f"At 99 users the load generator gave way, not the server: {why}. The server's knee is above"
+    )
+    assert exit_code(found(levels=levels, knee=None, gave_way="generator", proven=64)) is Exit.INCONCLUSIVE
+
+
+def test_a_wide_interval_says_how_many_more_streams_would_settle_it() -> None:
+    told = sentences.answer(found(knee={"at": 90.0, "low": 70.0, "high": 110.0}))
+    assert told[-1] == "The interval is wide; about 11,800 more streams near the knee would make it ±10 %."
+
+
+def test_a_search_that_was_ended_early_begins_with_that() -> None:
+    told = sentences.answer(
+        found(stopped="interrupted", knee=None, proven=None, levels=[], passed=None, not_passed=None)
+    )
+    assert told == [
+        "The search was ended early: interrupted. This is what is known so far.",
+        "No number of users was shown to keep the SLA.",
+    ]
+
+
+NOBODY: dict[str, Any] = {"proven": None, "knee": None, "passed": None, "not_passed": 1}
+ONE_MISSED = [level(1, "missed", 0.5, 9000.0)]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({}, Exit.MET),
+        ({"at_least": 84}, Exit.MET),
+        ({"at_least": 88}, Exit.INCONCLUSIVE),  # between what was passed and what was missed
+        ({"at_least": 99}, Exit.MISSED),
+        ({"at_least": 500}, Exit.MISSED),
+        ({"stopped": "interrupted"}, Exit.INCONCLUSIVE),
+        ({"stopped": "interrupted", "at_least": 64}, Exit.MET),  # two visits show it
+        ({"stopped": "interrupted", "at_least": 80}, Exit.INCONCLUSIVE),  # one does
+        ({**NOBODY, "levels": ONE_MISSED}, Exit.MISSED),
+        ({**NOBODY, "levels": []}, Exit.INCONCLUSIVE),
+        ({"gave_way": "generator"}, Exit.INCONCLUSIVE),
+        ({"gave_way": "generator", "at_least": 80}, Exit.MET),
+    ],
+)
+def test_the_exit_code_is_good_only_with_a_proof(fields: dict[str, Any], code: Exit) -> None:
+    assert exit_code(found(**fields)) is code
+
+
+def test_the_document_is_as_its_schema_says() -> None:
+    for each in (found(), found(**NOBODY, levels=[], stopped="interrupted")):
+        jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(outputs.as_json(each)))
+
+
+def test_text_from_outside_is_inert_everywhere() -> None:
+    hostile = found(host="https://x|`<script>alert(1)</script>", stopped="a | b <img src=x> @somebody")
+    assert "<img" not in outputs.as_markdown(hostile).replace("\\<", "")
+    assert "@somebody" not in outputs.as_markdown(hostile)
+    assert ElementTree.fromstring(outputs.as_junit(hostile)) is not None
+    page = capacity.render(hostile)
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+
+
+def test_the_page_holds_the_answer_the_levels_and_no_address() -> None:
+    page = capacity.render(found())
+
+    class Text(HTMLParser):
+        told = ""
+        rows = 0
+
+        def handle_data(self, data: str) -> None:
+            self.told += data
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            self.rows += tag == "tr"
+            assert not any(name in {"src"} for name, _ in attrs), "it opens without a network"
+
+    text = Text()
+    text.feed(page)
+    for said in ("At least 84 users keep the SLA", "about 90", "86–95, approximate", "What gave way", "2,900 ms"):
+        assert said in text.told
+    assert text.rows >= len(found().levels) + 2
+
+
+def test_a_kind_that_a_search_does_not_have_is_refused() -> None:
+    with pytest.raises(Exception, match="capacity writes json, junit, markdown, text and github"):
+        outputs.check(requested(["gitlab=x.txt"], None, {}))
+
+
+def test_the_scalability_law_finds_what_a_curve_was_made_of() -> None:
+    made = usl.Law(10.0, 0.02, 0.001)
+    fitted = usl.law([(users, made.at(users)) for users in (1, 2, 4, 8, 16, 32, 64)])
+    assert fitted is not None
+    assert [round(each, 6) for each in fitted] == [10.0, 0.02, 0.001]
+    assert usl.law([(1, 10.0), (2, 20.0), (4, 40.0)]) is None, "three loads for three parameters"
+    straight = usl.law([(users, 10.0 * users) for users in (1, 2, 4, 8)])
+    assert straight is not None
+    assert straight.at(16) == pytest.approx(160.0)
