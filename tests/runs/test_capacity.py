@@ -141,7 +141,11 @@ def stored(path: Path) -> int:
 @pytest.mark.parametrize(
     ("words", "config", "said"),
     [
-        (["--at-least", "9", "--max-users", "8"], CONFIG, "--at-least 9: no more than 8 users are allowed: raise --max-users"),
+        (
+            ["--at-least", "9", "--max-users", "8"],
+            CONFIG,
+            "--at-least 9: no more than 8 users are allowed: raise --max-users",
+        ),
         (["--sweep", "10,20", "--max-users", "15"], CONFIG, "--sweep 20: raise --max-users, which is 15"),
         (["--sweep", "10,x"], CONFIG, "write numbers of users with commas between them"),
         ([], "", "capacity needs a rule that fails"),
