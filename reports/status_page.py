@@ -77,7 +77,7 @@ def _now(status: Status) -> tuple[str, str, str]:
     pages = [each for each in opened if each.severity == "page"]
     if opened:
         worst = (pages or opened)[0]
-        more = f" {some(len(opened) - 1, 'more incident')} go on." if len(opened) > 1 else ""
+        more = f" Besides it: {some(len(opened) - 1, 'open incident')}." if len(opened) > 1 else ""
         return ("missed" if pages else "degraded"), some(len(opened), "open incident"), f"{worst.summary}.{more}"
     return "met", "all is well", f"{levels} hold, and no incident goes on."
 
@@ -102,7 +102,7 @@ def _levels(status: Status) -> Panel:
         title="Service levels",
         lead="How many probes were good, and how much of each error budget is left? A burn rate of 1 uses it up in "
         "exactly its window; it is that of the last hour.",
-        tables=(Table("Good probes, of those that count", columns, rows),),
+        tables=(Table("Good probes, of those that count", columns, rows, cards=True),),
     )
 
 
@@ -198,7 +198,7 @@ def _incidents(status: Status) -> Panel:
         name="incidents",
         title="Incidents",
         lead=lead,
-        tables=(Table("Incidents", columns, rows, cards=True),) if rows else (),
+        tables=(Table("When, how long, and what", columns, rows, cards=True),) if rows else (),
     )
 
 
