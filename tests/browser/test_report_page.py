@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.record.observation import StreamObservation
+from streamgauge.reports import status_page
 from tests.support import npm
+from tests.support.monitored import EVERY, START, with_an_outage
 from tests.support.record import observation
 from tests.support.report_page import mixed, rendered
 
@@ -183,6 +186,16 @@ def test_axe_finds_nothing_light_or_dark(report: Page, axe: str) -> None:
     assert _violations(report, everything) == []
     report.emulate_media(color_scheme="dark")
     assert _violations(report, only_colours) == []
+
+
+def test_axe_finds_nothing_on_a_monitors_page(page: Page, axe: str, tmp_path: Path) -> None:
+    monitored = with_an_outage(tmp_path / "monitor.db")
+    html = status_page.render(Reader(monitored.store).read(START + 141 * EVERY))
+    (tmp_path / "status.html").write_text(html)
+    page.goto((tmp_path / "status.html").as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    page.evaluate(axe)
+    assert _violations(page, "{ resultTypes: ['violations'] }") == []
 
 
 def _violations(report: Page, options: str) -> list[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.alert_servers import http_receiver
+from tests.support.alert_servers import Answer, Mailbox, Receiver, http_receiver, smtp_receiver
+from tests.support.alertmanager import PROGRAM, REQUIRED, alertmanager
 from tests.support.command import command, invoke, rows, running, until
 from tests.support.reference import reference_server
 
@@ -37,11 +38,60 @@ class Asker(StreamUser):
 
 
 @dataclass(frozen=True)
+class Others:
+    """What the receivers beside the webhook got."""
+
+    slack: Receiver
+    pagerduty: Receiver
+    mailbox: Mailbox
+    notified: Receiver  # of what a real Alertmanager tells of the alerts that it got
+    manager: str | None  # None: there is no Alertmanager on this machine
+
+    @property
+    def tables(self) -> str:
+        """As [[alert]] of the config."""
+        port = self.mailbox.port
+        tables = (
+            '[[alert]]\nkind = "slack"\nurl = "${SLACK_URL}"\n'
+            f'[[alert]]\nkind = "pagerduty"\nrouting_key = "${{ROUTING_KEY}}"\nurl = "{self.pagerduty.url}"\n'
+            f'[[alert]]\nkind = "email"\nhost = "127.0.0.1"\nport = {port}\ntls = "none"\n'
+            'from = "a@b.c"\nto = ["d@e.f"]\n'
+        )
+        if self.manager is not None:
+            tables += f'[[alert]]\nkind = "alertmanager"\nurl = "{self.manager}"\nevery = "10s"\n'
+        return tables
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"SLACK_URL": f"{self.slack.url}/services/T0/B0/xyz", "ROUTING_KEY": "0123456789abcdef" * 2}
+
+    @property
+    def told(self) -> bool:
+        """Whether each has been told of beginning and end."""
+        got = [self.slack.got, self.pagerduty.got, self.mailbox.mails]
+        return all(len(each) >= 2 for each in ([*got, self.notified.got] if self.manager else got))
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Others]:
+    with ExitStack() as stack:
+        slack, pagerduty, notified = (stack.enter_context(http_receiver()) for _ in range(3))
+        mailbox = stack.enter_context(smtp_receiver())
+        pagerduty.usual = Answer(202)
+        manager = None
+        if PROGRAM is not None or REQUIRED:
+            folder = tmp_path_factory.mktemp("alertmanager")
+            manager = stack.enter_context(alertmanager(folder, notified.url))
+        yield Others(slack, pagerduty, mailbox, notified, manager)
+
+
+@dataclass(frozen=True)
 class Lived:
     """What is left of a monitor that was ended by SIGTERM."""
 
     database: Path
     alerts: list[Any]
+    others: "Others"
     kills: list[tuple[str, float]]  # who, and when: seconds since 1970
     code: int
     said: str
@@ -49,7 +99,7 @@ class Lived:
 
 
 @pytest.fixture(scope="module")
-def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
+def lived(tmp_path_factory: pytest.TempPathFactory, others: Others) -> Iterator[Lived]:
     folder = tmp_path_factory.mktemp("monitor")
     seed = SystemRandom().randrange(10**6)
     print(f"seed {seed}")
@@ -68,23 +118,24 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lived]:
             f'[[monitor.target]]\nname = "shipped"\nhost = "{server.url}"\nscenario = "probe"\n'
             '[[slo]]\nname = "first token"\ngood = "ttft < 500ms"\nfailures = 3\nsuccesses = 3\n'
             'where = { label = { target = "eu" } }\n'
-            f'[[alert]]\nkind = "webhook"\nurl = "{receiver.url}"\n'
+            f'[[alert]]\nkind = "webhook"\nurl = "{receiver.url}"\n{others.tables}'
         )
         kills: list[tuple[str, float]] = []
         words = ("streamgauge", "monitor", "--config", "m.toml", "--db", "m.db")
-        with running(*words, cwd=folder) as monitor:
+        with running(*words, cwd=folder, **others.environment) as monitor:
             for number, moment in enumerate(moments):
                 time.sleep(max(0.0, began + moment - time.monotonic()))
                 victim = ("judge", "prober")[number % 2]
                 kills.append((victim, _kill(monitor.pid, victim)))
-            second = command(*words, cwd=folder)
+            second = command(*words, cwd=folder, **others.environment)
             assert second.returncode == 2
-            until(lambda: len(receiver.got) >= 2 and time.monotonic() > began + WELL + 5)
+            until(lambda: len(receiver.got) >= 2 and others.told and time.monotonic() > began + WELL + 5)
             psutil.Process(monitor.pid).terminate()
             output, errors = monitor.communicate()
             code = monitor.wait()
         print(output, errors)
-        yield Lived(folder / "m.db", [each.document for each in receiver.got], kills, code, errors, second.stderr)
+        alerts = [each.document for each in receiver.got]
+        yield Lived(folder / "m.db", alerts, others, kills, code, errors, second.stderr)
 
 
 def _kill(monitor: int, victim: str) -> float:
@@ -120,6 +171,25 @@ def test_one_incident_is_told_once_and_its_end_once(lived: Lived) -> None:
     assert incident["ended"] - incident["began"] > 1
     assert incident["worst"][0]["outcome"] == "refused", "worse than a slow one"
     assert "page: first token of eu, over" in invoke("incidents", lived.database).output
+
+
+def test_every_receiver_is_told_of_beginning_and_end(lived: Lived) -> None:
+    others = lived.others
+    events = [got.document for got in others.pagerduty.got]
+    assert [*dict.fromkeys(event["event_action"] for event in events)] == ["trigger", "resolve"]
+    assert {event["dedup_key"] for event in events} == {lived.alerts[0]["key"]}
+    said = [got.document["text"] for got in others.slack.got]
+    assert ["FIRING" in each for each in dict.fromkeys(said)] == [True, False]
+    subjects = [mail["Subject"] for mail in others.mailbox.mails]
+    assert [*dict.fromkeys(subjects)] == ["FIRING page: first token at eu", "RESOLVED page: first token at eu"]
+    for sent in (events, said, subjects):
+        assert 2 <= len(sent) <= 2 + len(lived.kills), "a kill can leave one attempt unknown"
+
+
+def test_a_real_alertmanager_tells_of_the_alert_once_and_of_its_end_once(lived: Lived) -> None:
+    if lived.others.manager is None:
+        pytest.skip("no Alertmanager (Debian: prometheus-alertmanager)")
+    assert [got.document["status"] for got in lived.others.notified.wait_for(2)] == ["firing", "resolved"]
 
 
 def test_no_probe_is_doubled_and_each_that_is_missing_was_due_while_its_prober_was_dead(lived: Lived) -> None:

@@ -1,9 +1,6 @@
 """A real Alertmanager: alerts fire, stay, resolve, and are one alert however often they are sent."""
 
 import json
-import os
-import shutil
-import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,20 +19,10 @@ from streamgauge.harness.monitor.alerts.deliverer import Deliverer
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
 from tests.support.alert_servers import LONGEST_WAIT, Receiver, http_receiver
+from tests.support.alertmanager import alertmanager, needs_alertmanager
 from tests.support.alerts import firing, resolved
 
-PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-pytestmark = pytest.mark.skipif(
-    PROGRAM is None and os.environ.get("ALERTMANAGER") != "required",
-    reason="no Alertmanager (Debian: prometheus-alertmanager)",
-)
-# It notifies at once, and tells each resolution.
-CONFIG = """
-route: {{ receiver: test, group_by: [slo, target], group_wait: 10ms, group_interval: 100ms, repeat_interval: 1h }}
-receivers:
-  - name: test
-    webhook_configs: [{{ url: "{url}", send_resolved: true }}]
-"""
+pytestmark = needs_alertmanager
 
 
 @pytest.fixture(scope="module")
@@ -47,25 +34,8 @@ def notified() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def manager(notified: Receiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    assert PROGRAM is not None, "Alertmanager is required here: install Debian's prometheus-alertmanager"
-    folder = tmp_path_factory.mktemp("alertmanager")
-    (folder / "config.yml").write_text(CONFIG.format(url=notified.url))
-    command = [PROGRAM, f"--config.file={folder}/config.yml", f"--storage.path={folder}", "--cluster.listen-address="]
-    log = folder / "log"
-    with (
-        log.open("w") as said,
-        subprocess.Popen([*command, "--web.listen-address=127.0.0.1:0"], stderr=said, stdout=said) as process,
-    ):
-        try:
-            yield wait_for(lambda: listens(log, process))
-        finally:
-            process.terminate()
-
-
-def listens(log: Path, process: "subprocess.Popen[bytes]") -> str | None:
-    assert process.poll() is None, log.read_text()
-    address = next((word for word in log.read_text().split() if word.startswith("address=127.0.0.1:")), None)
-    return f"http://{address.removeprefix('address=')}" if address else None
+    with alertmanager(tmp_path_factory.mktemp("alertmanager"), notified.url) as url:
+        yield url
 
 
 def wait_for(look: Callable[[], Any]) -> Any:
