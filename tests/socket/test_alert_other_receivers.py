@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamgauge.harness.config.alerts import Apprise, Command, Email, Slack
+from streamgauge.harness.config.alerts import Apprise, Command, Email, Slack, Webhook
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.receivers import Filled
 from streamgauge.harness.config.redaction import Redaction
