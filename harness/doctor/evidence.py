@@ -49,5 +49,5 @@ class Evidence:
     def streams(self) -> Mapping[str, Seen]:
         """Every answer to a question for a stream to which the server said yes, at the URL."""
         others = {"origin", "origin_again", "whole", "get", "bad_request", "preflight", "error"}
-        others |= {"metrics_before", "metrics_soon", "metrics_late"}
+        others |= {f"metrics_{when}" for when in ("before", "soon", "late", "quiet", "control")}
         return {name: seen for name, seen in self.seen.items() if seen.answered and name not in others}

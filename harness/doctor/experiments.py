@@ -20,6 +20,7 @@ BROWSER = "gzip, deflate, br"  # what a browser accepts, and so what a proxy may
 _LEAVES_AFTER = 5  # chunks
 _LONG = 400  # tokens of the answer that is left in the middle
 _AT_32_KBIT = Network("slow reader", Profile(down_kbit=32, rtt=100_000_000), "", None)  # type: ignore[arg-type]
+_POLLS = 4  # of the metrics page, until an answer that goes on may be over
 _BEFORE_SILENCE = 3  # tokens
 _AFTER_SILENCE = 3.0  # s that the other stream goes on, to tell a limit of silence from one of the whole answer
 _GRACE = 10.0  # s; our own timeouts are longer than any silence that is asked for
@@ -99,6 +100,26 @@ def _leave(session: Session) -> None:
     _count(session, names, "soon")
     session.wait(1.5)
     _count(session, names, "late")
+    if _goes_on(session):
+        _control(session, names)
+
+
+def _goes_on(session: Session) -> bool:
+    """Whether the server still generates, for us or for somebody else."""
+    figures = session.figures
+    grew = figures.get("generated_late", 0) > figures.get("generated_soon", 0)
+    return figures.get("active_before") == 0 and (grew or figures.get("active_late", 0) > 0)
+
+
+def _control(session: Session, names: tuple[str, str]) -> None:
+    """Whether the server is idle while we ask nothing: if not, it works for others, and its counters tell nothing."""
+    for _ in range(_POLLS):
+        session.wait(2.5)
+        _count(session, names, "quiet")
+        if session.figures.get("active_quiet") == 0:
+            break
+    session.wait(2.0)
+    _count(session, names, "control")
 
 
 def _counters(session: Session) -> tuple[str, str] | None:
@@ -245,7 +266,9 @@ EXPERIMENTS: dict[str, Experiment] = {
     "ordinary": Experiment("the question as a browser asks it, twice on one connection", 2, _ordinary),
     "identity": Experiment("the same, with `Accept-Encoding: identity`", 1, _identity),
     "origin": Experiment("the same at `--origin`, twice", 2, _origin),
-    "leave": Experiment("a long answer that is left after five chunks, and the server's metrics page", 4, _leave),
+    "leave": Experiment(
+        "a long answer that is left after five chunks, and the server's metrics page before and after", 9, _leave
+    ),
     "heavy": Experiment(
         "a long prompt beside a stream that has begun, then the long prompt again", 3, _heavy_beside_light
     ),

@@ -145,3 +145,9 @@ def test_a_mistake_in_the_call_is_one_line(tmp_path: Path, monkeypatch: pytest.M
         told = invoke("doctor", *words)
         assert (told.exit_code, says in told.output, told.output.count("\n")) == (2, True, 1), told.output
     assert COLUMNS == 80
+
+
+def test_a_server_that_does_not_notice_that_people_leave_goes_on_generating(server: ReferenceServer) -> None:
+    found = diagnosed(server.url, "x-gauge-fault: deaf", "x-gauge-tokens: 250", experiments=("ordinary", "leave"))
+    assert found.status_of("leaving") is result.Status.FAIL
+    assert found.sentence == "The server goes on generating for people who have left"

@@ -16,7 +16,7 @@ http {{
     {servers}
 }}
 """
-_NGINX_SERVER = "server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass {upstream}; {settings} }} }}"
+_NGINX_SERVER = "server {{ listen 127.0.0.1:{port}{secure}; location / {{ proxy_pass {upstream}; {settings} }} }}"
 _HAPROXY = """
 defaults
     mode http
@@ -76,14 +76,20 @@ sub vcl_backend_response {{
 
 
 @contextmanager
-def nginx(upstream: str, folder: Path, settings: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """A URL for each name, behind which these lines hold."""
+def nginx(
+    upstream: str, folder: Path, settings: Mapping[str, str], signed: tuple[Path, Path] | None = None
+) -> Iterator[dict[str, str]]:
+    """A URL for each name, behind which these lines hold. `signed`: a certificate and its key; None: no TLS."""
     ports = {name: free_port() for name in settings}
-    servers = [_NGINX_SERVER.format(port=ports[name], upstream=upstream, settings=settings[name]) for name in settings]
+    secure = "" if signed is None else f" ssl; ssl_certificate {signed[0]}; ssl_certificate_key {signed[1]}"
+    servers = [
+        _NGINX_SERVER.format(port=ports[name], upstream=upstream, settings=settings[name], secure=secure)
+        for name in settings
+    ]
     (folder / "nginx.conf").write_text(_NGINX.format(servers="\n".join(servers)))
     command = [debian("nginx", "nginx-light"), "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
     with listening(command, max(ports.values()), folder):
-        yield _urls(ports)
+        yield {name: url.replace("http:", "https:") if signed else url for name, url in _urls(ports).items()}
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """What happens with several people, and with those who leave, read slowly or come back. Pure."""
 
+from collections.abc import Mapping
+
 from streamgauge.harness.counting import some
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
@@ -10,6 +12,7 @@ _OVERLAP = 500.0  # ms that the light answer must have gone on after the heavy q
 _AT_ONCE = 50.0  # ms after the light answer's end, in which the heavy one begins if it had waited for it
 _STALL = 250.0  # ms; a person notices it
 _FEW = 20  # tokens that a server may generate until it notices that the client has gone
+_BETWEEN_LOOKS = 1_500.0  # ms between the last two looks at the counters after leaving
 _LEAVING = "https://www.starlette.dev/requests/#disconnect"
 _SLOW = "https://nginx.org/en/docs/http/ngx_http_core_module.html#send_timeout"
 _RESUME = "https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header"
@@ -96,10 +99,25 @@ def leaving(evidence: Evidence) -> Result:
         _LEAVING,
     )
     if after > until or figures["active_late"] > 0:
+        if not _ours(figures, after - until, left) or not _idle_without_us(figures):
+            return unknown(f"{told}, perhaps for others: that is not what one answer at its pace would be")
         return fail(told, fix, headline="The server goes on generating for people who have left")
     if until > len(left.content) + _FEW + 1_000.0 / max(1.0, left.pace or 1_000.0):
         return warn(told, fix)
     return fine(told)
+
+
+def _ours(figures: Mapping[str, float], tokens: float, left: Seen) -> bool:
+    """Whether so many tokens between the last two looks are those of one answer that went on at its pace."""
+    expected = _BETWEEN_LOOKS / max(0.1, left.pace or 0.1)
+    alone = figures["active_soon"] == figures["active_late"] == 1
+    return alone and 0.5 * expected <= tokens <= 1.6 * expected
+
+
+def _idle_without_us(figures: Mapping[str, float]) -> bool:
+    """Whether the server generated nothing while nothing was asked."""
+    quiet = figures.get("active_quiet") == figures.get("active_control") == 0
+    return quiet and figures.get("generated_quiet") == figures.get("generated_control")
 
 
 def slow_reader(evidence: Evidence) -> Result:
