@@ -77,14 +77,16 @@ def runs(
     (folder / "hasty.py").write_text(HASTY)
     (folder / "rules.toml").write_text(RULES)
     (folder / "gone").mkdir()
-    where = {"locked": ("locked.db", 14), "outlasted": ("outlasted.db", 4), "deleted": ("gone/deleted.db", 6)}
+    where = {  # the database, the run's seconds, and its users
+        "locked": ("locked.db", 14, 5), "outlasted": ("outlasted.db", 4, 5), "deleted": ("gone/deleted.db", 6, 5)
+    }  # fmt: skip
     if small_disk is not None:
-        where["full"] = (str(small_disk / "full.db"), 14)
+        where["full"] = (str(small_disk / "full.db"), 14, 20)  # who fill the disk
     with contextlib.ExitStack() as stack:
         found = {}
-        for name, (database, seconds) in where.items():
+        for name, (database, seconds, users) in where.items():
             run = running(
-                "streamgauge", "run", "hasty.py", "--host", server.url, "--users", 20, "--spawn-rate", 20,
+                "streamgauge", "run", "hasty.py", "--host", server.url, "--users", users, "--spawn-rate", users,
                 "--run-time", f"{seconds}s", "--config", "rules.toml", "--db", database, "--json", f"{name}.json",
                 cwd=folder,
             )  # fmt: skip

@@ -1,11 +1,13 @@
 """Examples of the documentation, as a reader would try them: the first report, and the diffs of docs/extending.md."""
 
+import json
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -20,8 +22,45 @@ PAGE = (REPOSITORY / "docs/extending.md").read_text()
 DIFFS = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
+# What is asked of the sources with every diff applied
+PROGRAMS = {
+    "protocol": """
+from streamgauge.harness.config.schema import Target
+from streamgauge.harness.drive.protocols import Answer, for_target
+from streamgauge.harness.drive.reading.sse import Decoder
+protocol, answer = for_target(Target(protocol="json_text")), Answer()
+stream = b'data: {"text": "Hello"}\\n\\nevent: end\\ndata: {"tokens": 2}\\n\\n'
+meanings = [protocol.meaning_of(event, answer) for event in Decoder().feed(stream)]
+print([(meaning.kind.value, meaning.characters, meaning.ends) for meaning in meanings], answer.output_tokens)
+""",
+    "metric": """
+from streamgauge.harness.config.schema import Sla
+from streamgauge.harness.judge.verdict.rules import parse
+rule = parse(Sla(rule="p95(headers_to_content) < 800ms"))
+print(rule.subject.name, rule.subject.better.value, rule.limit)
+""",
+    "finding": """
+from streamgauge.harness.judge.verdict.findings import FINDINGS
+print([*FINDINGS][-1], FINDINGS["usage_missing"].__module__.rpartition(".")[2])
+""",
+    "panel": """
+from streamgauge.reports.panels import PANELS
+print([draw.__module__.rpartition(".")[2] for draw in PANELS])
+""",
+    "fault": """
+from streamgauge.reference_server.faults.catalogue import table
+print(table())
+""",
+}
+
+
+class Extended(NamedTuple):
+    folder: Path
+    said: dict[str, str]  # by each of PROGRAMS
+
+
 @pytest.fixture(scope="module")
-def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Extended:
     """A copy of the sources with every diff applied."""
     if shutil.which("git") is None:
         pytest.skip("no git, which applies the diffs")
@@ -31,12 +70,24 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(REPOSITORY / "streamgauge.toml", folder)
     for diff in DIFFS:
         subprocess.run(["git", "apply", "-"], cwd=folder, input=diff, text=True, check=True)
-    return folder
+    return Extended(folder, dict(zip(PROGRAMS, said(folder, *PROGRAMS.values()), strict=True)))
 
 
-def said(folder: Path, program: str) -> str:
-    program = f"import sys; sys.path.insert(0, {str(folder / 'src')!r})\n{program}"
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
+def said(folder: Path, *programs: str) -> list[str]:
+    """What each of these programs prints. One process runs them, which imports the package of this folder once."""
+    program = f"""
+import contextlib, io, json, sys
+sys.path.insert(0, {str(folder / "src")!r})
+told = []
+for each in {programs!r}:
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        exec(each, {{}})
+    told.append(output.getvalue().strip())
+print(json.dumps(told))
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found: list[str] = json.loads(ended.stdout)
+    return found
 
 
 def test_each_of_the_five_has_its_diff() -> None:
@@ -50,42 +101,31 @@ def test_each_table_to_extend_is_in_the_file_that_the_page_names() -> None:
         assert re.search(rf"^{table}\b.* = [{{(]", (REPOSITORY / file).read_text(), re.MULTILINE), file
 
 
-def test_the_protocol_reads_its_events(extended: Path) -> None:
-    program = """
-from streamgauge.harness.config.schema import Target
-from streamgauge.harness.drive.protocols import Answer, for_target
-from streamgauge.harness.drive.reading.sse import Decoder
-protocol, answer = for_target(Target(protocol="json_text")), Answer()
-stream = b'data: {"text": "Hello"}\\n\\nevent: end\\ndata: {"tokens": 2}\\n\\n'
-meanings = [protocol.meaning_of(event, answer) for event in Decoder().feed(stream)]
-print([(meaning.kind.value, meaning.characters, meaning.ends) for meaning in meanings], answer.output_tokens)
-"""
-    assert said(extended, program) == "[('text', 5, False), ('other', 0, True)] 2"
+def test_the_protocol_reads_its_events(extended: Extended) -> None:
+    assert extended.said["protocol"] == "[('text', 5, False), ('other', 0, True)] 2"
 
 
-def test_a_rule_knows_the_metric(extended: Path) -> None:
-    program = """
-from streamgauge.harness.config.schema import Sla
-from streamgauge.harness.judge.verdict.rules import parse
-rule = parse(Sla(rule="p95(headers_to_content) < 800ms"))
-print(rule.subject.name, rule.subject.better.value, rule.limit)
-"""
+def test_a_rule_knows_the_metric(extended: Extended) -> None:
     promised = "After this `p95(headers_to_content) < 800ms` is a rule."
     assert promised in PAGE
-    assert said(extended, program) == "headers_to_content lower 800.0"
+    assert extended.said["metric"] == "headers_to_content lower 800.0"
 
 
-def test_the_finding_is_looked_for_and_documented(extended: Path) -> None:
-    program = """
-from streamgauge.harness.judge.verdict.findings import FINDINGS
-print([*FINDINGS][-1], FINDINGS["usage_missing"].__module__.rpartition(".")[2])
-"""
-    assert said(extended, program) == "usage_missing usage"
-    assert "| `usage_missing` |" in (extended / "docs/reference/findings.md").read_text()
+def test_the_finding_is_looked_for_and_documented(extended: Extended) -> None:
+    assert extended.said["finding"] == "usage_missing usage"
+    assert "| `usage_missing` |" in (extended.folder / "docs/reference/findings.md").read_text()
 
 
-def test_the_example_for_scenario_authors_defines_a_user_who_asks() -> None:
-    program = """
+def documented_scenarios() -> list[str]:
+    pages = [*(REPOSITORY / "docs").rglob("*.md"), *REPOSITORY.glob("*.md"), REPOSITORY / "scenarios/README.md"]
+    examples = [text for page in pages for text in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
+    return [text for text in examples if "StreamUser)" in text]
+
+
+@pytest.fixture(scope="module")
+def of_scenarios() -> list[str]:
+    """What the example for scenario authors and the documentation's scenarios turn out to be."""
+    example = """
 import streamgauge.scenario as scenario
 example = scenario.__doc__.partition("\\n\\n")[2]
 found = {}
@@ -93,41 +133,34 @@ exec(example, found)
 user = found["Reader"]
 print(user.network, [task.__name__ for task in user.tasks], issubclass(user, scenario.StreamUser))
 """
-    assert said(REPOSITORY, program) == "slow_4g ['ask'] True"
-
-
-def test_every_scenario_of_the_documentation_can_be_loaded() -> None:
-    pages = [*(REPOSITORY / "docs").rglob("*.md"), *REPOSITORY.glob("*.md"), REPOSITORY / "scenarios/README.md"]
-    examples = [text for page in pages for text in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)]
-    scenarios = [text for text in examples if "StreamUser)" in text]
-    assert len(scenarios) > 5
-    program = f"""
+    documented = f"""
 import streamgauge.scenario
-for number, text in enumerate({scenarios!r}):
+for number, text in enumerate({documented_scenarios()!r}):
     found = {{name: getattr(streamgauge.scenario, name) for name in streamgauge.scenario.__all__}}
     before = set(found)
     exec(text, found)
     print(number, any(isinstance(found[name], type) for name in set(found) - before))
 """
-    assert said(REPOSITORY, program).splitlines() == [f"{number} True" for number in range(len(scenarios))]
+    return said(REPOSITORY, example, documented)
 
 
-def test_the_panel_is_drawn_after_the_errors(extended: Path) -> None:
-    program = """
-from streamgauge.reports.panels import PANELS
-print([draw.__module__.rpartition(".")[2] for draw in PANELS])
-"""
-    assert "'rates', 'outcomes', 'timeline'" in said(extended, program)
+def test_the_example_for_scenario_authors_defines_a_user_who_asks(of_scenarios: list[str]) -> None:
+    assert of_scenarios[0] == "slow_4g ['ask'] True"
 
 
-def test_the_fault_is_in_the_table_of_the_documentation(extended: Path) -> None:
-    program = """
-from streamgauge.reference_server.faults.catalogue import table
-print(table())
-"""
-    rows = said(extended, program)
+def test_every_scenario_of_the_documentation_can_be_loaded(of_scenarios: list[str]) -> None:
+    assert len(documented_scenarios()) > 5
+    assert of_scenarios[1].splitlines() == [f"{number} True" for number in range(len(documented_scenarios()))]
+
+
+def test_the_panel_is_drawn_after_the_errors(extended: Extended) -> None:
+    assert "'rates', 'outcomes', 'timeline'" in extended.said["panel"]
+
+
+def test_the_fault_is_in_the_table_of_the_documentation(extended: Extended) -> None:
+    rows = extended.said["fault"]
     assert "| `hurry` |" in rows
-    assert rows in (extended / "docs/reference/faults.md").read_text()
+    assert rows in (extended.folder / "docs/reference/faults.md").read_text()
 
 
 def test_the_first_report_can_be_made_as_the_page_says(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,17 @@ pytest.importorskip("hatchling", reason="hatchling builds the package; `make ins
 
 REPOSITORY = Path(__file__).parents[2]
 FOLDERS = ("harness", "scenarios", "reports", "reference_server")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiles_without_optimizing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Which would be most of the work of building: the last of the compiler's options counts."""
+    compiler = tmp_path_factory.mktemp("compiler") / "cc"
+    compiler.write_text(f'#!/bin/sh\nexec {os.environ.get("CC", "cc")} "$@" -O0\n')
+    compiler.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CC", str(compiler))
+        yield
 
 
 def build(target: str, source: Path, into: Path) -> Path:
