@@ -110,7 +110,8 @@ def main(ctx: click.Context, /, *, debug: bool) -> None:
     Begin with `init`: it asks one question and writes the config that worked. `try` shows what comes. `run` sends a
     scenario's simulated users to an endpoint and records every stream in one SQLite file. `judge`, `report`, `runs`
     and `export` read that file. `compare`, `baseline`, `ab`, `noise` and `history` compare runs. `serve` starts a
-    simulated streaming server, and `demo` tries everything once. `capacity` finds out how many users an endpoint
+    simulated streaming server, and `demo` tries everything once. `monitor` probes day and night, and `incidents` lists
+    what it found. `capacity` finds out how many users an endpoint
     holds.
 
     \b

@@ -76,7 +76,19 @@ class Good:
         return {term.metric for each in self.either for part in each for term in part if term.metric is not None}
 
     def of(self, streams: Streams, reader: Reader) -> Floats:
-        """GOOD, BAD or UNKNOWN for each stream; UNKNOWN ones do not count."""
+        """GOOD, BAD or UNKNOWN for each stream; UNKNOWN ones do not count.
+
+        A probe that is bad only since this machine sent it late does not count: it says nothing of the server.
+        """
+        found, lag = self._of(streams, reader), np.nan_to_num(streams.number["send_lag"])
+        suspect = np.flatnonzero((found == BAD) & (lag > 0) & ~streams.ended_as(FAILURES))
+        if len(suspect):
+            late = streams.select(suspect)
+            found[suspect] = self._of(late.with_numbers({"due_at": late.number["due_at"] + lag[suspect]}), reader)
+            found[suspect[found[suspect] == GOOD]] = UNKNOWN
+        return found
+
+    def _of(self, streams: Streams, reader: Reader) -> Floats:
         if any(not reader_model_free(name) for name in self.metrics):
             streams = with_waits(streams, reader)
         found = np.full(len(streams), GOOD)

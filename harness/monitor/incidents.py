@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.monitor.alerts.message import Severity
-from streamgauge.harness.monitor.ledger import Seen
+from streamgauge.harness.monitor.ledger import WORST, Seen
 
 _COLUMNS = "id, key, slo, target, grouped_as, severity, objective, began, ended, budget_left, evidence, summary"
 _NO_SLUG = re.compile(r"[^A-Za-z0-9._]+")
@@ -70,29 +71,34 @@ def newest(connection: Connection, most: int) -> list[Incident]:
 
 def _read(connection: Connection, which: str, parameters: tuple[Any, ...]) -> list[Incident]:
     rows = connection.execute(f"SELECT {_COLUMNS} FROM incidents {which}", parameters).fetchall()  # noqa: S608 - our own names
-    return [_incident(connection, row) for row in rows]
+    try:
+        return [msgspec.convert(_values(connection, row), Incident) for row in rows]
+    except msgspec.MsgspecError as fault:
+        raise DamagedRow(f"incidents: a row that no version of this program wrote: {str(fault)[:200]}") from None
 
 
-def _incident(connection: Connection, row: tuple[Any, ...]) -> Incident:
+def _values(connection: Connection, row: tuple[Any, ...]) -> dict[str, Any]:
+    """Unchecked: the file may come from somebody else."""
     number, name, slo, target, group, severity, objective, began, ended, budget_left, evidence, summary = row
     worst = connection.execute(
-        "SELECT stream, run, at, outcome, ttft_ms FROM incident_streams WHERE incident = ? ORDER BY place", [number]
+        "SELECT stream, run, at, outcome, ttft_ms FROM incident_streams WHERE incident = ? ORDER BY place LIMIT ?",
+        [number, WORST],
     )
-    return Incident(
-        number=number,
-        key=name,
-        slo=slo,
-        target=target,
-        group=group,
-        severity=severity,
-        objective=objective,
-        began=began,
-        ended=ended,
-        budget_left=budget_left,
-        evidence=msgspec.json.decode(evidence),
-        summary=summary,
-        worst=tuple(Seen(*each) for each in worst),
-    )
+    return {
+        "number": number,
+        "key": name,
+        "slo": slo,
+        "target": target,
+        "group": group,
+        "severity": severity,
+        "objective": objective,
+        "began": began,
+        "ended": ended,
+        "budget_left": budget_left,
+        "evidence": msgspec.json.decode(evidence if isinstance(evidence, str) else ""),
+        "summary": summary,
+        "worst": worst.fetchall(),
+    }
 
 
 def _row(incident: Incident) -> tuple[Any, ...]:

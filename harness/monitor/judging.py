@@ -30,6 +30,7 @@ _GRACE = 3.0  # seconds after a minute's end at which its probes are surely stor
 _TELL_EVERY = 10.0  # seconds: how often it is written that the judge lives
 _AHEAD = 5  # minutes: what was evaluated further ahead was so by a clock that went wrong
 _PATIENCE = 3  # gaps between two probes after which a target is silent
+_LATE = 1e9  # ns: a probe that this machine sent so much too late is no sign that all is well with it
 _LATEST = 20  # probes of each target by which the time to the next is guessed
 _MISSED = 3 * 86_400 // MINUTE  # minutes: of what was not evaluated for longer, only the end is
 
@@ -153,7 +154,8 @@ class Judge:
             not any(covers(windows, target, each) for each in moments) for moments in zip(due, ended, strict=True)
         ]
         self._hours.take(target, streams, ended)
-        self._ended[target].extend(sorted(ended.tolist()))
+        in_time = ended[np.nan_to_num(streams.number["send_lag"]) < _LATE]
+        self._ended[target].extend(sorted(in_time.tolist()))
         for level in self._levels:
             if target not in level.targets:
                 continue

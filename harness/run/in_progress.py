@@ -17,7 +17,7 @@ from streamgauge.harness.config.schema import Prices
 from streamgauge.harness.config.secrets import filled_metrics, for_workers, public
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.server_metrics import ServerWatch
-from streamgauge.harness.errors import StoreError, StreamgaugeError
+from streamgauge.harness.errors import ScenarioError, StoreError, StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Run, RunStatus, Store
 from streamgauge.harness.judge.verdict.abort import AbortRules
@@ -80,7 +80,9 @@ class RunInProgress:
             self._display = Display(environment, runner, settings, self._recording, tab)
             self._server = self._server_watch(run.host)
             self._users = self._users_of(runner)
-            if settings.probe is not None and isinstance(self._users, LocalUsers):
+            if settings.probe is not None:
+                if not isinstance(self._users, LocalUsers):
+                    raise ScenarioError("--gauge-probe: one process probes a target; leave --processes and --master")
                 self._users.limit_to(Spending(settings.config, settings.probe, store))
             store.start_run(run)
         except StreamgaugeError:

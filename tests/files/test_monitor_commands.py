@@ -1,5 +1,6 @@
 """`monitor`, `incidents` and `merge` where they start no process: mistakes, and what they print."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,16 @@ def test_incidents_are_listed_newest_first_and_nothing_in_them_acts_on_a_termina
     assert listed.stdout.index("over") < listed.stdout.index("goes on")
     for result in (listed, document):
         assert not _ACTING.search(result.output)
+
+
+def test_an_incident_that_no_version_wrote_is_named_in_one_line(database: Path) -> None:
+    with sqlite3.connect(database) as other:
+        other.execute("PRAGMA ignore_check_constraints = ON")
+        other.execute("UPDATE incidents SET evidence = '[' WHERE id = 1")
+    result = invoke("incidents", database)
+    assert result.exit_code == 2
+    assert "incidents: a row that no version of this program wrote" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_a_database_without_incidents_says_so(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from streamgauge.harness.judge.store import streams_of
 from streamgauge.harness.judge.store.streams import _NUMBERS, _TEXTS
 from streamgauge.harness.monitor import good
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.record import observation
+from tests.support.record import MS, observation
 
 QUICK = observation([("text", 400), ("text", 450)], stop_reason="end_turn")
 SLOW = observation([("text", 1_600), ("text", 1_650)])
@@ -38,6 +38,16 @@ def test_a_probe_is_good_bad_or_does_not_count(text: str, expected: str) -> None
     streams = streams_of(probes, {*_TEXTS} - {"oddities"}, _NUMBERS)
     found = good.parse(text).of(streams, Reader())
     assert "".join({good.GOOD: "+", good.BAD: "-", good.UNKNOWN: "."}[each] for each in found) == expected
+
+
+def test_a_probe_that_is_bad_only_since_this_machine_sent_it_late_does_not_count() -> None:
+    late = [
+        observation([("text", 1_600)], send_lag=300 * MS),
+        observation([("text", 1_600)], send_lag=50 * MS),
+        observation([("text", 300)], send_lag=300 * MS, outcome=Outcome.RESET),
+    ]
+    streams = streams_of(late, {*_TEXTS} - {"oddities"}, _NUMBERS)
+    assert good.parse("ttft < 1.5s").of(streams, Reader()).tolist() == [good.UNKNOWN, good.BAD, good.BAD]
 
 
 def test_of_several_texts_all_must_hold() -> None:
