@@ -3,13 +3,16 @@
  */
 #include "inflate.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum {
     LONGEST = 15,  /* bits of a code */
     QUICK = 10,    /* bits of the codes that one look at a table decodes */
+    AT_A_LOOK = 5, /* so many of these codes are in 56 bits */
     LITERALS = 288, DISTANCES = 32,
     END = 256,     /* the symbol at the end of a block */
+    FEW = 64,      /* bytes of output for which a table of quick codes is not worth while */
 };
 
 /* A Huffman code. Codes of equal length are consecutive numbers, in the order of their symbols. */
@@ -66,24 +69,29 @@ static inline int take(struct input *in, int count) {
     return value;
 }
 
-/* The code in which symbol `i` has `lengths[i]` bits; 0: it does not occur. Returns whether every input is a symbol. */
-static int build(struct code *code, const uint8_t *lengths, int symbols) {
-    uint16_t offset[LONGEST + 2] = {0};
+/* The code in which symbol `i` has `lengths[i]` bits; 0: it does not occur. Returns whether every input is a symbol. Without
+ * the table of `quick` codes it is built faster, and read more slowly. */
+static int build(struct code *code, const uint8_t *lengths, int symbols, int quick) {
+    uint16_t offset[LONGEST + 2] = {0}, used[LITERALS];
+    int uses = 0, free = 1;
     memset(code->count, 0, sizeof code->count);
-    for (int i = 0; i < symbols; i++) code->count[lengths[i]]++;
-    code->count[0] = 0;
-    int free = 1;
+    for (int i = 0; i < symbols; i++) { /* most do not occur: those that do are looked at, without a branch for each */
+        used[uses] = i;
+        uses += lengths[i] > 0;
+    }
+    for (int i = 0; i < uses; i++) code->count[lengths[used[i]]]++;
     for (int bits = 1; bits <= LONGEST; bits++) {
         free = 2 * free - code->count[bits];
         if (free < 0) return 0;
         offset[bits + 1] = offset[bits] + code->count[bits];
     }
     if (free) return 0;
-    for (int i = 0; i < symbols; i++)
-        if (lengths[i]) code->symbols[offset[lengths[i]]++] = i;
+    for (int i = 0; i < uses; i++) code->symbols[offset[lengths[used[i]]]++] = used[i];
+    code->quick[0] = 0;
+    code->mask = 0;
+    if (!quick) return 1;
     const uint16_t *symbol = code->symbols, *after = symbol + offset[LONGEST + 1];
     unsigned size = 1, reversed = 0; /* the code, with its first bit lowest, as it comes */
-    code->quick[0] = 0;
     for (int bits = 1; bits <= QUICK && symbol < after; bits++, size *= 2) {
         memcpy(code->quick + size, code->quick, size * sizeof *code->quick); /* shorter codes: whatever follows them */
         for (int i = 0; i < code->count[bits]; i++) {
@@ -133,11 +141,30 @@ static int stored(struct input *in, struct output *out) {
     return length ? NO_ROOM : WHOLE;
 }
 
+/* Copy literals with short codes, most of what our blobs hold, until something else comes or either end is near. */
+static inline unsigned char *copy_literals(struct input *in, const struct code *code, unsigned char *at, const unsigned char *end) {
+    while (in->end - in->at >= 8 && end - at >= AT_A_LOOK) {
+        uint64_t next;
+        memcpy(&next, in->at, sizeof next);
+        in->bits |= le64toh(next) << in->count; /* whole bytes count; the bits above them will come again, and are the same */
+        in->at += (63 - in->count) >> 3;
+        in->count |= 56;
+        for (int i = 0; i < AT_A_LOOK; i++) {
+            unsigned found = code->quick[in->bits & code->mask];
+            if (!found || found >= END << 4) return at;
+            *at++ = found >> 4;
+            in->bits >>= found & 15;
+            in->count -= found & 15;
+        }
+    }
+    return at;
+}
+
 static int compressed(struct input *from, struct output *to, const struct code *literals, const struct code *distances) {
     struct input in = *from; /* a copy, which the compiler can keep in registers */
     unsigned char *at = to->at, *end = to->end;
     int symbol, ended = UNREAD;
-    while ((symbol = symbol_of(&in, literals)) >= 0 && symbol != END) {
+    while (at = copy_literals(&in, literals, at, end), (symbol = symbol_of(&in, literals)) >= 0 && symbol != END) {
         if (at == end) {
             ended = NO_ROOM;
             break;
@@ -168,13 +195,13 @@ static int compressed(struct input *from, struct output *to, const struct code *
 static void fixed_codes(struct code *literals, struct code *distances) {
     uint8_t lengths[LITERALS];
     for (int i = 0; i < LITERALS; i++) lengths[i] = i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8;
-    build(literals, lengths, LITERALS);
+    build(literals, lengths, LITERALS, 1);
     memset(lengths, 5, DISTANCES);
-    build(distances, lengths, DISTANCES);
+    build(distances, lengths, DISTANCES, 1);
 }
 
 /* The codes that a block begins with. Returns whether they could be read. */
-static int own_codes(struct input *in, struct code *literals, struct code *distances) {
+static int own_codes(struct input *in, struct code *literals, struct code *distances, int quick) {
     static const uint8_t ORDER[19] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
     uint8_t lengths[LITERALS + DISTANCES] = {0};
     int of_literals = take(in, 5) + 257, of_distances = take(in, 5) + 1, of_lengths = take(in, 4) + 4;
@@ -184,21 +211,22 @@ static int own_codes(struct input *in, struct code *literals, struct code *dista
         if (bits < 0) return 0;
         lengths[ORDER[i]] = bits;
     }
-    if (!build(literals, lengths, 19)) return 0;
+    if (!build(literals, lengths, 19, 1)) return 0;
     for (int i = 0, all = of_literals + of_distances; i < all;) {
-        int symbol = symbol_of(in, literals), times = 1, length = symbol;
+        int symbol = symbol_of(in, literals);
         if (symbol < 0) return 0;
-        if (symbol >= 16) {
-            if (symbol == 16 && !i) return 0;
-            length = symbol == 16 ? lengths[i - 1] : 0;
-            int more = take(in, symbol == 16 ? 2 : symbol == 17 ? 3 : 7);
-            times = more + (symbol == 18 ? 11 : 3);
-            if (more < 0 || times > all - i) return 0;
+        if (symbol < 16) {
+            lengths[i++] = symbol;
+            continue;
         }
+        if (symbol == 16 && !i) return 0;
+        int length = symbol == 16 ? lengths[i - 1] : 0, more = take(in, symbol == 16 ? 2 : symbol == 17 ? 3 : 7);
+        int times = more + (symbol == 18 ? 11 : 3);
+        if (more < 0 || times > all - i) return 0;
         memset(lengths + i, length, times);
         i += times;
     }
-    return lengths[END] && build(distances, lengths + of_literals, of_distances) && build(literals, lengths, of_literals);
+    return lengths[END] && build(distances, lengths + of_literals, of_distances, quick) && build(literals, lengths, of_literals, quick);
 }
 
 static uint32_t adler32(const unsigned char *at, int64_t length) {
@@ -227,7 +255,7 @@ int inflate_zlib(const unsigned char *begin, int64_t length, unsigned char *room
         if (last < 0 || kind < 0) return UNREAD;
         if (kind == 1) fixed_codes(&literals, &distances);
         if (kind == 0) ended = stored(&in, &out);
-        else if (kind == 1 || (kind == 2 && own_codes(&in, &literals, &distances))) ended = compressed(&in, &out, &literals, &distances);
+        else if (kind == 1 || (kind == 2 && own_codes(&in, &literals, &distances, room > FEW))) ended = compressed(&in, &out, &literals, &distances);
         *written = out.at - out.begin;
         if (ended != WHOLE) return ended;
     }

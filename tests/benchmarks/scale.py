@@ -129,8 +129,8 @@ def _bare(path: Path, made: Sequence[StreamObservation]) -> float:
 def _timed(*words: str) -> tuple[float, float]:
     """Duration (s) and peak memory (MiB) of a streamgauge command, with that of the process which reads for it."""
     code = (
-        "import resource, sys; from streamgauge.harness.cli import main\n"
-        "try: main(sys.argv[1:])\n"
+        "import resource, sys; from streamgauge.harness.entry import main\n"
+        "try: main()\n"
         "finally: print('PEAK', sum(resource.getrusage(who).ru_maxrss for who in (0, -1)), file=sys.stderr)"
     )
     began = time.monotonic()

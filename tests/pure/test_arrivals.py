@@ -1,6 +1,8 @@
 """The blob of a stream's arrivals: nothing is lost but what is below a microsecond."""
 
 from collections.abc import Callable
+from random import Random
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -13,6 +15,7 @@ from streamgauge.harness.drive.reading import body
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import KINDS, Chunk, Columns, Kind
 from streamgauge.harness.record.observation import CONTENT
+from tests.support import hostile_blobs
 
 
 def chunk(at: int, link: int, kind: Kind, characters: int, size: int, lag: int | None = None) -> Chunk:
@@ -48,6 +51,26 @@ def test_content_of_many_streams_decodes_like_that_of_each_alone(many: list[list
     assert found.client_lag.tolist() == lags
     to_read = [chunk.characters if chunk.kind is Kind.TEXT else 0 for chunks in content for chunk in chunks]
     assert found.text.tolist() == to_read
+
+
+def test_memory_is_used_again_only_when_nothing_refers_to_it() -> None:
+    """What was read before stays as it is, whichever part of it somebody keeps."""
+    random, rooms = Random(1), arrivals.Rooms()
+    kept: list[tuple[list[list[int]], list[Any]]] = []
+    for _ in range(40):
+        blobs = [arrivals.encode(hostile_blobs.stream(random)) for _ in range(3)]
+        alone, found = arrivals.content_events(blobs), arrivals.content_events(blobs, rooms)
+        values = [[column.tolist() for column in astuple(each)] for each in (alone, found)]
+        assert values[0] == values[1]
+        columns = [*astuple(found)]
+        kept.append((values[0], [column[1:][::2] if random.random() < 0.5 else None for column in columns]))
+        del alone, found, columns
+        kept = kept[-random.choice((1, 2, 5)) :]
+        for expected, views in kept:
+            assert [None if each is None else each.tolist() for each in views] == [
+                None if each is None else values[1:][::2] for each, values in zip(views, expected, strict=True)
+            ]
+    assert len(rooms._rooms) <= 7
 
 
 @given(streams.filter(bool), st.data())

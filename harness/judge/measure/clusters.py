@@ -14,7 +14,7 @@ class ClusterSample:
 
     def __init__(self) -> None:
         self.share = 1 << 32  # of the hash's range: streams whose hashed id is below it are kept
-        self._parts: list[tuple[Integers, Integers]] = []
+        self._parts: list[tuple[Integers, Integers, Integers]] = []  # samples; their streams; how many each has
         self._count = 0
 
     def add(self, ticks: Integers, ids: Integers, counts: Integers) -> None:
@@ -25,22 +25,29 @@ class ClusterSample:
         ends = np.cumsum(counts)[kept]
         ranges = zip((ends - counts[kept]).tolist(), ends.tolist(), strict=True)
         chosen = np.concatenate([ticks[slice(*each)] for each in ranges])
-        self._parts.append((chosen, np.repeat(ids[kept], counts[kept])))
+        self._parts.append((chosen, ids[kept], counts[kept]))
         self._count += len(chosen)
         while self._count > self.LIMIT and self.share > 1:
             self.thin(self.share // 2)
 
     def thin(self, share: int) -> None:
-        self.share = min(share, self.share)
-        ticks, owners = self.samples()
-        kept = _hashed(owners) < self.share
-        self._parts, self._count = [(ticks[kept], owners[kept])], int(kept.sum())
+        if share >= self.share:
+            return
+        self.share = share
+        ticks, ids, counts = self._whole()
+        kept = _hashed(ids) < share
+        ticks = ticks[np.repeat(kept, counts)]
+        self._parts, self._count = [(ticks, ids[kept], counts[kept])], len(ticks)
 
     def samples(self) -> tuple[Integers, Integers]:
         """In the metric's ticks; and of each sample, the id of its stream."""
+        ticks, ids, counts = self._whole()
+        return ticks, np.repeat(ids, counts)
+
+    def _whole(self) -> tuple[Integers, Integers, Integers]:
         nothing = np.zeros(0, np.int64)
-        ticks, owners = zip((nothing, nothing), *self._parts, strict=True)
-        return np.concatenate(ticks), np.concatenate(owners)
+        ticks, ids, counts = map(np.concatenate, zip((nothing, nothing, nothing), *self._parts, strict=True))
+        return ticks, ids, counts
 
 
 def joined(samples: Sequence[ClusterSample]) -> tuple[Integers, Integers]:

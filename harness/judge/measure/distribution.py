@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from streamgauge.harness.judge.measure import clusters
-from streamgauge.harness.judge.measure.arrays import Floats, Integers, Mask
+from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.clusters import ClusterSample
 from streamgauge.harness.judge.measure.metrics import Metric
 from streamgauge.harness.judge.measure.observe import Observed
@@ -58,13 +58,6 @@ class Gathered:
     failed: int = 0
     missing: int = 0
 
-    def add(self, ticks: Integers, are_of_failed: Mask) -> None:
-        if not are_of_failed.any():
-            self.kept.add(ticks)
-            return
-        self.kept.add(ticks[~are_of_failed])
-        self.of_failed.add(ticks[are_of_failed])
-
 
 def gather(metric: Metric, seen: Observed, ids: Integers, bounds: Integers, into: Sequence[Gathered]) -> None:
     """Add what was observed of a batch of streams with these ids.
@@ -76,15 +69,21 @@ def gather(metric: Metric, seen: Observed, ids: Integers, bounds: Integers, into
     before = np.concatenate([[0], np.cumsum(seen.counts)])[bounds].tolist()
     failed = np.add.reduceat(seen.failed, starts, dtype=np.int64).tolist()
     missing = np.add.reduceat(seen.counts == 0, starts, dtype=np.int64).tolist()
-    of_failed = np.zeros(len(seen.ticks), bool) if metric.pooled else np.repeat(seen.failed, seen.counts)
+    of_failed = seen.failed if metric.pooled else np.repeat(seen.failed, seen.counts)
     cut_off = None if seen.elapsed is None else ~np.isnan(seen.elapsed)
     for place, part in enumerate(into):
         streams, samples = slice(*bounds[place : place + 2]), slice(*before[place : place + 2])
         part.failed += failed[place]
         part.missing += missing[place]
-        part.add(seen.ticks[samples], of_failed[samples])
+        ticks = seen.ticks[samples]
         if metric.pooled:
-            part.clusters.add(seen.ticks[samples], ids[streams], seen.counts[streams])
+            part.kept.add(ticks)
+            part.clusters.add(ticks, ids[streams], seen.counts[streams])
+        elif failed[place]:
+            part.kept.add(ticks[~of_failed[samples]])
+            part.of_failed.add(ticks[of_failed[samples]])
+        else:
+            part.kept.add(ticks)
         if seen.elapsed is not None and cut_off is not None and cut_off[streams].any():
             part.elapsed.append(seen.elapsed[streams][cut_off[streams]])
 

@@ -91,10 +91,11 @@ class Measurements:
             for cohort, value in zip(cohorts, sums, strict=True):
                 cohort.sums[each.name] = cohort.sums.get(each.name, 0.0) + value
         odd = ~streams.text["oddities"].are("")
+        has_odd = bool(odd.any())
         for cohort, mine in zip(cohorts, itertools.starmap(slice, itertools.pairwise(bounds.tolist())), strict=True):
             for outcome, count in streams.text["outcome"].counts(mine).items():
                 cohort.outcomes[outcome] = cohort.outcomes.get(outcome, 0) + count
-            for place in (mine.start + np.flatnonzero(odd[mine])).tolist():
+            for place in (mine.start + np.flatnonzero(odd[mine])).tolist() if has_odd else ():
                 cohort.oddities.update(json.loads(streams.text["oddities"][place]).keys())
 
     def _sorted_into_cohorts(self, streams: Streams) -> tuple[Integers, list[_Cohort]]:

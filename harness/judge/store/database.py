@@ -295,20 +295,22 @@ class Store:
             return measured.condition(number, *row)
 
     def _streams(self, run_id: str, chosen: str, batch: int, after: int) -> Iterator[Streams]:
-        number, last = self._known(run_id), after
+        number = self._known(run_id)
         with as_store_errors(self.path):
+            (first,) = self._database.execute("SELECT min(id) FROM streams WHERE run = ?", [number]).fetchone()
+            last = max(after, first - 1 if isinstance(first, int) else -1)
             select = select_statement(self._database.table("streams").columns_dict.keys(), chosen)
         while True:
             with as_store_errors(self.path):
-                rows = self._stream_rows(select, (number, last, batch))
+                rows = self._stream_rows(select, (number, number, last, batch))
                 if not rows:
                     return
                 streams = streams_of_rows(rows, str(self.path))
             last = rows[-1][0]
             yield streams
 
-    def _stream_rows(self, select: str, parameters: tuple[int, int, int]) -> list[Sequence[Any]]:
-        _, last, batch = parameters
+    def _stream_rows(self, select: str, parameters: tuple[int, int, int, int]) -> list[Sequence[Any]]:
+        *_, last, batch = parameters
         try:
             return connection.decoded(
                 self._database, lambda: bounded(self._database.execute(select, parameters), batch)

@@ -1,6 +1,8 @@
 """Streams as columns, because a Python object for each chunk would be too slow. Pure."""
 
+import itertools
 import json
+import struct
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,11 +67,19 @@ class Streams:
     def __len__(self) -> int:
         return len(self.blobs)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: thousands of blobs as one, which is faster."""
+        lengths = arrivals.lengths_of(self.blobs)
+        return _unpacked, (self.id, self.text, self.number, b"".join(self.blobs), lengths, self.source)
+
     @cached_property
     def events(self) -> arrivals.ContentEvents:
         """Every content event of every stream, decoded on first use. DamagedRow for a damaged blob."""
+        return self.decoded(None)
+
+    def decoded(self, rooms: arrivals.Rooms | None) -> arrivals.ContentEvents:
         try:
-            return arrivals.content_events(self.blobs)
+            return arrivals.content_events(self.blobs, rooms)
         except arrivals.DamagedArrivals:
             for place in range(len(self)):
                 self.columns(place)
@@ -139,23 +149,36 @@ class Streams:
         return fuller
 
 
+def _unpacked(
+    ids: NDArray[np.int64],
+    text: dict[str, Texts],
+    number: dict[str, NDArray[np.float64]],
+    blobs: bytes,
+    lengths: NDArray[np.int64],
+    source: str,
+) -> Streams:
+    ends = np.cumsum(lengths).tolist()
+    return Streams(ids, text, number, [blobs[slice(*each)] for each in itertools.pairwise([0, *ends])], source)
+
+
 def decoded_ahead(batches: Iterable[Streams]) -> Iterator[Streams]:
     """The same batches, decoded: a thread decodes the next one while the caller works on one.
 
     The compiled decoder runs beside Python, because it does not hold Python's global lock.
     """
     with ThreadPoolExecutor(1) as thread:
-        coming: deque[tuple[Streams, Future[Any]]] = deque()
+        coming: deque[tuple[Streams, Future[arrivals.ContentEvents]]] = deque()
+        rooms = arrivals.Rooms()
         for streams in batches:
-            coming.append((streams, thread.submit(getattr, streams, "events")))
+            coming.append((streams, thread.submit(streams.decoded, rooms)))
             if len(coming) > 1:
                 yield _once_decoded(*coming.popleft())
         while coming:
             yield _once_decoded(*coming.popleft())
 
 
-def _once_decoded(streams: Streams, decoded: "Future[Any]") -> Streams:
-    decoded.result()
+def _once_decoded(streams: Streams, decoded: "Future[arrivals.ContentEvents]") -> Streams:
+    streams.__dict__["events"] = decoded.result()
     return streams
 
 
@@ -174,13 +197,14 @@ def selected(streams: Streams, where: Where) -> Streams:
 
 
 def select_statement(columns: Collection[str], chosen: str) -> str:
-    """SELECT for `streams_of_rows`; its parameters are the run, the id after which to start, and how many rows.
+    """SELECT for `streams_of_rows`; its parameters are the run twice, the id after which to start, and how many rows.
 
     `columns` are those of the table. A read-only file of an older version lacks some; they read as NULL, not observed.
     `chosen`: our own condition for the rows.
     """
     names = (name if name in columns else "NULL" for name in (*_TEXTS, *_NUMBERS))
-    where = f"run = ? AND id > ? AND {chosen}"
+    # +: in the order of the table. By the index of runs, SQLite would look up every row on its own.
+    where = f"+run = ? AND id <= (SELECT max(id) FROM streams WHERE run = ?) AND id > ? AND {chosen}"  # noqa: S608 - our own
     return f"SELECT id, arrivals, {', '.join(names)} FROM streams WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - our own names
 
 
@@ -217,10 +241,10 @@ def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
     ids, blobs, *columns = zip(*rows, strict=True)
     text = {name: Texts.of(column) for name, column in zip(_TEXTS, columns, strict=False)}
     numbers = columns[len(_TEXTS) :]
-    if not _are_ours(blobs, text, numbers):
+    number = {name: _floats(column) for name, column in zip(_NUMBERS, numbers, strict=True)}
+    if not (are_only(blobs, bytes) and _are_ours(text, number)):
         for row in rows:
             _check(row)
-    number = {name: _floats(column) for name, column in zip(_NUMBERS, numbers, strict=True)}
     text["answer"] = text["answer"].mapped(lambda answer: answer or "streamed")
     text["oddities"] = text["oddities"].mapped(lambda oddities: oddities or "")
     cached = number["cache_read_tokens"]
@@ -228,20 +252,21 @@ def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
     return Streams(np.array(ids, np.int64), text, number, list(blobs), source)
 
 
-def _floats(column: Sequence[int | None]) -> NDArray[np.float64]:
-    """NaN for None."""
-    if None not in column:
-        return np.fromiter(column, np.float64, len(column))
+def _floats(column: Sequence[Any]) -> NDArray[np.float64]:
+    """NaN for None. Empty if there is a value that is no whole number."""
+    try:
+        return np.frombuffer(struct.pack(f"{len(column)}q", *column), np.int64).astype(np.float64)
+    except struct.error:  # there is something else
+        pass
     if column.count(None) == len(column):
         return np.full(len(column), np.nan)
-    return np.array(column, np.float64)
+    return np.array(column if are_only(column, int, type(None)) else [], np.float64)
 
 
-def _are_ours(blobs: Sequence[Any], text: Mapping[str, Texts], numbers: Sequence[Sequence[Any]]) -> bool:
-    """The same question as `_check` answers for one row, for many rows at once, which is faster."""
-    if not are_only(blobs, bytes) or not all(are_only(column, int, type(None)) for column in numbers):
-        return False
-    if any(None in numbers[_NUMBERS.index(name)] for name in _ALWAYS):
+def _are_ours(text: Mapping[str, Texts], number: Mapping[str, NDArray[np.float64]]) -> bool:
+    """The same question as `_check` answers for one row but for its blob, for many rows at once, which is faster."""
+    count = len(text["outcome"])
+    if any(len(column) < count for column in number.values()) or any(np.isnan(number[name]).any() for name in _ALWAYS):
         return False
     different = {name: {*column.values} for name, column in text.items()}
     if not different["outcome"] <= _OUTCOMES or not different["answer"] <= _ANSWERS:
