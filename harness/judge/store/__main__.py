@@ -15,8 +15,10 @@ def main(path: str, run_id: str, batch: str) -> None:
     end: StreamgaugeError | None = None
     try:
         with Store.open(path) as store:
-            after = int(sys.stdin.readline())
-            for streams in store.streams(run_id, batch=int(batch), after=after):
+            after = sys.stdin.readline()
+            if not after:
+                return  # the other process has ended
+            for streams in store.streams(run_id, batch=int(batch), after=int(after)):
                 pickle.dump(streams, output, pickle.HIGHEST_PROTOCOL)
                 output.flush()
     except StreamgaugeError as fault:
