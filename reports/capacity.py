@@ -24,12 +24,14 @@ def render(found: Found) -> str:
 def _head(found: Found) -> Panel:
     first, *rest = sentences.answer(found)
     knee, way = found.knee, found.gave_way
-    interval = "" if knee is None else f"{sentences.whole(knee.low)}–{sentences.whole(knee.high)}, approximate"
+    interval = "" if knee is None else f"{found.unit.plain(knee.low)}–{found.unit.plain(knee.high)}, approximate"
     facts = [
         Fact(
-            "Proven", "–" if found.proven is None else some(found.proven, "user"), f"{found.confidence:.0%} confidence"
+            "Proven",
+            "–" if found.proven is None else found.unit.amount(found.proven),
+            f"{found.confidence:.0%} confidence",
         ),
-        Fact("Knee", "–" if knee is None else f"about {sentences.whole(knee.at)}", interval),
+        Fact("Knee", "–" if knee is None else f"about {found.unit.plain(knee.at)}", interval),
         Fact("What gave way", "nothing" if way is None else f"the {'load generator' if way == 'generator' else way}"),
         Fact("Streams", f"{found.streams:,}", f"in {found.seconds:,.0f} s"),
     ]
@@ -50,11 +52,11 @@ def _head(found: Found) -> Panel:
 
 def _by_load(found: Found) -> Panel:
     charts = [
-        _chart(found, "Does the first token wait? P95 TTFT by users", "ms", lambda level: level.ttft_p95),
-        _chart(found, "Do the gaps widen? P95 ITL by users", "ms", lambda level: level.itl_p95),
-        _chart(found, "How many streams keep every rule? Good streams by users", "%", _good),
+        _chart(found, "Does the first token wait? P95 TTFT by load", "ms", lambda level: level.ttft_p95),
+        _chart(found, "Do the gaps widen? P95 ITL by load", "ms", lambda level: level.itl_p95),
+        _chart(found, "How many streams keep every rule? Good streams by load", "%", _good),
         _throughput(found),
-        _chart(found, "How many streams fail? Errors by users", "%", _errors),
+        _chart(found, "How many streams fail? Errors by load", "%", _errors),
     ]
     law = _law(found)
     guide = "" if law is None else " The dashed line is the universal scalability law, a guide for the eye."
@@ -81,7 +83,7 @@ def _chart(found: Found, caption: str, unit: str, value: Callable[[Level], float
 
 def _throughput(found: Found) -> Chart:
     points = [(level, level.completions) for level in found.levels]
-    caption = "Does more load bring more answers? Completions per second by users"
+    caption = "Does more load bring more answers? Completions per second by load"
     law, guide = _law(found), []
     if law is not None:
         most = max(level.users for level in found.levels)
@@ -101,7 +103,7 @@ def _figure(
     top = max((value for _, value in seen), default=1.0) * 1.05 or 1.0
     return plot(
         [*_knee(found, top), *more, *(_visits(seen, verdict, unit) for verdict in _MARKS)],
-        xaxis={"title": {"text": "users"}, "rangemode": "tozero"},
+        xaxis={"title": {"text": found.unit.axis}, "rangemode": "tozero"},
         yaxis={"title": {"text": unit}, "rangemode": "tozero"},
     )
 
@@ -168,7 +170,7 @@ def _gave_way(found: Found) -> list[Panel]:
         for rule in level.rules
     ]
     lead = " ".join(sentences.what_gave_way(found))
-    table = Table(f"Rules at {some(level.users, 'user')}", ("Status", "Rule", ">Observed", ">Limit"), [*rows])
+    table = Table(f"Rules at {found.unit.amount(level.users)}", ("Status", "Rule", ">Observed", ">Limit"), [*rows])
     notes = (
         "Each rule alone, with its own 95 % interval. The search asks of each stream whether it keeps all of them.",
     )
@@ -178,7 +180,7 @@ def _gave_way(found: Found) -> list[Panel]:
 def _levels(found: Found) -> Panel:
     columns = (
         "Verdict",
-        ">Users",
+        ">Load",
         "Visit",
         ">Streams",
         ">Worth",
@@ -192,7 +194,7 @@ def _levels(found: Found) -> Panel:
     rows: list[tuple[Cell, ...]] = [
         (
             Mark(_MARKS[level.verdict]),
-            f"{level.users:,}",
+            found.unit.plain(level.users),
             level.purpose.value,
             f"{level.streams:,}",
             f"{level.effective:,.0f}",

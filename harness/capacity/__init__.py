@@ -4,7 +4,9 @@ streams       what the search knows of a stream: is it good, and by how much
 sequential    one visit to one level: the share of bad streams, looked at again until it is clear
 path          which level is visited next: double, bisect, confirm
 knee          the load at which the rules are just kept, fitted to all visits
+units         what a load is counted in
 per_stream    the rules as they are asked of one stream
+backlog       an open load that the server does not keep up with
 guards        what ends a search early
 driven        the run that the search drives: a Locust process
 rows          its streams so far, in the order in which they were due

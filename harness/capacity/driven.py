@@ -11,11 +11,12 @@ from typing import Any
 
 from streamgauge.harness import programs
 from streamgauge.harness.capacity.guards import Ended
+from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.judge.outputs import kinds
 from streamgauge.harness.run import orders
 from streamgauge.harness.run.launch import locustfile
 from streamgauge.harness.run.options import locust_options
-from streamgauge.harness.run.orders import Began, End, Ends, Lines, Reached, Users
+from streamgauge.harness.run.orders import Began, End, Ends, Lines, Rate, Reached, Users
 
 _AT_A_TIME = 65_536  # bytes
 _STARTS = 60.0  # seconds until the run has begun: Locust and the scenario are imported, workers connect
@@ -54,10 +55,10 @@ class Driven:
             if time.monotonic() > give_up:
                 raise Mistaken
 
-    def users(self, users: int) -> None:
-        """Have so many users run from now on; `reached` says when they do."""
+    def load(self, unit: Unit, load: int) -> None:
+        """Have this load from now on; `reached` says when it is there."""
         self.reached = None
-        self._send(Users(users))
+        self._send(Rate(load) if unit is Unit.RATE else Users(load))
 
     def wait(self, seconds: float) -> None:
         """Take what the run says within this time. Ended if the run is over."""
@@ -87,7 +88,7 @@ class Driven:
                 self._process.wait(_ENDS)
                 return
 
-    def _send(self, order: Users | End) -> None:
+    def _send(self, order: Users | Rate | End) -> None:
         try:
             self._ends.send(order)
         except OSError:

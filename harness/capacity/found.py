@@ -10,6 +10,7 @@ import msgspec
 
 from streamgauge.harness.capacity.path import Purpose
 from streamgauge.harness.capacity.sequential import ERROR, Outcome
+from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.exit_codes import Exit
 
 SCHEMA = "streamgauge/capacity/1"
@@ -47,6 +48,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     purpose: Purpose
     begins: float  # seconds since the run began: streams that were due between these two
     ends: float
+    backlog: bool = False  # an open load: more and more streams were open at once, which no such load may do
     generator: str | None = None  # why the load generator's figures cannot be believed here
     rules: list[RuleAtLevel] = []
     ttft_p95: float | None = None  # ms; ∞ is None, as if nothing was observed
@@ -67,7 +69,8 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     not_passed: int | None
     stopped: str | None  # why the search ended before its answer was known
     at_least: int | None  # --at-least
-    most: int  # --max-users
+    most: int  # --max-users, or --max-rate
+    unit: Unit = Unit.USERS  # of proven, knee, passed, not_passed, at_least, most, and the users of each level
     run: str
     host: str
     scenario: str

@@ -3,8 +3,6 @@
 import time
 from dataclasses import dataclass, field
 
-from streamgauge.harness.counting import some
-
 
 class Ended(Exception):
     """The search ends now, with what is known. The text says why."""
@@ -21,6 +19,6 @@ class Guards:
     def check(self, streams: int, users: int) -> None:
         """Ended if a guard is reached. `streams`: that have ended so far; `users`: each may have one more open."""
         if self.streams is not None and streams + users > self.streams:
-            raise Ended(f"--max-streams: {some(self.streams, 'stream')} leave no room for another of each user")
+            raise Ended(f"--max-streams {self.streams}: there is no room for one more stream of each user")
         if self.minutes is not None and time.monotonic() - self.began > 60 * self.minutes:
-            raise Ended(f"--max-minutes: {self.minutes:g} minutes are over")
+            raise Ended(f"--max-minutes {self.minutes:g}: the time is over")

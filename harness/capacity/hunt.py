@@ -15,6 +15,7 @@ from streamgauge.harness.capacity.per_stream import Judging
 from streamgauge.harness.capacity.rows import Rows
 from streamgauge.harness.capacity.sequential import Outcome, Visit
 from streamgauge.harness.capacity.streams import Limit
+from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.capacity.visiting import Looked, Visits
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.judge.measure.cost import cost_of, prices_of
@@ -47,6 +48,7 @@ class Plan:
     guards: Guards
     at_least: int | None = None
     ladder: Sequence[int] = ()  # the only levels, if there are any
+    unit: Unit = Unit.USERS  # of the levels
 
 
 class Hunt:
@@ -73,7 +75,8 @@ class Hunt:
     def _visit(self, order: Order) -> None:
         self._watch.visits(order, self.search)
         limits = self.search.limits
-        visit, among = Visit(order.users, limits, order.looks, order.worth), order.among(limits)
+        users = order.users if self._plan.unit is Unit.USERS else 1
+        visit, among = Visit(users, limits, order.looks, order.worth), order.among(limits)
         looked, outcome = self._looked(order, visit, among)
         if silent := self._visits.judging.silent():
             raise Ended(f"nothing tells whether {silent}")
@@ -94,6 +97,8 @@ class Hunt:
         for looked in self._visits.level(order):
             outcome = visit.after(looked.batch, among)
             self._watch.looks(order, visit)
+            if looked.grows:
+                return looked, Outcome.MISSED
             if outcome is not None:
                 return looked, outcome
         raise AssertionError("a level goes on for as long as it is looked at")
@@ -107,7 +112,7 @@ def hunt(work: Work, plan: Plan, watch: Watch) -> Found:
         run.begin()
         with Store.open(database) as store:
             patience = config.target.timeouts.total / 1e9 + _PATIENCE
-            visits = Visits(store, run, Rows(store, run.run), judging, config.reader, plan.guards, patience)
+            visits = Visits(store, run, Rows(store, run.run), judging, config.reader, plan.guards, patience, plan.unit)
             hunting = Hunt(plan, visits, watch)
             hunting.go()
             run.end(msgspec.to_builtins(_found(hunting, plan, store, run.run)))
@@ -134,6 +139,7 @@ def _found(hunting: Hunt, plan: Plan, store: Store, run_id: str) -> Found:
         stopped=hunting.stopped if hunting.stopped != "" else _why_over(run),
         at_least=plan.at_least,
         most=plan.most,
+        unit=plan.unit,
         run=run.id,
         host=run.host,
         scenario=run.scenario,

@@ -8,6 +8,7 @@ import msgspec
 
 from streamgauge.harness.capacity import sentences
 from streamgauge.harness.capacity.found import Found, Level, exit_code
+from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.errors import OutputError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.figures import figure
@@ -19,7 +20,7 @@ from streamgauge.harness.judge.wording import escaped_json
 
 _STATUS: Mapping[int, str] = {Exit.MET: "met", Exit.MISSED: "missed", Exit.INCONCLUSIVE: "inconclusive"}
 _RESULTS: Mapping[int, str | None] = {Exit.MET: None, Exit.MISSED: "failure", Exit.INCONCLUSIVE: "skipped"}
-COLUMNS = ("", ">users", ">streams", ">bad", ">p95 TTFT", ">p95 ITL", ">answers/s", ">errors", "why")
+COLUMNS = ("", ">load", ">streams", ">bad", ">p95 TTFT", ">p95 ITL", ">answers/s", ">errors", "why")
 _SIGNS = {"passed": "✓ passed", "missed": "✗ missed", "undecided": "? undecided"}
 
 
@@ -49,14 +50,14 @@ def _markdown(found: Found) -> Iterator[str]:
         yield ""
         yield from markdown.table(*COLUMNS)
         for level in found.levels:
-            yield markdown.row(*map(markdown.text, cells(level)))
+            yield markdown.row(*map(markdown.text, cells(level, found.unit)))
 
 
-def cells(level: Level) -> list[str]:
+def cells(level: Level, unit: Unit) -> list[str]:
     """COLUMNS, as plain text."""
     return [
         _SIGNS[level.verdict],
-        f"{level.users:,}",
+        unit.plain(level.users),
         f"{level.streams:,}",
         figure(level.bad / level.streams, "ratio") if level.streams else "–",
         figure(level.ttft_p95, "ms"),
@@ -84,7 +85,7 @@ def as_junit(found: Found) -> str:
         "gave_way": found.gave_way or "",
         "rule": found.rule or "",
     }
-    name = "capacity" if found.at_least is None else f"at least {found.at_least} users"
+    name = "capacity" if found.at_least is None else f"at least {found.unit.amount(found.at_least)}"
     case = Case(
         name,
         _RESULTS[exit_code(found)],

@@ -60,6 +60,7 @@ class Visited:
     outcome: Outcome
     counts: Sequence[Count]  # by limit
     generator: str = ""  # why the load generator's numbers cannot be believed at this level; "" if they can
+    backlog: bool = False  # an open load that the server did not keep up with
 
     @property
     def users(self) -> int:
@@ -140,7 +141,8 @@ class Search:
         }
 
     def _points(self, place: int) -> list[Point]:
-        counts = [(visit.users, visit.counts[place]) for visit in self.visits if not visit.generator]
+        told = [visit for visit in self.visits if not visit.generator and not visit.backlog]
+        counts = [(visit.users, visit.counts[place]) for visit in told]
         return [Point(users, count.effective, count.effective * (count.share or 0.0)) for users, count in counts]
 
     # What is visited next

@@ -11,6 +11,7 @@ from streamgauge.harness.capacity import sentences
 from streamgauge.harness.capacity.found import Found, Level
 from streamgauge.harness.capacity.path import Order, Purpose, Search
 from streamgauge.harness.capacity.sequential import Outcome, Visit
+from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.outputs.rich_text import Console, Text, console_of, live, safe
 
@@ -27,7 +28,8 @@ _WHY = {
 class Screen:
     """Told by the search how it goes on."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, unit: Unit, console: Console | None = None) -> None:
+        self._unit = unit
         self._console = console_of(console)
         self._live = None if not self._console.is_terminal else live(self._console)
         self._search: Search | None = None
@@ -51,7 +53,7 @@ class Screen:
         self._draw(order, f"{some(widest.streams, 'stream')}, {_bad(widest.bad, widest.streams)}")
 
     def visited(self, level: Level, search: Search) -> None:
-        self._console.print(line(level, search), soft_wrap=True)
+        self._console.print(line(level, search, self._unit), soft_wrap=True)
 
     def _draw(self, order: Order, now: str) -> None:
         if self._live is None or self._search is None:
@@ -59,8 +61,8 @@ class Screen:
         passed, not_passed = self._search.passed, self._search.not_passed
         self._live.update(
             Text.assemble(
-                bracket(passed, not_passed, order.users),
-                safe(f"\n{some(order.users, 'user')}, {_WHY[order.purpose]}: {now}"),
+                bracket(passed, not_passed, order.users, self._unit),
+                safe(f"\n{self._unit.amount(order.users)}, {_WHY[order.purpose]}: {now}"),
             )
         )
 
@@ -73,15 +75,15 @@ class Screen:
         self._console.print(safe(f"run {found.run}: {sentences.cost(found)}"), style="dim", soft_wrap=True)
 
 
-def line(level: Level, search: Search) -> Text:
+def line(level: Level, search: Search, unit: Unit) -> Text:
     """One visit: `✗ 64 users missed  154 streams, 127 bad (82 %)  p95(ttft) 250 ms  now between 32 and 64`."""
     sign, colour = _SIGNS[level.verdict]
     counted = f"{some(level.streams, 'stream')}, {_bad(level.bad, level.streams)}"
     figures = ", ".join(f"{rule.figure} {sentences.observed(rule)}" for rule in level.rules[:2])
     why = f"  the load generator: {level.generator}" if level.generator else ""
     return Text.assemble(
-        (f"{sign} {level.users:>5,} users {level.verdict:<9}", colour),
-        safe(f"  {counted:<32} {figures:<36} {_between(search)}{why}"),
+        (f"{sign} {unit.plain(level.users):>5} {unit.short} {level.verdict:<9}", colour),
+        safe(f"  {counted:<32} {figures:<36} {_between(search, unit)}{why}"),
     )
 
 
@@ -89,14 +91,15 @@ def _bad(bad: int, streams: int) -> str:
     return f"{bad:,} bad ({figure(bad / streams, 'ratio')})" if streams else "none ended yet"
 
 
-def _between(search: Search) -> str:
+def _between(search: Search, unit: Unit) -> str:
     passed, not_passed = search.passed, search.not_passed
     if passed is None:
-        return "" if not_passed is None else f"below {not_passed:,}"
-    return f"{passed:,} or more" if not_passed is None else f"between {passed:,} and {not_passed:,}"
+        return "" if not_passed is None else f"below {unit.plain(not_passed)}"
+    low = unit.plain(passed)
+    return f"{low} or more" if not_passed is None else f"between {low} and {unit.plain(not_passed)}"
 
 
-def bracket(passed: int | None, not_passed: int | None, users: int) -> Text:
+def bracket(passed: int | None, not_passed: int | None, users: int, unit: Unit) -> Text:
     """A logarithmic line of users: passed up to here, not passed from there, and where the search is now."""
     most = 2.0 * max(passed or 1, not_passed or 1, users)
 
@@ -108,6 +111,6 @@ def bracket(passed: int | None, not_passed: int | None, users: int) -> Text:
     now = place(users)
     cells = [("━", "green") if at < low else ("━", "red") if at >= high else ("·", "dim") for at in range(_WIDTH)]
     cells[min(now, _WIDTH - 1)] = ("●", "bold")
-    known = "" if passed is None else f"{passed:,} ✓"
-    beyond = "" if not_passed is None else f"✗ {not_passed:,}"
+    known = "" if passed is None else f"{unit.plain(passed)} ✓"
+    beyond = "" if not_passed is None else f"✗ {unit.plain(not_passed)}"
     return Text.assemble((f"{known:>8} ", "green"), *cells, (f" {beyond}", "red"))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from streamgauge.harness.capacity.found import Found, Level, RuleAtLevel, first_broken, first_missed
 from streamgauge.harness.capacity.path import Purpose
 from streamgauge.harness.capacity.sequential import Outcome
+from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.judge.figures import figure, money, some
 
 _STILL_FINE = 3  # rules that are named
@@ -24,23 +25,27 @@ def _early(found: Found) -> Iterator[str]:
 def _proven(found: Found) -> str:
     sure = f"{found.confidence * 100:.0f} % confidence"
     if found.proven is not None:
-        return f"At least {some(found.proven, 'user keeps', 'users keep')} the SLA ({sure})."
-    if any(level.users == 1 and level.verdict is Outcome.MISSED and not level.generator for level in found.levels):
+        keep = "keeps" if found.unit is Unit.USERS and found.proven == 1 else "keep"
+        return f"At least {found.unit.amount(found.proven)} {keep} the SLA ({sure})."
+    if found.unit is Unit.USERS and any(
+        level.users == 1 and level.verdict is Outcome.MISSED and not level.generator for level in found.levels
+    ):
         return "Not even 1 user keeps the SLA."
     if found.passed is not None:
-        return f"{some(found.passed, 'user')} did well, but not every rule was shown to be kept with {sure}."
+        return f"{found.unit.amount(found.passed)} did well, but nothing was shown with {sure}."
     return "No number of users was shown to keep the SLA."
 
 
 def _knee(found: Found) -> Iterator[str]:
     if found.knee is not None:
-        at, low, high = (whole(each) for each in (found.knee.at, found.knee.low, found.knee.high))
+        at, low, high = (found.unit.plain(each) for each in (found.knee.at, found.knee.low, found.knee.high))
         yield f"The knee is about {at} ({low}–{high}; the interval is approximate)."
     elif found.not_passed is None and found.passed == found.most:
         swept = any(level.purpose is Purpose.SWEEP for level in found.levels)
-        yield f"The knee is above {found.most:,}, the most that {'the sweep has' if swept else '--max-users allows'}."
+        bound = "the sweep has" if swept else f"{'--max-users' if found.unit is Unit.USERS else '--max-rate'} allows"
+        yield f"The knee is above {found.unit.plain(found.most)}, the most that {bound}."
     elif found.passed is not None and found.not_passed is not None and found.gave_way == "server":
-        yield f"The knee is between {found.passed:,} and {found.not_passed:,}."
+        yield f"The knee is between {found.unit.plain(found.passed)} and {found.unit.plain(found.not_passed)}."
 
 
 def what_gave_way(found: Found) -> Iterator[str]:
@@ -48,7 +53,7 @@ def what_gave_way(found: Found) -> Iterator[str]:
     level = first_missed(found)
     if level is None:
         return
-    at = f"At {some(level.users, 'user')}"
+    at = f"At {found.unit.amount(level.users)}"
     if level.generator:
         yield (
             f"{at} the load generator gave way, not the server: {level.generator}. The server's knee is above. "
@@ -56,6 +61,9 @@ def what_gave_way(found: Found) -> Iterator[str]:
         )
         return
     broken = first_broken(found)
+    if level.backlog:
+        yield f"{at} the backlog grows: more and more streams are open at once."
+        return
     if level.verdict is Outcome.UNDECIDED:
         yield f"{at} it stayed undecided after {some(level.streams, 'stream')}, which counts as not kept."
     elif broken is not None:
@@ -94,8 +102,3 @@ def cost(found: Found) -> str:
     """`3,790 streams in 179 s, 1.23 USD`."""
     spent = "" if found.cost is None or found.currency is None else f", {money(found.cost, found.currency)}"
     return f"{some(found.streams, 'stream')} in {found.seconds:,.0f} s{spent}"
-
-
-def whole(number: float) -> str:
-    """A number of users that was computed: one digit after the point below 10."""
-    return f"{number:,.0f}" if number >= 10 else f"{number:.1f}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamgauge.harness.capacity import backlog
 from streamgauge.harness.capacity.driven import Driven
 from streamgauge.harness.capacity.found import Level
 from streamgauge.harness.capacity.guards import Ended, Guards
@@ -14,13 +15,15 @@ from streamgauge.harness.capacity.per_stream import Judging
 from streamgauge.harness.capacity.rows import Rows, in_order, settling
 from streamgauge.harness.capacity.sequential import Count, Outcome, Visit
 from streamgauge.harness.capacity.streams import Batch
-from streamgauge.harness.capacity.window import Measured, Window
+from streamgauge.harness.capacity.units import Unit
+from streamgauge.harness.capacity.window import Doubts, Measured, Window
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.figures import finite
 from streamgauge.harness.judge.store import Store, Streams
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.observation import Outcome as Ending
+from streamgauge.harness.record.vitals import Vital
 
 _EVERY = 0.2  # seconds between two looks into the database
 _ALL_FAILED = 20  # streams one after another: the server may be dead
@@ -39,36 +42,38 @@ class Visits:
     reader: Reader
     guards: Guards
     patience: float  # seconds after which a stream that began must have ended
+    unit: Unit
     last_all_failed: bool = False  # whether the last streams of the visit before did
 
     def level(self, order: Order) -> Iterator["Looked"]:
         """What is seen of a level for as long as it is asked for: the streams as they end, a batch at a time."""
-        reached = self._reach(order)
+        reached, users = self._reach(order), self._users(order)
         seen: list[Streams] = []
         begins: int | None = None
         heard = time.monotonic()
         while True:
-            self.guards.check(self.rows.streams, order.users)
+            self.guards.check(self.rows.streams, users)
             self.driven.wait(_EVERY)
             self.rows.read()
             if begins is None:
-                took = self.rows.answer_time(reached, order.users)
+                took = self.rows.answer_time(reached, users)
                 begins = None if took is None else reached + int(settling(took, after_trouble=order.cool_down))
             streams = None if begins is None else self.rows.take(begins)
             if streams is not None and begins is not None:
                 heard = time.monotonic()
                 seen.append(streams)
                 self._check_alive(seen)
-                yield Looked(self.judging.batch(streams), seen, begins)
+                yield Looked(self.judging.batch(streams), seen, begins, self._grows(begins))
             elif time.monotonic() - heard > self.patience:
-                raise Ended(f"no stream that began at {order.users} users has ended for {self.patience:,.0f} s")
+                amount = self.unit.amount(order.users)
+                raise Ended(f"no stream that began at {amount} has ended for {self.patience:,.0f} s")
 
     def _reach(self, order: Order) -> int:
         """When so many users ran, ns on the run's clock."""
-        self.guards.check(self.rows.streams, order.users)
-        self.driven.users(order.users)
+        self.guards.check(self.rows.streams, self._users(order))
+        self.driven.load(self.unit, order.users)
         give_up = time.monotonic() + _STARTING + order.users / _SPAWN_RATE
-        while (reached := self.driven.reached) is None or reached.users != order.users:
+        while (reached := self.driven.reached) is None or reached.load != order.users:
             self.guards.check(self.rows.streams, 0)
             self.driven.wait(_EVERY)
             if time.monotonic() > give_up:
@@ -77,6 +82,18 @@ class Visits:
                     "themselves"
                 )
         return reached.at
+
+    def _grows(self, begins: int) -> bool:
+        """Whether more and more streams of an open load are open at once."""
+        if self.unit is Unit.USERS:
+            return False
+        samples = self.store.vital(self.driven.run, Vital.ACTIVE_STREAMS)
+        since = samples.at >= begins
+        return backlog.grows(samples.at[since], samples.value[since])
+
+    def _users(self, order: Order) -> int:
+        """How many streams may be open at once because of this order; 1 if it does not tell."""
+        return order.users if self.unit is Unit.USERS else 1
 
     def _check_alive(self, seen: list[Streams]) -> None:
         """Ended if nothing but failures came since before this visit, although it is no larger than the one before."""
@@ -88,14 +105,12 @@ class Visits:
     def over(self, order: Order, visit: Visit, outcome: Outcome, looked: "Looked") -> tuple[Visited, Level]:
         """Sum a visit up whose outcome is clear."""
         streams = in_order(looked.seen)
-        window = Window(
-            self.store.run(self.driven.run), order.users, looked.begins, int(streams.number["ended_at"].max())
-        )
+        users = order.users if self.unit is Unit.USERS else 0
+        window = Window(self.store.run(self.driven.run), users, looked.begins, int(streams.number["ended_at"].max()))
         measured = Measured(streams, self.judging.rules, self.reader)
         counts = visit.counts()
-        validity, doubt = measured.doubt(self.store, window)
-        believed = validity is Validity.VALID or (validity is Validity.DEGRADED and _is_sure(outcome, counts, streams))
-        if not believed and outcome is Outcome.PASSED:
+        doubt = _doubt(outcome, measured.doubts(self.store, window), counts, streams)
+        if doubt and outcome is Outcome.PASSED:
             outcome = Outcome.UNDECIDED
         self.last_all_failed = bool(streams.ended_as(FAILURES)[-_ALL_FAILED:].all())
         widest = max(counts, key=lambda count: (count.limit.share, count.streams))
@@ -109,22 +124,26 @@ class Visits:
             purpose=order.purpose,
             begins=window.begins / 1e9,
             ends=float(np.max(streams.number["due_at"])) / 1e9,
-            generator=None if believed else doubt,
+            backlog=looked.grows,
+            generator=doubt or None,
             rules=measured.rules(window.seconds),
             ttft_p95=finite(measured.p95("ttft")),
             itl_p95=finite(measured.p95("itl")),
             completions=measured.completed / seconds if seconds > 0 else None,
             error_rate=measured.failed,
         )
-        return Visited(order, outcome, counts, "" if believed else doubt), level
+        return Visited(order, outcome, counts, doubt, backlog=looked.grows), level
 
 
-def _is_sure(outcome: Outcome, counts: Sequence[Count], streams: Streams) -> bool:
-    """Whether a generator that was late cannot have changed the outcome: it makes waits longer, and refuses nobody."""
-    if outcome is not Outcome.MISSED:
-        return outcome is Outcome.PASSED
+def _doubt(outcome: Outcome, doubts: Doubts, counts: Sequence[Count], streams: Streams) -> str:
+    """Why the load generator may have changed the outcome; "" if it cannot have: it makes waits longer, no more."""
+    if outcome is Outcome.PASSED:
+        return doubts.of_good
     refused = float(streams.ended_as(FAILURES - {Ending.UNREACHABLE, Ending.TIMED_OUT}).mean())
-    return any(count.outcome is Outcome.MISSED and refused > 1.5 * count.limit.share for count in counts)
+    by_refusals = any(count.outcome is Outcome.MISSED and refused > 1.5 * count.limit.share for count in counts)
+    if doubts.validity is Validity.VALID or (doubts.validity is Validity.DEGRADED and by_refusals):
+        return ""
+    return doubts.why
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,3 +153,4 @@ class Looked:
     batch: Batch
     seen: list[Streams]
     begins: int  # of what counts, ns on the run's clock
+    grows: bool  # an open load: the backlog does

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,7 +16,7 @@ from streamgauge.harness.judge.store import Run, Store, Streams, VitalSeries
 from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.less_load import Asked
 from streamgauge.harness.judge.verdict.rules import Rule
-from streamgauge.harness.judge.verdict.validity import EVIDENCE, Evidence, Validity, assess
+from streamgauge.harness.judge.verdict.validity import EVIDENCE, Evidence, Validity, assess, doubts_of_good_figures
 from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.harness.record.vitals import Vital
 
@@ -27,7 +28,7 @@ _LONGEST = 300  # characters of a reason
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`users` from `begins` to `ends`, ns on the run's clock."""
+    """`users` from `begins` to `ends`, ns on the run's clock. 0 users: an open load."""
 
     run: Run
     users: int
@@ -78,8 +79,8 @@ class Measured:
     def completed(self) -> int:
         return self.totals.count(Outcome.COMPLETED)
 
-    def doubt(self, store: Store, window: Window) -> tuple[Validity, str]:
-        """Whether the load generator kept up in this window, and why not."""
+    def doubts(self, store: Store, window: Window) -> "Doubts":
+        """Whether the load generator kept up in this window."""
         vitals = {name: within(store.vital(window.run.id, name), window, name in _COUNTERS) for name in EVIDENCE}
         run = msgspec.structs.replace(
             window.run,
@@ -90,8 +91,16 @@ class Measured:
             instrument={**window.run.instrument, "asked": msgspec.to_builtins(Asked(users=window.users)), "streams": 0},
         )
         samples = {name: self.measurements.distribution(name) for name in _OF_VALIDITY}
-        validity, reasons = assess(Evidence(run, self.totals, samples, vitals, None, ""))
-        return validity, reasons[0][:_LONGEST] if validity is not Validity.VALID else ""
+        evidence = Evidence(run, self.totals, samples, vitals, None, "")
+        validity, reasons = assess(evidence)
+        of_good = doubts_of_good_figures(evidence)
+        return Doubts(validity, reasons[0][:_LONGEST] if reasons else "", of_good[0][:_LONGEST] if of_good else "")
+
+
+class Doubts(NamedTuple):
+    validity: Validity
+    why: str  # it is not valid
+    of_good: str  # why even a level that seems passed is not; "" if it is
 
 
 def within(series: VitalSeries, window: Window, counts: bool) -> VitalSeries:

@@ -13,8 +13,12 @@ from streamgauge.harness.capacity.hunt import Plan, hunt
 from streamgauge.harness.capacity.outputs import check, write
 from streamgauge.harness.capacity.path import FIRST
 from streamgauge.harness.capacity.screen import Screen
+from streamgauge.harness.capacity.sequential import LOOKS
+from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.load import load
+from streamgauge.harness.config.schema import Config
+from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import kinds, save
 from streamgauge.harness.judge.outputs.rich_text import errors_console
@@ -23,7 +27,9 @@ from streamgauge.harness.run.options import AUTO
 
 _SCENARIO = "concurrency"
 _MOST = 1_000
+_MOST_RATE = 100  # streams per second
 _MOST_LEVELS = 100  # of a sweep
+_PER_MINUTE = 60  # a rate is searched for in streams per minute
 
 
 class _Ladder(click.ParamType[tuple[int, ...]]):
@@ -66,9 +72,29 @@ class _Ladder(click.ParamType[tuple[int, ...]]):
     help="Visit only these numbers of users, such as 10,20,50,100, each once.",
 )
 @click.option(
-    "--max-users", type=click.IntRange(1), default=_MOST, show_default=True, help="Never more users than that."
+    "--open",
+    is_flag=True,
+    help="Search a rate in place of a number of users: so many streams are due per second, however slow the server is.",
 )
-@click.option("--max-streams", type=click.IntRange(1), help="End the search before so many streams have begun.")
+@click.option(
+    "--max-users",
+    type=click.IntRange(1),
+    default=_MOST,
+    show_default=True,
+    help="Never more users than that; with --open, never more streams at once.",
+)
+@click.option(
+    "--max-rate",
+    type=click.IntRange(1),
+    default=_MOST_RATE,
+    show_default=True,
+    help="With --open, never more streams per second than that.",
+)
+@click.option(
+    "--max-streams",
+    type=click.IntRange(LOOKS[0]),
+    help="End the search before so many streams have begun. One level takes 130 at least.",
+)
 @click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End the search after so many minutes.")
 @click_options.of_run("max_cost", "max_tokens_spent", "config", "protocol", "model", "path", "header")
 @click_options.of_run("processes", "db", "seed", "client", "label", "report", "json", "output")
@@ -87,30 +113,24 @@ def command(ctx: click.Context, /, url: str, scenario: str, passed_on: Sequence[
     Exit codes: 0 the answer is known, or N are proven; 1 N are too many, or not even one user keeps the rules; 2 a
     mistake in the call; 3 the answer is not known: the search was ended early, or the load generator gave way.
     """
-    at_least, ladder = options.pop("at_least"), options.pop("sweep")
-    most = options.pop("max_users")
-    if ladder and ladder[-1] > most:
-        raise click.UsageError(f"--sweep {ladder[-1]}: raise --max-users, which is {most}")
-    most = ladder[-1] if ladder else most
-    if at_least is not None and at_least > most:
-        raise click.UsageError(f"--at-least {at_least}: no more than {most} users are allowed: raise --max-users")
     if options["processes"] == AUTO:
+        raise click.UsageError(f"--processes {AUTO}: write a number; how many users there will be is searched for")
+    if options["open"] and options["processes"] not in {None, 1}:
         raise click.UsageError(
-            f"--processes {AUTO}: write a number; how many users there will be is what is searched for"
+            "--open and --processes: a rate is searched for in one process: leave one of the two out"
         )
     outputs = kinds.requested(options.pop("output"), options.pop("json"))
     check(outputs)
     report = options.pop("report")
     if report:
         kinds.check_place(report)
-    guards = Guards(options.pop("max_streams"), options.pop("max_minutes"))
-    limits.raise_open_files()
-    limits.check(most)
-    first = min(max(1, at_least // 4) if at_least else FIRST, most)
-    plan = Plan(load(options["config"]), most, first, guards, at_least, ladder)
+    config = load(options["config"])
+    unit = Unit.RATE if options.pop("open") else Unit.USERS
+    plan = _plan(config, unit, options)
     options["label"] = labels.written(labels.provenance() | labels.parse(options["label"], "--label"))
-    work = Work(scenario, {**options, "host": url, "users": 1, "warm_up": "0s"}, passed_on)
-    screen = Screen(errors_console() if any(output.path == "-" for output in outputs) else None)
+    begins = _load(plan, options.pop("max_users"))
+    work = Work(scenario, {**options, **begins, "host": url, "warm_up": "0s"}, passed_on)
+    screen = Screen(unit, errors_console() if any(output.path == "-" for output in outputs) else None)
     try:
         with screen.shown():
             found = hunt(work, plan, screen)
@@ -119,6 +139,38 @@ def command(ctx: click.Context, /, url: str, scenario: str, passed_on: Sequence[
     pages = [partial(_page, found, report)] if report else []
     write(found, outputs, [partial(screen.told, found), *pages])
     ctx.exit(exit_code(found))
+
+
+def _plan(config: Config, unit: Unit, options: dict[str, Any]) -> Plan:
+    """Takes the options of the search out of `options`, but `max_users`. UsageError, ConfigError, MachineError."""
+    at_least, ladder, rate = options.pop("at_least"), options.pop("sweep"), options.pop("max_rate")
+    guards = Guards(options.pop("max_streams"), options.pop("max_minutes"))
+    most, bound = (rate, "--max-rate") if unit is Unit.RATE else (options["max_users"], "--max-users")
+    for name, wanted in (("--sweep", ladder[-1] if ladder else None), ("--at-least", at_least)):
+        if wanted is not None and wanted > most:
+            raise click.UsageError(f"{name} {wanted}: no more than {most} are allowed: raise {bound}")
+    limits.raise_open_files()
+    limits.check(options["max_users"])
+    if unit is Unit.USERS and config.load.arrivals is not None:
+        raise ConfigError("load.arrivals: a search sets the load itself: leave it out, or search a rate with --open")
+    scale = _PER_MINUTE if unit is Unit.RATE else 1
+    first = max(1, at_least // 4) if at_least else 1 if unit is Unit.RATE else FIRST
+    return Plan(
+        config=config,
+        most=scale * (ladder[-1] if ladder else most),
+        first=scale * min(first, most),
+        guards=guards,
+        at_least=None if at_least is None else scale * at_least,
+        ladder=[scale * level for level in ladder],
+        unit=unit,
+    )
+
+
+def _load(plan: Plan, users: int) -> dict[str, Any]:
+    """The options of the run with which it begins."""
+    if plan.unit is Unit.USERS:
+        return {"users": 1}
+    return {"users": users, "arrivals": "poisson", "rate": plan.first / _PER_MINUTE}
 
 
 def _page(found: Found, path: str) -> None:

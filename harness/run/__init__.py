@@ -13,8 +13,9 @@ labels            NAME=VALUE, branch and commit
 open_load         streams due on a schedule
 planned_load      how many users are to come, and the processes that they need
 asked_load        the load that was asked for, as the record keeps it
-levels            how many users run, as a search for a capacity orders it
+levels            the load that a search for a capacity orders
 orders            what that search and the run say to each other
+pace              how many streams are due, as it orders them
 warm_up           whether a warm-up leaves anything to measure
 keeper            Locust's events, turned into runs
 hosts             the host of a run, and whether it may have the secrets

@@ -71,7 +71,7 @@ class RunInProgress:
         self._load = load
         self._asked = AskedLoad(environment, load)
         self._sharing = Sharing(load, [LOCAL])
-        self._levels = None if settings.search is None else Levels(settings.search, runner, clock.now)
+        self._levels = None if settings.search is None else Levels(settings.search, environment, clock.now)
         store = Store.create(settings.database)
         try:
             self._recording = Recording(store, run, clock, self._fail)

@@ -29,6 +29,7 @@ from streamgauge.harness.run.hosts import Hosts
 from streamgauge.harness.run.in_progress import RunInProgress
 from streamgauge.harness.run.messages import Batch, Done, FromWorker, Ping, Pong, Ready, Refused
 from streamgauge.harness.run.open_load import close, open_load
+from streamgauge.harness.run.pace import Pace, set_pace
 from streamgauge.harness.run.secrecy import protect
 from streamgauge.harness.run.settings import settings
 from streamgauge.harness.run.streams_tab import StreamsTab
@@ -52,6 +53,8 @@ class Keeper:
         self._load = open_load(
             self._settings.config.load, environment, self._settings.config.target.timeouts.total / 1e9
         )
+        if self._settings.search is not None and self._load.given.rate is not None:
+            set_pace(environment, Pace(self._load.given.rate))
         protect(environment, known_here(self._settings.config.target))
         self._hosts = Hosts(environment, self._settings.config.target)
         self._tab: StreamsTab | None = None  # of the web UI; None without one

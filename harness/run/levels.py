@@ -1,4 +1,4 @@
-"""A run whose number of users a search for a capacity decides while it goes on. `orders` has what the two say."""
+"""A run whose load a search for a capacity decides while it goes on. `orders` has what the two say."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,9 +7,11 @@ from typing import Any
 import gevent
 from gevent.event import Event
 from gevent.os import nb_read
+from locust.env import Environment
 
 from streamgauge.harness.run import orders
-from streamgauge.harness.run.orders import Began, End, Ends, Lines, Reached
+from streamgauge.harness.run.orders import Began, End, Ends, Lines, Rate, Reached, Users
+from streamgauge.harness.run.pace import pace_of
 
 _SPAWN_RATE = 100.0  # users a second; above that Locust warns of itself
 _LOOK_EVERY = 0.02  # seconds between two looks at whether all users run
@@ -19,10 +21,11 @@ _AT_A_TIME = 65_536  # bytes
 class Levels:
     """Of one run."""
 
-    def __init__(self, ends: Ends, runner: Any, now: Callable[[], int]) -> None:
+    def __init__(self, ends: Ends, environment: Environment, now: Callable[[], int]) -> None:
         """`now`: the time on the run's clock, ns."""
         self._ends = ends
-        self._runner = runner
+        self._runner = environment.runner
+        self._pace = pace_of(environment)
         self._now = now
         self._wanted = 0  # users; 0: nothing was ordered yet
         self._changed = Event()
@@ -38,11 +41,18 @@ class Levels:
                 if isinstance(order, End):
                     self.found = order.found
                     return
-                self._wanted = order.users
-                self._changed.set()
+                self._carry_out(order)
         finally:
             changing.kill()
             end()
+
+    def _carry_out(self, order: Users | Rate) -> None:
+        if isinstance(order, Users):
+            self._wanted = order.users
+            self._changed.set()
+        elif self._pace is not None:
+            self._pace.per_second = order.per_minute / 60
+            self._ends.send(Reached(order.per_minute, self._now()))
 
     def _orders(self) -> Iterator[orders.Order]:
         lines = Lines(orders.Order)

@@ -23,6 +23,7 @@ from streamgauge.harness.drive.shapes import Planned
 from streamgauge.harness.drive.users import StreamUser, assigned
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.run.messages import LoadShare
+from streamgauge.harness.run.pace import pace_of
 
 _LEAD = 500_000_000  # ns between the last spawn and the schedule's start; every worker has its message by then
 _GRACE = 100_000_000  # ns that the run goes on after the last arrival is due, so that its stream begins
@@ -133,13 +134,22 @@ def dispatcher_of(environment: Environment, load: LoadShare, seed: int) -> Dispa
     if found.name != load.schedule:
         raise ScenarioError(f"load.arrivals: the file here is {found.name}, that of the master {load.schedule}")
     return Dispatcher(
-        ((number, round(at * 1e9)) for number, at in _mine(found, load.place, seed)),
+        ((number, round(at * 1e9)) for number, at in _arrivals(environment, found, load.place, seed)),
         seed,
         weights={user.__name__: user.weight for user in _servers_of_arrivals(environment)},
         most=lambda: environment.runner.target_user_count,
         # Locust decides how many users of each class a worker gets, and that may be none: start one here.
         fetch=lambda kind: environment.user_classes_by_name[kind](environment).start(environment.runner.user_greenlets),
     )
+
+
+def _arrivals(
+    environment: Environment, found: Schedule, place: tuple[int, int] | None, seed: int
+) -> Iterable[tuple[int, float]]:
+    pace = pace_of(environment)
+    if pace is not None:
+        return enumerate(pace.times(Random(f"{seed}/arrivals")))
+    return _mine(found, place, seed)
 
 
 def _mine(found: Schedule, place: tuple[int, int] | None, seed: int) -> Iterable[tuple[int, float]]:

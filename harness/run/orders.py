@@ -1,6 +1,6 @@
 """How a search for a capacity and the run that it drives talk: two pipes, a line of JSON for each message.
 
-    search → run   Users, End
+    search → run   Users, Rate, End
     run → search   Began, Reached
 
 What the streams of the run were is not told here: the search reads it from the database. This module does not import
@@ -24,6 +24,12 @@ class Users(msgspec.Struct, frozen=True, tag="users"):
     users: int
 
 
+class Rate(msgspec.Struct, frozen=True, tag="rate"):
+    """Let so many streams become due from now on, in an open load."""
+
+    per_minute: int
+
+
 class End(msgspec.Struct, frozen=True, tag="end"):
     """End the run, and store what the search found."""
 
@@ -35,13 +41,13 @@ class Began(msgspec.Struct, frozen=True, tag="began"):
 
 
 class Reached(msgspec.Struct, frozen=True, tag="reached"):
-    """So many users run."""
+    """What was ordered is there."""
 
-    users: int
+    load: int  # users, or streams per minute
     at: int  # ns on the run's clock
 
 
-Order = Users | End
+Order = Users | Rate | End
 Report = Began | Reached
 
 

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from streamgauge.harness.capacity import backlog
 from streamgauge.harness.capacity.path import Order, Purpose, Search, Visited
 from streamgauge.harness.capacity.sequential import LOOKS, ROUNDS, Outcome, Visit, effective
 from streamgauge.harness.capacity.streams import Batch, Limit
+from streamgauge.harness.capacity.units import Unit
 from tests.support.simulated_capacity import LIMITS, Level, World, search
 
 STEEP = World(slope=2000)  # none bad up to the knee, all beyond it
@@ -146,6 +148,20 @@ def test_a_sweep_visits_its_levels_and_no_others() -> None:
     knee = found.knee()
     assert knee is not None
     assert 20 <= knee.low <= knee.at <= knee.high <= 50
+
+
+def test_a_backlog_grows_only_if_it_rises_beyond_chance() -> None:
+    rng, seconds = np.random.default_rng(3), np.arange(30.0)
+    steady = [backlog.grows(seconds, rng.poisson(20, 30).astype(float)) for _ in range(200)]
+    assert sum(steady) <= 4
+    assert backlog.grows(seconds, 20 + 2 * seconds + rng.normal(0, 3, 30))
+    assert not backlog.grows(seconds[:9], 100 * seconds[:9]), "a few samples"
+    assert not backlog.grows(seconds, 40 - seconds), "it shrinks"
+
+
+def test_a_rate_is_counted_per_minute_and_told_per_second() -> None:
+    assert Unit.RATE.amount(750) == "12.5 streams per second"
+    assert (Unit.USERS.amount(84), Unit.USERS.plain(6.62), Unit.USERS.plain(90.2)) == ("84 users", "6.6", "90")
 
 
 def test_each_level_is_left_as_soon_as_it_is_clear() -> None:

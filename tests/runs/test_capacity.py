@@ -89,6 +89,20 @@ def test_every_output_says_the_same(searched: Searched) -> None:
     assert suite.find(".//failure") is None
 
 
+def test_an_open_load_is_searched_by_its_rate(url: str, tmp_path: Path) -> None:
+    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    ended = command(
+        "streamgauge", "capacity", url, "--open", "--sweep", "30", "--max-users", 100, "--json", "found.json",
+        "--report", "found.html", "--max-minutes", 2, cwd=tmp_path,
+    )  # fmt: skip
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (ended.returncode, found["unit"], found["proven"]) == (0, "streams per minute", 30 * 60), ended.stdout
+    assert "At least 30 streams per second keep the SLA" in ended.stdout
+    assert "streams due per second" in (tmp_path / "found.html").read_text()
+    (level,) = found["levels"]
+    assert 20 < level["completions"] < 40
+
+
 def test_a_server_that_dies_ends_the_search_with_what_is_known(tmp_path: Path) -> None:
     (tmp_path / "streamgauge.toml").write_text(CONFIG)
     words = ("--json", "found.json", "--max-minutes", 2, "--db", "run.db")

@@ -104,6 +104,15 @@ def assess(evidence: Evidence) -> tuple[Validity, list[str]]:
     return validity, [*_told(faults), *_remarks(evidence)]
 
 
+def doubts_of_good_figures(evidence: Evidence) -> list[str]:
+    """Why even figures that keep the rules cannot be believed: load, streams or time was missing. Empty if not.
+
+    A generator that was late has only made waits longer, so what was good all the same is good.
+    """
+    checks = (_incomplete, _load_missing, _starved, _unrecorded, _clock_step, _dropped)
+    return list(_told(fault for check in checks for fault in check(evidence)))
+
+
 def _told(faults: Iterable[Fault]) -> Iterator[str]:
     said: set[str] = {""}
     for fault in faults:
