@@ -18,12 +18,12 @@ from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import kinds, lines
 from streamgauge.harness.judge.store.monitored import MonitorStore
 from streamgauge.harness.monitor import plan
+from streamgauge.harness.monitor.address import TOKEN
 from streamgauge.harness.monitor.alerts import at_once
 from streamgauge.harness.monitor.exposition import written
 from streamgauge.harness.monitor.levels import levels
 from streamgauge.harness.monitor.processes import parts
 from streamgauge.harness.monitor.service import Service
-from streamgauge.harness.monitor.web.address import TOKEN, parse
 
 _DEFAULT = "./streamgauge.toml"
 
@@ -60,8 +60,6 @@ def command(ctx: click.Context, /, config: str | None, db: str, http: str | None
         return
     if given.alert:
         at_once.ready(given.alert)
-    if http is not None:
-        parse(http, os.environ.get(TOKEN))
     if given.monitor.heartbeat is not None:
         Variables(os.environ).fill("monitor.heartbeat", given.monitor.heartbeat)
     kinds.check_place(db)

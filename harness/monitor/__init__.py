@@ -14,6 +14,7 @@ listing       incidents for the terminal, and as JSON
 watch         begins and ends incidents
 judging       one round: from new probes to incidents
 retention     drops what is not kept
+address       where the pages are served
 standing      how each service level stands at each target
 status        what the status page shows
 words         what the judge's process tells

@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from streamgauge.harness import interrupt
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.receivers import filled
@@ -35,11 +37,13 @@ _FINISH = 5.0  # seconds that alerts under way may take when the process ends
 _SILENT_EVERY = 60.0  # seconds between two words of a target that is silent
 
 
-def main(config_path: str, db: str) -> Exit:
+def main(config_path: str, db: str, served: str | None = None) -> Exit:
+    """`served`: the URL of the status page, for the links of alerts if the config has no other one."""
     interrupt.handle()
     try:
         library.load()
         config = load(config_path)
+        config = replace(config, monitor=replace(config.monitor, url=config.monitor.url or served))
         with interrupt.clearing_up(), MonitorStore.create(db) as store:
             _Process(store, config).run()
     except KeyboardInterrupt:

@@ -179,4 +179,7 @@ def _last_minute(now: float) -> int:
 
 def _link(url: str | None, incident: Incident) -> str | None:
     """To the status page with the incident and its streams; None: the config says no address of that page."""
-    return None if url is None else f"{url.rstrip('/')}/incidents/{incident.number}"
+    if url is None:
+        return None
+    worst = f"#stream={incident.worst[0].stream}" if incident.worst else ""
+    return f"{url.rstrip('/')}/incidents/{incident.number}{worst}"

@@ -1,5 +1,6 @@
 """The processes of a monitor: one of Locust for each target, and one that judges what they have stored."""
 
+import os
 import sys
 from collections.abc import Iterable
 from hashlib import sha256
@@ -8,6 +9,7 @@ from math import ceil
 from streamgauge.harness import programs
 from streamgauge.harness.config.monitor_checks import TARGET
 from streamgauge.harness.config.schema import Config, MonitorTarget
+from streamgauge.harness.monitor.address import TOKEN, parse
 from streamgauge.harness.monitor.supervisor import Part
 from streamgauge.harness.run import labels
 from streamgauge.harness.run.launch import locustfile
@@ -21,7 +23,8 @@ _RUN = "24h"  # after which a prober begins a new run, with a new clock
 
 def parts(config: Config, config_path: str, db: str, http: str | None = None) -> list[Part]:
     """`http`: the address of the pages, if there are to be any. ScenarioError for a scenario that does not exist."""
-    judge = [sys.executable, "-m", "streamgauge.harness.monitor", config_path, db]
+    served = [] if http is None else [parse(http, os.environ.get(TOKEN)).url]
+    judge = [sys.executable, "-m", "streamgauge.harness.monitor", config_path, db, *served]
     found = [Part(JUDGE, judge, _SILENCE), *(_prober(config, each, config_path, db) for each in config.monitor.target)]
     if http is not None or config.monitor.otlp is not None:
         pages = [sys.executable, "-m", "streamgauge.harness.monitor.web", config_path, db, http or ""]

@@ -17,6 +17,7 @@ from streamgauge.harness.monitor.alerts import at_once
 from tests.support.alert_bench import SECRET, Bench
 from tests.support.alert_servers import Answer, Mailbox, Receiver, http_receiver, smtp_receiver
 from tests.support.alerts import firing, resolved
+from tests.support.command import invoke
 
 SOON = Duration.parse("1s")
 
@@ -158,3 +159,43 @@ def test_a_test_message_reaches_every_receiver_whatever_severity_it_takes(receiv
     sent = list(at_once.send_test(Filled(tables, Redaction([]))))
     assert [(each.receiver, each.fault) for each in sent] == [("webhook", None), ("slack", None), ("b", None)]
     assert len(receiver.got) == 6, "each gets the beginning and the end"
+
+
+def test_test_alert_exits_with_1_if_a_receiver_did_not_take_the_message(receiver: Receiver, tmp_path: Path) -> None:
+    config = tmp_path / "m.toml"
+    config.write_text(f'[[alert]]\nkind = "webhook"\nurl = "{receiver.url}"\n')
+    done = invoke("monitor", "--config", config, "--test-alert")
+    assert (done.exit_code, done.stdout) == (0, "webhook: took the test message\n")
+    receiver.usual = Answer(410, body=b"gone")
+    receiver.answers.clear()
+    config.write_text(config.read_text() + 'timeout = "1s"\n')
+    done = invoke("monitor", "--config", config, "--test-alert")
+    assert done.exit_code == 1
+    assert "webhook: did not take it: HTTP 410: gone" in done.stdout
+    config.write_text("")
+    done = invoke("monitor", "--config", config, "--test-alert")
+    assert done.exit_code == 2
+    assert "has no [[alert]]" in done.stderr
+
+
+def test_write_rules_names_what_it_has_written(tmp_path: Path) -> None:
+    config = tmp_path / "m.toml"
+    config.write_text('[[monitor.target]]\nname = "eu"\nhost = "http://eu.example"\n')
+    done = invoke("monitor", "--config", config, "--write-rules", tmp_path / "rules")
+    assert done.exit_code == 0
+    assert len(list((tmp_path / "rules").iterdir())) == len(done.stdout.splitlines()) == 4
+    done = invoke("monitor", "--config", config, "--write-rules", tmp_path / "no" / "such")
+    assert done.exit_code == 2
+    assert "cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize(("http", "said"), [("9464", "HOST:PORT"), ("0.0.0.0:9464", "others could read the pages")])
+def test_pages_that_cannot_be_served_as_asked_end_the_monitor_before_it_begins(
+    http: str, said: str, tmp_path: Path
+) -> None:
+    config = tmp_path / "m.toml"
+    config.write_text('[[monitor.target]]\nname = "eu"\nhost = "http://eu.example"\n')
+    done = invoke("monitor", "--config", config, "--db", tmp_path / "m.db", "--http", http)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert not (tmp_path / "m.db").exists()

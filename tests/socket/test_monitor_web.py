@@ -21,10 +21,10 @@ from starlette.testclient import TestClient
 from streamgauge.harness.commands.status import command as status_command
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.judge.measure.histogram import placed
+from streamgauge.harness.monitor.address import TOKEN, parse
 from streamgauge.harness.monitor.exposition.page import Page
 from streamgauge.harness.monitor.levels import labels_of
 from streamgauge.harness.monitor.status import Reader
-from streamgauge.harness.monitor.web.address import TOKEN, parse
 from streamgauge.harness.monitor.web.app import Served, app
 from streamgauge.reports import status_page
 from tests.support.alert_servers import LONGEST_WAIT

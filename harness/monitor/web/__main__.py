@@ -16,12 +16,12 @@ from streamgauge.harness.errors import StoreError, StreamgaugeError, TargetError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import lines
 from streamgauge.harness.judge.store.monitored import MonitorStore
+from streamgauge.harness.monitor.address import TOKEN, Address, parse
 from streamgauge.harness.monitor.exposition.otlp import Otlp
 from streamgauge.harness.monitor.exposition.page import Page
 from streamgauge.harness.monitor.exposition.probes import NewProbes
 from streamgauge.harness.monitor.levels import labels_of
 from streamgauge.harness.monitor.status import Reader
-from streamgauge.harness.monitor.web.address import TOKEN, Address, parse
 from streamgauge.harness.monitor.web.app import Served, app
 from streamgauge.harness.native import library
 from streamgauge.harness.unexpected import reported
