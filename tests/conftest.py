@@ -35,14 +35,16 @@ settings.load_profile("streamgauge")
 TIERS = ("runs", "browser", "socket", "files", "pure")
 WAITING = {"runs", "browser"}
 LONG = (
-    "test_across_machines.py", "test_calibrate.py", "test_database_trouble.py", "test_gating.py",
-    "test_hostile_blobs.py", "test_kills.py", "test_orphans.py", "test_peers.py", "test_run_processes.py",
-    "test_sanitized.py", "test_target.py", "test_warm_up.py",
+    "test_across_machines.py", "test_calibrate.py", "test_capacity.py", "test_capacity_simulation.py",
+    "test_database_trouble.py", "test_doctor.py", "test_doctor_proxies.py", "test_gating.py", "test_kills.py",
+    "test_monitor.py", "test_orphans.py", "test_packaging.py", "test_peers.py", "test_playground.py",
+    "test_report_page.py", "test_run_processes.py", "test_sanitized.py", "test_signals.py", "test_target.py",
+    "test_warm_up.py",
 )  # fmt: skip
 # Files of whole runs that share nothing but the server, or share within a class.
 APART = {
-    "test_abort.py", "test_gating.py", "test_open_load.py", "test_peers.py", "test_run.py", "test_run_processes.py",
-    "test_scenarios.py", "test_target.py", "test_web_ui.py",
+    "test_abort.py", "test_gating.py", "test_open_load.py", "test_orphans.py", "test_peers.py", "test_run.py",
+    "test_run_processes.py", "test_scenarios.py", "test_target.py", "test_web_ui.py",
 }  # fmt: skip
 
 

@@ -45,10 +45,8 @@ from tests.support.hostile import (
 )
 from tests.support.records import Records
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with"),
-    pytest.mark.timing,
-]
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl command to make a certificate with")
+timing = pytest.mark.timing
 SAYS_GOODBYE: Callable[[Peer], object] = lambda peer: peer.sock.unwrap()  # noqa: E731 - a parameter of a test
 WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
 
@@ -66,6 +64,7 @@ def tls(signed: tuple[Path, Path], request: pytest.FixtureRequest) -> ssl.SSLCon
     return context
 
 
+@timing
 def test_a_stream_over_tls_completes_with_kernel_stamps_and_the_time_of_its_handshake(tls: ssl.SSLContext) -> None:
     clock = RunClock.starting_at(time.time_ns())
 
@@ -288,6 +287,7 @@ def until_it_says(output: IO[bytes], words: bytes) -> None:
         said += more
 
 
+@timing
 @pytest.mark.parametrize(("version", "command"), [("-tls1_3", b"K\n"), ("-tls1_3", b"k\n"), ("-tls1_2", b"r\n")])
 def test_new_keys_and_a_renegotiation_in_mid_answer_change_nothing(
     signed: tuple[Path, Path], version: str, command: bytes
@@ -299,6 +299,7 @@ def test_new_keys_and_a_renegotiation_in_mid_answer_change_nothing(
     assert (seen.outcome, seen.detail, content(seen)) == (Outcome.COMPLETED, "", 3)
 
 
+@timing
 def test_records_that_come_while_the_interpreter_is_busy_have_their_true_times(tls: ssl.SSLContext) -> None:
     clock = RunClock.starting_at(time.time_ns())
     ready, sent = threading.Event(), threading.Event()
@@ -333,6 +334,7 @@ def test_records_that_come_while_the_interpreter_is_busy_have_their_true_times(t
         assert seen.coalesced_reads == 0
 
 
+@timing
 @pytest.mark.parametrize("name", stacks.LIBRARIES)
 def test_a_library_over_tls_has_the_same_times_and_outcome(tls: ssl.SSLContext, name: str) -> None:
     clock = RunClock.starting_at(time.time_ns())
@@ -358,6 +360,7 @@ def test_a_library_over_tls_has_the_same_times_and_outcome(tls: ssl.SSLContext, 
     )
 
 
+@timing
 def test_a_slow_server_that_goes_on_after_its_last_record_is_not_waited_for(tls: ssl.SSLContext) -> None:
     """Only the plain text shows that the answer is complete; it is decrypted although no more records come."""
     began = time.monotonic()
@@ -370,6 +373,7 @@ def test_a_slow_server_that_goes_on_after_its_last_record_is_not_waited_for(tls:
     assert time.monotonic() - began < 2
 
 
+@timing
 def test_an_answer_in_the_handshake_that_the_busy_loop_sees_late_is_told_as_its_own_lag(tls: ssl.SSLContext) -> None:
     asked_for = threading.Event()
 
