@@ -42,13 +42,9 @@ class Judged(NamedTuple):
     evaluated: int  # the last minute that has been evaluated
     unread: Sequence[str]  # why rows were left out, a sentence each
     alerts: int  # that it queued
+    more: bool = False  # whether more probes may be waiting
     in_time: bool = False  # whether each target was probed lately
     silent: Sequence[str] = ()  # targets that were not probed for much too long, since this process began
-
-    @property
-    def more(self) -> bool:
-        """Whether more probes may be waiting."""
-        return self.probes >= MOST
 
 
 Put = Callable[[Connection], Callable[[Alert, float], object]]
@@ -94,20 +90,20 @@ class Judge:
     def _written(self, now: float) -> Judged:
         with self._store.transaction() as connection:
             watch = self._watch = self._watch or self._loaded(connection, now)
-            last, new, unread = self._store.new_streams(self._store.value("cursor", 0), MOST)
-            for each in new:
+            latest = self._store.new_streams(self._store.value("cursor", 0), MOST)
+            for each in latest.new:
                 self._take(watch, each)
-            probes = sum(len(each.streams) for each in new)
-            if probes < MOST:  # else the minutes up to now may have more
+            if not latest.more:  # else the minutes up to now may have more
                 watch.advance(_last_minute(now))
             watch.save()
             self._hours.save(connection)
-            state = {"cursor": last, "evaluated": watch.evaluated, "judged_at": now}
+            state = {"cursor": latest.last, "evaluated": watch.evaluated, "judged_at": now}
             if self._in_time(now):
                 state["probed_at"] = now
             connection.executemany("INSERT OR REPLACE INTO monitor_state VALUES (?, ?)", state.items())
-        self._cursor, self._written_at = last, now
-        return Judged(probes, watch.evaluated, unread, watch.take_alerts())
+        self._cursor, self._written_at = latest.last, now
+        probes = sum(len(each.streams) for each in latest.new)
+        return Judged(probes, watch.evaluated, latest.unread, watch.take_alerts(), latest.more)
 
     def _in_time(self, now: float) -> bool:
         return not any(self._late(target, now, 0.0) for target in self._ended)

@@ -15,7 +15,7 @@ from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.store.merged import merge
 from streamgauge.harness.judge.store.monitored import MonitorStore
-from streamgauge.harness.monitor import hours, incidents, retention
+from streamgauge.harness.monitor import hours, incidents, retention, standing
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.judging import Judge
 from streamgauge.harness.monitor.levels import levels
@@ -197,6 +197,8 @@ def test_two_regions_are_joined_with_their_incidents_and_summaries(tmp_path: Pat
         monitor.round(0)
         monitor.probes([None] * 20)
         monitor.round(20)
+        with monitor.store.transaction() as connection:
+            standing.remember(connection, levels(monitor.config))
         monitor.store.close()
     merge([str(tmp_path / "eu.db"), str(tmp_path / "us.db")], str(tmp_path / "all.db"))
     with MonitorStore.open(tmp_path / "all.db") as store, store.reading() as connection:
@@ -210,6 +212,8 @@ def test_two_regions_are_joined_with_their_incidents_and_summaries(tmp_path: Pat
                     "SELECT runs.id FROM streams JOIN runs ON run = number WHERE streams.id = ?", [seen.stream]
                 ).fetchone()
                 assert run == seen.run
+        stands = {each.target: each.in_window.bad for each in standing.standings(connection, [3_600])}
+        assert stands == {"eu (eu)": 20, "eu (us)": 20}
         assert {place.target for place, _ in hours.read(connection)} == {"eu (eu)", "eu (us)"}
         assert {run.labels["target"] for run in store.runs()} == {"eu (eu)", "eu (us)"}
         assert sum(store.count(run.id) for run in store.runs()) == 40

@@ -35,7 +35,7 @@ _RENAMED = {
     "ELSE labels END",
     **{
         (table, column): f"CASE WHEN {_NAMED.format(column)} THEN {column} || ?2 ELSE {column} END"
-        for table in ("monitor_series", "monitor_hours", "incidents")
+        for table in ("monitor_levels", "monitor_series", "monitor_hours", "incidents")
         for column in ("target", *(["grouped_as"] if table == "incidents" else []))
     },
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
+from streamgauge.harness.config.monitor_checks import TARGET
 from streamgauge.harness.errors import DamagedRow, StoreError
 from streamgauge.harness.judge.store import monitor_schema
 from streamgauge.harness.judge.store.connection import Connection, as_store_errors
@@ -20,6 +21,13 @@ class New(NamedTuple):
 
     run: Run
     streams: Streams
+
+
+class Latest(NamedTuple):
+    last: int  # the id of the last stream that was looked at
+    new: list[New]
+    unread: list[str]  # why streams were left out, a sentence each
+    more: bool  # whether there may be more
 
 
 class MonitorStore(Store):
@@ -65,12 +73,12 @@ class MonitorStore(Store):
         with self.reading() as connection:
             return connection.execute("SELECT 1 FROM streams WHERE id > ? LIMIT 1", [after]).fetchone() is not None
 
-    def new_streams(self, after: int, most: int) -> tuple[int, list[New], list[str]]:
-        """The first streams whose ids are larger, at most about `most`; the last id; and what could not be read."""
+    def new_streams(self, after: int, most: int) -> "Latest":
+        """The streams of probes whose ids are larger, of the first `most` streams of any run."""
         with as_store_errors(self.path):
             last, found = self._database.execute(_FIRST, [after, most]).fetchone()
             if not found:
-                return after, [], []
+                return Latest(after, [], [], False)
             numbers = self._database.execute(
                 "SELECT DISTINCT run FROM streams WHERE id > ? AND id <= ? ORDER BY run", [after, last]
             ).fetchall()
@@ -82,8 +90,10 @@ class MonitorStore(Store):
             except DamagedRow as fault:
                 unread.append(str(fault))
                 continue
+            if TARGET not in run.labels:
+                continue  # somebody else's, in the same file
             new += [New(run, streams) for streams in self._readable(run, after, last, unread)]
-        return last, new, unread
+        return Latest(last, new, unread, found >= most)
 
     def _run_numbered(self, number: int) -> Run:
         with as_store_errors(self.path):
