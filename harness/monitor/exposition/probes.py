@@ -39,11 +39,11 @@ class NewProbes:
         """Those since the last call. StoreError if the database cannot be read; damaged rows are left out."""
         with self._lock:
             while True:
-                last, new, _ = self._store.new_streams(self._last, _AT_ONCE)
-                yield from filter(None, map(self._of_target, new))
-                if last == self._last:
+                latest = self._store.new_streams(self._last, _AT_ONCE)
+                self._last = latest.last
+                yield from filter(None, map(self._of_target, latest.new))
+                if not latest.more:
                     return
-                self._last = last
 
     def _of_target(self, new: New) -> Probes | None:
         """None for streams that no probe made, or of a target that the config has no more."""
