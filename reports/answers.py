@@ -44,13 +44,12 @@ def answers(run: Material) -> tuple[Answer, ...]:
 def _worst(run: Material) -> str:
     by_key = [[part for part in run.judgement.parts if part.key == key] for key in _KEYS]
     several = [parts for parts in by_key if len(parts) > 1]
-    found = [
-        apart.told(run)
-        for look in (_failing, _late, partial(_stalled, _facets(run)))
-        if (apart := max(filter(None, map(look, several)), key=lambda each: each.by, default=None)) is not None
-    ]
+    noticed = (_failing, partial(_later, "ttft"), partial(_stalled, _facets(run)))
+    found = [worst for look in noticed if (worst := _worst_by(look, several)) is not None]
+    if not found and (slower := _worst_by(partial(_later, "itl"), several)) is not None:
+        found = [slower]
     if found:
-        return " ".join(found)
+        return " ".join(apart.told(run) for apart in found)
     if not several:
         nobody = "All streams are of one user class and one network, so nobody can be told apart"
     else:
@@ -66,6 +65,10 @@ class _Apart:
 
     by: float  # how much
     told: Callable[[Material], str]
+
+
+def _worst_by(look: Callable[[Sequence[Part]], _Apart | None], several: Sequence[Sequence[Part]]) -> _Apart | None:
+    return max(filter(None, map(look, several)), key=lambda each: each.by, default=None)
 
 
 def _failing(parts: Sequence[Part]) -> _Apart | None:
@@ -87,16 +90,17 @@ def _failing(parts: Sequence[Part]) -> _Apart | None:
     return _Apart(worst - best, lambda _: told)
 
 
-def _late(parts: Sequence[Part]) -> _Apart | None:
-    """The same by P95 TTFT."""
-    found = _further([(part, part.metrics["ttft"]) for part in parts])
+def _later(metric: str, parts: Sequence[Part]) -> _Apart | None:
+    """The same by P95 TTFT or ITL."""
+    found = _further([(part, part.metrics[metric]) for part in parts])
     if found is None:
         return None
     worst, part, best, other = found
 
     def told(run: Material) -> str:
-        why = _divided(worst, run.judgement.measurements.distribution("ttft_wire", part.where))
-        return f"{_capital(part)}: P95 TTFT is {figure(worst, 'ms')} ({_name(other)}: {figure(best, 'ms')}); {why}."
+        why = _divided(worst, run.judgement.measurements.distribution(f"{metric}_wire", part.where))
+        figures = f"P95 {metric.upper()} is {figure(worst, 'ms')} ({_name(other)}: {figure(best, 'ms')})"
+        return f"{_capital(part)}: {figures}; {why}."
 
     return _Apart(worst / best if best else math.inf, told)
 
@@ -149,13 +153,14 @@ def _capital(part: Part) -> str:
 def _divided(person: float, wire: Distribution) -> str:
     """What part of a P95 is the server's."""
     server = statistics.quantile(wire.values, wire.counts, 0.95)
+    rest = "the link" if wire.metric.name == "itl_wire" else "the link and connecting"
     if server is None:
         return "the server’s part of it is not known"
     if server >= _MOST * person:
         return f"most of it is the server’s part, {figure(server, 'ms')}"
     if server <= (1 - _MOST) * person:
-        return f"the server’s part is only {figure(server, 'ms')}, and the rest is the link and connecting"
-    return f"the server’s part is {figure(server, 'ms')}, and the rest is the link and connecting"
+        return f"the server’s part is only {figure(server, 'ms')}, and the rest is {rest}"
+    return f"the server’s part is {figure(server, 'ms')}, and the rest is {rest}"
 
 
 def _cause(run: Material) -> str:

@@ -8,7 +8,7 @@ from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.reports.answers import answers
 from streamgauge.reports.material import gather
 from tests.support import simulated, simulated_faults
-from tests.support.record import database, ttfts
+from tests.support.record import database, observation, ttfts
 from tests.support.report_page import Page, empty, rendered
 
 EVEN = ttfts(range(200, 400), user="Reader", network="none")
@@ -51,6 +51,17 @@ def test_who_waits_in_mid_answer_has_it_worst_and_it_is_the_link(tmp_path: Path)
     assert found[WORST].endswith(" or longer in mid-answer (network wifi: 0 ms).")
     assert (
         "In mid-answer: on the network “tunnel”, 100 % of the streams stalled on the link, not before." in found[WHOSE]
+    )
+
+
+def test_a_slower_pace_is_told_if_nothing_worse_is_known(tmp_path: Path) -> None:
+    slow = [
+        observation([("text", at), ("text", at + 20), ("text", at + 40)], link=[0, 30, 60], user="Reader", network="3g")
+        for at in range(200, 400)
+    ]
+    assert told(tmp_path / "run.db", [*EVEN, *slow])[WORST] == (
+        "Network 3g: P95 ITL is 50.0 ms (network none: 20.0 ms); the server’s part is 20.0 ms, and "
+        "the rest is the link."
     )
 
 
