@@ -61,7 +61,7 @@ soak: install
 
 # Thirty SIGKILLs; `make test` tries ten.
 kills: install
-	STREAMGAUGE_KILLS=30 $(BIN)/pytest -q -s tests/runs/test_kills.py tests/runs/test_monitor.py
+	STREAMGAUGE_KILLS=30 $(BIN)/pytest -q -s tests/runs/test_kills.py tests/runs/test_monitor.py tests/runs/test_alert_kills.py
 
 # Before a release: what the documentation has a user do, from a clone of the last commit to the wheel, in ten minutes.
 tour: install

@@ -19,7 +19,8 @@ from streamgauge.reports.page import assemble
 from streamgauge.reports.panel import Cell, Chart, Fact, Mark, Panel, Table, plot, span
 from streamgauge.reports.panels import streams
 
-_STALE = 600.0  # seconds without a round of the judge after which the page says that the monitor is dead
+_STALE = 600.0  # seconds without probes after which the page says that it does not know how the targets are,
+_LATE = 3  # and the time of so many probes on top
 _MOST_LINES = 12  # of the chart of budgets
 _LOOKS = [(f"line-{colour}", dash) for dash in ("solid", "dash") for colour in range(1, 7)]
 _LONGEST = 60  # characters of a name in a table
@@ -72,14 +73,22 @@ def _now(status: Status) -> tuple[str, str, str]:
     levels = some(len({each.slo for each in status.standings}), "service level")
     if not any(each.ever.total for each in status.standings):
         return "inconclusive", "no probe yet", f"{levels} of which nothing is known yet."
-    if status.judged_at is not None and status.at - status.judged_at > _STALE:
-        return "invalid", "not watching", f"The monitor has judged nothing since {when(status.judged_at)} UTC."
+    if status.watched_at is None or status.at - status.watched_at > _STALE + _LATE * _every(status):
+        since = f" since {when(status.watched_at)} UTC" if status.watched_at is not None else ""
+        return "invalid", "not watching", f"A target has not been probed{since}, so nothing here says how it is now."
     pages = [each for each in opened if each.severity == "page"]
     if opened:
         worst = (pages or opened)[0]
         more = f" Besides it: {some(len(opened) - 1, 'open incident')}." if len(opened) > 1 else ""
         return ("missed" if pages else "degraded"), some(len(opened), "open incident"), f"{worst.summary}.{more}"
     return "met", "all is well", f"{levels} hold, and no incident goes on."
+
+
+def _every(status: Status) -> float:
+    """About how many seconds are between two probes of the target that is probed least often."""
+    hours = [max(each.lately[HOUR].total, each.lately[DAY].total / 24) for each in status.standings]
+    least = min((each for each in hours if each), default=1.0)
+    return HOUR / least
 
 
 def _levels(status: Status) -> Panel:

@@ -48,6 +48,7 @@ class Delivery(NamedTuple):
 class Status(NamedTuple):
     at: float  # when it was read, seconds since 1970
     judged_at: float | None  # when the monitor last judged
+    watched_at: float | None  # when each target had last been probed, or of an older file the last probe; None: never
     began_at: float | None  # of its first probe
     standings: list[Standing]
     budgets: list[tuple[Standing, Budget]]
@@ -70,13 +71,17 @@ class Reader:
         with self._store.reading() as connection:
             newest = incidents.newest(connection, MOST_INCIDENTS)
             judged_at = standing.value(connection, "judged_at", None)
+            newest_minute = standing.newest_minute(connection)
+            watched_at = standing.value(connection, "probed_at", newest_minute * MINUTE or None)
             (first,) = connection.execute("SELECT min(hour) FROM monitor_hours").fetchone()
             found = list(standing.standings(connection, WINDOWS))
             budgets = [(each, _budget(connection, each)) for each in found]
-            days = list(self._days(connection, int((judged_at or at) // DAY)))
+            days = list(self._days(connection, newest_minute * MINUTE // DAY))
             deliveries = list(_deliveries(connection))
         began_at = None if first is None else float(first) * HOUR
-        return Status(at, judged_at, began_at, found, budgets, days, newest, self._streams(newest), deliveries)
+        return Status(
+            at, judged_at, watched_at, began_at, found, budgets, days, newest, self._streams(newest), deliveries
+        )
 
     def _days(self, connection: Connection, today: int) -> Iterable[OneDay]:
         """The last hours of yesterday may still be judged, so only earlier days are kept."""

@@ -38,6 +38,8 @@ def test_all_is_well_only_if_probes_were_judged_lately(tmp_path: Path) -> None:
     monitored.judged(60)
     assert "all is well" in head(read(monitored, 61))
     assert "not watching" in head(read(monitored, 90)), "a page that nobody updates is not green"
+    monitored.judged(90)
+    assert "not watching" in head(read(monitored, 91)), "a judge without new probes is not green, either"
 
 
 def test_a_day_and_a_window_have_their_shares(tmp_path: Path) -> None:

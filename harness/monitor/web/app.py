@@ -59,7 +59,7 @@ def app(served: Served) -> Starlette:
         return Response(served.page.text(), media_type=page.CONTENT_TYPE)
 
     def healthz(_: Request) -> Response:
-        found = health(time.time(), began, cached.status().judged_at, served.every)
+        found = health(time.time(), began, cached.status().watched_at, served.every)
         return JSONResponse(found.document, found.status)
 
     routes = [
