@@ -111,6 +111,7 @@ def driven(work: Work) -> Iterator[Driven]:
         "pass_fds": (theirs.reads, theirs.writes),
         "stdout": subprocess.DEVNULL,  # what the run says of itself is about all levels together
         "process_group": 0,  # Ctrl-C reaches only the search, which then ends the run
+        "stdin": subprocess.DEVNULL,  # a terminal would stop a process of another group that reads from it
     }
     with programs.running(command, **how) as process:
         theirs.close()

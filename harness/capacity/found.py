@@ -87,7 +87,7 @@ def first_missed(found: Found) -> Level | None:
         if found.passed is not None:
             levels = [level for level in levels if level.users > found.passed]
         if levels:
-            return min(levels, key=lambda level: (level.users, -level.streams))
+            return min(levels, key=lambda level: (level.users, level.generator is not None, -level.streams))
     return None
 
 

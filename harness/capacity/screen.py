@@ -13,7 +13,7 @@ from streamgauge.harness.capacity.path import Order, Purpose, Search
 from streamgauge.harness.capacity.sequential import Outcome, Visit
 from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.judge.figures import figure, some
-from streamgauge.harness.judge.outputs.rich_text import Console, Text, console_of, live, safe
+from streamgauge.harness.judge.outputs.rich_text import Console, Text, live, safe, screen_console
 
 _WIDTH = 48  # characters of the bracket
 _SIGNS = {Outcome.PASSED: ("✓", "green"), Outcome.MISSED: ("✗", "red"), Outcome.UNDECIDED: ("?", "yellow")}
@@ -30,7 +30,7 @@ class Screen:
 
     def __init__(self, unit: Unit, console: Console | None = None) -> None:
         self._unit = unit
-        self._console = console_of(console)
+        self._console = console or screen_console()
         self._live = None if not self._console.is_terminal else live(self._console)
         self._search: Search | None = None
         self._bracket = Text("")

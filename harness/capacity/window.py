@@ -17,13 +17,14 @@ from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.less_load import Asked
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.harness.judge.verdict.validity import EVIDENCE, Evidence, Validity, assess, doubts_of_good_figures
+from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.harness.record.vitals import Vital
 
 _OF_VALIDITY = ("ttft", "send_lag", "read_lag", "itl", "tool_pause")  # metrics that it is judged by
 # Vitals that count since the run began.
 _COUNTERS = (Vital.STARVED_STREAMS, Vital.OWN_FAULTS, Vital.LATE_CONNECTIONS, Vital.ARRIVALS, Vital.DROPPED_ARRIVALS)
-_LONGEST = 300  # characters of a reason
+_LONGEST = 500  # characters of a reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class Measured:
         evidence = Evidence(run, self.totals, samples, vitals, None, "")
         validity, reasons = assess(evidence)
         of_good = doubts_of_good_figures(evidence)
-        return Doubts(validity, reasons[0][:_LONGEST] if reasons else "", of_good[0][:_LONGEST] if of_good else "")
+        return Doubts(validity, *(shortened(told[0], _LONGEST) if told else "" for told in (reasons, of_good)))
 
 
 class Doubts(NamedTuple):

@@ -38,6 +38,12 @@ def test_a_generator_that_gave_way_is_not_taken_for_the_server() -> None:
     assert exit_code(found(levels=levels, knee=None, gave_way="generator", proven=64)) is Exit.INCONCLUSIVE
 
 
+def test_a_visit_that_the_generator_spoilt_does_not_hide_one_that_it_did_not() -> None:
+    spoilt = level(99, "missed", 0.3, 3900.0, streams=5000, generator="the generator was saturated")
+    told = sentences.answer(found(levels=[level(84, "passed", 0.0, 400.0), spoilt, level(99, "missed", 0.11, 2900.0)]))
+    assert told[2].startswith("At 99 users p95(ttft) gives way first: 2,900 ms")
+
+
 def test_a_wide_interval_says_how_many_more_streams_would_settle_it() -> None:
     told = sentences.answer(found(knee={"at": 90.0, "low": 70.0, "high": 110.0}))
     assert told[-1] == "The interval is wide; about 11,800 more streams near the knee would make it ±10 %."

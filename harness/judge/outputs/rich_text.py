@@ -29,6 +29,7 @@ __all__ = [
     "for_terminal",
     "live",
     "safe",
+    "screen_console",
     "status",
     "table_of",
     "without_colour",
@@ -42,9 +43,20 @@ def console_of(console: Console | None) -> Console:
     return console or Console(highlight=False)
 
 
+class _Steady(Console):
+    def show_cursor(self, show: bool = True) -> bool:  # noqa: ARG002 - as rich has it
+        """Do nothing: a cursor that is hidden stays so if the program is killed."""
+        return False
+
+
+def screen_console() -> Console:
+    """Standard output, for `live`."""
+    return _Steady(highlight=False)
+
+
 def errors_console() -> Console:
     """Standard error, for when standard output is a document."""
-    return Console(stderr=True, highlight=False)
+    return _Steady(stderr=True, highlight=False)
 
 
 def live(console: Console) -> "Live":
