@@ -78,10 +78,10 @@ def assemble(
     The reader may choose one of the `parts` in place of all streams. `run`: the id of the one run that the page
     reports, by which `run_pages` finds it. `kind` says at the top what sort of page it is.
     """
-    bundle = BUNDLE.read_text("utf-8") if any(panel.charts for panel in shown) else ""
+    bundle = html.ascii_script(BUNDLE.read_text("utf-8")) if any(panel.charts for panel in shown) else ""
     of_panels = [panel.script for panel in shown if panel.script]
     own = ["page.js", *of_panels, *(["facets.js"] if parts else [])]
-    scripts = [(_HERE / name).read_text("utf-8") for name in own]
+    scripts = [html.ascii_script((_HERE / name).read_text("utf-8")) for name in own]
     return html.template("page.html.jinja").render(
         panels=shown,
         parts=parts,

@@ -15,19 +15,19 @@ def of_run(database: str, run_id: str, path: str) -> None:
     from streamgauge.reports.material import gather  # noqa: PLC0415
 
     with Store.open(database) as store:
-        save(page.render(gather(store, run_id)), path)
+        _save(page.render(gather(store, run_id)), path)
 
 
 def of_gate(compared: Comparison, gate: Gate, shapes: RunShapes, path: str, candidate: str = "candidate") -> None:
     from streamgauge.reports.comparison import changes, compared_page  # noqa: PLC0415
 
-    save(compared_page.render(changes.of_gate(compared, gate, shapes, candidate)), path)
+    _save(compared_page.render(changes.of_gate(compared, gate, shapes, candidate)), path)
 
 
 def of_two_runs(before: Judgement, after: Judgement, settings: Regression, path: str) -> None:
     from streamgauge.reports.comparison import changes, compared_page  # noqa: PLC0415
 
-    save(compared_page.render(changes.of_two_runs(before, after, settings)), path)
+    _save(compared_page.render(changes.of_two_runs(before, after, settings)), path)
 
 
 def of_rules_and_gate(database: str, result: Gated, gate: Gate, shapes: RunShapes, path: str) -> None:
@@ -37,4 +37,10 @@ def of_rules_and_gate(database: str, result: Gated, gate: Gate, shapes: RunShape
 
     with Store.open(database) as store:
         material = gather(store, result.judgement.run.id)
-    save(compared_page.render_gated(result, material, changes.of_gate(result.compared, gate, shapes)), path)
+    _save(compared_page.render_gated(result, material, changes.of_gate(result.compared, gate, shapes)), path)
+
+
+def _save(page: str, path: str) -> None:
+    from streamgauge.reports.html import ascii_page  # noqa: PLC0415
+
+    save(ascii_page(page), path)

@@ -9,6 +9,7 @@ from streamgauge.harness.judge.outputs import lines, save
 from streamgauge.harness.judge.store import Aliases, Store, redact
 from streamgauge.harness.judge.verdict.rules import Rule
 from streamgauge.reports import page
+from streamgauge.reports.html import ascii_page
 from streamgauge.reports.material import gather
 
 
@@ -37,7 +38,8 @@ def command(db: str, run_id: str | None, config: str | None, output: str, redact
         if aliases is not None and rules is not None:
             rules = [_redacted(rule, aliases) for rule in rules]
         material = gather(store, run_id, rules, reader)
-    save(page.render(material) if aliases is None else page.render_redacted(material, aliases), output)
+    written = page.render(material) if aliases is None else page.render_redacted(material, aliases)
+    save(ascii_page(written), output)
     how = ", redacted" if redacted else ""
     lines.show(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}{how}")
 
