@@ -15,6 +15,7 @@ from streamgauge.harness.drive.prompts import Prompt, handbook
 from streamgauge.harness.drive.reading.framing import decoded, decoder
 from streamgauge.harness.drive.server_metrics import total
 from streamgauge.harness.drive.site import Site
+from streamgauge.harness.record.observation import Outcome
 
 BROWSER = "gzip, deflate, br"  # what a browser accepts, and so what a proxy may use
 _LEAVES_AFTER = 5  # chunks
@@ -46,6 +47,8 @@ def _ordinary(session: Session) -> None:
         first = session.ask_in_time("as_is", person)
         if first is None or not first.answered:
             session.give_up("the first answer was not one to look at")
+        elif first.outcome is Outcome.TIMED_OUT:
+            session.give_up("the first answer took too long")
         session.ask_in_time("warm", person)
 
 

@@ -38,7 +38,7 @@ _MOST = Timeouts(
     connect=Duration(5 * _SECOND), first_token=Duration(20 * _SECOND), idle=Duration(20 * _SECOND),
     total=Duration(30 * _SECOND),
 )  # fmt: skip
-_LIMITS = Limits(stream_bytes=2_000_000, event_bytes=500_000)
+_LIMITS = Limits(stream_bytes=500_000, event_bytes=250_000)
 
 
 class Spent(StreamgaugeError):

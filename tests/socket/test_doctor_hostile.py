@@ -1,0 +1,150 @@
+"""Endpoints that do their worst to `doctor`: it ends in time, shows nothing that acts, and gives no key away."""
+
+import gzip
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.command import invoke
+from tests.support.hostile import CHUNKED, HEAD, LAST, Peer, Script, asked, chunk, scripted
+
+SECRET = "sk-staging-0123456789"
+CONFIG = """
+[target]
+protocol = "openai_chat"
+headers = { authorization = "Bearer ${KEY}" }
+timeouts = { first_token = "2s", idle = "2s", total = "3s" }
+"""
+ACTS = "\x1b]0;owned\x07\x1b[2J\u202e"
+_OK = b'data: {"choices":[{"delta":{"content":"%b"},"finish_reason":null}]}\n\n'
+_END = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+
+def event(text: bytes) -> bytes:
+    return _OK % text
+
+
+def endlessly(first: bytes, piece: bytes, wait: float = 0.0) -> Script:
+    """Sends a piece again and again, until the client has gone."""
+
+    def script(peer: Peer) -> None:
+        peer.request()
+        peer.send(first)
+        while True:
+            peer.send(piece)
+            time.sleep(wait)
+
+    return script
+
+
+def each(*pieces: bytes) -> Script:
+    """Answers so to every request on the connection."""
+
+    def script(peer: Peer) -> None:
+        while peer.request():
+            peer.send(*pieces)
+
+    return script
+
+
+def whole(body: bytes, head: bytes = HEAD) -> Script:
+    return each(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+
+
+ANSI = json.dumps(ACTS).encode()[1:-1]
+SCRIPTS: dict[str, Script] = {
+    "endless headers": endlessly(b"HTTP/1.1 200 OK\r\n", b"x-more: 1\r\n" * 500),
+    "an endless body": endlessly(CHUNKED, chunk(event(b"more") * 100)),
+    "a slow drip": endlessly(CHUNKED, b"1\r\nd\r\n", 0.05),
+    "a gzip bomb": whole(gzip.compress(b"data: 0\n\n" * 100_000), HEAD + b"content-encoding: gzip\r\n"),
+    "bytes of no format": whole(bytes(range(256)) * 40),
+    "no HTTP": asked(b"\x00\xff\x00SSH-2.0-x\r\n"),
+    "nothing": asked(),
+    "escapes in the body": each(CHUNKED + chunk(event(ANSI) * 30 + _END) + LAST),
+    "escapes in a refusal": each(
+        b"HTTP/1.1 403 No\r\nserver: \x1b[31mnginx\r\ncontent-length: 12\r\n\r\n\x1b[2J\x9b31mno!!!"
+    ),
+    "its key repeated": each(
+        b"HTTP/1.1 401 No\r\nx-key: Bearer %b\r\ncontent-length: 21\r\n\r\n%b" % (SECRET.encode(), SECRET.encode())
+    ),
+    "interim answers for ever": endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+    "a million comments": each(CHUNKED + chunk(b": x\n" * 300_000) + LAST),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_nothing_that_a_server_sends_acts_hangs_or_is_taken_for_good(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEY", SECRET)
+    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    with scripted(SCRIPTS[name]) as server:
+        began = time.monotonic()
+        shown = invoke("doctor", server.url, "--budget", 3, "-o", "page.html")
+        took = time.monotonic() - began
+        told = invoke("doctor", server.url, "--budget", 2, "--json")
+    assert shown.exception is None or isinstance(shown.exception, SystemExit), shown.exception
+    assert shown.exit_code in ({0, 1, 3} if name == "escapes in the body" else {1, 3}), shown.output
+    assert took < 30, "three requests of at most 3 s each, and some waits"
+    json.loads(told.output)
+    for text in (shown.output, told.output, (tmp_path / "page.html").read_text()):
+        assert SECRET not in text
+        assert not {"\x1b", "\x9b", "\u202e", "\x07"} & {*text}
+
+
+def test_a_redirect_to_another_host_is_not_followed_and_takes_no_key_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KEY", SECRET)
+    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    with scripted(each(CHUNKED + LAST)) as other:
+        to = f"HTTP/1.1 302 Found\r\nlocation: {other.url}/v1\r\ncontent-length: 0\r\n\r\n"
+        with scripted(each(to.encode())) as server:
+            shown = invoke("doctor", server.url)
+        assert (shown.exit_code, len(other.peers)) == (1, 0)
+    assert "✗ FAIL: A redirect (302) drops the question: clients follow it by GET" in shown.output
+
+
+def test_only_the_questions_get_the_key_and_not_the_metrics_page_or_the_preflight() -> None:
+    requests: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            requests.append(request)
+            if b"POST" in request[:4]:
+                peer.send(CHUNKED + chunk(event(b"word") * 30 + _END) + LAST)
+            else:
+                peer.send(b"HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n")
+
+    with scripted(script) as server:
+        invoke("doctor", server.url, "--protocol", "openai_chat", "--header", f"authorization: Bearer {SECRET}")
+    with_key = {request.split(b" ")[0] for request in requests if SECRET.encode() in request}
+    without = {request.split(b" ")[0] for request in requests if SECRET.encode() not in request}
+    assert (with_key, without) == ({b"POST", b"GET"}, {b"OPTIONS", b"GET"})
+    assert all(
+        b"/metrics" in each.split(b"\r\n")[0] for each in requests if each[:3] == b"GET" and SECRET.encode() not in each
+    )
+
+
+def test_two_writes_for_each_event_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As Nagle's algorithm and a delayed acknowledgement would make them arrive."""
+    monkeypatch.chdir(tmp_path)
+
+    def script(peer: Peer) -> None:
+        while peer.request():
+            peer.send(CHUNKED)
+            for _ in range(25):
+                whole_event = event(b"word")
+                peer.send(chunk(whole_event[:6]))
+                time.sleep(0.041)
+                peer.send(chunk(whole_event[6:]))
+            peer.send(chunk(_END) + LAST)
+
+    with scripted(script) as server:
+        shown = invoke("doctor", server.url, "--protocol", "openai_chat", "--budget", 3)
+    assert shown.exit_code == 1
+    assert "Nagle's algorithm" in shown.output.splitlines()[0]
