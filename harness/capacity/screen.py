@@ -62,7 +62,8 @@ class Screen:
         self._live.update(
             Text.assemble(
                 bracket(passed, not_passed, order.users, self._unit),
-                safe(f"\n{self._unit.amount(order.users)}, {_WHY[order.purpose]}: {now}"),
+                "\n",
+                safe(f"{self._unit.amount(order.users)}, {_WHY[order.purpose]}: {now}"),
             )
         )
 
