@@ -38,9 +38,9 @@ _CLOUDFLARE = (
 )
 _API_GATEWAY = "https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html"
 _LAMBDA = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html"
-_ALB = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html"
+_ALB = "https://github.com/BerriAI/litellm/issues/31865"
 _AZURE_GATEWAY = "https://learn.microsoft.com/azure/application-gateway/proxy-buffers"
-_AZURE_FILTER = "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming"
+_AZURE_FILTER = "https://github.com/vercel/ai/issues/1066"
 _APP_SERVICE = "https://learn.microsoft.com/troubleshoot/azure/app-service/web-apps-performance-faqs"
 _HEROKU = "https://devcenter.heroku.com/articles/request-timeout"
 _VERCEL = "https://vercel.com/docs/functions/configuring-functions/duration"
@@ -273,3 +273,20 @@ def fixes(products: Iterable[Product], symptom: str) -> tuple[Fix, ...]:
     return tuple(
         Fix(f"{product.name}: {product.lines[symptom].line}", product.lines[symptom].source) for product in shown
     )
+
+
+def table() -> str:
+    """PRODUCTS as the table in docs/how-to/doctor.md."""
+    heads = {"holds chunks back": ("held",), "compresses": ("compressed",), "ends what is silent": ("idle",),
+             "ends what is long": ("absolute",), "blocks": ("one_by_one", "blocked")}  # fmt: skip
+    rows = [f"| product | recognised by | {' | '.join(heads)} |", f"|---|---|{'---|' * len(heads)}"]
+    for product in PRODUCTS:
+        signs = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in product.signs))
+        cells = [_cell(product, symptoms) for symptoms in heads.values()]
+        rows.append(f"| {product.name} | {signs} | {' | '.join(cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _cell(product: Product, symptoms: Iterable[str]) -> str:
+    lines = [product.lines[symptom] for symptom in symptoms if symptom in product.lines]
+    return ", ".join(f"[`{line.line.replace('`', '')}`]({line.source})" for line in lines)

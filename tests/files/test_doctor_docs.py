@@ -11,7 +11,7 @@ from streamgauge.harness.doctor.diagnosis import Diagnosis
 from streamgauge.harness.doctor.document import document
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.experiments import EXPERIMENTS
-from streamgauge.harness.doctor.products import PRODUCTS
+from streamgauge.harness.doctor.products import PRODUCTS, table
 from streamgauge.harness.doctor.reach import Reach
 from streamgauge.harness.doctor.seen import Seen
 from tests.support.record import observation
@@ -56,3 +56,7 @@ def test_each_line_to_change_has_a_source_and_no_product_is_there_twice() -> Non
     lines = [line for product in PRODUCTS for line in product.lines.values()]
     assert all(line.source.startswith("https://") and line.line and line.directive for line in lines)
     assert len({product.name for product in PRODUCTS}) == len(PRODUCTS)
+
+
+def test_the_page_lists_every_product_with_its_lines() -> None:
+    assert PAGE.endswith(f"\n{table()}")

@@ -86,7 +86,7 @@ async def metrics(request):
 routes = [Route("/v1/chat/completions", answer, methods=["POST"]), Route("/metrics", metrics)]
 app = Starlette(routes=routes, middleware=[Middleware(each) for each in MIDDLEWARE])
 """
-_STARLETTE = "starlette==0.41.3"  # GZipMiddleware leaves event streams alone from 0.47 on
+_STARLETTE = "starlette==0.41.3"  # newer ones leave event streams alone
 _PAGE = listed()
 
 

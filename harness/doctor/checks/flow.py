@@ -29,8 +29,8 @@ _SILENCE = 15_000.0  # ms, from which known limits of a path begin
 _COALESCING = "https://github.com/vllm-project/vllm/issues/27485"
 _NAGLE = "https://www.rfc-editor.org/rfc/rfc1122#page-98"
 _NOTES = "https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes"
-_TTFT = "https://docs.litellm.ai/docs/proxy/prod"
-_FILTER = "https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-streaming"
+_TTFT = "https://github.com/BerriAI/litellm/issues/26102"
+_FILTER = "https://github.com/vercel/ai/issues/1066"
 _GET = "https://github.com/cloudflare/cloudflared/issues/1449"
 
 

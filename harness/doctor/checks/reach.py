@@ -10,6 +10,7 @@ _SLOW_LOOKUP = 500.0  # ms
 _REFUSES_FOR_NOW = {429, 503, 529}
 _HTTP2 = "https://developer.mozilla.org/docs/Web/API/Server-sent_events/Using_server-sent_events"
 _TLS = "https://ssl-config.mozilla.org/"
+_SERVER_ERROR = "https://www.rfc-editor.org/rfc/rfc9110#section-15.6"
 _REDIRECT = "https://www.rfc-editor.org/rfc/rfc9110#section-15.4"
 _RETRY_AFTER = "https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3"
 _EYEBALLS = "https://www.rfc-editor.org/rfc/rfc8305"
@@ -36,7 +37,7 @@ def answers(evidence: Evidence) -> Result:
             headline=f"The path gives up after {after:.0f} s: {who(evidence.products, 'idle') or limit}",
         )
     return fail(
-        told, Fix("the server's log, and a proxy's", _REDIRECT), headline=f"The server fails: HTTP {first.status}"
+        told, Fix("the server's log, and a proxy's", _SERVER_ERROR), headline=f"The server fails: HTTP {first.status}"
     )
 
 
