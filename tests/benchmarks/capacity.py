@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-SEARCHES, AT_ONCE = 10, 5
+SEARCHES, AT_ONCE = 10, 4
 SLOTS, TOKENS = 40, (30, 50)
 TTFT_MS, ITL_MS, SPREAD = 100.0, 22.0, 0.2  # of an idle server; a full one takes twice as long
 LIMIT_MS = 500.0
