@@ -1,4 +1,9 @@
-"""A diagnosis for a terminal of 80 columns or more. What comes from outside cannot act on the terminal."""
+"""A diagnosis for a terminal of 80 columns or more: what is wrong, what is well, and last what nobody could tell.
+
+What comes from outside cannot act on the terminal.
+"""
+
+from collections.abc import Sequence
 
 from streamgauge.harness.counting import some
 from streamgauge.harness.doctor.diagnosis import Diagnosis, Item
@@ -14,19 +19,28 @@ def show(diagnosis: Diagnosis, console: Console) -> None:
     console.print(safe(about(diagnosis)), style="dim")
     for item in (item for told in _TOLD for item in diagnosis.having(told)):
         _whole(item, console)
-    rest = [item for item in diagnosis.items if item.result.status not in _TOLD]
-    if rest:
+    _table(diagnosis.having(Status.PASS), console)
+    if diagnosis.status_of("answers") is Status.UNKNOWN:
         console.print()
-        table = table_of("", "", "")
-        for item in rest:
-            table.add_row(status(item.result.status), safe(item.check.title), safe(item.result.says))
-        table.show_header = False
-        console.print(table)
+        console.print(safe(f"Without an answer, none of the other {len(diagnosis.items) - 1} checks could look."))
+    else:
+        _table(diagnosis.having(Status.UNKNOWN), console)
     for advice in evidence.advice:
         console.print()
         console.print(safe(advice.says))
         for line in advice.lines.splitlines():
             console.print(safe(line), soft_wrap=True, style="bold")
+
+
+def _table(items: Sequence[Item], console: Console) -> None:
+    """A line each."""
+    if items:
+        console.print()
+        table = table_of("", "", "")
+        for item in items:
+            table.add_row(status(item.result.status), safe(item.check.title), safe(item.result.says))
+        table.show_header = False
+        console.print(table)
 
 
 def about(diagnosis: Diagnosis) -> str:

@@ -1,6 +1,7 @@
 """`doctor` in front of the reference server: with each of its faults the right checks fail, and only those."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,7 @@ def test_the_screen_says_the_most_serious_first_and_never_a_secret(
     shown = invoke(*words, "--header", "x-gauge-fault: cut@5")
     assert shown.exit_code == 1
     assert shown.output.startswith("✗ FAIL: The answer has no terminal event: a cut cannot be told from an end\n")
+    assert shown.output.index("✓ PASS") < shown.output.index("? UNKNOWN")
     assert SECRET not in shown.output
     told = json.loads(invoke(*words, "--json").output)
     assert (told["exit_code"], told["status"], told["requests"] <= 4) == (0, "pass", True)
@@ -129,6 +131,10 @@ def test_what_cannot_be_looked_at_is_no_failure_and_no_success(server: Reference
         3,
         "Could not look: no HTTP answer: cannot connect to 127.0.0.1:9: ECONNREFUSED (Connection refused)",
     )
+    shown = invoke("doctor", "http://127.0.0.1:9").output
+    assert re.search(r"none of the other \d+ checks could look", shown)
+    assert "✓" not in shown
+    assert shown.count("UNKNOWN") == 1
     short = diagnosed(server.url, "x-gauge-tokens: 3")
     assert (short.exit_code, wrong(short)) == (3, [])
     assert short.sentence.startswith("Could not tell whether it streams: only 3 content events came")
