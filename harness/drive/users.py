@@ -40,8 +40,9 @@ from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObse
 
 _log = logging.getLogger("locust.streamgauge")
 _AT_ONCE = 0.5  # seconds within which users count as let in together; Locust lets users in once a second
-# Seconds over which they begin: they have connected when Locust lets in the next ones, which stops the loop for 10 ms.
-_SPREAD = 0.95
+# Seconds: when the first of them begins, and over how long all do. So Locust has let in all of them, and has not begun
+# with the next, which stops the loop for 10 ms each time.
+_BEGIN, _SPREAD = 0.02, 0.93
 _GOLDEN = 0.618034  # its multiples, modulo 1, are spread evenly however many there are
 _STARVED_PAUSE = 1.0  # seconds; without it, each user would try again at once and fill the record
 
@@ -340,7 +341,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         together = getattr(self.environment.shape_class, "at_once", False) or self._run.dispatcher is not None
         if self._let_in.users > 1 and not together:
             self._state = LOCUST_STATE_WAITING  # as in Locust's own wait(): Locust may stop such a user at any time
-            gevent.sleep(_SPREAD * self._begins)
+            gevent.sleep(_BEGIN + _SPREAD * self._begins)
 
     @property
     def connected(self) -> bool:
