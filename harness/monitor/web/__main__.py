@@ -74,7 +74,9 @@ def _listen(config: Config, db: str, address: Address, token: str | None) -> Non
     """Until a signal."""
     targets = {target.name: labels_of(target) for target in config.monitor.target}
     with MonitorStore.open(db) as store, MonitorStore.open(db) as for_page, _bound(address) as listening:
-        served = Served(Reader(store), Page(for_page, targets), status_page.render, config.monitor.every / 1e9, token)
+        reader = Reader(store)
+        status_page.render(reader.read())  # reads the days that are over, so that the first visitor need not wait
+        served = Served(reader, Page(for_page, targets), status_page.render, config.monitor.every / 1e9, token)
         settings = uvicorn.Config(
             app(served), log_level="error", access_log=False, server_header=False, limit_concurrency=_MOST_AT_ONCE,
             timeout_keep_alive=5, timeout_graceful_shutdown=1, lifespan="off",
