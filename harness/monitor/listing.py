@@ -22,7 +22,7 @@ def render(found: Sequence[Incident], now: float, console: Console | None = None
         lasted = f"for {span(now - each.began)}" if each.ended is None else f"lasted {span(each.ended - each.began)}"
         state = "goes on" if each.ended is None else "over"
         console.print(safe(f"{each.severity}: {each.slo} of {each.target}, {state}"))
-        left = f"{each.budget_left * 100:,.3g} % of the error budget left"
+        left = f"{each.budget_left * 100:,.0f} % of the error budget left"
         console.print(safe(f"  since {began} UTC, {lasted}; {left}"))
         console.print(safe(f"  {each.summary}"))
         for seen in each.worst[:_STREAMS]:
