@@ -12,6 +12,7 @@ from typing import Any
 from streamgauge.harness import programs
 from streamgauge.harness.capacity.guards import Ended
 from streamgauge.harness.capacity.units import Unit
+from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import kinds
 from streamgauge.harness.run import orders
 from streamgauge.harness.run.launch import locustfile
@@ -33,7 +34,7 @@ class Work:
 
 
 class Mistaken(Exception):
-    """The run could not begin; its process has said why."""
+    """The run could not begin. Without a text, its process has said why."""
 
 
 class Driven:
@@ -51,9 +52,18 @@ class Driven:
             try:
                 self.wait(0.1)
             except Ended:
-                raise Mistaken from None
+                raise Mistaken(self._died()) from None
             if time.monotonic() > give_up:
-                raise Mistaken
+                raise Mistaken(
+                    f"the run did not begin within {_STARTS:.0f} s: start the scenario with `streamgauge run`"
+                )
+
+    def _died(self) -> str:
+        """How the run's process ended, if not with the code of a mistake, which it has explained itself."""
+        with suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(_ENDS)
+            return "" if code == Exit.MISTAKE else f"the run's process ended before the run began, with code {code}"
+        return "the run's process hangs"
 
     def load(self, unit: Unit, load: int) -> None:
         """Have this load from now on; `reached` says when it is there."""

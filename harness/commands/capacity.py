@@ -20,7 +20,7 @@ from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.outputs import kinds, save
+from streamgauge.harness.judge.outputs import kinds, lines, save
 from streamgauge.harness.judge.outputs.rich_text import errors_console
 from streamgauge.harness.run import labels, limits
 from streamgauge.harness.run.options import AUTO
@@ -134,7 +134,9 @@ def command(ctx: click.Context, /, url: str, scenario: str, passed_on: Sequence[
     try:
         with screen.shown():
             found = hunt(work, plan, screen)
-    except Mistaken:
+    except Mistaken as why:
+        if str(why):
+            lines.warn(f"streamgauge: {why}")
         ctx.exit(Exit.MISTAKE)
     pages = [partial(_page, found, report)] if report else []
     write(found, outputs, [partial(screen.told, found), *pages])
