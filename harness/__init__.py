@@ -5,6 +5,7 @@ cli               the command with its subcommands
 interrupt         what a signal does to a command
 programs          the processes that commands start
 parent            processes that end with the one that started them
+cores             how many cores a process may use
 counting          a number and its noun
 errors            what a user's mistake raises
 exit_codes        what the commands return

@@ -246,17 +246,8 @@ def test_a_large_record_in_many_segments_gives_arrivals_in_order(tls: ssl.SSLCon
 def openssl_server(signed: tuple[Path, Path], version: str, *typed: bytes) -> Iterator[str]:
     """OpenSSL's own test server, which sends what is typed to it; some letters are commands, such as K: new keys."""
     port = free_port()
-    command = [
-        "openssl",
-        "s_server",
-        "-accept",
-        f"127.0.0.1:{port}",
-        "-cert",
-        str(signed[0]),
-        "-key",
-        str(signed[1]),
-        version,
-    ]
+    command = ["openssl", "s_server", "-accept", f"127.0.0.1:{port}", "-cert", str(signed[0]), "-key", str(signed[1])]
+    command.append(version)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
     ) as server:
