@@ -15,6 +15,7 @@ from streamgauge.harness.probe.guess import guess
 from streamgauge.harness.probe.keys import about_keys, of_keys
 from streamgauge.harness.probe.refusals import too_many
 from streamgauge.harness.probe.samples import Sample
+from streamgauge.harness.record.held_back import FEWEST_CHUNKS, Pattern
 from streamgauge.harness.record.observation import Outcome
 
 _MANY = 8  # content events from which on their arrival says whether something buffers
@@ -262,8 +263,9 @@ def in_one_piece(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
     reads = {event.read for event in content}
     moments = sorted({event.at for event in content if event.at is not None})
     first, last = (moments[0], moments[-1]) if moments else (0.0, 0.0)
+    pattern = Pattern.of(first, [event.at for event in content if event.at is not None] or [0.0])
     # A long answer takes several reads, however fast it comes.
-    at_once = len(reads) == 1 or (len(reads) * _MANY <= len(content) and last - first < first / _MANY)
+    at_once = len(reads) == 1 or (len(reads) * _MANY <= len(content) and bool(pattern.collapsed[0]))
     if at_once and first > _SLOW:
         yield Advice(
             f"All {len(content):,} events came in one piece after {first / 1000:,.1f} s: the server, or a proxy in "
@@ -275,7 +277,7 @@ def in_one_piece(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
             "answer, the server or a proxy in between buffers it: with nginx, `proxy_buffering off;` or the header "
             "x-accel-buffering: no. itl and tpot say nothing here."
         )
-    elif len(reads) * 4 <= len(content) and last - first > _SLOW / 2:
+    elif pattern.coalesced[0] and len(content) >= FEWEST_CHUNKS and last - first > _SLOW / 2:
         yield Advice(
             f"The {some(len(content), 'event')} came in {some(len(reads), 'burst')}: something gathers them, as a "
             "proxy's buffer does. itl then is the buffer's."

@@ -2,6 +2,9 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,7 @@ from typing import Any
 import pytest
 from gevent.pool import Pool
 
-from tests.support.command import COLUMNS, invoke
+from tests.support.command import COLUMNS, invoke, started, until
 from tests.support.diagnosed import diagnosed, named, wrong
 from tests.support.late import Late
 from tests.support.reference import ReferenceServer, reference_server
@@ -157,3 +160,15 @@ def test_a_server_that_does_not_notice_that_people_leave_goes_on_generating(serv
     found = diagnosed(server.url, "x-gauge-fault: deaf", "x-gauge-tokens: 250", experiments=("ordinary", "leave"))
     assert found.status_of("leaving") is result.Status.FAIL
     assert found.sentence == "The server goes on generating for people who have left"
+
+
+def test_ctrl_c_leaves_what_was_found(server: ReferenceServer, tmp_path: Path) -> None:
+    call = "from streamgauge.harness.cli import main; main(prog_name='streamgauge')"
+    words = ["doctor", server.url, "--protocol", "openai_chat", "--header", "x-gauge-itl: 300ms"]
+    with started([sys.executable, "-c", call, *words], stdout=subprocess.PIPE, cwd=tmp_path) as command:
+        until(server.active)
+        command.send_signal(signal.SIGINT)
+        said, _ = command.communicate(timeout=20)
+    assert command.returncode == 130
+    assert "stopped before all was asked" in said
+    assert "PASS     The endpoint answers" in said
