@@ -171,4 +171,4 @@ def test_ctrl_c_leaves_what_was_found(server: ReferenceServer, tmp_path: Path) -
         said, _ = command.communicate(timeout=20)
     assert command.returncode == 130
     assert "stopped before all was asked" in said
-    assert "PASS     The endpoint answers" in said
+    assert re.search("PASS +The endpoint answers", said)
