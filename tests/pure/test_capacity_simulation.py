@@ -9,12 +9,14 @@ from random import Random
 from typing import NamedTuple
 
 import pytest
+from hypothesis import settings
 
 from tests.support.simulated_capacity import SHARE, Level, World, search
 
 INDEPENDENT = World()
 ALIKE = World(alike=0.75, luck=0.15)  # as if 3 streams told as much as 1
 VERY_ALIKE = World(alike=0.87, luck=0.3)  # 5 streams
+# `make quick` tries a quarter of them, as of the examples of properties.
 SEARCHES = {INDEPENDENT: 100, ALIKE: 40, VERY_ALIKE: 24}
 UNSAFE = {INDEPENDENT: 0.01, ALIKE: 0.05, VERY_ALIKE: 0.05}  # share of the searches
 
@@ -38,7 +40,7 @@ def servers(world: World, count: int) -> list[tuple[float, Level]]:
 @cache
 def searched(world: World) -> list[Found]:
     found = []
-    for knee, level in servers(world, SEARCHES[world]):
+    for knee, level in servers(world, SEARCHES[world] // (4 if settings().max_examples < 100 else 1)):
         result = search(level)
         fitted, proven = result.knee(), result.proven
         assert fitted is not None
