@@ -17,8 +17,7 @@ from streamgauge.harness.errors import StoreError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import kinds, lines
 from streamgauge.harness.judge.store.monitored import MonitorStore
-from streamgauge.harness.monitor import plan
-from streamgauge.harness.monitor.address import TOKEN
+from streamgauge.harness.monitor import address, plan
 from streamgauge.harness.monitor.alerts import at_once
 from streamgauge.harness.monitor.exposition import written
 from streamgauge.harness.monitor.levels import levels
@@ -35,7 +34,7 @@ _DEFAULT = "./streamgauge.toml"
     "--http",
     metavar="[HOST]:PORT",
     help="Serve the status page, /metrics for Prometheus and /healthz, as in :9464; for other machines only if "
-    f"{TOKEN} is set.",
+    f"{address.TOKEN} is set.",
 )
 @click.option("--test-alert", is_flag=True, help="Send a test message to each receiver of the config, and end.")
 @click.option(
@@ -68,6 +67,8 @@ def command(ctx: click.Context, /, config: str | None, db: str, http: str | None
         pass
     with _alone(db):
         lines.show(*plan.lines(given, watched))
+        if http is not None:
+            lines.show(f"status page: {address.parse(http, os.environ.get(address.TOKEN)).url}")
         ctx.exit(Service(started, given.monitor.every / 1e9, _say).run())
 
 

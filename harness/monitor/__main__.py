@@ -71,6 +71,7 @@ class _Process:
         self._judge = self._new_judge()
         self._beat_at = self._silent_at = self._tidied_at = 0.0
         self._fault = ""
+        self._put_now: list[Alert] = []  # in the round under way
 
     def run(self) -> None:
         """Never returns."""
@@ -96,10 +97,16 @@ class _Process:
                 _say(str(fault))
             self._fault = str(fault)
             self._judge = self._new_judge()
+            self._put_now.clear()
             return False
         self._fault = ""
         for line in judged.unread:
             _say(f"a probe is left out: {line}")
+        for sentence in judged.first:
+            _say(sentence)
+        for alert in self._put_now:
+            _say(f"{alert.severity}, {alert.status}: {alert.summary}")
+        self._put_now.clear()
         if judged.alerts:
             self._deliverer.wake()
         self._tell(judged, now)
@@ -119,7 +126,15 @@ class _Process:
         return Judge(self._store, self._config, self._levels, self._put)
 
     def _put(self, connection: Connection) -> Callable[[Alert, float], bool]:
-        return Outbox(connection, self._config.alert).put
+        outbox = Outbox(connection, self._config.alert)
+
+        def put(alert: Alert, happened: float) -> bool:
+            new = outbox.put(alert, happened)
+            if new:
+                self._put_now.append(alert)
+            return new
+
+        return put
 
 
 def _tell(line: str) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from streamgauge.harness.config.monitor_checks import TARGET
 from streamgauge.harness.config.schema import Config
+from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.judge.store.monitored import MonitorStore, New
 from streamgauge.harness.monitor.alerts.message import Alert
@@ -45,6 +46,7 @@ class Judged(NamedTuple):
     more: bool = False  # whether more probes may be waiting
     in_time: bool = False  # whether each target was probed lately
     silent: Sequence[str] = ()  # targets that were not probed for much too long, since this process began
+    first: Sequence[str] = ()  # a sentence for each target whose first probe since this process began was read
 
 
 Put = Callable[[Connection], Callable[[Alert, float], object]]
@@ -63,6 +65,7 @@ class Judge:
         self._began: float | None = None  # when the first round was, seconds since 1970
         self._now = 0.0  # of the latest round
         self._cursor, self._written_at = 0, 0.0  # what the latest round that wrote something has written
+        self._first: list[str] = []
         self._ended: dict[str, deque[float]] = {name: deque(maxlen=_LATEST) for name in self._targets}
 
     def round(self, now: float) -> Judged:
@@ -102,8 +105,9 @@ class Judge:
                 state["probed_at"] = now
             connection.executemany("INSERT OR REPLACE INTO monitor_state VALUES (?, ?)", state.items())
         self._cursor, self._written_at = latest.last, now
+        first, self._first = self._first, []
         probes = sum(len(each.streams) for each in latest.new)
-        return Judged(probes, watch.evaluated, latest.unread, watch.take_alerts(), latest.more)
+        return Judged(probes, watch.evaluated, latest.unread, watch.take_alerts(), latest.more, first=first)
 
     def _in_time(self, now: float) -> bool:
         return not any(self._late(target, now, 0.0) for target in self._ended)
@@ -150,6 +154,8 @@ class Judge:
             not any(covers(windows, target, each) for each in moments) for moments in zip(due, ended, strict=True)
         ]
         self._hours.take(target, streams, ended)
+        if len(ended) and not self._ended[target]:
+            self._first.append(_first_probe(target, streams.text["outcome"][0], float(ttft[0])))
         in_time = ended[np.nan_to_num(streams.number["send_lag"]) < _LATE]
         self._ended[target].extend(sorted(in_time.tolist()))
         for level in self._levels:
@@ -166,6 +172,11 @@ class Judge:
                     None if np.isnan(ttft[place]) else float(ttft[place]),
                 )
                 watch.take(level, target, seen, good=bool(good[place] > UNKNOWN))
+
+
+def _first_probe(target: str, outcome: str, ttft: float) -> str:
+    """`ttft`: ms; NaN if no content came."""
+    return f"{target}: the first probe was {outcome}" + ("" if np.isnan(ttft) else f", ttft {figure(ttft, 'ms')}")
 
 
 def _last_minute(now: float) -> int:

@@ -26,7 +26,7 @@ def lines(config: Config, levels: Sequence[Level]) -> Iterator[str]:
         f"single streams are kept for {span(monitor.keep_raw / 1e9)}: at most about {_size(kept)} of disk, "
         f"and {_size(_PROCESS * (targets + 1))} of memory"
     )
-    names = ", ".join(f"{level.name} ({level.good.text}, {level.objective:.5g})" for level in levels)
+    names = ", ".join(f"{level.name} ({level.good.text}, {100 * level.objective:.7g} %)" for level in levels)
     yield f"service levels: {names}" + ("" if config.slo else "; these are the defaults, as the config has no [[slo]]")
     by_burn = [level for level in levels if level.failures is None]
     if by_burn and every * FEWEST_BAD > HOUR:

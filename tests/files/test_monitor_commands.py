@@ -62,7 +62,7 @@ def test_the_plan_tells_what_it_costs_and_what_can_never_alert() -> None:
     )
     told = "\n".join(lines(given, levels(given)))
     assert "at most 1,000,000 tokens a day, which cost at most 15.00 USD" in told
-    assert "first token (ttft < 2s, 0.95), errors (not failed, 0.99), completion (completed, 0.99)" in told
+    assert "first token (ttft < 2s, 95 %), errors (not failed, 99 %), completion (completed, 99 %)" in told
     assert "an hour holds fewer than 3 probes, so the fastest alert never fires" in told
     assert "nobody is told of incidents" in told
 

@@ -154,6 +154,8 @@ def test_it_ends_well_and_tells_of_what_was_killed(lived: Lived) -> None:
     assert lived.code == 0
     assert lived.said.count("was killed by SIGKILL; it is started again") == KILLS
     assert "Traceback" not in lived.said
+    assert "eu: the first probe was completed, ttft " in lived.said
+    assert lived.said.count("page, firing: first token of eu") == lived.said.count("page, resolved: first token") == 1
 
 
 def test_one_incident_is_told_once_and_its_end_once(lived: Lived) -> None:
