@@ -20,6 +20,7 @@ from streamgauge.harness.drive.server_metrics import ServerWatch
 from streamgauge.harness.errors import ScenarioError, StoreError, StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Run, RunStatus, Store
+from streamgauge.harness.judge.store.spent import tokens_since
 from streamgauge.harness.judge.verdict.abort import AbortRules
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.idleness import WATCHED
@@ -34,7 +35,7 @@ from streamgauge.harness.run.levels import Levels
 from streamgauge.harness.run.local import LocalUsers
 from streamgauge.harness.run.messages import FromWorker, StartRun, cleaned
 from streamgauge.harness.run.open_load import OpenLoad, Sharing
-from streamgauge.harness.run.probing import Spending
+from streamgauge.harness.run.probing import DAY, Spending
 from streamgauge.harness.run.recording import Recording
 from streamgauge.harness.run.settings import Settings
 from streamgauge.harness.run.streams_tab import StreamsTab
@@ -83,7 +84,9 @@ class RunInProgress:
             if settings.probe is not None:
                 if not isinstance(self._users, LocalUsers):
                     raise ScenarioError("--gauge-probe: one process probes a target; leave --processes and --master")
-                self._users.limit_to(Spending(settings.config, settings.probe, store))
+                now = time.time()
+                rows = tokens_since(store, settings.probe, now - DAY)
+                self._users.limit_to(Spending(settings.config, rows, now))
             store.start_run(run)
         except StreamgaugeError:
             store.close()

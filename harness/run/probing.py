@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,14 +11,15 @@ from streamgauge.harness.config.schema import Config, Load, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.errors import ConfigError
-from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.store.spent import TokenRow, tokens_since
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.run.allowance import Allowance, Spent, most_of
 from streamgauge.harness.run.terminal import say
 
-_DAY = 86_400  # seconds
+if TYPE_CHECKING:  # scenarios import this module, and start without the store
+    from streamgauge.harness.judge.store.spent import TokenRow
+
+DAY = 86_400  # seconds
 
 
 def as_probe(config: Config, name: str) -> Config:
@@ -35,12 +37,10 @@ def as_probe(config: Config, name: str) -> Config:
 class Spending:
     """Lets streams begin as far as the budget of one target goes."""
 
-    def __init__(self, config: Config, name: str, store: Store) -> None:
-        """StoreError if what the last day's streams spent cannot be read."""
+    def __init__(self, config: Config, rows: "Sequence[TokenRow]", now: float) -> None:
+        """`rows`: what the target's streams of the last day spent; `now`: seconds since 1970."""
         self._target = config.target
         self._cached_in_input = _cached_in_input(config.target)
-        now = time.time()
-        rows = tokens_since(store, name, now - _DAY)
         share = config.monitor.tokens_per_day / len(config.monitor.target)
         self._allowance = Allowance(share, _spent(rows, self._target, self._cached_in_input), now)
         self._told: set[str] = set()
@@ -81,7 +81,7 @@ def _cached_in_input(target: Target) -> bool:
     return bool(for_target(target).cached_in_input if own is None else own)
 
 
-def _spent(rows: Sequence[TokenRow], target: Target, cached_in_input: bool) -> list[Spent]:
+def _spent(rows: "Sequence[TokenRow]", target: Target, cached_in_input: bool) -> list[Spent]:
     """As `allowance.spent_by` would say, as far as the rows tell; what was reserved is not stored."""
     found = []
     for row in rows:
