@@ -7,7 +7,7 @@ the load of `streamgauge capacity`, which looks for the most users that keep the
 from streamgauge.scenario import StreamUser, at_once, task
 
 
-class Asker(StreamUser):
+class Concurrent(StreamUser):
     wait_time = at_once
 
     @task

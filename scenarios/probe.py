@@ -12,7 +12,7 @@ from streamgauge.scenario import Prompt, StreamUser, between, handbook, task
 TOKENS = 32  # of an answer: enough for its beginning and a few gaps
 
 
-class Visitor(StreamUser):
+class Prober(StreamUser):
     wait_time = between(48, 72)  # without a monitor, which says when each visit is due
 
     @task(187)

@@ -15,6 +15,7 @@ from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.store.merged import merge
 from streamgauge.harness.judge.store.monitored import MonitorStore
+from streamgauge.harness.judge.store.spent import tokens_since
 from streamgauge.harness.monitor import hours, incidents, retention, standing
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.judging import Judge
@@ -261,11 +262,14 @@ def test_what_is_in_time_needs_a_probe_of_each_target(monitor: Monitor) -> None:
 
 
 def test_probes_are_left_out_once_the_last_day_s_streams_have_spent_the_budget(tmp_path: Path) -> None:
-    spending = probing.Spending
     monitor = Monitor(tmp_path / "m.db", CONFIG.replace("[[slo]]", "[monitor]\ntokens_per_day = 8_000\n[[slo]]", 1))
     now = int(time.time())
     monitor.begin("run-now", now - 600)
-    assert spending(monitor.config, "eu", monitor.store).may_ask(ask("?")), "a quarter of a day's tokens at once"
+
+    def spending() -> probing.Spending:
+        return probing.Spending(monitor.config, tokens_since(monitor.store, "eu", now - probing.DAY), now)
+
+    assert spending().may_ask(ask("?")), "a quarter of a day's tokens at once"
     spent = [observation(due=1_000 * n, input_tokens=100, output_tokens=300) for n in range(5)]
     monitor.store.append("run-now", spent, [])
-    assert not spending(monitor.config, "eu", monitor.store).may_ask(ask("?"))
+    assert not spending().may_ask(ask("?"))
