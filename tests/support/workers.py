@@ -14,10 +14,11 @@ import pytest
 from tests.support import forking
 
 BEGIN = ("-u", "-c")  # how the words behind `python` begin where execnet starts a worker
-_BESIDE = (  # what tests import as they run
-    "numpy.random", "plotly.graph_objs.bar", "plotly.graph_objs.layout", "plotly.graph_objs.scatter", "plotly.io",
-    "pydantic.v1", "rich.progress", "scipy.special", "streamgauge.harness.commands.run", "uvicorn.lifespan.off",
-    "xdist.remote",
+# What tests import as they run: those of all tiers, and those that the quick tier does without.
+_BESIDE = ("numpy.random", "scipy.special", "xdist.remote")
+_BESIDE_NOT_QUICK = (
+    "plotly.graph_objs.bar", "plotly.graph_objs.layout", "plotly.graph_objs.scatter", "plotly.io", "pydantic.v1",
+    "rich.progress", "streamgauge.harness.commands.run", "uvicorn.lifespan.off",
 )  # fmt: skip
 
 
@@ -27,7 +28,7 @@ def main() -> None:
     def prepared() -> Callable[[], None]:
         with contextlib.redirect_stdout(io.StringIO()):  # whatever fails, fails in each worker and is told by it
             pytest.main(["--collect-only", "--quiet", *paths])
-        for name in _BESIDE:
+        for name in _BESIDE if paths == ["tests/pure"] else _BESIDE + _BESIDE_NOT_QUICK:
             importlib.import_module(name)
         return _work
 
