@@ -4,14 +4,13 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from streamgauge.harness.config.alerts import AnyReceiver
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.redaction import Redaction
-from streamgauge.harness.config.secrets import Variables
+from streamgauge.harness.config.secrets import Variables, is_url
 from streamgauge.harness.errors import ConfigError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -37,7 +36,7 @@ def _filled(table: AnyReceiver, place: str, variables: Variables) -> AnyReceiver
             raise ConfigError(f"{place}.{key}: cannot hold a line break or another control character")
         if not value.strip() and not key.startswith(("labels.", "environment.", "command.")):
             raise ConfigError(f"{place}.{key}: is empty; set it, or take the key out of the config")
-    if "url" in written and table.kind != "apprise" and not _is_url(values["url"]):
+    if "url" in written and table.kind != "apprise" and not is_url(values["url"]):
         raise ConfigError(f"{place}.url: {written['url']!r} is not a URL: write https://host/path")
     return msgspec.convert(values, type(table), dec_hook=decode)
 
@@ -47,11 +46,3 @@ def _texts(values: object, path: str = "") -> list[tuple[str, str]]:
         return [(path, values)]
     inside = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     return [each for key, value in inside for each in _texts(value, f"{path}.{key}".lstrip("."))]
-
-
-def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is not a number
-        return False

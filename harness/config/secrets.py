@@ -87,7 +87,7 @@ def filled_metrics(target: Target, variables: Variables | None = None) -> Metric
         return None
     variables = variables or Variables()
     url = variables.fill("target.metrics.url", metrics.url)
-    if not _is_url(url) and not (url.startswith("/") and not url.startswith("//")):
+    if not is_url(url) and not (url.startswith("/") and not url.startswith("//")):
         raise ConfigError(
             f"target.metrics.url: {_public_url(metrics.url)!r} is not a URL: write https://host:port/metrics, "
             f"or a path on the run's host such as /metrics"
@@ -182,7 +182,8 @@ def public(target: Target) -> dict[str, Any]:
     return shown
 
 
-def _is_url(text: str) -> bool:
+def is_url(text: str) -> bool:
+    """Whether it is a whole `http://` or `https://` URL with a host."""
     try:
         parts = urlsplit(text)
         return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
