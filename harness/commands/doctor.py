@@ -48,15 +48,7 @@ def _duration(ctx: click.Context, param: click.Parameter, text: str | None) -> f
 @click.option(
     "--protocol", type=click.Choice(get_args(ProtocolName)), help="In place of the config's.  [default: recognised]"
 )
-@click.option("--model", metavar="NAME", help="In place of the config's model.")
-@click.option("--path", metavar="PATH", help="In place of the config's path.")
-@click.option(
-    "--header",
-    "headers",
-    metavar="'NAME: VALUE'",
-    multiple=True,
-    help="In addition to the config's; ${NAME} in single quotes is filled in from the environment. Can be repeated.",
-)
+@click_options.of_run("model", "path", "header")
 @click.option(
     "--origin", metavar="URL", help="The server itself, without the proxy: asked the same, with the same headers."
 )
@@ -86,7 +78,7 @@ def command(  # noqa: PLR0913 - click passes each option
     protocol: ProtocolName | None,
     model: str | None,
     path: str | None,
-    headers: tuple[str, ...],
+    header: tuple[str, ...],
     origin: str | None,
     budget: int,
     question: str,
@@ -105,7 +97,7 @@ def command(  # noqa: PLR0913 - click passes each option
     if told := secrets.advice(loaded.target):
         output.warn(told)
     given = protocol or (loaded.target.protocol if config is not None or _CONFIG.exists() else None)
-    asked = candidates(url, loaded.target, given, model=model, path=path, headers=headers)
+    asked = candidates(url, loaded.target, given, model=model, path=path, headers=header)
     if sys.stderr.isatty():
         output.warn(f"asking {urlsplit(url).netloc} … (Ctrl-C shows what was found until then)")
     if report is not None:

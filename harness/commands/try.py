@@ -34,15 +34,7 @@ _STOPPED = 130  # as a shell has it after Ctrl-C
 @click.option("--host", metavar="URL", help="The endpoint's URL, such as https://staging.example.")
 @click_options.config_for("The file with [target].")
 @click.option("--protocol", type=click.Choice(get_args(ProtocolName)), help="In place of the config's protocol.")
-@click.option("--model", metavar="NAME", help="In place of the config's model.")
-@click.option("--path", metavar="PATH", help="In place of the config's path.")
-@click.option(
-    "--header",
-    "headers",
-    metavar="'NAME: VALUE'",
-    multiple=True,
-    help="In addition to the config's; ${NAME} in single quotes is filled in from the environment. Can be repeated.",
-)
+@click_options.of_run("model", "path", "header")
 @click.option("--client", type=click.Choice(_CLIENTS), default="wire", show_default=True, help="Who asks.")
 @click.option("--all", "every", is_flag=True, help="Show each event, and the whole request.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead.")
@@ -65,7 +57,7 @@ def command(  # noqa: PLR0913 - click passes each option
     protocol: ProtocolName | None,
     model: str | None,
     path: str | None,
-    headers: tuple[str, ...],
+    header: tuple[str, ...],
     source: str | None,
     client: str,
     save: Path | None,
@@ -81,7 +73,7 @@ def command(  # noqa: PLR0913 - click passes each option
     could not ask.
     """
     loaded = load(config)
-    target = changed(loaded.target, protocol=protocol, model=model, path=path, headers=headers)
+    target = changed(loaded.target, protocol=protocol, model=model, path=path, headers=header)
     if (host is None) == (source is None):
         raise click.UsageError("give --host URL, or --from FILE")
     if save is not None:
