@@ -21,6 +21,7 @@ from streamgauge.harness.monitor import address, plan
 from streamgauge.harness.monitor.alerts import at_once
 from streamgauge.harness.monitor.exposition import written
 from streamgauge.harness.monitor.levels import levels
+from streamgauge.harness.monitor.process import say
 from streamgauge.harness.monitor.processes import parts
 from streamgauge.harness.monitor.service import Service
 
@@ -69,7 +70,7 @@ def command(ctx: click.Context, /, config: str | None, db: str, http: str | None
         lines.show(*plan.lines(given, watched))
         if http is not None:
             lines.show(f"status page: {address.parse(http, os.environ.get(address.TOKEN)).url}")
-        ctx.exit(Service(started, given.monitor.every / 1e9, _say).run())
+        ctx.exit(Service(started, given.monitor.every / 1e9, say).run())
 
 
 def _test(config: Config) -> Exit:
@@ -94,7 +95,3 @@ def _alone(db: str) -> Iterator[None]:
         except OSError:
             raise StoreError(f"{db}: another monitor is writing to it; end that one, or give another --db") from None
         yield
-
-
-def _say(line: str) -> None:
-    lines.warn(f"streamgauge: {line}")

@@ -23,6 +23,7 @@ heartbeat     tells somebody outside that the monitor lives
 health        what /healthz answers
 systemd       notifications of a systemd service
 supervisor    keeps processes alive
+process       how a process of its own begins and ends
 processes     which processes there are
 service       the monitor as a whole
 """

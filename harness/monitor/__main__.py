@@ -10,26 +10,23 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from streamgauge.harness import interrupt
-from streamgauge.harness.config.load import load
 from streamgauge.harness.config.receivers import filled
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.config.secrets import Variables
-from streamgauge.harness.errors import StoreError, StreamgaugeError
+from streamgauge.harness.errors import StoreError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import lines
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.judge.store.monitored import MonitorStore
-from streamgauge.harness.monitor import retention, standing
+from streamgauge.harness.monitor import process, retention, standing
 from streamgauge.harness.monitor.alerts.deliverer import Deliverer
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
 from streamgauge.harness.monitor.heartbeat import Heartbeat
 from streamgauge.harness.monitor.judging import Judge, Judged
 from streamgauge.harness.monitor.levels import levels
+from streamgauge.harness.monitor.process import say
 from streamgauge.harness.monitor.words import GOOD, ROUND, SILENT
-from streamgauge.harness.native import library
-from streamgauge.harness.unexpected import reported
 
 _EVERY = 1.0  # seconds between two rounds
 _TIDY_EVERY = 3_600.0  # seconds
@@ -39,21 +36,13 @@ _SILENT_EVERY = 60.0  # seconds between two words of a target that is silent
 
 def main(config_path: str, db: str, served: str | None = None) -> Exit:
     """`served`: the URL of the status page, for the links of alerts if the config has no other one."""
-    interrupt.handle()
-    try:
-        library.load()
-        config = load(config_path)
+
+    def judge(config: Config) -> None:
         config = replace(config, monitor=replace(config.monitor, url=config.monitor.url or served))
-        with interrupt.clearing_up(), MonitorStore.create(db) as store:
+        with MonitorStore.create(db) as store:
             _Process(store, config).run()
-    except KeyboardInterrupt:
-        return Exit.MET
-    except StreamgaugeError as fault:
-        _say(str(fault))
-        return Exit.MISTAKE
-    except Exception as fault:  # noqa: BLE001 - whatever it is, it is told in one line
-        _say(reported(fault))
-    return Exit.MISSED
+
+    return process.run(config_path, judge)
 
 
 class _Process:
@@ -61,17 +50,16 @@ class _Process:
         self._store, self._config = store, config
         self._levels = levels(config)
         receivers = filled(config.alert)
-        self._deliverer = Deliverer(store.path, receivers, _say)
+        self._deliverer = Deliverer(store.path, receivers, say)
         url = config.monitor.heartbeat
         beats = None if url is None else Variables(os.environ).fill("monitor.heartbeat", url)
-        self._heartbeat = Heartbeat(beats, receivers, config.monitor.every / 1e9, _say)
+        self._heartbeat = Heartbeat(beats, receivers, config.monitor.every / 1e9, say)
         with store.transaction() as connection:
             prepare(connection)
             standing.remember(connection, self._levels)
         self._judge = self._new_judge()
         self._beat_at = self._silent_at = self._tidied_at = 0.0
         self._fault = ""
-        self._put_now: list[Alert] = []  # in the round under way
 
     def run(self) -> None:
         """Never returns."""
@@ -94,19 +82,17 @@ class _Process:
                 self._judge.thin()
         except StoreError as fault:  # such as a full disk: nothing of the round was stored, and it is made again
             if str(fault) != self._fault:
-                _say(str(fault))
+                say(str(fault))
             self._fault = str(fault)
             self._judge = self._new_judge()
-            self._put_now.clear()
             return False
         self._fault = ""
         for line in judged.unread:
-            _say(f"a probe is left out: {line}")
+            say(f"a probe is left out: {line}")
         for sentence in judged.first:
-            _say(sentence)
-        for alert in self._put_now:
-            _say(f"{alert.severity}, {alert.status}: {alert.summary}")
-        self._put_now.clear()
+            say(sentence)
+        for alert in judged.alerts:
+            say(f"{alert.severity}, {alert.status}: {alert.summary}")
         if judged.alerts:
             self._deliverer.wake()
         self._tell(judged, now)
@@ -126,23 +112,11 @@ class _Process:
         return Judge(self._store, self._config, self._levels, self._put)
 
     def _put(self, connection: Connection) -> Callable[[Alert, float], bool]:
-        outbox = Outbox(connection, self._config.alert)
-
-        def put(alert: Alert, happened: float) -> bool:
-            new = outbox.put(alert, happened)
-            if new:
-                self._put_now.append(alert)
-            return new
-
-        return put
+        return Outbox(connection, self._config.alert).put
 
 
 def _tell(line: str) -> None:
     lines.document(f"{line}\n")
-
-
-def _say(line: str) -> None:
-    lines.warn(f"streamgauge: {line}")
 
 
 if __name__ == "__main__":

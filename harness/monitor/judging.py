@@ -42,7 +42,7 @@ class Judged(NamedTuple):
     probes: int  # that it read
     evaluated: int  # the last minute that has been evaluated
     unread: Sequence[str]  # why rows were left out, a sentence each
-    alerts: int  # that it queued
+    alerts: Sequence[Alert]  # that it queued
     more: bool = False  # whether more probes may be waiting
     in_time: bool = False  # whether each target was probed lately
     silent: Sequence[str] = ()  # targets that were not probed for much too long, since this process began
@@ -76,7 +76,7 @@ class Judge:
         if self._watch is None or self._is_due(self._watch, now):
             found = self._written(now)
         else:
-            found = Judged(0, self._watch.evaluated, (), 0)
+            found = Judged(0, self._watch.evaluated, (), ())
         if found.more:
             return found
         silent = [target for target in self._ended if self._late(target, now, self._began)]

@@ -55,7 +55,7 @@ class Watch:
         self._connection = connection
         self._levels = levels
         self._around = around
-        self._alerts = 0
+        self._alerts: list[Alert] = []
         self._ledger = Ledger(connection, levels)
         self._open = {(each.slo, each.group, each.severity): each for each in incidents.open_ones(connection)}
         known = {(level.name, group.name, severity) for level in levels for group in level.groups
@@ -93,9 +93,9 @@ class Watch:
                     state = self._burning(level, group, severity, minute)
                     self._settle(level, group, severity, state, (minute + 1) * MINUTE)
 
-    def take_alerts(self) -> int:
-        """How many alerts have been queued since the last call."""
-        alerts, self._alerts = self._alerts, 0
+    def take_alerts(self) -> list[Alert]:
+        """The alerts that have been queued since the last call."""
+        alerts, self._alerts = self._alerts, []
         return alerts
 
     def save(self) -> None:
@@ -203,7 +203,7 @@ class Watch:
             link=self._around.link(incident),
         )
         self._around.put(alert)
-        self._alerts += 1
+        self._alerts.append(alert)
 
     def _budget_left(self, level: Level, targets: Sequence[str], at: float) -> float:
         """Of the target that has least left."""

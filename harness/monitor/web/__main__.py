@@ -4,27 +4,25 @@ import os
 import socket
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import uvicorn
 
-from streamgauge.harness import interrupt
-from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.config.secrets import Variables
-from streamgauge.harness.errors import StoreError, StreamgaugeError, TargetError
+from streamgauge.harness.errors import StoreError, TargetError
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.judge.outputs import lines
 from streamgauge.harness.judge.store.monitored import MonitorStore
+from streamgauge.harness.monitor import process
 from streamgauge.harness.monitor.address import TOKEN, Address, parse
 from streamgauge.harness.monitor.exposition.otlp import Otlp
 from streamgauge.harness.monitor.exposition.page import Page
 from streamgauge.harness.monitor.exposition.probes import NewProbes
 from streamgauge.harness.monitor.levels import labels_of
+from streamgauge.harness.monitor.process import say
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.monitor.web.app import Served, app
-from streamgauge.harness.native import library
-from streamgauge.harness.unexpected import reported
 from streamgauge.reports import status_page
 
 _MOST_AT_ONCE = 32  # connections
@@ -33,20 +31,7 @@ _EXPORTED_EVERY = 15.0  # seconds
 
 def main(config_path: str, db: str, address: str = "") -> Exit:
     """`address` "": nothing is served."""
-    interrupt.handle()
-    try:
-        library.load()
-        config = load(config_path)
-        with interrupt.clearing_up():
-            _serve(config, db, address)
-    except KeyboardInterrupt:
-        return Exit.MET
-    except StreamgaugeError as fault:
-        _say(str(fault))
-        return Exit.MISTAKE
-    except Exception as fault:  # noqa: BLE001 - whatever it is, it is told in one line
-        _say(reported(fault))
-    return Exit.MISSED
+    return process.run(config_path, partial(_serve, db=db, address=address))
 
 
 def _serve(config: Config, db: str, address: str) -> None:
@@ -61,7 +46,7 @@ def _serve(config: Config, db: str, address: str) -> None:
     try:
         if address:
             token = os.environ.get(TOKEN)
-            _listen(config, db, parse(address, token), token)
+            _listen(config, db, targets, parse(address, token), token)
         else:
             stop.wait()
     finally:
@@ -70,9 +55,8 @@ def _serve(config: Config, db: str, address: str) -> None:
             exporting.join(15.0)
 
 
-def _listen(config: Config, db: str, address: Address, token: str | None) -> None:
+def _listen(config: Config, db: str, targets: dict[str, dict[str, str]], address: Address, token: str | None) -> None:
     """Until a signal."""
-    targets = {target.name: labels_of(target) for target in config.monitor.target}
     with MonitorStore.open(db) as store, MonitorStore.open(db) as for_page, _bound(address) as listening:
         reader = Reader(store)
         status_page.render(reader.read())  # reads the days that are over, so that the first visitor need not wait
@@ -99,7 +83,7 @@ def _export(otlp: Otlp, db: str, targets: dict[str, dict[str, str]], stop: threa
             ended = stop.wait(_EXPORTED_EVERY / 3)
             fault = _take(otlp, new)
             if fault and fault != said:
-                _say(fault)
+                say(fault)
             said = fault
     otlp.close()
 
@@ -112,10 +96,6 @@ def _take(otlp: Otlp, new: NewProbes) -> str:
     except StoreError as fault:
         return str(fault)
     return ""
-
-
-def _say(line: str) -> None:
-    lines.warn(f"streamgauge: {line}")
 
 
 if __name__ == "__main__":
