@@ -17,14 +17,10 @@ from streamgauge.harness.judge.wording import harmless
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.harness.run.terminal import say
 from tests.support.command import REPOSITORY, invoke
+from tests.support.hostile_text import ACTING, NASTY
 from tests.support.record import database, observation, ttfts
 from tests.support.report_page import Page
 
-NASTY = (
-    "=cmd|' /C calc'!A0\x1b[2J\x1b]0;title\x07\x9b31m\r\n::set-output name=a::b\n##[error]x\u202e\u200b\u2066\ufffe"
-    "|`a`|<script>alert(1)</script>%0A::error::y]]>&\"'\\@everyone\x7f"
-)
-_ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe]")  # on a terminal
 _COMMAND = re.compile(r"^\s*(::[a-z-]+[ :]|##\[)", re.MULTILINE)  # of GitHub
 
 
@@ -77,7 +73,7 @@ def test_nothing_from_outside_acts_on_a_terminal_or_on_a_ci_log(path: Path, tmp_
         result = invoke(*words)
         assert result.exception is None or isinstance(result.exception, SystemExit), words
         assert result.output, words
-        assert not _ACTING.search(result.output), (words, result.output)
+        assert not ACTING.search(result.output), (words, result.output)
         own = r"^::(error|warning) title=[^:\n]*::.*$" if "github" in words else r"(?!)"
         assert not _COMMAND.search(re.sub(own, "", result.output, flags=re.MULTILINE)), words
 
@@ -106,7 +102,7 @@ def test_a_run_s_own_lines_are_harmless(capsys: pytest.CaptureFixture[str]) -> N
     say(NASTY)
     shown = capsys.readouterr().err
     assert shown.count("\n") == 1
-    assert not _ACTING.search(shown)
+    assert not ACTING.search(shown)
     assert not _COMMAND.search(shown.replace(" ::", "\n::"))
     assert shown == f"{harmless(NASTY)}\n"
 

@@ -11,8 +11,8 @@ from streamgauge.harness.monitor.incidents import Incident
 from streamgauge.harness.monitor.ledger import Seen
 from streamgauge.harness.monitor.levels import levels
 from streamgauge.harness.monitor.plan import lines
-from tests.files.test_hostile_text import _ACTING, NASTY
 from tests.support.command import invoke
+from tests.support.hostile_text import ACTING, NASTY
 from tests.support.monitoring import TARGETS, config
 
 SLO = '[[slo]]\nname = "a"\ngood = "ttft < 1s"\n'
@@ -91,7 +91,7 @@ def test_incidents_are_listed_newest_first_and_nothing_in_them_acts_on_a_termina
     assert "TTFT 2,345 ms" in listed.stdout
     assert listed.stdout.index("over") < listed.stdout.index("goes on")
     for result in (listed, document):
-        assert not _ACTING.search(result.output)
+        assert not ACTING.search(result.output)
 
 
 def test_an_incident_that_no_version_wrote_is_named_in_one_line(database: Path) -> None:

@@ -1,12 +1,15 @@
 """Fixtures of several files of this folder."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from streamgauge.harness.drive.wire import loop
 from streamgauge.harness.native import library
+from tests.support.alert_bench import Bench
+from tests.support.alert_servers import Receiver, http_receiver
 from tests.support.reference import ReferenceServer, reference_server
 
 
@@ -23,6 +26,21 @@ def client(server: ReferenceServer) -> Iterator[httpx.Client]:
     """A client of the test file's `server`."""
     with httpx.Client(base_url=server.url, timeout=20) as running:
         yield running
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server that takes alerts and beats."""
+    with http_receiver() as started:
+        yield started
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    """A queue of alerts in a database of its own."""
+    made = Bench(tmp_path)
+    yield made
+    made.database.close()
 
 
 @pytest.fixture(params=[pytest.param("compiled", marks=pytest.mark.compiled), "python"])

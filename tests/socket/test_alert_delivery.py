@@ -1,8 +1,6 @@
 """Alerts on their way: queue, receivers, back-off, repetition. The receivers are real servers on loopback."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,19 +19,6 @@ from tests.support.alert_servers import LONGEST_WAIT, Answer, Receiver, http_rec
 from tests.support.alerts import firing, resolved
 
 SOON = Duration.parse("1s")
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with http_receiver() as started:
-        yield started
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    made.database.close()
 
 
 def webhook(receiver: Receiver, **other: Any) -> Webhook:

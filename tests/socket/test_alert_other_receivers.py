@@ -15,7 +15,7 @@ from streamgauge.harness.config.receivers import Filled
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.monitor.alerts import at_once
 from tests.support.alert_bench import SECRET, Bench
-from tests.support.alert_servers import Answer, Mailbox, Receiver, http_receiver, smtp_receiver
+from tests.support.alert_servers import Answer, Mailbox, Receiver, smtp_receiver
 from tests.support.alerts import firing, resolved
 from tests.support.command import invoke
 
@@ -23,22 +23,9 @@ SOON = Duration.parse("1s")
 
 
 @pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with http_receiver() as started:
-        yield started
-
-
-@pytest.fixture
 def mailbox() -> Iterator[Mailbox]:
     with smtp_receiver() as started:
         yield started
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    made.database.close()
 
 
 def mail_to(mailbox: Mailbox, **other: Any) -> Email:

@@ -1,23 +1,19 @@
 """`doctor` through real proxies from Debian: the checks that fail are those that docs/how-to/doctor.md lists."""
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 from gevent.pool import Pool
 
 from tests.support import proxies
-from tests.support.diagnosed import PLAIN, diagnosed, named
+from tests.support.diagnosed import PLAIN, diagnosed, listed, named
 from tests.support.late import Late
 from tests.support.reference import reference_server
 
 result = Late("streamgauge.harness.doctor.result")
 
-PAGE = (Path(__file__).parents[2] / "docs/how-to/doctor.md").read_text()
-_CHECK = re.compile(r"`(\w+)`")
 _GZIP = "gzip on; gzip_types *; gzip_min_length 1;"
 _BUFFERS = "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"
 NGINX = {
@@ -83,14 +79,6 @@ def diagnoses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, An
 def slow(url: str) -> Any:
     """With --slow, and what it needs."""
     return diagnosed(url, "x-gauge-tokens: 25", experiments=("ordinary", "leave", "slow"), slow=4)
-
-
-def listed() -> dict[str, tuple[list[str], list[str]]]:
-    """The rows of the page: what is set up, and the checks that fail and that warn."""
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("| ")
-    ]
-    return {row[0]: (_CHECK.findall(row[1]), _CHECK.findall(row[2])) for row in rows if len(row) == 4}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,12 +15,6 @@ from streamgauge.harness.monitor.heartbeat import Heartbeat
 from tests.support.alert_servers import LONGEST_WAIT, Answer, Receiver, http_receiver
 
 NOBODY = Filled((), Redaction([]))
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with http_receiver() as started:
-        yield started
 
 
 def test_a_beat_fetches_the_url_once_for_each_good_round(receiver: Receiver) -> None:

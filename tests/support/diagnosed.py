@@ -1,6 +1,8 @@
 """Examinations as tests make them: in this process, with as few requests as the test needs."""
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from streamgauge.harness.config.schema import ProtocolName, Target
 from streamgauge.harness.doctor.candidates import candidates
@@ -8,6 +10,8 @@ from streamgauge.harness.doctor.diagnosis import Diagnosis
 from streamgauge.harness.doctor.examination import Case, examine
 from streamgauge.harness.doctor.result import Status
 
+_PAGE = (Path(__file__).parents[2] / "docs/how-to/doctor.md").read_text()
+_CHECK = re.compile(r"`(\w+)`")
 PLAIN = ("ordinary", "identity")  # experiments: as a browser asks, the same again, and without compression
 
 
@@ -40,3 +44,11 @@ def says(diagnosis: Diagnosis, name: str) -> str:
 def lines(diagnosis: Diagnosis, name: str) -> Sequence[str]:
     """What a check would change."""
     return [fix.line for item in diagnosis.items if item.name == name for fix in item.result.fixes]
+
+
+def listed() -> dict[str, tuple[list[str], list[str]]]:
+    """The rows of the table in docs/how-to/doctor.md: what is set up, and the checks that fail and that warn."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in _PAGE.splitlines() if line.startswith("| ")
+    ]
+    return {row[0]: (_CHECK.findall(row[1]), _CHECK.findall(row[2])) for row in rows if len(row) == 4}

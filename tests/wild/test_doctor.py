@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from streamgauge.harness.doctor.result import Status
-from tests.socket.test_doctor_proxies import listed
-from tests.support.diagnosed import PLAIN, diagnosed, named
+from tests.support.diagnosed import PLAIN, diagnosed, listed, named
 from tests.wild.programs import debian, free_port, listening, node, python
 
 EXPRESS = """
