@@ -13,6 +13,7 @@ from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.network import Network
 from streamgauge.harness.drive.prompts import Prompt, handbook
 from streamgauge.harness.drive.reading.framing import decoded, decoder
+from streamgauge.harness.drive.reading.resumption import sendable
 from streamgauge.harness.drive.server_metrics import total
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.observation import Outcome
@@ -216,14 +217,18 @@ def _resume(session: Session) -> None:
     if len(ids) < 2:
         session.untried["resume"] = "its events have no ids, so a broken answer cannot be resumed"
         return
-    with session.person(last_event_id=ids[len(ids) // 2]) as person:
-        session.ask("resume", person)
+    # Sent as it came: in a header of the config, an id such as `${HOME}` would be filled in from the environment.
+    site, prompt = session.site(), session.prompt()
+    headers = site.headers_for(prompt, ids[len(ids) // 2])
+    form = site.request_format
+    session.send("resume", form.method, _path(session, site), headers, form.encoded(prompt))
 
 
 def _ids(body: bytes) -> Iterator[str]:
+    """Those that are safe to send in a header."""
     last: str | None = None
     for event in decoded(decoder("sse"), body, lambda: None):
-        if event.id is not None and event.id != last:
+        if event.id and event.id != last and sendable(event.id):
             yield event.id
         last = event.id
 

@@ -98,6 +98,8 @@ def _redirect(probe: Probe) -> Iterator[Advice]:
         )
     elif "login" in location.lower() or "signin" in location.lower():
         yield Advice(f"The server sends you to its login page ({location}): it wants a key or a cookie in the headers.")
+    elif re.search(r"[{}]", to.path):  # in a config they would stand for a variable of the environment, or a place
+        yield Advice(f"Redirects are not followed. It leads to {line(to.path, 100)}.")
     else:
         yield Advice("Redirects are not followed. Ask where it leads:", lines.target(path=to.path or "/"))
 

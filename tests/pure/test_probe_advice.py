@@ -107,6 +107,12 @@ def test_a_redirect_on_the_same_host_leads_to_its_path() -> None:
     assert found.lines == '[target]\npath = "/v1/chat/completions/"\n'
 
 
+@pytest.mark.parametrize("location", ["/take/${HOME}", "/take/$%7BHOME}", "/{conversation}"])
+def test_a_redirect_cannot_ask_for_a_variable_of_the_environment(location: str) -> None:
+    """In a config, braces stand for one, and the lines may be asked with at once."""
+    assert advice(307, "", location=location).lines == ""
+
+
 @pytest.mark.parametrize(
     ("detail", "says"),
     [

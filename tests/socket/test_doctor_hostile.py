@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import invoke
+from tests.support.diagnosed import diagnosed, says
 from tests.support.hostile import CHUNKED, HEAD, LAST, Peer, Script, asked, chunk, scripted
 
 SECRET = "sk-staging-0123456789"
@@ -128,6 +129,23 @@ def test_only_the_questions_get_the_key_and_not_the_metrics_page_or_the_prefligh
     assert all(
         b"/metrics" in each.split(b"\r\n")[0] for each in requests if each[:3] == b"GET" and SECRET.encode() not in each
     )
+
+
+def test_an_id_is_sent_back_as_it_came_and_not_filled_in_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", SECRET)
+    requests: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            requests.append(request)
+            ids = b"".join(b"id: %d-${KEY}-${MISSING}\n%b" % (number, event(b"word")) for number in range(25))
+            peer.send(CHUNKED + chunk(b"id: \x00\n" + event(b"word") + ids + _END) + LAST)
+
+    with scripted(script) as server:
+        found = diagnosed(server.url, experiments=("ordinary", "resume"))
+    assert b"last-event-id: 12-${KEY}-${MISSING}\r\n" in requests[-1]
+    assert not any(SECRET.encode() in request for request in requests)
+    assert says(found, "resume").startswith("after `Last-Event-ID`, a whole new answer came")
 
 
 def test_two_writes_for_each_event_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

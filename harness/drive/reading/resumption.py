@@ -82,7 +82,7 @@ def _resumed(
     seen_at = max((chunk.perceived_at for _, chunk in received if chunk.kind in CONTENT), default=place.seen_at)
     now = replace(place, seen_at=seen_at, retry=place.retry if decoder.retry is None else decoder.retry / 1e3)
     if ids:
-        now = replace(now, last_id=_sendable(ids[-1]), prefix=prefix, number=counted.number, lost=0)
+        now = replace(now, last_id=sendable(ids[-1]), prefix=prefix, number=counted.number, lost=0)
     elif seen_at != place.seen_at:  # content without ids: a new answer, which cannot be resumed
         now = Place(seen_at, retry=now.retry)
     if asked is None or not resumed:
@@ -153,6 +153,6 @@ def _number(id: str | None, prefix: str | None) -> int | None:
     return int(found[2]) if found and found[1] == prefix else None
 
 
-def _sendable(id: str) -> str | None:
+def sendable(id: str) -> str | None:
     """The id if it is safe to send in a header; otherwise None. A hostile server may have chosen it."""
     return id if len(id) <= _LONGEST_ID and id.isascii() and id.isprintable() else None
