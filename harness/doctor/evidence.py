@@ -9,6 +9,7 @@ from streamgauge.harness.doctor.reach import Reach
 from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.probe.advice import Advice
 
+ORIGIN = "https://app.example"  # of the page that a browser would ask from
 ORDINARY = ("as_is", "warm", "identity")  # the same small question, by experiment
 
 

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Profile, Target, Timeouts
+from streamgauge.harness.doctor.evidence import ORIGIN
 from streamgauge.harness.doctor.session import Session
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.network import Network
@@ -26,7 +27,6 @@ _POLLS = 4  # of the metrics page, until an answer that goes on may be over
 _BEFORE_SILENCE = 3  # tokens
 _AFTER_SILENCE = 3.0  # s that the other stream goes on, to tell a limit of silence from one of the whole answer
 _GRACE = 10.0  # s; our own timeouts are longer than any silence that is asked for
-_ORIGIN = "https://app.example"  # of the page that a browser would ask from
 # The gauge of answers that are being generated, and the counter of generated tokens, by server.
 METRICS = (
     ("reference_streams_active", "reference_tokens_generated_total"),
@@ -185,7 +185,7 @@ def _preflight(session: Session) -> None:
     site = session.site()
     asked = {"content-type", *(name for name in site.own_headers if name != "accept-encoding")}
     headers = {
-        "origin": _ORIGIN,
+        "origin": ORIGIN,
         "access-control-request-method": site.request_format.method,
         "access-control-request-headers": ", ".join(sorted(asked)),
     }

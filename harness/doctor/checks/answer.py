@@ -38,8 +38,9 @@ def end(evidence: Evidence) -> Result:
     broken = [seen for seen in asked if seen.outcome in _BROKEN]
     if broken:
         return _cut(evidence, asked, broken)
-    if all(seen.outcome is Outcome.MALFORMED for seen in asked):
-        return unknown("the answers cannot be read to their end")
+    unread = [seen for seen in asked if seen.outcome is Outcome.MALFORMED]
+    if unread:
+        return unknown(f"{len(unread)} of {some(len(asked), 'answer')} cannot be read to the end: {_why(unread[0])}")
     empty = [seen for seen in asked if seen.outcome is Outcome.EMPTY]
     if empty:
         return warn(
@@ -92,9 +93,10 @@ def sse(evidence: Evidence) -> Result:
     first = evidence.first
     if first is None or not first.answered:
         return unknown("there was no answer to look at")
-    if first.outcome is Outcome.MALFORMED:
+    unread = next((seen for seen in evidence.ordinary if seen.outcome is Outcome.MALFORMED), None)
+    if unread is not None:
         return fail(
-            first.record.detail,
+            unread.record.detail,
             *(Fix(each.says, _SSE) for each in evidence.advice[:1]),
             headline="The events cannot be read",
         )

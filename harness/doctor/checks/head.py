@@ -1,6 +1,6 @@
 """What the head of the answer says to browsers, caches and proxies. Pure."""
 
-from streamgauge.harness.doctor.evidence import Evidence
+from streamgauge.harness.doctor.evidence import ORIGIN, Evidence
 from streamgauge.harness.doctor.products import fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
 from streamgauge.harness.drive.protocols import PROTOCOLS
@@ -154,6 +154,8 @@ def cors(evidence: Evidence) -> Result:
             f"the preflight is allowed and ends with HTTP {preflight.status}: browsers then refuse",
             Fix("answer OPTIONS with 204", _CORS),
         )
+    if allowed not in {"*", ORIGIN}:
+        return unknown(f"pages of {allowed} may ask, and no others: whether that is yours is not known here")
     headers = preflight.header("access-control-allow-headers")
     if headers != "*" and "content-type" not in headers:
         return warn(

@@ -25,18 +25,24 @@ def together(evidence: Evidence) -> Result:
     if both is None:
         return unknown(_why_not_both(evidence))
     light, heavy = both
-    light_end, head = light.due + light.moments[-1], heavy.due + heavy.ms.get("headers", 0.0)
-    waited = heavy.ms.get("headers", 0.0)
+    light_end, waited = light.due + light.moments[-1], heavy.ms.get("headers", 0.0)
+    begun = heavy.due + (heavy.moments[0] if heavy.moments else waited)
     alone = evidence.seen.get("heavy_again")
     quick = alone is None or "headers" not in alone.ms or alone.ms["headers"] < waited / 2
-    if light_end - heavy.due >= _OVERLAP and -_AT_ONCE / 2 <= head - light_end <= _AT_ONCE * 10 and quick:
+    at_its_end = -_AT_ONCE / 2 <= heavy.due + waited - light_end <= _AT_ONCE * 10
+    if light_end - heavy.due >= _OVERLAP and at_its_end and quick:
         name = who(evidence.products, "one_by_one")
         return fail(
             f"a second question waited {waited:,.0f} ms, until the first answer had ended",
             *fixes(evidence.products, "one_by_one"),
             headline=f"Answers are given one at a time{f': {name}' if name else ''}",
         )
-    return fine(f"a second stream began after {waited:,.0f} ms, while the first one ran")
+    if begun >= light_end:
+        return unknown(
+            f"the second answer began after {begun - heavy.due:,.0f} ms, when the first one had ended: by chance, or "
+            "because it waited. A longer answer (--question) would tell"
+        )
+    return fine(f"a second stream began after {begun - heavy.due:,.0f} ms, while the first one ran")
 
 
 def _both(evidence: Evidence) -> tuple[Seen, Seen] | None:
@@ -90,6 +96,8 @@ def leaving(evidence: Evidence) -> Result:
     if left.completed:
         return unknown("the answer was over before it could be left")
     until, after = (figures[f"generated_{when}"] - figures["generated_before"] for when in ("soon", "late"))
+    if until <= 0 or after < until:
+        return unknown("the server's counters did not count this answer: they may be those of another process")
     told = (
         f"left after {some(len(left.content), 'chunk')}; the server generated {until:,.0f} tokens until a second after "
         f"that, and {after - until:,.0f} later"

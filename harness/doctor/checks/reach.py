@@ -1,5 +1,8 @@
 """Whether the endpoint can be reached, and what the connection is like. Pure."""
 
+import re
+from email.utils import parsedate
+
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
@@ -145,4 +148,12 @@ def retry_after(evidence: Evidence) -> Result:
     lacking = [seen for seen in refusals if not seen.header("retry-after")]
     if lacking:
         return warn(f"HTTP {lacking[0].status} without `retry-after`", Fix("retry-after: 1", _RETRY_AFTER))
-    return fine(f"HTTP {refusals[0].status} with `retry-after: {refusals[0].headers['retry-after']}`")
+    told = [seen.headers["retry-after"] for seen in refusals]
+    if odd := [each for each in told if not _is_time(each)]:
+        return warn(f"`retry-after: {odd[0]}` is neither seconds nor a date", Fix("retry-after: 1", _RETRY_AFTER))
+    return fine(f"HTTP {refusals[0].status} with `retry-after: {told[0]}`")
+
+
+def _is_time(text: str) -> bool:
+    """Whether it is seconds or a date, as RFC 9110 has it."""
+    return bool(re.fullmatch(r"[0-9]{1,9}", text.strip())) or parsedate(text) is not None
