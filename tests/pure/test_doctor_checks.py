@@ -17,7 +17,7 @@ from tests.support.record import observation
 
 def answer(
     moments: Sequence[float] = tuple(range(100, 1_100, 25)),
-    headers: Mapping[str, str] = {},  # noqa: B006 - never changed
+    headers: Mapping[str, str] = {},
     *,
     status: int = 200,
     body: bytes = b"",
