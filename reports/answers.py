@@ -1,6 +1,7 @@
 """The questions of people who read only the first screen, each answered in a sentence or two."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +28,7 @@ _NOTICED_MS = 250.0
 _OF_SOME = ("two_kinds", "server_differs", "worker_differs", "cold_connections", "cache_misses")
 _IN_MID_ANSWER = ("link_stalls", "server_paused", "lone_stalls")  # findings
 _MOST = 2 / 3  # of a time, to call something its cause
-_LONGEST_REASON, _LONGEST_NAME = 240, 60  # characters
+_LONGEST_REASON, _LONGEST_DETAIL, _LONGEST_NAME = 240, 80, 60  # characters
 _ON_THE_WAY = {Outcome.UNREACHABLE, Outcome.RESET, Outcome.TIMED_OUT}  # what a network can do as well as a server
 
 
@@ -170,6 +171,8 @@ def _cause(run: Material) -> str:
         return f"Our tool, or how it ran: {why}. What the figures say of the server or the link is not sure."
     late = judgement.metrics["send_lag"].quantiles.p99
     ours = "It is not our tool: the measurement is valid"
+    if any(finding.id == "generator_near_limit" for finding in judgement.findings):
+        ours = "Our tool is near its limit, and the measurement still valid"
     if late is not None:
         ours += f", and requests left up to {figure(late, 'ms')} late (P99)"
     if judgement.validity is Validity.DEGRADED:
@@ -182,9 +185,20 @@ def _cause(run: Material) -> str:
 def _theirs(run: Material) -> str:
     judgement = run.judgement
     p95 = judgement.metrics["ttft"].quantiles.p95
-    if p95 is not None:
-        return f"P95 TTFT is {figure(p95, 'ms')}; {_divided(p95, judgement.measurements.distribution('ttft_wire'))}."
-    first = judgement.failures[0]
-    detail = f": {shortened(first.detail, _LONGEST_REASON)}" if first.detail else ""
+    if p95 is None:
+        return _failed(run, "no stream had a first token, and most were")
+    divided = _divided(p95, judgement.measurements.distribution("ttft_wire"))
+    errors = judgement.rates["error_rate"]
+    if not errors.hits or errors.hits < _MORE_FAILED * errors.n:
+        return f"P95 TTFT is {figure(p95, 'ms')}; {divided}."
+    failed = _failed(run, f"{errors.hits:,} of {errors.n:,} streams failed, most of them")
+    return f"{failed} P95 TTFT of the others is {figure(p95, 'ms')}; {divided}."
+
+
+def _failed(run: Material, what: str) -> str:
+    """Whose the most frequent failure is: `what` ends before its outcome."""
+    first = run.judgement.failures[0]
+    said = re.split("[{<]", first.detail)[0].rstrip(" :")  # without a body of JSON or HTML, which Errors shows
+    detail = f": {shortened(said, _LONGEST_DETAIL)}" if said else ""
     whose = "The server or the way to it" if first.outcome in _ON_THE_WAY else "The server"
-    return f"{whose}: no stream had a first token, and most were {first.outcome.replace('_', ' ')}{detail}."
+    return f"{whose}: {what} {first.outcome.replace('_', ' ')}{detail}."

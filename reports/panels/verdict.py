@@ -7,7 +7,7 @@ from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import money, some
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.store import Run
-from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.judgement import OF_FAILURES, Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict
 from streamgauge.harness.judge.verdict.validity import was_spent
 from streamgauge.harness.judge.wording import words
@@ -45,7 +45,10 @@ def _lead(judgement: Judgement) -> str:
         others = [verdict for verdict in judgement.verdicts if verdict not in alike]
         more = f"; {some(len(alike) - 1, 'more rule')} missed" if len(alike) > 1 else ""
         kept = "; everything else kept" if others and all(each.status is RuleStatus.MET for each in others) else ""
-        return sentence(f"SLA missed: {_told(max(alike, key=_used))}{more}{kept}")
+        # Streams that failed make many figures infinite. What failed is the reason, and those figures are not.
+        causes = [verdict for verdict in alike if verdict.figure in OF_FAILURES] or alike
+        worst = max(causes if max(alike, key=_used).observed == math.inf else alike, key=_used)
+        return sentence(f"SLA missed: {_told(worst)}{more}{kept}")
     if judgement.verdict == "inconclusive" and alike:
         rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]
         rest = f" and {len(alike) - MOST_RULES} more" if len(alike) > MOST_RULES else ""
@@ -76,8 +79,17 @@ def _told(verdict: Verdict) -> str:
     of = "" if verdict.where == Where() else f" of {words(verdict.where)}"
     limit = figure_or_never(verdict.limit, verdict.unit)
     if verdict.observed == math.inf:
-        return f"{subject}{of} never came: who failed, or left before the first token, counts as never; limit {limit}"
+        return f"{_without_end(verdict)}; limit {limit}"
     return f"{subject.replace('_', ' ')}{of} was {figure_or_never(verdict.observed, verdict.unit)}, limit {limit}"
+
+
+def _without_end(verdict: Verdict) -> str:
+    """`p95(ttft) was 4,462 ms, and 4 of 78 streams never had one`: of a figure that failed streams make infinite."""
+    subject, of = verdict.subject.text, "" if verdict.where == Where() else f" of {words(verdict.where)}"
+    failed = f"{verdict.failed:,} of {verdict.n:,} streams"
+    if verdict.plain is None:
+        return f"{failed}{of} never had a {verdict.figure}"
+    return f"{subject}{of} was {figure_or_never(verdict.plain, verdict.unit)}, not counting {failed} that never had one"
 
 
 def _would_settle(verdicts: list[Verdict]) -> str:

@@ -8,7 +8,7 @@ from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.reports.answers import answers
 from streamgauge.reports.material import gather
 from tests.support import simulated, simulated_faults
-from tests.support.record import database, observation, ttfts
+from tests.support.record import MS, database, observation, ttfts
 from tests.support.report_page import Page, empty, rendered
 
 EVEN = ttfts(range(200, 400), user="Reader", network="none")
@@ -94,6 +94,24 @@ def test_a_run_in_which_all_failed_says_how(tmp_path: Path) -> None:
     assert told(tmp_path / "lost.db", lost)[WHOSE].startswith(
         "The server or the way to it: no stream had a first token"
     )
+
+
+def test_failures_come_before_the_times_of_the_others(tmp_path: Path) -> None:
+    refused = [empty(Outcome.REFUSED, http_status=503, detail='HTTP 503: {"error": "overloaded"}')] * 30
+    found = told(tmp_path / "run.db", [*EVEN, *refused])[WHOSE]
+    assert found.startswith(
+        "The server: 30 of 230 streams failed, most of them refused: HTTP 503. P95 TTFT of the others is "
+        "389 ms; most of it is the server’s part"
+    )
+    assert told(tmp_path / "few.db", [*EVEN, refused[0]])[WHOSE].startswith("P95 TTFT is 389 ms"), "1 of 201 is noise"
+
+
+def test_a_tool_near_its_limit_is_not_called_innocent(tmp_path: Path) -> None:
+    path = database(tmp_path / "run.db", EVEN)
+    with Store.open(path) as store:
+        store.append("run-1", [], [("one", second * 1_000 * MS, "python_cpu_percent", 80) for second in range(10)])
+        whose = answers(gather(store))[1].sentence
+    assert "Our tool is near its limit, and the measurement still valid" in whose
 
 
 def test_a_run_without_streams_has_no_answers(tmp_path: Path) -> None:

@@ -85,6 +85,17 @@ def test_the_verdict_comes_first_as_a_word(report: tuple[str, Judgement]) -> Non
     assert "SLA missed: error rate was 2.5 %, limit 1.0 %" in html[heading : html.index("<table")]
 
 
+def test_a_figure_without_end_is_told_by_what_failed(tmp_path: Path) -> None:
+    streams = [*ttfts([500.0] * 200), *(empty(Outcome.REFUSED) for _ in range(40))]
+    html, _ = rendered(tmp_path / "cause.db", streams, "p95(ttft) < 100ms", "error_rate < 1%")
+    assert "SLA missed: error rate was 16.7 %, limit 1.0 %; 1 more rule missed." in html
+    html, _ = rendered(tmp_path / "alone.db", streams, "p95(ttft) < 100ms", "completion_rate > 50%")
+    told = "SLA missed: p95(ttft) was 500 ms, not counting 40 of 240 streams that never had one; limit 100 ms"
+    assert f"{told}; everything else kept." in html
+    html, _ = rendered(tmp_path / "none.db", streams[200:], "p95(ttft) < 100ms")
+    assert "SLA missed: 40 of 40 streams never had a ttft; limit 100 ms." in html
+
+
 def test_the_rule_nearest_to_its_limit_is_told_and_a_full_share_is_far_from_it(tmp_path: Path) -> None:
     rules = "p95(ttft) < 1s", "completion_rate > 98%"
     html, judgement = rendered(tmp_path / "run.db", ttfts([500.0] * 400), *rules)
