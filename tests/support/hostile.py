@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ class Server:
     port: int
     scheme: str = "http"
     peers: list[Peer] = field(default_factory=list)
-    results: list[Any] = field(default_factory=list)  # what each script returned, in the order they ended
+    first: "Future[Any]" = field(default_factory=Future)  # what the first connection's script returned or raised
     threads: list[threading.Thread] = field(default_factory=list)
     faults: list[BaseException] = field(default_factory=list)
 
@@ -125,10 +126,8 @@ class Server:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
     def result(self) -> Any:
-        """What the first script returned, once it has."""
-        self.threads[0].join(_GIVE_UP)
-        assert self.results, "the script has not ended"
-        return self.results[0]
+        """What the first connection's script returned, once it has."""
+        return self.first.result(2 * _GIVE_UP)
 
 
 @contextlib.contextmanager
@@ -140,15 +139,16 @@ def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[Se
     listener = socket.create_server(("127.0.0.1", 0))
     server = Server(listener.getsockname()[1], "https" if tls else "http")
 
-    def serve(peer: Peer, script: Script) -> None:
+    def serve(peer: Peer, script: Script, told: "Future[Any]") -> None:
         try:
             if tls is not None:
                 peer.sock = tls.wrap_socket(peer.sock, server_side=True, suppress_ragged_eofs=False)
-            server.results.append(script(peer))
-        except OSError:
-            pass  # the client has gone, or the test is over
+            told.set_result(script(peer))
+        except OSError as fault:  # the client has gone, or the test is over
+            told.set_exception(fault)
         except BaseException as fault:  # noqa: BLE001 - told to the test on leaving
             server.faults.append(fault)
+            told.set_exception(fault)
         finally:
             peer.sock.close()
 
@@ -161,8 +161,9 @@ def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[Se
             sock.settimeout(_GIVE_UP)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             peer = Peer(sock)
-            script = scripts[min(len(server.peers), len(scripts) - 1)]
-            thread = threading.Thread(target=serve, args=(peer, script), daemon=True)
+            number = len(server.peers)
+            script, told = scripts[min(number, len(scripts) - 1)], Future() if number else server.first
+            thread = threading.Thread(target=serve, args=(peer, script, told), daemon=True)
             server.peers.append(peer)
             server.threads.append(thread)
             thread.start()
