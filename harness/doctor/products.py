@@ -21,7 +21,7 @@ class Line(NamedTuple):
 class Product(NamedTuple):
     name: str
     signs: tuple[tuple[str, str], ...]  # (header in lower case, regular expression of its value): one is enough
-    lines: Mapping[str, Line]  # by symptom: held, compressed, idle, absolute, one_by_one, blocked
+    lines: Mapping[str, Line]  # by symptom: held, compressed, idle, absolute, cut, one_by_one, blocked
 
 
 _NGINX = "https://nginx.org/en/docs/http/ngx_http_proxy_module.html"
@@ -30,6 +30,7 @@ _APACHE = "https://httpd.apache.org/docs/2.4/mod/mod_proxy.html#proxypass"
 _DEFLATE = "https://httpd.apache.org/docs/2.4/mod/mod_deflate.html"
 _CADDY = "https://caddyserver.com/docs/caddyfile/directives/reverse_proxy#streaming"
 _CADDY_ENCODE = "https://caddyserver.com/docs/caddyfile/directives/encode"
+_GO = "https://github.com/golang/go/issues/40747"
 _HAPROXY = "https://docs.haproxy.org/2.6/configuration.html"
 _ENVOY = "https://www.envoyproxy.io/docs/envoy/latest/faq/configuration/timeouts"
 _CLOUDFRONT = "https://repost.aws/knowledge-center/cloudfront-custom-origin-response"
@@ -160,6 +161,7 @@ PRODUCTS = (
         {
             "held": Line("flush_interval", "flush_interval -1", _CADDY),
             "compressed": Line("encode", "encode { match header Content-Type text/html* }", _CADDY_ENCODE),
+            "cut": Line("request_buffers", "request_buffers 64KiB  # before Caddy 2.6.3: buffer_requests", _GO),
         },
     ),
     Product(
@@ -277,8 +279,10 @@ def fixes(products: Iterable[Product], symptom: str) -> tuple[Fix, ...]:
 
 def table() -> str:
     """PRODUCTS as the table in docs/how-to/doctor.md."""
-    heads = {"holds chunks back": ("held",), "compresses": ("compressed",), "ends what is silent": ("idle",),
-             "ends what is long": ("absolute",), "blocks": ("one_by_one", "blocked")}  # fmt: skip
+    heads = {
+        "holds chunks back": ("held",), "compresses": ("compressed",), "ends what is silent": ("idle",),
+        "ends what is long": ("absolute",), "cuts answers": ("cut",), "blocks": ("one_by_one", "blocked"),
+    }  # fmt: skip
     rows = [f"| product | recognised by | {' | '.join(heads)} |", f"|---|---|{'---|' * len(heads)}"]
     for product in PRODUCTS:
         signs = ", ".join(f"`{name}`" for name in dict.fromkeys(name for name, _ in product.signs))

@@ -10,9 +10,10 @@ from streamgauge.harness.drive.protocols.protocol import line
 from streamgauge.harness.probe.asking import Probe
 from streamgauge.harness.probe.events import Taken, taken
 from streamgauge.harness.record.held_back import FEWEST_CHUNKS, LATE, Pattern
-from streamgauge.harness.record.observation import Outcome, StreamObservation
+from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
 
 _EXCERPT = 120  # characters
+_TOTAL = "total "  # begins what a record says of an answer that took longer than all of it may
 _OF_WHOLE, _OF_APART = 0.05, 0.25  # our lateness that cannot make an answer collapse, or bursts
 
 
@@ -74,6 +75,12 @@ class Seen:
     @property
     def completed(self) -> bool:
         return self.outcome is Outcome.COMPLETED
+
+    @property
+    def left(self) -> bool:
+        """Whether our side ended it while it went on, so that its end says nothing of the server or the path."""
+        too_long = self.outcome is Outcome.TIMED_OUT and self.record.detail.startswith(_TOTAL)
+        return self.outcome in ABANDONED or (too_long and bool(self.content))
 
     @property
     def reused(self) -> bool:

@@ -148,6 +148,23 @@ def test_an_id_is_sent_back_as_it_came_and_not_filled_in_from_the_environment(mo
     assert says(found, "resume").startswith("after `Last-Event-ID`, a whole new answer came")
 
 
+def test_one_answer_that_is_cut_and_ended_like_a_whole_one_is_told_as_that() -> None:
+    """As a proxy does that lost its connection to the server, and hides it."""
+    answered = 0
+
+    def script(peer: Peer) -> None:
+        nonlocal answered
+        while peer.request():
+            answered += 1
+            end = _END if answered != 3 else b""
+            peer.send(CHUNKED.replace(b"\r\n", b"\r\nserver: Caddy\r\n", 1) + chunk(event(b"word") * 30 + end) + LAST)
+
+    with scripted(script) as server:
+        shown = invoke("doctor", server.url, "--protocol", "openai_chat", "--budget", 3)
+    assert shown.exit_code == 1
+    assert "An answer was cut, and then ended like a whole one: Caddy, request_buffers" in shown.output
+
+
 def test_two_writes_for_each_event_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As Nagle's algorithm and a delayed acknowledgement would make them arrive."""
     monkeypatch.chdir(tmp_path)

@@ -35,10 +35,14 @@ APACHE = {
     "Apache, mod_deflate": "ProxyPass / {upstream}/\n    SetOutputFilter DEFLATE",
     "Apache, short timeout": "ProxyPass / {upstream}/ timeout=1",
 }
+# Without `buffer_requests`, Debian's Caddy cuts an answer now and then on a busy machine: Go closes the connection to a
+# server whose answer has begun before Go noticed that it had read the whole question (golang/go#40747).
+_CADDY = "reverse_proxy {upstream} {\n buffer_requests\n SETTING\n }"
 CADDY = {
-    "Caddy, as it comes": "reverse_proxy {upstream}",
-    "Caddy, another content type": "reverse_proxy {upstream} {\n header_down Content-Type application/json\n }",
-    "Caddy, encode": "encode {\n match {\n header Content-Type text/event-stream*\n }\n }\n reverse_proxy {upstream}",
+    "Caddy, buffer_requests": _CADDY.replace("SETTING", ""),
+    "Caddy, another content type": _CADDY.replace("SETTING", "header_down Content-Type application/json"),
+    "Caddy, encode": "encode {\n match {\n header Content-Type text/event-stream*\n }\n }\n"
+    + _CADDY.replace("SETTING", ""),
 }
 VARNISH = {"Varnish, as it comes": "", "Varnish, do_stream off": "x-setting: whole"}
 # Where a stream falls silent for longer than the timeout.

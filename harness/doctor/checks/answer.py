@@ -10,7 +10,7 @@ from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
 from streamgauge.harness.doctor.seen import Seen
-from streamgauge.harness.record.observation import ABANDONED, Outcome
+from streamgauge.harness.record.observation import Outcome
 from streamgauge.harness.record.path_limits import whose
 
 _SSE = "https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream"
@@ -32,9 +32,12 @@ _BROKEN = {
 
 def end(evidence: Evidence) -> Result:
     """Every ordinary answer to which the server said yes."""
-    asked = [seen for seen in [*evidence.ordinary, *_light(evidence)] if seen.outcome not in ABANDONED]
-    if evidence.first is None or not evidence.first.answered or not asked:
+    every = [*evidence.ordinary, *_light(evidence)]
+    asked = [seen for seen in every if not seen.left]
+    if evidence.first is None or not evidence.first.answered:
         return unknown("there was no answer to look at")
+    if not asked:
+        return unknown(f"doctor left the answers before their end: {_why(every[0])}")
     broken = [seen for seen in asked if seen.outcome in _BROKEN]
     if broken:
         return _cut(evidence, asked, broken)
@@ -70,17 +73,31 @@ def _cut(evidence: Evidence, asked: list[Seen], broken: list[Seen]) -> Result:
             headline=f"Answers are cut off after {after:.0f} s: {who(evidence.products, 'absolute') or limit}",
         )
     if worst.outcome is Outcome.TRUNCATED and worst.complete:
-        return fail(
-            told,
-            Fix("send the protocol's last event, such as `data: [DONE]`, in every answer", _SSE),
-            headline="The answer has no terminal event: a cut cannot be told from an end",
-        )
+        return _without_terminal_event(evidence, asked, told)
     advice = tuple(Fix(each.says, _END) for each in evidence.advice[:1])
     headline = f"An error ends the answer: {worst.record.detail}" if worst.outcome is Outcome.SERVER_ERROR else ""
     return fail(
         told,
         *(advice or (Fix("the server's log, and a proxy's timeouts", _END),)),
         headline=headline or f"Answers do not come to their end: {_why(worst)}",
+    )
+
+
+def _without_terminal_event(evidence: Evidence, asked: list[Seen], told: str) -> Result:
+    """An HTTP message that ended as a whole one does, without the terminal event in it."""
+    others = [seen for seen in asked if seen.outcome in {Outcome.COMPLETED, Outcome.EMPTY}]
+    if not others:
+        return fail(
+            told,
+            Fix("send the protocol's last event, such as `data: [DONE]`, in every answer", _SSE),
+            headline="The answer has no terminal event: a cut cannot be told from an end",
+        )
+    logs = Fix("the logs of the server and of each proxy, for an answer that ended early", _END)
+    by = who(evidence.products, "cut")
+    return fail(
+        f"{told}; {some(len(others), 'answer')} had it",
+        *(fixes(evidence.products, "cut") or (logs,)),
+        headline=f"An answer was cut, and then ended like a whole one{f': {by}' if by else ''}",
     )
 
 
@@ -117,7 +134,7 @@ def sse(evidence: Evidence) -> Result:
 
 
 def _faults(seen: Seen) -> Iterator[str]:
-    body, cut = seen.body, seen.outcome in _BROKEN
+    body, cut = seen.body, seen.outcome in _BROKEN or seen.left
     try:
         codecs.getincrementaldecoder("utf-8")().decode(body, final=not cut)
     except UnicodeDecodeError as fault:
@@ -156,6 +173,8 @@ def whole(evidence: Evidence) -> Result:
         return warn("asked for the answer in one piece, the server streamed it", Fix('heed "stream": false', _PROBLEM))
     if seen.completed:
         return fine(f"HTTP {seen.status}, `{seen.headers.get('content-type', '')}`, {some(len(seen.body), 'byte')}")
+    if seen.left:
+        return unknown(f"doctor left the answer before its end: {_why(seen)}")
     return warn(
         f"asked for the answer in one piece: {seen.outcome}, {seen.record.detail or f'HTTP {seen.status}'}",
         Fix("an answer in one piece, or a refusal that says so", _PROBLEM),
@@ -187,6 +206,8 @@ def stream_error(evidence: Evidence) -> Result:
     if asked is not None and asked.answered:
         if asked.outcome is Outcome.SERVER_ERROR:
             return fine(f"an error inside the stream is told as one: {asked.record.detail}")
+        if asked.left:
+            return unknown(f"doctor left the answer before its end: {_why(asked)}")
         return warn(
             f"an error inside the stream could not be read: {asked.outcome}, {asked.record.detail}",
             Fix("an event with `error` in it, and then the end", _PROBLEM),

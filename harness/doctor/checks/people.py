@@ -136,6 +136,8 @@ def slow_reader(evidence: Evidence) -> Result:
         )
     if seen.completed:
         return fine(f"a reader at 32 kbit/s got the whole answer in {seen.ms.get('ended', 0.0) / 1e3:,.1f} s")
+    if seen.left:
+        return unknown(f"doctor left the answer before its end: {seen.record.detail}")
     return warn(
         f"a reader at 32 kbit/s did not get the whole answer: {seen.record.detail or seen.outcome}",
         Fix("nginx: send_timeout 5m; and a server that waits when its socket is full", _SLOW),
@@ -148,6 +150,8 @@ def resume(evidence: Evidence) -> Result:
         return unknown(evidence.why_not("resume"))
     if not seen.answered:
         return warn(f"HTTP {seen.status} to `Last-Event-ID`", Fix("continue the answer after that event", _RESUME))
+    if not seen.completed:
+        return unknown(f"the answer to `Last-Event-ID` did not come to its end: {seen.record.detail or seen.outcome}")
     if len(seen.content) < len(first.content) * 0.8:
         return fine(
             f"after `Last-Event-ID`, {some(len(seen.content), 'event')} of {len(first.content):,} came: the rest"
