@@ -2,12 +2,13 @@
 
 A stream begins only if the bucket holds all that it could spend; what it did not spend goes back when it has ended. The
 bucket holds a quarter of a day's tokens and gets three quarters more within a day, so no 24 hours spend more than the
-budget. Only a server that generates more than `max_tokens` can spend more, and later probes wait for that.
+budget. Only a server that generates more than the request allows can spend more, and later probes wait for that.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 
@@ -16,6 +17,10 @@ _AT_ONCE = 0.25  # of a day's tokens
 _BYTES_PER_TOKEN = 3  # of a question in UTF-8: English has four or more
 _PER_QUESTION = 50  # tokens that a server's chat template may add
 _FREE = frozenset({Outcome.REFUSED, Outcome.UNREACHABLE})  # nothing was generated
+# Keys by which servers take the most tokens of an answer, and how many answers they give; without case, _ and -.
+_LIMITS = frozenset({"maxtokens", "maxcompletiontokens", "maxoutputtokens", "maxnewtokens", "maxtokenstosample",
+                     "numpredict", "npredict", "maxlength", "maxgenlen"})  # fmt: skip
+_ANSWERS = frozenset({"n", "bestof", "candidatecount", "numreturnsequences", "numresponses"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,32 @@ class Allowance:
 def most_of(question: bytes, max_tokens: int) -> int:
     """What a stream could spend, as far as that can be known before: this question in UTF-8, and its answer."""
     return len(question) // _BYTES_PER_TOKEN + _PER_QUESTION + max_tokens
+
+
+def output_limit(asked: Any) -> int | None:
+    """The most tokens that a request lets the server generate, by its body or query; None if it names no limit.
+
+    `[target.body]` can raise what the protocol sends, and ask for several answers to one question.
+    """
+    found = list(_numbers(asked))
+    limits = [number for name, number in found if name in _LIMITS]
+    if not limits or min(limits) < 1:  # Ollama: -1 is without a limit
+        return None
+    return max(limits) * max(1, *(number for name, number in found if name in _ANSWERS), 1)
+
+
+def _numbers(value: Any) -> Iterator[tuple[str, int]]:
+    """The whole numbers in a body, at any depth, with their keys."""
+    if isinstance(value, Mapping):
+        for key, inside in value.items():
+            name = str(key).lower().replace("_", "").replace("-", "")
+            if isinstance(inside, int | float) or (isinstance(inside, str) and inside.isdecimal()):
+                yield name, int(inside)
+            else:
+                yield from _numbers(inside)
+    elif isinstance(value, list):
+        for inside in value:
+            yield from _numbers(inside)
 
 
 def spent_by(seen: StreamObservation, reserved: float, *, cached_in_input: bool) -> float:

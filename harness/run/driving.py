@@ -14,6 +14,7 @@ from locust.runners import WorkerRunner
 from streamgauge.harness.calibration import kept
 from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.recorder import Deliver, Recorder
+from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.users import Assignment, StreamUser, assign
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
@@ -58,6 +59,11 @@ class Driving:
         )
         self.recorder = Recorder(clock, _vitals(runner, self._assignment, dispatcher), deliver)
         self._assignment.record = self.recorder.record
+
+    @property
+    def request_format(self) -> RequestFormat:
+        """How questions are put to the target."""
+        return self._assignment.site.request_format
 
     def limit_to(self, spending: Spending) -> None:
         self._assignment.may_ask = spending.may_ask

@@ -86,7 +86,7 @@ class RunInProgress:
                     raise ScenarioError("--gauge-probe: one process probes a target; leave --processes and --master")
                 now = time.time()
                 rows = tokens_since(store, settings.probe, now - DAY)
-                self._users.limit_to(Spending(settings.config, rows, now))
+                self._users.limit_to(Spending(settings.config, self._users.request_format, rows, now))
             store.start_run(run)
         except StreamgaugeError:
             store.close()

@@ -5,6 +5,7 @@ from typing import Any
 
 from locust.env import Environment
 
+from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
 from streamgauge.harness.run.driving import LOCAL, Driving, machine
@@ -29,6 +30,10 @@ class LocalUsers:
         self._ending = False  # the users are being stopped
         self._order = order
         self._driving = Driving(environment, runner, order(LOCAL), recording.clock, self._deliver)
+
+    @property
+    def request_format(self) -> RequestFormat:
+        return self._driving.request_format
 
     def limit_to(self, spending: Spending) -> None:
         """Begin only streams that this budget allows. Call it before `start`."""

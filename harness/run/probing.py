@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
@@ -10,10 +11,11 @@ from streamgauge.harness.config.overrides import changed
 from streamgauge.harness.config.schema import Config, Load, Target
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import for_target
+from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.near_miss import listed
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from streamgauge.harness.run.allowance import Allowance, Spent, most_of
+from streamgauge.harness.run.allowance import Allowance, Spent, most_of, output_limit
 from streamgauge.harness.run.terminal import say
 
 if TYPE_CHECKING:  # scenarios import this module, and start without the store
@@ -37,17 +39,18 @@ def as_probe(config: Config, name: str) -> Config:
 class Spending:
     """Lets streams begin as far as the budget of one target goes."""
 
-    def __init__(self, config: Config, rows: "Sequence[TokenRow]", now: float) -> None:
-        """`rows`: what the target's streams of the last day spent; `now`: seconds since 1970."""
-        self._target = config.target
+    def __init__(self, config: Config, form: RequestFormat, rows: "Sequence[TokenRow]", now: float) -> None:
+        """`form`: how the target is asked. `rows`: what its streams of the last day spent. `now`: s since 1970."""
+        self._target, self._form = config.target, form
         self._cached_in_input = _cached_in_input(config.target)
         share = config.monitor.tokens_per_day / len(config.monitor.target)
-        self._allowance = Allowance(share, _spent(rows, self._target, self._cached_in_input), now)
         self._told: set[str] = set()
+        longest = self._longest_answer(Prompt((("user", "?"),)))
+        self._allowance = Allowance(share, _spent(rows, longest, self._cached_in_input), now)
 
     def may_ask(self, prompt: Prompt) -> bool:
-        texts = [text for _, text in prompt.messages] + ([prompt.system] if prompt.system else [])
-        most = most_of("".join(texts).encode(), prompt.max_tokens or self._target.max_tokens)
+        question = self._form.path_for(prompt).encode() + self._form.encoded(prompt)
+        most = most_of(question, self._longest_answer(prompt))
         if self._allowance.reserve(most, time.time()):
             return True
         if most > self._allowance.at_once:
@@ -60,6 +63,17 @@ class Spending:
                 "probes are left out now and then, so that tokens_per_day is not passed: see docs/how-to/monitor.md"
             )
         return False
+
+    def _longest_answer(self, prompt: Prompt) -> int:
+        """In tokens. If the request names no limit, as many as the config expects."""
+        query = dict(parse_qsl(urlsplit(self._form.path_for(prompt)).query))
+        limit = output_limit([self._form.json(prompt), query])
+        if limit is None:
+            self._say(
+                "the request names no limit of output tokens, so an answer may take more than max_tokens, and "
+                "tokens_per_day can be passed; if the server knows such a limit, write it into [target.body]"
+            )
+        return limit or prompt.max_tokens or self._target.max_tokens
 
     def recording(self, record: Callable[[StreamObservation], None]) -> Callable[[StreamObservation], None]:
         """`record`, and what each stream did not spend goes back."""
@@ -81,13 +95,16 @@ def _cached_in_input(target: Target) -> bool:
     return bool(for_target(target).cached_in_input if own is None else own)
 
 
-def _spent(rows: "Sequence[TokenRow]", target: Target, cached_in_input: bool) -> list[Spent]:
-    """As `allowance.spent_by` would say, as far as the rows tell; what was reserved is not stored."""
+def _spent(rows: "Sequence[TokenRow]", longest: int, cached_in_input: bool) -> list[Spent]:
+    """As `allowance.spent_by` would say, as far as the rows tell; what was reserved is not stored.
+
+    `longest`: tokens of an answer, for what the server did not tell.
+    """
     found = []
     for row in rows:
         told = (row.input or 0) + (row.output or 0) + (0 if cached_in_input else row.cached)
         whole = row.outcome == Outcome.COMPLETED and row.input is not None and row.output is not None
         free = row.outcome in {Outcome.REFUSED, Outcome.UNREACHABLE}
-        most = max(told, row.chunks, 0 if whole else target.max_tokens)
+        most = max(told, row.chunks, 0 if whole else longest)
         found.append(Spent(row.at, 0 if free else told if whole else most))
     return found

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from streamgauge.harness.config.load import parse
-from streamgauge.harness.drive.prompts import ask
+from streamgauge.harness.config.secrets import Variables
+from streamgauge.harness.drive.prompts import Prompt, ask
+from streamgauge.harness.drive.protocols import for_target
+from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.store.merged import merge
@@ -266,9 +270,13 @@ def test_probes_are_left_out_once_the_last_day_s_streams_have_spent_the_budget(t
     now = int(time.time())
     monitor.begin("run-now", now - 600)
 
-    def spending() -> Any:
-        return probing.Spending(monitor.config, tokens_since(monitor.store, "eu", now - probing.DAY), now)
+    def spending(body: dict[str, Any] = {}) -> Any:  # noqa: B006 - not changed
+        config = replace(monitor.config, target=replace(monitor.config.target, body=body))
+        form = RequestFormat.of(config.target, for_target(config.target), Variables(), "eu")
+        return probing.Spending(config, form, tokens_since(monitor.store, "eu", now - probing.DAY), now)
 
+    assert not spending({"max_tokens": 4_000}).may_ask(Prompt((("user", "?"),), max_tokens=32)), "what is sent counts"
+    assert not spending({"tools": ["x" * 9_000]}).may_ask(ask("?")), "so does all that is in the question"
     assert spending().may_ask(ask("?")), "a quarter of a day's tokens at once"
     spent = [observation(due=1_000 * n, input_tokens=100, output_tokens=300) for n in range(5)]
     monitor.store.append("run-now", spent, [])

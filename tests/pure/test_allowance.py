@@ -5,11 +5,28 @@ from random import Random
 import pytest
 
 from streamgauge.harness.record.observation import Outcome
-from streamgauge.harness.run.allowance import Allowance, Spent, most_of
+from streamgauge.harness.run.allowance import Allowance, Spent, most_of, output_limit
 from tests.support.record import observation
 
 DAY = 86_400
 PER_DAY = 10_000
+
+
+@pytest.mark.parametrize(
+    ("body", "limit"),
+    [
+        ({"max_tokens": 32}, 32),
+        ({"max_tokens": 32, "max_completion_tokens": 4_000}, 4_000),
+        ({"generationConfig": {"maxOutputTokens": 100, "candidateCount": 3}}, 300),
+        ({"options": {"num_predict": 64}}, 64),
+        ({"options": {"num_predict": -1}}, None),  # Ollama: without a limit
+        ([{"n": 4, "max_tokens": 10}, {"max_new_tokens": "50"}], 200),  # a body and a query
+        ({"tools": [{"parameters": {"max_tokens": {"type": "integer"}}}], "max_tokens": 9}, 9),
+        ({"messages": []}, None),
+    ],
+)
+def test_the_longest_answer_is_what_the_request_allows(body: object, limit: int | None) -> None:
+    assert output_limit(body) == limit
 
 
 def test_no_day_spends_more_and_the_budget_lasts_all_day_long() -> None:
