@@ -121,7 +121,8 @@ class Watch:
         if not firing:
             return _State(firing)
         rate, pace, long = max((burn.fast for burn in burns.values() if burn.fast is not None), key=itemgetter(0))
-        figures = {"bad": long.bad, "of": long.total, "window_seconds": pace.long, "burn_rate": round(rate, 2)}
+        first = self._first_bad(level, bad, (minute + 1) * MINUTE - pace.short)
+        figures = {"bad": long.bad, "of": long.total, "window_seconds": pace.long, "burn_rate": round(rate, 2), **first}
         sentence = (
             f"{long.bad:,} of {some(long.total, 'probe')} of the last {span(pace.long)} were bad, "
             f"{rate:.1f} times as many as the objective allows"
@@ -135,7 +136,7 @@ class Watch:
             return _State(firing)
         bad = tuple(target for target, track in tracks.items() if track.failing)
         row = max(tracks[target].bad_in_a_row for target in bad)
-        figures = {"bad_in_a_row": row}
+        figures = {"bad_in_a_row": row, **self._first_bad(level, bad, 0.0, row)}
         return _State(True, bad, at - HOUR, figures, f"{some(row, 'bad probe')} in a row")
 
     def _settle(self, level: Level, group: Group, severity: Severity, state: _State, at: float) -> None:
@@ -210,6 +211,12 @@ class Watch:
         minute = max(int(at // MINUTE), self.evaluated)
         tracks = (self._ledger.track(level.name, target).series for target in targets)
         return min(each.last(minute, level.window).budget_left(level.objective) for each in tracks)
+
+    def _first_bad(self, level: Level, targets: Iterable[str], since: float, most: int | None = None) -> dict[str, Any]:
+        """When it became bad: when the first bad probe of the short window, or of the latest `most`, ended."""
+        seen = [each for target in targets for each in [*self._ledger.track(level.name, target).bad][-(most or 0) :]]
+        at = [each.at for each in seen if each.at >= since]
+        return {"first_bad_at": min(at)} if at else {}
 
     def _worst(self, level: Level, targets: Iterable[str], since: float) -> list[Seen]:
         found = [seen for target in targets for seen in self._ledger.track(level.name, target).worst(since)]

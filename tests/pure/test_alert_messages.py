@@ -66,7 +66,7 @@ def test_every_message_for_people_tells_what_broke_since_when_the_budget_and_whe
         "email": mail.message(MAIL, Attempt(alert, NOW)).get_content(),
     }
     for kind, content in said.items():
-        for part in ("first token", "staging-eu", "2023-11-14T22:13:20Z", "42.0%", "stream 12", "incidents/3"):
+        for part in ("first token", "staging-eu", "2023-11-14T22:13:20Z", "42.0 %", "stream 12", "incidents/3"):
             where = mail.message(MAIL, Attempt(alert, NOW))["Subject"] if kind == "email" else ""
             assert part in content + where, f"{kind} does not tell {part}"
 
