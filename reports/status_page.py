@@ -16,7 +16,7 @@ from streamgauge.harness.record.observation import FAILURES
 from streamgauge.reports import trend
 from streamgauge.reports.one_by_one import Group
 from streamgauge.reports.page import assemble
-from streamgauge.reports.panel import Cell, Chart, Fact, Mark, Panel, Table, plot, span
+from streamgauge.reports.panel import Cell, Chart, Fact, Mark, Panel, Table, label, plot, span
 from streamgauge.reports.panels import streams
 
 _STALE = 600.0  # seconds without probes after which the page says that it does not know how the targets are,
@@ -58,7 +58,7 @@ def _head(status: Status) -> Panel:
         lead=lead,
         status=state,
         facts=(
-            Fact("Lowest error budget", figure(min(left), "ratio") if left else NONE, "left, of all service levels"),
+            Fact("Lowest error budget", _left(min(left, default=None)), "left, of all service levels"),
             Fact("Incidents", f"{len(month):,}", f"in {DAYS} days"),
             Fact("Probes today", f"{sum(last_day.outcomes.values()):,}" if last_day else NONE,
                  some(last_day.tokens, "token") if last_day else ""),
@@ -72,7 +72,11 @@ def _now(status: Status) -> tuple[str, str, str]:
     opened = [each for each in status.incidents if each.ended is None]
     levels = some(len({each.slo for each in status.standings}), "service level")
     if not any(each.ever.total for each in status.standings):
-        return "inconclusive", "no probe yet", f"{levels} of which nothing is known yet."
+        probes = sum(sum(each.outcomes.values()) for each in status.days)
+        if not probes:
+            return "inconclusive", "no probe yet", f"{levels} of which nothing is known yet."
+        none = f"none of {some(probes, 'probe')} counts in one: each is in a maintenance window, or has no such metric"
+        return "inconclusive", "nothing known", f"{levels} of which nothing is known yet: {none}."
     if status.watched_at is None or status.at - status.watched_at > _STALE + _LATE * _every(status):
         since = f" since {when(status.watched_at)} UTC" if status.watched_at is not None else ""
         return "invalid", "not watching", f"A target has not been probed{since}, so nothing here says how it is now."
@@ -80,8 +84,17 @@ def _now(status: Status) -> tuple[str, str, str]:
     if opened:
         worst = (pages or opened)[0]
         more = f" Besides it: {some(len(opened) - 1, 'open incident')}." if len(opened) > 1 else ""
-        return ("missed" if pages else "degraded"), some(len(opened), "open incident"), f"{worst.summary}.{more}"
+        lead = f"{worst.summary}. Since {when(worst.began)} UTC.{more}"
+        return ("missed" if pages else "degraded"), some(len(opened), "open incident"), lead
+    spent = [each for each in status.standings if _is_spent(each)]
+    if spent:
+        named = f"{spent[0].slo} of {spent[0].target}{' and others' if len(spent) > 1 else ''}"
+        return "degraded", "budget spent", f"No incident goes on, but more probes were bad than {named} allows."
     return "met", "all is well", f"{levels} hold, and no incident goes on."
+
+
+def _is_spent(standing: Standing) -> bool:
+    return standing.budget_left is not None and standing.budget_left < 0
 
 
 def _every(status: Status) -> float:
@@ -94,18 +107,18 @@ def _every(status: Status) -> float:
 def _levels(status: Status) -> Panel:
     rows: list[tuple[Cell, ...]] = [
         (
-            f"{shortened(each.slo, _LONGEST)}: {shortened(each.good, 2 * _LONGEST)}",
-            shortened(each.target, _LONGEST),
+            f"{shortened(each.slo, _LONGEST)} of {shortened(each.target, _LONGEST)}",
+            shortened(each.good, 2 * _LONGEST),
             Mark(_state(each, status.incidents)),
-            figure(each.objective, "ratio"),
+            f"{figure(each.objective, 'ratio')} of {_length(each.window)}",
             _share(each.lately[DAY]),
-            f"{_share(each.in_window)} in {_length(each.window)}" if each.in_window.total else NONE,
-            figure(each.budget_left, "ratio"),
+            _share(each.in_window),
+            _left(each.budget_left),
             NONE if each.burn(HOUR) is None else f"{each.burn(HOUR):.1f}",
         )
         for each in status.standings
     ]  # fmt: skip
-    columns = ("Service level", "Target", "Now", ">Objective", ">24 hours", ">Window", ">Budget left", ">Burn rate")
+    columns = ("Service level", "Good is", "Now", ">Objective", ">24 hours", ">Window", ">Budget left", ">Burn rate")
     return Panel(
         name="levels",
         title="Service levels",
@@ -122,15 +135,19 @@ def _state(standing: Standing, incidents: Sequence[Incident]) -> str:
     mine = [each for each in opened if each.group in {standing.target, "regions"}]
     if any(each.severity == "page" for each in mine):
         return "missed"
-    return "degraded" if mine else "met"
+    return "degraded" if mine or _is_spent(standing) else "met"
 
 
 def _share(counts: Counts) -> str:
     return NONE if not counts.total else f"{100 * counts.good / counts.total:.2f} % of {counts.total:,}"
 
 
+def _left(budget: float | None) -> str:
+    return NONE if budget is None else f"{100 * budget:,.0f} %" if abs(budget) >= 1 else figure(budget, "ratio")
+
+
 def _length(seconds: int) -> str:
-    return some(seconds // DAY, "day") if seconds % DAY == 0 else span(seconds)
+    return f"{seconds // DAY} d" if seconds % DAY == 0 else span(seconds)
 
 
 def _budgets(status: Status) -> Iterator[Panel]:
@@ -139,9 +156,10 @@ def _budgets(status: Status) -> Iterator[Panel]:
         go.Scatter(
             x=[when(at) for at, _ in course],
             y=[None if left is None else round(100 * left, 2) for _, left in course],
-            name=f"{shortened(each.slo, 20)}, {shortened(each.target, 20)}",
-            mode="lines",
+            name=f"{label(each.slo, 20)}, {label(each.target, 20)}",
+            mode="lines+markers",  # a line of a single point does not show
             line={"color": f"var(--{colour})", "width": 2, "dash": dash},
+            marker={"size": 4},
             hovertemplate="%{x}: %{y:.1f} % left<extra></extra>",
         )
         for (each, course), (colour, dash) in zip(shown, cycle(_LOOKS), strict=False)
@@ -150,11 +168,16 @@ def _budgets(status: Status) -> Iterator[Panel]:
     if traces:
         chart = Chart(
             f"How much of each error budget was left, over {DAYS} days?",
-            plot(traces, showlegend=True, xaxis={"showgrid": False, "nticks": 8}, yaxis={"title": {"text": "%"}}),
+            plot(
+                traces,
+                showlegend=True,
+                xaxis={"showgrid": False, "nticks": 8},
+                yaxis={"title": {"text": "%"}, "rangemode": "tozero"},
+            ),
             wide=True,
         )
         rows: list[tuple[Cell, ...]] = [
-            (when(at), *(figure(left, "ratio") for _, left in lefts))
+            (when(at), *(_left(left) for _, left in lefts))
             for (at, _), lefts in zip(
                 status.budgets[0][1], zip(*(course for _, course in shown), strict=True), strict=True
             )
@@ -196,7 +219,7 @@ def _incidents(status: Status) -> Panel:
             "goes on" if each.ended is None else span(each.ended - each.began),
             each.severity,
             each.summary,
-            figure(each.budget_left, "ratio"),
+            _left(each.budget_left),
             ", ".join(str(seen.stream) for seen in each.worst) or NONE,
         )
         for each in status.incidents
@@ -217,7 +240,8 @@ def _streams(status: Status) -> Iterator[Panel]:
     for each in status.incidents:
         found = [status.streams[seen.stream] for seen in each.worst if seen.stream in status.streams]
         found.sort(key=lambda stream: "first_content_at" not in stream.moments)  # the replay needs content
-        if found:
+        # A page and a ticket about the same trouble have the same streams.
+        if found and not (groups and [stream.id for stream in found] == [stream.id for stream in groups[-1].streams]):
             name = f"{each.slo} of {each.target}, {when(each.began)} UTC"
             groups.append(Group(shortened(name, 2 * _LONGEST), found, replayed=len(groups) < 2))
     if groups:

@@ -30,6 +30,8 @@ from streamgauge.reports.panel import (
 _MOST_RELEASES = 24  # names above the chart, the newest
 _MOST_COLUMNS = 120  # days side by side; with more, a column is a week or a month
 _ROWS_OF_A_DOUBLING = 8  # of the density
+_FEWEST_DAYS = 7  # that have room on an axis
+_FEWEST_TIMES = 8  # how many times the smallest time the largest one is, on an axis
 _NOTE = (
     "At a change point, the runs before and after lie on different levels: fewer than 1 % of random orders of "
     "the same runs have a change as clear. Failed streams count as infinitely late."
@@ -286,8 +288,7 @@ def _charts(days: Sequence[Day]) -> Iterator[Chart]:
         yield Chart(
             "How long did the first token take, day by day?",
             plot(traces, barmode="overlay", bargap=0.06, showlegend=len(traces) > 1,
-                 xaxis={"type": "category", "showgrid": False, "nticks": 10},
-                 yaxis={"title": {"text": "ms"}, "type": "log", "dtick": "D2"}),
+                 xaxis=_axis_of_days(names), yaxis={"title": {"text": "ms"}, **_log_axis(columns)}),
             height=380,
             wide=True,
         )  # fmt: skip
@@ -298,11 +299,32 @@ def _charts(days: Sequence[Day]) -> Iterator[Chart]:
         )  # fmt: skip
         yield Chart(
             "What share of the streams failed, day by day?",
-            plot([bars], xaxis={"type": "category", "showgrid": False, "nticks": 10},
+            plot([bars], xaxis=_axis_of_days(names),
                  yaxis={"title": {"text": "%"}, "rangemode": "tozero"}),
             height=180,
             wide=True,
         )  # fmt: skip
+
+
+def _axis_of_days(names: Sequence[str]) -> dict[str, object]:
+    """With room for a few days, so that a single one is no bar of the whole width."""
+    return {"type": "category", "showgrid": False, "nticks": 10, "range": [-0.5, max(len(names), _FEWEST_DAYS) - 0.5]}
+
+
+def _log_axis(columns: Sequence[tuple[str, Integers, int]]) -> dict[str, object]:
+    """Of all cells, and wide enough for at least two ticks. plotly.js's own would be a lone 2 or 5, without zeros."""
+    used = np.flatnonzero(sum(counts for _, counts, _ in columns))
+    low, high = (FINE_MS[0] * 2 ** (place / STEPS) for place in (used[0] - 1, used[-1]))
+    wider = max(1.1, math.sqrt(_FEWEST_TIMES * low / high))
+    first, last = math.log10(low / wider), math.log10(high * wider)
+    steps = (1, 2, 5) if high < 1_000 * low else (1,)
+    ticks = [step * 10**power for power in range(math.floor(first), math.ceil(last)) for step in steps]
+    return {
+        "type": "log",
+        "range": [round(first, 4), round(last, 4)],
+        "tickvals": [tick for tick in ticks if first <= math.log10(tick) <= last],
+        "tickformat": ",",
+    }
 
 
 def _joined(days: Sequence[Day]) -> list[tuple[str, Integers, int]]:

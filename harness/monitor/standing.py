@@ -16,6 +16,10 @@ SELECT slo, target, good, objective, window, ifnull(monitor_series.id, -1)
 FROM monitor_levels LEFT JOIN monitor_series USING (slo, target, definition) ORDER BY place
 """
 _UP_TO = "SELECT good, bad FROM monitor_counts WHERE series = ? AND minute <= ? ORDER BY minute DESC LIMIT 1"
+# By series: their table has a row for each minute of days.
+_NEWEST = """
+SELECT ifnull(max((SELECT max(minute) FROM monitor_counts WHERE series = monitor_series.id)), 0) FROM monitor_series
+"""
 
 
 class Standing(NamedTuple):
@@ -51,7 +55,7 @@ def remember(connection: Connection, levels: Iterable[Level]) -> None:
 
 
 def standings(connection: Connection, windows: Sequence[int]) -> Iterator[Standing]:
-    """Up to the last minute that has been evaluated. A level that has counted nothing yet has zeros."""
+    """Up to the newest probe. A level that has counted nothing yet has zeros."""
     minute = newest_minute(connection)
     for slo, target, good, objective, window, series in connection.execute(_WATCHED).fetchall():
         ever = up_to(connection, series, minute)
@@ -61,11 +65,9 @@ def standings(connection: Connection, windows: Sequence[int]) -> Iterator[Standi
 
 
 def newest_minute(connection: Connection) -> int:
-    """The last one that has been evaluated; in a database that was merged of several, the last one with a probe."""
-    evaluated = value(connection, "evaluated", None)
-    if evaluated is None:
-        (evaluated,) = connection.execute("SELECT ifnull(max(minute), 0) FROM monitor_counts").fetchone()
-    return int(evaluated)
+    """The last one that has a probe or that has been evaluated."""
+    (counted,) = connection.execute(_NEWEST).fetchone()
+    return max(int(value(connection, "evaluated", 0)), counted)
 
 
 def value(connection: Connection, name: str, default: Any) -> Any:

@@ -7,7 +7,7 @@ import pytest
 from streamgauge.harness.judge.store.merged import merge
 from streamgauge.harness.judge.store.monitored import MonitorStore
 from streamgauge.harness.monitor.status import Reader, Status
-from streamgauge.reports import status_page
+from streamgauge.reports import status_page, trend
 from tests.support.monitored import CONFIG, EVERY, START, Monitored, with_an_outage
 
 
@@ -34,12 +34,32 @@ def test_an_open_incident_is_said_first_and_its_streams_are_drawn(tmp_path: Path
 def test_all_is_well_only_if_probes_were_judged_lately(tmp_path: Path) -> None:
     monitored = Monitored(tmp_path / "m.db")
     assert "no probe yet" in head(read(monitored, 1))
-    monitored.probes([400] * 60)
+    monitored.probes([400])
+    monitored.judge.round(START + 20)
+    assert "all is well" in head(read(monitored, 1)), "the probes of a minute that goes on count, too"
+    monitored.probes([400] * 59, first=1)
     monitored.judged(60)
     assert "all is well" in head(read(monitored, 61))
     assert "not watching" in head(read(monitored, 90)), "a page that nobody updates is not green"
     monitored.judged(90)
     assert "not watching" in head(read(monitored, 91)), "a judge without new probes is not green, either"
+
+
+def test_a_budget_that_is_overspent_is_not_well(tmp_path: Path) -> None:
+    monitored = Monitored(tmp_path / "m.db")
+    monitored.probes([400] * 30 + [2_000] * 2 + [400] * 28)
+    status = read(monitored.judged(60), 61)
+    assert not status.incidents
+    assert "budget spent" in head(status)
+    assert "-233 %" in head(status)
+
+
+def test_a_single_day_has_an_axis_with_ticks_and_is_no_bar_of_the_whole_width(tmp_path: Path) -> None:
+    monitored = Monitored(tmp_path / "m.db")
+    monitored.probes([400, 410])
+    (chart, *_) = trend.by_day([each.day for each in read(monitored.judged(2), 2).days], "probes").charts
+    assert chart.figure.layout.yaxis.tickvals == (200, 500, 1000)
+    assert chart.figure.layout.xaxis.range == (-0.5, 6.5)
 
 
 def test_a_day_and_a_window_have_their_shares(tmp_path: Path) -> None:
