@@ -67,7 +67,7 @@ def standings(connection: Connection, windows: Sequence[int]) -> Iterator[Standi
 def newest_minute(connection: Connection) -> int:
     """The last one that has a probe or that has been evaluated."""
     (counted,) = connection.execute(_NEWEST).fetchone()
-    return max(int(value(connection, "evaluated", 0)), counted)
+    return max(int(value(connection, "evaluated", 0)), int(counted))
 
 
 def value(connection: Connection, name: str, default: Any) -> Any:
