@@ -39,7 +39,7 @@ _CLOUDFLARE = (
 )
 _API_GATEWAY = "https://docs.aws.amazon.com/apigateway/latest/developerguide/response-transfer-mode.html"
 _LAMBDA = "https://docs.aws.amazon.com/lambda/latest/dg/configuration-response-streaming.html"
-_ALB = "https://github.com/BerriAI/litellm/issues/31865"
+_ALB = "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/edit-load-balancer-attributes.html"
 _AZURE_GATEWAY = "https://learn.microsoft.com/azure/application-gateway/proxy-buffers"
 _AZURE_FILTER = "https://github.com/vercel/ai/issues/1066"
 _APP_SERVICE = "https://learn.microsoft.com/troubleshoot/azure/app-service/web-apps-performance-faqs"
@@ -47,14 +47,14 @@ _HEROKU = "https://devcenter.heroku.com/articles/request-timeout"
 _VERCEL = "https://vercel.com/docs/functions/configuring-functions/duration"
 _COMPRESSION = "https://github.com/expressjs/compression#server-sent-events"
 _NEXT = "https://nextjs.org/docs/app/api-reference/config/next-config-js/compress"
-_STARLETTE = "https://github.com/Kludex/starlette/pull/2753"
+_STARLETTE = "https://github.com/Kludex/starlette/pull/2871"
 _UVICORN = "https://fastapi.tiangolo.com/async/"
 _DJANGO = "https://docs.djangoproject.com/en/stable/ref/request-response/#streaminghttpresponse-objects"
 _GUNICORN = "https://docs.gunicorn.org/en/stable/settings.html#worker-processes"
 _LITELLM = "https://github.com/BerriAI/litellm/issues/26102"
 _PHP = "https://www.php.net/manual/en/outcontrol.configuration.php"
 _VARNISH = "https://varnish-cache.org/docs/7.6/reference/vcl-var.html#beresp"
-_TRAEFIK = "https://doc.traefik.io/traefik/middlewares/http/buffering/"
+_TRAEFIK = "https://doc.traefik.io/traefik/reference/routing-configuration/http/middlewares/"
 
 PRODUCTS = (
     Product(
@@ -66,7 +66,7 @@ PRODUCTS = (
                 "content-type: text/event-stream, asked for by POST",
                 "https://github.com/cloudflare/cloudflared/issues/1449",
             ),
-            "idle": Line("the limit of 100 s", ": a comment at once, and one every 15 s", _CLOUDFLARE),
+            "idle": Line("Proxy Read Timeout", ": a comment at once, and one every 15 s", _CLOUDFLARE),
         },
     ),
     Product(
@@ -74,7 +74,7 @@ PRODUCTS = (
         (("x-amz-cf-id", "."), ("via", "cloudfront")),
         {
             "compressed": Line("compression", "Compress: false  # in the cache behaviour", _CLOUDFRONT),
-            "idle": Line("the origin's response timeout", "OriginReadTimeout: 180", _CLOUDFRONT),
+            "idle": Line("the origin's response timeout", "OriginReadTimeout: 120", _CLOUDFRONT),
         },
     ),
     Product(
@@ -92,7 +92,7 @@ PRODUCTS = (
     ),
     Product(
         "AWS Lambda",
-        (("x-amzn-requestid", "."), ("x-amzn-remapped-content-length", ".")),
+        (("x-amzn-trace-id", "root="), ("x-amzn-remapped-content-length", ".")),
         {"held": Line("InvokeMode", "InvokeMode: RESPONSE_STREAM, and awslambda.streamifyResponse(…)", _LAMBDA)},
     ),
     Product(
@@ -135,7 +135,16 @@ PRODUCTS = (
     Product(
         "Traefik",
         (("server", "traefik"),),
-        {"held": Line("the buffering middleware", "no `buffering` middleware on this route", _TRAEFIK)},
+        {
+            "held": Line(
+                "the buffering middleware", "no `buffering` middleware on this route", f"{_TRAEFIK}buffering/"
+            ),
+            "compressed": Line(
+                "the compress middleware",
+                "compress: { excludedContentTypes: [text/event-stream] }",
+                f"{_TRAEFIK}compress/",
+            ),
+        },
     ),
     Product(
         "Varnish",
@@ -160,7 +169,7 @@ PRODUCTS = (
         (("server", "caddy"), ("via", "caddy")),
         {
             "held": Line("flush_interval", "flush_interval -1", _CADDY),
-            "compressed": Line("encode", "encode { match header Content-Type text/html* }", _CADDY_ENCODE),
+            "compressed": Line("encode", "match header Content-Type text/html*  # inside encode { … }", _CADDY_ENCODE),
             "cut": Line("request_buffers", "request_buffers 64KiB  # before Caddy 2.6.3: buffer_requests", _GO),
         },
     ),
@@ -168,7 +177,11 @@ PRODUCTS = (
         "Apache",
         (("server", "apache"),),
         {
-            "held": Line("flushpackets", "ProxyPass … flushpackets=on", _APACHE),
+            "held": Line(
+                "flushpackets or mod_buffer",
+                "ProxyPass … flushpackets=on  # for FastCGI and AJP; no BUFFER filter",
+                _APACHE,
+            ),
             "compressed": Line("mod_deflate", "SetEnv no-gzip 1", _DEFLATE),
             "idle": Line("ProxyTimeout", "ProxyTimeout 3600", _APACHE),
         },
@@ -214,9 +227,9 @@ PRODUCTS = (
         "gunicorn",
         (("server", "gunicorn"),),
         {
-            "absolute": Line("--timeout", "--timeout 0, or -k uvicorn.workers.UvicornWorker", _GUNICORN),
+            "absolute": Line("--timeout", "--timeout 0, or -k gthread --threads 100", _GUNICORN),
             "one_by_one": Line(
-                "its sync workers", "-k uvicorn.workers.UvicornWorker, or -k gthread --threads 100", _GUNICORN
+                "its sync workers", "-k gthread --threads 100; for ASGI: -k uvicorn_worker.UvicornWorker", _GUNICORN
             ),
         },
     ),
@@ -227,7 +240,9 @@ PRODUCTS = (
             "held": Line(
                 "GZipMiddleware, or an iterator that is consumed first", "no GZipMiddleware on this route", _STARLETTE
             ),
-            "compressed": Line("GZipMiddleware", "no GZipMiddleware on this route, or a newer Starlette", _STARLETTE),
+            "compressed": Line(
+                "GZipMiddleware", "Starlette 0.46 or newer, or no GZipMiddleware on this route", _STARLETTE
+            ),
             "blocked": Line("a blocking call", "await run_in_executor(…), or `def` in place of `async def`", _UVICORN),
         },
     ),

@@ -4,18 +4,17 @@ from collections.abc import Mapping
 
 # Seconds → whose limit it is.
 KNOWN: Mapping[float, str] = {
-    15: "an Envoy or Istio route",
+    15: "an Envoy route",
     29: "AWS API Gateway",
-    30: "gunicorn, CloudFront or Heroku’s router",
+    30: "gunicorn, CloudFront, Heroku’s router or Google Cloud’s load balancer",
     50: "HAProxy",
     55: "Heroku’s router",
-    60: "nginx, an AWS load balancer or Vercel",
-    100: "Cloudflare",
-    120: "a load balancer or a client library",
-    180: "CloudFront",
+    60: "nginx, Apache, an AWS load balancer or Vercel",
+    100: "Cloudflare (now 120 s)",
+    120: "Cloudflare or CloudFront",
     230: "Azure App Service",
     240: "Azure’s load balancer",
-    300: "Envoy or Vercel",
+    300: "Envoy, API Gateway or Vercel",
     350: "an AWS NAT gateway",
     600: "a load balancer or a client library",
 }

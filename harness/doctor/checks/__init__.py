@@ -91,7 +91,7 @@ CHECKS: dict[str, Check] = {
         "HTTP/2 is offered", "With HTTP/1.1 a browser opens six connections to a host: a seventh tab waits", reach.http2
     ),
     "first_byte": Check(
-        "The head does not wait for the model", "Proxies give up after 25 to 100 s without a byte", head.first_byte
+        "The head does not wait for the model", "Proxies give up after 30 to 120 s without a byte", head.first_byte
     ),
     "silence": Check(
         "Long silences have signs of life",
