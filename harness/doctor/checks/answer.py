@@ -112,11 +112,9 @@ def sse(evidence: Evidence) -> Result:
         return unknown("there was no answer to look at")
     unread = next((seen for seen in evidence.ordinary if seen.outcome is Outcome.MALFORMED), None)
     if unread is not None:
-        return fail(
-            unread.record.detail,
-            *(Fix(each.says, _SSE) for each in evidence.advice[:1]),
-            headline="The events cannot be read",
-        )
+        advice = tuple(Fix(each.says, _SSE) for each in evidence.advice[:1])
+        lines = advice or (Fix(f"events as {evidence.protocol} has them, or another --protocol", _SSE),)
+        return fail(unread.record.detail, *lines, headline="The events cannot be read")
     if framing_of(evidence) != "sse":
         return fine(f"read as {evidence.protocol}, which has no server-sent events")
     if not first.events:

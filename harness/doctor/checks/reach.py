@@ -11,6 +11,7 @@ from streamgauge.harness.record.path_limits import whose
 _DAYS = 14  # left of a certificate, below which it is time to renew it
 _SLOW_LOOKUP = 500.0  # ms
 _REFUSES_FOR_NOW = {429, 503, 529}
+_GAVE_UP = {503, 504, 524}  # as Heroku's router, most proxies, and Cloudflare say it
 _HTTP2 = "https://developer.mozilla.org/docs/Web/API/Server-sent_events/Using_server-sent_events"
 _TLS = "https://ssl-config.mozilla.org/"
 _SERVER_ERROR = "https://www.rfc-editor.org/rfc/rfc9110#section-15.6"
@@ -29,16 +30,16 @@ def answers(evidence: Evidence) -> Result:
     if first.answered:
         return fine(f"HTTP {first.status}, {first.header('content-type') or 'without a content type'}")
     told = f"HTTP {first.status}: {first.words or 'no words'}"
-    if first.status // 100 == 3 or first.status < 500 or first.status in _REFUSES_FOR_NOW:
-        return unknown(told)
     after = first.ms.get("headers", 0.0) / 1e3
-    limit = whose(after) if first.status == 504 and after > 5 else None
+    limit = whose(after) if first.status in _GAVE_UP else None
     if limit is not None:
         return fail(
             f"{told}, after {after:.1f} s: the limit of {limit}",
             *fixes(evidence.products, "idle"),
             headline=f"The path gives up after {after:.0f} s: {who(evidence.products, 'idle') or limit}",
         )
+    if first.status // 100 == 3 or first.status < 500 or first.status in _REFUSES_FOR_NOW:
+        return unknown(told)
     return fail(
         told, Fix("the server's log, and a proxy's", _SERVER_ERROR), headline=f"The server fails: HTTP {first.status}"
     )
