@@ -202,10 +202,10 @@ PRODUCTS = (
     ),
     Product(
         "Next.js",
-        (("x-powered-by", "next"),),
+        (("vary", "next-router"), ("x-powered-by", "next")),  # API routes, which have neither, are not recognised
         {
             "held": Line("compress", "compress: false  // in next.config.js", _NEXT),
-            "compressed": Line("compress", "compress: false  // in next.config.js", _NEXT),
+            "compressed": Line("compress", "Cache-Control: no-transform, or compress: false in next.config.js", _NEXT),
         },
     ),
     Product(
@@ -257,7 +257,7 @@ _BY_NAME = {product.name: product for product in PRODUCTS}
 HAPROXY = _BY_NAME["HAProxy"]  # names itself in no header
 _USUAL = {  # what to look at if nothing was recognised
     "held": ("nginx", "Apache", "HAProxy"),
-    "compressed": ("nginx", "Express"),
+    "compressed": ("nginx", "Express", "Next.js"),
     "idle": ("nginx", "an AWS load balancer"),
     "absolute": ("Envoy", "gunicorn"),
     "one_by_one": ("gunicorn",),
