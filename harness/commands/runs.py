@@ -17,10 +17,16 @@ _JUDGED = 20  # the newest; judging reads all streams of a run
 @click.argument("db")
 @click.option("--all", "every", is_flag=True, help=f"Judge every run, and not only the newest {_JUDGED}.")
 def command(db: str, every: bool) -> None:
-    """List the runs of a database, oldest first, each with its verdict."""
+    """List the runs of a database, oldest first, each with its verdict.
+
+    A monitor's runs have none: `streamgauge status` and `streamgauge incidents` say how its service levels are.
+    """
     with Store.open(db) as store:
         runs = store.runs()
-        terminal_tables.render_runs(runs, _verdicts(store, runs if every else runs[-_JUDGED:]))
+        judged = [run for run in runs if run.probes is None]
+        probes = {run.id: store.count(run.id) for run in runs if run.probes is not None}
+        verdicts = _verdicts(store, judged if every else judged[-_JUDGED:])
+        terminal_tables.render_runs(runs, verdicts, probes=probes)
         terminal_tables.render_damaged(store.damaged())
 
 

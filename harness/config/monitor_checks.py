@@ -19,6 +19,7 @@ _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _REGIONS = re.compile(r"\s*(\d{1,3})\s+of\s+(\d{1,3})\s*")
 REGION = "region"  # the label by which `regions` groups the targets
 TARGET = "target"  # the label that is the target's name
+PROBES_ARRIVE = "every:"  # what load.arrivals of a monitor's runs begins with
 
 
 def faults(config: Config) -> Iterator[str]:

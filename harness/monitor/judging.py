@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamgauge.harness.config.monitor_checks import TARGET
 from streamgauge.harness.config.schema import Config
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.store.connection import Connection
@@ -142,7 +141,7 @@ class Judge:
         return lambda alert: put(alert, self._now)  # not since the incident's time: that may be days ago
 
     def _take(self, watch: Watch, new: New) -> None:
-        target = new.run.labels.get(TARGET)
+        target = new.run.probes
         if target is None or target not in self._targets:
             return  # a run that somebody else stored in this file, or a target that the config has no more
         streams = new.streams

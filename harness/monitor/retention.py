@@ -5,6 +5,7 @@ Single streams are kept for `keep_raw`, except those behind an incident. Nothing
 
 from collections.abc import Iterator
 
+from streamgauge.harness.config.monitor_checks import PROBES_ARRIVE, TARGET
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.judge.store.monitored import MonitorStore
 
@@ -13,7 +14,10 @@ _DAY = 86_400
 _VITALS = 3_600  # seconds for which the processes' own samples are kept
 _AT_ONCE = 2_000  # rows
 
-_PROBES = "json_extract(runs.labels, '$.target') IS NOT NULL"
+_PROBES = (  # as rows.Run.probes
+    f"json_extract(runs.labels, '$.{TARGET}') IS NOT NULL "
+    f"AND json_extract(runs.fingerprint, '$.load.arrivals') LIKE '{PROBES_ARRIVE}%'"
+)
 
 
 def drop(store: MonitorStore, keep_raw: float, now: float) -> int:

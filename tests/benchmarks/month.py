@@ -21,7 +21,7 @@ from streamgauge.harness.monitor.judging import Judge
 from streamgauge.harness.monitor.levels import levels
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.monitoring import TARGETS
-from tests.support.record import MS, a_run, observation
+from tests.support.record import MS, a_run_of_probes, observation
 
 BYTES_A_PROBE = 1_000  # of those that are kept
 BYTES_BESIDE = 60_000_000  # hours, counts, and pages that wait to be used again
@@ -44,7 +44,7 @@ def _month(days: int, keep: int, folder: Path) -> dict[str, Any]:
     kinds = _kinds()
     rounds, memory, sizes = [], [], []
     for day in range(days):
-        store.start_run(a_run(id=f"run-{day}", realtime_ns=(START + day * DAY) * 10**9, labels={"target": "eu"}))
+        store.start_run(a_run_of_probes("eu", id=f"run-{day}", realtime_ns=(START + day * DAY) * 10**9))
         for second in range(0, DAY, STEP):
             is_bad = day % 5 == 3 and second == 36_000  # ten minutes of every fifth day
             store.append(f"run-{day}", _probes(kinds, second, is_bad=is_bad), [])

@@ -25,7 +25,7 @@ from streamgauge.harness.judge.verdict.rules import parse_all
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.record.observation import Outcome
 from tests.support.command import invoke
-from tests.support.record import MS, a_run, database, judged, new_store, observation, ttfts
+from tests.support.record import MS, a_run, a_run_of_probes, database, judged, new_store, observation, ttfts
 
 SCHEMA: dict[str, Any] = stdjson.loads((Path(__file__).parents[2] / "docs/reference/result.schema.json").read_text())
 GOOD = ttfts(range(100, 400), output_tokens=3, reads=10, read_lag_max=100_000, send_lag=20_000)
@@ -367,6 +367,20 @@ def test_the_list_of_runs_has_verdict_users_and_labels_and_fits_eighty_columns(t
     for part in ("host: http://127.0.0.1:1", "✓ met", " 50 ", "commit=0123456,", "build=a b"):
         assert part in text
     assert "89abcdef" not in text
+
+
+def test_a_monitor_s_run_is_no_load_test_that_was_interrupted(tmp_path: Path) -> None:
+    run = a_run_of_probes("eu", status="interrupted", ended_ns=10**9)
+    with new_store(tmp_path / "monitor.db") as store:
+        store.start_run(run)
+        store.append(run.id, [observation([("text", 400)])])
+        judged = judge(store)
+        into = StringIO()
+        terminal_tables.render_runs([run], console=Console(file=into, width=120), probes={run.id: store.count(run.id)})
+    assert "monitor, 1 probe" in into.getvalue()
+    assert "interrupted" not in into.getvalue()
+    assert judged.validity is not Validity.INVALID
+    assert "monitor's probes of eu" in " ".join(judged.reasons)
 
 
 def test_the_list_of_runs_numbers_its_hosts_above_the_table_where_there_are_several() -> None:

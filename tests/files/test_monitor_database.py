@@ -27,7 +27,7 @@ from streamgauge.harness.monitor.levels import levels
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.late import Late
 from tests.support.monitoring import TARGETS
-from tests.support.record import a_run, observation
+from tests.support.record import a_run, a_run_of_probes, observation
 
 probing = Late("streamgauge.harness.run.probing")
 START = 1_680_000_000  # seconds since 1970: a full minute
@@ -45,7 +45,7 @@ class Monitor:
         self.begin(run, START)
 
     def begin(self, run: str, at: int) -> None:
-        self.run = a_run(id=run, realtime_ns=at * 10**9, labels={"target": "eu", "region": "eu"})
+        self.run = a_run_of_probes("eu", id=run, realtime_ns=at * 10**9, labels={"region": "eu"})
         self.store.start_run(self.run)
         self.restart()
 
@@ -134,7 +134,7 @@ def test_a_damaged_row_is_left_out_and_hides_no_other(monitor: Monitor, tmp_path
 
 def test_runs_of_others_in_the_same_file_count_for_nothing(monitor: Monitor) -> None:
     monitor.round(0)
-    monitor.store.start_run(a_run(id="mine", realtime_ns=START * 10**9))
+    monitor.store.start_run(a_run(id="mine", realtime_ns=START * 10**9, labels={"target": "eu"}))
     monitor.store.append("mine", [monitor.probe(0, 9_000) for _ in range(20)], [])
     monitor.round(5)
     assert not monitor.alerts

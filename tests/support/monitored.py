@@ -12,7 +12,7 @@ from streamgauge.harness.monitor.alerts.outbox import Outbox, prepare
 from streamgauge.harness.monitor.judging import Judge
 from streamgauge.harness.monitor.levels import levels
 from streamgauge.harness.record.observation import Outcome, StreamObservation
-from tests.support.record import a_run, observation
+from tests.support.record import a_run_of_probes, observation
 
 START = 1_680_000_000  # seconds since 1970: a full minute
 EVERY = 60
@@ -41,9 +41,9 @@ class Monitored:
         self.config: Config = parse(text.encode())
         self.levels = levels(self.config)
         self.store = MonitorStore.create(path)
-        self.run = a_run(
-            id=f"run-{target}", realtime_ns=START * 10**9, host="https://eu.example",
-            labels={"target": target, "region": "eu"},
+        self.run = a_run_of_probes(
+            target, id=f"run-{target}", realtime_ns=START * 10**9, host="https://eu.example",
+            labels={"region": "eu"},
             config={"protocol": "openai_chat", "model": "gpt"},
         )  # fmt: skip
         self.store.start_run(self.run)

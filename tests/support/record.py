@@ -69,6 +69,12 @@ def a_run(**fields: Any) -> Run:
     return Run(**given)
 
 
+def a_run_of_probes(target: str, **fields: Any) -> Run:
+    """A run as a monitor's prober of this target makes it."""
+    load = {"fingerprint": {"load": {"users": 3, "arrivals": "every:60s"}}}
+    return a_run(**load | fields | {"labels": {**fields.get("labels", {}), "target": target}})
+
+
 @cache
 def _empty_database() -> bytes:
     """An empty file with our schema, made once: most of the cost of a small database is its migrations."""

@@ -66,14 +66,19 @@ def render_damaged(damaged: Sequence[str], console: Console | None = None) -> No
 
 
 def render_runs(
-    runs: Sequence[Run], verdicts: Mapping[str, RunVerdict] | None = None, console: Console | None = None
+    runs: Sequence[Run],
+    verdicts: Mapping[str, RunVerdict] | None = None,
+    console: Console | None = None,
+    probes: Mapping[str, int] | None = None,
 ) -> None:
     """The runs of a database, oldest first. `verdicts`: by the run's id; a run without one was not judged.
+
+    `probes`: how many there are in each run that a monitor made.
 
     Several hosts are numbered above the table: an address in each row would break over two lines.
     """
     console = console_of(console)
-    verdicts = verdicts or {}
+    verdicts, probes = verdicts or {}, probes or {}
     hosts = sorted({run.host for run in runs})
     table = table_of("run", "verdict", ">users", ">took", "labels", *([">host"] if len(hosts) > 1 else []))
     table.columns[0].no_wrap = True  # people copy the id for other commands
@@ -82,7 +87,10 @@ def render_runs(
     table.columns[4].overflow = "fold"
     for run in runs:
         took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
-        row = [run.id, _judged(run, verdicts), _users(run), took, _labels(run)]
+        verdict, users = _judged(run, verdicts), _users(run)
+        if run.id in probes:  # however it ended: the monitor goes on in another run
+            verdict, users = f"monitor, {some(probes[run.id], 'probe')}", "–"
+        row = [run.id, verdict, users, took, _labels(run)]
         table.add_row(*map(safe, row), *([str(1 + hosts.index(run.host))] if len(hosts) > 1 else []))
     for number, host in enumerate(hosts, start=1):
         console.print(safe(f"host {number}: {host}" if len(hosts) > 1 else f"host: {host}"))

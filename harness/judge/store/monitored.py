@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
-from streamgauge.harness.config.monitor_checks import TARGET
 from streamgauge.harness.errors import DamagedRow, StoreError
 from streamgauge.harness.judge.store import monitor_schema
 from streamgauge.harness.judge.store.connection import Connection, as_store_errors
@@ -90,7 +89,7 @@ class MonitorStore(Store):
             except DamagedRow as fault:
                 unread.append(str(fault))
                 continue
-            if TARGET not in run.labels:
+            if run.probes is None:
                 continue  # somebody else's, in the same file
             new += [New(run, streams) for streams in self._readable(run, after, last, unread)]
         return Latest(last, new, unread, found >= most)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamgauge.harness.config import checks
+from streamgauge.harness.config.monitor_checks import PROBES_ARRIVE, TARGET
 from streamgauge.harness.config.schema import Prices, Reader, Sla
 from streamgauge.harness.judge.store.checked import LONGEST_TEXT, Row, are_only, shown
 from streamgauge.harness.record.failure import Failure
@@ -38,6 +39,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
     instrument: dict[str, Any] = {}  # stamps, versions, platform, processes, clock_drift_ns, …
     notes: list[str] = []  # problems of the run itself, a sentence each; any note makes the run DEGRADED
+
+    @property
+    def probes(self) -> str | None:
+        """The name of the target whose probes its streams are; None: no monitor made it."""
+        load = self.fingerprint.get("load")
+        arrivals = load.get("arrivals") if isinstance(load, dict) else None
+        return self.labels.get(TARGET) if str(arrivals).startswith(PROBES_ARRIVE) else None
 
 
 class VitalSeries(NamedTuple):

@@ -286,6 +286,8 @@ def _incomplete(evidence: Evidence) -> Iterator[Fault]:
     """Streams that are missing, or may be: those that were lost last are those of the worst moments."""
     run, kept = evidence.run, evidence.totals.streams + (evidence.warm_up.streams if evidence.warm_up else 0)
     had = int(run.instrument.get("streams") or 0)  # absent from runs of older versions
+    if run.probes is not None and run.status in {"running", "interrupted"}:
+        return  # a monitor's run ends whenever the monitor does, and each probe stands for itself
     if run.status == "running":
         yield Fault(
             invalid=True,
@@ -309,6 +311,11 @@ _CHECKS: tuple[Callable[[Evidence], Iterable[Fault]], ...] = (
 def _remarks(evidence: Evidence) -> Iterator[str]:
     """What the reader of a result should know even if the run is valid."""
     run = evidence.run
+    if run.probes is not None:
+        yield (
+            f"these are a monitor's probes of {run.probes}, up to a day of them: "
+            "`streamgauge status` says how its service levels are, and `streamgauge incidents` when they were not kept"
+        )
     if evidence.warm_up is not None:
         yield evidence.warm_up.sentence()
     if evidence.cold_start:

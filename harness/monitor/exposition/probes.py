@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamgauge.harness.config.monitor_checks import TARGET
 from streamgauge.harness.judge.measure.arrays import Mask
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.store import Run, Streams
@@ -47,8 +46,8 @@ class NewProbes:
 
     def _of_target(self, new: New) -> Probes | None:
         """None for streams that no probe made, or of a target that the config has no more."""
-        target = new.run.labels.get(TARGET, "")
-        if target not in self._targets:
+        target = new.run.probes
+        if target is None or target not in self._targets:
             return None
         cold = np.asarray(METRICS["connect"].observe(new.streams).counts > 0)
         return Probes(target, new.run, new.streams, cold)
