@@ -319,12 +319,8 @@ def _log_axis(columns: Sequence[tuple[str, Integers, int]]) -> dict[str, object]
     first, last = math.log10(low / wider), math.log10(high * wider)
     steps = (1, 2, 5) if high < 1_000 * low else (1,)
     ticks = [step * 10**power for power in range(math.floor(first), math.ceil(last)) for step in steps]
-    return {
-        "type": "log",
-        "range": [round(first, 4), round(last, 4)],
-        "tickvals": [tick for tick in ticks if first <= math.log10(tick) <= last],
-        "tickformat": ",",
-    }
+    shown = [tick for tick in ticks if first <= math.log10(tick) <= last]
+    return {"type": "log", "range": [round(first, 4), round(last, 4)], "tickvals": shown, "tickformat": ","}
 
 
 def _joined(days: Sequence[Day]) -> list[tuple[str, Integers, int]]:

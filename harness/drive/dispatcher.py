@@ -63,6 +63,11 @@ class Dispatcher:
         if self._greenlet is None:
             self._greenlet = gevent.spawn(self._run, at, counted_from)
 
+    @property
+    def busy(self) -> int:
+        """How many users serve an arrival now."""
+        return self._busy
+
     def close(self) -> None:
         """Hand out no more arrivals."""
         if self._greenlet is not None:

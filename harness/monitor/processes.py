@@ -18,7 +18,6 @@ from streamgauge.harness.run.options import locust_options
 JUDGE = "the judge"
 _SILENCE = 120.0  # seconds without a word of the judge, which tells of each round
 _MOST_USERS = 100  # people of one target: so many probes can be under way at once
-_RUN = "24h"  # after which a prober begins a new run, with a new clock
 
 
 def parts(config: Config, config_path: str, db: str, http: str | None = None) -> list[Part]:
@@ -48,7 +47,6 @@ def _prober(config: Config, target: MonitorTarget, config_path: str, db: str) ->
         "label": labels.written({**target.labels, TARGET: target.name}),
         "seed": int.from_bytes(sha256(target.name.encode()).digest()[:4]),
         "users": min(ceil(timeouts) + 1, _MOST_USERS),
-        "run_time": _RUN,
         "line": target.name,
     }
     return Part(prober_of(target.name), programs.locust_command(scenario, *programs.HEADLESS, *_options(options)))

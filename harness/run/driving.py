@@ -65,6 +65,11 @@ class Driving:
         """How questions are put to the target."""
         return self._assignment.site.request_format
 
+    @property
+    def dispatcher(self) -> Dispatcher | None:
+        """None: a closed load."""
+        return self._assignment.dispatcher
+
     def limit_to(self, spending: Spending) -> None:
         self._assignment.may_ask = spending.may_ask
         self._assignment.record = spending.recording(self._assignment.record)

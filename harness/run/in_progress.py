@@ -15,6 +15,7 @@ from locust.runners import LocalRunner, MasterRunner
 
 from streamgauge.harness.config.schema import Prices
 from streamgauge.harness.config.secrets import filled_metrics, for_workers, public
+from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.server_metrics import ServerWatch
 from streamgauge.harness.errors import ScenarioError, StoreError, StreamgaugeError
@@ -35,7 +36,7 @@ from streamgauge.harness.run.levels import Levels
 from streamgauge.harness.run.local import LocalUsers
 from streamgauge.harness.run.messages import FromWorker, StartRun, cleaned
 from streamgauge.harness.run.open_load import OpenLoad, Sharing
-from streamgauge.harness.run.probing import DAY, Spending
+from streamgauge.harness.run.probing import DAY, Spending, between_probes
 from streamgauge.harness.run.recording import Recording
 from streamgauge.harness.run.settings import Settings
 from streamgauge.harness.run.streams_tab import StreamsTab
@@ -112,6 +113,8 @@ class RunInProgress:
         if not self._settings.keep_going:
             self._watched(self._watch_failures)
         self._watched(self._asked.watch_shape)
+        if isinstance(self._users, LocalUsers) and self._settings.probe and self._users.dispatcher is not None:
+            self._watched(self._end_between_probes, self._users.dispatcher)
         rules = self._settings.rules
         if self._levels is not None:  # it is to find out at which load the rules are missed: that must not end it
             self._watched(self._levels.follow, self.id, self._end)
@@ -169,7 +172,8 @@ class RunInProgress:
         where = f"not whole in {self._settings.database}: {unsaved}" if unsaved else f"in {self._settings.database}"
         try:
             with self._recording.ended() as store:
-                verdict = conclude(store, self.id, self._settings)
+                # Of probes, the monitor judges each by itself; and the next prober waits for the end of this one.
+                verdict = Exit.MET if self._settings.probe else conclude(store, self.id, self._settings)
             if self._settings.report:
                 where += f"; its report is {self._settings.report}"
         finally:
@@ -187,7 +191,7 @@ class RunInProgress:
 
     @property
     def _status(self) -> RunStatus:
-        if self.interrupted:
+        if self.interrupted and self._settings.probe is None:  # nobody says before how long a monitor runs
             return "interrupted"
         return "aborted" if self._aborted else "finished"
 
@@ -269,6 +273,13 @@ class RunInProgress:
     def _end_at(self, moment: int) -> None:
         while (left := moment - self._recording.clock.now()) > 0:  # a gevent timer can fire early
             gevent.sleep(left / 1e9)
+        self._end()
+
+    def _end_between_probes(self, dispatcher: Dispatcher) -> None:
+        """After a day, let the monitor start another process, with a new run and a new clock."""
+        gevent.sleep(DAY)
+        monitor, total = self._settings.config.monitor, self._settings.config.target.timeouts.total
+        between_probes(dispatcher, (2 * monitor.every + total) / 1e9)
         self._end()
 
     def _end(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from locust.env import Environment
 
+from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
@@ -34,6 +35,11 @@ class LocalUsers:
     @property
     def request_format(self) -> RequestFormat:
         return self._driving.request_format
+
+    @property
+    def dispatcher(self) -> Dispatcher | None:
+        """None: a closed load."""
+        return self._driving.dispatcher
 
     def limit_to(self, spending: Spending) -> None:
         """Begin only streams that this budget allows. Call it before `start`."""

@@ -9,6 +9,7 @@ import msgspec
 
 from streamgauge.harness.config.overrides import changed
 from streamgauge.harness.config.schema import Config, Load, Target
+from streamgauge.harness.drive.dispatcher import Dispatcher, Waiting
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.request import RequestFormat
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # scenarios import this module, and start without the store
     from streamgauge.harness.judge.store.spent import TokenRow
 
 DAY = 86_400  # seconds
+_LOOK_EVERY = 0.05  # seconds
 
 
 def as_probe(config: Config, name: str) -> Config:
@@ -34,6 +36,16 @@ def as_probe(config: Config, name: str) -> Config:
     target = changed(config.target, protocol=given.protocol, model=given.model, path=given.path, headers=[])
     load = Load(arrivals=f"every:{config.monitor.every}")
     return msgspec.structs.replace(config, sla=[], load=load, target=target)
+
+
+def between_probes(dispatcher: Dispatcher, patience: float, waiting: Waiting = Waiting()) -> None:  # noqa: B008 - immutable
+    """Return when a probe has just ended, and another process has the time until the next one to take over.
+
+    After `patience` seconds in any case: probes may be so frequent that one is always under way.
+    """
+    before, until = dispatcher.arrivals, waiting.now() + patience * 1e9
+    while (dispatcher.arrivals == before or dispatcher.busy) and waiting.now() < until:
+        waiting.sleep(_LOOK_EVERY)
 
 
 class Spending:

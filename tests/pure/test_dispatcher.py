@@ -8,7 +8,10 @@ import pytest
 from gevent.event import Event
 
 from streamgauge.harness.drive.dispatcher import Dispatcher, Waiting
+from tests.support.late import Late
 from tests.support.record import MS
+
+probing = Late("streamgauge.harness.run.probing")
 
 # who serves it
 
@@ -148,3 +151,28 @@ def test_a_closed_dispatcher_hands_out_nothing_more() -> None:
     dispatcher.open(0)
     gevent.idle()
     assert dispatcher.arrivals == 12
+
+
+def test_a_prober_ends_its_run_when_a_probe_has_just_ended() -> None:
+    dispatcher = Dispatcher([(0, 0)], 1, {"A": 1}, most=lambda: 1, fetch=lambda _: None)
+    leave = Event()
+
+    def serve() -> None:
+        with dispatcher.arrival("A"):
+            leave.wait()
+
+    gevent.spawn(serve)
+    gevent.sleep(0)
+    steps = iter([lambda: None, lambda: dispatcher.open(0), lambda: None, leave.set])
+    now = [0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += round(seconds * 1e9)
+        next(steps)()
+        gevent.idle()
+
+    probing.between_probes(dispatcher, 60.0, Waiting(lambda: now[0], sleep))
+    assert next(steps, None) is None, "not before the probe began and ended"
+    steps = iter([lambda: None] * 3)
+    probing.between_probes(dispatcher, 0.12, Waiting(lambda: now[0], sleep))
+    assert next(steps, None) is None, "a schedule that leaves no gap does not hold it for ever"
