@@ -8,7 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random, SystemRandom
@@ -141,12 +141,15 @@ def lived(tmp_path_factory: pytest.TempPathFactory, others: Others) -> Iterator[
 def _kill(monitor: int, victim: str) -> float:
     """Kill this part of the monitor as soon as it is there. Returns when."""
 
-    def found() -> list[psutil.Process]:
-        children = psutil.Process(monitor).children()
-        return [each for each in children if VICTIMS[victim] in each.cmdline()]
+    def killed() -> bool:
+        for child in psutil.Process(monitor).children():
+            with suppress(psutil.NoSuchProcess):  # it ended just now, by itself or by the kill before this one
+                if VICTIMS[victim] in child.cmdline():
+                    child.kill()
+                    return True
+        return False
 
-    until(found)
-    found()[0].kill()
+    until(killed)
     return time.time()
 
 
