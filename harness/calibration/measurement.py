@@ -8,11 +8,14 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
+
+from msgspec import structs
 
 from streamgauge.harness import programs
 from streamgauge.harness.calibration import machine
@@ -27,6 +30,7 @@ SECONDS = 5
 _SETTLE = 2  # seconds in which the users of a step start
 _ANSWER = 2.2  # seconds: the preset `exact` sends 100 tokens, 50 a second, after 0.2 s
 _SLACK = 0.8  # seconds that an answer may be late before its step ends
+_CPU = Path("/proc/stat")
 _SCENARIO = """\
 from streamgauge.scenario import Steps, StreamUser, constant, task
 
@@ -110,9 +114,27 @@ def _points(folder: Path, layout: Layout, streams: Sequence[int], seconds: int, 
     steps = _SCENARIO.format(users=loads, seconds=_SETTLE + seconds)
     (folder / "readers.py").write_text(steps)
     options = ["--preset", "exact", "--truth", str(log), *(_tls_certificate(folder) if tls else ())]
+    began, all_before, ours_before = time.monotonic(), _used_by_all(), _used_by_us()
     with programs.reference_servers(layout.servers, *options) as url:
         _drive(folder, url, layout)
-    return compare(database, log, list(_windows(loads, seconds)), processes=layout.processes, tls=tls)
+    others = (_used_by_all() - all_before) - (_used_by_us() - ours_before)
+    share = others / (time.monotonic() - began) / (os.cpu_count() or 1)  # below 0 if not known
+    points = compare(database, log, list(_windows(loads, seconds)), processes=layout.processes, tls=tls)
+    return [structs.replace(point, used_by_others=round(min(max(share, 0.0), 1.0), 4)) for point in points]
+
+
+def _used_by_all() -> float:
+    """CPU-seconds of all programs, and those that a virtual machine's host gave to others (proc(5)). 0: not known."""
+    try:
+        user, nice, system, _idle, _waiting, *others = map(int, _CPU.read_text().split(maxsplit=9)[1:9])
+    except (OSError, ValueError):
+        return 0.0
+    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
+
+
+def _used_by_us() -> float:
+    """CPU-seconds of this process and of all that it started and that have ended."""
+    return sum(os.times()[:4])
 
 
 def _windows(loads: Sequence[int], seconds: int) -> Iterator[Window]:

@@ -76,11 +76,12 @@ def _numbers(streams: str) -> list[int]:
 
 
 def _line(point: Point) -> str:
+    layout = processes(point.processes) + (", TLS" if point.tls else "")
     return (
-        f"{processes(point.processes)}{', TLS' if point.tls else '':5} {point.streams:6,} streams  "
-        f"TTFT off by {point.ttft_error_p99:.3f} ms, ITL by {point.itl_error_p99:.3f} ms (P99)  "
-        f"{point.events_per_second:,.0f} events/s, {point.events_per_cpu_second:,.0f} per CPU-second  "
-        f"(server behind its schedule by {point.server_late_p99:.1f} ms, P99)"
+        f"{layout:17} {point.streams:6,} streams  "
+        f"TTFT off by {point.ttft_error_p99:7.3f} ms, ITL by {point.itl_error_p99:7.3f} ms (P99)  "
+        f"{point.events_per_second:7,.0f} events/s, {point.events_per_cpu_second:7,.0f} per CPU-second  "
+        f"(server behind its schedule by {point.server_late_p99:5.1f} ms, P99)"
         f"{f'  not certified: {point.doubt}' if point.doubt else ''}"
     )
 

@@ -13,6 +13,7 @@ from streamgauge.harness.counting import some
 BOUND = 1.0  # ms: the largest error (P99) of TTFT and ITL with which a load counts as exact
 _COMPARED = 0.99  # share of the streams that must be comparable with the server's log
 _OPEN = 0.95  # share of the streams asked for that must have been open at once
+_DISTURBING = 0.1  # share of the cores: above it, a load that was not exact may be so on an idle machine
 
 _Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 _Rate = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
@@ -36,6 +37,7 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     events_per_cpu_second: _Rate  # of the load generator
     server_late_p99: _Milliseconds  # how late the server sent by its own schedule; no error of the load generator
     saturated_share: _Share  # of the load generator's reads: those that came late
+    used_by_others: _Share = 0.0  # of the machine's cores, by other programs meanwhile; no older certificate says it
 
     @property
     def error(self) -> float:
@@ -45,12 +47,18 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     def doubt(self) -> str:
         """Why this load is not certified; "" if it is."""
         if self.error > BOUND:
-            return f"off by more than {BOUND:g} ms"
+            return f"off by more than {BOUND:g} ms{self._disturbed}"
         if self.open < _OPEN:
-            return f"only {100 * self.open:.0f} % of the streams were open at once"
+            return f"only {100 * self.open:.0f} % of the streams were open at once{self._disturbed}"
         if self.compared < _COMPARED:
             return f"only {100 * self.compared:.0f} % of the streams could be compared"
         return ""
+
+    @property
+    def _disturbed(self) -> str:
+        if self.used_by_others < _DISTURBING:
+            return ""
+        return f", while other programs used {100 * self.used_by_others:.0f} % of the cores"
 
 
 class Carried(msgspec.Struct, frozen=True):

@@ -48,6 +48,15 @@ def test_a_load_is_certified_if_it_and_all_smaller_ones_were_exact() -> None:
     assert list(made.sentences()) == ["± 0.2 ms up to 200 streams of 46 events/s in 1 process"]
 
 
+def test_a_load_that_other_programs_disturbed_says_so() -> None:
+    assert point(50, 7.0).doubt == "off by more than 1 ms"
+    assert (
+        point(50, 7.0, used_by_others=0.64).doubt
+        == "off by more than 1 ms, while other programs used 64 % of the cores"
+    )
+    assert not point(50, 0.3, used_by_others=0.64).doubt, "exact in spite of them"
+
+
 def test_processes_and_tls_are_certified_separately() -> None:
     made = certificate(
         point(50, 0.1),
