@@ -11,7 +11,7 @@ from streamgauge import __version__
 from streamgauge.harness import standard_output
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
-from streamgauge.harness.interrupt import clearing_up
+from streamgauge.harness.interrupt import ClearingUp
 from streamgauge.harness.judge.wording import harmless
 from streamgauge.harness.native import library
 from streamgauge.harness.standard_output import OutputLost
@@ -62,7 +62,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with clearing_up():
+            with ClearingUp():
                 library.load()
                 try:
                     return super().invoke(ctx)

@@ -2,11 +2,13 @@
 
 import os
 
-from streamgauge.harness import interrupt, standard_output
+from streamgauge.harness import interrupt
 
 
 def main() -> None:
     interrupt.handle()
+    from streamgauge.harness import standard_output  # noqa: PLC0415 - only now
+
     # Nothing here multiplies matrices, and numpy's threads for that cost start-up time and memory.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     standard_output.watch()

@@ -1,9 +1,10 @@
-"""What Ctrl-C and SIGTERM do to a command that waits for no process: they end it in one line, with exit code 3."""
+"""What Ctrl-C and SIGTERM do to a command that waits for no process: they end it in one line, with exit code 3.
+
+It imports nothing more: until the handlers stand, Python answers Ctrl-C with a traceback, and SIGTERM in silence.
+"""
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _INTERRUPTED = 3  # Exit.INCONCLUSIVE; imported, it would take the time in which this module is needed
 _raises = False  # whether a signal raises KeyboardInterrupt, so that what is under way can be cleared up
@@ -15,14 +16,15 @@ def handle() -> None:
         signal.signal(number, _on_signal)
 
 
-@contextmanager
-def clearing_up() -> Iterator[None]:
-    """In this block, the first signal raises KeyboardInterrupt. Any other ends the process at once."""
-    global _raises  # noqa: PLW0603 - a signal's handler knows nothing else
-    _raises = True
-    try:
-        yield
-    finally:
+class ClearingUp:
+    """In a `with` block of it, the first signal raises KeyboardInterrupt. Any other ends the process at once."""
+
+    def __enter__(self) -> None:
+        global _raises  # noqa: PLW0603 - a signal's handler knows nothing else
+        _raises = True
+
+    def __exit__(self, *_: object) -> None:
+        global _raises  # noqa: PLW0603
         _raises = False
 
 

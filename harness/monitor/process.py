@@ -18,7 +18,7 @@ def run(config_path: str, work: Callable[[Config], None]) -> Exit:
     try:
         library.load()
         config = load(config_path)
-        with interrupt.clearing_up():
+        with interrupt.ClearingUp():
             work(config)
     except KeyboardInterrupt:
         return Exit.MET

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +14,11 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from tests.support.command import BIN, HASTY, RULES, alive_after, processes, started
-from tests.support.reference import ReferenceServer
+from tests.support.command import BIN, HASTY, REPOSITORY, RULES, alive_after, processes, started
+from tests.support.reference import ReferenceServer, wait_for
 
 # While the command imports, while Locust starts, while users are spawned, in the middle, and while it judges.
-MOMENTS = (0.3, 0.7, 1.2, 1.8, 2.4, 3.2, 4.0, 4.8)  # seconds
+MOMENTS = (0.0, 0.4, 0.9, 1.5, 2.1, 2.9, 3.7, 4.5)  # seconds since the command handles signals
 TO = ("group", "command", "process")
 AT_ONCE = 4
 
@@ -46,6 +47,7 @@ def interrupted(server: ReferenceServer, folder: Path, number: int, moment: floa
         *processes(number % 2),
     ]  # fmt: skip
     with started(words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True) as run:
+        until_handled(run.pid)
         time.sleep(moment)
         children = list(below(run.pid))
         with contextlib.suppress(ProcessLookupError):  # the run was quick
@@ -57,9 +59,29 @@ def interrupted(server: ReferenceServer, folder: Path, number: int, moment: floa
     return Ended(moment, to, run.returncode, said, alive_after(2, children))
 
 
+def until_handled(pid: int) -> None:
+    """Wait until the process handles SIGTERM, which Python does not by itself. Before that, the kernel ends it."""
+
+    def handled() -> bool:
+        status = Path(f"/proc/{pid}/status").read_text()
+        (caught,) = (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("SigCgt:"))
+        return bool(caught & 1 << signal.SIGTERM - 1)
+
+    wait_for(handled)
+
+
 def below(pid: int) -> Iterator[psutil.Process]:
     with contextlib.suppress(psutil.NoSuchProcess):
         yield from psutil.Process(pid).children(recursive=True)
+
+
+def test_signals_are_handled_before_anything_that_takes_time_is_imported() -> None:
+    """Until then a user who presses Ctrl-C sees a traceback. Without `site`, which imports what it likes."""
+    here = REPOSITORY / "src"
+    look = f"import sys; sys.path.append({str(here)!r}); import streamgauge.harness.entry; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-IS", "-c", look], capture_output=True, text=True, check=True)
+    heavy = {"typing", "contextlib", "re", "click", "streamgauge.harness.cli", "streamgauge.harness.standard_output"}
+    assert not heavy & {*done.stdout.split()}
 
 
 def test_a_signal_at_any_moment_ends_it_in_words_and_leaves_nothing_behind(
