@@ -62,7 +62,7 @@ def test_nothing_goes_on_after_a_kill_and_what_survives_says_so(killed: Killed) 
     assert killed.left == [], "processes that the killed one had started"
     assert "Traceback" not in killed.said, killed.said
     if not killed.in_time:
-        assert ended_well(killed.exit_code, (killed.folder / "result.json").read_text()), killed.said
+        assert ended_well(killed.exit_code, killed.database), killed.said
     elif killed.plan.victim in {"local", "master"}:
         assert killed.exit_code == 2
         assert "the process -m streamgauge.harness.run was killed by SIGKILL" in killed.said

@@ -91,8 +91,8 @@ def test_a_schedule_is_divided_among_processes_and_the_requests_stay_the_same(
         "--gauge-seed", 5,
     )  # fmt: skip
     both = [(*load, "--gauge-db", "one.db"), (*load, "--gauge-db", "two.db", *processes(2))]
-    for run in locust_in_forks(both, folder):
-        assert ended_well(run.returncode, run.stdout), run.stderr
+    for run, name in zip(locust_in_forks(both, folder), ("one.db", "two.db"), strict=True):
+        assert ended_well(run.returncode, folder / name), run.stdout + run.stderr
     asked = []
     for name in ("one.db", "two.db"):
         found = rows(folder / name, f"SELECT due_at, worker, user, input_tokens FROM streams {ALL_AT_WORK}")
@@ -125,7 +125,7 @@ def test_arrivals_go_on_while_the_server_stalls(folder: Path) -> None:
         finally:
             os.kill(frail.process.pid, signal.SIGCONT)
         code, output, errors = ended(run)
-    assert ended_well(code, output), (output, errors)
+    assert ended_well(code, database), (output, errors)
     first, came = zip(
         *rows(database, "SELECT due_at, first_content_at FROM streams WHERE first_content_at IS NOT NULL ORDER BY 1"),
         strict=True,
@@ -147,7 +147,7 @@ def test_a_run_by_a_schedule_file_ends_with_its_last_answer_and_spares_users_wit
     (folder / "crowd.py").write_text(CROWD + REGULAR)
     with running("streamgauge", "run", "crowd.py", "--host", server.url, "--db", "run.db", cwd=folder) as run:
         code, output, errors = ended(run)
-    assert ended_well(code, output), (output, errors)
+    assert ended_well(code, folder / "run.db"), (output, errors)
     found = rows(folder / "run.db", "SELECT due_at, outcome FROM streams WHERE user != 'Regular' ORDER BY due_at")
     assert [due - found[0][0] for due, _ in found] == [0, 250_000_000, 250_000_000, 1_500_000_000]
     assert {outcome for _, outcome in found} == {"completed"}

@@ -120,7 +120,7 @@ def test_peers_without_the_secret_or_with_wrong_messages_change_nothing(server: 
             peer.send_bytes(bytes(40 * 2**20))
         shown, said = host.communicate(timeout=60)
         assert honest.wait(30) == 0
-    assert ended_well(host.returncode, shown), shown + said
+    assert ended_well(host.returncode, folder / "run.db"), shown + said
     assert "Traceback" not in said
     assert "\x1b" not in said
     assert "a peer without the master's STREAMGAUGE_TOKEN was refused" in said
@@ -249,7 +249,7 @@ def test_a_worker_with_another_scenario_is_refused_and_the_run_is_right(server: 
             assert honest.wait(30) == 0
     assert "has another scenario than the master: copy the master's file to it" in told
     assert "has another scenario than the master: copy the master's file to it; it was refused" in said
-    assert ended_well(host.returncode, shown), shown + said
+    assert ended_well(host.returncode, folder / "run.db"), shown + said
     assert rows(folder / "run.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]
     assert rows(folder / "run.db", "SELECT notes FROM runs") == [("[]",)]
 
@@ -306,9 +306,9 @@ def test_two_runs_with_processes_at_once_are_two_runs_on_this_machine_alone(
         until(lambda: count(folder / "one.db", "streams") and count(folder / "two.db", "streams"))
         assert len(_listening(first.pid)) == len(_listening(second.pid)) == 1
         assert {host for pid in (first.pid, second.pid) for host in _listening(pid)} == {"127.0.0.1"}
-        for each in (first, second):
+        for each, name in ((first, "one"), (second, "two")):
             shown, said = each.communicate(timeout=60)
-            assert ended_well(each.returncode, shown), shown + said
+            assert ended_well(each.returncode, folder / f"{name}.db"), shown + said
             assert "Traceback" not in said
     for name in ("one", "two"):
         assert rows(folder / f"{name}.db", "SELECT DISTINCT worker FROM streams") == [("worker-0",)]

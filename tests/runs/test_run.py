@@ -125,7 +125,7 @@ def test_a_run_can_give_every_user_another_client(server: ReferenceServer, rules
         "--config", rules, "--db", "run.db", "--client", "anthropic",
         cwd=tmp_path,
     )  # fmt: skip
-    assert ended_well(ended.returncode, ended.stdout), ended.stdout + ended.stderr
+    assert ended_well(ended.returncode, tmp_path / "run.db"), ended.stdout + ended.stderr
     assert rows(tmp_path / "run.db", f"SELECT sum({FAILED}) FROM streams") == [(0,)]
     assert rows(tmp_path / "run.db", "SELECT DISTINCT client FROM streams") == [("anthropic",)]
     assert "client_overhead" in ended.stdout, "what the SDK adds is told beside what the wire delivered"

@@ -75,7 +75,7 @@ def divided(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory) -
     environ = {**os.environ, "XDG_STATE_HOME": str(folder)}
     with started(words, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as locust:
         shown, said = locust.communicate(timeout=60)
-    assert ended_well(locust.returncode, shown), shown + said
+    assert ended_well(locust.returncode, folder / "run.db"), shown + said
     (folder / "said").write_text(said)
     return folder / "run.db"
 
@@ -153,7 +153,7 @@ def elsewhere(server: ReferenceServer, tmp_path_factory: pytest.TempPathFactory)
             cwd=folder, A_KEY="the masters secret",
         )  # fmt: skip
         assert worker.wait(20) == 0
-    assert ended_well(ended.returncode, ended.stdout), ended.stdout + ended.stderr
+    assert ended_well(ended.returncode, folder / "run.db"), ended.stdout + ended.stderr
     return folder
 
 

@@ -2,6 +2,16 @@
 
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.support.late import Late
+
+store, judgement = Late("streamgauge.harness.judge.store"), Late("streamgauge.harness.judge.verdict.judgement")
+validity, sla = Late("streamgauge.harness.judge.verdict.validity"), Late("streamgauge.harness.judge.verdict.sla")
+short_of_cores = Late("streamgauge.harness.judge.verdict.short_of_cores")
 
 _BUSY = "the machine was busy with other work"  # of a verdict: judge/verdict/short_of_cores.py
 
@@ -18,10 +28,36 @@ def again_if_busy(
     return attempt() if _was_busy(ended.stdout + ended.stderr) else ended
 
 
-def ended_well(code: int | None, said: str) -> bool:
-    """Of a test that asks for other things than the verdict: whether the run was MET, or is invalid for that reason."""
-    return code == 0 or (code == 3 and _was_busy(said))
+def ended_well(code: int | None, database: Path) -> bool:
+    """Of a test that asks for other things than the verdict: whether the run was MET, or was only kept from its cores.
+
+    Such a run is INVALID since it was late because of other programs. No stream, no load and no time may be missing
+    from it, and no rule missed: that would be another reason.
+    """
+    return code == 0 or (code == 3 and _only_late(database))
+
+
+def _only_late(database: Path) -> bool:
+    with store.Store.open(database) as opened:
+        found = judgement.judge(opened)
+        vitals = {name: opened.vital(found.run.id, name) for name in validity.EVIDENCE}
+    evidence = validity.Evidence(found.run, found.totals, found.distributions, vitals, found.warm_up, cold_start="")
+    statuses = {verdict.status for verdict in found.verdicts}
+    return (
+        found.verdict is judgement.RunVerdict.INVALID
+        and bool(short_of_cores.explained(found.run, vitals))
+        and not validity.doubts_of_good_figures(evidence)
+        and sla.RuleStatus.MISSED not in statuses
+    )
 
 
 def _was_busy(said: str) -> bool:
     return _BUSY in " ".join(said.split())  # whatever the width of the terminal
+
+
+def cores_in_use(since: Any) -> float:
+    """The share of all cores that were in use, or withheld by the host, since this `psutil.cpu_times()`."""
+    now = psutil.cpu_times()
+    passed = [after - before for before, after in zip(since, now, strict=True)]
+    idle = now.idle - since.idle + getattr(now, "iowait", 0.0) - getattr(since, "iowait", 0.0)
+    return 1 - idle / sum(passed)
