@@ -60,4 +60,4 @@ def cores_in_use(since: Any) -> float:
     now = psutil.cpu_times()
     passed = [after - before for before, after in zip(since, now, strict=True)]
     idle = now.idle - since.idle + getattr(now, "iowait", 0.0) - getattr(since, "iowait", 0.0)
-    return 1 - idle / sum(passed)
+    return float(1 - idle / sum(passed))
