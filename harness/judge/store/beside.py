@@ -4,6 +4,7 @@ SQLite hands over a row value by value, and holds Python's global lock while it 
 batches, and so all figures, are the same with and without the second process.
 """
 
+import fcntl
 import itertools
 import pickle
 import subprocess
@@ -20,6 +21,7 @@ from streamgauge.harness.programs import running
 
 FEWEST = 20_000  # streams for which a second process is worth its start
 _FIRST = 2  # batches that this process reads itself, while the other one starts
+_PIPE = 2**20  # bytes: with Linux's 64 KiB, the processes would wake each other a hundred times for a batch
 
 
 def measured_streams(store: Store, run_id: str, count: int) -> Iterator[Streams]:
@@ -40,6 +42,8 @@ def streams_beside(store: Store, run_id: str, batch: int = BATCH) -> Generator[S
     reader = [sys.executable, "-P", "-m", __package__, str(store.path), run_id, str(batch)]
     with running(reader, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         told, batches = cast(TextIO, process.stdin), cast(TextIO, process.stdout).buffer
+        with suppress(OSError, AttributeError):  # a limit of the user's, or no Linux: it is slower, and works
+            fcntl.fcntl(batches, fcntl.F_SETPIPE_SZ, _PIPE)
         try:
             first = list(itertools.islice(store.streams(run_id, batch=batch), _FIRST))
             with suppress(BrokenPipeError), told:  # it has ended; the other pipe tells
