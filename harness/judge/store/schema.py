@@ -59,7 +59,8 @@ def migrate(database: Database) -> None:
 
 def unknown_migration(database: Database) -> str | None:
     """The name of an applied migration that this version does not know; None if it knows all of them."""
-    known = {migration.name for migration in _MIGRATIONS.pending(Database(memory=True))}
+    empty = Database(memory=True, execute_plugins=False)  # plugins: it would search all installed packages for them
+    known = {migration.name for migration in _MIGRATIONS.pending(empty)}
     return next((each.name for each in _MIGRATIONS.applied(database) if each.name not in known), None)
 
 
