@@ -90,8 +90,8 @@ def gather(metric: Metric, seen: Observed, ids: Integers, bounds: Integers, into
 
 def distribution(metric: Metric, parts: Sequence[Gathered]) -> Distribution:
     """One distribution of all that the parts gathered."""
-    kept = merged([part.kept.counted() for part in parts])
-    plain = merged([kept, *(part.of_failed.counted() for part in parts)])
+    kept = Tally.joined([part.kept for part in parts]).counted()
+    plain = merged([kept, Tally.joined([part.of_failed for part in parts]).counted()])
     ticks, owners = clusters.joined([part.clusters for part in parts])
     unit = metric.ticks_per_unit
     values = plain[0] / unit

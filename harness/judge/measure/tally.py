@@ -49,6 +49,17 @@ class Tally:
         found = library.LIBRARY.sg_tally(values.ctypes.data, len(values), table, self.TABLE, left)
         return others[:found].copy()  # not a view, which would keep the whole array
 
+    @classmethod
+    def joined(cls, tallies: Sequence["Tally"]) -> "Tally":
+        """All that these counted, as one. Adding up tables is many times faster than merging the values in them."""
+        whole = cls()
+        for tally in tallies:
+            if tally._table is not None:
+                tally._count_pending()
+                whole._table = tally._table.copy() if whole._table is None else np.add(whole._table, tally._table)
+        whole._large = merged([tally.counted() if tally._table is None else tally._large for tally in tallies])
+        return whole
+
     def counted(self) -> Counted:
         """It may be asked for again, at no cost, until more is added."""
         if self._pending_count and self._table is None:
