@@ -52,7 +52,7 @@ def _lead(judgement: Judgement) -> str:
     if judgement.verdict == "inconclusive" and alike:
         rules = [_rule(verdict) for verdict in alike[:MOST_RULES]]
         rest = f" and {len(alike) - MOST_RULES} more" if len(alike) > MOST_RULES else ""
-        return sentence(f"{judgement.reason}: {', '.join(rules)}{rest}{_would_settle(alike)}")
+        return sentence(f"{judgement.reason}: {', '.join(rules)}{rest}{_would_settle(alike, judgement.seconds)}")
     if judgement.verdict == "invalid":
         return sentence(f"This run cannot be judged: {judgement.reason}")
     if judgement.verdict == "met" and len(alike) > 1:
@@ -92,12 +92,13 @@ def _without_end(verdict: Verdict) -> str:
     return f"{subject}{of} was {figure_or_never(verdict.plain, verdict.unit)}, not counting {failed} that never had one"
 
 
-def _would_settle(verdicts: list[Verdict]) -> str:
-    """How many samples they need; "" if that is not known of all."""
-    needed = [verdict.needed for verdict in verdicts if verdict.needed is not None]
-    if len(needed) < len(verdicts):
+def _would_settle(verdicts: list[Verdict], seconds: float) -> str:
+    """How long a run at the same load they need, if this one took so many seconds; "" if that is not known of all."""
+    longer = [verdict.needed / verdict.n for verdict in verdicts if verdict.needed is not None and verdict.n]
+    if len(longer) < len(verdicts) or max(longer) <= 1:
         return ""
-    return f"; about {max(needed):,} samples would settle {'it' if len(verdicts) == 1 else 'each'}"
+    them, needed = "it" if len(verdicts) == 1 else "them", span(max(longer) * seconds)
+    return f". About {max(longer):.2g} times as many streams would settle {them}: {needed} of the same load"
 
 
 def _rule(verdict: Verdict) -> str:

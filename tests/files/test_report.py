@@ -96,6 +96,15 @@ def test_a_figure_without_end_is_told_by_what_failed(tmp_path: Path) -> None:
     assert "SLA missed: 40 of 40 streams never had a ttft; limit 100 ms." in html
 
 
+def test_what_would_settle_a_rule_is_told_as_time_of_the_same_load(tmp_path: Path) -> None:
+    html, judgement = rendered(tmp_path / "run.db", ttfts([500.0] * 100), "error_rate < 1%")
+    (rule,) = judgement.verdicts
+    assert rule.needed is not None
+    times = rule.needed / rule.n
+    told = f"About {times:.2g} times as many streams would settle it: {10 * times:.0f} s of the same load."
+    assert f"1 rule inconclusive, none missed: error_rate &lt; 1%. {told}" in html.replace("&#160;", " ")
+
+
 def test_the_rule_nearest_to_its_limit_is_told_and_a_full_share_is_far_from_it(tmp_path: Path) -> None:
     rules = "p95(ttft) < 1s", "completion_rate > 98%"
     html, judgement = rendered(tmp_path / "run.db", ttfts([500.0] * 400), *rules)
