@@ -5,6 +5,7 @@ reach         the host's addresses and its TLS
 evidence      all that was seen, as one frozen value
 candidates    what an endpoint may be asked for
 session       asks within a budget of requests and of time
+settling      what an endpoint speaks, before anything else is asked
 experiments   what is asked
 examination   everything that is asked, one after the other
 result        what a check finds

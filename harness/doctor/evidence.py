@@ -22,6 +22,8 @@ class Evidence:
     untried: Mapping[str, str] = field(default_factory=dict)  # why an experiment was not made, by experiment
     figures: Mapping[str, float] = field(default_factory=dict)  # what experiments measured beside their answers
     origin: str | None = None  # the URL of the server itself, behind the proxy
+    framing: str = "sse"  # what divides its answers into events
+    lines: str = ""  # of the config, that were found by a question and not given
     advice: tuple[Advice, ...] = ()  # what may help if no answer could be read
     requests: int = 0  # that were sent
     budget: int = 0  # requests that were allowed
@@ -40,6 +42,20 @@ class Evidence:
     @property
     def first(self) -> Seen | None:
         return self.seen.get("as_is")
+
+    @property
+    def stream(self) -> Seen | None:
+        """The first answer, if it is a stream or may be one."""
+        first = self.first
+        return first if first is not None and first.answered and not first.instead else None
+
+    @property
+    def no_stream(self) -> str:
+        """Why there is none."""
+        first = self.first
+        if first is None or not first.answered:
+            return "there was no answer to look at"
+        return f"{first.instead} came, and no stream"
 
     @property
     def ordinary(self) -> list[Seen]:

@@ -11,16 +11,17 @@ from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.experiments import EXPERIMENTS
 from streamgauge.harness.doctor.reach import Reach, look
 from streamgauge.harness.doctor.seen import Seen
-from streamgauge.harness.doctor.session import QUESTION, Session, Spent
+from streamgauge.harness.doctor.session import QUESTION, Session
+from streamgauge.harness.doctor.settling import Settled, settle
 from streamgauge.harness.drive.protocols import PROTOCOLS
 from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.probe.advice import Advice
 from streamgauge.harness.probe.asking import Probe
 from streamgauge.harness.probe.events import taken
-from streamgauge.harness.probe.recognising import recognised
 from streamgauge.harness.probe.remedies import remedies
 
 _LONGEST_LOOK = 15.0  # seconds, at the addresses and TLS
+_READ_WITH = "The answers were read with these lines, found by a first question. For the config, if they are right:"
 
 
 @dataclass(frozen=True)
@@ -56,33 +57,25 @@ def examine(case: Case) -> Evidence:
 
 def _settle(case: Case, session: Session) -> Probe | None:
     """Find out what the endpoint speaks. Returns the answer that came nearest, if no answer could be read."""
-    by_host: dict[str, list[Target]] = {}
-    for host, target in case.candidates:
-        by_host.setdefault(host, []).append(target)
-    nearest: Probe | None = None
-    for host, targets in by_host.items():
-        try:
-            result = recognised(host, targets, session.probe)
-        except Spent:
-            break
-        if result.working is not None:
-            session.settle(host, result.working.probe.target)
-            return None
-        probe = result.first.probe
-        if nearest is None or probe.status not in {404, 405}:
-            nearest = probe
-        if probe.status is None or session.stopped:
-            break
-    return nearest
+    found = settle(case.candidates, session.probe)
+    if not isinstance(found, Settled):
+        return found
+    session.settle(found.host, found.target)
+    session.lines = found.lines
+    if found.redirect is not None:
+        session.seen["redirect"] = Seen.of(found.redirect)
+    return None
 
 
 def _evidence(case: Case, session: Session, reach: Reach, unread: Probe | None) -> Evidence:
     first = unread or session.first
     if unread is not None:
         session.seen["as_is"] = Seen.of(unread)
-    advice: tuple[Advice, ...] = ()
+    advice: list[Advice] = []
     if first is not None and not session.seen["as_is"].completed:
-        advice = tuple(remedies(first, taken(first)))
+        advice += remedies(first, taken(first))
+    if session.lines:
+        advice.append(Advice(_READ_WITH, session.lines))
     return Evidence(
         url=first.url if first is not None else case.url,
         protocol=first.protocol.name if first is not None else next(iter(PROTOCOLS)),
@@ -91,7 +84,9 @@ def _evidence(case: Case, session: Session, reach: Reach, unread: Probe | None) 
         untried=dict(session.untried),
         figures=dict(session.figures),
         origin=case.origin,
-        advice=advice,
+        framing=first.protocol.framing if first is not None else "sse",
+        lines=session.lines,
+        advice=tuple(advice),
         requests=session.requests,
         budget=case.budget,
         seconds=session.seconds,

@@ -9,11 +9,13 @@ from statistics import median
 from streamgauge.harness.drive.protocols.protocol import line
 from streamgauge.harness.probe.asking import Probe
 from streamgauge.harness.probe.events import Taken, taken
+from streamgauge.harness.probe.samples import Sample
 from streamgauge.harness.record.held_back import FEWEST_CHUNKS, LATE, Pattern
 from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
 
 _EXCERPT = 120  # characters
 _TOTAL = "total "  # begins what a record says of an answer that took longer than all of it may
+_ENDED = {Outcome.EMPTY, Outcome.TRUNCATED, Outcome.MALFORMED}  # by the server, and not by an accident
 _OF_WHOLE, _OF_APART = 0.05, 0.25  # our lateness that cannot make an answer collapse, or bursts
 
 
@@ -163,6 +165,18 @@ class Seen:
     def held(self) -> bool:
         """Whether something gathered its chunks."""
         return self.collapsed or self.coalesced
+
+    @cached_property
+    def instead(self) -> str:
+        """What the server sent in place of a stream, in words; "": something that may be one."""
+        if not self.answered or self.content:
+            return ""
+        if not self.body:
+            return "nothing" if self.complete and self.outcome in _ENDED else ""
+        sample = Sample(self.body, self.headers)
+        if sample.markup:
+            return "a web page"
+        return "one JSON document" if isinstance(sample.document, dict | list) and not sample.lines else ""
 
     @property
     def words(self) -> str:

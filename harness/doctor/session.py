@@ -71,6 +71,7 @@ class Session:
     budget: int
     question: str = QUESTION
     slow: float = 0.0  # seconds for which a stream is held silent; 0: none is
+    lines: str = ""  # of the config, that were found and not given
     requests: int = 0
     seen: dict[str, Seen] = field(default_factory=dict)
     untried: dict[str, str] = field(default_factory=dict)
@@ -246,13 +247,13 @@ class Session:
         person.close()
         if found is None:
             raise Spent(f"{self.spent or 'stopped'}, and nothing is known of what the endpoint speaks")
-        return dataclasses.replace(found, host=host, client=client)
+        return dataclasses.replace(found, host=host, client=client, stopped=self.stopped)
 
     def _put(
         self, name: str, client: WireClient, site: Site, prompt: Prompt, plan: Plan, road: Network
     ) -> Probe | None:
         if self.spent:
-            self.untried[name] = self.spent
+            self._leave_out(name, self.spent)
             return None
         self.requests += 1
         greenlet = gevent.spawn(asking.put, client, site, "wire", prompt, plan, road)
@@ -260,9 +261,13 @@ class Session:
         found = greenlet.get()
         del self._running[name]
         if not isinstance(found, Probe):
-            self.untried[name] = "it was stopped"
+            self._leave_out(name, "it was stopped")
             return None
         return found
+
+    def _leave_out(self, name: str, why: str) -> None:
+        if name:  # without a name, it was no experiment
+            self.untried[name] = why
 
 
 def bounded(target: Target) -> Target:

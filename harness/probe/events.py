@@ -45,7 +45,7 @@ def _taken(probe: Probe) -> Iterator[Taken]:
     answer, first, limit = Answer(), True, probe.target.limits.event_bytes
     reads, clock, due_at = probe.transcript.reads, probe.site.clock, probe.transcript.due_at
     arrived = reads.arrived(clock).tolist()
-    for event in decoded(decoder(probe.protocol.framing), probe.body, lambda: None):
+    for event in _events(probe):
         number = min(reads.completing(event.end), max(0, len(arrived) - 1))
         at = (arrived[number] - due_at) / 1e6 if probe.asked and arrived else None
         before = _reported(answer)
@@ -68,6 +68,17 @@ def _taken(probe: Probe) -> Iterator[Taken]:
         yield Taken(at, event.size, what, shown, number, content, text)
         if meaning.ends or meaning.error is not None:
             return
+
+
+def _events(probe: Probe) -> Iterator[Event]:
+    """Of raw text, each read is one."""
+    if probe.protocol.framing != "text":
+        yield from decoded(decoder(probe.protocol.framing), probe.body, lambda: None)
+        return
+    pieces, begin = decoder("text"), 0
+    for end in probe.transcript.reads.columns()[0].tolist():
+        yield from pieces.feed(probe.body[begin:end])
+        begin = end
 
 
 def _what(event: Event, meaning: Meaning, before: tuple[object, ...], answer: Answer) -> str:

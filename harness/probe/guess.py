@@ -19,6 +19,7 @@ _ENDS = re.compile("done|finish|end|stop|complete|final|last", re.IGNORECASE)
 _REASONS = {"finish_reason", "stop_reason", "finishReason", "stopReason", "done_reason", "doneReason", "reason"}
 _NO_REASONS = {"", "null", "none"}
 _FEWEST_RAW = 3  # events
+_MARK = re.compile(rb"\[[A-Za-z_ -]{2,20}\]|<[|/]?[A-Za-z_ -]{2,20}[|/]?>")  # as in [END]
 _LAST = 5  # events, one of which has the stop reason
 _DEEPEST = 6
 _MOST_PATHS = 200  # of one event
@@ -67,12 +68,20 @@ def guess(sample: Sample) -> str | None:
 
 
 def _raw(sample: Sample) -> str | None:
-    """The lines for events whose data is the text itself, and whose last event has a name of its own."""
-    names = [event.name for event in sample.events]
-    if len(names) < _FEWEST_RAW or not all(names) or names[-1] in names[:-1] or not _ENDS.search(names[-1]):
-        return None
+    """The lines for events whose data is the text itself. What ends them: an event with a name or a mark of its own."""
+    names, last = [event.name for event in sample.events], sample.events[-1:]
     raw = sum(value is None for value in sample.values[:-1])
-    return lines.target(protocol="custom", events={"end_event": names[-1]}) if 2 * raw > len(names) else None
+    if any(event.data.lstrip().startswith(b"data:") for event in sample.events[:_FEWEST_RAW]):
+        return None  # wrapped once more by a gateway, and no text
+    if len(names) < _FEWEST_RAW or 2 * raw <= len(names):
+        return None
+    if all(names) and names[-1] not in names[:-1] and _ENDS.search(names[-1]):
+        return lines.target(protocol="custom", events={"end_event": names[-1]})
+    if any(names):
+        return None
+    if _MARK.fullmatch(last[0].data):
+        return lines.target(protocol="custom", events={"end_data": last[0].data.decode()})
+    return lines.table("target", {"protocol": "custom", "end": "close", "events": {}})
 
 
 def reason_place(sample: Sample) -> tuple[str, str] | None:

@@ -12,6 +12,7 @@ from streamgauge.harness.probe.asking import Probe
 from streamgauge.harness.probe.complaints import of_words
 from streamgauge.harness.probe.keys import about_keys, of_keys
 
+_WEBSOCKET = re.compile("websocket", re.IGNORECASE)
 _WITH_TLS = re.compile(r"https? request to an https|plain http request was sent to https", re.IGNORECASE)
 
 
@@ -19,7 +20,12 @@ def of_refusal(probe: Probe) -> Iterator[Advice]:
     """What would help, the most likely first."""
     assert probe.status is not None
     if _WITH_TLS.search(probe.words):
-        yield Advice("The port speaks TLS. Write https:// in --host.")
+        yield Advice("The port speaks TLS: write https:// in the URL.")
+        return
+    if probe.status == 426 or (probe.status < 500 and _WEBSOCKET.search(probe.words)):
+        yield Advice(
+            "The endpoint wants a WebSocket, and streamgauge asks by HTTP only: is there a path that streams by HTTP?"
+        )
         return
     told = list(of_words(probe))
     yield from told
@@ -32,18 +38,18 @@ def of_refusal(probe: Probe) -> Iterator[Advice]:
         yield from _redirect(probe)
     elif probe.status >= 500:
         yield Advice(
-            "The server failed, or a proxy in front of it: look at its log. Some servers fail so if the body above is "
-            "not what they expect: [target.request.body] replaces it, see docs/reference/requests.md."
+            "The server failed, or a proxy in front of it: look at its log. Some servers fail so if the question's "
+            "body is not what they expect: [target.request.body] replaces it, see docs/reference/requests.md."
             if probe.status == 500
             else "The server failed, or a proxy in front of it. Nothing in the config helps; look at the server's log."
         )
     else:
-        yield Advice("The server refuses the request; its words above are all that is known of the reason.")
+        yield Advice("The server refuses the request; its words are all that is known of the reason.")
 
 
 def _not_found(probe: Probe) -> Iterator[Advice]:
     if "/v1/v1/" in probe.path or re.search(r"(/[\w-]+)\1(?=/)", probe.path):
-        yield Advice(f"A part of the path is there twice: {probe.path}. Take it out of --host, or out of path.")
+        yield Advice(f"A part of the path is there twice: {probe.path}. Take it out of the URL, or out of path.")
         return
     yield from _other_paths(probe, f"There is nothing at {line(probe.path, 100)}.")
 
@@ -67,9 +73,7 @@ def _other_paths(probe: Probe, says: str) -> Iterator[Advice]:
         yield Advice(f"{says} {probe.protocol.name} usually is at {own}:", lines.target(path=own))
         return
     if probe.target.request is not None or probe.protocol.name == "custom":
-        yield Advice(
-            f"{says} Write the endpoint's path, below the URL of --host:", lines.target(path="/…"), likely=False
-        )
+        yield Advice(f"{says} Write the endpoint's path, below the URL:", lines.target(path="/…"), likely=False)
         return
     origin, base = probe.site.endpoint.origin, probe.secret.blotted(probe.site.endpoint.base)
     for name in others:
@@ -79,7 +83,7 @@ def _other_paths(probe: Probe, says: str) -> Iterator[Advice]:
     more = ", ".join(name for name in PROTOCOLS if name not in {*names, probe.protocol.name})
     yield Advice(f"Or it speaks another protocol: {more}. `streamgauge init` asks in each.")
     if base:
-        yield Advice(f"Or, if --host is the endpoint's whole URL, divide it: --host {origin} --path {line(base, 100)}")
+        yield Advice(f"Or, if this is the endpoint's whole URL, divide it: {origin} and --path {line(base, 100)}")
     else:
         yield Advice("Or, if the endpoint has a path of its own:", lines.target(path="/…"), likely=False)
 
@@ -90,11 +94,11 @@ def _redirect(probe: Probe) -> Iterator[Advice]:
     if not location:
         yield Advice("The server redirects, and does not say where to.")
     elif to.scheme == "https" and probe.site.endpoint.tls is None:
-        yield Advice(f"The server wants TLS. Redirects are not followed; call it with --host https://{to.netloc}.")
+        yield Advice(f"The server wants TLS. Redirects are not followed; ask https://{to.netloc}.")
     elif to.netloc and to.netloc != probe.site.endpoint.authority:
         yield Advice(
             f"The server is elsewhere. Redirects are not followed, since they would carry your keys to another host. "
-            f"Call it with --host {to.scheme}://{to.netloc}, if you trust it."
+            f"Ask {to.scheme}://{to.netloc}, if you trust it."
         )
     elif "login" in location.lower() or "signin" in location.lower():
         yield Advice(f"The server sends you to its login page ({location}): it wants a key or a cookie in the headers.")
@@ -132,8 +136,8 @@ def _not_acceptable(_: Probe) -> Iterator[Advice]:
 
 def _bad_request(_: Probe) -> Iterator[Advice]:
     yield Advice(
-        "The server does not like the body above. Compare it with the server's documentation: `omit` takes keys out, "
-        "[target.body] adds some, [target.request.body] replaces it: see docs/reference/requests.md."
+        "The server does not like the question's body. Compare it with the server's documentation: `omit` takes keys "
+        "out, [target.body] adds some, [target.request.body] replaces it: see docs/reference/requests.md."
     )
 
 

@@ -18,7 +18,7 @@ class _Cause(NamedTuple):
 
 _UNVERIFIED = lines.target(verify=False)
 _CAUSES = (
-    _Cause("does not resolve|DNS", "No such name: check the spelling of --host, the DNS of this machine, and the VPN."),
+    _Cause("does not resolve|DNS", "No such name: check the spelling of the URL, this machine's DNS, and the VPN."),
     _Cause(
         "ECONNREFUSED",
         "Nothing listens at this port. Is the server running, is it this port, and does it listen on this address "
@@ -35,7 +35,7 @@ _CAUSES = (
     ),
     _Cause(
         "certificate.*mismatch|certificate.*not valid for|certificate.*doesn't match",
-        "The certificate is for another name: write that name in --host. To test without checking whom you talk to:",
+        "The certificate is for another name: write that name in the URL. To test without checking whom you talk to:",
         _UNVERIFIED,
     ),
     _Cause(
@@ -46,7 +46,7 @@ _CAUSES = (
     ),
     _Cause(
         "does not speak TLS|UNKNOWN_PROTOCOL|HTTP_REQUEST|RECORD_LAYER|UNEXPECTED_MESSAGE|record layer",
-        "The port does not speak TLS. Write http:// in --host, or the port that does.",
+        "The port does not speak TLS. Write http:// in the URL, or the port that does.",
     ),
     _Cause("TLS handshake", "The port closed or ignored the TLS handshake: does it speak TLS? If not, write http://."),
     _Cause(
@@ -70,7 +70,7 @@ def of_silence(probe: Probe) -> Iterator[Advice]:
 def _closed(probe: Probe) -> Iterator[Advice]:
     if probe.site.endpoint.tls is None:
         yield Advice(
-            "The port took the connection and gave no HTTP answer. If it speaks TLS, write https:// in --host. "
+            "The port took the connection and gave no HTTP answer. If it speaks TLS, write https:// in the URL. "
             "Otherwise another program may listen there, or the server failed: look at its log."
         )
     else:

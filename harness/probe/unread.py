@@ -21,6 +21,7 @@ from streamgauge.harness.record.observation import Outcome
 _MANY = 8  # content events from which on their arrival says whether something buffers
 _BROKEN = re.compile("^not HTTP|bytes in a row without|but the body is not")
 _RATE = re.compile(r"rate.?limit|\b429\b|quota|too many requests|resource.?exhausted", re.IGNORECASE)
+_TEXT = lines.target(protocol="custom", end="close", events={"framing": "text"})
 _SLOW = 500.0  # ms; an answer in one piece that took less may simply be a fast one
 
 
@@ -105,7 +106,7 @@ def _of_format(probe: Probe, sample: Sample) -> Iterator[Advice]:
         if text is not None:
             no_end = 'end = "close"' in text
             yield Advice(
-                "The events are JSON of a format of its own. A guess from this one answer; check it against a second"
+                "The events have a format of their own. A guess from this one answer; check it against a second"
                 + (". Nothing in it told its end, so that any end of the response counts:" if no_end else ":"),
                 _with_path(probe, text),
                 likely=not no_end,
@@ -144,7 +145,7 @@ def _no_stream(probe: Probe, sample: Sample, events: list[Taken]) -> Iterator[Ad
     if sample.markup:
         yield Advice(
             "This is a web page. The URL leads to a website, a login or a proxy's page, and not to the endpoint: "
-            "check --host and path.",
+            "check the URL and path.",
             lines.target(path="/…"),
             likely=False,
         )
@@ -165,7 +166,9 @@ def _no_stream(probe: Probe, sample: Sample, events: list[Taken]) -> Iterator[Ad
     elif probe.body and not events and not sample.events and not sample.lines:
         yield Advice(
             "This is text without events: where a token ends cannot be told. Better is an endpoint that sends "
-            "server-sent events, or a JSON document on each line."
+            "server-sent events, or a JSON document on each line.",
+            _with_path(probe, _TEXT) if sample.kind == "text/plain" else "",
+            likely=False,
         )
     elif (
         events and all(event.what.startswith("ping") for event in events) and not probe.seen.detail.startswith("first")
@@ -193,7 +196,7 @@ def _empty(probe: Probe) -> Iterator[Advice]:
     elif seen.output_tokens:
         yield Advice(
             f"The server counts {seen.output_tokens:,} output tokens, and no event had text where "
-            f"{probe.protocol.name} has it. Look at the events with --all."
+            f"{probe.protocol.name} has it. `streamgauge try --all` shows the events."
         )
     else:
         yield Advice("The model said nothing. Ask it something else, or another model.")

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator
 
 from streamgauge.harness.counting import some
-from streamgauge.harness.doctor.checks.head import framing_of
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
@@ -20,6 +19,7 @@ _PROBLEM = "https://www.rfc-editor.org/rfc/rfc9457"
 _LONG = 5.0  # s: what breaks earlier is no timeout on the way
 _FIELD = re.compile(rb"(?:data|event|id|retry)(?::|$)|:")
 _ENOUGH = 40  # characters of an offending line
+_GUESSED_END = re.compile('^end = "(\\w+)"', re.MULTILINE)
 _BROKEN = {
     Outcome.TRUNCATED,
     Outcome.RESET,
@@ -32,18 +32,31 @@ _BROKEN = {
 
 def end(evidence: Evidence) -> Result:
     """Every ordinary answer to which the server said yes."""
-    every = [*evidence.ordinary, *_light(evidence)]
+    first, every = evidence.first, [*evidence.ordinary, *_light(evidence)]
     asked = [seen for seen in every if not seen.left]
-    if evidence.first is None or not evidence.first.answered:
+    if first is None or not first.answered:
         return unknown("there was no answer to look at")
     if not asked:
         return unknown(f"doctor left the answers before their end: {_why(every[0])}")
+    if first.instead == "nothing":
+        return fail(
+            f"HTTP {first.status} without a body",
+            Fix("the server's log; the path may be of another kind of request", _END),
+            headline="The server says yes and sends nothing",
+        )
     broken = [seen for seen in asked if seen.outcome in _BROKEN]
-    if broken:
+    if broken and (not first.instead or broken[0].outcome is Outcome.SERVER_ERROR):
         return _cut(evidence, asked, broken)
+    if first.instead:
+        return unknown(f"{evidence.no_stream}: {first.words}")
     unread = [seen for seen in asked if seen.outcome is Outcome.MALFORMED]
     if unread:
         return unknown(f"{len(unread)} of {some(len(asked), 'answer')} cannot be read to the end: {_why(unread[0])}")
+    return _whole_ones(evidence, asked)
+
+
+def _whole_ones(evidence: Evidence, asked: list[Seen]) -> Result:
+    """Of answers that ended as they should."""
     empty = [seen for seen in asked if seen.outcome is Outcome.EMPTY]
     if empty:
         return warn(
@@ -51,7 +64,14 @@ def end(evidence: Evidence) -> Result:
             f"{empty[0].record.detail}",
             Fix("a larger max_tokens, if the model thinks first", _USAGE),
         )
-    reason = evidence.first.record.stop_reason
+    guessed = _GUESSED_END.search(evidence.lines)
+    if guessed is not None:
+        only = "the stop reason" if guessed[1] == "finish_reason" else "the end of the HTTP message"
+        return warn(
+            f"only {only} tells the end of {some(len(asked), 'answer')}: there is no terminal event",
+            Fix("send the protocol's last event, such as `data: [DONE]`, in every answer", _SSE),
+        )
+    reason = asked[0].record.stop_reason
     return fine(f"{some(len(asked), 'answer')} came to their end{f', stop reason {reason}' if reason else ''}")
 
 
@@ -72,6 +92,8 @@ def _cut(evidence: Evidence, asked: list[Seen], broken: list[Seen]) -> Result:
             *fixes(evidence.products, "absolute"),
             headline=f"Answers are cut off after {after:.0f} s: {who(evidence.products, 'absolute') or limit}",
         )
+    if worst.outcome is Outcome.TRUNCATED and worst.complete and not worst.content:
+        return _without_content(worst)
     if worst.outcome is Outcome.TRUNCATED and worst.complete:
         return _without_terminal_event(evidence, asked, told)
     advice = tuple(Fix(each.says, _END) for each in evidence.advice[:1])
@@ -101,38 +123,53 @@ def _without_terminal_event(evidence: Evidence, asked: list[Seen], told: str) ->
     )
 
 
+def _without_content(seen: Seen) -> Result:
+    """Of an answer that the server ended, in which nothing was part of an answer."""
+    if seen.events and all(event.what.startswith("ping") for event in seen.events):
+        return fail(
+            f"only {some(len(seen.events), 'sign')} of life came, and no answer",
+            Fix("the log of the server, or of the gateway that waits for the model", _END),
+            headline="Only signs of life come, and no answer",
+        )
+    return unknown(f"nothing that came was understood as part of an answer: {_why(seen)}")
+
+
 def _why(seen: Seen) -> str:
     return seen.record.detail or seen.outcome
 
 
 def sse(evidence: Evidence) -> Result:
     """By the standard, and as the protocol has it."""
-    first = evidence.first
-    if first is None or not first.answered:
-        return unknown("there was no answer to look at")
+    first = evidence.stream
+    if first is None:
+        return unknown(evidence.no_stream)
     unread = next((seen for seen in evidence.ordinary if seen.outcome is Outcome.MALFORMED), None)
     if unread is not None:
         advice = tuple(Fix(each.says, _SSE) for each in evidence.advice[:1])
         lines = advice or (Fix(f"events as {evidence.protocol} has them, or another --protocol", _SSE),)
         return fail(unread.record.detail, *lines, headline="The events cannot be read")
-    if framing_of(evidence) != "sse":
+    if evidence.framing != "sse":
         return fine(f"read as {evidence.protocol}, which has no server-sent events")
-    if not first.events:
-        return unknown("no event came")
+    in_vain = first.outcome is Outcome.TRUNCATED and not first.content
     for fault in _faults(first):
         return fail(
-            fault,
+            _why(first) if in_vain else fault,
             Fix("UTF-8, lines such as `data: …`, and a blank line after each event", _SSE),
             headline="The events are not as the standard has them",
         )
+    if in_vain and not all(event.what.startswith("ping") for event in first.events):
+        return unknown(f"the events are not those of {evidence.protocol}: {_why(first)}")
     odd = [f"{what} ({times:,} times)" for what, times in first.record.oddities.items() if "compress" not in what]
     if odd:
         return warn("; ".join(odd), Fix("the server, or the gateway that makes these events", _SSE))
+    if not first.events:
+        return unknown("no event came")
     return fine(f"{some(len(first.events), 'event')}, each understood as {evidence.protocol}")
 
 
 def _faults(seen: Seen) -> Iterator[str]:
-    body, cut = seen.body, seen.outcome in _BROKEN or seen.left
+    body = seen.body
+    cut = seen.left or (seen.outcome in _BROKEN and not (seen.complete and not seen.content))
     try:
         codecs.getincrementaldecoder("utf-8")().decode(body, final=not cut)
     except UnicodeDecodeError as fault:
@@ -153,10 +190,17 @@ def usage(evidence: Evidence) -> Result:
     if not whole:
         return unknown("no answer was complete")
     counted = [seen for seen in whole if seen.record.output_tokens is not None]
+    if not counted and evidence.protocol == "custom":
+        return unknown("no place of token counts is known: [target.events] output_tokens names it")
     if len(counted) < len(whole):
+        line = (
+            '"stream_options": {"include_usage": true}'
+            if evidence.protocol == "openai_chat"
+            else "tokens in the last event"
+        )
         return warn(
             f"{len(whole) - len(counted)} of {some(len(whole), 'answer')} told no tokens: cost and tpot are unknown",
-            Fix('"stream_options": {"include_usage": true}, or what the server takes in its place', _USAGE),
+            Fix(f"{line}, or what the server takes in its place", _USAGE),
         )
     record = counted[0].record
     told = f"{record.input_tokens:,} input and " if record.input_tokens is not None else ""
@@ -167,6 +211,8 @@ def whole(evidence: Evidence) -> Result:
     seen = evidence.seen.get("whole")
     if seen is None or evidence.first is None or not evidence.first.answered:
         return unknown(evidence.why_not("whole"))
+    if seen.completed and len(seen.content) > 1 and evidence.protocol == "custom":
+        return unknown("a format of its own was streamed, since nothing says how to ask for it in one piece")
     if seen.completed and len(seen.content) > 1:
         return warn("asked for the answer in one piece, the server streamed it", Fix('heed "stream": false', _PROBLEM))
     if seen.completed:

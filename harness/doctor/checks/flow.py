@@ -5,6 +5,7 @@ count or a buffer makes, or that are gone without compression or without the pro
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from statistics import fmean, median, pstdev
 from typing import NamedTuple
@@ -14,8 +15,11 @@ from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import HAPROXY, fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
 from streamgauge.harness.doctor.seen import Seen
+from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Malformed
 from streamgauge.harness.record.held_back import FEWEST_CHUNKS, STEADY, TOGETHER_MS
+from streamgauge.harness.record.observation import CONTENT
 
+_WHOLE_TEXT = 100  # characters of one event: much more than the few tokens that a model may give at once
 _WAITED = 1_000.0  # ms: who waits so long and then gets everything has been held up
 _SEEN_APART = 200.0  # ms between bursts that a reader notices
 _CORKED = (195.0, 225.0)  # ms between bursts that Linux makes of a socket that says "more will come", as HAProxy's
@@ -38,7 +42,7 @@ def streaming(evidence: Evidence) -> Result:
     pair = [seen for name in ("as_is", "warm") if (seen := evidence.seen.get(name)) is not None and seen.answered]
     judged = [seen for seen in pair if seen.judged]
     if not judged:
-        return unknown(_unjudged(evidence, pair))
+        return _in_one_piece(evidence, pair) or unknown(_unjudged(evidence, pair))
     free = [seen for seen in judged if not seen.held]
     if free:
         seen = free[0]
@@ -52,6 +56,37 @@ def streaming(evidence: Evidence) -> Result:
     if (sure or (blame.proved and _much_apart(judged))) and (len(judged) > 1 or blame.proved):
         return fail(says, *blame.fixes, headline=blame.headline)
     return warn(says, *blame.fixes, headline=blame.headline.replace("holds", "may hold", 1))
+
+
+def _in_one_piece(evidence: Evidence, pair: Sequence[Seen]) -> Result | None:
+    """Of answers that are one document, or one event that is long enough to be the whole text."""
+    first = evidence.first
+    if first is not None and first.instead == "one JSON document":
+        told = f"one JSON document came after {first.ms.get('ended', 0.0):,.0f} ms, and no stream: {first.words}"
+        if not _is_answer(evidence, first):
+            return unknown(f"{told}. Does the endpoint take another key than `stream`, or another path?")
+        return fail(
+            told,
+            Fix('the application: heed `"stream": true`; or the path that streams', _NOTES),
+            headline="The server does not stream: its whole answer is one JSON document",
+        )
+    if not pair or any(len(seen.content) != 1 or seen.record.characters < _WHOLE_TEXT for seen in pair):
+        return None
+    whole = min(seen.whole or 0.0 for seen in pair)
+    says = f"the whole answer, {pair[0].record.characters:,} characters, came as one event after {whole:,.0f} ms"
+    fix = Fix("the application: send each piece of the answer as it is generated", _NOTES)
+    if whole < _WAITED:
+        return warn(says, fix, headline="The server may send its whole answer as one event")
+    return fail(says, fix, headline="The server sends its whole answer as one event")
+
+
+def _is_answer(evidence: Evidence, seen: Seen) -> bool:
+    """Whether the body is an answer in one piece, as its protocol has it."""
+    protocol = PROTOCOLS.get(evidence.protocol)  # type: ignore[call-overload]
+    with suppress(Malformed):
+        meaning = protocol.plain(seen.body, Answer()) if protocol is not None else None
+        return meaning is not None and meaning.error is None and meaning.kind in CONTENT
+    return False
 
 
 def _unjudged(evidence: Evidence, pair: Sequence[Seen]) -> str:
@@ -193,7 +228,8 @@ def chunks(evidence: Evidence) -> Result:
     tokens = (record.output_tokens or 0) / record.content_chunks
     characters = record.characters / record.content_chunks
     told = f"{tokens:.1f} tokens and {characters:.1f} characters in a chunk, on average"
-    if record.content_chunks > 1 and tokens >= _TOKENS_EACH and characters >= _CHARACTERS_EACH:
+    least = _CHARACTERS_EACH if record.content_chunks > 1 else _WHOLE_TEXT
+    if tokens >= _TOKENS_EACH and characters >= least:
         return warn(
             told, Fix("vLLM: --stream-interval 1; elsewhere, what gathers tokens before they are sent", _COALESCING)
         )

@@ -3,7 +3,6 @@
 from streamgauge.harness.doctor.evidence import ORIGIN, Evidence
 from streamgauge.harness.doctor.products import fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
-from streamgauge.harness.drive.protocols import PROTOCOLS
 
 _SSE = "https://html.spec.whatwg.org/multipage/server-sent-events.html"
 _CACHING = "https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2"
@@ -21,27 +20,23 @@ _KINDS = {
         "application/stream+json",
     ),
 }
+_TELL_LENGTH = {"AWS API Gateway", "AWS Lambda", "Varnish"}  # these wait for the whole answer; others only buffer it
 _LONG = 10_000.0  # ms to the first content; proxies' limits for the first byte begin at 25 s
 _WITH_IT = 50.0  # ms between the head and the first content, if the head came with it
 
 
-def framing_of(evidence: Evidence) -> str:
-    protocol = PROTOCOLS.get(evidence.protocol)  # type: ignore[call-overload]
-    return protocol.framing if protocol is not None else "sse"
-
-
 def content_type(evidence: Evidence) -> Result:
-    first = evidence.first
-    if first is None or not first.answered:
-        return unknown("there was no answer to look at")
-    expected = _KINDS.get(framing_of(evidence), ())
+    first = evidence.stream
+    if first is None:
+        return unknown(evidence.no_stream)
+    expected = _KINDS.get(evidence.framing, ())
     told = first.headers.get("content-type", "")
     fix = Fix(f"content-type: {expected[0] if expected else 'text/event-stream'}", _SSE)
     if not told:
         return fail("the answer has no content type", fix, headline="The answer has no content type")
     charset = first.header("content-type").partition("charset=")[2].strip('"; ')
     if expected and first.kind not in expected:
-        if framing_of(evidence) == "ndjson":
+        if evidence.framing == "ndjson":
             return warn(f"`{told}`, where lines of JSON are `{expected[0]}`", fix)
         return fail(
             f"`{told}`: a browser's EventSource refuses it, and proxies buffer and compress it",
@@ -54,9 +49,9 @@ def content_type(evidence: Evidence) -> Result:
 
 
 def caching(evidence: Evidence) -> Result:
-    first = evidence.first
-    if first is None or not first.answered:
-        return unknown("there was no answer to look at")
+    first = evidence.stream
+    if first is None:
+        return unknown(evidence.no_stream)
     told = first.header("cache-control")
     if "no-cache" in told or "no-store" in told:
         return fine(f"`cache-control: {told}`")
@@ -68,9 +63,9 @@ def caching(evidence: Evidence) -> Result:
 
 
 def accel(evidence: Evidence) -> Result:
-    first = evidence.first
-    if first is None or not first.answered:
-        return unknown("there was no answer to look at")
+    first = evidence.stream
+    if first is None:
+        return unknown(evidence.no_stream)
     told = first.header("x-accel-buffering")
     if told == "no":
         return fine("`x-accel-buffering: no`")
@@ -80,14 +75,15 @@ def accel(evidence: Evidence) -> Result:
 
 
 def length(evidence: Evidence) -> Result:
-    first = evidence.first
-    if first is None or not first.answered:
-        return unknown("there was no answer to look at")
+    first = evidence.stream
+    if first is None:
+        return unknown(evidence.no_stream)
+    gatherers = [product for product in evidence.products if product.name in _TELL_LENGTH]
     if told := first.header("content-length"):
         return fail(
             f"`content-length: {told}`: the whole answer was there before its first byte was sent",
             Fix("send the answer as it is generated, with `transfer-encoding: chunked`", _LENGTH),
-            *fixes(evidence.products, "held"),
+            *(fixes(gatherers, "held") if gatherers else ()),
             headline="The server, or a proxy, sends the answer only when it knows its length",
         )
     if not first.header("transfer-encoding"):
@@ -100,9 +96,9 @@ def length(evidence: Evidence) -> Result:
 
 
 def compression(evidence: Evidence) -> Result:
-    first, identity = evidence.first, evidence.seen.get("identity")
-    if first is None or not first.answered:
-        return unknown("there was no answer to look at")
+    first, identity = evidence.stream, evidence.seen.get("identity")
+    if first is None:
+        return unknown(evidence.no_stream)
     lines = fixes(evidence.products, "compressed")
     headline = f"Compression gathers the chunks: {who(evidence.products, 'compressed') or 'a compressor on the way'}"
     asked_for_none = identity.header("content-encoding") if identity is not None and identity.answered else ""

@@ -27,6 +27,8 @@ def answers(evidence: Evidence) -> Result:
         return unknown(f"nothing was asked: {evidence.why_not('as_is')}")
     if first.status is None:
         return unknown(f"no HTTP answer: {first.record.detail}")
+    if first.instead == "a web page":
+        return unknown(f"HTTP {first.status} with a web page, and not an answer: {first.words}")
     if first.answered:
         return fine(f"HTTP {first.status}, {first.header('content-type') or 'without a content type'}")
     told = f"HTTP {first.status}: {first.words or 'no words'}"
@@ -104,7 +106,7 @@ def http2(evidence: Evidence) -> Result:
 
 
 def redirect(evidence: Evidence) -> Result:
-    first = evidence.first
+    first = evidence.seen.get("redirect") or evidence.first
     if first is None or first.status is None:
         return unknown("there was no answer")
     if first.status // 100 != 3:
