@@ -79,15 +79,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Of `pytest -n`: workers are forks and share what they fork, and compute with a lower priority than it.
+    """Of `pytest -n`: workers are forks and share what they fork."""
+    if not hasattr(config, "workerinput") and (number := config.getoption("numprocesses", None)):
+        forks.share()
+        python = forks.workers(config.invocation_params.args).python(workers.BEGIN)
+        config.option.tx = [f"popen//python={python}"] * number
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """Workers of `pytest -n` compute with a lower priority than what they fork.
 
     Then a worker that parses or judges delays no token of another worker's run, and no answer of its server.
     """
-    if hasattr(config, "workerinput"):
+    if hasattr(session.config, "workerinput"):
         priority.lower()
-    elif number := config.getoption("numprocesses", None):
-        forks.share()
-        config.option.tx = [f"popen//python={forks.workers(config.args).python(workers.BEGIN)}"] * number
 
 
 @pytest.hookimpl(optionalhook=True)

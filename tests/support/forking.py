@@ -83,14 +83,16 @@ class _Forking:
         os.kill(self._pids.pop(order), signal.SIGKILL)
 
 
-def serve(door: int, prepared: Callable[[], Callable[[], Any]]) -> None:
-    """Once there is an order, prepare what forks call; then fork for each order."""
+def awaited(door: int) -> bool:
+    """Wait for the first order: False if the tests end without a need for this program."""
     first = _POLL()
     for file in (door, _LIFE):
         first.register(file, select.POLLIN)
-    if _LIFE in dict(first.poll()):  # the tests have ended without a need for this program
-        return
-    called = prepared()
+    return _LIFE not in dict(first.poll())
+
+
+def serve(door: int, called: Callable[[], Any]) -> None:
+    """Fork for each order, and call this in each fork, until the tests end."""
     gc.collect()
     gc.freeze()  # otherwise each fork copies all memory in its first collection
     _Forking(door, called).serve()
@@ -99,14 +101,11 @@ def serve(door: int, prepared: Callable[[], Callable[[], Any]]) -> None:
 def main() -> None:
     del sys.path[0]  # this folder: no fork is to import from it
     door, (module, function), others = int(sys.argv[1]), sys.argv[2].split(":"), sys.argv[3:]
-
-    def prepared() -> Callable[[], Any]:
+    if awaited(door):
         called: Callable[[], Any] = getattr(importlib.import_module(module), function)
         for name in others:
             importlib.import_module(name)
-        return called
-
-    serve(door, prepared)
+        serve(door, called)
 
 
 def _tell(order: socket, number: int) -> None:

@@ -141,10 +141,10 @@ def share() -> None:
     os.environ[_SHARED] = folder.name
 
 
-def workers(paths: Sequence[str]) -> Forks:
-    """Where workers of pytest are forked that run the tests of these paths."""
+def workers(arguments: Sequence[str]) -> Forks:
+    """Where workers are forked of a pytest with these arguments."""
     folder = tempfile.TemporaryDirectory(prefix="forks-")
-    return Forks(_prepared(folder, "pytest", ["-m", "tests.support.workers"], paths))
+    return Forks(_prepared(folder, "pytest", ["-m", "tests.support.workers"], arguments))
 
 
 def _started(program: str, folder: "tempfile.TemporaryDirectory[str]") -> Path:

@@ -1,15 +1,19 @@
-"""The workers of `pytest -n` as forks of one process that has collected the tests, and so imported all test files.
+"""The workers of `pytest -n` as forks of one process that has collected the tests.
 
-Each worker collects them again, as it must, but imports nothing for it: that would cost it three seconds of a core.
+xdist's own workers import all test files and collect all tests, each for itself, for six seconds of a core.
+If the tests cannot be collected, ours do that, too, and each tells of what is wrong.
 """
 
 import contextlib
 import importlib
 import io
+import os
 import sys
-from collections.abc import Callable
+from typing import Any
 
+import _pytest.config
 import pytest
+from _pytest.tmpdir import TempPathFactory
 
 from tests.support import forking
 
@@ -22,17 +26,67 @@ _BESIDE_NOT_QUICK = (
 )  # fmt: skip
 
 
-def main() -> None:
-    door, *paths = sys.argv[1:]
+class _Collected:
+    """A plug-in of pytest: when it has collected, this process forks workers, which run tests of what is collected."""
 
-    def prepared() -> Callable[[], None]:
-        with contextlib.redirect_stdout(io.StringIO()):  # whatever fails, fails in each worker and is told by it
-            pytest.main(["--collect-only", "--quiet", *paths])
-        for name in _BESIDE if paths == ["tests/pure"] else _BESIDE + _BESIDE_NOT_QUICK:
+    def __init__(self, door: int) -> None:
+        self._door = door
+        self._session: pytest.Session | None = None  # None until it is collected
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_cmdline_main(self, config: Any) -> int | None:
+        if self._session is None:
+            config.workerinput = {}  # as of a worker, so that nothing writes files that only the first process writes
+            remote = importlib.import_module("xdist.remote")  # not before: pytest imports its plug-ins itself
+            remote.setup_config(config, None)
+            return None
+        return self._run(config, self._session)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        if self._session is not None or session.testsfailed:
+            return
+        self._session = session
+        quick = session.config.args == ["tests/pure"]
+        for name in _BESIDE if quick else _BESIDE + _BESIDE_NOT_QUICK:
             importlib.import_module(name)
-        return _work
+        _capture(session).stop_global_capturing()  # it writes to files, and forks would share them
+        forking.serve(self._door, self._begin)
+        os._exit(0)
 
-    forking.serve(int(door), prepared)
+    def _begin(self) -> None:
+        """In a fork: let xdist's worker have this process's configuration in place of its own."""
+        assert self._session is not None
+        config = self._session.config
+        _pytest.config._prepareconfig = lambda *_: config
+        _work()
+
+    def _run(self, config: Any, session: pytest.Session) -> int:
+        """In a fork: what pytest does after xdist's worker has its configuration, without collecting."""
+        config._tmp_path_factory = TempPathFactory.from_config(config, _ispytest=True)  # each worker has its own folder
+        _capture(session).start_global_capturing()
+        _capture(session).suspend_global_capture()
+        (worker,) = (each for each in config.pluginmanager.get_plugins() if type(each).__name__ == "WorkerInteractor")
+        worker.pytest_sessionstart(session)
+        worker.pytest_collection()
+        worker.pytest_collection_finish(session)
+        config.hook.pytest_runtestloop(session=session)
+        code = pytest.ExitCode.TESTS_FAILED if session.testsfailed else pytest.ExitCode.OK
+        config.hook.pytest_sessionfinish(session=session, exitstatus=code)
+        config._ensure_unconfigure()
+        return code
+
+
+def main() -> None:
+    door, *arguments = sys.argv[1:]
+    if forking.awaited(int(door)):
+        with contextlib.redirect_stdout(io.StringIO()):  # each worker tells what fails
+            pytest.main(arguments, plugins=[_Collected(int(door))])
+        forking.serve(int(door), _work)  # they could not be collected
+
+
+def _capture(session: pytest.Session) -> Any:
+    return session.config.pluginmanager.getplugin("capturemanager")
 
 
 def _work() -> None:
