@@ -8,18 +8,31 @@ _UNITS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "m": 60_000_000_000}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(us|ms|s|m)")
 _TOKEN_RANGE = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?")
 _LONGEST_DURATION = 10 * _UNITS["m"]
+_LATEST_MOMENT = 24 * 60 * _UNITS["m"]
 _MOST_TOKENS = 100_000
 
 
 def duration(text: str) -> int:
     """`200ms`, `1.5s` → ns, at most 10 minutes."""
-    found = _DURATION.fullmatch(text.strip())
-    if not found:
-        raise ValueError(f'{text!r} is not a duration: write a number and a unit, as in "200ms" or "1.5s"')
-    nanoseconds = round(float(found[1]) * _UNITS[found[2]])
+    nanoseconds = _nanoseconds(text)
     if nanoseconds > _LONGEST_DURATION:
         raise ValueError(f"{text!r} is too long: at most 10m")
     return nanoseconds
+
+
+def moment(text: str) -> int:
+    """A time since the server's start, `90s` or `30m` → ns, at most a day."""
+    nanoseconds = _nanoseconds(text)
+    if nanoseconds > _LATEST_MOMENT:
+        raise ValueError(f"{text!r} is too late: at most {_LATEST_MOMENT // _UNITS['m']}m after the server's start")
+    return nanoseconds
+
+
+def _nanoseconds(text: str) -> int:
+    found = _DURATION.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f'{text!r} is not a duration: write a number and a unit, as in "200ms" or "1.5s"')
+    return round(float(found[1]) * _UNITS[found[2]])
 
 
 def token_range(least: int) -> Callable[[str], tuple[int, int]]:

@@ -80,9 +80,11 @@ def _when(text: str) -> dict[str, Any]:
     try:
         if text.startswith("every="):
             return {"every": _EVERY(text.removeprefix("every="))}
-        if window := _WINDOW.fullmatch(text):
-            first, last = map(parsing.duration, window.groups())
-            return {"window": (first, last)} if first < last else {}
-        return {"share": _SHARE(text)}
+        if not (window := _WINDOW.fullmatch(text)):
+            return {"share": _SHARE(text)}
     except ValueError:
         return {}
+    first, last = map(parsing.moment, window.groups())
+    if first >= last:
+        raise ValueError(f"{text!r} ends before it begins: write the earlier time first, as in 10s-20s")
+    return {"window": (first, last)}

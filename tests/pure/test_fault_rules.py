@@ -21,7 +21,8 @@ SECOND = 1_000_000_000
     [
         ("reset:1.5", "'1.5' does not say when reset happens: write a share from 0 to 1, every=N or a time as 10s-20s"),
         ("crlf:every=0", "'every=0' does not say when crlf happens"),
-        ("cut:20s-10s", "'20s-10s' does not say when cut happens"),
+        ("cut:20s-10s", "'20s-10s' ends before it begins"),
+        ("cut:10s-2000m", "'2000m' is too late: at most 1440m"),
         ("cut:0.1:0.2", "has two conditions of one kind: leave 0.1 out"),
         ("stall:0.5", "'0.5' is not a duration"),
         ("stall:2s:every=2@5", "'2s:every=2' is not a duration"),
@@ -43,6 +44,7 @@ def test_a_wrong_rule_is_refused_with_what_to_write(text: str, expected: str) ->
         ("stall:2s@5:0.05", FaultRule(RequestedFault("stall", 2 * SECOND, 5), share=0.05)),
         ("http_503:every=10", FaultRule(RequestedFault("http_503"), every=10)),
         ("http_429:2s:every=10", FaultRule(RequestedFault("http_429", 2 * SECOND), every=10)),
+        ("cut:10m-30m", FaultRule(RequestedFault("cut"), window=(600 * SECOND, 1_800 * SECOND))),
         ("http_503:10s-20s", FaultRule(RequestedFault("http_503"), window=(10 * SECOND, 20 * SECOND))),
         ("buffer:1", FaultRule(RequestedFault("buffer", 1))),
         ("buffer:1:1", FaultRule(RequestedFault("buffer", 1), share=1)),
