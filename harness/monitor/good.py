@@ -109,12 +109,13 @@ def parse(written: str | Sequence[str]) -> Good:
     texts = [written] if isinstance(written, str) else list(written)
     if not texts:
         raise RuleError("good: empty: write what a good probe is, as in 'ttft < 1.5s'")
-    return Good(" and ".join(texts), tuple(_either(text) for text in texts))
+    whole = " and ".join(texts)
+    if len(whole) > _LONGEST:
+        raise RuleError(f"good: {whole[:40]!r}…: longer than {_LONGEST:,} characters: it is a part of each alert")
+    return Good(whole, tuple(_either(text) for text in texts))
 
 
 def _either(text: str) -> tuple[tuple[Term, ...], ...]:
-    if len(text) > _LONGEST:
-        raise RuleError(f"{text[:40]!r}…: longer than {_LONGEST:,} characters")
     parts = _SPLIT["or"].split(text.strip())
     return tuple(tuple(_term(term.strip(), text) for term in _SPLIT["and"].split(part)) for part in parts)
 

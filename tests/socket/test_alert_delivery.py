@@ -101,6 +101,47 @@ def test_a_receiver_that_says_when_to_come_back_is_left_alone_until_then(
     assert bench.deliver(hook) == 1
 
 
+@pytest.mark.parametrize("retry_after", ["nan", "-1", "soon", "1.2.3", "Mon, 01 Jan 0001 00:00:00 -0000"])
+def test_a_retry_after_that_says_nothing_changes_nothing(
+    bench: Bench, receiver: Receiver, retry_after: str
+) -> None:
+    hook = webhook(receiver)
+    receiver.answers.append(Answer(429, {"Retry-After": retry_after}))
+    bench.put([hook], firing("k1"))
+    bench.deliver(hook)
+    bench.now += 5.1
+    assert bench.deliver(hook) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [
+        (b"ok", "delivered"),
+        (b"", "delivered"),
+        (b'{"success": true, "message": "' + b"x" * 500 + b'"}', "delivered"),
+        (b'{"ok": false, "error": "not_authed"}', "waiting"),
+        (b"<!doctype html><title>Sign in</title>", "waiting"),
+        (b"\x00\xff garbage", "waiting"),
+    ],
+)
+def test_a_200_of_somebody_else_is_no_delivery(bench: Bench, receiver: Receiver, body: bytes, state: str) -> None:
+    receiver.usual = Answer(200, body=body)
+    kinds = [Slack(url=receiver.url), PagerDuty(routing_key="r" * 32, url=receiver.url), Alertmanager(url=receiver.url)]
+    bench.put([*kinds], firing("k1"), resolved("k1"))
+    for kind in kinds:
+        bench.deliver(kind)
+    assert {found for _, _, found, _ in bench.states()} == {state}
+
+
+def test_a_damaged_alert_is_given_up_and_the_next_one_is_sent(bench: Bench, receiver: Receiver) -> None:
+    hook = webhook(receiver)
+    bench.put([hook], firing("k1"), firing("k2"))
+    bench.database.execute("UPDATE alerts SET document = '{}' WHERE key = 'k1'")
+    assert bench.deliver(hook) == 2
+    assert ids(receiver) == ["k2.firing"]
+    assert "alerts, row 1: damaged" in str(bench.said)
+
+
 def test_pagerduty_is_left_alone_for_minutes_after_a_429(bench: Bench, receiver: Receiver) -> None:
     pager = PagerDuty(routing_key="r" * 32, url=receiver.url)
     receiver.answers.append(Answer(429))

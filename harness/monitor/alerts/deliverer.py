@@ -16,7 +16,7 @@ from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.judge.store.connection import as_store_errors, connect, transaction
 from streamgauge.harness.monitor.alerts.outbox import prepare
-from streamgauge.harness.monitor.alerts.queue import Due, Queue
+from streamgauge.harness.monitor.alerts.queue import Due, Queue, Unreadable
 from streamgauge.harness.monitor.alerts.receivers import RECEIVERS
 from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt, Failed, Refused
 from streamgauge.harness.unexpected import sentence
@@ -76,8 +76,10 @@ class Deliverer:
                 with closing(delivery.queue(path)) as queue:
                     self._send_all(delivery, queue, woken)
             except StoreError as fault:
-                delivery.tell(str(fault))
-                self._stopping.wait(_AFTER_STORE_ERROR)
+                delivery.tell_fault(str(fault))
+            except Exception as fault:  # noqa: BLE001 - a mistake must not end the thread: nobody would be told any more
+                delivery.tell_fault(f"unexpected error: {sentence(fault)}")
+            self._stopping.wait(_AFTER_STORE_ERROR)
 
     def _send_all(self, delivery: "Delivery", queue: Queue, woken: threading.Event) -> None:
         while not self._stopping.is_set():
@@ -95,6 +97,7 @@ class Delivery:
         self._tell = tell
         self._clock = clock
         self._fails = False  # so that each outage is told once
+        self._fault = ""  # of the queue itself, which was told last
 
     def queue(self, path: Path) -> Queue:
         every = self._table.repeated_every
@@ -109,16 +112,21 @@ class Delivery:
         due = queue.next(now)
         if due is None:
             return False
+        if isinstance(due, Unreadable):
+            queue.give_up(due.number, due.fault)
+            self.tell(f"{due.fault}: it is given up")
+            return True
         queue.begin(due, now)
         try:
             note = attempt(self._table, self._redaction, Attempt(due.alert, now, due.may_be_repeated))
         except Refused as fault:
-            queue.refused(due, str(fault))
+            queue.give_up(due.number, str(fault))
             self.tell(f"refused the alert {due.alert.key}: {fault}")
         except Failed as fault:
             self._failed(queue, due, fault)
         else:
             queue.delivered(due, self._clock(), note)
+            self._fault = ""
             if self._fails:
                 self.tell("answers again")
             self._fails = False
@@ -130,6 +138,12 @@ class Delivery:
         if not self._fails:
             self.tell(f"{fault}; the alert {due.alert.key} waits, and is sent again in {until - now:.0f} s")
         self._fails = True
+
+    def tell_fault(self, fault: str) -> None:
+        """Once: with a full disk, it is the same every few seconds."""
+        if fault != self._fault:
+            self.tell(fault)
+        self._fault = fault
 
     def tell(self, line: str) -> None:
         self._tell(f"alerts to {self._table.called}: {line}")

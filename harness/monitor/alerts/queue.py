@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
+
 from streamgauge.harness.judge.store import connection
 from streamgauge.harness.judge.store.connection import as_store_errors
+from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.monitor.alerts.message import Alert, decoded
 from streamgauge.harness.monitor.alerts.receivers.attempt import Failed
 
@@ -37,6 +40,13 @@ class Due(NamedTuple):
     may_be_repeated: bool
 
 
+class Unreadable(NamedTuple):
+    """A row that no version of this program wrote."""
+
+    number: int
+    fault: str
+
+
 class Queue:
     """Used by one thread. StoreError if the database cannot be written."""
 
@@ -60,14 +70,19 @@ class Queue:
             row = self._database.execute("SELECT paused_until FROM receivers WHERE name = ?", [self._receiver])
             return next((float(until) for (until,) in row), 0.0)
 
-    def next(self, now: float) -> Due | None:
-        """What to send now, if anything. Too old alerts are given up first."""
+    def next(self, now: float) -> Due | Unreadable | None:
+        """What to send now, if anything."""
         asked = {"receiver": self._receiver, "before": now - (self._repeated_every or 0.0)}
         with as_store_errors(self._path):
             row = self._database.execute(_NEXT, asked).fetchone()
             if row is None and self._repeated_every is not None:
                 row = self._database.execute(_REPEATED, asked).fetchone()
-        return None if row is None else Due(row[0], decoded(row[1]), bool(row[2]))
+        if row is None:
+            return None
+        try:
+            return Due(row[0], decoded(row[1]), bool(row[2]))
+        except (msgspec.MsgspecError, ValueError, TypeError) as fault:
+            return Unreadable(row[0], f"alerts, row {row[0]}: damaged: {shortened(str(fault), 200)}")
 
     def give_up_old(self, now: float) -> None:
         fault = f"not delivered within {GIVEN_UP_AFTER / 3600:.0f} hours"
@@ -105,11 +120,11 @@ class Queue:
             )
             self._answers(execute)
 
-    def refused(self, due: Due, fault: str) -> None:
+    def give_up(self, alert: int, fault: str) -> None:
         with self._writing() as execute:
             execute(
                 "UPDATE deliveries SET state = 'given_up', begun_at = NULL, fault = ? WHERE receiver = ? AND alert = ?",
-                (fault, self._receiver, due.number),
+                (fault, self._receiver, alert),
             )
             self._answers(execute)
 

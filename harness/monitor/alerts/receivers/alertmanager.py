@@ -10,7 +10,7 @@ from streamgauge.harness.config.alerts import Alertmanager
 from streamgauge.harness.monitor.alerts import telling
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt
-from streamgauge.harness.monitor.alerts.receivers.http import post
+from streamgauge.harness.monitor.alerts.receivers.http import post_confirmed
 
 _REPETITIONS = 4
 _NAME, _WATCHDOG = "StreamgaugeSLO", "StreamgaugeWatchdog"
@@ -35,7 +35,7 @@ def send_watchdog(table: Alertmanager, now: float, every: float) -> None:
 def _post(table: Alertmanager, alert: dict[str, object]) -> None:
     content = msgspec.json.encode([alert])
     url = f"{table.url.rstrip('/')}/api/v2/alerts"
-    post(url, content, table.headers, seconds=table.timeout / 1e9, verify=table.verify)
+    post_confirmed(url, content, table.headers, seconds=table.timeout / 1e9, verify=table.verify)
 
 
 def alert_of(table: Alertmanager, alert: Alert, now: float) -> dict[str, object]:

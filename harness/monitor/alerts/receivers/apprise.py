@@ -28,6 +28,7 @@ def send(table: Apprise, attempt: Attempt) -> None:
     with apprise.LogCapture(level=logging.WARNING) as said:
         taken = within(
             table.timeout / 1e9,
+            f"apprise {table.called}",
             lambda: service.notify(body="\n".join(lines), title=telling.title(alert), notify_type=kind),
         )
         text = said.getvalue()

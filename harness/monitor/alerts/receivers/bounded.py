@@ -10,8 +10,13 @@ from streamgauge.harness.monitor.alerts.receivers.attempt import Failed
 T = TypeVar("T")
 
 
-def within(seconds: float, call: Callable[[], T]) -> T:
-    """What the call returns or raises. Failed after this time: it then goes on in its thread, with nobody waiting."""
+def within(seconds: float, name: str, call: Callable[[], T]) -> T:
+    """What the call returns or raises. Failed after this time: it then goes on in its thread, with nobody waiting.
+
+    Failed, too, while an earlier call of this name goes on: threads would pile up.
+    """
+    if any(thread.name == name for thread in threading.enumerate()):
+        raise Failed("the attempt before this one still goes on: the server neither answers nor hangs up")
     ended: queue.SimpleQueue[Callable[[], T]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -27,7 +32,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
         else:
             ended.put(lambda: result)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=run, name=name, daemon=True).start()
     try:
         outcome = ended.get(timeout=seconds)
     except queue.Empty:

@@ -3,10 +3,12 @@
 import re
 import smtplib
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from email.message import EmailMessage
 from email.utils import formatdate
+from typing import Any
 
 from streamgauge.harness.config.alerts import Email
 from streamgauge.harness.judge.wording import shortened, visible
@@ -21,7 +23,7 @@ _PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 def send(table: Email, attempt: Attempt) -> str | None:
     """The note names the addresses that the server refused, if it took others."""
     seconds = table.timeout / 1e9
-    return within(seconds, lambda: _send(table, message(table, attempt), seconds))
+    return within(seconds, f"email {table.called}", lambda: _send(table, message(table, attempt), seconds))
 
 
 def _send(table: Email, written: EmailMessage, seconds: float) -> str | None:
@@ -66,8 +68,41 @@ def message(table: Email, attempt: Attempt) -> EmailMessage:
 def _connected(table: Email, seconds: float) -> smtplib.SMTP:
     port = table.port or _PORTS[table.tls]
     if table.tls == "implicit":
-        return smtplib.SMTP_SSL(table.host, port, timeout=seconds, context=ssl.create_default_context())
-    return smtplib.SMTP(table.host, port, timeout=seconds)
+        return _BoundedTLS(table.host, port, seconds, context=ssl.create_default_context())
+    return _Bounded(table.host, port, seconds)
+
+
+class _Lines:
+    """The server's lines until a moment."""
+
+    def __init__(self, file: Any, until: float) -> None:
+        self._file, self._until = file, until
+
+    def readline(self, most: int) -> bytes:
+        if time.monotonic() > self._until:
+            raise TimeoutError
+        line: bytes = self._file.readline(most)
+        return line
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Bounded(smtplib.SMTP):
+    """smtplib's limit is of each read: a reply of more and more lines would go on, and take memory, for ever."""
+
+    def __init__(self, host: str, port: int, seconds: float, **other: Any) -> None:
+        self._until = time.monotonic() + seconds
+        super().__init__(host, port, timeout=seconds, **other)
+
+    def getreply(self) -> tuple[int, bytes]:
+        if self.file is None and self.sock is not None:
+            self.file = _Lines(self.sock.makefile("rb"), self._until)
+        return super().getreply()
+
+
+class _BoundedTLS(_Bounded, smtplib.SMTP_SSL):
+    """The same with TLS from the beginning."""
 
 
 @contextmanager

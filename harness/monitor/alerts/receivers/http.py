@@ -2,9 +2,12 @@
 
 import asyncio
 import email.utils
+import json
+import re
 import ssl
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
 
@@ -14,6 +17,7 @@ from streamgauge.harness.judge.wording import shortened, visible
 from streamgauge.harness.monitor.alerts.receivers.attempt import Failed, Refused
 
 _MOST_READ = 2_000  # bytes of an answer: only its reason is shown
+_JSON = {"content-type": "application/json"}
 _LONGEST_PAUSE = 3_600.0  # seconds that a receiver can ask us to wait
 # The same request would be refused again. All other errors may go away: a new key, a channel that is opened again.
 _FINAL = {400, 413, 414, 415, 422, 431}
@@ -25,11 +29,20 @@ class Request(NamedTuple):
     body: bytes = b""
     headers: Mapping[str, str] = {}
     verify: bool = True  # the TLS certificate
+    confirmed: bool = False  # whether the body of a 2xx must confirm that the alert was taken
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float, verify: bool = True) -> None:
     """Returns if the receiver answered 2xx; Refused or Failed otherwise. `seconds` limits everything together."""
-    asyncio.run(_ask(Request("POST", url, body, {"content-type": "application/json", **headers}, verify), seconds))
+    asyncio.run(_ask(Request("POST", url, body, {**_JSON, **headers}, verify), seconds))
+
+
+def post_confirmed(url: str, body: bytes, headers: Mapping[str, str], *, seconds: float, verify: bool = True) -> None:
+    """As `post`, to a receiver whose answers are known: a 2xx with another body comes from somebody else.
+
+    Such as the login page of a proxy, or of Slack's other interfaces a 200 with `"ok": false`.
+    """
+    asyncio.run(_ask(Request("POST", url, body, {**_JSON, **headers}, verify, confirmed=True), seconds))
 
 
 def get(url: str, *, seconds: float) -> None:
@@ -40,7 +53,7 @@ def get(url: str, *, seconds: float) -> None:
 async def _ask(request: Request, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
-            answer, reason = await _answer(request)
+            answer, text = await _answer(request)
     except TimeoutError:
         raise Failed(f"no answer within {seconds:g} s", may_have_arrived=True) from None
     except httpx.ConnectError as fault:
@@ -49,7 +62,12 @@ async def _ask(request: Request, seconds: float) -> None:
         raise Failed("the URL or a header cannot be sent; correct the config") from None
     except (httpx.HTTPError, OSError):  # a message could quote the server
         raise Failed("the connection broke before the answer was complete", may_have_arrived=True) from None
+    reason = shortened(visible(text), 200)
     if answer.is_success:
+        if request.confirmed and not _confirms(text):
+            raise Failed(
+                f"HTTP {answer.status_code}, but not as this kind of receiver answers; check the URL: {reason}"
+            )
         return
     if answer.has_redirect_location or answer.is_redirect:
         raise Failed(f"HTTP {answer.status_code}: redirects are not followed; write the new URL into the config")
@@ -67,18 +85,30 @@ async def _answer(request: Request) -> tuple[httpx.Response, str]:
         httpx.AsyncClient(verify=context, timeout=None, trust_env=False) as client,  # noqa: S113 - limited as a whole
         client.stream(request.method, request.url, content=request.body, headers=sent) as answer,
     ):
-        return answer, "" if answer.is_success else await _beginning(answer)
+        return answer, "" if answer.is_success and not request.confirmed else await _beginning(answer)
+
+
+def _confirms(said: str) -> bool:
+    """Whether it says `ok`, as Slack does, nothing, as Alertmanager does, or JSON that tells of no error."""
+    if said in {"", "ok"}:
+        return True
+    try:
+        document = json.loads(said)
+    except ValueError:
+        return False
+    return isinstance(document, dict) and not (
+        document.get("error") or False in (document.get("ok"), document.get("success"))
+    )
 
 
 async def _beginning(answer: httpx.Response) -> str:
-    """The first words of an answer's body, on one line."""
+    """The first words of an answer's body, on one line, as the receiver wrote them."""
     read = bytearray()
     async for piece in answer.aiter_raw():
         read += piece
         if len(read) >= _MOST_READ:
             break
-    text = " ".join(read[:_MOST_READ].decode("utf-8", "replace").split())
-    return shortened(visible(text), 200)
+    return " ".join(read[:_MOST_READ].decode("utf-8", "replace").split())
 
 
 @cache
@@ -95,12 +125,11 @@ def _pause(retry_after: str | None) -> float | None:
     """Seconds, from a number or a date; None if there is neither."""
     if retry_after is None:
         return None
+    if re.fullmatch(r"\s*[0-9.]+\s*", retry_after):
+        with suppress(ValueError):
+            return min(float(retry_after), _LONGEST_PAUSE)
     try:
-        seconds = float(retry_after)
-    except ValueError:
-        try:
-            date = email.utils.parsedate_to_datetime(retry_after)
-        except ValueError:
-            return None
-        seconds = date.timestamp() - time.time()
+        seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError):
+        return None
     return min(max(seconds, 0.0), _LONGEST_PAUSE)

@@ -9,7 +9,7 @@ from streamgauge.harness.config.alerts import PagerDuty
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.monitor.alerts import telling
 from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt, Failed
-from streamgauge.harness.monitor.alerts.receivers.http import post
+from streamgauge.harness.monitor.alerts.receivers.http import post_confirmed
 
 _LONGEST_SUMMARY = 1_024
 _SEVERITIES = {"page": "critical", "ticket": "warning"}
@@ -20,7 +20,7 @@ _TOO_MANY = 120.0  # seconds to wait after a 429 without Retry-After
 def send(table: PagerDuty, attempt: Attempt) -> None:
     content = msgspec.json.encode(event(table.routing_key, attempt))
     try:
-        post(table.url, content, {}, seconds=table.timeout / 1e9)
+        post_confirmed(table.url, content, {}, seconds=table.timeout / 1e9)
     except Failed as fault:
         if str(fault).startswith("HTTP 429"):
             raise Failed(str(fault), pause=max(fault.pause or 0.0, _TOO_MANY)) from None

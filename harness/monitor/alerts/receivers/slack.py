@@ -9,14 +9,14 @@ from streamgauge.harness.config.alerts import Slack
 from streamgauge.harness.judge.wording import shortened, visible
 from streamgauge.harness.monitor.alerts import telling
 from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt
-from streamgauge.harness.monitor.alerts.receivers.http import post
+from streamgauge.harness.monitor.alerts.receivers.http import post_confirmed
 
 _LONGEST_SECTION = 2_500
 _ICONS = {"firing": ":red_circle:", "resolved": ":large_green_circle:"}
 
 
 def send(table: Slack, attempt: Attempt) -> None:
-    post(table.url, msgspec.json.encode(message(attempt)), {}, seconds=table.timeout / 1e9)
+    post_confirmed(table.url, msgspec.json.encode(message(attempt)), {}, seconds=table.timeout / 1e9)
 
 
 def message(attempt: Attempt) -> dict[str, object]:
