@@ -102,9 +102,7 @@ def test_a_receiver_that_says_when_to_come_back_is_left_alone_until_then(
 
 
 @pytest.mark.parametrize("retry_after", ["nan", "-1", "soon", "1.2.3", "Mon, 01 Jan 0001 00:00:00 -0000"])
-def test_a_retry_after_that_says_nothing_changes_nothing(
-    bench: Bench, receiver: Receiver, retry_after: str
-) -> None:
+def test_a_retry_after_that_says_nothing_changes_nothing(bench: Bench, receiver: Receiver, retry_after: str) -> None:
     hook = webhook(receiver)
     receiver.answers.append(Answer(429, {"Retry-After": retry_after}))
     bench.put([hook], firing("k1"))
@@ -126,8 +124,9 @@ def test_a_retry_after_that_says_nothing_changes_nothing(
 )
 def test_a_200_of_somebody_else_is_no_delivery(bench: Bench, receiver: Receiver, body: bytes, state: str) -> None:
     receiver.usual = Answer(200, body=body)
-    kinds = [Slack(url=receiver.url), PagerDuty(routing_key="r" * 32, url=receiver.url), Alertmanager(url=receiver.url)]
-    bench.put([*kinds], firing("k1"), resolved("k1"))
+    url = receiver.url
+    kinds: list[AnyReceiver] = [Slack(url=url), PagerDuty(routing_key="r" * 32, url=url), Alertmanager(url=url)]
+    bench.put(kinds, firing("k1"), resolved("k1"))
     for kind in kinds:
         bench.deliver(kind)
     assert {found for _, _, found, _ in bench.states()} == {state}
