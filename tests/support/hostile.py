@@ -145,7 +145,7 @@ def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[Se
                 peer.sock = tls.wrap_socket(peer.sock, server_side=True, suppress_ragged_eofs=False)
             told.set_result(script(peer))
         except OSError as fault:  # the client has gone, or the test is over
-            told.set_exception(fault)
+            told.set_exception(fault.with_traceback(None))  # it holds this frame: a reference cycle
         except BaseException as fault:  # noqa: BLE001 - told to the test on leaving
             server.faults.append(fault)
             told.set_exception(fault)
