@@ -14,6 +14,7 @@ window        a visit's part of the run, judged as a run is
 visiting      visits to the levels of that run
 found         what was found, as a document
 hunt          the whole search
+kept          what was found, out of a database
 usl           throughput by load, as a curve for the eye
 sentences     the answer in words
 screen        the search in a terminal

@@ -96,6 +96,13 @@ def as_junit(found: Found) -> str:
     return junit.document(found.scenario, [case], datetime.now(UTC).isoformat(), found.seconds)
 
 
+def brief(found: Found) -> str:
+    """A few words for a list of runs: `✓ holds 84 users`, `? holds 12.5/s`."""
+    unit = "/s" if found.unit is Unit.RATE else " users"
+    proven = "an unknown load" if found.proven is None else f"{found.unit.plain(found.proven)}{unit}"
+    return f"{STYLES[status(found)].sign} holds {proven}"
+
+
 def status(found: Found) -> str:
     """A word of STYLES."""
     return _STATUS[exit_code(found)]

@@ -1,14 +1,19 @@
 """`streamgauge report`: the HTML page of a run."""
 
+from collections.abc import Mapping
+
 import click
 import msgspec
 
+from streamgauge.harness.capacity import sentences
+from streamgauge.harness.capacity.found import Found
+from streamgauge.harness.capacity.kept import found_in
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.commands.rules_file import rules_and_reader
 from streamgauge.harness.judge.outputs import lines, save
 from streamgauge.harness.judge.store import Aliases, Store, redact
 from streamgauge.harness.judge.verdict.rules import Rule
-from streamgauge.reports import page
+from streamgauge.reports import capacity, page
 from streamgauge.reports.html import ascii_page
 from streamgauge.reports.material import gather
 
@@ -34,6 +39,10 @@ def command(db: str, run_id: str | None, config: str | None, output: str, redact
     """
     rules, reader = rules_and_reader(config)
     with Store.open(db) as store:
+        found = found_in(store, run_id)
+        if found is not None:
+            _write_search(found, output, {"redact": redacted, "config": config is not None})
+            return
         aliases = redact(store) if redacted else None
         if aliases is not None and rules is not None:
             rules = [_redacted(rule, aliases) for rule in rules]
@@ -42,6 +51,18 @@ def command(db: str, run_id: str | None, config: str | None, output: str, redact
     save(ascii_page(written), output)
     how = ", redacted" if redacted else ""
     lines.show(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}{how}")
+
+
+def _write_search(found: Found, output: str, given: Mapping[str, bool]) -> None:
+    """The page of a search for a capacity. UsageError for an option that it does not have."""
+    for name, is_given in given.items():
+        if is_given:
+            raise click.UsageError(
+                f"--{name}: {found.run} is a search for a capacity, whose page has no such option: "
+                f"leave it out, or name another run with --run"
+            )
+    save(capacity.render(found), output)
+    lines.show(f"{output}: {found.run}, {sentences.answer(found)[0]}")
 
 
 def _redacted(rule: Rule, aliases: Aliases) -> Rule:

@@ -7,14 +7,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 import jsonschema
+import msgspec
 import pytest
 
 from streamgauge.harness.capacity import outputs, sentences, usl
 from streamgauge.harness.capacity.found import exit_code
+from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs.kinds import requested
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import RunVerdict, judge
 from streamgauge.reports import capacity
+from tests.support.command import invoke
 from tests.support.found_capacity import found, level
+from tests.support.record import database, ttfts
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/reference/capacity.schema.json").read_text())
 
@@ -134,3 +140,42 @@ def test_the_scalability_law_finds_what_a_curve_was_made_of() -> None:
     straight = usl.law([(users, 10.0 * users) for users in (1, 2, 4, 8)])
     assert straight is not None
     assert straight.at(16) == pytest.approx(160.0)
+
+
+def searched(folder: Path, answer: dict[str, Any]) -> Path:
+    """The database of a search with this answer."""
+    observations = ttfts([100.0, 9000.0, 9000.0])
+    return database(folder / "run.db", observations, rules=[Sla("p95(ttft) < 1.5s")], instrument={"capacity": answer})
+
+
+def test_the_database_of_a_search_says_what_was_found_and_not_what_its_rules_would_over_all_levels(
+    tmp_path: Path,
+) -> None:
+    path = searched(tmp_path, msgspec.to_builtins(found()))
+    judged = invoke("judge", path, "--json", tmp_path / "found.json")
+    assert (judged.exit_code, "At least 84 users keep the SLA" in judged.output) == (0, True)
+    assert json.loads((tmp_path / "found.json").read_text())["streams"] == 3, "with those that ended after the answer"
+    assert "✓ holds 84 users" in invoke("runs", path).output
+    reported = invoke("report", path, "-o", tmp_path / "page.html")
+    assert "At least 84 users keep the SLA" in reported.output
+    assert "What gave way" in (tmp_path / "page.html").read_text()
+    with Store.open(path) as store:
+        assert judge(store).verdict is RunVerdict.INCONCLUSIVE, "a gate, a baseline or a history asks this"
+    assert "search for a capacity" in invoke("baseline", "accept", path, "--name", "main").output
+
+
+@pytest.mark.parametrize(
+    ("answer", "words", "told"),
+    [
+        (msgspec.to_builtins(found()), ["judge", "--all"], "--all: {run} is a search for a capacity"),
+        (msgspec.to_builtins(found()), ["report", "--redact"], "--redact: {run} is a search for a capacity"),
+        ({}, ["judge"], "run-1: the search for a capacity was killed before it had an answer: search again"),
+        ({"schema": "x"}, ["judge"], "run-1: what the search found is no streamgauge/capacity/1, or damaged"),
+    ],
+)
+def test_what_a_search_does_not_have_is_a_mistake(
+    answer: dict[str, Any], words: list[str], told: str, tmp_path: Path
+) -> None:
+    command, *options = words
+    result = invoke(command, searched(tmp_path, answer), *options)
+    assert (result.exit_code, told.replace("{run}", found().run) in result.output) == (2, True), result.output

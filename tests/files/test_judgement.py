@@ -375,10 +375,9 @@ def test_a_monitor_s_run_is_no_load_test_that_was_interrupted(tmp_path: Path) ->
         store.start_run(run)
         store.append(run.id, [observation([("text", 400)])])
         judged = judge(store)
-        into = StringIO()
-        terminal_tables.render_runs([run], console=Console(file=into, width=120), probes={run.id: store.count(run.id)})
-    assert "monitor, 1 probe" in into.getvalue()
-    assert "interrupted" not in into.getvalue()
+    listed = invoke("runs", tmp_path / "monitor.db").output
+    assert "monitor, 1 probe" in listed
+    assert "interrupted" not in listed
     assert judged.validity is not Validity.INVALID
     assert "monitor's probes of eu" in " ".join(judged.reasons)
 

@@ -8,7 +8,7 @@ from streamgauge.harness.judge.figures import finite
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict.judgement import OF_FAILURES, Judgement, judge, unjudged_failures
+from streamgauge.harness.judge.verdict.judgement import OF_FAILURES, Judgement, is_search, judge, unjudged_failures
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.subjects import Subject
 from streamgauge.harness.judge.verdict.summary import independent_samples
@@ -49,6 +49,8 @@ def unfit(judged: Judgement) -> str | None:
     """Why a run can neither be compared nor be accepted into a baseline; None if it can."""
     if judged.run.status in {"interrupted", "aborted"}:
         return f"the run is {judged.run.status}, not finished"
+    if is_search(judged.run):
+        return "it is a search for a capacity, which has many loads"
     if judged.validity is Validity.INVALID:
         return judged.reasons[0]
     return None if judged.totals.streams else "the run has no streams"

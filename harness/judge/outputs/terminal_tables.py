@@ -69,16 +69,16 @@ def render_runs(
     runs: Sequence[Run],
     verdicts: Mapping[str, RunVerdict] | None = None,
     console: Console | None = None,
-    probes: Mapping[str, int] | None = None,
+    instead: Mapping[str, str] | None = None,
 ) -> None:
     """The runs of a database, oldest first. `verdicts`: by the run's id; a run without one was not judged.
 
-    `probes`: how many there are in each run that a monitor made.
+    `instead`: what is shown in place of a verdict, of runs of another kind: a monitor's, or a search for a capacity.
 
     Several hosts are numbered above the table: an address in each row would break over two lines.
     """
     console = console_of(console)
-    verdicts, probes = verdicts or {}, probes or {}
+    verdicts, instead = verdicts or {}, instead or {}
     hosts = sorted({run.host for run in runs})
     table = table_of("run", "verdict", ">users", ">took", "labels", *([">host"] if len(hosts) > 1 else []))
     table.columns[0].no_wrap = True  # people copy the id for other commands
@@ -87,9 +87,8 @@ def render_runs(
     table.columns[4].overflow = "fold"
     for run in runs:
         took = "–" if run.ended_ns is None else f"{run.ended_ns / 1e9:,.0f} s"
-        verdict, users = _judged(run, verdicts), _users(run)
-        if run.id in probes:  # however it ended: the monitor goes on in another run
-            verdict, users = f"monitor, {some(probes[run.id], 'probe')}", "–"
+        other = instead.get(run.id)  # however it ended: a monitor goes on in another run
+        verdict, users = (_judged(run, verdicts), _users(run)) if other is None else (other, "–")
         row = [run.id, verdict, users, took, _labels(run)]
         table.add_row(*map(safe, row), *([str(1 + hosts.index(run.host))] if len(hosts) > 1 else []))
     for number, host in enumerate(hosts, start=1):

@@ -190,6 +190,11 @@ def _judgement(store: Store, run: Run, took: float, passed: _Passed) -> Judgemen
     )
 
 
+def is_search(run: Run) -> bool:
+    """Whether a search for a capacity drove the run. Its streams are of many loads, most of which are not to be met."""
+    return "capacity" in run.instrument
+
+
 def unjudged_failures(totals: Totals, verdicts: Sequence[Verdict]) -> str:
     """How many streams failed, if that is clearly too many to say nothing of; "" if not, or if a rule is about it."""
     failed = totals.count(*FAILURES)
@@ -264,6 +269,8 @@ def _parts(measurements: Measurements) -> list[Part]:
 
 
 def _verdict(run: Run, validity: Validity, reasons: list[str], verdicts: list[Verdict]) -> tuple[RunVerdict, str]:
+    if is_search(run):
+        return RunVerdict.INCONCLUSIVE, "a search for a capacity has many loads: `judge` and `report` say what it found"
     if validity is Validity.INVALID:
         return RunVerdict.INVALID, reasons[0]
     if not verdicts:

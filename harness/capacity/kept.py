@@ -1,0 +1,23 @@
+"""What a search found, as its run keeps it: for the commands that read a database."""
+
+import msgspec
+
+from streamgauge.harness.capacity.found import SCHEMA, Found
+from streamgauge.harness.errors import StoreError
+from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.verdict.judgement import is_search
+
+
+def found_in(store: Store, run_id: str | None) -> Found | None:
+    """None: the run (None: the newest) was no search. StoreError if it was one and its answer is not there."""
+    run = store.run(run_id)
+    if not is_search(run):
+        return None
+    if not run.instrument["capacity"]:
+        raise StoreError(f"{run.id}: the search for a capacity was killed before it had an answer: search again")
+    try:
+        found = msgspec.convert(run.instrument["capacity"], Found)
+    except msgspec.ValidationError as fault:
+        raise StoreError(f"{run.id}: what the search found is no {SCHEMA}, or damaged: {fault}") from None
+    # When the answer was stored, the last streams were still open.
+    return msgspec.structs.replace(found, streams=store.count(run.id), seconds=store.duration(run) / 1e9)
