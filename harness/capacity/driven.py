@@ -106,16 +106,16 @@ class Driven:
 
 
 @contextmanager
-def driven(work: Work) -> Iterator[Driven]:
+def driven(work: Work, most_streams: int | None) -> Iterator[Driven]:
     """Start the run. The `with` block must `end` it, or it is killed."""
-    ours, theirs = orders.pipes()
+    ours, theirs = orders.pipes(most_streams)
     command = programs.locust_command(
         locustfile(work.scenario),
         *programs.HEADLESS,
         *locust_options({**work.options, "line": ""}),
         *work.passed_on,
     )
-    environ = {**kinds.environment_without_github(), orders.VARIABLE: f"{theirs.reads},{theirs.writes}"}
+    environ = {**kinds.environment_without_github(), orders.VARIABLE: theirs.text}
     how: dict[str, Any] = {
         "env": environ,
         "pass_fds": (theirs.reads, theirs.writes),

@@ -23,7 +23,8 @@ from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.judge.verdict.rules import parse_all
 
-_MOST_SECONDS = 120.0  # of a visit, about
+_MOST_SECONDS = 120.0  # of a visit, if its streams are as different as those of the visit before
+_LONG = 240.0  # seconds after which a visit is undecided, unless the server is so slow that it has few streams
 _PATIENCE = 30.0  # seconds after a stream's total timeout
 
 
@@ -75,11 +76,15 @@ class Hunt:
     def _visit(self, order: Order) -> None:
         self._watch.visits(order, self.search)
         limits = self.search.limits
-        users = order.users if self._plan.unit is Unit.USERS else 1
-        visit, among = Visit(users, limits, order.looks, order.worth), order.among(limits)
+        visit = Visit(self._visits.fewest(order), limits, order.rigour)
+        among = order.among(limits)
         looked, outcome = self._looked(order, visit, among)
-        if silent := self._visits.judging.silent():
-            raise Ended(f"nothing tells whether {silent}")
+        silent = self._visits.judging.silent()
+        for count in visit.counts():
+            if not count.streams:
+                silent = silent or f"{count.limit.rules[0]!r}: each user left before a stream could show it"
+        if silent:
+            raise Ended(f"nothing tells whether the rules are kept: {silent}")
         visited, level = self._visits.over(order, visit, outcome, looked)
         self.search.visits.append(visited)
         self.levels.append(level)
@@ -101,6 +106,8 @@ class Hunt:
                 return looked, Outcome.MISSED
             if outcome is not None:
                 return looked, outcome
+            if visit.has_plenty and looked.seconds > _LONG:
+                return looked, Outcome.UNDECIDED
         raise AssertionError("a level goes on for as long as it is looked at")
 
 
@@ -108,7 +115,7 @@ def hunt(work: Work, plan: Plan, watch: Watch) -> Found:
     """Search. Mistaken if the run could not begin."""
     config, database = plan.config, work.options["db"]
     judging = Judging(parse_all(config.sla), config.reader)
-    with driven(work) as run:
+    with driven(work, plan.guards.streams) as run:
         run.begin()
         with Store.open(database) as store:
             patience = config.target.timeouts.total / 1e9 + _PATIENCE

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from streamgauge.harness.capacity.knee import Knee, Point, knee
-from streamgauge.harness.capacity.sequential import LOOKS, Count, Outcome, Worth, effective, plain
+from streamgauge.harness.capacity.sequential import LOOKS, PROOF, Count, Outcome, Rigour, plain
 from streamgauge.harness.capacity.streams import Limit
 
 FIRST = 4  # users
@@ -21,6 +21,8 @@ CLOSE = 1.10  # ratio of two levels between which nothing is visited
 _AROUND = (1.05, 0.95)  # of the knee, for fresh visits
 _FRESH, _AT_PASSED = 8, 2  # fresh visits in all, and of these at the passed level; at least
 _FEWEST_LOOKS = LOOKS[:2]
+# On the way up nothing is proved, and few streams a second end: 45 good ones in a row let it go on.
+_FIRST_LOOK, _EASILY = 45, 0.10
 
 
 class Purpose(StrEnum):
@@ -37,12 +39,7 @@ class Order:
     users: int
     purpose: Purpose
     cool_down: bool = False  # after a level that the server did not hold
-    looks: Sequence[int] = LOOKS
-
-    @property
-    def worth(self) -> Worth:
-        """How many streams count for the visit to be passed. On the way up each does: nothing is proved there."""
-        return plain if self.purpose is Purpose.CLIMB else effective
+    rigour: Rigour = PROOF
 
     def among(self, limits: Sequence[Limit]) -> Sequence[Limit]:
         """The limits that must be kept for the visit to be passed."""
@@ -170,7 +167,8 @@ class Search:
         after_trouble = bool(self.visits) and self.visits[-1].outcome is not Outcome.PASSED
         affordable = tuple(look for look in LOOKS if look <= self.affords(users))
         looks = _FEWEST_LOOKS if purpose is Purpose.CONFIRM else max(affordable, _FEWEST_LOOKS)
-        return Order(users, purpose, after_trouble, looks)
+        easily = Rigour((_FIRST_LOOK, *looks), plain, _EASILY)
+        return Order(users, purpose, after_trouble, easily if purpose is Purpose.CLIMB else Rigour(looks))
 
     def _climbed(self, passed: int | None, not_passed: int | None) -> int | None:
         """The next level while all that is known lies on one side of the knee; None at the end of the levels."""

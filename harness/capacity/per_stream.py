@@ -128,6 +128,18 @@ class Judging:
         ]
 
     @property
+    def longest_wait(self) -> float | None:
+        """The longest time since it was due that a rule allows a stream, in seconds; None: no rule limits one."""
+        limits = [
+            each.rule.limit / 1000
+            for each in self._asked
+            if each.rule.subject.aggregation is not None
+            and each.rule.wants_low
+            and "due_at" in METRICS[each.rule.subject.name].columns
+        ]
+        return max(limits, default=None)
+
+    @property
     def rules(self) -> list[Rule]:
         return [each.rule for each in self._asked]
 

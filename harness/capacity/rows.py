@@ -56,9 +56,23 @@ class Rows:
         found: Floats = np.concatenate([np.zeros(0), *took])
         return float(found.mean()) if len(found) >= min(users, _TYPICAL) else None
 
+    def longest(self, since: int, streams: int) -> float | None:
+        """How long the longest of the first streams took that were due after `since`, ns; None while fewer ended.
+
+        The first in the order in which they were due: among those that ended first would be only the short ones.
+        """
+        until = self._until()
+        took = [
+            each.number["ended_at"][chosen] - each.number["due_at"][chosen]
+            for each in self._waiting
+            if (chosen := (each.number["due_at"] >= since) & (each.number["due_at"] <= until)).any()
+        ]
+        found: Floats = np.concatenate([np.zeros(0), *took])
+        return float(found.max()) if len(found) >= streams else None
+
     def take(self, since: float) -> Streams | None:
         """Give out the streams that were due after `since`; those before are dropped. None if there are none."""
-        until = min((self._due.get(worker, -np.inf) for worker in self._ahead), default=-np.inf)
+        until = self._until()
         out, waiting = [], []
         for streams in self._waiting:
             due = streams.number["due_at"]
@@ -68,6 +82,10 @@ class Rows:
                 waiting.append(streams.select(later))
         self._waiting = waiting
         return in_order(out) if out else None
+
+    def _until(self) -> float:
+        """All streams that were due by then have ended."""
+        return min((self._due.get(worker, -np.inf) for worker in self._ahead), default=-np.inf)
 
 
 def settling(answer_time: float, *, after_trouble: bool) -> float:

@@ -29,10 +29,23 @@ _BLOCKS = 16
 _FAR = 0.5  # of the limit: where no stream came nearer, slow and fast ones are far from it, however alike they are
 _SLOWEST = 0.2  # share of the streams, for the design effect
 _PLAIN = 30  # streams that are all bad: more are not needed
+_PLENTY = 4  # times the first look's: of a visit that has taken long, too
 _MOST_STREAMS = 12  # times the last look's: with streams more alike than that, a visit ends undecided
 
 
 Worth = Callable[[Floats, float], float]  # of the scores of streams, and the share of a limit
+
+
+@dataclass(frozen=True, slots=True)
+class Rigour:
+    """How much it takes until a level is passed. That it is missed always takes as much as in a proof."""
+
+    looks: Sequence[int] = LOOKS
+    worth: "Worth | None" = None  # what the looks count; None: effective streams
+    error: float | None = None  # permitted at each look; None: ERROR, divided among the looks
+
+
+PROOF = Rigour()
 
 
 class Outcome(StrEnum):
@@ -57,17 +70,16 @@ class Count:
 
 
 class Visit:
-    """One visit, as far as its streams are known. `looks`: the effective streams of each look, as LOOKS.
+    """One visit, as far as its streams are known.
 
-    `worth`: how many streams count for the limits to be kept; that one is broken is always shown by effective streams.
+    `fewest`: the streams before the first look.
     """
 
-    def __init__(
-        self, users: int, limits: Sequence[Limit], looks: Sequence[int] = LOOKS, worth: "Worth | None" = None
-    ) -> None:
-        self.users = users
+    def __init__(self, fewest: int, limits: Sequence[Limit], rigour: Rigour = PROOF) -> None:
+        self._fewest = fewest
+        self._all_bad = True  # so far: then there is nothing to wait for
         self._limits = limits
-        self._tests = [_Test(place, limit, looks, worth or effective) for place, limit in enumerate(limits)]
+        self._tests = [_Test(place, limit, rigour) for place, limit in enumerate(limits)]
         self._batches: list[Batch] = []
         self.streams = 0  # so far
         self._wanted = 0  # streams before it is worth while to look again
@@ -79,7 +91,8 @@ class Visit:
         """
         self._batches.append(batch)
         self.streams += len(batch)
-        if self.streams < max(self._wanted, ROUNDS * self.users) and not batch.bad.all():
+        self._all_bad = self._all_bad and bool(batch.bad.all())
+        if not self.streams or (self.streams < max(self._wanted, self._fewest) and not self._all_bad):
             return None
         self._look()
         outcomes = [test.outcome for test in self._tests if test.limit in among]
@@ -88,6 +101,11 @@ class Visit:
         if None in outcomes:
             return None
         return Outcome.UNDECIDED if Outcome.UNDECIDED in outcomes else Outcome.PASSED
+
+    @property
+    def has_plenty(self) -> bool:
+        """Whether so many streams have ended that only how alike they are keeps the outcome from being clear."""
+        return self.streams >= _PLENTY * max(test.first_look for test in self._tests)
 
     def counts(self) -> list[Count]:
         """What was found of each limit, in their order."""
@@ -108,16 +126,18 @@ class Visit:
 class _Test:
     """The test of one limit over the looks of a visit."""
 
-    def __init__(self, place: int, limit: Limit, looks: Sequence[int], worth: "Worth") -> None:
-        self._worth = worth
+    def __init__(self, place: int, limit: Limit, rigour: Rigour) -> None:
+        self._worth = rigour.worth or effective
         self._place = place  # among the limits
         self.limit = limit
         self.outcome: Outcome | None = None
         self.wanted = 0  # streams before it is worth while to look again
-        self._looks = len(looks)
-        self._error = ERROR / len(looks)
+        self._looks = len(rigour.looks)
+        self._error_of_miss = ERROR / self._looks
+        self._error_of_pass = rigour.error or self._error_of_miss
         scale = max(1.0, _SHARE_OF_LOOKS / limit.share)
-        self._left = [math.ceil(look * scale) for look in looks]
+        self._left = [math.ceil(look * scale) for look in rigour.looks]
+        self.first_look = math.ceil(LOOKS[0] * scale)
         self._most = _MOST_STREAMS * self._left[-1]
 
     def look(self, seen: Batch) -> None:
@@ -150,11 +170,10 @@ class _Test:
         return Count(self.limit, len(bad), int(bad.sum()), worth, self.outcome or Outcome.UNDECIDED)
 
     def _clear(self, share: float, worth: float, surely_worth: float) -> Outcome | None:
-        confidence = 1 - 2 * self._error
-        high = statistics.ratio_interval(share * worth, worth, confidence).high
+        high = statistics.ratio_interval(share * worth, worth, 1 - 2 * self._error_of_pass).high
         if high is not None and high < self.limit.share:
             return Outcome.PASSED
-        low = statistics.ratio_interval(share * surely_worth, surely_worth, confidence).low
+        low = statistics.ratio_interval(share * surely_worth, surely_worth, 1 - 2 * self._error_of_miss).low
         return Outcome.MISSED if low is not None and low > self.limit.share else None
 
 

@@ -1,5 +1,6 @@
 """Visits to the levels of a run that goes on: orders the users, waits for their streams, and sums each visit up."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,16 +11,16 @@ from streamgauge.harness.capacity import backlog
 from streamgauge.harness.capacity.driven import Driven
 from streamgauge.harness.capacity.found import Level
 from streamgauge.harness.capacity.guards import Ended, Guards
-from streamgauge.harness.capacity.path import Order, Visited
+from streamgauge.harness.capacity.path import Order, Purpose, Visited
 from streamgauge.harness.capacity.per_stream import Judging
 from streamgauge.harness.capacity.rows import Rows, in_order, settling
-from streamgauge.harness.capacity.sequential import Count, Outcome, Visit
+from streamgauge.harness.capacity.sequential import ROUNDS, Count, Outcome, Visit
 from streamgauge.harness.capacity.streams import Batch
 from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.capacity.window import Doubts, Measured, Window
 from streamgauge.harness.config.schema import Reader
 from streamgauge.harness.judge.figures import finite
-from streamgauge.harness.judge.store import Store, Streams
+from streamgauge.harness.judge.store import Store, Streams, VitalSeries
 from streamgauge.harness.judge.verdict.validity import Validity
 from streamgauge.harness.record.observation import FAILURES
 from streamgauge.harness.record.observation import Outcome as Ending
@@ -29,6 +30,9 @@ _EVERY = 0.2  # seconds between two looks into the database
 _ALL_FAILED = 20  # streams one after another: the server may be dead
 _STARTING = 60.0  # seconds in which all users of a level must run, beside those that it takes to start them
 _SPAWN_RATE = 50.0  # users a second, at least
+_DRAINED = 0.05  # share of the streams of a backlog that may still be open when the next level begins
+_FILLED = (3, 30)  # streams of an open load that tell how long an answer takes, and so when a level is filled
+_FILLING = 5.0  # seconds: between these bounds, as many as become due in this time
 
 
 @dataclass
@@ -55,15 +59,15 @@ class Visits:
             self.guards.check(self.rows.streams, users)
             self.driven.wait(_EVERY)
             self.rows.read()
-            if begins is None:
-                took = self.rows.answer_time(reached, users)
-                begins = None if took is None else reached + int(settling(took, after_trouble=order.cool_down))
+            if begins is None and (took := self._settles(order, reached)) is not None:
+                begins = reached + int(took)
             streams = None if begins is None else self.rows.take(begins)
-            if streams is not None and begins is not None:
+            grows = begins is not None and self._grows(order, begins)
+            if begins is not None and (streams is not None or (grows and seen)):
                 heard = time.monotonic()
-                seen.append(streams)
+                seen.append(streams or seen[-1].select(np.zeros(0, np.int64)))
                 self._check_alive(seen)
-                yield Looked(self.judging.batch(streams), seen, begins, self._grows(begins))
+                yield Looked(self.judging.batch(seen[-1]), seen, begins, grows)
             elif time.monotonic() - heard > self.patience:
                 amount = self.unit.amount(order.users)
                 raise Ended(f"no stream that began at {amount} has ended for {self.patience:,.0f} s")
@@ -71,25 +75,63 @@ class Visits:
     def _reach(self, order: Order) -> int:
         """When so many users ran, ns on the run's clock."""
         self.guards.check(self.rows.streams, self._users(order))
-        self.driven.load(self.unit, order.users)
-        give_up = time.monotonic() + _STARTING + order.users / _SPAWN_RATE
-        while (reached := self.driven.reached) is None or reached.load != order.users:
+        if self.unit is Unit.RATE and order.cool_down:
+            self._drain()
+        return self._load(order.users)
+
+    def _load(self, load: int) -> int:
+        """Have this load. Returns since when it is there, ns on the run's clock."""
+        self.driven.load(self.unit, load)
+        give_up = time.monotonic() + _STARTING + load / _SPAWN_RATE
+        while (reached := self.driven.reached) is None or reached.load != load:
             self.guards.check(self.rows.streams, 0)
             self.driven.wait(_EVERY)
             if time.monotonic() > give_up:
                 raise Ended(
-                    f"not all of {order.users:,} users could be started: the scenario allows fewer, or they end by "
-                    "themselves"
+                    f"not all of {load:,} users could be started: the scenario allows fewer, or they end by themselves"
                 )
         return reached.at
 
-    def _grows(self, begins: int) -> bool:
+    def _drain(self) -> None:
+        """Let the backlog of an open load be answered. Else the streams of the next level would wait behind it."""
+        since = self._load(0)
+        most, give_up = 0.0, time.monotonic() + self.patience
+        while not len(opened := self._open(since).value) or opened[-1] > _DRAINED * most:
+            most = max(most, *opened, 0.0)
+            self.guards.check(self.rows.streams, 0)
+            self.driven.wait(_EVERY)
+            self.rows.read()
+            if time.monotonic() > give_up:
+                raise Ended(f"the streams of the level before were still open after {self.patience:,.0f} s")
+
+    def _settles(self, order: Order, reached: int) -> float | None:
+        """How long the level must be left alone since it was reached, ns; None: it is not known yet."""
+        if self.unit is Unit.USERS:
+            took = self.rows.answer_time(reached, order.users)
+            return None if took is None else settling(took, after_trouble=order.cool_down)
+        fewest, most = _FILLED
+        took = self.rows.longest(reached, min(max(fewest, round(self.unit.shown(order.users) * _FILLING)), most))
+        return None if took is None else settling(took, after_trouble=False)
+
+    def _grows(self, order: Order, begins: int) -> bool:
         """Whether more and more streams of an open load are open at once."""
         if self.unit is Unit.USERS:
             return False
+        opened = self._open(begins)
+        return backlog.grows(opened.at / 1e9, opened.value, self.unit.shown(order.users))
+
+    def _open(self, since: int) -> VitalSeries:
+        """How many streams were open at once, once a second since then. An open load runs in one process."""
         samples = self.store.vital(self.driven.run, Vital.ACTIVE_STREAMS)
-        since = samples.at >= begins
-        return backlog.grows(samples.at[since], samples.value[since])
+        chosen = np.flatnonzero(samples.at >= since)
+        return VitalSeries([samples.worker[place] for place in chosen], samples.at[chosen], samples.value[chosen])
+
+    def fewest(self, order: Order) -> int:
+        """How many streams there must be before the first look at this level."""
+        if self.unit is Unit.USERS:
+            return ROUNDS * order.users
+        seconds = backlog.AT_LEAST if order.purpose is Purpose.CLIMB else backlog.watched(self.judging.longest_wait)
+        return math.ceil(seconds * self.unit.shown(order.users))
 
     def _users(self, order: Order) -> int:
         """How many streams may be open at once because of this order; 1 if it does not tell."""
@@ -154,3 +196,10 @@ class Looked:
     seen: list[Streams]
     begins: int  # of what counts, ns on the run's clock
     grows: bool  # an open load: the backlog does
+
+    @property
+    def seconds(self) -> float:
+        """From the first of these streams to the last."""
+        return max((float(streams.number["due_at"].max(initial=0)) for streams in self.seen), default=0) / 1e9 - (
+            self.begins / 1e9
+        )

@@ -74,6 +74,9 @@ class Driving:
         self._assignment.may_ask = spending.may_ask
         self._assignment.record = spending.recording(self._assignment.record)
 
+    def begin_at_most(self, streams: int) -> None:
+        self._assignment.may_ask = lambda _: self._assignment.streams < streams
+
     @property
     def begun(self) -> int:
         """Streams begun so far."""

@@ -88,6 +88,9 @@ class RunInProgress:
                 now = time.time()
                 rows = tokens_since(store, settings.probe, now - DAY)
                 self._users.limit_to(Spending(settings.config, self._users.request_format, rows, now))
+            most = None if settings.search is None else settings.search.most_streams
+            if most is not None and isinstance(self._users, LocalUsers):  # of several processes, none knows the others
+                self._users.begin_at_most(most)
             store.start_run(run)
         except StreamgaugeError:
             store.close()

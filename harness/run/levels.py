@@ -51,7 +51,7 @@ class Levels:
             self._wanted = order.users
             self._changed.set()
         elif self._pace is not None:
-            self._pace.per_second = order.per_minute / 60
+            self._pace.change(order.per_minute / 60)
             self._ends.send(Reached(order.per_minute, self._now()))
 
     def _orders(self) -> Iterator[orders.Order]:

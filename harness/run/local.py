@@ -45,6 +45,10 @@ class LocalUsers:
         """Begin only streams that this budget allows. Call it before `start`."""
         self._driving.limit_to(spending)
 
+    def begin_at_most(self, streams: int) -> None:
+        """Begin no more streams than that in the whole run. Call it before `start`."""
+        self._driving.begin_at_most(streams)
+
     def start(self) -> None:
         self._recording.processes[LOCAL].about = about_this_process(machine())
         self._driving.start()

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-VARIABLE = "STREAMGAUGE_LEVELS"  # in the environment of the run: the two descriptors
+VARIABLE = "STREAMGAUGE_LEVELS"  # in the environment of the run: its `Ends`, as `given` reads them
 _LONGEST = 1 << 20  # bytes of a message; `End` has a row for each visit
 
 
@@ -25,7 +25,7 @@ class Users(msgspec.Struct, frozen=True, tag="users"):
 
 
 class Rate(msgspec.Struct, frozen=True, tag="rate"):
-    """Let so many streams become due from now on, in an open load."""
+    """Let so many streams become due from now on, in an open load; 0: none, until the next rate."""
 
     per_minute: int
 
@@ -57,6 +57,12 @@ class Ends:
 
     reads: int
     writes: int
+    most_streams: int | None = None  # that may begin in the run; None: any number
+
+    @property
+    def text(self) -> str:
+        """For VARIABLE."""
+        return f"{self.reads},{self.writes},{self.most_streams or 0}"
 
     def send(self, message: Order | Report) -> None:
         """OSError if the other side is gone."""
@@ -69,21 +75,21 @@ class Ends:
         os.close(self.writes)
 
 
-def pipes() -> tuple[Ends, Ends]:
+def pipes(most_streams: int | None) -> tuple[Ends, Ends]:
     """The ends of the search, and those of the run."""
     run_reads, search_writes = os.pipe()
     search_reads, run_writes = os.pipe()
-    return Ends(search_reads, search_writes), Ends(run_reads, run_writes)
+    return Ends(search_reads, search_writes), Ends(run_reads, run_writes, most_streams)
 
 
 def given() -> Ends | None:
     """In the process of a run: its ends, if a search drives it."""
     text = os.environ.pop(VARIABLE, "")
     try:
-        reads, writes = map(int, text.split(","))
+        reads, writes, most_streams = map(int, text.split(","))
     except ValueError:
         return None
-    return Ends(reads, writes)
+    return Ends(reads, writes, most_streams or None)
 
 
 class Lines:

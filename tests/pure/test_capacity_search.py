@@ -20,7 +20,7 @@ def after(
     users: int, shares: list[float], limits: tuple[Limit, ...] = LIMITS, most: int = 10**5
 ) -> tuple[Visit, Outcome]:
     """A visit to these streams, of which these shares are bad by each limit, one after another."""
-    visit, rng = Visit(users, limits), np.random.default_rng(7)
+    visit, rng = Visit(ROUNDS * users, limits), np.random.default_rng(7)
     outcome = None
     while outcome is None and visit.streams < most:
         chance = rng.random(65)
@@ -113,7 +113,7 @@ def test_a_level_that_is_asked_for_is_visited() -> None:
 
 
 def visited(users: int, purpose: Purpose, outcome: Outcome) -> Visited:
-    return Visited(Order(users, purpose), outcome, Visit(users, LIMITS).counts())
+    return Visited(Order(users, purpose), outcome, Visit(ROUNDS * users, LIMITS).counts())
 
 
 def test_a_fresh_visit_that_is_missed_takes_the_level_back() -> None:
@@ -152,11 +152,34 @@ def test_a_sweep_visits_its_levels_and_no_others() -> None:
 
 def test_a_backlog_grows_only_if_it_rises_beyond_chance() -> None:
     rng, seconds = np.random.default_rng(3), np.arange(30.0)
-    steady = [backlog.grows(seconds, rng.poisson(20, 30).astype(float)) for _ in range(200)]
-    assert sum(steady) <= 4
-    assert backlog.grows(seconds, 20 + 2 * seconds + rng.normal(0, 3, 30))
-    assert not backlog.grows(seconds[:9], 100 * seconds[:9]), "a few samples"
-    assert not backlog.grows(seconds, 40 - seconds), "it shrinks"
+    assert not any(backlog.grows(seconds, rng.poisson(20, 30).astype(float), 20.0) for _ in range(200))
+    walks = [
+        backlog.grows(seconds, 100.0 + (rng.poisson(20, 30) - rng.poisson(20, 30)).cumsum(), 20.0) for _ in range(400)
+    ]
+    assert sum(walks) <= 2, "at full load the open streams are a random walk"
+    assert backlog.grows(seconds, 20 + 10 * seconds + rng.normal(0, 3, 30), 20.0), "twice what is answered"
+    assert not backlog.grows(seconds[:9], 100 * seconds[:9], 20.0), "a few samples"
+    assert not backlog.grows(seconds, 40 - seconds, 20.0), "it shrinks"
+
+
+def test_an_open_load_is_watched_until_a_load_slightly_too_high_would_show() -> None:
+    assert [backlog.watched(wait) for wait in (0.5, 2.0, 30.0, None)] == [10.0, 20.0, 60.0, 60.0]
+    visit = Visit(300, LIMITS)
+    good, bad = (Batch.of_one_limit(np.full(140, each), np.full(140, float(each))) for each in (False, True))
+    assert visit.after(good, LIMITS) is None, "130 streams would be enough of them, but not of the time"
+    assert visit.after(bad, LIMITS) is None
+    assert visit.after(bad, LIMITS) is Outcome.MISSED
+    assert Visit(300, LIMITS).after(bad, LIMITS) is Outcome.MISSED, "all are bad: that is clear at once"
+
+
+def test_the_way_up_goes_on_after_a_few_good_streams_and_proves_nothing() -> None:
+    found = Search(LIMITS, 1000)
+    order = found.next()
+    assert order is not None
+    visit = Visit(12, LIMITS, order.rigour)
+    assert visit.after(Batch.of_one_limit(np.zeros(46, bool), np.zeros(46)), LIMITS) is Outcome.PASSED
+    found.visits.append(Visited(order, Outcome.PASSED, visit.counts()))
+    assert found.proven is None
 
 
 def test_a_rate_is_counted_per_minute_and_told_per_second() -> None:

@@ -13,7 +13,7 @@ from statistics import NormalDist
 import numpy as np
 
 from streamgauge.harness.capacity.path import Search, Visited
-from streamgauge.harness.capacity.sequential import Visit
+from streamgauge.harness.capacity.sequential import ROUNDS, Visit
 from streamgauge.harness.capacity.streams import Batch, Limit
 from streamgauge.harness.judge.measure.arrays import Floats
 
@@ -68,7 +68,7 @@ def search(level: Level, limits: Sequence[Limit] = LIMITS, most: int = 1000, lad
     """A whole search, by the code of the command."""
     found = Search(limits, most, ladder=ladder)
     while (order := found.next()) is not None:
-        visit, among = Visit(order.users, limits, order.looks, order.worth), order.among(limits)
+        visit, among = Visit(ROUNDS * order.users, limits, order.rigour), order.among(limits)
         outcome = next(filter(None, (visit.after(batch, among) for batch in level(order.users))))
         found.visits.append(Visited(order, outcome, visit.counts()))
     return found
