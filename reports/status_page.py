@@ -86,11 +86,19 @@ def _now(status: Status) -> tuple[str, str, str]:
         more = f" Besides it: {some(len(opened) - 1, 'open incident')}." if len(opened) > 1 else ""
         lead = f"{worst.summary}. Since {when(worst.began)} UTC.{more}"
         return ("missed" if pages else "degraded"), some(len(opened), "open incident"), lead
+    unknown = [each for each in status.standings if not each.in_window.total]
+    if unknown:
+        lead = f"No incident goes on, but no probe counts in {_named(unknown)}: of that, nothing is known."
+        return "inconclusive", "partly unknown", lead
     spent = [each for each in status.standings if _is_spent(each)]
     if spent:
-        named = f"{spent[0].slo} of {spent[0].target}{' and others' if len(spent) > 1 else ''}"
-        return "degraded", "budget spent", f"No incident goes on, but more probes were bad than {named} allows."
+        return "degraded", "budget spent", f"No incident goes on, but more probes were bad than {_named(spent)} allows."
     return "met", "all is well", f"{levels} hold, and no incident goes on."
+
+
+def _named(standings: Sequence[Standing]) -> str:
+    more = f" and {len(standings) - 1:,} more" if len(standings) > 1 else ""
+    return f"{standings[0].slo} of {standings[0].target}{more}"
 
 
 def _is_spent(standing: Standing) -> bool:

@@ -12,8 +12,8 @@ import click
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Config
-from streamgauge.harness.config.secrets import Variables
-from streamgauge.harness.errors import StoreError
+from streamgauge.harness.config.secrets import Variables, is_url
+from streamgauge.harness.errors import ConfigError, StoreError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import kinds, lines
 from streamgauge.harness.judge.store.monitored import MonitorStore
@@ -60,8 +60,8 @@ def command(ctx: click.Context, /, config: str | None, db: str, http: str | None
         return
     if given.alert:
         at_once.ready(given.alert)
-    if given.monitor.heartbeat is not None:
-        Variables(os.environ).fill("monitor.heartbeat", given.monitor.heartbeat)
+    for key in ("heartbeat", "otlp"):
+        _check_url(f"monitor.{key}", getattr(given.monitor, key))
     kinds.check_place(db)
     started = parts(given, path, db, http)
     with MonitorStore.create(db):
@@ -83,6 +83,12 @@ def _test(config: Config) -> Exit:
             code = Exit.MISSED
             lines.show(f"{sent.receiver}: did not take it: {sent.fault}")
     return code
+
+
+def _check_url(place: str, written: str | None) -> None:
+    """ConfigError for a variable that is missing or holds no URL; it never quotes the value."""
+    if written is not None and not is_url(Variables(os.environ).fill(place, written)):
+        raise ConfigError(f"{place}: {written!r} is no URL: write https://host/path")
 
 
 @contextmanager

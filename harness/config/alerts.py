@@ -14,6 +14,7 @@ from streamgauge.harness.config.duration import Duration
 _SECOND = Duration.parse("1s")
 _NAME = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,48}[\x21-\x7e])?")
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")  # Prometheus's
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, token
 _ADDRESS = re.compile(r"[^\s@<>,]+@[^\s@<>,]+")
 _SECRET_HEADER = re.compile("auth|key|token|secret|cookie|passw|session|sign", re.IGNORECASE)
 OWN_LABELS = ("alertname", "slo", "severity", "target")  # what every alert to an Alertmanager has
@@ -122,10 +123,7 @@ def _of_receiver(receiver: AnyReceiver) -> Iterator[str]:
         value = getattr(receiver, key)
         if value is not None and "${" not in value:
             yield f".{key}: is a secret: write ${{NAME}} here, and set NAME in the environment"
-    for table in ("headers", "environment"):
-        for name, value in getattr(receiver, table, {}).items():
-            if _SECRET_HEADER.search(name) and "${" not in value:
-                yield f".{table}.{name}: is a secret: write ${{NAME}} here, and set NAME in the environment"
+    yield from _of_named_values(receiver)
     if "${" not in (url := getattr(receiver, "url", "")) and ("?" in url or "@" in url):
         yield ".url: may hold a secret behind its ? or before its @: write ${NAME}, and set NAME in the environment"
     if isinstance(receiver, Alertmanager):
@@ -134,6 +132,16 @@ def _of_receiver(receiver: AnyReceiver) -> Iterator[str]:
         yield from _of_email(receiver)
     if isinstance(receiver, Command) and not (receiver.command and receiver.command[0]):
         yield '.command: empty: write a program and its arguments, as in ["/usr/local/bin/notify", "oncall"]'
+
+
+def _of_named_values(receiver: AnyReceiver) -> Iterator[str]:
+    for name in getattr(receiver, "headers", {}):
+        if not _HEADER_NAME.fullmatch(name):
+            yield f".headers: {name[:60]!r} is not a header's name: write letters, digits and dashes"
+    for table in ("headers", "environment"):
+        for name, value in getattr(receiver, table, {}).items():
+            if _SECRET_HEADER.search(name) and "${" not in value:
+                yield f".{table}.{name}: is a secret: write ${{NAME}} here, and set NAME in the environment"
 
 
 def _of_alertmanager(receiver: Alertmanager) -> Iterator[str]:
@@ -147,13 +155,16 @@ def _of_alertmanager(receiver: Alertmanager) -> Iterator[str]:
             yield f".labels: {name!r} is not a label's name: write letters, digits and _"
 
 
+def is_address(text: str) -> bool:
+    return _ADDRESS.fullmatch(text) is not None
+
+
 def _of_email(receiver: Email) -> Iterator[str]:
     if not receiver.to:
         yield ".to: empty: write at least one address"
-    for key, addresses in (("to", receiver.to), ("from", [receiver.sender])):
-        for address in addresses:
-            if "${" not in address and not _ADDRESS.fullmatch(address):
-                yield f".{key}: {address!r} is not an address: write it as in oncall@example.org"
+    for key, address in (*(("to", each) for each in receiver.to), ("from", receiver.sender)):
+        if "${" not in address and not is_address(address):
+            yield f".{key}: {address!r} is not an address: write it as in oncall@example.org"
     if (receiver.user is None) != (receiver.password is None):
         yield ": user and password go together; give both or neither"
     if receiver.port is not None and not 0 < receiver.port < 65_536:

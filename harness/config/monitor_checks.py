@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Config, Maintenance, Monitor, MonitorTarget, Slo
@@ -14,7 +15,11 @@ _LONGEST_KEPT = 400 * _DAY
 _MOST_TARGETS = 50  # each is a process of its own
 _MOST_SLOS = 100
 _NAME = re.compile(r"\S(?:.{0,58}\S)?")
-_URL = re.compile(r"https?://[^\s/@]+(/\S*)?")
+_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,49}")
+_LONGEST_VALUE = 200  # characters of a label's value
+_LONGEST_URL = 1_000  # characters
+_MOST_TOKENS = 10**12  # a day
+_HIGHEST_OBJECTIVE = 0.999_99  # a probe a minute is half a million a year: five of them may be bad
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _REGIONS = re.compile(r"\s*(\d{1,3})\s+of\s+(\d{1,3})\s*")
 REGION = "region"  # the label by which `regions` groups the targets
@@ -49,10 +54,12 @@ def _of_monitor(monitor: Monitor) -> Iterator[str]:
         yield f'every: {monitor.every}: write a time from "1s" to "1d"'
     if monitor.tokens_per_day < 1:
         yield f"tokens_per_day: {monitor.tokens_per_day} is not a number of tokens: write 1 or more"
-    for key in ("url", "otlp"):
+    if monitor.tokens_per_day > _MOST_TOKENS:
+        yield f"tokens_per_day: {monitor.tokens_per_day:.3g} is no budget: write at most {_MOST_TOKENS}"
+    for key in ("url", "otlp", "heartbeat"):
         url = getattr(monitor, key)
-        if url is not None and not (key == "otlp" and "${" in url) and not _URL.fullmatch(url):
-            yield f"{key}: {url[:60]!r} is no URL: write it as in https://status.example"
+        if url is not None and not (key != "url" and "${" in url):
+            yield from _of_url(key, url, key)
     if not _HOUR <= monitor.keep_raw <= _LONGEST_KEPT:
         yield f'keep_raw: {monitor.keep_raw}: write a time from "1h" to "400d"'
 
@@ -67,12 +74,51 @@ def _of_targets(targets: list[MonitorTarget]) -> Iterator[str]:
         if target.name in names:
             yield f"{place}.name: a second one called {target.name!r}: give each target a name of its own"
         names.add(target.name)
-        if not _URL.fullmatch(target.host):
-            yield f"{place}.host: {target.host[:60]!r} is no URL: write it as in https://staging.example"
-        if TARGET in target.labels:
-            yield f"{place}.labels.{TARGET}: this label is the target's name already; take another one"
+        yield from _of_url(f"{place}.host", target.host, "host")
+        yield from (f"{place}.labels{fault}" for fault in _of_labels(target.labels))
         if target.path is not None and not target.path.startswith("/"):
             yield f"{place}.path: {target.path!r} does not begin with a slash"
+
+
+def _of_url(place: str, url: str, key: str) -> Iterator[str]:
+    """It never quotes what may be a secret: what is before an @, and behind a question mark."""
+    example = {"host": "https://staging.example", "url": "https://status.example", "otlp": "http://127.0.0.1:4318"}
+    if "@" in url:
+        other = "use target.headers" if key == "host" else "write ${NAME}, and set NAME in the environment"
+        yield f"{place}: holds a user name or password: {other}"
+        return
+    if "${" in url:
+        yield f"{place}: variables are not filled in here: write the URL itself"
+        return
+    query = key != "heartbeat" and re.search(r"[?#]", url)
+    if query:
+        yield f"{place}: has a query or a fragment, which may hold a key: leave it out"
+    elif not _is_url(url):
+        yield f"{place}: {url[:60]!r} is no URL: write it as in {example.get(key, 'https://hc.example/ping/${KEY}')}"
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # such as a port that is no number
+        return False
+    return whole and len(text) <= _LONGEST_URL and not re.search(r"[\s\x00-\x1f\x7f]", text)
+
+
+def _of_labels(labels: dict[str, str]) -> Iterator[str]:
+    """They become labels of Prometheus, in which `a-b` and `a_b` are one."""
+    written: dict[str, str] = {}
+    for name, value in labels.items():
+        there = written.setdefault(re.sub(r"[.-]", "_", name), name)
+        if name == TARGET:
+            yield f".{TARGET}: this label is the target's name already; take another one"
+        elif not _LABEL.fullmatch(name):
+            yield f": {name[:60]!r} is not a label's name: write a letter and up to 49 more, digits, `_`, `-` or `.`"
+        elif there != name:
+            yield f".{name}: Prometheus has the same name for {there!r}: take another one"
+        if not value.isprintable() or len(value) > _LONGEST_VALUE:
+            yield f".{name[:60]}: its value is not up to {_LONGEST_VALUE} printable characters"
 
 
 def _of_name(name: str) -> Iterator[str]:
@@ -110,6 +156,8 @@ def _of_slo(slo: Slo, monitor: Monitor) -> Iterator[str]:
     yield from _of_name(slo.name)
     if slo.objective >= 1:
         yield '.objective: 100 % leaves no error budget, so the first bad probe spends it: write less, as in "99.9%"'
+    elif slo.objective > _HIGHEST_OBJECTIVE:
+        yield f'.objective: {100 * slo.objective:.15g} % is more than probes can show: write at most "99.999%"'
     if slo.objective <= 0:
         yield '.objective: 0 % is reached by any endpoint: write more, as in "99%"'
     if slo.window < monitor.every:
@@ -120,6 +168,8 @@ def _of_slo(slo: Slo, monitor: Monitor) -> Iterator[str]:
         number = getattr(slo, key)
         if number is not None and not 1 <= number <= 1000:
             yield f".{key}: {number}: write a number of probes from 1 to 1000"
+    if slo.failures is None and slo.successes != Slo(name="", good="").successes:
+        yield ".successes: goes with failures: without it, burn rates say when an alert is over; write failures, too"
     yield from _of_where(slo, monitor)
     if slo.regions is not None:
         yield from _of_regions(slo.regions, monitor)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streamgauge.harness.config.alerts import AnyReceiver
+from streamgauge.harness.config.alerts import AnyReceiver, Email, is_address
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.config.secrets import Variables, is_url
@@ -38,6 +38,10 @@ def _filled(table: AnyReceiver, place: str, variables: Variables) -> AnyReceiver
             raise ConfigError(f"{place}.{key}: is empty; set it, or take the key out of the config")
     if "url" in written and table.kind != "apprise" and not is_url(values["url"]):
         raise ConfigError(f"{place}.url: {written['url']!r} is not a URL: write https://host/path")
+    if isinstance(table, Email):
+        for key, address in (*(("to", each) for each in values["to"]), ("from", values["from"])):
+            if not is_address(address):
+                raise ConfigError(f"{place}.{key}: the variable holds no address; write one as in oncall@example.org")
     return msgspec.convert(values, type(table), dec_hook=decode)
 
 

@@ -24,7 +24,7 @@ class Hosts:
         self._first = sorted(Endpoint.of(url).origin for url in _named(environment))
 
     def of_next_run(self) -> str:
-        """The target's URL. TargetError if there is none, more than one, or one that does not resolve or may not be."""
+        """The target's URL. TargetError if there is none, more than one, or one that may not be."""
         named = _named(self._environment)
         if not named:
             raise TargetError("no host to test: give one with -H, as in -H https://staging.example")
@@ -32,8 +32,11 @@ class Hosts:
             raise TargetError(f"one run has one host; the user classes name {', '.join(sorted(named))}: choose with -H")
         host = named.pop()
         self.check(host)
-        Endpoint.of(host).resolve()
         return host
+
+    def resolve(self, host: str) -> None:
+        """TargetError if its name does not resolve."""
+        Endpoint.of(host).resolve()
 
     def check(self, host: str) -> None:
         """TargetError if `host` is not a URL, or may not have the config's secrets."""

@@ -93,12 +93,19 @@ class Keeper:
         processes = max(1, getattr(options, "processes", None) or 1)  # -1: one for each core
         limits.check(math.ceil((options.num_users or 0) / processes))
         if options.headless or options.autostart:
-            self._hosts.of_next_run()  # without these options, the web UI asks for the host before each run
+            self._host()  # without these options, the web UI asks for the host before each run
         with Store.create(self._settings.database):
             pass
         if self._environment.web_ui is not None:
             guard(self._environment, self._environment.web_ui, self._hosts)
             self._tab = StreamsTab(self._environment.web_ui)
+
+    def _host(self) -> str:
+        """Of the next run. TargetError if there can be none."""
+        host = self._hosts.of_next_run()
+        if self._settings.probe is None:  # to a monitor, a name that does not resolve is a probe that failed
+            self._hosts.resolve(host)
+        return host
 
     def _listen(self, events: Any) -> None:
         events.worker_connect.add_listener(self._on_worker_connect)
@@ -113,7 +120,7 @@ class Keeper:
         assign(self._environment, None)
         try:
             self._run = RunInProgress(
-                self._environment, self._runner, self._settings, self._load, self._hosts.of_next_run(), self._tab
+                self._environment, self._runner, self._settings, self._load, self._host(), self._tab
             )
         except StreamgaugeError as fault:  # such as a locked database, or a host given in the web UI that is no URL
             self._end_with(Exit.MISTAKE)

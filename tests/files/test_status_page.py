@@ -40,6 +40,9 @@ def test_all_is_well_only_if_probes_were_judged_lately(tmp_path: Path) -> None:
     monitored.probes([400] * 59, first=1)
     monitored.judged(60)
     assert "all is well" in head(read(monitored, 61))
+    unseen = Monitored(tmp_path / "n.db", f'{CONFIG}[[slo]]\nname="4g"\ngood="completed"\nwhere={{network="4g"}}')
+    unseen.probes([400] * 60)
+    assert "partly unknown" in head(read(unseen.judged(60), 61)), "no probe counts in one of the service levels"
     assert "not watching" in head(read(monitored, 90)), "a page that nobody updates is not green"
     monitored.judged(90)
     assert "not watching" in head(read(monitored, 91)), "a judge without new probes is not green, either"

@@ -126,6 +126,7 @@ def alert_config(*lines: str) -> bytes:
         (['kind = "slack"', 'url = "${URL}"', 'secret = "${S}"'], "no key called 'secret'; there are name, severity"),
         (['kind = "webhook"', 'url = "https://x/?token=1"'], "may hold a secret behind its ?"),
         (['kind = "webhook"', 'url = "https://x/"', 'headers = { "X-Api-Key" = "1" }'], "headers.X-Api-Key: is a sec"),
+        (['kind = "webhook"', 'url = "https://x/"', 'headers = { "a b" = "1" }'], "'a b' is not a header's name"),
         (['kind = "webhook"', 'url = "https://x/"', 'timeout = "2h"'], 'write a time from "1s" to "1m"'),
         (['kind = "webhook"', 'url = "https://x/"', 'name = "a\\nb"'], "is not a name"),
         (['kind = "alertmanager"', 'url = "http://x"', 'labels = { slo = "x" }'], "every alert has this label"),

@@ -15,6 +15,7 @@ from streamgauge.harness.monitor.maintenance import covers
 from tests.support.monitoring import TARGETS, config
 
 SLO = '[[slo]]\nname = "a"\ngood = "ttft < 1s"\n'
+X = '[[monitor.target]]\nname = "x"\nhost = '
 US = '[[monitor.target]]\nname = "us"\nhost = "http://us.example"\nlabels = { region = "us" }\n'
 
 
@@ -54,6 +55,19 @@ US = '[[monitor.target]]\nname = "us"\nhost = "http://us.example"\nlabels = { re
             '[[monitor.target]]\nname = "x"\nhost = "http://x"\nlabels = { target = "y" }',
             "monitor.target[1].labels.target: this label is the target's name already",
         ),
+        (f'{X}"http://x:99999"', "monitor.target[1].host: 'http://x:99999' is no URL"),
+        (f'{X}"http://x/v1?key=geheim"', "monitor.target[1].host: has a query or a fragment, which may hold a key"),
+        (f'{X}"http://u:geheim@x"', "monitor.target[1].host: holds a user name or password: use target.headers"),
+        (f'{X}"http://${{GEHEIM}}.x"', "monitor.target[1].host: variables are not filled in here"),
+        (f'{X}"http://x"\nlabels = {{ "a=b" = "c" }}', "labels: 'a=b' is not a label's name: write a letter"),
+        (f'{X}"http://x"\nlabels = {{ "a-b" = "c", a_b = "d" }}', "Prometheus has the same name for 'a-b'"),
+        (f'{X}"http://x"\nlabels = {{ a = "b\\nc" }}', "labels.a: its value is not up to 200 printable characters"),
+        ('[monitor]\nheartbeat = "hc.example/ping"', "monitor.heartbeat: 'hc.example/ping' is no URL"),
+        ('[monitor]\notlp = "http://u:geheim@x"', "monitor.otlp: holds a user name or password: write ${NAME}"),
+        ("[monitor]\ntokens_per_day = 99999999999999999999", "monitor.tokens_per_day: 1e+20 is no budget"),
+        (f'{SLO}objective = "99.9999999%"', "slo[0].objective: 99.9999999 % is more than probes can show"),
+        (f"{SLO}successes = 5", "slo[0].successes: goes with failures"),
+        (f'[[slo]]\nname = "a"\ngood = {["completed"] * 150}', "longer than 1,000 characters"),
         ('[[monitor.target]]\nname = "x"\nhost = "http://x"\nprotocol = "grpc"', "protocol called 'grpc'; there are"),
         (
             "[[monitor.maintenance]]\nbegins = 2026-12-01T02:00:00Z",
@@ -100,6 +114,7 @@ def test_a_mistake_is_one_line_that_says_what_to_do(text: str, expected: str) ->
         levels(config(text))
     assert expected in str(fault.value)
     assert "\n" not in str(fault.value)
+    assert "geheim" not in str(fault.value)
 
 
 def test_regions_must_be_as_many_as_the_targets_have() -> None:

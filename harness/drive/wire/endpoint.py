@@ -1,5 +1,6 @@
 """Where a target listens: the parts of its URL, and the addresses of its host."""
 
+import re
 import socket
 import ssl
 import time
@@ -48,7 +49,8 @@ class Endpoint:
         if parts.username or parts.password:
             raise TargetError("host: a user name or password in the URL would be stored; use target.headers instead")
         if parts.query or parts.fragment:
-            raise TargetError(f"host {url!r}: a query or fragment does not belong here; see target.path")
+            shown = re.split("[?#]", url, maxsplit=1)[0]  # a query can hold a key
+            raise TargetError(f"host {shown!r}: a query or fragment does not belong here; see target.path")
         tls = None
         if parts.scheme == "https":
             tls = ssl.create_default_context()

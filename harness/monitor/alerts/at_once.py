@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from streamgauge.harness.config.alerts import AnyReceiver, Apprise
+from streamgauge.harness.config.alerts import AnyReceiver, Apprise, Command
 from streamgauge.harness.config.receivers import Filled, filled
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.monitor.alerts.deliverer import attempt
 from streamgauge.harness.monitor.alerts.message import Alert, Severity
-from streamgauge.harness.monitor.alerts.receivers import apprise
+from streamgauge.harness.monitor.alerts.receivers import apprise, command
 from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt, Failed, Refused
 
 _ATTEMPTS = 3
@@ -23,13 +23,15 @@ class Sent(NamedTuple):
 
 
 def ready(tables: Sequence[AnyReceiver]) -> Filled:
-    """The receivers with their secrets. ConfigError for a missing secret or package; call it before any work."""
+    """The receivers with their secrets. ConfigError if a secret, package or program is missing: call it first."""
     if not tables:
         raise ConfigError("the config has no [[alert]], so there is nobody to tell; see docs/reference/alerts.md")
     ready_ones = filled(tables)
     for table in ready_ones.receivers:
         if isinstance(table, Apprise):
             apprise.check(table)
+        if isinstance(table, Command):
+            command.check(table)
     return ready_ones
 
 
