@@ -45,10 +45,13 @@ def streams_beside(store: Store, run_id: str, batch: int = BATCH) -> Generator[S
         with suppress(OSError, AttributeError):  # a limit of the user's, or no Linux: it is slower, and works
             fcntl.fcntl(batches, fcntl.F_SETPIPE_SZ, _PIPE)
         try:
-            first = list(itertools.islice(store.streams(run_id, batch=batch), _FIRST))
+            source = store.streams(run_id, batch=batch)
+            first = list(itertools.islice(source, 1))
+            yield from first  # its caller decodes it while this thread reads on
+            first += itertools.islice(source, _FIRST - 1)
             with suppress(BrokenPipeError), told:  # it has ended; the other pipe tells
                 told.write(f"{first[-1].id[-1] if first else -1}\n")
-            yield from first
+            yield from first[1:]
             while (streams := _received(batches, store)) is not None:
                 yield streams
         finally:
