@@ -29,8 +29,8 @@ def _counts(measurements: Measurements) -> Iterator[GapCount]:
         lengths, places = np.unique(rounded, return_inverse=True)
         counts = np.zeros(len(lengths), np.int64)
         np.add.at(counts, places, gaps.counts)
-        for length, count in zip(lengths.tolist(), counts.tolist(), strict=True):
-            yield GapCount(user, network, behaviour, length, count)
+        of_cohort = (itertools.repeat(each) for each in (user, network, behaviour))
+        yield from map(GapCount, *of_cohort, lengths.tolist(), counts.tolist())
 
 
 def _rounded(us: Integers) -> Integers:
