@@ -41,15 +41,19 @@ class Facet:
 class Collector:
     """Remembers the TTFT of every stream, and what it belongs to. Its memory: 14 bytes a stream."""
 
-    def __init__(self, labels: Sequence[str], width: float, bins: int) -> None:
-        """`labels`: the names of those that may be chosen by; `width` of a bin in ns."""
-        self._keys = ("user", "network", *(f"label.{name}" for name in labels))
-        self._labels = labels
+    def __init__(self, width: float, bins: int) -> None:
+        """`width` of a bin in ns."""
+        self._labels: list[str] = []  # the names of those by which a reader may choose
         self._width, self._bins = width, bins
         self._codes: dict[tuple[str, ...], int] = {}  # of each combination of texts that occurred
         self._code: list[NDArray[np.int32]] = []
         self._bin: list[NDArray[np.int16]] = []
         self._ttft: list[Floats] = []
+
+    def choose(self, streams: Streams) -> list[str]:
+        """The names of the labels by which a reader may choose, judged by its first streams. Call it before `take`."""
+        self._labels = _few_valued(streams)
+        return self._labels
 
     def take(self, streams: Streams) -> None:
         ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
@@ -65,10 +69,11 @@ class Collector:
     def facets(self, judgement: Judgement) -> list[Facet]:
         """Only of keys with more than one value: a single one is all streams. The most frequent first within a key."""
         measurements = judgement.measurements
+        keys = ["user", "network", *(f"label.{name}" for name in self._labels)]
         ready = {(part.key, part.value): part.metrics for part in judgement.parts}
         found = [
             (key, value, _where(key, value), totals)
-            for key in self._keys
+            for key in keys
             if len(values := measurements.values(key)) > 1
             for value in values
             if (totals := measurements.totals(_where(key, value))).streams
@@ -76,7 +81,7 @@ class Collector:
         kept = sorted(found, key=lambda each: -each[3].streams)[:MOST]
         by_ttft = self._by_ttft()
         facets = []
-        for key, value, where, totals in sorted(kept, key=lambda each: self._keys.index(each[0])):
+        for key, value, where, totals in sorted(kept, key=lambda each: keys.index(each[0])):
             known = ready.get((key.removeprefix("label."), value), {})
             missing = [name for name in METRICS if name not in known]
             metrics = {name: summary(measurements.distribution(name, where)) for name in missing}
@@ -113,10 +118,10 @@ class Collector:
             yield matches(where, {"user": user, "network": network, "labels": labels})
 
 
-def few_valued(streams: Streams | None) -> list[str]:
-    """The names of labels by which a reader may choose, judged by a run's first streams: a request's id is none."""
+def _few_valued(streams: Streams) -> list[str]:
+    """The names of labels with few values: a request's id is none."""
     values: dict[str, set[str]] = {}
-    for text in streams.text["labels"].values if streams is not None else ():
+    for text in streams.text["labels"].values:
         for name, value in json.loads(text).items():
             values.setdefault(name, set()).add(value)
     return sorted(name for name, seen in values.items() if len(seen) <= _MOST_VALUES)[:_MOST_LABELS]

@@ -93,8 +93,7 @@ def gather(
     counter_collector = CounterCollector(store, run.id)
 
     picker = one_by_one.Picker()
-    labels = facets.few_valued(next(store.streams(run.id), None))
-    facet_collector = facets.Collector(labels, *timeline_collector.bins)
+    facet_collector = facets.Collector(*timeline_collector.bins)
 
     def take(streams: Streams) -> None:
         timeline_collector.take(streams)
@@ -103,7 +102,7 @@ def gather(
         counter_collector.take(streams)
         handover_collector.take(streams)
 
-    judgement = judge(store, run.id, rules, take, reader, labels)
+    judgement = judge(store, run.id, rules, take, reader, facet_collector.choose)
     if judgement.warm_up is not None:
         for streams in store.warm_up(run.id):
             timeline_collector.take_warm_up(streams)

@@ -3,6 +3,7 @@
 Everything is computed from the database each time, in one pass over the streams. Nothing is printed here.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -114,25 +115,27 @@ def judge(
     rules: Sequence[Rule] | None = None,
     also: Callable[[Streams], object] | None = None,
     reader: Reader | None = None,
-    labels: Sequence[str] = (),
+    labels: Callable[[Streams], Sequence[str]] | None = None,
 ) -> Judgement:
     """Judge a run (None: the newest) by `rules` and for a `reader` (None: the rules and reader of the run's config).
 
     `also` receives each batch of streams, too, with the columns of the reader model, so that a caller need not read a
-    large file twice. `labels` are those that its caller will select by, beside the ones of the rules. RuleError for a
-    stored rule that this version cannot parse, StoreError.
+    large file twice. `labels` says, given the first batch, which labels its caller will select by, beside the ones of
+    the rules. RuleError for a stored rule that this version cannot parse, StoreError.
     """
     run = store.run(run_id)
     rules = parse_all(run.rules) if rules is None else rules
     reader = msgspec.convert(run.config.get("reader", {}), Reader, dec_hook=decode) if reader is None else reader
     of_rules = [PHASE, *(name for rule in rules for name in rule.written.where.label)]
-    measurements = Measurements([*of_rules, *labels], reader)
     took, begins = store.duration(run) / 1e9, (run.measured_from or 0) / 1e9
     windows = sla.windows(rules, of_rules, reader, begins)
     streams_in_all = store.count(run.id)
     first_streams, collector = FirstStreams.of(streams_in_all), Collector(took, streams_in_all)
     batches = measured_streams(store, run.id, streams_in_all)
-    for streams in decoded_ahead(map(measurements.arranged, batches)):
+    first = list(itertools.islice(batches, 1))
+    of_caller = [] if labels is None else [name for streams in first for name in labels(streams)]
+    measurements = Measurements([*of_rules, *of_caller], reader)
+    for streams in decoded_ahead(map(measurements.arranged, itertools.chain(first, batches))):
         measured = measurements.take(streams)
         collector.take(streams)
         if run.measured_from is None:
