@@ -89,7 +89,7 @@ def filled_metrics(target: Target, variables: Variables | None = None) -> Metric
     url = variables.fill("target.metrics.url", metrics.url)
     if not is_url(url) and not (url.startswith("/") and not url.startswith("//")):
         raise ConfigError(
-            f"target.metrics.url: {_public_url(metrics.url)!r} is not a URL: write https://host:port/metrics, "
+            f"target.metrics.url: {public_url(metrics.url)!r} is not a URL: write https://host:port/metrics, "
             f"or a path on the run's host such as /metrics"
         )
     headers = _fill_all("target.metrics.headers", metrics.headers, variables)
@@ -174,9 +174,9 @@ def public(target: Target) -> dict[str, Any]:
     if target.headers:
         shown["headers"] = dict.fromkeys(target.headers, "…")
     if target.path is not None:
-        shown["path"] = _public_url(target.path)
+        shown["path"] = public_url(target.path)
     if target.metrics is not None:
-        shown["metrics"]["url"] = _public_url(target.metrics.url)
+        shown["metrics"]["url"] = public_url(target.metrics.url)
         if target.metrics.headers:
             shown["metrics"]["headers"] = dict.fromkeys(target.metrics.headers, "…")
     return shown
@@ -191,9 +191,9 @@ def is_url(text: str) -> bool:
         return False
 
 
-def _public_url(url: str) -> str:
+def public_url(url: str) -> str:
     """Without user, password and query; variables stay as they are written."""
-    return re.sub(r"[?#].*", "?…", re.sub(r"//[^/?#]*@", "//…@", url), flags=re.DOTALL)
+    return re.sub(r"[?#].*", "?…", re.sub(r"(^|//)[^/?#]*@", r"\1…@", url), flags=re.DOTALL)
 
 
 def _holds_short_key(value: str) -> bool:

@@ -98,7 +98,10 @@ def _tls(host: str, to: Any) -> Tls:
 
 def _handshake(host: str, to: Any, context: ssl.SSLContext) -> Tls:
     context.set_alpn_protocols(["h2", "http/1.1"])
-    with socket.create_connection(to[:2], _TIMEOUT) as plain, context.wrap_socket(plain, server_hostname=host) as sock:
+    family = socket.AF_INET6 if len(to) == 4 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as plain, context.wrap_socket(plain, server_hostname=host) as sock:
+        sock.settimeout(_TIMEOUT)
+        sock.connect(to)  # with the scope of a link-local address
         certificate: Mapping[str, Any] = sock.getpeercert() or {}
         days = None
         if "notAfter" in certificate:

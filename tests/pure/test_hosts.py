@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from streamgauge.harness.config.schema import Credentials, Metrics, Request, Target
+from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.run.hosts import Hosts
 
@@ -103,3 +104,21 @@ def test_without_secrets_the_web_ui_chooses_any_host() -> None:
 def test_a_wrong_url_is_found_at_the_start() -> None:
     with pytest.raises(TargetError, match="not a URL of a server"):
         Hosts(environment("staging.example"), Target())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://h?key=s3cret-key",
+        "https://h/x#s3cret-key",
+        "ftp://you:s3cret-key@h",
+        "you:s3cret-key@h",
+        "http://you:s3cret-key@h",
+        "http://you:s3cret-key@h:99999",
+        "http://[h?key=s3cret-key",
+    ],
+)
+def test_a_url_that_is_refused_is_told_without_what_may_be_secret_in_it(url: str) -> None:
+    with pytest.raises(TargetError) as told:
+        Endpoint.of(url)
+    assert "s3cret" not in str(told.value)

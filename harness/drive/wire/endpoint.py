@@ -1,6 +1,5 @@
 """Where a target listens: the parts of its URL, and the addresses of its host."""
 
-import re
 import socket
 import ssl
 import time
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import gevent
 from gevent import monkey
 
+from streamgauge.harness.config.secrets import public_url
 from streamgauge.harness.drive.wire.broken import reason
 from streamgauge.harness.errors import TargetError
 
@@ -39,17 +39,18 @@ class Endpoint:
     @classmethod
     def of(cls, url: str, *, verify: bool = True) -> "Endpoint":
         """`https://staging.example/base` → Endpoint. TargetError if `url` is not an http(s) URL."""
+        shown = public_url(url)
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as fault:
-            raise TargetError(f"host {url!r}: not a URL: {fault}") from None
+            said = str(fault) if shown == url else "what stands after its host's name is no port"
+            raise TargetError(f"host {shown!r}: not a URL: {said}") from None
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise TargetError(f"host {url!r}: not a URL of a server; write it like https://staging.example")
+            raise TargetError(f"host {shown!r}: not a URL of a server; write it like https://staging.example")
         if parts.username or parts.password:
             raise TargetError("host: a user name or password in the URL would be stored; use target.headers instead")
         if parts.query or parts.fragment:
-            shown = re.split("[?#]", url, maxsplit=1)[0]  # a query can hold a key
             raise TargetError(f"host {shown!r}: a query or fragment does not belong here; see target.path")
         tls = None
         if parts.scheme == "https":
