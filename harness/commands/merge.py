@@ -2,7 +2,7 @@
 
 import click
 
-from streamgauge.harness.judge.outputs import kinds
+from streamgauge.harness.judge.outputs import kinds, lines
 from streamgauge.harness.judge.store import merged
 
 
@@ -21,3 +21,4 @@ def command(db: tuple[str, ...], output: str) -> None:
         raise click.UsageError("give two databases or more")
     kinds.check_place(output)
     merged.merge(db, output)
+    lines.show(f"{output}: written, with what the {len(db)} databases hold")

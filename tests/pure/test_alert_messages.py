@@ -111,6 +111,8 @@ def test_both_mails_of_an_incident_are_in_one_thread_and_ask_for_no_reply() -> N
     assert mails[0]["References"] == mails[1]["References"]
     assert mails[0]["Message-ID"] != mails[1]["Message-ID"]
     assert "two lines" in mails[0]["Subject"]
+    long = bytes(mail.message(MAIL, Attempt(firing("k" * 190), NOW))).decode()
+    assert f"References: <{'k' * 190}@example.org>\n" in long, "not in an encoding: it would be in no thread"
     assert mail.message(MAIL, Attempt(firing("a<b>@c"), NOW))["Message-ID"] == "<a-b--c.firing@example.org>"
 
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import logging
 import os
 import re
 import shutil
@@ -192,7 +193,7 @@ def test_what_we_write_as_yaml_is_read_back_by_a_real_reader(content: dict[str, 
 def test_a_collector_gets_each_probe_once_by_opentelemetrys_names(tmp_path: Path) -> None:
     made = Monitored(tmp_path / "monitor.db")
     with http_receiver() as collector:
-        otlp = Otlp(collector.url, 3_600.0, targets(made))
+        otlp = Otlp(collector.url, 3_600.0, targets(made), print)
         new = NewProbes(made.store, targets(made))
         made.probes([400, None, 600])
         for probes in new.read():
@@ -216,6 +217,20 @@ def test_a_collector_gets_each_probe_once_by_opentelemetrys_names(tmp_path: Path
     assert (told["server.address"], told["server.port"]) == ("eu.example", 443)
     assert told["streamgauge.region"] == "eu"
     assert sum(each.sum for each in metrics[genai.TTFT.name].exponential_histogram.data_points) == pytest.approx(1.0)
+
+
+def test_a_collector_that_takes_nothing_is_told_once_and_without_what_may_be_secret(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=geheim%2D4711")
+    otlp = Otlp("http://127.0.0.1:9/geheim-1234", 3_600.0, {}, said.append)
+    for _ in range(3):  # as the exporter does after each attempt
+        logging.getLogger("opentelemetry.exporter.otlp").warning("url: /geheim-1234/v1/metrics, geheim-4711, refused")
+    assert len(said) == 1
+    assert "refused" in said[0]
+    assert "geheim" not in said[0]
+    otlp.close()
 
 
 def _decompressed(got: Any) -> bytes:

@@ -4,15 +4,21 @@ Each probe is recorded once, with exponential histograms: no buckets have to be 
 such as a key, come from $OTEL_EXPORTER_OTLP_HEADERS, which the exporter reads itself. It follows no redirects.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
 from streamgauge import __version__
+from streamgauge.harness.config.redaction import Redaction
 from streamgauge.harness.errors import ConfigError
 from streamgauge.harness.judge.measure.metrics import METRICS
+from streamgauge.harness.judge.wording import shortened, visible
 from streamgauge.harness.monitor.exposition import genai
 from streamgauge.harness.monitor.exposition.genai import Name
 from streamgauge.harness.monitor.exposition.probes import Probes
@@ -20,6 +26,7 @@ from streamgauge.harness.record.observation import FAILURES
 
 _MISSING = "needs OpenTelemetry: install it with pip install 'streamgauge[otel]'"
 _TIMEOUT = 10.0  # seconds for an export
+_TOLD_EVERY = 3_600.0  # seconds between two words of a collector that takes nothing
 _BY_METRIC = {"ttft": genai.TTFT, "itl": genai.EACH_CHUNK}
 _TOKENS = {"input": "input_tokens", "output": "output_tokens"}
 
@@ -27,8 +34,13 @@ _TOKENS = {"input": "input_tokens", "output": "output_tokens"}
 class Otlp:
     """Sends in a thread of its own; `take` only records."""
 
-    def __init__(self, endpoint: str, every: float, labels: Mapping[str, Mapping[str, str]]) -> None:
-        """`endpoint` without /v1/metrics. `labels`: those of each target. ConfigError without the packages."""
+    def __init__(
+        self, endpoint: str, every: float, labels: Mapping[str, Mapping[str, str]], tell: Callable[[str], None]
+    ) -> None:
+        """`endpoint` without /v1/metrics. `labels`: those of each target. ConfigError without the packages.
+
+        `tell` gets a line when the collector takes nothing, without what may be secret.
+        """
         try:
             from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter  # noqa: PLC0415
             from opentelemetry.sdk.metrics import Histogram, MeterProvider  # noqa: PLC0415 - extras
@@ -37,6 +49,7 @@ class Otlp:
             from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
         except ImportError:
             raise ConfigError(f"monitor.otlp: {_MISSING}") from None
+        _Faults(tell, Redaction([endpoint, *_secrets(os.environ)])).instead_of_the_log()
         exporter = OTLPMetricExporter(
             endpoint=f"{endpoint.rstrip('/')}/v1/metrics",
             timeout=_TIMEOUT,
@@ -83,6 +96,33 @@ class Otlp:
     def _first_chunk(self, probes: Probes, place: int) -> float | None:
         at = probes.streams.columns(place).at
         return float(at[0] * 1e3 - probes.streams.number["due_at"][place]) / 1e9 if len(at) else None
+
+
+class _Faults(logging.Handler):
+    """What OpenTelemetry's packages log: an attempt that failed every few seconds, with the whole URL."""
+
+    def __init__(self, tell: Callable[[str], None], redaction: Redaction) -> None:
+        super().__init__(logging.WARNING)
+        self._tell, self._redaction = tell, redaction
+        self._told_at = -math.inf
+
+    def instead_of_the_log(self) -> None:
+        logger = logging.getLogger("opentelemetry")
+        logger.handlers, logger.propagate = [self], False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now = time.monotonic()
+        if now - self._told_at > _TOLD_EVERY:
+            self._told_at = now
+            said = self._redaction.blotted(shortened(visible(record.getMessage()), 300))
+            self._tell(f"metrics do not reach the collector, as is told once an hour: {said}")
+
+
+def _secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """Headers for the collector, such as `api-key=…`."""
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"):
+        for pair in environ.get(name, "").split(","):
+            yield unquote(pair.partition("=")[2]).strip()
 
 
 def attributes(probes: Probes) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def _serve(config: Config, db: str, address: str) -> None:
     exporting = None
     if config.monitor.otlp is not None:
         endpoint = Variables(os.environ).fill("monitor.otlp", config.monitor.otlp)
-        otlp = Otlp(endpoint, _EXPORTED_EVERY, targets)
+        otlp = Otlp(endpoint, _EXPORTED_EVERY, targets, say)
         exporting = threading.Thread(target=_export, args=(otlp, db, targets, stop), daemon=True)
         exporting.start()
     try:

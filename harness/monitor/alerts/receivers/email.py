@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from email.message import EmailMessage
+from email.policy import default
 from email.utils import formatdate
 from typing import Any
 
@@ -17,6 +18,8 @@ from streamgauge.harness.monitor.alerts.receivers.attempt import Attempt, Failed
 from streamgauge.harness.monitor.alerts.receivers.bounded import within
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.+/_-]")  # for the left side of a message's id
+# With shorter lines, Python would write a long `References` in an encoding that nobody reads there.
+_POLICY = default.clone(max_line_length=900)
 _PORTS = {"starttls": 587, "implicit": 465, "none": 25}
 
 
@@ -50,7 +53,7 @@ def message(table: Email, attempt: Attempt) -> EmailMessage:
     alert = attempt.alert
     domain = table.sender.rpartition("@")[2]
     thread = f"<{_UNFIT.sub('-', alert.key)}@{domain}>"
-    mail = EmailMessage()
+    mail = EmailMessage(_POLICY)
     mail["From"] = table.sender
     mail["To"] = ", ".join(table.to)
     mail["Subject"] = telling.title(alert)
