@@ -7,7 +7,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +19,11 @@ import pytest
 
 from tests.support.alert_servers import Answer, Mailbox, Receiver, http_receiver, smtp_receiver
 from tests.support.alertmanager import PROGRAM, REQUIRED, alertmanager
-from tests.support.command import command, invoke, rows, running, until
+from tests.support.command import Running, command, free_port, invoke, rows, running, until
 from tests.support.reference import reference_server
 
 KILLS = max(4, int(os.environ.get("STREAMGAUGE_KILLS", "4").partition(":")[0]) // 3)
-# Seconds after the server's start. A busy machine takes ten to start a prober.
-SLOW, BROKEN, WELL = 12, 20, 28 + KILLS
+SOON = 3.0  # seconds after a phase began, in which its kills come
 VICTIMS = {"judge": "streamgauge.harness.monitor", "prober": "eu"}  # a word of its command line
 OF_EU = 'runs.labels LIKE \'%"target":"eu"%\''
 SCENARIO = """
@@ -98,20 +97,39 @@ class Lived:
     second: str  # what a second monitor of the same database said
 
 
+class Server:
+    """A server at one address that can be replaced by another one."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._stack = stack
+        self._running = ExitStack()
+
+    def become(self, *words: object) -> None:
+        """Both listen for a moment, so that nobody is turned away."""
+        before, self._running = self._running, self._stack.enter_context(ExitStack())
+        usual = ("--port", str(self._port), "--share-port", "--preset", "exact", "--ttft", "30ms", "--itl", "10ms")
+        self._running.enter_context(reference_server(*usual, *map(str, words)))
+        before.close()
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the server does until something has happened."""
+
+    options: tuple[str, ...]
+    has_happened: Callable[[], bool]
+
+
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory, others: Others) -> Iterator[Lived]:
     folder = tmp_path_factory.mktemp("monitor")
-    seed = SystemRandom().randrange(10**6)
-    print(f"seed {seed}")
-    random = Random(seed)
-    moments = sorted(random.uniform(8, WELL) for _ in range(KILLS))
     (folder / "ask.py").write_text(SCENARIO)
-    faults = ("--fault", f"slow_headers:800ms:{SLOW}s-{BROKEN}s", "--fault", f"http_503:{BROKEN}s-{WELL}s")
-    began = time.monotonic()
-    with (
-        http_receiver() as receiver,
-        reference_server("--preset", "exact", "--ttft", "30ms", "--itl", "10ms", *faults) as server,
-    ):
+    database = folder / "m.db"
+    with ExitStack() as stack:
+        receiver, server = stack.enter_context(http_receiver()), Server(stack)
+        server.become()
         (folder / "m.toml").write_text(
             f'[monitor]\nscenario = "{folder}/ask.py"\nevery = "1s"\ntokens_per_day = 9_000_000\n'
             f'[[monitor.target]]\nname = "eu"\nhost = "{server.url}"\n'
@@ -120,22 +138,47 @@ def lived(tmp_path_factory: pytest.TempPathFactory, others: Others) -> Iterator[
             'where = { label = { target = "eu" } }\n'
             f'[[alert]]\nkind = "webhook"\nurl = "{receiver.url}"\n{others.tables}'
         )
-        kills: list[tuple[str, float]] = []
         words = ("streamgauge", "monitor", "--config", "m.toml", "--db", "m.db")
-        with running(*words, cwd=folder, **others.environment) as monitor:
-            for number, moment in enumerate(moments):
-                time.sleep(max(0.0, began + moment - time.monotonic()))
-                victim = ("judge", "prober")[number % 2]
-                kills.append((victim, _kill(monitor.pid, victim)))
-            second = command(*words, cwd=folder, **others.environment)
-            assert second.returncode == 2
-            until(lambda: len(receiver.got) >= 2 and others.told and time.monotonic() > began + WELL + 5)
-            psutil.Process(monitor.pid).terminate()
-            output, errors = monitor.communicate()
-            code = monitor.wait()
+        monitor = stack.enter_context(running(*words, cwd=folder, **others.environment))
+        until(lambda: "eu: the first probe was" in monitor.said)
+        second = command(*words, cwd=folder, **others.environment)
+        assert second.returncode == 2
+        phases = (
+            Phase((), lambda: _asked(database, "outcome = 'completed'") >= 2),
+            Phase(("--fault", "slow_headers:800ms"), lambda: _asked(database, "headers_at - due_at > 500000000") >= 1),
+            Phase(("--fault", "http_503"), lambda: bool(receiver.got) and _asked(database, "outcome = 'refused'") >= 2),
+            Phase((), lambda: len(receiver.got) >= 2 and others.told),
+        )
+        kills = _live(server, phases, monitor)
+        psutil.Process(monitor.pid).terminate()
+        output, errors = monitor.communicate()
         print(output, errors)
         alerts = [each.document for each in receiver.got]
-        yield Lived(folder / "m.db", alerts, others, kills, code, errors, second.stderr)
+        yield Lived(database, alerts, others, kills, monitor.wait(), errors, second.stderr)
+
+
+def _live(server: Server, phases: Sequence[Phase], monitor: Running) -> list[tuple[str, float]]:
+    """Go through the phases, and kill parts of the monitor at random moments. Returns whom, and when."""
+    seed = SystemRandom().randrange(10**6)
+    print(f"seed {seed}")
+    random = Random(seed)
+    plan = sorted((random.randrange(len(phases)), random.uniform(0, SOON)) for _ in range(KILLS))
+    kills: list[tuple[str, float]] = []
+    for number, phase in enumerate(phases):
+        server.become(*phase.options)
+        began = time.monotonic()
+        for _, moment in (kill for kill in plan if kill[0] == number):
+            time.sleep(max(0.0, began + moment - time.monotonic()))
+            victim = ("judge", "prober")[len(kills) % 2]
+            kills.append((victim, _kill(monitor.pid, victim)))
+        until(phase.has_happened)
+    return kills
+
+
+def _asked(database: Path, how: str) -> int:
+    """How many stored probes of eu were so."""
+    ((found,),) = rows(database, f"SELECT count(*) FROM streams JOIN runs ON run = number WHERE {OF_EU} AND {how}")
+    return int(found)
 
 
 def _kill(monitor: int, victim: str) -> float:

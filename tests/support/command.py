@@ -81,6 +81,11 @@ class Running(Forked):
         output, errors = (path.read_text() for path in self._kept)
         return output, errors
 
+    @property
+    def said(self) -> str:
+        """What it wrote to standard error until now."""
+        return self._kept[1].read_text()
+
     def ended(self) -> "subprocess.CompletedProcess[str]":
         """Wait for its end."""
         output, errors = self.communicate()
