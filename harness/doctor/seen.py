@@ -1,6 +1,6 @@
 """One answer, as the checks look at it: plain values, without secrets. Pure."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -13,6 +13,7 @@ from streamgauge.harness.probe.samples import Sample
 from streamgauge.harness.record.held_back import FEWEST_CHUNKS, LATE, Pattern
 from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
 
+_CLEARLY = 3.0  # times as long as answers that came at once
 _EXCERPT = 120  # characters
 _TOTAL = "total "  # begins what a record says of an answer that took longer than all of it may
 _ENDED = {Outcome.EMPTY, Outcome.TRUNCATED, Outcome.MALFORMED}  # by the server, and not by an accident
@@ -120,6 +121,13 @@ class Seen:
         return self.moments[-1] - sent if self.moments and sent is not None else None
 
     @property
+    def silence(self) -> float:
+        """ms from the last event, or else from the head, to the end; 0 if nothing is known."""
+        moments = [event.at for event in self.events if event.at is not None]
+        last = max(moments, default=self.ms.get("headers", 0.0))
+        return max(0.0, self.ms.get("ended", last) - last)
+
+    @property
     def gaps(self) -> list[float]:
         """ms between content events."""
         return [after - before for before, after in pairwise(self.moments)]
@@ -146,7 +154,7 @@ class Seen:
             return False
         lag = (self.record.read_lag_max or 0) / 1e6
         whole, apart = float(self.pattern.whole[0]), float(self.pattern.apart[0])
-        return self.held and lag > (_OF_WHOLE * whole if self.collapsed else _OF_APART * apart)
+        return self.held and lag > (_OF_WHOLE * whole if self.sudden else _OF_APART * apart)
 
     @property
     def judged(self) -> bool:
@@ -162,9 +170,23 @@ class Seen:
         return self.pattern is not None and bool(self.pattern.coalesced[0])
 
     @property
+    def sudden(self) -> bool:
+        return self.pattern is not None and bool(self.pattern.sudden[0])
+
+    @property
+    def span(self) -> float:
+        """ms from the first content to the last."""
+        return self.moments[-1] - self.moments[0] if self.moments else 0.0
+
+    @property
     def held(self) -> bool:
-        """Whether something gathered its chunks."""
-        return self.collapsed or self.coalesced
+        """Whether something may have gathered its chunks."""
+        return self.sudden or self.coalesced
+
+    def spread_beside(self, others: Iterable["Seen"]) -> bool:
+        """Whether its chunks clearly came one by one, compared with these answers."""
+        sudden = [seen.span for seen in others if seen.sudden]
+        return not self.held and self.span >= _CLEARLY * max(sudden, default=0.0)
 
     @cached_property
     def instead(self) -> str:

@@ -19,6 +19,7 @@ TOGETHER_MS = 1.0  # chunks nearer than this came in one burst
 STEADY = 0.15  # coefficient of variation below which bursts are alike
 _COLLAPSED = 0.05  # of the time from the request to the last content
 _FASTEST_MS = 0.2  # a chunk: no model generates 5,000 a second
+_FAST_MS = 2.0  # a chunk: few models generate 500 a second
 _HELD = 2.0  # chunks in a burst, on average
 _APART_MS = 10.0  # between two bursts: a fast model sends several chunks within a millisecond, and soon the next ones
 
@@ -56,6 +57,12 @@ class Pattern:
         """All at once: all content within 5 % of the time since the request, faster than 5,000 chunks a second."""
         at_once: Mask = (self.span <= _COLLAPSED * self.whole) & (self.span <= _FASTEST_MS * (self.chunks - 1))
         return at_once
+
+    @property
+    def sudden(self) -> Mask:
+        """As `collapsed`, or at 500 chunks a second or more: something that writes slowly, or a very fast model."""
+        almost: Mask = (self.span <= _COLLAPSED * self.whole) & (self.span <= _FAST_MS * (self.chunks - 1))
+        return almost
 
     @property
     def coalesced(self) -> Mask:

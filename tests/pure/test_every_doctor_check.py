@@ -17,6 +17,8 @@ FAIL, WARN, PASS, UNKNOWN = Status.FAIL, Status.WARN, Status.PASS, Status.UNKNOW
 HTTPS = "https://h/"
 TOLD: dict[str, Any] = {"output_tokens": 40, "input_tokens": 9}
 AT_ONCE = tuple(2_000 + number / 100 for number in range(40))
+QUICK = tuple(1_000 + number for number in range(40))  # a thousand chunks a second, after a second
+QUICKER = tuple(1_000 + 2 * number for number in range(40))
 BURSTS = tuple(100 + 250 * (number // 5) + number / 100 for number in range(40))  # five each, by a timer
 COUNTS = {"active_before": 0, "generated_before": 0, "active_soon": 0, "generated_soon": 8, "active_late": 0,
           "generated_late": 8}  # fmt: skip
@@ -135,8 +137,16 @@ ANSWER = [
     Case("end", PASS, "1 answer came to their end", evidence(answer())),
     Case("end", FAIL, "The answer has no terminal event", evidence(answer(outcome=Outcome.TRUNCATED))),
     Case("end", FAIL, "Answers are cut off after 30 s: gunicorn, --timeout",
-         evidence(answer(headers=STREAM | {"server": "gunicorn"}, ended=30_200, **CUT))),
-    Case("end", FAIL, "Answers are cut off after 15 s: an Envoy route", evidence(answer(ended=15_010, **CUT))),
+         evidence(answer(range(100, 30_000, 500), headers=STREAM | {"server": "gunicorn"}, ended=30_200, **CUT))),
+    Case("end", FAIL, "Answers are cut off after 15 s: an Envoy route",
+         evidence(answer(range(100, 15_000, 500), ended=15_010, **CUT))),
+    Case("end", FAIL, "Answers are cut off after 15 s without an event: nginx, proxy_read_timeout",
+         evidence(answer(headers=STREAM | {"server": "nginx"}, ended=15_880, **CUT))),
+    Case("end", FAIL, "Answers are cut off after 1 s: Envoy, the route's timeout",
+         evidence(answer(headers=STREAM | {"server": "envoy"}, ended=890, **CUT), warm=answer(ended=1_000, **CUT))),
+    Case("end", FAIL, "do not come to their end", evidence(answer(ended=890, **CUT))),
+    Case("end", FAIL, "do not come to their end",
+         evidence(answer(headers=STREAM | {"server": "envoy"}, ended=890, **CUT), warm=answer(ended=5_000, **CUT))),
     Case("end", FAIL, "An error ends the answer: overloaded",
          evidence(answer(outcome=Outcome.SERVER_ERROR, detail="overloaded"))),
     Case("end", WARN, "brought nothing", evidence(answer((), outcome=Outcome.EMPTY))),
@@ -173,6 +183,10 @@ FLOW = [
     Case("streaming", FAIL, "The server itself holds the stream back",
          evidence(answer(AT_ONCE), warm=answer(AT_ONCE), origin=answer(AT_ONCE))),
     Case("streaming", WARN, "who holds them is not known", evidence(answer(AT_ONCE))),
+    Case("streaming", WARN, "came within 39 ms", evidence(answer(QUICK), warm=answer(QUICK))),
+    Case("streaming", WARN, "came within 39 ms", evidence(answer(QUICK), warm=answer(QUICK), origin=answer(QUICKER))),
+    Case("streaming", FAIL, "A proxy holds the stream back", evidence(answer(QUICK), origin=answer())),
+    Case("path", UNKNOWN, "held back", evidence(answer(QUICK), origin=answer())),
     Case("streaming", PASS, "40 content events in 40 bursts", evidence(answer(AT_ONCE), warm=answer())),
     Case("streaming", UNKNOWN, "only 3 content events came", evidence(answer((1, 2, 3)))),
     Case("streaming", UNKNOWN, "too late to tell",

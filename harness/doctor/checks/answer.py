@@ -3,6 +3,8 @@
 import codecs
 import re
 from collections.abc import Iterator
+from statistics import median
+from typing import NamedTuple
 
 from streamgauge.harness.counting import some
 from streamgauge.harness.doctor.evidence import Evidence
@@ -16,7 +18,9 @@ _SSE = "https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-a
 _END = "https://www.rfc-editor.org/rfc/rfc9112#section-8"
 _USAGE = "https://platform.openai.com/docs/api-reference/chat/create#chat-create-stream_options"
 _PROBLEM = "https://www.rfc-editor.org/rfc/rfc9457"
-_LONG = 5.0  # s: what breaks earlier is no timeout on the way
+_LONG = 5.0  # s: known limits of a whole answer are longer
+_SILENT = 0.8  # s without an event, from which a timeout may have ended it
+_LATE = 0.5  # s that a cut by the same timeout may come later than another
 _FIELD = re.compile(rb"(?:data|event|id|retry)(?::|$)|:")
 _ENOUGH = 40  # characters of an offending line
 _GUESSED_END = re.compile('^end = "(\\w+)"', re.MULTILINE)
@@ -84,17 +88,19 @@ def _light(evidence: Evidence) -> Iterator[Seen]:
 def _cut(evidence: Evidence, asked: list[Seen], broken: list[Seen]) -> Result:
     worst = broken[0]
     told = f"{len(broken)} of {some(len(asked), 'answer')} did not come to an end: {_why(worst)}"
-    after = worst.ms.get("ended", 0.0) / 1e3
-    limit = whose(after) if after >= _LONG and worst.outcome in {Outcome.TRUNCATED, Outcome.RESET} else None
-    if limit is not None:
+    whole = worst.outcome is Outcome.TRUNCATED and worst.complete  # a proxy may end a chunked body as a server does
+    limit = _limit([seen for seen in broken if seen.outcome in {Outcome.TRUNCATED, Outcome.RESET}])
+    known = limit and whose(limit.seconds)
+    by = limit and (who(evidence.products, limit.symptom) or known)
+    if limit and by and (known or not whole):
         return fail(
-            f"{told}, after {after:.1f} s: the limit of {limit}",
-            *fixes(evidence.products, "absolute"),
-            headline=f"Answers are cut off after {after:.0f} s: {who(evidence.products, 'absolute') or limit}",
+            f"{told}, after {limit.seconds:.1f} s{limit.how}",
+            *fixes(evidence.products, limit.symptom),
+            headline=f"Answers are cut off after {limit.seconds:.0f} s{limit.how}: {by}",
         )
-    if worst.outcome is Outcome.TRUNCATED and worst.complete and not worst.content:
+    if whole and not worst.content:
         return _without_content(worst)
-    if worst.outcome is Outcome.TRUNCATED and worst.complete:
+    if whole:
         return _without_terminal_event(evidence, asked, told)
     advice = tuple(Fix(each.says, _END) for each in evidence.advice[:1])
     headline = f"An error ends the answer: {worst.record.detail}" if worst.outcome is Outcome.SERVER_ERROR else ""
@@ -103,6 +109,31 @@ def _cut(evidence: Evidence, asked: list[Seen], broken: list[Seen]) -> Result:
         *(advice or (Fix("the server's log, and a proxy's timeouts", _END),)),
         headline=headline or f"Answers do not come to their end: {_why(worst)}",
     )
+
+
+class _Limit(NamedTuple):
+    symptom: str  # as in `products`
+    seconds: float
+    how: str
+
+
+def _limit(cut: list[Seen]) -> _Limit | None:
+    """The time after which each of these answers was cut: of silence, or of the whole answer; None if there is none."""
+    silences, ages = [seen.silence / 1e3 for seen in cut], [seen.ms.get("ended", 0.0) / 1e3 for seen in cut]
+    if not cut:
+        return None
+    longest_gaps = [max(seen.gaps, default=0.0) / 1e3 for seen in cut]
+    if _alike(silences) and all(one > max(_SILENT, 2 * gap) for one, gap in zip(silences, longest_gaps, strict=True)):
+        return _Limit("idle", median(silences), " without an event")
+    known = whose(median(ages)) if median(ages) >= _LONG else None
+    if _alike(ages) and (known or len(cut) > 1):
+        return _Limit("absolute", median(ages), "")
+    return None
+
+
+def _alike(seconds: list[float]) -> bool:
+    """Whether a timeout can have made them: it is exact, and a busy machine is late."""
+    return max(seconds) - min(seconds) <= max(_LATE, 0.05 * max(seconds))
 
 
 def _without_terminal_event(evidence: Evidence, asked: list[Seen], told: str) -> Result:

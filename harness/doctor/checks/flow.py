@@ -112,11 +112,10 @@ def _bursts(seen: Seen) -> int:
 def _told(judged: Sequence[Seen]) -> tuple[str, bool]:
     """How the answers came, and whether that alone leaves no doubt."""
     seen = judged[0]
-    if all(each.collapsed for each in judged):
-        whole = median(each.whole or 0.0 for each in judged)
-        span = median(each.moments[-1] - each.moments[0] for each in judged)
+    if all(each.sudden for each in judged):
+        whole, span = median(each.whole or 0.0 for each in judged), median(each.span for each in judged)
         told = f"all {_events(seen)} came within {span:,.0f} ms, after {whole:,.0f} ms of silence"
-        return told, whole >= _WAITED
+        return told, whole >= _WAITED and all(each.collapsed for each in judged)
     bursts = _in_bursts(seen)
     each = len(seen.content) / max(1, len(bursts))
     how = _alike(judged)
@@ -126,7 +125,7 @@ def _told(judged: Sequence[Seen]) -> tuple[str, bool]:
 
 
 def _much_apart(judged: Sequence[Seen]) -> bool:
-    return all(seen.collapsed or _apart(seen) >= _SEEN_APART for seen in judged)
+    return all(seen.sudden or _apart(seen) >= _SEEN_APART for seen in judged)
 
 
 def _apart(seen: Seen) -> float:
@@ -176,7 +175,7 @@ def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
     if not name and all(seen.coalesced and _CORKED[0] <= _apart(seen) <= _CORKED[1] for seen in judged):
         held, name = fixes([HAPROXY], "held"), who([HAPROXY], "held")
     identity = evidence.seen.get("identity")
-    if identity is not None and identity.judged and not identity.held:
+    if identity is not None and identity.judged and identity.spread_beside(judged):
         compressor = who(evidence.products, "compressed") or "a compressor on the way"
         says = "without compression they came one by one: what compresses them holds them"
         headline = f"Compression holds the stream back: {compressor}"
@@ -184,11 +183,11 @@ def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
     origin = [
         seen for each in ("origin", "origin_again") if (seen := evidence.seen.get(each)) is not None and seen.judged
     ]
-    if origin and not any(seen.held for seen in origin):
+    if origin and all(seen.spread_beside(judged) for seen in origin):
         pace = max(seen.pace or 0.0 for seen in origin)
         says = f"the server itself sends them one by one, {pace:,.1f} ms apart: something in between holds them"
         return _Blame(True, says, f"A proxy holds the stream back{_colon(name)}", held)
-    if origin:
+    if origin and all(seen.held for seen in origin):
         headline = "The server itself holds the stream back, and no proxy"
         return _Blame(True, "the server itself sends them so", headline, (flush, *held))
     names = " and ".join(product.name for product in evidence.products)

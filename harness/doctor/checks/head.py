@@ -115,7 +115,7 @@ def compression(evidence: Evidence) -> Result:
         return unknown(f"`content-encoding: {told}`; too few events to tell whether each is flushed")
     if not first.held:
         return fine(f"`content-encoding: {told}`, flushed at each event")
-    if identity is not None and identity.judged and not identity.held:
+    if identity is not None and identity.judged and identity.spread_beside([first]):
         return fail(
             f"`content-encoding: {told}`, and the events came together; without it they came one by one",
             *lines,

@@ -21,7 +21,7 @@ def idle(evidence: Evidence) -> Result:
     silent = evidence.seen.get("silent")
     if silent is None or not silent.answered or not silent.events:
         return unknown(_why_not(evidence, "silent"))
-    lasted = _silence(silent)
+    lasted = silent.silence / 1e3
     if _left_by_us(silent):
         return fine(f"{lasted:,.0f} s of silence ended nothing")
     if _by_whole_limit(evidence):
@@ -56,12 +56,6 @@ def absolute(evidence: Evidence) -> Result:
 def _why_not(evidence: Evidence, name: str) -> str:
     seen = evidence.seen.get(name)
     return evidence.why_not(name) if seen is None else f"the stream did not begin: {seen.record.detail}"
-
-
-def _silence(seen: Seen) -> float:
-    """s from the last event to the end."""
-    last = max(event.at for event in seen.events if event.at is not None)
-    return (seen.ms.get("ended", last) - last) / 1e3
 
 
 def _left_by_us(seen: Seen) -> bool:

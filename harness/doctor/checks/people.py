@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from streamgauge.harness.counting import some
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
-from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
+from streamgauge.harness.doctor.result import Fix, Result, Status, fail, fine, unknown, warn
 from streamgauge.harness.doctor.seen import Seen
 
 _OVERLAP = 500.0  # ms that the light answer must have gone on after the heavy question
@@ -109,6 +109,8 @@ def leaving(evidence: Evidence) -> Result:
     if after > until or figures["active_late"] > 0:
         if not _ours(figures, after - until, left) or not _idle_without_us(figures):
             return unknown(f"{told}, perhaps for others: that is not what one answer at its pace would be")
+        if resume(evidence).status is Status.PASS:
+            return unknown(f"{told}, perhaps for a person who comes back: its answers can be resumed")
         return fail(told, fix, headline="The server goes on generating for people who have left")
     if until > len(left.content) + _FEW + 1_000.0 / max(1.0, left.pace or 1_000.0):
         return warn(told, fix)
