@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 from gevent.pool import Pool
 
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Target, Timeouts
+from streamgauge.reference_server.faults import catalogue
 from tests.support.command import COLUMNS, invoke, started, until
-from tests.support.diagnosed import diagnosed, named, wrong
+from tests.support.diagnosed import PLAIN, diagnosed, named, says, wrong
 from tests.support.late import Late
 from tests.support.reference import ReferenceServer, reference_server
 
 experiments, result = Late("streamgauge.harness.doctor.experiments"), Late("streamgauge.harness.doctor.result")
 
+SHORT = Target(timeouts=Timeouts(idle=Duration(3_000_000_000)))
 SECRET = "sk-staging-0123456789"
 
 
@@ -30,14 +34,18 @@ def server() -> Iterator[ReferenceServer]:
 
 # Fault → the checks that fail, and those that warn.
 FAULTS: dict[str, tuple[list[str], list[str]]] = {
+    **{f"http_{status}": ([], []) for status in (400, 401, 403, 404, 413)},
+    **{f"http_{status}": ([], ["retry_after"]) for status in (429, 503, 529)},
+    "http_429:3s": ([], []),
     "http_500": (["answers"], []),
-    "http_503": ([], ["retry_after"]),
+    "http_504": (["answers"], []),
     "slow_headers:300ms": ([], []),
     "stall:1s@5": ([], ["steady"]),
     "error@5": (["end"], []),
     "cut@5": (["end"], []),
     "close@5": (["end"], []),
     "reset@5": (["end"], []),
+    "silence@5": (["end"], []),
     "cut_event@5": (["end"], []),
     "cut_character@5": (["end"], []),
     "no_terminator": (["end"], []),
@@ -54,21 +62,41 @@ FAULTS: dict[str, tuple[list[str], list[str]]] = {
     "bom": ([], []),
     "repeat@5": ([], []),
     "lose@5": ([], []),
+    "duplicate_id@5": ([], []),
+    "lost_id@5": ([], []),
 }
+REFUSED = {fault for fault in FAULTS if fault.startswith("http_4") or fault in {"http_503", "http_529"}}
+ELSEWHERE = {"block", "deaf"}  # faults with tests of their own
 
 
 @pytest.fixture(scope="module")
 def diagnoses(server: ReferenceServer) -> dict[str, Any]:
     """With each fault; several at a time, since they mostly wait."""
-    found = Pool(6).map(lambda fault: diagnosed(server.url, f"x-gauge-fault: {fault}"), FAULTS)
-    return dict(zip(FAULTS, found, strict=True))
+
+    def look(fault: str) -> Any:
+        headers = [f"x-gauge-fault: {fault}", *(["x-gauge-resumable: 30s"] if "_id@" in fault else [])]
+        return diagnosed(server.url, *headers, experiments=(*PLAIN, "resume"), target=SHORT)
+
+    return dict(zip(FAULTS, Pool(6).map(look, FAULTS), strict=True))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_each_fault_fails_the_right_checks_and_only_those(diagnoses: dict[str, Any], fault: str) -> None:
     found = diagnoses[fault]
     assert (named(found, result.Status.FAIL), named(found, result.Status.WARN)) == FAULTS[fault], found.sentence
-    assert found.exit_code == (1 if FAULTS[fault][0] else 3 if fault == "http_503" else 0)
+    assert found.exit_code == (1 if FAULTS[fault][0] else 3 if fault in REFUSED else 0)
+
+
+def test_there_is_a_diagnosis_of_every_fault() -> None:
+    assert {re.split("[:@]", fault)[0] for fault in FAULTS} | ELSEWHERE == {*catalogue.FAULTS}
+
+
+def test_an_answer_that_can_be_resumed_is_seen_to_continue_and_may_wait_for_its_reader(server: ReferenceServer) -> None:
+    found = diagnosed(
+        server.url, "x-gauge-resumable: 30s", "x-gauge-tokens: 250", experiments=("ordinary", "leave", "resume")
+    )
+    assert (wrong(found), found.status_of("resume")) == ([], result.Status.PASS)
+    assert says(found, "leaving").endswith("perhaps for a person who comes back: its answers can be resumed")
 
 
 def test_a_server_that_stands_still_is_warned_of(server: ReferenceServer) -> None:
@@ -145,14 +173,14 @@ def test_what_cannot_be_looked_at_is_no_failure_and_no_success(server: Reference
 
 def test_a_mistake_in_the_call_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for words, says in (
+    for words, message in (
         (("nonsense",), "not a URL"),
         (("http://127.0.0.1:9", "--config", "none.toml"), "no such config file"),
         (("http://127.0.0.1:9", "--origin", "there"), "not a URL"),
         (("http://127.0.0.1:9", "--header", "x: ${MISSING_KEY}"), "MISSING_KEY"),
     ):
         told = invoke("doctor", *words)
-        assert (told.exit_code, says in told.output, told.output.count("\n")) == (2, True, 1), told.output
+        assert (told.exit_code, message in told.output, told.output.count("\n")) == (2, True, 1), told.output
     assert COLUMNS == 80
 
 

@@ -22,8 +22,9 @@ def diagnosed(
     origin: str | None = None,
     experiments: Sequence[str] = PLAIN,
     slow: float = 0.0,
+    target: Target | None = None,
 ) -> Diagnosis:
-    asked = candidates(url, Target(), protocol, model=None, path=None, headers=headers)
+    asked = candidates(url, target or Target(), protocol, model=None, path=None, headers=headers)
     return Diagnosis.of(examine(Case(url, asked, origin, experiments=experiments, slow=slow)))
 
 
@@ -52,3 +53,9 @@ def listed() -> dict[str, tuple[list[str], list[str]]]:
         [cell.strip() for cell in line.strip("|").split("|")] for line in _PAGE.splitlines() if line.startswith("| ")
     ]
     return {row[0]: (_CHECK.findall(row[1]), _CHECK.findall(row[2])) for row in rows if len(row) == 4}
+
+
+def checked(name: str, found: Diagnosis) -> None:
+    """AssertionError unless the checks that fail and that warn are those of the row with this name."""
+    failed, warned = (sorted(each) for each in listed()[name])
+    assert (named(found, Status.FAIL), named(found, Status.WARN)) == (failed, warned), found.sentence
