@@ -198,7 +198,13 @@ PRODUCTS = (
     Product(
         "LiteLLM",
         (("x-litellm-version", "."), ("x-litellm-call-id", ".")),
-        {"held": Line("its rewriting of streams", "a newer LiteLLM; compare with --origin", _LITELLM)},
+        {
+            "held": Line(
+                "a guardrail on answers, or its rewriting of streams",
+                "mode: pre_call  # of the guardrail; or a newer LiteLLM",
+                _LITELLM,
+            )
+        },
     ),
     Product(
         "Next.js",
@@ -234,11 +240,13 @@ PRODUCTS = (
         },
     ),
     Product(
-        "Starlette or FastAPI",
+        "Starlette, FastAPI or Django",
         (("server", "uvicorn|hypercorn|daphne|granian"),),
         {
             "held": Line(
-                "GZipMiddleware, or an iterator that is consumed first", "no GZipMiddleware on this route", _STARLETTE
+                "GZipMiddleware, or an iterator that is consumed first",
+                "no GZipMiddleware on this route; Django: an async iterator",
+                _STARLETTE,
             ),
             "compressed": Line(
                 "GZipMiddleware", "Starlette 0.46 or newer, or no GZipMiddleware on this route", _STARLETTE
@@ -261,7 +269,7 @@ _USUAL = {  # what to look at if nothing was recognised
     "idle": ("nginx", "an AWS load balancer"),
     "absolute": ("Envoy", "gunicorn"),
     "one_by_one": ("gunicorn",),
-    "blocked": ("Starlette or FastAPI",),
+    "blocked": ("Starlette, FastAPI or Django",),
 }
 
 

@@ -50,11 +50,14 @@ def python(
     return folder / "bin"
 
 
-def node(*packages: str) -> Path:
-    """A folder in which Node finds these packages; skips the test if they cannot be installed."""
+def node(*packages: str, name: str = "node") -> Path:
+    """A folder in which Node finds these packages; skips the test if they cannot be installed.
+
+    A package may be given with its version, such as next@16.4.6.
+    """
     npm = debian("npm", "npm")
-    folder = PLACE / "node"
-    missing = [name for name in packages if not (folder / "node_modules" / name).is_dir()]
+    folder = PLACE / name
+    missing = [each for each in packages if not (folder / "node_modules" / each.partition("@")[0]).is_dir()]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         _install([npm, "install", "--no-audit", "--no-fund", "--silent", *missing], folder, ", ".join(missing))

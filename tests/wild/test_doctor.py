@@ -1,15 +1,16 @@
-"""`doctor` in front of frameworks from npm and PyPI: the checks that fail are those of docs/how-to/doctor.md."""
+"""`doctor` in front of frameworks and servers: the checks that fail are those of docs/how-to/doctor.md."""
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from streamgauge.harness.doctor.result import Status
-from tests.support.diagnosed import PLAIN, diagnosed, listed, named
+from tests.support.diagnosed import PLAIN, checked, diagnosed
+from tests.support.reference import reference_server
 from tests.wild.programs import debian, free_port, listening, node, python
+from tests.wild.test_proxies import envoy
 
 EXPRESS = """
 const express = require("express"), compression = require("compression"), app = express();
@@ -85,13 +86,54 @@ async def metrics(request):
 routes = [Route("/v1/chat/completions", answer, methods=["POST"]), Route("/metrics", metrics)]
 app = Starlette(routes=routes, middleware=[Middleware(each) for each in MIDDLEWARE])
 """
+DJANGO = f"""{WORDS}
+import asyncio
+from django.conf import settings
+from django.core.asgi import get_asgi_application
+from django.http import StreamingHttpResponse
+from django.urls import path
+
+settings.configure(ROOT_URLCONF=__name__, ALLOWED_HOSTS=["*"], SECRET_KEY="of this test alone")
+def pieces():
+    for event in events():
+        yield written(event)
+        time.sleep(0.02)
+    yield b"data: [DONE]\\n\\n"
+async def pieces_in_time():
+    for event in events():
+        yield written(event)
+        await asyncio.sleep(0.02)
+    yield b"data: [DONE]\\n\\n"
+def answer(request):
+    return StreamingHttpResponse(ITERATOR(), headers=HEAD)
+urlpatterns = [path("v1/chat/completions", answer)]
+app = get_asgi_application()
+"""
+PHP = """<?php
+header("content-type: text/event-stream");
+header("cache-control: no-cache");
+for ($number = 0; $number < 240; $number++) {
+    $choice = ["index" => 0, "delta" => ["content" => "word $number "], "finish_reason" => null];
+    echo "data: ", json_encode(["choices" => [$choice]]), "\n\n";
+    FLUSH
+    usleep(10000);
+}
+$end = ["index" => 0, "delta" => new stdClass(), "finish_reason" => "stop"];
+$usage = ["prompt_tokens" => 9, "completion_tokens" => 240];
+echo "data: ", json_encode(["choices" => [$end], "usage" => $usage]), "\n\ndata: [DONE]\n\n";
+"""
+# It reads the whole answer before it lets any of it pass, as those do that ask another service whether it is harmless.
+GUARDRAIL = """
+from litellm.integrations.custom_guardrail import CustomGuardrail
+class Whole(CustomGuardrail):
+    async def async_post_call_streaming_iterator_hook(self, user_api_key_dict, response, request_data):
+        for chunk in [chunk async for chunk in response]:
+            yield chunk
+"""
+WHOLE = {"guardrail": "guarding.Whole", "mode": "post_call", "default_on": True}
 _STARLETTE = "starlette==0.41.3"  # newer ones leave event streams alone
-_PAGE = listed()
-
-
-def checked(name: str, found: Any) -> None:
-    failed, warned = (sorted(each) for each in _PAGE[name])
-    assert (named(found, Status.FAIL), named(found, Status.WARN)) == (failed, warned), found.sentence
+SERVED = ("--preset", "exact", "--ttft", "100ms", "--itl", "20ms", "--tokens", "60")
+_LITELLM = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": "sk-for-this-test-alone"}
 
 
 @contextmanager
@@ -141,3 +183,52 @@ def test_starlette(name: str, middleware: str, blocks: bool, experiments: Sequen
     program = python("starlette", _STARLETTE, "uvicorn==0.34.0") / "uvicorn"
     with listening([program, "words:app", "--host", "127.0.0.1", "--port", port], port, tmp_path) as url:
         checked(name, diagnosed(url, experiments=experiments))
+
+
+@pytest.mark.real("Django")
+@pytest.mark.parametrize(
+    ("name", "iterator"),
+    [("Django under ASGI, an ordinary iterator", "pieces"), ("Django under ASGI, an async iterator", "pieces_in_time")],
+)
+def test_django(name: str, iterator: str, tmp_path: Path) -> None:
+    (tmp_path / "words.py").write_text(DJANGO.replace("ITERATOR", iterator))
+    port = free_port()
+    program = python("django", "django==5.2.8", "uvicorn==0.34.0") / "uvicorn"
+    with listening([program, "words:app", "--host", "127.0.0.1", "--port", port], port, tmp_path) as url:
+        checked(name, diagnosed(url))
+
+
+@pytest.mark.real("PHP")
+@pytest.mark.parametrize(("name", "flush"), [("PHP, output_buffering", ""), ("PHP, flushed", "ob_flush(); flush();")])
+def test_php(name: str, flush: str, tmp_path: Path) -> None:
+    (tmp_path / "index.php").write_text(PHP.replace("FLUSH", flush))
+    port = free_port()
+    command = [debian("php", "php-cli"), "-d", "output_buffering=4096", "-S", f"127.0.0.1:{port}", "index.php"]
+    with listening(command, port, tmp_path) as url:
+        checked(name, diagnosed(url))
+
+
+@pytest.mark.real("Envoy")
+@pytest.mark.parametrize(("name", "timeout"), [("Envoy, timeout 0s", "0s"), ("Envoy, route timeout", "1s")])
+def test_envoy(name: str, timeout: str, tmp_path: Path) -> None:
+    with reference_server(*SERVED) as server, envoy(server, tmp_path, f'"timeout": "{timeout}"') as url:
+        checked(name, diagnosed(url))
+
+
+@pytest.mark.real("LiteLLM")
+@pytest.mark.parametrize(
+    ("name", "guardrails"),
+    [("LiteLLM", []), ("LiteLLM, a guardrail on the answer", [{"guardrail_name": "whole", "litellm_params": WHOLE}])],
+)
+def test_litellm(name: str, guardrails: Sequence[object], tmp_path: Path) -> None:
+    port = free_port()
+    program = python("litellm", "litellm[proxy]") / "litellm"
+    (tmp_path / "guarding.py").write_text(GUARDRAIL)
+    with reference_server(*SERVED) as server:
+        model = {"model": "openai/reference", "api_base": f"{server.url}/v1", "api_key": "none"}
+        config = {"model_list": [{"model_name": "reference", "litellm_params": model}], "guardrails": guardrails}
+        (tmp_path / "config.yaml").write_text(json.dumps(config))  # JSON is YAML
+        command = [program, "--config", "config.yaml", "--port", port, "--host", "127.0.0.1"]
+        with listening(command, port, tmp_path, _LITELLM) as url:
+            key = "authorization: Bearer sk-for-this-test-alone"
+            checked(name, diagnosed(url, key, origin=server.url, experiments=(*PLAIN, "origin")))
