@@ -106,7 +106,7 @@ HEAD = [
     Case("content_type", WARN, "always UTF-8",
          evidence(answer(headers=without(content_type="text/event-stream; charset=latin-1")))),
     Case("content_type", WARN, "application/x-ndjson",
-         evidence(answer(headers=without(content_type="text/plain")), protocol="ollama")),
+         evidence(answer(headers=without(content_type="text/plain")), protocol="ollama", framing="ndjson")),
     Case("cache_control", PASS, "no-cache", evidence(answer())),
     Case("cache_control", WARN, "no `cache-control`", evidence(answer(headers=without("cache-control")))),
     Case("cache_control", WARN, "max-age=60", evidence(answer(headers=without(cache_control="max-age=60")))),
