@@ -73,6 +73,16 @@ def test_itl_is_measured_after_the_link_and_itl_wire_before_it(tmp_path: Path) -
     assert plain(found.distribution("itl_wire")) == [10, 10]
 
 
+def test_itl_and_itl_wire_part_where_the_first_stream_was_on_a_link(tmp_path: Path) -> None:
+    chunks = [("text", 10), ("text", 20)]
+    before, on_link, after = (observation(chunks, due=due, link=[0, late]) for due, late in enumerate((0, 40, 0)))
+    found = measured(tmp_path, before, on_link, after, batch=1)
+    assert plain(found.distribution("itl")) == [10, 10, 50]
+    assert plain(found.distribution("itl_wire")) == [10, 10, 10]
+    alike = measured(tmp_path / "alike", before, after, batch=1)
+    assert plain(alike.distribution("itl")) == plain(alike.distribution("itl_wire")) == [10, 10]
+
+
 @pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.INTERRUPTED])
 def test_chunks_on_the_link_when_their_person_left_end_no_gap(tmp_path: Path, outcome: Outcome) -> None:
     chunks = [("text", 10), ("text", 20), ("text", 30), ("text", 1_000)]

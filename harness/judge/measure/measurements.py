@@ -1,5 +1,6 @@
 """Measurements: takes a run's streams once, batch by batch; then gives the figures of any selection of them. Pure."""
 
+import copy
 import itertools
 import json
 import math
@@ -45,6 +46,10 @@ class Measurements:
     ) -> None:
         self._labels = sorted(set(labels))
         self._metrics = [metric for name, metric in METRICS.items() if only is None or name in only]
+        names = {metric.name for metric in self._metrics}
+        # Of metrics that were the same in all streams so far, the second: it is not gathered, which would take as long
+        # as for the first. It is separated where they differ, and before one is read, which thins samples.
+        self._same_as = {metric.name: metric.twin for metric in self._metrics if metric.twin and metric.twin in names}
         self._parts: list[Measurements] = []
         self.reader = reader or Reader()
         self._needs_waits = self.reader.good.longest_stall is not None or any(
@@ -78,9 +83,19 @@ class Measurements:
         return streams
 
     def _take_metrics(self, streams: Streams, cohorts: list[_Cohort], bounds: Integers) -> None:
+        seen = {metric.name: metric.observe(streams) for metric in self._metrics}
+        self._separate({name for name, twin in self._same_as.items() if seen[name].ticks is not seen[twin].ticks})
         for metric in self._metrics:
-            parts = [cohort.gathered[metric.name] for cohort in cohorts]
-            gather(metric, metric.observe(streams), streams.id, bounds, parts)
+            if metric.name not in self._same_as:
+                parts = [cohort.gathered[metric.name] for cohort in cohorts]
+                gather(metric, seen[metric.name], streams.id, bounds, parts)
+
+    def _separate(self, names: Collection[str]) -> None:
+        """Gather these metrics on their own from now on."""
+        for name in names:
+            twin = self._same_as.pop(name)
+            for cohort in self._cohorts.values():
+                cohort.gathered[name] = copy.deepcopy(cohort.gathered[twin])
 
     def _take_totals(self, streams: Streams, cohorts: list[_Cohort], bounds: Integers) -> None:
         number = streams.number
@@ -137,6 +152,8 @@ class Measurements:
     def distribution(self, name: str, where: Where | None = None) -> Distribution:
         """One of METRICS over the streams that `where` selects."""
         metric = METRICS[name]
+        for part in (self, *self._parts):
+            part._separate([*part._same_as])
         if metric.streaming and (where is None or where.answer is None):
             where = msgspec.structs.replace(where or Where(), answer="streamed")
         return distribution(metric, [cohort.gathered[name] for cohort in self._selected(where)])

@@ -36,6 +36,7 @@ class Metric:
     of_instrument: bool = False  # about the load generator and its client, not about the server
     brief: bool = False  # in the terminal's short table, which has what a reader needs first
     like: str | None = None  # in that table only if it differs from this metric
+    twin: str | None = None  # a metric that is the same, failures and all, where both observe the same array of ticks
 
 
 _RESUMED = ("resume_gap", "resume_lost")  # say whether a stream resumed an answer
@@ -82,6 +83,7 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric(
             name="itl_wire",
+            twin="itl",
             definition="the same before the emulated link: the server's part",
             better=Better.LOWER,
             observe=observe.itl_wire,
