@@ -72,7 +72,7 @@ def _evidence(case: Case, session: Session, reach: Reach, unread: Probe | None) 
     if unread is not None:
         session.seen["as_is"] = Seen.of(unread)
     advice: list[Advice] = []
-    if first is not None and not session.seen["as_is"].completed:
+    if first is not None and not (session.seen["as_is"].completed or session.seen["as_is"].left):
         advice += remedies(first, taken(first))
     if session.lines:
         advice.append(Advice(_READ_WITH, session.lines))

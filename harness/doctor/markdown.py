@@ -33,6 +33,7 @@ def _lines(diagnosis: Diagnosis) -> Iterator[str]:
 
 def _item(item: Item) -> Iterator[str]:
     result = item.result
-    yield f"**{result.status.upper()} {text(item.check.title)}**: {text(result.says)}. {text(item.check.why)}."
+    expected = f"Expected: {text(item.check.title)}. {text(item.check.why)}."
+    yield f"**{result.status.upper()}** {text(result.says)}. {expected}"
     for fix in result.fixes:
         yield f"- {code(fix.line)} <{fix.source}>"

@@ -13,7 +13,7 @@ _TITLES = {
     Status.UNKNOWN: "What could not be looked at",
     Status.PASS: "What is right",
 }
-_COLUMNS = ("Check", "Result", "Evidence", "Why it matters, and what to change")
+_COLUMNS = ("Expected", "Result", "Evidence", "Why it matters, and what to change")
 _ANSWERS = ("question", ">HTTP", "outcome", ">events", ">reads", ">first content", ">last content", "content type")
 
 

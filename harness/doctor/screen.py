@@ -57,8 +57,8 @@ def about(diagnosis: Diagnosis) -> str:
 
 def _whole(item: Item, console: Console) -> None:
     console.print()
-    console.print(status(item.result.status, f" {item.check.title}: {item.result.says}"))
-    console.print(safe(f"  {item.check.why}."), style="dim")
+    console.print(status(item.result.status, f" {item.result.says}"))
+    console.print(safe(f"  Expected: {item.check.title}. {item.check.why}."), style="dim")
     for fix in item.result.fixes:
         console.print(safe(f"  {fix.line}"), style="bold", soft_wrap=True)
         console.print(safe(f"    {fix.source}"), style="dim", soft_wrap=True)

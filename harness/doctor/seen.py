@@ -16,6 +16,7 @@ from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObs
 _CLEARLY = 3.0  # times as long as answers that came at once
 _EXCERPT = 120  # characters
 _TOTAL = "total "  # begins what a record says of an answer that took longer than all of it may
+_LONGER = "the answer is longer than "  # begins what it says of one that has more bytes than we read
 _ENDED = {Outcome.EMPTY, Outcome.TRUNCATED, Outcome.MALFORMED}  # by the server, and not by an accident
 _OF_WHOLE, _OF_APART = 0.05, 0.25  # our lateness that cannot make an answer collapse, or bursts
 
@@ -82,8 +83,9 @@ class Seen:
     @property
     def left(self) -> bool:
         """Whether our side ended it while it went on, so that its end says nothing of the server or the path."""
-        too_long = self.outcome is Outcome.TIMED_OUT and self.record.detail.startswith(_TOTAL)
-        return self.outcome in ABANDONED or (too_long and bool(self.content))
+        too_late = self.outcome is Outcome.TIMED_OUT and self.record.detail.startswith(_TOTAL)
+        too_long = self.outcome is Outcome.MALFORMED and self.record.detail.startswith(_LONGER)
+        return self.outcome in ABANDONED or ((too_late or too_long) and bool(self.content))
 
     @property
     def reused(self) -> bool:

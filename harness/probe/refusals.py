@@ -90,7 +90,11 @@ def _other_paths(probe: Probe, says: str) -> Iterator[Advice]:
 
 def _redirect(probe: Probe) -> Iterator[Advice]:
     location = line(probe.headers.get("location", ""), 200)
-    to = urlsplit(location)
+    try:
+        to = urlsplit(location)
+    except ValueError:
+        yield Advice(f"The server redirects to what is no URL: {line(location, 100)}.")
+        return
     if not location:
         yield Advice("The server redirects, and does not say where to.")
     elif to.scheme == "https" and probe.site.endpoint.tls is None:

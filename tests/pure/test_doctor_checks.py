@@ -74,3 +74,24 @@ def test_one_answer_of_several_that_cannot_be_read_is_not_passed_over() -> None:
     seen = {"as_is": answer(), "warm": bad}
     assert look("end", seen).says == "1 of 2 answers cannot be read to the end: bytes of no format"
     assert (look("end", seen).status, look("sse", seen).status) == ("unknown", "fail")
+
+
+def test_an_answer_of_more_bytes_than_doctor_reads_is_no_failure_of_the_server() -> None:
+    long = answer(outcome=Outcome.MALFORMED, detail="the answer is longer than 500,000 bytes")
+    assert (look("end", {"as_is": long}).status, look("sse", {"as_is": long}).status) == ("unknown", "pass")
+
+
+def test_an_answer_with_a_length_is_held_by_the_application_and_no_proxy_is_to_change() -> None:
+    whole = answer([900.0] * 40, {"content-length": "4000", "server": "nginx"})
+    held = look("streaming", {"as_is": whole, "warm": whole})
+    assert (held.status, [fix.line for fix in held.fixes]) == ("warn", ["the application: flush each event"])
+
+
+@pytest.mark.parametrize(
+    ("location", "told"),
+    [("/v1/", False), ("http://h/v1/", False), ("//x/v1/", True), ("https://h/v1/", True), ("http://[", True)],
+)
+def test_only_a_redirect_to_another_origin_drops_the_key(location: str, told: bool) -> None:
+    moved = answer([], {"location": location}, status=307, outcome=Outcome.REFUSED)
+    found = look("redirect", {"as_is": moved})
+    assert (found.status, "drop `authorization`" in found.says) == ("warn", told)

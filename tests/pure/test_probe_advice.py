@@ -96,6 +96,7 @@ def test_a_key_that_the_config_itself_adds_is_named_with_its_place() -> None:
         (302, {"location": "/login?next=x"}, "login page"),
         (307, {"location": "https://localhost/v1"}, "ask https://localhost"),
         (308, {"location": "http://other.example/v1"}, "Ask http://other.example"),
+        (302, {"location": "http://[::1"}, "to what is no URL"),
         (503, {}, "The server failed"),
     ],
 )

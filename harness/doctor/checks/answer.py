@@ -174,7 +174,8 @@ def sse(evidence: Evidence) -> Result:
     first = evidence.stream
     if first is None:
         return unknown(evidence.no_stream)
-    unread = next((seen for seen in evidence.ordinary if seen.outcome is Outcome.MALFORMED), None)
+    malformed = [seen for seen in evidence.ordinary if seen.outcome is Outcome.MALFORMED]
+    unread = next((seen for seen in malformed if not seen.left), None)
     if unread is not None:
         advice = tuple(Fix(each.says, _SSE) for each in evidence.advice[:1])
         lines = advice or (Fix(f"events as {evidence.protocol} has them, or another --protocol", _SSE),)

@@ -11,6 +11,7 @@ from statistics import fmean, median, pstdev
 from typing import NamedTuple
 
 from streamgauge.harness.counting import some
+from streamgauge.harness.doctor.checks.head import TELL_LENGTH
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import HAPROXY, fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
@@ -190,6 +191,10 @@ def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
     if origin and all(seen.held for seen in origin):
         headline = "The server itself holds the stream back, and no proxy"
         return _Blame(True, "the server itself sends them so", headline, (flush, *held))
+    gathered = any(product.name in TELL_LENGTH for product in evidence.products)
+    if not gathered and all(seen.header("content-length") for seen in judged):
+        says = "its length was known before its first byte was sent, so that the server had all of it"
+        return _Blame(False, says, "The application sends the answer when all of it is there", (flush,))
     names = " and ".join(product.name for product in evidence.products)
     recognised = f"recognised: {names}" if names else "no header names a product"
     says = f"who holds them is not known without --origin ({recognised})"

@@ -20,7 +20,7 @@ _KINDS = {
         "application/stream+json",
     ),
 }
-_TELL_LENGTH = {"AWS API Gateway", "AWS Lambda", "Varnish"}  # these wait for the whole answer; others only buffer it
+TELL_LENGTH = {"AWS API Gateway", "AWS Lambda", "Varnish"}  # these wait for the whole answer; others only buffer it
 _LONG = 10_000.0  # ms to the first content; proxies' limits for the first byte begin at 25 s
 _WITH_IT = 50.0  # ms between the head and the first content, if the head came with it
 
@@ -78,7 +78,7 @@ def length(evidence: Evidence) -> Result:
     first = evidence.stream
     if first is None:
         return unknown(evidence.no_stream)
-    gatherers = [product for product in evidence.products if product.name in _TELL_LENGTH]
+    gatherers = [product for product in evidence.products if product.name in TELL_LENGTH]
     if told := first.header("content-length"):
         return fail(
             f"`content-length: {told}`: the whole answer was there before its first byte was sent",

@@ -2,6 +2,7 @@
 
 import re
 from email.utils import parsedate
+from urllib.parse import urlsplit
 
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
@@ -114,14 +115,19 @@ def redirect(evidence: Evidence) -> Result:
     to = first.headers.get("location", "nowhere")
     fix = Fix(f"give clients the last URL: {to}", _REDIRECT)
     if first.status in {307, 308}:
-        return warn(
-            f"HTTP {first.status} to {to}: a round trip more, and browsers drop `authorization` for another origin", fix
-        )
+        here = (to.startswith("/") and not to.startswith("//")) or to.startswith(f"{_origin(evidence.url)}/")
+        told = f"HTTP {first.status} to {to}: a round trip more"
+        return warn(told if here else f"{told}, and browsers drop `authorization` for another origin", fix)
     return fail(
         f"HTTP {first.status} to {to}: clients ask there by GET, without the body",
         fix,
         headline=f"A redirect ({first.status}) drops the question: clients follow it by GET",
     )
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def kept(evidence: Evidence) -> Result:
