@@ -1,11 +1,13 @@
-"""How large a file and a function may be, that a package lists its modules, and that the quick tests stay quick.
+"""How large files and functions may be, which imports there are, and that a package lists its modules.
 
 An exception carries its reason on the line of its `def`.
 """
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,12 +54,34 @@ def _functions(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef
         yield from _functions(child)
 
 
-def _faults(source: str) -> list[str]:
+def _imported(node: ast.AST) -> Iterator[str]:
+    """The modules that are imported anywhere below this node."""
+    for child, _ in _below(node):
+        if isinstance(child, ast.Import):
+            yield from (each.name for each in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            yield child.module or ""
+        else:
+            yield from _imported(child)
+
+
+@cache
+def _read() -> dict[str, tuple[list[str], set[str]]]:
+    """For each file its faults, and the modules that it imports. Parsing them all takes a second."""
+    found = {}
+    for path in FILES:
+        source = path.read_text()
+        tree = ast.parse(source)
+        found[str(path.relative_to(REPOSITORY))] = _faults(source, tree), set(_imported(tree))
+    return found
+
+
+def _faults(source: str, tree: ast.AST | None = None) -> list[str]:
     """A sentence for each function of a file that is too large, and for the file itself."""
     lines, faults = source.splitlines(), []
     if len(lines) > FILE_LINES:
         faults.append(f"{len(lines)} lines, of at most {FILE_LINES}")
-    for node in _functions(ast.parse(source)):
+    for node in _functions(tree or ast.parse(source)):
         # ruff may have put the reason on the line that closes the parameters
         signature = " ".join(lines[node.lineno - 1 : node.body[0].lineno])
         excused = {found[1] for found in _REASON.finditer(signature)}
@@ -72,8 +96,15 @@ def _faults(source: str) -> list[str]:
 def test_every_file_and_function_is_within_the_limits() -> None:
     checked = {folder for folder in FOLDERS if any(path.is_relative_to(REPOSITORY / folder) for path in FILES)}
     assert checked == set(FOLDERS), "a folder that moved would pass unread"
-    faults = {str(path.relative_to(REPOSITORY)): _faults(path.read_text()) for path in FILES}
-    assert not {path: found for path, found in faults.items() if found}
+    assert not {path: faults for path, (faults, _) in _read().items() if faults}
+
+
+def test_every_package_that_is_required_is_imported_by_the_product() -> None:
+    """Issue 17, 20: each costs every CI job time."""
+    listed = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["dependencies"]
+    required = {re.split(r"[<>=!~ ]", each)[0].replace("-", "_").lower() for each in listed}
+    product = (imported for path, (_, imported) in _read().items() if not path.startswith("tests/"))
+    assert required - {name.partition(".")[0].lower() for name in set().union(*product)} == set()
 
 
 def test_a_function_that_is_too_large_is_reported() -> None:
