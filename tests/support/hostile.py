@@ -125,6 +125,14 @@ class Server:
     def url(self) -> str:
         return f"{self.scheme}://127.0.0.1:{self.port}"
 
+    def hang_up(self) -> None:
+        """End all connections, and wait for their scripts."""
+        for peer in self.peers:
+            with contextlib.suppress(OSError):
+                peer.sock.shutdown(socket.SHUT_RDWR)
+        for thread in self.threads:
+            thread.join(_GIVE_UP)
+
     def result(self) -> Any:
         """What the first connection's script returned, once it has."""
         return self.first.result(2 * _GIVE_UP)
@@ -176,11 +184,7 @@ def scripted(*scripts: Script, tls: ssl.SSLContext | None = None) -> Iterator[Se
         listener.shutdown(socket.SHUT_RDWR)  # wakes `accept`, which closing alone does not
         acceptor.join(_GIVE_UP)
         listener.close()
-        for peer in server.peers:
-            with contextlib.suppress(OSError):
-                peer.sock.shutdown(socket.SHUT_RDWR)
-        for thread in server.threads:
-            thread.join(_GIVE_UP)
+        server.hang_up()
     if server.faults:
         raise server.faults[0]
 
