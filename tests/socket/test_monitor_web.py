@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -172,3 +172,22 @@ def _fill_month(made: Monitored) -> None:
         connection.execute(
             "INSERT OR REPLACE INTO monitor_state VALUES ('evaluated', ?), ('judged_at', ?)", (minute - 1, START)
         )
+
+
+def test_connections_that_send_nothing_keep_nobody_out(served: str) -> None:
+    address = ("127.0.0.1", int(served.rpartition(":")[2]))
+    with ExitStack() as stack:
+        for _ in range(400):
+            stack.enter_context(socket.create_connection(address, LONGEST_WAIT))
+        for _ in range(3):
+            assert httpx.get(f"{served}/metrics", timeout=LONGEST_WAIT).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil_name.example", "127.0.0.1@evil.example", "[", "a b", "127.0.0.1.evil.example"])
+def test_a_page_of_another_site_reads_nothing(served: str, host: str) -> None:
+    assert httpx.get(served, headers={"host": host}, timeout=LONGEST_WAIT).status_code == 403
+
+
+def test_a_request_without_end_is_cut_off(served: str) -> None:
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(served, headers={"x": "y" * 200_000}, timeout=LONGEST_WAIT)

@@ -23,9 +23,10 @@ from streamgauge.harness.monitor.levels import labels_of
 from streamgauge.harness.monitor.process import say
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.monitor.web.app import Served, app
+from streamgauge.harness.monitor.web.connection import Connection
 from streamgauge.reports import status_page
 
-_MOST_AT_ONCE = 32  # connections
+_BACKLOG = 64  # connections that are accepted in one turn of the loop
 _EXPORTED_EVERY = 15.0  # seconds
 
 
@@ -62,8 +63,8 @@ def _listen(config: Config, db: str, targets: dict[str, dict[str, str]], address
         status_page.render(reader.read())  # reads the days that are over, so that the first visitor need not wait
         served = Served(reader, Page(for_page, targets), status_page.render, config.monitor.every / 1e9, token)
         settings = uvicorn.Config(
-            app(served), log_level="error", access_log=False, server_header=False, limit_concurrency=_MOST_AT_ONCE,
-            timeout_keep_alive=5, timeout_graceful_shutdown=1, lifespan="off",
+            app(served), http=Connection, ws="none", log_level="error", access_log=False, server_header=False,
+            backlog=_BACKLOG, timeout_keep_alive=5, timeout_graceful_shutdown=1, lifespan="off",
         )  # fmt: skip
         uvicorn.Server(settings).run([listening])
 

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hmac
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -21,7 +22,7 @@ from streamgauge.harness.monitor.health import health
 from streamgauge.harness.monitor.status import Reader, Status
 
 _FRESH = 5.0  # seconds for which a status that was read is shown again
-_LOCAL = {"127.0.0.1", "localhost", "::1", "[::1]"}
+_LOCAL = re.compile(r"(127(\.\d{1,3}){3}|localhost|\[::1\])(:\d{1,5})?", re.IGNORECASE)
 _HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
@@ -100,7 +101,8 @@ def _guard(token: str | None) -> Callable[[Request, Next], Awaitable[Response]]:
     rebinding). /healthz needs no token: it tells nothing of the targets."""
 
     async def guarded(request: Request, answer: Next) -> Response:
-        if token is None and (request.url.hostname or "") not in _LOCAL:
+        # The header itself: for a name that it does not like, such as one with a `_`, Starlette gives our own address.
+        if token is None and not all(map(_LOCAL.fullmatch, request.headers.getlist("host"))):
             response: Response = PlainTextResponse("write this machine's name: 127.0.0.1 or localhost\n", 403)
         elif token is not None and request.url.path != "/healthz" and not _knows(token, request):
             challenge = {"www-authenticate": 'Basic realm="streamgauge", charset="UTF-8"'}
