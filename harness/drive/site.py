@@ -22,6 +22,7 @@ from streamgauge.harness.drive.wire.endpoint import Endpoint
 from streamgauge.harness.record.clock import RunClock
 
 _LATE = 10_000_000  # ns; as much as a request may be sent late
+_BREAKS = 3  # at most, while somebody connects
 _STREAM, _DOCUMENT = "text/event-stream", "application/json"  # what a request accepts
 
 
@@ -88,9 +89,10 @@ class Connecting:
 
 
 def breathe() -> None:
-    """Let the gevent loop poll if its turn was long enough."""
-    if turns.over():
-        gevent.sleep(1e-6)  # a timer: `sleep(0)` would return before the loop polls
+    """Let the gevent loop poll if its turn was long enough; again and again while somebody connects, within limits."""
+    for _ in range(_BREAKS if turns.short() else 1):
+        if turns.over():
+            gevent.sleep(1e-6)  # a timer: `sleep(0)` would return before the loop polls
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.reading.resumption import Place
 from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.wire.turns import after_others, hurry
 from streamgauge.harness.errors import ScenarioError
 from streamgauge.harness.record.observation import FAILURES, Outcome, StreamObservation
 
@@ -249,6 +250,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         run = self._run
         if not run.may_ask(prompt):
             raise RescheduleTask  # ends the task, and only that
+        hurry()
         due_at, self._due_at = self._due_at or time.monotonic_ns(), None
         run.streams += 1
         run.active += 1
@@ -342,6 +344,7 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         if self._let_in.users > 1 and not together:
             self._state = LOCUST_STATE_WAITING  # as in Locust's own wait(): Locust may stop such a user at any time
             gevent.sleep(_BEGIN + _SPREAD * self._begins)
+            after_others()
 
     @property
     def connected(self) -> bool:

@@ -23,6 +23,7 @@ _ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "sg_epoll": (c_void_p,),
     "sg_read_ready": (c_void_p, POINTER(c_int32)),
     "sg_stop": (c_void_p,),
+    "sg_hurry": (c_int64,),
     "sg_lock": (c_void_p,),
     "sg_unlock": (c_void_p,),
     "sg_watch": (c_void_p, c_void_p),

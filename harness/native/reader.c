@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define LONGEST_WAIT INT64_C(2000000) /* ns for which the thread gives way, however long Python hurries */
+
 enum {
     LEAST = 4096,   /* an inbox with less room than this is full */
     SEGMENT = 1448, /* bytes of a full TCP segment; with a smaller allowance, C reports the socket so that Python renews it */
@@ -38,6 +40,9 @@ struct reader {
     int32_t threaded; /* whether there is a thread */
     int32_t stopping; /* whether the thread must end */
 };
+
+/* Until when Python hurries, CLOCK_MONOTONIC ns. */
+static int64_t hurries_until;
 
 int sg_reader_size(void) { return sizeof(struct reader); }
 
@@ -77,6 +82,21 @@ void sg_unwatch(struct reader *reader, struct inbox *inbox) {
 
 static int64_t nanoseconds(const struct timespec *time) { return time->tv_sec * INT64_C(1000000000) + time->tv_nsec; }
 
+static int64_t monotonic(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return nanoseconds(&now);
+}
+
+/* Python hurries for so many ns from now on: it sends a request, or connects. What it waits for has no time of the kernel's. */
+void sg_hurry(int64_t ns) { __atomic_store_n(&hurries_until, monotonic() + ns, __ATOMIC_RELAXED); }
+
+/* If Python hurries, let it go first if it shares our core and is ready. If it sleeps, this returns at once. */
+static void give_way(int64_t since) {
+    int64_t now = monotonic();
+    if (now < __atomic_load_n(&hurries_until, __ATOMIC_RELAXED) && now - since < LONGEST_WAIT) sched_yield();
+}
+
 static int64_t stamp_of(struct msghdr *message) {
     struct cmsghdr *control = CMSG_FIRSTHDR(message);
     struct timespec time;
@@ -108,9 +128,7 @@ static int read_once(struct inbox *inbox, int *more) {
         if (inbox->records) keep_rest(inbox);
         return inbox->ended = inbox->full = 1;
     }
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    inbox->seen = nanoseconds(&now);
+    inbox->seen = monotonic();
     inbox->allowance -= size;
     inbox->received += size;
     if (size == (ssize_t)free_room.iov_len) *more = 1;
@@ -142,21 +160,34 @@ void sg_drain(struct reader *reader, struct inbox *inbox) {
     sg_unlock(reader);
 }
 
-/* Read those of the ready sockets that are watched. Returns the number of descriptors written to `report`. */
-static int read_all(struct reader *reader, const struct epoll_event *ready, int found, int32_t *report) {
-    int count = 0;
+/* Read a ready socket if it is watched. Returns its descriptor if it must be reported, otherwise -1. */
+static int32_t read_ready(struct reader *reader, const struct epoll_event *ready) {
+    struct inbox *inbox = ready->data.ptr;
+    int32_t report = -1;
     sg_lock(reader);
-    for (int i = 0; i < found; i++) {
-        struct inbox *inbox = ready[i].data.ptr;
-        if (!inbox || !inbox->watched || inbox->full) continue;
-        int more = ready[i].events != EPOLLIN;
+    if (inbox && inbox->watched && !inbox->full) {
+        int more = ready->events != EPOLLIN;
         if (read_once(inbox, &more) && !inbox->reported) {
             inbox->reported = 1;
-            report[count++] = inbox->descriptor;
+            report = inbox->descriptor;
         }
         if (more && !inbox->full) poll_for(reader, EPOLL_CTL_MOD, inbox);
     }
     sg_unlock(reader);
+    return report;
+}
+
+/* Read those of the ready sockets that are watched. Returns the number of descriptors written to `report`. */
+static int read_all(struct reader *reader, const struct epoll_event *ready, int found, int32_t *report) {
+    int count = 0;
+    /* A thread with a full batch is behind: what waits too long shares a stamp with what comes after it. */
+    int polite = reader->threaded && found < AT_ONCE;
+    int64_t began = polite ? monotonic() : 0;
+    for (int i = 0; i < found; i++) {
+        if (polite) give_way(began);
+        int32_t descriptor = read_ready(reader, ready + i);
+        if (descriptor >= 0) report[count++] = descriptor;
+    }
     return count;
 }
 

@@ -11,6 +11,7 @@ import pytest
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.wire import turns
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
@@ -70,6 +71,25 @@ def test_every_read_on_loopback_has_a_kernel_stamp_of_its_sending() -> None:
     assert seen.read_lag_max is not None
     assert 0 < seen.read_lag_mean <= seen.read_lag_max
     assert seen.chunks[-1].at < seen.ended_at
+
+
+@linux
+def test_reads_have_stamps_of_their_own_while_python_hurries() -> None:
+    clock = RunClock.starting_at(time.time_ns())
+
+    def script(peer: Peer) -> list[tuple[int, int]]:
+        peer.request()
+        peer.send(CHUNKED)
+        for piece in (*map(token, range(5)), DONE):
+            pause()
+            peer.send(chunk(piece))
+        peer.send(LAST)
+        return peer.sent[1:-1]
+
+    with scripted(script) as server, turns.Shorter():
+        seen = observe(server.url, clock=clock)
+        assert all(stamped_true(seen, clock, server.result()))
+    assert (seen.outcome, seen.coalesced_reads) == (Outcome.COMPLETED, 0)
 
 
 @linux

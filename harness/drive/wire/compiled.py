@@ -149,7 +149,12 @@ class ReadingThread(SocketSet):
     def __init__(self, library: Any) -> None:
         pipe = os.pipe()
         self.report_descriptor = pipe[0]
+        self._catching_up = turns.Postponed()
         super().__init__(library, pipe=pipe)
+
+    def catch_up(self) -> None:
+        if not self._catching_up.now():  # otherwise the loop calls again
+            super().catch_up()
 
     def reported(self) -> list[int]:
         """Blocks until the thread has reported something."""
@@ -206,23 +211,19 @@ class CompiledReader:
 
     def catch_up(self) -> None:
         with self._sockets:
-            self._take()
+            self._take_http(None)
             self._sockets.resume(self._inbox)
 
     def drain(self) -> None:
         before = -1
         while self._watched and before < self._exchange.received:
             before = self._exchange.received
-            with self._sockets:
-                self._sockets.drain(self._inbox)
-                self.catch_up()
+            self._sockets.drain(self._inbox)
+            self.catch_up()
 
     def release(self) -> None:
         self.pause()
         self._sockets.remove(self._inbox)
-
-    def _take(self) -> None:
-        self._take_http(None)
 
     def _take_http(self, broken: Broken | None) -> None:
         """Pass on the data that is HTTP; `broken`: what broke the connection, if the inbox does not say it."""

@@ -10,7 +10,7 @@ import time
 
 from streamgauge.harness.drive.wire import turns
 from streamgauge.harness.drive.wire.compiled import CompiledReader, ReadingThread
-from streamgauge.harness.drive.wire.exchange import Exchange
+from streamgauge.harness.drive.wire.exchange import Exchange, Piece
 from streamgauge.harness.drive.wire.pace import Alarm
 from streamgauge.harness.drive.wire.tls import CutOff, Plain
 from streamgauge.harness.native import layout
@@ -34,6 +34,7 @@ class TlsThread:
         self._quiet: list[TlsReader] = []  # those found quiet whose turn has not come yet
         self._share = 0.0
         self._alarm = Alarm()
+        self._looking = turns.Postponed()
 
     def add(self, reader: "TlsReader") -> None:
         if not self._readers:
@@ -57,12 +58,12 @@ class TlsThread:
             now = time.monotonic_ns()
             with self.sockets:
                 self._quiet = [reader for reader in self._readers if reader.is_quiet(now)]
-        begun = False
-        while self._quiet and not (begun and turns.over()):
-            begun = True
+        over = self._looking.now()
+        while self._quiet and not over:
             reader = self._quiet.pop()
             if reader in self._readers:  # otherwise an earlier one has ended it
                 reader.look()
+            over = turns.over()
         self._alarm.cancel()
         if self._readers:
             self._alarm.set(_BREAK if self._quiet else _EVERY, self._look)
@@ -91,18 +92,29 @@ class TlsReader(CompiledReader):
     def look(self) -> None:
         """Decrypt what waits. If that is little, wait longer the next time: the server may be slow, and not quiet."""
         with self._sockets:
-            if self._inbox.count < _ENOUGH:
-                self._quiet_after = min(2 * self._quiet_after, _MOST_QUIET)
-            self.catch_up()
+            little = self._inbox.count < _ENOUGH
+        if little:
+            self._quiet_after = min(2 * self._quiet_after, _MOST_QUIET)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """As any reader, but without holding up the others: decrypting takes so long that C could not read in time."""
+        inbox = self._inbox
+        with self._sockets:
+            piece = inbox.take()
+            inbox.full = 1  # C leaves this socket alone: what an answer's end leaves unread is the next exchange's
+        self._decrypt(piece)
+        with self._sockets:
+            inbox.report_all = not self._exchange.only_the_end_matters
+            self._sockets.resume(inbox)
 
     def release(self) -> None:
         self._thread.remove(self)
         super().release()
         self._sockets.spare(self._http)
 
-    def _take(self) -> None:
+    def _decrypt(self, piece: Piece) -> None:
         exchange, connection, http = self._exchange, self._exchange.connection, self._http
-        piece = self._inbox.take()
         plain = connection.decrypt(piece.data, piece.reads.ends()) if piece.reads else _NOTHING
         piece.reads.end_at(plain.ends)
         # An alert comes before the reset by which the server then throws away a request that it has not read.
@@ -118,4 +130,3 @@ class TlsReader(CompiledReader):
                 break
         if self._inbox.tail:  # a part of a record, which the next exchange would take for a record's beginning
             exchange.response.keeps_alive = False
-        self._inbox.report_all = not exchange.only_the_end_matters
