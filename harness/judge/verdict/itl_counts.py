@@ -26,9 +26,9 @@ def _counts(measurements: Measurements) -> Iterator[GapCount]:
     for user, network, behaviour in itertools.product(users, networks, behaviours):
         gaps = measurements.distribution("itl", Where(user=user, network=network, behaviour=behaviour))
         rounded = _rounded(np.rint(gaps.values * 1_000).astype(np.int64))
-        lengths, places = np.unique(rounded, return_inverse=True)
-        counts = np.zeros(len(lengths), np.int64)
-        np.add.at(counts, places, gaps.counts)
+        firsts = np.flatnonzero(np.diff(rounded, prepend=rounded[:1] - 1))  # of equal lengths: rounding keeps the order
+        lengths = rounded[firsts]
+        counts = np.add.reduceat(gaps.counts, firsts) if len(firsts) else gaps.counts
         of_cohort = (itertools.repeat(each) for each in (user, network, behaviour))
         yield from map(GapCount, *of_cohort, lengths.tolist(), counts.tolist())
 
