@@ -6,10 +6,11 @@ without that, failing fast would look like an improvement. No quantile is comput
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
-from streamgauge.harness.judge.measure import clusters
+from streamgauge.harness.judge.measure import clusters, statistics
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.clusters import ClusterSample
 from streamgauge.harness.judge.measure.metrics import Metric
@@ -33,6 +34,11 @@ class Distribution:
     @property
     def n(self) -> int:
         return int(self.counts.sum())
+
+    @cached_property
+    def numbered(self) -> Integers:
+        """For each sample of `clusters` the number of its stream, counted from 0."""
+        return statistics.numbered(self.clusters[1])
 
     def gated(self, limit: float | None = None) -> tuple[Floats, Integers]:
         """Values and counts, with +inf for failed streams.

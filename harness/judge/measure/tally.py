@@ -52,6 +52,8 @@ class Tally:
     @classmethod
     def joined(cls, tallies: Sequence["Tally"]) -> "Tally":
         """All that these counted, as one. Adding up tables is many times faster than merging the values in them."""
+        if len(tallies) == 1:
+            return tallies[0]
         whole = cls()
         for tally in tallies:
             if tally._table is not None:

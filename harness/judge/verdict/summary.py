@@ -77,5 +77,6 @@ def independent_samples(samples: Distribution, n: int, at: float | None) -> floa
     """
     if not samples.metric.pooled:
         return None
-    values, owners = samples.clusters
-    return statistics.effective_samples(n, values if at is None else (values <= at).astype(np.float64), owners)
+    values, _ = samples.clusters
+    of_figure = values if at is None else (values <= at).astype(np.float64)
+    return statistics.effective_samples_of(n, of_figure, samples.numbered)
