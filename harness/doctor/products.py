@@ -56,6 +56,8 @@ _PHP = "https://www.php.net/manual/en/outcontrol.configuration.php"
 _VARNISH = "https://varnish-cache.org/docs/7.6/reference/vcl-var.html#beresp"
 _TRAEFIK = "https://doc.traefik.io/traefik/reference/routing-configuration/http/middlewares/"
 
+_BLOCKING_CALL = Line("a blocking call", "await run_in_executor(…), or `def` in place of `async def`", _UVICORN)
+
 PRODUCTS = (
     Product(
         "Cloudflare",
@@ -251,7 +253,8 @@ PRODUCTS = (
             "compressed": Line(
                 "GZipMiddleware", "Starlette 0.46 or newer, or no GZipMiddleware on this route", _STARLETTE
             ),
-            "blocked": Line("a blocking call", "await run_in_executor(…), or `def` in place of `async def`", _UVICORN),
+            "one_by_one": _BLOCKING_CALL,
+            "blocked": _BLOCKING_CALL,
         },
     ),
     Product(
@@ -268,7 +271,7 @@ _USUAL = {  # what to look at if nothing was recognised
     "compressed": ("nginx", "Express", "Next.js"),
     "idle": ("nginx", "an AWS load balancer"),
     "absolute": ("Envoy", "gunicorn"),
-    "one_by_one": ("gunicorn",),
+    "one_by_one": ("gunicorn", "Starlette, FastAPI or Django"),
     "blocked": ("Starlette, FastAPI or Django",),
 }
 
@@ -315,5 +318,5 @@ def table() -> str:
 
 
 def _cell(product: Product, symptoms: Iterable[str]) -> str:
-    lines = [product.lines[symptom] for symptom in symptoms if symptom in product.lines]
+    lines = dict.fromkeys(product.lines[symptom] for symptom in symptoms if symptom in product.lines)
     return ", ".join(f"[`{line.line.replace('`', '')}`]({line.source})" for line in lines)

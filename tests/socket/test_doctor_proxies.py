@@ -1,7 +1,9 @@
 """`doctor` through real proxies from Debian: the checks that fail are those that docs/how-to/doctor.md lists."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from gevent.pool import Pool
 
 from tests.support import proxies
 from tests.support.diagnosed import PLAIN, checked, diagnosed
+from tests.support.hostile import DONE, HEAD, Peer, scripted
 from tests.support.late import Late
 from tests.support.reference import reference_server
 
@@ -96,6 +99,27 @@ def test_the_sentence_names_the_product_and_its_directive(diagnoses: dict[str, A
     assert told["HAProxy, as it comes"].startswith("A proxy holds the stream back: HAProxy, http-no-delay")
     assert told["Varnish, do_stream off"].startswith("A proxy holds the stream back: Varnish, do_stream")
     assert told["nginx, buffering off"] == "It streams, and nothing is wrong with it"
+
+
+def test_nginx_as_it_comes_holds_what_a_server_sends_by_http_1_0(tmp_path: Path) -> None:
+    """As Node, Go and gunicorn do, this one sends no chunks to a client of HTTP/1.0. The reference server does."""
+    word = b'data: {"choices":[{"index":0,"delta":{"content":"word "}}]}\n\n'
+    usage = b'data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":25}}\n\n'
+    stop = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+
+    def script(peer: Peer) -> None:
+        assert b" HTTP/1.0\r\n" in peer.request()
+        peer.send(HEAD + b"cache-control: no-cache\r\n\r\n")
+        for _ in range(25):
+            peer.send(word)
+            time.sleep(0.042)
+        peer.send(stop, usage, DONE)
+
+    name = "nginx, as it comes"
+    with scripted(script) as server, proxies.nginx(server.url, tmp_path, {name: ""}) as urls:
+        found = diagnosed(urls[name], experiments=("ordinary",))
+    checked(name, found)
+    assert found.sentence == "Something holds the stream back, perhaps nginx, proxy_buffering"
 
 
 def test_a_held_silence_finds_the_timeout_of_the_path_and_a_long_answer_does_not_meet_it(
