@@ -21,10 +21,12 @@ from streamgauge.harness.config.schema import Limits, Target, Timeouts
 from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.drive import network
 from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.network import Network
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.probe import asking
 from streamgauge.harness.probe.asking import Probe
@@ -50,6 +52,26 @@ class Person(NamedTuple):
 
     site: Site
     client: WireClient
+
+
+class _Counted(WireClient):
+    """Asks once more only within the budget if the server closes a kept connection on the question."""
+
+    def __init__(self, site: Site, session: "Session") -> None:
+        super().__init__(site)
+        self._session = session
+        self._tries = 0  # of the question under way
+
+    def stream(self, question: Question) -> Reply:
+        self._tries = 0
+        return super().stream(question)
+
+    def _connection(self) -> tuple[Connection, bool]:
+        connection, kept = super()._connection()
+        self._tries += 1
+        if self._tries > 1:  # the first one was counted when it was asked
+            self._session.requests += 1
+        return connection, kept and self._session.requests < self._session.budget
 
 
 class _Whole(WireClient):
@@ -183,14 +205,14 @@ class Session:
     def lasting(self, host: str, **headers: str) -> Person:
         """Who keeps a connection until the end of the examination."""
         site = self.site(host, None, **headers)
-        self._kept.append(WireClient(site))
+        self._kept.append(_Counted(site, self))
         return Person(site, self._kept[-1])
 
     @contextmanager
     def person(self, host: str | None = None, target: Target | None = None, **headers: str) -> Iterator[Person]:
         """Who keeps a connection until the end of the block. The parameters are those of `site`."""
         site = self.site(host, target, **headers)
-        client = WireClient(site)
+        client = _Counted(site, self)
         try:
             yield Person(site, client)
         finally:

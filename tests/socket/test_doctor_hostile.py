@@ -165,6 +165,22 @@ def test_one_answer_that_is_cut_and_ended_like_a_whole_one_is_told_as_that() -> 
     assert "An answer was cut, and then ended like a whole one: Caddy, request_buffers" in shown.output
 
 
+def test_a_server_that_drops_questions_on_kept_connections_gets_no_more_than_the_budget() -> None:
+    requests: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        requests.append(peer.request())
+        peer.send(CHUNKED + chunk(event(b"word") * 30 + _END) + LAST)
+        requests.append(peer.request())
+
+    with scripted(script) as server:
+        told = json.loads(invoke("doctor", f"{server.url}/v1/chat/completions", "--budget", 2, "--json").output)
+        assert (told["requests"], len([each for each in requests if each])) == (2, 2)
+        del requests[:]
+        told = json.loads(invoke("doctor", f"{server.url}/v1/chat/completions", "--budget", 4, "--json").output)
+        assert (told["requests"], len([each for each in requests if each])) == (4, 4)
+
+
 def test_two_writes_for_each_event_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """As Nagle's algorithm and a delayed acknowledgement would make them arrive."""
     monkeypatch.chdir(tmp_path)
