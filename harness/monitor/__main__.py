@@ -76,7 +76,7 @@ class _Process:
         """Whether more probes may wait to be judged."""
         try:
             judged = self._judge.round(now)
-            if not judged.more and now - self._tidied_at > _TIDY_EVERY:
+            if not judged.more and abs(now - self._tidied_at) > _TIDY_EVERY:
                 self._tidied_at = now
                 retention.drop(self._store, self._config.monitor.keep_raw / 1e9, now)
                 self._judge.thin()
@@ -99,12 +99,12 @@ class _Process:
         return judged.more
 
     def _tell(self, judged: Judged, now: float) -> None:
-        if now - self._silent_at > _SILENT_EVERY and judged.silent:
+        if abs(now - self._silent_at) > _SILENT_EVERY and judged.silent:
             self._silent_at = now
             for target in judged.silent:
                 _tell(f"{SILENT}{target}")
         _tell(GOOD if judged.in_time else ROUND)
-        if judged.in_time and now - self._beat_at >= self._config.monitor.every / 1e9:
+        if judged.in_time and abs(now - self._beat_at) >= self._config.monitor.every / 1e9:
             self._beat_at = now
             self._heartbeat.beat()
 

@@ -31,7 +31,7 @@ class Address(NamedTuple):
 def parse(written: str, token: str | None) -> Address:
     """`:9464` is this machine only. ConfigError for what is no address, and for an exposed one without a token."""
     found = _WRITTEN.fullmatch(written)
-    if found is None or not 0 <= int(found["port"]) < 65_536:
+    if found is None or not 0 < int(found["port"]) < 65_536:
         raise ConfigError(f"--http {written[:60]!r}: write :PORT for this machine only, or HOST:PORT")
     address = Address(found["six"] or found["host"] or "127.0.0.1", int(found["port"]))
     if token is not None and len(token) < _FEWEST:

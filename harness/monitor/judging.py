@@ -72,6 +72,8 @@ class Judge:
         self._began, self._now = self._began or now, now
         if self._watch is not None and self._watch.evaluated > now // MINUTE + _AHEAD:
             self._watch = None  # the clock was set back: go on from now
+            for ended in self._ended.values():
+                ended.clear()
         if self._watch is None or self._is_due(self._watch, now):
             found = self._written(now)
         else:
@@ -84,7 +86,7 @@ class Judge:
     def _is_due(self, watch: Watch, now: float) -> bool:
         """Whether there is something to write, without a lock. Once in a while there is in any case: that we live."""
         return (
-            now - self._written_at >= _TELL_EVERY
+            abs(now - self._written_at) >= _TELL_EVERY
             or watch.evaluated < _last_minute(now)
             or self._store.has_streams(self._cursor)
         )
@@ -146,7 +148,8 @@ class Judge:
             return  # a run that somebody else stored in this file, or a target that the config has no more
         streams = new.streams
         zero = new.run.realtime_ns / 1e9
-        due, ended = (zero + streams.number[name] / 1e9 for name in ("due_at", "ended_at"))
+        # Not after now: a run keeps its clock, and that of this machine may have been set back since its beginning.
+        due, ended = (np.minimum(zero + streams.number[name] / 1e9, self._now) for name in ("due_at", "ended_at"))
         ttft = (streams.number["first_content_at"] - streams.number["due_at"]) / 1e6
         windows = self._config.monitor.maintenance
         counted = [

@@ -265,6 +265,15 @@ def test_what_is_in_time_needs_a_probe_of_each_target(monitor: Monitor) -> None:
     assert (late.in_time, late.silent) == (False, ["eu"])
 
 
+def test_probes_of_a_clock_that_was_set_back_since_count_now(monitor: Monitor) -> None:
+    monitor.begin("ahead", START + 3_600)
+    monitor.store.append("ahead", [observation([("text", 9_000)], due=10_000) for _ in range(20)], [])
+    assert monitor.judge.round(START + 65).in_time
+    with monitor.store.reading() as connection:
+        assert standing.newest_minute(connection) == START // 60 + 1
+    assert not monitor.judge.round(START + 3_000).in_time, "nobody probes, whatever the probes' own clock said"
+
+
 def test_probes_are_left_out_once_the_last_day_s_streams_have_spent_the_budget(tmp_path: Path) -> None:
     monitor = Monitor(tmp_path / "m.db", CONFIG.replace("[[slo]]", "[monitor]\ntokens_per_day = 8_000\n[[slo]]", 1))
     now = int(time.time())

@@ -107,7 +107,7 @@ class Delivery:
         """Send what is due, if anything; False if nothing is. StoreError if the database cannot be written."""
         now = self._clock()
         queue.give_up_old(now)
-        if now < queue.paused_until():
+        if queue.is_paused(now):
             return False
         due = queue.next(now)
         if due is None:

@@ -15,7 +15,7 @@ from streamgauge.harness.judge.store import connection
 from streamgauge.harness.judge.store.connection import as_store_errors
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.monitor.alerts.message import Alert, decoded
-from streamgauge.harness.monitor.alerts.receivers.attempt import Failed
+from streamgauge.harness.monitor.alerts.receivers.attempt import LONGEST_PAUSE, Failed
 
 GIVEN_UP_AFTER = 86_400.0  # seconds for which an alert is tried
 _LONGEST_PAUSE = 300.0  # seconds between two attempts, unless the receiver asks for more
@@ -30,8 +30,8 @@ ORDER BY attempts, id LIMIT 1
 """  # of those that have been tried equally often, the oldest; the end of an incident never before its beginning
 _REPEATED = """
 SELECT id, document, 0 FROM deliveries JOIN alerts ON alert = id
-WHERE receiver = :receiver AND state = 'repeating' AND sent_at <= :before ORDER BY sent_at LIMIT 1
-"""
+WHERE receiver = :receiver AND state = 'repeating' AND (sent_at <= :before OR sent_at > :now) ORDER BY sent_at LIMIT 1
+"""  # later than now: the clock was set back
 
 
 class Due(NamedTuple):
@@ -65,14 +65,15 @@ class Queue:
         with as_store_errors(self._path), connection.transaction(self._database):
             yield self._database.conn.execute
 
-    def paused_until(self) -> float:
+    def is_paused(self, now: float) -> bool:
         with as_store_errors(self._path):
             row = self._database.execute("SELECT paused_until FROM receivers WHERE name = ?", [self._receiver])
-            return next((float(until) for (until,) in row), 0.0)
+            until = next((float(until) for (until,) in row), 0.0)
+        return now < until <= now + LONGEST_PAUSE  # later: the clock was set back
 
     def next(self, now: float) -> Due | Unreadable | None:
         """What to send now, if anything."""
-        asked = {"receiver": self._receiver, "before": now - (self._repeated_every or 0.0)}
+        asked = {"receiver": self._receiver, "before": now - (self._repeated_every or 0.0), "now": now}
         with as_store_errors(self._path):
             row = self._database.execute(_NEXT, asked).fetchone()
             if row is None and self._repeated_every is not None:

@@ -43,7 +43,7 @@ class Served(NamedTuple):
 
 def app(served: Served) -> Starlette:
     cached = _Cached(served.reader)
-    began = time.time()
+    began = time.monotonic()
 
     def status(_: Request) -> Response:
         return HTMLResponse(served.render(cached.status()))
@@ -60,7 +60,7 @@ def app(served: Served) -> Starlette:
         return Response(served.page.text(), media_type=page.CONTENT_TYPE)
 
     def healthz(_: Request) -> Response:
-        found = health(time.time(), began, cached.status().watched_at, served.every)
+        found = health(time.time(), time.monotonic() - began, cached.status().watched_at, served.every)
         return JSONResponse(found.document, found.status)
 
     routes = [

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from streamgauge.harness.monitor.alerts.message import Alert
 
+LONGEST_PAUSE = 3_600.0  # seconds that a receiver can ask us to wait
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:

@@ -14,11 +14,10 @@ from typing import NamedTuple
 import httpx
 
 from streamgauge.harness.judge.wording import shortened, visible
-from streamgauge.harness.monitor.alerts.receivers.attempt import Failed, Refused
+from streamgauge.harness.monitor.alerts.receivers.attempt import LONGEST_PAUSE, Failed, Refused
 
 _MOST_READ = 2_000  # bytes of an answer: only its reason is shown
 _JSON = {"content-type": "application/json"}
-_LONGEST_PAUSE = 3_600.0  # seconds that a receiver can ask us to wait
 # The same request would be refused again. All other errors may go away: a new key, a channel that is opened again.
 _FINAL = {400, 413, 414, 415, 422, 431}
 
@@ -127,9 +126,9 @@ def _pause(retry_after: str | None) -> float | None:
         return None
     if re.fullmatch(r"\s*[0-9.]+\s*", retry_after):
         with suppress(ValueError):
-            return min(float(retry_after), _LONGEST_PAUSE)
+            return min(float(retry_after), LONGEST_PAUSE)
     try:
         seconds = email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time()
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(seconds, 0.0), _LONGEST_PAUSE)
+    return min(max(seconds, 0.0), LONGEST_PAUSE)
