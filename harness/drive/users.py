@@ -250,6 +250,8 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
         run = self._run
         if not run.may_ask(prompt):
             raise RescheduleTask  # ends the task, and only that
+        if self._due_at is None:
+            self._client.prepare()
         hurry()
         due_at, self._due_at = self._due_at or time.monotonic_ns(), None
         run.streams += 1

@@ -80,12 +80,15 @@ def test_other_streams_are_read_while_one_is_decrypted(tls: ssl.SSLContext, monk
 
     decrypts_slowly(monkeypatch, begins, ends)
     with scripted(script, tls=tls) as server:
-        first = gevent.spawn(ask, client(server.url, clock=clock, verify=False))
+        people = [client(server.url + path, clock=clock, verify=False) for path in ("", "/v1/second")]
+        first = gevent.spawn(ask, people[0])
         while not server.peers:
             gevent.sleep(0.001)
-        ask(client(server.url + "/v1/second", clock=clock, verify=False))
+        ask(people[1])
         seen = first.get()
         true = stamped_true(seen, clock, server.result())
+        for person in people:
+            person.close()
     assert (seen.outcome, content(seen), seen.coalesced_reads) == (Outcome.COMPLETED, 5, 0)
     assert all(true)
 

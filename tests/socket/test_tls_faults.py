@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from streamgauge.harness.drive.clients.wire import WireClient
+from streamgauge.harness.drive.site import Site
 from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.drive.wire.endpoint import Endpoint
+from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import Outcome
 from tests.support import stacks
 from tests.support.hostile import (
@@ -21,12 +24,14 @@ from tests.support.hostile import (
     LAST,
     Peer,
     Script,
+    ask,
     asked,
     certificate,
     chunk,
     content,
     observe,
     scripted,
+    target,
     token,
     tokens,
 )
@@ -40,12 +45,15 @@ BEGUN = CHUNKED + chunk(tokens(3))
 GARBAGE = "TLS: what came cannot be decrypted: it is garbage, or was changed"
 
 
+VERSIONS = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
+
+
 @pytest.fixture(scope="module")
 def signed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return certificate(tmp_path_factory.mktemp("tls"))
 
 
-@pytest.fixture(params=[ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
+@pytest.fixture(params=VERSIONS, ids=["1.2", "1.3"])
 def tls(signed: tuple[Path, Path], request: pytest.FixtureRequest) -> ssl.SSLContext:
     return server_side(signed, request.param, request.param)
 
@@ -103,6 +111,18 @@ def test_a_server_that_speaks_only_an_old_version_is_unreachable_and_says_so(
         Outcome.UNREACHABLE,
         "TLS: the server speaks no version of TLS that we do",
     )
+
+
+def test_a_handshake_that_cannot_even_begin_is_unreachable_and_says_so(tls: ssl.SSLContext) -> None:
+    with scripted(asked(BEGUN), tls=tls) as server:
+        site = Site.of(server.url, target(), RunClock.starting_at(time.time_ns()))
+        assert site.endpoint.tls is not None
+        site.endpoint.tls.minimum_version, site.endpoint.tls.maximum_version = VERSIONS[1], VERSIONS[0]
+        person = WireClient(site)
+        seen = ask(person)
+        person.close()
+    assert (seen.outcome, seen.sent_at) == (Outcome.UNREACHABLE, None)
+    assert seen.detail.endswith("no protocols available")
 
 
 def test_a_server_that_would_like_a_certificate_of_the_client_goes_on_without(tls: ssl.SSLContext) -> None:

@@ -227,6 +227,7 @@ def client(url: str, *, fresh: bool = False, clock: RunClock | None = None, **se
 
 def ask(person: WireClient, plan: Plan | None = None, link: str = "direct", text: str = "Hello?") -> StreamObservation:
     """One stream, due now."""
+    person.prepare()
     road = network.Link(network.find(link), 1)
     question = Question(prompts.ask(text), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
     return person.stream(question).observation

@@ -62,6 +62,13 @@ class Connection:
         # CLOCK_MONOTONIC ns; taken before the last call of `send`, which may return after the answer has arrived.
         self.sent_at: int | None = None
 
+    def prepare(self, endpoint: Endpoint) -> None:
+        """Make the first message of the TLS handshake: its keys take a while to compute."""
+        if endpoint.tls is not None:
+            tls = Tls(endpoint.tls, endpoint.host)
+            tls.handshake(b"")
+            self.tls = tls
+
     def open(self, endpoint: Endpoint, until: int, window: int | None = None) -> None:
         """Resolve and connect before `until`. Broken (UNREACHABLE, TIMED_OUT or Starved) if that fails.
 
@@ -110,20 +117,25 @@ class Connection:
 
         In TLS 1.3 our last message of it goes out together with the request: see `send`.
         """
-        assert endpoint.tls is not None
-        self.tls = tls = Tls(endpoint.tls, endpoint.host)
+        if self.tls is None:
+            self.prepare(endpoint)
+        tls = self.tls
+        assert tls is not None
         late = Broken(Outcome.TIMED_OUT, "no TLS handshake in time")
         received = b""
         try:
             with turns.Shorter():
                 while not tls.handshake(received):
                     self._send(tls.outgoing(), until, late)
-                    # The loop would not do much else until a near server answers, but could notice the answer late.
-                    if not (_Servers.quick > 0.5 and _polled(self.sock, _READABLE.mask, _QUICK // 1_000_000)):
-                        self._wait(_READABLE, until, late)
+                    self._wait_for_answer(until, late)
                     received = self._receive()
         except OSError as fault:
             raise Broken(Outcome.UNREACHABLE, f"the connection broke in the TLS handshake: {reason(fault)}") from None
+
+    def _wait_for_answer(self, until: int, late: Broken) -> None:
+        """The loop would not do much else until a near server answers, but could notice the answer late."""
+        if not (_Servers.quick > 0.5 and _polled(self.sock, _READABLE.mask, _QUICK // 1_000_000)):
+            self._wait(_READABLE, until, late)
 
     def _receive(self) -> bytes:
         try:
