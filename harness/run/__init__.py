@@ -2,6 +2,7 @@
 
 options           the options of a run, one table
 launch            a run as a Locust process
+process           what that process does
 locust_plugin     our listeners, registered with Locust
 terminal          our lines on Locust's terminal
 settings          options and config, parsed once

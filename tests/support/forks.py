@@ -31,7 +31,7 @@ PROGRAMS = {  # for each program: its `main`, and what is imported before it is 
         "locust.main:main", *_OF_A_RUN,
     ),
     "run": (
-        "streamgauge.harness.run.__main__:main", *_OF_A_RUN,
+        "streamgauge.harness.run.__main__:main", "streamgauge.harness.run.process", *_OF_A_RUN,
     ),
     "streamgauge": (
         "streamgauge.harness.entry:main", "streamgauge.harness.cli", "streamgauge.harness.commands.run",
