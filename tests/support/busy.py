@@ -61,3 +61,8 @@ def cores_in_use(since: Any) -> float:
     passed = [after - before for before, after in zip(since, now, strict=True)]
     idle = now.idle - since.idle + getattr(now, "iowait", 0.0) - getattr(since, "iowait", 0.0)
     return float(1 - idle / sum(passed))
+
+
+def waited_for_a_core(pid: int) -> int:
+    """For how long the process's first thread could have computed while others had the cores, ns."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
