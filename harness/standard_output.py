@@ -23,7 +23,10 @@ class _Output(io.FileIO):
 
 
 def watch() -> None:
-    """From now on, a failed write raises OutputLost. Ends the process if standard output is closed already."""
+    """From now on, a failed write raises OutputLost, and no character does.
+
+    Ends the process if standard output is closed already.
+    """
     if sys.stdout is None:
         os.write(2, b"streamgauge: standard output is closed; where nobody reads it, write >/dev/null\n")
         sys.exit(2)  # Exit.MISTAKE
@@ -31,7 +34,7 @@ def watch() -> None:
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_Output(before.fileno(), "w", closefd=False)),
         encoding=before.encoding,
-        errors=before.errors,
+        errors="replace",  # a terminal that has no ✓ gets a question mark
         line_buffering=before.line_buffering,
     )
 

@@ -93,6 +93,8 @@ def command(  # noqa: PLR0913 - click passes each option
 
     Exit codes: 0 nothing failed, 1 a check failed, 2 a mistake in the call or in the config, 3 it could not look.
     """
+    if shown["as_json"] and shown["as_markdown"]:
+        raise click.UsageError("--json and --markdown are two formats of the same output: give one of them", ctx)
     loaded = load(config)
     if told := secrets.advice(loaded.target):
         output.warn(told)

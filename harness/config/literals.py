@@ -4,7 +4,7 @@ They are sent as they are written, and otherwise treated like those from the env
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -42,7 +42,17 @@ def found(target: Target) -> dict[str, str]:
         return value
 
     changed(target, note)
+    for key in ("path", "whole_path"):
+        values |= {f"target.{key}?{name}": value for name, value in _in_query(getattr(target, key) or "")}
     return values
+
+
+def _in_query(path: str) -> Iterator[tuple[str, str]]:
+    """The secrets behind a path's question mark."""
+    for pair in path.partition("?")[2].split("&"):
+        name, _, value = pair.partition("=")
+        if is_secret(name) and not _NO_SECRET.match(value):
+            yield name, value
 
 
 def changed(target: Target, change: Change) -> Target:

@@ -76,6 +76,8 @@ def _evidence(case: Case, session: Session, reach: Reach, unread: Probe | None) 
         advice += remedies(first, taken(first))
     if session.lines:
         advice.append(Advice(_READ_WITH, session.lines))
+    blotted = first.secret.blotted if first is not None else str
+    advice = [each._replace(says=blotted(each.says), lines=blotted(each.lines)) for each in advice]
     return Evidence(
         url=first.url if first is not None else case.url,
         protocol=first.protocol.name if first is not None else next(iter(PROTOCOLS)),

@@ -68,6 +68,11 @@ def test_a_name_says_whether_it_is_that_of_a_secret(name: str, secret: bool) -> 
     assert (literals.found(Target(body=body)) == {f"target.body.a.0.{name}": "value"}) is secret
 
 
+def test_a_path_may_hold_one_behind_its_question_mark() -> None:
+    path = "/v1/chat?api_key=s3cret-in-a-path&version=2&token=${TOKEN}"
+    assert literals.found(Target(path=path)) == {"target.path?api_key": "s3cret-in-a-path"}
+
+
 def test_they_are_not_in_what_is_stored_and_what_goes_to_workers() -> None:
     stored = msgspec.json.encode(secrets.public(target())).decode()
     sent = msgspec.json.encode(secrets.for_workers(target()), enc_hook=str).decode()

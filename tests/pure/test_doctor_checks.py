@@ -95,3 +95,8 @@ def test_only_a_redirect_to_another_origin_drops_the_key(location: str, told: bo
     moved = answer([], {"location": location}, status=307, outcome=Outcome.REFUSED)
     found = look("redirect", {"as_is": moved})
     assert (found.status, "drop `authorization`" in found.says) == ("warn", told)
+
+
+@pytest.mark.parametrize(("told", "status"), [("no", "pass"), ("yes", "warn"), ("off", "unknown"), ("", "unknown")])
+def test_nginx_knows_two_values_of_its_header(told: str, status: str) -> None:
+    assert look("x_accel_buffering", {"as_is": answer(headers={"x-accel-buffering": told})}).status == status

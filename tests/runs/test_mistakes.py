@@ -1,8 +1,10 @@
 """A user's mistake is one line that says what was wrong, where, and what to do; exit code 2; no traceback."""
 
+import os
 import socket
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -262,3 +264,11 @@ def test_a_full_or_closed_standard_output_is_one_line_and_no_verdict(words: str,
         assert ended.returncode == 2
         assert said in ended.stderr
         assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1:strict", "ascii:surrogateescape"])
+def test_a_terminal_that_lacks_a_character_gets_a_question_mark_for_it(encoding: str) -> None:
+    code = "from streamgauge.harness import standard_output; standard_output.watch(); print('\u2713 PASS')"
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True)
+    assert ended.stdout == b"? PASS\n"

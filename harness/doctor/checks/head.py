@@ -69,8 +69,10 @@ def accel(evidence: Evidence) -> Result:
     told = first.header("x-accel-buffering")
     if told == "no":
         return fine("`x-accel-buffering: no`")
-    if told:
+    if told == "yes":
         return warn(f"`x-accel-buffering: {told}` switches nginx's buffer on", Fix("x-accel-buffering: no", _ACCEL))
+    if told:
+        return unknown(f"`x-accel-buffering: {told}` means nothing to nginx, which knows yes and no")
     return unknown("not seen: the server does not send it, or an nginx in between has acted on it and removed it")
 
 
