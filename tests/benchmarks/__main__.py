@@ -11,6 +11,7 @@ from . import (
     burst,
     capacity,
     cores,
+    doctor,
     fuzz,
     gate,
     locust_events,
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "capacity": capacity.run,
     "blobs": blobs.run,
     "fuzz": fuzz.run,
+    "doctor": doctor.run,
 }
 OUT = Path("out/bench")
 
