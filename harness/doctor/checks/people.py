@@ -12,6 +12,7 @@ _OVERLAP = 500.0  # ms that the light answer must have gone on after the heavy q
 _AT_ONCE = 50.0  # ms after the light answer's end, in which the heavy one begins if it had waited for it
 _STALL = 250.0  # ms; a person notices it
 _FEW = 20  # tokens that a server may generate until it notices that the client has gone
+_TO_FIRST_LOOK = 1_000.0  # ms from leaving to the first look at the counters
 _BETWEEN_LOOKS = 1_500.0  # ms between the last two looks at the counters after leaving
 _LEAVING = "https://www.starlette.dev/requests/#body"
 _SLOW = "https://nginx.org/en/docs/http/ngx_http_core_module.html#send_timeout"
@@ -107,7 +108,7 @@ def leaving(evidence: Evidence) -> Result:
         _LEAVING,
     )
     if after > until or figures["active_late"] > 0:
-        if not _ours(figures, after - until, left) or not _idle_without_us(figures):
+        if not _ours(figures, until, after - until, left) or not _idle_without_us(figures):
             return unknown(f"{told}, perhaps for others: that is not what one answer at its pace would be")
         if resume(evidence).status is Status.PASS:
             return unknown(f"{told}, perhaps for a person who comes back: its answers can be resumed")
@@ -117,11 +118,13 @@ def leaving(evidence: Evidence) -> Result:
     return fine(told)
 
 
-def _ours(figures: Mapping[str, float], tokens: float, left: Seen) -> bool:
-    """Whether so many tokens between the last two looks are those of one answer that went on at its pace."""
-    expected = _BETWEEN_LOOKS / max(0.1, left.pace or 0.1)
+def _ours(figures: Mapping[str, float], until: float, after: float, left: Seen) -> bool:
+    """Whether these tokens, until the first look after leaving and then until the second one, are those of one answer
+    that went on at its pace: from the first to the last, since somebody else's may have begun in between."""
+    each = max(0.1, left.pace or 0.1)
     alone = figures["active_soon"] == figures["active_late"] == 1
-    return alone and 0.5 * expected <= tokens <= 1.6 * expected
+    expected = ((until, len(left.content) + _TO_FIRST_LOOK / each), (after, _BETWEEN_LOOKS / each))
+    return alone and all(0.5 * most <= tokens <= 1.6 * most for tokens, most in expected)
 
 
 def _idle_without_us(figures: Mapping[str, float]) -> bool:
