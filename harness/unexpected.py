@@ -7,6 +7,8 @@ import os
 import sys
 import tempfile
 import traceback
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 
@@ -45,12 +47,20 @@ def reported(fault: BaseException) -> str:
 
 
 def _kept(fault: BaseException) -> str:
+    """One file for each fault: a process that a monitor starts over and over may have the same one for days."""
+    text = "".join(traceback.format_exception(fault))
+    name = f"streamgauge-error-{sha256(text.encode(errors='replace')).hexdigest()[:12]}.txt"
+    path = Path(tempfile.gettempdir()) / name
     try:
-        with tempfile.NamedTemporaryFile("w", prefix="streamgauge-error-", suffix=".txt", delete=False) as file:
-            traceback.print_exception(fault, file=file)
-            return f"the traceback is in {file.name}"
+        with suppress(FileExistsError), open(path, "x", encoding="utf-8", errors="replace", opener=_for_owner) as file:
+            file.write(text)
     except OSError:
         return "--debug shows the traceback"
+    return f"the traceback is in {path}"
+
+
+def _for_owner(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _place(trace: TracebackType | None, scenario: str) -> str:

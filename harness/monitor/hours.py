@@ -5,12 +5,14 @@ adding, so that a day, a month or two regions are the sum of their hours.
 import json
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
 import numpy as np
 
+from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.histogram import middles, placed
 from streamgauge.harness.judge.measure.metrics import METRICS
@@ -85,8 +87,9 @@ class Hours:
 def add(connection: Connection, place: Place, new: Summary) -> None:
     """Add a summary to the one that is stored at this place."""
     whole = Summary()
-    for _, stored in read(connection, "WHERE target = ? AND hour = ? AND labels = ?", place):
-        whole.add(stored)
+    with suppress(DamagedRow):  # it is replaced: one damaged hour must not end the judging of all probes
+        for _, stored in read(connection, "WHERE target = ? AND hour = ? AND labels = ?", place):
+            whole.add(stored)
     whole.add(new)
     samples = {name: {"bins": each.bins, "failed": each.failed} for name, each in whole.samples.items()}
     row = (*place, json.dumps(whole.outcomes), whole.tokens, json.dumps(samples))
@@ -102,9 +105,12 @@ def read(connection: Connection, which: str = "", parameters: Iterable[object] =
     """The stored summaries, in order of target, hour and labels. `which`: a WHERE of our own."""
     select = f"SELECT target, hour, labels, outcomes, tokens, histograms FROM monitor_hours {which}"  # noqa: S608 - our own
     for target, hour, labels, outcomes, tokens, histograms in connection.execute(select, tuple(parameters)):
-        stored = msgspec.json.decode(histograms, type=dict[str, _Stored])
+        try:
+            stored = msgspec.json.decode(histograms, type=dict[str, _Stored])
+            counts = Counter(msgspec.json.decode(outcomes, type=dict[str, int]))
+        except (msgspec.MsgspecError, UnicodeError) as fault:
+            raise DamagedRow(f"monitor_hours, hour {hour}: damaged: {str(fault)[:200]}") from None
         samples = {name: Samples(Counter(each.bins), each.failed) for name, each in stored.items()}
-        counts = Counter(msgspec.json.decode(outcomes, type=dict[str, int]))
         yield Place(target, hour, labels), Summary(counts, tokens, samples)
 
 

@@ -94,7 +94,7 @@ class Judge:
     def _written(self, now: float) -> Judged:
         with self._store.transaction() as connection:
             watch = self._watch = self._watch or self._loaded(connection, now)
-            latest = self._store.new_streams(self._store.value("cursor", 0), MOST)
+            latest = self._store.new_streams(self._store.number("cursor", 0), MOST)
             for each in latest.new:
                 self._take(watch, each)
             if not latest.more:  # else the minutes up to now may have more
@@ -128,7 +128,7 @@ class Judge:
 
     def _loaded(self, connection: Connection, now: float) -> Watch:
         before = int(now // MINUTE) - 1
-        evaluated = min(max(self._store.value("evaluated", before - 1), before - _MISSED), before)
+        evaluated = min(max(self._store.number("evaluated", before - 1), before - _MISSED), before)
         around = Surroundings(
             monitor=self._store.value("id", "monitor"),
             put=self._putting(connection),

@@ -34,7 +34,7 @@ def drop(store: MonitorStore, keep_raw: float, now: float) -> int:
 
 def _parts(store: MonitorStore, before: float) -> Iterator[int]:
     """Drops streams that ended before this time, oldest first. Yields how many, after each transaction."""
-    cursor = store.value("cursor", 0)
+    cursor = store.number("cursor", 0)
     while True:
         with store.transaction() as connection:
             rows = connection.execute(

@@ -4,8 +4,9 @@ The judge writes down what it watches, so that whoever reads the database needs 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
+from streamgauge.harness.errors import DamagedRow
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.monitor.burn import Counts
 from streamgauge.harness.monitor.levels import Level
@@ -16,6 +17,8 @@ SELECT slo, target, good, objective, window, ifnull(monitor_series.id, -1)
 FROM monitor_levels LEFT JOIN monitor_series USING (slo, target, definition) ORDER BY place
 """
 _UP_TO = "SELECT good, bad FROM monitor_counts WHERE series = ? AND minute <= ? ORDER BY minute DESC LIMIT 1"
+N = TypeVar("N", bound=float | None)
+
 # By series: their table has a row for each minute of days.
 _NEWEST = """
 SELECT ifnull(max((SELECT max(minute) FROM monitor_counts WHERE series = monitor_series.id)), 0) FROM monitor_series
@@ -67,13 +70,17 @@ def standings(connection: Connection, windows: Sequence[int]) -> Iterator[Standi
 def newest_minute(connection: Connection) -> int:
     """The last one that has a probe or that has been evaluated."""
     (counted,) = connection.execute(_NEWEST).fetchone()
-    return max(int(value(connection, "evaluated", 0)), int(counted))
+    return max(int(number(connection, "evaluated", 0)), int(counted))
 
 
-def value(connection: Connection, name: str, default: Any) -> Any:
-    """Of monitor_state."""
+def number(connection: Connection, name: str, default: N) -> float | N:
+    """Of monitor_state. DamagedRow if it is none."""
     row = connection.execute("SELECT value FROM monitor_state WHERE name = ?", [name]).fetchone()
-    return default if row is None else row[0]
+    if row is None:
+        return default
+    if not isinstance(row[0], int | float):
+        raise DamagedRow(f"monitor_state: {name} is no number: the database is damaged")
+    return row[0]
 
 
 def up_to(connection: Connection, series: int, minute: int) -> Counts:

@@ -70,9 +70,9 @@ class Reader:
         at = time.time() if now is None else now
         with self._store.reading() as connection:
             newest = incidents.newest(connection, MOST_INCIDENTS)
-            judged_at = standing.value(connection, "judged_at", None)
+            judged_at = standing.number(connection, "judged_at", None)
             newest_minute = standing.newest_minute(connection)
-            watched_at = standing.value(connection, "probed_at", newest_minute * MINUTE or None)
+            watched_at = standing.number(connection, "probed_at", newest_minute * MINUTE or None)
             (first,) = connection.execute("SELECT min(hour) FROM monitor_hours").fetchone()
             found = list(standing.standings(connection, WINDOWS))
             budgets = [(each, _budget(connection, each)) for each in found]

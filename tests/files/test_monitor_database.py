@@ -265,6 +265,26 @@ def test_what_is_in_time_needs_a_probe_of_each_target(monitor: Monitor) -> None:
     assert (late.in_time, late.silent) == (False, ["eu"])
 
 
+def test_a_damaged_hour_is_begun_anew_and_a_damaged_state_is_one_line(monitor: Monitor) -> None:
+    monitor.probes([400])
+    monitor.round(1)
+    with monitor.store.transaction() as connection:
+        connection.execute("PRAGMA ignore_check_constraints = 1")
+        connection.execute("UPDATE monitor_hours SET histograms = '{x'")
+    with monitor.store.reading() as connection, pytest.raises(StoreError, match="monitor_hours, hour 466666: damaged"):
+        list(hours.read(connection))
+    monitor.probes([400], first=1)
+    monitor.round(2)
+    with monitor.store.reading() as connection:
+        ((_, summary),) = hours.read(connection)
+    assert summary.outcomes == {"completed": 1}
+    with monitor.store.transaction() as connection:
+        connection.execute("UPDATE monitor_state SET value = 'x' WHERE name = 'cursor'")
+    monitor.restart()
+    with pytest.raises(StoreError, match="monitor_state: cursor is no number"):
+        monitor.round(3)
+
+
 def test_probes_of_a_clock_that_was_set_back_since_count_now(monitor: Monitor) -> None:
     monitor.begin("ahead", START + 3_600)
     monitor.store.append("ahead", [observation([("text", 9_000)], due=10_000) for _ in range(20)], [])

@@ -131,5 +131,7 @@ def as_store_errors(path: Path) -> Iterator[None]:
         message = str(fault)
         advice = next((advice for part, advice in _ADVICE.items() if part in message), f"SQLite says: {message}")
         raise StoreError(f"{path}: {advice}") from fault
+    except UnicodeDecodeError as fault:  # of the schema, or of SQLite's message about it
+        raise StoreError(f"{path}: {_ADVICE['malformed']}") from fault
     except OSError as fault:
         raise StoreError(f"{path}: cannot be opened: {fault.strerror}") from fault

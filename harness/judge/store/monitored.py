@@ -121,6 +121,13 @@ class MonitorStore(Store):
                     found.append(streams)
         yield from found
 
+    def number(self, name: str, default: int) -> int:
+        """Of monitor_state. DamagedRow if it is none."""
+        found = self.value(name, default)
+        if not isinstance(found, int | float):
+            raise DamagedRow(f"{self.path}: monitor_state: {name} is no number: the database is damaged")
+        return int(found)
+
     def value(self, name: str, default: Any) -> Any:
         """Of monitor_state."""
         with self.reading() as connection:

@@ -103,7 +103,7 @@ class Page(Collector):
             yield Gauge(
                 "streamgauge_judged_timestamp_seconds",
                 "When the monitor last judged its probes.",
-                standing.value(connection, "judged_at", 0.0),
+                standing.number(connection, "judged_at", 0.0),
             )
 
     def _of_probes(self) -> Iterator[Metric]:
