@@ -155,17 +155,17 @@ int64_t sg_event_counts(const unsigned char *blobs, const int64_t *lengths, int6
 /* Write the content of many streams, one after another, and where each begins: `to` has room for `to->room` events, content
  * or not, and for one more beginning than there are blobs. `perceived_at` is only written if a stream was on a link, and
  * `client_lag` if a client library handed on a chunk. The blobs are as in `sg_event_counts`. Returns how many were read
- * before one that is refused or does not fit. */
+ * before one that is refused, or that does not fit: then `to->full` is set. */
 int64_t sg_content(const unsigned char *blobs, const int64_t *lengths, int64_t blob_count, struct content *to) {
     int64_t size = 1 << 16, at = 0, read = 0; /* an event has at most 34 bytes */
     unsigned char *inflated = malloc(size);
-    to->linked = to->handed = 0;
+    to->linked = to->handed = to->full = 0;
     for (to->starts[0] = 0; inflated && read < blob_count; blobs += lengths[read++], to->starts[read] = at) {
         int64_t length = lengths[read] - 1, written, count;
         if (length < 0) continue;
         if (blobs[0] != VERSION) break;
         int ended = inflate_zlib(blobs + 1, length, inflated, size, &written);
-        if ((count = events_of(inflated, written)) < 0 || count > to->room - at) break;
+        if ((count = events_of(inflated, written)) < 0 || (to->full = count > to->room - at)) break;
         if (ended == NO_ROOM && count * WIDEST_EVENT + AROUND > size) {
             unsigned char *larger = realloc(inflated, size = count * WIDEST_EVENT + AROUND);
             if (!larger) break;

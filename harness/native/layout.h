@@ -105,6 +105,7 @@ struct content {
     int64_t room;    /* events for which all but `starts` have room */
     int32_t linked;  /* `perceived_at` was written; if not, all events were perceived as they came */
     int32_t handed;  /* `client_lag` was written; if not, no event was handed on */
+    int32_t full;    /* a stream did not fit */
 };
 
 /* The output of `sg_waits`: columns of `reader_model.waits`. */

@@ -122,6 +122,7 @@ class Content(ctypes.Structure):
         ("room", c_int64),  # events for which all but `starts` have room
         ("linked", c_int32),  # `perceived_at` was written
         ("handed", c_int32),  # `client_lag` was written
+        ("full", c_int32),  # a stream did not fit
     )
 
 

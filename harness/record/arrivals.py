@@ -40,6 +40,7 @@ from streamgauge.harness.record.packed import (
     Range,
     event_count,
     event_counts,
+    fitting,
     inflated,
     lengths_of,
 )
@@ -47,7 +48,7 @@ from streamgauge.harness.record.packed import (
 __all__ = [
     "CONTENT_CODES", "KINDS", "MOST_AT_ONCE", "MOST_EVENTS", "NOT_HANDED", "Chunk", "Columns", "ContentEvents",
     "DamagedArrivals", "Kind", "Rooms", "columns", "content_events", "decode", "encode", "event_count", "event_counts",
-    "is_content", "kind_codes", "lengths_of", "microseconds", "pack", "pack_rows",
+    "first_content_events", "fitting", "is_content", "kind_codes", "lengths_of", "microseconds", "pack", "pack_rows",
 ]  # fmt: skip
 
 _HEAD = struct.Struct("<Iq")
@@ -213,15 +214,26 @@ def _references(room: _Room) -> list[int]:
     return [*map(sys.getrefcount, room)]
 
 
-def content_events(blobs: Sequence[bytes], rooms: Rooms | None = None) -> ContentEvents:
+def content_events(blobs: Sequence[bytes]) -> ContentEvents:
     """The content events of many blobs, without a Python step for each event. DamagedArrivals as for `columns`.
 
-    The blobs may hold `MOST_AT_ONCE` events together; `event_count` counts those of one blob beforehand. `rooms`: for a
-    caller with many batches.
+    The blobs may hold `MOST_AT_ONCE` events together; `event_count` counts those of one blob beforehand.
+    """
+    found = first_content_events(blobs)
+    if len(found.starts) <= len(blobs):
+        raise DamagedArrivals(f"arrivals blobs of too many events together; {MOST_AT_ONCE:,} are read at once")
+    return found
+
+
+def first_content_events(blobs: Sequence[bytes], rooms: Rooms | None = None) -> ContentEvents:
+    """As `content_events`, of the first blobs: of all, or of as many as can be read at once, at least one.
+
+    `rooms`: for a caller with many batches.
     """
     room = _new_room() if rooms is None else rooms.free()
     if library.LIBRARY is not None and (compiled := _compiled_content(blobs, room)) is not None:
         return compiled
+    blobs = blobs[: fitting(event_counts(blobs))]
     present = np.flatnonzero(lengths_of(blobs))
     cursors = Cursors([inflated(blob) for blob in blobs if blob])
     start = _beginning(cursors)
@@ -246,8 +258,10 @@ def _compiled_content(blobs: Sequence[bytes], room: _Room) -> ContentEvents | No
     at, perceived_at, client_lag, text = room
     columns = (column.ctypes.data for column in (starts, at, perceived_at, client_lag, text))
     to = layout.Content(*columns, MOST_AT_ONCE)
-    if library.LIBRARY.sg_content(b"".join(blobs), lengths.ctypes.data, len(blobs), ctypes.byref(to)) < len(blobs):
+    read = library.LIBRARY.sg_content(b"".join(blobs), lengths.ctypes.data, len(blobs), ctypes.byref(to))
+    if read < len(blobs) and not to.full:
         return None
+    starts = starts[: read + 1]
     count = int(starts[-1])
     at = at[:count]
     return ContentEvents(

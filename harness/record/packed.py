@@ -54,6 +54,11 @@ def event_counts(blobs: Sequence[bytes]) -> NDArray[np.int64]:
     return np.fromiter(map(event_count, blobs), np.int64, len(blobs))
 
 
+def fitting(counts: NDArray[np.int64]) -> int:
+    """How many of the first blobs, which have as many events as `counts` says, can be read at once; at least one."""
+    return max(1, int(np.searchsorted(np.cumsum(counts), MOST_AT_ONCE, side="right")))
+
+
 def lengths_of(blobs: Sequence[bytes]) -> NDArray[np.int64]:
     return np.fromiter(map(len, blobs), np.int64, len(blobs))
 

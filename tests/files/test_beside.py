@@ -7,12 +7,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 from streamgauge.harness.errors import DamagedRow, StoreError
-from streamgauge.harness.judge.store import Store, Streams, beside
+from streamgauge.harness.judge.store import Store, Streams, beside, decoded_ahead
 from streamgauge.harness.judge.store.beside import measured_streams, streams_beside
+from streamgauge.harness.record import arrivals
 from tests.support import any_streams
 
 _BATCH, _COUNT = 20, 130
@@ -52,9 +54,28 @@ def test_a_row_that_the_second_process_finds_damaged_is_told_as_ever(path: Path,
         connection.commit()
     with Store.open(damaged) as store:
         told = [_fault_of(lambda: list(store.streams("any", batch=_BATCH)))]
-        told += [_fault_of(lambda: list(streams_beside(store, "any", _BATCH)))]
+        told += [_fault_of(lambda: list(decoded_ahead(streams_beside(store, "any", _BATCH))))]
     assert told[0] == told[1]
     assert f"row {_COUNT - 5}, column arrivals" in told[0]
+
+
+def test_more_events_than_can_be_decoded_at_once_are_decoded_in_parts(path: Path, tmp_path: Path) -> None:
+    zeros = np.zeros(arrivals.MOST_EVENTS - 1, np.int64)
+    largest = arrivals.pack(arrivals.Columns(zeros, zeros.astype(np.uint8), zeros, zeros, zeros, zeros - 1))
+    heavy = tmp_path / "heavy.db"
+    heavy.write_bytes(path.read_bytes())
+    with closing(sqlite3.connect(heavy)) as connection:
+        connection.execute("UPDATE streams SET arrivals = ? WHERE id BETWEEN 5 AND 20 OR id > 110", [largest])
+        connection.commit()
+    with Store.open(heavy) as store:
+        expected = [each for part in store.streams("any") for each in _ids_and_events(part)]
+        parts = [_ids_and_events(part) for part in decoded_ahead(streams_beside(store, "any", 50))]
+    assert [len(part) for part in parts] == [19, 31, 50, 25, 5]
+    assert [each for part in parts for each in part] == expected
+
+
+def _ids_and_events(streams: Streams) -> list[tuple[int, int]]:
+    return list(zip(streams.id.tolist(), np.diff(streams.events.starts).tolist(), strict=True))
 
 
 def _fault_of(read: Callable[[], object]) -> str:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from msgspec.structs import astuple
 
 from streamgauge.harness.drive.reading import body
-from streamgauge.harness.record import arrivals
+from streamgauge.harness.native import library
+from streamgauge.harness.record import arrivals, packed
 from streamgauge.harness.record.arrivals import KINDS, Chunk, Columns, Kind
 from streamgauge.harness.record.observation import CONTENT
 from tests.support import hostile_blobs
@@ -53,13 +54,32 @@ def test_content_of_many_streams_decodes_like_that_of_each_alone(many: list[list
     assert found.text.tolist() == to_read
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_of_blobs_with_too_many_events_together_the_first_are_read(
+    monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    for module in (arrivals, packed):
+        monkeypatch.setattr(module, "MOST_AT_ONCE", 100)
+        monkeypatch.setattr(module, "MOST_EVENTS", 40)
+    if not compiled:
+        monkeypatch.setattr(library, "LIBRARY", None)
+    blobs = [
+        arrivals.encode([chunk(at, 0, Kind.TEXT, at, 9) for at in range(count)]) for count in (40, 0, 30, 20, 40, 7)
+    ]
+    found = arrivals.first_content_events(blobs)
+    assert [*map(len, np.split(found.at, found.starts[1:-1]))] == [40, 0, 30, 20]
+    assert arrivals.first_content_events(blobs[4:]).at.tolist() == [*range(40), *range(7)]
+    with pytest.raises(arrivals.DamagedArrivals, match="too many events together"):
+        arrivals.content_events(blobs)
+
+
 def test_memory_is_used_again_only_when_nothing_refers_to_it() -> None:
     """What was read before stays as it is, whichever part of it somebody keeps."""
     random, rooms = Random(1), arrivals.Rooms()
     kept: list[tuple[list[list[int]], list[Any]]] = []
     for _ in range(40):
         blobs = [arrivals.encode(hostile_blobs.stream(random)) for _ in range(3)]
-        alone, found = arrivals.content_events(blobs), arrivals.content_events(blobs, rooms)
+        alone, found = arrivals.content_events(blobs), arrivals.first_content_events(blobs, rooms)
         values = [[column.tolist() for column in astuple(each)] for each in (alone, found)]
         assert values[0] == values[1]
         columns = [*astuple(found)]

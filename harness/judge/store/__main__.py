@@ -18,7 +18,7 @@ def main(path: str, run_id: str, batch: str) -> None:
             after = sys.stdin.readline()
             if not after:
                 return  # the other process has ended
-            for streams in store.streams(run_id, batch=int(batch), after=int(after)):
+            for streams in store._undivided(run_id, store._measured(run_id), int(batch), int(after)):
                 pickle.dump(streams, output, pickle.HIGHEST_PROTOCOL)
                 output.flush()
     except StreamgaugeError as fault:

@@ -140,8 +140,7 @@ class Store:
     def append(self, run_id: str, observations: Sequence[StreamObservation], vitals: Iterable[VitalRow] = ()) -> None:
         """Add streams and samples of vitals, all or none. Call it with hundreds at a time: commits are expensive."""
         number = self._known(run_id)
-        streams = [row_of_stream(number, seen) for seen in observations]
-        samples = [(number, *sample) for sample in vitals]
+        streams, samples = [row_of_stream(number, seen) for seen in observations], [(number, *each) for each in vitals]
         with self._writing():
             self._database.conn.executemany(INSERT_STREAM, streams)
             self._database.conn.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", samples)
@@ -295,6 +294,10 @@ class Store:
             return measured.condition(number, *row)
 
     def _streams(self, run_id: str, chosen: str, batch: int, after: int) -> Iterator[Streams]:
+        return (part for streams in self._undivided(run_id, chosen, batch, after) for part in streams.parts())
+
+    def _undivided(self, run_id: str, chosen: str, batch: int, after: int) -> Iterator[Streams]:
+        """As `_streams`, but the events of a batch may be too many to be decoded at once: for `decoded_ahead`."""
         number = self._known(run_id)
         with as_store_errors(self.path):
             (first,) = self._database.execute("SELECT min(id) FROM streams WHERE run = ?", [number]).fetchone()
@@ -310,11 +313,9 @@ class Store:
             yield streams
 
     def _stream_rows(self, select: str, parameters: tuple[int, int, int, int]) -> list[Sequence[Any]]:
-        *_, last, batch = parameters
+        (*_, last, batch), execute = parameters, self._database.execute
         try:
-            return connection.decoded(
-                self._database, lambda: bounded(self._database.execute(select, parameters), batch)
-            )
+            return connection.decoded(self._database, lambda: bounded(execute(select, parameters), batch))
         except connection.TooLarge:
             raise RowFault("streams", f"after {last}", "any", "a value is larger than this program writes") from None
 

@@ -32,7 +32,8 @@ def fault_of(streams: Sequence[StreamObservation], vitals: Sequence[VitalRow]) -
         rows = [as_selected(place, columns_of_stream(seen)) for place, seen in enumerate(streams)]
         while rows:
             batch = bounded(rows, len(rows))
-            _ = streams_of_rows(batch, "a batch").events
+            for part in streams_of_rows(batch, "a batch").parts():
+                _ = part.events
             rows = rows[len(batch) :]
     except (RowFault, DamagedRow, DamagedArrivals) as fault:
         return str(fault)

@@ -4,11 +4,11 @@ import itertools
 import json
 import struct
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ _BLOB, _FIRST_NUMBER = 1, 2 + len(_TEXTS)  # places in a row of `select_statemen
 _MOST_BYTES = 64 * 2**20  # of the blobs and texts of one batch
 
 _KEYS = Where.keys()
+T = TypeVar("T")
 
 
 class Answer(NamedTuple):
@@ -75,11 +76,30 @@ class Streams:
     @cached_property
     def events(self) -> arrivals.ContentEvents:
         """Every content event of every stream, decoded on first use. DamagedRow for a damaged blob."""
-        return self.decoded(None)
+        return self._of_blobs(arrivals.content_events)
 
-    def decoded(self, rooms: arrivals.Rooms | None) -> arrivals.ContentEvents:
+    def first_events(self, rooms: arrivals.Rooms) -> arrivals.ContentEvents:
+        """The events of the first streams, of as many as can be decoded at once."""
+        return self._of_blobs(lambda blobs: arrivals.first_content_events(blobs, rooms))
+
+    def parts(self) -> "Iterator[Streams]":
+        """The same streams, divided so that the events of each part can be decoded."""
+        rest = self
+        while len(rest):
+            count = arrivals.fitting(rest._of_blobs(arrivals.event_counts))
+            first, rest = rest.cut(count)
+            yield first
+
+    def cut(self, count: int) -> "tuple[Streams, Streams]":
+        """The first of these streams, so many of them, and the others."""
+        if count == len(self):
+            return self, self.select(np.zeros(0, np.int64))
+        return self.select(np.arange(count)), self.select(np.arange(count, len(self)))
+
+    def _of_blobs(self, read: Callable[[Sequence[bytes]], T]) -> T:
+        """DamagedRow for a damaged blob."""
         try:
-            return arrivals.content_events(self.blobs, rooms)
+            return read(self.blobs)
         except arrivals.DamagedArrivals:
             for place in range(len(self)):
                 self.columns(place)
@@ -170,16 +190,25 @@ def decoded_ahead(batches: Iterable[Streams]) -> Iterator[Streams]:
         coming: deque[tuple[Streams, Future[arrivals.ContentEvents]]] = deque()
         rooms = arrivals.Rooms()
         for streams in batches:
-            coming.append((streams, thread.submit(streams.decoded, rooms)))
+            coming.append((streams, thread.submit(streams.first_events, rooms)))
             if len(coming) > 1:
-                yield _once_decoded(*coming.popleft())
+                yield from _once_decoded(*coming.popleft(), rooms)
         while coming:
-            yield _once_decoded(*coming.popleft())
+            yield from _once_decoded(*coming.popleft(), rooms)
 
 
-def _once_decoded(streams: Streams, decoded: "Future[arrivals.ContentEvents]") -> Streams:
-    streams.__dict__["events"] = decoded.result()
-    return streams
+def _once_decoded(
+    streams: Streams, decoded: "Future[arrivals.ContentEvents]", rooms: arrivals.Rooms
+) -> Iterator[Streams]:
+    """The streams in one piece, or in several if their events are too many to be decoded at once."""
+    events = decoded.result()
+    while True:
+        first, streams = streams.cut(len(events.starts) - 1)
+        first.__dict__["events"] = events
+        yield first
+        if not len(streams):
+            return
+        events = streams.first_events(rooms)
 
 
 def matches(where: Where, texts: Mapping[str, str]) -> bool:
@@ -214,7 +243,7 @@ def as_selected(number: int, values: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def bounded(rows: Iterable[Sequence[Any]], most: int) -> list[Sequence[Any]]:
-    """The first rows, at most `most` of them, and no more than fit into the memory of a batch. RowFault."""
+    """The first rows, at most `most` of them, whose blobs and texts fit into the memory of a batch. RowFault."""
     batch: list[Sequence[Any]] = []
     size = 0
     for row in rows:
@@ -226,14 +255,7 @@ def bounded(rows: Iterable[Sequence[Any]], most: int) -> list[Sequence[Any]]:
             raise
         if len(batch) >= most or size > _MOST_BYTES:
             break
-    try:
-        events = np.cumsum(arrivals.event_counts([row[_BLOB] for row in batch]))
-    except (TypeError, ValueError):
-        for row in batch:
-            _check(row)
-        raise
-    # One stream may go beyond the limit: no stream holds more than MOST_EVENTS.
-    return batch[: 1 + int(np.searchsorted(events, arrivals.MOST_AT_ONCE - arrivals.MOST_EVENTS, side="right"))]
+    return batch
 
 
 def streams_of_rows(rows: Sequence[Sequence[Any]], source: str) -> Streams:
