@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from streamgauge.harness.capacity import outputs, sentences, usl
 from streamgauge.harness.capacity.found import Found, Level, first_missed
+from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.judge.figures import figure, money, some
 from streamgauge.reports.page import assemble
 from streamgauge.reports.panel import Cell, Chart, Fact, Mark, Panel, Table, figure_or_never, plot, sentence
@@ -87,8 +88,9 @@ def _throughput(found: Found) -> Chart:
     law, guide = _law(found), []
     if law is not None:
         most = max(level.users for level in found.levels)
-        users = np.geomspace(1, most, _GUIDE).tolist() if most > 1 else [1.0]
-        guide = [_line("scalability law", users, [law.at(each) for each in users], "muted", "dash")]
+        loads = np.geomspace(1, most, _GUIDE).tolist() if most > 1 else [1.0]
+        shown = [found.unit.shown(load) for load in loads]
+        guide = [_line("scalability law", shown, [law.at(load) for load in loads], "muted", "dash")]
     return Chart(caption, _figure(found, points, "answers/s", guide))
 
 
@@ -102,24 +104,24 @@ def _figure(
     seen = [(level, value) for level, value in points if value is not None]
     top = max((value for _, value in seen), default=1.0) * 1.05 or 1.0
     return plot(
-        [*_knee(found, top), *more, *(_visits(seen, verdict, unit) for verdict in _MARKS)],
+        [*_knee(found, top), *more, *(_visits(found.unit, seen, verdict, unit) for verdict in _MARKS)],
         xaxis={"title": {"text": found.unit.axis}, "rangemode": "tozero"},
         yaxis={"title": {"text": unit}, "rangemode": "tozero"},
     )
 
 
-def _visits(seen: Sequence[tuple[Level, float]], verdict: str, unit: str) -> go.Scatter:
-    mine = [(level.users, value) for level, value in seen if level.verdict.value == verdict]
+def _visits(of: Unit, seen: Sequence[tuple[Level, float]], verdict: str, unit: str) -> go.Scatter:
+    mine = [(of.shown(level.users), value) for level, value in seen if level.verdict.value == verdict]
     colour, symbol = {"passed": ("good", "circle"), "missed": ("bad", "x"), "undecided": ("p50", "diamond-open")}[
         verdict
     ]
     return go.Scatter(
-        x=[users for users, _ in mine],
+        x=[load for load, _ in mine],
         y=[value for _, value in mine],
         name=verdict,
         mode="markers",
         marker={"color": f"var(--{colour})", "symbol": symbol, "size": 9},
-        hovertemplate=f"%{{x}} users: %{{y:,.3g}} {unit}, {verdict}<extra></extra>",
+        hovertemplate=f"%{{x:,.3g}} {of.axis}: %{{y:,.3g}} {unit}, {verdict}<extra></extra>",
     )
 
 
@@ -127,7 +129,7 @@ def _knee(found: Found, top: float) -> list[go.Scatter]:
     """The proven level and the knee as upright lines, and the knee's interval as an area."""
     traces = []
     if found.knee is not None:
-        low, high = found.knee.low, found.knee.high
+        low, high = found.unit.shown(found.knee.low), found.unit.shown(found.knee.high)
         traces.append(
             go.Scatter(
                 x=[low, low, high, high],
@@ -140,9 +142,9 @@ def _knee(found: Found, top: float) -> list[go.Scatter]:
                 hoverinfo="skip",
             )
         )
-        traces.append(_line("knee", [found.knee.at] * 2, [0, top], "p50", "dot"))
+        traces.append(_line("knee", [found.unit.shown(found.knee.at)] * 2, [0, top], "p50", "dot"))
     if found.proven is not None:
-        traces.append(_line("proven", [found.proven] * 2, [0, top], "good", "solid"))
+        traces.append(_line("proven", [found.unit.shown(found.proven)] * 2, [0, top], "good", "solid"))
     return traces
 
 

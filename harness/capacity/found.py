@@ -25,6 +25,17 @@ class Knee(msgspec.Struct, frozen=True):
     high: float
 
 
+class PerSecond(msgspec.Struct, frozen=True):
+    """The answer of a search for a rate, in streams per second as the options are."""
+
+    proven: float | None
+    knee: Knee | None
+    passed: float | None
+    not_passed: float | None
+    at_least: float | None
+    most: float
+
+
 class RuleAtLevel(msgspec.Struct, frozen=True, kw_only=True):
     """One rule during one visit."""
 
@@ -41,6 +52,7 @@ class Level(msgspec.Struct, frozen=True, kw_only=True):
     """One visit to one level."""
 
     users: int
+    per_second: float | None = None  # streams that were due, of an open load
     verdict: Outcome
     streams: int  # that were judged
     bad: int  # of these: broke a rule
@@ -71,6 +83,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     at_least: int | None  # --at-least
     most: int  # --max-users, or --max-rate
     unit: Unit = Unit.USERS  # of proven, knee, passed, not_passed, at_least, most, and the users of each level
+    per_second: PerSecond | None = None  # the same, of a search for a rate
     run: str
     host: str
     scenario: str
@@ -78,6 +91,29 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     cost: float | None
     currency: str | None
+
+
+def told_per_second(found: Found) -> Found:
+    """With what a search for a rate found in streams per second, too."""
+    if found.unit is not Unit.RATE:
+        return found
+
+    def per_second(load: float | None) -> float | None:
+        return None if load is None else round(found.unit.shown(load), 3)
+
+    knee = found.knee
+    told = PerSecond(
+        proven=per_second(found.proven),
+        knee=None
+        if knee is None
+        else Knee(*(round(found.unit.shown(each), 3) for each in (knee.at, knee.low, knee.high))),
+        passed=per_second(found.passed),
+        not_passed=per_second(found.not_passed),
+        at_least=per_second(found.at_least),
+        most=found.unit.shown(found.most),
+    )
+    levels = [msgspec.structs.replace(level, per_second=per_second(level.users)) for level in found.levels]
+    return msgspec.structs.replace(found, per_second=told, levels=levels)
 
 
 def first_missed(found: Found) -> Level | None:
@@ -117,4 +153,5 @@ def exit_code(found: Found) -> Exit:
 
 def _twice(found: Found, wanted: int) -> bool:
     """Whether two visits show it. A search that was ended early has not come back to what it passed."""
-    return sum(level.verdict is Outcome.PASSED and level.users >= wanted for level in found.levels) >= 2
+    proofs = [level for level in found.levels if level.verdict is Outcome.PASSED and level.purpose is not Purpose.CLIMB]
+    return sum(level.users >= wanted for level in proofs) >= 2

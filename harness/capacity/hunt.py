@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from streamgauge.harness.capacity.driven import Work, driven
-from streamgauge.harness.capacity.found import Found, GaveWay, Knee, Level, first_broken
+from streamgauge.harness.capacity.found import Found, GaveWay, Knee, Level, first_broken, told_per_second
 from streamgauge.harness.capacity.guards import Ended, Guards
 from streamgauge.harness.capacity.path import Order, Search
 from streamgauge.harness.capacity.per_stream import Judging
@@ -82,7 +82,7 @@ class Hunt:
         silent = self._visits.judging.silent()
         for count in visit.counts():
             if not count.streams:
-                silent = silent or f"{count.limit.rules[0]!r}: each user left before a stream could show it"
+                silent = silent or f"no stream has a figure for {count.limit.rules[0]!r}, or each was left too early"
         if silent:
             raise Ended(f"nothing tells whether the rules are kept: {silent}")
         visited, level = self._visits.over(order, visit, outcome, looked)
@@ -106,7 +106,7 @@ class Hunt:
                 return looked, Outcome.MISSED
             if outcome is not None:
                 return looked, outcome
-            if visit.has_plenty and looked.seconds > _LONG:
+            if visit.is_blind or (visit.has_plenty and looked.seconds > _LONG):
                 return looked, Outcome.UNDECIDED
         raise AssertionError("a level goes on for as long as it is looked at")
 
@@ -156,7 +156,7 @@ def _found(hunting: Hunt, plan: Plan, store: Store, run_id: str) -> Found:
         currency=None if cost is None else cost.currency,
     )
     broken = first_broken(found)
-    return msgspec.structs.replace(found, rule=broken.rule if broken and way == "server" else None)
+    return told_per_second(msgspec.structs.replace(found, rule=broken.rule if broken and way == "server" else None))
 
 
 def _gave_way(search: Search) -> GaveWay | None:

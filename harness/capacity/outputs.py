@@ -71,7 +71,7 @@ def cells(level: Level, unit: Unit) -> list[str]:
 def why(level: Level) -> str:
     """What spoilt a level: the load generator, or the rules that were not kept; "" if nothing did."""
     broken = (f"{rule.figure} {sentences.observed(rule)}" for rule in level.rules if not rule.kept)
-    return level.generator or ", ".join(broken)
+    return (level.generator or "").partition(";")[0] or ", ".join(broken)
 
 
 def as_junit(found: Found) -> str:
@@ -80,6 +80,7 @@ def as_junit(found: Found) -> str:
     told = {
         "run": found.run,
         "host": found.host,
+        "unit": found.unit.value,
         "proven": "" if found.proven is None else str(found.proven),
         "knee": "" if found.knee is None else f"{found.knee.at:g}",
         "gave_way": found.gave_way or "",

@@ -83,7 +83,7 @@ def line(level: Level, search: Search, unit: Unit) -> Text:
     figures = ", ".join(f"{rule.figure} {sentences.observed(rule)}" for rule in level.rules[:2])
     why = f"  the load generator: {level.generator.partition(';')[0]}" if level.generator else ""
     return Text.assemble(
-        (f"{sign} {unit.plain(level.users):>5} {unit.short} {level.verdict:<9}", colour),
+        (f"{sign} {unit.plain(level.users):>5} {unit.short(level.users)} {level.verdict:<9}", colour),
         safe(f"  {counted:<32} {figures:<36} {_between(search, unit)}{why}"),
     )
 

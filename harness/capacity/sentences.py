@@ -32,8 +32,8 @@ def _proven(found: Found) -> str:
     ):
         return "Not even 1 user keeps the SLA."
     if found.passed is not None:
-        return f"{found.unit.amount(found.passed)} did well, but nothing was shown with {sure}."
-    return "No number of users was shown to keep the SLA."
+        return f"{found.unit.amount(found.passed)} did well on the way up, but nothing was shown with {sure}."
+    return f"No {'number of users' if found.unit is Unit.USERS else 'rate'} was shown to keep the SLA."
 
 
 def _knee(found: Found) -> Iterator[str]:

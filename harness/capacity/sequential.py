@@ -107,6 +107,11 @@ class Visit:
         """Whether so many streams have ended that only how alike they are keeps the outcome from being clear."""
         return self.streams >= _PLENTY * max(test.first_look for test in self._tests)
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether none of many streams tells anything of a limit."""
+        return self.has_plenty and not all(count.streams for count in self.counts())
+
     def counts(self) -> list[Count]:
         """What was found of each limit, in their order."""
         return [test.count(self._seen()) for test in self._tests]

@@ -23,9 +23,9 @@ class Unit(StrEnum):
         """The title of a chart's axis."""
         return "streams due per second" if self is Unit.RATE else "users"
 
-    @property
-    def short(self) -> str:
-        return "per second" if self is Unit.RATE else "users"
+    def short(self, number: float) -> str:
+        """What follows the number alone, in a column."""
+        return "per second" if self is Unit.RATE else "user " if number == 1 else "users"
 
     def plain(self, number: float) -> str:
         """The number alone. A fitted number of users has a digit after the point below 10."""

@@ -148,7 +148,8 @@ class Visits:
         """Sum a visit up whose outcome is clear."""
         streams = in_order(looked.seen)
         users = order.users if self.unit is Unit.USERS else 0
-        window = Window(self.store.run(self.driven.run), users, looked.begins, int(streams.number["ended_at"].max()))
+        due, ended = (streams.number[name] for name in ("due_at", "ended_at"))
+        window = Window(self.store.run(self.driven.run), users, looked.begins, int(due.max()), int(ended.max()))
         measured = Measured(streams, self.judging.rules, self.reader)
         counts = visit.counts()
         doubt = _doubt(outcome, measured.doubts(self.store, window), counts, streams)
@@ -156,7 +157,7 @@ class Visits:
             outcome = Outcome.UNDECIDED
         self.last_all_failed = bool(streams.ended_as(FAILURES)[-_ALL_FAILED:].all())
         widest = max(counts, key=lambda count: (count.limit.share, count.streams))
-        seconds = (float(streams.number["due_at"].max()) - looked.begins) / 1e9
+        seconds = (window.last_due - looked.begins) / 1e9
         level = Level(
             users=order.users,
             verdict=outcome,
@@ -165,7 +166,7 @@ class Visits:
             effective=round(widest.effective, 1),
             purpose=order.purpose,
             begins=window.begins / 1e9,
-            ends=float(np.max(streams.number["due_at"])) / 1e9,
+            ends=window.last_due / 1e9,
             backlog=looked.grows,
             generator=doubt or None,
             rules=measured.rules(window.seconds),

@@ -1,5 +1,6 @@
 """A visit's part of a run, judged as if it were a run: its figures, its rules, and whether to believe them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -25,6 +26,9 @@ _OF_VALIDITY = ("ttft", "send_lag", "read_lag", "itl", "tool_pause")  # metrics 
 # Vitals that count since the run began.
 _COUNTERS = (Vital.STARVED_STREAMS, Vital.OWN_FAULTS, Vital.LATE_CONNECTIONS, Vital.ARRIVALS, Vital.DROPPED_ARRIVALS)
 _LONGEST = 500  # characters of a reason
+_NOT_THERE = 0.10  # share of the users' streams. Levels are as far apart: less changes no outcome
+_DEVIATIONS = 3.0
+_SAMPLES, _MANY = 5, 8  # samples that tell an average; of so many users, a single sample tells that each is always open
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Window:
     run: Run
     users: int
     begins: int
+    last_due: int  # when the last of its streams was due
     ends: int
 
     @property
@@ -95,7 +100,32 @@ class Measured:
         evidence = Evidence(run, self.totals, samples, vitals, None, "")
         validity, reasons = assess(evidence)
         of_good = doubts_of_good_figures(evidence)
+        opened = within(store.vital(window.run.id, Vital.ACTIVE_STREAMS), window, counts=False)
+        held = self.totals.sum("open_ns") / max(1, window.last_due - window.begins)
+        if window.users and (less := less_open(opened, window.users, held)):
+            of_good = [*of_good, f"{less}; {evidence.remedy()}"]
         return Doubts(validity, *(shortened(told[0], _LONGEST) if told else "" for told in (reasons, of_good)))
+
+
+def less_open(opened: VitalSeries, users: int, held: float) -> str:
+    """Why the server had clearly fewer streams open than the users had; "" if it had not, or if too little tells.
+
+    `opened`: of the users, sampled; `held`: from their beginning to their last byte. A late generator notices late that
+    an answer has ended. No figure shows it, for the kernel stamped the answer; but the server rests meanwhile.
+    """
+    by_process: dict[str, list[float]] = {}
+    for worker, value in zip(opened.worker, opened.value.tolist(), strict=True):
+        by_process.setdefault(worker, []).append(value)
+    had = float(sum(np.mean(values) for values in by_process.values()))
+    by_chance = math.sqrt(sum(np.var(values) / len(values) for values in by_process.values()))
+    samples = min(map(len, by_process.values()), default=0)
+    always_open = had == users >= _MANY and by_chance == 0  # users who ask again at once
+    if had - held <= _NOT_THERE * had + _DEVIATIONS * by_chance or (samples < _SAMPLES and not always_open):
+        return ""
+    return (
+        f"the generator kept users waiting: of {had:,.1f} streams that were to be open at once, "
+        f"the server had {held:,.1f}"
+    )
 
 
 class Doubts(NamedTuple):

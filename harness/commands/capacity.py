@@ -1,6 +1,7 @@
 """`streamgauge capacity`: how many users the endpoint holds."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -29,6 +30,10 @@ _SCENARIO = "concurrency"
 _MOST = 1_000
 _MOST_RATE = 100  # streams per second
 _MOST_LEVELS = 100  # of a sweep
+_MOST_PROCESSES = 256
+_SET_BY_THE_SEARCH = frozenset(
+    {"-u", "--users", "-r", "--spawn-rate", "-t", "--run-time", "--master", "--worker", "--autostart"}
+)  # options of Locust's
 _PER_MINUTE = 60  # a rate is searched for in streams per minute
 
 
@@ -47,6 +52,16 @@ class _Ladder(click.ParamType[tuple[int, ...]]):
         if min(levels) < 1 or len(levels) > _MOST_LEVELS:
             self.fail(f"{value!r}: write at most {_MOST_LEVELS} numbers of 1 or more", param, ctx)
         return tuple(sorted(levels))
+
+
+class _Minutes(click.FloatRange):
+    """NaN and ∞ would bound nothing."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        minutes = super().convert(value, param, ctx)
+        if not math.isfinite(minutes):
+            self.fail(f"{value!r}: write a number of minutes", param, ctx)
+        return minutes
 
 
 @click.command(name="capacity")
@@ -86,16 +101,14 @@ class _Ladder(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--max-rate",
     type=click.IntRange(1),
-    default=_MOST_RATE,
-    show_default=True,
-    help="With --open, never more streams per second than that.",
+    help=f"With --open, never more streams per second than that.  [default: {_MOST_RATE}]",
 )
 @click.option(
     "--max-streams",
     type=click.IntRange(LOOKS[0]),
     help="End the search before so many streams have begun. One level takes 130 at least.",
 )
-@click.option("--max-minutes", type=click.FloatRange(0, min_open=True), help="End the search after so many minutes.")
+@click.option("--max-minutes", type=_Minutes(0, min_open=True), help="End the search after so many minutes.")
 @click_options.of_run("max_cost", "max_tokens_spent", "config", "protocol", "model", "path", "header")
 @click_options.of_run("processes", "db", "seed", "client", "label", "report", "json", "output")
 @click.argument("passed_on", metavar="[-- LOCUST_OPTIONS]", nargs=-1, type=click.UNPROCESSED)
@@ -113,12 +126,7 @@ def command(ctx: click.Context, /, url: str, scenario: str, passed_on: Sequence[
     Exit codes: 0 the answer is known, or N are proven; 1 N are too many, or not even one user keeps the rules; 2 a
     mistake in the call; 3 the answer is not known: the search was ended early, or the load generator gave way.
     """
-    if options["processes"] == AUTO:
-        raise click.UsageError(f"--processes {AUTO}: write a number; how many users there will be is searched for")
-    if options["open"] and options["processes"] not in {None, 1}:
-        raise click.UsageError(
-            "--open and --processes: a rate is searched for in one process: leave one of the two out"
-        )
+    _check_given(passed_on, options)
     outputs = kinds.requested(options.pop("output"), options.pop("json"))
     check(outputs)
     report = options.pop("report")
@@ -143,14 +151,37 @@ def command(ctx: click.Context, /, url: str, scenario: str, passed_on: Sequence[
     ctx.exit(exit_code(found))
 
 
+def _check_given(passed_on: Sequence[str], options: Mapping[str, Any]) -> None:
+    """UsageError for options that contradict each other, or the search."""
+    processes = options["processes"]
+    if processes == AUTO:
+        raise click.UsageError(f"--processes {AUTO}: write a number; how many users there will be is searched for")
+    if processes is not None and (processes == 0 or processes > _MOST_PROCESSES):
+        raise click.UsageError(
+            f"--processes {processes}: write a number up to {_MOST_PROCESSES}, or -1: one for each core"
+        )
+    if options["open"] and processes not in {None, 1}:
+        raise click.UsageError(
+            "--open and --processes: a rate is searched for in one process: leave one of the two out"
+        )
+    if options["max_rate"] is not None and not options["open"]:
+        raise click.UsageError("--max-rate bounds a rate: write --open, too, or --max-users in its place")
+    for word in passed_on:
+        name = word.partition("=")[0]
+        if name in _SET_BY_THE_SEARCH or (not name.startswith("--") and name[:2] in _SET_BY_THE_SEARCH):
+            raise click.UsageError(f"{name} after --: the search sets the load and its time itself: leave it out")
+
+
 def _plan(config: Config, unit: Unit, options: dict[str, Any]) -> Plan:
     """Takes the options of the search out of `options`, but `max_users`. UsageError, ConfigError, MachineError."""
-    at_least, ladder, rate = options.pop("at_least"), options.pop("sweep"), options.pop("max_rate")
+    at_least, ladder, rate = options.pop("at_least"), options.pop("sweep"), options.pop("max_rate") or _MOST_RATE
     guards = Guards(options.pop("max_streams"), options.pop("max_minutes"))
     most, bound = (rate, "--max-rate") if unit is Unit.RATE else (options["max_users"], "--max-users")
     for name, wanted in (("--sweep", ladder[-1] if ladder else None), ("--at-least", at_least)):
         if wanted is not None and wanted > most:
             raise click.UsageError(f"{name} {wanted}: no more than {most} are allowed: raise {bound}")
+    if ladder and at_least is not None and at_least > ladder[-1]:
+        raise click.UsageError(f"--at-least {at_least}: the sweep goes up to {ladder[-1]}, which can never show it")
     limits.raise_open_files()
     limits.check(options["max_users"])
     if unit is Unit.USERS and config.load.arrivals is not None:

@@ -66,6 +66,7 @@ def test_a_search_that_was_ended_early_begins_with_that() -> None:
 
 
 NOBODY: dict[str, Any] = {"proven": None, "knee": None, "passed": None, "not_passed": 1}
+PROOF = level(84, "passed", 0.02, 1100.0)
 ONE_MISSED = [level(1, "missed", 0.5, 9000.0)]
 
 
@@ -78,7 +79,8 @@ ONE_MISSED = [level(1, "missed", 0.5, 9000.0)]
         ({"at_least": 99}, Exit.MISSED),
         ({"at_least": 500}, Exit.MISSED),
         ({"stopped": "interrupted"}, Exit.INCONCLUSIVE),
-        ({"stopped": "interrupted", "at_least": 64}, Exit.MET),  # two visits show it
+        ({"stopped": "interrupted", "at_least": 64}, Exit.INCONCLUSIVE),  # two visits, but one was on the way up
+        ({"stopped": "interrupted", "at_least": 64, "levels": [PROOF, PROOF]}, Exit.MET),
         ({"stopped": "interrupted", "at_least": 80}, Exit.INCONCLUSIVE),  # one does
         ({**NOBODY, "levels": ONE_MISSED}, Exit.MISSED),
         ({**NOBODY, "levels": []}, Exit.INCONCLUSIVE),
@@ -179,3 +181,21 @@ def test_what_a_search_does_not_have_is_a_mistake(
     command, *options = words
     result = invoke(command, searched(tmp_path, answer), *options)
     assert (result.exit_code, told.replace("{run}", found().run) in result.output) == (2, True), result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--max-minutes nan", "write a number of minutes"),
+        ("--max-rate 5", "--max-rate bounds a rate: write --open, too"),
+        ("--processes 100000", "--processes 100000: write a number up to 256"),
+        ("--open --processes 2", "a rate is searched for in one process"),
+        ("--sweep 10,20 --at-least 30", "--at-least 30: the sweep goes up to 20"),
+        ("-- -u 50", "-u after --: the search sets the load and its time itself"),
+        ("-- -t10s", "-t10s after --: the search sets the load and its time itself"),
+        ("-- --run-time=10s", "--run-time after --: the search sets the load and its time itself"),
+    ],
+)
+def test_options_that_contradict_the_search_are_mistakes(words: str, told: str) -> None:
+    result = invoke("capacity", "http://127.0.0.1:9", *words.split())
+    assert (result.exit_code, told in result.output) == (2, True), result.output

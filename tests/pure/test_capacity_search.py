@@ -10,6 +10,8 @@ from streamgauge.harness.capacity.path import Order, Purpose, Search, Visited
 from streamgauge.harness.capacity.sequential import LOOKS, ROUNDS, Outcome, Visit, effective
 from streamgauge.harness.capacity.streams import Batch, Limit
 from streamgauge.harness.capacity.units import Unit
+from streamgauge.harness.capacity.window import less_open
+from streamgauge.harness.judge.store import VitalSeries
 from tests.support.simulated_capacity import LIMITS, Level, World, search
 
 STEEP = World(slope=2000)  # none bad up to the knee, all beyond it
@@ -198,3 +200,27 @@ def test_each_level_is_left_as_soon_as_it_is_clear() -> None:
     counted: Level = level
     search(counted)
     assert asked.count(8) <= 4
+
+
+def opened(*samples: float, worker: str = "local") -> VitalSeries:
+    return VitalSeries([worker] * len(samples), np.arange(len(samples)) * 1e9, np.array(samples))
+
+
+def test_users_whom_a_late_generator_keeps_waiting_prove_nothing() -> None:
+    told = less_open(opened(24, 23, 24, 24, 24), 24, 17.6)
+    assert told.startswith("the generator kept users waiting: of 23.8 streams that were to be open at once")
+    assert not less_open(opened(24, 23, 24, 24, 24), 24, 22.0), "levels are as far apart"
+    assert not less_open(opened(9, 1, 12, 4, 3), 40, 4.5), "people think: one sample says little"
+    assert less_open(opened(20), 20, 15.0), "all of many users have one open"
+    assert not less_open(opened(3), 3, 2.0)
+    assert not less_open(opened(), 20, 15.0)
+
+
+def test_a_visit_of_which_no_stream_tells_anything_of_a_limit_is_blind() -> None:
+    visit = Visit(0, LIMITS)
+    untold = Batch(np.zeros((1, 260), bool), np.zeros((1, 260), bool), np.zeros(260))
+    assert visit.after(untold, LIMITS) is None
+    assert not visit.is_blind
+    assert visit.after(untold, LIMITS) is None
+    assert visit.is_blind
+    assert visit.has_plenty
