@@ -143,7 +143,7 @@ def _excess(rule: RuleAtLevel) -> float:
 
 def exit_code(found: Found) -> Exit:
     """0: the answer is known, or `at_least` is proven; 1: the server holds less, or nobody; 3: neither is known."""
-    wanted = found.at_least or 1
+    wanted = found.at_least or found.unit.least
     if found.proven is not None and found.proven >= wanted and (found.stopped is None or _twice(found, wanted)):
         whole = found.at_least is not None or (found.stopped is None and found.gave_way != "generator")
         return Exit.MET if whole else Exit.INCONCLUSIVE

@@ -58,7 +58,13 @@ class Hunt:
         self._visits = visits
         self._watch = watch
         self.search = Search(
-            visits.judging.limits, plan.most, plan.first, plan.at_least, plan.ladder, affords=self._affords
+            visits.judging.limits,
+            plan.most,
+            plan.first,
+            plan.at_least,
+            plan.ladder,
+            plan.unit.least,
+            affords=self._affords,
         )
         self.levels: list[Level] = []
         self.stopped: str | None = None  # why it ended before the answer was known

@@ -78,6 +78,7 @@ class Search:
     first: int = FIRST
     at_least: int | None = None
     ladder: Sequence[int] = ()
+    least: int = 1  # users
     visits: list[Visited] = field(default_factory=list)  # the caller adds what came of each order
     affords: Callable[[int], float] = lambda _: math.inf  # effective streams that a visit to so many users may take
 
@@ -175,7 +176,7 @@ class Search:
         if passed is not None:
             return min(2 * passed, self.most) if passed < self.most else None
         if not_passed is not None:
-            return not_passed // 2 or None
+            return max(not_passed // 2, self.least) if not_passed > self.least else None
         return min(self.first, self.most)
 
     def _between(self, low: int, high: int) -> int:

@@ -27,10 +27,9 @@ def _proven(found: Found) -> str:
     if found.proven is not None:
         keep = "keeps" if found.unit is Unit.USERS and found.proven == 1 else "keep"
         return f"At least {found.unit.amount(found.proven)} {keep} the SLA ({sure})."
-    if found.unit is Unit.USERS and any(
-        level.users == 1 and level.verdict is Outcome.MISSED and not level.generator for level in found.levels
-    ):
-        return "Not even 1 user keeps the SLA."
+    least = found.unit.least
+    if any(level.users <= least and level.verdict is Outcome.MISSED and not level.generator for level in found.levels):
+        return f"Not even {found.unit.amount(least)} {'keeps' if found.unit is Unit.USERS else 'keep'} the SLA."
     if found.passed is not None:
         return f"{found.unit.amount(found.passed)} did well on the way up, but nothing was shown with {sure}."
     return f"No {'number of users' if found.unit is Unit.USERS else 'rate'} was shown to keep the SLA."

@@ -97,6 +97,15 @@ def test_a_server_that_holds_nobody_proves_nothing() -> None:
     assert found.knee() is None
 
 
+def test_no_level_is_below_the_least() -> None:
+    found = Search(LIMITS, 6000, first=60, least=15)
+    levels = []
+    while (order := found.next()) is not None:
+        levels.append(order.users)
+        found.visits.append(visited(order.users, Purpose.CLIMB, Outcome.MISSED))
+    assert levels == [60, 30, 15]
+
+
 @pytest.mark.parametrize("most", [1, 3, 20])
 def test_no_level_is_above_the_most_that_was_allowed(most: int) -> None:
     found = search(STEEP.level(1000, 1), most=most)
