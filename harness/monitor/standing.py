@@ -69,8 +69,13 @@ def standings(connection: Connection, windows: Sequence[int]) -> Iterator[Standi
 
 def newest_minute(connection: Connection) -> int:
     """The last one that has a probe or that has been evaluated."""
-    (counted,) = connection.execute(_NEWEST).fetchone()
-    return max(int(number(connection, "evaluated", 0)), int(counted))
+    return max(int(number(connection, "evaluated", 0)), last_counted(connection))
+
+
+def last_counted(connection: Connection) -> int:
+    """The last minute in which a probe counted; 0 if none has. Minutes are evaluated also if nobody probes."""
+    (minute,) = connection.execute(_NEWEST).fetchone()
+    return int(minute)
 
 
 def number(connection: Connection, name: str, default: N) -> float | N:

@@ -72,7 +72,7 @@ class Reader:
             newest = incidents.newest(connection, MOST_INCIDENTS)
             judged_at = standing.number(connection, "judged_at", None)
             newest_minute = standing.newest_minute(connection)
-            watched_at = standing.number(connection, "probed_at", newest_minute * MINUTE or None)
+            watched_at = standing.number(connection, "probed_at", standing.last_counted(connection) * MINUTE or None)
             (first,) = connection.execute("SELECT min(hour) FROM monitor_hours").fetchone()
             found = list(standing.standings(connection, WINDOWS))
             budgets = [(each, _budget(connection, each)) for each in found]

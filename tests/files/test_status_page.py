@@ -34,6 +34,8 @@ def test_an_open_incident_is_said_first_and_its_streams_are_drawn(tmp_path: Path
 def test_all_is_well_only_if_probes_were_judged_lately(tmp_path: Path) -> None:
     monitored = Monitored(tmp_path / "m.db")
     assert "no probe yet" in head(read(monitored, 1))
+    assert read(monitored.judged(30), 31).watched_at is None, "minutes pass also if nobody probes"
+    monitored = Monitored(tmp_path / "o.db")
     monitored.probes([400])
     monitored.judge.round(START + 20)
     assert "all is well" in head(read(monitored, 1)), "the probes of a minute that goes on count, too"
