@@ -1,11 +1,13 @@
 """The page on `doctor` lists what there is, and its JSON document is as the schema says."""
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
 import pytest
 
+from streamgauge.harness.doctor import page
 from streamgauge.harness.doctor.checks import CHECKS
 from streamgauge.harness.doctor.diagnosis import Diagnosis
 from streamgauge.harness.doctor.document import document
@@ -44,6 +46,16 @@ def test_the_document_is_as_its_schema_says() -> None:
     jsonschema.validate(found, SCHEMA)
     assert found["recognised"] == ["nginx"]
     assert {item["check"] for item in found["checks"]} == {*CHECKS}
+
+
+def test_the_page_says_what_is_wrong_and_not_what_would_be_right() -> None:
+    headers = {"content-type": "text/event-stream", "content-length": "9"}
+    seen = Seen("POST", "http://h/", 200, headers, b"data: x\n\n", observation())
+    shown = page.render(Diagnosis.of(Evidence("http://h/", "openai_chat", Reach("h"), {"as_is": seen})))
+    assert re.search(
+        r"<h1[^>]*>.*?Something is wrong.*?</h1>\s*<p[^>]*>The server, or a proxy, sends", shown, re.DOTALL
+    )
+    assert re.search(r">What is wrong</h2>\s*<p[^>]*>The server, or a proxy, sends the answer only when", shown)
 
 
 def test_nothing_seen_is_unknown_throughout() -> None:

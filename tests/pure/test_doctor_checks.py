@@ -100,3 +100,22 @@ def test_only_a_redirect_to_another_origin_drops_the_key(location: str, told: bo
 @pytest.mark.parametrize(("told", "status"), [("no", "pass"), ("yes", "warn"), ("off", "unknown"), ("", "unknown")])
 def test_nginx_knows_two_values_of_its_header(told: str, status: str) -> None:
     assert look("x_accel_buffering", {"as_is": answer(headers={"x-accel-buffering": told})}).status == status
+
+
+@pytest.mark.parametrize(
+    ("in_front", "headline", "line"),
+    [
+        ("nginx", "A proxy holds the stream back: nginx, proxy_buffering", "nginx: proxy_buffering off;"),
+        (
+            "uvicorn",
+            "A proxy holds the stream back",
+            "nginx: proxy_buffering off;",
+        ),  # a proxy that names itself nowhere
+    ],
+)
+def test_a_server_that_sends_one_by_one_is_not_among_those_to_change(in_front: str, headline: str, line: str) -> None:
+    held, free = answer([2_000.0] * 40, {"server": in_front}), answer(headers={"server": "uvicorn"})
+    found = look("streaming", {"as_is": held, "warm": held, "origin": free})
+    assert (found.status, found.headline) == ("fail", headline)
+    assert found.fixes[0].line.startswith(line)
+    assert not any("Starlette" in fix.line for fix in found.fixes)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from streamgauge.harness.counting import some
 from streamgauge.harness.doctor.checks.head import TELL_LENGTH
 from streamgauge.harness.doctor.evidence import Evidence
-from streamgauge.harness.doctor.products import HAPROXY, fixes, who
+from streamgauge.harness.doctor.products import HAPROXY, fixes, recognised, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
 from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Malformed
@@ -172,9 +172,9 @@ class _Blame(NamedTuple):
 def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
     """Who holds the chunks back."""
     flush = Fix("the application: flush each event", _NOTES)
-    held, name = fixes(evidence.products, "held"), who(evidence.products, "held")
-    if not name and all(seen.coalesced and _CORKED[0] <= _apart(seen) <= _CORKED[1] for seen in judged):
-        held, name = fixes([HAPROXY], "held"), who([HAPROXY], "held")
+    corked = all(seen.coalesced and _CORKED[0] <= _apart(seen) <= _CORKED[1] for seen in judged)
+    products = [HAPROXY] if corked else evidence.products
+    held, name = fixes(products, "held"), who(products, "held")
     identity = evidence.seen.get("identity")
     if identity is not None and identity.judged and identity.spread_beside(judged):
         compressor = who(evidence.products, "compressed") or "a compressor on the way"
@@ -187,7 +187,10 @@ def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
     if origin and all(seen.spread_beside(judged) for seen in origin):
         pace = max(seen.pace or 0.0 for seen in origin)
         says = f"the server itself sends them one by one, {pace:,.1f} ms apart: something in between holds them"
-        return _Blame(True, says, f"A proxy holds the stream back{_colon(name)}", held)
+        innocent = recognised(seen.headers for seen in origin)
+        between = [product for product in products if product not in innocent]
+        headline = f"A proxy holds the stream back{_colon(who(between, 'held'))}"
+        return _Blame(True, says, headline, fixes(between, "held"))
     if origin and all(seen.held for seen in origin):
         headline = "The server itself holds the stream back, and no proxy"
         return _Blame(True, "the server itself sends them so", headline, (flush, *held))
@@ -196,8 +199,8 @@ def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
         says = "its length was known before its first byte was sent, so that the server had all of it"
         return _Blame(False, says, "The application sends the answer when all of it is there", (flush,))
     names = " and ".join(product.name for product in evidence.products)
-    recognised = f"recognised: {names}" if names else "no header names a product"
-    says = f"who holds them is not known without --origin ({recognised})"
+    shown = f"recognised: {names}" if names else "no header names a product"
+    says = f"who holds them is not known without --origin ({shown})"
     return _Blame(False, says, f"Something holds the stream back{f', perhaps {name}' if name else ''}", (*held, flush))
 
 
