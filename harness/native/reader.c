@@ -24,10 +24,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LONGEST_WAIT INT64_C(2000000) /* ns for which the thread gives way, however long Python hurries */
+#define LONGEST_WAIT INT64_C(2000000) /* ns for which the thread gives way in a batch, however long Python hurries */
 
 enum {
     LEAST = 4096,   /* an inbox with less room than this is full */
+    BEHIND = 3,     /* so many full batches in a row */
     SEGMENT = 1448, /* bytes of a full TCP segment; with a smaller allowance, C reports the socket so that Python renews it */
 };
 
@@ -39,6 +40,7 @@ struct reader {
     int32_t report;   /* the pipe for descriptors; Python closes it */
     int32_t threaded; /* whether there is a thread */
     int32_t stopping; /* whether the thread must end */
+    int32_t full;     /* the latest batches in a row that were full */
 };
 
 /* Until when Python hurries, CLOCK_MONOTONIC ns. */
@@ -91,10 +93,13 @@ static int64_t monotonic(void) {
 /* Python hurries for so many ns from now on: it sends a request, or connects. What it waits for has no time of the kernel's. */
 void sg_hurry(int64_t ns) { __atomic_store_n(&hurries_until, monotonic() + ns, __ATOMIC_RELAXED); }
 
-/* If Python hurries, let it go first if it shares our core and is ready. If it sleeps, this returns at once. */
-static void give_way(int64_t since) {
+/* If Python hurries, let it go first if it shares our core and is ready; if it sleeps, this returns at once. `*since` is when
+ * this was first done in a batch; 0: not yet. */
+static void give_way(int64_t *since) {
     int64_t now = monotonic();
-    if (now < __atomic_load_n(&hurries_until, __ATOMIC_RELAXED) && now - since < LONGEST_WAIT) sched_yield();
+    if (now >= __atomic_load_n(&hurries_until, __ATOMIC_RELAXED)) return;
+    if (!*since) *since = now;
+    if (now - *since < LONGEST_WAIT) sched_yield();
 }
 
 static int64_t stamp_of(struct msghdr *message) {
@@ -180,11 +185,11 @@ static int32_t read_ready(struct reader *reader, const struct epoll_event *ready
 /* Read those of the ready sockets that are watched. Returns the number of descriptors written to `report`. */
 static int read_all(struct reader *reader, const struct epoll_event *ready, int found, int32_t *report) {
     int count = 0;
-    /* A thread with a full batch is behind: what waits too long shares a stamp with what comes after it. */
-    int polite = reader->threaded && found < AT_ONCE;
-    int64_t began = polite ? monotonic() : 0;
+    int64_t gives_way_since = 0;
+    reader->full = found == AT_ONCE ? reader->full + 1 : 0;
     for (int i = 0; i < found; i++) {
-        if (polite) give_way(began);
+        /* When it is behind, it does not: what waits too long shares a stamp with what comes after it. */
+        if (reader->threaded && reader->full < BEHIND) give_way(&gives_way_since);
         int32_t descriptor = read_ready(reader, ready + i);
         if (descriptor >= 0) report[count++] = descriptor;
     }
@@ -218,7 +223,7 @@ int sg_start(struct reader *reader, int report) {
     pthread_mutexattr_init(&recursive);
     pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
     pthread_mutex_init(&reader->lock, &recursive);
-    reader->stopping = 0;
+    reader->stopping = reader->full = 0;
     reader->report = report;
     reader->threaded = report >= 0;
     reader->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -159,6 +159,7 @@ class Connection:
             self.tls.encrypt(data)
             data = self.tls.outgoing()
         self._send(data, until, Broken(Outcome.TIMED_OUT, "the server did not take the request in time"))
+        turns.sent()
 
     def _send(self, data: bytes, until: int, late: Broken) -> None:
         rest = memoryview(data)

@@ -12,8 +12,8 @@ from streamgauge.harness.native import library
 
 _LONGEST = 1_000_000  # ns
 _WHILE_CONNECTING = 200_000  # ns; a break costs 10,000
-# ns in which the reading thread gives way: as long as it usually takes to make and send a request, and to go on with a
-# connection that has waited for the server. It is over by itself, whatever becomes of them.
+# ns in which the reading thread gives way, unless the request is sent before: longer than it usually takes to make one,
+# and to go on with a connection that has waited for the server.
 _REQUEST = 300_000
 _NEXT_STEP = 500_000
 _WAITING = 60_000_000_000
@@ -68,6 +68,12 @@ def hurry() -> None:
     """A request is due now: let the reading thread give way until it is sent."""
     if not _Turn.connecting:
         _hurry(_REQUEST)
+
+
+def sent() -> None:
+    """The request is sent: what comes now has its time from the kernel."""
+    if not _Turn.connecting:
+        _hurry(0)
 
 
 class Shorter:
