@@ -12,10 +12,12 @@ from streamgauge.harness.judge.measure.tally import Tally
 from streamgauge.harness.judge.store.rows import columns_of_stream
 from streamgauge.harness.judge.store.streams import Streams, as_selected, streams_of_rows
 from streamgauge.harness.native import library
+from streamgauge.harness.record.arrivals import Rooms
 from streamgauge.reports.material import QuantilesOverTime
 from tests.support import any_streams
 
 _WIDTH, _BINS = 10**9, 7  # ns of a bin, and bins: less than the streams take
+_ROOMS = Rooms()  # as the judge has it: with a new room of 128 MiB for each case, most of the time goes to that
 _TABLE = 1 << 15  # values that a tally counts in its table, and not 262,144: filling that is most of a case's time
 
 
@@ -36,6 +38,7 @@ def _figures(streams: Streams, speed: float, broke_at: Any) -> list[Any]:
 def case(random: Random) -> None:
     seen = [any_streams.stream(random, number) for number in range(random.randint(1, 4))]
     streams = streams_of_rows([as_selected(each.sequence, columns_of_stream(each)) for each in seen], "a fuzzer")
+    streams.__dict__["events"] = streams.decoded(_ROOMS)
     speed = random.choice((24.0, 1.0, 37.3, 1e6))
     broke_at = np.where(streams.text["outcome"].are("completed"), np.nan, streams.number["ended_at"] / 1e3)
     compiled = _figures(streams, speed, broke_at)

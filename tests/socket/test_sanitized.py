@@ -25,7 +25,7 @@ def clean(found: "subprocess.CompletedProcess[str]") -> str:
     return found.stdout
 
 
-# A case of these costs 45 ms here, which is NumPy under the sanitizers. Without them, test_hostile_blobs reads 2,000
+# A case of these costs 20 ms here, which is NumPy under the sanitizers. Without them, test_hostile_blobs reads 2,000
 # blobs, and test_compiled_figures compares the figures of whole runs.
 COSTLY = {"blobs", "figures"}
 

@@ -15,6 +15,7 @@ from streamgauge.harness.native import library
 from streamgauge.harness.record import arrivals
 from streamgauge.harness.record.arrivals import KINDS, Chunk, DamagedArrivals
 
+_ROOMS = arrivals.Rooms()  # as the judge reads many batches; a new room of 128 MiB for each costs most of the time
 _NUMBERS = (0, 1, 2, 127, 128, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1)
 _WIDTHS = (0, 1, 2, 3, 6, 7, 8, 9, 255)
 
@@ -143,7 +144,7 @@ def _content(blobs: Sequence[bytes]) -> arrivals.ContentEvents | str:
 
 def _content_or_fault(blobs: Sequence[bytes]) -> arrivals.ContentEvents | str:
     try:
-        return arrivals.content_events(blobs)
+        return arrivals.content_events(blobs, _ROOMS)
     except DamagedArrivals as fault:
         return str(fault)
 
@@ -178,7 +179,7 @@ def check_together(blobs: Sequence[bytes]) -> None:
     """Read blobs at once: C and Python find the same in all, or the same fault in one."""
     content = _content(blobs)
     if not isinstance(content, str):
-        alone = [arrivals.content_events([blob]) for blob in blobs]
+        alone = [arrivals.content_events([blob], _ROOMS) for blob in blobs]
         assert content.at.tolist() == [at for one in alone for at in one.at.tolist()]
 
 
