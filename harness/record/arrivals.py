@@ -214,12 +214,13 @@ def _references(room: _Room) -> list[int]:
     return [*map(sys.getrefcount, room)]
 
 
-def content_events(blobs: Sequence[bytes]) -> ContentEvents:
+def content_events(blobs: Sequence[bytes], rooms: Rooms | None = None) -> ContentEvents:
     """The content events of many blobs, without a Python step for each event. DamagedArrivals as for `columns`.
 
-    The blobs may hold `MOST_AT_ONCE` events together; `event_count` counts those of one blob beforehand.
+    The blobs may hold `MOST_AT_ONCE` events together; `event_count` counts those of one blob beforehand. `rooms`: for a
+    caller with many batches.
     """
-    found = first_content_events(blobs)
+    found = first_content_events(blobs, rooms)
     if len(found.starts) <= len(blobs):
         raise DamagedArrivals(f"arrivals blobs of too many events together; {MOST_AT_ONCE:,} are read at once")
     return found
