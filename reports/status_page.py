@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import cycle
+from operator import itemgetter
 
 import plotly.graph_objects as go
 
@@ -78,8 +79,9 @@ def _now(status: Status) -> tuple[str, str, str]:
         none = f"none of {some(probes, 'probe')} counts in one: each is in a maintenance window, or has no such metric"
         return "inconclusive", "nothing known", f"{levels} of which nothing is known yet: {none}."
     if status.watched_at is None or status.at - status.watched_at > _STALE + _LATE * _every(status):
-        since = f" since {when(status.watched_at)} UTC" if status.watched_at is not None else ""
-        return "invalid", "not watching", f"A target has not been probed{since}, so nothing here says how it is now."
+        target, last = min(status.last_probes.items(), key=itemgetter(1))
+        lead = f"{target} has not been probed since {when(last)} UTC, so nothing here says how it is now."
+        return "invalid", "not watching", lead
     pages = [each for each in opened if each.severity == "page"]
     if opened:
         worst = (pages or opened)[0]

@@ -31,7 +31,7 @@ from streamgauge.harness.monitor.words import GOOD, ROUND, SILENT
 _EVERY = 1.0  # seconds between two rounds
 _TIDY_EVERY = 3_600.0  # seconds
 _FINISH = 5.0  # seconds that alerts under way may take when the process ends
-_SILENT_EVERY = 60.0  # seconds between two words of a target that is silent
+_SILENT_EVERY = 600.0  # seconds between two words of a target that is silent
 
 
 def main(config_path: str, db: str, served: str | None = None) -> Exit:

@@ -23,6 +23,10 @@ N = TypeVar("N", bound=float | None)
 _NEWEST = """
 SELECT ifnull(max((SELECT max(minute) FROM monitor_counts WHERE series = monitor_series.id)), 0) FROM monitor_series
 """
+_LAST = """
+SELECT target, max((SELECT max(minute) FROM monitor_counts WHERE series = monitor_series.id))
+FROM monitor_series JOIN monitor_levels USING (slo, target, definition) GROUP BY target
+"""
 
 
 class Standing(NamedTuple):
@@ -76,6 +80,11 @@ def last_counted(connection: Connection) -> int:
     """The last minute in which a probe counted; 0 if none has. Minutes are evaluated also if nobody probes."""
     (minute,) = connection.execute(_NEWEST).fetchone()
     return int(minute)
+
+
+def last_by_target(connection: Connection) -> dict[str, float]:
+    """When a probe of each target that is watched last counted in a level: the minute's end, seconds since 1970."""
+    return {target: (minute + 1.0) * MINUTE for target, minute in connection.execute(_LAST) if minute is not None}
 
 
 def number(connection: Connection, name: str, default: N) -> float | N:

@@ -49,6 +49,7 @@ class Status(NamedTuple):
     at: float  # when it was read, seconds since 1970
     judged_at: float | None  # when the monitor last judged
     watched_at: float | None  # when each target had last been probed, or of an older file the last probe; None: never
+    last_probes: Mapping[str, float]  # by target: about when the last one that counts in a level ended
     began_at: float | None  # of its first probe
     standings: list[Standing]
     budgets: list[tuple[Standing, Budget]]
@@ -73,14 +74,16 @@ class Reader:
             judged_at = standing.number(connection, "judged_at", None)
             newest_minute = standing.newest_minute(connection)
             watched_at = standing.number(connection, "probed_at", standing.last_counted(connection) * MINUTE or None)
+            last_probes = standing.last_by_target(connection)
             (first,) = connection.execute("SELECT min(hour) FROM monitor_hours").fetchone()
             found = list(standing.standings(connection, WINDOWS))
             budgets = [(each, _budget(connection, each)) for each in found]
             days = list(self._days(connection, newest_minute * MINUTE // DAY))
             deliveries = list(_deliveries(connection))
         began_at = None if first is None else float(first) * HOUR
+        streams = self._streams(newest)
         return Status(
-            at, judged_at, watched_at, began_at, found, budgets, days, newest, self._streams(newest), deliveries
+            at, judged_at, watched_at, last_probes, began_at, found, budgets, days, newest, streams, deliveries
         )
 
     def _days(self, connection: Connection, today: int) -> Iterable[OneDay]:

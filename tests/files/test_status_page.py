@@ -46,6 +46,7 @@ def test_all_is_well_only_if_probes_were_judged_lately(tmp_path: Path) -> None:
     unseen.probes([400] * 60)
     assert "partly unknown" in head(read(unseen.judged(60), 61)), "no probe counts in one of the service levels"
     assert "not watching" in head(read(monitored, 90)), "a page that nobody updates is not green"
+    assert "eu has not been probed since 2023-03-28 11:40 UTC" in head(read(monitored, 90))
     monitored.judged(90)
     assert "not watching" in head(read(monitored, 91)), "a judge without new probes is not green, either"
 
