@@ -147,16 +147,21 @@ class Seen:
         return Pattern.of(wait, self.moments) if enough and wait is not None else None
 
     @property
+    def lag(self) -> float:
+        """How late our reads were at most, ms, if many were late enough to merge chunks; else 0."""
+        merged = self.record.saturated_reads > LATE * max(1, self.record.reads)
+        return (self.record.read_lag_max or 0) / 1e6 if merged else 0.0
+
+    @property
     def late(self) -> bool:
         """Whether our own lateness may have brought its chunks together: a read that is late by so long merges as much.
 
         Chunks that came one by one did so however late we were.
         """
-        if self.pattern is None or self.record.saturated_reads <= LATE * max(1, self.record.reads):
+        if self.pattern is None or not self.held:
             return False
-        lag = (self.record.read_lag_max or 0) / 1e6
         whole, apart = float(self.pattern.whole[0]), float(self.pattern.apart[0])
-        return self.held and lag > (_OF_WHOLE * whole if self.sudden else _OF_APART * apart)
+        return self.lag > (_OF_WHOLE * whole if self.sudden else _OF_APART * apart)
 
     @property
     def judged(self) -> bool:

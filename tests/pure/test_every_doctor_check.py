@@ -18,6 +18,7 @@ HTTPS = "https://h/"
 TOLD: dict[str, Any] = {"output_tokens": 40, "input_tokens": 9}
 AT_ONCE = tuple(2_000 + number / 100 for number in range(40))
 QUICK = tuple(1_000 + number for number in range(40))  # a thousand chunks a second, after a second
+LATER = tuple(901 + 4 * number for number in range(40))  # when the server itself has sent all, five times as fast
 QUICKER = tuple(1_000 + 2 * number for number in range(40))
 BURSTS = tuple(100 + 250 * (number // 5) + number / 100 for number in range(40))  # five each, by a timer
 COUNTS = {"active_before": 0, "generated_before": 0, "active_soon": 0, "generated_soon": 8, "active_late": 0,
@@ -187,6 +188,14 @@ FLOW = [
     Case("streaming", WARN, "came within 39 ms", evidence(answer(QUICK), warm=answer(QUICK), origin=answer(QUICKER))),
     Case("streaming", FAIL, "A proxy holds the stream back", evidence(answer(QUICK), origin=answer())),
     Case("path", UNKNOWN, "held back", evidence(answer(QUICK), origin=answer())),
+    Case("streaming", FAIL, "came within 156 ms, after 1,056 ms of silence; the server itself",
+         evidence(answer(LATER), warm=answer(LATER), origin=answer())),
+    Case("path", UNKNOWN, "held back", evidence(answer(LATER), origin=answer())),
+    Case("streaming", PASS, "40 bursts", evidence(answer(LATER), warm=answer(LATER))),
+    Case("streaming", PASS, "40 bursts",
+         evidence(answer(LATER), origin=answer(LATER))),
+    Case("streaming", PASS, "40 bursts",
+         evidence(answer(LATER, saturated_reads=40, read_lag_max=300_000_000), origin=answer())),
     Case("streaming", PASS, "40 content events in 40 bursts", evidence(answer(AT_ONCE), warm=answer())),
     Case("streaming", UNKNOWN, "only 3 content events came", evidence(answer((1, 2, 3)))),
     Case("streaming", UNKNOWN, "too late to tell",

@@ -25,6 +25,8 @@ _WAITED = 1_000.0  # ms: who waits so long and then gets everything has been hel
 _SEEN_APART = 200.0  # ms between bursts that a reader notices
 _CORKED = (195.0, 225.0)  # ms between bursts that Linux makes of a socket that says "more will come", as HAProxy's
 _FEWEST_INNER = 4  # bursts between the first and the last of answers, to know whether they are alike
+_LAG = 0.05  # of the whole answer: our own lateness that cannot have made it come late and fast
+_NEARLY, _MUCH_FASTER = 0.8, 0.25  # of the time that the server's own answer took
 _MUCH_LATER = 300.0  # ms that a path may add to the first content
 _TOKENS_EACH, _CHARACTERS_EACH = 2.5, 12.0  # of a chunk, on average: several tokens
 _ACK = (35.0, 60.0)  # ms, Linux's delayed acknowledgement
@@ -44,17 +46,17 @@ def streaming(evidence: Evidence) -> Result:
     judged = [seen for seen in pair if seen.judged]
     if not judged:
         return _in_one_piece(evidence, pair) or unknown(_unjudged(evidence, pair))
-    free = [seen for seen in judged if not seen.held]
+    free = [seen for seen in judged if not seen.held and not _late_and_fast(evidence, seen)]
     if free:
         seen = free[0]
         return fine(
             f"{_events(seen)} in {some(_bursts(seen), 'burst')}, {seen.pace:,.1f} ms apart; "
             f"the first after {seen.wait:,.0f} ms, the last after {seen.whole:,.0f} ms"
         )
-    told, sure = _told(judged)
+    told, sure = _told(evidence, judged)
     blame = _blamed(evidence, judged)
     says = f"{told}; {blame.says}"
-    if (sure or (blame.proved and _much_apart(judged))) and (len(judged) > 1 or blame.proved):
+    if (sure or (blame.proved and _much_apart(evidence, judged))) and (len(judged) > 1 or blame.proved):
         return fail(says, *blame.fixes, headline=blame.headline)
     return warn(says, *blame.fixes, headline=blame.headline.replace("holds", "may hold", 1))
 
@@ -110,10 +112,10 @@ def _bursts(seen: Seen) -> int:
     return 0 if seen.pattern is None else int(seen.pattern.bursts[0])
 
 
-def _told(judged: Sequence[Seen]) -> tuple[str, bool]:
+def _told(evidence: Evidence, judged: Sequence[Seen]) -> tuple[str, bool]:
     """How the answers came, and whether that alone leaves no doubt."""
     seen = judged[0]
-    if all(each.sudden for each in judged):
+    if all(each.sudden or _late_and_fast(evidence, each) for each in judged):
         whole, span = median(each.whole or 0.0 for each in judged), median(each.span for each in judged)
         told = f"all {_events(seen)} came within {span:,.0f} ms, after {whole:,.0f} ms of silence"
         return told, whole >= _WAITED and all(each.collapsed for each in judged)
@@ -122,11 +124,25 @@ def _told(judged: Sequence[Seen]) -> tuple[str, bool]:
     how = _alike(judged)
     apart = _apart(seen)
     told = f"{_events(seen)} came in {some(len(bursts), 'burst')} of about {each:.0f}, {apart:,.0f} ms apart{how}"
-    return told, bool(how) and _much_apart(judged)
+    return told, bool(how) and _much_apart(evidence, judged)
 
 
-def _much_apart(judged: Sequence[Seen]) -> bool:
-    return all(seen.sudden or _apart(seen) >= _SEEN_APART for seen in judged)
+def _much_apart(evidence: Evidence, judged: Sequence[Seen]) -> bool:
+    return all(seen.sudden or _late_and_fast(evidence, seen) or _apart(seen) >= _SEEN_APART for seen in judged)
+
+
+def _late_and_fast(evidence: Evidence, seen: Seen) -> bool:
+    """Whether it began when the server itself had nearly sent its own answer, and then came much faster than that."""
+    origin = [each for each in _at_origin(evidence) if each.judged and not each.held]
+    if not origin or seen.lag > _LAG * (seen.whole or 0.0):
+        return False
+    return all(
+        (seen.wait or 0.0) >= _NEARLY * (each.whole or 0.0) and seen.span <= _MUCH_FASTER * each.span for each in origin
+    )
+
+
+def _at_origin(evidence: Evidence) -> list[Seen]:
+    return [evidence.seen[name] for name in ("origin", "origin_again") if name in evidence.seen]
 
 
 def _apart(seen: Seen) -> float:
@@ -181,9 +197,7 @@ def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
         says = "without compression they came one by one: what compresses them holds them"
         headline = f"Compression holds the stream back: {compressor}"
         return _Blame(True, says, headline, fixes(evidence.products, "compressed"))
-    origin = [
-        seen for each in ("origin", "origin_again") if (seen := evidence.seen.get(each)) is not None and seen.judged
-    ]
+    origin = [seen for seen in _at_origin(evidence) if seen.judged]
     if origin and all(seen.spread_beside(judged) for seen in origin):
         pace = max(seen.pace or 0.0 for seen in origin)
         says = f"the server itself sends them one by one, {pace:,.1f} ms apart: something in between holds them"
@@ -215,7 +229,7 @@ def path(evidence: Evidence) -> Result:
     )
     if not here or not there:
         return unknown(evidence.why_not("origin"))
-    if all(seen.held for seen in here):
+    if all(seen.held or _late_and_fast(evidence, seen) for seen in here):
         return unknown("the chunks were held back, so that the first one tells nothing of the path's own time")
     first, origin_first = (min(seen.wait or 0.0 for seen in side) for side in (here, there))
     paces = [median([pace for seen in side if (pace := seen.pace) is not None] or [0.0]) for side in (here, there)]
