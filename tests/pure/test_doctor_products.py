@@ -1,13 +1,11 @@
 """Products are recognised by the headers that they really send, and named for what they can cause."""
 
-from collections.abc import Mapping
-
 import pytest
 
 from streamgauge.harness.doctor.products import PRODUCTS, fixes, recognised, who
 
 # What answers of each carry, from the client's end of the path to the model's.
-HEADERS: dict[str, Mapping[str, str]] = {
+HEADERS: dict[str, dict[str, str]] = {
     "Cloudflare": {"server": "cloudflare", "cf-ray": "8f1a2b3c4d5e6f70-AMS"},
     "CloudFront": {"via": "1.1 4f0d.cloudfront.net (CloudFront)", "x-amz-cf-id": "Zx8="},
     "Azure Application Gateway": {"server": "Microsoft-Azure-Application-Gateway/v2"},
