@@ -232,7 +232,7 @@ def bodies(strange: Any) -> list[tuple[type[Question], dict[str, Any]]]:
     ]
 
 
-@settings(max_examples=40)
+@settings(max_examples=min(40, settings().max_examples))
 @given(STRANGE)
 def test_any_question_is_refused_or_answered(strange: Any) -> None:
     for dialect, fields in bodies(strange):

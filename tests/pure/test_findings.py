@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.random import default_rng
 
 from streamgauge.harness.judge.verdict.findings import FINDINGS, Certainty, Collector, chance, collector
@@ -178,5 +179,6 @@ def plain(seed: int) -> set[str]:
 
 
 def test_plain_runs_have_no_findings_in_99_of_100_cases() -> None:
-    wrong = {seed: findings for seed in range(200) if (findings := plain(seed))}
-    assert len(wrong) <= 2, wrong
+    seeds = range(200 if settings().max_examples >= 100 else 50)  # `make quick` tries a quarter, and none may be wrong
+    wrong = {seed: findings for seed in seeds if (findings := plain(seed))}
+    assert len(wrong) <= len(seeds) // 100, wrong

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -35,7 +36,7 @@ REQUESTS = 1_000  # of a run
 RANK = math.ceil(0.95 * REQUESTS)
 MARGIN = np.array([math.log(1.05)])
 CORRELATION = 0.7  # of a request with the next
-TIMES = 10_000
+TIMES = 10_000 if settings().max_examples >= 100 else 4_000  # `make quick` tries fewer, as of examples of properties
 
 
 def quantile(rng: Generator, shape: tuple[int, ...]) -> Floats:
@@ -114,7 +115,7 @@ Judge = Callable[[Runs], NDArray[np.bool_]]  # which metrics have regressed
 @cache
 def simulated(model: Model, change: float = 0.0, metrics: int = 1, baseline: int = BASELINE) -> Runs:
     """Many comparisons; `change` makes the candidate slower, in its first metric. Drawn once for all gates."""
-    times = TIMES // 5 if model is correlated else TIMES
+    times = 2_000 if model is correlated else TIMES
     y = model(np.random.default_rng(20261123), (times, metrics, baseline + FIRST + FRESH))
     y[:, 0, baseline:] += math.log1p(change)
     return Runs(y[..., :baseline], y[..., baseline : baseline + FIRST], y[..., -FRESH:])
@@ -264,7 +265,7 @@ def test_ok_hides_a_regression_of_may_hide_in_at_most_three_percent() -> None:
 @cache
 def in_turns(model: Model, change: float = 0.0, drift: float = 0.0, pairs: int = 6) -> tuple[Floats, Floats, Floats]:
     """y of A and of B by pair, and of all runs in the order of time; `drift` is how much slower the last run is."""
-    times = TIMES // 5 if model is correlated else TIMES
+    times = 2_000 if model is correlated else TIMES
     y = model(np.random.default_rng(7), (times, 1, 2 * pairs)) + np.linspace(0, math.log1p(drift), 2 * pairs)
     a_is_first = np.arange(pairs) % 2 == 0
     first, second = y[..., 0::2], y[..., 1::2]
