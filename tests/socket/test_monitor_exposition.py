@@ -165,10 +165,11 @@ def test_sloth_openslo_and_grafana_get_the_levels_of_the_config(monitored: Monit
     sloth = yaml.safe_load(documents["sloth.yaml"])
     assert (sloth["version"], [each["name"] for each in sloth["slos"]]) == (
         "prometheus/v1",
-        ["first-token", "errors-x"],
+        ["first-token-eu", "errors-x-eu"],
     )
     assert [each["objective"] for each in sloth["slos"]] == [99, 99.9]
     assert "{{.window}}" in sloth["slos"][0]["sli"]["events"]["error_query"]
+    assert 'target="eu"' in sloth["slos"][0]["sli"]["events"]["total_query"], "a sum over all would hide one"
     openslo = list(yaml.safe_load_all(documents["openslo.yaml"]))
     assert [each["spec"]["objectives"][0]["target"] for each in openslo] == [0.99, 0.999]
     assert [each["spec"]["timeWindow"][0]["duration"] for each in openslo] == ["30d", "7d"]

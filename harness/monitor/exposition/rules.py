@@ -4,8 +4,8 @@ They evaluate what the monitor exposes, as a second opinion beside its own alert
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from streamgauge.harness.monitor.burn import FEWEST_BAD, PACES, Pace
 from streamgauge.harness.monitor.exposition.promql import SLO_BAD, SLO_PROBES, bad, quoted, share_of_bad, span
@@ -15,18 +15,31 @@ SERVICE = "streamgauge"
 _NO_NAME = re.compile(r"[^a-z0-9]+")
 
 
-def names(levels: Sequence[Level]) -> dict[str, str]:
-    """By level, a name that Sloth, OpenSLO and Kubernetes take: lower case letters, digits and dashes; each once."""
+class OfTarget(NamedTuple):
+    """One service level at one target. All targets together would hide one of many that is down."""
+
+    name: str
+    level: Level
+    target: str
+
+
+def names(texts: Iterable[str]) -> dict[str, str]:
+    """By text, a name that Sloth, OpenSLO and Kubernetes take: lower case letters, digits and dashes; each once."""
     found: dict[str, str] = {}
-    for number, level in enumerate(levels, 1):
-        name = _NO_NAME.sub("-", level.name.lower()).strip("-")[:50] or f"slo-{number}"
-        found[level.name] = f"{name}-{number}" if name in found.values() else name
+    for number, text in enumerate(texts, 1):
+        name = _NO_NAME.sub("-", text.lower()).strip("-")[:50].strip("-") or f"slo-{number}"
+        found[text] = f"{name}-{number}" if name in found.values() else name
     return found
+
+
+def of_targets(levels: Sequence[Level]) -> list[OfTarget]:
+    both = {f"{level.name}\n{target}": (level, target) for level in levels for target in level.targets}
+    return [OfTarget(name, *both[text]) for text, name in names(both).items()]
 
 
 def prometheus(levels: Sequence[Level], job: str = SERVICE) -> dict[str, Any]:
     """Alerts by several windows and burn rates, as the monitor's own, and one for a monitor that is gone."""
-    named = names(levels)
+    named = names(level.name for level in levels)
     groups = [
         {"name": f"streamgauge-{named[level.name]}", "rules": list(_alerts(level))}
         for level in levels
@@ -78,39 +91,38 @@ def _burns(level: Level, pace: Pace) -> str:
 
 def sloth(levels: Sequence[Level]) -> dict[str, Any]:
     """For https://sloth.dev: version prometheus/v1."""
-    named = names(levels)
     return {
         "version": "prometheus/v1",
         "service": SERVICE,
         "slos": [
             {
-                "name": named[level.name],
+                "name": name,
                 "objective": round(level.objective * 100, 6),
-                "description": f"{level.name}: {level.good.text}",
+                "description": f"{level.name} of {target}: {level.good.text}",
                 "sli": {
                     "events": {
-                        "error_query": _rate(SLO_BAD, level, "{{.window}}"),
-                        "total_query": _rate(SLO_PROBES, level, "{{.window}}"),
+                        "error_query": _rate(SLO_BAD, level, target, "{{.window}}"),
+                        "total_query": _rate(SLO_PROBES, level, target, "{{.window}}"),
                     }
                 },
                 "alerting": {
                     "name": "StreamgaugeErrorBudgetBurn",
-                    "labels": {"slo": level.name},
+                    "labels": {"slo": level.name, "target": target},
                     "page_alert": {"labels": {"severity": "page"}},
                     "ticket_alert": {"labels": {"severity": "ticket"}},
                 },
             }
-            for level in levels
+            for name, level, target in of_targets(levels)
         ],
     }
 
 
-def openslo(level: Level, name: str) -> dict[str, Any]:
-    """For OpenSLO v1; each level is a document of its own."""
+def openslo(name: str, level: Level, target: str) -> dict[str, Any]:
+    """For OpenSLO v1; each level of each target is a document of its own."""
     return {
         "apiVersion": "openslo/v1",
         "kind": "SLO",
-        "metadata": {"name": name, "displayName": level.name},
+        "metadata": {"name": name, "displayName": f"{level.name} of {target}"},
         "spec": {
             "description": f"Good is: {level.good.text}",
             "service": SERVICE,
@@ -119,8 +131,8 @@ def openslo(level: Level, name: str) -> dict[str, Any]:
                 "spec": {
                     "ratioMetric": {
                         "counter": True,
-                        "bad": _source(SLO_BAD, level),
-                        "total": _source(SLO_PROBES, level),
+                        "bad": _source(SLO_BAD, level, target),
+                        "total": _source(SLO_PROBES, level, target),
                     }
                 },
             },
@@ -131,10 +143,14 @@ def openslo(level: Level, name: str) -> dict[str, Any]:
     }
 
 
-def _source(metric: str, level: Level) -> dict[str, Any]:
-    query = f"sum({metric}{{slo={quoted(level.name)}}})"
+def _source(metric: str, level: Level, target: str) -> dict[str, Any]:
+    query = f"sum({_series(metric, level, target)})"
     return {"metricSource": {"type": "Prometheus", "spec": {"query": query}}}
 
 
-def _rate(metric: str, level: Level, window: str) -> str:
-    return f"sum(rate({metric}{{slo={quoted(level.name)}}}[{window}]))"
+def _rate(metric: str, level: Level, target: str, window: str) -> str:
+    return f"sum(rate({_series(metric, level, target)}[{window}]))"
+
+
+def _series(metric: str, level: Level, target: str) -> str:
+    return f"{metric}{{slo={quoted(level.name)}, target={quoted(target)}}}"

@@ -24,8 +24,7 @@ def write(folder: str, levels: Sequence[Level]) -> list[Path]:
 
 def documents(levels: Sequence[Level]) -> dict[str, str]:
     """By file name."""
-    named = rules.names(levels)
-    openslo = [yaml.document(rules.openslo(level, named[level.name]), _ABOUT) for level in levels]
+    openslo = [yaml.document(rules.openslo(*each), _ABOUT) for each in rules.of_targets(levels)]
     return {
         "prometheus-rules.yaml": yaml.document(rules.prometheus(levels), _ABOUT),
         "sloth.yaml": yaml.document(rules.sloth(levels), _ABOUT),
