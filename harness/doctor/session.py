@@ -35,6 +35,7 @@ from streamgauge.harness.record.clock import RunClock
 QUESTION = "Count from one to forty in words, one word on each line. Write nothing else."
 _TOKENS = 96  # of an answer, at most: forty words and some room
 _LONGEST = 90.0  # seconds for all questions; the one under way may still end
+_TOO_MANY = 429
 _SECOND = 1_000_000_000
 _MOST = Timeouts(
     connect=Duration(5 * _SECOND), first_token=Duration(35 * _SECOND), idle=Duration(20 * _SECOND),
@@ -285,6 +286,8 @@ class Session:
         if not isinstance(found, Probe):
             self._leave_out(name, "it was stopped")
             return None
+        if name and found.status == _TOO_MANY:
+            self.give_up("the server limits the rate (HTTP 429), so nothing more was asked")
         return found
 
     def _leave_out(self, name: str, why: str) -> None:

@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.command import invoke
-from tests.support.diagnosed import diagnosed, says
+from tests.support.diagnosed import diagnosed, named, says
 from tests.support.hostile import CHUNKED, HEAD, LAST, Peer, Script, asked, chunk, scripted
+from tests.support.late import Late
+
+result = Late("streamgauge.harness.doctor.result")
 
 SECRET = "sk-staging-0123456789"
 CONFIG = """
@@ -179,6 +182,27 @@ def test_a_server_that_drops_questions_on_kept_connections_gets_no_more_than_the
         del requests[:]
         told = json.loads(invoke("doctor", f"{server.url}/v1/chat/completions", "--budget", 4, "--json").output)
         assert (told["requests"], len([each for each in requests if each])) == (4, 4)
+
+
+def test_a_server_that_limits_the_rate_is_asked_nothing_more_and_has_not_failed() -> None:
+    requests: list[bytes] = []
+
+    def script(peer: Peer) -> None:
+        while request := peer.request():
+            requests.append(request)
+            if len(requests) > 2:
+                peer.send(b"HTTP/1.1 429 No\r\nretry-after: 20\r\ncontent-length: 0\r\n\r\n")
+                continue
+            peer.send(CHUNKED)
+            for _ in range(25):
+                peer.send(chunk(event(b"word")))
+                time.sleep(0.003)
+            peer.send(chunk(_END) + LAST)
+
+    with scripted(script) as server:
+        found = diagnosed(server.url, experiments=("ordinary", "identity", "whole", "bad_request"))
+    assert (len(requests), found.exit_code, named(found, result.Status.FAIL)) == (3, 0, [])
+    assert says(found, "whole") == "the server limits the rate (HTTP 429), so nothing more was asked"
 
 
 def test_two_writes_for_each_event_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
