@@ -11,7 +11,7 @@ from streamgauge.harness.capacity.sequential import LOOKS, ROUNDS, Outcome, Visi
 from streamgauge.harness.capacity.streams import Batch, Limit
 from streamgauge.harness.capacity.units import Unit
 from streamgauge.harness.capacity.window import less_open
-from streamgauge.harness.judge.store import VitalSeries
+from streamgauge.harness.judge.store.rows import VitalSeries
 from tests.support.simulated_capacity import LIMITS, Level, World, search
 
 STEEP = World(slope=2000)  # none bad up to the knee, all beyond it
