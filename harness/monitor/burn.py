@@ -47,13 +47,15 @@ class Pace:
         return min(self.rate, NEARLY_ALL / (1 - objective))
 
     def burns(self, objective: float, long: Counts, short: Counts) -> bool | None:
-        """Whether probes burn the budget at this pace. None: no probe in the short window says so or denies it."""
+        """Whether probes burn the budget at this pace. None: the probes say neither: there are too few."""
         fast, still = long.burn(objective), short.burn(objective)
         if fast is None or still is None:
             return None
         # Of floats: 14.4 times 1 % of 1,000 probes is 144 bad ones, and 144 / 1000 / 0.01 is below 14.4.
         least = self.threshold(objective) * (1 - 1e-9)
-        return long.bad >= FEWEST_BAD and fast >= least and still >= least
+        if fast < least or still < least:
+            return False
+        return True if long.bad >= FEWEST_BAD else None
 
 
 HOUR, DAY = 3_600, 86_400

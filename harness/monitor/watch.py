@@ -131,7 +131,7 @@ class Watch:
 
     def _plain(self, level: Level, group: Group, at: float) -> _State:
         tracks = self._tracks(level, group)
-        firing = _of_regions(group, {target: track.failing for target, track in tracks.items()})
+        firing = _of_regions(group, {target: _fails(track, level) for target, track in tracks.items()})
         if not firing:
             return _State(firing)
         bad = tuple(target for target, track in tracks.items() if track.failing)
@@ -226,6 +226,11 @@ class Watch:
 def _is_quiet(series: Series, minute: int) -> bool:
     """Whether surely nothing fires, as in nearly all minutes."""
     return series.last(minute, LONGEST).bad < FEWEST_BAD
+
+
+def _fails(track: Track, level: Level) -> bool | None:
+    """None until there are enough good probes in a row: with another `good`, a track begins anew, without any."""
+    return True if track.failing else None if track.good_in_a_row < level.successes else False
 
 
 def _severities(level: Level) -> Iterator[Severity]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from streamgauge.harness.monitor import incidents
+from streamgauge.harness.monitor.levels import levels
 from tests.support.monitoring import START, Monitor, Told, config, expected, outages
 
 SLO = '[[slo]]\nname = "first token"\ngood = "ttft < 1.5s"\n'
@@ -86,6 +87,22 @@ def test_the_plain_rule_alerts_after_so_many_bad_probes_in_a_row_and_resolves_af
     assert [seen["at"] - START * 60 for seen in alert.evidence["worst"]] == [5, 4, 3, 1, 0], (
         "the newest of the equal ones"
     )
+
+
+@pytest.mark.parametrize("rule", ["failures = 3\nsuccesses = 2", ""])
+def test_an_incident_does_not_end_by_bad_probes_after_good_was_changed(rule: str) -> None:
+    monitor = Monitor(config(SLO + rule))
+    for minute in range(10):
+        monitor.minute(minute, [("eu", False)])
+    monitor.watch.save()
+    monitor.levels = levels(config(f"{SLO}{rule}".replace("1.5s", "1s")))
+    monitor.start(START + 9)
+    monitor.minute(10, [("eu", False)])
+    monitor.minute(11, [("eu", False)])
+    assert "resolved" not in [each.status for each in monitor.told]
+    for minute in range(12, 60):
+        monitor.minute(minute, [("eu", True)])
+    assert "resolved" in [each.status for each in monitor.told]
 
 
 def test_two_of_three_regions_alert_and_one_alone_does_not() -> None:

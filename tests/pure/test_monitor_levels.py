@@ -156,7 +156,7 @@ def test_a_rate_of_burning_is_met_exactly_at_its_number_of_bad_probes() -> None:
     page = PACES[0]
     five = Counts(0, 5)
     assert [page.burns(0.99, Counts(1_000 - bad, bad), five) for bad in (143, 144)] == [False, True]
-    assert page.burns(0.99, Counts(0, 2), Counts(0, 2)) is False, "two bad probes are too few"
+    assert page.burns(0.99, Counts(0, 2), Counts(0, 2)) is None, "two bad probes are too few, for its end, too"
     assert page.burns(0.99, Counts(0, 9), Counts(0, 0)) is None, "no probe says that it still burns"
     assert Counts(97, 3).budget_left(0.99) == pytest.approx(-2)
     assert Counts(0, 0).budget_left(0.99) == 1

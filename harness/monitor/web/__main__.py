@@ -24,6 +24,7 @@ from streamgauge.harness.monitor.process import say
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.monitor.web.app import Served, app
 from streamgauge.harness.monitor.web.connection import Connection
+from streamgauge.harness.unexpected import sentence
 from streamgauge.reports import status_page
 
 _BACKLOG = 64  # connections that are accepted in one turn of the loop
@@ -96,6 +97,8 @@ def _take(otlp: Otlp, new: NewProbes) -> str:
             otlp.take(probes)
     except StoreError as fault:
         return str(fault)
+    except Exception as fault:  # noqa: BLE001 - a mistake must not end the thread: the collector would get nothing more
+        return f"metrics are not exported: unexpected error: {sentence(fault)}"
     return ""
 
 
