@@ -90,7 +90,16 @@ class Seen:
     @property
     def reused(self) -> bool:
         """Whether it came on a connection that was there already."""
-        return self.record.started_at is not None and self.record.connected_at is None and self.status is not None
+        return self._on_kept_connection and self.status is not None
+
+    @property
+    def dropped(self) -> bool:
+        """Whether a connection that was there already was closed on the question, as clients know and ask again."""
+        return self._on_kept_connection and self.status is None and self.outcome is Outcome.RESET
+
+    @property
+    def _on_kept_connection(self) -> bool:
+        return self.record.started_at is not None and self.record.connected_at is None
 
     def header(self, name: str) -> str:
         """In lower case; "" if it is not there."""

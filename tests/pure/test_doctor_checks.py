@@ -1,5 +1,6 @@
 """What single checks of `doctor` make of evidence that real servers rarely give."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -119,3 +120,16 @@ def test_a_server_that_sends_one_by_one_is_not_among_those_to_change(in_front: s
     assert (found.status, found.headline) == ("fail", headline)
     assert found.fixes[0].line.startswith(line)
     assert not any("Starlette" in fix.line for fix in found.fixes)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "connected_at", "status"),
+    [(Outcome.RESET, None, "pass"), (Outcome.RESET, 1_000_000, "fail"), (Outcome.UNREACHABLE, None, "fail")],
+)
+def test_a_question_into_a_closing_connection_is_no_answer_that_was_cut(
+    outcome: Outcome, connected_at: int | None, status: str
+) -> None:
+    lost = answer([], outcome=outcome, detail="the connection broke", connected_at=connected_at)
+    lost = dataclasses.replace(lost, status=None)
+    found = {check: look(check, {"as_is": answer(), "warm": lost}).status for check in ("end", "kept_connection")}
+    assert found == {"end": status, "kept_connection": "warn"}

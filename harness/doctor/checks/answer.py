@@ -38,7 +38,7 @@ _BROKEN = {
 def end(evidence: Evidence) -> Result:
     """Every ordinary answer to which the server said yes."""
     first, every = evidence.first, [*evidence.ordinary, *_light(evidence)]
-    asked = [seen for seen in every if not seen.left and seen.status not in _REFUSES_FOR_NOW]
+    asked = [seen for seen in every if not (seen.left or seen.dropped or seen.status in _REFUSES_FOR_NOW)]
     if first is None or not first.answered:
         return unknown("there was no answer to look at")
     if not asked:
