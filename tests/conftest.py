@@ -49,10 +49,15 @@ APART = {
 
 
 class WhereItsServersAre(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """A file goes to one worker, with its servers; of files of whole runs, each test or class of tests goes alone."""
+    """A file goes to one worker, with its servers; of files of whole runs, each test or class of tests goes alone.
+
+    All tests of a browser go to one worker, for starting a browser takes three seconds of a core.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         path, *inside = nodeid.partition("[")[0].split("::")
+        if "browser" in path.split("/"):
+            return "browser"
         if len(inside) == 1 and path.rpartition("/")[2] in APART:
             return nodeid
         return "::".join([path, *inside[:-1]])
