@@ -39,7 +39,7 @@ def _knee(found: Found) -> Iterator[str]:
     if found.knee is not None:
         at, low, high = (found.unit.plain(each) for each in (found.knee.at, found.knee.low, found.knee.high))
         yield f"The knee is about {at} ({low}–{high}; the interval is approximate)."
-    elif found.not_passed is None and found.passed == found.most:
+    elif found.not_passed is None and found.proven == found.most:
         swept = any(level.purpose is Purpose.SWEEP for level in found.levels)
         bound = "the sweep has" if swept else f"{'--max-users' if found.unit is Unit.USERS else '--max-rate'} allows"
         yield f"The knee is above {found.unit.plain(found.most)}, the most that {bound}."

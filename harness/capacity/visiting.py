@@ -3,7 +3,8 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,8 @@ from streamgauge.harness.record.observation import Outcome as Ending
 from streamgauge.harness.record.vitals import Vital
 
 _EVERY = 0.2  # seconds between two looks into the database
+_LOOKS_AGAIN = 1.0  # seconds between two looks at whether the run still stores anything
+_SILENT = 20.0  # seconds; it does every second, on a busy machine every few
 _ALL_FAILED = 20  # streams one after another: the server may be dead
 _STARTING = 60.0  # seconds in which all users of a level must run, beside those that it takes to start them
 _SPAWN_RATE = 50.0  # users a second, at least
@@ -48,6 +51,7 @@ class Visits:
     patience: float  # seconds after which a stream that began must have ended
     unit: Unit
     last_all_failed: bool = False  # whether the last streams of the visit before did
+    heard: "Heard" = field(default_factory=lambda: Heard(0.0, time.monotonic(), time.monotonic()))
 
     def level(self, order: Order) -> Iterator["Looked"]:
         """What is seen of a level for as long as it is asked for: the streams as they end, a batch at a time."""
@@ -56,9 +60,7 @@ class Visits:
         begins: int | None = None
         heard = time.monotonic()
         while True:
-            self.guards.check(self.rows.streams, users)
-            self.driven.wait(_EVERY)
-            self.rows.read()
+            self._wait(users)
             if begins is None and (took := self._settles(order, reached)) is not None:
                 begins = reached + int(took)
             streams = None if begins is None else self.rows.take(begins)
@@ -72,6 +74,15 @@ class Visits:
                 amount = self.unit.amount(order.users)
                 raise Ended(f"no stream that began at {amount} has ended for {self.patience:,.0f} s")
 
+    def _wait(self, users: int) -> None:
+        """Let a moment pass, and read what was stored. Ended if a guard is reached, or nothing is stored any more."""
+        self.guards.check(self.rows.streams, users)
+        self.driven.wait(_EVERY)
+        self.rows.read()
+        if time.monotonic() - self.heard.when > _LOOKS_AGAIN:
+            sampled = self.store.vital(self.driven.run, Vital.USERS).at
+            self.heard = self.heard.after(float(sampled[-1]) if len(sampled) else 0.0)
+
     def _reach(self, order: Order) -> int:
         """When so many users ran, ns on the run's clock."""
         self.guards.check(self.rows.streams, self._users(order))
@@ -84,8 +95,7 @@ class Visits:
         self.driven.load(self.unit, load)
         give_up = time.monotonic() + _STARTING + load / _SPAWN_RATE
         while (reached := self.driven.reached) is None or reached.load != load:
-            self.guards.check(self.rows.streams, 0)
-            self.driven.wait(_EVERY)
+            self._wait(0)
             if time.monotonic() > give_up:
                 raise Ended(
                     f"not all of {load:,} users could be started: the scenario allows fewer, or they end by themselves"
@@ -98,9 +108,7 @@ class Visits:
         most, give_up = 0.0, time.monotonic() + self.patience
         while not len(opened := self._open(since).value) or opened[-1] > _DRAINED * most:
             most = max(most, *opened, 0.0)
-            self.guards.check(self.rows.streams, 0)
-            self.driven.wait(_EVERY)
-            self.rows.read()
+            self._wait(0)
             if time.monotonic() > give_up:
                 raise Ended(f"the streams of the level before were still open after {self.patience:,.0f} s")
 
@@ -187,6 +195,26 @@ def _doubt(outcome: Outcome, doubts: Doubts, counts: Sequence[Count], streams: S
     if doubts.validity is Validity.VALID or (doubts.validity is Validity.DEGRADED and by_refusals):
         return ""
     return doubts.why
+
+
+class Heard(NamedTuple):
+    """The run's latest figures of itself, which it stores every second."""
+
+    at: float  # of the sample, ns on the run's clock
+    since: float  # when the search first saw it, monotonic seconds
+    when: float  # when the search looked last
+
+    def after(self, at: float) -> "Heard":
+        """After another look. Ended if the run stores nothing any more: nobody would see what its streams do."""
+        now = time.monotonic()
+        if at > self.at:
+            return Heard(at, now, now)
+        if now - self.since > _SILENT:
+            raise Ended(
+                f"the run has stored nothing for {_SILENT:.0f} s: the database cannot be written, as on a full disk, "
+                f"or the run's process stands still"
+            )
+        return Heard(self.at, self.since, now)
 
 
 @dataclass(frozen=True, slots=True)

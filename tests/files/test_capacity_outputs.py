@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import jsonschema
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from streamgauge.harness.capacity import outputs, sentences, usl
 from streamgauge.harness.capacity.found import exit_code
@@ -63,6 +64,12 @@ def test_a_search_that_was_ended_early_begins_with_that() -> None:
         "The search was ended early: interrupted. This is what is known so far.",
         "No number of users was shown to keep the SLA.",
     ]
+
+
+def test_a_level_that_was_only_climbed_does_not_place_the_knee_above_it() -> None:
+    climbed = found(levels=[level(4, "passed", 0.0, 400.0)], passed=4, not_passed=None, knee=None, most=4, stopped="x")
+    assert not any("knee" in sentence for sentence in sentences.answer(replace(climbed, proven=None)))
+    assert "The knee is above 4, the most that --max-users allows." in sentences.answer(replace(climbed, proven=4))
 
 
 NOBODY: dict[str, Any] = {"proven": None, "knee": None, "passed": None, "not_passed": 1}

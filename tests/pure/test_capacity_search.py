@@ -1,15 +1,18 @@
 """Which levels a search visits, when a visit is over, and what the search then claims."""
 
+import time
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from streamgauge.harness.capacity import backlog
+from streamgauge.harness.capacity.guards import Ended
 from streamgauge.harness.capacity.path import Order, Purpose, Search, Visited
 from streamgauge.harness.capacity.sequential import LOOKS, ROUNDS, Outcome, Visit, effective
 from streamgauge.harness.capacity.streams import Batch, Limit
 from streamgauge.harness.capacity.units import Unit
+from streamgauge.harness.capacity.visiting import Heard
 from streamgauge.harness.capacity.window import less_open
 from streamgauge.harness.judge.store.rows import VitalSeries
 from tests.support.simulated_capacity import LIMITS, Level, World, search
@@ -231,3 +234,11 @@ def test_a_visit_of_which_no_stream_tells_anything_of_a_limit_is_blind() -> None
     visit = Visit(0, LIMITS)
     untold = Batch(np.zeros((1, 260), bool), np.zeros((1, 260), bool), np.zeros(260))
     assert [(visit.after(untold, LIMITS), visit.is_blind) for _ in range(2)] == [(None, False), (None, True)]
+
+
+def test_a_run_that_stores_nothing_any_more_ends_the_search() -> None:
+    now = time.monotonic()
+    assert Heard(5e9, now - 60, now).after(6e9).since >= now, "a full disk would stop these figures"
+    assert Heard(5e9, now - 5, now).after(5e9).since == now - 5
+    with pytest.raises(Ended, match="the run has stored nothing for 20 s"):
+        Heard(5e9, now - 21, now).after(5e9)
