@@ -115,7 +115,7 @@ def driven(work: Work, most_streams: int | None) -> Iterator[Driven]:
         *locust_options({**work.options, "line": ""}),
         *work.passed_on,
     )
-    environ = {**kinds.environment_without_github(), orders.VARIABLE: theirs.text}
+    environ = {**kinds.environment_without_github(), **theirs.environment}
     how: dict[str, Any] = {
         "env": environ,
         "pass_fds": (theirs.reads, theirs.writes),

@@ -14,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-VARIABLE = "STREAMGAUGE_LEVELS"  # in the environment of the run: its `Ends`, as `given` reads them
+# In the environment of the run: the two descriptors, and how many streams may begin.
+_DESCRIPTORS, _MOST_STREAMS = "STREAMGAUGE_LEVELS", "STREAMGAUGE_MOST_STREAMS"
 _LONGEST = 1 << 20  # bytes of a message; `End` has a row for each visit
 
 
@@ -60,9 +61,9 @@ class Ends:
     most_streams: int | None = None  # that may begin in the run; None: any number
 
     @property
-    def text(self) -> str:
-        """For VARIABLE."""
-        return f"{self.reads},{self.writes},{self.most_streams or 0}"
+    def environment(self) -> dict[str, str]:
+        """What `given` reads in the run."""
+        return {_DESCRIPTORS: f"{self.reads},{self.writes}", _MOST_STREAMS: str(self.most_streams or "")}
 
     def send(self, message: Order | Report) -> None:
         """OSError if the other side is gone."""
@@ -84,12 +85,12 @@ def pipes(most_streams: int | None) -> tuple[Ends, Ends]:
 
 def given() -> Ends | None:
     """In the process of a run: its ends, if a search drives it."""
-    text = os.environ.pop(VARIABLE, "")
+    descriptors, most_streams = (os.environ.pop(name, "") for name in (_DESCRIPTORS, _MOST_STREAMS))
     try:
-        reads, writes, most_streams = map(int, text.split(","))
+        reads, writes = map(int, descriptors.split(","))
     except ValueError:
         return None
-    return Ends(reads, writes, most_streams or None)
+    return Ends(reads, writes, int(most_streams) if most_streams.isdecimal() else None)
 
 
 class Lines:

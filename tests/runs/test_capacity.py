@@ -92,7 +92,8 @@ def test_every_output_says_the_same(searched: Searched) -> None:
 
 
 def test_an_open_load_is_searched_by_its_rate(url: str, tmp_path: Path) -> None:
-    (tmp_path / "streamgauge.toml").write_text(CONFIG)
+    # A level is watched for ten times the longest wait that is allowed.
+    (tmp_path / "streamgauge.toml").write_text(CONFIG.replace("10s", "1s"))
     ended = command(
         "streamgauge", "capacity", url, "--open", "--sweep", "15", "--max-users", 100, "--json", "found.json",
         "--report", "found.html", "--max-minutes", 2, cwd=tmp_path,
@@ -103,6 +104,8 @@ def test_an_open_load_is_searched_by_its_rate(url: str, tmp_path: Path) -> None:
     assert "streams due per second" in (tmp_path / "found.html").read_text()
     (level,) = found["levels"]
     assert 10 < level["completions"] < 20
+    assert (found["per_second"]["proven"], level["per_second"]) == (15, 15)
+    jsonschema.Draft202012Validator(SCHEMA).validate(found)
 
 
 def test_a_server_that_dies_ends_the_search_with_what_is_known(tmp_path: Path) -> None:
