@@ -36,7 +36,7 @@ quick: install
 	$(BIN)/pytest -q -n $(JOBS) --hypothesis-profile=quick tests/pure
 
 # Other people's servers and proxies, not part of `make test`: the first time it installs them below out/wild (ten minutes
-# of CPU), later it takes two minutes. The last lines say what was asked, and what was not and why.
+# of CPU), later it takes five minutes. The last lines say what was asked, and what was not and why.
 wild: install
 	$(BIN)/pytest tests/wild
 
