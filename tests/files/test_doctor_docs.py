@@ -16,6 +16,7 @@ from streamgauge.harness.doctor.experiments import EXPERIMENTS
 from streamgauge.harness.doctor.products import PRODUCTS, table
 from streamgauge.harness.doctor.reach import Reach
 from streamgauge.harness.doctor.seen import Seen
+from tests.support.examined import STREAM, answer, evidence
 from tests.support.record import observation
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -70,3 +71,13 @@ def test_each_line_to_change_has_a_source_and_no_product_is_there_twice() -> Non
 
 def test_the_page_lists_every_product_with_its_lines() -> None:
     assert PAGE.endswith(f"\n{table()}")
+
+
+def test_the_html_page_begins_with_the_verdict_and_leaves_urls_and_marks_as_they_are() -> None:
+    headers = {**STREAM, "content-type": "application/json"}
+    shown = page.render(Diagnosis.of(evidence(answer(headers=headers), url="http://h/v1")))
+    assert "<span>fail</span></h1>" in shown
+    assert "“application/json”" in shown
+    assert "http://h/v1" in shown
+    assert "Http://" not in shown
+    assert "`" not in shown.partition("</header>")[2].partition("<script")[0]
