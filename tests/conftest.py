@@ -66,7 +66,7 @@ class WhereItsServersAre(LoadScopeScheduling):  # type: ignore[misc]  # xdist ha
 def pytest_collection_finish() -> None:
     """Locust replaces parts of the standard library, and a worker of `pytest -n` that imported it hangs.
 
-    Every worker collects all tests, so what is slow to import is imported by the tests that use it.
+    Workers wait until all tests are collected, so what is slow to import is imported by the tests that use it.
     """
     if "locust" in sys.modules:
         raise pytest.UsageError(

@@ -39,6 +39,8 @@ PROGRAMS = {  # for each program: its `main`, and what is imported before it is 
         "streamgauge.harness.commands.ab", "scipy.special", "rich.progress",
     ),
 }  # fmt: skip
+# What some forks import, for more than a second: not before tests of a single file, of which most have no use for it.
+_IF_SHARED = {"server": ("streamgauge.reference_server.upstream.anthropic",)}
 _SHARED = "STREAMGAUGE_TEST_FORKS"  # in the environment: the folder with the doors of all programs, once there is one
 _HERE = Path(__file__).parent
 _STAND_IN = """#!{python} -IS
@@ -137,7 +139,7 @@ def share() -> None:
     """Make all that this process starts from now on fork from the same processes, which are children of this one."""
     folder = tempfile.TemporaryDirectory(prefix="forks-")
     for program in PROGRAMS:
-        _started(program, folder)
+        _started(program, folder, _IF_SHARED.get(program, ()))
     os.environ[_SHARED] = folder.name
 
 
@@ -147,9 +149,9 @@ def workers(arguments: Sequence[str]) -> Forks:
     return Forks(_prepared(folder, "pytest", ["-m", "tests.support.workers"], arguments))
 
 
-def _started(program: str, folder: "tempfile.TemporaryDirectory[str]") -> Path:
+def _started(program: str, folder: "tempfile.TemporaryDirectory[str]", also: Sequence[str] = ()) -> Path:
     """The door of a process that forks this program. It imports nothing before the first order."""
-    return _prepared(folder, program, [str(_HERE / "forking.py")], PROGRAMS[program])
+    return _prepared(folder, program, [str(_HERE / "forking.py")], [*PROGRAMS[program], *also])
 
 
 def _prepared(

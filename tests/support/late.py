@@ -1,6 +1,6 @@
 """Packages that take a second to import, imported when a test first uses them.
 
-Each worker of `pytest -n` imports all test files but runs a part of the tests.
+The workers of `pytest -n` wait until all test files are imported.
 """
 
 from importlib import import_module

@@ -21,8 +21,8 @@ BEGIN = ("-u", "-c")  # how the words behind `python` begin where execnet starts
 # What tests import as they run: those of all tiers, and those that the quick tier does without.
 _BESIDE = ("numpy.random", "scipy.special", "xdist.remote")
 _BESIDE_NOT_QUICK = (
-    "plotly.graph_objs.bar", "plotly.graph_objs.layout", "plotly.graph_objs.scatter", "plotly.io", "pydantic.v1",
-    "rich.progress", "streamgauge.harness.commands.run", "uvicorn.lifespan.off",
+    "anthropic", "plotly.graph_objs.bar", "plotly.graph_objs.layout", "plotly.graph_objs.scatter", "plotly.io",
+    "pydantic.v1", "rich.progress", "streamgauge.harness.commands.run", "uvicorn.lifespan.off",
 )  # fmt: skip
 
 
