@@ -36,6 +36,7 @@ QUESTION = "Count from one to forty in words, one word on each line. Write nothi
 _TOKENS = 96  # of an answer, at most: forty words and some room
 _LONGEST = 90.0  # seconds for all questions; the one under way may still end
 _TOO_MANY = 429
+_MORE_TRIES = 2
 _SECOND = 1_000_000_000
 _MOST = Timeouts(
     connect=Duration(5 * _SECOND), first_token=Duration(35 * _SECOND), idle=Duration(20 * _SECOND),
@@ -239,10 +240,12 @@ class Session:
         return self.seen[name]
 
     def ask_in_time(self, name: str, person: Person) -> Seen | None:
-        """As `ask`; once more, if this machine read the answer too late to tell how it came."""
+        """As `ask`; up to twice more, while this machine read the answer too late to tell how it came."""
         seen = self.ask(name, person)
-        if seen is not None and seen.late and not self.spent:
-            return self.ask(name, person)
+        for _ in range(_MORE_TRIES):
+            if seen is None or not seen.late or self.spent:
+                break
+            seen = self.ask(name, person)
         return seen
 
     def send(self, name: str, method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> Seen | None:

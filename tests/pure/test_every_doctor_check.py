@@ -187,6 +187,8 @@ FLOW = [
     Case("streaming", WARN, "came within 39 ms", evidence(answer(QUICK), warm=answer(QUICK))),
     Case("streaming", WARN, "came within 39 ms", evidence(answer(QUICK), warm=answer(QUICK), origin=answer(QUICKER))),
     Case("streaming", FAIL, "A proxy holds the stream back", evidence(answer(QUICK), origin=answer())),
+    Case("streaming", FAIL, "or what compresses them",
+         evidence(answer(QUICK, headers=STREAM | {"content-encoding": "gzip"}), origin=answer())),
     Case("path", UNKNOWN, "held back", evidence(answer(QUICK), origin=answer())),
     Case("streaming", FAIL, "came within 156 ms, after 1,056 ms of silence; the server itself",
          evidence(answer(LATER), warm=answer(LATER), origin=answer())),

@@ -203,6 +203,10 @@ def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
         says = f"the server itself sends them one by one, {pace:,.1f} ms apart: something in between holds them"
         innocent = recognised(seen.headers for seen in origin)
         between = [product for product in products if product not in innocent]
+        if _compressed(judged) and (identity is None or not identity.judged):
+            says = f"{says}, or what compresses them: no answer without compression was read in time"
+            lines = (*fixes(between, "compressed"), *fixes(between, "held"))
+            return _Blame(True, says, "A proxy or its compression holds the stream back", lines)
         headline = f"A proxy holds the stream back{_colon(who(between, 'held'))}"
         return _Blame(True, says, headline, fixes(between, "held"))
     if origin and all(seen.held for seen in origin):
@@ -216,6 +220,10 @@ def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
     shown = f"recognised: {names}" if names else "no header names a product"
     says = f"who holds them is not known without --origin ({shown})"
     return _Blame(False, says, f"Something holds the stream back{f', perhaps {name}' if name else ''}", (*held, flush))
+
+
+def _compressed(judged: Sequence[Seen]) -> bool:
+    return all(seen.header("content-encoding") not in {"", "identity"} for seen in judged)
 
 
 def _colon(name: str) -> str:
