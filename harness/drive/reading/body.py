@@ -283,7 +283,8 @@ def _none(_body: bytes, _at: int) -> None:
 def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning], framing: Framing) -> bool:
     """Whether the protocol takes the string between `before` and `after` for the content. Tries two strings.
 
-    Events with a sequence number have no pattern: two of them that are alike have the same number.
+    Events that say something else as well have no pattern: two that are alike have the same sequence number, and a
+    token count that stands in one of them may not be the last one.
     """
     answer = Answer()  # the same for both: the second may mean something else than the first, as a whole item does
     for token in ("x", "four"):
@@ -293,9 +294,9 @@ def _holds(pattern: _Pattern, understand: Callable[[Event, Answer], Meaning], fr
                 return False
         except Malformed:
             return False
-        if answer.number is not None:
+        if answer.number is not None or answer.stop_reason is not None or answer.oddities:
             return False
-    return True
+    return all(getattr(answer, count) is None for count in COUNTS)
 
 
 def _characters(token: bytes) -> int:
