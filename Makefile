@@ -29,9 +29,9 @@ test: install
 	$(BIN)/pytest -n $(JOBS) --no-loadscope-reorder -m "not timing"
 	$(BIN)/pytest -m timing
 
-# These tests never wait, so more processes than cores would only import everything once more.
+# These tests never wait. Three processes on two cores take turns when one of them has the last long test.
 # 25 examples of each property in place of 100 (`test` tries those): they would cost a quarter more.
-quick: JOBS = 2
+quick: JOBS = 3
 quick: install
 	$(BIN)/pytest -q -n $(JOBS) --hypothesis-profile=quick tests/pure
 
