@@ -47,6 +47,12 @@ def _worst(run: Material) -> str:
     several = [parts for parts in by_key if len(parts) > 1]
     noticed = (_failing, partial(_later, "ttft"), partial(_stalled, _facets(run)))
     found = [worst for look in noticed if (worst := _worst_by(look, several)) is not None]
+    errors = run.judgement.rates["error_rate"]
+    if errors.hits and errors.hits >= _MORE_FAILED * errors.n and _worst_by(_failing, several) is None:
+        alike = (
+            f"Everybody: {errors.hits:,} of {errors.n:,} streams failed, and nobody’s surely more often than another’s."
+        )
+        return " ".join([alike, *(apart.told(run) for apart in found)])
     if not found and (slower := _worst_by(partial(_later, "itl"), several)) is not None:
         found = [slower]
     if found:

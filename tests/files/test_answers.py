@@ -98,7 +98,9 @@ def test_a_run_in_which_all_failed_says_how(tmp_path: Path) -> None:
 
 def test_failures_come_before_the_times_of_the_others(tmp_path: Path) -> None:
     refused = [empty(Outcome.REFUSED, http_status=503, detail='HTTP 503: {"error": "overloaded"}')] * 30
-    found = told(tmp_path / "run.db", [*EVEN, *refused])[WHOSE]
+    answered = told(tmp_path / "run.db", [*EVEN, *refused])
+    assert answered[WORST] == "Everybody: 30 of 230 streams failed, and nobody’s surely more often than another’s."
+    found = answered[WHOSE]
     assert found.startswith(
         "The server: 30 of 230 streams failed, most of them refused: HTTP 503. P95 TTFT of the others is "
         "389 ms; most of it is the server’s part"
