@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from streamgauge.harness.judge.figures import figure
+from streamgauge.harness.judge.figures import figure, some
 from streamgauge.harness.judge.measure import statistics
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.rates import RATES
@@ -49,9 +49,8 @@ def _worst(run: Material) -> str:
     found = [worst for look in noticed if (worst := _worst_by(look, several)) is not None]
     errors = run.judgement.rates["error_rate"]
     if errors.hits and errors.hits >= _MORE_FAILED * errors.n and _worst_by(_failing, several) is None:
-        alike = (
-            f"Everybody: {errors.hits:,} of {errors.n:,} streams failed, and nobody’s surely more often than another’s."
-        )
+        failed = f"{errors.hits:,} of {some(errors.n, 'stream')} failed"
+        alike = f"Everybody: {failed}, and nobody’s surely more often than another’s."
         return " ".join([alike, *(apart.told(run) for apart in found)])
     if not found and (slower := _worst_by(partial(_later, "itl"), several)) is not None:
         found = [slower]
@@ -197,7 +196,7 @@ def _theirs(run: Material) -> str:
     errors = judgement.rates["error_rate"]
     if not errors.hits or errors.hits < _MORE_FAILED * errors.n:
         return f"P95 TTFT is {figure(p95, 'ms')}; {divided}."
-    failed = _failed(run, f"{errors.hits:,} of {errors.n:,} streams failed, most of them")
+    failed = _failed(run, f"{errors.hits:,} of {some(errors.n, 'stream')} failed, most of them")
     return f"{failed} P95 TTFT of the others is {figure(p95, 'ms')}; {divided}."
 
 

@@ -86,7 +86,7 @@ def _told(verdict: Verdict) -> str:
 def _without_end(verdict: Verdict) -> str:
     """`p95(ttft) was 4,462 ms, and 4 of 78 streams never had one`: of a figure that failed streams make infinite."""
     subject, of = verdict.subject.text, "" if verdict.where == Where() else f" of {words(verdict.where)}"
-    failed = f"{verdict.failed:,} of {verdict.n:,} streams"
+    failed = f"{verdict.failed:,} of {some(verdict.n, 'stream')}"
     if verdict.plain is None:
         return f"{failed}{of} never had a {verdict.figure}"
     return f"{subject}{of} was {figure_or_never(verdict.plain, verdict.unit)}, not counting {failed} that never had one"
