@@ -45,11 +45,10 @@ def answers(run: Material) -> tuple[Answer, ...]:
 def _worst(run: Material) -> str:
     by_key = [[part for part in run.judgement.parts if part.key == key] for key in _KEYS]
     several = [parts for parts in by_key if len(parts) > 1]
-    noticed = (_failing, partial(_later, "ttft"), partial(_stalled, _facets(run)))
-    found = [worst for look in noticed if (worst := _worst_by(look, several)) is not None]
-    errors = run.judgement.rates["error_rate"]
-    if errors.hits and errors.hits >= _MORE_FAILED * errors.n and _worst_by(_failing, several) is None:
-        failed = f"{errors.hits:,} of {some(errors.n, 'stream')} failed"
+    failing = _worst_by(_failing, several)
+    noticed = (partial(_later, "ttft"), partial(_stalled, _facets(run)))
+    found = [worst for worst in (failing, *(_worst_by(look, several) for look in noticed)) if worst is not None]
+    if failing is None and (failed := _failures(run)):
         alike = f"Everybody: {failed}, and nobody’s surely more often than another’s."
         return " ".join([alike, *(apart.told(run) for apart in found)])
     if not found and (slower := _worst_by(partial(_later, "itl"), several)) is not None:
@@ -193,11 +192,18 @@ def _theirs(run: Material) -> str:
     if p95 is None:
         return _failed(run, "no stream had a first token, and most were")
     divided = _divided(p95, judgement.measurements.distribution("ttft_wire"))
-    errors = judgement.rates["error_rate"]
-    if not errors.hits or errors.hits < _MORE_FAILED * errors.n:
+    failed = _failures(run)
+    if not failed:
         return f"P95 TTFT is {figure(p95, 'ms')}; {divided}."
-    failed = _failed(run, f"{errors.hits:,} of {some(errors.n, 'stream')} failed, most of them")
-    return f"{failed} P95 TTFT of the others is {figure(p95, 'ms')}; {divided}."
+    return f"{_failed(run, f'{failed}, most of them')} P95 TTFT of the others is {figure(p95, 'ms')}; {divided}."
+
+
+def _failures(run: Material) -> str:
+    """`60 of 228 streams failed`; "" if so few did that it may be noise."""
+    errors = run.judgement.rates["error_rate"]
+    if not errors.hits or errors.hits < _MORE_FAILED * errors.n:
+        return ""
+    return f"{errors.hits:,} of {some(errors.n, 'stream')} failed"
 
 
 def _failed(run: Material, what: str) -> str:

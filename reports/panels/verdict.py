@@ -79,17 +79,13 @@ def _told(verdict: Verdict) -> str:
     of = "" if verdict.where == Where() else f" of {words(verdict.where)}"
     limit = figure_or_never(verdict.limit, verdict.unit)
     if verdict.observed == math.inf:
-        return f"{_without_end(verdict)}; limit {limit}"
+        # Not counting the streams that make it infinite: `p95(ttft) was 4,462 ms, not counting 4 of 78 streams …`.
+        failed = f"{verdict.failed:,} of {some(verdict.n, 'stream')}"
+        if verdict.plain is None:
+            return f"{failed}{of} never had a {verdict.figure}; limit {limit}"
+        plain = figure_or_never(verdict.plain, verdict.unit)
+        return f"{subject}{of} was {plain}, not counting {failed} that never had one; limit {limit}"
     return f"{subject.replace('_', ' ')}{of} was {figure_or_never(verdict.observed, verdict.unit)}, limit {limit}"
-
-
-def _without_end(verdict: Verdict) -> str:
-    """`p95(ttft) was 4,462 ms, and 4 of 78 streams never had one`: of a figure that failed streams make infinite."""
-    subject, of = verdict.subject.text, "" if verdict.where == Where() else f" of {words(verdict.where)}"
-    failed = f"{verdict.failed:,} of {some(verdict.n, 'stream')}"
-    if verdict.plain is None:
-        return f"{failed}{of} never had a {verdict.figure}"
-    return f"{subject}{of} was {figure_or_never(verdict.plain, verdict.unit)}, not counting {failed} that never had one"
 
 
 def _would_settle(verdicts: list[Verdict], seconds: float) -> str:
