@@ -1,6 +1,6 @@
 """Options and arguments that several commands share. The options of a run are defined in `run.options`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import reduce
 from typing import Any
 
@@ -115,3 +115,12 @@ class _NumberOr(click.IntRange):
             return super().convert(value, param, ctx)
         except click.BadParameter:
             self.fail(f"{value!r}: write {self._word}, or a whole number of {self.min} or more", param, ctx)
+
+
+def refuse_of_search(given: Mapping[str, bool], run: str, why: str) -> None:
+    """UsageError for an option that was given, but that is not for a run that a search for a capacity made."""
+    for name, is_given in given.items():
+        if is_given:
+            raise click.UsageError(
+                f"--{name}: {run} is a search for a capacity, {why}: leave it out, or name another run with --run"
+            )

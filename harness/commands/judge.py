@@ -54,12 +54,8 @@ def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | No
 
 def _searched(found: Found, outputs: Sequence[Output], given: Mapping[str, bool], config: str | None) -> Exit:
     """Tell what a search found. UsageError for an option that only the judgement of a run has."""
-    for name, is_given in {**given, "config": config is not None}.items():
-        if is_given:
-            raise click.UsageError(
-                f"--{name}: {found.run} is a search for a capacity, whose levels were judged while it went on: "
-                f"leave it out, or name another run with --run"
-            )
+    judged = "whose levels were judged while it went on"
+    click_options.refuse_of_search({**given, "config": config is not None}, found.run, judged)
     check(outputs)
     console = errors_console() if any(output.path == "-" for output in outputs) else None
     write(found, outputs, [partial(Screen(found.unit, console).told, found)])

@@ -55,12 +55,7 @@ def command(db: str, run_id: str | None, config: str | None, output: str, redact
 
 def _write_search(found: Found, output: str, given: Mapping[str, bool]) -> None:
     """The page of a search for a capacity. UsageError for an option that it does not have."""
-    for name, is_given in given.items():
-        if is_given:
-            raise click.UsageError(
-                f"--{name}: {found.run} is a search for a capacity, whose page has no such option: "
-                f"leave it out, or name another run with --run"
-            )
+    click_options.refuse_of_search(given, found.run, "whose page has no such option")
     save(capacity.render(found), output)
     lines.show(f"{output}: {found.run}, {sentences.answer(found)[0]}")
 
