@@ -7,6 +7,7 @@ from statistics import median
 from typing import NamedTuple
 
 from streamgauge.harness.counting import some
+from streamgauge.harness.doctor.checks.reach import REFUSES_FOR_NOW
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
@@ -23,7 +24,6 @@ _SILENT = 0.8  # s without an event, from which a timeout may have ended it
 _LATE = 0.5  # s that a cut by the same timeout may come later than another
 _FIELD = re.compile(rb"(?:data|event|id|retry)(?::|$)|:")
 _ENOUGH = 40  # characters of an offending line
-_REFUSES_FOR_NOW = {429, 503, 529}  # no answer, and no broken one: see `retry_after`
 _GUESSED_END = re.compile('^end = "(\\w+)"', re.MULTILINE)
 _BROKEN = {
     Outcome.TRUNCATED,
@@ -38,7 +38,7 @@ _BROKEN = {
 def end(evidence: Evidence) -> Result:
     """Every ordinary answer to which the server said yes."""
     first, every = evidence.first, [*evidence.ordinary, *_light(evidence)]
-    asked = [seen for seen in every if not (seen.left or seen.dropped or seen.status in _REFUSES_FOR_NOW)]
+    asked = [seen for seen in every if not (seen.left or seen.dropped or seen.status in REFUSES_FOR_NOW)]
     if first is None or not first.answered:
         return unknown("there was no answer to look at")
     if not asked:

@@ -11,7 +11,7 @@ from streamgauge.harness.record.path_limits import whose
 
 _DAYS = 14  # left of a certificate, below which it is time to renew it
 _SLOW_LOOKUP = 500.0  # ms
-_REFUSES_FOR_NOW = {429, 503, 529}
+REFUSES_FOR_NOW = {429, 503, 529}  # no answer, and no broken one: see `retry_after`
 _GAVE_UP = {503, 504, 524}  # as Heroku's router, most proxies, and Cloudflare say it
 _HTTP2 = "https://developer.mozilla.org/docs/Web/API/Server-sent_events/Using_server-sent_events"
 _TLS = "https://ssl-config.mozilla.org/"
@@ -41,7 +41,7 @@ def answers(evidence: Evidence) -> Result:
             *fixes(evidence.products, "idle"),
             headline=f"The path gives up after {after:.0f} s: {who(evidence.products, 'idle') or limit}",
         )
-    if first.status // 100 == 3 or first.status < 500 or first.status in _REFUSES_FOR_NOW:
+    if first.status // 100 == 3 or first.status < 500 or first.status in REFUSES_FOR_NOW:
         return unknown(told)
     return fail(
         told, Fix("the server's log, and a proxy's", _SERVER_ERROR), headline=f"The server fails: HTTP {first.status}"
@@ -151,7 +151,7 @@ def kept(evidence: Evidence) -> Result:
 
 
 def retry_after(evidence: Evidence) -> Result:
-    refusals = [seen for seen in evidence.seen.values() if seen.status in _REFUSES_FOR_NOW]
+    refusals = [seen for seen in evidence.seen.values() if seen.status in REFUSES_FOR_NOW]
     if not refusals:
         return unknown("no question was refused for its rate or for overload")
     lacking = [seen for seen in refusals if not seen.header("retry-after")]
