@@ -47,21 +47,23 @@ def pause() -> None:
 # Stamps
 
 
+def one_by_one(peer: Peer) -> list[tuple[int, int]]:
+    """Five tokens and the end. Returns when each was sent."""
+    peer.request()
+    peer.send(CHUNKED)
+    for piece in (*map(token, range(5)), DONE):
+        pause()
+        peer.send(chunk(piece))
+    peer.send(LAST)
+    return peer.sent[1:-1]
+
+
 @linux
 def test_every_read_on_loopback_has_a_kernel_stamp_of_its_sending() -> None:
     assert kernel_stamps()
     clock = RunClock.starting_at(time.time_ns())
 
-    def script(peer: Peer) -> list[tuple[int, int]]:
-        peer.request()
-        peer.send(CHUNKED)
-        for piece in (*map(token, range(5)), DONE):
-            pause()
-            peer.send(chunk(piece))
-        peer.send(LAST)
-        return peer.sent[1:-1]
-
-    with scripted(script) as server:
+    with scripted(one_by_one) as server:
         person = client(server.url, clock=clock)
         seen = ask(person)
         assert all(stamped_true(seen, clock, server.result()))
@@ -77,16 +79,7 @@ def test_every_read_on_loopback_has_a_kernel_stamp_of_its_sending() -> None:
 def test_reads_have_stamps_of_their_own_while_python_hurries() -> None:
     clock = RunClock.starting_at(time.time_ns())
 
-    def script(peer: Peer) -> list[tuple[int, int]]:
-        peer.request()
-        peer.send(CHUNKED)
-        for piece in (*map(token, range(5)), DONE):
-            pause()
-            peer.send(chunk(piece))
-        peer.send(LAST)
-        return peer.sent[1:-1]
-
-    with scripted(script) as server, turns.Shorter():
+    with scripted(one_by_one) as server, turns.Shorter():
         seen = observe(server.url, clock=clock)
         assert all(stamped_true(seen, clock, server.result()))
     assert (seen.outcome, seen.coalesced_reads) == (Outcome.COMPLETED, 0)
