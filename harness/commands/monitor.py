@@ -12,7 +12,8 @@ import click
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import Config
-from streamgauge.harness.config.secrets import Variables, is_url
+from streamgauge.harness.config.secrets import Variables
+from streamgauge.harness.config.urls import is_url
 from streamgauge.harness.errors import ConfigError, StoreError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import kinds, lines

@@ -4,6 +4,7 @@ schema           the tables, their keys and defaults
 alerts           the tables [[alert]]
 duration         a length of time with its unit
 share            a percentage
+urls             whether a text is a URL, and how it may be shown
 contents         a file's bytes, up to a size
 edit             changes keys of a config file, and keeps its comments
 load             the file → Config

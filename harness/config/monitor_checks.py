@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Config, Maintenance, Monitor, MonitorTarget, Slo
+from streamgauge.harness.config.urls import is_url
 from streamgauge.harness.near_miss import listed
 
 _SECOND, _HOUR, _DAY = (Duration.parse(text) for text in ("1s", "1h", "1d"))
@@ -98,12 +98,7 @@ def _of_url(place: str, url: str, key: str) -> Iterator[str]:
 
 
 def _is_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        whole = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # such as a port that is no number
-        return False
-    return whole and len(text) <= _LONGEST_URL and not re.search(r"[\s\x00-\x1f\x7f]", text)
+    return is_url(text) and len(text) <= _LONGEST_URL and not re.search(r"[\s\x00-\x1f\x7f]", text)
 
 
 def _of_labels(labels: dict[str, str]) -> Iterator[str]:

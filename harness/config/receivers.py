@@ -10,7 +10,8 @@ import msgspec
 from streamgauge.harness.config.alerts import AnyReceiver, Email, is_address
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.redaction import Redaction
-from streamgauge.harness.config.secrets import Variables, is_url
+from streamgauge.harness.config.secrets import Variables
+from streamgauge.harness.config.urls import is_url
 from streamgauge.harness.errors import ConfigError
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

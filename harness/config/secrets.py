@@ -8,13 +8,13 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 
 from streamgauge.harness.config import credentials, literals
 from streamgauge.harness.config.redaction import SHORTEST, Redaction, decoded, is_recognised
 from streamgauge.harness.config.schema import Metrics, Target
+from streamgauge.harness.config.urls import is_url, public_url
 from streamgauge.harness.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
@@ -180,20 +180,6 @@ def public(target: Target) -> dict[str, Any]:
         if target.metrics.headers:
             shown["metrics"]["headers"] = dict.fromkeys(target.metrics.headers, "…")
     return shown
-
-
-def is_url(text: str) -> bool:
-    """Whether it is a whole `http://` or `https://` URL with a host."""
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is not a number
-        return False
-
-
-def public_url(url: str) -> str:
-    """Without user, password and query; variables stay as they are written."""
-    return re.sub(r"[?#].*", "?…", re.sub(r"(^|//)[^/?#]*@", r"\1…@", url), flags=re.DOTALL)
 
 
 def _holds_short_key(value: str) -> bool:

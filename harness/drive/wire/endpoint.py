@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import gevent
 from gevent import monkey
 
-from streamgauge.harness.config.secrets import public_url
+from streamgauge.harness.config.urls import public_url
 from streamgauge.harness.drive.wire.broken import reason
 from streamgauge.harness.errors import TargetError
 
