@@ -168,12 +168,12 @@ class Session:
 
         def watch() -> None:
             began = time.monotonic()
-            while person.client.has_idle:
+            while person.client.connected:
                 self.figures[f"{name}_open"] = time.monotonic() - began
                 gevent.sleep(0.25)
             self.figures[f"{name}_closed"] = time.monotonic() - began
 
-        if person.client.has_idle:
+        if person.client.connected:
             self._watching.append(gevent.spawn(watch))
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class Client(Protocol):
 
     @property
     def connected(self) -> bool:
-        """Whether the next stream goes over a connection that is open already."""
+        """Whether it keeps a connection that the server has not closed, for the next stream."""
         ...
 
     def hang_up(self) -> None:

@@ -81,11 +81,6 @@ class WireClient:
             self._idle.close()
             self._idle = None
 
-    @property
-    def has_idle(self) -> bool:
-        """Whether it keeps a connection that the server has not closed."""
-        return self._idle is not None and self._idle.usable()
-
     def close(self) -> None:
         for connection in self._lingering:
             connection.close()
