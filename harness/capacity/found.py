@@ -98,19 +98,19 @@ def told_per_second(found: Found) -> Found:
     if found.unit is not Unit.RATE:
         return found
 
-    def per_second(load: float | None) -> float | None:
-        return None if load is None else round(found.unit.shown(load), 3)
+    def per_second(load: float) -> float:
+        return round(found.unit.shown(load), 3)
 
-    knee = found.knee
+    def if_known(load: float | None) -> float | None:
+        return None if load is None else per_second(load)
+
     told = PerSecond(
-        proven=per_second(found.proven),
-        knee=None
-        if knee is None
-        else Knee(*(round(found.unit.shown(each), 3) for each in (knee.at, knee.low, knee.high))),
-        passed=per_second(found.passed),
-        not_passed=per_second(found.not_passed),
-        at_least=per_second(found.at_least),
-        most=found.unit.shown(found.most),
+        proven=if_known(found.proven),
+        knee=found.knee and Knee(*map(per_second, msgspec.structs.astuple(found.knee))),
+        passed=if_known(found.passed),
+        not_passed=if_known(found.not_passed),
+        at_least=if_known(found.at_least),
+        most=per_second(found.most),
     )
     levels = [msgspec.structs.replace(level, per_second=per_second(level.users)) for level in found.levels]
     return msgspec.structs.replace(found, per_second=told, levels=levels)

@@ -4,15 +4,18 @@ import msgspec
 
 from streamgauge.harness.capacity.found import SCHEMA, Found
 from streamgauge.harness.errors import StoreError
-from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.judge.verdict.judgement import is_search
 
 
 def found_in(store: Store, run_id: str | None) -> Found | None:
     """None: the run (None: the newest) was no search. StoreError if it was one and its answer is not there."""
     run = store.run(run_id)
-    if not is_search(run):
-        return None
+    return found_of(store, run) if is_search(run) else None
+
+
+def found_of(store: Store, run: Run) -> Found:
+    """What this search found. StoreError if its answer is not there."""
     if not run.instrument["capacity"]:
         raise StoreError(f"{run.id}: the search for a capacity was killed before it had an answer: search again")
     try:

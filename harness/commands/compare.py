@@ -74,7 +74,8 @@ def _two_runs(db: str, other_db: str | None, run_ids: Sequence[str], report: str
         )
     before, after = run_ids or (None, None)
     with Store.open(db) as one, Store.open(other_db or db) as two:
-        old, new = judgement.judge(one, before), judgement.judge(two, after)
+        runs = ((store, judgement.of_one_load(store, run_id)) for store, run_id in ((one, before), (two, after)))
+        old, new = (judgement.judge(store, run.id) for store, run in runs)
     terminal_tables.render_two_runs(old, new)
     if report:
         pages.of_two_runs(old, new, settings, report)

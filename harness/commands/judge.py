@@ -2,24 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from types import ModuleType
 from typing import Any
 
 import click
 
-from streamgauge.harness.capacity.found import Found, exit_code
-from streamgauge.harness.capacity.kept import found_in
-from streamgauge.harness.capacity.outputs import check, write
-from streamgauge.harness.capacity.screen import Screen
 from streamgauge.harness.commands import click_options
 from streamgauge.harness.commands.rules_file import rules_and_reader
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.outputs import dispatch, kinds, terminal
 from streamgauge.harness.judge.outputs.kinds import Output
-from streamgauge.harness.judge.outputs.rich_text import errors_console
-from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store import Run, Store
 from streamgauge.harness.judge.verdict import itl_counts, judgement
 
 
@@ -39,10 +33,11 @@ def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | No
     outputs = kinds.requested(options["output"], options["json"])
     rules, reader = rules_and_reader(config)
     with Store.open(db) as store:
-        found = found_in(store, run_id)
-        if found is not None:
-            ctx.exit(_searched(found, outputs, {name: bool(options[name]) for name in ("alert", "all")}, config))
-        judged = judgement.judge(store, run_id, rules, reader=reader)
+        run = store.run(run_id)
+        if judgement.is_search(run):
+            given = {"alert": options["alert"], "all": options["all"], "config": config is not None}
+            ctx.exit(_search(store, run, outputs, given))
+        judged = judgement.judge(store, run.id, rules, reader=reader)
         with suppress(StoreError):  # of a file that is read-only, or that another process is writing to
             itl_counts.keep(store, judged)
     dispatch.show(judged, outputs, printing=terminal.show_all if options["all"] else terminal.show)
@@ -52,14 +47,11 @@ def command(ctx: click.Context, /, db: str, run_id: str | None, config: str | No
     ctx.exit(code)
 
 
-def _searched(found: Found, outputs: Sequence[Output], given: Mapping[str, bool], config: str | None) -> Exit:
-    """Tell what a search found. UsageError for an option that only the judgement of a run has."""
-    judged = "whose levels were judged while it went on"
-    click_options.refuse_of_search({**given, "config": config is not None}, found.run, judged)
-    check(outputs)
-    console = errors_console() if any(output.path == "-" for output in outputs) else None
-    write(found, outputs, [partial(Screen(found.unit, console).told, found)])
-    return exit_code(found)
+def _search(store: Store, run: Run, outputs: Sequence[Output], given: Mapping[str, bool]) -> Exit:
+    """Imported only here: a verdict of a load test needs nothing of a search."""
+    from streamgauge.harness.commands import searched  # noqa: PLC0415
+
+    return searched.told(store, run, outputs, given)
 
 
 def _alerting() -> ModuleType:

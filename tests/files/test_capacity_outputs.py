@@ -15,6 +15,7 @@ from streamgauge.harness.capacity import outputs, sentences, usl
 from streamgauge.harness.capacity.found import exit_code
 from streamgauge.harness.config.schema import Sla
 from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.judge.compare import history
 from streamgauge.harness.judge.outputs.kinds import requested
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.judge.verdict.judgement import RunVerdict, judge
@@ -173,11 +174,29 @@ def test_the_database_of_a_search_says_what_was_found_and_not_what_its_rules_wou
     assert "search for a capacity" in invoke("baseline", "accept", path, "--name", "main").output
 
 
+def test_a_history_and_a_comparison_are_of_the_newest_run_of_one_load(tmp_path: Path) -> None:
+    path = database(tmp_path / "run.db", ttfts([100.0] * 20))
+    with Store.open(path) as store:
+        search = {"id": "run-2", "instrument": {"capacity": msgspec.to_builtins(found())}}
+        store.start_run(replace(store.run(), **search))
+        store.finish_run("run-2", ended_ns=10**10, status="finished")
+        assert store.run().id == "run-2"
+        assert [point.run.id for point in history.read(store).points] == ["run-1"]
+    compared = invoke("compare", path, path)
+    assert (compared.exit_code, "run-1" in compared.output, "run-2" in compared.output) == (0, True, False)
+
+
 @pytest.mark.parametrize(
     ("answer", "words", "told"),
     [
         (msgspec.to_builtins(found()), ["judge", "--all"], "--all: {run} is a search for a capacity"),
         (msgspec.to_builtins(found()), ["report", "--redact"], "--redact: {run} is a search for a capacity"),
+        (
+            msgspec.to_builtins(found()),
+            ["history"],
+            "run-1 is a search for a capacity, whose figures are of many loads",
+        ),
+        (msgspec.to_builtins(found()), ["compare", "--run", "run-1", "--run", "run-1"], "run-1 is a search for a"),
         ({}, ["judge"], "run-1: the search for a capacity was killed before it had an answer: search again"),
         ({"schema": "x"}, ["judge"], "run-1: what the search found is no streamgauge/capacity/1, or damaged"),
     ],

@@ -16,6 +16,7 @@ from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.store import Run, Store, Streams
+from streamgauge.harness.judge.verdict.judgement import is_search, of_one_load
 from streamgauge.harness.judge.verdict.validity import was_spent
 from streamgauge.harness.record.observation import FAILURES
 
@@ -74,8 +75,11 @@ class History:
 
 
 def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> History:
-    """The runs that did the same work as this one (None: the newest), finished or ended by their budget. StoreError."""
-    fingerprint = store.run(run_id).fingerprint
+    """The runs that did the same work as this one, finished or ended by their budget.
+
+    `run_id`: None: the newest run of one load. StoreError.
+    """
+    fingerprint = of_one_load(store, run_id).fingerprint
     ended = [run for run in store.runs() if _counts(run)]
     alike = [run for run in ended if run.fingerprint == fingerprint]
     baselines: dict[str, list[str]] = {}
@@ -103,7 +107,9 @@ def read(store: Store, run_id: str | None = None, margin: float = 0.05) -> Histo
 
 
 def _counts(run: Run) -> bool:
-    """Whether it ended as it was meant to: by itself, or because its budget was spent."""
+    """Whether it had one load, and ended as it was meant to: by itself, or because its budget was spent."""
+    if is_search(run):
+        return False
     return run.status == "finished" or (run.status == "aborted" and was_spent(run))
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from streamgauge.harness.config.duration import decode
 from streamgauge.harness.config.schema import Reader, Where
+from streamgauge.harness.errors import StoreError
 from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
 from streamgauge.harness.judge.figures import some
 from streamgauge.harness.judge.measure import server_counters
@@ -196,6 +197,19 @@ def _judgement(store: Store, run: Run, took: float, passed: _Passed) -> Judgemen
 def is_search(run: Run) -> bool:
     """Whether a search for a capacity drove the run. Its streams are of many loads, most of which are not to be met."""
     return "capacity" in run.instrument
+
+
+def of_one_load(store: Store, run_id: str | None) -> Run:
+    """This run, which must be no search for a capacity. None: the newest that is none. StoreError."""
+    run = store.run(run_id)
+    if run_id is None:
+        run = next((each for each in reversed(store.runs()) if not is_search(each)), run)
+    if is_search(run):
+        raise StoreError(
+            f"{run.id} is a search for a capacity, whose figures are of many loads: name a run of one load; "
+            f"`streamgauge runs` lists them"
+        )
+    return run
 
 
 def unjudged_failures(totals: Totals, verdicts: Sequence[Verdict]) -> str:
