@@ -11,13 +11,14 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 
-SEARCHES, AT_ONCE = 10, 4
+SEARCHES, AT_ONCE = 10, 2
 SLOTS, TOKENS = 40, (30, 50)
 TTFT_MS, ITL_MS, SPREAD = 100.0, 22.0, 0.2  # of an idle server; a full one takes twice as long
 LIMIT_MS = 500.0
@@ -34,22 +35,41 @@ _STREAMGAUGE = [sys.executable, "-c", "from streamgauge.harness.cli import main;
 
 def run() -> dict[str, Any]:
     true = knee()
+    print(f"capacity: the true knee is {true:.1f}", flush=True)
     with ThreadPoolExecutor(AT_ONCE) as threads:
-        found = list(threads.map(search, range(1, SEARCHES + 1)))
-    answered = [each for each in found if each["knee"] is not None]
-    for each in found:
-        at = each["knee"]["at"] if each["knee"] else None
-        print(f"capacity: proven {each['proven']}, knee {at}, {each['seconds']:.0f} s, {each['stopped'] or 'complete'}")
+        found = list(threads.map(partial(told, true), range(1, SEARCHES + 1)))
     return {
         "true_knee": round(true, 1),
         "searches": len(found),
-        "within_10_percent": sum(abs(each["knee"]["at"] / true - 1) < 0.10 for each in answered),
-        "proven_at_most_3_percent_above": sum((each["proven"] or 0) <= 1.03 * true for each in found),
+        "within_10_percent": sum(near(each, true) for each in found),
+        "proven_at_most_3_percent_above": sum(is_safe(each, true) for each in found),
         "longest_seconds": max(each["seconds"] for each in found),
         "proven": [each["proven"] for each in found],
         "knees": [each["knee"] for each in found],
         "generator": [each["gave_way"] for each in found].count("generator"),
     }
+
+
+def told(true: float, seed: int) -> dict[str, Any]:
+    """Search, and print a line on it."""
+    found = search(seed)
+    at = "no knee named" if found["knee"] is None else "knee {at} ({low} to {high})".format(**found["knee"])
+    verdicts = (
+        "within 10 %" if near(found, true) else "not within 10 %",
+        "safe" if is_safe(found, true) else "proven too much",
+    )
+    gave_way = f"{found['gave_way'] or 'nothing'} gave way"
+    words = [f"proven {found['proven']}", at, *verdicts, gave_way, f"{found['seconds']:.0f} s"]
+    print(f"capacity, seed {seed}: {', '.join(words)}, {found['stopped'] or 'complete'}", flush=True)
+    return found
+
+
+def near(found: dict[str, Any], true: float) -> bool:
+    return found["knee"] is not None and abs(found["knee"]["at"] / true - 1) < 0.10
+
+
+def is_safe(found: dict[str, Any], true: float) -> bool:
+    return (found["proven"] or 0) <= 1.03 * true
 
 
 def search(seed: int) -> dict[str, Any]:
