@@ -76,10 +76,15 @@ class Answers:
         if resumable:
             session = self._sessions.create(id, request.url.path, source, writer, delivery)
             session.stream.client = headers.get("stream")
+            session.stream.background = question.in_background
             subscriber = Subscriber(session.log, 0)
+            subscriber.ignores_disconnect = question.in_background
             return EventStream(subscriber, partial(self._sessions.begin, session, subscriber), response_headers)
         stream = Stream(id, source, writer if question.stream else WholeWriter(writer), delivery, self._streams)
         stream.client = headers.get("stream")
+        stream.background = stream.ignores_disconnect = question.in_background
+        if faulty is not None:
+            stream.cancels = faulty.cancels
         begin = partial(self._streams.open, stream)
         if question.stream:
             return EventStream(stream, begin, response_headers)

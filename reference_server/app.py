@@ -166,6 +166,17 @@ def _add_streams(app: FastAPI, sessions: Sessions) -> None:
         """Stop generating an answer. Its client gets an ordinary end. No effect on an answer that has ended."""
         return await ask("cancel", id)
 
+    @app.post("/v1/responses/{id}/cancel")
+    async def cancel_response(id: str) -> dict[str, Any]:
+        """Stop generating an answer of OpenAI Responses that was asked for in the background."""
+        known = await sessions.ask("report", _stream_of(id))
+        if known is None:
+            raise HTTPException(404, f"Response with id {id!r} not found.")
+        if not known["background"]:
+            raise HTTPException(400, "Cannot cancel a synchronous response: leave the stream in place of it.")
+        found = await ask("cancel", known["id"])
+        return {"id": id, "object": "response", "background": True, "status": found["state"]}
+
     @app.get("/streams/{id}/events")
     async def events(id: str, last_event_id: Annotated[str, Header()] = "") -> Response:
         """A resumable answer from its beginning, or after the event that `Last-Event-ID` names, as EventSource asks."""
@@ -177,6 +188,11 @@ def _add_streams(app: FastAPI, sessions: Sessions) -> None:
     async def audit(id: str) -> dict[str, Any]:
         """Each event of a resumable answer, when it was generated, and when a client first had it."""
         return await ask("audit", id)
+
+
+def _stream_of(response: str) -> str:
+    """The id of the stream that carries a response: both are made of the answer's own."""
+    return f"req_{response.removeprefix('resp_')}"
 
 
 def _add_monitoring(app: FastAPI, sessions: Sessions, admission: Admission) -> None:

@@ -24,6 +24,7 @@ from streamgauge.reference_server.model.steps import NO_TOKENS, Step
 from streamgauge.reference_server.truth import Outcome
 
 State = Literal["queued", "running", "paused"] | Outcome  # paused: until the client reads
+Cancels = Literal["all", "nothing", "stream", "generation"]
 
 KEEP_ALIVE = b": keep-alive\n\n"
 
@@ -50,9 +51,9 @@ class Stream:
     # A thousand streams push each other's data out of the processor's cache; slots keep an object in fewer cache lines.
     __slots__ = (
         "_alarm", "_due", "_flusher", "_idle", "_left_at", "_made", "_over", "_owner", "_paused_at",
-        "_pull", "_settings", "_source", "_step", "_steps", "_write", "_writer", "_wrote_at", "client", "detail", "due",
-        "ended_at", "generated", "id", "ignores_disconnect", "over", "paused", "pauses", "received_at", "sent",
-        "sink", "started_at", "state", "status", "streamed", "thinking", "wasted",
+        "_pull", "_settings", "_source", "_step", "_steps", "_write", "_writer", "_wrote_at", "background", "cancels",
+        "client", "detail", "due", "ended_at", "generated", "id", "ignores_disconnect", "over", "paused", "pauses",
+        "received_at", "sent", "sink", "started_at", "state", "status", "streamed", "thinking", "wasted",
     )  # fmt: skip
 
     def __init__(self, id: str, source: Source, writer: Writer, settings: DeliverySettings, owner: Owner) -> None:
@@ -63,6 +64,8 @@ class Stream:
         self.state: State = "queued"
         self.over = False
         self.ignores_disconnect = False  # continues to generate after the client has left: the fault `deaf`
+        self.background = False  # was asked for in the background
+        self.cancels: Cancels = "all"  # what a cancel stops: less than all is the fault `half_cancel`
         self.generated = 0  # tokens
         self.thinking = 0  # of the generated tokens
         self.wasted = 0  # tokens that were generated after the client had left
@@ -248,8 +251,18 @@ class Stream:
 
     def cancel(self) -> None:
         """Stop generating. The client gets an ordinary end of the answer."""
-        if not self.over:
-            self._close("cancelled", replace(self._source.end(self.generated, self.thinking), stop_reason="cancelled"))
+        if self.over or self.cancels == "nothing":
+            return
+        end = replace(self._source.end(self.generated, self.thinking), stop_reason="cancelled")
+        if self.cancels == "all":
+            self._close("cancelled", end)
+        elif self.cancels == "generation":
+            self._end("cancelled")
+        elif self._left_at is None:
+            self._flush()
+            self.sink.write(self._writer.closing(end))
+            self._go_on_alone()
+            self._let_go()
 
     def fail(self, status: int, detail: str, outcome: Outcome = "failed") -> None:
         """Send the client an error event, or cut it off if it does not read."""
@@ -265,12 +278,16 @@ class Stream:
 
     def disconnected(self) -> None:
         """The client has left."""
-        if self.over or self._left_at is not None:
-            return
-        if not self.ignores_disconnect:
+        if self.over:
+            self._let_go()
+        elif self._left_at is None and self.ignores_disconnect:
+            self._go_on_alone()
+        elif self._left_at is None:
             self.wasted = self.generated - len(self.sent)
             self._end("disconnected")
-            return
+
+    def _go_on_alone(self) -> None:
+        """Generate on, for nobody."""
         self._left_at, self.sink = len(self.sent), NullSink()
         self.resume()
 
@@ -278,7 +295,8 @@ class Stream:
         self._flush()
         self.sink.write(self._writer.closing(end))
         if self._left_at is not None:
-            self.wasted, outcome = self.generated - self._left_at, "disconnected"
+            self.wasted = self.generated - self._left_at
+            outcome = outcome if self.background else "disconnected"
         self._end(outcome)
 
     def _flush(self) -> None:
@@ -299,9 +317,14 @@ class Stream:
             self._pull.cancel()
         if isinstance(self._source.steps, AsyncGenerator):
             self._pull = asyncio.get_running_loop().create_task(_closed(self._source.steps, self._pull))
+        if outcome != "cancelled" or self.cancels != "generation":  # that fault leaves the client waiting
+            self._let_go()
+        self._owner.ended(self, outcome)
+
+    def _let_go(self) -> None:
+        """Nothing more will be written to the client."""
         if self._over is not None and not self._over.done():
             self._over.set_result(None)
-        self._owner.ended(self, outcome)
 
 
 async def _closed(steps: AsyncGenerator[Any, None], pull: asyncio.Task[None] | None) -> None:

@@ -137,6 +137,7 @@ def _report(stream: Stream) -> dict[str, Any]:
         "id": stream.id,
         "client": stream.client,
         "state": stream.state,
+        "background": stream.background,
         "detail": stream.detail,
         "tokens": {"generated": stream.generated, "sent": len(stream.sent), "wasted": stream.wasted},
         "seconds": {

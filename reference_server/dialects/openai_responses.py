@@ -1,7 +1,8 @@
 """OpenAI Responses: named and numbered events, items with parts, the whole answer once more in the last event.
 
 https://platform.openai.com/docs/api-reference/responses. Thoughts are sent as the summary of a reasoning item. All
-tools are the client's. The server keeps no answers, so a question brings its whole conversation.
+tools are the client's. The server keeps no answers, so a question brings its whole conversation. A streamed answer may
+be asked for in the background: then only a cancel by its id stops it, and not that its client leaves.
 """
 
 from collections.abc import Iterable, Iterator
@@ -115,17 +116,26 @@ class ResponsesQuestion(Question):
     previous_response_id: str | None = None
     conversation: Any = None
     background: bool | None = None
+    store: bool | None = None
     stream: bool = False
 
     @model_validator(mode="after")
     def _conversation(self) -> "ResponsesQuestion":
-        for name in ("previous_response_id", "conversation", "background"):
+        for name in ("previous_response_id", "conversation"):
             if getattr(self, name):
                 refuse(f"{name}: this server keeps no answers; send all items as input")
+        if self.background and not self.stream:
+            refuse('background: this server keeps no answers; ask for a stream, with "stream": true')
+        if self.background and self.store is False:
+            refuse('background: an answer in the background needs "store": true')
         if isinstance(self.tool_choice, NamedTool) and self.tool_choice.name not in {tool.name for tool in self.tools}:
             refuse(f"Tool choice {self.tool_choice.name!r} not found in 'tools' parameter.")
         _check_calls(self.input)
         return self
+
+    @property
+    def in_background(self) -> bool:
+        return bool(self.background)
 
     def as_chat(self) -> ChatQuestion:
         """The same question as one of OpenAI's older API."""
@@ -255,7 +265,7 @@ class ResponsesWriter:
             "object": "response",
             "created_at": self._start.created,
             "status": status,
-            "background": False,
+            "background": question.in_background,
             "error": None,
             "incomplete_details": None if reason is None else {"reason": reason},
             "instructions": question.instructions,

@@ -53,6 +53,11 @@ class Question(BaseModel):
         """Whether this body is of this dialect, and not of one after it that has the same path."""
         return True
 
+    @property
+    def in_background(self) -> bool:
+        """Whether the answer is generated to its end although its client leaves, unless it is cancelled."""
+        return False
+
     def model_input(self) -> ModelInput:
         raise NotImplementedError
 

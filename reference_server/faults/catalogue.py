@@ -18,6 +18,7 @@ from streamgauge.reference_server.model.answer import ModelFailed
 _MOST_HELD = 1 << 20  # bytes that a fault holds back for one client
 _GARBAGE = {"sse": b"data: {\xff\xfe\n\n", "ndjson": b"{\xff\xfe\n"}
 _LONGEST_BLOCK = 10_000_000_000  # ns
+_PARTS = ("nothing", "stream", "generation")  # of an answer
 _MULTIBYTE = re.compile(rb"[\xc0-\xff]")
 _TERMINAL = re.compile(
     rb"^(?:id:.*\n)?(?:"
@@ -220,6 +221,16 @@ def _deaf(connection: FaultyConnection, _: Any) -> None:
     connection.ignores_disconnect = True
 
 
+def _half_cancel(connection: FaultyConnection, argument: Any) -> None:
+    connection.cancels = argument
+
+
+def _part(text: str) -> str:
+    if text not in _PARTS:
+        raise ValueError(f"{text!r} is nothing that a cancel may stop alone; there are {', '.join(_PARTS)}")
+    return text
+
+
 def _blocking(text: str) -> int:
     nanoseconds = parsing.duration(text)
     if nanoseconds > _LONGEST_BLOCK:
@@ -316,6 +327,12 @@ FAULTS: dict[str, Fault] = {
         _DURATION,
     ),
     "deaf": Fault("The generation continues after the client has left", _deaf),
+    "half_cancel": Fault(
+        "A cancel by the answer's id is accepted, and stops WHAT: `nothing`, the `stream` alone or the `generation` "
+        "alone; no effect on an answer that can be resumed",
+        _half_cancel,
+        Argument("WHAT", _part),
+    ),
 }
 
 

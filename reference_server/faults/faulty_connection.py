@@ -15,6 +15,7 @@ from starlette.types import Message, Send
 
 from streamgauge.reference_server.delivery.connection import Connection
 from streamgauge.reference_server.delivery.sink import Producer
+from streamgauge.reference_server.delivery.stream import Cancels
 from streamgauge.reference_server.dialects.question import SEPARATORS, Framing
 from streamgauge.reference_server.model.answer import Source
 from streamgauge.reference_server.model.steps import NO_TOKENS, Step
@@ -39,6 +40,7 @@ class FaultyConnection:
         self.headers: list[tuple[bytes, bytes]] = []  # added to those of the response
         self.headers_wait = 0  # ns
         self.ignores_disconnect = False
+        self.cancels: Cancels = "all"
         self.silent = False  # nothing goes out any more
         self.rewrites: list[Rewrite] = []  # of everything that goes out, in this order
         self.changes: list[Callable[[bytes], bytes]] = []  # of the next event

@@ -60,6 +60,7 @@ RECORDED: dict[str, tuple[Outcome, int, str | None, int]] = {
     "buffer:100": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
     "buffer_time:20ms": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
     "deaf": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
+    "half_cancel:stream": (Outcome.COMPLETED, TOKENS, "completed", TOKENS),
     "bom, crlf, comments, batch:2, cut@3, buffer:64": (Outcome.TRUNCATED, 3, "disconnected", 3),
     "cr, repeat@3, lose@5, no_terminator": (Outcome.TRUNCATED, TOKENS, "completed", TOKENS),
 }

@@ -1,10 +1,12 @@
 """How the reference server and its streams end: clients that leave, signals, wrong options."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 from streamgauge.reference_server.dialects import DIALECTS
 from streamgauge.reference_server.model.settings import PRESETS
-from tests.support.dialects import in_dialect
+from tests.support.dialects import complaint, in_dialect
 from tests.support.reference import ReferenceServer, events, reference_server, refused
 
 QUICK = ("--preset", "exact", "--ttft", "10ms", "--itl", "1ms", "--tokens", "60")
@@ -43,6 +45,33 @@ def test_generation_stops_when_the_client_has_left(server: ReferenceServer, clie
     assert row["outcome"] == "disconnected"
     assert row["tokens"] - len(row["sent"]) in {0, 1}  # the write of one token can discover that the client has left
     assert row["tokens"] < 100_000
+
+
+def test_an_answer_of_responses_in_the_background_goes_on_without_its_client_until_it_is_cancelled(
+    server: ReferenceServer, client: httpx.Client
+) -> None:
+    path, asked = "/v1/responses", {"model": "m", "input": "?", "stream": True}
+    ids = {}
+    for background in (True, False):
+        with client.stream("POST", path, json=asked | {"background": background}, headers=ENDLESS) as answer:
+            said = "".join(text for text, _ in zip(answer.iter_text(), range(2), strict=False))
+            (ids[background],) = {*re.findall(r'"id":"(resp_\w+)"', said)}
+            assert f'"background":{str(background).lower()}' in said
+            if not background:
+                refused = httpx.post(f"{server.url}{path}/{ids[False]}/cancel")
+                assert (refused.status_code, "synchronous" in complaint(refused)) == (400, True)
+    url = f"/streams/{ids[True].replace('resp', 'req')}"
+    known = client.get(url).json()["tokens"]["generated"]
+    give_up_at = time.monotonic() + 10
+    while client.get(url).json()["tokens"]["generated"] < known + 5:
+        assert time.monotonic() < give_up_at, "it stopped when its client left"
+    for _ in range(2):
+        told = client.post(f"{path}/{ids[True]}/cancel").json()
+        assert told == {"id": ids[True], "object": "response", "background": True, "status": "cancelled"}
+    assert client.get(url).json()["state"] == "cancelled"
+    assert "resp_0" in complaint(client.post(f"{path}/resp_0/cancel"))
+    for odd, fault in (({"stream": False}, "ask for a stream"), ({"store": False}, 'needs "store": true')):
+        assert fault in complaint(client.post(path, json=asked | {"background": True} | odd))
 
 
 def test_a_client_that_leaves_before_the_first_token_is_noticed(server: ReferenceServer, client: httpx.Client) -> None:

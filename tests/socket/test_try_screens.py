@@ -49,6 +49,7 @@ FAULT_ARGUMENTS = {
     "bom": "",
     "gzip": "",
     "deaf": "",
+    "half_cancel": ":stream",
     "no_terminator": "",
 }
 
