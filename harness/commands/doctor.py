@@ -13,6 +13,7 @@ from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.load import load
 from streamgauge.harness.config.schema import ProtocolName
 from streamgauge.harness.doctor import document, markdown, screen
+from streamgauge.harness.doctor.cancelling import EXAMPLE, Way, parsed
 from streamgauge.harness.doctor.candidates import candidates
 from streamgauge.harness.doctor.diagnosis import Diagnosis
 from streamgauge.harness.doctor.examination import Case, examine
@@ -42,6 +43,13 @@ def _duration(ctx: click.Context, param: click.Parameter, text: str | None) -> f
     return seconds
 
 
+def _way(ctx: click.Context, param: click.Parameter, text: str | None) -> Way | None:
+    try:
+        return None if text is None else parsed(text)
+    except ValueError as fault:
+        raise click.BadParameter(str(fault), ctx, param) from None
+
+
 @click.command(name="doctor")
 @click.argument("url")
 @click_options.config_for("The file with [target].")
@@ -65,6 +73,13 @@ def _duration(ctx: click.Context, param: click.Parameter, text: str | None) -> f
     help=f"Hold a stream silent, until something ends it or for so long ({_ALL_KNOWN} without a duration). Needs the "
     "reference server behind the path.",
 )
+@click.option(
+    "--cancel",
+    metavar="'METHOD PATH [BODY]'",
+    callback=_way,
+    help=f"How your server cancels an answer by its id: {EXAMPLE}. {{id}} is a key in the JSON of the stream's events, "
+    "or a header of the answer; a dotted path leads into a table.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON document instead.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print Markdown instead.")
 @click_options.page("Write an HTML page to this file, too, such as page.html.")
@@ -83,6 +98,7 @@ def command(  # noqa: PLR0913 - click passes each option
     budget: int,
     question: str,
     slow: float,
+    cancel: Way | None,
     report: str | None,
     **shown: bool,
 ) -> None:
@@ -104,7 +120,7 @@ def command(  # noqa: PLR0913 - click passes each option
         output.warn(f"asking {urlsplit(url).netloc} … (Ctrl-C shows what was found until then)")
     if report is not None:
         check_place(report)
-    diagnosis = Diagnosis.of(examine(Case(url, asked, origin, budget, question, slow)))
+    diagnosis = Diagnosis.of(examine(Case(url, asked, origin, budget, question, slow, cancel)))
     if report is not None:
         _write(diagnosis, report)
     if shown["as_json"]:

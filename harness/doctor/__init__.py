@@ -4,7 +4,9 @@ seen          one answer, as the checks look at it
 reach         the host's addresses and its TLS
 evidence      all that was seen, as one frozen value
 candidates    what an endpoint may be asked for
+cancelling    how an answer is cancelled by its id
 session       asks within a budget of requests and of time
+counters      the server's own counts of what it generates
 settling      what an endpoint speaks, before anything else is asked
 experiments   what is asked
 examination   everything that is asked, one after the other

@@ -10,6 +10,7 @@ from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.probe.advice import Advice
 
 ORIGIN = "https://app.example"  # of the page that a browser would ask from
+TO_FIRST_LOOK, BETWEEN_LOOKS = 1.0, 1.5  # s after an answer was stopped, and between the two looks at the counters
 ORDINARY = ("as_is", "warm", "identity")  # the same small question, by experiment
 
 
@@ -65,6 +66,19 @@ class Evidence:
     @property
     def streams(self) -> Mapping[str, Seen]:
         """Every answer to a question for a stream to which the server said yes, at the URL."""
-        others = {"origin", "origin_again", "whole", "get", "bad_request", "preflight", "error"}
-        others |= {f"metrics_{when}" for when in ("before", "soon", "late", "quiet", "control")}
-        return {name: seen for name, seen in self.seen.items() if seen.answered and name not in others}
+        others = {
+            "origin",
+            "origin_again",
+            "whole",
+            "get",
+            "bad_request",
+            "preflight",
+            "error",
+            "cancel",
+            "cancel_call",
+        }
+        return {
+            name: seen
+            for name, seen in self.seen.items()
+            if seen.answered and name not in others and not name.startswith("metrics_")
+        }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import gevent
 
 from streamgauge.harness.config.schema import Target
+from streamgauge.harness.doctor.cancelling import Way
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.experiments import EXPERIMENTS
 from streamgauge.harness.doctor.reach import Reach, look
@@ -34,13 +35,14 @@ class Case:
     budget: int = 30
     question: str = QUESTION
     slow: float = 0.0  # seconds for which a stream is held silent; 0: none is
+    cancel: Way | None = None  # how an answer is cancelled by its id; None: as its protocol says
     experiments: Sequence[str] = tuple(EXPERIMENTS)
 
 
 def examine(case: Case) -> Evidence:
     """TargetError for a URL that is none; ConfigError or ScenarioError for a question that cannot be put."""
     host, target = case.candidates[0]
-    session = Session(host, target, case.origin, case.budget, case.question, case.slow)
+    session = Session(host, target, case.origin, case.budget, case.question, case.slow, cancel=case.cancel)
     session.site()  # raises what the user must mend, before anything is sent
     session.site(case.origin)
     endpoint = Endpoint.of(host, verify=target.verify)

@@ -1,39 +1,37 @@
 """What is asked, in this order: small questions, each by one experiment. A new one is one entry in `EXPERIMENTS`."""
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
+import msgspec
 from msgspec.structs import replace
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Profile, Target, Timeouts
+from streamgauge.harness.doctor import cancelling, counters
+from streamgauge.harness.doctor.cancelling import Way
 from streamgauge.harness.doctor.evidence import ORIGIN
-from streamgauge.harness.doctor.session import Session
+from streamgauge.harness.doctor.session import Person, Session
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.network import Network
 from streamgauge.harness.drive.prompts import Prompt, handbook
+from streamgauge.harness.drive.protocols import Answer, Malformed, Protocol
+from streamgauge.harness.drive.protocols.event import Event
 from streamgauge.harness.drive.reading.framing import decoded, decoder
 from streamgauge.harness.drive.reading.resumption import sendable
-from streamgauge.harness.drive.server_metrics import total
 from streamgauge.harness.drive.site import Site
-from streamgauge.harness.record.observation import Outcome
+from streamgauge.harness.record.observation import CONTENT, Outcome
 
 BROWSER = "gzip, deflate, br"  # what a browser accepts, and so what a proxy may use
 _LEAVES_AFTER = 5  # chunks
 _LONG = 400  # tokens of the answer that is left in the middle
 _AT_32_KBIT = Network("slow reader", Profile(down_kbit=32, rtt=100_000_000), "", None)  # type: ignore[arg-type]
-_POLLS = 4  # of the metrics page, until an answer that goes on may be over
+_BEGINNING = 65_536  # bytes of a stream in which its id is looked for
+_PATIENCE = 5.0  # s for a cancel to be answered, and then for the stream to end
 _BEFORE_SILENCE = 3  # tokens
 _AFTER_SILENCE = 3.0  # s that the other stream goes on, to tell a limit of silence from one of the whole answer
 _GRACE = 10.0  # s; our own timeouts are longer than any silence that is asked for
-# The gauge of answers that are being generated, and the counter of generated tokens, by server.
-METRICS = (
-    ("reference_streams_active", "reference_tokens_generated_total"),
-    ("vllm:num_requests_running", "vllm:generation_tokens_total"),
-    ("sglang:num_running_reqs", "sglang:generation_tokens_total"),
-    ("llamacpp:requests_processing", "llamacpp:tokens_predicted_total"),
-)
 
 
 class Experiment(NamedTuple):
@@ -92,73 +90,70 @@ def _with_handbook(session: Session) -> Prompt:
 
 def _leave(session: Session) -> None:
     """Leave in the middle of a long answer, and look at the server's own counters before and after."""
-    names = _counters(session)
+    names = counters.look_before(session)
     if names is None:
-        session.untried["leave"] = "the server shows no counters that are known: [target.metrics] names others"
+        session.untried["leave"] = counters.UNKNOWN
         return
     with session.person(target=replace(session.target, max_tokens=_LONG)) as person:
         left = session.ask("leave", person, plan=Plan(leave_after_chunks=_LEAVES_AFTER))
-    if left is None:
+    if left is not None:
+        counters.look_after(session, names, left, _LONG)
+
+
+def _cancel(session: Session) -> None:
+    """Cancel a long answer by its id from another connection, and look whether it ends, and its generation."""
+    site, reference = session.site(), bool(session.figures.get("reference"))
+    way = session.cancel or cancelling.known(site.protocol.name, _path(session, site), reference=reference)
+    if way is None:
+        session.untried["cancel"] = (
+            f"{site.protocol.name} has no cancel but to leave the stream. If the server has one, name it: "
+            f"--cancel {cancelling.EXAMPLE}"
+        )
         return
-    session.wait(1.0)
-    _count(session, names, "soon")
-    session.wait(1.5)
-    _count(session, names, "late")
-    if _goes_on(session):
-        _control(session, names)
+    names = counters.look_before(session, "cancel_")
+    with session.person(target=replace(session.target, max_tokens=_LONG)) as person:
+        prompt = session.prompt(body=msgspec.json.encode(way.asking) if way.asking else b"")
+        session.together(
+            lambda: session.ask("cancel", person, prompt), lambda: _cancel_in_the_middle(session, person, way)
+        )
+    cancelled = session.seen.get("cancel")
+    if names is not None and "cancel_call" in session.seen and cancelled is not None and not cancelled.left:
+        counters.look_after(session, names, cancelled, _LONG, "cancel_")
 
 
-def _goes_on(session: Session) -> bool:
-    """Whether the server still generates, for us or for somebody else."""
-    figures = session.figures
-    grew = figures.get("generated_late", 0) > figures.get("generated_soon", 0)
-    return figures.get("active_before") == 0 and (grew or figures.get("active_late", 0) > 0)
+def _cancel_in_the_middle(session: Session, person: Person, way: Way) -> None:
+    values = _named(session, person, way)
+    if values is None:
+        session.untried["cancel_call"] = "the stream was over before it could be cancelled"
+    elif why_not := cancelling.why_not(way, values):
+        session.untried["cancel_call"] = person.site.secret.blotted(why_not)
+    else:
+        path, body = way.filled(values)
+        headers = _own_headers(person.site) | ({} if body else {"content-length": "0"})
+        session.send_within(_PATIENCE, "cancel_call", way.method, path, headers, body)
+        session.wait_for_end("cancel", _PATIENCE)
+    session.end("cancel")
 
 
-def _control(session: Session, names: tuple[str, str]) -> None:
-    """Whether the server is idle while we ask nothing: if not, it works for others, and its counters tell nothing."""
-    for _ in range(_POLLS):
-        session.wait(2.5)
-        _count(session, names, "quiet")
-        if session.figures.get("active_quiet") == 0:
-            break
-    session.wait(2.0)
-    _count(session, names, "control")
-
-
-def _counters(session: Session) -> tuple[str, str] | None:
-    """The names of the server's gauge and counter; None without a page that has them."""
-    metrics = session.target.metrics
-    pairs = METRICS if metrics is None else ((metrics.active, metrics.generated),)
-    page = _page(session, "before")
-    for names in pairs:
-        if total(page, names[0]) is not None and total(page, names[1]) is not None:
-            _keep(session, page, names, "before")
-            session.figures["reference"] = float(names[0].startswith("reference_"))
-            return names
+def _named(session: Session, person: Person, way: Way) -> dict[str, str] | None:
+    """The answer's id, once some of its content has come; None if the answer is over before."""
+    protocol = person.site.protocol
+    while session.under_way("cancel"):
+        answer = person.client.so_far
+        if answer is not None and answer.body:
+            events = list(decoded(decoder(protocol.framing), bytes(answer.body[:_BEGINNING]), lambda: None))
+            if _contents(events, protocol) >= _LEAVES_AFTER or len(answer.body) >= _BEGINNING:
+                return cancelling.named(way, events, answer.headers)
+        session.wait(0.02)
     return None
 
 
-def _count(session: Session, names: tuple[str, str], when: str) -> None:
-    _keep(session, _page(session, when), names, when)
-
-
-def _keep(session: Session, page: bytes, names: tuple[str, str], when: str) -> None:
-    for what, name in zip(("active", "generated"), names, strict=True):
-        value = total(page, name)
-        if value is not None:
-            session.figures[f"{what}_{when}"] = value
-
-
-def _page(session: Session, when: str) -> bytes:
-    """The metrics page, asked for without the target's headers: they may hold its key."""
-    metrics = session.target.metrics
-    url = urlsplit(metrics.url if metrics else "/metrics")
-    if url.netloc:
-        return b""  # another host: not ours to ask
-    path = f"{url.path}?{url.query}" if url.query else url.path
-    seen = session.send(f"metrics_{when}", "GET", path, {"accept": "text/plain;version=0.0.4"})
-    return seen.body if seen is not None and seen.answered else b""
+def _contents(events: list[Event], protocol: Protocol) -> int:
+    count, answer = 0, Answer()
+    for event in events:
+        with suppress(Malformed):
+            count += protocol.meaning_of(event, answer).kind in CONTENT
+    return count
 
 
 def _slow_reader(session: Session) -> None:
@@ -275,7 +270,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     "identity": Experiment("the same, with `Accept-Encoding: identity`", 1, _identity),
     "origin": Experiment("the same at `--origin`, twice", 2, _origin),
     "leave": Experiment(
-        "a long answer that is left after five chunks, and the server's metrics page before and after", 9, _leave
+        "a long answer that is left after five chunks, and the server's metrics page before and after", 6, _leave
+    ),
+    "cancel": Experiment(
+        "a long answer that is cancelled by its id after five chunks, and the metrics page before and after", 7, _cancel
     ),
     "heavy": Experiment(
         "a long prompt beside a stream that has begun, then the long prompt again", 3, _heavy_beside_light

@@ -18,15 +18,19 @@ from msgspec.structs import replace
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Limits, Target, Timeouts
+from streamgauge.harness.doctor.cancelling import Way
 from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.drive import network
 from streamgauge.harness.drive.behaviour import Plan
+from streamgauge.harness.drive.clients.attempt import Attempt
 from streamgauge.harness.drive.clients.question import Question, Reply
 from streamgauge.harness.drive.clients.wire import WireClient
 from streamgauge.harness.drive.network import Network
 from streamgauge.harness.drive.prompts import Prompt
 from streamgauge.harness.drive.site import Site
+from streamgauge.harness.drive.wire.broken import Broken
 from streamgauge.harness.drive.wire.connection import Connection
+from streamgauge.harness.drive.wire.response import Response
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.probe import asking
 from streamgauge.harness.probe.asking import Probe
@@ -53,16 +57,29 @@ class Person(NamedTuple):
     """Who asks: keeps its connection between two questions."""
 
     site: Site
-    client: WireClient
+    client: "Counted"
 
 
-class _Counted(WireClient):
+class Counted(WireClient):
     """Asks once more only within the budget if the server closes a kept connection on the question."""
 
     def __init__(self, site: Site, session: "Session") -> None:
         super().__init__(site)
         self._session = session
         self._tries = 0  # of the question under way
+        self._under_way: Attempt | None = None
+
+    @property
+    def so_far(self) -> Response | None:
+        """What has arrived of the answer under way; None between two answers."""
+        return None if self._under_way is None else self._under_way.so_far
+
+    def _try(self, attempt: Attempt, question: Question) -> Broken | None:
+        self._under_way = attempt
+        try:
+            return super()._try(attempt, question)
+        finally:
+            self._under_way = None
 
     def stream(self, question: Question) -> Reply:
         self._tries = 0
@@ -96,6 +113,7 @@ class Session:
     question: str = QUESTION
     slow: float = 0.0  # seconds for which a stream is held silent; 0: none is
     lines: str = ""  # of the config, that were found and not given
+    cancel: Way | None = None  # how an answer is cancelled by its id; None: as its protocol says
     requests: int = 0
     seen: dict[str, Seen] = field(default_factory=dict)
     untried: dict[str, str] = field(default_factory=dict)
@@ -159,6 +177,16 @@ class Session:
         if name in self._running:
             self._running[name].kill(block=False)
 
+    def under_way(self, name: str) -> bool:
+        """Whether the experiment's question is asked now."""
+        return name in self._running
+
+    def wait_for_end(self, name: str, seconds: float) -> None:
+        """Wait until the experiment's question is answered, for at most so long, unless the examination is stopped."""
+        until = time.monotonic() + seconds
+        while self.under_way(name) and not self.stopped and time.monotonic() < until:
+            self._stop.wait(0.02)
+
     def wait(self, seconds: float) -> None:
         """Wait, unless the examination is stopped."""
         self._stop.wait(seconds)
@@ -207,14 +235,15 @@ class Session:
     def lasting(self, host: str, **headers: str) -> Person:
         """Who keeps a connection until the end of the examination."""
         site = self.site(host, None, **headers)
-        self._kept.append(_Counted(site, self))
-        return Person(site, self._kept[-1])
+        client = Counted(site, self)
+        self._kept.append(client)
+        return Person(site, client)
 
     @contextmanager
     def person(self, host: str | None = None, target: Target | None = None, **headers: str) -> Iterator[Person]:
         """Who keeps a connection until the end of the block. The parameters are those of `site`."""
         site = self.site(host, target, **headers)
-        client = _Counted(site, self)
+        client = Counted(site, self)
         try:
             yield Person(site, client)
         finally:
@@ -263,6 +292,14 @@ class Session:
             return None
         self.seen[name] = Seen.of(probe, method)
         return self.seen[name]
+
+    def send_within(
+        self, seconds: float, name: str, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        """As `send`, and end it if it is not answered within so long."""
+        limit = gevent.spawn_later(seconds, self.end, name)
+        self.send(name, method, path, headers, body)
+        limit.kill()
 
     def probe(self, host: str, target: Target, client: str, text: str) -> Probe:
         """As `asking.ask`, within the budget. Spent if it may not be asked."""

@@ -1,5 +1,6 @@
 """Each check of `doctor`, on what an endpoint may have answered: what it finds, and what it names."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from streamgauge.harness.doctor.checks import CHECKS
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.reach import Address, Reach, Tls
 from streamgauge.harness.doctor.result import Status
+from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.harness.record.path_limits import KNOWN
 from tests.support.examined import STEADY, STREAM, answer, evidence
@@ -26,6 +28,7 @@ COUNTS = {"active_before": 0, "generated_before": 0, "active_soon": 0, "generate
 GOES_ON = COUNTS | {"active_soon": 1, "active_late": 1, "generated_soon": 55, "generated_late": 130, "active_quiet": 0,
                     "active_control": 0, "generated_quiet": 400, "generated_control": 400}  # fmt: skip
 CUT: dict[str, Any] = {"outcome": Outcome.TRUNCATED, "whole": False}
+IN_FULL: dict[str, Any] = {"characters": 200}  # of an answer that nobody cancelled
 
 
 class Case(NamedTuple):
@@ -58,6 +61,26 @@ def addressed(*shut: str, host: str = "h", lookup: float | None = None) -> Evide
 def preflight(status: int = 204, **headers: str) -> Evidence:
     shown = {f"access-control-allow-{name}": value for name, value in headers.items()}
     return evidence(answer(), preflight=answer((), status, shown))
+
+
+def called(status: int, body: bytes = b"{}") -> Seen:
+    """The answer to a cancel that was sent after 200 ms."""
+    outcome = Outcome.COMPLETED if status < 300 else Outcome.REFUSED
+    return answer((), status, {}, outcome, body, head=5, due=200)
+
+
+ACCEPTED = called(200)
+
+
+def cancelled(
+    at: Sequence[float] = STEADY[:5], call: Seen = ACCEPTED, figures: dict[str, Any] = COUNTS, **more: Any
+) -> Evidence:
+    """Of an answer with content at these times, cancelled after 200 ms. `more`: as for `answer`, and evidence."""
+    around = {name: more.pop(name) for name in ("light", "heavy", "stopped") if name in more}
+    first = more.pop("first", answer(**IN_FULL))
+    stream = answer(at, **{"ended": max(221.0, at[-1]), "characters": 25, "stop_reason": "stop"} | more)
+    counts = {name.replace("_", "_cancel_"): value for name, value in figures.items()}
+    return evidence(first, cancel=stream, cancel_call=call, figures=counts, **around)
 
 
 REACH = [
@@ -274,7 +297,43 @@ PEOPLE = [
          evidence(answer(), heavy=answer(), heavy_again=answer(cache_read_tokens=900))),
     Case("prompt_cache", UNKNOWN, "no tokens from", evidence(answer(), heavy=answer(), heavy_again=answer())),
 ]  # fmt: skip
-CASES = [*REACH, *HEAD, *ANSWER, *FLOW, *LIMITS, *PEOPLE]
+CANCEL = [
+    Case("cancel", PASS, "ended 20 ms after the cancel, with stop reason stop, after 5 content events; the server",
+         cancelled()),
+    Case("cancel", FAIL, "35 content events came after it, the last one 6.9 s later",
+         cancelled([100 + 200 * number for number in range(36)])),
+    Case("cancel", FAIL, "A cancel ends the stream, and the server goes on generating", cancelled(figures=GOES_ON)),
+    Case("cancel", WARN, "the stream stayed open", cancelled(ended=5_300, outcome=Outcome.INTERRUPTED)),
+    Case("cancel", WARN, "take this end for a broken connection", cancelled(**CUT)),
+    Case("cancel", WARN, "got no answer within 5 s",
+         cancelled(call=answer((), None, {}, Outcome.INTERRUPTED, ended=5_000, due=200))),
+    Case("cancel", WARN, "got no answer (reset)",
+         cancelled(call=answer((), None, {}, Outcome.RESET, due=200, detail="reset"))),
+    Case("cancel", WARN, "HTTP 500 to the cancel", cancelled(call=called(500))),
+    *(Case("cancel", UNKNOWN, f"HTTP {status} to the cancel", cancelled(call=called(status)))
+      for status in (301, 400, 401, 403, 404, 405, 429, 501, 503)),
+    Case("cancel", UNKNOWN, "with a web page", cancelled(call=called(200, b"<!doctype html>Hello"))),
+    Case("cancel", UNKNOWN, "could not be sent",
+         cancelled(call=answer((), None, {}, Outcome.UNREACHABLE, due=200, detail="refused"))),
+    Case("cancel", UNKNOWN, "may have ended by itself. A longer one", cancelled(characters=170)),
+    Case("cancel", UNKNOWN, "over before it was cancelled", cancelled(ended=190)),
+    Case("cancel", UNKNOWN, "no other answer was complete", cancelled(first=answer(**CUT))),
+    Case("cancel", UNKNOWN, "also ends early when another question comes",
+         cancelled(light=answer(STEADY[:5], characters=9), heavy=answer())),
+    Case("cancel", UNKNOWN, "whether its generation stopped is not known: the server's counters could not be read",
+         cancelled(figures={})),
+    Case("cancel", UNKNOWN, "works for others, too", cancelled(figures=COUNTS | {"active_before": 1})),
+    Case("cancel", UNKNOWN, "perhaps for others", cancelled(figures=GOES_ON | {"generated_control": 900})),
+    Case("cancel", UNKNOWN, "at this answer's pace",
+         cancelled((100, 4_100), ended=9_300, outcome=Outcome.INTERRUPTED)),
+    Case("cancel", UNKNOWN, "was refused: no background", evidence(
+        answer(), cancel=answer((), 400, {}, Outcome.REFUSED, detail="no background"))),
+    Case("cancel", UNKNOWN, "stopped before it could tell", cancelled(stopped=True)),
+    Case("cancel", UNKNOWN, "no way to cancel", evidence(answer(), untried={"cancel": "no way to cancel"})),
+    Case("cancel", UNKNOWN, "the stream's `id`", evidence(
+        answer(), cancel=answer(), untried={"cancel_call": "the stream's `id`"})),
+]  # fmt: skip
+CASES = [*CANCEL, *REACH, *HEAD, *ANSWER, *FLOW, *LIMITS, *PEOPLE]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.check}: {case.says}")

@@ -108,9 +108,17 @@ def test_a_healthy_endpoint_passes_with_all_that_is_asked(server: ReferenceServe
     found = diagnosed(server.url, experiments=tuple(experiments.EXPERIMENTS))
     assert (wrong(found), found.exit_code) == ([], 0)
     passed = named(found, result.Status.PASS)
-    assert {"streaming", "end", "leaving", "together", "whole", "bad_request", "stream_error", "slow_reader"} <= {
-        *passed
-    }
+    assert {
+        "streaming",
+        "end",
+        "leaving",
+        "cancel",
+        "together",
+        "whole",
+        "bad_request",
+        "stream_error",
+        "slow_reader",
+    } <= {*passed}
     assert found.evidence.requests <= 30
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamgauge.harness.config.schema import ProtocolName, Target
+from streamgauge.harness.doctor.cancelling import Way
 from streamgauge.harness.doctor.candidates import candidates
 from streamgauge.harness.doctor.diagnosis import Diagnosis
 from streamgauge.harness.doctor.examination import Case, examine
@@ -22,10 +23,11 @@ def diagnosed(
     origin: str | None = None,
     experiments: Sequence[str] = PLAIN,
     slow: float = 0.0,
+    cancel: Way | None = None,
     target: Target | None = None,
 ) -> Diagnosis:
     asked = candidates(url, target or Target(), protocol, model=None, path=None, headers=headers)
-    return Diagnosis.of(examine(Case(url, asked, origin, experiments=experiments, slow=slow)))
+    return Diagnosis.of(examine(Case(url, asked, origin, experiments=experiments, slow=slow, cancel=cancel)))
 
 
 def named(diagnosis: Diagnosis, *statuses: Status) -> list[str]:

@@ -1,14 +1,15 @@
 """The checks: pure functions of the evidence. To add one, write it in one of these files, and its entry here.
 
-reach    addresses, TLS, redirects, connections, refusals
-head     what the answer's head says
-answer   whether the answer is whole and can be read
-flow     whether chunks come when they are made
-limits   after how long the path ends a stream or a connection
-people   several people, and those who leave, read slowly or come back
+reach      addresses, TLS, redirects, connections, refusals
+head       what the answer's head says
+answer     whether the answer is whole and can be read
+flow       whether chunks come when they are made
+limits     after how long the path ends a stream or a connection
+people     several people, and those who read slowly or come back
+stopping   whether an answer stops when its person leaves or cancels it
 """
 
-from streamgauge.harness.doctor.checks import answer, flow, head, limits, people, reach
+from streamgauge.harness.doctor.checks import answer, flow, head, limits, people, reach, stopping
 from streamgauge.harness.doctor.result import Check
 
 # The most serious first: of equal results, they are shown in this order.
@@ -57,7 +58,12 @@ CHECKS: dict[str, Check] = {
     "leaving": Check(
         "Generation stops when a person leaves",
         "What is generated for nobody costs money and slows down others",
-        people.leaving,
+        stopping.leaving,
+    ),
+    "cancel": Check(
+        "A cancel by its id stops an answer",
+        "A stop button that stops nothing keeps people waiting, and what is generated for nobody costs money",
+        stopping.cancel,
     ),
     "absolute_limit": Check(
         "The path lets a long answer end by itself", "Long answers are cut off in the middle", limits.absolute

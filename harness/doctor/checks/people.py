@@ -1,20 +1,14 @@
-"""What happens with several people, and with those who leave, read slowly or come back. Pure."""
-
-from collections.abc import Mapping
+"""What happens with several people, and with those who read slowly or come back. Pure."""
 
 from streamgauge.harness.counting import some
 from streamgauge.harness.doctor.evidence import Evidence
 from streamgauge.harness.doctor.products import fixes, who
-from streamgauge.harness.doctor.result import Fix, Result, Status, fail, fine, unknown, warn
+from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
 from streamgauge.harness.doctor.seen import Seen
 
 _OVERLAP = 500.0  # ms that the light answer must have gone on after the heavy question
 _AT_ONCE = 50.0  # ms after the light answer's end, in which the heavy one begins if it had waited for it
 _STALL = 250.0  # ms; a person notices it
-_FEW = 20  # tokens that a server may generate until it notices that the client has gone
-_TO_FIRST_LOOK = 1_000.0  # ms from leaving to the first look at the counters
-_BETWEEN_LOOKS = 1_500.0  # ms between the last two looks at the counters after leaving
-_LEAVING = "https://www.starlette.dev/requests/#body"
 _SLOW = "https://nginx.org/en/docs/http/ngx_http_core_module.html#send_timeout"
 _RESUME = "https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header"
 _CACHE = "https://platform.openai.com/docs/guides/prompt-caching"
@@ -83,54 +77,6 @@ def undisturbed(evidence: Evidence) -> Result:
     if max(inside) >= max(_STALL, 5 * pace, 2 * max(outside)):
         return warn(told, *fixes(evidence.products, "blocked"))
     return fine(told)
-
-
-def leaving(evidence: Evidence) -> Result:
-    left, figures = evidence.seen.get("leave"), evidence.figures
-    if left is None:
-        return unknown(evidence.why_not("leave"))
-    names = [f"{what}_{when}" for what in ("active", "generated") for when in ("before", "soon", "late")]
-    if not left.content or any(name not in figures for name in names):
-        return unknown("the answer did not begin, or the server's counters could not be read")
-    if figures["active_before"] > 0:
-        return unknown("the server works for others, too: its counters do not tell which answer goes on")
-    if left.completed:
-        return unknown("the answer was over before it could be left")
-    until, after = (figures[f"generated_{when}"] - figures["generated_before"] for when in ("soon", "late"))
-    if until <= 0 or after < until:
-        return unknown("the server's counters did not count this answer: they may be those of another process")
-    told = (
-        f"left after {some(len(left.content), 'chunk')}; the server generated {until:,.0f} tokens until a second after "
-        f"that, and {after - until:,.0f} later"
-    )
-    fix = Fix(
-        "stop the generation when the client disconnects; a pure ASGI middleware in place of BaseHTTPMiddleware",
-        _LEAVING,
-    )
-    if after > until or figures["active_late"] > 0:
-        if not _ours(figures, until, after - until, left) or not _idle_without_us(figures):
-            return unknown(f"{told}, perhaps for others: that is not what one answer at its pace would be")
-        if resume(evidence).status is Status.PASS:
-            return unknown(f"{told}, perhaps for a person who comes back: its answers can be resumed")
-        return fail(told, fix, headline="The server goes on generating for people who have left")
-    if until > len(left.content) + _FEW + 1_000.0 / max(1.0, left.pace or 1_000.0):
-        return warn(told, fix)
-    return fine(told)
-
-
-def _ours(figures: Mapping[str, float], until: float, after: float, left: Seen) -> bool:
-    """Whether these tokens, until the first look after leaving and then until the second one, are those of one answer
-    that went on at its pace: from the first to the last, since somebody else's may have begun in between."""
-    each = max(0.1, left.pace or 0.1)
-    alone = figures["active_soon"] == figures["active_late"] == 1
-    expected = ((until, len(left.content) + _TO_FIRST_LOOK / each), (after, _BETWEEN_LOOKS / each))
-    return alone and all(0.5 * most <= tokens <= 1.6 * most for tokens, most in expected)
-
-
-def _idle_without_us(figures: Mapping[str, float]) -> bool:
-    """Whether the server generated nothing while nothing was asked."""
-    quiet = figures.get("active_quiet") == figures.get("active_control") == 0
-    return quiet and figures.get("generated_quiet") == figures.get("generated_control")
 
 
 def slow_reader(evidence: Evidence) -> Result:

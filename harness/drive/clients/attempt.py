@@ -17,6 +17,7 @@ from streamgauge.harness.drive.wire.broken import Broken, Starved
 from streamgauge.harness.drive.wire.connection import Connection
 from streamgauge.harness.drive.wire.exchange import Exchange
 from streamgauge.harness.drive.wire.loop import Loop
+from streamgauge.harness.drive.wire.response import Response
 from streamgauge.harness.record.observation import Outcome
 
 
@@ -63,6 +64,12 @@ class Attempt:
         self._overslept = 0  # ns; how much too long the latest `_pause` was
         self._over = False  # the answer has ended
         self.reusable = False
+
+    @property
+    def so_far(self) -> Response:
+        """What has arrived of the answer, also while it is under way."""
+        self._exchange.catch_up()
+        return self._exchange.response
 
     def converse(self, request: bytes) -> None:
         """Connect, ask, and wait for the end of the answer. Broken if the answer does not get to its end."""

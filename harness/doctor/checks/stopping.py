@@ -1,0 +1,198 @@
+"""Whether an answer stops when nobody wants it any more: its person leaves, or cancels it by its id. Pure."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from streamgauge.harness.counting import some
+from streamgauge.harness.doctor.checks.people import resume
+from streamgauge.harness.doctor.checks.reach import REFUSES_FOR_NOW
+from streamgauge.harness.doctor.evidence import BETWEEN_LOOKS, TO_FIRST_LOOK, Evidence
+from streamgauge.harness.doctor.result import Fix, Result, Status, fail, fine, unknown, warn
+from streamgauge.harness.doctor.seen import Seen
+from streamgauge.harness.record.observation import Outcome
+
+_FEW = 20  # tokens that a server may generate until it notices that the client has gone
+_GOES_ON = 3_000.0  # ms after the cancel was accepted: content that still comes then was not on the way before
+_SLOW = 1_000.0  # ms between two chunks, from which a few seconds without any tell nothing
+_AS_LONG = 0.8  # of an ordinary answer: it may have come to its own end
+_NOT_IMPLEMENTED = 501
+_AS_IT_SHOULD = {Outcome.COMPLETED, Outcome.EMPTY, Outcome.SERVER_ERROR}  # ended by an event of the protocol
+_LEAVING = "https://www.starlette.dev/requests/#body"
+_CANCELLING = "https://platform.openai.com/docs/guides/background"
+
+
+class _Generation(NamedTuple):
+    """What the server's counters tell of its generation after an answer was stopped."""
+
+    says: str  # the counts, or why they tell nothing
+    unknown: bool = False  # they tell nothing
+    goes_on: bool = False
+    ours: bool = False  # what goes on is our answer, and no other
+    late: bool = False  # it stopped, and not at once
+
+
+def leaving(evidence: Evidence) -> Result:
+    left = evidence.seen.get("leave")
+    if left is None:
+        return unknown(evidence.why_not("leave"))
+    if not left.content:
+        return unknown("the answer did not begin")
+    if left.completed:
+        return unknown("the answer was over before it could be left")
+    found = _generation(evidence.figures, "", left)
+    if found.unknown:
+        return unknown(found.says)
+    told = f"left after {some(len(left.content), 'chunk')}; {found.says}"
+    fix = Fix(
+        "stop the generation when the client disconnects; a pure ASGI middleware in place of BaseHTTPMiddleware",
+        _LEAVING,
+    )
+    if found.goes_on and not found.ours:
+        return unknown(f"{told}, perhaps for others: that is not what one answer at its pace would be")
+    if found.goes_on and resume(evidence).status is Status.PASS:
+        return unknown(f"{told}, perhaps for a person who comes back: its answers can be resumed")
+    if found.goes_on:
+        return fail(told, fix, headline="The server goes on generating for people who have left")
+    return warn(told, fix) if found.late else fine(told)
+
+
+def cancel(evidence: Evidence) -> Result:
+    stream, call = evidence.seen.get("cancel"), evidence.seen.get("cancel_call")
+    if stream is None:
+        return unknown(evidence.why_not("cancel"))
+    if not stream.answered:
+        return unknown(f"an answer that can be cancelled was refused: {stream.record.detail or stream.status}")
+    if call is None:
+        return unknown(evidence.why_not("cancel_call"))
+    if evidence.stopped:
+        return unknown("doctor was stopped before it could tell")
+    accepted = _accepted(call)
+    if isinstance(accepted, Result):
+        return accepted
+    after = [moment for moment in stream.moments if stream.due + moment > accepted + _GOES_ON]
+    fix = Fix("stop the generation, and end the stream, when an answer is cancelled by its id", _CANCELLING)
+    if len(after) > 1:  # one may have been made before, by a model that is slow
+        came = sum(stream.due + moment > accepted for moment in stream.moments)
+        return fail(
+            f"HTTP {call.status} to the cancel, and {some(came, 'content event')} came after it, the last one "
+            f"{(stream.due + stream.moments[-1] - accepted) / 1e3:,.1f} s later",
+            fix,
+            headline="A cancel is accepted, and the answer goes on",
+        )
+    return _still_open(stream, call, fix) if stream.left else _ended(evidence, stream, call, fix)
+
+
+def _accepted(call: Seen) -> float | Result:
+    """When the server accepted the cancel, on the shared clock, ms; or what there is to say if it did not."""
+    fix = Fix("answer a cancel at once, and with HTTP 200, 202 or 204", _CANCELLING)
+    if call.outcome is Outcome.UNREACHABLE:
+        return unknown(f"the cancel could not be sent: {call.record.detail}")
+    if call.status is None:
+        why = f"within {call.ms.get('ended', 0.0) / 1e3:,.0f} s" if call.left else f"({call.record.detail})"
+        return warn(f"the cancel got no answer {why}", fix)
+    told = f"HTTP {call.status} to the cancel"
+    if call.status // 100 == 5 and call.status != _NOT_IMPLEMENTED and call.status not in REFUSES_FOR_NOW:
+        return warn(f"{told}: {call.words or 'no words'}", fix)
+    if not call.answered:
+        return unknown(f"{told}: {call.words or 'no words'}. {_ADVICE.get(call.status, _OTHER_ADVICE)}")
+    if call.instead == "a web page":
+        return unknown(f"{told}, with a web page: {_OTHER_ADVICE}")
+    return call.due + call.ms.get("headers", 0.0)
+
+
+_OTHER_ADVICE = "--cancel names the method and the path of your server's cancel"
+_ADVICE = {
+    400: "Can this answer be cancelled? OpenAI Responses cancels answers in the background only",
+    401: "Does the cancel need another key than the question? --header sends one with both",
+    403: "Does the cancel need another key than the question? --header sends one with both",
+    **dict.fromkeys(REFUSES_FOR_NOW, "Try again when the server takes more requests"),
+}
+
+
+def _still_open(stream: Seen, call: Seen, fix: Fix) -> Result:
+    """Of a stream in which nothing more came, and which did not end either."""
+    told = f"HTTP {call.status} to the cancel; nothing more came, and the stream stayed open"
+    if (stream.pace or _SLOW) >= _SLOW:
+        return unknown(f"{told}; at this answer's pace, that tells nothing: a faster model, or a longer answer would")
+    return warn(f"{told}, so that people wait for what does not come", fix)
+
+
+def _ended(evidence: Evidence, stream: Seen, call: Seen, fix: Fix) -> Result:
+    """Of a stream that ended by itself or by the cancel."""
+    took = (stream.end or 0.0) - call.due - call.ms.get("sent", 0.0)
+    if took < 0:
+        return unknown("the answer was over before it was cancelled: a longer one (--question) would tell")
+    whole = [seen.record.characters for seen in evidence.ordinary if seen.completed]
+    told = f"the stream ended {took:,.0f} ms after the cancel, with {_how(stream)}, after {_events(stream)}"
+    if not whole:
+        return unknown(f"{told}; no other answer was complete, so that it may have ended by itself")
+    if stream.record.characters >= _AS_LONG * min(whole):
+        return unknown(f"{told}, about as long as others: it may have ended by itself. A longer one (--question) tells")
+    beside = evidence.seen.get("light")
+    if beside is not None and "heavy" in evidence.seen and beside.record.characters < _AS_LONG * min(whole):
+        return unknown(f"{told}; but a stream also ends early when another question comes")
+    found = _generation(evidence.figures, "cancel_", stream)
+    if found.unknown:
+        return unknown(f"{told}; whether its generation stopped is not known: {found.says}")
+    told = f"{told}; {found.says}"
+    if found.goes_on and not found.ours:
+        return unknown(f"{told}, perhaps for others: that is not what one answer at its pace would be")
+    if found.goes_on:
+        return fail(told, fix, headline="A cancel ends the stream, and the server goes on generating")
+    if stream.outcome not in _AS_IT_SHOULD:
+        return warn(
+            f"{told}; clients take this end for a broken connection",
+            Fix("end a cancelled stream with the protocol's last event", _CANCELLING),
+        )
+    return warn(told, fix) if found.late else fine(told)
+
+
+def _how(stream: Seen) -> str:
+    if stream.outcome in _AS_IT_SHOULD:
+        reason = stream.record.stop_reason
+        return f"stop reason {reason}" if reason else stream.record.detail or "its terminal event"
+    return stream.record.detail or str(stream.outcome)
+
+
+def _events(stream: Seen) -> str:
+    return some(len(stream.content), "content event")
+
+
+def _generation(figures: Mapping[str, float], of: str, stopped: Seen) -> _Generation:
+    """By the looks at the counters whose names have `of`."""
+    names = [f"{what}_{when}" for what in ("active", "generated") for when in ("before", "soon", "late")]
+    names += [f"{what}_{when}" for what in ("active", "generated") for when in ("quiet", "control")]
+    counts = {name: figures[named] for name in names if (named := name.replace("_", f"_{of}", 1)) in figures}
+    if any(name not in counts for name in names[:6]):
+        return _Generation("the server's counters could not be read: [target.metrics] names them", unknown=True)
+    if counts["active_before"] > 0:
+        says = "the server works for others, too: its counters do not tell which answer goes on"
+        return _Generation(says, unknown=True)
+    until, after = (counts[f"generated_{when}"] - counts["generated_before"] for when in ("soon", "late"))
+    if until <= 0 or after < until:
+        says = "the server's counters did not count this answer: they may be those of another process"
+        return _Generation(says, unknown=True)
+    return _Generation(
+        f"the server generated {until:,.0f} tokens until a second after that, and {after - until:,.0f} later",
+        goes_on=after > until or counts["active_late"] > 0,
+        ours=_one_answer(counts, until, after - until, stopped) and _idle_without_us(counts),
+        late=until > len(stopped.content) + _FEW + 1_000.0 / max(1.0, stopped.pace or 1_000.0),
+    )
+
+
+def _one_answer(counts: Mapping[str, float], until: float, after: float, stopped: Seen) -> bool:
+    """Whether these tokens, until the first look after the stop and then until the second one, are those of one answer
+    that went on at its pace: from the first to the last, since somebody else's may have begun in between."""
+    each = max(0.1, stopped.pace or 0.1)
+    alone = counts["active_soon"] == counts["active_late"] == 1
+    expected = (
+        (until, len(stopped.content) + TO_FIRST_LOOK * 1e3 / each),
+        (after, BETWEEN_LOOKS * 1e3 / each),
+    )
+    return alone and all(0.5 * most <= tokens <= 1.6 * most for tokens, most in expected)
+
+
+def _idle_without_us(counts: Mapping[str, float]) -> bool:
+    """Whether the server generated nothing while nothing was asked."""
+    quiet = counts.get("active_quiet") == counts.get("active_control") == 0
+    return quiet and counts.get("generated_quiet") == counts.get("generated_control")
