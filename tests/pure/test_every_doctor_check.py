@@ -78,7 +78,8 @@ def cancelled(
     """Of an answer with content at these times, cancelled after 200 ms. `more`: as for `answer`, and evidence."""
     around = {name: more.pop(name) for name in ("light", "heavy", "stopped") if name in more}
     first = more.pop("first", answer(**IN_FULL))
-    stream = answer(at, **{"ended": max(221.0, at[-1]), "characters": 25, "stop_reason": "stop"} | more)
+    usual: dict[str, Any] = {"ended": max(221.0, at[-1]), "characters": 25, "stop_reason": "stop"}
+    stream = answer(at, **usual | more)
     counts = {name.replace("_", "_cancel_"): value for name, value in figures.items()}
     return evidence(first, cancel=stream, cancel_call=call, figures=counts, **around)
 
