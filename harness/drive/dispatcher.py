@@ -27,6 +27,15 @@ class Waiting(NamedTuple):
     sleep: Callable[[float], object] = gevent.sleep  # s; 0 lets the other greenlets run
 
 
+class Unserved(NamedTuple):
+    """What becomes of arrivals that are not served, where each must be in the record."""
+
+    latest: int  # ns after it was due until which an arrival is handed out
+    record: Callable[
+        [str, int, str], None
+    ]  # gets the kind, when it was due (CLOCK_MONOTONIC ns), and why it is not sent
+
+
 class Dispatcher:
     def __init__(
         self,
@@ -51,8 +60,11 @@ class Dispatcher:
         # Arrivals for users that `fetch` is starting, which have not called `arrival` yet.
         self._ahead: dict[str, deque[Arrival]] = {kind: deque() for kind in weights}
         self._busy = 0
+        self.unserved: Unserved | None = (
+            None  # None: an arrival is handed out however late, and dropped ones only counted
+        )
         self.arrivals = 0  # due so far, after the warm-up
-        self.dropped = 0  # of these, dropped because every user was busy
+        self.dropped = 0  # of these, not handed out: every user was busy, or it was too late
         self._greenlet: gevent.Greenlet | None = None
 
     def open(self, at: int, counted_from: int = 0) -> None:
@@ -97,11 +109,13 @@ class Dispatcher:
                 self._sleep(early / 1e9)
             counts = int(due_at >= counted_from)
             self.arrivals += counts
-            if self._busy >= self._most():
-                self.dropped += counts
-                continue
             random = Random(f"{self._seed}/{number}")
             (kind,) = random.choices(list(self._weights), list(self._weights.values()))
+            if why := self._not_now(due_at):
+                self.dropped += counts
+                if self.unserved is not None:
+                    self.unserved.record(kind, due_at, why)
+                continue
             self._busy += 1
             if free := self._free[kind]:
                 # The user that became free last: its connection has been idle for the shortest time.
@@ -109,3 +123,10 @@ class Dispatcher:
             else:
                 self._ahead[kind].append(Arrival(random, due_at))
                 self._fetch(kind)
+
+    def _not_now(self, due_at: int) -> str:
+        """Why an arrival is not handed out; "" if it is."""
+        late = self._now() - due_at
+        if self.unserved is not None and late > self.unserved.latest:
+            return f"the process that sends had no time for it until {late / 1e9:.1f} s after it was due"
+        return f"all {self._busy} users still waited for their answers" if self._busy >= self._most() else ""

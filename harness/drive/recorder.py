@@ -59,6 +59,11 @@ class Recorder:
             finally:
                 self._held -= 1
 
+    def record_at_once(self, seen: StreamObservation) -> None:
+        """Keep a finished stream and deliver it now: a process that dies right after it has not lost it."""
+        self.record(seen)
+        self._flush()
+
     def hold(self) -> None:
         """Make `record` block from now on."""
         self._room.clear()

@@ -77,6 +77,21 @@ class Assignment:
     let_in: LetIn = field(default_factory=lambda: LetIn(0.0))  # the latest
     may_ask: Callable[[Prompt], bool] = lambda _: True  # whether one more stream is in the budget of a monitor
 
+    def identity(self, name: str, user: "StreamUser | type[StreamUser]", labels: Mapping[str, str]) -> dict[str, Any]:
+        """Count one more stream of a user class called `name`. Returns what says which stream it is."""
+        self.streams += 1
+        return {
+            "scenario": self.scenario,
+            "user": name,
+            "protocol": self.site.protocol.name,
+            "client": user.client,
+            "network": user.network,
+            "behaviour": user.behaviour,
+            "worker": self.worker,
+            "sequence": self.streams,
+            "labels": {**user.labels, **labels},
+        }
+
     def one_more(self) -> LetIn:
         """Count a user that Locust lets in now. Returns those that come with it, who may be more in a moment."""
         now = time.monotonic()
@@ -254,20 +269,9 @@ class StreamUser(User):  # type: ignore[misc]  # locust ships no types
             self._client.prepare()
         hurry()
         due_at, self._due_at = self._due_at or time.monotonic_ns(), None
-        run.streams += 1
         run.active += 1
-        identity: dict[str, Any] = {
-            "scenario": run.scenario,
-            "user": self._name,
-            "protocol": run.site.protocol.name,
-            "client": self.client,
-            "network": self.network,
-            "behaviour": self.behaviour,
-            "answer": "streamed" if prompt.streamed else "whole",
-            "worker": run.worker,
-            "sequence": run.streams,
-            "labels": {**self.labels, **labels},
-        }
+        answer = {"answer": "streamed" if prompt.streamed else "whole"}
+        identity = run.identity(self._name, self, labels) | answer
         link = network.Link(self._network, next(link_seeds), plan.tunnel)
         by: BaseException | None = None
         try:

@@ -24,6 +24,7 @@ from streamgauge.harness.monitor.levels import Level
 from streamgauge.harness.monitor.maintenance import covers
 from streamgauge.harness.monitor.series import MINUTE
 from streamgauge.harness.monitor.watch import Surroundings, Watch
+from streamgauge.harness.record.observation import Outcome
 
 MOST = 5_000  # probes that one round reads
 _GRACE = 3.0  # seconds after a minute's end at which its probes are surely stored
@@ -156,9 +157,11 @@ class Judge:
             not any(covers(windows, target, each) for each in moments) for moments in zip(due, ended, strict=True)
         ]
         self._hours.take(target, streams, ended)
-        if len(ended) and not self._ended[target]:
-            self._first.append(_first_probe(target, streams.text["outcome"][0], float(ttft[0])))
-        in_time = ended[np.nan_to_num(streams.number["send_lag"]) < _LATE]
+        asked = ~streams.ended_as({Outcome.INTERRUPTED})  # the others say nothing of the target, or were not even sent
+        if asked.any() and not self._ended[target]:
+            first = int(np.flatnonzero(asked)[0])
+            self._first.append(_first_probe(target, streams.text["outcome"][first], float(ttft[first])))
+        in_time = ended[asked & (np.nan_to_num(streams.number["send_lag"]) < _LATE)]
         self._ended[target].extend(sorted(in_time.tolist()))
         for level in self._levels:
             if target not in level.targets:

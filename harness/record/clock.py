@@ -35,6 +35,11 @@ class RunClock:
         offset = realtime_offset()
         return cls(origin=realtime - offset, offset=offset)
 
+    @property
+    def realtime(self) -> float:
+        """The run's zero, seconds since 1970."""
+        return (self.origin + self.offset) / 1e9
+
     def now(self) -> int:
         return time.monotonic_ns() - self.origin
 

@@ -12,7 +12,7 @@ from locust.env import Environment
 from locust.runners import WorkerRunner
 
 from streamgauge.harness.calibration import kept
-from streamgauge.harness.drive.dispatcher import Dispatcher
+from streamgauge.harness.drive.dispatcher import Dispatcher, Unserved
 from streamgauge.harness.drive.recorder import Deliver, Recorder
 from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.drive.site import Site
@@ -20,6 +20,7 @@ from streamgauge.harness.drive.users import Assignment, StreamUser, assign
 from streamgauge.harness.drive.wire.stamps import kernel_stamps
 from streamgauge.harness.native import library
 from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
 from streamgauge.harness.run.messages import Machine, StartRun
 from streamgauge.harness.run.open_load import dispatcher_of
@@ -45,7 +46,7 @@ class Driving:
                 user.check(order.target, order.networks)  # imports its client now instead of in the middle of the run
         self._environment = environment
         self._runner = runner
-        dispatcher = dispatcher_of(environment, order.load, order.seed)
+        dispatcher = dispatcher_of(environment, order, clock)
         self._assignment = Assignment(
             run=order.run,
             share=(getattr(runner, "worker_index", 0), order.processes),
@@ -70,9 +71,27 @@ class Driving:
         """None: a closed load."""
         return self._assignment.dispatcher
 
-    def limit_to(self, spending: Spending) -> None:
+    def probe(self, spending: Spending, period: int) -> None:
+        """Make the streams probes: as far as the budget goes, each recorded at once, and those that are not sent, too.
+
+        `period`: ns from one to the next; after so long, a probe is no more sent, since the next one is due.
+        """
         self._assignment.may_ask = spending.may_ask
-        self._assignment.record = spending.recording(self._assignment.record)
+        self._assignment.record = spending.recording(self.recorder.record_at_once)
+        if self._assignment.dispatcher is not None:
+            self._assignment.dispatcher.unserved = Unserved(period, self._not_sent)
+
+    def _not_sent(self, kind: str, due_at: int, why: str) -> None:
+        run, user = self._assignment, self._environment.user_classes_by_name[kind]
+        clock = run.site.clock
+        seen = StreamObservation(
+            **run.identity(kind, user, {}),
+            due_at=clock.from_monotonic(due_at),
+            ended_at=clock.now(),
+            outcome=Outcome.INTERRUPTED,
+            detail=f"not sent: {why}",
+        )
+        self.recorder.record_at_once(seen)
 
     def begin_at_most(self, streams: int) -> None:
         self._assignment.may_ask = lambda _: self._assignment.streams < streams

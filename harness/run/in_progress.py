@@ -87,7 +87,8 @@ class RunInProgress:
                     raise ScenarioError("--gauge-probe: one process probes a target; leave --processes and --master")
                 now = time.time()
                 rows = tokens_since(store, settings.probe, now - DAY)
-                self._users.limit_to(Spending(settings.config, self._users.request_format, rows, now))
+                spending = Spending(settings.config, self._users.request_format, rows, now)
+                self._users.probe(spending, settings.config.monitor.every)
             most = None if settings.search is None else settings.search.most_streams
             if most is not None and isinstance(self._users, LocalUsers):  # of several processes, none knows the others
                 self._users.begin_at_most(most)

@@ -41,9 +41,9 @@ class LocalUsers:
         """None: a closed load."""
         return self._driving.dispatcher
 
-    def limit_to(self, spending: Spending) -> None:
-        """Begin only streams that this budget allows. Call it before `start`."""
-        self._driving.limit_to(spending)
+    def probe(self, spending: Spending, period: int) -> None:
+        """Make the streams probes of a monitor, one every `period` ns. Call it before `start`."""
+        self._driving.probe(spending, period)
 
     def begin_at_most(self, streams: int) -> None:
         """Begin no more streams than that in the whole run. Call it before `start`."""

@@ -6,7 +6,7 @@ one run among the processes. In each process that simulates users, a `Dispatcher
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from random import Random
@@ -22,7 +22,8 @@ from streamgauge.harness.drive.schedule import Schedule
 from streamgauge.harness.drive.shapes import Planned
 from streamgauge.harness.drive.users import StreamUser, assigned
 from streamgauge.harness.errors import ScenarioError
-from streamgauge.harness.run.messages import LoadShare
+from streamgauge.harness.record.clock import RunClock
+from streamgauge.harness.run.messages import LoadShare, StartRun
 from streamgauge.harness.run.pace import pace_of
 
 _LEAD = 500_000_000  # ns between the last spawn and the schedule's start; every worker has its message by then
@@ -123,18 +124,19 @@ class Sharing:
         return LoadShare(self._load.given, self._load.name, self._begins_at, self._places.get(node))
 
 
-def dispatcher_of(environment: Environment, load: LoadShare, seed: int) -> Dispatcher | None:
+def dispatcher_of(environment: Environment, order: StartRun, clock: RunClock) -> Dispatcher | None:
     """The dispatcher of this process's share: one of every n arrivals, if n processes take part. None: a closed load.
 
     ScenarioError if the schedule is a file that differs from the master's.
     """
+    load, seed = order.load, order.seed
     found = schedule.find(load.load)
     if found is None:
         return None
     if found.name != load.schedule:
         raise ScenarioError(f"load.arrivals: the file here is {found.name}, that of the master {load.schedule}")
     return Dispatcher(
-        ((number, round(at * 1e9)) for number, at in _arrivals(environment, found, load.place, seed)),
+        ((number, round(at * 1e9)) for number, at in _arrivals(environment, found, order, clock)),
         seed,
         weights={user.__name__: user.weight for user in _servers_of_arrivals(environment)},
         most=lambda: environment.runner.target_user_count,
@@ -144,15 +146,19 @@ def dispatcher_of(environment: Environment, load: LoadShare, seed: int) -> Dispa
 
 
 def _arrivals(
-    environment: Environment, found: Schedule, place: tuple[int, int] | None, seed: int
+    environment: Environment, found: Schedule, order: StartRun, clock: RunClock
 ) -> Iterable[tuple[int, float]]:
     pace = pace_of(environment)
     if pace is not None:
-        return enumerate(pace.times(Random(f"{seed}/arrivals")))
-    return _mine(found, place, seed)
+        return enumerate(pace.times(Random(f"{order.seed}/arrivals")))
+    # Of probes, those count too that are due while this process is starting: each must be in the record.
+    probes = environment.parsed_options.gauge_probe is not None
+    return _mine(found, order.load.place, order.seed, (lambda: clock.realtime) if probes else time.time)
 
 
-def _mine(found: Schedule, place: tuple[int, int] | None, seed: int) -> Iterable[tuple[int, float]]:
+def _mine(
+    found: Schedule, place: tuple[int, int] | None, seed: int, since: Callable[[], float]
+) -> Iterable[tuple[int, float]]:
     """Number and time of each arrival of this process, which is `place[0]` of `place[1]`; None: it takes no part.
 
     The time is in seconds since the schedule began, or for a schedule with a period, since 1970.
@@ -160,7 +166,7 @@ def _mine(found: Schedule, place: tuple[int, int] | None, seed: int) -> Iterable
     if place is None:
         return ()
     if found.period is not None:
-        slots = schedule.every(found.period, seed, time.time)
+        slots = schedule.every(found.period, seed, since)
         return ((number, at) for number, at in slots if number % place[1] == place[0])
     return islice(enumerate(found.times(Random(f"{seed}/arrivals"))), place[0], None, place[1])
 

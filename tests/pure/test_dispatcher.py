@@ -7,7 +7,7 @@ import gevent
 import pytest
 from gevent.event import Event
 
-from streamgauge.harness.drive.dispatcher import Dispatcher, Waiting
+from streamgauge.harness.drive.dispatcher import Dispatcher, Unserved, Waiting
 from tests.support.late import Late
 from tests.support.record import MS
 
@@ -134,6 +134,37 @@ def test_after_a_long_stop_all_that_was_due_is_handed_out_with_its_due_time_and_
     assert [due for due, _ in got] == moments
     assert [at // MS for _, at in got] == [1_000, *[32_000] * 31, *range(33_000, 60_000, 1_000)]
     assert (dispatcher.arrivals, dispatcher.dropped) == (59, 0), "the one user became free between any two"
+
+
+def test_a_probe_that_is_too_late_or_finds_nobody_free_is_not_sent_and_recorded_with_the_reason() -> None:
+    time, sent, left_out = Time(0, 3_500 * MS), list[tuple[int, int]](), list[tuple[str, int, str]]()
+    second, leave = 1_000 * MS, Event()
+    dispatcher = Dispatcher(
+        enumerate(range(second, 7 * second, second)),
+        1, {"A": 1}, lambda: 2, pytest.fail, Waiting(lambda: time.at, time.sleep),
+    )  # fmt: skip
+    dispatcher.unserved = Unserved(second, lambda *what: left_out.append(what))
+
+    def serve() -> None:
+        while True:
+            with dispatcher.arrival("A") as arrival:
+                sent.append((arrival.due_at // second, time.at // MS))
+                leave.wait()
+
+    for _ in range(2):
+        gevent.spawn(serve)
+    gevent.sleep(0)
+    dispatcher.open(0)
+    gevent.idle()
+    assert sent == [(1, 1_000), (5, 5_500)], "one is sent late rather than not at all"
+    late = "the process that sends had no time for it until {} s after it was due"
+    assert left_out == [
+        ("A", 2 * second, late.format(3.5)),
+        ("A", 3 * second, late.format(2.5)),
+        ("A", 4 * second, late.format(1.5)),
+        ("A", 6 * second, "all 2 users still waited for their answers"),
+    ]
+    assert (dispatcher.arrivals, dispatcher.dropped) == (6, 4)
 
 
 def test_a_closed_dispatcher_hands_out_nothing_more() -> None:

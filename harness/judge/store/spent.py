@@ -19,11 +19,11 @@ _SELECT = """
 SELECT (realtime_ns + ended_at) / 1e9 AS at, outcome, input_tokens, output_tokens,
     ifnull(cache_read_tokens, 0) + ifnull(cache_write_tokens, 0), ifnull(content_chunks, 0)
 FROM streams JOIN runs ON run = number
-WHERE json_extract(runs.labels, '$.target') = ? AND at > ? ORDER BY at
+WHERE json_extract(runs.labels, '$.target') = ? AND at > ? AND streams.started_at IS NOT NULL ORDER BY at
 """
 
 
 def tokens_since(store: Store, target: str, since: float) -> list[TokenRow]:
-    """Of each stream that ended after `since`, seconds since 1970, in order of time."""
+    """Of each stream that was begun, and ended after `since`, seconds since 1970, in order of time."""
     with as_store_errors(store.path):
         return [TokenRow(*row) for row in store._database.execute(_SELECT, [target, since])]
