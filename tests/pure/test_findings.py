@@ -11,6 +11,7 @@ from hypothesis import settings
 from numpy.random import default_rng
 
 from streamgauge.harness.judge.verdict.findings import FINDINGS, Certainty, Collector, chance, collector
+from streamgauge.harness.record.path_limits import KNOWN
 from streamgauge.harness.record.vitals import Vital
 from tests.support import simulated_faults as faults
 from tests.support.simulated import SERVER, USERS, Server, Users, asks, found, streams, vital
@@ -86,6 +87,11 @@ def test_a_fault_has_its_finding_and_no_other(case: Case) -> None:
 
 def test_the_documentation_has_a_row_for_each_finding_in_their_order() -> None:
     assert re.findall(r"^\| `(\w+)` \|", PAGE[: PAGE.index("## How sure")], re.MULTILINE) == [*FINDINGS]
+
+
+def test_the_documentation_lists_the_known_limits_of_gateways() -> None:
+    *first, last = map(str, KNOWN)
+    assert f"({', '.join(first)} or {last} s)" in PAGE
 
 
 def test_every_finding_has_a_fault_that_causes_it() -> None:
