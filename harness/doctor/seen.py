@@ -10,7 +10,7 @@ from streamgauge.harness.drive.protocols.protocol import line
 from streamgauge.harness.probe.asking import Probe
 from streamgauge.harness.probe.events import Taken, taken
 from streamgauge.harness.probe.samples import Sample
-from streamgauge.harness.record.held_back import FEWEST_CHUNKS, LATE, Pattern
+from streamgauge.harness.record.held_back import COLLAPSED, FEWEST_CHUNKS, LATE, Pattern
 from streamgauge.harness.record.observation import ABANDONED, Outcome, StreamObservation
 
 _CLEARLY = 3.0  # times as long as answers that came at once
@@ -18,7 +18,7 @@ _EXCERPT = 120  # characters
 _TOTAL = "total "  # begins what a record says of an answer that took longer than all of it may
 _LONGER = "the answer is longer than "  # begins what it says of one that has more bytes than we read
 _ENDED = {Outcome.EMPTY, Outcome.TRUNCATED, Outcome.MALFORMED}  # by the server, and not by an accident
-_OF_WHOLE, _OF_APART = 0.05, 0.25  # our lateness that cannot make an answer collapse, or bursts
+_OF_APART = 0.25  # of the time between bursts: our lateness that cannot have made them
 
 
 def _unchanged(text: str) -> str:
@@ -170,7 +170,7 @@ class Seen:
         if self.pattern is None or not self.held:
             return False
         whole, apart = float(self.pattern.whole[0]), float(self.pattern.apart[0])
-        return self.lag > (_OF_WHOLE * whole if self.sudden else _OF_APART * apart)
+        return self.lag > (COLLAPSED * whole if self.sudden else _OF_APART * apart)
 
     @property
     def judged(self) -> bool:

@@ -17,7 +17,7 @@ FEWEST_CHUNKS = 20  # of a stream: fewer may come together by chance
 LATE = 0.05  # share of the reads that we were late for: with more, we held the chunks together
 TOGETHER_MS = 1.0  # chunks nearer than this came in one burst
 STEADY = 0.15  # coefficient of variation below which bursts are alike
-_COLLAPSED = 0.05  # of the time from the request to the last content
+COLLAPSED = 0.05  # of the time from the request to the last content
 _FASTEST_MS = 0.2  # a chunk: no model generates 5,000 a second
 _FAST_MS = 2.0  # a chunk: few models generate 500 a second
 _HELD = 2.0  # chunks in a burst, on average
@@ -55,13 +55,13 @@ class Pattern:
     @property
     def collapsed(self) -> Mask:
         """All at once: all content within 5 % of the time since the request, faster than 5,000 chunks a second."""
-        at_once: Mask = (self.span <= _COLLAPSED * self.whole) & (self.span <= _FASTEST_MS * (self.chunks - 1))
+        at_once: Mask = (self.span <= COLLAPSED * self.whole) & (self.span <= _FASTEST_MS * (self.chunks - 1))
         return at_once
 
     @property
     def sudden(self) -> Mask:
         """As `collapsed`, or at 500 chunks a second or more: something that writes slowly, or a very fast model."""
-        almost: Mask = (self.span <= _COLLAPSED * self.whole) & (self.span <= _FAST_MS * (self.chunks - 1))
+        almost: Mask = (self.span <= COLLAPSED * self.whole) & (self.span <= _FAST_MS * (self.chunks - 1))
         return almost
 
     @property
