@@ -24,6 +24,7 @@ class Evidence:
     figures: Mapping[str, float] = field(default_factory=dict)  # what experiments measured beside their answers
     origin: str | None = None  # the URL of the server itself, behind the proxy
     framing: str = "sse"  # what divides its answers into events
+    headers: frozenset[str] = frozenset()  # names of the config's headers, which each question has, in lower case
     lines: str = ""  # of the config, that were found by a question and not given
     advice: tuple[Advice, ...] = ()  # what may help if no answer could be read
     requests: int = 0  # that were sent

@@ -89,6 +89,7 @@ def _evidence(case: Case, session: Session, reach: Reach, unread: Probe | None) 
         figures=dict(session.figures),
         origin=case.origin,
         framing=first.protocol.framing if first is not None else "sse",
+        headers=frozenset(session.site().own_headers),
         lines=session.lines,
         advice=tuple(advice),
         requests=session.requests,

@@ -1,7 +1,7 @@
 """What to look at although the answer is complete: what the config leaves unsaid. Pure."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -24,18 +24,29 @@ _MODELS = ("model", "message.model", "response.model", "modelVersion")  # where 
 def unsaid(probe: Probe, events: list[Taken]) -> Iterator[Advice]:
     """Stop reasons that are not looked at, texts that are not what they seem, and a model that nobody named."""
     yield from _stop_reason(probe)
-    yield from _odd_text([event.text for event in events if event.content and "text" in event.what])
+    yield from _odd_text(of_text(events))
     yield from _model(probe)
 
 
-def _odd_text(texts: list[str]) -> Iterator[Advice]:
+def of_text(events: Iterable[Taken]) -> list[str]:
+    """What the text chunks among these events hold."""
+    return [event.text for event in events if event.content and "text" in event.what]
+
+
+def repeat(texts: Sequence[str]) -> bool:
+    """Whether each of these chunks of text begins with the whole one before it."""
     first = texts[:_MOST_TEXTS]
-    if len(first) >= _FEWEST and all(len(old) < len(new) and new.startswith(old) for old, new in pairwise(first)):
+    longer = all(len(old) < len(new) and new.startswith(old) for old, new in pairwise(first))
+    return len(first) >= _FEWEST and longer
+
+
+def _odd_text(texts: list[str]) -> Iterator[Advice]:
+    if repeat(texts):
         yield Advice(
             "Each chunk repeats all the text before it, so that people get it many times, and the figures of "
             "characters and reading count it so. Correct the server: a chunk has what is new."
         )
-    if "".join(first)[:_TAG].lstrip().startswith(("<think>", "<thinking>")):
+    if "".join(texts[:_MOST_TEXTS])[:_TAG].lstrip().startswith(("<think>", "<thinking>")):
         yield Advice(
             "The model's thinking comes as text, between tags: ttft_text ends at the tag. A server that parses it out "
             "(vLLM: --reasoning-parser) sends it in a field of its own."

@@ -1,6 +1,7 @@
 """Each check of `doctor`, on what an endpoint may have answered: what it finds, and what it names."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -58,9 +59,17 @@ def addressed(*shut: str, host: str = "h", lookup: float | None = None) -> Evide
     return evidence(answer(), Reach(host, lookup_ms=lookup, addresses=tuple(each)))
 
 
-def preflight(status: int = 204, **headers: str) -> Evidence:
+def preflight(status: int = 204, sent: Sequence[str] = (), **headers: str) -> Evidence:
+    """`sent`: the names of the config's headers."""
     shown = {f"access-control-allow-{name}": value for name, value in headers.items()}
-    return evidence(answer(), preflight=answer((), status, shown))
+    return evidence(answer(), preflight=answer((), status, shown), headers=frozenset(sent))
+
+
+def growing(protocol: str) -> Evidence:
+    """An answer in which each chunk has the whole text so far."""
+    seen = answer(**TOLD)
+    events = [event._replace(text="word " * place) for place, event in enumerate(seen.events, 1)]
+    return evidence(replace(seen, events=tuple(events)), protocol=protocol)
 
 
 def called(status: int, body: bytes = b"{}") -> Seen:
@@ -155,6 +164,13 @@ HEAD = [
     Case("first_byte", WARN, "after 12,090 ms", evidence(answer([12_000 + ms for ms in STEADY], head=12_090))),
     Case("cors", PASS, "for a page of another origin", preflight(origin="*", headers="content-type")),
     Case("cors", WARN, "lacks content-type", preflight(origin="*", headers="authorization")),
+    Case("cors", PASS, "`access-control-allow-headers: *` does not cover authorization, if a page sends it",
+         preflight(origin="*", headers="*")),
+    Case("cors", PASS, "for a page of another origin", preflight(204, ["authorization", "accept-encoding"], origin="*",
+         headers="*, Authorization")),
+    Case("cors", WARN, "lacks authorization: `*` does not cover authorization",
+         preflight(204, ["authorization"], origin="*", headers="*")),
+    Case("cors", WARN, "lacks x-api-key", preflight(204, ["x-api-key"], origin="*", headers="content-type, x-api")),
     Case("cors", WARN, "ends with HTTP 405", preflight(405, origin="*")),
     Case("cors", UNKNOWN, "pages of other origins cannot ask", preflight(405)),
 ]  # fmt: skip
@@ -230,6 +246,8 @@ FLOW = [
     Case("path", WARN, "+1,000 ms against", evidence(answer([ms + 1_000 for ms in STEADY]), origin=answer())),
     Case("path", UNKNOWN, "held back", evidence(answer(AT_ONCE), origin=answer())),
     Case("chunks", PASS, "1.0 tokens", evidence(answer(**TOLD))),
+    Case("chunks", FAIL, "Each chunk repeats all the text before it", growing("openai_chat")),
+    Case("chunks", WARN, "repeats all the text before it", growing("custom")),
     Case("chunks", WARN, "4.0 tokens and 20.0 characters",
          evidence(answer(output_tokens=160, characters=800))),
     Case("writes", PASS, "came whole", evidence(answer(splits=[0.0] * 40))),

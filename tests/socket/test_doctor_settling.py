@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Any, NamedTuple
 
 import pytest
@@ -46,6 +47,7 @@ def _delta(word: str) -> dict[str, Any]:
     return {"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": word}}]}
 
 
+_grown = count(1)
 _STOP = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 _DONE = b"data: [DONE]\n\n"
 _CHOICE = {"message": {"role": "assistant", "content": _TEXT}, "finish_reason": "stop"}
@@ -70,6 +72,7 @@ ENDPOINTS = {
     "/comments": Answer("text/event-stream", [b": still here\n\n"] * 5),
     "/no-blank-lines": Answer("text/event-stream", [event[:-1] for event in OPENAI.pieces]),
     "/limited": Answer("", [], status=b"429 Too Many Requests", headers=b"retry-after: 7\r\n"),
+    "/repeats": Answer("text/event-stream", [*(sse(lambda _: _delta("".join(WORDS[: next(_grown)])))), _STOP, _DONE]),
     "/socket": Answer("", [], status=b"426 Upgrade Required", headers=b"upgrade: websocket\r\n"),
 }
 # Exit code, protocol, the checks that fail, those that warn, and the beginning of the sentence.
@@ -91,6 +94,7 @@ EXPECTED: dict[str, tuple[int, str, list[str], list[str], str]] = {
     "/nothing": (1, "openai_chat", ["end"], [], "The server says yes and sends nothing"),
     "/comments": (1, "openai_chat", ["end"], [], "Only signs of life come, and no answer"),
     "/no-blank-lines": (1, "openai_chat", ["sse"], [], "The events are not as the standard has them"),
+    "/repeats": (1, "openai_chat", ["chunks"], ["usage"], "Each chunk repeats all the text before it"),
     "/limited": (3, "openai_chat", [], [], "Could not look: HTTP 429: no words"),
     "/socket": (3, "openai_chat", [], [], "Could not look: HTTP 426: no words"),
 }  # fmt: skip

@@ -17,6 +17,7 @@ from streamgauge.harness.doctor.products import HAPROXY, fixes, recognised, who
 from streamgauge.harness.doctor.result import Fix, Result, fail, fine, unknown, warn
 from streamgauge.harness.doctor.seen import Seen
 from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Malformed
+from streamgauge.harness.probe.complete import of_text, repeat
 from streamgauge.harness.record.held_back import FEWEST_CHUNKS, STEADY, TOGETHER_MS
 from streamgauge.harness.record.observation import CONTENT
 
@@ -257,6 +258,14 @@ def path(evidence: Evidence) -> Result:
 
 
 def chunks(evidence: Evidence) -> Result:
+    repeating = next((seen for seen in evidence.ordinary if repeat(of_text(seen.events))), None)
+    if repeating is not None:
+        says = f"each of {some(len(repeating.content), 'chunk')} repeats all the text before it"
+        fix = Fix("send in each chunk what is new, and not the whole text so far", _NOTES)
+        if evidence.protocol == "custom":  # its own clients may know
+            return warn(f"{says}: a client that joins them shows the text many times", fix)
+        headline = "Each chunk repeats all the text before it"
+        return fail(f"{says}: clients of {evidence.protocol} join them, and show it many times", fix, headline=headline)
     counted = [seen for seen in evidence.ordinary if seen.completed and seen.record.output_tokens and seen.content]
     if not counted:
         return unknown("no complete answer told its tokens")

@@ -9,6 +9,8 @@ _CACHING = "https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2"
 _ACCEL = "https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_buffering"
 _LENGTH = "https://www.rfc-editor.org/rfc/rfc9112#section-6"
 _CORS = "https://developer.mozilla.org/docs/Web/HTTP/Guides/CORS"
+_NOT_BY_ASTERISK = "authorization"  # https://fetch.spec.whatwg.org/#cors-non-wildcard-request-header-name
+_ALWAYS_ALLOWED = {"accept", "accept-language", "content-language", "accept-encoding", "user-agent"}
 _OFTEN = "https://html.spec.whatwg.org/multipage/server-sent-events.html#authoring-notes"
 _KINDS = {
     "sse": ("text/event-stream",),
@@ -154,10 +156,21 @@ def cors(evidence: Evidence) -> Result:
         )
     if allowed not in {"*", ORIGIN}:
         return unknown(f"pages of {allowed} may ask, and no others: whether that is yours is not known here")
-    headers = preflight.header("access-control-allow-headers")
-    if headers != "*" and "content-type" not in headers:
+    return _headers_allowed(evidence, preflight.header("access-control-allow-headers"), allowed)
+
+
+def _headers_allowed(evidence: Evidence, told: str, origin: str) -> Result:
+    """Whether a page of an allowed origin may send the headers that the question needs."""
+    allowed = {name.strip() for name in told.split(",")}
+    asked = {"content-type", *evidence.headers} - _ALWAYS_ALLOWED
+    lacking = sorted(name for name in asked - allowed if "*" not in allowed or name == _NOT_BY_ASTERISK)
+    if lacking:
+        why = f": `*` does not cover {_NOT_BY_ASTERISK}" if "*" in allowed else ""
         return warn(
-            f"`access-control-allow-headers: {headers}` lacks content-type: browsers send no JSON",
-            Fix("access-control-allow-headers: content-type, authorization", _CORS),
+            f"`access-control-allow-headers: {told}` lacks {', '.join(lacking)}{why}, so browsers send no question",
+            Fix(f"access-control-allow-headers: {', '.join(sorted(asked))}", _CORS),
         )
-    return fine(f"`access-control-allow-origin: {allowed}` for a page of another origin")
+    says = f"`access-control-allow-origin: {origin}` for a page of another origin"
+    if _NOT_BY_ASTERISK in allowed or "*" not in allowed:
+        return fine(says)
+    return fine(f"{says}; but `access-control-allow-headers: *` does not cover {_NOT_BY_ASTERISK}, if a page sends it")
