@@ -1,8 +1,10 @@
 """One examination: everything is asked, and all that was seen becomes the evidence."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 
 import gevent
 
@@ -50,11 +52,18 @@ def examine(case: Case) -> Evidence:
         reach = gevent.get_hub().threadpool.spawn(look, endpoint.host, endpoint.port, secure=endpoint.tls is not None)
         unread = _settle(case, session) if len(case.candidates) > 1 else None
         if unread is None:
-            for name in case.experiments:
-                EXPERIMENTS[name].run(session)
+            for names in _turns(case.experiments):
+                session.together(*(partial(EXPERIMENTS[name].run, session) for name in names))
         session.wait_for(reach, _LONGEST_LOOK)
     found = reach.value if reach.ready() and reach.successful() else Reach(endpoint.host, fault="it took too long")
     return _evidence(case, session, found, unread)
+
+
+def _turns(experiments: Sequence[str]) -> Iterator[list[str]]:
+    """The experiments in their order: those that are asked alone, and those in a row that may be beside each other."""
+    for beside, names in groupby(experiments, lambda name: EXPERIMENTS[name].beside):
+        found = list(names)
+        yield from [found] if beside else ([name] for name in found)
 
 
 def _settle(case: Case, session: Session) -> Probe | None:

@@ -38,6 +38,7 @@ class Experiment(NamedTuple):
     asks: str  # what, for the documentation
     most: int  # requests
     run: Callable[[Session], object]
+    beside: bool = False  # may be asked beside others: its times are not compared
 
 
 def _ordinary(session: Session) -> None:
@@ -278,12 +279,14 @@ EXPERIMENTS: dict[str, Experiment] = {
     "heavy": Experiment(
         "a long prompt beside a stream that has begun, then the long prompt again", 3, _heavy_beside_light
     ),
-    "slow_reader": Experiment("the same, read at 32 kbit/s", 1, _slow_reader),
-    "whole": Experiment("the same, with the answer in one piece", 1, _whole),
-    "bad_request": Experiment("a body that is no JSON", 1, _bad_request),
-    "preflight": Experiment("what a browser asks before a page of another origin may ask", 1, _preflight),
-    "get": Experiment("the path by GET", 1, _get),
-    "resume": Experiment("the rest of an answer, with `Last-Event-ID`, if its events have ids", 1, _resume),
+    "slow_reader": Experiment("the same, read at 32 kbit/s", 1, _slow_reader, beside=True),
+    "whole": Experiment("the same, with the answer in one piece", 1, _whole, beside=True),
+    "bad_request": Experiment("a body that is no JSON", 1, _bad_request, beside=True),
+    "preflight": Experiment("what a browser asks before a page of another origin may ask", 1, _preflight, beside=True),
+    "get": Experiment("the path by GET", 1, _get, beside=True),
+    "resume": Experiment(
+        "the rest of an answer, with `Last-Event-ID`, if its events have ids", 1, _resume, beside=True
+    ),
     "slow": Experiment("with `--slow`: a stream that falls silent, and one that sends a token a second", 2, _slow),
     "error": Experiment("an error inside the stream, of the reference server only", 1, _error),
 }

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Pool
 from msgspec.structs import replace
 
 from streamgauge.harness.config.duration import Duration
@@ -221,8 +222,9 @@ class Session:
         self.host, self.target = host, bounded(target)
 
     def together(self, *experiments: Callable[[], Any]) -> None:
-        """Two at a time."""
-        gevent.joinall([gevent.spawn(experiment) for experiment in experiments[:2]], raise_error=True)
+        """All of them, two at a time."""
+        two = Pool(2)
+        gevent.joinall([two.spawn(experiment) for experiment in experiments], raise_error=True)
 
     def site(self, host: str | None = None, target: Target | None = None, **headers: str) -> Site:
         """`headers`: in addition to the target's, with _ for -."""
