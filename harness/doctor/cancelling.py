@@ -51,6 +51,8 @@ def parsed(text: str) -> Way:
         raise ValueError(f"it goes to {line(path, 60)!r}: write a path on the URL's host, as in {EXAMPLE}")
     if len(text) > _LONGEST or not text.isascii() or not text.isprintable():
         raise ValueError(f"it is longer than {_LONGEST:,} characters, or has others than printable ASCII")
+    if "${" in text:
+        raise ValueError("it has a variable of the environment: the headers of the target are sent, with their keys")
     if not way.places:
         raise ValueError(f"it has no place for the answer's id: write its key in the stream's JSON, as in {EXAMPLE}")
     if body and not isinstance(_json(way.filled(dict.fromkeys(way.places, "x"))[1]), dict):

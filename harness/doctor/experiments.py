@@ -25,6 +25,7 @@ from streamgauge.harness.record.observation import CONTENT, Outcome
 
 BROWSER = "gzip, deflate, br"  # what a browser accepts, and so what a proxy may use
 _LEAVES_AFTER = 5  # chunks
+_SLOW_START = 5_000.0  # ms to the first content, from which no question is asked that the others answer, too
 _LONG = 400  # tokens of the answer that is left in the middle
 _AT_32_KBIT = Network("slow reader", Profile(down_kbit=32, rtt=100_000_000), "", None)  # type: ignore[arg-type]
 _BEGINNING = 65_536  # bytes of a stream in which its id is looked for
@@ -58,6 +59,10 @@ def _accepted(target: Target) -> str:
 
 
 def _identity(session: Session) -> None:
+    first = session.seen.get("as_is")
+    if first is not None and first.header("content-encoding") in {"", "identity"} and (first.wait or 0.0) > _SLOW_START:
+        session.untried["identity"] = "the answer was not compressed anyway, and its first content took long"
+        return
     with session.person(accept_encoding="identity") as person:
         session.ask_in_time("identity", person)
 
@@ -139,7 +144,7 @@ def _cancel_in_the_middle(session: Session, person: Person, way: Way) -> None:
 def _named(session: Session, person: Person, way: Way) -> dict[str, str] | None:
     """The answer's id, once some of its content has come; None if the answer is over before."""
     protocol = person.site.protocol
-    while session.under_way("cancel"):
+    while session.under_way("cancel") and not session.stopped:
         answer = person.client.so_far
         if answer is not None and answer.body:
             events = list(decoded(decoder(protocol.framing), bytes(answer.body[:_BEGINNING]), lambda: None))
@@ -287,6 +292,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     "resume": Experiment(
         "the rest of an answer, with `Last-Event-ID`, if its events have ids", 1, _resume, beside=True
     ),
+    "error": Experiment("an error inside the stream, of the reference server only", 1, _error, beside=True),
     "slow": Experiment("with `--slow`: a stream that falls silent, and one that sends a token a second", 2, _slow),
-    "error": Experiment("an error inside the stream, of the reference server only", 1, _error),
 }

@@ -36,6 +36,7 @@ def test_a_cancel_is_a_method_a_path_and_perhaps_a_body(text: str, way: Way, pla
         ("POST /answers/{id}\r\nx: y", "others than printable ASCII"),
         ("POST /answers/é/{id}", "others than printable ASCII"),
         (f"POST /{'a' * 2_000}/{{id}}", "longer than 1,000 characters"),
+        ("POST /answers/{id}?key=${KEY}", "a variable of the environment"),
         ("POST /answers/{id} now", "a body that is no JSON object"),
     ],
 )

@@ -87,6 +87,12 @@ def test_each_fault_fails_the_right_checks_and_only_those(diagnoses: dict[str, A
     assert found.exit_code == (1 if FAULTS[fault][0] else 3 if fault in REFUSED else 0)
 
 
+def test_a_server_that_is_slow_to_begin_is_asked_once_less(server: ReferenceServer, diagnoses: dict[str, Any]) -> None:
+    found = diagnosed(server.url, "x-gauge-ttft: 5100ms", "x-gauge-tokens: 25")
+    assert (wrong(found), {*found.evidence.untried}) == ([], {"identity"})
+    assert "identity" not in diagnoses["slow_headers:300ms"].evidence.untried
+
+
 def test_there_is_a_diagnosis_of_every_fault() -> None:
     assert {re.split("[:@]", fault)[0] for fault in FAULTS} | ELSEWHERE == {*catalogue.FAULTS}
 

@@ -61,11 +61,12 @@ def cancel(evidence: Evidence) -> Result:
     if stream is None:
         return unknown(evidence.why_not("cancel"))
     if not stream.answered:
-        return unknown(f"an answer that can be cancelled was refused: {stream.record.detail or stream.status}")
-    if call is None:
-        return unknown(evidence.why_not("cancel_call"))
+        why = stream.record.detail or stream.status
+        return unknown(f"an answer that can be cancelled was refused: {why}. --cancel names another way to cancel")
     if evidence.stopped:
         return unknown("doctor was stopped before it could tell")
+    if call is None:
+        return unknown(evidence.why_not("cancel_call"))
     accepted = _accepted(call)
     if isinstance(accepted, Result):
         return accepted
