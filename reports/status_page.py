@@ -24,6 +24,7 @@ _STALE = 600.0  # seconds without probes after which the page says that it does 
 _LATE = 3  # and the time of so many probes on top
 _MOST_LINES = 12  # of the chart of budgets
 _LOOKS = [(f"line-{colour}", dash) for dash in ("solid", "dash") for colour in range(1, 7)]
+_MOST_DAMAGED = 3  # rows that are named
 _LONGEST = 60  # characters of a name in a table
 
 
@@ -82,11 +83,11 @@ def _now(status: Status) -> tuple[str, str, str]:
         target, last = min(status.last_probes.items(), key=itemgetter(1))
         lead = f"{target} has not been probed since {when(last)} UTC, so nothing here says how it is now."
         return "invalid", "not watching", lead
-    pages = [each for each in opened if each.severity == "page"]
+    pages = [each for each in opened if each.main.severity == "page"]
     if opened:
         worst = (pages or opened)[0]
         more = f" Besides it: {some(len(opened) - 1, 'open incident')}." if len(opened) > 1 else ""
-        lead = f"{worst.summary}. Since {when(worst.began)} UTC.{more}"
+        lead = f"{worst.main.summary}. Since {when(worst.began)} UTC.{more}"
         return ("missed" if pages else "degraded"), some(len(opened), "open incident"), lead
     unknown = [each for each in status.standings if not each.in_window.total]
     if unknown:
@@ -141,7 +142,7 @@ def _levels(status: Status) -> Panel:
 def _state(standing: Standing, incidents: Sequence[Incident]) -> str:
     if not standing.ever.total:
         return "inconclusive"
-    opened = [each for each in incidents if each.ended is None and each.slo == standing.slo]
+    opened = [each.main for each in incidents if each.ended is None and each.main.slo == standing.slo]
     mine = [each for each in opened if each.group in {standing.target, "regions"}]
     if any(each.severity == "page" for each in mine):
         return "missed"
@@ -227,8 +228,8 @@ def _incidents(status: Status) -> Panel:
         (
             when(each.began),
             "goes on" if each.ended is None else span(each.ended - each.began),
-            each.severity,
-            each.summary,
+            ", ".join(each.severities),
+            each.main.summary,
             _left(each.budget_left),
             ", ".join(str(seen.stream) for seen in each.worst) or NONE,
         )
@@ -236,6 +237,7 @@ def _incidents(status: Status) -> Panel:
     ]
     columns = ("Began, UTC", ">Lasted", "Severity", "What", ">Budget left", "Worst streams")
     lead = f"{some(len(rows), 'incident')}, the newest first." if rows else "No incident so far."
+    lead = " ".join([lead, *(f"{sentence}." for sentence in status.damaged[:_MOST_DAMAGED])])
     return Panel(
         name="incidents",
         title="Incidents",
@@ -250,9 +252,9 @@ def _streams(status: Status) -> Iterator[Panel]:
     for each in status.incidents:
         found = [status.streams[seen.stream] for seen in each.worst if seen.stream in status.streams]
         found.sort(key=lambda stream: "first_content_at" not in stream.moments)  # the replay needs content
-        # A page and a ticket about the same trouble have the same streams.
+        # Service levels that break together have the same streams.
         if found and not (groups and [stream.id for stream in found] == [stream.id for stream in groups[-1].streams]):
-            name = f"{each.slo} of {each.target}, {when(each.began)} UTC"
+            name = f"{each.main.slo} of {each.main.target}, {when(each.began)} UTC"
             groups.append(Group(shortened(name, 2 * _LONGEST), found, replayed=len(groups) < 2))
     if groups:
         number = len({stream.id for group in groups for stream in group.streams})

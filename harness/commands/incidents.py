@@ -22,7 +22,9 @@ def command(db: str, last: int, as_json: bool) -> None:
     """
     with MonitorStore.open(db) as store, store.reading() as connection:
         found = incidents.newest(connection, last)
+    for sentence in found.damaged:
+        lines.warn(f"streamgauge: {sentence}")
     if as_json:
-        lines.document(f"{listing.document(found)}\n")
+        lines.document(f"{listing.document(found.incidents)}\n")
     else:
-        listing.render(found, time.time())
+        listing.render(found.incidents, time.time())

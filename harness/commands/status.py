@@ -23,6 +23,8 @@ def command(db: str, output: str) -> None:
     """
     kinds.check_place(output)
     with MonitorStore.open(db) as store:
-        page = status_page.render(Reader(store).read())
-    save(page, output)
+        status = Reader(store).read()
+    for sentence in status.damaged:
+        lines.warn(f"streamgauge: {sentence}")
+    save(status_page.render(status), output)
     lines.show(f"{output}: written")

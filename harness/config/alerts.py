@@ -40,6 +40,11 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """How often it is sent an alert again while that fires; None: once."""
         return None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether people read each message; else a program gets it, which needs the end of all that has begun."""
+        return self.kind in {"slack", "email", "apprise"}
+
     def takes(self, severity: str) -> bool:
         return self.severity is None or self.severity == severity
 

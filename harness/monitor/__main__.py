@@ -89,7 +89,7 @@ class _Process:
         self._fault = ""
         for line in judged.unread:
             say(f"a probe is left out: {line}")
-        for sentence in judged.first:
+        for sentence in judged.news:
             say(sentence)
         for alert in judged.alerts:
             say(f"{alert.severity}, {alert.status}: {alert.summary}")

@@ -4,7 +4,7 @@ adding, so that a day, a month or two regions are the sum of their hours.
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -101,15 +101,27 @@ class _Stored(msgspec.Struct):
     failed: int
 
 
-def read(connection: Connection, which: str = "", parameters: Iterable[object] = ()) -> Iterable[tuple[Place, Summary]]:
-    """The stored summaries, in order of target, hour and labels. `which`: a WHERE of our own."""
+def read(
+    connection: Connection,
+    which: str = "",
+    parameters: Iterable[object] = (),
+    damaged: Callable[[str], object] | None = None,
+) -> Iterable[tuple[Place, Summary]]:
+    """The stored summaries, in order of target, hour and labels. `which`: a WHERE of our own.
+
+    `damaged` gets a sentence for each that is left out since it is damaged; without it, the first is a DamagedRow.
+    """
     select = f"SELECT target, hour, labels, outcomes, tokens, histograms FROM monitor_hours {which}"  # noqa: S608 - our own
     for target, hour, labels, outcomes, tokens, histograms in connection.execute(select, tuple(parameters)):
         try:
             stored = msgspec.json.decode(histograms, type=dict[str, _Stored])
             counts = Counter(msgspec.json.decode(outcomes, type=dict[str, int]))
         except (msgspec.MsgspecError, UnicodeError) as fault:
-            raise DamagedRow(f"monitor_hours, hour {hour}: damaged: {str(fault)[:200]}") from None
+            sentence = f"monitor_hours, hour {hour}: damaged: {str(fault)[:200]}"
+            if damaged is None:
+                raise DamagedRow(sentence) from None
+            damaged(f"{sentence}; it is left out")
+            continue
         samples = {name: Samples(Counter(each.bins), each.failed) for name, each in stored.items()}
         yield Place(target, hour, labels), Summary(counts, tokens, samples)
 

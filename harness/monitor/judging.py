@@ -15,10 +15,11 @@ from streamgauge.harness.config.schema import Config
 from streamgauge.harness.judge.figures import figure
 from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.judge.store.monitored import MonitorStore, New
+from streamgauge.harness.monitor import retention
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.good import UNKNOWN
 from streamgauge.harness.monitor.hours import Hours
-from streamgauge.harness.monitor.incidents import Incident
+from streamgauge.harness.monitor.incidents import Firing
 from streamgauge.harness.monitor.ledger import Seen
 from streamgauge.harness.monitor.levels import Level
 from streamgauge.harness.monitor.maintenance import covers
@@ -46,7 +47,7 @@ class Judged(NamedTuple):
     more: bool = False  # whether more probes may be waiting
     in_time: bool = False  # whether each target was probed lately
     silent: Sequence[str] = ()  # targets that were not probed for much too long, since this process began
-    first: Sequence[str] = ()  # a sentence for each target whose first probe since this process began was read
+    news: Sequence[str] = ()  # sentences: of each target's first probe since this process began, of damaged incidents
 
 
 Put = Callable[[Connection], Callable[[Alert, float], object]]
@@ -65,14 +66,15 @@ class Judge:
         self._began: float | None = None  # when the first round was, seconds since 1970
         self._now = 0.0  # of the latest round
         self._cursor, self._written_at = 0, 0.0  # what the latest round that wrote something has written
-        self._first: list[str] = []
+        self._news: list[str] = []
         self._ended: dict[str, deque[float]] = {name: deque(maxlen=_LATEST) for name in self._targets}
 
     def round(self, now: float) -> Judged:
         """Read what is new, and evaluate the minutes that are over at `now`, seconds since 1970."""
         self._began, self._now = self._began or now, now
-        if self._watch is not None and self._watch.evaluated > now // MINUTE + _AHEAD:
-            self._watch = None  # the clock was set back: go on from now
+        evaluated = now // MINUTE if self._watch is None else self._watch.evaluated
+        if not now // MINUTE - _MISSED <= evaluated <= now // MINUTE + _AHEAD:
+            self._watch = None  # the clock was set back, or far forward: go on from now
             for ended in self._ended.values():
                 ended.clear()
         if self._watch is None or self._is_due(self._watch, now):
@@ -95,6 +97,8 @@ class Judge:
     def _written(self, now: float) -> Judged:
         with self._store.transaction() as connection:
             watch = self._watch = self._watch or self._loaded(connection, now)
+            if (gap := retention.note_gap(connection, self._config.monitor.keep_raw / 1e9, now)) is not None:
+                self._news.append(gap)
             latest = self._store.new_streams(self._store.number("cursor", 0), MOST)
             for each in latest.new:
                 self._take(watch, each)
@@ -107,9 +111,9 @@ class Judge:
                 state["probed_at"] = now
             connection.executemany("INSERT OR REPLACE INTO monitor_state VALUES (?, ?)", state.items())
         self._cursor, self._written_at = latest.last, now
-        first, self._first = self._first, []
+        news, self._news = self._news, []
         probes = sum(len(each.streams) for each in latest.new)
-        return Judged(probes, watch.evaluated, latest.unread, watch.take_alerts(), latest.more, first=first)
+        return Judged(probes, watch.evaluated, latest.unread, watch.take_alerts(), latest.more, news=news)
 
     def _in_time(self, now: float) -> bool:
         return not any(self._late(target, now, 0.0) for target in self._ended)
@@ -124,8 +128,9 @@ class Judge:
     def thin(self) -> None:
         """Drop what no window needs any more."""
         if self._watch is not None:
-            with self._store.transaction():
-                self._watch.thin()
+            with self._store.transaction() as connection:
+                if not retention.is_in_gap(connection, self._config.monitor.keep_raw / 1e9, self._now):
+                    self._watch.thin()
 
     def _loaded(self, connection: Connection, now: float) -> Watch:
         before = int(now // MINUTE) - 1
@@ -137,7 +142,9 @@ class Judge:
             link=partial(_link, self._config.monitor.url),
         )
         connection.execute("DELETE FROM monitor_counts WHERE minute > ?", [before + _AHEAD])  # of a wrong clock
-        return Watch(connection, self._levels, around, evaluated, now)
+        watch = Watch(connection, self._levels, around, evaluated, now)
+        self._news.extend(watch.damaged)
+        return watch
 
     def _putting(self, connection: Connection) -> Callable[[Alert], object]:
         put = self._put(connection)
@@ -160,7 +167,7 @@ class Judge:
         asked = ~streams.ended_as({Outcome.INTERRUPTED})  # the others say nothing of the target, or were not even sent
         if asked.any() and not self._ended[target]:
             first = int(np.flatnonzero(asked)[0])
-            self._first.append(_first_probe(target, streams.text["outcome"][first], float(ttft[first])))
+            self._news.append(_first_probe(target, streams.text["outcome"][first], float(ttft[first])))
         in_time = ended[asked & (np.nan_to_num(streams.number["send_lag"]) < _LATE)]
         self._ended[target].extend(sorted(in_time.tolist()))
         for level in self._levels:
@@ -189,9 +196,9 @@ def _last_minute(now: float) -> int:
     return int((now - _GRACE) // MINUTE) - 1
 
 
-def _link(url: str | None, incident: Incident) -> str | None:
+def _link(url: str | None, firing: Firing) -> str | None:
     """To the status page with the incident and its streams; None: the config says no address of that page."""
     if url is None:
         return None
-    worst = f"#stream={incident.worst[0].stream}" if incident.worst else ""
-    return f"{url.rstrip('/')}/incidents/{incident.number}{worst}"
+    worst = f"#stream={firing.worst[0].stream}" if firing.worst else ""
+    return f"{url.rstrip('/')}/incidents/{firing.part_of}{worst}"

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -57,6 +57,7 @@ class Status(NamedTuple):
     incidents: list[Incident]  # the newest first
     streams: Mapping[int, StreamInFull]  # behind incidents, by id; those that could not be read are left out
     deliveries: list[Delivery]
+    damaged: Sequence[str] = ()  # a sentence for each row that was left out
 
 
 class Reader:
@@ -70,7 +71,7 @@ class Reader:
         """StoreError if the database cannot be read."""
         at = time.time() if now is None else now
         with self._store.reading() as connection:
-            newest = incidents.newest(connection, MOST_INCIDENTS)
+            newest, damaged = incidents.newest(connection, MOST_INCIDENTS)
             judged_at = standing.number(connection, "judged_at", None)
             newest_minute = standing.newest_minute(connection)
             watched_at = standing.number(connection, "probed_at", standing.last_counted(connection) * MINUTE or None)
@@ -78,18 +79,18 @@ class Reader:
             (first,) = connection.execute("SELECT min(hour) FROM monitor_hours").fetchone()
             found = list(standing.standings(connection, WINDOWS))
             budgets = [(each, _budget(connection, each)) for each in found]
-            days = list(self._days(connection, newest_minute * MINUTE // DAY))
+            days = list(self._days(connection, newest_minute * MINUTE // DAY, damaged.append))
             deliveries = list(_deliveries(connection))
         began_at = None if first is None else float(first) * HOUR
         streams = self._streams(newest)
         return Status(
-            at, judged_at, watched_at, last_probes, began_at, found, budgets, days, newest, streams, deliveries
+            at, judged_at, watched_at, last_probes, began_at, found, budgets, days, newest, streams, deliveries, damaged
         )
 
-    def _days(self, connection: Connection, today: int) -> Iterable[OneDay]:
+    def _days(self, connection: Connection, today: int, damaged: Callable[[str], object]) -> Iterable[OneDay]:
         """The last hours of yesterday may still be judged, so only earlier days are kept."""
         for number in range(today - DAYS + 1, today + 1):
-            one = self._over.get(number) or _read_day(connection, number)
+            one = self._over.get(number) or _read_day(connection, number, damaged)
             if number < today - 1:
                 self._over[number] = one
             if one.outcomes:
@@ -117,12 +118,12 @@ def _budget(connection: Connection, of: Standing) -> Budget:
     return found
 
 
-def _read_day(connection: Connection, number: int) -> OneDay:
+def _read_day(connection: Connection, number: int, damaged: Callable[[str], object]) -> OneDay:
     outcomes: Counter[str] = Counter()
     tokens, failed = 0, 0
     bins: Counter[int] = Counter()
     which = "WHERE hour >= ? AND hour < ?"
-    for _, summary in hours.read(connection, which, (number * 24, number * 24 + 24)):
+    for _, summary in hours.read(connection, which, (number * 24, number * 24 + 24), damaged):
         outcomes.update(summary.outcomes)
         tokens += summary.tokens
         bins.update(summary.samples["ttft"].bins)

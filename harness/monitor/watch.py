@@ -16,7 +16,7 @@ from streamgauge.harness.judge.store.connection import Connection
 from streamgauge.harness.monitor import incidents
 from streamgauge.harness.monitor.alerts.message import Alert, Severity
 from streamgauge.harness.monitor.burn import DAY, FEWEST_BAD, HOUR, LONGEST, burning
-from streamgauge.harness.monitor.incidents import Incident
+from streamgauge.harness.monitor.incidents import Firing
 from streamgauge.harness.monitor.ledger import WORST, Ledger, Seen, Track
 from streamgauge.harness.monitor.levels import Group, Level
 from streamgauge.harness.monitor.series import MINUTE, Series
@@ -32,7 +32,7 @@ class Surroundings:
     monitor: str  # the database's own id, a part of the keys of its incidents
     put: Callable[[Alert], object]  # queues an alert, in the transaction of its incident
     in_maintenance: Callable[[str, float], bool]  # of a target, at a moment
-    link: Callable[[Incident], str | None] = lambda _: None  # to the page with its streams
+    link: Callable[[Firing], str | None] = lambda _: None  # to the page with its streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,16 @@ class Watch:
         self._around = around
         self._alerts: list[Alert] = []
         self._ledger = Ledger(connection, levels)
-        self._open = {(each.slo, each.group, each.severity): each for each in incidents.open_ones(connection)}
+        firings, self.damaged = incidents.open_ones(connection)
+        self._open = {(each.slo, each.group, each.severity): each for each in firings}
         known = {(level.name, group.name, severity) for level in levels for group in level.groups
                  for severity in _severities(level)}  # fmt: skip
-        for gone in [each for place, each in self._open.items() if place not in known]:
+        gone_ones = [each for place, each in self._open.items() if place not in known]
+        for gone in sorted(gone_ones, key=lambda each: each.severity == "page"):
             self._end(gone, now, gone.budget_left, (), "is not watched any more")
 
     @property
-    def open(self) -> list[Incident]:
+    def open(self) -> list[Firing]:
         return list(self._open.values())
 
     def take(self, level: Level, target: str, seen: Seen, *, good: bool) -> None:
@@ -89,8 +91,9 @@ class Watch:
             for level, group, series in by_burn:
                 if self._is_quiet(level, group) and all(_is_quiet(each, minute) for each in series):
                     continue
-                for severity in _severities(level):
-                    state = self._burning(level, group, severity, minute)
+                states = [(severity, self._burning(level, group, severity, minute)) for severity in _SEVERITIES]
+                # Of both, the page is told first at the beginning and last at the end: it says all.
+                for severity, state in states if states[0][1].firing else reversed(states):
                     self._settle(level, group, severity, state, (minute + 1) * MINUTE)
 
     def take_alerts(self) -> list[Alert]:
@@ -150,15 +153,17 @@ class Watch:
             worst = self._worst(level, targets, there.began - (there.evidence.get("window_seconds") or HOUR))
             self._end(there, at, self._budget_left(level, targets, at), worst, "is well again")
 
-    def _begin(self, level: Level, group: Group, severity: Severity, state: _State, at: float) -> Incident:
+    def _begin(self, level: Level, group: Group, severity: Severity, state: _State, at: float) -> Firing:
         number = incidents.next_number(self._connection)
         named = ", ".join(state.bad)
         if len(group.regions) > 1:
             bad = sum(any(target in state.bad for target in targets) for targets in group.regions.values())
             named = f"{bad} of {len(group.regions)} regions: {named}"
         budget = self._budget_left(level, state.bad, at)
-        incident = Incident(
+        beside = self._beside(level.name, group.name, severity)
+        firing = Firing(
             number=number,
+            part_of=number if beside is None else beside.part_of,
             key=incidents.key(self._around.monitor, number, level.name, group.name, severity),
             slo=level.name,
             target=_short(named),
@@ -172,11 +177,16 @@ class Watch:
             summary=_short(f"{level.name} of {named}: {state.sentence}"),
             worst=tuple(self._worst(level, state.bad, state.since)),
         )
-        incidents.begin(self._connection, incident)
-        self._put(incident)
-        return incident
+        incidents.begin(self._connection, firing)
+        self._put(firing)
+        return firing
 
-    def _end(self, there: Incident, at: float, budget: float, worst: Iterable[Seen], how: str) -> None:
+    def _beside(self, slo: str, group: str, severity: Severity) -> Firing | None:
+        """What fires of the same place at the other severity."""
+        (other,) = (each for each in _SEVERITIES if each != severity)
+        return self._open.get((slo, group, other))
+
+    def _end(self, there: Firing, at: float, budget: float, worst: Iterable[Seen], how: str) -> None:
         del self._open[there.slo, there.group, there.severity]
         lasted = span(max(at - there.began, 0))
         ended = replace(
@@ -189,19 +199,22 @@ class Watch:
         incidents.end(self._connection, ended)
         self._put(ended)
 
-    def _put(self, incident: Incident) -> None:
+    def _put(self, firing: Firing) -> None:
+        beside = self._beside(firing.slo, firing.group, firing.severity)
         alert = Alert(
-            key=incident.key,
-            status="firing" if incident.ended is None else "resolved",
-            slo=incident.slo,
-            severity=incident.severity,
-            target=incident.target,
-            since=incident.began,
-            until=incident.ended,
-            budget_left=incident.budget_left,
-            evidence={**incident.evidence, "worst": [seen._asdict() for seen in incident.worst]},
-            summary=incident.summary,
-            link=self._around.link(incident),
+            key=firing.key,
+            incident=f"{self._around.monitor}-{firing.part_of}",
+            beside=None if beside is None else beside.severity,
+            status="firing" if firing.ended is None else "resolved",
+            slo=firing.slo,
+            severity=firing.severity,
+            target=firing.target,
+            since=firing.began,
+            until=firing.ended,
+            budget_left=firing.budget_left,
+            evidence={**firing.evidence, "worst": [seen._asdict() for seen in firing.worst]},
+            summary=firing.summary,
+            link=self._around.link(firing),
         )
         self._around.put(alert)
         self._alerts.append(alert)
@@ -253,7 +266,7 @@ def span(seconds: float) -> str:
     """`30 s`, `5 min`, `6 h`, `3 d`."""
     for unit, name in ((DAY, "d"), (HOUR, "h"), (60, "min")):
         if seconds >= unit:
-            return f"{seconds / unit:.3g} {name}"
+            return f"{seconds / unit:,.0f} {name}" if seconds >= 1_000 * unit else f"{seconds / unit:.3g} {name}"
     return f"{seconds:.0f} s"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamgauge.harness.config.alerts import Command
+from streamgauge.harness.config.alerts import Command, Slack
 from streamgauge.harness.monitor.alerts.message import Alert, decoded, encoded
 from streamgauge.harness.monitor.alerts.outbox import KEPT, MOST_WAITING, Outbox, prepare
 from tests.support.alerts import firing, resolved
@@ -50,6 +50,35 @@ def test_an_alert_of_a_transaction_that_failed_is_not_queued(connection: sqlite3
 def test_an_alert_is_queued_for_the_receivers_of_its_severity(connection: sqlite3.Connection) -> None:
     Outbox(connection, [CHAT, PAGER], lambda: 0.0).put(firing("a", severity="ticket"), happened=1.0)
     assert queued(connection) == [("a", "firing", "chat")]
+
+
+def test_people_who_have_a_page_get_no_ticket_beside_it_and_programs_get_all(connection: sqlite3.Connection) -> None:
+    people, tickets = Slack(name="people", url=""), Slack(name="tickets", url="", severity="ticket")
+    outbox = Outbox(connection, [people, tickets, CHAT], lambda: 0.0)
+    for alert in (
+        firing("p1"), firing("t1", severity="ticket", beside="page"),  # a page, and a ticket that outlives it
+        resolved("p1", beside="ticket"), resolved("t1", severity="ticket"),
+        firing("t2", severity="ticket"), firing("p2", beside="ticket"),  # it gets worse, and both end
+        resolved("t2", severity="ticket", beside="page"), resolved("p2"),
+        firing("p3"), firing("t3", severity="ticket", beside="page"),  # the ticket is over first
+        resolved("t3", severity="ticket", beside="page"), resolved("p3"),
+    ):  # fmt: skip
+        outbox.put(alert, happened=1.0)
+    told: dict[str, list[str]] = {}
+    for key, status, receiver in queued(connection):
+        told.setdefault(receiver, []).append(f"{key} {status}")
+    assert told["people"] == [
+        "p1 firing", "p1 resolved", "t1 resolved",
+        "t2 firing", "p2 firing", "t2 resolved", "p2 resolved",
+        "p3 firing", "p3 resolved",
+    ]  # fmt: skip
+    of_all = [each for each in told["chat"] if each.startswith("t")]
+    assert (
+        told["tickets"]
+        == of_all
+        == [f"t{number} {status}" for number in (1, 2, 3) for status in ("firing", "resolved")]
+    )
+    assert len(told["chat"]) == 12
 
 
 def test_the_queue_of_a_dead_receiver_is_bounded(connection: sqlite3.Connection) -> None:

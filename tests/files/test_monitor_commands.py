@@ -7,7 +7,7 @@ import pytest
 
 from streamgauge.harness.judge.store.monitored import MonitorStore
 from streamgauge.harness.monitor import incidents
-from streamgauge.harness.monitor.incidents import Incident
+from streamgauge.harness.monitor.incidents import Firing
 from streamgauge.harness.monitor.ledger import Seen
 from streamgauge.harness.monitor.levels import levels
 from streamgauge.harness.monitor.plan import lines
@@ -75,10 +75,10 @@ def database(tmp_path: Path) -> Path:
         for number, ended in enumerate((None, 1_680_000_600.0), 1):
             incidents.begin(
                 connection,
-                Incident(
-                    number=number, key=f"k{number}", slo=NASTY, target=NASTY, group="eu", severity="page",
-                    objective=0.99, began=1_680_000_000.0, ended=ended, budget_left=-1.5, evidence={NASTY: NASTY},
-                    summary=NASTY, worst=(seen,),
+                Firing(
+                    number=number, part_of=number, key=f"k{number}", slo=NASTY, target=NASTY, group="eu",
+                    severity="page", objective=0.99, began=1_680_000_000.0, ended=ended, budget_left=-1.5,
+                    evidence={NASTY: NASTY}, summary=NASTY, worst=(seen,),
                 ),
             )  # fmt: skip
     return path
@@ -94,14 +94,26 @@ def test_incidents_are_listed_newest_first_and_nothing_in_them_acts_on_a_termina
         assert not ACTING.search(result.output)
 
 
-def test_an_incident_that_no_version_wrote_is_named_in_one_line(database: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "evidence = '['", "severity = 'sms'", "evidence = CAST(x'7bff7d' AS TEXT)", "began = 9e999",
+        "slo = CAST(x'ff' AS TEXT)", "part_of = NULL, evidence = '{'",
+    ],
+)  # fmt: skip
+def test_an_incident_that_no_version_wrote_is_named_in_one_line_and_the_others_are_shown(
+    database: Path, damage: str
+) -> None:
     with sqlite3.connect(database) as other:
         other.execute("PRAGMA ignore_check_constraints = ON")
-        other.execute("UPDATE incidents SET evidence = '[' WHERE id = 1")
-    result = invoke("incidents", database)
-    assert result.exit_code == 2
-    assert "incidents: a row that no version of this program wrote" in result.stderr
-    assert result.stderr.count("\n") == 1
+        other.execute(f"UPDATE incidents SET {damage} WHERE id = 1")
+    page = database.with_suffix(".html")
+    for result in (invoke("incidents", database), invoke("status", database, "-o", page)):
+        assert result.exit_code == 0
+        assert "streamgauge: incidents, row 1, is damaged and left out" in result.stderr
+        assert result.stderr.count("\n") == 1
+    assert "lasted 10 min" in invoke("incidents", database).stdout
+    assert "1 incident, the newest first. incidents, row 1, is damaged" in page.read_text()
 
 
 def test_a_database_without_incidents_says_so(tmp_path: Path) -> None:

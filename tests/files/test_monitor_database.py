@@ -24,6 +24,7 @@ from streamgauge.harness.monitor import hours, incidents, retention, standing
 from streamgauge.harness.monitor.alerts.message import Alert
 from streamgauge.harness.monitor.judging import Judge
 from streamgauge.harness.monitor.levels import levels
+from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.record.observation import Outcome, StreamObservation
 from tests.support.late import Late
 from tests.support.monitoring import TARGETS
@@ -98,9 +99,10 @@ def test_probes_are_judged_once_and_an_incident_keeps_its_worst_streams(monitor:
     assert [each.status for each in monitor.alerts] == ["firing", "firing", "resolved"]
     with monitor.store.reading() as connection:
         (good, bad), *_ = connection.execute("SELECT good, bad FROM monitor_counts ORDER BY minute DESC").fetchall()
-        found = incidents.newest(connection, 10)
+        ((incident,), _) = incidents.newest(connection, 10)
     assert (good, bad) == (360, 20)
-    assert [(each.severity, each.ended is None) for each in found] == [("page", False), ("ticket", True)]
+    assert [(each.severity, each.ended is None) for each in incident.firings] == [("ticket", True), ("page", False)]
+    assert incident.ended is None
 
 
 def test_a_transaction_that_fails_is_made_again_as_if_it_had_not_been(monitor: Monitor) -> None:
@@ -170,8 +172,11 @@ def test_old_probes_become_hourly_summaries_and_those_behind_an_incident_stay(mo
     monitor.begin("run-later", START + 5 * day * EVERY)
     monitor.probes([400] * 30, first=5 * day)
     monitor.round(5 * day + 40)
-    dropped = retention.drop(monitor.store, 3_600.0, START + (5 * day + 50) * EVERY)
-    assert dropped == 3 * day + 15, "five are behind each of two incidents, and are the same ones"
+    over = START + (5 * day + 101) * EVERY
+    dropped = retention.drop(monitor.store, 3_600.0, over)
+    assert dropped == 3 * day + 15 + 29, (
+        "five are behind the page and the ticket; of the later ones, the last one stays"
+    )
     assert {run.id for run in monitor.store.runs()} == {"run-2880", "run-later"}
     with monitor.store.reading() as connection:
         whole = hours.Summary()
@@ -179,14 +184,39 @@ def test_old_probes_become_hourly_summaries_and_those_behind_an_incident_stay(mo
             assert place.target == "eu"
             if place.hour < (START + 3 * day * EVERY) // 3_600:
                 whole.add(summary)
-        for each in incidents.newest(connection, 9):
+        for each in incidents.newest(connection, 9).incidents:
             for seen in each.worst:
                 assert connection.execute("SELECT count(*) FROM streams WHERE id = ?", [seen.stream]).fetchone() == (1,)
     values, counts = whole.samples["ttft"].values("ttft")
     for share in (0.5, 0.95):
         merged = float(np.quantile(np.repeat(values, counts), share))
         assert merged == pytest.approx(float(np.quantile(ttfts[: int(counts.sum())], share)), rel=0.02)
-    assert retention.drop(monitor.store, 3_600.0, START + (5 * day + 50) * EVERY) == 0
+    assert retention.drop(monitor.store, 3_600.0, over) == 0
+
+
+def test_a_clock_that_is_set_far_forward_makes_nothing_old_at_once(monitor: Monitor) -> None:
+    monitor.round(0)
+    monitor.probes([400] * 100)
+    monitor.round(100)
+    years = 10 * 365 * 86_400
+    told = monitor.judge.round(START + 100 * EVERY + years)
+    assert "nothing was judged for 3,650 d: the monitor was down, or the clock was set forward" in told.news[-1]
+    assert "what was stored before is kept for another 7 d" in told.news[-1]
+    assert not monitor.judge.round(START + 101 * EVERY + years).news
+    monitor.judge.thin()
+    assert retention.drop(monitor.store, 3_600.0, START + 110 * EVERY + years) == 50, "those that were old before"
+    monitor.begin("ahead", START + 111 * EVERY + years)
+    monitor.probes([400] * 30, first=111 + years // EVERY)
+    monitor.judge.round(START + 141 * EVERY + years)
+    monitor.judge.round(START + 120 * EVERY)  # the clock is right again
+    monitor.begin("back", START + 121 * EVERY)
+    monitor.probes([400] * 30, first=121)
+    monitor.judge.round(START + 160 * EVERY)
+    with monitor.store.reading() as connection:
+        ((counted,),) = connection.execute("SELECT max(good + bad) FROM monitor_counts").fetchall()
+    assert counted == 130, "those of the wrong clock count no more"
+    before = START + 160 * EVERY
+    assert retention.drop(monitor.store, 3_600.0, before) == 50, "and what is dated ahead hides no other"
 
 
 def test_a_stream_that_is_not_judged_yet_is_never_dropped(monitor: Monitor) -> None:
@@ -207,9 +237,9 @@ def test_two_regions_are_joined_with_their_incidents_and_summaries(tmp_path: Pat
         monitor.store.close()
     merge([str(tmp_path / "eu.db"), str(tmp_path / "us.db")], str(tmp_path / "all.db"))
     with MonitorStore.open(tmp_path / "all.db") as store, store.reading() as connection:
-        found = incidents.newest(connection, 10)
-        assert {(each.target, each.severity) for each in found} == {
-            (f"eu ({region})", severity) for region in ("eu", "us") for severity in ("page", "ticket")
+        found, _ = incidents.newest(connection, 10)
+        assert {(each.main.target, *each.severities) for each in found} == {
+            (f"eu ({region})", "page", "ticket") for region in ("eu", "us")
         }
         for each in found:
             for seen in each.worst:
@@ -273,6 +303,9 @@ def test_a_damaged_hour_is_begun_anew_and_a_damaged_state_is_one_line(monitor: M
         connection.execute("UPDATE monitor_hours SET histograms = '{x'")
     with monitor.store.reading() as connection, pytest.raises(StoreError, match="monitor_hours, hour 466666: damaged"):
         list(hours.read(connection))
+    (sentence,) = Reader(monitor.store).read(START + 60).damaged
+    assert sentence.startswith("monitor_hours, hour 466666: damaged")
+    assert sentence.endswith("it is left out")
     monitor.probes([400], first=1)
     monitor.round(2)
     with monitor.store.reading() as connection:

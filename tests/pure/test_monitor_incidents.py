@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from sqlite_utils import Database
 
+from streamgauge.harness.judge.store import monitor_schema
 from streamgauge.harness.monitor import incidents
 from streamgauge.harness.monitor.levels import levels
 from tests.support.monitoring import START, Monitor, Told, config, expected, outages
@@ -132,8 +134,64 @@ def test_an_incident_of_a_level_that_is_gone_ends_when_the_monitor_starts_withou
     monitor.levels = Monitor(config('[[slo]]\nname = "other"\ngood = "completed"')).levels
     monitor.start(START + 99)
     assert [each.status for each in monitor.told] == ["firing", "firing", "resolved", "resolved"]
-    assert not incidents.open_ones(monitor.connection)
-    assert all("is not watched any more" in each.summary for each in incidents.newest(monitor.connection, 10))
+    assert incidents.open_ones(monitor.connection) == ([], [])
+    assert all("is not watched any more" in each.main.summary for each in newest(monitor))
+
+
+def newest(monitor: Monitor) -> list[incidents.Incident]:
+    found, damaged = incidents.newest(monitor.connection, 10)
+    assert not damaged
+    return found
+
+
+def test_a_page_and_a_ticket_about_the_same_trouble_are_one_incident() -> None:
+    monitor = Monitor(config(SLO))
+    run(
+        monitor, outages(30 * DAY, [(9 * DAY, 9 * DAY + 60), (9 * DAY + 120, 9 * DAY + 180), (20 * DAY, 20 * DAY + 12)])
+    )
+    short, long = newest(monitor)
+    assert [each.severity for each in long.firings] == ["page", "ticket", "page"], "again, while the ticket goes on"
+    assert (long.severities, long.main.severity) == (["page", "ticket"], "page")
+    assert (long.began, long.ended) == (long.firings[0].began, long.firings[1].ended)
+    assert long.ended is not None
+    assert long.ended > long.firings[2].began > (long.firings[0].ended or 0)
+    assert len({seen.stream for seen in long.worst}) == len(long.worst) == 5
+    assert short.severities == ["page"]
+    assert len({alert.incident for alert in monitor.alerts}) == 2
+    assert len({alert.key for alert in monitor.alerts}) == 4
+    beside = [(each.severity, each.status, each.beside) for each in monitor.alerts]
+    assert beside == [
+        ("page", "firing", None), ("ticket", "firing", "page"), ("page", "resolved", "ticket"),
+        ("page", "firing", "ticket"), ("page", "resolved", "ticket"), ("ticket", "resolved", None),
+        ("page", "firing", None), ("page", "resolved", None),
+    ]  # fmt: skip
+
+
+def test_when_both_severities_end_in_the_same_minute_the_page_is_told_last() -> None:
+    monitor = Monitor(config(SLO))
+    run(monitor, outages(100, [(60, 100)]))
+    for minute in range(100 + 5 * DAY, 110 + 5 * DAY):
+        monitor.minute(minute, [("eu", True)])
+    (ticket, page) = (each for each in monitor.alerts if each.status == "resolved")
+    assert (ticket.severity, ticket.beside, page.severity, page.beside) == ("ticket", "page", "page", None)
+    assert ticket.until == page.until
+
+
+def test_in_a_database_of_an_older_version_what_fired_at_the_same_time_becomes_one_incident() -> None:
+    monitor = Monitor(config(SLO))
+    run(
+        monitor, outages(30 * DAY, [(9 * DAY, 9 * DAY + 60), (9 * DAY + 120, 9 * DAY + 180), (20 * DAY, 20 * DAY + 12)])
+    )
+    expected = newest(monitor)
+    for statement in (
+        "DROP INDEX parts_of_incidents",
+        "ALTER TABLE incidents DROP COLUMN part_of",
+        "DELETE FROM _sqlite_migrations WHERE name = 'm003_parts_of_incidents'",
+    ):
+        monitor.connection.execute(statement)
+    assert len(newest(monitor)) == 4, "of a file that cannot be written, each row is one"
+    monitor_schema.migrate(Database(monitor.connection))
+    assert newest(monitor) == expected
 
 
 def test_keys_of_incidents_are_never_used_twice() -> None:

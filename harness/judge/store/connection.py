@@ -3,7 +3,7 @@
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -87,13 +87,17 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def undecodable_text_as_bytes(database: Database) -> Iterator[None]:
+def undecodable_as_bytes(connection: Connection) -> Iterator[None]:
     """Meanwhile, text that is not UTF-8 is returned as bytes. Otherwise it would end the query."""
-    database.conn.text_factory = text_or_bytes
+    connection.text_factory = text_or_bytes
     try:
         yield
     finally:
-        database.conn.text_factory = str
+        connection.text_factory = str
+
+
+def undecodable_text_as_bytes(database: Database) -> AbstractContextManager[None]:
+    return undecodable_as_bytes(database.conn)
 
 
 def decoded(database: Database, read: Callable[[], T]) -> T:

@@ -20,7 +20,7 @@ _COPIED = {  # table → its columns that are numbers of others
     "monitor_series": {"id": "monitor_series"},
     "monitor_counts": {"series": "monitor_series"},
     "monitor_bad": {"series": "monitor_series", "stream": "streams"},
-    "incidents": {"id": "incidents"},
+    "incidents": {"id": "incidents", "part_of": "incidents"},
     "incident_streams": {"incident": "incidents", "stream": "streams"},
     "monitor_hours": {},
     "monitor_levels": {},

@@ -72,3 +72,18 @@ def m002_levels(database: Database) -> None:
             good TEXT NOT NULL, objective REAL NOT NULL, window INTEGER NOT NULL, PRIMARY KEY (slo, target))
             STRICT, WITHOUT ROWID"""
     )
+
+
+@_MIGRATIONS()
+def m003_parts_of_incidents(database: Database) -> None:
+    """A page and a ticket about the same trouble are one incident: their rows have the same `part_of`."""
+    database.execute("ALTER TABLE incidents ADD COLUMN part_of INTEGER")
+    database.execute("CREATE INDEX parts_of_incidents ON incidents (part_of)")
+    rows = database.execute("SELECT id, slo, grouped_as, began, ifnull(ended, 9e999) FROM incidents ORDER BY began, id")
+    latest: dict[tuple[str, str], tuple[int, float]] = {}  # by place: the incident's first row, and until when it lasts
+    for number, slo, group, began, ended in rows.fetchall():
+        first, until = latest.get((slo, group), (number, began))
+        if began >= until:
+            first, until = number, ended
+        latest[slo, group] = (first, max(until, ended))
+        database.execute("UPDATE incidents SET part_of = ? WHERE id = ?", [first, number])

@@ -18,7 +18,9 @@ _KEY = re.compile(rf"[\x21-\x7e]{{1,{_LONGEST_KEY}}}")  # it becomes a header's 
 class Alert:
     """What the monitor tells of one incident at one severity, once when it begins and once when it ends."""
 
-    key: str  # the same for the beginning and the end of one incident, and never used for another
+    key: str  # the same for the beginning and the end of one incident at one severity, and never used for another
+    incident: str = ""  # the same for all severities of one incident; "": an older version stored it, or it is none's
+    beside: Severity | None = None  # at which other severity the same incident fires at that moment
     status: Status
     slo: str  # the name of the [[slo]]
     severity: Severity

@@ -64,7 +64,7 @@ class Outbox:
         if not cursor.rowcount:
             return False
         for receiver in self._receivers:
-            if receiver.takes(alert.severity):
+            if self._tells(receiver, alert):
                 execute(
                     "INSERT INTO deliveries (alert, receiver, put_at) VALUES (?, ?, ?)",
                     (cursor.lastrowid, receiver.called, now),
@@ -78,6 +78,18 @@ class Outbox:
             )
         self._forget(now - KEPT)
         return True
+
+    def _tells(self, receiver: AnyReceiver, alert: Alert) -> bool:
+        """People who have got a page need no ticket about the same trouble beside it."""
+        if not receiver.takes(alert.severity):
+            return False
+        if not (receiver.is_read and receiver.takes("page") and alert.severity == "ticket" and alert.beside == "page"):
+            return True
+        return alert.status == "resolved" and self._was_told(receiver, alert.key)
+
+    def _was_told(self, receiver: AnyReceiver, key: str) -> bool:
+        told = "SELECT 1 FROM alerts JOIN deliveries ON alert = id WHERE key = ? AND receiver = ?"
+        return self._connection.execute(told, (key, receiver.called)).fetchone() is not None
 
     def _bound(self, receiver: str) -> None:
         fault = f"{MOST_WAITING:,} newer alerts were waiting"

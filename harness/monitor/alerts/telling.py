@@ -10,6 +10,7 @@ from streamgauge.harness.monitor.alerts.message import Alert
 _LONGEST_TITLE = 140  # characters: Slack's header takes 150
 _LONGEST_LINE = 700
 _IN_SUMMARY = {"bad", "of", "window_seconds", "burn_rate", "bad_in_a_row"}  # of the evidence
+_WHAT = {"page": "it is urgent", "ticket": "the error budget still burns, but slower"}
 REPEATED = "This may have been sent before: the monitor does not know whether its last attempt arrived."
 
 
@@ -35,6 +36,8 @@ def lines(alert: Alert) -> list[str]:
         said.append(f"Evidence: {figures}")
     if isinstance(worst, list) and worst:
         said.append(f"Worst stream: {_stream(worst[0])}")
+    if alert.beside is not None:
+        said.append(f"The same incident fires as a {alert.beside}, too: {_WHAT[alert.beside]}")
     if alert.link:
         said.append(f"Streams: {alert.link}")
     return [shortened(visible(line), _LONGEST_LINE) for line in said]

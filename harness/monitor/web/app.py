@@ -51,7 +51,9 @@ def app(served: Served) -> Starlette:
     def incident(request: Request) -> Response:
         number = request.path_params["number"]
         found = cached.status()
-        chosen = [each for each in found.incidents if each.number == number]
+        chosen = [
+            each for each in found.incidents if number in {each.number, *(firing.number for firing in each.firings)}
+        ]
         if not chosen:
             return PlainTextResponse("no such incident among the newest\n", 404)
         return HTMLResponse(served.render(found._replace(incidents=chosen)))

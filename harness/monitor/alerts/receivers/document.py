@@ -13,6 +13,8 @@ def body(attempt: Attempt) -> bytes:
     content: dict[str, Any] = {
         "id": attempt.id,
         "key": alert.key,
+        "incident": alert.incident or alert.key,
+        "beside": alert.beside,
         "status": alert.status,
         "slo": alert.slo,
         "severity": alert.severity,

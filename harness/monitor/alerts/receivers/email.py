@@ -1,4 +1,4 @@
-"""E-mail by SMTP. Both messages of an incident are in one thread, and say that a program wrote them."""
+"""E-mail by SMTP. All messages of an incident are in one thread, and say that a program wrote them."""
 
 import re
 import smtplib
@@ -52,7 +52,7 @@ def _sent(table: Email, smtp: smtplib.SMTP, written: EmailMessage, seconds: floa
 def message(table: Email, attempt: Attempt) -> EmailMessage:
     alert = attempt.alert
     domain = table.sender.rpartition("@")[2]
-    thread = f"<{_UNFIT.sub('-', alert.key)}@{domain}>"
+    thread = f"<{_UNFIT.sub('-', alert.incident or alert.key)}@{domain}>"
     mail = EmailMessage(_POLICY)
     mail["From"] = table.sender
     mail["To"] = ", ".join(table.to)

@@ -41,6 +41,11 @@ def event(routing_key: str, attempt: Attempt) -> dict[str, object]:
             "severity": _SEVERITIES[alert.severity],
             "timestamp": telling.rfc3339(alert.since),
             "component": alert.slo,
-            "custom_details": {"budget_left": alert.budget_left, "text": telling.lines(alert), **alert.evidence},
+            "custom_details": {
+                "incident": alert.incident or alert.key,
+                "budget_left": alert.budget_left,
+                "text": telling.lines(alert),
+                **alert.evidence,
+            },
         },
     }
