@@ -44,8 +44,10 @@ def endpoints() -> Iterator[list[Endpoint]]:
     with ExitStack() as stack:
         server = stack.enter_context(reference_server("--ttft", "200ms", "--itl", "20ms", "--tokens", "60"))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        lines = {"TLS": 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;'}
-        behind = stack.enter_context(proxies.nginx(server.url, folder, lines, certificate(folder)))
+        lines = 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;'
+        behind = stack.enter_context(proxies.nginx(server.url, folder, {"TLS": lines}, certificate(folder)))
+        plain = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        behind |= stack.enter_context(proxies.nginx(server.url, plain, {"nginx": lines}))
         fast = ("x-gauge-itl: 3.3ms", "x-gauge-tokens: 400")
         yield [
             Endpoint("ordinary", server.url),
@@ -53,6 +55,7 @@ def endpoints() -> Iterator[list[Endpoint]]:
             Endpoint("300 tokens a second", server.url, fast),
             Endpoint("300 tokens a second, 150 ms away", stack.enter_context(far(server.url)), fast),
             Endpoint("behind TLS", behind["TLS"]),
+            Endpoint("behind nginx, buffering off", behind["nginx"]),
             Endpoint("three tokens", server.url, ("x-gauge-tokens: 3",)),
         ]
 

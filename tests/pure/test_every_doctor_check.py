@@ -85,7 +85,7 @@ def cancelled(
     at: Sequence[float] = STEADY[:5], call: Seen = ACCEPTED, figures: dict[str, Any] = COUNTS, **more: Any
 ) -> Evidence:
     """Of an answer with content at these times, cancelled after 200 ms. `more`: as for `answer`, and evidence."""
-    around = {name: more.pop(name) for name in ("light", "heavy", "stopped") if name in more}
+    around = {name: more.pop(name) for name in ("warm", "light", "heavy", "stopped") if name in more}
     first = more.pop("first", answer(**IN_FULL))
     usual: dict[str, Any] = {"ended": max(221.0, at[-1]), "characters": 25, "stop_reason": "stop"}
     stream = answer(at, **usual | more)
@@ -334,7 +334,9 @@ CANCEL = [
     Case("cancel", UNKNOWN, "with a web page", cancelled(call=called(200, b"<!doctype html>Hello"))),
     Case("cancel", UNKNOWN, "could not be sent",
          cancelled(call=answer((), None, {}, Outcome.UNREACHABLE, due=200, detail="refused"))),
-    Case("cancel", UNKNOWN, "may have ended by itself. A longer one", cancelled(characters=170)),
+    Case("cancel", UNKNOWN, "it had 110 characters, others 200. A longer one", cancelled(characters=110)),
+    Case("cancel", UNKNOWN, "it may have ended by itself: that is late", cancelled(ended=2_300)),
+    Case("cancel", UNKNOWN, "have 60 to 200 characters", cancelled(warm=answer(characters=60))),
     Case("cancel", UNKNOWN, "over before it was cancelled", cancelled(ended=190)),
     Case("cancel", UNKNOWN, "no other answer was complete", cancelled(first=answer(**CUT))),
     Case("cancel", UNKNOWN, "also ends early when another question comes",

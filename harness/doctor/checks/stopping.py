@@ -1,6 +1,6 @@
 """Whether an answer stops when nobody wants it any more: its person leaves, or cancels it by its id. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from streamgauge.harness.counting import some
@@ -14,7 +14,9 @@ from streamgauge.harness.record.observation import Outcome
 _FEW = 20  # tokens that a server may generate until it notices that the client has gone
 _GOES_ON = 3_000.0  # ms after the cancel was accepted: content that still comes then was not on the way before
 _SLOW = 1_000.0  # ms between two chunks, from which a few seconds without any tell nothing
-_AS_LONG = 0.8  # of an ordinary answer: it may have come to its own end
+_AS_LONG = 0.5  # of an ordinary answer: it may have come to its own end
+_VARIED = 1.5  # times the shortest ordinary answer: if the longest is longer, an early end may be chance
+_SOON = 2_000.0  # ms after the cancel; a later end may have had another cause
 _NOT_IMPLEMENTED = 501
 _AS_IT_SHOULD = {Outcome.COMPLETED, Outcome.EMPTY, Outcome.SERVER_ERROR}  # ended by an event of the protocol
 _LEAVING = "https://www.starlette.dev/requests/#body"
@@ -125,12 +127,10 @@ def _ended(evidence: Evidence, stream: Seen, call: Seen, fix: Fix) -> Result:
         return unknown("the answer was over before it was cancelled: a longer one (--question) would tell")
     whole = [seen.record.characters for seen in evidence.ordinary if seen.completed]
     told = f"the stream ended {took:,.0f} ms after the cancel, with {_how(stream)}, after {_events(stream)}"
-    if not whole:
-        return unknown(f"{told}; no other answer was complete, so that it may have ended by itself")
-    if stream.record.characters >= _AS_LONG * min(whole):
-        return unknown(f"{told}, about as long as others: it may have ended by itself. A longer one (--question) tells")
+    if by_itself := _by_itself(stream, whole, took):
+        return unknown(f"{told}; it may have ended by itself: {by_itself}")
     beside = evidence.seen.get("light")
-    if beside is not None and "heavy" in evidence.seen and beside.record.characters < _AS_LONG * min(whole):
+    if beside is not None and "heavy" in evidence.seen and beside.record.characters < min(whole) / _VARIED:
         return unknown(f"{told}; but a stream also ends early when another question comes")
     found = _generation(evidence.figures, "cancel_", stream)
     if found.unknown:
@@ -146,6 +146,23 @@ def _ended(evidence: Evidence, stream: Seen, call: Seen, fix: Fix) -> Result:
             Fix("end a cancelled stream with the protocol's last event", _CANCELLING),
         )
     return warn(told, fix) if found.late else fine(told)
+
+
+def _by_itself(stream: Seen, whole: Sequence[int], took: float) -> str:
+    """Why the stream may have come to its own end, with what to do; "": the cancel ended it.
+
+    `whole`: the characters of answers that nobody cancelled.
+    """
+    if not whole:
+        return "no other answer was complete"
+    if took > _SOON:
+        return "that is late"
+    if stream.record.characters >= _AS_LONG * min(whole):
+        came = f"{stream.record.characters:,} characters"
+        return f"it had {came}, others {min(whole):,}. A longer one (--question) would tell"
+    if max(whole) > _VARIED * min(whole):
+        return f"answers to this question have {min(whole):,} to {max(whole):,} characters. --question asks another"
+    return ""
 
 
 def _how(stream: Seen) -> str:
