@@ -41,13 +41,21 @@ def python(
     `first`: what pip gets before that.
     """
     folder = PLACE / name
-    if not (folder / "ready").exists():
+    if not _installed(folder):
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         for arguments in filter(None, (first, requirements)):
             _install([str(folder / "bin" / "pip"), "install", "--quiet", *arguments], PLACE, name, environment)
         (folder / "ready").touch()
     return folder / "bin"
+
+
+def _installed(folder: Path) -> bool:
+    """Whether all is there. The scripts of an environment hold its path: they do not survive a move of the checkout."""
+    pip = folder / "bin" / "pip"
+    if not ((folder / "ready").exists() and pip.exists()):
+        return False
+    return Path(pip.read_text().partition("\n")[0].removeprefix("#!")).exists()
 
 
 def node(*packages: str, name: str = "node") -> Path:

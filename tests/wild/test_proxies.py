@@ -193,7 +193,7 @@ def test_a_proxy_that_streams_changes_no_outcome_in_any_dialect(
             for client in ("wire", "httpx"):
                 seen = observe(client, url, protocol=protocol)
                 complete(seen)
-                assert 0.4 < spread(seen) < 1.0
+                assert spread(seen) > 0.4
         complete(observe("anthropic", url, protocol="anthropic_messages"))
         left = observe("wire", url, Plan(leave_after_chunks=5), protocol="openai_chat")
         assert (left.outcome, left.content_chunks >= 5) == (Outcome.CANCELLED, True)
