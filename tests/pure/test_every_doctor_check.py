@@ -74,7 +74,7 @@ def growing(protocol: str) -> Evidence:
 
 def called(status: int, body: bytes = b"{}") -> Seen:
     """The answer to a cancel that was sent after 200 ms."""
-    outcome = Outcome.COMPLETED if status < 300 else Outcome.REFUSED
+    outcome = (Outcome.COMPLETED if body else Outcome.EMPTY) if status < 300 else Outcome.REFUSED
     return answer((), status, {}, outcome, body, head=5, due=200)
 
 
@@ -322,6 +322,8 @@ CANCEL = [
     Case("cancel", FAIL, "35 content events came after it, the last one 6.9 s later",
          cancelled([100 + 200 * number for number in range(36)])),
     Case("cancel", FAIL, "A cancel ends the stream, and the server goes on generating", cancelled(figures=GOES_ON)),
+    Case("cancel", PASS, "ended 20 ms after the cancel", cancelled(call=called(204, b""))),
+    Case("cancel", WARN, "the stream stayed open", cancelled(ended=3_300, outcome=Outcome.TIMED_OUT)),
     Case("cancel", WARN, "the stream stayed open", cancelled(ended=5_300, outcome=Outcome.INTERRUPTED)),
     Case("cancel", WARN, "take this end for a broken connection", cancelled(**CUT)),
     Case("cancel", WARN, "got no answer within 5 s",

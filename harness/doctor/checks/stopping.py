@@ -21,6 +21,13 @@ _NOT_IMPLEMENTED = 501
 _AS_IT_SHOULD = {Outcome.COMPLETED, Outcome.EMPTY, Outcome.SERVER_ERROR}  # ended by an event of the protocol
 _LEAVING = "https://www.starlette.dev/requests/#body"
 _CANCELLING = "https://platform.openai.com/docs/guides/background"
+_OTHER_ADVICE = "--cancel names the method and the path of your server's cancel"
+_ADVICE = {
+    400: "Can this answer be cancelled? OpenAI Responses cancels answers in the background only",
+    401: "Does the cancel need another key than the question? --header sends one with both",
+    403: "Does the cancel need another key than the question? --header sends one with both",
+    **dict.fromkeys(REFUSES_FOR_NOW, "Try again when the server takes more requests"),
+}
 
 
 class _Generation(NamedTuple):
@@ -82,7 +89,9 @@ def cancel(evidence: Evidence) -> Result:
             fix,
             headline="A cancel is accepted, and the answer goes on",
         )
-    return _still_open(stream, call, fix) if stream.left else _ended(evidence, stream, call, fix)
+    if stream.left or stream.outcome is Outcome.TIMED_OUT:
+        return _still_open(stream, call, fix)
+    return _ended(evidence, stream, call, fix)
 
 
 def _accepted(call: Seen) -> float | Result:
@@ -103,18 +112,9 @@ def _accepted(call: Seen) -> float | Result:
     return call.due + call.ms.get("headers", 0.0)
 
 
-_OTHER_ADVICE = "--cancel names the method and the path of your server's cancel"
-_ADVICE = {
-    400: "Can this answer be cancelled? OpenAI Responses cancels answers in the background only",
-    401: "Does the cancel need another key than the question? --header sends one with both",
-    403: "Does the cancel need another key than the question? --header sends one with both",
-    **dict.fromkeys(REFUSES_FOR_NOW, "Try again when the server takes more requests"),
-}
-
-
 def _still_open(stream: Seen, call: Seen, fix: Fix) -> Result:
     """Of a stream in which nothing more came, and which did not end either."""
-    told = f"HTTP {call.status} to the cancel; nothing more came, and the stream stayed open"
+    told = f"HTTP {call.status} to the cancel; the content ended, and the stream stayed open"
     if (stream.pace or _SLOW) >= _SLOW:
         return unknown(f"{told}; at this answer's pace, that tells nothing: a faster model, or a longer answer would")
     return warn(f"{told}, so that people wait for what does not come", fix)
