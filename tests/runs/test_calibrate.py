@@ -50,8 +50,10 @@ def test_a_calibration_runs_and_is_kept_for_the_machine(tmp_path: Path) -> None:
 def test_several_servers_share_a_port_and_several_processes_ask_them_over_tls() -> None:
     """As on a machine with many cores, wherever the system puts the processes."""
     among = [Layout(2, [], [[], []])]
+    before = psutil.cpu_times()
     made = ordinary(lambda: measurement.calibrate([6], 5, [True], lambda _: None, among))
     (one,) = made.points
     assert (one.streams, one.processes, one.tls) == (12, 2, True)
     assert one.compared > 0.9, "both servers' logs are compared"
-    assert one.open > 0.8
+    in_use = cores_in_use(before)
+    assert one.open > 0.8 or (one.doubt and in_use > _BUSY), f"{in_use:.0%} of the cores were in use: {one}"

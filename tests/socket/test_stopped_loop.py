@@ -1,6 +1,7 @@
 """A load generator that stops for longer than a deadline: what arrived meanwhile counts from when it arrived."""
 
 import ssl
+import threading
 import time
 
 import gevent
@@ -25,18 +26,25 @@ from tests.support.hostile import (
 
 pytestmark = pytest.mark.usefixtures("reader")
 STOP = 0.6  # seconds in which our loop does nothing, soon after the request was sent
+standing = threading.Event()  # the stop has begun: a server that waits for that sends in the stop on any machine
+
+
+def stop() -> None:
+    standing.set()
+    time.sleep(STOP)
 
 
 def stopped(server: Server, plan: Plan | None = None, timeouts: dict[str, str] | None = None) -> StreamObservation:
     """A stream whose loop stops as soon as the server has begun to answer, if only with its headers."""
     served = len(server.peers)
+    standing.clear()
 
-    def stop() -> None:
+    def stop_when_answered() -> None:
         while len(server.peers) == served or not server.peers[served].sent:
             gevent.sleep(0.005)
-        time.sleep(STOP)
+        stop()
 
-    stopping = gevent.spawn(stop)
+    stopping = gevent.spawn(stop_when_answered)
     try:
         return observe(server.url, plan, timeouts=timeouts or {}, verify=False)
     finally:
@@ -44,21 +52,29 @@ def stopped(server: Server, plan: Plan | None = None, timeouts: dict[str, str] |
 
 
 def prompt(peer: Peer) -> None:
-    """Everything 0.1 s after the headers."""
+    """Everything in the stop."""
     peer.request()
     peer.send(CHUNKED)
-    time.sleep(0.1)
+    assert standing.wait(10)
     peer.send(*(chunk(token(number)) for number in range(3)), chunk(DONE) + LAST)
 
 
 def dawdling(peer: Peer) -> None:
-    """A token 0.2 s after the headers, and the rest after 0.5 s."""
+    """A token in the stop, and the rest 0.5 s later."""
+    peer.request()
+    peer.send(CHUNKED)
+    assert standing.wait(10)
+    peer.send(chunk(token(1)))
+    time.sleep(0.5)
+    peer.send(chunk(token(2)), chunk(DONE) + LAST)
+
+
+def late(peer: Peer) -> None:
+    """Everything 0.2 s after the headers."""
     peer.request()
     peer.send(CHUNKED)
     time.sleep(0.2)
-    peer.send(chunk(token(1)))
-    time.sleep(0.3)
-    peer.send(chunk(token(2)), chunk(DONE) + LAST)
+    peer.send(chunk(token(1)), chunk(DONE) + LAST)
 
 
 def steady(peer: Peer) -> None:
@@ -133,7 +149,7 @@ def test_what_arrived_after_the_total_timeout_is_late_though_we_read_it_at_once_
 
 @pytest.mark.usefixtures("_separates")
 def test_a_first_token_that_arrived_too_late_is_late() -> None:
-    with scripted(dawdling) as server:
+    with scripted(late) as server:
         seen = stopped(server, timeouts={"first_token": "100ms"})
     assert (seen.outcome, seen.detail, content(seen)) == (Outcome.TIMED_OUT, "first token for 0.1 s", 0)
 
@@ -156,23 +172,24 @@ def test_a_person_whose_answer_was_complete_before_they_would_have_left_has_it()
 def test_a_person_with_patience_stays_if_the_first_token_came_within_it() -> None:
     with scripted(dawdling) as server:
         seen = stopped(server, Plan(patience=450_000_000))
-        assert seen.outcome is Outcome.COMPLETED
+    assert seen.outcome is Outcome.COMPLETED
+    with scripted(late) as server:
         left = stopped(server, Plan(patience=100_000_000))
     assert (left.outcome, content(left)) == (Outcome.CANCELLED, 0)
 
 
 def test_a_connection_that_the_kernel_made_in_time_is_no_timeout() -> None:
     with scripted(prompt) as server:
-        stop = gevent.spawn(time.sleep, STOP)  # begins when the stream first waits: for its connection
+        stopping = gevent.spawn(stop)  # begins when the stream first waits: for its connection
         seen = observe(server.url, timeouts={"connect": "100ms"})
-        stop.join()
+        stopping.join()
     assert (seen.outcome, content(seen)) == (Outcome.COMPLETED, 3)
 
 
 def test_a_name_that_was_resolved_while_the_loop_stood_still_is_no_time_out() -> None:
     """Nor is there less time to connect: nobody could, while the loop stood still."""
     with scripted(prompt) as server:
-        stopping = gevent.spawn(time.sleep, STOP)
+        stopping = gevent.spawn(stop)
         found = observe(server.url.replace("127.0.0.1", "localhost"), timeouts={"connect": "300ms"}, verify=False)
         stopping.join()
     assert found.outcome is Outcome.COMPLETED, found.detail
