@@ -22,7 +22,7 @@ from tests.benchmarks.truth import errors
 from tests.support.hostile import IDENTITY, target
 from tests.support.reference import ReferenceServer
 
-STREAMS, TOKENS = 50, 100  # 100 tokens at 20 ms: 2 s a round
+STREAMS, TOKENS = 50, 50  # 50 tokens at 20 ms: 1 s a round
 ANSWER = {"x-gauge-ttft": "200ms", "x-gauge-itl": "20ms", "x-gauge-tokens": str(TOKENS)}
 IDENTITY_HERE = {**IDENTITY, "protocol": "anthropic_messages"}
 
