@@ -34,7 +34,7 @@ from tests.support.hostile import (
     tokens,
 )
 
-pytestmark = [pytest.mark.usefixtures("reader"), pytest.mark.timing]
+pytestmark = pytest.mark.usefixtures("reader")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux stamps arrivals in its kernel")
 WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
 
@@ -52,7 +52,7 @@ def one_by_one(peer: Peer) -> list[tuple[int, int]]:
     peer.request()
     peer.send(CHUNKED)
     for piece in (*map(token, range(5)), DONE):
-        pause()
+        peer.until_read()
         peer.send(chunk(piece))
     peer.send(LAST)
     return peer.sent[1:-1]
@@ -95,7 +95,7 @@ def test_an_event_in_two_reads_arrives_with_its_last_byte(cut: int) -> None:
         peer.send(CHUNKED)
         for piece in map(chunk, map(token, range(3))):
             for part in (piece[:cut], piece[cut:]):
-                pause()
+                peer.until_read()
                 peer.send(part)
         peer.send(chunk(DONE) + LAST)
         first_has_it = cut == -1  # all but the line end of the chunk
@@ -147,6 +147,7 @@ def blocked_during(missed: int, clock: RunClock) -> tuple[StreamObservation, lis
         return seen, stamped_true(seen, clock, server.result())
 
 
+@pytest.mark.timing
 @linux
 def test_a_token_that_arrives_while_the_interpreter_is_busy_has_its_true_time() -> None:
     seen, true = blocked_during(1, RunClock.starting_at(time.time_ns()))
@@ -157,6 +158,7 @@ def test_a_token_that_arrives_while_the_interpreter_is_busy_has_its_true_time() 
     assert (seen.coalesced_reads, seen.saturated_reads) == (0, 0)
 
 
+@pytest.mark.timing
 @linux
 def test_tokens_read_together_while_the_interpreter_is_busy_are_counted_and_the_last_has_its_true_time() -> None:
     """More cannot be promised where Python reads: the kernel gives one stamp a read, that of its last segment."""
@@ -199,6 +201,7 @@ def people(url: str, count: int) -> list[WireClient]:
     return [WireClient(site) for _ in range(count)]
 
 
+@pytest.mark.timing
 def test_the_loop_reads_between_the_decoding_of_streams_that_end_together() -> None:
     """Otherwise the tokens of all other streams would pile up in the kernel while these are decoded."""
     long = CHUNKED + chunk(tokens(5_000) + DONE) + LAST  # many milliseconds to decode

@@ -4,11 +4,14 @@ Real sockets, each connection in a native thread with blocking calls: pytest's p
 client under test runs in the main greenlet while its hub waits for the same sockets.
 """
 
+import array
 import contextlib
+import fcntl
 import socket
 import ssl
 import struct
 import subprocess
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -88,6 +91,16 @@ class Peer:
             self.sock.sendall(piece)
             self.sent.append((before, time.monotonic_ns()))
 
+    def until_read(self) -> None:
+        """Wait until the client, of this process, has read all that was sent: the next piece is a read of its own.
+
+        Only on Linux, whose sockets tell how many bytes came and how many of them nobody has read.
+        """
+        give_up_at = time.monotonic() + _GIVE_UP
+        while not _has_read(self.sock):
+            assert time.monotonic() < give_up_at, "the client does not read"
+            time.sleep(0.0005)
+
     def answer(self, body: bytes) -> None:
         """A whole chunked answer, after which the connection may serve again."""
         self.send(CHUNKED + chunk(body) + LAST)
@@ -107,6 +120,29 @@ class Peer:
     def reset(self) -> None:
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
+
+
+def _has_read(ours: Any) -> bool:
+    """Whether the other end of this socket, which is in this process, has got and read all that was sent."""
+    for path in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # no socket, or closed just now
+            other = socket.socket(fileno=int(path.name))
+            try:
+                if other.getsockname() != ours.getpeername() or other.getpeername() != ours.getsockname():
+                    continue
+                unread = array.array("i", [0])
+                fcntl.ioctl(other, termios.FIONREAD, unread)
+                return unread[0] == 0 and _tcp_bytes(other, 128) == _tcp_bytes(ours, 200)
+            finally:
+                other.detach()
+    return False
+
+
+def _tcp_bytes(sock: Any, place: int) -> int:
+    """One of the counters in `struct tcp_info`: at 128 how many bytes were received, at 200 how many were sent."""
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 208)
+    count: int = struct.unpack_from("Q", info, place)[0]
+    return count
 
 
 Script = Callable[[Peer], Any]
