@@ -85,9 +85,7 @@ def lives(server: ReferenceServer) -> Iterator[dict[str, Life]]:
     clock = RunClock.starting_at(time.time_ns())
     plans = {name: next(filter(lived.fits, drawn(name))) for name, lived in LIVED.items()}
     people = {
-        name: client(
-            server.url, clock=clock, headers={"x-gauge-ttft": lived.ttft, "x-gauge-tokens": str(lived.tokens)}
-        )
+        name: client(server.url, clock=clock, headers={"x-gauge-ttft": lived.ttft, "x-gauge-tokens": str(lived.tokens)})
         for name, lived in LIVED.items()
     }
 

@@ -18,7 +18,7 @@ from streamgauge.reference_server.faults import catalogue
 from tests.support.command import COLUMNS, invoke, started, until
 from tests.support.diagnosed import PLAIN, diagnosed, named, says, wrong
 from tests.support.late import Late
-from tests.support.reference import ReferenceServer, reference_server
+from tests.support.reference import ReferenceServer, counts, reference_server
 
 experiments, result = Late("streamgauge.harness.doctor.experiments"), Late("streamgauge.harness.doctor.result")
 
@@ -206,9 +206,11 @@ def test_a_server_that_does_not_notice_that_people_leave_goes_on_generating(serv
 
 def test_ctrl_c_leaves_what_was_found(server: ReferenceServer, tmp_path: Path) -> None:
     call = "from streamgauge.harness.cli import main; main(prog_name='streamgauge')"
-    words = ["doctor", server.url, "--protocol", "openai_chat", "--header", "x-gauge-itl: 300ms"]
+    words = ["doctor", server.url, "--protocol", "openai_chat"]
+    completed = "reference_streams_ended_total:completed"
+    before = counts(server.url).get(completed, 0)
     with started([sys.executable, "-c", call, *words], stdout=subprocess.PIPE, cwd=tmp_path) as command:
-        until(server.active)
+        until(lambda: counts(server.url).get(completed, 0) > before and server.active())  # one is read, another begun
         command.send_signal(signal.SIGINT)
         said, _ = command.communicate(timeout=20)
     assert command.returncode == 130

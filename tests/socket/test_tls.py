@@ -42,6 +42,7 @@ from tests.support.hostile import (
     target,
     token,
     tokens,
+    unread,
 )
 from tests.support.records import Records
 
@@ -64,7 +65,6 @@ def tls(signed: tuple[Path, Path], request: pytest.FixtureRequest) -> ssl.SSLCon
     return context
 
 
-@timing
 def test_a_stream_over_tls_completes_with_kernel_stamps_and_the_time_of_its_handshake(tls: ssl.SSLContext) -> None:
     clock = RunClock.starting_at(time.time_ns())
 
@@ -72,7 +72,7 @@ def test_a_stream_over_tls_completes_with_kernel_stamps_and_the_time_of_its_hand
         peer.request()
         peer.send(CHUNKED)
         for piece in (token(0), token(1), DONE):
-            time.sleep(0.03)
+            peer.until_read()
             peer.send(chunk(piece))
         peer.send(LAST)
         return peer.sent[1:-1]
@@ -260,7 +260,8 @@ def openssl_server(signed: tuple[Path, Path], version: str, *typed: bytes) -> It
             assert server.stdout is not None
             until_it_says(server.stdout, b"POST")
             for line in typed:
-                time.sleep(0.05)  # each in a read of its own: a command is recognised at a read's beginning
+                while unread(server.stdin):
+                    time.sleep(0.001)  # each in a read of its own: a command is recognised at a read's beginning
                 server.stdin.write(line)
 
         answering = threading.Thread(target=answer)
@@ -278,7 +279,6 @@ def until_it_says(output: IO[bytes], words: bytes) -> None:
         said += more
 
 
-@timing
 @pytest.mark.parametrize(("version", "command"), [("-tls1_3", b"K\n"), ("-tls1_3", b"k\n"), ("-tls1_2", b"r\n")])
 def test_new_keys_and_a_renegotiation_in_mid_answer_change_nothing(
     signed: tuple[Path, Path], version: str, command: bytes
@@ -325,7 +325,6 @@ def test_records_that_come_while_the_interpreter_is_busy_have_their_true_times(t
         assert seen.coalesced_reads == 0
 
 
-@timing
 @pytest.mark.parametrize("name", stacks.LIBRARIES)
 def test_a_library_over_tls_has_the_same_times_and_outcome(tls: ssl.SSLContext, name: str) -> None:
     clock = RunClock.starting_at(time.time_ns())
@@ -334,8 +333,9 @@ def test_a_library_over_tls_has_the_same_times_and_outcome(tls: ssl.SSLContext, 
         peer.request()
         peer.send(CHUNKED + chunk(stacks.START))
         for _ in range(3):
-            time.sleep(0.03)
+            peer.until_read()
             peer.send(chunk(stacks.delta()))
+        peer.until_read()
         peer.send(chunk(stacks.END) + LAST)
         return peer.sent[1:4]
 

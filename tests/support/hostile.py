@@ -130,12 +130,17 @@ def _has_read(ours: Any) -> bool:
             try:
                 if other.getsockname() != ours.getpeername() or other.getpeername() != ours.getsockname():
                     continue
-                unread = array.array("i", [0])
-                fcntl.ioctl(other, termios.FIONREAD, unread)
-                return unread[0] == 0 and _tcp_bytes(other, 128) == _tcp_bytes(ours, 200)
+                return unread(other) == 0 and _tcp_bytes(other, 128) == _tcp_bytes(ours, 200)
             finally:
                 other.detach()
     return False
+
+
+def unread(file: Any) -> int:
+    """How many bytes nobody has read yet of what came to a socket, or was written into a pipe."""
+    count = array.array("i", [0])
+    fcntl.ioctl(file, termios.FIONREAD, count)
+    return count[0]
 
 
 def _tcp_bytes(sock: Any, place: int) -> int:

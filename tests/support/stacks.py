@@ -55,8 +55,8 @@ def person(name: str, url: str, *, fresh: bool = False, clock: RunClock | None =
     return clients.find(name)(site, fresh=fresh)
 
 
-def ask(who: Client, plan: Plan | None = None, link: str = "direct") -> StreamObservation:
-    road = network.Link(network.find(link), 1)
+def ask(who: Client, plan: Plan | None = None, link: network.Network = network.NETWORKS["direct"]) -> StreamObservation:
+    road = network.Link(link, 1)
     question = Question(prompts.ask("Hello?"), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
     return who.stream(question).observation
 
