@@ -1,6 +1,7 @@
 """Links as arithmetic: no socket, no waiting. Whether it is the arithmetic of real links: test_network_fidelity.py."""
 
 from itertools import pairwise
+from pathlib import Path
 from statistics import mean
 
 import pytest
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Handovers, Profile
 from streamgauge.harness.drive.network import NETWORKS, Link, Network
-from tests.support.links import SECOND, arrivals, deliveries, drink, silences
+from tests.support.links import SECOND, arrivals, deliveries, drink, gone, silences
 
 FULL = 1_448 - 7  # bytes of an answer that fill a frame of 1,514, with 7 of HTTP's chunking and 66 of headers
 EMULATED = [each for each in NETWORKS.values() if each.emulated]
@@ -238,3 +239,16 @@ def test_a_window_is_small_and_holds_the_rate_at_a_quarter_of_the_round_trip(pro
     assert profile.window is not None
     assert profile.window <= 32_768
     assert profile.window >= int(profile.profile.down_kbit * profile.profile.rtt / 8e6 / 4)
+
+
+@pytest.mark.parametrize("name", [*NETWORKS, "recorded"])
+def test_nothing_gets_through_a_tunnel_on_any_link(name: str, tmp_path: Path) -> None:
+    trace = tmp_path / "a.trace"
+    trace.write_text("".join(f"{stamp}\n" for stamp in range(1, 1_001)))
+    link = gone(1, 2, f"trace:{trace}" if name == "recorded" else name)
+    begins, ends = 1_000_000_000, 3_000_000_000
+    assert link.window is not None
+    assert link.take(begins + 1)[0] == 0
+    assert link.take(begins + 1)[1] >= ends
+    assert link.deliver(begins + 1, 100) >= ends
+    assert link.after(begins - 1_000, 5_000) >= ends + 4_000

@@ -47,11 +47,11 @@ class Thinker(StreamUser):
 """
 
 
-def run(server: ReferenceServer, rules: Path, folder: Path, scenario: str) -> str:
+def run(server: ReferenceServer, rules: Path, folder: Path, scenario: str, seconds: int) -> str:
     (folder / "crowded.py").write_text(ON_ONE_CORE + scenario)
     ended = command(
-        "streamgauge", "run", "crowded.py", "--host", server.url, "--users", 12, "--spawn-rate", 12,
-        "--run-time", "3s", "--config", rules, "--db", "run.db",
+        "locust", "-f", "crowded.py", "--headless", "-H", server.url, "-u", 12, "-r", 12, "-t", f"{seconds}s",
+        "--gauge-config", rules, "--gauge-db", "run.db",
         cwd=folder,
     )  # fmt: skip
     assert ended.returncode == 3, ended.stderr
@@ -61,7 +61,7 @@ def run(server: ReferenceServer, rules: Path, folder: Path, scenario: str) -> st
 def test_a_run_beside_busy_programs_on_its_core_says_that_they_were_in_its_way(
     server: ReferenceServer, rules: Path, tmp_path: Path
 ) -> None:
-    said = run(server, rules, tmp_path, OTHERS)
+    said = run(server, rules, tmp_path, OTHERS, 3)
     assert "the machine was busy with other work, which used" in said
     assert "of the only core" in said
     assert "--processes" not in said
@@ -69,7 +69,7 @@ def test_a_run_beside_busy_programs_on_its_core_says_that_they_were_in_its_way(
 
 @pytest.mark.timing  # beside other programs, they would be the reason
 def test_a_run_that_fills_its_core_itself_says_so(server: ReferenceServer, rules: Path, tmp_path: Path) -> None:
-    said = run(server, rules, tmp_path, OWN)
+    said = run(server, rules, tmp_path, OWN, 2)
     assert "the generator stood still for" in said
     assert "look for blocking code in the scenario" in said
     assert "other work" not in said

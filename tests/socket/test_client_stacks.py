@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import gevent
 import pytest
 
+from streamgauge.harness.drive import network
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.reading.transcript import Interrupted
 from streamgauge.harness.record.observation import CONTENT, Outcome, StreamObservation
@@ -151,7 +152,7 @@ def test_a_person_who_leaves_after_some_chunks_leaves_at_that_chunk(name: str, a
 def test_a_person_who_leaves_while_connecting_over_a_slow_link_has_left(name: str) -> None:
     with scripted(asked(WHOLE)) as server:
         who = person(name, server.url)
-        seen = ask(who, Plan(leave_after=50_000_000), "slow_4g")
+        seen = ask(who, Plan(leave_after=50_000_000), network.find("slow_4g"))
         who.close()
     assert (seen.outcome, seen.connected_at, seen.sent_at) == (Outcome.CANCELLED, None, None)
 

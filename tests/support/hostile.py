@@ -36,6 +36,7 @@ UNTIL_CLOSED = HEAD + b"connection: close\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 LAST = b"0\r\n\r\n"
 _GIVE_UP = 10  # seconds until a test that hangs fails instead
+_RECEIVED, _SENT, _SENT_AGAIN = 128, 200, 208  # see `_tcp`
 
 IDENTITY = {
     "scenario": "hostile",
@@ -130,7 +131,7 @@ def _has_read(ours: Any) -> bool:
             try:
                 if other.getsockname() != ours.getpeername() or other.getpeername() != ours.getsockname():
                     continue
-                return unread(other) == 0 and _tcp_bytes(other, 128) == _tcp_bytes(ours, 200)
+                return unread(other) == 0 and _tcp(other, _RECEIVED) == _tcp(ours, _SENT) - _tcp(ours, _SENT_AGAIN)
             finally:
                 other.detach()
     return False
@@ -143,10 +144,9 @@ def unread(file: Any) -> int:
     return count[0]
 
 
-def _tcp_bytes(sock: Any, place: int) -> int:
-    """One of the counters in `struct tcp_info`: at 128 how many bytes were received, at 200 how many were sent."""
-    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 208)
-    count: int = struct.unpack_from("Q", info, place)[0]
+def _tcp(sock: Any, place: int) -> int:
+    """A counter of bytes, by its place in Linux's `struct tcp_info`."""
+    count: int = struct.unpack_from("Q", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 216), place)[0]
     return count
 
 

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Silences
-from streamgauge.harness.drive.network import Link
+from streamgauge.harness.drive.network import Link, find
 
 SECOND = 10**9
 # Deliveries as a server's kernel would make them: ns since the one before, and bytes.
@@ -23,6 +23,11 @@ def arrivals(steps: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def silences(every: str, shortest: str, longest: str, tail: float = 1) -> Silences:
     parse = Duration.parse
     return Silences(every=parse(every), shortest=parse(shortest), longest=parse(longest), tail=tail)
+
+
+def gone(begins: float, lasts: float, name: str = "wifi") -> Link:
+    """A link with a tunnel; seconds."""
+    return Link(find(name), 1, (round(begins * 1e9), round(lasts * 1e9)))
 
 
 # Paced reads
