@@ -95,7 +95,7 @@ def _month(days: int, keep: int, folder: Path) -> dict[str, Any]:
 
 
 def _pages(folder: Path, more: Callable[[int], None]) -> dict[str, float]:
-    """How long the pages take, ms: the median of five visits; before each, probes come in and what was read is stale."""
+    """How long the pages take, ms: the median of five visits, each to what was read too long ago."""
     port = free_port()
     words = ("-m", "streamgauge.harness.monitor.web", folder / "month.toml", folder / "month.db", f"127.0.0.1:{port}")
     server = subprocess.Popen([sys.executable, *map(str, words)])
