@@ -88,13 +88,16 @@ class Driven:
                     self.reached = report
 
     def end(self, found: Mapping[str, Any]) -> None:
-        """End the run, which stores what was found. Returns when it has ended."""
-        with suppress(Ended):
+        """End the run, which stores what was found. Returns when it has ended.
+
+        Ctrl-C meanwhile does not lose the answer: it ends the run sooner.
+        """
+        with suppress(Ended, KeyboardInterrupt):
             self._send(End(dict(found)))
         for ask in (None, self._process.terminate, self._process.kill):
             if ask is not None:
                 ask()
-            with suppress(subprocess.TimeoutExpired):
+            with suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
                 self._process.wait(_ENDS)
                 return
 

@@ -3,6 +3,7 @@
 A scenario that cannot be loaded, or has no StreamUser, ends it with one line and exit code 2.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -19,6 +20,7 @@ from streamgauge.harness.unexpected import debugged, of_user, reported
 def main() -> None:
     locust_plugin.register(events)
     locust.main.load_locustfile = _checked(locust.main.load_locustfile)
+    os.waitpid = _waits(os.waitpid)
     try:
         locust.main.main()
     except Exception as fault:  # noqa: BLE001 - whatever it is, it must not exit with 0 or 1
@@ -42,6 +44,23 @@ def _checked(load: Any) -> Any:
         return users, shapes
 
     return checked
+
+
+def _waits(waitpid: Any) -> Any:
+    """The waiting for a child, which has ended if it is no child any more.
+
+    gevent forgets what became of a worker a minute after its end. Locust would ask for 3 s, and log each of some ten
+    thousand refusals with a traceback.
+    """
+
+    def waits(pid: int, options: int) -> tuple[int, int]:
+        try:
+            found: tuple[int, int] = waitpid(pid, options)
+        except ChildProcessError:
+            return pid, 0
+        return found
+
+    return waits
 
 
 def _end(line: str) -> None:
