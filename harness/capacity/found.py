@@ -117,11 +117,16 @@ def told_per_second(found: Found) -> Found:
 
 
 def first_missed(found: Found) -> Level | None:
-    """The visit that shows best what gave way: at the lowest level that was missed, or else was not passed."""
+    """The visit that shows best what gave way: at the lowest level that was missed, or else was not passed.
+
+    Below the level that was not passed there are only visits that do not count, such as those that the load generator
+    spoilt.
+    """
+    if found.not_passed is None:
+        return None
     for outcome in (Outcome.MISSED, Outcome.UNDECIDED):
         levels = [level for level in found.levels if level.verdict is outcome]
-        if found.passed is not None:
-            levels = [level for level in levels if level.users > found.passed]
+        levels = [level for level in levels if level.users >= found.not_passed]
         if levels:
             return min(levels, key=lambda level: (level.users, level.generator is not None, -level.streams))
     return None

@@ -5,9 +5,13 @@
    was, or one user.
 3. Confirm: at least eight fresh visits around the knee, twice at the passed level, so that a lucky visit is found out.
    Any that is missed at or below the passed level sends the search back to 2.
+
+A visit that the load generator spoilt tells nothing of the server: the same level is visited again. Where three in a
+row are spoilt, the generator gives way at that level.
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +25,7 @@ CLOSE = 1.10  # ratio of two levels between which nothing is visited
 _AROUND = (1.05, 0.95)  # of the knee, for fresh visits
 _FRESH, _AT_PASSED = 8, 2  # fresh visits in all, and of these at the passed level; at least
 _FEWEST_LOOKS = LOOKS[:2]
+_SPOILT = 3  # visits in a row, to one level: other work of the machine is often over after one or two
 # On the way up nothing is proved, and few streams a second end: 45 good ones in a row let it go on.
 _FIRST_LOOK, _EASILY = 45, 0.10
 
@@ -62,6 +67,11 @@ class Visited:
     @property
     def users(self) -> int:
         return self.order.users
+
+    @property
+    def is_spoilt(self) -> bool:
+        """By the load generator."""
+        return bool(self.generator) and self.outcome is not Outcome.PASSED
 
 
 @dataclass
@@ -122,13 +132,30 @@ class Search:
         bracket = Knee(math.sqrt(self.passed * self.not_passed), self.passed, self.not_passed)
         return min((each for each in found if each is not None), default=bracket)
 
+    @property
+    def is_to_be_repeated(self) -> bool:
+        """Whether the last visit was spoilt, and its level is visited again."""
+        telling = self._telling()
+        return not telling or telling[-1] is not self.visits[-1]
+
+    def _telling(self) -> list[Visited]:
+        """The visits that count: one that was spoilt only if those before it to its level were, too."""
+        in_a_row: Counter[int] = Counter()
+        telling = []
+        for visit in self.visits:
+            in_a_row[visit.users] = in_a_row[visit.users] + 1 if visit.is_spoilt else 0
+            if not visit.is_spoilt or in_a_row[visit.users] >= _SPOILT:
+                telling.append(visit)
+        return telling
+
     def _levels(self) -> dict[int, bool]:
         """Whether each level was passed. Whatever else was seen there, a level that was missed once was not."""
         levels: dict[int, bool] = {}
-        for visit in self.visits:
+        telling = self._telling()
+        for visit in telling:
             if visit.outcome is not Outcome.UNDECIDED or visit.order.purpose is not Purpose.CONFIRM:
                 levels[visit.users] = visit.outcome is Outcome.PASSED
-        return levels | {visit.users: False for visit in self.visits if visit.outcome is Outcome.MISSED}
+        return levels | {visit.users: False for visit in telling if visit.outcome is Outcome.MISSED}
 
     def _proofs(self) -> set[int]:
         """The levels at which every limit was shown to be kept, by independent streams."""
@@ -186,7 +213,7 @@ class Search:
 
     def _fresh(self, passed: int, not_passed: int | None) -> int | None:
         """Where the next fresh visit is, at the passed level and around the knee in turns; None after enough."""
-        fresh = [visit.users for visit in self.visits if visit.order.purpose is Purpose.CONFIRM]
+        fresh = [visit.users for visit in self._telling() if visit.order.purpose is Purpose.CONFIRM]
         again = fresh.count(passed) < _AT_PASSED
         if again and (not_passed is None or passed not in fresh[-1:]):
             return passed

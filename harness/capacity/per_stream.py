@@ -7,7 +7,7 @@ limit if it breaks a rule that allows as much or less.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -127,17 +127,25 @@ class Judging:
             if str(msgspec.to_builtins(each.rule.written.where)) == where and round(each.share, 12) <= share
         ]
 
+    def waits_since_sent(self, streams: Streams) -> "tuple[list[Limit], Batch] | None":
+        """The limits of rules about waits since a stream was due, and the streams, as if each was due when it was sent.
+
+        What is bad even so is not because of a generator that sent it late. Streams without an answer are left out:
+        such a generator may be why. None: there is no such rule.
+        """
+        rules = [each.rule for each in self._asked if _is_wait(each.rule)]
+        if not rules:
+            return None
+        judging = Judging(rules, self._reader)
+        streams = streams.select(np.flatnonzero(~streams.ended_as({Outcome.UNREACHABLE, Outcome.TIMED_OUT})))
+        due, sent = streams.number["due_at"], streams.number["sent_at"]
+        moved = replace(streams, number={**streams.number, "due_at": np.where(np.isnan(sent), due, sent)})
+        return judging.limits, judging.batch(moved)
+
     @property
     def longest_wait(self) -> float | None:
         """The longest time since it was due that a rule allows a stream, in seconds; None: no rule limits one."""
-        limits = [
-            each.rule.limit / 1000
-            for each in self._asked
-            if each.rule.subject.aggregation is not None
-            and each.rule.wants_low
-            and "due_at" in METRICS[each.rule.subject.name].columns
-        ]
-        return max(limits, default=None)
+        return max((each.rule.limit / 1000 for each in self._asked if _is_wait(each.rule)), default=None)
 
     @property
     def rules(self) -> list[Rule]:
@@ -187,6 +195,12 @@ class Judging:
         self._wanted[asked.rule.text] += int(complete.sum())
         self._known[asked.rule.text] += int((complete & known).sum())
         return _Broken(selected & (known | failed), selected & (broken | failed), np.where(selected, score, 0.0))
+
+
+def _is_wait(rule: Rule) -> bool:
+    """Whether it limits a time since a stream was due."""
+    subject = rule.subject
+    return subject.aggregation is not None and rule.wants_low and "due_at" in METRICS[subject.name].columns
 
 
 @dataclass(frozen=True, slots=True)

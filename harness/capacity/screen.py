@@ -82,6 +82,7 @@ def line(level: Level, search: Search, unit: Unit) -> Text:
     counted = f"{some(level.streams, 'stream')}, {_bad(level.bad, level.streams)}"
     figures = ", ".join(f"{rule.figure} {sentences.observed(rule)}" for rule in level.rules[:2])
     why = f"  the load generator: {level.generator.partition(';')[0]}" if level.generator else ""
+    why += "; once more" if search.is_to_be_repeated else ""
     return Text.assemble(
         (f"{sign} {unit.plain(level.users):>5} {unit.short(level.users)} {level.verdict:<9}", colour),
         safe(f"  {counted:<32} {figures:<36} {_between(search, unit)}{why}"),

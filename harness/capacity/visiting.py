@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -80,8 +80,8 @@ class Visits:
         self.driven.wait(_EVERY)
         self.rows.read()
         if time.monotonic() - self.heard.when > _LOOKS_AGAIN:
-            sampled = self.store.vital(self.driven.run, Vital.USERS).at
-            self.heard = self.heard.after(float(sampled[-1]) if len(sampled) else 0.0)
+            sampled = self.store.vital(self.driven.run, Vital.USERS)
+            self.heard = self.heard.after(dict(zip(sampled.worker, sampled.at.tolist(), strict=True)))
 
     def _reach(self, order: Order) -> int:
         """When so many users ran, ns on the run's clock."""
@@ -160,7 +160,7 @@ class Visits:
         window = Window(self.store.run(self.driven.run), users, looked.begins, int(due.max()), int(ended.max()))
         measured = Measured(streams, self.judging.rules, self.reader)
         counts = visit.counts()
-        doubt = _doubt(outcome, measured.doubts(self.store, window), counts, streams)
+        doubt = self._doubt(outcome, measured.doubts(self.store, window), counts, streams)
         if doubt and outcome is Outcome.PASSED:
             outcome = Outcome.UNDECIDED
         self.last_all_failed = bool(streams.ended_as(FAILURES)[-_ALL_FAILED:].all())
@@ -185,30 +185,51 @@ class Visits:
         )
         return Visited(order, outcome, counts, doubt, backlog=looked.grows), level
 
+    def _doubt(self, outcome: Outcome, doubts: Doubts, counts: Sequence[Count], streams: Streams) -> str:
+        """Why the load generator may have changed the outcome; "" if it cannot have: it makes waits longer, no more."""
+        if outcome is Outcome.PASSED:
+            return doubts.of_good
+        if doubts.validity is Validity.VALID:
+            return ""
+        if doubts.validity is Validity.DEGRADED and (_by_refusals(counts, streams) or self._missed_once_sent(streams)):
+            return ""
+        return doubts.why
 
-def _doubt(outcome: Outcome, doubts: Doubts, counts: Sequence[Count], streams: Streams) -> str:
-    """Why the load generator may have changed the outcome; "" if it cannot have: it makes waits longer, no more."""
-    if outcome is Outcome.PASSED:
-        return doubts.of_good
+    def _missed_once_sent(self, streams: Streams) -> bool:
+        """Whether the server alone made too many streams wait too long."""
+        waits = self.judging.waits_since_sent(streams)
+        if waits is None:
+            return False
+        limits, batch = waits
+        return Visit(0, limits).after(batch, limits) is Outcome.MISSED
+
+
+def _by_refusals(counts: Sequence[Count], streams: Streams) -> bool:
+    """Whether the server itself refused or broke off too many streams."""
     refused = float(streams.ended_as(FAILURES - {Ending.UNREACHABLE, Ending.TIMED_OUT}).mean())
-    by_refusals = any(count.outcome is Outcome.MISSED and refused > 1.5 * count.limit.share for count in counts)
-    if doubts.validity is Validity.VALID or (doubts.validity is Validity.DEGRADED and by_refusals):
-        return ""
-    return doubts.why
+    return any(count.outcome is Outcome.MISSED and refused > 1.5 * count.limit.share for count in counts)
 
 
 class Heard(NamedTuple):
-    """The run's latest figures of itself, which it stores every second."""
+    """The latest figures that the run's processes have of themselves, and store every second."""
 
-    at: float  # of the sample, ns on the run's clock
+    at: float  # of the sample of the process that is farthest behind, ns on the run's clock
     since: float  # when the search first saw it, monotonic seconds
     when: float  # when the search looked last
 
-    def after(self, at: float) -> "Heard":
-        """After another look. Ended if the run stores nothing any more: nobody would see what its streams do."""
-        now = time.monotonic()
+    def after(self, latest: Mapping[str, float]) -> "Heard":
+        """After another look. Ended if a process stores nothing any more: nobody would see what its streams do.
+
+        `latest`: by process, when its last sample was taken, ns on the run's clock.
+        """
+        now, at = time.monotonic(), min(latest.values(), default=0.0)
         if at > self.at:
             return Heard(at, now, now)
+        if now - self.since > _SILENT and at < max(latest.values(), default=0.0) - _SILENT / 2 * 1e9:
+            raise Ended(
+                f"nothing has come from {min(latest, key=lambda process: latest[process])} for {_SILENT:.0f} s: "
+                f"that process was killed, or stands still"
+            )
         if now - self.since > _SILENT:
             raise Ended(
                 f"the run has stored nothing for {_SILENT:.0f} s: the database cannot be written, as on a full disk, "

@@ -114,6 +114,17 @@ def test_a_rule_without_figures_is_not_taken_for_kept(tmp_path: Path) -> None:
     assert found.silent() == "'p95(tpot) < 50ms': 8 of 8 streams have no figure for it"
 
 
+def test_a_stream_that_waited_only_for_the_generator_is_not_bad_once_it_was_sent(tmp_path: Path) -> None:
+    late = observation([("text", 1600)], sent_at=700 * MS)
+    lost = observation(outcome=Outcome.UNREACHABLE)  # a late generator may be why
+    streams = read(tmp_path, [late, observation([("text", 1600)], sent_at=2 * MS), lost])
+    found = judging("p95(ttft) < 1s", "p95(itl) < 1ms", "error_rate < 5%").waits_since_sent(streams)
+    assert found is not None
+    limits, batch = found
+    assert (len(limits), batch.bad.tolist()) == (1, [[False, True]])
+    assert judging("p95(itl) < 1ms").waits_since_sent(streams) is None
+
+
 def test_streams_are_given_out_only_when_all_before_them_have_ended(tmp_path: Path) -> None:
     """The second stream is slow. Without waiting for it, only fast streams would be judged."""
     path = database(tmp_path / "run.db", [])

@@ -126,8 +126,8 @@ def test_a_level_that_is_asked_for_is_visited() -> None:
     assert order.users == 50
 
 
-def visited(users: int, purpose: Purpose, outcome: Outcome) -> Visited:
-    return Visited(Order(users, purpose), outcome, Visit(ROUNDS * users, LIMITS).counts())
+def visited(users: int, purpose: Purpose, outcome: Outcome, generator: str = "") -> Visited:
+    return Visited(Order(users, purpose), outcome, Visit(ROUNDS * users, LIMITS).counts(), generator)
 
 
 def test_a_fresh_visit_that_is_missed_takes_the_level_back() -> None:
@@ -140,6 +140,36 @@ def test_a_fresh_visit_that_is_missed_takes_the_level_back() -> None:
     order = found.next()
     assert order is not None
     assert (order.users, order.cool_down) == (11, True)
+
+
+def test_a_level_that_the_generator_spoilt_is_visited_again_and_counts_only_after_three_times() -> None:
+    spoilt = visited(16, Purpose.CLIMB, Outcome.MISSED, "the generator sent late")
+    found = Search(LIMITS, 1000)
+    found.visits.append(visited(8, Purpose.CLIMB, Outcome.PASSED))
+    for _ in range(2):
+        found.visits.append(spoilt)
+        order = found.next()
+        assert order is not None
+        assert (order.users, order.cool_down, found.not_passed) == (16, True, None)
+    found.visits.append(visited(16, Purpose.CLIMB, Outcome.PASSED))
+    assert (found.passed, found.not_passed) == (16, None), "a late generator makes no wait shorter"
+    found.visits[-1:] = [spoilt]
+    assert (found.passed, found.not_passed) == (8, 16)
+
+
+@pytest.mark.parametrize("users", [15, 16])
+def test_a_fresh_visit_that_was_spoilt_is_repeated_a_few_times_at_most(users: int) -> None:
+    found = Search(LIMITS, 1000)
+    found.visits += [visited(8, Purpose.CLIMB, Outcome.PASSED), visited(16, Purpose.CLIMB, Outcome.MISSED)]
+    found.visits.append(visited(15, Purpose.BISECT, Outcome.PASSED))
+    repeated = 0
+    while (order := found.next()) is not None and order.users >= 15:
+        spoilt = "the generator sent late" if order.users == users else ""
+        outcome = Outcome.MISSED if spoilt or order.users > 15 else Outcome.PASSED
+        found.visits.append(visited(order.users, order.purpose, outcome, spoilt))
+        repeated += found.is_to_be_repeated
+        assert len(found.visits) < 60
+    assert repeated >= 2
 
 
 def test_a_level_that_was_only_climbed_is_no_proof_of_a_strict_limit() -> None:
@@ -238,7 +268,9 @@ def test_a_visit_of_which_no_stream_tells_anything_of_a_limit_is_blind() -> None
 
 def test_a_run_that_stores_nothing_any_more_ends_the_search() -> None:
     now = time.monotonic()
-    assert Heard(5e9, now - 60, now).after(6e9).since >= now, "a full disk would stop these figures"
-    assert Heard(5e9, now - 5, now).after(5e9).since == now - 5
+    assert Heard(5e9, now - 60, now).after({"local": 6e9}).since >= now, "a full disk would stop these figures"
+    assert Heard(5e9, now - 5, now).after({"local": 5e9}).since == now - 5
     with pytest.raises(Ended, match="the run has stored nothing for 20 s"):
-        Heard(5e9, now - 21, now).after(5e9)
+        Heard(5e9, now - 21, now).after({"local": 5e9})
+    with pytest.raises(Ended, match="nothing has come from worker-1 for 20 s: that process was killed"):
+        Heard(5e9, now - 21, now).after({"worker-0": 26e9, "worker-1": 5e9})
