@@ -41,6 +41,7 @@ BENCHMARKS: dict[str, Callable[[], dict[str, Any]]] = {
     "scale": scale.run,
     "gate": gate.run,
     "capacity": capacity.run,
+    "capacity_rate": capacity.run_rate,
     "blobs": blobs.run,
     "fuzz": fuzz.run,
     "doctor": doctor.run,
