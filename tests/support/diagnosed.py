@@ -60,4 +60,5 @@ def listed() -> dict[str, tuple[list[str], list[str]]]:
 def checked(name: str, found: Diagnosis) -> None:
     """AssertionError unless the checks that fail and that warn are those of the row with this name."""
     failed, warned = (sorted(each) for each in listed()[name])
-    assert (named(found, Status.FAIL), named(found, Status.WARN)) == (failed, warned), found.sentence
+    seen = [f"{each}: {says(found, each)}" for each in wrong(found)]
+    assert (named(found, Status.FAIL), named(found, Status.WARN)) == (failed, warned), seen
