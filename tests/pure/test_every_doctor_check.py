@@ -28,6 +28,7 @@ COUNTS = {"active_before": 0, "generated_before": 0, "active_soon": 0, "generate
           "generated_late": 8}  # fmt: skip
 GOES_ON = COUNTS | {"active_soon": 1, "active_late": 1, "generated_soon": 55, "generated_late": 130, "active_quiet": 0,
                     "active_control": 0, "generated_quiet": 400, "generated_control": 400}  # fmt: skip
+GZIP = STREAM | {"content-encoding": "gzip"}
 CUT: dict[str, Any] = {"outcome": Outcome.TRUNCATED, "whole": False}
 IN_FULL: dict[str, Any] = {"characters": 200}  # of an answer that nobody cancelled
 
@@ -228,7 +229,10 @@ FLOW = [
     Case("streaming", WARN, "came within 39 ms", evidence(answer(QUICK), warm=answer(QUICK), origin=answer(QUICKER))),
     Case("streaming", FAIL, "A proxy holds the stream back", evidence(answer(QUICK), origin=answer())),
     Case("streaming", FAIL, "or what compresses them",
-         evidence(answer(QUICK, headers=STREAM | {"content-encoding": "gzip"}), origin=answer())),
+         evidence(answer(QUICK, headers=GZIP), origin=answer())),
+    Case("streaming", FAIL, "without compression they came one by one",
+         evidence(answer(BURSTS, headers=GZIP), warm=answer(BURSTS, headers=GZIP), identity=answer())),
+    Case("streaming", WARN, "who holds them is not known", evidence(answer(AT_ONCE), identity=answer())),
     Case("path", UNKNOWN, "held back", evidence(answer(QUICK), origin=answer())),
     Case("streaming", FAIL, "came within 156 ms, after 1,056 ms of silence; the server itself",
          evidence(answer(LATER), warm=answer(LATER), origin=answer())),

@@ -200,7 +200,7 @@ def _blamed(evidence: Evidence, judged: Sequence[Seen]) -> _Blame:
     products = [HAPROXY] if corked else evidence.products
     held, name = fixes(products, "held"), who(products, "held")
     identity = evidence.seen.get("identity")
-    if identity is not None and identity.judged and identity.spread_beside(judged):
+    if _compressed(judged) and identity is not None and identity.judged and identity.spread_beside(judged):
         compressor = who(evidence.products, "compressed") or "a compressor on the way"
         says = "without compression they came one by one: what compresses them holds them"
         headline = f"Compression holds the stream back: {compressor}"
