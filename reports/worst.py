@@ -1,0 +1,222 @@
+"""Who has it worst: the group whose streams fail, stand still, begin late or come slowly more than all other groups'.
+
+Failures come first, then freezes in mid-answer, then the first token, then the pace. A difference is told only if it is
+beyond chance and people would notice it.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import msgspec
+
+from streamgauge.harness.config.schema import Where
+from streamgauge.harness.judge.figures import figure, some
+from streamgauge.harness.judge.measure import statistics
+from streamgauge.harness.judge.measure.distribution import Distribution
+from streamgauge.harness.judge.measure.rates import RATES
+from streamgauge.harness.judge.measure.statistics import ratio_interval
+from streamgauge.harness.judge.verdict.judgement import Part
+from streamgauge.harness.judge.verdict.summary import Summary
+from streamgauge.harness.judge.wording import shortened
+from streamgauge.harness.record.observation import FAILURES
+from streamgauge.reports.facets import Facet
+from streamgauge.reports.material import Material
+
+MORE_FAILED = 0.02  # share of the streams
+_KEYS = {"network": "network", "user": "user class", "phase": "phase"}  # of the same streams, the first tells more
+_LATER = 1.2  # times as long
+_NOTICED_MS = {"ttft": 200.0, "itl": 50.0, "longest_stall": 250.0}  # a smaller difference is not seen by people
+_SLOW_ITL_MS = 100.0  # P95; a faster answer is faster than people read
+_NEAR = 0.5  # of the limit of a rule: below it, nobody is badly off
+_MOST = 2 / 3  # of a time, to call something its cause
+_MOST_NETWORKS = 3
+_LONGEST_NAME = 60  # characters
+# Findings that say which streams wait longer than others, by what no key of a rule selects.
+_OF_SOME = ("two_kinds", "server_differs", "worker_differs", "cold_connections", "cache_misses")
+
+
+@dataclass(frozen=True)
+class _Apart:
+    """A part of a run that is surely worse off than another."""
+
+    by: float  # how much
+    part: Part
+    told: Callable[[Material], str]  # what is worse, without the part's name
+
+
+def worst_off(run: Material) -> str:
+    by_key = [[part for part in run.judgement.parts if part.key == key] for key in _KEYS]
+    several = [parts for parts in by_key if len(parts) > 1]
+    failing = _worst_by(_failing, several)
+    noticed = (partial(_stalled, _facets(run)), partial(_later, run, "ttft"), partial(_later, run, "itl"))
+    found = [worst for worst in (failing, *(_worst_by(look, several) for look in noticed)) if worst is not None]
+    told = [f"{_named(run, apart.part)}: {apart.told(run)}." for apart in found]
+    if failing is None and (failed := failures(run)):
+        alike = f"Everybody: {failed}, and no group’s surely more often than another’s."
+        return " ".join([alike, *(f"Of those that were answered: {each}" for each in told[:1])])
+    if told:
+        return " Also ".join([told[0], *(f"{each[:1].lower()}{each[1:]}" for each in told[1:])])
+    return _nobody(run, several)
+
+
+def _nobody(run: Material, several: Sequence[Sequence[Part]]) -> str:
+    if not several:
+        nobody = "All streams are of one user class and one network, so no group can be told apart"
+    else:
+        keys = " or ".join(_KEYS[parts[0].key] for parts in several)
+        nobody = f"No group is noticeably worse off: no {keys} surely fails more often or waits noticeably longer"
+    others = [finding.sentence for finding in run.judgement.findings if finding.id in _OF_SOME]
+    return f"{nobody}. But: {others[0]}." if others else f"{nobody}."
+
+
+def failures(run: Material) -> str:
+    """`60 of 228 streams failed`; "" if so few did that it may be noise."""
+    errors = run.judgement.rates["error_rate"]
+    if not errors.hits or errors.hits < MORE_FAILED * errors.n:
+        return ""
+    return f"{errors.hits:,} of {some(errors.n, 'stream')} failed"
+
+
+def divided(person: float, wire: Distribution, networks: Collection[str]) -> str:
+    """Whose a P95 is: `mostly the server: server 993 ms + link and connecting 1 ms`."""
+    server = statistics.quantile(wire.values, wire.counts, 0.95)
+    if server is None:
+        return "the server’s part of it is not known"
+    rest = "link" if wire.metric.name == "itl_wire" else "link and connecting"
+    sums = f"server {figure(server, 'ms')} + {rest} {figure(max(0.0, person - server), 'ms')}"
+    emulated = ", which the test emulates" if {*networks} - {"none"} else ""
+    if server >= _MOST * person:
+        return f"mostly the server: {sums}"
+    if server <= (1 - _MOST) * person:
+        return f"mostly the link{emulated}: {sums}"
+    return f"both the server and the link{emulated}: {sums}"
+
+
+def _worst_by(look: Callable[[Sequence[Part]], _Apart | None], several: Sequence[Sequence[Part]]) -> _Apart | None:
+    return max(filter(None, map(look, several)), key=lambda each: each.by, default=None)
+
+
+def _failing(parts: Sequence[Part]) -> _Apart | None:
+    """By error rates, if the intervals of the worst and the best do not meet."""
+    rates = [(RATES["error_rate"].over(part.totals, 0), part) for part in parts]
+    known = [(rate.value, part, rate) for rate, part in rates if rate.value is not None]
+    if len(known) < 2:
+        return None
+    (worst, part, of_worst), (best, _, of_best) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
+    low, high = ratio_interval(of_worst.hits or 0, of_worst.n).low, ratio_interval(of_best.hits or 0, of_best.n).high
+    if low is None or high is None or low <= high or worst < best + MORE_FAILED:
+        return None
+    ways = {outcome: count for outcome, count in part.totals.outcomes.items() if outcome in FAILURES}
+    most = max(ways, key=lambda outcome: ways[outcome]).replace("_", " ")
+    others = _others(part, [(value, other) for value, other, _ in known], "ratio")
+    told = f"{figure(worst, 'ratio')} of its streams failed, most of them {most} ({others})"
+    return _Apart(worst - best, part, lambda _: told)
+
+
+def _later(run: Material, metric: str, parts: Sequence[Part]) -> _Apart | None:
+    """The same by P95 TTFT or ITL, unless it is far below the limit that a rule sets for these streams."""
+    known = [(part, part.metrics[metric]) for part in parts]
+    found = _further(known)
+    if found is None:
+        return None
+    worst, part, best = found
+    limit = _limit(run, metric, part)
+    unnoticed = worst - best < _NOTICED_MS[metric] or (metric == "itl" and worst < _SLOW_ITL_MS)
+    if unnoticed or (limit is not None and worst < _NEAR * limit):
+        return None
+    others = _others(part, _p95s(known), "ms")
+    within = "" if limit is None or worst > limit else f", within the limit of {figure(limit, 'ms')}"
+
+    def told(run: Material) -> str:
+        wire = run.judgement.measurements.distribution(f"{metric}_wire", part.where)
+        why = divided(worst, wire, _networks(run, part))
+        return f"P95 {metric.upper()} is {figure(worst, 'ms')} ({others}){within}; {why}"
+
+    return _Apart(worst - best, part, told)
+
+
+def _stalled(facets: Mapping[tuple[str, str], Facet], parts: Sequence[Part]) -> _Apart | None:
+    """The same by the longest wait in mid-answer."""
+    known = [
+        (part, facets[part.key, part.value].metrics["longest_stall"])
+        for part in parts
+        if (part.key, part.value) in facets
+    ]
+    found = _further(known)
+    if found is None or found[0] - found[2] < _NOTICED_MS["longest_stall"]:
+        return None
+    worst, part, best = found
+    told = (
+        f"answers freeze: one reader in 20 waits {figure(worst, 'ms')} or longer in mid-answer "
+        f"({_others(part, _p95s(known), 'ms')})"
+    )
+    return _Apart(worst - best, part, lambda _: told)
+
+
+def _further(parts: Sequence[tuple[Part, Summary]]) -> tuple[float, Part, float] | None:
+    """The part with the highest P95, and the lowest P95, if their intervals do not meet."""
+    known = [(p95, part, seen) for part, seen in parts if (p95 := seen.quantiles.p95) is not None]
+    if len(known) < 2:
+        return None
+    (worst, part, of_worst), (best, _, of_best) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
+    low, high = of_worst.intervals.p95.low, of_best.intervals.p95.high
+    if low is None or high is None or low <= high or worst < _LATER * best:
+        return None
+    return worst, part, best
+
+
+def _p95s(parts: Sequence[tuple[Part, Summary]]) -> list[tuple[float, Part]]:
+    return [(p95, part) for part, seen in parts if (p95 := seen.quantiles.p95) is not None]
+
+
+def _others(part: Part, known: Sequence[tuple[float, Part]], unit: str) -> str:
+    """`network none: 389 ms`; of several others, the lowest and the highest: `all other networks: 300 ms to 389 ms`."""
+    others = sorted(((value, other) for value, other in known if other is not part), key=lambda each: each[0])
+    (low, best), (high, _) = others[0], others[-1]
+    if len(others) == 1:
+        return f"{_name(best)}: {figure(low, unit)}"
+    kind = "user classes" if part.key == "user" else f"{_KEYS[part.key]}s"
+    ends = [figure(low, unit), figure(high, unit)]
+    return f"all other {kind}: {ends[0] if ends[0] == ends[1] else ' to '.join(ends)}"
+
+
+def _limit(run: Material, metric: str, part: Part) -> float | None:
+    """The lowest limit that a rule sets for a high quantile of a metric, of these streams or of all. None: no rule."""
+    limits = [
+        verdict.limit
+        for verdict in run.judgement.verdicts
+        if verdict.figure == metric and verdict.wants_low and (verdict.subject.quantile or 0) >= 0.9
+        if verdict.where in (Where(), part.where)
+    ]
+    return min(limits, default=None)
+
+
+def _facets(run: Material) -> Mapping[tuple[str, str], Facet]:
+    """By key and value of a part."""
+    keys = {name.capitalize(): key for key, name in _KEYS.items()}
+    return {(keys[facet.kind], facet.value): facet for facet in run.facets if facet.kind in keys}
+
+
+def _name(part: Part) -> str:
+    return f"{_KEYS[part.key]} {shortened(part.value, _LONGEST_NAME)}"
+
+
+def _named(run: Material, part: Part) -> str:
+    """With the networks of a user class: `User class Reader, on network slow_3g`."""
+    name = _name(part)
+    name = f"{name[:1].upper()}{name[1:]}"
+    networks = [shortened(network, _LONGEST_NAME) for network in _networks(run, part)]
+    if part.key == "network" or len(networks) > _MOST_NETWORKS:
+        return name
+    return f"{name}, on network{'s' if len(networks) > 1 else ''} {' and '.join(networks)}"
+
+
+def _networks(run: Material, part: Part) -> list[str]:
+    measurements = run.judgement.measurements
+    return [
+        network
+        for network in measurements.values("network")
+        if part.key != "network" or network == part.value
+        if measurements.totals(msgspec.structs.replace(part.where, network=network)).streams
+    ]
