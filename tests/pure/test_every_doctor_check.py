@@ -66,9 +66,9 @@ def preflight(status: int = 204, sent: Sequence[str] = (), **headers: str) -> Ev
     return evidence(answer(), preflight=answer((), status, shown), headers=frozenset(sent))
 
 
-def growing(protocol: str) -> Evidence:
+def growing(protocol: str, at: Sequence[float] = STEADY) -> Evidence:
     """An answer in which each chunk has the whole text so far."""
-    seen = answer(**TOLD)
+    seen = answer(at, **TOLD)
     events = [event._replace(text="word " * place) for place, event in enumerate(seen.events, 1)]
     return evidence(replace(seen, events=tuple(events)), protocol=protocol)
 
@@ -252,6 +252,7 @@ FLOW = [
     Case("chunks", PASS, "1.0 tokens", evidence(answer(**TOLD))),
     Case("chunks", FAIL, "Each chunk repeats all the text before it", growing("openai_chat")),
     Case("chunks", WARN, "repeats all the text before it", growing("custom")),
+    Case("chunks", WARN, "each of 4 chunks repeats", growing("openai_chat", STEADY[:4])),
     Case("chunks", WARN, "4.0 tokens and 20.0 characters",
          evidence(answer(output_tokens=160, characters=800))),
     Case("writes", PASS, "came whole", evidence(answer(splits=[0.0] * 40))),

@@ -262,7 +262,7 @@ def chunks(evidence: Evidence) -> Result:
     if repeating is not None:
         says = f"each of {some(len(repeating.content), 'chunk')} repeats all the text before it"
         fix = Fix("send in each chunk what is new, and not the whole text so far", _NOTES)
-        if evidence.protocol == "custom":  # its own clients may know
+        if evidence.protocol == "custom" or len(repeating.content) < FEWEST_CHUNKS:  # its clients may know; by chance
             return warn(f"{says}: a client that joins them shows the text many times", fix)
         headline = "Each chunk repeats all the text before it"
         return fail(f"{says}: clients of {evidence.protocol} join them, and show it many times", fix, headline=headline)
