@@ -1,5 +1,6 @@
 """Runs that tests make beside other programs, which can keep a run from its cores and make it invalid."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import psutil
 
+from tests.support.forking import FIRST
 from tests.support.late import Late
 
 store, judgement = Late("streamgauge.harness.judge.store"), Late("streamgauge.harness.judge.verdict.judgement")
@@ -22,10 +24,15 @@ def again_if_busy(
     """What an attempt ends with. It gets a second one if the first says that other programs had the cores of a run.
 
     That is said only of runs that are invalid for this reason, so no other wrong verdict is tried again. An attempt
-    begins by removing what the one before it left.
+    begins by removing what the one before it left. Its runs compute before others, if they are forks and the tests may
+    ask for that: its verdict is what the test is about.
     """
-    ended = attempt()
-    return attempt() if _was_busy(ended.stdout + ended.stderr) else ended
+    os.environ[FIRST] = "1"
+    try:
+        ended = attempt()
+        return attempt() if _was_busy(ended.stdout + ended.stderr) else ended
+    finally:
+        del os.environ[FIRST]
 
 
 def ended_well(code: int | None, database: Path) -> bool:
