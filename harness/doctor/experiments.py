@@ -135,7 +135,11 @@ def _cancel_in_the_middle(session: Session, person: Person, way: Way) -> None:
         session.untried["cancel_call"] = person.site.secret.blotted(why_not)
     else:
         path, body = way.filled(values)
-        headers = _own_headers(person.site) | ({} if body else {"content-length": "0"})
+        headers = {**_own_headers(person.site), "accept": "application/json"}
+        if not body:  # some servers refuse a type without a body
+            headers = {name: value for name, value in headers.items() if name != "content-type"} | {
+                "content-length": "0"
+            }
         session.send_within(_PATIENCE, "cancel_call", way.method, path, headers, body)
         session.wait_for_end("cancel", _PATIENCE)
     session.end("cancel")

@@ -153,11 +153,15 @@ def test_a_cancel_that_is_redirected_takes_no_key_elsewhere() -> None:
     came: list[bytes] = []
     with scripted(lambda peer: came.append(peer.request())) as other:
         moved = f"HTTP/1.1 307 Moved\r\nlocation: {other.url}/cancel\r\ncontent-length: 0\r\n\r\n".encode()
-        with scripted(Scripted(Case("unknown", "", moved, stops=False))) as server:
+        cancelled = Scripted(Case("unknown", "", moved, stops=False))
+        with scripted(cancelled) as server:
             key, own = f"authorization: Bearer {KEY}", parsed("DELETE /v1/answers/{id}")
             found = diagnosed(server.url, key, experiments=PLAIN, cancel=own)
     assert says(found, "cancel").startswith("HTTP 307 to the cancel")
     assert came == []
+    (request,) = cancelled.cancels
+    assert request.startswith(b"DELETE /v1/answers/run-1 HTTP/1.1\r\n")
+    assert (b"content-type" in request, b"\r\ncontent-length: 0\r\n" in request) == (False, True)
 
 
 @pytest.mark.parametrize("stops", REFERENCE)
