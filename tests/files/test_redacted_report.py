@@ -101,6 +101,12 @@ def test_a_large_run_is_not_read_by_a_process_that_would_see_the_tables(
     assert "merger" not in told(redacted(path))
 
 
+@pytest.fixture(scope="module")
+def ordinary(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The redacted page of a run with ordinary secrets."""
+    return redacted(write(tmp_path_factory.mktemp("ordinary") / "one.db", Secrets()))
+
+
 def redacted(path: Path) -> str:
     with Store.open(path) as store:
         aliases = redact(store)
@@ -135,8 +141,10 @@ _HOSTS = st.sampled_from(["10.0.0.1:1", "localhost:9", "a.b", "user:pw@x.example
     )
 )
 @example(Secrets("acme.example", ("acme", "acme.example"), ("acme.example", "acme"), "acme", "acme", "acme", "acme"))
-def test_two_runs_that_differ_in_what_is_confidential_have_the_same_page(tmp_path: Path, secrets: Secrets) -> None:
-    pages = [redacted(write(tmp_path / "one.db", each)) for each in (Secrets(), secrets)]
+def test_two_runs_that_differ_in_what_is_confidential_have_the_same_page(
+    ordinary: str, tmp_path: Path, secrets: Secrets
+) -> None:
+    pages = [ordinary, redacted(write(tmp_path / "one.db", secrets))]
     differing = [pair for pair in zip(*(each.splitlines() for each in pages), strict=False) if pair[0] != pair[1]]
     assert differing == []
 

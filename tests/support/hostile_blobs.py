@@ -100,9 +100,14 @@ def known() -> Iterator[bytes]:
 
 
 def _bomb(head: bytes) -> bytes:
-    """Inflates to 256 MiB of zeros after `head`."""
-    deflate = zlib.compressobj(1)
-    return deflate.compress(head) + b"".join(deflate.compress(bytes(2**20)) for _ in range(2**8)) + deflate.flush()
+    """Inflates to 256 MiB of zeros after `head`: what one of them deflates to, again and again."""
+    deflate, zeros = zlib.compressobj(1), bytes(2**20)
+    begin = deflate.compress(head) + deflate.flush(zlib.Z_FULL_FLUSH)
+    one = deflate.compress(zeros) + deflate.flush(zlib.Z_FULL_FLUSH)
+    checksum = zlib.adler32(head)
+    for _ in range(2**8):
+        checksum = zlib.adler32(zeros, checksum)
+    return begin + one * 2**8 + b"\3\0" + checksum.to_bytes(4, "big")
 
 
 def check(blob: bytes) -> str:
