@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gevent
 import msgspec
@@ -17,7 +17,6 @@ from streamgauge.harness.config.schema import Prices
 from streamgauge.harness.config.secrets import filled_metrics, for_workers, public
 from streamgauge.harness.drive.dispatcher import Dispatcher
 from streamgauge.harness.drive.protocols import for_target
-from streamgauge.harness.drive.server_metrics import ServerWatch
 from streamgauge.harness.errors import ScenarioError, StoreError, StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
 from streamgauge.harness.judge.store import Run, RunStatus, Store
@@ -42,6 +41,9 @@ from streamgauge.harness.run.settings import Settings
 from streamgauge.harness.run.streams_tab import StreamsTab
 from streamgauge.harness.run.terminal import say
 from streamgauge.harness.run.workers import Workers, connected
+
+if TYPE_CHECKING:
+    from streamgauge.harness.drive.server_metrics import ServerWatch
 
 _FAILURES_EVERY = 0.25  # seconds between two looks at whether all streams fail alike
 _RULES_EVERY = 1.0  # seconds between two evaluations of the rules with `abort`
@@ -208,12 +210,15 @@ class RunInProgress:
 
     # Parts that are made once, in `__init__`.
 
-    def _server_watch(self, host: str) -> ServerWatch | None:
+    def _server_watch(self, host: str) -> "ServerWatch | None":
         """The sampling of the server's own metrics page. None if the config names no page."""
         target, recording = self._settings.config.target, self._recording
         page = filled_metrics(target)
         if page is None:
             return None
+        # It imports httpx, for 0.15 s, which a run without such a page saves.
+        from streamgauge.harness.drive.server_metrics import ServerWatch  # noqa: PLC0415
+
         return ServerWatch(target, page, host, recording.clock, recording.keep_server_vitals)
 
     def _users_of(self, runner: LocalRunner | MasterRunner) -> LocalUsers | Workers:

@@ -18,6 +18,8 @@ SCENARIO = """
 import sys
 import streamgauge.scenario
 print(*sys.modules, file=sys.stderr)
+import streamgauge.harness.run.keeper
+print(*sys.modules, file=sys.stderr)
 """
 STORE = {"numpy", "sqlite_utils"}
 JUDGE = {"scipy.special", "rich", "streamgauge.harness.judge.measure.statistics"}
@@ -26,10 +28,11 @@ LOCUST = {"locust", "gevent"}
 CLIENTS = {"anthropic", "httpx", "httpx2"}
 
 
-def imported(program: str, *arguments: str, folder: Path) -> set[str]:
+def imported(program: str, *arguments: str, folder: Path) -> list[set[str]]:
+    """The modules on each line that the program printed to its standard error."""
     command = [sys.executable, "-c", program, *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-    return set(done.stderr.splitlines()[-1].split())
+    return [{*line.split()} for line in done.stderr.splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -45,13 +48,15 @@ def imported(program: str, *arguments: str, folder: Path) -> set[str]:
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_a_command_imports_only_what_it_uses(words: list[str], unused: set[str], tmp_path: Path) -> None:
-    found = imported(COMMAND, *words, folder=tmp_path)
+    *_, found = imported(COMMAND, *words, folder=tmp_path)
     assert "streamgauge.harness.cli" in found
     assert found & unused == set()
 
 
-def test_a_scenario_imports_neither_the_judge_nor_a_client_that_no_user_has(tmp_path: Path) -> None:
-    found = imported(SCENARIO, folder=tmp_path)
+def test_a_scenario_imports_no_judge_and_neither_it_nor_its_run_a_client_that_no_user_has(tmp_path: Path) -> None:
+    found, of_a_run = imported(SCENARIO, folder=tmp_path)
     assert "locust" in found
     # Locust's own web UI imports jinja2; streams are packed with numpy.
     assert found & (STORE | JUDGE | REPORT | CLIENTS) == {"jinja2", "numpy"}
+    assert "streamgauge.harness.judge.verdict.judgement" in of_a_run
+    assert of_a_run & ({"scipy.special", "plotly"} | CLIENTS) == set(), "a run without a report and a metrics page"
