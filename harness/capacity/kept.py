@@ -17,7 +17,9 @@ def found_in(store: Store, run_id: str | None) -> Found | None:
 def found_of(store: Store, run: Run) -> Found:
     """What this search found. StoreError if its answer is not there."""
     if not run.instrument["capacity"]:
-        raise StoreError(f"{run.id}: the search for a capacity was killed before it had an answer: search again")
+        raise StoreError(
+            f"{run.id}: the search for a capacity was killed before it had an answer, or goes on: wait, or search again"
+        )
     try:
         found = msgspec.convert(run.instrument["capacity"], Found)
     except msgspec.ValidationError as fault:

@@ -246,6 +246,8 @@ class RunInProgress:
         )
 
     def _size(self) -> str:
+        if self._levels is not None:
+            return ""  # how many users there will be is searched for
         own = isinstance(self._runner, LocalRunner) or self._environment.parsed_options.processes
         workers = 0 if own else len(connected(self._runner))
         return planned_load.advice(self._environment, self._recording.run.host, workers)
@@ -338,5 +340,5 @@ def _new_run(environment: Environment, settings: Settings, load: OpenLoad, host:
         rules=[rule.written for rule in settings.rules],
         fingerprint=fingerprint(environment, settings, load),
         labels=settings.labels,
-        instrument=instrument(),
+        instrument=instrument() | ({} if settings.search is None else {"capacity": {}}),  # nothing was found yet
     )

@@ -118,6 +118,8 @@ def test_a_server_that_dies_ends_the_search_with_what_is_known(tmp_path: Path) -
         running("streamgauge", "capacity", server.url, *words, cwd=tmp_path, COLUMNS="200") as search,
     ):
         until_passed(tmp_path / "run.db", 300)
+        judged = command("streamgauge", "judge", "run.db", cwd=tmp_path)
+        assert "the search for a capacity was killed before it had an answer, or goes on" in judged.stderr
         os.kill(server.process.pid, signal.SIGKILL)
         ended = search.ended()
     found = json.loads((tmp_path / "found.json").read_text())
