@@ -82,18 +82,37 @@ def test_the_verdict_comes_first_as_a_word(report: tuple[str, Judgement]) -> Non
     assert judgement.verdict == "missed"
     heading = html.index("<h1")
     assert "<span>missed</span>" in html[heading : html.index("</h1>")]
-    assert "SLA missed: error rate was 2.5 %, limit 1.0 %" in html[heading : html.index("<table")]
+    assert "SLA missed: error rate was 2.5 % (limit 1.0 %)" in html[heading : html.index("<table")]
 
 
 def test_a_figure_without_end_is_told_by_what_failed(tmp_path: Path) -> None:
     streams = [*ttfts([500.0] * 200), *(empty(Outcome.REFUSED) for _ in range(40))]
     html, _ = rendered(tmp_path / "cause.db", streams, "p95(ttft) < 100ms", "error_rate < 1%")
-    assert "SLA missed: error rate was 16.7 %, limit 1.0 %; 1 more rule missed." in html
+    assert (
+        "SLA missed: error rate was 16.7 % (limit 1.0 %); p95(ttft) was 500 ms for those that came, and of 240 "
+        "streams, 40 never came (limit 100 ms)." in html
+    )
     html, _ = rendered(tmp_path / "alone.db", streams, "p95(ttft) < 100ms", "completion_rate > 50%")
-    told = "SLA missed: p95(ttft) was 500 ms, not counting 40 of 240 streams that never had one; limit 100 ms"
+    told = "SLA missed: p95(ttft) was 500 ms for those that came, and of 240 streams, 40 never came (limit 100 ms)"
     assert f"{told}; everything else kept." in html
     html, _ = rendered(tmp_path / "none.db", streams[200:], "p95(ttft) < 100ms")
-    assert "SLA missed: 40 of 40 streams never had a ttft; limit 100 ms." in html
+    assert "SLA missed: p95(ttft): of 40 streams, 40 never came (limit 100 ms)." in html
+
+
+def test_the_headline_names_each_missed_rule_and_what_was_not_tested(tmp_path: Path) -> None:
+    rules = [Sla(rule=f"p{q}(ttft) < 100ms") for q in (50, 60, 70, 80, 90)]
+    nowhere = Sla(rule="p95(ttft) < 4s", where=Where(network="slow_4g"))
+    html, _ = rendered(tmp_path / "run.db", ttfts([500.0] * 200), *rules, nowhere)
+    named = "; ".join(f"p{q}(ttft) was 500 ms (limit 100 ms)" for q in (50, 60, 70, 80))
+    not_tested = "Not tested, as no stream was of it: p95(ttft)\xa0&lt;\xa04s (network slow_4g)."
+    assert f"SLA missed: {named}; and 1 more. {not_tested}" in html
+
+
+def test_a_stream_that_the_end_of_the_run_cut_off_was_still_waiting(tmp_path: Path) -> None:
+    waiting = [empty(Outcome.INTERRUPTED, ended=3_000) for _ in range(20)]
+    html, judgement = rendered(tmp_path / "run.db", [*ttfts([500.0] * 180), *waiting], "p95(ttft) < 1s")
+    assert "of 200 streams, 20 were still waiting when the run ended (limit 1,000 ms)" in html
+    assert "; 20 were still waiting when the run ended and count as ∞" in judgement.verdicts[0].reason
 
 
 def test_what_would_settle_a_rule_is_told_as_time_of_the_same_load(tmp_path: Path) -> None:
@@ -109,7 +128,7 @@ def test_the_rule_nearest_to_its_limit_is_told_and_a_full_share_is_far_from_it(t
     rules = "p95(ttft) < 1s", "completion_rate > 98%"
     html, judgement = rendered(tmp_path / "run.db", ttfts([500.0] * 400), *rules)
     assert judgement.verdict == "met"
-    assert "The nearest to its limit: p95(ttft) was 500 ms, limit 1,000 ms." in html
+    assert "The nearest to its limit: p95(ttft) was 500 ms (limit 1,000 ms)." in html
 
 
 def test_a_page_never_takes_the_place_of_a_database(tmp_path: Path) -> None:

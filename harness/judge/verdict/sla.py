@@ -53,6 +53,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     high: float | None
     n: int  # samples that were judged, those at +inf included
     failed: int  # how many of them were +inf
+    waiting: int = 0  # how many of these the run's end cut off when they had already waited longer than the limit
     reason: str  # one sentence
     needed: int | None = None  # about how many samples would settle an inconclusive rule; None: no number would
 
@@ -87,6 +88,7 @@ class _Evidence(NamedTuple):
     needed: int | None
     counted: str  # what n counts, in the singular
     plain: float | None = None
+    waiting: int = 0
 
 
 class _Conclusion(NamedTuple):
@@ -148,6 +150,7 @@ def evaluate(
         high=high,
         n=evidence.n,
         failed=evidence.failed,
+        waiting=evidence.waiting,
         reason=reason,
         needed=evidence.needed if status is RuleStatus.INCONCLUSIVE else None,
     )
@@ -261,6 +264,7 @@ def _of_metric(rule: Rule, samples: Distribution, confidence: float) -> _Evidenc
         needed=needed,
         counted="gap" if samples.metric.pooled else "stream",
         plain=rule.subject.aggregate(samples.values, samples.counts),
+        waiting=int((samples.elapsed >= rule.limit).sum()),
     )
 
 
@@ -287,16 +291,24 @@ def _uncertainty(
 # From evidence to a conclusion
 
 
+def never(failed: int, waiting: int) -> str:
+    """Why samples are +∞: `37 never came`, `3 were still waiting when the run ended`, or both."""
+    causes = [f"{failed - waiting:,} never came"] if failed > waiting else []
+    if waiting:
+        causes.append(f"{waiting:,} {'was' if waiting == 1 else 'were'} still waiting when the run ended")
+    return " and ".join(causes)
+
+
 def _without(plain: float | None, unit: str) -> str:
     return "there is no other" if plain is None else f"without them {figure(plain, unit)}"
 
 
 def _conclude(rule: Rule, evidence: _Evidence) -> _Conclusion:
-    observed, interval, n, failed, needed, counted, plain = evidence
+    observed, interval, n, failed, needed, counted, plain, waiting = evidence
     unit, fewest = rule.subject.unit, rule.written.min_samples
     if observed is None:
         return _Conclusion(RuleStatus.INCONCLUSIVE, f"nothing was observed: no {counted}s to judge", evidence)
-    lost = f"; {failed:,} never came and count as ∞: {_without(plain, unit)}" if failed else ""
+    lost = f"; {never(failed, waiting)} and count as ∞: {_without(plain, unit)}" if failed else ""
     if n < fewest:
         reason = f"{some(n, counted)}, and the rule asks for {fewest:,} (min_samples){lost}"
         return _Conclusion(RuleStatus.INCONCLUSIVE, reason, evidence._replace(needed=max(fewest, needed or 0)))

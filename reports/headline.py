@@ -1,0 +1,98 @@
+"""The sentence below the verdict: each rule that was not met, with its figure and its limit."""
+
+import math
+
+from streamgauge.harness.config.schema import Where
+from streamgauge.harness.judge.figures import some
+from streamgauge.harness.judge.verdict.judgement import OF_FAILURES, Judgement
+from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict, never
+from streamgauge.harness.judge.wording import words
+from streamgauge.reports.panel import figure_or_never, sentence, span
+
+MOST_RULES = 4
+
+
+def headline(judgement: Judgement) -> str:
+    """The missed or inconclusive rules, the worst first; if all are met, the one that is nearest to its limit."""
+    if not judgement.totals.streams:
+        return sentence(f"Nothing was measured: the run has no stream. {judgement.reason}")
+    if judgement.verdict == "invalid":
+        return sentence(f"This run cannot be judged: {judgement.reason}")
+    untested = [verdict for verdict in judgement.verdicts if not verdict.n]
+    alike = [
+        verdict
+        for verdict in judgement.verdicts
+        if verdict.status_text == judgement.verdict and verdict not in untested
+    ]
+    if judgement.verdict == "missed" and alike:
+        return _missed(judgement, alike) + _not_tested(untested)
+    if judgement.verdict == "inconclusive" and (alike or untested):
+        unsettled = _would_settle(alike, judgement.seconds)
+        rules = f": {_listed([_rule(verdict) for verdict in alike])}" if alike else ""
+        return sentence(f"{judgement.reason}{rules}{unsettled}") + _not_tested(untested)
+    if judgement.verdict == "met" and len(alike) > 1:
+        nearest = max(alike, key=_used)
+        return sentence(f"{judgement.reason}. The nearest to its limit: {_told(nearest)}") + _not_tested(untested)
+    return sentence(judgement.reason) + _not_tested(untested)
+
+
+def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
+    # Streams that failed make many figures infinite. What failed is the reason, and those figures are not.
+    is_infinite = any(verdict.observed == math.inf for verdict in alike)
+    ranked = sorted(alike, key=lambda each: (is_infinite and each.figure in OF_FAILURES, _used(each)), reverse=True)
+    others = [verdict for verdict in judgement.verdicts if verdict not in alike]
+    kept = "; everything else kept" if others and all(each.status is RuleStatus.MET for each in others) else ""
+    return sentence(f"SLA missed: {_listed([_told(verdict) for verdict in ranked], '; ')}{kept}")
+
+
+def _not_tested(verdicts: list[Verdict]) -> str:
+    if not verdicts:
+        return ""
+    return f" Not tested, as no stream was of it: {_listed([_rule(verdict) for verdict in verdicts])}."
+
+
+def _listed(rules: list[str], between: str = ", ") -> str:
+    more = [f"and {len(rules) - MOST_RULES} more"] if len(rules) > MOST_RULES else []
+    return between.join([*rules[:MOST_RULES], *more])
+
+
+def _used(verdict: Verdict) -> float:
+    """How much of its limit a rule has used up: 1 at the limit."""
+    if verdict.observed is None:
+        return 0.0
+    if verdict.wants_low:
+        part, whole = verdict.observed, verdict.limit
+    elif verdict.unit == "ratio":  # 99 % of a rule that wants 98 % has used up half of the 2 % that may be missing
+        part, whole = 1 - verdict.observed, 1 - verdict.limit
+    else:
+        part, whole = verdict.limit, verdict.observed
+    return part / whole if whole > 0 else math.inf if part > 0 else 0.0
+
+
+def _told(verdict: Verdict) -> str:
+    """`p95(ttft) of network slow_3g was 4,900 ms (limit 4,000 ms)`."""
+    of = "" if verdict.where == Where() else f" of {words(verdict.where)}"
+    subject = verdict.subject.text.replace("_", " ") + of
+    limit = f"(limit {figure_or_never(verdict.limit, verdict.unit)})"
+    if verdict.observed != math.inf:
+        return f"{subject} was {figure_or_never(verdict.observed, verdict.unit)} {limit}"
+    if verdict.plain is None:
+        return f"{subject}: of {some(verdict.n, 'stream')}, {never(verdict.failed, verdict.waiting)} {limit}"
+    # Without the streams that make it infinite, by which a reader sees whether those that came were slow as well.
+    plain = figure_or_never(verdict.plain, verdict.unit)
+    lost = f"of {some(verdict.n, 'stream')}, {never(verdict.failed, verdict.waiting)}"
+    return f"{subject} was {plain} for those that came, and {lost} {limit}"
+
+
+def _would_settle(verdicts: list[Verdict], seconds: float) -> str:
+    """How long a run at the same load they need, if this one took so many seconds; "" if that is not known of all."""
+    longer = [verdict.needed / verdict.n for verdict in verdicts if verdict.needed is not None and verdict.n]
+    if len(longer) < len(verdicts) or max(longer, default=0.0) <= 1:
+        return ""
+    them, needed = "it" if len(verdicts) == 1 else "them", span(max(longer) * seconds)
+    return f". About {max(longer):.2g} times as many streams would settle {them}: {needed} of the same load"
+
+
+def _rule(verdict: Verdict) -> str:
+    rule = verdict.rule.replace(" ", "\N{NO-BREAK SPACE}")
+    return rule if verdict.where == Where() else f"{rule} ({words(verdict.where)})"
