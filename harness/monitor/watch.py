@@ -188,12 +188,14 @@ class Watch:
 
     def _end(self, there: Firing, at: float, budget: float, worst: Iterable[Seen], how: str) -> None:
         del self._open[there.slo, there.group, there.severity]
+        named = f"{there.slo} of {there.target}"
+        at_first = there.summary.removeprefix(f"{named}: ")
         lasted = span(max(at - there.began, 0))
         ended = replace(
             there,
             ended=max(at, there.began),
             budget_left=budget,
-            summary=_short(f"{there.slo} of {there.target} {how}, after {lasted}"),
+            summary=_short(f"{named} {how}, after {lasted}; at its beginning: {at_first}"),
             worst=tuple(worst) or there.worst,
         )
         incidents.end(self._connection, ended)

@@ -157,6 +157,10 @@ def test_a_page_and_a_ticket_about_the_same_trouble_are_one_incident() -> None:
     assert long.ended > long.firings[2].began > (long.firings[0].ended or 0)
     assert len({seen.stream for seen in long.worst}) == len(long.worst) == 5
     assert short.severities == ["page"]
+    assert short.main.summary == (
+        "first token of eu is well again, after 8 min; at its beginning: 9 of 60 probes of the last 1 h were bad, "
+        "15.0 times as many as the objective allows"
+    )
     assert len({alert.incident for alert in monitor.alerts}) == 2
     assert len({alert.key for alert in monitor.alerts}) == 4
     beside = [(each.severity, each.status, each.beside) for each in monitor.alerts]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from streamgauge.harness.counting import some
 from streamgauge.harness.judge.wording import leaves, shortened, visible
 from streamgauge.harness.monitor.alerts.message import Alert
 
@@ -52,7 +53,8 @@ def _when(alert: Alert) -> str:
     """A line of an e-mail must not begin with `From `: it would get a `>` before it."""
     if alert.until is None:
         return f"Since {rfc3339(alert.since)}"
-    return f"Since {rfc3339(alert.since)}, until {rfc3339(alert.until)}: {(alert.until - alert.since) / 60:.0f} minutes"
+    lasted = some(round((alert.until - alert.since) / 60), "minute")
+    return f"Since {rfc3339(alert.since)}, until {rfc3339(alert.until)}: {lasted}"
 
 
 def _stream(seen: Mapping[str, Any]) -> str:
