@@ -162,22 +162,33 @@ def at_once(
 
 @pytest.fixture(scope="module")
 def proxied(server: ReferenceServer) -> dict[str, gevent.Greenlet]:
-    """The comparisons with a proxy, by what is sent. They take seconds and mostly wait, so they run at once."""
+    """The comparisons with a proxy, by what is sent. They take seconds and mostly wait, so most run at once."""
     links = [NETWORKS[name] for name in PROFILES]
     stalling = [Network(name, replace(NETWORKS[name].profile, stalls=STALLS), "a test", None) for name in PROFILES]
-    return {
-        "talks": gevent.spawn(at_once, server, links, TALKS, range(_STREAMS)),
-        "stalled": gevent.spawn(at_once, server, stalling, STALLED, [TWICE]),
-        "flooded": gevent.spawn(at_once, server, links, FLOOD, [1]),
-    }
+    talks = gevent.spawn(at_once, server, links, TALKS, range(_STREAMS))
+
+    def flood_afterwards() -> list[tuple[Seen, Seen]]:
+        talks.join()  # so that the server can send more than either link carries
+        return at_once(server, links, FLOOD, [1])
+
+    stalled = gevent.spawn(at_once, server, stalling, STALLED, [TWICE])
+    return {"talks": talks, "stalled": stalled, "flooded": gevent.spawn(flood_afterwards)}
 
 
 # The kernel
 
 
-def run(*command: str) -> str:
-    """Run a command of iproute2. Why it failed, or nothing."""
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+def run(program: str, *lines: str, space: str = "") -> str:
+    """Have a program of iproute2 do all of these lines, in a network namespace. Why it did not, or nothing."""
+    where = ("-netns", space) if space else ()
+    ended = subprocess.run(
+        (program, *where, "-batch", "-"),
+        input="\n".join(lines),
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=False,
+    )
     return ended.stderr.strip() if ended.returncode else ""
 
 
@@ -201,48 +212,45 @@ class Shaped:
     def shape(self, network: Network) -> list[str]:
         """Give both directions the network's rates, and its delay. The command that changes the former."""
         profile = network.profile
-        inside = ("ip", "netns", "exec", self.space)
-        below = ("parent", "1:1") if self.delays else ("root",)
-        for where, device, kbit in ((inside, self.inner, profile.down_kbit), ((), self.outer, profile.up_kbit)):
-            run(*where, "tc", "qdisc", "del", "dev", device, "root")
+        below = "parent 1:1" if self.delays else "root"
+        for space, device, kbit in ((self.space, self.inner, profile.down_kbit), ("", self.outer, profile.up_kbit)):
+            lines = [f"qdisc add dev {device} {below} {tbf(kbit)}"]
             if self.delays:
-                delay = f"tc qdisc add dev {device} root handle 1: netem limit 9999 delay {profile.rtt / 2e6:g}ms"
-                assert run(*where, *delay.split()) == ""
-            assert run(*where, "tc", "qdisc", "add", "dev", device, *below, *tbf(kbit)) == ""
-        return [*inside, "tc", "qdisc", "change", "dev", self.inner, *below]
+                lines.insert(0, f"qdisc add dev {device} root handle 1: netem limit 9999 delay {profile.rtt / 2e6:g}ms")
+            assert run("tc", *lines, space=space) == ""
+        return ["tc", "-netns", self.space, "qdisc", "change", "dev", self.inner, *below.split()]
 
     def carried(self) -> int:
         """How many bytes came down the link so far, headers included."""
         said = subprocess.run(
-            ("ip", "netns", "exec", self.space, "tc", "-s", "-j", "qdisc", "show", "dev", self.inner),
+            ("tc", "-netns", self.space, "-s", "-j", "qdisc", "show", "dev", self.inner),
             capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
         return int(json.loads(said.stdout)[-1]["bytes"])
 
 
-def tbf(kbit: float, burst: int = _BURST) -> list[str]:
-    return f"handle 10: tbf rate {kbit:g}kbit burst {burst} latency 20s".split()
+def tbf(kbit: float, burst: int = _BURST) -> str:
+    return f"handle 10: tbf rate {kbit:g}kbit burst {burst} latency 20s"
 
 
-def needed(*command: str) -> None:
-    """Run a command of iproute2 without which there is no link to compare with."""
-    refused = run(*command)
+def needed(program: str, *lines: str, space: str = "") -> None:
+    """What `run` does, without which there is no link to compare with."""
+    refused = run(program, *lines, space=space)
     if refused:
-        pytest.skip(f"no shaped links here: {' '.join(command)}: {refused}")
+        pytest.skip(f"no shaped links here: {program}: {refused}")
 
 
 def paired(space: str, number: int, place: int, serving: gevent.Greenlet) -> Shaped:
     """The link in this place, which is not shaped yet. `number`: of the namespace."""
-    outer, inner, inside = f"{space}-{place}", f"inner-{place}", ("ip", "netns", "exec", space)
+    outer, inner = f"{space}-{place}", f"inner-{place}"
     # Of the addresses for such tests (RFC 2544, C.2.2): they lead nowhere else.
     ours, theirs = (f"198.18.{number >> 2}.{(number & 3) * 64 + place * 4 + end}" for end in (1, 2))
-    needed("ip", "link", "add", outer, "type", "veth", "peer", "name", inner, "netns", space)
-    needed("ip", "address", "add", f"{ours}/30", "dev", outer)
-    needed("ip", "link", "set", outer, "up")
-    needed(*inside, "ip", "address", "add", f"{theirs}/30", "dev", inner)
-    needed(*inside, "ip", "link", "set", inner, "up")
-    needed(*inside, "tc", "qdisc", "add", "dev", inner, "root", *tbf(1_000))
-    delays = run(*inside, "tc", "qdisc", "replace", "dev", inner, "root", "netem", "delay", "1ms") == ""
+    pair = f"link add {outer} type veth peer name {inner} netns {space}"
+    needed("ip", pair, f"address add {ours}/30 dev {outer}", f"link set {outer} up")
+    needed("ip", f"address add {theirs}/30 dev {inner}", f"link set {inner} up", space=space)
+    none = f"qdisc del dev {inner} root"
+    needed("tc", f"qdisc add dev {inner} root {tbf(1_000)}", none, space=space)
+    delays = run("tc", f"qdisc add dev {inner} root netem delay 1ms", none, space=space) == ""
     return Shaped(space, outer, inner, f"http://{theirs}:{_PORT}", delays, serving)
 
 
@@ -253,7 +261,7 @@ def kernel() -> Iterator[dict[str, Shaped]]:
         pytest.skip("needs root and iproute2, to make a network namespace")
     number = secrets.randbelow(1 << 10)
     space = f"gauge{number:03x}"
-    needed("ip", "netns", "add", space)
+    needed("ip", f"netns add {space}")
     serve = ["ip", "netns", "exec", space, sys.executable, "-m", "streamgauge.reference_server", "--host", "0.0.0.0"]
     try:
         with subprocess.Popen(
@@ -267,7 +275,7 @@ def kernel() -> Iterator[dict[str, Shaped]]:
             finally:
                 process.terminate()
     finally:
-        run("ip", "netns", "delete", space)  # and its devices with it
+        run("ip", f"netns delete {space}")  # and its devices with it
 
 
 @pytest.fixture(scope="module")
@@ -314,7 +322,7 @@ def stall(link: Shaped, server: ReferenceServer) -> tuple[Seen, Seen]:
     for begin, end in Link(network, TWICE).silences(4 * 10**9):
         # Less than one full frame of burst, and packets are lost.
         for moment, bucket in ((begin, tbf(1, 1_540)), (end, tbf(network.profile.down_kbit))):
-            script += [f"sleep {(moment - at) / 1e9:.3f}", " ".join([*rate, *bucket])]
+            script += [f"sleep {(moment - at) / 1e9:.3f}", " ".join([*rate, bucket])]
             at = moment
     link.serving.join()
     with subprocess.Popen(["sh", "-e", "-c", "\n".join(script)]) as silencer:
