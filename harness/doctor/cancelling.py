@@ -67,19 +67,18 @@ def _json(data: bytes) -> Any:
         return None
 
 
-def known(protocol: str, path: str, *, reference: bool) -> Way | None:
-    """How answers of this protocol, asked for at this path, are cancelled; None if there is no way.
+def known(protocol: str, base: str, path: str, *, reference: bool) -> Way | None:
+    """How answers of this protocol, asked for at this path below `base`, are cancelled; None if there is no way.
 
     Of the protocols, only OpenAI Responses has a cancel, of answers in the background:
     https://platform.openai.com/docs/guides/background. The others' cancel is to leave the stream.
     """
     if protocol == "openai_responses":
         before, mark, query = path.partition("?")
-        return Way("POST", f"{before}/{{response.id}}/cancel{mark}{query}", asking=_BACKGROUND)
+        return Way("POST", f"{base}{before}/{{response.id}}/cancel{mark}{query}", asking=_BACKGROUND)
     if reference:
-        return Way(
-            "POST", "/streams/{" + ("request-id" if protocol == "anthropic_messages" else "x-request-id") + "}/cancel"
-        )
+        place = "request-id" if protocol == "anthropic_messages" else "x-request-id"
+        return Way("POST", f"{base}/streams/{{{place}}}/cancel")
     return None
 
 

@@ -109,7 +109,8 @@ def _leave(session: Session) -> None:
 def _cancel(session: Session) -> None:
     """Cancel a long answer by its id from another connection, and look whether it ends, and its generation."""
     site, reference = session.site(), bool(session.figures.get("reference"))
-    way = session.cancel or cancelling.known(site.protocol.name, _path(session, site), reference=reference)
+    path = site.request_format.path_for(session.prompt())
+    way = session.cancel or cancelling.known(site.protocol.name, site.endpoint.base, path, reference=reference)
     if way is None:
         session.untried["cancel"] = (
             f"{site.protocol.name} has no cancel but to leave the stream. If the server has one, name it: "

@@ -47,16 +47,16 @@ def test_a_cancel_that_cannot_be_sent_is_refused_with_what_to_write(text: str, f
 
 
 def test_of_the_protocols_only_responses_has_a_cancel_and_below_the_path_that_was_asked() -> None:
-    way = known("openai_responses", "/openai/v1/responses?api-version=3", reference=False)
+    way = known("openai_responses", "/openai", "/v1/responses?api-version=3", reference=False)
     assert way is not None
     assert (way.path, way.asking) == (
         "/openai/v1/responses/{response.id}/cancel?api-version=3",
         {"background": True, "store": True},
     )
-    assert known("openai_chat", "/v1/chat/completions", reference=False) is None
-    reference = known("anthropic_messages", "/v1/messages", reference=True)
+    assert known("openai_chat", "", "/v1/chat/completions", reference=False) is None
+    reference = known("anthropic_messages", "/llm", "/v1/messages", reference=True)
     assert reference is not None
-    assert reference.places == ["request-id"]
+    assert (reference.path, reference.places) == ("/llm/streams/{request-id}/cancel", ["request-id"])
 
 
 def stream(*tables: object) -> bytes:
