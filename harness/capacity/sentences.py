@@ -40,8 +40,11 @@ def _knee(found: Found) -> Iterator[str]:
         at, low, high = (found.unit.plain(each) for each in (found.knee.at, found.knee.low, found.knee.high))
         yield f"The knee is about {at} ({low}–{high}; the interval is approximate)."
     elif found.not_passed is None and found.proven == found.most:
-        swept = any(level.purpose is Purpose.SWEEP for level in found.levels)
-        bound = "the sweep has" if swept else f"{'--max-users' if found.unit is Unit.USERS else '--max-rate'} allows"
+        bound = (
+            "the sweep has"
+            if _is_sweep(found)
+            else f"{'--max-users' if found.unit is Unit.USERS else '--max-rate'} allows"
+        )
         yield f"The knee is above {found.unit.plain(found.most)}, the most that {bound}."
     elif found.passed is not None and found.not_passed is not None and found.gave_way == "server":
         yield f"The knee is between {found.unit.plain(found.passed)} and {found.unit.plain(found.not_passed)}."
@@ -85,13 +88,22 @@ def _fine(level: Level) -> str:
     return f"; {', '.join(fine[:_STILL_FINE])}{more} still fine" if fine else ""
 
 
+def _is_sweep(found: Found) -> bool:
+    return any(level.purpose is Purpose.SWEEP for level in found.levels)
+
+
 def _wide(found: Found) -> Iterator[str]:
     """What would make a wide interval narrower."""
     knee = found.knee
     if knee is None or found.stopped is not None:
         return
     half = max(knee.high - knee.at, knee.at - knee.low)
-    if half > max(_WIDE * knee.at, 1.0):
+    if half <= max(_WIDE * knee.at, 1.0):
+        return
+    if _is_sweep(found):
+        low, high = (found.unit.plain(each) for each in (knee.low, knee.high))
+        yield f"The interval is wide: give --sweep levels between {low} and {high}, or leave it out."
+    else:
         near = sum(level.streams for level in found.levels if abs(level.users / knee.at - 1) < 0.25)
         more = round(near * ((half / (_WIDE * knee.at)) ** 2 - 1), -2)
         yield f"The interval is wide; about {more:,.0f} more streams near the knee would make it ±10 %."

@@ -55,6 +55,9 @@ def test_a_visit_that_the_generator_spoilt_does_not_hide_one_that_it_did_not() -
 def test_a_wide_interval_says_how_many_more_streams_would_settle_it() -> None:
     told = sentences.answer(found(knee={"at": 90.0, "low": 70.0, "high": 110.0}))
     assert told[-1] == "The interval is wide; about 11,800 more streams near the knee would make it ±10 %."
+    swept = [level(70, "passed", 0.0, 400.0, purpose="sweep"), level(110, "missed", 0.4, 4000.0, purpose="sweep")]
+    told = sentences.answer(found(knee={"at": 90.0, "low": 70.0, "high": 110.0}, levels=swept, not_passed=110))
+    assert told[-1] == "The interval is wide: give --sweep levels between 70 and 110, or leave it out."
 
 
 def test_a_search_that_was_ended_early_begins_with_that() -> None:
