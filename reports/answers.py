@@ -10,7 +10,12 @@ from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Answer
 from streamgauge.reports.worst import divided, failures, worst_off
 
-_IN_MID_ANSWER = ("link_stalls", "server_paused", "lone_stalls")  # findings
+# Whose freezes in mid-answer are, by the id of a finding.
+_FROZEN_BY = {
+    "link_stalls": "The link, which the test emulates",
+    "server_paused": "The server",
+    "lone_stalls": "The server or the way to it",
+}
 _LONGEST_REASON, _LONGEST_DETAIL = 240, 80  # characters
 _ON_THE_WAY = {Outcome.UNREACHABLE, Outcome.RESET, Outcome.TIMED_OUT}  # what a network can do as well as a server
 
@@ -38,21 +43,23 @@ def _cause(run: Material) -> str:
         ours = "Our tool was busy but kept up: the figures are right, and a higher load would need more processes"
     if judgement.validity is Validity.DEGRADED:
         ours = f"Our tool may have a part in it: {why}"
-    stalls = [finding.sentence for finding in judgement.findings if finding.id in _IN_MID_ANSWER]
-    in_mid_answer = f" In mid-answer: {stalls[0][:1].lower()}{stalls[0][1:]}." if stalls else ""
-    return f"{_theirs(run)}{in_mid_answer} {ours}."
+    well = "Nothing went wrong that needs a cause: every rule is met. " if judgement.verdict == "met" else ""
+    return f"{well}{_theirs(run)} {ours}."
 
 
 def _theirs(run: Material) -> str:
+    """What failed, what stood still in mid-answer, and the first token: each with whose it is."""
     judgement = run.judgement
     p95 = judgement.metrics["ttft"].quantiles.p95
     if p95 is None:
         return _failed(run, "no stream had a first token, and most were")
     parts = divided(p95, judgement.measurements.distribution("ttft_wire"), judgement.measurements.values("network"))
     failed = failures(run)
-    if not failed:
-        return f"P95 TTFT is {figure(p95, 'ms')}; {parts}."
-    return f"{_failed(run, f'{failed}, most of them')} P95 TTFT of the others is {figure(p95, 'ms')}; {parts}."
+    told = [_failed(run, f"{failed}, most of them")] if failed else []
+    frozen = [finding for finding in judgement.findings if finding.id in _FROZEN_BY]
+    told += [f"{_FROZEN_BY[each.id]}: {each.sentence[:1].lower()}{each.sentence[1:]}." for each in frozen[:1]]
+    told.append(f"P95 TTFT{' of the others' if failed else ''} is {figure(p95, 'ms')}; {parts}.")
+    return " ".join(told)
 
 
 def _failed(run: Material, what: str) -> str:

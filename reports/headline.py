@@ -90,7 +90,8 @@ def _would_settle(verdicts: list[Verdict], seconds: float) -> str:
     if len(longer) < len(verdicts) or max(longer, default=0.0) <= 1:
         return ""
     them, needed = "it" if len(verdicts) == 1 else "them", span(max(longer) * seconds)
-    return f". About {max(longer):.2g} times as many streams would settle {them}: {needed} of the same load"
+    times = f"{max(longer):.2g}" if max(longer) < 100 else f"{max(longer):,.0f}"
+    return f". About {times} times as many streams would settle {them}: {needed} of the same load"
 
 
 def _rule(verdict: Verdict) -> str:

@@ -104,6 +104,17 @@ def test_a_stored_run_has_the_findings_of_its_streams(tmp_path: Path) -> None:
         assert [finding.id for finding in stored.findings] == [*found(made)]
 
 
+def test_what_explains_a_missed_rule_comes_first(tmp_path: Path) -> None:
+    made = asks(11)
+    faults.tunnel(made)
+    faults.refused(0.1, 429)(made)
+    ids = ["rate_limited", "link_stalls"]
+    for rule, order in (("error_rate < 1%", ids), ("p95(longest_stall) < 500ms", ids[::-1])):
+        stored = judged(tmp_path / f"{order[0]}.db", observations(made), rule)
+        assert stored.verdict == "missed"
+        assert [finding.id for finding in stored.findings] == order
+
+
 def test_none_found_is_a_line_too(tmp_path: Path) -> None:
     plain = judged(tmp_path / "plain.db", observations(asks(11)))
     assert plain.findings == []

@@ -1,5 +1,6 @@
 """What findings say of simulated runs: each of the fault that causes it, and nothing of runs without a fault."""
 
+import dataclasses
 import math
 import re
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ import pytest
 from hypothesis import settings
 from numpy.random import default_rng
 
-from streamgauge.harness.judge.verdict.findings import FINDINGS, Certainty, Collector, chance, collector
+from streamgauge.harness.judge.verdict.findings import FINDINGS, Certainty, Collector, chance, collector, find
 from streamgauge.harness.record.path_limits import KNOWN
 from streamgauge.harness.record.vitals import Vital
 from tests.support import simulated_faults as faults
-from tests.support.simulated import SERVER, USERS, Server, Users, asks, found, streams, vital
+from tests.support.simulated import SERVER, USERS, Server, Users, asks, evidence, found, streams, vital
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/findings.md").read_text()
 
@@ -111,6 +112,15 @@ def test_a_pause_of_our_own_process_is_no_pause_of_the_server() -> None:
 def test_a_busy_thread_is_the_generator_near_its_limit() -> None:
     busy = vital(range(60), [80] * 60)
     assert [*found(asks(11), {Vital.PYTHON_PERCENT: busy})] == ["generator_near_limit"]
+
+
+def test_a_busy_generator_comes_after_what_failed_unless_it_makes_the_run_invalid() -> None:
+    made = asks(11)
+    faults.refused(0.1, 429)(made)
+    seen = evidence(made, {Vital.PYTHON_PERCENT: vital(range(60), [80] * 60)})
+    ids = ["rate_limited", "generator_near_limit"]
+    assert [finding.id for finding in find(seen)] == ids
+    assert [finding.id for finding in find(dataclasses.replace(seen, is_valid=False))] == ids[::-1]
 
 
 def test_a_label_is_named_that_tells_two_kinds_apart() -> None:

@@ -4,6 +4,7 @@ Everything is computed from the database each time, in one pass over the streams
 """
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -96,8 +97,10 @@ class Judgement:
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """What an expert would point out, in the order of FINDINGS."""
-        return find(self.evidence)
+        """What an expert would point out, first what explains the missed rules."""
+        missed = [each for each in self.verdicts if each.status is RuleStatus.MISSED]
+        by_failures = {"error_rate"} if any(each.observed == math.inf for each in missed) else set()
+        return find(self.evidence, by_failures | {each.figure for each in missed})
 
 
 @dataclass(frozen=True)

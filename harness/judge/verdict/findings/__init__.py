@@ -20,7 +20,7 @@ generator     the generator near its limit
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from streamgauge.harness.judge.verdict.findings import (
     answers,
@@ -41,9 +41,8 @@ from streamgauge.harness.judge.verdict.findings.finding import Certainty, Findin
 
 __all__ = ["FINDINGS", "Certainty", "Collector", "Evidence", "Finding", "Number", "find", "line"]
 
-# By id, in the order in which they are told.
+# By id, in the order in which they are told, but for what broke the rules.
 FINDINGS: Mapping[str, Callable[[Evidence], Finding | None]] = {
-    "generator_near_limit": generator.generator_near_limit,
     "rate_limited": refusals.rate_limited,
     "overloaded": refusals.overloaded,
     "idle_cut": idle.idle_cut,
@@ -60,16 +59,36 @@ FINDINGS: Mapping[str, Callable[[Evidence], Finding | None]] = {
     "cache_misses": cache.cache_misses,
     "server_differs": one_of.server_differs,
     "worker_differs": one_of.worker_differs,
+    "generator_near_limit": generator.generator_near_limit,
     "cut_by_max_tokens": answers.cut_by_max_tokens,
 }
 
 
-def find(evidence: Evidence) -> list[Finding]:
-    """What there is to point out, in the order of FINDINGS. In an invalid run, nothing but the generator is sure."""
+_FAILED = frozenset({"error_rate", "completion_rate", "goodput", "empty_rate"})  # names of figures
+_WAITED = frozenset({"ttft", "ttft_text", "ttft_wire", "headers", "e2e", "goodput"})
+_STOOD_STILL = frozenset(
+    {"stall_count", "stall_time", "longest_stall", "stall_ratio", "itl", "itl_wire", "tpot", "goodput"}
+)
+# Figures of rules that a finding explains. Those of all that a run missed come first.
+_EXPLAINS: Mapping[str, frozenset[str]] = {
+    **dict.fromkeys(("rate_limited", "overloaded", "idle_cut", "empty_answers"), _FAILED),
+    **dict.fromkeys(("queueing", "two_kinds", "cold_connections", "cache_misses"), _WAITED),
+    **dict.fromkeys(("throughput_limit", "saturation", "buffered"), _WAITED | _STOOD_STILL),
+    **dict.fromkeys(("server_paused", "lone_stalls", "link_stalls"), _STOOD_STILL),
+    **dict.fromkeys(("server_differs", "worker_differs"), _WAITED | _FAILED),
+}
+
+
+def find(evidence: Evidence, missed: Collection[str] = ()) -> list[Finding]:
+    """What there is to point out: first what explains the figures that `missed` their limits, then as in FINDINGS.
+
+    In an invalid run, nothing but the generator is sure, and that comes first.
+    """
     found = [finding for look in FINDINGS.values() if (finding := look(evidence)) is not None]
     if evidence.is_valid:
-        return found
-    return [
+        return sorted(found, key=lambda each: _EXPLAINS.get(each.id, frozenset()).isdisjoint(missed))
+    unsure = [
         each if each.id == "generator_near_limit" else dataclasses.replace(each, certainty=Certainty.POSSIBLE)
         for each in found
     ]
+    return sorted(unsure, key=lambda each: each.id != "generator_near_limit")
