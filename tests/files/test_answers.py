@@ -52,8 +52,8 @@ def test_who_waits_in_mid_answer_has_it_worst_and_it_is_the_link(tmp_path: Path)
     assert found[WORST].startswith("Network tunnel: answers freeze: one reader in 20 waits ")
     assert found[WORST].endswith(" or longer in mid-answer (network wifi: 0 ms).")
     assert (
-        "The link, which the test emulates: on the network “tunnel”, 100 % of the streams stalled on the link, not before."
-        in found[WHOSE]
+        "The link, which the test emulates: on the network “tunnel”, 100 % of the streams stalled on the link, not "
+        "before." in found[WHOSE]
     )
 
 
