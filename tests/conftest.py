@@ -86,7 +86,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_configure(config: pytest.Config) -> None:
     """Of `pytest -n`: workers are forks and share what they fork."""
     if not hasattr(config, "workerinput") and (number := config.getoption("numprocesses", None)):
-        forks.share()
+        doors = forks.share()
+        if config.args_source is config.ArgsSource.TESTPATHS:  # all tests: one core is idle while they are collected
+            forks.prepare(doors)
         python = forks.workers(config.invocation_params.args).python(workers.BEGIN)
         config.option.tx = [f"popen//python={python}"] * number
 

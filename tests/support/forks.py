@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -135,12 +136,27 @@ def forks(program: str) -> Forks:
     return Forks(Path(os.environ[_SHARED], program))
 
 
-def share() -> None:
-    """Make all that this process starts from now on fork from the same processes, which are children of this one."""
+def share() -> list[Path]:
+    """Make all that this process starts from now on fork from the same processes, which are children of this one.
+
+    Returns their doors.
+    """
     folder = tempfile.TemporaryDirectory(prefix="forks-")
-    for program in PROGRAMS:
-        _started(program, folder, _IF_SHARED.get(program, ()))
     os.environ[_SHARED] = folder.name
+    return [_started(program, folder, _IF_SHARED.get(program, ())) for program in PROGRAMS]
+
+
+def prepare(doors: Sequence[Path]) -> None:
+    """Have the processes behind these doors import, one after the other, while this process goes on."""
+
+    def in_turn() -> None:
+        for door in doors:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as order:
+                order.connect(str(door))
+                order.shutdown(socket.SHUT_WR)  # an order of nothing
+                order.recv(1)  # returns when the imports are done
+
+    threading.Thread(target=in_turn, daemon=True).start()
 
 
 def workers(arguments: Sequence[str]) -> Forks:
