@@ -13,7 +13,7 @@ from tests.fuzz.targets import TARGETS
 def main() -> None:
     parser = argparse.ArgumentParser(description="Run random cases of every target, or of those named.")
     parser.add_argument("cases", type=int, help="of each target")
-    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}, with CASES of their own as in blobs=60; none: all")
+    parser.add_argument("targets", nargs="*", help=f"of {', '.join(TARGETS)}; none: all. blobs=60: 60 of it")
     parser.add_argument("--library", type=Path, help="the compiled C; without it, the installed one")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=900.0, help="after this time, no new cases begin")
