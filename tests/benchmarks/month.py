@@ -108,14 +108,18 @@ def _pages(folder: Path, more: Callable[[int], None]) -> dict[str, float]:
             for number in range(5):
                 more(number)
                 time.sleep(5.5)
-                for path, times in took.items():
-                    began = time.perf_counter()
-                    client.get(path).raise_for_status()
-                    times.append((time.perf_counter() - began) * 1e3)
+                _visit(client, took)
     finally:
         server.kill()
         server.wait()
     return {path: min(times) for path, times in took.items()}
+
+
+def _visit(client: httpx.Client, took: dict[str, list[float]]) -> None:
+    for path, times in took.items():
+        began = time.perf_counter()
+        client.get(path).raise_for_status()
+        times.append((time.perf_counter() - began) * 1e3)
 
 
 def _answers(client: httpx.Client) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec.structs import replace
+from sqlite_utils import Database
 
 from streamgauge.harness.config.load import parse
 from streamgauge.harness.config.secrets import Variables
@@ -16,7 +17,7 @@ from streamgauge.harness.drive.prompts import Prompt, ask
 from streamgauge.harness.drive.protocols import for_target
 from streamgauge.harness.drive.request import RequestFormat
 from streamgauge.harness.errors import StoreError
-from streamgauge.harness.judge.store import Store
+from streamgauge.harness.judge.store import Store, monitor_schema
 from streamgauge.harness.judge.store.merged import merge
 from streamgauge.harness.judge.store.monitored import MonitorStore
 from streamgauge.harness.judge.store.spent import tokens_since
@@ -26,6 +27,7 @@ from streamgauge.harness.monitor.judging import Judge
 from streamgauge.harness.monitor.levels import levels
 from streamgauge.harness.monitor.status import Reader
 from streamgauge.harness.record.observation import Outcome, StreamObservation
+from tests.support import monitoring
 from tests.support.late import Late
 from tests.support.monitoring import TARGETS
 from tests.support.record import a_run, a_run_of_probes, observation
@@ -343,3 +345,25 @@ def test_probes_are_left_out_once_the_last_day_s_streams_have_spent_the_budget(t
     spent = [observation(due=1_000 * n, input_tokens=100, output_tokens=300) for n in range(5)]
     monitor.store.append("run-now", spent, [])
     assert not spending().may_ask(ask("?"))
+
+
+def test_in_a_database_of_an_older_version_what_fired_at_the_same_time_becomes_one_incident() -> None:
+    watched = monitoring.Monitor(monitoring.config(CONFIG, targets=""))
+    day = 1_440
+    bad = monitoring.outages(
+        30 * day, [(9 * day, 9 * day + 60), (9 * day + 120, 9 * day + 180), (20 * day, 20 * day + 12)]
+    )
+    for minute, is_bad in enumerate(bad.tolist()):
+        watched.minute(minute, [("eu", not is_bad)])
+    expected = incidents.newest(watched.connection, 10)
+    assert [each.severities for each in expected.incidents] == [["page"], ["page", "ticket"]]
+    for statement in (
+        "DROP INDEX parts_of_incidents",
+        "ALTER TABLE incidents DROP COLUMN part_of",
+        "DELETE FROM _sqlite_migrations WHERE name = 'm003_parts_of_incidents'",
+    ):
+        watched.connection.execute(statement)
+    as_they_are = incidents.newest(watched.connection, 10).incidents
+    assert len(as_they_are) == 4, "of a file that cannot be written, each row is one"
+    monitor_schema.migrate(Database(watched.connection))
+    assert incidents.newest(watched.connection, 10) == expected

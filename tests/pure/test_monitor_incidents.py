@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from sqlite_utils import Database
 
-from streamgauge.harness.judge.store import monitor_schema
 from streamgauge.harness.monitor import incidents
 from streamgauge.harness.monitor.levels import levels
 from tests.support.monitoring import START, Monitor, Told, config, expected, outages
@@ -179,23 +177,6 @@ def test_when_both_severities_end_in_the_same_minute_the_page_is_told_last() -> 
     (ticket, page) = (each for each in monitor.alerts if each.status == "resolved")
     assert (ticket.severity, ticket.beside, page.severity, page.beside) == ("ticket", "page", "page", None)
     assert ticket.until == page.until
-
-
-def test_in_a_database_of_an_older_version_what_fired_at_the_same_time_becomes_one_incident() -> None:
-    monitor = Monitor(config(SLO))
-    run(
-        monitor, outages(30 * DAY, [(9 * DAY, 9 * DAY + 60), (9 * DAY + 120, 9 * DAY + 180), (20 * DAY, 20 * DAY + 12)])
-    )
-    expected = newest(monitor)
-    for statement in (
-        "DROP INDEX parts_of_incidents",
-        "ALTER TABLE incidents DROP COLUMN part_of",
-        "DELETE FROM _sqlite_migrations WHERE name = 'm003_parts_of_incidents'",
-    ):
-        monitor.connection.execute(statement)
-    assert len(newest(monitor)) == 4, "of a file that cannot be written, each row is one"
-    monitor_schema.migrate(Database(monitor.connection))
-    assert newest(monitor) == expected
 
 
 def test_keys_of_incidents_are_never_used_twice() -> None:
