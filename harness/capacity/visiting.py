@@ -160,7 +160,7 @@ class Visits:
         window = Window(self.store.run(self.driven.run), users, looked.begins, int(due.max()), int(ended.max()))
         measured = Measured(streams, self.judging.rules, self.reader)
         counts = visit.counts()
-        doubt = self._doubt(outcome, measured.doubts(self.store, window), counts, streams)
+        doubt = self._doubt(order, outcome, measured.doubts(self.store, window), counts, streams)
         if doubt and outcome is Outcome.PASSED:
             outcome = Outcome.UNDECIDED
         self.last_all_failed = bool(streams.ended_as(FAILURES)[-_ALL_FAILED:].all())
@@ -185,23 +185,24 @@ class Visits:
         )
         return Visited(order, outcome, counts, doubt, backlog=looked.grows), level
 
-    def _doubt(self, outcome: Outcome, doubts: Doubts, counts: Sequence[Count], streams: Streams) -> str:
+    def _doubt(self, order: Order, outcome: Outcome, doubts: Doubts, counts: Sequence[Count], streams: Streams) -> str:
         """Why the load generator may have changed the outcome; "" if it cannot have: it makes waits longer, no more."""
         if outcome is Outcome.PASSED:
             return doubts.of_good
         if doubts.validity is Validity.VALID:
             return ""
-        if doubts.validity is Validity.DEGRADED and (_by_refusals(counts, streams) or self._missed_once_sent(streams)):
-            return ""
-        return doubts.why
+        server_alone = _by_refusals(counts, streams) or as_bad_once_sent(self.judging, streams, order, outcome)
+        return "" if doubts.validity is Validity.DEGRADED and server_alone else doubts.why
 
-    def _missed_once_sent(self, streams: Streams) -> bool:
-        """Whether the server alone made too many streams wait too long."""
-        waits = self.judging.waits_since_sent(streams)
-        if waits is None:
-            return False
-        limits, batch = waits
-        return Visit(0, limits).after(batch, limits) is Outcome.MISSED
+
+def as_bad_once_sent(judging: Judging, streams: Streams, order: Order, outcome: Outcome) -> bool:
+    """Whether the visit ends as badly if each stream is taken as due when it was sent."""
+    waits = judging.waits_since_sent(streams)
+    if waits is None:
+        return False
+    limits, batch = waits
+    once_sent = Visit(0, limits, order.rigour).after(batch, order.among(limits))
+    return (once_sent or Outcome.UNDECIDED) in {outcome, Outcome.MISSED}
 
 
 def _by_refusals(counts: Sequence[Count], streams: Streams) -> bool:

@@ -6,8 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from streamgauge.harness.capacity.path import Order, Purpose
 from streamgauge.harness.capacity.per_stream import Judging
 from streamgauge.harness.capacity.rows import Rows, in_order, settling
+from streamgauge.harness.capacity.sequential import Outcome as End
+from streamgauge.harness.capacity.visiting import as_bad_once_sent
 from streamgauge.harness.config.duration import Duration
 from streamgauge.harness.config.schema import Good, Reader, Sla, Where
 from streamgauge.harness.errors import RuleError
@@ -123,6 +126,27 @@ def test_a_stream_that_waited_only_for_the_generator_is_not_bad_once_it_was_sent
     limits, batch = found
     assert (len(limits), batch.bad.tolist()) == (1, [[False, True]])
     assert judging("p95(itl) < 1ms").waits_since_sent(streams) is None
+
+
+@pytest.mark.parametrize(
+    ("sent", "bad", "outcome", "as_bad"),
+    [
+        (1500, 200, End.MISSED, False),  # all of the wait was the generator's
+        (20, 200, End.MISSED, True),
+        (20, 12, End.UNDECIDED, True),
+        (20, 12, End.MISSED, False),  # only undecided without the generator's part
+        (1500, 12, End.UNDECIDED, False),
+    ],
+)
+def test_a_late_generator_changed_an_outcome_only_if_it_is_better_without_its_part(
+    sent: int, bad: int, outcome: End, as_bad: bool, tmp_path: Path
+) -> None:
+    seen = [
+        observation([("text", 1600 if place % (200 // bad) == 0 else 300)], due=place, sent_at=(place + sent) * MS)
+        for place in range(200)
+    ]
+    found = as_bad_once_sent(judging("p95(ttft) < 1s"), read(tmp_path, seen), Order(4, Purpose.BISECT), outcome)
+    assert found is as_bad
 
 
 def test_streams_are_given_out_only_when_all_before_them_have_ended(tmp_path: Path) -> None:
