@@ -1,5 +1,6 @@
 """TTFT over time as a small SVG for the top of the page: it is there before any script has run."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -42,6 +43,7 @@ def _drawn(timeline: Timeline, course: Series, limits: Sequence[tuple[str, float
     box = _Box(timeline.starts[-1] + timeline.width, top)
     parts = [
         *_warm_up(timeline, box),
+        *_holes(timeline, course, box),
         *_axes(box),
         _line(box, timeline, course.p95, "p95"),
         _line(box, timeline, course.p50, "p50"),
@@ -139,3 +141,19 @@ def _warm_up(timeline: Timeline, box: _Box) -> Iterator[Markup]:
         yield Markup('<rect class="warm-up" x="{}" y="{}" width="{}" height="{}"/>').format(
             _LEFT, _TOP, width, _HEIGHT - _TOP - _BOTTOM
         )
+
+
+def _holes(timeline: Timeline, course: Series, box: _Box) -> Iterator[Markup]:
+    """Shades the bins without a first token between two that have some, so that a gap is not read as 0."""
+    begins = timeline.warm_up.seconds if timeline.warm_up is not None else 0.0
+    known = [place for place, value in enumerate(course.p95) if value is not None]
+    for before, after in itertools.pairwise(known):
+        start, end = max(begins, timeline.starts[before] + timeline.width), timeline.starts[after]
+        if end > start:
+            yield Markup('<rect class="hole" x="{}" y="{}" width="{:.1f}" height="{}"><title>{}</title></rect>').format(
+                box.x(start),
+                _TOP,
+                float(box.x(end)) - float(box.x(start)),
+                _HEIGHT - _TOP - _BOTTOM,
+                f"no first token from {clock(start)} to {clock(end)}",
+            )

@@ -1,20 +1,24 @@
 """The key numbers at the top of the page, and the table of percentiles: of all streams, or of a part of them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.since_accepted import Since
 from streamgauge.harness.judge.figures import change, changes, figure, some
 from streamgauge.harness.judge.measure.rates import RATES, Figure
 from streamgauge.harness.judge.measure.statistics import ratio_interval
+from streamgauge.harness.judge.verdict.sla import WORST_FIRST, Verdict
 from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.reports import course_svg
 from streamgauge.reports.facets import METRICS
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Fact, Picture, Table, figure_or_never, interval_of
+from streamgauge.reports.panel import Cell, Fact, Mark, Picture, Table, figure_or_never, interval_of
 
 _TITLES = {"ttft": "TTFT", "itl": "ITL", "tpot": "TPOT", "e2e": "E2E", "longest_stall": "Longest stall"}
+_LATENCY = {"ttft": "TTFT", "itl": "ITL", "longest_stall": "longest stall"}
 _RATES = {"error_rate": "Error rate", "completion_rate": "Completion rate"}
 _COLUMNS = ("", ">P50", ">P95", ">95 % interval", ">P99", ">n", ">Failed", ">P95 with failures")
 
@@ -44,23 +48,37 @@ def parts(run: Material) -> Iterator[Shown]:
         )
 
 
-def of_latency(metrics: Mapping[str, Summary], since: Since | None = None) -> Iterator[Fact]:
-    for name, title in (("ttft", "P95 TTFT"), ("itl", "P95 ITL")):
+def of_latency(
+    metrics: Mapping[str, Summary], since: Since | None = None, rules: Sequence[Verdict] = ()
+) -> Iterator[Fact]:
+    for name, title in _LATENCY.items():
         summary = metrics[name]
-        p95, n = summary.quantiles.p95, f"n = {summary.n:,}"
-        doubt = n if p95 is None else f"{interval_of(summary.intervals.p95, 'ms')}, {n}"
+        asked = {rule.subject.aggregation for rule in rules if rule.figure == name and rule.where == Where()}
+        q = next((q for q in ("p95", "p99", "p50") if q in asked), "p95")  # the one that a rule is about
+        value, interval = getattr(summary.quantiles, q), getattr(summary.intervals, q)
+        doubt = f"{interval_of(interval, 'ms')}, n = {summary.n:,}" if value is not None else f"n = {summary.n:,}"
         if summary.failed:
-            doubt += f"; {figure_or_never(summary.gated.p95, 'ms')} with failures"
-        yield Fact(title, figure(p95, "ms"), doubt, _since(since, f"p95({name})"))
+            doubt += f"; {summary.failed:,} never had one"
+        subject = f"{q}({name})"
+        yield _judged(Fact(f"{q.upper()} {title}", figure(value, "ms"), doubt, _since(since, subject)), subject, rules)
 
 
-def of_rates(rates: Mapping[str, Figure], since: Since | None = None) -> Iterator[Fact]:
+def of_rates(rates: Mapping[str, Figure], since: Since | None = None, rules: Sequence[Verdict] = ()) -> Iterator[Fact]:
     for name, title in _RATES.items():
         rate = rates[name]
         doubt = f"{rate.hits or 0:,} of {some(rate.n, 'stream')}"
         if rate.hits is not None and rate.n:
             doubt = f"{interval_of(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
-        yield Fact(title, figure(rate.value, "ratio"), doubt, _since(since, name))
+        yield _judged(Fact(title, figure(rate.value, "ratio"), doubt, _since(since, name)), name, rules)
+
+
+def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
+    """With the verdict of the rule about this figure of all streams: the worst, if there are several."""
+    about = [rule for rule in rules if rule.subject.text.replace(" ", "") == subject and rule.where == Where()]
+    if not about:
+        return fact
+    worst = min(about, key=lambda rule: WORST_FIRST.index(rule.status))
+    return replace(fact, rule=Mark(worst.status.value), limit=f"limit {figure_or_never(worst.limit, worst.unit)}")
 
 
 def _since(since: Since | None, subject: str) -> str:

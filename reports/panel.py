@@ -67,6 +67,8 @@ class Fact:
     value: str
     doubt: str = ""  # interval, count, …
     since: str = ""  # its change against a baseline
+    rule: Mark | None = None  # the verdict of the rule about it
+    limit: str = ""  # of that rule
 
 
 class Answer(NamedTuple):
@@ -91,7 +93,7 @@ class Panel:
     lead: str  # the panel's message in one sentence
     facts: tuple[Fact, ...] = ()
     charts: tuple[Chart, ...] = ()
-    answers: tuple[Answer, ...] = ()  # below the facts; only in the first panel
+    answers: tuple[Answer, ...] = ()  # beside the facts; only in the first panel
     picture: Picture | None = None  # beside the facts; only in the first panel
     body: Markup | None = None  # HTML of the panel's own template, after the charts
     script: str | None = None  # the file that makes the body work
@@ -100,6 +102,8 @@ class Panel:
     percentiles: Table | None = None  # shown before the charts; the reader may choose of which streams
     pointers: tuple[str, ...] = ()  # what to try next, in short; only in the first panel
     status: str | None = None  # the run's verdict; only in the first panel
+    remarks: tuple[str, ...] = ()  # that change nothing, at the end; only in the first panel
+    counted: str = ""  # how many streams there were, and how they ended; only in the first panel
 
     @property
     def has_content(self) -> bool:

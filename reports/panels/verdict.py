@@ -5,7 +5,9 @@ from datetime import datetime
 from streamgauge.harness.judge.figures import money, some
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.store import Run
-from streamgauge.harness.judge.verdict.validity import was_spent
+from streamgauge.harness.judge.verdict.judgement import Judgement
+from streamgauge.harness.judge.verdict.validity import Validity, was_spent
+from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports import course_svg, facts
 from streamgauge.reports.answers import answers
 from streamgauge.reports.headline import headline
@@ -17,6 +19,8 @@ MOST_FINDINGS = 2  # the others are in their panel
 
 def draw(run: Material) -> Panel:
     judgement = run.judgement
+    reasons = tuple(sentence(reason) for reason in judgement.reasons if reason != judgement.reason)
+    is_valid = judgement.validity is Validity.VALID
     return Panel(
         name="verdict",
         title=judgement.verdict,
@@ -25,15 +29,32 @@ def draw(run: Material) -> Panel:
         answers=answers(run),
         picture=course_svg.draw(run),
         tables=(Table("The run", ("", ""), _identity(run)),),
-        notes=tuple(sentence(reason) for reason in judgement.reasons if reason != judgement.reason),
+        notes=() if is_valid else reasons,
+        remarks=reasons if is_valid else (),
         pointers=tuple(sentence(finding.sentence) for finding in judgement.findings[:MOST_FINDINGS]),
         status=judgement.verdict,
+        counted=_counted(judgement),
     )
+
+
+def _counted(judgement: Judgement) -> str:
+    """`312 streams: 290 completed, 12 left on purpose, 10 failed.`"""
+    totals = judgement.totals
+    ways = {
+        "completed": totals.count(Outcome.COMPLETED),
+        "left on purpose": totals.count(Outcome.CANCELLED),
+        "failed": totals.count(*FAILURES),
+        "still running when the run ended": totals.count(Outcome.INTERRUPTED),
+    }
+    if not totals.streams:
+        return ""
+    return f"{some(totals.streams, 'stream')}: {', '.join(f'{n:,} {way}' for way, n in ways.items() if n)}."
 
 
 def _facts(run: Material) -> tuple[Fact, ...]:
     judgement = run.judgement
-    found = [*facts.of_latency(judgement.metrics, run.since), *facts.of_rates(judgement.rates, run.since)]
+    rules = judgement.verdicts if judgement.verdict != "invalid" else []
+    found = [*facts.of_latency(judgement.metrics, run.since, rules), *facts.of_rates(judgement.rates, run.since, rules)]
     if (cost := judgement.cost) is not None:
         each = f"{money(cost.per_thousand, cost.currency)} per 1,000 answers"
         beside = cells.not_in_the_cost(judgement, cost)
@@ -50,7 +71,6 @@ def _identity(run: Material) -> list[tuple[Cell, ...]]:
         ("When", _when(judgement.run.started_at)),
         ("How long", f"{span(judgement.took)}{_ending(judgement.run)}"),
         ("Users", f"up to {max(users):,.0f} at once" if users else "not counted"),
-        ("Streams", f"{judgement.totals.streams:,}"),
         ("Run", judgement.run.id),
     ]
     if run.since is not None:

@@ -108,6 +108,26 @@ def test_the_headline_names_each_missed_rule_and_what_was_not_tested(tmp_path: P
     assert f"SLA missed: {named}; and 1 more. {not_tested}" in html
 
 
+def test_a_key_number_has_the_verdict_of_its_rule_and_the_streams_are_counted(tmp_path: Path) -> None:
+    streams = [*ttfts([500.0] * 180), *(empty(Outcome.REFUSED) for _ in range(20)), empty(Outcome.INTERRUPTED)]
+    html, _ = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s", "p99(longest_stall) < 2s")
+    numbers = html[html.index('<dl class="facts">') : html.index("</dl>")]
+    assert [*re.findall(r'class="mark (\w+)".*?</span> ([^<]+)<', numbers)] == [
+        ("missed", "limit 1,000 ms"), ("missed", "limit 2,000 ms")
+    ]  # fmt: skip
+    assert "20 never had one" in numbers
+    assert "201 streams: 180 completed, 20 failed, 1 still running when the run ended." in html
+
+
+def test_a_hole_in_the_course_is_shaded(tmp_path: Path) -> None:
+    def course(*seconds: int) -> str:
+        streams = [each for second in seconds for each in ttfts([500.0] * 30, due=1_000 * second)]
+        return rendered(tmp_path / f"{len(seconds)}.db", streams)[0]
+
+    assert course(0, 1, 7, 8, 9).count('<rect class="hole"') == 1
+    assert '<rect class="hole"' not in course(*range(10))
+
+
 def test_a_stream_that_the_end_of_the_run_cut_off_was_still_waiting(tmp_path: Path) -> None:
     waiting = [empty(Outcome.INTERRUPTED, ended=3_000) for _ in range(20)]
     html, judgement = rendered(tmp_path / "run.db", [*ttfts([500.0] * 180), *waiting], "p95(ttft) < 1s")

@@ -23,7 +23,7 @@ def cut_by_max_tokens(evidence: Evidence) -> Finding | None:
         return None
     return Finding(
         id="cut_by_max_tokens",
-        sentence=f"{100 * hits / n:.0f} % of the answers ended because max_tokens was reached",
+        sentence=f"{100 * hits / n:.0f} % of the answers ended at max_tokens, a setting of this test",
         evidence=(Number("answers cut off", hits, ""), Number("complete answers", n, "")),
         meaning="E2E, duration and cost are those of the limit and not of the answers, and people get half a sentence",
         change="Raise max_tokens in [target], unless your application asks for as few; or tell the model to be brief",
