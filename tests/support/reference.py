@@ -18,9 +18,10 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from streamgauge.reference_server.__main__ import run
 from tests.support.forks import Forked, forks
+from tests.support.late import Late
 
+_main = Late("streamgauge.reference_server.__main__")
 _REPOSITORY = Path(__file__).parents[2]
 
 
@@ -88,7 +89,7 @@ def refused(*words: str) -> Said:
     sys.argv = ["streamgauge serve", *words]
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-            run()
+            _main.run()
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0
