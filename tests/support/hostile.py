@@ -129,12 +129,19 @@ def _has_read(ours: Any) -> bool:
         with contextlib.suppress(OSError):  # no socket, or closed just now
             other = socket.socket(fileno=int(path.name))
             try:
-                if other.getsockname() != ours.getpeername() or other.getpeername() != ours.getsockname():
-                    continue
-                return unread(other) == 0 and _tcp(other, _RECEIVED) == _tcp(ours, _SENT) - _tcp(ours, _SENT_AGAIN)
+                found = _read_all(other, ours)
             finally:
                 other.detach()
+            if found is not None:
+                return found
     return False
+
+
+def _read_all(other: socket.socket, ours: Any) -> bool | None:
+    """None: it is not the other end of ours."""
+    if other.getsockname() != ours.getpeername() or other.getpeername() != ours.getsockname():
+        return None
+    return unread(other) == 0 and _tcp(other, _RECEIVED) == _tcp(ours, _SENT) - _tcp(ours, _SENT_AGAIN)
 
 
 def unread(file: Any) -> int:
