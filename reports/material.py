@@ -5,6 +5,7 @@ time bin is exact to 0.5 %. The judgement's own figures are exact.
 """
 
 import ctypes
+import importlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,6 +96,11 @@ def gather(
     picker = one_by_one.Picker()
     facet_collector = facets.Collector(*timeline_collector.bins)
 
+    def begin(first: Streams) -> list[str]:
+        # What the page is drawn with takes as long to import as the process that reads a large run takes to start.
+        importlib.import_module("streamgauge.reports.page")
+        return facet_collector.choose(first)
+
     def take(streams: Streams) -> None:
         timeline_collector.take(streams)
         picker.take(streams)
@@ -102,7 +108,7 @@ def gather(
         counter_collector.take(streams)
         handover_collector.take(streams)
 
-    judgement = judge(store, run.id, rules, take, reader, facet_collector.choose)
+    judgement = judge(store, run.id, rules, take, reader, begin)
     if judgement.warm_up is not None:
         for streams in store.warm_up(run.id):
             timeline_collector.take_warm_up(streams)

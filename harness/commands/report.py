@@ -13,8 +13,6 @@ from streamgauge.harness.commands.rules_file import rules_and_reader
 from streamgauge.harness.judge.outputs import lines, save
 from streamgauge.harness.judge.store import Aliases, Store, redact
 from streamgauge.harness.judge.verdict.rules import Rule
-from streamgauge.reports import capacity, page
-from streamgauge.reports.html import ascii_page
 from streamgauge.reports.material import gather
 
 
@@ -47,6 +45,9 @@ def command(db: str, run_id: str | None, config: str | None, output: str, redact
         if aliases is not None and rules is not None:
             rules = [_redacted(rule, aliases) for rule in rules]
         material = gather(store, run_id, rules, reader)
+    from streamgauge.reports import page  # noqa: PLC0415 - `gather` imports it while it waits for another process
+    from streamgauge.reports.html import ascii_page  # noqa: PLC0415
+
     written = page.render(material) if aliases is None else page.render_redacted(material, aliases)
     save(ascii_page(written), output)
     how = ", redacted" if redacted else ""
@@ -55,6 +56,8 @@ def command(db: str, run_id: str | None, config: str | None, output: str, redact
 
 def _write_search(found: Found, output: str, given: Mapping[str, bool]) -> None:
     """The page of a search for a capacity. UsageError for an option that it does not have."""
+    from streamgauge.reports import capacity  # noqa: PLC0415 - plotly takes 0.1 s, which the page of a run needs later
+
     click_options.refuse_of_search(given, found.run, "whose page has no such option")
     save(capacity.render(found), output)
     lines.show(f"{output}: {found.run}, {sentences.answer(found)[0]}")

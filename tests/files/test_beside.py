@@ -109,7 +109,7 @@ def test_a_reader_that_gives_up_leaves_no_process_behind(path: Path) -> None:
     assert _readers() == []
 
 
-@pytest.mark.parametrize(("count", "cores"), [(beside.FEWEST - 1, {0, 1}), (beside.FEWEST, {0})])
+@pytest.mark.parametrize(("count", "cores"), [(beside.FEWEST_BESIDE - 1, {0, 1}), (beside.FEWEST_BESIDE, {0})])
 def test_a_small_run_and_a_single_core_start_no_process(
     path: Path, monkeypatch: pytest.MonkeyPatch, count: int, cores: set[int]
 ) -> None:

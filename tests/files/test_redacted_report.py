@@ -95,7 +95,7 @@ def test_a_large_run_is_not_read_by_a_process_that_would_see_the_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = write(tmp_path / "one.db", Secrets())
-    monkeypatch.setattr(beside, "FEWEST", 1)
+    monkeypatch.setattr(beside, "FEWEST_BESIDE", 1)
     monkeypatch.setattr(beside, "streams_beside", lambda *_: pytest.fail("another process has no redacted views"))
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1}, raising=False)
     assert "merger" not in told(redacted(path))

@@ -40,9 +40,9 @@ class ClusterSample:
         self._parts, self._count = [(ticks, ids[kept], counts[kept])], len(ticks)
 
     def samples(self) -> tuple[Integers, Integers]:
-        """In the metric's ticks; and of each sample, the id of its stream."""
-        ticks, ids, counts = self._whole()
-        return ticks, np.repeat(ids, counts)
+        """In the metric's ticks, stream after stream; and how many each stream has."""
+        ticks, _, counts = self._whole()
+        return ticks, counts
 
     def _whole(self) -> tuple[Integers, Integers, Integers]:
         nothing = np.zeros(0, np.int64)
@@ -51,13 +51,13 @@ class ClusterSample:
 
 
 def joined(samples: Sequence[ClusterSample]) -> tuple[Integers, Integers]:
-    """The ticks and owners of several samples as one, in which each stream has the same chance to be kept."""
+    """The ticks and counts of several samples as one, in which each stream has the same chance to be kept."""
     share = min((one.share for one in samples), default=0)
     for one in samples:
         one.thin(share)
     nothing = np.zeros(0, np.int64)
-    ticks, owners = zip((nothing, nothing), *(one.samples() for one in samples), strict=True)
-    return np.concatenate(ticks), np.concatenate(owners)
+    ticks, counts = zip((nothing, nothing), *(one.samples() for one in samples), strict=True)
+    return np.concatenate(ticks), np.concatenate(counts)
 
 
 def _hashed(ids: Integers) -> Integers:

@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from streamgauge.harness.judge.measure import clusters, statistics
+from streamgauge.harness.judge.measure import clusters
 from streamgauge.harness.judge.measure.arrays import Floats, Integers
 from streamgauge.harness.judge.measure.clusters import ClusterSample
 from streamgauge.harness.judge.measure.metrics import Metric
@@ -29,7 +29,7 @@ class Distribution:
     failed: int  # how many +inf are among the gated samples
     elapsed: Floats  # of the streams that the run's end cut off before they had a value: how long each had waited, ms
     missing: int  # streams without a plain sample, for whatever reason
-    clusters: tuple[Floats, Integers]  # of a pooled metric: the samples of some whole streams, and their streams' ids
+    clusters: tuple[Floats, Integers]  # of a pooled metric: the samples of some whole streams, and how many each has
 
     @property
     def n(self) -> int:
@@ -38,7 +38,8 @@ class Distribution:
     @cached_property
     def numbered(self) -> Integers:
         """For each sample of `clusters` the number of its stream, counted from 0."""
-        return statistics.numbered(self.clusters[1])
+        _, counts = self.clusters
+        return np.repeat(np.arange(len(counts)), counts)
 
     def gated(self, limit: float | None = None) -> tuple[Floats, Integers]:
         """Values and counts, with +inf for failed streams.
@@ -98,7 +99,7 @@ def distribution(metric: Metric, parts: Sequence[Gathered]) -> Distribution:
     """One distribution of all that the parts gathered."""
     kept = Tally.joined([part.kept for part in parts]).counted()
     plain = merged([kept, Tally.joined([part.of_failed for part in parts]).counted()])
-    ticks, owners = clusters.joined([part.clusters for part in parts])
+    ticks, of_each = clusters.joined([part.clusters for part in parts])
     unit = metric.ticks_per_unit
     values = plain[0] / unit
     elapsed = [np.zeros(0)]
@@ -112,5 +113,5 @@ def distribution(metric: Metric, parts: Sequence[Gathered]) -> Distribution:
         failed=sum(part.failed for part in parts),
         elapsed=np.concatenate(elapsed) / 1e6,
         missing=sum(part.missing for part in parts),
-        clusters=(ticks / unit, owners),
+        clusters=(ticks / unit, of_each),
     )

@@ -51,6 +51,7 @@ class Measurements:
         # as for the first. It is separated where they differ, and before one is read, which thins samples.
         self._same_as = {metric.name: metric.twin for metric in self._metrics if metric.twin and metric.twin in names}
         self._parts: list[Measurements] = []
+        self._of_all: dict[str, Distribution] = {}  # by metric, over all streams: rules and summaries ask for the same
         self.reader = reader or Reader()
         self._needs_waits = self.reader.good.longest_stall is not None or any(
             column in reader_model.COLUMNS for metric in self._metrics for column in metric.columns
@@ -70,6 +71,7 @@ class Measurements:
     def take(self, streams: Streams) -> Streams:
         """Measure these streams, and return them as they were measured: with the columns of the reader model if a
         metric needs them. Any order is accepted; the order of `arranged` is the fastest, and only that one is kept."""
+        self._of_all.clear()
         code, cohorts = self._sorted_into_cohorts(streams)
         if (np.diff(code) < 0).any():
             streams = self.arranged(streams)
@@ -151,6 +153,13 @@ class Measurements:
 
     def distribution(self, name: str, where: Where | None = None) -> Distribution:
         """One of METRICS over the streams that `where` selects."""
+        if self._parts or (where is not None and where != Where()):
+            return self._distribution(name, where)
+        if name not in self._of_all:
+            self._of_all[name] = self._distribution(name, where)
+        return self._of_all[name]
+
+    def _distribution(self, name: str, where: Where | None) -> Distribution:
         metric = METRICS[name]
         for part in (self, *self._parts):
             part._separate([*part._same_as])

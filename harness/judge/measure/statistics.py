@@ -101,11 +101,6 @@ def mean_interval(
     return Interval(centre - half, centre + half)
 
 
-def numbered(owners: NDArray[np.int64]) -> NDArray[np.int64]:
-    """For each sample the number of its cluster, counted from 0; `owners` as in `effective_samples`."""
-    return np.cumsum(np.diff(owners, prepend=owners[:1]) != 0)
-
-
 def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> float:
     """How many independent samples `n` correlated ones are worth for their mean: n divided by the design effect.
 
@@ -116,11 +111,11 @@ def effective_samples(n: int, values: Values, owners: NDArray[np.int64]) -> floa
     at least 1 (Kish 1965; Woodruff 1971). An estimate from few clusters is uncertain, so the result is reduced by the
     ratio of the t quantiles (Korn & Graubard 1998). A single cluster is worth one sample.
     """
-    return effective_samples_of(n, values, numbered(owners))
+    return effective_samples_of(n, values, np.cumsum(np.diff(owners, prepend=owners[:1]) != 0))
 
 
 def effective_samples_of(n: int, values: Values, cluster: NDArray[np.int64]) -> float:
-    """The same, given the `numbered` clusters: many figures of the same samples have them in common."""
+    """The same, given for each sample the number of its cluster, counted from 0: many figures have them in common."""
     if len(values) == 0:
         return 0.0
     clusters = int(cluster[-1]) + 1

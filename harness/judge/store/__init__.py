@@ -22,9 +22,9 @@ beside           a large run's streams, read by a second process, which `__main_
 """
 
 from streamgauge.harness.judge.store.aliases import Aliases
-from streamgauge.harness.judge.store.beside import measured_streams
+from streamgauge.harness.judge.store.beside import FEWEST_BESIDE, measured_streams
 from streamgauge.harness.judge.store.database import Store
-from streamgauge.harness.judge.store.derived import GapCount
+from streamgauge.harness.judge.store.derived import GapCounts
 from streamgauge.harness.judge.store.exported import Column, ExportedRow, chunk_rows, stream_rows
 from streamgauge.harness.judge.store.incoming import fault_of, streams_of
 from streamgauge.harness.judge.store.redacted import redact
@@ -34,11 +34,12 @@ from streamgauge.harness.judge.store.streams import Streams, decoded_ahead, matc
 from streamgauge.harness.judge.store.texts import Texts, combinations
 
 __all__ = [
+    "FEWEST_BESIDE",
     "Accepted",
     "Aliases",
     "Column",
     "ExportedRow",
-    "GapCount",
+    "GapCounts",
     "Run",
     "RunStatus",
     "Store",

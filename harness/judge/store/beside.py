@@ -19,14 +19,14 @@ from streamgauge.harness.judge.store.database import BATCH, Store
 from streamgauge.harness.judge.store.streams import Streams
 from streamgauge.harness.programs import running
 
-FEWEST = 20_000  # streams for which a second process is worth its start
+FEWEST_BESIDE = 20_000  # streams for which a second process is worth its start
 _FIRST = 2  # batches that this process reads itself, while the other one starts
 _PIPE = 2**20  # bytes: with Linux's 64 KiB, the processes would wake each other a hundred times for a batch
 
 
 def measured_streams(store: Store, run_id: str, count: int) -> Iterator[Streams]:
     """As `store.streams`, for a run of `count` streams."""
-    if count < FEWEST or cores.usable() < 2 or _has_own_views(store):
+    if count < FEWEST_BESIDE or cores.usable() < 2 or _has_own_views(store):
         return store.streams(run_id)
     return streams_beside(store, run_id)
 

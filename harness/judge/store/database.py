@@ -20,7 +20,7 @@ from streamgauge.harness.errors import DamagedRow, StoreError
 from streamgauge.harness.judge.store import connection, measured, schema
 from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, Row, RowFault, shown
 from streamgauge.harness.judge.store.connection import as_store_errors
-from streamgauge.harness.judge.store.derived import GapCount, replace_itl_counts
+from streamgauge.harness.judge.store.derived import GapCounts, replace_itl_counts
 from streamgauge.harness.judge.store.rows import (
     INSERT_STREAM,
     Accepted,
@@ -370,7 +370,7 @@ class Store:
             columns = self._database.table("streams").columns_dict.keys()
             return connection.decoded(self._database, lambda: texts_of(self._database.execute, columns, ids))
 
-    def replace_itl_counts(self, run_id: str, counts: Iterable[GapCount]) -> None:
+    def replace_itl_counts(self, run_id: str, counts: Iterable[GapCounts]) -> None:
         with self._writing():
             replace_itl_counts(self._database, self._known(run_id), counts)
 

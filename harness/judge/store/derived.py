@@ -4,22 +4,25 @@
 SQL cannot decode. The rows of a run are replaced each time that it is judged.
 """
 
+import itertools
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from sqlite_utils import Database
 
 
-class GapCount(NamedTuple):
-    """How many gaps of one length the streams of a cohort had, in the order of the table's columns."""
+class GapCounts(NamedTuple):
+    """The gaps of one cohort's streams: how many there were of each length, in the order of the table's columns."""
 
     user: str
     network: str
     behaviour: str
-    gap_us: int  # rounded to three significant digits
-    gaps: int
+    gap_us: list[int]  # rounded to three significant digits
+    gaps: list[int]
 
 
-def replace_itl_counts(database: Database, run: int, counts: Iterable[GapCount]) -> None:
+def replace_itl_counts(database: Database, run: int, counts: Iterable[GapCounts]) -> None:
     database.execute("DELETE FROM itl_counts WHERE run = ?", [run])
-    database.conn.executemany("INSERT INTO itl_counts VALUES (?, ?, ?, ?, ?, ?)", ((run, *each) for each in counts))
+    for *cohort, lengths, gaps in counts:
+        rows = zip(*map(itertools.repeat, (run, *cohort)), lengths, gaps, strict=False)  # the first four never end
+        database.conn.executemany("INSERT INTO itl_counts VALUES (?, ?, ?, ?, ?, ?)", rows)

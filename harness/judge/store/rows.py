@@ -203,8 +203,10 @@ def texts_of(
     for name, column in zip(_TEXTS, texts, strict=True):
         if not are_only(column, str, type(None)) or max(map(len, filter(None, column)), default=0) > LONGEST_TEXT:
             _name_fault(name, numbers, column)
-    found = (dict(zip(numbers, column, strict=True)) for column in texts)
-    return {name: [of.get(each) or "" for each in ids] for name, of in zip(_TEXTS, found, strict=True)}
+    nothing = ("",) * len(_TEXTS)
+    found = {number: row for number, *row in rows}
+    columns = zip(nothing, *(found.get(each, nothing) for each in ids), strict=True)
+    return {name: [text or "" for text in column[1:]] for name, column in zip(_TEXTS, columns, strict=True)}
 
 
 def _name_fault(name: str, numbers: Iterable[int], column: Iterable[Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.measure.arrays import Integers
 from streamgauge.harness.judge.measure.measurements import Measurements
-from streamgauge.harness.judge.store import GapCount, Store
+from streamgauge.harness.judge.store import GapCounts, Store
 from streamgauge.harness.judge.verdict.judgement import Judgement
 
 
@@ -21,7 +21,7 @@ def keep(store: Store, judged: Judgement) -> None:
     store.replace_itl_counts(judged.run.id, _counts(judged.measurements))
 
 
-def _counts(measurements: Measurements) -> Iterator[GapCount]:
+def _counts(measurements: Measurements) -> Iterator[GapCounts]:
     users, networks, behaviours = (measurements.values(key) for key in ("user", "network", "behaviour"))
     for user, network, behaviour in itertools.product(users, networks, behaviours):
         gaps = measurements.distribution("itl", Where(user=user, network=network, behaviour=behaviour))
@@ -29,8 +29,7 @@ def _counts(measurements: Measurements) -> Iterator[GapCount]:
         firsts = np.flatnonzero(np.diff(rounded, prepend=rounded[:1] - 1))  # of equal lengths: rounding keeps the order
         lengths = rounded[firsts]
         counts = np.add.reduceat(gaps.counts, firsts) if len(firsts) else gaps.counts
-        of_cohort = (itertools.repeat(each) for each in (user, network, behaviour))
-        yield from map(GapCount, *of_cohort, lengths.tolist(), counts.tolist())
+        yield GapCounts(user, network, behaviour, lengths.tolist(), counts.tolist())
 
 
 def _rounded(us: Integers) -> Integers:

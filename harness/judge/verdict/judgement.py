@@ -17,14 +17,14 @@ from streamgauge.harness.config.schema import Reader, Where
 from streamgauge.harness.errors import StoreError
 from streamgauge.harness.exit_codes import Exit, ForInconclusive, without_verdict
 from streamgauge.harness.judge.figures import some
-from streamgauge.harness.judge.measure import server_counters
+from streamgauge.harness.judge.measure import server_counters, statistics
 from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS
 from streamgauge.harness.judge.measure.rates import CARRIED, RATES, SERVER_STOPPED, Figure
 from streamgauge.harness.judge.measure.totals import Totals
-from streamgauge.harness.judge.store import Run, Store, Streams, decoded_ahead, measured_streams
+from streamgauge.harness.judge.store import FEWEST_BESIDE, Run, Store, Streams, decoded_ahead, measured_streams
 from streamgauge.harness.judge.verdict import sla
 from streamgauge.harness.judge.verdict.cold_start import FirstStreams
 from streamgauge.harness.judge.verdict.findings import Collector, Finding, find
@@ -137,6 +137,8 @@ def judge(
     first_streams, collector = FirstStreams.of(streams_in_all), Collector(took, streams_in_all)
     batches = measured_streams(store, run.id, streams_in_all)
     first = list(itertools.islice(batches, 1))
+    if streams_in_all >= FEWEST_BESIDE:
+        statistics.prepare()  # the process that reads the other batches is still starting
     of_caller = [] if labels is None else [name for streams in first for name in labels(streams)]
     measurements = Measurements([*of_rules, *of_caller], reader)
     for streams in decoded_ahead(map(measurements.arranged, itertools.chain(first, batches))):
