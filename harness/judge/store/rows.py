@@ -205,8 +205,8 @@ def texts_of(
             _name_fault(name, numbers, column)
     nothing = ("",) * len(_TEXTS)
     found = {number: row for number, *row in rows}
-    columns = zip(nothing, *(found.get(each, nothing) for each in ids), strict=True)
-    return {name: [text or "" for text in column[1:]] for name, column in zip(_TEXTS, columns, strict=True)}
+    by_name = zip(nothing, *(found.get(each, nothing) for each in ids), strict=True)
+    return {name: [text or "" for text in column[1:]] for name, column in zip(_TEXTS, by_name, strict=True)}
 
 
 def _name_fault(name: str, numbers: Iterable[int], column: Iterable[Any]) -> None:
