@@ -58,9 +58,9 @@ def _month(days: int, keep: int, folder: Path) -> dict[str, Any]:
         for second in range(0, DAY, STEP):
             is_bad = day % 5 == 3 and second == 36_000  # ten minutes of every fifth day
             store.append(f"run-{day}", _probes(kinds, second, is_bad=is_bad), [])
-            now, began = START + day * DAY + second + STEP + 5, time.perf_counter()
+            now, began = START + day * DAY + second + STEP + 5, time.process_time()
             raised += len(judge.round(now).alerts)
-            rounds.append(time.perf_counter() - began)
+            rounds.append(time.process_time() - began)
             if second % 3_600 == 0:
                 retention.drop(store, keep * DAY, now)
                 judge.thin()
@@ -87,7 +87,7 @@ def _month(days: int, keep: int, folder: Path) -> dict[str, Any]:
         "kept_days": keep,
         "megabytes": round(max(sizes) / 1e6),
         "memory_mb": [round(each) for each in (memory[min(keep, days - 1)], memory[-1])],
-        "round_of_600_probes_ms": round(max(rounds) * 1e3),
+        "cpu_ms_of_a_round_of_600_probes": round(max(rounds) * 1e3),
         "alerts": raised,
         **{f"{path}_ms": round(took) for path, took in pages.items()},
     }
