@@ -52,7 +52,7 @@ _PORT = "8080"  # in a network namespace, where nobody else listens
 _LINKS = (*PROFILES, "stalls")  # of the kernel
 
 # The same server in another temper.
-TALKS = {"x-gauge-tokens": "40"}
+TALKS = {"x-gauge-tokens": "20"}
 STALLED = {"x-gauge-tokens": "150"}  # 3 s
 FLOOD = {"x-gauge-itl": "500us", "x-gauge-tokens": "2000"}  # more than either link carries
 QUICK_FLOOD = {"x-gauge-itl": "500us", "x-gauge-tokens": "800", "x-gauge-ttft": "1ms"}
