@@ -33,6 +33,12 @@ CASES = {
     "slots, and more users than they serve": Case(
         faults.unchanged, {"queueing", "throughput_limit"}, Server(slots=12, ttft=0.2), CROWD
     ),
+    "few slots, and a short run under the same load": Case(
+        faults.unchanged,
+        {"queueing"},
+        Server(slots=4, ttft=0.2, itl=0.04),
+        Users(at_once=14, ramp=6, think=0.1, seconds=25),
+    ),
     "an open door, and a machine that everybody shares": Case(
         faults.unchanged, {"saturation", "throughput_limit"}, Server(slowdown=0.5, ttft=0.05, itl=0.005), CROWD
     ),

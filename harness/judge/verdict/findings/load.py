@@ -13,6 +13,9 @@ _QUEUE = "https://docs.vllm.ai/en/stable/usage/metrics/"
 _LITTLE = "https://en.wikipedia.org/wiki/Little%27s_law"
 _MORE_LOAD = 1.5  # times as many open streams: less is no other load
 _FEWEST = 30  # streams in each third
+# Without thirds: the streams that began while the load was built up, as shares of its peak, against those at the peak.
+_EARLY, _AT_PEAK, _FEWEST_EARLY = 0.6, 0.8, 6
+_ABOVE_EARLY = 0.9  # of rank_sum, as fewer streams must show it
 _GREW, _GREW_MS = 1.5, 50.0  # TTFT under more load: times and ms
 _PACE_GREW = 1.2  # below this, the ITL counts as flat
 _ABOVE = 0.7  # of rank_sum: an effect that holds for most streams, not for a few
@@ -36,6 +39,7 @@ class _Grown:
     pace: float
     pace_p: float
     n: int
+    fewest: int  # streams in the smaller of both
 
 
 def _grown(evidence: Evidence) -> _Grown | None:
@@ -43,12 +47,16 @@ def _grown(evidence: Evidence) -> _Grown | None:
     sample = evidence.sample
     wait, pace = sample.relative(sample.wait), sample.relative(sample.pace)
     known = ~np.isnan(wait)
-    if known.sum() < 3 * _FEWEST:
+    if known.sum() < _FEWEST:
         return None
     open_streams = evidence.course.open_at(sample.due)
     low, high = np.quantile(open_streams[known], [1 / 3, 2 / 3])
+    fewest = _FEWEST
+    if known.sum() < 3 * _FEWEST or low >= high:  # a short run, or one whose load was built up and then stayed
+        peak, fewest = float(open_streams[known].max()), _FEWEST_EARLY
+        low, high = _EARLY * peak, _AT_PEAK * peak
     few, many = known & (open_streams <= low), known & (open_streams >= high)
-    if low >= high or min(few.sum(), many.sum()) < _FEWEST:
+    if min(few.sum(), many.sum()) < fewest:
         return None
     levels = float(np.median(open_streams[few])), float(np.median(open_streams[many]))
     if levels[1] < _MORE_LOAD * max(levels[0], 1):
@@ -65,6 +73,7 @@ def _grown(evidence: Evidence) -> _Grown | None:
         pace=_times(pace, few & paced, many & paced),
         pace_p=pace_ranks.p,
         n=int(few.sum() + many.sum()),
+        fewest=int(min(few.sum(), many.sum())),
     )
 
 
@@ -81,7 +90,7 @@ def _later(grown: _Grown) -> bool:
     return (
         grown.wait >= _GREW
         and grown.waits[1] - grown.waits[0] >= _GREW_MS
-        and grown.wait_above >= _ABOVE
+        and grown.wait_above >= (_ABOVE if grown.fewest >= _FEWEST else _ABOVE_EARLY)
         and grown.wait_p < ALPHA / 2
     )
 
@@ -106,7 +115,8 @@ def queueing(evidence: Evidence) -> Finding | None:
 
     The third of the streams that began under the most load waits at least 1.5 times and 50 ms longer than the third
     under the least, by user class and network (rank test, A ≥ 0.7), with at least 1.5 times as many streams open; the
-    mean gap between chunks grows by less than 20 %.
+    mean gap between chunks grows by less than 20 %. In a run of fewer than 90 streams, or whose load stayed the same, the
+    streams up to 60 % of its peak (at least 6) are compared with those from 80 % on (A ≥ 0.9).
     """
     grown = _grown(evidence)
     if grown is None or not _later(grown) or _slower(grown):
