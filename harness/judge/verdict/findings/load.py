@@ -115,8 +115,8 @@ def queueing(evidence: Evidence) -> Finding | None:
 
     The third of the streams that began under the most load waits at least 1.5 times and 50 ms longer than the third
     under the least, by user class and network (rank test, A ≥ 0.7), with at least 1.5 times as many streams open; the
-    mean gap between chunks grows by less than 20 %. In a run of fewer than 90 streams, or whose load stayed the same, the
-    streams up to 60 % of its peak (at least 6) are compared with those from 80 % on (A ≥ 0.9).
+    mean gap between chunks grows by less than 20 %. In a run of fewer than 90 streams, or whose load stayed the same,
+    the streams up to 60 % of its peak (at least 6) are compared with those from 80 % on (A ≥ 0.9).
     """
     grown = _grown(evidence)
     if grown is None or not _later(grown) or _slower(grown):
@@ -196,7 +196,7 @@ def throughput_limit(evidence: Evidence) -> Finding | None:
     are the cause.
     """
     levels, grown = _levels(evidence), _grown(evidence)
-    if levels is None or grown is None or max(grown.wait, grown.pace) < _SLOWER:
+    if levels is None or grown is None or grown.fewest < _FEWEST or max(grown.wait, grown.pace) < _SLOWER:
         return None
     below, near = levels
     more = near.open / below.open
