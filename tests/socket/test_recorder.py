@@ -1,14 +1,17 @@
 """What a process records of its run, and how it hands it on."""
 
 import gc
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import gevent
 import pytest
 from gevent.monkey import get_original
 
-from streamgauge.harness.drive.recorder import Recorder
+from streamgauge.harness.drive.recorder import Recorder, make_room_for_descriptors
 from streamgauge.harness.record.clock import RunClock
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import Vital, VitalSample
@@ -125,3 +128,36 @@ def test_storing_is_inside_what_is_measured(delivered: list[Delivered]) -> None:
     gevent.sleep(1.2)
     recorder.stop()
     assert sum(s.value for batch in delivered for s in batch.vitals if s.vital is Vital.LOOP_STOPPED) > 350
+
+
+_STATUS = Path("/proc/self/status")
+
+
+def _room_for_descriptors() -> int:
+    """Of this process, before the kernel has to enlarge its table of open files."""
+    (size,) = re.findall(r"^FDSize:\s*(\d+)", _STATUS.read_text(), re.MULTILINE)
+    return int(size)
+
+
+def _open() -> list[str]:
+    return sorted(each.name for each in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.skipif(not _STATUS.exists(), reason="only Linux tells how large the table of open files is")
+def test_the_table_of_open_files_is_large_enough_before_the_first_user_begins() -> None:
+    told, tell = os.pipe()
+    if not (child := os.fork()):  # its table is no larger than it needs
+        try:
+            before, opened = _room_for_descriptors(), _open()
+            make_room_for_descriptors()
+            same = _open() == opened
+            os.write(tell, f"{before} {_room_for_descriptors()} {int(same)}".encode())
+        finally:
+            os._exit(0)
+    os.close(tell)
+    os.waitpid(child, 0)
+    with os.fdopen(told) as pipe:
+        before, after, unchanged = map(int, pipe.read().split())
+    assert before < 512
+    assert after >= min(os.sysconf("SC_OPEN_MAX"), 16_384)
+    assert unchanged, "a descriptor stayed open"
