@@ -6,7 +6,7 @@ from streamgauge.harness.judge.figures import money, some
 from streamgauge.harness.judge.outputs import cells
 from streamgauge.harness.judge.store import Run
 from streamgauge.harness.judge.verdict.judgement import Judgement
-from streamgauge.harness.judge.verdict.validity import Validity, was_spent
+from streamgauge.harness.judge.verdict.validity import was_spent
 from streamgauge.harness.record.observation import FAILURES, Outcome
 from streamgauge.reports import course_svg, facts
 from streamgauge.reports.answers import answers
@@ -19,8 +19,8 @@ MOST_FINDINGS = 2  # the others are in their panel
 
 def draw(run: Material) -> Panel:
     judgement = run.judgement
-    reasons = tuple(sentence(reason) for reason in judgement.reasons if reason != judgement.reason)
-    is_valid = judgement.validity is Validity.VALID
+    reasons = [sentence(reason) for reason in judgement.reasons if reason != judgement.reason]
+    of_warm_up = [reason for reason in reasons if reason.startswith("Warm-up: ")]  # says nothing against the figures
     return Panel(
         name="verdict",
         title=judgement.verdict,
@@ -29,8 +29,8 @@ def draw(run: Material) -> Panel:
         answers=answers(run),
         picture=course_svg.draw(run),
         tables=(Table("The run", ("", ""), _identity(run)),),
-        notes=() if is_valid else reasons,
-        remarks=reasons if is_valid else (),
+        notes=tuple(reason for reason in reasons if reason not in of_warm_up),
+        remarks=tuple(of_warm_up),
         pointers=tuple(sentence(finding.sentence) for finding in judgement.findings[:MOST_FINDINGS]),
         status=judgement.verdict,
         counted=_counted(judgement),
