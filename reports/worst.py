@@ -34,6 +34,7 @@ _MOST_NETWORKS = 3
 _LONGEST_NAME = 60  # characters
 # Findings that say which streams wait longer than others, by what no key of a rule selects.
 _OF_SOME = ("two_kinds", "server_differs", "worker_differs", "cold_connections", "cache_misses")
+_OF_EVERYBODY = ("server_paused", "lone_stalls")  # findings about freezes that no group has to itself
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def worst_off(run: Material) -> str:
         return " ".join([alike, *(f"Of those that were answered: {each}" for each in told[:1])])
     if told:
         return " Also ".join([told[0], *(f"{each[:1].lower()}{each[1:]}" for each in told[1:])])
+    if frozen := [finding.sentence for finding in run.judgement.findings if finding.id in _OF_EVERYBODY]:
+        return f"Everybody: {frozen[0][:1].lower()}{frozen[0][1:]}."
     return _nobody(run, several)
 
 

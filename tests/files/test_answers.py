@@ -75,6 +75,13 @@ def test_a_slower_pace_is_told_if_people_notice_it(tmp_path: Path) -> None:
     assert far[WORST].startswith("No group is noticeably worse off")
 
 
+def test_freezes_that_no_group_has_to_itself_are_everybodys(tmp_path: Path) -> None:
+    made = simulated.asks(11)
+    simulated_faults.stalled(0.3, 2)(made)
+    found = told(tmp_path / "run.db", simulated.observations(made))
+    assert found[WORST].startswith("Everybody: 86 of 315 streams stalled in the middle, each at a time of its own")
+
+
 def test_where_no_user_class_stands_out_a_server_may(tmp_path: Path) -> None:
     made = simulated.asks(11)
     simulated_faults.one_slow_address(made)
