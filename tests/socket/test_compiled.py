@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 
 from streamgauge.harness.drive.protocols import PROTOCOLS, Answer, Malformed
@@ -253,6 +253,7 @@ def delta(token: bytes) -> bytes:
     return b"event: content_block_delta\ndata: " + said + b"\n\n"
 
 
+@example([b"a", b"b", b"c", b"d"], [b"", b": ping\n\n", b"\n"], LARGE)  # the third event is as long as its bytes
 @given(tokens, some.lists(seams, max_size=3), some.sampled_from([LARGE, 140]))
 def test_events_matched_by_a_pattern_are_decoded_like_single_events(
     said: list[bytes], between: list[bytes], limit: int

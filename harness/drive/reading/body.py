@@ -115,13 +115,14 @@ class _BodyDecoder:
             if self._work > _BREAK:
                 self._rest()
             if without_content == _MANY:  # there is probably no pattern, and larger parts cost less
-                end, kind = at + _PART, self._add(body[at : at + _PART])
+                end = min(at + _PART, len(body))
+                kind = self._add(body, at, end)
             elif (event := next_usual(body, at)) is not None:
                 end, kind = at + event.size, self._take(event)
                 self._work += event.size
             else:
                 end = min(at + _PART, self._after_blank(body, at))
-                kind = self._add(body[at:end])
+                kind = self._add(body, at, end)
             without_content = 0 if kind is not None or without_content == _MANY else without_content + 1
             if kind is not None:
                 if pattern is None or not body.startswith(pattern.before, end):
@@ -139,7 +140,7 @@ class _BodyDecoder:
     def decode_reads(self, body: bytes, reads: Sequence[int]) -> None:
         for begin, end in pairwise([0, *reads]):
             if not self._over:
-                self._add(body[begin:end])
+                self._add(body, begin, end)
                 if self._work > _BREAK:
                     self._rest()
 
@@ -176,14 +177,18 @@ class _BodyDecoder:
     def _over(self) -> bool:
         return self.ended or self.fault is not None
 
-    def _add(self, data: bytes) -> Kind | None:
-        """Add the events that these bytes complete. Returns the kind if the bytes are exactly one visible chunk."""
-        found = self._decoder.feed(data)
-        self._work += len(data)
+    def _add(self, body: bytes, at: int, end: int) -> Kind | None:
+        """Add the events that these bytes complete. Returns the kind if the bytes are exactly one visible chunk.
+
+        A blank line after a comment belongs to the next event, and one after that event to the next but one. So an
+        event can be as long as these bytes and not be them.
+        """
+        found = self._decoder.feed(body[at:end])
+        self._work += end - at
         kind = self._take_all(found)
         if not self._over and self._decoder.unfinished > self._limit:
             self.fault = Outcome.MALFORMED, f"an event of more than {self._limit:,} bytes"
-        return kind if len(found) == 1 and found[0].size == len(data) else None
+        return kind if len(found) == 1 and found[0].size == end - at and self._read_to == end else None
 
     def _take_all(self, events: list[Event]) -> Kind | None:
         """Add these events, up to one that ends the answer. Returns the kind of the last if it is visible."""
