@@ -8,7 +8,7 @@ from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import Outcome
 from streamgauge.reports.material import Material
 from streamgauge.reports.panel import Answer
-from streamgauge.reports.worst import divided, failures, worst_off
+from streamgauge.reports.worst import divided, failures, stall, worst_off
 
 # Whose freezes in mid-answer are, by the id of a finding.
 _FROZEN_BY = {
@@ -58,6 +58,8 @@ def _theirs(run: Material) -> str:
     told = [_failed(run, f"{failed}, most of them")] if failed else []
     frozen = [finding for finding in judgement.findings if finding.id in _FROZEN_BY]
     told += [f"{_FROZEN_BY[each.id]}: {each.sentence[:1].lower()}{each.sentence[1:]}." for each in frozen[:1]]
+    if not frozen and (stalls := stall(run)):
+        told.append(stalls)
     told.append(f"P95 TTFT{' of the others' if failed else ''} is {figure(p95, 'ms')}; {parts}.")
     return " ".join(told)
 

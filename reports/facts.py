@@ -1,5 +1,6 @@
 """The key numbers at the top of the page, and the table of percentiles: of all streams, or of a part of them."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from streamgauge.harness.judge.compare.since_accepted import Since
 from streamgauge.harness.judge.figures import change, changes, figure, some
 from streamgauge.harness.judge.measure.rates import RATES, Figure
 from streamgauge.harness.judge.measure.statistics import ratio_interval
-from streamgauge.harness.judge.verdict.sla import WORST_FIRST, Verdict
+from streamgauge.harness.judge.verdict.sla import WORST_FIRST, Verdict, never
 from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.reports import course_svg
@@ -78,7 +79,10 @@ def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
     if not about:
         return fact
     worst = min(about, key=lambda rule: WORST_FIRST.index(rule.status))
-    return replace(fact, rule=Mark(worst.status.value), limit=f"limit {figure_or_never(worst.limit, worst.unit)}")
+    limit = f"limit {figure_or_never(worst.limit, worst.unit)}"
+    if worst.observed == math.inf:
+        limit += f", as {never(worst.failed, worst.waiting)}"
+    return replace(fact, rule=Mark(worst.status.value), limit=limit)
 
 
 def _since(since: Since | None, subject: str) -> str:
@@ -97,6 +101,6 @@ def percentiles(of: str, metrics: Mapping[str, Summary]) -> Table:
         if not (seen.n or seen.failed):
             continue
         p50, p95, p99 = (figure(value, seen.unit) for value in seen.quantiles)
-        never = (f"{seen.failed:,}", figure_or_never(seen.gated.p95, seen.unit)) if seen.failed else ("0", p95)
-        rows.append((_TITLES[name], p50, p95, interval_of(seen.intervals.p95, seen.unit), p99, f"{seen.n:,}", *never))
+        lost = (f"{seen.failed:,}", figure_or_never(seen.gated.p95, seen.unit)) if seen.failed else ("0", p95)
+        rows.append((_TITLES[name], p50, p95, interval_of(seen.intervals.p95, seen.unit), p99, f"{seen.n:,}", *lost))
     return Table(f"Percentiles of {of}", _COLUMNS, rows)

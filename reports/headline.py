@@ -4,12 +4,14 @@ import math
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import some
+from streamgauge.harness.judge.measure.statistics import Interval
 from streamgauge.harness.judge.verdict.judgement import OF_FAILURES, Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict, never
 from streamgauge.harness.judge.wording import words
-from streamgauge.reports.panel import figure_or_never, sentence, span
+from streamgauge.reports.panel import figure_or_never, interval_of, sentence, span
 
 MOST_RULES = 4
+_LEAST_LONGER = 1.5  # times: a run that is hardly longer would hardly settle more
 
 
 def headline(judgement: Judgement) -> str:
@@ -27,9 +29,9 @@ def headline(judgement: Judgement) -> str:
     if judgement.verdict == "missed" and alike:
         return _missed(judgement, alike) + _not_tested(untested)
     if judgement.verdict == "inconclusive" and (alike or untested):
-        unsettled = _would_settle(alike, judgement.seconds)
-        rules = f": {_listed([_rule(verdict) for verdict in alike])}" if alike else ""
-        return sentence(f"{judgement.reason}{rules}{unsettled}") + _not_tested(untested)
+        settled_by = _would_settle(alike, judgement.seconds)
+        rules = f": {_listed([_unsettled(verdict) for verdict in alike])}" if alike else ""
+        return sentence(f"{judgement.reason}{rules}{settled_by}") + _not_tested(untested)
     if judgement.verdict == "met" and len(alike) > 1:
         nearest = max(alike, key=_used)
         return sentence(f"{judgement.reason}. The nearest to its limit: {_told(nearest)}") + _not_tested(untested)
@@ -42,7 +44,21 @@ def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
     ranked = sorted(alike, key=lambda each: (is_infinite and each.figure in OF_FAILURES, _used(each)), reverse=True)
     others = [verdict for verdict in judgement.verdicts if verdict not in alike]
     kept = "; everything else kept" if others and all(each.status is RuleStatus.MET for each in others) else ""
-    return sentence(f"SLA missed: {_listed([_told(verdict) for verdict in ranked], '; ')}{kept}")
+    only_lost = [verdict for verdict in ranked if _came_in_time(verdict)]
+    if len(only_lost) == len(ranked):
+        only_lost = []
+    told = _listed([_told(verdict) for verdict in ranked if verdict not in only_lost], "; ")
+    lost = (
+        f"; also missed, only by the streams that never came: {_listed(list(map(_rule, only_lost)))}"
+        if only_lost
+        else ""
+    )
+    return sentence(f"SLA missed: {told}{lost}{kept}")
+
+
+def _came_in_time(verdict: Verdict) -> bool:
+    """Whether the rule would be kept without the streams that never came."""
+    return verdict.observed == math.inf and verdict.plain is not None and verdict.plain < verdict.limit
 
 
 def _not_tested(verdicts: list[Verdict]) -> str:
@@ -89,9 +105,18 @@ def _would_settle(verdicts: list[Verdict], seconds: float) -> str:
     longer = [verdict.needed / verdict.n for verdict in verdicts if verdict.needed is not None and verdict.n]
     if len(longer) < len(verdicts) or max(longer, default=0.0) <= 1:
         return ""
-    them, needed = "it" if len(verdicts) == 1 else "them", span(max(longer) * seconds)
-    times = f"{max(longer):.2g}" if max(longer) < 100 else f"{max(longer):,.0f}"
+    most = max(*longer, _LEAST_LONGER)
+    them, needed = "it" if len(verdicts) == 1 else "them", span(most * seconds)
+    times = f"{most:.2g}" if most < 100 else f"{most:,.0f}"
     return f". About {times} times as many streams would settle {them}: {needed} of the same load"
+
+
+def _unsettled(verdict: Verdict) -> str:
+    """`p99(longest_stall) < 2s, found 2,446 ms (1,830–2,787)`."""
+    if verdict.observed is None:
+        return _rule(verdict)
+    interval = interval_of(Interval(verdict.low, verdict.high), verdict.unit)
+    return f"{_rule(verdict)}, found {figure_or_never(verdict.observed, verdict.unit)} ({interval})"
 
 
 def _rule(verdict: Verdict) -> str:

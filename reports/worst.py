@@ -17,6 +17,7 @@ from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.rates import RATES
 from streamgauge.harness.judge.measure.statistics import ratio_interval
 from streamgauge.harness.judge.verdict.judgement import Part
+from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.harness.record.observation import FAILURES
@@ -29,6 +30,7 @@ _LATER = 1.2  # times as long
 _NOTICED_MS = {"ttft": 200.0, "itl": 50.0, "longest_stall": 250.0}  # a smaller difference is not seen by people
 _SLOW_ITL_MS = 100.0  # P95; a faster answer is faster than people read
 _NEAR = 0.5  # of the limit of a rule: below it, nobody is badly off
+_FREEZE_MS = 1_000.0
 _MOST = 2 / 3  # of a time, to call something its cause
 _MOST_NETWORKS = 3
 _LONGEST_NAME = 60  # characters
@@ -60,7 +62,32 @@ def worst_off(run: Material) -> str:
         return " Also ".join([told[0], *(f"{each[:1].lower()}{each[1:]}" for each in told[1:])])
     if frozen := [finding.sentence for finding in run.judgement.findings if finding.id in _OF_EVERYBODY]:
         return f"Everybody: {frozen[0][:1].lower()}{frozen[0][1:]}."
+    if over := _freezes(run):
+        return f"Everybody: {over}; no group surely waits longer than another."
     return _nobody(run, several)
+
+
+def _freezes(run: Material) -> str:
+    """A figure of the longest stall of all streams that is beyond its limit, or may be; "" if none is."""
+    for verdict in run.judgement.verdicts:
+        is_over = verdict.status is not RuleStatus.MET and verdict.plain is not None and verdict.plain > verdict.limit
+        if verdict.figure == "longest_stall" and verdict.subject.quantile and verdict.where == Where() and is_over:
+            longest = f"one in {1 / (1 - verdict.subject.quantile):,.0f} waits {figure(verdict.plain, 'ms')} or longer"
+            return f"answers freeze: {longest} in mid-answer (limit {figure(verdict.limit, 'ms')})"
+    return ""
+
+
+def stall(run: Material) -> str:
+    """Whose the freezes are that a rule is about: by how many of the long gaps were on the wire already."""
+    if not _freezes(run):
+        return ""
+    seen, wire = (run.judgement.measurements.distribution(name) for name in ("itl", "itl_wire"))
+    count = [int(each.counts[each.values >= _FREEZE_MS].sum()) for each in (seen, wire)]
+    if not count[0]:
+        return ""
+    share = count[1] / count[0]
+    whose = "the server" if share >= _MOST else "the link" if share <= 1 - _MOST else "the server and the link"
+    return f"Freezes: {whose}; {count[1]:,} of {count[0]:,} gaps of a second and more were there before the link."
 
 
 def _nobody(run: Material, several: Sequence[Sequence[Part]]) -> str:
@@ -81,13 +108,32 @@ def failures(run: Material) -> str:
     return f"{errors.hits:,} of {some(errors.n, 'stream')} failed"
 
 
+def _difference(p95s: tuple[float, float], wires: Sequence[Distribution], networks: Collection[str]) -> str:
+    """What makes the first P95 higher than the second: `by the link: server 255 ms + link and connecting 2,001 ms`."""
+    server, other = (statistics.quantile(wire.values, wire.counts, 0.95) for wire in wires)
+    if server is None or other is None:
+        return divided(p95s[0], wires[0], networks)
+    share = (server - other) / (p95s[0] - p95s[1])
+    emulated = ", which the test emulates" if {*networks} - {"none"} else ""
+    whose = f"both the server and the link{emulated}"
+    if share >= _MOST:
+        whose = "the server"
+    elif share <= 1 - _MOST:
+        whose = f"the link{emulated}"
+    return f"what makes the difference is {whose}: {_sum(p95s[0], server, wires[0])}"
+
+
+def _sum(person: float, server: float, wire: Distribution) -> str:
+    rest = "link" if wire.metric.name == "itl_wire" else "link and connecting"
+    return f"server {figure(server, 'ms')} + {rest} {figure(max(0.0, person - server), 'ms')}"
+
+
 def divided(person: float, wire: Distribution, networks: Collection[str]) -> str:
     """Whose a P95 is: `mostly the server: server 993 ms + link and connecting 1 ms`."""
     server = statistics.quantile(wire.values, wire.counts, 0.95)
     if server is None:
         return "the server’s part of it is not known"
-    rest = "link" if wire.metric.name == "itl_wire" else "link and connecting"
-    sums = f"server {figure(server, 'ms')} + {rest} {figure(max(0.0, person - server), 'ms')}"
+    sums = _sum(person, server, wire)
     emulated = ", which the test emulates" if {*networks} - {"none"} else ""
     if server >= _MOST * person:
         return f"mostly the server: {sums}"
@@ -123,7 +169,7 @@ def _later(run: Material, metric: str, parts: Sequence[Part]) -> _Apart | None:
     found = _further(known)
     if found is None:
         return None
-    worst, part, best = found
+    worst, part, best, other = found
     limit = _limit(run, metric, part)
     unnoticed = worst - best < _NOTICED_MS[metric] or (metric == "itl" and worst < _SLOW_ITL_MS)
     if unnoticed or (limit is not None and worst < _NEAR * limit):
@@ -132,8 +178,8 @@ def _later(run: Material, metric: str, parts: Sequence[Part]) -> _Apart | None:
     within = "" if limit is None or worst > limit else f", within the limit of {figure(limit, 'ms')}"
 
     def told(run: Material) -> str:
-        wire = run.judgement.measurements.distribution(f"{metric}_wire", part.where)
-        why = divided(worst, wire, _networks(run, part))
+        wires = [run.judgement.measurements.distribution(f"{metric}_wire", each.where) for each in (part, other)]
+        why = _difference((worst, best), wires, _networks(run, part))
         return f"P95 {metric.upper()} is {figure(worst, 'ms')} ({others}){within}; {why}"
 
     return _Apart(worst - best, part, told)
@@ -149,7 +195,7 @@ def _stalled(facets: Mapping[tuple[str, str], Facet], parts: Sequence[Part]) -> 
     found = _further(known)
     if found is None or found[0] - found[2] < _NOTICED_MS["longest_stall"]:
         return None
-    worst, part, best = found
+    worst, part, best, _ = found
     told = (
         f"answers freeze: one reader in 20 waits {figure(worst, 'ms')} or longer in mid-answer "
         f"({_others(part, _p95s(known), 'ms')})"
@@ -157,16 +203,16 @@ def _stalled(facets: Mapping[tuple[str, str], Facet], parts: Sequence[Part]) -> 
     return _Apart(worst - best, part, lambda _: told)
 
 
-def _further(parts: Sequence[tuple[Part, Summary]]) -> tuple[float, Part, float] | None:
-    """The part with the highest P95, and the lowest P95, if their intervals do not meet."""
+def _further(parts: Sequence[tuple[Part, Summary]]) -> tuple[float, Part, float, Part] | None:
+    """The part with the highest P95, and the one with the lowest, if their intervals do not meet."""
     known = [(p95, part, seen) for part, seen in parts if (p95 := seen.quantiles.p95) is not None]
     if len(known) < 2:
         return None
-    (worst, part, of_worst), (best, _, of_best) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
+    (worst, part, of_worst), (best, other, of_best) = (choose(known, key=lambda each: each[0]) for choose in (max, min))
     low, high = of_worst.intervals.p95.low, of_best.intervals.p95.high
     if low is None or high is None or low <= high or worst < _LATER * best:
         return None
-    return worst, part, best
+    return worst, part, best, other
 
 
 def _p95s(parts: Sequence[tuple[Part, Summary]]) -> list[tuple[float, Part]]:

@@ -24,16 +24,16 @@ def told(path: Path, streams: list[StreamObservation], **fields: Any) -> dict[st
 def test_a_slow_link_is_the_link(tmp_path: Path) -> None:
     slow = ttfts(range(200, 260), user="Reader", network="slow_3g", link=2_000)
     assert told(tmp_path / "run.db", [*EVEN, *slow])[WORST] == (
-        "Network slow_3g: P95 TTFT is 2,256 ms (network none: 389 ms); mostly the link, which the test emulates: "
-        "server 255 ms + link and connecting 2,001 ms."
+        "Network slow_3g: P95 TTFT is 2,256 ms (network none: 389 ms); what makes the difference is the link, which "
+        "the test emulates: server 255 ms + link and connecting 2,001 ms."
     )
 
 
 def test_a_slow_server_is_the_server(tmp_path: Path) -> None:
     found = told(tmp_path / "run.db", [*EVEN, *ttfts(range(900, 999), user="Writer", network="none")])
     assert found[WORST] == (
-        "User class Writer, on network none: P95 TTFT is 994 ms (user class Reader: 389 ms); mostly the server: "
-        "server 993 ms + link and connecting 1.00 ms."
+        "User class Writer, on network none: P95 TTFT is 994 ms (user class Reader: 389 ms); what makes the "
+        "difference is the server: server 993 ms + link and connecting 1.00 ms."
     )
     assert "mostly the server: server 983 ms + link and connecting 1.00 ms. Our tool is not the cause" in found[WHOSE]
 
@@ -67,8 +67,8 @@ def test_a_slower_pace_is_told_if_people_notice_it(tmp_path: Path) -> None:
         ]
 
     assert told(tmp_path / "run.db", [*EVEN, *paced(130)])[WORST] == (
-        "Network 3g: P95 ITL is 150 ms (network none: 20.0 ms); mostly the link, which the test emulates: server "
-        "20.0 ms + link 130 ms."
+        "Network 3g: P95 ITL is 150 ms (network none: 20.0 ms); what makes the difference is the link, which the test "
+        "emulates: server 20.0 ms + link 130 ms."
     )
     assert told(tmp_path / "fast.db", [*EVEN, *paced(30)])[WORST].startswith("No group is noticeably worse off: no")
     far = told(tmp_path / "far.db", [*EVEN, *paced(130)], rules=[Sla(rule="p95(itl) < 900ms")])
@@ -80,6 +80,20 @@ def test_freezes_that_no_group_has_to_itself_are_everybodys(tmp_path: Path) -> N
     simulated_faults.stalled(0.3, 2)(made)
     found = told(tmp_path / "run.db", simulated.observations(made))
     assert found[WORST].startswith("Everybody: 86 of 315 streams stalled in the middle, each at a time of its own")
+
+
+def test_freezes_beyond_a_limit_are_told_with_whose_they_are(tmp_path: Path) -> None:
+    rules = [Sla(rule="p99(longest_stall) < 500ms")]
+    chunks = [("text", 200.0), ("text", 3_200.0)]
+    few = [observation(chunks, due=4_000.0 * n, user="Reader", network="none") for n in range(8)]
+    found = told(tmp_path / "server.db", [*EVEN, *few], rules=rules)
+    assert found[WORST].startswith("Everybody: answers freeze: one in 100 waits 2,8")
+    assert found[WORST].endswith(" in mid-answer (limit 500 ms); no group surely waits longer than another.")
+    assert found[WHOSE].startswith("Freezes: the server; 8 of 8 gaps of a second and more were there before the link.")
+    chunks = [("text", 200.0), ("text", 220.0)]
+    linked = [observation(chunks, link=[0, 3_000], user="Reader", network="none") for _ in range(8)]
+    found = told(tmp_path / "link.db", [*EVEN, *linked], rules=rules)
+    assert found[WHOSE].startswith("Freezes: the link; 0 of 8 gaps of a second and more were there before the link.")
 
 
 def test_where_no_user_class_stands_out_a_server_may(tmp_path: Path) -> None:

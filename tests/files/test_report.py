@@ -113,10 +113,24 @@ def test_a_key_number_has_the_verdict_of_its_rule_and_the_streams_are_counted(tm
     html, _ = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s", "p99(longest_stall) < 2s")
     numbers = html[html.index('<dl class="facts">') : html.index("</dl>")]
     assert [*re.findall(r'class="mark (\w+)".*?</span> ([^<]+)<', numbers)] == [
-        ("missed", "limit 1,000 ms"), ("missed", "limit 2,000 ms")
+        ("missed", "limit 1,000 ms, as 20 never came"), ("missed", "limit 2,000 ms, as 20 never came")
     ]  # fmt: skip
     assert "20 never had one" in numbers
     assert "201 streams: 180 completed, 20 failed, 1 still running when the run ended." in html
+
+
+def test_a_rule_missed_only_by_streams_that_failed_is_told_apart(tmp_path: Path) -> None:
+    streams = [*ttfts([500.0] * 180), *(empty(Outcome.REFUSED) for _ in range(20))]
+    html, _ = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s", "error_rate < 1%", "p95(itl) < 1s")
+    told = "error rate was 10.0 % (limit 1.0 %); also missed, only by the streams that never came: p95(ttft) &lt; 1s; "
+    assert f"SLA missed: {told}everything else kept." in html.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_a_run_that_nearly_settles_a_rule_is_to_be_half_as_long_again(tmp_path: Path) -> None:
+    html, judgement = rendered(tmp_path / "run.db", ttfts([500.0] * 350), "error_rate < 1%")
+    (rule,) = judgement.verdicts
+    assert rule.n < (rule.needed or 0) < 1.5 * rule.n
+    assert "About 1.5 times as many streams would settle it: 15 s of the same load." in html
 
 
 def test_a_hole_in_the_course_is_shaded(tmp_path: Path) -> None:
@@ -140,8 +154,9 @@ def test_what_would_settle_a_rule_is_told_as_time_of_the_same_load(tmp_path: Pat
     (rule,) = judgement.verdicts
     assert rule.needed is not None
     times = rule.needed / rule.n
+    found = "error_rate &lt; 1%, found 0 % (0–3.6)"
     told = f"About {times:.2g} times as many streams would settle it: {10 * times:.0f} s of the same load."
-    assert f"1 rule inconclusive, none missed: error_rate &lt; 1%. {told}" in html.replace("&#160;", " ")
+    assert f"1 rule inconclusive, none missed: {found}. {told}" in html.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_rule_nearest_to_its_limit_is_told_and_a_full_share_is_far_from_it(tmp_path: Path) -> None:
