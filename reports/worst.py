@@ -85,8 +85,7 @@ def stall(run: Material) -> str:
     count = [int(each.counts[each.values >= _FREEZE_MS].sum()) for each in (seen, wire)]
     if not count[0]:
         return ""
-    share = count[1] / count[0]
-    whose = "the server" if share >= _MOST else "the link" if share <= 1 - _MOST else "the server and the link"
+    whose = _whose(count[1], count[0]).removeprefix("both ")
     return f"Freezes: {whose}; {count[1]:,} of {count[0]:,} gaps of a second and more were there before the link."
 
 
@@ -109,18 +108,20 @@ def failures(run: Material) -> str:
 
 
 def _difference(p95s: tuple[float, float], wires: Sequence[Distribution], networks: Collection[str]) -> str:
-    """What makes the first P95 higher than the second: `by the link: server 255 ms + link and connecting 2,001 ms`."""
+    """What makes the first P95 higher than the second: `what makes the difference is the server: server 993 ms + …`."""
     server, other = (statistics.quantile(wire.values, wire.counts, 0.95) for wire in wires)
     if server is None or other is None:
         return divided(p95s[0], wires[0], networks)
-    share = (server - other) / (p95s[0] - p95s[1])
-    emulated = ", which the test emulates" if {*networks} - {"none"} else ""
-    whose = f"both the server and the link{emulated}"
-    if share >= _MOST:
-        whose = "the server"
-    elif share <= 1 - _MOST:
-        whose = f"the link{emulated}"
+    whose = _whose(server - other, p95s[0] - p95s[1], networks)
     return f"what makes the difference is {whose}: {_sum(p95s[0], server, wires[0])}"
+
+
+def _whose(server: float, whole: float, networks: Collection[str] = ()) -> str:
+    """`the server`, `the link` or `both the server and the link`, by what part of the whole is the server's."""
+    emulated = ", which the test emulates" if {*networks} - {"none"} else ""
+    if server >= _MOST * whole:
+        return "the server"
+    return f"the link{emulated}" if server <= (1 - _MOST) * whole else f"both the server and the link{emulated}"
 
 
 def _sum(person: float, server: float, wire: Distribution) -> str:
@@ -133,13 +134,8 @@ def divided(person: float, wire: Distribution, networks: Collection[str]) -> str
     server = statistics.quantile(wire.values, wire.counts, 0.95)
     if server is None:
         return "the server’s part of it is not known"
-    sums = _sum(person, server, wire)
-    emulated = ", which the test emulates" if {*networks} - {"none"} else ""
-    if server >= _MOST * person:
-        return f"mostly the server: {sums}"
-    if server <= (1 - _MOST) * person:
-        return f"mostly the link{emulated}: {sums}"
-    return f"both the server and the link{emulated}: {sums}"
+    whose = _whose(server, person, networks)
+    return f"{'' if whose.startswith('both ') else 'mostly '}{whose}: {_sum(person, server, wire)}"
 
 
 def _worst_by(look: Callable[[Sequence[Part]], _Apart | None], several: Sequence[Sequence[Part]]) -> _Apart | None:
