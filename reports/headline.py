@@ -4,8 +4,9 @@ import math
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.figures import some
+from streamgauge.harness.judge.measure.rates import OF_FAILURES
 from streamgauge.harness.judge.measure.statistics import Interval
-from streamgauge.harness.judge.verdict.judgement import OF_FAILURES, Judgement
+from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus, Verdict, never
 from streamgauge.harness.judge.wording import words
 from streamgauge.reports.panel import figure_or_never, interval_of, sentence, span

@@ -6,9 +6,9 @@ from typing import NamedTuple
 from streamgauge.harness.judge.compare.gate import Gate, RunFigure
 from streamgauge.harness.judge.figures import finite
 from streamgauge.harness.judge.measure.measurements import Measurements
-from streamgauge.harness.judge.measure.rates import RATES
+from streamgauge.harness.judge.measure.rates import OF_FAILURES, RATES
 from streamgauge.harness.judge.store import Store
-from streamgauge.harness.judge.verdict.judgement import OF_FAILURES, Judgement, is_search, judge, unjudged_failures
+from streamgauge.harness.judge.verdict.judgement import Judgement, is_search, judge, unjudged_failures
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.subjects import Subject
 from streamgauge.harness.judge.verdict.summary import independent_samples

@@ -22,7 +22,7 @@ from streamgauge.harness.judge.measure.cost import Cost, cost_of, prices_of
 from streamgauge.harness.judge.measure.distribution import Distribution
 from streamgauge.harness.judge.measure.measurements import Measurements
 from streamgauge.harness.judge.measure.metrics import METRICS
-from streamgauge.harness.judge.measure.rates import CARRIED, RATES, SERVER_STOPPED, Figure
+from streamgauge.harness.judge.measure.rates import CARRIED, OF_FAILURES, RATES, SERVER_STOPPED, Figure
 from streamgauge.harness.judge.measure.totals import Totals
 from streamgauge.harness.judge.store import FEWEST_BESIDE, Run, Store, Streams, decoded_ahead, measured_streams
 from streamgauge.harness.judge.verdict import sla
@@ -41,7 +41,6 @@ from streamgauge.harness.record.vitals import Vital
 _MOST_FAILURES = 1_000  # different messages that are read
 # Of a run without a rule about failures. With one stream in twenty failed, its p95 is ∞: what is left is no success.
 MOST_FAILED = 0.05
-OF_FAILURES = frozenset({"error_rate", "completion_rate", "goodput", "empty_rate"})  # a failure makes each worse
 PHASE = "phase"  # the label by which a scenario divides its streams, for figures side by side
 
 

@@ -22,6 +22,7 @@ generator     the generator near its limit
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 
+from streamgauge.harness.judge.measure.rates import OF_FAILURES
 from streamgauge.harness.judge.verdict.findings import (
     answers,
     cache,
@@ -64,18 +65,17 @@ FINDINGS: Mapping[str, Callable[[Evidence], Finding | None]] = {
 }
 
 
-_FAILED = frozenset({"error_rate", "completion_rate", "goodput", "empty_rate"})  # names of figures
-_WAITED = frozenset({"ttft", "ttft_text", "ttft_wire", "headers", "e2e", "goodput"})
+_WAITED = frozenset({"ttft", "ttft_text", "ttft_wire", "headers", "e2e", "goodput"})  # names of figures
 _STOOD_STILL = frozenset(
     {"stall_count", "stall_time", "longest_stall", "stall_ratio", "itl", "itl_wire", "tpot", "goodput"}
 )
 # Figures of rules that a finding explains. Those of all that a run missed come first.
 _EXPLAINS: Mapping[str, frozenset[str]] = {
-    **dict.fromkeys(("rate_limited", "overloaded", "idle_cut", "empty_answers"), _FAILED),
+    **dict.fromkeys(("rate_limited", "overloaded", "idle_cut", "empty_answers"), OF_FAILURES),
     **dict.fromkeys(("queueing", "two_kinds", "cold_connections", "cache_misses"), _WAITED),
     **dict.fromkeys(("throughput_limit", "saturation", "buffered"), _WAITED | _STOOD_STILL),
     **dict.fromkeys(("server_paused", "lone_stalls", "link_stalls"), _STOOD_STILL),
-    **dict.fromkeys(("server_differs", "worker_differs"), _WAITED | _FAILED),
+    **dict.fromkeys(("server_differs", "worker_differs"), _WAITED | OF_FAILURES),
 }
 
 
