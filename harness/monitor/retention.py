@@ -20,10 +20,8 @@ _DAY = 86_400
 _VITALS = 3_600  # seconds for which the processes' own samples are kept
 _AT_ONCE = 2_000  # rows
 _GAP = 3_600.0  # seconds: the judge writes every ten seconds that it lives
-_GAP_ENDED, _GAP_LASTED = (
-    "gap_ended",
-    "gap_lasted",
-)  # in monitor_state: when the last gap ended, seconds since 1970; seconds
+# In monitor_state: when the last gap ended, seconds since 1970; and how many seconds it lasted.
+_GAP_ENDED, _GAP_LASTED = "gap_ended", "gap_lasted"
 
 _PROBES = (  # as rows.Run.probes
     f"json_extract(runs.labels, '$.{TARGET}') IS NOT NULL "

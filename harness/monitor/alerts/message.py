@@ -32,6 +32,11 @@ class Alert:
     summary: str  # one sentence for a person
     link: str | None  # to the page with the streams behind it
 
+    @property
+    def thread(self) -> str:
+        """What all alerts of one incident have in common."""
+        return self.incident or self.key
+
     def __post_init__(self) -> None:
         """ValueError for an alert that no receiver could be sent."""
         if not _KEY.fullmatch(self.key):

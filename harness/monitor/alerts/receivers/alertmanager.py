@@ -52,7 +52,7 @@ def alert_of(table: Alertmanager, alert: Alert, now: float) -> dict[str, object]
             "summary": alert.summary,
             "description": "\n".join(telling.lines(alert)),
             **({} if alert.budget_left is None else {"budget_left": f"{alert.budget_left:.4f}"}),
-            "incident": alert.incident or alert.key,
+            "incident": alert.thread,
         },
         "startsAt": telling.rfc3339(alert.since),
         "endsAt": telling.rfc3339(ends),

@@ -13,7 +13,7 @@ def body(attempt: Attempt) -> bytes:
     content: dict[str, Any] = {
         "id": attempt.id,
         "key": alert.key,
-        "incident": alert.incident or alert.key,
+        "incident": alert.thread,
         "beside": alert.beside,
         "status": alert.status,
         "slo": alert.slo,

@@ -52,7 +52,7 @@ def _sent(table: Email, smtp: smtplib.SMTP, written: EmailMessage, seconds: floa
 def message(table: Email, attempt: Attempt) -> EmailMessage:
     alert = attempt.alert
     domain = table.sender.rpartition("@")[2]
-    thread = f"<{_UNFIT.sub('-', alert.incident or alert.key)}@{domain}>"
+    thread = f"<{_UNFIT.sub('-', alert.thread)}@{domain}>"
     mail = EmailMessage(_POLICY)
     mail["From"] = table.sender
     mail["To"] = ", ".join(table.to)

@@ -42,7 +42,7 @@ def event(routing_key: str, attempt: Attempt) -> dict[str, object]:
             "timestamp": telling.rfc3339(alert.since),
             "component": alert.slo,
             "custom_details": {
-                "incident": alert.incident or alert.key,
+                "incident": alert.thread,
                 "budget_left": alert.budget_left,
                 "text": telling.lines(alert),
                 **alert.evidence,
