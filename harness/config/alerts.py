@@ -43,7 +43,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def is_read(self) -> bool:
         """Whether people read each message; else a program gets it, which needs the end of all that has begun."""
-        return self.kind in {"slack", "email", "apprise"}
+        return False
 
     def takes(self, severity: str) -> bool:
         return self.severity is None or self.severity == severity
@@ -58,6 +58,10 @@ class Webhook(Receiver, frozen=True, kw_only=True, tag_field="kind", tag="webhoo
 
 class Slack(Receiver, frozen=True, kw_only=True, tag_field="kind", tag="slack"):
     url: str  # of an incoming webhook: a secret
+
+    @property
+    def is_read(self) -> bool:
+        return True
 
 
 class PagerDuty(Receiver, frozen=True, kw_only=True, tag_field="kind", tag="pagerduty"):
@@ -87,6 +91,10 @@ class Email(Receiver, frozen=True, kw_only=True, tag_field="kind", tag="email"):
     user: str | None = None
     password: str | None = None
 
+    @property
+    def is_read(self) -> bool:
+        return True
+
 
 class Command(Receiver, frozen=True, kw_only=True, tag_field="kind", tag="command"):
     command: list[str]  # the program and its arguments; no shell is in between
@@ -95,6 +103,10 @@ class Command(Receiver, frozen=True, kw_only=True, tag_field="kind", tag="comman
 
 class Apprise(Receiver, frozen=True, kw_only=True, tag_field="kind", tag="apprise"):
     url: str  # of one of apprise's services: a secret
+
+    @property
+    def is_read(self) -> bool:
+        return True
 
 
 AnyReceiver = Webhook | Slack | PagerDuty | Alertmanager | Email | Command | Apprise
