@@ -31,9 +31,8 @@ class Unserved(NamedTuple):
     """What becomes of arrivals that are not served, where each must be in the record."""
 
     latest: int  # ns after it was due until which an arrival is handed out
-    record: Callable[
-        [str, int, str], None
-    ]  # gets the kind, when it was due (CLOCK_MONOTONIC ns), and why it is not sent
+    # Gets the kind, when it was due (CLOCK_MONOTONIC ns), and why it is not sent.
+    record: Callable[[str, int, str], None]
 
 
 class Dispatcher:
@@ -60,9 +59,8 @@ class Dispatcher:
         # Arrivals for users that `fetch` is starting, which have not called `arrival` yet.
         self._ahead: dict[str, deque[Arrival]] = {kind: deque() for kind in weights}
         self._busy = 0
-        self.unserved: Unserved | None = (
-            None  # None: an arrival is handed out however late, and dropped ones only counted
-        )
+        # None: an arrival is handed out however late, and dropped ones are only counted.
+        self.unserved: Unserved | None = None
         self.arrivals = 0  # due so far, after the warm-up
         self.dropped = 0  # of these, not handed out: every user was busy, or it was too late
         self._greenlet: gevent.Greenlet | None = None

@@ -19,6 +19,7 @@ _VARIED = 1.5  # times the shortest ordinary answer: if the longest is longer, a
 _SOON = 2_000.0  # ms after the cancel; a later end may have had another cause
 _NOT_IMPLEMENTED = 501
 _AS_IT_SHOULD = {Outcome.COMPLETED, Outcome.EMPTY, Outcome.SERVER_ERROR}  # ended by an event of the protocol
+_OF_OTHERS = ", perhaps for others: that is not what one answer at its pace would be"
 _LEAVING = "https://www.starlette.dev/requests/#body"
 _CANCELLING = "https://platform.openai.com/docs/guides/background"
 _OTHER_ADVICE = "--cancel names the method and the path of your server's cancel"
@@ -57,7 +58,7 @@ def leaving(evidence: Evidence) -> Result:
         _LEAVING,
     )
     if found.goes_on and not found.ours:
-        return unknown(f"{told}, perhaps for others: that is not what one answer at its pace would be")
+        return unknown(f"{told}{_OF_OTHERS}")
     if found.goes_on and resume(evidence).status is Status.PASS:
         return unknown(f"{told}, perhaps for a person who comes back: its answers can be resumed")
     if found.goes_on:
@@ -137,7 +138,7 @@ def _ended(evidence: Evidence, stream: Seen, call: Seen, fix: Fix) -> Result:
         return unknown(f"{told}; whether its generation stopped is not known: {found.says}")
     told = f"{told}; {found.says}"
     if found.goes_on and not found.ours:
-        return unknown(f"{told}, perhaps for others: that is not what one answer at its pace would be")
+        return unknown(f"{told}{_OF_OTHERS}")
     if found.goes_on:
         return fail(told, fix, headline="A cancel ends the stream, and the server goes on generating")
     if stream.outcome not in _AS_IT_SHOULD:
