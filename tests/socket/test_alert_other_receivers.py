@@ -158,7 +158,6 @@ def test_test_alert_exits_with_1_if_a_receiver_did_not_take_the_message(receiver
     assert (done.exit_code, done.stdout) == (0, "webhook: took the test message\n")
     receiver.usual = Answer(410, body=b"gone")
     receiver.answers.clear()
-    config.write_text(config.read_text() + 'timeout = "1s"\n')
     done = invoke("monitor", "--config", config, "--test-alert")
     assert done.exit_code == 1
     assert "webhook: did not take it: HTTP 410: gone" in done.stdout
