@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from streamgauge.harness.errors import TargetError
 from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.interrupt import endings, leave_closed_terminal
 from streamgauge.harness.parent import end_with, watched
 
 _REFERENCE_SERVER = (sys.executable, "-m", "streamgauge.reference_server")
@@ -43,12 +44,14 @@ def server_command(*options: str) -> list[str]:
 def running(command: Sequence[str], **how: Any) -> Iterator["subprocess.Popen[str]"]:
     """A process that ends with this one, if not before. `how`: as for `subprocess.Popen`.
 
-    It ignores SIGINT until it installs a handler of its own: Ctrl-C while it starts would print a traceback.
+    It ignores SIGINT until it installs a handler of its own: Ctrl-C while it starts would print a traceback. It ignores
+    SIGHUP, which a terminal that closes sends to all its processes: this one handles it, and ends the other.
     """
     parent = os.getpid()
 
     def begin() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
         end_with(parent)
 
     with (
@@ -62,8 +65,9 @@ def running(command: Sequence[str], **how: Any) -> Iterator["subprocess.Popen[st
 def wait(command: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """Run a process to its end and return its exit code. `environ` None is this process's environment.
 
-    SIGINT and SIGTERM become SIGTERM for the process, which then ends its work cleanly; a third one kills it. Returns 2
-    after a line on standard error if the process was killed or has no exit code of ours, and 3 if we had to end it.
+    Each of `interrupt.endings` becomes SIGTERM for the process, which then ends its work cleanly; a third one kills it.
+    Returns 2 after a line on standard error if the process was killed or has no exit code of ours, and 3 if we had to
+    end it.
     """
     code, interrupted = _end_of(command, env=environ)
     if code in set(Exit):
@@ -106,10 +110,11 @@ def _end_of(command: Sequence[str], **how: Any) -> tuple[int, bool]:
     def stop(*_: object) -> None:
         nonlocal stops
         stops += 1
+        leave_closed_terminal()
         if process is not None:
             process.kill() if stops > _PATIENCE else process.terminate()
 
-    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, stop) for number in endings()}
     try:
         with running(command, **how) as process:
             if stops:  # it came while the process was being started

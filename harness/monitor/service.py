@@ -22,7 +22,7 @@ class Service:
         self._supervisor = Supervisor(parts, say, self._hear)
 
     def run(self) -> Exit:
-        """Until SIGTERM or SIGINT."""
+        """Until one of `interrupt.endings`."""
         try:
             return self._supervisor.run()
         finally:

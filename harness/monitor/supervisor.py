@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from streamgauge.harness import programs
 from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.interrupt import endings, leave_closed_terminal
 
 _LOOK_EVERY = 0.2  # seconds
 _LIVED = 6.0  # seconds after which a process was not a failed start
@@ -52,8 +53,8 @@ class Supervisor:
         self._began = time.monotonic()
 
     def run(self) -> Exit:
-        """Until SIGTERM or SIGINT. MISTAKE if a process ends with that as soon as it was first started."""
-        handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        """Until one of `interrupt.endings`. MISTAKE if a process ends with that as soon as it was first started."""
+        handlers = {number: signal.signal(number, self._stop) for number in endings()}
         try:
             return self._run()
         finally:
@@ -70,6 +71,7 @@ class Supervisor:
         return True
 
     def _stop(self, *_: object) -> None:
+        leave_closed_terminal()
         self._stopping = True
 
     def _run(self) -> Exit:

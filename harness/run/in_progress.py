@@ -60,7 +60,7 @@ class RunInProgress:
         tab: StreamsTab | None,
     ) -> None:
         """Starts nothing yet. StreamgaugeError if the run is impossible; then nothing of it is in the database."""
-        self.interrupted = False  # by Ctrl-C or SIGTERM
+        self.interrupted = False  # by a signal
         self._environment = environment
         self._runner = runner
         self._settings = settings

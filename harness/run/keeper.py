@@ -7,7 +7,6 @@ import atexit
 import logging
 import math
 import os
-import signal
 import sys
 import time
 from typing import Any
@@ -21,6 +20,7 @@ from streamgauge.harness.config.secrets import advice, known_here
 from streamgauge.harness.drive.users import StreamUser, assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.interrupt import endings, leave_closed_terminal
 from streamgauge.harness.judge.store import Store
 from streamgauge.harness.native.library import LIBRARY, slower
 from streamgauge.harness.programs import tell
@@ -82,7 +82,7 @@ class Keeper:
         if options.gauge_progress:
             logging.getLogger("locust.stats_logger").setLevel(logging.WARNING)
         atexit.register(self._on_exit)
-        for number in (signal.SIGINT, signal.SIGTERM):  # of SIGTERM, Locust would know only after a run with a shape
+        for number in endings():  # of SIGTERM, Locust would know only after a run with a shape
             gevent.signal_handler(number, self._on_signal)
 
     def _check(self) -> None:
@@ -169,12 +169,13 @@ class Keeper:
         if self._quitting:  # Locust also shuts down in the greenlet of another signal; the first one ends the process
             Event().wait()
         self._quitting = True
-        if self._run is not None and not self._concluding:  # Ctrl-C or SIGTERM in the middle of a run
+        if self._run is not None and not self._concluding:  # a signal in the middle of a run
             self._run.interrupted = True
             self._runner.stop()  # fires test_stop, unless another greenlet is stopping the run
         self._concluded.wait()
 
     def _on_signal(self) -> None:
+        leave_closed_terminal()
         now = time.monotonic()
         if self._asked_at is not None:
             if now - self._asked_at > _ONE_CTRL_C:

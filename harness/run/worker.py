@@ -25,6 +25,7 @@ from streamgauge.harness.config.secrets import with_own_keys
 from streamgauge.harness.drive.users import assign
 from streamgauge.harness.errors import StreamgaugeError
 from streamgauge.harness.exit_codes import Exit
+from streamgauge.harness.interrupt import endings, leave_closed_terminal
 from streamgauge.harness.record.clock import RunClock, clock_offset, realtime_offset
 from streamgauge.harness.record.observation import StreamObservation
 from streamgauge.harness.record.vitals import VitalSample
@@ -81,7 +82,9 @@ class Worker:
         self._interrupted = False
         self._door = runner.client.door
         self._watch = MasterWatch(self._door, self._under_way, self._on_master_gone)
-        gevent.signal_handler(signal.SIGINT, self._on_sigint)
+        for number in endings():
+            if number != signal.SIGTERM:  # Locust's own
+                gevent.signal_handler(number, self._on_interrupt)
         _parse_options_once()
         messages.listen(runner, StartRun, self._on_start)
         messages.listen(runner, Stored, self._on_stored)
@@ -168,7 +171,8 @@ class Worker:
     def _under_way(self) -> bool:
         return self._run is not None and self._run.under_way
 
-    def _on_sigint(self) -> None:
+    def _on_interrupt(self) -> None:
+        leave_closed_terminal()
         if not self._interrupted:  # the second Ctrl-C is for the master: this process ends with it
             self._interrupted = True
             interrupt_main()

@@ -1,10 +1,13 @@
 """Signals to one process of several: nothing goes on alone, and what was measured is kept."""
 
 import contextlib
+import fcntl
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,15 +72,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @contextlib.contextmanager
-def run(server: ReferenceServer, folder: Path, scenario: str, *passed_on: str) -> Iterator["subprocess.Popen[str]"]:
-    """`streamgauge run` in the middle of a run without end."""
+def run(
+    server: ReferenceServer, folder: Path, scenario: str, *passed_on: str, **streams: Any
+) -> Iterator["subprocess.Popen[str]"]:
+    """`streamgauge run` in the middle of a run without end. `streams`: standard input, output and error."""
     words = [
         BIN / "streamgauge", "run", scenario, "--host", server.url, "--config", "rules.toml", "--db", "run.db",
         *(() if scenario == "shaped.py" else ("--users", 3, "--spawn-rate", 3)), "--", *passed_on,
     ]  # fmt: skip
-    with started(
-        words, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, **streams}
+    with started(words, cwd=folder, start_new_session=True, **streams) as process:
         until(lambda: count(folder / "run.db", "streams") > 0)
         yield process
 
@@ -103,6 +107,26 @@ def test_a_signal_to_the_command_alone_ends_the_run_with_what_was_measured(
         assert "is in run.db" in said
         assert alive_after(SOON, children) == []
     assert rows(folder / "run.db", "SELECT status, notes FROM runs") == [("interrupted", "[]")]
+
+
+def test_a_terminal_that_closes_ends_the_run_with_what_was_measured(server: ReferenceServer, folder: Path) -> None:
+    ours, terminal = pty.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    becomes_its_terminal = {"preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
+    with run(server, folder, "hasty.py", *processes(2), **streams, **becomes_its_terminal) as process:
+        children = below(process)
+        for end in (terminal, ours):
+            os.close(end)
+        assert process.wait(60) == 3
+        assert alive_after(SOON, children) == []
+    assert rows(folder / "run.db", "SELECT status, notes FROM runs") == [("interrupted", "[]")]
+
+
+def test_under_nohup_a_terminal_that_closes_ends_nothing() -> None:
+    look = "import signal; from streamgauge.harness.interrupt import endings; print(signal.SIGHUP in endings())"
+    for before, ends in ([], "True"), (["nohup"], "False"):
+        done = subprocess.run([*before, sys.executable, "-c", look], capture_output=True, text=True, check=True)
+        assert done.stdout == f"{ends}\n"
 
 
 def test_a_second_ctrl_c_ends_it_at_once_and_is_no_traceback(server: ReferenceServer, folder: Path) -> None:
