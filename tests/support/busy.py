@@ -3,12 +3,13 @@
 import os
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.support.forking import FIRST
+from tests.support.forking import FIRST, before_others
 from tests.support.late import Late
 
 store, judgement = Late("streamgauge.harness.judge.store"), Late("streamgauge.harness.judge.verdict.judgement")
@@ -24,13 +25,14 @@ def again_if_busy(
     """What an attempt ends with. It gets a second one if the first says that other programs had the cores of a run.
 
     That is said only of runs that are invalid for this reason, so no other wrong verdict is tried again. An attempt
-    begins by removing what the one before it left. Its runs compute before others, if they are forks and the tests may
+    begins by removing what the one before it left. What it starts computes before all other programs, if the tests may
     ask for that: its verdict is what the test is about.
     """
-    os.environ[FIRST] = "1"
+    os.environ[FIRST] = "1"  # for forks
     try:
-        ended = attempt()
-        return attempt() if _was_busy(ended.stdout + ended.stderr) else ended
+        with ThreadPoolExecutor(1, initializer=before_others) as thread:
+            ended = thread.submit(attempt).result()
+            return thread.submit(attempt).result() if _was_busy(ended.stdout + ended.stderr) else ended
     finally:
         del os.environ[FIRST]
 

@@ -119,6 +119,12 @@ def _close(*files: int) -> None:
         os.close(file)
 
 
+def before_others() -> None:
+    """Have this thread, and the processes that it starts, compute before all that has an ordinary priority."""
+    with contextlib.suppress(PermissionError):  # mostly root alone may do so
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+
+
 def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) -> NoReturn:
     given, output, errors, *more = files
     for place, file in enumerate((given, output, errors)):
@@ -128,8 +134,7 @@ def _become(called: Callable[[], Any], order: dict[str, Any], files: list[int]) 
     os.environ.clear()
     os.environ.update(order["environment"])
     if FIRST in os.environ:
-        with contextlib.suppress(PermissionError):  # mostly root alone may do so
-            os.setpriority(os.PRIO_PROCESS, 0, -5)
+        before_others()
     for name in DESCRIPTORS:  # they have other numbers here
         if name in os.environ:
             count = len(os.environ[name].split(","))
