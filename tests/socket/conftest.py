@@ -43,11 +43,19 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made.database.close()
 
 
-@pytest.fixture(params=[pytest.param("compiled", marks=pytest.mark.compiled), "python"])
-def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways of reading sockets: whatever a test says of one holds for the other."""
-    if request.param == "python":
-        monkeypatch.setattr(library, "LIBRARY", None)
+READERS = [pytest.param("compiled", marks=pytest.mark.compiled), "python"]
+
+
+def read_with(name: str, patch: pytest.MonkeyPatch) -> None:
+    """Of `READERS`, from now on."""
+    if name == "python":
+        patch.setattr(library, "LIBRARY", None)
     elif library.LIBRARY is None:
         pytest.skip("the package was installed without a compiler")
-    monkeypatch.setattr(loop, "_LOOPS", {})
+    patch.setattr(loop, "_LOOPS", {})
+
+
+@pytest.fixture(params=READERS)
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways of reading sockets: whatever a test says of one holds for the other."""
+    read_with(request.param, monkeypatch)
