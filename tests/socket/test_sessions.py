@@ -23,6 +23,7 @@ QUICK = ("--preset", "exact", "--ttft", "5ms", "--itl", "2ms", "--tokens", "30")
 QUESTION = {"messages": [{"role": "user", "content": "How deep is it?"}], "model": "m", "max_tokens": 100_000}
 STREAM = QUESTION | {"stream": True}
 KEPT = {"x-gauge-resumable": "30s"}
+SLOW = {"x-gauge-itl": "50ms"}  # 1.5 s: who leaves at once leaves in the middle, also on a busy machine
 ENDLESS = {"x-gauge-ttft": "0ms", "x-gauge-itl": "2ms", "x-gauge-tokens": "100000"}
 
 every_dialect = pytest.mark.parametrize("path", PATHS)
@@ -63,7 +64,7 @@ def test_a_client_that_was_dropped_anywhere_gets_exactly_the_rest(client: httpx.
 
 @every_dialect
 def test_a_client_that_comes_back_in_the_middle_follows_live_to_the_end(client: httpx.Client, path: str) -> None:
-    id, said = dropped(client, path, 4)
+    id, said = dropped(client, path, 4, **SLOW)
     rest = client.post(path, json=in_dialect(path, STREAM), headers={"last-event-id": f"{id}:4"}).text
     assert said + rest == client.get(f"/streams/{id}/events").text
     assert client.get(f"/streams/{id}").json()["tokens"] == {"generated": 30, "sent": 30, "wasted": 0}
@@ -78,7 +79,7 @@ def test_event_ids_change_nothing_for_a_client_that_does_not_use_them(server: Re
 
 
 def test_several_clients_read_one_generation_each_from_its_own_place(client: httpx.Client) -> None:
-    id, _ = dropped(client, "/chat/stream", 3, **{"x-gauge-itl": "5ms"})
+    id, _ = dropped(client, "/chat/stream", 3, **SLOW)
     with contextlib.ExitStack() as stack:
         readers = [
             stack.enter_context(client.stream("GET", f"/streams/{id}/events", headers={"last-event-id": f"{id}:{k}"}))
@@ -146,7 +147,7 @@ def test_a_generation_outlives_its_client_for_the_grace_and_is_then_cancelled() 
         wait_for(lambda: counts(server.url)["reference_streams_ended_total:disconnected"] == 1)
         (row,) = server.truth()
         seen = counts(server.url)
-        assert 25 < row["tokens"] < 1_000  # it continued, but only for the grace time
+        assert 25 < row["tokens"] < 10_000  # of 100,000: it continued, but only for the grace time
         assert (seen["reference_tokens_generated_total"], seen["reference_tokens_delivered_total"]) == (
             row["tokens"],
             len(row["sent"]),
@@ -157,8 +158,7 @@ def test_a_generation_outlives_its_client_for_the_grace_and_is_then_cancelled() 
 
 
 def test_an_answer_that_ends_without_subscribers_is_kept_for_the_grace_and_then_wasted() -> None:
-    # The answer takes 450 ms: clients that leave after its first event leave early in it, also on a busy machine.
-    short = {"x-gauge-resumable": "600ms", "x-gauge-itl": "15ms"}
+    short = SLOW | {"x-gauge-resumable": "5s"}
     with reference_server(*QUICK) as server, httpx.Client(base_url=server.url) as client:
         lost, _ = dropped(client, "/chat/stream", 1, **short)
         id, said = dropped(client, "/chat/stream", 1, **short)
@@ -187,7 +187,7 @@ def test_cancelling_a_resumable_stream_ends_it_for_all_subscribers(client: httpx
 
 
 def test_the_audit_says_when_each_event_was_generated_and_first_delivered(client: httpx.Client) -> None:
-    id, _ = dropped(client, "/v1/messages", 10)
+    id, _ = dropped(client, "/v1/messages", 10, **SLOW)
     wait_for(lambda: bool(client.get(f"/streams/{id}").json()["state"] == "completed"))
     audit = client.get(f"/streams/{id}/audit").json()
     assert audit["tokens"]["generated"] == 30 > audit["tokens"]["delivered"] > 0
@@ -228,7 +228,7 @@ def test_a_subscriber_that_reads_nothing_does_not_delay_others(idle: str) -> Non
             *QUICK, "--resumable", "30s", "--send-buffer", "8192", "--idle", idle, "--drain", "0s"
         ) as server,
         httpx.Client(base_url=server.url, timeout=20) as client,
-        client.stream("POST", "/chat/stream", json=STREAM, headers=ENDLESS) as answer,
+        client.stream("POST", "/chat/stream", json=STREAM, headers=ENDLESS | SLOW) as answer,
         socket.socket() as stuck,
     ):
         pieces = answer.iter_text()
