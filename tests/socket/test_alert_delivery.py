@@ -18,7 +18,7 @@ from tests.support.alert_bench import SECRET, Bench
 from tests.support.alert_servers import LONGEST_WAIT, Answer, Receiver, http_receiver
 from tests.support.alerts import firing, resolved
 
-SOON = Duration.parse("1s")
+SOON = Duration.parse("1s")  # of receivers that do not answer
 
 
 def webhook(receiver: Receiver, **other: Any) -> Webhook:
@@ -183,13 +183,13 @@ def test_an_attempt_without_an_answer_is_repeated_and_marked_as_a_repetition(ben
     bench.put([hook], firing("k1"))
     bench.deliver(hook)
     bench.now += 6
-    bench.deliver(hook)
+    bench.deliver(webhook(receiver))
     assert ids(receiver) == ["k1.firing", "k1.firing"]
     assert [got.document["may_be_repeated"] for got in receiver.got] == [False, True]
 
 
 def test_an_attempt_that_was_refused_a_connection_is_no_repetition(bench: Bench, receiver: Receiver) -> None:
-    nobody = Webhook(url="http://127.0.0.1:9/", name="webhook", timeout=SOON)
+    nobody = Webhook(url="http://127.0.0.1:9/", name="webhook")
     bench.put([nobody], firing("k1"))
     bench.deliver(nobody)
     assert bench.states()[0][2:] == ("waiting", "not reached: All connection attempts failed")

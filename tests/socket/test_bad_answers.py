@@ -28,7 +28,6 @@ from tests.support.hostile import (
 )
 
 pytestmark = pytest.mark.usefixtures("reader")
-SHORT = "200ms"  # a timeout that a test waits for
 GOOD = tokens(3) + DONE
 
 
@@ -99,8 +98,8 @@ def test_an_endless_slow_stream_ends_at_the_total_timeout() -> None:
             time.sleep(0.02)
 
     with scripted(script) as server:
-        seen = observe(server.url, timeouts={"total": "1s"})
-    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "total for 1 s")
+        seen = observe(server.url, timeouts={"total": "2s"})
+    assert (seen.outcome, seen.detail) == (Outcome.TIMED_OUT, "total for 2 s")
     assert content(seen) > 1
 
 
@@ -262,7 +261,8 @@ def test_a_terminal_event_completes_a_stream_whose_http_message_stays_open(proto
 def test_a_stream_that_stays_open_ends_at_its_terminal_event() -> None:
     with scripted(held(CHUNKED, chunk(GOOD))) as server:
         seen = observe(server.url)
-    assert seen.ended_at - seen.chunks[-1].at < 50_000_000  # not when the client had made sure of it, 0.2 s later
+    # Not when the client had made sure of it, 0.2 s later. Times are kept to the microsecond.
+    assert seen.ended_at - seen.chunks[-1].at <= (seen.read_lag_max or 0) + 1_000
 
 
 def test_a_report_that_ends_a_plain_stream_completes_it_though_it_stays_open() -> None:

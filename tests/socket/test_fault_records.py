@@ -74,7 +74,7 @@ def test_every_fault_is_among_the_recorded_ones() -> None:
 def test_the_harness_records_each_fault_with_its_outcome(server: ReferenceServer, fault: str) -> None:
     outcome, kept, server_outcome, tokens = RECORDED[fault]
     before = met(server)
-    patience = {"idle" if kept else "first_token": "200ms"} if outcome is Outcome.TIMED_OUT else {}
+    patience = {"idle" if kept else "first_token": "2s"} if outcome is Outcome.TIMED_OUT else {}
 
     def ask(protocol: str) -> StreamObservation:
         return observe(server.url, protocol=protocol, headers={"x-gauge-fault": fault}, timeouts=patience)

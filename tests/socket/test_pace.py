@@ -10,6 +10,7 @@ from pathlib import Path
 import gevent
 import pytest
 
+from streamgauge.harness.drive import network
 from streamgauge.harness.judge.verdict.judgement import Judgement
 from streamgauge.harness.judge.verdict.sla import RuleStatus
 from streamgauge.harness.judge.verdict.validity import Validity
@@ -42,7 +43,7 @@ def streams_of(url: str, persons: int, link: str = "direct") -> list[StreamObser
     def stream() -> StreamObservation:
         person = client(url)
         try:
-            return ask(person, link=link)
+            return ask(person, link=network.find(link))
         finally:
             person.close()
 

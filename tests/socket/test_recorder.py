@@ -110,7 +110,7 @@ def test_a_stop_of_the_loop_is_measured_whatever_stops_it(
         gevent.sleep(0.05)
     recorder.stop()
     stopped = [s.value for batch in delivered for s in batch.vitals if s.vital is Vital.LOOP_STOPPED]
-    assert 350 < sum(stopped) < 2_000
+    assert 350 < sum(stopped) < 20_000
     assert stopped[0] == 0, "the first sample is from the start"
 
 

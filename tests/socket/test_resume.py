@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from streamgauge.harness.drive import clients
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Profile
+from streamgauge.harness.drive import clients, network
 from streamgauge.harness.drive.reading.resumption import Place
 from streamgauge.harness.drive.site import Site
 from streamgauge.harness.record.clock import RunClock
@@ -20,16 +22,16 @@ from tests.support.reference import ReferenceServer, counts, reference_server
 from tests.support.resuming import ask, lost_and_duplicated, replies, road, tried
 
 TOKENS = 12
-# 1.2 s, of which a busy server has begun with some and not with all when a link breaks after half of it.
-SLOWLY = {"x-gauge-itl": "100ms"}
-HALF = 600_000_000  # ns
+# 3 s, of which a busy server has begun with some and not with all when a link breaks after half of it.
+SLOWLY = {"x-gauge-itl": "250ms"}
+HALF = 1_500_000_000  # ns
 PROTOCOLS = ("plain_sse", "openai_chat", "anthropic_messages")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReferenceServer]:
     quick = ("--preset", "exact", "--ttft", "10ms", "--itl", "20ms", "--tokens", str(TOKENS))
-    with reference_server(*quick, "--resumable", "5s") as running:
+    with reference_server(*quick, "--resumable", "30s") as running:
         yield running
 
 
@@ -58,9 +60,10 @@ def test_after_a_cell_change_the_rest_of_the_answer_comes_over_another_connectio
 
 
 def test_data_on_the_link_when_it_broke_is_sent_again_and_does_not_count_as_duplicated(server: ReferenceServer) -> None:
-    """The question is there after 0.8 s; the first words take another half second to the person."""
-    person = client(server.url, headers={"x-gauge-itl": "40ms"})
-    first, second = tried(person, road(1_100_000_000, "slow_3g"), road(name="slow_3g"))
+    """The question is there after 4.5 s; the first words take another 1.5 s to the person."""
+    person = client(server.url, headers={"x-gauge-itl": "500ms"})
+    moon = network.find("moon", {"moon": Profile(rtt=Duration.parse("3s"))})
+    first, second = tried(person, road(7_500_000_000, moon), road(profile=moon))
     assert first.outcome is Outcome.CANCELLED
     assert first.content_chunks < sum(each.kind in CONTENT for each in first.chunks)
     assert first.content_chunks + second.content_chunks == TOKENS
@@ -141,7 +144,7 @@ def test_a_server_that_keeps_no_answers_is_asked_again(server: ReferenceServer) 
 
 
 def test_the_resume_gap_of_a_person_without_content_begins_with_the_question(server: ReferenceServer) -> None:
-    person = client(server.url, headers={"x-gauge-ttft": "1200ms"}, protocol="anthropic_messages")
+    person = client(server.url, headers={"x-gauge-ttft": "3s"}, protocol="anthropic_messages")
     first, second = tried(person, road(HALF), road())
     assert first.content_chunks == 0
     assert first.chunks, "events with ids, before the model said anything"

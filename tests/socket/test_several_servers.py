@@ -39,7 +39,7 @@ def url() -> Iterator[str]:
     """Two servers on one port of two addresses, the second with a slow model."""
     with reference_server(*QUICK, "--ttft", "10ms") as fast:
         port = fast.url.rpartition(":")[2]
-        with reference_server(*QUICK, "--ttft", "150ms", "--host", ADDRESSES[1], "--port", port):
+        with reference_server(*QUICK, "--ttft", "400ms", "--host", ADDRESSES[1], "--port", port):
             yield f"http://localhost:{port}"
 
 

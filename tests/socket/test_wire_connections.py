@@ -9,6 +9,8 @@ from pathlib import Path
 import gevent
 import pytest
 
+from streamgauge.harness.config.duration import Duration
+from streamgauge.harness.config.schema import Profile
 from streamgauge.harness.drive import network, prompts
 from streamgauge.harness.drive.behaviour import Plan
 from streamgauge.harness.drive.clients.question import Question
@@ -41,6 +43,7 @@ WHOLE = CHUNKED + chunk(tokens(3) + DONE) + LAST
 
 
 def test_a_connection_that_dies_while_the_request_is_on_a_slow_link_is_no_send_lag() -> None:
+    far = network.find("far", {"far": Profile(rtt=Duration.parse("4s"))})
     connections = []
 
     def script(peer: Peer) -> None:
@@ -48,18 +51,18 @@ def test_a_connection_that_dies_while_the_request_is_on_a_slow_link_is_no_send_l
         peer.request()
         peer.send(WHOLE)
         if len(connections) == 1:
-            time.sleep(0.05)  # and then it hangs up, while the second question is on the link for 200 ms and more
+            time.sleep(0.05)  # and then it hangs up, while the second question is on the link for two seconds
 
     with scripted(script) as server:
         person = client(server.url)
         ask(person)
-        seen = ask(person, link="slow_3g")
+        seen = ask(person, link=far)
         person.close()
     assert (seen.outcome, len(connections)) == (Outcome.COMPLETED, 2)
     assert seen.send_lag is not None
-    assert seen.send_lag < 100_000_000
+    assert seen.send_lag < 2_000_000_000
     assert seen.connected_at is not None
-    assert seen.connected_at - seen.due_at > 200_000_000, "what it cost is in the stream's time"
+    assert seen.connected_at - seen.due_at > 2_000_000_000, "what it cost is in the stream's time"
 
 
 def test_a_lingering_connection_stays_open_and_is_not_used_again() -> None:
@@ -193,8 +196,8 @@ def test_no_stream_leaves_a_reference_cycle_however_it_ends() -> None:
     ]
     plans = [Plan(), Plan(leave_after=10_000_000), Plan(leave_after_chunks=1, abort=True)]
     with scripted(*scripts * (len(plans) + 1)) as server, scripted(reset_in_handshake) as resetting:
-        # On a busy machine a server needs more than 20 ms at times, and then an answer that was to complete times out.
-        person = client(server.url, fresh=True, timeouts={"idle": "100ms"}, limits={"stream_bytes": 500})
+        # On a busy machine a server needs some time, and then an answer that was to complete must not time out.
+        person = client(server.url, fresh=True, timeouts={"idle": "1s"}, limits={"stream_bytes": 500})
         refused = client("http://127.0.0.1:9")
         in_handshake = client(resetting.url.replace("http:", "https:"))
         for _ in scripts:  # what is made once is made now

@@ -36,6 +36,7 @@ UNTIL_CLOSED = HEAD + b"connection: close\r\n\r\n"
 DONE = b"data: [DONE]\n\n"
 LAST = b"0\r\n\r\n"
 _GIVE_UP = 10  # seconds until a test that hangs fails instead
+_ESTABLISHED = b"\1"  # `tcpi_state` of Linux
 _RECEIVED, _SENT, _SENT_AGAIN = 128, 200, 208  # see `_tcp`
 
 IDENTITY = {
@@ -93,12 +94,14 @@ class Peer:
             self.sent.append((before, time.monotonic_ns()))
 
     def until_read(self) -> None:
-        """Wait until the client, of this process, has read all that was sent: the next piece is a read of its own.
+        """Wait until the client, of this process, has read all that was sent, or has gone.
+
+        Then the next piece is a read of its own.
 
         Only on Linux, whose sockets tell how many bytes came and how many of them nobody has read.
         """
         give_up_at = time.monotonic() + _GIVE_UP
-        while not _has_read(self.sock):
+        while not _has_read(self.sock) and self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == _ESTABLISHED:
             assert time.monotonic() < give_up_at, "the client does not read"
             time.sleep(0.0005)
 
@@ -273,10 +276,15 @@ def client(url: str, *, fresh: bool = False, clock: RunClock | None = None, **se
     return WireClient(Site.of(url, target(**settings), clock), fresh=fresh)
 
 
-def ask(person: WireClient, plan: Plan | None = None, link: str = "direct", text: str = "Hello?") -> StreamObservation:
+def ask(
+    person: WireClient,
+    plan: Plan | None = None,
+    link: network.Network = network.NETWORKS["direct"],
+    text: str = "Hello?",
+) -> StreamObservation:
     """One stream, due now."""
     person.prepare()
-    road = network.Link(network.find(link), 1)
+    road = network.Link(link, 1)
     question = Question(prompts.ask(text), plan or Plan(), road, time.monotonic_ns(), IDENTITY)
     return person.stream(question).observation
 

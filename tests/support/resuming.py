@@ -15,8 +15,8 @@ from tests.support.hostile import (
 GOES_ON = Plan(reconnect=Reconnect(5, seed=1))
 
 
-def road(breaks_at: int | None = None, name: str = "direct") -> network.Link:
-    link = network.Link(network.find(name), 1)
+def road(breaks_at: int | None = None, profile: network.Network = network.NETWORKS["direct"]) -> network.Link:
+    link = network.Link(profile, 1)
     link.breaks_at = breaks_at
     return link
 
