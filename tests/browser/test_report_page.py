@@ -91,14 +91,24 @@ def test_the_table_of_streams_is_sorted_and_searched(report: Page) -> None:
     assert {row.locator("td").nth(3).inner_text() for row in rows.all() if row.is_visible()} == {"refused"}
 
 
+def test_a_phone_shows_the_answers_before_the_figures_and_their_choice(report: Page) -> None:
+    report.set_viewport_size({"width": 390, "height": 844})
+    assert report.locator(".answers dt").count() == 2
+    expect(report.locator(".answers")).to_be_in_viewport()
+
+    def ends(selector: str) -> tuple[float, float]:
+        box = report.locator(selector).first.bounding_box()
+        assert box is not None
+        return box["y"], box["y"] + box["height"]
+
+    (_, answers), (choice_top, choice), (facts, _) = ends(".answers"), ends("#part"), ends(".facts")
+    assert answers <= choice_top
+    assert choice <= facts <= choice + 100, "the choice stands right above the figures that it switches"
+
+
 def test_a_choice_of_streams_switches_the_figures_and_back(report: Page) -> None:
     whole = fact(report, "P95 TTFT")
     choice = report.get_by_label("Figures of")
-    report.set_viewport_size({"width": 390, "height": 844})
-    expect(choice).to_be_in_viewport()  # also of a phone: it stands above what it switches
-    assert report.evaluate("document.querySelector('#part').getBoundingClientRect().bottom") <= report.evaluate(
-        "document.querySelector('.facts').getBoundingClientRect().top"
-    )
     course = report.locator(".course").get_attribute("aria-label")
     choice.select_option(label="slow_4g")
     assert fact(report, "P95 TTFT") != whole
