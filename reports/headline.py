@@ -44,7 +44,8 @@ def _missed(judgement: Judgement, alike: list[Verdict]) -> str:
     is_infinite = any(verdict.observed == math.inf for verdict in alike)
     ranked = sorted(alike, key=lambda each: (is_infinite and each.figure in OF_FAILURES, _used(each)), reverse=True)
     others = [verdict for verdict in judgement.verdicts if verdict not in alike]
-    kept = "; everything else kept" if others and all(each.status is RuleStatus.MET for each in others) else ""
+    rest = "the other rule is" if len(others) == 1 else f"the other {len(others)} rules are"
+    kept = f"; {rest} MET" if others and all(each.status is RuleStatus.MET for each in others) else ""
     only_lost = [verdict for verdict in ranked if _came_in_time(verdict)]
     if len(only_lost) == len(ranked):
         only_lost = []
@@ -69,7 +70,7 @@ def _not_tested(verdicts: list[Verdict]) -> str:
 
 
 def _listed(rules: list[str], between: str = ", ") -> str:
-    more = [f"and {len(rules) - MOST_RULES} more"] if len(rules) > MOST_RULES else []
+    more = [f"and {some(len(rules) - MOST_RULES, 'other rule')}"] if len(rules) > MOST_RULES else []
     return between.join([*rules[:MOST_RULES], *more])
 
 

@@ -41,7 +41,7 @@ _OF_EVERYBODY = ("server_paused", "lone_stalls")  # findings about freezes that 
 
 @dataclass(frozen=True)
 class _Apart:
-    """A part of a run that is surely worse off than another."""
+    """A part of a run that is clearly worse off than another."""
 
     by: float  # how much
     part: Part
@@ -56,14 +56,14 @@ def worst_off(run: Material) -> str:
     found = [worst for worst in (failing, *(_worst_by(look, several) for look in noticed)) if worst is not None]
     told = [f"{_named(run, apart.part)}: {apart.told(run)}." for apart in found]
     if failing is None and (failed := failures(run)):
-        alike = f"Everybody: {failed}, and no group’s surely more often than another’s."
+        alike = f"Everybody: {failed}, and no group clearly more often than another."
         return " ".join([alike, *(f"Of those that were answered: {each}" for each in told[:1])])
     if told:
         return " Also ".join([told[0], *(f"{each[:1].lower()}{each[1:]}" for each in told[1:])])
     if frozen := [finding.sentence for finding in run.judgement.findings if finding.id in _OF_EVERYBODY]:
         return f"Everybody: {frozen[0][:1].lower()}{frozen[0][1:]}."
     if over := _freezes(run):
-        return f"Everybody: {over}; no group surely waits longer than another."
+        return f"Everybody: {over}; no group clearly waits longer than another."
     return _nobody(run, several)
 
 
@@ -94,7 +94,7 @@ def _nobody(run: Material, several: Sequence[Sequence[Part]]) -> str:
         nobody = "All streams are of one user class and one network, so no group can be told apart"
     else:
         keys = " or ".join(_KEYS[parts[0].key] for parts in several)
-        nobody = f"No group is noticeably worse off: no {keys} surely fails more often or waits noticeably longer"
+        nobody = f"No group is noticeably worse off: no {keys} clearly fails more often or waits noticeably longer"
     others = [finding.sentence for finding in run.judgement.findings if finding.id in _OF_SOME]
     return f"{nobody}. But: {others[0]}." if others else f"{nobody}."
 

@@ -88,7 +88,7 @@ def test_freezes_beyond_a_limit_are_told_with_whose_they_are(tmp_path: Path) -> 
     few = [observation(chunks, due=4_000.0 * n, user="Reader", network="none") for n in range(8)]
     found = told(tmp_path / "server.db", [*EVEN, *few], rules=rules)
     assert found[WORST].startswith("Everybody: answers freeze: one in 100 waits 2,8")
-    assert found[WORST].endswith(" in mid-answer (limit 500 ms); no group surely waits longer than another.")
+    assert found[WORST].endswith(" in mid-answer (limit 500 ms); no group clearly waits longer than another.")
     assert found[WHOSE].startswith("Freezes: the server; 8 of 8 gaps of a second and more were there before the link.")
     chunks = [("text", 200.0), ("text", 220.0)]
     linked = [observation(chunks, link=[0, 3_000], user="Reader", network="none") for _ in range(8)]
@@ -107,7 +107,7 @@ def test_where_no_user_class_stands_out_a_server_may(tmp_path: Path) -> None:
 
 def test_where_nobody_stands_out_nobody_is_named(tmp_path: Path) -> None:
     found = told(tmp_path / "run.db", [*EVEN, *ttfts(range(200, 400), user="Writer")])
-    assert found[WORST].startswith("No group is noticeably worse off: no user class surely fails more often")
+    assert found[WORST].startswith("No group is noticeably worse off: no user class clearly fails more often")
     assert told(tmp_path / "one.db", EVEN)[WORST].startswith("All streams are of one user class and one network")
 
 
@@ -132,7 +132,7 @@ def test_a_run_in_which_all_failed_says_how(tmp_path: Path) -> None:
 def test_failures_come_before_the_times_of_the_others(tmp_path: Path) -> None:
     refused = [empty(Outcome.REFUSED, http_status=503, detail='HTTP 503: {"error": "overloaded"}')] * 30
     answered = told(tmp_path / "run.db", [*EVEN, *refused])
-    assert answered[WORST] == "Everybody: 30 of 230 streams failed, and no group’s surely more often than another’s."
+    assert answered[WORST] == "Everybody: 30 of 230 streams failed, and no group clearly more often than another."
     found = answered[WHOSE]
     assert found.startswith(
         "The server: 30 of 230 streams failed, most of them refused: HTTP 503. P95 TTFT of the others is "
