@@ -15,8 +15,11 @@ MOST_RULES = 4
 _LEAST_LONGER = 1.5  # times: a run that is hardly longer would hardly settle more
 
 
-def headline(judgement: Judgement) -> str:
-    """The missed or inconclusive rules, the worst first; if all are met, the one that is nearest to its limit."""
+def headline(judgement: Judgement, load: str) -> str:
+    """The missed or inconclusive rules, the worst first; if all are met, the one that is nearest to its limit.
+
+    `load`: what a met rule holds for.
+    """
     if not judgement.totals.streams:
         return sentence(f"Nothing was measured: the run has no stream. {judgement.reason}")
     if judgement.verdict == "invalid":
@@ -33,9 +36,9 @@ def headline(judgement: Judgement) -> str:
         settled_by = _would_settle(alike, judgement.seconds)
         rules = f": {_listed([_unsettled(verdict) for verdict in alike])}" if alike else ""
         return sentence(f"{judgement.reason}{rules}{settled_by}") + _not_tested(untested)
-    if judgement.verdict == "met" and len(alike) > 1:
-        nearest = max(alike, key=_used)
-        return sentence(f"{judgement.reason}. The nearest to its limit: {_told(nearest)}") + _not_tested(untested)
+    if judgement.verdict == "met":
+        nearest = f". The nearest to its limit: {_told(max(alike, key=_used))}" if len(alike) > 1 else ""
+        return sentence(f"with {load}, {judgement.reason}{nearest}") + _not_tested(untested)
     return sentence(judgement.reason) + _not_tested(untested)
 
 

@@ -102,6 +102,7 @@ class Panel:
     percentiles: Table | None = None  # shown before the charts; the reader may choose of which streams
     pointers: tuple[str, ...] = ()  # what to try next, in short; only in the first panel
     status: str | None = None  # the run's verdict; only in the first panel
+    about: str = ""  # what was tested, when, and under which load; only in the first panel
     remarks: tuple[str, ...] = ()  # that change nothing, at the end; only in the first panel
     counted: str = ""  # how many streams there were, and how they ended; only in the first panel
 

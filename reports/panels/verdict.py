@@ -24,7 +24,8 @@ def draw(run: Material) -> Panel:
     return Panel(
         name="verdict",
         title=judgement.verdict,
-        lead=headline(judgement),
+        about=_about(run),
+        lead=headline(judgement, _load(run)),
         facts=_facts(run),
         answers=answers(run),
         picture=course_svg.draw(run),
@@ -62,17 +63,22 @@ def _facts(run: Material) -> tuple[Fact, ...]:
     return tuple(found)
 
 
+def _about(run: Material) -> str:
+    """`chat against https://staging.example, 28 Nov 2026, 12:04:12 UTC, with up to 50 users for 1 min 15 s`."""
+    of = run.judgement.run
+    return f"{of.scenario} against {of.host}, {_when(of.started_at)}, with {_load(run)}{_ending(of)}"
+
+
+def _load(run: Material) -> str:
+    """`up to 50 users for 1 min 15 s`."""
+    users = run.timeline.users
+    most = f"up to {some(round(max(users)), 'user')}" if users else "an unknown number of users"
+    return f"{most} for {span(run.judgement.took)}"
+
+
 def _identity(run: Material) -> list[tuple[Cell, ...]]:
     judgement = run.judgement
-    users = run.timeline.users
-    rows: list[tuple[Cell, ...]] = [
-        ("Scenario", judgement.run.scenario),
-        ("Host", judgement.run.host),
-        ("When", _when(judgement.run.started_at)),
-        ("How long", f"{span(judgement.took)}{_ending(judgement.run)}"),
-        ("Users", f"up to {max(users):,.0f} at once" if users else "not counted"),
-        ("Run", judgement.run.id),
-    ]
+    rows: list[tuple[Cell, ...]] = [("Run", judgement.run.id)]
     if run.since is not None:
         compared = run.since.runs
         rows.append(("Baseline", f"{run.since.name}, {some(len(compared), 'run')} up to {compared[-1]}"))

@@ -163,7 +163,15 @@ def test_the_rule_nearest_to_its_limit_is_told_and_a_full_share_is_far_from_it(t
     rules = "p95(ttft) < 1s", "completion_rate > 98%"
     html, judgement = rendered(tmp_path / "run.db", ttfts([500.0] * 400), *rules)
     assert judgement.verdict == "met"
-    assert "The nearest to its limit: p95(ttft) was 500 ms (limit 1,000 ms)." in html
+    told = "all 2 rules met. The nearest to its limit: p95(ttft) was 500 ms (limit 1,000 ms)."
+    assert f"With an unknown number of users for 10 s, {told}" in html
+
+
+def test_a_page_begins_with_what_was_tested_and_when(tmp_path: Path) -> None:
+    ran = {"scenario": "chat", "host": "https://staging.example", "started_at": "2026-11-28T12:04:12+00:00"}
+    html, _ = rendered(tmp_path / "run.db", ttfts([500.0] * 40), "p95(ttft) < 1s", **ran)
+    told = "chat against https://staging.example, 28 Nov 2026, 12:04:12 UTC, with an unknown number of users for 10 s"
+    assert told in html[: html.index("<h1>")]
 
 
 def test_a_page_never_takes_the_place_of_a_database(tmp_path: Path) -> None:
