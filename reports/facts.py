@@ -9,18 +9,19 @@ from streamgauge.harness.config.schema import Where
 from streamgauge.harness.judge.compare.since_accepted import Since
 from streamgauge.harness.judge.figures import change, changes, figure, some
 from streamgauge.harness.judge.measure.rates import RATES, Figure
-from streamgauge.harness.judge.measure.statistics import ratio_interval
-from streamgauge.harness.judge.verdict.sla import WORST_FIRST, Verdict, never
+from streamgauge.harness.judge.measure.statistics import Interval, ratio_interval
+from streamgauge.harness.judge.verdict.sla import WORST_FIRST, RuleStatus, Verdict, never
 from streamgauge.harness.judge.verdict.summary import Summary
 from streamgauge.harness.judge.wording import shortened
 from streamgauge.reports import course_svg
 from streamgauge.reports.facets import METRICS
 from streamgauge.reports.material import Material
-from streamgauge.reports.panel import Cell, Fact, Mark, Picture, Table, figure_or_never, interval_of
+from streamgauge.reports.panel import TOO_FEW, Cell, Fact, Mark, Picture, Table, figure_or_never, interval_of
 
 _TITLES = {"ttft": "TTFT", "itl": "ITL", "tpot": "TPOT", "e2e": "E2E", "longest_stall": "Longest stall"}
 _LATENCY = {"ttft": "TTFT", "itl": "ITL", "longest_stall": "longest stall"}
 _RATES = {"error_rate": "Error rate", "completion_rate": "Completion rate"}
+_LONGEST_REASON = 160  # characters
 _COLUMNS = ("", ">P50", ">P95", ">95 % interval", ">P99", ">n", ">Failed", ">P95 with failures")
 
 
@@ -57,11 +58,15 @@ def of_latency(
         asked = {rule.subject.aggregation for rule in rules if rule.figure == name and rule.where == Where()}
         q = next((q for q in ("p95", "p99", "p50") if q in asked), "p95")  # the one that a rule is about
         value, interval = getattr(summary.quantiles, q), getattr(summary.intervals, q)
-        doubt = f"{interval_of(interval, 'ms')}, n = {summary.n:,}" if value is not None else f"n = {summary.n:,}"
+        doubt = f"{_interval(interval, 'ms')}, n = {summary.n:,}" if value is not None else f"n = {summary.n:,}"
         if summary.failed:
             doubt += f"; {summary.failed:,} never had one"
         subject = f"{q}({name})"
         yield _judged(Fact(f"{q.upper()} {title}", figure(value, "ms"), doubt, _since(since, subject)), subject, rules)
+
+
+def _interval(interval: Interval, unit: str) -> str:
+    return f"interval: {TOO_FEW}" if None in interval else interval_of(interval, unit)
 
 
 def of_rates(rates: Mapping[str, Figure], since: Since | None = None, rules: Sequence[Verdict] = ()) -> Iterator[Fact]:
@@ -69,7 +74,7 @@ def of_rates(rates: Mapping[str, Figure], since: Since | None = None, rules: Seq
         rate = rates[name]
         doubt = f"{rate.hits or 0:,} of {some(rate.n, 'stream')}"
         if rate.hits is not None and rate.n:
-            doubt = f"{interval_of(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
+            doubt = f"{_interval(ratio_interval(rate.hits, rate.n), 'ratio')}; {doubt}"
         yield _judged(Fact(title, figure(rate.value, "ratio"), doubt, _since(since, name)), name, rules)
 
 
@@ -79,8 +84,11 @@ def _judged(fact: Fact, subject: str, rules: Sequence[Verdict]) -> Fact:
     if not about:
         return fact
     worst = min(about, key=lambda rule: WORST_FIRST.index(rule.status))
-    limit = f"limit {figure_or_never(worst.limit, worst.unit)}"
-    if worst.observed == math.inf:
+    shown = figure_or_never(worst.limit, worst.unit)
+    limit = f"limit {shown}"
+    if worst.status is RuleStatus.INCONCLUSIVE:
+        limit += f": {shortened(worst.reason.replace(f'the limit of {shown}', 'it'), _LONGEST_REASON)}"
+    elif worst.observed == math.inf:
         limit += f", as {never(worst.failed, worst.waiting)}"
     return replace(fact, rule=Mark(worst.status.value), limit=limit)
 

@@ -35,6 +35,8 @@ class Link:
 
 Cell = str | Mark | Link
 
+TOO_FEW = "too few streams to tell"  # in place of an interval
+
 
 @dataclass(frozen=True)
 class Table:
@@ -162,8 +164,11 @@ def figure_or_never(value: float | None, unit: str) -> str:
 
 
 def interval_of(interval: Interval | None, unit: str) -> str:
+    """`389–447`; a dash without an interval, or if neither of its ends is known."""
     if interval == (math.inf, math.inf):
         return "never"
+    if interval is not None and (interval.low is None) != (interval.high is None):
+        return TOO_FEW
     return between_or(NONE, interval, unit)
 
 

@@ -54,10 +54,7 @@ def _needed_is_missing(verdict: Verdict) -> bool:
 def _notes(verdicts: list[Verdict]) -> tuple[str, ...]:
     if not verdicts:
         return ()
-    notes = [
-        "A rule is met or missed only when its whole 95 % interval is on one side of the limit. "
-        "A question mark is an end for which there are too few samples."
-    ]
+    notes = ["A rule is met or missed only when its whole 95 % interval is on one side of the limit."]
     if any(verdict.failed for verdict in verdicts):
         notes.append(
             "A failed stream counts as an answer that never came (∞); otherwise failing fast would look good. "

@@ -119,6 +119,17 @@ def test_a_key_number_has_the_verdict_of_its_rule_and_the_streams_are_counted(tm
     assert "201 streams: 180 completed, 20 failed, 1 still running when the run ended." in html
 
 
+def test_a_key_number_without_a_verdict_says_why_and_an_open_interval_says_so(tmp_path: Path) -> None:
+    html, judgement = rendered(tmp_path / "run.db", ttfts([500.0] * 40), "p95(ttft) < 1s", "error_rate < 1%")
+    assert judgement.metrics["ttft"].intervals.p95.high is None
+    seen = Page(html)
+    assert "interval: too few streams to tell, n = 40" in seen.text
+    assert "limit 1,000 ms: 40 streams are too few for this interval; about 72 streams would settle it" in seen.text
+    assert "limit 1.0 %: the interval crosses it; about 368 streams would settle it" in seen.text
+    assert [row[5] for row in seen.tables["Rules"][1:]] == ["too few streams to tell", "0–8.8"]
+    assert "–?" not in seen.text
+
+
 def test_a_rule_missed_only_by_streams_that_failed_is_told_apart(tmp_path: Path) -> None:
     streams = [*ttfts([500.0] * 180), *(empty(Outcome.REFUSED) for _ in range(20))]
     html, _ = rendered(tmp_path / "run.db", streams, "p95(ttft) < 1s", "error_rate < 1%", "p95(itl) < 1s")
@@ -171,7 +182,7 @@ def test_a_page_begins_with_what_was_tested_and_when(tmp_path: Path) -> None:
     ran = {"scenario": "chat", "host": "https://staging.example", "started_at": "2026-11-28T12:04:12+00:00"}
     html, _ = rendered(tmp_path / "run.db", ttfts([500.0] * 40), "p95(ttft) < 1s", **ran)
     told = "chat against https://staging.example, 28 Nov 2026, 12:04:12 UTC, with an unknown number of users for 10 s"
-    assert told in html[: html.index("<h1>")]
+    assert f"report · {told}" in html[: html.index("<h1>")]
 
 
 def test_a_page_never_takes_the_place_of_a_database(tmp_path: Path) -> None:
