@@ -1,9 +1,11 @@
-"""The commands of `streamgauge`, one file for each. The first seven files are no commands.
+"""The commands of `streamgauge`, one file for each. The first nine files are no commands.
 
 click_options   options and arguments that several commands share
 rules_file      the --config of the commands that judge a run again
 alerting        what --alert does
 budget          what `noise` does with --budget
+judged          what `judge` does, imported while a second process starts
+reported        the same of `report`
 searched        what `judge` does with a search for a capacity
 pages           the pages that several commands write
 several_runs    what `run` does with --repeat or --gate

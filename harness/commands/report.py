@@ -1,19 +1,11 @@
 """`streamgauge report`: the HTML page of a run."""
 
-from collections.abc import Mapping
+from contextlib import nullcontext
 
 import click
-import msgspec
 
-from streamgauge.harness.capacity import sentences
-from streamgauge.harness.capacity.found import Found
-from streamgauge.harness.capacity.kept import found_in
 from streamgauge.harness.commands import click_options
-from streamgauge.harness.commands.rules_file import rules_and_reader
-from streamgauge.harness.judge.outputs import lines, save
-from streamgauge.harness.judge.store import Aliases, Store, redact
-from streamgauge.harness.judge.verdict.rules import Rule
-from streamgauge.reports.material import gather
+from streamgauge.harness.judge.second_process import started_early
 
 
 @click.command(name="report")
@@ -35,33 +27,8 @@ def command(db: str, run_id: str | None, config: str | None, output: str, redact
     The report is one self-contained file that opens without a network. With --redact it can be mailed outside: names of
     the scenario, its user classes, networks and behaviours stay.
     """
-    rules, reader = rules_and_reader(config)
-    with Store.open(db) as store:
-        found = found_in(store, run_id)
-        if found is not None:
-            _write_search(found, output, {"redact": redacted, "config": config is not None})
-            return
-        aliases = redact(store) if redacted else None
-        if aliases is not None and rules is not None:
-            rules = [_redacted(rule, aliases) for rule in rules]
-        material = gather(store, run_id, rules, reader)
-    from streamgauge.reports import page  # noqa: PLC0415 - `gather` imports it while it waits for another process
-    from streamgauge.reports.html import ascii_page  # noqa: PLC0415
+    # A second process would read the tables themselves, with all that --redact leaves out.
+    with nullcontext() if redacted else started_early(db) as second:
+        from streamgauge.harness.commands import reported  # noqa: PLC0415 - takes as long as `second` takes to start
 
-    written = page.render(material) if aliases is None else page.render_redacted(material, aliases)
-    save(ascii_page(written), output)
-    how = ", redacted" if redacted else ""
-    lines.show(f"{output}: {material.judgement.run.id}, {material.judgement.verdict}{how}")
-
-
-def _write_search(found: Found, output: str, given: Mapping[str, bool]) -> None:
-    """The page of a search for a capacity. UsageError for an option that it does not have."""
-    from streamgauge.reports import capacity  # noqa: PLC0415 - plotly takes 0.1 s, which the page of a run needs later
-
-    click_options.refuse_of_search(given, found.run, "whose page has no such option")
-    save(capacity.render(found), output)
-    lines.show(f"{output}: {found.run}, {sentences.answer(found)[0]}")
-
-
-def _redacted(rule: Rule, aliases: Aliases) -> Rule:
-    return msgspec.structs.replace(rule, written=aliases.sla(rule.written))
+        reported.write(db, second, run_id, config, output, redacted)

@@ -4,31 +4,28 @@ SQLite hands over a row value by value, and holds Python's global lock while it 
 batches, and so all figures, are the same with and without the second process.
 """
 
-import fcntl
-import itertools
 import pickle
-import subprocess
-import sys
-from collections.abc import Generator, Iterator
-from contextlib import suppress
-from typing import BinaryIO, TextIO, cast
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import BinaryIO
 
 from streamgauge.harness import cores
 from streamgauge.harness.errors import StoreError, StreamgaugeError
+from streamgauge.harness.judge.second_process import started
 from streamgauge.harness.judge.store.database import BATCH, Store
 from streamgauge.harness.judge.store.streams import Streams
-from streamgauge.harness.programs import running
 
 FEWEST_BESIDE = 20_000  # streams for which a second process is worth its start
-_FIRST = 2  # batches that this process reads itself, while the other one starts
-_PIPE = 2**20  # bytes: with Linux's 64 KiB, the processes would wake each other a hundred times for a batch
 
 
-def measured_streams(store: Store, run_id: str, count: int) -> Iterator[Streams]:
-    """As `store.streams`, for a run of `count` streams."""
+@contextmanager
+def measured_streams(store: Store, run_id: str, count: int) -> Iterator[Iterator[Streams]]:
+    """As `store.streams`, for a run of `count` streams, within the `with` block."""
     if count < FEWEST_BESIDE or cores.usable() < 2 or _has_own_views(store):
-        return store.streams(run_id)
-    return streams_beside(store, run_id)
+        yield store.streams(run_id)
+        return
+    with streams_beside(store, run_id) as batches:
+        yield batches
 
 
 def _has_own_views(store: Store) -> bool:
@@ -36,26 +33,16 @@ def _has_own_views(store: Store) -> bool:
     return bool(store._database.execute("SELECT count(*) FROM temp.sqlite_master").fetchone()[0])
 
 
-def streams_beside(store: Store, run_id: str, batch: int = BATCH) -> Generator[Streams, None, None]:
-    """As `store.streams`, from a second process. StoreError if that ends before it has read them all."""
-    # -P: no module that happens to lie in the working directory is imported.
-    reader = [sys.executable, "-P", "-m", __package__, str(store.path), run_id, str(batch)]
-    with running(reader, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        told, batches = cast(TextIO, process.stdin), cast(TextIO, process.stdout).buffer
-        with suppress(OSError, AttributeError):  # a limit of the user's, or no Linux: it is slower, and works
-            fcntl.fcntl(batches, fcntl.F_SETPIPE_SZ, _PIPE)
-        try:
-            source = store.streams(run_id, batch=batch)
-            first = list(itertools.islice(source, 1))
-            yield from first  # its caller decodes it while this thread reads on
-            first += itertools.islice(source, _FIRST - 1)
-            with suppress(BrokenPipeError), told:  # it has ended; the other pipe tells
-                told.write(f"{first[-1].id[-1] if first else -1}\n")
-            yield from first[1:]
-            while (streams := _received(batches, store)) is not None:
-                yield streams
-        finally:
-            process.kill()
+@contextmanager
+def streams_beside(store: Store, run_id: str, batch: int = BATCH) -> Iterator[Iterator[Streams]]:
+    """As `store.streams`, from a second process, which begins at once: the store's, or a new one.
+
+    StoreError if it ends before it has read them all.
+    """
+    early, store.second_process = store.second_process, None  # it reads only one run
+    with started(store.path) if early is None else nullcontext(early) as process:
+        process.read(run_id, batch)
+        yield iter(lambda: _received(process.batches, store), None)
 
 
 def _received(pipe: BinaryIO, store: Store) -> Streams | None:

@@ -17,6 +17,7 @@ from sqlite_utils import Database
 
 from streamgauge.harness.config.schema import Where
 from streamgauge.harness.errors import DamagedRow, StoreError
+from streamgauge.harness.judge.second_process import SecondProcess
 from streamgauge.harness.judge.store import connection, measured, schema
 from streamgauge.harness.judge.store.checked import LONGEST_SHOWN, Row, RowFault, shown
 from streamgauge.harness.judge.store.connection import as_store_errors
@@ -51,7 +52,6 @@ from streamgauge.harness.record.observation import Outcome, StreamObservation
 from streamgauge.harness.record.vitals import Vital
 
 BATCH = 5_000  # rows that a reader holds at once
-
 R = TypeVar("R")
 
 
@@ -64,6 +64,7 @@ class Store:
         self._numbers: dict[str, int] = {}  # a run's id → its key in the tables
         self._unwritten: dict[str, Run] = {}  # by id: runs as they ended, whose end could not be written
         self._file = connection.identity(path)
+        self.second_process: SecondProcess | None = None  # one that was started for this database, for `beside`
 
     @classmethod
     def create(cls, path: str | os.PathLike[str]) -> Self:

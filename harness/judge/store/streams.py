@@ -5,7 +5,7 @@ import json
 import struct
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -37,6 +37,7 @@ _ANSWERS = {None, *_WRITTEN_ANSWERS}  # None: of a version that knew only stream
 _MOST_ODDITIES = 50  # of one stream; this program knows about ten
 _BLOB, _FIRST_NUMBER = 1, 2 + len(_TEXTS)  # places in a row of `select_statement`
 _MOST_BYTES = 64 * 2**20  # of the blobs and texts of one batch
+_AHEAD = 2  # batches that are decoded, or being decoded, while another one is measured
 
 _KEYS = Where.keys()
 T = TypeVar("T")
@@ -181,27 +182,26 @@ def _unpacked(
     return Streams(ids, text, number, [blobs[slice(*each)] for each in itertools.pairwise([0, *ends])], source)
 
 
-def decoded_ahead(batches: Iterable[Streams]) -> Iterator[Streams]:
-    """The same batches, decoded: a thread decodes the next one while the caller works on one.
+def decoded_ahead(batches: Iterator[Streams]) -> Iterator[Streams]:
+    """The same batches, decoded: a thread takes and decodes the next ones while the caller works on one.
 
     The compiled decoder runs beside Python, because it does not hold Python's global lock.
     """
+    rooms = arrivals.Rooms()
+
+    def decode() -> tuple[Streams, arrivals.ContentEvents] | None:
+        streams = next(batches, None)
+        return None if streams is None else (streams, streams.first_events(rooms))
+
     with ThreadPoolExecutor(1) as thread:
-        coming: deque[tuple[Streams, Future[arrivals.ContentEvents]]] = deque()
-        rooms = arrivals.Rooms()
-        for streams in batches:
-            coming.append((streams, thread.submit(streams.first_events, rooms)))
-            if len(coming) > 1:
-                yield from _once_decoded(*coming.popleft(), rooms)
-        while coming:
-            yield from _once_decoded(*coming.popleft(), rooms)
+        coming = deque(thread.submit(decode) for _ in range(_AHEAD))
+        while (decoded := coming.popleft().result()) is not None:
+            yield from _once_decoded(*decoded, rooms)
+            coming.append(thread.submit(decode))
 
 
-def _once_decoded(
-    streams: Streams, decoded: "Future[arrivals.ContentEvents]", rooms: arrivals.Rooms
-) -> Iterator[Streams]:
+def _once_decoded(streams: Streams, events: arrivals.ContentEvents, rooms: arrivals.Rooms) -> Iterator[Streams]:
     """The streams in one piece, or in several if their events are too many to be decoded at once."""
-    events = decoded.result()
     while True:
         first, streams = streams.cut(len(events.starts) - 1)
         first.__dict__["events"] = events

@@ -134,21 +134,21 @@ def judge(
     windows = sla.windows(rules, of_rules, reader, begins)
     streams_in_all = store.count(run.id)
     first_streams, collector = FirstStreams.of(streams_in_all), Collector(took, streams_in_all)
-    batches = measured_streams(store, run.id, streams_in_all)
-    first = list(itertools.islice(batches, 1))
-    if streams_in_all >= FEWEST_BESIDE:
-        statistics.prepare()  # the process that reads the other batches is still starting
-    of_caller = [] if labels is None else [name for streams in first for name in labels(streams)]
-    measurements = Measurements([*of_rules, *of_caller], reader)
-    for streams in decoded_ahead(map(measurements.arranged, itertools.chain(first, batches))):
-        measured = measurements.take(streams)
-        collector.take(streams)
-        if run.measured_from is None:
-            first_streams.take(streams)
-        for each in windows.values():
-            each.take(streams)
-        if also is not None:
-            also(measured)
+    with measured_streams(store, run.id, streams_in_all) as batches:
+        if streams_in_all >= FEWEST_BESIDE:
+            statistics.prepare()  # the process that reads the batches is still starting
+        first = list(itertools.islice(batches, 1))
+        of_caller = [] if labels is None else [name for streams in first for name in labels(streams)]
+        measurements = Measurements([*of_rules, *of_caller], reader)
+        for streams in decoded_ahead(map(measurements.arranged, itertools.chain(first, batches))):
+            measured = measurements.take(streams)
+            collector.take(streams)
+            if run.measured_from is None:
+                first_streams.take(streams)
+            for each in windows.values():
+                each.take(streams)
+            if also is not None:
+                also(measured)
     measurements.of_run = _server_counters(store, run, measurements) | _arrivals(store, run.id)
     seconds = max(0.0, took - begins)
     verdicts = [sla.evaluate(rule, measurements, seconds, windows) for rule in rules]
